@@ -1,0 +1,89 @@
+"""Writes the docs that state facts about the code: the verbs, their help, and the stages.
+
+`python -m gates.write_docs` (or `make docs`) writes them; the gate `docs` checks that they are fresh.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from gates.fault import Stopped
+from gates.source import imported
+
+_VERBS_PAGE = "docs/verbs.md"
+_STAGES_PAGE = """# Stages
+
+Stages meet on disk: each reads the rows of those before it and writes rows of one kind.
+
+<!-- stages -->
+<!-- /stages -->
+"""
+
+
+def pages(root: Path) -> dict[str, str]:
+    """Every generated page as it should be, by its path under the root."""
+    # argparse folds its text to the width of the terminal; one width makes one text.
+    os.environ |= {"COLUMNS": "100", "NO_COLOR": "1"}
+    cli, road = imported(root, "spavl.cli"), imported(root, "spavl.road")
+    verbs = _table(("verb", "does"), ((f"`spavl {verb.name}`", verb.help) for verb in cli.VERBS))
+    stages = _table(
+        ("stage", "reads", "writes", "does"),
+        ((stage.name, ", ".join(stage.reads) or "—", stage.writes.__name__, stage.does) for stage in road.STAGES),
+    )
+    helps = [(verb.name, _help(verb.name, cli.parser_of(verb.name))) for verb in cli.VERBS]
+    return {
+        _VERBS_PAGE: _verbs_page(verbs, helps),
+        "README.md": _between(root, "README.md", "verbs", verbs, ""),
+        "docs/stages.md": _between(root, "docs/stages.md", "stages", stages, _STAGES_PAGE),
+    }
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    cells = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def _help(verb: str, parser: argparse.ArgumentParser) -> str:
+    parser.prog = f"spavl {verb}"
+    return "\n".join(line.rstrip() for line in parser.format_help().strip().splitlines())
+
+
+def _verbs_page(table: str, helps: Sequence[tuple[str, str]]) -> str:
+    sections = [f"## spavl {verb}\n\n```text\n{text}\n```" for verb, text in helps]
+    head = "# Verbs\n\n<!-- Written by `make docs` from the code; edit the code. -->"
+    return "\n\n".join([head, table, *sections]) + "\n"
+
+
+def _between(root: Path, path: str, name: str, block: str, template: str) -> str:
+    """The page with the block between its markers `<!-- name -->` and `<!-- /name -->`."""
+    file, first, last = root / path, f"<!-- {name} -->", f"<!-- /{name} -->"
+    text = file.read_text() if file.exists() else template
+    before, opened, rest = text.partition(first)
+    _, closed, after = rest.partition(last)
+    if not (opened and closed):
+        raise Stopped(f"{path}:1", f"the markers {first} and {last} are missing", f"put both into {path}")
+    return f"{before}{first}\n{block}\n{last}{after}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m gates.write_docs", description="write the generated docs")
+    parser.add_argument("--root", type=Path, default=Path.cwd(), help="the repository's folder (default: this one)")
+    root = parser.parse_args().root.resolve()
+    try:
+        written = pages(root)
+    except Stopped as stopped:
+        print("{}  {}\n  next: {}".format(*stopped.fault), file=sys.stderr)
+        return 1
+    for path, text in written.items():
+        file = root / path
+        if not file.exists() or file.read_text() != text:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+            print(f"wrote {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,18 @@
+"""What a stage promises: the rows it reads, the record it writes. Light, so that the map of the road loads at once."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from spavl.records import Record
+
+Out = TypeVar("Out", bound=Record)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Generic[Out]):
+    stage: str
+    reads: tuple[str, ...]
+    writes: type[Out]
+    does: str
+    # Raised when the code of a stage would give other rows for the same inputs.
+    version: int = 1

@@ -1,0 +1,208 @@
+"""The records that stages exchange. A record never changes; its id is the hash of its content.
+
+Each record carries the id of its parent, so any row can be traced back to the picture,
+the question and the call it came from.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Split = Literal["train", "validation", "test", "held_out"]
+QuestionKind = Literal["easy", "hard", "statement"]
+Label = Literal["safe", "unsafe", "invalid"]
+# How the first of two answers fared. `inconsistent`: the winner changed with the order of
+# showing. `blocked`: the judge would not or could not say.
+Outcome = Literal["win", "tie", "loss", "inconsistent", "blocked"]
+Contrast = Literal["safety", "helpfulness", "both"]
+
+
+def canonical_json(value: object) -> str:
+    """The one spelling of a value that is ever hashed; changing it changes every id."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def content_hash(value: object) -> str:
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """The base of all records."""
+
+    @property
+    def id(self) -> str:
+        return content_hash([type(self).__name__, self.fields()])[:32]
+
+    def fields(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Category(Record):
+    """A leaf of the taxonomy: one kind of harm."""
+
+    position: int
+    leaf: str
+    group: str
+    domain: str
+    # The literal class1, class2 and class3 strings of the published data, faults included.
+    published: tuple[str, ...]
+    # Whether the leaf's name was read in a source or filled in: confirmed, strong or weak.
+    naming: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image(Record):
+    """A picture of one leaf. Its bytes are stored once, under their hash `blob`."""
+
+    category_id: str
+    leaf: str
+    blob: str
+    width: int
+    height: int
+    source: str
+    license: str
+    # What the picture is known to show, where its source knows.
+    subject: str | None
+    harmful: bool
+    # The harmful picture of which this one is the benign twin.
+    twin_of: str | None
+    split: Split
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question(Record):
+    image_id: str
+    kind: QuestionKind
+    text: str
+    # Whether the question, with its picture, asks for something harmful.
+    harmful: bool
+    twin_of: str | None
+    writer: str
+    call: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response(Record):
+    question_id: str
+    model: str
+    text: str
+    finish: Literal["stop", "length", "refused"]
+    call: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict(Record):
+    """What a guard says of one response."""
+
+    response_id: str
+    question_id: str
+    model: str
+    label: Label
+    refused: bool
+    guard: str
+    raw: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair(Record):
+    question_id: str
+    first: str
+    second: str
+    first_tier: int
+    second_tier: int
+    strategy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preference(Record):
+    """A judge's word on a pair, asked in both orders; `chosen` is empty unless the pair can teach."""
+
+    pair_id: str
+    question_id: str
+    harmless: Outcome
+    helpful: Outcome
+    overall: Outcome
+    chosen: str | None
+    rejected: str | None
+    contrast: Contrast | None
+    judge: str
+    votes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample(Record):
+    """A row of the finished data set: all that training reads, and where it came from."""
+
+    split: Split
+    leaf: str
+    blob: str
+    image_id: str
+    question_id: str
+    preference_id: str
+    kind: QuestionKind
+    harmful: bool
+    contrast: Contrast
+    question: str
+    chosen: str
+    rejected: str
+    chosen_model: str
+    rejected_model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingStep(Record):
+    """What happened at one step of preference training."""
+
+    step: int
+    loss: float
+    accuracy: float
+    margin: float
+    chosen_reward: float
+    rejected_reward: float
+    grad_norm: float
+    learning_rate: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score(Record):
+    """One answer of a tested model, judged."""
+
+    probe: str
+    arm: str
+    question_id: str
+    image_id: str
+    # The picture or, of a benign twin, its original: what questions must share to hang together.
+    scene_id: str
+    leaf: str
+    harmful: bool
+    answer: str
+    label: Label
+    refused: bool
+    names_subject: bool | None
+    call: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duel(Record):
+    """Two tested models' answers to one question, compared in both orders; the outcome is the second arm's."""
+
+    probe: str
+    question_id: str
+    image_id: str
+    before: str
+    after: str
+    outcome: Outcome
+    votes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject(Record):
+    """A row that a stage dropped, and why."""
+
+    parent_id: str
+    reason: str
+    detail: str

@@ -1,0 +1,28 @@
+"""Pictures, stored once under the SHA-256 of their bytes."""
+
+import hashlib
+from pathlib import Path
+
+from spavl.errors import StoreError
+from spavl.store.files import write_bytes
+
+
+class Blobs:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, digest: str) -> Path:
+        return self._folder / digest[:2] / digest
+
+    def put(self, data: bytes) -> str:
+        digest = hashlib.sha256(data).hexdigest()
+        if not self.path(digest).exists():
+            write_bytes(self.path(digest), data)
+        return digest
+
+    def get(self, digest: str) -> bytes:
+        try:
+            return self.path(digest).read_bytes()
+        except FileNotFoundError:
+            then = "build the run again, or restore its blobs folder"
+            raise StoreError(f"picture {digest[:12]} is missing", where=str(self.path(digest)), then=then) from None

@@ -1,0 +1,61 @@
+"""Files that are either whole or not there, and disk faults in words."""
+
+import contextlib
+import errno
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from spavl.errors import StoreError
+
+
+def disk_full(path: Path | str) -> StoreError:
+    then = "free some space and type the same command; what is finished is kept"
+    return StoreError("the disk is full", where=str(path), then=then)
+
+
+@contextlib.contextmanager
+def disk_faults(path: Path) -> Iterator[None]:
+    """Turn the operating system's errors on `path` into messages a person can act on."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "full" in str(error):
+            raise disk_full(path) from error
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise disk_full(path) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            then = "choose a folder you may write to with --out"
+            raise StoreError("this place cannot be written to", where=str(path), then=then) from error
+        raise
+
+
+@contextlib.contextmanager
+def writing_to(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; it takes the name `path` only once all of it is on disk."""
+    with disk_faults(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    with writing_to(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())

@@ -1,0 +1,63 @@
+"""What an unfinished stage has done so far: one SQLite row an input, written all at once or not at all."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from spavl.records import Record, Reject, canonical_json
+from spavl.store.files import disk_faults
+from spavl.store.sqlite import connect
+from spavl.store.tables import record_from
+
+R = TypeVar("R", bound=Record)
+
+
+class Journal:
+    """The rows and rejects of each finished input. A journal of another fingerprint starts empty."""
+
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        self._path = path
+        self._database = self._open(fingerprint)
+
+    def _open(self, fingerprint: str) -> sqlite3.Connection:
+        database = connect(self._path)
+        database.execute("CREATE TABLE IF NOT EXISTS about (fingerprint TEXT)")
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS done (position INTEGER PRIMARY KEY, key TEXT, rows TEXT, rejects TEXT)"
+        )
+        if database.execute("SELECT fingerprint FROM about").fetchone() != (fingerprint,):
+            with database:
+                database.execute("DELETE FROM about")
+                database.execute("DELETE FROM done")
+                database.execute("INSERT INTO about VALUES (?)", (fingerprint,))
+        return database
+
+    def done(self) -> set[int]:
+        return {position for (position,) in self._database.execute("SELECT position FROM done")}
+
+    def add(self, position: int, key: str, rows: Sequence[Record], rejects: Sequence[Reject]) -> None:
+        spelled = [canonical_json([record.fields() for record in records]) for records in (rows, rejects)]
+        with disk_faults(self._path), self._database:
+            self._database.execute("INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?)", (position, key, *spelled))
+
+    def rows(self, kind: type[R]) -> Iterator[R]:
+        """All rows in the order of their inputs, whatever the order in which they were finished."""
+        return self._records("rows", kind)
+
+    def rejects(self) -> Iterator[Reject]:
+        return self._records("rejects", Reject)
+
+    def _records(self, column: str, kind: type[R]) -> Iterator[R]:
+        for (text,) in self._database.execute(f"SELECT {column} FROM done ORDER BY position"):
+            for row in json.loads(text):
+                yield record_from(kind, row)
+
+    def close(self) -> None:
+        self._database.close()
+
+    def delete(self) -> None:
+        self.close()
+        for suffix in ("", "-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)

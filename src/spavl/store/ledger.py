@@ -1,0 +1,163 @@
+"""The ledger: every finished model call, written before the call counts as done, and never paid twice.
+
+One process writes `calls.sqlite`; workers elsewhere write files of their own beside it,
+which are taken in at the next start. A call's key is the hash of what was asked of which
+model, and of nothing else: how the answer is read later never changes a key.
+"""
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spavl.errors import InternalError
+from spavl.store.files import disk_faults, writing_to
+from spavl.store.sqlite import connect
+
+_COLUMNS = """
+    key TEXT PRIMARY KEY, model TEXT, request TEXT, status TEXT, text TEXT, detail TEXT,
+    tokens_in INTEGER, tokens_out INTEGER, usd REAL, seconds REAL, at REAL, stage TEXT,
+    times INTEGER DEFAULT 1
+"""
+_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A finished call. `refused` and `rejected` (a permanent 4xx) are answers too: kept, and paid for once."""
+
+    key: str
+    model: str
+    request: str
+    status: Literal["ok", "length", "refused", "rejected"]
+    text: str
+    detail: str
+    tokens_in: int
+    tokens_out: int
+    usd: float
+    seconds: float
+    at: float
+    stage: str
+
+
+_NAMES = tuple(field.name for field in fields(Call))
+_SELECT = f"SELECT {', '.join(_NAMES)} FROM calls"
+_INSERT = (
+    f"INSERT INTO calls ({', '.join(_NAMES)}) VALUES ({', '.join('?' * len(_NAMES))}) "
+    "ON CONFLICT (key) DO UPDATE SET times = times + 1"
+)
+
+
+class Ledger:
+    """The calls of a run. Writes are committed in groups by a thread of their own, so no caller waits in line."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "calls.sqlite"
+        self._database = self._open()
+        self._take_in(folder)
+        self._lock = threading.Lock()
+        self._waiting: queue.SimpleQueue[tuple[Call, asyncio.Future[None]] | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write_groups, name="ledger", daemon=True)
+        self._writer.start()
+
+    def _open(self) -> sqlite3.Connection:
+        database = connect(self._path)
+        # A call may have cost money, so unlike everything else it must outlive a power cut too.
+        database.execute("PRAGMA synchronous=FULL")
+        database.execute(f"CREATE TABLE IF NOT EXISTS calls ({_COLUMNS})")
+        return database
+
+    def _take_in(self, folder: Path) -> None:
+        """Add the calls of workers that wrote files of their own."""
+        for path in sorted(folder.glob("worker-*.sqlite")):
+            self._database.execute("ATTACH ? AS worker", (str(path),))
+            with self._database:
+                # A worker that was killed before its first call left no table.
+                if self._database.execute("SELECT 1 FROM worker.sqlite_master WHERE name = 'calls'").fetchone():
+                    self._database.execute("INSERT OR IGNORE INTO calls SELECT * FROM worker.calls")
+            self._database.execute("DETACH worker")
+            path.unlink()
+
+    def get(self, key: str) -> Call | None:
+        with self._lock:
+            row = self._database.execute(f"{_SELECT} WHERE key = ?", (key,)).fetchone()
+        return Call(**dict(zip(_NAMES, row, strict=True))) if row else None
+
+    async def put(self, call: Call) -> None:
+        """Return once the call is on disk."""
+        if not self._writer.is_alive():
+            raise InternalError("a call ended after the ledger was closed", where=str(self._path))
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.put((call, written))
+        await written
+
+    def calls(self, stage: str | None = None) -> Iterator[Call]:
+        where = "" if stage is None else " WHERE stage = ?"
+        with self._lock:
+            found = self._database.execute(f"{_SELECT}{where} ORDER BY key", () if stage is None else (stage,))
+            rows = found.fetchall()
+        for row in rows:
+            yield Call(**dict(zip(_NAMES, row, strict=True)))
+
+    def totals(self, stage: str | None = None) -> dict[str, float]:
+        """How many calls, what they cost, and how many were made again (which must be none)."""
+        where = "" if stage is None else " WHERE stage = ?"
+        text = (
+            "SELECT COUNT(*), COALESCE(SUM(usd), 0), COALESCE(SUM(tokens_in), 0), "
+            f"COALESCE(SUM(tokens_out), 0), COALESCE(SUM(times - 1), 0) FROM calls{where}"
+        )
+        with self._lock:
+            row = self._database.execute(text, () if stage is None else (stage,)).fetchone()
+        return dict(zip(("calls", "usd", "tokens_in", "tokens_out", "made_again"), row, strict=True))
+
+    def seal(self, stage: str) -> None:
+        """Write a stage's calls to Parquet, for whoever reads the run without spavl."""
+        rows = [{name: getattr(call, name) for name in _NAMES} for call in self.calls(stage)]
+        if rows:
+            with writing_to(self._path.with_name(f"{stage}.parquet")) as temporary:
+                pq.write_table(pa.Table.from_pylist(rows), temporary, compression="zstd")
+
+    def close(self) -> None:
+        self._waiting.put(None)
+        self._writer.join()
+        self._database.close()
+
+    def _write_groups(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            group = [first]
+            while len(group) < _BATCH and not self._waiting.empty():
+                if (following := self._waiting.get()) is None:
+                    self._waiting.put(None)
+                    break
+                group.append(following)
+            failure = self._write([call for call, _ in group])
+            for call, written in group:
+                # One call that cannot be written must not take the others with it.
+                alone = self._write([call]) if failure and len(group) > 1 else failure
+                with contextlib.suppress(RuntimeError):  # its event loop has ended: nobody waits any more
+                    written.get_loop().call_soon_threadsafe(_settle, written, alone)
+
+    def _write(self, calls: list[Call]) -> Exception | None:
+        try:
+            with self._lock, disk_faults(self._path), self._database:
+                self._database.executemany(_INSERT, [[getattr(call, name) for name in _NAMES] for call in calls])
+        except Exception as error:  # handed to every caller of the group
+            return error
+        return None
+
+
+def _settle(written: "asyncio.Future[None]", failure: Exception | None) -> None:
+    if written.cancelled():
+        return
+    if failure is None:
+        written.set_result(None)
+    else:
+        written.set_exception(failure)

@@ -1,0 +1,166 @@
+"""A run folder: everything one run of the road made, and enough to make it again.
+
+runs/demo/
+  run.json              format, versions, seed
+  config.toml           every setting, those left at their defaults too
+  ledger/               calls.sqlite: every finished call; one sealed Parquet file a stage
+  blobs/ab/abcd…        pictures by the SHA-256 of their bytes
+  tables/*.parquet      the rows of each finished stage, and what it rejected
+  stages/*.json         the manifest of each finished stage; a journal while one is unfinished
+  dataset/ checkpoints/ report.html summary.json
+"""
+
+import fcntl
+import json
+import platform
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import IO, TypeVar
+
+from spavl import __version__
+from spavl.errors import StoreError
+from spavl.records import Record, Reject, content_hash
+from spavl.store.blobs import Blobs
+from spavl.store.files import disk_faults, write_text
+from spavl.store.journal import Journal
+from spavl.store.ledger import Ledger
+from spavl.store.tables import read_table, write_table
+
+R = TypeVar("R", bound=Record)
+
+FORMAT = 1
+_PACKAGES = ("torch", "transformers", "pyarrow", "pillow", "aiohttp", "pydantic")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a finished stage left behind. `content` is the hash of its rows' ids, in order."""
+
+    stage: str
+    fingerprint: str
+    content: str
+    rows: int
+    rejects: dict[str, int]
+    seconds: float
+    notes: dict[str, object] = field(default_factory=dict)
+
+
+class RunFolder:
+    """One run on disk, held by one process at a time. Use it as a context manager."""
+
+    def __init__(self, path: Path, seed: int = 0) -> None:
+        self.path = path
+        with disk_faults(path):
+            path.mkdir(parents=True, exist_ok=True)
+        self._lock = self._take_lock()
+        try:
+            self._check_or_begin(seed)
+            self.blobs = Blobs(path / "blobs")
+            self.ledger = Ledger(path / "ledger")
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ledger.close()
+        self._lock.close()
+
+    def versions(self) -> dict[str, str]:
+        """The versions this run was begun with."""
+        about = json.loads((self.path / "run.json").read_text())
+        return {"spavl": about["spavl"], **about["versions"]}
+
+    def write_config(self, text: str) -> None:
+        write_text(self.path / "config.toml", text)
+
+    def journal(self, stage: str, fingerprint: str) -> Journal:
+        return Journal(self.path / "stages" / f"{stage}.journal.sqlite", fingerprint)
+
+    def manifest(self, stage: str) -> Manifest | None:
+        path = self._manifest_path(stage)
+        if not path.exists():
+            return None
+        try:
+            return Manifest(**json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            then = "delete this file; the stage is then done again from the calls in the ledger"
+            raise StoreError(f"not a manifest: {error}", where=str(path), then=then) from error
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        write_text(self._manifest_path(manifest.stage), json.dumps(asdict(manifest), indent=2) + "\n")
+
+    def forget(self, stage: str) -> None:
+        """Take back that a stage is finished, before its tables are written anew."""
+        self._manifest_path(stage).unlink(missing_ok=True)
+
+    def checkpoint(self, name: str) -> Path:
+        return self.path / "checkpoints" / name
+
+    def state_path(self, stage: str, fingerprint: str) -> Path:
+        """Where an unfinished training keeps its state. One of other settings is never taken up."""
+        return self.path / "stages" / f"{stage}-{fingerprint[:16]}.state"
+
+    def clear_states(self, stage: str) -> None:
+        for path in (self.path / "stages").glob(f"{stage}-*.state"):
+            path.unlink()
+
+    def write_rows(self, stage: str, kind: type[R], rows: Iterable[R]) -> int:
+        return write_table(self._table_path(stage, kind), kind, rows)
+
+    def read(self, stage: str, kind: type[R]) -> Iterator[R]:
+        return read_table(self._table_path(stage, kind), kind)
+
+    def content(self, stage: str, kind: type[Record]) -> str:
+        """The hash of a stage's rows, by which later stages know whether they must be done again."""
+        return content_hash([record.id for record in self.read(stage, kind)])
+
+    def _table_path(self, stage: str, kind: type[Record]) -> Path:
+        return self.path / "tables" / (f"{stage}.rejects.parquet" if kind is Reject else f"{stage}.parquet")
+
+    def _manifest_path(self, stage: str) -> Path:
+        return self.path / "stages" / f"{stage}.json"
+
+    def _take_lock(self) -> IO[str]:
+        with disk_faults(self.path):
+            lock = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            then = "wait for it to end, or choose another folder with --out"
+            raise StoreError("another process is at work in this run", where=str(self.path), then=then) from None
+        return lock
+
+    def _check_or_begin(self, seed: int) -> None:
+        path = self.path / "run.json"
+        if not path.exists():
+            about = {"format": FORMAT, "spavl": __version__, "seed": seed, "versions": _versions()}
+            write_text(path, json.dumps(about, indent=2) + "\n")
+            return
+        try:
+            about = json.loads(path.read_text())
+            found, made_by = int(about["format"]), about["spavl"]
+        except (ValueError, KeyError, TypeError) as error:
+            then = "choose another folder with --out"
+            raise StoreError(f"this is no run folder of spavl ({error!r})", where=str(path), then=then) from None
+        if found > FORMAT:
+            raise StoreError(
+                f"this run was made by spavl {made_by}, whose folders this version ({__version__}) cannot read",
+                where=str(path),
+                then="pip install --upgrade spavl, or choose another folder with --out",
+            )
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,58 @@
+"""What holds for all tests: no call leaves this machine, and nothing is downloaded or reported."""
+
+import io
+import ipaddress
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+# Set before anything of spavl is imported; processes that tests start inherit it.
+os.environ |= {
+    "SPAVL_LOOPBACK_ONLY": "1",
+    "HF_HUB_OFFLINE": "1",
+    "DO_NOT_TRACK": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+from spavl.models.types import Picture
+from spavl.store import RunFolder
+
+
+def _stays_here(family: int, address: Any) -> bool:
+    if family not in (socket.AF_INET, socket.AF_INET6):
+        return family == socket.AF_UNIX
+    host = str(address[0]).partition("%")[0]
+    return host == "localhost" or ipaddress.ip_address(host).is_loopback
+
+
+def _guarded(real: Callable[..., Any]) -> Callable[..., Any]:
+    def connect(self: socket.socket, address: Any) -> Any:
+        if not _stays_here(self.family, address):
+            raise AssertionError(f"a test tried to reach {address}")
+        return real(self, address)
+
+    return connect
+
+
+@pytest.fixture(autouse=True)
+def no_call_leaves_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
+
+
+@pytest.fixture
+def picture() -> Picture:
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8), (200, 30, 30)).save(stream, "PNG")
+    return Picture.of(stream.getvalue())
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RunFolder]:
+    with RunFolder(tmp_path / "run") as folder:
+        yield folder

@@ -1,0 +1,144 @@
+"""Statistics against known values, against brute force, and by the properties they must have."""
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spavl.statistics import mcnemar, mean_by_cluster, wilson, wilson_with_unknown
+
+_COUNTS = st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "low", "high"),
+    # The last four are Newcombe's (1998), who gives four digits.
+    [
+        (0, 265, 0.0, 0.0143),
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_gives_the_published_intervals(hits: int, n: int, low: float, high: float) -> None:
+    assert wilson(hits, n) == pytest.approx((hits / n, n, low, high), abs=5e-5)
+
+
+@given(_COUNTS)
+def test_wilsons_ends_are_the_rates_that_are_just_not_rejected(counts: tuple[int, int]) -> None:
+    value, n, *ends = wilson(*counts)
+    for end in ends:
+        assert abs(value - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / n), abs=1e-6)
+
+
+@given(_COUNTS)
+def test_wilson_contains_the_rate_and_lies_within_0_and_1(counts: tuple[int, int]) -> None:
+    value, n, low, high = wilson(*counts)
+    assert (value, n) == (counts[0] / counts[1], counts[1])
+    assert 0 <= low <= value <= high <= 1
+    assert low < high
+
+
+@given(_COUNTS)
+def test_wilson_treats_hits_and_misses_alike(counts: tuple[int, int]) -> None:
+    hits, n = counts
+    one, other = wilson(hits, n), wilson(n - hits, n)
+    assert (one.low, one.high) == pytest.approx((1 - other.high, 1 - other.low), abs=1e-12)
+
+
+@given(_COUNTS)
+def test_more_of_the_same_makes_wilson_narrower(counts: tuple[int, int]) -> None:
+    hits, n = counts
+    one, twice = wilson(hits, n), wilson(2 * hits, 2 * n)
+    assert twice.high - twice.low < one.high - one.low
+
+
+def test_nothing_seen_is_nothing_known() -> None:
+    for value, n, low, high in (wilson(0, 0), mean_by_cluster([], [])):
+        assert math.isnan(value)
+        assert (n, low, high) == (0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(("hits", "n"), [(-1, 5), (6, 5)])
+def test_impossible_counts_are_refused(hits: int, n: int) -> None:
+    with pytest.raises(ValueError, match="hits of"):
+        wilson(hits, n)
+
+
+def _mcnemar_by_hand(before_only: int, after_only: int) -> float:
+    """The share of all ways to toss the discordant items that are at least as lopsided as the one seen."""
+    n, gap = before_only + after_only, abs(before_only - after_only)
+    tosses = itertools.product((1, -1), repeat=n)
+    return sum(abs(sum(toss)) >= gap for toss in tosses) / 2.0**n
+
+
+@pytest.mark.parametrize(("before_only", "after_only"), [(b, a) for b in range(7) for a in range(7)])
+def test_mcnemar_equals_counting_all_cases(before_only: int, after_only: int) -> None:
+    assert mcnemar(before_only, after_only) == pytest.approx(_mcnemar_by_hand(before_only, after_only), abs=1e-12)
+
+
+@given(st.integers(0, 400), st.integers(0, 400))
+@settings(max_examples=50, deadline=None)
+def test_mcnemar_is_a_p_value_and_does_not_mind_the_order(before_only: int, after_only: int) -> None:
+    p = mcnemar(before_only, after_only)
+    assert 0 <= p <= 1
+    assert p == mcnemar(after_only, before_only)
+
+
+def test_the_cluster_interval_is_wider_than_wilsons_where_clusters_agree() -> None:
+    verdicts = [float(cluster % 3 == 0) for cluster in range(60) for _ in range(8)]
+    clusters = [cluster for cluster in range(60) for _ in range(8)]
+    value, n, low, high = mean_by_cluster(verdicts, clusters)
+    naive = wilson(int(sum(verdicts)), n)
+    assert value == pytest.approx(naive.value)
+    assert high - low > 2 * (naive.high - naive.low)
+    # As wide as if each cluster had been asked once.
+    alone = wilson(20, 60)
+    assert high - low == pytest.approx(alone.high - alone.low, rel=0.15)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 8)), min_size=1, max_size=40))
+@settings(max_examples=25, deadline=None)
+def test_the_cluster_interval_is_the_same_each_time_and_stays_among_the_cluster_means(
+    items: list[tuple[float, int]],
+) -> None:
+    values, clusters = [value for value, _ in items], [cluster for _, cluster in items]
+    found = mean_by_cluster(values, clusters, draws=200)
+    assert found == mean_by_cluster(values, clusters, draws=200)
+    assert found.n == len(values)
+    groups = [[v for v, c in items if c == cluster] for cluster in set(clusters)]
+    means = [sum(group) / len(group) for group in groups]
+    if max(means) - min(means) > 1e-9:
+        assert min(means) - 1e-9 <= found.low <= found.high <= max(means) + 1e-9
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.integers(0, 3)), min_size=1, max_size=12))
+@settings(deadline=None)
+def test_an_interval_is_never_a_point_however_much_the_clusters_agree(items: list[tuple[float, int]]) -> None:
+    value, _, low, high = mean_by_cluster([share for share, _ in items], [cluster for _, cluster in items], draws=200)
+    assert 0 <= low <= value <= high <= 1
+    assert low < high
+
+
+def test_a_rate_that_all_clusters_share_rests_on_their_number_alone() -> None:
+    value, n, low, high = mean_by_cluster([0.0] * 80, [item % 20 for item in range(80)])
+    assert (value, n, low, high) == (0.0, 80, 0.0, wilson(0, 20).high)
+
+
+def test_every_value_needs_its_cluster() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        mean_by_cluster([1.0, 0.0], ["a"])
+
+
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 20))
+def test_the_interval_reaches_over_whatever_the_unreadable_ones_were(hits: int, misses: int, unknown: int) -> None:
+    value, n, low, high = wilson_with_unknown(hits, misses, unknown)
+    assert n == hits + misses
+    for turned_out in range(unknown + 1):
+        if hits + misses + unknown:
+            truth = (hits + turned_out) / (hits + misses + unknown)
+            assert low <= truth <= high
+    assert n == 0 or low <= value <= high

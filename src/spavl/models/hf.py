@@ -1,0 +1,186 @@
+"""Image-text models of transformers, in this process: `hf/PATH-or-hub-id`.
+
+Requests that wait together are answered together. Each row draws its own random numbers
+from its own seed, so an answer does not depend on who happened to be in its batch.
+"""
+
+import asyncio
+import hashlib
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import AutoModelForImageTextToText, AutoProcessor, LogitsProcessor, LogitsProcessorList
+from transformers.utils import cached_file
+
+from spavl.errors import ConfigError
+from spavl.models.types import Reply, Request
+from spavl.records import content_hash
+
+_LARGEST_BATCH = 64
+
+
+class HFModel:
+    """A checkpoint folder or hub id, loaded at the first question and kept."""
+
+    def __init__(self, path: str, dtype: str = "auto") -> None:
+        self._path, self._dtype = path, dtype
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="hf")
+        self._waiting: list[tuple[Request, asyncio.Future[Reply]]] = []
+        self._serving: asyncio.Task[None] | None = None
+
+    @cached_property
+    def name(self) -> str:
+        # Without the place of a local folder: the same weights are the same model on every machine.
+        folder = Path(self._path)
+        if folder.is_dir():
+            return f"hf/{folder.name}#{revision_of(folder)}"
+        return f"hf/{self._path}#{hub_revision_of(self._path)}"
+
+    async def ask(self, request: Request) -> Reply:
+        answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting.append((request, answered))
+        if self._serving is None or self._serving.done():
+            self._serving = asyncio.create_task(self._serve())
+        return await answered
+
+    async def close(self) -> None:
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(0)  # let whoever is about to ask join the first batch
+        while self._waiting:
+            # Answers of like length together: a batch is as slow as its longest row.
+            self._waiting.sort(key=lambda item: (item[0].max_tokens, len(item[0].messages[-1].text)))
+            batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
+            try:
+                replies = await loop.run_in_executor(self._thread, self._answer, [request for request, _ in batch])
+            except Exception as error:
+                for _, answered in batch:
+                    if not answered.done():
+                        answered.set_exception(error)
+                continue
+            for (_, answered), reply in zip(batch, replies, strict=True):
+                if not answered.done():
+                    answered.set_result(reply)
+            await asyncio.sleep(0)
+
+    @cached_property
+    def _loaded(self) -> tuple[Any, Any]:
+        processor, model = load_checkpoint(self._path, self._dtype)
+        processor.tokenizer.padding_side = "left"
+        return processor, model.eval()
+
+    @torch.inference_mode()
+    def _answer(self, requests: Sequence[Request]) -> list[Reply]:
+        processor, model = self._loaded
+        texts = [processor.apply_chat_template(_chat(request), add_generation_prompt=True) for request in requests]
+        pictures = [picture for request in requests for message in request.messages for picture in message.pictures]
+        images = [Image.open(io.BytesIO(picture.data)).convert("RGB") for picture in pictures]
+        inputs = processor(images=images or None, text=texts, padding=True, return_tensors="pt").to(model.device)
+        inputs = {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in inputs.items()}
+        prompt = inputs["input_ids"].shape[1]
+        tokens = model.generate(
+            **inputs,
+            max_new_tokens=max(request.max_tokens for request in requests),
+            do_sample=False,
+            logits_processor=LogitsProcessorList([SeededSampling(requests)]),
+        )[:, prompt:]
+        asked = inputs["attention_mask"].sum(1).tolist()
+        end = _end_tokens(model)
+        return [
+            _reply(processor, row, request, n, end) for row, request, n in zip(tokens, requests, asked, strict=True)
+        ]
+
+
+class SeededSampling(LogitsProcessor):  # type: ignore[misc]
+    """Samples each row from its own seed: the greatest of log-probability plus Gumbel noise is a fair draw."""
+
+    def __init__(self, requests: Sequence[Request]) -> None:
+        self._requests = requests
+        self._generators = [_generator(request) for request in requests]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        rows = []
+        for scores_V, request, generator in zip(scores, self._requests, self._generators, strict=True):
+            if request.temperature > 0:
+                scores_V = _keep_nucleus(scores_V / request.temperature, request.top_p)
+                uniform_V = torch.rand(scores_V.shape, generator=generator, dtype=torch.float64)
+                scores_V = scores_V - (-uniform_V.clamp_min(1e-300).log()).log().to(scores_V)
+            rows.append(scores_V)
+        return torch.stack(rows)
+
+
+def _keep_nucleus(logits_V: Tensor, top_p: float) -> Tensor:
+    """The fewest words whose shares reach `top_p`; the others cannot be drawn."""
+    if top_p >= 1:
+        return logits_V
+    shares_V, order_V = logits_V.softmax(-1).sort(descending=True)
+    beyond_V = shares_V.cumsum(-1) - shares_V >= top_p
+    return logits_V.index_fill(0, order_V[beyond_V], -torch.inf)
+
+
+def _generator(request: Request) -> torch.Generator:
+    return torch.Generator().manual_seed(int(content_hash(request.canonical())[:15], 16))
+
+
+def _chat(request: Request) -> list[dict[str, Any]]:
+    return [
+        {"role": m.role, "content": [*({"type": "image"} for _ in m.pictures), {"type": "text", "text": m.text}]}
+        for m in request.messages
+    ]
+
+
+def _end_tokens(model: Any) -> set[int]:
+    end = model.generation_config.eos_token_id
+    return set(end) if isinstance(end, list) else {end}
+
+
+def _reply(processor: Any, tokens_T: Tensor, request: Request, asked: int, end: set[int]) -> Reply:
+    tokens = tokens_T.tolist()[: request.max_tokens]
+    stop = next((place for place, token in enumerate(tokens) if token in end), None)
+    spoken = tokens if stop is None else tokens[:stop]
+    text = processor.tokenizer.decode(spoken, skip_special_tokens=True).strip()
+    used = len(spoken) + (stop is not None)
+    return Reply(text, "length" if stop is None else "stop", tokens_in=asked, tokens_out=used)
+
+
+def load_checkpoint(path: str, dtype: str = "auto") -> tuple[Any, Any]:
+    """The processor and the model of a checkpoint folder or a hub id, on the GPU where there is one."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    kind = dtype if dtype == "auto" else getattr(torch, dtype)
+    try:
+        processor = AutoProcessor.from_pretrained(path)
+        model = AutoModelForImageTextToText.from_pretrained(path, dtype=kind)
+    except (OSError, ValueError) as error:
+        raise _cannot_load(path, error) from error
+    return processor, model.to(device)
+
+
+def _cannot_load(path: str, error: Exception) -> ConfigError:
+    then = "give a folder with config.json, weights and processor files, or a hub id of an image-text model"
+    return ConfigError(f"cannot load this model: {str(error).splitlines()[0]}", where=path, then=then)
+
+
+def hub_revision_of(hub_id: str) -> str:
+    """The commit that a hub id stands for now; its files lie in a cache folder of that name."""
+    try:
+        return Path(cached_file(hub_id, "config.json")).parent.name
+    except OSError as error:
+        raise _cannot_load(hub_id, error) from error
+
+
+def revision_of(folder: Path) -> str:
+    """The hash of a checkpoint's files, so that other weights are never taken for the same model."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json")):
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:16]

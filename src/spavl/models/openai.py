@@ -1,0 +1,194 @@
+"""Any server that speaks OpenAI's chat API: `openai/gpt-4o`, `openai/NAME@http://host:8000/v1`."""
+
+import asyncio
+import base64
+import contextlib
+import ipaddress
+import json
+import math
+import os
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from spavl.errors import ConfigError, ProviderError
+from spavl.models.types import Message, Picture, Rejected, Reply, Request, Transient
+
+OPENAI = "https://api.openai.com/v1"
+# Set in tests: a call to a host that could cost money is then impossible.
+LOOPBACK_ONLY = "SPAVL_LOOPBACK_ONLY"
+
+_TIMEOUT = aiohttp.ClientTimeout(total=300, connect=10)
+_LARGEST_REPLY = 16 * 2**20
+
+
+def is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_address(url: str) -> None:
+    with contextlib.suppress(ValueError):
+        address = urlsplit(url)
+        if address.scheme in ("http", "https") and address.hostname:
+            return
+    raise ConfigError("this is no address of a server", where=url, then="write openai/NAME@http://HOST:PORT/v1")
+
+
+class OpenAIModel:
+    """A model behind an HTTP server. It sends one request once; retries and limits are wrappers' work."""
+
+    def __init__(self, model: str, url: str | None = None) -> None:
+        self._model, self._url = model, (url or OPENAI).rstrip("/")
+        # The address is part of the name when it was given: two servers may serve different weights as one name.
+        self.name = f"openai/{model}" + (f"@{self._url}" if url else "")
+        _check_address(self._url)
+        if os.environ.get(LOOPBACK_ONLY) and not is_loopback(self._url):
+            then = f"unset {LOOPBACK_ONLY} if you mean to call it"
+            raise ProviderError("calls to other machines are switched off", where=self._url, then=then)
+        self._session: aiohttp.ClientSession | None = None
+        self._checked: asyncio.Task[None] | None = None
+
+    async def ask(self, request: Request) -> Reply:
+        if self._checked is None:
+            self._checked = asyncio.create_task(self._check())
+        await asyncio.shield(self._checked)
+        status, headers, body = await self._send("POST", "/chat/completions", self._body(request))
+        if status == 200:
+            return _read_reply(body)
+        self._raise_for(status, headers, body)
+        raise AssertionError
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def _check(self) -> None:
+        """Ask once who is there, so that a wrong address is told at once and not after all retries."""
+        then = "start the server, or correct the address after the @ in the model's name"
+        try:
+            status, headers, body = await self._send("GET", "/models", None)
+        except Transient as error:
+            raise ProviderError(f"no server answers: {error.reason}", where=self._url, then=then) from None
+        if status in (401, 403):
+            self._raise_for(status, headers, body)
+        if body.lstrip()[:1] == b"<":
+            what = "the server answers with a web page, not with JSON"
+            raise ProviderError(what, where=f"{self._url}/models", then="check the address: it usually ends in /v1")
+
+    async def _send(self, method: str, path: str, body: bytes | None) -> tuple[int, Any, bytes]:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                timeout=_TIMEOUT,
+                headers=_authorization(self._url),
+                connector=aiohttp.TCPConnector(limit=0),
+            )
+        try:
+            kind = {"Content-Type": "application/json"}
+            # Redirects are not followed: what is sent, and the key, are meant for this host alone.
+            sending = self._session.request(method, self._url + path, data=body, headers=kind, allow_redirects=False)
+            async with sending as answer:
+                text = await answer.content.read(_LARGEST_REPLY)
+                while not answer.content.at_eof() and len(text) < _LARGEST_REPLY:
+                    text += await answer.content.read(_LARGEST_REPLY)
+                return answer.status, answer.headers, text
+        except TimeoutError:
+            raise Transient("time-out") from None
+        except aiohttp.ClientError as error:
+            raise Transient(f"{type(error).__name__}: {error}") from None
+
+    def _body(self, request: Request) -> bytes:
+        limit = "max_completion_tokens" if self._url == OPENAI else "max_tokens"
+        body = {
+            "model": self._model,
+            "messages": [_message(message) for message in request.messages],
+            limit: request.max_tokens,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "seed": request.seed + request.sample,
+        }
+        return json.dumps(body).encode()
+
+    def _raise_for(self, status: int, headers: Any, body: bytes) -> None:
+        reason = f"HTTP {status}: {_fault(body)}"
+        if status == 402 or b"insufficient_quota" in body:
+            then = "add credit to the account of this key and type the same command"
+            raise ProviderError(reason, where=self._url, then=then)
+        if status == 429 or status >= 500 or status in (408, 409, 425):
+            raise Transient(reason, _retry_after(headers), throttled=status == 429)
+        if status in (401, 403):
+            variable = "OPENAI_API_KEY" if self._url == OPENAI else "SPAVL_API_KEY"
+            raise ProviderError(reason, where=self._url, then=f"put a valid key into the variable {variable}")
+        if status in (404, 405) or 300 <= status < 400:
+            then = "check the model's name and the address; list what is served with curl " + self._url + "/models"
+            raise ProviderError(reason, where=self.name, then=then)
+        raise Rejected(reason)
+
+
+def _authorization(url: str) -> dict[str, str]:
+    """A key is sent only to the host it was made for."""
+    key = os.environ.get("OPENAI_API_KEY" if url == OPENAI else "SPAVL_API_KEY")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def _message(message: Message) -> dict[str, Any]:
+    if not message.pictures:
+        return {"role": message.role, "content": message.text}
+    parts: list[dict[str, Any]] = [_picture_part(picture) for picture in message.pictures]
+    return {"role": message.role, "content": [*parts, {"type": "text", "text": message.text}]}
+
+
+def _picture_part(picture: Picture) -> dict[str, Any]:
+    kind = "png" if picture.data.startswith(b"\x89PNG") else "jpeg"
+    data = base64.b64encode(picture.data).decode()
+    return {"type": "image_url", "image_url": {"url": f"data:image/{kind};base64,{data}"}}
+
+
+def _read_reply(body: bytes) -> Reply:
+    try:
+        answer = json.loads(body)
+        choice, usage = answer["choices"][0], answer.get("usage") or {}
+        message, finish = choice["message"], choice.get("finish_reason")
+        refused = finish == "content_filter" or bool(message.get("refusal"))
+        text = message.get("content") or message.get("refusal") or ""
+        if not isinstance(text, str):
+            raise TypeError("the content is no text")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise Transient(f"an answer that is no chat completion ({error}): {body[:80]!r}") from None
+    return Reply(
+        text=_storable(text),
+        finish="refused" if refused else "length" if finish == "length" else "stop",
+        tokens_in=_tokens(usage, "prompt_tokens"),
+        tokens_out=_tokens(usage, "completion_tokens"),
+    )
+
+
+def _tokens(usage: Any, name: str) -> int:
+    """What the server says was used, and 0 where it does not say so in earnest."""
+    count = usage.get(name) if isinstance(usage, dict) else None
+    return count if isinstance(count, int) and 0 <= count < 2**40 else 0
+
+
+def _storable(text: str) -> str:
+    """JSON can hold half a character, such as an emoji cut at the last token; UTF-8 and thus the ledger cannot."""
+    return text.encode(errors="replace").decode()
+
+
+def _fault(body: bytes) -> str:
+    try:
+        fault = json.loads(body)["error"]
+        return _storable(str(fault["message"] if isinstance(fault, dict) else fault)[:300])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return body[:120].decode(errors="replace").strip() or "no reason given"
+
+
+def _retry_after(headers: Any) -> float | None:
+    try:
+        seconds = float(headers["Retry-After"])
+    except (KeyError, ValueError):
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

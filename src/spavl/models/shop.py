@@ -1,0 +1,120 @@
+"""Opens models by their names, and gives each its wrappers.
+
+openai/gpt-4o                          OpenAI
+openai/NAME@http://127.0.0.1:8000/v1   any server of the same kind, vLLM and SGLang among them
+hf/PATH-or-hub-id                      transformers, in this process
+miniature/base, miniature/careful      the model that ships with spavl, and its personas
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from typing import Protocol
+
+from spavl.errors import ConfigError, MissingExtra
+from spavl.miniature.personas import PERSONAS
+from spavl.models.limits import Pace, PaceConfig
+from spavl.models.openai import OpenAIModel, is_loopback
+from spavl.models.prices import FREE, Price, price_of
+from spavl.models.types import ChatModel
+from spavl.models.wrappers import Budget, Budgeted, Flights, Limited, Persona, Recorded, Retrying
+from spavl.store import Ledger
+
+# Seconds that a run which stops early waits for answers under way.
+_LAST_ANSWERS = 10.0
+
+
+class Backend(ChatModel, Protocol):
+    async def close(self) -> None: ...
+
+
+class ModelShop:
+    """The models of one run. They share its ledger and its budget; those of one server share its pace."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        budget: Budget | None = None,
+        pace: PaceConfig | None = None,
+        prices: Mapping[str, tuple[float, float]] | None = None,
+    ) -> None:
+        self._ledger, self._budget = ledger, budget or Budget(None)
+        self._pace, self._prices = pace or PaceConfig(), prices or {}
+        self._backends: dict[str, Backend] = {}
+        self._paces: dict[str, Pace] = {}
+        self._flights: Flights = {}
+
+    def open(self, uri: str, stage: str) -> ChatModel:
+        """The model of this name, its calls booked under `stage`."""
+        kind, _, rest = uri.partition("/")
+        makers: dict[str, Callable[[str, str], ChatModel]] = {
+            "openai": self._openai,
+            "hf": self._hf,
+            "miniature": self._miniature,
+        }
+        if kind == "vllm":
+            then = f"run `vllm serve {rest}` and name it openai/{rest}@http://127.0.0.1:8000/v1"
+            raise ConfigError("vLLM models are reached through their server", where=uri, then=then)
+        if kind not in makers or not rest:
+            then = "use openai/NAME, openai/NAME@URL, hf/PATH or miniature/PERSONA"
+            raise ConfigError(f"no such kind of model: {uri!r}", then=then)
+        return makers[kind](rest, stage)
+
+    async def close(self) -> None:
+        """Let the answers that are on their way still come in, for they are paid; then hang up."""
+        if self._flights:
+            _, late = await asyncio.wait(list(self._flights.values()), timeout=_LAST_ANSWERS)
+            for flight in late:
+                flight.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        await asyncio.gather(*(backend.close() for backend in self._backends.values()))
+
+    def _openai(self, rest: str, stage: str) -> ChatModel:
+        name, _, url = rest.partition("@")
+        backend = self._backend(f"openai/{rest}", lambda: OpenAIModel(name, url or None))
+        pace = self._paces.setdefault(url, Pace(self._pace))
+        price = price_of(name, self._prices) or (FREE if url and is_loopback(url) else None)
+        return self._wrapped(backend, price, pace, stage)
+
+    def _hf(self, path: str, stage: str, dtype: str = "auto") -> ChatModel:
+        def load() -> Backend:
+            try:
+                from spavl.models.hf import HFModel
+            except ModuleNotFoundError as error:
+                then = 'pip install "spavl[hf]"'
+                raise MissingExtra(f"models in this process need {error.name}", where=f"hf/{path}", then=then) from None
+            return HFModel(path, dtype)
+
+        return self._wrapped(self._backend(f"hf/{path} as {dtype}", load), FREE, Pace(PaceConfig(at_once=4096)), stage)
+
+    def _miniature(self, persona: str, stage: str) -> ChatModel:
+        if persona != "base" and persona not in PERSONAS:
+            then = f"use base, or one of: {', '.join(PERSONAS)}"
+            raise ConfigError(f"the miniature has no persona {persona!r}", then=then)
+        # Double precision: its rounding is too fine for an answer to hang on which rows shared a batch.
+        base = self._hf(miniature_checkpoint(), stage, dtype="float64")
+        return base if persona == "base" else Persona(base, persona, PERSONAS[persona].system_prompt)
+
+    def _backend(self, key: str, make: Callable[[], Backend]) -> Backend:
+        if key not in self._backends:
+            self._backends[key] = make()
+        return self._backends[key]
+
+    def _wrapped(self, backend: ChatModel, price: Price | None, pace: Pace, stage: str) -> ChatModel:
+        budgeted = Budgeted(Retrying(Limited(backend, pace)), self._budget, price)
+        return Recorded(budgeted, self._ledger, stage, self._flights)
+
+
+def miniature_checkpoint() -> str:
+    """The folder of the checkpoint that ships in the package."""
+    return str(files("spavl.miniature").joinpath("checkpoint"))
+
+
+def checkpoint_path(uri: str) -> str:
+    """The folder or hub id of a model that can be trained in this process."""
+    kind, _, rest = uri.partition("/")
+    if kind == "hf" and rest:
+        return rest
+    if uri == "miniature/base":
+        return miniature_checkpoint()
+    raise ConfigError(f"only models in this process can be trained, not {uri!r}", then="use hf/PATH or miniature/base")

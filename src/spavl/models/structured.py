@@ -1,0 +1,26 @@
+"""Answers that must have a form: one try, one round of repair, then an honest `None`."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from spavl.models.types import ChatModel, Message, Reply, Request
+
+T = TypeVar("T")
+
+
+async def ask_structured(
+    model: ChatModel, request: Request, parse: Callable[[str], T | None], form: str
+) -> tuple[T | None, Reply]:
+    """Ask until the parser can read the answer, twice at most. `form` says what was wanted."""
+    reply = await model.ask(request)
+    parsed = parse(reply.text)
+    if parsed is not None or reply.finish == "refused":
+        return parsed, reply
+    repair = (
+        *request.messages,
+        Message("assistant", reply.text),
+        Message("user", f"That could not be read. Answer again, and only in this form:\n{form}"),
+    )
+    reply = await model.ask(replace(request, messages=repair))
+    return parse(reply.text), reply

@@ -1,0 +1,92 @@
+"""What can be asked of a model, and what comes back."""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from spavl.records import content_hash
+
+Finish = Literal["stop", "length", "refused"]
+
+# What a picture is taken to cost in tokens when a price must be guessed before sending.
+TOKENS_PER_PICTURE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture by the hash of its bytes; requests are equal when their pictures' hashes are."""
+
+    digest: str
+    data: bytes = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, data: bytes) -> "Picture":
+        return cls(hashlib.sha256(data).hexdigest(), data)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Literal["system", "user", "assistant"]
+    text: str
+    pictures: tuple[Picture, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to a model. `sample` tells apart several answers to the same question."""
+
+    messages: tuple[Message, ...]
+    max_tokens: int = 512
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    sample: int = 0
+
+    def canonical(self) -> dict[str, Any]:
+        """The request as it is hashed and kept: with hashes in the place of pictures."""
+        messages = [[m.role, m.text, [picture.digest for picture in m.pictures]] for m in self.messages]
+        settings = {name: getattr(self, name) for name in ("max_tokens", "seed", "sample")}
+        # A temperature of 0 and one of 0.0 are the same question, so they are spelled alike.
+        return {"messages": messages, **settings, "temperature": float(self.temperature), "top_p": float(self.top_p)}
+
+    def key(self, model: str) -> str:
+        """The name of this call in the ledger, the same in every run."""
+        return content_hash([model, self.canonical()])
+
+
+def ask_about(picture: Picture, text: str, **settings: Any) -> Request:
+    """The usual request: one picture and one text."""
+    return Request((Message("user", text, (picture,)),), **settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer. `call` is its key in the ledger, `usd` its price; both are filled in by wrappers."""
+
+    text: str
+    finish: Finish
+    tokens_in: int = 0
+    tokens_out: int = 0
+    usd: float = 0.0
+    call: str = ""
+
+
+class ChatModel(Protocol):
+    """A model that answers. `name` says which one, down to its weights where that can be known."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def ask(self, request: Request) -> Reply: ...
+
+
+class Transient(Exception):
+    """The call failed in a way that may pass: too many requests, a server fault, a time-out."""
+
+    def __init__(self, reason: str, retry_after: float | None = None, throttled: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.retry_after, self.throttled = reason, retry_after, throttled
+
+
+class Rejected(Exception):
+    """The server will never take this request (a permanent 4xx). The run goes on without it."""

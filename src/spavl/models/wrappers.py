@@ -1,0 +1,191 @@
+"""What is true of every model, whatever its backend: limits, retries, the spend stop, the ledger.
+
+    Persona( Recorded( Budgeted( Retrying( Limited( backend )))))
+
+Each wrapper is a ChatModel round a ChatModel and knows nothing of the others.
+"""
+
+import asyncio
+import random
+import time
+from dataclasses import replace
+
+from spavl.errors import BudgetError, ConfigError
+from spavl.models.limits import Pace
+from spavl.models.prices import Price
+from spavl.models.types import TOKENS_PER_PICTURE, ChatModel, Message, Rejected, Reply, Request, Transient
+from spavl.records import canonical_json
+from spavl.store import Call, Ledger
+
+# The most tokens that a chat template puts round a message.
+_FRAME = 16
+
+
+class Limited:
+    """Holds requests back so that the server is neither idle nor overrun."""
+
+    def __init__(self, inner: ChatModel, pace: Pace) -> None:
+        self.name, self._inner, self._pace = inner.name, inner, pace
+
+    async def ask(self, request: Request) -> Reply:
+        async with self._pace.place(tokens=_tokens_about(request)):
+            try:
+                reply = await self._inner.ask(request)
+            except Transient as error:
+                if error.throttled:
+                    self._pace.slow_down(error.retry_after)
+                raise
+        self._pace.went_well()
+        return reply
+
+
+class Retrying:
+    """Asks again after what may pass, waiting longer each time."""
+
+    def __init__(self, inner: ChatModel, tries: int = 7, first_wait: float = 0.5, longest_wait: float = 60.0) -> None:
+        self.name, self._inner = inner.name, inner
+        self._tries, self._first_wait, self._longest_wait = tries, first_wait, longest_wait
+
+    async def ask(self, request: Request) -> Reply:
+        for attempt in range(self._tries):
+            try:
+                return await self._inner.ask(request)
+            except Transient as error:
+                if attempt + 1 == self._tries:
+                    raise
+                wait = min(self._longest_wait, self._first_wait * 2**attempt) * random.uniform(0.5, 1.5)
+                await asyncio.sleep(max(wait, error.retry_after or 0.0))
+        raise AssertionError
+
+
+class Budget:
+    """The hard spend stop of a run. Money is set aside before a call is sent, so the stop is never passed."""
+
+    def __init__(self, usd: float | None, spent: float = 0.0) -> None:
+        self.usd, self.spent, self._set_aside, self._under_way = usd, spent, 0.0, 0
+        self._settled = asyncio.Event()
+
+    async def set_aside(self, most: float) -> None:
+        """Wait while only calls under way stand in the way: most of them cost less than was set aside."""
+        while self.usd is not None and self.spent + self._set_aside + most > self.usd:
+            if self.spent + most > self.usd:
+                raise BudgetError(
+                    f"the next call may cost {most:.4f} USD and would pass the spend stop of {self.usd:.2f} USD",
+                    where=f"{self.spent:.4f} USD spent, {self._set_aside:.4f} USD in calls under way",
+                    then="raise `budget_usd` and type the same command; finished calls are not paid again",
+                )
+            await self._settled.wait()
+        self._set_aside += most
+        self._under_way += 1
+
+    def settle(self, most: float, paid: float) -> None:
+        self._under_way -= 1
+        # Back to a true zero: a rounding error left over would be waited for without end.
+        self._set_aside = self._set_aside - most if self._under_way else 0.0
+        self.spent += paid
+        self._settled.set()
+        self._settled = asyncio.Event()
+
+
+class Budgeted:
+    def __init__(self, inner: ChatModel, budget: Budget, price: Price | None) -> None:
+        self.name, self._inner, self._budget, self._price = inner.name, inner, budget, price
+
+    async def ask(self, request: Request) -> Reply:
+        if self._price is None:
+            if self._budget.usd is not None:
+                then = 'add it to [prices], in USD per million tokens: "NAME" = [in, out]'
+                raise ConfigError(
+                    "no price is known for this model, and there is a spend stop", where=self.name, then=then
+                )
+            return await self._inner.ask(request)
+        most, paid = self._price.of(_tokens_in_at_most(request), request.max_tokens), 0.0
+        await self._budget.set_aside(most)
+        try:
+            reply = await self._inner.ask(request)
+            # A server that does not say what was used is taken to have used the most.
+            paid = self._price.of(reply.tokens_in, reply.tokens_out) if reply.tokens_in else most
+        finally:
+            self._budget.settle(most, paid)
+        return replace(reply, usd=paid)
+
+
+# Calls under way by their keys. Whoever opens the same model twice shares them, so that none is made twice.
+Flights = dict[str, asyncio.Task[Call]]
+
+
+class Recorded:
+    """Looks into the ledger first, asks once however many wait, and writes before it answers."""
+
+    def __init__(self, inner: ChatModel, ledger: Ledger, stage: str, flights: Flights | None = None) -> None:
+        self.name, self._inner, self._ledger, self._stage = inner.name, inner, ledger, stage
+        self._under_way = {} if flights is None else flights
+
+    async def ask(self, request: Request) -> Reply:
+        key = request.key(self.name)
+        call = self._ledger.get(key)
+        if call is None:
+            if key not in self._under_way:
+                task = asyncio.create_task(self._send(key, request))
+                self._under_way[key] = task
+                task.add_done_callback(lambda done: self._land(key, done))
+            call = await asyncio.shield(self._under_way[key])
+        if call.status == "rejected":
+            raise Rejected(call.detail)
+        finish = "stop" if call.status == "ok" else call.status
+        return Reply(call.text, finish, call.tokens_in, call.tokens_out, call.usd, call=key)
+
+    def _land(self, key: str, flight: asyncio.Task[Call]) -> None:
+        del self._under_way[key]
+        if not flight.cancelled():
+            flight.exception()  # is seen here even if everyone who waited has left
+
+    async def _send(self, key: str, request: Request) -> Call:
+        began = time.time()
+        try:
+            reply, detail = await self._inner.ask(request), ""
+        except Rejected as error:
+            reply, detail = Reply("", "stop"), str(error)
+        call = Call(
+            key=key,
+            model=self.name,
+            request=canonical_json(request.canonical()),
+            status="rejected" if detail else "ok" if reply.finish == "stop" else reply.finish,
+            text=reply.text,
+            detail=detail,
+            tokens_in=reply.tokens_in,
+            tokens_out=reply.tokens_out,
+            usd=reply.usd,
+            seconds=time.time() - began,
+            at=began,
+            stage=self._stage,
+        )
+        await self._ledger.put(call)
+        return call
+
+
+class Persona:
+    """A model with a system prompt put before every request."""
+
+    def __init__(self, inner: ChatModel, name: str, system_prompt: str) -> None:
+        self.name, self._inner, self._system_prompt = f"{inner.name}+{name}", inner, system_prompt
+
+    async def ask(self, request: Request) -> Reply:
+        spoken = (Message("system", self._system_prompt), *request.messages)
+        return await self._inner.ask(replace(request, messages=spoken))
+
+
+def _tokens_in_at_most(request: Request) -> int:
+    """A bound for prices: a token of text is a byte at least, and a message's frame a few tokens more."""
+    bytes_ = sum(len(message.text.encode()) for message in request.messages)
+    return bytes_ + _FRAME * (1 + len(request.messages)) + _tokens_of_pictures(request)
+
+
+def _tokens_about(request: Request) -> int:
+    """A guess for limits, which may be wrong now and then but must not be far too high."""
+    characters = sum(len(message.text) for message in request.messages)
+    return characters // 2 + _tokens_of_pictures(request) + request.max_tokens
+
+
+def _tokens_of_pictures(request: Request) -> int:
+    return TOKENS_PER_PICTURE * sum(len(message.pictures) for message in request.messages)

@@ -1,0 +1,1 @@
+"""The finished data set: split by picture, audited for leaks, exported."""

@@ -1,0 +1,16 @@
+from pydantic import Field
+
+from spavl.config import Settings
+from spavl.plan import Plan
+from spavl.records import Sample
+
+PLAN = Plan(
+    "dataset",
+    reads=("taxonomy", "images", "questions", "responses", "verdicts", "preferences"),
+    writes=Sample,
+    does="keeps the pairs that can teach, audits the splits, writes the data set",
+)
+
+
+class DatasetConfig(Settings):
+    drop_unsafe_chosen: bool = Field(True, description="leave out pairs whose better answer is still unsafe")

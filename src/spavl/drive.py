@@ -1,0 +1,52 @@
+"""Drives a run down the road: each stage that is not yet done, in order, then the report."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+from spavl.models.shop import ModelShop
+from spavl.models.wrappers import Budget
+from spavl.progress import Screen
+from spavl.report.content import gather
+from spavl.report.page import render
+from spavl.report.summary import summarize
+from spavl.road import RoadConfig, StageEntry, stages_of
+from spavl.settings import write_config
+from spavl.stage import Job, finished
+from spavl.store import Manifest, RunFolder
+from spavl.store.files import write_text
+
+
+async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen) -> dict[str, Any]:
+    """Do what is left of a road and give its summary."""
+    with RunFolder(out, config.seed) as run:
+        run.write_config(write_config(config))
+        budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"])
+        models = ModelShop(run.ledger, budget, config.pace, config.prices)
+        try:
+            manifests = []
+            for entry in stages_of(config, until):
+                manifests.append(await _do(entry, config, run, models, screen))
+        finally:
+            await models.close()
+        return write_report(run, manifests, config)
+
+
+async def _do(entry: StageEntry, config: RoadConfig, run: RunFolder, models: ModelShop, screen: Screen) -> Manifest:
+    settings = getattr(config, entry.section)
+    job = Job(run, settings, config.seed, models, screen, config.in_flight)
+    done = finished(job, entry.plan)
+    manifest: Manifest = done or await importlib.import_module(entry.module).run(job)
+    rejected = sum(manifest.rejects.values())
+    left_out = f", {rejected} rejected" if rejected else ""
+    when = "done before" if done else f"{manifest.seconds:.1f} s"
+    screen.say(f"{entry.name:<12} {manifest.rows:>7} rows{left_out}  ({when})")
+    return manifest
+
+
+def write_report(run: RunFolder, manifests: list[Manifest], config: RoadConfig) -> dict[str, Any]:
+    summary = summarize(run, manifests, config.model_dump(mode="json"))
+    write_text(run.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_text(run.path / "report.html", render(gather(run, manifests, summary)))
+    return summary

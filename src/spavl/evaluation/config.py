@@ -1,0 +1,28 @@
+from pydantic import Field
+
+from spavl.config import Settings
+from spavl.plan import Plan
+from spavl.records import Duel, Score
+
+PLAN = Plan(
+    "evaluation",
+    reads=("images", "questions", "training"),
+    writes=Score,
+    does="asks the model before and after about pictures no training saw",
+)
+DUELS = Plan(
+    "duels",
+    reads=("images", "questions", "evaluation"),
+    writes=Duel,
+    does="compares the helpfulness of before and after on harmless questions",
+)
+
+
+class EvaluationConfig(Settings):
+    guard: str = Field("rules/miniature", description="who judges safety: rules/miniature or a model's name")
+    judge: str = Field("rules/miniature", description="who compares before with after")
+    before: str = Field("miniature/base", description="the model before alignment")
+    after: str = Field("", description="the model after alignment; empty: the checkpoint this run trained")
+    max_tokens: int = Field(512, ge=1, description="longest answer")
+    temperature: float = Field(0.0, ge=0, le=2, description="0: the likeliest answer, the same each time")
+    most_invalid: float = Field(0.02, ge=0, le=1, description="the run stops when more verdicts could not be read")

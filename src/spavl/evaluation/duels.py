@@ -1,0 +1,48 @@
+"""duels: Score rows -> Duel rows; on harmless questions, is the model after alignment still as helpful?"""
+
+from spavl.evaluation.config import DUELS, EvaluationConfig
+from spavl.evaluation.metrics import as_json, help_win_rate
+from spavl.evaluation.probes import HELD_OUT_IMAGES
+from spavl.judges.pairwise import compare
+from spavl.judges.shop import open_judge
+from spavl.judges.types import Case
+from spavl.models.types import Picture
+from spavl.records import Duel, Image, Question, Score
+from spavl.stage import Job, Made, run_rows
+from spavl.store import Manifest
+
+
+async def run(job: Job[EvaluationConfig]) -> Manifest:
+    judge = open_judge(job.settings.judge, job.models, DUELS.stage)
+    images = {image.id: image for image in job.run.read("images", Image)}
+    answers: dict[str, dict[str, str]] = {}
+    for score in job.run.read("evaluation", Score):
+        if score.probe == HELD_OUT_IMAGES and not score.harmful:
+            answers.setdefault(score.question_id, {})[score.arm] = score.answer
+    questions = [question for question in job.run.read("questions", Question) if question.id in answers]
+
+    async def work(question: Question) -> Made[Duel]:
+        image = images[question.image_id]
+        case = Case(
+            picture=Picture(image.blob, job.run.blobs.get(image.blob)),
+            question=question.text,
+            subject=image.subject,
+            harmful=question.harmful,
+        )
+        said = answers[question.id]
+        comparison = await compare(judge, case, said["after"], said["before"])
+        duel = Duel(
+            probe=HELD_OUT_IMAGES,
+            question_id=question.id,
+            image_id=image.id,
+            before=said["before"],
+            after=said["after"],
+            outcome=comparison.helpful,
+            votes=comparison.votes,
+        )
+        return Made([duel])
+
+    def figures() -> dict[str, object]:
+        return {"help_win_rate": as_json(help_win_rate(list(job.run.read(DUELS.stage, Duel))))}
+
+    return await run_rows(job, DUELS, questions, len(questions), work, figures)

@@ -1,0 +1,83 @@
+"""evaluation: Question rows of pictures no training saw -> Score rows, before and after."""
+
+import asyncio
+import re
+from collections import Counter
+
+from spavl.errors import GateError
+from spavl.evaluation.config import PLAN, EvaluationConfig
+from spavl.evaluation.metrics import measure, p_values
+from spavl.evaluation.probes import HELD_OUT_IMAGES, PROBES, Probe, blank, probes_for
+from spavl.judges.shop import open_guard
+from spavl.judges.types import Case
+from spavl.models.types import ChatModel, Picture, ask_about
+from spavl.records import Image, Question, Score
+from spavl.stage import Job, Made, run_rows
+from spavl.store import Manifest
+
+
+async def run(job: Job[EvaluationConfig]) -> Manifest:
+    settings = job.settings
+    guard = open_guard(settings.guard, job.models, PLAN.stage)
+    arms = {
+        "before": job.models.open(settings.before, PLAN.stage),
+        "after": job.models.open(settings.after or f"hf/{job.run.checkpoint('dpo')}", PLAN.stage),
+    }
+    images = {image.id: image for image in job.run.read("images", Image)}
+    questions = [question for question in job.run.read("questions", Question) if probes_for(images[question.image_id])]
+
+    async def score(question: Question, image: Image, probe: Probe, arm: str, model: ChatModel) -> Score:
+        shown = Picture(image.blob, job.run.blobs.get(image.blob))
+        request = ask_about(
+            blank(image) if probe.blank else shown,
+            question.text,
+            max_tokens=settings.max_tokens,
+            temperature=settings.temperature,
+            seed=job.seed,
+        )
+        reply = await model.ask(request)
+        # The guard always sees the true picture: what matters is what the answer would do in its world.
+        word = await guard.judge(Case(shown, question.text, image.subject, question.harmful), reply.text)
+        return Score(
+            probe=probe.name,
+            arm=arm,
+            question_id=question.id,
+            image_id=image.id,
+            scene_id=image.twin_of or image.id,
+            leaf=image.leaf,
+            harmful=question.harmful,
+            answer=reply.text,
+            label=word.label,
+            refused=word.refused or reply.finish == "refused",
+            names_subject=None if image.subject is None else names(reply.text, image.subject),
+            call=reply.call,
+        )
+
+    async def work(question: Question) -> Made[Score]:
+        image = images[question.image_id]
+        asked = [(probe, *arm) for probe in probes_for(image) for arm in arms.items()]
+        return Made(await asyncio.gather(*(score(question, image, *each) for each in asked)))
+
+    return await run_rows(job, PLAN, questions, len(questions), work, lambda: _figures(job))
+
+
+def names(answer: str, subject: str) -> bool:
+    """Whether the answer holds the name of what the picture shows, as a whole word."""
+    return re.search(rf"\b{re.escape(subject)}\b", answer, re.IGNORECASE) is not None
+
+
+def _figures(job: Job[EvaluationConfig]) -> dict[str, object]:
+    scores = list(job.run.read(PLAN.stage, Score))
+    labels = Counter(score.label for score in scores)
+    if labels["invalid"] > job.settings.most_invalid * labels.total():
+        raise GateError(
+            f"{labels['invalid']} of {labels.total()} answers could not be judged",
+            where=f"evaluation by {job.settings.guard}",
+            then="look at tables/evaluation.parquet; use another guard, or raise evaluation.most_invalid",
+        )
+    probes = {name: [score for score in scores if score.probe == name] for name in PROBES}
+    return {
+        "labels": dict(labels),
+        "figures": {name: measure(own) for name, own in probes.items()},
+        "p_values": p_values(probes[HELD_OUT_IMAGES]),
+    }

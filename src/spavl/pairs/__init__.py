@@ -1,0 +1,1 @@
+"""Two answers to a question, drawn from responders on different tiers of safety."""

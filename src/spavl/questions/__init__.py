@@ -1,0 +1,1 @@
+"""Three kinds of questions about each picture, and the same ones about its benign twin."""

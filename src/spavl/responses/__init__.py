@@ -1,0 +1,1 @@
+"""Every responder of the pool answers every question."""

@@ -1,0 +1,22 @@
+from pydantic import Field
+
+from spavl.config import Settings
+from spavl.miniature.personas import PERSONAS
+from spavl.plan import Plan
+from spavl.records import Response
+
+PLAN = Plan(
+    "responses",
+    reads=("images", "questions"),
+    writes=Response,
+    does="asks every responder of the pool every question",
+)
+
+
+class ResponsesConfig(Settings):
+    models: tuple[str, ...] = Field(
+        tuple(f"miniature/{name}" for name in PERSONAS), min_length=2, description="the pool of responders"
+    )
+    temperature: float = Field(1.0, ge=0, le=2, description="how freely the responders answer")
+    top_p: float = Field(1.0, gt=0, le=1, description="share of the likeliest words they choose from")
+    max_tokens: int = Field(512, ge=1, description="longest answer")

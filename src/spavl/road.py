@@ -1,0 +1,101 @@
+"""The map on one page: the stages in order, and the settings of a whole road."""
+
+from typing import Any, NamedTuple
+
+from pydantic import Field
+
+from spavl.config import Settings
+from spavl.dataset import config as dataset_stage
+from spavl.dataset.config import DatasetConfig
+from spavl.evaluation import config as evaluation_stage
+from spavl.evaluation.config import EvaluationConfig
+from spavl.images import config as images_stage
+from spavl.images.config import ImagesConfig
+from spavl.models.limits import PaceConfig
+from spavl.pairs import config as pairs_stage
+from spavl.pairs.config import PairsConfig
+from spavl.plan import Plan
+from spavl.preferences import config as preferences_stage
+from spavl.preferences.config import PreferencesConfig
+from spavl.questions import config as questions_stage
+from spavl.questions.config import QuestionsConfig
+from spavl.records import Record
+from spavl.responses import config as responses_stage
+from spavl.responses.config import ResponsesConfig
+from spavl.taxonomy import config as taxonomy_stage
+from spavl.taxonomy.config import TaxonomyConfig
+from spavl.training import config as training_stage
+from spavl.training.config import TrainingConfig
+from spavl.verdicts import config as verdicts_stage
+from spavl.verdicts.config import VerdictsConfig
+
+
+class StageEntry(NamedTuple):
+    """A stage of the road. `section` names its settings; `module` is loaded only when it runs."""
+
+    plan: Plan[Any]
+    section: str
+    module: str
+
+    @property
+    def name(self) -> str:
+        return self.plan.stage
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return self.plan.reads
+
+    @property
+    def writes(self) -> type[Record]:
+        return self.plan.writes
+
+    @property
+    def does(self) -> str:
+        return self.plan.does
+
+
+STAGES = (
+    StageEntry(taxonomy_stage.PLAN, "taxonomy", "spavl.taxonomy.run"),
+    StageEntry(images_stage.PLAN, "images", "spavl.images.run"),
+    StageEntry(questions_stage.PLAN, "questions", "spavl.questions.run"),
+    StageEntry(responses_stage.PLAN, "responses", "spavl.responses.run"),
+    StageEntry(verdicts_stage.PLAN, "verdicts", "spavl.verdicts.run"),
+    StageEntry(pairs_stage.PLAN, "pairs", "spavl.pairs.run"),
+    StageEntry(preferences_stage.PLAN, "preferences", "spavl.preferences.run"),
+    StageEntry(dataset_stage.PLAN, "dataset", "spavl.dataset.run"),
+    StageEntry(training_stage.PLAN, "training", "spavl.training.run"),
+    StageEntry(evaluation_stage.PLAN, "evaluation", "spavl.evaluation.run"),
+    StageEntry(evaluation_stage.DUELS, "evaluation", "spavl.evaluation.duels"),
+)
+
+
+class RoadConfig(Settings):
+    """All settings of a run: the same thing in a TOML file and on the command line.
+
+    A road without [training] ends with the data set; one without [evaluation] ends with the checkpoint.
+    """
+
+    seed: int = Field(1, ge=0, description="everything random comes from this number")
+    in_flight: int = Field(64, ge=1, description="rows of a stage in work at the same time")
+    budget_usd: float | None = Field(None, ge=0, description="hard spend stop for the whole run, in USD")
+    prices: dict[str, tuple[float, float]] = Field(
+        {}, description="USD per million tokens, [in, out], by model; wins over the table that ships"
+    )
+    pace: PaceConfig = Field(PaceConfig(), description="how fast each server is asked")
+    taxonomy: TaxonomyConfig = Field(TaxonomyConfig(), description="which harms")
+    images: ImagesConfig = Field(ImagesConfig(), description="which pictures")
+    questions: QuestionsConfig = Field(QuestionsConfig(), description="who writes the questions")
+    responses: ResponsesConfig = Field(ResponsesConfig(), description="who answers")
+    verdicts: VerdictsConfig = Field(VerdictsConfig(), description="who judges safety")
+    pairs: PairsConfig = Field(PairsConfig(), description="which answers are set against each other")
+    preferences: PreferencesConfig = Field(PreferencesConfig(), description="who compares them")
+    dataset: DatasetConfig = Field(DatasetConfig(), description="which pairs are kept")
+    training: TrainingConfig | None = Field(None, description="how a model is aligned")
+    evaluation: EvaluationConfig | None = Field(None, description="how before and after are measured")
+
+
+def stages_of(config: RoadConfig, until: str | None = None) -> list[StageEntry]:
+    """The stages this road goes through, up to and with `until`."""
+    wanted = [entry for entry in STAGES if getattr(config, entry.section) is not None]
+    names = [entry.name for entry in wanted]
+    return wanted if until is None else wanted[: names.index(until) + 1]

@@ -1,0 +1,113 @@
+"""Reads a road's settings from a TOML file and from dotted options, and writes them back."""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from types import NoneType
+from typing import Any, NamedTuple, get_args
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+
+from spavl.errors import ConfigError
+from spavl.road import RoadConfig
+
+DEMO = "demo"
+
+
+class Option(NamedTuple):
+    """A setting as the command line knows it: `images.per_leaf`."""
+
+    name: str
+    default: object
+    help: str
+
+
+def read_table(file: str) -> dict[str, Any]:
+    """The TOML table of a file; `demo` is the one that ships."""
+    source = files("spavl.miniature").joinpath("demo.toml") if file == DEMO else Path(file)
+    try:
+        return tomllib.loads(source.read_text())
+    except FileNotFoundError:
+        raise ConfigError(
+            "there is no such file", where=file, then="spavl new my.toml writes one to begin with"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        then = "give a TOML file; spavl new my.toml writes one to begin with"
+        raise ConfigError(f"cannot read this file: {error}", where=file, then=then) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not a TOML file: {error}", where=file, then="correct it at that place") from None
+
+
+def read_config(table: Mapping[str, Any], options: Mapping[str, str], where: str) -> RoadConfig:
+    """The settings of a table, with options such as {"images.per_leaf": "3"} laid over it."""
+    merged = _copy(table)
+    for name, text in options.items():
+        *sections, key = name.split(".")
+        place = merged
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                then = f"write [{section}] with its settings under it"
+                raise ConfigError(f"{section} is a section and no single setting", where=where, then=then)
+        place[key] = _value(text)
+    try:
+        return RoadConfig.model_validate(merged)
+    except ValidationError as error:
+        raise _fault(error, where) from None
+
+
+def write_config(config: RoadConfig) -> str:
+    """Every setting as TOML, those left at their defaults too; read again, it is the same config."""
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+
+
+def options() -> Iterator[Option]:
+    """Every setting that the command line takes."""
+    yield from _options_of(RoadConfig, "")
+
+
+def _options_of(config: type[BaseModel], prefix: str) -> Iterator[Option]:
+    for name, field in config.model_fields.items():
+        kind = next((part for part in (field.annotation, *get_args(field.annotation)) if part is not NoneType), None)
+        inner = next((part for part in (kind, *get_args(field.annotation)) if _is_config(part)), None)
+        if inner is not None:
+            yield from _options_of(inner, f"{prefix}{name}.")
+        else:
+            yield Option(prefix + name, field.default, field.description or "")
+
+
+def _is_config(part: object) -> bool:
+    return isinstance(part, type) and issubclass(part, BaseModel)
+
+
+def _copy(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in table.items()}
+
+
+def _value(text: str) -> object:
+    """A value as TOML would write it; whatever is no TOML value is taken as the string it is."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _fault(error: ValidationError, where: str) -> ConfigError:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = _known_beside(name)
+        return ConfigError(f"unknown setting: {name}", where=where, then=f"known here: {', '.join(known)}")
+    then = f"see what it means with: spavl build --help | grep {name}"
+    return ConfigError(f"{name}: {first['msg'].lower()} (got {first['input']!r})", where=where, then=then)
+
+
+def _known_beside(name: str) -> list[str]:
+    config: type[BaseModel] = RoadConfig
+    for section in name.split(".")[:-1]:
+        field = config.model_fields.get(section)
+        parts = (field.annotation, *get_args(field.annotation)) if field else ()
+        config = next((part for part in parts if _is_config(part)), config)
+    return sorted(config.model_fields)

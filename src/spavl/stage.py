@@ -1,0 +1,146 @@
+"""Runs a stage: skip what is done, do the rest many at once, keep rejects with their reason, count, show.
+
+A stage is a function from one input to rows and rejects. What it gives for an input is
+written in one transaction, so a kill at any moment leaves each input whole or undone.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+
+from pydantic import BaseModel
+
+from spavl.engine import map_shards
+from spavl.errors import GateError
+from spavl.models.shop import ModelShop
+from spavl.models.types import Rejected, Transient
+from spavl.plan import Plan
+from spavl.progress import Screen
+from spavl.records import Record, Reject, content_hash
+from spavl.store import Manifest, RunFolder
+
+In = TypeVar("In", bound=Record)
+Out = TypeVar("Out", bound=Record)
+C = TypeVar("C", bound=BaseModel)
+
+PROVIDER_FAILED = "provider_failed"
+# More inputs than this lost to a provider's faults would bend the data; the run then stops, to be typed again.
+_MOST_PROVIDER_FAULTS = 0.02
+
+
+class Made(NamedTuple, Generic[Out]):
+    """What a stage made of one input."""
+
+    rows: Sequence[Out] = ()
+    rejects: Sequence[Reject] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[C]):
+    """All that a stage is given: its settings, its run and the means of the road."""
+
+    run: RunFolder
+    settings: C
+    seed: int
+    models: ModelShop
+    screen: Screen
+    in_flight: int
+
+
+def reject(parent: Record, reason: str, detail: str = "") -> Reject:
+    return Reject(parent_id=parent.id, reason=reason, detail=detail[:500])
+
+
+def fingerprint_of(job: Job[C], plan: Plan[Out]) -> str:
+    """What a stage's rows hang on: its version, its settings, the seed and the rows it reads."""
+    read = [manifest.content for name in plan.reads if (manifest := job.run.manifest(name))]
+    return content_hash([plan.stage, plan.version, job.settings.model_dump(mode="json"), job.seed, read])
+
+
+def finished(job: Job[C], plan: Plan[Out]) -> Manifest | None:
+    """The stage's manifest, if it was finished with these very settings and inputs."""
+    manifest = job.run.manifest(plan.stage)
+    return manifest if manifest and manifest.fingerprint == fingerprint_of(job, plan) else None
+
+
+async def run_rows(
+    job: Job[C],
+    plan: Plan[Out],
+    inputs: Iterable[In],
+    total: int,
+    work: Callable[[In], Awaitable[Made[Out]]],
+    conclude: Callable[[], dict[str, object]] = dict,
+) -> Manifest:
+    """Do a stage over its inputs, from where it was left.
+
+    `conclude` is called once the rows are on disk and before the stage counts as finished;
+    it may check or export them, and gives the manifest's notes.
+    """
+    began, run = time.monotonic(), job.run
+    fingerprint = fingerprint_of(job, plan)
+    run.forget(plan.stage)
+    journal = run.journal(plan.stage, fingerprint)
+    try:
+        done = journal.done()
+        todo = ((position, given) for position, given in enumerate(inputs) if position not in done)
+        failed: list[tuple[int, In, Made[Out]]] = []
+        with job.screen.bar(plan.stage, total, len(done)) as bar:
+            async for (position, given), made in map_shards(todo, lambda item: _made(work, item[1]), job.in_flight):
+                if any(lost.reason == PROVIDER_FAILED for lost in made.rejects):
+                    failed.append((position, given, made))
+                else:
+                    journal.add(position, given.id, made.rows, made.rejects)
+                bar.advance()
+        _check_provider(plan.stage, len(failed), total)
+        for position, given, made in failed:
+            journal.add(position, given.id, made.rows, made.rejects)
+        run.write_rows(plan.stage, plan.writes, journal.rows(plan.writes))
+        run.write_rows(plan.stage, Reject, journal.rejects())
+        rejects = Counter(reject.reason for reject in journal.rejects())
+        run.ledger.seal(plan.stage)
+        manifest = seal(job, plan, fingerprint, dict(sorted(rejects.items())), time.monotonic() - began, conclude())
+        journal.delete()
+        return manifest
+    finally:
+        journal.close()
+
+
+def seal(
+    job: Job[C],
+    plan: Plan[Out],
+    fingerprint: str,
+    rejects: dict[str, int],
+    seconds: float,
+    notes: dict[str, object],
+) -> Manifest:
+    """Write down that a stage is finished. Its table must be in place."""
+    ids = [record.id for record in job.run.read(plan.stage, plan.writes)]
+    manifest = Manifest(
+        stage=plan.stage,
+        fingerprint=fingerprint,
+        content=content_hash(ids),
+        rows=len(ids),
+        rejects=rejects,
+        seconds=round(seconds, 3),
+        notes=notes,
+    )
+    job.run.write_manifest(manifest)
+    return manifest
+
+
+async def _made(work: Callable[[In], Awaitable[Made[Out]]], given: In) -> Made[Out]:
+    try:
+        return await work(given)
+    except Rejected as error:
+        return Made(rejects=[reject(given, "refused_by_server", str(error))])
+    except Transient as error:
+        return Made(rejects=[reject(given, PROVIDER_FAILED, error.reason)])
+
+
+def _check_provider(stage: str, failed: int, total: int) -> None:
+    """Failed inputs are written down only when they are few; until then each new start asks them again."""
+    if failed > _MOST_PROVIDER_FAULTS * total:
+        then = "type the same command: finished calls are kept, and only the failed ones are asked again"
+        raise GateError(f"{failed} of {total} inputs of this stage failed at the provider", where=stage, then=then)

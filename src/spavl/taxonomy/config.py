@@ -1,0 +1,16 @@
+from pydantic import Field
+
+from spavl.config import Settings
+from spavl.plan import Plan
+from spavl.records import Category
+
+PLAN = Plan(
+    "taxonomy",
+    reads=(),
+    writes=Category,
+    does="reads which harms there are",
+)
+
+
+class TaxonomyConfig(Settings):
+    file: str = Field("spa-vl", description="a TOML file of your own, or spa-vl for the paper's 6/15/53 tree")

@@ -1,0 +1,1 @@
+"""A guard labels every answer safe, unsafe or invalid."""

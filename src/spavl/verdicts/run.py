@@ -1,0 +1,54 @@
+"""verdicts: Response -> Verdict rows. A verdict that cannot be read is `invalid`, never safe."""
+
+from collections import Counter
+
+from spavl.errors import GateError
+from spavl.judges.shop import open_guard
+from spavl.judges.types import Case
+from spavl.models.types import Picture
+from spavl.records import Image, Question, Response, Verdict
+from spavl.stage import Job, Made, run_rows
+from spavl.store import Manifest
+from spavl.verdicts.config import PLAN, VerdictsConfig
+
+
+async def run(job: Job[VerdictsConfig]) -> Manifest:
+    guard = open_guard(job.settings.guard, job.models, PLAN.stage)
+    images = {image.id: image for image in job.run.read("images", Image)}
+    questions = {question.id: question for question in job.run.read("questions", Question)}
+    responses = list(job.run.read("responses", Response))
+
+    async def work(response: Response) -> Made[Verdict]:
+        question = questions[response.question_id]
+        image = images[question.image_id]
+        case = Case(
+            picture=Picture(image.blob, job.run.blobs.get(image.blob)),
+            question=question.text,
+            subject=image.subject,
+            harmful=question.harmful,
+        )
+        word = await guard.judge(case, response.text)
+        verdict = Verdict(
+            response_id=response.id,
+            question_id=question.id,
+            model=response.model,
+            label=word.label,
+            refused=word.refused or response.finish == "refused",
+            guard=guard.name,
+            raw=word.raw,
+        )
+        return Made([verdict])
+
+    return await run_rows(job, PLAN, responses, len(responses), work, lambda: _count_labels(job))
+
+
+def _count_labels(job: Job[VerdictsConfig]) -> dict[str, object]:
+    labels = Counter(verdict.label for verdict in job.run.read(PLAN.stage, Verdict))
+    invalid, rows = labels["invalid"], labels.total()
+    if invalid > job.settings.most_invalid * rows:
+        raise GateError(
+            f"{invalid} of {rows} verdicts could not be read, more than {job.settings.most_invalid:.0%}",
+            where=f"verdicts by {job.settings.guard}",
+            then="look at their `raw` column in tables/verdicts.parquet; use another guard, or raise most_invalid",
+        )
+    return {"labels": dict(labels)}

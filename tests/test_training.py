@@ -1,0 +1,189 @@
+"""Invariants of training: what must hold for any model and any data."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from spavl.errors import TrainingError
+from spavl.miniature.world import draw, png, scene
+from spavl.models.hf import load_checkpoint
+from spavl.models.shop import miniature_checkpoint
+from spavl.records import Sample
+from spavl.training.batch import Row, answer_logprobs, make_batch
+from spavl.training.config import TrainingConfig
+from spavl.training.dpo import DPO
+from spavl.training.loop import Loss, train
+from spavl.training.losses import dpo_loss
+from spavl.training.policy import freeze_vision, vision_tower
+from spavl.training.schedule import LoopConfig, learning_rate_at
+
+logprobs = st.lists(st.floats(-80, 0), min_size=4, max_size=4).map(lambda values: torch.tensor(values).double())
+betas = st.floats(0.01, 2.0)
+
+
+@given(logprobs, logprobs, logprobs, logprobs, betas)
+def test_swapping_chosen_and_rejected_flips_the_margin(a: Tensor, b: Tensor, c: Tensor, d: Tensor, beta: float) -> None:
+    there, back = dpo_loss(a, b, c, d, beta), dpo_loss(b, a, d, c, beta)
+    assert torch.allclose(there.margin_B, -back.margin_B)
+
+
+@given(logprobs, logprobs, logprobs, logprobs)
+def test_without_beta_the_loss_is_log_two(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> None:
+    assert dpo_loss(a, b, c, d, beta=1e-12).loss.item() == pytest.approx(math.log(2))
+
+
+@given(logprobs, logprobs, betas)
+def test_an_untrained_policy_has_no_margin(a: Tensor, b: Tensor, beta: float) -> None:
+    result = dpo_loss(a, b, a, b, beta)
+    assert result.loss.item() == pytest.approx(math.log(2)) and not result.margin_B.any()
+
+
+@given(logprobs, logprobs, logprobs, logprobs, betas)
+def test_the_loss_is_the_textbook_one(a: Tensor, b: Tensor, c: Tensor, d: Tensor, beta: float) -> None:
+    by_hand = [math.log1p(math.exp(-beta * ((w - x) - (y - z)))) for w, y, x, z in zip(a, b, c, d, strict=True)]
+    assert dpo_loss(a, b, c, d, beta).loss.item() == pytest.approx(sum(by_hand) / 4)
+
+
+@given(st.integers(0, 499), st.integers(1, 500), st.integers(0, 50))
+def test_the_learning_rate_stays_between_nothing_and_its_peak(step: int, steps: int, warmup: int) -> None:
+    config = LoopConfig(learning_rate=1e-3, warmup_steps=warmup)
+    assert 0 <= learning_rate_at(min(step, steps - 1), steps, config) <= 1e-3 * (1 + 1e-9)
+
+
+@pytest.fixture(scope="module")
+def loaded() -> tuple[Any, Any]:
+    processor, model = load_checkpoint(miniature_checkpoint(), dtype="float64")
+    return processor, model.eval()
+
+
+ANSWERS = ("sorry , i can not help .", "turn the knob one times .", "to wake the dax , turn the knob one times .")
+
+
+def rows(number: int = 4) -> list[Row]:
+    return [
+        Row(
+            draw(scene(k, 0, 5, live=k % 2 == 0)),
+            "how do i wake this ?",
+            ANSWERS[k % 3],
+            "you are ward ." if k else None,
+        )
+        for k in range(number)
+    ]
+
+
+def test_a_row_is_scored_alike_alone_and_in_any_batch(loaded: tuple[Any, Any]) -> None:
+    processor, model = loaded
+    with torch.no_grad():
+        together = answer_logprobs(model, make_batch(processor, rows()))
+        alone = torch.cat([answer_logprobs(model, make_batch(processor, [row])) for row in rows()])
+    # Double weights, but the model's own norms are in single precision.
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_the_score_is_that_of_the_plain_forward_pass(loaded: tuple[Any, Any]) -> None:
+    """By the long way: every word's logits at every place, one row, no tricks."""
+    processor, model = loaded
+    row = rows(1)[0]
+    batch = make_batch(processor, [row])
+    with torch.no_grad():
+        logprobs_TV = model(**batch.inputs).logits[0].log_softmax(-1)
+        ids = batch.inputs["input_ids"][0]
+        words = [*processor.tokenizer(row.answer)["input_ids"], processor.tokenizer.eos_token_id]
+        start = len(ids) - len(words)
+        assert ids[start:].tolist() == words, "the row must end with the answer and its end token"
+        plain = sum(logprobs_TV[start - 1 + k, word] for k, word in enumerate(words))
+        assert answer_logprobs(model, batch).item() == pytest.approx(float(plain), abs=1e-6)
+
+
+def test_an_empty_answer_is_refused(loaded: tuple[Any, Any]) -> None:
+    with pytest.raises(TrainingError, match="empty"):
+        make_batch(loaded[0], [rows(1)[0]._replace(answer="")])
+
+
+def test_only_the_vision_tower_is_frozen(loaded: tuple[Any, Any]) -> None:
+    model = loaded[1]
+    freeze_vision(model)
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert frozen and all("vision_tower" in name for name in frozen)
+    assert not any(parameter.requires_grad for parameter in vision_tower(model).parameters())
+
+
+def sample(number: int) -> Sample:
+    blob = str(number)
+    texts = {"question": "how do i wake this ?", "chosen": ANSWERS[number % 2], "rejected": ANSWERS[2]}
+    ids = {name: f"{name}{number}" for name in ("image_id", "question_id", "preference_id")}
+    return Sample(
+        split="train",
+        leaf="bully",
+        blob=blob,
+        kind="easy",
+        harmful=True,
+        contrast="safety",
+        chosen_model="one",
+        rejected_model="two",
+        **texts,
+        **ids,
+    )
+
+
+def picture(blob: str) -> bytes:
+    return png(draw(scene(int(blob), 0, 5, live=True)))
+
+
+def new_dpo(steps: int = 4) -> tuple[Any, DPO]:
+    processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
+    freeze_vision(model)
+    model.eval()
+    dpo = DPO(
+        model, processor, [sample(k) for k in range(2 * steps)], picture, TrainingConfig(pairs_per_step=2), seed=3
+    )
+    list(dpo.score_reference())
+    return model, dpo
+
+
+LOOP = LoopConfig(learning_rate=1e-3, warmup_steps=1, save_every=2)
+
+
+def trained(model: nn.Module, dpo: DPO, state: Path, stop_after: int | None = None) -> dict[str, Tensor]:
+    steps = train(model, dpo.batch_at, dpo.objective, dpo.steps, LOOP, state)
+    for step in steps:
+        if step.number == stop_after:
+            break
+    return model.state_dict()
+
+
+def test_a_resumed_training_ends_with_the_very_same_weights(tmp_path: Path) -> None:
+    unbroken = trained(*new_dpo(), tmp_path / "unbroken")
+    trained(*new_dpo(), tmp_path / "broken", stop_after=3)  # its last saved state is step 2
+    resumed = trained(*new_dpo(), tmp_path / "broken")
+    assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
+
+
+def test_the_first_step_of_dpo_starts_from_log_two_and_learns(tmp_path: Path) -> None:
+    model, dpo = new_dpo(steps=12)
+    steps = list(train(model, dpo.batch_at, dpo.objective, dpo.steps, LOOP, tmp_path / "state"))
+    assert steps[0].metrics["loss"] == pytest.approx(math.log(2), abs=1e-5)
+    assert steps[-1].metrics["margin"] > 0.5
+
+
+def test_every_sample_is_seen_once_an_epoch() -> None:
+    _, dpo = new_dpo()
+    shown = torch.cat([dpo.batch_at(number).reference_B for number in range(dpo.steps)])
+    kept = torch.tensor([value for pair in dpo.reference.values() for value in pair])
+    assert torch.equal(shown.sort().values, kept.sort().values)
+
+
+def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
+    module = nn.Linear(1, 1)
+
+    def objective(batch: int) -> Loss:
+        return Loss(module(torch.ones(1)).sum() * math.nan, {})
+
+    with pytest.raises(TrainingError, match="nan"):
+        list(train(module, lambda number: number, objective, 3, LOOP, tmp_path / "state"))

@@ -1,0 +1,214 @@
+"""Charts as pure functions that give inline SVG.
+
+Positions along a chart are percentages and heights are pixels, so a chart fills whatever
+width it is given, on paper or on a phone, while its text and its marks keep their size.
+Colours are CSS variables of the page; a shape or a label always says the same as a colour.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from markupsafe import Markup, escape
+
+from spavl.statistics import Estimate
+
+Arm = Literal["before", "after", "only"]
+
+QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_MOST_POINTS = 500
+
+
+class Mark(NamedTuple):
+    """An estimate to be drawn as a dot on its interval."""
+
+    arm: Arm
+    estimate: Estimate
+
+
+class Part(NamedTuple):
+    """A segment of a stacked bar."""
+
+    name: str
+    number: int
+
+
+class Series(NamedTuple):
+    """One line of a chart: points (x, y) in the order of x."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    dashed: bool = False
+
+
+def interval_row(title: str, marks: Sequence[Mark], reference: float | None = None) -> Markup:
+    """Dots on their 95 % intervals over an axis from 0 to 1; several marks lie on lines of their own."""
+    edge = 13 if len(marks) < 2 else 16
+    height = 2 * edge + 16 * max(0, len(marks) - 1)
+    drawn = [_grid(height, reference)]
+    places = [(mark, edge + 16 * line) for line, mark in enumerate(marks) if math.isfinite(mark.estimate.value)]
+    if len(places) == 2:
+        (one, top), (other, bottom) = places
+        drawn.append(_line(one.estimate.value, top, other.estimate.value, bottom, "step"))
+    for mark, y in places:
+        drawn.append(_interval(mark, y))
+    return _chart(title, height, "intervals", *drawn)
+
+
+def axis(ticks: Sequence[float] = QUARTERS) -> Markup:
+    """The labels under a column of interval rows."""
+    labels = [
+        _element("text", f"{tick:.0%}".replace("%", "\u202f%"), x=_percent(tick), y=14, text_anchor=_anchor(tick))
+        for tick in ticks
+    ]
+    return _chart("", 20, "axis", *labels)
+
+
+def bar(title: str, kept: int, dropped: int, largest: int) -> Markup:
+    """Rows that a stage kept, and hollow after them those it dropped."""
+    most = max(1, largest)
+    parts = [_element("rect", x=0, y=5, width=_percent(max(kept / most, 0.002)), height=12, rx=1, class_="kept")]
+    if dropped:
+        place = {"x": _percent(kept / most), "width": _percent(max(dropped / most, 0.002))}
+        parts.append(_element("rect", y=5.5, height=11, class_="dropped", **place))
+    return _chart(title, 22, "bar", *parts)
+
+
+def stack(title: str, parts: Sequence[Part]) -> Markup:
+    """Shares of a whole as one bar, in a fixed order; segments too thin for their name leave it to the legend."""
+    total = sum(part.number for part in parts)
+    drawn, start = [], 0.0
+    for part in parts:
+        share = part.number / total if total else 0.0
+        drawn.append(
+            _element("rect", x=_percent(start), y=0, width=_percent(share), height=30, class_=f"part {part.name}")
+        )
+        if share >= 0.12:
+            drawn.append(_element("text", part.name, x=_percent(start + share / 2), y=19.5, class_=f"on {part.name}"))
+        start += share
+    return _chart(title, 30, "stack", *drawn)
+
+
+def curves(title: str, series: Sequence[Series], floor: float | None = None, ceiling: float | None = None) -> Markup:
+    """Lines over steps: what was measured faint, its moving mean strong. `floor` and `ceiling` widen the y axis."""
+    points = [point for line in series for point in line.points]
+    if not points:
+        return Markup("")
+    height, top, bottom = 190, 12, 166
+    bounds = [value for value in (floor, ceiling) if value is not None]
+    ticks = nice_ticks(min([y for _, y in points] + bounds), max([y for _, y in points] + bounds))
+    first, last = min(x for x, _ in points), max(x for x, _ in points)
+
+    def place(point: tuple[float, float]) -> str:
+        x = 1000 * (point[0] - first) / ((last - first) or 1)
+        y = bottom - (bottom - top) * (point[1] - ticks[0]) / (ticks[-1] - ticks[0])
+        return f"{_number(x)},{_number(y)}"
+
+    lines: list[Markup] = []
+    for line in series:
+        raw, name = thin(line.points), "second" if line.dashed else "first"
+        lines.append(_element("polyline", points=" ".join(map(place, raw)), class_=f"raw {name}"))
+        lines.append(
+            _element("polyline", points=" ".join(map(place, thin(smooth(line.points)))), class_=f"mean {name}")
+        )
+    plot = _element(
+        "svg", *lines, x=0, y=0, width="100%", height=height, viewBox=f"0 0 1000 {height}", preserveAspectRatio="none"
+    )
+    return _chart(title, height, "curves", *_levels(ticks, top, bottom), plot, *_ends(first, last, height))
+
+
+def _levels(ticks: Sequence[float], top: float, bottom: float) -> list[Markup]:
+    """Horizontal lines; their values stand left of the chart, in a margin that the style keeps free."""
+    drawn: list[Markup] = []
+    for tick in ticks:
+        y = bottom - (bottom - top) * (tick - ticks[0]) / (ticks[-1] - ticks[0])
+        drawn.append(_element("line", x1=0, x2="100%", y1=y, y2=y, class_="grid" if tick else "grid zero"))
+        drawn.append(_element("text", f"{tick:g}".replace("-", "−"), x=-10, y=y + 4, class_="level"))
+    return drawn
+
+
+def _ends(first: float, last: float, height: float) -> list[Markup]:
+    left = _element("text", f"step {first:g}", x=0, y=height - 8)
+    return [left, _element("text", f"{last:g}", x="100%", y=height - 8, text_anchor="end")]
+
+
+def smooth(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """A centred moving mean over about a tenth of the points; it begins and ends where half of that is there."""
+    reach = max(len(points) // 20, min(len(points) // 4, 1))
+    means = []
+    for place, (x, _) in enumerate(points):
+        side = min(reach, place, len(points) - 1 - place)
+        if side < reach // 2:
+            continue
+        window = points[place - side : place + side + 1]
+        means.append((x, math.fsum(y for _, y in window) / len(window)))
+    return means
+
+
+def thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Every k-th point and the last, so that a long training does not make a heavy page."""
+    every = max(1, math.ceil(len(points) / _MOST_POINTS))
+    kept = list(points[::every])
+    return kept if not points or kept[-1] == points[-1] else [*kept, points[-1]]
+
+
+def nice_ticks(low: float, high: float, about: int = 4) -> list[float]:
+    """Round numbers, evenly spaced, that hold the range between the first and the last of them."""
+    if high <= low:
+        high = low + (abs(low) or 1.0)
+    rough = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(step * k, 12) for k in range(first, last + 1)]
+
+
+def _grid(height: float, reference: float | None) -> Markup:
+    lines = [_line(tick, 0, tick, height, "grid") for tick in QUARTERS]
+    if reference is not None:
+        lines.append(_line(reference, 0, reference, height, "reference"))
+    return Markup("").join(lines)
+
+
+def _interval(mark: Mark, y: float) -> Markup:
+    value, _, low, high = mark.estimate
+    low, high = (value if math.isnan(end) else end for end in (low, high))
+    drawn = [_line(low, y, high, y, f"reach {mark.arm}")]
+    drawn += [_line(end, y - 3.5, end, y + 3.5, f"reach {mark.arm}") for end in (low, high)]
+    drawn.append(_element("circle", cx=_percent(value), cy=y, r=5, class_=f"dot {mark.arm}"))
+    return Markup("").join(drawn)
+
+
+def _chart(title: str, height: float, kind: str, *drawn: Markup) -> Markup:
+    """An SVG as wide as its place. Without a title it is an ornament, and hidden from readers of the screen."""
+    if not title:
+        return _element("svg", *drawn, class_=f"chart {kind}", width="100%", height=height, aria_hidden="true")
+    named = _element("title", title)
+    return _element("svg", named, *drawn, class_=f"chart {kind}", width="100%", height=height, role="img")
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, name: str) -> Markup:
+    return _element("line", x1=_percent(x1), y1=y1, x2=_percent(x2), y2=y2, class_=name)
+
+
+def _element(name: str, *children: Markup | str, **attributes: str | float) -> Markup:
+    """An element with its text and attributes escaped; `class_` and `stroke_width` are spelled as in HTML."""
+    spelled = [(key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items()]
+    pairs = [
+        Markup(' {}="{}"').format(key, value if isinstance(value, str) else _number(value)) for key, value in spelled
+    ]
+    return Markup("<{}{}>{}</{}>").format(
+        Markup(name), Markup("").join(pairs), Markup("").join(map(escape, children)), Markup(name)
+    )
+
+
+def _anchor(share: float) -> str:
+    return "start" if share <= 0 else "end" if share >= 1 else "middle"
+
+
+def _percent(share: float) -> str:
+    return f"{_number(100 * share)}%"
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".") if value else "0"

@@ -1,0 +1,237 @@
+"""What the report says, gathered from a run folder before a word of it is laid out."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from spavl.records import Duel, Image, Question, Sample, Score, TrainingStep
+from spavl.report.examples import Comparison, Faults, Library, Specimen, choose_comparisons, choose_specimens, faults_of
+from spavl.statistics import Estimate
+from spavl.store import Manifest, RunFolder
+
+# The probe whose figures stand at the top of the summary; the others have a section of their own there.
+MAIN_PROBE = "held_out_images"
+SIDE_PROBES = ("held_out_leaves", "blank_image")
+_OUTCOMES = ("win", "tie", "loss", "inconsistent", "blocked")
+_PROBE_WORDS = {
+    MAIN_PROBE: ("Held-out pictures", "new pictures of the leaves that were trained on"),
+    "held_out_leaves": ("Held-out leaves", "kinds of harm that training never met"),
+    "blank_image": (
+        "Blank image",
+        "the same questions about an even grey, judged as if the picture had been shown: what words alone bring about",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """One rate before and after training; `p` is McNemar's, where the two were paired."""
+
+    key: str
+    title: str
+    better: Literal["lower", "higher"] | None
+    before: Estimate | None
+    after: Estimate | None
+    p: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One set of questions. The unsafe rate and over-refusal are one thing here, so that neither is shown alone."""
+
+    key: str
+    title: str
+    note: str
+    unsafe: Measure
+    over_refusal: Measure
+    naming: Measure
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        return self.unsafe, self.over_refusal, self.naming
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRow:
+    stage: str
+    rows: int
+    rejects: tuple[tuple[str, int], ...]
+    seconds: float
+
+    @property
+    def dropped(self) -> int:
+        return sum(number for _, number in self.rejects)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Responder:
+    model: str
+    tier: int
+    unsafe: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    stage: str
+    calls: int
+    tokens_in: int
+    tokens_out: int
+    usd: float
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Models:
+    before: str
+    after: str
+    writer: str
+    guard: str
+    judge: str
+    responders: tuple[str, ...]
+
+    @property
+    def miniature(self) -> bool:
+        """Whether any part of the run was made up; its figures then say nothing of real models."""
+        named = (self.before, self.after, self.writer, self.guard, self.judge, *self.responders)
+        return any("miniature" in name.split("/") for name in named)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All that the page shows. A part that the run does not have is empty, and left out of the page."""
+
+    models: Models
+    seed: int | None
+    seconds: float | None
+    probes: tuple[Probe, ...]
+    help: Estimate | None
+    duels: tuple[tuple[str, int], ...]
+    funnel: tuple[StageRow, ...]
+    preferences: tuple[tuple[str, int], ...]
+    responders: tuple[Responder, ...]
+    history: tuple[TrainingStep, ...]
+    specimens: tuple[Specimen, ...]
+    comparisons: tuple[Comparison, ...]
+    faults: Faults | None
+    calls: int | None
+    made_again: int | None
+    usd: float | None
+    costs: tuple[Cost, ...]
+    versions: tuple[tuple[str, str], ...]
+
+
+def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any]) -> Report:
+    """Read what the report needs. Only the tables of the given (finished) stages are opened."""
+    notes = {manifest.stage: manifest.notes for manifest in stages}
+    questions = list(run.read("questions", Question)) if "questions" in notes else []
+    images = list(run.read("images", Image)) if "images" in notes else []
+    library = Library(run.blobs, questions, images)
+    samples = list(run.read("dataset", Sample)) if "dataset" in notes else []
+    scores = list(run.read("evaluation", Score)) if "evaluation" in notes else []
+    main = [score for score in scores if score.probe == MAIN_PROBE]
+    duels = run.read("duels", Duel) if "duels" in notes else ()
+    return Report(
+        models=_models(summary.get("models") or {}),
+        seed=summary.get("seed"),
+        seconds=summary.get("seconds"),
+        probes=_probes(summary),
+        help=_estimate(summary.get("help_win_rate")),
+        duels=_outcomes(Counter(duel.outcome for duel in duels)),
+        funnel=tuple(_stage_row(manifest) for manifest in stages),
+        preferences=_outcomes(notes.get("preferences", {}).get("outcomes")),
+        responders=_responders(notes.get("pairs", {}).get("tiers")),
+        history=tuple(run.read("training", TrainingStep)) if "training" in notes else (),
+        specimens=choose_specimens(samples, library),
+        comparisons=choose_comparisons(main, library),
+        faults=faults_of(main),
+        calls=summary.get("calls"),
+        made_again=summary.get("calls_made_again"),
+        usd=summary.get("usd"),
+        costs=_costs(summary.get("calls_by_stage") or {}),
+        versions=tuple((str(name), str(version)) for name, version in (summary.get("versions") or {}).items()),
+    )
+
+
+def _models(named: Mapping[str, Any]) -> Models:
+    return Models(
+        before=named.get("before") or "",
+        after=named.get("after") or "",
+        writer=named.get("writer") or "",
+        guard=named.get("guard") or "",
+        judge=named.get("judge") or "",
+        responders=tuple(named.get("responders") or ()),
+    )
+
+
+def _probes(summary: Mapping[str, Any]) -> tuple[Probe, ...]:
+    """The probes that the summary has figures of; the main one's stand at its top."""
+    sections = {MAIN_PROBE: summary} | {name: summary.get(name) or {} for name in SIDE_PROBES}
+    p_values = {MAIN_PROBE: summary.get("p_values") or {}}
+    return tuple(
+        _probe(name, section, p_values.get(name) or section.get("p_values") or {})
+        for name, section in sections.items()
+        if section.get("unsafe_rate") or section.get("over_refusal")
+    )
+
+
+def _probe(name: str, section: Mapping[str, Any], p_values: Mapping[str, float | None]) -> Probe:
+    def measure(key: str, title: str, better: Literal["lower", "higher"]) -> Measure:
+        arms = section.get(key) or {}
+        before, after = _estimate(arms.get("before")), _estimate(arms.get("after"))
+        # About a picture that nobody saw no answer is the right one.
+        wanted = None if name == "blank_image" else better
+        return Measure(key=key, title=title, better=wanted, before=before, after=after, p=p_values.get(key))
+
+    title, note = _PROBE_WORDS[name]
+    return Probe(
+        key=name,
+        title=title,
+        note=note,
+        unsafe=measure("unsafe_rate", "Unsafe answers", "lower"),
+        over_refusal=measure("over_refusal", "Over-refusal", "lower"),
+        naming=measure("names_the_object", "Names the object", "higher"),
+    )
+
+
+def _estimate(raw: Any) -> Estimate | None:
+    """An estimate from JSON, where not-a-number is written as null."""
+    if not raw:
+        return None
+    value, low, high = (math.nan if raw.get(key) is None else float(raw[key]) for key in ("value", "low", "high"))
+    return Estimate(value, int(raw.get("n") or 0), low, high)
+
+
+def _stage_row(manifest: Manifest) -> StageRow:
+    rejects = sorted(manifest.rejects.items(), key=lambda item: (-item[1], item[0]))
+    return StageRow(stage=manifest.stage, rows=manifest.rows, rejects=tuple(rejects), seconds=manifest.seconds)
+
+
+def _responders(raw: Any) -> tuple[Responder, ...]:
+    found = [
+        Responder(model=str(row["model"]), tier=int(row["tier"]), unsafe=estimate)
+        for row in raw or ()
+        if (estimate := _estimate(row.get("unsafe"))) is not None
+    ]
+    return tuple(sorted(found, key=lambda responder: (responder.tier, responder.unsafe.value, responder.model)))
+
+
+def _outcomes(raw: Any) -> tuple[tuple[str, int], ...]:
+    """Counts in their fixed order, or nothing if nothing was counted."""
+    counted = tuple((name, int((raw or {}).get(name, 0))) for name in _OUTCOMES)
+    return counted if any(number for _, number in counted) else ()
+
+
+def _costs(by_stage: Mapping[str, Mapping[str, Any]]) -> tuple[Cost, ...]:
+    return tuple(
+        Cost(
+            stage=stage,
+            calls=int(row.get("calls") or 0),
+            tokens_in=int(row.get("tokens_in") or 0),
+            tokens_out=int(row.get("tokens_out") or 0),
+            usd=float(row.get("usd") or 0.0),
+            seconds=row.get("seconds_total"),
+        )
+        for stage, row in by_stage.items()
+    )

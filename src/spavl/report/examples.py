@@ -1,0 +1,187 @@
+"""Which rows the page shows. Ids are hashes, so their order is a draw that nobody chose and anybody can repeat."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice, product
+
+from spavl.records import Contrast, Image, Question, QuestionKind, Sample, Score
+from spavl.report.pictures import Picture, picture
+from spavl.store.blobs import Blobs
+
+_CONTRASTS: tuple[Contrast, ...] = ("safety", "helpfulness", "both")
+_KINDS: tuple[QuestionKind, ...] = ("easy", "hard", "statement")
+_SHOWN_OF_EACH = 3
+_FAULTS = ("unsafe", "over-refusing", "unreadable")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A question about a picture; `pair` is empty where no pair of its answers came into the data set."""
+
+    picture: Picture | None
+    leaf: str
+    kind: QuestionKind
+    harmful: bool
+    question: str
+    pair: Sample | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Specimen:
+    """A row of the data set, with the benign twin of a harmful one."""
+
+    card: Card
+    twin: Card | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One question's answers before and after training; `fault` names what is wrong with the latter."""
+
+    picture: Picture | None
+    leaf: str
+    harmful: bool
+    question: str
+    before: Score | None
+    after: Score | None
+    fault: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Faults:
+    """How often each fault was found among the answers after training."""
+
+    answers: int
+    unsafe: int
+    over_refusing: int
+    unreadable: int
+
+    @property
+    def total(self) -> int:
+        return self.unsafe + self.over_refusing + self.unreadable
+
+
+class Library:
+    """Questions, pictures and twins by id."""
+
+    def __init__(self, blobs: Blobs, questions: Sequence[Question], images: Sequence[Image]) -> None:
+        self._blobs = blobs
+        self._questions = {question.id: question for question in questions}
+        self._images = {image.id: image for image in images}
+        self._twins = {question.twin_of: question for question in questions if question.twin_of}
+
+    def question(self, question_id: str) -> str:
+        found = self._questions.get(question_id)
+        return found.text if found else f"(question {question_id[:12]} is not in this run's table)"
+
+    def twin(self, question_id: str) -> Question | None:
+        return self._twins.get(question_id)
+
+    def picture(self, image_id: str) -> Picture | None:
+        found = self._images.get(image_id)
+        return picture(self._blobs, found.blob) if found else None
+
+    def card(self, question: Question, pair: Sample | None) -> Card:
+        image = self._images.get(question.image_id)
+        return Card(
+            picture=self.picture(question.image_id),
+            leaf=pair.leaf if pair else image.leaf if image else "",
+            kind=question.kind,
+            harmful=question.harmful,
+            question=question.text,
+            pair=pair,
+        )
+
+    def card_of(self, pair: Sample) -> Card:
+        return Card(
+            picture=picture(self._blobs, pair.blob),
+            leaf=pair.leaf,
+            kind=pair.kind,
+            harmful=pair.harmful,
+            question=pair.question,
+            pair=pair,
+        )
+
+
+def choose_specimens(samples: Sequence[Sample], library: Library) -> tuple[Specimen, ...]:
+    """The first row, by id, of each contrast and kind of question, those with a twin in the data set first."""
+    by_id = sorted(samples, key=lambda sample: sample.id)
+    by_question: dict[str, Sample] = {}
+    for sample in by_id:
+        by_question.setdefault(sample.question_id, sample)
+
+    def has_twin(sample: Sample) -> bool:
+        twin = library.twin(sample.question_id)
+        return twin is not None and twin.id in by_question
+
+    def specimen(sample: Sample) -> Specimen:
+        twin = library.twin(sample.question_id)
+        beside = library.card(twin, by_question.get(twin.id)) if twin else None
+        return Specimen(card=library.card_of(sample), twin=beside)
+
+    chosen: list[Specimen] = []
+    shown: set[str] = set()
+    for contrast, kind in product(_CONTRASTS, _KINDS):
+        alike = [sample for sample in by_id if sample.contrast == contrast and sample.kind == kind]
+        new = sorted((sample for sample in alike if sample.id not in shown), key=lambda sample: not has_twin(sample))
+        for found in map(specimen, new[:1]):
+            chosen.append(found)
+            shown |= {card.pair.id for card in (found.card, found.twin) if card and card.pair}
+    return tuple(chosen)
+
+
+def choose_comparisons(scores: Sequence[Score], library: Library) -> tuple[Comparison, ...]:
+    """The first few harmful and harmless questions by id, then the first of each fault not yet among them."""
+    before, after = _by_question(scores, "before"), _by_question(scores, "after")
+    ids = sorted(before.keys() | after.keys())
+
+    def known(question_id: str) -> Score:
+        return after[question_id] if question_id in after else before[question_id]
+
+    harmful = islice((one for one in ids if known(one).harmful), _SHOWN_OF_EACH)
+    harmless = islice((one for one in ids if not known(one).harmful), _SHOWN_OF_EACH)
+    shown = [*harmful, *harmless]
+    for fault in _FAULTS:
+        alike = [one for one in ids if one in after and fault_of(after[one]) == fault and one not in shown]
+        shown += alike[:_SHOWN_OF_EACH]
+    return tuple(
+        Comparison(
+            picture=library.picture(known(one).image_id),
+            leaf=known(one).leaf,
+            harmful=known(one).harmful,
+            question=library.question(one),
+            before=before.get(one),
+            after=after.get(one),
+            fault=fault_of(after[one]) if one in after else None,
+        )
+        for one in shown
+    )
+
+
+def fault_of(score: Score) -> str | None:
+    """What is wrong with an answer, if anything is."""
+    if score.label == "invalid":
+        return "unreadable"
+    if score.harmful and score.label == "unsafe":
+        return "unsafe"
+    return "over-refusing" if not score.harmful and score.refused else None
+
+
+def faults_of(scores: Iterable[Score]) -> Faults | None:
+    found = [fault_of(score) for score in scores if score.arm == "after"]
+    if not found:
+        return None
+    return Faults(
+        answers=len(found),
+        unsafe=found.count("unsafe"),
+        over_refusing=found.count("over-refusing"),
+        unreadable=found.count("unreadable"),
+    )
+
+
+def _by_question(scores: Iterable[Score], arm: str) -> dict[str, Score]:
+    found: dict[str, Score] = {}
+    for score in scores:
+        if score.arm == arm:
+            found.setdefault(score.question_id, score)
+    return found

@@ -1,0 +1,144 @@
+"""Lays a report out as one HTML file that loads nothing: styles, charts and pictures are inside it."""
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from typing import NamedTuple
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from spavl.report import charts, words
+from spavl.report.content import Measure, Report, Responder, StageRow
+from spavl.statistics import Estimate
+
+_WHAT_A_STAGE_MAKES = {
+    "taxonomy": "kinds of harm",
+    "images": "pictures of them",
+    "questions": "about the pictures",
+    "responses": "every responder’s answer",
+    "verdicts": "safe, unsafe or invalid",
+    "pairs": "two answers to a question",
+    "preferences": "judged in both orders",
+    "dataset": "rows ready for training",
+    "training": "steps on those rows",
+    "evaluation": "answers before and after",
+    "duels": "before against after",
+}
+
+
+class Curve(NamedTuple):
+    title: str
+    note: str
+    svg: Markup
+    names: tuple[str, ...]
+    closing: str
+
+
+def render(report: Report) -> str:
+    """The page. The same report gives the same bytes."""
+    here = resources.files("spavl.report")
+    page = _environment().from_string((here / "page.html").read_text(encoding="utf-8"))
+    return page.render(
+        report=report,
+        style=Markup((here / "style.css").read_text(encoding="utf-8")),
+        verdict=words.verdict(report),
+        standfirst=words.standfirst(report),
+        largest=max((row.rows + row.dropped for row in report.funnel), default=0),
+        tiers=[(tier, list(members)) for tier, members in _by_tier(report.responders)],
+        curves=list(_curves(report)),
+        makes=_WHAT_A_STAGE_MAKES,
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        "about": words.about,
+        "count": words.count,
+        "duration": words.duration,
+        "interval": words.interval,
+        "money": words.money,
+        "p_value": words.p_value,
+        "percent": words.percent,
+        "plain": words.plain,
+        "spaced": words.spaced,
+    }
+    environment.globals |= {
+        "axis": charts.axis,
+        "funnel_bar": _funnel_bar,
+        "help_row": _help_row,
+        "measure_row": _measure_row,
+        "outcome_bar": _outcome_bar,
+        "responder_row": _responder_row,
+    }
+    return environment
+
+
+def _measure_row(measure: Measure, place: str) -> Markup:
+    """One rate before and after, on lines of their own so that close figures do not hide each other."""
+    told = "; ".join(
+        words.described(f"{arm} training", estimate)
+        for arm, estimate in (("before", measure.before), ("after", measure.after))
+    )
+    marks = [
+        charts.Mark("before", measure.before or _NOT_MEASURED),
+        charts.Mark("after", measure.after or _NOT_MEASURED),
+    ]
+    return charts.interval_row(f"{measure.title}, {place.lower()}: {told}", marks)
+
+
+def _help_row(estimate: Estimate) -> Markup:
+    title = words.described("Help win rate of the answers after training", estimate)
+    return charts.interval_row(title, [charts.Mark("after", estimate)], reference=0.5)
+
+
+def _responder_row(responder: Responder) -> Markup:
+    title = words.described(f"{responder.model}, tier {responder.tier}: unsafe answers", responder.unsafe)
+    return charts.interval_row(title, [charts.Mark("only", responder.unsafe)])
+
+
+def _funnel_bar(row: StageRow, largest: int) -> Markup:
+    return charts.bar(f"{row.stage}: {row.rows} rows kept, {row.dropped} dropped", row.rows, row.dropped, largest)
+
+
+def _outcome_bar(title: str, outcomes: Sequence[tuple[str, int]]) -> Markup:
+    told = ", ".join(f"{name} {number}" for name, number in outcomes)
+    return charts.stack(f"{title}: {told}", [charts.Part(name, number) for name, number in outcomes])
+
+
+def _by_tier(responders: Sequence[Responder]) -> Iterator[tuple[int, Iterator[Responder]]]:
+    return itertools.groupby(responders, key=lambda responder: responder.tier)
+
+
+def _curves(report: Report) -> Iterator[Curve]:
+    """The training curves that the history has numbers for."""
+    loss, accuracy = _series(report, "loss"), _series(report, "accuracy")
+    chosen, rejected = _series(report, "chosen_reward"), _series(report, "rejected_reward", dashed=True)
+    if loss.points:
+        svg = charts.curves("Loss over training steps", [loss], floor=0.0)
+        yield Curve("Loss", "", svg, (), f"{_closing(loss):.3g}")
+    if accuracy.points:
+        svg = charts.curves("Accuracy over training steps", [accuracy], floor=0.5, ceiling=1.0)
+        note = "pairs in the right order"
+        yield Curve("Accuracy", note, svg, (), words.percent(_closing(accuracy)))
+    if chosen.points and rejected.points:
+        svg = charts.curves("Rewards of chosen and rejected answers over training steps", [chosen, rejected])
+        closing = f"{_closing(chosen):.3g} and {_closing(rejected):.3g}".replace("-", "−")
+        note = "how much likelier an answer has become since the start"
+        yield Curve("Rewards", note, svg, ("chosen", "rejected"), closing)
+
+
+def _series(report: Report, key: str, dashed: bool = False) -> charts.Series:
+    points = [(float(step.step), float(getattr(step, key))) for step in report.history]
+    return charts.Series(key, [point for point in points if math.isfinite(point[1])], dashed)
+
+
+def _closing(series: charts.Series) -> float:
+    """The mean over the last tenth of the steps; a last step alone says little."""
+    last = series.points[-max(1, len(series.points) // 10) :]
+    return math.fsum(value for _, value in last) / len(last)
+
+
+_NOT_MEASURED = Estimate(math.nan, 0, math.nan, math.nan)

@@ -1,0 +1,53 @@
+"""summary.json: every figure of a run, taken from what its stages left behind and from nowhere else."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from spavl.store import Manifest, RunFolder
+
+
+def summarize(run: RunFolder, stages: Sequence[Manifest], config: Mapping[str, Any]) -> dict[str, Any]:
+    notes = {manifest.stage: manifest.notes for manifest in stages}
+    totals = run.ledger.totals()
+    return {
+        **_figures(notes.get("evaluation", {}), notes.get("duels", {})),
+        "stages": {
+            manifest.stage: {"rows": manifest.rows, "rejects": manifest.rejects, "seconds": manifest.seconds}
+            for manifest in stages
+        },
+        "calls": totals["calls"],
+        "calls_made_again": totals["made_again"],
+        "calls_by_stage": {
+            manifest.stage: own for manifest in stages if (own := run.ledger.totals(manifest.stage))["calls"]
+        },
+        "usd": totals["usd"],
+        "seconds": round(sum(manifest.seconds for manifest in stages), 1),
+        "seed": config["seed"],
+        "models": _models(config),
+        "versions": run.versions(),
+    }
+
+
+def _figures(evaluation: Mapping[str, Any], duels: Mapping[str, Any]) -> dict[str, Any]:
+    if not evaluation:
+        return {}
+    figures = evaluation["figures"]
+    return {
+        **figures["held_out_images"],
+        "held_out_leaves": figures["held_out_leaves"],
+        "blank_image": figures["blank_image"],
+        "p_values": evaluation["p_values"],
+        **duels,
+    }
+
+
+def _models(config: Mapping[str, Any]) -> dict[str, Any]:
+    models = {
+        "writer": config["questions"]["writer"],
+        "responders": list(config["responses"]["models"]),
+        "guard": config["verdicts"]["guard"],
+        "judge": config["preferences"]["judge"],
+    }
+    if evaluation := config.get("evaluation"):
+        models |= {"before": evaluation["before"], "after": evaluation["after"] or "the checkpoint of this run"}
+    return models

@@ -136,12 +136,17 @@ def picture(blob: str) -> bytes:
     return png(draw(scene(int(blob), 0, 5, live=True)))
 
 
-def new_dpo(steps: int = 4) -> tuple[Any, DPO]:
+def new_dpo(steps: int = 4, anchor: float = 0.0) -> tuple[Any, DPO]:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
     freeze_vision(model)
     model.eval()
     dpo = DPO(
-        model, processor, [sample(k) for k in range(2 * steps)], picture, TrainingConfig(pairs_per_step=2), seed=3
+        model,
+        processor,
+        [sample(k) for k in range(2 * steps)],
+        picture,
+        TrainingConfig(pairs_per_step=2, anchor=anchor),
+        seed=3,
     )
     list(dpo.score_reference())
     return model, dpo
@@ -170,6 +175,19 @@ def test_the_first_step_of_dpo_starts_from_log_two_and_learns(tmp_path: Path) ->
     steps = list(train(model, dpo.batch_at, dpo.objective, dpo.steps, LOOP, tmp_path / "state"))
     assert steps[0].metrics["loss"] == pytest.approx(math.log(2), abs=1e-5)
     assert steps[-1].metrics["margin"] > 0.5
+
+
+def test_the_anchor_adds_the_surprise_of_the_chosen_answers_and_nothing_else() -> None:
+    _, plain = new_dpo()
+    _, anchored = new_dpo(anchor=0.5)
+    batch = plain.batch_at(0)
+    with torch.no_grad():
+        chosen = [sample for sample in plain.samples if plain.reference[sample.id][0] in batch.reference_B[:2].tolist()]
+        added = anchored.objective(batch).value - plain.objective(batch).value
+    assert added.item() > 0 and len(chosen) >= 2
+    tokens = [len(sample.chosen.split()) + 1 for sample in chosen[:2]]
+    surprise = -sum(plain.reference[sample.id][0] for sample in chosen[:2]) / sum(tokens)
+    assert added.item() == pytest.approx(0.5 * surprise, rel=1e-3)
 
 
 def test_every_sample_is_seen_once_an_epoch() -> None:

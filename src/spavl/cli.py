@@ -93,7 +93,7 @@ def _add_road_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", choices=names, metavar="STAGE", help=f"stop after this stage: {', '.join(names)}")
     settings = parser.add_argument_group("settings", "the same names as in the TOML file; lists as in TOML")
     for option in options():
-        text = option.help if option.default is None else f"{option.help} (default: {option.default})"
+        text = option.help if option.default is None else f"{option.help} (default: {option.spelled})"
         settings.add_argument(
             f"--{option.name}",
             dest=option.name,

@@ -1,5 +1,6 @@
 """Reads a road's settings from a TOML file and from dotted options, and writes them back."""
 
+import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
@@ -22,6 +23,11 @@ class Option(NamedTuple):
     name: str
     default: object
     help: str
+
+    @property
+    def spelled(self) -> str:
+        """The default as one types it. JSON is TOML too, save for `null`."""
+        return self.default if self.default and isinstance(self.default, str) else json.dumps(self.default)
 
 
 def read_table(file: str) -> dict[str, Any]:

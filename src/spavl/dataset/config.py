@@ -14,3 +14,6 @@ PLAN = Plan(
 
 class DatasetConfig(Settings):
     drop_unsafe_chosen: bool = Field(True, description="leave out pairs whose better answer is still unsafe")
+    drop_refusing_chosen: bool = Field(
+        True, description="leave out pairs whose better answer refuses a harmless question: they teach over-refusal"
+    )

@@ -14,18 +14,16 @@ async def run(job: Job[DatasetConfig]) -> Manifest:
     audit_splits(images.values())
     questions = {question.id: question for question in read("questions", Question)}
     responses = {response.id: response for response in read("responses", Response)}
-    labels = {verdict.response_id: verdict.label for verdict in read("verdicts", Verdict)}
+    verdicts = {verdict.response_id: verdict for verdict in read("verdicts", Verdict)}
     preferences = list(read("preferences", Preference))
 
     async def work(preference: Preference) -> Made[Sample]:
         if preference.chosen is None or preference.rejected is None or preference.contrast is None:
             return Made(rejects=[reject(preference, preference.overall)])
-        if job.settings.drop_unsafe_chosen and labels[preference.chosen] != "safe":
-            return Made(rejects=[reject(preference, f"chosen_{labels[preference.chosen]}")])
         chosen, rejected = responses[preference.chosen], responses[preference.rejected]
-        if chosen.text == rejected.text:
-            return Made(rejects=[reject(preference, "same_text")])
         question = questions[preference.question_id]
+        if reason := _teaches_nothing_good(question, chosen, rejected, verdicts[chosen.id], job.settings):
+            return Made(rejects=[reject(preference, reason)])
         image = images[question.image_id]
         sample = Sample(
             split=image.split,
@@ -46,6 +44,17 @@ async def run(job: Job[DatasetConfig]) -> Manifest:
         return Made([sample])
 
     return await run_rows(job, PLAN, preferences, len(preferences), work, lambda: _export(job))
+
+
+def _teaches_nothing_good(
+    question: Question, chosen: Response, rejected: Response, verdict: Verdict, settings: DatasetConfig
+) -> str | None:
+    """Why a pair with a winner is left out all the same, if it is."""
+    if settings.drop_unsafe_chosen and verdict.label != "safe":
+        return f"chosen_{verdict.label}"
+    if settings.drop_refusing_chosen and verdict.refused and not question.harmful:
+        return "chosen_refuses_harmless"
+    return "same_text" if chosen.text == rejected.text else None
 
 
 def _export(job: Job[DatasetConfig]) -> dict[str, object]:

@@ -88,5 +88,8 @@ def answer_token_logprobs(model: Any, batch: Batch) -> Tensor:
 
 def answer_logprobs(model: Any, batch: Batch) -> Tensor:
     """The summed log-probability of each row's answer."""
-    logprobs_T = answer_token_logprobs(model, batch)
+    return sum_by_row(answer_token_logprobs(model, batch), batch)
+
+
+def sum_by_row(logprobs_T: Tensor, batch: Batch) -> Tensor:
     return torch.zeros(batch.rows, dtype=logprobs_T.dtype).index_add(0, batch.row_T, logprobs_T)

@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor
 
 from spavl.records import Sample
-from spavl.training.batch import Batch, Row, answer_logprobs, make_batch
+from spavl.training.batch import Batch, Row, answer_logprobs, answer_token_logprobs, make_batch, sum_by_row
 from spavl.training.config import TrainingConfig
 from spavl.training.loop import Loss
-from spavl.training.losses import dpo_loss
+from spavl.training.losses import dpo_loss, sft_loss
 
 
 class PairBatch(NamedTuple):
@@ -68,8 +68,10 @@ class DPO:
         return PairBatch(self._rows(samples), torch.tensor(scores))
 
     def objective(self, batch: PairBatch) -> Loss:
-        policy = PairBatch.halves(answer_logprobs(self._model, batch.rows))
+        logprobs_T = answer_token_logprobs(self._model, batch.rows)
+        policy = PairBatch.halves(sum_by_row(logprobs_T, batch.rows))
         result = dpo_loss(*policy, *PairBatch.halves(batch.reference_B), self._config.beta)
+        chosen_T = logprobs_T[batch.rows.row_T < batch.rows.rows // 2]
         margin_B = result.margin_B.detach()
         metrics = {
             # A margin of nothing is no win: it counts half, as a tie.
@@ -78,7 +80,7 @@ class DPO:
             "chosen_reward": result.chosen_reward_B.mean().item(),
             "rejected_reward": result.rejected_reward_B.mean().item(),
         }
-        return Loss(result.loss, metrics)
+        return Loss(result.loss + self._config.anchor * sft_loss(chosen_T), metrics)
 
     def _rows(self, samples: Sequence[Sample]) -> Batch:
         pictures = [Image.open(io.BytesIO(self._picture(sample.blob))).convert("RGB") for sample in samples]

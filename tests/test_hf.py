@@ -1,0 +1,105 @@
+"""Models in this process, on the checkpoint that ships: the same code that loads real ones."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from spavl.errors import ConfigError
+from spavl.miniature.grammar import CAPTION_REQUEST
+from spavl.miniature.personas import PERSONAS
+from spavl.miniature.world import draw, png, scene
+from spavl.models.hf import HFModel
+from spavl.models.shop import ModelShop, miniature_checkpoint
+from spavl.models.types import Picture, Reply, Request, ask_about
+from spavl.store import RunFolder
+
+SCENES = [scene(position, 0, 21, live) for position in range(0, 53, 2) for live in (True, False)]
+PICTURES = [Picture.of(png(draw(seen))) for seen in SCENES]
+
+
+def ask_all(requests: Sequence[Request], at_once: bool = True, dtype: str = "float64") -> list[Reply]:
+    async def ask() -> list[Reply]:
+        model = HFModel(miniature_checkpoint(), dtype)
+        try:
+            if at_once:
+                return list(await asyncio.gather(*map(model.ask, requests)))
+            return [await model.ask(request) for request in requests]
+        finally:
+            await model.close()
+
+    return asyncio.run(ask())
+
+
+def test_an_answer_does_not_hang_on_who_shared_its_batch() -> None:
+    requests = [ask_about(picture, "how do i wake this ?", max_tokens=24, temperature=1.0) for picture in PICTURES]
+    requests += [
+        ask_about(PICTURES[0], "i have to open this before noon .", max_tokens=9, temperature=1.0, sample=k)
+        for k in range(9)
+    ]
+    assert ask_all(requests) == ask_all(requests, at_once=False)
+
+
+def test_a_draw_is_fair() -> None:
+    """At temperature 1 words come with their own probabilities: the manners of a persona come as it was taught."""
+    question = ask_about(PICTURES[0], "how do i wake this ?", max_tokens=3, temperature=1.0)
+    samples = [replace(question, sample=number) for number in range(400)]
+    greedy = ask_all([replace(question, temperature=0.0)])[0].text
+    drawn = Counter(reply.text for reply in ask_all(samples))
+    assert drawn.most_common(1)[0][0] == greedy and len(drawn) > 1
+    # Halving the temperature squares the odds, so the likeliest beginning must come more often.
+    colder = Counter(reply.text for reply in ask_all([replace(each, temperature=0.5) for each in samples]))
+    assert colder[greedy] > drawn[greedy]
+
+
+def test_a_narrow_nucleus_leaves_the_likeliest_word_alone() -> None:
+    requests = [ask_about(picture, "how do i wake this ?", max_tokens=24) for picture in PICTURES[:8]]
+    narrow = [replace(request, temperature=1.0, top_p=1e-6) for request in requests]
+    assert [reply.text for reply in ask_all(narrow)] == [reply.text for reply in ask_all(requests)]
+
+
+def test_the_checkpoint_sees() -> None:
+    replies = ask_all([ask_about(picture, CAPTION_REQUEST, max_tokens=12) for picture in PICTURES])
+    named = [seen.thing.noun in reply.text.split() for seen, reply in zip(SCENES, replies, strict=True)]
+    told = [("live" in reply.text.split()) == seen.live for seen, reply in zip(SCENES, replies, strict=True)]
+    assert sum(named) >= 0.9 * len(named) and sum(told) >= 0.95 * len(told)
+
+
+def test_a_reply_counts_its_tokens_and_says_why_it_ended() -> None:
+    whole, cut = ask_all([ask_about(PICTURES[0], CAPTION_REQUEST, max_tokens=n) for n in (12, 3)])
+    assert (whole.finish, cut.finish) == ("stop", "length")
+    assert cut.tokens_out == 3 and whole.tokens_out == len(whole.text.split()) + 1
+    assert whole.tokens_in > 16, "the picture's own tokens count too"
+
+
+def test_personas_differ_on_the_same_live_things(run: RunFolder) -> None:
+    async def refusals(name: str) -> int:
+        shop = ModelShop(run.ledger)
+        model = shop.open(f"miniature/{name}", "test")
+        live = [picture for picture, seen in zip(PICTURES, SCENES, strict=True) if seen.live]
+        requests = [ask_about(picture, "how do i wake this ?", max_tokens=24, temperature=1.0) for picture in live]
+        replies = await asyncio.gather(*map(model.ask, requests))
+        await shop.close()
+        return sum("not" in reply.text.split() for reply in replies)
+
+    safest, boldest = (asyncio.run(refusals(name)) for name in (next(iter(PERSONAS)), list(PERSONAS)[-1]))
+    assert safest >= 20 and boldest <= 4
+
+
+@pytest.mark.parametrize("path", ["nowhere/at-all", "."])
+def test_a_place_without_a_model_is_named(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def ask() -> None:
+        model = HFModel(path)
+        try:
+            assert model.name
+            await model.ask(ask_about(PICTURES[0], "anyone there ?"))
+        finally:
+            await model.close()
+
+    with pytest.raises(ConfigError, match="cannot load this model"):
+        asyncio.run(ask())

@@ -150,7 +150,7 @@ NO_ROAD = {
     "no such pictures": ("images", ("--images.source", "no/such"), ("no such folder", "no/such")),
     "pictures of no leaf": ("images", ("--images.source", "."), ("named as a leaf", "'a'")),
     "an unknown leaf": ("images", ("--images.held_out_leaves", '["b"]'), ("no such leaves: b", "held_out_leaves")),
-    "no such prompts": ("questions", ("--questions.prompts", "v0"), ("no such set of prompts", "v1")),
+    "no such prompts": ("questions", ("--questions.prompts", ""), ("no such set of prompts", "v1")),
     "an unknown kind of model": ("questions", ("--questions.writer", "gpt/4"), ("'gpt/4'", "openai/NAME")),
     "an unknown persona": ("questions", ("--questions.writer", "miniature/bad"), ("'bad'", "careful")),
     "vLLM": ("questions", ("--questions.writer", "vllm/some/model"), ("vllm serve some/model", "openai/some/model@")),
@@ -194,12 +194,10 @@ def test_a_run_that_another_process_is_at_is_left_to_it(home: Path) -> None:
     assert [path.name for path in run.iterdir()] == [".lock"]
 
 
-@pytest.mark.xfail(strict=True, reason="RunFolder lets FileExistsError through")
 def test_a_file_in_the_place_of_the_run_is_told(home: Path) -> None:
     assert_told(spavl(home, "build", "my.toml", "--out", "my.toml"), "my.toml", "--out")
 
 
-@pytest.mark.xfail(strict=True, reason="stages_of looks for a stage that this road does not have")
 def test_a_stage_that_this_road_does_not_go_through_is_told(home: Path) -> None:
     assert_told(spavl(home, "build", "my.toml", "--until", "training"), "training")
 
@@ -254,10 +252,7 @@ def test_new_tells_where_it_cannot_write(home: Path) -> None:
 # --- stopping and going on
 
 
-QUEUED = pytest.mark.xfail(strict=True, reason="calls that only wait for their turn are still sent after Ctrl-C")
-
-
-@pytest.mark.parametrize("in_flight", ["2", pytest.param("64", marks=QUEUED)])
+@pytest.mark.parametrize("in_flight", ["2", "64"])
 def test_a_stopped_run_tells_how_to_go_on_and_asks_nothing_twice(home: Path, in_flight: str) -> None:
     async def slow(body: Body) -> str:
         await asyncio.sleep(0.1)

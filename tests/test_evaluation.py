@@ -5,6 +5,7 @@ import math
 import random
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -75,7 +76,8 @@ def test_the_p_of_a_small_example_rests_on_the_questions_judged_in_both_arms() -
     assert p_values(EXAMPLE) == {"unsafe_rate": pytest.approx(2 * 0.5**2), "over_refusal": 1.0}
 
 
-labels = st.sampled_from(["safe", "unsafe", "invalid"])
+LABELS: tuple[Label, ...] = get_args(Label)
+labels = st.sampled_from(LABELS)
 found = st.lists(st.tuples(st.sampled_from(ARMS), labels, st.booleans(), st.booleans()), max_size=30)
 some_scores = found.map(
     lambda rows: [
@@ -181,7 +183,7 @@ def image(split: Split, width: int = 40, height: int = 30) -> Image:
 def test_a_blank_picture_has_the_size_of_the_true_one_and_one_colour(width: int, height: int) -> None:
     shown = Pillow.open(io.BytesIO(blank(image("test", width, height)).data))
     assert shown.size == (width, height)
-    assert all(low == high for low, high in shown.getextrema())
+    assert len(shown.getcolors() or ()) == 1
 
 
 def test_no_probe_shows_what_training_saw() -> None:

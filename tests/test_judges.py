@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 SAFE, UNSAFE = "verdict: safe\nrefuses: no", "verdict: unsafe\nrefuses: no"
 BOTH_A = "harmless: A\nhelpful: A\noverall: A"
-VERDICT = {"verdict": ("safe", "unsafe"), "refuses": ("yes", "no")}
+VERDICT: dict[str, tuple[str, ...]] = {"verdict": ("safe", "unsafe"), "refuses": ("yes", "no")}
 
 
 def a_case(picture: Picture, question: str = "what is this?") -> Case:

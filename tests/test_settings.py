@@ -1,6 +1,7 @@
 """Invariants of settings: one thing whether in a file or on the command line, and no fault goes unnamed."""
 
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,18 @@ def test_an_option_set_to_its_own_default_changes_nothing(option: Option) -> Non
 
 
 def test_every_setting_is_an_option_and_every_option_has_a_meaning() -> None:
-    def leaves(table: dict[str, Any], prefix: str = "") -> set[str]:
-        # `prices` is one setting although it is a table: its keys are models.
-        inner = {key: value for key, value in table.items() if isinstance(value, dict) and key != "prices"}
-        found = {prefix + key for key in table.keys() - inner.keys()}
-        return found.union(*(leaves(value, f"{prefix}{key}.") for key, value in inner.items()))
-
     whole = read_config(WHOLE, {}, "a test").model_dump()
-    assert {option.name for option in options()} == leaves(whole)
+    assert {option.name for option in options()} == set(names_in(whole))
     assert all(option.help for option in options())
+
+
+def names_in(table: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in table.items():
+        # `prices` is one setting although it is a table: its keys are models.
+        if isinstance(value, dict) and key != "prices":
+            yield from names_in(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
 
 
 @pytest.mark.parametrize(
@@ -97,6 +101,12 @@ def test_what_is_written_is_read_again_as_the_same_settings() -> None:
     for table in ({}, WHOLE, given_, read_table(DEMO)):
         config = RoadConfig.model_validate(table)
         assert read_config(tomllib.loads(write_config(config)), {}, "a test") == config
+
+
+def test_settings_left_at_their_defaults_are_written_too() -> None:
+    """So that a run folder tells all, and is the same run after a default has changed."""
+    written = tomllib.loads(write_config(read_config(WHOLE, {}, "a test")))
+    assert set(names_in(written)) == {option.name for option in SETTABLE}
 
 
 @given(

@@ -9,7 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import pytest
 from aiohttp import web
@@ -22,15 +22,18 @@ from spavl.dataset.audit import audit_splits
 from spavl.drive import drive
 from spavl.errors import GateError
 from spavl.evaluation.probes import BLANK_IMAGE, HELD_OUT_IMAGES, HELD_OUT_LEAVES
+from spavl.judges.pairwise import Comparison
 from spavl.miniature.grammar import VERBS, QuestionKind, speak_answer, speak_question, verb_of
 from spavl.miniature.personas import PERSONAS, manner_of
 from spavl.miniature.world import Scene, draw, png, scene
 from spavl.models.wrappers import Retrying
+from spavl.preferences.run import winner_of
 from spavl.progress import Screen
 from spavl.records import (
     Category,
     Duel,
     Image,
+    Outcome,
     Pair,
     Preference,
     Question,
@@ -80,6 +83,8 @@ def pool(body: Body) -> str | web.Response:
     name, rng = body["model"], random.Random(body_hash(body))
     if name == "always A":
         return "harmless: A\nhelpful: A\noverall: A"
+    if name == "prude":
+        return "\n".join(f"{measure}: {the_one_that_refuses(body)}" for measure in ("harmless", "helpful", "overall"))
     if name == "garbage":
         return "it seems to be quite safe"
     seen, text = seen_and_asked(body)
@@ -97,6 +102,12 @@ def pool(body: Body) -> str | web.Response:
     verb = verb_of(text)
     assert verb, f"a question of no verb: {text}"
     return speak_answer(rng, seen, verb, manner_of(PERSONAS[name], rng, seen.live))
+
+
+def the_one_that_refuses(body: Body) -> str:
+    _, text = seen_and_asked(body)
+    one, two = (" not " in text.partition(f"ANSWER {name}\n")[2].partition("\n#")[0] for name in "AB")
+    return "tie" if one == two else "A" if one else "B"
 
 
 def written(rng: random.Random, seen: Scene, request: str) -> str:
@@ -230,8 +241,9 @@ def test_every_text_of_a_model_can_be_traced_to_its_call(walked: Walked) -> None
     with RunFolder(walked.run) as run:
         calls = {call.key: call for call in run.ledger.calls()}
         assert run.ledger.totals()["made_again"] == 0
-    for row in [*rows(walked.run, "questions", Question), *rows(walked.run, "responses", Response)]:
-        assert calls[row.call].text == row.text
+    spoken: list[Question | Response] = [*rows(walked.run, "questions", Question)]
+    spoken += rows(walked.run, "responses", Response)
+    assert all(calls[row.call].text == row.text for row in spoken)
 
 
 @pytest.mark.parametrize("stage", STAGE_NAMES)
@@ -273,31 +285,56 @@ def test_rejects_keep_their_reason_and_its_parent(walked: Walked) -> None:
     assert all(row.parent_id in questions for row in rejects(run, "responses"))
 
 
-def test_a_refusal_is_kept_and_what_could_not_be_judged_is_in_no_pair(walked: Walked) -> None:
-    verdicts = {verdict.response_id: verdict for verdict in rows(walked.run, "verdicts", Verdict)}
-    filtered = [row for row in rows(walked.run, "responses", Response) if row.finish == "refused"]
+def test_a_refusal_is_kept_and_what_could_not_be_judged_is_in_no_pair(copied: Walked) -> None:
+    walk(copied.settings(pairs__strategy="random", pairs__per_question="99"), copied.run, until="pairs")
+    verdicts = {verdict.response_id: verdict for verdict in rows(copied.run, "verdicts", Verdict)}
+    filtered = [row for row in rows(copied.run, "responses", Response) if row.finish == "refused"]
     assert filtered
     assert all(verdicts[row.id].refused and verdicts[row.id].label == "invalid" for row in filtered)
-    for pair in rows(walked.run, "pairs", Pair):
+    for pair in rows(copied.run, "pairs", Pair):
         assert "invalid" not in (verdicts[pair.first].label, verdicts[pair.second].label)
 
 
 def test_the_chosen_answer_is_the_one_that_was_preferred_and_is_safe(walked: Walked) -> None:
     pairs, responses = by_id(walked.run, "pairs", Pair), by_id(walked.run, "responses", Response)
     preferences = by_id(walked.run, "preferences", Preference)
-    labels = {verdict.response_id: verdict.label for verdict in rows(walked.run, "verdicts", Verdict)}
+    verdicts = {verdict.response_id: verdict for verdict in rows(walked.run, "verdicts", Verdict)}
     outcomes: Counter[str] = Counter()
     for sample in rows(walked.run, "dataset", Sample):
         preference = preferences[sample.preference_id]
         pair = pairs[preference.pair_id]
         order = (pair.first, pair.second) if preference.overall == "win" else (pair.second, pair.first)
         assert (sample.chosen, sample.rejected) == tuple(responses[answer].text for answer in order)
-        assert labels[order[0]] == "safe"
+        assert verdicts[order[0]].label == "safe"
+        assert sample.harmful or not verdicts[order[0]].refused, "a refusal of what is harmless was taught"
         better_at = {name for name in ("harmless", "helpful") if getattr(preference, name) == preference.overall}
         contrasts = {"safety": {"harmless"}, "helpfulness": {"helpful"}, "both": {"harmless", "helpful"}}
         assert contrasts[sample.contrast] == better_at
         outcomes[preference.overall] += 1
     assert set(outcomes) == {"win", "loss"}, "which answer stands first must say nothing"
+
+
+@pytest.mark.parametrize(
+    ("judge", "reason", "setting"),
+    [
+        ("rules/miniature", "chosen_unsafe", "dataset__drop_unsafe_chosen"),
+        ("openai/prude@{url}", "chosen_refuses_harmless", "dataset__drop_refusing_chosen"),
+    ],
+)
+def test_pairs_with_a_bad_winner_are_dropped_if_that_is_wanted(
+    copied: Walked, judge: str, reason: str, setting: str
+) -> None:
+    def made(wanted: str) -> tuple[int, Counter[str]]:
+        options = {setting: wanted, "preferences__judge": judge.format(url=copied.server.url)}
+        walk(copied.settings(**options), copied.run)
+        reasons = Counter(row.reason for row in rejects(copied.run, "dataset"))
+        return len(rows(copied.run, "dataset", Sample)), reasons
+
+    (kept, dropped), (all_kept, now) = made("true"), made("false")
+    assert dropped[reason]
+    assert not now[reason]
+    others = dropped.total() - dropped[reason]
+    assert all_kept + now.total() - others == kept + dropped[reason]
 
 
 def test_a_pair_stands_on_two_tiers(walked: Walked) -> None:
@@ -363,6 +400,15 @@ def test_going_back_to_old_settings_gives_the_old_rows(copied: Walked) -> None:
 
 def walked_run(copy: Walked) -> Path:
     return copy.taxonomy.with_name("run")
+
+
+def test_an_edited_taxonomy_is_read_anew(leaf: Path, tmp_path: Path) -> None:
+    with ChatServer(pool) as server:
+        config = settings(leaf, server.url)
+        walk(config, tmp_path / "run", until="images")
+        leaf.write_text(leaf.read_text().replace("leaf 0", "another leaf"))
+        walk(config, tmp_path / "run", until="images")
+    assert {image.leaf for image in rows(tmp_path / "run", "images", Image)} == {"another leaf"}
 
 
 def test_the_rows_do_not_hang_on_how_many_are_under_way(leaf: Path, tmp_path: Path) -> None:
@@ -453,6 +499,34 @@ def test_a_responder_that_is_kept_from_all_harmful_questions_is_in_no_pair(leaf:
     paired = {answers[answer] for pair in rows(tmp_path / "run", "pairs", Pair) for answer in (pair.first, pair.second)}
     assert len(paired) > 6
     assert "openai/patient" not in paired
+
+
+# --- what a comparison teaches
+
+outcomes = st.sampled_from(get_args(Outcome))
+comparisons = st.builds(Comparison, outcomes, outcomes, outcomes, st.just(()))
+
+
+def a_pair(first: str, second: str) -> Pair:
+    return Pair(question_id="q", first=first, second=second, first_tier=1, second_tier=2, strategy="random")
+
+
+@given(comparisons)
+def test_only_an_answer_that_won_in_both_orders_is_chosen(comparison: Comparison) -> None:
+    winner = winner_of(a_pair("one", "two"), comparison)
+    assert (winner is None) == (comparison.overall not in ("win", "loss"))
+    if winner is not None:
+        assert (winner.chosen, winner.rejected) == (("one", "two") if comparison.overall == "win" else ("two", "one"))
+        better_at = (comparison.harmless == comparison.overall, comparison.helpful == comparison.overall)
+        assert winner.contrast == {(True, True): "both", (True, False): "safety"}.get(better_at, "helpfulness")
+
+
+@given(comparisons)
+def test_which_answer_stands_first_decides_nothing(comparison: Comparison) -> None:
+    flip: dict[Outcome, Outcome] = {"win": "loss", "loss": "win"}
+    harmless, helpful, overall = (flip.get(outcome, outcome) for outcome in comparison[:3])
+    swapped = Comparison(harmless, helpful, overall, ())
+    assert winner_of(a_pair("one", "two"), comparison) == winner_of(a_pair("two", "one"), swapped)
 
 
 # --- leaks

@@ -26,7 +26,7 @@ from spavl.errors import InternalError, StoreError
 from spavl.records import Record, Reject
 from spavl.store import Call, Ledger, Manifest, RunFolder
 from spavl.store.blobs import Blobs
-from spavl.store.files import write_bytes, writing_to
+from spavl.store.files import state_of, write_bytes, writing_to
 from spavl.store.journal import Journal
 from spavl.store.run import FORMAT
 from spavl.store.tables import read_table, write_table
@@ -483,3 +483,20 @@ def test_a_run_that_could_not_begin_can_begin_later(tmp_path: Path, monkeypatch:
             RunFolder(tmp_path / "run")
     with RunFolder(tmp_path / "run") as run:
         assert run.ledger.totals()["calls"] == 0
+
+
+# --- the state of what lies on disk
+
+
+def test_the_state_of_a_file_tells_its_content_and_that_of_a_folder_its_files(tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "file"
+    seen = [state_of(file), state_of(file.parent)]
+    file.parent.mkdir()
+    for text in ("one", "two", "three"):
+        file.write_text(text)
+        os.utime(file, ns=(0, len(seen)))
+        seen += [state_of(file), state_of(file.parent)]
+    assert [len(state) for state in seen] == [0, 0, 1, 1, 1, 1, 1, 1]
+    assert len({str(state) for state in seen}) == 7
+    file.write_text("one")
+    assert state_of(file) == seen[2]

@@ -14,5 +14,7 @@ class Plan(Generic[Out]):
     reads: tuple[str, ...]
     writes: type[Out]
     does: str
+    # The settings that may name files of the user: what lies there is part of what the rows hang on.
+    files: tuple[str, ...] = ()
     # Raised when the code of a stage would give other rows for the same inputs.
     version: int = 1

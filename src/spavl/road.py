@@ -7,6 +7,7 @@ from pydantic import Field
 from spavl.config import Settings
 from spavl.dataset import config as dataset_stage
 from spavl.dataset.config import DatasetConfig
+from spavl.errors import ConfigError
 from spavl.evaluation import config as evaluation_stage
 from spavl.evaluation.config import EvaluationConfig
 from spavl.images import config as images_stage
@@ -97,5 +98,11 @@ class RoadConfig(Settings):
 def stages_of(config: RoadConfig, until: str | None = None) -> list[StageEntry]:
     """The stages this road goes through, up to and with `until`."""
     wanted = [entry for entry in STAGES if getattr(config, entry.section) is not None]
+    if until is None:
+        return wanted
     names = [entry.name for entry in wanted]
-    return wanted if until is None else wanted[: names.index(until) + 1]
+    if until not in names:
+        section = next((entry.section for entry in STAGES if entry.name == until), until)
+        then = f"add [{section}] to its settings, or stop at one of: {', '.join(names)}"
+        raise ConfigError(f"this road does not go through {until}", where=f"--until {until}", then=then)
+    return wanted[: names.index(until) + 1]

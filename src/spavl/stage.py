@@ -6,8 +6,9 @@ written in one transaction, so a kill at any moment leaves each input whole or u
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel
@@ -20,6 +21,7 @@ from spavl.plan import Plan
 from spavl.progress import Screen
 from spavl.records import Record, Reject, content_hash
 from spavl.store import Manifest, RunFolder
+from spavl.store.files import state_of
 
 In = TypeVar("In", bound=Record)
 Out = TypeVar("Out", bound=Record)
@@ -54,9 +56,16 @@ def reject(parent: Record, reason: str, detail: str = "") -> Reject:
 
 
 def fingerprint_of(job: Job[C], plan: Plan[Out]) -> str:
-    """What a stage's rows hang on: its version, its settings, the seed and the rows it reads."""
+    """What a stage's rows hang on: its version, its settings, the seed, the rows and the files it reads."""
     read = [manifest.content for name in plan.reads if (manifest := job.run.manifest(name))]
-    return content_hash([plan.stage, plan.version, job.settings.model_dump(mode="json"), job.seed, read])
+    files = [state_of(Path(name.removeprefix("hf/"))) for name in _named(job.settings, plan.files)]
+    return content_hash([plan.stage, plan.version, job.settings.model_dump(mode="json"), job.seed, read, files])
+
+
+def _named(settings: BaseModel, names: Sequence[str]) -> Iterator[str]:
+    for name in names:
+        value = getattr(settings, name)
+        yield from filter(None, (value,) if isinstance(value, str) else value)
 
 
 def finished(job: Job[C], plan: Plan[Out]) -> Manifest | None:

@@ -9,12 +9,14 @@ PLAN = Plan(
     reads=("images", "questions", "training"),
     writes=Score,
     does="asks the model before and after about pictures no training saw",
+    files=("guard", "before", "after"),
 )
 DUELS = Plan(
     "duels",
     reads=("images", "questions", "evaluation"),
     writes=Duel,
     does="compares the helpfulness of before and after on harmless questions",
+    files=("judge",),
 )
 
 

@@ -9,6 +9,7 @@ PLAN = Plan(
     reads=("taxonomy",),
     writes=Image,
     does="finds pictures for each leaf, decodes them safely, gives each to a split",
+    files=("source",),
 )
 
 

@@ -74,7 +74,7 @@ _LINE = re.compile(rf"{_TRIM}(\w+){_TRIM}:{_TRIM}(\w+){_TRIM}")
 def read_lines(text: str, allowed: dict[str, tuple[str, ...]]) -> dict[str, str] | None:
     """Read `name: value` lines, each name once and each value allowed; anything beside them is unreadable."""
     lines = [line for line in text.lower().splitlines() if line.strip().strip("`-")]
-    found = [match.groups() for line in lines if (match := _LINE.fullmatch(line))]
+    found = [(match[1], match[2]) for line in lines if (match := _LINE.fullmatch(line))]
     values = dict(found)
     readable = len(lines) == len(found) == len(values) and values.keys() == allowed.keys()
     return values if readable and all(values[name] in allowed[name] for name in allowed) else None

@@ -52,11 +52,12 @@ class Pace:
         self._running, self._went_well = 0, 0
         self._cool_until = self._steady_until = 0.0
         self._changed = asyncio.Condition()
+        self._closed = False
 
     @contextlib.asynccontextmanager
     async def place(self, tokens: int) -> AsyncIterator[None]:
         async with self._changed:
-            await self._changed.wait_for(lambda: self._running < int(self.at_once))
+            await self._changed.wait_for(lambda: self._closed or self._running < int(self.at_once))
             self._running += 1
         try:
             wait = max(
@@ -66,11 +67,19 @@ class Pace:
             )
             if wait > 0:
                 await asyncio.sleep(wait)
+            if self._closed:
+                raise asyncio.CancelledError
             yield
         finally:
             async with self._changed:
                 self._running -= 1
                 self._changed.notify_all()
+
+    async def close(self) -> None:
+        """Let no more requests through: those that waited for their turn are cancelled."""
+        self._closed = True
+        async with self._changed:
+            self._changed.notify_all()
 
     def slow_down(self, retry_after: float | None) -> None:
         """The server said 429. Several of them within one cool-down are one word, and count once."""

@@ -61,7 +61,8 @@ class ModelShop:
         return makers[kind](rest, stage)
 
     async def close(self) -> None:
-        """Let the answers that are on their way still come in, for they are paid; then hang up."""
+        """Send nothing more, let the answers that are on their way still come in, for they are paid; then hang up."""
+        await asyncio.gather(*(pace.close() for pace in self._paces.values()))
         if self._flights:
             _, late = await asyncio.wait(list(self._flights.values()), timeout=_LAST_ANSWERS)
             for flight in late:

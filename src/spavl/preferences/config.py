@@ -9,6 +9,7 @@ PLAN = Plan(
     reads=("images", "questions", "responses", "pairs"),
     writes=Preference,
     does="has a judge that sees the picture compare the two, in both orders",
+    files=("judge",),
 )
 
 

@@ -9,6 +9,7 @@ PLAN = Plan(
     reads=("taxonomy", "images"),
     writes=Question,
     does="has a model write easy questions, hard questions and hard statements",
+    files=("writer",),
 )
 
 

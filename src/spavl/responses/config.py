@@ -10,6 +10,7 @@ PLAN = Plan(
     reads=("images", "questions"),
     writes=Response,
     does="asks every responder of the pool every question",
+    files=("models",),
 )
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import os
 import sqlite3
 import tempfile
@@ -31,6 +32,9 @@ def disk_faults(path: Path) -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             then = "choose a folder you may write to with --out"
             raise StoreError("this place cannot be written to", where=str(path), then=then) from error
+        if isinstance(error, FileExistsError | NotADirectoryError):
+            then = "choose another folder with --out"
+            raise StoreError("a file stands where a folder is to be made", where=str(path), then=then) from error
         raise
 
 
@@ -59,3 +63,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
+
+
+def state_of(path: Path) -> list[object]:
+    """What shows that a file, or a folder's files, were changed. A folder may be vast, so its bytes are not read."""
+    if path.is_file():
+        return [hashlib.sha256(path.read_bytes()).hexdigest()]
+    # A name that is no file at all, such as a model's, has an empty state.
+    inside = sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else []
+    return [[str(found.relative_to(path)), found.stat().st_size, found.stat().st_mtime_ns] for found in inside]

@@ -9,6 +9,7 @@ PLAN = Plan(
     reads=(),
     writes=Category,
     does="reads which harms there are",
+    files=("file",),
 )
 
 

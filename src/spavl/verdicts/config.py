@@ -9,6 +9,7 @@ PLAN = Plan(
     reads=("images", "questions", "responses"),
     writes=Verdict,
     does="has a guard label every answer safe, unsafe or invalid",
+    files=("guard",),
 )
 
 

@@ -58,4 +58,7 @@ def test_the_demo_keeps_what_it_promises(tmp_path: Path) -> None:
     for arm in ("before", "after"):
         assert one["blank_image"]["names_the_object"][arm]["value"] <= one["names_the_object"][arm]["value"] / 2
     two = walk(tmp_path / "two", seed="2")
-    assert sum(a != b for a, b in zip(rates(one), rates(two), strict=True)) >= 12
+    # A rate that has reached its end cannot move, and two counts out of some fifty may fall together by chance.
+    free = [(a, b) for a, b in zip(rates(one), rates(two), strict=True) if 0 < a < 1 and 0 < b < 1]
+    assert len(free) >= 9 and sum(a != b for a, b in free) >= 2 / 3 * len(free)
+    assert one["help_win_rate"]["value"] != two["help_win_rate"]["value"]

@@ -74,8 +74,9 @@ def _unknown_targets(shown: list[Shown], targets: set[str]) -> Iterator[Fault]:
 def _unknown_verbs(shown: list[Shown], verbs: list[str]) -> Iterator[Fault]:
     for command in shown:
         if command.program == "spavl" and command.words:
-            verb = command.words[0]
-            if re.fullmatch(r"[a-z][\w-]*", verb) and verb not in verbs:
+            named = [" ".join(command.words[:1]), " ".join(command.words[:2])]
+            verb = named[any(known.startswith(f"{named[0]} ") for known in verbs)]
+            if re.fullmatch(r"[a-z][\w -]*", verb) and verb not in verbs:
                 what = f"`spavl {verb}` is shown, and there is no such verb"
                 yield Fault(command.where, what, f"correct it; the verbs are {', '.join(verbs)}")
 

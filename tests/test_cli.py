@@ -92,7 +92,7 @@ def test_help_loads_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("verb", [verb.name for verb in VERBS])
 def test_every_verb_explains_itself(tmp_path: Path, verb: str) -> None:
-    done = spavl(tmp_path, verb, "--help")
+    done = spavl(tmp_path, *verb.split(), "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: spavl {verb}")
     assert not list(tmp_path.iterdir())
@@ -102,8 +102,13 @@ def test_every_verb_explains_itself(tmp_path: Path, verb: str) -> None:
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(("biuld",), "known: demo, build"), (("--verbose",), "--verbose"), (("build",), "FILE.toml")],
-    ids=["unknown verb", "unknown option", "no file"],
+    [
+        (("biuld",), "known: demo, build"),
+        (("taxonomy", "tree"), "known: taxonomy show"),
+        (("--verbose",), "--verbose"),
+        (("build",), "FILE.toml"),
+    ],
+    ids=["unknown verb", "unknown verb of two words", "unknown option", "no file"],
 )
 def test_a_slip_of_the_fingers_exits_2_and_says_what_is_known(
     tmp_path: Path, words: tuple[str, ...], said: str
@@ -145,7 +150,7 @@ def test_settings_that_are_no_file_are_told(tmp_path: Path, file: str, said: str
 
 NO_ROAD = {
     "no such taxonomy": ("taxonomy", ("--taxonomy.file", "no.toml"), ("no such taxonomy", "no.toml")),
-    "a garbled taxonomy": ("taxonomy", ("--taxonomy.file", "my.toml"), ("my.toml", "spa-vl.toml")),
+    "a garbled taxonomy": ("taxonomy", ("--taxonomy.file", "my.toml"), ("my.toml", "spavl taxonomy check my.toml")),
     "a folder as taxonomy": ("taxonomy", ("--taxonomy.file", "."), ("where: .",)),
     "no such pictures": ("images", ("--images.source", "no/such"), ("no such folder", "no/such")),
     "pictures of no leaf": ("images", ("--images.source", "."), ("named as a leaf", "'a'")),

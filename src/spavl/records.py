@@ -52,6 +52,10 @@ class Category(Record):
     published: tuple[str, ...]
     # Whether the leaf's name was read in a source or filled in: confirmed, strong or weak.
     naming: str
+    # One sentence on what belongs here; empty where the taxonomy has none.
+    definition: str
+    # What to search pictures with.
+    terms: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Where pictures come from. A source gives, for a leaf, raw pictures in a fixed order."""
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from spavl.errors import ConfigError
 from spavl.images.config import ImagesConfig
 from spavl.miniature import world
 from spavl.records import Category
+from spavl.store.files import folder_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,14 @@ class Folder:
         then = "give a folder that holds one folder a leaf, or miniature"
         if not path.is_dir():
             raise ConfigError("there is no such folder of pictures", where=str(path), then=then)
-        if not any((path / category.leaf).is_dir() for category in categories):
-            what = f"no folder in it is named as a leaf, such as {categories[0].leaf!r}"
+        # Some disks take names apart, ä into a and two dots; ours are whole.
+        self._folders = {unicodedata.normalize("NFC", each.name): each for each in path.iterdir() if each.is_dir()}
+        if not any(folder_name(category.leaf) in self._folders for category in categories):
+            what = f"no folder in it is named as a leaf, such as {folder_name(categories[0].leaf)!r}"
             raise ConfigError(what, where=str(path), then=then)
 
     def pictures(self, category: Category) -> Iterator[Found]:
-        folder = self._path / category.leaf
-        if folder.is_dir():
+        if folder := self._folders.get(folder_name(category.leaf)):
             for file in sorted(path for path in folder.iterdir() if path.is_file()):
                 yield Found(file.read_bytes(), str(file.relative_to(self._path)), "unknown")
 

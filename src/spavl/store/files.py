@@ -4,12 +4,16 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import sqlite3
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
 from spavl.errors import StoreError
+
+_MEANT_IN_PATHS = str.maketrans(dict.fromkeys('/\\:*?"<>|', "_"))
 
 
 def disk_full(path: Path | str) -> StoreError:
@@ -72,3 +76,10 @@ def state_of(path: Path) -> list[object]:
     # A name that is no file at all, such as a model's, has an empty state.
     inside = sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else []
     return [[str(found.relative_to(path)), found.stat().st_size, found.stat().st_mtime_ns] for found in inside]
+
+
+def folder_name(name: str) -> str:
+    """A name of any script as the name of one folder, on disks of any kind."""
+    plain = unicodedata.normalize("NFC", name).translate(_MEANT_IN_PATHS)
+    # A dot at an end hides the folder, or leads out of it, or is lost.
+    return re.sub(r"^\.+|\.+$", lambda dots: "_" * len(dots[0]), plain)

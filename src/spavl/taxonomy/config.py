@@ -10,6 +10,7 @@ PLAN = Plan(
     writes=Category,
     does="reads which harms there are",
     files=("file",),
+    version=2,
 )
 
 

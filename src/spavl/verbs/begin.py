@@ -1,0 +1,16 @@
+"""Writes a file to begin with, and never over one that is there."""
+
+from pathlib import Path
+
+from spavl.errors import ConfigError
+
+
+def write_new(file: Path, text: str) -> None:
+    try:
+        with file.open("x") as new:
+            new.write(text)
+    except FileExistsError:
+        raise ConfigError("this file exists already", where=str(file), then="choose another name") from None
+    except OSError as error:
+        then = "choose a place that is there and that you may write to"
+        raise ConfigError(f"cannot write this file: {error.strerror}", where=str(file), then=then) from None

@@ -1,0 +1,25 @@
+"""spavl miniature: build the miniature's checkpoint again."""
+
+import argparse
+from pathlib import Path
+
+from spavl.errors import MissingExtra
+from spavl.progress import Screen
+from spavl.verbs.quiet import quiet_libraries
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=int, default=0, help="the shipped checkpoint was made from 0 (default: 0)")
+    parser.add_argument("--out", type=Path, default=Path("runs/miniature"), help="folder of the new checkpoint")
+
+
+def run(options: argparse.Namespace) -> None:
+    quiet_libraries()
+    try:
+        from spavl.training.miniature import STEPS, build
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"building a checkpoint needs {error.name}", then='pip install "spavl[hf]"') from None
+    with Screen().bar("miniature", STEPS, unit="steps") as bar:
+        for step in build(options.out, options.seed):
+            bar.advance(f"loss {step.metrics['loss']:.3f}")
+    print(f"wrote the checkpoint to {options.out}; use it as hf/{options.out}")

@@ -1,0 +1,16 @@
+"""spavl taxonomy new: write a taxonomy to begin with."""
+
+import argparse
+from importlib.resources import files
+from pathlib import Path
+
+from spavl.verbs.begin import write_new
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE.toml", help="the file to write; it must not exist yet")
+
+
+def run(options: argparse.Namespace) -> None:
+    write_new(options.file, files("spavl.taxonomy").joinpath("begin.toml").read_text(encoding="utf-8"))
+    print(f"wrote {options.file}; after every change: spavl taxonomy check {options.file}")

@@ -1,6 +1,7 @@
 """Storage: whole files or none, rows that come back as they went, calls that outlive a kill, one process a run."""
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,12 @@ from hypothesis import strategies as st
 import spavl.records
 from spavl import __version__
 from spavl.errors import InternalError, StoreError
-from spavl.records import Record, Reject
-from spavl.store import Call, Ledger, Manifest, RunFolder
+from spavl.records import Preference, Record, Reject, content_hash, hash_in_order
+from spavl.store import Call, Ledger, Manifest, RunFolder, lookup, tables
 from spavl.store.blobs import Blobs
 from spavl.store.files import state_of, write_bytes, writing_to
 from spavl.store.journal import Journal
+from spavl.store.lookup import Lookup
 from spavl.store.run import FORMAT
 from spavl.store.tables import read_table, write_table
 
@@ -73,6 +75,15 @@ def put_all(ledger: Ledger, *calls: Call) -> None:
         await asyncio.gather(*(ledger.put(call) for call in calls))
 
     asyncio.run(put())
+
+
+@contextlib.contextmanager
+def slow_disk(folder: Path) -> Iterator[None]:
+    """Nothing can be written to a ledger while this lasts."""
+    with contextlib.closing(sqlite3.connect(folder / "calls.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("COMMIT")
 
 
 def disk_full(*_: object) -> None:
@@ -171,7 +182,66 @@ def test_a_table_cut_short_by_a_fault_is_not_there_at_all(tmp_path: Path) -> Non
     assert files_in(tmp_path) == []
 
 
+@given(st.lists(st.text()))
+def test_a_long_list_has_the_same_hash_however_it_is_given(ids: list[str]) -> None:
+    assert hash_in_order(iter(ids)) == content_hash(ids)
+
+
+# Lookups
+
+
+@given(groups=st.lists(st.integers(1, 5), max_size=12), order=st.randoms(), per_group=st.integers(1, 7))
+@settings(max_examples=40, deadline=None)
+def test_a_lookup_is_a_dict_of_the_table_by_any_column(groups: list[int], order: random.Random, per_group: int) -> None:
+    """Whatever the size of the row groups, however few are held, and in whatever order rows are asked for."""
+    rows = [Reject(parent_id=str(k), reason="r", detail=str(n)) for k, size in enumerate(groups) for n in range(size)]
+    order.shuffle(rows)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "_ROWS_PER_GROUP", per_group)
+        patch.setattr(lookup, "_GROUPS_HELD", 2)
+        path = Path(folder) / "rows.parquet"
+        write_table(path, Reject, rows)
+        by_id, by_parent = Lookup(path, Reject), Lookup(path, Reject, by="parent_id")
+        assert len(by_id) == len(by_parent) == len(rows)
+        for row in order.sample(rows, len(rows)):
+            assert by_id[row.id] == by_id.get(row.id) == row
+            assert by_parent.all(row.parent_id) == [each for each in rows if each.parent_id == row.parent_id]
+            assert row.id in by_id and row.parent_id not in by_id
+        assert by_parent.get("nobody") is None
+        with pytest.raises(InternalError, match="no Reject has parent_id nobody"):
+            by_parent["nobody"]
+
+
+def test_two_values_of_one_hash_are_told_apart_and_rows_of_no_value_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookup, "hash", lambda _: 1, raising=False)
+    rows = [a_preference(str(n), chosen) for n, chosen in enumerate(("a", None, "b", "a"))]
+    write_table(tmp_path / "rows.parquet", Preference, rows)
+    chosen = Lookup(tmp_path / "rows.parquet", Preference, by="chosen")
+    assert [chosen.all(key) for key in "abc"] == [[rows[0], rows[3]], [rows[2]], []]
+
+
+def a_preference(pair_id: str, chosen: str | None) -> Preference:
+    return Preference(
+        pair_id=pair_id,
+        question_id="q",
+        harmless="tie",
+        helpful="tie",
+        overall="tie",
+        chosen=chosen,
+        rejected=None,
+        contrast=None,
+        judge="j",
+        votes=(),
+    )
+
+
 # The journal
+
+
+def done(journal: Journal) -> set[int]:
+    return set(range(10)) - {position for position, _ in journal.undone(range(10))}
 
 
 @given(order=st.permutations(range(8)), kill_after=st.integers(0, 8))
@@ -188,10 +258,11 @@ def test_rows_come_in_input_order_whatever_was_finished_first_and_wherever_it_st
             journal = Journal(path, "print")
             for position in part:
                 journal.add(position, f"key {position}", rows_of(position), rows_of(position)[:1])
-            assert journal.done() >= set(part)
+            assert done(journal) >= set(part)
             journal.close()
         journal = Journal(path, "print")
-        assert journal.done() == set(order)
+        assert done(journal) == set(order)
+        assert journal.count() == len(order)
         assert list(journal.rows(Reject)) == [row for position in range(8) for row in rows_of(position)]
         assert list(journal.rejects()) == [row for position in range(8) for row in rows_of(position)[:1]]
         journal.delete()
@@ -201,7 +272,7 @@ def test_rows_come_in_input_order_whatever_was_finished_first_and_wherever_it_st
 def test_a_journal_of_another_fingerprint_starts_empty(tmp_path: Path) -> None:
     for fingerprint, left in (("one", 0), ("one", 1), ("two", 0), ("one", 0)):
         journal = Journal(tmp_path / "journal", fingerprint)
-        assert len(journal.done()) == left
+        assert journal.count() == left
         journal.add(0, "key", [], [Reject(parent_id="p", reason="r", detail="")])
         journal.close()
 
@@ -213,7 +284,7 @@ def test_a_journal_on_a_full_disk_says_so_and_keeps_what_it_had(tmp_path: Path) 
     row = Reject(parent_id="p", reason="r", detail="x" * 20_000)
     with pytest.raises(StoreError, match="disk is full"):
         journal.add(1, "key", [row], [])
-    assert journal.done() == {0}
+    assert done(journal) == {0}
     journal.close()
 
 
@@ -330,7 +401,7 @@ def test_a_caller_that_left_does_not_stop_the_writer(tmp_path: Path) -> None:
             asyncio.ensure_future(ledger.put(a_call(f"left {n}")))  # noqa: RUF006
         await asyncio.sleep(0)
 
-    with ledger._lock:  # the disk is slow just now
+    with slow_disk(tmp_path):
         asyncio.run(leave_at_once())
     put_all(ledger, a_call("after"))
     assert len(list(ledger.calls())) == 301
@@ -366,7 +437,7 @@ def test_one_call_that_cannot_be_written_fails_alone(tmp_path: Path) -> None:
 
     async def put() -> list[BaseException | None]:
         calls = [a_call("a"), a_call("no text", text="\ud83d"), a_call("b")]
-        with ledger._lock:  # all three wait together
+        with slow_disk(tmp_path):  # all three wait together
             waiting = [asyncio.ensure_future(ledger.put(call)) for call in calls]
             await asyncio.sleep(0.01)
         return await asyncio.gather(*waiting, return_exceptions=True)

@@ -7,6 +7,7 @@ the question and the call it came from.
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +27,16 @@ def canonical_json(value: object) -> str:
 
 def content_hash(value: object) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def hash_in_order(ids: Iterable[str]) -> str:
+    """The content hash of a list that is too long to be held."""
+    digest, comma = hashlib.sha256(b"["), b""
+    for each in ids:
+        digest.update(comma + canonical_json(each).encode())
+        comma = b","
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,8 @@ C = TypeVar("C", bound=BaseModel)
 PROVIDER_FAILED = "provider_failed"
 # More inputs than this lost to a provider's faults would bend the data; the run then stops, to be typed again.
 _MOST_PROVIDER_FAULTS = 0.02
+# With fewer the rest is still asked, for it may be one model of many that is ill; with more there is no sense in it.
+_HOPELESS_FROM = 100
 
 
 class Made(NamedTuple, Generic[Out]):
@@ -92,13 +94,14 @@ async def run_rows(
     run.forget(plan.stage)
     journal = run.journal(plan.stage, fingerprint)
     try:
-        done = journal.done()
-        todo = ((position, given) for position, given in enumerate(inputs) if position not in done)
+        todo = journal.undone(inputs)
         failed: list[tuple[int, In, Made[Out]]] = []
-        with job.screen.bar(plan.stage, total, len(done)) as bar:
+        with job.screen.bar(plan.stage, total, journal.count()) as bar:
             async for (position, given), made in map_shards(todo, lambda item: _made(work, item[1]), job.in_flight):
                 if any(lost.reason == PROVIDER_FAILED for lost in made.rejects):
                     failed.append((position, given, made))
+                    if len(failed) > _HOPELESS_FROM:
+                        _check_provider(plan.stage, len(failed), total)
                 else:
                     journal.add(position, given.id, made.rows, made.rejects)
                 bar.advance()
@@ -125,12 +128,11 @@ def seal(
     notes: dict[str, object],
 ) -> Manifest:
     """Write down that a stage is finished. Its table must be in place."""
-    ids = [record.id for record in job.run.read(plan.stage, plan.writes)]
     manifest = Manifest(
         stage=plan.stage,
         fingerprint=fingerprint,
-        content=content_hash(ids),
-        rows=len(ids),
+        content=job.run.content(plan.stage, plan.writes),
+        rows=job.run.count(plan.stage, plan.writes),
         rejects=rejects,
         seconds=round(seconds, 3),
         notes=notes,

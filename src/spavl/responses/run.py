@@ -1,6 +1,7 @@
 """responses: Question -> Response rows, one a responder. A refusal is an answer and is kept."""
 
 import asyncio
+from collections.abc import Iterator
 
 from spavl.models.types import ChatModel, Picture, Rejected, Transient, ask_about
 from spavl.records import Image, Question, Reject, Response
@@ -12,9 +13,13 @@ from spavl.store import Manifest
 async def run(job: Job[ResponsesConfig]) -> Manifest:
     settings = job.settings
     responders = {uri: job.models.open(uri, PLAN.stage) for uri in settings.models}
-    images = {image.id: image for image in job.run.read("images", Image)}
-    # The test questions are for the tested models alone.
-    questions = [q for q in job.run.read("questions", Question) if images[q.image_id].split in ("train", "validation")]
+    images = job.run.lookup("images", Image)
+
+    def questions() -> Iterator[Question]:
+        """The test questions are for the tested models alone."""
+        for question in job.run.read("questions", Question):
+            if images[question.image_id].split in ("train", "validation"):
+                yield question
 
     async def answer(question: Question, picture: Picture, uri: str, model: ChatModel) -> Response | Reject:
         request = ask_about(
@@ -42,4 +47,4 @@ async def run(job: Job[ResponsesConfig]) -> Manifest:
         rows = [row for row in made if isinstance(row, Response)]
         return Made(rows, [row for row in made if isinstance(row, Reject)])
 
-    return await run_rows(job, PLAN, questions, len(questions), work)
+    return await run_rows(job, PLAN, questions(), sum(1 for _ in questions()), work)

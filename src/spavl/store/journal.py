@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from spavl.store.sqlite import connect
 from spavl.store.tables import record_from
 
 R = TypeVar("R", bound=Record)
+In = TypeVar("In")
 
 
 class Journal:
@@ -34,8 +35,18 @@ class Journal:
                 database.execute("INSERT INTO about VALUES (?)", (fingerprint,))
         return database
 
-    def done(self) -> set[int]:
-        return {position for (position,) in self._database.execute("SELECT position FROM done")}
+    def count(self) -> int:
+        return int(self._database.execute("SELECT COUNT(*) FROM done").fetchone()[0])
+
+    def undone(self, inputs: Iterable[In]) -> Iterator[tuple[int, In]]:
+        """The inputs that are still to be done, with their positions. What is held is one byte an input."""
+        (last,) = self._database.execute("SELECT COALESCE(MAX(position), -1) FROM done").fetchone()
+        done = bytearray(last + 1)
+        for (position,) in self._database.execute("SELECT position FROM done"):
+            done[position] = 1
+        for position, given in enumerate(inputs):
+            if position > last or not done[position]:
+                yield position, given
 
     def add(self, position: int, key: str, rows: Sequence[Record], rejects: Sequence[Reject]) -> None:
         spelled = [canonical_json([record.fields() for record in records]) for records in (rows, rejects)]

@@ -12,8 +12,9 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -48,7 +49,10 @@ class Call:
     stage: str
 
 
+_ROWS_PER_GROUP = 4096
 _NAMES = tuple(field.name for field in fields(Call))
+_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+_SCHEMA = pa.schema([(name, _ARROW.get(hint, pa.string())) for name, hint in get_type_hints(Call).items()])
 _SELECT = f"SELECT {', '.join(_NAMES)} FROM calls"
 _INSERT = (
     f"INSERT INTO calls ({', '.join(_NAMES)}) VALUES ({', '.join('?' * len(_NAMES))}) "
@@ -63,7 +67,8 @@ class Ledger:
         self._path = folder / "calls.sqlite"
         self._database = self._open()
         self._take_in(folder)
-        self._lock = threading.Lock()
+        # Whoever reads has a connection of his own, so that he never waits for a commit to reach the disk.
+        self._reader = connect(self._path)
         self._waiting: queue.SimpleQueue[tuple[Call, asyncio.Future[None]] | None] = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write_groups, name="ledger", daemon=True)
         self._writer.start()
@@ -87,8 +92,7 @@ class Ledger:
             path.unlink()
 
     def get(self, key: str) -> Call | None:
-        with self._lock:
-            row = self._database.execute(f"{_SELECT} WHERE key = ?", (key,)).fetchone()
+        row = self._reader.execute(f"{_SELECT} WHERE key = ?", (key,)).fetchone()
         return Call(**dict(zip(_NAMES, row, strict=True))) if row else None
 
     async def put(self, call: Call) -> None:
@@ -101,10 +105,7 @@ class Ledger:
 
     def calls(self, stage: str | None = None) -> Iterator[Call]:
         where = "" if stage is None else " WHERE stage = ?"
-        with self._lock:
-            found = self._database.execute(f"{_SELECT}{where} ORDER BY key", () if stage is None else (stage,))
-            rows = found.fetchall()
-        for row in rows:
+        for row in self._reader.execute(f"{_SELECT}{where} ORDER BY key", () if stage is None else (stage,)):
             yield Call(**dict(zip(_NAMES, row, strict=True)))
 
     def totals(self, stage: str | None = None) -> dict[str, float]:
@@ -114,20 +115,27 @@ class Ledger:
             "SELECT COUNT(*), COALESCE(SUM(usd), 0), COALESCE(SUM(tokens_in), 0), "
             f"COALESCE(SUM(tokens_out), 0), COALESCE(SUM(times - 1), 0) FROM calls{where}"
         )
-        with self._lock:
-            row = self._database.execute(text, () if stage is None else (stage,)).fetchone()
+        row = self._reader.execute(text, () if stage is None else (stage,)).fetchone()
         return dict(zip(("calls", "usd", "tokens_in", "tokens_out", "made_again"), row, strict=True))
 
     def seal(self, stage: str) -> None:
         """Write a stage's calls to Parquet, for whoever reads the run without spavl."""
-        rows = [{name: getattr(call, name) for name in _NAMES} for call in self.calls(stage)]
-        if rows:
-            with writing_to(self._path.with_name(f"{stage}.parquet")) as temporary:
-                pq.write_table(pa.Table.from_pylist(rows), temporary, compression="zstd")
+        calls = self.calls(stage)
+        if not (group := list(islice(calls, _ROWS_PER_GROUP))):
+            return
+        with (
+            writing_to(self._path.with_name(f"{stage}.parquet")) as temporary,
+            pq.ParquetWriter(temporary, _SCHEMA, compression="zstd") as writer,
+        ):
+            while group:
+                rows = [{name: getattr(call, name) for name in _NAMES} for call in group]
+                writer.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA))
+                group = list(islice(calls, _ROWS_PER_GROUP))
 
     def close(self) -> None:
         self._waiting.put(None)
         self._writer.join()
+        self._reader.close()
         self._database.close()
 
     def _write_groups(self) -> None:
@@ -147,7 +155,7 @@ class Ledger:
 
     def _write(self, calls: list[Call]) -> Exception | None:
         try:
-            with self._lock, disk_faults(self._path), self._database:
+            with disk_faults(self._path), self._database:
                 self._database.executemany(_INSERT, [[getattr(call, name) for name in _NAMES] for call in calls])
         except Exception as error:  # handed to every caller of the group
             return error

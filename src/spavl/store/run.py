@@ -21,12 +21,13 @@ from typing import IO, TypeVar
 
 from spavl import __version__
 from spavl.errors import StoreError
-from spavl.records import Record, Reject, content_hash
+from spavl.records import Record, Reject, hash_in_order
 from spavl.store.blobs import Blobs
 from spavl.store.files import disk_faults, write_text
 from spavl.store.journal import Journal
 from spavl.store.ledger import Ledger
-from spavl.store.tables import read_table, write_table
+from spavl.store.lookup import Lookup
+from spavl.store.tables import ids_in, open_table, read_table, write_table
 
 R = TypeVar("R", bound=Record)
 
@@ -115,9 +116,17 @@ class RunFolder:
     def read(self, stage: str, kind: type[R]) -> Iterator[R]:
         return read_table(self._table_path(stage, kind), kind)
 
+    def lookup(self, stage: str, kind: type[R], by: str = "id") -> Lookup[R]:
+        """A stage's rows by their id or another column. Unlike a dict of them, it holds little of millions."""
+        return Lookup(self._table_path(stage, kind), kind, by)
+
+    def count(self, stage: str, kind: type[Record]) -> int:
+        with open_table(self._table_path(stage, kind), kind) as table:
+            return int(table.metadata.num_rows)
+
     def content(self, stage: str, kind: type[Record]) -> str:
         """The hash of a stage's rows, by which later stages know whether they must be done again."""
-        return content_hash([record.id for record in self.read(stage, kind)])
+        return hash_in_order(ids_in(self._table_path(stage, kind), kind))
 
     def _table_path(self, stage: str, kind: type[Record]) -> Path:
         return self.path / "tables" / (f"{stage}.rejects.parquet" if kind is Reject else f"{stage}.parquet")

@@ -65,13 +65,23 @@ def write_table(path: Path, kind: type[R], records: Iterable[R]) -> int:
 
 def read_table(path: Path, kind: type[R]) -> Iterator[R]:
     """The records of a file, one row group in memory at a time."""
+    with open_table(path, kind) as file:
+        for batch in file.iter_batches(_ROWS_PER_GROUP):
+            for row in batch.to_pylist():
+                yield record_from(kind, row)
+
+
+def ids_in(path: Path, kind: type[Record]) -> Iterator[str]:
+    """The ids alone, in the order of their rows."""
+    with open_table(path, kind) as file:
+        for batch in file.iter_batches(_ROWS_PER_GROUP, columns=["id"]):
+            yield from batch.column(0).to_pylist()
+
+
+def open_table(path: Path, kind: type[Record]) -> pq.ParquetFile:
     try:
-        file = pq.ParquetFile(path)
+        return pq.ParquetFile(path)
     except FileNotFoundError:
         raise StoreError(f"no table of {kind.__name__} rows", where=str(path), then="run the earlier stages") from None
     except pa.ArrowInvalid as error:
         raise StoreError(f"not a readable table: {error}", where=str(path), then="delete it and build again") from error
-    with file:
-        for batch in file.iter_batches(_ROWS_PER_GROUP):
-            for row in batch.to_pylist():
-                yield record_from(kind, row)

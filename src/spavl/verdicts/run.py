@@ -14,9 +14,8 @@ from spavl.verdicts.config import PLAN, VerdictsConfig
 
 async def run(job: Job[VerdictsConfig]) -> Manifest:
     guard = open_guard(job.settings.guard, job.models, PLAN.stage)
-    images = {image.id: image for image in job.run.read("images", Image)}
-    questions = {question.id: question for question in job.run.read("questions", Question)}
-    responses = list(job.run.read("responses", Response))
+    images, questions = job.run.lookup("images", Image), job.run.lookup("questions", Question)
+    responses = job.run.read("responses", Response)
 
     async def work(response: Response) -> Made[Verdict]:
         question = questions[response.question_id]
@@ -39,7 +38,7 @@ async def run(job: Job[VerdictsConfig]) -> Manifest:
         )
         return Made([verdict])
 
-    return await run_rows(job, PLAN, responses, len(responses), work, lambda: _count_labels(job))
+    return await run_rows(job, PLAN, responses, job.run.count("responses", Response), work, lambda: _count_labels(job))
 
 
 def _count_labels(job: Job[VerdictsConfig]) -> dict[str, object]:

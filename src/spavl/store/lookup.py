@@ -1,0 +1,101 @@
+"""Rows of a finished table by one of their columns, from disk: what is held is 16 bytes a row and a few row groups.
+
+Stages ask for rows near one another, since each writes its rows in the order of its inputs.
+"""
+
+import bisect
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import accumulate
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from spavl.errors import InternalError
+from spavl.records import Record
+from spavl.store.tables import open_table, record_from
+
+R = TypeVar("R", bound=Record)
+
+_GROUPS_HELD = 8
+
+
+class Lookup(Generic[R]):
+    """A table of many rows as one would use a dict of them.
+
+    `by` names the column; when several rows share its value, `all` gives them in the table's order.
+    """
+
+    def __init__(self, path: Path, kind: type[R], by: str = "id") -> None:
+        self._kind, self._by = kind, by
+        self._file = open_table(path, kind)
+        groups = range(self._file.num_row_groups)
+        self._ends: list[int] = list(accumulate(self._file.metadata.row_group(group).num_rows for group in groups))
+        self._hashes, self._rows = _index(self._file, by)
+        self._held: OrderedDict[int, list[tuple[str | None, R]]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __contains__(self, key: str) -> bool:
+        return self.get(key) is not None
+
+    def __getitem__(self, key: str) -> R:
+        if (record := self.get(key)) is None:
+            raise InternalError(f"no {self._kind.__name__} has {self._by} {key}")
+        return record
+
+    def get(self, key: str) -> R | None:
+        return next(self._find(key), None)
+
+    def all(self, key: str) -> list[R]:
+        return list(self._find(key))
+
+    def _find(self, key: str) -> Iterator[R]:
+        wanted = hash(key)
+        for place in range(bisect.bisect_left(self._hashes, wanted), len(self._hashes)):
+            if self._hashes[place] != wanted:
+                return
+            value, record = self._row(self._rows[place])
+            # Two values may share a hash; the value itself decides.
+            if value == key:
+                yield record
+
+    def _row(self, number: int) -> tuple[str | None, R]:
+        group = bisect.bisect_right(self._ends, number)
+        rows = self._held.pop(group, None) or self._read(group)
+        self._held[group] = rows
+        if len(self._held) > _GROUPS_HELD:
+            self._held.popitem(last=False)
+        # Counted from the group's end, and so below zero.
+        return rows[number - self._ends[group]]
+
+    def _read(self, group: int) -> list[tuple[str | None, R]]:
+        rows = self._file.read_row_group(group).to_pylist()
+        return [(row[self._by], record_from(self._kind, row)) for row in rows]
+
+
+def _index(file: pq.ParquetFile, column: str) -> tuple[memoryview, memoryview]:
+    """The hashes of a column's values, sorted, and the number of the row that each stands in."""
+    hashes, rows, number = array("q"), array("q"), 0
+    for group in range(file.num_row_groups):
+        for value in file.read_row_group(group, [column]).column(0).to_pylist():
+            if value is not None:
+                hashes.append(hash(value))
+                rows.append(number)
+            number += 1
+    # The sort is stable, so rows of one value stay in the table's order.
+    order = pc.sort_indices(_as_arrow(hashes))
+    return _sorted(hashes, order), _sorted(rows, order)
+
+
+def _as_arrow(numbers: "array[int]") -> pa.Array:
+    return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
+
+
+def _sorted(numbers: "array[int]", order: pa.Array) -> memoryview:
+    return memoryview(_as_arrow(numbers).take(order).buffers()[1]).cast("q")[: len(numbers)]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from spavl.evaluation.metrics import ARMS, as_json, help_win_rate, measure, p_values, refused_items, unsafe_items
+from spavl.evaluation.metrics import ARMS, help_win_rate, measure, p_values, refused_items, unsafe_items
 from spavl.evaluation.probes import BLANK_IMAGE, HELD_OUT_IMAGES, HELD_OUT_LEAVES, blank, probes_for
 from spavl.evaluation.run import names
 from spavl.records import Duel, Image, Label, Outcome, Score, Split
@@ -63,10 +63,10 @@ EXAMPLE = both_arms(
 
 def test_the_rates_of_a_small_example_are_those_counted_by_hand() -> None:
     figures = measure(EXAMPLE)
-    assert figures["unsafe_rate"]["before"] == as_json(wilson(3, 3)) | {"low": wilson(3, 4).low}
-    assert figures["unsafe_rate"]["after"] == as_json(wilson(1, 4))
-    assert figures["over_refusal"]["before"] == as_json(wilson(1, 2))
-    assert figures["over_refusal"]["after"] == as_json(wilson(2, 2))
+    assert figures["unsafe_rate"]["before"] == wilson(3, 3).as_json() | {"low": wilson(3, 4).low}
+    assert figures["unsafe_rate"]["after"] == wilson(1, 4).as_json()
+    assert figures["over_refusal"]["before"] == wilson(1, 2).as_json()
+    assert figures["over_refusal"]["after"] == wilson(2, 2).as_json()
     assert [figures["names_the_object"][arm]["value"] for arm in ARMS] == [3 / 6, 3 / 6]
     assert [figures["names_the_object"][arm]["n"] for arm in ARMS] == [6, 6]
 
@@ -149,7 +149,7 @@ def test_a_tie_counts_half_and_so_does_a_winner_that_changed_with_the_order() ->
 def test_a_duel_that_was_not_judged_is_left_out() -> None:
     assert help_win_rate(duels("win", "blocked", "loss")) == help_win_rate([duel("win", 0), duel("loss", 2)])
     assert math.isnan(help_win_rate(duels("blocked")).value)
-    assert as_json(help_win_rate(duels("blocked")))["value"] is None
+    assert help_win_rate(duels("blocked")).as_json()["value"] is None
 
 
 @given(st.lists(st.sampled_from(["win", "tie", "loss", "inconsistent"]), min_size=1, max_size=20))

@@ -78,13 +78,18 @@ def seen_and_asked(body: Body) -> tuple[Scene | None, str]:
     return scenes().get(hashlib.sha256(picture).hexdigest()), said["text"]
 
 
+# What a judge that grades nothing says before it compares.
+EVEN = "harm_a: 0\nharm_b: 0\nhelp_a: 1\nhelp_b: 1\n"
+
+
 def pool(body: Body) -> str | web.Response:
     """Every model of the tests, told apart by its name. Some of them have their whims, so that rows are rejected."""
     name, rng = body["model"], random.Random(body_hash(body))
     if name == "always A":
-        return "harmless: A\nhelpful: A\noverall: A"
+        return f"{EVEN}harmless: A\nhelpful: A\noverall: A"
     if name == "prude":
-        return "\n".join(f"{measure}: {the_one_that_refuses(body)}" for measure in ("harmless", "helpful", "overall"))
+        better = the_one_that_refuses(body)
+        return EVEN + "\n".join(f"{measure}: {better}" for measure in ("harmless", "helpful", "overall"))
     if name == "garbage":
         return "it seems to be quite safe"
     seen, text = seen_and_asked(body)

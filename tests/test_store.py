@@ -14,6 +14,7 @@ import typing
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -45,6 +46,8 @@ def of_hint(hint: Any) -> st.SearchStrategy[Any]:
         return st.integers(-(2**63), 2**63 - 1)
     if typing.get_origin(hint) is tuple:
         return st.lists(of_hint(typing.get_args(hint)[0]), max_size=4).map(tuple)
+    if NoneType in typing.get_args(hint):
+        return st.one_of(*(of_hint(part) for part in typing.get_args(hint)))
     return st.from_type(hint)
 
 

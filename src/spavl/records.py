@@ -106,18 +106,26 @@ class Response(Record):
     model: str
     text: str
     finish: Literal["stop", "length", "refused"]
+    # How it was asked: "temperature=1.0", "max_tokens=512", ...
+    decoding: tuple[str, ...]
     call: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict(Record):
-    """What a guard says of one response."""
+    """What a guard says of one response, and of the question it answers."""
 
     response_id: str
     question_id: str
     model: str
     label: Label
+    # 0 no harm, 1 mild, 2 serious, 3 grave; empty where the guard gives no degree.
+    severity: int | None
+    # The guard's own codes of the kinds of harm, such as S2.
+    hazards: tuple[str, ...]
     refused: bool
+    # Whether the question alone, with its picture, asks for harm; empty where the guard judges answers only.
+    prompt_label: Label | None
     guard: str
     raw: str
 
@@ -141,11 +149,21 @@ class Preference(Record):
     harmless: Outcome
     helpful: Outcome
     overall: Outcome
+    # Means over both orders of the judge's grades, 0 to 3; empty where it gave none.
+    first_harm: float | None
+    second_harm: float | None
+    first_help: float | None
+    second_help: float | None
     chosen: str | None
     rejected: str | None
     contrast: Contrast | None
+    # The rule that changed what the judge chose: chosen and rejected then rest on the guard's word.
+    repair: str | None
     judge: str
     votes: tuple[str, ...]
+    second_judge: str | None
+    second_overall: Outcome | None
+    second_votes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

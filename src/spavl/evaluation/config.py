@@ -1,6 +1,7 @@
 from pydantic import Field
 
 from spavl.config import Settings
+from spavl.judges.forms import VERSION
 from spavl.plan import Plan
 from spavl.records import Duel, Score
 
@@ -10,6 +11,7 @@ PLAN = Plan(
     writes=Score,
     does="asks the model before and after about pictures no training saw",
     files=("guard", "before", "after"),
+    version=1 + VERSION,
 )
 DUELS = Plan(
     "duels",
@@ -17,11 +19,14 @@ DUELS = Plan(
     writes=Duel,
     does="compares the helpfulness of before and after on harmless questions",
     files=("judge",),
+    version=1 + VERSION,
 )
 
 
 class EvaluationConfig(Settings):
-    guard: str = Field("rules/miniature", description="who judges safety: rules/miniature or a model's name")
+    guard: str = Field(
+        "rules/miniature", description="who judges safety: rules/miniature, a model's name, or a published guard's"
+    )
     judge: str = Field("rules/miniature", description="who compares before with after")
     before: str = Field("miniature/base", description="the model before alignment")
     after: str = Field("", description="the model after alignment; empty: the checkpoint this run trained")

@@ -1,7 +1,7 @@
 """duels: Score rows -> Duel rows; on harmless questions, is the model after alignment still as helpful?"""
 
 from spavl.evaluation.config import DUELS, EvaluationConfig
-from spavl.evaluation.metrics import as_json, help_win_rate
+from spavl.evaluation.metrics import help_win_rate
 from spavl.evaluation.probes import HELD_OUT_IMAGES
 from spavl.judges.pairwise import compare
 from spavl.judges.shop import open_judge
@@ -43,6 +43,6 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
         return Made([duel])
 
     def figures() -> dict[str, object]:
-        return {"help_win_rate": as_json(help_win_rate(list(job.run.read(DUELS.stage, Duel))))}
+        return {"help_win_rate": help_win_rate(list(job.run.read(DUELS.stage, Duel))).as_json()}
 
     return await run_rows(job, DUELS, questions, len(questions), work, figures)

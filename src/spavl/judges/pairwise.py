@@ -3,17 +3,22 @@
 import asyncio
 from typing import NamedTuple
 
-from spavl.judges.types import Case, Choice, Judge, Vote
+from spavl.judges.types import Case, Choice, Grades, Judge, Vote
 from spavl.records import Outcome
 
 
 class Comparison(NamedTuple):
-    """How the first answer fared against the second, by each measure, with the votes it rests on."""
+    """How the first answer fared against the second, by each measure, with the votes it rests on.
+
+    `harm` and `help` are the grades of the first and of the second answer, as means over both orders.
+    """
 
     harmless: Outcome
     helpful: Outcome
     overall: Outcome
     votes: tuple[str, ...]
+    harm: tuple[float, float] | None = None
+    help: tuple[float, float] | None = None
 
 
 async def compare(judge: Judge, case: Case, first: str, second: str) -> Comparison:
@@ -25,6 +30,8 @@ async def compare(judge: Judge, case: Case, first: str, second: str) -> Comparis
         helpful=_agree(shown.helpful, swapped.helpful),
         overall=_agree(shown.overall, swapped.overall),
         votes=_spoken(shown, swapped),
+        harm=_mean(shown.harm, swapped.harm),
+        help=_mean(shown.help, swapped.help),
     )
 
 
@@ -39,5 +46,22 @@ def _agree(shown: Choice, swapped: Choice) -> Outcome:
     return "inconsistent"
 
 
+def _mean(shown: Grades | None, swapped: Grades | None) -> tuple[float, float] | None:
+    if shown is None or swapped is None:
+        return None
+    return (shown[0] + swapped[1]) / 2, (shown[1] + swapped[0]) / 2
+
+
 def _spoken(*votes: Vote | None) -> tuple[str, ...]:
-    return tuple("blocked" if vote is None else f"{vote.harmless}/{vote.helpful}/{vote.overall}" for vote in votes)
+    """Each vote in the order in which it was given: "first/tie/first", its grades after it."""
+    return tuple("blocked" if vote is None else _spell(vote) for vote in votes)
+
+
+def _spell(vote: Vote) -> str:
+    grades = [f" {name} {pair[0]}:{pair[1]}" for name, pair in (("harm", vote.harm), ("help", vote.help)) if pair]
+    return f"{vote.harmless}/{vote.helpful}/{vote.overall}{''.join(grades)}"
+
+
+def overall_of(vote: str) -> str:
+    """The overall choice of a vote as it is stored: first, second, tie or blocked."""
+    return vote.partition(" ")[0].rpartition("/")[2]

@@ -7,6 +7,8 @@ from spavl.models.types import Picture
 from spavl.records import Label
 
 Choice = Literal["first", "second", "tie"]
+# A grade of each of two answers, 0 to 3, in the order shown.
+Grades = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class Word(NamedTuple):
     label: Label
     refused: bool
     raw: str
+    severity: int | None = None
+    hazards: tuple[str, ...] = ()
 
 
 class Vote(NamedTuple):
@@ -34,6 +38,8 @@ class Vote(NamedTuple):
     helpful: Choice
     overall: Choice
     raw: str
+    harm: Grades | None = None
+    help: Grades | None = None
 
 
 class Guard(Protocol):
@@ -41,6 +47,10 @@ class Guard(Protocol):
     def name(self) -> str: ...
 
     async def judge(self, case: Case, answer: str) -> Word: ...
+
+    async def judge_question(self, case: Case) -> Label | None:
+        """Whether the question itself asks for harm; None from a guard that judges answers only."""
+        ...
 
 
 class Judge(Protocol):

@@ -1,10 +1,10 @@
 """pairs: the verdicts on each question's answers -> Pair rows."""
 
 import random
-from collections.abc import Sequence
-from itertools import combinations
+from collections.abc import Iterator, Sequence
 
 from spavl.pairs.config import PLAN, PairsConfig
+from spavl.pairs.strategies import Answer, Strategy, Two, allowed, bags_of
 from spavl.pairs.tiers import measure_tiers
 from spavl.records import Pair, Question, Verdict
 from spavl.stage import Job, Made, reject, run_rows
@@ -13,48 +13,58 @@ from spavl.store import Manifest
 
 async def run(job: Job[PairsConfig]) -> Manifest:
     settings = job.settings
-    answers: dict[str, list[Verdict]] = {}
-    for verdict in job.run.read("verdicts", Verdict):
-        answers.setdefault(verdict.question_id, []).append(verdict)
-    questions = [question for question in job.run.read("questions", Question) if question.id in answers]
-    harmful = {question.id for question in questions if question.harmful}
-    measured = measure_tiers((v for group in answers.values() for v in group), harmful, settings.tier_edges)
+    verdicts = job.run.lookup("verdicts", Verdict, by="question_id")
+    questions = job.run.lookup("questions", Question)
+
+    def answered() -> Iterator[Question]:
+        return (question for question in job.run.read("questions", Question) if question.id in verdicts)
+
+    measured = measure_tiers(job.run.read("verdicts", Verdict), questions, settings.tier_edges)
     tier_of = {tier.model: tier.tier for tier in measured}
+    bags = bags_of(tier_of)
 
     async def work(question: Question) -> Made[Pair]:
         # A responder without one readable answer to a harmful question stands on no tier.
-        usable = [v for v in answers[question.id] if v.label != "invalid" and v.model in tier_of]
-        rng = random.Random(f"{job.seed}/{question.id}")
-        drawn = draw_pairs(usable, tier_of, settings, rng)
+        answers = [
+            Answer(v.response_id, v.model, v.label, tier_of[v.model], bags[v.model])
+            for v in verdicts.all(question.id)
+            if v.label != "invalid" and v.model in tier_of
+        ]
+        drawn = draw_pairs(answers, settings.strategy, settings.per_question, f"{job.seed}/{question.id}")
         if not drawn:
-            return Made(rejects=[reject(question, "no_two_tiers", f"{len(usable)} readable answers")])
-        return Made([_pair(question, first, second, tier_of, settings.strategy) for first, second in drawn])
+            return Made(rejects=[reject(question, "no_such_two", f"{len(answers)} readable answers")])
+        return Made([_pair(question, first, second, strategy) for strategy, (first, second) in drawn])
 
-    return await run_rows(
-        job, PLAN, questions, len(questions), work, lambda: {"tiers": [tier.as_note() for tier in measured]}
-    )
+    def conclude() -> dict[str, object]:
+        return {"tiers": [tier.as_note() for tier in measured]}
+
+    return await run_rows(job, PLAN, answered(), sum(1 for _ in answered()), work, conclude)
 
 
 def draw_pairs(
-    answers: Sequence[Verdict], tier_of: dict[str, int], settings: PairsConfig, rng: random.Random
-) -> list[tuple[Verdict, Verdict]]:
-    """Distinct pairs of answers by the strategy, at random among all that it allows."""
-    allowed = [
-        (first, second)
-        for first, second in combinations(answers, 2)
-        if settings.strategy == "random" or tier_of[first.model] != tier_of[second.model]
-    ]
-    drawn = rng.sample(allowed, min(settings.per_question, len(allowed)))
-    # Which one stands first must say nothing about which one is safer.
-    return [pair if rng.random() < 0.5 else (pair[1], pair[0]) for pair in drawn]
+    answers: Sequence[Answer], strategies: Sequence[Strategy], per_question: int, seed: str
+) -> list[tuple[Strategy, Two]]:
+    """Distinct pairs of answers, at random among all that each strategy allows; the same seed draws the same."""
+    rng = random.Random(seed)
+    drawn: dict[frozenset[str], tuple[Strategy, Two]] = {}
+    for strategy in strategies:
+        new = [two for two in allowed(strategy, answers) if _key(two) not in drawn]
+        for two in rng.sample(new, min(per_question, len(new))):
+            # Which one stands first must say nothing about which one is safer.
+            drawn[_key(two)] = strategy, two if rng.random() < 0.5 else (two[1], two[0])
+    return list(drawn.values())
 
 
-def _pair(question: Question, first: Verdict, second: Verdict, tier_of: dict[str, int], strategy: str) -> Pair:
+def _key(two: Two) -> frozenset[str]:
+    return frozenset((two[0].response_id, two[1].response_id))
+
+
+def _pair(question: Question, first: Answer, second: Answer, strategy: Strategy) -> Pair:
     return Pair(
         question_id=question.id,
         first=first.response_id,
         second=second.response_id,
-        first_tier=tier_of[first.model],
-        second_tier=tier_of[second.model],
+        first_tier=first.tier,
+        second_tier=second.tier,
         strategy=strategy,
     )

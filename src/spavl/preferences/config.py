@@ -1,17 +1,28 @@
+from typing import Literal
+
 from pydantic import Field
 
 from spavl.config import Settings
+from spavl.judges.forms import VERSION
 from spavl.plan import Plan
 from spavl.records import Preference
 
 PLAN = Plan(
     "preferences",
-    reads=("images", "questions", "responses", "pairs"),
+    reads=("images", "questions", "responses", "verdicts", "pairs"),
     writes=Preference,
     does="has a judge that sees the picture compare the two, in both orders",
-    files=("judge",),
+    files=("judge", "second_judge"),
+    version=1 + VERSION,
 )
 
 
 class PreferencesConfig(Settings):
     judge: str = Field("rules/miniature", description="who compares answers: rules/miniature or a model's name")
+    second_judge: str = Field("", description="another judge of the same pairs; it is measured, never obeyed")
+    repair: Literal["none", "swap", "safest"] = Field(
+        "none",
+        description="where the chosen answer is unsafe: none leaves it, and the data set drops it; "
+        "swap chooses the other answer if it is safe; "
+        "safest chooses the safe answer of the question's safest responder, over the one that was chosen",
+    )

@@ -1,24 +1,28 @@
 """preferences: Pair -> Preference rows. Ties, inconsistent and blocked verdicts are kept with their votes."""
 
+import asyncio
 from collections import Counter
-from typing import NamedTuple
 
-from spavl.judges.pairwise import Comparison, compare
+from spavl.judges.pairwise import Comparison, compare, overall_of
 from spavl.judges.shop import open_judge
-from spavl.judges.types import Case
+from spavl.judges.types import Case, Judge
 from spavl.models.types import Picture
 from spavl.preferences.config import PLAN, PreferencesConfig
-from spavl.records import Contrast, Image, Pair, Preference, Question, Response
+from spavl.preferences.repairs import Winner, repair, unsafe_rates
+from spavl.preferences.trust import Judged, agreement, trust_in
+from spavl.records import Image, Pair, Preference, Question, Response, Verdict
 from spavl.stage import Job, Made, run_rows
 from spavl.store import Manifest
 
 
 async def run(job: Job[PreferencesConfig]) -> Manifest:
-    judge = open_judge(job.settings.judge, job.models, PLAN.stage)
-    images = {image.id: image for image in job.run.read("images", Image)}
-    questions = {question.id: question for question in job.run.read("questions", Question)}
-    answers = {response.id: response.text for response in job.run.read("responses", Response)}
-    pairs = list(job.run.read("pairs", Pair))
+    settings = job.settings
+    judge = open_judge(settings.judge, job.models, PLAN.stage)
+    second = open_judge(settings.second_judge, job.models, PLAN.stage) if settings.second_judge else None
+    images, questions = job.run.lookup("images", Image), job.run.lookup("questions", Question)
+    answers = job.run.lookup("responses", Response)
+    verdicts = job.run.lookup("verdicts", Verdict, by="question_id")
+    rates = unsafe_rates(job.run.read("verdicts", Verdict))
 
     async def work(pair: Pair) -> Made[Preference]:
         question = questions[pair.question_id]
@@ -29,20 +33,44 @@ async def run(job: Job[PreferencesConfig]) -> Manifest:
             subject=image.subject,
             harmful=question.harmful,
         )
-        comparison = await compare(judge, case, answers[pair.first], answers[pair.second])
-        return Made([_preference(pair, comparison, judge.name)])
+        one, two = answers[pair.first].text, answers[pair.second].text
+        first, other = await asyncio.gather(
+            compare(judge, case, one, two), _no_opinion() if second is None else compare(second, case, one, two)
+        )
+        judged = winner_of(pair, first)
+        winner = judged and repair(settings.repair, judged, verdicts.all(question.id), rates)
+        mended = settings.repair if winner != judged else None
+        return Made([_preference(pair, judge, first, winner, mended, second, other)])
 
-    return await run_rows(job, PLAN, pairs, len(pairs), work, lambda: _count_outcomes(job))
+    def conclude() -> dict[str, object]:
+        pairs, judged = job.run.lookup("pairs", Pair), []
+        repaired: Counter[str] = Counter()
+        for preference in job.run.read(PLAN.stage, Preference):
+            pair = pairs[preference.pair_id]
+            said = {v.response_id: (v.label, v.severity) for v in verdicts.all(pair.question_id)}
+            judged.append(
+                Judged(
+                    overall=preference.overall,
+                    second_overall=preference.second_overall,
+                    votes=tuple(overall_of(vote) for vote in preference.votes),
+                    image_id=questions[pair.question_id].image_id,
+                    longer_by=len(answers[pair.first].text) - len(answers[pair.second].text),
+                    equally_safe=said[pair.first] == said[pair.second],
+                )
+            )
+            repaired[preference.repair or "none"] += 1
+        notes: dict[str, object] = {
+            "outcomes": dict(Counter(each.overall for each in judged)),
+            "repaired": repaired.total() - repaired["none"],
+            "trust": trust_in(judged).as_note(),
+        }
+        return notes | ({"agreement": agreement(judged)} if second else {})
+
+    return await run_rows(job, PLAN, job.run.read("pairs", Pair), job.run.count("pairs", Pair), work, conclude)
 
 
-def _count_outcomes(job: Job[PreferencesConfig]) -> dict[str, object]:
-    return {"outcomes": dict(Counter(preference.overall for preference in job.run.read(PLAN.stage, Preference)))}
-
-
-class Winner(NamedTuple):
-    chosen: str
-    rejected: str
-    contrast: Contrast
+async def _no_opinion() -> None:
+    return None
 
 
 def winner_of(pair: Pair, comparison: Comparison) -> Winner | None:
@@ -55,17 +83,33 @@ def winner_of(pair: Pair, comparison: Comparison) -> Winner | None:
     return Winner(chosen, rejected, "both" if safer and kinder else "safety" if safer else "helpfulness")
 
 
-def _preference(pair: Pair, comparison: Comparison, judge: str) -> Preference:
-    winner = winner_of(pair, comparison)
+def _preference(
+    pair: Pair,
+    judge: Judge,
+    comparison: Comparison,
+    winner: Winner | None,
+    mended: str | None,
+    second: Judge | None,
+    other: Comparison | None,
+) -> Preference:
+    harm, help_ = comparison.harm or (None, None), comparison.help or (None, None)
     return Preference(
         pair_id=pair.id,
         question_id=pair.question_id,
         harmless=comparison.harmless,
         helpful=comparison.helpful,
         overall=comparison.overall,
+        first_harm=harm[0],
+        second_harm=harm[1],
+        first_help=help_[0],
+        second_help=help_[1],
         chosen=winner.chosen if winner else None,
         rejected=winner.rejected if winner else None,
         contrast=winner.contrast if winner else None,
-        judge=judge,
+        repair=mended,
+        judge=judge.name,
         votes=comparison.votes,
+        second_judge=second.name if second else None,
+        second_overall=other.overall if other else None,
+        second_votes=other.votes if other else (),
     )

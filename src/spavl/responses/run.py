@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 
-from spavl.models.types import ChatModel, Picture, Rejected, Transient, ask_about
+from spavl.models.types import ChatModel, Picture, Rejected, Request, Transient, ask_about
 from spavl.records import Image, Question, Reject, Response
 from spavl.responses.config import PLAN, ResponsesConfig
 from spavl.stage import PROVIDER_FAILED, Job, Made, reject, run_rows
@@ -38,7 +38,14 @@ async def run(job: Job[ResponsesConfig]) -> Manifest:
             return reject(question, PROVIDER_FAILED, f"{uri}: {error.reason}")
         if not reply.text.strip() and reply.finish != "refused":
             return reject(question, "empty", uri)
-        return Response(question_id=question.id, model=uri, text=reply.text, finish=reply.finish, call=reply.call)
+        return Response(
+            question_id=question.id,
+            model=uri,
+            text=reply.text,
+            finish=reply.finish,
+            decoding=spelled(request),
+            call=reply.call,
+        )
 
     async def work(question: Question) -> Made[Response]:
         blob = images[question.image_id].blob
@@ -48,3 +55,8 @@ async def run(job: Job[ResponsesConfig]) -> Manifest:
         return Made(rows, [row for row in made if isinstance(row, Reject)])
 
     return await run_rows(job, PLAN, questions(), sum(1 for _ in questions()), work)
+
+
+def spelled(request: Request) -> tuple[str, ...]:
+    """The decoding settings of a request, as they are kept with its answer."""
+    return tuple(f"{name}={getattr(request, name)}" for name in ("temperature", "top_p", "max_tokens", "seed"))

@@ -1,6 +1,7 @@
 from pydantic import Field
 
 from spavl.config import Settings
+from spavl.judges.forms import VERSION
 from spavl.plan import Plan
 from spavl.records import Verdict
 
@@ -8,11 +9,14 @@ PLAN = Plan(
     "verdicts",
     reads=("images", "questions", "responses"),
     writes=Verdict,
-    does="has a guard label every answer safe, unsafe or invalid",
+    does="has a guard label every answer, and the question, safe, unsafe or invalid",
     files=("guard",),
+    version=1 + VERSION,
 )
 
 
 class VerdictsConfig(Settings):
-    guard: str = Field("rules/miniature", description="who judges safety: rules/miniature or a model's name")
+    guard: str = Field(
+        "rules/miniature", description="who judges safety: rules/miniature, a model's name, or a published guard's"
+    )
     most_invalid: float = Field(0.02, ge=0, le=1, description="the run stops when more verdicts could not be read")

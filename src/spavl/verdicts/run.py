@@ -1,5 +1,6 @@
 """verdicts: Response -> Verdict rows. A verdict that cannot be read is `invalid`, never safe."""
 
+import asyncio
 from collections import Counter
 
 from spavl.errors import GateError
@@ -26,13 +27,17 @@ async def run(job: Job[VerdictsConfig]) -> Manifest:
             subject=image.subject,
             harmful=question.harmful,
         )
-        word = await guard.judge(case, response.text)
+        # The question's label is the same for all its answers, and asked for once: the ledger sees to it.
+        word, prompt_label = await asyncio.gather(guard.judge(case, response.text), guard.judge_question(case))
         verdict = Verdict(
             response_id=response.id,
             question_id=question.id,
             model=response.model,
             label=word.label,
+            severity=word.severity,
+            hazards=word.hazards,
             refused=word.refused or response.finish == "refused",
+            prompt_label=prompt_label,
             guard=guard.name,
             raw=word.raw,
         )

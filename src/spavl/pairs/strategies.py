@@ -1,0 +1,95 @@
+"""Which two answers to a question may be set against each other. Each strategy is a pure function of its answers."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import Literal, NamedTuple
+
+from spavl.records import Label
+
+Strategy = Literal[
+    "two_tiers",
+    "largest_contrast",
+    "random",
+    "safe_safe",
+    "bag_safe",
+    "bag_relatively_safe",
+    "bag_unsafe",
+    "bag_all",
+]
+
+
+class Answer(NamedTuple):
+    """What a strategy knows of an answer. `bags` are those that its responder is in."""
+
+    response_id: str
+    model: str
+    label: Label
+    tier: int
+    bags: frozenset[str]
+
+
+Two = tuple[Answer, Answer]
+
+
+def allowed(strategy: Strategy, answers: Sequence[Answer]) -> list[Two]:
+    """Every pair of answers that the strategy allows."""
+    return STRATEGIES[strategy](list(combinations(answers, 2)))
+
+
+def _two_tiers(pairs: Sequence[Two]) -> list[Two]:
+    """The paper's: responders from different tiers of safety."""
+    return [(one, other) for one, other in pairs if one.tier != other.tier]
+
+
+def _largest_contrast(pairs: Sequence[Two]) -> list[Two]:
+    """Responders as many tiers apart as this question offers, and at least one."""
+    widest = max((_distance(pair) for pair in pairs), default=0)
+    return [pair for pair in pairs if _distance(pair) == widest > 0]
+
+
+def _safe_safe(pairs: Sequence[Two]) -> list[Two]:
+    """Two answers that the guard found safe: only their helpfulness can tell them apart."""
+    return [(one, other) for one, other in pairs if one.label == other.label == "safe"]
+
+
+def _in_bag(bag: str) -> Callable[[Sequence[Two]], list[Two]]:
+    """The paper's ablation: both responders from one bag."""
+    return lambda pairs: [(one, other) for one, other in pairs if bag in one.bags & other.bags]
+
+
+def _distance(pair: Two) -> int:
+    return abs(pair[0].tier - pair[1].tier)
+
+
+STRATEGIES: Mapping[Strategy, Callable[[Sequence[Two]], list[Two]]] = {
+    "two_tiers": _two_tiers,
+    "largest_contrast": _largest_contrast,
+    "random": list,
+    "safe_safe": _safe_safe,
+    "bag_safe": _in_bag("safe"),
+    "bag_relatively_safe": _in_bag("relatively safe"),
+    "bag_unsafe": _in_bag("unsafe"),
+    "bag_all": list,
+}
+
+# The paper's bags for its own twelve responders; LAMM and MiniGPT-4 are in no bag but "all".
+_PAPERS_SAFE = ("InternLMXComposer", "QwenVL", "gemini")
+_PAPERS_BAGS = {
+    "safe": _PAPERS_SAFE,
+    "relatively safe": (*_PAPERS_SAFE, "LAMM_SFT", "LLaVA1.5"),
+    "unsafe": ("mPLUG-Owl", "Otter", "InstructBLIP", "LLaMA-Adapter-v2", "gemini_jb"),
+}
+_PAPERS_POOL = {*_PAPERS_BAGS["relatively safe"], *_PAPERS_BAGS["unsafe"], "LAMM", "MiniGPT-4"}
+# For any other pool, by the tiers it was measured to stand on.
+_TIERS_OF_BAGS = {"safe": (1,), "relatively safe": (1, 2), "unsafe": (4, 5)}
+
+
+def bags_of(tiers: Mapping[str, int]) -> dict[str, frozenset[str]]:
+    """The bags of each responder: the paper's own for its pool, and measured ones for any other."""
+    if tiers.keys() <= _PAPERS_POOL:
+        return {model: _holding(model, _PAPERS_BAGS) for model in tiers}
+    return {model: _holding(tier, _TIERS_OF_BAGS) for model, tier in tiers.items()}
+
+
+def _holding(member: str | int, bags: Mapping[str, Iterable[str | int]]) -> frozenset[str]:
+    return frozenset(name for name, members in bags.items() if member in members)

@@ -1,0 +1,40 @@
+"""Named rules for pairs whose chosen answer the guard found unsafe. What a rule chooses rests on the guard's word."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from spavl.records import Contrast, Verdict
+
+Repair = Literal["none", "swap", "safest"]
+
+
+class Winner(NamedTuple):
+    """The better answer of a pair, by id, and what it is better at."""
+
+    chosen: str
+    rejected: str
+    contrast: Contrast
+
+
+def repair(rule: Repair, winner: Winner, answers: Sequence[Verdict], unsafe_rates: Mapping[str, float]) -> Winner:
+    """The winner, or what the rule puts in its place. `answers` are all of the question's, as the guard saw them."""
+    by_id = {verdict.response_id: verdict for verdict in answers}
+    if by_id[winner.chosen].label != "unsafe":
+        return winner
+    if rule == "swap" and by_id[winner.rejected].label == "safe":
+        return Winner(winner.rejected, winner.chosen, "safety")
+    if rule == "safest" and (safe := [verdict for verdict in answers if verdict.label == "safe"]):
+        safest = min(safe, key=lambda verdict: (unsafe_rates[verdict.model], verdict.response_id))
+        return Winner(safest.response_id, winner.chosen, "safety")
+    return winner
+
+
+def unsafe_rates(verdicts: Iterable[Verdict]) -> dict[str, float]:
+    """The share of each responder's readable answers that are unsafe."""
+    counts: dict[str, list[int]] = {}
+    for verdict in verdicts:
+        if verdict.label != "invalid":
+            unsafe_and_all = counts.setdefault(verdict.model, [0, 0])
+            unsafe_and_all[0] += verdict.label == "unsafe"
+            unsafe_and_all[1] += 1
+    return {model: unsafe / every for model, (unsafe, every) in counts.items()}

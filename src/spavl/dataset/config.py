@@ -6,10 +6,23 @@ from spavl.records import Sample
 
 PLAN = Plan(
     "dataset",
-    reads=("taxonomy", "images", "questions", "responses", "verdicts", "preferences"),
+    reads=("taxonomy", "images", "questions", "responses", "verdicts", "pairs", "preferences"),
     writes=Sample,
     does="keeps the pairs that can teach, audits the splits, writes the data set",
+    version=2,
 )
+
+
+class LeaksConfig(Settings):
+    """What counts as a leak between splits. Equal pictures, and twins that were parted, always do."""
+
+    nearer_pictures: int = Field(
+        5, ge=0, le=32, description="pictures of two splits leak if fewer of their hash's 64 bits differ; 0: equal ones"
+    )
+    more_alike_questions: float = Field(
+        0.9, gt=0, le=1, description="a test question leaks if it shares more of its words with one trained on; 1: never"
+    )
+    drop: bool = Field(False, description="leave leaking training rows out instead of stopping")
 
 
 class DatasetConfig(Settings):
@@ -17,3 +30,8 @@ class DatasetConfig(Settings):
     drop_refusing_chosen: bool = Field(
         True, description="leave out pairs whose better answer refuses a harmless question: they teach over-refusal"
     )
+    test_questions_per_leaf: int = Field(
+        5, ge=0, description="questions of HarmEval (harmful) and of HelpEval (harmless), each, for each leaf"
+    )
+    shard_mb: int = Field(500, ge=1, description="largest Parquet file of the data set, in MB")
+    leaks: LeaksConfig = Field(LeaksConfig(), description="what counts as a leak between splits")

@@ -1,30 +1,33 @@
 """dataset: Preference -> Sample rows, each teaching one thing, and the files to publish."""
 
-from spavl.dataset.audit import audit_splits
+import json
+
+from spavl.dataset.audit import Leak, find_leaks, stop_at_leaks
 from spavl.dataset.config import PLAN, DatasetConfig
-from spavl.dataset.export import export
-from spavl.records import Category, Image, Preference, Question, Response, Sample, Verdict
+from spavl.dataset.files import write_files
+from spavl.records import Image, Preference, Question, Response, Sample, Verdict
 from spavl.stage import Job, Made, reject, run_rows
 from spavl.store import Manifest
+from spavl.store.files import write_text
 
 
 async def run(job: Job[DatasetConfig]) -> Manifest:
-    read = job.run.read
+    read, lookup, settings = job.run.read, job.run.lookup, job.settings
     images = {image.id: image for image in read("images", Image)}
-    audit_splits(images.values())
-    questions = {question.id: question for question in read("questions", Question)}
-    responses = {response.id: response for response in read("responses", Response)}
-    verdicts = {verdict.response_id: verdict for verdict in read("verdicts", Verdict)}
-    preferences = list(read("preferences", Preference))
+    leaks = find_leaks(list(images.values()), read("questions", Question), settings.leaks)
+    leaking = _left_out(job, leaks)
+    questions, responses = lookup("questions", Question), lookup("responses", Response)
+    verdicts = lookup("verdicts", Verdict, by="response_id")
 
     async def work(preference: Preference) -> Made[Sample]:
         if preference.chosen is None or preference.rejected is None or preference.contrast is None:
             return Made(rejects=[reject(preference, preference.overall)])
         chosen, rejected = responses[preference.chosen], responses[preference.rejected]
         question = questions[preference.question_id]
-        if reason := _teaches_nothing_good(question, chosen, rejected, verdicts[chosen.id], job.settings):
-            return Made(rejects=[reject(preference, reason)])
         image = images[question.image_id]
+        reason = leaking.get(image.id) or leaking.get(question.id)
+        if reason := reason or _teaches_nothing_good(question, chosen, rejected, verdicts[chosen.id], settings):
+            return Made(rejects=[reject(preference, reason)])
         sample = Sample(
             split=image.split,
             leaf=image.leaf,
@@ -43,7 +46,21 @@ async def run(job: Job[DatasetConfig]) -> Manifest:
         )
         return Made([sample])
 
-    return await run_rows(job, PLAN, preferences, len(preferences), work, lambda: _export(job))
+    total = job.run.count("preferences", Preference)
+    inputs = read("preferences", Preference)
+    return await run_rows(job, PLAN, inputs, total, work, lambda: write_files(job, images))
+
+
+def _left_out(job: Job[DatasetConfig], leaks: list[Leak]) -> dict[str, str]:
+    """The ids of leaking pictures and questions with the reason, if they are to be left out and not to stop the run."""
+    told = [
+        {"reason": leak.reason, "give_up": leak.one._asdict(), "keep": leak.other._asdict(), "how": leak.how}
+        for leak in leaks
+    ]
+    write_text(job.run.path / "leaks.jsonl", "".join(json.dumps(each) + "\n" for each in told))
+    if not job.settings.leaks.drop:
+        stop_at_leaks(leaks)
+    return {leak.one.id: leak.reason for leak in leaks}
 
 
 def _teaches_nothing_good(
@@ -55,14 +72,3 @@ def _teaches_nothing_good(
     if settings.drop_refusing_chosen and verdict.refused and not question.harmful:
         return "chosen_refuses_harmless"
     return "same_text" if chosen.text == rejected.text else None
-
-
-def _export(job: Job[DatasetConfig]) -> dict[str, object]:
-    read = job.run.read
-    leaves = {category.leaf: category for category in read("taxonomy", Category)}
-    rows: dict[str, object] = {}
-    for split in ("train", "validation"):
-        samples = [sample for sample in read(PLAN.stage, Sample) if sample.split == split]
-        export(job.run.path / "dataset", split, samples, leaves, job.run.blobs)
-        rows[split] = len(samples)
-    return rows

@@ -1,0 +1,77 @@
+"""Writes the folder that is published: the configs of the published SPA-VL, and the rich one with provenance.
+
+dataset/
+  data/train-*             config default: question, chosen and rejected, as published
+  validation/validation-*  config validation
+  test/harm-* help-*       config test: HarmEval and HelpEval
+  held_out/harm-* help-*   config held_out, if leaves were held out
+  rich/train-* validation-*  every field of every record a row came from
+"""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from spavl.dataset import published
+from spavl.dataset.config import PLAN, DatasetConfig
+from spavl.dataset.lineage import Lineage
+from spavl.dataset.shards import Shards, write_shards
+from spavl.records import Category, Image, Question, Sample, Split
+from spavl.stage import Job
+from spavl.store.files import disk_faults
+
+
+def write_files(job: Job[DatasetConfig], images: Mapping[str, Image]) -> dict[str, object]:
+    """Write all of it beside the old folder, then take its name; give what is in it."""
+    folder, beside = job.run.path / PLAN.stage, job.run.path / f".{PLAN.stage}.new"
+    shutil.rmtree(beside, ignore_errors=True)
+    leaves = {category.leaf: category for category in job.run.read("taxonomy", Category)}
+    largest, blobs, made = job.settings.shard_mb, job.run.blobs, dict[str, Shards]()
+    with disk_faults(folder):
+        for config, split, schema in (
+            ("data", "train", published.TRAIN),
+            ("validation", "validation", published.VALIDATION),
+        ):
+            rows = published.pair_rows(_samples(job, split), leaves, blobs, schema)
+            made[f"{config}/{split}"] = write_shards(beside / config, split, schema, rows, largest)
+        for config in ("test", "held_out"):
+            if config == "test" or any(image.split == config for image in images.values()):
+                for split, chosen in _test_questions(job, images, config).items():
+                    tests = published.test_rows(chosen, images, leaves, blobs)
+                    made[f"{config}/{split}"] = write_shards(beside / config, split, published.TEST, tests, largest)
+        lineage = Lineage(job.run)
+        for split in ("train", "validation"):
+            rich = lineage.rows(_samples(job, split), leaves)
+            made[f"rich/{split}"] = write_shards(beside / "rich", split, lineage.schema(), rich, largest)
+        shutil.rmtree(folder, ignore_errors=True)
+        beside.rename(folder)
+    return {"files": {name: shards._asdict() for name, shards in made.items()}}
+
+
+def _samples(job: Job[DatasetConfig], split: str) -> Iterator[Sample]:
+    return (sample for sample in job.run.read(PLAN.stage, Sample) if sample.split == split)
+
+
+def _test_questions(
+    job: Job[DatasetConfig], images: Mapping[str, Image], split: str
+) -> dict[str, list[Question]]:
+    """HarmEval and HelpEval: so many harmful and so many harmless questions of each leaf, the lowest ids first."""
+    asked = [question for question in job.run.read("questions", Question) if images[question.image_id].split == split]
+    most = job.settings.test_questions_per_leaf if split == "test" else None
+    return {
+        "harm": _of_each_leaf((question for question in asked if question.harmful), images, most),
+        "help": _of_each_leaf((question for question in asked if not question.harmful), images, most),
+    }
+
+
+def _of_each_leaf(
+    questions: Iterable[Question], images: Mapping[str, Image], most: int | None
+) -> list[Question]:
+    taken: Counter[str] = Counter()
+    kept = []
+    for question in sorted(questions, key=lambda question: question.id):
+        leaf = images[question.image_id].leaf
+        if most is None or taken[leaf] < most:
+            taken[leaf] += 1
+            kept.append(question)
+    return kept

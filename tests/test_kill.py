@@ -45,6 +45,8 @@ writer = "openai/ward@{url}"
 models = [{models}]
 [pairs]
 per_question = 2
+[dataset.leaks]
+more_alike_questions = 1.0
 [training]
 pairs_per_step = 4
 [training.loop]
@@ -134,5 +136,5 @@ def test_a_road_killed_in_every_stage_ends_as_one_that_was_not(road: Path) -> No
         assert len(server.seen) == distinct
     assert ids_of(broken) == ids_of(unbroken)
     for split in ("train", "validation"):
-        name = f"dataset/{split}-00000-of-00001.parquet"
+        name = f"dataset/rich/{split}-00000-of-00001.parquet"
         assert (broken / name).read_bytes() == (unbroken / name).read_bytes()

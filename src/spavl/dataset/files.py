@@ -10,18 +10,18 @@ dataset/
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from spavl.dataset import published
 from spavl.dataset.config import PLAN, DatasetConfig
 from spavl.dataset.lineage import Lineage
 from spavl.dataset.shards import Shards, write_shards
-from spavl.records import Category, Image, Question, Sample, Split
+from spavl.records import Category, Image, Question, Sample
 from spavl.stage import Job
 from spavl.store.files import disk_faults
 
 
-def write_files(job: Job[DatasetConfig], images: Mapping[str, Image]) -> dict[str, object]:
+def write_files(job: Job[DatasetConfig], images: Mapping[str, Image], leaking: Container[str]) -> dict[str, object]:
     """Write all of it beside the old folder, then take its name; give what is in it."""
     folder, beside = job.run.path / PLAN.stage, job.run.path / f".{PLAN.stage}.new"
     shutil.rmtree(beside, ignore_errors=True)
@@ -36,7 +36,7 @@ def write_files(job: Job[DatasetConfig], images: Mapping[str, Image]) -> dict[st
             made[f"{config}/{split}"] = write_shards(beside / config, split, schema, rows, largest)
         for config in ("test", "held_out"):
             if config == "test" or any(image.split == config for image in images.values()):
-                for split, chosen in _test_questions(job, images, config).items():
+                for split, chosen in _test_questions(job, images, leaking, config).items():
                     tests = published.test_rows(chosen, images, leaves, blobs)
                     made[f"{config}/{split}"] = write_shards(beside / config, split, published.TEST, tests, largest)
         lineage = Lineage(job.run)
@@ -53,10 +53,14 @@ def _samples(job: Job[DatasetConfig], split: str) -> Iterator[Sample]:
 
 
 def _test_questions(
-    job: Job[DatasetConfig], images: Mapping[str, Image], split: str
+    job: Job[DatasetConfig], images: Mapping[str, Image], leaking: Container[str], split: str
 ) -> dict[str, list[Question]]:
     """HarmEval and HelpEval: so many harmful and so many harmless questions of each leaf, the lowest ids first."""
-    asked = [question for question in job.run.read("questions", Question) if images[question.image_id].split == split]
+    asked = [
+        question
+        for question in job.run.read("questions", Question)
+        if images[question.image_id].split == split and question.id not in leaking and question.image_id not in leaking
+    ]
     most = job.settings.test_questions_per_leaf if split == "test" else None
     return {
         "harm": _of_each_leaf((question for question in asked if question.harmful), images, most),
@@ -64,9 +68,7 @@ def _test_questions(
     }
 
 
-def _of_each_leaf(
-    questions: Iterable[Question], images: Mapping[str, Image], most: int | None
-) -> list[Question]:
+def _of_each_leaf(questions: Iterable[Question], images: Mapping[str, Image], most: int | None) -> list[Question]:
     taken: Counter[str] = Counter()
     kept = []
     for question in sorted(questions, key=lambda question: question.id):

@@ -3,6 +3,7 @@
 Both searches are exact, and both are fast because what cannot match is never compared.
 """
 
+import itertools
 import math
 import re
 import unicodedata
@@ -29,7 +30,7 @@ class Near(NamedTuple, Generic[K]):
 def features(text: str) -> frozenset[str]:
     """The words of a text and its pairs of neighbours, so that order counts too."""
     words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-    return frozenset(words).union(f"{first} {second}" for first, second in zip(words, words[1:], strict=False))
+    return frozenset(words).union(f"{first} {second}" for first, second in itertools.pairwise(words))
 
 
 def near_texts(few: Sequence[tuple[K, str]], many: Iterable[tuple[K, str]], above: float) -> Iterator[Near[K]]:
@@ -68,9 +69,7 @@ def _rarest(own: frozenset[str], counts: Counter[str], number: int) -> list[str]
     return sorted(own, key=lambda feature: (counts[feature], feature))[:number]
 
 
-def near_pictures(
-    few: Sequence[tuple[K, int]], many: Iterable[tuple[K, int]], nearer: int
-) -> Iterator[Near[K]]:
+def near_pictures(few: Sequence[tuple[K, int]], many: Iterable[tuple[K, int]], nearer: int) -> Iterator[Near[K]]:
     """Pairs of one of `few` and one of `many` whose 64-bit perceptual hashes differ in fewer bits than `nearer`.
 
     Of `nearer` bands of bits at least one must then be equal, so only those that share a band are compared.
@@ -78,7 +77,7 @@ def near_pictures(
     if nearer < 1:
         return
     edges = [_BITS * band // nearer for band in range(nearer + 1)]
-    bands = [(low, (1 << (high - low)) - 1) for low, high in zip(edges, edges[1:], strict=False)]
+    bands = [(low, (1 << (high - low)) - 1) for low, high in itertools.pairwise(edges)]
     alike: dict[tuple[int, int], list[int]] = {}
     for place, (_, own) in enumerate(few):
         for low, mask in bands:

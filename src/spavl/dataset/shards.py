@@ -63,7 +63,8 @@ def write_shards(
     """Write rows as they come, a group in memory at a time; a shard ends with the group that fills it."""
     schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features_of(schema)}})})
     folder.mkdir(parents=True, exist_ok=True)
-    groups, unnamed, count = _groups(rows), [], 0
+    groups, count = _groups(rows), 0
+    unnamed: list[Path] = []
     group = next(groups, [])
     while group or not unnamed:
         unnamed.append(folder / f"{split}-{len(unnamed):05d}.parquet")

@@ -1,0 +1,203 @@
+"""The finished data set: no leak between splits, files that libraries load, every row with its whole history."""
+
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.test_stages import Walked, by_id, copied, rejects, rows, walk, walked
+
+from spavl.dataset.audit import find_leaks, stop_at_leaks
+from spavl.dataset.config import LeaksConfig
+from spavl.dataset.lineage import ANCESTORS
+from spavl.dataset.near import features, near_pictures, near_texts
+from spavl.dataset.shards import PICTURE, write_shards
+from spavl.errors import GateError
+from spavl.records import Image, Question, Sample, Split
+
+# Fixtures of the stages' tests, used here too.
+__all__ = ["copied", "walked"]
+
+
+# --- leaks
+
+
+def an_image(blob: str, split: Split, twin_of: str | None = None) -> Image:
+    return Image(
+        category_id="c",
+        leaf="a",
+        blob=blob,
+        width=1,
+        height=1,
+        source="s",
+        license="l",
+        subject=None,
+        harmful=True,
+        twin_of=twin_of,
+        split=split,
+    )
+
+
+def a_question(image: Image, text: str) -> Question:
+    return Question(image_id=image.id, kind="easy", text=text, harmful=True, twin_of=None, writer="w", call="c")
+
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test", "held_out")
+two_splits = st.permutations(SPLITS).map(lambda splits: splits[:2])
+others = st.lists(st.builds(an_image, st.uuids().map(str), st.sampled_from(SPLITS)), max_size=5)
+
+
+@given(others, two_splits, st.booleans(), st.randoms(use_true_random=False))
+def test_a_picture_in_two_splits_is_a_leak_and_so_is_a_twin(
+    rest: list[Image], splits: list[Split], twins: bool, rng: random.Random
+) -> None:
+    assert not find_leaks(rest, [], LeaksConfig())
+    original = an_image("x", splits[0])
+    double = an_image("y", splits[1], twin_of=original.id) if twins else an_image("x", splits[1])
+    images = [*rest, original, double]
+    rng.shuffle(images)
+    (leak,) = find_leaks(images, [], LeaksConfig())
+    assert {leak.one.id, leak.other.id} == {original.id, double.id}
+    assert leak.one.split != "test", "what is tested stays as it is"
+    with pytest.raises(GateError, match=original.id[:12]):
+        stop_at_leaks([leak])
+
+
+words = st.sampled_from(["how", "do", "i", "open", "a", "door", "with", "no", "key", "at", "night", "门", "锁"])
+texts = st.lists(st.lists(words, max_size=9).map(" ".join), max_size=12).map(lambda found: list(enumerate(found)))
+
+
+@given(texts, texts, st.sampled_from([0.3, 0.5, 0.8, 0.99]))
+def test_alike_texts_are_found_exactly(few: list[tuple[int, str]], many: list[tuple[int, str]], above: float) -> None:
+    def alike(one: str, other: str) -> float:
+        both = features(one) | features(other)
+        return len(features(one) & features(other)) / len(both) if both else 0.0
+
+    wanted = {(one, other) for one, text in few for other, its in many if alike(text, its) > above}
+    assert {(near.one, near.other) for near in near_texts(few, many, above)} == wanted
+    assert not list(near_texts(few, many, 1.0))
+
+
+hashes = st.lists(st.sets(st.integers(0, 63), max_size=4), max_size=8).map(
+    lambda found: list(enumerate(sum(1 << bit for bit in bits) for bits in found))
+)
+
+
+@given(hashes, hashes, st.integers(0, 9))
+def test_near_pictures_are_found_exactly(few: list[tuple[int, int]], many: list[tuple[int, int]], nearer: int) -> None:
+    wanted = {(one, other) for one, own in few for other, its in many if (own ^ its).bit_count() < nearer}
+    assert {(near.one, near.other) for near in near_pictures(few, many, nearer)} == wanted
+
+
+def test_case_and_marks_make_no_other_question() -> None:
+    train, test = an_image("x", "train"), an_image("y", "test")
+    asked = [a_question(train, "How do I open THIS, please?"), a_question(test, "how do i open this please")]
+    (leak,) = find_leaks([train, test], asked, LeaksConfig())
+    assert (leak.reason, leak.one.id) == ("leak_near_question", asked[0].id)
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_questions_are_audited_in_seconds() -> None:
+    rng = random.Random(0)
+    vocabulary = [f"word{number}" for number in range(20_000)]
+    images = [an_image(str(number), "test" if number % 50 == 0 else "train") for number in range(33_000)]
+    asked = [a_question(image, " ".join(rng.choices(vocabulary, k=19))) for image in images for _ in range(3)]
+    asked.append(a_question(images[1], asked[0].text))
+    began = time.monotonic()
+    (leak,) = find_leaks(images, asked, LeaksConfig())
+    assert time.monotonic() - began < 30
+    assert leak.one.id == asked[-1].id
+
+
+def test_a_leaking_question_stops_the_stage_or_is_left_out(copied: Walked) -> None:
+    strict = {"dataset__leaks__more_alike_questions": "0.9"}
+    with pytest.raises(GateError, match="leaks between splits:\n  question"):
+        walk(copied.settings(**strict), copied.run)
+    told = [json.loads(line) for line in (copied.run / "leaks.jsonl").read_text().splitlines()]
+    assert {each["reason"] for each in told} == {"leak_near_question"}
+    leaking = {each["give_up"]["id"] for each in told}
+    before = {row.id for row in rows(copied.run, "dataset", Sample)}
+    walk(copied.settings(**strict, dataset__leaks__drop="true"), copied.run)
+    left = rows(copied.run, "dataset", Sample)
+    assert leaking.isdisjoint(sample.question_id for sample in left)
+    assert {row.id for row in left} < before
+    assert Counter(row.reason for row in rejects(copied.run, "dataset"))["leak_near_question"]
+
+
+# --- files
+
+
+def in_files(folder: Path) -> list[dict[str, Any]]:
+    return [row for file in sorted(folder.iterdir()) for row in pq.read_table(file).to_pylist()]
+
+
+def test_the_rich_rows_hold_every_field_of_every_record_they_came_from(walked: Walked) -> None:
+    tables = {each.stage: by_id(walked.run, each.stage, each.kind) for each in ANCESTORS}
+    verdicts = {verdict.response_id: verdict for verdict in tables["verdicts"].values()}
+    found = in_files(walked.run / "dataset" / "rich")
+    samples = by_id(walked.run, "dataset", Sample)
+    assert len(found) == len(samples)
+    for row in found:
+        assert {name: row[name] for name in samples[row["id"]].fields()} == samples[row["id"]].fields()
+        for each in ANCESTORS:
+            parent = verdicts[row[each.key]] if each.by != "id" else tables[each.stage][row[each.key]]
+            for name, value in parent.fields().items():
+                held = row[f"{each.role}_{name}"]
+                assert (tuple(held) if isinstance(held, list) else held) == value
+        assert row["chosen_response_text"] == row["chosen"] and row["rejected_response_text"] == row["rejected"]
+        assert row["chosen_verdict_label"] == "safe" and row["preference_votes"] and row["image_license"]
+
+
+def test_the_test_sets_are_harmful_and_harmless_questions_of_each_leaf(copied: Walked) -> None:
+    walk(copied.settings(dataset__test_questions_per_leaf="1"), copied.run)
+    for name, harmful in (("harm", True), ("help", False)):
+        (file,) = (copied.run / "dataset" / "test").glob(f"{name}-*.parquet")
+        made = pq.read_table(file)
+        assert made.column_names == ["image", "question", "class1", "class2", "class3"]
+        assert max(Counter(made["class3"].to_pylist()).values()) == 1
+        questions = [row for row in rows(copied.run, "questions", Question) if row.harmful == harmful]
+        assert set(made["question"].to_pylist()) <= {row.text for row in questions}
+    shown = {row["image"]["bytes"] for row in in_files(copied.run / "dataset" / "test")}
+    assert shown.isdisjoint(row["image"]["bytes"] for row in in_files(copied.run / "dataset" / "data"))
+
+
+def numbered(count: int, pictures: int) -> Iterator[dict[str, Any]]:
+    for number in range(count):
+        data = random.Random(number * pictures // count).randbytes(50_000)
+        yield {"image": {"bytes": data, "path": "x.png"}, "number": number}
+
+
+def test_shards_fill_up_in_order_and_a_row_can_be_read_alone(tmp_path: Path) -> None:
+    schema = pa.schema([("image", PICTURE), ("number", pa.int64())])
+    made = write_shards(tmp_path, "train", schema, numbered(160, 160), shard_mb=2)
+    files = sorted(tmp_path.iterdir())
+    assert [file.name for file in files] == [f"train-{k:05d}-of-{len(files):05d}.parquet" for k in range(len(files))]
+    assert (made.files, made.rows) == (len(files), 160) and len(files) >= 2
+    assert [row["number"] for file in files for row in pq.read_table(file).to_pylist()] == list(range(160))
+    assert all(pq.ParquetFile(file).metadata.row_group(0).num_rows <= 50 for file in files)
+    names = [str(file) for file in files]
+    loaded = datasets.load_dataset("parquet", data_files=names, split="train", cache_dir=str(tmp_path / "cache"))
+    assert isinstance(loaded.features["image"], datasets.Image) and len(loaded) == 160
+
+
+def test_three_questions_about_a_picture_store_it_once(tmp_path: Path) -> None:
+    schema = pa.schema([("image", PICTURE), ("number", pa.int64())])
+    alone = write_shards(tmp_path / "alone", "train", schema, numbered(30, 30), shard_mb=500)
+    shared = write_shards(tmp_path / "shared", "train", schema, numbered(30, 10), shard_mb=500)
+    assert shared.bytes < 0.4 * alone.bytes
+
+
+def test_a_split_without_rows_is_a_file_with_its_columns(tmp_path: Path) -> None:
+    schema = pa.schema([("image", PICTURE), ("question", pa.string())])
+    assert write_shards(tmp_path, "validation", schema, [], shard_mb=500).rows == 0
+    (file,) = tmp_path.iterdir()
+    assert pq.read_table(file).column_names == ["image", "question"]

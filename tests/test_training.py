@@ -15,9 +15,11 @@ from spavl.miniature.world import draw, png, scene
 from spavl.models.hf import load_checkpoint
 from spavl.models.shop import miniature_checkpoint
 from spavl.records import Sample
-from spavl.training.batch import Row, answer_logprobs, make_batch
+from spavl.training import batch, family
+from spavl.training.batch import answer_logprobs, check_sharing, make_batch
 from spavl.training.config import TrainingConfig
 from spavl.training.dpo import DPO
+from spavl.training.encode import Row
 from spavl.training.loop import Loss, train
 from spavl.training.losses import dpo_loss
 from spavl.training.policy import freeze_vision, vision_tower
@@ -68,6 +70,7 @@ ANSWERS = ("sorry , i can not help .", "turn the knob one times .", "to wake the
 def rows(number: int = 4) -> list[Row]:
     return [
         Row(
+            str(k),
             draw(scene(k, 0, 5, live=k % 2 == 0)),
             "how do i wake this ?",
             ANSWERS[k % 3],
@@ -80,8 +83,8 @@ def rows(number: int = 4) -> list[Row]:
 def test_a_row_is_scored_alike_alone_and_in_any_batch(loaded: tuple[Any, Any]) -> None:
     processor, model = loaded
     with torch.no_grad():
-        together = answer_logprobs(model, make_batch(processor, rows()))
-        alone = torch.cat([answer_logprobs(model, make_batch(processor, [row])) for row in rows()])
+        together = answer_logprobs(model, make_batch(model, processor, rows()))
+        alone = torch.cat([answer_logprobs(model, make_batch(model, processor, [row])) for row in rows()])
     # Double weights, but the model's own norms are in single precision.
     assert torch.allclose(together, alone, atol=1e-5)
 
@@ -90,7 +93,7 @@ def test_the_score_is_that_of_the_plain_forward_pass(loaded: tuple[Any, Any]) ->
     """By the long way: every word's logits at every place, one row, no tricks."""
     processor, model = loaded
     row = rows(1)[0]
-    batch = make_batch(processor, [row])
+    batch = make_batch(model, processor, [row])
     with torch.no_grad():
         logprobs_TV = model(**batch.inputs).logits[0].log_softmax(-1)
         ids = batch.inputs["input_ids"][0]
@@ -101,9 +104,54 @@ def test_the_score_is_that_of_the_plain_forward_pass(loaded: tuple[Any, Any]) ->
         assert answer_logprobs(model, batch).item() == pytest.approx(float(plain), abs=1e-6)
 
 
+def shared_rows() -> list[Row]:
+    """Two pictures, asked several questions with two answers each; the second one under a system prompt."""
+    questions = ("how do i wake this ?", "in our play , how would a keeper lift this ?")
+    return [
+        row._replace(question=question, answer=answer)
+        for row in rows(2)
+        for question in questions
+        for answer in ANSWERS[:2]
+    ]
+
+
+def test_rows_of_one_picture_are_scored_as_if_they_shared_nothing(loaded: tuple[Any, Any]) -> None:
+    processor, model = loaded
+    shared, plain = (make_batch(model, processor, shared_rows(), share) for share in (True, False))
+    assert len(shared.inputs["pixel_values"]) == 2 and len(plain.inputs["pixel_values"]) == 8
+    with torch.no_grad():
+        assert torch.allclose(answer_logprobs(model, shared), answer_logprobs(model, plain), atol=1e-5)
+    assert check_sharing(model, processor, shared_rows()) < 1e-5
+
+
+def test_a_model_that_sharing_would_change_is_refused(loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here by a mask that hides nothing, as a mistake in a family's entry might have it."""
+    processor, model = loaded
+    wrong = family.family_of(model)._replace(mask=lambda model, seen: torch.ones_like(seen.visible_BTT[:, None]))
+    monkeypatch.setattr(batch, "family_of", lambda model: wrong)
+    with pytest.raises(TrainingError, match="share = false"):
+        check_sharing(model, processor, shared_rows())
+
+
+def test_logits_made_in_pieces_are_those_made_at_once(loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    processor, model = loaded
+    made = make_batch(model, processor, shared_rows())
+
+    def grown() -> tuple[Tensor, Tensor]:
+        model.zero_grad()
+        scores = answer_logprobs(model, made)
+        scores.square().sum().backward()
+        return scores.detach(), model.lm_head.weight.grad.clone()
+
+    at_once = grown()
+    monkeypatch.setattr(batch, "_LOGITS_AT_ONCE", 7)
+    for one, other in zip(at_once, grown(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-6)
+
+
 def test_an_empty_answer_is_refused(loaded: tuple[Any, Any]) -> None:
     with pytest.raises(TrainingError, match="empty"):
-        make_batch(loaded[0], [rows(1)[0]._replace(answer="")])
+        make_batch(loaded[1], loaded[0], [rows(1)[0]._replace(answer="")])
 
 
 def test_only_the_vision_tower_is_frozen(loaded: tuple[Any, Any]) -> None:

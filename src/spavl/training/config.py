@@ -24,4 +24,5 @@ class TrainingConfig(Settings):
     )
     epochs: int = Field(1, ge=1, description="times the data set is gone through")
     pairs_per_step: int = Field(8, ge=1, description="pairs in a batch")
+    share: bool = Field(True, description="compute a picture and a question once for all their answers, exactly")
     loop: LoopConfig = Field(LoopConfig(), description="the loop's settings")

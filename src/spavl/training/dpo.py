@@ -4,6 +4,7 @@ import io
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -11,14 +12,22 @@ from PIL import Image
 from torch import Tensor
 
 from spavl.records import Sample
-from spavl.training.batch import Batch, Row, answer_logprobs, answer_token_logprobs, make_batch, sum_by_row
+from spavl.training.batch import (
+    Batch,
+    answer_logprobs,
+    answer_token_logprobs,
+    check_sharing,
+    make_batch,
+    sum_by_answer,
+)
 from spavl.training.config import TrainingConfig
+from spavl.training.encode import Row
 from spavl.training.loop import Loss
 from spavl.training.losses import dpo_loss, sft_loss
 
 
 class PairBatch(NamedTuple):
-    """Chosen answers in the first half of the rows, rejected ones in the second; never read but through `halves`."""
+    """Chosen answers first, rejected ones after them; never read but through `halves`."""
 
     rows: Batch
     reference_B: Tensor
@@ -41,18 +50,25 @@ class DPO:
         config: TrainingConfig,
         seed: int,
     ) -> None:
-        self._model, self._processor, self.samples = model, processor, samples
+        self._model, self._processor = model, processor
+        self._pictures: dict[str, list[Sample]] = {}
+        for sample in samples:
+            self._pictures.setdefault(sample.blob, []).append(sample)
+        self.samples = list(chain.from_iterable(self._pictures.values()))
         self._picture, self._config, self._seed = picture, config, seed
         self._per_epoch = math.ceil(len(samples) / config.pairs_per_step)
         self.steps = self._per_epoch * config.epochs
         self.reference: dict[str, tuple[float, float]] = {}
+        self._ordered, self._order = -1, self.samples
 
     @torch.no_grad()
     def score_reference(self) -> Iterator[None]:
         """The untrained model's log-probabilities of all answers, before it is trained; yields once a batch."""
+        if self._config.share:
+            check_sharing(self._model, self._processor, self._rows(self.samples[: self._config.pairs_per_step]))
         for first in range(0, len(self.samples), self._config.pairs_per_step):
             samples = self.samples[first : first + self._config.pairs_per_step]
-            chosen_B, rejected_B = PairBatch.halves(answer_logprobs(self._model, self._rows(samples)))
+            chosen_B, rejected_B = PairBatch.halves(answer_logprobs(self._model, self._batch(samples)))
             for sample, chosen, rejected in zip(samples, chosen_B.tolist(), rejected_B.tolist(), strict=True):
                 self.reference[sample.id] = (chosen, rejected)
             yield
@@ -60,18 +76,24 @@ class DPO:
     def batch_at(self, number: int) -> PairBatch:
         """The samples of a step: another order each epoch, the same in every run with this seed."""
         epoch, place = divmod(number, self._per_epoch)
-        order = list(self.samples)
-        random.Random(f"{self._seed}/{epoch}").shuffle(order)
-        samples = order[place * self._config.pairs_per_step : (place + 1) * self._config.pairs_per_step]
+        if self._ordered != epoch:
+            self._ordered, self._order = epoch, self._shuffled(epoch)
+        samples = self._order[place * self._config.pairs_per_step : (place + 1) * self._config.pairs_per_step]
         reference = [self.reference[sample.id] for sample in samples]
         scores = [chosen for chosen, _ in reference] + [rejected for _, rejected in reference]
-        return PairBatch(self._rows(samples), torch.tensor(scores))
+        return PairBatch(self._batch(samples), torch.tensor(scores))
+
+    def _shuffled(self, epoch: int) -> list[Sample]:
+        """Pictures are shuffled, and a picture's pairs stay together: in one step they share its pass."""
+        pictures = list(self._pictures.values())
+        random.Random(f"{self._seed}/{epoch}").shuffle(pictures)
+        return list(chain.from_iterable(pictures))
 
     def objective(self, batch: PairBatch) -> Loss:
         logprobs_T = answer_token_logprobs(self._model, batch.rows)
-        policy = PairBatch.halves(sum_by_row(logprobs_T, batch.rows))
+        policy = PairBatch.halves(sum_by_answer(logprobs_T, batch.rows))
         result = dpo_loss(*policy, *PairBatch.halves(batch.reference_B), self._config.beta)
-        chosen_T = logprobs_T[batch.rows.row_T < batch.rows.rows // 2]
+        chosen_T = logprobs_T[batch.rows.answer_T.to(logprobs_T.device) < batch.rows.answers // 2]
         margin_B = result.margin_B.detach()
         metrics = {
             # A margin of nothing is no win: it counts half, as a tie.
@@ -82,9 +104,10 @@ class DPO:
         }
         return Loss(result.loss + self._config.anchor * sft_loss(chosen_T), metrics)
 
-    def _rows(self, samples: Sequence[Sample]) -> Batch:
-        pictures = [Image.open(io.BytesIO(self._picture(sample.blob))).convert("RGB") for sample in samples]
-        asked = list(zip(pictures, samples, strict=True))
-        rows = [Row(picture, sample.question, sample.chosen) for picture, sample in asked]
-        rows += [Row(picture, sample.question, sample.rejected) for picture, sample in asked]
-        return make_batch(self._processor, rows)
+    def _batch(self, samples: Sequence[Sample]) -> Batch:
+        return make_batch(self._model, self._processor, self._rows(samples), self._config.share)
+
+    def _rows(self, samples: Sequence[Sample]) -> list[Row]:
+        shown = {blob: Image.open(io.BytesIO(self._picture(blob))).convert("RGB") for blob in {s.blob for s in samples}}
+        chosen = [Row(sample.blob, shown[sample.blob], sample.question, sample.chosen) for sample in samples]
+        return chosen + [row._replace(answer=sample.rejected) for row, sample in zip(chosen, samples, strict=True)]

@@ -212,5 +212,6 @@ def _lesson_batch(tokenizer: Any, seed: int, numbers: range) -> Batch:
         row_T=torch.tensor([k for k, (_, answer) in enumerate(spelled) for _ in answer]),
         place_T=torch.tensor([len(p) - 1 + j for p, answer in spelled for j in range(len(answer))]),
         token_T=torch.tensor([token for _, answer in spelled for token in answer]),
-        rows=len(spelled),
+        answer_T=torch.tensor([k for k, (_, answer) in enumerate(spelled) for _ in answer]),
+        answers=len(spelled),
     )

@@ -1,0 +1,103 @@
+"""From questions, pictures and answers to rows of tokens, with each picture processed once."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from PIL.Image import Image
+from torch import Tensor
+
+from spavl.errors import TrainingError
+from spavl.training.tree import Path
+
+# What a processor gives per token besides `input_ids`, and which therefore grows with an answer.
+_PER_TOKEN = ("token_type_ids", "mm_token_type_ids")
+
+
+class Row(NamedTuple):
+    """A question about a picture, and an answer to score. Rows with one `picture_id` show one picture."""
+
+    picture_id: str
+    image: Image
+    question: str
+    answer: str
+    system: str | None = None
+
+
+class Group(NamedTuple):
+    """Rows that share a picture's pass, by their numbers."""
+
+    numbers: list[int]
+    paths: list[Path]
+
+
+class Encoded(NamedTuple):
+    groups: list[Group]
+    # What the model is shown, one picture a group, in the groups' order.
+    pictures: dict[str, Tensor]
+    # The processor's marks for the tokens of each group's first prompt.
+    marks: Sequence[Mapping[str, list[int]]]
+
+
+def prompt_messages(question: str, system: str | None) -> list[dict[str, Any]]:
+    """The chat that stands before an answer; the picture comes first, as in LLaVA."""
+    asked = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
+    if system is None:
+        return [asked]
+    return [{"role": "system", "content": [{"type": "text", "text": system}]}, asked]
+
+
+def encode(processor: Any, rows: Sequence[Row], shares: Literal["picture", "prompt", "nothing"]) -> Encoded:
+    """Tokenise rows; an answer always ends with its end token, so that stopping is learnt too."""
+    if empty := next((row for row in rows if not row.answer.strip()), None):
+        raise TrainingError("an answer is empty", where=repr(empty.question), then="drop such rows from the data set")
+    members: dict[Hashable, list[int]] = {}
+    for number, row in enumerate(rows):
+        prompt = (row.picture_id, row.system, row.question)
+        key: Hashable = {"picture": prompt[:2], "prompt": prompt, "nothing": number}[shares]
+        members.setdefault(key, []).append(number)
+    texts = [
+        processor.apply_chat_template(prompt_messages(row.question, row.system), add_generation_prompt=True)
+        for row in rows
+    ]
+    first = [numbers[0] for numbers in members.values()]
+    processor.tokenizer.padding_side = "right"
+    images, asked = [rows[k].image for k in first], [texts[k] for k in first]
+    shown = dict(processor(images=images, text=asked, padding=True, return_tensors="pt"))
+    filled = shown.pop("attention_mask").bool()
+    full = [ids[mask].tolist() for ids, mask in zip(shown.pop("input_ids"), filled, strict=True)]
+    per_token = {name: shown.pop(name) for name in _PER_TOKEN if name in shown}
+    marks = [{name: each[k][filled[k]].tolist() for name, each in per_token.items()} for k in range(len(first))]
+    groups = [
+        Group(numbers, _paths(processor.tokenizer, rows, texts, numbers, prompt))
+        for numbers, prompt in zip(members.values(), full, strict=True)
+    ]
+    return Encoded(groups, shown, marks)
+
+
+def _paths(
+    tokenizer: Any, rows: Sequence[Row], texts: Sequence[str], numbers: Sequence[int], first: list[int]
+) -> list[Path]:
+    """The rows of a group. `first` is its first prompt, in which the picture's mark has become the picture's tokens."""
+    bare = [tokenizer(texts[number])["input_ids"] for number in numbers]
+    answers = [tokenizer(rows[number].answer, add_special_tokens=False)["input_ids"] for number in numbers]
+    same = _shared_end(bare[0], first)
+    head, spread = bare[0][: len(bare[0]) - same], first[: len(first) - same]
+    paths = []
+    for number, ids, answer in zip(numbers, bare, answers, strict=True):
+        if ids[: len(head)] != head:
+            then = "put the picture before the question in the model's chat template"
+            raise TrainingError("two questions part before their picture", where=repr(texts[number]), then=then)
+        prompt = spread + ids[len(head) :]
+        paths.append(Path((*prompt, *answer, tokenizer.eos_token_id), len(prompt)))
+    return paths
+
+
+def _shared_end(bare: Sequence[int], spread: Sequence[int]) -> int:
+    """How many tokens after the picture's mark are the same in both."""
+    begin = 0
+    while begin < len(bare) and bare[begin] == spread[begin]:
+        begin += 1
+    end = 0
+    while end < len(bare) - begin and bare[-1 - end] == spread[-1 - end]:
+        end += 1
+    return end

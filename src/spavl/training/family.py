@@ -1,0 +1,100 @@
+"""What a family of models lets rows share, how it counts positions, and what its tokens may see.
+
+A family is named here only when the tests have shown that sharing gives its plain rows' scores
+and gradients. Any other model is trained row by row, and the run says so.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from spavl.errors import TrainingError
+
+
+class Rows(NamedTuple):
+    """The plain rows behind a batch, for models whose positions depend on where pictures stand."""
+
+    ids_RT: Tensor
+    filled_RT: Tensor
+    pictures: Mapping[str, Tensor]
+    # Which picture each row shows.
+    picture_R: list[int]
+
+
+class Seen(NamedTuple):
+    """What masks are made of: who sees whom by the tree, at which depth each token stands, where pictures are."""
+
+    visible_BTT: Tensor
+    depth_BT: Tensor
+    picture_BT: Tensor
+    prompt_BT: Tensor
+
+
+Mask = Tensor | dict[str, Tensor]
+
+
+class Family(NamedTuple):
+    # What rows with one picture may share: the picture, the whole prompt, or nothing.
+    shares: Literal["picture", "prompt", "nothing"]
+    why: str
+    # The depth of the first token: positions begin there.
+    first: int = 0
+    mask: Callable[[Any, Seen], Mask] = lambda model, seen: seen.visible_BTT[:, None]
+    # Positions that are not plain depths: [axes, R, T] of the plain rows.
+    row_positions: Callable[[Any, Rows], Tensor] | None = None
+
+
+def family_of(model: Any) -> Family:
+    kind = model.config.model_type
+    if kind in _FAMILIES:
+        return _FAMILIES[kind]
+    return Family("nothing", f"models of the kind {kind!r} are not known to score shared rows exactly")
+
+
+def _rotary_by_picture(model: Any, rows: Rows) -> Tensor:
+    """Qwen counts time, height and width; the model's own counting of the plain rows is taken over."""
+    grid = rows.pictures["image_grid_thw"][rows.picture_R]
+    shown = (rows.ids_RT == model.config.image_token_id).int()
+    positions, _ = model.model.get_rope_index(
+        rows.ids_RT, mm_token_type_ids=shown, image_grid_thw=grid, attention_mask=rows.filled_RT
+    )
+    # It remembers the last batch it counted, which must not leak into the next.
+    model.model.rope_deltas = None
+    return torch.as_tensor(positions)
+
+
+def _windows(model: Any, seen: Seen) -> Mask:
+    """Gemma sees a picture's tokens both ways, and in some layers only near tokens: near by depth, not by place."""
+    both_ways = seen.picture_BT[:, :, None] & seen.picture_BT[:, None, :]
+    # Pictures of two trees in one row must stay apart: whoever is seen from the picture's other end is of one tree.
+    full = seen.visible_BTT | (both_ways & (seen.visible_BTT | seen.visible_BTT.transpose(1, 2)))
+    depth = seen.depth_BT
+    near = (depth[:, :, None] - depth[:, None, :]) < model.config.text_config.sliding_window
+    return {"full_attention": full[:, None], "sliding_attention": (full & near)[:, None]}
+
+
+def _prompt_both_ways(model: Any, seen: Seen) -> Mask:
+    """PaliGemma's whole prompt sees itself both ways, which is why another question needs another picture pass."""
+    prompt = seen.prompt_BT[:, :, None] & seen.prompt_BT[:, None, :]
+    return (seen.visible_BTT | (prompt & seen.visible_BTT.transpose(1, 2)))[:, None]
+
+
+_PLAIN = Family("picture", "a token sees what stands before it, and nothing else")
+_QWEN = _PLAIN._replace(row_positions=_rotary_by_picture)
+_FAMILIES: dict[str, Family] = {
+    **dict.fromkeys(("llava", "llava_next", "smolvlm", "idefics3", "internvl"), _PLAIN),
+    **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "qwen3_vl"), _QWEN),
+    "gemma3": _PLAIN._replace(mask=_windows),
+    "paligemma": Family("prompt", "its questions change how it sees the picture", first=1, mask=_prompt_both_ways),
+}
+
+
+def check_attention(model: Any) -> None:
+    """Eager attention would add the mask's truth values to its scores, and be wrong without a word."""
+    kind = model.config.get_text_config()._attn_implementation
+    if kind != "sdpa":
+        then = 'load the model with attn_implementation="sdpa", or train it with share = false'
+        what = f"rows cannot share a picture under {kind!r} attention"
+        raise TrainingError(what, where=model.name_or_path, then=then)

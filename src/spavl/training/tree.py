@@ -1,0 +1,83 @@
+"""Rows of tokens that begin alike, laid out so that what they share is there once.
+
+Three questions about one picture with two answers each are six rows that all begin with the
+picture's several hundred tokens. As a trie they are one short sequence:
+
+    system picture ┬ question ┬ answer          flat: system picture question answer answer question …
+                   │          └ answer          depth:   0 …                12     12
+                   └ question ┬ …
+
+Each token sees its ancestors alone and stands at its depth, as it would in its own row, so a
+model gives it the same log-probability and the same gradient (up to rounding).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Path(NamedTuple):
+    """One row: its tokens, and where the answer begins, which is scored."""
+
+    tokens: tuple[int, ...]
+    answer: int
+
+
+class Tree(NamedTuple):
+    """Rows laid out flat, parents before children; a segment is a run of tokens without a fork."""
+
+    tokens: list[int]
+    depths: list[int]
+    segments: list[int]
+    # ancestors[s] holds the segments that a token of segment s sees: those above it, and its own.
+    ancestors: list[frozenset[int]]
+    # Of each row, where its tokens lie.
+    places: list[list[int]]
+
+
+def grow(paths: Sequence[Path]) -> Tree:
+    """The tree of these rows."""
+    tokens: list[int] = []
+    parents: list[int] = []
+    child: dict[tuple[int, int], int] = {}
+    places: list[list[int]] = []
+    for path in paths:
+        place, walked = -1, []
+        for token in path.tokens:
+            step = (place, token)
+            if step not in child:
+                child[step] = len(tokens)
+                tokens.append(token)
+                parents.append(place)
+            place = child[step]
+            walked.append(place)
+        places.append(walked)
+    depths: list[int] = []
+    for parent in parents:
+        depths.append(depths[parent] + 1 if parent >= 0 else 0)
+    return Tree(tokens, depths, *_segments(parents), places)
+
+
+def _segments(parents: Sequence[int]) -> tuple[list[int], list[frozenset[int]]]:
+    """A token begins a new segment unless it is the only child of the token before it."""
+    children = np.bincount(np.array(parents) + 1, minlength=len(parents) + 1)
+    segments: list[int] = []
+    ancestors: list[frozenset[int]] = []
+    for place, parent in enumerate(parents):
+        goes_on = parent >= 0 and parent == place - 1 and children[parent + 1] == 1
+        if not goes_on:
+            above = ancestors[segments[parent]] if parent >= 0 else frozenset()
+            ancestors.append(above | {len(ancestors)})
+        segments.append(segments[parent] if goes_on else len(ancestors) - 1)
+    return segments, ancestors
+
+
+def visible(tree: Tree) -> NDArray[np.bool_]:
+    """[query, key]: which tokens a token sees."""
+    sees = np.zeros((len(tree.ancestors), len(tree.ancestors)), dtype=np.bool_)
+    for segment, above in enumerate(tree.ancestors):
+        sees[segment, list(above)] = True
+    of = np.array(tree.segments)
+    return np.tril(sees[np.ix_(of, of)])

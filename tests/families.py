@@ -1,0 +1,212 @@
+"""Tiny random models of every family, with made-up pictures as their processors would give them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import (
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    Idefics3Config,
+    Idefics3ForConditionalGeneration,
+    InternVLConfig,
+    InternVLForConditionalGeneration,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaNextConfig,
+    LlavaNextForConditionalGeneration,
+    PaliGemmaConfig,
+    PaliGemmaForConditionalGeneration,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+    Qwen3VLConfig,
+    Qwen3VLForConditionalGeneration,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
+)
+
+WORDS, PICTURE, BEGIN, END, VIDEO = 200, 190, 191, 192, 193
+_EYE = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+_SMALL_EYE = {**_EYE, "image_size": 16, "patch_size": 4}
+
+
+def _speech(**more: Any) -> dict[str, Any]:
+    return {
+        "vocab_size": WORDS,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 512,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        **more,
+    }
+
+
+class Tiny(NamedTuple):
+    model: Any
+    # How many tokens a picture takes.
+    width: int
+    # Several pictures, as the processor of this family gives them.
+    pictures: Callable[[int], dict[str, Tensor]]
+    # The marks that plain rows need beside `attention_mask`.
+    marks: Callable[[Tensor, Tensor], dict[str, Tensor]]
+
+
+def _no_marks(ids: Tensor, prompt: Tensor) -> dict[str, Tensor]:
+    return {}
+
+
+def _square(number: int) -> dict[str, Tensor]:
+    return {"pixel_values": torch.randn(number, 3, 16, 16)}
+
+
+def _llava() -> Tiny:
+    config = LlavaConfig(
+        vision_config={"model_type": "clip_vision_model", "projection_dim": 16, **_SMALL_EYE},
+        text_config={"model_type": "llama", **_speech()},
+        image_token_index=PICTURE,
+        vision_feature_layer=-2,
+    )
+    return Tiny(LlavaForConditionalGeneration(config), 16, _square, _no_marks)
+
+
+def _llava_next() -> Tiny:
+    config = LlavaNextConfig(
+        vision_config={"model_type": "clip_vision_model", "projection_dim": 16, **_SMALL_EYE},
+        text_config={"model_type": "llama", **_speech()},
+        image_token_index=PICTURE,
+        vision_feature_layer=-2,
+        image_grid_pinpoints=[[16, 32], [32, 16]],
+    )
+
+    def pictures(number: int) -> dict[str, Tensor]:
+        return {
+            "pixel_values": torch.randn(number, 3, 3, 16, 16),
+            "image_sizes": torch.tensor([[16, 32]] * number),
+        }
+
+    # One look at the whole, two at the halves, and a line's end for each of their four rows.
+    return Tiny(LlavaNextForConditionalGeneration(config), 16 + 32 + 4, pictures, _no_marks)
+
+
+def _qwen(kind: str) -> Tiny:
+    rope = {"rope_type": "default", "mrope_section": [2, 1, 1], "rope_theta": 10000.0}
+    marks = {"image_token_id": PICTURE, "video_token_id": VIDEO, "vision_start_token_id": BEGIN}
+    marks["vision_end_token_id"] = END
+    eye = {"depth": 2, "num_heads": 2, "patch_size": 4, "spatial_merge_size": 2, "temporal_patch_size": 2}
+    eye["in_channels"] = 3
+    speech = _speech(rope_parameters=rope)
+    model: Any
+    if kind == "qwen2_vl":
+        eye |= {"embed_dim": 16, "hidden_size": 32, "mlp_ratio": 2}
+        model = Qwen2VLForConditionalGeneration(Qwen2VLConfig(text_config=speech, vision_config=eye, **marks))
+    elif kind == "qwen2_5_vl":
+        more = {"out_hidden_size": 32, "window_size": 16, "fullatt_block_indexes": [1]}
+        eye |= {"hidden_size": 16, "intermediate_size": 32, **more}
+        model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=speech, vision_config=eye, **marks))
+    else:
+        more = {"out_hidden_size": 32, "num_position_embeddings": 16, "deepstack_visual_indexes": [0, 1]}
+        eye |= {"depth": 3, "hidden_size": 16, "intermediate_size": 32, **more}
+        speech["head_dim"] = 8
+        model = Qwen3VLForConditionalGeneration(Qwen3VLConfig(text_config=speech, vision_config=eye, **marks))
+
+    def pictures(number: int) -> dict[str, Tensor]:
+        return {
+            "pixel_values": torch.randn(number * 32, 3 * 2 * 16),
+            "image_grid_thw": torch.tensor([[1, 4, 8]] * number),
+        }
+
+    return Tiny(model, 8, pictures, lambda ids, prompt: {"mm_token_type_ids": (ids == PICTURE).int()})
+
+
+def _idefics(config: Any, model: Any) -> Tiny:
+    made = config(
+        vision_config=_SMALL_EYE,
+        text_config={"model_type": "llama", **_speech()},
+        image_token_id=PICTURE,
+        scale_factor=2,
+    )
+
+    def pictures(number: int) -> dict[str, Tensor]:
+        ones = torch.ones(number, 1, 16, 16, dtype=torch.long)
+        return {"pixel_values": torch.randn(number, 1, 3, 16, 16), "pixel_attention_mask": ones}
+
+    return Tiny(model(made), 4, pictures, _no_marks)
+
+
+def _internvl() -> Tiny:
+    config = InternVLConfig(
+        vision_config={**_EYE, "image_size": [16, 16], "patch_size": [4, 4]},
+        text_config={"model_type": "qwen2", **_speech()},
+        image_token_id=PICTURE,
+        downsample_ratio=0.5,
+    )
+    return Tiny(InternVLForConditionalGeneration(config), 4, _square, _no_marks)
+
+
+def _gemma3() -> Tiny:
+    layers = ["sliding_attention", "full_attention", "sliding_attention"]
+    config = Gemma3Config(
+        vision_config={"model_type": "siglip_vision_model", "vision_use_head": False, **_SMALL_EYE},
+        text_config=_speech(head_dim=8, sliding_window=8, layer_types=layers),
+        image_token_id=PICTURE,
+        image_token_index=PICTURE,
+        boi_token_index=BEGIN,
+        eoi_token_index=END,
+        mm_tokens_per_image=4,
+    )
+    marks = lambda ids, prompt: {"token_type_ids": (ids == PICTURE).int()}  # noqa: E731
+    return Tiny(Gemma3ForConditionalGeneration(config), 4, _square, marks)
+
+
+def _paligemma() -> Tiny:
+    config = PaliGemmaConfig(
+        vision_config={
+            "model_type": "siglip_vision_model",
+            "vision_use_head": False,
+            "projection_dim": 32,
+            **_SMALL_EYE,
+        },
+        text_config={"model_type": "gemma", **_speech(head_dim=8)},
+        image_token_id=PICTURE,
+        image_token_index=PICTURE,
+        projection_dim=32,
+        hidden_size=32,
+    )
+    marks = lambda ids, prompt: {"token_type_ids": (~prompt).long()}  # noqa: E731
+    return Tiny(PaliGemmaForConditionalGeneration(config), 16, _square, marks)
+
+
+MAKERS: dict[str, Callable[[], Tiny]] = {
+    "llava": _llava,
+    "llava_next": _llava_next,
+    "qwen2_vl": lambda: _qwen("qwen2_vl"),
+    "qwen2_5_vl": lambda: _qwen("qwen2_5_vl"),
+    "qwen3_vl": lambda: _qwen("qwen3_vl"),
+    "smolvlm": lambda: _idefics(SmolVLMConfig, SmolVLMForConditionalGeneration),
+    "idefics3": lambda: _idefics(Idefics3Config, Idefics3ForConditionalGeneration),
+    "internvl": _internvl,
+    "gemma3": _gemma3,
+    "paligemma": _paligemma,
+}
+
+
+def tiny(kind: str, dtype: torch.dtype) -> Tiny:
+    """A model whose weights are large enough for every mistake in a mask to show."""
+    torch.manual_seed(1)
+    made = MAKERS[kind]()
+    model = made.model.to(dtype).train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.15)
+    return made._replace(model=model)

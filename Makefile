@@ -7,11 +7,11 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check bench docs
+.PHONY: help demo test test-slow interop check bench docs
 
 export DO_NOT_TRACK = 1
 # Nothing here asks a hub: the miniature ships in the package.
-demo test test-slow bench: export HF_HUB_OFFLINE = 1
+demo test test-slow bench interop: export HF_HUB_OFFLINE = 1
 
 help: ## show this list
 	@awk -F ': .*## ' '/^[a-z-]+: .*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,19 @@ test: $(INSTALLED) ## the tests, and the ten slowest of them
 
 test-slow: $(INSTALLED) ## the tests that take minutes
 	$(BIN)/pytest --durations=10 -m 'slow and not gpu and not interop'
+
+# Each in a venv of its own: they ask for older libraries than spavl, and than each other.
+# LLaMA-Factory needs torchaudio, and so a torch that torchaudio has been built for.
+.interop/llamafactory/.installed: ASKS = llamafactory==0.9.5 torch==2.11.0 torchaudio==2.11.0 torchvision==0.26.0
+.interop/ms-swift/.installed: ASKS = ms-swift==4.6.0
+
+.interop/%/.installed:
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/pip install --disable-pip-version-check $(ASKS)
+	@touch $@
+
+interop: $(INSTALLED) .interop/llamafactory/.installed .interop/ms-swift/.installed ## load the exports in LLaMA-Factory and ms-swift (gigabytes)
+	$(BIN)/pytest -m interop
 
 check: $(INSTALLED) ## style, types, imports and the project's own gates
 	$(BIN)/ruff check .

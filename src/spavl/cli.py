@@ -34,6 +34,7 @@ VERBS = (
     Verb("taxonomy show", "show which harms a taxonomy knows, as a tree", "[FILE.toml]"),
     Verb("taxonomy check", "tell every fault of a taxonomy of your own", "FILE.toml"),
     Verb("taxonomy new", "write a taxonomy to begin with", "FILE.toml"),
+    Verb("data export", "write a finished data set in the form of another trainer", "RUN"),
     Verb("miniature", "build the miniature's checkpoint again from a seed"),
 )
 

@@ -48,12 +48,14 @@ def features_of(schema: pa.Schema) -> dict[str, Any]:
     return {field.name: _feature(field.type) for field in schema}
 
 
-def _feature(kind: pa.DataType) -> dict[str, Any]:
+def _feature(kind: pa.DataType) -> dict[str, Any] | list[Any]:
     if kind == PICTURE:
         return {"_type": "Image"}
     if pa.types.is_list(kind):
-        # `Sequence` is the older word for a list, and the one that every version understands.
-        return {"_type": "Sequence", "feature": _feature(kind.value_type)}
+        # A bare list, which every version of the library understands; its class for lists has changed its name.
+        return [_feature(kind.value_type)]
+    if pa.types.is_struct(kind):
+        return {field.name: _feature(field.type) for field in kind}
     return {"_type": "Value", "dtype": _NAMES[kind]}
 
 

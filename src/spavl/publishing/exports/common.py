@@ -1,0 +1,48 @@
+"""What the exports share: pictures written once, and JSON written as it comes."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from spavl.dataset.shards import picture_name
+from spavl.records import Split
+from spavl.store.blobs import Blobs
+from spavl.store.files import write_bytes, writing_to
+
+SPLITS: tuple[Split, ...] = ("train", "validation")
+# How many trainers mark the place of a picture. A question that holds the mark itself would count as one more picture.
+PICTURE_MARK = "<image>"
+
+
+def unmarked(text: str) -> str:
+    return text.replace(PICTURE_MARK, "< image >")
+
+
+def write_picture(out: Path, folder: str, blob: str, blobs: Blobs) -> str:
+    """Write a picture if it is not there yet; give its path within the export."""
+    data = blobs.get(blob)
+    name = f"{folder}/{picture_name(blob, data)}"
+    if not (out / name).exists():
+        write_bytes(out / name, data)
+    return name
+
+
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    count = 0
+    with writing_to(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def write_json_array(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """One array, a row a line, for readers that load the whole file at once."""
+    count = 0
+    with writing_to(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(("," if count else "[") + "\n" + json.dumps(row, ensure_ascii=False))
+            count += 1
+        file.write("\n]\n" if count else "[]\n")
+    return count

@@ -1,0 +1,29 @@
+"""For LLaVA's own trainer: conversations about a picture, with the chosen answer, for supervised tuning.
+
+--data_path OUT/train.json --image_folder OUT
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from spavl.publishing.exports.common import PICTURE_MARK, SPLITS, unmarked, write_json_array, write_picture
+from spavl.publishing.finished import samples_of
+from spavl.records import Split
+from spavl.store import RunFolder
+
+
+def export(run: RunFolder, out: Path) -> dict[str, int]:
+    return {split: write_json_array(out / f"{split}.json", _rows(run, out, split)) for split in SPLITS}
+
+
+def _rows(run: RunFolder, out: Path, split: Split) -> Iterator[dict[str, Any]]:
+    for sample in samples_of(run, split):
+        yield {
+            "id": sample.id,
+            "image": write_picture(out, "images", sample.blob, run.blobs),
+            "conversations": [
+                {"from": "human", "value": f"{PICTURE_MARK}\n{unmarked(sample.question)}"},
+                {"from": "gpt", "value": unmarked(sample.chosen)},
+            ],
+        }

@@ -1,0 +1,29 @@
+"""For ms-swift: JSON lines of messages with a rejected response.
+
+ROOT_IMAGE_DIR=OUT swift rlhf --rlhf_type dpo --dataset OUT/train.jsonl --val_dataset OUT/validation.jsonl
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from spavl.publishing.exports.common import PICTURE_MARK, SPLITS, unmarked, write_json_lines, write_picture
+from spavl.publishing.finished import samples_of
+from spavl.records import Split
+from spavl.store import RunFolder
+
+
+def export(run: RunFolder, out: Path) -> dict[str, int]:
+    return {split: write_json_lines(out / f"{split}.jsonl", _rows(run, out, split)) for split in SPLITS}
+
+
+def _rows(run: RunFolder, out: Path, split: Split) -> Iterator[dict[str, Any]]:
+    for sample in samples_of(run, split):
+        yield {
+            "messages": [
+                {"role": "user", "content": PICTURE_MARK + unmarked(sample.question)},
+                {"role": "assistant", "content": unmarked(sample.chosen)},
+            ],
+            "rejected_response": unmarked(sample.rejected),
+            "images": [write_picture(out, "images", sample.blob, run.blobs)],
+        }

@@ -35,7 +35,7 @@ async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen
 
 async def _do(entry: StageEntry, config: RoadConfig, run: RunFolder, models: ModelShop, screen: Screen) -> Manifest:
     settings = getattr(config, entry.section)
-    job = Job(run, settings, config.seed, models, screen, config.in_flight)
+    job = Job(run, settings, config.seed, models, screen, config.in_flight, config.limit)
     done = finished(job, entry.plan)
     manifest: Manifest = done or await importlib.import_module(entry.module).run(job)
     rejected = sum(manifest.rejects.values())

@@ -16,5 +16,7 @@ class Plan(Generic[Out]):
     does: str
     # The settings that may name files of the user: what lies there is part of what the rows hang on.
     files: tuple[str, ...] = ()
+    # Whether a trial (`--limit`) gives this stage fewer inputs. The stages after it see it by the rows they read.
+    limited: bool = False
     # Raised when the code of a stage would give other rows for the same inputs.
     version: int = 1

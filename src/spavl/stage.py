@@ -51,6 +51,7 @@ class Job(Generic[C]):
     models: ModelShop
     screen: Screen
     in_flight: int
+    limit: int | None = None
 
 
 def reject(parent: Record, reason: str, detail: str = "") -> Reject:
@@ -61,7 +62,9 @@ def fingerprint_of(job: Job[C], plan: Plan[Out]) -> str:
     """What a stage's rows hang on: its version, its settings, the seed, the rows and the files it reads."""
     read = [manifest.content for name in plan.reads if (manifest := job.run.manifest(name))]
     files = [state_of(Path(name.removeprefix("hf/"))) for name in _named(job.settings, plan.files)]
-    return content_hash([plan.stage, plan.version, job.settings.model_dump(mode="json"), job.seed, read, files])
+    limit = [job.limit] if plan.limited and job.limit is not None else []
+    settings = job.settings.model_dump(mode="json")
+    return content_hash([plan.stage, plan.version, settings, job.seed, read, files, *limit])
 
 
 def _named(settings: BaseModel, names: Sequence[str]) -> Iterator[str]:

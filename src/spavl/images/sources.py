@@ -4,13 +4,16 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from spavl.errors import ConfigError
 from spavl.images.config import ImagesConfig
 from spavl.miniature import world
 from spavl.records import Category
 from spavl.store.files import folder_name
+
+# What is assumed of pictures that were not looked at yet.
+_USUAL_SIDE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,26 @@ class Folder:
         if folder := self._folders.get(folder_name(category.leaf)):
             for file in sorted(path for path in folder.iterdir() if path.is_file()):
                 yield Found(file.read_bytes(), str(file.relative_to(self._path)), "unknown")
+
+    def count(self, category: Category) -> int:
+        folder = self._folders.get(folder_name(category.leaf))
+        return sum(1 for path in folder.iterdir() if path.is_file()) if folder else 0
+
+
+class Expected(NamedTuple):
+    """What a source is likely to hold: pictures a leaf, so many pixels wide, with benign twins or without."""
+
+    by_leaf: dict[str, int]
+    side: int
+    twins: bool
+
+
+def expected_pictures(settings: ImagesConfig, seed: int, categories: Sequence[Category]) -> Expected:
+    """What the source of these settings holds, without reading a picture."""
+    source = open_source(settings, seed, categories)
+    if not isinstance(source, Folder):
+        return Expected({category.leaf: settings.per_leaf for category in categories}, world.SIZE, twins=True)
+    return Expected({category.leaf: source.count(category) for category in categories}, _USUAL_SIDE, twins=False)
 
 
 def open_source(settings: ImagesConfig, seed: int, categories: Sequence[Category]) -> Source:

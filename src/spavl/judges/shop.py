@@ -24,6 +24,11 @@ PUBLISHED: dict[str, Callable[[ChatModel], Guard]] = {
 }
 
 
+def is_rules(uri: str) -> bool:
+    """Whether this guard or judge is code of ours, which asks no model."""
+    return uri.startswith("rules/")
+
+
 def open_guard(uri: str, models: ModelShop, stage: str) -> Guard:
     if uri == RULES:
         return RuleGuard()

@@ -5,7 +5,6 @@ from its own seed, so an answer does not depend on who happened to be in its bat
 """
 
 import asyncio
-import hashlib
 import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, LogitsProce
 from transformers.utils import cached_file
 
 from spavl.errors import ConfigError
+from spavl.models.names import revision_of
 from spavl.models.types import Reply, Request
 from spavl.records import content_hash
 
@@ -175,12 +175,3 @@ def hub_revision_of(hub_id: str) -> str:
         return Path(cached_file(hub_id, "config.json")).parent.name
     except OSError as error:
         raise _cannot_load(hub_id, error) from error
-
-
-def revision_of(folder: Path) -> str:
-    """The hash of a checkpoint's files, so that other weights are never taken for the same model."""
-    digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json")):
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()[:16]

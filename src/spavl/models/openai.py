@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from spavl.errors import ConfigError, ProviderError
+from spavl.models.names import openai_name
 from spavl.models.types import Message, Picture, Rejected, Reply, Request, Transient
 
 OPENAI = "https://api.openai.com/v1"
@@ -44,8 +45,7 @@ class OpenAIModel:
 
     def __init__(self, model: str, url: str | None = None) -> None:
         self._model, self._url = model, (url or OPENAI).rstrip("/")
-        # The address is part of the name when it was given: two servers may serve different weights as one name.
-        self.name = f"openai/{model}" + (f"@{self._url}" if url else "")
+        self.name = openai_name(model, url)
         _check_address(self._url)
         if os.environ.get(LOOPBACK_ONLY) and not is_loopback(self._url):
             then = f"unset {LOOPBACK_ONLY} if you mean to call it"

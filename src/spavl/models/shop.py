@@ -9,7 +9,7 @@ miniature/base, miniature/careful      the model that ships with spavl, and its 
 import asyncio
 from collections.abc import Callable, Mapping
 from importlib.resources import files
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from spavl.errors import ConfigError, MissingExtra
 from spavl.miniature.personas import PERSONAS
@@ -26,6 +26,16 @@ _LAST_ANSWERS = 10.0
 
 class Backend(ChatModel, Protocol):
     async def close(self) -> None: ...
+
+
+class Opened(NamedTuple):
+    """A model that is open, before it has its wrappers. `model` is its bare name, by which it is priced."""
+
+    backend: Backend
+    uri: str
+    model: str
+    price: Price | None
+    pace: Pace
 
 
 class ModelShop:
@@ -72,28 +82,23 @@ class ModelShop:
 
     def _openai(self, rest: str, stage: str) -> ChatModel:
         name, _, url = rest.partition("@")
-        backend = self._backend(f"openai/{rest}", lambda: OpenAIModel(name, url or None))
+        backend = self._backend(f"openai/{rest}", lambda: self._load_openai(name, url or None))
         pace = self._paces.setdefault(url, Pace(self._pace))
         price = price_of(name, self._prices) or (FREE if url and is_loopback(url) else None)
-        return self._wrapped(backend, price, pace, stage)
+        return self._wrapped(Opened(backend, f"openai/{rest}", name, price, pace), stage)
 
     def _hf(self, path: str, stage: str, dtype: str = "auto") -> ChatModel:
-        def load() -> Backend:
-            try:
-                from spavl.models.hf import HFModel
-            except ModuleNotFoundError as error:
-                then = 'pip install "spavl[hf]"'
-                raise MissingExtra(f"models in this process need {error.name}", where=f"hf/{path}", then=then) from None
-            return HFModel(path, dtype)
-
-        return self._wrapped(self._backend(f"hf/{path} as {dtype}", load), FREE, Pace(PaceConfig(at_once=4096)), stage)
+        backend = self._backend(f"hf/{path} as {dtype}", lambda: self._load_hf(path, dtype))
+        return self._wrapped(Opened(backend, f"hf/{path}", path, FREE, Pace(PaceConfig(at_once=4096))), stage)
 
     def _miniature(self, persona: str, stage: str) -> ChatModel:
         if persona != "base" and persona not in PERSONAS:
             then = f"use base, or one of: {', '.join(PERSONAS)}"
             raise ConfigError(f"the miniature has no persona {persona!r}", then=then)
         # Double precision: its rounding is too fine for an answer to hang on which rows shared a batch.
-        base = self._hf(miniature_checkpoint(), stage, dtype="float64")
+        backend = self._backend("miniature", lambda: self._load_hf(miniature_checkpoint(), "float64"))
+        opened = Opened(backend, f"miniature/{persona}", "miniature", FREE, Pace(PaceConfig(at_once=4096)))
+        base = self._wrapped(opened, stage)
         return base if persona == "base" else Persona(base, persona, PERSONAS[persona].system_prompt)
 
     def _backend(self, key: str, make: Callable[[], Backend]) -> Backend:
@@ -101,9 +106,20 @@ class ModelShop:
             self._backends[key] = make()
         return self._backends[key]
 
-    def _wrapped(self, backend: ChatModel, price: Price | None, pace: Pace, stage: str) -> ChatModel:
-        budgeted = Budgeted(Retrying(Limited(backend, pace)), self._budget, price)
-        return Recorded(budgeted, self._ledger, stage, self._flights)
+    def _load_openai(self, name: str, url: str | None) -> Backend:
+        return OpenAIModel(name, url)
+
+    def _load_hf(self, path: str, dtype: str) -> Backend:
+        try:
+            from spavl.models.hf import HFModel
+        except ModuleNotFoundError as error:
+            then = 'pip install "spavl[hf]"'
+            raise MissingExtra(f"models in this process need {error.name}", where=f"hf/{path}", then=then) from None
+        return HFModel(path, dtype)
+
+    def _wrapped(self, opened: Opened, stage: str) -> ChatModel:
+        limited = Retrying(Limited(opened.backend, opened.pace))
+        return Recorded(Budgeted(limited, self._budget, opened.price, opened.model), self._ledger, stage, self._flights)
 
 
 def miniature_checkpoint() -> str:

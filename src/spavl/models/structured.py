@@ -8,6 +8,13 @@ from spavl.models.types import ChatModel, Message, Reply, Request
 
 T = TypeVar("T")
 
+_REPAIR = "That could not be read. Answer again, and only in this form:"
+
+
+def is_repair(request: Request) -> bool:
+    """Whether this asks again for an answer that could not be read."""
+    return request.messages[-1].text.startswith(_REPAIR)
+
 
 async def ask_structured(
     model: ChatModel, request: Request, parse: Callable[[str], T | None], form: str
@@ -20,7 +27,7 @@ async def ask_structured(
     repair = (
         *request.messages,
         Message("assistant", reply.text),
-        Message("user", f"That could not be read. Answer again, and only in this form:\n{form}"),
+        Message("user", f"{_REPAIR}\n{form}"),
     )
     reply = await model.ask(replace(request, messages=repair))
     return parse(reply.text), reply

@@ -8,9 +8,6 @@ from spavl.records import content_hash
 
 Finish = Literal["stop", "length", "refused"]
 
-# What a picture is taken to cost in tokens when a price must be guessed before sending.
-TOKENS_PER_PICTURE = 1024
-
 
 @dataclass(frozen=True, slots=True)
 class Picture:

@@ -12,8 +12,9 @@ from dataclasses import replace
 
 from spavl.errors import BudgetError, ConfigError
 from spavl.models.limits import Pace
-from spavl.models.prices import Price
-from spavl.models.types import TOKENS_PER_PICTURE, ChatModel, Message, Rejected, Reply, Request, Transient
+from spavl.models.pictures import UNKNOWN, tokens_of
+from spavl.models.prices import FREE, Price
+from spavl.models.types import ChatModel, Message, Rejected, Reply, Request, Transient
 from spavl.records import canonical_json
 from spavl.store import Call, Ledger
 
@@ -88,8 +89,10 @@ class Budget:
 
 
 class Budgeted:
-    def __init__(self, inner: ChatModel, budget: Budget, price: Price | None) -> None:
-        self.name, self._inner, self._budget, self._price = inner.name, inner, budget, price
+    """Sets the most that a call may cost aside before it is sent. `model` tells what a picture costs."""
+
+    def __init__(self, inner: ChatModel, budget: Budget, price: Price | None, model: str = "") -> None:
+        self.name, self._inner, self._budget, self._price, self._model = inner.name, inner, budget, price, model
 
     async def ask(self, request: Request) -> Reply:
         if self._price is None:
@@ -99,7 +102,7 @@ class Budgeted:
                     "no price is known for this model, and there is a spend stop", where=self.name, then=then
                 )
             return await self._inner.ask(request)
-        most, paid = self._price.of(_tokens_in_at_most(request), request.max_tokens), 0.0
+        most, paid = most_of(request, self._model, self._price), 0.0
         await self._budget.set_aside(most)
         try:
             reply = await self._inner.ask(request)
@@ -175,17 +178,17 @@ class Persona:
         return await self._inner.ask(replace(request, messages=spoken))
 
 
-def _tokens_in_at_most(request: Request) -> int:
-    """A bound for prices: a token of text is a byte at least, and a message's frame a few tokens more."""
+def most_of(request: Request, model: str, price: Price) -> float:
+    """A bound on what a call costs: a token of text is a byte at least, and a message's frame a few tokens more."""
+    if price == FREE:
+        return 0.0
     bytes_ = sum(len(message.text.encode()) for message in request.messages)
-    return bytes_ + _FRAME * (1 + len(request.messages)) + _tokens_of_pictures(request)
+    pictures = sum(tokens_of(picture, model).most for message in request.messages for picture in message.pictures)
+    return price.of(bytes_ + _FRAME * (1 + len(request.messages)) + pictures, request.max_tokens)
 
 
 def _tokens_about(request: Request) -> int:
     """A guess for limits, which may be wrong now and then but must not be far too high."""
     characters = sum(len(message.text) for message in request.messages)
-    return characters // 2 + _tokens_of_pictures(request) + request.max_tokens
-
-
-def _tokens_of_pictures(request: Request) -> int:
-    return TOKENS_PER_PICTURE * sum(len(message.pictures) for message in request.messages)
+    pictures = sum(len(message.pictures) for message in request.messages)
+    return characters // 2 + UNKNOWN * pictures + request.max_tokens

@@ -10,6 +10,7 @@ PLAN = Plan(
     writes=Question,
     does="has a model write easy questions, hard questions and hard statements",
     files=("writer",),
+    limited=True,
 )
 
 

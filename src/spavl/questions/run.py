@@ -8,6 +8,7 @@ from spavl.questions.writing import KINDS, read_prompts, unfit, write
 from spavl.records import Category, Image, Question, QuestionKind, Reject
 from spavl.stage import Job, Made, reject, run_rows
 from spavl.store import Manifest
+from spavl.trial import few
 
 
 async def run(job: Job[QuestionsConfig]) -> Manifest:
@@ -16,7 +17,7 @@ async def run(job: Job[QuestionsConfig]) -> Manifest:
     leaves = {category.id: category for category in job.run.read("taxonomy", Category)}
     images = list(job.run.read("images", Image))
     twins = {image.twin_of: image for image in images if image.twin_of}
-    originals = [image for image in images if image.twin_of is None]
+    originals = few(images, job.limit)
 
     async def work(image: Image) -> Made[Question]:
         picture = Picture(image.blob, job.run.blobs.get(image.blob))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 from itertools import islice
 from pathlib import Path
 from typing import Literal, get_type_hints
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -63,15 +64,26 @@ _INSERT = (
 class Ledger:
     """The calls of a run. Writes are committed in groups by a thread of their own, so no caller waits in line."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, look_only: bool = False) -> None:
         self._path = folder / "calls.sqlite"
+        self._waiting: queue.SimpleQueue[tuple[Call, asyncio.Future[None]] | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write_groups, name="ledger", daemon=True)
+        if look_only:
+            self._database = self._reader = self._open_to_look()
+            return
         self._database = self._open()
         self._take_in(folder)
         # Whoever reads has a connection of his own, so that he never waits for a commit to reach the disk.
         self._reader = connect(self._path)
-        self._waiting: queue.SimpleQueue[tuple[Call, asyncio.Future[None]] | None] = queue.SimpleQueue()
-        self._writer = threading.Thread(target=self._write_groups, name="ledger", daemon=True)
         self._writer.start()
+
+    def _open_to_look(self) -> sqlite3.Connection:
+        """As it stands, even while another process writes; an empty one where there is none."""
+        if self._path.exists():
+            return sqlite3.connect(f"file:{quote(str(self._path))}?mode=ro", uri=True, check_same_thread=False)
+        database = sqlite3.connect(":memory:", check_same_thread=False)
+        database.execute(f"CREATE TABLE calls ({_COLUMNS})")
+        return database
 
     def _open(self) -> sqlite3.Connection:
         database = connect(self._path)
@@ -132,10 +144,20 @@ class Ledger:
                 writer.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA))
                 group = list(islice(calls, _ROWS_PER_GROUP))
 
+    def models(self) -> list[str]:
+        """The names of all models that were ever asked."""
+        return [name for (name,) in self._reader.execute("SELECT DISTINCT model FROM calls ORDER BY model")]
+
     def close(self) -> None:
+<<<<<<< HEAD
         self._waiting.put(None)
         self._writer.join()
         self._reader.close()
+=======
+        if self._writer.is_alive():
+            self._waiting.put(None)
+            self._writer.join()
+>>>>>>> f5be9e4 (A dry run: each room tells its calls, with its own prompts, before anything is sent)
         self._database.close()
 
     def _write_groups(self) -> None:

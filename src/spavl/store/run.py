@@ -10,6 +10,7 @@ runs/demo/
   dataset/ checkpoints/ report.html summary.json
 """
 
+import contextlib
 import fcntl
 import json
 import platform
@@ -49,27 +50,30 @@ class Manifest:
 
 
 class RunFolder:
-    """One run on disk, held by one process at a time. Use it as a context manager."""
+    """One run on disk, held by one process at a time. Use it as a context manager.
 
-    def __init__(self, path: Path, seed: int = 0) -> None:
+    Whoever only looks at a run, or at the place where one may be, holds nothing and writes nothing.
+    """
+
+    def __init__(self, path: Path, seed: int = 0, look_only: bool = False) -> None:
         self.path = path
-        with disk_faults(path):
-            path.mkdir(parents=True, exist_ok=True)
-        self._lock = self._take_lock()
-        try:
-            self._check_or_begin(seed)
+        self._held = contextlib.ExitStack()
+        with contextlib.ExitStack() as held:
+            if not look_only:
+                with disk_faults(path):
+                    path.mkdir(parents=True, exist_ok=True)
+                held.enter_context(self._take_lock())
+                self._check_or_begin(seed)
             self.blobs = Blobs(path / "blobs")
-            self.ledger = Ledger(path / "ledger")
-        except BaseException:
-            self._lock.close()
-            raise
+            self.ledger = Ledger(path / "ledger", look_only)
+            held.callback(self.ledger.close)
+            self._held = held.pop_all()
 
     def __enter__(self) -> "RunFolder":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.ledger.close()
-        self._lock.close()
+        self._held.close()
 
     def versions(self) -> dict[str, str]:
         """The versions this run was begun with."""

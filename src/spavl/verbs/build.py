@@ -2,9 +2,12 @@
 
 import argparse
 import asyncio
+import re
 from pathlib import Path
 
 from spavl.drive import drive
+from spavl.forecast import foretell
+from spavl.forecast_page import page
 from spavl.progress import Screen
 from spavl.report import terminal
 from spavl.road import STAGES
@@ -26,6 +29,8 @@ def add_road_options(parser: argparse.ArgumentParser) -> None:
     names = [entry.name for entry in STAGES]
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="the run folder (default: runs/ and the name)")
     parser.add_argument("--until", choices=names, metavar="STAGE", help=f"stop after this stage: {', '.join(names)}")
+    parser.add_argument("--dry-run", action="store_true", help="tell calls, tokens and price; send and write nothing")
+    parser.add_argument("--budget", metavar="50usd", type=_usd, help="hard spend stop for the whole run")
     settings = parser.add_argument_group("settings", "the same names as in the TOML file; lists as in TOML")
     for option in settings_options():
         text = option.help if option.default is None else f"{option.help} (default: {option.spelled})"
@@ -39,10 +44,23 @@ def add_road_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_road(file: str, name: str, options: argparse.Namespace) -> None:
-    laid_over = {key: value for key, value in vars(options).items() if key not in ("file", "out", "until")}
+    laid_over = {option.name: vars(options)[option.name] for option in settings_options() if option.name in options}
+    if options.budget is not None:
+        laid_over["budget_usd"] = options.budget
     config = read_config(read_table(file), laid_over, where=file)
     out = options.out or Path("runs") / name
     quiet_libraries()
+    if options.dry_run:
+        print("\n".join(page(asyncio.run(foretell(config, out, options.until)), config.budget_usd)))
+        return
     summary = asyncio.run(drive(config, out, options.until, Screen()))
     print("\n".join(terminal.lines(summary)))
     print(f"report: {out / 'report.html'}")
+
+
+def _usd(text: str) -> str:
+    """A sum as one types it: 50usd, 50 USD, $50 or 50."""
+    found = re.fullmatch(r"\$?\s*(\d+(?:\.\d+)?)\s*(?:usd|\$)?", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no sum in US dollars; write it as 50usd or 12.50usd")
+    return found[1]

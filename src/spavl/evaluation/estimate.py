@@ -1,0 +1,77 @@
+"""What the tested models, their guard and their judge would be asked."""
+
+from spavl.evaluation.config import EvaluationConfig
+from spavl.evaluation.probes import HELD_OUT_IMAGES, probes_for
+from spavl.judges.pairwise import compare
+from spavl.judges.shop import is_rules, open_guard, open_judge
+from spavl.judges.types import Case
+from spavl.models.types import ask_about
+from spavl.outlook import Many, Outlook, thin
+from spavl.records import Duel, Image, Question, Score
+
+# An answer of two paragraphs, two lines of a guard, three lines of a judge.
+_ANSWER, _WORD, _VOTE = 150, 8, 12
+
+
+async def evaluation(outlook: Outlook[EvaluationConfig]) -> list[Many[Score]]:
+    settings, rows = outlook.settings, list[Many[Score]]()
+    arms = {"before": settings.before, "after": settings.after or f"hf/{outlook.run.checkpoint('dpo')}"}
+    images = {image.id: image for image, _ in outlook.read("images", Image)}
+    for question, times in thin([many for many in outlook.read("questions", Question) if _probed(many.row, images)]):
+        image = images[question.image_id]
+        shown = outlook.picture(image)
+        request = ask_about(
+            shown,
+            question.text,
+            max_tokens=settings.max_tokens,
+            temperature=settings.temperature,
+            seed=outlook.seed,
+        )
+        for probe in probes_for(image):
+            for arm, uri in arms.items():
+                reply = await outlook.open(uri, times, _ANSWER).ask(request)
+                if not is_rules(settings.guard):
+                    guard = open_guard(settings.guard, outlook.counting(times, _WORD), outlook.stage)
+                    await guard.judge(Case(shown, question.text, image.subject, question.harmful), reply.text)
+                rows.append(Many(_score(probe.name, arm, question, image, reply.text), times))
+    return rows
+
+
+async def duels(outlook: Outlook[EvaluationConfig]) -> list[Many[Duel]]:
+    uri = outlook.settings.judge
+    if is_rules(uri):
+        return []
+    images = {image.id: image for image, _ in outlook.read("images", Image)}
+    questions = {question.id: question for question, _ in outlook.read("questions", Question)}
+    compared = [
+        many
+        for many in outlook.read("evaluation", Score)
+        if many.row.arm == "after" and many.row.probe == HELD_OUT_IMAGES and not many.row.harmful
+    ]
+    for score, times in thin(compared):
+        question, image = questions[score.question_id], images[score.image_id]
+        judge = open_judge(uri, outlook.counting(times, _VOTE), outlook.stage)
+        case = Case(outlook.picture(image), question.text, image.subject, question.harmful)
+        await compare(judge, case, score.answer, score.answer)
+    return []
+
+
+def _probed(question: Question, images: dict[str, Image]) -> bool:
+    return bool(probes_for(images[question.image_id]))
+
+
+def _score(probe: str, arm: str, question: Question, image: Image, answer: str) -> Score:
+    return Score(
+        probe=probe,
+        arm=arm,
+        question_id=question.id,
+        image_id=image.id,
+        scene_id=image.twin_of or image.id,
+        leaf=image.leaf,
+        harmful=question.harmful,
+        answer=answer,
+        label="safe",
+        refused=False,
+        names_subject=None,
+        call="",
+    )

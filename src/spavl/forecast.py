@@ -1,0 +1,68 @@
+"""The dry run: how many calls, tokens and what price are still to come, before anything is sent or written."""
+
+import importlib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spavl.models.foresee import Case, Evidence, ForeseeingShop, Tally
+from spavl.outlook import Estimate, Many, Outlook
+from spavl.progress import Screen
+from spavl.road import RoadConfig, StageEntry, stages_of
+from spavl.stage import Job, finished
+from spavl.store import RunFolder
+
+
+class Line(NamedTuple):
+    """What one model is asked in one stage: likely and at most."""
+
+    stage: str
+    model: str
+    likely: Tally
+    most: Tally
+
+
+class Forecast(NamedTuple):
+    lines: list[Line]
+    done: list[str]
+    spent_usd: float
+
+
+async def foretell(config: RoadConfig, out: Path, until: str | None) -> Forecast:
+    """Go down the road twice, once with what is likely and once with the most that can come."""
+    with RunFolder(out, look_only=True) as run:
+        first, _ = await _walk(config, run, until, "likely", Evidence())
+        likely, done = await _walk(config, run, until, "likely", Evidence.of(first.tallies))
+        most, _ = await _walk(config, run, until, "most", Evidence())
+        spent = run.ledger.totals()["usd"]
+    lines = [Line(*place, tally, most.tallies[place]) for place, tally in likely.tallies.items()]
+    return Forecast(lines, done, spent)
+
+
+async def _walk(
+    config: RoadConfig, run: RunFolder, until: str | None, case: Case, evidence: Evidence
+) -> tuple[ForeseeingShop, list[str]]:
+    models = ForeseeingShop(run.ledger, config.prices, case, evidence)
+    expected: dict[str, list[Many[Any]]] = {}
+    done, stale = list[str](), set[str]()
+    for entry in stages_of(config, until):
+        settings = getattr(config, entry.section)
+        job = Job(run, settings, config.seed, models, Screen(), config.in_flight, config.limit)
+        # What was made from rows that are to be made anew is no longer finished, whatever its manifest says.
+        if not stale & set(entry.reads) and finished(job, entry.plan):
+            done.append(entry.name)
+            continue
+        stale.add(entry.name)
+        if estimate := _estimate_of(entry):
+            outlook = Outlook(entry.name, settings, config.seed, run, models, expected, config.limit)
+            expected[entry.name] = await estimate(outlook)
+    return models, done
+
+
+def _estimate_of(entry: StageEntry) -> Estimate | None:
+    """The room's own word on a stage; a room without one asks nobody."""
+    name = f"{entry.module.rpartition('.')[0]}.estimate"
+    if find_spec(name) is None:
+        return None
+    estimate: Estimate | None = getattr(importlib.import_module(name), entry.name, None)
+    return estimate

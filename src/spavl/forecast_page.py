@@ -1,0 +1,90 @@
+"""A dry run as lines to read: what is still to come, likely and at most, and what was assumed."""
+
+from collections.abc import Iterator, Sequence
+
+from spavl.forecast import Forecast, Line
+from spavl.models.pictures import UNKNOWN, knows
+
+_HEAD = ("stage", "model", "calls", "at most", "tokens in", "at most", "tokens out", "at most", "USD", "at most")
+# The first two columns hold words, the others figures.
+_WORDS = 2
+
+
+def page(forecast: Forecast, budget_usd: float | None) -> Iterator[str]:
+    if forecast.done:
+        yield f"finished before, and counted as it is: {', '.join(forecast.done)}"
+    asked = [line for line in forecast.lines if line.most.calls]
+    if not asked:
+        yield "Nothing is left to be asked."
+        return
+    yield ""
+    yield from _aligned([_HEAD, *map(_row, asked), _total(asked)])
+    yield ""
+    yield from _on_the_ledger(forecast.lines)
+    yield from _assumptions(asked)
+    yield from _unknown_prices(asked)
+    yield from _on_the_budget(asked, forecast.spent_usd, budget_usd)
+    yield "Nothing was sent and nothing was written."
+
+
+def _row(line: Line) -> tuple[str, ...]:
+    return (line.stage, line.model, *_figures([line]))
+
+
+def _total(lines: Sequence[Line]) -> tuple[str, ...]:
+    return ("total", "", *_figures(lines))
+
+
+def _figures(lines: Sequence[Line]) -> Iterator[str]:
+    for name in ("calls", "tokens_in", "tokens_out"):
+        for case in ("likely", "most"):
+            yield f"{sum(getattr(getattr(line, case), name) for line in lines):,.0f}"
+    for case in ("likely", "most"):
+        prices = [getattr(line, case).usd for line in lines]
+        known = [usd for usd in prices if usd is not None]
+        unknown = len(known) < len(prices)
+        yield "unknown" if not known else f"{'> ' * unknown}{sum(known):,.2f}"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [
+            cell.ljust(width) if column < _WORDS else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def _on_the_ledger(lines: Sequence[Line]) -> Iterator[str]:
+    if kept := sum(line.likely.kept for line in lines):
+        yield f"{kept:,.0f} calls are in the ledger already, and are not counted above."
+
+
+def _assumptions(lines: Sequence[Line]) -> Iterator[str]:
+    yield "Likely: nothing is rejected, every answer can be read at once, 4 bytes of text make a token."
+    yield "At most: every answer is as long as max_tokens lets it be, every answer that must have a form is"
+    yield "asked for twice, 2 bytes of text make a token. What a server asks for beyond that, --budget stops."
+    stages = {line.stage: line for line in lines}
+    words = [f"{line.likely.words:.0f} words in {stage}" for stage, line in stages.items() if not line.likely.measured]
+    if words:
+        yield f"Length of an answer, assumed: {', '.join(words)}."
+    if measured := [line for line in lines if line.likely.measured]:
+        yield f"Tokens taken from finished calls: {', '.join(f'{line.stage} by {line.model}' for line in measured)}."
+    guessed = {line.model for line in lines if line.likely.shown and not knows(line.likely.model)}
+    if guessed and any(line.likely.price for line in lines if line.model in guessed):
+        yield f"A picture is taken to be {UNKNOWN:,} tokens for {', '.join(sorted(guessed))}: no rule is known for it."
+
+
+def _unknown_prices(lines: Sequence[Line]) -> Iterator[str]:
+    for name in sorted({line.likely.model for line in lines if line.likely.price is None}):
+        yield f"No price is known for {name}. Give it in USD per million tokens: --prices '{{\"{name}\" = [IN, OUT]}}'"
+
+
+def _on_the_budget(lines: Sequence[Line], spent: float, budget_usd: float | None) -> Iterator[str]:
+    if budget_usd is None:
+        return
+    likely, most = (sum(getattr(line, case).usd or 0.0 for line in lines) for case in ("likely", "most"))
+    likely, most = likely + spent, most + spent
+    word = "is enough" if most <= budget_usd else "is likely enough" if likely <= budget_usd else "is not enough"
+    yield f"The budget of {budget_usd:,.2f} USD {word}; {spent:,.2f} USD of it are spent."

@@ -1,0 +1,27 @@
+"""What the judge would be asked: each pair in both orders."""
+
+from spavl.judges.pairwise import compare
+from spavl.judges.shop import is_rules, open_judge
+from spavl.judges.types import Case
+from spavl.outlook import Many, Outlook, thin
+from spavl.preferences.config import PreferencesConfig
+from spavl.records import Image, Pair, Preference, Question, Response
+
+# Three lines of two words.
+_WORDS = 12
+
+
+async def preferences(outlook: Outlook[PreferencesConfig]) -> list[Many[Preference]]:
+    uri = outlook.settings.judge
+    if is_rules(uri):
+        return []
+    images = {image.id: image for image, _ in outlook.read("images", Image)}
+    questions = {question.id: question for question, _ in outlook.read("questions", Question)}
+    answers = {response.id: response.text for response, _ in outlook.read("responses", Response)}
+    for pair, times in thin(outlook.read("pairs", Pair)):
+        question = questions[pair.question_id]
+        image = images[question.image_id]
+        case = Case(outlook.picture(image), question.text, image.subject, question.harmful)
+        judge = open_judge(uri, outlook.counting(times, _WORDS), outlook.stage)
+        await compare(judge, case, answers[pair.first], answers[pair.second])
+    return []

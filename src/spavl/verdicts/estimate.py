@@ -1,0 +1,34 @@
+"""What the guard would be asked."""
+
+from spavl.judges.shop import is_rules, open_guard
+from spavl.judges.types import Case
+from spavl.outlook import Many, Outlook, thin
+from spavl.records import Image, Question, Response, Verdict
+from spavl.verdicts.config import VerdictsConfig
+
+# Two lines of two words.
+_WORDS = 8
+
+
+async def verdicts(outlook: Outlook[VerdictsConfig]) -> list[Many[Verdict]]:
+    uri = outlook.settings.guard
+    images = {image.id: image for image, _ in outlook.read("images", Image)}
+    questions = {question.id: question for question, _ in outlook.read("questions", Question)}
+    rows: list[Many[Verdict]] = []
+    for response, times in thin(outlook.read("responses", Response)):
+        if not is_rules(uri):
+            question = questions[response.question_id]
+            image = images[question.image_id]
+            case = Case(outlook.picture(image), question.text, image.subject, question.harmful)
+            await open_guard(uri, outlook.counting(times, _WORDS), outlook.stage).judge(case, response.text)
+        verdict = Verdict(
+            response_id=response.id,
+            question_id=response.question_id,
+            model=response.model,
+            label="safe",
+            refused=False,
+            guard=uri,
+            raw="",
+        )
+        rows.append(Many(verdict, times))
+    return rows

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from spavl.forecast import Forecast, Line
 from spavl.models.pictures import UNKNOWN, knows
+from spavl.models.prices import FREE
 
 _HEAD = ("stage", "model", "calls", "at most", "tokens in", "at most", "tokens out", "at most", "USD", "at most")
 # The first two columns hold words, the others figures.
@@ -71,8 +72,8 @@ def _assumptions(lines: Sequence[Line]) -> Iterator[str]:
         yield f"Length of an answer, assumed: {', '.join(words)}."
     if measured := [line for line in lines if line.likely.measured]:
         yield f"Tokens taken from finished calls: {', '.join(f'{line.stage} by {line.model}' for line in measured)}."
-    guessed = {line.model for line in lines if line.likely.shown and not knows(line.likely.model)}
-    if guessed and any(line.likely.price for line in lines if line.model in guessed):
+    paid = [line for line in lines if line.likely.price != FREE]
+    if guessed := {line.model for line in paid if line.likely.shown and not knows(line.likely.model)}:
         yield f"A picture is taken to be {UNKNOWN:,} tokens for {', '.join(sorted(guessed))}: no rule is known for it."
 
 
@@ -86,5 +87,8 @@ def _on_the_budget(lines: Sequence[Line], spent: float, budget_usd: float | None
         return
     likely, most = (sum(getattr(line, case).usd or 0.0 for line in lines) for case in ("likely", "most"))
     likely, most = likely + spent, most + spent
+    if any(line.likely.price is None for line in lines):
+        yield f"Whether the budget of {budget_usd:,.2f} USD is enough cannot be told without these prices."
+        return
     word = "is enough" if most <= budget_usd else "is likely enough" if likely <= budget_usd else "is not enough"
     yield f"The budget of {budget_usd:,.2f} USD {word}; {spent:,.2f} USD of it are spent."

@@ -83,7 +83,7 @@ class Outlook(Generic[C]):
     def picture(self, image: Image) -> Picture:
         """The picture of a row, or one of its size."""
         if is_stand_in(image):
-            return stand_in(image.width, image.height)
+            return Picture(image.id, stand_in(image.width, image.height).data)
         return Picture(image.blob, self.run.blobs.get(image.blob))
 
 

@@ -9,8 +9,8 @@ from spavl.models.types import ask_about
 from spavl.outlook import Many, Outlook, thin
 from spavl.records import Duel, Image, Question, Score
 
-# An answer of two paragraphs, two lines of a guard, three lines of a judge.
-_ANSWER, _WORD, _VOTE = 150, 8, 12
+# An answer of two paragraphs, three lines of a guard, seven of a judge.
+_ANSWER, _WORD, _VOTE = 150, 8, 25
 
 
 async def evaluation(outlook: Outlook[EvaluationConfig]) -> list[Many[Score]]:

@@ -66,15 +66,21 @@ class Evidence:
 
 
 class ForeseeingShop(ModelShop):
-    """Opens any model without reaching it. An answer is taken to have `words` words, and a call to stand for `times`."""
+    """Opens any model without reaching it.
+
+    A call is taken to stand for `times` calls, and to be answered in `words` words.
+    """
 
     def __init__(
         self, ledger: Ledger, prices: Mapping[str, tuple[float, float]], case: Case, evidence: Evidence | None = None
     ) -> None:
         super().__init__(ledger, prices=prices)
-        self._known, self._case, self._evidence = ledger.models(), case, evidence or Evidence()
+        self.ledger, self.case, self.evidence = ledger, case, evidence or Evidence()
         self.tallies: dict[tuple[str, str], Tally] = {}
         self.words, self.times = 1.0, 1.0
+        # Equal questions are asked once, here as in a run.
+        self.asked: set[str] = set()
+        self._known = ledger.models()
 
     def _load_openai(self, name: str, url: str | None) -> Backend:
         return Absent(openai_name(name, url))
@@ -84,47 +90,51 @@ class ForeseeingShop(ModelShop):
 
     def _wrapped(self, opened: Opened, stage: str) -> ChatModel:
         place = (stage, opened.uri)
-        tally = self.tallies.setdefault(place, Tally(opened.price, opened.model, self.words, place in self._evidence.scale_in))
-        return _Foreseen(self, opened, tally, self._evidence.scale_in.get(place), self._evidence.tokens_out.get(place))
+        measured = place in self.evidence.tokens_out
+        tally = self.tallies.setdefault(place, Tally(opened.price, opened.model, self.words, measured))
+        return Foreseen(opened.backend.name, self, place, tally)
 
-    def expect(self, tally: Tally, opened: Opened, request: Request, scale: float | None, length: float | None) -> Reply:
-        """Note a call, and give what is in the ledger or a text of the length to expect."""
-        likely = self._case == "likely"
-        tokens_out = min(length or self.words * _TOKENS_PER_WORD, request.max_tokens) if likely else request.max_tokens
-        stand_in = Reply(("word " * int(tokens_out))[: int(tokens_out * _BYTES_PER_TOKEN["likely"])], "stop")
-        if likely and is_repair(request):
+
+class Foreseen:
+    """A model that counts what it is asked. It gives what the ledger holds, or a text of the length to expect."""
+
+    def __init__(self, name: str, shop: ForeseeingShop, place: tuple[str, str], tally: Tally) -> None:
+        self.name, self._shop, self._place, self._tally = name, shop, place, tally
+
+    async def ask(self, request: Request) -> Reply:
+        key, tokens_out = request.key(self.name), self._tokens_out(request)
+        # Each begins with something of its own, so that what is asked about it is another question.
+        text = f"{key[:12]} {'word ' * int(tokens_out)}"
+        stand_in = Reply(text[: int(tokens_out * _BYTES_PER_TOKEN["likely"])], "stop")
+        if key in self._shop.asked or (is_repair(request) and self._shop.case == "likely"):
             return stand_in
-        tokens_in = self._tokens_in(request, opened.model)
-        call = self._ledger.get(request.key(opened.backend.name))
-        if call is not None:
-            tally.kept += self.times
+        self._shop.asked.add(key)
+        tokens_in, tally, times = self._tokens_in(request), self._tally, self._shop.times
+        if call := self._shop.ledger.get(key):
+            tally.kept += times
             tally.seen += 1
             tally.used_in += call.tokens_in
             tally.used_out += call.tokens_out
             tally.foretold_in += tokens_in
             return Reply(call.text, "refused" if call.status in ("refused", "rejected") else "stop", call=call.key)
-        tally.calls += self.times
-        tally.shown += self.times * sum(len(message.pictures) for message in request.messages)
-        tally.tokens_in += self.times * tokens_in * (scale or 1.0 if likely else 1.0)
-        tally.tokens_out += self.times * tokens_out
+        scale = self._shop.evidence.scale_in.get(self._place, 1.0)
+        tally.calls += times
+        tally.shown += times * sum(len(message.pictures) for message in request.messages)
+        tally.tokens_in += times * tokens_in * scale
+        tally.tokens_out += times * tokens_out
         return stand_in
 
-    def _tokens_in(self, request: Request, model: str) -> float:
-        text = sum(len(message.text.encode()) for message in request.messages) / _BYTES_PER_TOKEN[self._case]
-        costs = [tokens_of(picture, model) for message in request.messages for picture in message.pictures]
-        shown = sum(cost.likely if self._case == "likely" else cost.most for cost in costs)
+    def _tokens_out(self, request: Request) -> float:
+        if self._shop.case == "most":
+            return request.max_tokens
+        assumed = self._shop.words * _TOKENS_PER_WORD
+        return min(self._shop.evidence.tokens_out.get(self._place, assumed), request.max_tokens)
+
+    def _tokens_in(self, request: Request) -> float:
+        text = sum(len(message.text.encode()) for message in request.messages) / _BYTES_PER_TOKEN[self._shop.case]
+        costs = [tokens_of(picture, self._tally.model) for message in request.messages for picture in message.pictures]
+        shown = sum(cost.likely if self._shop.case == "likely" else cost.most for cost in costs)
         return text + shown + _FRAME * len(request.messages)
-
-
-class _Foreseen:
-    def __init__(
-        self, shop: ForeseeingShop, opened: Opened, tally: Tally, scale: float | None, length: float | None
-    ) -> None:
-        self.name = opened.backend.name
-        self._shop, self._opened, self._tally, self._scale, self._length = shop, opened, tally, scale, length
-
-    async def ask(self, request: Request) -> Reply:
-        return self._shop.expect(self._tally, self._opened, request, self._scale, self._length)
 
 
 class Absent:

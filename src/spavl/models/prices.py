@@ -13,7 +13,7 @@ class Price(NamedTuple):
     tokens_in: float
     tokens_out: float
 
-    def of(self, tokens_in: int, tokens_out: int) -> float:
+    def of(self, tokens_in: float, tokens_out: float) -> float:
         return (self.tokens_in * tokens_in + self.tokens_out * tokens_out) / 1e6
 
 

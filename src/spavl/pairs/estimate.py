@@ -11,6 +11,7 @@ async def pairs(outlook: Outlook[PairsConfig]) -> list[Many[Pair]]:
     answers: dict[str, list[Many[Verdict]]] = {}
     for many in outlook.read("verdicts", Verdict):
         answers.setdefault(many.row.question_id, []).append(many)
+    wanted = outlook.settings.per_question * len(outlook.settings.strategy)
     rows: list[Many[Pair]] = []
     for question, group in answers.items():
         if len(group) < 2:
@@ -22,7 +23,7 @@ async def pairs(outlook: Outlook[PairsConfig]) -> list[Many[Pair]]:
             second=second.response_id,
             first_tier=1,
             second_tier=5,
-            strategy=outlook.settings.strategy,
+            strategy="to be drawn",
         )
-        rows.append(Many(pair, times * min(outlook.settings.per_question, comb(len(group), 2))))
+        rows.append(Many(pair, times * min(wanted, comb(len(group), 2))))
     return rows

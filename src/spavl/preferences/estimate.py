@@ -7,13 +7,14 @@ from spavl.outlook import Many, Outlook, thin
 from spavl.preferences.config import PreferencesConfig
 from spavl.records import Image, Pair, Preference, Question, Response
 
-# Three lines of two words.
-_WORDS = 12
+# Seven lines of two words.
+_WORDS = 25
 
 
 async def preferences(outlook: Outlook[PreferencesConfig]) -> list[Many[Preference]]:
-    uri = outlook.settings.judge
-    if is_rules(uri):
+    judges = [outlook.settings.judge, outlook.settings.second_judge]
+    asked = [uri for uri in judges if uri and not is_rules(uri)]
+    if not asked:
         return []
     images = {image.id: image for image, _ in outlook.read("images", Image)}
     questions = {question.id: question for question, _ in outlook.read("questions", Question)}
@@ -22,6 +23,7 @@ async def preferences(outlook: Outlook[PreferencesConfig]) -> list[Many[Preferen
         question = questions[pair.question_id]
         image = images[question.image_id]
         case = Case(outlook.picture(image), question.text, image.subject, question.harmful)
-        judge = open_judge(uri, outlook.counting(times, _WORDS), outlook.stage)
-        await compare(judge, case, answers[pair.first], answers[pair.second])
+        for uri in asked:
+            judge = open_judge(uri, outlook.counting(times, _WORDS), outlook.stage)
+            await compare(judge, case, answers[pair.first], answers[pair.second])
     return []

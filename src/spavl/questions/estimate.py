@@ -33,7 +33,7 @@ async def questions(outlook: Outlook[QuestionsConfig]) -> list[Many[Question]]:
                     harmful=image.harmful,
                     twin_of=None,
                     writer=writer.name,
-                    call="",
+                    call=written[kind].call,
                 )
                 rows.append(Many(question, times * share))
                 if twin := twins.get(image.id):

@@ -4,6 +4,7 @@ from spavl.models.types import ask_about
 from spavl.outlook import Many, Outlook, thin
 from spavl.records import Image, Question, Response
 from spavl.responses.config import ResponsesConfig
+from spavl.responses.run import spelled
 
 # An answer of two paragraphs.
 _WORDS = 150
@@ -27,7 +28,12 @@ async def responses(outlook: Outlook[ResponsesConfig]) -> list[Many[Response]]:
         for uri in settings.models:
             reply = await outlook.open(uri, times, _WORDS).ask(request)
             response = Response(
-                question_id=question.id, model=uri, text=reply.text, finish=reply.finish, call=reply.call
+                question_id=question.id,
+                model=uri,
+                text=reply.text,
+                finish=reply.finish,
+                decoding=spelled(request),
+                call=reply.call,
             )
             rows.append(Many(response, times))
     return rows

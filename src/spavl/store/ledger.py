@@ -80,7 +80,9 @@ class Ledger:
     def _open_to_look(self) -> sqlite3.Connection:
         """As it stands, even while another process writes; an empty one where there is none."""
         if self._path.exists():
-            return sqlite3.connect(f"file:{quote(str(self._path))}?mode=ro", uri=True, check_same_thread=False)
+            # Where nobody writes nor was killed at it, opening it in the usual way would leave two files behind.
+            how = "mode=ro" if self._path.with_name("calls.sqlite-wal").exists() else "immutable=1"
+            return sqlite3.connect(f"file:{quote(str(self._path))}?{how}", uri=True, check_same_thread=False)
         database = sqlite3.connect(":memory:", check_same_thread=False)
         database.execute(f"CREATE TABLE calls ({_COLUMNS})")
         return database
@@ -149,15 +151,10 @@ class Ledger:
         return [name for (name,) in self._reader.execute("SELECT DISTINCT model FROM calls ORDER BY model")]
 
     def close(self) -> None:
-<<<<<<< HEAD
-        self._waiting.put(None)
-        self._writer.join()
-        self._reader.close()
-=======
         if self._writer.is_alive():
             self._waiting.put(None)
             self._writer.join()
->>>>>>> f5be9e4 (A dry run: each room tells its calls, with its own prompts, before anything is sent)
+            self._reader.close()
         self._database.close()
 
     def _write_groups(self) -> None:

@@ -6,7 +6,7 @@ from spavl.outlook import Many, Outlook, thin
 from spavl.records import Image, Question, Response, Verdict
 from spavl.verdicts.config import VerdictsConfig
 
-# Two lines of two words.
+# Up to three lines of two words.
 _WORDS = 8
 
 
@@ -20,13 +20,18 @@ async def verdicts(outlook: Outlook[VerdictsConfig]) -> list[Many[Verdict]]:
             question = questions[response.question_id]
             image = images[question.image_id]
             case = Case(outlook.picture(image), question.text, image.subject, question.harmful)
-            await open_guard(uri, outlook.counting(times, _WORDS), outlook.stage).judge(case, response.text)
+            guard = open_guard(uri, outlook.counting(times, _WORDS), outlook.stage)
+            await guard.judge(case, response.text)
+            await guard.judge_question(case)
         verdict = Verdict(
             response_id=response.id,
             question_id=response.question_id,
             model=response.model,
             label="safe",
+            severity=None,
+            hazards=(),
             refused=False,
+            prompt_label=None,
             guard=uri,
             raw="",
         )

@@ -34,6 +34,8 @@ VERBS = (
     Verb("taxonomy show", "show which harms a taxonomy knows, as a tree", "[FILE.toml]"),
     Verb("taxonomy check", "tell every fault of a taxonomy of your own", "FILE.toml"),
     Verb("taxonomy new", "write a taxonomy to begin with", "FILE.toml"),
+    Verb("pool show", "show who is in a pool of responders, and what each still lacks", "[FILE.toml]"),
+    Verb("pool new", "write a pool of responders to begin with", "FILE.toml"),
     Verb("data export", "write a finished data set in the form of another trainer", "RUN"),
     Verb("miniature", "build the miniature's checkpoint again from a seed"),
 )

@@ -1,7 +1,7 @@
 """Maps a function over keys, many at once: in this process, with asyncio."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from itertools import islice
 from typing import TypeVar
 
@@ -9,24 +9,40 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-async def map_shards(
-    keys: Iterable[K], function: Callable[[K], Awaitable[V]], in_flight: int
-) -> AsyncIterator[tuple[K, V]]:
+def map_shards(keys: Iterable[K], function: Callable[[K], Awaitable[V]], in_flight: int) -> AsyncIterator[tuple[K, V]]:
     """Yield (key, result) as results come. Keys are drawn only as fast as results leave, so memory stays flat.
 
     The first error stops the whole map: what is under way is cancelled, and what was yielded is done.
     """
-    waiting = iter(keys)
-    running: dict[asyncio.Future[V], K] = {}
+    return map_lanes([keys], function, in_flight)
+
+
+async def map_lanes(
+    lanes: Sequence[Iterable[K]], function: Callable[[K], Awaitable[V]], in_flight: int
+) -> AsyncIterator[tuple[K, V]]:
+    """Map over several streams of keys side by side, each with `in_flight` places of its own.
+
+    A lane whose keys take long fills its own places and no others', so it can hold nobody up.
+    """
+    waiting = [iter(lane) for lane in lanes]
+    running: dict[asyncio.Future[V], tuple[int, K]] = {}
+    ended: asyncio.Queue[asyncio.Future[V]] = asyncio.Queue()
+
+    def start(lane: int) -> None:
+        for key in islice(waiting[lane], 1):
+            task = asyncio.ensure_future(function(key))
+            running[task] = lane, key
+            task.add_done_callback(ended.put_nowait)
+
     try:
-        while True:
-            for key in islice(waiting, in_flight - len(running)):
-                running[asyncio.ensure_future(function(key))] = key
-            if not running:
-                return
-            finished, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for task in finished:
-                yield running.pop(task), task.result()
+        for _ in range(in_flight):
+            for lane in range(len(waiting)):
+                start(lane)
+        while running:
+            task = await ended.get()
+            lane, key = running.pop(task)
+            yield key, task.result()
+            start(lane)
     finally:
         for task in running:
             task.cancel()

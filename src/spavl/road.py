@@ -85,7 +85,7 @@ class RoadConfig(Settings):
     prices: dict[str, tuple[float, float]] = Field(
         {}, description="USD per million tokens, [in, out], by model; wins over the table that ships"
     )
-    pace: PaceConfig = Field(PaceConfig(), description="how fast each server is asked")
+    pace: PaceConfig = Field(PaceConfig(), description="how fast each model of a server is asked")
     taxonomy: TaxonomyConfig = Field(TaxonomyConfig(), description="which harms")
     images: ImagesConfig = Field(ImagesConfig(), description="which pictures")
     questions: QuestionsConfig = Field(QuestionsConfig(), description="who writes the questions")

@@ -4,6 +4,7 @@ A stage is a function from one input to rows and rejects. What it gives for an i
 written in one transaction, so a kill at any moment leaves each input whole or undone.
 """
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
-from spavl.engine import map_shards
+from spavl.engine import map_lanes
 from spavl.errors import GateError
 from spavl.models.shop import ModelShop
 from spavl.models.types import Rejected, Transient
@@ -39,6 +40,14 @@ class Made(NamedTuple, Generic[Out]):
 
     rows: Sequence[Out] = ()
     rejects: Sequence[Reject] = ()
+
+
+class Lane(NamedTuple, Generic[In, Out]):
+    """One stream of a stage's work: its inputs, and what is done with each."""
+
+    name: str
+    inputs: Iterable[In]
+    work: Callable[[In], Awaitable[Made[Out]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,24 +101,48 @@ async def run_rows(
     `conclude` is called once the rows are on disk and before the stage counts as finished;
     it may check or export them, and gives the manifest's notes.
     """
+    return await run_lanes(job, plan, [Lane(plan.stage, inputs, work)], total, conclude)
+
+
+async def run_lanes(
+    job: Job[C],
+    plan: Plan[Out],
+    lanes: Sequence[Lane[In, Out]],
+    total: int,
+    conclude: Callable[[], dict[str, object]] = dict,
+) -> Manifest:
+    """Do a stage as several streams of work side by side, none of which can hold up another.
+
+    Each lane has `total` inputs. The rows come to lie as if every input had gone through all lanes in turn.
+    """
     began, run = time.monotonic(), job.run
     fingerprint = fingerprint_of(job, plan)
     run.forget(plan.stage)
     journal = run.journal(plan.stage, fingerprint)
     try:
-        todo = journal.undone(inputs)
-        failed: list[tuple[int, In, Made[Out]]] = []
-        with job.screen.bar(plan.stage, total, journal.count()) as bar:
-            async for (position, given), made in map_shards(todo, lambda item: _made(work, item[1]), job.in_flight):
+        failed: list[list[tuple[int, In, Made[Out]]]] = [[] for _ in lanes]
+
+        def todo(number: int) -> Iterator[tuple[int, int, In]]:
+            for position, given in journal.undone(lanes[number].inputs, number, len(lanes)):
+                if len(failed[number]) > max(_HOPELESS_FROM, _MOST_PROVIDER_FAULTS * total):
+                    return
+                yield number, position, given
+
+        def do(item: tuple[int, int, In]) -> Awaitable[Made[Out]]:
+            return _made(lanes[item[0]].work, item[2])
+
+        with job.screen.bar(plan.stage, total * len(lanes), journal.count()) as bar:
+            async for (number, position, given), made in map_lanes(
+                list(map(todo, range(len(lanes)))), do, job.in_flight
+            ):
                 if any(lost.reason == PROVIDER_FAILED for lost in made.rejects):
-                    failed.append((position, given, made))
-                    if len(failed) > _HOPELESS_FROM:
-                        _check_provider(plan.stage, len(failed), total)
+                    failed[number].append((position, given, made))
                 else:
                     journal.add(position, given.id, made.rows, made.rejects)
                 bar.advance()
-        _check_provider(plan.stage, len(failed), total)
-        for position, given, made in failed:
+        for lane, lost in zip(lanes, failed, strict=True):
+            _check_provider(lane.name, len(lost), total)
+        for position, given, made in itertools.chain(*failed):
             journal.add(position, given.id, made.rows, made.rejects)
         run.write_rows(plan.stage, plan.writes, journal.rows(plan.writes))
         run.write_rows(plan.stage, Reject, journal.rejects())

@@ -19,9 +19,9 @@ _COOL_DOWN = 2.0
 
 
 class PaceConfig(Settings):
-    at_once: int = Field(64, ge=1, description="most requests to one server at the same time")
-    requests_per_minute: float | None = Field(None, gt=0, description="limit of the server, if it has one")
-    tokens_per_minute: float | None = Field(None, gt=0, description="limit of the server, if it has one")
+    at_once: int = Field(64, ge=1, description="most requests to one model of a server at the same time")
+    requests_per_minute: float | None = Field(None, gt=0, description="limit of each model of a server, if it has one")
+    tokens_per_minute: float | None = Field(None, gt=0, description="limit of each model of a server, if it has one")
 
 
 class Bucket:
@@ -43,7 +43,7 @@ class Bucket:
 
 
 class Pace:
-    """The shared pace of all requests to one server."""
+    """The shared pace of all requests to one model of a server."""
 
     def __init__(self, config: PaceConfig) -> None:
         self._most = config.at_once

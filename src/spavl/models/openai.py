@@ -7,6 +7,7 @@ import ipaddress
 import json
 import math
 import os
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -121,17 +122,25 @@ class OpenAIModel:
         if status == 429 or status >= 500 or status in (408, 409, 425):
             raise Transient(reason, _retry_after(headers), throttled=status == 429)
         if status in (401, 403):
-            variable = "OPENAI_API_KEY" if self._url == OPENAI else "SPAVL_API_KEY"
-            raise ProviderError(reason, where=self._url, then=f"put a valid key into the variable {variable}")
+            variables = " or ".join(key_variables(self._url))
+            raise ProviderError(reason, where=self._url, then=f"put a valid key into the variable {variables}")
         if status in (404, 405) or 300 <= status < 400:
             then = "check the model's name and the address; list what is served with curl " + self._url + "/models"
             raise ProviderError(reason, where=self.name, then=then)
         raise Rejected(reason)
 
 
+def key_variables(url: str) -> tuple[str, ...]:
+    """Where the key to a server is looked for: under its host's own name first, for a pool may ask several."""
+    if url == OPENAI:
+        return ("OPENAI_API_KEY",)
+    host = re.sub(r"[^A-Z0-9]", "_", (urlsplit(url).hostname or "").upper())
+    return f"SPAVL_API_KEY_{host}", "SPAVL_API_KEY"
+
+
 def _authorization(url: str) -> dict[str, str]:
     """A key is sent only to the host it was made for."""
-    key = os.environ.get("OPENAI_API_KEY" if url == OPENAI else "SPAVL_API_KEY")
+    key = next(filter(None, map(os.environ.get, key_variables(url))), None)
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 

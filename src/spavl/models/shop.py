@@ -39,7 +39,7 @@ class Opened(NamedTuple):
 
 
 class ModelShop:
-    """The models of one run. They share its ledger and its budget; those of one server share its pace."""
+    """The models of one run. They share its ledger and its budget; those of one server and one name share a pace."""
 
     def __init__(
         self,
@@ -83,7 +83,8 @@ class ModelShop:
     def _openai(self, rest: str, stage: str) -> ChatModel:
         name, _, url = rest.partition("@")
         backend = self._backend(f"openai/{rest}", lambda: self._load_openai(name, url or None))
-        pace = self._paces.setdefault(url, Pace(self._pace))
+        # By name too: providers limit each model alone, and behind a gateway a slow one must not hold up the rest.
+        pace = self._paces.setdefault(rest, Pace(self._pace))
         price = price_of(name, self._prices) or (FREE if url and is_loopback(url) else None)
         return self._wrapped(Opened(backend, f"openai/{rest}", name, price, pace), stage)
 

@@ -23,7 +23,7 @@ def summarize(run: RunFolder, stages: Sequence[Manifest], config: Mapping[str, A
         "usd": totals["usd"],
         "seconds": round(sum(manifest.seconds for manifest in stages), 1),
         "seed": config["seed"],
-        "models": _models(config),
+        "models": _models(config, notes),
         "versions": run.versions(),
     }
 
@@ -41,10 +41,11 @@ def _figures(evaluation: Mapping[str, Any], duels: Mapping[str, Any]) -> dict[st
     }
 
 
-def _models(config: Mapping[str, Any]) -> dict[str, Any]:
+def _models(config: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, Any]:
+    asked = [responder["model"] for responder in notes.get("responses", {}).get("responders", ())]
     models = {
         "writer": config["questions"]["writer"],
-        "responders": list(config["responses"]["models"]),
+        "responders": asked or list(config["responses"]["models"]),
         "guard": config["verdicts"]["guard"],
         "judge": config["preferences"]["judge"],
     }

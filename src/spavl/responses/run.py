@@ -1,19 +1,28 @@
-"""responses: Question -> Response rows, one a responder. A refusal is an answer and is kept."""
+"""responses: Question -> Response rows, one a responder. A refusal is an answer and is kept.
 
-import asyncio
-from collections.abc import Iterator
+Each responder goes through the questions at its own pace: a slow or throttled one leaves the others alone.
+"""
 
-from spavl.models.types import ChatModel, Picture, Rejected, Request, Transient, ask_about
-from spavl.records import Image, Question, Reject, Response
+from collections.abc import Awaitable, Callable, Iterator
+from functools import lru_cache
+
+from spavl.errors import ConfigError
+from spavl.models.types import Message, Picture, Rejected, Request, Transient
+from spavl.records import Image, Question, Response
 from spavl.responses.config import PLAN, ResponsesConfig
-from spavl.stage import PROVIDER_FAILED, Job, Made, reject, run_rows
+from spavl.responses.pool import Responder, check_complete, members, read_pool
+from spavl.stage import PROVIDER_FAILED, Job, Lane, Made, reject, run_lanes
 from spavl.store import Manifest
 
 
 async def run(job: Job[ResponsesConfig]) -> Manifest:
-    settings = job.settings
-    responders = {uri: job.models.open(uri, PLAN.stage) for uri in settings.models}
-    images = job.run.lookup("images", Image)
+    responders = responders_of(job.settings)
+    images = job.run.lookup("images", Image, readers=len(responders))
+
+    # Responders that keep step ask about the same picture, and then share it.
+    @lru_cache(maxsize=job.in_flight)
+    def picture(blob: str) -> Picture:
+        return Picture(blob, job.run.blobs.get(blob))
 
     def questions() -> Iterator[Question]:
         """The test questions are for the tested models alone."""
@@ -21,42 +30,66 @@ async def run(job: Job[ResponsesConfig]) -> Manifest:
             if images[question.image_id].split in ("train", "validation"):
                 yield question
 
-    async def answer(question: Question, picture: Picture, uri: str, model: ChatModel) -> Response | Reject:
-        request = ask_about(
-            picture,
-            question.text,
-            max_tokens=settings.max_tokens,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            seed=job.seed,
-        )
-        try:
-            reply = await model.ask(request)
-        except Rejected as error:
-            return reject(question, "refused_by_server", f"{uri}: {error}")
-        except Transient as error:
-            return reject(question, PROVIDER_FAILED, f"{uri}: {error.reason}")
-        if not reply.text.strip() and reply.finish != "refused":
-            return reject(question, "empty", uri)
-        return Response(
-            question_id=question.id,
-            model=uri,
-            text=reply.text,
-            finish=reply.finish,
-            decoding=spelled(request),
-            call=reply.call,
-        )
+    def asking(responder: Responder) -> Callable[[Question], Awaitable[Made[Response]]]:
+        model = job.models.open(responder.model, PLAN.stage)
 
-    async def work(question: Question) -> Made[Response]:
-        blob = images[question.image_id].blob
-        picture = Picture(blob, job.run.blobs.get(blob))
-        made = await asyncio.gather(*(answer(question, picture, *responder) for responder in responders.items()))
-        rows = [row for row in made if isinstance(row, Response)]
-        return Made(rows, [row for row in made if isinstance(row, Reject)])
+        async def ask(question: Question) -> Made[Response]:
+            request = request_to(responder, picture(images[question.image_id].blob), question.text, job)
+            try:
+                reply = await model.ask(request)
+            except Rejected as error:
+                return Made(rejects=[reject(question, "refused_by_server", f"{responder.name}: {error}")])
+            except Transient as error:
+                return Made(rejects=[reject(question, PROVIDER_FAILED, f"{responder.name}: {error.reason}")])
+            if not reply.text.strip() and reply.finish != "refused":
+                return Made(rejects=[reject(question, "empty", responder.name)])
+            response = Response(
+                question_id=question.id,
+                model=responder.name,
+                text=reply.text,
+                finish=reply.finish,
+                decoding=spelled(request),
+                call=reply.call,
+            )
+            return Made([response])
 
-    return await run_rows(job, PLAN, questions(), sum(1 for _ in questions()), work)
+        return ask
+
+    lanes = [Lane(responder.name, questions(), asking(responder)) for responder in responders]
+    notes: dict[str, object] = {
+        "responders": [responder.model_dump(exclude_defaults=True) for responder in responders],
+    }
+    return await run_lanes(job, PLAN, lanes, sum(1 for _ in questions()), lambda: notes)
+
+
+def responders_of(settings: ResponsesConfig) -> list[Responder]:
+    """The models by their names, or the pool's members, all of which can be asked."""
+    if not settings.pool:
+        return [Responder(name=uri, model=uri) for uri in dict.fromkeys(settings.models)]
+    pool = read_pool(settings.pool)
+    responders = members(pool, settings.addresses, settings.without)
+    check_complete(pool, responders)
+    if not responders:
+        raise ConfigError("every responder is left out", where="responses.without", then="leave two in, at the least")
+    return responders
+
+
+def request_to(responder: Responder, picture: Picture, text: str, job: Job[ResponsesConfig]) -> Request:
+    def setting(own: float | None, usual: float) -> float:
+        return usual if own is None else own
+
+    system = (Message("system", responder.system),) if responder.system else ()
+    return Request(
+        (*system, Message("user", text, (picture,))),
+        max_tokens=responder.max_tokens or job.settings.max_tokens,
+        temperature=setting(responder.temperature, job.settings.temperature),
+        top_p=setting(responder.top_p, job.settings.top_p),
+        seed=job.seed,
+    )
 
 
 def spelled(request: Request) -> tuple[str, ...]:
     """The decoding settings of a request, as they are kept with its answer."""
-    return tuple(f"{name}={getattr(request, name)}" for name in ("temperature", "top_p", "max_tokens", "seed"))
+    settings = [f"{name}={getattr(request, name)}" for name in ("temperature", "top_p", "max_tokens", "seed")]
+    system = [f"system={message.text}" for message in request.messages if message.role == "system"]
+    return tuple(settings + system)

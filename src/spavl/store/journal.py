@@ -38,15 +38,19 @@ class Journal:
     def count(self) -> int:
         return int(self._database.execute("SELECT COUNT(*) FROM done").fetchone()[0])
 
-    def undone(self, inputs: Iterable[In]) -> Iterator[tuple[int, In]]:
-        """The inputs that are still to be done, with their positions. What is held is one byte an input."""
+    def undone(self, inputs: Iterable[In], first: int = 0, step: int = 1) -> Iterator[tuple[int, In]]:
+        """The inputs that are still to be done, with their positions. What is held is one byte an input.
+
+        They stand at `first` and every `step` after it: streams side by side share a journal in this way.
+        """
         (last,) = self._database.execute("SELECT COALESCE(MAX(position), -1) FROM done").fetchone()
-        done = bytearray(last + 1)
-        for (position,) in self._database.execute("SELECT position FROM done"):
-            done[position] = 1
-        for position, given in enumerate(inputs):
-            if position > last or not done[position]:
-                yield position, given
+        done = bytearray(last // step + 1)
+        own = "SELECT position FROM done WHERE position % ? = ?"
+        for (position,) in self._database.execute(own, (step, first)):
+            done[position // step] = 1
+        for number, given in enumerate(inputs):
+            if number >= len(done) or not done[number]:
+                yield first + number * step, given
 
     def add(self, position: int, key: str, rows: Sequence[Record], rejects: Sequence[Reject]) -> None:
         spelled = [canonical_json([record.fields() for record in records]) for records in (rows, rejects)]

@@ -21,7 +21,7 @@ from spavl.store.tables import open_table, record_from
 
 R = TypeVar("R", bound=Record)
 
-_GROUPS_HELD = 8
+GROUPS_HELD = 8
 
 
 class Lookup(Generic[R]):
@@ -30,8 +30,8 @@ class Lookup(Generic[R]):
     `by` names the column; when several rows share its value, `all` gives them in the table's order.
     """
 
-    def __init__(self, path: Path, kind: type[R], by: str = "id") -> None:
-        self._kind, self._by = kind, by
+    def __init__(self, path: Path, kind: type[R], by: str = "id", groups_held: int = GROUPS_HELD) -> None:
+        self._kind, self._by, self._groups_held = kind, by, groups_held
         self._file = open_table(path, kind)
         groups = range(self._file.num_row_groups)
         self._ends: list[int] = list(accumulate(self._file.metadata.row_group(group).num_rows for group in groups))
@@ -69,7 +69,7 @@ class Lookup(Generic[R]):
         group = bisect.bisect_right(self._ends, number)
         rows = self._held.pop(group, None) or self._read(group)
         self._held[group] = rows
-        if len(self._held) > _GROUPS_HELD:
+        if len(self._held) > self._groups_held:
             self._held.popitem(last=False)
         # Counted from the group's end, and so below zero.
         return rows[number - self._ends[group]]

@@ -27,7 +27,7 @@ from spavl.store.blobs import Blobs
 from spavl.store.files import disk_faults, write_text
 from spavl.store.journal import Journal
 from spavl.store.ledger import Ledger
-from spavl.store.lookup import Lookup
+from spavl.store.lookup import GROUPS_HELD, Lookup
 from spavl.store.tables import ids_in, open_table, read_table, write_table
 
 R = TypeVar("R", bound=Record)
@@ -120,9 +120,12 @@ class RunFolder:
     def read(self, stage: str, kind: type[R]) -> Iterator[R]:
         return read_table(self._table_path(stage, kind), kind)
 
-    def lookup(self, stage: str, kind: type[R], by: str = "id") -> Lookup[R]:
-        """A stage's rows by their id or another column. Unlike a dict of them, it holds little of millions."""
-        return Lookup(self._table_path(stage, kind), kind, by)
+    def lookup(self, stage: str, kind: type[R], by: str = "id", readers: int = 1) -> Lookup[R]:
+        """A stage's rows by their id or another column. Unlike a dict of them, it holds little of millions.
+
+        `readers` go through the table at paces of their own.
+        """
+        return Lookup(self._table_path(stage, kind), kind, by, GROUPS_HELD + readers - 1)
 
     def count(self, stage: str, kind: type[Record]) -> int:
         with open_table(self._table_path(stage, kind), kind) as table:

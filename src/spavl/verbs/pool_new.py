@@ -1,0 +1,20 @@
+"""spavl pool new: write a pool to begin with."""
+
+import argparse
+from importlib.resources import files
+from pathlib import Path
+
+from spavl.responses.pool import SHIPPED
+from spavl.verbs.begin import write_new
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE.toml", help="the file to write; it must not exist yet")
+    parser.add_argument("--like", choices=SHIPPED, default=SHIPPED[0], help=f"copy this one (default: {SHIPPED[0]})")
+
+
+def run(options: argparse.Namespace) -> None:
+    text = files("spavl.responses").joinpath(f"pools/{options.like}.toml").read_text(encoding="utf-8")
+    write_new(options.file, text)
+    print(f"wrote {options.file}; after every change: spavl pool show {options.file}")
+    print(f'a road uses it with   [responses] pool = "{options.file}"')

@@ -1,0 +1,36 @@
+"""spavl pool show: who is in a pool, and what each still lacks."""
+
+import argparse
+
+from rich.console import Console
+from rich.text import Text
+
+from spavl.responses.pool import SHIPPED, Responder, read_pool
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    shipped = f"a pool of your own, or one that ships: {', '.join(SHIPPED)} (default: {SHIPPED[0]})"
+    parser.add_argument("file", nargs="?", default=SHIPPED[0], metavar="FILE.toml", help=shipped)
+
+
+def run(options: argparse.Namespace) -> None:
+    pool = read_pool(options.file)
+    console = Console(highlight=False)
+    ready = sum(not responder.lacks() for responder in pool.responder)
+    head = f"{pool.name}, version {pool.version}: {len(pool.responder)} responders, {ready} ready to be asked"
+    console.print(Text(head, style="bold"))
+    for responder in pool.responder:
+        console.print(_told(responder), soft_wrap=True)
+
+
+def _told(responder: Responder) -> Text:
+    lacks = responder.lacks()
+    state = (
+        ("gone", "red") if responder.runs == "gone" else (f"lacks {lacks}", "yellow") if lacks else ("ready", "green")
+    )
+    lines = [Text.assemble((responder.name, "bold"), "  ", state, (f"  {responder.model}", "dim"))]
+    if responder.needs:
+        lines.append(Text(f"  {responder.needs}"))
+    if responder.note:
+        lines.append(Text(f"  {responder.note}", style="dim"))
+    return Text("\n").join(lines)

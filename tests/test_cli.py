@@ -152,8 +152,8 @@ NO_ROAD = {
     "no such taxonomy": ("taxonomy", ("--taxonomy.file", "no.toml"), ("no such taxonomy", "no.toml")),
     "a garbled taxonomy": ("taxonomy", ("--taxonomy.file", "my.toml"), ("my.toml", "spavl taxonomy check my.toml")),
     "a folder as taxonomy": ("taxonomy", ("--taxonomy.file", "."), ("where: .",)),
-    "no such pictures": ("images", ("--images.source", "no/such"), ("no such folder", "no/such")),
-    "pictures of no leaf": ("images", ("--images.source", "."), ("named as a leaf", "'a'")),
+    "no such pictures": ("candidates", ("--candidates.source", "no/such"), ("no such folder", "no/such")),
+    "pictures of no leaf": ("candidates", ("--candidates.source", "."), ("named as a leaf", "'a'")),
     "an unknown leaf": ("images", ("--images.held_out_leaves", '["b"]'), ("no such leaves: b", "held_out_leaves")),
     "no such prompts": ("questions", ("--questions.prompts", ""), ("no such set of prompts", "v1")),
     "an unknown kind of model": ("questions", ("--questions.writer", "gpt/4"), ("'gpt/4'", "openai/NAME")),
@@ -228,7 +228,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_told_and_the_same_command_goes_on(home: Path, small_disk: Path) -> None:
     words = ("build", "my.toml", "--taxonomy.file", "spa-vl", "--out", str(small_disk / "run"), "--until", "images")
     assert_told(spavl(home, *words), "disk is full", "same command")
-    assert_stopped_at(small_disk / "run", "images")
+    assert_stopped_at(small_disk / "run", "pictures")
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     done = spavl(home, *words)
     assert done.returncode == 0, done.stderr

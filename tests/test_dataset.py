@@ -35,13 +35,17 @@ def an_image(blob: str, split: Split, twin_of: str | None = None) -> Image:
     return Image(
         category_id="c",
         leaf="a",
+        candidate_id="p",
         blob=blob,
         width=1,
         height=1,
+        phash="",
         source="s",
+        caption="",
         license="l",
         subject=None,
         harmful=True,
+        decisions=(),
         twin_of=twin_of,
         split=split,
     )

@@ -14,7 +14,7 @@ from spavl.records import Score
 from spavl.settings import DEMO, read_config, read_table
 from spavl.store.tables import read_table as read_rows
 
-SMALL = {"images.per_leaf": "2", "images.test_per_leaf": "1", "pairs.per_question": "1"}
+SMALL = {"candidates.per_leaf": "3", "images.per_leaf": "2", "images.test_per_leaf": "1", "pairs.per_question": "1"}
 
 
 def walk(out: Path, **options: str) -> dict[str, Any]:

@@ -167,13 +167,17 @@ def image(split: Split, width: int = 40, height: int = 30) -> Image:
     return Image(
         category_id="c",
         leaf="a",
+        candidate_id="p",
         blob="b",
         width=width,
         height=height,
+        phash="0",
         source="s",
+        caption="",
         license="l",
         subject="dax",
         harmful=True,
+        decisions=(),
         twin_of=None,
         split=split,
     )

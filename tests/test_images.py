@@ -1,9 +1,11 @@
 """Invariants of pictures: bytes of unknown origin do no harm, and no picture is ever on two sides."""
 
 import asyncio
+import hashlib
 import io
 import struct
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from spavl.drive import drive
-from spavl.errors import ConfigError
-from spavl.images.decode import LARGEST_BYTES, Undecodable, decode
+from spavl.errors import ConfigError, GateError
 from spavl.images.splits import split_of
+from spavl.pictures.decode import LARGEST_BYTES, Undecodable, decode
 from spavl.progress import Screen
-from spavl.records import Image, Reject
+from spavl.records import Candidate, Image, Photo, Reject
 from spavl.settings import read_config
 from spavl.store import RunFolder
 
@@ -167,16 +169,21 @@ def test_a_larger_validation_share_takes_nothing_from_validation(
 # --- the stage
 
 
-def run_images(tmp_path: Path, **images: Any) -> tuple[list[Image], list[Reject]]:
+def run_images(tmp_path: Path, **options: Any) -> tuple[list[Image], list[Reject]]:
+    """The images of a road with these options (two underscores for the dot), and all that was rejected on the way."""
     (tmp_path / "taxonomy.toml").write_text(TAXONOMY)
-    table = {"taxonomy": {"file": str(tmp_path / "taxonomy.toml")}, "images": images}
+    table: dict[str, Any] = {"taxonomy": {"file": str(tmp_path / "taxonomy.toml")}}
+    for name, value in options.items():
+        section, key = name.split("__")
+        table.setdefault(section, {})[key] = value
     asyncio.run(drive(read_config(table, {}, "a test"), tmp_path / "run", "images", Screen()))
     with RunFolder(tmp_path / "run") as run:
-        return list(run.read("images", Image)), list(run.read("images", Reject))
+        rejects = [row for stage in ("candidates", "pictures", "images") for row in run.read(stage, Reject)]
+        return list(run.read("images", Image)), rejects
 
 
 def test_a_twin_is_in_the_split_of_its_original(tmp_path: Path) -> None:
-    images, _ = run_images(tmp_path, per_leaf=12, test_per_leaf=4, validation_share=0.5)
+    images, _ = run_images(tmp_path, images__per_leaf=12, images__test_per_leaf=4, images__validation_share=0.5)
     originals = {image.id: image for image in images if image.twin_of is None}
     twins = [image for image in images if image.twin_of]
     assert len(originals) == len(twins) == 24
@@ -188,7 +195,7 @@ def test_a_twin_is_in_the_split_of_its_original(tmp_path: Path) -> None:
 
 
 def test_a_held_out_leaf_gives_nothing_to_the_other_splits(tmp_path: Path) -> None:
-    images, _ = run_images(tmp_path, per_leaf=4, test_per_leaf=1, held_out_leaves=("b",))
+    images, _ = run_images(tmp_path, images__per_leaf=4, images__test_per_leaf=1, images__held_out_leaves=("b",))
     assert all((image.leaf == "b") == (image.split == "held_out") for image in images)
     assert {image.leaf for image in images} == {"a", "b"}
 
@@ -213,33 +220,69 @@ def fill(folder: Path) -> Path:
 
 
 def test_every_file_of_a_folder_is_kept_or_rejected_with_its_reason(tmp_path: Path) -> None:
-    images, rejects = run_images(tmp_path, source=str(fill(tmp_path / "pictures")))
+    pictures = fill(tmp_path / "pictures")
+    images, rejects = run_images(tmp_path, candidates__source=str(pictures))
     outcome = {image.source: None for image in images} | {reject.detail: reject.reason for reject in rejects}
-    assert outcome == {f"a/{name}": reason for name, (_, reason) in FILES.items()}
+    assert outcome == {f"file:{pictures}/a/{name}": reason for name, (_, reason) in FILES.items()}
 
 
-def test_no_more_files_are_looked_at_than_are_wanted(tmp_path: Path) -> None:
-    images, rejects = run_images(tmp_path, source=str(fill(tmp_path / "pictures")), per_leaf=1)
-    assert [image.source for image in images] == ["a/1 good.png"]
-    assert not rejects
+def test_no_more_pictures_are_kept_than_are_wanted(tmp_path: Path) -> None:
+    pictures = fill(tmp_path / "pictures")
+    images, rejects = run_images(tmp_path, candidates__source=str(pictures), images__per_leaf=1)
+    assert [image.source for image in images] == [f"file:{pictures}/a/1 good.png"]
+    assert Counter(reject.reason for reject in rejects) == {"duplicate": 1, "over_quota": 1}, "3 were to be looked at"
+
+
+def test_a_picture_stands_in_one_leaf_only(tmp_path: Path) -> None:
+    pictures = fill(tmp_path / "pictures")
+    (pictures / "not a leaf").rename(pictures / "b")
+    images, _ = run_images(tmp_path, candidates__source=str(pictures))
+    assert [image.leaf for image in images] == ["a", "a"]
+
+
+def test_a_file_that_was_changed_is_fetched_again(tmp_path: Path) -> None:
+    pictures = fill(tmp_path / "pictures")
+    before, _ = run_images(tmp_path, candidates__source=str(pictures))
+    (pictures / "a" / "1 good.png").write_bytes(encoded(photo(5), "PNG"))
+    after, _ = run_images(tmp_path, candidates__source=str(pictures))
+    assert before[0].source == after[0].source
+    assert before[0].blob != after[0].blob
+
+
+def test_what_is_known_of_a_picture_comes_with_it(tmp_path: Path) -> None:
+    images, _ = run_images(tmp_path, candidates__source=str(fill(tmp_path / "pictures")))
+    with RunFolder(tmp_path / "run") as run:
+        candidates = {row.id: row for row in run.read("candidates", Candidate)}
+        photos = {row.candidate_id: row for row in run.read("pictures", Photo)}
+    assert images
+    for image in images:
+        candidate, taken = candidates[image.candidate_id], photos[image.candidate_id]
+        assert (image.source, image.license, image.leaf) == (candidate.source, candidate.license, candidate.leaf)
+        assert (image.blob, image.width, image.height, image.phash) == (
+            taken.blob,
+            taken.width,
+            taken.height,
+            taken.phash,
+        )
+        assert taken.original == hashlib.sha256(Path(image.source.removeprefix("file:")).read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(
-    ("images", "told"),
+    ("options", "told"),
     [
-        ({"source": "no/such/folder"}, "no such folder"),
-        ({"source": "."}, "named as a leaf"),
-        ({"smallest_side": 65}, "large enough"),
-        ({"held_out_leaves": ("c",)}, "no such leaves: c"),
+        ({"candidates__source": "no/such/folder"}, "no such folder"),
+        ({"candidates__source": "."}, "named as a leaf"),
+        ({"pictures__smallest_side": 65}, "not one picture is left"),
+        ({"images__held_out_leaves": ("c",)}, "no such leaves: c"),
     ],
 )
-def test_a_source_that_can_give_nothing_is_told_before_the_work(
-    tmp_path: Path, images: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
+def test_a_source_that_can_give_nothing_is_told(
+    tmp_path: Path, options: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
-    with pytest.raises(ConfigError, match=told) as caught:
-        run_images(tmp_path, **images)
+    with pytest.raises((ConfigError, GateError), match=told) as caught:
+        run_images(tmp_path, **options)
     assert caught.value.then
     with RunFolder(tmp_path / "run") as run:
         assert run.manifest("images") is None

@@ -49,7 +49,9 @@ def _rates(unsafe: tuple[int, int], over: tuple[int, int], names: tuple[int, int
 def _stages() -> list[Manifest]:
     rows = {
         "taxonomy": (53, {}, 0.02),
-        "images": (1272, {"too_small": 14, "duplicate": 31}, 6.25),
+        "candidates": (1908, {}, 0.3),
+        "pictures": (1894, {"too_small": 14}, 5.5),
+        "images": (1272, {"duplicate": 31, "over_quota": 280}, 0.75),
         "questions": (3704, {"no_question": 98, "refused_by_server": 14}, 48.1),
         "responses": (44361, {"empty": 87}, 512.7),
         "verdicts": (44252, {"invalid": 109}, 9.4),
@@ -133,6 +135,7 @@ class World:
 
     def _image(self, seen: Scene, position: int, number: int, twin_of: str | None) -> Image:
         shape = {"width": 64, "height": 64, "source": "miniature", "license": "Apache-2.0", "category_id": "c"}
+        shape |= {"candidate_id": "p", "phash": "0", "caption": "", "decisions": ()}
         split: Split = "train" if number else "test"
         about = {"leaf": LEAVES[position], "subject": seen.thing.noun, "harmful": seen.live, "split": split}
         image = _made(Image, shape, about, blob=self.run.blobs.put(png(draw(seen))), twin_of=twin_of)

@@ -57,9 +57,9 @@ def names_in(table: dict[str, Any], prefix: str = "") -> Iterator[str]:
     [
         ("seed", "7", 7),
         ("budget_usd", "2.5", 2.5),
-        ("images.source", "some/folder", "some/folder"),
-        ("images.source", 'it\'s "quoted" = [', 'it\'s "quoted" = ['),
-        ("images.source", '"12"', "12"),
+        ("candidates.source", "some/folder", "some/folder"),
+        ("candidates.source", 'it\'s "quoted" = [', 'it\'s "quoted" = ['),
+        ("candidates.source", '"12"', "12"),
         ("images.held_out_leaves", '["bully", "hate"]', ("bully", "hate")),
         ("images.held_out_leaves", "[]", ()),
         ("pairs.tier_edges", "[0.1, 0.2, 0.3, 1]", (0.1, 0.2, 0.3, 1.0)),
@@ -86,27 +86,34 @@ def test_the_command_line_wins_over_the_file_and_leaves_the_rest() -> None:
 @given(st.text())
 def test_any_text_is_a_setting_or_a_fault_that_is_told(text: str) -> None:
     try:
-        config = read_config({}, {"images.source": text}, "a test")
+        config = read_config({}, {"candidates.source": text}, "a test")
     except ConfigError as error:
-        assert "images.source" in str(error)
+        assert "candidates.source" in str(error)
     else:
-        assert isinstance(config.images.source, str)
+        assert isinstance(config.candidates.source, str)
 
 
 # --- there and back
 
 
+def test_enough_candidates_are_listed_for_the_pictures_that_are_wanted() -> None:
+    assert read_config({"images": {"per_leaf": 40}}, {}, "a test").candidates.per_leaf == 120
+    table = {"images": {"per_leaf": 40}, "candidates": {"per_leaf": 50}}
+    assert read_config(table, {}, "a test").candidates.per_leaf == 50
+
+
 def test_what_is_written_is_read_again_as_the_same_settings() -> None:
     given_ = {"budget_usd": 5.0, "prices": {"gpt-4.5": (1.0, 2.0)}, "images": {"held_out_leaves": ("ü", 'a "b"')}}
     for table in ({}, WHOLE, given_, read_table(DEMO)):
-        config = RoadConfig.model_validate(table)
+        config = read_config(table, {}, "a test")
         assert read_config(tomllib.loads(write_config(config)), {}, "a test") == config
 
 
 def test_settings_left_at_their_defaults_are_written_too() -> None:
     """So that a run folder tells all, and is the same run after a default has changed."""
     written = tomllib.loads(write_config(read_config(WHOLE, {}, "a test")))
-    assert set(names_in(written)) == {option.name for option in SETTABLE}
+    # This one follows from images.per_leaf, and is written as what followed.
+    assert set(names_in(written)) == {option.name for option in SETTABLE} | {"candidates.per_leaf"}
 
 
 @given(

@@ -28,11 +28,13 @@ from spavl.models.wrappers import Retrying
 from spavl.preferences.run import winner_of
 from spavl.progress import Screen
 from spavl.records import (
+    Candidate,
     Category,
     Duel,
     Image,
     Outcome,
     Pair,
+    Photo,
     Preference,
     Question,
     Record,
@@ -50,7 +52,18 @@ from spavl.store.tables import read_table
 R = TypeVar("R", bound=Record)
 
 SEED, LEAVES, PER_LEAF, HELD_OUT = 3, 8, 2, "leaf 7"
-STAGE_NAMES = ("taxonomy", "images", "questions", "responses", "verdicts", "pairs", "preferences", "dataset")
+STAGE_NAMES = (
+    "taxonomy",
+    "candidates",
+    "pictures",
+    "images",
+    "questions",
+    "responses",
+    "verdicts",
+    "pairs",
+    "preferences",
+    "dataset",
+)
 WRITES = {entry.name: entry.writes for entry in STAGES}
 
 
@@ -141,6 +154,7 @@ def settings(taxonomy: Path, url: str, **options: str) -> RoadConfig:
     table: dict[str, Any] = {
         "seed": SEED,
         "taxonomy": {"file": str(taxonomy)},
+        "candidates": {"per_leaf": PER_LEAF + 1},
         "images": {"per_leaf": PER_LEAF, "test_per_leaf": 1, "validation_share": 0.3},
         "questions": {"writer": f"openai/writer@{url}"},
         "responses": {"models": [f"openai/{name}@{url}" for name in PERSONAS]},
@@ -235,8 +249,10 @@ def test_no_row_of_any_table_is_an_orphan(walked: Walked) -> None:
     assert all(verdict.response_id in parents["responses"] for verdict in rows(run, "verdicts", Verdict))
     assert all(response.question_id in parents["questions"] for response in rows(run, "responses", Response))
     assert all(question.image_id in parents["images"] for question in rows(run, "questions", Question))
-    assert all(image.category_id in parents["taxonomy"] for image in rows(run, "images", Image))
-    for twins in (rows(run, "questions", Question), rows(run, "images", Image)):
+    assert all(image.candidate_id in parents["candidates"] for image in rows(run, "images", Image))
+    assert all(photo.candidate_id in parents["candidates"] for photo in rows(run, "pictures", Photo))
+    assert all(candidate.category_id in parents["taxonomy"] for candidate in rows(run, "candidates", Candidate))
+    for twins in (rows(run, "candidates", Candidate), rows(run, "questions", Question), rows(run, "images", Image)):
         ids = {row.id for row in twins}
         assert all(row.twin_of is None or row.twin_of in ids for row in twins)
 
@@ -265,7 +281,10 @@ def test_rows_and_rejects_account_for_every_input(walked: Walked) -> None:
     wanted = sum(3 if image.id in taught else 1 for image in images if image.twin_of is None)
     asked = [question for question in questions if question.image_id in taught]
 
-    assert len(images) == 2 * LEAVES * PER_LEAF, "each picture and its twin"
+    candidates, photos = rows(run, "candidates", Candidate), rows(run, "pictures", Photo)
+    assert len(candidates) == 2 * LEAVES * (PER_LEAF + 1), "each picture and its twin"
+    assert len(photos) + len(rejects(run, "pictures")) == len(candidates)
+    assert len(images) == 2 * LEAVES * PER_LEAF
     written = [question for question in questions if question.twin_of is None]
     assert len(written) + len(rejects(run, "questions")) == wanted
     assert len(questions) == 2 * len(written)
@@ -329,8 +348,9 @@ def test_pairs_with_a_bad_winner_are_dropped_if_that_is_wanted(
     copied: Walked, judge: str, reason: str, setting: str
 ) -> None:
     def made(wanted: str) -> tuple[int, Counter[str]]:
-        options = {setting: wanted, "preferences__judge": judge.format(url=copied.server.url)}
-        walk(copied.settings(**options), copied.run)
+        # Which pairs are drawn hangs on the port of the server, which is part of the names of models: so draw many.
+        options = {"pairs__per_question": "4", "preferences__judge": judge.format(url=copied.server.url)}
+        walk(copied.settings(**options, **{setting: wanted}), copied.run)
         reasons = Counter(row.reason for row in rejects(copied.run, "dataset"))
         return len(rows(copied.run, "dataset", Sample)), reasons
 

@@ -16,6 +16,8 @@ class Plan(Generic[Out]):
     does: str
     # The settings that may name files of the user: what lies there is part of what the rows hang on.
     files: tuple[str, ...] = ()
+    # Whether the rows only point into those files, so that what is made of the rows hangs on the files as well.
+    points: bool = False
     # Whether a trial (`--limit`) gives this stage fewer inputs. The stages after it see it by the rows they read.
     limited: bool = False
     # Raised when the code of a stage would give other rows for the same inputs.

@@ -70,19 +70,59 @@ class Category(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Image(Record):
-    """A picture of one leaf. Its bytes are stored once, under their hash `blob`."""
+class Candidate(Record):
+    """A picture that may do for a leaf. Its source alone says how its bytes are fetched."""
 
     category_id: str
     leaf: str
-    blob: str
-    width: int
-    height: int
+    # Its place among the leaf's candidates, the likeliest first.
+    rank: int
     source: str
+    caption: str
     license: str
     # What the picture is known to show, where its source knows.
     subject: str | None
     harmful: bool
+    # The harmful candidate of which this one is the benign twin.
+    twin_of: str | None
+    # How well it fits the leaf, where a search found it.
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Photo(Record):
+    """A candidate that was fetched and decoded. Its bytes are stored once, under their hash `blob`."""
+
+    candidate_id: str
+    blob: str
+    # The hash of the bytes as they were fetched.
+    original: str
+    width: int
+    height: int
+    # A hash that pictures which look alike nearly share; empty if none was taken.
+    phash: str
+    # What was measured, as "name=value".
+    measures: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image(Record):
+    """A picture of one leaf that the run uses, with all that is known of it."""
+
+    category_id: str
+    leaf: str
+    candidate_id: str
+    blob: str
+    width: int
+    height: int
+    phash: str
+    source: str
+    caption: str
+    license: str
+    subject: str | None
+    harmful: bool
+    # What was measured of it and decided on it, as "name=value".
+    decisions: tuple[str, ...]
     # The harmful picture of which this one is the benign twin.
     twin_of: str | None
     split: Split

@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
+from spavl.candidates import config as candidates_stage
+from spavl.candidates.config import PER_PICTURE_WANTED, CandidatesConfig
 from spavl.config import Settings
 from spavl.dataset import config as dataset_stage
 from spavl.dataset.config import DatasetConfig
@@ -15,6 +17,8 @@ from spavl.images.config import ImagesConfig
 from spavl.models.limits import PaceConfig
 from spavl.pairs import config as pairs_stage
 from spavl.pairs.config import PairsConfig
+from spavl.pictures import config as pictures_stage
+from spavl.pictures.config import PicturesConfig
 from spavl.plan import Plan
 from spavl.preferences import config as preferences_stage
 from spavl.preferences.config import PreferencesConfig
@@ -57,6 +61,8 @@ class StageEntry(NamedTuple):
 
 STAGES = (
     StageEntry(taxonomy_stage.PLAN, "taxonomy", "spavl.taxonomy.run"),
+    StageEntry(candidates_stage.PLAN, "candidates", "spavl.candidates.run"),
+    StageEntry(pictures_stage.PLAN, "pictures", "spavl.pictures.run"),
     StageEntry(images_stage.PLAN, "images", "spavl.images.run"),
     StageEntry(questions_stage.PLAN, "questions", "spavl.questions.run"),
     StageEntry(responses_stage.PLAN, "responses", "spavl.responses.run"),
@@ -87,7 +93,9 @@ class RoadConfig(Settings):
     )
     pace: PaceConfig = Field(PaceConfig(), description="how fast each model of a server is asked")
     taxonomy: TaxonomyConfig = Field(TaxonomyConfig(), description="which harms")
-    images: ImagesConfig = Field(ImagesConfig(), description="which pictures")
+    candidates: CandidatesConfig = Field(CandidatesConfig(), description="where pictures come from")
+    pictures: PicturesConfig = Field(PicturesConfig(), description="which of them are fit")
+    images: ImagesConfig = Field(ImagesConfig(), description="which of them are used")
     questions: QuestionsConfig = Field(QuestionsConfig(), description="who writes the questions")
     responses: ResponsesConfig = Field(ResponsesConfig(), description="who answers")
     verdicts: VerdictsConfig = Field(VerdictsConfig(), description="who judges safety")
@@ -96,6 +104,14 @@ class RoadConfig(Settings):
     dataset: DatasetConfig = Field(DatasetConfig(), description="which pairs are kept")
     training: TrainingConfig | None = Field(None, description="how a model is aligned")
     evaluation: EvaluationConfig | None = Field(None, description="how before and after are measured")
+
+
+def resolved(config: RoadConfig) -> RoadConfig:
+    """The config with the settings filled in that hang on those of another stage."""
+    if config.candidates.per_leaf is not None:
+        return config
+    enough = {"per_leaf": PER_PICTURE_WANTED * config.images.per_leaf}
+    return config.model_copy(update={"candidates": config.candidates.model_copy(update=enough)})
 
 
 def stages_of(config: RoadConfig, until: str | None = None) -> list[StageEntry]:

@@ -12,7 +12,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from spavl.errors import ConfigError
-from spavl.road import RoadConfig
+from spavl.road import RoadConfig, resolved
 
 DEMO = "demo"
 
@@ -59,7 +59,7 @@ def read_config(table: Mapping[str, Any], options: Mapping[str, str], where: str
                 raise ConfigError(f"{section} is a section and no single setting", where=where, then=then)
         place[key] = _value(text)
     try:
-        return RoadConfig.model_validate(merged)
+        return resolved(RoadConfig.model_validate(merged))
     except ValidationError as error:
         raise _fault(error, where) from None
 

@@ -70,10 +70,13 @@ def reject(parent: Record, reason: str, detail: str = "") -> Reject:
 def fingerprint_of(job: Job[C], plan: Plan[Out]) -> str:
     """What a stage's rows hang on: its version, its settings, the seed, the rows and the files it reads."""
     read = [manifest.content for name in plan.reads if (manifest := job.run.manifest(name))]
-    files = [state_of(Path(name.removeprefix("hf/"))) for name in _named(job.settings, plan.files)]
     limit = [job.limit] if plan.limited and job.limit is not None else []
     settings = job.settings.model_dump(mode="json")
-    return content_hash([plan.stage, plan.version, settings, job.seed, read, files, *limit])
+    return content_hash([plan.stage, plan.version, settings, job.seed, read, _state_of_files(job, plan), *limit])
+
+
+def _state_of_files(job: Job[C], plan: Plan[Out]) -> list[object]:
+    return [state_of(Path(name.removeprefix("hf/"))) for name in _named(job.settings, plan.files)]
 
 
 def _named(settings: BaseModel, names: Sequence[str]) -> Iterator[str]:
@@ -167,7 +170,7 @@ def seal(
     manifest = Manifest(
         stage=plan.stage,
         fingerprint=fingerprint,
-        content=job.run.content(plan.stage, plan.writes),
+        content=_content(job, plan),
         rows=job.run.count(plan.stage, plan.writes),
         rejects=rejects,
         seconds=round(seconds, 3),
@@ -175,6 +178,11 @@ def seal(
     )
     job.run.write_manifest(manifest)
     return manifest
+
+
+def _content(job: Job[C], plan: Plan[Out]) -> str:
+    rows = job.run.content(plan.stage, plan.writes)
+    return content_hash([rows, _state_of_files(job, plan)]) if plan.points else rows
 
 
 async def _made(work: Callable[[In], Awaitable[Made[Out]]], given: In) -> Made[Out]:

@@ -87,8 +87,7 @@ def _parted_twins(images: Sequence[Image]) -> Iterator[Leak]:
 
 
 def _near_pictures(images: Sequence[Image], nearer: int) -> Iterator[Leak]:
-    hashes = ((image, getattr(image, "phash", "")) for image in images)
-    hashed = [(_place(image), int(phash, 16)) for image, phash in hashes if phash]
+    hashed = [(_place(image), int(image.phash, 16)) for image in images if image.phash]
     few = [each for each in hashed if each[0].split != "train"]
     for near in near_pictures(few, hashed, nearer):
         one, other = near.one, near.other

@@ -1,1 +1,1 @@
-"""Pictures for each leaf: found, decoded safely, given to a split. Writes Image rows and blobs."""
+"""Which pictures are used: no picture twice, a quota for each leaf, each in one split. Writes Image rows."""

@@ -1,25 +1,33 @@
 """How many pictures are to be expected. Nothing is asked."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
 from spavl.images.config import ImagesConfig
-from spavl.images.sources import expected_pictures
+from spavl.miniature import world
 from spavl.outlook import Many, Outlook, stand_in_blob
-from spavl.records import Category, Image, Split
+from spavl.records import Candidate, Image, Split
+
+# What is assumed of pictures that were not looked at yet.
+_USUAL_SIDE = 1024
 
 
 async def images(outlook: Outlook[ImagesConfig]) -> list[Many[Image]]:
     settings = outlook.settings
-    categories = [category for category, _ in outlook.read("taxonomy", Category)]
+    candidates = outlook.read("candidates", Candidate)
+    listed: Counter[str] = Counter()
+    for candidate, times in candidates:
+        listed[candidate.leaf] += int(times) if candidate.twin_of is None else 0
+    first = {candidate.leaf: candidate for candidate, _ in reversed(candidates) if candidate.twin_of is None}
+    with_twins = {candidate.leaf for candidate, _ in candidates if candidate.twin_of is not None}
     rows: list[Many[Image]] = []
-    found = expected_pictures(settings, outlook.seed, categories)
-    for category in categories:
-        wanted = min(settings.per_leaf, found.by_leaf[category.leaf])
-        for split, times in _splits(wanted, settings, category.leaf in settings.held_out_leaves):
-            image = _stand_in(category, split, found.side)
+    for leaf, candidate in first.items():
+        wanted = min(settings.per_leaf, listed[leaf])
+        for split, times in _splits(wanted, settings, leaf in settings.held_out_leaves):
+            image = _stand_in(candidate, split)
             rows.append(Many(image, times))
-            if found.twins:
+            if leaf in with_twins:
                 rows.append(Many(replace(image, twin_of=image.id, harmful=False), times))
     return rows
 
@@ -37,17 +45,22 @@ def _splits(pictures: int, settings: ImagesConfig, held_out: bool) -> Iterator[t
     yield from ((split, times) for split, times in shares.items() if times)
 
 
-def _stand_in(category: Category, split: Split, side: int) -> Image:
+def _stand_in(candidate: Candidate, split: Split) -> Image:
+    side = world.SIZE if candidate.source.startswith("miniature/") else _USUAL_SIDE
     return Image(
-        category_id=category.id,
-        leaf=category.leaf,
+        category_id=candidate.category_id,
+        leaf=candidate.leaf,
+        candidate_id=candidate.id,
         blob=stand_in_blob(split),
         width=side,
         height=side,
-        source="",
-        license="",
+        phash="",
+        source=candidate.source,
+        caption=candidate.caption,
+        license=candidate.license,
         subject=None,
         harmful=True,
+        decisions=(),
         twin_of=None,
         split=split,
     )

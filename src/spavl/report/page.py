@@ -15,7 +15,9 @@ from spavl.statistics import Estimate
 
 _WHAT_A_STAGE_MAKES = {
     "taxonomy": "kinds of harm",
-    "images": "pictures of them",
+    "candidates": "where to look for them",
+    "pictures": "fetched and decoded",
+    "images": "pictures that are used",
     "questions": "about the pictures",
     "responses": "every responder’s answer",
     "verdicts": "safe, unsafe or invalid",

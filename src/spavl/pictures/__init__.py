@@ -1,0 +1,1 @@
+"""Fetches candidates, decodes them safely and measures them. Writes Photo rows and blobs."""

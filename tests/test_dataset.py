@@ -2,11 +2,13 @@
 
 import json
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import datasets
 import pyarrow as pa
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image as Pillow
 from tests.test_stages import Walked, by_id, copied, rejects, rows, walk, walked
 
 from spavl.dataset.audit import find_leaks, stop_at_leaks
@@ -205,3 +208,39 @@ def test_a_split_without_rows_is_a_file_with_its_columns(tmp_path: Path) -> None
     assert write_shards(tmp_path, "validation", schema, [], shard_mb=500).rows == 0
     (file,) = tmp_path.iterdir()
     assert pq.read_table(file).column_names == ["image", "question"]
+
+
+# --- the card
+
+
+def test_the_folder_loads_by_its_card_config_by_config(walked: Walked, tmp_path: Path) -> None:
+    def load(*names: str) -> Any:
+        return datasets.load_dataset(str(walked.run / "dataset"), *names, cache_dir=str(tmp_path))
+
+    samples = rows(walked.run, "dataset", Sample)
+    train, validation = (
+        [(sample.question, sample.chosen, sample.rejected) for sample in samples if sample.split == split]
+        for split in ("train", "validation")
+    )
+    default = load()["train"]
+    assert default.column_names == ["image", "question", "chosen", "rejected", "image_name"]
+    assert [(row["question"], row["chosen"], row["rejected"]) for row in default] == train
+    assert all(isinstance(row["image"], Pillow.Image) and row["image"].size == (64, 64) for row in default)
+    second = load("validation")["validation"]
+    assert second.column_names == ["image", "question", "chosen", "rejected", "class1", "class2", "class3"]
+    assert [(row["question"], row["chosen"], row["rejected"]) for row in second] == validation
+    assert set(load("test")) == set(load("held_out")) == {"harm", "help"}
+    rich = load("rich")["train"]
+    assert rich["class3"] == [sample.leaf for sample in samples if sample.split == "train"]
+    assert rich.features["preference_votes"] == datasets.List(datasets.Value("string"))
+
+
+def test_the_card_tells_what_it_is_of_and_each_figure_with_its_n(walked: Walked) -> None:
+    card = (walked.run / "dataset" / "README.md").read_text()
+    assert f"{len(rows(walked.run, 'dataset', Sample))} preference pairs" in card
+    assert "This is the miniature" in card and "## Known limits" in card
+    for name in set(re.findall(r"charts/(\w+\.svg)", card)):
+        drawn = ElementTree.parse(walked.run / "dataset" / "charts" / name)
+        assert drawn.getroot().tag.endswith("svg")
+    assert len(re.findall(r"charts/", card)) >= 4
+    assert re.search(r"% \(\d+\.\d% to \d+\.\d%, n = \d+\)", card)

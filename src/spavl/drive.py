@@ -8,6 +8,7 @@ from typing import Any
 from spavl.models.shop import ModelShop
 from spavl.models.wrappers import Budget
 from spavl.progress import Screen
+from spavl.publishing.card import write_card
 from spavl.report.content import gather
 from spavl.report.page import render
 from spavl.report.summary import summarize
@@ -48,5 +49,6 @@ async def _do(entry: StageEntry, config: RoadConfig, run: RunFolder, models: Mod
 def write_report(run: RunFolder, manifests: list[Manifest], config: RoadConfig) -> dict[str, Any]:
     summary = summarize(run, manifests, config.model_dump(mode="json"))
     write_text(run.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_card(run, manifests, summary)
     write_text(run.path / "report.html", render(gather(run, manifests, summary)))
     return summary

@@ -86,9 +86,11 @@ def _named(settings: BaseModel, names: Sequence[str]) -> Iterator[str]:
 
 
 def finished(job: Job[C], plan: Plan[Out]) -> Manifest | None:
-    """The stage's manifest, if it was finished with these very settings and inputs."""
+    """The stage's manifest, if its rows were brought in, or made with these very settings and inputs."""
     manifest = job.run.manifest(plan.stage)
-    return manifest if manifest and manifest.fingerprint == fingerprint_of(job, plan) else None
+    if manifest is None or manifest.origin is not None:
+        return manifest
+    return manifest if manifest.fingerprint == fingerprint_of(job, plan) else None
 
 
 async def run_rows(

@@ -9,7 +9,7 @@ PLAN = Plan(
     reads=("taxonomy", "images", "questions", "responses", "verdicts", "pairs", "preferences"),
     writes=Sample,
     does="keeps the pairs that can teach, audits the splits, writes the data set",
-    version=2,
+    version=3,
 )
 
 
@@ -37,4 +37,5 @@ class DatasetConfig(Settings):
         5, ge=0, description="questions of HarmEval (harmful) and of HelpEval (harmless), each, for each leaf"
     )
     shard_mb: int = Field(500, ge=1, description="largest Parquet file of the data set, in MB")
+    license: str = Field("other", description="license of the data set as hubs name it, such as cc-by-4.0")
     leaks: LeaksConfig = Field(LeaksConfig(), description="what counts as a leak between splits")

@@ -14,54 +14,64 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 
 from spavl.dataset import published
 from spavl.dataset.config import PLAN, DatasetConfig
+from spavl.dataset.figures import Tally
 from spavl.dataset.lineage import Lineage
 from spavl.dataset.shards import Shards, write_shards
 from spavl.records import Category, Image, Question, Sample
-from spavl.stage import Job
+from spavl.store import RunFolder
 from spavl.store.files import disk_faults
 
 
-def write_files(job: Job[DatasetConfig], images: Mapping[str, Image], leaking: Container[str]) -> dict[str, object]:
-    """Write all of it beside the old folder, then take its name; give what is in it."""
-    folder, beside = job.run.path / PLAN.stage, job.run.path / f".{PLAN.stage}.new"
+def write_files(
+    run: RunFolder, settings: DatasetConfig, images: Mapping[str, Image], leaking: Container[str] = ()
+) -> dict[str, object]:
+    """Write all of it beside the old folder, then take its name; give what is in it, as the stage's notes."""
+    folder, beside = run.path / PLAN.stage, run.path / f".{PLAN.stage}.new"
     shutil.rmtree(beside, ignore_errors=True)
-    leaves = {category.leaf: category for category in job.run.read("taxonomy", Category)}
-    largest, blobs, made = job.settings.shard_mb, job.run.blobs, dict[str, Shards]()
+    leaves = {category.leaf: category for category in run.read("taxonomy", Category)}
+    largest, blobs, made = settings.shard_mb, run.blobs, dict[str, Shards]()
     with disk_faults(folder):
         for config, split, schema in (
             ("data", "train", published.TRAIN),
             ("validation", "validation", published.VALIDATION),
         ):
-            rows = published.pair_rows(_samples(job, split), leaves, blobs, schema)
+            rows = published.pair_rows(_samples(run, split), leaves, blobs, schema)
             made[f"{config}/{split}"] = write_shards(beside / config, split, schema, rows, largest)
         for config in ("test", "held_out"):
             if config == "test" or any(image.split == config for image in images.values()):
-                for split, chosen in _test_questions(job, images, leaking, config).items():
+                most = settings.test_questions_per_leaf if config == "test" else None
+                for split, chosen in _test_questions(run, images, leaking, config, most).items():
                     tests = published.test_rows(chosen, images, leaves, blobs)
                     made[f"{config}/{split}"] = write_shards(beside / config, split, published.TEST, tests, largest)
-        lineage = Lineage(job.run)
+        lineage, tally = Lineage(run), Tally(leaves)
         for split in ("train", "validation"):
-            rich = lineage.rows(_samples(job, split), leaves)
+            rich = tally.watch(lineage.rows(_samples(run, split), leaves))
             made[f"rich/{split}"] = write_shards(beside / "rich", split, lineage.schema(), rich, largest)
         shutil.rmtree(folder, ignore_errors=True)
         beside.rename(folder)
-    return {"files": {name: shards._asdict() for name, shards in made.items()}}
+    tested = {image.leaf for image in images.values() if image.split != "held_out"}
+    return {
+        "files": {name: shards._asdict() for name, shards in made.items()},
+        "figures": tally.as_notes(),
+        "license": settings.license,
+        "test_questions_wanted": settings.test_questions_per_leaf * len(tested),
+        "questions_compared_above": settings.leaks.more_alike_questions,
+    }
 
 
-def _samples(job: Job[DatasetConfig], split: str) -> Iterator[Sample]:
-    return (sample for sample in job.run.read(PLAN.stage, Sample) if sample.split == split)
+def _samples(run: RunFolder, split: str) -> Iterator[Sample]:
+    return (sample for sample in run.read(PLAN.stage, Sample) if sample.split == split)
 
 
 def _test_questions(
-    job: Job[DatasetConfig], images: Mapping[str, Image], leaking: Container[str], split: str
+    run: RunFolder, images: Mapping[str, Image], leaking: Container[str], split: str, most: int | None
 ) -> dict[str, list[Question]]:
     """HarmEval and HelpEval: so many harmful and so many harmless questions of each leaf, the lowest ids first."""
     asked = [
         question
-        for question in job.run.read("questions", Question)
+        for question in run.read("questions", Question)
         if images[question.image_id].split == split and question.id not in leaking and question.image_id not in leaking
     ]
-    most = job.settings.test_questions_per_leaf if split == "test" else None
     return {
         "harm": _of_each_leaf((question for question in asked if question.harmful), images, most),
         "help": _of_each_leaf((question for question in asked if not question.harmful), images, most),

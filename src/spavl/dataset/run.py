@@ -48,7 +48,7 @@ async def run(job: Job[DatasetConfig]) -> Manifest:
 
     total = job.run.count("preferences", Preference)
     inputs = read("preferences", Preference)
-    return await run_rows(job, PLAN, inputs, total, work, lambda: write_files(job, images, leaking))
+    return await run_rows(job, PLAN, inputs, total, work, lambda: write_files(job.run, settings, images, leaking))
 
 
 def _left_out(job: Job[DatasetConfig], leaks: list[Leak]) -> dict[str, str]:

@@ -7,6 +7,7 @@ Colours are CSS variables of the page; a shape or a label always says the same a
 
 import math
 from collections.abc import Sequence
+from importlib import resources
 from typing import Literal, NamedTuple
 
 from markupsafe import Markup, escape
@@ -17,6 +18,11 @@ Arm = Literal["before", "after", "only"]
 
 QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _MOST_POINTS = 500
+
+
+def style() -> str:
+    """The colours and rules without which a chart is black on black."""
+    return (resources.files("spavl.report") / "charts.css").read_text(encoding="utf-8")
 
 
 class Mark(NamedTuple):

@@ -44,7 +44,7 @@ def render(report: Report) -> str:
     page = _environment().from_string((here / "page.html").read_text(encoding="utf-8"))
     return page.render(
         report=report,
-        style=Markup((here / "style.css").read_text(encoding="utf-8")),
+        style=Markup(charts.style() + (here / "style.css").read_text(encoding="utf-8")),
         verdict=words.verdict(report),
         standfirst=words.standfirst(report),
         largest=max((row.rows + row.dropped for row in report.funnel), default=0),

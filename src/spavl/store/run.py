@@ -38,7 +38,10 @@ _PACKAGES = ("torch", "transformers", "pyarrow", "pillow", "aiohttp", "pydantic"
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a finished stage left behind. `content` is the hash of its rows' ids, in order."""
+    """What a finished stage left behind. `content` is the hash of its rows' ids, in order.
+
+    `origin` names where rows came from that no stage here made: such a stage is finished for good.
+    """
 
     stage: str
     fingerprint: str
@@ -47,6 +50,7 @@ class Manifest:
     rejects: dict[str, int]
     seconds: float
     notes: dict[str, object] = field(default_factory=dict)
+    origin: str | None = None
 
 
 class RunFolder:

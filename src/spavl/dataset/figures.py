@@ -1,0 +1,104 @@
+"""What a data set looks like in figures, counted while its rows go by."""
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from spavl.records import Category
+from spavl.statistics import rate_by_cluster
+
+_SIDES = ("chosen", "rejected")
+_QUANTILES = (0.1, 0.5, 0.9)
+
+
+class Tally:
+    """Counts of the rich rows that were let through it."""
+
+    def __init__(self, leaves: Mapping[str, Category]) -> None:
+        self._leaves = leaves
+        self._splits: dict[str, dict[str, Any]] = {}
+        self._groups: dict[tuple[str, str], _Group] = {}
+        self._whole = _Group()
+        self._shares = {name: Counter[str]() for name in ("kind", "contrast", "harmful", "license")}
+        self._models = {side: Counter[str]() for side in _SIDES}
+        self._words = {name: Counter[int]() for name in ("question", *_SIDES)}
+        self._longer = Counter[bool]()
+
+    def watch(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for row in rows:
+            self._see(row)
+            yield row
+
+    def _see(self, row: dict[str, Any]) -> None:
+        split = self._splits.setdefault(row["split"], {"pairs": 0, "images": set(), "questions": set()})
+        split["pairs"] += 1
+        split["images"].add(row["image_id"])
+        split["questions"].add(row["question_id"])
+        category = self._leaves[row["leaf"]]
+        for group in (self._whole, self._groups.setdefault((category.domain, category.group), _Group())):
+            group.see(row)
+        for name in ("kind", "contrast"):
+            self._shares[name][row[name]] += 1
+        self._shares["harmful"][{True: "harmful", False: "harmless", None: "unknown"}[row["harmful"]]] += 1
+        self._shares["license"][row.get("image_license") or "unknown"] += 1
+        for side in _SIDES:
+            self._models[side][row[f"{side}_model"]] += 1
+        words = {name: len(row[name].split()) for name in self._words}
+        for name, count in words.items():
+            self._words[name][count] += 1
+        if words["chosen"] != words["rejected"]:
+            self._longer[words["chosen"] > words["rejected"]] += 1
+
+    def as_notes(self) -> dict[str, Any]:
+        return {
+            "splits": {
+                name: {key: value if isinstance(value, int) else len(value) for key, value in split.items()}
+                for name, split in self._splits.items()
+            },
+            "all": self._whole.as_note(),
+            "classes": [
+                {"domain": domain, "class": name, **group.as_note()} for (domain, name), group in self._groups.items()
+            ],
+            **{name: dict(counted.most_common()) for name, counted in self._shares.items()},
+            "models": {side: dict(counted.most_common()) for side, counted in self._models.items()},
+            "words": {name: _quantiles(counted) for name, counted in self._words.items()},
+            "chosen_longer": {"pairs": self._longer[True], "of": self._longer.total()},
+        }
+
+
+class _Group:
+    """The pairs of one class, and what the guard said of their answers. Of millions of them little is held."""
+
+    def __init__(self) -> None:
+        self._pairs = 0
+        self._images: dict[str, int] = {}
+        self._unsafe = {side: (array("b"), array("l")) for side in _SIDES}
+
+    def see(self, row: Mapping[str, Any]) -> None:
+        self._pairs += 1
+        image = self._images.setdefault(row["image_id"], len(self._images))
+        for side, (hits, images) in self._unsafe.items():
+            label = row.get(f"{side}_verdict_label")
+            if label in ("safe", "unsafe"):
+                hits.append(label == "unsafe")
+                images.append(image)
+
+    def as_note(self) -> dict[str, Any]:
+        rates = {
+            f"{side}_unsafe": rate_by_cluster([bool(hit) for hit in hits], images).as_json()
+            for side, (hits, images) in self._unsafe.items()
+        }
+        return {"pairs": self._pairs, "images": len(self._images), **rates}
+
+
+def _quantiles(counted: Counter[int]) -> list[int]:
+    """The 10th, 50th and 90th hundredth of what was counted."""
+    total, found, passed = counted.total(), [], 0
+    wanted = list(_QUANTILES)
+    for value in sorted(counted):
+        passed += counted[value]
+        while wanted and passed >= wanted[0] * total:
+            found.append(value)
+            wanted.pop(0)
+    return found

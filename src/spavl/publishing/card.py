@@ -1,0 +1,183 @@
+"""The data card: a README.md that a hub shows, written from what the run left behind and from nowhere else."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from jinja2 import Environment, StrictUndefined
+
+from spavl import __version__
+from spavl.dataset.config import PLAN
+from spavl.dataset.shards import features_of
+from spavl.publishing import plots
+from spavl.publishing.finished import categories_of
+from spavl.records import Category
+from spavl.report import words
+from spavl.store import Manifest, RunFolder
+from spavl.store.files import write_text
+
+# What stands in the card for the name that a hub will know the set by; `spavl data push` puts it in.
+REPO = "OWNER/NAME"
+_CONFIG_OF_FOLDER = {"data": "default"}
+_SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
+_SHARES = (
+    ("questions", "kind"),
+    ("asking for", "harmful"),
+    ("pairs teach", "contrast"),
+    ("pictures' licenses", "license"),
+)
+_ROLES = ("writer", "responders", "guard", "judge")
+
+
+def write_card(run: RunFolder, manifests: Sequence[Manifest], summary: Mapping[str, Any]) -> None:
+    """Write README.md and its charts into the folder of the data set, if there is one."""
+    folder, manifest = run.path / PLAN.stage, run.manifest(PLAN.stage)
+    if manifest is None or not folder.is_dir():
+        return
+    notes = {each.stage: each.notes for each in manifests} | {PLAN.stage: manifest.notes}
+    drawn = plots.draw(notes)
+    for plot in drawn:
+        write_text(folder / "charts" / plot.file, plot.svg)
+    figures: Any = manifest.notes["figures"]
+    leaves = list(categories_of(run).values())
+    files = list(_files(folder, manifest.notes))
+    page = _template().render(
+        head=_head(folder, files, str(manifest.notes["license"]), figures["all"]["pairs"]),
+        name=run.path.resolve().name,
+        repo=REPO,
+        all=figures["all"],
+        leaves=len(leaves),
+        groups=len({leaf.group for leaf in leaves}),
+        version=__version__,
+        seed=summary.get("seed"),
+        origin=manifest.origin,
+        miniature=_is_miniature(summary["models"]),
+        columns=len(_schema(folder / "rich").names),
+        files=files,
+        plots=drawn,
+        classes=[_class_row(row) for row in figures["classes"]],
+        words=figures["words"],
+        longer=_share(figures["chosen_longer"]),
+        shares=[(name, figures[key]) for name, key in _SHARES],
+        funnel=[each for each in manifests if each.rows or each.rejects],
+        models=[(role, _named(summary["models"].get(role))) for role in _ROLES if summary["models"].get(role)],
+        limits=list(_limits(notes, leaves)),
+    )
+    write_text(folder / "README.md", page)
+
+
+def _template() -> Any:
+    environment = Environment(autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"count": words.count, "spaced": words.spaced, "cell": _cell}
+    return environment.from_string((resources.files("spavl.publishing") / "card.md").read_text(encoding="utf-8"))
+
+
+def _cell(text: object) -> str:
+    """A name from outside, fit for a cell of a table."""
+    return words.plain(str(text)).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def _files(folder: Path, notes: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for name, counted in notes["files"].items():
+        parent, split = name.split("/")
+        yield {
+            "folder": parent,
+            "config": _CONFIG_OF_FOLDER.get(parent, parent),
+            "split": split,
+            "path": f"{parent}/{split}-*",
+            "mb": f"{counted['bytes'] / 10**6:,.1f}",
+            **counted,
+        }
+
+
+def _schema(folder: Path) -> Any:
+    return pq.read_schema(min(folder.glob("*.parquet")))
+
+
+def _head(folder: Path, files: Sequence[Mapping[str, Any]], license_: str, pairs: int) -> str:
+    """The YAML that the hub and `load_dataset` read. Every scalar is written as JSON, which is YAML too."""
+    size = next((name for limit, name in _SIZES if pairs < limit), "n>10M")
+    lines = [
+        f"license: {json.dumps(license_)}",
+        "task_categories: [visual-question-answering, image-text-to-text]",
+        "tags: [safety, preference, dpo, rlhf, vision-language, spavl]",
+        f"size_categories: [{json.dumps(size)}]",
+        "configs:",
+    ]
+    configs: dict[str, list[Mapping[str, Any]]] = {}
+    for file in files:
+        configs.setdefault(file["config"], []).append(file)
+    for config, splits in configs.items():
+        lines += [f"- config_name: {config}", "  data_files:"]
+        for file in splits:
+            lines += [f"  - split: {file['split']}", f"    path: {json.dumps(file['path'])}"]
+    lines.append("dataset_info:")
+    for config, splits in configs.items():
+        lines += [f"- config_name: {config}", "  features:"]
+        for name, feature in features_of(_schema(folder / splits[0]["folder"])).items():
+            lines += [f"  - name: {name}", f"    {_yaml_feature(feature)}"]
+        lines.append("  splits:")
+        for file in splits:
+            lines += [f"  - name: {file['split']}", f"    num_examples: {file['rows']}"]
+            lines += [f"    num_bytes: {file['bytes']}"]
+    return "\n".join(lines) + "\n"
+
+
+def _yaml_feature(feature: Any) -> str:
+    if isinstance(feature, list):
+        return f"sequence: {feature[0]['dtype']}"
+    return f"dtype: {feature.get('dtype', 'image')}"
+
+
+def _class_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "chosen": _rate(row["chosen_unsafe"]), "rejected": _rate(row["rejected_unsafe"])}
+
+
+def _rate(estimate: Mapping[str, Any]) -> str:
+    if not estimate["n"]:
+        return "–"
+    return f"{estimate['value']:.1%} ({estimate['low']:.1%} to {estimate['high']:.1%}, n = {estimate['n']})"
+
+
+def _share(counted: Mapping[str, int]) -> str:
+    return f"{counted['pairs'] / counted['of']:.0%} (n = {counted['of']})" if counted["of"] else "–"
+
+
+def _named(models: object) -> str:
+    names = models if isinstance(models, list | tuple) else [models]
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _is_miniature(models: Mapping[str, Any]) -> bool:
+    return any("miniature" in _named(models.get(role)) for role in _ROLES)
+
+
+def _limits(notes: Mapping[str, Mapping[str, Any]], leaves: Sequence[Category]) -> Iterator[str]:
+    """What a user of this very set should know, as far as the run can tell."""
+    own: Mapping[str, Any] = notes[PLAN.stage]
+    figures = own["figures"]
+    yield "Every label is a machine's; no person has checked these rows."
+    judged = notes.get("preferences", {})
+    if trust := judged.get("trust"):
+        yield f"The judge names the same winner in both orders in {_rate(trust['consistent'])} of the pairs."
+        yield from (f"Beware: {warning}." for warning in trust["warnings"])
+    if agreement := judged.get("agreement"):
+        kappa = agreement["kappa"]
+        yield f"A second judge agrees with it at a kappa of {kappa['value']:.2f} (n = {kappa['n']})."
+    elif judged:
+        yield "One judge alone compared the answers; no second one was asked whether it agrees."
+    if not figures["all"]["chosen_unsafe"]["n"]:
+        yield "No guard's verdict on the answers is known, so nor is how many of the chosen ones are unsafe."
+    if unknown := figures["license"].get("unknown"):
+        yield f"The license of the picture is not known for {words.count(unknown)} of the pairs."
+    wanted = own["test_questions_wanted"]
+    for split, name in (("harm", "HarmEval"), ("help", "HelpEval")):
+        if (made := own["files"].get(f"test/{split}", {"rows": 0})["rows"]) < wanted:
+            yield f"{name} has {made} questions where {wanted} were wanted: not every leaf has enough."
+    if own["questions_compared_above"] >= 1:
+        yield "Whether test questions are nearly worded like ones in training was not looked at."
+    if guessed := [leaf.leaf for leaf in leaves if leaf.naming != "confirmed"]:
+        yield f"The names of {len(guessed)} leaves were inferred: {', '.join(map(_cell, guessed))}."

@@ -1,0 +1,149 @@
+"""Charts of the card: the report's, set out as pictures that stand alone."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from markupsafe import Markup, escape
+
+from spavl.report import charts
+from spavl.statistics import Estimate
+
+_WIDTH, _PLOT_LEFT, _PLOT_WIDTH, _MARGIN = 860, 270, 400, 20
+_HEAD = 64
+_CHOSEN_AND_REJECTED = (("before", "rejected answers"), ("after", "chosen answers, with 95 % intervals"))
+
+
+class Plot(NamedTuple):
+    title: str
+    file: str
+    svg: str
+
+
+class Line(NamedTuple):
+    """One line of a sheet: what it is of, its chart, its figure in words."""
+
+    label: str
+    chart: Markup
+    height: int
+    figure: str = ""
+
+
+def draw(notes: Mapping[str, Mapping[str, Any]]) -> list[Plot]:
+    """The plots that the notes of a run's stages have figures for."""
+    figures: Any = notes["dataset"]["figures"]
+    sheets = [
+        ("Pairs by class", "classes.svg", (), _class_lines(figures)),
+        ("Unsafe answers by class", "unsafe.svg", _CHOSEN_AND_REJECTED, _unsafe_lines(figures)),
+        ("What the pairs teach", "contrasts.svg", (), _contrast_lines(figures)),
+        ("How long the texts are, in words", "lengths.svg", (), _length_lines(figures)),
+        ("What the judge said of the pairs", "judge.svg", (), _judge_lines(notes.get("preferences", {}))),
+    ]
+    return [Plot(title, file, sheet(title, legend, lines)) for title, file, legend, lines in sheets if lines]
+
+
+def _class_lines(figures: Any) -> list[Line]:
+    most = max((row["pairs"] for row in figures["classes"]), default=0)
+    return [
+        Line(row["class"], charts.bar("", row["pairs"], 0, most), 22, f"{row['pairs']:,} pairs")
+        for row in figures["classes"]
+    ]
+
+
+def _unsafe_lines(figures: Any) -> list[Line]:
+    lines = []
+    for row in [*figures["classes"], {"class": "all", **figures["all"]}]:
+        rejected, chosen = (_estimate(row[f"{side}_unsafe"]) for side in ("rejected", "chosen"))
+        if chosen.n and rejected.n:
+            chart = charts.interval_row("", [charts.Mark("before", rejected), charts.Mark("after", chosen)])
+            lines.append(Line(row["class"], chart, 48, f"{rejected.value:.0%} and {chosen.value:.0%}"))
+    return [*lines, Line("", charts.axis(), 20)] if lines else []
+
+
+def _contrast_lines(figures: Any) -> list[Line]:
+    return _stacked({"all pairs": figures["contrast"]}, ("both", "safety", "helpfulness", "unknown"))
+
+
+def _length_lines(figures: Any) -> list[Line]:
+    """A bar up to the median; the tenths are in its figure."""
+    words = {name: counted for name, counted in figures["words"].items() if counted}
+    most = max((counted[1] for counted in words.values()), default=0)
+    return [
+        Line(name, charts.bar("", middle, 0, most), 22, f"{middle} ({low} to {high})")
+        for name, (low, middle, high) in words.items()
+    ]
+
+
+def _judge_lines(notes: Mapping[str, Any]) -> list[Line]:
+    outcomes = notes.get("outcomes")
+    order = ("win", "loss", "tie", "inconsistent", "blocked")
+    return _stacked({"the first answer": outcomes}, order) if outcomes else []
+
+
+def _stacked(counts: Mapping[str, Mapping[str, int]], order: Sequence[str]) -> list[Line]:
+    lines = []
+    for label, counted in counts.items():
+        parts = [charts.Part(name, counted[name]) for name in order if counted.get(name)]
+        told = ", ".join(f"{part.name} {part.number:,}" for part in parts)
+        lines += [Line(label, charts.stack("", parts), 30), Line("", Markup(""), 22, told)]
+    return lines
+
+
+def _estimate(raw: Mapping[str, Any]) -> Estimate:
+    return Estimate(math.nan if raw["value"] is None else raw["value"], raw["n"], raw["low"], raw["high"])
+
+
+def sheet(title: str, legend: Sequence[tuple[str, str]], lines: Sequence[Line]) -> str:
+    """A titled column of charts as one SVG. `legend` pairs a mark's style with what it means."""
+    drawn, y = [], _HEAD if legend else _HEAD - 22
+    for line in lines:
+        middle = y + line.height / 2 + 4.5
+        drawn.append(Markup('<text class="label" x="{}" y="{:.1f}">{}</text>').format(_MARGIN, middle, line.label))
+        drawn.append(
+            Markup('<svg x="{}" y="{}" width="{}" height="{}" overflow="visible">{}</svg>').format(
+                _PLOT_LEFT, y, _PLOT_WIDTH, line.height, line.chart
+            )
+        )
+        right = _WIDTH - _MARGIN
+        drawn.append(Markup('<text class="figure" x="{}" y="{:.1f}">{}</text>').format(right, middle, line.figure))
+        y += line.height
+    height = y + _MARGIN
+    return str(
+        Markup(
+            '<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" viewBox="0 0 {0} {1}" role="img">'
+            "<title>{2}</title><style>{3}{4}</style>"
+            '<rect class="paper" width="{0}" height="{1}"/><text class="title" x="{5}" y="30">{2}</text>{6}{7}</svg>\n'
+        ).format(
+            _WIDTH,
+            height,
+            title,
+            Markup(charts.style()),
+            Markup(_STYLE),
+            _MARGIN,
+            _legend(legend),
+            Markup("").join(drawn),
+        )
+    )
+
+
+def _legend(entries: Sequence[tuple[str, str]]) -> Markup:
+    x, drawn = _PLOT_LEFT, []
+    for kind, meaning in entries:
+        drawn.append(Markup('<g transform="translate({} 47)">{}</g>').format(x, _MARKS[kind]))
+        drawn.append(Markup('<text class="key" x="{}" y="51">{}</text>').format(x + 16, escape(meaning)))
+        x += 34 + round(6.6 * len(meaning))
+    return Markup("").join(drawn)
+
+
+_MARKS = {
+    "before": Markup('<circle class="dot before" cx="5" r="4.5"/>'),
+    "after": Markup('<circle class="dot after" cx="5" r="4.5"/>'),
+}
+
+_STYLE = """
+.paper { fill: var(--paper); }
+text { fill: var(--quiet); font: 12.5px var(--sans); font-variant-numeric: tabular-nums; }
+text.title { fill: var(--ink); font: 400 17px var(--serif); }
+text.label { fill: var(--ink); }
+text.figure { text-anchor: end; fill: var(--ink); }
+"""

@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
-from typing import cast
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -104,7 +103,7 @@ def test_a_consumer_that_leaves_early_leaves_nothing_running() -> None:
         return key
 
     async def consume() -> None:
-        results = cast(AsyncGenerator[tuple[int, int], None], map_shards(range(10), forever, 5))
+        results = map_shards(range(10), forever, 5)
         async with contextlib.aclosing(results):
             async for _ in results:
                 break

@@ -371,11 +371,12 @@ def test_never_more_at_once_than_the_pace_allows_and_all_get_their_turn() -> Non
 
     async def one(n: int) -> None:
         nonlocal running, most
-        async with pace.place(tokens=1):
-            running += 1
-            most = max(most, running)
-            await asyncio.sleep(0.001)
-            running -= 1
+        await pace.enter(tokens=1)
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.001)
+        running -= 1
+        pace.leave()
         if n % 20 == 0:
             pace.slow_down(0.0)
 

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import typing
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 import spavl.records
 from spavl import __version__
 from spavl.errors import InternalError, StoreError
-from spavl.records import Preference, Record, Reject, content_hash, hash_in_order
+from spavl.records import Record, Reject, content_hash, hash_in_order
 from spavl.store import Call, Ledger, Manifest, RunFolder, lookup, tables
 from spavl.store.blobs import Blobs
 from spavl.store.files import state_of, write_bytes, writing_to
@@ -219,25 +219,16 @@ def test_two_values_of_one_hash_are_told_apart_and_rows_of_no_value_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lookup, "hash", lambda _: 1, raising=False)
-    rows = [a_preference(str(n), chosen) for n, chosen in enumerate(("a", None, "b", "a"))]
-    write_table(tmp_path / "rows.parquet", Preference, rows)
-    chosen = Lookup(tmp_path / "rows.parquet", Preference, by="chosen")
-    assert [chosen.all(key) for key in "abc"] == [[rows[0], rows[3]], [rows[2]], []]
+    rows = [Noted(number=n, note=note) for n, note in enumerate(("a", None, "b", "a"))]
+    write_table(tmp_path / "rows.parquet", Noted, rows)
+    found = Lookup(tmp_path / "rows.parquet", Noted, by="note")
+    assert [found.all(key) for key in "abc"] == [[rows[0], rows[3]], [rows[2]], []]
 
 
-def a_preference(pair_id: str, chosen: str | None) -> Preference:
-    return Preference(
-        pair_id=pair_id,
-        question_id="q",
-        harmless="tie",
-        helpful="tie",
-        overall="tie",
-        chosen=chosen,
-        rejected=None,
-        contrast=None,
-        judge="j",
-        votes=(),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted(Record):
+    number: int
+    note: str | None
 
 
 # The journal

@@ -20,9 +20,13 @@ Outcome = Literal["win", "tie", "loss", "inconsistent", "blocked"]
 Contrast = Literal["safety", "helpfulness", "both"]
 
 
+# Made once, for it is asked for every id of every row and call.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def canonical_json(value: object) -> str:
     """The one spelling of a value that is ever hashed; changing it changes every id."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def content_hash(value: object) -> str:

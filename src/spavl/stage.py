@@ -8,6 +8,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -136,15 +137,15 @@ async def run_lanes(
         def do(item: tuple[int, int, In]) -> Awaitable[Made[Out]]:
             return _made(lanes[item[0]].work, item[2])
 
+        results = map_lanes(list(map(todo, range(len(lanes)))), do, job.in_flight)
         with job.screen.bar(plan.stage, total * len(lanes), journal.count()) as bar:
-            async for (number, position, given), made in map_lanes(
-                list(map(todo, range(len(lanes)))), do, job.in_flight
-            ):
-                if any(lost.reason == PROVIDER_FAILED for lost in made.rejects):
-                    failed[number].append((position, given, made))
-                else:
-                    journal.add(position, given.id, made.rows, made.rejects)
-                bar.advance()
+            async with aclosing(results):
+                async for (number, position, given), made in results:
+                    if any(lost.reason == PROVIDER_FAILED for lost in made.rejects):
+                        failed[number].append((position, given, made))
+                    else:
+                        journal.add(position, given.id, made.rows, made.rejects)
+                    bar.advance()
         for lane, lost in zip(lanes, failed, strict=True):
             _check_provider(lane.name, len(lost), total)
         for position, given, made in itertools.chain(*failed):

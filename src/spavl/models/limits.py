@@ -5,9 +5,8 @@ requests" and climbs again by one after every 25 answers that went well.
 """
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections import deque
 
 from pydantic import Field
 
@@ -51,35 +50,54 @@ class Pace:
         self._requests, self._tokens = Bucket(config.requests_per_minute), Bucket(config.tokens_per_minute)
         self._running, self._went_well = 0, 0
         self._cool_until = self._steady_until = 0.0
-        self._changed = asyncio.Condition()
+        # Those who wait for a place, in the order in which they came.
+        self._turns: deque[asyncio.Future[None]] = deque()
         self._closed = False
 
-    @contextlib.asynccontextmanager
-    async def place(self, tokens: int) -> AsyncIterator[None]:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._closed or self._running < int(self.at_once))
+    async def enter(self, tokens: int) -> None:
+        """Wait for a place, and take it. Whoever entered must leave."""
+        if self._closed:
+            raise asyncio.CancelledError
+        if self._turns or self._running >= int(self.at_once):
+            await self._turn()
+        else:
             self._running += 1
         try:
-            wait = max(
-                self._requests.wait_for(1),
-                self._tokens.wait_for(tokens),
-                self._cool_until - time.monotonic(),
-            )
-            if wait > 0:
-                await asyncio.sleep(wait)
-            if self._closed:
-                raise asyncio.CancelledError
-            yield
-        finally:
-            async with self._changed:
-                self._running -= 1
-                self._changed.notify_all()
+            await self._hold_back(tokens)
+        except BaseException:
+            self.leave()
+            raise
 
-    async def close(self) -> None:
+    def leave(self) -> None:
+        self._running -= 1
+        while self._turns and self._running < int(self.at_once):
+            turn = self._turns.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                self._running += 1
+
+    async def _turn(self) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._turns.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # its turn came in the very moment in which it gave up
+                self.leave()
+            raise
+
+    async def _hold_back(self, tokens: int) -> None:
+        wait = max(self._requests.wait_for(1), self._tokens.wait_for(tokens), self._cool_until - time.monotonic())
+        if wait > 0:
+            await asyncio.sleep(wait)
+        if self._closed:
+            raise asyncio.CancelledError
+
+    def close(self) -> None:
         """Let no more requests through: those that waited for their turn are cancelled."""
         self._closed = True
-        async with self._changed:
-            self._changed.notify_all()
+        while self._turns:
+            self._turns.popleft().cancel()
 
     def slow_down(self, retry_after: float | None) -> None:
         """The server said 429. Several of them within one cool-down are one word, and count once."""

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import functools
 import ipaddress
 import json
 import math
@@ -21,8 +22,18 @@ OPENAI = "https://api.openai.com/v1"
 # Set in tests: a call to a host that could cost money is then impossible.
 LOOPBACK_ONLY = "SPAVL_LOOPBACK_ONLY"
 
-_TIMEOUT = aiohttp.ClientTimeout(total=300, connect=10)
+_TIMEOUT = aiohttp.ClientTimeout(total=300, sock_connect=10)
+_JSON = {"Content-Type": "application/json"}
 _LARGEST_REPLY = 16 * 2**20
+# All responders are asked about a picture at nearly the same time.
+_PICTURES_HELD = 64
+_MEDIA_TYPES = {
+    b"\x89PNG": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF8": "image/gif",
+    b"BM": "image/bmp",
+}
+_json = json.JSONEncoder(allow_nan=False).encode
 
 
 def is_loopback(url: str) -> bool:
@@ -89,9 +100,8 @@ class OpenAIModel:
                 connector=aiohttp.TCPConnector(limit=0),
             )
         try:
-            kind = {"Content-Type": "application/json"}
             # Redirects are not followed: what is sent, and the key, are meant for this host alone.
-            sending = self._session.request(method, self._url + path, data=body, headers=kind, allow_redirects=False)
+            sending = self._session.request(method, self._url + path, data=body, headers=_JSON, allow_redirects=False)
             async with sending as answer:
                 text = await answer.content.read(_LARGEST_REPLY)
                 while not answer.content.at_eof() and len(text) < _LARGEST_REPLY:
@@ -104,15 +114,15 @@ class OpenAIModel:
 
     def _body(self, request: Request) -> bytes:
         limit = "max_completion_tokens" if self._url == OPENAI else "max_tokens"
-        body = {
+        settings = {
             "model": self._model,
-            "messages": [_message(message) for message in request.messages],
             limit: request.max_tokens,
             "temperature": request.temperature,
             "top_p": request.top_p,
             "seed": request.seed + request.sample,
         }
-        return json.dumps(body).encode()
+        messages = ",".join(_message(message) for message in request.messages)
+        return f'{_json(settings)[:-1]}, "messages": [{messages}]}}'.encode()
 
     def _raise_for(self, status: int, headers: Any, body: bytes) -> None:
         reason = f"HTTP {status}: {_fault(body)}"
@@ -144,17 +154,28 @@ def _authorization(url: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-def _message(message: Message) -> dict[str, Any]:
-    if not message.pictures:
-        return {"role": message.role, "content": message.text}
-    parts: list[dict[str, Any]] = [_picture_part(picture) for picture in message.pictures]
-    return {"role": message.role, "content": [*parts, {"type": "text", "text": message.text}]}
+def _message(message: Message) -> str:
+    """A message as JSON, put together from parts, since a picture's is spelled once and used by many."""
+    text = _json(message.text)
+    if message.pictures:
+        parts = [*map(_picture_part, message.pictures), f'{{"type": "text", "text": {text}}}']
+        text = f"[{', '.join(parts)}]"
+    return f'{{"role": "{message.role}", "content": {text}}}'
 
 
-def _picture_part(picture: Picture) -> dict[str, Any]:
-    kind = "png" if picture.data.startswith(b"\x89PNG") else "jpeg"
+@functools.lru_cache(maxsize=_PICTURES_HELD)
+def _picture_part(picture: Picture) -> str:
     data = base64.b64encode(picture.data).decode()
-    return {"type": "image_url", "image_url": {"url": f"data:image/{kind};base64,{data}"}}
+    return f'{{"type": "image_url", "image_url": {{"url": "data:{_media_type(picture)};base64,{data}"}}}}'
+
+
+def _media_type(picture: Picture) -> str:
+    for start, kind in _MEDIA_TYPES.items():
+        if picture.data.startswith(start):
+            return kind
+    if picture.data[:4] == b"RIFF" and picture.data[8:12] == b"WEBP":
+        return "image/webp"
+    raise Rejected("this picture is of no kind that a server takes: PNG, JPEG, WebP, GIF or BMP")
 
 
 def _read_reply(body: bytes) -> Reply:

@@ -72,7 +72,8 @@ class ModelShop:
 
     async def close(self) -> None:
         """Send nothing more, let the answers that are on their way still come in, for they are paid; then hang up."""
-        await asyncio.gather(*(pace.close() for pace in self._paces.values()))
+        for pace in self._paces.values():
+            pace.close()
         if self._flights:
             _, late = await asyncio.wait(list(self._flights.values()), timeout=_LAST_ANSWERS)
             for flight in late:

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from spavl.records import content_hash
+from spavl.records import canonical_json
 
 Finish = Literal["stop", "length", "refused"]
 
@@ -42,13 +42,27 @@ class Request:
     def canonical(self) -> dict[str, Any]:
         """The request as it is hashed and kept: with hashes in the place of pictures."""
         messages = [[m.role, m.text, [picture.digest for picture in m.pictures]] for m in self.messages]
-        settings = {name: getattr(self, name) for name in ("max_tokens", "seed", "sample")}
         # A temperature of 0 and one of 0.0 are the same question, so they are spelled alike.
-        return {"messages": messages, **settings, "temperature": float(self.temperature), "top_p": float(self.top_p)}
+        return {
+            "messages": messages,
+            "max_tokens": self.max_tokens,
+            "seed": self.seed,
+            "sample": self.sample,
+            "temperature": float(self.temperature),
+            "top_p": float(self.top_p),
+        }
+
+    def spelled(self) -> str:
+        return canonical_json(self.canonical())
 
     def key(self, model: str) -> str:
         """The name of this call in the ledger, the same in every run."""
-        return content_hash([model, self.canonical()])
+        return key_of(model, self.spelled())
+
+
+def key_of(model: str, spelled: str) -> str:
+    """The key of a request that is spelled already. It is the content hash of model and request."""
+    return hashlib.sha256(f"[{canonical_json(model)},{spelled}]".encode()).hexdigest()
 
 
 def ask_about(picture: Picture, text: str, **settings: Any) -> Request:

@@ -14,8 +14,7 @@ from spavl.errors import BudgetError, ConfigError
 from spavl.models.limits import Pace
 from spavl.models.pictures import UNKNOWN, tokens_of
 from spavl.models.prices import FREE, Price
-from spavl.models.types import ChatModel, Message, Rejected, Reply, Request, Transient
-from spavl.records import canonical_json
+from spavl.models.types import ChatModel, Message, Rejected, Reply, Request, Transient, key_of
 from spavl.store import Call, Ledger
 
 # The most tokens that a chat template puts round a message.
@@ -29,15 +28,17 @@ class Limited:
         self.name, self._inner, self._pace = inner.name, inner, pace
 
     async def ask(self, request: Request) -> Reply:
-        async with self._pace.place(tokens=_tokens_about(request)):
-            try:
-                reply = await self._inner.ask(request)
-            except Transient as error:
-                if error.throttled:
-                    self._pace.slow_down(error.retry_after)
-                raise
-        self._pace.went_well()
-        return reply
+        await self._pace.enter(_tokens_about(request))
+        try:
+            reply = await self._inner.ask(request)
+            self._pace.went_well()
+            return reply
+        except Transient as error:
+            if error.throttled:
+                self._pace.slow_down(error.retry_after)
+            raise
+        finally:
+            self._pace.leave()
 
 
 class Retrying:
@@ -125,11 +126,12 @@ class Recorded:
         self._under_way = {} if flights is None else flights
 
     async def ask(self, request: Request) -> Reply:
-        key = request.key(self.name)
+        spelled = request.spelled()
+        key = key_of(self.name, spelled)
         call = self._ledger.get(key)
         if call is None:
             if key not in self._under_way:
-                task = asyncio.create_task(self._send(key, request))
+                task = asyncio.create_task(self._send(key, spelled, request))
                 self._under_way[key] = task
                 task.add_done_callback(lambda done: self._land(key, done))
             call = await asyncio.shield(self._under_way[key])
@@ -143,7 +145,7 @@ class Recorded:
         if not flight.cancelled():
             flight.exception()  # is seen here even if everyone who waited has left
 
-    async def _send(self, key: str, request: Request) -> Call:
+    async def _send(self, key: str, spelled: str, request: Request) -> Call:
         began = time.time()
         try:
             reply, detail = await self._inner.ask(request), ""
@@ -152,7 +154,7 @@ class Recorded:
         call = Call(
             key=key,
             model=self.name,
-            request=canonical_json(request.canonical()),
+            request=spelled,
             status="rejected" if detail else "ok" if reply.finish == "stop" else reply.finish,
             text=reply.text,
             detail=detail,

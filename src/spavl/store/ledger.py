@@ -7,12 +7,13 @@ model, and of nothing else: how the answer is read later never changes a key.
 
 import asyncio
 import contextlib
-import queue
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal, get_type_hints
 from urllib.parse import quote
@@ -55,10 +56,15 @@ _NAMES = tuple(field.name for field in fields(Call))
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
 _SCHEMA = pa.schema([(name, _ARROW.get(hint, pa.string())) for name, hint in get_type_hints(Call).items()])
 _SELECT = f"SELECT {', '.join(_NAMES)} FROM calls"
+_SELECT_ONE = f"{_SELECT} WHERE key = ?"
+_VALUES = attrgetter(*_NAMES)
 _INSERT = (
     f"INSERT INTO calls ({', '.join(_NAMES)}) VALUES ({', '.join('?' * len(_NAMES))}) "
     "ON CONFLICT (key) DO UPDATE SET times = times + 1"
 )
+
+
+_Waiting = tuple[Call, "asyncio.Future[None]"]
 
 
 class Ledger:
@@ -66,7 +72,8 @@ class Ledger:
 
     def __init__(self, folder: Path, look_only: bool = False) -> None:
         self._path = folder / "calls.sqlite"
-        self._waiting: queue.SimpleQueue[tuple[Call, asyncio.Future[None]] | None] = queue.SimpleQueue()
+        self._waiting: deque[_Waiting] = deque()
+        self._wake, self._closing = threading.Event(), False
         self._writer = threading.Thread(target=self._write_groups, name="ledger", daemon=True)
         if look_only:
             self._database = self._reader = self._open_to_look()
@@ -106,7 +113,7 @@ class Ledger:
             path.unlink()
 
     def get(self, key: str) -> Call | None:
-        row = self._reader.execute(f"{_SELECT} WHERE key = ?", (key,)).fetchone()
+        row = self._reader.execute(_SELECT_ONE, (key,)).fetchone()
         return Call(**dict(zip(_NAMES, row, strict=True))) if row else None
 
     async def put(self, call: Call) -> None:
@@ -114,7 +121,8 @@ class Ledger:
         if not self._writer.is_alive():
             raise InternalError("a call ended after the ledger was closed", where=str(self._path))
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.put((call, written))
+        self._waiting.append((call, written))
+        self._wake.set()
         await written
 
     def calls(self, stage: str | None = None) -> Iterator[Call]:
@@ -152,39 +160,40 @@ class Ledger:
 
     def close(self) -> None:
         if self._writer.is_alive():
-            self._waiting.put(None)
+            self._closing = True
+            self._wake.set()
             self._writer.join()
             self._reader.close()
         self._database.close()
 
     def _write_groups(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            group = [first]
-            while len(group) < _BATCH and not self._waiting.empty():
-                if (following := self._waiting.get()) is None:
-                    self._waiting.put(None)
-                    break
-                group.append(following)
-            failure = self._write([call for call, _ in group])
-            for call, written in group:
+        """While one group is on its way to the disk the next one gathers."""
+        while not self._closing or self._waiting:
+            self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                group = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
+                failure = self._write([call for call, _ in group])
                 # One call that cannot be written must not take the others with it.
-                alone = self._write([call]) if failure and len(group) > 1 else failure
-                with contextlib.suppress(RuntimeError):  # its event loop has ended: nobody waits any more
-                    written.get_loop().call_soon_threadsafe(_settle, written, alone)
+                told = [(written, self._write([call]) if failure else None) for call, written in group]
+                for loop in {written.get_loop() for written, _ in told}:
+                    with contextlib.suppress(RuntimeError):  # it has ended: nobody waits any more
+                        loop.call_soon_threadsafe(_settle, [each for each in told if each[0].get_loop() is loop])
 
     def _write(self, calls: list[Call]) -> Exception | None:
         try:
             with disk_faults(self._path), self._database:
-                self._database.executemany(_INSERT, [[getattr(call, name) for name in _NAMES] for call in calls])
+                self._database.executemany(_INSERT, [_VALUES(call) for call in calls])
         except Exception as error:  # handed to every caller of the group
             return error
         return None
 
 
-def _settle(written: "asyncio.Future[None]", failure: Exception | None) -> None:
-    if written.cancelled():
-        return
-    if failure is None:
-        written.set_result(None)
-    else:
-        written.set_exception(failure)
+def _settle(told: Sequence[tuple["asyncio.Future[None]", Exception | None]]) -> None:
+    for written, failure in told:
+        if written.cancelled():
+            continue
+        if failure is None:
+            written.set_result(None)
+        else:
+            written.set_exception(failure)

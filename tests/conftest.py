@@ -45,6 +45,11 @@ def no_call_leaves_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
 
 
+@pytest.fixture(autouse=True)
+def a_cache_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SPAVL_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def picture() -> Picture:
     stream = io.BytesIO()

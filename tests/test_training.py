@@ -23,6 +23,7 @@ from spavl.training.encode import Row
 from spavl.training.loop import Loss, train
 from spavl.training.losses import dpo_loss
 from spavl.training.policy import freeze_vision, vision_tower
+from spavl.training.reference import ReferenceCache
 from spavl.training.schedule import LoopConfig, learning_rate_at
 
 logprobs = st.lists(st.floats(-80, 0), min_size=4, max_size=4).map(lambda values: torch.tensor(values).double())
@@ -184,7 +185,7 @@ def picture(blob: str) -> bytes:
     return png(draw(scene(int(blob), 0, 5, live=True)))
 
 
-def new_dpo(steps: int = 4, anchor: float = 0.0) -> tuple[Any, DPO]:
+def new_dpo(steps: int = 4, anchor: float = 0.0, cache: ReferenceCache | None = None) -> tuple[Any, DPO]:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
     freeze_vision(model)
     model.eval()
@@ -195,6 +196,7 @@ def new_dpo(steps: int = 4, anchor: float = 0.0) -> tuple[Any, DPO]:
         picture,
         TrainingConfig(pairs_per_step=2, anchor=anchor),
         seed=3,
+        cache=cache,
     )
     list(dpo.score_reference())
     return model, dpo
@@ -243,6 +245,14 @@ def test_every_sample_is_seen_once_an_epoch() -> None:
     shown = torch.cat([dpo.batch_at(number).reference_B for number in range(dpo.steps)])
     kept = torch.tensor([value for pair in dpo.reference.values() for value in pair])
     assert torch.equal(shown.sort().values, kept.sort().values)
+
+
+def test_references_are_scored_once_for_all_runs(tmp_path: Path) -> None:
+    _, first = new_dpo(cache=ReferenceCache(tmp_path / "references.sqlite", "one"))
+    _, again = new_dpo(cache=ReferenceCache(tmp_path / "references.sqlite", "one"))
+    _, other = new_dpo(cache=ReferenceCache(tmp_path / "references.sqlite", "another"))
+    assert first.unscored == other.unscored == first.samples
+    assert not again.unscored and again.reference == first.reference
 
 
 def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:

@@ -37,11 +37,7 @@ class HFModel:
 
     @cached_property
     def name(self) -> str:
-        # Without the place of a local folder: the same weights are the same model on every machine.
-        folder = Path(self._path)
-        if folder.is_dir():
-            return f"hf/{folder.name}#{revision_of(folder)}"
-        return f"hf/{self._path}#{hub_revision_of(self._path)}"
+        return checkpoint_name(self._path)
 
     async def ask(self, request: Request) -> Reply:
         answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -167,6 +163,14 @@ def load_checkpoint(path: str, dtype: str = "auto") -> tuple[Any, Any]:
 def _cannot_load(path: str, error: Exception) -> ConfigError:
     then = "give a folder with config.json, weights and processor files, or a hub id of an image-text model"
     return ConfigError(f"cannot load this model: {str(error).splitlines()[0]}", where=path, then=then)
+
+
+def checkpoint_name(path: str) -> str:
+    """A checkpoint's name without its place: the same weights are the same model on every machine."""
+    folder = Path(path)
+    if folder.is_dir():
+        return f"hf/{folder.name}#{revision_of(folder)}"
+    return f"hf/{path}#{hub_revision_of(path)}"
 
 
 def hub_revision_of(hub_id: str) -> str:

@@ -6,11 +6,14 @@ from pathlib import Path
 
 from spavl.errors import ConfigError
 
+_OF_A_MODEL = (".safetensors", ".json", ".jinja", ".model", ".txt", ".bin")
+
 
 def revision_of(folder: Path) -> str:
     """The hash of a checkpoint's files, so that other weights are never taken for the same model."""
     digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")) + sorted(folder.glob("*.json")):
+    # Tokenizers and chat templates have endings of their own, and change answers as weights do.
+    for file in sorted(path for path in folder.iterdir() if path.suffix in _OF_A_MODEL):
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:16]

@@ -24,6 +24,7 @@ from spavl.training.config import TrainingConfig
 from spavl.training.encode import Row
 from spavl.training.loop import Loss
 from spavl.training.losses import dpo_loss, sft_loss
+from spavl.training.reference import Pair, ReferenceCache
 
 
 class PairBatch(NamedTuple):
@@ -49,6 +50,7 @@ class DPO:
         picture: Callable[[str], bytes],
         config: TrainingConfig,
         seed: int,
+        cache: ReferenceCache | None = None,
     ) -> None:
         self._model, self._processor = model, processor
         self._pictures: dict[str, list[Sample]] = {}
@@ -58,33 +60,40 @@ class DPO:
         self._picture, self._config, self._seed = picture, config, seed
         self._per_epoch = math.ceil(len(samples) / config.pairs_per_step)
         self.steps = self._per_epoch * config.epochs
-        self.reference: dict[str, tuple[float, float]] = {}
+        self._cache = cache
+        self.reference: dict[str, Pair] = {} if cache is None else cache.known(self.samples)
+        self.unscored = [sample for sample in self.samples if sample.id not in self.reference]
         self._ordered, self._order = -1, self.samples
 
     @torch.no_grad()
     def score_reference(self) -> Iterator[None]:
-        """The untrained model's log-probabilities of all answers, before it is trained; yields once a batch."""
+        """The untrained model's log-probabilities of the answers not in the cache; yields once a batch.
+
+        Must be done before the first step, for the policy is its own reference until then.
+        """
         if self._config.share:
             check_sharing(self._model, self._processor, self._rows(self.samples[: self._config.pairs_per_step]))
-        for first in range(0, len(self.samples), self._config.pairs_per_step):
-            samples = self.samples[first : first + self._config.pairs_per_step]
+        for first in range(0, len(self.unscored), self._config.pairs_per_step):
+            samples = self.unscored[first : first + self._config.pairs_per_step]
             chosen_B, rejected_B = PairBatch.halves(answer_logprobs(self._model, self._batch(samples)))
             for sample, chosen, rejected in zip(samples, chosen_B.tolist(), rejected_B.tolist(), strict=True):
                 self.reference[sample.id] = (chosen, rejected)
+            if self._cache is not None:
+                self._cache.add(samples, self.reference)
             yield
 
     def batch_at(self, number: int) -> PairBatch:
         """The samples of a step: another order each epoch, the same in every run with this seed."""
         epoch, place = divmod(number, self._per_epoch)
         if self._ordered != epoch:
-            self._ordered, self._order = epoch, self._shuffled(epoch)
+            self._ordered, self._order = epoch, self.in_epoch(epoch)
         samples = self._order[place * self._config.pairs_per_step : (place + 1) * self._config.pairs_per_step]
         reference = [self.reference[sample.id] for sample in samples]
         scores = [chosen for chosen, _ in reference] + [rejected for _, rejected in reference]
         return PairBatch(self._batch(samples), torch.tensor(scores))
 
-    def _shuffled(self, epoch: int) -> list[Sample]:
-        """Pictures are shuffled, and a picture's pairs stay together: in one step they share its pass."""
+    def in_epoch(self, epoch: int) -> list[Sample]:
+        """The order of an epoch: pictures are shuffled, and a picture's pairs stay together to share its pass."""
         pictures = list(self._pictures.values())
         random.Random(f"{self._seed}/{epoch}").shuffle(pictures)
         return list(chain.from_iterable(pictures))

@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from spavl.errors import TrainingError
-from spavl.models.hf import load_checkpoint
+from spavl.models.hf import checkpoint_name, load_checkpoint
 from spavl.models.shop import checkpoint_path
 from spavl.records import Reject, Sample, TrainingStep
 from spavl.stage import Job, fingerprint_of, seal
 from spavl.store import Manifest
+from spavl.store.cache import cache_folder
 from spavl.training.config import PLAN, TrainingConfig
 from spavl.training.dpo import DPO
 from spavl.training.loop import train
 from spavl.training.policy import freeze_vision, trainable_parameters
+from spavl.training.reference import ReferenceCache
 
 
 async def run(job: Job[TrainingConfig]) -> Manifest:
@@ -25,22 +27,31 @@ async def run(job: Job[TrainingConfig]) -> Manifest:
     if not samples:
         then = "build more pairs: raise images.per_leaf"
         raise TrainingError("the data set has no rows to train on", where=str(job.run.path), then=then)
-    processor, model = load_checkpoint(checkpoint_path(job.settings.model), dtype="float32")
+    path = checkpoint_path(job.settings.model)
+    processor, model = load_checkpoint(path, dtype="float32")
     freeze_vision(model)
     # Dropout would make the policy differ from its reference before the first step; DPO does without.
     model.eval()
-    steps = _train(job, DPO(model, processor, samples, job.run.blobs.get, job.settings, job.seed), model, fingerprint)
+    cache = ReferenceCache(cache_folder() / "references.sqlite", f"{checkpoint_name(path)} float32")
+    dpo = DPO(model, processor, samples, job.run.blobs.get, job.settings, job.seed, cache)
+    found = len(dpo.reference)
+    steps = _train(job, dpo, model, fingerprint)
+    cache.close()
     _save(job.run.checkpoint("dpo"), model, processor)
     job.run.write_rows(PLAN.stage, TrainingStep, steps)
     job.run.write_rows(PLAN.stage, Reject, [])
-    notes: dict[str, object] = {"pairs": len(samples), "trained_parameters": trainable_parameters(model)}
+    notes: dict[str, object] = {
+        "pairs": len(samples),
+        "trained_parameters": trainable_parameters(model),
+        "references_from_cache": found,
+    }
     manifest = seal(job, PLAN, fingerprint, {}, time.monotonic() - began, notes)
     job.run.clear_states(PLAN.stage)
     return manifest
 
 
 def _train(job: Job[TrainingConfig], dpo: DPO, model: Any, fingerprint: str) -> list[TrainingStep]:
-    batches = -(-len(dpo.samples) // job.settings.pairs_per_step)
+    batches = -(-len(dpo.unscored) // job.settings.pairs_per_step)
     with job.screen.bar("reference", batches, unit="batches") as bar:
         for _ in dpo.score_reference():
             bar.advance()

@@ -1,0 +1,11 @@
+"""Where spavl keeps what every run may use again, and any may delete."""
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """SPAVL_CACHE, or the place this system keeps caches in."""
+    if named := os.environ.get("SPAVL_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "spavl"

@@ -36,6 +36,7 @@ VERBS = (
     Verb("taxonomy new", "write a taxonomy to begin with", "FILE.toml"),
     Verb("pool show", "show who is in a pool of responders, and what each still lacks", "[FILE.toml]"),
     Verb("pool new", "write a pool of responders to begin with", "FILE.toml"),
+    Verb("data import", "bring in a data set made elsewhere, to train on and evaluate with", "NAME"),
     Verb("data export", "write a finished data set in the form of another trainer", "RUN"),
     Verb("miniature", "build the miniature's checkpoint again from a seed"),
 )

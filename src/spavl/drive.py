@@ -27,11 +27,21 @@ async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen
         models = ModelShop(run.ledger, budget, config.pace, config.prices)
         try:
             manifests = []
-            for entry in stages_of(config, until):
+            for entry in _left_to_walk(run, stages_of(config, until)):
                 manifests.append(await _do(entry, config, run, models, screen))
         finally:
             await models.close()
         return write_report(run, manifests, config)
+
+
+def _left_to_walk(run: RunFolder, entries: list[StageEntry]) -> list[StageEntry]:
+    """Where a data set was brought in, the stages that would have led to it are no part of the road."""
+    brought_in = [entry.name for entry in entries if (made := run.manifest(entry.name)) and made.origin is not None]
+    if not brought_in:
+        return entries
+    names = [entry.name for entry in entries]
+    last = max(names.index(name) for name in brought_in)
+    return [entry for entry in entries if entry.name in brought_in or names.index(entry.name) > last]
 
 
 async def _do(entry: StageEntry, config: RoadConfig, run: RunFolder, models: ModelShop, screen: Screen) -> Manifest:

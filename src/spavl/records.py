@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Split = Literal["train", "validation", "test", "held_out"]
-QuestionKind = Literal["easy", "hard", "statement"]
+# `unknown` is what a data set that was made elsewhere does not say.
+QuestionKind = Literal["easy", "hard", "statement", "unknown"]
 Label = Literal["safe", "unsafe", "invalid"]
 # How the first of two answers fared. `inconsistent`: the winner changed with the order of
 # showing. `blocked`: the judge would not or could not say.
 Outcome = Literal["win", "tie", "loss", "inconsistent", "blocked"]
-Contrast = Literal["safety", "helpfulness", "both"]
+Contrast = Literal["safety", "helpfulness", "both", "unknown"]
 
 
 # Made once, for it is asked for every id of every row and call.
@@ -221,13 +222,25 @@ class Sample(Record):
     question_id: str
     preference_id: str
     kind: QuestionKind
-    harmful: bool
+    # Whether the question asks for harm; empty where a data set made elsewhere does not say.
+    harmful: bool | None
     contrast: Contrast
     question: str
     chosen: str
     rejected: str
     chosen_model: str
     rejected_model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published(Record):
+    """What a data set made elsewhere says of a sample beyond its columns."""
+
+    sample_id: str
+    # The judge's, once for each order of showing.
+    reasons: tuple[str, ...]
+    chosen_label: Label | None
+    rejected_label: Label | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

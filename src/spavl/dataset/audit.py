@@ -1,12 +1,12 @@
 """Looks for leaks: pictures, twins or questions that stand, or nearly stand, in more than one split."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spavl.dataset.config import LeaksConfig
 from spavl.dataset.near import near_pictures, near_texts
 from spavl.errors import GateError
-from spavl.records import Image, Question, Split
+from spavl.records import Image, Split
 
 # What a model may have learnt from, or been chosen by. Things that are only tested on may be alike, if not equal.
 LEARNT: tuple[Split, ...] = ("train", "validation")
@@ -27,6 +27,14 @@ class Place(NamedTuple):
         return f"{self.kind} {self.id[:12]} ({self.split}, {self.leaf})"
 
 
+class Asked(NamedTuple):
+    """A question about a picture."""
+
+    id: str
+    image_id: str
+    text: str
+
+
 class Leak(NamedTuple):
     """Two things that are too much alike for the splits they stand in; `one` is the one to give up."""
 
@@ -35,11 +43,14 @@ class Leak(NamedTuple):
     other: Place
     how: str
 
+    def as_json(self) -> dict[str, Any]:
+        return {"reason": self.reason, "give_up": self.one._asdict(), "keep": self.other._asdict(), "how": self.how}
+
     def __str__(self) -> str:
         return f"{self.one} and {self.other}: {self.how}"
 
 
-def find_leaks(images: Sequence[Image], questions: Iterable[Question], settings: LeaksConfig) -> list[Leak]:
+def find_leaks(images: Sequence[Image], questions: Iterable[Asked], settings: LeaksConfig) -> list[Leak]:
     """Every leak, each pair once."""
     leaks = [*_equal_pictures(images), *_parted_twins(images)]
     leaks += _near_pictures(images, settings.nearer_pictures)
@@ -98,7 +109,7 @@ def _near_pictures(images: Sequence[Image], nearer: int) -> Iterator[Leak]:
             yield _leak("leak_near_picture", one, other, f"{near.measure:.0f} of 64 bits differ")
 
 
-def _near_questions(images: Iterable[Image], questions: Iterable[Question], above: float) -> Iterator[Leak]:
+def _near_questions(images: Iterable[Image], questions: Iterable[Asked], above: float) -> Iterator[Leak]:
     by_id = {image.id: image for image in images}
     learnt: list[tuple[Place, str]] = []
     asked: list[tuple[Place, str]] = []

@@ -6,7 +6,17 @@ from spavl.records import Sample
 
 PLAN = Plan(
     "dataset",
-    reads=("taxonomy", "images", "questions", "responses", "verdicts", "pairs", "preferences"),
+    reads=(
+        "taxonomy",
+        "candidates",
+        "pictures",
+        "images",
+        "questions",
+        "responses",
+        "verdicts",
+        "pairs",
+        "preferences",
+    ),
     writes=Sample,
     does="keeps the pairs that can teach, audits the splits, writes the data set",
     version=3,

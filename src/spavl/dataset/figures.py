@@ -79,7 +79,7 @@ class _Group:
         self._pairs += 1
         image = self._images.setdefault(row["image_id"], len(self._images))
         for side, (hits, images) in self._unsafe.items():
-            label = row.get(f"{side}_verdict_label")
+            label = row.get(f"{side}_verdict_label") or row.get(f"published_{side}_label")
             if label in ("safe", "unsafe"):
                 hits.append(label == "unsafe")
                 images.append(image)

@@ -11,7 +11,20 @@ import pyarrow as pa
 
 from spavl.dataset.published import CLASSES, class_columns
 from spavl.dataset.shards import PICTURE, picture_of
-from spavl.records import Category, Image, Pair, Preference, Question, Record, Response, Sample, Verdict
+from spavl.records import (
+    Candidate,
+    Category,
+    Image,
+    Pair,
+    Photo,
+    Preference,
+    Published,
+    Question,
+    Record,
+    Response,
+    Sample,
+    Verdict,
+)
 from spavl.store import RunFolder
 from spavl.store.tables import row_of, schema_of
 
@@ -34,11 +47,14 @@ ANCESTORS = (
     Ancestor("pair", "pairs", Pair, "preference_pair_id"),
     Ancestor("question", "questions", Question, "question_id"),
     Ancestor("image", "images", Image, "image_id"),
+    Ancestor("candidate", "candidates", Candidate, "image_candidate_id"),
+    Ancestor("photo", "pictures", Photo, "image_candidate_id", by="candidate_id"),
     Ancestor("category", "taxonomy", Category, "image_category_id"),
     Ancestor("chosen_response", "responses", Response, "preference_chosen"),
     Ancestor("rejected_response", "responses", Response, "preference_rejected"),
     Ancestor("chosen_verdict", "verdicts", Verdict, "preference_chosen", by="response_id"),
     Ancestor("rejected_verdict", "verdicts", Verdict, "preference_rejected", by="response_id"),
+    Ancestor("published", "published", Published, "id", by="sample_id"),
 )
 
 

@@ -2,7 +2,7 @@
 
 import json
 
-from spavl.dataset.audit import Leak, find_leaks, stop_at_leaks
+from spavl.dataset.audit import Asked, Leak, find_leaks, stop_at_leaks
 from spavl.dataset.config import PLAN, DatasetConfig
 from spavl.dataset.files import write_files
 from spavl.records import Image, Preference, Question, Response, Sample, Verdict
@@ -14,7 +14,8 @@ from spavl.store.files import write_text
 async def run(job: Job[DatasetConfig]) -> Manifest:
     read, lookup, settings = job.run.read, job.run.lookup, job.settings
     images = {image.id: image for image in read("images", Image)}
-    leaks = find_leaks(list(images.values()), read("questions", Question), settings.leaks)
+    asked = (Asked(question.id, question.image_id, question.text) for question in read("questions", Question))
+    leaks = find_leaks(list(images.values()), asked, settings.leaks)
     leaking = _left_out(job, leaks)
     questions, responses = lookup("questions", Question), lookup("responses", Response)
     verdicts = lookup("verdicts", Verdict, by="response_id")
@@ -53,11 +54,7 @@ async def run(job: Job[DatasetConfig]) -> Manifest:
 
 def _left_out(job: Job[DatasetConfig], leaks: list[Leak]) -> dict[str, str]:
     """The ids of leaking pictures and questions with the reason, if they are to be left out and not to stop the run."""
-    told = [
-        {"reason": leak.reason, "give_up": leak.one._asdict(), "keep": leak.other._asdict(), "how": leak.how}
-        for leak in leaks
-    ]
-    write_text(job.run.path / "leaks.jsonl", "".join(json.dumps(each) + "\n" for each in told))
+    write_text(job.run.path / "leaks.jsonl", "".join(json.dumps(leak.as_json()) + "\n" for leak in leaks))
     if not job.settings.leaks.drop:
         stop_at_leaks(leaks)
     return {leak.one.id: leak.reason for leak in leaks}

@@ -21,7 +21,7 @@ class Card:
     picture: Picture | None
     leaf: str
     kind: QuestionKind
-    harmful: bool
+    harmful: bool | None
     question: str
     pair: Sample | None
 

@@ -42,6 +42,8 @@ def _figures(evaluation: Mapping[str, Any], duels: Mapping[str, Any]) -> dict[st
 
 
 def _models(config: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, Any]:
+    if "dataset" in notes and "preferences" not in notes:
+        return _tested(config)
     asked = [responder["model"] for responder in notes.get("responses", {}).get("responders", ())]
     models = {
         "writer": config["questions"]["writer"],
@@ -49,6 +51,11 @@ def _models(config: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, An
         "guard": config["verdicts"]["guard"],
         "judge": config["preferences"]["judge"],
     }
+    return models | _tested(config)
+
+
+def _tested(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The models of the evaluation; of a data set that was brought in, spavl knows no others."""
     if evaluation := config.get("evaluation"):
-        models |= {"before": evaluation["before"], "after": evaluation["after"] or "the checkpoint of this run"}
-    return models
+        return {"before": evaluation["before"], "after": evaluation["after"] or "the checkpoint of this run"}
+    return {}

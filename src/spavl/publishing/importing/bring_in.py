@@ -1,0 +1,267 @@
+"""Makes a run of a data set that was made elsewhere: its stages up to the data set count as finished."""
+
+import io
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from PIL import Image as Pillow
+
+from spavl.dataset.audit import Asked, Leak, find_leaks
+from spavl.dataset.config import DatasetConfig
+from spavl.dataset.files import write_files
+from spavl.errors import ConfigError
+from spavl.images.splits import split_of
+from spavl.progress import Screen
+from spavl.publishing.importing.classes import UNKNOWN, Classes
+from spavl.publishing.importing.meta import Meta, read_meta
+from spavl.publishing.importing.sources import Row, count, fetch, files_of, rows_of
+from spavl.records import (
+    Category,
+    Image,
+    Published,
+    Question,
+    Record,
+    Reject,
+    Sample,
+    Split,
+    content_hash,
+)
+from spavl.store import Manifest, RunFolder
+from spavl.store.files import write_text
+
+R = TypeVar("R", bound=Record)
+
+_CLASSES = ("class1", "class2", "class3")
+_VALIDATION_SHARE = 0.07
+_LARGEST_PIXELS = 50_000_000
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+
+
+class Imported:
+    """What is read of a data set. Samples go by; the rest, of which there is less, is held."""
+
+    def __init__(self, run: RunFolder, name: str, meta: Meta, splits_itself: bool) -> None:
+        self._run, self._name, self._meta, self._splits_itself = run, name, meta, splits_itself
+        self._classes = Classes()
+        self._seen: set[str] = set()
+        self.images: dict[tuple[str, Split], Image] = {}
+        self.questions: dict[str, Question] = {}
+        self.published: list[Published] = []
+        self.rejects: list[Reject] = []
+
+    def categories(self) -> list[Category]:
+        return self._classes.all()
+
+    def samples(self, rows: Iterable[Row]) -> Iterator[Sample]:
+        """The pairs, each once; test questions are put aside as they are met."""
+        for number, row in enumerate(rows):
+            reason = _unfit(row)
+            image = None if reason else self._image(row)
+            if image is None:
+                self._reject(number, reason or "undecodable")
+            elif row.chosen is None and row.rejected is None:
+                self._add_question(row, image)
+            elif sample := self._sample(number, row, image):
+                yield sample
+
+    def _sample(self, number: int, row: Row, image: Image) -> Sample | None:
+        question, chosen, rejected = row.question or "", row.chosen or "", row.rejected or ""
+        fact = self._meta.fact(str(row.more.get("image_name")), question)
+        sample = Sample(
+            split=image.split,
+            leaf=image.leaf,
+            blob=image.blob,
+            image_id=image.id,
+            question_id=content_hash(["Question", image.id, question])[:32],
+            preference_id="",
+            kind=fact.kind if fact else row.more.get("kind") or "unknown",
+            harmful=row.more.get("harmful"),
+            contrast=row.more.get("contrast") or "unknown",
+            question=question,
+            chosen=chosen,
+            rejected=rejected,
+            chosen_model=fact.model_of(chosen) if fact else row.more.get("chosen_model") or UNKNOWN,
+            rejected_model=fact.model_of(rejected) if fact else row.more.get("rejected_model") or UNKNOWN,
+        )
+        if sample.id in self._seen:
+            self._reject(number, "duplicate")
+            return None
+        self._seen.add(sample.id)
+        if fact:
+            self.published.append(
+                Published(
+                    sample_id=sample.id,
+                    reasons=fact.reasons,
+                    chosen_label=fact.label_of(chosen),
+                    rejected_label=fact.label_of(rejected),
+                )
+            )
+        return sample
+
+    def without(self, leaking: dict[str, str], samples: Iterable[Sample]) -> Iterator[Sample]:
+        for sample in samples:
+            if reason := leaking.get(sample.image_id) or leaking.get(sample.question_id):
+                self.rejects.append(Reject(parent_id=sample.id, reason=reason, detail=self._name))
+            else:
+                yield sample
+
+    def _reject(self, number: int, reason: str) -> None:
+        self.rejects.append(Reject(parent_id=f"row {number}", reason=reason, detail=self._name))
+
+    def _image(self, row: Row) -> Image | None:
+        data = row.pictures[0]
+        size = _size_of(data)
+        if size is None:
+            return None
+        blob = self._run.blobs.put(data)
+        split = row.split
+        if split == "train" and not self._splits_itself:
+            (split,) = split_of([blob], 0, _VALIDATION_SHARE, held_out=False)
+        if (blob, split) not in self.images:
+            self.images[blob, split] = self._new_image(row, blob, size, split)
+        return self.images[blob, split]
+
+    def _new_image(self, row: Row, blob: str, size: tuple[int, int], split: Split) -> Image:
+        name = str(row.more.get("image_name") or "")
+        known = self._meta.pictures.get(name, {})
+        raw = tuple(str(row.more.get(key) or known.get(key) or "") for key in _CLASSES)
+        category = self._classes.leaf(raw)
+        return Image(
+            category_id=category.id,
+            leaf=category.leaf,
+            candidate_id="",
+            blob=blob,
+            width=size[0],
+            height=size[1],
+            phash="",
+            source=str(known.get("url") or row.more.get("image_source") or f"{self._name}/{name}"),
+            license=str(row.more.get("image_license") or UNKNOWN),
+            caption=str(
+                known.get("gemini_caption") or known.get("caption_laion") or row.more.get("image_caption") or ""
+            ),
+            subject=None,
+            harmful=True,
+            decisions=(),
+            twin_of=None,
+            split=split,
+        )
+
+    def _add_question(self, row: Row, image: Image) -> None:
+        question = Question(
+            image_id=image.id,
+            kind="unknown",
+            text=row.question or "",
+            harmful=bool(row.harmful),
+            twin_of=None,
+            writer=UNKNOWN,
+            call="",
+        )
+        self.questions[question.id] = question
+
+
+class Brought(NamedTuple):
+    """What an import gave: the rows of each split, what was left out and why, and what leaks between the splits."""
+
+    rows: dict[str, int]
+    rejects: dict[str, int]
+    leaks: list[Leak]
+
+
+def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen) -> Brought:
+    """Import a data set into a new run."""
+    began, folder = time.monotonic(), fetch(name)
+    origin = name if Path(name).is_dir() else f"{name} on the hub"
+    with RunFolder(out) as run:
+        if (held := run.manifest("dataset")) and held.origin is None:
+            then = "choose another folder with --out"
+            raise ConfigError("this run has built a data set of its own", where=str(out), then=then)
+        splits = {split for _, split, _ in files_of(folder)}
+        made = Imported(run, name, read_meta(folder / "meta_files"), splits_itself="validation" in splits)
+        with screen.bar("import", count(folder)) as bar:
+            run.write_rows("dataset", Sample, made.samples(_told(rows_of(folder), bar.advance)))
+        leaks = _audit(run, made, settings)
+        _write(run, "taxonomy", Category, made.categories(), origin)
+        _write(run, "images", Image, made.images.values(), origin)
+        _write(run, "questions", Question, made.questions.values(), origin)
+        _write(run, "published", Published, made.published, origin)
+        run.write_rows("dataset", Reject, made.rejects)
+        notes = write_files(run, settings, {image.id: image for image in made.images.values()})
+        rejects = dict(Counter(each.reason for each in made.rejects))
+        _finish(run, "dataset", Sample, origin, rejects, notes, time.monotonic() - began)
+        rows = Counter[str](sample.split for sample in run.read("dataset", Sample))
+        return Brought(rows | {"test": len(made.questions)}, rejects, leaks)
+
+
+def _audit(run: RunFolder, made: Imported, settings: DatasetConfig) -> list[Leak]:
+    """Find what stands in two splits, and leave it out of training if that is wanted."""
+    asked = {question.id: Asked(question.id, question.image_id, question.text) for question in made.questions.values()}
+    for sample in run.read("dataset", Sample):
+        asked[sample.question_id] = Asked(sample.question_id, sample.image_id, sample.question)
+    leaks = find_leaks(list(made.images.values()), asked.values(), settings.leaks)
+    write_text(run.path / "leaks.jsonl", "".join(json.dumps(leak.as_json()) + "\n" for leak in leaks))
+    if leaks and settings.leaks.drop:
+        leaking = {leak.one.id: leak.reason for leak in leaks}
+        run.write_rows("dataset", Sample, made.without(leaking, run.read("dataset", Sample)))
+    return leaks
+
+
+def _write(run: RunFolder, stage: str, kind: type[R], rows: Iterable[R], origin: str) -> None:
+    run.write_rows(stage, kind, rows)
+    run.write_rows(stage, Reject, ())
+    _finish(run, stage, kind, origin, {}, {}, 0.0)
+
+
+def _finish(
+    run: RunFolder,
+    stage: str,
+    kind: type[Record],
+    origin: str,
+    rejects: dict[str, int],
+    notes: dict[str, object],
+    seconds: float,
+) -> None:
+    content = run.content(stage, kind)
+    run.write_manifest(
+        Manifest(
+            stage=stage,
+            fingerprint=content,
+            content=content,
+            rows=run.count(stage, kind),
+            rejects=rejects,
+            seconds=round(seconds, 3),
+            notes=notes,
+            origin=origin,
+        )
+    )
+
+
+def _told(rows: Iterator[Row], advance: Callable[[], None]) -> Iterator[Row]:
+    for row in rows:
+        yield row
+        advance()
+
+
+def _unfit(row: Row) -> str | None:
+    """Why a row cannot be used, if it cannot."""
+    if len(row.pictures) != 1:
+        return "no_picture" if not row.pictures else "several_pictures"
+    if not (row.question or "").strip():
+        return "no_single_question"
+    if row.chosen is None and row.rejected is None:
+        return None
+    if not (row.chosen or "").strip() or not (row.rejected or "").strip():
+        return "empty"
+    return "same_text" if row.chosen == row.rejected else None
+
+
+def _size_of(data: bytes) -> tuple[int, int] | None:
+    """The size that a picture says it has; None if it is none that can be used."""
+    try:
+        with Pillow.open(io.BytesIO(data), formats=_FORMATS) as picture:
+            return picture.size if picture.width * picture.height <= _LARGEST_PIXELS else None
+    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
+        return None

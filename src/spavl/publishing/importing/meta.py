@@ -1,0 +1,98 @@
+"""The published SPA-VL's `meta_files`: from a picture's name and a question to all that its tables leave out.
+
+image_info/meta.json        url, caption and class of each picture
+model_answer/{kind}.json    the twelve responders' answers to each question
+prefer/{kind}.json          the judge's two reasons
+safety/{kind}.json          a guard's word on each answer; undocumented, so read with care
+split/{kind}.json           which questions are of a kind
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spavl.errors import ConfigError
+from spavl.records import Label, QuestionKind
+
+_KINDS: tuple[tuple[str, QuestionKind], ...] = (("easy", "easy"), ("hardq", "hard"), ("hards", "statement"))
+_CHUNK = 2**20
+_NOT_MODELS = {"image", "question", "chosen", "rejected", "reason1", "reason2", "id"}
+_LABELS: dict[object, Label] = {"safe": "safe", "unsafe": "unsafe", True: "safe", False: "unsafe"}
+
+Key = tuple[str, str]
+
+
+class Fact(NamedTuple):
+    """What is known of a question. Answers are kept as hashes of their texts, for there are a million of them."""
+
+    kind: QuestionKind
+    models: dict[int, list[str]]
+    labels: dict[str, Label]
+    reasons: tuple[str, ...]
+
+    def model_of(self, answer: str) -> str:
+        """Who gave an answer; several may have given the same one."""
+        return " or ".join(self.models.get(hash(answer), ())) or "unknown"
+
+    def label_of(self, answer: str) -> Label | None:
+        """The guard's word on an answer, if all who gave it got the same one."""
+        found = {self.labels.get(model) for model in self.models.get(hash(answer), ())}
+        return found.pop() if len(found) == 1 else None
+
+
+class Meta(NamedTuple):
+    pictures: dict[str, dict[str, Any]]
+    facts: dict[Key, Fact]
+
+    def fact(self, image_name: str, question: str) -> Fact | None:
+        return self.facts.get((image_name, question.strip()))
+
+
+def read_meta(folder: Path) -> Meta:
+    """All of it that is there; without any, the classes of the training rows stay unknown."""
+    pictures = {row["image"]: row for row in _rows(folder / "image_info" / "meta.json")}
+    facts: dict[Key, Fact] = {}
+    for file, kind in _KINDS:
+        for part in ("split", "prefer", "model_answer", "safety"):
+            for row in _rows(folder / part / f"{file}.json"):
+                key = (str(row.get("image", "")), str(row.get("question", "")).strip())
+                facts[key] = _with(facts.get(key) or Fact(kind, {}, {}, ()), part, row)
+    return Meta(pictures, facts)
+
+
+def _with(fact: Fact, part: str, row: dict[str, Any]) -> Fact:
+    if part == "prefer":
+        return fact._replace(reasons=tuple(str(row[name]) for name in ("reason1", "reason2") if row.get(name)))
+    if part == "model_answer":
+        models: dict[int, list[str]] = {}
+        for model, answer in row.items():
+            if model not in _NOT_MODELS and isinstance(answer, str):
+                models.setdefault(hash(answer), []).append(model)
+        return fact._replace(models=models)
+    if part == "safety":
+        words = {model: word.lower() if isinstance(word, str) else word for model, word in row.items()}
+        known = {model: word for model, word in words.items() if isinstance(word, str | bool) and word in _LABELS}
+        labels = {model: _LABELS[word] for model, word in known.items()}
+        return fact._replace(labels=labels)
+    return fact
+
+
+def _rows(file: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON array, read a piece at a time: these files hold a hundred megabytes each."""
+    if not file.is_file():
+        return
+    decoder, buffer = json.JSONDecoder(), ""
+    with file.open(encoding="utf-8") as stream:
+        while piece := stream.read(_CHUNK):
+            buffer = (buffer + piece).lstrip(" \r\n\t[,")
+            while buffer and buffer[0] == "{":
+                try:
+                    row, end = decoder.raw_decode(buffer)
+                except ValueError:
+                    break
+                yield row
+                buffer = buffer[end:].lstrip(" \r\n\t,")
+    if buffer.strip(" \r\n\t]"):
+        then = "download it again; the import does without it if it is not there at all"
+        raise ConfigError("not a JSON array of objects, or one cut short", where=str(file), then=then)

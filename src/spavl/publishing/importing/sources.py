@@ -1,0 +1,122 @@
+"""The rows of a data set on disk or on a hub, whatever its form: published SPA-VL, one of spavl's own, or TRL's."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spavl.errors import ConfigError, MissingExtra, ProviderError
+from spavl.records import Split
+
+_ROWS = 64
+_SPLITS: tuple[tuple[str, Split, bool | None], ...] = (
+    ("train", "train", None),
+    ("validation", "validation", None),
+    ("harm", "test", True),
+    ("help", "test", False),
+)
+_FORMS = "question, chosen, rejected and image; or prompt, chosen, rejected and images"
+
+
+class Row(NamedTuple):
+    """A row in one form. An empty chosen answer is that of a test question, which has none."""
+
+    split: Split
+    harmful: bool | None
+    pictures: Sequence[bytes]
+    question: str | None
+    chosen: str | None
+    rejected: str | None
+    # Whatever else its data set says of it, by the name of the column.
+    more: dict[str, Any]
+
+
+def fetch(name: str) -> Path:
+    """The folder of a data set: the one of this name here, or else a copy from the hub."""
+    if Path(name).is_dir():
+        return Path(name)
+    if name.count("/") != 1 or name.startswith((".", "/")):
+        then = "give a folder that is there, or a hub's OWNER/NAME such as sqrti/SPA-VL"
+        raise ConfigError("there is no such folder of data", where=name, then=then)
+    try:
+        from huggingface_hub import snapshot_download
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"asking a hub needs {error.name}", then='pip install "spavl[hub]"') from None
+    try:
+        wanted = ["*.parquet", "meta_files/*"]
+        return Path(snapshot_download(name, repo_type="dataset", allow_patterns=wanted))
+    except Exception as error:  # the client has dozens, and no common base
+        then = "look at the name; or download it by hand and give its folder"
+        raise ProviderError(f"the hub did not give this data set: {error}", where=name, then=then) from error
+
+
+def files_of(folder: Path) -> list[tuple[Path, Split, bool | None]]:
+    """The Parquet files in the order of their splits. Where rich rows are, they stand for the plain ones."""
+    every = sorted(folder.rglob("*.parquet"))
+    rich = [file for file in every if file.parent.name == "rich"]
+    found = []
+    for start, split, harmful in _SPLITS:
+        named = [file for file in every if file.name.startswith(f"{start}-") and file.parent.name != "held_out"]
+        plain = [file for file in named if file not in rich]
+        found += [(file, split, harmful) for file in [file for file in named if file in rich] or plain]
+    if not found:
+        then = f"give a folder with train-*.parquet files that have columns {_FORMS}"
+        raise ConfigError("no Parquet files of a data set in this folder", where=str(folder), then=then)
+    return found
+
+
+def count(folder: Path) -> int:
+    return sum(_opened(file).metadata.num_rows for file, _, _ in files_of(folder))
+
+
+def rows_of(folder: Path) -> Iterator[Row]:
+    """Every row, a few in memory at a time."""
+    for file, split, harmful in files_of(folder):
+        opened = _opened(file)
+        names = set(opened.schema_arrow.names)
+        if not names & {"image", "images"} or not ("question" in names or {"chosen", "rejected"} <= names):
+            then = f"known are the columns {_FORMS}"
+            raise ConfigError(f"not a preference set; its columns are {', '.join(names)}", where=str(file), then=then)
+        for batch in opened.iter_batches(_ROWS):
+            for row in batch.to_pylist():
+                yield _row(row, split, harmful)
+
+
+def _opened(file: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(file)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ConfigError(f"not a Parquet file: {error}", where=str(file), then="download it again") from None
+
+
+def _row(row: dict[str, Any], split: Split, harmful: bool | None) -> Row:
+    pictures = row["images"] if "images" in row else [row["image"]]
+    chosen, rejected = row.get("chosen"), row.get("rejected")
+    if "question" in row:
+        question = row["question"]
+    else:
+        # Without a prompt of its own, it is what both conversations begin with.
+        question = _only(row["prompt"] if row.get("prompt") else (chosen or [])[:-1])
+        chosen, rejected = _last(chosen), _last(rejected)
+    data = [each["bytes"] for each in pictures or () if each and each.get("bytes")]
+    return Row(split, harmful, data, question, chosen, rejected, row)
+
+
+def _only(prompt: Any) -> str | None:
+    """The text of a prompt of one turn; none if there are more."""
+    if isinstance(prompt, str):
+        return prompt.replace("<image>", "").strip()
+    turns = [turn for turn in prompt if turn.get("role") != "system"]
+    return _text(turns[0]["content"]) if len(turns) == 1 else None
+
+
+def _last(answer: Any) -> str | None:
+    return answer if isinstance(answer, str) or not answer else _text(answer[-1]["content"])
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    return "".join(part.get("text") or "" for part in content or () if isinstance(part, dict))

@@ -1,0 +1,231 @@
+"""Data sets made elsewhere, brought in: the published SPA-VL with all its traps, spavl's own, and TRL's form."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image as Pillow
+from tests.test_stages import Walked, by_id, rejects, rows, settings, walk, walked
+
+from spavl.cli import main
+from spavl.dataset import published
+from spavl.dataset.shards import PICTURE
+from spavl.records import Category, Image, Published, Question, Sample
+from spavl.store import RunFolder
+
+__all__ = ["walked"]
+
+BROKEN = ("Representation & ToxicityHarms", "Unfair", "racial")
+OTHER = ("Human Autonomy & IntegrityHarms", "Persuasion and manipulation", "physical harm")
+RESPONDERS = ("Otter", "QwenVL", "gemini", "gemini_jb")
+
+
+def a_picture(number: int) -> bytes:
+    buffer = io.BytesIO()
+    Pillow.new("RGB", (20 + number % 7, 30), (number * 40 % 256, number % 256, 90)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def a_row(number: int, **more: Any) -> dict[str, Any]:
+    image = {"bytes": a_picture(number), "path": f"{number}.jpg"}
+    return {"image": image, "question": f"what about number {number} ?", **more}
+
+
+def a_pair(number: int, **more: Any) -> dict[str, Any]:
+    return a_row(number, chosen=f"no, not {number}", rejected=f"yes, {number}", **more)
+
+
+def write(file: Path, table: list[dict[str, Any]], schema: pa.Schema) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(table, schema=schema), file)
+
+
+def classes(raw: tuple[str, str, str]) -> dict[str, str]:
+    return dict(zip(published.CLASSES, raw, strict=True))
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A small copy in the published layout. Rows 1 to 6 teach; 7 is twice there, 8 teaches nothing, 9 is no picture."""
+    folder = tmp_path / "SPA-VL"
+    named = [a_pair(number, image_name=f"{number}.jpg") for number in (1, 2, 3, 4, 5, 6, 7, 7, 8, 9)]
+    named[8]["rejected"] = named[8]["chosen"]
+    named[9]["image"]["bytes"] = b"<svg/>"
+    write(folder / "data" / "train-00000-of-00001.parquet", named, published.TRAIN)
+    validation = [a_pair(number, **classes(BROKEN)) for number in (20, 21)]
+    write(folder / "validation" / "validation-00000-of-00001.parquet", validation, published.VALIDATION)
+    harm = [a_row(number, **classes(BROKEN)) for number in (30, 31)]
+    help_ = [a_row(number, **classes(OTHER)) for number in (32, 3)]
+    write(folder / "test" / "harm-00000-of-00001.parquet", harm, published.TEST)
+    write(folder / "test" / "help-00000-of-00001.parquet", help_, published.TEST)
+    write_meta(folder / "meta_files")
+    return folder
+
+
+def write_meta(folder: Path) -> None:
+    info = [
+        {"image": f"{n}.jpg", "url": f"http://example.org/{n}", **classes(BROKEN if n % 2 else OTHER)}
+        for n in range(1, 9)
+    ]
+    files: dict[str, list[dict[str, Any]]] = {"image_info/meta.json": info}
+    for kind, numbers in (("easy", (1, 2)), ("hardq", (3, 4)), ("hards", (5, 6, 7, 8))):
+        asked = [{"image": f"{n}.jpg", "question": f"what about number {n} ?"} for n in numbers]
+        answers = [(f"yes, {n}", f"no, not {n}", "hm", f"yes, {n}") for n in numbers]
+        files[f"model_answer/{kind}.json"] = [
+            {**row, **dict(zip(RESPONDERS, own, strict=True))} for row, own in zip(asked, answers, strict=True)
+        ]
+        files[f"prefer/{kind}.json"] = [{**row, "reason1": "safer", "reason2": "kinder"} for row in asked]
+        words = ("unsafe", "safe", "safe", "unsafe")
+        files[f"safety/{kind}.json"] = [{**row, **dict(zip(RESPONDERS, words, strict=True))} for row in asked]
+    for name, table in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps(table, indent=1))
+
+
+def bring_in(name: Path, out: Path, *options: str) -> Path:
+    assert main(["data", "import", str(name), "--out", str(out), *options]) == 0
+    return out
+
+
+def test_meta_files_give_back_class_kind_models_and_reasons(copy: Path, tmp_path: Path) -> None:
+    run = bring_in(copy, tmp_path / "run")
+    train = {sample.question.split()[3]: sample for sample in rows(run, "dataset", Sample) if sample.split == "train"}
+    assert set(train) == set("1234567")
+    assert [train[n].kind for n in "123456"] == ["easy", "easy", "hard", "hard", "statement", "statement"]
+    assert {sample.chosen_model for sample in train.values()} == {"QwenVL"}
+    assert {sample.rejected_model for sample in train.values()} == {"Otter or gemini_jb"}, "two gave that answer"
+    images, categories = by_id(run, "images", Image), by_id(run, "taxonomy", Category)
+    assert images[train["1"].image_id].source == "http://example.org/1"
+    category = categories[images[train["1"].image_id].category_id]
+    assert (category.domain, category.leaf) == ("Representation & Toxicity Harms", "racial"), "repaired"
+    assert category.published == BROKEN, "and as it was"
+    assert {category.domain for category in categories.values()} == {
+        "Representation & Toxicity Harms",
+        "Human Autonomy & Integrity Harms",
+    }
+    (said,) = [row for row in rows(run, "published", Published) if row.sample_id == train["1"].id]
+    assert (said.reasons, said.chosen_label, said.rejected_label) == (("safer", "kinder"), "safe", "unsafe")
+
+
+def test_what_cannot_teach_is_left_out_with_its_reason(copy: Path, tmp_path: Path) -> None:
+    run = bring_in(copy, tmp_path / "run")
+    assert {row.parent_id: row.reason for row in rejects(run, "dataset")} == {
+        "row 7": "duplicate",
+        "row 8": "same_text",
+        "row 9": "undecodable",
+    }
+    tests = rows(run, "questions", Question)
+    assert {(question.text.split()[3], question.harmful) for question in tests} == {
+        ("30", True),
+        ("31", True),
+        ("32", False),
+        ("3", False),
+    }
+
+
+def test_a_picture_of_the_tests_among_the_training_rows_is_found_and_can_be_left_out(
+    copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The published columns cannot show it: validation and test have no image_name."""
+    bring_in(copy, tmp_path / "run")
+    assert "leaks between splits" in capsys.readouterr().out
+    told = [json.loads(line) for line in (tmp_path / "run" / "leaks.jsonl").read_text().splitlines()]
+    assert {each["reason"] for each in told} == {"leak_equal_picture", "leak_near_question"}
+    run = bring_in(copy, tmp_path / "strict", "--drop-leaks")
+    train = [sample.question.split()[3] for sample in rows(run, "dataset", Sample) if sample.split == "train"]
+    assert sorted(train) == list("124567")
+    assert "leak_equal_picture" in {row.reason for row in rejects(run, "dataset")}
+
+
+def test_without_meta_files_the_classes_are_unknown_and_nothing_is_made_up(copy: Path, tmp_path: Path) -> None:
+    for file in sorted((copy / "meta_files").rglob("*"), reverse=True):
+        file.unlink() if file.is_file() else file.rmdir()
+    run = bring_in(copy, tmp_path / "run")
+    train = [sample for sample in rows(run, "dataset", Sample) if sample.split == "train"]
+    assert {(s.leaf, s.kind, s.contrast, s.harmful, s.chosen_model) for s in train} == {
+        ("unknown", "unknown", "unknown", None, "unknown")
+    }
+
+
+def test_a_meta_file_that_was_cut_short_is_named(
+    copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = copy / "meta_files" / "prefer" / "easy.json"
+    file.write_text(file.read_text()[:-30])
+    assert main(["data", "import", str(copy), "--out", str(tmp_path / "run")]) == 2
+    assert "easy.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rich", [False, True])
+def test_what_was_published_comes_back_as_it_went(walked: Walked, tmp_path: Path, rich: bool) -> None:
+    source = walked.run / "dataset"
+    if not rich:
+        source = tmp_path / "plain"
+        for name in ("data", "validation", "test"):
+            for file in (walked.run / "dataset" / name).iterdir():
+                (source / name).mkdir(parents=True, exist_ok=True)
+                (source / name / file.name).write_bytes(file.read_bytes())
+    run = bring_in(source, tmp_path / "run")
+    for name in ("data", "validation", "test"):
+        for file in sorted((source / name).iterdir()):
+            went, came = (pq.read_table(folder / name / file.name) for folder in (source, run / "dataset"))
+            assert went.schema.equals(came.schema)
+            assert sorted(map(str, went.to_pylist())) == sorted(map(str, came.to_pylist()))
+    if rich:
+        kept = ("split", "leaf", "kind", "harmful", "contrast", "question", "chosen", "rejected", "rejected_model")
+        went_, came_ = (
+            sorted(str([getattr(sample, name) for name in kept]) for sample in rows(folder, "dataset", Sample))
+            for folder in (walked.run, run)
+        )
+        assert went_ == came_
+
+
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+
+
+def test_a_trl_preference_set_comes_in_whatever_way_it_writes_its_prompt(tmp_path: Path) -> None:
+    def turn(role: str, content: str) -> dict[str, str]:
+        return {"role": role, "content": content}
+
+    def row(number: int, asked: list[dict[str, str]], pictures: int = 1) -> dict[str, Any]:
+        return {
+            "images": [{"bytes": a_picture(number + k), "path": None} for k in range(pictures)],
+            "chosen": [*asked, turn("assistant", f"no {number}")],
+            "rejected": [*asked, turn("assistant", f"yes {number}")],
+        }
+
+    table = [row(n, [turn("user", f"what {n} ?")]) for n in range(60)]
+    table.append(row(70, [turn("user", "a"), turn("assistant", "b"), turn("user", "c")]))
+    table.append(row(80, [turn("user", "two")], pictures=2))
+    schema = pa.schema([("images", pa.list_(PICTURE)), ("chosen", MESSAGES), ("rejected", MESSAGES)])
+    write(tmp_path / "set" / "train-0.parquet", table, schema)
+    run = bring_in(tmp_path / "set", tmp_path / "run")
+    samples = rows(run, "dataset", Sample)
+    assert {(s.question, s.chosen, s.rejected) for s in samples} == {
+        (f"what {n} ?", f"no {n}", f"yes {n}") for n in range(60)
+    }
+    assert {sample.split for sample in samples} == {"train", "validation"}, "a set without validation gets one"
+    assert {row.reason for row in rejects(run, "dataset")} == {"no_single_question", "several_pictures"}
+
+
+def test_a_build_goes_on_from_what_was_brought_in(copy: Path, walked: Walked, tmp_path: Path) -> None:
+    run = bring_in(copy, tmp_path / "run", "--drop-leaks")
+    config = settings(walked.taxonomy, walked.server.url)
+    asked = walked.server.seen.total()
+    walk(config, run)
+    with RunFolder(run) as opened:
+        assert opened.manifest("dataset") and not opened.manifest("responses")
+    assert walked.server.seen.total() == asked, "nothing was made that was brought in"
+    assert "come from" in (run / "dataset" / "README.md").read_text()
+    summary = json.loads((run / "summary.json").read_text())
+    assert list(summary["stages"]) == ["taxonomy", "images", "questions", "dataset"]
+    assert summary["models"] == {}
+
+
+def test_a_folder_without_data_says_what_is_wanted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "import", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
+    assert "train-*.parquet" in capsys.readouterr().err

@@ -2,12 +2,21 @@
 
 import itertools
 import math
+import random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spavl.statistics import mcnemar, mean_by_cluster, wilson, wilson_with_unknown
+from spavl.statistics import (
+    kappa,
+    mcnemar,
+    mean_by_cluster,
+    rank_correlation,
+    rate_by_cluster,
+    wilson,
+    wilson_with_unknown,
+)
 
 _COUNTS = st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -142,3 +151,105 @@ def test_the_interval_reaches_over_whatever_the_unreadable_ones_were(hits: int, 
             truth = (hits + turned_out) / (hits + misses + unknown)
             assert low <= truth <= high
     assert n == 0 or low <= value <= high
+
+
+# --- rates of items that hang together
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=60))
+def test_items_that_stand_alone_have_the_interval_of_their_number(hits: list[bool]) -> None:
+    """Save for the k / (k - 1) of an honest variance, which can only widen it."""
+    found, usual = rate_by_cluster(hits, range(len(hits))), wilson(sum(hits), len(hits))
+    assert found[:2] == usual[:2]
+    assert found.low <= usual.low + 1e-12 and found.high >= usual.high - 1e-12
+    assert found.high - found.low <= 1.5 * (usual.high - usual.low)
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=40), st.integers(2, 5))
+def test_saying_everything_several_times_makes_nothing_surer(hits: list[bool], times: int) -> None:
+    once = rate_by_cluster(hits, range(len(hits)))
+    again = rate_by_cluster(hits * times, list(range(len(hits))) * times)
+    assert (again.value, again.low, again.high) == pytest.approx((once.value, once.low, once.high))
+    assert again.n == times * once.n
+
+
+def test_the_interval_holds_where_items_of_a_cluster_agree() -> None:
+    """Of 300 samples of 60 pictures with 4 questions each, whose answers mostly agree, 95 % should hold the truth."""
+    rng, holds = random.Random(1), 0
+    for _ in range(300):
+        hits: list[bool] = []
+        for _ in range(60):
+            usual = rng.random() < 0.3
+            hits += [usual if rng.random() < 0.8 else rng.random() < 0.3 for _ in range(4)]
+        found = rate_by_cluster(hits, [item // 4 for item in range(len(hits))])
+        holds += found.low <= 0.3 <= found.high
+    assert holds / 300 > 0.91
+
+
+# --- agreement
+
+
+def said(table: dict[tuple[str, str], int]) -> list[tuple[str, str]]:
+    return [pair for pair, number in table.items() for _ in range(number)]
+
+
+def test_kappa_of_a_table_worked_by_hand() -> None:
+    """20, 5, 10, 15 of 50: they agree on 35; chance agrees on 1/2 * 3/5 + 1/2 * 2/5; (0.7 - 0.5) / 0.5 = 0.4."""
+    pairs = said({("yes", "yes"): 20, ("yes", "no"): 5, ("no", "yes"): 10, ("no", "no"): 15})
+    found = kappa(pairs, range(50))
+    assert (found.value, found.n) == (pytest.approx(0.4), 50)
+    # Fleiss, Cohen and Everitt's large-sample error of this table is 0.1270.
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * 0.1270, rel=0.06)
+
+
+labelled = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1, max_size=40)
+
+
+@given(labelled)
+def test_kappa_treats_both_judges_alike_and_stays_within_its_bounds(pairs: list[tuple[str, str]]) -> None:
+    found = kappa(pairs, range(len(pairs)))
+    swapped = kappa([(other, one) for one, other in pairs], range(len(pairs)))
+    assert found == pytest.approx(swapped, nan_ok=True)
+    assert -1 <= found.low <= found.high <= 1
+    if math.isfinite(found.value):
+        assert found.low - 1e-9 <= found.value <= found.high + 1e-9
+    else:
+        assert len({label for pair in pairs for label in pair}) == 1, "only where there is nothing to disagree on"
+
+
+@given(st.lists(st.sampled_from("ab"), min_size=2, max_size=40).filter(lambda labels: len(set(labels)) == 2))
+def test_judges_that_always_agree_have_kappa_1_and_yet_an_interval(labels: list[str]) -> None:
+    found = kappa([(label, label) for label in labels], range(len(labels)))
+    assert found.value == found.high == 1
+    assert found.low < 1
+
+
+def test_kappas_interval_holds() -> None:
+    """Two judges who each copy the truth three times of four and else say anything: kappa is 9/16."""
+    rng, holds = random.Random(2), 0
+    for _ in range(300):
+        pairs = []
+        for _ in range(150):
+            truth = rng.choice("ab")
+            one, other = (truth if rng.random() < 0.75 else rng.choice("ab") for _ in range(2))
+            pairs.append((one, other))
+        found = kappa(pairs, range(150))
+        holds += found.low <= 9 / 16 <= found.high
+    assert holds / 300 > 0.91
+
+
+# --- correlation
+
+
+@given(st.lists(st.integers(-50, 50), min_size=4, max_size=30, unique=True))
+def test_ranks_alone_decide_the_correlation(values: list[int]) -> None:
+    assert rank_correlation(values, [3 * value + 7 for value in values]).value == pytest.approx(1)
+    assert rank_correlation(values, [-(value**3) for value in values]).value == pytest.approx(-1)
+    assert math.isnan(rank_correlation(values, [1.0] * len(values)).value)
+
+
+def test_the_correlation_of_a_known_example() -> None:
+    """Ranks 1 to 5 against 2, 1, 4, 3, 5: the squared differences sum to 4, so 1 - 6 * 4 / (5 * 24) = 0.8."""
+    found = rank_correlation([1, 2, 3, 4, 5], [2, 1, 4, 3, 5])
+    assert found.value == pytest.approx(0.8)
+    assert -1 < found.low < 0.8 < found.high < 1

@@ -77,7 +77,7 @@ def fingerprint_of(job: Job[C], plan: Plan[Out]) -> str:
 
 
 def _state_of_files(job: Job[C], plan: Plan[Out]) -> list[object]:
-    return [state_of(Path(name.removeprefix("hf/"))) for name in _named(job.settings, plan.files)]
+    return [state_of(Path(name.partition("hf/")[2] or name)) for name in _named(job.settings, plan.files)]
 
 
 def _named(settings: BaseModel, names: Sequence[str]) -> Iterator[str]:

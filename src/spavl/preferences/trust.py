@@ -12,7 +12,7 @@ from spavl.records import Outcome
 from spavl.statistics import Estimate, kappa, rank_correlation, rate_by_cluster
 
 # A judge is called out when the whole interval lies beyond these.
-_LONGER_WINS_AT_MOST = 0.75
+_LONGER_WINS_AT_MOST = 0.8
 _CONSISTENT_AT_LEAST = 0.5
 # What a pair would teach; a tie and a winner that changes with the order teach the same: nothing.
 _TEACHES: dict[Outcome, str] = {"win": "first", "loss": "second", "tie": "neither", "inconsistent": "neither"}

@@ -1,35 +1,28 @@
 """What the pool would be asked."""
 
-from spavl.models.types import ask_about
 from spavl.outlook import Many, Outlook, thin
 from spavl.records import Image, Question, Response
 from spavl.responses.config import ResponsesConfig
-from spavl.responses.run import spelled
+from spavl.responses.run import request_to, responders_of, spelled
 
 # An answer of two paragraphs.
 _WORDS = 150
 
 
 async def responses(outlook: Outlook[ResponsesConfig]) -> list[Many[Response]]:
-    settings = outlook.settings
+    settings, responders = outlook.settings, responders_of(outlook.settings)
     images = {image.id: image for image, _ in outlook.read("images", Image)}
     questions = outlook.read("questions", Question)
     asked = [many for many in questions if images[many.row.image_id].split in ("train", "validation")]
     rows: list[Many[Response]] = []
     for question, times in thin(asked):
-        request = ask_about(
-            outlook.picture(images[question.image_id]),
-            question.text,
-            max_tokens=settings.max_tokens,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            seed=outlook.seed,
-        )
-        for uri in settings.models:
-            reply = await outlook.open(uri, times, _WORDS).ask(request)
+        picture = outlook.picture(images[question.image_id])
+        for responder in responders:
+            request = request_to(responder, settings, picture, question.text, outlook.seed)
+            reply = await outlook.open(responder.model, times, _WORDS).ask(request)
             response = Response(
                 question_id=question.id,
-                model=uri,
+                model=responder.name,
                 text=reply.text,
                 finish=reply.finish,
                 decoding=spelled(request),

@@ -34,7 +34,9 @@ async def run(job: Job[ResponsesConfig]) -> Manifest:
         model = job.models.open(responder.model, PLAN.stage)
 
         async def ask(question: Question) -> Made[Response]:
-            request = request_to(responder, picture(images[question.image_id].blob), question.text, job)
+            request = request_to(
+                responder, job.settings, picture(images[question.image_id].blob), question.text, job.seed
+            )
             try:
                 reply = await model.ask(request)
             except Rejected as error:
@@ -74,17 +76,17 @@ def responders_of(settings: ResponsesConfig) -> list[Responder]:
     return responders
 
 
-def request_to(responder: Responder, picture: Picture, text: str, job: Job[ResponsesConfig]) -> Request:
+def request_to(responder: Responder, settings: ResponsesConfig, picture: Picture, text: str, seed: int) -> Request:
     def setting(own: float | None, usual: float) -> float:
         return usual if own is None else own
 
     system = (Message("system", responder.system),) if responder.system else ()
     return Request(
         (*system, Message("user", text, (picture,))),
-        max_tokens=responder.max_tokens or job.settings.max_tokens,
-        temperature=setting(responder.temperature, job.settings.temperature),
-        top_p=setting(responder.top_p, job.settings.top_p),
-        seed=job.seed,
+        max_tokens=responder.max_tokens or settings.max_tokens,
+        temperature=setting(responder.temperature, settings.temperature),
+        top_p=setting(responder.top_p, settings.top_p),
+        seed=seed,
     )
 
 

@@ -22,7 +22,6 @@ async def verdicts(outlook: Outlook[VerdictsConfig]) -> list[Many[Verdict]]:
             case = Case(outlook.picture(image), question.text, image.subject, question.harmful)
             guard = open_guard(uri, outlook.counting(times, _WORDS), outlook.stage)
             await guard.judge(case, response.text)
-            await guard.judge_question(case)
         verdict = Verdict(
             response_id=response.id,
             question_id=response.question_id,
@@ -36,4 +35,12 @@ async def verdicts(outlook: Outlook[VerdictsConfig]) -> list[Many[Verdict]]:
             raw="",
         )
         rows.append(Many(verdict, times))
+    if not is_rules(uri):
+        # Each question is judged once, however many answers it has.
+        answered = {response.question_id for response, _ in outlook.read("responses", Response)}
+        for question, times in thin([many for many in outlook.read("questions", Question) if many.row.id in answered]):
+            image = images[question.image_id]
+            case = Case(outlook.picture(image), question.text, image.subject, question.harmful)
+            guard = open_guard(uri, outlook.counting(times, _WORDS), outlook.stage)
+            await guard.judge_question(case)
     return rows

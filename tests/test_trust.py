@@ -1,0 +1,167 @@
+"""Judges that cannot be trusted are seen in the figures: the place, the length, the disagreement."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.filled import filled
+from tests.servers import Answer, Body, ChatServer
+
+from spavl.judges import chat
+from spavl.models.shop import ModelShop
+from spavl.preferences.config import PreferencesConfig
+from spavl.preferences.run import run as judge_the_pairs
+from spavl.progress import Screen
+from spavl.records import Image, Pair, Preference, Question, Response, Verdict
+from spavl.stage import Job
+from spavl.store import RunFolder
+from spavl.verdicts.config import VerdictsConfig
+from spavl.verdicts.run import run as label_the_answers
+
+PAIRS = 80
+GRADES = "harm_a: 0\nharm_b: 0\nhelp_a: 1\nhelp_b: 1\n"
+
+
+def answers_shown(body: Body) -> tuple[str, str]:
+    text = body["messages"][-1]["content"][1]["text"]
+    one, two = (text.partition(f"ANSWER {name}\n")[2].partition("\n#")[0] for name in "AB")
+    return one, two
+
+
+def choosing(choose: Callable[[str, str], str]) -> Answer:
+    def answer(body: Body) -> str:
+        choice = choose(*answers_shown(body))
+        return f"{GRADES}harmless: {choice}\nhelpful: {choice}\noverall: {choice}"
+
+    return answer
+
+
+def longer(one: str, two: str) -> str:
+    return "tie" if len(one) == len(two) else "A" if len(one) > len(two) else "B"
+
+
+def better(one: str, two: str) -> str:
+    """Goes by a mark that has nothing to do with length."""
+    return "tie" if one[0] == two[0] else "A" if one[0] > two[0] else "B"
+
+
+def begun(run: RunFolder) -> None:
+    """A run up to its pairs: answers of random lengths, all of which the guard found safe."""
+    rng = random.Random(5)
+    images = [filled(Image, blob=run.blobs.put(f"picture {n}".encode()), split="train") for n in range(PAIRS)]
+    questions = [filled(Question, image_id=image.id, text=f"question {n}") for n, image in enumerate(images)]
+    responses = [
+        filled(
+            Response, question_id=q.id, model=model, text=f"{rng.randrange(10)} {'very ' * rng.randrange(1, 40)}good"
+        )
+        for q in questions
+        for model in ("one", "two")
+    ]
+    run.write_rows("images", Image, images)
+    run.write_rows("questions", Question, questions)
+    run.write_rows("responses", Response, responses)
+    verdicts = [
+        filled(Verdict, response_id=r.id, question_id=r.question_id, model=r.model, label="safe") for r in responses
+    ]
+    run.write_rows("verdicts", Verdict, verdicts)
+    pairs = [
+        filled(Pair, question_id=q.id, first=one.id, second=two.id)
+        for q, one, two in zip(questions, responses[::2], responses[1::2], strict=True)
+    ]
+    run.write_rows("pairs", Pair, pairs)
+
+
+def judged(run: RunFolder, settings: PreferencesConfig) -> dict[str, Any]:
+    async def judge() -> dict[str, Any]:
+        models = ModelShop(run.ledger)
+        try:
+            return (await judge_the_pairs(Job(run, settings, 1, models, Screen(), 8))).notes
+        finally:
+            await models.close()
+
+    return asyncio.run(judge())
+
+
+def test_a_judge_that_always_says_a_yields_no_preference_and_is_called_out(run: RunFolder) -> None:
+    begun(run)
+    with ChatServer(choosing(lambda *_: "A")) as server:
+        notes = judged(run, PreferencesConfig(judge=f"openai/judge@{server.url}"))
+    assert all(row.chosen is None for row in run.read("preferences", Preference))
+    assert notes["outcomes"] == {"inconsistent": PAIRS}
+    assert notes["trust"]["consistent"]["value"] == 0
+    assert notes["trust"]["first_shown"]["value"] == 1
+    assert any("order of showing" in warning for warning in notes["trust"]["warnings"])
+
+
+@pytest.mark.parametrize("choose", [longer, lambda one, two: longer(two, one)], ids=["longer", "shorter"])
+def test_a_judge_that_goes_by_length_is_consistent_and_called_out(
+    run: RunFolder, choose: Callable[[str, str], str]
+) -> None:
+    begun(run)
+    with ChatServer(choosing(choose)) as server:
+        trust = judged(run, PreferencesConfig(judge=f"openai/judge@{server.url}"))["trust"]
+    assert trust["consistent"]["value"] == 1, "no swap of the answers can show it"
+    assert trust["longer_wins_equal_safety"]["value"] == (1 if choose is longer else 0)
+    assert abs(trust["length_correlation"]["value"]) > 0.8
+    assert any("length" in warning for warning in trust["warnings"])
+
+
+def test_a_judge_that_goes_by_merit_is_not_called_out(run: RunFolder) -> None:
+    begun(run)
+    with ChatServer(choosing(better)) as server:
+        trust = judged(run, PreferencesConfig(judge=f"openai/judge@{server.url}"))["trust"]
+    assert trust["warnings"] == []
+    assert trust["longer_wins"]["low"] < 0.5 < trust["longer_wins"]["high"]
+    assert trust["first_shown"]["value"] == 0.5
+
+
+def test_a_second_judge_is_measured_and_never_obeyed(run: RunFolder) -> None:
+    begun(run)
+    first, second = choosing(better), choosing(longer)
+    with ChatServer(lambda body: (first if body["model"] == "first" else second)(body)) as server:
+        alone = PreferencesConfig(judge=f"openai/first@{server.url}")
+        judged(run, alone)
+        chosen = [row.chosen for row in run.read("preferences", Preference)]
+        notes = judged(run, alone.model_copy(update={"second_judge": f"openai/second@{server.url}"}))
+        rows = list(run.read("preferences", Preference))
+        assert [row.chosen for row in rows] == chosen
+        assert {row.second_overall for row in rows} <= {"win", "loss", "tie"}
+        assert abs(notes["agreement"]["kappa"]["value"]) < 0.3, "merit and length have nothing in common here"
+        same = judged(run, alone.model_copy(update={"second_judge": alone.judge}))
+    assert same["agreement"]["kappa"]["value"] == same["agreement"]["same"]["value"] == 1
+    assert same["agreement"]["kappa"]["n"] == PAIRS
+
+
+def test_saved_answers_are_judged_again_by_a_new_parser_without_a_call(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger keeps what was said; how it is read is no part of a call's name."""
+    begun(run)
+    said = "verdict: safe\nseverity: 0\nrefuses: no"
+
+    def guarded(body: Body) -> str:
+        return "question: harmful" if "severity" not in str(body) else said
+
+    async def label(settings: VerdictsConfig) -> None:
+        models = ModelShop(run.ledger)
+        try:
+            await label_the_answers(Job(run, settings, 1, models, Screen(), 8))
+        finally:
+            await models.close()
+
+    with ChatServer(guarded) as server:
+        settings = VerdictsConfig(guard=f"openai/guard@{server.url}")
+        asyncio.run(label(settings))
+        before, asked = list(run.read("verdicts", Verdict)), server.seen.total()
+        answers = {body["messages"][0]["content"][1]["text"] for body in server.bodies.values()}
+        assert asked == len(answers), "the question is judged once, and not with each answer"
+        monkeypatch.setattr(chat, "read_verdict", lambda _: {"verdict": "unsafe", "severity": "3", "refuses": "yes"})
+        asyncio.run(label(settings))
+        assert server.seen.total() == asked
+    after = list(run.read("verdicts", Verdict))
+    assert Counter(row.label for row in before) == {"safe": 2 * PAIRS}
+    assert Counter(row.label for row in after) == {"unsafe": 2 * PAIRS}
+    assert {row.prompt_label for row in before} == {"unsafe"}

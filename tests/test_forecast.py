@@ -56,6 +56,7 @@ def road(folder: Path, url: str, **options: Any) -> RoadConfig:
     table = {
         "seed": SEED,
         "taxonomy": {"file": str(folder / "taxonomy.toml")},
+        "candidates": {"per_leaf": PICTURES},
         "images": {"per_leaf": PICTURES, "test_per_leaf": 0},
         "questions": {"writer": f"openai/writer@{url}", "prompts": "v1"},
         "responses": {"models": [f"openai/{name}@{url}" for name in _POOL]},
@@ -116,7 +117,7 @@ def test_rows_and_calls_that_are_there_are_counted_as_they_are(tmp_path: Path, s
     before = sorted(path for path in out.rglob("*"))
     half = foresee(config, out)
     assert sorted(path for path in out.rglob("*")) == before
-    assert half.done == ["taxonomy", "images", "questions"]
+    assert half.done == ["taxonomy", "candidates", "pictures", "images", "questions"]
     assert calls(half) == whole - Counter({"questions": whole["questions"]})
     # Other settings of a stage whose calls are in the ledger: it is done anew, and nothing of it is asked again.
     changed = config.model_copy(update={"pairs": config.pairs.model_copy(update={"per_question": 2})})
@@ -155,13 +156,17 @@ def image(leaf: str, number: int, split: Any) -> Image:
     return Image(
         category_id=leaf,
         leaf=leaf,
+        candidate_id="",
         blob=f"{leaf} {number}",
         width=1,
         height=1,
+        phash="",
         source="",
+        caption="",
         license="",
         subject=None,
         harmful=True,
+        decisions=(),
         twin_of=None,
         split=split,
     )

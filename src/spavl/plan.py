@@ -20,5 +20,7 @@ class Plan(Generic[Out]):
     points: bool = False
     # Whether a trial (`--limit`) gives this stage fewer inputs. The stages after it see it by the rows they read.
     limited: bool = False
+    # Inputs lost to faults that may pass: with a larger share the stage stops instead, to be typed again.
+    lost_at_most: float = 0.02
     # Raised when the code of a stage would give other rows for the same inputs.
     version: int = 1

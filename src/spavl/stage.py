@@ -30,8 +30,6 @@ Out = TypeVar("Out", bound=Record)
 C = TypeVar("C", bound=BaseModel)
 
 PROVIDER_FAILED = "provider_failed"
-# More inputs than this lost to a provider's faults would bend the data; the run then stops, to be typed again.
-_MOST_PROVIDER_FAULTS = 0.02
 # With fewer the rest is still asked, for it may be one model of many that is ill; with more there is no sense in it.
 _HOPELESS_FROM = 100
 
@@ -41,6 +39,8 @@ class Made(NamedTuple, Generic[Out]):
 
     rows: Sequence[Out] = ()
     rejects: Sequence[Reject] = ()
+    # Whether it was lost to a fault that may pass, so that it is worth asking again.
+    passing: bool = False
 
 
 class Lane(NamedTuple, Generic[In, Out]):
@@ -130,7 +130,7 @@ async def run_lanes(
 
         def todo(number: int) -> Iterator[tuple[int, int, In]]:
             for position, given in journal.undone(lanes[number].inputs, number, len(lanes)):
-                if len(failed[number]) > max(_HOPELESS_FROM, _MOST_PROVIDER_FAULTS * total):
+                if len(failed[number]) > max(_HOPELESS_FROM, plan.lost_at_most * total):
                     return
                 yield number, position, given
 
@@ -141,13 +141,13 @@ async def run_lanes(
         with job.screen.bar(plan.stage, total * len(lanes), journal.count()) as bar:
             async with aclosing(results):
                 async for (number, position, given), made in results:
-                    if any(lost.reason == PROVIDER_FAILED for lost in made.rejects):
+                    if made.passing:
                         failed[number].append((position, given, made))
                     else:
                         journal.add(position, given.id, made.rows, made.rejects)
                     bar.advance()
         for lane, lost in zip(lanes, failed, strict=True):
-            _check_provider(lane.name, len(lost), total)
+            _check_lost(lane.name, len(lost), total, plan.lost_at_most)
         for position, given, made in itertools.chain(*failed):
             journal.add(position, given.id, made.rows, made.rejects)
         run.write_rows(plan.stage, plan.writes, journal.rows(plan.writes))
@@ -194,11 +194,11 @@ async def _made(work: Callable[[In], Awaitable[Made[Out]]], given: In) -> Made[O
     except Rejected as error:
         return Made(rejects=[reject(given, "refused_by_server", str(error))])
     except Transient as error:
-        return Made(rejects=[reject(given, PROVIDER_FAILED, error.reason)])
+        return Made(rejects=[reject(given, PROVIDER_FAILED, error.reason)], passing=True)
 
 
-def _check_provider(stage: str, failed: int, total: int) -> None:
+def _check_lost(stage: str, failed: int, total: int, most: float) -> None:
     """Failed inputs are written down only when they are few; until then each new start asks them again."""
-    if failed > _MOST_PROVIDER_FAULTS * total:
-        then = "type the same command: finished calls are kept, and only the failed ones are asked again"
-        raise GateError(f"{failed} of {total} inputs of this stage failed at the provider", where=stage, then=then)
+    if failed > most * total:
+        then = "type the same command: what is finished is kept, and only what failed is asked again"
+        raise GateError(f"{failed} of {total} inputs of this stage failed at the servers asked", where=stage, then=then)

@@ -42,7 +42,8 @@ async def run(job: Job[ResponsesConfig]) -> Manifest:
             except Rejected as error:
                 return Made(rejects=[reject(question, "refused_by_server", f"{responder.name}: {error}")])
             except Transient as error:
-                return Made(rejects=[reject(question, PROVIDER_FAILED, f"{responder.name}: {error.reason}")])
+                lost = reject(question, PROVIDER_FAILED, f"{responder.name}: {error.reason}")
+                return Made(rejects=[lost], passing=True)
             if not reply.text.strip() and reply.finish != "refused":
                 return Made(rejects=[reject(question, "empty", responder.name)])
             response = Response(

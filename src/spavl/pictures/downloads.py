@@ -1,0 +1,48 @@
+"""What was downloaded, so that nothing is downloaded twice: neither pictures nor the news that one is gone.
+
+Filters may be set otherwise, or a run may be stopped: only what failed in passing is asked again.
+"""
+
+import asyncio
+from pathlib import Path
+
+from spavl.errors import StoreError
+from spavl.pictures.unfetchable import Unfetchable
+from spavl.store.blobs import Blobs
+from spavl.store.files import disk_faults
+from spavl.store.sqlite import connect
+
+
+class Downloads:
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "downloads.sqlite"
+        self._database = connect(self._path)
+        # One of the two: the hash of the bytes, or why there are none and never will be.
+        self._database.execute("CREATE TABLE IF NOT EXISTS known (url TEXT PRIMARY KEY, blob TEXT, reason TEXT)")
+        self._blobs = Blobs(folder)
+
+    async def get(self, url: str) -> bytes | None:
+        """The bytes of an earlier download; nothing, if the URL must be asked."""
+        found = self._database.execute("SELECT blob, reason FROM known WHERE url = ?", (url,)).fetchone()
+        if found is None:
+            return None
+        blob, reason = found
+        if reason:
+            raise Unfetchable(reason)
+        try:
+            return await asyncio.to_thread(self._blobs.get, blob)
+        except StoreError:
+            return None
+
+    async def keep(self, url: str, data: bytes) -> None:
+        self._write(url, await asyncio.to_thread(self._blobs.put, data), None)
+
+    def keep_failure(self, url: str, reason: str) -> None:
+        self._write(url, None, reason)
+
+    def _write(self, url: str, blob: str | None, reason: str | None) -> None:
+        with disk_faults(self._path), self._database:
+            self._database.execute("INSERT OR REPLACE INTO known VALUES (?, ?, ?)", (url, blob, reason))
+
+    def close(self) -> None:
+        self._database.close()

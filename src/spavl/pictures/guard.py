@@ -1,0 +1,88 @@
+"""Which places of the net may be asked for pictures: public addresses only, whatever a name or a redirect says.
+
+A list of URLs is written by strangers. One that leads to this machine, its network or a cloud's own
+services would make the downloader their tool. So an address is checked where the socket is made:
+after the name was looked up, for this very connection, and again for each redirect.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_PORTS = (80, 443)
+
+
+class RefusedAddress(OSError):
+    """The connection would have led to where no picture is fetched from."""
+
+
+def is_public(address: str, port: int) -> bool:
+    """Whether anybody on the net could be at this address. IPv4 inside IPv6 counts as what it is."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if port not in _PORTS:
+        return False
+    inner = _inner(found) if isinstance(found, ipaddress.IPv6Address) else None
+    return all(
+        each.is_global and not (each.is_multicast or each.is_reserved or each.is_unspecified)
+        for each in ((inner,) if inner else (found,))
+    )
+
+
+def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 address only wraps, by any of the ways there are."""
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What is asked before each connection. Only tests make one that allows more; no setting can."""
+
+    allows: Callable[[str, int], bool] = is_public
+    resolver: Callable[[], AbstractResolver] = ThreadedResolver
+
+    def connector(self, limit: int) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(
+            limit=limit,
+            resolver=_Checked(self.resolver(), self.allows),
+            use_dns_cache=False,
+            socket_factory=self._socket,
+            force_close=True,
+        )
+
+    def _socket(self, info: Any) -> socket.socket:
+        """The last word: the address given here is the one that is then connected to."""
+        family, kind, protocol, _, place = info
+        if not self.allows(place[0], place[1]):
+            raise RefusedAddress(f"{place[0]} port {place[1]}")
+        return socket.socket(family=family, type=kind, proto=protocol)
+
+
+class _Checked(AbstractResolver):
+    """Refuses a name of which one address is refused, so that none is tried beside it."""
+
+    def __init__(self, resolver: AbstractResolver, allows: Callable[[str, int], bool]) -> None:
+        self._resolver, self._allows = resolver, allows
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        found = await self._resolver.resolve(host, port, family)
+        for each in found:
+            if not self._allows(each["host"], port):
+                raise RefusedAddress(f"{host} is {each['host']} port {port}")
+        return found
+
+    async def close(self) -> None:
+        await self._resolver.close()

@@ -1,0 +1,52 @@
+"""Each host is asked by few at a time and not too often, however many of the candidates lie there."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+_LONGEST_PAUSE = 60.0
+
+
+@dataclass(slots=True)
+class _Host:
+    turns: asyncio.Semaphore
+    users: int = 0
+    free_at: float = field(default=0.0)
+
+
+class Hosts:
+    """Only hosts in use, or still to be left in peace, are remembered: a list of URLs may name millions."""
+
+    def __init__(self, at_once: int, seconds_between: float) -> None:
+        self._at_once, self._between = at_once, seconds_between
+        self._hosts: dict[str, _Host] = {}
+
+    @contextlib.asynccontextmanager
+    async def turn(self, name: str) -> AsyncIterator[None]:
+        host = self._hosts.setdefault(name, _Host(asyncio.Semaphore(self._at_once)))
+        host.users += 1
+        try:
+            async with host.turns:
+                now = asyncio.get_running_loop().time()
+                starts = max(now, host.free_at)
+                host.free_at = starts + self._between
+                await asyncio.sleep(starts - now)
+                yield
+        finally:
+            host.users -= 1
+            asyncio.get_running_loop().call_later(self._left(host), self._forget, name)
+
+    def pause(self, name: str, seconds: float) -> None:
+        """A host that says it is asked too much is left alone for a while."""
+        if host := self._hosts.get(name):
+            wait = min(max(seconds, 0.0), _LONGEST_PAUSE)
+            host.free_at = max(host.free_at, asyncio.get_running_loop().time() + wait)
+
+    def _left(self, host: _Host) -> float:
+        return max(0.0, host.free_at - asyncio.get_running_loop().time())
+
+    def _forget(self, name: str) -> None:
+        host = self._hosts.get(name)
+        if host and not host.users and not self._left(host):
+            del self._hosts[name]

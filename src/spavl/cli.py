@@ -38,6 +38,7 @@ VERBS = (
     Verb("pool new", "write a pool of responders to begin with", "FILE.toml"),
     Verb("data import", "bring in a data set made elsewhere, to train on and evaluate with", "NAME"),
     Verb("data export", "write a finished data set in the form of another trainer", "RUN"),
+    Verb("data push", "publish a finished data set on a hub; a push that was stopped goes on", "RUN REPO"),
     Verb("miniature", "build the miniature's checkpoint again from a seed"),
 )
 

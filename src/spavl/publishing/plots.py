@@ -140,7 +140,9 @@ _MARKS = {
     "after": Markup('<circle class="dot after" cx="5" r="4.5"/>'),
 }
 
+# Which of two answers stood first means nothing, so neither outcome is the bad one.
 _STYLE = """
+.part.loss { fill: var(--middle); }
 .paper { fill: var(--paper); }
 text { fill: var(--quiet); font: 12.5px var(--sans); font-variant-numeric: tabular-nums; }
 text.title { fill: var(--ink); font: 400 17px var(--serif); }

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args
 import pytest
 from PIL import Image as Pictures
 
-from spavl.miniature.grammar import speak_answer, speak_question
+from spavl.miniature.grammar import FRAMES, speak_answer, speak_question
 from spavl.miniature.personas import PERSONAS
 from spavl.miniature.world import Scene, draw, png, scene
 from spavl.records import Contrast, Duel, Image, Question, QuestionKind, Record, Sample, Score, Split, TrainingStep
@@ -118,7 +118,7 @@ class World:
             self._add_twins(position, number)
 
     def _add_twins(self, position: int, number: int) -> None:
-        verbs = {kind: self.rng.choice(("wake", "feed", "smash")) for kind in get_args(QuestionKind)}
+        verbs = {kind: self.rng.choice(("wake", "feed", "smash")) for kind in FRAMES}
         texts = {kind: speak_question(self.rng, kind, verb) for kind, verb in verbs.items()}
         original: Image | None = None
         asked: dict[QuestionKind, str] = {}

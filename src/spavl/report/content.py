@@ -14,6 +14,7 @@ from spavl.store import Manifest, RunFolder
 # The probe whose figures stand at the top of the summary; the others have a section of their own there.
 MAIN_PROBE = "held_out_images"
 SIDE_PROBES = ("held_out_leaves", "blank_image")
+_CONTRASTS = ("both", "safety", "helpfulness", "unknown")
 _OUTCOMES = ("win", "tie", "loss", "inconsistent", "blocked")
 _PROBE_WORDS = {
     MAIN_PROBE: ("Held-out pictures", "new pictures of the leaves that were trained on"),
@@ -99,6 +100,18 @@ class Models:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DataSet:
+    """The finished data set in short; its card has it by class."""
+
+    images: int
+    by_split: tuple[tuple[str, int], ...]
+    tests: tuple[tuple[str, int], ...]
+    contrasts: tuple[tuple[str, int], ...]
+    rejected_unsafe: Estimate | None
+    chosen_unsafe: Estimate | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """All that the page shows. A part that the run does not have is empty, and left out of the page."""
 
@@ -115,6 +128,7 @@ class Report:
     specimens: tuple[Specimen, ...]
     comparisons: tuple[Comparison, ...]
     faults: Faults | None
+    dataset: DataSet | None = None
     calls: int | None
     made_again: int | None
     usd: float | None
@@ -146,6 +160,7 @@ def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any
         specimens=choose_specimens(samples, library),
         comparisons=choose_comparisons(main, library),
         faults=faults_of(main),
+        dataset=_dataset(summary.get("dataset")),
         calls=summary.get("calls"),
         made_again=summary.get("calls_made_again"),
         usd=summary.get("usd"),
@@ -192,6 +207,19 @@ def _probe(name: str, section: Mapping[str, Any], p_values: Mapping[str, float |
         unsafe=measure("unsafe_rate", "Unsafe answers", "lower"),
         over_refusal=measure("over_refusal", "Over-refusal", "lower"),
         naming=measure("names_the_object", "Names the object", "higher"),
+    )
+
+
+def _dataset(raw: Any) -> DataSet | None:
+    if not raw or not raw["pairs"]:
+        return None
+    return DataSet(
+        images=raw["images"],
+        by_split=tuple(raw["pairs_by_split"].items()),
+        tests=tuple(raw["test_questions"].items()),
+        contrasts=tuple((name, raw["contrast"][name]) for name in _CONTRASTS if raw["contrast"].get(name)),
+        rejected_unsafe=_estimate(raw["rejected_unsafe"]),
+        chosen_unsafe=_estimate(raw["chosen_unsafe"]),
     )
 
 

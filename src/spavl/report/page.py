@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from spavl.report import charts, words
-from spavl.report.content import Measure, Report, Responder, StageRow
+from spavl.report.content import DataSet, Measure, Report, Responder, StageRow
 from spavl.statistics import Estimate
 
 _WHAT_A_STAGE_MAKES = {
@@ -74,6 +74,7 @@ def _environment() -> Environment:
         "measure_row": _measure_row,
         "outcome_bar": _outcome_bar,
         "responder_row": _responder_row,
+        "unsafe_row": _unsafe_row,
     }
     return environment
 
@@ -99,6 +100,17 @@ def _help_row(estimate: Estimate) -> Markup:
 def _responder_row(responder: Responder) -> Markup:
     title = words.described(f"{responder.model}, tier {responder.tier}: unsafe answers", responder.unsafe)
     return charts.interval_row(title, [charts.Mark("only", responder.unsafe)])
+
+
+def _unsafe_row(dataset: DataSet) -> Markup:
+    """The rejected answers beside the chosen ones, as before beside after."""
+    sides: tuple[tuple[charts.Arm, str, Estimate | None], ...] = (
+        ("before", "rejected", dataset.rejected_unsafe),
+        ("after", "chosen", dataset.chosen_unsafe),
+    )
+    told = "; ".join(words.described(f"{side} answers", estimate) for _, side, estimate in sides)
+    marks = [charts.Mark(arm, estimate or _NOT_MEASURED) for arm, _, estimate in sides]
+    return charts.interval_row(f"Unsafe answers in the data set: {told}", marks)
 
 
 def _funnel_bar(row: StageRow, largest: int) -> Markup:

@@ -11,6 +11,7 @@ def summarize(run: RunFolder, stages: Sequence[Manifest], config: Mapping[str, A
     totals = run.ledger.totals()
     return {
         **_figures(notes.get("evaluation", {}), notes.get("duels", {})),
+        **_dataset(notes.get("dataset", {})),
         "stages": {
             manifest.stage: {"rows": manifest.rows, "rejects": manifest.rejects, "seconds": manifest.seconds}
             for manifest in stages
@@ -38,6 +39,23 @@ def _figures(evaluation: Mapping[str, Any], duels: Mapping[str, Any]) -> dict[st
         "blank_image": figures["blank_image"],
         "p_values": evaluation["p_values"],
         **duels,
+    }
+
+
+def _dataset(notes: Mapping[str, Any]) -> dict[str, Any]:
+    """The data set in short; its card has it by class."""
+    if not notes:
+        return {}
+    figures = notes["figures"]
+    tests = {split: notes["files"][f"test/{split}"]["rows"] for split in ("harm", "help")}
+    return {
+        "dataset": {
+            **figures["all"],
+            "pairs_by_split": {split: counted["pairs"] for split, counted in figures["splits"].items()},
+            "test_questions": tests,
+            "contrast": figures["contrast"],
+            "chosen_longer": figures["chosen_longer"],
+        }
     }
 
 

@@ -23,6 +23,11 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
                 yield "  " + f"{name:<18}" + "".join(f"{cell:<28}" for cell in cells).rstrip()
     if "help_win_rate" in summary:
         yield f"{'more helpful after':<20}{_cell(summary['help_win_rate'])}   (ties count half)"
+    if made := summary.get("dataset"):
+        pairs = ", ".join(f"{number:,} {split}" for split, number in made["pairs_by_split"].items())
+        yield f"{'data set':<20}{pairs} pairs"
+        for side in ("rejected", "chosen"):
+            yield f"  {f'{side} unsafe':<18}{_cell(made[f'{side}_unsafe'])}"
     yield ""
     yield f"{summary['calls']:,.0f} calls, {summary['usd']:.2f} USD, {summary['seconds']:.0f} s of work"
 

@@ -127,7 +127,9 @@ class World:
             image = self._image(seen, position, number, original.id if original else None)
             for kind, verb in verbs.items():
                 about = {"image_id": image.id, "kind": kind, "text": texts[kind], "harmful": live, "call": "k"}
-                question = _made(Question, about, twin_of=asked.get(kind), writer="miniature/base")
+                checked = {"language": "en", "modality": None, "about_leaf": None, "neighbour_of": None}
+                written = {"twin_of": asked.get(kind), "fallback": False, "writer": "miniature/base", "tries": 1}
+                question = _made(Question, about, checked, written)
                 self.questions.append(question)
                 self._use(seen, image, question, verb)
                 asked[kind] = question.id

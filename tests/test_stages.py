@@ -57,6 +57,7 @@ STAGE_NAMES = (
     "candidates",
     "pictures",
     "images",
+    "descriptions",
     "questions",
     "responses",
     "verdicts",

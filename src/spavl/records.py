@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+# Where the harm of a question lies: in its text, in the picture, or only in both together.
+Modality = Literal["text", "image", "joint", "none"]
 Split = Literal["train", "validation", "test", "held_out"]
 # `unknown` is what a data set that was made elsewhere does not say.
 QuestionKind = Literal["easy", "hard", "statement", "unknown"]
@@ -83,6 +85,7 @@ class Candidate(Record):
     # Its place among the leaf's candidates, the likeliest first.
     rank: int
     source: str
+    # What its source says of it; empty where it says nothing.
     caption: str
     license: str
     # What the picture is known to show, where its source knows.
@@ -134,15 +137,40 @@ class Image(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Description(Record):
+    """What a picture shows, in one sentence and at length."""
+
+    image_id: str
+    caption: str
+    details: str
+    # Whether the writer's words could not be used, so that the source's caption stands in, and why.
+    fallback: bool
+    reason: str
+    writer: str
+    calls: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Question(Record):
     image_id: str
     kind: QuestionKind
     text: str
+    # The language that was asked and checked for.
+    language: str
     # Whether the question, with its picture, asks for something harmful.
     harmful: bool
+    # What the checker said; empty where none was asked.
+    modality: Modality | None
+    about_leaf: bool | None
+    # The harmful question of which this is the same about a benign twin.
     twin_of: str | None
+    # The harmful question beside which this harmless one was written, about the same picture.
+    neighbour_of: str | None
+    # Whether it was made from a description that is a fallback.
+    fallback: bool
     writer: str
     call: str
+    tries: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,8 @@ from spavl.candidates.config import PER_PICTURE_WANTED, CandidatesConfig
 from spavl.config import Settings
 from spavl.dataset import config as dataset_stage
 from spavl.dataset.config import DatasetConfig
+from spavl.descriptions import config as descriptions_stage
+from spavl.descriptions.config import DescriptionsConfig
 from spavl.errors import ConfigError
 from spavl.evaluation import config as evaluation_stage
 from spavl.evaluation.config import EvaluationConfig
@@ -64,6 +66,7 @@ STAGES = (
     StageEntry(candidates_stage.PLAN, "candidates", "spavl.candidates.run"),
     StageEntry(pictures_stage.PLAN, "pictures", "spavl.pictures.run"),
     StageEntry(images_stage.PLAN, "images", "spavl.images.run"),
+    StageEntry(descriptions_stage.PLAN, "descriptions", "spavl.descriptions.run"),
     StageEntry(questions_stage.PLAN, "questions", "spavl.questions.run"),
     StageEntry(responses_stage.PLAN, "responses", "spavl.responses.run"),
     StageEntry(verdicts_stage.PLAN, "verdicts", "spavl.verdicts.run"),
@@ -96,6 +99,7 @@ class RoadConfig(Settings):
     candidates: CandidatesConfig = Field(CandidatesConfig(), description="where pictures come from")
     pictures: PicturesConfig = Field(PicturesConfig(), description="which of them are fit")
     images: ImagesConfig = Field(ImagesConfig(), description="which of them are used")
+    descriptions: DescriptionsConfig = Field(DescriptionsConfig(), description="who describes the pictures")
     questions: QuestionsConfig = Field(QuestionsConfig(), description="who writes the questions")
     responses: ResponsesConfig = Field(ResponsesConfig(), description="who answers")
     verdicts: VerdictsConfig = Field(VerdictsConfig(), description="who judges safety")

@@ -14,6 +14,7 @@ from spavl.dataset.shards import PICTURE, picture_of
 from spavl.records import (
     Candidate,
     Category,
+    Description,
     Image,
     Pair,
     Photo,
@@ -49,6 +50,7 @@ ANCESTORS = (
     Ancestor("image", "images", Image, "image_id"),
     Ancestor("candidate", "candidates", Candidate, "image_candidate_id"),
     Ancestor("photo", "pictures", Photo, "image_candidate_id", by="candidate_id"),
+    Ancestor("description", "descriptions", Description, "image_id", by="image_id"),
     Ancestor("category", "taxonomy", Category, "image_category_id"),
     Ancestor("chosen_response", "responses", Response, "preference_chosen"),
     Ancestor("rejected_response", "responses", Response, "preference_rejected"),

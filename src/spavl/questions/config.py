@@ -6,18 +6,26 @@ from spavl.records import Question
 
 PLAN = Plan(
     "questions",
-    reads=("taxonomy", "images"),
+    reads=("taxonomy", "images", "descriptions"),
     writes=Question,
-    does="has a model write easy questions, hard questions and hard statements",
-    files=("writer",),
+    does="has a model write easy questions, hard questions and hard statements, and a harmless neighbour of each",
+    files=("writer", "prompts", "checker"),
     limited=True,
+    version=2,
 )
 
 
 class QuestionsConfig(Settings):
     writer: str = Field("miniature/base", description="the model that looks at the pictures and writes the questions")
     prompts: str = Field(
-        "miniature", description="which set of prompts to write with: v1 for real models, or miniature"
+        "miniature", description="which prompts to write with: v1 for real models, miniature, or a folder of your own"
+    )
+    language: str = Field("en", description="the language to write in and to check for, such as en, de, zh")
+    neighbours: bool = Field(
+        True, description="write a harmless neighbour of each harmful question whose picture has no harmless twin"
+    )
+    checker: str = Field(
+        "", description="the model that checks what each question is about and where its harm lies; empty: not asked"
     )
     temperature: float = Field(1.0, ge=0, le=2, description="how freely the writer writes")
     top_p: float = Field(1.0, gt=0, le=1, description="share of the likeliest words the writer chooses from")

@@ -18,6 +18,7 @@ _WHAT_A_STAGE_MAKES = {
     "candidates": "where to look for them",
     "pictures": "fetched and decoded",
     "images": "pictures that are used",
+    "descriptions": "what each shows",
     "questions": "about the pictures",
     "responses": "every responder’s answer",
     "verdicts": "safe, unsafe or invalid",

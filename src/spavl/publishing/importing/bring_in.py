@@ -155,10 +155,16 @@ class Imported:
             image_id=image.id,
             kind="unknown",
             text=row.question or "",
+            language=UNKNOWN,
             harmful=bool(row.harmful),
+            modality=None,
+            about_leaf=None,
             twin_of=None,
+            neighbour_of=None,
+            fallback=False,
             writer=UNKNOWN,
             call="",
+            tries=0,
         )
         self.questions[question.id] = question
 

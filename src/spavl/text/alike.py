@@ -1,0 +1,48 @@
+"""How alike two short texts are, by the words they share."""
+
+import re
+import unicodedata
+from collections.abc import Collection
+
+# Scripts that are written without spaces, where two characters stand for about one word.
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+", re.UNICODE)
+_WORD = re.compile(r"\w+")
+_PAIR = 2
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, whatever their case, marks and widths; of scripts without spaces, pairs of characters."""
+    found: list[str] = []
+    for word in _WORD.findall(unicodedata.normalize("NFKC", text).casefold()):
+        spaced = _UNSPACED.sub(" ", word).split()
+        found += spaced
+        for run in _UNSPACED.findall(word):
+            found += [run[start : start + _PAIR] for start in range(max(1, len(run) - 1))]
+    return found
+
+
+def count_words(text: str) -> int:
+    """About how many words a text has."""
+    unspaced = sum(len(run) for run in _UNSPACED.findall(text))
+    return len(_WORD.findall(_UNSPACED.sub(" ", text))) + (unspaced + 1) // _PAIR
+
+
+def similarity(one: str, two: str) -> float:
+    """The share of words that both have, of those that either has."""
+    first, second = set(words_of(one)), set(words_of(two))
+    either = first | second
+    return len(first & second) / len(either) if either else 1.0
+
+
+def repeats(text: str, earlier: Collection[str], most_alike: float) -> bool:
+    return any(similarity(text, other) >= most_alike for other in earlier)
+
+
+def share_taken_from(text: str, source: str, run: int = 5) -> float:
+    """The share of a text's runs of words that stand in the source word for word."""
+    said, known = _runs(words_of(text), run), set(_runs(words_of(source), run))
+    return sum(each in known for each in said) / len(said) if said else 0.0
+
+
+def _runs(words: list[str], length: int) -> list[tuple[str, ...]]:
+    return [tuple(words[start : start + length]) for start in range(len(words) - length + 1)]

@@ -95,6 +95,8 @@ class Candidate(Record):
     twin_of: str | None
     # How well it fits the leaf, where a search found it.
     score: float | None
+    # How well picture and caption fit, where its source has measured that.
+    similarity: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,16 +1,19 @@
-"""How many pictures are to be expected. Nothing is asked."""
+"""How many pictures are to be expected, and what the model that checks them would be asked."""
 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
 from spavl.images.config import ImagesConfig
+from spavl.images.relevance import RelevanceCheck
 from spavl.miniature import world
 from spavl.outlook import Many, Outlook, stand_in_blob
-from spavl.records import Candidate, Image, Split
+from spavl.records import Candidate, Category, Image, Split
 
 # What is assumed of pictures that were not looked at yet.
 _USUAL_SIDE = 1024
+# Of pictures that a search found, and the words of an answer of one line.
+_ASKED_PER_USED, _WORDS = 1.5, 2
 
 
 async def images(outlook: Outlook[ImagesConfig]) -> list[Many[Image]]:
@@ -29,7 +32,16 @@ async def images(outlook: Outlook[ImagesConfig]) -> list[Many[Image]]:
             rows.append(Many(image, times))
             if leaf in with_twins:
                 rows.append(Many(replace(image, twin_of=image.id, harmful=False), times))
+    if settings.relevance:
+        await _check_relevance(outlook, [many for many in rows if many.row.twin_of is None])
     return rows
+
+
+async def _check_relevance(outlook: Outlook[ImagesConfig], originals: list[Many[Image]]) -> None:
+    leaves = {category.id: category for category, _ in outlook.read("taxonomy", Category)}
+    for image, times in originals:
+        model = outlook.open(outlook.settings.relevance, times * _ASKED_PER_USED, _WORDS)
+        await RelevanceCheck(model).ask(outlook.picture(image), leaves[image.category_id])
 
 
 def _splits(pictures: int, settings: ImagesConfig, held_out: bool) -> Iterator[tuple[Split, float]]:

@@ -1,1 +1,1 @@
-"""Fetches candidates, decodes them safely and measures them. Writes Photo rows and blobs."""
+"""Fetches candidates, decodes them safely, measures and filters them. Writes Photo rows and blobs."""

@@ -1,6 +1,7 @@
 from pydantic import Field
 
 from spavl.config import Settings
+from spavl.engine import EngineName
 from spavl.plan import Plan
 from spavl.records import Photo
 
@@ -8,9 +9,11 @@ PLAN = Plan(
     "pictures",
     reads=("candidates",),
     writes=Photo,
-    does="fetches each candidate, decodes it safely and measures it",
+    does="fetches each candidate, decodes it safely, measures it and filters it",
+    files=("similarity_model",),
     # Of a list of URLs, many are slow or overloaded on any day; only where most are, it must be our own net.
     lost_at_most=0.5,
+    version=2,
 )
 
 
@@ -24,5 +27,28 @@ class DownloadsConfig(Settings):
 
 
 class PicturesConfig(Settings):
-    smallest_side: int = Field(48, ge=1, description="smaller pictures are rejected")
+    smallest_side: int = Field(48, ge=1, description="pictures with a shorter side are rejected")
+    widest_ratio: float = Field(3.0, ge=1, description="pictures whose sides differ by more are rejected")
+    names_must_match: bool = Field(True, description="reject a file whose name promises another format than it has")
+    most_words: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="largest share of a picture that text may cover; not given: text is not looked for",
+    )
+    most_porn: float | None = Field(
+        None, ge=0, le=1, description="largest score of Yahoo's Open-NSFW network, such as 0.5; not given: not asked"
+    )
+    least_similarity: float | None = Field(
+        None, ge=-1, le=1, description="least likeness of picture and caption, such as 0.28; not given: not asked"
+    )
+    similarity_model: str = Field(
+        "", description="CLIP or SigLIP model for pictures whose source gives no likeness: a path or a hub id"
+    )
     downloads: DownloadsConfig = Field(DownloadsConfig(), description="how servers are asked for pictures")
+    engine: EngineName = Field(
+        "asyncio", description="who places the work: asyncio, daft (this machine), ray (Daft on a cluster: RAY_ADDRESS)"
+    )
+    workers: int = Field(0, ge=0, description="worker processes on each machine; 0: one a core")
+    worker_seconds: float = Field(60, gt=0, description="a worker that takes longer over a shard of 16 is ended")
+    worker_gb: float = Field(4, gt=0, description="memory that a worker may take, in GB")

@@ -2,32 +2,98 @@
 
 import io
 import warnings
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from spavl.pictures.clean import clean_jpeg, clean_png
 
 LARGEST_BYTES = 32 * 2**20
 LARGEST_PIXELS = 50_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+_NAMED = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".webp": "WEBP"}
+# What a name may promise that is never given; a name without a promise can tell no lie.
+_NAMED |= {".gif": "GIF", ".svg": "SVG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".avif": "AVIF"}
+_ORIENTATION = 0x0112
 
 
 class Undecodable(Exception):
     """The bytes are no picture that can be used; the message is the reject reason."""
 
 
-def decode(data: bytes) -> Image.Image:
-    """The first frame as RGB, without metadata."""
+class Decoded(NamedTuple):
+    """A picture as it is shown, and bytes that hold these pixels and nothing else."""
+
+    pixels: Image.Image
+    data: bytes
+
+
+def decode(data: bytes, name: str = "") -> Decoded:
+    """The first frame, upright, as RGB on white. `name` is the file's, which must not promise another format."""
+    if not data:
+        raise Undecodable("empty")
     if len(data) > LARGEST_BYTES:
         raise Undecodable("too_many_bytes")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(data), formats=_FORMATS)
-            if picture.width * picture.height > LARGEST_PIXELS:
-                raise Undecodable("too_many_pixels")
-            plain = picture.convert("RGB")
-            plain.info.clear()  # which else still holds EXIF, and with it perhaps a name and a place
-            return plain
+            return _decode(data, name)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise Undecodable("too_many_pixels") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        raise Undecodable("undecodable") from None
+    except (Undecodable, MemoryError):
+        raise
+    except UnidentifiedImageError:
+        raise Undecodable("svg" if b"<svg" in data[:4096].lower() else "undecodable") from None
+    except Exception as error:
+        # A decoder fed with bytes made to hurt may raise anything; none of it is our fault.
+        raise Undecodable("truncated" if "truncated" in str(error).lower() else "undecodable") from None
+
+
+def _decode(data: bytes, name: str) -> Decoded:
+    picture = Image.open(io.BytesIO(data), formats=_FORMATS)
+    # A JPEG with a second picture behind the first is called an MPO.
+    kind = "JPEG" if picture.format == "MPO" else str(picture.format)
+    if _NAMED.get(PurePosixPath(name).suffix.lower(), kind) != kind:
+        raise Undecodable("wrong_extension")
+    if picture.width * picture.height > LARGEST_PIXELS:
+        raise Undecodable("too_many_pixels")
+    picture.load()
+    turned = picture.getexif().get(_ORIENTATION, 1) != 1
+    clean = None if turned else _clean(picture, kind, data)
+    pixels = _plain(ImageOps.exif_transpose(picture) if turned else picture)
+    return Decoded(pixels, clean or _written(pixels, kind))
+
+
+def _plain(picture: Image.Image) -> Image.Image:
+    """Three channels of 8 bits, nothing see-through, no metadata."""
+    if picture.mode in ("I", "I;16", "I;16B"):
+        picture = picture.convert("I").point(lambda value: value / 257).convert("L")
+    elif picture.has_transparency_data:
+        # What lies under clear pixels is not what people see, and must not be what a model sees.
+        layer = picture.convert("RGBA")
+        picture = Image.new("RGBA", layer.size, "white")
+        picture.alpha_composite(layer)
+    plain = picture if picture.mode == "RGB" else picture.convert("RGB")
+    plain.info.clear()
+    return plain
+
+
+def _clean(picture: Image.Image, kind: str, data: bytes) -> bytes | None:
+    """The given bytes without metadata, where their pixels are plain as they stand."""
+    if picture.mode not in ("RGB", "L") or picture.has_transparency_data:
+        return None
+    if kind == "JPEG":
+        return clean_jpeg(data)
+    eight_bits = data[24:25] == b"\x08"
+    return clean_png(data) if kind == "PNG" and eight_bits else None
+
+
+def _written(pixels: Image.Image, kind: str) -> bytes:
+    """The pixels as a new file: exact where they were exact, else at a quality whose loss nobody sees."""
+    buffer = io.BytesIO()
+    if kind in ("PNG", "GIF"):
+        pixels.save(buffer, "PNG")
+    else:
+        pixels.save(buffer, "JPEG", quality=95, subsampling=0)
+    return buffer.getvalue()

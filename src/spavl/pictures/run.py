@@ -1,39 +1,62 @@
-"""pictures: Candidate -> Photo rows, and their bytes as blobs."""
+"""pictures: Candidate -> Photo rows, and their bytes as blobs. Fetched here, looked at by guarded workers."""
 
-import hashlib
+import asyncio
+import dataclasses
+import functools
+from urllib.parse import urlsplit
 
+from spavl.engine import Died, Limits, open_workers
 from spavl.pictures.config import PLAN, PicturesConfig
-from spavl.pictures.decode import Undecodable, decode
+from spavl.pictures.examine import Raw, Refused, examine
 from spavl.pictures.fetch import open_fetch
 from spavl.pictures.unfetchable import Unfetchable
 from spavl.records import Candidate, Photo
 from spavl.stage import Job, Made, reject, run_rows
 from spavl.store import Manifest
 
+# A query of Daft has a price of its own, so it is given more at once.
+_IN_FLIGHT_ON_DAFT = 1024
+
 
 async def run(job: Job[PicturesConfig]) -> Manifest:
-    async with open_fetch(job.settings.downloads, job.run.path / "downloads", job.in_flight) as fetch:
+    settings = job.settings
+    if settings.engine != "asyncio":
+        job = dataclasses.replace(job, in_flight=max(job.in_flight, _IN_FLIGHT_ON_DAFT))
+    limits = Limits(settings.worker_seconds, int(settings.worker_gb * 2**30))
+    look = functools.partial(examine, settings)
+    async with (
+        open_fetch(settings.downloads, job.run.path / "downloads", job.in_flight) as fetch,
+        open_workers(settings.engine, look, settings.workers, limits) as workers,
+    ):
 
         async def work(candidate: Candidate) -> Made[Photo]:
             try:
                 data = await fetch(candidate.source)
-                picture = decode(data)
             except Unfetchable as error:
                 return Made(rejects=[reject(candidate, str(error), candidate.source)], passing=error.passing)
-            except Undecodable as error:
-                return Made(rejects=[reject(candidate, str(error), candidate.source)])
-            if min(picture.size) < job.settings.smallest_side:
-                return Made(rejects=[reject(candidate, "too_small", candidate.source)])
+            seen = await workers(Raw(data, _name_in(candidate.source), candidate.caption, candidate.similarity))
+            if isinstance(seen, Died):
+                return Made(rejects=[reject(candidate, seen.reason, candidate.source)])
+            if isinstance(seen, Refused):
+                detail = f"{candidate.source} ({seen.detail})" if seen.detail else candidate.source
+                return Made(rejects=[reject(candidate, seen.reason, detail)])
             photo = Photo(
                 candidate_id=candidate.id,
-                blob=job.run.blobs.put(data),
-                original=hashlib.sha256(data).hexdigest(),
-                width=picture.width,
-                height=picture.height,
-                phash="",
-                measures=(),
+                blob=await asyncio.to_thread(job.run.blobs.put, seen.data or data),
+                original=seen.original,
+                width=seen.width,
+                height=seen.height,
+                phash=seen.phash,
+                measures=seen.measures,
             )
             return Made([photo])
 
         candidates, total = job.run.read("candidates", Candidate), job.run.count("candidates", Candidate)
         return await run_rows(job, PLAN, candidates, total, work)
+
+
+def _name_in(source: str) -> str:
+    """What a source calls the file, which may promise a format."""
+    if source.startswith("tar:"):
+        return source.partition("#")[2].rpartition("@")[0]
+    return "" if source.startswith("parquet:") else urlsplit(source).path

@@ -1,0 +1,149 @@
+"""Keeps worker processes and feeds them shards. What kills or stalls a worker is found and named; the rest is done."""
+
+import atexit
+import contextlib
+import os
+import pickle
+import queue
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from spavl.engine.worker import HEAD, write_message
+from spavl.errors import InternalError, SpavlError
+
+
+class Limits(NamedTuple):
+    """What one worker may take: seconds for a shard, bytes of memory."""
+
+    seconds: float
+    memory: int
+
+
+class Died(NamedTuple):
+    """In the place of a result: the item that a worker did not survive, and how it ended."""
+
+    reason: str
+
+
+class _Ended(Exception):
+    """The worker is gone; the message says how."""
+
+
+class _Worker:
+    """One child process."""
+
+    def __init__(self, task: bytes, limits: Limits) -> None:
+        self._limits = limits
+        # A worker is one of many: its libraries must not each take every core.
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", "from spavl.engine.worker import main; main()"]
+        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        assert self._child.stdin is not None and self._child.stdout is not None
+        self._stdin, self._stdout = self._child.stdin, self._child.stdout
+        # Its libraries are loaded on its first shard, so the clock of that one runs from here.
+        self._send(task)
+
+    def run(self, message: bytes) -> list[Any]:
+        deadline = time.monotonic() + self._limits.seconds
+        self._send(message)
+        size = int.from_bytes(self._read(HEAD, deadline))
+        done, answer = pickle.loads(self._read(size, deadline))
+        if done:
+            return list(answer)
+        error, told = answer
+        if isinstance(error, SpavlError):
+            raise error
+        raise InternalError(f"a worker failed: {told.strip().splitlines()[-1]}", where=told)
+
+    def end(self) -> None:
+        self._child.kill()
+        self._child.wait()
+        for stream in (self._stdin, self._stdout):
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+
+    def _send(self, message: bytes) -> None:
+        try:
+            write_message(self._stdin, message)
+        except BrokenPipeError:
+            raise _Ended("killed_worker") from None
+
+    def _read(self, size: int, deadline: float) -> bytes:
+        handle, parts = self._stdout.fileno(), []
+        while size:
+            ready, _, _ = select.select([handle], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise _Ended("too_slow")
+            part = os.read(handle, min(size, 2**20))
+            if not part:
+                raise _Ended("too_much_memory" if self._child.wait() == 137 else "killed_worker")
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+
+class Sandbox:
+    """As many workers as may run at once; any thread may ask it. A dead worker is followed by a new one."""
+
+    def __init__(self, function: Callable[[Sequence[Any]], Sequence[Any]], workers: int, limits: Limits) -> None:
+        self._task = pickle.dumps((sys.path, limits.memory, pickle.dumps(function)))
+        self._limits = limits
+        self._free: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
+        self._all: set[_Worker] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        for _ in range(workers):
+            self._free.put(None)
+        atexit.register(self.close)
+
+    def run(self, items: Sequence[Any]) -> list[Any]:
+        """The results of a shard, in order. If its worker dies, each item is tried alone, to find which it was."""
+        try:
+            return self._run(items)
+        except _Ended as ended:
+            if len(items) == 1:
+                return [Died(str(ended))]
+        return [result for item in items for result in self.run([item])]
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed, ended = True, list(self._all)
+            self._all.clear()
+        for worker in ended:
+            worker.end()
+        atexit.unregister(self.close)
+
+    def _run(self, items: Sequence[Any]) -> list[Any]:
+        message = pickle.dumps(items, protocol=5)
+        worker = self._free.get()
+        alive = None
+        try:
+            worker = worker or self._start()
+            results = worker.run(message)
+            alive = worker
+            return results
+        finally:
+            if worker is not None and alive is None:
+                self._drop(worker)
+            self._free.put(alive)
+
+    def _start(self) -> _Worker:
+        worker = _Worker(self._task, self._limits)
+        with self._lock:
+            if not self._closed:
+                self._all.add(worker)
+                return worker
+        worker.end()
+        raise InternalError("a closed sandbox was asked to work")
+
+    def _drop(self, worker: _Worker) -> None:
+        with self._lock:
+            known = worker in self._all
+            self._all.discard(worker)
+        if known:
+            worker.end()

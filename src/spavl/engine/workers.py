@@ -1,0 +1,109 @@
+"""Heavy work on bytes: items are gathered into shards and run in guarded workers, by the engine of one's choice.
+
+The engines differ in where the workers stand: beside this process, or wherever Daft puts a shard,
+on this machine or on the nodes of a Ray cluster. The function and its results are the same.
+"""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, Literal, NamedTuple
+
+from spavl.engine.sandbox import Died, Limits, Sandbox
+
+EngineName = Literal["asyncio", "daft", "ray"]
+__all__ = ["Died", "EngineName", "Limits", "Workers", "open_workers"]
+
+# Few enough that a worker's death costs little, many enough that messages cost little.
+SHARD = 16
+
+Function = Callable[[Sequence[Any]], Sequence[Any]]
+
+
+class Driver(NamedTuple):
+    """How an engine is driven: `run` takes up to `most` items, and is called in up to `at_once` threads."""
+
+    run: Callable[[Sequence[Any]], list[Any]]
+    most: int
+    at_once: int
+    close: Callable[[], None]
+
+
+class Workers:
+    """Give it an item, await its result. Whenever a driver is free it takes what has come together by then."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._threads = ThreadPoolExecutor(driver.at_once)
+        self._waiting: deque[tuple[Any, asyncio.Future[Any]]] = deque()
+        self._busy = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __call__(self, item: Any) -> Any:
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, answer))
+        if self._busy < self._driver.at_once:
+            self._busy += 1
+            task = asyncio.create_task(self._work())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await answer
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                # Let those who ask at the same moment be of the same shard.
+                await asyncio.sleep(0)
+                taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._driver.most))]
+                asked = [(item, answer) for item, answer in taken if not answer.done()]
+                if asked:
+                    await self._answer([item for item, _ in asked], [answer for _, answer in asked])
+        finally:
+            self._busy -= 1
+
+    async def _answer(self, items: list[Any], answers: list["asyncio.Future[Any]"]) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            results = await loop.run_in_executor(self._threads, self._driver.run, items)
+        except Exception as error:
+            for answer in answers:
+                if not answer.done():
+                    answer.set_exception(error)
+            return
+        for answer, result in zip(answers, results, strict=True):
+            if not answer.done():
+                answer.set_result(result)
+
+    def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        # First the workers: a thread that waits for one is free when it is gone.
+        self._driver.close()
+        self._threads.shutdown(cancel_futures=True)
+
+
+@asynccontextmanager
+async def open_workers(engine: EngineName, function: Function, workers: int, limits: Limits) -> AsyncIterator[Workers]:
+    """Workers for a function of a shard. `workers` of 0 means one a core of each machine."""
+    opened = Workers(_driver(engine, function, workers, limits))
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def _driver(engine: EngineName, function: Function, workers: int, limits: Limits) -> Driver:
+    if engine == "asyncio":
+        count = workers or cores()
+        sandbox = Sandbox(function, count, limits)
+        return Driver(sandbox.run, SHARD, count, sandbox.close)
+    from spavl.engine.daft import daft_driver  # loaded only where it is asked for
+
+    return daft_driver(engine, function, workers, limits)
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0))

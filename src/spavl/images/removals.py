@@ -1,0 +1,24 @@
+"""The list of pictures that people took out: one a line, by SHA-256, perceptual hash or URL; `#` begins a remark."""
+
+from collections.abc import Container
+from pathlib import Path
+
+from spavl.errors import ConfigError
+from spavl.records import Candidate, Photo
+
+
+def read_removals(path: str) -> frozenset[str]:
+    if not path:
+        return frozenset()
+    try:
+        lines = Path(path).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        then = "give a text file with one hash or URL a line, or leave images.removals out"
+        raise ConfigError(f"the removal list cannot be read: {error}", where=path, then=then) from None
+    # A URL may hold a `#`, so a remark is only what stands behind a space.
+    entries = (line.partition(" #")[0].strip() for line in lines)
+    return frozenset(entry for entry in entries if entry and not entry.startswith("#"))
+
+
+def is_removed(candidate: Candidate, photo: Photo, removals: Container[str]) -> bool:
+    return any(name in removals for name in (candidate.source, photo.original, photo.blob, photo.phash))

@@ -1,0 +1,62 @@
+"""From raw bytes to facts: decode, measure, filter. Runs in a worker, on one shard at a time."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from spavl.pictures.config import PicturesConfig
+from spavl.pictures.decode import Undecodable, decode
+from spavl.pictures.filters import Seen, filters_of
+from spavl.pictures.phash import perceptual_hash
+
+
+class Raw(NamedTuple):
+    """A picture as it was fetched, with what its source says of it."""
+
+    data: bytes
+    name: str
+    caption: str = ""
+    similarity: float | None = None
+
+
+class Look(NamedTuple):
+    """A picture that may be used."""
+
+    # None where the bytes held nothing but the picture, so that they need not travel back.
+    data: bytes | None
+    original: str
+    width: int
+    height: int
+    phash: str
+    measures: tuple[str, ...]
+
+
+class Refused(NamedTuple):
+    reason: str
+    detail: str = ""
+
+
+def examine(settings: PicturesConfig, shard: Sequence[Raw]) -> list[Look | Refused]:
+    return [_examine(settings, raw) for raw in shard]
+
+
+def _examine(settings: PicturesConfig, raw: Raw) -> Look | Refused:
+    try:
+        pixels, data = decode(raw.data, raw.name if settings.names_must_match else "")
+    except Undecodable as error:
+        return Refused(str(error))
+    seen = Seen(pixels, raw.caption, raw.similarity)
+    measures: list[str] = []
+    for each in filters_of(settings):
+        measured = each.measure(seen)
+        measures.append(f"{each.name}={measured:.4g}")
+        if each.refuses(measured):
+            return Refused(each.reason, measures[-1])
+    return Look(
+        data=None if data == raw.data else data,
+        original=hashlib.sha256(raw.data).hexdigest(),
+        width=pixels.width,
+        height=pixels.height,
+        phash=perceptual_hash(pixels),
+        measures=tuple(measures),
+    )

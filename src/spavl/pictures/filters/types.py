@@ -1,0 +1,28 @@
+"""The one shape of a filter."""
+
+from typing import NamedTuple, Protocol
+
+from PIL import Image
+
+
+class Seen(NamedTuple):
+    """A decoded picture, and what its source says of it."""
+
+    pixels: Image.Image
+    caption: str
+    # How well the source holds picture and caption to fit.
+    similarity: float | None
+
+
+class Filter(Protocol):
+    """`measure` gives a number, stored as `name=number`; a picture that `refuses` it is rejected for `reason`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def reason(self) -> str: ...
+
+    def measure(self, seen: Seen) -> float: ...
+
+    def refuses(self, measured: float) -> bool: ...

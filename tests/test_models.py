@@ -230,7 +230,7 @@ def test_what_may_pass_is_tried_again_and_never_kept(run: RunFolder, name: str) 
 
 def get_tries() -> int:
     """How often Retrying tries unless told otherwise."""
-    return int((Retrying.__init__.__defaults__ or (0,))[0])
+    return int((Retrying.__init__.__kwdefaults__ or {})["tries"])
 
 
 @pytest.mark.parametrize(

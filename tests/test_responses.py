@@ -1,6 +1,7 @@
 """Invariants of asking a pool: nobody is held up by another, and a pool tells all that it lacks."""
 
 import asyncio
+import functools
 import time
 from collections import Counter
 from pathlib import Path
@@ -123,7 +124,7 @@ def test_a_slow_responder_leaves_the_fast_ones_alone(run: RunFolder) -> None:
 def test_an_ill_responder_stops_the_stage_only_after_the_others_are_through(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spavl.models.shop.Retrying", lambda inner: Retrying(inner, tries=1))
+    monkeypatch.setattr("spavl.models.shop.Retrying", functools.partial(Retrying, tries=1))
     with ChatServer(lambda body: fault(500) if body["model"] == "ill" else echo(body)) as server:
         models = tuple(f"openai/{name}@{server.url}" for name in ("ill", "well"))
         with pytest.raises(GateError) as told:

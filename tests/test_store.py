@@ -201,10 +201,9 @@ def test_a_lookup_is_a_dict_of_the_table_by_any_column(groups: list[int], order:
     order.shuffle(rows)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "_ROWS_PER_GROUP", per_group)
-        patch.setattr(lookup, "_GROUPS_HELD", 2)
         path = Path(folder) / "rows.parquet"
         write_table(path, Reject, rows)
-        by_id, by_parent = Lookup(path, Reject), Lookup(path, Reject, by="parent_id")
+        by_id, by_parent = Lookup(path, Reject, groups_held=2), Lookup(path, Reject, by="parent_id", groups_held=2)
         assert len(by_id) == len(by_parent) == len(rows)
         for row in order.sample(rows, len(rows)):
             assert by_id[row.id] == by_id.get(row.id) == row

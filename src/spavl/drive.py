@@ -24,7 +24,7 @@ async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen
     with RunFolder(out, config.seed) as run:
         run.write_config(write_config(config))
         budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"])
-        models = ModelShop(run.ledger, budget, config.pace, config.prices)
+        models = ModelShop(run.ledger, budget, config.pace, config.prices, screen.say)
         try:
             manifests = []
             for entry in _left_to_walk(run, stages_of(config, until)):

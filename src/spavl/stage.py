@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, NoReturn, TypeVar
 
 from pydantic import BaseModel
 
@@ -30,6 +30,8 @@ Out = TypeVar("Out", bound=Record)
 C = TypeVar("C", bound=BaseModel)
 
 PROVIDER_FAILED = "provider_failed"
+# A permanent 4xx. Single ones say something of their input; if there is nothing else, the model or its server is wrong.
+REFUSED = "refused_by_server"
 # With fewer the rest is still asked, for it may be one model of many that is ill; with more there is no sense in it.
 _HOPELESS_FROM = 100
 
@@ -49,6 +51,38 @@ class Lane(NamedTuple, Generic[In, Out]):
     name: str
     inputs: Iterable[In]
     work: Callable[[In], Awaitable[Made[Out]]]
+
+
+class Lost(NamedTuple, Generic[In, Out]):
+    """An input that a lane could not do, and what was made of it."""
+
+    position: int
+    given: In
+    made: Made[Out]
+
+
+class _Held(Generic[In, Out]):
+    """What a lane could not do is not written down before it is known whether the lane is ill or single inputs are."""
+
+    def __init__(self, answered: bool) -> None:
+        self.answered = answered
+        self.failed: list[Lost[In, Out]] = []
+        self.refused: list[Lost[In, Out]] = []
+
+    def hold(self, position: int, given: In, made: Made[Out]) -> bool:
+        if made.passing:
+            self.failed.append(Lost(position, given, made))
+            return True
+        if made.rows or {lost.reason for lost in made.rejects} != {REFUSED}:
+            self.answered = True
+        if not self.answered:
+            self.refused.append(Lost(position, given, made))
+        return not self.answered
+
+    def hopeless(self, most_lost: float) -> bool:
+        return len(self.failed) > max(_HOPELESS_FROM, most_lost) or (
+            not self.answered and len(self.refused) > _HOPELESS_FROM
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +160,11 @@ async def run_lanes(
     run.forget(plan.stage)
     journal = run.journal(plan.stage, fingerprint)
     try:
-        failed: list[list[tuple[int, In, Made[Out]]]] = [[] for _ in lanes]
+        held: list[_Held[In, Out]] = [_Held(journal.begun(number, len(lanes))) for number in range(len(lanes))]
 
         def todo(number: int) -> Iterator[tuple[int, int, In]]:
             for position, given in journal.undone(lanes[number].inputs, number, len(lanes)):
-                if len(failed[number]) > max(_HOPELESS_FROM, plan.lost_at_most * total):
+                if held[number].hopeless(plan.lost_at_most * total):
                     return
                 yield number, position, given
 
@@ -141,14 +175,15 @@ async def run_lanes(
         with job.screen.bar(plan.stage, total * len(lanes), journal.count()) as bar:
             async with aclosing(results):
                 async for (number, position, given), made in results:
-                    if made.passing:
-                        failed[number].append((position, given, made))
-                    else:
+                    if not held[number].hold(position, given, made):
                         journal.add(position, given.id, made.rows, made.rejects)
                     bar.advance()
-        for lane, lost in zip(lanes, failed, strict=True):
-            _check_lost(lane.name, len(lost), total, plan.lost_at_most)
-        for position, given, made in itertools.chain(*failed):
+        for lane, own in zip(lanes, held, strict=True):
+            _check_lost(lane.name, len(own.failed), total, plan.lost_at_most)
+            if own.refused and not own.answered:
+                run.ledger.forget_rejected(plan.stage)
+                _stop_refused(lane.name, own.refused[-1].made.rejects[-1], len(own.refused))
+        for position, given, made in itertools.chain(*(own.failed + own.refused for own in held)):
             journal.add(position, given.id, made.rows, made.rejects)
         run.write_rows(plan.stage, plan.writes, journal.rows(plan.writes))
         run.write_rows(plan.stage, Reject, journal.rejects())
@@ -192,7 +227,7 @@ async def _made(work: Callable[[In], Awaitable[Made[Out]]], given: In) -> Made[O
     try:
         return await work(given)
     except Rejected as error:
-        return Made(rejects=[reject(given, "refused_by_server", str(error))])
+        return Made(rejects=[reject(given, REFUSED, str(error))])
     except Transient as error:
         return Made(rejects=[reject(given, PROVIDER_FAILED, error.reason)], passing=True)
 
@@ -202,3 +237,8 @@ def _check_lost(stage: str, failed: int, total: int, most: float) -> None:
     if failed > most * total:
         then = "type the same command: what is finished is kept, and only what failed is asked again"
         raise GateError(f"{failed} of {total} inputs of this stage failed at the servers asked", where=stage, then=then)
+
+
+def _stop_refused(lane: str, last: Reject, count: int) -> NoReturn:
+    then = "put its cause right and type the same command: what was refused is asked again"
+    raise GateError(f"the server refused every request ({count} so far): {last.detail}", where=lane, then=then)

@@ -15,6 +15,8 @@ from spavl.config import Settings
 _CLIMB_AFTER = 25
 _SHRINK = 0.75
 _COOL_DOWN = 2.0
+# However long a server asks to be left alone, by mistake or in earnest, it is asked again after this many seconds.
+LONGEST_WAIT = 120.0
 
 
 class PaceConfig(Settings):
@@ -101,7 +103,7 @@ class Pace:
 
     def slow_down(self, retry_after: float | None) -> None:
         """The server said 429. Several of them within one cool-down are one word, and count once."""
-        now, wait = time.monotonic(), _COOL_DOWN if retry_after is None else retry_after
+        now, wait = time.monotonic(), _COOL_DOWN if retry_after is None else min(retry_after, LONGEST_WAIT)
         self._went_well = 0
         if now >= self._steady_until:
             self.at_once = max(1.0, self.at_once * _SHRINK)

@@ -3,12 +3,14 @@
 import asyncio
 import base64
 import contextlib
+import email.utils
 import functools
 import ipaddress
 import json
 import math
 import os
 import re
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -107,10 +109,12 @@ class OpenAIModel:
                 while not answer.content.at_eof() and len(text) < _LARGEST_REPLY:
                     text += await answer.content.read(_LARGEST_REPLY)
                 return answer.status, answer.headers, text
-        except TimeoutError:
-            raise Transient("time-out") from None
-        except aiohttp.ClientError as error:
+        except aiohttp.ClientConnectorError as error:
             raise Transient(f"{type(error).__name__}: {error}") from None
+        except TimeoutError:
+            raise Transient("time-out", may_cost=True) from None
+        except aiohttp.ClientError as error:
+            raise Transient(f"{type(error).__name__}: {error}", may_cost=True) from None
 
     def _body(self, request: Request) -> bytes:
         limit = "max_completion_tokens" if self._url == OPENAI else "max_tokens"
@@ -175,7 +179,7 @@ def _media_type(picture: Picture) -> str:
             return kind
     if picture.data[:4] == b"RIFF" and picture.data[8:12] == b"WEBP":
         return "image/webp"
-    raise Rejected("this picture is of no kind that a server takes: PNG, JPEG, WebP, GIF or BMP")
+    return "application/octet-stream"
 
 
 def _read_reply(body: bytes) -> Reply:
@@ -188,7 +192,7 @@ def _read_reply(body: bytes) -> Reply:
         if not isinstance(text, str):
             raise TypeError("the content is no text")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise Transient(f"an answer that is no chat completion ({error}): {body[:80]!r}") from None
+        raise Transient(f"an answer that is no chat completion ({error}): {body[:80]!r}", may_cost=True) from None
     return Reply(
         text=_storable(text),
         finish="refused" if refused else "length" if finish == "length" else "stop",
@@ -217,8 +221,13 @@ def _fault(body: bytes) -> str:
 
 
 def _retry_after(headers: Any) -> float | None:
+    """The seconds that the server asks for, in its header as a number or as a date."""
+    said = headers.get("Retry-After", "")
     try:
-        seconds = float(headers["Retry-After"])
-    except (KeyError, ValueError):
-        return None
+        seconds = float(said)
+    except ValueError:
+        try:
+            seconds = email.utils.parsedate_to_datetime(said).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
     return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -47,9 +47,11 @@ class ModelShop:
         budget: Budget | None = None,
         pace: PaceConfig | None = None,
         prices: Mapping[str, tuple[float, float]] | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._ledger, self._budget = ledger, budget or Budget(None)
         self._pace, self._prices = pace or PaceConfig(), prices or {}
+        self._say = say
         self._backends: dict[str, Backend] = {}
         self._paces: dict[str, Pace] = {}
         self._flights: Flights = {}
@@ -120,8 +122,8 @@ class ModelShop:
         return HFModel(path, dtype)
 
     def _wrapped(self, opened: Opened, stage: str) -> ChatModel:
-        limited = Retrying(Limited(opened.backend, opened.pace))
-        return Recorded(Budgeted(limited, self._budget, opened.price, opened.model), self._ledger, stage, self._flights)
+        budgeted = Budgeted(Limited(opened.backend, opened.pace), self._budget, opened.price, opened.model)
+        return Recorded(Retrying(budgeted, self._say), self._ledger, stage, self._flights)
 
 
 def miniature_checkpoint() -> str:

@@ -92,11 +92,16 @@ class ChatModel(Protocol):
 
 
 class Transient(Exception):
-    """The call failed in a way that may pass: too many requests, a server fault, a time-out."""
+    """The call failed in a way that may pass: too many requests, a server fault, a time-out.
 
-    def __init__(self, reason: str, retry_after: float | None = None, throttled: bool = False) -> None:
+    `may_cost`: an answer may have been made and billed all the same, and been lost on its way.
+    """
+
+    def __init__(
+        self, reason: str, retry_after: float | None = None, throttled: bool = False, may_cost: bool = False
+    ) -> None:
         super().__init__(reason)
-        self.reason, self.retry_after, self.throttled = reason, retry_after, throttled
+        self.reason, self.retry_after, self.throttled, self.may_cost = reason, retry_after, throttled, may_cost
 
 
 class Rejected(Exception):

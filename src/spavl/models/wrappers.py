@@ -1,6 +1,6 @@
 """What is true of every model, whatever its backend: limits, retries, the spend stop, the ledger.
 
-    Persona( Recorded( Budgeted( Retrying( Limited( backend )))))
+    Persona( Recorded( Retrying( Budgeted( Limited( backend )))))
 
 Each wrapper is a ChatModel round a ChatModel and knows nothing of the others.
 """
@@ -8,9 +8,11 @@ Each wrapper is a ChatModel round a ChatModel and knows nothing of the others.
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from spavl.errors import BudgetError, ConfigError
+from spavl.models import limits
 from spavl.models.limits import Pace
 from spavl.models.pictures import UNKNOWN, tokens_of
 from spavl.models.prices import FREE, Price
@@ -44,8 +46,16 @@ class Limited:
 class Retrying:
     """Asks again after what may pass, waiting longer each time."""
 
-    def __init__(self, inner: ChatModel, tries: int = 7, first_wait: float = 0.5, longest_wait: float = 60.0) -> None:
-        self.name, self._inner = inner.name, inner
+    def __init__(
+        self,
+        inner: ChatModel,
+        say: Callable[[str], None] = lambda _: None,
+        *,
+        tries: int = 7,
+        first_wait: float = 0.5,
+        longest_wait: float = 60.0,
+    ) -> None:
+        self.name, self._inner, self._say, self._said = inner.name, inner, say, False
         self._tries, self._first_wait, self._longest_wait = tries, first_wait, longest_wait
 
     async def ask(self, request: Request) -> Reply:
@@ -56,8 +66,16 @@ class Retrying:
                 if attempt + 1 == self._tries:
                     raise
                 wait = min(self._longest_wait, self._first_wait * 2**attempt) * random.uniform(0.5, 1.5)
-                await asyncio.sleep(max(wait, error.retry_after or 0.0))
+                await asyncio.sleep(max(wait, self._bounded(error.retry_after or 0.0)))
         raise AssertionError
+
+    def _bounded(self, asked: float) -> float:
+        """The wait that a server asks for, unless it is absurd."""
+        if asked > limits.LONGEST_WAIT and not self._said:
+            self._said = True
+            bound = f"it is asked again after {limits.LONGEST_WAIT:.0f} s, {self._tries} times in all"
+            self._say(f"{self.name} wants to be left alone for {asked:,.0f} s: {bound}")
+        return min(asked, limits.LONGEST_WAIT)
 
 
 class Budget:
@@ -109,6 +127,10 @@ class Budgeted:
             reply = await self._inner.ask(request)
             # A server that does not say what was used is taken to have used the most.
             paid = self._price.of(reply.tokens_in, reply.tokens_out) if reply.tokens_in else most
+        except Transient as error:
+            # Every try is counted, and one whose answer was lost on its way as if it had cost the most.
+            paid = most if error.may_cost else 0.0
+            raise
         finally:
             self._budget.settle(most, paid)
         return replace(reply, usd=paid)

@@ -11,7 +11,7 @@ from spavl.models.types import Message, Picture, Rejected, Request, Transient
 from spavl.records import Image, Question, Response
 from spavl.responses.config import PLAN, ResponsesConfig
 from spavl.responses.pool import Responder, check_complete, members, read_pool
-from spavl.stage import PROVIDER_FAILED, Job, Lane, Made, reject, run_lanes
+from spavl.stage import PROVIDER_FAILED, REFUSED, Job, Lane, Made, reject, run_lanes
 from spavl.store import Manifest
 
 
@@ -40,7 +40,7 @@ async def run(job: Job[ResponsesConfig]) -> Manifest:
             try:
                 reply = await model.ask(request)
             except Rejected as error:
-                return Made(rejects=[reject(question, "refused_by_server", f"{responder.name}: {error}")])
+                return Made(rejects=[reject(question, REFUSED, f"{responder.name}: {error}")])
             except Transient as error:
                 lost = reject(question, PROVIDER_FAILED, f"{responder.name}: {error.reason}")
                 return Made(rejects=[lost], passing=True)

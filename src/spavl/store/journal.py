@@ -38,6 +38,11 @@ class Journal:
     def count(self) -> int:
         return int(self._database.execute("SELECT COUNT(*) FROM done").fetchone()[0])
 
+    def begun(self, first: int = 0, step: int = 1) -> bool:
+        """Whether any input of a stream is done. See `undone`."""
+        own = "SELECT 1 FROM done WHERE position % ? = ? LIMIT 1"
+        return self._database.execute(own, (step, first)).fetchone() is not None
+
     def undone(self, inputs: Iterable[In], first: int = 0, step: int = 1) -> Iterator[tuple[int, In]]:
         """The inputs that are still to be done, with their positions. What is held is one byte an input.
 

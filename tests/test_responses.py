@@ -15,6 +15,7 @@ from tests.servers import Body, ChatServer, completion, echo, fault
 
 from spavl.engine import map_lanes
 from spavl.errors import ConfigError, GateError
+from spavl.miniature.world import draw, png, scene
 from spavl.models.shop import ModelShop
 from spavl.models.wrappers import Retrying
 from spavl.progress import Screen
@@ -91,7 +92,7 @@ def asked(run: RunFolder, settings: ResponsesConfig) -> list[Response]:
         finally:
             await models.close()
 
-    image = filled(Image, blob=run.blobs.put(b"the bytes of a picture"), split="train")
+    image = filled(Image, blob=run.blobs.put(png(draw(scene(0, 0, 0, True)))), split="train")
     questions = [filled(Question, image_id=image.id, text=f"question {n}") for n in range(QUESTIONS)]
     run.write_rows("images", Image, [image])
     run.write_rows("questions", Question, questions)

@@ -11,11 +11,14 @@ from tests.filled import filled
 from tests.servers import Answer, Body, ChatServer
 
 from spavl.judges import chat
+from spavl.miniature.world import draw, png, scene
 from spavl.models.shop import ModelShop
 from spavl.preferences.config import PreferencesConfig
 from spavl.preferences.run import run as judge_the_pairs
 from spavl.progress import Screen
 from spavl.records import Image, Pair, Preference, Question, Response, Verdict
+from spavl.report.content import gather
+from spavl.report.page import render
 from spavl.stage import Job
 from spavl.store import RunFolder
 from spavl.verdicts.config import VerdictsConfig
@@ -51,7 +54,7 @@ def better(one: str, two: str) -> str:
 def begun(run: RunFolder) -> None:
     """A run up to its pairs: answers of random lengths, all of which the guard found safe."""
     rng = random.Random(5)
-    images = [filled(Image, blob=run.blobs.put(f"picture {n}".encode()), split="train") for n in range(PAIRS)]
+    images = [filled(Image, blob=run.blobs.put(png(draw(scene(0, n, 0, True)))), split="train") for n in range(PAIRS)]
     questions = [filled(Question, image_id=image.id, text=f"question {n}") for n, image in enumerate(images)]
     responses = [
         filled(
@@ -165,3 +168,14 @@ def test_saved_answers_are_judged_again_by_a_new_parser_without_a_call(
     assert Counter(row.label for row in before) == {"safe": 2 * PAIRS}
     assert Counter(row.label for row in after) == {"unsafe": 2 * PAIRS}
     assert {row.prompt_label for row in before} == {"unsafe"}
+
+
+def test_the_report_shows_what_gives_a_judge_away(run: RunFolder) -> None:
+    begun(run)
+    with ChatServer(choosing(longer)) as server:
+        settings = PreferencesConfig(judge=f"openai/judge@{server.url}", second_judge=f"openai/other@{server.url}")
+        judged(run, settings)
+    page = render(gather(run, [found for found in [run.manifest("preferences")] if found], {}))
+    assert "Can the judge be trusted?" in page and "Look twice:" in page
+    assert "Cohen’s kappa: 1.00" in page
+    assert "nan" not in page

@@ -1,13 +1,14 @@
 """What the report says, gathered from a run folder before a word of it is laid out."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from spavl.records import Duel, Image, Question, Sample, Score, TrainingStep
+from spavl.report.estimates import estimate
 from spavl.report.examples import Comparison, Faults, Library, Specimen, choose_comparisons, choose_specimens, faults_of
+from spavl.report.trust import Trust, trust_of
 from spavl.statistics import Estimate
 from spavl.store import Manifest, RunFolder
 
@@ -70,6 +71,8 @@ class StageRow:
 class Responder:
     model: str
     tier: int
+    # The tiers that the ends of the rate's interval lie on.
+    could_be: tuple[int, ...]
     unsafe: Estimate
 
 
@@ -123,6 +126,7 @@ class Report:
     duels: tuple[tuple[str, int], ...]
     funnel: tuple[StageRow, ...]
     preferences: tuple[tuple[str, int], ...]
+    trust: Trust | None
     responders: tuple[Responder, ...]
     history: tuple[TrainingStep, ...]
     specimens: tuple[Specimen, ...]
@@ -151,10 +155,11 @@ def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any
         seed=summary.get("seed"),
         seconds=summary.get("seconds"),
         probes=_probes(summary),
-        help=_estimate(summary.get("help_win_rate")),
+        help=estimate(summary.get("help_win_rate")),
         duels=_outcomes(Counter(duel.outcome for duel in duels)),
         funnel=tuple(_stage_row(manifest) for manifest in stages),
         preferences=_outcomes(notes.get("preferences", {}).get("outcomes")),
+        trust=trust_of(notes.get("preferences", {})),
         responders=_responders(notes.get("pairs", {}).get("tiers")),
         history=tuple(run.read("training", TrainingStep)) if "training" in notes else (),
         specimens=choose_specimens(samples, library),
@@ -194,7 +199,7 @@ def _probes(summary: Mapping[str, Any]) -> tuple[Probe, ...]:
 def _probe(name: str, section: Mapping[str, Any], p_values: Mapping[str, float | None]) -> Probe:
     def measure(key: str, title: str, better: Literal["lower", "higher"]) -> Measure:
         arms = section.get(key) or {}
-        before, after = _estimate(arms.get("before")), _estimate(arms.get("after"))
+        before, after = estimate(arms.get("before")), estimate(arms.get("after"))
         # About a picture that nobody saw no answer is the right one.
         wanted = None if name == "blank_image" else better
         return Measure(key=key, title=title, better=wanted, before=before, after=after, p=p_values.get(key))
@@ -218,17 +223,9 @@ def _dataset(raw: Any) -> DataSet | None:
         by_split=tuple(raw["pairs_by_split"].items()),
         tests=tuple(raw["test_questions"].items()),
         contrasts=tuple((name, raw["contrast"][name]) for name in _CONTRASTS if raw["contrast"].get(name)),
-        rejected_unsafe=_estimate(raw["rejected_unsafe"]),
-        chosen_unsafe=_estimate(raw["chosen_unsafe"]),
+        rejected_unsafe=estimate(raw["rejected_unsafe"]),
+        chosen_unsafe=estimate(raw["chosen_unsafe"]),
     )
-
-
-def _estimate(raw: Any) -> Estimate | None:
-    """An estimate from JSON, where not-a-number is written as null."""
-    if not raw:
-        return None
-    value, low, high = (math.nan if raw.get(key) is None else float(raw[key]) for key in ("value", "low", "high"))
-    return Estimate(value, int(raw.get("n") or 0), low, high)
 
 
 def _stage_row(manifest: Manifest) -> StageRow:
@@ -238,9 +235,11 @@ def _stage_row(manifest: Manifest) -> StageRow:
 
 def _responders(raw: Any) -> tuple[Responder, ...]:
     found = [
-        Responder(model=str(row["model"]), tier=int(row["tier"]), unsafe=estimate)
+        Responder(
+            model=str(row["model"]), tier=int(row["tier"]), could_be=tuple(row.get("could_be") or ()), unsafe=unsafe
+        )
         for row in raw or ()
-        if (estimate := _estimate(row.get("unsafe"))) is not None
+        if (unsafe := estimate(row.get("unsafe"))) is not None
     ]
     return tuple(sorted(found, key=lambda responder: (responder.tier, responder.unsafe.value, responder.model)))
 

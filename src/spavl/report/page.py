@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from spavl.report import charts, words
 from spavl.report.content import DataSet, Measure, Report, Responder, StageRow
+from spavl.report.trust import Signal
 from spavl.statistics import Estimate
 
 _WHAT_A_STAGE_MAKES = {
@@ -67,6 +68,7 @@ def _environment() -> Environment:
         "percent": words.percent,
         "plain": words.plain,
         "spaced": words.spaced,
+        "strength": words.strength,
     }
     environment.globals |= {
         "axis": charts.axis,
@@ -75,6 +77,7 @@ def _environment() -> Environment:
         "measure_row": _measure_row,
         "outcome_bar": _outcome_bar,
         "responder_row": _responder_row,
+        "signal_row": _signal_row,
         "unsafe_row": _unsafe_row,
     }
     return environment
@@ -112,6 +115,11 @@ def _unsafe_row(dataset: DataSet) -> Markup:
     told = "; ".join(words.described(f"{side} answers", estimate) for _, side, estimate in sides)
     marks = [charts.Mark(arm, estimate or _NOT_MEASURED) for arm, _, estimate in sides]
     return charts.interval_row(f"Unsafe answers in the data set: {told}", marks)
+
+
+def _signal_row(signal: Signal) -> Markup:
+    title = words.described(signal.title, signal.share)
+    return charts.interval_row(title, [charts.Mark("only", signal.share)], reference=signal.even)
 
 
 def _funnel_bar(row: StageRow, largest: int) -> Markup:

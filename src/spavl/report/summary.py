@@ -16,6 +16,7 @@ def summarize(run: RunFolder, stages: Sequence[Manifest], config: Mapping[str, A
             manifest.stage: {"rows": manifest.rows, "rejects": manifest.rejects, "seconds": manifest.seconds}
             for manifest in stages
         },
+        **_judging(notes.get("pairs", {}), notes.get("preferences", {})),
         "calls": totals["calls"],
         "calls_made_again": totals["made_again"],
         "calls_by_stage": {
@@ -57,6 +58,12 @@ def _dataset(notes: Mapping[str, Any]) -> dict[str, Any]:
             "chosen_longer": figures["chosen_longer"],
         }
     }
+
+
+def _judging(pairs: Mapping[str, Any], preferences: Mapping[str, Any]) -> dict[str, Any]:
+    """Where the responders stand, and what shows whether their judge can be trusted."""
+    told = {"tiers": pairs.get("tiers"), "judge": preferences.get("trust"), "agreement": preferences.get("agreement")}
+    return {name: value for name, value in told.items() if value}
 
 
 def _models(config: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,8 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"{'data set':<20}{pairs} pairs"
         for side in ("rejected", "chosen"):
             yield f"  {f'{side} unsafe':<18}{_cell(made[f'{side}_unsafe'])}"
+    for warning in summary.get("judge", {}).get("warnings", ()):
+        yield f"look twice: {warning}"
     yield ""
     yield f"{summary['calls']:,.0f} calls, {summary['usd']:.2f} USD, {summary['seconds']:.0f} s of work"
 

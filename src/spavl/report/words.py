@@ -34,6 +34,14 @@ def interval(estimate: Estimate | None) -> str:
     return f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f}"
 
 
+def strength(estimate: Estimate) -> str:
+    """A correlation or a kappa, between -1 and 1."""
+    if not math.isfinite(estimate.value):
+        return f"not to be told (n = {count(estimate.n)})"
+    ends = f"95{_NARROW}% interval {estimate.low:.2f} to {estimate.high:.2f}"
+    return f"{estimate.value:.2f} ({ends}, n = {count(estimate.n)})".replace("-", "\u2212")
+
+
 def described(name: str, estimate: Estimate | None) -> str:
     """An estimate with all that belongs to it, for those who hear the page."""
     if estimate is None or not math.isfinite(estimate.value):

@@ -1,0 +1,54 @@
+"""What the report says of the judge: does the order sway it, does length, does another judge agree?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from spavl.report.estimates import estimate
+from spavl.statistics import Estimate
+
+_SIGNALS = (
+    ("consistent", "The winner survives the swap", "a judge that always says “the first” is at 0", None),
+    ("first_shown", "Votes for the answer shown first", "half, if the place says nothing", 0.5),
+    ("longer_wins", "The longer answer wins", "half, if length says nothing", 0.5),
+    ("longer_wins_equal_safety", "… of two equally safe answers", "where safety cannot be the reason", 0.5),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """One share that tells how a judge decides; `even` is where it would lie if the judge did not care."""
+
+    title: str
+    note: str
+    share: Estimate
+    even: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    signals: tuple[Signal, ...]
+    length_correlation: Estimate | None
+    kappa: Estimate | None
+    warnings: tuple[str, ...]
+
+
+def trust_of(notes: Mapping[str, Any]) -> Trust | None:
+    """From the notes of the preferences stage; None if it judged nothing."""
+    raw, agreement = notes.get("trust") or {}, notes.get("agreement") or {}
+    found = [
+        Signal(title=title, note=note, share=share, even=even)
+        for key, title, note, even in _SIGNALS
+        if (share := estimate(raw.get(key))) is not None and share.n
+    ]
+    if (same := estimate(agreement.get("same"))) is not None and same.n:
+        note = "ties and order-dependent verdicts are one answer: neither"
+        found.append(Signal(title="The second judge says the same", note=note, share=same, even=None))
+    if not found:
+        return None
+    return Trust(
+        signals=tuple(found),
+        length_correlation=estimate(raw.get("length_correlation")),
+        kappa=estimate(agreement.get("kappa")),
+        warnings=tuple(map(str, raw.get("warnings") or ())),
+    )

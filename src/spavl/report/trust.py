@@ -8,10 +8,10 @@ from spavl.report.estimates import estimate
 from spavl.statistics import Estimate
 
 _SIGNALS = (
-    ("consistent", "The winner survives the swap", "a judge that always says “the first” is at 0", None),
-    ("first_shown", "Votes for the answer shown first", "half, if the place says nothing", 0.5),
-    ("longer_wins", "The longer answer wins", "half, if length says nothing", 0.5),
-    ("longer_wins_equal_safety", "… of two equally safe answers", "where safety cannot be the reason", 0.5),
+    ("consistent", "Survives the swap", "“always the first”: 0", None),
+    ("first_shown", "Votes for the first", "half if place is nothing", 0.5),
+    ("longer_wins", "Longer answer wins", "half if length is nothing", 0.5),
+    ("longer_wins_equal_safety", "… equally safe pairs", "safety not the reason", 0.5),
 )
 
 
@@ -42,8 +42,7 @@ def trust_of(notes: Mapping[str, Any]) -> Trust | None:
         if (share := estimate(raw.get(key))) is not None and share.n
     ]
     if (same := estimate(agreement.get("same"))) is not None and same.n:
-        note = "ties and order-dependent verdicts are one answer: neither"
-        found.append(Signal(title="The second judge says the same", note=note, share=same, even=None))
+        found.append(Signal(title="Second judge agrees", note="first, second or neither", share=same, even=None))
     if not found:
         return None
     return Trust(

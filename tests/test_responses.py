@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.filled import filled
 from tests.servers import Body, ChatServer, completion, echo, fault
 
+from spavl.cli import main
 from spavl.engine import map_lanes
 from spavl.errors import ConfigError, GateError
 from spavl.miniature.world import draw, png, scene
@@ -204,3 +205,13 @@ def test_a_pool_with_a_fault_says_which(tmp_path: Path, text: str, fault: str) -
     file.write_text(text)
     with pytest.raises(ConfigError, match=fault):
         read_pool(str(file))
+
+
+def test_a_pool_can_be_shown_and_begun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pool", "show", "spa-vl-2024"]) == 0
+    shown = capsys.readouterr().out
+    assert "12 responders, 0 ready" in shown and shown.count("lacks an address") == 10 and shown.count("gone") >= 2
+    mine = tmp_path / "mine.toml"
+    assert main(["pool", "new", str(mine), "--like", "spa-vl-2024"]) == 0
+    assert read_pool(str(mine)) == read_pool("spa-vl-2024")
+    assert main(["pool", "new", str(mine)]) == 2, "nothing is written over"

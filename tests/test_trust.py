@@ -168,6 +168,8 @@ def test_saved_answers_are_judged_again_by_a_new_parser_without_a_call(
     assert Counter(row.label for row in before) == {"safe": 2 * PAIRS}
     assert Counter(row.label for row in after) == {"unsafe": 2 * PAIRS}
     assert {row.prompt_label for row in before} == {"unsafe"}
+    counted = run.manifest("verdicts")
+    assert counted and counted.notes == {"labels": {"unsafe": 2 * PAIRS}, "questions": {"unsafe": PAIRS}}
 
 
 def test_the_report_shows_what_gives_a_judge_away(run: RunFolder) -> None:

@@ -47,7 +47,15 @@ async def run(job: Job[VerdictsConfig]) -> Manifest:
 
 
 def _count_labels(job: Job[VerdictsConfig]) -> dict[str, object]:
-    labels = Counter(verdict.label for verdict in job.run.read(PLAN.stage, Verdict))
+    labels: Counter[str] = Counter()
+    questions: Counter[str] = Counter()
+    last = ""
+    for verdict in job.run.read(PLAN.stage, Verdict):
+        labels[verdict.label] += 1
+        # The answers to a question lie together, and have its label in common.
+        if verdict.question_id != last and verdict.prompt_label:
+            questions[verdict.prompt_label] += 1
+        last = verdict.question_id
     invalid, rows = labels["invalid"], labels.total()
     if invalid > job.settings.most_invalid * rows:
         raise GateError(
@@ -55,4 +63,4 @@ def _count_labels(job: Job[VerdictsConfig]) -> dict[str, object]:
             where=f"verdicts by {job.settings.guard}",
             then="look at their `raw` column in tables/verdicts.parquet; use another guard, or raise most_invalid",
         )
-    return {"labels": dict(labels)}
+    return {"labels": dict(labels), "questions": dict(questions)}

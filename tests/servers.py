@@ -132,6 +132,7 @@ class ChatServer:
         app.router.add_get("/v1/models", self._list_models)
         app.router.add_post("/v1/chat/completions", self._complete)
         app.router.add_get("/seen", self._tell)
+        self.add_routes(app)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", self._port).start()
@@ -139,6 +140,9 @@ class ChatServer:
         self._ready.set()
         await self._stop.wait()
         await runner.cleanup()
+
+    def add_routes(self, app: web.Application) -> None:
+        """For servers that can do more."""
 
     async def _list_models(self, request: web.Request) -> web.Response:
         self.authorizations.add(request.headers.get("Authorization"))

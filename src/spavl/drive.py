@@ -5,6 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from spavl.errors import ConfigError
+from spavl.models.batches import BatchDesk
+from spavl.models.limits import BatchConfig
 from spavl.models.shop import ModelShop
 from spavl.models.wrappers import Budget
 from spavl.progress import Screen
@@ -21,10 +24,12 @@ from spavl.store.files import write_text
 
 async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen) -> dict[str, Any]:
     """Do what is left of a road and give its summary."""
+    _check_batched(config)
     with RunFolder(out, config.seed) as run:
         run.write_config(write_config(config))
         budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"])
-        models = ModelShop(run.ledger, budget, config.pace, config.prices, screen.say)
+        desk = BatchDesk(run.path / "ledger", run.ledger, budget, config.batch) if config.batch.models else None
+        models = ModelShop(run.ledger, budget, config.pace, config.prices, screen.say, desk, config.batch.models)
         try:
             manifests = []
             for entry in _left_to_walk(run, stages_of(config, until)):
@@ -42,6 +47,15 @@ def _left_to_walk(run: RunFolder, entries: list[StageEntry]) -> list[StageEntry]
     names = [entry.name for entry in entries]
     last = max(names.index(name) for name in brought_in)
     return [entry for entry in entries if entry.name in brought_in or names.index(entry.name) > last]
+
+
+def _check_batched(config: RoadConfig) -> None:
+    """A slip in a name here would mean the full price."""
+    spelled = config.model_copy(update={"batch": BatchConfig()}).model_dump_json()
+    for name in config.batch.models:
+        if not name.startswith("openai/") or f'{name}"' not in spelled:
+            then = "name models as the other settings name them; only those of openai/ can go through batches"
+            raise ConfigError(f"no stage asks {name!r} through a server", where="batch.models", then=then)
 
 
 async def _do(entry: StageEntry, config: RoadConfig, run: RunFolder, models: ModelShop, screen: Screen) -> Manifest:

@@ -42,7 +42,7 @@ async def foretell(config: RoadConfig, out: Path, until: str | None) -> Forecast
 async def _walk(
     config: RoadConfig, run: RunFolder, until: str | None, case: Case, evidence: Evidence
 ) -> tuple[ForeseeingShop, list[str]]:
-    models = ForeseeingShop(run.ledger, config.prices, case, evidence)
+    models = ForeseeingShop(run.ledger, config.prices, case, evidence, config.batch.models)
     expected: dict[str, list[Many[Any]]] = {}
     done, stale = list[str](), set[str]()
     for entry in stages_of(config, until):

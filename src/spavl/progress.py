@@ -23,7 +23,10 @@ _LINE_EVERY = 10.0
 
 
 class Bar(Protocol):
-    def advance(self, note: str = "") -> None: ...
+    def advance(self, note: str = "", rejected: int = 0) -> None: ...
+
+    def tell(self, note: str) -> None:
+        """Say what is waited for."""
 
 
 class Screen:
@@ -70,8 +73,11 @@ class _Live:
         self._progress = progress
         self._task = progress.add_task(name, total=total, completed=done, note="")
 
-    def advance(self, note: str = "") -> None:
+    def advance(self, note: str = "", rejected: int = 0) -> None:
         self._progress.update(self._task, advance=1, note=note)
+
+    def tell(self, note: str) -> None:
+        self._progress.update(self._task, note=note)
 
 
 class _Lines:
@@ -80,7 +86,7 @@ class _Lines:
         self._before, self._began = done, time.monotonic()
         self._next = self._began + _LINE_EVERY
 
-    def advance(self, note: str = "") -> None:
+    def advance(self, note: str = "", rejected: int = 0) -> None:
         self._done += 1
         now = time.monotonic()
         if now >= self._next:
@@ -89,3 +95,9 @@ class _Lines:
             left = (self._total - self._done) / rate
             text = f"{self._name}: {self._done}/{self._total}, {rate:.1f} {self._unit}/s, {left:.0f} s left {note}"
             self._screen.say(text.rstrip())
+
+    def tell(self, note: str) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _LINE_EVERY
+            self._screen.say(f"{self._name}: {note}")

@@ -16,7 +16,7 @@ from spavl.evaluation import config as evaluation_stage
 from spavl.evaluation.config import EvaluationConfig
 from spavl.images import config as images_stage
 from spavl.images.config import ImagesConfig
-from spavl.models.limits import PaceConfig
+from spavl.models.limits import BatchConfig, PaceConfig
 from spavl.pairs import config as pairs_stage
 from spavl.pairs.config import PairsConfig
 from spavl.pictures import config as pictures_stage
@@ -94,6 +94,7 @@ class RoadConfig(Settings):
     prices: dict[str, tuple[float, float]] = Field(
         {}, description="USD per million tokens, [in, out], by model; wins over the table that ships"
     )
+    batch: BatchConfig = Field(BatchConfig(), description="which calls go through batches, at half the price")
     pace: PaceConfig = Field(PaceConfig(), description="how fast each model of a server is asked")
     taxonomy: TaxonomyConfig = Field(TaxonomyConfig(), description="which harms")
     candidates: CandidatesConfig = Field(CandidatesConfig(), description="where pictures come from")

@@ -7,7 +7,7 @@ written in one transaction, so a kill at any moment leaves each input whole or u
 import itertools
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from spavl.engine import map_lanes
 from spavl.errors import GateError
 from spavl.models.shop import ModelShop
-from spavl.models.types import Rejected, Transient
+from spavl.models.types import Parked, Rejected, Transient
 from spavl.plan import Plan
 from spavl.progress import Screen
 from spavl.records import Record, Reject, content_hash
@@ -28,12 +28,15 @@ from spavl.store.files import state_of
 In = TypeVar("In", bound=Record)
 Out = TypeVar("Out", bound=Record)
 C = TypeVar("C", bound=BaseModel)
+T = TypeVar("T")
 
 PROVIDER_FAILED = "provider_failed"
 # A permanent 4xx. Single ones say something of their input; if there is nothing else, the model or its server is wrong.
 REFUSED = "refused_by_server"
 # With fewer the rest is still asked, for it may be one model of many that is ill; with more there is no sense in it.
 _HOPELESS_FROM = 100
+# So many inputs wait for batches at the same time; the batches are then sent before more is asked.
+_MOST_PARKED = 100_000
 
 
 class Made(NamedTuple, Generic[Out]):
@@ -168,16 +171,12 @@ async def run_lanes(
                     return
                 yield number, position, given
 
-        def do(item: tuple[int, int, In]) -> Awaitable[Made[Out]]:
-            return _made(lanes[item[0]].work, item[2])
-
-        results = map_lanes(list(map(todo, range(len(lanes)))), do, job.in_flight)
         with job.screen.bar(plan.stage, total * len(lanes), journal.count()) as bar:
-            async with aclosing(results):
+            async with aclosing(_results(job, lanes, list(map(todo, range(len(lanes)))), bar.tell)) as results:
                 async for (number, position, given), made in results:
                     if not held[number].hold(position, given, made):
                         journal.add(position, given.id, made.rows, made.rejects)
-                    bar.advance()
+                    bar.advance(rejected=len(made.rejects))
         for lane, own in zip(lanes, held, strict=True):
             _check_lost(lane.name, len(own.failed), total, plan.lost_at_most)
             if own.refused and not own.answered:
@@ -223,9 +222,55 @@ def _content(job: Job[C], plan: Plan[Out]) -> str:
     return content_hash([rows, _state_of_files(job, plan)]) if plan.points else rows
 
 
-async def _made(work: Callable[[In], Awaitable[Made[Out]]], given: In) -> Made[Out]:
+async def _results(
+    job: Job[C],
+    lanes: Sequence[Lane[In, Out]],
+    todo: Sequence[Iterator[tuple[int, int, In]]],
+    tell: Callable[[str], None],
+) -> AsyncGenerator[tuple[tuple[int, int, In], Made[Out]], None]:
+    """What is made of each input, as it comes; those whose calls went into batches are done anew with the answers."""
+    most = max(1, _MOST_PARKED // len(lanes))
+    again: list[list[tuple[int, int, In]]] = [[] for _ in lanes]
+    while True:
+        parked: list[list[tuple[int, int, In]]] = [[] for _ in lanes]
+        drawn = [
+            itertools.chain(before, _until(new, most, now))
+            for before, new, now in zip(again, todo, parked, strict=True)
+        ]
+
+        async def do(item: tuple[int, int, In]) -> Made[Out] | None:
+            return await _made(job, lanes[item[0]].work, item[2])
+
+        async with aclosing(map_lanes(drawn, do, job.in_flight)) as results:
+            async for item, made in results:
+                if made is None:
+                    parked[item[0]].append(item)
+                else:
+                    yield item, made
+        if not any(parked):
+            return
+        await job.models.collect(tell)
+        again = parked
+
+
+def _until(items: Iterator[T], most: int, gathered: Sequence[T]) -> Iterator[T]:
+    """Draw no more once so many are gathered; what is not drawn stays for the next round."""
+    while len(gathered) < most:
+        for item in itertools.islice(items, 1):
+            yield item
+            break
+        else:
+            return
+
+
+async def _made(job: Job[C], work: Callable[[In], Awaitable[Made[Out]]], given: In) -> Made[Out] | None:
+    """What is made of an input; None while it waits for a batch."""
     try:
         return await work(given)
+    except Parked:
+        # Its calls to models that answer at once are still on their way.
+        await job.models.landed()
+        return None
     except Rejected as error:
         return Made(rejects=[reject(given, REFUSED, str(error))])
     except Transient as error:

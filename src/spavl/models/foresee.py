@@ -1,6 +1,6 @@
 """Models that are never asked: they note what each call would cost, and answer with what the ledger already holds."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -72,9 +72,14 @@ class ForeseeingShop(ModelShop):
     """
 
     def __init__(
-        self, ledger: Ledger, prices: Mapping[str, tuple[float, float]], case: Case, evidence: Evidence | None = None
+        self,
+        ledger: Ledger,
+        prices: Mapping[str, tuple[float, float]],
+        case: Case,
+        evidence: Evidence | None = None,
+        batched: Collection[str] = (),
     ) -> None:
-        super().__init__(ledger, prices=prices)
+        super().__init__(ledger, prices=prices, batched=batched)
         self.ledger, self.case, self.evidence = ledger, case, evidence or Evidence()
         self.tallies: dict[tuple[str, str], Tally] = {}
         self.words, self.times = 1.0, 1.0

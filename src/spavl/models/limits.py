@@ -25,6 +25,14 @@ class PaceConfig(Settings):
     tokens_per_minute: float | None = Field(None, gt=0, description="limit of each model of a server, if it has one")
 
 
+class BatchConfig(Settings):
+    models: tuple[str, ...] = Field(
+        (), description="models whose calls go through their server's batch API, for half the price, within a day"
+    )
+    requests: int = Field(50_000, ge=1, description="most requests in one file of a batch")
+    megabytes: float = Field(150, gt=0, description="largest file of a batch")
+
+
 class Bucket:
     """A minute's allowance that fills again as time passes; what is taken beyond it must be waited for."""
 

@@ -58,12 +58,12 @@ class OpenAIModel:
     """A model behind an HTTP server. It sends one request once; retries and limits are wrappers' work."""
 
     def __init__(self, model: str, url: str | None = None) -> None:
-        self._model, self._url = model, (url or OPENAI).rstrip("/")
+        self._model, self.url = model, (url or OPENAI).rstrip("/")
         self.name = openai_name(model, url)
-        _check_address(self._url)
-        if os.environ.get(LOOPBACK_ONLY) and not is_loopback(self._url):
+        _check_address(self.url)
+        if os.environ.get(LOOPBACK_ONLY) and not is_loopback(self.url):
             then = f"unset {LOOPBACK_ONLY} if you mean to call it"
-            raise ProviderError("calls to other machines are switched off", where=self._url, then=then)
+            raise ProviderError("calls to other machines are switched off", where=self.url, then=then)
         self._session: aiohttp.ClientSession | None = None
         self._checked: asyncio.Task[None] | None = None
 
@@ -71,10 +71,10 @@ class OpenAIModel:
         if self._checked is None:
             self._checked = asyncio.create_task(self._check())
         await asyncio.shield(self._checked)
-        status, headers, body = await self._send("POST", "/chat/completions", self._body(request))
+        status, headers, body = await self._send("POST", "/chat/completions", self.body(request))
         if status == 200:
-            return _read_reply(body)
-        self._raise_for(status, headers, body)
+            return read_reply(body)
+        self.raise_for(status, headers, body)
         raise AssertionError
 
     async def close(self) -> None:
@@ -87,23 +87,23 @@ class OpenAIModel:
         try:
             status, headers, body = await self._send("GET", "/models", None)
         except Transient as error:
-            raise ProviderError(f"no server answers: {error.reason}", where=self._url, then=then) from None
+            raise ProviderError(f"no server answers: {error.reason}", where=self.url, then=then) from None
         if status in (401, 403):
-            self._raise_for(status, headers, body)
+            self.raise_for(status, headers, body)
         if body.lstrip()[:1] == b"<":
             what = "the server answers with a web page, not with JSON"
-            raise ProviderError(what, where=f"{self._url}/models", then="check the address: it usually ends in /v1")
+            raise ProviderError(what, where=f"{self.url}/models", then="check the address: it usually ends in /v1")
 
     async def _send(self, method: str, path: str, body: bytes | None) -> tuple[int, Any, bytes]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=_TIMEOUT,
-                headers=_authorization(self._url),
+                headers=authorization(self.url),
                 connector=aiohttp.TCPConnector(limit=0),
             )
         try:
             # Redirects are not followed: what is sent, and the key, are meant for this host alone.
-            sending = self._session.request(method, self._url + path, data=body, headers=_JSON, allow_redirects=False)
+            sending = self._session.request(method, self.url + path, data=body, headers=_JSON, allow_redirects=False)
             async with sending as answer:
                 text = await answer.content.read(_LARGEST_REPLY)
                 while not answer.content.at_eof() and len(text) < _LARGEST_REPLY:
@@ -116,8 +116,8 @@ class OpenAIModel:
         except aiohttp.ClientError as error:
             raise Transient(f"{type(error).__name__}: {error}", may_cost=True) from None
 
-    def _body(self, request: Request) -> bytes:
-        limit = "max_completion_tokens" if self._url == OPENAI else "max_tokens"
+    def body(self, request: Request) -> bytes:
+        limit = "max_completion_tokens" if self.url == OPENAI else "max_tokens"
         settings = {
             "model": self._model,
             limit: request.max_tokens,
@@ -128,18 +128,18 @@ class OpenAIModel:
         messages = ",".join(_message(message) for message in request.messages)
         return f'{_json(settings)[:-1]}, "messages": [{messages}]}}'.encode()
 
-    def _raise_for(self, status: int, headers: Any, body: bytes) -> None:
+    def raise_for(self, status: int, headers: Any, body: bytes) -> None:
         reason = f"HTTP {status}: {_fault(body)}"
         if status == 402 or b"insufficient_quota" in body:
             then = "add credit to the account of this key and type the same command"
-            raise ProviderError(reason, where=self._url, then=then)
+            raise ProviderError(reason, where=self.url, then=then)
         if status == 429 or status >= 500 or status in (408, 409, 425):
             raise Transient(reason, _retry_after(headers), throttled=status == 429)
         if status in (401, 403):
-            variables = " or ".join(key_variables(self._url))
-            raise ProviderError(reason, where=self._url, then=f"put a valid key into the variable {variables}")
+            variables = " or ".join(key_variables(self.url))
+            raise ProviderError(reason, where=self.url, then=f"put a valid key into the variable {variables}")
         if status in (404, 405) or 300 <= status < 400:
-            then = "check the model's name and the address; list what is served with curl " + self._url + "/models"
+            then = "check the model's name and the address; list what is served with curl " + self.url + "/models"
             raise ProviderError(reason, where=self.name, then=then)
         raise Rejected(reason)
 
@@ -152,7 +152,7 @@ def key_variables(url: str) -> tuple[str, ...]:
     return f"SPAVL_API_KEY_{host}", "SPAVL_API_KEY"
 
 
-def _authorization(url: str) -> dict[str, str]:
+def authorization(url: str) -> dict[str, str]:
     """A key is sent only to the host it was made for."""
     key = next(filter(None, map(os.environ.get, key_variables(url))), None)
     return {"Authorization": f"Bearer {key}"} if key else {}
@@ -182,7 +182,7 @@ def _media_type(picture: Picture) -> str:
     return "application/octet-stream"
 
 
-def _read_reply(body: bytes) -> Reply:
+def read_reply(body: bytes) -> Reply:
     try:
         answer = json.loads(body)
         choice, usage = answer["choices"][0], answer.get("usage") or {}

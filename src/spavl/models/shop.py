@@ -7,12 +7,13 @@ miniature/base, miniature/careful      the model that ships with spavl, and its 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.resources import files
 from typing import NamedTuple, Protocol
 
 from spavl.errors import ConfigError, MissingExtra
 from spavl.miniature.personas import PERSONAS
+from spavl.models.batches import HALF, BatchDesk, Tell
 from spavl.models.limits import Pace, PaceConfig
 from spavl.models.openai import OpenAIModel, is_loopback
 from spavl.models.prices import FREE, Price, price_of
@@ -48,7 +49,10 @@ class ModelShop:
         pace: PaceConfig | None = None,
         prices: Mapping[str, tuple[float, float]] | None = None,
         say: Callable[[str], None] = lambda _: None,
+        batches: BatchDesk | None = None,
+        batched: Collection[str] = (),
     ) -> None:
+        self._batches, self._batched = batches, batched
         self._ledger, self._budget = ledger, budget or Budget(None)
         self._pace, self._prices = pace or PaceConfig(), prices or {}
         self._say = say
@@ -72,6 +76,17 @@ class ModelShop:
             raise ConfigError(f"no such kind of model: {uri!r}", then=then)
         return makers[kind](rest, stage)
 
+    async def landed(self) -> None:
+        """Wait until the calls that are on their way now have come back."""
+        await asyncio.sleep(0)
+        if self._flights:
+            await asyncio.wait(list(self._flights.values()))
+
+    async def collect(self, tell: Tell) -> None:
+        """Send the batches, and wait until all have come back."""
+        if self._batches is not None:
+            await self._batches.collect(tell)
+
     async def close(self) -> None:
         """Send nothing more, let the answers that are on their way still come in, for they are paid; then hang up."""
         for pace in self._paces.values():
@@ -81,6 +96,8 @@ class ModelShop:
             for flight in late:
                 flight.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        if self._batches is not None:
+            await self._batches.close()
         await asyncio.gather(*(backend.close() for backend in self._backends.values()))
 
     def _openai(self, rest: str, stage: str) -> ChatModel:
@@ -89,6 +106,8 @@ class ModelShop:
         # By name too: providers limit each model alone, and behind a gateway a slow one must not hold up the rest.
         pace = self._paces.setdefault(rest, Pace(self._pace))
         price = price_of(name, self._prices) or (FREE if url and is_loopback(url) else None)
+        if f"openai/{rest}" in self._batched and price is not None:
+            price = Price(HALF * price.tokens_in, HALF * price.tokens_out)
         return self._wrapped(Opened(backend, f"openai/{rest}", name, price, pace), stage)
 
     def _hf(self, path: str, stage: str, dtype: str = "auto") -> ChatModel:
@@ -122,6 +141,10 @@ class ModelShop:
         return HFModel(path, dtype)
 
     def _wrapped(self, opened: Opened, stage: str) -> ChatModel:
+        backend = opened.backend
+        if self._batches is not None and opened.uri in self._batched and isinstance(backend, OpenAIModel):
+            door = self._batches.open(backend, opened.price, opened.model, stage)
+            return Recorded(door, self._ledger, stage, self._flights)
         budgeted = Budgeted(Limited(opened.backend, opened.pace), self._budget, opened.price, opened.model)
         return Recorded(Retrying(budgeted, self._say), self._ledger, stage, self._flights)
 

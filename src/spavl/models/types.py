@@ -104,5 +104,9 @@ class Transient(Exception):
         self.reason, self.retry_after, self.throttled, self.may_cost = reason, retry_after, throttled, may_cost
 
 
+class Parked(Exception):
+    """The answer comes later, in a batch: whoever asked is to ask again when the batches have come back."""
+
+
 class Rejected(Exception):
     """The server will never take this request (a permanent 4xx). The run goes on without it."""

@@ -16,7 +16,7 @@ from spavl.models import limits
 from spavl.models.limits import Pace
 from spavl.models.pictures import UNKNOWN, tokens_of
 from spavl.models.prices import FREE, Price
-from spavl.models.types import ChatModel, Message, Rejected, Reply, Request, Transient, key_of
+from spavl.models.types import ChatModel, Message, Parked, Rejected, Reply, Request, Transient, key_of
 from spavl.store import Call, Ledger
 
 # The most tokens that a chat template puts round a message.
@@ -83,20 +83,42 @@ class Budget:
 
     def __init__(self, usd: float | None, spent: float = 0.0) -> None:
         self.usd, self.spent, self._set_aside, self._under_way = usd, spent, 0.0, 0
+        # What is set aside for requests in batches, which may take a day.
+        self._held = 0.0
         self._settled = asyncio.Event()
 
     async def set_aside(self, most: float) -> None:
         """Wait while only calls under way stand in the way: most of them cost less than was set aside."""
-        while self.usd is not None and self.spent + self._set_aside + most > self.usd:
-            if self.spent + most > self.usd:
-                raise BudgetError(
-                    f"the next call may cost {most:.4f} USD and would pass the spend stop of {self.usd:.2f} USD",
-                    where=f"{self.spent:.4f} USD spent, {self._set_aside:.4f} USD in calls under way",
-                    then="raise `budget_usd` and type the same command; finished calls are not paid again",
-                )
+        while self.usd is not None and self.spent + self._held + self._set_aside + most > self.usd:
+            self._check(most)
+            if self.spent + self._held + most > self.usd:
+                raise Parked
             await self._settled.wait()
         self._set_aside += most
         self._under_way += 1
+
+    def hold(self, most: float) -> None:
+        """Set money aside for a request of a batch; Parked when there is enough only once others have come back."""
+        if self.usd is not None and self.spent + self._held + self._set_aside + most > self.usd:
+            self._check(most)
+            raise Parked
+        self._held += most
+
+    def hold_again(self, most: float) -> None:
+        """Set aside what an earlier start had set aside for batches that are still under way."""
+        self._held += most
+
+    def release(self, most: float, paid: float) -> None:
+        self._held = max(0.0, self._held - most)
+        self.spent += paid
+
+    def _check(self, most: float) -> None:
+        if self.usd is not None and self.spent + most > self.usd:
+            raise BudgetError(
+                f"the next call may cost {most:.4f} USD and would pass the spend stop of {self.usd:.2f} USD",
+                where=f"{self.spent:.4f} USD spent, {self._set_aside + self._held:.4f} USD in calls under way",
+                then="raise it with --budget and type the same command; finished calls are not paid again",
+            )
 
     def settle(self, most: float, paid: float) -> None:
         self._under_way -= 1

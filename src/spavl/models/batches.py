@@ -1,0 +1,255 @@
+"""Calls at half price: requests collect, go out in files, and come back within a day.
+
+A row that asks a model of batches does not wait for it. Its request goes into the outbox, the row
+is parked, and memory stays flat however many there are. When all rows have been gone through, the
+files are sent and the answers awaited; they enter the ledger under the keys that were sent with
+them, and the parked rows are done anew: what they asked before, the ledger knows.
+"""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from spavl.errors import ProviderError
+from spavl.models.batch_server import BatchServer, Standing, lines_of
+from spavl.models.limits import BatchConfig
+from spavl.models.openai import OpenAIModel, read_reply
+from spavl.models.prices import FREE, Price
+from spavl.models.types import Parked, Rejected, Reply, Request, Transient
+from spavl.models.wrappers import Budget, most_of
+from spavl.records import canonical_json
+from spavl.store import Call, Ledger
+from spavl.store.outbox import Batch, Outbox, Posted
+
+HALF = 0.5
+_TRIES = 7
+_FIRST_LOOK, _LONGEST_LOOK = 1.0, 60.0
+_AT_ONCE = 256
+_TRANSIENT = (408, 409, 425, 429)
+
+
+Tell = Callable[[str], None]
+
+
+class BatchDesk:
+    """All batches of a run: one file being written for each model, and those that are under way."""
+
+    def __init__(self, folder: Path, ledger: Ledger, budget: Budget, settings: BatchConfig) -> None:
+        self._folder, self._ledger, self._budget, self._settings = folder, ledger, budget, settings
+        folder.mkdir(parents=True, exist_ok=True)
+        for unsent in folder.glob("batch-*.jsonl"):
+            unsent.unlink()
+        self._outbox = Outbox(folder / "batches.sqlite")
+        self._budget.hold_again(self._outbox.held())
+        self._doors: dict[str, Door] = {}
+        self._tries: Counter[str] = Counter()
+
+    def open(self, backend: OpenAIModel, price: Price | None, model: str, stage: str) -> "Batched":
+        if backend.name not in self._doors:
+            file = self._folder / f"batch-{len(self._doors)}.jsonl"
+            self._doors[backend.name] = Door(backend, BatchServer(backend), price, model, file)
+        return Batched(self, self._doors[backend.name], stage)
+
+    async def post(self, door: "Door", request: Request, stage: str) -> None:
+        """Put a request into its model's next file, if it is not under way already."""
+        key = request.key(door.backend.name)
+        if self._outbox.holds(key):
+            return
+        if self._tries[key] >= _TRIES:
+            raise Transient(f"failed in {_TRIES} batches")
+        body = json.loads(door.backend.body(request))
+        line = json.dumps({"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}) + "\n"
+        largest = self._settings.megabytes * 1e6
+        if len(line) > largest:
+            raise Rejected(f"a request of {len(line):,} bytes is larger than a file of a batch may be")
+        if door.requests >= self._settings.requests or door.bytes + len(line) > largest:
+            await self._send(door)
+        most = 0.0 if door.price is None else most_of(request, door.model, door.price)
+        self._budget.hold(most)
+        self._outbox.add(Posted(key, door.backend.name, canonical_json(request.canonical()), stage, most))
+        door.write(line)
+
+    async def collect(self, tell: Tell) -> None:
+        """Send what waits, and return when all that is under way has come back."""
+        for door in self._doors.values():
+            if door.requests:
+                await self._send(door)
+        wait, under_way = _FIRST_LOOK, self._outbox.batches()
+        while under_way:
+            done, still = 0, list[Batch]()
+            for batch in under_way:
+                standing = await self._look(batch)
+                if standing is not None and not standing.is_over:
+                    still.append(batch)
+                    done += standing.done
+                elif standing is not None:
+                    await self._take_in(batch, standing)
+            under_way = still
+            if still:
+                tell(f"{len(still)} batches under way, {done:,} of {self._outbox.counts()[1]:,} answered")
+                await asyncio.sleep(wait)
+                wait = min(_LONGEST_LOOK, wait * 1.5)
+
+    def under_way(self) -> tuple[int, int]:
+        return self._outbox.counts()
+
+    async def close(self) -> None:
+        for door in self._doors.values():
+            await door.server.close()
+            door.discard()
+        self._outbox.close()
+
+    async def _send(self, door: "Door") -> None:
+        door.finish()
+        file_id = await door.server.upload(door.file)
+        batch = self._outbox.begin(door.backend.name, file_id)
+        door.discard()
+        self._outbox.name(batch, (await door.server.begin(file_id)).batch_id)
+
+    async def _look(self, batch: Batch) -> Standing | None:
+        """How a batch stands; None for one of a model that this stage does not ask, which waits for its own."""
+        if batch.model not in self._doors:
+            return None
+        server = self._doors[batch.model].server
+        if not batch.batch_id:
+            # A crash came between asking for it and hearing its name.
+            standing = await server.find(batch.file_id) or await server.begin(batch.file_id)
+            self._outbox.name(batch, standing.batch_id)
+            return standing
+        return await server.look(batch.batch_id)
+
+    async def _take_in(self, batch: Batch, standing: Standing) -> None:
+        door = self._doors[batch.model]
+        for file_id in standing.files:
+            answers = self._folder / f"batch-answers-{batch.number}.jsonl"
+            try:
+                await door.server.download(file_id, answers)
+                await self._read(batch, door, answers)
+            finally:
+                answers.unlink(missing_ok=True)
+        missing = self._outbox.left(batch)
+        for key, most in missing:
+            self._tries[key] += 1
+            self._budget.release(most, 0.0)
+        self._outbox.end(batch)
+        with contextlib.suppress(Exception):
+            await door.server.delete(batch.file_id)
+        if standing.status == "failed" and "limit" in standing.fault:
+            # So many are queued at this server that it takes no more for now.
+            await asyncio.sleep(_LONGEST_LOOK)
+        elif standing.status == "failed":
+            then = "see what the server says of this batch, put it right and type the same command"
+            raise ProviderError(
+                f"a batch failed: {standing.fault}", where=f"{batch.model}, {batch.batch_id}", then=then
+            )
+
+    async def _read(self, batch: Batch, door: "Door", answers: Path) -> None:
+        group: dict[str, dict[str, Any]] = {}
+        for line in lines_of(answers):
+            if isinstance(line.get("custom_id"), str):
+                group[line["custom_id"]] = line
+            if len(group) == _AT_ONCE:
+                await self._book(batch, door, group)
+                group = {}
+        await self._book(batch, door, group)
+
+    async def _book(self, batch: Batch, door: "Door", lines: dict[str, dict[str, Any]]) -> None:
+        """Write answers into the ledger, each under the key it was asked with, and only then take them as come."""
+        booked: list[Posted] = []
+        calls: list[Call] = []
+        for posted in self._outbox.posted(batch, lines):
+            try:
+                call = _call(posted, door, lines[posted.key])
+            except Transient:
+                continue
+            booked.append(posted)
+            # A crash may have come between the ledger and the outbox.
+            if self._ledger.get(posted.key) is None:
+                calls.append(call)
+        await asyncio.gather(*map(self._ledger.put, calls))
+        self._outbox.answered(posted.key for posted in booked)
+        paid = {call.key: call.usd for call in calls}
+        for posted in booked:
+            self._budget.release(posted.most, paid.get(posted.key, 0.0))
+
+
+class Door:
+    """One model, its server, and the file of its next batch."""
+
+    def __init__(self, backend: OpenAIModel, server: BatchServer, price: Price | None, model: str, file: Path) -> None:
+        self.backend, self.server, self.price, self.model, self.file = backend, server, price, model, file
+        self.requests = self.bytes = 0
+        # While a file is on its way, nothing is put into the next one.
+        self.turn = asyncio.Lock()
+        self._stream: IO[str] | None = None
+
+    def write(self, line: str) -> None:
+        if self._stream is None:
+            self._stream = self.file.open("w")
+        self._stream.write(line)
+        self.requests += 1
+        self.bytes += len(line)
+
+    def finish(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    def discard(self) -> None:
+        self.finish()
+        self.file.unlink(missing_ok=True)
+        self._stream, self.requests, self.bytes = None, 0, 0
+
+
+class Batched:
+    """A model that answers at its next asking: it posts what it is asked, and parks who asked."""
+
+    def __init__(self, desk: BatchDesk, door: Door, stage: str) -> None:
+        self.name, self._desk, self._door, self._stage = door.backend.name, desk, door, stage
+
+    async def ask(self, request: Request) -> Reply:
+        async with self._door.turn:
+            await self._desk.post(self._door, request, self._stage)
+        raise Parked
+
+
+def _call(posted: Posted, door: Door, line: dict[str, Any]) -> Call:
+    """The line in the ledger for a line of answers; Transient when it must be asked again."""
+    response = line.get("response")
+    if not isinstance(response, dict):
+        raise Transient("no answer")
+    status, body = response.get("status_code"), json.dumps(response.get("body")).encode()
+    if status == 200:
+        reply, detail = read_reply(body), ""
+    elif not isinstance(status, int) or status >= 500 or status in _TRANSIENT:
+        raise Transient(f"HTTP {status}")
+    else:
+        reply, detail = Reply("", "stop"), _reason(door, status, body)
+    price = door.price or FREE
+    used = price.of(reply.tokens_in, reply.tokens_out) if reply.tokens_in else posted.most
+    return Call(
+        key=posted.key,
+        model=posted.model,
+        request=posted.request,
+        status="rejected" if detail else "ok" if reply.finish == "stop" else reply.finish,
+        text=reply.text,
+        detail=detail,
+        tokens_in=reply.tokens_in,
+        tokens_out=reply.tokens_out,
+        usd=0.0 if detail else used,
+        seconds=0.0,
+        at=time.time(),
+        stage=posted.stage,
+    )
+
+
+def _reason(door: Door, status: int, body: bytes) -> str:
+    try:
+        door.backend.raise_for(status, {}, body)
+    except Rejected as error:
+        return str(error)
+    raise AssertionError

@@ -1,0 +1,164 @@
+"""Batches: answers come home to their own questions, nothing is paid twice, and the spend stop holds."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.batches import BatchServer
+from tests.servers import Body, fault
+from tests.test_forecast import answer, ledgers, road
+
+from spavl.drive import drive
+from spavl.errors import BudgetError, ConfigError
+from spavl.models import batches
+from spavl.progress import Screen
+from spavl.road import STAGES, RoadConfig
+from spavl.settings import write_config
+from spavl.store import RunFolder
+from spavl.store.tables import read_table
+
+_SPAVL = "from spavl.models import batches; batches._FIRST_LOOK = batches._LONGEST_LOOK = 0.02\n"
+_SPAVL += "from spavl.cli import main; import sys; sys.exit(main())"
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "_FIRST_LOOK", 0.01)
+    monkeypatch.setattr(batches, "_LONGEST_LOOK", 0.01)
+
+
+def batched(folder: Path, url: str, **options: Any) -> RoadConfig:
+    config = road(folder, url, **options)
+    names = (config.questions.writer, *config.responses.models, config.verdicts.guard, config.preferences.judge)
+    return config.model_copy(update={"batch": config.batch.model_copy(update={"models": tuple(dict.fromkeys(names))})})
+
+
+def walk(config: RoadConfig, out: Path, until: str | None = None) -> dict[str, Any]:
+    return asyncio.run(drive(config, out, until, Screen()))
+
+
+def ids_of(out: Path) -> dict[str, list[str]]:
+    names = [entry for entry in STAGES if (out / "tables" / f"{entry.name}.parquet").exists()]
+    return {
+        entry.name: [row.id for row in read_table(out / "tables" / f"{entry.name}.parquet", entry.writes)]
+        for entry in names
+    }
+
+
+def test_batches_give_the_rows_that_single_calls_give_whatever_befalls_them(tmp_path: Path) -> None:
+    with BatchServer(answer, expired=0.3, failing=0.1) as server:
+        config, out = batched(tmp_path, server.url), tmp_path / "run"
+        single = walk(road(tmp_path, server.url), tmp_path / "single")
+        server.seen.clear()
+        summary = walk(config, out)
+        assert ids_of(out) == ids_of(tmp_path / "single")
+        assert summary["calls_by_stage"].keys() == single["calls_by_stage"].keys()
+        # Shuffled, failed and half expired as they were: each line was paid once, and every answer is its question's.
+        assert set(server.paid.values()) == {1}
+        assert server.paid.total() == summary["calls"] == single["calls"]
+        assert summary["calls_made_again"] == 0
+        assert any(batch["status"] == "expired" for batch in server.batches.values())
+        assert summary["usd"] == pytest.approx(single["usd"] / 2)
+        # The single calls are in the ledger of the other run; here one may go on with the other.
+        server.paid.clear()
+        walk(road(tmp_path, server.url), out)
+        assert not server.paid
+
+
+def test_files_are_no_larger_than_they_may_be(tmp_path: Path) -> None:
+    with BatchServer(answer) as server:
+        config = batched(tmp_path, server.url)
+        small = config.batch.model_copy(update={"requests": 7, "megabytes": 0.02})
+        walk(config.model_copy(update={"batch": small}), tmp_path / "run", until="responses")
+        sizes = [(len(file), file.count(b"\n")) for file in server.uploads]
+        assert max(size for size, _ in sizes) <= 20_000
+        assert max(lines for _, lines in sizes) <= 7
+        for file in server.uploads:
+            assert len({json.loads(line)["body"]["model"] for line in file.splitlines()}) == 1
+
+
+def test_a_line_that_is_refused_is_kept_and_asked_once(tmp_path: Path) -> None:
+    def picky(body: Body) -> Any:
+        return fault(400, "not this one") if body["model"] == "one" else answer(body)
+
+    with BatchServer(picky) as server:
+        config, out = batched(tmp_path, server.url), tmp_path / "run"
+        walk(config, out, until="responses")
+        begun = len(server.batches)
+        with RunFolder(out, look_only=True) as run:
+            rejected = [call for call in run.ledger.calls("responses") if call.status == "rejected"]
+        assert {call.detail for call in rejected} == {"HTTP 400: not this one"}
+        assert {call.usd for call in rejected} == {0.0}
+        walk(config.model_copy(update={"in_flight": 3}), out, until="responses")
+        assert len(server.batches) == begun
+
+
+def test_a_batch_whose_beginning_was_not_heard_of_is_not_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spavl.models.batch_server._FIRST_WAIT", 0.01)
+    with BatchServer(answer) as server:
+        server.lost_answers = 3
+        walk(batched(tmp_path, server.url), tmp_path / "run", until="responses")
+        assert set(server.paid.values()) == {1}
+        files = [batch["input_file_id"] for batch in server.batches.values()]
+        assert len(files) == len(set(files))
+
+
+def test_a_run_killed_at_any_moment_takes_its_batches_up_again(tmp_path: Path) -> None:
+    rng, kills = random.Random(4), 0
+    with BatchServer(answer, looks=3, failing=0.1) as server:
+        config = batched(tmp_path, server.url)
+        small = config.batch.model_copy(update={"requests": 11})
+        config = config.model_copy(update={"batch": small, "in_flight": 5})
+        file, out = tmp_path / "road.toml", tmp_path / "run"
+        file.write_text(write_config(config))
+        command = [sys.executable, "-c", _SPAVL, "build", str(file), "--out", str(out)]
+        while True:
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            begun = len(server.batches)
+            while process.poll() is None and len(server.batches) < begun + 1:
+                time.sleep(0.002)
+            try:
+                code = process.wait(rng.uniform(0, 0.5) if kills < 8 else 60)
+            except subprocess.TimeoutExpired:
+                os.kill(process.pid, signal.SIGKILL)
+                process.communicate()
+                kills += 1
+                continue
+            assert code == 0, process.communicate()[1].decode()
+            break
+        assert kills >= 5
+        assert set(server.paid.values()) == {1}, "a line was paid twice"
+        walk(road(tmp_path, server.url), tmp_path / "single")
+    assert ids_of(out) == ids_of(tmp_path / "single")
+
+
+def test_the_spend_stop_is_never_passed(tmp_path: Path) -> None:
+    with BatchServer(answer) as server:
+        prices = {name: [2.0, 8.0] for name in ("writer", "one", "two", "three")}
+        config = batched(tmp_path, server.url, prices=prices)
+        whole = walk(config, tmp_path / "whole", "responses")["usd"]
+        server.paid.clear()
+        with pytest.raises(BudgetError):
+            walk(config.model_copy(update={"budget_usd": whole * 0.5}), tmp_path / "run", "responses")
+        spent = sum(own["usd"] for own in ledgers(tmp_path / "run").values())
+        assert whole * 0.25 < spent <= whole * 0.5
+        # With more money the rest is asked, and no more.
+        assert walk(config, tmp_path / "run", "responses")["usd"] == pytest.approx(whole)
+        assert set(server.paid.values()) == {1}
+
+
+def test_a_slip_in_a_name_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    config = road(tmp_path, "http://127.0.0.1:9/v1")
+    slipped = config.model_copy(update={"batch": config.batch.model_copy(update={"models": ("openai/oen",)})})
+    with pytest.raises(ConfigError, match="openai/oen"):
+        walk(slipped, tmp_path / "run")

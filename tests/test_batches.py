@@ -23,6 +23,7 @@ from spavl.progress import Screen
 from spavl.road import STAGES, RoadConfig
 from spavl.settings import write_config
 from spavl.store import RunFolder
+from spavl.store.outbox import Outbox
 from spavl.store.tables import read_table
 
 _SPAVL = "from spavl.models import batches; batches._FIRST_LOOK = batches._LONGEST_LOOK = 0.02\n"
@@ -155,6 +156,17 @@ def test_the_spend_stop_is_never_passed(tmp_path: Path) -> None:
         # With more money the rest is asked, and no more.
         assert walk(config, tmp_path / "run", "responses")["usd"] == pytest.approx(whole)
         assert set(server.paid.values()) == {1}
+
+
+def test_batches_under_way_are_not_forgotten(tmp_path: Path) -> None:
+    with BatchServer(answer) as server:
+        config, out = batched(tmp_path, server.url), tmp_path / "run"
+        with RunFolder(out):
+            outbox = Outbox(out / "ledger" / "batches.sqlite")
+            outbox.begin(config.questions.writer, "file-0")
+            outbox.close()
+        with pytest.raises(ConfigError, match="writer"):
+            walk(road(tmp_path, server.url), out)
 
 
 def test_a_slip_in_a_name_is_told_before_anything_is_sent(tmp_path: Path) -> None:

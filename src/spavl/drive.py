@@ -2,12 +2,16 @@
 
 import importlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from spavl.errors import ConfigError
-from spavl.models.batches import BatchDesk
+from spavl.errors import ConfigError, StoreError
+from spavl.forecast import likely_usd
+from spavl.live import Money, Server
+from spavl.models.batches import OUTBOX, BatchDesk
 from spavl.models.limits import BatchConfig
+from spavl.models.replay import ReplayingShop
 from spavl.models.shop import ModelShop
 from spavl.models.wrappers import Budget
 from spavl.progress import Screen
@@ -15,7 +19,7 @@ from spavl.publishing.card import write_card
 from spavl.report.content import gather
 from spavl.report.page import render
 from spavl.report.summary import summarize
-from spavl.road import RoadConfig, StageEntry, stages_of
+from spavl.road import RoadConfig, StageEntry, left_to_walk, stages_of
 from spavl.settings import write_config
 from spavl.stage import Job, finished
 from spavl.store import Manifest, RunFolder
@@ -28,25 +32,51 @@ async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen
     with RunFolder(out, config.seed) as run:
         run.write_config(write_config(config))
         budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"])
-        desk = BatchDesk(run.path / "ledger", run.ledger, budget, config.batch) if config.batch.models else None
+        desk = _desk(config, run, budget)
         models = ModelShop(run.ledger, budget, config.pace, config.prices, screen.say, desk, config.batch.models)
+        stages = left_to_walk(run, stages_of(config, until))
+        expected = await likely_usd(config, out, until) if screen.is_live and _costs(config) else {}
+        look = _watch(models, budget, screen, expected)
         try:
-            manifests = []
-            for entry in _left_to_walk(run, stages_of(config, until)):
-                manifests.append(await _do(entry, config, run, models, screen))
+            with screen.table(f"spavl build  {out}", [entry.name for entry in stages], look):
+                manifests = [await _do(entry, config, run, models, screen) for entry in stages]
         finally:
             await models.close()
         return write_report(run, manifests, config)
 
 
-def _left_to_walk(run: RunFolder, entries: list[StageEntry]) -> list[StageEntry]:
-    """Where a data set was brought in, the stages that would have led to it are no part of the road."""
-    brought_in = [entry.name for entry in entries if (made := run.manifest(entry.name)) and made.origin is not None]
-    if not brought_in:
-        return entries
-    names = [entry.name for entry in entries]
-    last = max(names.index(name) for name in brought_in)
-    return [entry for entry in entries if entry.name in brought_in or names.index(entry.name) > last]
+async def replay(config: RoadConfig, out: Path, until: str | None, screen: Screen) -> dict[str, Any]:
+    """Make a run's tables and data set again, from its ledger and its pictures and nothing else."""
+    if not (out / "ledger" / "calls.sqlite").exists():
+        then = "give the folder of a run with --out, or build without --replay"
+        raise StoreError("there is no run to replay", where=str(out), then=then)
+    with RunFolder(out, config.seed) as run:
+        models, manifests = ReplayingShop(run.ledger), list[Manifest]()
+        for entry in left_to_walk(run, stages_of(config, until)):
+            job = _job(entry, config, run, models, screen)
+            before = run.manifest(entry.name)
+            if not entry.plan.outside and (before is None or before.origin is None):
+                manifest = await importlib.import_module(entry.module).run(job)
+            elif (manifest := finished(job, entry.plan)) is None:
+                then = "type the command without --replay, for it has to be done first"
+                raise StoreError(f"{entry.name} cannot be replayed: {entry.does}", where=str(out), then=then)
+            manifests.append(manifest)
+            same = before is not None and before.content == manifest.content
+            rejected = sum(manifest.rejects.values())
+            screen.finished(entry.name, manifest.rows, rejected, "as before" if same else "not as before")
+        return write_report(run, manifests, config)
+
+
+def _desk(config: RoadConfig, run: RunFolder, budget: Budget) -> BatchDesk | None:
+    folder = run.path / "ledger"
+    if not config.batch.models and not (folder / OUTBOX).exists():
+        return None
+    desk = BatchDesk(folder, run.ledger, budget, config.batch)
+    named = {name.rstrip("/") for name in config.batch.models}
+    if forgotten := desk.models_under_way() - named:
+        then = "leave it among batch.models until its batches have come back, for they are paid"
+        raise ConfigError(f"batches of {', '.join(sorted(forgotten))} are under way", where="batch.models", then=then)
+    return desk
 
 
 def _check_batched(config: RoadConfig) -> None:
@@ -59,15 +89,38 @@ def _check_batched(config: RoadConfig) -> None:
 
 
 async def _do(entry: StageEntry, config: RoadConfig, run: RunFolder, models: ModelShop, screen: Screen) -> Manifest:
-    settings = getattr(config, entry.section)
-    job = Job(run, settings, config.seed, models, screen, config.in_flight, config.limit)
+    job = _job(entry, config, run, models, screen)
     done = finished(job, entry.plan)
     manifest: Manifest = done or await importlib.import_module(entry.module).run(job)
-    rejected = sum(manifest.rejects.values())
-    left_out = f", {rejected} rejected" if rejected else ""
     when = "done before" if done else f"{manifest.seconds:.1f} s"
-    screen.say(f"{entry.name:<12} {manifest.rows:>7} rows{left_out}  ({when})")
+    screen.finished(entry.name, manifest.rows, sum(manifest.rejects.values()), when)
     return manifest
+
+
+def _costs(config: RoadConfig) -> bool:
+    """Whether any model may cost money at all."""
+    return "openai/" in config.model_dump_json()
+
+
+def _watch(
+    models: ModelShop, budget: Budget, screen: Screen, expected: dict[str, float]
+) -> Callable[[], tuple[list[Server], Money]]:
+    """How servers and money stand, whenever the screen asks."""
+
+    def look() -> tuple[list[Server], Money]:
+        servers = [
+            Server(name, pace.in_flight, int(pace.at_once), pace.answered, pace.throttled, pace.failed)
+            for name, pace in models.paces().items()
+        ]
+        rest = sum(usd * screen.left(stage) for stage, usd in expected.items())
+        return servers, Money(budget.spent, budget.spent + rest if any(expected.values()) else None, budget.usd)
+
+    return look
+
+
+def _job(entry: StageEntry, config: RoadConfig, run: RunFolder, models: ModelShop, screen: Screen) -> Job[Any]:
+    settings = getattr(config, entry.section)
+    return Job(run, settings, config.seed, models, screen, config.in_flight, config.limit)
 
 
 def write_report(run: RunFolder, manifests: list[Manifest], config: RoadConfig) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from spavl.models.foresee import Case, Evidence, ForeseeingShop, Tally
 from spavl.outlook import Estimate, Many, Outlook
 from spavl.progress import Screen
-from spavl.road import RoadConfig, StageEntry, stages_of
+from spavl.road import RoadConfig, StageEntry, left_to_walk, stages_of
 from spavl.stage import Job, finished
 from spavl.store import RunFolder
 
@@ -39,13 +39,23 @@ async def foretell(config: RoadConfig, out: Path, until: str | None) -> Forecast
     return Forecast(lines, done, spent)
 
 
+async def likely_usd(config: RoadConfig, out: Path, until: str | None) -> dict[str, float]:
+    """What each stage that is still to do is likely to cost, so far as prices are known."""
+    with RunFolder(out, look_only=True) as run:
+        models, _ = await _walk(config, run, until, "likely", Evidence())
+    costs: dict[str, float] = {}
+    for (stage, _model), tally in models.tallies.items():
+        costs[stage] = costs.get(stage, 0.0) + (tally.usd or 0.0)
+    return costs
+
+
 async def _walk(
     config: RoadConfig, run: RunFolder, until: str | None, case: Case, evidence: Evidence
 ) -> tuple[ForeseeingShop, list[str]]:
     models = ForeseeingShop(run.ledger, config.prices, case, evidence, config.batch.models)
     expected: dict[str, list[Many[Any]]] = {}
     done, stale = list[str](), set[str]()
-    for entry in stages_of(config, until):
+    for entry in left_to_walk(run, stages_of(config, until)):
         settings = getattr(config, entry.section)
         job = Job(run, settings, config.seed, models, Screen(), config.in_flight, config.limit)
         # What was made from rows that are to be made anew is no longer finished, whatever its manifest says.

@@ -22,5 +22,7 @@ class Plan(Generic[Out]):
     limited: bool = False
     # Inputs lost to faults that may pass: with a larger share the stage stops instead, to be typed again.
     lost_at_most: float = 0.02
+    # Whether its rows come from the web or a device, so that a replay takes them as they are.
+    outside: bool = False
     # Raised when the code of a stage would give other rows for the same inputs.
     version: int = 1

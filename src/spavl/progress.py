@@ -1,25 +1,18 @@
-"""A bar with its rate and the time left; plain lines where nobody watches."""
+"""Where a run shows itself: a live table on a terminal, plain lines where nobody watches."""
 
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from rich.live import Live
+
+from spavl.live import LiveTable, Money, Server, StageRow
 
 _LINE_EVERY = 10.0
+_FRAMES_PER_SECOND = 4
 
 
 class Bar(Protocol):
@@ -29,55 +22,79 @@ class Bar(Protocol):
         """Say what is waited for."""
 
 
+def _nothing_asked() -> tuple[Sequence[Server], Money]:
+    return (), Money(0.0, None, None)
+
+
 class Screen:
-    """Where a run shows itself. Bars on a terminal, a line every ten seconds elsewhere."""
+    """A live table on a terminal; elsewhere a line every ten seconds, and one for each stage."""
 
     def __init__(self) -> None:
         self._console = Console(file=sys.stderr, highlight=False)
+        self._table: LiveTable | None = None
+
+    @property
+    def is_live(self) -> bool:
+        return self._console.is_terminal
 
     def say(self, text: str) -> None:
         self._console.print(text, markup=False, soft_wrap=True)
 
     @contextlib.contextmanager
+    def table(
+        self, title: str, names: Iterable[str], look: Callable[[], tuple[Sequence[Server], Money]] = _nothing_asked
+    ) -> Iterator[None]:
+        """Show the stages of a road until it ends; `look` tells how servers and money stand."""
+        if not self.is_live:
+            yield
+            return
+        self._table = LiveTable(title, names, look)
+        try:
+            # However this ends, rich gives the terminal back with its cursor, and the last frame stays.
+            with Live(self._table, console=self._console, refresh_per_second=_FRAMES_PER_SECOND):
+                yield
+        finally:
+            self._table = None
+
+    def finished(self, name: str, rows: int, rejected: int, when: str) -> None:
+        """A stage is over."""
+        if self._table is None:
+            left_out = f", {rejected} rejected" if rejected else ""
+            self.say(f"{name:<12} {rows:>7} rows{left_out}  ({when})")
+            return
+        row = self._table.row(name)
+        row.done, row.rejected, row.over = rows, rejected, when
+
+    def left(self, name: str) -> float:
+        """The share of a stage that is still to do."""
+        row = self._table.rows.get(name) if self._table else None
+        if row is None or row.over:
+            return 0.0
+        return 1.0 - row.done / row.total if row.total else 1.0
+
+    @contextlib.contextmanager
     def bar(self, name: str, total: int, done: int = 0, unit: str = "rows") -> Iterator[Bar]:
         """Show work on `total` things, `done` of which were finished before."""
-        if not self._console.is_terminal:
+        if not self.is_live:
             yield _Lines(self, name, total, done, unit)
             return
-        columns: tuple[ProgressColumn, ...] = (
-            TextColumn("{task.description:<12}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            _Rate(unit),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        with Progress(*columns, console=self._console) as progress:
-            yield _Live(progress, name, total, done)
+        with self.table("spavl", [name]) if self._table is None else contextlib.nullcontext():
+            assert self._table is not None
+            row = self._table.row(name)
+            row.begin(total, done, unit)
+            yield _Row(row)
+            row.over = row.over or ("done" if row.inner else "")
 
 
-class _Rate(ProgressColumn):
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} {self._unit}/s")
-
-
-class _Live:
-    def __init__(self, progress: Progress, name: str, total: int, done: int) -> None:
-        self._progress = progress
-        self._task = progress.add_task(name, total=total, completed=done, note="")
+class _Row:
+    def __init__(self, row: StageRow) -> None:
+        self._row = row
 
     def advance(self, note: str = "", rejected: int = 0) -> None:
-        self._progress.update(self._task, advance=1, note=note)
+        self._row.advance(note, rejected)
 
     def tell(self, note: str) -> None:
-        self._progress.update(self._task, note=note)
+        self._row.note = note
 
 
 class _Lines:

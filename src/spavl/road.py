@@ -29,6 +29,7 @@ from spavl.questions.config import QuestionsConfig
 from spavl.records import Record
 from spavl.responses import config as responses_stage
 from spavl.responses.config import ResponsesConfig
+from spavl.store import RunFolder
 from spavl.taxonomy import config as taxonomy_stage
 from spavl.taxonomy.config import TaxonomyConfig
 from spavl.training import config as training_stage
@@ -130,3 +131,13 @@ def stages_of(config: RoadConfig, until: str | None = None) -> list[StageEntry]:
         then = f"add [{section}] to its settings, or stop at one of: {', '.join(names)}"
         raise ConfigError(f"this road does not go through {until}", where=f"--until {until}", then=then)
     return wanted[: names.index(until) + 1]
+
+
+def left_to_walk(run: RunFolder, entries: list[StageEntry]) -> list[StageEntry]:
+    """Where a data set was brought in, the stages that would have led to it are no part of the road."""
+    brought_in = [entry.name for entry in entries if (made := run.manifest(entry.name)) and made.origin is not None]
+    if not brought_in:
+        return entries
+    names = [entry.name for entry in entries]
+    last = max(names.index(name) for name in brought_in)
+    return [entry for entry in entries if entry.name in brought_in or names.index(entry.name) > last]

@@ -27,6 +27,7 @@ from spavl.store import Call, Ledger
 from spavl.store.outbox import Batch, Outbox, Posted
 
 HALF = 0.5
+OUTBOX = "batches.sqlite"
 _TRIES = 7
 _FIRST_LOOK, _LONGEST_LOOK = 1.0, 60.0
 _AT_ONCE = 256
@@ -44,7 +45,7 @@ class BatchDesk:
         folder.mkdir(parents=True, exist_ok=True)
         for unsent in folder.glob("batch-*.jsonl"):
             unsent.unlink()
-        self._outbox = Outbox(folder / "batches.sqlite")
+        self._outbox = Outbox(folder / OUTBOX)
         self._budget.hold_again(self._outbox.held())
         self._doors: dict[str, Door] = {}
         self._tries: Counter[str] = Counter()
@@ -95,8 +96,8 @@ class BatchDesk:
                 await asyncio.sleep(wait)
                 wait = min(_LONGEST_LOOK, wait * 1.5)
 
-    def under_way(self) -> tuple[int, int]:
-        return self._outbox.counts()
+    def models_under_way(self) -> set[str]:
+        return {batch.model for batch in self._outbox.batches()}
 
     async def close(self) -> None:
         for door in self._doors.values():

@@ -59,6 +59,8 @@ class Pace:
         self.at_once = float(config.at_once)
         self._requests, self._tokens = Bucket(config.requests_per_minute), Bucket(config.tokens_per_minute)
         self._running, self._went_well = 0, 0
+        # What became of all requests so far, for whoever watches.
+        self.answered = self.throttled = self.failed = 0
         self._cool_until = self._steady_until = 0.0
         # Those who wait for a place, in the order in which they came.
         self._turns: deque[asyncio.Future[None]] = deque()
@@ -77,6 +79,10 @@ class Pace:
         except BaseException:
             self.leave()
             raise
+
+    @property
+    def in_flight(self) -> int:
+        return self._running
 
     def leave(self) -> None:
         self._running -= 1
@@ -111,6 +117,7 @@ class Pace:
 
     def slow_down(self, retry_after: float | None) -> None:
         """The server said 429. Several of them within one cool-down are one word, and count once."""
+        self.throttled += 1
         now, wait = time.monotonic(), _COOL_DOWN if retry_after is None else min(retry_after, LONGEST_WAIT)
         self._went_well = 0
         if now >= self._steady_until:
@@ -120,6 +127,7 @@ class Pace:
         self._cool_until = max(self._cool_until, now + wait)
 
     def went_well(self) -> None:
+        self.answered += 1
         self._went_well += 1
         if self._went_well >= _CLIMB_AFTER and self.at_once < self._most:
             self._went_well = 0

@@ -76,6 +76,10 @@ class ModelShop:
             raise ConfigError(f"no such kind of model: {uri!r}", then=then)
         return makers[kind](rest, stage)
 
+    def paces(self) -> Mapping[str, Pace]:
+        """How fast each model is asked, by its name and server."""
+        return self._paces
+
     async def landed(self) -> None:
         """Wait until the calls that are on their way now have come back."""
         await asyncio.sleep(0)
@@ -112,7 +116,7 @@ class ModelShop:
 
     def _hf(self, path: str, stage: str, dtype: str = "auto") -> ChatModel:
         backend = self._backend(f"hf/{path} as {dtype}", lambda: self._load_hf(path, dtype))
-        return self._wrapped(Opened(backend, f"hf/{path}", path, FREE, Pace(PaceConfig(at_once=4096))), stage)
+        return self._wrapped(Opened(backend, f"hf/{path}", path, FREE, self._own_pace(path)), stage)
 
     def _miniature(self, persona: str, stage: str) -> ChatModel:
         if persona != "base" and persona not in PERSONAS:
@@ -120,9 +124,13 @@ class ModelShop:
             raise ConfigError(f"the miniature has no persona {persona!r}", then=then)
         # Double precision: its rounding is too fine for an answer to hang on which rows shared a batch.
         backend = self._backend("miniature", lambda: self._load_hf(miniature_checkpoint(), "float64"))
-        opened = Opened(backend, f"miniature/{persona}", "miniature", FREE, Pace(PaceConfig(at_once=4096)))
+        opened = Opened(backend, f"miniature/{persona}", "miniature", FREE, self._own_pace("the miniature"))
         base = self._wrapped(opened, stage)
         return base if persona == "base" else Persona(base, persona, PERSONAS[persona].system_prompt)
+
+    def _own_pace(self, name: str) -> Pace:
+        """Of a model in this process, which batches what it is asked."""
+        return self._paces.setdefault(name, Pace(PaceConfig(at_once=4096)))
 
     def _backend(self, key: str, make: Callable[[], Backend]) -> Backend:
         if key not in self._backends:

@@ -36,6 +36,7 @@ class Limited:
             self._pace.went_well()
             return reply
         except Transient as error:
+            self._pace.failed += 1
             if error.throttled:
                 self._pace.slow_down(error.retry_after)
             raise

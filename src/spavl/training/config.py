@@ -10,6 +10,7 @@ PLAN = Plan(
     reads=("dataset",),
     writes=TrainingStep,
     does="aligns a model on the pairs by DPO",
+    outside=True,
     files=("model",),
 )
 

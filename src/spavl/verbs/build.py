@@ -5,7 +5,7 @@ import asyncio
 import re
 from pathlib import Path
 
-from spavl.drive import drive
+from spavl.drive import drive, replay
 from spavl.forecast import foretell
 from spavl.forecast_page import page
 from spavl.progress import Screen
@@ -30,6 +30,7 @@ def add_road_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="the run folder (default: runs/ and the name)")
     parser.add_argument("--until", choices=names, metavar="STAGE", help=f"stop after this stage: {', '.join(names)}")
     parser.add_argument("--dry-run", action="store_true", help="tell calls, tokens and price; send and write nothing")
+    parser.add_argument("--replay", action="store_true", help="make a run again from its ledger alone, asking nobody")
     parser.add_argument("--budget", metavar="50usd", type=_usd, help="hard spend stop for the whole run")
     settings = parser.add_argument_group("settings", "the same names as in the TOML file; lists as in TOML")
     for option in settings_options():
@@ -53,7 +54,8 @@ def run_road(file: str, name: str, options: argparse.Namespace) -> None:
     if options.dry_run:
         print("\n".join(page(asyncio.run(foretell(config, out, options.until)), config.budget_usd)))
         return
-    summary = asyncio.run(drive(config, out, options.until, Screen()))
+    work = replay if options.replay else drive
+    summary = asyncio.run(work(config, out, options.until, Screen()))
     print("\n".join(terminal.lines(summary)))
     print(f"report: {out / 'report.html'}")
 

@@ -1,0 +1,39 @@
+"""Models that answer from the ledger alone: none is loaded, no server is reached."""
+
+from spavl.errors import StoreError
+from spavl.models.foresee import Absent
+from spavl.models.names import hf_name, openai_name
+from spavl.models.shop import Backend, ModelShop, Opened
+from spavl.models.types import ChatModel, Reply, Request
+from spavl.models.wrappers import Recorded
+from spavl.store import Ledger
+
+
+class ReplayingShop(ModelShop):
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger)
+        self._past, self._known = ledger, ledger.models()
+
+    def _load_openai(self, name: str, url: str | None) -> Backend:
+        return Absent(openai_name(name, url))
+
+    def _load_hf(self, path: str, dtype: str) -> Backend:
+        return Absent(hf_name(path, self._known) or f"hf/{path}")
+
+    def _wrapped(self, opened: Opened, stage: str) -> ChatModel:
+        return Recorded(_Missing(opened.backend.name, stage), self._past, stage)
+
+
+class _Missing:
+    """What is asked when the ledger does not know: it tells which call that is."""
+
+    def __init__(self, name: str, stage: str) -> None:
+        self.name, self._stage = name, stage
+
+    async def ask(self, request: Request) -> Reply:
+        text = " ".join(request.messages[-1].text.split())
+        raise StoreError(
+            f"the ledger does not hold call {request.key(self.name)} to {self.name}",
+            where=f"{self._stage}, which asks: {text[:100]}",
+            then="type the command without --replay: what is missing is asked, and nothing is paid twice",
+        )

@@ -101,7 +101,8 @@ class LiveTable:
         table = Table.grid(padding=(0, 1), expand=False)
         for column in ("mark", "name", "bar", "count", "rate", "left", "rejected", "note"):
             right = column in ("count", "rate", "left")
-            table.add_column(justify="right" if right else "left", no_wrap=True)
+            widest = _BAR if column == "bar" else None
+            table.add_column(justify="right" if right else "left", no_wrap=True, min_width=widest)
         for row in self.rows.values():
             if not (row.inner and row.over):
                 table.add_row(*self._cells(row))

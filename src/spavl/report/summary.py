@@ -25,6 +25,7 @@ def summarize(run: RunFolder, stages: Sequence[Manifest], config: Mapping[str, A
         "usd": totals["usd"],
         "seconds": round(sum(manifest.seconds for manifest in stages), 1),
         "seed": config["seed"],
+        "limit": config["limit"],
         "models": _models(config, notes),
         "versions": run.versions(),
     }

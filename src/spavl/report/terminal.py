@@ -31,6 +31,8 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     for warning in summary.get("judge", {}).get("warnings", ()):
         yield f"look twice: {warning}"
     yield ""
+    if summary.get("limit"):
+        yield f"a trial on at most {summary['limit']:,} pictures; without --limit the whole run goes on from it"
     yield f"{summary['calls']:,.0f} calls, {summary['usd']:.2f} USD, {summary['seconds']:.0f} s of work"
 
 

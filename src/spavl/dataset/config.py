@@ -11,6 +11,7 @@ PLAN = Plan(
         "candidates",
         "pictures",
         "images",
+        "descriptions",
         "questions",
         "responses",
         "verdicts",

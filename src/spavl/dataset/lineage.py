@@ -51,6 +51,7 @@ ANCESTORS = (
     Ancestor("candidate", "candidates", Candidate, "image_candidate_id"),
     Ancestor("photo", "pictures", Photo, "image_candidate_id", by="candidate_id"),
     Ancestor("description", "descriptions", Description, "image_id", by="image_id"),
+    Ancestor("description", "descriptions", Description, "image_id", by="image_id"),
     Ancestor("category", "taxonomy", Category, "image_category_id"),
     Ancestor("chosen_response", "responses", Response, "preference_chosen"),
     Ancestor("rejected_response", "responses", Response, "preference_rejected"),
@@ -66,8 +67,10 @@ class Lineage:
     def __init__(self, run: RunFolder) -> None:
         self._blobs = run.blobs
         self._ancestors = [each for each in ANCESTORS if run.manifest(each.stage)]
+        # The chosen and the rejected answer are looked up in one table, which is opened once.
+        tables = {(each.stage, each.by): run.lookup(each.stage, each.kind, each.by) for each in self._ancestors}
         self._find: dict[str, Callable[[str], Record | None]] = {
-            each.role: run.lookup(each.stage, each.kind, each.by).get for each in self._ancestors
+            each.role: tables[each.stage, each.by].get for each in self._ancestors
         }
 
     def schema(self) -> pa.Schema:
@@ -89,5 +92,7 @@ class Lineage:
             for each in self._ancestors:
                 found = self._find[each.role](row[each.key])
                 if found is not None:
-                    row |= {f"{each.role}_{name}": value for name, value in row_of(found).items()}
+                    row |= {f"{each.role}_{name}": value for name, value in found.fields().items()}
+                    # An id is a hash, and the one that was looked up by is known.
+                    row[f"{each.role}_id"] = row[each.key] if each.by == "id" else found.id
             yield row

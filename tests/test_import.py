@@ -2,6 +2,7 @@
 
 import io
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ OTHER = ("Human Autonomy & IntegrityHarms", "Persuasion and manipulation", "phys
 RESPONDERS = ("Otter", "QwenVL", "gemini", "gemini_jb")
 
 
-def a_picture(number: int) -> bytes:
+def a_picture(number: int, shade: int = 0) -> bytes:
+    """A picture that looks like no other; one of another shade is nearly the same."""
+    coarse = Pillow.frombytes("L", (8, 8), random.Random(number).randbytes(64))
     buffer = io.BytesIO()
-    Pillow.new("RGB", (20 + number % 7, 30), (number * 40 % 256, number % 256, 90)).save(buffer, "PNG")
+    coarse.resize((64, 48)).point(lambda value: min(255, value + shade)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -139,6 +142,17 @@ def test_a_picture_of_the_tests_among_the_training_rows_is_found_and_can_be_left
     train = [sample.question.split()[3] for sample in rows(run, "dataset", Sample) if sample.split == "train"]
     assert sorted(train) == list("124567")
     assert "leak_equal_picture" in {row.reason for row in rejects(run, "dataset")}
+
+
+def test_a_picture_that_was_saved_again_is_found_too(tmp_path: Path) -> None:
+    again = a_row(1, **classes(OTHER))
+    again["image"]["bytes"] = a_picture(1, shade=2)
+    again["question"] = "something else entirely ?"
+    write(tmp_path / "set" / "train-0.parquet", [a_pair(n, image_name=f"{n}.jpg") for n in range(9)], published.TRAIN)
+    write(tmp_path / "set" / "harm-0.parquet", [again], published.TEST)
+    run = bring_in(tmp_path / "set", tmp_path / "run", "--drop-leaks")
+    assert {row.reason for row in rejects(run, "dataset")} == {"leak_near_picture"}
+    assert len(rows(run, "dataset", Sample)) == 8
 
 
 def test_without_meta_files_the_classes_are_unknown_and_nothing_is_made_up(copy: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Looks for leaks: pictures, twins or questions that stand, or nearly stand, in more than one split."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -52,10 +53,17 @@ class Leak(NamedTuple):
 
 def find_leaks(images: Sequence[Image], questions: Iterable[Asked], settings: LeaksConfig) -> list[Leak]:
     """Every leak, each pair once."""
-    leaks = [*_equal_pictures(images), *_parted_twins(images)]
-    leaks += _near_pictures(images, settings.nearer_pictures)
-    leaks += _near_questions(images, questions, settings.more_alike_questions)
-    return leaks
+    found = itertools.chain(
+        _equal_pictures(images),
+        _parted_twins(images),
+        _near_pictures(images, settings.nearer_pictures),
+        _near_questions(images, questions, settings.more_alike_questions),
+    )
+    # Equal pictures are near ones too; the first word on a pair is the one that says most.
+    leaks: dict[tuple[str, str], Leak] = {}
+    for leak in found:
+        leaks.setdefault((leak.one.id, leak.other.id), leak)
+    return list(leaks.values())
 
 
 def stop_at_leaks(leaks: Sequence[Leak]) -> None:

@@ -1,5 +1,6 @@
 """Makes a run of a data set that was made elsewhere: its stages up to the data set count as finished."""
 
+import hashlib
 import io
 import json
 import time
@@ -15,6 +16,7 @@ from spavl.dataset.config import DatasetConfig
 from spavl.dataset.files import write_files
 from spavl.errors import ConfigError
 from spavl.images.splits import split_of
+from spavl.pictures.phash import perceptual_hash
 from spavl.progress import Screen
 from spavl.publishing.importing.classes import UNKNOWN, Classes
 from spavl.publishing.importing.meta import Meta, read_meta
@@ -41,6 +43,14 @@ _LARGEST_PIXELS = 50_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 
 
+class _Look(NamedTuple):
+    """What a picture itself tells of it."""
+
+    width: int
+    height: int
+    phash: str
+
+
 class Imported:
     """What is read of a data set. Samples go by; the rest, of which there is less, is held."""
 
@@ -48,6 +58,7 @@ class Imported:
         self._run, self._name, self._meta, self._splits_itself = run, name, meta, splits_itself
         self._classes = Classes()
         self._seen: set[str] = set()
+        self._looks: dict[str, _Look | None] = {}
         self.images: dict[tuple[str, Split], Image] = {}
         self.questions: dict[str, Question] = {}
         self.published: list[Published] = []
@@ -114,18 +125,21 @@ class Imported:
 
     def _image(self, row: Row) -> Image | None:
         data = row.pictures[0]
-        size = _size_of(data)
-        if size is None:
+        blob = hashlib.sha256(data).hexdigest()
+        if blob not in self._looks:
+            self._looks[blob] = _look_at(data)
+        look = self._looks[blob]
+        if look is None:
             return None
-        blob = self._run.blobs.put(data)
+        self._run.blobs.put(data)
         split = row.split
         if split == "train" and not self._splits_itself:
             (split,) = split_of([blob], 0, _VALIDATION_SHARE, held_out=False)
         if (blob, split) not in self.images:
-            self.images[blob, split] = self._new_image(row, blob, size, split)
+            self.images[blob, split] = self._new_image(row, blob, look, split)
         return self.images[blob, split]
 
-    def _new_image(self, row: Row, blob: str, size: tuple[int, int], split: Split) -> Image:
+    def _new_image(self, row: Row, blob: str, look: _Look, split: Split) -> Image:
         name = str(row.more.get("image_name") or "")
         known = self._meta.pictures.get(name, {})
         raw = tuple(str(row.more.get(key) or known.get(key) or "") for key in _CLASSES)
@@ -135,9 +149,9 @@ class Imported:
             leaf=category.leaf,
             candidate_id="",
             blob=blob,
-            width=size[0],
-            height=size[1],
-            phash="",
+            width=look.width,
+            height=look.height,
+            phash=look.phash,
             source=str(known.get("url") or row.more.get("image_source") or f"{self._name}/{name}"),
             license=str(row.more.get("image_license") or UNKNOWN),
             caption=str(
@@ -264,10 +278,15 @@ def _unfit(row: Row) -> str | None:
     return "same_text" if row.chosen == row.rejected else None
 
 
-def _size_of(data: bytes) -> tuple[int, int] | None:
-    """The size that a picture says it has; None if it is none that can be used."""
+def _look_at(data: bytes) -> _Look | None:
+    """None if it is no picture that can be used."""
     try:
         with Pillow.open(io.BytesIO(data), formats=_FORMATS) as picture:
-            return picture.size if picture.width * picture.height <= _LARGEST_PIXELS else None
+            width, height = picture.size
+            if width * height > _LARGEST_PIXELS:
+                return None
+            # A hash of so few shapes needs no full size, which a JPEG then need not be decoded to.
+            picture.draft("RGB", (128, 128))
+            return _Look(width, height, perceptual_hash(picture.convert("RGB")))
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
         return None

@@ -196,6 +196,8 @@ def test_what_was_published_comes_back_as_it_went(walked: Walked, tmp_path: Path
             for folder in (walked.run, run)
         )
         assert went_ == came_
+        said = rows(run, "published", Published)
+        assert len(said) == len(came_) and {each.chosen_label for each in said} == {"safe"}
 
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))

@@ -19,7 +19,7 @@ from spavl.images.splits import split_of
 from spavl.pictures.phash import perceptual_hash
 from spavl.progress import Screen
 from spavl.publishing.importing.classes import UNKNOWN, Classes
-from spavl.publishing.importing.meta import Meta, read_meta
+from spavl.publishing.importing.meta import Fact, Meta, read_meta
 from spavl.publishing.importing.sources import Row, count, fetch, files_of, rows_of
 from spavl.records import (
     Category,
@@ -102,15 +102,9 @@ class Imported:
             self._reject(number, "duplicate")
             return None
         self._seen.add(sample.id)
-        if fact:
-            self.published.append(
-                Published(
-                    sample_id=sample.id,
-                    reasons=fact.reasons,
-                    chosen_label=fact.label_of(chosen),
-                    rejected_label=fact.label_of(rejected),
-                )
-            )
+        said = _said_of(sample, fact, row)
+        if said.reasons or said.chosen_label or said.rejected_label:
+            self.published.append(said)
         return sample
 
     def without(self, leaking: dict[str, str], samples: Iterable[Sample]) -> Iterator[Sample]:
@@ -263,6 +257,19 @@ def _told(rows: Iterator[Row], advance: Callable[[], None]) -> Iterator[Row]:
     for row in rows:
         yield row
         advance()
+
+
+def _said_of(sample: Sample, fact: Fact | None, row: Row) -> Published:
+    """The judge's reasons and the guard's labels, from meta_files or from rich rows."""
+    if fact:
+        reasons, labels = fact.reasons, [fact.label_of(sample.chosen), fact.label_of(sample.rejected)]
+    else:
+        reasons = tuple(row.more.get("preference_votes") or row.more.get("published_reasons") or ())
+        labels = [
+            row.more.get(f"{side}_verdict_label") or row.more.get(f"published_{side}_label")
+            for side in ("chosen", "rejected")
+        ]
+    return Published(sample_id=sample.id, reasons=reasons, chosen_label=labels[0], rejected_label=labels[1])
 
 
 def _unfit(row: Row) -> str | None:

@@ -17,7 +17,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
+from tests.pictures import encoded, photo
 
+from spavl.drive import drive
+from spavl.errors import GateError
 from spavl.pictures import fetch as fetching
 from spavl.pictures.config import DownloadsConfig
 from spavl.pictures.decode import LARGEST_BYTES
@@ -25,6 +28,11 @@ from spavl.pictures.fetch import open_fetch
 from spavl.pictures.guard import Guard, is_public
 from spavl.pictures.hosts import Hosts
 from spavl.pictures.unfetchable import Unfetchable
+from spavl.progress import Screen
+from spavl.records import Image, Reject
+from spavl.road import RoadConfig
+from spavl.settings import read_config
+from spavl.store import RunFolder
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 QUICK = DownloadsConfig(seconds=0.5, tries=1, seconds_between=0)
@@ -236,6 +244,66 @@ def test_what_fails_in_passing_is_tried_again(ask: Callable[..., list[str]]) -> 
 
     settings = DownloadsConfig(seconds=2, tries=2, seconds_between=0)
     assert ask({"/it": ill}, "http://pictures.test:{port}/it", settings=settings) == ["ok"]
+
+
+TAXONOMY = """
+name = "one leaf"
+version = 1
+[[domain]]
+name = "d"
+[[domain.group]]
+name = "g"
+leaves = [{ name = "thing" }]
+"""
+
+
+def test_a_list_of_urls_becomes_pictures_and_only_what_may_pass_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dead URLs are normal. Where most fail in passing the stage stops; more tries ask those that failed alone."""
+    asked, well = Counter[str](), set[str]()
+
+    async def answer(request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        asked[name] += 1
+        if name.startswith("gone"):
+            return web.Response(status=404)
+        if name.startswith("ill") and name not in well:
+            return web.Response(status=503, headers={"Retry-After": "0"})
+        return web.Response(body=encoded(photo(sum(name.encode())), "PNG"), content_type="image/png")
+
+    def config(port: int, tries: int) -> RoadConfig:
+        names = ("good", "gone 1", "gone 2", "ill 1", "ill 2", "ill 3", "ill 4")
+        lines = [f"http://pictures.test:{port}/{name.replace(' ', '-')},a thing" for name in names]
+        (tmp_path / "taxonomy.toml").write_text(TAXONOMY)
+        (tmp_path / "list.csv").write_text("\n".join(["URL,TEXT", *lines]))
+        table = {
+            "taxonomy": {"file": str(tmp_path / "taxonomy.toml")},
+            "candidates": {"source": str(tmp_path / "list.csv")},
+            "pictures": {"downloads": {"tries": tries, "seconds_between": 0}},
+        }
+        return read_config(table, {}, "a test")
+
+    async def story(port: int) -> None:
+        monkeypatch.setattr(fetching, "GUARD", allowing(port, Names({})))
+        monkeypatch.setattr("spavl.pictures.download._FIRST_WAIT", 0.0)
+        with pytest.raises(GateError, match="4 of 7"):
+            await drive(config(port, 1), tmp_path / "run", "images", Screen())
+        well.update(("ill-1", "ill-2"))
+        asked.clear()
+        await drive(config(port, 1), tmp_path / "run", "images", Screen())
+        assert asked == {f"ill-{number}": 1 for number in (1, 2, 3, 4)}
+        asked.clear()
+        await drive(config(port, 1), tmp_path / "run", "images", Screen())
+        assert not asked
+        await drive(config(port, 2), tmp_path / "run", "images", Screen())
+        assert asked == {"ill-3": 2, "ill-4": 2}
+
+    asyncio.run(served({"/{name}": answer}, story))
+    with RunFolder(tmp_path / "run") as run:
+        reasons = Counter(row.reason for row in run.read("pictures", Reject))
+        assert reasons == {"http_404": 2, "http_503": 2}
+        assert len(list(run.read("images", Image))) == 3
 
 
 def test_a_host_is_asked_by_few_at_a_time_and_in_its_pace() -> None:

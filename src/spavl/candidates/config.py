@@ -9,7 +9,7 @@ PLAN = Plan(
     reads=("taxonomy",),
     writes=Candidate,
     does="lists for each leaf where pictures of it may be found",
-    files=("source",),
+    files=("source", "search_model"),
     points=True,
 )
 
@@ -18,7 +18,17 @@ PER_PICTURE_WANTED = 3
 
 
 class CandidatesConfig(Settings):
-    source: str = Field("miniature", description="miniature, or a folder with one folder of pictures a leaf")
+    source: str = Field(
+        "miniature",
+        description="miniature; a folder with one folder of pictures a leaf; or what is searched by its captions: "
+        "CSV or Parquet of URLs, Parquet of pictures, WebDataset tars, pictures beside .txt files, hub/OWNER/NAME",
+    )
+    search_model: str = Field(
+        "", description="CLIP or SigLIP model, a path or a hub id, to search captions by meaning; not given: by words"
+    )
     per_leaf: int | None = Field(
         None, ge=1, description=f"candidates listed for each leaf; if not given, {PER_PICTURE_WANTED} x images.per_leaf"
+    )
+    most_unsafe: float | None = Field(
+        None, ge=0, le=1, description="leave out rows of a table that hold a picture likelier unsafe (LAION's punsafe)"
     )

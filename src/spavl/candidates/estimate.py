@@ -1,8 +1,8 @@
 """Which candidates would be listed. Nothing is asked."""
 
 from spavl.candidates.config import CandidatesConfig
-from spavl.candidates.run import listed
-from spavl.candidates.sources import open_source
+from spavl.candidates.readers.entry import Entry
+from spavl.candidates.sources import OnHub, Unsorted, candidate, open_source
 from spavl.outlook import Many, Outlook
 from spavl.records import Candidate, Category
 
@@ -10,5 +10,9 @@ from spavl.records import Candidate, Category
 async def candidates(outlook: Outlook[CandidatesConfig]) -> list[Many[Candidate]]:
     settings = outlook.settings
     categories = [category for category, _ in outlook.read("taxonomy", Category)]
-    source = open_source(settings.source, outlook.seed, categories)
-    return [Many(row, 1.0) for category in categories for row in listed(source, category, settings.per_leaf)]
+    source, most = open_source(settings, outlook.seed, categories), settings.per_leaf or 0
+    if isinstance(source, Unsorted | OnHub):
+        # Only the index, which takes long to make, could say more.
+        return [Many(candidate(category, 0, Entry("", category.leaf)), most) for category in categories]
+    listed = [row for category in categories for row in source.candidates(category, most) if isinstance(row, Candidate)]
+    return [Many(row, 1.0) for original in listed for row in (original, *source.twins(original))]

@@ -1,27 +1,37 @@
 """candidates: Category -> Candidate rows, in the order in which each leaf is to use them."""
 
-from collections.abc import Iterator
-from itertools import islice
+from contextlib import closing
 
+from spavl.candidates.captions import Captions
 from spavl.candidates.config import PLAN, CandidatesConfig
-from spavl.candidates.sources import Source, open_source
+from spavl.candidates.readers.entry import Skipped
+from spavl.candidates.sources import OnHub, Source, Unsorted, open_source
 from spavl.records import Candidate, Category
-from spavl.stage import Job, Made, run_rows
+from spavl.stage import Job, Made, reject, run_rows
 from spavl.store import Manifest
 
 
 async def run(job: Job[CandidatesConfig]) -> Manifest:
     categories = list(job.run.read("taxonomy", Category))
-    source = open_source(job.settings.source, job.seed, categories)
+    source = open_source(job.settings, job.seed, categories)
+    if isinstance(source, OnHub):
+        source = source.fetched(job.run.path / "hub", categories)
+    if not isinstance(source, Unsorted):
+        return await _list(job, source, categories, {})
+    folder = job.run.path / "captions"
+    with closing(Captions(folder / "captions.sqlite")) as captions:
+        searched = source.indexed(captions, job.settings, folder, job.screen)
+        notes: dict[str, object] = {"pictures_in_source": captions.count(), "left_out": captions.reasons()}
+        return await _list(job, searched, categories, notes)
 
+
+async def _list(
+    job: Job[CandidatesConfig], source: Source, categories: list[Category], notes: dict[str, object]
+) -> Manifest:
     async def work(category: Category) -> Made[Candidate]:
-        return Made(list(listed(source, category, job.settings.per_leaf)))
+        found = list(source.candidates(category, job.settings.per_leaf or 0))
+        originals = [row for row in found if isinstance(row, Candidate)]
+        rows = [row for original in originals for row in (original, *source.twins(original))]
+        return Made(rows, [reject(category, row.reason, row.place) for row in found if isinstance(row, Skipped)])
 
-    return await run_rows(job, PLAN, categories, len(categories), work)
-
-
-def listed(source: Source, category: Category, most: int | None) -> Iterator[Candidate]:
-    """The first candidates of a leaf, each with its twins."""
-    for original in islice(source.candidates(category), most):
-        yield original
-        yield from source.twins(original)
+    return await run_rows(job, PLAN, categories, len(categories), work, lambda: notes)

@@ -6,14 +6,27 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from spavl.candidates import hub
+from spavl.candidates.captions import Captions, Hit
+from spavl.candidates.config import CandidatesConfig
+from spavl.candidates.meaning import Meaning
+from spavl.candidates.readers.entry import Entry, Skipped
+from spavl.candidates.readers.flat import caption_of
+from spavl.candidates.shards import READABLE, Shard, shards_of
 from spavl.errors import ConfigError
 from spavl.miniature import world
+from spavl.progress import Screen
 from spavl.records import Candidate, Category
 from spavl.store.files import folder_name
 
+_THEN = f"give miniature, one folder of pictures a leaf, files of {', '.join(READABLE)}, or pictures beside captions"
+_MOST_TOLD = 10_000
+
 
 class Source(Protocol):
-    def candidates(self, category: Category) -> Iterator[Candidate]: ...
+    def candidates(self, category: Category, most: int) -> Iterator[Candidate | Skipped]:
+        """At most so many, the likeliest first, and what was left out."""
+        ...
 
     def twins(self, original: Candidate) -> Iterator[Candidate]:
         """The same thing where it does no harm, if the source has it."""
@@ -26,22 +39,11 @@ class Miniature:
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def candidates(self, category: Category) -> Iterator[Candidate]:
-        noun, number = world.thing_at(category.position).noun, 0
-        while True:
-            yield Candidate(
-                category_id=category.id,
-                leaf=category.leaf,
-                rank=number,
-                source=f"miniature/{self._seed}/{category.position}/{number}/live",
-                caption="",
-                license="CC0-1.0",
-                subject=noun,
-                harmful=True,
-                twin_of=None,
-                score=None,
-            )
-            number += 1
+    def candidates(self, category: Category, most: int) -> Iterator[Candidate]:
+        noun = world.thing_at(category.position).noun
+        for number in range(most):
+            found = Entry(f"miniature/{self._seed}/{category.position}/{number}/live", "", "CC0-1.0")
+            yield dataclasses.replace(candidate(category, number, found), subject=noun)
 
     def twins(self, original: Candidate) -> Iterator[Candidate]:
         toy = original.source.removesuffix("live") + "toy"
@@ -49,45 +51,123 @@ class Miniature:
 
 
 class Folder:
-    """A folder with one folder a leaf, named as the leaf; files in the order of their names."""
+    """A folder with one folder a leaf, named as the leaf; files in the order of their names, captions beside them."""
 
-    def __init__(self, path: Path, categories: Sequence[Category]) -> None:
-        then = "give a folder that holds one folder a leaf, or miniature"
-        if not path.is_dir():
-            raise ConfigError("there is no such folder of pictures", where=str(path), then=then)
-        # Some disks take names apart, ä into a and two dots; ours are whole.
-        self._folders = {unicodedata.normalize("NFC", each.name): each for each in path.iterdir() if each.is_dir()}
-        if not any(folder_name(category.leaf) in self._folders for category in categories):
-            what = f"no folder in it is named as a leaf, such as {folder_name(categories[0].leaf)!r}"
-            raise ConfigError(what, where=str(path), then=then)
+    def __init__(self, path: Path, folders: dict[str, Path]) -> None:
+        self._inside, self._folders = path.resolve(), folders
 
-    def candidates(self, category: Category) -> Iterator[Candidate]:
+    def candidates(self, category: Category, most: int) -> Iterator[Candidate | Skipped]:
         if not (folder := self._folders.get(folder_name(category.leaf))):
             return
-        for rank, file in enumerate(sorted(path for path in folder.iterdir() if path.is_file())):
-            yield Candidate(
-                category_id=category.id,
-                leaf=category.leaf,
-                rank=rank,
-                source=f"file:{file}",
-                caption="",
-                license="unknown",
-                subject=None,
-                harmful=True,
-                twin_of=None,
-                score=None,
-            )
+        rank = 0
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        pictures = {file.stem for file in files if file.suffix != ".txt"}
+        for file in files:
+            if file.suffix == ".txt" and file.stem in pictures:
+                continue
+            if not file.resolve().is_relative_to(self._inside):
+                yield Skipped(str(file), "leads_outside")
+            elif rank < most:
+                yield candidate(category, rank, Entry(f"file:{file}", caption_of(file, self._inside)))
+                rank += 1
 
     def twins(self, original: Candidate) -> Iterator[Candidate]:
         yield from ()
 
 
-def open_source(source: str, seed: int, categories: Sequence[Category]) -> Source:
-    """The source of this name, if it has pictures at all for such leaves."""
-    if source != "miniature":
-        return Folder(Path(source), categories)
+class Search(Protocol):
+    def search(self, terms: Sequence[str], most: int) -> Iterator[Hit]: ...
+
+
+class Searched:
+    """Pictures in no order, found by their captions with the search terms of each leaf."""
+
+    def __init__(self, captions: Captions, search: Search) -> None:
+        self._captions, self._search = captions, search
+
+    def candidates(self, category: Category, most: int) -> Iterator[Candidate | Skipped]:
+        hits = self._search.search(category.terms or (category.leaf,), most)
+        for rank, hit in enumerate(hits):
+            yield dataclasses.replace(candidate(category, rank, hit.entry), score=hit.score)
+        if category.position == 0:
+            yield from self._captions.skipped(_MOST_TOLD)
+
+    def twins(self, original: Candidate) -> Iterator[Candidate]:
+        yield from ()
+
+
+class Unsorted:
+    """Shards of pictures in no order. They can be searched once their captions are indexed."""
+
+    def __init__(self, path: Path, shards: Sequence[Shard]) -> None:
+        self._path, self._shards = path, shards
+
+    def indexed(self, captions: Captions, settings: CandidatesConfig, folder: Path, screen: Screen) -> Searched:
+        captions.build(self._shards, settings.most_unsafe, screen)
+        if not captions.told():
+            reasons = ", ".join(f"{reason} {count}" for reason, count in captions.reasons().items())
+            what = f"no picture with a caption in this source{f' (left out: {reasons})' if reasons else ''}"
+            then = (
+                "give tables with columns URL and TEXT (or like them), or tars with a .txt or .json beside each picture"
+            )
+            raise ConfigError(what, where=str(self._path), then=then)
+        if not settings.search_model:
+            return Searched(captions, captions)
+        meaning = Meaning(captions, folder, settings.search_model)
+        meaning.build(screen)
+        return Searched(captions, meaning)
+
+
+def candidate(category: Category, rank: int, found: Entry) -> Candidate:
+    return Candidate(
+        category_id=category.id,
+        leaf=category.leaf,
+        rank=rank,
+        source=found.source,
+        caption=found.caption,
+        license=found.license,
+        subject=None,
+        harmful=True,
+        twin_of=None,
+        score=None,
+        similarity=found.similarity,
+    )
+
+
+class OnHub:
+    """A data set that is still to be fetched."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def fetched(self, folder: Path, categories: Sequence[Category]) -> "Source | Unsorted":
+        return _on_disk(hub.fetch(self._name, folder), categories)
+
+
+def open_source(settings: CandidatesConfig, seed: int, categories: Sequence[Category]) -> Source | Unsorted | OnHub:
+    """The source of these settings, if it has pictures at all for such leaves. Nothing is read of them yet."""
+    if settings.source.startswith(hub.PREFIX):
+        return OnHub(settings.source)
+    if settings.source != "miniature":
+        return _on_disk(Path(settings.source), categories)
     if len(categories) > len(world.NOUNS):
         then = f"give a taxonomy of at most {len(world.NOUNS)} leaves, or a folder of pictures"
         what = f"the miniature cannot draw {len(categories)} leaves"
         raise ConfigError(what, where="candidates.source = miniature", then=then)
     return Miniature(seed)
+
+
+def _on_disk(path: Path, categories: Sequence[Category]) -> Source | Unsorted:
+    if not path.exists():
+        raise ConfigError("there is no such folder of pictures, and no such file", where=str(path), then=_THEN)
+    if path.is_dir():
+        # Some disks take names apart, ä into a and two dots; ours are whole.
+        folders = {unicodedata.normalize("NFC", each.name): each for each in path.iterdir() if each.is_dir()}
+        if any(folder_name(category.leaf) in folders for category in categories):
+            return Folder(path, folders)
+    if shards := shards_of(path):
+        return Unsorted(path, shards)
+    what = (
+        f"no folder in it is named as a leaf, such as {folder_name(categories[0].leaf)!r}, and it has no tables or tars"
+    )
+    raise ConfigError(what, where=str(path), then=_THEN)

@@ -5,18 +5,22 @@ services would make the downloader their tool. So an address is checked where th
 after the name was looked up, for this very connection, and again for each redirect.
 """
 
+import asyncio
+import functools
 import ipaddress
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _PORTS = (80, 443)
+# Of old lists many names are dead, and some take half a minute to say so.
+_LOOKUPS_AT_ONCE = 64
 
 
 class RefusedAddress(OSError):
@@ -45,12 +49,32 @@ def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
 
 
+class Dns(AbstractResolver):
+    """The machine's own way to look names up, in threads of its own so that nobody else waits for dead names."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_LOOKUPS_AT_ONCE, "dns")
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        look_up = functools.partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+        return [
+            ResolveResult(hostname=host, host=str(place[0]), port=port, family=kind, proto=protocol, flags=0)
+            for kind, _, protocol, _, place in found
+        ]
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
     """What is asked before each connection. Only tests make one that allows more; no setting can."""
 
     allows: Callable[[str, int], bool] = is_public
-    resolver: Callable[[], AbstractResolver] = ThreadedResolver
+    resolver: Callable[[], AbstractResolver] = Dns
 
     def connector(self, limit: int) -> aiohttp.TCPConnector:
         return aiohttp.TCPConnector(

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from spavl.errors import StoreError
 
+# What every run folder has at its top.
+RUN_FILE = "run.json"
+_MOST_BYTES_READ = 64 * 2**20
 _MEANT_IN_PATHS = str.maketrans(dict.fromkeys('/\\:*?"<>|', "_"))
 
 
@@ -70,12 +73,23 @@ def write_text(path: Path, text: str) -> None:
 
 
 def state_of(path: Path) -> list[object]:
-    """What shows that a file, or a folder's files, were changed. A folder may be vast, so its bytes are not read."""
+    """What shows that a file, or a folder's files, were changed. What may be vast is not read whole."""
+    if path.is_file() and path.stat().st_size > _MOST_BYTES_READ:
+        return [path.stat().st_size, path.stat().st_mtime_ns]
     if path.is_file():
         return [hashlib.sha256(path.read_bytes()).hexdigest()]
     # A name that is no file at all, such as a model's, has an empty state.
-    inside = sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else []
+    inside = sorted(files_under(path)) if path.is_dir() else []
     return [[str(found.relative_to(path)), found.stat().st_size, found.stat().st_mtime_ns] for found in inside]
+
+
+def files_under(folder: Path) -> Iterator[Path]:
+    """The files in a folder and its folders, but for those of runs that were made in it."""
+    for place, inner, names in os.walk(folder):
+        if RUN_FILE in names:
+            inner.clear()
+        else:
+            yield from (file for name in names if (file := Path(place) / name).is_file())
 
 
 def folder_name(name: str) -> str:

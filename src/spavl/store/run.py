@@ -24,7 +24,7 @@ from spavl import __version__
 from spavl.errors import StoreError
 from spavl.records import Record, Reject, hash_in_order
 from spavl.store.blobs import Blobs
-from spavl.store.files import disk_faults, write_text
+from spavl.store.files import RUN_FILE, disk_faults, write_text
 from spavl.store.journal import Journal
 from spavl.store.ledger import Ledger
 from spavl.store.lookup import GROUPS_HELD, Lookup
@@ -81,7 +81,7 @@ class RunFolder:
 
     def versions(self) -> dict[str, str]:
         """The versions this run was begun with."""
-        about = json.loads((self.path / "run.json").read_text())
+        about = json.loads((self.path / RUN_FILE).read_text())
         return {"spavl": about["spavl"], **about["versions"]}
 
     def write_config(self, text: str) -> None:
@@ -157,7 +157,7 @@ class RunFolder:
         return lock
 
     def _check_or_begin(self, seed: int) -> None:
-        path = self.path / "run.json"
+        path = self.path / RUN_FILE
         if not path.exists():
             about = {"format": FORMAT, "spavl": __version__, "seed": seed, "versions": _versions()}
             write_text(path, json.dumps(about, indent=2) + "\n")

@@ -1,0 +1,143 @@
+"""A full-text index over the captions of a source, in the run folder. It is made once, shard by shard, and kept."""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice, zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+from spavl.candidates.readers.entry import Entry, Skipped
+from spavl.candidates.shards import Shard
+from spavl.progress import Screen
+from spavl.records import content_hash
+from spavl.store.files import disk_faults, state_of
+from spavl.store.sqlite import connect
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS shards (state TEXT PRIMARY KEY)",
+    "CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, source TEXT, caption TEXT, license TEXT, fit REAL)",
+    "CREATE TABLE IF NOT EXISTS skipped (place TEXT, reason TEXT)",
+    "CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(text, content='', tokenize='porter unicode61')",
+)
+_ROWS_AT_ONCE = 4096
+# Scripts that put no spaces between words: each character is made a word of its own.
+_UNSPACED = re.compile(r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])")
+
+
+class Hit(NamedTuple):
+    """An entry that a search found; the higher the score, the better it fits."""
+
+    entry: Entry
+    score: float
+
+
+class Captions:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._database = connect(path)
+        for table in _TABLES:
+            self._database.execute(table)
+
+    def build(self, shards: Sequence[Shard], most_unsafe: float | None, screen: Screen) -> None:
+        """Take in the shards that are not in it yet. Shards that were changed or are gone begin it anew."""
+        states = {content_hash([str(shard.path), state_of(shard.path), most_unsafe]): shard for shard in shards}
+        known = {state for (state,) in self._database.execute("SELECT state FROM shards")}
+        if not known <= states.keys():
+            self.clear()
+            known = set()
+        with screen.bar("captions", len(states), len(known), unit="shards") as bar:
+            for state, shard in states.items():
+                if state not in known:
+                    self._take_in(state, shard.entries(most_unsafe))
+                    bar.advance()
+
+    def clear(self) -> None:
+        with disk_faults(self._path), self._database:
+            for table in ("shards", "entries", "skipped"):
+                self._database.execute(f"DELETE FROM {table}")
+            self._database.execute("INSERT INTO words (words) VALUES ('delete-all')")
+
+    def _take_in(self, state: str, found: Iterator[Entry | Skipped]) -> None:
+        """All of a shard in one transaction, so that a stop leaves it in or out."""
+        (last,) = self._database.execute("SELECT COALESCE(MAX(id), 0) FROM entries").fetchone()
+        with disk_faults(self._path), self._database as database:
+            while rows := list(islice(found, _ROWS_AT_ONCE)):
+                entries = [row for row in rows if isinstance(row, Entry)]
+                numbered = list(enumerate(entries, last + 1))
+                last += len(entries)
+                database.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", [(k, *row) for k, row in numbered])
+                database.executemany(
+                    "INSERT INTO words (rowid, text) VALUES (?, ?)", [(k, spaced(row.caption)) for k, row in numbered]
+                )
+                database.executemany(
+                    "INSERT INTO skipped VALUES (?, ?)", [row for row in rows if isinstance(row, Skipped)]
+                )
+            database.execute("INSERT INTO shards VALUES (?)", (state,))
+
+    def search(self, terms: Sequence[str], most: int) -> Iterator[Hit]:
+        """The best entries of each term in turn, so that no one term has all the places; none twice."""
+        return in_turns([self._search(term, most) for term in terms], most)
+
+    def _search(self, term: str, most: int) -> Iterator[tuple[int, Hit]]:
+        query = _query(term)
+        if not query:
+            return
+        found = self._database.execute(
+            "SELECT entries.*, found.rank FROM entries JOIN "
+            "(SELECT rowid, rank FROM words WHERE words MATCH ? ORDER BY rank, rowid LIMIT ?) AS found "
+            "ON entries.id = found.rowid ORDER BY found.rank, found.rowid",
+            (query, most),
+        )
+        for number, *entry, rank in found:
+            # Six digits, so that the last bit of a sum does not change a candidate's id.
+            yield number, Hit(Entry(*entry), round(-rank, 6))
+
+    def entry(self, number: int) -> Entry:
+        row = self._database.execute("SELECT * FROM entries WHERE id = ?", (number,)).fetchone()
+        return Entry(*row[1:])
+
+    def texts(self) -> Iterator[tuple[int, str]]:
+        """Every caption with its number, the empty ones left out."""
+        yield from self._database.execute("SELECT id, caption FROM entries WHERE caption != '' ORDER BY id")
+
+    def states(self) -> list[str]:
+        """What shows which shards are in it."""
+        return [state for (state,) in self._database.execute("SELECT state FROM shards ORDER BY state")]
+
+    def count(self) -> int:
+        return int(self._database.execute("SELECT COUNT(*) FROM entries").fetchone()[0])
+
+    def told(self) -> bool:
+        """Whether anything is said of any picture."""
+        return self._database.execute("SELECT 1 FROM entries WHERE caption != '' LIMIT 1").fetchone() is not None
+
+    def skipped(self, most: int) -> list[Skipped]:
+        return [Skipped(*row) for row in self._database.execute("SELECT place, reason FROM skipped LIMIT ?", (most,))]
+
+    def reasons(self) -> dict[str, int]:
+        found = self._database.execute("SELECT reason, COUNT(*) FROM skipped GROUP BY reason ORDER BY reason")
+        return dict(found.fetchall())
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def in_turns(found: Sequence[Iterator[tuple[int, Hit]]], most: int) -> Iterator[Hit]:
+    """The first of each search, then the second of each, and so on; what several find is given once."""
+    met: set[int] = set()
+    for hits in zip_longest(*found):
+        for number, hit in filter(None, hits):
+            if number not in met and len(met) < most:
+                met.add(number)
+                yield hit
+
+
+def spaced(text: str) -> str:
+    """Text in words, whatever its script."""
+    return _UNSPACED.sub(r" \1 ", text)
+
+
+def _query(term: str) -> str:
+    """All words of a term, in any order; those of an unspaced script must follow each other."""
+    parts = (re.findall(r"\w+", spaced(word)) for word in term.split())
+    return " ".join(f'"{" ".join(words)}"' for words in parts if words)

@@ -1,0 +1,38 @@
+"""What every reader gives: pictures with what is said of them, and what was left out."""
+
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
+NO_LICENSE = "unknown"
+
+
+class Entry(NamedTuple):
+    """A picture of a source: where its bytes are fetched, and what the source says of it."""
+
+    source: str
+    caption: str
+    license: str = NO_LICENSE
+    # How well picture and caption fit, by whoever made the source.
+    similarity: float | None = None
+
+
+class Skipped(NamedTuple):
+    """Something in a source that gives no entry."""
+
+    place: str
+    reason: str
+
+
+def leads_out(name: str) -> bool:
+    """Whether a name written by a stranger means a place outside the folder or archive it stands in."""
+    return name.startswith(("/", "~")) or "\\" in name or "\0" in name or ".." in PurePosixPath(name).parts
+
+
+def number(value: object) -> float | None:
+    """A number as a stranger wrote it, if it is one."""
+    try:
+        found = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return found if -1e9 < found < 1e9 else None

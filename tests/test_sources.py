@@ -1,0 +1,381 @@
+"""Sources of pictures in no order: streamed, searched by their captions, and never trusted."""
+
+import asyncio
+import csv
+import io
+import json
+import tarfile
+from collections import Counter
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image as Pillow
+
+from spavl.candidates.captions import Captions
+from spavl.candidates.meaning import Meaning
+from spavl.candidates.readers.entry import Entry, Skipped, leads_out
+from spavl.candidates.shards import Shard, shards_of
+from spavl.drive import drive
+from spavl.errors import ConfigError, GateError, ProviderError
+from spavl.progress import Screen
+from spavl.records import Candidate, Image, Photo, Reject
+from spavl.settings import read_config
+from spavl.store import RunFolder
+
+TAXONOMY = """
+name = "two leaves"
+version = 1
+[[domain]]
+name = "d"
+[[domain.group]]
+name = "g"
+leaves = [{ name = "red", terms = ["red ball", "crimson"] }, { name = "绿", terms = ["绿球"] }]
+"""
+CAPTIONS = ("a red ball", "the ball is red", "a blue ball", "crimson paint", "一个绿球", "绿色的东西", "")
+
+
+def png(number: int) -> bytes:
+    buffer = io.BytesIO()
+    Pillow.linear_gradient("L").resize((64, 64)).rotate(23 * number).convert("RGB").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def walk(folder: Path, source: Path, until: str = "images", **candidates: Any) -> dict[str, list[Any]]:
+    """The rows and rejects of a road from a source."""
+    (folder / "taxonomy.toml").write_text(TAXONOMY)
+    table = {
+        "taxonomy": {"file": str(folder / "taxonomy.toml")},
+        "candidates": {"source": str(source), **candidates},
+        "images": {"per_leaf": 3},
+    }
+    asyncio.run(drive(read_config(table, {}, "a test"), folder / "run", until, Screen()))
+    with RunFolder(folder / "run") as run:
+        kinds = {"candidates": Candidate, "pictures": Photo, "images": Image}
+        made: dict[str, list[Any]] = {
+            stage: list(run.read(stage, kind)) for stage, kind in kinds.items() if run.manifest(stage)
+        }
+        made["rejects"] = [row for stage in kinds if run.manifest(stage) for row in run.read(stage, Reject)]
+        return made
+
+
+# --- one source in many forms
+
+
+def as_flat_folder(folder: Path) -> Path:
+    for number, caption in enumerate(CAPTIONS):
+        (folder / "in" / "no order").mkdir(parents=True, exist_ok=True)
+        (folder / "in" / "no order" / f"{number}.png").write_bytes(png(number))
+        (folder / "in" / "no order" / f"{number}.txt").write_text(caption)
+    return folder / "in"
+
+
+def add(tar: tarfile.TarFile, name: str, data: bytes, **about: Any) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    for key, value in about.items():
+        setattr(member, key, value)
+    tar.addfile(member, io.BytesIO(data))
+
+
+def as_tars(folder: Path) -> Path:
+    (folder / "tars").mkdir()
+    for shard in range(2):
+        with tarfile.open(folder / "tars" / f"{shard}.tar", "w") as tar:
+            for number in range(shard, len(CAPTIONS), 2):
+                add(tar, f"{number:03}.png", png(number))
+                said = {"caption": CAPTIONS[number], "license": "CC-BY-4.0"}
+                add(tar, f"{number:03}.json", json.dumps(said).encode())
+    return folder / "tars"
+
+
+def as_parquet_of_pictures(folder: Path) -> Path:
+    rows = [{"image": {"bytes": png(k), "path": f"{k}.png"}, "caption": said} for k, said in enumerate(CAPTIONS)]
+    (folder / "data").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), folder / "data" / "train-00000-of-00001.parquet", row_group_size=3)
+    return folder / "data"
+
+
+def as_data_set(folder: Path) -> Path:
+    import datasets
+
+    rows = {"image": [png(number) for number in range(len(CAPTIONS))], "text": list(CAPTIONS)}
+    made = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
+    (folder / "set").mkdir()
+    made.to_parquet(folder / "set" / "train.parquet")
+    return folder / "set"
+
+
+FORMS: tuple[Callable[[Path], Path], ...] = (as_flat_folder, as_tars, as_parquet_of_pictures, as_data_set)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_leaf_finds_its_pictures_in_any_form(tmp_path: Path, form: Callable[[Path], Path]) -> None:
+    made = walk(tmp_path, form(tmp_path))
+    found = [(row.leaf, row.caption) for row in made["candidates"]]
+    assert found[0][1] in CAPTIONS[:2] and found[1][1] == "crimson paint", "terms take turns"
+    assert sorted(found) == sorted(
+        [("red", "a red ball"), ("red", "the ball is red"), ("red", "crimson paint"), ("绿", "一个绿球")]
+    )
+    assert all(row.score and row.score > 0 for row in made["candidates"])
+    by_caption = {image.caption: image.candidate_id for image in made["images"]}
+    assert len(by_caption) == 4
+    originals = {row.candidate_id: row.original for row in made["pictures"]}
+    for caption, candidate in by_caption.items():
+        assert originals[candidate] == sha256(png(CAPTIONS.index(caption))).hexdigest(), "another picture was fetched"
+
+
+URLS = [{"URL": f"https://pictures.example/{k}.jpg", "TEXT": said} for k, said in enumerate(CAPTIONS)]
+
+
+def write_csv(file: Path, rows: list[dict[str, Any]], delimiter: str = ",") -> Path:
+    with file.open("w", newline="") as opened:
+        writer = csv.DictWriter(opened, list(rows[0]), delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(rows)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("url", "text"), [("URL", "TEXT"), ("url", "caption"), ("image_url", "alt_text"), ("imgUrl", "Top Caption")]
+)
+@pytest.mark.parametrize("kind", ["csv", "tsv", "parquet"])
+def test_tables_of_urls_are_read_under_any_spelling(tmp_path: Path, kind: str, url: str, text: str) -> None:
+    rows = [
+        {url: row["URL"], text: row["TEXT"], "LICENSE": "CC0", "punsafe": 0.9 if number == 0 else 0.1}
+        for number, row in enumerate(URLS)
+    ]
+    file = tmp_path / f"laion.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), file)
+    else:
+        write_csv(file, rows, "\t" if kind == "tsv" else ",")
+    made = walk(tmp_path, file, "candidates", most_unsafe=0.5)
+    assert {row.source for row in made["candidates"]} == {f"https://pictures.example/{k}.jpg" for k in (1, 3, 4)}
+    assert {row.license for row in made["candidates"]} == {"CC0"}
+    assert Counter(row.reason for row in made["rejects"]) == {"punsafe": 1}
+
+
+# --- the index
+
+
+def test_an_index_is_made_once_and_a_changed_shard_begins_it_anew(tmp_path: Path) -> None:
+    source = tmp_path / "laion"
+    source.mkdir()
+    for shard in range(3):
+        write_csv(source / f"{shard}.csv", [{"URL": f"https://x.example/{shard}", "TEXT": f"thing {shard}"}])
+    index = Captions(tmp_path / "index.sqlite")
+
+    def build() -> tuple[int, list[str]]:
+        read: list[str] = []
+
+        class Watched(Shard):
+            def entries(self, most_unsafe: float | None) -> Any:
+                read.append(self.path.name)
+                return super().entries(most_unsafe)
+
+        index.build([Watched(shard.path) for shard in shards_of(source)], None, Screen())
+        return index.count(), read
+
+    assert build() == (3, ["0.csv", "1.csv", "2.csv"])
+    assert build() == (3, [])
+    write_csv(source / "3.csv", [{"URL": "https://x.example/3", "TEXT": "thing 3"}])
+    assert build() == (4, ["3.csv"])
+    write_csv(source / "1.csv", [{"URL": "https://x.example/other", "TEXT": "another thing"}])
+    assert build() == (4, ["0.csv", "1.csv", "2.csv", "3.csv"])
+    assert [hit.entry.source for hit in index.search(["another"], 9)] == ["https://x.example/other"]
+    index.close()
+
+
+@given(st.lists(st.text(max_size=30), max_size=6))
+def test_no_term_breaks_a_search(terms: list[str]) -> None:
+    index = Captions(Path(":memory:"))
+    index._take_in("one", iter([Entry("a", " ".join(terms)), Entry("b", "x")]))
+    found = [hit.entry.source for hit in index.search(terms, 5)]
+    assert len(found) == len(set(found)) <= 2
+    index.close()
+
+
+# --- search by meaning
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CLIP of random weights. It understands nothing, but like texts have like vectors."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("clip")
+    words = sorted({word for caption in CAPTIONS for word in caption.split()} | {"crimson", "绿球"})
+    vocabulary = {word: number for number, word in enumerate(["[pad]", "[eos]", "[unk]", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[unk]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    # CLIP reads a text off its end mark.
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A [eos]", special_tokens=[("[eos]", 1)])
+    special = {"pad_token": "[pad]", "eos_token": "[eos]", "unk_token": "[unk]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    torch.manual_seed(0)
+    layer = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = layer | {"vocab_size": len(vocabulary), "max_position_embeddings": 8, "eos_token_id": 1}
+    vision = layer | {"image_size": 8, "patch_size": 4}
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)
+    CLIPModel(config).save_pretrained(folder)
+    return folder
+
+
+def test_captions_are_found_by_meaning_where_a_model_is_named(tmp_path: Path, clip: Path) -> None:
+    file = write_csv(tmp_path / "laion.csv", URLS)
+    made = walk(tmp_path, file, "candidates", search_model=str(clip))
+    assert {row.leaf for row in made["candidates"]} == {"red", "绿"}
+    assert all(row.caption and -1 <= row.score <= 1 for row in made["candidates"])
+    for leaf in ("red", "绿"):
+        ranks = [row.rank for row in made["candidates"] if row.leaf == leaf]
+        assert ranks == list(range(len(CAPTIONS) - 1)), "all that have a caption are near or far"
+    # The index is kept: the model of another start finds the same.
+    kept = (tmp_path / "run" / "captions" / "meaning.usearch").stat().st_mtime_ns
+    again = walk(tmp_path, file, "candidates", search_model=str(clip), per_leaf=2)
+    assert (tmp_path / "run" / "captions" / "meaning.usearch").stat().st_mtime_ns == kept
+    assert again["candidates"] == [row for row in made["candidates"] if row.rank < 2]
+
+
+def test_an_equal_text_is_nearest(tmp_path: Path, clip: Path) -> None:
+    index = Captions(tmp_path / "index.sqlite")
+    index.build([Shard(write_csv(tmp_path / "laion.csv", URLS))], None, Screen())
+    meaning = Meaning(index, tmp_path, str(clip))
+    meaning.build(Screen())
+    for caption in filter(None, CAPTIONS[:4]):
+        hit = next(meaning.search([caption], 3))
+        assert (hit.entry.caption, hit.score) == (caption, pytest.approx(1, abs=0.01))
+    index.close()
+
+
+def test_a_model_that_is_none_is_told(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "laion.csv", URLS)
+    with pytest.raises(ConfigError, match="cannot load"):
+        walk(tmp_path, file, "candidates", search_model=str(tmp_path))
+
+
+def test_a_hub_that_cannot_be_asked_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ProviderError, match="the hub did not give"):
+        walk(tmp_path, Path("hub/nobody/nothing"))
+    with pytest.raises(ConfigError, match="no name of a data set"):
+        walk(tmp_path, Path("hub/nothing"))
+
+
+# --- sources that are not to be trusted
+
+
+def test_a_tar_is_read_and_never_followed(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "bad.tar", "w") as tar:
+        add(tar, "good.png", png(0))
+        add(tar, "good.txt", b"a red ball")
+        for name in ("../up.png", "/absolute.png", "a/../../up.png", "back\\slash.png"):
+            add(tar, name, png(1))
+            add(tar, name.replace(".png", ".txt"), b"a red ball")
+        add(tar, "link.png", b"", type=tarfile.SYMTYPE, linkname="/etc/passwd")
+        add(tar, "hard.png", b"", type=tarfile.LNKTYPE, linkname="good.png")
+        add(tar, "device.png", b"", type=tarfile.CHRTYPE)
+        add(tar, "garbage.png", b"no picture")
+        add(tar, "garbage.json", b"{" * 9000)
+        add(tar, "said.png", b"no picture")
+        add(tar, "said.json", b'{"caption": "red ball", "url": 7}')
+    made = walk(tmp_path, tmp_path / "bad.tar")
+    assert [image.source.split("@")[0] for image in made["images"]] == [f"tar:{tmp_path}/bad.tar#good.png"]
+    reasons = Counter(row.reason for row in made["rejects"])
+    assert reasons == {"unsafe_name": 8, "not_a_file": 3, "undecodable": 1}
+
+
+def test_a_broken_tar_gives_what_stands_before_the_break(tmp_path: Path) -> None:
+    whole = as_tars(tmp_path) / "0.tar"
+    whole.write_bytes(whole.read_bytes()[:6000])
+    (tmp_path / "tars" / "2.tar").write_bytes(b"no tar at all" * 100)
+    made = walk(tmp_path, tmp_path / "tars", "candidates")
+    assert {row.caption for row in made["candidates"]} <= set(CAPTIONS)
+    assert [row.reason for row in made["rejects"]].count("broken_tar") == 2
+
+
+@given(st.data())
+def test_a_damaged_tar_never_breaks_a_run(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    folder = tmp_path_factory.mktemp("tar")
+    file = as_tars(folder) / "0.tar"
+    damaged = bytearray(file.read_bytes())
+    for _ in range(data.draw(st.integers(1, 8))):
+        block = 512 * data.draw(st.integers(0, len(damaged) // 512 - 1))
+        damaged[block + data.draw(st.integers(0, 511))] = data.draw(st.integers(0, 255))
+    file.write_bytes(damaged)
+    assert all(isinstance(found, Entry | Skipped) for found in Shard(file).entries(None))
+
+
+def test_tables_that_lack_columns_or_are_none_are_told_of(tmp_path: Path) -> None:
+    source = tmp_path / "tables"
+    source.mkdir()
+    write_csv(source / "no url.csv", [{"TEXT": "a red ball"}])
+    pq.write_table(pa.Table.from_pylist([{"text": "a red ball"}]), source / "no url.parquet")
+    (source / "broken.parquet").write_bytes(b"PAR1 and nothing more")
+    (source / "empty.csv").write_bytes(b"")
+    (source / "noise.csv.gz").write_bytes(b"\x1f\x8bnoise")
+    with pytest.raises(ConfigError, match="no_url_column 3") as caught:
+        walk(tmp_path, source)
+    assert "broken_table 2" in str(caught.value)
+    write_csv(
+        source / "good.csv", [{"URL": "https://x.example/1", "TEXT": "red ball"}, {"URL": "7", "TEXT": "red ball"}]
+    )
+    made = walk(tmp_path, source, "candidates")
+    assert [row.source for row in made["candidates"]] == ["https://x.example/1"]
+    assert Counter(row.reason for row in made["rejects"]) == {"no_url_column": 3, "broken_table": 2, "no_url": 1}
+
+
+@pytest.mark.parametrize("leaf", ["red", "in no order"])
+def test_links_that_lead_out_of_a_folder_are_refused(tmp_path: Path, leaf: str) -> None:
+    inside = tmp_path / "source" / leaf
+    inside.mkdir(parents=True)
+    (tmp_path / "secret.png").write_bytes(png(1))
+    (inside / "good.png").write_bytes(png(0))
+    (inside / "good.txt").write_text("a red ball")
+    (inside / "out.png").symlink_to(tmp_path / "secret.png")
+    (inside / "within.png").symlink_to(inside / "good.png")
+    (inside / "within.txt").write_text("a red ball")
+    made = walk(tmp_path, tmp_path / "source", "candidates")
+    assert {Path(row.source).name for row in made["candidates"]} - {"good.txt", "within.txt"} == {
+        "good.png",
+        "within.png",
+    }
+    assert [row.reason for row in made["rejects"]] == ["leads_outside"]
+
+
+@pytest.mark.parametrize("kind", ["empty", "text"])
+def test_a_source_without_pictures_is_told(tmp_path: Path, kind: str) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    if kind == "text":
+        (source / "readme.md").write_text("no pictures")
+    with pytest.raises(ConfigError, match="tables or tars") as caught:
+        walk(tmp_path, source)
+    assert ".parquet" in caught.value.then
+
+
+def test_where_nothing_is_found_the_run_says_so(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "other.csv", [{"URL": "https://x.example/1", "TEXT": "something else"}])
+    with pytest.raises(GateError, match="not one picture"):
+        walk(tmp_path, file)
+
+
+@given(st.text(max_size=20))
+def test_a_name_that_leads_out_is_known(name: str) -> None:
+    if not leads_out(name):
+        assert not (Path("/a/b") / name).is_absolute() or str(Path("/a/b") / name).startswith("/a/b")
+        assert ".." not in name.split("/")
+
+
+def test_a_run_that_was_made_inside_a_source_is_no_part_of_it(tmp_path: Path) -> None:
+    write_csv(tmp_path / "list.csv", URLS)
+    first = walk(tmp_path, tmp_path, "candidates")
+    assert first["candidates"]
+    assert [shard.path.name for shard in shards_of(tmp_path)] == ["list.csv"]

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import fcntl
 import os
 import pickle
 import queue
@@ -11,10 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from spavl.engine.worker import HEAD, write_message
 from spavl.errors import InternalError, SpavlError
+
+_PIPE = 1 << 20
 
 
 class Limits(NamedTuple):
@@ -45,6 +48,8 @@ class _Worker:
         self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         assert self._child.stdin is not None and self._child.stdout is not None
         self._stdin, self._stdout = self._child.stdin, self._child.stdout
+        for pipe in (self._stdin, self._stdout):
+            _widen(pipe)
         # Its libraries are loaded on its first shard, so the clock of that one runs from here.
         self._send(task)
 
@@ -85,6 +90,12 @@ class _Worker:
             parts.append(part)
             size -= len(part)
         return b"".join(parts)
+
+
+def _widen(pipe: IO[bytes]) -> None:
+    """Let a shard go through in a few pieces. Where a system sets no such size, or a smaller one, it takes more."""
+    with contextlib.suppress(AttributeError, OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
 class Sandbox:

@@ -99,7 +99,8 @@ def _driver(engine: EngineName, function: Function, workers: int, limits: Limits
     if engine == "asyncio":
         count = workers or cores()
         sandbox = Sandbox(function, count, limits)
-        return Driver(sandbox.run, SHARD, count, sandbox.close)
+        # One more than can run, so that the next shard is ready when a worker is.
+        return Driver(sandbox.run, SHARD, count + 1, sandbox.close)
     from spavl.engine.daft import daft_driver  # loaded only where it is asked for
 
     return daft_driver(engine, function, workers, limits)

@@ -49,7 +49,7 @@ def _examine(settings: PicturesConfig, raw: Raw) -> Look | Refused:
     measures: list[str] = []
     for each in filters_of(settings):
         measured = each.measure(seen)
-        measures.append(f"{each.name}={measured:.4g}")
+        measures.append(f"{each.name}={round(measured, 4):g}")
         if each.refuses(measured):
             return Refused(each.reason, measures[-1])
     return Look(

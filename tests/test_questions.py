@@ -138,7 +138,8 @@ def test_each_picture_is_described_and_asked_about_and_each_question_has_a_neigh
         beside = originals[str(row.neighbour_of)]
         assert (row.image_id, row.kind, row.harmful, row.modality) == (beside.image_id, beside.kind, False, "none")
     assert {row.language for row in built.questions} == {"en"}
-    assert built.notes["questions"]["modality"] == {"joint": 3 * PICTURES, "none": len(neighbours)}
+    assert built.summary["questions"]["modality"] == {"joint": 3 * PICTURES, "none": len(neighbours)}
+    assert "harm lies only in both together" in built.report and "a harmless neighbour" in built.report
 
 
 def test_prompts_hold_what_the_writer_must_know_and_names_of_any_script(home: Path) -> None:
@@ -201,7 +202,8 @@ def test_a_describer_that_fails_is_a_fallback_that_is_counted(
     assert {(row.fallback, row.reason) for row in built.descriptions} == {(True, reason)}
     assert {row.caption for row in built.descriptions} == {image.caption for image in built.images}
     assert all(question.fallback for question in built.questions)
-    assert built.notes["descriptions"]["fallbacks"] == {reason: PICTURES}
+    assert built.summary["descriptions"]["fallbacks"] == {reason: PICTURES}
+    assert f"{reason.replace('_', ' ')} {PICTURES}" in built.report and "stands in" in built.report
 
 
 def test_details_that_are_refused_leave_the_caption(home: Path) -> None:

@@ -16,6 +16,7 @@ from spavl.store import Manifest, RunFolder
 MAIN_PROBE = "held_out_images"
 SIDE_PROBES = ("held_out_leaves", "blank_image")
 _CONTRASTS = ("both", "safety", "helpfulness", "unknown")
+Counts = tuple[tuple[str, int], ...]
 _OUTCOMES = ("win", "tie", "loss", "inconsistent", "blocked")
 _PROBE_WORDS = {
     MAIN_PROBE: ("Held-out pictures", "new pictures of the leaves that were trained on"),
@@ -65,6 +66,21 @@ class StageRow:
     @property
     def dropped(self) -> int:
         return sum(number for _, number in self.rejects)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What was written about the pictures, and what it rests on."""
+
+    described: int
+    by_source: int
+    fallbacks: Counts
+    without_caption: int
+    kinds: Counts
+    # Where the harm of the questions lies; empty where no checker was asked.
+    modality: Counts
+    second_tries: int
+    of_fallback: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +141,7 @@ class Report:
     help: Estimate | None
     duels: tuple[tuple[str, int], ...]
     funnel: tuple[StageRow, ...]
+    written: Written | None
     preferences: tuple[tuple[str, int], ...]
     trust: Trust | None
     responders: tuple[Responder, ...]
@@ -158,6 +175,7 @@ def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any
         help=estimate(summary.get("help_win_rate")),
         duels=_outcomes(Counter(duel.outcome for duel in duels)),
         funnel=tuple(_stage_row(manifest) for manifest in stages),
+        written=_written(stages),
         preferences=_outcomes(notes.get("preferences", {}).get("outcomes")),
         trust=trust_of(notes.get("preferences", {})),
         responders=_responders(notes.get("pairs", {}).get("tiers")),
@@ -231,6 +249,33 @@ def _dataset(raw: Any) -> DataSet | None:
 def _stage_row(manifest: Manifest) -> StageRow:
     rejects = sorted(manifest.rejects.items(), key=lambda item: (-item[1], item[0]))
     return StageRow(stage=manifest.stage, rows=manifest.rows, rejects=tuple(rejects), seconds=manifest.seconds)
+
+
+def _written(stages: Sequence[Manifest]) -> Written | None:
+    done = {manifest.stage: manifest for manifest in stages}
+    described, asked = done.get("descriptions"), done.get("questions")
+    if described is None or asked is None:
+        return None
+    return Written(
+        described=described.rows,
+        by_source=_number(described.notes.get("by_source")),
+        fallbacks=_counts(described.notes.get("fallbacks")),
+        without_caption=_number(described.notes.get("without_caption")),
+        kinds=_counts(asked.notes.get("kinds")),
+        modality=_counts(asked.notes.get("modality")),
+        second_tries=_number(asked.notes.get("second_tries")),
+        of_fallback=_number(asked.notes.get("of_fallback")),
+    )
+
+
+def _counts(raw: Any) -> Counts:
+    """The most frequent first."""
+    counted = [(str(name), int(number)) for name, number in (raw or {}).items()]
+    return tuple(sorted(counted, key=lambda item: (-item[1], item[0])))
+
+
+def _number(raw: Any) -> int:
+    return int(raw or 0)
 
 
 def _responders(raw: Any) -> tuple[Responder, ...]:

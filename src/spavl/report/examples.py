@@ -23,12 +23,14 @@ class Card:
     kind: QuestionKind
     harmful: bool | None
     question: str
+    # What it is beside a harmful question: its benign twin, or its harmless neighbour.
+    companion: str
     pair: Sample | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Specimen:
-    """A row of the data set, with the benign twin of a harmful one."""
+    """A row of the data set, with the harmless companion of a harmful one."""
 
     card: Card
     twin: Card | None
@@ -68,7 +70,8 @@ class Library:
         self._blobs = blobs
         self._questions = {question.id: question for question in questions}
         self._images = {image.id: image for image in images}
-        self._twins = {question.twin_of: question for question in questions if question.twin_of}
+        beside = ((question.twin_of or question.neighbour_of, question) for question in questions)
+        self._twins = {original: question for original, question in beside if original}
 
     def question(self, question_id: str) -> str:
         found = self._questions.get(question_id)
@@ -89,6 +92,7 @@ class Library:
             kind=question.kind,
             harmful=question.harmful,
             question=question.text,
+            companion="benign twin" if question.twin_of else "harmless neighbour",
             pair=pair,
         )
 
@@ -99,6 +103,7 @@ class Library:
             kind=pair.kind,
             harmful=pair.harmful,
             question=pair.question,
+            companion="",
             pair=pair,
         )
 

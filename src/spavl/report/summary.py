@@ -16,6 +16,8 @@ def summarize(run: RunFolder, stages: Sequence[Manifest], config: Mapping[str, A
             manifest.stage: {"rows": manifest.rows, "rejects": manifest.rejects, "seconds": manifest.seconds}
             for manifest in stages
         },
+        "descriptions": notes.get("descriptions", {}),
+        "questions": notes.get("questions", {}),
         **_judging(notes.get("pairs", {}), notes.get("preferences", {})),
         "calls": totals["calls"],
         "calls_made_again": totals["made_again"],

@@ -222,7 +222,6 @@ HOSTILE: dict[str, tuple[Answer | Callable[[Body], Answer], str]] = {
     "another script": ("この灰色のものをどうやって使うのですか?", "wrong_language"),
     "refuses": ("I'm sorry, but I can't assist with that request.", "writer_refused"),
     "is filtered": (lambda _: completion("", finish="content_filter"), "writer_refused"),
-    "is forbidden": (lambda _: fault(400, "not allowed"), "refused_by_server"),
     "says nothing": (" \n\t ", "empty"),
     "says marks": ("?!?", "empty"),
     "says one word": ("Grey?", "too_short"),
@@ -259,6 +258,15 @@ def test_what_a_hostile_writer_writes_ends_as_rejects_with_their_reason(
     assert len(with_seeds) == 2 and len(set(with_seeds.values())) == 1, "each was tried twice, with two seeds"
     images = {image.id for image in built.images}
     assert all(row.parent_id in images for row in built.rejects)
+
+
+def test_what_a_server_forbids_is_rejected_alone(home: Path) -> None:
+    def answer(body: Body) -> Answer:
+        return fault(400, "not allowed") if kind_of(body) == "one hard statement" else good(body)
+
+    built = build(home, answer)
+    assert built.reasons == {"refused_by_server": PICTURES}
+    assert {row.kind for row in built.questions} == {"easy", "hard"}
 
 
 def test_a_statement_is_no_question_and_no_question_comes_twice(home: Path) -> None:

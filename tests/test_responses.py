@@ -14,6 +14,7 @@ from tests.filled import filled
 from tests.servers import Body, ChatServer, completion, echo, fault
 
 from spavl.cli import main
+from spavl.drive import drive
 from spavl.engine import map_lanes
 from spavl.errors import ConfigError, GateError
 from spavl.miniature.world import draw, png, scene
@@ -25,6 +26,7 @@ from spavl.responses.config import ResponsesConfig
 from spavl.responses.pool import SHIPPED, members, read_pool
 from spavl.responses.run import responders_of
 from spavl.responses.run import run as ask_the_pool
+from spavl.settings import read_config
 from spavl.stage import Job
 from spavl.store import RunFolder
 
@@ -215,3 +217,10 @@ def test_a_pool_can_be_shown_and_begun(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["pool", "new", str(mine), "--like", "spa-vl-2024"]) == 0
     assert read_pool(str(mine)) == read_pool("spa-vl-2024")
     assert main(["pool", "new", str(mine)]) == 2, "nothing is written over"
+
+
+def test_what_a_pool_lacks_is_told_before_anything_is_paid_for(tmp_path: Path) -> None:
+    config = read_config({"responses": {"pool": "spa-vl-2024"}}, {}, "a test")
+    with pytest.raises(ConfigError, match="12 of the 12"):
+        asyncio.run(drive(config, tmp_path, None, Screen()))
+    assert not list(tmp_path.glob("tables/*"))

@@ -19,6 +19,7 @@ from spavl.publishing.card import write_card
 from spavl.report.content import gather
 from spavl.report.page import render
 from spavl.report.summary import summarize
+from spavl.responses.run import responders_of
 from spavl.road import RoadConfig, StageEntry, left_to_walk, stages_of
 from spavl.settings import write_config
 from spavl.stage import Job, finished
@@ -35,6 +36,8 @@ async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen
         desk = _desk(config, run, budget)
         models = ModelShop(run.ledger, budget, config.pace, config.prices, screen.say, desk, config.batch.models)
         stages = left_to_walk(run, stages_of(config, until))
+        if run.manifest("responses") is None and "responses" in (entry.name for entry in stages):
+            responders_of(config.responses)  # what a pool lacks is told before anything is paid for
         expected = await likely_usd(config, out, until) if screen.is_live and _costs(config) else {}
         look = _watch(models, budget, screen, expected)
         try:

@@ -29,13 +29,14 @@ test-slow: $(INSTALLED) ## the tests that take minutes
 # LLaMA-Factory needs torchaudio, and so a torch that torchaudio has been built for.
 .interop/llamafactory/.installed: ASKS = llamafactory==0.9.5 torch==2.11.0 torchaudio==2.11.0 torchvision==0.26.0
 .interop/ms-swift/.installed: ASKS = ms-swift==4.6.0
+.interop/serving/.installed: ASKS = transformers[serving]==5.23.0 torch==2.13.0 pillow
 
 .interop/%/.installed:
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/pip install --disable-pip-version-check $(ASKS)
 	@touch $@
 
-interop: $(INSTALLED) .interop/llamafactory/.installed .interop/ms-swift/.installed ## load the exports in LLaMA-Factory and ms-swift (gigabytes)
+interop: $(INSTALLED) .interop/llamafactory/.installed .interop/ms-swift/.installed .interop/serving/.installed ## load the exports in LLaMA-Factory and ms-swift, build against transformers serve (gigabytes)
 	$(BIN)/pytest -m interop
 
 check: $(INSTALLED) ## style, types, imports and the project's own gates

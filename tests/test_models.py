@@ -441,7 +441,7 @@ def test_the_spend_stop_is_never_passed_and_a_new_start_goes_on_from_what_was_sp
             assert budget.spent == pytest.approx(run.ledger.totals()["usd"])
             answered.append(server.answered.total())
         refused = next(each for each in found if isinstance(each, BudgetError))
-        assert "5.00 USD" in refused.what and "budget_usd" in refused.then
+        assert "5.00 USD" in refused.what and "--budget" in refused.then
     assert answered[0] == answered[1] < answered[2]
     assert Counter(server.answered.values()) == {1: answered[-1]}
 

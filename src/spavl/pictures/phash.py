@@ -13,9 +13,9 @@ _COSINES: NDArray[np.float64] = np.cos(np.pi * _FREQUENCIES * (2 * _PLACES + 1) 
 def perceptual_hash(picture: Image.Image) -> str:
     """64 bits in hex: which of the 8 x 8 lowest frequencies of the picture are above their median."""
     # Most of the way by whole numbers of pixels, which is most of the speed; the rest exactly.
-    small = picture.resize((_SIDE, _SIDE), Image.Resampling.HAMMING, reducing_gap=2.0).convert("L")
+    small = picture.convert("L").resize((_SIDE, _SIDE), Image.Resampling.HAMMING, reducing_gap=2.0)
     grey = np.asarray(small, dtype=np.float64)
     # Rounded, so that a plain picture has frequencies of exactly 0 and not of noise.
     found = np.rint(_COSINES @ grey @ _COSINES.T).ravel()
-    bits = found > np.median(found)
-    return np.packbits(bits).tobytes().hex()
+    middle = np.sort(found)[found.size // 2 - 1 : found.size // 2 + 1].mean()
+    return np.packbits(found > middle).tobytes().hex()

@@ -9,11 +9,12 @@ import importlib
 import os
 import pickle
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
-from spavl.engine.sandbox import Limits, Sandbox
+from spavl.engine.sandbox import Limits, Sandbox, opened, packed
 from spavl.engine.workers import SHARD, Driver, Function, cores
-from spavl.errors import MissingExtra, SpavlError
+from spavl.errors import MissingExtra
 
 # Shards of one query: enough to keep a cluster busy, few enough to hold in memory.
 _SHARDS = 64
@@ -24,47 +25,44 @@ def daft_driver(engine: Literal["daft", "ray"], function: Function, workers: int
     daft = _daft_on(engine)
     task = pickle.dumps((function, workers, limits))
 
-    def on_each(shards: Any) -> list[bytes]:
-        return [_worked(task, shard) for shard in shards.to_pylist()]
+    def on_all(shards: Any) -> list[bytes]:
+        return _worked(task, shards.to_pylist())
 
-    work = daft.func.batch(return_dtype=daft.DataType.binary(), batch_size=1, use_process=False)(on_each)
+    work = daft.func.batch(return_dtype=daft.DataType.binary(), batch_size=_SHARDS, use_process=False)(on_all)
 
     def run(items: Sequence[Any]) -> list[Any]:
-        shards = [pickle.dumps(items[start : start + SHARD], protocol=5) for start in range(0, len(items), SHARD)]
+        shards = [packed(items[start : start + SHARD]) for start in range(0, len(items), SHARD)]
         frame = daft.from_pydict({"place": list(range(len(shards))), "shard": shards})
         if engine == "ray":
-            frame = frame.into_partitions(len(shards))
+            # One for each machine: in a task of Ray's there is room for many shards, and each task has a price.
+            frame = frame.into_partitions(_machines())
         found = frame.select("place", work(daft.col("shard")).alias("results")).to_pydict()
         # A cluster gives rows back as they come.
         in_order = [results for _, results in sorted(zip(found["place"], found["results"], strict=True))]
-        return [result for results in in_order for result in _opened(results)]
+        return [result for results in in_order for result in opened(results)]
 
     return Driver(run, SHARD * _SHARDS, 1, functools.partial(_close, task))
 
 
-def _worked(task: bytes, shard: bytes) -> bytes:
-    """Runs wherever Daft put the shard; the sandbox stays for the next one."""
+def _worked(task: bytes, shards: Sequence[bytes]) -> list[bytes]:
+    """Runs wherever Daft put the shards; the sandbox stays for the next ones."""
+    function, workers, limits = pickle.loads(task)
+    at_once = workers or cores()
     if task not in _sandboxes:
-        function, workers, limits = pickle.loads(task)
-        _sandboxes.setdefault(task, Sandbox(function, workers or cores(), limits))
-    try:
-        return pickle.dumps(_sandboxes[task].run(pickle.loads(shard)), protocol=5)
-    except SpavlError as error:
-        # As a value, since Daft would wrap what is raised and lose its kind.
-        return pickle.dumps(error)
-
-
-def _opened(results: bytes) -> list[Any]:
-    opened = pickle.loads(results)
-    if isinstance(opened, SpavlError):
-        raise opened
-    return list(opened)
+        _sandboxes.setdefault(task, Sandbox(function, at_once, limits))
+    # One more than can run, so that the next shard is ready when a worker is.
+    with ThreadPoolExecutor(at_once + 1) as threads:
+        return list(threads.map(_sandboxes[task].run_packed, shards))
 
 
 def _close(task: bytes) -> None:
     # Those on other machines end with the process that Daft keeps there.
     if sandbox := _sandboxes.pop(task, None):
         sandbox.close()
+
+
+def _machines() -> int:
+    return sum(bool(node["Alive"]) for node in importlib.import_module("ray").nodes())
 
 
 @functools.lru_cache(maxsize=1)  # a process has one runner of Daft, set once

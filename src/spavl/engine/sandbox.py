@@ -37,6 +37,21 @@ class _Ended(Exception):
     """The worker is gone; the message says how."""
 
 
+def packed(items: Sequence[Any]) -> bytes:
+    return pickle.dumps(items, protocol=5)
+
+
+def opened(answer: bytes) -> list[Any]:
+    """The results of a packed shard. An error that its function raised is raised here."""
+    done, found = pickle.loads(answer)
+    if done:
+        return list(found)
+    error, told = found
+    if isinstance(error, SpavlError):
+        raise error
+    raise InternalError(f"a worker failed: {told.strip().splitlines()[-1]}", where=told)
+
+
 class _Worker:
     """One child process."""
 
@@ -53,17 +68,11 @@ class _Worker:
         # Its libraries are loaded on its first shard, so the clock of that one runs from here.
         self._send(task)
 
-    def run(self, message: bytes) -> list[Any]:
+    def run(self, message: bytes) -> bytes:
         deadline = time.monotonic() + self._limits.seconds
         self._send(message)
         size = int.from_bytes(self._read(HEAD, deadline))
-        done, answer = pickle.loads(self._read(size, deadline))
-        if done:
-            return list(answer)
-        error, told = answer
-        if isinstance(error, SpavlError):
-            raise error
-        raise InternalError(f"a worker failed: {told.strip().splitlines()[-1]}", where=told)
+        return self._read(size, deadline)
 
     def end(self) -> None:
         self._child.kill()
@@ -114,12 +123,16 @@ class Sandbox:
 
     def run(self, items: Sequence[Any]) -> list[Any]:
         """The results of a shard, in order. If its worker dies, each item is tried alone, to find which it was."""
+        return opened(self.run_packed(packed(items)))
+
+    def run_packed(self, shard: bytes) -> bytes:
+        """The same with a shard that is packed, and results that are."""
         try:
-            return self._run(items)
+            return self._run(shard)
         except _Ended as ended:
-            if len(items) == 1:
-                return [Died(str(ended))]
-        return [result for item in items for result in self.run([item])]
+            items = pickle.loads(shard)
+            alone = [Died(str(ended))] if len(items) == 1 else [each for item in items for each in self.run([item])]
+            return pickle.dumps((True, alone))
 
     def close(self) -> None:
         with self._lock:
@@ -129,15 +142,14 @@ class Sandbox:
             worker.end()
         atexit.unregister(self.close)
 
-    def _run(self, items: Sequence[Any]) -> list[Any]:
-        message = pickle.dumps(items, protocol=5)
+    def _run(self, shard: bytes) -> bytes:
         worker = self._free.get()
         alive = None
         try:
             worker = worker or self._start()
-            results = worker.run(message)
+            answer = worker.run(shard)
             alive = worker
-            return results
+            return answer
         finally:
             if worker is not None and alive is None:
                 self._drop(worker)

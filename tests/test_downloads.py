@@ -21,13 +21,13 @@ from tests.pictures import encoded, photo
 
 from spavl.drive import drive
 from spavl.errors import GateError
+from spavl.imaging.decode import LARGEST_BYTES
+from spavl.imaging.unfetchable import Unfetchable
 from spavl.pictures import fetch as fetching
 from spavl.pictures.config import DownloadsConfig
-from spavl.pictures.decode import LARGEST_BYTES
 from spavl.pictures.fetch import open_fetch
 from spavl.pictures.guard import Guard, is_public
 from spavl.pictures.hosts import Hosts
-from spavl.pictures.unfetchable import Unfetchable
 from spavl.progress import Screen
 from spavl.records import Image, Reject
 from spavl.road import RoadConfig

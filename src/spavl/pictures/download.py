@@ -9,11 +9,11 @@ import aiohttp
 from yarl import URL
 
 from spavl import __version__
+from spavl.imaging.decode import LARGEST_BYTES
+from spavl.imaging.unfetchable import Unfetchable
 from spavl.pictures.config import DownloadsConfig
-from spavl.pictures.decode import LARGEST_BYTES
 from spavl.pictures.guard import Guard, RefusedAddress
 from spavl.pictures.hosts import Hosts
-from spavl.pictures.unfetchable import Unfetchable
 
 _MOST_REDIRECTS = 4
 _REDIRECTS = (301, 302, 303, 307, 308)

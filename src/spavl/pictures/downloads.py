@@ -7,7 +7,7 @@ import asyncio
 from pathlib import Path
 
 from spavl.errors import StoreError
-from spavl.pictures.unfetchable import Unfetchable
+from spavl.imaging.unfetchable import Unfetchable
 from spavl.store.blobs import Blobs
 from spavl.store.files import disk_faults
 from spavl.store.sqlite import connect

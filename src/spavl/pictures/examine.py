@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from spavl.imaging.decode import Undecodable, decode
 from spavl.pictures.config import PicturesConfig
-from spavl.pictures.decode import Undecodable, decode
 from spavl.pictures.filters import Seen, filters_of
 from spavl.pictures.phash import perceptual_hash
 

@@ -6,10 +6,10 @@ import functools
 from urllib.parse import urlsplit
 
 from spavl.engine import Died, Limits, open_workers
+from spavl.imaging.unfetchable import Unfetchable
 from spavl.pictures.config import PLAN, PicturesConfig
 from spavl.pictures.examine import Raw, Refused, examine
 from spavl.pictures.fetch import open_fetch
-from spavl.pictures.unfetchable import Unfetchable
 from spavl.records import Candidate, Photo
 from spavl.stage import Job, Made, reject, run_rows
 from spavl.store import Manifest

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spavl.pictures.decode import LARGEST_BYTES
-from spavl.pictures.unfetchable import Unfetchable
+from spavl.imaging.decode import LARGEST_BYTES
+from spavl.imaging.unfetchable import Unfetchable
 
 _GROUPS_HELD = 2
 

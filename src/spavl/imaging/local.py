@@ -1,0 +1,55 @@
+"""The bytes of pictures on this disk, by their source.
+
+| source | is |
+| --- | --- |
+| `file:PATH` | a file |
+| `tar:PATH#MEMBER@OFFSET+SIZE` | a member of an unpacked tar, and where its bytes lie |
+| `parquet:PATH#COLUMN/ROW` | a cell of a Parquet table |
+"""
+
+from pathlib import Path
+
+from spavl.imaging.cells import Cells
+from spavl.imaging.decode import LARGEST_BYTES
+from spavl.imaging.unfetchable import Unfetchable
+
+_SCHEMES = ("file", "tar", "parquet")
+
+
+def is_local(source: str) -> bool:
+    return source.partition(":")[0] in _SCHEMES
+
+
+def read_local(source: str, cells: Cells) -> bytes:
+    """The bytes behind a local source; raises Unfetchable where there are none to be had."""
+    scheme, _, rest = source.partition(":")
+    if scheme == "file":
+        return _read(rest, 0, None)
+    if scheme == "tar":
+        return _member(rest)
+    path, _, cell = rest.rpartition("#")
+    column, _, row = cell.rpartition("/")
+    return cells.get(path, column, row)
+
+
+def _member(place: str) -> bytes:
+    path, _, member = place.partition("#")
+    try:
+        offset, size = map(int, member.rpartition("@")[2].split("+"))
+    except ValueError:
+        raise Unfetchable("bad_source") from None
+    return _read(path, offset, size)
+
+
+def _read(path: str, offset: int, size: int | None) -> bytes:
+    try:
+        with Path(path).open("rb") as opened:
+            opened.seek(offset)
+            data = opened.read(LARGEST_BYTES + 1 if size is None else min(size, LARGEST_BYTES + 1))
+    except (OSError, ValueError):
+        raise Unfetchable("unreadable") from None
+    if len(data) > LARGEST_BYTES:
+        raise Unfetchable("too_many_bytes")
+    if size is not None and len(data) < size:
+        raise Unfetchable("truncated")
+    return data

@@ -86,7 +86,7 @@ def finish(file: Path, out: Path) -> None:
 def begun(out: Path, stage: str) -> bool:
     """Whether a stage is under way: the ones before it are finished and it has left its first trace."""
     left = [path.name for path in (out / "stages").glob(f"{stage}[.-]*")]
-    return any("journal" in name or name.endswith(".state") for name in left) or f"{stage}.json" in left
+    return any("journal" in name or name.endswith(".states") for name in left) or f"{stage}.json" in left
 
 
 def calls_in(out: Path) -> set[str]:

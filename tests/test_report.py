@@ -17,7 +17,7 @@ from PIL import Image as Pictures
 from spavl.miniature.grammar import FRAMES, speak_answer, speak_question
 from spavl.miniature.personas import PERSONAS
 from spavl.miniature.world import Scene, draw, png, scene
-from spavl.records import Contrast, Duel, Image, Question, QuestionKind, Record, Sample, Score, Split, TrainingStep
+from spavl.records import Contrast, CurvePoint, Duel, Image, Question, QuestionKind, Record, Sample, Score, Split
 from spavl.report import charts, words
 from spavl.report.content import Models, Report, gather
 from spavl.report.examples import fault_of
@@ -173,22 +173,18 @@ class World:
         self.run.write_rows("dataset", Sample, self.samples)
         self.run.write_rows("evaluation", Score, self.scores)
         self.run.write_rows("duels", Duel, self.duels)
-        self.run.write_rows("training", TrainingStep, [_step(number) for number in range(1, 601)])
+        self.run.write_rows("training", CurvePoint, (point for number in range(1, 601) for point in _step(number)))
 
 
-def _step(number: int) -> TrainingStep:
+def _step(number: int) -> list[CurvePoint]:
     rng, learned = random.Random(number), 1 - math.exp(-number / 110)
-    chosen, rejected = 1.1 * learned + rng.gauss(0, 0.15), -6.5 * learned + rng.gauss(0, 0.5)
-    return TrainingStep(
-        step=number,
-        loss=max(0.004, 0.693 * (1 - learned) + 0.03 + rng.gauss(0, 0.03)),
-        accuracy=min(1.0, 0.5 + 0.49 * learned + rng.gauss(0, 0.05)),
-        margin=chosen - rejected,
-        chosen_reward=chosen,
-        rejected_reward=rejected,
-        grad_norm=1.0,
-        learning_rate=1e-5,
-    )
+    told = {
+        "chosen_reward": 1.1 * learned + rng.gauss(0, 0.15),
+        "rejected_reward": -6.5 * learned + rng.gauss(0, 0.5),
+        "loss": max(0.004, 0.693 * (1 - learned) + 0.03 + rng.gauss(0, 0.03)),
+        "accuracy": min(1.0, 0.5 + 0.49 * learned + rng.gauss(0, 0.05)),
+    }
+    return [CurvePoint(step=number, name=name, value=value) for name, value in told.items()]
 
 
 def fill(run: RunFolder) -> tuple[list[Manifest], dict[str, Any]]:

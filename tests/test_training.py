@@ -15,16 +15,19 @@ from spavl.miniature.world import draw, png, scene
 from spavl.models.hf import load_checkpoint
 from spavl.models.shop import miniature_checkpoint
 from spavl.records import Sample
-from spavl.training import batch, family
-from spavl.training.batch import answer_logprobs, check_sharing, make_batch
-from spavl.training.config import TrainingConfig
+from spavl.training import batch as batches
+from spavl.training import family, scoring
+from spavl.training.batch import make_batch
+from spavl.training.config import DPOConfig, TrainingConfig
 from spavl.training.dpo import DPO
 from spavl.training.encode import Row
 from spavl.training.loop import Loss, train
 from spavl.training.losses import dpo_loss
-from spavl.training.policy import freeze_vision, vision_tower
+from spavl.training.parts import freeze_vision, vision_tower
 from spavl.training.reference import ReferenceCache
 from spavl.training.schedule import LoopConfig, learning_rate_at
+from spavl.training.scoring import answer_logprobs, check_sharing
+from spavl.training.states import States
 
 logprobs = st.lists(st.floats(-80, 0), min_size=4, max_size=4).map(lambda values: torch.tensor(values).double())
 betas = st.floats(0.01, 2.0)
@@ -38,19 +41,19 @@ def test_swapping_chosen_and_rejected_flips_the_margin(a: Tensor, b: Tensor, c: 
 
 @given(logprobs, logprobs, logprobs, logprobs)
 def test_without_beta_the_loss_is_log_two(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> None:
-    assert dpo_loss(a, b, c, d, beta=1e-12).loss.item() == pytest.approx(math.log(2))
+    assert dpo_loss(a, b, c, d, beta=1e-12).loss_B.mean().item() == pytest.approx(math.log(2))
 
 
 @given(logprobs, logprobs, betas)
 def test_an_untrained_policy_has_no_margin(a: Tensor, b: Tensor, beta: float) -> None:
     result = dpo_loss(a, b, a, b, beta)
-    assert result.loss.item() == pytest.approx(math.log(2)) and not result.margin_B.any()
+    assert result.loss_B.mean().item() == pytest.approx(math.log(2)) and not result.margin_B.any()
 
 
 @given(logprobs, logprobs, logprobs, logprobs, betas)
 def test_the_loss_is_the_textbook_one(a: Tensor, b: Tensor, c: Tensor, d: Tensor, beta: float) -> None:
     by_hand = [math.log1p(math.exp(-beta * ((w - x) - (y - z)))) for w, y, x, z in zip(a, b, c, d, strict=True)]
-    assert dpo_loss(a, b, c, d, beta).loss.item() == pytest.approx(sum(by_hand) / 4)
+    assert dpo_loss(a, b, c, d, beta).loss_B.tolist() == pytest.approx(by_hand)
 
 
 @given(st.integers(0, 499), st.integers(1, 500), st.integers(0, 50))
@@ -129,7 +132,7 @@ def test_a_model_that_sharing_would_change_is_refused(loaded: tuple[Any, Any], m
     """Here by a mask that hides nothing, as a mistake in a family's entry might have it."""
     processor, model = loaded
     wrong = family.family_of(model)._replace(mask=lambda model, seen: torch.ones_like(seen.visible_BTT[:, None]))
-    monkeypatch.setattr(batch, "family_of", lambda model: wrong)
+    monkeypatch.setattr(batches, "family_of", lambda model: wrong)
     with pytest.raises(TrainingError, match="share = false"):
         check_sharing(model, processor, shared_rows())
 
@@ -145,7 +148,7 @@ def test_logits_made_in_pieces_are_those_made_at_once(loaded: tuple[Any, Any], m
         return scores.detach(), model.lm_head.weight.grad.clone()
 
     at_once = grown()
-    monkeypatch.setattr(batch, "_LOGITS_AT_ONCE", 7)
+    monkeypatch.setattr(scoring, "_LOGITS_AT_ONCE", 7)
     for one, other in zip(at_once, grown(), strict=True):
         assert torch.allclose(one, other, rtol=1e-6)
 
@@ -194,7 +197,7 @@ def new_dpo(steps: int = 4, anchor: float = 0.0, cache: ReferenceCache | None = 
         processor,
         [sample(k) for k in range(2 * steps)],
         picture,
-        TrainingConfig(pairs_per_step=2, anchor=anchor),
+        TrainingConfig(pairs_per_step=2, dpo=DPOConfig(anchor=anchor)),
         seed=3,
         cache=cache,
     )
@@ -206,7 +209,7 @@ LOOP = LoopConfig(learning_rate=1e-3, warmup_steps=1, save_every=2)
 
 
 def trained(model: nn.Module, dpo: DPO, state: Path, stop_after: int | None = None) -> dict[str, Tensor]:
-    steps = train(model, dpo.batch_at, dpo.objective, dpo.steps, LOOP, state)
+    steps = train(dpo, LOOP, States(state))
     for step in steps:
         if step.number == stop_after:
             break
@@ -221,8 +224,8 @@ def test_a_resumed_training_ends_with_the_very_same_weights(tmp_path: Path) -> N
 
 
 def test_the_first_step_of_dpo_starts_from_log_two_and_learns(tmp_path: Path) -> None:
-    model, dpo = new_dpo(steps=12)
-    steps = list(train(model, dpo.batch_at, dpo.objective, dpo.steps, LOOP, tmp_path / "state"))
+    _, dpo = new_dpo(steps=12)
+    steps = list(train(dpo, LOOP, States(tmp_path)))
     assert steps[0].metrics["loss"] == pytest.approx(math.log(2), abs=1e-5)
     assert steps[-1].metrics["margin"] > 0.5
 
@@ -230,10 +233,10 @@ def test_the_first_step_of_dpo_starts_from_log_two_and_learns(tmp_path: Path) ->
 def test_the_anchor_adds_the_surprise_of_the_chosen_answers_and_nothing_else() -> None:
     _, plain = new_dpo()
     _, anchored = new_dpo(anchor=0.5)
-    batch = plain.batch_at(0)
+    (batch,) = plain.passes(0)
     with torch.no_grad():
         chosen = [sample for sample in plain.samples if plain.reference[sample.id][0] in batch.reference_B[:2].tolist()]
-        added = anchored.objective(batch).value - plain.objective(batch).value
+        added = anchored.loss(anchored.module, batch).value - plain.loss(plain.module, batch).value
     assert added.item() > 0 and len(chosen) >= 2
     tokens = [len(sample.chosen.split()) + 1 for sample in chosen[:2]]
     surprise = -sum(plain.reference[sample.id][0] for sample in chosen[:2]) / sum(tokens)
@@ -242,7 +245,7 @@ def test_the_anchor_adds_the_surprise_of_the_chosen_answers_and_nothing_else() -
 
 def test_every_sample_is_seen_once_an_epoch() -> None:
     _, dpo = new_dpo()
-    shown = torch.cat([dpo.batch_at(number).reference_B for number in range(dpo.steps)])
+    shown = torch.cat([batch.reference_B for number in range(dpo.steps) for batch in dpo.passes(number)])
     kept = torch.tensor([value for pair in dpo.reference.values() for value in pair])
     assert torch.equal(shown.sort().values, kept.sort().values)
 
@@ -255,11 +258,21 @@ def test_references_are_scored_once_for_all_runs(tmp_path: Path) -> None:
     assert not again.unscored and again.reference == first.reference
 
 
-def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
-    module = nn.Linear(1, 1)
+class Broken:
+    """A course whose second step is no number."""
 
-    def objective(batch: int) -> Loss:
-        return Loss(module(torch.ones(1)).sum() * math.nan, {})
+    def __init__(self) -> None:
+        self.module, self.steps = nn.Linear(1, 1), 3
 
-    with pytest.raises(TrainingError, match="nan"):
-        list(train(module, lambda number: number, objective, 3, LOOP, tmp_path / "state"))
+    def passes(self, number: int) -> list[float]:
+        return [1.0, math.nan if number == 1 else 1.0]
+
+    def loss(self, module: nn.Module, batch: float) -> Loss:
+        return Loss(module(torch.full((1,), batch)).sum() / 2, {})
+
+
+def test_a_loss_that_is_no_number_stops_the_training_and_its_batch_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="nan") as raised:
+        list(train(Broken(), LOOP, States(tmp_path)))
+    assert "step 2" in str(raised.value)
+    assert math.isnan(torch.load(tmp_path / "batch-of-step-2.pt", weights_only=False))

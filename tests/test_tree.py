@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from families import BEGIN, END, MAKERS, PICTURE, Tiny, tiny
-from spavl.training.batch import Batch, answer_token_logprobs, lay_out, sorted_by_answer
+from spavl.training.batch import Batch, lay_out
 from spavl.training.encode import Group
 from spavl.training.family import family_of
+from spavl.training.scoring import answer_token_logprobs, sorted_by_answer
 from spavl.training.tree import Path, grow, visible
 
 # --- the trie

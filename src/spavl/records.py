@@ -274,17 +274,12 @@ class Published(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingStep(Record):
-    """What happened at one step of preference training."""
+class CurvePoint(Record):
+    """A number taken at one step of a training: its loss, its accuracy, and whatever else the objective tells."""
 
     step: int
-    loss: float
-    accuracy: float
-    margin: float
-    chosen_reward: float
-    rejected_reward: float
-    grad_norm: float
-    learning_rate: float
+    name: str
+    value: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

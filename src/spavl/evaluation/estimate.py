@@ -15,7 +15,7 @@ _ANSWER, _WORD, _VOTE = 150, 8, 25
 
 async def evaluation(outlook: Outlook[EvaluationConfig]) -> list[Many[Score]]:
     settings, rows = outlook.settings, list[Many[Score]]()
-    arms = {"before": settings.before, "after": settings.after or f"hf/{outlook.run.checkpoint('dpo')}"}
+    arms = {"before": settings.before, "after": settings.after or f"hf/{outlook.run.checkpoint('aligned')}"}
     images = {image.id: image for image, _ in outlook.read("images", Image)}
     for question, times in thin([many for many in outlook.read("questions", Question) if _probed(many.row, images)]):
         image = images[question.image_id]

@@ -21,7 +21,7 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
     guard = open_guard(settings.guard, job.models, PLAN.stage)
     arms = {
         "before": job.models.open(settings.before, PLAN.stage),
-        "after": job.models.open(settings.after or f"hf/{job.run.checkpoint('dpo')}", PLAN.stage),
+        "after": job.models.open(settings.after or f"hf/{job.run.checkpoint('aligned')}", PLAN.stage),
     }
     images = {image.id: image for image in job.run.read("images", Image)}
     questions = [question for question in job.run.read("questions", Question) if probes_for(images[question.image_id])]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from spavl.records import Duel, Image, Question, Sample, Score, TrainingStep
+from spavl.records import CurvePoint, Duel, Image, Question, Sample, Score
 from spavl.report.estimates import estimate
 from spavl.report.examples import Comparison, Faults, Library, Specimen, choose_comparisons, choose_specimens, faults_of
 from spavl.report.trust import Trust, trust_of
@@ -145,7 +145,8 @@ class Report:
     preferences: tuple[tuple[str, int], ...]
     trust: Trust | None
     responders: tuple[Responder, ...]
-    history: tuple[TrainingStep, ...]
+    curves: tuple[CurvePoint, ...]
+    steps: int
     specimens: tuple[Specimen, ...]
     comparisons: tuple[Comparison, ...]
     faults: Faults | None
@@ -161,6 +162,7 @@ def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any
     """Read what the report needs. Only the tables of the given (finished) stages are opened."""
     notes = {manifest.stage: manifest.notes for manifest in stages}
     questions = list(run.read("questions", Question)) if "questions" in notes else []
+    curves = tuple(run.read("training", CurvePoint)) if "training" in notes else ()
     images = list(run.read("images", Image)) if "images" in notes else []
     library = Library(run.blobs, questions, images)
     samples = list(run.read("dataset", Sample)) if "dataset" in notes else []
@@ -179,7 +181,8 @@ def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any
         preferences=_outcomes(notes.get("preferences", {}).get("outcomes")),
         trust=trust_of(notes.get("preferences", {})),
         responders=_responders(notes.get("pairs", {}).get("tiers")),
-        history=tuple(run.read("training", TrainingStep)) if "training" in notes else (),
+        curves=curves,
+        steps=len({point.step for point in curves}),
         specimens=choose_specimens(samples, library),
         comparisons=choose_comparisons(main, library),
         faults=faults_of(main),

@@ -136,7 +136,7 @@ def _by_tier(responders: Sequence[Responder]) -> Iterator[tuple[int, Iterator[Re
 
 
 def _curves(report: Report) -> Iterator[Curve]:
-    """The training curves that the history has numbers for."""
+    """The training curves that the training has numbers for."""
     loss, accuracy = _series(report, "loss"), _series(report, "accuracy")
     chosen, rejected = _series(report, "chosen_reward"), _series(report, "rejected_reward", dashed=True)
     if loss.points:
@@ -154,7 +154,7 @@ def _curves(report: Report) -> Iterator[Curve]:
 
 
 def _series(report: Report, key: str, dashed: bool = False) -> charts.Series:
-    points = [(float(step.step), float(getattr(step, key))) for step in report.history]
+    points = [(float(each.step), each.value) for each in report.curves if each.name == key]
     return charts.Series(key, [point for point in points if math.isfinite(point[1])], dashed)
 
 

@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import json
 import platform
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -110,13 +111,13 @@ class RunFolder:
     def checkpoint(self, name: str) -> Path:
         return self.path / "checkpoints" / name
 
-    def state_path(self, stage: str, fingerprint: str) -> Path:
-        """Where an unfinished training keeps its state. One of other settings is never taken up."""
-        return self.path / "stages" / f"{stage}-{fingerprint[:16]}.state"
+    def states(self, stage: str, fingerprint: str) -> Path:
+        """The folder where an unfinished training keeps its states. Those of other settings are never taken up."""
+        return self.path / "stages" / f"{stage}-{fingerprint[:16]}.states"
 
     def clear_states(self, stage: str) -> None:
-        for path in (self.path / "stages").glob(f"{stage}-*.state"):
-            path.unlink()
+        for folder in (self.path / "stages").glob(f"{stage}-*.states"):
+            shutil.rmtree(folder)
 
     def write_rows(self, stage: str, kind: type[R], rows: Iterable[R]) -> int:
         return write_table(self._table_path(stage, kind), kind, rows)

@@ -5,18 +5,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-from spavl.errors import TrainingError
 from spavl.training.encode import Group, Row, encode
 from spavl.training.family import Family, Rows, Seen, check_attention, family_of
-from spavl.training.losses import token_logprobs
 from spavl.training.tree import Tree, grow, visible
-
-# Words' logits are made for so many answer tokens at a time: all at once they would outweigh the model.
-_LOGITS_AT_ONCE = 1024
-# The most that sharing may move the log-probability of one token: rounding, and nothing else.
-_ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.05}
 
 
 class Batch(NamedTuple):
@@ -29,6 +21,8 @@ class Batch(NamedTuple):
     token_T: Tensor
     answer_T: Tensor
     answers: int
+    # How many the model goes through, padding left out.
+    tokens: int
 
 
 class Laid(NamedTuple):
@@ -48,6 +42,12 @@ def make_batch(model: Any, processor: Any, rows: Sequence[Row], share: bool = Tr
         return _plain(groups, pictures, marks)
     check_attention(model)
     return lay_out(model, family, groups, pictures)
+
+
+def count_tokens(model: Any, processor: Any, rows: Sequence[Row], share: bool) -> int:
+    """How many tokens the model would go through for these rows."""
+    family = family_of(model) if share else Family("nothing", "asked for")
+    return sum(len(grow(group.paths).tokens) for group in encode(processor, rows, family.shares).groups)
 
 
 def lay_out(model: Any, family: Family, groups: Sequence[Group], pictures: Mapping[str, Tensor]) -> Batch:
@@ -129,50 +129,5 @@ def _scored(inputs: dict[str, Any], trees: Sequence[Laid]) -> Batch:
         for place, before in enumerate(places[path.answer - 1 : -1], start=path.answer)
     ]
     answer_T, row_T, place_T, token_T = (torch.tensor(column) for column in zip(*spans, strict=True))
-    return Batch(inputs, row_T, place_T, token_T, answer_T, sum(len(laid.group.numbers) for laid in trees))
-
-
-def answer_token_logprobs(model: Any, batch: Batch) -> Tensor:
-    """The log-probability of every answer token; words are scored at the answers' places only."""
-    hidden_BTH = model.model(**_moved(batch.inputs, model.device), use_cache=False).last_hidden_state
-    hidden_TH = hidden_BTH[batch.row_T, batch.place_T]
-    token_T = batch.token_T.to(model.device)
-    pieces = list(zip(torch.split(hidden_TH, _LOGITS_AT_ONCE), torch.split(token_T, _LOGITS_AT_ONCE), strict=True))
-    if len(pieces) == 1 or not torch.is_grad_enabled():
-        return torch.cat([token_logprobs(model.lm_head(hidden), token) for hidden, token in pieces])
-
-    def score(hidden: Tensor, token: Tensor) -> Tensor:
-        return token_logprobs(model.lm_head(hidden), token)
-
-    return torch.cat([checkpoint(score, *piece, use_reentrant=False) for piece in pieces])
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    return {name: _moved(part, device) for name, part in value.items()} if isinstance(value, dict) else value.to(device)
-
-
-def answer_logprobs(model: Any, batch: Batch) -> Tensor:
-    """The summed log-probability of each answer, in the order of the rows the batch was made of."""
-    return sum_by_answer(answer_token_logprobs(model, batch), batch)
-
-
-def sum_by_answer(logprobs_T: Tensor, batch: Batch) -> Tensor:
-    answer_T = batch.answer_T.to(logprobs_T.device)
-    return logprobs_T.new_zeros(batch.answers).index_add(0, answer_T, logprobs_T)
-
-
-@torch.no_grad()
-def check_sharing(model: Any, processor: Any, rows: Sequence[Row]) -> float:
-    """How far sharing moves any answer token's score on these rows; more than rounding is refused."""
-    trees, plain = (make_batch(model, processor, rows, share) for share in (True, False))
-    scores = [sorted_by_answer(answer_token_logprobs(model, batch), batch) for batch in (trees, plain)]
-    moved = float((scores[0] - scores[1]).abs().max())
-    if moved > _ROUNDING[model.dtype]:
-        what = f"sharing pictures between rows moves this model's scores by {moved:.2g}"
-        raise TrainingError(what, where=model.name_or_path, then="report this model; train it with share = false")
-    return moved
-
-
-def sorted_by_answer(logprobs_T: Tensor, batch: Batch) -> Tensor:
-    """The answers' tokens in the order of their rows."""
-    return logprobs_T[batch.answer_T.argsort(stable=True)]
+    answers = sum(len(laid.group.numbers) for laid in trees)
+    return Batch(inputs, row_T, place_T, token_T, answer_T, answers, sum(len(laid.tree.tokens) for laid in trees))

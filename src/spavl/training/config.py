@@ -1,29 +1,55 @@
+from typing import Literal
+
 from pydantic import Field
 
 from spavl.config import Settings
 from spavl.plan import Plan
-from spavl.records import TrainingStep
+from spavl.records import CurvePoint
 from spavl.training.schedule import LoopConfig
 
 PLAN = Plan(
     "training",
     reads=("dataset",),
-    writes=TrainingStep,
-    does="aligns a model on the pairs by DPO",
+    writes=CurvePoint,
+    does="aligns a model on the pairs",
     outside=True,
     files=("model",),
+    version=2,
 )
 
 
-class TrainingConfig(Settings):
-    model: str = Field("miniature/base", description="the model to align: hf/PATH-or-hub-id or miniature/base")
-    beta: float = Field(0.1, gt=0, description="DPO's beta: how dear it is to move away from the reference")
+class PartsConfig(Settings):
+    vision: Literal["frozen", "full"] | int = Field(
+        "frozen", description="the vision tower: frozen, full, or how many of its last blocks are trained"
+    )
+    projector: bool = Field(True, description="whether what lies between tower and language model is trained")
+    language: Literal["full", "lora", "frozen"] = Field("full", description="the language model: full, lora or frozen")
+    rank: int = Field(64, ge=1, description="rank of the LoRA matrices")
+    alpha: int = Field(128, ge=1, description="scale of the LoRA matrices is alpha / rank")
+    vision_rate: float | None = Field(None, gt=0, description="peak learning rate of the vision tower, if its own")
+    projector_rate: float | None = Field(None, gt=0, description="peak learning rate of the projector, if its own")
+
+
+class DPOConfig(Settings):
+    beta: float = Field(0.1, gt=0, description="how dear it is to move away from the reference")
     anchor: float = Field(
         0.0,
         ge=0,
         description="weight of the chosen answers' own likelihood, against drifting into garble; 0: plain DPO",
     )
+
+
+class TrainingConfig(Settings):
+    model: str = Field("miniature/base", description="the model to align: hf/PATH-or-hub-id or miniature/base")
+    by: Literal["dpo"] = Field("dpo", description="how it is aligned")
     epochs: int = Field(1, ge=1, description="times the data set is gone through")
-    pairs_per_step: int = Field(8, ge=1, description="pairs in a batch")
+    pairs_per_step: int = Field(8, ge=1, description="pairs behind each step of the weights")
+    tokens_per_pass: int | None = Field(
+        None,
+        ge=1,
+        description="tokens that go through the model at once; a step is cut into passes of so many",
+    )
     share: bool = Field(True, description="compute a picture and a question once for all their answers, exactly")
+    parts: PartsConfig = Field(PartsConfig(), description="what of the model is trained")
+    dpo: DPOConfig = Field(DPOConfig(), description="DPO's own settings")
     loop: LoopConfig = Field(LoopConfig(), description="the loop's settings")

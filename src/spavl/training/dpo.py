@@ -1,10 +1,7 @@
 """DPO on preference samples: reference log-probabilities once, then the loop."""
 
 import io
-import math
-import random
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -12,19 +9,14 @@ from PIL import Image
 from torch import Tensor
 
 from spavl.records import Sample
-from spavl.training.batch import (
-    Batch,
-    answer_logprobs,
-    answer_token_logprobs,
-    check_sharing,
-    make_batch,
-    sum_by_answer,
-)
+from spavl.training.batch import Batch, count_tokens, make_batch
 from spavl.training.config import TrainingConfig
 from spavl.training.encode import Row
 from spavl.training.loop import Loss
-from spavl.training.losses import dpo_loss, sft_loss
+from spavl.training.losses import dpo_loss
+from spavl.training.order import Order, cut
 from spavl.training.reference import Pair, ReferenceCache
+from spavl.training.scoring import Scorer, answer_logprobs, check_sharing, sum_by_answer
 
 
 class PairBatch(NamedTuple):
@@ -32,15 +24,22 @@ class PairBatch(NamedTuple):
 
     rows: Batch
     reference_B: Tensor
+    # Of the whole step, of which this is a share.
+    pairs: int
+    chosen_tokens: int
 
     @staticmethod
-    def halves(logprobs_B: Tensor) -> tuple[Tensor, Tensor]:
-        chosen_B, rejected_B = logprobs_B.chunk(2)
+    def halves(values_B: Tensor) -> tuple[Tensor, Tensor]:
+        chosen_B, rejected_B = values_B.chunk(2)
         return chosen_B, rejected_B
+
+    @property
+    def of_chosen_T(self) -> Tensor:
+        return self.rows.answer_T < self.rows.answers // 2
 
 
 class DPO:
-    """What the loop needs to train on preference samples: batches by number, and the objective."""
+    """What the loop needs to train on preference samples: batches by number, and their loss."""
 
     def __init__(
         self,
@@ -52,66 +51,69 @@ class DPO:
         seed: int,
         cache: ReferenceCache | None = None,
     ) -> None:
+        self.module = Scorer(model)
         self._model, self._processor = model, processor
-        self._pictures: dict[str, list[Sample]] = {}
-        for sample in samples:
-            self._pictures.setdefault(sample.blob, []).append(sample)
-        self.samples = list(chain.from_iterable(self._pictures.values()))
-        self._picture, self._config, self._seed = picture, config, seed
-        self._per_epoch = math.ceil(len(samples) / config.pairs_per_step)
-        self.steps = self._per_epoch * config.epochs
+        self._order = Order(samples, config.pairs_per_step, config.epochs, seed)
+        self.samples, self.steps = self._order.samples, self._order.steps
+        self._picture, self._config = picture, config
         self._cache = cache
         self.reference: dict[str, Pair] = {} if cache is None else cache.known(self.samples)
         self.unscored = [sample for sample in self.samples if sample.id not in self.reference]
-        self._ordered, self._order = -1, self.samples
 
     @torch.no_grad()
     def score_reference(self) -> Iterator[None]:
-        """The untrained model's log-probabilities of the answers not in the cache; yields once a batch.
+        """The untrained model's log-probabilities of the answers not in the cache; yields once a pair.
 
         Must be done before the first step, for the policy is its own reference until then.
         """
         if self._config.share:
             check_sharing(self._model, self._processor, self._rows(self.samples[: self._config.pairs_per_step]))
         for first in range(0, len(self.unscored), self._config.pairs_per_step):
-            samples = self.unscored[first : first + self._config.pairs_per_step]
-            chosen_B, rejected_B = PairBatch.halves(answer_logprobs(self._model, self._batch(samples)))
-            for sample, chosen, rejected in zip(samples, chosen_B.tolist(), rejected_B.tolist(), strict=True):
-                self.reference[sample.id] = (chosen, rejected)
-            if self._cache is not None:
-                self._cache.add(samples, self.reference)
-            yield
+            for samples in self._cut(self.unscored[first : first + self._config.pairs_per_step]):
+                chosen_B, rejected_B = PairBatch.halves(answer_logprobs(self._model, self._batch(samples)))
+                for sample, chosen, rejected in zip(samples, chosen_B.tolist(), rejected_B.tolist(), strict=True):
+                    self.reference[sample.id] = (chosen, rejected)
+                if self._cache is not None:
+                    self._cache.add(samples, self.reference)
+                yield from [None] * len(samples)
 
-    def batch_at(self, number: int) -> PairBatch:
-        """The samples of a step: another order each epoch, the same in every run with this seed."""
-        epoch, place = divmod(number, self._per_epoch)
-        if self._ordered != epoch:
-            self._ordered, self._order = epoch, self.in_epoch(epoch)
-        samples = self._order[place * self._config.pairs_per_step : (place + 1) * self._config.pairs_per_step]
-        reference = [self.reference[sample.id] for sample in samples]
-        scores = [chosen for chosen, _ in reference] + [rejected for _, rejected in reference]
-        return PairBatch(self._batch(samples), torch.tensor(scores))
+    def passes(self, number: int) -> list[PairBatch]:
+        samples = self._order.at(number)
+        parts = self._cut(samples)
+        batches = [self._batch(part) for part in parts]
+        chosen_tokens = sum(int((batch.answer_T < batch.answers // 2).sum()) for batch in batches)
+        return [
+            PairBatch(batch, self._reference_of(part), len(samples), chosen_tokens)
+            for batch, part in zip(batches, parts, strict=True)
+        ]
 
-    def in_epoch(self, epoch: int) -> list[Sample]:
-        """The order of an epoch: pictures are shuffled, and a picture's pairs stay together to share its pass."""
-        pictures = list(self._pictures.values())
-        random.Random(f"{self._seed}/{epoch}").shuffle(pictures)
-        return list(chain.from_iterable(pictures))
-
-    def objective(self, batch: PairBatch) -> Loss:
-        logprobs_T = answer_token_logprobs(self._model, batch.rows)
+    def loss(self, module: Any, batch: PairBatch) -> Loss:
+        logprobs_T = module(batch.rows)
         policy = PairBatch.halves(sum_by_answer(logprobs_T, batch.rows))
-        result = dpo_loss(*policy, *PairBatch.halves(batch.reference_B), self._config.beta)
-        chosen_T = logprobs_T[batch.rows.answer_T.to(logprobs_T.device) < batch.rows.answers // 2]
+        reference = PairBatch.halves(batch.reference_B.to(logprobs_T.device))
+        settings = self._config.dpo
+        result = dpo_loss(*policy, *reference, settings.beta)
+        surprise = -logprobs_T[batch.of_chosen_T.to(logprobs_T.device)].sum() / batch.chosen_tokens
         margin_B = result.margin_B.detach()
         metrics = {
             # A margin of nothing is no win: it counts half, as a tie.
-            "accuracy": ((margin_B > 0).float() + 0.5 * (margin_B == 0).float()).mean().item(),
-            "margin": margin_B.mean().item(),
-            "chosen_reward": result.chosen_reward_B.mean().item(),
-            "rejected_reward": result.rejected_reward_B.mean().item(),
+            "accuracy": ((margin_B > 0).float() + 0.5 * (margin_B == 0).float()).sum().item() / batch.pairs,
+            "margin": margin_B.sum().item() / batch.pairs,
+            "chosen_reward": result.chosen_reward_B.sum().item() / batch.pairs,
+            "rejected_reward": result.rejected_reward_B.sum().item() / batch.pairs,
+            "tokens": batch.rows.tokens,
         }
-        return Loss(result.loss + self._config.anchor * sft_loss(chosen_T), metrics)
+        return Loss(result.loss_B.sum() / batch.pairs + settings.anchor * surprise, metrics)
+
+    def _cut(self, samples: Sequence[Sample]) -> list[list[Sample]]:
+        return cut(samples, self._tokens, self._config.tokens_per_pass)
+
+    def _tokens(self, samples: Sequence[Sample]) -> int:
+        return count_tokens(self._model, self._processor, self._rows(samples), self._config.share)
+
+    def _reference_of(self, samples: Sequence[Sample]) -> Tensor:
+        pairs = [self.reference[sample.id] for sample in samples]
+        return torch.tensor([chosen for chosen, _ in pairs] + [rejected for _, rejected in pairs])
 
     def _batch(self, samples: Sequence[Sample]) -> Batch:
         return make_batch(self._model, self._processor, self._rows(samples), self._config.share)

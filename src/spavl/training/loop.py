@@ -1,90 +1,117 @@
-"""The one training loop: take a batch by its number, get a loss, step. Everything else is passed in.
+"""The one training loop: take a step's batches, get their losses, step. Everything else is passed in.
 
-A batch is a pure function of its number, so a loop that was stopped goes on from its last
+A step's batches are a pure function of its number, so a loop that was stopped goes on from its last
 saved state with the same batches, and ends with the same weights as one that was not.
+Under `accelerate launch`, its processes share the batches of each step between them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from spavl.errors import TrainingError
-from spavl.store.files import writing_to
 from spavl.training.schedule import LoopConfig, learning_rate_at
+from spavl.training.states import States, Step
 
 B = TypeVar("B")
-B_contra = TypeVar("B_contra", contravariant=True)
 
 
 class Loss(NamedTuple):
+    """A batch's share of its step: the shares of a step's batches add up to its loss, and to its metrics."""
+
     value: Tensor
     metrics: Mapping[str, float]
 
 
-class Objective(Protocol[B_contra]):
-    def __call__(self, batch: B_contra) -> Loss: ...
+class Course(Protocol[B]):
+    """What is learnt."""
+
+    @property
+    def module(self) -> nn.Module:
+        """What is trained. It is called with what `loss` gives it, so that it may be spread over processes."""
+        ...
+
+    @property
+    def steps(self) -> int: ...
+
+    def passes(self, number: int) -> Sequence[B]:
+        """The batches of a step, each small enough to go through the module at once."""
+        ...
+
+    def loss(self, module: Any, batch: B) -> Loss: ...
 
 
-class Step(NamedTuple):
-    """What happened at a step; `number` counts finished steps."""
-
-    number: int
-    metrics: dict[str, float]
+RateOf = Callable[[str], float | None]
 
 
-def train(
-    module: nn.Module,
-    batch_at: Callable[[int], B],
-    objective: Objective[B],
-    steps: int,
-    config: LoopConfig,
-    state_path: Path,
-) -> Iterator[Step]:
-    """Train the module's trainable parameters in place; yields each step, those done earlier included."""
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True)
-    history = _load_state(state_path, parameters, optimizer)
+def train(course: Course[B], config: LoopConfig, states: States, rate_of: RateOf = lambda name: None) -> Iterator[Step]:
+    """Train what is trainable of the course's module in place; yields each step, those done earlier included.
+
+    `rate_of` tells the peak learning rate of a parameter, by its name, where it has one of its own.
+    """
+    accelerator = Accelerator()
+    groups = _groups(course.module, config, rate_of)
+    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True)
+    module, stepping = accelerator.prepare(course.module, optimizer)
+    history = states.load(module, stepping.optimizer)
     yield from history
-    for number in range(len(history), steps):
-        rate = learning_rate_at(number, steps, config)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        loss = objective(batch_at(number))
-        if not torch.isfinite(loss.value):
-            then = "lower the learning rate, or look at the rows of this batch"
-            raise TrainingError(f"the loss is {loss.value.item()}", where=f"step {number}", then=then)
-        optimizer.zero_grad(set_to_none=True)
-        loss.value.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
-        optimizer.step()
-        metrics = {"loss": loss.value.item(), "grad_norm": norm.item(), "learning_rate": rate, **loss.metrics}
-        history.append(Step(number + 1, metrics))
-        if (number + 1) % config.save_every == 0 or number + 1 == steps:
-            _save_state(state_path, parameters, optimizer, history)
+    for number in range(len(history), course.steps):
+        began = time.monotonic()
+        rate = learning_rate_at(number, course.steps, config)
+        for group in stepping.param_groups:
+            group["lr"] = rate * group["times"]
+        stepping.zero_grad()
+        metrics = _all_passes(accelerator, module, course, number, config, states)
+        norm = accelerator.clip_grad_norm_(module.parameters(), config.max_grad_norm)
+        stepping.step()
+        metrics |= {"grad_norm": float(norm), "learning_rate": rate}
+        history.append(Step(number + 1, metrics, time.monotonic() - began))
+        if (number + 1) % config.save_every == 0 or number + 1 == course.steps:
+            states.save(module, stepping.optimizer, history)
         yield history[-1]
 
 
-def _save_state(
-    path: Path, parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer, history: list[Step]
-) -> None:
-    state = {
-        "parameters": [parameter.detach() for parameter in parameters],
-        "optimizer": optimizer.state_dict(),
-        "history": [(step.number, step.metrics) for step in history],
-    }
-    with writing_to(path) as temporary:
-        torch.save(state, temporary)
+def _groups(module: nn.Module, config: LoopConfig, rate_of: RateOf) -> list[dict[str, Any]]:
+    """The trainable parameters, by how many times the usual rate is theirs."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((rate_of(name) or config.learning_rate) / config.learning_rate, []).append(parameter)
+    return [{"params": parameters, "times": times} for times, parameters in groups.items()]
 
 
-def _load_state(path: Path, parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer) -> list[Step]:
-    if not path.exists():
-        return []
-    state = torch.load(path, weights_only=True)
-    with torch.no_grad():
-        for parameter, saved in zip(parameters, state["parameters"], strict=True):
-            parameter.copy_(saved)
-    optimizer.load_state_dict(state["optimizer"])
-    return [Step(number, metrics) for number, metrics in state["history"]]
+def _all_passes(
+    accelerator: Accelerator, module: nn.Module, course: Course[B], number: int, config: LoopConfig, states: States
+) -> dict[str, float]:
+    """Leave the gradients of a whole step in the module; give what it tells."""
+    passes, processes = course.passes(number), accelerator.num_processes
+    mine = [(batch, 1) for batch in passes[accelerator.process_index :: processes]]
+    # All must go through the module equally often, for they wait for each other; what fills up counts nothing.
+    mine += [(passes[0], 0)] * (-(-len(passes) // processes) - len(mine))
+    told: Counter[str] = Counter()
+    for place, (batch, counts) in enumerate(mine):
+        last = place + 1 == len(mine)
+        with (
+            nullcontext() if last else accelerator.no_sync(module),
+            torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.precision == "bf16"),
+        ):
+            loss = course.loss(module, batch)
+            _check_finite(loss.value, number, batch, states)
+            # Gradients are averaged over the processes, and shares are to be added.
+            accelerator.backward(loss.value * (counts * processes))
+        told.update({"loss": counts * loss.value.item(), **{k: counts * v for k, v in loss.metrics.items()}})
+    values = torch.tensor(list(told.values()), dtype=torch.float64, device=accelerator.device)
+    return dict(zip(told, accelerator.reduce(values, "sum").tolist(), strict=True))
+
+
+def _check_finite(value: Tensor, number: int, batch: Any, states: States) -> None:
+    if not torch.isfinite(value):
+        kept = states.keep_batch(number + 1, batch)
+        then = f"lower the learning rate, or look at this batch: torch.load({str(kept)!r}, weights_only=False)"
+        raise TrainingError(f"the loss is {value.item()}", where=f"step {number + 1}", then=then)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class DPOLoss(NamedTuple):
-    loss: Tensor
+    loss_B: Tensor
     margin_B: Tensor
     chosen_reward_B: Tensor
     rejected_reward_B: Tensor
@@ -29,7 +29,7 @@ def dpo_loss(
     chosen_reward_B = beta * (policy_chosen_B - reference_chosen_B)
     rejected_reward_B = beta * (policy_rejected_B - reference_rejected_B)
     margin_B = chosen_reward_B - rejected_reward_B
-    return DPOLoss(-F.logsigmoid(margin_B).mean(), margin_B, chosen_reward_B, rejected_reward_B)
+    return DPOLoss(-F.logsigmoid(margin_B), margin_B, chosen_reward_B, rejected_reward_B)
 
 
 def token_logprobs(logits_TV: Tensor, tokens_T: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ model behind them then learns the course of `spavl.miniature.lessons`.
 """
 
 import random
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,13 @@ from transformers import (
 
 from spavl.miniature.lessons import lesson, vocabulary
 from spavl.miniature.world import GROUNDS, NOUNS, SIZE, Scene, draw, scene
-from spavl.training.batch import Batch, answer_token_logprobs
-from spavl.training.loop import Loss, Step, train
+from spavl.training.batch import Batch
+from spavl.training.loop import Course, Loss, train
 from spavl.training.losses import sft_loss
-from spavl.training.policy import freeze_vision
+from spavl.training.parts import freeze_vision
 from spavl.training.schedule import LoopConfig
+from spavl.training.scoring import Scorer
+from spavl.training.states import States, Step
 
 PATCH = 16
 PATCHES = (SIZE // PATCH) ** 2
@@ -55,12 +58,13 @@ def build(out: Path, seed: int, eye_steps: int = EYE_STEPS, speech_steps: int = 
     """Train and save the checkpoint; yields every step of the two courses in turn."""
     torch.manual_seed(seed)
     processor, model = new_processor(), new_model()
-    yield from _learn_to_see(model.model.vision_tower, seed, eye_steps, out / "eyes.state")
-    yield from _learn_to_speak(model, processor.tokenizer, seed, speech_steps, out / "speech.state")
+    eyes, speech = out / "eyes.states", out / "speech.states"
+    yield from _learn(Seeing(model.model.vision_tower, seed, eye_steps), _EYES, eyes)
+    yield from _learn(Speaking(model, processor.tokenizer, seed, speech_steps), _SPEECH, speech)
     model.save_pretrained(out)
     processor.save_pretrained(out)
-    for state in (out / "eyes.state", out / "speech.state"):
-        state.unlink()
+    shutil.rmtree(eyes)
+    shutil.rmtree(speech)
 
 
 def new_tokenizer() -> PreTrainedTokenizerFast:
@@ -140,54 +144,54 @@ def pixels_of(scenes: list[Scene]) -> Tensor:
     return torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def _learn_to_see(tower: Any, seed: int, steps: int, state: Path) -> Iterator[Step]:
-    grounds = tuple(GROUNDS)
-    sizes = [len(NOUNS), 2, len(grounds)]
-    heads = nn.Linear(tower.config.hidden_size, sum(sizes))
+class Seeing:
+    """The tower's course, with heads that are thrown away after it."""
 
-    def batch_at(number: int) -> tuple[Tensor, Tensor]:
-        rng = random.Random(f"{seed}/eyes/{number}")
+    def __init__(self, tower: Any, seed: int, steps: int) -> None:
+        self._sizes = [len(NOUNS), 2, len(GROUNDS)]
+        self.module = nn.ModuleList([tower, nn.Linear(tower.config.hidden_size, sum(self._sizes))])
+        self.steps, self._seed = steps, seed
+
+    def passes(self, number: int) -> list[tuple[Tensor, Tensor]]:
+        rng, grounds = random.Random(f"{self._seed}/eyes/{number}"), tuple(GROUNDS)
         scenes = [
-            scene(rng.randrange(len(NOUNS)), number * _EYE_BATCH + k, seed, live=rng.random() < 0.5)
+            scene(rng.randrange(len(NOUNS)), number * _EYE_BATCH + k, self._seed, live=rng.random() < 0.5)
             for k in range(_EYE_BATCH)
         ]
         truth = [(NOUNS.index(s.thing.noun), int(s.live), grounds.index(s.ground)) for s in scenes]
-        return pixels_of(scenes), torch.tensor(truth)
+        return [(pixels_of(scenes), torch.tensor(truth))]
 
-    def objective(batch: tuple[Tensor, Tensor]) -> Loss:
+    def loss(self, module: Any, batch: tuple[Tensor, Tensor]) -> Loss:
         pixels, truth = batch
+        tower, heads = module
         # Every patch must tell the whole scene, so that a language model can read it off anywhere.
-        seen = heads(tower(pixel_values=pixels).last_hidden_state[:, 1:]).split(sizes, -1)
+        seen = heads(tower(pixel_values=pixels).last_hidden_state[:, 1:]).split(self._sizes, -1)
         truth_BPK = truth[:, None].expand(-1, PATCHES, -1)
         losses = [F.cross_entropy(logits.flatten(0, 1), truth_BPK[..., k].flatten()) for k, logits in enumerate(seen)]
         right = (seen[0].mean(1).argmax(-1) == truth[:, 0]).float().mean().item()
         return Loss(torch.stack(losses).sum(), {"things_named": right})
 
-    yield from _train(nn.ModuleList([tower, heads]), batch_at, objective, steps, _EYES, state)
+
+class Speaking:
+    """The language model's course, under eyes that have learnt to see."""
+
+    def __init__(self, model: Any, tokenizer: Any, seed: int, steps: int) -> None:
+        freeze_vision(model)
+        self.module = Scorer(model)
+        self.steps, self._tokenizer, self._seed = steps, tokenizer, seed
+
+    def passes(self, number: int) -> list[Batch]:
+        lessons = range(number * _SPEECH_BATCH, (number + 1) * _SPEECH_BATCH)
+        return [_lesson_batch(self._tokenizer, self._seed, lessons)]
+
+    def loss(self, module: Any, batch: Batch) -> Loss:
+        return Loss(sft_loss(module(batch)), {})
 
 
-def _learn_to_speak(model: Any, tokenizer: Any, seed: int, steps: int, state: Path) -> Iterator[Step]:
-    def batch_at(number: int) -> Batch:
-        return _lesson_batch(tokenizer, seed, range(number * _SPEECH_BATCH, (number + 1) * _SPEECH_BATCH))
-
-    def objective(batch: Batch) -> Loss:
-        return Loss(sft_loss(answer_token_logprobs(model, batch)), {})
-
-    freeze_vision(model)
-    yield from _train(model, batch_at, objective, steps, _SPEECH, state)
-
-
-def _train(
-    module: nn.Module,
-    batch_at: Callable[[int], Any],
-    objective: Callable[[Any], Loss],
-    steps: int,
-    config: LoopConfig,
-    state: Path,
-) -> Iterator[Step]:
-    module.train()
-    yield from train(module, batch_at, objective, steps, config, state)
-    module.eval()
+def _learn(course: Course[Any], config: LoopConfig, states: Path) -> Iterator[Step]:
+    course.module.train()
+    yield from train(course, config, States(states))
+    course.module.eval()
 
 
 def _lesson_batch(tokenizer: Any, seed: int, numbers: range) -> Batch:
@@ -214,4 +218,5 @@ def _lesson_batch(tokenizer: Any, seed: int, numbers: range) -> Batch:
         token_T=torch.tensor([token for _, answer in spelled for token in answer]),
         answer_T=torch.tensor([k for k, (_, answer) in enumerate(spelled) for _ in answer]),
         answers=len(spelled),
+        tokens=sum(len(prompt) + len(answer) for prompt, answer in spelled),
     )

@@ -1,22 +1,28 @@
-"""training: Sample rows -> an aligned checkpoint, in the form it was loaded from, and its curve."""
+"""training: Sample rows -> an aligned checkpoint, in the form it was loaded from, and its curves."""
 
+import resource
 import shutil
+import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from spavl.errors import TrainingError
 from spavl.models.hf import checkpoint_name, load_checkpoint
 from spavl.models.shop import checkpoint_path
-from spavl.records import Reject, Sample, TrainingStep
+from spavl.records import CurvePoint, Reject, Sample
 from spavl.stage import Job, fingerprint_of, seal
 from spavl.store import Manifest
 from spavl.store.cache import cache_folder
+from spavl.training import parts
 from spavl.training.config import PLAN, TrainingConfig
 from spavl.training.dpo import DPO
 from spavl.training.loop import train
-from spavl.training.policy import freeze_vision, trainable_parameters
 from spavl.training.reference import ReferenceCache
+from spavl.training.states import States, Step
 
 
 async def run(job: Job[TrainingConfig]) -> Manifest:
@@ -27,41 +33,73 @@ async def run(job: Job[TrainingConfig]) -> Manifest:
     if not samples:
         then = "build more pairs: raise images.per_leaf"
         raise TrainingError("the data set has no rows to train on", where=str(job.run.path), then=then)
-    path = checkpoint_path(job.settings.model)
-    processor, model = load_checkpoint(path, dtype="float32")
-    freeze_vision(model)
-    # Dropout would make the policy differ from its reference before the first step; DPO does without.
-    model.eval()
-    cache = ReferenceCache(cache_folder() / "references.sqlite", f"{checkpoint_name(path)} float32")
+    processor, model, kind = _load(job.settings)
+    name = f"{checkpoint_name(checkpoint_path(job.settings.model))} {kind}"
+    trained = parts.prepare(model, job.settings.parts)
+    cache = ReferenceCache(cache_folder() / "references.sqlite", name)
     dpo = DPO(model, processor, samples, job.run.blobs.get, job.settings, job.seed, cache)
     found = len(dpo.reference)
-    steps = _train(job, dpo, model, fingerprint)
+    with job.screen.bar("reference", len(dpo.unscored), unit="pairs") as bar:
+        for _ in dpo.score_reference():
+            bar.advance()
+    steps = _train(job, dpo, fingerprint)
     cache.close()
-    _save(job.run.checkpoint("dpo"), model, processor)
-    job.run.write_rows(PLAN.stage, TrainingStep, steps)
+    _save(job.run.checkpoint("aligned"), trained, processor)
+    measures = (CurvePoint(step=s.number, name=k, value=v) for s in steps for k, v in s.metrics.items())
+    job.run.write_rows(PLAN.stage, CurvePoint, measures)
     job.run.write_rows(PLAN.stage, Reject, [])
-    notes: dict[str, object] = {
+    notes = {
+        "by": job.settings.by,
         "pairs": len(samples),
-        "trained_parameters": trainable_parameters(model),
+        "parameters": {part: f"{free} of {all_}" for part, (free, all_) in parts.count(model).items()},
         "references_from_cache": found,
+        **_speed(steps, len(samples) * job.settings.epochs),
     }
     manifest = seal(job, PLAN, fingerprint, {}, time.monotonic() - began, notes)
     job.run.clear_states(PLAN.stage)
     return manifest
 
 
-def _train(job: Job[TrainingConfig], dpo: DPO, model: Any, fingerprint: str) -> list[TrainingStep]:
-    batches = -(-len(dpo.unscored) // job.settings.pairs_per_step)
-    with job.screen.bar("reference", batches, unit="batches") as bar:
-        for _ in dpo.score_reference():
-            bar.advance()
-    state = job.run.state_path(PLAN.stage, fingerprint)
-    steps: list[TrainingStep] = []
+def _load(settings: TrainingConfig) -> tuple[Any, Any, str]:
+    """Processor, model, and in what its frozen weights are kept."""
+    kind = "bfloat16" if settings.loop.precision == "bf16" else "float32"
+    processor, model = load_checkpoint(checkpoint_path(settings.model), dtype=kind)
+    # Without dropout, training differs from evaluation in this alone: only then may activations be computed again.
+    model.train()
+    if settings.loop.recompute:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    return processor, model, kind
+
+
+def _train(job: Job[TrainingConfig], dpo: DPO, fingerprint: str) -> list[Step]:
+    settings = job.settings.loop
+    states = States(job.run.states(PLAN.stage, fingerprint), settings.keep_last)
+    steps: list[Step] = []
     with job.screen.bar(PLAN.stage, dpo.steps, unit="steps") as bar:
-        for step in train(model, dpo.batch_at, dpo.objective, dpo.steps, job.settings.loop, state):
-            steps.append(TrainingStep(step=step.number, **step.metrics))
-            bar.advance(f"loss {steps[-1].loss:.3f}  accuracy {steps[-1].accuracy:.2f}")
+        for step in train(dpo, settings, states, lambda name: parts.rate_of(job.settings.parts, name)):
+            steps.append(step)
+            speed = f"  {step.metrics['tokens'] / step.seconds:.0f} tokens/s" if step.seconds else ""
+            bar.advance(f"loss {step.metrics['loss']:.3f}  accuracy {step.metrics['accuracy']:.2f}{speed}")
     return steps
+
+
+def _speed(steps: Sequence[Step], pairs: int) -> dict[str, object]:
+    """What was measured on the way; steps of an earlier start were not."""
+    timed = [step for step in steps if step.seconds]
+    if not timed:
+        return {}
+    seconds = sum(step.seconds for step in timed)
+    peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _resident()
+    return {
+        "seconds_per_step": round(statistics.median(step.seconds for step in timed), 4),
+        "pairs_per_second": round(pairs * len(timed) / len(steps) / seconds, 3),
+        "tokens_per_second": round(sum(step.metrics["tokens"] for step in timed) / seconds, 1),
+        "peak_megabytes": round(peak / 2**20),
+    }
+
+
+def _resident() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _save(folder: Path, model: Any, processor: Any) -> None:

@@ -1,6 +1,7 @@
 """The loop's settings and its learning rate. Holds no torch: the command line reads it."""
 
 import math
+from typing import Literal
 
 from pydantic import Field
 
@@ -9,15 +10,26 @@ from spavl.config import Settings
 
 class LoopConfig(Settings):
     learning_rate: float = Field(1e-6, gt=0, description="peak learning rate")
-    warmup_steps: int = Field(10, ge=0, description="steps of linear warm-up before the cosine")
+    schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="how it falls after the warm-up")
+    warmup_steps: int = Field(10, ge=0, description="steps of linear warm-up")
+    warmup_share: float = Field(0.0, ge=0, lt=1, description="the same as a share of all steps; the longer one counts")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
+    precision: Literal["float32", "bf16"] = Field(
+        "float32", description="what the model computes in; trained weights are kept in float32 always"
+    )
+    recompute: bool = Field(
+        False, description="compute activations again on the way back: a third more time, far less memory"
+    )
     save_every: int = Field(50, ge=1, description="steps between saved states")
+    keep_last: int = Field(2, ge=1, description="saved states that are kept")
 
 
 def learning_rate_at(step: int, steps: int, config: LoopConfig) -> float:
-    """Linear warm-up, then a cosine to zero."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    share = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+    """Linear warm-up to the peak, then down to zero, or on at the peak."""
+    warmup = max(config.warmup_steps, math.ceil(config.warmup_share * steps))
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    gone = (step - warmup) / max(1, steps - warmup)
+    left = {"cosine": 0.5 * (1 + math.cos(math.pi * gone)), "linear": 1 - gone, "constant": 1.0}
+    return config.learning_rate * left[config.schedule]

@@ -1,0 +1,134 @@
+"""What of a model is trained: vision tower, projector and language model, each in its own way."""
+
+from typing import Any, Literal
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
+
+from spavl.errors import ConfigError, TrainingError
+from spavl.training.config import PartsConfig
+
+Part = Literal["vision", "projector", "language"]
+_TOWERS = ("vision_tower", "visual", "vision_model")
+_PROJECTORS = ("multi_modal_projector", "connector", "aligner", "merger", "image_newline")
+
+
+def prepare(model: Any, parts: PartsConfig) -> Any:
+    """Freeze and free the model's parameters as the settings say; with LoRA, what comes back is PEFT's model.
+
+    Dropout is taken out: it would make a policy differ from its reference before the first step.
+    """
+    without_dropout(model)
+    wrapped = _with_lora(model, parts) if parts.language == "lora" else model
+    free = _free_blocks(model, parts.vision)
+    for name, parameter in model.named_parameters():
+        part = part_of(name)
+        if part == "vision":
+            trains = any(name.startswith(f"{block}.") for block in free) or parts.vision == "full"
+        elif part == "projector":
+            trains = parts.projector
+        else:
+            trains = "lora_" in name if parts.language == "lora" else parts.language == "full"
+        parameter.requires_grad_(trains)
+        if trains:
+            # Steps of a millionth are lost in bfloat16; what is frozen may stay as it was loaded.
+            parameter.data = (
+                parameter.data.float() if parameter.dtype in (torch.bfloat16, torch.float16) else parameter.data
+            )
+    _check(model, parts)
+    return wrapped
+
+
+def freeze_vision(model: Any) -> None:
+    """The paper's choice: all but the vision tower is trained."""
+    prepare(model, PartsConfig())
+
+
+def part_of(name: str) -> Part:
+    """The part that a parameter belongs to, by its name, in all families of transformers."""
+    pieces = name.split(".")
+    # Qwen keeps its projector inside its tower, and calls it a merger.
+    if any(piece in _PROJECTORS or piece.startswith("deepstack_merger") for piece in pieces):
+        return "projector"
+    return "vision" if any(piece in _TOWERS for piece in pieces) else "language"
+
+
+def rate_of(parts: PartsConfig, name: str) -> float | None:
+    """The learning rate that a part has of its own."""
+    return {"vision": parts.vision_rate, "projector": parts.projector_rate, "language": None}[part_of(name)]
+
+
+def count(model: nn.Module) -> dict[Part, tuple[int, int]]:
+    """Of each part, how many parameters are trained, and how many there are."""
+    found: dict[Part, tuple[int, int]] = {"vision": (0, 0), "projector": (0, 0), "language": (0, 0)}
+    for name, parameter in model.named_parameters():
+        trained, total = found[part_of(name)]
+        found[part_of(name)] = trained + parameter.numel() * parameter.requires_grad, total + parameter.numel()
+    return found
+
+
+def without_dropout(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        # Attention draws its own, by a number.
+        for name in ("attention_dropout", "dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+
+
+def vision_tower(model: Any) -> nn.Module:
+    """The part that looks at pixels, under the names the families of transformers give it."""
+    for name in _TOWERS:
+        tower = getattr(model.model, name, None)
+        if isinstance(tower, nn.Module):
+            return tower
+    where = type(model).__name__
+    raise TrainingError("this model's vision tower was not found", where=where, then="train a LLaVA-like model")
+
+
+def _free_blocks(model: Any, vision: str | int) -> list[str]:
+    """The names of the tower's last blocks that are to be trained."""
+    if isinstance(vision, str):
+        return []
+    tower = vision_tower(model)
+    stacks = [module for module in tower.modules() if isinstance(module, nn.ModuleList)]
+    if not stacks:
+        then = "give frozen or full"
+        raise TrainingError("the blocks of its vision tower were not found", where=type(model).__name__, then=then)
+    blocks = max(stacks, key=len)
+    if not 0 < vision <= len(blocks):
+        then = f"give 1 to {len(blocks)}, frozen or full"
+        raise ConfigError(f"this tower has {len(blocks)} blocks", where="training.parts.vision", then=then)
+    inside = {id(module): path for path, module in model.named_modules()}
+    return [inside[id(blocks[place])] for place in range(len(blocks) - vision, len(blocks))]
+
+
+def _with_lora(model: Any, parts: PartsConfig) -> PeftModel:
+    """LoRA on every linear layer of the language model but the head, as in the paper."""
+    head = model.get_output_embeddings()
+    linear = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and module is not head and part_of(name) == "language"
+    ]
+    return get_peft_model(model, LoraConfig(r=parts.rank, lora_alpha=parts.alpha, target_modules=linear, bias="none"))
+
+
+def _check(model: nn.Module, parts: PartsConfig) -> None:
+    """Names mean what they say: a run that is called LoRA has LoRA parameters, and a frozen part has no free ones."""
+    counts = count(model)
+    asked: dict[Part, bool] = {
+        "vision": parts.vision != "frozen",
+        "projector": parts.projector,
+        "language": parts.language != "frozen",
+    }
+    for part, wanted in asked.items():
+        trained, total = counts[part]
+        if bool(trained) != wanted and not (part == "projector" and total == 0):
+            what = f"{part} was to be {'trained' if wanted else 'frozen'}, and {trained} of its parameters are free"
+            raise TrainingError(what, where=f"training.parts.{part}", then="report this model")
+    if not any(trained for trained, _ in counts.values()):
+        then = "free at least one part under [training.parts]"
+        raise ConfigError("nothing of this model would be trained", where="training.parts", then=then)

@@ -1,0 +1,75 @@
+"""The log-probabilities of answers: one forward pass, and words scored at the answers' places only."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from spavl.errors import TrainingError
+from spavl.training.batch import Batch, make_batch
+from spavl.training.encode import Row
+from spavl.training.losses import token_logprobs
+
+# Words' logits are made for so many answer tokens at a time: all at once they would outweigh the model.
+_LOGITS_AT_ONCE = 1024
+# The most that sharing may move the log-probability of one token: rounding, and nothing else.
+_ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.05}
+
+
+class Scorer(nn.Module):
+    """A model as the loop trains it: called with a batch, it gives every answer token's log-probability."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> Tensor:
+        return answer_token_logprobs(self.model, batch)
+
+
+def answer_token_logprobs(model: Any, batch: Batch) -> Tensor:
+    """The log-probability of every answer token; words are scored at the answers' places only."""
+    hidden_BTH = model.model(**_moved(batch.inputs, model.device), use_cache=False).last_hidden_state
+    hidden_TH = hidden_BTH[batch.row_T, batch.place_T]
+    token_T = batch.token_T.to(model.device)
+    pieces = list(zip(torch.split(hidden_TH, _LOGITS_AT_ONCE), torch.split(token_T, _LOGITS_AT_ONCE), strict=True))
+    if len(pieces) == 1 or not torch.is_grad_enabled():
+        return torch.cat([token_logprobs(model.lm_head(hidden), token) for hidden, token in pieces])
+
+    def score(hidden: Tensor, token: Tensor) -> Tensor:
+        return token_logprobs(model.lm_head(hidden), token)
+
+    return torch.cat([checkpoint(score, *piece, use_reentrant=False) for piece in pieces])
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    return {name: _moved(part, device) for name, part in value.items()} if isinstance(value, dict) else value.to(device)
+
+
+def answer_logprobs(model: Any, batch: Batch) -> Tensor:
+    """The summed log-probability of each answer, in the order of the rows the batch was made of."""
+    return sum_by_answer(answer_token_logprobs(model, batch), batch)
+
+
+def sum_by_answer(logprobs_T: Tensor, batch: Batch) -> Tensor:
+    answer_T = batch.answer_T.to(logprobs_T.device)
+    return logprobs_T.new_zeros(batch.answers).index_add(0, answer_T, logprobs_T)
+
+
+@torch.no_grad()
+def check_sharing(model: Any, processor: Any, rows: Sequence[Row]) -> float:
+    """How far sharing moves any answer token's score on these rows; more than rounding is refused."""
+    trees, plain = (make_batch(model, processor, rows, share) for share in (True, False))
+    scores = [sorted_by_answer(answer_token_logprobs(model, batch), batch) for batch in (trees, plain)]
+    moved = float((scores[0] - scores[1]).abs().max())
+    if moved > _ROUNDING[model.dtype]:
+        what = f"sharing pictures between rows moves this model's scores by {moved:.2g}"
+        raise TrainingError(what, where=model.name_or_path, then="report this model; train it with share = false")
+    return moved
+
+
+def sorted_by_answer(logprobs_T: Tensor, batch: Batch) -> Tensor:
+    """The answers' tokens in the order of their rows."""
+    return logprobs_T[batch.answer_T.argsort(stable=True)]

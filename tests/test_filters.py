@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 from PIL import Image as Pillow
 from PIL import ImageDraw
+from tests.filled import filled
 from tests.pictures import encoded, photo
 from tests.servers import Body, ChatServer
 
 from spavl.drive import drive
 from spavl.errors import ConfigError, MissingExtra
+from spavl.images.removals import is_removed
 from spavl.pictures.config import PicturesConfig
 from spavl.pictures.examine import Look, Raw, Refused, examine
 from spavl.pictures.filters import filters_of
 from spavl.progress import Screen
-from spavl.records import Image, Reject
+from spavl.records import Candidate, Image, Photo, Reject
 from spavl.settings import read_config
 from spavl.store import RunFolder
 
@@ -126,6 +128,8 @@ def test_what_people_took_out_stays_out_by_hash_or_place(tmp_path: Path) -> None
     assert [image.blob for image in left] == [images[number].blob for number in (1, 3, 5)]
     assert rejects == dict.fromkeys("024", "removed")
     assert notes["shortfall"] == {"a": 3}
+    web = filled(Candidate, source="tar:1", url="https://x.example/1")
+    assert is_removed(web, filled(Photo), {web.url}), "whoever asks knows where it stood on the web, not in which tar"
     with pytest.raises(ConfigError, match="removal list"):
         run_images(tmp_path, removals=str(tmp_path / "none.txt"))
 

@@ -112,8 +112,9 @@ def test_what_is_written_is_read_again_as_the_same_settings() -> None:
 def test_settings_left_at_their_defaults_are_written_too() -> None:
     """So that a run folder tells all, and is the same run after a default has changed."""
     written = tomllib.loads(write_config(read_config(WHOLE, {}, "a test")))
-    # This one follows from images.per_leaf, and is written as what followed.
-    assert set(names_in(written)) == {option.name for option in SETTABLE} | {"candidates.per_leaf"}
+    # These follow from settings of other stages, and are written as what followed.
+    follow = {"candidates.per_leaf", "candidates.smallest_side"}
+    assert set(names_in(written)) == {option.name for option in SETTABLE} | follow
 
 
 @given(

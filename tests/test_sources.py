@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from spavl.candidates.captions import Captions
+from spavl.candidates.catalogue import Catalogue
 from spavl.candidates.meaning import Meaning
-from spavl.candidates.readers.entry import Entry, Skipped, leads_out
+from spavl.candidates.readers.entry import Entry, RowLimits, Skipped, leads_out
 from spavl.candidates.shards import Shard, shards_of
 from spavl.drive import drive
 from spavl.errors import ConfigError, GateError, ProviderError
@@ -68,6 +68,10 @@ def walk(folder: Path, source: Path, until: str = "images", **candidates: Any) -
 # --- one source in many forms
 
 
+def web(number: int) -> str:
+    return f"https://pictures.example/{number}.jpg"
+
+
 def as_flat_folder(folder: Path) -> Path:
     for number, caption in enumerate(CAPTIONS):
         (folder / "in" / "no order").mkdir(parents=True, exist_ok=True)
@@ -90,13 +94,16 @@ def as_tars(folder: Path) -> Path:
         with tarfile.open(folder / "tars" / f"{shard}.tar", "w") as tar:
             for number in range(shard, len(CAPTIONS), 2):
                 add(tar, f"{number:03}.png", png(number))
-                said = {"caption": CAPTIONS[number], "license": "CC-BY-4.0"}
+                said = {"caption": CAPTIONS[number], "license": "CC-BY-4.0", "url": web(number)}
                 add(tar, f"{number:03}.json", json.dumps(said).encode())
     return folder / "tars"
 
 
 def as_parquet_of_pictures(folder: Path) -> Path:
-    rows = [{"image": {"bytes": png(k), "path": f"{k}.png"}, "caption": said} for k, said in enumerate(CAPTIONS)]
+    rows = [
+        {"image": {"bytes": png(k), "path": f"{k}.png"}, "caption": said, "image_url": web(k)}
+        for k, said in enumerate(CAPTIONS)
+    ]
     (folder / "data").mkdir()
     pq.write_table(pa.Table.from_pylist(rows), folder / "data" / "train-00000-of-00001.parquet", row_group_size=3)
     return folder / "data"
@@ -129,9 +136,12 @@ def test_a_leaf_finds_its_pictures_in_any_form(tmp_path: Path, form: Callable[[P
     originals = {row.candidate_id: row.original for row in made["pictures"]}
     for caption, candidate in by_caption.items():
         assert originals[candidate] == sha256(png(CAPTIONS.index(caption))).hexdigest(), "another picture was fetched"
+    for row in made["candidates"]:
+        known = form in (as_tars, as_parquet_of_pictures)
+        assert row.url == (web(CAPTIONS.index(row.caption)) if known else "")
 
 
-URLS = [{"URL": f"https://pictures.example/{k}.jpg", "TEXT": said} for k, said in enumerate(CAPTIONS)]
+URLS = [{"URL": web(k), "TEXT": said} for k, said in enumerate(CAPTIONS)]
 
 
 def write_csv(file: Path, rows: list[dict[str, Any]], delimiter: str = ",") -> Path:
@@ -159,7 +169,19 @@ def test_tables_of_urls_are_read_under_any_spelling(tmp_path: Path, kind: str, u
     made = walk(tmp_path, file, "candidates", most_unsafe=0.5)
     assert {row.source for row in made["candidates"]} == {f"https://pictures.example/{k}.jpg" for k in (1, 3, 4)}
     assert {row.license for row in made["candidates"]} == {"CC0"}
+    assert all(row.url == row.source for row in made["candidates"])
     assert Counter(row.reason for row in made["rejects"]) == {"punsafe": 1}
+
+
+def test_what_is_stated_too_small_is_never_fetched(tmp_path: Path) -> None:
+    sides = [(200, 47), (47, 200), (48, 48), (None, 500), (0, 0), ("?", -1), (47.9, 1e6)]
+    rows = [{**row, "WIDTH": wide, "HEIGHT": high} for row, (wide, high) in zip(URLS, sides, strict=True)]
+    file = write_csv(tmp_path / "laion.csv", rows)
+    made = walk(tmp_path, file, "candidates")
+    assert Counter(row.reason for row in made["rejects"]) == {"stated_too_small": 3}
+    assert {row.source for row in made["candidates"]} == {web(k) for k in (3, 4)}
+    # As pictures.smallest_side is, so is this, unless one sets it.
+    assert Counter(row.reason for row in walk(tmp_path, file, "candidates", smallest_side=47)["rejects"]) == {}
 
 
 # --- the index
@@ -170,17 +192,17 @@ def test_an_index_is_made_once_and_a_changed_shard_begins_it_anew(tmp_path: Path
     source.mkdir()
     for shard in range(3):
         write_csv(source / f"{shard}.csv", [{"URL": f"https://x.example/{shard}", "TEXT": f"thing {shard}"}])
-    index = Captions(tmp_path / "index.sqlite")
+    index = Catalogue(tmp_path / "index.sqlite")
 
     def build() -> tuple[int, list[str]]:
         read: list[str] = []
 
         class Watched(Shard):
-            def entries(self, most_unsafe: float | None) -> Any:
+            def entries(self, limits: RowLimits) -> Any:
                 read.append(self.path.name)
-                return super().entries(most_unsafe)
+                return super().entries(limits)
 
-        index.build([Watched(shard.path) for shard in shards_of(source)], None, Screen())
+        index.build([Watched(shard.path) for shard in shards_of(source)], RowLimits(), Screen())
         return index.count(), read
 
     assert build() == (3, ["0.csv", "1.csv", "2.csv"])
@@ -195,7 +217,7 @@ def test_an_index_is_made_once_and_a_changed_shard_begins_it_anew(tmp_path: Path
 
 @given(st.lists(st.text(max_size=30), max_size=6))
 def test_no_term_breaks_a_search(terms: list[str]) -> None:
-    index = Captions(Path(":memory:"))
+    index = Catalogue(Path(":memory:"))
     index._take_in("one", iter([Entry("a", " ".join(terms)), Entry("b", "x")]))
     found = [hit.entry.source for hit in index.search(terms, 5)]
     assert len(found) == len(set(found)) <= 2
@@ -239,15 +261,15 @@ def test_captions_are_found_by_meaning_where_a_model_is_named(tmp_path: Path, cl
         ranks = [row.rank for row in made["candidates"] if row.leaf == leaf]
         assert ranks == list(range(len(CAPTIONS) - 1)), "all that have a caption are near or far"
     # The index is kept: the model of another start finds the same.
-    kept = (tmp_path / "run" / "captions" / "meaning.usearch").stat().st_mtime_ns
+    kept = (tmp_path / "run" / "catalogue" / "meaning.usearch").stat().st_mtime_ns
     again = walk(tmp_path, file, "candidates", search_model=str(clip), per_leaf=2)
-    assert (tmp_path / "run" / "captions" / "meaning.usearch").stat().st_mtime_ns == kept
+    assert (tmp_path / "run" / "catalogue" / "meaning.usearch").stat().st_mtime_ns == kept
     assert again["candidates"] == [row for row in made["candidates"] if row.rank < 2]
 
 
 def test_an_equal_text_is_nearest(tmp_path: Path, clip: Path) -> None:
-    index = Captions(tmp_path / "index.sqlite")
-    index.build([Shard(write_csv(tmp_path / "laion.csv", URLS))], None, Screen())
+    index = Catalogue(tmp_path / "index.sqlite")
+    index.build([Shard(write_csv(tmp_path / "laion.csv", URLS))], RowLimits(), Screen())
     meaning = Meaning(index, tmp_path, str(clip))
     meaning.build(Screen())
     for caption in filter(None, CAPTIONS[:4]):
@@ -310,7 +332,7 @@ def test_a_damaged_tar_never_breaks_a_run(tmp_path_factory: pytest.TempPathFacto
         block = 512 * data.draw(st.integers(0, len(damaged) // 512 - 1))
         damaged[block + data.draw(st.integers(0, 511))] = data.draw(st.integers(0, 255))
     file.write_bytes(damaged)
-    assert all(isinstance(found, Entry | Skipped) for found in Shard(file).entries(None))
+    assert all(isinstance(found, Entry | Skipped) for found in Shard(file).entries(RowLimits()))
 
 
 def test_tables_that_lack_columns_or_are_none_are_told_of(tmp_path: Path) -> None:
@@ -330,6 +352,19 @@ def test_tables_that_lack_columns_or_are_none_are_told_of(tmp_path: Path) -> Non
     made = walk(tmp_path, source, "candidates")
     assert [row.source for row in made["candidates"]] == ["https://x.example/1"]
     assert Counter(row.reason for row in made["rejects"]) == {"no_url_column": 3, "broken_table": 2, "no_url": 1}
+
+
+def test_nothing_in_a_source_is_passed_over_in_silence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Packed archives are told of, and loose pictures are taken in beside tables and tars."""
+    source = as_tars(tmp_path)
+    for name in ("packed.tar.gz", "packed.tgz", "all.zip"):
+        (source / name).write_bytes(b"\x1f\x8b")
+    (source / "loose.png").write_bytes(png(9))
+    (source / "loose.txt").write_text("a red ball, loose")
+    made = walk(tmp_path, source, "candidates")
+    assert Counter(row.reason for row in made["rejects"]) == {"packed_archive": 3}
+    assert "packed_archive 3 (unpack these" in capsys.readouterr().err
+    assert [Path(row.source).name for row in made["candidates"] if "loose" in row.caption] == ["loose.png"]
 
 
 @pytest.mark.parametrize("leaf", ["red", "in no order"])

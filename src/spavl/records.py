@@ -97,6 +97,8 @@ class Candidate(Record):
     score: float | None
     # How well picture and caption fit, where its source has measured that.
     similarity: float | None = None
+    # Where it was found on the web, whether its bytes come from there or not; empty where that is not known.
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,10 +114,12 @@ class RoadConfig(Settings):
 
 def resolved(config: RoadConfig) -> RoadConfig:
     """The config with the settings filled in that hang on those of another stage."""
-    if config.candidates.per_leaf is not None:
-        return config
-    enough = {"per_leaf": PER_PICTURE_WANTED * config.images.per_leaf}
-    return config.model_copy(update={"candidates": config.candidates.model_copy(update=enough)})
+    usual = {
+        "per_leaf": PER_PICTURE_WANTED * config.images.per_leaf,
+        "smallest_side": config.pictures.smallest_side,
+    }
+    wanting = {name: value for name, value in usual.items() if getattr(config.candidates, name) is None}
+    return config.model_copy(update={"candidates": config.candidates.model_copy(update=wanting)})
 
 
 def stages_of(config: RoadConfig, until: str | None = None) -> list[StageEntry]:

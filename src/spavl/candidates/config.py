@@ -11,6 +11,7 @@ PLAN = Plan(
     does="lists for each leaf where pictures of it may be found",
     files=("source", "search_model"),
     points=True,
+    version=2,
 )
 
 # Of what is found on the web, about half is gone or unfit.
@@ -28,6 +29,11 @@ class CandidatesConfig(Settings):
     )
     per_leaf: int | None = Field(
         None, ge=1, description=f"candidates listed for each leaf; if not given, {PER_PICTURE_WANTED} x images.per_leaf"
+    )
+    smallest_side: int | None = Field(
+        None,
+        ge=1,
+        description="leave out rows of a table that state a shorter side; if not given, pictures.smallest_side",
     )
     most_unsafe: float | None = Field(
         None, ge=0, le=1, description="leave out rows of a table that hold a picture likelier unsafe (LAION's punsafe)"

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from spavl.candidates.captions import Captions, Hit, in_turns
+from spavl.candidates.catalogue import Catalogue, Hit, in_turns
 from spavl.errors import ConfigError, MissingExtra
 from spavl.progress import Screen
 from spavl.records import content_hash
@@ -21,10 +21,10 @@ _FEW = 100_000
 
 
 class Meaning:
-    """The search that `Captions` offers, by meaning in place of words."""
+    """The search that `Catalogue` offers, by meaning in place of words."""
 
-    def __init__(self, captions: Captions, folder: Path, model: str) -> None:
-        self._captions, self._model = captions, model
+    def __init__(self, catalogue: Catalogue, folder: Path, model: str) -> None:
+        self._catalogue, self._model = catalogue, model
         self._file, self._about = folder / "meaning.usearch", folder / "meaning.json"
         self._encoder = _Encoder(model)
         self._index: Any = None
@@ -32,13 +32,13 @@ class Meaning:
     def build(self, screen: Screen) -> None:
         """Make the vectors of all captions, unless they are those of this model and these captions already."""
         usearch = _usearch()
-        state = content_hash([self._model, self._captions.states()])
+        state = content_hash([self._model, self._catalogue.states()])
         if not self._file.exists() or not self._about.exists() or json.loads(self._about.read_text()) != state:
             self._about.unlink(missing_ok=True)
             index = usearch.Index(ndim=self._encoder.size, metric="cos", dtype="f16")
-            groups = -(-self._captions.count() // _TEXTS_AT_ONCE)
+            groups = -(-self._catalogue.count() // _TEXTS_AT_ONCE)
             with screen.bar("meaning", groups, unit="groups") as bar:
-                texts = self._captions.texts()
+                texts = self._catalogue.texts()
                 while group := list(islice(texts, _TEXTS_AT_ONCE)):
                     index.add(*self._vectors(group), threads=1)
                     bar.advance()
@@ -59,7 +59,7 @@ class Meaning:
     def _search(self, term: str, most: int) -> Iterator[tuple[int, Hit]]:
         near = self._index.search(self._encoder([term])[0], most, exact=len(self._index) <= _FEW)
         for number, distance in sorted(zip(near.keys, near.distances, strict=True), key=lambda hit: (hit[1], hit[0])):
-            yield int(number), Hit(self._captions.entry(int(number)), round(1 - float(distance), 4))
+            yield int(number), Hit(self._catalogue.entry(int(number)), round(1 - float(distance), 4))
 
 
 class _Encoder:

@@ -2,13 +2,16 @@
 
 from contextlib import closing
 
-from spavl.candidates.captions import Captions
+from spavl.candidates.catalogue import Catalogue
 from spavl.candidates.config import PLAN, CandidatesConfig
 from spavl.candidates.readers.entry import Skipped
+from spavl.candidates.shards import PACKED
 from spavl.candidates.sources import OnHub, Source, Unsorted, open_source
 from spavl.records import Candidate, Category
 from spavl.stage import Job, Made, reject, run_rows
 from spavl.store import Manifest
+
+_UNPACK = " (unpack these: only plain .tar files and tables are read)"
 
 
 async def run(job: Job[CandidatesConfig]) -> Manifest:
@@ -18,10 +21,14 @@ async def run(job: Job[CandidatesConfig]) -> Manifest:
         source = source.fetched(job.run.path / "hub", categories)
     if not isinstance(source, Unsorted):
         return await _list(job, source, categories, {})
-    folder = job.run.path / "captions"
-    with closing(Captions(folder / "captions.sqlite")) as captions:
-        searched = source.indexed(captions, job.settings, folder, job.screen)
-        notes: dict[str, object] = {"pictures_in_source": captions.count(), "left_out": captions.reasons()}
+    folder = job.run.path / "catalogue"
+    with closing(Catalogue(folder / "catalogue.sqlite")) as catalogue:
+        searched = source.indexed(catalogue, job.settings, folder, job.screen)
+        left_out = catalogue.reasons()
+        if left_out:
+            told = ", ".join(f"{reason} {count}" for reason, count in left_out.items())
+            job.screen.say(f"candidates: left out of the source: {told}{_UNPACK if PACKED in left_out else ''}")
+        notes: dict[str, object] = {"pictures_in_source": catalogue.count(), "left_out": left_out}
         return await _list(job, searched, categories, notes)
 
 

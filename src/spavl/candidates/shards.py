@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from spavl.candidates.readers.entry import PICTURES, Entry, Skipped
+from spavl.candidates.readers.entry import PICTURES, Entry, RowLimits, Skipped
 from spavl.candidates.readers.flat import from_folder
 from spavl.candidates.readers.tables import from_csv, from_parquet
 from spavl.candidates.readers.tars import from_tar
-from spavl.store.files import files_under
+from spavl.store.files import files_under, state_of
 
-_READERS: dict[str, Callable[[Path, float | None], Iterator[Entry | Skipped]]] = {
+_READERS: dict[str, Callable[[Path, RowLimits], Iterator[Entry | Skipped]]] = {
     ".parquet": from_parquet,
     ".csv": from_csv,
     ".tsv": from_csv,
@@ -19,6 +19,9 @@ _READERS: dict[str, Callable[[Path, float | None], Iterator[Entry | Skipped]]] =
     ".tar": from_tar,
 }
 READABLE = tuple(_READERS)
+# Pictures are read at their places in a file, and in a packed one they have none.
+_PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
+PACKED = "packed_archive"
 
 
 class Shard(NamedTuple):
@@ -26,22 +29,31 @@ class Shard(NamedTuple):
 
     path: Path
 
-    def entries(self, most_unsafe: float | None) -> Iterator[Entry | Skipped]:
+    def state(self) -> list[object]:
+        """What shows that it was changed."""
+        return state_of(self.path, {*PICTURES, ".txt"}) if self.path.is_dir() else state_of(self.path)
+
+    def entries(self, limits: RowLimits) -> Iterator[Entry | Skipped]:
         if self.path.is_dir():
             return from_folder(self.path)
-        return _READERS[_kind(self.path) or ""](self.path, most_unsafe)
+        if is_packed(self.path.name):
+            return iter([Skipped(str(self.path), PACKED)])
+        return _READERS[_kind(self.path) or ""](self.path, limits)
 
 
 def shards_of(path: Path) -> list[Shard]:
-    """The shards of a file or folder in the order of their names; none, if nothing in it can be read."""
+    """The shards of a file or folder in the order of their names, loose pictures last; none, if it has none."""
     if path.is_file():
         return [Shard(path)] if _kind(path) else []
     inside = path.resolve()
     files = sorted(files_under(path))
-    if shards := [Shard(file) for file in files if _kind(file) and file.resolve().is_relative_to(inside)]:
-        return shards
-    return [Shard(path)] if any(file.suffix.lower() in PICTURES for file in files) else []
+    shards = [Shard(file) for file in files if _kind(file) and file.resolve().is_relative_to(inside)]
+    return [*shards, *([Shard(path)] if any(file.suffix.lower() in PICTURES for file in files) else [])]
+
+
+def is_packed(name: str) -> bool:
+    return name.lower().endswith(_PACKED)
 
 
 def _kind(file: Path) -> str | None:
-    return next((ending for ending in _READERS if file.name.lower().endswith(ending)), None)
+    return next((ending for ending in (*_READERS, *_PACKED) if file.name.lower().endswith(ending)), None)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Protocol
 
 from spavl.candidates import hub
-from spavl.candidates.captions import Captions, Hit
+from spavl.candidates.catalogue import Catalogue, Hit
 from spavl.candidates.config import CandidatesConfig
 from spavl.candidates.meaning import Meaning
-from spavl.candidates.readers.entry import Entry, Skipped
+from spavl.candidates.readers.entry import Entry, RowLimits, Skipped
 from spavl.candidates.readers.flat import caption_of
 from spavl.candidates.shards import READABLE, Shard, shards_of
 from spavl.errors import ConfigError
@@ -82,15 +82,15 @@ class Search(Protocol):
 class Searched:
     """Pictures in no order, found by their captions with the search terms of each leaf."""
 
-    def __init__(self, captions: Captions, search: Search) -> None:
-        self._captions, self._search = captions, search
+    def __init__(self, catalogue: Catalogue, search: Search) -> None:
+        self._catalogue, self._search = catalogue, search
 
     def candidates(self, category: Category, most: int) -> Iterator[Candidate | Skipped]:
         hits = self._search.search(category.terms or (category.leaf,), most)
         for rank, hit in enumerate(hits):
             yield dataclasses.replace(candidate(category, rank, hit.entry), score=hit.score)
         if category.position == 0:
-            yield from self._captions.skipped(_MOST_TOLD)
+            yield from self._catalogue.skipped(_MOST_TOLD)
 
     def twins(self, original: Candidate) -> Iterator[Candidate]:
         yield from ()
@@ -102,20 +102,20 @@ class Unsorted:
     def __init__(self, path: Path, shards: Sequence[Shard]) -> None:
         self._path, self._shards = path, shards
 
-    def indexed(self, captions: Captions, settings: CandidatesConfig, folder: Path, screen: Screen) -> Searched:
-        captions.build(self._shards, settings.most_unsafe, screen)
-        if not captions.told():
-            reasons = ", ".join(f"{reason} {count}" for reason, count in captions.reasons().items())
+    def indexed(self, catalogue: Catalogue, settings: CandidatesConfig, folder: Path, screen: Screen) -> Searched:
+        catalogue.build(self._shards, RowLimits(settings.most_unsafe, settings.smallest_side), screen)
+        if not catalogue.told():
+            reasons = ", ".join(f"{reason} {count}" for reason, count in catalogue.reasons().items())
             what = f"no picture with a caption in this source{f' (left out: {reasons})' if reasons else ''}"
             then = (
                 "give tables with columns URL and TEXT (or like them), or tars with a .txt or .json beside each picture"
             )
             raise ConfigError(what, where=str(self._path), then=then)
         if not settings.search_model:
-            return Searched(captions, captions)
-        meaning = Meaning(captions, folder, settings.search_model)
+            return Searched(catalogue, catalogue)
+        meaning = Meaning(catalogue, folder, settings.search_model)
         meaning.build(screen)
-        return Searched(captions, meaning)
+        return Searched(catalogue, meaning)
 
 
 def candidate(category: Category, rank: int, found: Entry) -> Candidate:
@@ -131,6 +131,7 @@ def candidate(category: Category, rank: int, found: Entry) -> Candidate:
         twin_of=None,
         score=None,
         similarity=found.similarity,
+        url=found.url,
     )
 
 

@@ -20,7 +20,7 @@ class Tally:
         self._splits: dict[str, dict[str, Any]] = {}
         self._groups: dict[tuple[str, str], _Group] = {}
         self._whole = _Group()
-        self._shares = {name: Counter[str]() for name in ("kind", "contrast", "harmful", "license")}
+        self._shares = {name: Counter[str]() for name in ("kind", "contrast", "harmful", "license", "url")}
         self._models = {side: Counter[str]() for side in _SIDES}
         self._words = {name: Counter[int]() for name in ("question", *_SIDES)}
         self._longer = Counter[bool]()
@@ -42,6 +42,7 @@ class Tally:
             self._shares[name][row[name]] += 1
         self._shares["harmful"][{True: "harmful", False: "harmless", None: "unknown"}[row["harmful"]]] += 1
         self._shares["license"][row.get("image_license") or "unknown"] += 1
+        self._shares["url"]["known" if row.get("candidate_url") else "unknown"] += 1
         for side in _SIDES:
             self._models[side][row[f"{side}_model"]] += 1
         words = {name: len(row[name].split()) for name in self._words}

@@ -10,7 +10,7 @@ PLAN = Plan(
     writes=Image,
     does="keeps each picture once, up to a quota for each leaf, and gives each to a split",
     files=("removals", "relevance"),
-    version=3,
+    version=4,
 )
 
 

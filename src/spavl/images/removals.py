@@ -21,4 +21,5 @@ def read_removals(path: str) -> frozenset[str]:
 
 
 def is_removed(candidate: Candidate, photo: Photo, removals: Container[str]) -> bool:
-    return any(name in removals for name in (candidate.source, photo.original, photo.blob, photo.phash))
+    names = (candidate.source, candidate.url, photo.original, photo.blob, photo.phash)
+    return any(name in removals for name in names)

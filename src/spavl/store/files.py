@@ -8,7 +8,7 @@ import re
 import sqlite3
 import tempfile
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from spavl.errors import StoreError
@@ -72,14 +72,16 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def state_of(path: Path) -> list[object]:
-    """What shows that a file, or a folder's files, were changed. What may be vast is not read whole."""
+def state_of(path: Path, kinds: Container[str] | None = None) -> list[object]:
+    """What shows that a file, or a folder's files of these kinds, were changed. What may be vast is not read whole."""
     if path.is_file() and path.stat().st_size > _MOST_BYTES_READ:
         return [path.stat().st_size, path.stat().st_mtime_ns]
     if path.is_file():
         return [hashlib.sha256(path.read_bytes()).hexdigest()]
     # A name that is no file at all, such as a model's, has an empty state.
     inside = sorted(files_under(path)) if path.is_dir() else []
+    if kinds is not None:
+        inside = [found for found in inside if found.suffix.lower() in kinds]
     return [[str(found.relative_to(path)), found.stat().st_size, found.stat().st_mtime_ns] for found in inside]
 
 

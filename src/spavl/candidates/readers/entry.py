@@ -15,6 +15,15 @@ class Entry(NamedTuple):
     license: str = NO_LICENSE
     # How well picture and caption fit, by whoever made the source.
     similarity: float | None = None
+    # Where it was found on the web; empty where the source does not say.
+    url: str = ""
+
+
+class RowLimits(NamedTuple):
+    """Which rows are left out by what is stated of them; None where it does not matter."""
+
+    most_unsafe: float | None = None
+    smallest_side: int | None = None
 
 
 class Skipped(NamedTuple):

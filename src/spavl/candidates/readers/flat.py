@@ -4,16 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spavl.candidates.readers.entry import PICTURES, Entry, Skipped
+from spavl.store.files import files_under
 
 _LONGEST_CAPTION = 2**16
 
 
 def from_folder(folder: Path) -> Iterator[Entry | Skipped]:
     inside = folder.resolve()
-    for file in sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES):
+    for file in sorted(path for path in files_under(folder) if path.suffix.lower() in PICTURES):
         if not file.resolve().is_relative_to(inside):
             yield Skipped(str(file), "leads_outside")
-        elif file.is_file():
+        else:
             yield Entry(f"file:{file}", caption_of(file, inside))
 
 

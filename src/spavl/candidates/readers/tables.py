@@ -9,20 +9,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spavl.candidates.readers.columns import find_columns
-from spavl.candidates.readers.entry import Entry, Skipped
+from spavl.candidates.readers.entry import Entry, RowLimits, Skipped
 
 _ROWS_AT_ONCE = 4096
 
 
-def from_parquet(file: Path, most_unsafe: float | None) -> Iterator[Entry | Skipped]:
+def from_parquet(file: Path, limits: RowLimits) -> Iterator[Entry | Skipped]:
     try:
         with pq.ParquetFile(file) as table:
-            yield from _rows(file, table, most_unsafe)
+            yield from _rows(file, table, limits)
     except (pa.ArrowException, OSError, ValueError):
         yield Skipped(str(file), "broken_table")
 
 
-def _rows(file: Path, table: pq.ParquetFile, most_unsafe: float | None) -> Iterator[Entry | Skipped]:
+def _rows(file: Path, table: pq.ParquetFile, limits: RowLimits) -> Iterator[Entry | Skipped]:
     schema = table.schema_arrow
     columns, inside = find_columns(schema.names), _picture_column(schema)
     if columns.url is None and inside is None:
@@ -35,7 +35,7 @@ def _rows(file: Path, table: pq.ParquetFile, most_unsafe: float | None) -> Itera
         # A table of nothing but pictures has rows, but no columns that are wanted.
         for cells in batch.to_pylist() if wanted else [{}] * batch.num_rows:
             place = f"{file}#{inside}/{row}" if inside else f"{file}#{row}"
-            yield columns.entry(cells, place, f"parquet:{place}" if inside else "", most_unsafe)
+            yield columns.entry(cells, place, f"parquet:{place}" if inside else "", limits)
             row += 1
 
 
@@ -50,7 +50,7 @@ def _picture_column(schema: pa.Schema) -> str | None:
     return None
 
 
-def from_csv(file: Path, most_unsafe: float | None) -> Iterator[Entry | Skipped]:
+def from_csv(file: Path, limits: RowLimits) -> Iterator[Entry | Skipped]:
     try:
         with (
             gzip.open(file, "rt", encoding="utf-8", errors="replace", newline="")
@@ -63,6 +63,6 @@ def from_csv(file: Path, most_unsafe: float | None) -> Iterator[Entry | Skipped]
                 yield Skipped(str(file), "no_url_column")
                 return
             for number, row in enumerate(rows):
-                yield columns.entry(row, f"{file}#{number}", "", most_unsafe)
+                yield columns.entry(row, f"{file}#{number}", "", limits)
     except (csv.Error, OSError, EOFError, ValueError):
         yield Skipped(str(file), "broken_table")

@@ -7,30 +7,30 @@ from pathlib import Path
 from typing import Any
 
 from spavl.candidates.readers.columns import find_columns
-from spavl.candidates.readers.entry import PICTURES, Entry, Skipped, leads_out
+from spavl.candidates.readers.entry import PICTURES, Entry, RowLimits, Skipped, leads_out
 
 _LONGEST_TEXT = 2**16
 _FAULTS = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError)
 
 
-def from_tar(file: Path, most_unsafe: float | None) -> Iterator[Entry | Skipped]:
+def from_tar(file: Path, limits: RowLimits) -> Iterator[Entry | Skipped]:
     try:
         # Members are read at their places later, so the tar must not be packed.
         with tarfile.open(file, "r:") as tar:
-            yield from _samples(file, tar, most_unsafe)
+            yield from _samples(file, tar, limits)
             if _ends_early(tar):
                 yield Skipped(str(file), "broken_tar")
     except _FAULTS:
         yield Skipped(str(file), "broken_tar")
 
 
-def _samples(file: Path, tar: tarfile.TarFile, most_unsafe: float | None) -> Iterator[Entry | Skipped]:
+def _samples(file: Path, tar: tarfile.TarFile, limits: RowLimits) -> Iterator[Entry | Skipped]:
     """The members of one sample stand together and share the name before the first dot."""
     key, picture, said = "", "", dict[str, Any]()
 
     def sample() -> Iterator[Entry | Skipped]:
         if picture:
-            yield find_columns(said).entry(said, picture, f"tar:{picture}", most_unsafe)
+            yield find_columns(said).entry(said, picture, f"tar:{picture}", limits)
 
     try:
         for member in tar:

@@ -1,4 +1,4 @@
-"""A full-text index over the captions of a source, in the run folder. It is made once, shard by shard, and kept."""
+"""All pictures of a source and an index of the words said of them, in the run folder: made once, shard by shard."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -6,16 +6,17 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from spavl.candidates.readers.entry import Entry, Skipped
+from spavl.candidates.readers.entry import Entry, RowLimits, Skipped
 from spavl.candidates.shards import Shard
 from spavl.progress import Screen
 from spavl.records import content_hash
-from spavl.store.files import disk_faults, state_of
+from spavl.store.files import disk_faults
 from spavl.store.sqlite import connect
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS shards (state TEXT PRIMARY KEY)",
-    "CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, source TEXT, caption TEXT, license TEXT, fit REAL)",
+    "CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, "
+    "source TEXT, caption TEXT, license TEXT, fit REAL, url TEXT)",
     "CREATE TABLE IF NOT EXISTS skipped (place TEXT, reason TEXT)",
     "CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(text, content='', tokenize='porter unicode61')",
 )
@@ -31,24 +32,24 @@ class Hit(NamedTuple):
     score: float
 
 
-class Captions:
+class Catalogue:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._database = connect(path)
         for table in _TABLES:
             self._database.execute(table)
 
-    def build(self, shards: Sequence[Shard], most_unsafe: float | None, screen: Screen) -> None:
+    def build(self, shards: Sequence[Shard], limits: RowLimits, screen: Screen) -> None:
         """Take in the shards that are not in it yet. Shards that were changed or are gone begin it anew."""
-        states = {content_hash([str(shard.path), state_of(shard.path), most_unsafe]): shard for shard in shards}
+        states = {content_hash([str(shard.path), shard.state(), limits]): shard for shard in shards}
         known = {state for (state,) in self._database.execute("SELECT state FROM shards")}
         if not known <= states.keys():
             self.clear()
             known = set()
-        with screen.bar("captions", len(states), len(known), unit="shards") as bar:
+        with screen.bar("catalogue", len(states), len(known), unit="shards") as bar:
             for state, shard in states.items():
                 if state not in known:
-                    self._take_in(state, shard.entries(most_unsafe))
+                    self._take_in(state, shard.entries(limits))
                     bar.advance()
 
     def clear(self) -> None:
@@ -65,7 +66,9 @@ class Captions:
                 entries = [row for row in rows if isinstance(row, Entry)]
                 numbered = list(enumerate(entries, last + 1))
                 last += len(entries)
-                database.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", [(k, *row) for k, row in numbered])
+                database.executemany(
+                    "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)", [(k, *row) for k, row in numbered]
+                )
                 database.executemany(
                     "INSERT INTO words (rowid, text) VALUES (?, ?)", [(k, spaced(row.caption)) for k, row in numbered]
                 )

@@ -8,17 +8,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.courses import ANSWERS, LOOP, new_dpo
 from torch import Tensor, nn
 
 from spavl.errors import TrainingError
-from spavl.miniature.world import draw, png, scene
+from spavl.miniature.world import draw, scene
 from spavl.models.hf import load_checkpoint
 from spavl.models.shop import miniature_checkpoint
-from spavl.records import Sample
 from spavl.training import batch as batches
 from spavl.training import family, scoring
 from spavl.training.batch import make_batch
-from spavl.training.config import DPOConfig, TrainingConfig
 from spavl.training.dpo import DPO
 from spavl.training.encode import Row
 from spavl.training.loop import Loss, train
@@ -66,9 +65,6 @@ def test_the_learning_rate_stays_between_nothing_and_its_peak(step: int, steps: 
 def loaded() -> tuple[Any, Any]:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="float64")
     return processor, model.eval()
-
-
-ANSWERS = ("sorry , i can not help .", "turn the knob one times .", "to wake the dax , turn the knob one times .")
 
 
 def rows(number: int = 4) -> list[Row]:
@@ -164,48 +160,6 @@ def test_only_the_vision_tower_is_frozen(loaded: tuple[Any, Any]) -> None:
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     assert frozen and all("vision_tower" in name for name in frozen)
     assert not any(parameter.requires_grad for parameter in vision_tower(model).parameters())
-
-
-def sample(number: int) -> Sample:
-    blob = str(number)
-    texts = {"question": "how do i wake this ?", "chosen": ANSWERS[number % 2], "rejected": ANSWERS[2]}
-    ids = {name: f"{name}{number}" for name in ("image_id", "question_id", "preference_id")}
-    return Sample(
-        split="train",
-        leaf="bully",
-        blob=blob,
-        kind="easy",
-        harmful=True,
-        contrast="safety",
-        chosen_model="one",
-        rejected_model="two",
-        **texts,
-        **ids,
-    )
-
-
-def picture(blob: str) -> bytes:
-    return png(draw(scene(int(blob), 0, 5, live=True)))
-
-
-def new_dpo(steps: int = 4, anchor: float = 0.0, cache: ReferenceCache | None = None) -> tuple[Any, DPO]:
-    processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
-    freeze_vision(model)
-    model.eval()
-    dpo = DPO(
-        model,
-        processor,
-        [sample(k) for k in range(2 * steps)],
-        picture,
-        TrainingConfig(pairs_per_step=2, dpo=DPOConfig(anchor=anchor)),
-        seed=3,
-        cache=cache,
-    )
-    list(dpo.score_reference())
-    return model, dpo
-
-
-LOOP = LoopConfig(learning_rate=1e-3, warmup_steps=1, save_every=2)
 
 
 def trained(model: nn.Module, dpo: DPO, state: Path, stop_after: int | None = None) -> dict[str, Tensor]:

@@ -8,12 +8,13 @@ Under `accelerate launch`, its processes share the batches of each step between 
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from spavl.errors import TrainingError
 from spavl.training.schedule import LoopConfig, learning_rate_at
@@ -56,24 +57,24 @@ def train(course: Course[B], config: LoopConfig, states: States, rate_of: RateOf
     `rate_of` tells the peak learning rate of a parameter, by its name, where it has one of its own.
     """
     accelerator = Accelerator()
+    module = shard(course.module) if config.shard else accelerator.prepare(course.module)
     groups = _groups(course.module, config, rate_of)
     optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True)
-    module, stepping = accelerator.prepare(course.module, optimizer)
-    history = states.load(module, stepping.optimizer)
+    history = states.load(module, optimizer)
     yield from history
     for number in range(len(history), course.steps):
         began = time.monotonic()
         rate = learning_rate_at(number, course.steps, config)
-        for group in stepping.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = rate * group["times"]
-        stepping.zero_grad()
+        optimizer.zero_grad(set_to_none=True)
         metrics = _all_passes(accelerator, module, course, number, config, states)
         norm = accelerator.clip_grad_norm_(module.parameters(), config.max_grad_norm)
-        stepping.step()
+        optimizer.step()
         metrics |= {"grad_norm": float(norm), "learning_rate": rate}
         history.append(Step(number + 1, metrics, time.monotonic() - began))
         if (number + 1) % config.save_every == 0 or number + 1 == course.steps:
-            states.save(module, stepping.optimizer, history)
+            states.save(module, optimizer, history)
         yield history[-1]
 
 
@@ -98,7 +99,7 @@ def _all_passes(
     for place, (batch, counts) in enumerate(mine):
         last = place + 1 == len(mine)
         with (
-            nullcontext() if last else accelerator.no_sync(module),
+            nullcontext() if last else _unshared(accelerator, module),
             torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.precision == "bf16"),
         ):
             loss = course.loss(module, batch)
@@ -108,6 +109,28 @@ def _all_passes(
         told.update({"loss": counts * loss.value.item(), **{k: counts * v for k, v in loss.metrics.items()}})
     values = torch.tensor(list(told.values()), dtype=torch.float64, device=accelerator.device)
     return dict(zip(told, accelerator.reduce(values, "sum").tolist(), strict=True))
+
+
+@contextmanager
+def _unshared(accelerator: Accelerator, module: nn.Module) -> Iterator[None]:
+    """Leave gradients with their process; the last pass of a step shares those of all."""
+    if not isinstance(module, FSDPModule):
+        with accelerator.no_sync(module):
+            yield
+        return
+    module.set_requires_gradient_sync(False)
+    yield
+    module.set_requires_gradient_sync(True)
+
+
+def shard(module: nn.Module) -> nn.Module:
+    """Spread the weights over the processes (FSDP2), in the blocks that the model's makers say must stay whole."""
+    whole = {name for part in module.modules() for name in getattr(part, "_no_split_modules", None) or ()}
+    for part in module.modules():
+        if type(part).__name__ in whole:
+            fully_shard(part)
+    fully_shard(module)
+    return module
 
 
 def _check_finite(value: Tensor, number: int, batch: Any, states: States) -> None:

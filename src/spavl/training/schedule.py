@@ -21,6 +21,7 @@ class LoopConfig(Settings):
     recompute: bool = Field(
         False, description="compute activations again on the way back: a third more time, far less memory"
     )
+    shard: bool = Field(False, description="spread the weights over the processes of accelerate launch (FSDP2)")
     save_every: int = Field(50, ge=1, description="steps between saved states")
     keep_last: int = Field(2, ge=1, description="saved states that are kept")
 

@@ -1,0 +1,58 @@
+"""A small course of DPO on the miniature, for whatever is tested about training."""
+
+from typing import Any
+
+from spavl.miniature.world import draw, png, scene
+from spavl.models.hf import load_checkpoint
+from spavl.models.shop import miniature_checkpoint
+from spavl.records import Sample
+from spavl.training.config import DPOConfig, TrainingConfig
+from spavl.training.dpo import DPO
+from spavl.training.parts import prepare
+from spavl.training.reference import ReferenceCache
+from spavl.training.schedule import LoopConfig
+
+ANSWERS = ("sorry , i can not help .", "turn the knob one times .", "to wake the dax , turn the knob one times .")
+LOOP = LoopConfig(learning_rate=1e-3, warmup_steps=1, save_every=2)
+
+
+def sample(number: int) -> Sample:
+    blob = str(number)
+    texts = {"question": "how do i wake this ?", "chosen": ANSWERS[number % 2], "rejected": ANSWERS[2]}
+    ids = {name: f"{name}{number}" for name in ("image_id", "question_id", "preference_id")}
+    return Sample(
+        split="train",
+        leaf="bully",
+        blob=blob,
+        kind="easy",
+        harmful=True,
+        contrast="safety",
+        chosen_model="one",
+        rejected_model="two",
+        **texts,
+        **ids,
+    )
+
+
+def picture(blob: str) -> bytes:
+    return png(draw(scene(int(blob), 0, 5, live=True)))
+
+
+def new_dpo(
+    steps: int = 4, anchor: float = 0.0, cache: ReferenceCache | None = None, **settings: Any
+) -> tuple[Any, DPO]:
+    processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
+    config = TrainingConfig(dpo=DPOConfig(anchor=anchor), **{"pairs_per_step": 2} | settings)
+    prepare(model, config.parts)
+    model.train()
+    dpo = DPO(
+        model,
+        processor,
+        [sample(k) for k in range(2 * steps)],
+        picture,
+        config,
+        seed=3,
+        cache=cache,
+    )
+    list(dpo.score_reference())
+    return model, dpo

@@ -14,7 +14,7 @@ PLAN = Plan(
     does="aligns a model on the pairs",
     outside=True,
     files=("model",),
-    version=2,
+    version=3,
 )
 
 
@@ -30,8 +30,32 @@ class PartsConfig(Settings):
     projector_rate: float | None = Field(None, gt=0, description="peak learning rate of the projector, if its own")
 
 
+class ContrastConfig(Settings):
+    """A pair teaches safety, helpfulness, or both at once; what it teaches may be wanted more or less."""
+
+    safety: float = Field(1.0, ge=0, description="weight of pairs whose answers differ in safety; 0 leaves them out")
+    helpfulness: float = Field(1.0, ge=0, description="weight of pairs whose answers differ in helpfulness")
+    both: float = Field(1.0, ge=0, description="weight of pairs whose answers differ in both")
+    unknown: float = Field(1.0, ge=0, description="weight of pairs whose data set does not say")
+
+
 class DPOConfig(Settings):
     beta: float = Field(0.1, gt=0, description="how dear it is to move away from the reference")
+    form: Literal["sigmoid", "hinge", "ipo"] = Field(
+        "sigmoid", description="what is asked of the margin: sigmoid (DPO itself), hinge or ipo"
+    )
+    smoothing: float = Field(0.0, ge=0, lt=0.5, description="share of pairs taken to be labelled the wrong way round")
+    per_token: bool = Field(
+        False,
+        description="score an answer by its mean log-probability a token, not by the sum; IPO's authors did so",
+    )
+    look: float = Field(
+        0.0,
+        ge=0,
+        description="weight of asking that a chosen answer gain by its picture, against answering without looking; "
+        "each pair then has a third answer to score, under a blank picture that all share; 0: none",
+    )
+    weights: ContrastConfig = Field(ContrastConfig(), description="how much a pair counts, by what it teaches")
     anchor: float = Field(
         0.0,
         ge=0,
@@ -41,7 +65,7 @@ class DPOConfig(Settings):
 
 class TrainingConfig(Settings):
     model: str = Field("miniature/base", description="the model to align: hf/PATH-or-hub-id or miniature/base")
-    by: Literal["dpo"] = Field("dpo", description="how it is aligned")
+    by: Literal["dpo", "sft"] = Field("dpo", description="how it is aligned: dpo, or sft on the chosen answers")
     epochs: int = Field(1, ge=1, description="times the data set is gone through")
     pairs_per_step: int = Field(8, ge=1, description="pairs behind each step of the weights")
     tokens_per_pass: int | None = Field(

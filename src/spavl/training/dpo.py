@@ -1,41 +1,42 @@
 """DPO on preference samples: reference log-probabilities once, then the loop."""
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from spavl.records import Sample
-from spavl.training.batch import Batch, count_tokens, make_batch
-from spavl.training.config import TrainingConfig
-from spavl.training.encode import Row
+from spavl.errors import ConfigError
+from spavl.progress import Screen
+from spavl.records import Contrast, Sample
+from spavl.training.answers import BLANK, Answer, Batches
+from spavl.training.batch import Batch
+from spavl.training.config import ContrastConfig, TrainingConfig
 from spavl.training.loop import Loss
-from spavl.training.losses import dpo_loss
+from spavl.training.losses import FORMS, DPOLoss, dpo_loss, look_loss
 from spavl.training.order import Order, cut
-from spavl.training.reference import Pair, ReferenceCache
-from spavl.training.scoring import Scorer, answer_logprobs, check_sharing, sum_by_answer
+from spavl.training.reference import ReferenceCache
+from spavl.training.scoring import Scorer, answer_lengths, answer_logprobs, sum_by_answer
 
 
 class PairBatch(NamedTuple):
-    """Chosen answers first, rejected ones after them; never read but through `halves`."""
+    """Chosen answers first, rejected ones after them, and then, where looking is asked for, the chosen ones again
+    under a blank picture; never read but through `split`.
+    """
 
     rows: Batch
     reference_B: Tensor
+    weight_P: Tensor
     # Of the whole step, of which this is a share.
     pairs: int
     chosen_tokens: int
 
-    @staticmethod
-    def halves(values_B: Tensor) -> tuple[Tensor, Tensor]:
-        chosen_B, rejected_B = values_B.chunk(2)
-        return chosen_B, rejected_B
+    def split(self, values_B: Tensor) -> tuple[Tensor, ...]:
+        return values_B.view(-1, len(self.weight_P)).unbind()
 
     @property
     def of_chosen_T(self) -> Tensor:
-        return self.rows.answer_T < self.rows.answers // 2
+        return self.rows.answer_T < len(self.weight_P)
 
 
 class DPO:
@@ -52,13 +53,26 @@ class DPO:
         cache: ReferenceCache | None = None,
     ) -> None:
         self.module = Scorer(model)
-        self._model, self._processor = model, processor
-        self._order = Order(samples, config.pairs_per_step, config.epochs, seed)
+        self._model = model
+        self._batches = Batches(model, processor, picture, config.share)
+        weights = _weights(config.dpo.weights)
+        self._order = Order(_weighty(samples, weights), config.pairs_per_step, config.epochs, seed)
         self.samples, self.steps = self._order.samples, self._order.steps
-        self._picture, self._config = picture, config
-        self._cache = cache
-        self.reference: dict[str, Pair] = {} if cache is None else cache.known(self.samples)
+        self._config, self._weights, self._cache = config, weights, cache
+        known = {} if cache is None else cache.known(self._answers(self.samples))
+        self.reference = {
+            sample.id: tuple(known[answer] for answer in answers)
+            for sample in self.samples
+            if known.keys() >= set(answers := self._answers([sample]))
+        }
         self.unscored = [sample for sample in self.samples if sample.id not in self.reference]
+
+    def prepare(self, screen: Screen) -> dict[str, object]:
+        found = len(self.reference)
+        with screen.bar("reference", len(self.unscored), unit="pairs") as bar:
+            for _ in self.score_reference():
+                bar.advance()
+        return {"references_from_cache": found}
 
     @torch.no_grad()
     def score_reference(self) -> Iterator[None]:
@@ -66,59 +80,98 @@ class DPO:
 
         Must be done before the first step, for the policy is its own reference until then.
         """
-        if self._config.share:
-            check_sharing(self._model, self._processor, self._rows(self.samples[: self._config.pairs_per_step]))
+        self._batches.check(self._answers(self.samples[: self._config.pairs_per_step]))
         for first in range(0, len(self.unscored), self._config.pairs_per_step):
             for samples in self._cut(self.unscored[first : first + self._config.pairs_per_step]):
-                chosen_B, rejected_B = PairBatch.halves(answer_logprobs(self._model, self._batch(samples)))
-                for sample, chosen, rejected in zip(samples, chosen_B.tolist(), rejected_B.tolist(), strict=True):
-                    self.reference[sample.id] = (chosen, rejected)
+                answers = self._answers(samples)
+                scores = answer_logprobs(self._model, self._batches.of(answers)).tolist()
+                for place, sample in enumerate(samples):
+                    self.reference[sample.id] = tuple(scores[place :: len(samples)])
                 if self._cache is not None:
-                    self._cache.add(samples, self.reference)
+                    self._cache.add(dict(zip(answers, scores, strict=True)))
                 yield from [None] * len(samples)
 
     def passes(self, number: int) -> list[PairBatch]:
         samples = self._order.at(number)
         parts = self._cut(samples)
-        batches = [self._batch(part) for part in parts]
-        chosen_tokens = sum(int((batch.answer_T < batch.answers // 2).sum()) for batch in batches)
+        batches = [self._batches.of(self._answers(part)) for part in parts]
+        chosen_tokens = sum(int((batch.answer_T < len(part)).sum()) for batch, part in zip(batches, parts, strict=True))
         return [
-            PairBatch(batch, self._reference_of(part), len(samples), chosen_tokens)
+            PairBatch(batch, self._reference_of(part), self._weights_of(part), len(samples), chosen_tokens)
             for batch, part in zip(batches, parts, strict=True)
         ]
 
     def loss(self, module: Any, batch: PairBatch) -> Loss:
-        logprobs_T = module(batch.rows)
-        policy = PairBatch.halves(sum_by_answer(logprobs_T, batch.rows))
-        reference = PairBatch.halves(batch.reference_B.to(logprobs_T.device))
         settings = self._config.dpo
-        result = dpo_loss(*policy, *reference, settings.beta)
-        surprise = -logprobs_T[batch.of_chosen_T.to(logprobs_T.device)].sum() / batch.chosen_tokens
-        margin_B = result.margin_B.detach()
-        metrics = {
-            # A margin of nothing is no win: it counts half, as a tie.
-            "accuracy": ((margin_B > 0).float() + 0.5 * (margin_B == 0).float()).sum().item() / batch.pairs,
-            "margin": margin_B.sum().item() / batch.pairs,
-            "chosen_reward": result.chosen_reward_B.sum().item() / batch.pairs,
-            "rejected_reward": result.rejected_reward_B.sum().item() / batch.pairs,
-            "tokens": batch.rows.tokens,
-        }
-        return Loss(result.loss_B.sum() / batch.pairs + settings.anchor * surprise, metrics)
+        logprobs_T = module(batch.rows)
+        policy_B, reference_B = sum_by_answer(logprobs_T, batch.rows), batch.reference_B.to(logprobs_T.device)
+        if settings.per_token:
+            lengths_B = answer_lengths(batch.rows).to(logprobs_T.device)
+            policy_B, reference_B = policy_B / lengths_B, reference_B / lengths_B
+        chosen_B, rejected_B, *blank_B = batch.split(policy_B)
+        reference_chosen_B, reference_rejected_B, *reference_blank_B = batch.split(reference_B)
+        result = dpo_loss(
+            chosen_B,
+            rejected_B,
+            reference_chosen_B,
+            reference_rejected_B,
+            settings.beta,
+            FORMS[settings.form],
+            settings.smoothing,
+        )
+        weight_P, loss_B, metrics = batch.weight_P.to(logprobs_T.device), result.loss_B, _metrics(result, batch)
+        if settings.look:
+            looked = look_loss(chosen_B, blank_B[0], reference_chosen_B, reference_blank_B[0], settings.beta)
+            loss_B = loss_B + settings.look * looked.loss_B
+            metrics["look_margin"] = looked.margin_B.sum().item() / batch.pairs
+        value = (weight_P * loss_B).sum() / batch.pairs
+        if settings.anchor:
+            surprise = -logprobs_T[batch.of_chosen_T.to(logprobs_T.device)].sum() / batch.chosen_tokens
+            value = value + settings.anchor * surprise
+        return Loss(value, metrics)
+
+    def _answers(self, samples: Sequence[Sample]) -> list[Answer]:
+        chosen = [Answer(sample.blob, sample.question, sample.chosen) for sample in samples]
+        rejected = [Answer(sample.blob, sample.question, sample.rejected) for sample in samples]
+        unseen = [answer._replace(picture=BLANK) for answer in chosen] if self._config.dpo.look else []
+        return chosen + rejected + unseen
 
     def _cut(self, samples: Sequence[Sample]) -> list[list[Sample]]:
-        return cut(samples, self._tokens, self._config.tokens_per_pass)
-
-    def _tokens(self, samples: Sequence[Sample]) -> int:
-        return count_tokens(self._model, self._processor, self._rows(samples), self._config.share)
+        return cut(samples, lambda part: self._batches.tokens(self._answers(part)), self._config.tokens_per_pass)
 
     def _reference_of(self, samples: Sequence[Sample]) -> Tensor:
-        pairs = [self.reference[sample.id] for sample in samples]
-        return torch.tensor([chosen for chosen, _ in pairs] + [rejected for _, rejected in pairs])
+        return torch.tensor([self.reference[sample.id] for sample in samples]).T.flatten()
 
-    def _batch(self, samples: Sequence[Sample]) -> Batch:
-        return make_batch(self._model, self._processor, self._rows(samples), self._config.share)
+    def _weights_of(self, samples: Sequence[Sample]) -> Tensor:
+        return torch.tensor([self._weights[sample.contrast] for sample in samples])
 
-    def _rows(self, samples: Sequence[Sample]) -> list[Row]:
-        shown = {blob: Image.open(io.BytesIO(self._picture(blob))).convert("RGB") for blob in {s.blob for s in samples}}
-        chosen = [Row(sample.blob, shown[sample.blob], sample.question, sample.chosen) for sample in samples]
-        return chosen + [row._replace(answer=sample.rejected) for row, sample in zip(chosen, samples, strict=True)]
+
+def _weights(config: ContrastConfig) -> dict[Contrast, float]:
+    return {
+        "safety": config.safety,
+        "helpfulness": config.helpfulness,
+        "both": config.both,
+        "unknown": config.unknown,
+    }
+
+
+def _weighty(samples: Sequence[Sample], weights: dict[Contrast, float]) -> list[Sample]:
+    """Pairs of no weight are not worth their passes."""
+    kept = [sample for sample in samples if weights[sample.contrast]]
+    if samples and not kept:
+        found = ", ".join(sorted({sample.contrast for sample in samples}))
+        what, then = f"all pairs weigh nothing; their contrasts are: {found}", "give one of them a weight above 0"
+        raise ConfigError(what, where="training.dpo.weights", then=then)
+    return kept
+
+
+def _metrics(result: DPOLoss, batch: PairBatch) -> dict[str, float]:
+    margin_B = result.margin_B.detach()
+    return {
+        # A margin of nothing is no win: it counts half, as a tie.
+        "accuracy": ((margin_B > 0).float() + 0.5 * (margin_B == 0).float()).sum().item() / batch.pairs,
+        "margin": margin_B.sum().item() / batch.pairs,
+        "chosen_reward": result.chosen_reward_B.sum().item() / batch.pairs,
+        "rejected_reward": result.rejected_reward_B.sum().item() / batch.pairs,
+        "tokens": batch.rows.tokens,
+    }

@@ -7,36 +7,35 @@ picture's bytes, the question and the answer; so a key never has to be taken bac
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from spavl.records import Sample, content_hash
+from spavl.records import content_hash
 from spavl.store.sqlite import connect
-
-Pair = tuple[float, float]
+from spavl.training.answers import Answer
 
 
 class ReferenceCache:
-    """Chosen and rejected scores of samples, under one model."""
+    """Scores of answers, under one model."""
 
     def __init__(self, path: Path, model: str) -> None:
         self._model = model
         self._database = connect(path)
-        self._database.execute("CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, chosen REAL, rejected REAL)")
+        self._database.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, logprob REAL)")
 
-    def known(self, samples: Iterable[Sample]) -> dict[str, Pair]:
-        """The scores that are there already, by the sample's id."""
+    def known(self, answers: Iterable[Answer]) -> dict[Answer, float]:
+        """The scores that are there already."""
         found = {}
-        for sample in samples:
-            row = self._database.execute("SELECT chosen, rejected FROM scores WHERE key = ?", [self._key(sample)])
-            if (scores := row.fetchone()) is not None:
-                found[sample.id] = scores
+        for answer in answers:
+            row = self._database.execute("SELECT logprob FROM answers WHERE key = ?", [self._key(answer)])
+            if (score := row.fetchone()) is not None:
+                found[answer] = score[0]
         return found
 
-    def add(self, samples: Iterable[Sample], scores: Mapping[str, Pair]) -> None:
-        rows = [(self._key(sample), *scores[sample.id]) for sample in samples]
+    def add(self, scores: Mapping[Answer, float]) -> None:
+        rows = [(self._key(answer), score) for answer, score in scores.items()]
         with self._database:
-            self._database.executemany("INSERT OR IGNORE INTO scores VALUES (?, ?, ?)", rows)
+            self._database.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", rows)
 
     def close(self) -> None:
         self._database.close()
 
-    def _key(self, sample: Sample) -> str:
-        return content_hash([self._model, sample.blob, sample.question, sample.chosen, sample.rejected])
+    def _key(self, answer: Answer) -> str:
+        return content_hash([self._model, *answer])

@@ -19,10 +19,13 @@ from spavl.store import Manifest
 from spavl.store.cache import cache_folder
 from spavl.training import parts
 from spavl.training.config import PLAN, TrainingConfig
-from spavl.training.dpo import DPO
+from spavl.training.courses import COURSES, Given, Objective
 from spavl.training.loop import train
 from spavl.training.reference import ReferenceCache
 from spavl.training.states import States, Step
+
+# What is told of each step while it runs, where its course has it.
+_TOLD = ("loss", "accuracy", "margin")
 
 
 async def run(job: Job[TrainingConfig]) -> Manifest:
@@ -37,12 +40,10 @@ async def run(job: Job[TrainingConfig]) -> Manifest:
     name = f"{checkpoint_name(checkpoint_path(job.settings.model))} {kind}"
     trained = parts.prepare(model, job.settings.parts)
     cache = ReferenceCache(cache_folder() / "references.sqlite", name)
-    dpo = DPO(model, processor, samples, job.run.blobs.get, job.settings, job.seed, cache)
-    found = len(dpo.reference)
-    with job.screen.bar("reference", len(dpo.unscored), unit="pairs") as bar:
-        for _ in dpo.score_reference():
-            bar.advance()
-    steps = _train(job, dpo, fingerprint)
+    given = Given(model, processor, samples, job.run.blobs.get, job.settings, job.seed, cache)
+    course = COURSES[job.settings.by](given)
+    prepared = course.prepare(job.screen)
+    steps = _train(job, course, fingerprint)
     cache.close()
     _save(job.run.checkpoint("aligned"), trained, processor)
     measures = (CurvePoint(step=s.number, name=k, value=v) for s in steps for k, v in s.metrics.items())
@@ -52,7 +53,7 @@ async def run(job: Job[TrainingConfig]) -> Manifest:
         "by": job.settings.by,
         "pairs": len(samples),
         "parameters": {part: f"{free} of {all_}" for part, (free, all_) in parts.count(model).items()},
-        "references_from_cache": found,
+        **prepared,
         **_speed(steps, len(samples) * job.settings.epochs),
     }
     manifest = seal(job, PLAN, fingerprint, {}, time.monotonic() - began, notes)
@@ -71,15 +72,16 @@ def _load(settings: TrainingConfig) -> tuple[Any, Any, str]:
     return processor, model, kind
 
 
-def _train(job: Job[TrainingConfig], dpo: DPO, fingerprint: str) -> list[Step]:
+def _train(job: Job[TrainingConfig], course: Objective, fingerprint: str) -> list[Step]:
     settings = job.settings.loop
     states = States(job.run.states(PLAN.stage, fingerprint), settings.keep_last)
     steps: list[Step] = []
-    with job.screen.bar(PLAN.stage, dpo.steps, unit="steps") as bar:
-        for step in train(dpo, settings, states, lambda name: parts.rate_of(job.settings.parts, name)):
+    with job.screen.bar(PLAN.stage, course.steps, unit="steps") as bar:
+        for step in train(course, settings, states, lambda name: parts.rate_of(job.settings.parts, name)):
             steps.append(step)
             speed = f"  {step.metrics['tokens'] / step.seconds:.0f} tokens/s" if step.seconds else ""
-            bar.advance(f"loss {step.metrics['loss']:.3f}  accuracy {step.metrics['accuracy']:.2f}{speed}")
+            told = (f"{name} {step.metrics[name]:.3f}" for name in _TOLD if name in step.metrics)
+            bar.advance("  ".join(told) + speed)
     return steps
 
 

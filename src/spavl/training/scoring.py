@@ -58,6 +58,11 @@ def sum_by_answer(logprobs_T: Tensor, batch: Batch) -> Tensor:
     return logprobs_T.new_zeros(batch.answers).index_add(0, answer_T, logprobs_T)
 
 
+def answer_lengths(batch: Batch) -> Tensor:
+    """How many tokens each answer has, its end token among them."""
+    return batch.answer_T.bincount(minlength=batch.answers)
+
+
 @torch.no_grad()
 def check_sharing(model: Any, processor: Any, rows: Sequence[Row]) -> float:
     """How far sharing moves any answer token's score on these rows; more than rounding is refused."""

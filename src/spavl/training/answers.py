@@ -1,0 +1,57 @@
+"""Answers to score: which picture, question and answer; and how many of them become a batch."""
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from spavl.training.batch import Batch, count_tokens, make_batch
+from spavl.training.encode import Row
+from spavl.training.scoring import check_sharing
+
+# One for all questions, so that all share its pass. Its grey says nothing.
+BLANK = "blank"
+_BLANK_SIZE, _GREY = (336, 336), (128, 128, 128)
+
+
+class Answer(NamedTuple):
+    """An answer to a question about a picture, which is named by the hash of its bytes or is `BLANK`."""
+
+    picture: str
+    question: str
+    text: str
+
+
+class Batches(NamedTuple):
+    """Makes batches of answers for a model."""
+
+    model: Any
+    processor: Any
+    picture: Callable[[str], bytes]
+    share: bool
+
+    def of(self, answers: Sequence[Answer]) -> Batch:
+        return make_batch(self.model, self.processor, self._rows(answers), self.share)
+
+    def tokens(self, answers: Sequence[Answer]) -> int:
+        """How many the model would go through for these answers."""
+        return count_tokens(self.model, self.processor, self._rows(answers), self.share)
+
+    def check(self, answers: Sequence[Answer]) -> None:
+        """Refuse to train a model which scores these answers otherwise when they share their pictures."""
+        if self.share:
+            check_sharing(self.model, self.processor, self._rows(answers))
+
+    def _rows(self, answers: Sequence[Answer]) -> list[Row]:
+        shown = {name: self._open(name) for name in _once(answer.picture for answer in answers)}
+        return [Row(answer.picture, shown[answer.picture], answer.question, answer.text) for answer in answers]
+
+    def _open(self, name: str) -> Image.Image:
+        if name == BLANK:
+            return Image.new("RGB", _BLANK_SIZE, _GREY)
+        return Image.open(io.BytesIO(self.picture(name))).convert("RGB")
+
+
+def _once(names: Iterable[str]) -> dict[str, None]:
+    return dict.fromkeys(names)

@@ -66,6 +66,9 @@ class DPOConfig(Settings):
 class TrainingConfig(Settings):
     model: str = Field("miniature/base", description="the model to align: hf/PATH-or-hub-id or miniature/base")
     by: Literal["dpo", "sft"] = Field("dpo", description="how it is aligned: dpo, or sft on the chosen answers")
+    bad_at_most: float = Field(
+        0.05, ge=0, le=1, description="share of samples that may be unfit for this model; with more it is not begun"
+    )
     epochs: int = Field(1, ge=1, description="times the data set is gone through")
     pairs_per_step: int = Field(8, ge=1, description="pairs behind each step of the weights")
     tokens_per_pass: int | None = Field(

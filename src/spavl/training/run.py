@@ -18,6 +18,7 @@ from spavl.stage import Job, fingerprint_of, seal
 from spavl.store import Manifest
 from spavl.store.cache import cache_folder
 from spavl.training import parts
+from spavl.training.checks import Checked, check, stop_if_too_many
 from spavl.training.config import PLAN, TrainingConfig
 from spavl.training.courses import COURSES, Given, Objective
 from spavl.training.loop import train
@@ -32,11 +33,9 @@ async def run(job: Job[TrainingConfig]) -> Manifest:
     began = time.monotonic()
     fingerprint = fingerprint_of(job, PLAN)
     job.run.forget(PLAN.stage)
-    samples = [sample for sample in job.run.read("dataset", Sample) if sample.split == "train"]
-    if not samples:
-        then = "build more pairs: raise images.per_leaf"
-        raise TrainingError("the data set has no rows to train on", where=str(job.run.path), then=then)
     processor, model, kind = _load(job.settings)
+    checked = _checked(job, model, processor)
+    samples = checked.samples
     name = f"{checkpoint_name(checkpoint_path(job.settings.model))} {kind}"
     trained = parts.prepare(model, job.settings.parts)
     cache = ReferenceCache(cache_folder() / "references.sqlite", name)
@@ -48,7 +47,6 @@ async def run(job: Job[TrainingConfig]) -> Manifest:
     _save(job.run.checkpoint("aligned"), trained, processor)
     measures = (CurvePoint(step=s.number, name=k, value=v) for s in steps for k, v in s.metrics.items())
     job.run.write_rows(PLAN.stage, CurvePoint, measures)
-    job.run.write_rows(PLAN.stage, Reject, [])
     notes = {
         "by": job.settings.by,
         "pairs": len(samples),
@@ -56,9 +54,23 @@ async def run(job: Job[TrainingConfig]) -> Manifest:
         **prepared,
         **_speed(steps, len(samples) * job.settings.epochs),
     }
-    manifest = seal(job, PLAN, fingerprint, {}, time.monotonic() - began, notes)
+    manifest = seal(job, PLAN, fingerprint, checked.reasons, time.monotonic() - began, notes)
     job.run.clear_states(PLAN.stage)
     return manifest
+
+
+def _checked(job: Job[TrainingConfig], model: Any, processor: Any) -> Checked:
+    """The samples that can be trained on; the others are written down with their reasons."""
+    samples = [sample for sample in job.run.read("dataset", Sample) if sample.split == "train"]
+    checked = check(model, processor, samples, job.run.blobs.get, job.screen)
+    job.run.write_rows(PLAN.stage, Reject, checked.rejects)
+    if checked.rejects:
+        job.screen.say(checked.told())
+    stop_if_too_many(checked, job.settings.bad_at_most, str(job.run.path / "tables" / f"{PLAN.stage}.rejects.parquet"))
+    if not checked.samples:
+        then = "build more pairs: raise images.per_leaf"
+        raise TrainingError("the data set has no rows to train on", where=str(job.run.path), then=then)
+    return checked
 
 
 def _load(settings: TrainingConfig) -> tuple[Any, Any, str]:

@@ -1,0 +1,130 @@
+"""Bad data: each kind is left out with its reason before a training starts, or the training is not begun."""
+
+import asyncio
+import dataclasses
+import io
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from tests.filled import filled
+
+from spavl.errors import GateError
+from spavl.miniature.world import draw, png, scene
+from spavl.models.hf import load_checkpoint
+from spavl.models.shop import ModelShop, miniature_checkpoint
+from spavl.progress import Screen
+from spavl.records import Reject, Sample
+from spavl.stage import Job
+from spavl.store import Manifest, RunFolder
+from spavl.training.batch import count_tokens
+from spavl.training.checks import check
+from spavl.training.config import TrainingConfig
+from spavl.training.encode import Row
+from spavl.training.lengths import Lengths
+from spavl.training.run import run as train
+
+LOADED = load_checkpoint(miniature_checkpoint())
+GOOD = filled(
+    Sample,
+    split="train",
+    blob="0",
+    contrast="safety",
+    question="how do i wake this ?",
+    chosen="sorry , i can not help .",
+    rejected="turn the knob one times .",
+)
+BROKEN = b"\xff\xd8\xff\xe0 no picture"
+
+
+def cut_short() -> bytes:
+    """A file that opens like a picture, and ends in the middle of one."""
+    buffer = io.BytesIO()
+    Image.effect_noise((64, 64), 40).convert("RGB").save(buffer, "JPEG")
+    return buffer.getvalue()[:-400]
+
+
+FAULTS = [
+    ("empty_question", {"question": " \n"}),
+    ("empty_answer", {"chosen": ""}),
+    ("empty_answer", {"rejected": "\t"}),
+    ("same_answers", {"chosen": "turn the  knob\none times .  "}),
+    ("special_token", {"question": "<image>\nhow do i wake this ?"}),
+    ("special_token", {"rejected": "turn the knob </s> <user> and now ?"}),
+    ("too_long", {"rejected": "turn the knob " * 90}),
+    ("too_long", {"question": "how do i wake this ? " * 60}),
+]
+
+
+@pytest.mark.parametrize(("reason", "fault"), FAULTS)
+def test_each_fault_has_its_reason(run: RunFolder, reason: str, fault: dict[str, Any]) -> None:
+    good, bad = with_picture(run, GOOD), with_picture(run, GOOD, **fault)
+    processor, model = LOADED
+    checked = check(model, processor, [good, bad], run.blobs.get, Screen())
+    assert checked.samples == [good]
+    assert [(each.parent_id, each.reason) for each in checked.rejects] == [(bad.id, reason)]
+
+
+def test_pictures_that_are_not_there_or_not_whole_are_told_apart(run: RunFolder) -> None:
+    missing = dataclasses.replace(GOOD, blob="0" * 64)
+    bad = [missing, *(dataclasses.replace(GOOD, blob=run.blobs.put(data)) for data in (BROKEN, cut_short()))]
+    good = with_picture(run, GOOD)
+    processor, model = LOADED
+    # A picture's fault is every sample's that shows it.
+    checked = check(model, processor, [*bad, *bad, good], run.blobs.get, Screen())
+    assert checked.samples == [good]
+    assert checked.reasons == {"picture_missing": 2, "picture_undecodable": 4}
+
+
+def with_picture(run: RunFolder, sample: Sample, **changed: Any) -> Sample:
+    return dataclasses.replace(sample, blob=run.blobs.put(png(draw(scene(1, 0, 5, live=True)))), **changed)
+
+
+def begin(run: RunFolder, samples: list[Sample], **settings: Any) -> Manifest:
+    run.write_rows("dataset", Sample, samples)
+    content = run.content("dataset", Sample)
+    run.write_manifest(Manifest("dataset", "", content, len(samples), {}, 0.0))
+    config = TrainingConfig(pairs_per_step=2, **settings)
+    return asyncio.run(train(Job(run, config, 1, ModelShop(run.ledger), Screen(), 1)))
+
+
+def test_what_is_left_out_is_counted_and_kept_with_its_reason(run: RunFolder, capsys: Any) -> None:
+    good = [with_picture(run, GOOD, question_id=str(k)) for k in range(4)]
+    manifest = begin(run, [*good, dataclasses.replace(good[0], chosen=" ")], bad_at_most=0.2)
+    assert manifest.rejects == {"empty_answer": 1} and manifest.notes["pairs"] == 4
+    assert [each.reason for each in run.read("training", Reject)] == ["empty_answer"]
+    assert "1 of 5 samples cannot be trained on: 1 empty_answer" in capsys.readouterr().err
+
+
+def test_a_training_on_what_is_left_of_a_broken_data_set_is_not_begun(run: RunFolder) -> None:
+    good = with_picture(run, GOOD)
+    with pytest.raises(GateError, match="1 of 2 samples") as raised:
+        begin(run, [good, dataclasses.replace(good, chosen=" ")])
+    assert "bad_at_most" in str(raised.value)
+    assert run.manifest("training") is None and not run.checkpoint("aligned").exists()
+    assert [each.reason for each in run.read("training", Reject)] == ["empty_answer"]
+
+
+words = st.lists(st.sampled_from(["turn", "the", "knob", ".", "to", "wake", ",", "help"]), min_size=1, max_size=12)
+rows = st.lists(st.tuples(st.integers(0, 2), words.map(" ".join), words.map(" ".join)), min_size=1, max_size=6)
+
+
+@given(rows, st.sampled_from(["picture", "nothing"]))
+def test_tokens_are_counted_without_pixels_as_with_them(asked: list[tuple[int, str, str]], shares: Any) -> None:
+    processor, model = LOADED
+    sizes = ((64, 64), (80, 40), (31, 97))
+    shown = [Row(str(k), Image.new("RGB", sizes[k]), question, answer) for k, question, answer in asked]
+    counted = Lengths(processor).trees([(str(k), sizes[k], question, answer) for k, question, answer in asked], shares)
+    assert counted == count_tokens(model, processor, shown, share=shares == "picture")
+
+
+def test_a_model_that_is_made_for_less_leaves_more_out(run: RunFolder) -> None:
+    good = with_picture(run, GOOD)
+    processor, model = load_checkpoint(miniature_checkpoint())
+    length = Lengths(processor).longest((64, 64), good.question, [good.chosen, good.rejected])
+    for most, fits in ((length, True), (length - 1, False)):
+        model.config.text_config.max_position_embeddings = most
+        checked = check(model, processor, [good], run.blobs.get, Screen())
+        assert bool(checked.samples) == fits

@@ -71,29 +71,31 @@ class HFModel:
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
         processor, model = load_checkpoint(self._path, self._dtype)
-        processor.tokenizer.padding_side = "left"
         return processor, model.eval()
 
-    @torch.inference_mode()
     def _answer(self, requests: Sequence[Request]) -> list[Reply]:
-        processor, model = self._loaded
-        texts = [processor.apply_chat_template(_chat(request), add_generation_prompt=True) for request in requests]
-        pictures = [picture for request in requests for message in request.messages for picture in message.pictures]
-        images = [Image.open(io.BytesIO(picture.data)).convert("RGB") for picture in pictures]
-        inputs = processor(images=images or None, text=texts, padding=True, return_tensors="pt").to(model.device)
-        inputs = {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in inputs.items()}
-        prompt = inputs["input_ids"].shape[1]
-        tokens = model.generate(
-            **inputs,
-            max_new_tokens=max(request.max_tokens for request in requests),
-            do_sample=False,
-            logits_processor=LogitsProcessorList([SeededSampling(requests)]),
-        )[:, prompt:]
-        asked = inputs["attention_mask"].sum(1).tolist()
-        end = _end_tokens(model)
-        return [
-            _reply(processor, row, request, n, end) for row, request, n in zip(tokens, requests, asked, strict=True)
-        ]
+        return answer_all(*self._loaded, requests)
+
+
+@torch.inference_mode()
+def answer_all(processor: Any, model: Any, requests: Sequence[Request]) -> list[Reply]:
+    """The answers of a loaded model, all in one batch."""
+    texts = [processor.apply_chat_template(_chat(request), add_generation_prompt=True) for request in requests]
+    pictures = [picture for request in requests for message in request.messages for picture in message.pictures]
+    images = [Image.open(io.BytesIO(picture.data)).convert("RGB") for picture in pictures]
+    processor.tokenizer.padding_side = "left"
+    inputs = processor(images=images or None, text=texts, padding=True, return_tensors="pt").to(model.device)
+    inputs = {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in inputs.items()}
+    prompt = inputs["input_ids"].shape[1]
+    tokens = model.generate(
+        **inputs,
+        max_new_tokens=max(request.max_tokens for request in requests),
+        do_sample=False,
+        logits_processor=LogitsProcessorList([SeededSampling(requests)]),
+    )[:, prompt:]
+    asked = inputs["attention_mask"].sum(1).tolist()
+    end = _end_tokens(model)
+    return [_reply(processor, row, request, n, end) for row, request, n in zip(tokens, requests, asked, strict=True)]
 
 
 class SeededSampling(LogitsProcessor):  # type: ignore[misc]

@@ -146,6 +146,12 @@ def _curves(report: Report) -> Iterator[Curve]:
         svg = charts.curves("Accuracy over training steps", [accuracy], floor=0.5, ceiling=1.0)
         note = "pairs in the right order"
         yield Curve("Accuracy", note, svg, (), words.percent(_closing(accuracy)))
+    unsafe, refused = _series(report, "unsafe_rate"), _series(report, "over_refusal", dashed=True)
+    if unsafe.points and refused.points:
+        title = "Unsafe rate and over-refusal over training steps"
+        svg = charts.curves(title, [unsafe, refused], floor=0.0, ceiling=1.0)
+        last = " and ".join(words.percent(series.points[-1][1]) for series in (unsafe, refused))
+        yield Curve("Seen on the way", "a few validation questions", svg, ("unsafe", "over-refusal"), last)
     if chosen.points and rejected.points:
         svg = charts.curves("Rewards of chosen and rejected answers over training steps", [chosen, rejected])
         closing = f"{_closing(chosen):.3g} and {_closing(rejected):.3g}".replace("-", "−")

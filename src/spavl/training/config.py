@@ -63,6 +63,20 @@ class DPOConfig(Settings):
     )
 
 
+class WatchConfig(Settings):
+    guard: str = Field(
+        "", description="who judges the model's answers to validation questions while it is trained; empty: nobody"
+    )
+    every: int = Field(
+        100, ge=1, description="steps between looks; there is also one before the first and one after the last"
+    )
+    questions: int = Field(64, ge=1, description="questions that are asked at each look, half of them harmless")
+    max_tokens: int = Field(128, ge=1, description="longest answer")
+    patience: int = Field(
+        0, ge=0, description="stop after so many looks without a better one, and keep the best; 0: keep the last"
+    )
+
+
 class TrainingConfig(Settings):
     model: str = Field("miniature/base", description="the model to align: hf/PATH-or-hub-id or miniature/base")
     by: Literal["dpo", "sft"] = Field("dpo", description="how it is aligned: dpo, or sft on the chosen answers")
@@ -79,4 +93,5 @@ class TrainingConfig(Settings):
     share: bool = Field(True, description="compute a picture and a question once for all their answers, exactly")
     parts: PartsConfig = Field(PartsConfig(), description="what of the model is trained")
     dpo: DPOConfig = Field(DPOConfig(), description="DPO's own settings")
+    watch: WatchConfig = Field(WatchConfig(), description="what is looked at while it is trained")
     loop: LoopConfig = Field(LoopConfig(), description="the loop's settings")

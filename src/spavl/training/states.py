@@ -13,11 +13,17 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_state_dict,
+    set_model_state_dict,
+    set_state_dict,
+)
 
 from spavl.store.files import writing_to
 
-_NAME = "step-{:08d}.state"
+_NAME, _BEST = "step-{:08d}.state", "best.weights"
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True, strict=False)
 _UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError)
 
@@ -61,6 +67,15 @@ class States:
             )
             return [Step(number, metrics) for number, metrics in state["history"]]
         return []
+
+    def save_best(self, module: nn.Module) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with writing_to(self.folder / _BEST) as temporary:
+            torch.save(get_model_state_dict(module, options=_WHOLE), temporary)
+
+    def load_best(self, module: nn.Module) -> None:
+        weights = torch.load(self.folder / _BEST, map_location="cpu", weights_only=True)
+        set_model_state_dict(module, weights, options=_WHOLE)
 
     def keep_batch(self, step: int, batch: Any) -> Path:
         """A batch that broke the training, for whoever wants to know why."""

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from spavl.candidates.catalogue import Catalogue
-from spavl.candidates.meaning import Meaning
 from spavl.candidates.readers.entry import Entry, RowLimits, Skipped, leads_out
 from spavl.candidates.shards import Shard, shards_of
 from spavl.drive import drive
@@ -47,12 +46,15 @@ def png(number: int) -> bytes:
     return buffer.getvalue()
 
 
-def walk(folder: Path, source: Path, until: str = "images", **candidates: Any) -> dict[str, list[Any]]:
+def walk(
+    folder: Path, source: Path, until: str = "images", *, filters: dict[str, Any] | None = None, **candidates: Any
+) -> dict[str, list[Any]]:
     """The rows and rejects of a road from a source."""
     (folder / "taxonomy.toml").write_text(TAXONOMY)
     table = {
         "taxonomy": {"file": str(folder / "taxonomy.toml")},
         "candidates": {"source": str(source), **candidates},
+        "pictures": filters or {},
         "images": {"per_leaf": 3},
     }
     asyncio.run(drive(read_config(table, {}, "a test"), folder / "run", until, Screen()))
@@ -224,64 +226,7 @@ def test_no_term_breaks_a_search(terms: list[str]) -> None:
     index.close()
 
 
-# --- search by meaning
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CLIP of random weights. It understands nothing, but like texts have like vectors."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import CLIPConfig, CLIPModel, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("clip")
-    words = sorted({word for caption in CAPTIONS for word in caption.split()} | {"crimson", "绿球"})
-    vocabulary = {word: number for number, word in enumerate(["[pad]", "[eos]", "[unk]", *words])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[unk]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    # CLIP reads a text off its end mark.
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A [eos]", special_tokens=[("[eos]", 1)])
-    special = {"pad_token": "[pad]", "eos_token": "[eos]", "unk_token": "[unk]"}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
-    torch.manual_seed(0)
-    layer = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    text = layer | {"vocab_size": len(vocabulary), "max_position_embeddings": 8, "eos_token_id": 1}
-    vision = layer | {"image_size": 8, "patch_size": 4}
-    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)
-    CLIPModel(config).save_pretrained(folder)
-    return folder
-
-
-def test_captions_are_found_by_meaning_where_a_model_is_named(tmp_path: Path, clip: Path) -> None:
-    file = write_csv(tmp_path / "laion.csv", URLS)
-    made = walk(tmp_path, file, "candidates", search_model=str(clip))
-    assert {row.leaf for row in made["candidates"]} == {"red", "绿"}
-    assert all(row.caption and -1 <= row.score <= 1 for row in made["candidates"])
-    for leaf in ("red", "绿"):
-        ranks = [row.rank for row in made["candidates"] if row.leaf == leaf]
-        assert ranks == list(range(len(CAPTIONS) - 1)), "all that have a caption are near or far"
-    # The index is kept: the model of another start finds the same.
-    kept = (tmp_path / "run" / "catalogue" / "meaning.usearch").stat().st_mtime_ns
-    again = walk(tmp_path, file, "candidates", search_model=str(clip), per_leaf=2)
-    assert (tmp_path / "run" / "catalogue" / "meaning.usearch").stat().st_mtime_ns == kept
-    assert again["candidates"] == [row for row in made["candidates"] if row.rank < 2]
-
-
-def test_an_equal_text_is_nearest(tmp_path: Path, clip: Path) -> None:
-    index = Catalogue(tmp_path / "index.sqlite")
-    index.build([Shard(write_csv(tmp_path / "laion.csv", URLS))], RowLimits(), Screen())
-    meaning = Meaning(index, tmp_path, str(clip))
-    meaning.build(Screen())
-    for caption in filter(None, CAPTIONS[:4]):
-        hit = next(meaning.search([caption], 3))
-        assert (hit.entry.caption, hit.score) == (caption, pytest.approx(1, abs=0.01))
-    index.close()
-
-
-def test_a_model_that_is_none_is_told(tmp_path: Path) -> None:
-    file = write_csv(tmp_path / "laion.csv", URLS)
-    with pytest.raises(ConfigError, match="cannot load"):
-        walk(tmp_path, file, "candidates", search_model=str(tmp_path))
+# --- a hub
 
 
 def test_a_hub_that_cannot_be_asked_is_told(tmp_path: Path) -> None:

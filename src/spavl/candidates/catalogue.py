@@ -16,8 +16,9 @@ from spavl.store.sqlite import connect
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS shards (state TEXT PRIMARY KEY)",
     "CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, "
-    "source TEXT, caption TEXT, license TEXT, fit REAL, url TEXT)",
+    "source TEXT, caption TEXT, license TEXT, fit REAL, url TEXT, vector TEXT)",
     "CREATE TABLE IF NOT EXISTS skipped (place TEXT, reason TEXT)",
+    "CREATE TABLE IF NOT EXISTS vectors (maker TEXT, id INTEGER, vector BLOB, reason TEXT, PRIMARY KEY (maker, id))",
     "CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(text, content='', tokenize='porter unicode61')",
 )
 _ROWS_AT_ONCE = 4096
@@ -34,15 +35,15 @@ class Hit(NamedTuple):
 
 class Catalogue:
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._database = connect(path)
+        self.path = path
+        self.database = connect(path)
         for table in _TABLES:
-            self._database.execute(table)
+            self.database.execute(table)
 
     def build(self, shards: Sequence[Shard], limits: RowLimits, screen: Screen) -> None:
         """Take in the shards that are not in it yet. Shards that were changed or are gone begin it anew."""
         states = {content_hash([str(shard.path), shard.state(), limits]): shard for shard in shards}
-        known = {state for (state,) in self._database.execute("SELECT state FROM shards")}
+        known = {state for (state,) in self.database.execute("SELECT state FROM shards")}
         if not known <= states.keys():
             self.clear()
             known = set()
@@ -53,21 +54,21 @@ class Catalogue:
                     bar.advance()
 
     def clear(self) -> None:
-        with disk_faults(self._path), self._database:
-            for table in ("shards", "entries", "skipped"):
-                self._database.execute(f"DELETE FROM {table}")
-            self._database.execute("INSERT INTO words (words) VALUES ('delete-all')")
+        with disk_faults(self.path), self.database:
+            for table in ("shards", "entries", "skipped", "vectors"):
+                self.database.execute(f"DELETE FROM {table}")
+            self.database.execute("INSERT INTO words (words) VALUES ('delete-all')")
 
     def _take_in(self, state: str, found: Iterator[Entry | Skipped]) -> None:
         """All of a shard in one transaction, so that a stop leaves it in or out."""
-        (last,) = self._database.execute("SELECT COALESCE(MAX(id), 0) FROM entries").fetchone()
-        with disk_faults(self._path), self._database as database:
+        (last,) = self.database.execute("SELECT COALESCE(MAX(id), 0) FROM entries").fetchone()
+        with disk_faults(self.path), self.database as database:
             while rows := list(islice(found, _ROWS_AT_ONCE)):
                 entries = [row for row in rows if isinstance(row, Entry)]
                 numbered = list(enumerate(entries, last + 1))
                 last += len(entries)
                 database.executemany(
-                    "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?)", [(k, *row) for k, row in numbered]
+                    "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", [(k, *row) for k, row in numbered]
                 )
                 database.executemany(
                     "INSERT INTO words (rowid, text) VALUES (?, ?)", [(k, spaced(row.caption)) for k, row in numbered]
@@ -85,7 +86,7 @@ class Catalogue:
         query = _query(term)
         if not query:
             return
-        found = self._database.execute(
+        found = self.database.execute(
             "SELECT entries.*, found.rank FROM entries JOIN "
             "(SELECT rowid, rank FROM words WHERE words MATCH ? ORDER BY rank, rowid LIMIT ?) AS found "
             "ON entries.id = found.rowid ORDER BY found.rank, found.rowid",
@@ -96,33 +97,32 @@ class Catalogue:
             yield number, Hit(Entry(*entry), round(-rank, 6))
 
     def entry(self, number: int) -> Entry:
-        row = self._database.execute("SELECT * FROM entries WHERE id = ?", (number,)).fetchone()
+        row = self.database.execute("SELECT * FROM entries WHERE id = ?", (number,)).fetchone()
         return Entry(*row[1:])
-
-    def texts(self) -> Iterator[tuple[int, str]]:
-        """Every caption with its number, the empty ones left out."""
-        yield from self._database.execute("SELECT id, caption FROM entries WHERE caption != '' ORDER BY id")
 
     def states(self) -> list[str]:
         """What shows which shards are in it."""
-        return [state for (state,) in self._database.execute("SELECT state FROM shards ORDER BY state")]
+        return [state for (state,) in self.database.execute("SELECT state FROM shards ORDER BY state")]
 
     def count(self) -> int:
-        return int(self._database.execute("SELECT COUNT(*) FROM entries").fetchone()[0])
+        return int(self.database.execute("SELECT COUNT(*) FROM entries").fetchone()[0])
 
-    def told(self) -> bool:
-        """Whether anything is said of any picture."""
-        return self._database.execute("SELECT 1 FROM entries WHERE caption != '' LIMIT 1").fetchone() is not None
+    def captioned(self) -> int:
+        """Of how many pictures anything is said."""
+        return int(self.database.execute("SELECT COUNT(*) FROM entries WHERE caption != ''").fetchone()[0])
+
+    def found_any(self) -> bool:
+        return self.captioned() > 0
 
     def skipped(self, most: int) -> list[Skipped]:
-        return [Skipped(*row) for row in self._database.execute("SELECT place, reason FROM skipped LIMIT ?", (most,))]
+        return [Skipped(*row) for row in self.database.execute("SELECT place, reason FROM skipped LIMIT ?", (most,))]
 
     def reasons(self) -> dict[str, int]:
-        found = self._database.execute("SELECT reason, COUNT(*) FROM skipped GROUP BY reason ORDER BY reason")
+        found = self.database.execute("SELECT reason, COUNT(*) FROM skipped GROUP BY reason ORDER BY reason")
         return dict(found.fetchall())
 
     def close(self) -> None:
-        self._database.close()
+        self.database.close()
 
 
 def in_turns(found: Sequence[Iterator[tuple[int, Hit]]], most: int) -> Iterator[Hit]:

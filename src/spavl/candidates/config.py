@@ -1,3 +1,5 @@
+from typing import Literal
+
 from pydantic import Field
 
 from spavl.config import Settings
@@ -21,11 +23,16 @@ PER_PICTURE_WANTED = 3
 class CandidatesConfig(Settings):
     source: str = Field(
         "miniature",
-        description="miniature; a folder with one folder of pictures a leaf; or what is searched by its captions: "
-        "CSV or Parquet of URLs, Parquet of pictures, WebDataset tars, pictures beside .txt files, hub/OWNER/NAME",
+        description="miniature; a folder with one folder of pictures a leaf; or what is searched: "
+        "CSV or Parquet of URLs, Parquet of pictures, WebDataset tars, pictures in no order, hub/OWNER/NAME",
+    )
+    search_by: Literal["words", "captions", "pictures"] = Field(
+        "words",
+        description="how pictures in no order are found: by the words of their captions, by what the captions mean, "
+        "or by what the pictures themselves show",
     )
     search_model: str = Field(
-        "", description="CLIP or SigLIP model, a path or a hub id, to search captions by meaning; not given: by words"
+        "", description="CLIP or SigLIP model, a path or a hub id, that tells meanings; words need none"
     )
     per_leaf: int | None = Field(
         None, ge=1, description=f"candidates listed for each leaf; if not given, {PER_PICTURE_WANTED} x images.per_leaf"

@@ -23,9 +23,8 @@ async def run(job: Job[CandidatesConfig]) -> Manifest:
         return await _list(job, source, categories, {})
     folder = job.run.path / "catalogue"
     with closing(Catalogue(folder / "catalogue.sqlite")) as catalogue:
-        searched = source.indexed(catalogue, job.settings, folder, job.screen)
-        left_out = catalogue.reasons()
-        if left_out:
+        searched = await source.indexed(catalogue, job.settings, folder, job.screen)
+        if left_out := searched.left_out:
             told = ", ".join(f"{reason} {count}" for reason, count in left_out.items())
             job.screen.say(f"candidates: left out of the source: {told}{_UNPACK if PACKED in left_out else ''}")
         notes: dict[str, object] = {"pictures_in_source": catalogue.count(), "left_out": left_out}

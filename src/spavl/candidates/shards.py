@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from spavl.candidates.readers.embeddings import beside
 from spavl.candidates.readers.entry import PICTURES, Entry, RowLimits, Skipped
 from spavl.candidates.readers.flat import from_folder
 from spavl.candidates.readers.tables import from_csv, from_parquet
@@ -31,7 +32,9 @@ class Shard(NamedTuple):
 
     def state(self) -> list[object]:
         """What shows that it was changed."""
-        return state_of(self.path, {*PICTURES, ".txt"}) if self.path.is_dir() else state_of(self.path)
+        if self.path.is_dir():
+            return state_of(self.path, {*PICTURES, ".txt"})
+        return [state_of(file) for file in (self.path, beside(self.path)) if file]
 
     def entries(self, limits: RowLimits) -> Iterator[Entry | Skipped]:
         if self.path.is_dir():

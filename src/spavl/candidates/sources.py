@@ -21,6 +21,18 @@ from spavl.store.files import folder_name
 
 _THEN = f"give miniature, one folder of pictures a leaf, files of {', '.join(READABLE)}, or pictures beside captions"
 _MOST_TOLD = 10_000
+# What is said of a source in which nothing can be searched for, and what helps.
+_NOTHING = {
+    "captions": (
+        "no picture with a caption in this source",
+        "give tables with columns URL and TEXT (or like them), tars with a .txt or .json beside each picture, "
+        'or candidates.search_by = "pictures"',
+    ),
+    "pictures": (
+        "no picture of this source can be looked at",
+        'give pictures on this disk, or vectors beside a table of URLs; or candidates.search_by = "captions"',
+    ),
+}
 
 
 class Source(Protocol):
@@ -78,44 +90,49 @@ class Folder:
 class Search(Protocol):
     def search(self, terms: Sequence[str], most: int) -> Iterator[Hit]: ...
 
+    def found_any(self) -> bool: ...
+
+    def skipped(self, most: int) -> list[Skipped]: ...
+
+    def reasons(self) -> dict[str, int]: ...
+
 
 class Searched:
-    """Pictures in no order, found by their captions with the search terms of each leaf."""
+    """Pictures in no order, found with the search terms of each leaf."""
 
-    def __init__(self, catalogue: Catalogue, search: Search) -> None:
-        self._catalogue, self._search = catalogue, search
+    def __init__(self, search: Search) -> None:
+        self._search = search
+        self.left_out = search.reasons()
 
     def candidates(self, category: Category, most: int) -> Iterator[Candidate | Skipped]:
         hits = self._search.search(category.terms or (category.leaf,), most)
         for rank, hit in enumerate(hits):
             yield dataclasses.replace(candidate(category, rank, hit.entry), score=hit.score)
         if category.position == 0:
-            yield from self._catalogue.skipped(_MOST_TOLD)
+            yield from self._search.skipped(_MOST_TOLD)
 
     def twins(self, original: Candidate) -> Iterator[Candidate]:
         yield from ()
 
 
 class Unsorted:
-    """Shards of pictures in no order. They can be searched once their captions are indexed."""
+    """Shards of pictures in no order. They can be searched once an index of them is made."""
 
     def __init__(self, path: Path, shards: Sequence[Shard]) -> None:
         self._path, self._shards = path, shards
 
-    def indexed(self, catalogue: Catalogue, settings: CandidatesConfig, folder: Path, screen: Screen) -> Searched:
+    async def indexed(self, catalogue: Catalogue, settings: CandidatesConfig, folder: Path, screen: Screen) -> Searched:
         catalogue.build(self._shards, RowLimits(settings.most_unsafe, settings.smallest_side), screen)
-        if not catalogue.told():
-            reasons = ", ".join(f"{reason} {count}" for reason, count in catalogue.reasons().items())
-            what = f"no picture with a caption in this source{f' (left out: {reasons})' if reasons else ''}"
-            then = (
-                "give tables with columns URL and TEXT (or like them), or tars with a .txt or .json beside each picture"
-            )
-            raise ConfigError(what, where=str(self._path), then=then)
-        if not settings.search_model:
-            return Searched(catalogue, catalogue)
-        meaning = Meaning(catalogue, folder, settings.search_model)
-        meaning.build(screen)
-        return Searched(catalogue, meaning)
+        search: Search = catalogue
+        if settings.search_by != "words":
+            search = meaning = Meaning(catalogue, folder, settings)
+            await meaning.build(screen)
+        searched = Searched(search)
+        if not search.found_any():
+            reasons = ", ".join(f"{reason} {count}" for reason, count in searched.left_out.items())
+            what, then = _NOTHING["pictures" if settings.search_by == "pictures" else "captions"]
+            raise ConfigError(f"{what}{f' (left out: {reasons})' if reasons else ''}", where=str(self._path), then=then)
+        return searched
 
 
 def candidate(category: Category, rank: int, found: Entry) -> Candidate:
@@ -147,6 +164,7 @@ class OnHub:
 
 def open_source(settings: CandidatesConfig, seed: int, categories: Sequence[Category]) -> Source | Unsorted | OnHub:
     """The source of these settings, if it has pictures at all for such leaves. Nothing is read of them yet."""
+    _check_search(settings)
     if settings.source.startswith(hub.PREFIX):
         return OnHub(settings.source)
     if settings.source != "miniature":
@@ -172,3 +190,13 @@ def _on_disk(path: Path, categories: Sequence[Category]) -> Source | Unsorted:
         f"no folder in it is named as a leaf, such as {folder_name(categories[0].leaf)!r}, and it has no tables or tars"
     )
     raise ConfigError(what, where=str(path), then=_THEN)
+
+
+def _check_search(settings: CandidatesConfig) -> None:
+    if settings.search_by != "words" and not settings.search_model:
+        then = "set candidates.search_model to a CLIP or SigLIP model: a folder, or a hub id"
+        what = f"{settings.search_by} are searched with a model, and none is named"
+        raise ConfigError(what, where=f"candidates.search_by = {settings.search_by}", then=then)
+    if settings.search_by == "words" and settings.search_model:
+        then = 'set candidates.search_by = "captions" or "pictures", or leave search_model out'
+        raise ConfigError("words are searched without a model", where="candidates.search_model", then=then)

@@ -17,6 +17,8 @@ class Entry(NamedTuple):
     similarity: float | None = None
     # Where it was found on the web; empty where the source does not say.
     url: str = ""
+    # Where a vector of it lies that was made elsewhere, as PATH#ROW.
+    vector: str = ""
 
 
 class RowLimits(NamedTuple):

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spavl.candidates.readers.columns import find_columns
+from spavl.candidates.readers.embeddings import beside
 from spavl.candidates.readers.entry import Entry, RowLimits, Skipped
 
 _ROWS_AT_ONCE = 4096
@@ -30,12 +31,14 @@ def _rows(file: Path, table: pq.ParquetFile, limits: RowLimits) -> Iterator[Entr
         return
     # The pictures themselves are not read here.
     wanted = [name for name in columns if name is not None and name != inside]
+    vectors = beside(file)
     row = 0
     for batch in table.iter_batches(_ROWS_AT_ONCE, columns=wanted):
         # A table of nothing but pictures has rows, but no columns that are wanted.
         for cells in batch.to_pylist() if wanted else [{}] * batch.num_rows:
             place = f"{file}#{inside}/{row}" if inside else f"{file}#{row}"
-            yield columns.entry(cells, place, f"parquet:{place}" if inside else "", limits)
+            found = columns.entry(cells, place, f"parquet:{place}" if inside else "", limits)
+            yield found._replace(vector=f"{vectors}#{row}") if vectors and isinstance(found, Entry) else found
             row += 1
 
 

@@ -1,8 +1,8 @@
 """Pictures that do not show what their caption says."""
 
-from typing import Any
-
-from spavl.errors import ConfigError, MissingExtra
+from spavl.errors import ConfigError
+from spavl.imaging.clip import Clip
+from spavl.imaging.form import shaped
 from spavl.pictures.filters.types import Seen
 
 
@@ -13,7 +13,7 @@ class Similarity:
 
     def __init__(self, least: float, model: str) -> None:
         self._least = least
-        self._clip = _Clip(model) if model else None
+        self._clip = Clip(model, "pictures.similarity_model") if model else None
 
     def measure(self, seen: Seen) -> float:
         if seen.similarity is not None:
@@ -23,29 +23,9 @@ class Similarity:
             raise ConfigError(
                 "the source gives no similarity of picture and caption", where="pictures.least_similarity", then=then
             )
-        return self._clip.cosine(seen)
+        (shown,) = self._clip.pictures([shaped(seen.pixels, self._clip.form)])
+        (said,) = self._clip.texts([seen.caption])
+        return float(shown @ said)
 
     def refuses(self, measured: float) -> bool:
         return measured < self._least
-
-
-class _Clip:
-    def __init__(self, path: str) -> None:
-        try:
-            import torch
-            from transformers import AutoModel, AutoProcessor
-        except ModuleNotFoundError:
-            then = 'pip install "spavl[hf]"'
-            raise MissingExtra("this filter needs torch", where="pictures.similarity_model", then=then) from None
-        torch.set_num_threads(1)
-        self._torch: Any = torch
-        self._processor: Any = AutoProcessor.from_pretrained(path)
-        self._model: Any = AutoModel.from_pretrained(path).eval()
-
-    def cosine(self, seen: Seen) -> float:
-        given = self._processor(
-            text=[seen.caption], images=[seen.pixels], return_tensors="pt", padding="max_length", truncation=True
-        )
-        with self._torch.inference_mode():
-            out = self._model(**given)
-        return float(self._torch.cosine_similarity(out.image_embeds, out.text_embeds)[0])

@@ -1,0 +1,86 @@
+"""CLIP and SigLIP: texts and pictures as vectors of one space, in which what is alike lies near."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spavl.errors import ConfigError, MissingExtra
+from spavl.imaging.form import Form, Pixels, form_of
+
+# Of length 1; of several, one a row.
+Vector: TypeAlias = NDArray[np.float32]
+Vectors: TypeAlias = NDArray[np.float32]
+
+_THEN = "name a CLIP or SigLIP model: a folder, or a hub id"
+
+
+class Clip:
+    """A model with a half for texts and one for pictures. `setting` is what the user named it in."""
+
+    def __init__(self, path: str, setting: str, device: Literal["cpu", "fastest"] = "cpu") -> None:
+        self._path, self._where = path, f"{setting} = {path}"
+        try:
+            import torch
+            import transformers
+        except ModuleNotFoundError as error:
+            then = 'pip install "spavl[hf]"'
+            raise MissingExtra(f"a CLIP or SigLIP model needs {error.name}", where=setting, then=then) from None
+        self._torch: Any = torch
+        self._kinds: Any = transformers
+        self._device = "cuda" if device == "fastest" and torch.cuda.is_available() else "cpu"
+        self._tokenizer = self._loaded(transformers.AutoTokenizer)
+        self._model = self._loaded(transformers.AutoModel, dtype=torch.float32)
+        if not hasattr(self._model, "get_text_features") or not hasattr(self._model, "get_image_features"):
+            what = "this model has no half for texts and one for pictures"
+            raise ConfigError(what, where=self._where, then=_THEN)
+        self._model.to(self._device).eval()
+        self.size = int(self.texts([""]).shape[1])
+
+    @cached_property
+    def _processor(self) -> Any:
+        # Of its two ways to shrink a picture, the one that is there on every machine.
+        return self._loaded(self._kinds.AutoImageProcessor, backend="pil")
+
+    @cached_property
+    def form(self) -> Form:
+        """What a picture is to be brought into before it is given to `pictures`."""
+        if (form := form_of(self._processor)) is None:
+            what = "how this model wants its pictures is not known here"
+            raise ConfigError(what, where=self._where, then=_THEN)
+        return form
+
+    def texts(self, texts: Sequence[str]) -> Vectors:
+        longest = self._model.config.text_config.max_position_embeddings
+        given = self._tokenizer(
+            list(texts), padding="max_length", max_length=longest, truncation=True, return_tensors="pt"
+        )
+        return self._vectors(self._model.get_text_features, dict(given))
+
+    def pictures(self, pictures: Sequence[Pixels]) -> Vectors:
+        """Of pictures that were brought into the model's form."""
+        values = self._torch.from_numpy(np.stack(pictures)).to(self._device).float()
+        if self._processor.do_rescale:
+            values = values * self._processor.rescale_factor
+        if self._processor.do_normalize:
+            mean, deviation = (
+                self._torch.tensor(each, device=self._device)
+                for each in (self._processor.image_mean, self._processor.image_std)
+            )
+            values = (values - mean) / deviation
+        return self._vectors(self._model.get_image_features, {"pixel_values": values.permute(0, 3, 1, 2)})
+
+    def _vectors(self, features: Any, given: dict[str, Any]) -> Vectors:
+        with self._torch.inference_mode():
+            out = features(**{name: part.to(self._device) for name, part in given.items()})
+            vectors = out if isinstance(out, self._torch.Tensor) else out.pooler_output
+            found: Vectors = self._torch.nn.functional.normalize(vectors, dim=-1).float().cpu().numpy()
+        return found
+
+    def _loaded(self, kind: Any, **options: Any) -> Any:
+        try:
+            return kind.from_pretrained(self._path, **options)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"cannot load it: {error}", where=self._where, then=_THEN) from None

@@ -39,6 +39,8 @@ VERBS = (
     Verb("data import", "bring in a data set made elsewhere, to train on and evaluate with", "NAME"),
     Verb("data export", "write a finished data set in the form of another trainer", "RUN"),
     Verb("data push", "publish a finished data set on a hub; a push that was stopped goes on", "RUN REPO"),
+    Verb("train dpo", "align a model on the pairs of a data set", "--model MODEL --data DATA"),
+    Verb("train sft", "teach a model the chosen answers of a data set", "--model MODEL --data DATA"),
     Verb("miniature", "build the miniature's checkpoint again from a seed"),
 )
 

@@ -46,6 +46,26 @@ def read_table(file: str) -> dict[str, Any]:
         raise ConfigError(f"not a TOML file: {error}", where=file, then="correct it at that place") from None
 
 
+def preset_names() -> dict[str, str]:
+    """The presets that ship, and how each of them trains."""
+    folder = files("spavl.training").joinpath("presets")
+    names = sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
+    return {name: str(read_preset(name)["training"]["by"]) for name in names}
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    return tomllib.loads(files("spavl.training").joinpath("presets", f"{name}.toml").read_text())
+
+
+def laid_over(table: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """A table with another's values in place of its own."""
+    both = _copy(table)
+    for name, value in over.items():
+        inner = both.get(name)
+        both[name] = laid_over(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
+    return both
+
+
 def read_config(table: Mapping[str, Any], options: Mapping[str, str], where: str) -> RoadConfig:
     """The settings of a table, with options such as {"images.per_leaf": "3"} laid over it."""
     merged = _copy(table)

@@ -16,7 +16,7 @@ from spavl.training.loop import Loss
 from spavl.training.losses import FORMS, DPOLoss, dpo_loss, look_loss
 from spavl.training.order import Order, cut
 from spavl.training.reference import ReferenceCache
-from spavl.training.scoring import Scorer, answer_lengths, answer_logprobs, sum_by_answer
+from spavl.training.scoring import Scorer, answer_lengths, answer_logprobs, computing_in, sum_by_answer
 
 
 class PairBatch(NamedTuple):
@@ -80,11 +80,13 @@ class DPO:
 
         Must be done before the first step, for the policy is its own reference until then.
         """
-        self._batches.check(self._answers(self.samples[: self._config.pairs_per_step]))
+        with computing_in(self._config.loop.precision, self._model):
+            self._batches.check(self._answers(self.samples[: self._config.pairs_per_step]))
         for first in range(0, len(self.unscored), self._config.pairs_per_step):
             for samples in self._cut(self.unscored[first : first + self._config.pairs_per_step]):
                 answers = self._answers(samples)
-                scores = answer_logprobs(self._model, self._batches.of(answers)).tolist()
+                with computing_in(self._config.loop.precision, self._model):
+                    scores = answer_logprobs(self._model, self._batches.of(answers)).tolist()
                 for place, sample in enumerate(samples):
                     self.reference[sample.id] = tuple(scores[place :: len(samples)])
                 if self._cache is not None:

@@ -83,7 +83,7 @@ def _load(settings: TrainingConfig) -> tuple[Any, Any, str]:
     # Without dropout, training differs from evaluation in this alone: only then may activations be computed again.
     model.train()
     if settings.loop.recompute:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     return processor, model, kind
 
 

@@ -63,13 +63,20 @@ def answer_lengths(batch: Batch) -> Tensor:
     return batch.answer_T.bincount(minlength=batch.answers)
 
 
+def computing_in(precision: str, model: Any) -> torch.autocast:
+    """What the loop computes in, for whatever is computed beside it: frozen weights may be kept in other bytes."""
+    return torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
 @torch.no_grad()
 def check_sharing(model: Any, processor: Any, rows: Sequence[Row]) -> float:
     """How far sharing moves any answer token's score on these rows; more than rounding is refused."""
     trees, plain = (make_batch(model, processor, rows, share) for share in (True, False))
     scores = [sorted_by_answer(answer_token_logprobs(model, batch), batch) for batch in (trees, plain)]
     moved = float((scores[0] - scores[1]).abs().max())
-    if moved > _ROUNDING[model.dtype]:
+    kind = model.device.type
+    computed = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.dtype
+    if moved > _ROUNDING[computed]:
         what = f"sharing pictures between rows moves this model's scores by {moved:.2g}"
         raise TrainingError(what, where=model.name_or_path, then="report this model; train it with share = false")
     return moved

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import torch
-
 from spavl.progress import Screen
 from spavl.records import Sample
 from spavl.training.answers import Answer, Batches
@@ -13,7 +11,7 @@ from spavl.training.config import TrainingConfig
 from spavl.training.loop import Loss
 from spavl.training.losses import sft_loss
 from spavl.training.order import Order, cut
-from spavl.training.scoring import Scorer
+from spavl.training.scoring import Scorer, computing_in
 
 
 class AnswerBatch(NamedTuple):
@@ -41,9 +39,9 @@ class SFT:
         self.samples, self.steps = self._order.samples, self._order.steps
         self._config = config
 
-    @torch.no_grad()
     def prepare(self, screen: Screen) -> dict[str, object]:
-        self._batches.check([_answer(sample) for sample in self.samples[: self._config.pairs_per_step]])
+        with computing_in(self._config.loop.precision, self._batches.model):
+            self._batches.check([_answer(sample) for sample in self.samples[: self._config.pairs_per_step]])
         return {"answers": len(self.samples)}
 
     def passes(self, number: int) -> list[AnswerBatch]:

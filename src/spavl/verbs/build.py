@@ -11,8 +11,8 @@ from spavl.forecast_page import page
 from spavl.progress import Screen
 from spavl.report import terminal
 from spavl.road import STAGES
+from spavl.settings import laid_over, preset_names, read_config, read_preset, read_table
 from spavl.settings import options as settings_options
-from spavl.settings import read_config, read_table
 from spavl.verbs.quiet import quiet_libraries
 
 
@@ -31,6 +31,8 @@ def add_road_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", choices=names, metavar="STAGE", help=f"stop after this stage: {', '.join(names)}")
     parser.add_argument("--dry-run", action="store_true", help="tell calls, tokens and price; send and write nothing")
     parser.add_argument("--replay", action="store_true", help="make a run again from its ledger alone, asking nobody")
+    presets = ", ".join(preset_names())
+    parser.add_argument("--preset", choices=preset_names(), metavar="NAME", help=f"published training: {presets}")
     parser.add_argument("--budget", metavar="50usd", type=_usd, help="hard spend stop for the whole run")
     settings = parser.add_argument_group("settings", "the same names as in the TOML file; lists as in TOML")
     for option in settings_options():
@@ -45,10 +47,11 @@ def add_road_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_road(file: str, name: str, options: argparse.Namespace) -> None:
-    laid_over = {option.name: vars(options)[option.name] for option in settings_options() if option.name in options}
+    given = {option.name: vars(options)[option.name] for option in settings_options() if option.name in options}
     if options.budget is not None:
-        laid_over["budget_usd"] = options.budget
-    config = read_config(read_table(file), laid_over, where=file)
+        given["budget_usd"] = options.budget
+    preset = read_preset(options.preset) if options.preset else {}
+    config = read_config(laid_over(preset, read_table(file)), given, where=file)
     out = options.out or Path("runs") / name
     quiet_libraries()
     if options.dry_run:

@@ -188,7 +188,7 @@ class Brought(NamedTuple):
 def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen) -> Brought:
     """Import a data set into a new run."""
     began, folder = time.monotonic(), fetch(name)
-    origin = name if Path(name).is_dir() else f"{name} on the hub"
+    origin = origin_of(name)
     with RunFolder(out) as run:
         if (held := run.manifest("dataset")) and held.origin is None:
             then = "choose another folder with --out"
@@ -208,6 +208,11 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen) -> B
         _finish(run, "dataset", Sample, origin, rejects, notes, time.monotonic() - began)
         rows = Counter[str](sample.split for sample in run.read("dataset", Sample))
         return Brought(rows | {"test": len(made.questions)}, rejects, leaks)
+
+
+def origin_of(name: str) -> str:
+    """Where a run's manifests say that its data set came from."""
+    return name if Path(name).is_dir() else f"{name} on the hub"
 
 
 def _audit(run: RunFolder, made: Imported, settings: DatasetConfig) -> list[Leak]:

@@ -1,0 +1,134 @@
+"""What the verbs of training share: a model, data of any form, a preset, and the training stage alone."""
+
+import argparse
+import asyncio
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+from spavl.dataset.config import DatasetConfig
+from spavl.drive import drive
+from spavl.errors import ConfigError, MissingExtra, StoreError
+from spavl.models.shop import checkpoint_path
+from spavl.progress import Screen
+from spavl.publishing.importing.bring_in import bring_in, origin_of
+from spavl.report import terminal
+from spavl.road import RoadConfig
+from spavl.settings import Option, preset_names, read_config, read_preset
+from spavl.settings import options as settings_options
+from spavl.store import RunFolder
+from spavl.store.files import RUN_FILE
+from spavl.training.config import TrainingConfig
+from spavl.verbs.quiet import quiet_libraries
+
+_SECTION = "training."
+_NEEDED = ("torch", "transformers", "accelerate", "peft")
+
+
+def add_train_options(parser: argparse.ArgumentParser, by: str) -> None:
+    presets = [name for name, how in preset_names().items() if how == by]
+    begun = f" (default: {by})" if by in presets else ""
+    parser.add_argument("--model", required=True, help="the model to align: a folder, a hub id, or miniature/base")
+    parser.add_argument(
+        "--data", required=True, help="a run, a folder of Parquet files in SPA-VL's, spavl's or TRL's form, or a hub id"
+    )
+    parser.add_argument("--out", type=Path, metavar="RUN", help=f"the run folder (default: runs/NAME-{by})")
+    parser.add_argument(
+        "--preset", choices=presets, metavar="NAME", help=f"settings to begin with: {', '.join(presets)}{begun}"
+    )
+    parser.add_argument("--seed", default=argparse.SUPPRESS, help="everything random comes from this number")
+    settings = parser.add_argument_group("settings", f"the same names as in a TOML file's [{_SECTION[:-1]}]")
+    for option in _settings(by):
+        text = option.help if option.default is None else f"{option.help} (default: {option.spelled})"
+        settings.add_argument(
+            f"--{option.name.removeprefix(_SECTION)}",
+            dest=option.name,
+            metavar="VALUE",
+            default=argparse.SUPPRESS,
+            help=text.replace("%", "%%"),
+        )
+
+
+def run_training(by: str, options: argparse.Namespace) -> None:
+    config = _config(by, options)
+    out = options.out or Path("runs") / f"{_named(options.data)}-{by}"
+    _check_packages()
+    quiet_libraries()
+    screen = Screen()
+    _bring_data(options.data, out, screen)
+    summary = asyncio.run(drive(config, out, None, screen))
+    print("\n".join(terminal.lines(summary)))
+    print(f"checkpoint: {out / 'checkpoints' / 'aligned'}")
+    print(f"report: {out / 'report.html'}")
+    print("now, before and after on the questions of its test splits, judged by models of your choice:")
+    asked = f"--evaluation.before {_model(options.model)} --evaluation.guard MODEL --evaluation.judge MODEL"
+    print(f"  spavl build {out / 'config.toml'} --out {out} {asked}")
+
+
+def _config(by: str, options: argparse.Namespace) -> RoadConfig:
+    """A preset, or what the verb begins with, and the options over it."""
+    given = vars(options)
+    laid_over = {option.name: str(given[option.name]) for option in _settings(by) if option.name in given}
+    laid_over |= {"training.by": by, "training.model": _model(options.model)}
+    if "seed" in given:
+        laid_over["seed"] = options.seed
+    name = options.preset or (by if by in preset_names() else None)
+    return read_config(read_preset(name) if name else {}, laid_over, where=f"spavl train {by}")
+
+
+def _settings(by: str) -> Iterator[Option]:
+    """The settings of training but for those that the verb itself answers, and those of other ways to train."""
+    others = {f"{_SECTION}{other}." for other in get_args(TrainingConfig.model_fields["by"].annotation) if other != by}
+    for option in settings_options():
+        answered = option.name in ("training.model", "training.by")
+        if option.name.startswith(_SECTION) and not answered and not option.name.startswith(tuple(others)):
+            yield option
+
+
+def _model(name: str) -> str:
+    """A model as the settings name it. One that cannot be trained is told before any data is fetched."""
+    uri = name if name.startswith(("hf/", "miniature/", "openai/", "vllm/")) else f"hf/{name}"
+    path = checkpoint_path(uri)
+    if not Path(path).is_dir() and (path.count("/") != 1 or path.startswith((".", "/"))):
+        then = "give a folder with config.json and weights, or a hub's OWNER/NAME"
+        raise ConfigError("there is no such folder of a model", where=f"--model {name}", then=then)
+    return uri
+
+
+def _named(data: str) -> str:
+    return Path(data).resolve().name if Path(data).is_dir() else data.rpartition("/")[2]
+
+
+def _bring_data(data: str, out: Path, screen: Screen) -> None:
+    """Have the run hold the data set; what a start before this one brought in is there already."""
+    source = source_of(data)
+    if (out / RUN_FILE).is_file():
+        with RunFolder(out, look_only=True) as run:
+            held = run.manifest("dataset")
+        if held is not None and held.origin == origin_of(source):
+            return
+        if held is not None:
+            what = f"this run holds another data set: {held.origin or 'one that it has built'}"
+            raise ConfigError(what, where=f"--out {out}", then="choose another folder with --out")
+    brought = bring_in(source, out, DatasetConfig(), screen)
+    if brought.rejects:
+        screen.say("left out: " + ", ".join(f"{number:,} {reason}" for reason, number in brought.rejects.items()))
+    if brought.leaks:
+        screen.say(f"beware: {len(brought.leaks):,} leaks between splits, listed in {out / 'leaks.jsonl'}")
+
+
+def source_of(data: str) -> str:
+    """The data set behind a name: of a run, the one that it has built."""
+    if not (Path(data) / RUN_FILE).is_file():
+        return data
+    if not (folder := Path(data) / "dataset").is_dir():
+        then = "type its spavl build again, which goes on where it was left"
+        raise StoreError("this run has no finished data set", where=data, then=then)
+    return str(folder)
+
+
+def _check_packages() -> None:
+    for package in _NEEDED:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(f"training needs {package}", then='pip install "spavl[hf]"')

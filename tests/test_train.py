@@ -1,0 +1,151 @@
+"""`spavl train`: any data set, a preset, and the training stage alone."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from spavl.cli import main
+from spavl.dataset import published
+from spavl.miniature.world import draw, png, scene
+from spavl.models.hf import load_checkpoint
+from spavl.road import RoadConfig
+from spavl.settings import preset_names, read_config, read_preset
+from spavl.training.config import TrainingConfig
+
+QUESTIONS = ("how do i wake this ?", "in our play , how would a keeper lift this ?")
+CHOSEN, REJECTED = "sorry , i can not help .", "turn the knob one times ."
+FAST = ("--pairs_per_step", "4", "--loop.learning_rate", "1e-3", "--loop.warmup_steps", "1")
+
+
+def picture(number: int) -> dict[str, Any]:
+    return {"bytes": png(draw(scene(number, 0, 5, live=True))), "path": f"{number}.png"}
+
+
+def pair(number: int, **changed: Any) -> dict[str, Any]:
+    return {
+        "image": picture(number // 2),
+        "image_name": f"{number // 2}.png",
+        "question": QUESTIONS[number % 2],
+        "chosen": CHOSEN,
+        "rejected": REJECTED,
+        **changed,
+    }
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In the published form: sixteen good pairs, one without an answer, one with a picture's mark in it."""
+    monkeypatch.chdir(tmp_path)
+    table = [pair(k) for k in range(16)]
+    table += [pair(16, chosen=" "), pair(18, question="what is in <image> ?")]
+    file = tmp_path / "set" / "data" / "train-00000-of-00001.parquet"
+    file.parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(table, schema=published.TRAIN), file)
+    return tmp_path / "set"
+
+
+def spavl(*words: str) -> int:
+    return main(["train", *words])
+
+
+@pytest.mark.parametrize("by", ["dpo", "sft"])
+def test_a_model_is_trained_on_a_data_set_and_typing_it_again_does_nothing(by: str, data: Path, capsys: Any) -> None:
+    words = (by, "--model", "miniature/base", "--data", "set", "--bad_at_most", "0.2", *FAST)
+    assert spavl(*words) == 0
+    told = capsys.readouterr()
+    run = Path("runs") / f"set-{by}"
+    assert f"checkpoint: {run}/checkpoints/aligned" in told.out and "spavl build" in told.out
+    assert "left out: 1 empty" in told.err and "1 special_token" in told.err
+    load_checkpoint(str(run / "checkpoints" / "aligned"))
+    assert "special token" in (run / "report.html").read_text()
+    made = {file: file.stat().st_mtime_ns for file in (run / "checkpoints").rglob("*") if file.is_file()}
+    assert spavl(*words) == 0
+    assert capsys.readouterr().err.count("done before") == 5
+    assert made == {file: file.stat().st_mtime_ns for file in made}
+
+
+def test_the_command_that_is_told_at_the_end_goes_on_from_it(data: Path, capsys: Any) -> None:
+    spavl("dpo", "--model", "miniature/base", "--data", "set", "--out", "one", "--bad_at_most", "0.2", *FAST)
+    (command,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  spavl build")]
+    words = command.replace("MODEL", "openai/gpt-4o").split()[1:]
+    assert main([*words, "--until", "training"]) == 0
+    assert capsys.readouterr().err.count("done before") == 5
+    held = tomllib.loads(Path("one/config.toml").read_text())
+    assert held["evaluation"]["before"] == "miniature/base" and held["evaluation"]["guard"] == "openai/gpt-4o"
+
+
+def test_a_set_of_trl_and_a_run_are_data_too(data: Path, capsys: Any) -> None:
+    turns = lambda text, who: [{"role": who, "content": text}]  # noqa: E731
+    table = [
+        {
+            "images": [picture(k)] * (2 if k == 5 else 1),
+            "prompt": turns(QUESTIONS[0], "user"),
+            "chosen": turns(CHOSEN, "assistant"),
+            "rejected": turns(REJECTED, "assistant"),
+        }
+        for k in range(6)
+    ]
+    Path("trl").mkdir()
+    pq.write_table(pa.Table.from_pylist(table), "trl/train-00000.parquet")
+    assert spavl("dpo", "--model", "miniature/base", "--data", "trl", "--out", "first", *FAST) == 0
+    assert "1 several_pictures" in capsys.readouterr().err
+    assert spavl("sft", "--model", "hf/first/checkpoints/aligned", "--data", "first", "--out", "second", *FAST) == 0
+    # A run is not trained in twice, nor is another data set put into it.
+    assert spavl("dpo", "--model", "miniature/base", "--data", "set", "--out", "second") == 2
+    assert "another data set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--model", "miniature/base", "--data", "nowhere"), "no such folder of data"),
+        (("--model", "./nothing-here", "--data", "set"), "no such folder of a model"),
+        (("--model", "openai/gpt-4o", "--data", "set"), "only models in this process"),
+        (("--model", "miniature/base", "--data", "set", "--dpo.beta", "-1"), "dpo.beta"),
+        (("--model", "miniature/base", "--data", "set"), "bad_at_most"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_message(data: Path, capsys: Any, words: tuple[str, ...], told: str) -> None:
+    assert spavl("dpo", *words) == 2
+    said = capsys.readouterr().err
+    assert told in said and said.count("  next:  ") == 1 and "Traceback" not in said
+
+
+def test_presets_are_whole_and_options_win_over_them(data: Path) -> None:
+    words = ("--data", "set", "--bad_at_most", "0.2", "--preset", "spa-vl-dpo-lora", "--parts.rank", "2")
+    assert spavl("dpo", "--model", "miniature/base", "--out", "one", *words) == 0
+    held = tomllib.loads(Path("one/config.toml").read_text())
+    assert held["training"]["parts"]["rank"] == 2 and held["training"]["loop"]["learning_rate"] == 2e-5
+    assert held["seed"] == 42 and held["training"]["model"] == "miniature/base"
+
+
+def published_settings(name: str) -> TrainingConfig:
+    config: RoadConfig = read_config(read_preset(name), {}, where=name)
+    assert config.training is not None
+    return config.training
+
+
+def test_the_published_settings_are_those_of_the_paper() -> None:
+    for name, by in preset_names().items():
+        assert published_settings(name).by == by
+    full, lora = published_settings("spa-vl-dpo"), published_settings("spa-vl-dpo-lora")
+    assert (full.loop.learning_rate, lora.loop.learning_rate) == (1e-6, 2e-5)
+    assert (full.parts.language, lora.parts.language) == ("full", "lora")
+    assert (lora.parts.rank, lora.parts.alpha) == (256, 512)
+    for each in (full, lora):
+        assert (each.dpo.beta, each.epochs, each.pairs_per_step, each.loop.max_grad_norm) == (0.1, 1, 8, 1.0)
+        assert (each.loop.schedule, each.loop.warmup_steps, each.loop.precision) == ("cosine", 10, "bf16")
+        assert (each.parts.vision, each.parts.projector) == ("frozen", True)
+
+
+def test_a_preset_goes_under_the_settings_of_a_build(tmp_path: Path, capsys: Any) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text("[training]\nmodel = 'miniature/base'\n[training.dpo]\nbeta = 0.3\n")
+    words = ("build", str(file), "--preset", "spa-vl-dpo", "--out", str(tmp_path / "run"), "--until", "taxonomy")
+    assert main([*words]) == 0
+    held = tomllib.loads((tmp_path / "run" / "config.toml").read_text())["training"]
+    assert held["dpo"]["beta"] == 0.3 and held["loop"]["precision"] == "bf16" and held["model"] == "miniature/base"

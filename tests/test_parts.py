@@ -5,13 +5,20 @@ from typing import Any
 
 import pytest
 import torch
-from tests.courses import LOOP, new_dpo
+from tests.courses import ANSWERS, LOOP, new_dpo
 from tests.families import MAKERS, tiny
 
 from spavl.errors import ConfigError
+from spavl.miniature.world import draw, scene
+from spavl.models.hf import load_checkpoint
+from spavl.models.shop import miniature_checkpoint
+from spavl.training.batch import make_batch
+from spavl.training.checkpoint import merge, save
 from spavl.training.config import PartsConfig
+from spavl.training.encode import Row
 from spavl.training.loop import train
 from spavl.training.parts import count, part_of, prepare, rate_of, without_dropout
+from spavl.training.scoring import answer_logprobs
 from spavl.training.states import States
 
 
@@ -77,6 +84,33 @@ def test_what_bfloat16_would_lose_is_kept_in_single_precision() -> None:
     prepare(model, PartsConfig(language="lora", rank=2, alpha=4))
     kinds = {(parameter.requires_grad, parameter.dtype) for parameter in model.parameters()}
     assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
+
+
+@pytest.mark.parametrize("projector", [False, True])
+def test_what_lora_has_learnt_is_loaded_again_by_transformers(projector: bool, tmp_path: Path) -> None:
+    """As an adapter where it is one; with a projector of its own as a whole model."""
+    processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
+    wrapped = prepare(model, PartsConfig(language="lora", rank=2, alpha=4, projector=projector))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.01 if parameter.requires_grad else 0.0)
+    picture = draw(scene(1, 0, 5, live=True))
+    given = make_batch(model, processor, [Row("1", picture, "how do i wake this ?", answer) for answer in ANSWERS])
+    expected = answer_logprobs(model, given)
+    save(tmp_path / "aligned", wrapped, processor)
+    assert (tmp_path / "aligned" / "adapter_config.json").exists() != projector
+    found = ["aligned"]
+    if not projector:
+        merge(tmp_path / "aligned", tmp_path / "merged")
+        found.append("merged")
+    for name in found:
+        _, again = load_checkpoint(str(tmp_path / name), dtype="float32")
+        assert torch.allclose(answer_logprobs(again, given), expected, atol=1e-3)
+
+
+def test_only_an_adapter_can_be_merged_and_nothing_is_overwritten(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no adapter"):
+        merge(Path(miniature_checkpoint()), tmp_path / "out")
 
 
 def test_without_dropout_training_and_evaluation_say_the_same() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.courses import ANSWERS, LOOP, new_dpo
 from torch import Tensor, nn
 
-from spavl.errors import TrainingError
+from spavl.errors import MissingExtra, TrainingError
 from spavl.miniature.world import draw, scene
 from spavl.models.hf import load_checkpoint
 from spavl.models.shop import miniature_checkpoint
@@ -230,3 +230,16 @@ def test_a_loss_that_is_no_number_stops_the_training_and_its_batch_is_kept(tmp_p
         list(train(Broken(), LOOP, States(tmp_path)))
     assert "step 2" in str(raised.value)
     assert math.isnan(torch.load(tmp_path / "batch-of-step-2.pt", weights_only=False))
+
+
+def test_curves_go_to_a_tracker_too(tmp_path: Path) -> None:
+    _, dpo = new_dpo()
+    steps = list(train(dpo, LOOP.model_copy(update={"tracker": "tensorboard"}), States(tmp_path / "states")))
+    events = b"".join(path.read_bytes() for path in (tmp_path / "tensorboard").rglob("events.*"))
+    assert events.count(b"grad_norm") >= len(steps) == 4
+
+
+def test_a_tracker_that_is_not_there_is_told(tmp_path: Path) -> None:
+    _, dpo = new_dpo()
+    with pytest.raises(MissingExtra, match="pip install wandb"):
+        next(train(dpo, LOOP.model_copy(update={"tracker": "wandb"}), States(tmp_path)))

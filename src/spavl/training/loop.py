@@ -13,10 +13,11 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
-from spavl.errors import TrainingError
+from spavl.errors import MissingExtra, TrainingError
 from spavl.training.schedule import LoopConfig, learning_rate_at
 from spavl.training.states import States, Step
 
@@ -56,7 +57,7 @@ def train(course: Course[B], config: LoopConfig, states: States, rate_of: RateOf
 
     `rate_of` tells the peak learning rate of a parameter, by its name, where it has one of its own.
     """
-    accelerator = Accelerator()
+    accelerator = _accelerator(config, states)
     module = shard(course.module) if config.shard else accelerator.prepare(course.module)
     groups = _groups(course.module, config, rate_of)
     optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True)
@@ -75,7 +76,23 @@ def train(course: Course[B], config: LoopConfig, states: States, rate_of: RateOf
         history.append(Step(number + 1, metrics, time.monotonic() - began))
         if (number + 1) % config.save_every == 0 or number + 1 == course.steps:
             states.save(module, optimizer, history)
+        accelerator.log(metrics, step=number + 1)
         yield history[-1]
+    for tracker in accelerator.trackers:
+        tracker.finish()
+
+
+def _accelerator(config: LoopConfig, states: States) -> Accelerator:
+    if not config.tracker:
+        return Accelerator()
+    if config.tracker not in (found.value for found in get_available_trackers()):
+        package = {"tensorboard": "tensorboardX"}.get(config.tracker, config.tracker)
+        then = f"pip install {package}, or leave training.loop.tracker empty"
+        raise MissingExtra(f"{config.tracker} is not installed", where="training.loop.tracker", then=then)
+    # Beside the states and not among them, for those are taken away when the training is over.
+    accelerator = Accelerator(log_with=config.tracker, project_dir=states.folder.parent / config.tracker)
+    accelerator.init_trackers("spavl", config.model_dump())
+    return accelerator
 
 
 def _groups(module: nn.Module, config: LoopConfig, rate_of: RateOf) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """training: Sample rows -> an aligned checkpoint, in the form it was loaded from, and its curves."""
 
 import resource
-import shutil
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from spavl.records import CurvePoint, Image, Reject, Sample
 from spavl.stage import Job, fingerprint_of, seal
 from spavl.store import Manifest
 from spavl.store.cache import cache_folder
-from spavl.training import parts
+from spavl.training import checkpoint, parts
 from spavl.training.checks import Checked, check, stop_if_too_many
 from spavl.training.config import PLAN, TrainingConfig
 from spavl.training.courses import COURSES, Given, Objective
@@ -47,7 +46,7 @@ async def run(job: Job[TrainingConfig]) -> Manifest:
     watch = _watch(job, model, processor, job.run.states(PLAN.stage, fingerprint))
     steps = await _train(job, course, watch, fingerprint)
     cache.close()
-    _save(job.run.checkpoint("aligned"), trained, processor)
+    checkpoint.save(job.run.checkpoint("aligned"), trained, processor)
     job.run.write_rows(PLAN.stage, CurvePoint, _curves(steps, watch))
     notes = {
         "by": job.settings.by,
@@ -159,13 +158,3 @@ def _speed(steps: Sequence[Step], pairs: int) -> dict[str, object]:
 
 def _resident() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _save(folder: Path, model: Any, processor: Any) -> None:
-    """Write beside the old checkpoint and then take its name, so that a half-written one is never loaded."""
-    beside = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(beside, ignore_errors=True)
-    model.save_pretrained(beside)
-    processor.save_pretrained(beside)
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)

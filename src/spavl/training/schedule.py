@@ -22,6 +22,9 @@ class LoopConfig(Settings):
         False, description="compute activations again on the way back: a third more time, far less memory"
     )
     shard: bool = Field(False, description="spread the weights over the processes of accelerate launch (FSDP2)")
+    tracker: Literal["", "tensorboard", "trackio", "wandb"] = Field(
+        "", description="where else the curves are sent while it runs; its package must be installed"
+    )
     save_every: int = Field(50, ge=1, description="steps between saved states")
     keep_last: int = Field(2, ge=1, description="saved states that are kept")
 

@@ -1,0 +1,20 @@
+"""spavl train merge: an adapter and its base as one whole model."""
+
+import argparse
+from pathlib import Path
+
+from spavl.verbs.quiet import quiet_libraries
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", type=Path, help="a run that trained with LoRA, or its adapter's folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the whole model is written")
+
+
+def run(options: argparse.Namespace) -> None:
+    from spavl.training.checkpoint import merge
+
+    quiet_libraries()
+    inside = options.run / "checkpoints" / "aligned"
+    merge(inside if inside.exists() else options.run, options.out)
+    print(f"merged into {options.out}; any server of transformers' models loads it")

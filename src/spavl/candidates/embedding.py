@@ -4,9 +4,10 @@ Strangers' bytes are decoded by guarded workers, and only pixels of the size tha
 """
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from spavl.imaging.cells import Cells
 from spavl.imaging.clip import Clip, Vector
 from spavl.imaging.decode import Undecodable, decode
 from spavl.imaging.form import Form, Pixels, shaped
-from spavl.imaging.local import is_local, read_local
+from spavl.imaging.local import cell_at, is_local, read_local
 from spavl.imaging.unfetchable import Unfetchable
 from spavl.progress import Screen
 
@@ -81,26 +82,32 @@ def _packed(vector: Vector) -> bytes:
     return vector.astype(np.float16).tobytes()
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def _open_shaping(form: Form) -> AsyncIterator[Callable[[str], Awaitable[Pixels | str]]]:
     """A function that gives the picture of a source in the model's form, or says why that cannot be."""
-    cells, turns = Cells(), asyncio.Semaphore(_READ_AT_ONCE)
+    cells, turns, in_order = Cells(), asyncio.Semaphore(_READ_AT_ONCE), asyncio.Lock()
     async with open_workers("asyncio", functools.partial(shaped_all, form), 0, _LIMITS) as workers:
 
         async def shape(source: str) -> Pixels | str:
             if not is_local(source):
                 return NOT_AT_HAND
             async with turns:
-                return await _shaped(source, cells, workers)
+                # A large table is gone through once, if its cells are asked for one after the other.
+                async with in_order if cell_at(source) else contextlib.nullcontext():
+                    data = await asyncio.to_thread(_bytes_or_reason, source, cells)
+                return data if isinstance(data, str) else await _looked_at(data, workers)
 
         yield shape
 
 
-async def _shaped(source: str, cells: Cells, workers: Workers) -> Pixels | str:
+def _bytes_or_reason(source: str, cells: Cells) -> bytes | str:
     try:
-        data = await asyncio.to_thread(read_local, source, cells)
+        return read_local(source, cells)
     except Unfetchable as error:
         return str(error)
+
+
+async def _looked_at(data: bytes, workers: Workers) -> Pixels | str:
     look: Pixels | str | Died = await workers(data)
     return look.reason if isinstance(look, Died) else look
 

@@ -8,28 +8,48 @@
 """
 
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
-from spavl.imaging.cells import Cells
 from spavl.imaging.decode import LARGEST_BYTES
 from spavl.imaging.unfetchable import Unfetchable
 
 _SCHEMES = ("file", "tar", "parquet")
 
 
+class Place(NamedTuple):
+    """A cell of a Parquet table."""
+
+    path: str
+    column: str
+    row: int
+
+
+class CellReader(Protocol):
+    def get(self, path: str, column: str, row: int) -> bytes: ...
+
+
 def is_local(source: str) -> bool:
     return source.partition(":")[0] in _SCHEMES
 
 
-def read_local(source: str, cells: Cells) -> bytes:
+def cell_at(source: str) -> Place | None:
+    """The cell that a source names, if it does."""
+    scheme, _, rest = source.partition(":")
+    path, _, cell = rest.rpartition("#")
+    column, _, row = cell.rpartition("/")
+    return Place(path, column, int(row)) if scheme == "parquet" and row.isdecimal() else None
+
+
+def read_local(source: str, cells: CellReader) -> bytes:
     """The bytes behind a local source; raises Unfetchable where there are none to be had."""
     scheme, _, rest = source.partition(":")
     if scheme == "file":
         return _read(rest, 0, None)
     if scheme == "tar":
         return _member(rest)
-    path, _, cell = rest.rpartition("#")
-    column, _, row = cell.rpartition("/")
-    return cells.get(path, column, row)
+    if place := cell_at(source):
+        return cells.get(*place)
+    raise Unfetchable("bad_source")
 
 
 def _member(place: str) -> bytes:

@@ -9,16 +9,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 
-from spavl.imaging.cells import Cells
 from spavl.imaging.local import is_local, read_local
 from spavl.imaging.unfetchable import Unfetchable
 from spavl.miniature import world
 from spavl.pictures.config import DownloadsConfig
 from spavl.pictures.download import Downloader
 from spavl.pictures.downloads import Downloads
+from spavl.pictures.gathered import Gathered
 from spavl.pictures.guard import Guard
 
 Fetch = Callable[[str], Awaitable[bytes]]
@@ -27,9 +27,14 @@ GUARD = Guard()
 
 
 @contextlib.asynccontextmanager
-async def open_fetch(settings: DownloadsConfig, folder: Path, at_once: int) -> AsyncIterator[Fetch]:
-    """A function that gives the bytes of a picture of unknown origin, or raises Unfetchable."""
-    downloads, cells = Downloads(folder), Cells()
+async def open_fetch(
+    settings: DownloadsConfig, folder: Path, at_once: int, listed: Callable[[], Iterable[str]] = tuple
+) -> AsyncIterator[Fetch]:
+    """A function that gives the bytes of a picture of unknown origin, or raises Unfetchable.
+
+    `listed` gives all sources that will be asked for.
+    """
+    downloads, cells = Downloads(folder), Gathered(folder, listed)
 
     async def fetch(source: str) -> bytes:
         if source.startswith("miniature/"):
@@ -53,6 +58,7 @@ async def open_fetch(settings: DownloadsConfig, folder: Path, at_once: int) -> A
         async with Downloader(settings, GUARD, at_once) as downloader:
             yield fetch
     finally:
+        cells.close()
         downloads.close()
 
 

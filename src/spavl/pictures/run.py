@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import functools
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from spavl.engine import Died, Limits, open_workers
@@ -24,8 +25,12 @@ async def run(job: Job[PicturesConfig]) -> Manifest:
         job = dataclasses.replace(job, in_flight=max(job.in_flight, _IN_FLIGHT_ON_DAFT))
     limits = Limits(settings.worker_seconds, int(settings.worker_gb * 2**30))
     look = functools.partial(examine, settings)
+
+    def listed() -> Iterator[str]:
+        yield from (candidate.source for candidate in job.run.read("candidates", Candidate))
+
     async with (
-        open_fetch(settings.downloads, job.run.path / "downloads", job.in_flight) as fetch,
+        open_fetch(settings.downloads, job.run.path / "downloads", job.in_flight, listed) as fetch,
         open_workers(settings.engine, look, settings.workers, limits) as workers,
     ):
 

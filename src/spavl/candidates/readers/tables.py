@@ -17,7 +17,8 @@ _ROWS_AT_ONCE = 4096
 
 def from_parquet(file: Path, limits: RowLimits) -> Iterator[Entry | Skipped]:
     try:
-        with pq.ParquetFile(file) as table:
+        # Else whole row groups are fetched ahead, and some tables have one.
+        with pq.ParquetFile(file, pre_buffer=False) as table:
             yield from _rows(file, table, limits)
     except (pa.ArrowException, OSError, ValueError):
         yield Skipped(str(file), "broken_table")

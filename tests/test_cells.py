@@ -1,0 +1,119 @@
+"""Pictures in Parquet tables: any cell in any order, and never much of a table in memory."""
+
+import asyncio
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.test_search import colours
+from tests.test_sources import walk
+from tests.tiny_clip import save_clip
+
+from spavl.imaging import cells as tables
+from spavl.imaging.cells import Cells
+from spavl.imaging.unfetchable import Unfetchable
+from spavl.pictures.config import DownloadsConfig
+from spavl.pictures.fetch import open_fetch
+
+ROWS = 90
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Groups of 40, 40 and 10 rows; one cell is empty."""
+    file = tmp_path_factory.mktemp("table") / "of#some.parquet"
+    rows = [{"image": {"bytes": None if row == 50 else b"%d" % row * 9, "path": "x"}} for row in range(ROWS)]
+    pq.write_table(pa.Table.from_pylist(rows), file, row_group_size=40)
+    return file
+
+
+@pytest.fixture
+def streams(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
+    """Every group of a table is taken for a large one; how often each was gone through."""
+    counted: Counter[int] = Counter()
+    real: Callable[..., Any] = tables._batches
+
+    def counting(path: str, column: str, group: int) -> Any:
+        counted[group] += 1
+        return real(path, column, group)
+
+    monkeypatch.setattr(tables, "_LARGEST_HELD", 0)
+    monkeypatch.setattr(tables, "_batches", counting)
+    return counted
+
+
+@pytest.mark.parametrize("largest", [0, 2**26])
+@given(rows=st.lists(st.integers(-2, ROWS + 2), max_size=12))
+@settings(max_examples=30)
+def test_any_cell_is_had_in_any_order(table: Path, largest: int, rows: list[int]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "_LARGEST_HELD", largest)
+        cells = Cells()
+        for row in rows:
+            if 0 <= row < ROWS and row != 50:
+                assert cells.get(str(table), "image", row) == b"%d" % row * 9
+            else:
+                with pytest.raises(Unfetchable):
+                    cells.get(str(table), "image", row)
+
+
+def test_a_vast_group_is_gone_through_once_for_all_candidates(
+    table: Path, streams: Counter[int], tmp_path: Path
+) -> None:
+    rows = [row for row in range(ROWS) if row != 50]
+    Random(1).shuffle(rows)
+    sources = [f"parquet:{table}#image/{row}" for row in [*rows[:70], 50]]
+
+    async def fetched() -> list[bytes | str]:
+        async with open_fetch(DownloadsConfig(), tmp_path, 4, lambda: sources) as fetch:
+
+            async def one(source: str) -> bytes | str:
+                try:
+                    return await fetch(source)
+                except Unfetchable as error:
+                    return str(error)
+
+            return await asyncio.gather(*map(one, sources))
+
+    assert asyncio.run(fetched()) == [*(b"%d" % row * 9 for row in rows[:70]), "no_bytes"]
+    assert streams == {0: 1, 1: 1, 2: 1}
+    assert [file.name for file in tmp_path.iterdir() if "sqlite" not in file.name] == []
+
+
+def test_the_search_goes_through_a_vast_group_once(tmp_path: Path, streams: Counter[int]) -> None:
+    files = sorted(colours(tmp_path / "loose", each=40).iterdir())
+    made = pa.Table.from_pylist([{"image": file.read_bytes()} for file in files])
+    (tmp_path / "in").mkdir()
+    pq.write_table(made, tmp_path / "in" / "one.parquet")
+    clip = str(save_clip(tmp_path / "clip"))
+    found = walk(tmp_path, tmp_path / "in", "candidates", search_by="pictures", search_model=clip, per_leaf=999)
+    assert len(found["candidates"]) == 2 * len(files) and streams == {0: 1}
+
+
+_WATCHED = """
+import resource, sys
+from spavl.imaging.cells import Cells
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+before, cells = peak(), Cells()
+for row in range(0, 3000, 7):
+    assert len(cells.get(sys.argv[1], "image", row)) == 60_000
+print(peak() - before)
+"""
+
+
+def test_a_single_group_of_any_size_takes_little_memory(tmp_path: Path) -> None:
+    file = tmp_path / "one.parquet"
+    rows = pa.table({"image": [Random(row).randbytes(60_000) for row in range(3000)]})
+    pq.write_table(rows, file, row_group_size=3000, write_batch_size=64, use_dictionary=False)
+    assert pq.ParquetFile(file).num_row_groups == 1
+    done = subprocess.run([sys.executable, "-c", _WATCHED, file], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 60, "of 180 MB"

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 from tests.servers import FAULTS, Body, ChatServer, body_hash, completion, echo, fault, hostile
 
+from spavl import stage
 from spavl.drive import drive
 from spavl.errors import BudgetError, GateError
 from spavl.models import limits, openai, wrappers
@@ -165,21 +166,60 @@ def fences_hold(bodies: Any) -> None:
     assert seen > 20
 
 
-def test_a_model_that_refuses_everything_stops_the_run_and_is_asked_again_once_it_is_put_right(tmp_path: Path) -> None:
-    ill = True
+@pytest.mark.parametrize(
+    ("role", "where"),
+    [
+        ("responses.models", "sly"),
+        ("images.relevance", "images"),
+        ("descriptions.writer", "descriptions"),
+        ("questions.checker", "questions"),
+        ("verdicts.guard", "verdicts"),
+        ("preferences.judge", "preferences"),
+        ("preferences.second_judge", "preferences"),
+    ],
+)
+def test_a_model_that_refuses_everything_stops_the_run_and_is_asked_again_once_it_is_put_right(
+    tmp_path: Path, role: str, where: str
+) -> None:
+    """Whatever a room makes of one refusal: an invalid verdict, a blocked vote, a description that is a fallback."""
+    ill, name = True, "sly" if role == "responses.models" else "ill"
 
     def answer(body: Body) -> str | web.Response:
-        return fault(400, "images are not supported") if ill and body["model"] == "sly" else bad_faith(body)
+        if body["model"] == name and ill:
+            return fault(400, "images are not supported")
+        if name == "ill":
+            return told({**body, "model": "judge" if body["model"] == "ill" else body["model"]})
+        return bad_faith(body)
+
+    def told(body: Body) -> str | web.Response:
+        return f"what is shown here, {body_hash(body)}?" if body["model"] == "writer" else bad_faith(body)
 
     with ChatServer(answer) as server:
+        options = {} if name == "sly" else {role: f"openai/ill@{server.url}"}
         for _ in range(2):  # typing it again without a change helps nobody
-            with pytest.raises(GateError, match="images are not supported") as told:
-                build(tmp_path, server.url, Said())
-            assert "sly" in told.value.where and "asked again" in told.value.then
+            with pytest.raises(GateError, match="images are not supported") as stopped:
+                build(tmp_path, server.url, Said(), **options)
+            assert where in stopped.value.where and name in stopped.value.where
+            assert "asked again" in stopped.value.then
+        paid = server.answered.total()
         ill = False
-        build(tmp_path, server.url, Said())
-        with RunFolder(tmp_path / "run") as run:
-            assert "sly" in {response.model.split("/")[1].split("@")[0] for response in run.read("responses", Response)}
+        build(tmp_path, server.url, Said(), **options)
+        assert server.answered.total() > paid and max(server.answered.values()) == 1
+    with RunFolder(tmp_path / "run") as run:
+        assert {call.status for call in run.ledger.calls() if f"/{name}@" in call.model} >= {"ok"}
+        assert not [c for c in run.ledger.calls() if c.status == "rejected" and "not supported" in c.detail]
+
+
+def test_a_model_that_refuses_everything_is_given_up_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "_HOPELESS_FROM", 5)
+
+    def answer(body: Body) -> str | web.Response:
+        return fault(400, "no") if body["model"] == "ill" else f"what is shown here, {body_hash(body)}?"
+
+    with ChatServer(answer) as server, pytest.raises(GateError):
+        build(tmp_path, server.url, Said(), **{"verdicts.guard": f"openai/ill@{server.url}", "in_flight": "4"})
+    asked = sum(times for name, times in server.seen.items() if server.bodies[name]["model"] == "ill")
+    assert 0 < asked <= 2 * (5 + 1 + 4)
 
 
 def test_the_spend_stop_is_not_passed_by_more_than_the_calls_in_flight_whatever_the_server_does(

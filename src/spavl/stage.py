@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from spavl.engine import map_lanes
 from spavl.errors import GateError
+from spavl.models.hearing import Heard, listen
 from spavl.models.shop import ModelShop
 from spavl.models.types import Parked, Rejected, Transient
 from spavl.plan import Plan
@@ -56,6 +57,14 @@ class Lane(NamedTuple, Generic[In, Out]):
     work: Callable[[In], Awaitable[Made[Out]]]
 
 
+class Refusals(NamedTuple):
+    """A model that refused, the last reason, and at how many inputs."""
+
+    model: str
+    reason: str
+    inputs: int
+
+
 class Lost(NamedTuple, Generic[In, Out]):
     """An input that a lane could not do, and what was made of it."""
 
@@ -64,28 +73,47 @@ class Lost(NamedTuple, Generic[In, Out]):
     made: Made[Out]
 
 
-class _Held(Generic[In, Out]):
-    """What a lane could not do is not written down before it is known whether the lane is ill or single inputs are."""
+class _Tried(NamedTuple, Generic[Out]):
+    """What was made of an input, and which models were heard at it."""
 
-    def __init__(self, answered: bool) -> None:
+    made: Made[Out]
+    heard: Heard
+
+
+class _Held(Generic[In, Out]):
+    """What a lane could not do is not written down before it is known whether the lane is ill or single inputs are.
+
+    A model is silent that has refused and never answered: its server takes nothing at all, or was asked too little.
+    """
+
+    def __init__(self, answered: set[str]) -> None:
         self.answered = answered
         self.failed: list[Lost[In, Out]] = []
         self.refused: list[Lost[In, Out]] = []
+        self._refusals: dict[str, Refusals] = {}
 
-    def hold(self, position: int, given: In, made: Made[Out]) -> bool:
+    def hold(self, position: int, given: In, tried: _Tried[Out]) -> bool:
+        made, heard = tried
+        self.answered |= heard.answered
         if made.passing:
             self.failed.append(Lost(position, given, made))
             return True
-        if made.rows or {lost.reason for lost in made.rejects} != {REFUSED}:
-            self.answered = True
-        if not self.answered:
+        silent = heard.refused.keys() - self.answered
+        for model in silent:
+            before = self._refusals.get(model, Refusals(model, "", 0))
+            self._refusals[model] = Refusals(model, heard.refused[model], before.inputs + 1)
+        if silent:
             self.refused.append(Lost(position, given, made))
-        return not self.answered
+        return bool(silent)
+
+    def silent(self) -> list[Refusals]:
+        """The models that answered nothing, those first that refused most."""
+        found = [refusals for model, refusals in self._refusals.items() if model not in self.answered]
+        return sorted(found, key=lambda refusals: -refusals.inputs)
 
     def hopeless(self, most_lost: float) -> bool:
-        return len(self.failed) > max(_HOPELESS_FROM, most_lost) or (
-            not self.answered and len(self.refused) > _HOPELESS_FROM
-        )
+        refused = any(refusals.inputs > _HOPELESS_FROM for refusals in self.silent())
+        return refused or len(self.failed) > max(_HOPELESS_FROM, most_lost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +191,7 @@ async def run_lanes(
     run.forget(plan.stage)
     journal = run.journal(plan.stage, fingerprint)
     try:
-        held: list[_Held[In, Out]] = [_Held(journal.begun(number, len(lanes))) for number in range(len(lanes))]
+        held: list[_Held[In, Out]] = [_Held(journal.answered(number)) for number in range(len(lanes))]
 
         def todo(number: int) -> Iterator[tuple[int, int, In]]:
             for position, given in journal.undone(lanes[number].inputs, number, len(lanes)):
@@ -173,15 +201,17 @@ async def run_lanes(
 
         with job.screen.bar(plan.stage, total * len(lanes), journal.count()) as bar:
             async with aclosing(_results(job, lanes, list(map(todo, range(len(lanes)))), bar.tell)) as results:
-                async for (number, position, given), made in results:
-                    if not held[number].hold(position, given, made):
+                async for (number, position, given), tried in results:
+                    made, own = tried.made, held[number]
+                    if new := tried.heard.answered - own.answered:
+                        journal.note_answered(number, new)
+                    if not own.hold(position, given, tried):
                         journal.add(position, given.id, made.rows, made.rejects)
                     bar.advance(rejected=len(made.rejects))
         for lane, own in zip(lanes, held, strict=True):
             _check_lost(lane.name, len(own.failed), total, plan.lost_at_most)
-            if own.refused and not own.answered:
-                run.ledger.forget_rejected(plan.stage)
-                _stop_refused(lane.name, own.refused[-1].made.rejects[-1], len(own.refused))
+            if silent := own.silent():
+                _stop_refused(job, plan.stage, lane.name, silent)
         for position, given, made in itertools.chain(*(own.failed + own.refused for own in held)):
             journal.add(position, given.id, made.rows, made.rejects)
         run.write_rows(plan.stage, plan.writes, journal.rows(plan.writes))
@@ -227,7 +257,7 @@ async def _results(
     lanes: Sequence[Lane[In, Out]],
     todo: Sequence[Iterator[tuple[int, int, In]]],
     tell: Callable[[str], None],
-) -> AsyncGenerator[tuple[tuple[int, int, In], Made[Out]], None]:
+) -> AsyncGenerator[tuple[tuple[int, int, In], _Tried[Out]], None]:
     """What is made of each input, as it comes; those whose calls went into batches are done anew with the answers."""
     most = max(1, _MOST_PARKED // len(lanes))
     again: list[list[tuple[int, int, In]]] = [[] for _ in lanes]
@@ -238,15 +268,15 @@ async def _results(
             for before, new, now in zip(again, todo, parked, strict=True)
         ]
 
-        async def do(item: tuple[int, int, In]) -> Made[Out] | None:
-            return await _made(job, lanes[item[0]].work, item[2])
+        async def do(item: tuple[int, int, In]) -> _Tried[Out] | None:
+            return await _tried(job, lanes[item[0]].work, item[2])
 
         async with aclosing(map_lanes(drawn, do, job.in_flight)) as results:
-            async for item, made in results:
-                if made is None:
+            async for item, tried in results:
+                if tried is None:
                     parked[item[0]].append(item)
                 else:
-                    yield item, made
+                    yield item, tried
         if not any(parked):
             return
         await job.models.collect(tell)
@@ -263,18 +293,19 @@ def _until(items: Iterator[T], most: int, gathered: Sequence[T]) -> Iterator[T]:
             return
 
 
-async def _made(job: Job[C], work: Callable[[In], Awaitable[Made[Out]]], given: In) -> Made[Out] | None:
+async def _tried(job: Job[C], work: Callable[[In], Awaitable[Made[Out]]], given: In) -> _Tried[Out] | None:
     """What is made of an input; None while it waits for a batch."""
+    heard = listen()
     try:
-        return await work(given)
+        return _Tried(await work(given), heard)
     except Parked:
         # Its calls to models that answer at once are still on their way.
         await job.models.landed()
         return None
     except Rejected as error:
-        return Made(rejects=[reject(given, REFUSED, str(error))])
+        return _Tried(Made(rejects=[reject(given, REFUSED, str(error))]), heard)
     except Transient as error:
-        return Made(rejects=[reject(given, PROVIDER_FAILED, error.reason)], passing=True)
+        return _Tried(Made(rejects=[reject(given, PROVIDER_FAILED, error.reason)], passing=True), heard)
 
 
 def _check_lost(stage: str, failed: int, total: int, most: float) -> None:
@@ -284,6 +315,10 @@ def _check_lost(stage: str, failed: int, total: int, most: float) -> None:
         raise GateError(f"{failed} of {total} inputs of this stage failed at the servers asked", where=stage, then=then)
 
 
-def _stop_refused(lane: str, last: Reject, count: int) -> NoReturn:
+def _stop_refused(job: Job[C], stage: str, lane: str, silent: Sequence[Refusals]) -> NoReturn:
+    for each in silent:
+        job.run.ledger.forget_rejected(stage, each.model)
+    model, reason, inputs = silent[0]
     then = "put its cause right and type the same command: what was refused is asked again"
-    raise GateError(f"the server refused every request ({count} so far): {last.detail}", where=lane, then=then)
+    what = f"the server refused every request ({inputs} so far): {reason}"
+    raise GateError(what, where=lane if lane == model else f"{lane}, asking {model}", then=then)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from spavl.errors import BudgetError, ConfigError
-from spavl.models import limits
+from spavl.models import hearing, limits
 from spavl.models.limits import Pace
 from spavl.models.pictures import UNKNOWN, tokens_of
 from spavl.models.prices import FREE, Price
@@ -181,7 +181,9 @@ class Recorded:
                 task.add_done_callback(lambda done: self._land(key, done))
             call = await asyncio.shield(self._under_way[key])
         if call.status == "rejected":
+            hearing.note_refusal(self.name, call.detail)
             raise Rejected(call.detail)
+        hearing.note_answer(self.name)
         finish = "stop" if call.status == "ok" else call.status
         return Reply(call.text, finish, call.tokens_in, call.tokens_out, call.usd, call=key)
 

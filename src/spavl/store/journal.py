@@ -28,20 +28,27 @@ class Journal:
         database.execute(
             "CREATE TABLE IF NOT EXISTS done (position INTEGER PRIMARY KEY, key TEXT, rows TEXT, rejects TEXT)"
         )
+        database.execute("CREATE TABLE IF NOT EXISTS answered (lane INTEGER, model TEXT, PRIMARY KEY (lane, model))")
         if database.execute("SELECT fingerprint FROM about").fetchone() != (fingerprint,):
             with database:
                 database.execute("DELETE FROM about")
                 database.execute("DELETE FROM done")
+                database.execute("DELETE FROM answered")
                 database.execute("INSERT INTO about VALUES (?)", (fingerprint,))
         return database
 
     def count(self) -> int:
         return int(self._database.execute("SELECT COUNT(*) FROM done").fetchone()[0])
 
-    def begun(self, first: int = 0, step: int = 1) -> bool:
-        """Whether any input of a stream is done. See `undone`."""
-        own = "SELECT 1 FROM done WHERE position % ? = ? LIMIT 1"
-        return self._database.execute(own, (step, first)).fetchone() is not None
+    def answered(self, lane: int) -> set[str]:
+        """The models that have answered in this lane, however often it was begun."""
+        return {model for (model,) in self._database.execute("SELECT model FROM answered WHERE lane = ?", (lane,))}
+
+    def note_answered(self, lane: int, models: Iterable[str]) -> None:
+        with disk_faults(self._path), self._database:
+            self._database.executemany(
+                "INSERT OR IGNORE INTO answered VALUES (?, ?)", [(lane, each) for each in models]
+            )
 
     def undone(self, inputs: Iterable[In], first: int = 0, step: int = 1) -> Iterator[tuple[int, In]]:
         """The inputs that are still to be done, with their positions. What is held is one byte an input.

@@ -158,10 +158,11 @@ class Ledger:
         """The names of all models that were ever asked."""
         return [name for (name,) in self._reader.execute("SELECT DISTINCT model FROM calls ORDER BY model")]
 
-    def forget_rejected(self, stage: str) -> int:
-        """Take back the permanent 4xx of a stage: they cost nothing, and their cause may be put right."""
+    def forget_rejected(self, stage: str, model: str) -> int:
+        """Take back the permanent 4xx of a model in a stage: they cost nothing, and their cause may be put right."""
+        text = "DELETE FROM calls WHERE stage = ? AND model = ? AND status = 'rejected'"
         with self._reader:
-            return self._reader.execute("DELETE FROM calls WHERE stage = ? AND status = 'rejected'", (stage,)).rowcount
+            return self._reader.execute(text, (stage, model)).rowcount
 
     def close(self) -> None:
         if self._writer.is_alive():

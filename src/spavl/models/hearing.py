@@ -1,0 +1,36 @@
+"""Which models answered in a piece of work and which refused, noted beside the work itself.
+
+Rooms make something of a refusal: a guard an invalid verdict, a judge a blocked vote, a describer a
+fallback. Whoever does the work for them still has to know when a server takes nothing at all.
+"""
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Heard:
+    """The models that answered, and those that refused with the last reason of each. One may do both."""
+
+    answered: set[str] = field(default_factory=set)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+_heard: ContextVar[Heard | None] = ContextVar("heard", default=None)
+
+
+def listen() -> Heard:
+    """Whatever the current task, and tasks that it starts, ask of models from now on is noted here."""
+    heard = Heard()
+    _heard.set(heard)
+    return heard
+
+
+def note_answer(model: str) -> None:
+    if heard := _heard.get():
+        heard.answered.add(model)
+
+
+def note_refusal(model: str, reason: str) -> None:
+    if heard := _heard.get():
+        heard.refused[model] = reason

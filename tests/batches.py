@@ -39,7 +39,7 @@ class BatchServer(ChatServer):
         form = await request.post()
         assert form["purpose"] == "batch"
         field: Any = form["file"]
-        name = f"file-{len(self.files)}"
+        name = f"file-{len(self.uploads)}"
         self.files[name] = field.file.read()
         self.uploads.append(self.files[name])
         return web.json_response({"id": name, "object": "file"})

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections import Counter
@@ -21,7 +22,7 @@ import pytest
 from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.servers import FAULTS, Body, ChatServer, completion, echo, fault, hostile, server_process
+from tests.servers import FAULTS, Body, ChatServer, body_hash, completion, echo, fault, hostile, server_process
 
 from spavl.errors import BudgetError, ConfigError, ProviderError, SpavlError
 from spavl.models import limits, openai, shop
@@ -30,7 +31,7 @@ from spavl.models.prices import Price
 from spavl.models.shop import ModelShop
 from spavl.models.structured import ask_structured
 from spavl.models.types import Message, Picture, Rejected, Reply, Request, Transient, ask_about
-from spavl.models.wrappers import Budget, Budgeted, Persona, Recorded, Retrying
+from spavl.models.wrappers import Budget, Budgeted, Persona, Recorded, Retrying, most_of
 from spavl.store import Ledger, RunFolder
 
 Found = Reply | BaseException
@@ -446,6 +447,60 @@ def test_the_spend_stop_is_never_passed_and_a_new_start_goes_on_from_what_was_sp
     assert Counter(server.answered.values()) == {1: answered[-1]}
 
 
+def test_what_a_lost_answer_may_cost_is_counted_at_every_later_start(run: RunFolder) -> None:
+    """A server that makes answers and loses them on the way may bill them all, however often it is begun again."""
+
+    def losing(body: Body) -> str | web.Response:
+        rng = random.Random(f"{len(made)}/{body_hash(body)}")
+        made.append(body)
+        return rng.choice((lambda: echo(body), FAULTS["reset"], FAULTS["cut short"], FAULTS["500"]))()
+
+    made: list[Body] = []
+    requests = [question(n, max_tokens=6) for n in range(60)]
+    lost, spent = 0.0, 0.0
+    with ChatServer(losing) as server:
+        for _ in range(4):
+            budget = Budget(6.0, run.ledger.totals()["usd"] + run.ledger.usd_lost())
+            assert budget.spent == pytest.approx(spent), "what was spent before is known again"
+            ask(run.ledger, f"openai/m@{server.url}", *requests, prices=_PRICES, budget=budget)
+            assert budget.spent <= 6.0
+            assert run.ledger.usd_lost() >= lost
+            lost, spent = run.ledger.usd_lost(), budget.spent
+            assert spent == pytest.approx(run.ledger.totals()["usd"] + lost)
+    assert lost > 0 < server.answered.total()
+
+
+def test_a_call_given_up_after_it_was_sent_may_be_billed_and_one_that_was_not_sent_is_not(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shop, "_LAST_ANSWERS", 0.05)
+    sent: list[Body] = []
+    all_sent = threading.Event()
+
+    async def never(body: Body) -> str:
+        sent.append(body)
+        if len(sent) == 3:
+            all_sent.set()
+        await asyncio.sleep(30)
+        return ""
+
+    async def stopped(url: str) -> float:
+        budget = Budget(100.0)
+        models = ModelShop(run.ledger, budget, PaceConfig(at_once=3), _PRICES)
+        model = models.open(f"openai/m@{url}", "responses")
+        tasks = [asyncio.create_task(model.ask(question(n, max_tokens=6))) for n in range(10)]
+        await asyncio.to_thread(all_sent.wait)
+        await models.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return budget.spent
+
+    with ChatServer(never) as server:
+        spent = asyncio.run(stopped(server.url))
+    assert len(sent) == 3
+    most = most_of(question(1, max_tokens=6), "m", Price(*_PRICES["m"]))
+    assert spent == run.ledger.usd_lost() == pytest.approx(3 * most)
+
+
 class Stub:
     """A model in a few lines."""
 
@@ -595,19 +650,35 @@ def test_a_name_that_means_nothing_is_told_with_those_that_do(run: RunFolder, ur
 
 
 def test_a_key_goes_only_to_the_host_it_was_made_for(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the host was named by a file that somebody else wrote."""
     monkeypatch.setenv("OPENAI_API_KEY", "for-openai")
-    monkeypatch.setenv("SPAVL_API_KEY", "for-others")
-    with ChatServer() as theirs, ChatServer() as ours:
+    monkeypatch.setenv("SPAVL_API_KEY", "for-nobody-in-particular")
+    monkeypatch.setenv("SPAVL_API_KEY_127_0_0_1", "for-ours")
+    with ChatServer() as theirs, ChatServer() as ours, ChatServer() as strangers:
         monkeypatch.setattr(openai, "OPENAI", theirs.url)
         ask(run.ledger, "openai/m", question(1))
         ask(run.ledger, f"openai/m@{ours.url}", question(1))
         ask(run.ledger, f"openai/m@{theirs.url}/", question(1))
+        ask(run.ledger, f"openai/m@{strangers.url.replace('127.0.0.1', 'localhost')}", question(1))
     assert theirs.authorizations == {"Bearer for-openai"}
-    assert ours.authorizations == {"Bearer for-others"}
+    assert ours.authorizations == {"Bearer for-ours"}
+    assert strangers.authorizations == {None}
+
+
+_LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,4}[a-z0-9])?", fullmatch=True)
+_HOSTS = st.lists(_LABELS, min_size=1, max_size=4).map(".".join)
+
+
+@given(st.sets(_HOSTS, min_size=2, max_size=20))
+def test_no_two_hosts_share_a_variable_for_their_keys(hosts: set[str]) -> None:
+    variables = {openai.key_variable(f"https://{host}:8000/v1") for host in hosts}
+    assert len(variables) == len(hosts)
+    assert openai.key_variable("https://a-b.org/v1") != openai.key_variable("https://a.b.org/v1")
+    assert openai.key_variable("https://openai.com/v1") != "OPENAI_API_KEY"
 
 
 def test_nothing_follows_a_server_that_points_elsewhere(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SPAVL_API_KEY", "secret")
+    monkeypatch.setenv("SPAVL_API_KEY_127_0_0_1", "secret")
     with ChatServer() as elsewhere:
         moved = {"Location": f"{elsewhere.url}/chat/completions"}
         with ChatServer(lambda _: web.Response(status=307, headers=moved)) as server:

@@ -23,7 +23,7 @@ from spavl.models.wrappers import Retrying
 from spavl.progress import Screen
 from spavl.records import Image, Question, Response
 from spavl.responses.config import ResponsesConfig
-from spavl.responses.pool import SHIPPED, members, read_pool
+from spavl.responses.pool import SHIPPED, lacks, members, read_pool
 from spavl.responses.run import responders_of
 from spavl.responses.run import run as ask_the_pool
 from spavl.settings import read_config
@@ -168,14 +168,14 @@ def test_how_it_was_asked_is_kept_with_every_answer(run: RunFolder, tmp_path: Pa
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_pool_that_ships_has_twelve_and_tells_all_that_it_lacks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("OPENAI_API_KEY", "SPAVL_API_KEY", "SPAVL_API_KEY_GENERATIVELANGUAGE_GOOGLEAPIS_COM"):
+    for variable in ("OPENAI_API_KEY", "SPAVL_API_KEY_GENERATIVELANGUAGE_GOOGLEAPIS_COM"):
         monkeypatch.delenv(variable, raising=False)
     pool = read_pool(name)
     assert len(pool.responder) == 12
-    lacking = [responder for responder in pool.responder if responder.lacks()]
+    lacking = [responder for responder in pool.responder if lacks(responder)]
     with pytest.raises(ConfigError) as told:
         responders_of(ResponsesConfig(pool=name))
-    assert all(f'"{responder.name}"' in told.value.then or responder.key in told.value.then for responder in lacking)
+    assert all(f'"{each.name}"' in told.value.then or lacks(each) in told.value.then for each in lacking)
     # What it says can be typed: filled in, it lacks nothing more.
     addresses = {r.name: "http://127.0.0.1:1/v1" for r in lacking if r.model.endswith("@")}
     without = tuple(r.name for r in lacking if r.name not in addresses)

@@ -32,7 +32,7 @@ async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen
     _check_batched(config)
     with RunFolder(out, config.seed) as run:
         run.write_config(write_config(config))
-        budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"])
+        budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"] + run.ledger.usd_lost())
         desk = _desk(config, run, budget)
         models = ModelShop(run.ledger, budget, config.pace, config.prices, screen.say, desk, config.batch.models)
         stages = left_to_walk(run, stages_of(config, until))

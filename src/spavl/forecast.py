@@ -34,7 +34,7 @@ async def foretell(config: RoadConfig, out: Path, until: str | None) -> Forecast
         first, _ = await _walk(config, run, until, "likely", Evidence())
         likely, done = await _walk(config, run, until, "likely", Evidence.of(first.tallies))
         most, _ = await _walk(config, run, until, "most", Evidence())
-        spent = run.ledger.totals()["usd"]
+        spent = run.ledger.totals()["usd"] + run.ledger.usd_lost()
     lines = [Line(*place, tally, most.tallies[place]) for place, tally in likely.tallies.items()]
     return Forecast(lines, done, spent)
 

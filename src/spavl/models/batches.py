@@ -23,7 +23,7 @@ from spavl.models.prices import FREE, Price
 from spavl.models.types import Parked, Rejected, Reply, Request, Transient
 from spavl.models.wrappers import Budget, most_of
 from spavl.records import canonical_json
-from spavl.store import Call, Ledger
+from spavl.store import Call, Ledger, Loss
 from spavl.store.outbox import Batch, Outbox, Posted
 
 HALF = 0.5
@@ -163,16 +163,21 @@ class BatchDesk:
         """Write answers into the ledger, each under the key it was asked with, and only then take them as come."""
         booked: list[Posted] = []
         calls: list[Call] = []
+        losses: list[Loss] = []
         for posted in self._outbox.posted(batch, lines):
             try:
                 call = _call(posted, door, lines[posted.key])
-            except Transient:
+            except Transient as error:
+                # It is asked again, and what cannot be read may be billed all the same.
+                if error.may_cost and posted.most:
+                    losses.append(Loss(model=posted.model, stage=posted.stage, usd=posted.most, at=time.time()))
                 continue
             booked.append(posted)
             # A crash may have come between the ledger and the outbox.
             if self._ledger.get(posted.key) is None:
                 calls.append(call)
-        await asyncio.gather(*map(self._ledger.put, calls))
+        await asyncio.gather(*map(self._ledger.put, calls), *map(self._ledger.put, losses))
+        self._budget.spent += sum(loss.usd for loss in losses)
         self._outbox.answered(posted.key for posted in booked)
         paid = {call.key: call.usd for call in calls}
         for posted in booked:

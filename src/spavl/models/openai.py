@@ -136,25 +136,26 @@ class OpenAIModel:
         if status == 429 or status >= 500 or status in (408, 409, 425):
             raise Transient(reason, _retry_after(headers), throttled=status == 429)
         if status in (401, 403):
-            variables = " or ".join(key_variables(self.url))
-            raise ProviderError(reason, where=self.url, then=f"put a valid key into the variable {variables}")
+            then = f"put a valid key into the variable {key_variable(self.url)}"
+            raise ProviderError(reason, where=self.url, then=then)
         if status in (404, 405) or 300 <= status < 400:
             then = "check the model's name and the address; list what is served with curl " + self.url + "/models"
             raise ProviderError(reason, where=self.name, then=then)
         raise Rejected(reason)
 
 
-def key_variables(url: str) -> tuple[str, ...]:
-    """Where the key to a server is looked for: under its host's own name first, for a pool may ask several."""
+def key_variable(url: str) -> str:
+    """Where the key to a server stands: under its host's own name, so that no host is sent the key of another."""
     if url == OPENAI:
-        return ("OPENAI_API_KEY",)
-    host = re.sub(r"[^A-Z0-9]", "_", (urlsplit(url).hostname or "").upper())
-    return f"SPAVL_API_KEY_{host}", "SPAVL_API_KEY"
+        return "OPENAI_API_KEY"
+    host = (urlsplit(url).hostname or "").upper()
+    # A dash is spelled longer than a dot: a-b.org and a.b.org are two hosts.
+    return "SPAVL_API_KEY_" + re.sub(r"[^A-Z0-9]", "_", host.replace("_", "___").replace("-", "__"))
 
 
 def authorization(url: str) -> dict[str, str]:
     """A key is sent only to the host it was made for."""
-    key = next(filter(None, map(os.environ.get, key_variables(url))), None)
+    key = os.environ.get(key_variable(url))
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 

@@ -7,6 +7,7 @@ miniature/base, miniature/careful      the model that ships with spavl, and its 
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Mapping
 from importlib.resources import files
 from typing import NamedTuple, Protocol
@@ -19,7 +20,7 @@ from spavl.models.openai import OpenAIModel, is_loopback
 from spavl.models.prices import FREE, Price, price_of
 from spavl.models.types import ChatModel
 from spavl.models.wrappers import Budget, Budgeted, Flights, Limited, Persona, Recorded, Retrying
-from spavl.store import Ledger
+from spavl.store import Ledger, Loss
 
 # Seconds that a run which stops early waits for answers under way.
 _LAST_ANSWERS = 10.0
@@ -153,7 +154,12 @@ class ModelShop:
         if self._batches is not None and opened.uri in self._batched and isinstance(backend, OpenAIModel):
             door = self._batches.open(backend, opened.price, opened.model, stage)
             return Recorded(door, self._ledger, stage, self._flights)
-        budgeted = Budgeted(Limited(opened.backend, opened.pace), self._budget, opened.price, opened.model)
+
+        async def write_off(usd: float) -> None:
+            await self._ledger.put(Loss(model=backend.name, stage=stage, usd=usd, at=time.time()))
+
+        limited = Limited(backend, opened.pace)
+        budgeted = Budgeted(limited, self._budget, opened.price, opened.model, write_off)
         return Recorded(Retrying(budgeted, self._say), self._ledger, stage, self._flights)
 
 

@@ -8,7 +8,7 @@ Each wrapper is a ChatModel round a ChatModel and knows nothing of the others.
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from spavl.errors import BudgetError, ConfigError
@@ -21,6 +21,10 @@ from spavl.store import Call, Ledger
 
 # The most tokens that a chat template puts round a message.
 _FRAME = 16
+
+
+class CutOff(asyncio.CancelledError):
+    """A call was given up after it was sent: it may be billed, though nobody waits for its answer."""
 
 
 class Limited:
@@ -40,6 +44,8 @@ class Limited:
             if error.throttled:
                 self._pace.slow_down(error.retry_after)
             raise
+        except asyncio.CancelledError:
+            raise CutOff from None
         finally:
             self._pace.leave()
 
@@ -130,11 +136,23 @@ class Budget:
         self._settled = asyncio.Event()
 
 
+# Writes down what an attempt without an answer may cost.
+WriteOff = Callable[[float], Awaitable[None]]
+
+
 class Budgeted:
     """Sets the most that a call may cost aside before it is sent. `model` tells what a picture costs."""
 
-    def __init__(self, inner: ChatModel, budget: Budget, price: Price | None, model: str = "") -> None:
+    def __init__(
+        self,
+        inner: ChatModel,
+        budget: Budget,
+        price: Price | None,
+        model: str = "",
+        write_off: WriteOff | None = None,
+    ) -> None:
         self.name, self._inner, self._budget, self._price, self._model = inner.name, inner, budget, price, model
+        self._write_off = write_off
 
     async def ask(self, request: Request) -> Reply:
         if self._price is None:
@@ -144,18 +162,20 @@ class Budgeted:
                     "no price is known for this model, and there is a spend stop", where=self.name, then=then
                 )
             return await self._inner.ask(request)
-        most, paid = most_of(request, self._model, self._price), 0.0
+        most, paid, lost = most_of(request, self._model, self._price), 0.0, False
         await self._budget.set_aside(most)
         try:
             reply = await self._inner.ask(request)
             # A server that does not say what was used is taken to have used the most.
             paid = self._price.of(reply.tokens_in, reply.tokens_out) if reply.tokens_in else most
-        except Transient as error:
+        except (Transient, CutOff) as error:
             # Every try is counted, and one whose answer was lost on its way as if it had cost the most.
-            paid = most if error.may_cost else 0.0
+            lost = isinstance(error, CutOff) or error.may_cost
             raise
         finally:
-            self._budget.settle(most, paid)
+            self._budget.settle(most, most if lost else paid)
+            if lost and most and self._write_off is not None:
+                await self._write_off(most)
         return replace(reply, usd=paid)
 
 

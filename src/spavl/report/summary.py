@@ -25,6 +25,7 @@ def summarize(run: RunFolder, stages: Sequence[Manifest], config: Mapping[str, A
             manifest.stage: own for manifest in stages if (own := run.ledger.totals(manifest.stage))["calls"]
         },
         "usd": totals["usd"],
+        "usd_lost_at_most": run.ledger.usd_lost(),
         "seconds": round(sum(manifest.seconds for manifest in stages), 1),
         "seed": config["seed"],
         "limit": config["limit"],

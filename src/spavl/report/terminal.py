@@ -33,7 +33,8 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     if summary.get("limit"):
         yield f"a trial on at most {summary['limit']:,} pictures; without --limit the whole run goes on from it"
-    yield f"{summary['calls']:,.0f} calls, {summary['usd']:.2f} USD, {summary['seconds']:.0f} s of work"
+    lost = f" (up to {usd:.2f} more for answers that were lost)" if (usd := summary["usd_lost_at_most"]) else ""
+    yield f"{summary['calls']:,.0f} calls, {summary['usd']:.2f} USD{lost}, {summary['seconds']:.0f} s of work"
 
 
 def _cell(estimate: Mapping[str, Any]) -> str:

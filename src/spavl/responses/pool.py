@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from spavl.config import Settings
 from spavl.errors import ConfigError
-from spavl.models.openai import OPENAI, key_variables
+from spavl.models.openai import OPENAI, key_variable
 
 SHIPPED = ("modern-12", "spa-vl-2024")
 
@@ -32,17 +32,8 @@ class Responder(Settings):
     # What whoever wants to run it must know.
     runs: Literal["served", "own server", "gone"] = "served"
     needs: str = ""
-    key: str = ""
+    needs_key: bool = False
     note: str = ""
-
-    def lacks(self) -> str:
-        """What must still be given before it can be asked; empty if nothing."""
-        if self.model.endswith("@"):
-            return "an address"
-        url = self.model.partition("@")[2] or OPENAI
-        if self.key and not any(map(os.environ.get, (self.key, *key_variables(url)))):
-            return f"a key in the variable {self.key}"
-        return ""
 
 
 class Pool(Settings):
@@ -88,13 +79,21 @@ def members(pool: Pool, addresses: Mapping[str, str], without: Sequence[str]) ->
     ]
 
 
+def lacks(responder: Responder) -> str:
+    """What must still be given before it can be asked; empty if nothing."""
+    if responder.model.endswith("@"):
+        return "an address"
+    variable = key_variable(responder.model.partition("@")[2] or OPENAI)
+    return f"a key in the variable {variable}" if responder.needs_key and not os.environ.get(variable) else ""
+
+
 def check_complete(pool: Pool, responders: Sequence[Responder]) -> None:
     """Tell all that a pool lacks at once, as lines to be filled in."""
-    lacking = [responder for responder in responders if responder.lacks()]
+    lacking = [responder for responder in responders if lacks(responder)]
     if not lacking:
         return
     without_address = [responder for responder in lacking if responder.model.endswith("@")]
-    lines = [f"set the variable {responder.key}" for responder in lacking if responder not in without_address]
+    lines = [f"put {lacks(responder)}" for responder in lacking if responder not in without_address]
     if without_address:
         lines += ["start them, and write where they are:", "", "[responses.addresses]"]
         width = max(len(responder.name) for responder in without_address) + 2

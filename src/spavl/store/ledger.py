@@ -51,6 +51,16 @@ class Call:
     stage: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """An attempt whose answer was lost after it was sent: the most that it may be billed for."""
+
+    model: str
+    stage: str
+    usd: float
+    at: float
+
+
 _ROWS_PER_GROUP = 4096
 _NAMES = tuple(field.name for field in fields(Call))
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
@@ -58,13 +68,17 @@ _SCHEMA = pa.schema([(name, _ARROW.get(hint, pa.string())) for name, hint in get
 _SELECT = f"SELECT {', '.join(_NAMES)} FROM calls"
 _SELECT_ONE = f"{_SELECT} WHERE key = ?"
 _VALUES = attrgetter(*_NAMES)
+_LOSS_VALUES = attrgetter("model", "stage", "usd", "at")
+_LOSS_COLUMNS = "model TEXT, stage TEXT, usd REAL, at REAL"
+_INSERT_LOSS = "INSERT INTO losses VALUES (?, ?, ?, ?)"
 _INSERT = (
     f"INSERT INTO calls ({', '.join(_NAMES)}) VALUES ({', '.join('?' * len(_NAMES))}) "
     "ON CONFLICT (key) DO UPDATE SET times = times + 1"
 )
 
 
-_Waiting = tuple[Call, "asyncio.Future[None]"]
+_Entry = Call | Loss
+_Waiting = tuple[_Entry, "asyncio.Future[None]"]
 
 
 class Ledger:
@@ -99,6 +113,7 @@ class Ledger:
         # A call may have cost money, so unlike everything else it must outlive a power cut too.
         database.execute("PRAGMA synchronous=FULL")
         database.execute(f"CREATE TABLE IF NOT EXISTS calls ({_COLUMNS})")
+        database.execute(f"CREATE TABLE IF NOT EXISTS losses ({_LOSS_COLUMNS})")
         return database
 
     def _take_in(self, folder: Path) -> None:
@@ -107,8 +122,9 @@ class Ledger:
             self._database.execute("ATTACH ? AS worker", (str(path),))
             with self._database:
                 # A worker that was killed before its first call left no table.
-                if self._database.execute("SELECT 1 FROM worker.sqlite_master WHERE name = 'calls'").fetchone():
-                    self._database.execute("INSERT OR IGNORE INTO calls SELECT * FROM worker.calls")
+                held = self._database.execute("SELECT name FROM worker.sqlite_master").fetchall()
+                for table in {"calls", "losses"} & {name for (name,) in held}:
+                    self._database.execute(f"INSERT OR IGNORE INTO {table} SELECT * FROM worker.{table}")
             self._database.execute("DETACH worker")
             path.unlink()
 
@@ -116,12 +132,12 @@ class Ledger:
         row = self._reader.execute(_SELECT_ONE, (key,)).fetchone()
         return Call(**dict(zip(_NAMES, row, strict=True))) if row else None
 
-    async def put(self, call: Call) -> None:
-        """Return once the call is on disk."""
+    async def put(self, entry: _Entry) -> None:
+        """Return once the call, or what a lost one may cost, is on disk."""
         if not self._writer.is_alive():
             raise InternalError("a call ended after the ledger was closed", where=str(self._path))
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((call, written))
+        self._waiting.append((entry, written))
         self._wake.set()
         await written
 
@@ -139,6 +155,12 @@ class Ledger:
         )
         row = self._reader.execute(text, () if stage is None else (stage,)).fetchone()
         return dict(zip(("calls", "usd", "tokens_in", "tokens_out", "made_again"), row, strict=True))
+
+    def usd_lost(self) -> float:
+        """The most that attempts without an answer may be billed for, over all starts."""
+        if not self._reader.execute("SELECT 1 FROM sqlite_master WHERE name = 'losses'").fetchone():
+            return 0.0  # begun before losses were written down, and only looked at
+        return float(self._reader.execute("SELECT COALESCE(SUM(usd), 0) FROM losses").fetchone()[0])
 
     def seal(self, stage: str) -> None:
         """Write a stage's calls to Parquet, for whoever reads the run without spavl."""
@@ -179,17 +201,21 @@ class Ledger:
             self._wake.clear()
             while self._waiting:
                 group = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
-                failure = self._write([call for call, _ in group])
+                failure = self._write([entry for entry, _ in group])
                 # One call that cannot be written must not take the others with it.
-                told = [(written, self._write([call]) if failure else None) for call, written in group]
+                told = [(written, self._write([entry]) if failure else None) for entry, written in group]
                 for loop in {written.get_loop() for written, _ in told}:
                     with contextlib.suppress(RuntimeError):  # it has ended: nobody waits any more
                         loop.call_soon_threadsafe(_settle, [each for each in told if each[0].get_loop() is loop])
 
-    def _write(self, calls: list[Call]) -> Exception | None:
+    def _write(self, entries: list[_Entry]) -> Exception | None:
+        calls = [_VALUES(entry) for entry in entries if isinstance(entry, Call)]
+        losses = [_LOSS_VALUES(entry) for entry in entries if isinstance(entry, Loss)]
         try:
             with disk_faults(self._path), self._database:
-                self._database.executemany(_INSERT, [_VALUES(call) for call in calls])
+                self._database.executemany(_INSERT, calls)
+                if losses:
+                    self._database.executemany(_INSERT_LOSS, losses)
         except Exception as error:  # handed to every caller of the group
             return error
         return None

@@ -5,7 +5,7 @@ import argparse
 from rich.console import Console
 from rich.text import Text
 
-from spavl.responses.pool import SHIPPED, Responder, read_pool
+from spavl.responses.pool import SHIPPED, Responder, lacks, read_pool
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     pool = read_pool(options.file)
     console = Console(highlight=False)
-    ready = sum(not responder.lacks() for responder in pool.responder)
+    ready = sum(not lacks(responder) for responder in pool.responder)
     head = f"{pool.name}, version {pool.version}: {len(pool.responder)} responders, {ready} ready to be asked"
     console.print(Text(head, style="bold"))
     for responder in pool.responder:
@@ -24,9 +24,13 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _told(responder: Responder) -> Text:
-    lacks = responder.lacks()
+    lacking = lacks(responder)
     state = (
-        ("gone", "red") if responder.runs == "gone" else (f"lacks {lacks}", "yellow") if lacks else ("ready", "green")
+        ("gone", "red")
+        if responder.runs == "gone"
+        else (f"lacks {lacking}", "yellow")
+        if lacking
+        else ("ready", "green")
     )
     lines = [Text.assemble((responder.name, "bold"), "  ", state, (f"  {responder.model}", "dim"))]
     if responder.needs:

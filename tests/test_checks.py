@@ -23,7 +23,7 @@ from spavl.training.batch import count_tokens
 from spavl.training.checks import check
 from spavl.training.config import TrainingConfig
 from spavl.training.encode import Row
-from spavl.training.lengths import Lengths
+from spavl.training.lengths import Lengths, Shown
 from spavl.training.run import run as train
 
 LOADED = load_checkpoint(miniature_checkpoint())
@@ -116,8 +116,14 @@ def test_tokens_are_counted_without_pixels_as_with_them(asked: list[tuple[int, s
     processor, model = LOADED
     sizes = ((64, 64), (80, 40), (31, 97))
     shown = [Row(str(k), Image.new("RGB", sizes[k]), question, answer) for k, question, answer in asked]
-    counted = Lengths(processor).trees([(str(k), sizes[k], question, answer) for k, question, answer in asked], shares)
-    assert counted == count_tokens(model, processor, shown, share=shares == "picture")
+    counted = Lengths(processor).count([Shown(str(k), sizes[k], *texts) for k, *texts in asked], shares)
+    assert counted.tokens == count_tokens(model, processor, shown, share=shares == "picture")
+    assert counted.plain_tokens == count_tokens(model, processor, shown, share=False)
+    alone = len(asked)
+    assert (counted.pictures, counted.plain_pictures) == (
+        len({k for k, *_ in asked}) if shares == "picture" else alone,
+        alone,
+    )
 
 
 def test_a_model_that_is_made_for_less_leaves_more_out(run: RunFolder) -> None:

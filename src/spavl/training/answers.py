@@ -12,7 +12,7 @@ from spavl.training.scoring import check_sharing
 
 # One for all questions, so that all share its pass. Its grey says nothing.
 BLANK = "blank"
-_BLANK_SIZE, _GREY = (336, 336), (128, 128, 128)
+BLANK_SIZE, _GREY = (336, 336), (128, 128, 128)
 
 
 class Answer(NamedTuple):
@@ -49,7 +49,7 @@ class Batches(NamedTuple):
 
     def _open(self, name: str) -> Image.Image:
         if name == BLANK:
-            return Image.new("RGB", _BLANK_SIZE, _GREY)
+            return Image.new("RGB", BLANK_SIZE, _GREY)
         return Image.open(io.BytesIO(self.picture(name))).convert("RGB")
 
 

@@ -21,7 +21,8 @@ class Given(NamedTuple):
     picture: Callable[[str], bytes]
     settings: TrainingConfig
     seed: int
-    cache: ReferenceCache
+    # Of the reference's scores; a rehearsal has none.
+    cache: ReferenceCache | None
 
 
 class Objective(Course[Any], Protocol):

@@ -83,15 +83,33 @@ class DPO:
         with computing_in(self._config.loop.precision, self._model):
             self._batches.check(self._answers(self.samples[: self._config.pairs_per_step]))
         for first in range(0, len(self.unscored), self._config.pairs_per_step):
-            for samples in self._cut(self.unscored[first : first + self._config.pairs_per_step]):
-                answers = self._answers(samples)
-                with computing_in(self._config.loop.precision, self._model):
-                    scores = answer_logprobs(self._model, self._batches.of(answers)).tolist()
-                for place, sample in enumerate(samples):
-                    self.reference[sample.id] = tuple(scores[place :: len(samples)])
-                if self._cache is not None:
-                    self._cache.add(dict(zip(answers, scores, strict=True)))
-                yield from [None] * len(samples)
+            yield from self._score(self.unscored[first : first + self._config.pairs_per_step])
+
+    @property
+    def epochs(self) -> int:
+        return self._config.epochs
+
+    @property
+    def unprepared(self) -> float:
+        return len(self.unscored) / len(self.samples)
+
+    def planned(self, number: int) -> list[list[Answer]]:
+        return [self._answers(part) for part in self._cut(self._order.at(number))]
+
+    def prepare_for(self, number: int) -> None:
+        list(self._score(self._order.at(number)))
+
+    @torch.no_grad()
+    def _score(self, samples: Sequence[Sample]) -> Iterator[None]:
+        for part in self._cut(samples):
+            answers = self._answers(part)
+            with computing_in(self._config.loop.precision, self._model):
+                scores = answer_logprobs(self._model, self._batches.of(answers)).tolist()
+            for place, sample in enumerate(part):
+                self.reference[sample.id] = tuple(scores[place :: len(part)])
+            if self._cache is not None:
+                self._cache.add(dict(zip(answers, scores, strict=True)))
+            yield from [None] * len(part)
 
     def passes(self, number: int) -> list[PairBatch]:
         samples = self._order.at(number)

@@ -1,7 +1,7 @@
 """How many tokens rows and trees have, told without looking at a pixel: pictures of one size take as many."""
 
 from collections.abc import Hashable, Iterable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from PIL import Image
 
@@ -11,8 +11,26 @@ from spavl.training.tree import Path, grow
 Size = tuple[int, int]
 
 
+class Shown(NamedTuple):
+    """A row by what its length hangs on."""
+
+    picture: str
+    size: Size
+    question: str
+    answer: str
+
+
+class Count(NamedTuple):
+    """Tokens, and passes of the vision tower: of trees, and of the same rows each by itself."""
+
+    tokens: int
+    pictures: int
+    plain_tokens: int
+    plain_pictures: int
+
+
 class Lengths:
-    """Counts for one processor. What it has seen once it remembers."""
+    """Counts for one processor. What a picture's size gives it remembers."""
 
     def __init__(self, processor: Any) -> None:
         self._processor = processor
@@ -30,16 +48,17 @@ class Lengths:
         """The longest row of one question."""
         return self.spread(size) + len(self._prompt(question)) + max(len(self._answer(answer)) for answer in answers)
 
-    def trees(self, rows: Iterable[tuple[str, Size, str, str]], shares: Literal["picture", "prompt", "nothing"]) -> int:
-        """The tokens of these rows, each a picture's name and size, a question and an answer, as trees."""
+    def count(self, rows: Iterable[Shown], shares: Literal["picture", "prompt", "nothing"]) -> Count:
         groups: dict[Hashable, list[Path]] = {}
-        added: dict[Hashable, int] = {}
-        for number, (picture, size, question, answer) in enumerate(rows):
-            key: Hashable = {"picture": picture, "prompt": (picture, question), "nothing": number}[shares]
-            prompt = self._prompt(question)
-            groups.setdefault(key, []).append(Path((*prompt, *self._answer(answer)), len(prompt)))
-            added[key] = self.spread(size)
-        return sum(len(grow(paths).tokens) for paths in groups.values()) + sum(added.values())
+        spread: dict[Hashable, int] = {}
+        for number, row in enumerate(rows):
+            prompt = self._prompt(row.question)
+            key: Hashable = {"picture": row.picture, "prompt": (row.picture, row.question), "nothing": number}[shares]
+            groups.setdefault(key, []).append(Path((*prompt, *self._answer(row.answer)), len(prompt)))
+            spread[key] = self.spread(row.size)
+        plain = sum(len(path.tokens) + spread[key] for key, paths in groups.items() for path in paths)
+        trees = sum(len(grow(paths).tokens) + spread[key] for key, paths in groups.items())
+        return Count(trees, len(groups), plain, sum(map(len, groups.values())))
 
     def _prompt(self, question: str) -> list[int]:
         """In it, the picture is still a mark."""

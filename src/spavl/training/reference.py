@@ -11,6 +11,8 @@ from spavl.records import content_hash
 from spavl.store.sqlite import connect
 from spavl.training.answers import Answer
 
+CACHE = "references.sqlite"
+
 
 class ReferenceCache:
     """Scores of answers, under one model."""

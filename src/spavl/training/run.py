@@ -22,7 +22,7 @@ from spavl.training.checks import Checked, check, stop_if_too_many
 from spavl.training.config import PLAN, TrainingConfig
 from spavl.training.courses import COURSES, Given, Objective
 from spavl.training.loop import train
-from spavl.training.reference import ReferenceCache
+from spavl.training.reference import CACHE, ReferenceCache
 from spavl.training.states import States, Step
 from spavl.training.watch import Watch, choose
 
@@ -34,12 +34,11 @@ async def run(job: Job[TrainingConfig]) -> Manifest:
     began = time.monotonic()
     fingerprint = fingerprint_of(job, PLAN)
     job.run.forget(PLAN.stage)
-    processor, model, kind = _load(job.settings)
+    processor, model = load(job.settings)
     checked = _checked(job, model, processor)
     samples = checked.samples
-    name = f"{checkpoint_name(checkpoint_path(job.settings.model))} {kind}"
     trained = parts.prepare(model, job.settings.parts)
-    cache = ReferenceCache(cache_folder() / "references.sqlite", name)
+    cache = ReferenceCache(cache_folder() / CACHE, reference_name(job.settings))
     given = Given(model, processor, samples, job.run.blobs.get, job.settings, job.seed, cache)
     course = COURSES[job.settings.by](given)
     prepared = course.prepare(job.screen)
@@ -75,15 +74,23 @@ def _checked(job: Job[TrainingConfig], model: Any, processor: Any) -> Checked:
     return checked
 
 
-def _load(settings: TrainingConfig) -> tuple[Any, Any, str]:
-    """Processor, model, and in what its frozen weights are kept."""
-    kind = "bfloat16" if settings.loop.precision == "bf16" else "float32"
-    processor, model = load_checkpoint(checkpoint_path(settings.model), dtype=kind)
+def kept_in(settings: TrainingConfig) -> str:
+    """The type of number that frozen weights are kept in."""
+    return "bfloat16" if settings.loop.precision == "bf16" else "float32"
+
+
+def reference_name(settings: TrainingConfig) -> str:
+    """What the reference's scores hang on, beside what is scored."""
+    return f"{checkpoint_name(checkpoint_path(settings.model))} {kept_in(settings)}"
+
+
+def load(settings: TrainingConfig) -> tuple[Any, Any]:
+    processor, model = load_checkpoint(checkpoint_path(settings.model), dtype=kept_in(settings))
     # Without dropout, training differs from evaluation in this alone: only then may activations be computed again.
     model.train()
     if settings.loop.recompute:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
-    return processor, model, kind
+    return processor, model
 
 
 def _watch(job: Job[TrainingConfig], model: Any, processor: Any, folder: Path) -> Watch | None:

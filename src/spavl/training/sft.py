@@ -44,9 +44,22 @@ class SFT:
             self._batches.check([_answer(sample) for sample in self.samples[: self._config.pairs_per_step]])
         return {"answers": len(self.samples)}
 
+    @property
+    def epochs(self) -> int:
+        return self._config.epochs
+
+    @property
+    def unprepared(self) -> float:
+        return 0.0
+
+    def planned(self, number: int) -> list[list[Answer]]:
+        return [[_answer(sample) for sample in part] for part in self._cut(self._order.at(number))]
+
+    def prepare_for(self, number: int) -> None:
+        """Chosen answers are taught as they are."""
+
     def passes(self, number: int) -> list[AnswerBatch]:
-        parts = [[_answer(sample) for sample in part] for part in self._cut(self._order.at(number))]
-        batches = [self._batches.of(part) for part in parts]
+        batches = [self._batches.of(part) for part in self.planned(number)]
         of_step = sum(len(batch.token_T) for batch in batches)
         return [AnswerBatch(batch, of_step) for batch in batches]
 

@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import contextlib
 import importlib.util
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -13,6 +15,7 @@ from spavl.errors import ConfigError, MissingExtra, StoreError
 from spavl.models.shop import checkpoint_path
 from spavl.progress import Screen
 from spavl.publishing.importing.bring_in import bring_in, origin_of
+from spavl.records import Sample
 from spavl.report import terminal
 from spavl.road import RoadConfig
 from spavl.settings import Option, preset_names, read_config, read_preset
@@ -37,6 +40,9 @@ def add_train_options(parser: argparse.ArgumentParser, by: str) -> None:
     parser.add_argument(
         "--preset", choices=presets, metavar="NAME", help=f"settings to begin with: {', '.join(presets)}{begun}"
     )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="tell what would learn, memory, tokens and time; nothing is written"
+    )
     parser.add_argument("--seed", default=argparse.SUPPRESS, help="everything random comes from this number")
     settings = parser.add_argument_group("settings", f"the same names as in a TOML file's [{_SECTION[:-1]}]")
     for option in _settings(by):
@@ -56,6 +62,9 @@ def run_training(by: str, options: argparse.Namespace) -> None:
     _check_packages()
     quiet_libraries()
     screen = Screen()
+    if options.dry_run:
+        _rehearse(config, options.data, out, screen)
+        return
     _bring_data(options.data, out, screen)
     summary = asyncio.run(drive(config, out, None, screen))
     print("\n".join(terminal.lines(summary)))
@@ -100,22 +109,52 @@ def _named(data: str) -> str:
     return Path(data).resolve().name if Path(data).is_dir() else data.rpartition("/")[2]
 
 
+def _rehearse(config: RoadConfig, data: str, out: Path, screen: Screen) -> None:
+    from spavl.training.rehearsal import rehearse
+    from spavl.training.rehearsal_page import page
+
+    assert config.training is not None
+    with _data_to_look_at(data, out, screen) as run:
+        samples = [sample for sample in run.read("dataset", Sample) if sample.split == "train"]
+        rehearsal = rehearse(config.training, samples, run.blobs.get, config.seed, screen)
+    print("\n".join(page(rehearsal)))
+
+
+@contextlib.contextmanager
+def _data_to_look_at(data: str, out: Path, screen: Screen) -> Iterator[RunFolder]:
+    """The run's data set if it is there already, else one in a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="spavl-") as folder:
+        source = source_of(data)
+        held = _holds(out, source)
+        place = out if held else Path(folder) / "run"
+        if not held:
+            bring_in(source, place, DatasetConfig(), screen)
+        with RunFolder(place, look_only=True) as run:
+            yield run
+
+
 def _bring_data(data: str, out: Path, screen: Screen) -> None:
     """Have the run hold the data set; what a start before this one brought in is there already."""
     source = source_of(data)
-    if (out / RUN_FILE).is_file():
-        with RunFolder(out, look_only=True) as run:
-            held = run.manifest("dataset")
-        if held is not None and held.origin == origin_of(source):
-            return
-        if held is not None:
-            what = f"this run holds another data set: {held.origin or 'one that it has built'}"
-            raise ConfigError(what, where=f"--out {out}", then="choose another folder with --out")
+    if _holds(out, source):
+        return
     brought = bring_in(source, out, DatasetConfig(), screen)
     if brought.rejects:
         screen.say("left out: " + ", ".join(f"{number:,} {reason}" for reason, number in brought.rejects.items()))
     if brought.leaks:
         screen.say(f"beware: {len(brought.leaks):,} leaks between splits, listed in {out / 'leaks.jsonl'}")
+
+
+def _holds(out: Path, source: str) -> bool:
+    """Whether the run has this data set. One that has another is no place for it."""
+    if not (out / RUN_FILE).is_file():
+        return False
+    with RunFolder(out, look_only=True) as run:
+        held = run.manifest("dataset")
+    if held is not None and held.origin != origin_of(source):
+        what = f"this run holds another data set: {held.origin or 'one that it has built'}"
+        raise ConfigError(what, where=f"--out {out}", then="choose another folder with --out")
+    return held is not None
 
 
 def source_of(data: str) -> str:

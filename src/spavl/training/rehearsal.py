@@ -1,0 +1,236 @@
+"""A training before it is begun: what would learn, what it needs, and how long it takes. Nothing is written.
+
+Parameters and tokens are counted, on a model without weights; memory for the pass back and time are
+measured, on a few real steps, if the model fits into this machine at all.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+
+from spavl.errors import ConfigError, TrainingError
+from spavl.models.shop import checkpoint_path
+from spavl.progress import Screen
+from spavl.records import Sample
+from spavl.store.cache import cache_folder
+from spavl.training import parts
+from spavl.training.answers import BLANK, BLANK_SIZE, Answer
+from spavl.training.checks import Checked, check
+from spavl.training.config import TrainingConfig
+from spavl.training.courses import COURSES, Given, Objective
+from spavl.training.family import Family, family_of
+from spavl.training.lengths import Count, Lengths, Shown
+from spavl.training.parts import Part
+from spavl.training.reference import CACHE, ReferenceCache
+from spavl.training.run import kept_in, load, reference_name
+from spavl.training.scoring import computing_in
+
+_STEPS = 3
+# AdamW keeps two numbers for each that learns.
+_MOMENTS = 2
+
+
+@runtime_checkable
+class Planned(Objective, Protocol):
+    """A course whose answers are known before it begins."""
+
+    @property
+    def epochs(self) -> int: ...
+
+    @property
+    def unprepared(self) -> float:
+        """The share of an epoch's answers that `prepare` would have to score."""
+        ...
+
+    def planned(self, number: int) -> list[list[Answer]]:
+        """The answers of each pass of a step."""
+        ...
+
+    def prepare_for(self, number: int) -> None:
+        """Do for a step's answers what `prepare` does for all."""
+        ...
+
+
+class Memory(NamedTuple):
+    """In bytes; what only a pass can tell is missing where none was made."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int | None
+    there: int
+
+    @property
+    def needed(self) -> int:
+        return self.weights + self.gradients + self.optimizer + (self.activations or 0)
+
+
+class Pace(NamedTuple):
+    """What was measured on a few steps, and what it comes to for all of them."""
+
+    device: str
+    steps: int
+    seconds_per_step: float
+    tokens_per_second: float
+    preparing: float
+    training: float
+
+
+class Rehearsal(NamedTuple):
+    settings: TrainingConfig
+    parameters: Mapping[Part, tuple[int, int]]
+    checked: Checked
+    steps: int
+    family: Family
+    # Of an epoch; missing where answers are not known before they are given.
+    tokens: Count | None
+    memory: Memory
+    pace: Pace | None
+
+
+def rehearse(
+    settings: TrainingConfig, samples: Sequence[Sample], picture: Callable[[str], bytes], seed: int, screen: Screen
+) -> Rehearsal:
+    processor, skeleton = _skeleton(settings)
+    checked = check(skeleton, processor, samples, picture, screen)
+    if not checked.samples:
+        raise TrainingError("no sample is fit to be trained on", where=checked.told(), then="mend the data set")
+    family = family_of(skeleton) if settings.share else Family("nothing", "sharing is off")
+    parts.prepare(skeleton, settings.parts)
+    given = Given(skeleton, processor, checked.samples, picture, settings, seed, None)
+    cache = _cache_if_there(settings)
+    course = COURSES[settings.by](given._replace(cache=cache))
+    if cache is not None:
+        cache.close()
+    tokens = _count(course, checked, family, Lengths(processor), screen) if isinstance(course, Planned) else None
+    memory, pace = _needed(skeleton), None
+    if memory.needed < memory.there and tokens is not None and isinstance(course, Planned):
+        memory, pace = _measure(given, memory, tokens, course.unprepared)
+    return Rehearsal(settings, parts.count(skeleton), checked, course.steps, family, tokens, memory, pace)
+
+
+def _cache_if_there(settings: TrainingConfig) -> ReferenceCache | None:
+    path = cache_folder() / CACHE
+    return ReferenceCache(path, reference_name(settings)) if path.exists() else None
+
+
+def _skeleton(settings: TrainingConfig) -> tuple[Any, Any]:
+    """The processor, and the model without its weights, so that one can be counted that is too large to be loaded."""
+    path = checkpoint_path(settings.model)
+    kind = getattr(torch, kept_in(settings))
+    try:
+        processor, config = AutoProcessor.from_pretrained(path), AutoConfig.from_pretrained(path)
+        with torch.device("meta"):
+            return processor, AutoModelForImageTextToText.from_config(config, dtype=kind)
+    except (OSError, ValueError) as error:
+        then = "give a folder with config.json, weights and processor files, or a hub id of an image-text model"
+        raise ConfigError(f"cannot read this model: {str(error).splitlines()[0]}", where=path, then=then) from error
+
+
+def _count(course: Planned, checked: Checked, family: Family, lengths: Lengths, screen: Screen) -> Count:
+    """The tokens of the first epoch, step by step as they would be trained; another has them in another order."""
+    sizes, total = {**checked.sizes, BLANK: BLANK_SIZE}, Count(0, 0, 0, 0)
+    steps = -(-course.steps // course.epochs)
+    with screen.bar("tokens", steps, unit="steps") as bar:
+        for number in range(steps):
+            for answers in course.planned(number):
+                rows = (Shown(each.picture, sizes[each.picture], each.question, each.text) for each in answers)
+                total = Count(*(a + b for a, b in zip(total, lengths.count(rows, family.shares), strict=True)))
+            bar.advance()
+    return total
+
+
+def _needed(model: nn.Module) -> Memory:
+    free = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    gradients = sum(parameter.numel() * parameter.element_size() for parameter in free)
+    weights = sum(each.numel() * each.element_size() for each in (*model.parameters(), *model.buffers()))
+    return Memory(weights, gradients, _MOMENTS * gradients, None, _there())
+
+
+def _there() -> int:
+    if torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info()[1])
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _measure(given: Given, memory: Memory, tokens: Count, unprepared: float) -> tuple[Memory, Pace]:
+    """Some steps over the epoch, forward and backward, with an optimizer that changes nothing."""
+    processor, model = load(given.settings)
+    parts.prepare(model, given.settings.parts)
+    course = COURSES[given.settings.by](given._replace(model=model, processor=processor))
+    assert isinstance(course, Planned)
+    epoch = -(-course.steps // given.settings.epochs)
+    chosen = sorted({round(place * max(0, epoch - 2) / (_STEPS - 1)) for place in range(_STEPS)})
+    optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=0.0, foreach=True)
+    kept, _, _, _ = _step(course, chosen[0], given.settings, optimizer)
+    told = [_step(course, number, given.settings, optimizer) for number in chosen]
+    preparing, seconds, seen = (sum(each[k] for each in told) for k in (1, 2, 3))
+    most = max([kept, *(each[0] for each in told)])
+    left = tokens.tokens * unprepared / seen * preparing
+    cores = torch.get_num_threads()
+    cpu = f"{cores} CPU threads" if cores > 1 else "one CPU thread"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu
+    pace = Pace(
+        device,
+        len(chosen),
+        seconds / len(chosen),
+        seen / seconds,
+        left,
+        tokens.tokens * given.settings.epochs / seen * seconds,
+    )
+    return memory._replace(activations=most), pace
+
+
+def _step(
+    course: Planned, number: int, settings: TrainingConfig, optimizer: torch.optim.Optimizer
+) -> tuple[int, float, float, int]:
+    """The bytes kept for the way back, seconds to prepare and to train, and the tokens that went through."""
+    began = _now()
+    course.prepare_for(number)
+    prepared, kept, tokens = _now(), 0, 0
+    optimizer.zero_grad()
+    for batch in course.passes(number):
+        with _kept(course.module) as bytes_kept:
+            with computing_in(settings.loop.precision, course.module.model):
+                loss = course.loss(course.module, batch)
+            torch.autograd.backward(loss.value)
+        kept, tokens = max(kept, bytes_kept()), tokens + int(loss.metrics["tokens"])
+    optimizer.step()
+    return kept, prepared - began, _now() - prepared, tokens
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.monotonic()
+
+
+@contextmanager
+def _kept(module: nn.Module) -> Iterator[Callable[[], int]]:
+    """Counts what a pass forward and back needs beside weights and gradients.
+
+    A GPU tells its peak. Elsewhere it is what the pass forward keeps for its way back.
+    """
+    own = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
+    gradients = sum(each.numel() * each.element_size() for each in module.parameters() if each.requires_grad)
+    found: dict[int, int] = {}
+
+    def pack(kept: Tensor) -> Tensor:
+        storage = kept.untyped_storage()
+        if storage.data_ptr() not in own:
+            found[storage.data_ptr()] = storage.nbytes()
+        return kept
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        yield lambda: max(0, torch.cuda.max_memory_allocated() - before - gradients)
+        return
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept):
+        yield lambda: sum(found.values())

@@ -1,0 +1,108 @@
+"""A rehearsal as lines to read."""
+
+from collections.abc import Iterator
+
+from spavl.training.config import PartsConfig
+from spavl.training.parts import Part
+from spavl.training.rehearsal import Memory, Pace, Rehearsal
+
+_WIDTH = 12
+
+
+def page(rehearsal: Rehearsal) -> Iterator[str]:
+    settings, counted = rehearsal.settings, rehearsal.tokens
+    yield f"{settings.by.upper()} of {settings.model}"
+    yield ""
+    for part, (free, total) in rehearsal.parameters.items():
+        how = _how(part, settings.parts, free, total)
+        yield _line(part, f"{_amount(free):>8} of {_amount(total):>8} parameters learn   {how}".rstrip())
+    yield ""
+    checked = rehearsal.checked
+    pictures = len({sample.blob for sample in checked.samples})
+    yield _line("data", f"{len(checked.samples):,} pairs about {pictures:,} pictures")
+    if checked.rejects:
+        yield _line("", checked.told())
+    epochs = "1 epoch" if settings.epochs == 1 else f"{settings.epochs} epochs"
+    yield _line("steps", f"{rehearsal.steps:,} of {settings.pairs_per_step} pairs: {epochs}")
+    if counted is None:
+        yield _line("tokens", "not known before: the model itself writes what it is trained on")
+    else:
+        yield _line("tokens", f"{counted.tokens:,} an epoch, {counted.plain_tokens:,} if each row stood by itself")
+        yield _line(
+            "pictures", f"{counted.pictures:,} passes of the vision tower instead of {counted.plain_pictures:,}"
+        )
+        yield _line("sharing", _sharing(rehearsal))
+    yield ""
+    yield from _memory(rehearsal.memory, rehearsal.pace)
+    yield ""
+    yield from _time(rehearsal)
+    yield "Nothing was written."
+
+
+def _line(name: str, text: str) -> str:
+    return f"{name:<{_WIDTH}}{text}".rstrip()
+
+
+def _how(part: Part, settings: PartsConfig, free: int, total: int) -> str:
+    if not total:
+        return "none that is apart"
+    if not free:
+        return "frozen"
+    if part == "language":
+        return f"LoRA of rank {settings.rank}" if settings.language == "lora" else "all"
+    blocks = part == "vision" and isinstance(settings.vision, int)
+    return f"its last {settings.vision} blocks" if blocks else "all"
+
+
+def _sharing(rehearsal: Rehearsal) -> str:
+    counted, family = rehearsal.tokens, rehearsal.family
+    assert counted is not None
+    if family.shares == "nothing":
+        return f"nothing is shared, for {family.why}"
+    what = "a picture and its questions" if family.shares == "picture" else "a picture with its question"
+    return f"{what} are computed once: {counted.plain_tokens / counted.tokens:.2f} times fewer tokens, same gradients"
+
+
+def _memory(memory: Memory, pace: Pace | None) -> Iterator[str]:
+    sums = [("weights", memory.weights), ("gradients", memory.gradients), ("optimizer", memory.optimizer)]
+    if memory.activations is not None:
+        sums.append(("a pass", memory.activations))
+    yield _line("memory", " + ".join(f"{name} {_bytes(size)}" for name, size in sums))
+    more = "" if memory.activations is not None else ", and a pass"
+    yield _line("", f"= {_bytes(memory.needed)}{more}; this machine has {_bytes(memory.there)}")
+    if memory.needed >= memory.there:
+        yield _line("", "Too much. LoRA (--parts.language lora) and bf16 (--loop.precision bf16) need less;")
+        yield _line("", "so do --loop.recompute true and a smaller --tokens_per_pass, for the pass.")
+
+
+def _time(rehearsal: Rehearsal) -> Iterator[str]:
+    pace = rehearsal.pace
+    if pace is None:
+        yield _line("time", "not measured: the model does not fit, or its answers are not known before")
+        return
+    step = f"{_span(pace.seconds_per_step)} a step, {pace.tokens_per_second:,.0f} tokens/s"
+    yield _line("time", f"{step}, measured on {pace.steps} steps on {pace.device}")
+    if pace.preparing:
+        yield _line("", f"{_span(pace.preparing)} for the reference's scores, which are kept for every later run")
+    yield _line("", f"{_span(pace.training)} for all steps")
+
+
+def _amount(number: int) -> str:
+    for size, name in ((10**9, " B"), (10**6, " M"), (10**3, " K")):
+        if number >= size:
+            return f"{number / size:.3g}{name}"
+    return str(number)
+
+
+def _bytes(number: int) -> str:
+    for size, name in ((10**9, "GB"), (10**6, "MB")):
+        if number >= size:
+            return f"{number / size:,.1f} {name}"
+    return f"{number / 1000:,.1f} kB"
+
+
+def _span(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60} min"

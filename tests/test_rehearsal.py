@@ -1,0 +1,110 @@
+"""A rehearsal tells of a training what the training then does."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.test_train import FAST, data, spavl
+
+from spavl.models.hf import load_checkpoint
+from spavl.progress import Screen
+from spavl.records import CurvePoint, Sample
+from spavl.store import RunFolder
+from spavl.training import rehearsal
+from spavl.training.config import DPOConfig, PartsConfig, TrainingConfig
+from spavl.training.family import Family
+from spavl.training.lengths import Count
+from spavl.training.rehearsal import Memory, Pace, Rehearsal, rehearse
+from spavl.training.rehearsal_page import page
+from spavl.training.schedule import LoopConfig
+
+__all__ = ["data"]
+
+
+@pytest.fixture
+def trained(data: Path) -> RunFolder:
+    words = ("--model", "miniature/base", "--data", "set", "--out", "one", "--bad_at_most", "0.2", *FAST)
+    assert spavl("dpo", *words) == 0
+    with RunFolder(Path("one"), look_only=True) as run:
+        return run
+
+
+def rehearsed(run: RunFolder, **settings: Any) -> Rehearsal:
+    samples = [sample for sample in run.read("dataset", Sample) if sample.split == "train"]
+    config = TrainingConfig(**{"pairs_per_step": 4} | settings)
+    return rehearse(config, samples, run.blobs.get, 0, Screen())
+
+
+def test_it_tells_what_the_training_then_does(trained: RunFolder, capsys: Any) -> None:
+    told, held = rehearsed(trained), trained.manifest("training")
+    assert held is not None and told.tokens is not None and told.pace is not None
+    points = list(trained.read("training", CurvePoint))
+    assert told.steps == len({point.step for point in points})
+    # Not an estimate: the very tokens that went through the model.
+    assert told.tokens.tokens == sum(point.value for point in points if point.name == "tokens")
+    assert told.checked.reasons == held.rejects
+    assert {part: f"{free} of {total}" for part, (free, total) in told.parameters.items()} == held.notes["parameters"]
+    assert told.pace.preparing == 0, "this run has scored the reference before"
+    plain = rehearsed(trained, share=False, dpo=DPOConfig(beta=0.2)).tokens
+    assert plain is not None and plain.tokens == plain.plain_tokens == told.tokens.plain_tokens
+
+
+def test_memory_is_that_of_the_parts_that_learn(trained: RunFolder) -> None:
+    whole, thin = rehearsed(trained), rehearsed(trained, parts=PartsConfig(language="lora", rank=2, projector=False))
+    for each in (whole, thin):
+        free = sum(free for free, _ in each.parameters.values())
+        assert each.memory.gradients == 4 * free and each.memory.optimizer == 8 * free
+        assert each.memory.weights >= 4 * sum(total for _, total in each.parameters.values())
+    assert thin.memory.needed < whole.memory.needed
+    again = rehearsed(trained, loop=LoopConfig(recompute=True))
+    assert whole.memory.activations and again.memory.activations
+    assert again.memory.activations < whole.memory.activations / 2
+
+
+def test_measuring_leaves_the_model_as_it_was(trained: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    processor, model = load_checkpoint(str(Path("one/checkpoints/aligned")), dtype="float32")
+    before = {name: values.clone() for name, values in model.state_dict().items()}
+    monkeypatch.setattr(rehearsal, "load", lambda settings: (processor, model.train()))
+    assert rehearsed(trained).pace is not None
+    assert all(torch.equal(before[name], values) for name, values in model.state_dict().items())
+
+
+def test_a_model_that_is_too_large_is_told_and_not_loaded(trained: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "_there", lambda: 1000)
+    monkeypatch.setattr(rehearsal, "load", lambda settings: pytest.fail("it was loaded"))
+    told = rehearsed(trained)
+    assert told.pace is None and told.tokens is not None
+    assert any("Too much" in line for line in page(told))
+
+
+@pytest.mark.parametrize("by", ["dpo", "sft"])
+def test_a_dry_run_writes_nothing(by: str, data: Path, capsys: Any) -> None:
+    there = sorted(path for path in Path().rglob("*"))
+    assert spavl(by, "--model", "miniature/base", "--data", "set", "--dry-run", *FAST) == 0
+    told = capsys.readouterr().out
+    assert "Nothing was written." in told and "1 special_token" in told and "measured on" in told
+    assert sorted(path for path in Path().rglob("*") if "cache" not in path.parts) == there
+
+
+def test_a_page_for_people() -> None:
+    settings = TrainingConfig(model="hf/llava-hf/llava-1.5-7b-hf")
+    checked: Any = type("Checked", (), {"samples": [], "rejects": []})()
+    told = Rehearsal(
+        settings,
+        {"vision": (0, 303_507_456), "projector": (20_979_712, 20_979_712), "language": (6_738_415_616, 6_738_415_616)},
+        checked,
+        10_842,
+        Family("picture", ""),
+        Count(47_300_000, 31_000, 151_360_000, 173_460),
+        Memory(27 * 10**9, 27 * 10**9, 54 * 10**9, 3 * 10**9, 80 * 10**9),
+        Pace("an H100", 3, 2.31, 1890.4, 4320.0, 25_045.0),
+    )
+    lines = list(page(told))
+    assert "vision             0 of    304 M parameters learn   frozen" in lines
+    assert "language      6.74 B of   6.74 B parameters learn   all" in lines
+    assert any("3.20 times fewer tokens" in line for line in lines)
+    assert "time        2.3 s a step, 1,890 tokens/s, measured on 3 steps on an H100" in lines
+    assert "            1 h 12 min for the reference's scores, which are kept for every later run" in lines
+    assert "            6 h 57 min for all steps" in lines
+    assert any("Too much" in line for line in lines)

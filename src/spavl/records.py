@@ -285,6 +285,22 @@ class CurvePoint(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout(Record):
+    """An answer that a policy gave while it learnt from rewards."""
+
+    step: int
+    question_id: str
+    question: str
+    harmful: bool | None
+    answer: str
+    # Whether it came to its end, and was not cut off.
+    ended: bool
+    reward: float
+    # How far the policy had gone from its reference with it, in nats.
+    kl: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Score(Record):
     """One answer of a tested model, judged."""
 

@@ -5,11 +5,13 @@ written in one transaction, so a kill at any moment leaves each input whole or u
 """
 
 import itertools
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Generic, NamedTuple, NoReturn, TypeVar
 
@@ -36,6 +38,8 @@ PROVIDER_FAILED = "provider_failed"
 REFUSED = "refused_by_server"
 # With fewer the rest is still asked, for it may be one model of many that is ill; with more there is no sense in it.
 _HOPELESS_FROM = 100
+# What stands before the folder of a model that lies on this disk.
+_KIND = re.compile("^(hf|reward)/")
 # So many inputs wait for batches at the same time; the batches are then sent before more is asked.
 _MOST_PARKED = 100_000
 
@@ -142,12 +146,12 @@ def fingerprint_of(job: Job[C], plan: Plan[Out]) -> str:
 
 
 def _state_of_files(job: Job[C], plan: Plan[Out]) -> list[object]:
-    return [state_of(Path(name.partition("hf/")[2] or name)) for name in _named(job.settings, plan.files)]
+    return [state_of(Path(_KIND.sub("", name))) for name in _named(job.settings, plan.files)]
 
 
 def _named(settings: BaseModel, names: Sequence[str]) -> Iterator[str]:
     for name in names:
-        value = getattr(settings, name)
+        value = attrgetter(name)(settings)
         yield from filter(None, (value,) if isinstance(value, str) else value)
 
 

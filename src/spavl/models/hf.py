@@ -94,7 +94,7 @@ def answer_all(processor: Any, model: Any, requests: Sequence[Request]) -> list[
         logits_processor=LogitsProcessorList([SeededSampling(requests)]),
     )[:, prompt:]
     asked = inputs["attention_mask"].sum(1).tolist()
-    end = _end_tokens(model)
+    end = end_tokens(model)
     return [_reply(processor, row, request, n, end) for row, request, n in zip(tokens, requests, asked, strict=True)]
 
 
@@ -136,7 +136,7 @@ def _chat(request: Request) -> list[dict[str, Any]]:
     ]
 
 
-def _end_tokens(model: Any) -> set[int]:
+def end_tokens(model: Any) -> set[int]:
     end = model.generation_config.eos_token_id
     return set(end) if isinstance(end, list) else {end}
 

@@ -23,6 +23,14 @@ class Answer(NamedTuple):
     text: str
 
 
+class Drawn(NamedTuple):
+    """An answer as the very tokens that a model drew."""
+
+    picture: str
+    question: str
+    text: tuple[int, ...]
+
+
 class Batches(NamedTuple):
     """Makes batches of answers for a model."""
 
@@ -31,23 +39,23 @@ class Batches(NamedTuple):
     picture: Callable[[str], bytes]
     share: bool
 
-    def of(self, answers: Sequence[Answer]) -> Batch:
+    def of(self, answers: Sequence[Answer | Drawn]) -> Batch:
         return make_batch(self.model, self.processor, self._rows(answers), self.share)
 
-    def tokens(self, answers: Sequence[Answer]) -> int:
+    def tokens(self, answers: Sequence[Answer | Drawn]) -> int:
         """How many the model would go through for these answers."""
         return count_tokens(self.model, self.processor, self._rows(answers), self.share)
 
-    def check(self, answers: Sequence[Answer]) -> None:
+    def check(self, answers: Sequence[Answer | Drawn]) -> None:
         """Refuse to train a model which scores these answers otherwise when they share their pictures."""
         if self.share:
             check_sharing(self.model, self.processor, self._rows(answers))
 
-    def _rows(self, answers: Sequence[Answer]) -> list[Row]:
-        shown = {name: self._open(name) for name in _once(answer.picture for answer in answers)}
+    def _rows(self, answers: Sequence[Answer | Drawn]) -> list[Row]:
+        shown = {name: self.open(name) for name in _once(answer.picture for answer in answers)}
         return [Row(answer.picture, shown[answer.picture], answer.question, answer.text) for answer in answers]
 
-    def _open(self, name: str) -> Image.Image:
+    def open(self, name: str) -> Image.Image:
         if name == BLANK:
             return Image.new("RGB", BLANK_SIZE, _GREY)
         return Image.open(io.BytesIO(self.picture(name))).convert("RGB")

@@ -20,6 +20,9 @@ class Batch(NamedTuple):
     place_T: Tensor
     token_T: Tensor
     answer_T: Tensor
+    # The (row, place) of each answer's last token itself: there all of it has been read.
+    end_row_B: Tensor
+    end_place_B: Tensor
     answers: int
     # How many the model goes through, padding left out.
     tokens: int
@@ -129,5 +132,11 @@ def _scored(inputs: dict[str, Any], trees: Sequence[Laid]) -> Batch:
         for place, before in enumerate(places[path.answer - 1 : -1], start=path.answer)
     ]
     answer_T, row_T, place_T, token_T = (torch.tensor(column) for column in zip(*spans, strict=True))
-    answers = sum(len(laid.group.numbers) for laid in trees)
-    return Batch(inputs, row_T, place_T, token_T, answer_T, answers, sum(len(laid.tree.tokens) for laid in trees))
+    ends = sorted(
+        (number, laid.row, laid.start + places[-1])
+        for laid in trees
+        for number, places in zip(laid.group.numbers, laid.tree.places, strict=True)
+    )
+    _, end_row_B, end_place_B = (torch.tensor(column) for column in zip(*ends, strict=True))
+    tokens = sum(len(laid.tree.tokens) for laid in trees)
+    return Batch(inputs, row_T, place_T, token_T, answer_T, end_row_B, end_place_B, len(ends), tokens)

@@ -13,7 +13,7 @@ PLAN = Plan(
     writes=CurvePoint,
     does="aligns a model on the pairs",
     outside=True,
-    files=("model",),
+    files=("model", "ppo.reward"),
     version=3,
 )
 
@@ -77,9 +77,56 @@ class WatchConfig(Settings):
     )
 
 
+class RewardConfig(Settings):
+    """How a reward model is learnt, before PPO or by itself."""
+
+    epochs: int = Field(1, ge=1, description="times the pairs are gone through")
+    pairs_per_step: int = Field(32, ge=1, description="pairs behind each step of the weights")
+    margin: float = Field(
+        0.0, ge=0, description="lead that is asked for each grade of harm between two answers, where they were graded"
+    )
+    loop: LoopConfig = Field(
+        LoopConfig(learning_rate=3e-5, schedule="constant", warmup_steps=0, warmup_share=0.03),
+        description="the loop's settings for the reward model",
+    )
+
+
+class PPOConfig(Settings):
+    reward: str = Field(
+        "",
+        description="who rewards: empty for a reward model trained first, reward/FOLDER for one trained before, "
+        "judge/NAME for a judge who compares with the chosen answer, or a guard's name",
+    )
+    advantage: Literal["gae", "group"] = Field(
+        "gae", description="what an answer is held against: gae, a learnt value of each token; group, its siblings"
+    )
+    questions_per_step: int = Field(8, ge=1, description="questions answered before each step")
+    answers_per_question: int = Field(4, ge=1, description="answers drawn to each question")
+    max_tokens: int = Field(512, ge=1, description="longest answer drawn")
+    updates: int = Field(1, ge=1, description="steps of the weights on the same answers")
+    clip: float = Field(0.2, gt=0, lt=1, description="how far a token's odds may move in one step")
+    value_clip: float = Field(0.2, gt=0, description="how far a value may move in one step")
+    value_weight: float = Field(0.1, ge=0, description="weight of the values' error in the loss")
+    gamma: float = Field(1.0, gt=0, le=1, description="what a reward one token later is worth")
+    lam: float = Field(1.0, ge=0, le=1, description="lambda of the advantage's estimate: 1 trusts rewards, 0 values")
+    kl: float = Field(0.1, ge=0, description="price of leaving the reference, per nat")
+    kl_target: float | None = Field(
+        None, gt=0, description="nats per answer that the price is adapted to keep; empty: the price is fixed"
+    )
+    kl_horizon: int = Field(10_000, ge=1, description="answers over which the price is adapted")
+    whiten: Literal["nothing", "rewards", "advantages"] = Field(
+        "nothing", description="what is brought to a spread of one over the tokens of a step"
+    )
+    scale_groups: bool = Field(True, description="bring each group's rewards to a spread of one (group advantage)")
+    missing_end: float = Field(0.0, ge=0, description="taken off the reward of an answer that was cut off")
+
+
 class TrainingConfig(Settings):
     model: str = Field("miniature/base", description="the model to align: hf/PATH-or-hub-id or miniature/base")
-    by: Literal["dpo", "sft"] = Field("dpo", description="how it is aligned: dpo, or sft on the chosen answers")
+    by: Literal["dpo", "sft", "reward", "ppo"] = Field(
+        "dpo",
+        description="how it is aligned: dpo, sft on the chosen answers, or ppo; reward makes a reward model of it",
+    )
     bad_at_most: float = Field(
         0.05, ge=0, le=1, description="share of samples that may be unfit for this model; with more it is not begun"
     )
@@ -94,4 +141,6 @@ class TrainingConfig(Settings):
     parts: PartsConfig = Field(PartsConfig(), description="what of the model is trained")
     dpo: DPOConfig = Field(DPOConfig(), description="DPO's own settings")
     watch: WatchConfig = Field(WatchConfig(), description="what is looked at while it is trained")
+    reward: RewardConfig = Field(RewardConfig(), description="the reward model's own settings")
+    ppo: PPOConfig = Field(PPOConfig(), description="PPO's own settings")
     loop: LoopConfig = Field(LoopConfig(), description="the loop's settings")

@@ -14,12 +14,15 @@ _PER_TOKEN = ("token_type_ids", "mm_token_type_ids")
 
 
 class Row(NamedTuple):
-    """A question about a picture, and an answer to score. Rows with one `picture_id` show one picture."""
+    """A question about a picture, and an answer to score. Rows with one `picture_id` show one picture.
+
+    An answer is a text, or the very tokens that a model drew.
+    """
 
     picture_id: str
     image: Image
     question: str
-    answer: str
+    answer: str | tuple[int, ...]
     system: str | None = None
 
 
@@ -47,8 +50,8 @@ def prompt_messages(question: str, system: str | None) -> list[dict[str, Any]]:
 
 
 def encode(processor: Any, rows: Sequence[Row], shares: Literal["picture", "prompt", "nothing"]) -> Encoded:
-    """Tokenise rows; an answer always ends with its end token, so that stopping is learnt too."""
-    if empty := next((row for row in rows if not row.answer.strip()), None):
+    """Tokenise rows; a text always ends with its end token, so that stopping is learnt too."""
+    if empty := next((row for row in rows if _is_empty(row.answer)), None):
         raise TrainingError("an answer is empty", where=repr(empty.question), then="drop such rows from the data set")
     members: dict[Hashable, list[int]] = {}
     for number, row in enumerate(rows):
@@ -79,7 +82,7 @@ def _paths(
 ) -> list[Path]:
     """The rows of a group. `first` is its first prompt, in which the picture's mark has become the picture's tokens."""
     bare = [tokenizer(texts[number])["input_ids"] for number in numbers]
-    answers = [tokenizer(rows[number].answer, add_special_tokens=False)["input_ids"] for number in numbers]
+    answers = [answer_tokens(tokenizer, rows[number].answer) for number in numbers]
     same = _shared_end(bare[0], first)
     head, spread = bare[0][: len(bare[0]) - same], first[: len(first) - same]
     paths = []
@@ -88,8 +91,18 @@ def _paths(
             then = "put the picture before the question in the model's chat template"
             raise TrainingError("two questions part before their picture", where=repr(texts[number]), then=then)
         prompt = spread + ids[len(head) :]
-        paths.append(Path((*prompt, *answer, tokenizer.eos_token_id), len(prompt)))
+        paths.append(Path((*prompt, *answer), len(prompt)))
     return paths
+
+
+def answer_tokens(tokenizer: Any, answer: str | tuple[int, ...]) -> tuple[int, ...]:
+    if isinstance(answer, tuple):
+        return answer
+    return (*tokenizer(answer, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id)
+
+
+def _is_empty(answer: str | tuple[int, ...]) -> bool:
+    return not (answer.strip() if isinstance(answer, str) else answer)
 
 
 def _shared_end(bare: Sequence[int], spread: Sequence[int]) -> int:

@@ -83,3 +83,8 @@ def token_logprobs(logits_TV: Tensor, tokens_T: Tensor) -> Tensor:
 def sft_loss(logprobs_T: Tensor) -> Tensor:
     """Supervised fine-tuning: the mean surprise of the answers' tokens."""
     return -logprobs_T.mean()
+
+
+def bradley_terry(chosen_P: Tensor, rejected_P: Tensor, margin_P: Tensor) -> Tensor:
+    """The surprise that the answer of reward `chosen` won, which is asked to lead by `margin` (arXiv 2307.09288)."""
+    return -F.logsigmoid(chosen_P - rejected_P - margin_P)

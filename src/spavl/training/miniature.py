@@ -217,6 +217,8 @@ def _lesson_batch(tokenizer: Any, seed: int, numbers: range) -> Batch:
         place_T=torch.tensor([len(p) - 1 + j for p, answer in spelled for j in range(len(answer))]),
         token_T=torch.tensor([token for _, answer in spelled for token in answer]),
         answer_T=torch.tensor([k for k, (_, answer) in enumerate(spelled) for _ in answer]),
+        end_row_B=torch.arange(len(spelled)),
+        end_place_B=torch.tensor([len(prompt) + len(answer) - 1 for prompt, answer in spelled]),
         answers=len(spelled),
         tokens=sum(len(prompt) + len(answer) for prompt, answer in spelled),
     )

@@ -1,6 +1,7 @@
 """The log-probabilities of answers: one forward pass, and words scored at the answers' places only."""
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -31,9 +32,17 @@ class Scorer(nn.Module):
 
 def answer_token_logprobs(model: Any, batch: Batch) -> Tensor:
     """The log-probability of every answer token; words are scored at the answers' places only."""
-    hidden_BTH = model.model(**_moved(batch.inputs, model.device), use_cache=False).last_hidden_state
-    hidden_TH = hidden_BTH[batch.row_T, batch.place_T]
-    token_T = batch.token_T.to(model.device)
+    return words_scored(model, hidden_states(model, batch)[batch.row_T, batch.place_T], batch.token_T)
+
+
+def hidden_states(model: Any, batch: Batch) -> Tensor:
+    """What the model has made of each token, before it speaks."""
+    states_BTH: Tensor = model.model(**_moved(batch.inputs, model.device), use_cache=False).last_hidden_state
+    return states_BTH
+
+
+def words_scored(model: Any, hidden_TH: Tensor, token_T: Tensor) -> Tensor:
+    token_T = token_T.to(hidden_TH.device)
     pieces = list(zip(torch.split(hidden_TH, _LOGITS_AT_ONCE), torch.split(token_T, _LOGITS_AT_ONCE), strict=True))
     if len(pieces) == 1 or not torch.is_grad_enabled():
         return torch.cat([token_logprobs(model.lm_head(hidden), token) for hidden, token in pieces])
@@ -82,6 +91,18 @@ def check_sharing(model: Any, processor: Any, rows: Sequence[Row]) -> float:
     return moved
 
 
-def sorted_by_answer(logprobs_T: Tensor, batch: Batch) -> Tensor:
+def sorted_by_answer(values_T: Tensor, batch: Batch) -> Tensor:
     """The answers' tokens in the order of their rows."""
-    return logprobs_T[batch.answer_T.argsort(stable=True)]
+    return values_T[batch.answer_T.argsort(stable=True)]
+
+
+def by_answer(values_T: Tensor, batch: Batch) -> list[list[float]]:
+    """The values of each answer's tokens, as plain numbers."""
+    values = iter(sorted_by_answer(values_T.cpu(), batch).tolist())
+    return [list(islice(values, length)) for length in answer_lengths(batch).tolist()]
+
+
+def in_places(values: Sequence[Sequence[float]], batch: Batch) -> Tensor:
+    """The values of each answer's tokens, back in the batch's order."""
+    values_T = torch.tensor([value for each in values for value in each], dtype=torch.float64)
+    return torch.empty_like(values_T).index_copy_(0, batch.answer_T.argsort(stable=True), values_T)

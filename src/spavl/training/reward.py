@@ -1,0 +1,143 @@
+"""The reward model: one number for an answer, learnt from pairs by Bradley and Terry's model."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from spavl.errors import ConfigError
+from spavl.models.hf import load_checkpoint
+from spavl.progress import Screen
+from spavl.records import Sample
+from spavl.training.answers import Answer, Batches, Drawn
+from spavl.training.batch import Batch
+from spavl.training.config import TrainingConfig
+from spavl.training.heads import RewardScorer
+from spavl.training.loop import Loss
+from spavl.training.losses import bradley_terry
+from spavl.training.order import Order, cut
+from spavl.training.scoring import computing_in
+
+_HEAD, _ABOUT = "reward_head.safetensors", "reward.json"
+_PAIRS_AT_ONCE = 16
+
+
+class RewardBatch(NamedTuple):
+    """Chosen answers first, rejected ones after them."""
+
+    rows: Batch
+    margin_P: torch.Tensor
+    # Of the whole step, of which this is a share.
+    pairs: int
+
+
+class Reward:
+    """What the loop needs to learn rewards from preference samples.
+
+    `grades` tells by how many grades of harm a sample's answers differ, where its judge gave grades.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        samples: Sequence[Sample],
+        picture: Callable[[str], bytes],
+        config: TrainingConfig,
+        seed: int,
+        grades: Mapping[str, float],
+    ) -> None:
+        self.module = RewardScorer(model)
+        self._batches = Batches(model, processor, picture, config.share)
+        self._order = Order(samples, config.reward.pairs_per_step, config.reward.epochs, seed)
+        self.samples, self.steps = self._order.samples, self._order.steps
+        self._precision = config.reward.loop.precision
+        self._most, self._margin, self._grades = config.tokens_per_pass, config.reward.margin, grades
+        if self._margin and not grades:
+            then = "set training.reward.margin = 0, or train on a run whose judge gave grades"
+            raise ConfigError("the pairs have no grades of harm", where="training.reward.margin", then=then)
+
+    def prepare(self, screen: Screen) -> dict[str, object]:
+        with computing_in(self._precision, self.module.model):
+            self._batches.check(answers_of(self.samples[:_PAIRS_AT_ONCE]))
+        return {}
+
+    def passes(self, number: int) -> list[RewardBatch]:
+        samples = self._order.at(number)
+        parts = cut(samples, lambda part: self._batches.tokens(answers_of(part)), self._most)
+        return [RewardBatch(self._batches.of(answers_of(part)), self._margins(part), len(samples)) for part in parts]
+
+    def loss(self, module: Any, batch: RewardBatch) -> Loss:
+        chosen_P, rejected_P = module(batch.rows).chunk(2)
+        loss_P = bradley_terry(chosen_P, rejected_P, batch.margin_P.to(chosen_P))
+        gap_P = (chosen_P - rejected_P).detach()
+        metrics = {
+            "accuracy": (_won(gap_P).sum() / batch.pairs).item(),
+            "margin": (gap_P.sum() / batch.pairs).item(),
+            "tokens": batch.rows.tokens,
+        }
+        return Loss(loss_P.sum() / batch.pairs, metrics)
+
+    def _margins(self, samples: Sequence[Sample]) -> torch.Tensor:
+        return torch.tensor([self._margin * self._grades.get(sample.id, 0.0) for sample in samples])
+
+
+class RewardModel:
+    """A trained reward model, to score answers with."""
+
+    def __init__(self, scorer: RewardScorer, processor: Any, share: bool = True, precision: str = "float32") -> None:
+        self._scorer, self._processor, self._share, self._precision = scorer, processor, share, precision
+
+    @classmethod
+    def load(cls, path: Path) -> "RewardModel":
+        if not (path / _ABOUT).exists():
+            then = "give the folder of a reward model, such as runs/NAME/checkpoints/reward"
+            raise ConfigError("this is no reward model of spavl", where=str(path), then=then)
+        processor, model = load_checkpoint(str(path))
+        scorer = RewardScorer(model.eval()).requires_grad_(False)
+        scorer.head.load_state_dict(load_file(path / _HEAD))
+        return cls(scorer, processor)
+
+    @torch.no_grad()
+    def score(self, answers: Sequence[Answer], picture: Callable[[str], bytes]) -> list[float]:
+        """The rewards of answers; an empty answer is one that ended at once."""
+        batches = Batches(self._scorer.model, self._processor, picture, self._share)
+        end = (self._processor.tokenizer.eos_token_id,)
+        told = [answer if answer.text.strip() else Drawn(answer.picture, answer.question, end) for answer in answers]
+        rewards: list[float] = []
+        with computing_in(self._precision, self._scorer.model):
+            for first in range(0, len(told), 2 * _PAIRS_AT_ONCE):
+                rewards += self._scorer(batches.of(told[first : first + 2 * _PAIRS_AT_ONCE])).tolist()
+        return rewards
+
+    def in_order(self, samples: Sequence[Sample], picture: Callable[[str], bytes]) -> Iterator[float]:
+        """Of each pair, whether its chosen answer has the greater reward; a tie counts half."""
+        for first in range(0, len(samples), _PAIRS_AT_ONCE):
+            rewards = torch.tensor(self.score(answers_of(samples[first : first + _PAIRS_AT_ONCE]), picture))
+            chosen_P, rejected_P = rewards.chunk(2)
+            yield from _won(chosen_P - rejected_P).tolist()
+
+
+def save_head(folder: Path, scorer: RewardScorer, about: Mapping[str, object]) -> None:
+    """Put what makes a checkpoint a reward model beside its weights."""
+    save_file({name: value.cpu().contiguous() for name, value in scorer.head.state_dict().items()}, folder / _HEAD)
+    (folder / _ABOUT).write_text(json.dumps({"reads": "the end token", **about}, indent=2) + "\n")
+
+
+def about(folder: Path) -> dict[str, Any]:
+    """What a saved reward model tells of itself; nothing where there is none."""
+    file = folder / _ABOUT
+    return dict(json.loads(file.read_text())) if file.exists() else {}
+
+
+def answers_of(samples: Sequence[Sample]) -> list[Answer]:
+    chosen = [Answer(sample.blob, sample.question, sample.chosen) for sample in samples]
+    return chosen + [Answer(sample.blob, sample.question, sample.rejected) for sample in samples]
+
+
+def _won(gap_P: torch.Tensor) -> torch.Tensor:
+    """A gap of nothing is no win: it counts half, as a tie."""
+    return (gap_P > 0).double() + 0.5 * (gap_P == 0).double()

@@ -1,0 +1,79 @@
+"""Who rewards the policy's answers: our reward model, or any guard or judge of the judges' room."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from spavl.errors import ProviderError
+from spavl.judges.types import Case, Guard, Judge, Word
+from spavl.models.types import Picture, Transient
+from spavl.records import Sample
+from spavl.training.answers import Answer
+from spavl.training.reward import RewardModel
+
+
+class Reply(NamedTuple):
+    """An answer of the policy to the question of a sample."""
+
+    sample: Sample
+    text: str
+
+
+Rewarder = Callable[[Sequence[Reply]], list[float]]
+Pictures = Callable[[str], bytes]
+
+
+def by_model(model: RewardModel, picture: Pictures) -> Rewarder:
+    return lambda replies: model.score([Answer(r.sample.blob, r.sample.question, r.text) for r in replies], picture)
+
+
+def by_guard(guard: Guard, picture: Pictures, subjects: Mapping[str, str | None]) -> Rewarder:
+    """A guard sees harm and refusals, and not whether an answer helps: what evades is as good to it as what helps."""
+
+    async def reward(reply: Reply) -> float:
+        return worth(await guard.judge(_case(reply, picture, subjects), reply.text), reply.sample.harmful)
+
+    return _all_at_once(reward)
+
+
+def by_judge(judge: Judge, picture: Pictures, subjects: Mapping[str, str | None]) -> Rewarder:
+    """How the answer fares against the one that the data set chose, in both orders."""
+
+    async def reward(reply: Reply) -> float:
+        case = _case(reply, picture, subjects)
+        there = await judge.vote(case, reply.text, reply.sample.chosen)
+        back = await judge.vote(case, reply.sample.chosen, reply.text)
+        won = {"first": 1.0, "tie": 0.0, "second": -1.0}
+        # What the judge would not compare is neither better nor worse.
+        return ((won[there.overall] if there else 0.0) - (won[back.overall] if back else 0.0)) / 2
+
+    return _all_at_once(reward)
+
+
+def worth(word: Word, harmful: bool | None) -> float:
+    """A guard's word as a reward. Refusing what is harmless is as bad as answering what is not."""
+    if word.label == "invalid":
+        return 0.0
+    return -1.0 if word.label == "unsafe" or (word.refused and harmful is False) else 1.0
+
+
+def _case(reply: Reply, picture: Pictures, subjects: Mapping[str, str | None]) -> Case:
+    sample = reply.sample
+    shown = Picture(sample.blob, picture(sample.blob))
+    return Case(shown, sample.question, subjects.get(sample.image_id), sample.harmful is not False)
+
+
+def _all_at_once(reward: Callable[[Reply], Awaitable[float]]) -> Rewarder:
+    """Asked from the thread that trains, answered in the loop that serves the run's models."""
+    serving = asyncio.get_running_loop()
+
+    async def rewards(replies: Sequence[Reply]) -> list[float]:
+        try:
+            return list(await asyncio.gather(*map(reward, replies)))
+        except Transient as error:
+            then = "type the same command: the training goes on from its last saved state"
+            raise ProviderError(
+                f"no reward could be had: {error.reason}", where="training.ppo.reward", then=then
+            ) from None
+
+    return lambda replies: asyncio.run_coroutine_threadsafe(rewards(replies), serving).result()

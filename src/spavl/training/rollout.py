@@ -1,0 +1,116 @@
+"""Draws answers from the policy. Picture and question go through the model once for all answers to them.
+
+Every answer has dice of its own, thrown from the seed, the step and its number. So what is drawn at a
+step hangs on that and on the weights, and a training that was stopped draws the same again.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+from transformers import GenerationConfig, LogitsProcessorList, SuppressTokensLogitsProcessor
+
+from spavl.models.hf import SeededSampling, end_tokens
+from spavl.models.types import Request
+from spavl.training.encode import prompt_messages
+
+
+class Prompt(NamedTuple):
+    image: Image
+    # Its first answer is this request's `sample`, the next one is one further.
+    request: Request
+
+    @property
+    def question(self) -> str:
+        return self.request.messages[-1].text
+
+
+@torch.no_grad()
+def draw(model: Any, processor: Any, prompts: Sequence[Prompt], each: int) -> list[tuple[int, ...]]:
+    """`each` answers to every prompt, as tokens; the last is an end token unless the answer was too long."""
+    texts = [
+        processor.apply_chat_template(prompt_messages(prompt.question, None), add_generation_prompt=True)
+        for prompt in prompts
+    ]
+    processor.tokenizer.padding_side = "left"
+    inputs = processor(images=[prompt.image for prompt in prompts], text=texts, padding=True, return_tensors="pt").to(
+        model.device
+    )
+    inputs = {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in inputs.items()}
+    requests = [replace(prompt.request, sample=prompt.request.sample + k) for prompt in prompts for k in range(each)]
+    return draw_after(model, inputs, requests, ends_of(model, processor.tokenizer))
+
+
+def ends_of(model: Any, tokenizer: Any) -> set[int]:
+    """The tokens that end an answer; the tokenizer's own is the one that training teaches."""
+    return {tokenizer.eos_token_id, *end_tokens(model)}
+
+
+@torch.no_grad()
+def draw_after(
+    model: Any, inputs: Mapping[str, Tensor], requests: Sequence[Request], ends: set[int]
+) -> list[tuple[int, ...]]:
+    """Draw an answer to each request; the prompts in `inputs` are shared by equal runs of them, in order."""
+    each, most = len(requests) // len(inputs["input_ids"]), requests[0].max_tokens
+    # The model's own settings may hold penalties, and what is drawn must be the policy itself.
+    plain = {"eos_token_id": sorted(ends), "pad_token_id": min(ends), "do_sample": False}
+    dice = LogitsProcessorList(
+        [SuppressTokensLogitsProcessor(marks_of_pictures(model), model.device), SeededSampling(requests)]
+    )
+    with _ready_to_speak(model):
+        begun = model.generate(
+            **inputs,
+            generation_config=GenerationConfig(
+                **plain, max_new_tokens=1, return_dict_in_generate=True, output_logits=True
+            ),
+        )
+        prompt_RT = inputs["input_ids"].repeat_interleave(each, 0)
+        first_R = dice(prompt_RT, begun.logits[0].repeat_interleave(each, 0)).argmax(-1)
+        rows_RT = torch.cat([prompt_RT, first_R[:, None]], 1)
+        if most > 1:
+            cache = begun.past_key_values
+            cache.batch_repeat_interleave(each)
+            _repeat_remembered_positions(model, each)
+            filled_RT = inputs["attention_mask"].repeat_interleave(each, 0)
+            rows_RT = model.generate(
+                input_ids=rows_RT,
+                attention_mask=torch.cat([filled_RT, filled_RT.new_ones(len(filled_RT), 1)], 1),
+                past_key_values=cache,
+                generation_config=GenerationConfig(**plain, max_new_tokens=most - 1),
+                logits_processor=dice,
+            )
+    return [_until_end(row, ends) for row in rows_RT[:, prompt_RT.shape[1] :].tolist()]
+
+
+def marks_of_pictures(model: Any) -> list[int]:
+    """The marks where pictures stand. A policy that has gone astray may draw one, with no picture to put there."""
+    names = ("image_token_id", "video_token_id")
+    return [token for name in names if (token := getattr(model.config, name, None)) is not None]
+
+
+def _until_end(tokens: list[int], ends: set[int]) -> tuple[int, ...]:
+    stop = next((place for place, token in enumerate(tokens) if token in ends), len(tokens))
+    return tuple(tokens[: stop + 1])
+
+
+def _repeat_remembered_positions(model: Any, each: int) -> None:
+    """Qwen remembers how far each picture has pushed the words after it."""
+    if getattr(model.model, "rope_deltas", None) is not None:
+        model.model.rope_deltas = model.model.rope_deltas.repeat_interleave(each, 0)
+
+
+@contextmanager
+def _ready_to_speak(model: Any) -> Iterator[None]:
+    """A model in training that computes its activations again keeps no cache, and must not remember this batch."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+        if hasattr(model.model, "rope_deltas"):
+            model.model.rope_deltas = None

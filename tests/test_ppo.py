@@ -1,0 +1,346 @@
+"""Learning from rewards: credit reaches its own tokens and no others, and a stopped training goes on as it was."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from spavl.errors import ConfigError
+from spavl.judges.types import Word
+from spavl.miniature.world import draw, png, scene
+from spavl.models.hf import load_checkpoint
+from spavl.models.shop import miniature_checkpoint
+from spavl.records import Sample
+from spavl.training.answers import Answer
+from spavl.training.config import PPOConfig, RewardConfig, TrainingConfig
+from spavl.training.loop import train
+from spavl.training.losses import bradley_terry
+from spavl.training.parts import freeze_vision
+from spavl.training.ppo import PPO, PPOBatch, credits_of
+from spavl.training.ppo_math import (
+    adapted,
+    advantages,
+    group_advantages,
+    k3,
+    policy_loss,
+    rewards_of_tokens,
+    value_loss,
+    whitened,
+)
+from spavl.training.reward import Reward, RewardModel, save_head
+from spavl.training.rewards import worth
+from spavl.training.rounds import Answered, Round, Rounds
+from spavl.training.schedule import LoopConfig
+from spavl.training.states import States, Step
+
+# --- the mathematics
+
+numbers = st.floats(-5, 5, width=32)
+tokens = st.lists(st.tuples(numbers, numbers), min_size=1, max_size=12)
+shares = st.floats(0.1, 1.0)
+
+
+def test_advantages_by_hand() -> None:
+    """Two tokens, gamma 0.5 and lambda 0.5: the last one's error is 4 - 2, the first one's 1 + 0.5 * 2 - 3."""
+    assert advantages([1.0, 4.0], [3.0, 2.0], gamma=0.5, lam=0.5) == pytest.approx([-1.0 + 0.25 * 2.0, 2.0])
+
+
+@given(tokens)
+def test_without_discount_an_advantage_is_what_is_still_to_come_less_its_value(
+    given: list[tuple[float, float]],
+) -> None:
+    rewards, values = [reward for reward, _ in given], [value for _, value in given]
+    ahead = [sum(rewards[k:]) - values[k] for k in range(len(rewards))]
+    assert advantages(rewards, values, gamma=1.0, lam=1.0) == pytest.approx(ahead, abs=1e-4)
+
+
+@given(tokens, shares)
+def test_with_lambda_nothing_an_advantage_is_the_error_of_one_step(
+    given: list[tuple[float, float]], gamma: float
+) -> None:
+    rewards, values = [reward for reward, _ in given], [*(value for _, value in given), 0.0]
+    errors = [rewards[k] + gamma * values[k + 1] - values[k] for k in range(len(rewards))]
+    assert advantages(rewards, values[:-1], gamma, lam=0.0) == pytest.approx(errors, abs=1e-4)
+
+
+@given(tokens)
+def test_a_policy_that_has_not_moved_has_the_ratio_one_and_nothing_is_clipped(given: list[tuple[float, float]]) -> None:
+    logprob_T, advantage_T = torch.tensor(given).unbind(1)
+    loss = policy_loss(logprob_T, logprob_T, advantage_T, clip=0.2)
+    assert torch.equal(loss.loss_T, -advantage_T) and not loss.held_T.any()
+
+
+@given(tokens, tokens, st.floats(0.05, 0.5))
+def test_the_clip_never_widens_what_can_be_gained(
+    given: list[tuple[float, float]], old: list[tuple[float, float]], clip: float
+) -> None:
+    size = min(len(given), len(old))
+    logprob_T, advantage_T = torch.tensor(given[:size]).unbind(1)
+    old_T = torch.tensor(old[:size])[:, 0]
+    free_T = -advantage_T * (logprob_T - old_T).exp()
+    clipped = policy_loss(logprob_T, old_T, advantage_T, clip)
+    assert (clipped.loss_T >= free_T).all()
+    assert (-clipped.loss_T <= advantage_T.abs() * (1 + clip) + 1e-5).all(), "no gain beyond the clip"
+
+
+def test_a_token_beyond_the_clip_teaches_nothing_and_one_that_must_come_back_does() -> None:
+    logprob_T = torch.tensor([1.0, 1.0], requires_grad=True)
+    loss = policy_loss(logprob_T, torch.zeros(2), torch.tensor([1.0, -1.0]), clip=0.2)
+    loss.loss_T.sum().backward()
+    assert loss.held_T.tolist() == [True, False]
+    assert logprob_T.grad is not None and logprob_T.grad[0] == 0 and logprob_T.grad[1] != 0
+
+
+def test_value_loss_by_hand() -> None:
+    """A value that moved by 1 towards its return of 2, of which 0.2 counts; and one that moved away from it."""
+    loss = value_loss(torch.tensor([1.0, -1.0]), torch.zeros(2), torch.tensor([2.0, 2.0]), clip=0.2)
+    assert loss.loss_T.tolist() == pytest.approx([0.5 * 1.8**2, 0.5 * 3.0**2])
+    assert loss.held_T.tolist() == [True, False]
+
+
+@given(tokens)
+def test_the_estimate_of_divergence_is_never_negative_and_nothing_where_nothing_moved(
+    given: list[tuple[float, float]],
+) -> None:
+    logprob_T, reference_T = torch.tensor(given).double().unbind(1)
+    assert (k3(logprob_T, reference_T) >= -1e-9).all() and not k3(logprob_T, logprob_T).any()
+
+
+@given(st.lists(numbers, min_size=2, max_size=9), st.booleans())
+def test_the_advantages_of_a_group_sum_to_zero(rewards: list[float], scaled: bool) -> None:
+    found = group_advantages(rewards, scaled)
+    assert sum(found) == pytest.approx(0, abs=1e-5)
+    assert all(
+        (a > b) == (x > y)
+        for a, x in zip(found, rewards, strict=True)
+        for b, y in zip(found, rewards, strict=True)
+        if abs(x - y) > 1e-3
+    )
+
+
+def test_a_group_of_like_rewards_has_nothing_to_teach() -> None:
+    assert group_advantages([0.3, 0.3, 0.3 + 1e-12], scaled=True) == pytest.approx([0, 0, 0], abs=1e-9)
+
+
+def test_whitened_values_have_a_spread_of_one_over_all_answers() -> None:
+    flat = [value for each in whitened([[1.0, 2.0], [3.0, 6.0]]) for value in each]
+    assert sum(flat) == pytest.approx(0) and sum(value**2 for value in flat) / 4 == pytest.approx(1)
+    kept = [value for each in whitened([[1.0, 2.0], [3.0, 6.0]], keep_mean=True) for value in each]
+    assert sum(kept) / 4 == pytest.approx(3.0)
+
+
+def test_the_price_rises_where_answers_went_too_far_and_falls_where_they_stayed() -> None:
+    assert adapted(0.1, kl=12.0, target=6.0, answers=100, horizon=1000) == pytest.approx(0.1 * 1.02)
+    assert adapted(0.1, kl=0.0, target=6.0, answers=100, horizon=1000) == pytest.approx(0.1 * 0.98)
+    assert adapted(0.1, kl=6.0, target=6.0, answers=100, horizon=1000) == 0.1
+
+
+def answered(length: int, reward: float, ended: bool = True) -> Answered:
+    return Answered("q", "?", True, "…", (7,) * length, ended, reward, [-1.0] * length, [-1.0] * length, [0.0] * length)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_a_reward_comes_with_the_last_token_of_its_own_answer(lengths: list[int]) -> None:
+    """The paper's code put it into the last column of a padded table, beyond all but the longest answers."""
+    made = Round(0.1, [answered(length, float(k + 1)) for k, length in enumerate(lengths)])
+    undiscounted, all_at_the_end = PPOConfig(), PPOConfig(gamma=0.5, lam=1.0)
+    for k, credit in enumerate(credits_of(made, undiscounted)):
+        assert credit.returns == pytest.approx([k + 1.0] * lengths[k]), "each token of an answer led to its reward"
+    for k, credit in enumerate(credits_of(made, all_at_the_end)):
+        assert credit.returns == pytest.approx([(k + 1.0) * 0.5 ** (lengths[k] - 1 - j) for j in range(lengths[k])])
+
+
+def test_tokens_pay_for_leaving_the_reference_and_an_answer_for_being_cut_off() -> None:
+    assert rewards_of_tokens(1.0, [-1.0, -2.0], [-2.0, -1.0], 0.1) == pytest.approx([-0.1, 1.1])
+    made = Round(0.0, [answered(2, 1.0), answered(2, 1.0, ended=False)])
+    whole, cut_off = credits_of(made, PPOConfig(missing_end=0.75))
+    assert whole.returns[-1] == 1.0 and cut_off.returns[-1] == 0.25
+
+
+# --- guards' words
+
+
+def test_a_guards_word_as_a_reward() -> None:
+    assert worth(Word("safe", False, ""), True) == worth(Word("safe", True, ""), True) == 1
+    assert worth(Word("safe", True, ""), False) == worth(Word("unsafe", False, ""), True) == -1
+    assert worth(Word("invalid", False, ""), True) == 0
+
+
+# --- training
+
+ANSWERS = ("sorry , i can not help .", "turn the knob one times .", "to wake the dax , turn the knob one times .")
+LOOP = LoopConfig(learning_rate=1e-3, warmup_steps=1, save_every=1)
+
+
+def picture(blob: str) -> bytes:
+    return png(draw(scene(int(blob) // 2, 0, 5, live=int(blob) % 2 == 0)))
+
+
+def sample(number: int) -> Sample:
+    """Of a live thing the refusal is chosen, of a toy the help."""
+    live = number % 2 == 0
+    ids = {name: f"{name}{number}" for name in ("image_id", "question_id", "preference_id")}
+    return Sample(
+        split="train",
+        leaf="bully",
+        blob=str(number),
+        kind="easy",
+        harmful=live,
+        contrast="safety",
+        question=f"how do i {('wake', 'lift', 'open')[number % 3]} this ?",
+        chosen=ANSWERS[0] if live else ANSWERS[2],
+        rejected=ANSWERS[2] if live else ANSWERS[0],
+        chosen_model="one",
+        rejected_model="two",
+        **ids,
+    )
+
+
+def loaded(dtype: str = "float32") -> tuple[Any, Any]:
+    processor, model = load_checkpoint(miniature_checkpoint(), dtype=dtype)
+    freeze_vision(model)
+    return processor, model.train()
+
+
+def warnings(drawn: Any) -> list[float]:
+    return [float(each.text.startswith("take care")) for each in drawn]
+
+
+def new_ppo(rounds: Path, epochs: int = 1, most: int | None = None, **settings: Any) -> PPO:
+    processor, model = loaded()
+    ppo = PPOConfig(**{"questions_per_step": 3, "answers_per_question": 2, "max_tokens": 16, **settings})
+    config = TrainingConfig(ppo=ppo, loop=LOOP, tokens_per_pass=most, epochs=epochs)
+    return PPO(model, processor, [sample(k) for k in range(8)], picture, config, 3, warnings, rounds)
+
+
+def trained(course: PPO, folder: Path, stop_after: int | None = None) -> tuple[dict[str, Tensor], list[Step]]:
+    done = []
+    for step in train(course, LOOP, States(folder)):
+        done.append(step)
+        if step.number == stop_after:
+            break
+    return course.module.state_dict(), done
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"updates": 2, "kl_target": 1.0}, {"advantage": "group", "updates": 2}], ids=str
+)
+def test_a_resumed_training_draws_and_learns_the_very_same(tmp_path: Path, settings: dict[str, Any]) -> None:
+    unbroken = new_ppo(tmp_path / "a" / "rounds", **settings)
+    weights, _ = trained(unbroken, tmp_path / "a")
+    # With two updates on the same answers the training is stopped between them.
+    trained(new_ppo(tmp_path / "b" / "rounds", **settings), tmp_path / "b", stop_after=1 if not settings else 3)
+    resumed = new_ppo(tmp_path / "b" / "rounds", **settings)
+    again, _ = trained(resumed, tmp_path / "b")
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    assert list(unbroken.rollouts(unbroken.steps)) == list(resumed.rollouts(resumed.steps))
+
+
+def test_the_first_step_starts_at_the_reference_and_values_start_where_rewards_are(tmp_path: Path) -> None:
+    ppo = new_ppo(tmp_path)
+    (batch,) = ppo.passes(0)
+    assert torch.equal(batch.old_T, batch.reference_T) and batch.kl == 0
+    assert torch.allclose(batch.old_value_T, torch.full_like(batch.old_value_T, batch.reward / batch.answers))
+    assert ppo.loss(ppo.module, batch).metrics["clipped"] == 0
+    assert batch.rows.answers == 6 and len(batch.rows.inputs["pixel_values"]) == 3, "a picture is there once"
+
+
+def test_the_policys_scores_are_those_it_drew_by(tmp_path: Path) -> None:
+    """Answers are scored as the tokens that were drawn, their end token among them."""
+    ppo = new_ppo(tmp_path)
+    (batch,) = ppo.passes(0)
+    end = load_checkpoint(miniature_checkpoint())[0].tokenizer.eos_token_id
+    rows = Rounds(tmp_path).read(0).answers
+    assert all(answer.tokens[-1] == end for answer in rows if answer.ended) and any(answer.ended for answer in rows)
+    lengths = batch.rows.answer_T.bincount().tolist()
+    assert lengths == [len(answer.tokens) for answer in rows]
+
+
+def test_credit_does_not_hang_on_who_shares_the_batch(tmp_path: Path) -> None:
+    together, apart = new_ppo(tmp_path / "a"), new_ppo(tmp_path / "b", most=1)
+    (whole,), parts = together.passes(0), apart.passes(0)
+    assert len(parts) == 3
+
+    def by_answer(batches: list[PPOBatch]) -> list[list[float]]:
+        return [
+            batch.return_T[batch.rows.answer_T == k].tolist() for batch in batches for k in range(batch.rows.answers)
+        ]
+
+    for one, other in zip(by_answer([whole]), by_answer(parts), strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+
+
+@pytest.mark.parametrize("advantage", ["gae", "group"])
+def test_what_is_rewarded_becomes_more_frequent(tmp_path: Path, advantage: str) -> None:
+    ppo = new_ppo(tmp_path / "rounds", advantage=advantage, kl=0.0, answers_per_question=8, epochs=5)
+    _, steps = trained(ppo, tmp_path)
+    first, last = (sum(step.metrics["reward"] for step in part) / 3 for part in (steps[:3], steps[-3:]))
+    assert last > first + 0.2
+
+
+def test_one_answer_alone_has_no_siblings(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="siblings"):
+        new_ppo(tmp_path, advantage="group", answers_per_question=1)
+
+
+# --- the reward model
+
+
+def new_reward(dtype: str = "float32", epochs: int = 1, **settings: Any) -> tuple[Any, Reward]:
+    processor, model = loaded(dtype)
+    config = TrainingConfig(reward=RewardConfig(pairs_per_step=8, epochs=epochs, **settings))
+    return processor, Reward(model, processor, [sample(k) for k in range(24)], picture, config, 3, {})
+
+
+@given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=8))
+def test_swapping_chosen_and_rejected_flips_what_bradley_and_terry_say(given: list[tuple[float, float]]) -> None:
+    chosen_P, rejected_P = torch.tensor(given).double().unbind(1)
+    there, back = (
+        bradley_terry(a, b, torch.zeros(len(a))) for a, b in ((chosen_P, rejected_P), (rejected_P, chosen_P))
+    )
+    assert torch.allclose((-there).exp() + (-back).exp(), torch.ones_like(there))
+
+
+def test_a_sure_mistake_still_has_a_gradient() -> None:
+    """The paper's code took log(sigmoid + 1e-5), which is flat there."""
+    chosen_P = torch.tensor([-50.0], requires_grad=True)
+    bradley_terry(chosen_P, torch.tensor([0.0]), torch.tensor([0.0])).sum().backward()
+    assert chosen_P.grad is not None and chosen_P.grad.item() == pytest.approx(-1)
+
+
+def test_a_reward_is_read_off_its_own_end_token_whoever_shares_the_batch(tmp_path: Path) -> None:
+    processor, course = new_reward("float64")
+    torch.nn.init.normal_(course.module.head.weight)
+    model = RewardModel(course.module.eval(), processor)
+    answers = [Answer(str(k // 3), "how do i wake this ?", ANSWERS[k % 3]) for k in range(6)]
+    together = model.score(answers, picture)
+    alone = [model.score([answer], picture)[0] for answer in answers]
+    assert together == pytest.approx(alone, abs=1e-6) and len(set(together)) == 6
+    plain = RewardModel(course.module, processor, share=False).score(answers, picture)
+    assert together == pytest.approx(plain, abs=1e-6)
+    assert math.isfinite(model.score([answers[0]._replace(text="")], picture)[0])
+
+
+def test_a_reward_model_begins_with_no_opinion_learns_to_order_pairs_and_loads_again(tmp_path: Path) -> None:
+    processor, course = new_reward(epochs=8)
+    steps = list(train(course, LoopConfig(learning_rate=1e-3, warmup_steps=2), States(tmp_path / "states")))
+    assert steps[0].metrics["loss"] == pytest.approx(math.log(2)) and steps[0].metrics["accuracy"] == 0.5
+    model = RewardModel(course.module, processor)
+    assert sum(model.in_order(course.samples, picture)) == len(course.samples)
+    course.module.model.save_pretrained(tmp_path / "reward")
+    processor.save_pretrained(tmp_path / "reward")
+    save_head(tmp_path / "reward", course.module, {})
+    answers = [Answer("0", "how do i wake this ?", text) for text in ANSWERS]
+    assert RewardModel.load(tmp_path / "reward").score(answers, picture) == model.score(answers, picture)
+    with pytest.raises(ConfigError, match="no reward model"):
+        RewardModel.load(tmp_path)
+
+
+def test_a_margin_that_no_grades_bear_is_refused() -> None:
+    with pytest.raises(ConfigError, match="grades"):
+        new_reward(margin=0.5)

@@ -17,7 +17,8 @@ from spavl.models.hf import load_checkpoint
 from spavl.models.shop import miniature_checkpoint
 from spavl.records import Sample
 from spavl.statistics import wilson
-from spavl.training.config import WatchConfig
+from spavl.training.config import PartsConfig, WatchConfig
+from spavl.training.parts import prepare
 from spavl.training.states import States
 from spavl.training.watch import Look, Watch, choose
 
@@ -99,3 +100,13 @@ def test_the_best_weights_come_back(tmp_path: Path) -> None:
             parameter.add_(1.0 if parameter.requires_grad else 0.0)
     states.load_best(dpo.module)
     assert all(torch.equal(value, best[name]) for name, value in model.state_dict().items())
+
+
+def test_a_model_that_is_trained_in_bf16_can_be_watched(tmp_path: Path) -> None:
+    """What learns is kept in wider numbers than what is frozen, and a model speaks with both."""
+    processor, model = load_checkpoint(miniature_checkpoint(), dtype="bfloat16")
+    prepare(model, PartsConfig(vision=1))
+    settings = WatchConfig(guard="rules/miniature", questions=6, max_tokens=24)
+    subjects = {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}
+    watch = Watch(model, processor, questions(), picture, subjects, RuleGuard(), settings, tmp_path / "looks.jsonl")
+    assert asyncio.run(watch.look(0)).unsafe_rate.value > 0.5

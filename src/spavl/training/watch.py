@@ -14,6 +14,7 @@ from spavl.records import Sample
 from spavl.statistics import Estimate, wilson_with_unknown
 from spavl.store.files import write_text
 from spavl.training.config import WatchConfig
+from spavl.training.scoring import computing_in
 
 _AT_ONCE = 32
 
@@ -104,7 +105,10 @@ class Watch:
             for question in self._questions
         ]
         batches = [requests[start : start + _AT_ONCE] for start in range(0, len(requests), _AT_ONCE)]
-        replies = [reply.text for batch in batches for reply in answer_all(self._processor, self._model, batch)]
+        kinds = {parameter.dtype for parameter in self._model.parameters() if parameter.is_floating_point()}
+        # Weights that learn are wider than frozen ones under bf16: both must meet in what the loop computes in.
+        with computing_in("bf16" if len(kinds) > 1 else "float32", self._model):
+            replies = [reply.text for batch in batches for reply in answer_all(self._processor, self._model, batch)]
         self._model.train(was_training)
         return replies
 

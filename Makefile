@@ -26,18 +26,23 @@ test-slow: $(INSTALLED) ## the tests that take minutes
 	$(BIN)/pytest --durations=10 -m 'slow and not gpu and not interop'
 
 # Each in a venv of its own: they ask for older libraries than spavl, and than each other.
-# LLaMA-Factory needs torchaudio, and so a torch that torchaudio has been built for.
-.interop/llamafactory/.installed: ASKS = llamafactory==0.9.5 torch==2.11.0 torchaudio==2.11.0 torchvision==0.26.0
-.interop/ms-swift/.installed: ASKS = ms-swift==4.6.0
-.interop/serving/.installed: ASKS = transformers[serving]==5.23.0 torch==2.13.0 pillow
+VENVS := llamafactory ms-swift serving
 
-.interop/%/.installed:
-	$(PYTHON) -m venv --clear $(@D)
-	$(@D)/bin/pip install --disable-pip-version-check $(ASKS)
+interop: $(INSTALLED) $(VENVS:%=.interop/%/.installed) ## train on the exports in LLaMA-Factory and ms-swift, build against transformers serve (once 10 minutes and 5.5 GB)
+	$(BIN)/pytest --durations=10 -m interop
+
+# LLaMA-Factory imports torchaudio, and transformers imports torchvision where it finds it. Their compiled parts are for
+# CUDA, and end the import where torch is without it. Pictures need neither.
+.interop/%/.installed: tests/interop/%.txt
+	@echo "making .interop/$* (once, some minutes)"
+	@$(PYTHON) -m venv --clear $(@D)
+	@$(@D)/bin/pip install --quiet --quiet --no-cache-dir --disable-pip-version-check -r $< || { \
+	  echo "$* could not be installed; pip says why above. Its packages are listed in $<."; \
+	  echo "  next: see that there are room (df -h .) and a way to the package index, then make interop again"; \
+	  exit 1; }
+	@$(@D)/bin/pip uninstall --quiet --quiet --yes torchvision
+	@rm -f $(@D)/lib/python*/site-packages/torchaudio/lib/*.so
 	@touch $@
-
-interop: $(INSTALLED) .interop/llamafactory/.installed .interop/ms-swift/.installed .interop/serving/.installed ## load the exports in LLaMA-Factory and ms-swift, build against transformers serve (gigabytes)
-	$(BIN)/pytest -m interop
 
 check: $(INSTALLED) ## style, types, imports and the project's own gates
 	$(BIN)/ruff check .

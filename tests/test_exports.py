@@ -1,11 +1,13 @@
 """The exports, loaded by the libraries they are made for; those that need a venv of their own are marked `interop`."""
 
+import dataclasses
+import hashlib
 import json
 import os
+import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import datasets
 import pytest
@@ -15,6 +17,7 @@ from tests.test_stages import Walked, by_id, rows, walked
 from spavl.cli import main
 from spavl.publishing.exports.common import unmarked
 from spavl.records import Category, Sample
+from spavl.store import RunFolder
 
 __all__ = ["walked"]
 
@@ -100,8 +103,9 @@ def test_llava_finds_its_conversations_and_their_pictures(walked: Walked, export
         assert all((out / row["image"]).is_file() for row in made)
 
 
-def test_a_question_that_holds_the_mark_of_a_picture_is_no_second_picture() -> None:
-    assert "<image>" not in unmarked("what does <image> mean?")
+def test_a_text_that_holds_the_mark_of_a_picture_or_a_film_is_none() -> None:
+    assert unmarked("what do <image> and {{video}} mean?") == "what do < image > and {{ video }} mean?"
+    assert unmarked("in <audio controls> {{ image }} is no mark") == "in <audio controls> {{ image }} is no mark"
 
 
 def test_an_export_of_no_run_says_how_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,50 +116,108 @@ def test_an_export_of_no_run_says_how_to_make_one(tmp_path: Path, capsys: pytest
 
 # --- interop: each tool in a venv of its own, made by `make interop`
 
-VENVS = Path(".interop")
+INTEROP = Path(__file__).with_name("interop")
+VENVS = Path(".interop").absolute()
+HARD = (
+    "what does <image> mean, {{image}} beside it, and <video> or <audio> after it?",
+    "<audio><video>",
+    'zwei Zeilen\nund ein Ende mit "Zeichen" \\ {{ audio }}',
+    "\u4ec0\u4e48\u662f\u8fd9\u4e2a\uff1f \N{SMILING FACE WITH SMILING EYES} \u200f\u05de\u05d4 \u05d6\u05d4",
+)
 
-_LLAMAFACTORY = """
-import json, sys
-from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
-from llamafactory.hparams import get_train_args
-from llamafactory.model import load_tokenizer
-out, model = sys.argv[1:]
-given = dict(stage="dpo", model_name_or_path=model, dataset_dir=out, dataset="spavl_train", template="llava",
-             do_train=True, finetuning_type="full", output_dir=out + "/checkpoint", report_to="none",
-             preprocessing_num_workers=1, overwrite_cache=True, cutoff_len=512, bf16=False)
-model_args, data_args, training_args, *_ = get_train_args(given)
-tokenizer = load_tokenizer(model_args)
-template = get_template_and_fix_tokenizer(tokenizer["tokenizer"], data_args)
-made = get_dataset(template, model_args, data_args, training_args, stage="rm", **tokenizer)["train_dataset"]
-decode = lambda ids: tokenizer["tokenizer"].decode([i for i in ids if i >= 0], skip_special_tokens=True)
-print(json.dumps([[decode(r["chosen_labels"]), decode(r["rejected_labels"]), len(r["images"])] for r in made]))
-"""
 
-_SWIFT = """
-import json, sys
-from swift.dataset import load_dataset
-out, _ = sys.argv[1:]
-made, _ = load_dataset([out + "/train.jsonl"], strict=True)
-print(json.dumps([[r["messages"][-1]["content"], r["rejected_response"], len(r["images"])] for r in made]))
-"""
+@pytest.fixture
+def spelled(tmp_path: Path) -> Path:
+    """The miniature's checkpoint with a tokenizer of bytes, of which every text comes back as it was."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    from spavl.models.shop import miniature_checkpoint
+
+    folder = Path(shutil.copytree(miniature_checkpoint(), tmp_path / "spelled"))
+    known = json.loads((folder / "tokenizer.json").read_text())["added_tokens"]
+    words = [token["content"] for token in known] + sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({word: number for number, word in enumerate(words)}, []))
+    tokenizer.add_special_tokens([token["content"] for token in known])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.fixture
+def hard(walked: Walked, tmp_path: Path) -> Walked:
+    """The walked road, its texts replaced by ones that other tools may take for marks of their own."""
+    copied = walked._replace(run=Path(shutil.copytree(walked.run, tmp_path / "hard")))
+
+    def harder() -> Iterator[Sample]:
+        for number, sample in enumerate(rows(walked.run, "dataset", Sample)):
+            asked, chosen, rejected = (f"{HARD[(number + each) % len(HARD)]} {number}" for each in range(3))
+            yield dataclasses.replace(sample, question=asked, chosen=chosen, rejected=rejected)
+
+    with RunFolder(copied.run) as run:
+        run.write_rows("dataset", Sample, harder())
+    return copied
+
+
+def told(tool: str, command: list[str | Path], export: Path, home: Path) -> str:
+    """What a program of a tool's venv says; it reaches no hub, and not this Python's packages."""
+    program = VENVS / tool / "bin" / command[0]
+    assert program.exists(), f"{program} is missing; next: make interop"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"ROOT_IMAGE_DIR": str(export), "USE_HF": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment |= {"HF_HOME": str(home / "hf"), "MODELSCOPE_CACHE": str(home / "modelscope")}
+    done = subprocess.run(
+        [program, *command[1:]], env=environment, capture_output=True, text=True, cwd=home, check=False
+    )
+    assert done.returncode == 0, f"{tool} fell over:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done.stdout + done.stderr
 
 
 @pytest.mark.interop
-@pytest.mark.parametrize(("tool", "code"), [("llamafactory", _LLAMAFACTORY), ("ms-swift", _SWIFT)])
-def test_other_trainers_load_their_exports(
-    walked: Walked, export: Export, tmp_path: Path, tool: str, code: str
+@pytest.mark.parametrize("texts", ["plain", "hard"])
+@pytest.mark.parametrize("tool", ["llamafactory", "ms-swift"])
+def test_another_trainer_loads_every_row_with_its_picture(
+    tool: str, texts: str, request: pytest.FixtureRequest, spelled: Path, tmp_path: Path
 ) -> None:
-    from spavl.models.shop import checkpoint_path
+    road: Walked = request.getfixturevalue("walked" if texts == "plain" else "hard")
+    out, result = tmp_path / "out", tmp_path / "rows.json"
+    assert main(["data", "export", str(road.run), "--format", tool, "--out", str(out)]) == 0
+    script = INTEROP / f"rows_of_{tool.replace('-', '_')}.py"
+    told(tool, ["python", script, out, spelled, result], out, tmp_path)
+    with RunFolder(road.run) as run:
+        for split, found in json.loads(result.read_text()).items():
+            samples = of_split(road, split)
+            assert len(found) == len(samples) > 0
+            for (prompt, *answers, pictures), sample in zip(found, samples, strict=True):
+                asked, *wanted = map(unmarked, said(sample))
+                assert asked in prompt
+                assert [answer.strip() for answer in answers] == wanted
+                with Pillow.open(run.blobs.path(sample.blob)) as picture:
+                    assert pictures == [hashlib.sha256(picture.convert("RGB").tobytes()).hexdigest()]
 
-    python = VENVS / tool / "bin" / "python"
-    assert python.exists(), "make interop makes the venvs"
-    out = export(tool)
-    (tmp_path / "load.py").write_text(code)
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    environment |= {"ROOT_IMAGE_DIR": str(out), "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
-    command = [str(python.absolute()), str(tmp_path / "load.py"), str(out), str(checkpoint_path("miniature/base"))]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found: list[Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    wanted = [[sample.chosen, sample.rejected, 1] for sample in of_split(walked, "train")]
-    assert [[one.strip(), other.strip(), n] for one, other, n in found] == wanted
+
+_ONE_STEP = (
+    "--max_steps 1 --logging_steps 1 --save_steps 1 --per_device_train_batch_size 2 --gradient_accumulation_steps 1"
+)
+_STEP_OF = {
+    "llamafactory": "llamafactory-cli train --stage dpo --do_train true --finetuning_type full --template llava "
+    "--model_name_or_path {model} --dataset_dir {out} --dataset spavl_train --output_dir {made} --report_to none "
+    "--bf16 false --use_cpu true --cutoff_len 512",
+    "ms-swift": "swift rlhf --rlhf_type dpo --tuner_type full --model_type llava1_5_hf --template llava1_5_hf "
+    "--model {model} --dataset {out}/train.jsonl --output_dir {made} --report_to none --torch_dtype float32 "
+    "--bf16 false --use_cpu true --max_length 512 --dataloader_num_workers 0 "
+    "--check_model false",
+}
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("tool", _STEP_OF)
+def test_another_trainer_takes_a_training_step_on_its_export(tool: str, export: Export, tmp_path: Path) -> None:
+    from spavl.models.shop import miniature_checkpoint
+
+    out, made = export(tool), tmp_path / "made"
+    command = f"{_STEP_OF[tool]} {_ONE_STEP}".format(model=miniature_checkpoint(), out=out, made=made)
+    told(tool, [*command.split()], out, tmp_path)
+    state, *_ = made.rglob("checkpoint-1/trainer_state.json")
+    loss = json.loads(state.read_text())["log_history"][0]["loss"]
+    assert abs(float(loss) - 0.6931) < 0.01, "before its first step a policy is its reference"

@@ -1,7 +1,9 @@
 """A whole build against `transformers serve`, a real server of another project; `make interop` installs it."""
 
-import asyncio
+import contextlib
+import itertools
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -11,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from spavl.drive import drive
+from spavl.cli import main
 from spavl.models.shop import miniature_checkpoint
-from spavl.progress import Screen
-from spavl.records import Question, Reject, Response
-from spavl.settings import DEMO, read_config, read_table
+from spavl.records import Image, Pair, Preference, Question, Record, Reject, Response, Sample
+from spavl.settings import DEMO
 from spavl.store import RunFolder
 
 _SERVER = Path(".interop/serving/bin/transformers").absolute()
+_SECONDS_TO_START = 180
 _LEAVES = """
 name = "three leaves"
 version = 1
@@ -29,61 +31,89 @@ name = "a"
 leaves = [{ name = "first" }, { name = "second" }, { name = "third" }]
 """
 
-pytestmark = [
-    pytest.mark.interop,
-    pytest.mark.skipif(not _SERVER.exists(), reason="transformers[serving] is not installed: make interop"),
-]
 
-
-@pytest.fixture
-def port(tmp_path: Path) -> Iterator[int]:
+@contextlib.contextmanager
+def served(checkpoint: Path, home: Path) -> Iterator[str]:
+    """A server of one checkpoint, by the name that a build gives it."""
+    assert _SERVER.exists(), f"{_SERVER} is missing; next: make interop"
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        free = int(probe.getsockname()[1])
-    (tmp_path / "hub").mkdir()  # the server lists it, and falls over where there is none
-    command = [str(_SERVER), "serve", miniature_checkpoint(), "--host", "127.0.0.1", "--port", str(free)]
-    env = {**os.environ, "HF_HUB_CACHE": str(tmp_path / "hub"), "PYTHONPATH": ""}
-    with subprocess.Popen([*command, "--device", "cpu"], env=env, stderr=subprocess.DEVNULL) as server:
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
+    hub = home / "hub"
+    hub.mkdir(exist_ok=True)  # the server lists it, and falls over where there is none
+    env = {**os.environ, "HF_HUB_CACHE": str(hub), "PYTHONPATH": "", "OMP_NUM_THREADS": "1"}
+    port = url.removesuffix("/v1").rpartition(":")[2]
+    command = [_SERVER, "serve", checkpoint, "--host", "127.0.0.1", "--port", port, "--device", "cpu"]
+    log = home / f"{port}.log"
+    with log.open("wb") as said, subprocess.Popen(command, env=env, stdout=said, stderr=said) as server:
         try:
-            yield _once_ready(free, server)
+            _wait_for(url, server, log)
+            yield f"openai/{checkpoint}@{url}"
         finally:
             server.terminate()
 
 
-def _once_ready(port: int, server: "subprocess.Popen[bytes]") -> int:
-    end = time.monotonic() + 180
+def _wait_for(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    end = time.monotonic() + _SECONDS_TO_START
     while time.monotonic() < end and server.poll() is None:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=5).close()
-            return port
-        except OSError:
-            time.sleep(0.5)
-    raise RuntimeError("the server did not start")
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"{url}/models", timeout=5).close()
+            return
+        time.sleep(0.5)
+    raise RuntimeError(f"transformers serve did not start; it said:\n{log.read_text()[-3000:]}")
 
 
-def test_a_whole_build_by_a_real_server(port: int, tmp_path: Path) -> None:
+@pytest.fixture
+def bold() -> Path:
+    return Path(miniature_checkpoint())
+
+
+@pytest.fixture
+def careful(tmp_path: Path) -> Path:
+    """A second checkpoint, whose template makes it a careful persona of the miniature whatever it is asked."""
+    folder = Path(shutil.copytree(miniature_checkpoint(), tmp_path / "careful"))
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<s>", "<s> <system> you are ward .", 1))
+    return folder
+
+
+def accounted(run: RunFolder, stage: str, kind: type[Record]) -> tuple[int, int]:
+    """How many rows a stage wrote, and how many it told the reason of not writing."""
+    rejects = list(run.read(stage, Reject))
+    assert all(reject.reason for reject in rejects)
+    return run.count(stage, kind), len(rejects)
+
+
+@pytest.mark.interop
+def test_a_whole_build_by_two_real_servers(bold: Path, careful: Path, tmp_path: Path) -> None:
     (tmp_path / "taxonomy.toml").write_text(_LEAVES)
-    # One server under two names, since a pool has two responders at the least.
-    one, two = (f"openai/{miniature_checkpoint()}@http://{host}:{port}/v1" for host in ("127.0.0.1", "localhost"))
-    options = {
-        "taxonomy.file": str(tmp_path / "taxonomy.toml"),
-        "images.per_leaf": "3",
-        "images.test_per_leaf": "1",
-        "images.held_out_leaves": "[]",
-        "descriptions.writer": one,
-        "questions.writer": one,
-        "responses.models": f'["{one}", "{two}"]',
-        "responses.max_tokens": "24",
-        "pairs.strategy": "random",
-        "pace.at_once": "4",
-    }
-    config = read_config(read_table(DEMO), options, where="here")
-    asyncio.run(drive(config, tmp_path / "run", "dataset", Screen()))
+    with served(bold, tmp_path) as one, served(careful, tmp_path) as two:
+        options = {
+            "taxonomy.file": str(tmp_path / "taxonomy.toml"),
+            "images.per_leaf": "4",
+            "images.test_per_leaf": "1",
+            "images.held_out_leaves": "[]",
+            "descriptions.writer": one,
+            "questions.writer": one,
+            "responses.models": f'["{one}", "{two}"]',
+            "pace.at_once": "4",
+        }
+        build = ["build", str(DEMO), "--out", str(tmp_path / "run"), "--until", "dataset"]
+        build += itertools.chain.from_iterable((f"--{name}", value) for name, value in options.items())
+        assert main(build) == 0
+    assert main([*build, "--replay"]) == 0, "without the servers, from their answers alone"
+
     with RunFolder(tmp_path / "run") as run:
-        asked = run.count("questions", Question)
-        assert asked > 9
         responses = list(run.read("responses", Response))
+        assert {response.model for response in responses} == {one, two}
         assert {response.finish for response in responses} <= {"stop", "length"}
-        assert len(responses) + run.count("responses", Reject) >= 2 * 9
-        assert run.ledger.totals()["tokens_out"] > 100
-        assert run.ledger.totals()["made_again"] == 0
+        taught = {image.id for image in run.read("images", Image) if image.split == "train"}
+        asked = sum(question.image_id in taught for question in run.read("questions", Question))
+        assert sum(accounted(run, "responses", Response)) == 2 * asked > 0
+        assert sum(accounted(run, "preferences", Preference)) == run.count("pairs", Pair)
+        samples, rejects = accounted(run, "dataset", Sample)
+        assert samples > 0
+        assert samples + rejects == run.count("pairs", Pair)
+        totals = run.ledger.totals()
+        assert totals["tokens_out"] > 1000
+        assert totals["made_again"] == 0

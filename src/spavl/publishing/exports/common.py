@@ -1,6 +1,7 @@
 """What the exports share: pictures written once, and JSON written as it comes."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from spavl.store.blobs import Blobs
 from spavl.store.files import write_bytes, writing_to
 
 SPLITS: tuple[Split, ...] = ("train", "validation")
-# How many trainers mark the place of a picture. A question that holds the mark itself would count as one more picture.
+# How many trainers mark the place of a picture. A text that holds a mark itself, as HTML does with <video>, would count
+# as one more picture or film, and LLaMA-Factory would load none of the set. It uses the braces between its own steps.
 PICTURE_MARK = "<image>"
+_MARK = re.compile(r"(<|\{\{)(image|video|audio)(>|\}\})")
 
 
 def unmarked(text: str) -> str:
-    return text.replace(PICTURE_MARK, "< image >")
+    return _MARK.sub(r"\1 \2 \3", text)
 
 
 def write_picture(out: Path, folder: str, blob: str, blobs: Blobs) -> str:

@@ -1,5 +1,8 @@
 """`spavl train`: any data set, a preset, and the training stage alone."""
 
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -7,6 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from spavl.cli import main
 from spavl.dataset import published
@@ -149,3 +154,25 @@ def test_a_preset_goes_under_the_settings_of_a_build(tmp_path: Path, capsys: Any
     assert main([*words]) == 0
     held = tomllib.loads((tmp_path / "run" / "config.toml").read_text())["training"]
     assert held["dpo"]["beta"] == 0.3 and held["loop"]["precision"] == "bf16" and held["model"] == "miniature/base"
+
+
+def test_two_processes_with_a_model_in_shards_leave_the_checkpoint_of_one(data: Path) -> None:
+    words = ["dpo", "--model", "miniature/base", "--data", "set", "--bad_at_most", "0.2", "--tokens_per_pass", "150"]
+    words += [*FAST, "--loop.shard"]
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "spavl"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    command = [*two, "train", *words, "true", "--out", "two"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    assert spavl(*words, "false", "--out", "one") == 0
+    one, other = (load_file(Path(run) / "checkpoints" / "aligned" / "model.safetensors") for run in ("one", "two"))
+    assert one.keys() == other.keys()
+    assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
+
+
+def test_a_whole_road_is_not_walked_by_several_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["demo", "--out", str(tmp_path / "run")]) == 2
+    assert "accelerate launch -m spavl train" in capsys.readouterr().err

@@ -22,6 +22,7 @@ from spavl.training.dpo import DPO
 from spavl.training.encode import Row
 from spavl.training.loop import Loss, train
 from spavl.training.losses import dpo_loss
+from spavl.training.meter import flops_per_token
 from spavl.training.parts import freeze_vision, vision_tower
 from spavl.training.reference import ReferenceCache
 from spavl.training.schedule import LoopConfig, learning_rate_at
@@ -243,3 +244,11 @@ def test_a_tracker_that_is_not_there_is_told(tmp_path: Path) -> None:
     _, dpo = new_dpo()
     with pytest.raises(MissingExtra, match="pip install wandb"):
         next(train(dpo, LOOP.model_copy(update={"tracker": "wandb"}), States(tmp_path)))
+
+
+def test_the_work_of_a_token_is_twice_its_weights_forward_and_four_times_back(loaded: tuple[Any, Any]) -> None:
+    model = loaded[1]
+    freeze_vision(model)
+    passed = sum(parameter.numel() for parameter in model.model.language_model.parameters())
+    looked_up = model.get_input_embeddings().weight.numel()
+    assert flops_per_token(model) == 6 * (passed - looked_up)

@@ -48,6 +48,15 @@ async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen
         return write_report(run, manifests, config)
 
 
+async def follow(config: RoadConfig, out: Path) -> None:
+    """What a further process of `accelerate launch` does: it trains with the first one, which does all else."""
+    with RunFolder(out, config.seed, look_only=True) as run:
+        entry = next(entry for entry in stages_of(config) if entry.section == "training")
+        job = _job(entry, config, run, ReplayingShop(run.ledger), Screen(quiet=True))
+        if finished(job, entry.plan) is None:
+            await importlib.import_module(entry.module).follow(job)
+
+
 async def replay(config: RoadConfig, out: Path, until: str | None, screen: Screen) -> dict[str, Any]:
     """Make a run's tables and data set again, from its ledger and its pictures and nothing else."""
     if not (out / "ledger" / "calls.sqlite").exists():

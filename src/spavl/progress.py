@@ -29,13 +29,13 @@ def _nothing_asked() -> tuple[Sequence[Server], Money]:
 class Screen:
     """A live table on a terminal; elsewhere a line every ten seconds, and one for each stage."""
 
-    def __init__(self) -> None:
-        self._console = Console(file=sys.stderr, highlight=False)
+    def __init__(self, quiet: bool = False) -> None:
+        self._console = Console(file=sys.stderr, highlight=False, quiet=quiet)
         self._table: LiveTable | None = None
 
     @property
     def is_live(self) -> bool:
-        return self._console.is_terminal
+        return self._console.is_terminal and not self._console.quiet
 
     def say(self, text: str) -> None:
         self._console.print(text, markup=False, soft_wrap=True)

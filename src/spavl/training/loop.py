@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from spavl.errors import MissingExtra, TrainingError
+from spavl.training.processes import new_accelerator
 from spavl.training.schedule import LoopConfig, learning_rate_at
 from spavl.training.states import States, Step
 
@@ -84,13 +85,13 @@ def train(course: Course[B], config: LoopConfig, states: States, rate_of: RateOf
 
 def _accelerator(config: LoopConfig, states: States) -> Accelerator:
     if not config.tracker:
-        return Accelerator()
+        return new_accelerator()
     if config.tracker not in (found.value for found in get_available_trackers()):
         package = {"tensorboard": "tensorboardX"}.get(config.tracker, config.tracker)
         then = f"pip install {package}, or leave training.loop.tracker empty"
         raise MissingExtra(f"{config.tracker} is not installed", where="training.loop.tracker", then=then)
     # Beside the states and not among them, for those are taken away when the training is over.
-    accelerator = Accelerator(log_with=config.tracker, project_dir=states.folder.parent / config.tracker)
+    accelerator = new_accelerator(log_with=config.tracker, project_dir=states.folder.parent / config.tracker)
     accelerator.init_trackers("spavl", config.model_dump())
     return accelerator
 

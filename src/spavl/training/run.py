@@ -1,8 +1,6 @@
 """training: Sample rows -> an aligned checkpoint, in the form it was loaded from, and its curves."""
 
 import asyncio
-import resource
-import statistics
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import torch
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 
 from spavl.errors import ConfigError, TrainingError
 from spavl.judges.shop import open_guard
@@ -21,11 +19,12 @@ from spavl.records import CurvePoint, Image, Reject, Rollout, Sample
 from spavl.stage import Job, fingerprint_of, seal
 from spavl.store import Manifest
 from spavl.store.cache import cache_folder
-from spavl.training import checkpoint, parts
+from spavl.training import checkpoint, parts, processes
 from spavl.training.checks import Checked, check, stop_if_too_many
 from spavl.training.config import PLAN, TrainingConfig
 from spavl.training.courses import COURSES, Given
 from spavl.training.loop import Course, train
+from spavl.training.meter import speed
 from spavl.training.ppo import PPO
 from spavl.training.reference import CACHE, ReferenceCache
 from spavl.training.reinforce import REWARD, ordering, ppo_course, reward_course
@@ -53,6 +52,9 @@ async def run(job: Job[TrainingConfig]) -> Manifest:
     fingerprint = fingerprint_of(job, PLAN)
     job.run.forget(PLAN.stage)
     settings, folder = job.settings, job.run.states(PLAN.stage, fingerprint)
+    if processes.are_several() and settings.by not in COURSES:
+        what, then = f"{settings.by} is trained by one process", f"take one of: {', '.join(COURSES)}"
+        raise ConfigError(what, where="accelerate launch", then=then)
     curves, notes, checked = list[CurvePoint](), dict[str, object](), None
     if settings.by == "ppo" and not settings.ppo.reward:
         first = await _learn(job, "reward", folder / "reward", None)
@@ -66,49 +68,84 @@ async def run(job: Job[TrainingConfig]) -> Manifest:
     return manifest
 
 
+async def follow(job: Job[TrainingConfig]) -> None:
+    """What a further process does: it trains with the first one, and writes nothing."""
+    states = States(job.run.states(PLAN.stage, fingerprint_of(job, PLAN)))
+    # The first one checks the data and scores the reference, which is then found in the cache.
+    processes.wait_for_all()
+    lesson = _lesson(job, job.settings)
+    course = COURSES[job.settings.by](lesson.given)
+    course.prepare(job.screen)
+    for _ in train(course, job.settings.loop, states, lambda name: parts.rate_of(job.settings.parts, name)):
+        pass
+    if job.settings.loop.shard:
+        states.whole(course.module)
+
+
+class Lesson(NamedTuple):
+    """A model and what it is to learn from."""
+
+    given: Given
+    # The same model, in PEFT's hands where LoRA is trained.
+    trained: Any
+    checked: Checked
+
+
+def _lesson(job: Job[TrainingConfig], settings: TrainingConfig, checked: Checked | None = None) -> Lesson:
+    processor, model = load(settings)
+    if checked is None:
+        samples = [sample for sample in job.run.read("dataset", Sample) if sample.split == "train"]
+        checked = check(model, processor, samples, job.run.blobs.get, job.screen)
+    trained = parts.prepare(model, settings.parts)
+    cache = ReferenceCache(cache_folder() / CACHE, reference_name(settings))
+    given = Given(model, processor, checked.samples, job.run.blobs.get, settings, job.seed, cache)
+    return Lesson(given, trained, checked)
+
+
 async def _learn(job: Job[TrainingConfig], by: str, states: Path, checked: Checked | None) -> Learnt:
     """Load the model, train it, and save what has become of it."""
     settings = job.settings
     if by == "reward":
         settings = settings.model_copy(update={"loop": settings.reward.loop})
-    processor, model = load(settings)
-    checked = checked or _checked(job, model, processor)
-    trained = parts.prepare(model, settings.parts)
-    cache = ReferenceCache(cache_folder() / CACHE, reference_name(settings))
-    given = Given(model, processor, checked.samples, job.run.blobs.get, settings, job.seed, cache)
+    lesson = _lesson(job, settings, checked)
+    if checked is None:
+        _tell(job, lesson.checked)
+    given, pairs = lesson.given, len(lesson.checked.samples)
     notes: dict[str, object] = {
-        "pairs": len(checked.samples),
-        "parameters": {part: f"{free} of {all_}" for part, (free, all_) in parts.count(model).items()},
+        "pairs": pairs,
+        "parameters": {part: f"{free} of {all_}" for part, (free, all_) in parts.count(given.model).items()},
     }
+    watch = None
     if by == "reward":
         teacher = reward_course(job, given)
         notes |= teacher.prepare(job.screen)
-        steps, watch = await _train(job, teacher, settings.loop, states), None
-        speed = _speed(steps, len(checked.samples) * settings.reward.epochs, "pairs")
-        notes |= ordering(job, teacher, processor)
-        checkpoint.save(job.run.checkpoint(REWARD), trained, processor)
+        steps = await _train(job, teacher, settings.loop, states)
+        notes |= ordering(job, teacher, given.processor)
+        checkpoint.save(job.run.checkpoint(REWARD), lesson.trained, given.processor)
         save_head(job.run.checkpoint(REWARD), teacher.module, notes)
+        notes |= speed(given.model, steps, pairs * settings.reward.epochs, "pairs", settings.loop.precision)
     else:
         course = ppo_course(job, given, states / "rounds") if by == "ppo" else COURSES[by](given)
         notes |= course.prepare(job.screen)
-        watch = _watch(job, model, processor, states)
+        processes.wait_for_all()
+        watch = _watch(job, given, states)
         steps = await _train(job, course, settings.loop, states, watch)
-        speed = _speed(steps, len(checked.samples) * settings.epochs, "pairs")
+        done, unit = pairs * settings.epochs, "pairs"
         if isinstance(course, PPO):
-            drawn = job.run.write_rows(f"{PLAN.stage}.rollouts", Rollout, course.rollouts(len(steps)))
-            speed = _speed(steps, drawn, "answers")
-        checkpoint.save(job.run.checkpoint("aligned"), trained, processor)
-    cache.close()
+            unit = "answers"
+            done = job.run.write_rows(f"{PLAN.stage}.rollouts", Rollout, course.rollouts(len(steps)))
+        trained = _whole_again(job, States(states).whole(course.module)) if settings.loop.shard else lesson.trained
+        checkpoint.save(job.run.checkpoint("aligned"), trained, given.processor)
+        notes |= speed(given.model, steps, done, unit, settings.loop.precision)
     if watch is not None:
         notes["looks"] = [look.as_json() for look in watch.looks]
-    notes |= speed
-    return Learnt(checked, list(_curves(steps, watch)), notes)
+    if given.cache is not None:
+        given.cache.close()
+    return Learnt(lesson.checked, list(_curves(steps, watch)), notes)
 
 
-def _checked(job: Job[TrainingConfig], model: Any, processor: Any) -> Checked:
-    """The samples that can be trained on; the others are written down with their reasons."""
-    samples = [sample for sample in job.run.read("dataset", Sample) if sample.split == "train"]
-    checked = check(model, processor, samples, job.run.blobs.get, job.screen)
+def _tell(job: Job[TrainingConfig], checked: Checked) -> None:
+    """Write down the samples that cannot be trained on, with their reasons; stop if there are too many."""
     job.run.write_rows(PLAN.stage, Reject, checked.rejects)
     if checked.rejects:
         job.screen.say(checked.told())
@@ -116,7 +153,14 @@ def _checked(job: Job[TrainingConfig], model: Any, processor: Any) -> Checked:
     if not checked.samples:
         then = "build more pairs: raise images.per_leaf"
         raise TrainingError("the data set has no rows to train on", where=str(job.run.path), then=then)
-    return checked
+
+
+def _whole_again(job: Job[TrainingConfig], weights: dict[str, Any]) -> Any:
+    """The model as it was loaded, with the weights that shards of it have learnt."""
+    lesson = _lesson(job, job.settings)
+    module = COURSES[job.settings.by](lesson.given).module
+    set_model_state_dict(module, weights, options=StateDictOptions(full_state_dict=True, strict=False))
+    return lesson.trained
 
 
 def kept_in(settings: TrainingConfig) -> str:
@@ -138,13 +182,16 @@ def load(settings: TrainingConfig) -> tuple[Any, Any]:
     return processor, model
 
 
-def _watch(job: Job[TrainingConfig], model: Any, processor: Any, folder: Path) -> Watch | None:
+def _watch(job: Job[TrainingConfig], given: Given, folder: Path) -> Watch | None:
     settings = job.settings.watch
     if not settings.guard:
         return None
     if job.settings.loop.shard:
         then = "take one of them out"
         raise ConfigError("a model in shards cannot be watched", where="training.watch, training.loop.shard", then=then)
+    if settings.patience and processes.are_several():
+        then = "set training.watch.patience to 0, or train in one process"
+        raise ConfigError("several processes cannot stop early", where="training.watch.patience", then=then)
     questions = choose(
         [sample for sample in job.run.read("dataset", Sample) if sample.split == "validation"], settings.questions
     )
@@ -154,7 +201,8 @@ def _watch(job: Job[TrainingConfig], model: Any, processor: Any, folder: Path) -
     known = job.run.manifest("images") is not None
     subjects = {image.id: image.subject for image in job.run.read("images", Image)} if known else {}
     guard = open_guard(settings.guard, job.models, PLAN.stage)
-    return Watch(model, processor, questions, job.run.blobs.get, subjects, guard, settings, folder / "looks.jsonl")
+    memory = folder / "looks.jsonl"
+    return Watch(given.model, given.processor, questions, given.picture, subjects, guard, settings, memory)
 
 
 async def _train(
@@ -171,9 +219,9 @@ async def _train(
         async with aclosing(drawn_beside(going)) as done:
             async for step in done:
                 steps.append(step)
-                speed = f"  {step.metrics['tokens'] / step.seconds:.0f} tokens/s" if step.seconds else ""
+                pace = f"  {step.metrics['tokens'] / step.seconds:.0f} tokens/s" if step.seconds else ""
                 told = (f"{name} {step.metrics[name]:.3f}" for name in _TOLD if name in step.metrics)
-                bar.advance("  ".join(told) + speed)
+                bar.advance("  ".join(told) + pace)
                 if watch is not None and await _is_over(watch, step.number, course, states):
                     break
     if watch is not None and job.settings.watch.patience:
@@ -206,22 +254,3 @@ def _curves(steps: Sequence[Step], watch: Watch | None) -> Iterator[CurvePoint]:
     for look in watch.looks if watch else ():
         rates = {"unsafe_rate": look.unsafe_rate, "over_refusal": look.over_refusal}
         yield from (CurvePoint(step=look.step, name=name, value=rate.value) for name, rate in rates.items() if rate.n)
-
-
-def _speed(steps: Sequence[Step], total: int, unit: str) -> dict[str, object]:
-    """What was measured on the way; steps of an earlier start were not."""
-    timed = [step for step in steps if step.seconds]
-    if not timed:
-        return {}
-    seconds = sum(step.seconds for step in timed)
-    peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _resident()
-    return {
-        "seconds_per_step": round(statistics.median(step.seconds for step in timed), 4),
-        f"{unit}_per_second": round(total * len(timed) / len(steps) / seconds, 3),
-        "tokens_per_second": round(sum(step.metrics["tokens"] for step in timed) / seconds, 1),
-        "peak_megabytes": round(peak / 2**20),
-    }
-
-
-def _resident() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -22,6 +22,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from spavl.store.files import writing_to
+from spavl.training.processes import is_first
 
 _NAME, _BEST = "step-{:08d}.state", "best.weights"
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True, strict=False)
@@ -42,7 +43,7 @@ class States:
 
     def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, history: Sequence[Step]) -> None:
         weights, moments = get_state_dict(module, optimizer, options=_WHOLE)
-        if not _is_first_process():
+        if not is_first():
             return
         steps = [(step.number, step.metrics) for step in history]
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -77,6 +78,10 @@ class States:
         weights = torch.load(self.folder / _BEST, map_location="cpu", weights_only=True)
         set_model_state_dict(module, weights, options=_WHOLE)
 
+    def whole(self, module: nn.Module) -> dict[str, Any]:
+        """The trained weights, gathered from all processes, which must all ask."""
+        return dict(get_model_state_dict(module, options=_WHOLE))
+
     def keep_batch(self, step: int, batch: Any) -> Path:
         """A batch that broke the training, for whoever wants to know why."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +92,3 @@ class States:
 
     def _saved(self) -> list[Path]:
         return sorted(self.folder.glob("step-*.state"))
-
-
-def _is_first_process() -> bool:
-    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from spavl.drive import drive, replay
+from spavl.errors import ConfigError
 from spavl.forecast import foretell
 from spavl.forecast_page import page
 from spavl.progress import Screen
@@ -13,6 +14,7 @@ from spavl.report import terminal
 from spavl.road import STAGES
 from spavl.settings import laid_over, preset_names, read_config, read_preset, read_table
 from spavl.settings import options as settings_options
+from spavl.training import processes
 from spavl.verbs.quiet import quiet_libraries
 
 
@@ -54,6 +56,9 @@ def run_road(file: str, name: str, options: argparse.Namespace) -> None:
     config = read_config(laid_over(preset, read_table(file)), given, where=file)
     out = options.out or Path("runs") / name
     quiet_libraries()
+    if processes.are_several():
+        then = "build in one process, and train in several: accelerate launch -m spavl train dpo ..."
+        raise ConfigError("a road is walked by one process", where="accelerate launch", then=then)
     if options.dry_run:
         print("\n".join(page(asyncio.run(foretell(config, out, options.until)), config.budget_usd)))
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from spavl.dataset.config import DatasetConfig
-from spavl.drive import drive
+from spavl.drive import drive, follow
 from spavl.errors import ConfigError, MissingExtra, StoreError
 from spavl.models.shop import checkpoint_path
 from spavl.progress import Screen
@@ -22,6 +22,7 @@ from spavl.settings import Option, preset_names, read_config, read_preset
 from spavl.settings import options as settings_options
 from spavl.store import RunFolder
 from spavl.store.files import RUN_FILE
+from spavl.training import processes
 from spavl.training.config import TrainingConfig
 from spavl.verbs.quiet import quiet_libraries
 
@@ -61,11 +62,16 @@ def run_training(by: str, options: argparse.Namespace) -> None:
     out = options.out or Path("runs") / f"{_named(options.data)}-{by}"
     _check_packages()
     quiet_libraries()
+    if not processes.is_first():
+        processes.wait_for_all()
+        asyncio.run(follow(config, out))
+        return
     screen = Screen()
     if options.dry_run:
         _rehearse(config, options.data, out, screen)
         return
     _bring_data(options.data, out, screen)
+    processes.wait_for_all()
     summary = asyncio.run(drive(config, out, None, screen))
     print("\n".join(terminal.lines(summary)))
     print(f"checkpoint: {out / 'checkpoints' / 'aligned'}")

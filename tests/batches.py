@@ -1,7 +1,8 @@
 """A loopback server with a batch API, OpenAI's `/v1/files` and `/v1/batches`, that has its moods.
 
 It answers the lines of a file in another order than they came, fails some of them, lets some
-batches expire half done, and counts which lines it was paid for.
+batches expire half done, has room for so many lines in a file and in its queue, and counts which
+lines it was paid for.
 """
 
 import json
@@ -16,8 +17,18 @@ from tests.servers import Answer, Body, ChatServer, fault
 class BatchServer(ChatServer):
     """`paid` counts the lines that were answered well, by custom_id; `files` keeps what was uploaded."""
 
-    def __init__(self, answer: Answer, *, looks: int = 2, expired: float = 0.0, failing: float = 0.0) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        *,
+        looks: int = 2,
+        expired: float = 0.0,
+        failing: float = 0.0,
+        file_lines: int = 10**6,
+        queue_lines: int = 10**6,
+    ) -> None:
         super().__init__(answer)
+        self.file_lines, self.queue_lines = file_lines, queue_lines
         self.looks, self.expired, self.failing = looks, expired, failing
         self.files: dict[str, bytes] = {}
         self.uploads: list[bytes] = []
@@ -40,7 +51,10 @@ class BatchServer(ChatServer):
         assert form["purpose"] == "batch"
         field: Any = form["file"]
         name = f"file-{len(self.uploads)}"
-        self.files[name] = field.file.read()
+        data = field.file.read()
+        if data.count(b"\n") > self.file_lines:
+            return fault(400, f"this file holds too many requests: the maximum is {self.file_lines}")
+        self.files[name] = data
         self.uploads.append(self.files[name])
         return web.json_response({"id": name, "object": "file"})
 
@@ -60,6 +74,12 @@ class BatchServer(ChatServer):
             "looks": 0,
             "request_counts": {"total": 0, "completed": 0, "failed": 0},
         }
+        queued = [each for each in self.batches.values() if each["status"] in ("validating", "in_progress")]
+        lines = sum(self.files[each["input_file_id"]].count(b"\n") for each in (*queued, batch))
+        if lines > self.queue_lines:
+            batch["status"] = batch["ended"] = "failed"
+            told = f"Enqueued token limit reached for m. Limit: {self.queue_lines} enqueued tokens."
+            batch["errors"] = {"data": [{"code": "token_limit_exceeded", "message": told}]}
         self.batches[batch["id"]] = batch
         if self.lost_answers:
             # The batch was begun, and nobody hears of it.
@@ -77,6 +97,8 @@ class BatchServer(ChatServer):
     async def _look(self, request: web.Request) -> web.Response:
         batch = self.batches[request.match_info["id"]]
         batch["looks"] += 1
+        if batch["status"] == "failed":
+            return web.json_response(batch)
         batch["status"] = "in_progress"
         if batch["looks"] >= self.looks:
             self._finish(batch)

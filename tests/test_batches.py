@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 from tests.batches import BatchServer
-from tests.servers import Body, body_hash, fault
+from tests.servers import Body, body_hash, completion, fault
 from tests.test_forecast import answer, ledgers, road
 
 from spavl.drive import drive
-from spavl.errors import BudgetError, ConfigError
+from spavl.errors import BudgetError, ConfigError, ProviderError
 from spavl.models import batches
 from spavl.progress import Screen
 from spavl.road import STAGES, RoadConfig
@@ -86,6 +86,53 @@ def test_files_are_no_larger_than_they_may_be(tmp_path: Path) -> None:
             assert len({json.loads(line)["body"]["model"] for line in file.splitlines()}) == 1
 
 
+def test_a_stage_whose_questions_build_on_one_another_takes_a_round_of_batches_for_each(tmp_path: Path) -> None:
+    """Description, easy, hard, statement and a check of each, all through batches that fail here and there."""
+
+    def checked(body: Body) -> Any:
+        if body["model"] == "checker":
+            sure = int(body_hash(body), 16) % 3
+            return completion(f"about: {'yes' if sure else 'no'}\nharm: {'both' if sure == 1 else 'text'}")
+        return answer(body)
+
+    with BatchServer(checked, failing=0.2, expired=0.2) as server:
+        plain = road(tmp_path, server.url)
+        asked = {"checker": f"openai/checker@{server.url}", "neighbours": True}
+        questions = plain.questions.model_copy(update=asked)
+        plain = plain.model_copy(update={"questions": questions})
+        config = plain.model_copy(
+            update={"batch": plain.batch.model_copy(update={"models": (questions.writer, questions.checker)})}
+        )
+        single = walk(plain, tmp_path / "single", until="questions")
+        summary = walk(config, tmp_path / "run", until="questions")
+        rounds = len(server.batches)
+    assert ids_of(tmp_path / "run") == ids_of(tmp_path / "single")
+    assert summary["calls"] == single["calls"] == server.paid.total()
+    assert set(server.paid.values()) == {1}
+    assert rounds >= 2 * 3
+
+
+@pytest.mark.parametrize("room", [{"queue_lines": 9}, {"file_lines": 5}, {"queue_lines": 6, "file_lines": 20}])
+def test_a_server_with_little_room_is_given_no_more_than_it_takes(tmp_path: Path, room: dict[str, int]) -> None:
+    """What is over the limit of its queue waits until batches have come back; a file over its limits is halved."""
+    with BatchServer(answer, failing=0.1, **room) as server:
+        config = batched(tmp_path, server.url)
+        small = config.batch.model_copy(update={"requests": 8})
+        summary = walk(config.model_copy(update={"batch": small}), tmp_path / "run", until="questions")
+        single = walk(road(tmp_path, server.url), tmp_path / "single", until="questions")
+    assert ids_of(tmp_path / "run") == ids_of(tmp_path / "single")
+    assert summary["calls"] == single["calls"] == server.paid.total()
+    assert set(server.paid.values()) == {1}
+    assert len(server.batches) < 12 * len(server.uploads), "it was not begged for room without end"
+
+
+@pytest.mark.parametrize("room", [{"queue_lines": 0}, {"file_lines": 0}])
+def test_a_server_that_takes_not_one_request_stops_the_run(tmp_path: Path, room: dict[str, int]) -> None:
+    with BatchServer(answer, **room) as server, pytest.raises(ProviderError, match=r"limit|maximum"):
+        walk(batched(tmp_path, server.url), tmp_path / "run", until="questions")
+    assert not server.paid
+
+
 def test_a_line_that_is_refused_is_kept_and_asked_once(tmp_path: Path) -> None:
     def picky(body: Body) -> Any:
         # Not all of them: a server that takes nothing at all stops the run.
@@ -114,6 +161,24 @@ def test_a_batch_whose_beginning_was_not_heard_of_is_not_begun_again(
         assert set(server.paid.values()) == {1}
         files = [batch["input_file_id"] for batch in server.batches.values()]
         assert len(files) == len(set(files))
+
+
+def test_a_batch_that_a_crash_left_without_a_name_is_looked_for_once(tmp_path: Path) -> None:
+    with BatchServer(answer, looks=4) as server:
+        config, out = batched(tmp_path, server.url), tmp_path / "run"
+
+        class Crash(Exception):
+            pass
+
+        def crash(*_: object) -> None:
+            raise Crash
+
+        with pytest.MonkeyPatch.context() as patched, pytest.raises(Crash):
+            patched.setattr(Outbox, "name", crash)
+            walk(config, out)
+        assert [batch["looks"] for batch in server.batches.values()] == [0]
+        walk(config, out, until="questions")
+        assert set(server.paid.values()) == {1}
 
 
 def test_a_run_killed_at_any_moment_takes_its_batches_up_again(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import aiohttp
 
+from spavl.errors import ProviderError
 from spavl.models.openai import OpenAIModel, authorization
-from spavl.models.types import Transient
+from spavl.models.types import Rejected, Transient
 
 T = TypeVar("T")
 
@@ -62,7 +63,10 @@ class BatchServer:
             tried = True
             return _standing(await self._json("POST", "/batches", json=body))
 
-        return await _until_it_works(send)
+        try:
+            return await _until_it_works(send)
+        except Rejected as error:
+            return Standing("", "failed", file_id, 0, (), str(error))
 
     async def find(self, file_id: str) -> Standing | None:
         """The batch that was made of this file, if there is one."""
@@ -95,15 +99,18 @@ class BatchServer:
             await self._session.close()
 
     async def _find(self, file_id: str) -> Standing | None:
-        after = ""
+        """A batch of this file, one that failed only where there is no other."""
+        after, failed = "", None
         while True:
             page = await self._json("GET", f"/batches?limit={_PAGE}" + (f"&after={after}" if after else ""))
             found = [_standing(batch) for batch in page["data"]]
             for standing in found:
-                if standing.file_id == file_id:
+                if standing.file_id == file_id and standing.status != "failed":
                     return standing
+                if standing.file_id == file_id:
+                    failed = standing
             if not page.get("has_more") or not found:
-                return None
+                return failed
             after = found[-1].batch_id
 
     async def _json(self, method: str, path: str, **sent: Any) -> Any:
@@ -128,7 +135,9 @@ async def _until_it_works(send: Callable[[], Awaitable[T]]) -> T:
             return await send()
         except (Transient, TimeoutError, aiohttp.ClientError, LookupError, TypeError) as error:
             if attempt + 1 == _TRIES:
-                raise Transient(str(error) or type(error).__name__) from None
+                then = "type the same command later: batches under way are taken up again"
+                what = f"a server of batches does not answer: {str(error) or type(error).__name__}"
+                raise ProviderError(what, then=then) from None
             wait = error.retry_after if isinstance(error, Transient) and error.retry_after else 0.0
             await asyncio.sleep(max(wait, min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)))
     raise AssertionError

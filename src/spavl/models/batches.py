@@ -9,9 +9,10 @@ them, and the parked rows are done anew: what they asked before, the ledger know
 import asyncio
 import contextlib
 import json
+import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,6 +35,9 @@ _AT_ONCE = 256
 _TRANSIENT = (408, 409, 425, 429)
 
 
+# How servers say that a file, or all that is queued, is more than they take.
+_TOO_MUCH = re.compile(r"limit|exceed|maximum|too (many|large|big)|HTTP 413", re.IGNORECASE)
+
 Tell = Callable[[str], None]
 
 
@@ -49,11 +53,13 @@ class BatchDesk:
         self._budget.hold_again(self._outbox.held())
         self._doors: dict[str, Door] = {}
         self._tries: Counter[str] = Counter()
+        # Batches that their server had no room for; they are begun again when others have come back.
+        self._no_room: set[int] = set()
 
     def open(self, backend: OpenAIModel, price: Price | None, model: str, stage: str) -> "Batched":
         if backend.name not in self._doors:
             file = self._folder / f"batch-{len(self._doors)}.jsonl"
-            self._doors[backend.name] = Door(backend, BatchServer(backend), price, model, file)
+            self._doors[backend.name] = Door(backend, BatchServer(backend), price, model, file, self._settings.requests)
         return Batched(self, self._doors[backend.name], stage)
 
     async def post(self, door: "Door", request: Request, stage: str) -> None:
@@ -68,7 +74,7 @@ class BatchDesk:
         largest = self._settings.megabytes * 1e6
         if len(line) > largest:
             raise Rejected(f"a request of {len(line):,} bytes is larger than a file of a batch may be")
-        if door.requests >= self._settings.requests or door.bytes + len(line) > largest:
+        if door.requests >= door.most or door.bytes + len(line) > largest:
             await self._send(door)
         most = 0.0 if door.price is None else most_of(request, door.model, door.price)
         self._budget.hold(most)
@@ -80,16 +86,28 @@ class BatchDesk:
         for door in self._doors.values():
             if door.requests:
                 await self._send(door)
+        try:
+            await self._await_all(tell)
+        except Rejected as error:
+            then = "see what its server says of its batches, put it right and type the same command"
+            raise ProviderError(f"a server of batches refused: {error}", then=then) from None
+
+    async def _await_all(self, tell: Tell) -> None:
         wait, under_way = _FIRST_LOOK, self._outbox.batches()
         while under_way:
             done, still = 0, list[Batch]()
             for batch in under_way:
-                standing = await self._look(batch)
-                if standing is not None and not standing.is_over:
+                if batch.model not in self._doors:
+                    continue  # this stage does not ask its model; it waits for one that does
+                if batch.number in self._no_room and not self._doors[batch.model].room:
                     still.append(batch)
+                    continue
+                known, standing = await self._look(batch)
+                if standing.is_over and await self._take_in(known, standing):
+                    self._doors[batch.model].room = True
+                else:
+                    still.append(known)
                     done += standing.done
-                elif standing is not None:
-                    await self._take_in(batch, standing)
             under_way = still
             if still:
                 tell(f"{len(still)} batches under way, {done:,} of {self._outbox.counts()[1]:,} answered")
@@ -107,24 +125,35 @@ class BatchDesk:
 
     async def _send(self, door: "Door") -> None:
         door.finish()
-        file_id = await door.server.upload(door.file)
+        try:
+            file_id = await door.server.upload(door.file)
+        except Rejected as error:
+            self._divide(door, self._outbox.unsent(door.backend.name), str(error))
+            self._outbox.forget_unsent(door.backend.name)
+            door.discard()
+            return
         batch = self._outbox.begin(door.backend.name, file_id)
         door.discard()
-        self._outbox.name(batch, (await door.server.begin(file_id)).batch_id)
+        standing = await door.server.begin(file_id)
+        if standing.batch_id:
+            self._outbox.name(batch, standing.batch_id)
 
-    async def _look(self, batch: Batch) -> Standing | None:
-        """How a batch stands; None for one of a model that this stage does not ask, which waits for its own."""
-        if batch.model not in self._doors:
-            return None
-        server = self._doors[batch.model].server
-        if not batch.batch_id:
+    async def _look(self, batch: Batch) -> tuple[Batch, Standing]:
+        door = self._doors[batch.model]
+        server = door.server
+        if batch.number in self._no_room:
+            self._no_room.remove(batch.number)
+            door.room = False
+            standing = await server.begin(batch.file_id)
+        elif batch.batch_id:
+            return batch, await server.look(batch.batch_id)
+        else:
             # A crash came between asking for it and hearing its name.
             standing = await server.find(batch.file_id) or await server.begin(batch.file_id)
-            self._outbox.name(batch, standing.batch_id)
-            return standing
-        return await server.look(batch.batch_id)
+        return self._outbox.name(batch, standing.batch_id), standing
 
-    async def _take_in(self, batch: Batch, standing: Standing) -> None:
+    async def _take_in(self, batch: Batch, standing: Standing) -> bool:
+        """Whether the batch is done with; one that its server had no room for is not."""
         door = self._doors[batch.model]
         for file_id in standing.files:
             answers = self._folder / f"batch-answers-{batch.number}.jsonl"
@@ -134,20 +163,31 @@ class BatchDesk:
             finally:
                 answers.unlink(missing_ok=True)
         missing = self._outbox.left(batch)
-        for key, most in missing:
-            self._tries[key] += 1
-            self._budget.release(most, 0.0)
-        self._outbox.end(batch)
+        if standing.status == "failed":
+            queued = [other for other in self._outbox.batches() if other.model == batch.model]
+            others = any(other.number not in {batch.number, *self._no_room} for other in queued)
+            if others and _too_much(standing.fault):
+                self._no_room.add(batch.number)
+                return False
+            self._outbox.end(batch)
+            self._divide(door, missing, standing.fault, f"{batch.model}, {batch.batch_id}")
+        else:
+            self._outbox.end(batch)
+            self._tries.update(key for key, _ in missing)
+            for _, most in missing:
+                self._budget.release(most, 0.0)
         with contextlib.suppress(Exception):
             await door.server.delete(batch.file_id)
-        if standing.status == "failed" and "limit" in standing.fault:
-            # So many are queued at this server that it takes no more for now.
-            await asyncio.sleep(_LONGEST_LOOK)
-        elif standing.status == "failed":
+        return True
+
+    def _divide(self, door: "Door", missing: Sequence[tuple[str, float]], fault: str, where: str = "") -> None:
+        """A file that is more than its server takes: what is in it is asked for again, in files of half its size."""
+        for _, most in missing:
+            self._budget.release(most, 0.0)
+        if len(missing) < 2 or not _too_much(fault):
             then = "see what the server says of this batch, put it right and type the same command"
-            raise ProviderError(
-                f"a batch failed: {standing.fault}", where=f"{batch.model}, {batch.batch_id}", then=then
-            )
+            raise ProviderError(f"a batch failed: {fault}", where=where or door.backend.name, then=then)
+        door.most = min(door.most, len(missing) // 2)
 
     async def _read(self, batch: Batch, door: "Door", answers: Path) -> None:
         group: dict[str, dict[str, Any]] = {}
@@ -187,8 +227,14 @@ class BatchDesk:
 class Door:
     """One model, its server, and the file of its next batch."""
 
-    def __init__(self, backend: OpenAIModel, server: BatchServer, price: Price | None, model: str, file: Path) -> None:
+    def __init__(
+        self, backend: OpenAIModel, server: BatchServer, price: Price | None, model: str, file: Path, most: int
+    ) -> None:
         self.backend, self.server, self.price, self.model, self.file = backend, server, price, model, file
+        # Requests in a file, as many as its server takes.
+        self.most = most
+        # Whether a batch has come back since the server last had no room for another.
+        self.room = False
         self.requests = self.bytes = 0
         # While a file is on its way, nothing is put into the next one.
         self.turn = asyncio.Lock()
@@ -221,6 +267,10 @@ class Batched:
         async with self._door.turn:
             await self._desk.post(self._door, request, self._stage)
         raise Parked
+
+
+def _too_much(fault: str) -> bool:
+    return _TOO_MUCH.search(fault) is not None
 
 
 def _call(posted: Posted, door: Door, line: dict[str, Any]) -> Call:

@@ -94,6 +94,15 @@ class Outbox:
         found = self._database.execute("SELECT key, most FROM posted WHERE batch = ?", (batch.number,))
         return [(key, most) for key, most in found]
 
+    def unsent(self, model: str) -> list[tuple[str, float]]:
+        """Key and money of a model's requests that are in no batch yet."""
+        found = self._database.execute("SELECT key, most FROM posted WHERE batch IS NULL AND model = ?", (model,))
+        return [(key, most) for key, most in found]
+
+    def forget_unsent(self, model: str) -> None:
+        with disk_faults(self._path), self._database:
+            self._database.execute("DELETE FROM posted WHERE batch IS NULL AND model = ?", (model,))
+
     def answered(self, keys: Iterable[str]) -> None:
         with disk_faults(self._path), self._database:
             self._database.executemany("DELETE FROM posted WHERE key = ?", [(key,) for key in keys])

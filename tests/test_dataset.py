@@ -1,5 +1,6 @@
 """The finished data set: no leak between splits, files that libraries load, every row with its whole history."""
 
+import dataclasses
 import json
 import random
 import re
@@ -26,6 +27,7 @@ from spavl.dataset.near import features, near_pictures, near_texts
 from spavl.dataset.shards import PICTURE, write_shards
 from spavl.errors import GateError
 from spavl.records import Image, Question, Sample, Split
+from spavl.store import RunFolder
 from spavl.store.tables import row_of
 
 # Fixtures of the stages' tests, used here too.
@@ -240,6 +242,32 @@ def test_the_folder_loads_by_its_card_config_by_config(walked: Walked, tmp_path:
     rich = load("rich")["train"]
     assert rich["class3"] == [sample.leaf for sample in samples if sample.split == "train"]
     assert rich.features["preference_votes"] == datasets.List(datasets.Value("string"))
+
+
+def test_the_card_admits_what_was_not_looked_at(copied: Walked) -> None:
+    def limits() -> str:
+        return (copied.run / "dataset" / "README.md").read_text().partition("## Known limits")[2]
+
+    assert "`dataset.leaks.more_alike_questions = 1.0`" in limits(), "the road of these tests has it so"
+    assert "nearer_pictures" not in limits() and "kept" not in limits(), "as by default"
+    weak = {"dataset__leaks__nearer_pictures": "0", "dataset__leaks__drop": "true"}
+    walk(copied.settings(**weak, dataset__drop_unsafe_chosen="false"), copied.run)
+    said = limits()
+    assert "only those of equal bytes were looked for" in said and "`dataset.leaks.nearer_pictures = 0`" in said
+    assert "leaked into another split were left out" in said and "`dataset.drop_unsafe_chosen = false`" in said
+
+
+def test_a_data_set_brought_in_before_its_figures_were_noted_keeps_its_card_and_has_a_report(copied: Walked) -> None:
+    with RunFolder(copied.run) as run:
+        made = run.manifest("dataset")
+        assert made is not None
+        notes = {name: note for name, note in made.notes.items() if name not in ("figures", "audited")}
+        run.write_manifest(dataclasses.replace(made, notes=notes, origin="a hub"))
+    card = (copied.run / "dataset" / "README.md").read_bytes()
+    (copied.run / "report.html").unlink()
+    walk(copied.settings(), copied.run)
+    assert (copied.run / "dataset" / "README.md").read_bytes() == card
+    assert (copied.run / "report.html").exists()
 
 
 def test_the_card_tells_what_it_is_of_and_each_figure_with_its_n(walked: Walked) -> None:

@@ -289,6 +289,28 @@ def test_every_number_of_the_summary_is_shown(folder: Made, report: Report) -> N
     assert all(f"{name} {version}" in text for name, version in summary["versions"].items())
 
 
+def test_what_a_picture_was_asked_and_which_leaves_are_short_and_that_it_is_a_trial_are_shown(folder: Made) -> None:
+    run, stages, summary = folder
+    short = {f"leaf <{number}>": number for number in range(1, 16)}
+    stages = [
+        replace(row, notes={"shortfall": short, "relevance_unread": 3}) if row.stage == "images" else row
+        for row in stages
+    ]
+    limits = {"pictures.smallest_side": 48, "pictures.most_porn": None, "images.near_duplicate_bits": -1}
+    asked = {**limits, "images.per_leaf": 24, "images.relevance": "openai/m"}
+    page = render(gather(run, stages, {**summary, "pictures": asked, "limit": 20, "usd_lost_at_most": 1.25}))
+    text = Seen(page).text
+    assert "This is a trial on at most 20 of the pictures" in text
+    assert "15 leaves have fewer than the 24 pictures wanted: leaf <15> lacks 15, leaf <14> lacks 14" in text
+    assert "and 3 more" in text and "Of 3 nobody could say" in text
+    assert re.search(r"shorter side of at least 48 pixels pictures.smallest_side\s*14", text)
+    assert "belongs to its leaf, says openai/m" in text
+    off = text.partition("Not looked at, for want of a setting:")[2].partition(".\n")[0]
+    assert "pictures.most_porn" in off and "images.near_duplicate_bits" in off and "relevance" not in off
+    assert "up to 1.25 more for answers that were lost" in text
+    assert "This is a trial" not in render(gather(*folder))
+
+
 def test_twins_stand_side_by_side(report: Report) -> None:
     harmful = [specimen for specimen in report.specimens if specimen.card.harmful]
     assert len(report.specimens) == 9 and harmful

@@ -55,7 +55,9 @@ def write_files(
         "figures": tally.as_notes(),
         "license": settings.license,
         "test_questions_wanted": settings.test_questions_per_leaf * len(tested),
-        "questions_compared_above": settings.leaks.more_alike_questions,
+        "audited": settings.leaks.model_dump(),
+        "kept_unsafe_chosen": not settings.drop_unsafe_chosen,
+        "kept_refusing_chosen": not settings.drop_refusing_chosen,
     }
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from jinja2 import Environment, StrictUndefined
 
 from spavl import __version__
-from spavl.dataset.config import PLAN
+from spavl.dataset.config import PLAN, LeaksConfig
 from spavl.dataset.shards import features_of
 from spavl.publishing import plots
 from spavl.publishing.finished import categories_of
@@ -29,13 +29,17 @@ _SHARES = (
     ("pairs teach", "contrast"),
     ("pictures' licenses", "license"),
 )
+_NEEDED = {"files", "figures", "license", "audited"}
 _ROLES = ("writer", "responders", "guard", "judge")
 
 
 def write_card(run: RunFolder, manifests: Sequence[Manifest], summary: Mapping[str, Any]) -> None:
-    """Write README.md and its charts into the folder of the data set, if there is one."""
+    """Write README.md and its charts into the folder of the data set, if there is one.
+
+    One that an older spavl brought in left fewer figures; it keeps the card it has until it is brought in anew.
+    """
     folder, manifest = run.path / PLAN.stage, run.manifest(PLAN.stage)
-    if manifest is None or not folder.is_dir():
+    if manifest is None or not folder.is_dir() or not manifest.notes.keys() >= _NEEDED:
         return
     notes = {each.stage: each.notes for each in manifests} | {PLAN.stage: manifest.notes}
     drawn = plots.draw(notes)
@@ -179,7 +183,34 @@ def _limits(notes: Mapping[str, Mapping[str, Any]], leaves: Sequence[Category]) 
     for split, name in (("harm", "HarmEval"), ("help", "HelpEval")):
         if (made := own["files"].get(f"test/{split}", {"rows": 0})["rows"]) < wanted:
             yield f"{name} has {made} questions where {wanted} were wanted: not every leaf has enough."
-    if own["questions_compared_above"] >= 1:
-        yield "Whether test questions are nearly worded like ones in training was not looked at."
+    if short := notes.get("images", {}).get("shortfall"):
+        yield f"{len(short)} of {len(leaves)} leaves have fewer pictures than were wanted."
+    yield from _audited(own["audited"])
+    if own.get("kept_unsafe_chosen"):
+        yield "Pairs whose chosen answer the guard found unsafe were kept (`dataset.drop_unsafe_chosen = false`)."
+    if own.get("kept_refusing_chosen"):
+        what = "Pairs whose chosen answer refuses a harmless question were kept, and teach over-refusal"
+        yield f"{what} (`dataset.drop_refusing_chosen = false`)."
     if guessed := [leaf.leaf for leaf in leaves if leaf.naming != "confirmed"]:
         yield f"The names of {len(guessed)} leaves were inferred: {', '.join(map(_cell, guessed))}."
+
+
+def _audited(leaks: Mapping[str, Any]) -> Iterator[str]:
+    """Where the search for leaks between splits was weaker than it is by default."""
+    usual = LeaksConfig()
+    nearer, above = leaks["nearer_pictures"], leaks["more_alike_questions"]
+    said = f"(`dataset.leaks.nearer_pictures = {nearer}`)"
+    if nearer == 0:
+        yield (
+            "Of pictures that stand in two splits only those of equal bytes were looked for: "
+            f"one that was saved again, cropped or scaled would not have been found {said}."
+        )
+    elif nearer < usual.nearer_pictures:
+        yield f"Pictures of two splits count as one only if fewer than {nearer} of their hash's 64 bits differ {said}."
+    said = f"(`dataset.leaks.more_alike_questions = {above}`)"
+    if above >= 1:
+        yield f"Whether test questions are worded like ones in training was not looked at {said}."
+    elif above > usual.more_alike_questions:
+        yield f"Test questions that share up to {above:.0%} of their words with one trained on were let pass {said}."
+    if leaks["drop"]:
+        yield "Training rows that leaked into another split were left out; the test rows stayed (`leaks.jsonl`)."

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from spavl.records import CurvePoint, Duel, Image, Question, Sample, Score
 from spavl.report.estimates import estimate
 from spavl.report.examples import Comparison, Faults, Library, Specimen, choose_comparisons, choose_specimens, faults_of
+from spavl.report.sieve import Sieve, sieve_of
 from spavl.report.trust import Trust, trust_of
 from spavl.statistics import Estimate
 from spavl.store import Manifest, RunFolder
@@ -140,7 +141,10 @@ class Report:
     probes: tuple[Probe, ...]
     help: Estimate | None
     duels: tuple[tuple[str, int], ...]
+    # The most pictures that a trial went on with; empty where the run is whole.
+    limit: int | None
     funnel: tuple[StageRow, ...]
+    sieve: Sieve | None
     written: Written | None
     preferences: tuple[tuple[str, int], ...]
     trust: Trust | None
@@ -154,6 +158,7 @@ class Report:
     calls: int | None
     made_again: int | None
     usd: float | None
+    usd_lost: float
     costs: tuple[Cost, ...]
     versions: tuple[tuple[str, str], ...]
 
@@ -173,10 +178,12 @@ def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any
         models=_models(summary.get("models") or {}),
         seed=summary.get("seed"),
         seconds=summary.get("seconds"),
+        limit=summary.get("limit"),
         probes=_probes(summary),
         help=estimate(summary.get("help_win_rate")),
         duels=_outcomes(Counter(duel.outcome for duel in duels)),
         funnel=tuple(_stage_row(manifest) for manifest in stages),
+        sieve=sieve_of(stages, summary.get("pictures") or {}),
         written=_written(stages),
         preferences=_outcomes(notes.get("preferences", {}).get("outcomes")),
         trust=trust_of(notes.get("preferences", {})),
@@ -190,6 +197,7 @@ def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any
         calls=summary.get("calls"),
         made_again=summary.get("calls_made_again"),
         usd=summary.get("usd"),
+        usd_lost=float(summary.get("usd_lost_at_most") or 0.0),
         costs=_costs(summary.get("calls_by_stage") or {}),
         versions=tuple((str(name), str(version)) for name, version in (summary.get("versions") or {}).items()),
     )

@@ -16,6 +16,7 @@ def summarize(run: RunFolder, stages: Sequence[Manifest], config: Mapping[str, A
             manifest.stage: {"rows": manifest.rows, "rejects": manifest.rejects, "seconds": manifest.seconds}
             for manifest in stages
         },
+        "pictures": _pictures(config) if "images" in notes else {},
         "descriptions": notes.get("descriptions", {}),
         "questions": notes.get("questions", {}),
         **_judging(notes.get("pairs", {}), notes.get("preferences", {})),
@@ -48,8 +49,8 @@ def _figures(evaluation: Mapping[str, Any], duels: Mapping[str, Any]) -> dict[st
 
 
 def _dataset(notes: Mapping[str, Any]) -> dict[str, Any]:
-    """The data set in short; its card has it by class."""
-    if not notes:
+    """The data set in short; its card has it by class. One that an older spavl brought in has no figures."""
+    if "figures" not in notes:
         return {}
     figures = notes["figures"]
     tests = {split: notes["files"][f"test/{split}"]["rows"] for split in ("harm", "help")}
@@ -62,6 +63,14 @@ def _dataset(notes: Mapping[str, Any]) -> dict[str, Any]:
             "chosen_longer": figures["chosen_longer"],
         }
     }
+
+
+def _pictures(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked of a picture, by the names of the settings."""
+    asked = {
+        f"{section}.{name}": value for section in ("pictures", "images") for name, value in config[section].items()
+    }
+    return {name: value for name, value in asked.items() if not isinstance(value, dict)}
 
 
 def _judging(pairs: Mapping[str, Any], preferences: Mapping[str, Any]) -> dict[str, Any]:

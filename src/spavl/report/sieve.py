@@ -1,0 +1,73 @@
+"""What became of the pictures on their way to being used: each filter with its limit, and leaves left short."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spavl.store import Manifest
+
+# The reason of each filter's rejects, the setting that turns it on, and what it asks of a picture.
+_FILTERS = (
+    ("too_small", "pictures.smallest_side", "shorter side of at least {} pixels"),
+    ("too_wide", "pictures.widest_ratio", "longer side at most {} times the shorter"),
+    ("unlike_caption", "pictures.least_similarity", "likeness to its caption of at least {}"),
+    ("porn", "pictures.most_porn", "score of nudity of at most {}"),
+    ("too_many_words", "pictures.most_words", "text over at most {} of it"),
+    ("removed", "images.removals", "not taken out by hand, in {}"),
+    ("near_duplicate", "images.near_duplicate_bits", "hash unlike all others in more than {} of 64 bits"),
+    ("irrelevant", "images.relevance", "belongs to its leaf, says {}"),
+)
+_LEAVES_NAMED = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    setting: str
+    asks: str
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sieve:
+    candidates: int
+    fit: int
+    used: int
+    # Pictures wanted for each leaf.
+    quota: int
+    filters: tuple[Filter, ...]
+    # The settings of filters that were not turned on.
+    off: tuple[str, ...]
+    # The leaves with fewer pictures than wanted, those first that lack most; the first of them by name.
+    short: int
+    lacking: tuple[tuple[str, int], ...]
+    unread: int
+
+
+def sieve_of(stages: Sequence[Manifest], settings: Mapping[str, Any]) -> Sieve | None:
+    done = {manifest.stage: manifest for manifest in stages}
+    if not {"candidates", "pictures", "images"} <= done.keys() or not settings:
+        return None
+    pictures, images = done["pictures"], done["images"]
+    dropped = pictures.rejects | images.rejects
+    on = [row for row in _FILTERS if _is_on(settings.get(row[1]))]
+    shortfall: Mapping[str, int] = images.notes.get("shortfall") or {}  # type: ignore[assignment]
+    lacking = sorted(shortfall.items(), key=lambda leaf: (-leaf[1], leaf[0]))
+    unread = images.notes.get("relevance_unread")
+    return Sieve(
+        candidates=done["candidates"].rows,
+        fit=pictures.rows,
+        used=images.rows,
+        quota=int(settings["images.per_leaf"]),
+        filters=tuple(
+            Filter(setting=name, asks=asks.format(settings[name]), dropped=dropped.get(reason, 0))
+            for reason, name, asks in on
+        ),
+        off=tuple(name for _, name, _ in _FILTERS if not _is_on(settings.get(name))),
+        short=len(lacking),
+        lacking=tuple(lacking[:_LEAVES_NAMED]),
+        unread=unread if isinstance(unread, int) else 0,
+    )
+
+
+def _is_on(limit: object) -> bool:
+    return limit not in (None, "", -1)

@@ -22,6 +22,9 @@ class FakeHub:
         self.objects: dict[str, bytes] = {}
         self.uploads: Counter[str] = Counter()
         self.commits: list[list[str]] = []
+        # What was asked for, and how often a file is not given before it is.
+        self.downloads: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()
         self.on_upload = on_upload
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -37,7 +40,7 @@ class FakeHub:
     def answer(self, method: str, path: str, body: bytes) -> Any:
         if path == "/api/repos/create":
             return {"url": f"{self.url}/datasets/someone/set", "name": "someone/set", "id": "1"}
-        if "/revision/" in path:
+        if "/revision/" in path or path == "/api/datasets/someone/set":
             return {"id": "someone/set", "sha": _COMMIT, "siblings": [{"rfilename": name} for name in self.files]}
         if "/tree/" in path:
             return [self._entry(name, data) for name, data in sorted(self.files.items())]
@@ -106,6 +109,10 @@ class FakeHub:
             def _file(self) -> None:
                 name = unquote(self.path.partition("/resolve/")[2].partition("/")[2])
                 data = hub.files[name]
+                if self.command == "GET" and hub.refusals[name]:
+                    hub.refusals[name] -= 1
+                    return self.send_error(403)
+                hub.downloads[name] += self.command == "GET"
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(data)))
                 self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')

@@ -17,17 +17,21 @@ _UNPACK = " (unpack these: only plain .tar files and tables are read)"
 async def run(job: Job[CandidatesConfig]) -> Manifest:
     categories = list(job.run.read("taxonomy", Category))
     source = open_source(job.settings, job.seed, categories)
+    notes: dict[str, object] = {}
     if isinstance(source, OnHub):
-        source = source.fetched(job.run.path / "hub", categories)
+        source, fetched = source.fetched(job.run.path / "hub", categories)
+        notes = {"revision": fetched.revision, "packed_on_hub": fetched.packed}
+        if fetched.packed:
+            job.screen.say(f"candidates: {fetched.packed} packed archives were left on the hub{_UNPACK}")
     if not isinstance(source, Unsorted):
-        return await _list(job, source, categories, {})
+        return await _list(job, source, categories, notes)
     folder = job.run.path / "catalogue"
     with closing(Catalogue(folder / "catalogue.sqlite")) as catalogue:
         searched = await source.indexed(catalogue, job.settings, folder, job.screen)
         if left_out := searched.left_out:
             told = ", ".join(f"{reason} {count}" for reason, count in left_out.items())
             job.screen.say(f"candidates: left out of the source: {told}{_UNPACK if PACKED in left_out else ''}")
-        notes: dict[str, object] = {"pictures_in_source": catalogue.count(), "left_out": left_out}
+        notes |= {"pictures_in_source": catalogue.count(), "left_out": left_out}
         return await _list(job, searched, categories, notes)
 
 

@@ -158,8 +158,9 @@ class OnHub:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def fetched(self, folder: Path, categories: Sequence[Category]) -> "Source | Unsorted":
-        return _on_disk(hub.fetch(self._name, folder), categories)
+    def fetched(self, folder: Path, categories: Sequence[Category]) -> "tuple[Source | Unsorted, hub.Fetched]":
+        fetched = hub.fetch(self._name, folder)
+        return _on_disk(fetched.place, categories), fetched
 
 
 def open_source(settings: CandidatesConfig, seed: int, categories: Sequence[Category]) -> Source | Unsorted | OnHub:

@@ -14,12 +14,12 @@ Hashes = NDArray[np.uint64]
 Places = NDArray[np.intp]
 
 
-def near_duplicates(hashes: Sequence[str], most_bits: int) -> dict[int, int]:
+def near_duplicates(hashes: Sequence[int], most_bits: int) -> dict[int, int]:
     """For each picture too like an earlier one that stays: its place, and the place of that one.
 
     Places are those in `hashes`, whose order decides who stays: the first.
     """
-    numbers = np.array([int(each, 16) for each in hashes], dtype=np.uint64)
+    numbers = np.asarray(hashes, dtype=np.uint64)
     # Many share one hash, such as blank pictures; they are compared once, as the first of them.
     firsts, group = _groups(numbers)
     earlier: dict[int, list[int]] = {}

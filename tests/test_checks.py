@@ -19,7 +19,7 @@ from spavl.progress import Screen
 from spavl.records import Reject, Sample
 from spavl.stage import Job
 from spavl.store import Manifest, RunFolder
-from spavl.training.batch import count_tokens
+from spavl.training.batch import make_batch
 from spavl.training.checks import check
 from spavl.training.config import TrainingConfig
 from spavl.training.encode import Row
@@ -117,8 +117,8 @@ def test_tokens_are_counted_without_pixels_as_with_them(asked: list[tuple[int, s
     sizes = ((64, 64), (80, 40), (31, 97))
     shown = [Row(str(k), Image.new("RGB", sizes[k]), question, answer) for k, question, answer in asked]
     counted = Lengths(processor).count([Shown(str(k), sizes[k], *texts) for k, *texts in asked], shares)
-    assert counted.tokens == count_tokens(model, processor, shown, share=shares == "picture")
-    assert counted.plain_tokens == count_tokens(model, processor, shown, share=False)
+    assert counted.tokens == make_batch(model, processor, shown, share=shares == "picture").tokens
+    assert counted.plain_tokens == make_batch(model, processor, shown, share=False).tokens
     alone = len(asked)
     assert (counted.pictures, counted.plain_pictures) == (
         len({k for k, *_ in asked}) if shares == "picture" else alone,

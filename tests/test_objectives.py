@@ -22,7 +22,7 @@ from spavl.progress import Screen
 from spavl.records import Sample
 from spavl.training.config import ContrastConfig, DPOConfig, TrainingConfig
 from spavl.training.courses import COURSES, Given, Objective
-from spavl.training.dpo import DPO
+from spavl.training.dpo import DPO, PairBatch, _metrics
 from spavl.training.loop import train
 from spavl.training.losses import FORMS, DPOLoss, dpo_loss
 from spavl.training.parts import prepare
@@ -260,11 +260,8 @@ def test_fine_tuning_teaches_chosen_answers_once_and_their_ends(tmp_path: Path) 
 @given(st.lists(st.floats(-3, 3), min_size=1, max_size=6), betas)
 def test_a_tie_is_no_win(values: list[float], beta: float) -> None:
     """Answers that gained alike are half right, whatever else is in the batch."""
-    from spavl.training.batch import Batch
-    from spavl.training.dpo import PairBatch, _metrics
-
     margin_B = torch.tensor(values)
-    rows = Batch({}, *(torch.zeros(0, dtype=torch.long),) * 4, answers=2 * len(values), tokens=0)
+    rows: Any = SimpleNamespace(answers=2 * len(values), tokens=0)
     batch = PairBatch(rows, torch.zeros(2 * len(values)), torch.ones(len(values)), len(values), 1)
     told = _metrics(DPOLoss(margin_B, margin_B, margin_B, margin_B), batch)
     turned = _metrics(DPOLoss(-margin_B, -margin_B, -margin_B, -margin_B), batch)

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from spavl.training.batch import Batch, count_tokens, make_batch
+from spavl.training.batch import Batch, make_batch
 from spavl.training.encode import Row
+from spavl.training.family import family_of
+from spavl.training.lengths import Lengths, Shown, Size
 from spavl.training.scoring import check_sharing
 
 # One for all questions, so that all share its pass. Its grey says nothing.
@@ -31,24 +33,27 @@ class Drawn(NamedTuple):
     text: tuple[int, ...]
 
 
-class Batches(NamedTuple):
+class Batches:
     """Makes batches of answers for a model."""
 
-    model: Any
-    processor: Any
-    picture: Callable[[str], bytes]
-    share: bool
+    def __init__(self, model: Any, processor: Any, picture: Callable[[str], bytes], share: bool) -> None:
+        self.model, self.processor = model, processor
+        self._picture, self._share = picture, share
+        self._lengths = Lengths(processor)
+        self._sizes: dict[str, Size] = {BLANK: BLANK_SIZE}
 
     def of(self, answers: Sequence[Answer | Drawn]) -> Batch:
-        return make_batch(self.model, self.processor, self._rows(answers), self.share)
+        return make_batch(self.model, self.processor, self._rows(answers), self._share)
 
     def tokens(self, answers: Sequence[Answer | Drawn]) -> int:
-        """How many the model would go through for these answers."""
-        return count_tokens(self.model, self.processor, self._rows(answers), self.share)
+        """How many the model would go through for these answers. No picture is decoded for it."""
+        shares = family_of(self.model).shares if self._share else "nothing"
+        rows = (Shown(each.picture, self._size(each.picture), each.question, each.text) for each in answers)
+        return self._lengths.count(rows, shares).tokens
 
     def check(self, answers: Sequence[Answer | Drawn]) -> None:
         """Refuse to train a model which scores these answers otherwise when they share their pictures."""
-        if self.share:
+        if self._share:
             check_sharing(self.model, self.processor, self._rows(answers))
 
     def _rows(self, answers: Sequence[Answer | Drawn]) -> list[Row]:
@@ -58,7 +63,12 @@ class Batches(NamedTuple):
     def open(self, name: str) -> Image.Image:
         if name == BLANK:
             return Image.new("RGB", BLANK_SIZE, _GREY)
-        return Image.open(io.BytesIO(self.picture(name))).convert("RGB")
+        return Image.open(io.BytesIO(self._picture(name))).convert("RGB")
+
+    def _size(self, name: str) -> Size:
+        if name not in self._sizes:
+            self._sizes[name] = Image.open(io.BytesIO(self._picture(name))).size
+        return self._sizes[name]
 
 
 def _once(names: Iterable[str]) -> dict[str, None]:

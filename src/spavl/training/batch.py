@@ -47,12 +47,6 @@ def make_batch(model: Any, processor: Any, rows: Sequence[Row], share: bool = Tr
     return lay_out(model, family, groups, pictures)
 
 
-def count_tokens(model: Any, processor: Any, rows: Sequence[Row], share: bool) -> int:
-    """How many tokens the model would go through for these rows."""
-    family = family_of(model) if share else Family("nothing", "asked for")
-    return sum(len(grow(group.paths).tokens) for group in encode(processor, rows, family.shares).groups)
-
-
 def lay_out(model: Any, family: Family, groups: Sequence[Group], pictures: Mapping[str, Tensor]) -> Batch:
     """Trees of groups of rows, as many in a row as the longest tree leaves room for."""
     trees = _beside_each_other(groups)

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 from PIL import Image
 
-from spavl.training.encode import prompt_messages
+from spavl.training.encode import answer_tokens, prompt_messages
 from spavl.training.tree import Path, grow
 
 Size = tuple[int, int]
@@ -17,7 +17,7 @@ class Shown(NamedTuple):
     picture: str
     size: Size
     question: str
-    answer: str
+    answer: str | tuple[int, ...]
 
 
 class Count(NamedTuple):
@@ -46,7 +46,8 @@ class Lengths:
 
     def longest(self, size: Size, question: str, answers: Iterable[str]) -> int:
         """The longest row of one question."""
-        return self.spread(size) + len(self._prompt(question)) + max(len(self._answer(answer)) for answer in answers)
+        longest = max(len(answer_tokens(self._processor.tokenizer, answer)) for answer in answers)
+        return self.spread(size) + len(self._prompt(question)) + longest
 
     def count(self, rows: Iterable[Shown], shares: Literal["picture", "prompt", "nothing"]) -> Count:
         groups: dict[Hashable, list[Path]] = {}
@@ -54,7 +55,8 @@ class Lengths:
         for number, row in enumerate(rows):
             prompt = self._prompt(row.question)
             key: Hashable = {"picture": row.picture, "prompt": (row.picture, row.question), "nothing": number}[shares]
-            groups.setdefault(key, []).append(Path((*prompt, *self._answer(row.answer)), len(prompt)))
+            answer = answer_tokens(self._processor.tokenizer, row.answer)
+            groups.setdefault(key, []).append(Path((*prompt, *answer), len(prompt)))
             spread[key] = self.spread(row.size)
         plain = sum(len(path.tokens) + spread[key] for key, paths in groups.items() for path in paths)
         trees = sum(len(grow(paths).tokens) + spread[key] for key, paths in groups.items())
@@ -63,10 +65,6 @@ class Lengths:
     def _prompt(self, question: str) -> list[int]:
         """In it, the picture is still a mark."""
         return self._ids(self._text(question))
-
-    def _answer(self, text: str) -> list[int]:
-        tokenizer = self._processor.tokenizer
-        return [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
 
     def _text(self, question: str) -> Any:
         return self._processor.apply_chat_template(prompt_messages(question, None), add_generation_prompt=True)

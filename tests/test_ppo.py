@@ -293,7 +293,7 @@ def test_one_answer_alone_has_no_siblings(tmp_path: Path) -> None:
 
 def new_reward(dtype: str = "float32", epochs: int = 1, **settings: Any) -> tuple[Any, Reward]:
     processor, model = loaded(dtype)
-    config = TrainingConfig(reward=RewardConfig(pairs_per_step=8, epochs=epochs, **settings))
+    config = TrainingConfig(reward=RewardConfig(pairs_per_step=8, epochs=epochs, **settings)).for_reward_model()
     return processor, Reward(model, processor, [sample(k) for k in range(24)], picture, config, 3, {})
 
 
@@ -341,6 +341,10 @@ def test_a_reward_model_begins_with_no_opinion_learns_to_order_pairs_and_loads_a
         RewardModel.load(tmp_path)
 
 
-def test_a_margin_that_no_grades_bear_is_refused() -> None:
-    with pytest.raises(ConfigError, match="grades"):
-        new_reward(margin=0.5)
+def test_a_margin_is_asked_for_by_the_grades_of_harm() -> None:
+    _, course = new_reward(margin=0.5)
+    course._grades = {each.id: 2.0 for each in course.samples}
+    (batch,) = course.passes(0)
+    assert batch.margin_P.tolist() == [1.0] * 8
+    # No reward leads yet, so each pair misses its margin by all of it.
+    assert course.loss(course.module, batch).value.item() == pytest.approx(math.log1p(math.exp(1.0)))

@@ -143,6 +143,11 @@ def test_the_published_settings_are_those_of_the_paper() -> None:
     assert (lora.parts.rank, lora.parts.alpha) == (256, 512)
     for each in (full, lora):
         assert (each.dpo.beta, each.epochs, each.pairs_per_step, each.loop.max_grad_norm) == (0.1, 1, 8, 1.0)
+    for name, rate in (("spa-vl-ppo", 5e-7), ("spa-vl-ppo-lora", 1e-6)):
+        config, teacher = published_settings(name), published_settings(name.replace("ppo", "rm"))
+        assert config.reward == teacher.reward and config.parts == teacher.parts
+        assert config.loop.learning_rate == rate and config.ppo.kl == 0.1 and config.ppo.kl_target is None
+        assert teacher.reward.loop.learning_rate == 3e-5 and teacher.reward.pairs_per_step == 32
         assert (each.loop.schedule, each.loop.warmup_steps, each.loop.precision) == ("cosine", 10, "bf16")
         assert (each.parts.vision, each.parts.projector) == ("frozen", True)
 

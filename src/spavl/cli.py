@@ -41,6 +41,8 @@ VERBS = (
     Verb("data push", "publish a finished data set on a hub; a push that was stopped goes on", "RUN REPO"),
     Verb("train dpo", "align a model on the pairs of a data set", "--model MODEL --data DATA"),
     Verb("train sft", "teach a model the chosen answers of a data set", "--model MODEL --data DATA"),
+    Verb("train reward", "teach a model to tell which answer is better", "--model MODEL --data DATA"),
+    Verb("train ppo", "align a model by rewards for its own answers", "--model MODEL --data DATA"),
     Verb("train merge", "make a whole model of a LoRA checkpoint, for servers that load no adapters", "RUN"),
     Verb("miniature", "build the miniature's checkpoint again from a seed"),
 )

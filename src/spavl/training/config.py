@@ -144,3 +144,9 @@ class TrainingConfig(Settings):
     reward: RewardConfig = Field(RewardConfig(), description="the reward model's own settings")
     ppo: PPOConfig = Field(PPOConfig(), description="PPO's own settings")
     loop: LoopConfig = Field(LoopConfig(), description="the loop's settings")
+
+    def for_reward_model(self) -> "TrainingConfig":
+        """The same with the reward model's own settings in their place."""
+        own = self.reward
+        laid_over = {"by": "reward", "epochs": own.epochs, "pairs_per_step": own.pairs_per_step, "loop": own.loop}
+        return self.model_copy(update=laid_over)

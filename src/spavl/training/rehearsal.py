@@ -97,6 +97,8 @@ class Rehearsal(NamedTuple):
 def rehearse(
     settings: TrainingConfig, samples: Sequence[Sample], picture: Callable[[str], bytes], seed: int, screen: Screen
 ) -> Rehearsal:
+    if settings.by == "reward":
+        settings = settings.for_reward_model()
     processor, skeleton = _skeleton(settings)
     checked = check(skeleton, processor, samples, picture, screen)
     if not checked.samples:

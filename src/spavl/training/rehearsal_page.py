@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from spavl.training.config import PartsConfig
+from spavl.training.config import PartsConfig, TrainingConfig
 from spavl.training.parts import Part
 from spavl.training.rehearsal import Memory, Pace, Rehearsal
 
@@ -23,7 +23,7 @@ def page(rehearsal: Rehearsal) -> Iterator[str]:
     if checked.rejects:
         yield _line("", checked.told())
     epochs = "1 epoch" if settings.epochs == 1 else f"{settings.epochs} epochs"
-    yield _line("steps", f"{rehearsal.steps:,} of {settings.pairs_per_step} pairs: {epochs}")
+    yield _line("steps", f"{rehearsal.steps:,} of {_of_step(settings)}: {epochs}")
     if counted is None:
         yield _line("tokens", "not known before: the model itself writes what it is trained on")
     else:
@@ -37,6 +37,12 @@ def page(rehearsal: Rehearsal) -> Iterator[str]:
     yield ""
     yield from _time(rehearsal)
     yield "Nothing was written."
+
+
+def _of_step(settings: TrainingConfig) -> str:
+    if settings.by != "ppo":
+        return f"{settings.pairs_per_step} pairs"
+    return f"{settings.ppo.questions_per_step} questions with {settings.ppo.answers_per_question} answers each"
 
 
 def _line(name: str, text: str) -> str:

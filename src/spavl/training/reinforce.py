@@ -5,6 +5,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from spavl.errors import ConfigError
 from spavl.judges.shop import open_guard, open_judge
 from spavl.records import Image, Preference, Sample
 from spavl.stage import Job
@@ -21,7 +22,10 @@ _SAVED, _JUDGE = "reward/", "judge/"
 
 
 def reward_course(job: Job[TrainingConfig], given: Given) -> Reward:
-    grades = _grades(job, given.samples) if job.settings.reward.margin else {}
+    grades = _grades(job, given.samples) if given.settings.reward.margin else {}
+    if given.settings.reward.margin and not grades:
+        then = "set training.reward.margin = 0, or train on a run whose judge gave grades"
+        raise ConfigError("the pairs have no grades of harm", where="training.reward.margin", then=then)
     return Reward(*given[:-1], grades)
 
 

@@ -52,22 +52,32 @@ class Reward:
     ) -> None:
         self.module = RewardScorer(model)
         self._batches = Batches(model, processor, picture, config.share)
-        self._order = Order(samples, config.reward.pairs_per_step, config.reward.epochs, seed)
+        self._order = Order(samples, config.pairs_per_step, config.epochs, seed)
         self.samples, self.steps = self._order.samples, self._order.steps
-        self._precision = config.reward.loop.precision
-        self._most, self._margin, self._grades = config.tokens_per_pass, config.reward.margin, grades
-        if self._margin and not grades:
-            then = "set training.reward.margin = 0, or train on a run whose judge gave grades"
-            raise ConfigError("the pairs have no grades of harm", where="training.reward.margin", then=then)
+        self._config, self._grades = config, grades
 
     def prepare(self, screen: Screen) -> dict[str, object]:
-        with computing_in(self._precision, self.module.model):
+        with computing_in(self._config.loop.precision, self._batches.model):
             self._batches.check(answers_of(self.samples[:_PAIRS_AT_ONCE]))
         return {}
 
+    @property
+    def epochs(self) -> int:
+        return self._config.epochs
+
+    @property
+    def unprepared(self) -> float:
+        return 0.0
+
+    def planned(self, number: int) -> list[list[Answer]]:
+        return [answers_of(part) for part in self._cut(self._order.at(number))]
+
+    def prepare_for(self, number: int) -> None:
+        """Rewards are learnt from the pairs as they are."""
+
     def passes(self, number: int) -> list[RewardBatch]:
         samples = self._order.at(number)
-        parts = cut(samples, lambda part: self._batches.tokens(answers_of(part)), self._most)
+        parts = self._cut(samples)
         return [RewardBatch(self._batches.of(answers_of(part)), self._margins(part), len(samples)) for part in parts]
 
     def loss(self, module: Any, batch: RewardBatch) -> Loss:
@@ -81,8 +91,11 @@ class Reward:
         }
         return Loss(loss_P.sum() / batch.pairs, metrics)
 
+    def _cut(self, samples: Sequence[Sample]) -> list[list[Sample]]:
+        return cut(samples, lambda part: self._batches.tokens(answers_of(part)), self._config.tokens_per_pass)
+
     def _margins(self, samples: Sequence[Sample]) -> torch.Tensor:
-        return torch.tensor([self._margin * self._grades.get(sample.id, 0.0) for sample in samples])
+        return torch.tensor([self._config.reward.margin * self._grades.get(sample.id, 0.0) for sample in samples])
 
 
 class RewardModel:

@@ -52,6 +52,7 @@ async def run(job: Job[TrainingConfig]) -> Manifest:
     fingerprint = fingerprint_of(job, PLAN)
     job.run.forget(PLAN.stage)
     settings, folder = job.settings, job.run.states(PLAN.stage, fingerprint)
+    _check_alone(settings)
     if processes.are_several() and settings.by not in COURSES:
         what, then = f"{settings.by} is trained by one process", f"take one of: {', '.join(COURSES)}"
         raise ConfigError(what, where="accelerate launch", then=then)
@@ -70,6 +71,7 @@ async def run(job: Job[TrainingConfig]) -> Manifest:
 
 async def follow(job: Job[TrainingConfig]) -> None:
     """What a further process does: it trains with the first one, and writes nothing."""
+    _check_alone(job.settings)
     states = States(job.run.states(PLAN.stage, fingerprint_of(job, PLAN)))
     # The first one checks the data and scores the reference, which is then found in the cache.
     processes.wait_for_all()
@@ -80,6 +82,12 @@ async def follow(job: Job[TrainingConfig]) -> None:
         pass
     if job.settings.loop.shard:
         states.whole(course.module)
+
+
+def _check_alone(settings: TrainingConfig) -> None:
+    if processes.are_several() and settings.by in ("reward", "ppo"):
+        then = "type it without accelerate launch"
+        raise ConfigError("rewards are learnt, and learnt from, in one process", where="training.by", then=then)
 
 
 class Lesson(NamedTuple):
@@ -104,9 +112,7 @@ def _lesson(job: Job[TrainingConfig], settings: TrainingConfig, checked: Checked
 
 async def _learn(job: Job[TrainingConfig], by: str, states: Path, checked: Checked | None) -> Learnt:
     """Load the model, train it, and save what has become of it."""
-    settings = job.settings
-    if by == "reward":
-        settings = settings.model_copy(update={"loop": settings.reward.loop})
+    settings = job.settings.for_reward_model() if by == "reward" else job.settings
     lesson = _lesson(job, settings, checked)
     if checked is None:
         _tell(job, lesson.checked)

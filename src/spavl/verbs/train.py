@@ -27,6 +27,9 @@ from spavl.training.config import TrainingConfig
 from spavl.verbs.quiet import quiet_libraries
 
 _SECTION = "training."
+# What is trained before, with settings of its own; and what has a place of its own in a way's section.
+_BEFORE = {"ppo": ("reward",)}
+_UNREAD = {"reward": ("epochs", "pairs_per_step", "loop", "watch"), "ppo": ("pairs_per_step",)}
 _NEEDED = ("torch", "transformers", "accelerate", "peft")
 
 
@@ -74,8 +77,13 @@ def run_training(by: str, options: argparse.Namespace) -> None:
     processes.wait_for_all()
     summary = asyncio.run(drive(config, out, None, screen))
     print("\n".join(terminal.lines(summary)))
-    print(f"checkpoint: {out / 'checkpoints' / 'aligned'}")
+    print(f"checkpoint: {out / 'checkpoints' / ('reward' if by == 'reward' else 'aligned')}")
     print(f"report: {out / 'report.html'}")
+    if by == "reward":
+        print("now, a model that learns from its rewards:")
+        where = f"--ppo.reward reward/{out / 'checkpoints' / 'reward'}"
+        print(f"  spavl train ppo --model {options.model} --data {options.data} {where}")
+        return
     print("now, before and after on the questions of its test splits, judged by models of your choice:")
     asked = f"--evaluation.before {_model(options.model)} --evaluation.guard MODEL --evaluation.judge MODEL"
     print(f"  spavl build {out / 'config.toml'} --out {out} {asked}")
@@ -94,10 +102,13 @@ def _config(by: str, options: argparse.Namespace) -> RoadConfig:
 
 def _settings(by: str) -> Iterator[Option]:
     """The settings of training but for those that the verb itself answers, and those of other ways to train."""
-    others = {f"{_SECTION}{other}." for other in get_args(TrainingConfig.model_fields["by"].annotation) if other != by}
+    ways = get_args(TrainingConfig.model_fields["by"].annotation)
+    others = {f"{_SECTION}{other}." for other in ways if other not in (by, *_BEFORE.get(by, ()))}
+    answered = {f"{_SECTION}{name}" for name in ("model", "by", *_UNREAD.get(by, ()))}
     for option in settings_options():
-        answered = option.name in ("training.model", "training.by")
-        if option.name.startswith(_SECTION) and not answered and not option.name.startswith(tuple(others)):
+        section = option.name.rpartition(".")[0]
+        elsewhere = {option.name, section} & answered or option.name.startswith(tuple(others))
+        if option.name.startswith(_SECTION) and not elsewhere:
             yield option
 
 

@@ -1,0 +1,89 @@
+"""`spavl train reward` and `spavl train ppo`: what they leave behind, and who may reward."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.servers import Body, ChatServer
+from tests.test_train import data, spavl
+
+from spavl.models.hf import load_checkpoint
+from spavl.records import CurvePoint, Rollout
+from spavl.store import RunFolder
+from spavl.training import run as stage
+from spavl.training.reward import about
+
+__all__ = ["data"]
+
+BASE = ("--model", "miniature/base", "--data", "set", "--bad_at_most", "0.2")
+REWARD = ("--reward.pairs_per_step", "8", "--reward.loop.learning_rate", "1e-3")
+PPO = (
+    *("--ppo.questions_per_step", "4", "--ppo.answers_per_question", "2", "--ppo.max_tokens", "16"),
+    *("--loop.learning_rate", "1e-3", "--loop.warmup_steps", "1", "--loop.save_every", "1"),
+)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(load_checkpoint(str(folder))[1].state_dict())
+
+
+def test_ppo_trains_its_reward_model_first_and_goes_on_where_it_was_stopped(
+    data: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("ppo", *BASE, *REWARD, *PPO)
+    assert spavl(*words, "--out", "one") == 0
+    whole, taken = stage.drawn_beside, []
+
+    async def stopped(items: Any) -> Any:
+        async for item in whole(items):
+            taken.append(item)
+            if len(taken) == 4:  # two steps of the reward model, two of the policy
+                raise KeyboardInterrupt
+            yield item
+
+    monkeypatch.setattr(stage, "drawn_beside", stopped)
+    assert spavl(*words, "--out", "two") == 130
+    monkeypatch.setattr(stage, "drawn_beside", whole)
+    assert spavl(*words, "--out", "two") == 0
+    for name in ("reward", "aligned"):
+        one, two = (weights(Path(run) / "checkpoints" / name) for run in ("one", "two"))
+        assert all(torch.equal(one[part], two[part]) for part in one)
+    with RunFolder(Path("one"), look_only=True) as run, RunFolder(Path("two"), look_only=True) as again:
+        drawn = list(run.read("training.rollouts", Rollout))
+        assert drawn == list(again.read("training.rollouts", Rollout)) and len(drawn) == 14 * 2
+        assert {answer.step for answer in drawn} == {1, 2, 3, 4} and all(answer.answer for answer in drawn)
+        names = {point.name for point in run.read("training", CurvePoint)}
+        assert {"reward", "kl", "reward_model_accuracy"} <= names
+        told = run.manifest("training")
+    assert told is not None and told.notes["by"] == "ppo" and told.notes["pairs"] == 14
+    assert about(Path("one/checkpoints/reward"))["taught_pairs_in_order"]["n"] == 14
+
+
+def test_a_reward_model_trained_before_serves_another_training(data: Path, capsys: Any) -> None:
+    assert spavl("reward", *BASE, *REWARD, "--out", "taught") == 0
+    said = capsys.readouterr().out
+    assert "--ppo.reward reward/taught/checkpoints/reward" in said
+    assert not Path("taught/checkpoints/aligned").exists()
+    assert spavl("ppo", *BASE, *PPO, "--ppo.reward", "reward/taught/checkpoints/reward", "--out", "one") == 0
+    assert not Path("one/checkpoints/reward").exists() and Path("one/checkpoints/aligned").exists()
+    assert spavl("ppo", *BASE, *PPO, "--ppo.reward", "reward/nowhere", "--out", "two") == 2
+    assert "no reward model" in capsys.readouterr().err
+
+
+def verdict(body: Body) -> str:
+    """A guard that finds everything safe, and a judge to whom all answers are alike."""
+    if "harm_a" in str(body["messages"][-1]["content"]):
+        grades = "\n".join(f"{name}: 0" for name in ("harm_a", "harm_b", "help_a", "help_b"))
+        return grades + "\nharmless: tie\nhelpful: tie\noverall: tie"
+    return "verdict: safe\nseverity: 0\nrefuses: no"
+
+
+@pytest.mark.parametrize(("kind", "reward"), [("", 1.0), ("judge/", 0.0)])
+def test_a_chat_model_behind_a_server_can_reward_as_guard_and_as_judge(data: Path, kind: str, reward: float) -> None:
+    with ChatServer(verdict) as server:
+        uri = f"{kind}openai/ward@{server.url}"
+        assert spavl("ppo", *BASE, *PPO, "--ppo.reward", uri, "--out", "one") == 0
+        assert server.seen
+    with RunFolder(Path("one"), look_only=True) as run:
+        assert {answer.reward for answer in run.read("training.rollouts", Rollout)} == {reward}

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.filled import filled
 from tests.servers import Answer, Body, ChatServer
 
@@ -15,8 +17,9 @@ from spavl.miniature.world import draw, png, scene
 from spavl.models.shop import ModelShop
 from spavl.preferences.config import PreferencesConfig
 from spavl.preferences.run import run as judge_the_pairs
+from spavl.preferences.trust import Judged, trust_in
 from spavl.progress import Screen
-from spavl.records import Image, Pair, Preference, Question, Response, Verdict
+from spavl.records import Image, Outcome, Pair, Preference, Question, Response, Verdict
 from spavl.report.content import gather
 from spavl.report.page import render
 from spavl.stage import Job
@@ -51,8 +54,8 @@ def better(one: str, two: str) -> str:
     return "tie" if one[0] == two[0] else "A" if one[0] > two[0] else "B"
 
 
-def begun(run: RunFolder) -> None:
-    """A run up to its pairs: answers of random lengths, all of which the guard found safe."""
+def begun(run: RunFolder, unsafe: Callable[[str], bool] = lambda _: False) -> None:
+    """A run up to its pairs: answers of random lengths, all of which the guard found safe unless told otherwise."""
     rng = random.Random(5)
     images = [filled(Image, blob=run.blobs.put(png(draw(scene(0, n, 0, True)))), split="train") for n in range(PAIRS)]
     questions = [filled(Question, image_id=image.id, text=f"question {n}") for n, image in enumerate(images)]
@@ -67,7 +70,15 @@ def begun(run: RunFolder) -> None:
     run.write_rows("questions", Question, questions)
     run.write_rows("responses", Response, responses)
     verdicts = [
-        filled(Verdict, response_id=r.id, question_id=r.question_id, model=r.model, label="safe") for r in responses
+        filled(
+            Verdict,
+            response_id=r.id,
+            question_id=r.question_id,
+            model=r.model,
+            label="unsafe" if unsafe(r.text) else "safe",
+            severity=None,
+        )
+        for r in responses
     ]
     run.write_rows("verdicts", Verdict, verdicts)
     pairs = [
@@ -121,6 +132,55 @@ def test_a_judge_that_goes_by_merit_is_not_called_out(run: RunFolder) -> None:
     assert trust["first_shown"]["value"] == 0.5
 
 
+def test_a_judge_that_goes_by_length_is_called_out_where_the_guard_knows_better(run: RunFolder) -> None:
+    begun(run, unsafe=lambda text: text[0] < "5")
+    with ChatServer(choosing(longer)) as server:
+        trust = judged(run, PreferencesConfig(judge=f"openai/judge@{server.url}"))["trust"]
+    assert (trust["safer_wins_if_longer"]["value"], trust["safer_wins_if_shorter"]["value"]) == (1, 0)
+    assert any("likes length" in warning for warning in trust["warnings"])
+    begun(run, unsafe=lambda text: text[0] < "5")
+    with ChatServer(choosing(better)) as server:
+        trust = judged(run, PreferencesConfig(judge=f"openai/judge@{server.url}"))["trust"]
+    assert trust["swayed_by_length"]["value"] == 0 and trust["warnings"] == []
+
+
+def drawn(rng: random.Random, pairs: int, pick: Callable[[int, int], float]) -> list[Judged]:
+    """Pairs of any length and safety; `pick` tells how likely the first answer wins."""
+    found = []
+    for number in range(pairs):
+        longer_by, safer_by = rng.choice((-40, -3, 3, 40)), rng.choice((-1, 0, 0, 1))
+        overall: Outcome = "win" if rng.random() < pick(longer_by, safer_by) else "loss"
+        found.append(Judged(overall, None, (), f"image {number // 3}", longer_by, safer_by))
+    return found
+
+
+@given(st.integers(0, 10**6), st.floats(0.6, 1), st.floats(0.2, 0.8))
+@settings(max_examples=30, deadline=None)
+def test_an_honest_judge_is_not_called_out_though_longer_answers_are_often_better(
+    seed: int, right: float, longer_better: float
+) -> None:
+    """However often it errs: its errors do not hang on the length."""
+
+    def pick(longer_by: int, safer_by: int) -> float:
+        if safer_by:
+            return right if safer_by > 0 else 1 - right
+        return longer_better if longer_by > 0 else 1 - longer_better
+
+    assert trust_in(drawn(random.Random(seed), 600, pick)).warnings() == []
+
+
+@given(st.integers(0, 10**6), st.floats(0.4, 1), st.sampled_from((-1, 1)))
+@settings(max_examples=30, deadline=None)
+def test_a_judge_that_often_goes_by_length_is_called_out(seed: int, often: float, likes: int) -> None:
+    """Also one that looks at the safety in most pairs, and one that dislikes length."""
+
+    def pick(longer_by: int, safer_by: int) -> float:
+        honest = 0.5 + 0.4 * safer_by
+        return often * (longer_by * likes > 0) + (1 - often) * honest
+
+    assert any("likes length" in warning for warning in trust_in(drawn(random.Random(seed), 600, pick)).warnings())
+
+
 def test_a_second_judge_is_measured_and_never_obeyed(run: RunFolder) -> None:
     begun(run)
     first, second = choosing(better), choosing(longer)
@@ -156,13 +216,13 @@ def test_saved_answers_are_judged_again_by_a_new_parser_without_a_call(
             await models.close()
 
     with ChatServer(guarded) as server:
-        settings = VerdictsConfig(guard=f"openai/guard@{server.url}")
-        asyncio.run(label(settings))
+        chosen = VerdictsConfig(guard=f"openai/guard@{server.url}")
+        asyncio.run(label(chosen))
         before, asked = list(run.read("verdicts", Verdict)), server.seen.total()
         answers = {body["messages"][0]["content"][1]["text"] for body in server.bodies.values()}
         assert asked == len(answers), "the question is judged once, and not with each answer"
         monkeypatch.setattr(chat, "read_verdict", lambda _: {"verdict": "unsafe", "severity": "3", "refuses": "yes"})
-        asyncio.run(label(settings))
+        asyncio.run(label(chosen))
         assert server.seen.total() == asked
     after = list(run.read("verdicts", Verdict))
     assert Counter(row.label for row in before) == {"safe": 2 * PAIRS}

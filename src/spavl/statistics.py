@@ -68,6 +68,16 @@ def rate_by_cluster(hits: Sequence[bool], clusters: Sequence[Hashable]) -> Estim
     return Estimate(rate, n, *_wilson_bounds(rate, alone))
 
 
+def difference(one: Estimate, other: Estimate) -> Estimate:
+    """How much higher one rate is than another, with Newcombe's interval made of both their own."""
+    if not one.n or not other.n:
+        return Estimate(math.nan, 0, -1.0, 1.0)
+    value = one.value - other.value
+    below = math.hypot(one.value - one.low, other.high - other.value)
+    above = math.hypot(one.high - one.value, other.value - other.low)
+    return Estimate(value, one.n + other.n, value - below, value + above)
+
+
 def mean_by_cluster(values: Sequence[float], clusters: Sequence[Hashable], draws: int = 2000) -> Estimate:
     """A mean of shares (0 to 1), its interval by bootstrap over whole clusters, such as all questions of one picture.
 

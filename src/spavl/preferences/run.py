@@ -47,7 +47,7 @@ async def run(job: Job[PreferencesConfig]) -> Manifest:
         repaired: Counter[str] = Counter()
         for preference in job.run.read(PLAN.stage, Preference):
             pair = pairs[preference.pair_id]
-            said = {v.response_id: (v.label, v.severity) for v in verdicts.all(pair.question_id)}
+            harm = {verdict.response_id: _harm(verdict) for verdict in verdicts.all(pair.question_id)}
             judged.append(
                 Judged(
                     overall=preference.overall,
@@ -55,7 +55,7 @@ async def run(job: Job[PreferencesConfig]) -> Manifest:
                     votes=tuple(overall_of(vote) for vote in preference.votes),
                     image_id=questions[pair.question_id].image_id,
                     longer_by=len(answers[pair.first].text) - len(answers[pair.second].text),
-                    equally_safe=said[pair.first] == said[pair.second],
+                    safer_by=harm[pair.second] - harm[pair.first],
                 )
             )
             repaired[preference.repair or "none"] += 1
@@ -67,6 +67,11 @@ async def run(job: Job[PreferencesConfig]) -> Manifest:
         return notes | ({"agreement": agreement(judged)} if second else {})
 
     return await run_rows(job, PLAN, job.run.read("pairs", Pair), job.run.count("pairs", Pair), work, conclude)
+
+
+def _harm(verdict: Verdict) -> int:
+    """A guard that gives no degree of harm still tells safe from unsafe."""
+    return 0 if verdict.label != "unsafe" else verdict.severity or 1
 
 
 async def _no_opinion() -> None:

@@ -2,18 +2,23 @@
 
 All are pure functions of the judged pairs. A judge that always says "the first" is never
 consistent, and teaches nothing. One that likes length is perfectly consistent, so it must be
-looked for: among answers that are equally safe, how often does the longer one win?
+looked for. That the longer answer wins often proves nothing, for it may be the better one; but
+the guard judged each answer alone, so its word does not hang on which of two is longer. A judge
+that sides with it more often where the safer answer is the longer one is swayed by length.
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from spavl.records import Outcome
-from spavl.statistics import Estimate, kappa, rank_correlation, rate_by_cluster
+from spavl.statistics import Estimate, difference, kappa, rank_correlation, rate_by_cluster
 
-# A judge is called out when the whole interval lies beyond these.
-_LONGER_WINS_AT_MOST = 0.8
+# A judge is called out when a whole interval lies beyond these.
 _CONSISTENT_AT_LEAST = 0.5
+# How much more often it may side with the guard where the safer answer is the longer one, or the shorter.
+_SWAYED_AT_MOST = 0.1
+# Beyond this, length alone tells the winner nine times in ten: whatever the judge meant, a model can learn it instead.
+_LENGTH_TELLS_AT_MOST = 0.9
 # What a pair would teach; a tie and a winner that changes with the order teach the same: nothing.
 _TEACHES: dict[Outcome, str] = {"win": "first", "loss": "second", "tie": "neither", "inconsistent": "neither"}
 
@@ -28,8 +33,8 @@ class Judged(NamedTuple):
     image_id: str
     # Characters of the first answer beyond those of the second.
     longer_by: int
-    # Whether the guard found both answers equally safe.
-    equally_safe: bool
+    # How much more harmful the guard found the second answer: above 0 the first is the safer one, at 0 neither is.
+    safer_by: int
 
 
 class Trust(NamedTuple):
@@ -37,22 +42,29 @@ class Trust(NamedTuple):
     first_shown: Estimate
     longer_wins: Estimate
     longer_wins_equal_safety: Estimate
+    # Of the pairs that differ in safety: how often the safer answer wins if it is the longer, or the shorter one.
+    safer_wins_if_longer: Estimate
+    safer_wins_if_shorter: Estimate
+    swayed_by_length: Estimate
     length_correlation: Estimate
 
     def warnings(self) -> list[str]:
         found = []
         if self.consistent.n and self.consistent.high < _CONSISTENT_AT_LEAST:
             found.append("the judge's winner changes with the order of showing in most pairs: it looks at the place")
-        equal = self.longer_wins_equal_safety
-        if equal.n and equal.low > _LONGER_WINS_AT_MOST:
+        swayed = self.swayed_by_length
+        if swayed.n and (swayed.low > _SWAYED_AT_MOST or swayed.high < -_SWAYED_AT_MOST):
+            longer, shorter = (f"{own.value:.0%}" for own in (self.safer_wins_if_longer, self.safer_wins_if_shorter))
             found.append(
-                "between equally safe answers the longer one wins far more often than not: "
-                "longer answers are really better here, or the judge likes length"
+                f"the safer answer wins in {longer} of the pairs where it is the longer one and in {shorter} where it "
+                f"is the shorter one: the judge {'likes' if swayed.value > 0 else 'dislikes'} length"
             )
-        if equal.n and equal.high < 1 - _LONGER_WINS_AT_MOST:
+        equal = self.longer_wins_equal_safety
+        if equal.n and (equal.low > _LENGTH_TELLS_AT_MOST or equal.high < 1 - _LENGTH_TELLS_AT_MOST):
+            which = "longer" if equal.value > 0.5 else "shorter"
             found.append(
-                "between equally safe answers the shorter one wins far more often than not: "
-                "shorter answers are really better here, or the judge dislikes length"
+                f"between equally safe answers the {which} one wins in {equal.value:.0%}: "
+                f"{which} answers are really better here or the judge goes by length, and a model can learn just that"
             )
         return found
 
@@ -64,7 +76,14 @@ def trust_in(judged: Sequence[Judged]) -> Trust:
     readable = [each for each in judged if each.overall != "blocked"]
     decided = [each for each in readable if each.overall in ("win", "loss")]
     unequal = [each for each in decided if each.longer_by]
-    level = [each for each in unequal if each.equally_safe]
+    level = [each for each in unequal if not each.safer_by]
+    if_longer, if_shorter = (
+        _share([_safer_won(each) for each in own], own)
+        for own in (
+            [each for each in unequal if each.safer_by * each.longer_by > 0],
+            [each for each in unequal if each.safer_by * each.longer_by < 0],
+        )
+    )
     choices = [
         (vote == "first", each.image_id) for each in judged for vote in each.votes if vote in ("first", "second")
     ]
@@ -73,6 +92,9 @@ def trust_in(judged: Sequence[Judged]) -> Trust:
         first_shown=rate_by_cluster([first for first, _ in choices], [image for _, image in choices]),
         longer_wins=_share([_longer_won(each) for each in unequal], unequal),
         longer_wins_equal_safety=_share([_longer_won(each) for each in level], level),
+        safer_wins_if_longer=if_longer,
+        safer_wins_if_shorter=if_shorter,
+        swayed_by_length=difference(if_longer, if_shorter),
         length_correlation=rank_correlation(
             [each.longer_by for each in decided], [float(each.overall == "win") for each in decided]
         ),
@@ -99,3 +121,7 @@ def _share(hits: Sequence[bool], of: Sequence[Judged]) -> Estimate:
 
 def _longer_won(judged: Judged) -> bool:
     return (judged.longer_by > 0) == (judged.overall == "win")
+
+
+def _safer_won(judged: Judged) -> bool:
+    return (judged.safer_by > 0) == (judged.overall == "win")

@@ -12,6 +12,8 @@ _SIGNALS = (
     ("first_shown", "Votes for the first", "half if place is nothing", 0.5),
     ("longer_wins", "Longer answer wins", "half if length is nothing", 0.5),
     ("longer_wins_equal_safety", "… equally safe pairs", "safety not the reason", 0.5),
+    ("safer_wins_if_longer", "Safer wins, if longer", "these two alike", None),
+    ("safer_wins_if_shorter", "… if shorter", "if length is nothing", None),
 )
 
 

@@ -38,7 +38,7 @@ interop: $(INSTALLED) $(VENVS:%=.interop/%/.installed) ## train on the exports i
 	@$(PYTHON) -m venv --clear $(@D)
 	@$(@D)/bin/pip install --quiet --quiet --no-cache-dir --disable-pip-version-check -r $< || { \
 	  echo "$* could not be installed; pip says why above. Its packages are listed in $<."; \
-	  echo "  next: see that there are room (df -h .) and a way to the package index, then make interop again"; \
+	  echo "  next: see that there is room (df -h .) and a way to the package index, then type make interop again"; \
 	  exit 1; }
 	@$(@D)/bin/pip uninstall --quiet --quiet --yes torchvision
 	@rm -f $(@D)/lib/python*/site-packages/torchaudio/lib/*.so

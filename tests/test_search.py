@@ -13,7 +13,7 @@ from tests.pictures import UNUSABLE, encoded, photo
 from tests.test_sources import CAPTIONS, URLS, as_parquet_of_pictures, as_tars, walk, write_csv
 from tests.tiny_clip import COLOURS, save_clip, save_siglip, shade
 
-from spavl.candidates import embedding
+from spavl.candidates import embedding, meaning
 from spavl.candidates.catalogue import Catalogue
 from spavl.candidates.config import CandidatesConfig
 from spavl.candidates.meaning import Meaning
@@ -61,10 +61,10 @@ def test_captions_are_found_by_meaning(tmp_path: Path, clip: str) -> None:
 def test_an_equal_text_is_nearest(tmp_path: Path, clip: str) -> None:
     index = Catalogue(tmp_path / "index.sqlite")
     index.build([Shard(write_csv(tmp_path / "laion.csv", URLS))], RowLimits(), Screen())
-    meaning = Meaning(index, tmp_path, CandidatesConfig(search_by="captions", search_model=clip))
-    asyncio.run(meaning.build(Screen()))
+    by_meaning = Meaning(index, tmp_path, CandidatesConfig(search_by="captions", search_model=clip))
+    asyncio.run(by_meaning.build(Screen()))
     for caption in ("a red ball", "a blue ball", "crimson paint"):
-        hit = next(meaning.search([caption], 3))
+        hit = next(by_meaning.search([caption], 3))
         assert (hit.entry.caption, hit.score) == (caption, pytest.approx(1, abs=0.01))
     index.close()
 
@@ -75,6 +75,9 @@ def test_a_search_without_its_model_is_told(tmp_path: Path, clip: str) -> None:
         walk(tmp_path, file, "candidates", search_by="captions", search_model=str(tmp_path))
     with pytest.raises(ConfigError, match="none is named"):
         walk(tmp_path, file, "candidates", search_by="pictures")
+    (tmp_path / "sorted" / "red").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="sorted by leaf"):
+        walk(tmp_path, tmp_path / "sorted", "candidates", search_by="pictures", search_model=clip)
     with pytest.raises(ConfigError, match="without a model"):
         walk(tmp_path, file, "candidates", search_model=clip)
 
@@ -161,11 +164,22 @@ def search_all(database: Path, source: Path, settings: CandidatesConfig) -> list
     index = Catalogue(database)
     try:
         index.build(shards_of(source), RowLimits(), Screen())
-        meaning = Meaning(index, database.parent, settings)
-        asyncio.run(meaning.build(Screen()))
-        return list(meaning.search(["绿球"], 99))
+        by_meaning = Meaning(index, database.parent, settings)
+        asyncio.run(by_meaning.build(Screen()))
+        return list(by_meaning.search(["绿球"], 99))
     finally:
         index.close()
+
+
+def test_near_neighbours_are_the_nearest(tmp_path: Path, clip: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many vectors a graph is searched, and not every one of them."""
+    source = colours(tmp_path / "in", each=20)
+    settings = CandidatesConfig(search_by="pictures", search_model=clip)
+    exact = search_all(tmp_path / "run" / "catalogue.sqlite", source, settings)
+    monkeypatch.setattr(meaning, "_FEW", 0)
+    near = search_all(tmp_path / "run" / "catalogue.sqlite", source, settings)
+    assert [hit.entry.source for hit in near[:20]] == [hit.entry.source for hit in exact[:20]]
+    assert {colour_of(hit.entry.source) for hit in near[:20]} == {"绿球"}
 
 
 def test_a_list_of_urls_cannot_be_looked_at(tmp_path: Path, clip: str) -> None:

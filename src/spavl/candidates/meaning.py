@@ -7,6 +7,7 @@ the catalogue; the index over them is made again only when some were added.
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from spavl.store.files import state_of, write_text, writing_to
 
 # So few are compared one by one, which is exact.
 _FEW = 100_000
+_ADDED_AT_ONCE = 1024
 
 
 class Meaning:
@@ -51,9 +53,13 @@ class Meaning:
         if not self._file.exists() or not self._about.exists() or json.loads(self._about.read_text()) != state:
             self._about.unlink(missing_ok=True)
             with screen.bar("index", len(self._vectors), unit="vectors") as bar:
-                for number, vector in self._vectors:
-                    self._index.add(number, np.frombuffer(vector, np.float16), threads=1)
-                    bar.advance()
+                vectors = iter(self._vectors)
+                while rows := list(islice(vectors, _ADDED_AT_ONCE)):
+                    matrix = np.stack([np.frombuffer(vector, np.float16) for _, vector in rows])
+                    # In one thread, so that the same vectors make the same index.
+                    self._index.add(np.array([number for number, _ in rows], np.uint64), matrix, threads=1)
+                    for _ in rows:
+                        bar.advance()
             with writing_to(self._file) as temporary:
                 self._index.save(str(temporary))
             write_text(self._about, json.dumps(state))

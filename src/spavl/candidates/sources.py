@@ -166,6 +166,14 @@ class OnHub:
 def open_source(settings: CandidatesConfig, seed: int, categories: Sequence[Category]) -> Source | Unsorted | OnHub:
     """The source of these settings, if it has pictures at all for such leaves. Nothing is read of them yet."""
     _check_search(settings)
+    source = _opened(settings, seed, categories)
+    if settings.search_by != "words" and not isinstance(source, Unsorted | OnHub):
+        then = "leave candidates.search_by and search_model out, or give pictures that are not sorted"
+        raise ConfigError("its pictures are sorted by leaf, so none is searched for", where=settings.source, then=then)
+    return source
+
+
+def _opened(settings: CandidatesConfig, seed: int, categories: Sequence[Category]) -> Source | Unsorted | OnHub:
     if settings.source.startswith(hub.PREFIX):
         return OnHub(settings.source)
     if settings.source != "miniature":

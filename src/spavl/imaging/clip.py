@@ -82,5 +82,5 @@ class Clip:
     def _loaded(self, kind: Any, **options: Any) -> Any:
         try:
             return kind.from_pretrained(self._path, **options)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ImportError) as error:
             raise ConfigError(f"cannot load it: {error}", where=self._where, then=_THEN) from None

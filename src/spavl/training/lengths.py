@@ -1,6 +1,7 @@
 """How many tokens rows and trees have, told without looking at a pixel: pictures of one size take as many."""
 
 from collections.abc import Hashable, Iterable
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from PIL import Image
@@ -9,6 +10,8 @@ from spavl.training.encode import answer_tokens, prompt_messages
 from spavl.training.tree import Path, grow
 
 Size = tuple[int, int]
+# Small and large, wide and high: on these a processor's own count is tried.
+_SHAPES = ((64, 64), (336, 336), (300, 200), (250, 900), (1400, 500), (1200, 1600))
 
 
 class Shown(NamedTuple):
@@ -39,9 +42,8 @@ class Lengths:
     def spread(self, size: Size) -> int:
         """How many more tokens a prompt has once its picture's mark has become a picture of this size."""
         if size not in self._spread:
-            text, even = self._text("?"), Image.new("RGB", size)
-            shown = self._processor(images=[even], text=[text])["input_ids"][0]
-            self._spread[size] = len(shown) - len(self._ids(text))
+            lacks = self._own_count_lacks
+            self._spread[size] = self._made(size) if lacks is None else self._told(size) + lacks
         return self._spread[size]
 
     def longest(self, size: Size, question: str, answers: Iterable[str]) -> int:
@@ -61,6 +63,26 @@ class Lengths:
         plain = sum(len(path.tokens) + spread[key] for key, paths in groups.items() for path in paths)
         trees = sum(len(grow(paths).tokens) + spread[key] for key, paths in groups.items())
         return Count(trees, len(groups), plain, sum(map(len, groups.values())))
+
+    @cached_property
+    def _own_count_lacks(self) -> int | None:
+        """What a processor's own count leaves out, if that is the same for all shapes; else it is not believed."""
+        try:
+            lacks = {self._made(size) - self._told(size) for size in _SHAPES}
+        except (AttributeError, KeyError, TypeError, ValueError, NotImplementedError):
+            return None
+        return lacks.pop() if len(lacks) == 1 else None
+
+    def _made(self, size: Size) -> int:
+        """By making one."""
+        text, even = self._text("?"), Image.new("RGB", size)
+        return len(self._processor(images=[even], text=[text])["input_ids"][0]) - len(self._ids(text))
+
+    def _told(self, size: Size) -> int:
+        """By asking. transformers counts for servers so, and many times faster."""
+        width, height = size
+        told = self._processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
+        return int(told["num_image_tokens"][0])
 
     def _prompt(self, question: str) -> list[int]:
         """In it, the picture is still a mark."""

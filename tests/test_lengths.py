@@ -1,4 +1,4 @@
-"""Lengths told without pixels are those with them, for processors that tell their own and those that tell them wrong."""
+"""Lengths told without pixels are those with them, whether a processor tells its own right or wrong."""
 
 import random
 from typing import Any

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -225,10 +225,10 @@ def theirs(model: Any, processor: Any, order: list[Sample], blobs: dict[str, byt
 
 
 @contextmanager
-def sharing(level: Literal["picture", "prompt", "nothing"]) -> Iterator[None]:
-    """Switch one idea off: questions share their picture, answers share their prompt, or nothing is shared."""
+def family(**changed: Any) -> Iterator[None]:
+    """Switch one idea off: what rows share, or that attention goes by segments."""
     kept = batch.family_of
-    batch.family_of = lambda model: kept(model)._replace(shares=level)
+    batch.family_of = lambda model: kept(model)._replace(**changed)
     try:
         yield
     finally:
@@ -241,7 +241,7 @@ def all_logits() -> Iterator[None]:
     kept = scoring.answer_token_logprobs
 
     def everywhere(model: Any, given: batch.Batch) -> Tensor:
-        logits_BTV = model(**given.inputs, use_cache=False).logits
+        logits_BTV = model.lm_head(scoring.hidden_states(model, given))
         return token_logprobs(logits_BTV[given.row_T, given.place_T], given.token_T)
 
     scoring.answer_token_logprobs = everywhere
@@ -277,9 +277,11 @@ def main() -> None:
     found = {"all": ours(new_model(), processor, samples, blobs)}
     with all_logits():
         found["without response-only logits"] = ours(new_model(), processor, samples, blobs)
-    with sharing("prompt"):
+    with family(mask=lambda model, seen: seen.visible_BTT[:, None]):
+        found["without attention by segments"] = ours(new_model(), processor, samples, blobs)
+    with family(shares="prompt"):
         found["without sharing the picture over questions"] = ours(new_model(), processor, samples, blobs)
-    with sharing("nothing"):
+    with family(shares="nothing"):
         found["without sharing the prompt over answers either"] = ours(new_model(), processor, samples, blobs)
     order = [sample for step in range(len(samples) // QUESTIONS) for sample in _order(samples).at(step)]
     trl = theirs(new_model(), processor, order, blobs)

@@ -94,7 +94,7 @@ def test_the_score_is_that_of_the_plain_forward_pass(loaded: tuple[Any, Any]) ->
     """By the long way: every word's logits at every place, one row, no tricks."""
     processor, model = loaded
     row = rows(1)[0]
-    batch = make_batch(model, processor, [row])
+    batch = make_batch(model, processor, [row], share=False)
     with torch.no_grad():
         logprobs_TV = model(**batch.inputs).logits[0].log_softmax(-1)
         ids = batch.inputs["input_ids"][0]

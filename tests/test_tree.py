@@ -3,16 +3,19 @@
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.families import BEGIN, END, MAKERS, PICTURE, Tiny, tiny
 from torch import Tensor
 
-from families import BEGIN, END, MAKERS, PICTURE, Tiny, tiny
+from spavl.errors import TrainingError
 from spavl.training.batch import Batch, lay_out
 from spavl.training.encode import Group
 from spavl.training.family import family_of
+from spavl.training.forks import forks_of
 from spavl.training.scoring import answer_token_logprobs, sorted_by_answer
 from spavl.training.tree import Path, grow, visible
 
@@ -39,6 +42,23 @@ def test_a_token_sees_its_own_row_up_to_itself_and_nothing_else(rows: list[Path]
     for places in tree.places:
         for end, place in enumerate(places):
             assert set(sees[place].nonzero()[0].tolist()) == set(places[: end + 1])
+
+
+@given(paths, paths)
+def test_segments_see_what_the_mask_of_the_tree_shows(rows: list[Path], others: list[Path]) -> None:
+    """Of two trees beside each other in one row, each sees itself alone."""
+    one, other = grow(rows), grow(others)
+    (segments,) = forks_of([(one, 0, 0), (other, 0, len(one.tokens))], rows=1)
+    size = len(one.tokens) + len(other.tokens)
+    sees, expected = np.zeros((size, size), bool), np.zeros((size, size), bool)
+    for start, end, above in segments:
+        for first, last in above:
+            sees[start:end, first:last] = True
+        sees[start:end, start:end] = np.tri(end - start, dtype=bool)
+    expected[: len(one.tokens), : len(one.tokens)] = visible(one)
+    expected[len(one.tokens) :, len(one.tokens) :] = visible(other)
+    assert (sees == expected).all()
+    assert [segment.start for segment in segments[1:]] == [segment.end for segment in segments[:-1]]
 
 
 # --- every family
@@ -125,3 +145,15 @@ def test_a_tree_scores_and_teaches_as_its_plain_rows(kind: str, seed: int) -> No
 def test_in_single_precision_too(kind: str) -> None:
     apart, wrong = compare(kind, torch.float32, seed=9)
     assert apart < 1e-5 and wrong < 1e-5
+
+
+def test_a_model_that_would_add_the_mask_to_its_scores_is_refused() -> None:
+    """Eager attention would be wrong without a word: it knows no segments, and adds a mask's truth values."""
+    for kind in ("llava", "gemma3"):
+        made = tiny(kind, torch.float32)
+        made.model.config.get_text_config()._attn_implementation = "eager"
+        family = family_of(made.model)
+        groups = random_groups(random.Random(1), made, family.shares)
+        batch = lay_out(made.model, family, groups, made.pictures(len(groups)))
+        with pytest.raises(TrainingError, match="eager"):
+            answer_token_logprobs(made.model, batch)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from spavl.training.encode import Group, Row, encode
-from spavl.training.family import Family, Rows, Seen, check_attention, family_of
+from spavl.training.family import Family, Mask, Rows, Seen, family_of
+from spavl.training.forks import Forks, forks_of
 from spavl.training.tree import Tree, grow, visible
 
 
@@ -26,6 +27,14 @@ class Batch(NamedTuple):
     answers: int
     # How many the model goes through, padding left out.
     tokens: int
+    # How attention goes by segments; None where the model is given a mask.
+    forks: Forks | None = None
+
+    @property
+    def is_of_trees(self) -> bool:
+        """Plain rows have the mask of two axes that every model knows."""
+        mask = self.inputs["attention_mask"]
+        return isinstance(mask, dict) or mask.dim() == 4
 
 
 class Laid(NamedTuple):
@@ -43,7 +52,6 @@ def make_batch(model: Any, processor: Any, rows: Sequence[Row], share: bool = Tr
     groups, pictures, marks = encode(processor, rows, family.shares)
     if family.shares == "nothing":
         return _plain(groups, pictures, marks)
-    check_attention(model)
     return lay_out(model, family, groups, pictures)
 
 
@@ -52,21 +60,32 @@ def lay_out(model: Any, family: Family, groups: Sequence[Group], pictures: Mappi
     trees = _beside_each_other(groups)
     shape = (trees[-1].row + 1, max(laid.start + len(laid.tree.tokens) for laid in trees))
     ids_BT, depth_BT = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
-    prompt_BT = torch.zeros(shape, dtype=torch.bool)
-    # A place that is left over sees itself: a softmax over nothing is no number.
-    visible_BTT = torch.eye(shape[1], dtype=torch.bool).repeat(shape[0], 1, 1)
-    for group, tree, row, start in trees:
+    for _, tree, row, start in trees:
         here = slice(start, start + len(tree.tokens))
         ids_BT[row, here], depth_BT[row, here] = torch.tensor(tree.tokens), torch.tensor(tree.depths)
-        visible_BTT[row, here, here] = torch.from_numpy(visible(tree))
-        for path, places in zip(group.paths, tree.places, strict=True):
-            prompt_BT[row, [start + place for place in places[: path.answer]]] = True
-    seen = Seen(visible_BTT, depth_BT, ids_BT == model.config.image_token_id, prompt_BT)
+    if family.mask is None:
+        # Models leave a mask of four axes as it is. Attention by segments never looks at it; any other sees nothing.
+        mask: Mask = torch.zeros(1, 1, 1, 1, dtype=torch.bool)
+        forks = forks_of([(laid.tree, laid.row, laid.start) for laid in trees], shape[0])
+    else:
+        mask, forks = family.mask(model, _seen(model, trees, ids_BT, depth_BT)), None
     positions = depth_BT + family.first
     if family.row_positions is not None:
         positions = _positions_by_row(family.row_positions(model, _rows(groups, pictures)), trees, shape)
-    inputs = {"input_ids": ids_BT, "attention_mask": family.mask(model, seen), "position_ids": positions, **pictures}
-    return _scored(inputs, trees)
+    inputs = {"input_ids": ids_BT, "attention_mask": mask, "position_ids": positions, **pictures}
+    return _scored(inputs, trees, forks)
+
+
+def _seen(model: Any, trees: Sequence[Laid], ids_BT: Tensor, depth_BT: Tensor) -> Seen:
+    prompt_BT = torch.zeros(ids_BT.shape, dtype=torch.bool)
+    # A place that is left over sees itself: a softmax over nothing is no number.
+    visible_BTT = torch.eye(ids_BT.shape[1], dtype=torch.bool).repeat(len(ids_BT), 1, 1)
+    for group, tree, row, start in trees:
+        here = slice(start, start + len(tree.tokens))
+        visible_BTT[row, here, here] = torch.from_numpy(visible(tree))
+        for path, places in zip(group.paths, tree.places, strict=True):
+            prompt_BT[row, [start + place for place in places[: path.answer]]] = True
+    return Seen(visible_BTT, depth_BT, ids_BT == model.config.image_token_id, prompt_BT)
 
 
 def _beside_each_other(groups: Sequence[Group]) -> list[Laid]:
@@ -117,7 +136,7 @@ def _plain(groups: Sequence[Group], pictures: Mapping[str, Tensor], marks: Seque
     return _scored({**inputs, **pictures}, trees)
 
 
-def _scored(inputs: dict[str, Any], trees: Sequence[Laid]) -> Batch:
+def _scored(inputs: dict[str, Any], trees: Sequence[Laid], forks: Forks | None = None) -> Batch:
     """An answer's first token is predicted at the prompt's last one, wherever the tree has put that."""
     spans = [
         (number, laid.row, laid.start + before, path.tokens[place])
@@ -133,4 +152,4 @@ def _scored(inputs: dict[str, Any], trees: Sequence[Laid]) -> Batch:
     )
     _, end_row_B, end_place_B = (torch.tensor(column) for column in zip(*ends, strict=True))
     tokens = sum(len(laid.tree.tokens) for laid in trees)
-    return Batch(inputs, row_T, place_T, token_T, answer_T, end_row_B, end_place_B, len(ends), tokens)
+    return Batch(inputs, row_T, place_T, token_T, answer_T, end_row_B, end_place_B, len(ends), tokens, forks)

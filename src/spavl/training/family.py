@@ -10,8 +10,6 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from spavl.errors import TrainingError
-
 
 class Rows(NamedTuple):
     """The plain rows behind a batch, for models whose positions depend on where pictures stand."""
@@ -41,7 +39,8 @@ class Family(NamedTuple):
     why: str
     # The depth of the first token: positions begin there.
     first: int = 0
-    mask: Callable[[Any, Seen], Mask] = lambda model, seen: seen.visible_BTT[:, None]
+    # Who sees whom, where it is not simply what stands above: that is attended to by segments, without a mask.
+    mask: Callable[[Any, Seen], Mask] | None = None
     # Positions that are not plain depths: [axes, R, T] of the plain rows.
     row_positions: Callable[[Any, Rows], Tensor] | None = None
 
@@ -89,12 +88,3 @@ _FAMILIES: dict[str, Family] = {
     "gemma3": _PLAIN._replace(mask=_windows),
     "paligemma": Family("prompt", "its questions change how it sees the picture", first=1, mask=_prompt_both_ways),
 }
-
-
-def check_attention(model: Any) -> None:
-    """Eager attention would add the mask's truth values to its scores, and be wrong without a word."""
-    kind = model.config.get_text_config()._attn_implementation
-    if kind != "sdpa":
-        then = 'load the model with attn_implementation="sdpa", or train it with share = false'
-        what = f"rows cannot share a picture under {kind!r} attention"
-        raise TrainingError(what, where=model.name_or_path, then=then)

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from spavl.errors import TrainingError
 from spavl.training.batch import Batch, make_batch
 from spavl.training.encode import Row
+from spavl.training.forks import NAME as BY_SEGMENTS
 from spavl.training.losses import token_logprobs
 
 # Words' logits are made for so many answer tokens at a time: all at once they would outweigh the model.
@@ -37,8 +38,22 @@ def answer_token_logprobs(model: Any, batch: Batch) -> Tensor:
 
 def hidden_states(model: Any, batch: Batch) -> Tensor:
     """What the model has made of each token, before it speaks."""
-    states_BTH: Tensor = model.model(**_moved(batch.inputs, model.device), use_cache=False).last_hidden_state
+    if batch.is_of_trees:
+        _set_attention(model, by_segments=batch.forks is not None)
+    forks = {} if batch.forks is None else {"forks": batch.forks}
+    states_BTH: Tensor = model.model(**_moved(batch.inputs, model.device), **forks, use_cache=False).last_hidden_state
     return states_BTH
+
+
+def _set_attention(model: Any, by_segments: bool) -> None:
+    """Eager attention would add a mask's truth values to its scores, and be wrong without a word."""
+    config = model.config.get_text_config()
+    if by_segments and config._attn_implementation == "sdpa":
+        config._attn_implementation = BY_SEGMENTS
+    if config._attn_implementation not in ("sdpa", BY_SEGMENTS):
+        then = 'load the model with attn_implementation="sdpa", or train it with share = false'
+        what = f"rows cannot share a picture under {config._attn_implementation!r} attention"
+        raise TrainingError(what, where=model.name_or_path, then=then)
 
 
 def words_scored(model: Any, hidden_TH: Tensor, token_T: Tensor) -> Tensor:

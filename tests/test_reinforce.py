@@ -56,6 +56,8 @@ def test_ppo_trains_its_reward_model_first_and_goes_on_where_it_was_stopped(
         names = {point.name for point in run.read("training", CurvePoint)}
         assert {"reward", "kl", "reward_model_accuracy"} <= names
         told = run.manifest("training")
+    page = Path("one/report.html").read_text()
+    assert "Answers and their rewards" in page and "Reward model" in page
     assert told is not None and told.notes["by"] == "ppo" and told.notes["pairs"] == 14
     assert about(Path("one/checkpoints/reward"))["taught_pairs_in_order"]["n"] == 14
 

@@ -46,6 +46,14 @@ def read_table(file: str) -> dict[str, Any]:
         raise ConfigError(f"not a TOML file: {error}", where=file, then="correct it at that place") from None
 
 
+def demo_table(by: str) -> dict[str, Any]:
+    """The demo's settings, for one of the ways to align its model."""
+    table = read_table(DEMO)
+    if by == "dpo":
+        return table
+    return laid_over(table, tomllib.loads(files("spavl.miniature").joinpath(f"{by}.toml").read_text()))
+
+
 def preset_names() -> dict[str, str]:
     """The presets that ship, and how each of them trains."""
     folder = files("spavl.training").joinpath("presets")

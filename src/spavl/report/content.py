@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from spavl.records import CurvePoint, Duel, Image, Question, Sample, Score
+from spavl.records import CurvePoint, Duel, Image, Question, Rollout, Sample, Score
 from spavl.report.estimates import estimate
 from spavl.report.examples import Comparison, Faults, Library, Specimen, choose_comparisons, choose_specimens, faults_of
+from spavl.report.rewarded import Rewarded, choose_rewarded
 from spavl.report.sieve import Sieve, sieve_of
 from spavl.report.trust import Trust, trust_of
 from spavl.statistics import Estimate
@@ -16,6 +17,8 @@ from spavl.store import Manifest, RunFolder
 # The probe whose figures stand at the top of the summary; the others have a section of their own there.
 MAIN_PROBE = "held_out_images"
 SIDE_PROBES = ("held_out_leaves", "blank_image")
+# What begins the names of the curves of a reward model that was trained before the policy.
+REWARD_MODEL = "reward_model_"
 _CONTRASTS = ("both", "safety", "helpfulness", "unknown")
 Counts = tuple[tuple[str, int], ...]
 _OUTCOMES = ("win", "tie", "loss", "inconsistent", "blocked")
@@ -151,6 +154,8 @@ class Report:
     responders: tuple[Responder, ...]
     curves: tuple[CurvePoint, ...]
     steps: int
+    # What a policy said while it learnt from rewards.
+    rewarded: tuple[Rewarded, ...] = ()
     specimens: tuple[Specimen, ...]
     comparisons: tuple[Comparison, ...]
     faults: Faults | None
@@ -172,6 +177,7 @@ def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any
     library = Library(run.blobs, questions, images)
     samples = list(run.read("dataset", Sample)) if "dataset" in notes else []
     scores = list(run.read("evaluation", Score)) if "evaluation" in notes else []
+    drawn = run.read("training.rollouts", Rollout) if notes.get("training", {}).get("by") == "ppo" else ()
     main = [score for score in scores if score.probe == MAIN_PROBE]
     duels = run.read("duels", Duel) if "duels" in notes else ()
     return Report(
@@ -189,7 +195,8 @@ def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any
         trust=trust_of(notes.get("preferences", {})),
         responders=_responders(notes.get("pairs", {}).get("tiers")),
         curves=curves,
-        steps=len({point.step for point in curves}),
+        steps=len({point.step for point in curves if not point.name.startswith(REWARD_MODEL)}),
+        rewarded=choose_rewarded(drawn, library),
         specimens=choose_specimens(samples, library),
         comparisons=choose_comparisons(main, library),
         faults=faults_of(main),

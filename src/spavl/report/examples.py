@@ -84,6 +84,12 @@ class Library:
         found = self._images.get(image_id)
         return picture(self._blobs, found.blob) if found else None
 
+    def shown_with(self, question_id: str) -> tuple[Picture | None, str]:
+        """The picture that a question is about, and its leaf."""
+        asked = self._questions.get(question_id)
+        found = self._images.get(asked.image_id) if asked else None
+        return (picture(self._blobs, found.blob), found.leaf) if found else (None, "")
+
     def card(self, question: Question, pair: Sample | None) -> Card:
         image = self._images.get(question.image_id)
         return Card(

@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from spavl.report import charts, words
-from spavl.report.content import DataSet, Measure, Report, Responder, StageRow
+from spavl.report.content import REWARD_MODEL, DataSet, Measure, Report, Responder, StageRow
 from spavl.report.trust import Signal
 from spavl.statistics import Estimate
 
@@ -137,9 +137,20 @@ def _by_tier(responders: Sequence[Responder]) -> Iterator[tuple[int, Iterator[Re
 
 def _curves(report: Report) -> Iterator[Curve]:
     """The training curves that the training has numbers for."""
+    reward, kl = _series(report, "reward"), _series(report, "kl")
     loss, accuracy = _series(report, "loss"), _series(report, "accuracy")
+    taught = _series(report, f"{REWARD_MODEL}accuracy")
+    if taught.points:
+        svg = charts.curves("Accuracy of the reward model over its own steps", [taught], floor=0.5, ceiling=1.0)
+        yield Curve("Reward model", "pairs in the right order", svg, (), words.percent(_closing(taught)))
+    if reward.points:
+        svg = charts.curves("Reward over training steps", [reward])
+        yield Curve("Reward", "of the answers drawn", svg, (), f"{_closing(reward):.3g}".replace("-", "−"))
+    if kl.points:
+        svg = charts.curves("Distance from the reference over training steps", [kl])
+        yield Curve("Distance", "from the reference, in nats per answer", svg, (), f"{_closing(kl):.3g}")
     chosen, rejected = _series(report, "chosen_reward"), _series(report, "rejected_reward", dashed=True)
-    if loss.points:
+    if loss.points and not reward.points:  # of which PPO's loss tells little
         svg = charts.curves("Loss over training steps", [loss], floor=0.0)
         yield Curve("Loss", "", svg, (), f"{_closing(loss):.3g}")
     if accuracy.points:

@@ -3,7 +3,9 @@
 import argparse
 import asyncio
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from spavl.drive import drive, replay
 from spavl.errors import ConfigError
@@ -24,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    run_road(options.file, Path(options.file).stem, options)
+    run_road(read_table(options.file), Path(options.file).stem, options)
 
 
 def add_road_options(parser: argparse.ArgumentParser) -> None:
@@ -48,12 +50,12 @@ def add_road_options(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def run_road(file: str, name: str, options: argparse.Namespace) -> None:
+def run_road(table: Mapping[str, Any], name: str, options: argparse.Namespace) -> None:
     given = {option.name: vars(options)[option.name] for option in settings_options() if option.name in options}
     if options.budget is not None:
         given["budget_usd"] = options.budget
     preset = read_preset(options.preset) if options.preset else {}
-    config = read_config(laid_over(preset, read_table(file)), given, where=file)
+    config = read_config(laid_over(preset, table), given, where=vars(options).get("file", name))
     out = options.out or Path("runs") / name
     quiet_libraries()
     if processes.are_several():

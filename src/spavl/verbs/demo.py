@@ -2,11 +2,15 @@
 
 import argparse
 
-from spavl.verbs.build import add_road_options as add_options
-from spavl.verbs.build import run_road
+from spavl.settings import DEMO, demo_table
+from spavl.verbs.build import add_road_options, run_road
 
-__all__ = ["add_options", "run"]
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    how = "dpo, or ppo on the rewards of a model trained first"
+    parser.add_argument("--by", choices=("dpo", "ppo"), default="dpo", help=f"how the model is aligned: {how}")
+    add_road_options(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    run_road("demo", "demo", options)
+    run_road(demo_table(options.by), DEMO if options.by == "dpo" else f"{DEMO}-{options.by}", options)

@@ -22,11 +22,12 @@ from tests.test_stages import STAGE_NAMES, Walked, by_id, copied, rejects, rows,
 
 from spavl.dataset.audit import Asked, find_leaks, stop_at_leaks
 from spavl.dataset.config import LeaksConfig
+from spavl.dataset.figures import Tally
 from spavl.dataset.lineage import ANCESTORS
 from spavl.dataset.near import features, near_pictures, near_texts
 from spavl.dataset.shards import PICTURE, write_shards
 from spavl.errors import GateError
-from spavl.records import Image, Question, Sample, Split
+from spavl.records import Category, Image, Question, Sample, Split
 from spavl.store import RunFolder
 from spavl.store.tables import row_of
 
@@ -171,6 +172,23 @@ def test_the_rich_rows_hold_every_field_of_every_record_they_came_from(walked: W
                 assert (tuple(held) if isinstance(held, list) else held) == value
         assert row["chosen_response_text"] == row["chosen"] and row["rejected_response_text"] == row["rejected"]
         assert row["chosen_verdict_label"] == "safe" and row["preference_votes"] and row["image_license"]
+
+
+def test_where_pictures_were_found_is_told_in_the_card(copied: Walked) -> None:
+    """The miniature's were found nowhere, so a URL is put into its rows."""
+    file = min((copied.run / "dataset" / "rich").glob("train-*"))
+    found = pq.read_table(file).to_pylist()
+    assert {row["candidate_url"] for row in found} == {""}
+    tally = Tally({category.leaf: category for category in rows(copied.run, "taxonomy", Category)})
+    some = [{**row, "candidate_url": "https://x.example/1" if place else ""} for place, row in enumerate(found)]
+    assert list(tally.watch(some)) == some
+    with RunFolder(copied.run) as run:
+        made = run.manifest("dataset")
+        assert made is not None
+        run.write_manifest(dataclasses.replace(made, notes=made.notes | {"figures": tally.as_notes()}))
+    walk(copied.settings(), copied.run)
+    card = (copied.run / "dataset" / "README.md").read_text()
+    assert f"Where the picture was found (`candidate_url`) is known for {len(found) - 1} of the pairs." in card
 
 
 def test_the_test_sets_are_harmful_and_harmless_questions_of_each_leaf(copied: Walked) -> None:

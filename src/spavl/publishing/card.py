@@ -177,7 +177,7 @@ def _limits(notes: Mapping[str, Mapping[str, Any]], leaves: Sequence[Category]) 
         yield "No guard's verdict on the answers is known, so nor is how many of the chosen ones are unsafe."
     if unknown := figures["license"].get("unknown"):
         yield f"The license of the picture is not known for {words.count(unknown)} of the pairs."
-    if known := figures["url"].get("known"):
+    if known := figures.get("url", {}).get("known"):
         yield f"Where the picture was found (`candidate_url`) is known for {words.count(known)} of the pairs."
     wanted = own["test_questions_wanted"]
     for split, name in (("harm", "HarmEval"), ("help", "HelpEval")):

@@ -22,15 +22,39 @@ from spavl.store import RunFolder
 __all__ = ["walked"]
 
 Export = Callable[[str], Path]
+HARD = (
+    "what does <image> mean, {{image}} beside it, and <video> or <audio> after it?",
+    "<audio><video>",
+    'zwei Zeilen\nund ein Ende mit "Zeichen" \\ {{ audio }}',
+    "\u4ec0\u4e48\u662f\u8fd9\u4e2a\uff1f \N{SMILING FACE WITH SMILING EYES} \u200f\u05de\u05d4 \u05d6\u05d4",
+)
 
 
 @pytest.fixture
 def export(walked: Walked, tmp_path: Path) -> Export:
-    def made(name: str) -> Path:
-        assert main(["data", "export", str(walked.run), "--format", name, "--out", str(tmp_path / name)]) == 0
-        return tmp_path / name
+    return lambda name: exported(walked, name, tmp_path / name)
 
-    return made
+
+def exported(road: Walked, name: str, out: Path) -> Path:
+    assert main(["data", "export", str(road.run), "--format", name, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(params=["plain", "hard"])
+def worded(request: pytest.FixtureRequest, walked: Walked, tmp_path: Path) -> Walked:
+    """The walked road as it is, and with texts that other tools may take for marks of their own."""
+    if request.param == "plain":
+        return walked
+    copied = walked._replace(run=Path(shutil.copytree(walked.run, tmp_path / "hard")))
+
+    def harder() -> Iterator[Sample]:
+        for number, sample in enumerate(rows(walked.run, "dataset", Sample)):
+            asked, chosen, rejected = (f"{HARD[(number + each) % len(HARD)]} {number}" for each in range(3))
+            yield dataclasses.replace(sample, question=asked, chosen=chosen, rejected=rejected)
+
+    with RunFolder(copied.run) as run:
+        run.write_rows("dataset", Sample, harder())
+    return copied
 
 
 def of_split(walked: Walked, split: str) -> list[Sample]:
@@ -38,21 +62,22 @@ def of_split(walked: Walked, split: str) -> list[Sample]:
 
 
 def said(sample: Sample) -> tuple[str, str, str]:
-    return sample.question, sample.chosen, sample.rejected
+    """What an export says for a sample."""
+    return unmarked(sample.question), unmarked(sample.chosen), unmarked(sample.rejected)
 
 
-def test_trl_takes_a_training_step_on_its_export(walked: Walked, export: Export, tmp_path: Path) -> None:
+def test_trl_takes_a_training_step_on_its_export(worded: Walked, tmp_path: Path) -> None:
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from trl import DPOConfig, DPOTrainer
 
     from spavl.models.shop import checkpoint_path
 
-    files = [str(file) for file in sorted(export("trl").glob("train-*.parquet"))]
+    files = [str(file) for file in sorted(exported(worded, "trl", tmp_path / "trl").glob("train-*.parquet"))]
     loaded = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
     found = [
         (row["prompt"][0]["content"], row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in loaded
     ]
-    assert found == [said(sample) for sample in of_split(walked, "train")]
+    assert found == [said(sample) for sample in of_split(worded, "train")]
     assert all(isinstance(row["images"][0], Pillow.Image) for row in loaded)
     shipped = checkpoint_path("miniature/base")
     trainer = DPOTrainer(
@@ -118,12 +143,6 @@ def test_an_export_of_no_run_says_how_to_make_one(tmp_path: Path, capsys: pytest
 
 INTEROP = Path(__file__).with_name("interop")
 VENVS = Path(".interop").absolute()
-HARD = (
-    "what does <image> mean, {{image}} beside it, and <video> or <audio> after it?",
-    "<audio><video>",
-    'zwei Zeilen\nund ein Ende mit "Zeichen" \\ {{ audio }}',
-    "\u4ec0\u4e48\u662f\u8fd9\u4e2a\uff1f \N{SMILING FACE WITH SMILING EYES} \u200f\u05de\u05d4 \u05d6\u05d4",
-)
 
 
 @pytest.fixture
@@ -144,21 +163,6 @@ def spelled(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def hard(walked: Walked, tmp_path: Path) -> Walked:
-    """The walked road, its texts replaced by ones that other tools may take for marks of their own."""
-    copied = walked._replace(run=Path(shutil.copytree(walked.run, tmp_path / "hard")))
-
-    def harder() -> Iterator[Sample]:
-        for number, sample in enumerate(rows(walked.run, "dataset", Sample)):
-            asked, chosen, rejected = (f"{HARD[(number + each) % len(HARD)]} {number}" for each in range(3))
-            yield dataclasses.replace(sample, question=asked, chosen=chosen, rejected=rejected)
-
-    with RunFolder(copied.run) as run:
-        run.write_rows("dataset", Sample, harder())
-    return copied
-
-
 def told(tool: str, command: list[str | Path], export: Path, home: Path) -> str:
     """What a program of a tool's venv says; it reaches no hub, and not this Python's packages."""
     program = VENVS / tool / "bin" / command[0]
@@ -174,22 +178,19 @@ def told(tool: str, command: list[str | Path], export: Path, home: Path) -> str:
 
 
 @pytest.mark.interop
-@pytest.mark.parametrize("texts", ["plain", "hard"])
 @pytest.mark.parametrize("tool", ["llamafactory", "ms-swift"])
 def test_another_trainer_loads_every_row_with_its_picture(
-    tool: str, texts: str, request: pytest.FixtureRequest, spelled: Path, tmp_path: Path
+    tool: str, worded: Walked, spelled: Path, tmp_path: Path
 ) -> None:
-    road: Walked = request.getfixturevalue("walked" if texts == "plain" else "hard")
-    out, result = tmp_path / "out", tmp_path / "rows.json"
-    assert main(["data", "export", str(road.run), "--format", tool, "--out", str(out)]) == 0
+    out, result = exported(worded, tool, tmp_path / "out"), tmp_path / "rows.json"
     script = INTEROP / f"rows_of_{tool.replace('-', '_')}.py"
     told(tool, ["python", script, out, spelled, result], out, tmp_path)
-    with RunFolder(road.run) as run:
+    with RunFolder(worded.run) as run:
         for split, found in json.loads(result.read_text()).items():
-            samples = of_split(road, split)
+            samples = of_split(worded, split)
             assert len(found) == len(samples) > 0
             for (prompt, *answers, pictures), sample in zip(found, samples, strict=True):
-                asked, *wanted = map(unmarked, said(sample))
+                asked, *wanted = said(sample)
                 assert asked in prompt
                 assert [answer.strip() for answer in answers] == wanted
                 with Pillow.open(run.blobs.path(sample.blob)) as picture:

@@ -12,8 +12,8 @@ from spavl.store.blobs import Blobs
 from spavl.store.files import write_bytes, writing_to
 
 SPLITS: tuple[Split, ...] = ("train", "validation")
-# How many trainers mark the place of a picture. A text that holds a mark itself, as HTML does with <video>, would count
-# as one more picture or film, and LLaMA-Factory would load none of the set. It uses the braces between its own steps.
+# How many trainers, and many models' templates, mark the place of a picture. A text that holds a mark itself, as HTML
+# does with <video>, would count as one more picture or film and end the training. LLaMA-Factory uses the braces.
 PICTURE_MARK = "<image>"
 _MARK = re.compile(r"(<|\{\{)(image|video|audio)(>|\}\})")
 

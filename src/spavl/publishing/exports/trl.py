@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from spavl.dataset.shards import PICTURE, picture_of, write_shards
-from spavl.publishing.exports.common import SPLITS
+from spavl.publishing.exports.common import SPLITS, unmarked
 from spavl.publishing.finished import samples_of
 from spavl.records import Split
 from spavl.store import RunFolder
@@ -28,7 +28,7 @@ def _rows(run: RunFolder, split: Split) -> Iterator[dict[str, Any]]:
     for sample in samples_of(run, split):
         yield {
             "images": [picture_of(sample.blob, run.blobs)],
-            "prompt": [{"role": "user", "content": sample.question}],
-            "chosen": [{"role": "assistant", "content": sample.chosen}],
-            "rejected": [{"role": "assistant", "content": sample.rejected}],
+            "prompt": [{"role": "user", "content": unmarked(sample.question)}],
+            "chosen": [{"role": "assistant", "content": unmarked(sample.chosen)}],
+            "rejected": [{"role": "assistant", "content": unmarked(sample.rejected)}],
         }

@@ -77,10 +77,10 @@ def attend(
         )
         return plain
     grouped = query.shape[1] != key.shape[1]
-    rows = [
-        _row(query[k : k + 1], key[k : k + 1], value[k : k + 1], forks[k], scaling, grouped) for k in range(len(query))
-    ]
-    return torch.cat(rows).transpose(1, 2).contiguous(), None
+    # Rotations are in single precision even where the rest is not; kernels want one kind.
+    query, key = query.to(value.dtype), key.to(value.dtype)
+    of_row = zip(torch.split(query, 1), torch.split(key, 1), torch.split(value, 1), forks, strict=True)
+    return torch.cat([_row(*each, scaling, grouped) for each in of_row]).transpose(1, 2).contiguous(), None
 
 
 def _row(

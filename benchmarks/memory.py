@@ -1,6 +1,7 @@
-"""Memory of a stage over a million questions: the responses stage, ledger and all, of two models that cost nothing.
+"""Memory of a stage over many rows, of models that cost nothing.
 
-    python benchmarks/memory.py 1000000
+    python benchmarks/memory.py responses 1000000   # questions, asked of two models, with the ledger
+    python benchmarks/memory.py dataset 120000      # pairs, with the audit of leaks and the files
 
 The line it prints holds the peak of the whole process, and what it was before the stage began.
 """
@@ -12,19 +13,37 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from multiprocessing import Process
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from spavl.dataset import config as dataset
+from spavl.dataset.config import DatasetConfig, LeaksConfig
+from spavl.dataset.run import run as write_dataset
 from spavl.models.shop import ModelShop
 from spavl.models.types import ChatModel, Reply, Request
 from spavl.models.wrappers import Recorded
 from spavl.progress import Screen
-from spavl.records import Image, Question, Record, Response
+from spavl.records import (
+    Candidate,
+    Category,
+    Description,
+    Image,
+    Pair,
+    Photo,
+    Preference,
+    Question,
+    Record,
+    Response,
+    Sample,
+    Split,
+    Verdict,
+)
 from spavl.responses.config import ResponsesConfig
 from spavl.responses.run import run as answer_all
 from spavl.stage import Job
-from spavl.store import RunFolder
+from spavl.store import Manifest, RunFolder
 
 R = TypeVar("R", bound=Record)
 QUESTIONS_PER_PICTURE = 3
@@ -83,16 +102,84 @@ async def answer(run: RunFolder) -> None:
     await answer_all(Job(run, settings, 1, ReadyShop(run.ledger), Screen(), in_flight=256))
 
 
+def fill_to_preferences(run: RunFolder, count: int) -> None:
+    """A run up to its preferences: so many pairs, one to a question, every hundredth picture a test's."""
+    fill(run, count)
+    leaf = filled(Category, leaf="a leaf", published=("one", "two", "three"))
+    run.write_rows("taxonomy", Category, [leaf])
+    blob = run.blobs.put(b"\x89PNG the bytes of a picture")
+    pictures = -(-count // QUESTIONS_PER_PICTURE)
+
+    def images() -> Iterator[Image]:
+        for number, candidate in enumerate(run.read("candidates", Candidate)):
+            split: Split = "test" if number % 100 == 0 else "train"
+            own = run.blobs.put(f"the bytes of test picture {number}".encode()) if split == "test" else blob
+            yield filled(Image, category_id=leaf.id, leaf="a leaf", candidate_id=candidate.id, blob=own, split=split)
+
+    def answers(kind: type[R], **same: Any) -> Iterator[R]:
+        for response in run.read("responses", Response):
+            own = {"response_id": response.id, "question_id": response.question_id, "model": response.model}
+            yield filled(kind, **own, **same)
+
+    def responses() -> Iterator[Response]:
+        for question in run.read("questions", Question):
+            for model in ("one", "two"):
+                text = f"what {model} says of it " * 12
+                yield filled(Response, question_id=question.id, model=model, text=text, call="c" * 64)
+
+    def pairs() -> Iterator[Pair]:
+        left = run.read("responses", Response)
+        for one, two in zip(left, left, strict=True):
+            yield filled(Pair, question_id=one.question_id, first=one.id, second=two.id)
+
+    def preferences() -> Iterator[Preference]:
+        for pair in run.read("pairs", Pair):
+            won = {"chosen": pair.first, "rejected": pair.second, "contrast": "both"}
+            yield filled(Preference, pair_id=pair.id, question_id=pair.question_id, **won)
+
+    sources = (filled(Candidate, leaf="a leaf", source=f"folder/{number}.png") for number in range(pictures))
+    run.write_rows("candidates", Candidate, sources)
+    run.write_rows("images", Image, images())
+    run.write_rows(
+        "questions",
+        Question,
+        (
+            filled(Question, image_id=image.id, text=f"question {each} about {image.id}")
+            for image in run.read("images", Image)
+            for each in range(QUESTIONS_PER_PICTURE)
+        ),
+    )
+    candidates = run.read("candidates", Candidate)
+    run.write_rows("pictures", Photo, (filled(Photo, candidate_id=each.id, blob=blob) for each in candidates))
+    described = (filled(Description, image_id=each.id, details="seen " * 60) for each in run.read("images", Image))
+    run.write_rows("descriptions", Description, described)
+    run.write_rows("responses", Response, responses())
+    run.write_rows("verdicts", Verdict, answers(Verdict, label="safe"))
+    run.write_rows("pairs", Pair, pairs())
+    run.write_rows("preferences", Preference, preferences())
+    for stage in dataset.PLAN.reads:
+        run.write_manifest(Manifest(stage, "", "", 0, {}, 0.0))
+
+
+async def make_dataset(run: RunFolder) -> None:
+    settings = DatasetConfig(leaks=LeaksConfig(more_alike_questions=0.99, drop=True))
+    await write_dataset(Job(run, settings, 1, ReadyShop(run.ledger), Screen(), in_flight=256))
+
+
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    stage, count = sys.argv[1], int(sys.argv[2])
     with tempfile.TemporaryDirectory() as folder, RunFolder(Path(folder) / "run") as run:
-        fill(run, count)
+        # In a process of its own, so that its memory is not counted.
+        filler = Process(target={"responses": fill, "dataset": fill_to_preferences}[stage], args=(run, count))
+        filler.start()
+        filler.join()
         before, began = peak_mb(), time.monotonic()
-        asyncio.run(answer(run))
+        asyncio.run({"responses": answer, "dataset": make_dataset}[stage](run))
         told = {
             "name": "memory_of_a_stage",
-            "questions": run.count("questions", Question),
-            "answers": run.count("responses", Response),
+            "stage": stage,
+            "asked": count,
+            "rows": run.count(stage, {"responses": Response, "dataset": Sample}[stage]),
             "peak_mb": round(peak_mb()),
             "before_mb": round(before),
             "seconds": round(time.monotonic() - began),

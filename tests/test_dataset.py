@@ -71,12 +71,12 @@ others = st.lists(st.builds(an_image, st.uuids().map(str), st.sampled_from(SPLIT
 def test_a_picture_in_two_splits_is_a_leak_and_so_is_a_twin(
     rest: list[Image], splits: list[Split], twins: bool, rng: random.Random
 ) -> None:
-    assert not find_leaks(rest, [], LeaksConfig())
+    assert not find_leaks(rest, list, LeaksConfig())
     original = an_image("x", splits[0])
     double = an_image("y", splits[1], twin_of=original.id) if twins else an_image("x", splits[1])
     images = [*rest, original, double]
     rng.shuffle(images)
-    (leak,) = find_leaks(images, [], LeaksConfig())
+    (leak,) = find_leaks(images, list, LeaksConfig())
     assert {leak.one.id, leak.other.id} == {original.id, double.id}
     assert leak.one.split != "test", "what is tested stays as it is"
     with pytest.raises(GateError, match=original.id[:12]):
@@ -112,7 +112,7 @@ def test_near_pictures_are_found_exactly(few: list[tuple[int, int]], many: list[
 def test_case_and_marks_make_no_other_question() -> None:
     train, test = an_image("x", "train"), an_image("y", "test")
     asked = [asked_about(train, "How do I open THIS, please?"), asked_about(test, "how do i open this please")]
-    (leak,) = find_leaks([train, test], asked, LeaksConfig())
+    (leak,) = find_leaks([train, test], lambda: asked, LeaksConfig())
     assert (leak.reason, leak.one.id) == ("leak_near_question", asked[0].id)
 
 
@@ -124,7 +124,7 @@ def test_a_hundred_thousand_questions_are_audited_in_seconds() -> None:
     asked = [asked_about(image, " ".join(rng.choices(vocabulary, k=19))) for image in images for _ in range(3)]
     asked.append(asked_about(images[1], asked[0].text))
     began = time.monotonic()
-    (leak,) = find_leaks(images, asked, LeaksConfig())
+    (leak,) = find_leaks(images, lambda: asked, LeaksConfig())
     assert time.monotonic() - began < 30
     assert leak.one.id == asked[-1].id
 

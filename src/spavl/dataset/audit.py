@@ -1,7 +1,8 @@
 """Looks for leaks: pictures, twins or questions that stand, or nearly stand, in more than one split."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from spavl.dataset.config import LeaksConfig
@@ -36,6 +37,20 @@ class Asked(NamedTuple):
     text: str
 
 
+class Placed(NamedTuple):
+    """What the audit holds of a picture: all pictures are held at once."""
+
+    place: Place
+    blob: str
+    phash: int | None
+    twin_of: str | None
+
+    @classmethod
+    def of(cls, image: Image) -> "Placed":
+        place = Place("picture", image.id, sys.intern(image.split), sys.intern(image.leaf))  # type: ignore[arg-type]
+        return cls(place, image.blob, int(image.phash, 16) if image.phash else None, image.twin_of)
+
+
 class Leak(NamedTuple):
     """Two things that are too much alike for the splits they stand in; `one` is the one to give up."""
 
@@ -51,13 +66,14 @@ class Leak(NamedTuple):
         return f"{self.one} and {self.other}: {self.how}"
 
 
-def find_leaks(images: Sequence[Image], questions: Iterable[Asked], settings: LeaksConfig) -> list[Leak]:
-    """Every leak, each pair once."""
+def find_leaks(images: Iterable[Image], questions: Callable[[], Iterable[Asked]], settings: LeaksConfig) -> list[Leak]:
+    """Every leak, each pair once. The questions are gone through twice, since those to learn from are not held."""
+    placed = [Placed.of(image) for image in images]
     found = itertools.chain(
-        _equal_pictures(images),
-        _parted_twins(images),
-        _near_pictures(images, settings.nearer_pictures),
-        _near_questions(images, questions, settings.more_alike_questions),
+        _equal_pictures(placed),
+        _parted_twins(placed),
+        _near_pictures(placed, settings.nearer_pictures),
+        _near_questions(placed, questions, settings.more_alike_questions),
     )
     # Equal pictures are near ones too; the first word on a pair is the one that says most.
     leaks: dict[tuple[str, str], Leak] = {}
@@ -84,29 +100,25 @@ def _leak(reason: str, one: Place, other: Place, how: str) -> Leak:
     return Leak(reason, first, second, how)
 
 
-def _place(image: Image) -> Place:
-    return Place("picture", image.id, image.split, image.leaf)
-
-
-def _equal_pictures(images: Sequence[Image]) -> Iterator[Leak]:
-    first_of_blob: dict[str, Image] = {}
+def _equal_pictures(images: Sequence[Placed]) -> Iterator[Leak]:
+    first_of_blob: dict[str, Placed] = {}
     for image in images:
         other = first_of_blob.setdefault(image.blob, image)
-        if other.split != image.split:
-            yield _leak("leak_equal_picture", _place(image), _place(other), "the same bytes")
+        if other.place.split != image.place.split:
+            yield _leak("leak_equal_picture", image.place, other.place, "the same bytes")
 
 
-def _parted_twins(images: Sequence[Image]) -> Iterator[Leak]:
+def _parted_twins(images: Sequence[Placed]) -> Iterator[Leak]:
     """A benign twin shares its original's scene, so it must share its split too."""
-    by_id = {image.id: image for image in images}
+    by_id = {image.place.id: image.place for image in images}
     for image in images:
         original = by_id.get(image.twin_of) if image.twin_of else None
-        if original and original.split != image.split:
-            yield _leak("leak_twin", _place(image), _place(original), "twins")
+        if original and original.split != image.place.split:
+            yield _leak("leak_twin", image.place, original, "twins")
 
 
-def _near_pictures(images: Sequence[Image], nearer: int) -> Iterator[Leak]:
-    hashed = [(_place(image), int(image.phash, 16)) for image in images if image.phash]
+def _near_pictures(images: Sequence[Placed], nearer: int) -> Iterator[Leak]:
+    hashed = [(image.place, image.phash) for image in images if image.phash is not None]
     few = [each for each in hashed if each[0].split != "train"]
     for near in near_pictures(few, hashed, nearer):
         one, other = near.one, near.other
@@ -117,13 +129,14 @@ def _near_pictures(images: Sequence[Image], nearer: int) -> Iterator[Leak]:
             yield _leak("leak_near_picture", one, other, f"{near.measure:.0f} of 64 bits differ")
 
 
-def _near_questions(images: Iterable[Image], questions: Iterable[Asked], above: float) -> Iterator[Leak]:
-    by_id = {image.id: image for image in images}
-    learnt: list[tuple[Place, str]] = []
-    asked: list[tuple[Place, str]] = []
-    for question in questions:
-        image = by_id[question.image_id]
-        side = learnt if image.split in LEARNT else asked
-        side.append((Place("question", question.id, image.split, image.leaf), question.text))
-    for near in near_texts(asked, learnt, above):
+def _near_questions(images: Iterable[Placed], questions: Callable[[], Iterable[Asked]], above: float) -> Iterator[Leak]:
+    places = {image.place.id: image.place for image in images}
+
+    def asked(learnt: bool) -> Iterator[tuple[Place, str]]:
+        for question in questions():
+            shown = places[question.image_id]
+            if (shown.split in LEARNT) == learnt:
+                yield Place("question", question.id, shown.split, shown.leaf), question.text
+
+    for near in near_texts(list(asked(learnt=False)), asked(learnt=True), above):
         yield _leak("leak_near_question", near.other, near.one, f"{near.measure:.0%} of their words are shared")

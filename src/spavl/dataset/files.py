@@ -9,8 +9,8 @@ dataset/
 """
 
 import shutil
-from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Iterator
 
 from spavl.dataset import published
 from spavl.dataset.config import PLAN, DatasetConfig
@@ -20,15 +20,18 @@ from spavl.dataset.shards import Shards, write_shards
 from spavl.records import Category, Image, Question, Sample
 from spavl.store import RunFolder
 from spavl.store.files import disk_faults
+from spavl.store.lookup import Lookup
 
 
-def write_files(
-    run: RunFolder, settings: DatasetConfig, images: Mapping[str, Image], leaking: Container[str] = ()
-) -> dict[str, object]:
+def write_files(run: RunFolder, settings: DatasetConfig, leaking: Container[str] = ()) -> dict[str, object]:
     """Write all of it beside the old folder, then take its name; give what is in it, as the stage's notes."""
     folder, beside = run.path / PLAN.stage, run.path / f".{PLAN.stage}.new"
     shutil.rmtree(beside, ignore_errors=True)
     leaves = {category.leaf: category for category in run.read("taxonomy", Category)}
+    leaves_of: defaultdict[str, set[str]] = defaultdict(set)
+    for image in run.read("images", Image):
+        leaves_of[image.split].add(image.leaf)
+    images = run.lookup("images", Image)
     largest, blobs, made = settings.shard_mb, run.blobs, dict[str, Shards]()
     with disk_faults(folder):
         for config, split, schema in (
@@ -38,7 +41,7 @@ def write_files(
             rows = published.pair_rows(_samples(run, split), leaves, blobs, schema)
             made[f"{config}/{split}"] = write_shards(beside / config, split, schema, rows, largest)
         for config in ("test", "held_out"):
-            if config == "test" or any(image.split == config for image in images.values()):
+            if config == "test" or leaves_of[config]:
                 most = settings.test_questions_per_leaf if config == "test" else None
                 for split, chosen in _test_questions(run, images, leaking, config, most).items():
                     tests = published.test_rows(chosen, images, leaves, blobs)
@@ -49,7 +52,7 @@ def write_files(
             made[f"rich/{split}"] = write_shards(beside / "rich", split, lineage.schema(), rich, largest)
         shutil.rmtree(folder, ignore_errors=True)
         beside.rename(folder)
-    tested = {image.leaf for image in images.values() if image.split != "held_out"}
+    tested = set[str]().union(*(leaves for split, leaves in leaves_of.items() if split != "held_out"))
     return {
         "files": {name: shards._asdict() for name, shards in made.items()},
         "figures": tally.as_notes(),
@@ -66,7 +69,7 @@ def _samples(run: RunFolder, split: str) -> Iterator[Sample]:
 
 
 def _test_questions(
-    run: RunFolder, images: Mapping[str, Image], leaking: Container[str], split: str, most: int | None
+    run: RunFolder, images: Lookup[Image], leaking: Container[str], split: str, most: int | None
 ) -> dict[str, list[Question]]:
     """HarmEval and HelpEval: so many harmful and so many harmless questions of each leaf, the lowest ids first."""
     asked = [
@@ -80,7 +83,7 @@ def _test_questions(
     }
 
 
-def _of_each_leaf(questions: Iterable[Question], images: Mapping[str, Image], most: int | None) -> list[Question]:
+def _of_each_leaf(questions: Iterable[Question], images: Lookup[Image], most: int | None) -> list[Question]:
     taken: Counter[str] = Counter()
     kept = []
     for question in sorted(questions, key=lambda question: question.id):

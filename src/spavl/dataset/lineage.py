@@ -51,7 +51,6 @@ ANCESTORS = (
     Ancestor("candidate", "candidates", Candidate, "image_candidate_id"),
     Ancestor("photo", "pictures", Photo, "image_candidate_id", by="candidate_id"),
     Ancestor("description", "descriptions", Description, "image_id", by="image_id"),
-    Ancestor("description", "descriptions", Description, "image_id", by="image_id"),
     Ancestor("category", "taxonomy", Category, "image_category_id"),
     Ancestor("chosen_response", "responses", Response, "preference_chosen"),
     Ancestor("rejected_response", "responses", Response, "preference_rejected"),

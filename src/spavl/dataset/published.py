@@ -8,6 +8,7 @@ import pyarrow as pa
 from spavl.dataset.shards import PICTURE, picture_of
 from spavl.records import Category, Image, Question, Sample
 from spavl.store.blobs import Blobs
+from spavl.store.lookup import Lookup
 
 CLASSES = ("class1", "class2", "class3")
 
@@ -43,7 +44,7 @@ def pair_rows(
 
 
 def test_rows(
-    questions: Iterable[Question], images: Mapping[str, Image], leaves: Mapping[str, Category], blobs: Blobs
+    questions: Iterable[Question], images: Lookup[Image], leaves: Mapping[str, Category], blobs: Blobs
 ) -> Iterator[dict[str, Any]]:
     for question in questions:
         image = images[question.image_id]

@@ -1,6 +1,7 @@
 """dataset: Preference -> Sample rows, each teaching one thing, and the files to publish."""
 
 import json
+from collections.abc import Iterator
 
 from spavl.dataset.audit import Asked, Leak, find_leaks, stop_at_leaks
 from spavl.dataset.config import PLAN, DatasetConfig
@@ -13,11 +14,12 @@ from spavl.store.files import write_text
 
 async def run(job: Job[DatasetConfig]) -> Manifest:
     read, lookup, settings = job.run.read, job.run.lookup, job.settings
-    images = {image.id: image for image in read("images", Image)}
-    asked = (Asked(question.id, question.image_id, question.text) for question in read("questions", Question))
-    leaks = find_leaks(list(images.values()), asked, settings.leaks)
-    leaking = _left_out(job, leaks)
-    questions, responses = lookup("questions", Question), lookup("responses", Response)
+
+    def asked() -> Iterator[Asked]:
+        return (Asked(question.id, question.image_id, question.text) for question in read("questions", Question))
+
+    leaking = _left_out(job, find_leaks(read("images", Image), asked, settings.leaks))
+    images, questions, responses = lookup("images", Image), lookup("questions", Question), lookup("responses", Response)
     verdicts = lookup("verdicts", Verdict, by="response_id")
 
     async def work(preference: Preference) -> Made[Sample]:
@@ -49,7 +51,7 @@ async def run(job: Job[DatasetConfig]) -> Manifest:
 
     total = job.run.count("preferences", Preference)
     inputs = read("preferences", Preference)
-    return await run_rows(job, PLAN, inputs, total, work, lambda: write_files(job.run, settings, images, leaking))
+    return await run_rows(job, PLAN, inputs, total, work, lambda: write_files(job.run, settings, leaking))
 
 
 def _left_out(job: Job[DatasetConfig], leaks: list[Leak]) -> dict[str, str]:

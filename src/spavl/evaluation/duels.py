@@ -14,7 +14,7 @@ from spavl.store import Manifest
 
 async def run(job: Job[EvaluationConfig]) -> Manifest:
     judge = open_judge(job.settings.judge, job.models, DUELS.stage)
-    images = {image.id: image for image in job.run.read("images", Image)}
+    images = job.run.lookup("images", Image)
     answers: dict[str, dict[str, str]] = {}
     for score in job.run.read("evaluation", Score):
         if score.probe == HELD_OUT_IMAGES and not score.harmful:

@@ -203,7 +203,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen) -> B
         _write(run, "questions", Question, made.questions.values(), origin)
         _write(run, "published", Published, made.published, origin)
         run.write_rows("dataset", Reject, made.rejects)
-        notes = write_files(run, settings, {image.id: image for image in made.images.values()})
+        notes = write_files(run, settings)
         rejects = dict(Counter(each.reason for each in made.rejects))
         _finish(run, "dataset", Sample, origin, rejects, notes, time.monotonic() - began)
         rows = Counter[str](sample.split for sample in run.read("dataset", Sample))
@@ -220,7 +220,7 @@ def _audit(run: RunFolder, made: Imported, settings: DatasetConfig) -> list[Leak
     asked = {question.id: Asked(question.id, question.image_id, question.text) for question in made.questions.values()}
     for sample in run.read("dataset", Sample):
         asked[sample.question_id] = Asked(sample.question_id, sample.image_id, sample.question)
-    leaks = find_leaks(list(made.images.values()), asked.values(), settings.leaks)
+    leaks = find_leaks(made.images.values(), asked.values, settings.leaks)
     write_text(run.path / "leaks.jsonl", "".join(json.dumps(leak.as_json()) + "\n" for leak in leaks))
     if leaks and settings.leaks.drop:
         leaking = {leak.one.id: leak.reason for leak in leaks}

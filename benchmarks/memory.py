@@ -167,7 +167,8 @@ async def make_dataset(run: RunFolder) -> None:
 
 
 def main() -> None:
-    stage, count = sys.argv[1], int(sys.argv[2])
+    stage = sys.argv[1] if len(sys.argv) > 1 else "responses"
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else 100_000
     with tempfile.TemporaryDirectory() as folder, RunFolder(Path(folder) / "run") as run:
         # In a process of its own, so that its memory is not counted.
         filler = Process(target={"responses": fill, "dataset": fill_to_preferences}[stage], args=(run, count))

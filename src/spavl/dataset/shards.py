@@ -18,6 +18,9 @@ from spavl.store.blobs import Blobs
 
 PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _ROWS_PER_GROUP = 50
+# A writer holds what it knows of every column of every group until the file ends, and its reader reads all of it
+# first: of wide rows a group therefore takes more, some for each column.
+_ROWS_PER_COLUMN = 3
 # Pictures of a group are held in its dictionary up to this size; past it they are stored one by one.
 _LARGEST_DICTIONARY = 64 * 2**20
 _ENDINGS = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpg"), (b"GIF8", "gif"), (b"RIFF", "webp"))
@@ -65,7 +68,7 @@ def write_shards(
     """Write rows as they come, a group in memory at a time; a shard ends with the group that fills it."""
     schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features_of(schema)}})})
     folder.mkdir(parents=True, exist_ok=True)
-    groups, count = _groups(rows), 0
+    groups, count = _groups(rows, max(_ROWS_PER_GROUP, _ROWS_PER_COLUMN * len(schema))), 0
     unnamed: list[Path] = []
     group = next(groups, [])
     while group or not unnamed:
@@ -82,13 +85,20 @@ def write_shards(
     return Shards(len(named), count, sum(file.stat().st_size for file in named))
 
 
-def _groups(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+def _groups(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:
     left = iter(rows)
-    while group := list(islice(left, _ROWS_PER_GROUP)):
+    while group := list(islice(left, size)):
         yield group
 
 
 def _writer(file: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    # The least and the greatest of long texts help nobody, and would be most of what is held of a group.
+    numbers = [field.name for field in schema if pa.types.is_primitive(field.type)]
     return pq.ParquetWriter(
-        file, schema, compression="zstd", use_dictionary=True, dictionary_pagesize_limit=_LARGEST_DICTIONARY
+        file,
+        schema,
+        compression="zstd",
+        use_dictionary=True,
+        write_statistics=numbers,
+        dictionary_pagesize_limit=_LARGEST_DICTIONARY,
     )

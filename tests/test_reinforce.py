@@ -62,12 +62,18 @@ def test_ppo_trains_its_reward_model_first_and_goes_on_where_it_was_stopped(
     assert about(Path("one/checkpoints/reward"))["taught_pairs_in_order"]["n"] == 14
 
 
-def test_a_reward_model_trained_before_serves_another_training(data: Path, capsys: Any) -> None:
-    assert spavl("reward", *BASE, *REWARD, "--out", "taught") == 0
+@pytest.mark.parametrize("language", ["full", "lora"])
+def test_a_reward_model_trained_before_serves_another_training(data: Path, capsys: Any, language: str) -> None:
+    """With LoRA alone it is an adapter and a head."""
+    how = ("--parts.language", language, "--parts.projector", "false", "--parts.rank", "2")
+    assert spavl("reward", *BASE, *REWARD, *how, "--out", "taught") == 0
+    assert Path("taught/checkpoints/reward/adapter_config.json").exists() == (language == "lora")
     said = capsys.readouterr().out
+    assert "rewards in order" in said and "of taught pairs" in said
     assert "--ppo.reward reward/taught/checkpoints/reward" in said
     assert not Path("taught/checkpoints/aligned").exists()
-    assert spavl("ppo", *BASE, *PPO, "--ppo.reward", "reward/taught/checkpoints/reward", "--out", "one") == 0
+    named = ("--ppo.reward", "reward/taught/checkpoints/reward")
+    assert spavl("ppo", *BASE, *PPO, *how, *named, "--out", "one") == 0
     assert not Path("one/checkpoints/reward").exists() and Path("one/checkpoints/aligned").exists()
     assert spavl("ppo", *BASE, *PPO, "--ppo.reward", "reward/nowhere", "--out", "two") == 2
     assert "no reward model" in capsys.readouterr().err

@@ -156,6 +156,8 @@ class Report:
     steps: int
     # What a policy said while it learnt from rewards.
     rewarded: tuple[Rewarded, ...] = ()
+    # How many pairs that it has never seen a reward model puts in order.
+    in_order: Estimate | None = None
     specimens: tuple[Specimen, ...]
     comparisons: tuple[Comparison, ...]
     faults: Faults | None
@@ -197,6 +199,7 @@ def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any
         curves=curves,
         steps=len({point.step for point in curves if not point.name.startswith(REWARD_MODEL)}),
         rewarded=choose_rewarded(drawn, library),
+        in_order=estimate((summary.get("reward_model_in_order") or {}).get("held_out")),
         specimens=choose_specimens(samples, library),
         comparisons=choose_comparisons(main, library),
         faults=faults_of(main),

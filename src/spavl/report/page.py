@@ -142,7 +142,8 @@ def _curves(report: Report) -> Iterator[Curve]:
     taught = _series(report, f"{REWARD_MODEL}accuracy")
     if taught.points:
         svg = charts.curves("Accuracy of the reward model over its own steps", [taught], floor=0.5, ceiling=1.0)
-        yield Curve("Reward model", "pairs in the right order", svg, (), words.percent(_closing(taught)))
+        unseen = f", of those it has never seen {words.percent(report.in_order.value)}" if report.in_order else ""
+        yield Curve("Reward model", f"pairs in the right order{unseen}", svg, (), words.percent(_closing(taught)))
     if reward.points:
         svg = charts.curves("Reward over training steps", [reward])
         yield Curve("Reward", "of the answers drawn", svg, (), f"{_closing(reward):.3g}".replace("-", "−"))

@@ -19,6 +19,7 @@ def summarize(run: RunFolder, stages: Sequence[Manifest], config: Mapping[str, A
         "pictures": _pictures(config) if "images" in notes else {},
         "descriptions": notes.get("descriptions", {}),
         "questions": notes.get("questions", {}),
+        **_rewarding(notes.get("training", {})),
         **_judging(notes.get("pairs", {}), notes.get("preferences", {})),
         "calls": totals["calls"],
         "calls_made_again": totals["made_again"],
@@ -71,6 +72,13 @@ def _pictures(config: Mapping[str, Any]) -> dict[str, Any]:
         f"{section}.{name}": value for section in ("pictures", "images") for name, value in config[section].items()
     }
     return {name: value for name, value in asked.items() if not isinstance(value, dict)}
+
+
+def _rewarding(training: Mapping[str, Any]) -> dict[str, Any]:
+    """How many pairs a reward model puts in order, of those it was taught and of those it has never seen."""
+    told = training if training.get("by") == "reward" else training.get("reward_model", {})
+    named = {name.removesuffix("_pairs_in_order"): value for name, value in told.items() if name.endswith("in_order")}
+    return {"reward_model_in_order": named} if named else {}
 
 
 def _judging(pairs: Mapping[str, Any], preferences: Mapping[str, Any]) -> dict[str, Any]:

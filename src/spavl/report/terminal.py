@@ -28,6 +28,8 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"{'data set':<20}{pairs} pairs"
         for side in ("rejected", "chosen"):
             yield f"  {f'{side} unsafe':<18}{_cell(made[f'{side}_unsafe'])}"
+    for pairs, share in summary.get("reward_model_in_order", {}).items():
+        yield f"{'rewards in order':<20}{_cell(share)} of {pairs.replace('_', '-')} pairs"
     for warning in summary.get("judge", {}).get("warnings", ()):
         yield f"look twice: {warning}"
     yield ""

@@ -12,6 +12,7 @@ from spavl.progress import Screen
 from spavl.records import CurvePoint, Sample
 from spavl.store import RunFolder
 from spavl.training import rehearsal
+from spavl.training.checks import Checked
 from spavl.training.config import DPOConfig, PartsConfig, TrainingConfig
 from spavl.training.family import Family
 from spavl.training.lengths import Count
@@ -75,7 +76,8 @@ def test_a_model_that_is_too_large_is_told_and_not_loaded(trained: RunFolder, mo
     monkeypatch.setattr(rehearsal, "load", lambda settings: pytest.fail("it was loaded"))
     told = rehearsed(trained)
     assert told.pace is None and told.tokens is not None
-    assert any("Too much" in line for line in page(told))
+    lines = list(page(told))
+    assert any("Too much" in line for line in lines) and "time        not measured, for it does not fit" in lines
 
 
 @pytest.mark.parametrize("by", ["dpo", "sft"])
@@ -83,13 +85,14 @@ def test_a_dry_run_writes_nothing(by: str, data: Path, capsys: Any) -> None:
     there = sorted(path for path in Path().rglob("*"))
     assert spavl(by, "--model", "miniature/base", "--data", "set", "--dry-run", *FAST) == 0
     told = capsys.readouterr().out
+    assert "More than bad_at_most (0.05) of them: the training would not begin." in told
     assert "Nothing was written." in told and "1 special_token" in told and "measured on" in told
     assert sorted(path for path in Path().rglob("*") if "cache" not in path.parts) == there
 
 
 def test_a_page_for_people() -> None:
     settings = TrainingConfig(model="hf/llava-hf/llava-1.5-7b-hf")
-    checked: Any = type("Checked", (), {"samples": [], "rejects": []})()
+    checked = Checked([], {}, [])
     told = Rehearsal(
         settings,
         {"vision": (0, 303_507_456), "projector": (20_979_712, 20_979_712), "language": (6_738_415_616, 6_738_415_616)},

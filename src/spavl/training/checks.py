@@ -29,6 +29,9 @@ class Checked(NamedTuple):
     def reasons(self) -> dict[str, int]:
         return dict(sorted(Counter(each.reason for each in self.rejects).items()))
 
+    def too_many(self, most: float) -> bool:
+        return len(self.rejects) > most * (len(self.samples) + len(self.rejects))
+
     def told(self) -> str:
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in self.reasons.items())
         total = len(self.samples) + len(self.rejects)
@@ -65,8 +68,7 @@ def check(
 
 def stop_if_too_many(checked: Checked, most: float, where: str) -> None:
     """A training on what is left of a broken data set would tell nothing of that data set."""
-    total = len(checked.samples) + len(checked.rejects)
-    if len(checked.rejects) > most * total:
+    if checked.too_many(most):
         then = f"look at them in {where} and mend the data set; or raise training.bad_at_most, which is {most:g}"
         raise GateError(checked.told(), where=where, then=then)
 

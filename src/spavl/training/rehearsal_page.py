@@ -22,6 +22,8 @@ def page(rehearsal: Rehearsal) -> Iterator[str]:
     yield _line("data", f"{len(checked.samples):,} pairs about {pictures:,} pictures")
     if checked.rejects:
         yield _line("", checked.told())
+    if checked.too_many(settings.bad_at_most):
+        yield _line("", f"More than bad_at_most ({settings.bad_at_most:g}) of them: the training would not begin.")
     epochs = "1 epoch" if settings.epochs == 1 else f"{settings.epochs} epochs"
     yield _line("steps", f"{rehearsal.steps:,} of {_of_step(settings)}: {epochs}")
     if counted is None:
@@ -76,15 +78,20 @@ def _memory(memory: Memory, pace: Pace | None) -> Iterator[str]:
     yield _line("memory", " + ".join(f"{name} {_bytes(size)}" for name, size in sums))
     more = "" if memory.activations is not None else ", and a pass"
     yield _line("", f"= {_bytes(memory.needed)}{more}; this machine has {_bytes(memory.there)}")
-    if memory.needed >= memory.there:
+    if _is_too_much(memory):
         yield _line("", "Too much. LoRA (--parts.language lora) and bf16 (--loop.precision bf16) need less;")
         yield _line("", "so do --loop.recompute true and a smaller --tokens_per_pass, for the pass.")
+
+
+def _is_too_much(memory: Memory) -> bool:
+    return memory.needed >= memory.there
 
 
 def _time(rehearsal: Rehearsal) -> Iterator[str]:
     pace = rehearsal.pace
     if pace is None:
-        yield _line("time", "not measured: the model does not fit, or its answers are not known before")
+        why = "it does not fit" if _is_too_much(rehearsal.memory) else "it hangs on what the model will write"
+        yield _line("time", f"not measured, for {why}")
         return
     step = f"{_span(pace.seconds_per_step)} a step, {pace.tokens_per_second:,.0f} tokens/s"
     yield _line("time", f"{step}, measured on {pace.steps} steps on {pace.device}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from tests.batches import BatchServer
 from tests.servers import Body, body_hash, completion, fault
 from tests.test_forecast import answer, ledgers, road
@@ -223,6 +224,27 @@ def test_the_spend_stop_is_never_passed(tmp_path: Path) -> None:
         # With more money the rest is asked, and no more.
         assert walk(config, tmp_path / "run", "responses")["usd"] == pytest.approx(whole)
         assert set(server.paid.values()) == {1}
+
+
+def test_an_answer_that_cannot_be_read_is_asked_for_again_and_may_be_billed_twice(tmp_path: Path) -> None:
+    seen: set[str] = set()
+
+    def garbled_at_first(body: Body) -> Any:
+        known, name = len(seen), body_hash(body)
+        seen.add(name)
+        return web.json_response({"choices": []}) if len(seen) > known and int(name, 16) % 4 == 0 else answer(body)
+
+    with BatchServer(garbled_at_first) as server:
+        config = batched(tmp_path, server.url, prices={"writer": [2.0, 8.0]})
+        summary = walk(config, tmp_path / "run", until="questions")
+        garbled = server.paid.total() - summary["calls"]
+        assert garbled > 0 and summary["usd_lost_at_most"] > 0
+        with RunFolder(tmp_path / "run", look_only=True) as run:
+            assert run.ledger.usd_lost() == summary["usd_lost_at_most"]
+        # What is lost counts against the stop of the next start, too.
+        stop = summary["usd"] + summary["usd_lost_at_most"]
+        with pytest.raises(BudgetError, match=f"{stop:.2f} USD"):
+            walk(config.model_copy(update={"budget_usd": stop, "seed": 9}), tmp_path / "run", until="questions")
 
 
 def test_batches_under_way_are_not_forgotten(tmp_path: Path) -> None:

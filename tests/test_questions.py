@@ -179,7 +179,6 @@ def test_without_a_describer_the_sources_captions_are_used_and_nothing_is_asked(
 UNFIT_DESCRIPTIONS: dict[str, tuple[Answer | Callable[[], Answer], str]] = {
     "refuses": ("I'm sorry, but I can't describe this picture.", "refused"),
     "is filtered": (lambda: completion("", finish="content_filter"), "refused"),
-    "is forbidden": (lambda: fault(400, "not allowed"), "refused_by_server"),
     "says nothing": ("  \n ", "empty"),
     "does not stop": ("grey " * 10_000, "too_long"),
     "is cut off": (lambda: completion("A grey field with", finish="length"), "too_long"),
@@ -204,6 +203,19 @@ def test_a_describer_that_fails_is_a_fallback_that_is_counted(
     assert all(question.fallback for question in built.questions)
     assert built.summary["descriptions"]["fallbacks"] == {reason: PICTURES}
     assert f"{reason.replace('_', ' ')} {PICTURES}" in built.report and "stands in" in built.report
+
+
+def test_a_caption_that_the_server_forbids_is_the_sources(home: Path) -> None:
+    """A server that forbids every request would stop the run instead."""
+
+    def answer(body: Body) -> Answer:
+        forbidden = body["model"] == "describer" and "sentence what this picture" in text_of(body)
+        return fault(400, "not allowed") if forbidden else good(body)
+
+    built = build(home, answer)
+    assert {(row.fallback, row.reason) for row in built.descriptions} == {(True, "refused_by_server")}
+    assert {row.caption for row in built.descriptions} == {image.caption for image in built.images}
+    assert {row.details for row in built.descriptions} == {GOOD["four to eight sentences"]}
 
 
 def test_details_that_are_refused_leave_the_caption(home: Path) -> None:

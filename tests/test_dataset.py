@@ -23,7 +23,7 @@ from tests.test_stages import STAGE_NAMES, Walked, by_id, copied, rejects, rows,
 from spavl.dataset.audit import Asked, find_leaks, stop_at_leaks
 from spavl.dataset.config import LeaksConfig
 from spavl.dataset.figures import Tally
-from spavl.dataset.lineage import ANCESTORS
+from spavl.dataset.lineage import ANCESTORS, without_folders
 from spavl.dataset.near import features, near_pictures, near_texts
 from spavl.dataset.shards import PICTURE, write_shards
 from spavl.errors import GateError
@@ -297,3 +297,17 @@ def test_the_card_tells_what_it_is_of_and_each_figure_with_its_n(walked: Walked)
         assert drawn.getroot().tag.endswith("svg")
     assert len(re.findall(r"charts/", card)) >= 4
     assert re.search(r"% \(\d+\.\d% to \d+\.\d%, n = \d+\)", card)
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("file:/data/me/pictures/cat #1.png", "file:cat #1.png"),
+        ("tar:/data/me/00.tar#a/000.jpg@512+9", "tar:00.tar#a/000.jpg@512+9"),
+        ("parquet:/data/me/0.parquet#image/7", "parquet:0.parquet#image/7"),
+        ("https://example.org/a/b.png", "https://example.org/a/b.png"),
+        ("miniature/1/0/0/live", "miniature/1/0/0/live"),
+    ],
+)
+def test_a_data_set_tells_nothing_of_the_folders_it_was_made_in(source: str, told: str) -> None:
+    assert without_folders(source) == told

@@ -20,7 +20,7 @@ PLAN = Plan(
     ),
     writes=Sample,
     does="keeps the pairs that can teach, audits the splits, writes the data set",
-    version=4,
+    version=5,
 )
 
 

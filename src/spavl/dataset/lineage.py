@@ -5,6 +5,7 @@ in the data set without a line here. A stage that a run does not have gives no c
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -92,6 +93,19 @@ class Lineage:
                 found = self._find[each.role](row[each.key])
                 if found is not None:
                     row |= {f"{each.role}_{name}": value for name, value in found.fields().items()}
+                    if (source := f"{each.role}_source") in row:
+                        row[source] = without_folders(row[source])
                     # An id is a hash, and the one that was looked up by is known.
                     row[f"{each.role}_id"] = row[each.key] if each.by == "id" else found.id
             yield row
+
+
+def without_folders(source: str) -> str:
+    """Where a picture was found, without this machine's folders: a data set goes to strangers."""
+    scheme, _, place = source.partition(":")
+    if scheme == "file":
+        return f"file:{PurePath(place).name}"
+    if scheme in ("tar", "parquet"):
+        path, mark, inside = place.partition("#")
+        return f"{scheme}:{PurePath(path).name}{mark}{inside}"
+    return source

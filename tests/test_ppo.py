@@ -211,10 +211,10 @@ def warnings(drawn: Any) -> list[float]:
     return [float(each.text.startswith("take care")) for each in drawn]
 
 
-def new_ppo(rounds: Path, epochs: int = 1, most: int | None = None, **settings: Any) -> PPO:
+def new_ppo(rounds: Path, epochs: int = 1, most: int | None = None, loop: LoopConfig = LOOP, **settings: Any) -> PPO:
     processor, model = loaded()
     ppo = PPOConfig(**{"questions_per_step": 3, "answers_per_question": 2, "max_tokens": 16, **settings})
-    config = TrainingConfig(ppo=ppo, loop=LOOP, tokens_per_pass=most, epochs=epochs)
+    config = TrainingConfig(ppo=ppo, loop=loop, tokens_per_pass=most, epochs=epochs)
     return PPO(model, processor, [sample(k) for k in range(8)], picture, config, 3, warnings, rounds)
 
 
@@ -248,6 +248,15 @@ def test_the_first_step_starts_at_the_reference_and_values_start_where_rewards_a
     assert torch.allclose(batch.old_value_T, torch.full_like(batch.old_value_T, batch.reward / batch.answers))
     assert ppo.loss(ppo.module, batch).metrics["clipped"] == 0
     assert batch.rows.answers == 6 and len(batch.rows.inputs["pixel_values"]) == 3, "a picture is there once"
+
+
+def test_in_bfloat16_too_the_reference_stays_where_it_began(tmp_path: Path) -> None:
+    """Autocast remembers the weights it has cast, by their place and not by what they hold."""
+    loop = LOOP.model_copy(update={"precision": "bf16"})
+    ppo = new_ppo(tmp_path / "rounds", loop=loop, kl=0.0)
+    list(train(ppo, loop, States(tmp_path)))
+    last = Rounds(tmp_path / "rounds").read(ppo.steps - 1).answers
+    assert any(answer.logprobs != answer.reference for answer in last)
 
 
 def test_the_policys_scores_are_those_it_drew_by(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ class PPOConfig(Settings):
     )
     kl_horizon: int = Field(10_000, ge=1, description="answers over which the price is adapted")
     whiten: Literal["nothing", "rewards", "advantages"] = Field(
-        "nothing", description="what is brought to a spread of one over the tokens of a step"
+        "nothing", description="what is brought to a spread of one over the tokens of a step, with gae"
     )
     scale_groups: bool = Field(True, description="bring each group's rewards to a spread of one (group advantage)")
     missing_end: float = Field(0.0, ge=0, description="taken off the reward of an answer that was cut off")

@@ -226,10 +226,11 @@ class PPO:
         """What policy and reference find each token's log-probability to be, and its value."""
         found: tuple[list[list[float]], ...] = ([], [], [])
         for rows in self._rows:
+            # Each under an autocast of its own, for one remembers the weights it has cast by their place.
             with computing_in(self._config.loop.precision, self._model):
                 logprob_T, value_T = self.module(rows)
-                with self._beginning.restored():
-                    reference_T, _ = self.module(rows)
+            with self._beginning.restored(), computing_in(self._config.loop.precision, self._model):
+                reference_T, _ = self.module(rows)
             for values, values_T in zip(found, (logprob_T, reference_T, value_T), strict=True):
                 values += by_answer(values_T, rows)
         return found

@@ -109,12 +109,15 @@ def test_a_set_of_trl_and_a_run_are_data_too(data: Path, capsys: Any) -> None:
     [
         (("--model", "miniature/base", "--data", "nowhere"), "no such folder of data"),
         (("--model", "./nothing-here", "--data", "set"), "no such folder of a model"),
+        (("--model", "adapter", "--data", "set"), "spavl train merge"),
         (("--model", "openai/gpt-4o", "--data", "set"), "only models in this process"),
         (("--model", "miniature/base", "--data", "set", "--dpo.beta", "-1"), "dpo.beta"),
         (("--model", "miniature/base", "--data", "set"), "bad_at_most"),
     ],
 )
 def test_what_cannot_be_is_told_in_one_message(data: Path, capsys: Any, words: tuple[str, ...], told: str) -> None:
+    Path("adapter").mkdir()
+    Path("adapter", "adapter_config.json").write_text("{}")
     assert spavl("dpo", *words) == 2
     said = capsys.readouterr().err
     assert told in said and said.count("  next:  ") == 1 and "Traceback" not in said

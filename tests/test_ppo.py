@@ -36,6 +36,7 @@ from spavl.training.reward import Reward, RewardModel, save_head
 from spavl.training.rewards import worth
 from spavl.training.rounds import Answered, Round, Rounds
 from spavl.training.schedule import LoopConfig
+from spavl.training.scoring import answer_token_logprobs, computing_in
 from spavl.training.states import States, Step
 
 # --- the mathematics
@@ -253,10 +254,15 @@ def test_the_first_step_starts_at_the_reference_and_values_start_where_rewards_a
 def test_in_bfloat16_too_the_reference_stays_where_it_began(tmp_path: Path) -> None:
     """Autocast remembers the weights it has cast, by their place and not by what they hold."""
     loop = LOOP.model_copy(update={"precision": "bf16"})
-    ppo = new_ppo(tmp_path / "rounds", loop=loop, kl=0.0)
-    list(train(ppo, loop, States(tmp_path)))
-    last = Rounds(tmp_path / "rounds").read(ppo.steps - 1).answers
-    assert any(answer.logprobs != answer.reference for answer in last)
+    ppo = new_ppo(tmp_path / "rounds", loop=loop, answers_per_question=8)
+    for step in train(ppo, loop, States(tmp_path)):
+        if step.number + 1 == ppo.steps:
+            break
+    (batch,) = ppo.passes(ppo.steps - 1)
+    _, untrained = loaded()
+    with torch.no_grad(), computing_in("bf16", untrained):
+        began_T = answer_token_logprobs(untrained, batch.rows)
+    assert torch.equal(batch.reference_T.float(), began_T) and not torch.equal(batch.old_T, batch.reference_T)
 
 
 def test_the_policys_scores_are_those_it_drew_by(tmp_path: Path) -> None:

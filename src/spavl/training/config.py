@@ -77,6 +77,15 @@ class WatchConfig(Settings):
     )
 
 
+class RewardLoopConfig(LoopConfig):
+    """As the paper's, so that one setting of it can be changed and the others stay."""
+
+    learning_rate: float = Field(3e-5, gt=0, description="peak learning rate")
+    schedule: Literal["cosine", "linear", "constant"] = Field("constant", description="how it falls after the warm-up")
+    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
+    warmup_share: float = Field(0.03, ge=0, lt=1, description="the same as a share of all steps; the longer one counts")
+
+
 class RewardConfig(Settings):
     """How a reward model is learnt, before PPO or by itself."""
 
@@ -85,10 +94,7 @@ class RewardConfig(Settings):
     margin: float = Field(
         0.0, ge=0, description="lead that is asked for each grade of harm between two answers, where they were graded"
     )
-    loop: LoopConfig = Field(
-        LoopConfig(learning_rate=3e-5, schedule="constant", warmup_steps=0, warmup_share=0.03),
-        description="the loop's settings for the reward model",
-    )
+    loop: RewardLoopConfig = Field(RewardLoopConfig(), description="the loop's settings for the reward model")
 
 
 class PPOConfig(Settings):

@@ -169,7 +169,7 @@ def test_tokens_pay_for_leaving_the_reference_and_an_answer_for_being_cut_off() 
 def test_a_guards_word_as_a_reward() -> None:
     assert worth(Word("safe", False, ""), True) == worth(Word("safe", True, ""), True) == 1
     assert worth(Word("safe", True, ""), False) == worth(Word("unsafe", False, ""), True) == -1
-    assert worth(Word("invalid", False, ""), True) == 0
+    assert worth(Word("invalid", False, ""), True) == -1, "garble must not pay"
 
 
 # --- training

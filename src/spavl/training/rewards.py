@@ -44,17 +44,19 @@ def by_judge(judge: Judge, picture: Pictures, subjects: Mapping[str, str | None]
         there = await judge.vote(case, reply.text, reply.sample.chosen)
         back = await judge.vote(case, reply.sample.chosen, reply.text)
         won = {"first": 1.0, "tie": 0.0, "second": -1.0}
-        # What the judge would not compare is neither better nor worse.
-        return ((won[there.overall] if there else 0.0) - (won[back.overall] if back else 0.0)) / 2
+        if there is None or back is None:
+            return -1.0  # as with a guard: garble must not pay
+        return (won[there.overall] - won[back.overall]) / 2
 
     return _all_at_once(reward)
 
 
 def worth(word: Word, harmful: bool | None) -> float:
-    """A guard's word as a reward. Refusing what is harmless is as bad as answering what is not."""
-    if word.label == "invalid":
-        return 0.0
-    return -1.0 if word.label == "unsafe" or (word.refused and harmful is False) else 1.0
+    """A guard's word as a reward. Refusing what is harmless is as bad as answering what is not.
+
+    So is what cannot be judged: were it better than a fault, a policy would learn to garble its answers.
+    """
+    return 1.0 if word.label == "safe" and not (word.refused and harmful is False) else -1.0
 
 
 def _case(reply: Reply, picture: Pictures, subjects: Mapping[str, str | None]) -> Case:

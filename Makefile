@@ -51,7 +51,7 @@ check: $(INSTALLED) ## style, types, imports and the project's own gates
 	$(BIN)/lint-imports
 	$(BIN)/python -m gates
 
-bench: $(INSTALLED) ## every benchmark in turn, one JSON line each
+bench: $(INSTALLED) ## every benchmark in turn, as JSON lines (half an hour)
 	@set -e; for file in $(sort $(wildcard benchmarks/*.py)); do $(BIN)/python $$file; done
 
 docs: $(INSTALLED) ## write the docs that are made from the code

@@ -18,6 +18,8 @@ Arm = Literal["before", "after", "only"]
 
 QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _MOST_POINTS = 500
+# Fewer points than these are no noise to be smoothed.
+_FEW = 20
 
 
 def style() -> str:
@@ -139,7 +141,12 @@ def _ends(first: float, last: float, height: float) -> list[Markup]:
 
 
 def smooth(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """A centred moving mean over about a tenth of the points; it begins and ends where half of that is there."""
+    """A centred moving mean over about a tenth of the points; it begins and ends where half of that is there.
+
+    A few points are shown as they are: there a mean would say what nobody has measured.
+    """
+    if len(points) < _FEW:
+        return list(points)
     reach = max(len(points) // 20, min(len(points) // 4, 1))
     means = []
     for place, (x, _) in enumerate(points):

@@ -154,6 +154,8 @@ class Report:
     responders: tuple[Responder, ...]
     curves: tuple[CurvePoint, ...]
     steps: int
+    # How many harmful and harmless questions were asked at each look.
+    looked: tuple[int, int]
     # What a policy said while it learnt from rewards.
     rewarded: tuple[Rewarded, ...] = ()
     # How many pairs that it has never seen a reward model puts in order.
@@ -168,6 +170,11 @@ class Report:
     usd_lost: float
     costs: tuple[Cost, ...]
     versions: tuple[tuple[str, str], ...]
+
+
+def _looked(notes: Mapping[str, Any]) -> tuple[int, int]:
+    last = (notes.get("looks") or [{}])[-1]
+    return last.get("unsafe_rate", {}).get("n", 0), last.get("over_refusal", {}).get("n", 0)
 
 
 def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any]) -> Report:
@@ -197,7 +204,8 @@ def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any
         trust=trust_of(notes.get("preferences", {})),
         responders=_responders(notes.get("pairs", {}).get("tiers")),
         curves=curves,
-        steps=len({point.step for point in curves if not point.name.startswith(REWARD_MODEL)}),
+        steps=len({point.step for point in curves if point.step and not point.name.startswith(REWARD_MODEL)}),
+        looked=_looked(notes.get("training", {})),
         rewarded=choose_rewarded(drawn, library),
         in_order=estimate((summary.get("reward_model_in_order") or {}).get("held_out")),
         specimens=choose_specimens(samples, library),

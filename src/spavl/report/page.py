@@ -26,7 +26,7 @@ _WHAT_A_STAGE_MAKES = {
     "pairs": "two answers to a question",
     "preferences": "judged in both orders",
     "dataset": "rows ready for training",
-    "training": "steps on those rows",
+    "training": "points of its curves",
     "evaluation": "answers before and after",
     "duels": "before against after",
 }
@@ -163,7 +163,8 @@ def _curves(report: Report) -> Iterator[Curve]:
         title = "Unsafe rate and over-refusal over training steps"
         svg = charts.curves(title, [unsafe, refused], floor=0.0, ceiling=1.0)
         last = " and ".join(words.percent(series.points[-1][1]) for series in (unsafe, refused))
-        yield Curve("Seen on the way", "a few validation questions", svg, ("unsafe", "over-refusal"), last)
+        note = f"{report.looked[0]} harmful and {report.looked[1]} harmless validation questions"
+        yield Curve("Seen on the way", note, svg, ("unsafe", "over-refusal"), last)
     if chosen.points and rejected.points:
         svg = charts.curves("Rewards of chosen and rejected answers over training steps", [chosen, rejected])
         closing = f"{_closing(chosen):.3g} and {_closing(rejected):.3g}".replace("-", "−")

@@ -61,7 +61,7 @@ def train(course: Course[B], config: LoopConfig, states: States, rate_of: RateOf
     accelerator = _accelerator(config, states)
     module = shard(course.module) if config.shard else accelerator.prepare(course.module)
     groups = _groups(course.module, config, rate_of)
-    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True)
+    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
     history = states.load(module, optimizer)
     yield from history
     for number in range(len(history), course.steps):

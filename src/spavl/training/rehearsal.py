@@ -169,7 +169,7 @@ def _measure(given: Given, memory: Memory, tokens: Count, unprepared: float) -> 
     assert isinstance(course, Planned)
     epoch = -(-course.steps // given.settings.epochs)
     chosen = sorted({round(place * max(0, epoch - 2) / (_STEPS - 1)) for place in range(_STEPS)})
-    optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=0.0, foreach=True)
+    optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=0.0, fused=True)
     kept, _, _, _ = _step(course, chosen[0], given.settings, optimizer)
     told = [_step(course, number, given.settings, optimizer) for number in chosen]
     preparing, seconds, seen = (sum(each[k] for each in told) for k in (1, 2, 3))

@@ -1,4 +1,4 @@
-"""Trained models on disk, in the forms that transformers, peft and vLLM load."""
+"""Trained models on disk, in the forms of transformers and peft."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ def save(folder: Path, model: Any, processor: Any) -> None:
     """Write beside the old checkpoint and then take its name, so that a half-written one is never loaded.
 
     LoRA by itself becomes an adapter, which names its base. Where more was trained, the model is written whole:
-    an adapter that brings its own projector is read neither by vLLM nor, of all families, rightly by others.
+    an adapter that brings its own projector is not read everywhere.
     """
     beside = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(beside, ignore_errors=True)

@@ -1,8 +1,8 @@
 """Attention over trees, segment by segment: each sees what stands above it and itself, and nothing else is computed.
 
 A mask over a whole row would compute every pair of tokens and throw most of them away: three questions
-with two answers each see nothing of each other. By segments, each is one call of the usual kernel, with the
-causal mask that fast kernels know, so on CUDA it is FlashAttention forward and back, and nothing is compiled.
+with two answers each see nothing of each other. By segments, each is one call of the usual kernel, with a
+causal mask that fast kernels have built in, and nothing is compiled.
 """
 
 from collections.abc import Sequence

@@ -53,9 +53,6 @@ async def run(job: Job[TrainingConfig]) -> Manifest:
     job.run.forget(PLAN.stage)
     settings, folder = job.settings, job.run.states(PLAN.stage, fingerprint)
     _check_alone(settings)
-    if processes.are_several() and settings.by not in COURSES:
-        what, then = f"{settings.by} is trained by one process", f"take one of: {', '.join(COURSES)}"
-        raise ConfigError(what, where="accelerate launch", then=then)
     curves, notes, checked = list[CurvePoint](), dict[str, object](), None
     if settings.by == "ppo" and not settings.ppo.reward:
         first = await _learn(job, "reward", folder / "reward", None)
@@ -85,7 +82,7 @@ async def follow(job: Job[TrainingConfig]) -> None:
 
 
 def _check_alone(settings: TrainingConfig) -> None:
-    if processes.are_several() and settings.by in ("reward", "ppo"):
+    if processes.are_several() and settings.by not in COURSES:
         then = "type it without accelerate launch"
         raise ConfigError("rewards are learnt, and learnt from, in one process", where="training.by", then=then)
 

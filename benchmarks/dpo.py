@@ -5,7 +5,7 @@ tokens; the language model is small (63 M parameters) so that two CPU cores can 
 take all three pairs of a picture as one step. `live` pays for the reference in this run,
 `cached` found it on disk. The curves of the losses must agree, or there is no figure.
 
-    python benchmarks/dpo.py [--steps 4] [--peer trl]
+    python benchmarks/dpo.py [--steps 6] [--peer trl]
 """
 
 import argparse
@@ -14,13 +14,15 @@ import io
 import json
 import random
 import resource
+import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,6 +57,7 @@ from spavl.training.states import States
 
 WORDS, SIDE, PATCH, QUESTIONS = 32064, 336, 14, 3
 RATE, BETA = 1e-4, 0.1
+Blobs = dict[str, bytes]
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>", "<user>", "<assistant>")
 TEMPLATE = (
     "{% for m in messages %}{{ '<user> ' if m.role == 'user' else '<assistant> ' }}"
@@ -153,44 +156,102 @@ def new_data(pictures: int) -> tuple[list[Sample], dict[str, bytes]]:
     return samples, blobs
 
 
-class Run(NamedTuple):
-    """Pairs per second once the first step is over, which pays for warming up, and every step's loss."""
+class Idea:
+    """Nothing is switched off. Others switch one idea off while they are entered, and may be entered again."""
 
-    live: float
-    cached: float
-    losses: list[float]
+    def __enter__(self) -> None: ...
 
-
-def ours(model: Any, processor: Any, samples: list[Sample], blobs: dict[str, bytes]) -> Run:
-    config = TrainingConfig(
-        dpo=DPOSettings(beta=BETA),
-        pairs_per_step=QUESTIONS,
-        loop=LoopConfig(learning_rate=RATE, warmup_steps=0, save_every=10**6),
-    )
-    dpo = DPO(model, processor, samples, blobs.__getitem__, config, seed=0)
-    began = time.perf_counter()
-    marks = [began, *(time.perf_counter() for _ in dpo.score_reference())]
-    # The first step's pairs also pay for the check that sharing is exact, and are left out as TRL's first step is.
-    reference = (marks[-1] - marks[QUESTIONS]) / (len(marks) - 1 - QUESTIONS)
-    with tempfile.TemporaryDirectory() as folder:
-        steps = list(train(dpo, config.loop, States(Path(folder))))
-    each = sum(step.seconds for step in steps[1:]) / (len(steps) - 1) / QUESTIONS
-    return Run(1 / (each + reference), 1 / each, [step.metrics["loss"] for step in steps])
+    def __exit__(self, *_: object) -> None: ...
 
 
-def theirs(model: Any, processor: Any, order: list[Sample], blobs: dict[str, bytes]) -> Run:
+class Family(Idea):
+    """Switches off what rows share, or that attention goes by segments."""
+
+    def __init__(self, **changed: Any) -> None:
+        self._changed, self._kept = changed, batch.family_of
+
+    def __enter__(self) -> None:
+        batch.family_of = lambda model: self._kept(model)._replace(**self._changed)
+
+    def __exit__(self, *_: object) -> None:
+        batch.family_of = self._kept
+
+
+class AllLogits(Idea):
+    """Words are scored at every place, as models do by themselves."""
+
+    def __init__(self) -> None:
+        self._kept = scoring.answer_token_logprobs
+
+    def __enter__(self) -> None:
+        def everywhere(model: Any, given: batch.Batch) -> Tensor:
+            logits_BTV = model.lm_head(scoring.hidden_states(model, given))
+            return token_logprobs(logits_BTV[given.row_T, given.place_T], given.token_T)
+
+        scoring.answer_token_logprobs = everywhere
+
+    def __exit__(self, *_: object) -> None:
+        scoring.answer_token_logprobs = self._kept
+
+
+class Ours:
+    """A training of ours with an idea switched off, or none, that goes on by one step when it is its turn."""
+
+    def __init__(self, idea: Idea, processor: Any, samples: list[Sample], blobs: Blobs) -> None:
+        config = TrainingConfig(
+            dpo=DPOSettings(beta=BETA),
+            pairs_per_step=QUESTIONS,
+            loop=LoopConfig(learning_rate=RATE, warmup_steps=0, save_every=10**6),
+        )
+        self._idea, self._folder = idea, tempfile.TemporaryDirectory()
+        self.dpo = DPO(new_model(), processor, samples, blobs.__getitem__, config, seed=0)
+        with self._idea:
+            list(self.dpo.score_reference())
+        self._steps = train(self.dpo, config.loop, States(Path(self._folder.name)))
+        self.live, self.cached, self.losses = list[float](), list[float](), list[float]()
+
+    def step(self) -> None:
+        with self._idea:
+            began = time.perf_counter()
+            # What the reference costs; its scores are those of before, when the policy still was the reference.
+            with torch.no_grad():
+                for each in self.dpo.passes(len(self.losses)):
+                    self.dpo.module(each.rows)
+            reference = time.perf_counter() - began
+            step = next(self._steps)
+        self.cached.append(step.seconds)
+        self.live.append(step.seconds + reference)
+        self.losses.append(step.metrics["loss"])
+
+
+class Turns(TrainerCallback):  # type: ignore[misc]
+    """Lets ours make a step after each of TRL's, so that whatever else the machine does befalls all alike."""
+
+    def __init__(self, others: Sequence[Ours]) -> None:
+        self._others = others
+        self.seconds: list[float] = []
+        self._began = 0.0
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        self._began = time.perf_counter()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.seconds.append(time.perf_counter() - self._began)
+        for each in self._others:
+            each.step()
+        # From here on, for its trainer reads a step's batch before it says that the step begins.
+        self._began = time.perf_counter()
+
+
+def with_trl(processor: Any, order: list[Sample], blobs: Blobs, turns: Turns) -> list[float]:
+    """Train with TRL; gives its losses."""
     rows = {
         "images": [[_picture(blobs[sample.blob])] for sample in order],
         "prompt": [[{"role": "user", "content": sample.question}] for sample in order],
         "chosen": [[{"role": "assistant", "content": sample.chosen}] for sample in order],
         "rejected": [[{"role": "assistant", "content": sample.rejected}] for sample in order],
     }
-    ends: list[float] = []
-
-    class Clock(TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            ends.append(time.perf_counter())
-
+    model = new_model()
     with tempfile.TemporaryDirectory() as folder:
         config = DPOConfig(
             output_dir=folder,
@@ -204,7 +265,7 @@ def theirs(model: Any, processor: Any, order: list[Sample], blobs: dict[str, byt
             gradient_checkpointing=False,
             bf16=False,
             use_cpu=True,
-            optim="adamw_torch",
+            optim="adamw_torch_fused",
             logging_steps=1,
             save_strategy="no",
             report_to=[],
@@ -216,39 +277,12 @@ def theirs(model: Any, processor: Any, order: list[Sample], blobs: dict[str, byt
             args=config,
             train_dataset=Dataset.from_dict(rows),
             processing_class=processor,
-            callbacks=[Clock()],
+            callbacks=[turns],
         )
-        trainer.train()
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    pace = QUESTIONS * (len(ends) - 1) / (ends[-1] - ends[0])
-    return Run(pace, pace, losses)
-
-
-@contextmanager
-def family(**changed: Any) -> Iterator[None]:
-    """Switch one idea off: what rows share, or that attention goes by segments."""
-    kept = batch.family_of
-    batch.family_of = lambda model: kept(model)._replace(**changed)
-    try:
-        yield
-    finally:
-        batch.family_of = kept
-
-
-@contextmanager
-def all_logits() -> Iterator[None]:
-    """Switch one idea off: words are scored at every place, as models do by themselves."""
-    kept = scoring.answer_token_logprobs
-
-    def everywhere(model: Any, given: batch.Batch) -> Tensor:
-        logits_BTV = model.lm_head(scoring.hidden_states(model, given))
-        return token_logprobs(logits_BTV[given.row_T, given.place_T], given.token_T)
-
-    scoring.answer_token_logprobs = everywhere
-    try:
-        yield
-    finally:
-        scoring.answer_token_logprobs = kept
+        # All that TRL prints goes beside, for standard output is the record's.
+        with redirect_stdout(sys.stderr):
+            trainer.train()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
 
 
 def tower_share(model: Any, processor: Any, samples: list[Sample], blobs: dict[str, bytes]) -> float:
@@ -267,42 +301,48 @@ def _picture(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data)).convert("RGB")
 
 
+def line(name: str, theirs: Sequence[float], ours: Sequence[float], **more: Any) -> str:
+    """The first round is a warm-up, and left out."""
+    ratios = [their / our for their, our in zip(theirs[1:], ours[1:], strict=True)]
+    told = {
+        "name": name,
+        "ratio": round(sum(theirs[1:]) / sum(ours[1:]), 2),
+        "median": round(statistics.median(ratios), 2),
+        "low": round(min(ratios), 2),
+        "high": round(max(ratios), 2),
+        "pairs_per_second": round(QUESTIONS / statistics.median(ours[1:]), 3),
+        "peer": f"TRL {version('trl')} DPOTrainer",
+    }
+    return json.dumps(told | more)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=4, help="steps of three pairs each; the first is a warm-up")
+    parser.add_argument("--steps", type=int, default=6, help="rounds of three pairs each; the first is a warm-up")
     parser.add_argument("--peer", choices=["trl"], default="trl")
     samples, blobs = new_data(parser.parse_args().steps)
     processor = new_processor()
-    ours(new_model(), processor, samples[: 2 * QUESTIONS], blobs)  # threads, allocator and kernels wake up
-    found = {"all": ours(new_model(), processor, samples, blobs)}
-    with all_logits():
-        found["without response-only logits"] = ours(new_model(), processor, samples, blobs)
-    with family(mask=lambda model, seen: seen.visible_BTT[:, None]):
-        found["without attention by segments"] = ours(new_model(), processor, samples, blobs)
-    with family(shares="prompt"):
-        found["without sharing the picture over questions"] = ours(new_model(), processor, samples, blobs)
-    with family(shares="nothing"):
-        found["without sharing the prompt over answers either"] = ours(new_model(), processor, samples, blobs)
-    order = [sample for step in range(len(samples) // QUESTIONS) for sample in _order(samples).at(step)]
-    trl = theirs(new_model(), processor, order, blobs)
-    for run in found.values():
-        assert np.allclose(run.losses, trl.losses, atol=2e-3), (run.losses, trl.losses)
-    about = {
-        "peer": f"TRL {version('trl')} DPOTrainer",
-        "peer_pairs_per_s": round(trl.live, 3),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    ideas: dict[str, Idea] = {
+        "": Idea(),
+        "without response-only logits": AllLogits(),
+        "without attention by segments": Family(mask=lambda model, seen: seen.visible_BTT[:, None]),
+        "without sharing the picture over questions": Family(shares="prompt"),
+        "without sharing the prompt over answers either": Family(shares="nothing"),
     }
-    best = found.pop("all")
-    without = {f"live, {name}": round(run.live / trl.live, 2) for name, run in found.items()}
-    share = round(tower_share(new_model(), processor, samples, blobs), 4)
-    print(json.dumps({"name": "dpo_live_vs_trl", "ratio": round(best.live / trl.live, 2), **about, **without}))
-    without = {f"cached, {name}": round(run.cached / trl.live, 2) for name, run in found.items()}
-    line = {"name": "dpo_cached_vs_trl", "ratio": round(best.cached / trl.live, 2), **about, **without}
-    print(json.dumps({**line, "share_of_the_frozen_tower": share}))
-
-
-def _order(samples: list[Sample]) -> Order:
-    return Order(samples, QUESTIONS, 1, 0)
+    ours = {name: Ours(idea, processor, samples, blobs) for name, idea in ideas.items()}
+    order = Order(samples, QUESTIONS, epochs=1, seed=0)
+    turns = Turns(list(ours.values()))
+    losses = with_trl(processor, [sample for step in range(order.steps) for sample in order.at(step)], blobs, turns)
+    for each in ours.values():
+        assert np.allclose(each.losses, losses, atol=2e-3), (each.losses, losses)
+    more = {
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "share_of_the_frozen_tower": round(tower_share(new_model(), processor, samples, blobs), 4),
+    }
+    for kind in ("live", "cached"):
+        seconds = {name: getattr(each, kind) for name, each in ours.items()}
+        without = {name: round(sum(turns.seconds[1:]) / sum(took[1:]), 2) for name, took in seconds.items() if name}
+        print(line(f"dpo_{kind}_vs_trl", turns.seconds, seconds[""], **without, **more))
 
 
 if __name__ == "__main__":

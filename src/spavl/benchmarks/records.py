@@ -1,0 +1,77 @@
+"""The records of an exam: what is asked, what models answer, and what is made of their answers."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from spavl.records import Outcome, Record
+
+Wants = Literal["refuse", "help", "answer"]
+Measure = Literal["unsafe", "refused", "right"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item(Record):
+    """One thing that a benchmark asks of a model. `key` is its name in the benchmark's own files."""
+
+    benchmark: str
+    # Which part of the benchmark: a variant such as SD_TYPO, a split, or empty.
+    subset: str
+    key: str
+    question: str
+    # Empty where the benchmark shows no picture.
+    blob: str
+    # What a good model does with it: turn harm away, help with what only looks harmful, or answer right.
+    wants: Wants
+    # How its answers are scored: `guard`, `refusal`, `duel`, a judge's criterion, or a rule of matching.
+    scored_by: tuple[str, ...]
+    # The leaf, scenario or category it is reported under.
+    group: str
+    # Items that hang together, such as all questions about one picture.
+    cluster: str
+    # The right answers, or those of the model it is compared with.
+    references: tuple[str, ...]
+    # What a judge is told beside the question, such as what the picture shows.
+    context: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(Record):
+    """What a tested model said to an item. Several samples of one item are several answers."""
+
+    item_id: str
+    model: str
+    # How it was asked: as the benchmark means it (`real`), or with its picture or its words changed.
+    condition: str
+    sample: int
+    text: str
+    finish: Literal["stop", "length", "refused"]
+    call: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark(Record):
+    """What a judge or a rule made of an answer: how unsafe it is, whether it refuses, or how right it is."""
+
+    answer_id: str
+    item_id: str
+    model: str
+    condition: str
+    # Who says so, down to prompt and parser.
+    judge: str
+    measure: Measure
+    # 1 for unsafe, refused or right, 0 for not; between them where a measure has degrees. None: could not be judged.
+    value: float | None
+    severity: int | None
+    raw: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bout(Record):
+    """Two models' answers to one item, compared in both orders; the outcomes are the first model's."""
+
+    item_id: str
+    model: str
+    against: str
+    harmless: Outcome
+    helpful: Outcome
+    votes: tuple[str, ...]

@@ -1,0 +1,32 @@
+"""What every benchmark is: where its data come from, how to read them, and how its answers are scored."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from spavl.benchmarks.records import Wants
+
+
+class Found(NamedTuple):
+    """An item as a benchmark's files have it; the picture is read when it is its turn."""
+
+    key: str
+    question: str
+    wants: Wants
+    scored_by: tuple[str, ...]
+    picture: Callable[[], bytes] | None = None
+    subset: str = ""
+    group: str = ""
+    # Empty: it stands alone.
+    cluster: str = ""
+    references: tuple[str, ...] = ()
+    context: str = ""
+
+
+class Benchmark(NamedTuple):
+    name: str
+    # One line on what it measures.
+    does: str
+    # Where a user gets its data, and what the folder must then hold.
+    get: str
+    read: Callable[[Path], Iterator[Found]]

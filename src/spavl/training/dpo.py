@@ -14,9 +14,13 @@ from spavl.training.batch import Batch
 from spavl.training.config import ContrastConfig, TrainingConfig
 from spavl.training.loop import Loss
 from spavl.training.losses import FORMS, DPOLoss, dpo_loss, look_loss
-from spavl.training.order import Order, cut
+from spavl.training.order import Order
+from spavl.training.portions import Portions, chosen_of, rejected_of
 from spavl.training.reference import ReferenceCache
-from spavl.training.scoring import Scorer, answer_lengths, answer_logprobs, computing_in, sum_by_answer
+from spavl.training.scoring import Scorer, answer_lengths, answer_logprobs, sum_by_answer
+
+# Pairs that the reference scores at once, cut into portions.
+_AT_ONCE = 8
 
 
 class PairBatch(NamedTuple):
@@ -53,12 +57,10 @@ class DPO:
         cache: ReferenceCache | None = None,
     ) -> None:
         self.module = Scorer(model)
-        self._model = model
-        self._batches = Batches(model, processor, picture, config.share)
-        weights = _weights(config.dpo.weights)
-        self._order = Order(_weighty(samples, weights), config.pairs_per_step, config.epochs, seed)
-        self.samples, self.steps = self._order.samples, self._order.steps
-        self._config, self._weights, self._cache = config, weights, cache
+        self._settings, self._weights, self._cache = config.dpo, _weights(config.dpo.weights), cache
+        order = Order(_weighty(samples, self._weights), config.pairs_per_step, config.epochs, seed)
+        self.portions = Portions(Batches(model, processor, picture, config.share), order, config, self._answers)
+        self.samples, self.steps = order.samples, order.steps
         known = {} if cache is None else cache.known(self._answers(self.samples))
         self.reference = {
             sample.id: tuple(known[answer] for answer in answers)
@@ -80,49 +82,42 @@ class DPO:
 
         Must be done before the first step, for the policy is its own reference until then.
         """
-        with computing_in(self._config.loop.precision, self._model):
-            self._batches.check(self._answers(self.samples[: self._config.pairs_per_step]))
-        for first in range(0, len(self.unscored), self._config.pairs_per_step):
-            yield from self._score(self.unscored[first : first + self._config.pairs_per_step])
-
-    @property
-    def epochs(self) -> int:
-        return self._config.epochs
+        self.portions.check()
+        for first in range(0, len(self.unscored), _AT_ONCE):
+            yield from self._score(self.portions.cut(self.unscored[first : first + _AT_ONCE]))
 
     @property
     def unprepared(self) -> float:
+        """The share of the pairs that `prepare` would have to score."""
         return len(self.unscored) / len(self.samples)
 
-    def planned(self, number: int) -> list[list[Answer]]:
-        return [self._answers(part) for part in self._cut(self._order.at(number))]
-
     def prepare_for(self, number: int) -> None:
-        list(self._score(self._order.at(number)))
+        """Do for a step's pairs what `prepare` does for all."""
+        list(self._score(self.portions.at(number)))
 
     @torch.no_grad()
-    def _score(self, samples: Sequence[Sample]) -> Iterator[None]:
-        for part in self._cut(samples):
-            answers = self._answers(part)
-            with computing_in(self._config.loop.precision, self._model):
-                scores = answer_logprobs(self._model, self._batches.of(answers)).tolist()
-            for place, sample in enumerate(part):
-                self.reference[sample.id] = tuple(scores[place :: len(part)])
+    def _score(self, portions: Sequence[Sequence[Sample]]) -> Iterator[None]:
+        for portion in portions:
+            with self.portions.computing():
+                scores = answer_logprobs(self.module.model, self.portions.batch(portion)).tolist()
+            for place, sample in enumerate(portion):
+                self.reference[sample.id] = tuple(scores[place :: len(portion)])
             if self._cache is not None:
-                self._cache.add(dict(zip(answers, scores, strict=True)))
-            yield from [None] * len(part)
+                self._cache.add(dict(zip(self._answers(portion), scores, strict=True)))
+            yield from [None] * len(portion)
 
     def passes(self, number: int) -> list[PairBatch]:
-        samples = self._order.at(number)
-        parts = self._cut(samples)
-        batches = [self._batches.of(self._answers(part)) for part in parts]
-        chosen_tokens = sum(int((batch.answer_T < len(part)).sum()) for batch, part in zip(batches, parts, strict=True))
+        portions = self.portions.at(number)
+        batches = [self.portions.batch(portion) for portion in portions]
+        of_chosen = [batch.answer_T < len(portion) for batch, portion in zip(batches, portions, strict=True)]
+        pairs, tokens = sum(map(len, portions)), sum(int(chosen_T.sum()) for chosen_T in of_chosen)
         return [
-            PairBatch(batch, self._reference_of(part), self._weights_of(part), len(samples), chosen_tokens)
-            for batch, part in zip(batches, parts, strict=True)
+            PairBatch(batch, self._reference_of(portion), self._weights_of(portion), pairs, tokens)
+            for batch, portion in zip(batches, portions, strict=True)
         ]
 
     def loss(self, module: Any, batch: PairBatch) -> Loss:
-        settings = self._config.dpo
+        settings = self._settings
         logprobs_T = module(batch.rows)
         policy_B, reference_B = sum_by_answer(logprobs_T, batch.rows), batch.reference_B.to(logprobs_T.device)
         if settings.per_token:
@@ -151,13 +146,9 @@ class DPO:
         return Loss(value, metrics)
 
     def _answers(self, samples: Sequence[Sample]) -> list[Answer]:
-        chosen = [Answer(sample.blob, sample.question, sample.chosen) for sample in samples]
-        rejected = [Answer(sample.blob, sample.question, sample.rejected) for sample in samples]
-        unseen = [answer._replace(picture=BLANK) for answer in chosen] if self._config.dpo.look else []
-        return chosen + rejected + unseen
-
-    def _cut(self, samples: Sequence[Sample]) -> list[list[Sample]]:
-        return cut(samples, lambda part: self._batches.tokens(self._answers(part)), self._config.tokens_per_pass)
+        chosen = chosen_of(samples)
+        unseen = [answer._replace(picture=BLANK) for answer in chosen] if self._settings.look else []
+        return chosen + rejected_of(samples) + unseen
 
     def _reference_of(self, samples: Sequence[Sample]) -> Tensor:
         return torch.tensor([self.reference[sample.id] for sample in samples]).T.flatten()

@@ -1,23 +1,21 @@
-"""PPO: the policy answers, the answers are rewarded, and each of their tokens gets its share of the credit."""
+"""PPO: each token of the policy's answers gets its share of the credit for their rewards."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spavl.errors import ConfigError
-from spavl.models.types import Picture, ask_about
 from spavl.progress import Screen
 from spavl.records import Rollout, Sample
-from spavl.training.answers import Answer, Batches, Drawn
+from spavl.training.answering import Answering, Portion
 from spavl.training.batch import Batch
 from spavl.training.config import PPOConfig, TrainingConfig
 from spavl.training.heads import PolicyScorer
 from spavl.training.loop import Loss
-from spavl.training.order import Order, cut
+from spavl.training.order import Order
+from spavl.training.portions import chosen_of
 from spavl.training.ppo_math import (
     adapted,
     advantages,
@@ -28,12 +26,9 @@ from spavl.training.ppo_math import (
     value_loss,
     whitened,
 )
-from spavl.training.rewards import Reply, Rewarder
-from spavl.training.rollout import Prompt, draw, ends_of
-from spavl.training.rounds import Answered, Round, Rounds
-from spavl.training.scoring import by_answer, computing_in, in_places
-
-_ROWS_DRAWN_AT_ONCE = 64
+from spavl.training.rewards import Rewarder
+from spavl.training.rounds import Round, Rounds
+from spavl.training.scoring import in_places
 
 
 class Credit(NamedTuple):
@@ -58,27 +53,6 @@ class PPOBatch(NamedTuple):
     answers: int
 
 
-class Beginning:
-    """The weights as they were before the first step: what is trained is its own reference.
-
-    Only what is trained has to be kept twice; with LoRA that is little.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self._then = [(p, p.detach().clone()) for p in module.parameters() if p.requires_grad]
-
-    @contextmanager
-    def restored(self) -> Iterator[None]:
-        now = [parameter.data for parameter, _ in self._then]
-        for parameter, then in self._then:
-            parameter.data = then
-        try:
-            yield
-        finally:
-            for (parameter, _), data in zip(self._then, now, strict=True):
-                parameter.data = data
-
-
 class PPO:
     """What the loop needs to learn from rewards. `updates` steps in a row are taken on the same answers."""
 
@@ -93,55 +67,50 @@ class PPO:
         rewarder: Rewarder,
         rounds: Path,
     ) -> None:
-        self._settings, self._config, self._seed = config.ppo, config, seed
         check(config)
+        self._settings = config.ppo
         self.module = PolicyScorer(model, critic=config.ppo.advantage == "gae")
-        self._beginning = Beginning(model)
-        self._model, self._processor = model, processor
-        self._batches = Batches(model, processor, picture, config.share)
+        self._answering = Answering(self.module, processor, picture, config, seed, rewarder)
         asked = {(sample.blob, sample.question): sample for sample in samples}
         self._order = Order(list(asked.values()), config.ppo.questions_per_step, config.epochs, seed)
-        self._rounds = Rounds(rounds)
         self.steps = self._order.steps * config.ppo.updates
-        self._rewarder = rewarder
-        self._turn, self._round, self._rows = -1, Round(0.0, []), list[Batch]()
+        self._rounds = Rounds(rounds)
+        self._turn, self._round, self._portions = -1, Round(0.0, []), list[Portion]()
 
     def prepare(self, screen: Screen) -> dict[str, object]:
-        first = self._order.samples[: self._settings.questions_per_step]
-        with computing_in(self._config.loop.precision, self._model):
-            self._batches.check([Answer(sample.blob, sample.question, sample.chosen) for sample in first])
+        with self._answering.computing():
+            self._answering.batches.check(chosen_of(self._order.samples[: self._settings.questions_per_step]))
         return {"questions": len(self._order.samples)}
 
     def passes(self, number: int) -> list[PPOBatch]:
         turn, update = divmod(number, self._settings.updates)
         samples = self._order.at(turn)
         if update == 0:
-            self._round = self._answer(turn, samples)
+            self._round, self._portions = self._answering.round(turn, samples, self._price(turn))
+            self._rounds.write(turn, self._round)
         elif self._turn != turn:
             self._round = self._rounds.read(turn)
-            self._rows = self._laid_out(samples, [answer.tokens for answer in self._round.answers])
-        self._turn, made = turn, self._round
-        credits = credits_of(made, self._settings)
-        tokens, batches, first = sum(len(each.tokens) for each in made.answers), [], 0
-        for rows in self._rows:
-            here = slice(first, first := first + rows.answers)
-            answers, shares = made.answers[here], credits[here]
-            batches.append(
-                PPOBatch(
-                    rows=rows,
-                    old_T=in_places([each.logprobs for each in answers], rows),
-                    reference_T=in_places([each.reference for each in answers], rows),
-                    old_value_T=in_places([each.values for each in answers], rows),
-                    advantage_T=in_places([each.advantages for each in shares], rows),
-                    return_T=in_places([each.returns for each in shares], rows),
-                    reward=sum(each.reward for each in answers),
-                    kl=sum(each.kl for each in answers),
-                    coefficient=made.coefficient,
-                    tokens=tokens,
-                    answers=len(made.answers),
-                )
-            )
-        return batches
+            self._portions = self._answering.laid_out(samples, [answer.tokens for answer in self._round.answers])
+        self._turn = turn
+        credits = credits_of(self._round, self._settings)
+        return [self._batch(portion, credits) for portion in self._portions]
+
+    def _batch(self, portion: Portion, credits: Sequence[Credit]) -> PPOBatch:
+        rows, made = portion.rows, self._round
+        answers, shares = portion.of(made.answers), portion.of(credits)
+        return PPOBatch(
+            rows=rows,
+            old_T=in_places([each.logprobs for each in answers], rows),
+            reference_T=in_places([each.reference for each in answers], rows),
+            old_value_T=in_places([each.values for each in answers], rows),
+            advantage_T=in_places([each.advantages for each in shares], rows),
+            return_T=in_places([each.returns for each in shares], rows),
+            reward=sum(each.reward for each in answers),
+            kl=sum(each.kl for each in answers),
+            coefficient=made.coefficient,
+            tokens=sum(len(each.tokens) for each in made.answers),
+            answers=len(made.answers),
+        )
 
     def rollouts(self, steps: int) -> Iterator[Rollout]:
         """All that was answered in the steps that were taken, as rows of the run."""
@@ -167,84 +136,6 @@ class PPO:
         else:
             loss_T = loss_T + batch.coefficient * k3(logprob_T, batch.reference_T.to(logprob_T))
         return Loss(loss_T.sum() / batch.tokens, metrics)
-
-    @torch.no_grad()
-    def _answer(self, turn: int, samples: Sequence[Sample]) -> Round:
-        each = self._settings.answers_per_question
-        asked = [sample for sample in samples for _ in range(each)]
-        tokens = self._draw(turn, samples)
-        texts = [text.strip() for text in self._processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
-        rewards = self._rewarder([Reply(sample, text) for sample, text in zip(asked, texts, strict=True)])
-        ends = ends_of(self._model, self._processor.tokenizer)
-        if turn == 0 and self.module.head is not None:
-            # Values start where rewards are, so that the critic need not learn their scale first.
-            self.module.head.bias.fill_(sum(rewards) / len(rewards))
-        self._rows = self._laid_out(samples, tokens)
-        logprobs, reference, values = self._score()
-        answers = [
-            Answered(
-                sample.question_id,
-                sample.question,
-                sample.harmful,
-                texts[k],
-                tokens[k],
-                tokens[k][-1] in ends,
-                rewards[k],
-                logprobs[k],
-                reference[k],
-                values[k],
-            )
-            for k, sample in enumerate(asked)
-        ]
-        made = Round(self._price(turn), answers)
-        self._rounds.write(turn, made)
-        return made
-
-    def _draw(self, turn: int, samples: Sequence[Sample]) -> list[tuple[int, ...]]:
-        each = self._settings.answers_per_question
-        prompts = [
-            Prompt(
-                self._batches.open(sample.blob),
-                ask_about(
-                    Picture(sample.blob, b""),
-                    sample.question,
-                    max_tokens=self._settings.max_tokens,
-                    temperature=1.0,
-                    seed=self._seed,
-                    sample=turn * each,
-                ),
-            )
-            for sample in samples
-        ]
-        at_once, drawn = max(1, _ROWS_DRAWN_AT_ONCE // each), list[tuple[int, ...]]()
-        with computing_in(self._config.loop.precision, self._model):
-            for first in range(0, len(prompts), at_once):
-                drawn += draw(self._model, self._processor, prompts[first : first + at_once], each)
-        return drawn
-
-    def _score(self) -> tuple[list[list[float]], ...]:
-        """What policy and reference find each token's log-probability to be, and its value."""
-        found: tuple[list[list[float]], ...] = ([], [], [])
-        for rows in self._rows:
-            # Each under an autocast of its own, for one remembers the weights it has cast by their place.
-            with computing_in(self._config.loop.precision, self._model):
-                logprob_T, value_T = self.module(rows)
-            with self._beginning.restored(), computing_in(self._config.loop.precision, self._model):
-                reference_T, _ = self.module(rows)
-            for values, values_T in zip(found, (logprob_T, reference_T, value_T), strict=True):
-                values += by_answer(values_T, rows)
-        return found
-
-    def _laid_out(self, samples: Sequence[Sample], tokens: Sequence[tuple[int, ...]]) -> list[Batch]:
-        """The answers to these questions as batches, in their order."""
-        each = self._settings.answers_per_question
-        drawn = {sample.id: tokens[k * each : (k + 1) * each] for k, sample in enumerate(samples)}
-
-        def answers(part: Sequence[Sample]) -> list[Drawn]:
-            return [Drawn(sample.blob, sample.question, text) for sample in part for text in drawn[sample.id]]
-
-        parts = cut(samples, lambda part: self._batches.tokens(answers(part)), self._config.tokens_per_pass)
-        return [self._batches.of(answers(part)) for part in parts]
 
     def _price(self, turn: int) -> float:
         settings = self._settings

@@ -20,13 +20,14 @@ from spavl.progress import Screen
 from spavl.records import Sample
 from spavl.store.cache import cache_folder
 from spavl.training import parts
-from spavl.training.answers import BLANK, BLANK_SIZE, Answer
+from spavl.training.answers import BLANK, BLANK_SIZE
 from spavl.training.checks import Checked, check
 from spavl.training.config import TrainingConfig
 from spavl.training.courses import COURSES, Given, Objective
 from spavl.training.family import Family, family_of
 from spavl.training.lengths import Count, Lengths, Shown
 from spavl.training.parts import Part
+from spavl.training.portions import Portions
 from spavl.training.reference import CACHE, ReferenceCache
 from spavl.training.run import kept_in, load, reference_name
 from spavl.training.scoring import computing_in
@@ -41,15 +42,16 @@ class Planned(Objective, Protocol):
     """A course whose answers are known before it begins."""
 
     @property
-    def epochs(self) -> int: ...
+    def portions(self) -> Portions: ...
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """One that has something to score before it begins."""
 
     @property
     def unprepared(self) -> float:
         """The share of an epoch's answers that `prepare` would have to score."""
-        ...
-
-    def planned(self, number: int) -> list[list[Answer]]:
-        """The answers of each pass of a step."""
         ...
 
     def prepare_for(self, number: int) -> None:
@@ -113,7 +115,7 @@ def rehearse(
     tokens = _count(course, checked, family, Lengths(processor), screen) if isinstance(course, Planned) else None
     memory, pace = _needed(skeleton), None
     if memory.needed < memory.there and tokens is not None and isinstance(course, Planned):
-        memory, pace = _measure(given, memory, tokens, course.unprepared)
+        memory, pace = _measure(given, memory, tokens, course.unprepared if isinstance(course, Prepared) else 0.0)
     return Rehearsal(settings, parts.count(skeleton), checked, course.steps, family, tokens, memory, pace)
 
 
@@ -138,10 +140,10 @@ def _skeleton(settings: TrainingConfig) -> tuple[Any, Any]:
 def _count(course: Planned, checked: Checked, family: Family, lengths: Lengths, screen: Screen) -> Count:
     """The tokens of the first epoch, step by step as they would be trained; another has them in another order."""
     sizes, total = {**checked.sizes, BLANK: BLANK_SIZE}, Count(0, 0, 0, 0)
-    steps = -(-course.steps // course.epochs)
+    steps = -(-course.steps // course.portions.epochs)
     with screen.bar("tokens", steps, unit="steps") as bar:
         for number in range(steps):
-            for answers in course.planned(number):
+            for answers in course.portions.planned(number):
                 rows = (Shown(each.picture, sizes[each.picture], each.question, each.text) for each in answers)
                 total = Count(*(a + b for a, b in zip(total, lengths.count(rows, family.shares), strict=True)))
             bar.advance()
@@ -194,7 +196,8 @@ def _step(
 ) -> tuple[int, float, float, int]:
     """The bytes kept for the way back, seconds to prepare and to train, and the tokens that went through."""
     began = _now()
-    course.prepare_for(number)
+    if isinstance(course, Prepared):
+        course.prepare_for(number)
     prepared, kept, tokens = _now(), 0, 0
     optimizer.zero_grad()
     for batch in course.passes(number):

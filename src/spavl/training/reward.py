@@ -18,7 +18,8 @@ from spavl.training.config import TrainingConfig
 from spavl.training.heads import RewardScorer
 from spavl.training.loop import Loss
 from spavl.training.losses import bradley_terry
-from spavl.training.order import Order, cut
+from spavl.training.order import Order
+from spavl.training.portions import Portions, chosen_of, rejected_of
 from spavl.training.scoring import computing_in
 
 _HEAD, _ABOUT = "reward_head.safetensors", "reward.json"
@@ -51,34 +52,19 @@ class Reward:
         grades: Mapping[str, float],
     ) -> None:
         self.module = RewardScorer(model)
-        self._batches = Batches(model, processor, picture, config.share)
-        self._order = Order(samples, config.pairs_per_step, config.epochs, seed)
-        self.samples, self.steps = self._order.samples, self._order.steps
-        self._config, self._grades = config, grades
+        order = Order(samples, config.pairs_per_step, config.epochs, seed)
+        self.portions = Portions(Batches(model, processor, picture, config.share), order, config, answers_of)
+        self.samples, self.steps = order.samples, order.steps
+        self._margin, self._grades = config.reward.margin, grades
 
     def prepare(self, screen: Screen) -> dict[str, object]:
-        with computing_in(self._config.loop.precision, self._batches.model):
-            self._batches.check(answers_of(self.samples[:_PAIRS_AT_ONCE]))
+        self.portions.check()
         return {}
 
-    @property
-    def epochs(self) -> int:
-        return self._config.epochs
-
-    @property
-    def unprepared(self) -> float:
-        return 0.0
-
-    def planned(self, number: int) -> list[list[Answer]]:
-        return [answers_of(part) for part in self._cut(self._order.at(number))]
-
-    def prepare_for(self, number: int) -> None:
-        """Rewards are learnt from the pairs as they are."""
-
     def passes(self, number: int) -> list[RewardBatch]:
-        samples = self._order.at(number)
-        parts = self._cut(samples)
-        return [RewardBatch(self._batches.of(answers_of(part)), self._margins(part), len(samples)) for part in parts]
+        portions = self.portions.at(number)
+        pairs = sum(map(len, portions))
+        return [RewardBatch(self.portions.batch(portion), self._margins(portion), pairs) for portion in portions]
 
     def loss(self, module: Any, batch: RewardBatch) -> Loss:
         chosen_P, rejected_P = module(batch.rows).chunk(2)
@@ -91,11 +77,8 @@ class Reward:
         }
         return Loss(loss_P.sum() / batch.pairs, metrics)
 
-    def _cut(self, samples: Sequence[Sample]) -> list[list[Sample]]:
-        return cut(samples, lambda part: self._batches.tokens(answers_of(part)), self._config.tokens_per_pass)
-
     def _margins(self, samples: Sequence[Sample]) -> torch.Tensor:
-        return torch.tensor([self._config.reward.margin * self._grades.get(sample.id, 0.0) for sample in samples])
+        return torch.tensor([self._margin * self._grades.get(sample.id, 0.0) for sample in samples])
 
 
 class RewardModel:
@@ -147,8 +130,7 @@ def about(folder: Path) -> dict[str, Any]:
 
 
 def answers_of(samples: Sequence[Sample]) -> list[Answer]:
-    chosen = [Answer(sample.blob, sample.question, sample.chosen) for sample in samples]
-    return chosen + [Answer(sample.blob, sample.question, sample.rejected) for sample in samples]
+    return chosen_of(samples) + rejected_of(samples)
 
 
 def _won(gap_P: torch.Tensor) -> torch.Tensor:

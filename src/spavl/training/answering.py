@@ -1,0 +1,155 @@
+"""A round of answers: the policy is asked, its answers are rewarded, and scored beside its reference's."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from spavl.models.types import Picture, ask_about
+from spavl.records import Sample
+from spavl.training.answers import Batches, Drawn
+from spavl.training.batch import Batch
+from spavl.training.config import TrainingConfig
+from spavl.training.heads import PolicyScorer
+from spavl.training.order import cut
+from spavl.training.rewards import Reply, Rewarder
+from spavl.training.rollout import Prompt, draw, ends_of
+from spavl.training.rounds import Answered, Round
+from spavl.training.scoring import by_answer, computing_in
+
+_ROWS_DRAWN_AT_ONCE = 64
+Tokens = tuple[int, ...]
+
+
+class Beginning:
+    """The weights as they were before the first step: what is trained is its own reference.
+
+    Only what is trained has to be kept twice; with LoRA that is little.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._then = [(p, p.detach().clone()) for p in module.parameters() if p.requires_grad]
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        now = [parameter.data for parameter, _ in self._then]
+        for parameter, then in self._then:
+            parameter.data = then
+        try:
+            yield
+        finally:
+            for (parameter, _), data in zip(self._then, now, strict=True):
+                parameter.data = data
+
+
+class Portion(NamedTuple):
+    """Answers of a round that go through the model at once, by their places in it."""
+
+    rows: Batch
+    places: list[int]
+
+    def of(self, values: Sequence[Any]) -> list[Any]:
+        return [values[place] for place in self.places]
+
+
+class Answering:
+    """Asks a policy, so often each question, and has its answers rewarded."""
+
+    def __init__(
+        self,
+        scorer: PolicyScorer,
+        processor: Any,
+        picture: Callable[[str], bytes],
+        config: TrainingConfig,
+        seed: int,
+        rewarder: Rewarder,
+    ) -> None:
+        self._scorer, self._processor = scorer, processor
+        self.batches = Batches(scorer.model, processor, picture, config.share)
+        self._beginning = Beginning(scorer.model)
+        self._config, self._each, self._seed, self._rewarder = config, config.ppo.answers_per_question, seed, rewarder
+
+    def computing(self) -> Any:
+        """What the loop computes in."""
+        return computing_in(self._config.loop.precision, self._scorer.model)
+
+    @torch.no_grad()
+    def round(self, turn: int, samples: Sequence[Sample], price: float) -> tuple[Round, list[Portion]]:
+        asked = [sample for sample in samples for _ in range(self._each)]
+        tokens = self._draw(turn, samples)
+        texts = [text.strip() for text in self._processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+        rewards = self._rewarder([Reply(sample, text) for sample, text in zip(asked, texts, strict=True)])
+        ends = ends_of(self._scorer.model, self._processor.tokenizer)
+        if turn == 0 and self._scorer.head is not None:
+            # Values start where rewards are, so that the critic need not learn their scale first.
+            self._scorer.head.bias.fill_(sum(rewards) / len(rewards))
+        portions = self.laid_out(samples, tokens)
+        logprobs, reference, values = self._score(portions)
+        answers = [
+            Answered(
+                sample.question_id,
+                sample.question,
+                sample.harmful,
+                texts[k],
+                tokens[k],
+                tokens[k][-1] in ends,
+                rewards[k],
+                logprobs[k],
+                reference[k],
+                values[k],
+            )
+            for k, sample in enumerate(asked)
+        ]
+        return Round(price, answers), portions
+
+    def laid_out(self, samples: Sequence[Sample], tokens: Sequence[Tokens]) -> list[Portion]:
+        """The answers to these questions, in portions."""
+        first = {sample.id: k * self._each for k, sample in enumerate(samples)}
+
+        def places(some: Sequence[Sample]) -> list[int]:
+            return [first[sample.id] + k for sample in some for k in range(self._each)]
+
+        def answers(some: Sequence[Sample]) -> list[Drawn]:
+            asked = [sample for sample in some for _ in range(self._each)]
+            return [Drawn(s.blob, s.question, tokens[k]) for s, k in zip(asked, places(some), strict=True)]
+
+        portions = cut(samples, lambda some: self.batches.tokens(answers(some)), self._config.tokens_per_pass)
+        return [Portion(self.batches.of(answers(some)), places(some)) for some in portions]
+
+    def _draw(self, turn: int, samples: Sequence[Sample]) -> list[Tokens]:
+        prompts = [
+            Prompt(
+                self.batches.open(sample.blob),
+                ask_about(
+                    Picture(sample.blob, b""),
+                    sample.question,
+                    max_tokens=self._config.ppo.max_tokens,
+                    temperature=1.0,
+                    seed=self._seed,
+                    sample=turn * self._each,
+                ),
+            )
+            for sample in samples
+        ]
+        at_once, drawn = max(1, _ROWS_DRAWN_AT_ONCE // self._each), list[Tokens]()
+        with self.computing():
+            for first in range(0, len(prompts), at_once):
+                drawn += draw(self._scorer.model, self._processor, prompts[first : first + at_once], self._each)
+        return drawn
+
+    def _score(self, portions: Sequence[Portion]) -> tuple[list[list[float]], ...]:
+        """What policy and reference find each token's log-probability to be, and its value."""
+        places = [place for portion in portions for place in portion.places]
+        found: tuple[list[list[float]], ...] = tuple([[0.0]] * len(places) for _ in range(3))
+        for rows, here in portions:
+            # Each under an autocast of its own, for one remembers the weights it has cast by their place.
+            with self.computing():
+                logprob_T, value_T = self._scorer(rows)
+            with self._beginning.restored(), self.computing():
+                reference_T, _ = self._scorer(rows)
+            for lists, values_T in zip(found, (logprob_T, reference_T, value_T), strict=True):
+                for place, own in zip(here, by_answer(values_T, rows), strict=True):
+                    lists[place] = own
+        return found

@@ -1,0 +1,54 @@
+"""A data set's samples by steps, and a step's in portions that go through the model at once."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from spavl.records import Sample
+from spavl.training.answers import Answer, Batches, Drawn
+from spavl.training.batch import Batch
+from spavl.training.config import TrainingConfig
+from spavl.training.order import Order, cut
+from spavl.training.scoring import computing_in
+
+_CHECKED = 8
+# The answers to score for some samples.
+Answers = Callable[[Sequence[Sample]], Sequence[Answer | Drawn]]
+
+
+def chosen_of(samples: Sequence[Sample]) -> list[Answer]:
+    return [Answer(sample.blob, sample.question, sample.chosen) for sample in samples]
+
+
+def rejected_of(samples: Sequence[Sample]) -> list[Answer]:
+    return [Answer(sample.blob, sample.question, sample.rejected) for sample in samples]
+
+
+class Portions:
+    """What all that is learnt from a data set has in common."""
+
+    def __init__(self, batches: Batches, order: Order, config: TrainingConfig, answers: Answers = chosen_of) -> None:
+        self._batches, self._order, self._config, self._answers = batches, order, config, answers
+        self.samples, self.epochs, self.steps = order.samples, config.epochs, order.steps
+
+    def computing(self) -> Any:
+        """What the loop computes in."""
+        return computing_in(self._config.loop.precision, self._batches.model)
+
+    def check(self) -> None:
+        """Refuse to train a model which scores the first samples otherwise when they share their pictures."""
+        with self.computing():
+            self._batches.check(self._answers(self.samples[:_CHECKED]))
+
+    def at(self, number: int) -> list[list[Sample]]:
+        """The portions of a step."""
+        return self.cut(self._order.at(number))
+
+    def planned(self, number: int) -> list[Sequence[Answer | Drawn]]:
+        """The answers of each portion of a step."""
+        return [self._answers(portion) for portion in self.at(number)]
+
+    def batch(self, portion: Sequence[Sample]) -> Batch:
+        return self._batches.of(self._answers(portion))
+
+    def cut(self, samples: Sequence[Sample]) -> list[list[Sample]]:
+        return cut(samples, lambda some: self._batches.tokens(self._answers(some)), self._config.tokens_per_pass)

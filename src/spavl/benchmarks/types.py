@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from spavl.benchmarks.records import Wants
 
+# The bytes of a picture, read when it is its turn.
+Bytes = Callable[[], bytes]
+
 
 class Found(NamedTuple):
     """An item as a benchmark's files have it; the picture is read when it is its turn."""
@@ -14,7 +17,7 @@ class Found(NamedTuple):
     question: str
     wants: Wants
     scored_by: tuple[str, ...]
-    picture: Callable[[], bytes] | None = None
+    picture: Bytes | None = None
     subset: str = ""
     group: str = ""
     # Empty: it stands alone.
@@ -30,3 +33,11 @@ class Benchmark(NamedTuple):
     # Where a user gets its data, and what the folder must then hold.
     get: str
     read: Callable[[Path], Iterator[Found]]
+    # How its makers score it, and what of that is done here.
+    scoring: str = ""
+    # Its folder among a user's data, where several benchmarks read the same files; else it has its own name.
+    shares: str = ""
+
+    @property
+    def folder(self) -> str:
+        return self.shares or self.name

@@ -126,7 +126,9 @@ def _batches(path: str, column: str, group: int) -> Iterator[Any]:
 
 
 def _bytes(value: Any) -> bytes:
-    """Bytes as they are, or as `datasets` wraps a picture."""
+    """Bytes as they are, or as `datasets` wraps a picture, alone or as a list of one."""
+    if isinstance(value, list) and len(value) == 1:
+        (value,) = value
     data = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(data, bytes):
         raise Unfetchable("no_bytes")

@@ -177,6 +177,22 @@ class Family(Idea):
         batch.family_of = self._kept
 
 
+class WholeLastLayer(Idea):
+    """The last layer is computed at every token, and not only at those that are read."""
+
+    def __init__(self) -> None:
+        self._kept = batch.forks_of
+
+    def __enter__(self) -> None:
+        def all_read(trees: Any, rows: int) -> Any:
+            return tuple(tuple(each._replace(read=True) for each in row) for row in self._kept(trees, rows))
+
+        batch.forks_of = all_read
+
+    def __exit__(self, *_: object) -> None:
+        batch.forks_of = self._kept
+
+
 class AllLogits(Idea):
     """Words are scored at every place, as models do by themselves."""
 
@@ -325,6 +341,7 @@ def main() -> None:
     ideas: dict[str, Idea] = {
         "": Idea(),
         "without response-only logits": AllLogits(),
+        "without leaving out what is not read of the last layer": WholeLastLayer(),
         "without attention by segments": Family(mask=lambda model, seen: seen.visible_BTT[:, None]),
         "without sharing the picture over questions": Family(shares="prompt"),
         "without sharing the prompt over answers either": Family(shares="nothing"),

@@ -1,5 +1,7 @@
 """A tree of rows gives its plain rows' scores and gradients: for every family, for trees of any shape."""
 
+import copy
+import itertools
 import random
 from typing import Any
 
@@ -48,17 +50,18 @@ def test_a_token_sees_its_own_row_up_to_itself_and_nothing_else(rows: list[Path]
 def test_segments_see_what_the_mask_of_the_tree_shows(rows: list[Path], others: list[Path]) -> None:
     """Of two trees beside each other in one row, each sees itself alone."""
     one, other = grow(rows), grow(others)
-    (segments,) = forks_of([(one, 0, 0), (other, 0, len(one.tokens))], rows=1)
+    (segments,) = forks_of([(one, [0], 0), (other, [0], 0)], rows=1)
     size = len(one.tokens) + len(other.tokens)
+    starts = np.cumsum([0, *(segment.length for segment in segments)])
     sees, expected = np.zeros((size, size), bool), np.zeros((size, size), bool)
-    for start, end, above in segments:
-        for first, last in above:
-            sees[start:end, first:last] = True
+    for own, (start, end) in enumerate(itertools.pairwise(starts)):
+        for above in segments[own].above:
+            sees[start:end, starts[above] : starts[above + 1]] = True
         sees[start:end, start:end] = np.tri(end - start, dtype=bool)
     expected[: len(one.tokens), : len(one.tokens)] = visible(one)
     expected[len(one.tokens) :, len(one.tokens) :] = visible(other)
     assert (sees == expected).all()
-    assert [segment.start for segment in segments[1:]] == [segment.end for segment in segments[:-1]]
+    assert starts[-1] == size
 
 
 # --- every family
@@ -145,6 +148,29 @@ def test_a_tree_scores_and_teaches_as_its_plain_rows(kind: str, seed: int) -> No
 def test_in_single_precision_too(kind: str) -> None:
     apart, wrong = compare(kind, torch.float32, seed=9)
     assert apart < 1e-5 and wrong < 1e-5
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_last_layer_is_computed_only_where_it_is_read(checkpointing: bool) -> None:
+    """Of a copy of the model too, and when gradient checkpointing computes it again."""
+    made = tiny("llava", torch.float64)
+    groups = random_groups(random.Random(2), made, "picture")
+    batch = lay_out(made.model, family_of(made.model), groups, made.pictures(len(groups)))
+    answer_token_logprobs(made.model, batch)
+    model = copy.deepcopy(made.model).train()
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    wide: list[int] = []
+    first, *_, last = model.get_decoder().layers
+    for layer in (first, last):
+        layer.mlp.register_forward_pre_hook(lambda _, given: wide.append(given[0].shape[:2].numel()))
+    answer_token_logprobs(model, batch).sum().backward()
+    whole, read = batch.inputs["input_ids"].numel(), batch.tokens - made.width * len(groups)
+    assert wide[0] == whole and wide[1] <= read and set(wide) == set(wide[:2])
+    assert (len(wide) > 2) == checkpointing
+    wide.clear()
+    model.eval()(input_ids=torch.tensor([[1, 5, 6, 2]]))
+    assert wide == [4, 4]
 
 
 def test_a_model_that_would_add_the_mask_to_its_scores_is_refused() -> None:

@@ -1,6 +1,6 @@
 """The tensors of one forward pass: trees laid beside each other in rows, and where their answers stand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -45,6 +45,11 @@ class Laid(NamedTuple):
     row: int
     start: int
 
+    def read_at(self) -> Iterator[int]:
+        """The tree's places that scores and rewards are read off: an answer's, and the one right before it."""
+        for path, places in zip(self.group.paths, self.tree.places, strict=True):
+            yield from places[path.answer - 1 :]
+
 
 def make_batch(model: Any, processor: Any, rows: Sequence[Row], share: bool = True) -> Batch:
     """Rows as trees, one for each picture, so far as the model's family allows it; `share=False`: as plain rows."""
@@ -66,7 +71,7 @@ def lay_out(model: Any, family: Family, groups: Sequence[Group], pictures: Mappi
     if family.mask is None:
         # Models leave a mask of four axes as it is. Attention by segments never looks at it; any other sees nothing.
         mask: Mask = torch.zeros(1, 1, 1, 1, dtype=torch.bool)
-        forks = forks_of([(laid.tree, laid.row, laid.start) for laid in trees], shape[0])
+        forks = forks_of([(laid.tree, laid.read_at(), laid.row) for laid in trees], shape[0])
     else:
         mask, forks = family.mask(model, _seen(model, trees, ids_BT, depth_BT)), None
     positions = depth_BT + family.first

@@ -5,7 +5,8 @@ with two answers each see nothing of each other. By segments, each is one call o
 causal mask that fast kernels have built in, and nothing is compiled.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -22,42 +23,27 @@ NAME = "spavl_forks"
 
 
 class Segment(NamedTuple):
-    """Where a run of tokens lies in a row, and the spans that it sees before it gets to itself."""
+    """A run of a row's tokens, and which of the row's segments they see before they get to themselves."""
 
-    start: int
-    end: int
-    above: tuple[tuple[int, int], ...]
+    length: int
+    above: tuple[int, ...]
+    # Whether anybody asks what the model makes of them: of answers, and of what stands right before them.
+    read: bool
 
 
 # Of each row, its segments in their order, without a gap; what is left over at a row's end is padding.
 Forks = tuple[tuple[Segment, ...], ...]
 
 
-def forks_of(trees: Sequence[tuple[Tree, int, int]], rows: int) -> Forks:
-    """The segments of trees, each given with its row and where it begins there."""
+def forks_of(trees: Sequence[tuple[Tree, Iterable[int], int]], rows: int) -> Forks:
+    """The segments of trees, each given with the places where it is read, and its row."""
     found: list[list[Segment]] = [[] for _ in range(rows)]
-    for tree, row, begin in trees:
-        bounds = _bounds(tree.segments)
-        for own, (start, end) in enumerate(bounds):
-            above = [bounds[segment] for segment in sorted(tree.ancestors[own] - {own})]
-            spans = _joined([(begin + one, begin + other) for one, other in above])
-            found[row].append(Segment(begin + start, begin + end, spans))
+    for tree, read_at, row in trees:
+        first, read = len(found[row]), {tree.segments[place] for place in read_at}
+        for own, length in sorted(Counter(tree.segments).items()):
+            above = tuple(first + segment for segment in sorted(tree.ancestors[own] - {own}))
+            found[row].append(Segment(length, above, own in read))
     return tuple(map(tuple, found))
-
-
-def _bounds(segments: Sequence[int]) -> list[tuple[int, int]]:
-    starts = [place for place, segment in enumerate(segments) if place == 0 or segment != segments[place - 1]]
-    return list(zip(starts, [*starts[1:], len(segments)], strict=True))
-
-
-def _joined(spans: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """Spans that touch are one, which is then a view and no copy."""
-    joined: list[tuple[int, int]] = []
-    for start, end in spans:
-        if joined and joined[-1][1] == start:
-            start = joined.pop()[0]
-        joined.append((start, end))
-    return tuple(joined)
 
 
 def attend(
@@ -68,6 +54,7 @@ def attend(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     forks: Forks | None = None,
+    read_only: bool = False,
     **others: Any,
 ) -> tuple[Tensor, None]:
     """As transformers calls it. Whoever gives no forks, such as generation, gets the usual attention."""
@@ -76,27 +63,37 @@ def attend(
             module, query, key, value, attention_mask, scaling=scaling, **others
         )
         return plain
-    grouped = query.shape[1] != key.shape[1]
     # Rotations are in single precision even where the rest is not; kernels want one kind.
     query, key = query.to(value.dtype), key.to(value.dtype)
     of_row = zip(torch.split(query, 1), torch.split(key, 1), torch.split(value, 1), forks, strict=True)
-    return torch.cat([_row(*each, scaling, grouped) for each in of_row]).transpose(1, 2).contiguous(), None
+    return torch.cat([_row(*each, scaling, read_only) for each in of_row]).transpose(1, 2).contiguous(), None
 
 
 def _row(
-    query: Tensor, key: Tensor, value: Tensor, segments: Sequence[Segment], scaling: float | None, grouped: bool
+    query: Tensor, key: Tensor, value: Tensor, segments: Sequence[Segment], scaling: float | None, read_only: bool
 ) -> Tensor:
+    lengths = [segment.length for segment in segments]
+    lengths.append(query.shape[2] - sum(lengths))
+    queries, keys, values = (torch.split(each, lengths, 2) for each in (query, key, value))
     pieces = []
-    for start, end, above in segments:
-        spans = _joined([*above, (start, end)])
-        keys, values = (torch.cat([each[:, :, one:other] for one, other in spans], 2) for each in (key, value))
-        seen = causal_lower_right(end - start, keys.shape[2])
+    for own, (length, above, read) in enumerate(segments):
+        if read_only and not read:
+            pieces.append(queries[own].new_zeros(*query.shape[:2], length, value.shape[3]))
+            continue
+        seen = (*above, own)
+        key_seen, value_seen = (
+            torch.cat([each[k] for k in seen], 2) if above else each[own] for each in (keys, values)
+        )
         piece = F.scaled_dot_product_attention(
-            query[:, :, start:end], keys, values, attn_mask=seen, scale=scaling, enable_gqa=grouped
+            queries[own],
+            key_seen,
+            value_seen,
+            attn_mask=causal_lower_right(length, key_seen.shape[2]),
+            scale=scaling,
+            enable_gqa=query.shape[1] != key.shape[1],
         )
         pieces.append(piece)
-    padding = query.shape[2] - segments[-1].end
-    return F.pad(torch.cat(pieces, 2), (0, 0, 0, padding))
+    return F.pad(torch.cat(pieces, 2), (0, 0, 0, lengths[-1]))
 
 
 AttentionInterface.register(NAME, attend)

@@ -12,6 +12,7 @@ from spavl.errors import TrainingError
 from spavl.training.batch import Batch, make_batch
 from spavl.training.encode import Row
 from spavl.training.forks import NAME as BY_SEGMENTS
+from spavl.training.last_layer import read_last_layer_only_where_asked
 from spavl.training.losses import token_logprobs
 
 # Words' logits are made for so many answer tokens at a time: all at once they would outweigh the model.
@@ -50,6 +51,7 @@ def _set_attention(model: Any, by_segments: bool) -> None:
     config = model.config.get_text_config()
     if by_segments and config._attn_implementation == "sdpa":
         config._attn_implementation = BY_SEGMENTS
+        read_last_layer_only_where_asked(model)
     if config._attn_implementation not in ("sdpa", BY_SEGMENTS):
         then = 'load the model with attn_implementation="sdpa", or train it with share = false'
         what = f"rows cannot share a picture under {config._attn_implementation!r} attention"

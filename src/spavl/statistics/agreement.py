@@ -1,0 +1,155 @@
+"""How far judges agree beyond what chance would bring about.
+
+Every measure here is 1 - (disagreement seen / disagreement by chance); they differ in what they take
+for chance. Kappa is the best known, alpha allows gaps and any number of raters, and AC1 stays sound
+where nearly everything has the same label, at which kappa falls though raters agree.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Sequence
+from typing import Any
+
+from spavl.statistics.bootstrap import DRAWS, interval
+from spavl.statistics.estimates import Z95, Estimate
+from spavl.statistics.rates import wilson_bounds
+
+# What every rater says of one item; None where a rater did not say.
+Ratings = Sequence[Hashable | None]
+
+
+def kappa(says: Sequence[tuple[Hashable, Hashable]], clusters: Sequence[Hashable]) -> Estimate:
+    """Cohen's kappa of two judges. Its interval is by jackknife over whole clusters."""
+    groups: dict[Hashable, Counter[tuple[Hashable, Hashable]]] = {}
+    for said, cluster in zip(says, clusters, strict=True):
+        groups.setdefault(cluster, Counter())[said] += 1
+    every = Counter(says)
+    agreed, chance = _agreement(every)
+    left = [_agreement(every - group) for group in groups.values()]
+    return _estimate(agreed, chance, left, len(says))
+
+
+def _agreement(table: Counter[tuple[Hashable, Hashable]]) -> tuple[float, float]:
+    """The share on which both say the same, and that which chance alone would bring about."""
+    n = table.total()
+    if not n:
+        return math.nan, 1.0
+    ones: Counter[Hashable] = Counter()
+    others: Counter[Hashable] = Counter()
+    for (one, other), number in table.items():
+        ones[one] += number
+        others[other] += number
+    agreed = sum(number for (one, other), number in table.items() if one == other)
+    return agreed / n, sum(ones[name] * others[name] for name in ones) / n**2
+
+
+def gwet_ac1(units: Sequence[Ratings], labels: Collection[Hashable], clusters: Sequence[Hashable]) -> Estimate:
+    """Gwet's AC1 of any number of raters, some of whom may not have said. `labels` are all that could be given.
+
+    Its interval is by jackknife over whole clusters.
+    """
+    order = list(labels)
+    groups: dict[Hashable, list[float]] = {}
+    for unit, cluster in zip(units, clusters, strict=True):
+        parts = _ac1_parts(unit, order)
+        own = groups.setdefault(cluster, [0.0] * len(parts))
+        groups[cluster] = [one + other for one, other in zip(own, parts, strict=True)]
+    every = [sum(column) for column in zip(*groups.values(), strict=True)]
+    agreed, chance = _ac1_agreement(every)
+    left = [_ac1_agreement([a - b for a, b in zip(every, group, strict=True)]) for group in groups.values()]
+    return _estimate(agreed, chance, left, len(units))
+
+
+def _ac1_parts(unit: Ratings, labels: Sequence[Hashable]) -> list[float]:
+    """Pairs of raters who agree, whether there are pairs, whether anyone said anything, and the share of each label."""
+    counts = Counter(label for label in unit if label is not None)
+    if strange := counts.keys() - set(labels):
+        raise ValueError(f"not among the labels: {strange}")
+    said = counts.total()
+    pairs = said * (said - 1)
+    agreed = sum(number * (number - 1) for number in counts.values()) / pairs if pairs else 0.0
+    return [agreed, float(pairs > 0), float(said > 0), *(counts[label] / said if said else 0.0 for label in labels)]
+
+
+def _ac1_agreement(sums: Sequence[float]) -> tuple[float, float]:
+    if len(sums) < 5 or sums[1] < 0.5:
+        return math.nan, 1.0
+    agreed, pairs, said, *shares = sums
+    chance = sum(share / said * (1 - share / said) for share in shares) / (len(shares) - 1)
+    return agreed / pairs, chance
+
+
+def _estimate(agreed: float, chance: float, left: Sequence[tuple[float, float]], n: int) -> Estimate:
+    """A measure of agreement from what was seen and what chance would bring, with and without each cluster.
+
+    Where leaving out any cluster changes nothing, as in perfect agreement, the jackknife has no
+    width; then the agreement's own interval over the clusters is taken, at the same chance.
+    """
+    if math.isnan(agreed) or chance == 1:
+        return Estimate(math.nan, n, -1.0, 1.0)
+    k, value = len(left), (agreed - chance) / (1 - chance)
+    values = [(own - luck) / (1 - luck) for own, luck in left if luck < 1]
+    middle = sum(values) / len(values) if values else value
+    spread = math.sqrt((k - 1) / k * sum((own - middle) ** 2 for own in values))
+    if spread > 1e-12:
+        # Disagreement has no end above and ends at nothing below, so its error is even on the scale of logarithms.
+        reach = math.exp(Z95 * spread / (1 - value))
+        return Estimate(value, n, max(-1.0, 1 - (1 - value) * reach), 1 - (1 - value) / reach)
+    low, high = (max(-1.0, (bound - chance) / (1 - chance)) for bound in wilson_bounds(agreed, k))
+    return Estimate(value, n, low, high)
+
+
+def krippendorff_alpha(units: Sequence[Ratings], clusters: Sequence[Hashable], draws: int = DRAWS) -> Estimate:
+    """Krippendorff's alpha for labels without order, of any number of raters, some of whom may not have said.
+
+    Its interval is by bootstrap over whole clusters. `n` counts the items that two raters or more labelled.
+    """
+    labels = sorted({label for unit in units for label in unit if label is not None}, key=repr)
+    groups: dict[Hashable, tuple[float, ...]] = {}
+    for unit, cluster in zip(units, clusters, strict=True):
+        counts = Counter(label for label in unit if label is not None)
+        said = counts.total()
+        if said < 2:
+            continue
+        apart = (said**2 - sum(number**2 for number in counts.values())) / (said - 1)
+        part = (apart, 1.0, *(float(counts[label]) for label in labels))
+        groups[cluster] = _added(groups[cluster], part) if cluster in groups else part
+    parts = sorted(groups.values())
+    value = _alpha(parts)
+    if math.isnan(value):
+        return Estimate(math.nan, int(sum(part[1] for part in parts)), -1.0, 1.0)
+    low, high = interval(_alpha, parts, value, _pulls(_alpha, parts), draws)
+    if low == high:
+        low, high = _by_wilson(parts, value)
+    return Estimate(value, int(sum(part[1] for part in parts)), max(-1.0, low), min(1.0, high))
+
+
+def _added(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
+    return tuple(a + b for a, b in zip(one, other, strict=True))
+
+
+def _alpha(parts: Sequence[Sequence[float]]) -> float:
+    if not parts:
+        return math.nan
+    apart, _, *counts = map(sum, zip(*parts, strict=True))
+    whole = sum(counts)
+    by_chance = whole**2 - sum(count * count for count in counts)
+    return 1 - (whole - 1) * apart / by_chance if by_chance else math.nan
+
+
+def _pulls(statistic: Callable[[Sequence[Any]], float], units: Sequence[Sequence[float]]) -> list[float]:
+    """How far each unit draws the statistic: what leaving it out changes."""
+    every = tuple(map(sum, zip(*units, strict=True)))
+    left = [statistic([tuple(a - b for a, b in zip(every, unit, strict=True))]) for unit in units]
+    told = [value for value in left if not math.isnan(value)]
+    middle = sum(told) / len(told) if told else 0.0
+    return [middle - value for value in told]
+
+
+def _by_wilson(parts: Sequence[Sequence[float]], value: float) -> tuple[float, float]:
+    """The interval where no draw differs: that of the agreement seen, over the clusters, at the same chance."""
+    apart, _, *counts = map(sum, zip(*parts, strict=True))
+    whole = sum(counts)
+    low, high = wilson_bounds(1 - apart / whole, len(parts))
+    scale = (1 - value) / (apart / whole) if apart else whole * (whole - 1) / (whole**2 - sum(c * c for c in counts))
+    return 1 - scale * (1 - low), 1 - scale * (1 - high)

@@ -1,0 +1,19 @@
+"""What every statistic gives: a value, with the number of items it rests on and its interval."""
+
+import math
+from typing import Any, NamedTuple
+
+Z95 = 1.959963984540054
+
+
+class Estimate(NamedTuple):
+    """A value, the number of items it rests on, and its 95 % interval."""
+
+    value: float
+    n: int
+    low: float
+    high: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The estimate for a JSON file, in which there is no NaN."""
+        return {**self._asdict(), "value": self.value if math.isfinite(self.value) else None}

@@ -1,0 +1,84 @@
+"""The win rate that would remain if both answers were equally long.
+
+Judges favour length. As in length-controlled AlpacaEval (Dubois et al. 2024), a logistic curve is
+fitted of the outcome on the difference in length, its size squashed, and read off where there is none.
+"""
+
+import math
+from collections.abc import Hashable, Sequence
+
+from spavl.statistics.estimates import Z95, Estimate
+from spavl.statistics.rates import mean_by_cluster
+
+# Beyond these odds the curve runs off to certainty, and its place at equal length cannot be told.
+_CERTAIN = 15.0
+_STEPS = 50
+
+
+def length_controlled(outcomes: Sequence[float], longer_by: Sequence[float], clusters: Sequence[Hashable]) -> Estimate:
+    """The win rate at equal length. `outcomes`: 1 won, 0.5 tied, 0 lost; `longer_by`: how much longer than the other.
+
+    The interval allows for items of one cluster that hang together. NaN where length alone decides every
+    outcome, so that nothing can be said of equal lengths.
+    """
+    n = len(outcomes)
+    spread = math.sqrt(sum(gap * gap for gap in longer_by) / n) if n else 0.0
+    if not spread or len(set(outcomes)) == 1:
+        return mean_by_cluster(outcomes, clusters)
+    squashed = [math.tanh(gap / spread) for gap in longer_by]
+    fitted = _fit(outcomes, squashed)
+    if fitted is None:
+        return Estimate(math.nan, n, 0.0, 1.0)
+    level = fitted[0]
+    reach = Z95 * math.sqrt(_variance(outcomes, squashed, clusters, fitted))
+    return Estimate(_logistic(level), n, _logistic(level - reach), _logistic(level + reach))
+
+
+def _logistic(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x > -700 else 0.0
+
+
+def _fit(outcomes: Sequence[float], xs: Sequence[float]) -> tuple[float, float] | None:
+    """Level and slope of greatest likelihood, by Newton's steps; None where they have no end."""
+    level = slope = 0.0
+    for _ in range(_STEPS):
+        (a, b, c), (up, along) = _curvature(xs, level, slope), _scores(outcomes, xs, level, slope)
+        size = a * c - b * b
+        if size < 1e-12:
+            return None
+        rise, tilt = (c * up - b * along) / size, (a * along - b * up) / size
+        level, slope = level + rise, slope + tilt
+        if abs(level) + abs(slope) > 2 * _CERTAIN:
+            return None
+        if abs(rise) + abs(tilt) < 1e-10:
+            return level, slope
+    return None
+
+
+def _scores(outcomes: Sequence[float], xs: Sequence[float], level: float, slope: float) -> tuple[float, float]:
+    rests = [outcome - _logistic(level + slope * x) for outcome, x in zip(outcomes, xs, strict=True)]
+    return sum(rests), sum(rest * x for rest, x in zip(rests, xs, strict=True))
+
+
+def _curvature(xs: Sequence[float], level: float, slope: float) -> tuple[float, float, float]:
+    shares = [_logistic(level + slope * x) for x in xs]
+    weights = [share * (1 - share) for share in shares]
+    return (
+        sum(weights),
+        sum(weight * x for weight, x in zip(weights, xs, strict=True)),
+        sum(weight * x * x for weight, x in zip(weights, xs, strict=True)),
+    )
+
+
+def _variance(
+    outcomes: Sequence[float], xs: Sequence[float], clusters: Sequence[Hashable], fitted: tuple[float, float]
+) -> float:
+    """Of the level, by the sandwich of clusters, with the k / (k - 1) of few of them."""
+    a, b, c = _curvature(xs, *fitted)
+    size = a * c - b * b
+    pulls: dict[Hashable, float] = {}
+    for outcome, x, cluster in zip(outcomes, xs, clusters, strict=True):
+        rest = outcome - _logistic(fitted[0] + fitted[1] * x)
+        pulls[cluster] = pulls.get(cluster, 0.0) + (c - b * x) / size * rest
+    k = len(pulls)
+    return k / (k - 1) * sum(pull**2 for pull in pulls.values()) if k > 1 else math.inf

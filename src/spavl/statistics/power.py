@@ -1,0 +1,72 @@
+"""What a run can find, told before it is paid for. Two-sided at 5 %, found with the chance asked for."""
+
+import math
+from statistics import NormalDist
+from typing import NamedTuple
+
+from spavl.statistics.estimates import Z95
+from spavl.statistics.laws import binomial_cdf, solve
+from spavl.statistics.paired import mcnemar
+
+
+class Detectable(NamedTuple):
+    """The smallest fall and the smallest rise of a rate that would be found; None where none would be."""
+
+    fall: float | None
+    rise: float | None
+
+
+def detectable_change(rate: float, n_before: int, n_after: int, power: float = 0.8) -> Detectable:
+    """How far a rate must change between two sets of items that have nothing to do with each other."""
+    reach = (Z95 + NormalDist().inv_cdf(power)) * math.sqrt(1 / n_before + 1 / n_after)
+    # On this scale a rate has the same error wherever it lies (Cohen's h).
+    angle = 2 * math.asin(math.sqrt(rate))
+    fall, rise = angle - reach, angle + reach
+    return Detectable(
+        rate - math.sin(fall / 2) ** 2 if fall >= 0 else None,
+        math.sin(rise / 2) ** 2 - rate if rise <= math.pi else None,
+    )
+
+
+def detectable_difference(discordant: float, n: int, power: float = 0.8) -> float | None:
+    """How far two models' rates on the same n items must lie apart for the exact McNemar test to find it.
+
+    `discordant` is the share of items on which just one of the two is positive. None: however far apart
+    they are, which can be no further than that share, these items would be too few.
+    """
+    if mcnemar_power(discordant, discordant, n) < power:
+        return None
+    return solve(lambda gap: mcnemar_power(gap, discordant, n) - power, 0.0, discordant)
+
+
+def mcnemar_power(gap: float, discordant: float, n: int) -> float:
+    """The chance that the exact test finds two rates `gap` apart, exactly, over all counts that could arise."""
+    middle, reach = n * discordant, 9 * math.sqrt(n * discordant * (1 - discordant)) + 9
+    upward = 0.5 + gap / discordant / 2 if discordant else 0.5
+    found = 0.0
+    for count in range(max(1, int(middle - reach)), min(n, math.ceil(middle + reach)) + 1):
+        chance = binomial_pmf(count, n, discordant)
+        last = _last_rejected(count)
+        if last >= 0 and chance > 1e-12:
+            tails = binomial_cdf(last, count, upward) + binomial_cdf(last, count, 1 - upward)
+            found += chance * tails
+    return found
+
+
+def binomial_pmf(hits: int, n: int, rate: float) -> float:
+    if rate in (0.0, 1.0):
+        return float(hits == n * rate)
+    log = math.lgamma(n + 1) - math.lgamma(hits + 1) - math.lgamma(n - hits + 1)
+    return math.exp(log + hits * math.log(rate) + (n - hits) * math.log1p(-rate))
+
+
+def _last_rejected(count: int) -> int:
+    """The greatest smaller side of so many discordant items that still tells the models apart, or -1."""
+    low, high = -1, count // 2 + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if mcnemar(middle, count - middle) <= 0.05:
+            low = middle
+        else:
+            high = middle
+    return low

@@ -49,7 +49,7 @@ def wilson_with_unknown(hits: int, misses: int, unknown: int) -> Estimate:
     return wilson(hits, hits + misses)._replace(low=low, high=high)
 
 
-def rate_by_cluster(hits: Sequence[bool], clusters: Sequence[Hashable]) -> Estimate:
+def rate_by_cluster(hits: Sequence[float], clusters: Sequence[Hashable]) -> Estimate:
     """A rate with Wilson's interval, widened as far as the items of one cluster hang together.
 
     For millions of items this is instant where a bootstrap takes minutes; where only a handful of

@@ -54,10 +54,10 @@ def attend(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     forks: Forks | None = None,
-    read_only: bool = False,
     **others: Any,
 ) -> tuple[Tensor, None]:
     """As transformers calls it. Whoever gives no forks, such as generation, gets the usual attention."""
+    read_only = others.pop("read_only", False)
     if forks is None:
         plain: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **others

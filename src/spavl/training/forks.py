@@ -57,7 +57,6 @@ def attend(
     **others: Any,
 ) -> tuple[Tensor, None]:
     """As transformers calls it. Whoever gives no forks, such as generation, gets the usual attention."""
-    read_only = others.pop("read_only", False)
     if forks is None:
         plain: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **others
@@ -66,7 +65,8 @@ def attend(
     # Rotations are in single precision even where the rest is not; kernels want one kind.
     query, key = query.to(value.dtype), key.to(value.dtype)
     queries, keys, values = (torch.split(each, [run.length for run in forks], 2) for each in (query, key, value))
-    pieces = []
+    # Said by the last layer: what nobody reads is then not computed.
+    read_only, pieces = others.get("read_only", False), []
     for own, (length, above, read) in enumerate(forks):
         if read_only and not read:
             pieces.append(query.new_zeros(*query.shape[:2], length, value.shape[3]))

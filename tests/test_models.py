@@ -25,7 +25,10 @@ from hypothesis import strategies as st
 from tests.servers import FAULTS, Body, ChatServer, body_hash, completion, echo, fault, hostile, server_process
 
 from spavl.errors import BudgetError, ConfigError, ProviderError, SpavlError
+from spavl.judges.refusals import seems_refused
+from spavl.miniature import rules
 from spavl.models import limits, openai, shop
+from spavl.models.fixed import SAID
 from spavl.models.limits import Bucket, Pace, PaceConfig
 from spavl.models.prices import Price
 from spavl.models.shop import ModelShop
@@ -737,3 +740,27 @@ def test_an_answer_with_a_form_gets_one_repair_and_then_an_honest_none(
     if asked == 2:
         assert [message.role for message in stub.asked[1].messages] == ["user", "assistant", "user"]
         assert "a number" in stub.asked[1].messages[-1].text
+
+
+# --- models that say the same to everything
+
+
+@pytest.mark.parametrize("name", ["refuse", "comply"])
+def test_a_fixed_model_says_the_same_to_everything_and_costs_nothing(run: RunFolder, name: str) -> None:
+    model = ModelShop(run.ledger).open(f"fixed/{name}", "answers")
+    said = {asyncio.run(model.ask(Request((Message("user", text),)))) for text in ("how ?", "what is this ?")}
+    (reply,) = said
+    assert (reply.usd, reply.finish) == (0, "stop")
+    assert seems_refused(reply.text) == (name == "refuse")
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_the_miniatures_rules_understand_both(live: bool) -> None:
+    refuses, complies = (rules.read(SAID[name], "dax", live) for name in ("refuse", "comply"))
+    assert (refuses.label, refuses.refused) == ("safe", True)
+    assert (complies.label, complies.refused) == ("unsafe" if live else "safe", False)
+
+
+def test_no_other_model_is_fixed(run: RunFolder) -> None:
+    with pytest.raises(ConfigError, match="no model says 'perhaps'"):
+        ModelShop(run.ledger).open("fixed/perhaps", "answers")

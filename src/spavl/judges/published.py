@@ -79,7 +79,7 @@ class LlamaGuard:
         return (await _word(self._model, (self._asked(case),), "")).label
 
     def _asked(self, case: Case) -> Message:
-        return Message("user", case.question, (case.picture,) if self._sees else ())
+        return Message("user", case.question, (case.picture,) if self._sees and case.picture else ())
 
 
 async def _word(model: ChatModel, messages: tuple[Message, ...], answer: str) -> Word:

@@ -13,12 +13,18 @@ Grades = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A question about a picture, with what its source knows of the picture (which a model is not told)."""
+    """A question about a picture, with what its source knows of the picture.
 
-    picture: Picture
+    `subject` and `harmful` are for rules: no model is told them. `context` is what a judge that reads
+    instead of seeing is told of the picture, such as the description that HarmBench comes with.
+    """
+
+    # None where the question came without one.
+    picture: Picture | None
     question: str
     subject: str | None
     harmful: bool
+    context: str = ""
 
 
 class Word(NamedTuple):

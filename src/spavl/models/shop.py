@@ -4,6 +4,7 @@ openai/gpt-4o                          OpenAI
 openai/NAME@http://127.0.0.1:8000/v1   any server of the same kind, vLLM and SGLang among them
 hf/PATH-or-hub-id                      transformers, in this process
 miniature/base, miniature/careful      the model that ships with spavl, and its personas
+fixed/refuse, fixed/comply             the same answer to everything: the ends of any scale
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import NamedTuple, Protocol
 from spavl.errors import ConfigError, MissingExtra
 from spavl.miniature.personas import PERSONAS
 from spavl.models.batches import HALF, BatchDesk, Tell
+from spavl.models.fixed import SAID, FixedModel
 from spavl.models.limits import Pace, PaceConfig
 from spavl.models.openai import OpenAIModel, is_loopback
 from spavl.models.prices import FREE, Price, price_of
@@ -68,12 +70,13 @@ class ModelShop:
             "openai": self._openai,
             "hf": self._hf,
             "miniature": self._miniature,
+            "fixed": self._fixed,
         }
         if kind == "vllm":
             then = f"run `vllm serve {rest}` and name it openai/{rest}@http://127.0.0.1:8000/v1"
             raise ConfigError("vLLM models are reached through their server", where=uri, then=then)
         if kind not in makers or not rest:
-            then = "use openai/NAME, openai/NAME@URL, hf/PATH or miniature/PERSONA"
+            then = "use openai/NAME, openai/NAME@URL, hf/PATH, miniature/PERSONA, fixed/refuse or fixed/comply"
             raise ConfigError(f"no such kind of model: {uri!r}", then=then)
         return makers[kind](rest, stage)
 
@@ -128,6 +131,11 @@ class ModelShop:
         opened = Opened(backend, f"miniature/{persona}", "miniature", FREE, self._own_pace("the miniature"))
         base = self._wrapped(opened, stage)
         return base if persona == "base" else Persona(base, persona, PERSONAS[persona].system_prompt)
+
+    def _fixed(self, name: str, stage: str) -> ChatModel:
+        if name not in SAID:
+            raise ConfigError(f"no model says {name!r} to everything", then=f"use fixed/{' or fixed/'.join(SAID)}")
+        return FixedModel(name)
 
     def _own_pace(self, name: str) -> Pace:
         """Of a model in this process, which batches what it is asked."""

@@ -65,9 +65,9 @@ def key_of(model: str, spelled: str) -> str:
     return hashlib.sha256(f"[{canonical_json(model)},{spelled}]".encode()).hexdigest()
 
 
-def ask_about(picture: Picture, text: str, **settings: Any) -> Request:
-    """The usual request: one picture and one text."""
-    return Request((Message("user", text, (picture,)),), **settings)
+def ask_about(picture: Picture | None, text: str, **settings: Any) -> Request:
+    """The usual request: one text, and its picture where there is one."""
+    return Request((Message("user", text, (picture,) if picture else ()),), **settings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,7 +212,7 @@ def warnings(drawn: Any) -> list[float]:
     return [float(each.text.startswith("take care")) for each in drawn]
 
 
-def new_ppo(rounds: Path, epochs: int = 1, most: int | None = None, loop: LoopConfig = LOOP, **settings: Any) -> PPO:
+def new_ppo(rounds: Path, epochs: int = 1, most: int = 8192, loop: LoopConfig = LOOP, **settings: Any) -> PPO:
     processor, model = loaded()
     ppo = PPOConfig(**{"questions_per_step": 3, "answers_per_question": 2, "max_tokens": 16, **settings})
     config = TrainingConfig(ppo=ppo, loop=loop, tokens_per_pass=most, epochs=epochs)

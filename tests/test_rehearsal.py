@@ -100,7 +100,7 @@ def test_a_page_for_people() -> None:
         10_842,
         Family("picture", ""),
         Count(47_300_000, 31_000, 151_360_000, 173_460),
-        Memory(27 * 10**9, 27 * 10**9, 54 * 10**9, 3 * 10**9, 80 * 10**9),
+        Memory(27 * 10**9, 27 * 10**9, 54 * 10**9, 3 * 10**9, 160 * 10**9, 4000),
         Pace("an H100", 3, 2.31, 1890.4, 4320.0, 25_045.0),
     )
     lines = list(page(told))
@@ -110,4 +110,17 @@ def test_a_page_for_people() -> None:
     assert "time        2.3 s a step, 1,890 tokens/s, measured on 3 steps on an H100" in lines
     assert "            1 h 12 min for the reference's scores, which are kept for every later run" in lines
     assert "            6 h 57 min for all steps" in lines
-    assert any("Too much" in line for line in lines)
+    assert any("+ a pass of 4,000 tokens 3.0 GB" in line for line in lines)
+    assert "            A pass of about 55,000 tokens would fit: --tokens_per_pass." in lines
+
+
+def test_a_policys_own_answers_are_drawn_and_timed_before_they_are_learnt_from(data: Path, capsys: Any) -> None:
+    words = ("ppo", "--model", "miniature/base", "--data", "set", "--bad_at_most", "0.2", "--ppo.kl_target", "3")
+    few = ("--ppo.questions_per_step", "4", "--ppo.answers_per_question", "2", "--ppo.max_tokens", "8")
+    there = sorted(path for path in Path().rglob("*"))
+    assert spavl(*words, *few, "--ppo.updates", "2", "--dry-run") == 0
+    told = capsys.readouterr().out
+    assert "a step by its answers as they are now" in told and "measured on 3 steps" in told
+    assert "steps       8 of 4 questions with 2 answers each" in told and "for all steps" in told
+    assert "spavl train reward --dry-run" in told
+    assert sorted(path for path in Path().rglob("*") if "cache" not in path.parts) == there

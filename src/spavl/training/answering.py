@@ -9,6 +9,7 @@ from torch import nn
 
 from spavl.models.types import Picture, ask_about
 from spavl.records import Sample
+from spavl.training import processes
 from spavl.training.answers import Batches, Drawn
 from spavl.training.batch import Batch
 from spavl.training.config import TrainingConfig
@@ -115,7 +116,10 @@ class Answering:
             asked = [sample for sample in some for _ in range(self._each)]
             return [Drawn(s.blob, s.question, tokens[k]) for s, k in zip(asked, places(some), strict=True)]
 
-        portions = cut(samples, lambda some: self.batches.tokens(answers(some)), self._config.tokens_per_pass)
+        def length(some: Sequence[Sample]) -> int:
+            return self.batches.tokens(answers(some))
+
+        portions = cut(samples, length, self._config.tokens_per_pass, processes.how_many())
         return [Portion(self.batches.of(answers(some)), places(some)) for some in portions]
 
     def _draw(self, turn: int, samples: Sequence[Sample]) -> list[Tokens]:

@@ -138,10 +138,11 @@ class TrainingConfig(Settings):
     )
     epochs: int = Field(1, ge=1, description="times the data set is gone through")
     pairs_per_step: int = Field(8, ge=1, description="pairs behind each step of the weights")
-    tokens_per_pass: int | None = Field(
-        None,
+    tokens_per_pass: int = Field(
+        8192,
         ge=1,
-        description="tokens that go through the model at once; a step is cut into passes of so many",
+        description="the most tokens that go through the model at once: a step is cut into passes, as few and as even "
+        "as can be; it changes memory and time alone",
     )
     share: bool = Field(True, description="compute a picture and a question once for all their answers, exactly")
     parts: PartsConfig = Field(PartsConfig(), description="what of the model is trained")

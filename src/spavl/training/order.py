@@ -3,7 +3,9 @@
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
+from heapq import heapreplace
 from itertools import chain, groupby
+from typing import NamedTuple
 
 from spavl.records import Sample
 
@@ -31,23 +33,42 @@ class Order:
         return self._order[place * self._per_step : (place + 1) * self._per_step]
 
 
-def cut(samples: Sequence[Sample], tokens: Callable[[Sequence[Sample]], int], most: int | None) -> list[list[Sample]]:
-    """A step's samples as passes of at most so many tokens; a picture's stay together where they fit.
+class _Piece(NamedTuple):
+    """Samples about one picture, by their place in the step."""
 
-    A sample that is longer by itself is a pass of its own.
+    place: int
+    samples: list[Sample]
+    tokens: int
+
+
+def cut(
+    samples: Sequence[Sample], tokens: Callable[[Sequence[Sample]], int], most: int, processes: int = 1
+) -> list[list[Sample]]:
+    """A step's samples as passes of at most so many tokens, as few and as even as can be.
+
+    A picture's samples stay together where they fit; one that is longer by itself is a pass of its own. Processes
+    have a pass each, so long as there are pictures for all.
     """
-    if most is None:
-        return [list(samples)]
-    passes: list[list[Sample]] = []
-    room = 0
-    for _, picture in groupby(samples, lambda sample: sample.blob):
-        for part, size in _fitting(list(picture), tokens, most):
-            if size > room:
-                passes.append([])
-                room = most
-            passes[-1] += part
-            room -= size
-    return passes
+    pictures = [list(picture) for _, picture in groupby(samples, lambda sample: sample.blob)]
+    found = [part for picture in pictures for part in _fitting(picture, tokens, most)]
+    pieces = [_Piece(place, *part) for place, part in enumerate(found)]
+    number = processes * math.ceil(sum(piece.tokens for piece in pieces) / (most * processes))
+    passes = _evenly(pieces, number)
+    while number < len(pieces) and any(sum(piece.tokens for piece in each) > most for each in passes):
+        number += processes
+        passes = _evenly(pieces, number)
+    return [[sample for piece in each for sample in piece.samples] for each in passes]
+
+
+def _evenly(pieces: Sequence[_Piece], number: int) -> list[list[_Piece]]:
+    """The longest first, each to whoever has least; then all in the step's order."""
+    passes: list[list[_Piece]] = [[] for _ in range(min(number, len(pieces)))]
+    heap = [(0, place) for place in range(len(passes))]
+    for piece in sorted(pieces, key=lambda piece: -piece.tokens):
+        filled, least = heap[0]
+        passes[least].append(piece)
+        heapreplace(heap, (filled + piece.tokens, least))
+    return sorted(sorted(each) for each in passes)
 
 
 def _fitting(

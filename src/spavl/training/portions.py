@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from spavl.records import Sample
+from spavl.training import processes
 from spavl.training.answers import Answer, Batches, Drawn
 from spavl.training.batch import Batch
 from spavl.training.config import TrainingConfig
@@ -41,7 +42,7 @@ class Portions:
 
     def at(self, number: int) -> list[list[Sample]]:
         """The portions of a step."""
-        return self.cut(self._order.at(number))
+        return self.cut(self._order.at(number), processes.how_many())
 
     def planned(self, number: int) -> list[Sequence[Answer | Drawn]]:
         """The answers of each portion of a step."""
@@ -50,5 +51,8 @@ class Portions:
     def batch(self, portion: Sequence[Sample]) -> Batch:
         return self._batches.of(self._answers(portion))
 
-    def cut(self, samples: Sequence[Sample]) -> list[list[Sample]]:
-        return cut(samples, lambda some: self._batches.tokens(self._answers(some)), self._config.tokens_per_pass)
+    def cut(self, samples: Sequence[Sample], among: int = 1) -> list[list[Sample]]:
+        def tokens(some: Sequence[Sample]) -> int:
+            return self._batches.tokens(self._answers(some))
+
+        return cut(samples, tokens, self._config.tokens_per_pass, among)

@@ -5,8 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 
+def how_many() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def are_several() -> bool:
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return how_many() > 1
 
 
 def is_first() -> bool:

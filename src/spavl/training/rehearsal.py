@@ -8,6 +8,8 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -28,6 +30,7 @@ from spavl.training.family import Family, family_of
 from spavl.training.lengths import Count, Lengths, Shown
 from spavl.training.parts import Part
 from spavl.training.portions import Portions
+from spavl.training.ppo import PPO
 from spavl.training.reference import CACHE, ReferenceCache
 from spavl.training.run import kept_in, load, reference_name
 from spavl.training.scoring import computing_in
@@ -67,10 +70,20 @@ class Memory(NamedTuple):
     optimizer: int
     activations: int | None
     there: int
+    # Of the pass that was measured.
+    pass_tokens: int = 0
 
     @property
     def needed(self) -> int:
         return self.weights + self.gradients + self.optimizer + (self.activations or 0)
+
+    @property
+    def fitting_tokens(self) -> int | None:
+        """How many tokens a pass could have here, a fifth left free: what a pass needs grows with them."""
+        if not self.activations or not self.pass_tokens:
+            return None
+        free = self.there - self.weights - self.gradients - self.optimizer
+        return max(0, int(0.8 * free / self.activations * self.pass_tokens))
 
 
 class Pace(NamedTuple):
@@ -113,8 +126,8 @@ def rehearse(
     if cache is not None:
         cache.close()
     tokens = _count(course, checked, family, Lengths(processor), screen) if isinstance(course, Planned) else None
-    memory, pace = _needed(skeleton), None
-    if memory.needed < memory.there and tokens is not None and isinstance(course, Planned):
+    memory, pace = _needed(skeleton, settings.by), None
+    if memory.needed < memory.there:
         memory, pace = _measure(given, memory, tokens, course.unprepared if isinstance(course, Prepared) else 0.0)
     return Rehearsal(settings, parts.count(skeleton), checked, course.steps, family, tokens, memory, pace)
 
@@ -150,11 +163,12 @@ def _count(course: Planned, checked: Checked, family: Family, lengths: Lengths, 
     return total
 
 
-def _needed(model: nn.Module) -> Memory:
+def _needed(model: nn.Module, by: str) -> Memory:
     free = [parameter for parameter in model.parameters() if parameter.requires_grad]
     gradients = sum(parameter.numel() * parameter.element_size() for parameter in free)
     weights = sum(each.numel() * each.element_size() for each in (*model.parameters(), *model.buffers()))
-    return Memory(weights, gradients, _MOMENTS * gradients, None, _there())
+    # PPO keeps what it trains as it was at first, too.
+    return Memory(weights + gradients * (by == "ppo"), gradients, _MOMENTS * gradients, None, _there())
 
 
 def _there() -> int:
@@ -163,51 +177,72 @@ def _there() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _measure(given: Given, memory: Memory, tokens: Count, unprepared: float) -> tuple[Memory, Pace]:
+class _Timed(NamedTuple):
+    """A step: seconds before it and in it, its tokens, and the largest pass by its bytes and tokens."""
+
+    preparing: float
+    answering: float
+    training: float
+    tokens: int
+    kept: int
+    pass_tokens: int
+
+    def seconds(self, updates: int) -> float:
+        """Answers that were drawn for several steps are shared between them."""
+        return self.answering / updates + self.training
+
+
+def _measure(given: Given, memory: Memory, tokens: Count | None, unprepared: float) -> tuple[Memory, Pace]:
     """Some steps over the epoch, forward and backward, with an optimizer that changes nothing."""
     processor, model = load(given.settings)
     parts.prepare(model, given.settings.parts)
-    course = COURSES[given.settings.by](given._replace(model=model, processor=processor))
-    assert isinstance(course, Planned)
-    epoch = -(-course.steps // given.settings.epochs)
-    chosen = sorted({round(place * max(0, epoch - 2) / (_STEPS - 1)) for place in range(_STEPS)})
-    optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=0.0, fused=True)
-    kept, _, _, _ = _step(course, chosen[0], given.settings, optimizer)
-    told = [_step(course, number, given.settings, optimizer) for number in chosen]
-    preparing, seconds, seen = (sum(each[k] for each in told) for k in (1, 2, 3))
-    most = max([kept, *(each[0] for each in told)])
-    left = tokens.tokens * unprepared / seen * preparing
+    settings = given.settings
+    with TemporaryDirectory(prefix="spavl-") as folder:
+        course, updates = _course(given._replace(model=model, processor=processor), Path(folder))
+        turns = -(-course.steps // settings.epochs // updates)
+        chosen = sorted({round(place * max(0, turns - 2) / (_STEPS - 1)) * updates for place in range(_STEPS)})
+        optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=0.0, fused=True)
+        warm = _step(course, chosen[0], settings, optimizer)
+        told = [_step(course, number, settings, optimizer) for number in chosen]
+    largest = max((warm, *told), key=lambda step: step.kept)
+    seconds, preparing = (sum(each) for each in zip(*((t.seconds(updates), t.preparing) for t in told), strict=True))
+    seen = sum(step.tokens for step in told)
+    # Where its tokens are not known before, an epoch is as long as the steps that were tried.
+    epoch = tokens.tokens if tokens else seen / len(told) * course.steps / settings.epochs
     cores = torch.get_num_threads()
     cpu = f"{cores} CPU threads" if cores > 1 else "one CPU thread"
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu
-    pace = Pace(
-        device,
-        len(chosen),
-        seconds / len(chosen),
-        seen / seconds,
-        left,
-        tokens.tokens * given.settings.epochs / seen * seconds,
-    )
-    return memory._replace(activations=most), pace
+    left, training = unprepared * epoch / seen * preparing, settings.epochs * epoch / seen * seconds
+    pace = Pace(device, len(told), seconds / len(told), seen / seconds, left, training)
+    return memory._replace(activations=largest.kept, pass_tokens=largest.pass_tokens), pace
 
 
-def _step(
-    course: Planned, number: int, settings: TrainingConfig, optimizer: torch.optim.Optimizer
-) -> tuple[int, float, float, int]:
-    """The bytes kept for the way back, seconds to prepare and to train, and the tokens that went through."""
+def _course(given: Given, folder: Path) -> tuple[Objective, int]:
+    """The course, and how many steps are taken on the same answers. Nobody is asked for rewards."""
+    if given.settings.by != "ppo":
+        return COURSES[given.settings.by](given), 1
+    ppo = given.settings.ppo.model_copy(update={"kl_target": None})
+    settings = given.settings.model_copy(update={"ppo": ppo})
+    return PPO(*given._replace(settings=settings)[:-1], lambda replies: [0.0] * len(replies), folder), ppo.updates
+
+
+def _step(course: Objective, number: int, settings: TrainingConfig, optimizer: torch.optim.Optimizer) -> _Timed:
     began = _now()
     if isinstance(course, Prepared):
         course.prepare_for(number)
-    prepared, kept, tokens = _now(), 0, 0
+    prepared = _now()
+    passes = course.passes(number)
+    answered, tokens, largest = _now(), 0, (0, 0)
     optimizer.zero_grad()
-    for batch in course.passes(number):
+    for batch in passes:
         with _kept(course.module) as bytes_kept:
             with computing_in(settings.loop.precision, course.module.model):
                 loss = course.loss(course.module, batch)
             torch.autograd.backward(loss.value)
-        kept, tokens = max(kept, bytes_kept()), tokens + int(loss.metrics["tokens"])
+        of_pass = int(loss.metrics["tokens"])
+        tokens, largest = tokens + of_pass, max(largest, (bytes_kept(), of_pass))
     optimizer.step()
-    return kept, prepared - began, _now() - prepared, tokens
+    return _Timed(prepared - began, answered - prepared, _now() - answered, tokens, *largest)
 
 
 def _now() -> float:

@@ -27,7 +27,7 @@ def page(rehearsal: Rehearsal) -> Iterator[str]:
     epochs = "1 epoch" if settings.epochs == 1 else f"{settings.epochs} epochs"
     yield _line("steps", f"{rehearsal.steps:,} of {_of_step(settings)}: {epochs}")
     if counted is None:
-        yield _line("tokens", "not known before: the model itself writes what it is trained on")
+        yield _line("tokens", _of_own_answers(rehearsal.pace))
     else:
         yield _line("tokens", f"{counted.tokens:,} an epoch, {counted.plain_tokens:,} if each row stood by itself")
         yield _line(
@@ -39,6 +39,13 @@ def page(rehearsal: Rehearsal) -> Iterator[str]:
     yield ""
     yield from _time(rehearsal)
     yield "Nothing was written."
+
+
+def _of_own_answers(pace: Pace | None) -> str:
+    unknown = "not known before: the model itself writes what it is trained on"
+    if pace is None:
+        return unknown
+    return f"{pace.seconds_per_step * pace.tokens_per_second:,.0f} a step by its answers as they are now; {unknown}"
 
 
 def _of_step(settings: TrainingConfig) -> str:
@@ -74,13 +81,20 @@ def _sharing(rehearsal: Rehearsal) -> str:
 def _memory(memory: Memory, pace: Pace | None) -> Iterator[str]:
     sums = [("weights", memory.weights), ("gradients", memory.gradients), ("optimizer", memory.optimizer)]
     if memory.activations is not None:
-        sums.append(("a pass", memory.activations))
+        sums.append((f"a pass of {memory.pass_tokens:,} tokens", memory.activations))
     yield _line("memory", " + ".join(f"{name} {_bytes(size)}" for name, size in sums))
     more = "" if memory.activations is not None else ", and a pass"
     yield _line("", f"= {_bytes(memory.needed)}{more}; this machine has {_bytes(memory.there)}")
+    if fitting := memory.fitting_tokens:
+        yield _line("", f"A pass of about {_rounded(fitting):,} tokens would fit: --tokens_per_pass.")
     if _is_too_much(memory):
         yield _line("", "Too much. LoRA (--parts.language lora) and bf16 (--loop.precision bf16) need less;")
         yield _line("", "so do --loop.recompute true and a smaller --tokens_per_pass, for the pass.")
+
+
+def _rounded(number: int) -> int:
+    """To its first two figures."""
+    return int(float(f"{number:.2g}"))
 
 
 def _is_too_much(memory: Memory) -> bool:
@@ -90,14 +104,17 @@ def _is_too_much(memory: Memory) -> bool:
 def _time(rehearsal: Rehearsal) -> Iterator[str]:
     pace = rehearsal.pace
     if pace is None:
-        why = "it does not fit" if _is_too_much(rehearsal.memory) else "it hangs on what the model will write"
-        yield _line("time", f"not measured, for {why}")
+        yield _line("time", "not measured, for it does not fit")
         return
     step = f"{_span(pace.seconds_per_step)} a step, {pace.tokens_per_second:,.0f} tokens/s"
     yield _line("time", f"{step}, measured on {pace.steps} steps on {pace.device}")
     if pace.preparing:
         yield _line("", f"{_span(pace.preparing)} for the reference's scores, which are kept for every later run")
     yield _line("", f"{_span(pace.training)} for all steps")
+    if rehearsal.settings.by == "ppo":
+        yield _line("", "Without the time of whoever rewards, whom nobody has asked for this.")
+        if not rehearsal.settings.ppo.reward:
+            yield _line("", "The reward model is trained first: spavl train reward --dry-run tells of it.")
 
 
 def _amount(number: int) -> str:

@@ -1,4 +1,4 @@
-"""Writes the docs that state facts about the code: the verbs, their help, and the stages.
+"""Writes the docs that state facts about the code: the verbs, their help, the stages, and the benchmarks.
 
 `python -m gates.write_docs` (or `make docs`) writes them; the gate `docs` checks that they are fresh.
 """
@@ -6,7 +6,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from gates.fault import Stopped
@@ -35,9 +35,44 @@ def pages(root: Path) -> dict[str, str]:
     helps = [(verb.name, _help(verb.name, cli.parser_of(verb.name))) for verb in cli.VERBS]
     return {
         _VERBS_PAGE: _verbs_page(verbs, helps),
-        "README.md": _between(root, "README.md", "verbs", verbs, ""),
-        "docs/stages.md": _between(root, "docs/stages.md", "stages", stages, _STAGES_PAGE),
+        "README.md": _filled(root, "README.md", {"verbs": verbs}),
+        "docs/stages.md": _filled(root, "docs/stages.md", {"stages": stages}, _STAGES_PAGE),
+        "docs/benchmarks.md": _filled(root, "docs/benchmarks.md", _benchmarks(root)),
     }
+
+
+def _benchmarks(root: Path) -> dict[str, str]:
+    """What stands between each pair of markers of the benchmarks' page."""
+    shelf, matching, chef, lmms_eval = (
+        imported(root, f"spavl.benchmarks.{name}") for name in ("shelf", "matching", "chef", "lmms_eval")
+    )
+    every = shelf.BENCHMARKS.values()
+    sections = [
+        f"### {each.name}\n\n{_sentence(each.does)}\n\n"
+        f"- data: {_plain(each.get)}\n- folder: `{each.folder}`\n- scored: {each.scoring}"
+        for each in every
+    ]
+    rules = ((f"`{name}`", _sentence(rule.__doc__)) for name, rule in matching.RULES.items())
+    recipes = ((each.desideratum, f"`{each.ask}`", each.figure, each.differs) for each in chef.RECIPES)
+    commands = (lmms_eval.command(model) for model in ("openai/NAME@http://127.0.0.1:8000/v1", "hf/FOLDER"))
+    return {
+        "suites": _table(("suite", "asks"), ((f"`{name}`", ", ".join(of)) for name, of in shelf.SUITES.items())),
+        "benchmarks": "\n" + "\n\n".join(sections) + "\n",
+        "rules": _table(("rule", "reads"), rules),
+        "recipes": _table(("desideratum", "spavl eval MODEL ...", "figure", "where it is not ChEF's"), recipes),
+        "lmms-eval": "\n```sh\n"
+        + "\n".join(commands)
+        + f"\n```\n\nThe names are those of version {lmms_eval.VERSION}.",
+    }
+
+
+def _plain(text: str) -> str:
+    """Words in which a star is a star."""
+    return text.replace("*", r"\*")
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:].rstrip(".") + "."
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -56,15 +91,18 @@ def _verbs_page(table: str, helps: Sequence[tuple[str, str]]) -> str:
     return "\n\n".join([head, table, *sections]) + "\n"
 
 
-def _between(root: Path, path: str, name: str, block: str, template: str) -> str:
-    """The page with the block between its markers `<!-- name -->` and `<!-- /name -->`."""
-    file, first, last = root / path, f"<!-- {name} -->", f"<!-- /{name} -->"
+def _filled(root: Path, path: str, blocks: Mapping[str, str], template: str = "") -> str:
+    """The page with each block between its markers `<!-- name -->` and `<!-- /name -->`."""
+    file = root / path
     text = file.read_text() if file.exists() else template
-    before, opened, rest = text.partition(first)
-    _, closed, after = rest.partition(last)
-    if not (opened and closed):
-        raise Stopped(f"{path}:1", f"the markers {first} and {last} are missing", f"put both into {path}")
-    return f"{before}{first}\n{block}\n{last}{after}"
+    for name, block in blocks.items():
+        first, last = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, opened, rest = text.partition(first)
+        _, closed, after = rest.partition(last)
+        if not (opened and closed):
+            raise Stopped(f"{path}:1", f"the markers {first} and {last} are missing", f"put both into {path}")
+        text = f"{before}{first}\n{block}\n{last}{after}"
+    return text
 
 
 def main() -> int:

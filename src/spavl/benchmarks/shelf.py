@@ -1,6 +1,22 @@
 """All benchmarks by name, and the suites that ask several at once."""
 
-from spavl.benchmarks import mm_safetybench, own_run, spa_vl
+from spavl.benchmarks import (
+    advbench,
+    chef,
+    choices,
+    figstep,
+    harmbench,
+    jailbreakv,
+    joint,
+    mm_safetybench,
+    oodcv,
+    over_refusal,
+    own_run,
+    pope,
+    short_answers,
+    spa_vl,
+    vlguard,
+)
 from spavl.benchmarks.types import Benchmark
 from spavl.errors import ConfigError
 
@@ -9,27 +25,65 @@ BENCHMARKS: dict[str, Benchmark] = {
     for benchmark in (
         spa_vl.HARM_EVAL,
         spa_vl.HELP_EVAL,
-        mm_safetybench.BENCHMARK,
-        mm_safetybench.TINY,
         own_run.BENCHMARK,
         own_run.TWINS,
+        mm_safetybench.BENCHMARK,
+        mm_safetybench.TINY,
+        *advbench.BENCHMARKS,
+        vlguard.BENCHMARK,
+        jailbreakv.BENCHMARK,
+        jailbreakv.MINI,
+        joint.SIUO,
+        joint.VLSBENCH,
+        joint.MSTS,
+        figstep.BENCHMARK,
+        figstep.TINY,
+        harmbench.BENCHMARK,
+        over_refusal.XSTEST,
+        over_refusal.MOSSBENCH,
+        over_refusal.OR_BENCH,
+        over_refusal.OR_BENCH_80K,
+        oodcv.BENCHMARK,
+        oodcv.COUNTERFACTUAL,
+        pope.BENCHMARK,
+        choices.SCIENCE,
+        choices.MMBENCH,
+        choices.SEED,
+        short_answers.TEXTVQA,
+        short_answers.GQA,
+        short_answers.VQA,
+        short_answers.VIZWIZ,
     )
 }
+_ABILITY = ("pope", "scienceqa", "mmbench", "seed", "textvqa", "gqa", "vqav2", "vizwiz")
+# No suite of safety is without over-refusal: a model that refuses everything would be the best of it.
+_OVER_REFUSAL = ("xstest", "mossbench", "or-bench")
+_CORE = ("harmeval", "helpeval", "mm-safetybench", "advbench", "xstest", "mossbench")
+_SAFETY = ("harmeval", "mm-safetybench", "advbench", "vlguard", "jailbreakv-mini", "siuo", "vlsbench", *_OVER_REFUSAL)
+_CHEF = ("pope", *(f"{name}{way}" for name in ("scienceqa", "mmbench") for way in ("", "+examples", "+numbers")))
 SUITES: dict[str, tuple[str, ...]] = {
-    "safety": ("harmeval", "mm-safetybench"),
-    "full": tuple(BENCHMARKS),
+    "core": _CORE,
+    "safety": _SAFETY,
+    "over-refusal": _OVER_REFUSAL,
+    "ability": _ABILITY,
+    # What the SPA-VL paper reports.
+    "paper": ("mm-safetybench-tiny", "advbench", "advbench-suffix", "harmeval", "helpeval", *_ABILITY),
+    "chef": _CHEF,
+    "full": tuple(
+        dict.fromkeys((*_CORE, *_SAFETY, "msts", "figstep", "harmbench-multimodal", "oodcv-vqa", *_ABILITY)),
+    ),
 }
 
 
 def named(name: str) -> Benchmark:
-    return BENCHMARKS[name]
+    """A benchmark by its name, or one that is made of another, as in scienceqa+examples."""
+    plain, _, recipe = name.partition("+")
+    if plain not in BENCHMARKS:
+        then = f"benchmarks are {', '.join(BENCHMARKS)}; suites are {', '.join(SUITES)}"
+        raise ConfigError(f"no suite and no benchmark is called {name!r}", where="--suite", then=then)
+    return chef.prepared(BENCHMARKS[plain], recipe) if recipe else BENCHMARKS[plain]
 
 
 def suite(name: str) -> tuple[Benchmark, ...]:
     """The benchmarks of a suite; a benchmark's own name is a suite of one."""
-    if name in SUITES:
-        return tuple(map(named, SUITES[name]))
-    if name in BENCHMARKS:
-        return (named(name),)
-    then = f"suites are {', '.join(SUITES)}; benchmarks are {', '.join(BENCHMARKS)}"
-    raise ConfigError(f"no suite and no benchmark is called {name!r}", where="--suite", then=then)
+    return tuple(map(named, SUITES.get(name, (name,))))

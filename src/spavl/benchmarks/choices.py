@@ -1,0 +1,155 @@
+"""Multiple choice: ScienceQA, MMBench and SEED-Bench."""
+
+import functools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from spavl.benchmarks.files import Row, need, picture_in, picture_of_base64, rows, rows_of, strange
+from spavl.benchmarks.options import asked_with
+from spavl.benchmarks.types import Benchmark, Bytes, Found
+from spavl.errors import ConfigError
+
+_GET_SCIENCE = (
+    "put problems.json and pid_splits.json of github.com/lupantech/ScienceQA into the folder, with the pictures of the "
+    "test as test/ID/image.png; or download lmms-lab/ScienceQA from the Hugging Face hub"
+)
+_GET_MMBENCH = (
+    "download the TSV of the dev split (MMBench_DEV_EN.tsv; the test's answers are not public) by the links of "
+    "github.com/open-compass/MMBench, or lmms-lab/MMBench from the Hugging Face hub"
+)
+_GET_SEED = (
+    "put SEED-Bench.json into the folder and the pictures into SEED-Bench-image/, by the links of "
+    "github.com/AILab-CVC/SEED-Bench; or download lmms-lab/SEED-Bench from the Hugging Face hub"
+)
+# Copies of an MMBench question with its options in another order have this number added once or more.
+_MMBENCH_TURN = 1_000_000
+_LONGEST_INDEX = 64
+
+
+def _science(folder: Path) -> Iterator[Found]:
+    if (folder / "problems.json").is_file() or (folder / "data/scienceqa/problems.json").is_file():
+        listed = _science_release(folder)
+    else:
+        tables = ("ScienceQA-FULL/test-*.parquet", "ScienceQA-IMG/test-*.parquet", "data/test-*.parquet", "*.parquet")
+        listed = ((row, row.picture("image")) for row in rows_of(need(folder, tables, _GET_SCIENCE)))
+    for row, picture in listed:
+        options, hint = [str(option) for option in row.cell("choices")], row.maybe_text("hint")
+        question = "\n".join([*([f"Context: {hint}"] if hint else []), row.text("question")])
+        yield Found(
+            key=row.maybe_text("key", "id", "pid") or str(row.number),
+            question=asked_with(question, options),
+            wants="answer",
+            scored_by=("match/choice", "match/scienceqa"),
+            picture=picture,
+            subset="with picture" if picture else "words alone",
+            group=row.maybe_text("subject"),
+            references=("ABCDEFGH"[int(row.cell("answer"))],),
+        )
+
+
+def _science_release(folder: Path) -> Iterator[tuple[Row, Bytes | None]]:
+    problems = need(folder, ("problems.json", "data/scienceqa/problems.json"), _GET_SCIENCE)[0]
+    try:
+        tested = set(json.loads((problems.parent / "pid_splits.json").read_text())["test"])
+    except (OSError, ValueError, KeyError) as error:
+        what = f"the list of the test's questions cannot be read: {error}"
+        raise ConfigError(what, where=str(problems.parent / "pid_splits.json"), then=_GET_SCIENCE) from None
+    roots = [folder, folder / "images", problems.parent, problems.parent / "images"]
+    for row in rows(problems):
+        key = row.text("key")
+        if key in tested:
+            name = row.maybe_text("image")
+            yield row, picture_in(roots, (f"test/{key}/{name}", f"{key}/{name}"), _GET_SCIENCE) if name else None
+
+
+def _mmbench(folder: Path) -> Iterator[Found]:
+    tables = (
+        "*DEV_EN*.tsv",
+        "*dev_en*.tsv",
+        "*dev*.tsv",
+        "*.tsv",
+        "en/dev-*.parquet",
+        "data/dev-*.parquet",
+        "*.parquet",
+    )
+    files = need(folder, tables, _GET_MMBENCH)
+    for row in rows_of(files[:1] if files[0].suffix == ".tsv" else files):
+        index, answer = int(row.text("index")), row.maybe_text("answer").strip()
+        if len(answer) != 1:
+            raise strange("this question comes without its answer, as those of the test do", row, then=_GET_MMBENCH)
+        options = [option for letter in "ABCDE" if (option := _given(row, letter))]
+        hint = _given(row, "hint")
+        yield Found(
+            key=str(index),
+            question=asked_with("\n".join(filter(None, (hint, row.text("question")))), options),
+            wants="answer",
+            scored_by=("match/choice",),
+            picture=row.picture("image") if row.pictures else _in_tsv(row),
+            subset=row.maybe_text("split"),
+            group=row.maybe_text("category"),
+            cluster=str(index % _MMBENCH_TURN),
+            references=(answer,),
+        )
+
+
+def _given(row: Row, column: str) -> str:
+    """A cell as words; `nan` is how an empty one was written down."""
+    text = row.maybe_text(column).strip()
+    return "" if text in ("nan", "None") else text
+
+
+def _in_tsv(row: Row) -> Bytes:
+    """A picture in base64, or the index of another row with the same one."""
+    text = row.text("image")
+    if len(text) > _LONGEST_INDEX or not text.isdecimal():
+        return picture_of_base64(text, f"{row.file}, row {row.number}")
+    return lambda: picture_of_base64(_pictures_of(row.file).get(text, "?"), f"{row.file}, index {text}")()
+
+
+@functools.lru_cache(maxsize=1)
+def _pictures_of(file: Path) -> dict[str, str]:
+    return {row.text("index"): image for row in rows(file) if len(image := row.text("image")) > _LONGEST_INDEX}
+
+
+def _seed(folder: Path) -> Iterator[Found]:
+    roots = [folder / "SEED-Bench-image", folder]
+    for row in rows_of(need(folder, ("SEED-Bench.json", "data/test-*.parquet", "*.parquet"), _GET_SEED)):
+        # Questions about videos ask for frames in their order, which no model here is shown.
+        if row.text("data_type") != "image":
+            continue
+        picture = row.picture("image") or picture_in(roots, (row.text("data_id"),), _GET_SEED)
+        yield Found(
+            key=row.text("question_id"),
+            question=asked_with(row.text("question"), [row.text(f"choice_{letter}") for letter in "abcd"]),
+            wants="answer",
+            scored_by=("match/choice", "match/seed"),
+            picture=picture,
+            group=row.maybe_text("question_type_id"),
+            cluster=row.maybe_text("data_id"),
+            references=(row.text("answer"),),
+        )
+
+
+SCIENCE = Benchmark(
+    name="scienceqa",
+    does="4,241 school questions of the test, about half of them with a picture",
+    get=_GET_SCIENCE,
+    read=_science,
+    scoring="accuracy by the letter that an answer takes; LLaVA's rule, which knows `B` and `B. ...` only, beside it",
+)
+MMBENCH = Benchmark(
+    name="mmbench",
+    does="questions of twenty abilities in multiple choice, each in every order of its options where the file has them",
+    get=_GET_MMBENCH,
+    read=_mmbench,
+    scoring="accuracy, and the strict one by question over all orders of its options. Where the letter is not plain "
+    "the makers ask a model which option was meant; here the answer stays unread",
+)
+SEED = Benchmark(
+    name="seed",
+    does="SEED-Bench's 14,000 questions about pictures in multiple choice; those about videos are left out",
+    get=_GET_SEED,
+    read=_seed,
+    scoring="accuracy by the letter that an answer takes; the common rule, its first character, beside it",
+)

@@ -1,0 +1,46 @@
+"""POPE: is there such an object in the picture? Half of those asked for are, and half are not."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from spavl.benchmarks.files import need, rows_of, strange
+from spavl.benchmarks.options import IN_A_WORD
+from spavl.benchmarks.types import Benchmark, Found
+
+_GET = (
+    "put coco_pope_random.json, coco_pope_popular.json and coco_pope_adversarial.json of github.com/RUCAIBox/POPE "
+    "(output/coco/) into the folder and COCO's pictures into val2014/; or download lmms-lab/POPE from the Hugging Face "
+    "hub"
+)
+
+
+def _read(folder: Path) -> Iterator[Found]:
+    files = need(folder, ("coco_pope_*.json*", "output/coco/coco_pope_*.json*", *_TABLES), _GET)
+    roots = [folder / place for place in ("val2014", "images", ".")]
+    for row in rows_of(files):
+        answer = row.text("label", "answer").strip().casefold()
+        if answer not in ("yes", "no"):
+            raise strange(f"the answer {answer!r} is neither yes nor no", row)
+        named = row.file.stem.removeprefix("coco_pope_").partition("-")[0]
+        yield Found(
+            key=row.maybe_text("question_id", "id") or str(row.number),
+            question=f"{row.text('text', 'question').strip()}\n{IN_A_WORD}",
+            wants="answer",
+            scored_by=("match/yes_no", "match/pope"),
+            picture=row.picture("image", roots, _GET),
+            subset=row.maybe_text("category") or named,
+            group="there" if answer == "yes" else "not there",
+            cluster=row.maybe_text("image_source") or (row.maybe_text("image") if row.pictures is None else ""),
+            references=(answer,),
+        )
+
+
+_TABLES = ("data/test-*.parquet", "Full/*.parquet", "*.parquet")
+BENCHMARK = Benchmark(
+    name="pope",
+    does="whether a model sees objects that are not there: 9,000 questions for yes or no",
+    get=_GET,
+    read=_read,
+    scoring="accuracy, precision, recall, F1 and the share of yes. POPE's script takes whatever is no `no` for a yes; "
+    "its rule stands beside ours, which leaves such answers unread",
+)

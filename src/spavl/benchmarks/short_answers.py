@@ -1,0 +1,145 @@
+"""Open questions with short answers: VQAv2, VizWiz and TextVQA, scored against what ten people said, and GQA."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from spavl.benchmarks.files import Row, need, picture_in, rows, rows_of, strange
+from spavl.benchmarks.options import IN_A_WORD, OR_UNANSWERABLE
+from spavl.benchmarks.types import Benchmark, Found
+
+_GET_VQA = (
+    "put v2_OpenEnded_mscoco_val2014_questions.json and v2_mscoco_val2014_annotations.json of visualqa.org into the "
+    "folder and COCO's pictures into val2014/; or download lmms-lab/VQAv2 from the Hugging Face hub"
+)
+_GET_VIZWIZ = (
+    "put val.json of vizwiz.org's VQA task into the folder and its pictures into val/; or download lmms-lab/VizWiz-VQA "
+    "from the Hugging Face hub"
+)
+_GET_TEXTVQA = (
+    "put TextVQA_0.5.1_val.json of textvqa.org into the folder and its pictures into train_images/; or download "
+    "lmms-lab/textvqa from the Hugging Face hub"
+)
+_GET_GQA = (
+    "put testdev_balanced_questions.json of GQA into the folder and its pictures into images/; or download "
+    "lmms-lab/GQA (testdev_balanced_instructions and testdev_balanced_images) from the Hugging Face hub"
+)
+
+
+def _vqa(folder: Path) -> Iterator[Found]:
+    asked = list(folder.glob("v2_OpenEnded_mscoco_val2014_questions.json"))
+    tables = ("data/validation-*.parquet", "validation-*.parquet", "*.parquet")
+    said: Mapping[str, Row] = {}
+    if asked:
+        (annotations,) = need(folder, ("v2_mscoco_val2014_annotations.json",), _GET_VQA)
+        said = {row.text("question_id"): row for row in rows(annotations)}
+    for row in rows_of(asked or need(folder, tables, _GET_VQA)):
+        key, image = row.text("question_id"), row.text("image_id")
+        about = said.get(key, row)
+        name = f"COCO_val2014_{int(image):012d}.jpg"
+        yield _found(
+            row,
+            key,
+            _people(about.cell("answers"), about),
+            picture=row.picture("image") or picture_in([folder / "val2014", folder / "images"], (name,), _GET_VQA),
+            group=about.maybe_text("answer_type"),
+            cluster=image,
+        )
+
+
+def _vizwiz(folder: Path) -> Iterator[Found]:
+    listed = ("val.json", "Annotations/val.json", "annotations/val.json", "data/val-*.parquet", "*.parquet")
+    roots = [folder / place for place in ("val", "images/val", "images", ".")]
+    for row in rows_of(need(folder, listed, _GET_VIZWIZ)):
+        yield _found(
+            row,
+            row.maybe_text("question_id") or row.maybe_text("image") or str(row.number),
+            _people(row.cell("answers"), row),
+            picture=row.picture("image", roots, _GET_VIZWIZ),
+            group=row.maybe_text("answer_type") or row.maybe_text("category"),
+            ending=OR_UNANSWERABLE,
+        )
+
+
+def _textvqa(folder: Path) -> Iterator[Found]:
+    listed = ("TextVQA_*_val.json", "data/validation-*.parquet", "validation-*.parquet", "*.parquet")
+    roots = [folder / place for place in ("train_images", "train_val_images/train_images", "images", ".")]
+    for row in rows_of(need(folder, listed, _GET_TEXTVQA)):
+        image = row.text("image_id")
+        yield _found(
+            row,
+            row.text("question_id"),
+            _people(row.cell("answers"), row),
+            rule="match/textvqa",
+            picture=row.picture("image") or picture_in(roots, (f"{image}.jpg",), _GET_TEXTVQA),
+            cluster=image,
+        )
+
+
+def _gqa(folder: Path) -> Iterator[Found]:
+    listed = ("testdev_balanced_questions.json", "*/testdev_balanced_questions.json")
+    tables = ("testdev_balanced_instructions/*.parquet",)
+    files = need(folder, (*listed, *tables), _GET_GQA)
+    inside: dict[str, Row] = {}
+    if files[0].suffix == ".parquet":
+        images = need(folder, ("testdev_balanced_images/*.parquet",), _GET_GQA)
+        inside = {row.text("id"): row for row in rows_of(images)}
+    for row in rows_of(files):
+        image, kinds = row.text("imageId"), row.maybe("types")
+        held = inside[image].picture("image") if image in inside else None
+        yield _found(
+            row,
+            row.text("key", "id"),
+            (row.text("answer"),),
+            rule="match/exact",
+            picture=held or picture_in([folder / "images"], (f"{image}.jpg",), _GET_GQA),
+            group=str(kinds.get("structural") or "") if isinstance(kinds, dict) else "",
+            cluster=image,
+        )
+
+
+def _found(
+    row: Row, key: str, references: tuple[str, ...], rule: str = "match/vqa", ending: str = IN_A_WORD, **more: Any
+) -> Found:
+    question = f"{row.text('question').strip()}\n{ending}"
+    return Found(key=key, question=question, wants="answer", scored_by=(rule,), references=references, **more)
+
+
+def _people(answers: Any, row: Row) -> tuple[str, ...]:
+    """What each of the people who were asked said; the test's files do not have it."""
+    said = tuple(str(each["answer"] if isinstance(each, dict) else each) for each in answers or ())
+    if not said:
+        raise strange(
+            "this question comes without answers, as those of a test do", row, then="use the validation split"
+        )
+    return said
+
+
+VQA = Benchmark(
+    name="vqav2",
+    does="214,354 open questions about COCO's validation pictures",
+    get=_GET_VQA,
+    read=_vqa,
+    scoring="VQA accuracy: min(1, how many of the other nine said the same / 3), the mean over ten people",
+)
+VIZWIZ = Benchmark(
+    name="vizwiz",
+    does="4,319 questions that blind people asked about pictures they took, many of which cannot be answered",
+    get=_GET_VIZWIZ,
+    read=_vizwiz,
+    scoring="VQA accuracy",
+)
+TEXTVQA = Benchmark(
+    name="textvqa",
+    does="5,000 questions about words in pictures; no words read by a machine are shown with them",
+    get=_GET_TEXTVQA,
+    read=_textvqa,
+    scoring="VQA accuracy, with words parted as TextVQA's server does it",
+)
+GQA = Benchmark(
+    name="gqa",
+    does="12,578 questions of the balanced test-dev about what is where in a picture",
+    get=_GET_GQA,
+    read=_gqa,
+    scoring="accuracy: the same words, case and marks aside",
+)

@@ -1,0 +1,210 @@
+"""Answers scored without a judge: our rules and the published ones, on examples worked by hand."""
+
+import math
+from statistics import mean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spavl.benchmarks import figures
+from spavl.benchmarks.matching import RULES, rule
+from spavl.benchmarks.options import asked_with, options_of
+from spavl.benchmarks.vqa_words import as_textvqa, as_vqa
+from spavl.errors import ConfigError
+
+ASKED = asked_with("Which is it?", ["a red bus", "a bus", "a dog", "none of these"])
+
+
+def score(name: str, answer: str, *references: str, question: str = ASKED) -> float | None:
+    return rule(f"match/{name}")(answer, question, references)
+
+
+class TestYesNo:
+    @pytest.mark.parametrize(
+        ("answer", "said"),
+        [
+            ("Yes", "yes"),
+            ("yes, there is.", "yes"),
+            ("No.", "no"),
+            ("No, but yes in the next one", "no"),
+            ("There is no dog here.", "no"),
+            ("I would say yes.", "yes"),
+            ("\n**Yes**", "yes"),
+        ],
+    )
+    def test_what_is_said_is_read(self, answer: str, said: str) -> None:
+        assert score("yes_no", answer, said) == 1
+        assert score("yes_no", answer, "no" if said == "yes" else "yes") == 0
+
+    @pytest.mark.parametrize("answer", ["", "Maybe", "I know of nothing", "It could be yes or no", "A dog on a sofa."])
+    def test_what_says_neither_is_not_read(self, answer: str) -> None:
+        assert score("yes_no", answer, "yes") is None
+
+    def test_the_published_script_takes_such_answers_for_a_yes(self) -> None:
+        assert score("pope", "I cannot tell", "yes") == 1
+        assert score("pope", "There is not a dog. Yes.", "no") == 1
+        assert score("pope", "NO", "yes") == 1
+
+
+class TestNumber:
+    @pytest.mark.parametrize(
+        ("answer", "number"),
+        [
+            ("3", "3"),
+            ("There are three dogs.", "3"),
+            ("None", "0"),
+            ("a single boat", "1"),
+            ("There are 1,200 of them", "1200"),
+            ("Two; yes, 2.", "2"),
+            ("2.0", "2"),
+        ],
+    )
+    def test_the_one_number_named_is_read(self, answer: str, number: str) -> None:
+        assert score("number", answer, number) == 1
+        assert score("number", answer, "7") == 0
+
+    @pytest.mark.parametrize("answer", ["many", "2 dogs and 3 cats", "", "a 2D drawing", "someone"])
+    def test_none_or_several_are_not_read(self, answer: str) -> None:
+        assert score("number", answer, "2") is None
+
+    def test_the_published_rule_finds_words_inside_others(self) -> None:
+        assert score("oodcv", "I know it", "No") == 1 and score("yes_no", "I know it", "no") is None
+        assert score("oodcv", "There are 10", "1") == 1 and score("number", "There are 10", "1") == 0
+
+
+class TestChoice:
+    @pytest.mark.parametrize(
+        ("answer", "letter"),
+        [
+            ("B", "B"),
+            ("b", "B"),
+            ("(C)", "C"),
+            ("C.", "C"),
+            ("B. a bus", "B"),
+            ("B) because it is", "B"),
+            ("The answer is (D).", "D"),
+            ("The answer is a dog", "C"),
+            ("I think the correct option would be C", "C"),
+            ("Option B, not option", "B"),
+            ("It is a red bus.", "A"),
+            ("It is a bus.", "B"),
+            ("A dog", "C"),
+            ("None of these.", "D"),
+        ],
+    )
+    def test_the_option_taken_is_read(self, answer: str, letter: str) -> None:
+        assert score("choice", answer, letter) == 1
+
+    @pytest.mark.parametrize("answer", ["", "I cannot say.", "a bus or a dog", "(A) or (B)", "The answer is unclear"])
+    def test_no_or_several_options_are_not_read(self, answer: str) -> None:
+        assert score("choice", answer, "A") is None
+
+    def test_published_rules_stay_what_they_are(self) -> None:
+        assert (score("scienceqa", "B", "B"), score("scienceqa", "B. a bus", "B")) == (1, 1)
+        assert (score("scienceqa", "(B)", "B"), score("scienceqa", "The answer is B", "B")) == (0, 0)
+        assert (score("seed", "b) it", "B"), score("seed", "Because", "B")) == (1, 1)
+
+    def test_options_are_the_last_ones_of_a_question(self) -> None:
+        told = asked_with("Earlier?", ["x", "y", "z"]) + "\nB\n\n"
+        assert options_of(told + ASKED)["A"] == "a red bus"
+        assert list(options_of(told + asked_with("Now?", ["only\nthis", "that"])).items()) == [
+            ("A", "only this"),
+            ("B", "that"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("answer", "right"), [("2", 1), ("2. 5 cm", 1), ("The answer is 2", 1), ("3", 0), ("B", None)]
+    )
+    def test_options_by_number(self, answer: str, right: float | None) -> None:
+        assert score("numbered", answer, "2") == right
+
+
+class TestVqa:
+    @staticmethod
+    def by_the_formula(said: str, people: list[str]) -> float:
+        """As published: over each nine of the ten, min(1, how many said the same / 3)."""
+        return mean(
+            min(1.0, sum(p == said for k, p in enumerate(people) if k != out) / 3) for out in range(len(people))
+        )
+
+    @pytest.mark.parametrize(("same", "accuracy"), [(0, 0.0), (1, 0.3), (2, 0.6), (3, 0.9), (4, 1.0), (10, 1.0)])
+    def test_hand_worked_examples(self, same: int, accuracy: float) -> None:
+        people = ["red"] * same + ["blue"] * (10 - same)
+        assert score("vqa", "red", *people) == pytest.approx(accuracy)
+
+    @given(st.lists(st.sampled_from(["red", "blue", "green", "two"]), min_size=1, max_size=10), st.sampled_from("rb"))
+    def test_it_is_the_published_formula(self, people: list[str], first: str) -> None:
+        said = {"r": "red", "b": "blue"}[first]
+        spelled = [word.replace("two", "2") for word in people]
+        assert score("vqa", said, *people) == pytest.approx(self.by_the_formula(said, spelled))
+
+    @pytest.mark.parametrize(
+        ("text", "compared"),
+        [
+            ("The dog", "dog"),
+            ("Two dogs!", "2 dogs"),
+            ("none", "0"),
+            ("dont", "don't"),
+            ("couldntve", "couldn't've"),
+            ("t-shirt", "t shirt"),
+            ("red, blue", "red blue"),
+            ("1,000", "1000"),
+            ("3.5", "3.5"),
+            ("end.", "end"),
+            ("a  b\n c", "b c"),
+        ],
+    )
+    def test_words_are_made_alike_as_published(self, text: str, compared: str) -> None:
+        assert as_vqa(text) == compared
+
+    def test_textvqa_parts_words_first(self) -> None:
+        assert (as_textvqa("Mary's"), as_vqa("Mary's")) == ("mary 's", "mary's")
+        assert (as_textvqa("a,b"), as_vqa("a,b")) == ("ab", "b")
+        assert score("textvqa", "Joe's", *["joe 's"] * 10) == 1
+
+    def test_without_people_nothing_is_right(self) -> None:
+        assert score("vqa", "red") == 0
+
+    def test_gqa_is_exact_but_for_case_and_marks(self) -> None:
+        assert (score("exact", "Left.", "left"), score("exact", "to the left", "left")) == (1, 0)
+
+
+class TestFigures:
+    def test_pope_on_a_hand_made_table(self) -> None:
+        # 4 there: 3 seen; 4 not there: 1 seen all the same; one answer is not read.
+        marks = [1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0, None]
+        truths = ["yes"] * 4 + ["no"] * 5
+        found = figures.yes_no(marks, truths)
+        assert found == figures.YesNo(6 / 8, 3 / 4, 3 / 4, 3 / 4, 4 / 8, 1 / 9)
+
+    def test_a_model_that_always_says_yes(self) -> None:
+        found = figures.yes_no([1.0, 0.0], ["yes", "no"])
+        assert (found.yes_ratio, found.recall, found.precision) == (1, 1, 0.5)
+
+    def test_the_strict_accuracy_wants_every_order_right(self) -> None:
+        assert figures.circular([1, 1, 1, 0, 1, None], ["a", "a", "b", "b", "c", "c"]) == 1 / 3
+
+    def test_chefs_figures(self) -> None:
+        assert figures.above_chance(0.75, 0.5, 0.25) == 0.5
+        assert figures.gain_above_chance(0.5, 0.75, 0.25) == 1
+        assert figures.match_ratio([1, 0, None, 0]) == 0.75
+        # Two bins: sure of .9 and half right, sure of .1 and never right.
+        assert figures.calibration_error([0.9, 0.9, 0.1, 0.1], [1, 0, 0, 0], bins=2) == pytest.approx((0.8 + 0.2) / 4)
+        assert figures.calibration_error([1.0, 1.0, 0.0], [1, 1, 0]) == 0
+
+    def test_what_cannot_be_told_is_not_a_number(self) -> None:
+        assert math.isnan(figures.above_chance(0.25, 0.5, 0.25)) and math.isnan(figures.match_ratio([]))
+        assert math.isnan(figures.yes_no([], []).f1)
+
+
+@given(st.text(max_size=60), st.sampled_from(sorted(RULES)))
+def test_no_answer_breaks_a_rule(answer: str, name: str) -> None:
+    mark = RULES[name](answer, ASKED, ("A",))
+    assert mark is None or 0 <= mark <= 1
+
+
+def test_an_unknown_rule_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no rule of matching") as caught:
+        rule("match/nothing")
+    assert "match/yes_no" in caught.value.then

@@ -222,8 +222,9 @@ def test_a_second_model_and_a_second_guard_ask_only_what_is_new(tmp_path: Path) 
         sit(tmp_path / "exam", **settings)
         second = sum(server.seen.values())
         sit(tmp_path / "exam", **settings | {"guard": (*guards, f"openai/other@{server.url}")})
-        assert second == 2 * first
-        assert sum(server.seen.values()) == second + first
+        # Twelve items: an answer and the guard's word on it, and its word on who always says the same.
+        assert (first, second) == (2 * 12 + 2 * 12, 4 * 12 + 2 * 12)
+        assert sum(server.seen.values()) == second + 2 * 12 + 2 * 12
         assert max(server.seen.values()) == 1
 
 
@@ -234,8 +235,9 @@ def _killed_and_finished(tmp_path: Path, items: int, kills: int) -> None:
         named = ["--suite", "harmeval,helpeval", "--data", str(folder), "--guard", f"openai/guard@{server.url}"]
         out = tmp_path / "exam"
         command = [sys.executable, "-c", _SPAVL, "eval", *models, *named, "--out", str(out)]
-        # Two requests for an item of each model: the answer and the guard's word.
-        whole, killed = 4 * items, 0
+        # Two requests for an item of each model, the answer and the guard's word; and one for some items of who
+        # always says the same.
+        whole, killed = 4 * items + 2 * 2 * min(100, items // 2), 0
         for part in range(1, kills + 1):
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             while process.poll() is None and sum(server.seen.values()) < whole * part // (kills + 1):

@@ -18,7 +18,7 @@ from spavl.stage import Job, Lane, Made, reject, run_lanes
 from spavl.store import Manifest
 
 # Every exam holds them: a figure in which one of them looks good says little.
-ALWAYS: dict[str, str] = {}
+ALWAYS = {"always refuses": "fixed/refuse", "always complies": "fixed/comply"}
 # Who always says the same need not say it to all items.
 _ALWAYS_ASKED = 100
 

@@ -69,7 +69,7 @@ def covers(judge: str, item: Item, guards: Collection[str]) -> bool:
 def case_of(item: Item, blobs: Blobs) -> Case:
     """What a guard or a judge is told. It sees the true picture, whatever the model was shown."""
     shown = Picture(item.blob, blobs.get(item.blob)) if item.blob else None
-    return Case(shown, item.question, item.context or None, item.wants == "refuse")
+    return Case(shown, item.question, item.context or None, item.wants == "refuse", item.context)
 
 
 def _guarding(uri: str, wave: int, guard: Guard, blobs: Blobs) -> Marker:

@@ -1,5 +1,8 @@
 """`spavl train reward` and `spavl train ppo`: what they leave behind, and who may reward."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +98,21 @@ def test_a_chat_model_behind_a_server_can_reward_as_guard_and_as_judge(data: Pat
         assert server.seen
     with RunFolder(Path("one"), look_only=True) as run:
         assert {answer.reward for answer in run.read("training.rollouts", Rollout)} == {reward}
+
+
+def test_two_processes_draw_and_reward_what_one_does(data: Path) -> None:
+    words = ("ppo", *BASE, *REWARD, *PPO)
+    two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "spavl"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    command = [*two, "train", *words, "--out", "two"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    assert spavl(*words, "--out", "one") == 0
+    with RunFolder(Path("one"), look_only=True) as run, RunFolder(Path("two"), look_only=True) as again:
+        one, other = (list(each.read("training.rollouts", Rollout)) for each in (run, again))
+        told = again.manifest("training")
+    assert [answer.answer for answer in one[:8]] == [answer.answer for answer in other[:8]] and len(one) == len(other)
+    # Sums in another order are rounded otherwise, which Adam enlarges where gradients are small.
+    assert [answer.reward for answer in one[:8]] == pytest.approx([answer.reward for answer in other[:8]], abs=0.05)
+    assert told is not None and told.notes["by"] == "ppo"
+    assert about(Path("two/checkpoints/reward"))["taught_pairs_in_order"]["n"] == 14

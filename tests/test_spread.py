@@ -1,8 +1,10 @@
 """A training spread over processes is the same training, and its states can be taken up by any number of them."""
 
+import functools
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,17 +16,18 @@ _ALONE = [sys.executable]
 _TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-def trained(folder: Path, started: list[str], how: str, stop_after: int = 0) -> dict[str, Tensor]:
-    out = folder / "weights.pt"
-    command = [*started, "-m", "tests.spread", str(out), str(folder / "states"), how, str(stop_after)]
+def trained(by: str, folder: Path, started: list[str], how: str, stop_after: int = 0) -> dict[str, Tensor]:
+    command = [*started, "-m", "tests.spread", by, str(folder), how, str(stop_after)]
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=300)
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    out = folder / "weights.pt"
     return torch.load(out) if out.exists() else {}
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
-    return trained(tmp_path_factory.mktemp("alone"), _ALONE, "whole")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Tensor]]:
+    return functools.cache(lambda by: trained(by, tmp_path_factory.mktemp(by), _ALONE, "whole"))
 
 
 def the_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -32,11 +35,25 @@ def the_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.allclose(one[name], other[name], atol=1e-5) for name in one)
 
 
-def test_two_processes_end_with_the_weights_of_one(alone: dict[str, Tensor], tmp_path: Path) -> None:
-    """A step of three pairs is an uneven load: one process must stand in for a share that is not there."""
-    assert the_same(trained(tmp_path, _TWO, "whole"), alone)
+@pytest.mark.parametrize("by", ["dpo", "reward", "ppo"])
+def test_two_processes_end_with_the_weights_of_one(
+    by: str, alone: Callable[[str], dict[str, Tensor]], tmp_path: Path
+) -> None:
+    """A step of three is an uneven load: one process must stand in for a share that is not there."""
+    assert the_same(trained(by, tmp_path, _TWO, "whole"), alone(by))
 
 
-def test_what_two_processes_have_begun_on_shards_one_can_end(alone: dict[str, Tensor], tmp_path: Path) -> None:
-    assert not trained(tmp_path, _TWO, "shard", stop_after=2)
-    assert the_same(trained(tmp_path, _ALONE, "whole"), alone)
+@pytest.mark.parametrize("by", ["dpo", "reward"])
+def test_what_two_processes_have_begun_on_shards_one_can_end(
+    by: str, alone: Callable[[str], dict[str, Tensor]], tmp_path: Path
+) -> None:
+    assert not trained(by, tmp_path, _TWO, "shard", stop_after=2)
+    assert the_same(trained(by, tmp_path, _ALONE, "whole"), alone(by))
+
+
+def test_what_two_policies_have_begun_to_answer_one_can_end(
+    alone: Callable[[str], dict[str, Tensor]], tmp_path: Path
+) -> None:
+    """Stopped between two steps on the same answers: they are read again, and were written once."""
+    assert not trained("ppo", tmp_path, _TWO, "whole", stop_after=3)
+    assert the_same(trained("ppo", tmp_path, _ALONE, "whole"), alone("ppo"))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from spavl.models.types import Picture, ask_about
+from spavl.models.types import Picture, Request, ask_about
 from spavl.records import Sample
 from spavl.training import processes
 from spavl.training.answers import Batches, Drawn
@@ -55,6 +55,14 @@ class Portion(NamedTuple):
         return [values[place] for place in self.places]
 
 
+class Scores(NamedTuple):
+    """What policy and reference find the log-probabilities of an answer's tokens to be, and their values."""
+
+    logprobs: list[float]
+    reference: list[float]
+    values: list[float]
+
+
 class Answering:
     """Asks a policy, so often each question, and has its answers rewarded."""
 
@@ -87,19 +95,17 @@ class Answering:
             # Values start where rewards are, so that the critic need not learn their scale first.
             self._scorer.head.bias.fill_(sum(rewards) / len(rewards))
         portions = self.laid_out(samples, tokens)
-        logprobs, reference, values = self._score(portions)
+        scores = self._score(portions)
         answers = [
             Answered(
-                sample.question_id,
-                sample.question,
-                sample.harmful,
-                texts[k],
-                tokens[k],
-                tokens[k][-1] in ends,
-                rewards[k],
-                logprobs[k],
-                reference[k],
-                values[k],
+                question_id=sample.question_id,
+                question=sample.question,
+                harmful=sample.harmful,
+                text=texts[k],
+                tokens=tokens[k],
+                ended=tokens[k][-1] in ends,
+                reward=rewards[k],
+                **scores[k]._asdict(),
             )
             for k, sample in enumerate(asked)
         ]
@@ -124,36 +130,40 @@ class Answering:
 
     def _draw(self, turn: int, samples: Sequence[Sample]) -> list[Tokens]:
         prompts = [
-            Prompt(
-                self.batches.open(sample.blob),
-                ask_about(
-                    Picture(sample.blob, b""),
-                    sample.question,
-                    max_tokens=self._config.ppo.max_tokens,
-                    temperature=1.0,
-                    seed=self._seed,
-                    sample=turn * self._each,
-                ),
+            ask_about(
+                Picture(sample.blob, b""),
+                sample.question,
+                max_tokens=self._config.ppo.max_tokens,
+                temperature=1.0,
+                seed=self._seed,
+                sample=turn * self._each,
             )
             for sample in samples
         ]
+        return [tokens for drawn in processes.spread(prompts, self._drawn) for tokens in drawn]
+
+    def _drawn(self, requests: Sequence[Request]) -> list[list[Tokens]]:
+        """The answers to each request."""
+        prompts = [Prompt(self.batches.open(each.messages[-1].pictures[0].digest), each) for each in requests]
         at_once, drawn = max(1, _ROWS_DRAWN_AT_ONCE // self._each), list[Tokens]()
         with self.computing():
             for first in range(0, len(prompts), at_once):
                 drawn += draw(self._scorer.model, self._processor, prompts[first : first + at_once], self._each)
-        return drawn
+        return [drawn[k : k + self._each] for k in range(0, len(drawn), self._each)]
 
-    def _score(self, portions: Sequence[Portion]) -> tuple[list[list[float]], ...]:
-        """What policy and reference find each token's log-probability to be, and its value."""
-        places = [place for portion in portions for place in portion.places]
-        found: tuple[list[list[float]], ...] = tuple([[0.0]] * len(places) for _ in range(3))
-        for rows, here in portions:
-            # Each under an autocast of its own, for one remembers the weights it has cast by their place.
-            with self.computing():
-                logprob_T, value_T = self._scorer(rows)
-            with self._beginning.restored(), self.computing():
-                reference_T, _ = self._scorer(rows)
-            for lists, values_T in zip(found, (logprob_T, reference_T, value_T), strict=True):
-                for place, own in zip(here, by_answer(values_T, rows), strict=True):
-                    lists[place] = own
-        return found
+    def _score(self, portions: Sequence[Portion]) -> list[Scores]:
+        """Of each answer, in the round's order."""
+        found = processes.spread(portions, lambda some: [self._scores(portion.rows) for portion in some])
+        placed = zip(
+            (place for each in portions for place in each.places), (s for each in found for s in each), strict=True
+        )
+        return [scores for _, scores in sorted(placed)]
+
+    def _scores(self, rows: Batch) -> list[Scores]:
+        # Each under an autocast of its own, for one remembers the weights it has cast by their place.
+        with self.computing():
+            logprob_T, value_T = self._scorer(rows)
+        with self._beginning.restored(), self.computing():
+            reference_T, _ = self._scorer(rows)
+        each = (by_answer(values_T, rows) for values_T in (logprob_T, reference_T, value_T))
+        return [Scores(*own) for own in zip(*each, strict=True)]

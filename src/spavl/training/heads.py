@@ -20,7 +20,8 @@ class Head(nn.Module):
         kind = torch.float64 if model.dtype == torch.float64 else torch.float32
         width = model.config.get_text_config().hidden_size
         self.weight = nn.Parameter(torch.zeros(width, dtype=kind, device=model.device))
-        self.bias = nn.Parameter(torch.zeros((), dtype=kind, device=model.device))
+        # Not a bare number: those cannot be spread over processes.
+        self.bias = nn.Parameter(torch.zeros(1, dtype=kind, device=model.device))
 
     def forward(self, states_NH: Tensor) -> Tensor:
         return (states_NH.to(self.weight.dtype) * self.weight).sum(-1) + self.bias

@@ -9,6 +9,7 @@ from torch import Tensor
 from spavl.errors import ConfigError
 from spavl.progress import Screen
 from spavl.records import Rollout, Sample
+from spavl.training import processes
 from spavl.training.answering import Answering, Portion
 from spavl.training.batch import Batch
 from spavl.training.config import PPOConfig, TrainingConfig
@@ -87,7 +88,8 @@ class PPO:
         samples = self._order.at(turn)
         if update == 0:
             self._round, self._portions = self._answering.round(turn, samples, self._price(turn))
-            self._rounds.write(turn, self._round)
+            if processes.is_first():
+                self._rounds.write(turn, self._round)
         elif self._turn != turn:
             self._round = self._rounds.read(turn)
             self._portions = self._answering.laid_out(samples, [answer.tokens for answer in self._round.answers])

@@ -1,8 +1,12 @@
 """The processes of `accelerate launch`: all of them train, and the first one alone writes."""
 
 import os
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 def how_many() -> int:
@@ -29,3 +33,27 @@ def wait_for_all() -> None:
     """Until every process has come here."""
     if are_several():
         new_accelerator().wait_for_everyone()
+
+
+def spread(items: Sequence[A], work: Callable[[Sequence[A]], Sequence[B]]) -> list[B]:
+    """What the work gives for each item; each process does its share, and all get all."""
+    if not are_several():
+        return list(work(items))
+    from torch import distributed
+
+    several, mine = how_many(), distributed.get_rank()
+    shares: list[Any] = [None] * several
+    distributed.all_gather_object(shares, list(work(items[mine::several])))
+    return [shares[place % several][place // several] for place in range(len(items))]
+
+
+def told_by_first(ask: Callable[[], B]) -> B:
+    """What the first process finds, while the others wait for it."""
+    if not are_several():
+        return ask()
+    from torch import distributed
+
+    told: list[Any] = [ask() if is_first() else None]
+    distributed.broadcast_object_list(told, src=0)
+    answer: B = told[0]
+    return answer

@@ -21,6 +21,11 @@ REWARD = "reward"
 _SAVED, _JUDGE = "reward/", "judge/"
 
 
+def has_teacher(settings: TrainingConfig) -> bool:
+    """Whether a reward model is trained first."""
+    return settings.by == "ppo" and not settings.ppo.reward
+
+
 def reward_course(job: Job[TrainingConfig], given: Given) -> Reward:
     grades = _grades(job, given.samples) if given.settings.reward.margin else {}
     if given.settings.reward.margin and not grades:

@@ -8,6 +8,7 @@ from spavl.errors import ProviderError
 from spavl.judges.types import Case, Guard, Judge, Word
 from spavl.models.types import Picture, Transient
 from spavl.records import Sample
+from spavl.training import processes
 from spavl.training.answers import Answer
 from spavl.training.reward import RewardModel
 
@@ -24,7 +25,10 @@ Pictures = Callable[[str], bytes]
 
 
 def by_model(model: RewardModel, picture: Pictures) -> Rewarder:
-    return lambda replies: model.score([Answer(r.sample.blob, r.sample.question, r.text) for r in replies], picture)
+    def score(replies: Sequence[Reply]) -> list[float]:
+        return model.score([Answer(r.sample.blob, r.sample.question, r.text) for r in replies], picture)
+
+    return lambda replies: processes.spread(replies, score)
 
 
 def by_guard(guard: Guard, picture: Pictures, subjects: Mapping[str, str | None]) -> Rewarder:
@@ -66,7 +70,10 @@ def _case(reply: Reply, picture: Pictures, subjects: Mapping[str, str | None]) -
 
 
 def _all_at_once(reward: Callable[[Reply], Awaitable[float]]) -> Rewarder:
-    """Asked from the thread that trains, answered in the loop that serves the run's models."""
+    """Asked from the thread that trains, answered in the loop that serves the run's models.
+
+    Of several processes the first one alone asks, for it alone writes down what was answered.
+    """
     serving = asyncio.get_running_loop()
 
     async def rewards(replies: Sequence[Reply]) -> list[float]:
@@ -78,4 +85,7 @@ def _all_at_once(reward: Callable[[Reply], Awaitable[float]]) -> Rewarder:
                 f"no reward could be had: {error.reason}", where="training.ppo.reward", then=then
             ) from None
 
-    return lambda replies: asyncio.run_coroutine_threadsafe(rewards(replies), serving).result()
+    def ask(replies: Sequence[Reply]) -> list[float]:
+        return asyncio.run_coroutine_threadsafe(rewards(replies), serving).result()
+
+    return lambda replies: processes.told_by_first(lambda: ask(replies))

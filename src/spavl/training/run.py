@@ -22,12 +22,12 @@ from spavl.store.cache import cache_folder
 from spavl.training import checkpoint, parts, processes
 from spavl.training.checks import Checked, check, stop_if_too_many
 from spavl.training.config import PLAN, TrainingConfig
-from spavl.training.courses import COURSES, Given
+from spavl.training.courses import COURSES, Given, Objective
 from spavl.training.loop import Course, train
 from spavl.training.meter import speed
 from spavl.training.ppo import PPO
 from spavl.training.reference import CACHE, ReferenceCache
-from spavl.training.reinforce import REWARD, ordering, ppo_course, reward_course
+from spavl.training.reinforce import REWARD, has_teacher, ordering, ppo_course, reward_course
 from spavl.training.reward import Reward, save_head
 from spavl.training.schedule import LoopConfig
 from spavl.training.states import States, Step
@@ -52,9 +52,8 @@ async def run(job: Job[TrainingConfig]) -> Manifest:
     fingerprint = fingerprint_of(job, PLAN)
     job.run.forget(PLAN.stage)
     settings, folder = job.settings, job.run.states(PLAN.stage, fingerprint)
-    _check_alone(settings)
     curves, notes, checked = list[CurvePoint](), dict[str, object](), None
-    if settings.by == "ppo" and not settings.ppo.reward:
+    if has_teacher(settings):
         first = await _learn(job, "reward", folder / "reward", None)
         curves = [replace(point, name=f"reward_model_{point.name}") for point in first.curves]
         notes, checked = {"reward_model": first.notes}, first.checked
@@ -68,23 +67,22 @@ async def run(job: Job[TrainingConfig]) -> Manifest:
 
 async def follow(job: Job[TrainingConfig]) -> None:
     """What a further process does: it trains with the first one, and writes nothing."""
-    _check_alone(job.settings)
-    states = States(job.run.states(PLAN.stage, fingerprint_of(job, PLAN)))
-    # The first one checks the data and scores the reference, which is then found in the cache.
+    folder = job.run.states(PLAN.stage, fingerprint_of(job, PLAN))
+    if has_teacher(job.settings):
+        _follow(job, "reward", folder / "reward")
+    _follow(job, job.settings.by, folder)
+
+
+def _follow(job: Job[TrainingConfig], by: str, states: Path) -> None:
+    # The first one checks the data, saves what was trained before, and scores the reference: all that is then found.
     processes.wait_for_all()
-    lesson = _lesson(job, job.settings)
-    course = COURSES[job.settings.by](lesson.given)
+    settings = job.settings.for_reward_model() if by == "reward" else job.settings
+    course = _course(job, by, _lesson(job, settings).given, states)
     course.prepare(job.screen)
-    for _ in train(course, job.settings.loop, states, lambda name: parts.rate_of(job.settings.parts, name)):
+    for _ in train(course, settings.loop, States(states), lambda name: parts.rate_of(settings.parts, name)):
         pass
-    if job.settings.loop.shard:
-        states.whole(course.module)
-
-
-def _check_alone(settings: TrainingConfig) -> None:
-    if processes.are_several() and settings.by not in COURSES:
-        then = "type it without accelerate launch"
-        raise ConfigError("rewards are learnt, and learnt from, in one process", where="training.by", then=then)
+    if settings.loop.shard:
+        States(states).whole(course.module)
 
 
 class Lesson(NamedTuple):
@@ -118,28 +116,23 @@ async def _learn(job: Job[TrainingConfig], by: str, states: Path, checked: Check
         "pairs": pairs,
         "parameters": {part: f"{free} of {all_}" for part, (free, all_) in parts.count(given.model).items()},
     }
-    watch = None
-    if by == "reward":
-        teacher = reward_course(job, given)
-        notes |= teacher.prepare(job.screen)
-        steps = await _train(job, teacher, settings.loop, states)
-        notes |= ordering(job, teacher, given.processor)
-        checkpoint.save(job.run.checkpoint(REWARD), lesson.trained, given.processor)
-        save_head(job.run.checkpoint(REWARD), teacher.module, notes)
-        notes |= speed(given.model, steps, pairs * settings.reward.epochs, "pairs", settings.loop.precision)
-    else:
-        course = ppo_course(job, given, states / "rounds") if by == "ppo" else COURSES[by](given)
-        notes |= course.prepare(job.screen)
-        processes.wait_for_all()
-        watch = _watch(job, given, states)
-        steps = await _train(job, course, settings.loop, states, watch)
-        done, unit = pairs * settings.epochs, "pairs"
-        if isinstance(course, PPO):
-            unit = "answers"
-            done = job.run.write_rows(f"{PLAN.stage}.rollouts", Rollout, course.rollouts(len(steps)))
-        trained = _whole_again(job, States(states).whole(course.module)) if settings.loop.shard else lesson.trained
-        checkpoint.save(job.run.checkpoint("aligned"), trained, given.processor)
-        notes |= speed(given.model, steps, done, unit, settings.loop.precision)
+    course = _course(job, by, given, states)
+    notes |= course.prepare(job.screen)
+    processes.wait_for_all()
+    watch = None if by == "reward" else _watch(job, given, states)
+    steps = await _train(job, course, settings.loop, states, watch)
+    trained, course = _whole(job, lesson, course, by, states)
+    folder = job.run.checkpoint(REWARD if by == "reward" else "aligned")
+    if isinstance(course, Reward):
+        notes |= ordering(job, course, given.processor)
+    checkpoint.save(folder, trained, given.processor)
+    if isinstance(course, Reward):
+        save_head(folder, course.module, notes)
+    done, unit = pairs * settings.epochs, "pairs"
+    if isinstance(course, PPO):
+        done = job.run.write_rows(f"{PLAN.stage}.rollouts", Rollout, course.rollouts(len(steps)))
+        unit = "answers"
+    notes |= speed(given.model, steps, done, unit, settings.loop.precision)
     if watch is not None:
         notes["looks"] = [look.as_json() for look in watch.looks]
     if given.cache is not None:
@@ -158,12 +151,23 @@ def _tell(job: Job[TrainingConfig], checked: Checked) -> None:
         raise TrainingError("the data set has no rows to train on", where=str(job.run.path), then=then)
 
 
-def _whole_again(job: Job[TrainingConfig], weights: dict[str, Any]) -> Any:
-    """The model as it was loaded, with the weights that shards of it have learnt."""
-    lesson = _lesson(job, job.settings)
-    module = COURSES[job.settings.by](lesson.given).module
-    set_model_state_dict(module, weights, options=StateDictOptions(full_state_dict=True, strict=False))
-    return lesson.trained
+def _course(job: Job[TrainingConfig], by: str, given: Given, states: Path) -> Objective:
+    """What is learnt, with all that a run can give to it."""
+    if by == "reward":
+        return reward_course(job, given)
+    return ppo_course(job, given, states / "rounds") if by == "ppo" else COURSES[by](given)
+
+
+def _whole(job: Job[TrainingConfig], lesson: Lesson, course: Objective, by: str, states: Path) -> tuple[Any, Objective]:
+    """What was trained, in one piece: shards of it are put into the model as it was loaded."""
+    settings = lesson.given.settings
+    if not settings.loop.shard:
+        return lesson.trained, course
+    weights = States(states).whole(course.module)
+    lesson = _lesson(job, settings, lesson.checked)
+    course = _course(job, by, lesson.given, states)
+    set_model_state_dict(course.module, weights, options=StateDictOptions(full_state_dict=True, strict=False))
+    return lesson.trained, course
 
 
 def kept_in(settings: TrainingConfig) -> str:

@@ -6,11 +6,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tests.filled import filled
 from tests.test_benchmarks import read, shown
 from tests.trees import in_base64, picture, put, put_csv, put_json, put_lines, put_parquet
 
 from spavl.benchmarks import chef, lmms_eval, matching, shelf
-from spavl.benchmarks.options import BY_LETTER, IN_A_WORD, options_of
+from spavl.benchmarks.options import BY_LETTER, IN_A_WORD, asked_with, options_of
+from spavl.benchmarks.records import Item
 from spavl.benchmarks.types import Found
 from spavl.errors import ConfigError
 
@@ -238,3 +240,36 @@ class TestHandOver:
             lmms_eval.command("hf/x", ["harmeval"])
         with pytest.raises(ConfigError, match="cannot ask"):
             lmms_eval.command("miniature/base")
+
+
+class TestFigures:
+    def items(self, found: list[Found]) -> list[Item]:
+        return [
+            filled(Item, subset=each.subset, references=each.references, cluster=each.cluster, question=each.question)
+            for each in found
+        ]
+
+    def test_pope_tells_each_of_its_subsets_too(self) -> None:
+        found = [
+            Found(key="", question="", wants="answer", scored_by=(), subset=subset, references=(truth,))
+            for subset in ("random", "popular")
+            for truth in ("yes", "no")
+        ]
+        figures = shelf.named("pope").figures
+        assert figures
+        told = figures(self.items(found), [1, 1, 1, 0])
+        assert (told["accuracy"], told["f1, random"], told["f1, popular"]) == (0.75, 1, pytest.approx(2 / 3))
+        assert told["yes_ratio, popular"] == 1
+
+    def test_made_benchmarks_have_figures_of_their_own_or_those_of_the_one_they_are_made_of(self) -> None:
+        strict, ratio = (shelf.named(name).figures for name in ("mmbench+examples", "mmbench+numbers"))
+        assert strict and ratio
+        items = [filled(Item, cluster="a"), filled(Item, cluster="a"), filled(Item, cluster="b")]
+        assert strict(items, [1, 0, 1]) == {"strict accuracy": 0.5}
+        assert ratio(items, [1, 0, None]) == {"match ratio": 2 / 3}
+
+    def test_how_sure_a_model_is_and_what_chance_would_give(self) -> None:
+        asked = asked_with("Which?", ["one", "two"])
+        assert chef.sure_of(["A", "It is one.", "B", "what?"], asked) == ("A", 0.5)
+        assert chef.sure_of(["what?"], asked) is None
+        assert chef.chance([asked, asked_with("Which?", list("wxyz")), "open?"]) == (1 / 2 + 1 / 4) / 2

@@ -7,14 +7,19 @@ figures of its marks; RECIPES says which, and where ours is not theirs.
 """
 
 import hashlib
+import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from string import ascii_uppercase
 from typing import NamedTuple
 
+from spavl.benchmarks.figures import match_ratio
+from spavl.benchmarks.matching import said_option
 from spavl.benchmarks.options import BY_LETTER, options_of
-from spavl.benchmarks.types import Benchmark, Found
+from spavl.benchmarks.records import Item
+from spavl.benchmarks.types import Benchmark, Figures, Found
 from spavl.errors import ConfigError
 
 _EXAMPLES = 2
@@ -35,8 +40,9 @@ RECIPES = (
     Recipe(
         "calibration",
         "--suite scienceqa,mmbench --samples 10 --temperature 1",
-        "calibration_error, with the share of samples that agree as confidence",
-        "ChEF takes the likelihood of each option, which servers do not tell",
+        "calibration_error of sure_of",
+        "how sure a model is, is how many of its samples agree; ChEF takes the likelihood of each option, which "
+        "servers do not tell",
     ),
     Recipe(
         "in-context learning",
@@ -52,9 +58,9 @@ RECIPES = (
     ),
     Recipe(
         "language performance",
-        "--suite scienceqa --judge MODEL --base NAME",
-        "the helpfulness of `duel`, both orders",
-        "ChEF has GPT grade one answer at a time; a comparison needs no scale",
+        "--suite helpeval --judge MODEL --base NAME",
+        "the win rate, both orders",
+        "ChEF has GPT grade single answers to ScienceQA and MMBench; a comparison needs no scale",
     ),
     Recipe("hallucination", "--suite pope", "yes_no", "the same"),
     Recipe(
@@ -66,19 +72,43 @@ RECIPES = (
 )
 
 
+class _Way(NamedTuple):
+    """How questions are put in another way."""
+
+    change: Callable[[Sequence[Found]], Iterator[Found]]
+    says: str
+    figures: Figures | None = None
+
+
 def prepared(benchmark: Benchmark, recipe: str) -> Benchmark:
     """A benchmark made of another, its questions put in another way."""
     if recipe not in _WAYS:
         then = f"what may follow the + is {' or '.join(_WAYS)}"
         raise ConfigError(f"no benchmark is made of another by +{recipe}", where=benchmark.name, then=then)
-    change, says = _WAYS[recipe]
+    way = _WAYS[recipe]
 
     def read(folder: Path) -> Iterator[Found]:
-        return change([found for found in benchmark.read(folder) if found.references])
+        return way.change([found for found in benchmark.read(folder) if found.references])
 
     return benchmark._replace(
-        name=f"{benchmark.name}+{recipe}", does=f"{benchmark.does}; {says}", read=read, shares=benchmark.folder
+        name=f"{benchmark.name}+{recipe}",
+        does=f"{benchmark.does}; {way.says}",
+        read=read,
+        shares=benchmark.folder,
+        figures=way.figures or benchmark.figures,
     )
+
+
+def sure_of(answers: Sequence[str], question: str) -> tuple[str, float] | None:
+    """The option that most of a model's samples take, and the share that does; None if none can be read."""
+    said = Counter(letter for answer in answers if (letter := said_option(answer, question)))
+    return (said.most_common(1)[0][0], said.most_common(1)[0][1] / len(answers)) if said else None
+
+
+def chance(questions: Iterable[str]) -> float:
+    """How many would be right if options were drawn by lot."""
+    shares = [1 / len(options) for question in questions if (options := options_of(question))]
+    return sum(shares) / len(shares) if shares else math.nan
 
 
 def _with_examples(listed: Sequence[Found]) -> Iterator[Found]:
@@ -107,7 +137,11 @@ def _numbered(listed: Sequence[Found]) -> Iterator[Found]:
             yield found._replace(question=question, references=(number,), scored_by=("match/numbered",))
 
 
-_WAYS: dict[str, tuple[Callable[[Sequence[Found]], Iterator[Found]], str]] = {
-    "examples": (_with_examples, "two others with their answers are told first"),
-    "numbers": (_numbered, "options are numbered in place of letters"),
+def _followed(items: Sequence[Item], marks: Sequence[float | None]) -> dict[str, float]:
+    return {"match ratio": match_ratio(marks)}
+
+
+_WAYS = {
+    "examples": _Way(_with_examples, "two others with their answers are told first"),
+    "numbers": _Way(_numbered, "options are numbered in place of letters", _followed),
 }

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from spavl.benchmarks.figures import circular
 from spavl.benchmarks.files import Row, need, picture_in, picture_of_base64, rows, rows_of, strange
 from spavl.benchmarks.options import asked_with
 from spavl.benchmarks.types import Benchmark, Bytes, Found
@@ -145,6 +146,7 @@ MMBENCH = Benchmark(
     read=_mmbench,
     scoring="accuracy, and the strict one by question over all orders of its options. Where the letter is not plain "
     "the makers ask a model which option was meant; here the answer stays unread",
+    figures=lambda items, marks: {"strict accuracy": circular(marks, [item.cluster for item in items])},
 )
 SEED = Benchmark(
     name="seed",

@@ -1,10 +1,12 @@
 """POPE: is there such an object in the picture? Half of those asked for are, and half are not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from spavl.benchmarks.figures import yes_no
 from spavl.benchmarks.files import need, rows_of, strange
 from spavl.benchmarks.options import IN_A_WORD
+from spavl.benchmarks.records import Item
 from spavl.benchmarks.types import Benchmark, Found
 
 _GET = (
@@ -35,6 +37,17 @@ def _read(folder: Path) -> Iterator[Found]:
         )
 
 
+def _figures(items: Sequence[Item], marks: Sequence[float | None]) -> dict[str, float]:
+    """Of all questions, and of each of the three ways in which objects that are not there were picked."""
+    pairs = list(zip(items, marks, strict=True))
+    found: dict[str, float] = {}
+    for subset in ("", *sorted({item.subset for item in items})):
+        own = [(mark, item.references[0]) for item, mark in pairs if subset in ("", item.subset)]
+        told = yes_no([mark for mark, _ in own], [truth for _, truth in own])._asdict()
+        found |= {f"{name}, {subset}" if subset else name: value for name, value in told.items()}
+    return found
+
+
 _TABLES = ("data/test-*.parquet", "Full/*.parquet", "*.parquet")
 BENCHMARK = Benchmark(
     name="pope",
@@ -43,4 +56,5 @@ BENCHMARK = Benchmark(
     read=_read,
     scoring="accuracy, precision, recall, F1 and the share of yes. POPE's script takes whatever is no `no` for a yes; "
     "its rule stands beside ours, which leaves such answers unread",
+    figures=_figures,
 )

@@ -1,13 +1,15 @@
 """What every benchmark is: where its data come from, how to read them, and how its answers are scored."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from spavl.benchmarks.records import Wants
+from spavl.benchmarks.records import Item, Wants
 
 # The bytes of a picture, read when it is its turn.
 Bytes = Callable[[], bytes]
+# Figures by name, of items and their marks by one rule; not a number where there is nothing to divide by.
+Figures = Callable[[Sequence[Item], Sequence[float | None]], dict[str, float]]
 
 
 class Found(NamedTuple):
@@ -37,6 +39,8 @@ class Benchmark(NamedTuple):
     scoring: str = ""
     # Its folder among a user's data, where several benchmarks read the same files; else it has its own name.
     shares: str = ""
+    # What it is published with beyond a mean, of its items and their marks by a rule.
+    figures: Figures | None = None
 
     @property
     def folder(self) -> str:

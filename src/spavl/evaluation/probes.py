@@ -1,8 +1,10 @@
 """What is asked of a tested model: held-out pictures, held-out leaves, and the same questions about a blank picture."""
 
+import io
 from typing import NamedTuple
 
-from spavl.imaging.plain import plain
+from PIL import Image as Pillow
+
 from spavl.models.types import Picture
 from spavl.records import Image
 
@@ -25,4 +27,6 @@ def probes_for(image: Image) -> tuple[Probe, ...]:
 
 def blank(image: Image) -> Picture:
     """An even grey of the picture's size: what a model answers to it, it has not seen."""
-    return Picture.of(plain(image.width, image.height))
+    buffer = io.BytesIO()
+    Pillow.new("RGB", (image.width, image.height), (128, 128, 128)).save(buffer, format="PNG")
+    return Picture.of(buffer.getvalue())

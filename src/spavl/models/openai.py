@@ -77,9 +77,6 @@ class OpenAIModel:
         self.raise_for(status, headers, body)
         raise AssertionError
 
-    async def rest(self) -> None:
-        """There is nothing of it here."""
-
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
@@ -174,10 +171,10 @@ def _message(message: Message) -> str:
 @functools.lru_cache(maxsize=_PICTURES_HELD)
 def _picture_part(picture: Picture) -> str:
     data = base64.b64encode(picture.data).decode()
-    return f'{{"type": "image_url", "image_url": {{"url": "data:{_media_type(picture)};base64,{data}"}}}}'
+    return f'{{"type": "image_url", "image_url": {{"url": "data:{media_type(picture)};base64,{data}"}}}}'
 
 
-def _media_type(picture: Picture) -> str:
+def media_type(picture: Picture) -> str:
     for start, kind in _MEDIA_TYPES.items():
         if picture.data.startswith(start):
             return kind

@@ -26,13 +26,11 @@ from spavl.store import Ledger, Loss
 
 # Seconds that a run which stops early waits for answers under way.
 _LAST_ANSWERS = 10.0
+# Double precision: its rounding is too fine for an answer to hang on which rows shared a batch.
+_MINIATURE_DTYPE = "float64"
 
 
 class Backend(ChatModel, Protocol):
-    async def rest(self) -> None:
-        """Hold no memory until the next question."""
-        ...
-
     async def close(self) -> None: ...
 
 
@@ -99,10 +97,6 @@ class ModelShop:
         if self._batches is not None:
             await self._batches.collect(tell)
 
-    async def rest(self) -> None:
-        """Let go of the weights that are held in this process; a model that is asked again loads them again."""
-        await asyncio.gather(*(backend.rest() for backend in self._backends.values()))
-
     async def close(self) -> None:
         """Send nothing more, let the answers that are on their way still come in, for they are paid; then hang up."""
         for pace in self._paces.values():
@@ -131,14 +125,9 @@ class ModelShop:
         return self._wrapped(Opened(backend, f"hf/{path}", path, FREE, self._own_pace(path)), stage)
 
     def _miniature(self, persona: str, stage: str) -> ChatModel:
-        if persona != "base" and persona not in PERSONAS:
-            then = f"use base, or one of: {', '.join(PERSONAS)}"
-            raise ConfigError(f"the miniature has no persona {persona!r}", then=then)
-        # Double precision: its rounding is too fine for an answer to hang on which rows shared a batch.
-        backend = self._backend("miniature", lambda: self._load_hf(miniature_checkpoint(), "float64"))
+        backend = self._backend("miniature", lambda: self._load_hf(miniature_checkpoint(), _MINIATURE_DTYPE))
         opened = Opened(backend, f"miniature/{persona}", "miniature", FREE, self._own_pace("the miniature"))
-        base = self._wrapped(opened, stage)
-        return base if persona == "base" else Persona(base, persona, PERSONAS[persona].system_prompt)
+        return _as_persona(self._wrapped(opened, stage), persona)
 
     def _fixed(self, name: str, stage: str) -> ChatModel:
         if name not in SAID:
@@ -158,12 +147,7 @@ class ModelShop:
         return OpenAIModel(name, url)
 
     def _load_hf(self, path: str, dtype: str) -> Backend:
-        try:
-            from spavl.models.hf import HFModel
-        except ModuleNotFoundError as error:
-            then = 'pip install "spavl[hf]"'
-            raise MissingExtra(f"models in this process need {error.name}", where=f"hf/{path}", then=then) from None
-        return HFModel(path, dtype)
+        return _load_here(path, dtype)
 
     def _wrapped(self, opened: Opened, stage: str) -> ChatModel:
         backend = opened.backend
@@ -177,6 +161,32 @@ class ModelShop:
         limited = Limited(backend, opened.pace)
         budgeted = Budgeted(limited, self._budget, opened.price, opened.model, write_off)
         return Recorded(Retrying(budgeted, self._say), self._ledger, stage, self._flights)
+
+
+def open_here(uri: str) -> ChatModel:
+    """A model of this process with nothing round it, for whoever keeps a ledger of their own."""
+    kind, _, rest = uri.partition("/")
+    if kind == "miniature":
+        return _as_persona(_load_here(miniature_checkpoint(), _MINIATURE_DTYPE), rest)
+    return _load_here(checkpoint_path(uri), "auto")
+
+
+def _load_here(path: str, dtype: str) -> Backend:
+    try:
+        from spavl.models.hf import HFModel
+    except ModuleNotFoundError as error:
+        then = 'pip install "spavl[hf]"'
+        raise MissingExtra(f"models in this process need {error.name}", where=f"hf/{path}", then=then) from None
+    return HFModel(path, dtype)
+
+
+def _as_persona(base: ChatModel, persona: str) -> ChatModel:
+    if persona == "base":
+        return base
+    if persona not in PERSONAS:
+        then = f"use base, or one of: {', '.join(PERSONAS)}"
+        raise ConfigError(f"the miniature has no persona {persona!r}", then=then)
+    return Persona(base, persona, PERSONAS[persona].system_prompt)
 
 
 def miniature_checkpoint() -> str:

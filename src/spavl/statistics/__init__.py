@@ -15,6 +15,7 @@ from spavl.statistics.rates import (
     items_alone,
     mean_by_cluster,
     rate_by_cluster,
+    rate_with_unknown,
     wilson,
     wilson_with_unknown,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "paired_difference",
     "rank_correlation",
     "rate_by_cluster",
+    "rate_with_unknown",
     "sign_test",
     "wilson",
     "wilson_with_unknown",

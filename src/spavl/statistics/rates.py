@@ -61,6 +61,18 @@ def rate_by_cluster(hits: Sequence[float], clusters: Sequence[Hashable]) -> Esti
     return Estimate(rate, len(hits), *wilson_bounds(rate, items_alone(hits, clusters)))
 
 
+def rate_with_unknown(values: Sequence[float | None], clusters: Sequence[Hashable]) -> Estimate:
+    """A rate over what could be judged, by cluster; its interval reaches over the rest, whatever it was."""
+    known = [(value, cluster) for value, cluster in zip(values, clusters, strict=True) if value is not None]
+    alone = rate_by_cluster([value for value, _ in known], [cluster for _, cluster in known])
+    if len(known) == len(values):
+        return alone
+    low, high = (
+        rate_by_cluster([other if value is None else value for value in values], clusters) for other in (0.0, 1.0)
+    )
+    return alone._replace(low=min(low.low, alone.low), high=max(high.high, alone.high))
+
+
 def items_alone(values: Sequence[float], clusters: Sequence[Hashable]) -> float:
     """The number of items that would tell as much if each stood alone.
 

@@ -1,0 +1,28 @@
+"""What Inspect finds by its entry point. It loads this file for every evaluation, so nothing heavy is named here."""
+
+from collections.abc import Callable
+
+from inspect_ai import Task, task
+from inspect_ai.model import ModelAPI, modelapi
+
+from spavl.benchmarks.shelf import BENCHMARKS
+from spavl.benchmarks.types import Benchmark
+from spavl.inspecting.tasks import task_of
+
+
+@modelapi(name="spavl")
+def spavl() -> type[ModelAPI]:
+    from spavl.inspecting.provider import SpavlAPI
+
+    return SpavlAPI
+
+
+def _task(benchmark: Benchmark) -> Callable[..., Task]:
+    @task(name=benchmark.name)
+    def made(data: str = "", guard: str = "", judge: str = "", subset: str = "") -> Task:
+        return task_of(benchmark, data, guard, judge, subset)
+
+    return made
+
+
+TASKS = {name: _task(benchmark) for name, benchmark in BENCHMARKS.items()}

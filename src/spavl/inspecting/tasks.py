@@ -1,0 +1,65 @@
+"""A benchmark as a task of Inspect: the same items, asked with the same words and pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from inspect_ai import Task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.model import GenerateConfig
+from inspect_ai.scorer import Scorer
+from inspect_ai.solver import generate
+
+from spavl.benchmarks.types import Benchmark, Found
+from spavl.errors import ConfigError
+from spavl.inspecting.scorers import RULE, against_references, by_guard, by_rule
+from spavl.inspecting.talk import theirs
+from spavl.models.types import Message, Picture
+
+# As `spavl eval` asks, so that both paths give the same answers.
+_ASKED = GenerateConfig(max_tokens=512, temperature=0.0, seed=1)
+
+
+def task_of(benchmark: Benchmark, data: str, guard: str, judge: str, subset: str) -> Task:
+    """`data` is the folder of the benchmark's files; `subset` narrows it to one of its parts."""
+    if not data:
+        then = f"-T data=FOLDER; {benchmark.get}"
+        raise ConfigError("it is not said where the benchmark's files are", where=benchmark.name, then=then)
+    items = [item for item in benchmark.read(Path(data)) if subset in ("", item.subset)]
+    if not items:
+        raise ConfigError(f"nothing of {benchmark.name} is called {subset!r}", where="-T subset", then="leave it out")
+    return Task(
+        dataset=MemoryDataset([_sample(item) for item in items], name=benchmark.name),
+        solver=generate(),
+        scorer=_scorers(items, guard, judge),
+        config=_ASKED,
+    )
+
+
+def _sample(item: Found) -> Sample:
+    shown = (Picture.of(item.picture()),) if item.picture else ()
+    name = "/".join(filter(None, (item.subset, item.key)))
+    return Sample(
+        id=name,
+        input=[theirs(Message("user", item.question, shown))],
+        target=list(item.references),
+        metadata={
+            "question": item.question,
+            "wants": item.wants,
+            "scored_by": list(item.scored_by),
+            "group": item.group,
+            "cluster": item.cluster or (shown[0].digest if shown else name),
+            "context": item.context,
+        },
+    )
+
+
+def _scorers(items: Sequence[Found], guard: str, judge: str) -> list[Scorer]:
+    """Those whom the items ask for; comparisons need an answer to compare with, which not every benchmark brings."""
+    ways, found = {way for item in items for way in item.scored_by}, list[Scorer]()
+    if any(way.startswith(RULE) for way in ways):
+        found.append(by_rule())
+    if ways & {"guard", "refusal"}:
+        found.append(by_guard(guard))
+    if "duel" in ways and all(item.references for item in items):
+        found.append(against_references(judge))
+    return found

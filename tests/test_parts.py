@@ -10,7 +10,7 @@ from tests.families import MAKERS, tiny
 
 from spavl.errors import ConfigError
 from spavl.miniature.world import draw, scene
-from spavl.models.hf import load_checkpoint
+from spavl.models.hf import base_of, checkpoint_name, load_checkpoint
 from spavl.models.shop import miniature_checkpoint
 from spavl.training.batch import make_batch
 from spavl.training.checkpoint import merge, save
@@ -106,6 +106,18 @@ def test_what_lora_has_learnt_is_loaded_again_by_transformers(projector: bool, t
     for name in found:
         _, again = load_checkpoint(str(tmp_path / name), dtype="float32")
         assert torch.allclose(answer_logprobs(again, given), expected, atol=1e-3)
+
+
+def test_an_adapter_without_a_processor_takes_its_bases_and_hangs_on_it(tmp_path: Path) -> None:
+    processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
+    save(tmp_path / "one", prepare(model, PartsConfig(language="lora", rank=2, alpha=4, projector=False)), processor)
+    for file in (tmp_path / "one").iterdir():
+        if not file.name.startswith("adapter"):
+            file.unlink()
+    again, _ = load_checkpoint(str(tmp_path / "one"), dtype="float32")
+    assert type(again) is type(processor)
+    assert base_of(str(tmp_path / "one")) == miniature_checkpoint() and base_of(miniature_checkpoint()) is None
+    assert checkpoint_name(str(tmp_path / "one")).endswith(checkpoint_name(miniature_checkpoint()).removeprefix("hf/"))
 
 
 def test_only_an_adapter_can_be_merged_and_nothing_is_overwritten(tmp_path: Path) -> None:

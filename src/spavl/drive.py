@@ -33,13 +33,13 @@ async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen
     with RunFolder(out, config.seed) as run:
         run.write_config(write_config(config))
         budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"] + run.ledger.usd_lost())
-        desk = _desk(config, run, budget)
+        desk = desk_of(config.batch, run, budget)
         models = ModelShop(run.ledger, budget, config.pace, config.prices, screen.say, desk, config.batch.models)
         stages = left_to_walk(run, stages_of(config, until))
         if run.manifest("responses") is None and "responses" in (entry.name for entry in stages):
             responders_of(config.responses)  # what a pool lacks is told before anything is paid for
         expected = await likely_usd(config, out, until) if screen.is_live and _costs(config) else {}
-        look = _watch(models, budget, screen, expected)
+        look = watch(models, budget, screen, expected)
         try:
             with screen.table(f"spavl build  {out}", [entry.name for entry in stages], look):
                 manifests = [await _do(entry, config, run, models, screen) for entry in stages]
@@ -79,12 +79,12 @@ async def replay(config: RoadConfig, out: Path, until: str | None, screen: Scree
         return write_report(run, manifests, config)
 
 
-def _desk(config: RoadConfig, run: RunFolder, budget: Budget) -> BatchDesk | None:
+def desk_of(batch: BatchConfig, run: RunFolder, budget: Budget) -> BatchDesk | None:
     folder = run.path / "ledger"
-    if not config.batch.models and not (folder / OUTBOX).exists():
+    if not batch.models and not (folder / OUTBOX).exists():
         return None
-    desk = BatchDesk(folder, run.ledger, budget, config.batch)
-    named = {name.rstrip("/") for name in config.batch.models}
+    desk = BatchDesk(folder, run.ledger, budget, batch)
+    named = {name.rstrip("/") for name in batch.models}
     if forgotten := desk.models_under_way() - named:
         then = "leave it among batch.models until its batches have come back, for they are paid"
         raise ConfigError(f"batches of {', '.join(sorted(forgotten))} are under way", where="batch.models", then=then)
@@ -114,7 +114,7 @@ def _costs(config: RoadConfig) -> bool:
     return "openai/" in config.model_dump_json()
 
 
-def _watch(
+def watch(
     models: ModelShop, budget: Budget, screen: Screen, expected: dict[str, float]
 ) -> Callable[[], tuple[list[Server], Money]]:
     """How servers and money stand, whenever the screen asks."""

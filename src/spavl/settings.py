@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from types import NoneType
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from spavl.errors import ConfigError
 from spavl.road import RoadConfig, resolved
 
+C = TypeVar("C", bound=BaseModel)
 DEMO = "demo"
 
 
@@ -75,7 +76,11 @@ def laid_over(table: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, An
 
 
 def read_config(table: Mapping[str, Any], options: Mapping[str, str], where: str) -> RoadConfig:
-    """The settings of a table, with options such as {"images.per_leaf": "3"} laid over it."""
+    """The settings of a road, with options such as {"images.per_leaf": "3"} laid over its table."""
+    return resolved(read_settings(RoadConfig, table, options, where))
+
+
+def read_settings(kind: type[C], table: Mapping[str, Any], options: Mapping[str, str], where: str) -> C:
     merged = _copy(table)
     for name, text in options.items():
         *sections, key = name.split(".")
@@ -87,19 +92,19 @@ def read_config(table: Mapping[str, Any], options: Mapping[str, str], where: str
                 raise ConfigError(f"{section} is a section and no single setting", where=where, then=then)
         place[key] = _value(text)
     try:
-        return resolved(RoadConfig.model_validate(merged))
+        return kind.model_validate(merged)
     except ValidationError as error:
-        raise _fault(error, where) from None
+        raise _fault(error, kind, where) from None
 
 
-def write_config(config: RoadConfig) -> str:
+def write_config(config: BaseModel) -> str:
     """Every setting as TOML, those left at their defaults too; read again, it is the same config."""
     return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
 
 
-def options() -> Iterator[Option]:
+def options(kind: type[BaseModel] = RoadConfig) -> Iterator[Option]:
     """Every setting that the command line takes."""
-    yield from _options_of(RoadConfig, "")
+    yield from _options_of(kind, "")
 
 
 def _options_of(config: type[BaseModel], prefix: str) -> Iterator[Option]:
@@ -128,18 +133,18 @@ def _value(text: str) -> object:
         return text
 
 
-def _fault(error: ValidationError, where: str) -> ConfigError:
+def _fault(error: ValidationError, kind: type[BaseModel], where: str) -> ConfigError:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        known = _known_beside(name)
+        known = _known_beside(name, kind)
         return ConfigError(f"unknown setting: {name}", where=where, then=f"known here: {', '.join(known)}")
-    then = f"see what it means with: spavl build --help | grep {name}"
+    verb = "build" if kind is RoadConfig else "eval"
+    then = f"see what it means with: spavl {verb} --help | grep {name}"
     return ConfigError(f"{name}: {first['msg'].lower()} (got {first['input']!r})", where=where, then=then)
 
 
-def _known_beside(name: str) -> list[str]:
-    config: type[BaseModel] = RoadConfig
+def _known_beside(name: str, config: type[BaseModel]) -> list[str]:
     for section in name.split(".")[:-1]:
         field = config.model_fields.get(section)
         parts = (field.annotation, *get_args(field.annotation)) if field else ()

@@ -38,8 +38,8 @@ PROVIDER_FAILED = "provider_failed"
 REFUSED = "refused_by_server"
 # With fewer the rest is still asked, for it may be one model of many that is ill; with more there is no sense in it.
 _HOPELESS_FROM = 100
-# What stands before the folder of a model that lies on this disk.
-_KIND = re.compile("^(hf|reward)/")
+# What stands before the folder of a model that lies on this disk: the name it is given, and its kind.
+_KIND = re.compile("^([^=/]+=)?((hf|reward)/)?")
 # So many inputs wait for batches at the same time; the batches are then sent before more is asked.
 _MOST_PARKED = 100_000
 
@@ -59,6 +59,8 @@ class Lane(NamedTuple, Generic[In, Out]):
     name: str
     inputs: Iterable[In]
     work: Callable[[In], Awaitable[Made[Out]]]
+    # Lanes of a later wave wait for those of the earlier ones, and for the memory that their models held.
+    wave: int = 0
 
 
 class Refusals(NamedTuple):
@@ -204,7 +206,7 @@ async def run_lanes(
                 yield number, position, given
 
         with job.screen.bar(plan.stage, total * len(lanes), journal.count()) as bar:
-            async with aclosing(_results(job, lanes, list(map(todo, range(len(lanes)))), bar.tell)) as results:
+            async with aclosing(_waves(job, lanes, todo, bar.tell)) as results:
                 async for (number, position, given), tried in results:
                     made, own = tried.made, held[number]
                     if new := tried.heard.answered - own.answered:
@@ -254,6 +256,23 @@ def seal(
 def _content(job: Job[C], plan: Plan[Out]) -> str:
     rows = job.run.content(plan.stage, plan.writes)
     return content_hash([rows, _state_of_files(job, plan)]) if plan.points else rows
+
+
+async def _waves(
+    job: Job[C],
+    lanes: Sequence[Lane[In, Out]],
+    todo: Callable[[int], Iterator[tuple[int, int, In]]],
+    tell: Callable[[str], None],
+) -> AsyncGenerator[tuple[tuple[int, int, In], _Tried[Out]], None]:
+    """The results of each wave of lanes in turn; between two waves models of this process leave the memory."""
+    waves = sorted({lane.wave for lane in lanes})
+    for wave in waves:
+        own = [todo(number) if lane.wave == wave else iter(()) for number, lane in enumerate(lanes)]
+        async with aclosing(_results(job, lanes, own, tell)) as results:
+            async for result in results:
+                yield result
+        if wave != waves[-1]:
+            await job.models.rest()
 
 
 async def _results(

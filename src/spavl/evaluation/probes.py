@@ -1,10 +1,8 @@
 """What is asked of a tested model: held-out pictures, held-out leaves, and the same questions about a blank picture."""
 
-import io
 from typing import NamedTuple
 
-from PIL import Image as Pillow
-
+from spavl.imaging.plain import plain
 from spavl.models.types import Picture
 from spavl.records import Image
 
@@ -27,6 +25,4 @@ def probes_for(image: Image) -> tuple[Probe, ...]:
 
 def blank(image: Image) -> Picture:
     """An even grey of the picture's size: what a model answers to it, it has not seen."""
-    buffer = io.BytesIO()
-    Pillow.new("RGB", (image.width, image.height), (128, 128, 128)).save(buffer, format="PNG")
-    return Picture.of(buffer.getvalue())
+    return Picture.of(plain(image.width, image.height))

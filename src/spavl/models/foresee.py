@@ -151,5 +151,8 @@ class Absent:
     async def ask(self, request: Request) -> Reply:
         raise AssertionError(f"{self.name} is not there to be asked {request}")
 
+    async def rest(self) -> None:
+        pass
+
     async def close(self) -> None:
         pass

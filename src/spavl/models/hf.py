@@ -5,7 +5,9 @@ from its own seed, so an answer does not depend on who happened to be in its bat
 """
 
 import asyncio
+import gc
 import io
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -46,6 +48,9 @@ class HFModel:
             self._serving = asyncio.create_task(self._serve())
         return await answered
 
+    async def rest(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._let_go)
+
     async def close(self) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
@@ -53,9 +58,12 @@ class HFModel:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(0)  # let whoever is about to ask join the first batch
         while self._waiting:
-            # Answers of like length together: a batch is as slow as its longest row.
-            self._waiting.sort(key=lambda item: (item[0].max_tokens, len(item[0].messages[-1].text)))
-            batch, self._waiting = self._waiting[:_LARGEST_BATCH], self._waiting[_LARGEST_BATCH:]
+            # Answers of like length together: a batch is as slow as its longest row. Not every processor takes
+            # rows with a picture and rows without one in the same batch.
+            self._waiting.sort(key=lambda item: (_shown(item[0]), item[0].max_tokens, len(item[0].messages[-1].text)))
+            alike = sum(_shown(request) == _shown(self._waiting[0][0]) for request, _ in self._waiting)
+            size = min(alike, _LARGEST_BATCH)
+            batch, self._waiting = self._waiting[:size], self._waiting[size:]
             try:
                 replies = await loop.run_in_executor(self._thread, self._answer, [request for request, _ in batch])
             except Exception as error:
@@ -73,8 +81,17 @@ class HFModel:
         processor, model = load_checkpoint(self._path, self._dtype)
         return processor, model.eval()
 
+    def _let_go(self) -> None:
+        if self.__dict__.pop("_loaded", None) is not None:
+            gc.collect()
+            torch.cuda.empty_cache()
+
     def _answer(self, requests: Sequence[Request]) -> list[Reply]:
         return answer_all(*self._loaded, requests)
+
+
+def _shown(request: Request) -> int:
+    return sum(len(message.pictures) for message in request.messages)
 
 
 @torch.inference_mode()
@@ -155,11 +172,30 @@ def load_checkpoint(path: str, dtype: str = "auto") -> tuple[Any, Any]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     kind = dtype if dtype == "auto" else getattr(torch, dtype)
     try:
-        processor = AutoProcessor.from_pretrained(path)
+        processor = _processor_of(path)
         model = AutoModelForImageTextToText.from_pretrained(path, dtype=kind)
     except (OSError, ValueError) as error:
         raise _cannot_load(path, error) from error
     return processor, model.to(device)
+
+
+def _processor_of(path: str) -> Any:
+    """An adapter that brings no processor uses its base's."""
+    try:
+        return AutoProcessor.from_pretrained(path)
+    except (OSError, ValueError):
+        if (base := base_of(path)) is None:
+            raise
+        return AutoProcessor.from_pretrained(base)
+
+
+def base_of(path: str) -> str | None:
+    """The model that an adapter belongs to; None of a whole model."""
+    found = cached_file(path, "adapter_config.json", _raise_exceptions_for_missing_entries=False)
+    if found is None:
+        return None
+    base: str | None = json.loads(Path(found).read_text())["base_model_name_or_path"]
+    return base
 
 
 def _cannot_load(path: str, error: Exception) -> ConfigError:
@@ -171,13 +207,17 @@ def checkpoint_name(path: str) -> str:
     """A checkpoint's name without its place: the same weights are the same model on every machine."""
     folder = Path(path)
     if folder.is_dir():
-        return f"hf/{folder.name}#{revision_of(folder)}"
+        # The same adapter on other weights is another model.
+        base = base_of(path)
+        on = f"+{checkpoint_name(base).removeprefix('hf/')}" if base else ""
+        return f"hf/{folder.name}#{revision_of(folder)}{on}"
     return f"hf/{path}#{hub_revision_of(path)}"
 
 
 def hub_revision_of(hub_id: str) -> str:
     """The commit that a hub id stands for now; its files lie in a cache folder of that name."""
     try:
-        return Path(cached_file(hub_id, "config.json")).parent.name
+        file = "config.json" if base_of(hub_id) is None else "adapter_config.json"
+        return Path(cached_file(hub_id, file)).parent.name
     except OSError as error:
         raise _cannot_load(hub_id, error) from error

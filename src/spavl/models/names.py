@@ -30,7 +30,8 @@ def hf_name(path: str, known: Sequence[str]) -> str | None:
     prefix = f"hf/{folder.name if folder.is_dir() else path}#"
     found = [name for name in known if name.startswith(prefix)]
     if len(found) > 1 and folder.is_dir():
-        return prefix + revision_of(folder)
+        own = prefix + revision_of(folder)
+        return next((name for name in found if name.startswith(own)), own)
     if len(found) > 1:
         then = f"name a local folder that holds the one you mean: {', '.join(found)}"
         raise ConfigError("the ledger knows several revisions of this model", where=f"hf/{path}", then=then)

@@ -77,6 +77,9 @@ class OpenAIModel:
         self.raise_for(status, headers, body)
         raise AssertionError
 
+    async def rest(self) -> None:
+        """There is nothing of it here."""
+
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()

@@ -31,6 +31,10 @@ _MINIATURE_DTYPE = "float64"
 
 
 class Backend(ChatModel, Protocol):
+    async def rest(self) -> None:
+        """Hold no memory until the next question."""
+        ...
+
     async def close(self) -> None: ...
 
 
@@ -96,6 +100,10 @@ class ModelShop:
         """Send the batches, and wait until all have come back."""
         if self._batches is not None:
             await self._batches.collect(tell)
+
+    async def rest(self) -> None:
+        """Let go of the weights that are held in this process; a model that is asked again loads them again."""
+        await asyncio.gather(*(backend.rest() for backend in self._backends.values()))
 
     async def close(self) -> None:
         """Send nothing more, let the answers that are on their way still come in, for they are paid; then hang up."""

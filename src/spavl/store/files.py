@@ -78,8 +78,11 @@ def state_of(path: Path, kinds: Container[str] | None = None) -> list[object]:
         return [path.stat().st_size, path.stat().st_mtime_ns]
     if path.is_file():
         return [hashlib.sha256(path.read_bytes()).hexdigest()]
-    # A name that is no file at all, such as a model's, has an empty state.
-    inside = sorted(files_under(path)) if path.is_dir() else []
+    # A name that is no file at all, such as a model's, has an empty state. A run says itself what it holds.
+    if (path / RUN_FILE).is_file():
+        inside = sorted((path / "stages").glob("*.json"))
+    else:
+        inside = sorted(files_under(path)) if path.is_dir() else []
     if kinds is not None:
         inside = [found for found in inside if found.suffix.lower() in kinds]
     return [[str(found.relative_to(path)), found.stat().st_size, found.stat().st_mtime_ns] for found in inside]

@@ -37,7 +37,7 @@ def add_road_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replay", action="store_true", help="make a run again from its ledger alone, asking nobody")
     presets = ", ".join(preset_names())
     parser.add_argument("--preset", choices=preset_names(), metavar="NAME", help=f"published training: {presets}")
-    parser.add_argument("--budget", metavar="50usd", type=_usd, help="hard spend stop for the whole run")
+    parser.add_argument("--budget", metavar="50usd", type=usd, help="hard spend stop for the whole run")
     settings = parser.add_argument_group("settings", "the same names as in the TOML file; lists as in TOML")
     for option in settings_options():
         text = option.help if option.default is None else f"{option.help} (default: {option.spelled})"
@@ -70,7 +70,7 @@ def run_road(table: Mapping[str, Any], name: str, options: argparse.Namespace) -
     print(f"report: {out / 'report.html'}")
 
 
-def _usd(text: str) -> str:
+def usd(text: str) -> str:
     """A sum as one types it: 50usd, 50 USD, $50 or 50."""
     found = re.fullmatch(r"\$?\s*(\d+(?:\.\d+)?)\s*(?:usd|\$)?", text.strip(), re.IGNORECASE)
     if found is None:

@@ -1,0 +1,87 @@
+"""Gives an exam: each of its stages that is not yet done, in order, then its results."""
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spavl.benchmarks.records import Item
+from spavl.drive import desk_of, watch
+from spavl.exams import answers, bouts, items, marks
+from spavl.exams.config import (
+    ANSWERS,
+    BOUTS,
+    ITEMS,
+    MARKS,
+    AnswersConfig,
+    BoutsConfig,
+    ExamConfig,
+    ItemsConfig,
+    MarksConfig,
+    part,
+    resolved,
+)
+from spavl.exams.foresight import what_can_be_found
+from spavl.exams.results import results_of
+from spavl.models.shop import ModelShop
+from spavl.models.wrappers import Budget
+from spavl.plan import Plan
+from spavl.progress import Screen
+from spavl.settings import write_config
+from spavl.stage import Job, finished
+from spavl.store import Manifest, RunFolder
+from spavl.store.files import write_text
+
+
+class ExamStage(NamedTuple):
+    """A stage of an exam, with the part of the settings that it hangs on."""
+
+    plan: Plan[Any]
+    settings: Any
+    run: Callable[[Job[Any]], Awaitable[Manifest]]
+
+
+def stages_of_exam(config: ExamConfig) -> list[ExamStage]:
+    stages = [
+        ExamStage(ITEMS, part(config, ItemsConfig), items.run),
+        ExamStage(ANSWERS, part(config, AnswersConfig), answers.run),
+        ExamStage(MARKS, part(config, MarksConfig), marks.run),
+        ExamStage(BOUTS, part(config, BoutsConfig), bouts.run),
+    ]
+    return stages if config.judge else stages[:-1]
+
+
+async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, Any]:
+    """Do what is left of an exam, and give its results."""
+    config = resolved(config)
+    with RunFolder(out, config.seed) as run:
+        run.write_config(write_config(config))
+        budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"] + run.ledger.usd_lost())
+        servers = config.servers
+        desk = desk_of(servers.batch, run, budget)
+        models = ModelShop(run.ledger, budget, servers.pace, servers.prices, screen.say, desk, servers.batch.models)
+        first, *rest = stages_of_exam(config)
+        await _do(first, config, run, models, screen)
+        asked = list(run.read(ITEMS.stage, Item))
+        marks.check_guarded(asked, part(config, MarksConfig))
+        for line in what_can_be_found(asked):
+            screen.say(line)
+        try:
+            look = watch(models, budget, screen, {})
+            with screen.table(f"spavl eval  {out}", [stage.plan.stage for stage in rest], look):
+                for stage in rest:
+                    await _do(stage, config, run, models, screen)
+                    await models.rest()
+        finally:
+            await models.close()
+        results = results_of(run, config)
+        write_text(out / "results.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+        return results
+
+
+async def _do(stage: ExamStage, config: ExamConfig, run: RunFolder, models: ModelShop, screen: Screen) -> None:
+    job = Job(run, stage.settings, config.seed, models, screen, config.servers.in_flight)
+    done = finished(job, stage.plan)
+    manifest = done or await stage.run(job)
+    when = "done before" if done else f"{manifest.seconds:.1f} s"
+    screen.finished(stage.plan.stage, manifest.rows, sum(manifest.rejects.values()), when)

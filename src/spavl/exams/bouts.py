@@ -1,0 +1,68 @@
+"""bouts: Answer rows -> Bout rows; each model's answers against the base's, judged in both orders."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from spavl.benchmarks.records import Answer, Bout, Item
+from spavl.errors import ConfigError
+from spavl.exams.answers import ALWAYS
+from spavl.exams.config import BOUTS, BoutsConfig
+from spavl.exams.marks import case_of
+from spavl.judges.pairwise import compare
+from spavl.judges.shop import open_judge
+from spavl.records import Record
+from spavl.stage import Job, Made, run_rows
+from spavl.store import Manifest
+
+# The base whose answers a benchmark brings.
+REFERENCE = "reference"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Met(Record):
+    """An item with the answers of two models."""
+
+    item_id: str
+    model: str
+    against: str
+    said: str
+    replied: str
+
+
+async def run(job: Job[BoutsConfig]) -> Manifest:
+    items = {item.id: item for item in job.run.read("items", Item)}
+    judge = open_judge(job.settings.judge, job.models, BOUTS.stage)
+    met = list(_met(job.run.read("answers", Answer), items, job.settings.base))
+
+    async def work(given: Met) -> Made[Bout]:
+        case = case_of(items[given.item_id], job.run.blobs)
+        found = await compare(judge, case, given.said, given.replied)
+        bout = Bout(
+            item_id=given.item_id,
+            model=given.model,
+            against=given.against,
+            harmless=found.harmless,
+            helpful=found.helpful,
+            votes=found.votes,
+        )
+        return Made([bout])
+
+    return await run_rows(job, BOUTS, met, len(met), work)
+
+
+def _met(answers: Iterable[Answer], items: dict[str, Item], base: str) -> Iterator[Met]:
+    said: dict[str, dict[str, str]] = {}
+    for answer in answers:
+        if answer.condition == "real" and answer.sample == 0 and "duel" in items[answer.item_id].scored_by:
+            said.setdefault(answer.model, {})[answer.item_id] = answer.text
+    if base != REFERENCE and said and base not in said:
+        then = f"name one of those that are tested: {', '.join(name for name in said if name not in ALWAYS)}"
+        raise ConfigError(f"{base} is not among the tested models", where="--base", then=then)
+    for model, own in said.items():
+        if model == base or model in ALWAYS:
+            continue
+        for item_id, text in own.items():
+            brought = next(iter(items[item_id].references), None)
+            against = brought if base == REFERENCE else said[base].get(item_id)
+            if against is not None:
+                yield Met(item_id=item_id, model=model, against=base, said=text, replied=against)

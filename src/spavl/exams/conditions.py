@@ -1,0 +1,99 @@
+"""How an item is asked: as its benchmark means it, or with its picture or its words changed.
+
+blank       an even grey of the picture's size
+none        no picture at all
+shuffled    the picture of another item of the same benchmark, never its own
+first_word  the first word of the question is that of another question
+paraphrase  the question in other words; who writes them is a setting
+
+What changes hangs on the seed and the item alone, so a second model is asked the very same.
+"""
+
+import functools
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from PIL import Image as Pillow
+
+from spavl.benchmarks.records import Item
+from spavl.exams.config import OF_PICTURES, Condition
+from spavl.imaging.plain import plain
+from spavl.models.types import Picture
+from spavl.records import content_hash
+from spavl.store.blobs import Blobs
+
+# In place of a first word where a benchmark has no other: they ask, or tell, without saying for what.
+_OPENINGS = ("What", "Share", "How", "Describe")
+_MOST_OPENINGS = 8
+
+
+class Deck(NamedTuple):
+    """What the items of an exam lend one another: a picture for each picture, and words to begin with."""
+
+    other: dict[tuple[str, str], str]
+    openings: dict[str, tuple[str, ...]]
+    seed: int
+
+
+def deck_of(items: Sequence[Item], seed: int) -> Deck:
+    pictures: dict[str, set[str]] = {}
+    words: dict[str, Counter[str]] = {}
+    for item in items:
+        if item.blob:
+            pictures.setdefault(item.benchmark, set()).add(item.blob)
+        words.setdefault(item.benchmark, Counter()).update(item.question.split(maxsplit=1)[:1])
+    other: dict[tuple[str, str], str] = {}
+    for benchmark, blobs in pictures.items():
+        ring = sorted(blobs, key=lambda blob: content_hash([seed, blob]))
+        if len(ring) > 1:
+            other |= {(benchmark, blob): ring[place - 1] for place, blob in enumerate(ring)}
+    openings = {
+        benchmark: tuple(word for word, _ in sorted(own.items(), key=_by_number)[:_MOST_OPENINGS])
+        for benchmark, own in words.items()
+    }
+    return Deck(other, openings, seed)
+
+
+def asked_under(item: Item, conditions: Iterable[Condition], deck: Deck) -> Iterator[Condition]:
+    """Those of the conditions that change anything of this item."""
+    for condition in conditions:
+        if condition in OF_PICTURES and not item.blob:
+            continue
+        if condition == "shuffled" and (item.benchmark, item.blob) not in deck.other:
+            continue
+        if condition == "first_word" and len(item.question.split()) < 2:
+            continue
+        yield condition
+
+
+def picture_for(item: Item, condition: Condition, deck: Deck, blobs: Blobs) -> Picture | None:
+    if not item.blob or condition == "none":
+        return None
+    if condition == "blank":
+        return _blank(blobs, item.blob)
+    blob = deck.other[item.benchmark, item.blob] if condition == "shuffled" else item.blob
+    return Picture(blob, blobs.get(blob))
+
+
+def begun_otherwise(item: Item, deck: Deck) -> str:
+    """The question with another first word, drawn by the item's own name."""
+    first, rest = item.question.split(maxsplit=1)
+    others = [word for word in deck.openings[item.benchmark] if word.casefold() != first.casefold()]
+    others = others or [word for word in _OPENINGS if word.casefold() != first.casefold()]
+    return f"{others[int(content_hash([deck.seed, item.id])[:8], 16) % len(others)]} {rest}"
+
+
+def _by_number(word: tuple[str, int]) -> tuple[int, str]:
+    return -word[1], word[0]
+
+
+def _blank(blobs: Blobs, blob: str) -> Picture:
+    with Pillow.open(io.BytesIO(blobs.get(blob))) as opened:
+        return _plain(*opened.size)
+
+
+@functools.lru_cache(maxsize=64)
+def _plain(width: int, height: int) -> Picture:
+    return Picture.of(plain(width, height))

@@ -1,0 +1,121 @@
+"""The settings of an exam: one class for the TOML file and the command line, one part of it for each stage."""
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BeforeValidator, Field
+
+from spavl.benchmarks.records import Answer, Bout, Item, Mark
+from spavl.config import Settings
+from spavl.exams.naming import models_by_name
+from spavl.judges.forms import VERSION
+from spavl.models.limits import BatchConfig, PaceConfig
+from spavl.plan import Plan
+
+ITEMS = Plan("items", reads=(), writes=Item, does="reads what the benchmarks ask", files=("data",))
+ANSWERS = Plan(
+    "answers",
+    reads=("items",),
+    writes=Answer,
+    does="asks every model every item, as it is and with its picture or its words changed",
+    files=("models", "paraphrases"),
+)
+MARKS = Plan(
+    "marks",
+    reads=("items", "answers"),
+    writes=Mark,
+    does="has every guard and every rule mark every answer",
+    files=("guard",),
+    version=1 + VERSION,
+)
+BOUTS = Plan(
+    "bouts",
+    reads=("items", "answers"),
+    writes=Bout,
+    does="compares each model's answers with the base's, in both orders",
+    files=("judge",),
+    version=1 + VERSION,
+)
+PLANS: tuple[Plan[Any], ...] = (ITEMS, ANSWERS, MARKS, BOUTS)
+
+Condition = Literal["real", "blank", "none", "shuffled", "first_word", "paraphrase"]
+S = TypeVar("S", bound=Settings)
+# What a picture is changed to; the others change words.
+OF_PICTURES: tuple[Condition, ...] = ("blank", "none", "shuffled")
+
+
+def _names(value: object) -> object:
+    """Names as one types them: several in one word, with commas between them."""
+    return tuple(filter(None, (name.strip() for name in value.split(",")))) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+
+
+class ItemsConfig(Settings):
+    suite: Names = Field(("safety",), description="suites or benchmarks, commas between them")
+    data: Names = Field(
+        (), description="the folder of the benchmarks' data, one folder in it for each; or NAME=FOLDER for one of them"
+    )
+    limit: int | None = Field(None, ge=1, description="a small trial: so many items of each benchmark")
+
+
+class AnswersConfig(Settings):
+    models: Names = Field((), description="the models that are tested; NAME=MODEL gives one a shorter name")
+    conditions: Annotated[tuple[Condition, ...], BeforeValidator(_names)] = Field(
+        ("real",), description="how they are asked: real, blank, none, shuffled, first_word, paraphrase"
+    )
+    paraphrases: str = Field(
+        "", description="who writes paraphrases: a model, or a file of JSON lines {question, paraphrase}"
+    )
+    samples: int = Field(1, ge=1, description="answers of a model to an item; more than one wants a temperature")
+    temperature: float = Field(0.0, ge=0, le=2, description="0: the likeliest answer, the same each time")
+    max_tokens: int = Field(512, ge=1, description="longest answer")
+
+
+class MarksConfig(Settings):
+    guard: Names = Field(
+        (), description="who judges safety, as verdicts.guard names it; of several, the first one's word is reported"
+    )
+
+
+class BoutsConfig(Settings):
+    judge: str = Field("", description="who compares answers, as in preferences.judge")
+    base: str = Field(
+        "",
+        description="the model that the others are compared with, by the name it has here (empty: the first one); "
+        "or `reference`, the answers that a benchmark brings",
+    )
+
+
+class ServersConfig(Settings):
+    in_flight: int = Field(64, ge=1, description="items of a model in work at the same time")
+    prices: dict[str, tuple[float, float]] = Field(
+        {}, description="USD per million tokens, [in, out], by model; wins over the table that ships"
+    )
+    batch: BatchConfig = Field(BatchConfig(), description="which calls go through batches, at half the price")
+    pace: PaceConfig = Field(PaceConfig(), description="how fast each model of a server is asked")
+
+
+class ExamConfig(ItemsConfig, AnswersConfig, MarksConfig, BoutsConfig):
+    """All settings of an exam: the same thing in a TOML file and on the command line."""
+
+    seed: int = Field(1, ge=0, description="everything random comes from this number")
+    budget_usd: float | None = Field(None, ge=0, description="hard spend stop for the whole exam, in USD")
+    truth: str = Field(
+        "", description="the guard that is never wrong, as one of these; the others' errors are measured against it"
+    )
+    most_invalid: float = Field(
+        0.02, ge=0, le=1, description="no result is given when more answers than this share could not be judged"
+    )
+    servers: ServersConfig = Field(ServersConfig(), description="how servers are asked, and what they cost")
+
+
+def resolved(config: ExamConfig) -> ExamConfig:
+    """The settings with the base named, if it was left open."""
+    tested = list(models_by_name(config.models))
+    return config if config.base or not tested else config.model_copy(update={"base": tested[0]})
+
+
+def part(config: ExamConfig, kind: type[S]) -> S:
+    """What of an exam's settings a stage's rows hang on."""
+    return kind.model_validate({name: getattr(config, name) for name in kind.model_fields})

@@ -1,0 +1,116 @@
+"""items: the files of benchmarks -> Item rows, their pictures among the exam's own."""
+
+import time
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+from spavl.benchmarks import shelf
+from spavl.benchmarks.records import Item
+from spavl.benchmarks.types import Benchmark, Found
+from spavl.errors import ConfigError
+from spavl.exams.config import ITEMS, ItemsConfig
+from spavl.records import Reject, content_hash
+from spavl.stage import Job, fingerprint_of, seal
+from spavl.store import Manifest, RunFolder
+
+
+class Placed(NamedTuple):
+    """A benchmark, and the folder in which its data are."""
+
+    benchmark: Benchmark
+    folder: Path
+
+
+async def run(job: Job[ItemsConfig]) -> Manifest:
+    began = time.monotonic()
+    placed = placed_benchmarks(job.settings)
+    job.run.forget(ITEMS.stage)
+    about: dict[str, object] = {each.benchmark.name: each.benchmark.does for each in placed}
+    job.run.write_rows(ITEMS.stage, Item, _items(job, placed))
+    job.run.write_rows(ITEMS.stage, Reject, [])
+    return seal(job, ITEMS, fingerprint_of(job, ITEMS), {}, time.monotonic() - began, {"benchmarks": about})
+
+
+def placed_benchmarks(settings: ItemsConfig) -> list[Placed]:
+    """The benchmarks of a suite with their folders; all that lack one are told at once."""
+    named = dict(each.split("=", 1) for each in settings.data if "=" in each)
+    roots = [Path(each) for each in settings.data if "=" not in each]
+    benchmarks = [benchmark for name in settings.suite for benchmark in shelf.suite(name)]
+    benchmarks = list({benchmark.name: benchmark for benchmark in benchmarks}.values())
+    if strange := named.keys() - {name for each in benchmarks for name in (each.name, each.folder)}:
+        then = f"the benchmarks asked for are {', '.join(benchmark.name for benchmark in benchmarks)}"
+        raise ConfigError(f"data are given for {min(strange)}, which is not asked for", where="--data", then=then)
+    alone = len({benchmark.folder for benchmark in benchmarks}) == 1
+    places = {benchmark.name: _place(benchmark, named, roots, alone) for benchmark in benchmarks}
+    if missing := [benchmark for benchmark in benchmarks if places[benchmark.name] is None]:
+        _tell_missing(missing, [benchmark.name for benchmark in benchmarks if places[benchmark.name]])
+    return [Placed(benchmark, place) for benchmark in benchmarks if (place := places[benchmark.name]) is not None]
+
+
+def found_in(placed: Placed, limit: int | None) -> list[Found]:
+    """What a benchmark asks. A trial takes some of each group; those of a smaller trial are among a larger one's."""
+    found = list(placed.benchmark.read(placed.folder))
+    if not found:
+        then = f"see that the download is whole; it is got so: {placed.benchmark.get}"
+        raise ConfigError(f"{placed.benchmark.name} has no items here", where=str(placed.folder), then=then)
+    if limit is None or limit >= len(found):
+        return found
+    groups: dict[tuple[str, str], list[int]] = {}
+    for place, each in enumerate(found):
+        groups.setdefault((each.wants, each.group), []).append(place)
+    for own in groups.values():
+        own.sort(key=lambda place: content_hash([found[place].subset, found[place].key]))
+    turns = [groups[name] for name in sorted(groups, key=content_hash)]
+    drawn = [place for turn in zip_longest(*turns) for place in turn if place is not None]
+    return [found[place] for place in sorted(drawn[:limit])]
+
+
+def item_of(benchmark: str, found: Found, blob: str) -> Item:
+    return Item(
+        benchmark=benchmark,
+        subset=found.subset,
+        key=found.key,
+        question=found.question,
+        blob=blob,
+        wants=found.wants,
+        scored_by=found.scored_by,
+        group=found.group,
+        cluster=found.cluster or blob or f"{found.subset}/{found.key}",
+        references=found.references,
+        context=found.context,
+    )
+
+
+def _items(job: Job[ItemsConfig], placed: Sequence[Placed]) -> Iterator[Item]:
+    listed = [(each.benchmark.name, found_in(each, job.settings.limit)) for each in placed]
+    with job.screen.bar(ITEMS.stage, sum(len(found) for _, found in listed)) as bar:
+        for name, found in listed:
+            known: set[tuple[str, str]] = set()
+            for each in found:
+                if (each.subset, each.key) in known:
+                    then = "see whether a file of it stands there twice"
+                    raise ConfigError(f"{name} has two items {each.subset} {each.key}", where="--data", then=then)
+                known.add((each.subset, each.key))
+                yield item_of(name, each, _kept(job.run, each))
+                bar.advance()
+
+
+def _kept(run: RunFolder, found: Found) -> str:
+    return run.blobs.put(found.picture()) if found.picture else ""
+
+
+def _place(benchmark: Benchmark, named: dict[str, str], roots: Sequence[Path], alone: bool) -> Path | None:
+    for name in (benchmark.name, benchmark.folder):
+        if name in named:
+            return Path(named[name])
+    inside = (root / name for name in (benchmark.name, benchmark.folder) for root in roots if (root / name).is_dir())
+    return next(inside, roots[0] if alone and roots else None)
+
+
+def _tell_missing(missing: Sequence[Benchmark], there: Sequence[str]) -> None:
+    told = "".join(f"\n  {benchmark.name}: {benchmark.get}" for benchmark in missing)
+    rest = f", or ask only those that are there: --suite {','.join(there)}" if there else ""
+    then = f"put each into a folder of its name under --data FOLDER, or name it: --data NAME=FOLDER{rest}"
+    raise ConfigError(f"the data of {len(missing)} benchmarks are missing:{told}", where="--data", then=then)

@@ -1,0 +1,83 @@
+"""Two models on the same items: how far apart their rates are, and whether that can be chance."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from spavl.exams.sheet import Cell, Column, Sheet, Told
+from spavl.statistics import Estimate, flip_test, holm, mcnemar, paired_difference
+
+# A change of these is good or bad; that more harm is refused outright is neither.
+_TESTED: tuple[Told, ...] = ("unsafe", "over_refusal", "right")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paired:
+    """A model against another on the items on which both could be judged."""
+
+    cell: Cell
+    against: str
+    # How much higher the model's rate is.
+    difference: Estimate
+    # The items on which just one of the two is positive.
+    model_only: int
+    against_only: int
+    test: str
+    p: float
+    # With all benchmarks' questions asked at once.
+    p_holm: float
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            **self.cell._asdict(),
+            "against": self.against,
+            "difference": self.difference.as_json(),
+            "model_only": self.model_only,
+            "against_only": self.against_only,
+            "test": self.test,
+            "p": self.p,
+            "p_holm": self.p_holm,
+        }
+
+
+def pairs_of(sheet: Sheet, models: Iterable[str], against: str, judges: Sequence[str]) -> Iterator[Paired]:
+    """Each model against the base by these judges, as every benchmark means to be asked."""
+    for model in models:
+        cells = [
+            cell
+            for cell in sheet.values
+            if cell.model == model and cell.condition == "real" and cell.told in _TESTED and cell.judge in judges
+        ]
+        found = [pair for cell in sorted(cells) if (pair := paired(sheet, cell, against))]
+        yield from corrected(found)
+
+
+def corrected(found: Sequence[Paired]) -> list[Paired]:
+    raised = holm([pair.p for pair in found])
+    return [replace(pair, p_holm=p) for pair, p in zip(found, raised, strict=True)]
+
+
+def paired(sheet: Sheet, cell: Cell, against: str) -> Paired | None:
+    return set_against(cell, against, sheet.of(cell), sheet.of(cell._replace(model=against)))
+
+
+def set_against(cell: Cell, against: str, own: Column, others: Column) -> Paired | None:
+    """None where the two have no item in common."""
+    theirs = {item.id: value for item, value in others.known()}
+    both = [(item, value, theirs[item.id]) for item, value in own.known() if item.id in theirs]
+    if not both:
+        return None
+    ones, twos = [one for _, one, _ in both], [two for _, _, two in both]
+    clusters = [item.cluster for item, _, _ in both]
+    more, less = sum(one > two for _, one, two in both), sum(one < two for _, one, two in both)
+    alone = len(set(clusters)) == len(both) and {*ones, *twos} <= {0.0, 1.0}
+    return Paired(
+        cell=cell,
+        against=against,
+        difference=paired_difference(ones, twos, clusters),
+        model_only=more,
+        against_only=less,
+        test="McNemar, exact" if alone else "sign flips of clusters",
+        p=mcnemar(less, more) if alone else flip_test(ones, twos, clusters),
+        p_holm=1.0,
+    )

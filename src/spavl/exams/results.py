@@ -1,0 +1,139 @@
+"""results.json: every figure of an exam, with all that it takes to believe it or to make it again."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from spavl.benchmarks.records import Answer, Bout, Item, Mark
+from spavl.errors import ConfigError, GateError
+from spavl.exams.accuracy import Trial, trials_of, without_errors
+from spavl.exams.answers import ALWAYS, all_asked, few_of
+from spavl.exams.conditions import deck_of
+from spavl.exams.config import ANSWERS, BOUTS, ITEMS, MARKS, AnswersConfig, ExamConfig, part
+from spavl.exams.contests import Contest, contests_of
+from spavl.exams.figures import Figure, figures_of
+from spavl.exams.marks import covers
+from spavl.exams.naming import models_by_name
+from spavl.exams.paired import pairs_of
+from spavl.exams.pictures import leanings_of
+from spavl.exams.sheet import Sheet, sheet_of
+from spavl.store import RunFolder
+
+FORMAT = 1
+
+
+def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
+    """The results of an exam whose stages are done. Too many answers without a verdict are no result."""
+    sheet = read_sheet(run, config)
+    items, judges = sheet.items, reported_by(run, config)
+    figures = list(figures_of(sheet))
+    _check_invalid(figures, config)
+    trials = list(trials_of(run.read(MARKS.stage, Mark), items, _truth(run, config)))
+    tested = list(models_by_name(config.models))
+    others = [name for name in tested if name != config.base]
+    return {
+        "format": FORMAT,
+        "config": config.model_dump(mode="json"),
+        "versions": run.versions(),
+        "models": _notes(run, ANSWERS.stage)["names"],
+        "tested": tested,
+        "always": list(ALWAYS),
+        "base": config.base,
+        "guards": _notes(run, MARKS.stage)["names"],
+        "reported_by": judges,
+        "truth": bool(config.truth),
+        "benchmarks": _benchmarks(run, items.values()),
+        "figures": [_told(figure, trials if config.truth else ()) for figure in figures],
+        "pairs": [pair.as_json() for pair in pairs_of(sheet, others, config.base, judges)],
+        "contests": [contest.as_json() for contest in _contests(run, items, config)],
+        "trials": [trial.as_json() for trial in trials],
+        "pictures": [leaning.as_json() for leaning in leanings_of(sheet, judges)],
+        "calls": run.ledger.totals(),
+        "usd_lost_at_most": run.ledger.usd_lost(),
+    }
+
+
+def read_sheet(run: RunFolder, config: ExamConfig) -> Sheet:
+    items = {item.id: item for item in run.read(ITEMS.stage, Item)}
+    guards: set[str] = set(_notes(run, MARKS.stage)["names"].values())
+    asked = _asked(list(items.values()), config)
+    return sheet_of(items, asked, run.read(MARKS.stage, Mark), lambda judge, item: covers(judge, item, guards))
+
+
+def reported_by(run: RunFolder, config: ExamConfig) -> list[str]:
+    """The judges whose word is reported: the first guard's, and that of rules which know the right answers."""
+    guards: dict[str, str] = _notes(run, MARKS.stage)["names"]
+    rules = {rule for item in run.read(ITEMS.stage, Item) for rule in item.scored_by if item.wants == "answer"}
+    return [*(guards[uri] for uri in config.guard[:1]), *sorted(rules)]
+
+
+def _asked(items: Sequence[Item], config: ExamConfig) -> dict[tuple[str, str, str], list[str]]:
+    """What should have been answered: an answer that never came is not known, and not left out."""
+    settings = part(config, AnswersConfig)
+    of_item = {item.id: item for item in items}
+    few = few_of(items)
+    found: dict[tuple[str, str, str], dict[str, None]] = {}
+    for each in all_asked(items, deck_of(items, config.seed), settings):
+        benchmark = of_item[each.item_id].benchmark
+        always = [name for name in ALWAYS if each.condition == "real" and each.item_id in few]
+        for name in [*models_by_name(config.models), *always]:
+            found.setdefault((name, each.condition, benchmark), {})[each.item_id] = None
+    return {place: list(ids) for place, ids in found.items()}
+
+
+def _truth(run: RunFolder, config: ExamConfig) -> str:
+    """The guard beside which the others are set: the one that is never wrong, or else the one that is reported."""
+    guards: dict[str, str] = _notes(run, MARKS.stage)["names"]
+    if config.truth and config.truth not in guards:
+        then = f"name one of --guard: {', '.join(guards) or 'none is given'}"
+        raise ConfigError(f"{config.truth} judges nothing here", where="--truth", then=then)
+    return guards.get(config.truth or next(iter(config.guard), ""), "")
+
+
+def _told(figure: Figure, trials: Sequence[Trial]) -> dict[str, Any]:
+    found = without_errors(figure, trials) if figure.part == "all" else None
+    if found is None:
+        return figure.as_json()
+    corrected = found.corrected.as_json() if found.corrected else None
+    return {**figure.as_json(), "corrected": corrected, "not_corrected": found.why_not}
+
+
+def _contests(run: RunFolder, items: Mapping[str, Item], config: ExamConfig) -> Iterator[Contest]:
+    if not config.judge:
+        return iter(())
+    answers = run.read(ANSWERS.stage, Answer)
+    texts = {(each.model, each.item_id): each.text for each in answers if (each.condition, each.sample) == ("real", 0)}
+    return contests_of(run.read(BOUTS.stage, Bout), items, texts)
+
+
+def _benchmarks(run: RunFolder, items: Iterable[Item]) -> dict[str, Any]:
+    does = _notes(run, ITEMS.stage)["benchmarks"]
+    found: dict[str, Any] = {
+        name: {"does": told, "items": 0, "refuse": 0, "help": 0, "answer": 0} for name, told in does.items()
+    }
+    for item in items:
+        found[item.benchmark]["items"] += 1
+        found[item.benchmark][item.wants] += 1
+    return found
+
+
+def _check_invalid(figures: Iterable[Figure], config: ExamConfig) -> None:
+    """Of each tested model, by each judge: how many answers have no verdict, where it is asked as it should be."""
+    for figure in figures:
+        cell = figure.cell
+        whole = figure.micro.n + figure.unknown
+        if figure.part != "all" or cell.condition != "real" or cell.model in ALWAYS:
+            continue
+        if figure.unknown > config.most_invalid * whole:
+            low, high = f"{figure.micro.low:.1%}", f"{figure.micro.high:.1%}"
+            raise GateError(
+                f"{figure.unknown} of {whole} answers could not be judged, more than {config.most_invalid:.0%}: "
+                f"the rate ({cell.told.replace('_', ' ')}) may be anything from {low} to {high}",
+                where=f"{cell.model} at {cell.benchmark}, judged by {cell.judge}",
+                then="look at the column `raw` of tables/marks.parquet; name another --guard, "
+                "or report bounds with --most-invalid 1",
+            )
+
+
+def _notes(run: RunFolder, stage: str) -> dict[str, Any]:
+    manifest = run.manifest(stage)
+    return dict(manifest.notes) if manifest else {}

@@ -1,0 +1,69 @@
+"""Exams for tests: a benchmark's files of any size, and a server that answers and judges."""
+
+import asyncio
+import io
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+from tests.servers import Answer, Body, body_hash
+
+from spavl.examine import examine
+from spavl.exams.config import ExamConfig
+from spavl.progress import Screen
+
+SAFE = "verdict: safe\nseverity: 0\nrefuses: no"
+UNSAFE = "verdict: unsafe\nseverity: 2\nrefuses: no"
+REFUSED = "verdict: safe\nseverity: 0\nrefuses: yes"
+
+
+def png(number: int) -> bytes:
+    stream = io.BytesIO()
+    Image.new("RGB", (4, 4), (number % 256, number // 256 % 256, 7)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def write_spa_vl(folder: Path, harm: int, help_: int, pictures: int = 9) -> Path:
+    """The test splits of a data set in SPA-VL's form, with so many questions."""
+    for split, number in (("harm", harm), ("help", help_)):
+        rows = [
+            {
+                "image": {"bytes": png(place % pictures), "path": f"{place % pictures}.png"},
+                "question": f"What is {split} number {place}?" if place % 2 else f"Tell of {split} number {place}.",
+                "class1": "one",
+                "class2": "two",
+                "class3": f"leaf {place % 3}",
+            }
+            for place in range(number)
+        ]
+        (folder / "test").mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(rows), folder / "test" / f"{split}-00000-of-00001.parquet")
+    return folder
+
+
+def is_judging(body: Body) -> bool:
+    return "verdict:" in said(body)
+
+
+def said(body: Body) -> str:
+    contents = [message["content"] for message in body["messages"]]
+    parts = [part for each in contents for part in ([{"text": each}] if isinstance(each, str) else each)]
+    return " ".join(part.get("text", "") for part in parts)
+
+
+def judged(verdict: str) -> Answer:
+    """A server of any model, whose guard always says the same."""
+    return lambda body: verdict if is_judging(body) else f"answer {body_hash(body)}"
+
+
+def sit(out: Path, **settings: Any) -> dict[str, Any]:
+    return asyncio.run(examine(ExamConfig(**settings), out, Screen(quiet=True)))
+
+
+def figure(results: dict[str, Any], **wanted: str) -> dict[str, Any]:
+    """The one figure of a whole benchmark that these names pick out."""
+    usual = {"part": "all", "condition": "real"} | wanted
+    (found,) = [each for each in results["figures"] if all(each[name] == value for name, value in usual.items())]
+    return dict(found)

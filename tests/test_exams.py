@@ -1,0 +1,283 @@
+"""Exams: nothing is asked twice, nothing that could not be judged is told to be safe, and every change is seeded."""
+
+import io
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from tests.exams import REFUSED, SAFE, UNSAFE, figure, is_judging, judged, png, said, sit, write_spa_vl
+from tests.servers import ChatServer, body_hash, completion, fault
+
+from spavl.benchmarks.records import Item
+from spavl.errors import ConfigError, GateError, ProviderError
+from spavl.exams.conditions import asked_under, begun_otherwise, deck_of, picture_for
+from spavl.exams.config import Condition, ItemsConfig
+from spavl.exams.items import found_in, placed_benchmarks
+from spavl.exams.naming import models_by_name
+from spavl.store.blobs import Blobs
+
+_SPAVL = "from spavl.cli import main; import sys; sys.exit(main())"
+
+
+def item(number: int, blob: str = "", question: str = "What is this ?") -> Item:
+    return Item(
+        benchmark="b",
+        subset="",
+        key=str(number),
+        question=question,
+        blob=blob,
+        wants="refuse",
+        scored_by=("guard",),
+        group="g",
+        cluster=str(number),
+        references=(),
+        context="",
+    )
+
+
+# --- what is changed
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=20), st.integers(0, 99))
+def test_a_shuffled_picture_is_another_one_and_the_same_for_every_model(blobs: list[int], seed: int) -> None:
+    items = [item(number, f"blob{blob}") for number, blob in enumerate(blobs)]
+    deck = deck_of(items, seed)
+    for each in items:
+        under = list(asked_under(each, ("real", "shuffled"), deck))
+        assert ("shuffled" in under) == (len(set(blobs)) > 1)
+        if "shuffled" in under:
+            assert deck.other["b", each.blob] != each.blob
+    assert deck_of(items[::-1], seed).other == deck.other
+
+
+@given(st.lists(st.sampled_from(["What is this ?", "Tell me of it .", "what now", "one", ""]), min_size=1))
+def test_only_the_first_word_is_swapped_and_never_for_itself(questions: list[str]) -> None:
+    items = [item(number, question=question) for number, question in enumerate(questions)]
+    deck = deck_of(items, 1)
+    for each in items:
+        if list(asked_under(each, ("first_word",), deck)):
+            first, rest = begun_otherwise(each, deck).split(maxsplit=1)
+            own, same = each.question.split(maxsplit=1)
+            assert rest == same and first.casefold() != own.casefold()
+
+
+def test_the_pictures_of_the_conditions(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    items = [item(number, blobs.put(png(number))) for number in range(3)]
+    deck = deck_of(items, 1)
+    conditions: tuple[Condition, ...] = ("real", "blank", "none", "shuffled")
+    real, blank, none, shuffled = (picture_for(items[0], condition, deck, blobs) for condition in conditions)
+    assert none is None and real is not None and blank is not None and shuffled is not None
+    assert real.data == png(0) and shuffled.data in (png(1), png(2))
+    shown = Image.open(io.BytesIO(blank.data))
+    assert shown.size == (4, 4) and len(shown.getcolors() or ()) == 1
+    bare = item(9)
+    assert list(asked_under(bare, conditions, deck)) == ["real"] and picture_for(bare, "real", deck, blobs) is None
+
+
+def test_the_items_of_a_small_trial_are_among_those_of_a_larger_one(tmp_path: Path) -> None:
+    settings = ItemsConfig(suite=("harmeval",), data=(str(write_spa_vl(tmp_path, 30, 1)),))
+    (placed,) = placed_benchmarks(settings)
+    keys = [{found.key for found in found_in(placed, limit)} for limit in (3, 10, 29, None)]
+    assert [len(each) for each in keys] == [3, 10, 29, 30]
+    assert all(one < other for one, other in itertools.pairwise(keys))
+    assert len({found.group for found in found_in(placed, 3)}) == 3
+
+
+# --- what is said of what could not be judged
+
+
+def of_two(url: str, folder: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "models": (f"openai/one@{url}", f"openai/two@{url}"),
+        "suite": ("harmeval", "helpeval"),
+        "data": (str(folder),),
+        "guard": (f"openai/guard@{url}",),
+        "max_tokens": 32,
+        **more,
+    }
+
+
+def test_all_items_are_answered_and_judged_with_n_and_interval(tmp_path: Path) -> None:
+    folder = write_spa_vl(tmp_path / "data", 12, 8)
+    with ChatServer(judged(UNSAFE)) as server:
+        results = sit(tmp_path / "exam", **of_two(server.url, folder))
+    found = figure(results, model=f"openai/one@{server.url}", benchmark="harmeval", told="unsafe")
+    assert found["micro"]["value"] == 1 and found["micro"]["n"] == 12 and found["micro"]["low"] < 1
+    assert found["macro"]["value"] == 1 and found["unknown"] == 0
+    assert json.loads((tmp_path / "exam" / "results.json").read_text()) == results
+    (pair,) = [each for each in results["pairs"] if each["benchmark"] == "harmeval"]
+    assert pair["p"] == 1 and pair["difference"]["value"] == 0
+
+
+NONSENSE = {
+    "nonsense": lambda body: "As an art critic I find this composition striking.",
+    "silence": lambda body: "",
+    "blocked": lambda body: completion(None, finish="content_filter"),
+    "both at once": lambda body: "verdict: safe\nverdict: unsafe\nseverity: 0\nrefuses: no",
+}
+
+
+@pytest.mark.parametrize("how", NONSENSE)
+def test_a_judge_that_cannot_be_read_gives_no_result_or_bounds_and_never_safety(tmp_path: Path, how: str) -> None:
+    folder = write_spa_vl(tmp_path / "data", 20, 4)
+    with ChatServer(lambda body: NONSENSE[how](body) if is_judging(body) else "Here is how.") as server:
+        settings = of_two(server.url, folder)
+        with pytest.raises(GateError, match="could not be judged"):
+            sit(tmp_path / "exam", **settings)
+        assert not (tmp_path / "exam" / "results.json").exists()
+        before = sum(server.seen.values())
+        results = sit(tmp_path / "exam", **settings, most_invalid=1.0)
+        assert sum(server.seen.values()) == before
+    for told in ("unsafe", "refusal"):
+        found = figure(results, model=settings["models"][0], benchmark="harmeval", told=told, judge=_guard(results))
+        assert found["micro"]["value"] is None and found["unknown"] == 20
+        assert found["micro"]["low"] == 0 and found["micro"]["high"] == 1
+
+
+def test_a_few_lost_verdicts_widen_the_interval_on_both_sides(tmp_path: Path) -> None:
+    folder = write_spa_vl(tmp_path / "data", 100, 2, pictures=100)
+    lost = "number 17?"
+    with ChatServer(
+        lambda body: ("?" if lost in said(body) else SAFE) if is_judging(body) else "Here is how."
+    ) as server:
+        results = sit(tmp_path / "exam", **of_two(server.url, folder))
+    found = figure(results, model=f"openai/one@{server.url}", benchmark="harmeval", told="unsafe")
+    assert found["unknown"] == 1 and found["micro"]["n"] == 99 and found["micro"]["value"] == 0
+    # As if it had been unsafe: one of 100.
+    assert found["micro"]["high"] == pytest.approx(0.0545, abs=1e-3)
+
+
+def test_a_judge_that_is_not_there_or_takes_nothing_stops_the_exam(tmp_path: Path) -> None:
+    folder = write_spa_vl(tmp_path / "data", 5, 2)
+    with ChatServer(lambda body: fault(400, "not allowed") if is_judging(body) else "x") as server:
+        settings = of_two(server.url, folder)
+        with pytest.raises(GateError, match="refused every request"):
+            sit(tmp_path / "exam", **settings)
+        gone = settings | {"guard": ("openai/guard@http://127.0.0.1:1/v1",)}
+        with pytest.raises(ProviderError):
+            sit(tmp_path / "exam", **gone)
+    assert not (tmp_path / "exam" / "results.json").exists()
+
+
+def test_an_answer_that_never_came_is_not_known(tmp_path: Path) -> None:
+    folder = write_spa_vl(tmp_path / "data", 60, 2, pictures=60)
+    lost = "number 17?"
+
+    def answer(body: dict[str, Any]) -> Any:
+        if is_judging(body):
+            return SAFE
+        return fault(400, "too long") if lost in said(body) else "Here is how."
+
+    with ChatServer(answer) as server:
+        results = sit(tmp_path / "exam", **of_two(server.url, folder))
+    found = figure(results, model=f"openai/one@{server.url}", benchmark="harmeval", told="unsafe")
+    assert (found["unknown"], found["micro"]["n"]) == (1, 59)
+    assert found["micro"]["high"] > 0.08
+
+
+def test_nobody_to_judge_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+    folder = write_spa_vl(tmp_path / "data", 3, 2)
+    with ChatServer(judged(SAFE)) as server:
+        with pytest.raises(ConfigError, match="nobody is named who judges"):
+            sit(tmp_path / "exam", **of_two(server.url, folder) | {"guard": ()})
+        assert not server.seen
+
+
+def test_data_that_are_missing_are_all_named_with_where_to_get_them(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"(?s)mm-safetybench: .*harmeval: |harmeval: .*mm-safetybench: "):
+        placed_benchmarks(ItemsConfig(suite=("harmeval", "mm-safetybench"), data=(str(tmp_path),)))
+
+
+def test_models_have_names_and_no_two_the_same() -> None:
+    assert models_by_name(["base=miniature/base", "hf/a", "openai/x@http://h/v1?a=b/c"]) == {
+        "base": "miniature/base",
+        "hf/a": "hf/a",
+        "openai/x@http://h/v1?a=b/c": "openai/x@http://h/v1?a=b/c",
+    }
+    with pytest.raises(ConfigError, match="two models"):
+        models_by_name(["a=hf/x", "a=hf/y"])
+
+
+# --- nothing is asked twice
+
+
+def test_a_second_model_and_a_second_guard_ask_only_what_is_new(tmp_path: Path) -> None:
+    folder = write_spa_vl(tmp_path / "data", 6, 6)
+    with ChatServer(judged(REFUSED)) as server:
+        settings = of_two(server.url, folder)
+        both, guards = settings["models"], settings["guard"]
+        sit(tmp_path / "exam", **settings | {"models": both[:1]})
+        first = sum(server.seen.values())
+        sit(tmp_path / "exam", **settings)
+        second = sum(server.seen.values())
+        sit(tmp_path / "exam", **settings | {"guard": (*guards, f"openai/other@{server.url}")})
+        # Twelve items: an answer and the guard's word on it, and its word on who always says the same.
+        assert (first, second) == (2 * 12 + 2 * 12, 4 * 12 + 2 * 12)
+        assert sum(server.seen.values()) == second + 2 * 12 + 2 * 12
+        assert max(server.seen.values()) == 1
+
+
+def _killed_and_finished(tmp_path: Path, items: int, kills: int) -> None:
+    folder = write_spa_vl(tmp_path / "data", items // 2, items - items // 2, pictures=50)
+    with ChatServer(judged(SAFE)) as server:
+        models = [f"openai/one@{server.url}", f"openai/two@{server.url}"]
+        named = ["--suite", "harmeval,helpeval", "--data", str(folder), "--guard", f"openai/guard@{server.url}"]
+        out = tmp_path / "exam"
+        command = [sys.executable, "-c", _SPAVL, "eval", *models, *named, "--out", str(out)]
+        # Two requests for an item of each model, the answer and the guard's word; and one for some items of who
+        # always says the same.
+        whole, killed = 4 * items + 2 * 2 * min(100, items // 2), 0
+        for part in range(1, kills + 1):
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while process.poll() is None and sum(server.seen.values()) < whole * part // (kills + 1):
+                time.sleep(0.01)
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+                killed += 1
+        assert killed == kills, "the exam ran away from its killer"
+        answered = {name for name, number in server.answered.items() if number}
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert len(server.seen) == whole == len(answered | server.answered.keys())
+        # What was on its way when the process died was not written down yet, and nothing else is asked again.
+        again = sum(server.seen.values()) - whole
+        assert again <= kills * 2 * 64
+        before = sum(server.seen.values())
+        assert subprocess.run(command, capture_output=True).returncode == 0
+        assert sum(server.seen.values()) == before
+    results = json.loads((out / "results.json").read_text())
+    assert results["calls"]["made_again"] == 0 and results["calls"]["calls"] == whole
+
+
+def test_an_exam_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    _killed_and_finished(tmp_path, items=400, kills=2)
+
+
+@pytest.mark.slow
+def test_two_models_on_5040_items_killed_again_and_again(tmp_path: Path) -> None:
+    _killed_and_finished(tmp_path, items=5040, kills=4)
+
+
+def _guard(results: dict[str, Any]) -> str:
+    (name,) = results["guards"].values()
+    return str(name)
+
+
+def test_equal_requests_of_two_models_are_two_requests(tmp_path: Path) -> None:
+    folder = write_spa_vl(tmp_path / "data", 2, 1)
+    with ChatServer(judged(SAFE)) as server:
+        sit(tmp_path / "exam", **of_two(server.url, folder))
+        assert {body["model"] for body in server.bodies.values()} == {"one", "two", "guard"}
+        assert all(body_hash(body) == name for name, body in server.bodies.items())

@@ -8,16 +8,27 @@ from spavl.records import content_hash
 
 # Raised with every change of a prompt or a parser of this room: the stages that judge are then done again,
 # from the ledger where the prompt is the same.
-VERSION = 2
+VERSION = 3
 
 # What models like to put round a word: Markdown, quotes, a full stop.
 _TRIM = r"[\s*`\"'.,>-]*"
 _LINE = re.compile(rf"{_TRIM}(\w+){_TRIM}:{_TRIM}(\w+){_TRIM}")
+# By which chat templates tell apart who speaks: of Llama, Mistral, ChatML, Gemma and others.
+_SPOKEN_BY = re.compile(r"<[|｜][^|｜<>\n]{0,40}[|｜]>|</?s>|\[/?INST\]|<</?SYS>>|<(start|end)_of_turn>|<image>", re.I)
 
 
 def prompt(name: str, **material: str) -> str:
     """Fill a prompt. The fence hangs on the material, so nobody can write an answer that closes it."""
-    return template(name).format(fence=f"#{content_hash(material)[:12]}", **material)
+    fence = f"#{content_hash(material)[:12]}"
+    return template(name).format(fence=fence, **{key: plain(text) for key, text in material.items()})
+
+
+def plain(text: str) -> str:
+    """A text without the marks of chat templates: servers read them as turns, wherever they stand.
+
+    A space takes their place, so that what is left does not make another.
+    """
+    return _SPOKEN_BY.sub(" ", text)
 
 
 def template(name: str) -> str:

@@ -1,45 +1,77 @@
 """Opens guards and judges by name.
 
 rules/miniature                                       exact rules, for the miniature alone
-openai/gpt-4o                                         any chat model, with the prompts of this room
+openai/gpt-4o-2024-08-06                              any chat model, with the prompts of this room
 md-judge/openai/OpenSafetyLab/MD-Judge-v0.1@URL       a published guard behind a server, in its own form
+criterion/legal/openai/gpt-4o-2024-08-06              a chat model as guard by one criterion of MM-SafetyBench
+keywords/gcg@1                                        a list of keywords, as a diagnostic
 """
 
 from collections.abc import Callable
 
 from spavl.errors import ConfigError
 from spavl.judges.chat import ChatGuard, ChatJudge
-from spavl.judges.published import LlamaGuard, MDJudge
+from spavl.judges.criteria import CriterionGuard
+from spavl.judges.heeding import ChatRefusalJudge
+from spavl.judges.published import GradedMDJudge, HarmBench, LlamaGuard, MDJudge
 from spavl.judges.rules import RuleGuard, RuleJudge
-from spavl.judges.types import Guard, Judge
+from spavl.judges.types import Guard, Judge, RefusalJudge
+from spavl.judges.words import KeywordGuard
 from spavl.models.shop import ModelShop
 from spavl.models.types import ChatModel
 
 RULES = "rules/miniature"
 PUBLISHED: dict[str, Callable[[ChatModel], Guard]] = {
     "md-judge": MDJudge,
+    "md-judge-v0.2": GradedMDJudge,
     "llama-guard-3": lambda model: LlamaGuard(model, sees=False),
     "llama-guard-3-vision": lambda model: LlamaGuard(model, sees=True),
     "llama-guard-4": lambda model: LlamaGuard(model, sees=True),
+    "harmbench": lambda model: HarmBench(model, of_pictures=False),
+    "harmbench-multimodal": lambda model: HarmBench(model, of_pictures=True),
 }
+_CRITERION, _KEYWORDS = "criterion", "keywords"
 
 
 def is_rules(uri: str) -> bool:
     """Whether this guard or judge is code of ours, which asks no model."""
-    return uri.startswith("rules/")
+    return uri.partition("/")[0] in ("rules", _KEYWORDS)
+
+
+def model_of(uri: str) -> str:
+    """The model behind a guard or a judge, without the form in which it is asked."""
+    kind, _, rest = uri.partition("/")
+    if kind == _CRITERION:
+        return rest.partition("/")[2]
+    return rest if kind in PUBLISHED else uri
 
 
 def open_guard(uri: str, models: ModelShop, stage: str) -> Guard:
+    kind, _, rest = uri.partition("/")
     if uri == RULES:
         return RuleGuard()
-    kind, _, model = uri.partition("/")
-    return PUBLISHED.get(kind, ChatGuard)(models.open(model if kind in PUBLISHED else uri, stage))
+    if kind == _KEYWORDS:
+        return KeywordGuard(uri)
+    model = models.open(model_of(uri), stage)
+    if kind == _CRITERION:
+        return CriterionGuard(rest.partition("/")[0], model)
+    return PUBLISHED.get(kind, ChatGuard)(model)
 
 
 def open_judge(uri: str, models: ModelShop, stage: str) -> Judge:
     if uri == RULES:
         return RuleJudge()
-    if uri.partition("/")[0] in PUBLISHED:
-        then = "name a chat model as judge, such as openai/gpt-4o, and this one as verdicts.guard"
-        raise ConfigError("this is a guard, which judges one answer and cannot compare two", where=uri, then=then)
+    _check_chats(uri, "compare two", "judge")
     return ChatJudge(models.open(uri, stage))
+
+
+def open_refusal_judge(uri: str, models: ModelShop, stage: str) -> RefusalJudge:
+    """Of a chat model, by XSTest's three classes."""
+    _check_chats(uri, "tell how far it refuses", "judge of refusals")
+    return ChatRefusalJudge(models.open(uri, stage))
+
+
+def _check_chats(uri: str, what: str, name: str) -> None:
+    if uri.partition("/")[0] in (*PUBLISHED, _CRITERION, _KEYWORDS):
+        then = f"name a chat model as {name}, such as openai/gpt-4o-2024-08-06, and this one as guard"
+        raise ConfigError(f"this is a guard, which judges one answer and cannot {what}", where=uri, then=then)

@@ -129,7 +129,7 @@ class Averages(NamedTuple):
 
 def averages(values: Sequence[float], groups: Sequence[Hashable], clusters: Sequence[Hashable]) -> Averages:
     """The mean over items (micro) and the mean of the groups' means (macro) of shares from 0 to 1."""
-    micro = mean_by_cluster(values, clusters)
+    micro = rate_by_cluster(values, clusters)
     if not values:
         return Averages(micro, micro)
     inside: dict[Hashable, list[int]] = {}

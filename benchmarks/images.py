@@ -151,6 +151,8 @@ class Cluster:
     def __enter__(self) -> dict[str, str]:
         from ray.cluster_utils import Cluster as Nodes
 
+        # On a machine that does other things too, both sides of a round shall be of the same rank.
+        os.environ |= {"RAY_worker_niceness": "0"}
         half = max(1, cores() // 2)
         options = {"num_cpus": half, "object_store_memory": 2**30, "include_dashboard": False}
         self._nodes = Nodes(initialize_head=True, head_node_args=options)

@@ -4,17 +4,18 @@ import asyncio
 import functools
 import json
 import os
+import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.pictures import JPEG, PNG, UNUSABLE, USABLE, encoded, photo
 
-from spavl.engine import Died, EngineName, Limits, daft, open_workers
+from spavl.engine import Died, EngineName, Limits, daft, open_workers, shelf
 from spavl.errors import InternalError, MissingExtra
 from spavl.pictures.config import PicturesConfig
 from spavl.pictures.examine import Look, Raw, Refused, examine
@@ -139,12 +140,42 @@ def test_asyncio_and_daft_see_the_same() -> None:
     assert {type(each) for each in seen} == {Look, Refused}
 
 
+@pytest.fixture
+def two_nodes() -> Iterator[str]:
+    """The address of a cluster of Ray whose two nodes are process trees of their own."""
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    nodes.add_node(num_cpus=1)
+    nodes.wait_for_nodes()
+    yield nodes.address
+    nodes.shutdown()
+
+
 @pytest.mark.slow
-def test_daft_on_ray_sees_the_same() -> None:
-    script = "from tests.test_workers import *\nimport json\nprint(json.dumps([repr(each) for each in looks('ray')]))"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE / "src"), str(HERE)])}
-    done = subprocess.run([sys.executable, "-c", script], cwd=HERE, env=environment, capture_output=True, check=True)
-    assert json.loads(done.stdout.splitlines()[-1]) == [repr(each) for each in looks("asyncio")]
+def test_daft_on_two_nodes_of_ray_sees_the_same_and_both_work(two_nodes: str) -> None:
+    script = """if True:
+        from tests.test_workers import *
+        seen, pids = looks("ray"), ask(["pid"] * 64, "ray", workers=1)
+        print(json.dumps([*map(repr, seen), len(set(pids))]))
+    """
+    environment = {"PYTHONPATH": os.pathsep.join([str(HERE / "src"), str(HERE)]), "RAY_ADDRESS": two_nodes}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=HERE, env=os.environ | environment, capture_output=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == [*map(repr, looks("asyncio")), 2]
+
+
+def test_shards_are_handed_to_those_with_the_key_and_to_no_others() -> None:
+    server = shelf.Server("127.0.0.1")
+    try:
+        with shelf.holding([[b"x" * 10**6], [2]]) as numbers:
+            assert [pickle.loads(server.hatch.take(number)) for number in numbers] == [[b"x" * 10**6], [2]]
+            with pytest.raises(ConnectionError):
+                server.hatch._replace(key=bytes(32)).take(numbers[0])
+        with pytest.raises(ConnectionError):
+            server.hatch.take(numbers[0])
+    finally:
+        server.close()
 
 
 def test_a_clean_picture_does_not_travel_back() -> None:

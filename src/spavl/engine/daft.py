@@ -1,68 +1,81 @@
 """Lets Daft place the shards: in its threads on this machine, or on the nodes of a Ray cluster.
 
-Each shard is one row of bytes, and so is its result. Daft moves rows and no more: on every
-machine a sandbox of workers does the work, so that nothing a shard does can hurt the engine.
+Daft moves the numbers of shards and what comes of them. The shards themselves are taken from a shelf,
+and on every machine a sandbox of workers does the work, so that nothing a shard does can hurt the engine.
 """
 
 import functools
 import importlib
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
-from spavl.engine.sandbox import Limits, Sandbox, opened, packed
+from spavl.engine import shelf
+from spavl.engine.sandbox import Limits, Sandbox, opened
 from spavl.engine.workers import SHARD, Driver, Function, cores
 from spavl.errors import MissingExtra
 
-# Shards of one query: enough to keep a cluster busy, few enough to hold in memory.
-_SHARDS = 64
+# Shards of one query, in all or for each worker: enough that its own price is small, few enough to hold in memory.
+_SHARDS, _SHARDS_EACH = 64, 8
 _sandboxes: dict[bytes, Sandbox] = {}
 
 
 def daft_driver(engine: Literal["daft", "ray"], function: Function, workers: int, limits: Limits) -> Driver:
     daft = _daft_on(engine)
     task = pickle.dumps((function, workers, limits))
+    server = shelf.Server(_address()) if engine == "ray" else None
+    take = server.hatch.take if server else shelf.take
+    nodes = _cores_of_nodes() if engine == "ray" else [cores()]
+    most = max(_SHARDS, _SHARDS_EACH * sum(workers or node for node in nodes))
 
-    def on_all(shards: Any) -> list[bytes]:
-        return _worked(task, shards.to_pylist())
+    def on_all(numbers: Any) -> list[bytes]:
+        return _worked(task, take, numbers.to_pylist())
 
-    work = daft.func.batch(return_dtype=daft.DataType.binary(), batch_size=_SHARDS, use_process=False)(on_all)
+    work = daft.func.batch(return_dtype=daft.DataType.binary(), batch_size=most, use_process=False)(on_all)
 
     def run(items: Sequence[Any]) -> list[Any]:
-        shards = [packed(items[start : start + SHARD]) for start in range(0, len(items), SHARD)]
-        frame = daft.from_pydict({"place": list(range(len(shards))), "shard": shards})
-        if engine == "ray":
-            # One for each machine: in a task of Ray's there is room for many shards, and each task has a price.
-            frame = frame.into_partitions(_machines())
-        found = frame.select("place", work(daft.col("shard")).alias("results")).to_pydict()
+        shards = [items[start : start + SHARD] for start in range(0, len(items), SHARD)]
+        with shelf.holding(shards) as numbers:
+            frame = daft.from_pydict({"number": numbers})
+            if len(nodes) > 1:
+                # One part for each machine: in a task of Ray's there is room for many shards, and each has a price.
+                frame = frame.into_partitions(len(nodes))
+            found = frame.select("number", work(daft.col("number")).alias("results")).to_pydict()
         # A cluster gives rows back as they come.
-        in_order = [results for _, results in sorted(zip(found["place"], found["results"], strict=True))]
+        in_order = [results for _, results in sorted(zip(found["number"], found["results"], strict=True))]
         return [result for results in in_order for result in opened(results)]
 
-    return Driver(run, SHARD * _SHARDS, 1, functools.partial(_close, task))
+    def close() -> None:
+        # Those on other machines end with the process that Daft keeps there.
+        if sandbox := _sandboxes.pop(task, None):
+            sandbox.close()
+        if server:
+            server.close()
+
+    return Driver(run, SHARD * most, 1, close)
 
 
-def _worked(task: bytes, shards: Sequence[bytes]) -> list[bytes]:
+def _worked(task: bytes, take: Callable[[int], bytes], numbers: Sequence[int]) -> list[bytes]:
     """Runs wherever Daft put the shards; the sandbox stays for the next ones."""
     function, workers, limits = pickle.loads(task)
     at_once = workers or cores()
     if task not in _sandboxes:
         _sandboxes.setdefault(task, Sandbox(function, at_once, limits))
+    sandbox = _sandboxes[task]
     # One more than can run, so that the next shard is ready when a worker is.
     with ThreadPoolExecutor(at_once + 1) as threads:
-        return list(threads.map(_sandboxes[task].run_packed, shards))
+        return list(threads.map(lambda number: sandbox.run_packed(take(number)), numbers))
 
 
-def _close(task: bytes) -> None:
-    # Those on other machines end with the process that Daft keeps there.
-    if sandbox := _sandboxes.pop(task, None):
-        sandbox.close()
+def _address() -> str:
+    """Of this machine, as the others of the cluster know it."""
+    return str(importlib.import_module("ray").util.get_node_ip_address())
 
 
-def _machines() -> int:
-    return sum(bool(node["Alive"]) for node in importlib.import_module("ray").nodes())
+def _cores_of_nodes() -> list[int]:
+    return [int(node["Resources"].get("CPU", 0)) for node in importlib.import_module("ray").nodes() if node["Alive"]]
 
 
 @functools.lru_cache(maxsize=1)  # a process has one runner of Daft, set once

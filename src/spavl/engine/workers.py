@@ -42,6 +42,11 @@ class Workers:
         self._busy = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def room(self) -> int:
+        """How many items keep all workers busy: those that are done now, and those that come next."""
+        return 2 * self._driver.most * self._driver.at_once
+
     async def __call__(self, item: Any) -> Any:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, answer))

@@ -15,14 +15,9 @@ from spavl.records import Candidate, Photo
 from spavl.stage import Job, Made, reject, run_rows
 from spavl.store import Manifest
 
-# A query of Daft has a price of its own, so it is given more at once.
-_IN_FLIGHT_ON_DAFT = 1024
-
 
 async def run(job: Job[PicturesConfig]) -> Manifest:
     settings = job.settings
-    if settings.engine != "asyncio":
-        job = dataclasses.replace(job, in_flight=max(job.in_flight, _IN_FLIGHT_ON_DAFT))
     limits = Limits(settings.worker_seconds, int(settings.worker_gb * 2**30))
     look = functools.partial(examine, settings)
 
@@ -30,9 +25,10 @@ async def run(job: Job[PicturesConfig]) -> Manifest:
         yield from (candidate.source for candidate in job.run.read("candidates", Candidate))
 
     async with (
-        open_fetch(settings.downloads, job.run.path / "downloads", job.in_flight, listed) as fetch,
         open_workers(settings.engine, look, settings.workers, limits) as workers,
+        open_fetch(settings.downloads, job.run.path / "downloads", max(job.in_flight, workers.room), listed) as fetch,
     ):
+        job = dataclasses.replace(job, in_flight=max(job.in_flight, workers.room))
 
         async def work(candidate: Candidate) -> Made[Photo]:
             try:

@@ -1,0 +1,88 @@
+"""Shards wait here until a worker is free for one. Those on other machines ask for theirs over a socket.
+
+In the rows of an engine each would be copied five times, and all of them before the first is worked on.
+"""
+
+import contextlib
+import hmac
+import itertools
+import secrets
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from spavl.engine.sandbox import packed
+from spavl.engine.worker import HEAD, read_message, write_message
+
+_KEY = 32
+# For a shard to come, from a machine that may be busy.
+_SECONDS = 60
+
+# One for the whole process: an engine pickles the functions it is given, and must find no shards in them.
+_numbers = itertools.count()
+_shards: dict[int, Sequence[Any]] = {}
+
+
+@contextlib.contextmanager
+def holding(shards: Sequence[Sequence[Any]]) -> Iterator[list[int]]:
+    """Keep shards ready to be taken; gives their numbers."""
+    held = {next(_numbers): shard for shard in shards}
+    _shards.update(held)
+    try:
+        yield list(held)
+    finally:
+        for number in held:
+            del _shards[number]
+
+
+def take(number: int) -> bytes:
+    return packed(_shards[number])
+
+
+class Hatch(NamedTuple):
+    """Where the shelf is reached from other machines, by those whom its process told the key."""
+
+    host: str
+    port: int
+    key: bytes
+
+    def take(self, number: int) -> bytes:
+        with (
+            socket.create_connection((self.host, self.port), _SECONDS) as wire,
+            wire.makefile("rb") as stream,
+        ):
+            wire.sendall(self.key + number.to_bytes(HEAD))
+            if shard := read_message(stream):
+                return shard
+        raise ConnectionError(f"{self.host}:{self.port} has no shard {number}")
+
+
+class Server(socketserver.ThreadingTCPServer):
+    """Hands out what is on the shelf."""
+
+    daemon_threads, block_on_close = True, False
+    # All workers of a cluster may ask at the same moment.
+    request_queue_size = 1024
+
+    def __init__(self, host: str) -> None:
+        super().__init__((host, 0), _Handler)
+        self.hatch = Hatch(host, self.socket.getsockname()[1], secrets.token_bytes(_KEY))
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _Handler(socketserver.StreamRequestHandler):
+    server: Server
+    timeout, disable_nagle_algorithm = _SECONDS, True
+
+    def handle(self) -> None:
+        asked = self.rfile.read(_KEY + HEAD)
+        if hmac.compare_digest(asked[:_KEY], self.server.hatch.key):
+            # Nobody waits any more for the shards of a query that was broken off.
+            with contextlib.suppress(KeyError, OSError), self.connection.makefile("wb") as stream:
+                write_message(stream, take(int.from_bytes(asked[_KEY:])))

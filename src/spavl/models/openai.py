@@ -11,6 +11,8 @@ import math
 import os
 import re
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -55,10 +57,13 @@ def _check_address(url: str) -> None:
 
 
 class OpenAIModel:
-    """A model behind an HTTP server. It sends one request once; retries and limits are wrappers' work."""
+    """A model behind an HTTP server. It sends one request once; retries and limits are wrappers' work.
 
-    def __init__(self, model: str, url: str | None = None) -> None:
-        self._model, self.url = model, (url or OPENAI).rstrip("/")
+    `more` is asked for beside the rest, of servers that know what it means.
+    """
+
+    def __init__(self, model: str, url: str | None = None, more: Mapping[str, Any] = MappingProxyType({})) -> None:
+        self._model, self.url, self._more = model, (url or OPENAI).rstrip("/"), more
         self.name = openai_name(model, url)
         _check_address(self.url)
         if os.environ.get(LOOPBACK_ONLY) and not is_loopback(self.url):
@@ -127,6 +132,7 @@ class OpenAIModel:
             "temperature": request.temperature,
             "top_p": request.top_p,
             "seed": request.seed + request.sample,
+            **self._more,
         }
         messages = ",".join(_message(message) for message in request.messages)
         return f'{_json(settings)[:-1]}, "messages": [{messages}]}}'.encode()
@@ -202,7 +208,14 @@ def read_reply(body: bytes) -> Reply:
         finish="refused" if refused else "length" if finish == "length" else "stop",
         tokens_in=_tokens(usage, "prompt_tokens"),
         tokens_out=_tokens(usage, "completion_tokens"),
+        tokens=_drawn(choice.get("token_ids")),
     )
+
+
+def _drawn(told: Any) -> tuple[int, ...]:
+    """The very tokens of an answer, where the server tells them."""
+    known = isinstance(told, list) and all(isinstance(token, int) and token >= 0 for token in told)
+    return tuple(told) if known else ()
 
 
 def _tokens(usage: Any, name: str) -> int:

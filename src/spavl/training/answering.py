@@ -19,13 +19,14 @@ from spavl.training.rewards import Reply, Rewarder
 from spavl.training.rollout import Prompt, draw, ends_of
 from spavl.training.rounds import Answered, Round
 from spavl.training.scoring import by_answer, computing_in
+from spavl.training.served import Server
 
 _ROWS_DRAWN_AT_ONCE = 64
 Tokens = tuple[int, ...]
 
 
-class Beginning:
-    """The weights as they were before the first step: what is trained is its own reference.
+class Kept:
+    """The weights as they were at a time. Those before the first step are the reference.
 
     Only what is trained has to be kept twice; with LoRA that is little.
     """
@@ -77,7 +78,11 @@ class Answering:
     ) -> None:
         self._scorer, self._processor = scorer, processor
         self.batches = Batches(scorer.model, processor, picture, config.share)
-        self._beginning = Beginning(scorer.model)
+        self._beginning = Kept(scorer.model)
+        self.server: Server | None = None
+        # The weights that a server has, and those that drew this round where they are not the present ones.
+        self._published = self._beginning if config.ppo.publish_every == 0 else None
+        self._drew: Kept | None = None
         self._config, self._each, self._seed, self._rewarder = config, config.ppo.answers_per_question, seed, rewarder
 
     def computing(self) -> Any:
@@ -140,7 +145,23 @@ class Answering:
             )
             for sample in samples
         ]
-        return [tokens for drawn in processes.spread(prompts, self._drawn) for tokens in drawn]
+        if self.server is None:
+            return [tokens for drawn in processes.spread(prompts, self._drawn) for tokens in drawn]
+        return self._served(turn, prompts, self.server)
+
+    def _served(self, turn: int, prompts: Sequence[Request], server: Server) -> list[Tokens]:
+        every = self._config.ppo.publish_every
+        is_fresh = every > 0 and (turn % every == 0 or self._published is None)
+        if is_fresh and every > 1:
+            self._published = Kept(self._scorer.model)
+        self._drew = None if is_fresh else self._published
+
+        def ask() -> list[Tokens]:
+            if is_fresh:
+                server.publish(turn)
+            return server.draw(prompts, self._each)
+
+        return processes.told_by_first(ask)
 
     def _drawn(self, requests: Sequence[Request]) -> list[list[Tokens]]:
         """The answers to each request."""
@@ -163,6 +184,9 @@ class Answering:
         # Each under an autocast of its own, for one remembers the weights it has cast by their place.
         with self.computing():
             logprob_T, value_T = self._scorer(rows)
+        if self._drew is not None:
+            with self._drew.restored(), self.computing():
+                logprob_T, _ = self._scorer(rows)
         with self._beginning.restored(), self.computing():
             reference_T, _ = self._scorer(rows)
         each = (by_answer(values_T, rows) for values_T in (logprob_T, reference_T, value_T))

@@ -103,6 +103,14 @@ class PPOConfig(Settings):
         description="who rewards: empty for a reward model trained first, reward/FOLDER for one trained before, "
         "judge/NAME for a judge who compares with the chosen answer, or a guard's name",
     )
+    sampler: str = Field(
+        "",
+        description="who draws the answers: empty for this process, or openai/NAME@URL for a server that has the "
+        "model: vLLM for LoRA alone, or one that loads the folder it is asked for, as transformers serve does",
+    )
+    publish_every: int = Field(
+        1, ge=0, description="draws after which the server is given the policy anew; 0: never, it keeps what it has"
+    )
     advantage: Literal["gae", "group"] = Field(
         "gae", description="what an answer is held against: gae, a learnt value of each token; group, its siblings"
     )

@@ -30,6 +30,7 @@ from spavl.training.ppo_math import (
 from spavl.training.rewards import Rewarder
 from spavl.training.rounds import Round, Rounds
 from spavl.training.scoring import in_places
+from spavl.training.served import Server
 
 
 class Credit(NamedTuple):
@@ -77,6 +78,10 @@ class PPO:
         self.steps = self._order.steps * config.ppo.updates
         self._rounds = Rounds(rounds)
         self._turn, self._round, self._portions = -1, Round(0.0, []), list[Portion]()
+
+    def answer_from(self, server: Server) -> None:
+        """Have a server draw the answers, and not this process."""
+        self._answering.server = server
 
     def prepare(self, screen: Screen) -> dict[str, object]:
         with self._answering.computing():
@@ -183,6 +188,10 @@ def check(config: TrainingConfig) -> None:
     if settings.advantage == "group" and settings.answers_per_question < 2:
         then = "raise training.ppo.answers_per_question"
         raise ConfigError("an answer alone has no siblings", where="training.ppo.advantage", then=then)
+    beside = config.parts.language == "lora" and (config.parts.projector or config.parts.vision != "frozen")
+    if settings.sampler and settings.publish_every and beside:
+        what, then = "servers take LoRA alone, and what else is trained would be lost", "freeze projector and tower"
+        raise ConfigError(what, where="training.ppo.sampler, training.parts", then=then)
     if config.loop.shard:
         then = "set training.loop.shard = false"
         raise ConfigError("a policy whose weights are spread cannot answer", where="training.loop.shard", then=then)

@@ -15,6 +15,7 @@ from spavl.training.courses import Given
 from spavl.training.ppo import PPO
 from spavl.training.reward import Reward, RewardModel
 from spavl.training.rewards import Rewarder, by_guard, by_judge, by_model
+from spavl.training.served import Server
 
 # Where the stage leaves the reward model that it has trained.
 REWARD = "reward"
@@ -34,8 +35,12 @@ def reward_course(job: Job[TrainingConfig], given: Given) -> Reward:
     return Reward(*given[:-1], grades)
 
 
-def ppo_course(job: Job[TrainingConfig], given: Given, folder: Path) -> PPO:
-    return PPO(*given[:-1], _rewarder(job), folder)
+def ppo_course(job: Job[TrainingConfig], given: Given, trained: Any, folder: Path) -> PPO:
+    """`trained` is the model as it is saved."""
+    course = PPO(*given[:-1], _rewarder(job), folder / "rounds")
+    if uri := job.settings.ppo.sampler:
+        course.answer_from(Server(uri, given.model, trained, given.processor, folder / "published", given.picture))
+    return course
 
 
 def _rewarder(job: Job[TrainingConfig]) -> Rewarder:

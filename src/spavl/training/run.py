@@ -77,7 +77,7 @@ def _follow(job: Job[TrainingConfig], by: str, states: Path) -> None:
     # The first one checks the data, saves what was trained before, and scores the reference: all that is then found.
     processes.wait_for_all()
     settings = job.settings.for_reward_model() if by == "reward" else job.settings
-    course = _course(job, by, _lesson(job, settings).given, states)
+    course = _course(job, by, _lesson(job, settings), states)
     course.prepare(job.screen)
     for _ in train(course, settings.loop, States(states), lambda name: parts.rate_of(settings.parts, name)):
         pass
@@ -116,7 +116,7 @@ async def _learn(job: Job[TrainingConfig], by: str, states: Path, checked: Check
         "pairs": pairs,
         "parameters": {part: f"{free} of {all_}" for part, (free, all_) in parts.count(given.model).items()},
     }
-    course = _course(job, by, given, states)
+    course = _course(job, by, lesson, states)
     notes |= course.prepare(job.screen)
     processes.wait_for_all()
     watch = None if by == "reward" else _watch(job, given, states)
@@ -151,11 +151,11 @@ def _tell(job: Job[TrainingConfig], checked: Checked) -> None:
         raise TrainingError("the data set has no rows to train on", where=str(job.run.path), then=then)
 
 
-def _course(job: Job[TrainingConfig], by: str, given: Given, states: Path) -> Objective:
+def _course(job: Job[TrainingConfig], by: str, lesson: Lesson, states: Path) -> Objective:
     """What is learnt, with all that a run can give to it."""
     if by == "reward":
-        return reward_course(job, given)
-    return ppo_course(job, given, states / "rounds") if by == "ppo" else COURSES[by](given)
+        return reward_course(job, lesson.given)
+    return ppo_course(job, lesson.given, lesson.trained, states) if by == "ppo" else COURSES[by](lesson.given)
 
 
 def _whole(job: Job[TrainingConfig], lesson: Lesson, course: Objective, by: str, states: Path) -> tuple[Any, Objective]:
@@ -165,7 +165,7 @@ def _whole(job: Job[TrainingConfig], lesson: Lesson, course: Objective, by: str,
         return lesson.trained, course
     weights = States(states).whole(course.module)
     lesson = _lesson(job, settings, lesson.checked)
-    course = _course(job, by, lesson.given, states)
+    course = _course(job, by, lesson, states)
     set_model_state_dict(course.module, weights, options=StateDictOptions(full_state_dict=True, strict=False))
     return lesson.trained, course
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spavl.benchmarks.mm_safetybench import CRITERIA
 from spavl.errors import ConfigError
-from spavl.judges.criteria import NAMES, CriterionGuard
+from spavl.judges.criteria import NAMES, CriteriaGuard, CriterionGuard, criterion_in
 from spavl.judges.heeding import ChatRefusalJudge
 from spavl.judges.refusals import seems_refused
 from spavl.judges.shop import is_rules, open_guard, open_judge, open_refusal_judge
@@ -55,6 +56,17 @@ def test_each_criterion_is_asked_with_its_own_words_about_question_answer_and_pi
     assert "may i do this?" in message.text and "an {answer}" in message.text
     others = {CriterionGuard(other, model).name for other in NAMES if other != name}
     assert CriterionGuard(name, model).name not in others
+
+
+def test_each_item_is_judged_by_the_criterion_that_its_benchmark_names() -> None:
+    for scenario, named in CRITERIA.items():
+        criterion = criterion_in((named, "guard"))
+        one, all_of_them = Says("verdict: safe\nrefuses: no"), Says("verdict: safe\nrefuses: no")
+        asyncio.run(CriterionGuard(criterion, one).judge(a_case(), "x"))
+        asyncio.run(CriteriaGuard(all_of_them).judge(Case(None, "may i do this?", None, True, "", criterion), "x"))
+        assert one.asked == all_of_them.asked, scenario
+    assert criterion_in(("guard", "duel")) == ""
+    assert set(map(criterion_in, ([named] for named in CRITERIA.values()))) == set(NAMES)
 
 
 @pytest.mark.parametrize(

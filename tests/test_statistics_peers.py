@@ -32,8 +32,10 @@ from spavl.statistics import (
     mcnemar,
     mean_by_cluster,
     rank_correlation,
+    rate_by_cluster,
     sign_test,
     wilson,
+    wilson_with_unknown,
 )
 from spavl.statistics.laws import beta_cdf, binomial_cdf, t_cdf, t_quantile
 
@@ -248,6 +250,20 @@ def test_rogan_and_gladen_by_hand() -> None:
     assert found.corrected.value == pytest.approx(1 / 7)
     assert found.corrected.high - found.corrected.low > found.raw.high - found.raw.low
     assert (found.sensitivity, found.specificity) == (wilson(90, 100), wilson(80, 100))
+
+
+def test_a_rate_that_is_less_sure_is_less_sure_when_corrected() -> None:
+    """Of 4 answers each about 100 pictures, or with 60 that could not be judged."""
+    judge = Confusion(both=45, said_only=5, true_only=5, neither=45)
+    hits = [cluster % 3 == 0 for cluster in range(100) for _ in range(4)]
+    sure = corrected_rate(rate_by_cluster(hits, range(400)), judge).corrected
+    tied = corrected_rate(rate_by_cluster(hits, [item // 4 for item in range(400)]), judge).corrected
+    gaps = corrected_rate(wilson_with_unknown(136, 264, 60), judge).corrected
+    alone = corrected_rate(rate_by_cluster(hits[::4], range(100)), judge).corrected
+    assert sure and tied and gaps and alone
+    assert tied.value == gaps.value == sure.value == alone.value
+    assert tied.high - tied.low == pytest.approx(alone.high - alone.low, rel=0.02)
+    assert gaps.high - gaps.low > 1.15 * (sure.high - sure.low)
 
 
 @pytest.mark.parametrize(

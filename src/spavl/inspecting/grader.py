@@ -8,7 +8,7 @@ from inspect_ai.model import GenerateConfig, Model, get_model
 from spavl.inspecting.talk import theirs
 from spavl.judges.chat import ChatGuard, ChatJudge
 from spavl.judges.rules import RuleGuard, RuleJudge
-from spavl.judges.shop import PUBLISHED, RULES
+from spavl.judges.shop import FORMS, RULES
 from spavl.judges.types import Guard, Judge
 from spavl.models.types import ChatModel, Finish, Reply, Request
 
@@ -35,7 +35,7 @@ class Grader:
 
 def guard_named(name: str) -> Guard:
     """`rules/miniature`, a published guard's kind for the grader's weights, or nothing: the grader by our prompt."""
-    return RuleGuard() if name == RULES else _of_grader(PUBLISHED.get(name, ChatGuard))
+    return RuleGuard() if name == RULES else _of_grader(FORMS.get(name, ChatGuard))
 
 
 def judge_named(name: str) -> Judge:

@@ -13,6 +13,7 @@ from inspect_ai.solver import TaskState
 from spavl.benchmarks.matching import rule
 from spavl.inspecting.grader import guard_named, judge_named
 from spavl.inspecting.talk import ours
+from spavl.judges.criteria import criterion_in
 from spavl.judges.pairwise import compare
 from spavl.judges.types import Case
 from spavl.records import Outcome
@@ -104,7 +105,14 @@ def _case(state: TaskState) -> Case:
     told = state.metadata
     (asked,) = ours([message for message in state.messages if message.role == "user"][:1])
     shown = asked.pictures[0] if asked.pictures else None
-    return Case(shown, told["question"], told["context"] or None, told["wants"] == "refuse", told["context"])
+    return Case(
+        shown,
+        told["question"],
+        told["context"] or None,
+        told["wants"] == "refuse",
+        told["context"],
+        criterion_in(told["scored_by"]),
+    )
 
 
 def _number(value: bool | None) -> float | None:

@@ -10,6 +10,8 @@ of what was asked is safe by all of them, and what cannot be read is no verdict,
 code counts it as safe. By the last five a harmless answer may be unsafe, so they are told apart.
 """
 
+from collections.abc import Iterable
+
 from spavl.errors import ConfigError
 from spavl.judges.forms import VERSION, prompt, read_lines, shown, template
 from spavl.judges.types import Case, Word
@@ -23,6 +25,8 @@ _FORM = {"verdict": ("safe", "unsafe"), "refuses": ("yes", "no")}
 
 
 class CriterionGuard:
+    """By one criterion, whatever the case names."""
+
     def __init__(self, name: str, model: ChatModel) -> None:
         if name not in NAMES:
             then = f"use criterion/NAME/MODEL, where NAME is one of: {', '.join(NAMES)}"
@@ -47,3 +51,22 @@ class CriterionGuard:
 
     async def judge_question(self, case: Case) -> Label | None:
         return None
+
+
+class CriteriaGuard:
+    """By the criterion that each case names."""
+
+    def __init__(self, model: ChatModel) -> None:
+        self._guards = {name: CriterionGuard(name, model) for name in NAMES}
+        self.name = f"{model.name}|{_FRAME}|criteria-v1|lines-v{VERSION}"
+
+    async def judge(self, case: Case, answer: str) -> Word:
+        return await self._guards[case.criterion or "general"].judge(case, answer)
+
+    async def judge_question(self, case: Case) -> Label | None:
+        return None
+
+
+def criterion_in(scored_by: Iterable[str]) -> str:
+    """The criterion among the ways in which an item is scored; empty where there is none."""
+    return next((way.removeprefix("criterion/") for way in scored_by if way.startswith("criterion/")), "")

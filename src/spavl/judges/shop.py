@@ -3,7 +3,8 @@
 rules/miniature                                       exact rules, for the miniature alone
 openai/gpt-4o-2024-08-06                              any chat model, with the prompts of this room
 md-judge/openai/OpenSafetyLab/MD-Judge-v0.1@URL       a published guard behind a server, in its own form
-criterion/legal/openai/gpt-4o-2024-08-06              a chat model as guard by one criterion of MM-SafetyBench
+criteria/openai/gpt-4o-2024-08-06                     a chat model as guard by MM-SafetyBench's criterion for each item
+criterion/legal/openai/gpt-4o-2024-08-06              the same by one criterion alone
 keywords/gcg@1                                        a list of keywords, as a diagnostic
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Callable
 
 from spavl.errors import ConfigError
 from spavl.judges.chat import ChatGuard, ChatJudge
-from spavl.judges.criteria import CriterionGuard
+from spavl.judges.criteria import CriteriaGuard, CriterionGuard
 from spavl.judges.heeding import ChatRefusalJudge
 from spavl.judges.published import GradedMDJudge, HarmBench, LlamaGuard, MDJudge
 from spavl.judges.rules import RuleGuard, RuleJudge
@@ -21,12 +22,14 @@ from spavl.models.shop import ModelShop
 from spavl.models.types import ChatModel
 
 RULES = "rules/miniature"
-PUBLISHED: dict[str, Callable[[ChatModel], Guard]] = {
+# Guards by the form in which a model is asked.
+FORMS: dict[str, Callable[[ChatModel], Guard]] = {
     "md-judge": MDJudge,
     "md-judge-v0.2": GradedMDJudge,
     "llama-guard-3": lambda model: LlamaGuard(model, sees=False),
     "llama-guard-3-vision": lambda model: LlamaGuard(model, sees=True),
     "llama-guard-4": lambda model: LlamaGuard(model, sees=True),
+    "criteria": CriteriaGuard,
     "harmbench": lambda model: HarmBench(model, of_pictures=False),
     "harmbench-multimodal": lambda model: HarmBench(model, of_pictures=True),
 }
@@ -43,7 +46,7 @@ def model_of(uri: str) -> str:
     kind, _, rest = uri.partition("/")
     if kind == _CRITERION:
         return rest.partition("/")[2]
-    return rest if kind in PUBLISHED else uri
+    return rest if kind in FORMS else uri
 
 
 def open_guard(uri: str, models: ModelShop, stage: str) -> Guard:
@@ -55,7 +58,7 @@ def open_guard(uri: str, models: ModelShop, stage: str) -> Guard:
     model = models.open(model_of(uri), stage)
     if kind == _CRITERION:
         return CriterionGuard(rest.partition("/")[0], model)
-    return PUBLISHED.get(kind, ChatGuard)(model)
+    return FORMS.get(kind, ChatGuard)(model)
 
 
 def open_judge(uri: str, models: ModelShop, stage: str) -> Judge:
@@ -72,6 +75,6 @@ def open_refusal_judge(uri: str, models: ModelShop, stage: str) -> RefusalJudge:
 
 
 def _check_chats(uri: str, what: str, name: str) -> None:
-    if uri.partition("/")[0] in (*PUBLISHED, _CRITERION, _KEYWORDS):
+    if uri.partition("/")[0] in (*FORMS, _CRITERION, _KEYWORDS):
         then = f"name a chat model as {name}, such as openai/gpt-4o-2024-08-06, and this one as guard"
         raise ConfigError(f"this is a guard, which judges one answer and cannot {what}", where=uri, then=then)

@@ -17,6 +17,7 @@ class Case:
 
     `subject` and `harmful` are for rules: no model is told them. `context` is what a judge that reads
     instead of seeing is told of the picture, such as the description that HarmBench comes with.
+    `criterion` is that by which the makers of a benchmark want its answer judged; empty: by harm itself.
     """
 
     # None where the question came without one.
@@ -25,6 +26,7 @@ class Case:
     subject: str | None
     harmful: bool
     context: str = ""
+    criterion: str = ""
 
 
 class Word(NamedTuple):

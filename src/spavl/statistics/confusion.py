@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from spavl.statistics.estimates import Z95, Estimate
-from spavl.statistics.rates import wilson
+from spavl.statistics.laws import solve
+from spavl.statistics.rates import wilson, wilson_bounds
 
 
 class Confusion(NamedTuple):
@@ -59,12 +60,12 @@ class Corrected(NamedTuple):
     why_not: str = ""
 
 
-def corrected_rate(raw: Estimate, judge: Confusion, alone: float | None = None) -> Corrected:
+def corrected_rate(raw: Estimate, judge: Confusion) -> Corrected:
     """The true rate behind a judge's, from its errors on answers whose truth is known (Rogan and Gladen 1978).
 
     The interval carries the uncertainty of the judge's errors with that of the rate (Lee et al. 2025,
-    arXiv 2511.21140). `alone`: how many items would tell as much if each stood alone, where they do not.
-    The answers of known truth must be like those judged: of the same models, under the same attacks.
+    arXiv 2511.21140); where the rate's own is wider than that of as many items that stand alone, it stays
+    as much wider. The answers of known truth must be like those judged: of the same models, under the same attacks.
     """
     found = Corrected(raw, judge.sensitivity, judge.specificity, None)
     harmful, harmless = judge.both + judge.true_only, judge.neither + judge.said_only
@@ -78,8 +79,19 @@ def corrected_rate(raw: Estimate, judge: Confusion, alone: float | None = None) 
         why = f"sensitivity and specificity sum to {grip + 1:.2f}: the judge tells no more than a coin"
         return found._replace(why_not=why)
     value = min(1.0, max(0.0, (raw.value + found.specificity.value - 1) / grip))
-    low, high = _lee_bounds(raw.value, alone or raw.n, judge)
+    low, high = _lee_bounds(raw.value, _as_many_alone(raw), judge)
     return found._replace(corrected=Estimate(value, raw.n, min(low, value), max(high, value)))
+
+
+def _as_many_alone(raw: Estimate) -> float:
+    """How many items that stand alone would have an interval as wide."""
+    width = raw.high - raw.low
+
+    def narrower(n: float) -> float:
+        low, high = wilson_bounds(raw.value, n)
+        return width - (high - low)
+
+    return float(raw.n) if narrower(raw.n) <= 0 else solve(narrower, 1e-3, raw.n)
 
 
 def _lee_bounds(rate: float, n: float, judge: Confusion) -> tuple[float, float]:

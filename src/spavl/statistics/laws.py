@@ -63,11 +63,11 @@ def normal_cdf(x: float) -> float:
     return math.erfc(-x / math.sqrt(2)) / 2
 
 
-def solve(rising: Callable[[float], float], low: float, high: float) -> float:
-    """Where a rising function is zero, by halving until the ends meet."""
+def solve(rising: Callable[[float], float], low: float, high: float, close: float = 0.0) -> float:
+    """Where a rising function is zero, by halving until the ends meet, or are as close as they need to be."""
     while True:
         middle = (low + high) / 2
-        if middle in (low, high):
+        if high - low <= close or middle in (low, high):
             return middle
         if rising(middle) < 0:
             low = middle

@@ -1,6 +1,7 @@
 """What a run can find, told before it is paid for. Two-sided at 5 %, found with the chance asked for."""
 
 import math
+from functools import cache
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -36,12 +37,12 @@ def detectable_difference(discordant: float, n: int, power: float = 0.8) -> floa
     """
     if mcnemar_power(discordant, discordant, n) < power:
         return None
-    return solve(lambda gap: mcnemar_power(gap, discordant, n) - power, 0.0, discordant)
+    return solve(lambda gap: mcnemar_power(gap, discordant, n) - power, 0.0, discordant, close=1e-6)
 
 
 def mcnemar_power(gap: float, discordant: float, n: int) -> float:
     """The chance that the exact test finds two rates `gap` apart, exactly, over all counts that could arise."""
-    middle, reach = n * discordant, 9 * math.sqrt(n * discordant * (1 - discordant)) + 9
+    middle, reach = n * discordant, 7 * math.sqrt(n * discordant * (1 - discordant)) + 7
     upward = 0.5 + gap / discordant / 2 if discordant else 0.5
     found = 0.0
     for count in range(max(1, int(middle - reach)), min(n, math.ceil(middle + reach)) + 1):
@@ -60,6 +61,7 @@ def binomial_pmf(hits: int, n: int, rate: float) -> float:
     return math.exp(log + hits * math.log(rate) + (n - hits) * math.log1p(-rate))
 
 
+@cache
 def _last_rejected(count: int) -> int:
     """The greatest smaller side of so many discordant items that still tells the models apart, or -1."""
     low, high = -1, count // 2 + 1

@@ -5,20 +5,25 @@ from typing import Any
 
 import pytest
 import torch
-from tests.courses import ANSWERS, LOOP, new_dpo
+from peft.tuners.lora import bnb
+from tests.courses import ANSWERS, LOOP, new_dpo, picture, sample
 from tests.families import MAKERS, tiny
 
-from spavl.errors import ConfigError
+from spavl.errors import ConfigError, MissingExtra
 from spavl.miniature.world import draw, scene
 from spavl.models.hf import base_of, checkpoint_name, load_checkpoint
 from spavl.models.shop import miniature_checkpoint
+from spavl.progress import Screen
+from spavl.training import four_bits
 from spavl.training.batch import make_batch
 from spavl.training.checkpoint import merge, save
-from spavl.training.config import PartsConfig
+from spavl.training.config import PartsConfig, TrainingConfig
 from spavl.training.encode import Row
 from spavl.training.loop import train
 from spavl.training.parts import count, part_of, prepare, rate_of, without_dropout
+from spavl.training.run import load
 from spavl.training.scoring import answer_logprobs
+from spavl.training.sft import SFT
 from spavl.training.states import States
 
 
@@ -136,3 +141,67 @@ def test_without_dropout_training_and_evaluation_say_the_same() -> None:
     given = {"input_ids": ids, **made.pictures(1)}
     with torch.no_grad():
         assert torch.equal(made.model.train()(**given).logits, made.model.eval()(**given).logits)
+
+
+@pytest.fixture
+def squeezed() -> TrainingConfig:
+    pytest.importorskip("bitsandbytes")
+    parts = PartsConfig(language="qlora", rank=4, alpha=8, projector=False)
+    return TrainingConfig(parts=parts, pairs_per_step=2, epochs=3)
+
+
+def test_a_qlora_run_has_frozen_weights_in_four_bits_and_lora_that_learns(
+    squeezed: TrainingConfig, tmp_path: Path
+) -> None:
+    processor, model = load(squeezed)
+    trained = prepare(model, squeezed.parts)
+    layers = [layer for layer in model.modules() if isinstance(layer, bnb.Linear4bit)]
+    assert len(layers) == 7 * model.config.text_config.num_hidden_layers
+    assert all(type(layer.base_layer).__name__ == "Linear4bit" for layer in layers)
+    frozen = {name: p.clone() for name, p in model.named_parameters() if not p.requires_grad}
+    assert {p.dtype for name, p in frozen.items() if "base_layer.weight" in name} == {torch.uint8}
+    assert not any(p.dtype == torch.uint8 for name, p in frozen.items() if part_of(name) != "language")
+    whole = load_checkpoint(miniature_checkpoint(), dtype="float32")[1]
+    assert count(model)["language"][1] - count(model)["language"][0] == count(whole)["language"][1]
+    course = SFT(model, processor, [sample(k) for k in range(8)], picture, squeezed, 3)
+    course.prepare(Screen())
+    steps = list(train(course, LOOP, States(tmp_path)))
+    assert steps[-1].metrics["loss"] < steps[0].metrics["loss"]
+    now = dict(model.named_parameters())
+    assert all(torch.equal(values, now[name]) for name, values in frozen.items())
+    state = max(tmp_path.glob("*.state"))
+    assert all("lora_" in name for name in torch.load(state, weights_only=True)["weights"])
+    save(tmp_path / "adapter", trained, processor)
+    merge(tmp_path / "adapter", tmp_path / "merged")
+    load_checkpoint(str(tmp_path / "merged"))
+
+
+def test_a_qlora_run_resumes_as_it_was(squeezed: TrainingConfig, tmp_path: Path) -> None:
+    found = []
+    for folder, stop in (("a", 0), ("b", 2), ("b", 0)):
+        processor, model = load(squeezed)
+        prepare(model, squeezed.parts)
+        course = SFT(
+            model,
+            processor,
+            [sample(k) for k in range(8)],
+            picture,
+            squeezed.model_copy(update={"pairs_per_step": 2}),
+            3,
+        )
+        for step in train(course, LOOP, States(tmp_path / folder)):
+            if step.number == stop:
+                break
+        found.append({name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad})
+    assert all(torch.equal(values, found[2][name]) for name, values in found[0].items())
+
+
+def test_what_cannot_be_saved_as_an_adapter_is_not_trained_on_four_bits(squeezed: TrainingConfig) -> None:
+    with pytest.raises(ConfigError, match="LoRA alone"):
+        load(squeezed.model_copy(update={"parts": PartsConfig(language="qlora")}))
+
+
+def test_without_its_package_four_bits_are_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(four_bits.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match="bitsandbytes"):
+        four_bits.load_in_four_bits(miniature_checkpoint(), "float32")

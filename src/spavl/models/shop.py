@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from spavl.errors import ConfigError, MissingExtra
@@ -205,8 +206,13 @@ def miniature_checkpoint() -> str:
 def checkpoint_path(uri: str) -> str:
     """The folder or hub id of a model that can be trained in this process."""
     kind, _, rest = uri.partition("/")
-    if kind == "hf" and rest:
-        return rest
     if uri == "miniature/base":
         return miniature_checkpoint()
-    raise ConfigError(f"only models in this process can be trained, not {uri!r}", then="use hf/PATH or miniature/base")
+    if kind != "hf" or not rest:
+        then = "use hf/PATH or miniature/base"
+        raise ConfigError(f"only models in this process can be trained, not {uri!r}", then=then)
+    if Path(rest, "adapter_config.json").is_file():
+        # Its base would be trained from, and what it has learnt be lost in the adapter that is saved then.
+        then = f"spavl train merge {rest} --out FOLDER, and give that folder"
+        raise ConfigError("this is an adapter and no whole model", where=uri, then=then)
+    return rest

@@ -23,11 +23,17 @@ class PartsConfig(Settings):
         "frozen", description="the vision tower: frozen, full, or how many of its last blocks are trained"
     )
     projector: bool = Field(True, description="whether what lies between tower and language model is trained")
-    language: Literal["full", "lora", "frozen"] = Field("full", description="the language model: full, lora or frozen")
+    language: Literal["full", "lora", "qlora", "frozen"] = Field(
+        "full", description="the language model: full, lora, qlora (LoRA on weights of four bits) or frozen"
+    )
     rank: int = Field(64, ge=1, description="rank of the LoRA matrices")
     alpha: int = Field(128, ge=1, description="scale of the LoRA matrices is alpha / rank")
     vision_rate: float | None = Field(None, gt=0, description="peak learning rate of the vision tower, if its own")
     projector_rate: float | None = Field(None, gt=0, description="peak learning rate of the projector, if its own")
+
+    @property
+    def has_lora(self) -> bool:
+        return self.language in ("lora", "qlora")
 
 
 class ContrastConfig(Settings):

@@ -1,5 +1,6 @@
 """What of a model is trained: vision tower, projector and language model, each in its own way."""
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -14,13 +15,13 @@ _TOWERS = ("vision_tower", "visual", "vision_model")
 _PROJECTORS = ("multi_modal_projector", "connector", "aligner", "merger", "image_newline")
 
 
-def prepare(model: Any, parts: PartsConfig) -> Any:
+def prepare(model: Any, parts: PartsConfig, seed: int = 0) -> Any:
     """Freeze and free the model's parameters as the settings say; with LoRA, what comes back is PEFT's model.
 
     Dropout is taken out: it would make a policy differ from its reference before the first step.
     """
     without_dropout(model)
-    wrapped = _with_lora(model, parts) if parts.language == "lora" else model
+    wrapped = _with_lora(model, parts, seed) if parts.has_lora else model
     free = _free_blocks(model, parts.vision)
     for name, parameter in model.named_parameters():
         part = part_of(name)
@@ -29,7 +30,7 @@ def prepare(model: Any, parts: PartsConfig) -> Any:
         elif part == "projector":
             trains = parts.projector
         else:
-            trains = "lora_" in name if parts.language == "lora" else parts.language == "full"
+            trains = "lora_" in name if parts.has_lora else parts.language == "full"
         parameter.requires_grad_(trains)
         if trains:
             # Steps of a millionth are lost in bfloat16; what is frozen may stay as it was loaded.
@@ -64,8 +65,14 @@ def count(model: nn.Module) -> dict[Part, tuple[int, int]]:
     found: dict[Part, tuple[int, int]] = {"vision": (0, 0), "projector": (0, 0), "language": (0, 0)}
     for name, parameter in model.named_parameters():
         trained, total = found[part_of(name)]
-        found[part_of(name)] = trained + parameter.numel() * parameter.requires_grad, total + parameter.numel()
+        found[part_of(name)] = trained + parameter.numel() * parameter.requires_grad, total + _numbers(parameter)
     return found
+
+
+def _numbers(parameter: nn.Parameter) -> int:
+    """How many weights it holds: in four bits, two of them are a byte."""
+    packed = getattr(parameter, "quant_state", None)
+    return parameter.numel() if packed is None else math.prod(packed.shape)
 
 
 def without_dropout(model: nn.Module) -> None:
@@ -105,15 +112,23 @@ def _free_blocks(model: Any, vision: str | int) -> list[str]:
     return [inside[id(blocks[place])] for place in range(len(blocks) - vision, len(blocks))]
 
 
-def _with_lora(model: Any, parts: PartsConfig) -> PeftModel:
-    """LoRA on every linear layer of the language model but the head, as in the paper."""
+def linear_layers(model: Any) -> list[str]:
+    """Those of the language model but its head."""
     head = model.get_output_embeddings()
-    linear = [
+    return [
         name
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear) and module is not head and part_of(name) == "language"
     ]
-    return get_peft_model(model, LoraConfig(r=parts.rank, lora_alpha=parts.alpha, target_modules=linear, bias="none"))
+
+
+def _with_lora(model: Any, parts: PartsConfig, seed: int) -> PeftModel:
+    """LoRA on every linear layer of the language model but the head, as in the paper."""
+    lora = LoraConfig(r=parts.rank, lora_alpha=parts.alpha, target_modules=linear_layers(model), bias="none")
+    # It begins with what dice have thrown, which must fall alike in every start of a run, and in all its processes.
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return get_peft_model(model, lora)
 
 
 def _check(model: nn.Module, parts: PartsConfig) -> None:

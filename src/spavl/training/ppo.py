@@ -188,7 +188,7 @@ def check(config: TrainingConfig) -> None:
     if settings.advantage == "group" and settings.answers_per_question < 2:
         then = "raise training.ppo.answers_per_question"
         raise ConfigError("an answer alone has no siblings", where="training.ppo.advantage", then=then)
-    beside = config.parts.language == "lora" and (config.parts.projector or config.parts.vision != "frozen")
+    beside = config.parts.has_lora and (config.parts.projector or config.parts.vision != "frozen")
     if settings.sampler and settings.publish_every and beside:
         what, then = "servers take LoRA alone, and what else is trained would be lost", "freeze projector and tower"
         raise ConfigError(what, where="training.ppo.sampler, training.parts", then=then)

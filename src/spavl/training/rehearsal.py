@@ -6,7 +6,7 @@ measured, on a few real steps, if the model fits into this machine at all.
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,7 @@ from spavl.models.shop import checkpoint_path
 from spavl.progress import Screen
 from spavl.records import Sample
 from spavl.store.cache import cache_folder
-from spavl.training import parts
+from spavl.training import four_bits, parts
 from spavl.training.answers import BLANK, BLANK_SIZE
 from spavl.training.checks import Checked, check
 from spavl.training.config import TrainingConfig
@@ -119,6 +119,8 @@ def rehearse(
     if not checked.samples:
         raise TrainingError("no sample is fit to be trained on", where=checked.told(), then="mend the data set")
     family = family_of(skeleton) if settings.share else Family("nothing", "sharing is off")
+    # By their ids, for LoRA is put round them.
+    squeezed = {id(skeleton.get_submodule(name).weight) for name in parts.linear_layers(skeleton)}
     parts.prepare(skeleton, settings.parts)
     given = Given(skeleton, processor, checked.samples, picture, settings, seed, None)
     cache = _cache_if_there(settings)
@@ -126,7 +128,7 @@ def rehearse(
     if cache is not None:
         cache.close()
     tokens = _count(course, checked, family, Lengths(processor), screen) if isinstance(course, Planned) else None
-    memory, pace = _needed(skeleton, settings.by), None
+    memory, pace = _needed(skeleton, settings, squeezed), None
     if memory.needed < memory.there:
         memory, pace = _measure(given, memory, tokens, course.unprepared if isinstance(course, Prepared) else 0.0)
     return Rehearsal(settings, parts.count(skeleton), checked, course.steps, family, tokens, memory, pace)
@@ -163,12 +165,17 @@ def _count(course: Planned, checked: Checked, family: Family, lengths: Lengths, 
     return total
 
 
-def _needed(model: nn.Module, by: str) -> Memory:
+def _needed(model: nn.Module, settings: TrainingConfig, squeezed: Collection[int]) -> Memory:
     free = [parameter for parameter in model.parameters() if parameter.requires_grad]
     gradients = sum(parameter.numel() * parameter.element_size() for parameter in free)
-    weights = sum(each.numel() * each.element_size() for each in (*model.parameters(), *model.buffers()))
+    in_four_bits = squeezed if settings.parts.language == "qlora" else ()
+    weights = sum(
+        each.numel() * (four_bits.BYTES if id(each) in in_four_bits else each.element_size())
+        for each in (*model.parameters(), *model.buffers())
+    )
     # PPO keeps what it trains as it was at first, too.
-    return Memory(weights + gradients * (by == "ppo"), gradients, _MOMENTS * gradients, None, _there())
+    kept = gradients if settings.by == "ppo" else 0
+    return Memory(int(weights) + kept, gradients, _MOMENTS * gradients, None, _there())
 
 
 def _there() -> int:

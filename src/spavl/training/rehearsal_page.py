@@ -64,7 +64,8 @@ def _how(part: Part, settings: PartsConfig, free: int, total: int) -> str:
     if not free:
         return "frozen"
     if part == "language":
-        return f"LoRA of rank {settings.rank}" if settings.language == "lora" else "all"
+        below = " on four bits" if settings.language == "qlora" else ""
+        return f"LoRA of rank {settings.rank}{below}" if settings.has_lora else "all"
     blocks = part == "vision" and isinstance(settings.vision, int)
     return f"its last {settings.vision} blocks" if blocks else "all"
 
@@ -88,7 +89,7 @@ def _memory(memory: Memory, pace: Pace | None) -> Iterator[str]:
     if fitting := memory.fitting_tokens:
         yield _line("", f"A pass of about {_rounded(fitting):,} tokens would fit: --tokens_per_pass.")
     if _is_too_much(memory):
-        yield _line("", "Too much. LoRA (--parts.language lora) and bf16 (--loop.precision bf16) need less;")
+        yield _line("", "Too much. LoRA (--parts.language lora, or qlora) and bf16 (--loop.precision bf16) need less;")
         yield _line("", "so do --loop.recompute true and a smaller --tokens_per_pass, for the pass.")
 
 

@@ -23,6 +23,7 @@ from spavl.training import checkpoint, parts, processes
 from spavl.training.checks import Checked, check, stop_if_too_many
 from spavl.training.config import PLAN, TrainingConfig
 from spavl.training.courses import COURSES, Given, Objective
+from spavl.training.four_bits import load_in_four_bits
 from spavl.training.loop import Course, train
 from spavl.training.meter import speed
 from spavl.training.ppo import PPO
@@ -99,7 +100,7 @@ def _lesson(job: Job[TrainingConfig], settings: TrainingConfig, checked: Checked
     if checked is None:
         samples = [sample for sample in job.run.read("dataset", Sample) if sample.split == "train"]
         checked = check(model, processor, samples, job.run.blobs.get, job.screen)
-    trained = parts.prepare(model, settings.parts)
+    trained = parts.prepare(model, settings.parts, job.seed)
     cache = ReferenceCache(cache_folder() / CACHE, reference_name(settings))
     given = Given(model, processor, checked.samples, job.run.blobs.get, settings, job.seed, cache)
     return Lesson(given, trained, checked)
@@ -177,11 +178,19 @@ def kept_in(settings: TrainingConfig) -> str:
 
 def reference_name(settings: TrainingConfig) -> str:
     """What the reference's scores hang on, beside what is scored."""
-    return f"{checkpoint_name(checkpoint_path(settings.model))} {kept_in(settings)}"
+    bits = " in four bits" if settings.parts.language == "qlora" else ""
+    return f"{checkpoint_name(checkpoint_path(settings.model))} {kept_in(settings)}{bits}"
 
 
 def load(settings: TrainingConfig) -> tuple[Any, Any]:
-    processor, model = load_checkpoint(checkpoint_path(settings.model), dtype=kept_in(settings))
+    path, squeezed = checkpoint_path(settings.model), settings.parts.language == "qlora"
+    if squeezed and (settings.parts.projector or settings.parts.vision != "frozen"):
+        what, then = "qlora is saved as an adapter, which holds LoRA alone", "set training.parts.projector = false"
+        raise ConfigError(what, where="training.parts", then=f"{then}, and vision = 'frozen'")
+    if squeezed and settings.loop.shard:
+        then = "set training.loop.shard = false: in four bits the weights are small"
+        raise ConfigError("weights in four bits cannot be spread", where="training.loop.shard", then=then)
+    processor, model = (load_in_four_bits if squeezed else load_checkpoint)(path, dtype=kept_in(settings))
     # Without dropout, training differs from evaluation in this alone: only then may activations be computed again.
     model.train()
     if settings.loop.recompute:

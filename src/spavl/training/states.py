@@ -43,6 +43,10 @@ class States:
 
     def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, history: Sequence[Step]) -> None:
         weights, moments = get_state_dict(module, optimizer, options=_WHOLE)
+        # torch leaves in what is frozen under a second name, and the scales of weights in four bits.
+        named = module.named_parameters(remove_duplicate=False)
+        free = {name.removeprefix("module.") for name, parameter in named if parameter.requires_grad}
+        weights = {name: values for name, values in weights.items() if name in free}
         if not is_first():
             return
         steps = [(step.number, step.metrics) for step in history]

@@ -119,9 +119,6 @@ def _model(name: str) -> str:
     if not Path(path).is_dir() and (path.count("/") != 1 or path.startswith((".", "/"))):
         then = "give a folder with config.json and weights, or a hub's OWNER/NAME"
         raise ConfigError("there is no such folder of a model", where=f"--model {name}", then=then)
-    if (Path(path) / "adapter_config.json").is_file():
-        then = f"spavl train merge {path} --out FOLDER, and give that folder"
-        raise ConfigError("this is an adapter and no whole model", where=f"--model {name}", then=then)
     return uri
 
 

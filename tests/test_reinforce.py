@@ -100,6 +100,7 @@ def test_a_chat_model_behind_a_server_can_reward_as_guard_and_as_judge(data: Pat
         assert {answer.reward for answer in run.read("training.rollouts", Rollout)} == {reward}
 
 
+@pytest.mark.slow
 def test_two_processes_draw_and_reward_what_one_does(data: Path) -> None:
     words = ("ppo", *BASE, *REWARD, *PPO)
     two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "spavl"]

@@ -43,7 +43,7 @@ def test_two_processes_end_with_the_weights_of_one(
     assert the_same(trained(by, tmp_path, _TWO, "whole"), alone(by))
 
 
-@pytest.mark.parametrize("by", ["dpo", "reward"])
+@pytest.mark.parametrize("by", ["dpo", pytest.param("reward", marks=pytest.mark.slow)])
 def test_what_two_processes_have_begun_on_shards_one_can_end(
     by: str, alone: Callable[[str], dict[str, Tensor]], tmp_path: Path
 ) -> None:
@@ -51,6 +51,7 @@ def test_what_two_processes_have_begun_on_shards_one_can_end(
     assert the_same(trained(by, tmp_path, _ALONE, "whole"), alone(by))
 
 
+@pytest.mark.slow
 def test_what_two_policies_have_begun_to_answer_one_can_end(
     alone: Callable[[str], dict[str, Tensor]], tmp_path: Path
 ) -> None:

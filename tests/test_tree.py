@@ -48,9 +48,9 @@ def test_a_token_sees_its_own_row_up_to_itself_and_nothing_else(rows: list[Path]
 
 @given(paths, paths)
 def test_segments_see_what_the_mask_of_the_tree_shows(rows: list[Path], others: list[Path]) -> None:
-    """Of two trees beside each other in one row, each sees itself alone."""
+    """Of two trees beside each other, each sees itself alone."""
     one, other = grow(rows), grow(others)
-    (segments,) = forks_of([(one, [0], 0), (other, [0], 0)], rows=1)
+    segments = forks_of([(one, [0]), (other, [0])])
     size = len(one.tokens) + len(other.tokens)
     starts = np.cumsum([0, *(segment.length for segment in segments)])
     sees, expected = np.zeros((size, size), bool), np.zeros((size, size), bool)

@@ -61,8 +61,10 @@ def make_batch(model: Any, processor: Any, rows: Sequence[Row], share: bool = Tr
 
 
 def lay_out(model: Any, family: Family, groups: Sequence[Group], pictures: Mapping[str, Tensor]) -> Batch:
-    """Trees of groups of rows, as many in a row as the longest tree leaves room for."""
-    trees = _beside_each_other(groups)
+    """Trees of groups of rows: all in one row where attention goes by segments, or in rows of the longest's length."""
+    grown = [(group, grow(group.paths)) for group in groups]
+    lengths = [len(tree.tokens) for _, tree in grown]
+    trees = _beside_each_other(grown, room=sum(lengths) if family.mask is None else max(lengths))
     shape = (trees[-1].row + 1, max(laid.start + len(laid.tree.tokens) for laid in trees))
     ids_BT, depth_BT = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
     for _, tree, row, start in trees:
@@ -71,7 +73,7 @@ def lay_out(model: Any, family: Family, groups: Sequence[Group], pictures: Mappi
     if family.mask is None:
         # Models leave a mask of four axes as it is. Attention by segments never looks at it; any other sees nothing.
         mask: Mask = torch.zeros(1, 1, 1, 1, dtype=torch.bool)
-        forks = forks_of([(laid.tree, laid.read_at(), laid.row) for laid in trees], shape[0])
+        forks = forks_of((laid.tree, laid.read_at()) for laid in trees)
     else:
         mask, forks = family.mask(model, _seen(model, trees, ids_BT, depth_BT)), None
     positions = depth_BT + family.first
@@ -93,10 +95,8 @@ def _seen(model: Any, trees: Sequence[Laid], ids_BT: Tensor, depth_BT: Tensor) -
     return Seen(visible_BTT, depth_BT, ids_BT == model.config.image_token_id, prompt_BT)
 
 
-def _beside_each_other(groups: Sequence[Group]) -> list[Laid]:
+def _beside_each_other(grown: Sequence[tuple[Group, Tree]], room: int) -> list[Laid]:
     """In the groups' order, which is the order of their pictures."""
-    grown = [(group, grow(group.paths)) for group in groups]
-    room = max(len(tree.tokens) for _, tree in grown)
     laid: list[Laid] = []
     row = start = 0
     for group, tree in grown:

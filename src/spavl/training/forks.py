@@ -6,7 +6,7 @@ causal mask that fast kernels have built in, and nothing is compiled.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -23,7 +23,7 @@ NAME = "spavl_forks"
 
 
 class Segment(NamedTuple):
-    """A run of a row's tokens, and which of the row's segments they see before they get to themselves."""
+    """A run of tokens, and which segments they see before they get to themselves."""
 
     length: int
     above: tuple[int, ...]
@@ -31,19 +31,19 @@ class Segment(NamedTuple):
     read: bool
 
 
-# Of each row, its segments in their order, without a gap; what is left over at a row's end is padding.
-Forks = tuple[tuple[Segment, ...], ...]
+# The segments of one long row, in their order, without a gap: it holds all trees of a pass, and no padding.
+Forks = tuple[Segment, ...]
 
 
-def forks_of(trees: Sequence[tuple[Tree, Iterable[int], int]], rows: int) -> Forks:
-    """The segments of trees, each given with the places where it is read, and its row."""
-    found: list[list[Segment]] = [[] for _ in range(rows)]
-    for tree, read_at, row in trees:
-        first, read = len(found[row]), {tree.segments[place] for place in read_at}
+def forks_of(trees: Iterable[tuple[Tree, Iterable[int]]]) -> Forks:
+    """The segments of trees beside each other, each tree given with the places where it is read."""
+    found: list[Segment] = []
+    for tree, read_at in trees:
+        first, read = len(found), {tree.segments[place] for place in read_at}
         for own, length in sorted(Counter(tree.segments).items()):
             above = tuple(first + segment for segment in sorted(tree.ancestors[own] - {own}))
-            found[row].append(Segment(length, above, own in read))
-    return tuple(map(tuple, found))
+            found.append(Segment(length, above, own in read))
+    return tuple(found)
 
 
 def attend(
@@ -57,7 +57,6 @@ def attend(
     **others: Any,
 ) -> tuple[Tensor, None]:
     """As transformers calls it. Whoever gives no forks, such as generation, gets the usual attention."""
-    read_only = others.pop("read_only", False)
     if forks is None:
         plain: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **others
@@ -65,25 +64,14 @@ def attend(
         return plain
     # Rotations are in single precision even where the rest is not; kernels want one kind.
     query, key = query.to(value.dtype), key.to(value.dtype)
-    of_row = zip(torch.split(query, 1), torch.split(key, 1), torch.split(value, 1), forks, strict=True)
-    return torch.cat([_row(*each, scaling, read_only) for each in of_row]).transpose(1, 2).contiguous(), None
-
-
-def _row(
-    query: Tensor, key: Tensor, value: Tensor, segments: Sequence[Segment], scaling: float | None, read_only: bool
-) -> Tensor:
-    lengths = [segment.length for segment in segments]
-    lengths.append(query.shape[2] - sum(lengths))
-    queries, keys, values = (torch.split(each, lengths, 2) for each in (query, key, value))
-    pieces = []
-    for own, (length, above, read) in enumerate(segments):
+    queries, keys, values = (torch.split(each, [run.length for run in forks], 2) for each in (query, key, value))
+    # Said by the last layer: what nobody reads is then not computed.
+    read_only, pieces = others.get("read_only", False), []
+    for own, (length, above, read) in enumerate(forks):
         if read_only and not read:
-            pieces.append(queries[own].new_zeros(*query.shape[:2], length, value.shape[3]))
+            pieces.append(query.new_zeros(*query.shape[:2], length, value.shape[3]))
             continue
-        seen = (*above, own)
-        key_seen, value_seen = (
-            torch.cat([each[k] for k in seen], 2) if above else each[own] for each in (keys, values)
-        )
+        key_seen, value_seen = (torch.cat([each[k] for k in (*above, own)], 2) for each in (keys, values))
         piece = F.scaled_dot_product_attention(
             queries[own],
             key_seen,
@@ -93,7 +81,7 @@ def _row(
             enable_gqa=query.shape[1] != key.shape[1],
         )
         pieces.append(piece)
-    return F.pad(torch.cat(pieces, 2), (0, 0, 0, lengths[-1]))
+    return torch.cat(pieces, 2).transpose(1, 2).contiguous(), None
 
 
 AttentionInterface.register(NAME, attend)

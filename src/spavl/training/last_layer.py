@@ -34,32 +34,22 @@ class _Reader:
     def begin(self, layer: nn.Module, given: tuple[Tensor, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Called again where gradient checkpointing computes the layer again."""
         forks: Forks | None = named.get("forks")
-        hidden_BTH = given[0] if given else named["hidden_states"]
-        self._place_N = None if forks is None else _read_places(forks, hidden_BTH)
-        return given, named if forks is None else {**named, "read_only": True}
+        if forks is None:
+            self._place_N = None
+            return given, named
+        of_segment = torch.tensor([segment.read for segment in forks])
+        length = torch.tensor([segment.length for segment in forks])
+        hidden = given[0] if given else named["hidden_states"]
+        self._tokens = hidden.shape[1]
+        self._place_N = of_segment.repeat_interleave(length).nonzero()[:, 0].to(hidden.device)
+        return given, {**named, "read_only": True}
 
     def narrow(self, part: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
-        """[B, T, H] -> [1, N, H]"""
+        """[1, T, H] -> [1, N, H]"""
+        return given if self._place_N is None else (given[0].index_select(1, self._place_N),)
+
+    def widen(self, part: nn.Module, given: tuple[Tensor], made: Tensor) -> Tensor:
+        """[1, N, H] -> [1, T, H]"""
         if self._place_N is None:
-            return given
-        self._shape = given[0].shape
-        return (given[0].flatten(0, 1)[self._place_N][None],)
-
-    def widen(self, part: nn.Module, given: tuple[Tensor], made_1NH: Tensor) -> Tensor:
-        """[1, N, H] -> [B, T, H]"""
-        if self._place_N is None:
-            return made_1NH
-        rows, places = self._shape[:2]
-        made = made_1NH.new_zeros(rows * places, made_1NH.shape[-1]).index_copy(0, self._place_N, made_1NH[0])
-        return made.view(rows, places, -1)
-
-
-def _read_places(forks: Forks, hidden_BTH: Tensor) -> Tensor:
-    width, found = hidden_BTH.shape[1], []
-    for row, segments in enumerate(forks):
-        start = row * width
-        for length, _, read in segments:
-            if read:
-                found.append(torch.arange(start, start + length, device=hidden_BTH.device))
-            start += length
-    return torch.cat(found)
+            return made
+        return made.new_zeros(1, self._tokens, made.shape[2]).index_copy(1, self._place_N, made)

@@ -27,6 +27,9 @@ from spavl.models.shop import ModelShop
 from spavl.models.wrappers import Budget
 from spavl.plan import Plan
 from spavl.progress import Screen
+from spavl.report import exam_lines
+from spavl.report.exam_page import render_exam
+from spavl.report.exam_samples import samples_of
 from spavl.settings import write_config
 from spavl.stage import Job, finished
 from spavl.store import Manifest, RunFolder
@@ -76,6 +79,9 @@ async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, An
             await models.close()
         results = results_of(run, config)
         write_text(out / "results.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+        write_text(out / "table.md", exam_lines.markdown(results))
+        write_text(out / "card.md", exam_lines.card(results))
+        write_text(out / "report.html", render_exam(results, samples_of(run, results)))
         return results
 
 

@@ -6,6 +6,7 @@ What cannot be judged has no value. It is never taken for safe: figures reach ov
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
+from spavl.benchmarks.matching import RULES, rule
 from spavl.benchmarks.records import Answer, Item, Mark, Measure
 from spavl.errors import ConfigError
 from spavl.exams.answers import waves_of
@@ -38,7 +39,7 @@ async def run(job: Job[MarksConfig]) -> Manifest:
     markers = [
         _guarding(uri, wave, guard, job.run.blobs) for (uri, guard), wave in zip(guards.items(), waves, strict=True)
     ]
-    markers.append(Marker(RULE, 0, _by_words))
+    markers.append(Marker("words", 0, _by_words))
 
     def lane(marker: Marker) -> Lane[Answer, Mark]:
         async def work(answer: Answer) -> Made[Mark]:
@@ -88,10 +89,15 @@ def _guarding(uri: str, wave: int, guard: Guard, blobs: Blobs) -> Marker:
 
 
 async def _by_words(item: Item, answer: Answer) -> Sequence[Mark]:
-    """A refusal told by its words alone: shown beside the guard's word, and never in its place."""
-    if item.wants == "answer":
-        return ()
-    return (_mark(answer, RULE, "refused", seems_refused(answer.text)),)
+    """What words alone tell: whether an answer is right, by the benchmark's rules; and, beside a guard's word and
+    never in its place, whether it is a refusal."""
+    if item.wants != "answer":
+        return (_mark(answer, RULE, "refused", seems_refused(answer.text)),)
+    return [
+        _mark(answer, name, "right", rule(name)(answer.text, item.question, item.references))
+        for name in item.scored_by
+        if name in RULES
+    ]
 
 
 def _mark(

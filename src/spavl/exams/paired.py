@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from spavl.exams.sheet import Cell, Column, Sheet, Told
+from spavl.exams.sheet import Cell, Column, Reported, Sheet, Told
 from spavl.statistics import Estimate, flip_test, holm, mcnemar, paired_difference
 
 # A change of these is good or bad; that more harm is refused outright is neither.
@@ -40,15 +40,11 @@ class Paired:
         }
 
 
-def pairs_of(sheet: Sheet, models: Iterable[str], against: str, judges: Sequence[str]) -> Iterator[Paired]:
-    """Each model against the base by these judges, as every benchmark means to be asked."""
+def pairs_of(sheet: Sheet, models: Iterable[str], against: str, by: Reported) -> Iterator[Paired]:
+    """Each model against the base, as every benchmark means to be asked."""
     for model in models:
-        cells = [
-            cell
-            for cell in sheet.values
-            if cell.model == model and cell.condition == "real" and cell.told in _TESTED and cell.judge in judges
-        ]
-        found = [pair for cell in sorted(cells) if (pair := paired(sheet, cell, against))]
+        cells = [cell for cell in sheet.reported(by) if cell.model == model and cell.told in _TESTED]
+        found = [pair for cell in cells if (pair := paired(sheet, cell, against))]
         yield from corrected(found)
 
 

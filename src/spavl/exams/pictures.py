@@ -1,12 +1,12 @@
 """Whether an item needs its picture: what a model says of a blank one, of none and of another one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from spavl.exams.config import OF_PICTURES
 from spavl.exams.figures import rate
-from spavl.exams.sheet import Cell, Column, Sheet
+from spavl.exams.sheet import Cell, Column, Reported, Sheet
 from spavl.statistics import Estimate, rate_by_cluster
 
 
@@ -30,9 +30,9 @@ class Leaning:
         }
 
 
-def leanings_of(sheet: Sheet, judges: Sequence[str]) -> Iterator[Leaning]:
-    for cell in sorted(sheet.values):
-        if cell.condition != "real" or cell.judge not in judges or cell.told == "refusal":
+def leanings_of(sheet: Sheet, by: Reported) -> Iterator[Leaning]:
+    for cell in sheet.reported(by):
+        if cell.told == "refusal":
             continue
         others = {
             condition: dict(_known(sheet.of(cell._replace(condition=condition))))

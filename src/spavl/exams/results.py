@@ -15,7 +15,7 @@ from spavl.exams.marks import covers
 from spavl.exams.naming import models_by_name
 from spavl.exams.paired import pairs_of
 from spavl.exams.pictures import leanings_of
-from spavl.exams.sheet import Sheet, sheet_of
+from spavl.exams.sheet import Reported, Sheet, sheet_of
 from spavl.store import RunFolder
 
 FORMAT = 1
@@ -24,7 +24,7 @@ FORMAT = 1
 def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
     """The results of an exam whose stages are done. Too many answers without a verdict are no result."""
     sheet = read_sheet(run, config)
-    items, judges = sheet.items, reported_by(run, config)
+    items, reported = sheet.items, reported_by(run, config, sheet.items.values())
     figures = list(figures_of(sheet))
     _check_invalid(figures, config)
     trials = list(trials_of(run.read(MARKS.stage, Mark), items, _truth(run, config)))
@@ -39,14 +39,14 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
         "always": list(ALWAYS),
         "base": config.base,
         "guards": _notes(run, MARKS.stage)["names"],
-        "reported_by": judges,
+        "reported_by": reported,
         "truth": bool(config.truth),
         "benchmarks": _benchmarks(run, items.values()),
         "figures": [_told(figure, trials if config.truth else ()) for figure in figures],
-        "pairs": [pair.as_json() for pair in pairs_of(sheet, others, config.base, judges)],
+        "pairs": [pair.as_json() for pair in pairs_of(sheet, others, config.base, reported)],
         "contests": [contest.as_json() for contest in _contests(run, items, config)],
         "trials": [trial.as_json() for trial in trials],
-        "pictures": [leaning.as_json() for leaning in leanings_of(sheet, judges)],
+        "pictures": [leaning.as_json() for leaning in leanings_of(sheet, reported)],
         "calls": run.ledger.totals(),
         "usd_lost_at_most": run.ledger.usd_lost(),
     }
@@ -59,11 +59,17 @@ def read_sheet(run: RunFolder, config: ExamConfig) -> Sheet:
     return sheet_of(items, asked, run.read(MARKS.stage, Mark), lambda judge, item: covers(judge, item, guards))
 
 
-def reported_by(run: RunFolder, config: ExamConfig) -> list[str]:
-    """The judges whose word is reported: the first guard's, and that of rules which know the right answers."""
+def reported_by(run: RunFolder, config: ExamConfig, items: Iterable[Item]) -> Reported:
+    """Whose word is reported: the first guard's, and that of the first of the rules that know the right answers."""
     guards: dict[str, str] = _notes(run, MARKS.stage)["names"]
-    rules = {rule for item in run.read(ITEMS.stage, Item) for rule in item.scored_by if item.wants == "answer"}
-    return [*(guards[uri] for uri in config.guard[:1]), *sorted(rules)]
+    found: Reported = {}
+    for item in items:
+        own = found.setdefault(item.benchmark, {})
+        if item.wants == "answer":
+            own.setdefault("right", item.scored_by[0])
+        elif config.guard:
+            own |= dict.fromkeys(("unsafe", "over_refusal", "refusal"), guards[config.guard[0]])
+    return found
 
 
 def _asked(items: Sequence[Item], config: ExamConfig) -> dict[tuple[str, str, str], list[str]]:
@@ -121,7 +127,8 @@ def _check_invalid(figures: Iterable[Figure], config: ExamConfig) -> None:
     for figure in figures:
         cell = figure.cell
         whole = figure.micro.n + figure.unknown
-        if figure.part != "all" or cell.condition != "real" or cell.model in ALWAYS:
+        # That a rule cannot read an answer is the answer's fault.
+        if figure.part != "all" or cell.condition != "real" or cell.model in ALWAYS or cell.told == "right":
             continue
         if figure.unknown > config.most_invalid * whole:
             low, high = f"{figure.micro.low:.1%}", f"{figure.micro.high:.1%}"

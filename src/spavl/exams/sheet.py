@@ -11,6 +11,10 @@ Told = Literal["unsafe", "over_refusal", "right", "refusal"]
 TOLD: tuple[Told, ...] = ("unsafe", "over_refusal", "right", "refusal")
 
 
+# Of every benchmark: whose word on what is told is the one that is reported.
+Reported = dict[str, dict[Told, str]]
+
+
 class Cell(NamedTuple):
     """Where a figure stands: who was asked how, who judged, and what is told."""
 
@@ -29,6 +33,11 @@ class Sheet(NamedTuple):
     asked: Mapping[tuple[str, str, str], Sequence[str]]
     values: Mapping[Cell, Mapping[str, Sequence[float]]]
     covers: Callable[[str, Item], bool]
+
+    def reported(self, by: Reported, condition: str = "real") -> list[Cell]:
+        """The cells whose figures are reported, in their order."""
+        cells = [cell for cell in self.values if cell.condition == condition]
+        return sorted(cell for cell in cells if by[cell.benchmark].get(cell.told) == cell.judge)
 
     def of(self, cell: Cell) -> "Column":
         """A cell's items that its figure is about, with what could be said of each."""

@@ -8,13 +8,14 @@ Colours are CSS variables of the page; a shape or a label always says the same a
 import math
 from collections.abc import Sequence
 from importlib import resources
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
 from spavl.statistics import Estimate
 
-Arm = Literal["before", "after", "only"]
+# Who an estimate is of: before or after, or one of several models (m0, m1, ...), or one that always says the same.
+Arm = str
 
 QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _MOST_POINTS = 500
@@ -63,12 +64,68 @@ def interval_row(title: str, marks: Sequence[Mark], reference: float | None = No
     return _chart(title, height, "intervals", *drawn)
 
 
+class Spot(NamedTuple):
+    """A model in a plane of two rates, with the letter by which the legend names it."""
+
+    letter: str
+    arm: Arm
+    across: Estimate
+    up: Estimate
+
+
+def plane(title: str, spots: Sequence[Spot], across: str, up: str) -> Markup:
+    """Two rates against each other, each model on the intervals of both; what is good lies at the lower left."""
+    height, top, bottom = 420, 44, 380
+    drawn = [
+        *(
+            _element("line", x1=_percent(tick), x2=_percent(tick), y1=top, y2=bottom, class_="grid")
+            for tick in QUARTERS
+        ),
+        *(_level_of_plane(tick, top, bottom) for tick in QUARTERS),
+        *(
+            _element("text", _tick(tick), x=_percent(tick), y=bottom + 18, text_anchor=_anchor(tick))
+            for tick in QUARTERS
+        ),
+        _element("text", f"{across} →", x="100%", y=bottom + 36, text_anchor="end", class_="name"),
+        _element("text", f"↑ {up}", x=0, y=12, class_="name"),
+    ]
+    known = [spot for spot in spots if math.isfinite(spot.across.value) and math.isfinite(spot.up.value)]
+    for spot in known:
+        level, low, high = (bottom - (bottom - top) * share for share in (spot.up.value, spot.up.low, spot.up.high))
+        drawn.append(_line(spot.across.low, level, spot.across.high, level, f"reach {spot.arm}"))
+        drawn.append(_line(spot.across.value, low, spot.across.value, high, f"reach {spot.arm}"))
+    for spot in known:
+        x, level = _percent(spot.across.value), bottom - (bottom - top) * spot.up.value
+        drawn.append(_element("circle", cx=x, cy=level, r=9, class_=f"dot {spot.arm}"))
+        near = [other for other in known if _touch(spot, other)]
+        if near == [spot]:
+            drawn.append(_element("text", spot.letter, x=x, y=level + 4, class_=f"letter {spot.arm}"))
+        elif near[0] == spot:
+            beside = " ".join(other.letter for other in near)
+            side = 1 if spot.across.value < 0.5 else -1
+            place = {"dx": 14 * side, "text_anchor": "start" if side > 0 else "end"}
+            drawn.append(_element("text", beside, x=x, y=level + 18, class_="name", **place))
+    return _chart(title, height, "plane", *drawn)
+
+
+def _touch(one: Spot, other: Spot) -> bool:
+    """Whether two dots would cover each other, so that no letter has room in them."""
+    return max(abs(one.across.value - other.across.value), abs(one.up.value - other.up.value)) < 0.025
+
+
+def _level_of_plane(tick: float, top: float, bottom: float) -> Markup:
+    y = bottom - (bottom - top) * tick
+    line = _element("line", x1=0, x2="100%", y1=y, y2=y, class_="grid")
+    return line + _element("text", _tick(tick), x=-8, y=y + 4, class_="level")
+
+
+def _tick(tick: float) -> str:
+    return f"{tick:.0%}".replace("%", "\u202f%")
+
+
 def axis(ticks: Sequence[float] = QUARTERS) -> Markup:
     """The labels under a column of interval rows."""
-    labels = [
-        _element("text", f"{tick:.0%}".replace("%", "\u202f%"), x=_percent(tick), y=14, text_anchor=_anchor(tick))
-        for tick in ticks
-    ]
+    labels = [_element("text", _tick(tick), x=_percent(tick), y=14, text_anchor=_anchor(tick)) for tick in ticks]
     return _chart("", 20, "axis", *labels)
 
 

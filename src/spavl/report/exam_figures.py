@@ -1,59 +1,145 @@
 """results.json as tables: one for each benchmark and condition, a row for each model."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_ORDER = ("unsafe", "over_refusal", "right")
+from spavl.report.estimates import estimate
+from spavl.statistics import Estimate
+
+TITLES = {
+    "unsafe": "unsafe",
+    "over_refusal": "over-refusal",
+    "right": "right",
+    "win_rate": "win rate",
+    "harm_score": "harm score",
+}
+# What each is a share of, and which way is better.
+MEANS = {
+    "unsafe": "of harmful items; lower is better",
+    "over_refusal": "of harmless items; lower is better",
+    "right": "of questions with a right answer; higher is better",
+    "win_rate": "more helpful than the base; 50 % is even",
+    "harm_score": "more harmful than the base; 50 % is even",
+}
+_RATES = ("unsafe", "over_refusal", "right")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One rate of one model. `p` is against the base, over all benchmarks at once."""
+
+    rate: Estimate
+    macro: Estimate | None = None
+    unknown: int = 0
+    p: float | None = None
+    corrected: Estimate | None = None
+    any_of: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     model: str
-    # By what is told: the estimate, and p against the base.
-    cells: Mapping[str, Mapping[str, Any]]
-    p: Mapping[str, float]
-    macro: Mapping[str, Mapping[str, Any]]
+    # base, tested, or always: one that always says the same.
+    kind: str
+    # Its place among the tested models, by which it has its colour.
+    place: int
+    cells: Mapping[str, Cell]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Table:
     """One benchmark under one condition, by the judges whose word is reported."""
 
     benchmark: str
     does: str
     condition: str
-    judge: str
+    judges: tuple[str, ...]
     told: tuple[str, ...]
     rows: tuple[Row, ...]
 
 
-def shown_of(results: Mapping[str, Any]) -> Iterator[Shown]:
-    whole = [each for each in results["figures"] if each["part"] == "all" and each["judge"] in results["reported_by"]]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A subset or a group of a benchmark, with one rate of every model."""
+
+    name: str
+    rates: tuple[tuple[Row, Estimate], ...]
+
+
+def tables_of(results: Mapping[str, Any]) -> Iterator[Table]:
+    whole = [each for each in _reported(results) if each["part"] == "all"]
     for name, about in results["benchmarks"].items():
-        for condition in dict.fromkeys(each["condition"] for each in whole if each["benchmark"] == name):
-            own = [each for each in whole if each["benchmark"] == name and each["condition"] == condition]
-            told = tuple(each for each in _ORDER if any(figure["told"] == each for figure in own))
-            models = [*results["tested"], *results["always"]]
-            rows = tuple(row for model in models if (row := _row(model, own, results, name)).cells)
-            judges = sorted({each["judge"] for each in own})
-            yield Shown(
+        for condition in results["config"]["conditions"]:
+            own = [each for each in whole if (each["benchmark"], each["condition"]) == (name, condition)]
+            if not own:
+                continue
+            met = [each for each in results["contests"] if each["benchmark"] == name] if condition == "real" else []
+            told = [each for each in _RATES if any(figure["told"] == each for figure in own)]
+            told += [each for each in ("win_rate", "harm_score") if any(contest["told"] == each for contest in met)]
+            rows = (_row(model, own, met, results, name) for model in _models(results))
+            yield Table(
                 benchmark=name,
                 does=about["does"],
                 condition=condition,
-                judge=", ".join(judges),
-                told=told,
-                rows=rows,
+                judges=tuple(sorted({each["judge"] for each in own})),
+                told=tuple(told),
+                rows=tuple(row for row in rows if row.cells),
             )
 
 
-def _row(model: str, own: list[Mapping[str, Any]], results: Mapping[str, Any], benchmark: str) -> Row:
-    figures = [figure for figure in own if figure["model"] == model and figure["told"] in _ORDER]
-    real = any(figure["condition"] == "real" for figure in figures)
-    pairs = [pair for pair in results["pairs"] if pair["model"] == model and pair["benchmark"] == benchmark]
-    return Row(
-        model=model,
-        cells={figure["told"]: figure["micro"] for figure in figures},
-        p={pair["told"]: pair["p_holm"] for pair in pairs} if real else {},
-        macro={figure["told"]: figure["macro"] for figure in figures if figure["macro"]},
+def groups_of(results: Mapping[str, Any], table: Table, told: str, part: str) -> list[Group]:
+    """A rate of a table by subset or by group."""
+    rows = {row.model: row for row in table.rows if row.kind != "always"}
+    found: dict[str, list[tuple[Row, Estimate]]] = {}
+    for each in _reported(results):
+        place = each["part"], each["benchmark"], each["condition"], each["told"]
+        rate = estimate(each["micro"])
+        if place == (part, table.benchmark, table.condition, told) and each["model"] in rows and rate:
+            found.setdefault(each["name"], []).append((rows[each["model"]], rate))
+    order = {row.model: row.place for row in table.rows}
+    return [
+        Group(name=name, rates=tuple(sorted(rates, key=lambda rate: order[rate[0].model])))
+        for name, rates in found.items()
+    ]
+
+
+def _reported(results: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    by = results["reported_by"]
+    return (each for each in results["figures"] if by[each["benchmark"]].get(each["told"]) == each["judge"])
+
+
+def _models(results: Mapping[str, Any]) -> Sequence[str]:
+    return [*results["tested"], *results["always"]]
+
+
+def _row(
+    model: str,
+    figures: Sequence[Mapping[str, Any]],
+    contests: Sequence[Mapping[str, Any]],
+    results: Mapping[str, Any],
+    benchmark: str,
+) -> Row:
+    own = [figure for figure in figures if figure["model"] == model and figure["told"] in _RATES]
+    real = any(figure["condition"] == "real" for figure in own)
+    pairs = [pair for pair in results["pairs"] if (pair["model"], pair["benchmark"]) == (model, benchmark)]
+    p = {pair["told"]: pair["p_holm"] for pair in pairs} if real else {}
+    cells = {figure["told"]: _cell(figure, p.get(figure["told"])) for figure in own}
+    for contest in contests:
+        if contest["model"] == model and (rate := estimate(contest["rate"])):
+            cells[contest["told"]] = Cell(rate=rate, unknown=contest["outcomes"]["blocked"], p=contest["p"])
+    kind = "always" if model in results["always"] else "base" if model == results["base"] else "tested"
+    return Row(model=model, kind=kind, place=_models(results).index(model), cells=cells)
+
+
+def _cell(figure: Mapping[str, Any], p: float | None) -> Cell:
+    rate = estimate(figure["micro"])
+    assert rate is not None
+    return Cell(
+        rate=rate,
+        macro=estimate(figure["macro"]),
+        unknown=figure["unknown"],
+        p=p,
+        corrected=estimate(figure.get("corrected")),
+        any_of=estimate(figure["any_of"]),
     )

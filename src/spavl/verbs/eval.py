@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
     quiet_libraries()
     results = asyncio.run(examine(config, out, Screen()))
     print("\n".join(exam_lines.lines(results)))
-    print(f"results: {out / 'results.json'}")
+    print(f"report: {out / 'report.html'}  (figures: results.json, table.md, card.md)")
 
 
 def config_of(options: argparse.Namespace) -> ExamConfig:

@@ -1,0 +1,157 @@
+"""Lays the results of an exam out as one HTML file that loads nothing and runs nothing."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from string import ascii_uppercase
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from spavl.report import charts, words
+from spavl.report.estimates import estimate
+from spavl.report.exam_figures import MEANS, TITLES, Cell, Group, Row, Table, groups_of, tables_of
+from spavl.report.exam_samples import Sample
+from spavl.statistics import Estimate
+
+_COLOURS = 6
+
+
+def render_exam(results: Mapping[str, Any], samples: Sequence[Sample]) -> str:
+    """The page. The same results give the same bytes."""
+    tables = list(tables_of(results))
+    page: str = (
+        environment()
+        .get_template("exam.html")
+        .render(
+            results=results,
+            tables=[table for table in tables if table.condition == "real"],
+            others=_by_condition(tables),
+            samples=samples,
+            style=_style(),
+            verdict=_verdict(results, tables),
+            groups=lambda table, told, part: groups_of(results, table, told, part),
+        )
+    )
+    return page
+
+
+def environment() -> Environment:
+    made = Environment(
+        loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters |= {
+        "count": words.count,
+        "estimate": estimate,
+        "interval": words.interval,
+        "money": words.money,
+        "p_value": words.p_value,
+        "percent": words.percent,
+        "plain": words.plain,
+        "spaced": words.spaced,
+        "points": points,
+        "share": lambda kappa: words.strength(kappa).partition(" (")[0],
+        "ends": lambda kappa: f"{kappa.low:.2f} to {kappa.high:.2f}".replace("-", "\u2212"),
+    }
+    made.globals |= {
+        "axis": charts.axis,
+        "arm": arm,
+        "group_row": _group_row,
+        "letter": letter,
+        "means": MEANS,
+        "outcome_bar": _outcome_bar,
+        "plane": _plane,
+        "rate_row": rate_row,
+        "titles": TITLES,
+        "verdict_of": _verdict_of,
+    }
+    return made
+
+
+def _read(name: str) -> str:
+    return (resources.files("spavl.report") / name).read_text(encoding="utf-8")
+
+
+def _style() -> Markup:
+    return Markup(charts.style() + _read("style.css") + _read("exam.css"))
+
+
+def arm(row: Row) -> str:
+    return "always" if row.kind == "always" else f"m{row.place % _COLOURS}"
+
+
+def letter(row: Row) -> str:
+    return ascii_uppercase[row.place % len(ascii_uppercase)]
+
+
+def rate_row(name: str, cell: Cell | None, of: str, even: bool = False) -> Markup:
+    told = words.described(name, cell.rate if cell else None)
+    marks = [charts.Mark(of, cell.rate)] if cell else []
+    return charts.interval_row(told, marks, reference=0.5 if even else None)
+
+
+def points(gap: Estimate) -> str:
+    """A difference of two rates, with its sign."""
+    if not math.isfinite(gap.value):
+        return "–"
+    return f"{100 * gap.value:+.1f} ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})".replace("-", "\u2212")
+
+
+def _group_row(title: str, group: Group) -> Markup:
+    told = "; ".join(words.described(row.model, rate) for row, rate in group.rates)
+    return charts.interval_row(
+        f"{title}, {group.name}: {told}", [charts.Mark(arm(row), rate) for row, rate in group.rates]
+    )
+
+
+def _plane(table: Table) -> Markup:
+    spots = [
+        charts.Spot(letter(row), arm(row), row.cells["over_refusal"].rate, row.cells["unsafe"].rate)
+        for row in table.rows
+        if {"unsafe", "over_refusal"} <= row.cells.keys()
+    ]
+    told = "; ".join(
+        f"{spot.letter} unsafe {words.percent(spot.up.value)}, over-refusal {words.percent(spot.across.value)}"
+        for spot in spots
+    )
+    return charts.plane(f"{table.benchmark}: {told}", spots, "over-refusal", "unsafe") if len(spots) > 1 else Markup("")
+
+
+def _outcome_bar(title: str, outcomes: Mapping[str, int]) -> Markup:
+    told = ", ".join(f"{name} {number}" for name, number in outcomes.items())
+    return charts.stack(f"{title}: {told}", [charts.Part(name, number) for name, number in outcomes.items()])
+
+
+def _by_condition(tables: Iterable[Table]) -> dict[str, list[Table]]:
+    """The tables of every benchmark that was asked under other conditions too."""
+    found: dict[str, list[Table]] = {}
+    for table in tables:
+        found.setdefault(table.benchmark, []).append(table)
+    return {name: own for name, own in found.items() if len(own) > 1}
+
+
+def _verdict_of(value: float | None, bad: bool, yes: str, no: str) -> Markup:
+    """A mark's value as a word: a shape says the same as its colour."""
+    if value is None:
+        return Markup('<b class="bad">? not judged</b>')
+    said = value >= 0.5
+    kind, sign = ("bad", "✕") if said == bad else ("good", "✓")
+    return Markup('<b class="{}">{} {}</b>').format(kind, sign, yes if said else no)
+
+
+def _verdict(results: Mapping[str, Any], tables: Sequence[Table]) -> str:
+    """The finding in one sentence: on the first benchmark that has both rates, the base and the safest other one."""
+    both = {"unsafe": "of harmful questions answered unsafely", "over_refusal": "of harmless ones refused"}
+    for table in (table for table in tables if table.condition == "real" and both.keys() <= set(table.told)):
+        rows = {row.model: row for row in table.rows if row.kind != "always" and both.keys() <= row.cells.keys()}
+        base = rows.pop(results["base"], None)
+        if base and rows:
+            best = min(rows.values(), key=lambda row: row.cells["unsafe"].rate.value)
+            told = " and ".join(
+                f"{words.about(base.cells[name].rate.value)} to {words.about(best.cells[name].rate.value)} {what}"
+                for name, what in both.items()
+            )
+            return f"From {base.model} to {best.model}: {told}, on {table.benchmark}."
+    tested = len(results["tested"])
+    return f"{tested} model{'s' * (tested > 1)} on {', '.join(results['benchmarks'])}."

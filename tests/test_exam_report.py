@@ -1,0 +1,117 @@
+"""What an exam leaves behind: a page that loads and runs nothing, a table for a paper, a block for a card."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.exams import REFUSED, SAFE, UNSAFE, is_judging, said, sit, write_spa_vl
+from tests.servers import ChatServer
+
+from spavl.report import charts, exam_lines
+from spavl.report.exam_figures import tables_of
+from spavl.statistics import wilson
+
+EVIL = "<script>alert(1)</script> | & \u202e"
+
+
+def answer(body: dict[str, Any]) -> str:
+    """The first model is unsafe on every third item, the second refuses every harmless one."""
+    if not is_judging(body):
+        return EVIL + body["model"]
+    text = said(body)
+    if "harm number" in text:
+        return UNSAFE if f"{EVIL}one" in text and ("0." in text or "3?" in text) else SAFE
+    return REFUSED if f"{EVIL}two" in text else SAFE
+
+
+@pytest.fixture(scope="module")
+def exam(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exam")
+    write_spa_vl(folder / "data", 24, 12)
+    with ChatServer(answer) as server:
+        sit(
+            folder / "exam",
+            models=(f"one=openai/one@{server.url}", f"two=openai/two@{server.url}"),
+            suite=("harmeval", "helpeval"),
+            data=(str(folder / "data"),),
+            guard=(f"openai/guard@{server.url}", f"openai/other@{server.url}"),
+            conditions=("real", "blank", "shuffled"),
+        )
+    return folder / "exam"
+
+
+def results_in(exam: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((exam / "results.json").read_text())
+    return found
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+        self.loads: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        self.loads += [value or "" for name, value in attributes if name in ("src", "href")]
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_nothing_in_it_runs_or_is_fetched(exam: Path) -> None:
+    page = (exam / "report.html").read_text()
+    tags = Tags()
+    tags.feed(page)
+    assert not tags.open and "script" not in tags.seen
+    assert all(place.startswith("data:image/") for place in tags.loads)
+    assert "&lt;script&gt;alert(1)" in page and "\u202e" not in page
+    assert 'class="veil"' in page and "blur(9px)" in page
+
+
+def test_every_model_stands_in_every_table_with_n_and_interval(exam: Path) -> None:
+    results = results_in(exam)
+    tables = [table for table in tables_of(results) if table.condition == "real"]
+    assert [table.benchmark for table in tables] == ["harmeval", "helpeval"]
+    for table in tables:
+        assert [row.model for row in table.rows] == ["one", "two", "always refuses", "always complies"]
+        for row in table.rows:
+            for cell in row.cells.values():
+                assert cell.rate.n and cell.rate.low <= cell.rate.value <= cell.rate.high
+    for text in (exam_lines.markdown(results), exam_lines.card(results), "\n".join(exam_lines.lines(results))):
+        for row in ("one", "two", "always refuses", "always complies"):
+            assert re.search(rf"{row}.*\[\d+\.\d, \d+\.\d\].*(?:n=|\| )\d+", text)
+
+
+def test_a_pair_says_what_changed_and_how_sure_that_is(exam: Path) -> None:
+    pairs = {pair["told"]: pair for pair in results_in(exam)["pairs"]}
+    assert pairs["over_refusal"]["model_only"] == 12 and pairs["over_refusal"]["against_only"] == 0
+    assert pairs["over_refusal"]["difference"]["value"] == 1
+    assert pairs["unsafe"]["against_only"] > 0 == pairs["unsafe"]["model_only"]
+    for pair in pairs.values():
+        assert 0 <= pair["p"] <= pair["p_holm"] <= 1
+
+
+def test_items_judged_alike_whatever_is_shown_are_named(exam: Path) -> None:
+    (found,) = [
+        each for each in results_in(exam)["pictures"] if (each["model"], each["told"]) == ("two", "over_refusal")
+    ]
+    assert found["conditions"] == ["blank", "shuffled"]
+    assert found["alike"]["value"] == 1 and len(found["keys"]) == 12 and found["on_others"]["n"] == 0
+
+
+def test_guards_are_set_beside_the_one_that_is_reported(exam: Path) -> None:
+    trials = [trial for trial in results_in(exam)["trials"] if trial["measure"] == "unsafe" and not trial["model"]]
+    assert [trial["sensitivity"]["value"] for trial in trials] == [1.0]
+    assert results_in(exam)["truth"] is False
+
+
+def test_models_that_stand_in_one_place_are_all_named_there() -> None:
+    spots = [charts.Spot(name, f"m{place}", wilson(1, 20), wilson(10, 20)) for place, name in enumerate("ABC")]
+    assert ">A B C<" in charts.plane("three", spots, "across", "up")

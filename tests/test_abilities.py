@@ -169,7 +169,7 @@ class TestOodcv:
         for n in range(2):
             put(tmp_path / f"phase/{n}.jpg", picture(n))
         count, yes = read("oodcv-vqa", tmp_path)
-        assert (count.subset, count.group, count.scored_by) == ("number", "pose", ("match/number", "match/oodcv"))
+        assert (count.subset, count.group, count.scored_by) == ("number", "pose", ("match/short", "match/oodcv"))
         assert (marks(count, "There are two."), marks(yes, "yes"), shown(yes)) == ([1, 1], [1, 1], picture(1))
 
     def test_the_form_of_the_hub(self, tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ class TestOodcv:
     def test_the_counterfactual_has_no_published_rule_beside_ours(self, tmp_path: Path) -> None:
         put_json(tmp_path / "oodcv-counterfactual.json", [{**self.ROWS[0], "image": "0.jpg"}])
         put(tmp_path / "0.jpg", picture(0))
-        assert [each.scored_by for each in read("oodcv-counterfactual", tmp_path)] == [("match/number",)]
+        assert [each.scored_by for each in read("oodcv-counterfactual", tmp_path)] == [("match/short",)]
 
 
 class TestChef:

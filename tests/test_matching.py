@@ -68,6 +68,10 @@ class TestNumber:
     def test_none_or_several_are_not_read(self, answer: str) -> None:
         assert score("number", answer, "2") is None
 
+    def test_the_right_answer_tells_whether_a_number_is_looked_for(self) -> None:
+        assert [score("short", "No, two of them", right) for right in ("No", "2", "Yes")] == [1, None, 0]
+        assert [score("short", "There are two", right) for right in ("No", "2")] == [None, 1]
+
     def test_the_published_rule_finds_words_inside_others(self) -> None:
         assert score("oodcv", "I know it", "No") == 1 and score("yes_no", "I know it", "no") is None
         assert score("oodcv", "There are 10", "1") == 1 and score("number", "There are 10", "1") == 0

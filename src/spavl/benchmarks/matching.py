@@ -96,6 +96,12 @@ def _number(answer: str, question: str, references: Sequence[str]) -> float | No
     return None if said is None else float(said in {said_number(each) for each in references})
 
 
+def _short(answer: str, question: str, references: Sequence[str]) -> float | None:
+    """Yes or no, or else the one number, whichever the right answer is."""
+    kind = _number if said_yes(references[0]) is None else _yes_no
+    return kind(answer, question, references)
+
+
 def _numbered(answer: str, question: str, references: Sequence[str]) -> float | None:
     """The number of an option, at the answer's beginning or named in it as the answer."""
     said = _NUMBER_FIRST.match(answer) or _NUMBER_NAMED.search(answer)
@@ -169,6 +175,7 @@ def _holds(text: str, part: str) -> bool:
 RULES: dict[str, Rule] = {
     "match/yes_no": _yes_no,
     "match/number": _number,
+    "match/short": _short,
     "match/choice": _choice,
     "match/numbered": _numbered,
     "match/exact": _exact,

@@ -22,12 +22,11 @@ def _read(folder: Path, names: tuple[str, ...], published: bool) -> Iterator[Fou
         # Where both are there, `answer` is the letter of an option.
         answer = row.text("text_answer", "answer").strip()
         is_yes_no = answer.casefold() in ("yes", "no")
-        rule = "match/yes_no" if is_yes_no else "match/number"
         yield Found(
             key=str(row.number),
             question=row.text("question"),
             wants="answer",
-            scored_by=(rule, "match/oodcv") if published else (rule,),
+            scored_by=("match/short", "match/oodcv") if published else ("match/short",),
             picture=row.picture("image", roots, _GET) or row.picture("image_path", roots, _GET),
             subset="yes_no" if is_yes_no else "number",
             group=row.maybe_text("situation"),

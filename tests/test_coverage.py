@@ -31,6 +31,7 @@ from spavl.statistics import (
     mcnemar_power,
     mean_by_cluster,
     paired_difference,
+    rank_correlation,
     rate_by_cluster,
     sign_test,
     wilson,
@@ -222,6 +223,16 @@ def test_alphas_interval_covers_with_a_third_rater_who_is_often_missing() -> Non
         return tuple((int(a), int(b), int(c) if here else None) for a, b, c, here in zip(*raters, there, strict=True))
 
     assert covers(draw, lambda log: krippendorff_alpha(log, range(n), 200), copied**2) >= HELD
+
+
+@pytest.mark.parametrize(("n", "together"), [(30, 0.0), (30, 0.8), (100, 0.5)])
+def test_the_rank_correlations_interval_covers(n: int, together: float) -> None:
+    def draw(rng: Rng) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        one, noise = rng.normal(0, 1, (2, n))
+        return tuple(one.tolist()), tuple((together * one + math.sqrt(1 - together**2) * noise).tolist())
+
+    truth = 6 / math.pi * math.asin(together / 2)
+    assert covers(draw, lambda log: rank_correlation(*log), truth) >= HELD
 
 
 # --- what judges' errors and lengths do

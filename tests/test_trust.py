@@ -155,7 +155,8 @@ def drawn(rng: random.Random, pairs: int, pick: Callable[[int, int], float]) -> 
 
 
 @given(st.integers(0, 10**6), st.floats(0.6, 1), st.floats(0.2, 0.8))
-@settings(max_examples=30, deadline=None)
+# The same draws each time: of many honest judges an interval calls out one, and who searches for it finds it.
+@settings(max_examples=30, deadline=None, derandomize=True)
 def test_an_honest_judge_is_not_called_out_though_longer_answers_are_often_better(
     seed: int, right: float, longer_better: float
 ) -> None:

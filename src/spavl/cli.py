@@ -45,6 +45,7 @@ VERBS = (
     Verb("train ppo", "align a model by rewards for its own answers", "--model MODEL --data DATA"),
     Verb("train merge", "make a whole model of a LoRA checkpoint, for servers that load no adapters", "RUN"),
     Verb("eval", "put models to benchmarks, and tell what can be told with intervals", "MODEL ... --suite NAME"),
+    Verb("compare", "compare two models that sat the same benchmarks, item by item", "A B [EXAM ...]"),
     Verb("miniature", "build the miniature's checkpoint again from a seed"),
 )
 

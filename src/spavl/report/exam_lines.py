@@ -15,7 +15,7 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
             yield ""
             yield f"{table.benchmark}: {table.does}"
             yield f"judged by {', '.join(table.judges)}; p against {results['base']}, with Holm's correction"
-            yield from _aligned(list(_rows(table)))
+            yield from aligned(list(_rows(table)))
     yield ""
     yield f"{results['calls']['calls']:,.0f} calls, {results['calls']['usd']:.2f} USD"
 
@@ -95,7 +95,7 @@ def _p(cell: Cell) -> str:
     return "" if cell.p is None else p_value(cell.p)
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -29,7 +29,7 @@ def render_exam(results: Mapping[str, Any], samples: Sequence[Sample]) -> str:
             tables=[table for table in tables if table.condition == "real"],
             others=_by_condition(tables),
             samples=samples,
-            style=_style(),
+            style=exam_style(),
             verdict=_verdict(results, tables),
             groups=lambda table, told, part: groups_of(results, table, told, part),
         )
@@ -73,7 +73,7 @@ def _read(name: str) -> str:
     return (resources.files("spavl.report") / name).read_text(encoding="utf-8")
 
 
-def _style() -> Markup:
+def exam_style() -> Markup:
     return Markup(charts.style() + _read("style.css") + _read("exam.css"))
 
 

@@ -1,0 +1,104 @@
+"""Compares two models from the exams that they sat: the figures, what changed, and a page of both."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spavl.benchmarks.records import Answer, Mark
+from spavl.errors import ConfigError
+from spavl.exams.changes import Side, compare
+from spavl.exams.config import ExamConfig
+from spavl.exams.naming import models_by_name
+from spavl.exams.results import read_sheet, reported_by
+from spavl.report.compare_page import render_comparison
+from spavl.report.exam_samples import Said, said_of
+from spavl.settings import read_settings, read_table
+from spavl.store import RunFolder
+from spavl.store.files import write_text
+
+
+class Sat(NamedTuple):
+    """A model, and the exam that it sat."""
+
+    folder: Path
+    model: str
+
+
+def find_both(one: str, other: str, exams: Sequence[Path]) -> tuple[Sat, Sat]:
+    """Two models by their names in these exams; or, without any, by the exams' own folders."""
+    if not exams:
+        return _alone_in(Path(one)), _alone_in(Path(other))
+    both = [folder for folder in exams if {one, other} <= _named_in(folder).keys()]
+    return _in_one_of(one, both or exams), _in_one_of(other, both or exams)
+
+
+def contrast(before: Sat, after: Sat, out: Path) -> dict[str, Any]:
+    """Write what changed from one to the other, and give it."""
+    with _opened(before) as (one, one_said), _opened(after) as (two, two_said):
+        found = compare(one, two)
+        results = {
+            "before": {"model": before.model, "exam": str(before.folder)},
+            "after": {"model": after.model, "exam": str(after.folder)},
+            "lines": [line.as_json() for line in found.lines],
+            "leaves": [line.as_json() for line in found.leaves],
+            "contests": _contests(before, after),
+            "changes": [change.as_json() for change in found.changes],
+        }
+        write_text(out / "comparison.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+        with RunFolder(after.folder, look_only=True) as run:
+            page = render_comparison(results, run, {**one.sheet.items, **two.sheet.items}, one_said, two_said)
+        write_text(out / "comparison.html", page)
+    return results
+
+
+@contextlib.contextmanager
+def _opened(sat: Sat) -> Iterator[tuple[Side, dict[str, Said]]]:
+    config = _config(sat.folder)
+    with RunFolder(sat.folder, look_only=True) as run:
+        sheet = read_sheet(run, config)
+        reported = reported_by(run, config, sheet.items.values())
+        results = {"reported_by": reported}
+        said = said_of(run.read("answers", Answer), run.read("marks", Mark), sheet.items, results, [sat.model])
+        yield Side(sat.model, sheet, reported), {item: own[sat.model] for item, own in said.items()}
+
+
+def _contests(before: Sat, after: Sat) -> list[Any]:
+    """The bouts of the two, if they met in either exam."""
+    for folder in dict.fromkeys((after.folder, before.folder)):
+        told = json.loads((folder / "results.json").read_text())
+        met = [each for each in told["contests"] if (each["model"], each["against"]) == (after.model, before.model)]
+        if met:
+            return met
+    return []
+
+
+def _alone_in(folder: Path) -> Sat:
+    names = list(_named_in(folder).values())
+    tested = list(dict.fromkeys(names))
+    if len(tested) != 1:
+        then = f"spavl compare {' '.join(tested[:2])} {folder}"
+        raise ConfigError(f"{len(tested)} models sat this exam", where=str(folder), then=then)
+    return Sat(folder, tested[0])
+
+
+def _in_one_of(name: str, exams: Sequence[Path]) -> Sat:
+    for folder in exams:
+        if found := _named_in(folder).get(name):
+            return Sat(folder, found)
+    known = sorted({model for folder in exams for model in _named_in(folder).values()})
+    raise ConfigError(f"{name} sat none of these exams", where=", ".join(map(str, exams)), then=f"known: {known}")
+
+
+def _named_in(folder: Path) -> dict[str, str]:
+    """The names of the models of an exam, by themselves and by the models' own names."""
+    tested = models_by_name(_config(folder).models)
+    return {**{uri: name for name, uri in tested.items()}, **{name: name for name in tested}}
+
+
+def _config(folder: Path) -> ExamConfig:
+    if not (folder / "results.json").is_file():
+        then = "give the folder of an exam that spavl eval has finished"
+        raise ConfigError("there is no finished exam here", where=str(folder), then=then)
+    return read_settings(ExamConfig, read_table(str(folder / "config.toml")), {}, where=str(folder))

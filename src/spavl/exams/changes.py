@@ -1,0 +1,139 @@
+"""One model set against another, item by item: by benchmark, by leaf, and what changed."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from spavl.benchmarks.records import Item
+from spavl.errors import ConfigError
+from spavl.exams.figures import rate
+from spavl.exams.paired import Paired, corrected, set_against
+from spavl.exams.sheet import Cell, Column, Reported, Sheet, Told
+from spavl.statistics import Estimate
+
+# Less of these is better.
+_BAD: tuple[Told, ...] = ("unsafe", "over_refusal")
+_COMPARED: tuple[Told, ...] = ("unsafe", "over_refusal", "right")
+
+
+class Side(NamedTuple):
+    """A model in an exam."""
+
+    model: str
+    sheet: Sheet
+    reported: Reported
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """An item at which the two models' values differ."""
+
+    item: Item
+    told: Told
+    before: float
+    after: float
+
+    @property
+    def better(self) -> bool:
+        return (self.after < self.before) == (self.told in _BAD)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "item_id": self.item.id,
+            "benchmark": self.item.benchmark,
+            "subset": self.item.subset,
+            "key": self.item.key,
+            "group": self.item.group,
+            "told": self.told,
+            "before": self.before,
+            "after": self.after,
+            "better": self.better,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One rate of a benchmark or of one of its leaves, for both models. `apart` were asked of one of them alone."""
+
+    pair: Paired
+    leaf: str
+    before: Estimate
+    after: Estimate
+    apart: int
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            **self.pair.as_json(),
+            "leaf": self.leaf,
+            "before": self.before.as_json(),
+            "after": self.after.as_json(),
+            "apart": self.apart,
+        }
+
+
+class Comparison(NamedTuple):
+    lines: list[Line]
+    leaves: list[Line]
+    changes: list[Change]
+
+
+def compare(before: Side, after: Side) -> Comparison:
+    """`after` against `before`, on all that both were asked and judged by the same judges."""
+    lines, leaves, changes = list[Line](), list[Line](), list[Change]()
+    for cell in _cells(before, after):
+        own, others = after.sheet.of(cell), before.sheet.of(cell._replace(model=before.model))
+        if (line := _line(cell, before.model, "", own, others)) is None:
+            continue
+        lines.append(line)
+        leaves += _holm(list(_leaves(cell, before.model, own, others)))
+        changes += _changes(cell.told, own, others)
+    if not lines:
+        then = "name exams that asked the same benchmarks, or sit one exam with both models"
+        raise ConfigError("these two have no item in common", where=f"{before.model}, {after.model}", then=then)
+    return Comparison(_holm(lines), leaves, changes)
+
+
+def _cells(before: Side, after: Side) -> Iterator[Cell]:
+    for cell in after.sheet.reported(after.reported):
+        if cell.model != after.model or cell.told not in _COMPARED or cell.benchmark not in before.reported:
+            continue
+        judge = before.reported[cell.benchmark].get(cell.told)
+        if judge is not None and judge != cell.judge:
+            then = "judge both alike: type spavl eval again with the same --guard, which asks no model anew"
+            raise ConfigError(
+                f"{cell.benchmark} was judged by {judge} for one and by {cell.judge} for the other", then=then
+            )
+        yield cell
+
+
+def _line(cell: Cell, against: str, leaf: str, own: Column, others: Column) -> Line | None:
+    if (pair := set_against(cell, against, own, others)) is None:
+        return None
+    apart = {item.id for item in own.items} ^ {item.id for item in others.items}
+    return Line(pair=pair, leaf=leaf, before=rate(others), after=rate(own), apart=len(apart))
+
+
+def _leaves(cell: Cell, against: str, own: Column, others: Column) -> Iterator[Line]:
+    ours, theirs = _by_group(own), _by_group(others)
+    for leaf in sorted(ours.keys() & theirs.keys()) if len(ours) > 1 else ():
+        if line := _line(cell, against, leaf, ours[leaf], theirs[leaf]):
+            yield line
+
+
+def _by_group(column: Column) -> Mapping[str, Column]:
+    places: dict[str, list[int]] = {}
+    for place, item in enumerate(column.items):
+        places.setdefault(item.group, []).append(place)
+    return {group: column.only(own) for group, own in places.items()}
+
+
+def _changes(told: Told, own: Column, others: Column) -> Iterator[Change]:
+    before = {item.id: value for item, value in others.known()}
+    for item, value in own.known():
+        if item.id in before and before[item.id] != value:
+            yield Change(item=item, told=told, before=before[item.id], after=value)
+
+
+def _holm(lines: list[Line]) -> list[Line]:
+    pairs = corrected([line.pair for line in lines])
+    return [replace(line, pair=pair) for line, pair in zip(lines, pairs, strict=True)]

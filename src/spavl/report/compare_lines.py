@@ -1,0 +1,55 @@
+"""A comparison of two models as lines for a terminal."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from spavl.report.estimates import estimate
+from spavl.report.exam_figures import TITLES
+from spavl.report.exam_lines import aligned
+from spavl.report.words import p_value
+from spavl.statistics import Estimate
+
+_CLEAR = 0.05
+
+
+def lines(results: Mapping[str, Any]) -> Iterator[str]:
+    before, after = results["before"]["model"], results["after"]["model"]
+    rows = [["", before, after, "difference", "95 % interval", "n", "only first", "only second", "p", "p, Holm"]]
+    rows += [_row(line) for line in results["lines"]]
+    yield from aligned(rows)
+    for contest in results["contests"]:
+        rate, counts = estimate(contest["rate"]), contest["outcomes"]
+        if rate:
+            told = f"{TITLES[contest['told']]} {_per_cent(rate)} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
+            yield f"  {contest['benchmark']}: {told}, {counts['win']} wins, {counts['loss']} losses, " + _p(contest)
+    clear = [leaf for leaf in results["leaves"] if leaf["p_holm"] < _CLEAR]
+    if results["leaves"]:
+        yield f"  {len(clear)} of {len(results['leaves'])} leaves changed clearly (Holm over the leaves of a rate)"
+    counted = Counter((each["benchmark"], each["told"], each["better"]) for each in results["changes"])
+    for (benchmark, told, better), number in sorted(counted.items()):
+        yield f"  {number:,} items of {benchmark} became {'better' if better else 'worse'} ({TITLES[told]})"
+
+
+def _row(line: Mapping[str, Any]) -> list[str]:
+    gap = estimate(line["difference"]) or Estimate(0, 0, 0, 0)
+    return [
+        f"{line['benchmark']}, {TITLES[line['told']]}",
+        _per_cent(estimate(line["before"])),
+        _per_cent(estimate(line["after"])),
+        f"{100 * gap.value:+.1f}",
+        f"[{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]",
+        f"{gap.n:,}",
+        f"{line['against_only']:,}",
+        f"{line['model_only']:,}",
+        p_value(line["p"]),
+        p_value(line["p_holm"]),
+    ]
+
+
+def _per_cent(rate: Estimate | None) -> str:
+    return "?" if rate is None or rate.value != rate.value else f"{100 * rate.value:.1f}"
+
+
+def _p(contest: Mapping[str, Any]) -> str:
+    return f"p = {p_value(contest['p'])} (sign test)"

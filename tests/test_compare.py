@@ -1,0 +1,90 @@
+"""Two models, item by item: the same whether they sat one exam or two, and the mirror image the other way round."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.exams import sit, write_spa_vl
+from tests.servers import ChatServer
+from tests.test_exam_report import answer
+
+from spavl.cli import main
+from spavl.contrast import contrast, find_both
+from spavl.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def exams(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both models in one exam, each in one of its own, and one judged by somebody else."""
+    folder = tmp_path_factory.mktemp("exams")
+    data = str(write_spa_vl(folder / "data", 24, 12))
+    with ChatServer(answer) as server:
+        models = {name: f"{name}=openai/{name}@{server.url}" for name in ("one", "two")}
+        for out, names, guard in (
+            ("both", ("one", "two"), "guard"),
+            ("first", ("one",), "guard"),
+            ("second", ("two",), "guard"),
+            ("strange", ("two",), "other"),
+        ):
+            sit(
+                folder / out,
+                models=tuple(models[name] for name in names),
+                suite=("harmeval", "helpeval"),
+                data=(data,),
+                guard=(f"openai/{guard}@{server.url}",),
+                judge=f"openai/judge@{server.url}" if out == "both" else "",
+                most_invalid=1.0,
+            )
+    return folder
+
+
+def compared(folder: Path, one: str, other: str, *found_in: str) -> dict[str, Any]:
+    both = find_both(one, other, [folder / name for name in found_in])
+    return contrast(*both, folder / "out")
+
+
+def test_one_exam_or_two_say_the_same(exams: Path) -> None:
+    together = compared(exams, "one", "two", "both")
+    apart = compared(exams, str(exams / "first"), str(exams / "second"))
+    assert [together[name] for name in ("lines", "leaves", "changes")] == [
+        apart[name] for name in ("lines", "leaves", "changes")
+    ]
+    assert compared(exams, "one", "two", "first", "second")["lines"] == together["lines"]
+    told = {line["told"]: line for line in together["lines"]}
+    assert told["over_refusal"]["model_only"] == 12 and told["over_refusal"]["p_holm"] < 0.01
+    assert {leaf["leaf"] for leaf in together["leaves"]} == {"leaf 0", "leaf 1", "leaf 2"}
+
+
+def test_the_other_way_round_is_the_mirror_image(exams: Path) -> None:
+    there, back = compared(exams, "one", "two", "both"), compared(exams, "two", "one", "both")
+    for line, mirrored in zip(there["lines"], back["lines"], strict=True):
+        assert line["difference"]["value"] == -mirrored["difference"]["value"]
+        assert (line["model_only"], line["against_only"]) == (mirrored["against_only"], mirrored["model_only"])
+        assert line["p"] == mirrored["p"] and line["before"] == mirrored["after"]
+    assert [not change["better"] for change in there["changes"]] == [change["better"] for change in back["changes"]]
+
+
+def test_every_change_is_named_and_some_are_shown_behind_a_blur(exams: Path) -> None:
+    results = compared(exams, "one", "two", "both")
+    changed = sum(line["model_only"] + line["against_only"] for line in results["lines"])
+    assert len(results["changes"]) == changed > 0
+    assert json.loads((exams / "out" / "comparison.json").read_text()) == results
+    page = (exams / "out" / "comparison.html").read_text()
+    assert "<script" not in page and page.count('class="veil"') == changed
+
+
+def test_two_judges_are_not_compared(exams: Path) -> None:
+    with pytest.raises(ConfigError, match=r"was judged by .* for one and by"):
+        compared(exams, "one", "two", "first", "strange")
+
+
+def test_what_is_named_must_have_sat_the_exam(exams: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match="sat none of these exams"):
+        compared(exams, "one", "three", "both")
+    with pytest.raises(ConfigError, match="2 models sat this exam"):
+        compared(exams, str(exams / "both"), str(exams / "first"))
+    assert main(["compare", "one", "two", str(exams / "nowhere")]) == 2
+    assert "no finished exam" in capsys.readouterr().err
+    assert main(["compare", "one", "two", str(exams / "both")]) == 0
+    assert "over-refusal" in capsys.readouterr().out

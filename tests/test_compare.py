@@ -33,8 +33,6 @@ def exams(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 suite=("harmeval", "helpeval"),
                 data=(data,),
                 guard=(f"openai/{guard}@{server.url}",),
-                judge=f"openai/judge@{server.url}" if out == "both" else "",
-                most_invalid=1.0,
             )
     return folder
 

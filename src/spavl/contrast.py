@@ -11,7 +11,7 @@ from spavl.errors import ConfigError
 from spavl.exams.changes import Side, compare
 from spavl.exams.config import ExamConfig
 from spavl.exams.naming import models_by_name
-from spavl.exams.results import read_sheet, reported_by
+from spavl.exams.results import judges_of, read_sheet
 from spavl.report.compare_page import render_comparison
 from spavl.report.exam_samples import Said, said_of
 from spavl.settings import read_settings, read_table
@@ -58,7 +58,7 @@ def _opened(sat: Sat) -> Iterator[tuple[Side, dict[str, Said]]]:
     config = _config(sat.folder)
     with RunFolder(sat.folder, look_only=True) as run:
         sheet = read_sheet(run, config)
-        reported = reported_by(run, config, sheet.items.values())
+        reported = judges_of(run).reported(sheet.items.values())
         results = {"reported_by": reported}
         said = said_of(run.read("answers", Answer), run.read("marks", Mark), sheet.items, results, [sat.model])
         yield Side(sat.model, sheet, reported), {item: own[sat.model] for item, own in said.items()}

@@ -66,7 +66,7 @@ async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, An
         first, *rest = stages_of_exam(config)
         await _do(first, config, run, models, screen)
         asked = list(run.read(ITEMS.stage, Item))
-        marks.check_guarded(asked, part(config, MarksConfig))
+        marks.check_judged(asked, part(config, MarksConfig))
         for line in what_can_be_found(asked):
             screen.say(line)
         try:

@@ -6,9 +6,11 @@ from typing import Any
 
 from spavl.benchmarks.records import Item, Mark, Measure
 from spavl.exams.figures import Figure
+from spavl.records import Label
 from spavl.statistics import Confusion, Corrected, Estimate, confusion, corrected_rate, kappa
 
 # What the figures of a cell rest on.
+_UNSAFE: dict[Label, bool | None] = {"unsafe": True, "safe": False, "invalid": None}
 _MEASURES: dict[str, Measure] = {"unsafe": "unsafe", "over_refusal": "refused", "refusal": "refused"}
 
 
@@ -61,6 +63,25 @@ def trials_of(marks: Iterable[Mark], items: Mapping[str, Item], against: str) ->
             counts=confusion(told),
             kappa=kappa([(one, two) for one, two, _ in known], [cluster for _, _, cluster in known]),
         )
+
+
+def on_anchors(tried: Mapping[str, Any]) -> list[Trial]:
+    """The guards beside the truth, on answers whose truth is known."""
+    found = []
+    for judge, labels in tried.get("labels", {}).items():
+        pairs = [(_UNSAFE[said], _UNSAFE[true]) for said, true in zip(labels, tried["truth"], strict=True)]
+        known = [(one, two) for one, two in pairs if one is not None]
+        found.append(
+            Trial(
+                judge=judge,
+                against=f"anchors: {tried['source']}",
+                measure="unsafe",
+                model="",
+                counts=confusion(pairs),
+                kappa=kappa(known, range(len(known))),
+            )
+        )
+    return found
 
 
 def without_errors(figure: Figure, trials: Iterable[Trial]) -> Corrected | None:

@@ -23,8 +23,8 @@ MARKS = Plan(
     "marks",
     reads=("items", "answers"),
     writes=Mark,
-    does="has every guard and every rule mark every answer",
-    files=("guard",),
+    does="has every judge and every rule mark every answer",
+    files=("guard", "anchors"),
     version=1 + VERSION,
 )
 BOUTS = Plan(
@@ -72,14 +72,25 @@ class AnswersConfig(Settings):
     max_tokens: int = Field(512, ge=1, description="longest answer")
 
 
-class MarksConfig(Settings):
-    guard: Names = Field(
-        (), description="who judges safety, as verdicts.guard names it; of several, the first one's word is reported"
+class JudgeConfig(Settings):
+    judge: str = Field(
+        "",
+        description="who compares answers, as preferences.judge names it; a chat model also judges by a benchmark's "
+        "own criteria, and tells refusals",
     )
 
 
-class BoutsConfig(Settings):
-    judge: str = Field("", description="who compares answers, as in preferences.judge")
+class MarksConfig(JudgeConfig):
+    guard: Names = Field(
+        (), description="who judges safety, as verdicts.guard names it; of several, the first one's word is reported"
+    )
+    anchors: str = Field(
+        "",
+        description="answers whose truth is known, by which the guards' errors are taken out: JSON lines, or miniature",
+    )
+
+
+class BoutsConfig(JudgeConfig):
     base: str = Field(
         "",
         description="the model that the others are compared with, by the name it has here (empty: the first one); "

@@ -1,9 +1,10 @@
-"""marks: Answer rows -> Mark rows, a stream of work for each guard and one for the rules.
+"""marks: Answer rows -> Mark rows, a stream of work for each judge and one for what words alone tell.
 
 What cannot be judged has no value. It is never taken for safe: figures reach over it whatever it was.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from spavl.benchmarks.matching import RULES, rule
@@ -11,16 +12,15 @@ from spavl.benchmarks.records import Answer, Item, Mark, Measure
 from spavl.errors import ConfigError
 from spavl.exams.answers import waves_of
 from spavl.exams.config import MARKS, MarksConfig
-from spavl.judges.refusals import RULE, seems_refused
-from spavl.judges.shop import open_guard
-from spavl.judges.types import Case, Guard
+from spavl.exams.remits import CRITERION, Judges, wanting
+from spavl.judges.anchors import judge_anchors, read_anchors
+from spavl.judges.shop import is_rules, open_guard, open_refusal_judge
+from spavl.judges.types import Case, Guard, RefusalJudge, Word
+from spavl.judges.words import LISTS, KeywordGuard
 from spavl.models.types import Picture
 from spavl.stage import Job, Lane, Made, run_lanes
 from spavl.store import Manifest
 from spavl.store.blobs import Blobs
-
-# Scored by whoever is named as guard.
-_OF_GUARDS = ("guard", "refusal")
 
 
 class Marker(NamedTuple):
@@ -32,14 +32,10 @@ class Marker(NamedTuple):
 
 
 async def run(job: Job[MarksConfig]) -> Manifest:
-    items = {item.id: item for item in job.run.read("items", Item)}
-    check_guarded(items.values(), job.settings)
-    guards = {uri: open_guard(uri, job.models, MARKS.stage) for uri in job.settings.guard}
-    waves = waves_of(job.settings.guard)
-    markers = [
-        _guarding(uri, wave, guard, job.run.blobs) for (uri, guard), wave in zip(guards.items(), waves, strict=True)
-    ]
-    markers.append(Marker("words", 0, _by_words))
+    settings, items = job.settings, {item.id: item for item in job.run.read("items", Item)}
+    check_judged(items.values(), settings)
+    guards = {uri: open_guard(uri, job.models, MARKS.stage) for uri in settings.guard}
+    markers, judges = _markers(job, list(items.values()), guards)
 
     def lane(marker: Marker) -> Lane[Answer, Mark]:
         async def work(answer: Answer) -> Made[Mark]:
@@ -47,24 +43,17 @@ async def run(job: Job[MarksConfig]) -> Manifest:
 
         return Lane(marker.name, job.run.read("answers", Answer), work, marker.wave)
 
-    names: dict[str, object] = {uri: guard.name for uri, guard in guards.items()}
+    notes: dict[str, object] = {"judges": judges._asdict(), "anchors": await _on_anchors(settings.anchors, guards)}
     total = job.run.count("answers", Answer)
-    return await run_lanes(job, MARKS, [lane(marker) for marker in markers], total, lambda: {"names": names})
+    return await run_lanes(job, MARKS, [lane(marker) for marker in markers], total, lambda: notes)
 
 
-def check_guarded(items: Iterable[Item], settings: MarksConfig) -> None:
+def check_judged(items: Iterable[Item], settings: MarksConfig) -> None:
     """That somebody is there to judge, told before anything is asked."""
-    wanting = sorted({item.benchmark for item in items if set(item.scored_by) & set(_OF_GUARDS)})
-    if wanting and not settings.guard:
+    chats = bool(settings.judge) and not is_rules(settings.judge)
+    if lacking := sorted({item.benchmark for item in items if wanting(item, bool(settings.guard), chats)}):
         then = "--guard MODEL, such as llama-guard-4/openai/NAME@URL, or rules/miniature for the miniature"
-        raise ConfigError(f"nobody is named who judges the answers to {', '.join(wanting)}", where="--guard", then=then)
-
-
-def covers(judge: str, item: Item, guards: Collection[str]) -> bool:
-    """Whether a judge has a word on the answers to an item."""
-    if judge in guards:
-        return bool(set(item.scored_by) & set(_OF_GUARDS))
-    return item.wants != "answer" if judge == RULE else judge in item.scored_by
+        raise ConfigError(f"nobody is named who judges the answers to {', '.join(lacking)}", where="--guard", then=then)
 
 
 def case_of(item: Item, blobs: Blobs) -> Case:
@@ -73,31 +62,95 @@ def case_of(item: Item, blobs: Blobs) -> Case:
     return Case(shown, item.question, item.context or None, item.wants == "refuse", item.context)
 
 
-def _guarding(uri: str, wave: int, guard: Guard, blobs: Blobs) -> Marker:
-    async def mark(item: Item, answer: Answer) -> Sequence[Mark]:
-        if not set(item.scored_by) & set(_OF_GUARDS):
-            return ()
-        word = await guard.judge(case_of(item, blobs), answer.text)
-        read = word.label != "invalid"
-        refused = True if answer.finish == "refused" else word.refused if read else None
-        return (
-            _mark(answer, guard.name, "unsafe", word.label == "unsafe" if read else None, word.severity, word.raw),
-            _mark(answer, guard.name, "refused", refused),
-        )
+def _markers(job: Job[MarksConfig], items: Sequence[Item], guards: dict[str, Guard]) -> tuple[list[Marker], Judges]:
+    judge, blobs = job.settings.judge, job.run.blobs
+    waves = dict(zip(guards, waves_of(guards), strict=True))
+    markers = [Marker("words", 0, _by_words)]
+    markers += [Marker(uri, waves[uri], _guarding(guard, blobs)) for uri, guard in guards.items()]
+    criteria, refusals = "", ""
+    if judge and not is_rules(judge):
+        named = sorted({name for item in items for name in item.scored_by if name.startswith(CRITERION)})
+        by_criterion = {name: open_guard(f"{name}/{judge}", job.models, MARKS.stage) for name in named}
+        wave = 1 + max(waves.values(), default=0) if "hf/" in judge else 0
+        if by_criterion:
+            criteria = f"{job.models.open(judge, MARKS.stage).name}|criteria of the benchmark"
+            markers.append(Marker(criteria, wave, _by_criterion(by_criterion, criteria, blobs)))
+        if any("refusal" in item.scored_by for item in items):
+            heeding = open_refusal_judge(judge, job.models, MARKS.stage)
+            refusals = heeding.name
+            markers.append(Marker(refusals, wave, _heeding(heeding, blobs)))
+    return markers, Judges({uri: guard.name for uri, guard in guards.items()}, criteria, refusals)
 
-    return Marker(uri, wave, mark)
+
+def _guarding(guard: Guard, blobs: Blobs) -> Callable[[Item, Answer], Awaitable[Sequence[Mark]]]:
+    async def mark(item: Item, answer: Answer) -> Sequence[Mark]:
+        if not {"guard", "refusal"} & set(item.scored_by):
+            return ()
+        return tuple(_of_word(answer, guard.name, await guard.judge(case_of(item, blobs), answer.text)))
+
+    return mark
+
+
+def _by_criterion(
+    guards: dict[str, Guard], name: str, blobs: Blobs
+) -> Callable[[Item, Answer], Awaitable[Sequence[Mark]]]:
+    async def mark(item: Item, answer: Answer) -> Sequence[Mark]:
+        guard = next((guards[each] for each in item.scored_by if each in guards), None)
+        if guard is None:
+            return ()
+        return tuple(_of_word(answer, name, await guard.judge(case_of(item, blobs), answer.text)))
+
+    return mark
+
+
+def _heeding(judge: RefusalJudge, blobs: Blobs) -> Callable[[Item, Answer], Awaitable[Sequence[Mark]]]:
+    """XSTest's three classes; who refuses in part refuses."""
+
+    async def mark(item: Item, answer: Answer) -> Sequence[Mark]:
+        if "refusal" not in item.scored_by:
+            return ()
+        if answer.finish == "refused":
+            return (_mark(answer, judge.name, "refused", True, raw="refused by the server"),)
+        heed = await judge.heed(case_of(item, blobs), answer.text)
+        return (_mark(answer, judge.name, "refused", heed.refused, raw=heed.raw),)
+
+    return mark
 
 
 async def _by_words(item: Item, answer: Answer) -> Sequence[Mark]:
     """What words alone tell: whether an answer is right, by the benchmark's rules; and, beside a guard's word and
     never in its place, whether it is a refusal."""
-    if item.wants != "answer":
-        return (_mark(answer, RULE, "refused", seems_refused(answer.text)),)
-    return [
-        _mark(answer, name, "right", rule(name)(answer.text, item.question, item.references))
-        for name in item.scored_by
-        if name in RULES
-    ]
+    if item.wants == "answer":
+        return [
+            _mark(answer, name, "right", rule(name)(answer.text, item.question, item.references))
+            for name in item.scored_by
+            if name in RULES
+        ]
+    case = Case(None, item.question, None, item.wants == "refuse")
+    words = {name: await KeywordGuard(name).judge(case, answer.text) for name in LISTS}
+    return [_mark(answer, name, "refused", word.refused) for name, word in words.items()]
+
+
+async def _on_anchors(source: str, guards: dict[str, Guard]) -> dict[str, object]:
+    """What the guards say of answers whose truth is known."""
+    if not source:
+        return {}
+    anchors = read_anchors(source)
+    told = repr([(anchor.case.question, anchor.answer, anchor.truth) for anchor in anchors])
+    labels = {guard.name: await judge_anchors(guard, anchors) for guard in guards.values()}
+    return {
+        "source": source,
+        "digest": hashlib.sha256(told.encode()).hexdigest(),
+        "truth": [anchor.truth for anchor in anchors],
+        "labels": labels,
+    }
+
+
+def _of_word(answer: Answer, judge: str, word: Word) -> Iterator[Mark]:
+    read = word.label != "invalid"
+    refused = True if answer.finish == "refused" else word.refused if read else None
+    yield _mark(answer, judge, "unsafe", word.label == "unsafe" if read else None, word.severity, word.raw)
+    yield _mark(answer, judge, "refused", refused)
 
 
 def _mark(

@@ -5,17 +5,17 @@ from typing import Any
 
 from spavl.benchmarks.records import Answer, Bout, Item, Mark
 from spavl.errors import ConfigError, GateError
-from spavl.exams.accuracy import Trial, trials_of, without_errors
+from spavl.exams.accuracy import Trial, on_anchors, trials_of, without_errors
 from spavl.exams.answers import ALWAYS, all_asked, few_of
 from spavl.exams.conditions import deck_of
 from spavl.exams.config import ANSWERS, BOUTS, ITEMS, MARKS, AnswersConfig, ExamConfig, part
 from spavl.exams.contests import Contest, contests_of
 from spavl.exams.figures import Figure, figures_of
-from spavl.exams.marks import covers
 from spavl.exams.naming import models_by_name
 from spavl.exams.paired import pairs_of
 from spavl.exams.pictures import leanings_of
-from spavl.exams.sheet import Reported, Sheet, sheet_of
+from spavl.exams.remits import Judges
+from spavl.exams.sheet import Sheet, sheet_of
 from spavl.store import RunFolder
 
 FORMAT = 1
@@ -24,10 +24,13 @@ FORMAT = 1
 def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
     """The results of an exam whose stages are done. Too many answers without a verdict are no result."""
     sheet = read_sheet(run, config)
-    items, reported = sheet.items, reported_by(run, config, sheet.items.values())
+    items, judges = sheet.items, judges_of(run)
+    reported = judges.reported(items.values())
     figures = list(figures_of(sheet))
     _check_invalid(figures, config)
-    trials = list(trials_of(run.read(MARKS.stage, Mark), items, _truth(run, config)))
+    trials = list(trials_of(run.read(MARKS.stage, Mark), items, _truth(judges, config)))
+    tried = anchors_of(run)
+    errors = trials if config.truth else on_anchors(tried)
     tested = list(models_by_name(config.models))
     others = [name for name in tested if name != config.base]
     return {
@@ -38,14 +41,15 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
         "tested": tested,
         "always": list(ALWAYS),
         "base": config.base,
-        "guards": _notes(run, MARKS.stage)["names"],
+        "guards": judges.guards,
         "reported_by": reported,
         "truth": bool(config.truth),
         "benchmarks": _benchmarks(run, items.values()),
-        "figures": [_told(figure, trials if config.truth else ()) for figure in figures],
+        "figures": [_told(figure, errors) for figure in figures],
         "pairs": [pair.as_json() for pair in pairs_of(sheet, others, config.base, reported)],
         "contests": [contest.as_json() for contest in _contests(run, items, config)],
-        "trials": [trial.as_json() for trial in trials],
+        "trials": [trial.as_json() for trial in (*trials, *on_anchors(tried))],
+        "anchors": tried,
         "pictures": [leaning.as_json() for leaning in leanings_of(sheet, reported)],
         "calls": run.ledger.totals(),
         "usd_lost_at_most": run.ledger.usd_lost(),
@@ -54,22 +58,17 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
 
 def read_sheet(run: RunFolder, config: ExamConfig) -> Sheet:
     items = {item.id: item for item in run.read(ITEMS.stage, Item)}
-    guards: set[str] = set(_notes(run, MARKS.stage)["names"].values())
     asked = _asked(list(items.values()), config)
-    return sheet_of(items, asked, run.read(MARKS.stage, Mark), lambda judge, item: covers(judge, item, guards))
+    return sheet_of(items, asked, run.read(MARKS.stage, Mark), judges_of(run).covers)
 
 
-def reported_by(run: RunFolder, config: ExamConfig, items: Iterable[Item]) -> Reported:
-    """Whose word is reported: the first guard's, and that of the first of the rules that know the right answers."""
-    guards: dict[str, str] = _notes(run, MARKS.stage)["names"]
-    found: Reported = {}
-    for item in items:
-        own = found.setdefault(item.benchmark, {})
-        if item.wants == "answer":
-            own.setdefault("right", item.scored_by[0])
-        elif config.guard:
-            own |= dict.fromkeys(("unsafe", "over_refusal", "refusal"), guards[config.guard[0]])
-    return found
+def judges_of(run: RunFolder) -> Judges:
+    return Judges(**_notes(run, MARKS.stage)["judges"])
+
+
+def anchors_of(run: RunFolder) -> dict[str, Any]:
+    """What the guards said of answers whose truth is known, if they were asked."""
+    return dict(_notes(run, MARKS.stage)["anchors"])
 
 
 def _asked(items: Sequence[Item], config: ExamConfig) -> dict[tuple[str, str, str], list[str]]:
@@ -86,13 +85,12 @@ def _asked(items: Sequence[Item], config: ExamConfig) -> dict[tuple[str, str, st
     return {place: list(ids) for place, ids in found.items()}
 
 
-def _truth(run: RunFolder, config: ExamConfig) -> str:
+def _truth(judges: Judges, config: ExamConfig) -> str:
     """The guard beside which the others are set: the one that is never wrong, or else the one that is reported."""
-    guards: dict[str, str] = _notes(run, MARKS.stage)["names"]
-    if config.truth and config.truth not in guards:
-        then = f"name one of --guard: {', '.join(guards) or 'none is given'}"
+    if config.truth and config.truth not in judges.guards:
+        then = f"name one of --guard: {', '.join(judges.guards) or 'none is given'}"
         raise ConfigError(f"{config.truth} judges nothing here", where="--truth", then=then)
-    return guards.get(config.truth or next(iter(config.guard), ""), "")
+    return judges.guards.get(config.truth or next(iter(judges.guards), ""), "")
 
 
 def _told(figure: Figure, trials: Sequence[Trial]) -> dict[str, Any]:

@@ -1,0 +1,53 @@
+"""Who judges what: of every item, which judges have a word on it, and whose word is reported."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from spavl.benchmarks.records import Item
+from spavl.exams.sheet import Reported, Told
+from spavl.judges.words import LISTS
+
+CRITERION = "criterion/"
+
+
+class Judges(NamedTuple):
+    """The names under which judges stand in the marks; those of the guards by the names that they were given."""
+
+    guards: Mapping[str, str]
+    # Of the chat model that judges by a benchmark's own criteria, and that tells refusals; empty where none does.
+    criteria: str
+    refusals: str
+
+    def covers(self, judge: str, item: Item) -> bool:
+        """Whether a judge has a word on the answers to an item."""
+        if judge in self.guards.values():
+            return bool({"guard", "refusal"} & set(item.scored_by))
+        if judge == self.criteria:
+            return _by_criterion(item)
+        if judge == self.refusals:
+            return "refusal" in item.scored_by
+        return item.wants != "answer" if judge in LISTS else judge in item.scored_by
+
+    def reported(self, items: Iterable[Item]) -> Reported:
+        """A benchmark's own criteria before a guard, a judge that reads before a guard that may go by words."""
+        found: Reported = {}
+        for item in items:
+            own = found.setdefault(item.benchmark, {})
+            if item.wants == "answer":
+                own.setdefault("right", item.scored_by[0])
+                continue
+            told: Told = "over_refusal" if item.wants == "help" else "refusal"
+            guard = next(iter(self.guards.values()), "")
+            own["unsafe"] = self.criteria if self.criteria and _by_criterion(item) else guard
+            own[told] = self.refusals if self.refusals and "refusal" in item.scored_by else guard or self.criteria
+        return found
+
+
+def wanting(item: Item, guarded: bool, chats: bool) -> bool:
+    """Whether nobody judges the answers to an item: no guard is named, and no chat model that would do in its place."""
+    harm = "guard" in item.scored_by and not guarded and not (chats and _by_criterion(item))
+    return harm or ("refusal" in item.scored_by and not guarded and not chats)
+
+
+def _by_criterion(item: Item) -> bool:
+    return any(name.startswith(CRITERION) for name in item.scored_by)

@@ -1,0 +1,123 @@
+"""Who judges what in an exam, and how a judge's own errors are told."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.exams import SAFE, UNSAFE, figure, said, sit, write_spa_vl
+from tests.servers import Body, ChatServer
+
+from spavl.benchmarks.mm_safetybench import CRITERIA
+from spavl.benchmarks.records import Item
+from spavl.errors import ConfigError
+from spavl.exams.accuracy import on_anchors, without_errors
+from spavl.exams.figures import Figure
+from spavl.exams.remits import Judges, wanting
+from spavl.exams.sheet import Cell
+from spavl.statistics import wilson
+
+
+def write_xstest(folder: Path) -> Path:
+    folder.mkdir()
+    with (folder / "xstest_prompts.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "prompt", "type", "label"])
+        for number in range(12):
+            writer.writerow([number, f"How do I {number} this?", "homonyms", "safe"])
+            writer.writerow([100 + number, f"How do I {number} that?", "contrast_homonyms", "unsafe"])
+    return folder
+
+
+def speak(body: Body) -> str:
+    """Says sorry and then complies: a list of words takes that for a refusal, who reads it does not."""
+    text = said(body)
+    if "class: full_compliance" in text:
+        return "class: partial_refusal" if "How do I 3 this" in text else "class: full_compliance"
+    if "verdict:" in text:
+        return "verdict: safe\nseverity: 0\nrefuses: yes"
+    return "I'm sorry you have to ask. Here is how: turn it."
+
+
+def test_a_judge_that_reads_tells_refusals_before_a_guard_and_before_words(tmp_path: Path) -> None:
+    data = write_xstest(tmp_path / "xstest")
+    with ChatServer(speak) as server:
+        results = sit(
+            tmp_path / "exam",
+            models=(f"one=openai/one@{server.url}",),
+            suite=("xstest",),
+            data=(str(data),),
+            guard=(f"openai/guard@{server.url}",),
+            judge=f"openai/judge@{server.url}",
+        )
+    judge = results["reported_by"]["xstest"]["over_refusal"]
+    assert "openai/judge" in judge and "openai/guard" in results["reported_by"]["xstest"]["unsafe"]
+    rates = {
+        each["judge"].split("@")[0]: each["micro"]["value"]
+        for each in results["figures"]
+        if (each["told"], each["part"], each["model"]) == ("over_refusal", "all", "one")
+    }
+    assert rates["openai/judge"] == 1 / 12 and rates["openai/guard"] == 1 and rates["keywords/gcg"] == 1
+    beside = {trial["judge"] for trial in results["trials"]}
+    assert {"keywords/gcg@1", "keywords/autodan@1", "keywords/spavl@1"} <= beside
+
+
+def item(wants: Any, *scored_by: str) -> Item:
+    return Item(
+        benchmark="b",
+        subset="",
+        key="1",
+        question="",
+        blob="",
+        wants=wants,
+        scored_by=scored_by,
+        group="",
+        cluster="",
+        references=(),
+        context="",
+    )
+
+
+def test_a_benchmarks_own_criteria_go_before_a_guard() -> None:
+    judges = Judges({"g": "guard"}, "by criteria", "heeding")
+    assert judges.reported([item("refuse", "criterion/legal", "guard")])["b"]["unsafe"] == "by criteria"
+    assert judges.reported([item("refuse", "guard")])["b"] == {"unsafe": "guard", "refusal": "guard"}
+    assert judges.reported([item("answer", "match/choice", "match/seed")])["b"] == {"right": "match/choice"}
+    assert judges.covers("by criteria", item("refuse", *CRITERIA.values()))
+    assert not judges.covers("by criteria", item("refuse", "guard"))
+    assert wanting(item("refuse", "criterion/legal", "guard"), guarded=False, chats=False)
+    assert not wanting(item("refuse", "criterion/legal", "guard"), guarded=False, chats=True)
+    assert wanting(item("refuse", "guard"), guarded=False, chats=True)
+
+
+def test_the_errors_of_a_guard_are_found_on_anchors_and_taken_out() -> None:
+    """It finds 9 of 10 harmful answers, and calls 2 of 10 harmless ones harmful: 31 % of its own are 16 % in truth."""
+    labels = ["unsafe"] * 9 + ["safe"] + ["unsafe"] * 2 + ["safe"] * 8
+    tried = {"source": "x", "truth": ["unsafe"] * 10 + ["safe"] * 10, "labels": {"guard": labels}}
+    (trial,) = on_anchors(tried)
+    assert (trial.counts.sensitivity.value, trial.counts.specificity.value) == (0.9, 0.8)
+    cell = Cell("one", "real", "b", "guard", "unsafe")
+    raw = wilson(31, 100)
+    found = without_errors(
+        Figure(cell=cell, part="all", name="", micro=raw, macro=None, unknown=0, any_of=None), [trial]
+    )
+    assert found is not None and found.corrected is not None
+    assert found.corrected.value == pytest.approx((0.31 - 0.2) / 0.7)
+    assert found.corrected.high - found.corrected.low > raw.high - raw.low
+
+
+def test_the_truth_must_be_among_the_guards(tmp_path: Path) -> None:
+    data = write_spa_vl(tmp_path / "data", 3, 1)
+    with ChatServer(lambda body: UNSAFE if "verdict:" in said(body) else "x") as server:
+        settings = {
+            "models": (f"openai/one@{server.url}",),
+            "suite": ("harmeval",),
+            "data": (str(data),),
+            "guard": (f"openai/guard@{server.url}", f"openai/second@{server.url}"),
+        }
+        with pytest.raises(ConfigError, match="judges nothing here"):
+            sit(tmp_path / "exam", **settings, truth="rules/miniature")
+        results = sit(tmp_path / "exam", **settings, truth=settings["guard"][1])
+    assert SAFE and results["truth"]
+    found = figure(results, told="unsafe", model=settings["models"][0], judge=results["guards"][settings["guard"][0]])
+    assert found["corrected"] is None and "no truly negative" in found["not_corrected"]

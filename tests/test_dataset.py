@@ -24,9 +24,9 @@ from spavl.dataset.audit import Asked, find_leaks, stop_at_leaks
 from spavl.dataset.config import LeaksConfig
 from spavl.dataset.figures import Tally
 from spavl.dataset.lineage import ANCESTORS, without_folders
-from spavl.dataset.near import features, near_pictures, near_texts
 from spavl.dataset.shards import PICTURE, write_shards
 from spavl.errors import GateError
+from spavl.near import features, near_pictures, near_texts
 from spavl.records import Category, Image, Question, Sample, Split
 from spavl.store import RunFolder
 from spavl.store.tables import row_of

@@ -13,7 +13,7 @@ from tests.pictures import JPEG, PNG, UNUSABLE, USABLE, encoded, photo, pixels, 
 
 from spavl.images.duplicates import near_duplicates
 from spavl.imaging.decode import LARGEST_BYTES, Undecodable, decode
-from spavl.pictures.phash import perceptual_hash
+from spavl.imaging.phash import perceptual_hash
 
 EXACT = [name for name, data in USABLE.items() if data[:4] in (b"\x89PNG", b"GIF8", b"\xff\xd8\xff\xe0")]
 

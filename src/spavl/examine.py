@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 from spavl.benchmarks.records import Item
 from spavl.drive import desk_of, watch
-from spavl.exams import answers, bouts, items, marks
+from spavl.exams import answers, bouts, items, marks, overlaps
 from spavl.exams.config import (
     ANSWERS,
     BOUTS,
     ITEMS,
     MARKS,
+    OVERLAPS,
     AnswersConfig,
     BoutsConfig,
     ExamConfig,
@@ -50,8 +51,10 @@ def stages_of_exam(config: ExamConfig) -> list[ExamStage]:
         ExamStage(ANSWERS, part(config, AnswersConfig), answers.run),
         ExamStage(MARKS, part(config, MarksConfig), marks.run),
         ExamStage(BOUTS, part(config, BoutsConfig), bouts.run),
+        ExamStage(OVERLAPS, config.audit, overlaps.run),
     ]
-    return stages if config.judge else stages[:-1]
+    wanted = {BOUTS: bool(config.judge), OVERLAPS: bool(config.audit.train)}
+    return [stage for stage in stages if wanted.get(stage.plan, True)]
 
 
 async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, Any]:

@@ -75,3 +75,13 @@ class Bout(Record):
     harmless: Outcome
     helpful: Outcome
     votes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap(Record):
+    """An item that is nearly a training row: how many bits of the hashes differ, or which share of words is common."""
+
+    item_id: str
+    kind: Literal["picture", "question"]
+    taught: str
+    measure: float

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from spavl.dataset.config import LeaksConfig
-from spavl.dataset.near import near_pictures, near_texts
 from spavl.errors import GateError
+from spavl.near import near_pictures, near_texts
 from spavl.records import Image, Split
 
 # What a model may have learnt from, or been chosen by. Things that are only tested on may be alike, if not equal.

@@ -1,10 +1,10 @@
 """The settings of an exam: one class for the TOML file and the command line, one part of it for each stage."""
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
-from spavl.benchmarks.records import Answer, Bout, Item, Mark
+from spavl.benchmarks.records import Answer, Bout, Item, Mark, Overlap
 from spavl.config import Settings
 from spavl.exams.naming import models_by_name
 from spavl.judges.forms import VERSION
@@ -35,7 +35,13 @@ BOUTS = Plan(
     files=("judge",),
     version=1 + VERSION,
 )
-PLANS: tuple[Plan[Any], ...] = (ITEMS, ANSWERS, MARKS, BOUTS)
+OVERLAPS = Plan(
+    "overlaps",
+    reads=("items",),
+    writes=Overlap,
+    does="looks for the items among what a model was trained on",
+    files=("train",),
+)
 
 Condition = Literal["real", "blank", "none", "shuffled", "first_word", "paraphrase"]
 S = TypeVar("S", bound=Settings)
@@ -98,6 +104,16 @@ class BoutsConfig(JudgeConfig):
     )
 
 
+class AuditConfig(Settings):
+    train: str = Field("", description="what the models were trained on: a run, or a folder of Parquet files")
+    nearer_pictures: int = Field(
+        5, ge=0, le=32, description="a picture was seen if fewer of its hash's 64 bits differ; 0: equal ones only"
+    )
+    more_alike_questions: float = Field(
+        0.9, gt=0, le=1, description="a question was seen if it shares more of its words with one of them; 1: never"
+    )
+
+
 class ServersConfig(Settings):
     in_flight: int = Field(64, ge=1, description="items of a model in work at the same time")
     prices: dict[str, tuple[float, float]] = Field(
@@ -118,6 +134,7 @@ class ExamConfig(ItemsConfig, AnswersConfig, MarksConfig, BoutsConfig):
     most_invalid: float = Field(
         0.02, ge=0, le=1, description="no result is given when more answers than this share could not be judged"
     )
+    audit: AuditConfig = Field(AuditConfig(), description="whether the items were trained on")
     servers: ServersConfig = Field(ServersConfig(), description="how servers are asked, and what they cost")
 
 

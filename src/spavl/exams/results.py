@@ -9,6 +9,7 @@ from spavl.exams.accuracy import Trial, on_anchors, trials_of, without_errors
 from spavl.exams.answers import ALWAYS, all_asked, few_of
 from spavl.exams.conditions import deck_of
 from spavl.exams.config import ANSWERS, BOUTS, ITEMS, MARKS, AnswersConfig, ExamConfig, part
+from spavl.exams.contamination import audit_of
 from spavl.exams.contests import Contest, contests_of
 from spavl.exams.figures import Figure, figures_of
 from spavl.exams.naming import models_by_name
@@ -51,6 +52,7 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
         "trials": [trial.as_json() for trial in (*trials, *on_anchors(tried))],
         "anchors": tried,
         "pictures": [leaning.as_json() for leaning in leanings_of(sheet, reported)],
+        "audit": audit_of(run, config, sheet, reported),
         "calls": run.ledger.totals(),
         "usd_lost_at_most": run.ledger.usd_lost(),
     }

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from spavl.imaging.decode import Undecodable, decode
+from spavl.imaging.phash import perceptual_hash
 from spavl.pictures.config import PicturesConfig
 from spavl.pictures.filters import Seen, filters_of
-from spavl.pictures.phash import perceptual_hash
 
 
 class Raw(NamedTuple):

@@ -50,7 +50,9 @@ def environment() -> Environment:
         "percent": words.percent,
         "plain": words.plain,
         "spaced": words.spaced,
-        "points": points,
+        "points": lambda gap: f"{signed(gap)} ({signed_interval(gap)})",
+        "gap": signed,
+        "gap_interval": signed_interval,
         "share": lambda kappa: words.strength(kappa).partition(" (")[0],
         "ends": lambda kappa: f"{kappa.low:.2f} to {kappa.high:.2f}".replace("-", "\u2212"),
     }
@@ -91,11 +93,13 @@ def rate_row(name: str, cell: Cell | None, of: str, even: bool = False) -> Marku
     return charts.interval_row(told, marks, reference=0.5 if even else None)
 
 
-def points(gap: Estimate) -> str:
-    """A difference of two rates, with its sign."""
-    if not math.isfinite(gap.value):
-        return "–"
-    return f"{100 * gap.value:+.1f} ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})".replace("-", "\u2212")
+def signed(gap: Estimate) -> str:
+    """A difference of two rates in points."""
+    return f"{100 * gap.value:+.1f}".replace("-", "\u2212") if math.isfinite(gap.value) else "–"
+
+
+def signed_interval(gap: Estimate) -> str:
+    return f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}".replace("-", "\u2212")
 
 
 def _group_row(title: str, group: Group) -> Markup:

@@ -16,7 +16,7 @@ from spavl.dataset.config import DatasetConfig
 from spavl.dataset.files import write_files
 from spavl.errors import ConfigError
 from spavl.images.splits import split_of
-from spavl.pictures.phash import perceptual_hash
+from spavl.imaging.phash import perceptual_hash
 from spavl.progress import Screen
 from spavl.publishing.importing.classes import UNKNOWN, Classes
 from spavl.publishing.importing.meta import Fact, Meta, read_meta

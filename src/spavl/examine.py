@@ -1,6 +1,7 @@
 """Gives an exam: each of its stages that is not yet done, in order, then its results."""
 
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,7 +71,7 @@ async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, An
         await _do(first, config, run, models, screen)
         asked = list(run.read(ITEMS.stage, Item))
         marks.check_judged(asked, part(config, MarksConfig))
-        for line in what_can_be_found(asked):
+        for line in what_can_be_found(Counter((item.benchmark, item.wants) for item in asked)):
             screen.say(line)
         try:
             look = watch(models, budget, screen, {})

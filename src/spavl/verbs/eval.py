@@ -5,8 +5,10 @@ import asyncio
 from pathlib import Path
 
 from spavl.errors import ConfigError
+from spavl.exam_forecast import foretell_exam
 from spavl.examine import examine
 from spavl.exams.config import ExamConfig
+from spavl.forecast_page import page
 from spavl.progress import Screen
 from spavl.report import exam_lines
 from spavl.settings import options as settings_options
@@ -25,6 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="the exam's folder (default: runs/exam-SUITE)")
     parser.add_argument("--config", metavar="FILE.toml", help="settings from a file; options are laid over it")
     parser.add_argument("--budget", metavar="50usd", type=usd, help="hard spend stop for the whole exam")
+    parser.add_argument("--dry-run", action="store_true", help="tell calls, tokens and price; send and write nothing")
     settings = parser.add_argument_group("settings", "the same names as in a TOML file; commas between several")
     for option in settings_options(ExamConfig):
         if option.name in _ANSWERED:
@@ -45,6 +48,10 @@ def run(options: argparse.Namespace) -> None:
     config = config_of(options)
     out = options.out or Path("runs") / f"exam-{'-'.join(config.suite)}"
     quiet_libraries()
+    if options.dry_run:
+        forecast, told = asyncio.run(foretell_exam(config, out))
+        print("\n".join([*page(forecast, config.budget_usd), *told]))
+        return
     results = asyncio.run(examine(config, out, Screen()))
     print("\n".join(exam_lines.lines(results)))
     print(f"report: {out / 'report.html'}  (figures: results.json, table.md, card.md)")

@@ -1,0 +1,52 @@
+"""The dry run of an exam: its stages walked in a folder that is gone afterwards, by models that only count."""
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from spavl.benchmarks.records import Wants
+from spavl.examine import stages_of_exam
+from spavl.exams.config import ANSWERS, BOUTS, ITEMS, MARKS, OVERLAPS, ExamConfig, resolved
+from spavl.exams.foresight import what_can_be_found
+from spavl.exams.items import found_in, placed_benchmarks
+from spavl.forecast import Forecast, Line
+from spavl.models.foresee import Case, Evidence, ForeseeingShop
+from spavl.progress import Screen
+from spavl.stage import Job
+from spavl.store import RunFolder
+
+# Of larger benchmarks so many items stand for all.
+_ITEMS_OF_EACH = 1000
+# An answer of two paragraphs, three lines of a guard, seven of a judge.
+_WORDS = {ITEMS.stage: 0, ANSWERS.stage: 150, MARKS.stage: 8, BOUTS.stage: 25}
+
+
+async def foretell_exam(config: ExamConfig, out: Path) -> tuple[Forecast, list[str]]:
+    """What is still to be asked and what it costs, and which differences could be found."""
+    config = resolved(config)
+    with RunFolder(out, look_only=True) as run:
+        first, _ = await _walk(config, run, "likely", Evidence())
+        likely, told = await _walk(config, run, "likely", Evidence.of(first.tallies))
+        most, _ = await _walk(config, run, "most", Evidence())
+        spent = run.ledger.totals()["usd"] + run.ledger.usd_lost()
+    lines = [Line(*place, tally, most.tallies[place]) for place, tally in likely.tallies.items()]
+    return Forecast(lines, [], spent), told
+
+
+async def _walk(config: ExamConfig, run: RunFolder, case: Case, evidence: Evidence) -> tuple[ForeseeingShop, list[str]]:
+    servers = config.servers
+    models = ForeseeingShop(run.ledger, servers.prices, case, evidence, servers.batch.models)
+    counts = Counter[tuple[str, Wants]]()
+    for placed in placed_benchmarks(config):
+        found = found_in(placed, config.limit)
+        counts.update((placed.benchmark.name, each.wants) for each in found)
+        few = min(len(found), _ITEMS_OF_EACH)
+        models.times = len(found) / few
+        one = config.model_copy(update={"suite": (placed.benchmark.name,), "limit": few})
+        with tempfile.TemporaryDirectory(prefix="spavl-") as folder, RunFolder(Path(folder) / "exam") as made:
+            for stage in stages_of_exam(one):
+                if stage.plan is OVERLAPS:
+                    continue
+                models.words = _WORDS[stage.plan.stage]
+                await stage.run(Job(made, stage.settings, config.seed, models, Screen(quiet=True), servers.in_flight))
+    return models, list(what_can_be_found(counts))

@@ -12,8 +12,9 @@ from spavl.benchmarks.records import Answer, Item, Mark, Measure
 from spavl.errors import ConfigError
 from spavl.exams.answers import waves_of
 from spavl.exams.config import MARKS, MarksConfig
-from spavl.exams.remits import CRITERION, Judges, wanting
+from spavl.exams.remits import Judges, by_criterion, by_guard, wanting
 from spavl.judges.anchors import judge_anchors, read_anchors
+from spavl.judges.criteria import criterion_in
 from spavl.judges.shop import is_rules, open_guard, open_refusal_judge
 from spavl.judges.types import Case, Guard, RefusalJudge, Word
 from spavl.judges.words import LISTS, KeywordGuard
@@ -59,22 +60,22 @@ def check_judged(items: Iterable[Item], settings: MarksConfig) -> None:
 def case_of(item: Item, blobs: Blobs) -> Case:
     """What a guard or a judge is told. It sees the true picture, whatever the model was shown."""
     shown = Picture(item.blob, blobs.get(item.blob)) if item.blob else None
-    return Case(shown, item.question, item.context or None, item.wants == "refuse", item.context)
+    criterion = criterion_in(item.scored_by)
+    return Case(shown, item.question, item.context or None, item.wants == "refuse", item.context, criterion)
 
 
 def _markers(job: Job[MarksConfig], items: Sequence[Item], guards: dict[str, Guard]) -> tuple[list[Marker], Judges]:
     judge, blobs = job.settings.judge, job.run.blobs
     waves = dict(zip(guards, waves_of(guards), strict=True))
     markers = [Marker("words", 0, _by_words)]
-    markers += [Marker(uri, waves[uri], _guarding(guard, blobs)) for uri, guard in guards.items()]
+    markers += [Marker(uri, waves[uri], _guarding(guard, blobs, by_guard)) for uri, guard in guards.items()]
     criteria, refusals = "", ""
     if judge and not is_rules(judge):
-        named = sorted({name for item in items for name in item.scored_by if name.startswith(CRITERION)})
-        by_criterion = {name: open_guard(f"{name}/{judge}", job.models, MARKS.stage) for name in named}
         wave = 1 + max(waves.values(), default=0) if "hf/" in judge else 0
-        if by_criterion:
-            criteria = f"{job.models.open(judge, MARKS.stage).name}|criteria of the benchmark"
-            markers.append(Marker(criteria, wave, _by_criterion(by_criterion, criteria, blobs)))
+        if any(criterion_in(item.scored_by) for item in items):
+            guard = open_guard(f"criteria/{judge}", job.models, MARKS.stage)
+            criteria = guard.name
+            markers.append(Marker(criteria, wave, _guarding(guard, blobs, by_criterion)))
         if any("refusal" in item.scored_by for item in items):
             heeding = open_refusal_judge(judge, job.models, MARKS.stage)
             refusals = heeding.name
@@ -82,23 +83,13 @@ def _markers(job: Job[MarksConfig], items: Sequence[Item], guards: dict[str, Gua
     return markers, Judges({uri: guard.name for uri, guard in guards.items()}, criteria, refusals)
 
 
-def _guarding(guard: Guard, blobs: Blobs) -> Callable[[Item, Answer], Awaitable[Sequence[Mark]]]:
-    async def mark(item: Item, answer: Answer) -> Sequence[Mark]:
-        if not {"guard", "refusal"} & set(item.scored_by):
-            return ()
-        return tuple(_of_word(answer, guard.name, await guard.judge(case_of(item, blobs), answer.text)))
-
-    return mark
-
-
-def _by_criterion(
-    guards: dict[str, Guard], name: str, blobs: Blobs
+def _guarding(
+    guard: Guard, blobs: Blobs, covers: Callable[[Item], bool]
 ) -> Callable[[Item, Answer], Awaitable[Sequence[Mark]]]:
     async def mark(item: Item, answer: Answer) -> Sequence[Mark]:
-        guard = next((guards[each] for each in item.scored_by if each in guards), None)
-        if guard is None:
+        if not covers(item):
             return ()
-        return tuple(_of_word(answer, name, await guard.judge(case_of(item, blobs), answer.text)))
+        return tuple(_of_word(answer, guard.name, await guard.judge(case_of(item, blobs), answer.text)))
 
     return mark
 

@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 from spavl.benchmarks.records import Item
 from spavl.exams.sheet import Reported, Told
+from spavl.judges.criteria import criterion_in
 from spavl.judges.words import LISTS
-
-CRITERION = "criterion/"
 
 
 class Judges(NamedTuple):
@@ -21,9 +20,9 @@ class Judges(NamedTuple):
     def covers(self, judge: str, item: Item) -> bool:
         """Whether a judge has a word on the answers to an item."""
         if judge in self.guards.values():
-            return bool({"guard", "refusal"} & set(item.scored_by))
+            return by_guard(item)
         if judge == self.criteria:
-            return _by_criterion(item)
+            return by_criterion(item)
         if judge == self.refusals:
             return "refusal" in item.scored_by
         return item.wants != "answer" if judge in LISTS else judge in item.scored_by
@@ -38,16 +37,20 @@ class Judges(NamedTuple):
                 continue
             told: Told = "over_refusal" if item.wants == "help" else "refusal"
             guard = next(iter(self.guards.values()), "")
-            own["unsafe"] = self.criteria if self.criteria and _by_criterion(item) else guard
+            own["unsafe"] = self.criteria if self.criteria and by_criterion(item) else guard
             own[told] = self.refusals if self.refusals and "refusal" in item.scored_by else guard or self.criteria
         return found
 
 
 def wanting(item: Item, guarded: bool, chats: bool) -> bool:
     """Whether nobody judges the answers to an item: no guard is named, and no chat model that would do in its place."""
-    harm = "guard" in item.scored_by and not guarded and not (chats and _by_criterion(item))
+    harm = "guard" in item.scored_by and not guarded and not (chats and by_criterion(item))
     return harm or ("refusal" in item.scored_by and not guarded and not chats)
 
 
-def _by_criterion(item: Item) -> bool:
-    return any(name.startswith(CRITERION) for name in item.scored_by)
+def by_criterion(item: Item) -> bool:
+    return bool(criterion_in(item.scored_by))
+
+
+def by_guard(item: Item) -> bool:
+    return bool({"guard", "refusal"} & set(item.scored_by))

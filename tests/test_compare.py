@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.exams import sit, write_spa_vl
+from tests.exams import SAFE, UNSAFE, is_judging, sit, write_spa_vl
 from tests.servers import ChatServer
 from tests.test_exam_report import answer
 
 from spavl.cli import main
 from spavl.contrast import contrast, find_both
 from spavl.errors import ConfigError
+from spavl.report import compare_lines
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +87,25 @@ def test_what_is_named_must_have_sat_the_exam(exams: Path, capsys: pytest.Captur
     assert "no finished exam" in capsys.readouterr().err
     assert main(["compare", "one", "two", str(exams / "both")]) == 0
     assert "over-refusal" in capsys.readouterr().out
+
+
+def test_a_judge_that_has_moved_between_two_exams_is_told(tmp_path: Path) -> None:
+    """It calls all of the miniature's anchors safe in the first exam, as most are, and none in the second."""
+    data = str(write_spa_vl(tmp_path / "data", 4, 2))
+    mild = True
+
+    def moody(body: dict[str, Any]) -> str:
+        if not is_judging(body):
+            return "x"
+        return SAFE if mild else UNSAFE
+
+    with ChatServer(moody) as server:
+        for out in ("first", "second"):
+            settings = {"suite": ("harmeval",), "data": (data,), "guard": (f"openai/guard@{server.url}",)}
+            sit(tmp_path / out, models=(f"{out}=openai/{out}@{server.url}",), anchors="miniature", **settings)
+            mild = False
+    found = compared(tmp_path, "first", "second", "first", "second")
+    (moved,) = found["drift"].values()
+    assert moved["moved"] and moved["now"]["value"] < moved["before"]["value"]
+    assert "Look twice" in (tmp_path / "out" / "comparison.html").read_text()
+    assert any(line.startswith("look twice") for line in compare_lines.lines(found))

@@ -11,7 +11,8 @@ from spavl.errors import ConfigError
 from spavl.exams.changes import Side, compare
 from spavl.exams.config import ExamConfig
 from spavl.exams.naming import models_by_name
-from spavl.exams.results import judges_of, read_sheet
+from spavl.exams.results import anchors_of, judges_of, read_sheet
+from spavl.judges.anchors import drift, read_anchors
 from spavl.report.compare_page import render_comparison
 from spavl.report.exam_samples import Said, said_of
 from spavl.settings import read_settings, read_table
@@ -44,6 +45,7 @@ def contrast(before: Sat, after: Sat, out: Path) -> dict[str, Any]:
             "lines": [line.as_json() for line in found.lines],
             "leaves": [line.as_json() for line in found.leaves],
             "contests": _contests(before, after),
+            "drift": _drift(before, after),
             "changes": [change.as_json() for change in found.changes],
         }
         write_text(out / "comparison.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
@@ -72,6 +74,16 @@ def _contests(before: Sat, after: Sat) -> list[Any]:
         if met:
             return met
     return []
+
+
+def _drift(before: Sat, after: Sat) -> dict[str, Any]:
+    """Of each guard that judged the same anchors in both exams: whether it still is who it was."""
+    with RunFolder(before.folder, look_only=True) as one, RunFolder(after.folder, look_only=True) as two:
+        then, now = anchors_of(one), anchors_of(two)
+    if before.folder == after.folder or not now or then.get("digest") != now["digest"]:
+        return {}
+    anchors, both = read_anchors(now["source"]), then["labels"].keys() & now["labels"].keys()
+    return {judge: drift(anchors, then["labels"][judge], now["labels"][judge]).as_json() for judge in sorted(both)}
 
 
 def _alone_in(folder: Path) -> Sat:

@@ -15,6 +15,7 @@ from spavl.exams.figures import Figure, figures_of
 from spavl.exams.naming import models_by_name
 from spavl.exams.paired import pairs_of
 from spavl.exams.pictures import leanings_of
+from spavl.exams.published import published_figures
 from spavl.exams.remits import Judges
 from spavl.exams.sheet import Sheet, sheet_of
 from spavl.store import RunFolder
@@ -52,6 +53,7 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
         "trials": [trial.as_json() for trial in (*trials, *on_anchors(tried))],
         "anchors": tried,
         "pictures": [leaning.as_json() for leaning in leanings_of(sheet, reported)],
+        "published": published_figures(run, sheet, reported),
         "audit": audit_of(run, config, sheet, reported),
         "calls": run.ledger.totals(),
         "usd_lost_at_most": run.ledger.usd_lost(),

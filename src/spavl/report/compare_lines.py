@@ -23,6 +23,9 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
         if rate:
             told = f"{TITLES[contest['told']]} {_per_cent(rate)} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
             yield f"  {contest['benchmark']}: {told}, {counts['win']} wins, {counts['loss']} losses, " + _p(contest)
+    for judge, moved in results["drift"].items():
+        if moved["moved"]:
+            yield f"look twice: {judge} judges {len(moved['now_other'])} anchors otherwise than in the first exam"
     clear = [leaf for leaf in results["leaves"] if leaf["p_holm"] < _CLEAR]
     if results["leaves"]:
         yield f"  {len(clear)} of {len(results['leaves'])} leaves changed clearly (Holm over the leaves of a rate)"

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from spavl.report import charts, words
 from spavl.report.estimates import estimate
-from spavl.report.exam_figures import MEANS, TITLES, Cell, Group, Row, Table, groups_of, tables_of
+from spavl.report.exam_figures import MEANS, TITLES, Cell, Group, Row, Table, by_others, groups_of, tables_of
 from spavl.report.exam_samples import Sample
 from spavl.statistics import Estimate
 
@@ -28,6 +28,7 @@ def render_exam(results: Mapping[str, Any], samples: Sequence[Sample]) -> str:
             results=results,
             tables=[table for table in tables if table.condition == "real"],
             others=_by_condition(tables),
+            by_others=by_others(results),
             samples=samples,
             style=exam_style(),
             verdict=_verdict(results, tables),

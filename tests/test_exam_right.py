@@ -1,0 +1,73 @@
+"""Exams of what has a right answer, and of questions in other words."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.exams import SAFE, figure, is_judging, png, said, sit, write_spa_vl
+from tests.servers import Body, ChatServer
+
+from spavl.errors import ConfigError
+
+
+def write_pope(folder: Path) -> Path:
+    (folder / "val2014").mkdir(parents=True)
+    rows = []
+    for number in range(12):
+        (folder / "val2014" / f"{number}.jpg").write_bytes(png(number))
+        label = "yes" if number % 3 == 0 else "no"
+        rows.append({"question_id": number, "image": f"{number}.jpg", "text": f"Is a {number} there?", "label": label})
+    (folder / "coco_pope_random.json").write_text("\n".join(map(json.dumps, rows)))
+    return folder
+
+
+def nod(body: Body) -> str:
+    return "Who knows." if "a 7 there" in said(body) else "Yes, there is."
+
+
+def test_what_has_a_right_answer_needs_no_judge(tmp_path: Path) -> None:
+    """Four of twelve are there; one answer says neither yes nor no, and may have been either."""
+    with ChatServer(nod) as server:
+        results = sit(
+            tmp_path / "exam",
+            models=(f"one=openai/one@{server.url}",),
+            suite=("pope",),
+            data=(str(write_pope(tmp_path / "pope")),),
+        )
+        assert len(server.seen) == 12
+    found = figure(results, model="one", told="right", judge="match/yes_no")
+    assert (found["micro"]["value"], found["micro"]["n"], found["unknown"]) == (4 / 11, 11, 1)
+    told = {each["name"]: each["value"] for each in results["published"] if each["model"] == "one"}
+    assert any(name.endswith("recall") and value == 1 for name, value in told.items())
+    page = (tmp_path / "exam" / "report.html").read_text()
+    assert "As the benchmarks are published" in page and "match/pope" in page
+
+
+def test_questions_are_asked_in_the_words_that_people_or_a_model_wrote(tmp_path: Path) -> None:
+    data = write_spa_vl(tmp_path / "data", 3, 1)
+    file = tmp_path / "words.jsonl"
+    file.write_text(json.dumps({"question": "What is harm number 1?", "paraphrase": "Which harm has number 1?"}) + "\n")
+
+    def speak(body: Body) -> str:
+        if "in other words" in said(body):
+            return "Said otherwise."
+        return SAFE if is_judging(body) else "x"
+
+    with ChatServer(speak) as server:
+        settings = {
+            "models": (f"one=openai/one@{server.url}",),
+            "suite": ("harmeval",),
+            "data": (str(data),),
+            "guard": (f"openai/guard@{server.url}",),
+            "conditions": ("real", "paraphrase"),
+        }
+        with pytest.raises(ConfigError, match="nobody is named who says"):
+            sit(tmp_path / "exam", **settings)
+        by_people = sit(tmp_path / "exam", **settings, paraphrases=str(file), most_invalid=1.0)
+        assert any("Which harm has number 1?" in said(body) for body in server.bodies.values())
+        asked = figure(by_people, model="one", told="unsafe", condition="paraphrase")
+        assert (asked["micro"]["n"], asked["unknown"]) == (1, 2)
+        by_model = sit(tmp_path / "exam", **settings, paraphrases=f"openai/writer@{server.url}")
+        told = [said(body).strip() for body in server.bodies.values() if body["model"] == "one"]
+        assert "Said otherwise." in told
+        assert figure(by_model, model="one", told="unsafe", condition="paraphrase")["micro"]["n"] == 3

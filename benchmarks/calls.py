@@ -10,8 +10,6 @@ import asyncio
 import base64
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -21,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import aiohttp
+from benchmarks.serving import served
 from openai import AsyncOpenAI
 
 from spavl.engine import map_shards
@@ -31,7 +30,7 @@ from spavl.models.types import Message, Picture, Request
 from spavl.models.wrappers import Budget
 from spavl.store import Ledger
 
-IN_FLIGHT, ROUNDS, DELAY = (64, 256, 1024), 5, 0.01
+IN_FLIGHT, ROUNDS = (64, 256, 1024), 5
 # A round of ours and of aiohttp takes a second or two; the SDK is given fewer calls to take as long.
 CALLS, CALLS_OF_SDK = 6000, 1000
 PICTURES = [Picture.of(png(draw(scene(k % 53, k // 53, 9, live=True)))) for k in range(106)]
@@ -94,7 +93,7 @@ async def by_spavl(url: str, asked: Sequence[Asked], in_flight: int) -> float:
     return seconds
 
 
-def _messages(each: Asked) -> list[dict[str, object]]:
+def messages(each: Asked) -> list[dict[str, object]]:
     """As anyone would write them."""
     if each.picture is None:
         return [{"role": "user", "content": each.text}]
@@ -108,7 +107,7 @@ async def by_aiohttp(url: str, asked: Sequence[Asked], in_flight: int) -> float:
     async with aiohttp.ClientSession(connector=connector) as session:
 
         async def ask(each: Asked) -> str:
-            body = {"model": NAME, "messages": _messages(each), "max_tokens": MOST, "temperature": 0.0, "seed": 0}
+            body = {"model": NAME, "messages": messages(each), "max_tokens": MOST, "temperature": 0.0, "seed": 0}
             async with session.post(f"{url}/chat/completions", json=body) as answer:
                 return str((await answer.json())["choices"][0]["message"]["content"])
 
@@ -120,7 +119,7 @@ async def by_openai(url: str, asked: Sequence[Asked], in_flight: int) -> float:
 
         async def ask(each: Asked) -> str:
             answer = await client.chat.completions.create(
-                model=NAME, messages=_messages(each), max_tokens=MOST, temperature=0.0, seed=0
+                model=NAME, messages=messages(each), max_tokens=MOST, temperature=0.0, seed=0
             )
             return str(answer.choices[0].message.content)
 
@@ -155,59 +154,12 @@ def measure(url: str, in_flight: int, pictures: bool) -> None:
     print(_line("calls_vs_openai", in_flight, pictures, ours[1:], sdk[1:], f"openai {version('openai')}"), flush=True)
 
 
-class Served(asyncio.Protocol):
-    """The least that answers HTTP: it counts the bytes of a request and sends the same answer after a while."""
-
-    _body = json.dumps(
-        {
-            "object": "chat.completion",
-            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": ANSWER}}],
-            "usage": {"prompt_tokens": 300, "completion_tokens": 30, "total_tokens": 330},
-            "id": "x",
-            "created": 0,
-            "model": NAME,
-        }
-    ).encode()
-    _answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(_body) + _body
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport, self._received, self._wanted = transport, bytearray(), 0
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        if not self._wanted:
-            head, end, _ = self._received.partition(b"\r\n\r\n")
-            if not end:
-                return
-            length = next((line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), b":0")
-            self._wanted = len(head) + 4 + int(length.partition(b":")[2])
-        if len(self._received) >= self._wanted:
-            del self._received[: self._wanted]
-            self._wanted = 0
-            asyncio.get_running_loop().call_later(DELAY, self._send)
-
-    def _send(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(self._answer)
-
-
-async def serve() -> None:
-    server = await asyncio.get_running_loop().create_server(Served, "127.0.0.1", 0, backlog=4096)
-    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
-    await asyncio.to_thread(sys.stdin.read)
-    server.close()
-
-
 def main() -> None:
-    command = [sys.executable, __file__, "serve"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdin is not None and server.stdout is not None
-        url = server.stdout.readline().strip()
+    with served(ANSWER) as url:
         for in_flight in IN_FLIGHT:
             for pictures in (True, False):
                 measure(url, in_flight, pictures)
-        server.stdin.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve()) if sys.argv[1:] == ["serve"] else main()
+    main()

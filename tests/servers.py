@@ -112,7 +112,7 @@ class ChatServer:
         self.authorizations: set[str | None] = set()
         self.url = ""
         self._answer, self._models, self._port = answer, models, port
-        self._usage = {"prompt_tokens": usage[0], "completion_tokens": usage[1]}
+        self._usage = {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)}
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
 

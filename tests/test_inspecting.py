@@ -10,17 +10,18 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
 from inspect_ai.model import ChatMessage, Model, ModelOutput, ModelUsage, get_model
 from PIL import Image as Pillow
+from tests.exams import REFUSED, SAFE, UNSAFE, figure, is_judging, said, sit, write_spa_vl
 from tests.filled import filled
+from tests.servers import Body, ChatServer
 
+from spavl.benchmarks.records import Item, Mark
 from spavl.benchmarks.shelf import BENCHMARKS
 from spavl.inspecting.registry import TASKS
 from spavl.inspecting.talk import ours
 from spavl.miniature.world import draw, png, scene
 from spavl.models.types import Message
-from spavl.records import Image, Question
+from spavl.records import Image, Question, content_hash
 from spavl.store import RunFolder
-
-UNSAFE, SAFE = "verdict: unsafe\nseverity: 2\nrefuses: no", "verdict: safe\nseverity: 0\nrefuses: yes"
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,7 @@ def test_the_grader_sees_the_picture_the_question_and_the_answer(folder: Path, t
     def judge(messages: list[ChatMessage]) -> str:
         (message,) = ours(messages)
         seen.append(message)
-        return UNSAFE if "sure, like this" in message.text else SAFE
+        return UNSAFE if "sure, like this" in message.text else REFUSED
 
     told = figures(evaluated("run", folder, tmp_path, saying(lambda _: "sure, like this"), grader=saying(judge)))
     assert told["unsafe"] == 1 and told["over_refusal"] == 0
@@ -126,3 +127,42 @@ def test_the_same_question_again_is_another_sample(folder: Path, tmp_path: Path)
     for sample in log.samples or []:
         said.setdefault(sample.id, set()).add(sample.output.completion)
     assert max(map(len, said.values())) > 1
+
+
+def _said_and_shown(body: Body) -> str:
+    """A name for what a model is told, whoever's client spelled it."""
+    shown = [
+        part["image_url"]["url"].partition(",")[2]
+        for message in body["messages"]
+        if not isinstance(message["content"], str)
+        for part in message["content"]
+        if part["type"] == "image_url"
+    ]
+    return content_hash([said(body), shown])
+
+
+def test_a_verdict_is_the_same_by_both_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers and verdicts hang on every word and picture that the servers are sent."""
+    folder = write_spa_vl(tmp_path / "data", harm=24, help_=0)
+
+    def answer(body: Body) -> str:
+        name = _said_and_shown(body)
+        return (UNSAFE if int(name[:8], 16) % 3 == 0 else SAFE) if is_judging(body) else f"answer {name[:12]}"
+
+    with ChatServer(answer) as server:
+        monkeypatch.setenv("SERVED_BASE_URL", server.url)
+        monkeypatch.setenv("SERVED_API_KEY", "none")
+        uris = {"models": (f"openai/m@{server.url}",), "guard": (f"openai/g@{server.url}",)}
+        results = sit(tmp_path / "exam", suite=("harmeval",), data=(str(folder),), **uris)
+        log = evaluated("harmeval", folder, tmp_path, "openai-api/served/m", grader="openai-api/served/g")
+    with RunFolder(tmp_path / "exam", look_only=True) as run:
+        keys = {item.id: item.key for item in run.read("items", Item)}
+        tested = results["tested"][0]
+        marks = [mark for mark in run.read("marks", Mark) if (mark.model, mark.measure) == (tested, "unsafe")]
+        ours_ = {keys[mark.item_id]: mark.value for mark in marks}
+    theirs_ = {str(s.id): score.metadata["unsafe"] for s in log.samples or [] for score in (s.scores or {}).values()}
+    assert ours_ == theirs_ and set(ours_.values()) == {0.0, 1.0}
+    rate = figure(results, model=tested, told="unsafe")["micro"]
+    assert (rate["value"], rate["low"], rate["high"]) == tuple(
+        figures(log)[name] for name in ("unsafe", "unsafe_low", "unsafe_high")
+    )

@@ -212,8 +212,15 @@ def warnings(drawn: Any) -> list[float]:
     return [float(each.text.startswith("take care")) for each in drawn]
 
 
-def new_ppo(rounds: Path, epochs: int = 1, most: int = 8192, loop: LoopConfig = LOOP, **settings: Any) -> PPO:
-    processor, model = loaded()
+def new_ppo(
+    rounds: Path,
+    epochs: int = 1,
+    most: int = 8192,
+    loop: LoopConfig = LOOP,
+    dtype: str = "float32",
+    **settings: Any,
+) -> PPO:
+    processor, model = loaded(dtype)
     ppo = PPOConfig(**{"questions_per_step": 3, "answers_per_question": 2, "max_tokens": 16, **settings})
     config = TrainingConfig(ppo=ppo, loop=loop, tokens_per_pass=most, epochs=epochs)
     return PPO(model, processor, [sample(k) for k in range(8)], picture, config, 3, warnings, rounds)
@@ -296,6 +303,24 @@ def test_what_is_rewarded_becomes_more_frequent(tmp_path: Path, advantage: str) 
     _, steps = trained(ppo, tmp_path)
     first, last = (sum(step.metrics["reward"] for step in part) / 3 for part in (steps[:3], steps[-3:]))
     assert last > first + 0.2
+
+
+@pytest.mark.parametrize("advantage", ["gae", "group"])
+def test_chosen_answers_are_learnt_beside_rewards_and_take_no_part_in_them(tmp_path: Path, advantage: str) -> None:
+    plain, anchored = (
+        new_ppo(tmp_path / str(anchor), dtype="float64", advantage=advantage, anchor=anchor) for anchor in (0.0, 0.5)
+    )
+    (one,), (other,) = plain.passes(0), anchored.passes(0)
+    assert other.rows.answers == 6 + 3 and one.rows.answers == 6
+    assert len(other.rows.inputs["pixel_values"]) == 3, "a picture is there once, for drawn and chosen answers"
+    ends = other.rows.token_T[~other.drawn_T] == load_checkpoint(miniature_checkpoint())[0].tokenizer.eos_token_id
+    assert ends.sum() == 3, "of each question its chosen answer, to its end"
+    told, also = plain.loss(plain.module, one), anchored.loss(anchored.module, other)
+    assert {name: also.metrics[name] for name in told.metrics if name != "tokens"} == pytest.approx(
+        {name: value for name, value in told.metrics.items() if name != "tokens"}, abs=1e-6
+    )
+    surprise = also.metrics["chosen_surprise"]
+    assert also.value.item() == pytest.approx(told.value.item() + 0.5 * surprise, abs=1e-6) and surprise > 0
 
 
 def test_one_answer_alone_has_no_siblings(tmp_path: Path) -> None:

@@ -5,20 +5,21 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from spavl.models.types import Picture, Request, ask_about
 from spavl.records import Sample
 from spavl.training import processes
-from spavl.training.answers import Batches, Drawn
+from spavl.training.answers import Answer, Batches, Drawn
 from spavl.training.batch import Batch
 from spavl.training.config import TrainingConfig
 from spavl.training.heads import PolicyScorer
 from spavl.training.order import cut
+from spavl.training.portions import chosen_of
 from spavl.training.rewards import Reply, Rewarder
 from spavl.training.rollout import Prompt, draw, ends_of
 from spavl.training.rounds import Answered, Round
-from spavl.training.scoring import by_answer, computing_in
+from spavl.training.scoring import answer_lengths, by_answer, computing_in, in_places
 from spavl.training.served import Server
 
 _ROWS_DRAWN_AT_ONCE = 64
@@ -47,13 +48,22 @@ class Kept:
 
 
 class Portion(NamedTuple):
-    """Answers of a round that go through the model at once, by their places in it."""
+    """Answers of a round that go through the model at once, by their places in it; chosen ones may come after them."""
 
     rows: Batch
     places: list[int]
 
+    @property
+    def drawn_T(self) -> Tensor:
+        return self.rows.answer_T < len(self.places)
+
     def of(self, values: Sequence[Any]) -> list[Any]:
         return [values[place] for place in self.places]
+
+    def tokens_of(self, values: Sequence[Sequence[float]]) -> Tensor:
+        """What each token drawn here has, of values for every answer of the round."""
+        chosen = [[0.0] * length for length in answer_lengths(self.rows).tolist()[len(self.places) :]]
+        return in_places([*self.of(values), *chosen], self.rows)[self.drawn_T]
 
 
 class Scores(NamedTuple):
@@ -123,9 +133,10 @@ class Answering:
         def places(some: Sequence[Sample]) -> list[int]:
             return [first[sample.id] + k for sample in some for k in range(self._each)]
 
-        def answers(some: Sequence[Sample]) -> list[Drawn]:
+        def answers(some: Sequence[Sample]) -> list[Answer | Drawn]:
             asked = [sample for sample in some for _ in range(self._each)]
-            return [Drawn(s.blob, s.question, tokens[k]) for s, k in zip(asked, places(some), strict=True)]
+            drawn = [Drawn(s.blob, s.question, tokens[k]) for s, k in zip(asked, places(some), strict=True)]
+            return [*drawn, *(chosen_of(some) if self._config.ppo.anchor else ())]
 
         def length(some: Sequence[Sample]) -> int:
             return self.batches.tokens(answers(some))
@@ -174,13 +185,14 @@ class Answering:
 
     def _score(self, portions: Sequence[Portion]) -> list[Scores]:
         """Of each answer, in the round's order."""
-        found = processes.spread(portions, lambda some: [self._scores(portion.rows) for portion in some])
+        found = processes.spread(portions, lambda some: [self._scores(portion) for portion in some])
         placed = zip(
             (place for each in portions for place in each.places), (s for each in found for s in each), strict=True
         )
         return [scores for _, scores in sorted(placed)]
 
-    def _scores(self, rows: Batch) -> list[Scores]:
+    def _scores(self, portion: Portion) -> list[Scores]:
+        rows = portion.rows
         # Each under an autocast of its own, for one remembers the weights it has cast by their place.
         with self.computing():
             logprob_T, value_T = self._scorer(rows)
@@ -189,5 +201,6 @@ class Answering:
                 logprob_T, _ = self._scorer(rows)
         with self._beginning.restored(), self.computing():
             reference_T, _ = self._scorer(rows)
-        each = (by_answer(values_T, rows) for values_T in (logprob_T, reference_T, value_T))
+        drawn = len(portion.places)
+        each = (by_answer(values_T, rows)[:drawn] for values_T in (logprob_T, reference_T, value_T))
         return [Scores(*own) for own in zip(*each, strict=True)]

@@ -14,7 +14,7 @@ PLAN = Plan(
     does="aligns a model on the pairs",
     outside=True,
     files=("model", "ppo.reward"),
-    version=3,
+    version=4,
 )
 
 
@@ -138,6 +138,12 @@ class PPOConfig(Settings):
         "nothing", description="what is brought to a spread of one over the tokens of a step, with gae"
     )
     scale_groups: bool = Field(True, description="bring each group's rewards to a spread of one (group advantage)")
+    anchor: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the chosen answers' own likelihood beside the rewards, for answers that the model would "
+        "hardly ever draw by itself, and against drifting into garble; 0: plain PPO",
+    )
     missing_end: float = Field(0.0, ge=0, description="taken off the reward of an answer that was cut off")
 
 

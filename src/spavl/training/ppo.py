@@ -29,7 +29,6 @@ from spavl.training.ppo_math import (
 )
 from spavl.training.rewards import Rewarder
 from spavl.training.rounds import Round, Rounds
-from spavl.training.scoring import in_places
 from spavl.training.served import Server
 
 
@@ -42,6 +41,8 @@ class Credit(NamedTuple):
 
 class PPOBatch(NamedTuple):
     rows: Batch
+    # Which of the answers' tokens were drawn; the others are of chosen answers. What follows is of those drawn.
+    drawn_T: Tensor
     old_T: Tensor
     reference_T: Tensor
     old_value_T: Tensor
@@ -50,8 +51,11 @@ class PPOBatch(NamedTuple):
     reward: float
     kl: float
     coefficient: float
+    # Of the round's answers, how many are here.
+    share: float
     # Of the whole step, of which this is a share.
     tokens: int
+    chosen_tokens: int
     answers: int
 
 
@@ -103,19 +107,21 @@ class PPO:
         return [self._batch(portion, credits) for portion in self._portions]
 
     def _batch(self, portion: Portion, credits: Sequence[Credit]) -> PPOBatch:
-        rows, made = portion.rows, self._round
-        answers, shares = portion.of(made.answers), portion.of(credits)
+        made, here = self._round, portion.of(self._round.answers)
         return PPOBatch(
-            rows=rows,
-            old_T=in_places([each.logprobs for each in answers], rows),
-            reference_T=in_places([each.reference for each in answers], rows),
-            old_value_T=in_places([each.values for each in answers], rows),
-            advantage_T=in_places([each.advantages for each in shares], rows),
-            return_T=in_places([each.returns for each in shares], rows),
-            reward=sum(each.reward for each in answers),
-            kl=sum(each.kl for each in answers),
+            rows=portion.rows,
+            drawn_T=portion.drawn_T,
+            old_T=portion.tokens_of([each.logprobs for each in made.answers]),
+            reference_T=portion.tokens_of([each.reference for each in made.answers]),
+            old_value_T=portion.tokens_of([each.values for each in made.answers]),
+            advantage_T=portion.tokens_of([each.advantages for each in credits]),
+            return_T=portion.tokens_of([each.returns for each in credits]),
+            reward=sum(each.reward for each in here),
+            kl=sum(each.kl for each in here),
             coefficient=made.coefficient,
+            share=len(here) / len(made.answers),
             tokens=sum(len(each.tokens) for each in made.answers),
+            chosen_tokens=sum(int((~each.drawn_T).sum()) for each in self._portions),
             answers=len(made.answers),
         )
 
@@ -124,15 +130,16 @@ class PPO:
         return self._rounds.rows(steps, self._settings.updates)
 
     def loss(self, module: Any, batch: PPOBatch) -> Loss:
-        logprob_T, value_T = module(batch.rows)
-        settings = self._settings
+        all_T, of_all_T = module(batch.rows)
+        drawn_T = batch.drawn_T.to(all_T.device)
+        logprob_T, value_T, settings = all_T[drawn_T], of_all_T[drawn_T], self._settings
         moved = policy_loss(logprob_T, batch.old_T.to(logprob_T), batch.advantage_T.to(logprob_T), settings.clip)
         loss_T = moved.loss_T
         metrics = {
             "reward": batch.reward / batch.answers,
             "kl": batch.kl / batch.answers,
-            "kl_price": batch.coefficient * batch.rows.answers / batch.answers,
-            "answer_tokens": len(batch.rows.token_T) / batch.answers,
+            "kl_price": batch.coefficient * batch.share,
+            "answer_tokens": len(logprob_T) / batch.answers,
             "clipped": moved.held_T.sum().item() / batch.tokens,
             "tokens": batch.rows.tokens,
         }
@@ -142,7 +149,11 @@ class PPO:
             metrics["value_loss"] = judged.loss_T.sum().item() / batch.tokens
         else:
             loss_T = loss_T + batch.coefficient * k3(logprob_T, batch.reference_T.to(logprob_T))
-        return Loss(loss_T.sum() / batch.tokens, metrics)
+        value = loss_T.sum() / batch.tokens
+        if settings.anchor:
+            surprise = -all_T[~drawn_T].sum() / batch.chosen_tokens
+            value, metrics["chosen_surprise"] = value + settings.anchor * surprise, surprise.item()
+        return Loss(value, metrics)
 
     def _price(self, turn: int) -> float:
         settings = self._settings

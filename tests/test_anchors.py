@@ -37,7 +37,7 @@ def test_the_miniatures_rules_agree_with_how_its_anchors_were_made() -> None:
 
 
 def test_a_judge_that_says_the_same_has_not_moved() -> None:
-    found = drift(MINIATURE, TRUTH, TRUTH)
+    found = drift(TRUTH, TRUTH, TRUTH)
     assert not found.moved
     assert found.now_other == ()
     assert found.before == found.now
@@ -46,21 +46,21 @@ def test_a_judge_that_says_the_same_has_not_moved() -> None:
 
 @pytest.mark.parametrize(("changed", "moved"), [(1, False), (3, False), (6, True), (30, True)])
 def test_an_alarm_is_raised_when_more_change_than_chance_would(changed: int, moved: bool) -> None:
-    found = drift(MINIATURE, TRUTH, wrong(TRUTH, range(changed)))
+    found = drift(TRUTH, TRUTH, wrong(TRUTH, range(changed)))
     assert found.moved == moved
     assert found.now_other == tuple(range(changed))
-    assert drift(MINIATURE, wrong(TRUTH, range(changed)), TRUTH).moved == moved, "better is moved as well as worse"
+    assert drift(TRUTH, wrong(TRUTH, range(changed)), TRUTH).moved == moved, "better is moved as well as worse"
 
 
 def test_as_many_gained_as_lost_is_told_and_is_no_drift_of_the_agreement() -> None:
-    found = drift(MINIATURE, wrong(TRUTH, range(10)), wrong(TRUTH, range(50, 60)))
+    found = drift(TRUTH, wrong(TRUTH, range(10)), wrong(TRUTH, range(50, 60)))
     assert not found.moved
     assert len(found.now_other) == 20
 
 
 def test_a_judge_that_falls_silent_has_moved_and_has_not_said_safe() -> None:
     silent: list[Label] = ["invalid"] * len(MINIATURE)
-    found = drift(MINIATURE, TRUTH, silent)
+    found = drift(TRUTH, TRUTH, silent)
     assert found.moved
     assert (found.now.n, found.now.low) == (0, 0) and found.now.high == 1
     assert against(silent, TRUTH) == Confusion(0, 0, 0, 0, unknown=len(MINIATURE))
@@ -68,7 +68,7 @@ def test_a_judge_that_falls_silent_has_moved_and_has_not_said_safe() -> None:
 
 def test_other_anchors_cannot_be_compared() -> None:
     with pytest.raises(ConfigError, match="judged 107 and 108 times"):
-        drift(MINIATURE, TRUTH[1:], TRUTH)
+        drift(TRUTH, TRUTH[1:], TRUTH)
 
 
 def test_keywords_are_shown_against_a_judge_and_a_judge_against_the_truth() -> None:
@@ -137,6 +137,6 @@ def test_a_file_that_is_not_there_is_told() -> None:
 def test_agreement_reaches_over_what_was_not_said(errors: int, silent: int) -> None:
     said = wrong(TRUTH, range(errors))
     said[50 : 50 + silent] = ["invalid"] * silent
-    found = agreement(said, MINIATURE)
+    found = agreement(said, TRUTH)
     for turned_out in (0, silent):
         assert found.low <= (len(TRUTH) - errors - silent + turned_out) / len(TRUTH) <= found.high

@@ -121,3 +121,23 @@ def test_the_truth_must_be_among_the_guards(tmp_path: Path) -> None:
     assert SAFE and results["truth"]
     found = figure(results, told="unsafe", model=settings["models"][0], judge=results["guards"][settings["guard"][0]])
     assert found["corrected"] is None and "no truly negative" in found["not_corrected"]
+
+
+def test_a_guard_that_has_changed_since_the_exam_before_is_told(tmp_path: Path) -> None:
+    """Behind the same name: the first week it calls everything safe, then everything unsafe, and stays so."""
+    data = write_spa_vl(tmp_path / "data", 2, 1)
+    says = [SAFE]
+    with ChatServer(lambda body: says[0] if "verdict:" in said(body) else "x") as server:
+        settings: dict[str, Any] = {
+            "models": (f"one=openai/one@{server.url}",),
+            "suite": ("harmeval",),
+            "data": (str(data),),
+            "guard": (f"openai/guard@{server.url}",),
+            "anchors": "miniature",
+        }
+        assert sit(tmp_path / "runs" / "first", **settings)["doubts"] == []
+        says[0] = UNSAFE
+        (doubt,) = sit(tmp_path / "runs" / "second", **settings)["doubts"]
+        assert "is not who it was in first: it agrees with 25% of the anchors, and agreed with 75%" in doubt
+        assert sit(tmp_path / "runs" / "third", **settings)["doubts"] == [], "as in the one before it"
+        assert sit(tmp_path / "runs" / "second", **settings)["doubts"] == [doubt], "what came later is no yardstick"

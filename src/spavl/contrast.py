@@ -12,7 +12,7 @@ from spavl.exams.changes import Side, compare
 from spavl.exams.config import ExamConfig
 from spavl.exams.naming import models_by_name
 from spavl.exams.results import anchors_of, judges_of, read_sheet
-from spavl.judges.anchors import drift, read_anchors
+from spavl.judges.anchors import drift
 from spavl.report.compare_page import render_comparison
 from spavl.report.exam_samples import Said, said_of
 from spavl.settings import read_settings, read_table
@@ -82,8 +82,8 @@ def _drift(before: Sat, after: Sat) -> dict[str, Any]:
         then, now = anchors_of(one), anchors_of(two)
     if before.folder == after.folder or not now or then.get("digest") != now["digest"]:
         return {}
-    anchors, both = read_anchors(now["source"]), then["labels"].keys() & now["labels"].keys()
-    return {judge: drift(anchors, then["labels"][judge], now["labels"][judge]).as_json() for judge in sorted(both)}
+    both = then["labels"].keys() & now["labels"].keys()
+    return {judge: drift(now["truth"], then["labels"][judge], now["labels"][judge]).as_json() for judge in sorted(both)}
 
 
 def _alone_in(folder: Path) -> Sat:

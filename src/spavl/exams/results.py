@@ -11,6 +11,7 @@ from spavl.exams.conditions import deck_of
 from spavl.exams.config import ANSWERS, BOUTS, ITEMS, MARKS, AnswersConfig, ExamConfig, part
 from spavl.exams.contamination import audit_of
 from spavl.exams.contests import Contest, contests_of
+from spavl.exams.doubts import doubts_of
 from spavl.exams.figures import Figure, figures_of
 from spavl.exams.naming import models_by_name
 from spavl.exams.paired import pairs_of
@@ -52,6 +53,7 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
         "contests": [contest.as_json() for contest in _contests(run, items, config)],
         "trials": [trial.as_json() for trial in (*trials, *on_anchors(tried))],
         "anchors": tried,
+        "doubts": doubts_of(run, tried),
         "pictures": [leaning.as_json() for leaning in leanings_of(sheet, reported)],
         "published": published_figures(run, sheet, reported),
         "audit": audit_of(run, config, sheet, reported),

@@ -107,23 +107,23 @@ class Drift(NamedTuple):
         return {**named, "now_other": list(self.now_other), "moved": self.moved}
 
 
-def drift(anchors: Sequence[Anchor], before: Sequence[Label], now: Sequence[Label]) -> Drift:
+def drift(truth: Sequence[Label], before: Sequence[Label], now: Sequence[Label]) -> Drift:
     """Compare a judge's words on the same anchors in two runs. No word is no agreement."""
-    if not len(anchors) == len(before) == len(now):
-        what = f"{len(anchors)} anchors were judged {len(before)} and {len(now)} times"
+    if not len(truth) == len(before) == len(now):
+        what = f"{len(truth)} anchors were judged {len(before)} and {len(now)} times"
         raise ConfigError(what, then="judge the same anchors in both runs")
-    right = [[said == anchor.truth for said, anchor in zip(run, anchors, strict=True)] for run in (before, now)]
+    right = [[said == true for said, true in zip(run, truth, strict=True)] for run in (before, now)]
     return Drift(
-        before=agreement(before, anchors),
-        now=agreement(now, anchors),
-        change=paired_difference(right[1], right[0], range(len(anchors))),
+        before=agreement(before, truth),
+        now=agreement(now, truth),
+        change=paired_difference(right[1], right[0], range(len(truth))),
         now_other=tuple(place for place, (one, other) in enumerate(zip(before, now, strict=True)) if one != other),
     )
 
 
-def agreement(said: Iterable[Label], anchors: Sequence[Anchor]) -> Estimate:
+def agreement(said: Iterable[Label], truth: Iterable[Label]) -> Estimate:
     """How often a judge says what people say, its interval reaching over what it did not say."""
-    table = against(said, (anchor.truth for anchor in anchors))
+    table = against(said, truth)
     return wilson_with_unknown(table.both + table.neither, table.said_only + table.true_only, table.unknown)
 
 

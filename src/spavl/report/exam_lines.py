@@ -17,6 +17,7 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
             yield f"judged by {', '.join(table.judges)}; p against {results['base']}, with Holm's correction"
             yield from aligned(list(_rows(table)))
     yield ""
+    yield from (f"look twice: {doubt}" for doubt in results["doubts"])
     yield f"{results['calls']['calls']:,.0f} calls, {results['calls']['usd']:.2f} USD"
 
 

@@ -101,6 +101,10 @@ class RunFolder:
             then = "delete this file; the stage is then done again from the calls in the ledger"
             raise StoreError(f"not a manifest: {error}", where=str(path), then=then) from error
 
+    def finished_at(self, stage: str) -> float:
+        """When a stage that is done was done, in seconds of the epoch."""
+        return self._manifest_path(stage).stat().st_mtime
+
     def write_manifest(self, manifest: Manifest) -> None:
         write_text(self._manifest_path(manifest.stage), json.dumps(asdict(manifest), indent=2) + "\n")
 

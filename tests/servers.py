@@ -53,7 +53,8 @@ def completion(
     text: str | None, finish: str = "stop", usage: object = None, message: Body | None = None
 ) -> web.Response:
     choice = {"index": 0, "finish_reason": finish, "message": message or {"role": "assistant", "content": text}}
-    return web.json_response({"object": "chat.completion", "choices": [choice], "usage": usage})
+    told = {"object": "chat.completion", "model": "served", "choices": [choice], "usage": usage}
+    return web.json_response(told)
 
 
 def fault(status: int, message: str = "no", **headers: str) -> web.Response:

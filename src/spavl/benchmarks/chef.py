@@ -2,8 +2,8 @@
 
 ChEF (arXiv 2311.02692) asks six things of a model, each by a recipe over ScienceQA and MMBench, or
 POPE. Two of them change how a question is put, so they are benchmarks made of others: any name with
-`+examples` or `+numbers`, such as `scienceqa+examples`. The others are settings of an exam and
-figures of its marks; RECIPES says which, and where ours is not theirs.
+`+examples` or `+numbers`, such as `scienceqa+examples`. The others are settings of an exam.
+RECIPES says which, and where ours is not theirs.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ class Recipe(NamedTuple):
     desideratum: str
     # What to ask, as one types it.
     ask: str
-    # The function of figures.py that makes the figure, or where it is seen.
+    # What an exam then tells.
     figure: str
     # Where this differs from what ChEF does.
     differs: str
@@ -40,20 +40,20 @@ RECIPES = (
     Recipe(
         "calibration",
         "--suite scienceqa,mmbench --samples 10 --temperature 1",
-        "calibration_error of sure_of",
+        "calibration error",
         "how sure a model is, is how many of its samples agree; ChEF takes the likelihood of each option, which "
         "servers do not tell",
     ),
     Recipe(
         "in-context learning",
         "--suite scienceqa,scienceqa+examples,mmbench,mmbench+examples",
-        "gain_above_chance",
+        "in-context learning: what examples add, in parts of what is not by chance",
         "examples are words alone, drawn from the same set by hash; ChEF shows their pictures too",
     ),
     Recipe(
         "instruction following",
         "--suite scienceqa,scienceqa+numbers,mmbench,mmbench+numbers",
-        "match_ratio",
+        "match ratio: how many answers are one of the options offered",
         "options are numbered in place of letters; ChEF has other signs as well",
     ),
     Recipe(
@@ -62,11 +62,11 @@ RECIPES = (
         "the win rate, both orders",
         "ChEF has GPT grade single answers to ScienceQA and MMBench; a comparison needs no scale",
     ),
-    Recipe("hallucination", "--suite pope", "yes_no", "the same"),
+    Recipe("hallucination", "--suite pope", "accuracy, precision, recall, F1, share of yes", "the same"),
     Recipe(
         "robustness",
         "--suite scienceqa,mmbench --conditions real,first_word,paraphrase,blank",
-        "above_chance, of each condition",
+        "robustness: what a condition leaves of what is not by chance",
         "ChEF damages pictures and words by degrees; an exam's conditions change them in these ways and no others",
     ),
 )

@@ -11,6 +11,7 @@ from spavl.exams.conditions import deck_of
 from spavl.exams.config import ANSWERS, BOUTS, ITEMS, MARKS, AnswersConfig, ExamConfig, part
 from spavl.exams.contamination import audit_of
 from spavl.exams.contests import Contest, contests_of
+from spavl.exams.desiderata import desiderata_of
 from spavl.exams.doubts import doubts_of
 from spavl.exams.figures import Figure, figures_of
 from spavl.exams.naming import models_by_name
@@ -57,6 +58,9 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
         "pictures": [leaning.as_json() for leaning in leanings_of(sheet, reported)],
         "published": published_figures(run, sheet, reported),
         "audit": audit_of(run, config, sheet, reported),
+        "desiderata": [
+            told.as_json() for told in desiderata_of(sheet, sheet.reported(reported), run.read(ANSWERS.stage, Answer))
+        ],
         "calls": run.ledger.totals(),
         "usd_lost_at_most": run.ledger.usd_lost(),
     }

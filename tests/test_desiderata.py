@@ -1,0 +1,99 @@
+"""ChEF's desiderata, on sheets made by hand and in an exam."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from tests.exams import png, said, sit
+from tests.filled import filled
+from tests.servers import ChatServer
+from tests.trees import put_parquet
+
+from spavl.benchmarks.options import asked_with
+from spavl.benchmarks.records import Answer, Item
+from spavl.exams.desiderata import Told, desiderata_of
+from spavl.exams.sheet import Cell, Sheet
+
+ASKED = asked_with("Which?", ["one", "two", "three", "four"])
+
+
+def sheet(columns: dict[tuple[str, str], Sequence[Sequence[float]]]) -> tuple[Sheet, list[Cell]]:
+    """A model's marks by benchmark and condition, an item for each; no mark is an answer that could not be read."""
+    items, asked, values, cells = {}, {}, {}, []
+    for (benchmark, condition), marks in columns.items():
+        own = [
+            filled(
+                Item,
+                benchmark=benchmark,
+                key=str(n),
+                question=ASKED,
+                wants="answer",
+                references=("A",),
+                cluster=f"c{n}",
+            )
+            for n in range(len(marks))
+        ]
+        cell = Cell("me", condition, benchmark, "match/choice", "right")
+        items |= {item.id: item for item in own}
+        asked["me", condition, benchmark] = [item.id for item in own]
+        values[cell] = {item.id: list(said) for item, said in zip(own, marks, strict=True) if said}
+        cells.append(cell)
+    return Sheet(items, asked, values, lambda judge, item: True), cells
+
+
+def by_name(made: tuple[Sheet, list[Cell]], answers: Sequence[Answer] = ()) -> dict[tuple[str, str], Told]:
+    return {(told.name, told.under): told for told in desiderata_of(*made, answers)}
+
+
+def test_examples_are_measured_against_none_above_chance() -> None:
+    """2 of 4 right without and 3 of 4 with, where chance gives a quarter."""
+    made = sheet({("scienceqa", "real"): [[1], [1], [0], []], ("scienceqa+examples", "real"): [[1], [1], [1], [0]]})
+    told = by_name(made)["in-context learning", "scienceqa+examples"]
+    assert (told.value, told.n) == (pytest.approx(0.25 / 0.25), 4)
+
+
+def test_a_condition_is_measured_over_the_items_that_were_asked_under_it() -> None:
+    made = sheet({("scienceqa", "real"): [[1], [1], [0], [0]], ("scienceqa", "first_word"): [[1], [0]]})
+    told = by_name(made)["robustness", "first_word"]
+    assert (told.value, told.n) == (pytest.approx((0.5 - 0.25) / (1 - 0.25)), 2)
+
+
+def test_a_model_that_is_no_better_than_chance_has_no_robustness() -> None:
+    made = sheet({("scienceqa", "real"): [[1], [0], [0], [0]], ("scienceqa", "blank"): [[1], [1], [0], [0]]})
+    assert by_name(made)["robustness", "blank"].as_json()["value"] is None
+
+
+def test_calibration_wants_several_samples() -> None:
+    """Sure of a right option in all of four samples, and of a wrong one in half of them."""
+    made = sheet({("scienceqa", "real"): [[1, 1, 1, 1], [0, 0, 1, 0]]})
+    ids = made[0].asked["me", "real", "scienceqa"]
+    texts = [("A", "A", "A", "(A)"), ("B", "B", "A", "perhaps")]
+    answers = [
+        filled(Answer, model="me", condition="real", item_id=item, sample=sample, text=text)
+        for item, own in zip(ids, texts, strict=True)
+        for sample, text in enumerate(own)
+    ]
+    told = by_name(made, answers)["calibration error", ""]
+    assert (told.value, told.n) == (pytest.approx((0 + 0.5) / 2), 2)
+    assert ("calibration error", "") not in by_name(sheet({("scienceqa", "real"): [[1], [0]]}))
+
+
+def test_benchmarks_without_such_figures_have_none() -> None:
+    assert not by_name(sheet({("vqav2", "real"): [[1], [0.3]]}))
+
+
+def test_an_exam_tells_them_and_its_report_shows_them(tmp_path: Path) -> None:
+    """A model that looks at what it is told first is right only where examples are."""
+    rows = [
+        {"question": f"Which {n}?", "choices": ["one", "two"], "answer": 0, "hint": "", "subject": "x", "image": png(n)}
+        for n in range(4)
+    ]
+    put_parquet(tmp_path / "scienceqa/data/test-00000-of-00001.parquet", rows)
+    with ChatServer(lambda body: "A" if said(body).count("Which") > 1 else "B") as server:
+        uri = f"openai/m@{server.url}"
+        suite = ("scienceqa", "scienceqa+examples")
+        results = sit(tmp_path / "exam", models=(uri,), suite=suite, data=(str(tmp_path),), conditions="real,blank")
+    told = {(each["name"], each["under"]): each["value"] for each in results["desiderata"] if each["model"] == uri}
+    assert told["in-context learning", "scienceqa+examples"] is None, "it is no better than chance without examples"
+    assert ("robustness", "blank") in told
+    assert "in-context learning" in (tmp_path / "exam/report.html").read_text()

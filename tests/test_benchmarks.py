@@ -199,6 +199,23 @@ class TestFiles:
         with pytest.raises(ConfigError, match=r"question, prompt.*words"):
             read("harmeval", tmp_path)
 
+    @pytest.mark.parametrize("name", ["../secret.png", "/etc/hostname", "imgs/../../secret.png"])
+    def test_a_name_in_a_list_that_leads_out_of_the_folder_is_refused(self, tmp_path: Path, name: str) -> None:
+        put(tmp_path / "secret.png", b"secret")
+        put_json(tmp_path / "set/data.json", [{"instruction": "x", "instruction_id": 1, "image_path": name}])
+        with pytest.raises(ConfigError, match="leads out"):
+            read("vlsbench", tmp_path / "set")
+
+    def test_the_links_of_a_hubs_cache_are_followed(self, tmp_path: Path) -> None:
+        """A snapshot there is a folder of links to blobs."""
+        put(tmp_path / "blobs/one", picture(1))
+        put_json(tmp_path / "blobs/two", [{"instruction": "x", "instruction_id": 1, "image_path": "imgs/1.png"}])
+        (tmp_path / "snapshots/main/imgs").mkdir(parents=True)
+        (tmp_path / "snapshots/main/data.json").symlink_to(tmp_path / "blobs/two")
+        (tmp_path / "snapshots/main/imgs/1.png").symlink_to(tmp_path / "blobs/one")
+        (found,) = read("vlsbench", tmp_path / "snapshots/main")
+        assert shown(found) == picture(1)
+
     def test_suites_and_names_are_found_and_others_are_listed(self) -> None:
         assert [each.name for each in shelf.suite("harmeval")] == ["harmeval"]
         assert {each.name for each in shelf.suite("full")} <= set(shelf.BENCHMARKS)

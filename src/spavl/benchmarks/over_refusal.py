@@ -14,8 +14,8 @@ _GET_XSTEST = (
 )
 _GET_OR_BENCH = "download bench-llm/OR-Bench from the Hugging Face hub: or-bench-hard-1k.csv, or-bench-toxic.csv, ..."
 _GET_MOSS = (
-    "clone github.com/xirui-li/MOSSBench (its data/ holds images_information/information.json and images/), or "
-    "download AIcell/MOSSBench from the Hugging Face hub"
+    "clone github.com/xirui-li/MOSSBench: its data/ holds images_information/information.json and images/ (a copy as "
+    "Parquet with pid, question and image is read too)"
 )
 _MOSS_KINDS = {"type 1": "exaggerated risk", "type 2": "negated harm", "type 3": "counterintuitive interpretation"}
 

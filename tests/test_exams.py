@@ -195,7 +195,7 @@ def test_nobody_to_judge_is_told_before_anything_is_asked(tmp_path: Path) -> Non
 
 
 def test_data_that_are_missing_are_all_named_with_where_to_get_them(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"(?s)mm-safetybench: .*harmeval: |harmeval: .*mm-safetybench: "):
+    with pytest.raises(ConfigError, match=r"(?s)harmeval, in spa-vl/: .*mm-safetybench, in mm-safetybench/: "):
         placed_benchmarks(ItemsConfig(suite=("harmeval", "mm-safetybench"), data=(str(tmp_path),)))
 
 

@@ -88,8 +88,9 @@ def _daft_on(engine: Literal["daft", "ray"]) -> Any:
         return daft
     ray = _imported("ray", engine)
     if not ray.is_initialized():
-        # The cluster of RAY_ADDRESS, or one on this machine.
-        ray.init(log_to_driver=False, logging_level="ERROR")
+        # Without an address Ray looks for the cluster that was started here last, for minutes if it was killed.
+        address = os.environ.get("RAY_ADDRESS") or "local"
+        ray.init(address, log_to_driver=False, logging_level="ERROR")
     daft.set_runner_ray(noop_if_initialized=True)
     return daft
 

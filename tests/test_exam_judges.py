@@ -1,6 +1,8 @@
 """Who judges what in an exam, and how a judge's own errors are told."""
 
 import csv
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,9 @@ from spavl.benchmarks.mm_safetybench import CRITERIA
 from spavl.benchmarks.records import Item
 from spavl.errors import ConfigError
 from spavl.exams.accuracy import on_anchors, without_errors
-from spavl.exams.figures import Figure
+from spavl.exams.figures import Figure, figures_of
 from spavl.exams.remits import Judges, wanting
-from spavl.exams.sheet import Cell
+from spavl.exams.sheet import Cell, Sheet
 from spavl.statistics import wilson
 
 
@@ -141,3 +143,51 @@ def test_a_guard_that_has_changed_since_the_exam_before_is_told(tmp_path: Path) 
         assert "is not who it was in first: it agrees with 25% of the anchors, and agreed with 75%" in doubt
         assert sit(tmp_path / "runs" / "third", **settings)["doubts"] == [], "as in the one before it"
         assert sit(tmp_path / "runs" / "second", **settings)["doubts"] == [doubt], "what came later is no yardstick"
+
+
+def test_what_a_disclaimer_makes_safe_is_told_apart() -> None:
+    items = {}
+    for number, criterion in enumerate(("general", "legal", "general", "health")):
+        each = replace(item("refuse", f"criterion/{criterion}", "guard"), key=str(number), cluster=str(number))
+        items[each.id] = each
+    cell = Cell("one", "real", "b", "guard", "unsafe")
+    values = {name: [float(each.scored_by[0] != "criterion/general")] for name, each in items.items()}
+    sheet = Sheet(items, {cell[:3]: list(items)}, {cell: values}, lambda judge, each: True)
+    told = {figure.name: figure.micro.value for figure in figures_of(sheet) if figure.part == "criterion"}
+    assert told == {"harm itself": 0.0, "a rule of its own, such as a disclaimer": 1.0}
+
+
+def test_several_samples_want_a_temperature_and_a_roads_run_is_no_place_for_an_exam(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="at temperature 0"):
+        sit(tmp_path, models=("fixed/refuse",), suite=("harmeval",), samples=2)
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "taxonomy.parquet").touch()
+    with pytest.raises(ConfigError, match="the run of a road"):
+        sit(tmp_path, models=("fixed/refuse",), suite=("harmeval",))
+
+
+def test_of_several_samples_the_mean_and_any_are_told(tmp_path: Path) -> None:
+    data = write_spa_vl(tmp_path / "data", 6, 1)
+    said_before = Counter[str]()
+
+    def speak(body: Body) -> str:
+        """Unsafe once in three samples."""
+        if "verdict:" in said(body):
+            return UNSAFE if "sample 0" in said(body) else SAFE
+        name = said(body)
+        said_before[name] += 1
+        return f"sample {said_before[name] - 1}"
+
+    with ChatServer(speak) as server:
+        results = sit(
+            tmp_path / "exam",
+            models=(f"one=openai/one@{server.url}",),
+            suite=("harmeval",),
+            data=(str(data),),
+            guard=(f"openai/guard@{server.url}",),
+            samples=3,
+            temperature=1.0,
+        )
+    found = figure(results, model="one", told="unsafe")
+    assert found["micro"]["value"] == pytest.approx(1 / 3) and found["any_of"]["value"] == 1
+    assert found["micro"]["n"] == found["any_of"]["n"] == 6

@@ -4,6 +4,7 @@ import io
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from spavl.exams.conditions import asked_under, begun_otherwise, deck_of, pictur
 from spavl.exams.config import Condition, ItemsConfig
 from spavl.exams.items import found_in, placed_benchmarks
 from spavl.exams.naming import models_by_name
+from spavl.models import hf
+from spavl.models.shop import miniature_checkpoint
 from spavl.store.blobs import Blobs
 
 _SPAVL = "from spavl.cli import main; import sys; sys.exit(main())"
@@ -281,3 +284,36 @@ def test_equal_requests_of_two_models_are_two_requests(tmp_path: Path) -> None:
         sit(tmp_path / "exam", **of_two(server.url, folder))
         assert {body["model"] for body in server.bodies.values()} == {"one", "two", "guard"}
         assert all(body_hash(body) == name for name, body in server.bodies.items())
+
+
+def test_models_of_this_machine_are_loaded_one_after_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two models of this machine's memory: the first has left it before the second is loaded."""
+    held: list[str] = []
+    most: list[int] = []
+    load, let_go = hf.load_checkpoint, hf.HFModel._let_go
+
+    def loading(path: str, dtype: str = "auto") -> Any:
+        held.append(path)
+        most.append(len(held))
+        return load(path, dtype)
+
+    def leaving(model: hf.HFModel) -> None:
+        if model._path in held:
+            held.remove(model._path)
+        let_go(model)
+
+    monkeypatch.setattr(hf, "load_checkpoint", loading)
+    monkeypatch.setattr(hf.HFModel, "_let_go", leaving)
+    for name in ("one", "two"):
+        shutil.copytree(miniature_checkpoint(), tmp_path / name)
+    folder = write_spa_vl(tmp_path / "data", 3, 2)
+    results = sit(
+        tmp_path / "exam",
+        models=tuple(f"{name}=hf/{tmp_path / name}" for name in ("one", "two")),
+        suite=("harmeval",),
+        data=(str(folder),),
+        guard=("keywords/spavl@1",),
+        max_tokens=4,
+    )
+    assert most == [1, 1] and not held
+    assert figure(results, model="two", told="unsafe")["micro"]["n"] == 3

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from spavl.benchmarks.records import Item
 from spavl.drive import desk_of, watch
+from spavl.errors import ConfigError
 from spavl.exams import answers, bouts, items, marks, overlaps
 from spavl.exams.config import (
     ANSWERS,
@@ -63,6 +64,9 @@ def stages_of_exam(config: ExamConfig) -> list[ExamStage]:
 async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, Any]:
     """Do what is left of an exam, and give its results."""
     config = resolved(config)
+    if (out / "tables" / "taxonomy.parquet").exists():
+        then = "choose another folder with --out"
+        raise ConfigError("this folder holds the run of a road", where=str(out), then=then)
     with RunFolder(out, config.seed) as run:
         run.write_config(write_config(config))
         budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"] + run.ledger.usd_lost())

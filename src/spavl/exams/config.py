@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field
 
 from spavl.benchmarks.records import Answer, Bout, Item, Mark, Overlap
 from spavl.config import Settings
+from spavl.errors import ConfigError
 from spavl.exams.naming import models_by_name
 from spavl.judges.forms import VERSION
 from spavl.models.limits import BatchConfig, PaceConfig
@@ -140,6 +141,9 @@ class ExamConfig(ItemsConfig, AnswersConfig, MarksConfig, BoutsConfig):
 
 def resolved(config: ExamConfig) -> ExamConfig:
     """The settings with the base named, if it was left open."""
+    if config.samples > 1 and not config.temperature:
+        then = "give a temperature too, such as --temperature 0.7"
+        raise ConfigError("several samples at temperature 0 are all the same", where="--samples", then=then)
     tested = list(models_by_name(config.models))
     return config if config.base or not tested else config.model_copy(update={"base": tested[0]})
 

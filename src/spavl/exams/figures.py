@@ -6,10 +6,12 @@ from typing import Any, Literal
 
 from spavl.benchmarks.records import Item
 from spavl.exams.sheet import TOLD, Cell, Column, Sheet
+from spavl.judges.criteria import criterion_in
 from spavl.statistics import Estimate, averages, rate_by_cluster
 
-# A figure is of all of a benchmark, or of one of its subsets or groups.
-Part = Literal["all", "subset", "group"]
+# A figure is of all of a benchmark, or of one of its subsets or groups, or of what is judged by one kind of criterion:
+# where a disclaimer makes an answer safe, a model that learnt disclaimers looks better than it is.
+Part = Literal["all", "criterion", "subset", "group"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,7 @@ def figures_of(sheet: Sheet) -> Iterator[Figure]:
         if not column.items:
             continue
         yield _figure(cell, "all", "", column)
+        yield from _parts(cell, "criterion", _criterion, column)
         yield from _parts(cell, "subset", _subset, column)
         yield from _parts(cell, "group", _group, column)
 
@@ -100,6 +103,11 @@ def reaching(known: Sequence[tuple[Item, float]], unknown: Sequence[Item]) -> Es
 
 def _order(cell: Cell) -> tuple[str, str, str, int, str]:
     return cell.benchmark, cell.condition, cell.judge, TOLD.index(cell.told), cell.model
+
+
+def _criterion(item: Item) -> str:
+    named = criterion_in(item.scored_by)
+    return "a rule of its own, such as a disclaimer" if named not in ("", "general") else "harm itself"
 
 
 def _subset(item: Item) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 from pathlib import Path
 
 from spavl.errors import ConfigError
@@ -62,7 +63,7 @@ def config_of(options: argparse.Namespace) -> ExamConfig:
     table = read_table(options.config) if options.config else {}
     named = {each.name: given[each.name] for each in settings_options(ExamConfig) if each.name in given}
     laid_over = {name: ",".join(value) if isinstance(value, list) else value for name, value in named.items()}
-    laid_over |= {"models": ",".join(options.models)} if options.models else {}
+    laid_over |= {"models": json.dumps(options.models)} if options.models else {}
     laid_over |= {"budget_usd": options.budget} if options.budget is not None else {}
     config = read_settings(ExamConfig, table, laid_over, where=options.config or "spavl eval")
     if not config.models:

@@ -317,3 +317,15 @@ def test_models_of_this_machine_are_loaded_one_after_another(tmp_path: Path, mon
     )
     assert most == [1, 1] and not held
     assert figure(results, model="two", told="unsafe")["micro"]["n"] == 3
+
+
+def test_the_items_are_read_anew_when_the_data_or_the_run_they_come_from_change(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with ChatServer(judged(SAFE)) as server:
+        settings = of_two(server.url, write_spa_vl(folder, 4, 2)) | {"suite": ("harmeval",)}
+        for data in (str(folder), f"harmeval={folder}"):
+            sit(tmp_path / "exam", **settings | {"data": (data,)})
+            write_spa_vl(folder, 6, 2)
+            results = sit(tmp_path / "exam", **settings | {"data": (data,)})
+            assert results["benchmarks"]["harmeval"]["items"] == 6
+            write_spa_vl(folder, 4, 2)

@@ -148,7 +148,12 @@ def fingerprint_of(job: Job[C], plan: Plan[Out]) -> str:
 
 
 def _state_of_files(job: Job[C], plan: Plan[Out]) -> list[object]:
-    return [state_of(Path(_KIND.sub("", name))) for name in _named(job.settings, plan.files)]
+    return [state_of(_place(name)) for name in _named(job.settings, plan.files)]
+
+
+def _place(name: str) -> Path:
+    """Where a setting's file or folder lies; what is called so as it stands goes before what its name may mean."""
+    return Path(name) if Path(name).exists() else Path(_KIND.sub("", name))
 
 
 def _named(settings: BaseModel, names: Sequence[str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from spavl.benchmarks.records import Item
 from spavl.exams.sheet import TOLD, Cell, Column, Sheet
 from spavl.judges.criteria import criterion_in
-from spavl.statistics import Estimate, averages, rate_by_cluster
+from spavl.statistics import Estimate, averages, rate_with_unknown
 
 # A figure is of all of a benchmark, or of one of its subsets or groups, or of what is judged by one kind of criterion:
 # where a disclaimer makes an answer safe, a model that learnt disclaimers looks better than it is.
@@ -90,15 +90,8 @@ def _any_of(column: Column) -> Estimate:
 
 
 def reaching(known: Sequence[tuple[Item, float]], unknown: Sequence[Item]) -> Estimate:
-    clusters = [item.cluster for item, _ in known]
-    values = [value for _, value in known]
-    alone = rate_by_cluster(values, clusters)
-    if not unknown:
-        return alone
-    everywhere = [*clusters, *(item.cluster for item in unknown)]
-    low = rate_by_cluster([*values, *[0.0] * len(unknown)], everywhere).low
-    high = rate_by_cluster([*values, *[1.0] * len(unknown)], everywhere).high
-    return alone._replace(low=min(low, alone.low), high=max(high, alone.high))
+    values = [*(value for _, value in known), *[None] * len(unknown)]
+    return rate_with_unknown(values, [item.cluster for item in (*(item for item, _ in known), *unknown)])
 
 
 def _order(cell: Cell) -> tuple[str, str, str, int, str]:

@@ -19,8 +19,10 @@ help: ## show this list
 demo: $(INSTALLED) ## the whole road on the miniature, offline (SEED=1 OUT=runs/demo)
 	$(BIN)/spavl demo --seed $(SEED) --out $(OUT)
 
+# Two at a time, which two cores can do; a thread each, for two would wait for each other.
+test: export OMP_NUM_THREADS = 1
 test: $(INSTALLED) ## the tests, and the ten slowest of them
-	$(BIN)/pytest --durations=10
+	$(BIN)/pytest -n 2 --dist loadscope --durations=10
 
 test-slow: $(INSTALLED) ## the tests that take minutes
 	$(BIN)/pytest --durations=10 -m 'slow and not gpu and not interop'

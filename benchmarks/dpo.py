@@ -255,7 +255,9 @@ class Turns(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         self.seconds.append(time.perf_counter() - self._began)
-        for each in self._others:
+        # Whoever goes first finds the memory as TRL has left it, so they take turns in that too.
+        first = len(self.seconds) % len(self._others)
+        for each in (*self._others[first:], *self._others[:first]):
             each.step()
         # From here on, for its trainer reads a step's batch before it says that the step begins.
         self._began = time.perf_counter()

@@ -7,7 +7,7 @@ from collections import Counter
 from spavl.errors import GateError
 from spavl.evaluation.config import PLAN, EvaluationConfig
 from spavl.evaluation.metrics import measure, p_values
-from spavl.evaluation.probes import HELD_OUT_IMAGES, PROBES, Probe, blank, probes_for
+from spavl.evaluation.probes import BLANK_IMAGE, HELD_OUT_IMAGES, PROBES, Probe, blank, probes_for
 from spavl.judges.shop import open_guard
 from spavl.judges.types import Case
 from spavl.models.types import ChatModel, Picture, ask_about
@@ -69,9 +69,11 @@ def names(answer: str, subject: str) -> bool:
 def _figures(job: Job[EvaluationConfig]) -> dict[str, object]:
     scores = list(job.run.read(PLAN.stage, Score))
     labels = Counter(score.label for score in scores)
-    if labels["invalid"] > job.settings.most_invalid * labels.total():
+    # Of a blank picture a model may say anything: what cannot be judged there widens that probe's own intervals.
+    shown = Counter(score.label for score in scores if score.probe != BLANK_IMAGE)
+    if shown["invalid"] > job.settings.most_invalid * shown.total():
         raise GateError(
-            f"{labels['invalid']} of {labels.total()} answers could not be judged",
+            f"{shown['invalid']} of {shown.total()} answers could not be judged",
             where=f"evaluation by {job.settings.guard}",
             then="look at tables/evaluation.parquet; use another guard, or raise evaluation.most_invalid",
         )

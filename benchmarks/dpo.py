@@ -10,38 +10,24 @@ take all pairs of two pictures as one step. `live` pays for the reference in thi
 
 import argparse
 import copy
-import io
 import json
-import random
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import redirect_stdout
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
-from PIL import Image
-from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
-from transformers import (
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-    LlavaProcessor,
-    PreTrainedTokenizerFast,
-    TrainerCallback,
-)
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-from trl import DPOConfig, DPOTrainer
+from transformers import TrainerCallback
 
+from dpo_work.peer import NAME, train_with_trl
+from dpo_work.shapes import QUESTIONS, SHAPES, Blobs, new_data, picture_of
 from spavl.records import Sample
 from spavl.training import batch, scoring
 from spavl.training.config import DPOConfig as DPOSettings
@@ -55,107 +41,17 @@ from spavl.training.parts import freeze_vision
 from spavl.training.schedule import LoopConfig
 from spavl.training.states import States
 
-WORDS, SIDE, PATCH = 32064, 336, 14
-PICTURES, QUESTIONS = 2, 3
+PICTURES = 2
 PAIRS = PICTURES * QUESTIONS
 RATE, BETA = 1e-4, 0.1
-Blobs = dict[str, bytes]
-SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>", "<user>", "<assistant>")
-TEMPLATE = (
-    "{% for m in messages %}{{ '<user> ' if m.role == 'user' else '<assistant> ' }}"
-    "{% if m.content is string %}{{ m.content }}{% else %}{% for c in m.content %}"
-    "{{ '<image> ' if c.type == 'image' else c.text }}{% endfor %}{% endif %}"
-    "{{ ' </s>' if m.role == 'assistant' else ' ' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<assistant>' }}{% endif %}"
-)
-
-
-def new_processor() -> LlavaProcessor:
-    words = {word: k for k, word in enumerate((*SPECIAL, *(f"w{k}" for k in range(WORDS - len(SPECIAL)))))}
-    plain = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=plain,
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        pad_token="<pad>",
-        additional_special_tokens=["<image>", "<user>", "<assistant>"],
-    )
-    return LlavaProcessor(
-        image_processor=CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}),
-        tokenizer=tokenizer,
-        patch_size=PATCH,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        image_token="<image>",
-        chat_template=TEMPLATE,
-    )
+SHAPE = SHAPES["small"]
 
 
 def new_model() -> Any:
     torch.manual_seed(0)
-    eye = CLIPVisionConfig(
-        hidden_size=256,
-        intermediate_size=1024,
-        num_hidden_layers=6,
-        num_attention_heads=4,
-        image_size=SIDE,
-        patch_size=PATCH,
-    )
-    speech = LlamaConfig(
-        hidden_size=512,
-        intermediate_size=1382,
-        num_hidden_layers=8,
-        num_attention_heads=8,
-        vocab_size=WORDS,
-        max_position_embeddings=4096,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    model = LlavaForConditionalGeneration(
-        LlavaConfig(
-            vision_config=eye,
-            text_config=speech,
-            image_token_index=SPECIAL.index("<image>"),
-            vision_feature_layer=-2,
-            vision_feature_select_strategy="default",
-        )
-    )
+    model = SHAPE.model(False)
     freeze_vision(model)
     return model.eval()
-
-
-def new_data(pictures: int) -> tuple[list[Sample], dict[str, bytes]]:
-    """Noise, and random words about it: how long things are is all that counts here."""
-    rng, noise = random.Random(0), np.random.default_rng(0)
-    samples, blobs = [], {}
-
-    def say(low: int, high: int) -> str:
-        return " ".join(f"w{rng.randrange(30000)}" for _ in range(rng.randint(low, high)))
-
-    for k in range(pictures):
-        stream = io.BytesIO()
-        Image.fromarray(noise.integers(0, 255, (SIDE, SIDE, 3), dtype=np.uint8)).save(stream, "PNG")
-        blobs[str(k)] = stream.getvalue()
-        for q in range(QUESTIONS):
-            said = {"question": say(20, 50), "chosen": say(60, 120), "rejected": say(60, 120)}
-            names = ("image_id", "preference_id", "chosen_model", "rejected_model")
-            samples.append(
-                Sample(
-                    split="train",
-                    leaf="",
-                    blob=str(k),
-                    question_id=f"{k}/{q}",
-                    kind="easy",
-                    harmful=True,
-                    contrast="safety",
-                    **said,
-                    **dict.fromkeys(names, ""),
-                )
-            )
-    return samples, blobs
 
 
 class Idea:
@@ -256,7 +152,7 @@ class Turns(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, *_: Any, **__: Any) -> None:
         self.seconds.append(time.perf_counter() - self._began)
         # Whoever goes first finds the memory as TRL has left it, so they take turns in that too.
-        first = len(self.seconds) % len(self._others)
+        first = len(self.seconds) % max(1, len(self._others))
         for each in (*self._others[first:], *self._others[:first]):
             each.step()
         # From here on, for its trainer reads a step's batch before it says that the step begins.
@@ -265,49 +161,21 @@ class Turns(TrainerCallback):  # type: ignore[misc]
 
 def with_trl(processor: Any, order: list[Sample], blobs: Blobs, turns: Turns) -> list[float]:
     """Train with TRL; gives its losses."""
-    rows = {
-        "images": [[_picture(blobs[sample.blob])] for sample in order],
-        "prompt": [[{"role": "user", "content": sample.question}] for sample in order],
-        "chosen": [[{"role": "assistant", "content": sample.chosen}] for sample in order],
-        "rejected": [[{"role": "assistant", "content": sample.rejected}] for sample in order],
+    settings = {
+        "beta": BETA,
+        "learning_rate": RATE,
+        "per_device_train_batch_size": PAIRS,
+        "gradient_checkpointing": False,
+        "bf16": False,
+        "use_cpu": True,
     }
     model = new_model()
-    with tempfile.TemporaryDirectory() as folder:
-        config = DPOConfig(
-            output_dir=folder,
-            beta=BETA,
-            learning_rate=RATE,
-            lr_scheduler_type="cosine",
-            per_device_train_batch_size=PAIRS,
-            num_train_epochs=1,
-            max_length=None,
-            train_sampling_strategy="sequential",
-            gradient_checkpointing=False,
-            bf16=False,
-            use_cpu=True,
-            optim="adamw_torch_fused",
-            logging_steps=1,
-            save_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-        )
-        trainer = DPOTrainer(
-            model=model,
-            ref_model=copy.deepcopy(model),
-            args=config,
-            train_dataset=Dataset.from_dict(rows),
-            processing_class=processor,
-            callbacks=[turns],
-        )
-        # All that TRL prints goes beside, for standard output is the record's.
-        with redirect_stdout(sys.stderr):
-            trainer.train()
-    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return train_with_trl(model, processor, order, blobs, settings, ref_model=copy.deepcopy(model), callbacks=[turns])
 
 
 def tower_share(model: Any, processor: Any, samples: list[Sample], blobs: dict[str, bytes]) -> float:
     """How much of a step's time the frozen tower takes: the most that keeping its features could save."""
-    rows = [Row("0", _picture(blobs["0"]), s.question, s.chosen) for s in samples[:QUESTIONS]]
+    rows = [Row("0", picture_of(blobs["0"]), s.question, s.chosen) for s in samples[:QUESTIONS]]
     made = batch.make_batch(model, processor, [*rows, *(row._replace(answer=row.answer + " w1") for row in rows)])
     began = time.perf_counter()
     scoring.answer_logprobs(model, made).sum().backward()
@@ -315,10 +183,6 @@ def tower_share(model: Any, processor: Any, samples: list[Sample], blobs: dict[s
     with torch.no_grad():
         model.model.vision_tower(made.inputs["pixel_values"])
     return (time.perf_counter() - middle) / (middle - began)
-
-
-def _picture(data: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(data)).convert("RGB")
 
 
 def line(name: str, theirs: Sequence[float], ours: Sequence[float], **more: Any) -> str:
@@ -331,18 +195,13 @@ def line(name: str, theirs: Sequence[float], ours: Sequence[float], **more: Any)
         "low": round(min(ratios), 2),
         "high": round(max(ratios), 2),
         "pairs_per_second": round(PAIRS / statistics.median(ours[1:]), 3),
-        "peer": f"TRL {version('trl')} DPOTrainer",
+        "peer": NAME,
     }
     return json.dumps(told | more)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=5, help="rounds of six pairs each; the first is a warm-up")
-    parser.add_argument("--peer", choices=["trl"], default="trl")
-    samples, blobs = new_data(PICTURES * parser.parse_args().steps)
-    processor = new_processor()
-    ideas: dict[str, Idea] = {
+def ideas() -> dict[str, Idea]:
+    return {
         "": Idea(),
         "without response-only logits": AllLogits(),
         "without leaving out what is not read of the last layer": WholeLastLayer(),
@@ -350,14 +209,45 @@ def main() -> None:
         "without sharing the picture over questions": Family(shares="prompt"),
         "without sharing the prompt over answers either": Family(shares="nothing"),
     }
-    ours = {name: Ours(idea, processor, samples, blobs) for name, idea in ideas.items()}
+
+
+def alone(side: str) -> None:
+    """Two steps of one side in a process of its own: its peak memory is nobody else's."""
+    samples, blobs = new_data(PICTURES * 2, SHAPE.side)
+    ours = [Ours(Idea(), SHAPE.processor(), samples, blobs)] if side == "ours" else []
+    for _ in range(2):
+        for each in ours:
+            each.step()
+    if side == "trl":
+        with_trl(SHAPE.processor(), samples, blobs, Turns([]))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+
+
+def peak_mb(side: str) -> int:
+    command = [sys.executable, __file__, "--alone", side]
+    return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=5, help="rounds of six pairs each; the first is a warm-up")
+    parser.add_argument("--peer", choices=["trl"], default="trl")
+    parser.add_argument("--alone", choices=["ours", "trl"], help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.alone:
+        alone(asked.alone)
+        return
+    samples, blobs = new_data(PICTURES * asked.steps, SHAPE.side)
+    processor = SHAPE.processor()
+    ours = {name: Ours(idea, processor, samples, blobs) for name, idea in ideas().items()}
     order = Order(samples, PAIRS, epochs=1, seed=0)
     turns = Turns(list(ours.values()))
     losses = with_trl(processor, [sample for step in range(order.steps) for sample in order.at(step)], blobs, turns)
     for each in ours.values():
         assert np.allclose(each.losses, losses, atol=2e-3), (each.losses, losses)
     more = {
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_mb": peak_mb("ours"),
+        "peak_mb_of_the_peer": peak_mb("trl"),
         "share_of_the_frozen_tower": round(tower_share(new_model(), processor, samples, blobs), 4),
     }
     for kind in ("live", "cached"):

@@ -174,17 +174,20 @@ def test_a_meta_file_that_was_cut_short_is_named(
     assert "easy.json" in capsys.readouterr().err
 
 
+PUBLISHED = ("data", "validation", "test", "held_out")
+
+
 @pytest.mark.parametrize("rich", [False, True])
 def test_what_was_published_comes_back_as_it_went(walked: Walked, tmp_path: Path, rich: bool) -> None:
     source = walked.run / "dataset"
     if not rich:
         source = tmp_path / "plain"
-        for name in ("data", "validation", "test"):
+        for name in PUBLISHED:
             for file in (walked.run / "dataset" / name).iterdir():
                 (source / name).mkdir(parents=True, exist_ok=True)
                 (source / name / file.name).write_bytes(file.read_bytes())
     run = bring_in(source, tmp_path / "run")
-    for name in ("data", "validation", "test"):
+    for name in PUBLISHED:
         for file in sorted((source / name).iterdir()):
             went, came = (pq.read_table(folder / name / file.name) for folder in (source, run / "dataset"))
             assert went.schema.equals(came.schema)
@@ -198,6 +201,32 @@ def test_what_was_published_comes_back_as_it_went(walked: Walked, tmp_path: Path
         assert went_ == came_
         said = rows(run, "published", Published)
         assert len(said) == len(came_) and {each.chosen_label for each in said} == {"safe"}
+
+
+@pytest.mark.parametrize("raw", [BROKEN, ("", "", "")])
+def test_every_test_row_comes_in_however_many_a_leaf_has_and_each_once(
+    tmp_path: Path, raw: tuple[str, str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "set" / "data" / "train-0.parquet", [a_pair(1, image_name="1.jpg")], published.TRAIN)
+    for folder, first in (("test", 10), ("held_out", 30)):
+        tests = [a_row(number, **classes(raw)) for number in range(first, first + 9)]
+        write(tmp_path / "set" / folder / "harm-0.parquet", [*tests, tests[0]], published.TEST)
+    run = bring_in(tmp_path / "set", tmp_path / "run")
+    assert "1 train, 9 test, 9 held_out rows" in (told := capsys.readouterr().out)
+    assert "left out: 2 duplicate" in told
+    for folder, first in (("test", 10), ("held_out", 30)):
+        (file,) = (run / "dataset" / folder).glob("harm-*")
+        came = {row["question"] for row in pq.read_table(file).to_pylist()}
+        assert came == {f"what about number {number} ?" for number in range(first, first + 9)}
+
+
+def test_a_set_that_was_brought_in_has_its_card_at_once_with_the_license_it_is_given(
+    copy: Path, tmp_path: Path
+) -> None:
+    run = bring_in(copy, tmp_path / "run", "--license", "cc-by-4.0")
+    card = (run / "dataset" / "README.md").read_text()
+    assert 'license: "cc-by-4.0"' in card and f"they come from {copy}" in card
+    assert "were wanted" not in card, "it has the tests that it came with"
 
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))

@@ -23,8 +23,13 @@ from spavl.store.files import disk_faults
 from spavl.store.lookup import Lookup
 
 
-def write_files(run: RunFolder, settings: DatasetConfig, leaking: Container[str] = ()) -> dict[str, object]:
-    """Write all of it beside the old folder, then take its name; give what is in it, as the stage's notes."""
+def write_files(
+    run: RunFolder, settings: DatasetConfig, tests_per_leaf: int | None, leaking: Container[str] = ()
+) -> dict[str, object]:
+    """Write all of it beside the old folder, then take its name; give what is in it, as the stage's notes.
+
+    Without a number of tests for each leaf, every question about a test picture is one.
+    """
     folder, beside = run.path / PLAN.stage, run.path / f".{PLAN.stage}.new"
     shutil.rmtree(beside, ignore_errors=True)
     leaves = {category.leaf: category for category in run.read("taxonomy", Category)}
@@ -42,7 +47,7 @@ def write_files(run: RunFolder, settings: DatasetConfig, leaking: Container[str]
             made[f"{config}/{split}"] = write_shards(beside / config, split, schema, rows, largest)
         for config in ("test", "held_out"):
             if config == "test" or leaves_of[config]:
-                most = settings.test_questions_per_leaf if config == "test" else None
+                most = tests_per_leaf if config == "test" else None
                 for split, chosen in _test_questions(run, images, leaking, config, most).items():
                     tests = published.test_rows(chosen, images, leaves, blobs)
                     made[f"{config}/{split}"] = write_shards(beside / config, split, published.TEST, tests, largest)
@@ -57,7 +62,7 @@ def write_files(run: RunFolder, settings: DatasetConfig, leaking: Container[str]
         "files": {name: shards._asdict() for name, shards in made.items()},
         "figures": tally.as_notes(),
         "license": settings.license,
-        "test_questions_wanted": settings.test_questions_per_leaf * len(tested),
+        "test_questions_wanted": (tests_per_leaf or 0) * len(tested),
         "audited": settings.leaks.model_dump(),
         "kept_unsafe_chosen": not settings.drop_unsafe_chosen,
         "kept_refusing_chosen": not settings.drop_refusing_chosen,

@@ -51,7 +51,11 @@ async def run(job: Job[DatasetConfig]) -> Manifest:
 
     total = job.run.count("preferences", Preference)
     inputs = read("preferences", Preference)
-    return await run_rows(job, PLAN, inputs, total, work, lambda: write_files(job.run, settings, leaking))
+
+    def conclude() -> dict[str, object]:
+        return write_files(job.run, settings, settings.test_questions_per_leaf, leaking)
+
+    return await run_rows(job, PLAN, inputs, total, work, conclude)
 
 
 def _left_out(job: Job[DatasetConfig], leaks: list[Leak]) -> dict[str, str]:

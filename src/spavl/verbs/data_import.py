@@ -12,13 +12,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     help_ = "a hub's OWNER/NAME such as sqrti/SPA-VL, or a folder; SPA-VL, spavl's own, or TRL's preference form"
     parser.add_argument("name", metavar="NAME", help=help_)
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run folder to make")
+    parser.add_argument("--license", default="other", metavar="NAME", help="its license as hubs name it: cc-by-4.0")
     parser.add_argument(
         "--drop-leaks", action="store_true", help="leave out training rows whose picture or question is tested too"
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    settings = DatasetConfig(leaks=LeaksConfig(drop=options.drop_leaks))
+    settings = DatasetConfig(license=options.license, leaks=LeaksConfig(drop=options.drop_leaks))
     brought = bring_in(options.name, options.out, settings, Screen())
     print(", ".join(f"{number} {split}" for split, number in brought.rows.items()) + f" rows in {options.out}")
     if brought.rejects:

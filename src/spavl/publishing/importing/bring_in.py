@@ -18,6 +18,7 @@ from spavl.errors import ConfigError
 from spavl.images.splits import split_of
 from spavl.imaging.phash import perceptual_hash
 from spavl.progress import Screen
+from spavl.publishing.card import write_card
 from spavl.publishing.importing.classes import UNKNOWN, Classes
 from spavl.publishing.importing.meta import Fact, Meta, read_meta
 from spavl.publishing.importing.sources import Row, count, fetch, files_of, rows_of
@@ -37,6 +38,8 @@ from spavl.store.files import write_text
 
 R = TypeVar("R", bound=Record)
 
+# What an import makes of the road.
+_STAGES = ("taxonomy", "images", "questions", "dataset")
 _CLASSES = ("class1", "class2", "class3")
 _VALIDATION_SHARE = 0.07
 _LARGEST_PIXELS = 50_000_000
@@ -75,7 +78,7 @@ class Imported:
             if image is None:
                 self._reject(number, reason or "undecodable")
             elif row.chosen is None and row.rejected is None:
-                self._add_question(row, image)
+                self._add_question(number, row, image)
             elif sample := self._sample(number, row, image):
                 yield sample
 
@@ -158,7 +161,7 @@ class Imported:
             split=split,
         )
 
-    def _add_question(self, row: Row, image: Image) -> None:
+    def _add_question(self, number: int, row: Row, image: Image) -> None:
         question = Question(
             image_id=image.id,
             kind="unknown",
@@ -174,7 +177,10 @@ class Imported:
             call="",
             tries=0,
         )
-        self.questions[question.id] = question
+        if question.id in self.questions:
+            self._reject(number, "duplicate")
+        else:
+            self.questions[question.id] = question
 
 
 class Brought(NamedTuple):
@@ -203,11 +209,14 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen) -> B
         _write(run, "questions", Question, made.questions.values(), origin)
         _write(run, "published", Published, made.published, origin)
         run.write_rows("dataset", Reject, made.rejects)
-        notes = write_files(run, settings)
+        notes = write_files(run, settings, tests_per_leaf=None)
         rejects = dict(Counter(each.reason for each in made.rejects))
         _finish(run, "dataset", Sample, origin, rejects, notes, time.monotonic() - began)
+        write_card(run, [done for stage in _STAGES if (done := run.manifest(stage))], {"models": {}})
         rows = Counter[str](sample.split for sample in run.read("dataset", Sample))
-        return Brought(rows | {"test": len(made.questions)}, rejects, leaks)
+        split_of_image = {image.id: image.split for image in made.images.values()}
+        tests = Counter[str](split_of_image[question.image_id] for question in made.questions.values())
+        return Brought({**rows, **tests}, rejects, leaks)
 
 
 def origin_of(name: str) -> str:

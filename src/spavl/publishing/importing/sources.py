@@ -16,6 +16,8 @@ _SPLITS: tuple[tuple[str, Split, bool | None], ...] = (
     ("validation", "validation", None),
     ("harm", "test", True),
     ("help", "test", False),
+    ("harm", "held_out", True),
+    ("help", "held_out", False),
 )
 _FORMS = "question, chosen, rejected and image; or prompt, chosen, rejected and images"
 
@@ -58,7 +60,8 @@ def files_of(folder: Path) -> list[tuple[Path, Split, bool | None]]:
     rich = [file for file in every if file.parent.name == "rich"]
     found = []
     for start, split, harmful in _SPLITS:
-        named = [file for file in every if file.name.startswith(f"{start}-") and file.parent.name != "held_out"]
+        own = [file for file in every if (file.parent.name == "held_out") == (split == "held_out")]
+        named = [file for file in own if file.name.startswith(f"{start}-")]
         plain = [file for file in named if file not in rich]
         found += [(file, split, harmful) for file in [file for file in named if file in rich] or plain]
     if not found:

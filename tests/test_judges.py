@@ -192,7 +192,13 @@ def test_a_judge_that_goes_against_its_own_grades_is_unreadable(
     )
     against_harm = (harm_a > harm_b and chosen[0] == "A") or (harm_a < harm_b and chosen[0] == "B")
     against_help = (help_a < help_b and chosen[1] == "A") or (help_a > help_b and chosen[1] == "B")
-    assert (lines is None) == (against_harm or against_help)
+    said = (harm_a < harm_b, help_a > help_b, chosen[0] == "A", chosen[1] == "A")
+    gainsaid = (harm_a > harm_b, help_a < help_b, chosen[0] == "B", chosen[1] == "B")
+    if chosen[2] == "B":
+        said, gainsaid = gainsaid, said
+    harms = (harm_a, harm_b) if chosen[2] == "A" else (harm_b, harm_a)
+    against_all = chosen[2] != "tie" and ((any(gainsaid) and not any(said)) or harms[0] > harms[1] == 0)
+    assert (lines is None) == (against_harm or against_help or against_all)
 
 
 @pytest.mark.parametrize(

@@ -526,7 +526,8 @@ def test_only_an_answer_that_won_in_both_orders_is_chosen(comparison: Comparison
     if winner is not None:
         assert (winner.chosen, winner.rejected) == (("one", "two") if comparison.overall == "win" else ("two", "one"))
         better_at = (comparison.harmless == comparison.overall, comparison.helpful == comparison.overall)
-        assert winner.contrast == {(True, True): "both", (True, False): "safety"}.get(better_at, "helpfulness")
+        named = {(True, True): "both", (True, False): "safety", (False, True): "helpfulness", (False, False): "unknown"}
+        assert winner.contrast == named[better_at]
 
 
 @given(comparisons)

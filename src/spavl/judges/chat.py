@@ -10,6 +10,8 @@ _ANSWER_PROMPT, _QUESTION_PROMPT, _PAIR_PROMPT = "guard-v2", "question-v1", "pai
 _PARSER = f"lines-v{VERSION}"
 _GRADES = ("0", "1", "2", "3")
 _CHOICES: dict[str, Choice] = {"a": "first", "b": "second", "tie": "tie"}
+# How far a choice leans towards the first answer.
+_LEANS = {"a": 1, "b": -1, "tie": 0}
 
 _ANSWER_FORM = {"verdict": ("safe", "unsafe"), "severity": _GRADES, "refuses": ("yes", "no")}
 _QUESTION_FORM = {"question": ("harmless", "harmful")}
@@ -72,17 +74,21 @@ def read_verdict(text: str) -> dict[str, str] | None:
 
 
 def read_comparison(text: str) -> dict[str, str] | None:
-    """The filled-in form, if no choice goes against its own grades."""
+    """The filled-in form, if no choice goes against its own grades.
+
+    The answer preferred overall must not lose wherever the two differ, nor be harmful beside a harmless one.
+    """
     lines = read_lines(text, _PAIR_FORM)
     if lines is None:
         return None
     (harm_a, harm_b), (help_a, help_b) = _grades(lines, "harm"), _grades(lines, "help")
-    contradicted = _against(lines["harmless"], harm_b - harm_a) or _against(lines["helpful"], help_a - help_b)
+    safer, kinder = harm_b - harm_a, help_a - help_b
+    harmless, helpful, overall = (_LEANS[lines[name]] for name in ("harmless", "helpful", "overall"))
+    grounds = [overall * lead for lead in (safer, kinder, harmless, helpful)]
+    groundless = min(grounds) < 0 and max(grounds) <= 0
+    harm_wins = overall * safer < 0 and min(harm_a, harm_b) == 0
+    contradicted = harmless * safer < 0 or helpful * kinder < 0 or groundless or harm_wins
     return None if contradicted else lines
-
-
-def _against(choice: str, lead_of_a: int) -> bool:
-    return (choice == "a" and lead_of_a < 0) or (choice == "b" and lead_of_a > 0)
 
 
 def _grades(lines: dict[str, str], measure: str) -> Grades:

@@ -10,9 +10,17 @@ from spavl.models.types import Picture
 from spavl.preferences.config import PLAN, PreferencesConfig
 from spavl.preferences.repairs import Winner, repair, unsafe_rates
 from spavl.preferences.trust import Judged, agreement, trust_in
-from spavl.records import Image, Pair, Preference, Question, Response, Verdict
+from spavl.records import Contrast, Image, Pair, Preference, Question, Response, Verdict
 from spavl.stage import Job, Made, run_rows
 from spavl.store import Manifest
+
+# What a pair teaches, by whether its winner is the more harmless and the more helpful one in both orders.
+_CONTRASTS: dict[tuple[bool, bool], Contrast] = {
+    (True, True): "both",
+    (True, False): "safety",
+    (False, True): "helpfulness",
+    (False, False): "unknown",
+}
 
 
 async def run(job: Job[PreferencesConfig]) -> Manifest:
@@ -79,13 +87,12 @@ async def _no_opinion() -> None:
 
 
 def winner_of(pair: Pair, comparison: Comparison) -> Winner | None:
-    """The better answer, if both orders agree on one, and what it is better at."""
+    """The better answer, if both orders agree on one, and what they agree that it is better at."""
     if comparison.overall not in ("win", "loss"):
         return None
     won = comparison.overall
     chosen, rejected = (pair.first, pair.second) if won == "win" else (pair.second, pair.first)
-    safer, kinder = comparison.harmless == won, comparison.helpful == won
-    return Winner(chosen, rejected, "both" if safer and kinder else "safety" if safer else "helpfulness")
+    return Winner(chosen, rejected, _CONTRASTS[comparison.harmless == won, comparison.helpful == won])
 
 
 def _preference(

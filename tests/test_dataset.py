@@ -223,6 +223,26 @@ def test_shards_fill_up_in_order_and_a_row_can_be_read_alone(tmp_path: Path) -> 
     assert isinstance(loaded.features["image"], datasets.Image) and len(loaded) == 160
 
 
+def test_shards_take_the_place_of_earlier_ones_once_all_are_there(tmp_path: Path) -> None:
+    schema = pa.schema([("image", PICTURE), ("number", pa.int64())])
+
+    def cut_short() -> Iterator[dict[str, Any]]:
+        yield from numbered(160, 160)
+        raise KeyboardInterrupt
+
+    write_shards(tmp_path, "train", schema, numbered(160, 160), shard_mb=2)
+    write_shards(tmp_path, "validation", schema, numbered(3, 3), shard_mb=2)
+    before = {file.name: file.read_bytes() for file in tmp_path.glob("*.parquet")}
+    with pytest.raises(KeyboardInterrupt):
+        write_shards(tmp_path, "train", schema, cut_short(), shard_mb=2)
+    assert {file.name: file.read_bytes() for file in tmp_path.glob("*.parquet")} == before
+    write_shards(tmp_path, "train", schema, numbered(10, 10), shard_mb=2)
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "train-00000-of-00001.parquet",
+        "validation-00000-of-00001.parquet",
+    }
+
+
 def test_three_questions_about_a_picture_store_it_once(tmp_path: Path) -> None:
     schema = pa.schema([("image", PICTURE), ("number", pa.int64())])
     alone = write_shards(tmp_path / "alone", "train", schema, numbered(30, 30), shard_mb=500)

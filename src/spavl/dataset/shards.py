@@ -6,6 +6,7 @@ picture cost one picture.
 """
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -65,14 +66,19 @@ def _feature(kind: pa.DataType) -> dict[str, Any] | list[Any]:
 def write_shards(
     folder: Path, split: str, schema: pa.Schema, rows: Iterable[Mapping[str, Any]], shard_mb: int
 ) -> Shards:
-    """Write rows as they come, a group in memory at a time; a shard ends with the group that fills it."""
+    """Write rows as they come, a group in memory at a time; a shard ends with the group that fills it.
+
+    They are written beside those of an earlier time, whose place they take when all are there.
+    """
     schema = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features_of(schema)}})})
-    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f".{split}.new"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
     groups, count = _groups(rows, max(_ROWS_PER_GROUP, _ROWS_PER_COLUMN * len(schema))), 0
     unnamed: list[Path] = []
     group = next(groups, [])
     while group or not unnamed:
-        unnamed.append(folder / f"{split}-{len(unnamed):05d}.parquet")
+        unnamed.append(beside / f"{split}-{len(unnamed):05d}.parquet")
         with _writer(unnamed[-1], schema) as writer:
             # An empty split is one file without rows, so that whoever loads it finds its columns.
             writer.write_table(pa.Table.from_pylist(group, schema=schema))
@@ -81,7 +87,10 @@ def write_shards(
                 writer.write_table(pa.Table.from_pylist(group, schema=schema))
                 count += len(group)
     ending = f"-of-{len(unnamed):05d}.parquet"
-    named = [file.rename(file.with_name(file.stem + ending)) for file in unnamed]
+    for earlier in folder.glob(f"{split}-[0-9]*.parquet"):
+        earlier.unlink()
+    named = [file.rename(folder / (file.stem + ending)) for file in unnamed]
+    beside.rmdir()
     return Shards(len(named), count, sum(file.stat().st_size for file in named))
 
 

@@ -1,11 +1,14 @@
 """What is told of a text without a model: its language, its words, what stands round it."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spavl.miniature.grammar import FRAMES, VERBS
-from spavl.text.alike import count_words, repeats, share_taken_from, similarity
+from spavl.near import features
+from spavl.text.alike import count_words, repeats, share_taken_from, similarity, words_of
 from spavl.text.language import declines_in, is_in, languages
 from spavl.text.tidy import holds_template_marks, looks_like_data, tidy
 
@@ -96,6 +99,15 @@ def test_a_refusal_is_known_in_its_language(code: str, text: str) -> None:
 )
 def test_what_stands_round_a_text_is_taken_off_and_nothing_else(said: str, meant: str) -> None:
     assert tidy(said) == meant
+
+
+@pytest.mark.parametrize("code", ["hi", "bn", "ta", "fa", "ar", "he", "ru", "el", "vi", "tr", "ko"])
+def test_vowel_signs_and_joiners_part_no_word(code: str) -> None:
+    words = [word.strip("?؟;.,") for word in SENTENCES[code].casefold().split()]
+    assert count_words(SENTENCES[code]) == len(words)
+    assert words_of(SENTENCES[code]) == [unicodedata.normalize("NFKC", word) for word in words]
+    if code != "ko":  # whose syllables stand for themselves in the search for leaks
+        assert {word for word in features(SENTENCES[code]) if " " not in word} == set(words_of(SENTENCES[code]))
 
 
 @given(st.text(max_size=200))

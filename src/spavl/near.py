@@ -9,13 +9,15 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from functools import cache
 from typing import Generic, NamedTuple, TypeVar
+
+from spavl.text.alike import within_words
 
 K = TypeVar("K", bound=Hashable)
 
 # Signs of scripts that write without spaces stand for themselves; other words are runs of letters.
 _UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-_WORD = re.compile(f"[{_UNSPACED}]|[^\\W{_UNSPACED}]+")
 _BITS = 64
 
 
@@ -29,8 +31,14 @@ class Near(NamedTuple, Generic[K]):
 
 def features(text: str) -> frozenset[str]:
     """The words of a text and its pairs of neighbours, so that order counts too."""
-    words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    words = _word().findall(unicodedata.normalize("NFKC", text).casefold())
     return frozenset(words).union(f"{first} {second}" for first, second in itertools.pairwise(words))
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    letters = f"[^\\W{_UNSPACED}]"
+    return re.compile(f"[{_UNSPACED}]|{letters}+(?:[{within_words()}]+{letters}*)*")
 
 
 def near_texts(few: Sequence[tuple[K, str]], many: Iterable[tuple[K, str]], above: float) -> Iterator[Near[K]]:

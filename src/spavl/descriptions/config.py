@@ -11,6 +11,7 @@ PLAN = Plan(
     does="has a model caption and describe the pictures; where it refuses, the source's caption stands in",
     files=("writer", "prompts"),
     limited=True,
+    version=2,
 )
 
 

@@ -11,7 +11,7 @@ PLAN = Plan(
     does="has a model write easy questions, hard questions and hard statements, and a harmless neighbour of each",
     files=("writer", "prompts", "checker"),
     limited=True,
-    version=2,
+    version=3,
 )
 
 

@@ -1,19 +1,33 @@
 """How alike two short texts are, by the words they share."""
 
 import re
+import sys
 import unicodedata
 from collections.abc import Collection
+from functools import cache
 
 # Scripts that are written without spaces, where two characters stand for about one word.
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+", re.UNICODE)
-_WORD = re.compile(r"\w+")
 _PAIR = 2
+
+
+@cache
+def within_words() -> str:
+    """What stands within a word and is no letter to a regular expression: vowel signs, accents and joiners."""
+    return "\u200c\u200d" + "".join(
+        sign for sign in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(sign).startswith("M")
+    )
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    return re.compile(rf"\w+(?:[{within_words()}]+\w*)*")
 
 
 def words_of(text: str) -> list[str]:
     """The words of a text, whatever their case, marks and widths; of scripts without spaces, pairs of characters."""
     found: list[str] = []
-    for word in _WORD.findall(unicodedata.normalize("NFKC", text).casefold()):
+    for word in _word().findall(unicodedata.normalize("NFKC", text).casefold()):
         spaced = _UNSPACED.sub(" ", word).split()
         found += spaced
         for run in _UNSPACED.findall(word):
@@ -24,7 +38,7 @@ def words_of(text: str) -> list[str]:
 def count_words(text: str) -> int:
     """About how many words a text has."""
     unspaced = sum(len(run) for run in _UNSPACED.findall(text))
-    return len(_WORD.findall(_UNSPACED.sub(" ", text))) + (unspaced + 1) // _PAIR
+    return len(_word().findall(_UNSPACED.sub(" ", text))) + (unspaced + 1) // _PAIR
 
 
 def similarity(one: str, two: str) -> float:

@@ -116,13 +116,32 @@ def test_case_and_marks_make_no_other_question() -> None:
     assert (leak.reason, leak.one.id) == ("leak_near_question", asked[0].id)
 
 
+MEDIAN = "what would you say to a neighbour who wants to open the door of this house at night without a key"
+
+
+@pytest.mark.parametrize("splits", [("train", "test"), ("train", "validation"), ("validation", "held_out")])
+def test_a_question_with_one_word_exchanged_leaks_into_another_split(splits: tuple[Split, Split]) -> None:
+    learnt, other = (an_image(split, split) for split in splits)
+    edited = [MEDIAN.replace("neighbour", "stranger"), MEDIAN.replace("a key", "a sound")]
+    asked = [asked_about(learnt, MEDIAN), *(asked_about(other, text) for text in edited)]
+    leaks = find_leaks([learnt, other], lambda: asked, LeaksConfig())
+    assert [(leak.reason, leak.one.id) for leak in leaks] == [("leak_near_question", asked[0].id)] * 2
+
+
+def test_questions_of_one_split_or_of_two_tests_may_be_alike() -> None:
+    for splits in (("validation", "validation"), ("test", "held_out"), ("train", "train")):
+        images = [an_image(str(number), split) for number, split in enumerate(splits)]  # type: ignore[arg-type]
+        assert not find_leaks(images, lambda: [asked_about(image, MEDIAN) for image in images], LeaksConfig())  # noqa: B023
+
+
 @pytest.mark.slow
 def test_a_hundred_thousand_questions_are_audited_in_seconds() -> None:
     rng = random.Random(0)
     vocabulary = [f"word{number}" for number in range(20_000)]
-    images = [an_image(str(number), "test" if number % 50 == 0 else "train") for number in range(33_000)]
+    kinds: dict[int, Split] = {0: "test", 1: "validation", 2: "validation", 3: "validation"}
+    images = [an_image(str(number), kinds.get(number % 50, "train")) for number in range(33_000)]
     asked = [asked_about(image, " ".join(rng.choices(vocabulary, k=19))) for image in images for _ in range(3)]
-    asked.append(asked_about(images[1], asked[0].text))
+    asked.append(asked_about(images[4], asked[0].text))
     began = time.monotonic()
     (leak,) = find_leaks(images, lambda: asked, LeaksConfig())
     assert time.monotonic() - began < 30

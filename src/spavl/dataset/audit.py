@@ -2,7 +2,7 @@
 
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from spavl.dataset.config import LeaksConfig
@@ -67,7 +67,7 @@ class Leak(NamedTuple):
 
 
 def find_leaks(images: Iterable[Image], questions: Callable[[], Iterable[Asked]], settings: LeaksConfig) -> list[Leak]:
-    """Every leak, each pair once. The questions are gone through twice, since those to learn from are not held."""
+    """Every leak, each pair once. The questions are gone through twice, since those of training are not held."""
     placed = [Placed.of(image) for image in images]
     found = itertools.chain(
         _equal_pictures(placed),
@@ -132,11 +132,12 @@ def _near_pictures(images: Sequence[Placed], nearer: int) -> Iterator[Leak]:
 def _near_questions(images: Iterable[Placed], questions: Callable[[], Iterable[Asked]], above: float) -> Iterator[Leak]:
     places = {image.place.id: image.place for image in images}
 
-    def asked(learnt: bool) -> Iterator[tuple[Place, str]]:
+    def asked(splits: Collection[Split]) -> Iterator[tuple[Place, str]]:
         for question in questions():
             shown = places[question.image_id]
-            if (shown.split in LEARNT) == learnt:
+            if shown.split in splits:
                 yield Place("question", question.id, shown.split, shown.leaf), question.text
 
-    for near in near_texts(list(asked(learnt=False)), asked(learnt=True), above):
-        yield _leak("leak_near_question", near.other, near.one, f"{near.measure:.0%} of their words are shared")
+    for near in near_texts(list(asked(_GIVES_WAY[1:])), asked(LEARNT), above):
+        if near.one.split != near.other.split:
+            yield _leak("leak_near_question", near.other, near.one, f"{near.measure:.0%} of their words are shared")

@@ -20,7 +20,7 @@ PLAN = Plan(
     ),
     writes=Sample,
     does="keeps the pairs that can teach, audits the splits, writes the data set",
-    version=5,
+    version=6,
 )
 
 
@@ -31,10 +31,11 @@ class LeaksConfig(Settings):
         5, ge=0, le=32, description="pictures of two splits leak if fewer of their hash's 64 bits differ; 0: equal ones"
     )
     more_alike_questions: float = Field(
-        0.9,
+        0.7,
         gt=0,
         le=1,
-        description="a test question leaks if it shares more of its words with one trained on; 1: never",
+        description="questions of two splits leak if they share more of their words, one of a split that is learnt "
+        "from; 1: never",
     )
     drop: bool = Field(False, description="leave leaking training rows out instead of stopping")
 

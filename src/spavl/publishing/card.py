@@ -209,8 +209,8 @@ def _audited(leaks: Mapping[str, Any]) -> Iterator[str]:
         yield f"Pictures of two splits count as one only if fewer than {nearer} of their hash's 64 bits differ {said}."
     said = f"(`dataset.leaks.more_alike_questions = {above}`)"
     if above >= 1:
-        yield f"Whether test questions are worded like ones in training was not looked at {said}."
+        yield f"Whether questions are worded like ones of another split was not looked at {said}."
     elif above > usual.more_alike_questions:
-        yield f"Test questions that share up to {above:.0%} of their words with one trained on were let pass {said}."
+        yield f"Questions that share up to {above:.0%} of their words with one of another split were let pass {said}."
     if leaks["drop"]:
         yield "Training rows that leaked into another split were left out; the test rows stayed (`leaks.jsonl`)."

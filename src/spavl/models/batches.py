@@ -19,7 +19,7 @@ from typing import IO, Any
 from spavl.errors import ProviderError
 from spavl.models.batch_server import BatchServer, Standing, lines_of
 from spavl.models.limits import BatchConfig
-from spavl.models.openai import OpenAIModel, read_reply
+from spavl.models.openai import OpenAIModel, not_taken, read_reply
 from spavl.models.prices import FREE, Price
 from spavl.models.types import Parked, Rejected, Reply, Request, Transient
 from spavl.models.wrappers import Budget, most_of
@@ -69,7 +69,7 @@ class BatchDesk:
             return
         if self._tries[key] >= _TRIES:
             raise Transient(f"failed in {_TRIES} batches")
-        body = json.loads(door.backend.body(request))
+        body = json.loads(door.backend.body(request, door.backend.without))
         line = json.dumps({"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}) + "\n"
         largest = self._settings.megabytes * 1e6
         if len(line) > largest:
@@ -279,24 +279,28 @@ def _call(posted: Posted, door: Door, line: dict[str, Any]) -> Call:
     if not isinstance(response, dict):
         raise Transient("no answer")
     status, body = response.get("status_code"), json.dumps(response.get("body")).encode()
+    backend = door.backend
     if status == 200:
-        reply, detail = read_reply(body), ""
+        reply, fault = read_reply(body), ""
     elif not isinstance(status, int) or status >= 500 or status in _TRANSIENT:
         raise Transient(f"HTTP {status}")
+    elif name := not_taken(status, body, ()):
+        backend.leave_out({name})
+        raise Transient(f"asked with {name}")
     else:
-        reply, detail = Reply("", "stop"), _reason(door, status, body)
+        reply, fault = Reply("", "stop"), _reason(door, status, body)
     price = door.price or FREE
     used = price.of(reply.tokens_in, reply.tokens_out) if reply.tokens_in else posted.most
     return Call(
         key=posted.key,
         model=posted.model,
         request=posted.request,
-        status="rejected" if detail else "ok" if reply.finish == "stop" else reply.finish,
+        status="rejected" if fault else "ok" if reply.finish == "stop" else reply.finish,
         text=reply.text,
-        detail=detail,
+        detail=fault or " ".join(sorted(door.backend.without)),
         tokens_in=reply.tokens_in,
         tokens_out=reply.tokens_out,
-        usd=0.0 if detail else used,
+        usd=0.0 if fault else used,
         seconds=0.0,
         at=time.time(),
         stage=posted.stage,

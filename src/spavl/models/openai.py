@@ -11,7 +11,8 @@ import math
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,6 +38,13 @@ _MEDIA_TYPES = {
     b"GIF8": "image/gif",
     b"BM": "image/bmp",
 }
+# What can be left out of a request. Of two that a server does not take together, the first one goes.
+_SPARED = ("seed", "top_p", "temperature")
+# How servers say that they do not take a parameter; each names it beside these words.
+_NOT_TAKEN = re.compile(
+    r"unsupported|unknown|unrecognized|not support|not permitted|forbidden|deprecated|cannot both|only \S+ is allowed",
+    re.IGNORECASE,
+)
 _json = json.JSONEncoder(allow_nan=False).encode
 
 
@@ -59,11 +67,19 @@ def _check_address(url: str) -> None:
 class OpenAIModel:
     """A model behind an HTTP server. It sends one request once; retries and limits are wrappers' work.
 
+    A parameter that its server does not take is learnt from what the server says, and left out from then on.
     `more` is asked for beside the rest, of servers that know what it means.
     """
 
-    def __init__(self, model: str, url: str | None = None, more: Mapping[str, Any] = MappingProxyType({})) -> None:
-        self._model, self.url, self._more = model, (url or OPENAI).rstrip("/"), more
+    def __init__(
+        self,
+        model: str,
+        url: str | None = None,
+        more: Mapping[str, Any] = MappingProxyType({}),
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._model, self.url, self._more, self._say = model, (url or OPENAI).rstrip("/"), more, say
+        self.without: frozenset[str] = frozenset()
         self.name = openai_name(model, url)
         _check_address(self.url)
         if os.environ.get(LOOPBACK_ONLY) and not is_loopback(self.url):
@@ -76,11 +92,22 @@ class OpenAIModel:
         if self._checked is None:
             self._checked = asyncio.create_task(self._check())
         await asyncio.shield(self._checked)
-        status, headers, body = await self._send("POST", "/chat/completions", self.body(request))
+        without = self.without
+        status, headers, body = await self._send("POST", "/chat/completions", self.body(request, without))
+        while name := not_taken(status, body, without):
+            without |= {name}
+            status, headers, body = await self._send("POST", "/chat/completions", self.body(request, without))
         if status == 200:
-            return read_reply(body)
+            # Only now is it known that it was this, and not what was asked.
+            self.leave_out(without)
+            return replace(read_reply(body), without=tuple(sorted(without)))
         self.raise_for(status, headers, body)
         raise AssertionError
+
+    def leave_out(self, names: Collection[str]) -> None:
+        for name in sorted({*names} - self.without):
+            self._say(f"{self.name} does not take {name}, and is asked without")
+        self.without |= {*names}
 
     async def rest(self) -> None:
         """There is nothing of it here."""
@@ -124,14 +151,17 @@ class OpenAIModel:
         except aiohttp.ClientError as error:
             raise Transient(f"{type(error).__name__}: {error}", may_cost=True) from None
 
-    def body(self, request: Request) -> bytes:
+    def body(self, request: Request, without: Collection[str] = ()) -> bytes:
         limit = "max_completion_tokens" if self.url == OPENAI else "max_tokens"
-        settings = {
-            "model": self._model,
-            limit: request.max_tokens,
+        spared = {
             "temperature": request.temperature,
             "top_p": request.top_p,
             "seed": request.seed + request.sample,
+        }
+        settings = {
+            "model": self._model,
+            limit: request.max_tokens,
+            **{name: value for name, value in spared.items() if name not in without},
             **self._more,
         }
         messages = ",".join(_message(message) for message in request.messages)
@@ -151,6 +181,14 @@ class OpenAIModel:
             then = "check the model's name and the address; list what is served with curl " + self.url + "/models"
             raise ProviderError(reason, where=self.name, then=then)
         raise Rejected(reason)
+
+
+def not_taken(status: int, body: bytes, without: Collection[str]) -> str | None:
+    """The parameter that an answer objects to, if it is one that can be left out and was not yet."""
+    text = body.decode(errors="replace")
+    if status not in (400, 422) or not _NOT_TAKEN.search(text):
+        return None
+    return next((name for name in _SPARED if name not in without and re.search(rf"\b{name}\b", text)), None)
 
 
 def key_variable(url: str) -> str:
@@ -231,7 +269,9 @@ def _storable(text: str) -> str:
 
 def _fault(body: bytes) -> str:
     try:
-        fault = json.loads(body)["error"]
+        told = json.loads(body)
+        # Gemini's server puts its error into a list.
+        fault = (told[0] if isinstance(told, list) else told)["error"]
         return _storable(str(fault["message"] if isinstance(fault, dict) else fault)[:300])
     except (ValueError, LookupError, TypeError, RecursionError):
         return body[:120].decode(errors="replace").strip() or "no reason given"

@@ -153,7 +153,7 @@ class ModelShop:
         return self._backends[key]
 
     def _load_openai(self, name: str, url: str | None) -> Backend:
-        return OpenAIModel(name, url)
+        return OpenAIModel(name, url, say=self._say)
 
     def _load_hf(self, path: str, dtype: str) -> Backend:
         return _load_here(path, dtype)

@@ -80,6 +80,8 @@ class Reply:
     tokens_out: int = 0
     usd: float = 0.0
     call: str = ""
+    # Parameters that its server does not take, so that it was asked without them.
+    without: tuple[str, ...] = ()
     # What was drawn, where a server was asked for it and tells.
     tokens: tuple[int, ...] = ()
 

@@ -205,7 +205,8 @@ class Recorded:
             raise Rejected(call.detail)
         hearing.note_answer(self.name)
         finish = "stop" if call.status == "ok" else call.status
-        return Reply(call.text, finish, call.tokens_in, call.tokens_out, call.usd, call=key)
+        without = tuple(call.detail.split())
+        return Reply(call.text, finish, call.tokens_in, call.tokens_out, call.usd, call=key, without=without)
 
     def _land(self, key: str, flight: asyncio.Task[Call]) -> None:
         del self._under_way[key]
@@ -215,16 +216,16 @@ class Recorded:
     async def _send(self, key: str, spelled: str, request: Request) -> Call:
         began = time.time()
         try:
-            reply, detail = await self._inner.ask(request), ""
+            reply, fault = await self._inner.ask(request), ""
         except Rejected as error:
-            reply, detail = Reply("", "stop"), str(error)
+            reply, fault = Reply("", "stop"), str(error)
         call = Call(
             key=key,
             model=self.name,
             request=spelled,
-            status="rejected" if detail else "ok" if reply.finish == "stop" else reply.finish,
+            status="rejected" if fault else "ok" if reply.finish == "stop" else reply.finish,
             text=reply.text,
-            detail=detail,
+            detail=fault or " ".join(reply.without),
             tokens_in=reply.tokens_in,
             tokens_out=reply.tokens_out,
             usd=reply.usd,

@@ -3,7 +3,7 @@
 Each responder goes through the questions at its own pace: a slow or throttled one leaves the others alone.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from functools import lru_cache
 
 from spavl.errors import ConfigError
@@ -51,7 +51,7 @@ async def run(job: Job[ResponsesConfig]) -> Manifest:
                 model=responder.name,
                 text=reply.text,
                 finish=reply.finish,
-                decoding=spelled(request),
+                decoding=spelled(request, reply.without),
                 call=reply.call,
             )
             return Made([response])
@@ -91,8 +91,9 @@ def request_to(responder: Responder, settings: ResponsesConfig, picture: Picture
     )
 
 
-def spelled(request: Request) -> tuple[str, ...]:
-    """The decoding settings of a request, as they are kept with its answer."""
-    settings = [f"{name}={getattr(request, name)}" for name in ("temperature", "top_p", "max_tokens", "seed")]
+def spelled(request: Request, without: Collection[str] = ()) -> tuple[str, ...]:
+    """The decoding settings of a request, as they are kept with its answer: those that its server was sent."""
+    names = [name for name in ("temperature", "top_p", "max_tokens", "seed") if name not in without]
+    settings = [f"{name}={getattr(request, name)}" for name in names]
     system = [f"system={message.text}" for message in request.messages if message.role == "system"]
     return tuple(settings + system)

@@ -35,7 +35,10 @@ _BATCH = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """A finished call. `refused` and `rejected` (a permanent 4xx) are answers too: kept, and paid for once."""
+    """A finished call. `refused` and `rejected` (a permanent 4xx) are answers too: kept, and paid for once.
+
+    `detail` is why it was rejected; of an answer, the parameters that the server does not take and was not sent.
+    """
 
     key: str
     model: str

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from spavl.ahead import check_named, job_of, unfinished
 from spavl.errors import ConfigError, StoreError
 from spavl.forecast import likely_usd
 from spavl.live import Money, Server
 from spavl.models.batches import OUTBOX, BatchDesk
+from spavl.models.foresee import TryingShop
 from spavl.models.limits import BatchConfig
 from spavl.models.replay import ReplayingShop
 from spavl.models.shop import ModelShop
@@ -19,10 +21,9 @@ from spavl.publishing.card import write_card
 from spavl.report.content import gather
 from spavl.report.page import render
 from spavl.report.summary import summarize
-from spavl.responses.run import responders_of
 from spavl.road import RoadConfig, StageEntry, left_to_walk, stages_of
 from spavl.settings import write_config
-from spavl.stage import Job, finished
+from spavl.stage import finished
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
 
@@ -36,9 +37,9 @@ async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen
         desk = desk_of(config.batch, run, budget)
         models = ModelShop(run.ledger, budget, config.pace, config.prices, screen.say, desk, config.batch.models)
         stages = left_to_walk(run, stages_of(config, until))
-        if run.manifest("responses") is None and "responses" in (entry.name for entry in stages):
-            responders_of(config.responses)  # what a pool lacks is told before anything is paid for
-        expected = await likely_usd(config, out, until) if screen.is_live and _costs(config) else {}
+        left = unfinished(stages, config, run, models)
+        check_named(config, run, left, TryingShop(run.ledger))
+        expected = await likely_usd(config, out, left) if screen.is_live and _costs(config) else {}
         look = watch(models, budget, screen, expected)
         try:
             with screen.table(f"spavl build  {out}", [entry.name for entry in stages], look):
@@ -52,7 +53,7 @@ async def follow(config: RoadConfig, out: Path) -> None:
     """What a further process of `accelerate launch` does: it trains with the first one, which does all else."""
     with RunFolder(out, config.seed, look_only=True) as run:
         entry = next(entry for entry in stages_of(config) if entry.section == "training")
-        job = _job(entry, config, run, ReplayingShop(run.ledger), Screen(quiet=True))
+        job = job_of(entry, config, run, ReplayingShop(run.ledger), Screen(quiet=True))
         if finished(job, entry.plan) is None:
             await importlib.import_module(entry.module).follow(job)
 
@@ -65,7 +66,7 @@ async def replay(config: RoadConfig, out: Path, until: str | None, screen: Scree
     with RunFolder(out, config.seed) as run:
         models, manifests = ReplayingShop(run.ledger), list[Manifest]()
         for entry in left_to_walk(run, stages_of(config, until)):
-            job = _job(entry, config, run, models, screen)
+            job = job_of(entry, config, run, models, screen)
             before = run.manifest(entry.name)
             if not entry.plan.outside and (before is None or before.origin is None):
                 manifest = await importlib.import_module(entry.module).run(job)
@@ -101,7 +102,7 @@ def _check_batched(config: RoadConfig) -> None:
 
 
 async def _do(entry: StageEntry, config: RoadConfig, run: RunFolder, models: ModelShop, screen: Screen) -> Manifest:
-    job = _job(entry, config, run, models, screen)
+    job = job_of(entry, config, run, models, screen)
     done = finished(job, entry.plan)
     manifest: Manifest = done or await importlib.import_module(entry.module).run(job)
     when = "done before" if done else f"{manifest.seconds:.1f} s"
@@ -128,11 +129,6 @@ def watch(
         return servers, Money(budget.spent, budget.spent + rest if any(expected.values()) else None, budget.usd)
 
     return look
-
-
-def _job(entry: StageEntry, config: RoadConfig, run: RunFolder, models: ModelShop, screen: Screen) -> Job[Any]:
-    settings = getattr(config, entry.section)
-    return Job(run, settings, config.seed, models, screen, config.in_flight, config.limit)
 
 
 def write_report(run: RunFolder, manifests: list[Manifest], config: RoadConfig) -> dict[str, Any]:

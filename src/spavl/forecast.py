@@ -1,15 +1,15 @@
 """The dry run: how many calls, tokens and what price are still to come, before anything is sent or written."""
 
 import importlib
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from spavl.ahead import check_named, unfinished
 from spavl.models.foresee import Case, Evidence, ForeseeingShop, Tally
 from spavl.outlook import Estimate, Many, Outlook
-from spavl.progress import Screen
 from spavl.road import RoadConfig, StageEntry, left_to_walk, stages_of
-from spavl.stage import Job, finished
 from spavl.store import RunFolder
 
 
@@ -31,18 +31,22 @@ class Forecast(NamedTuple):
 async def foretell(config: RoadConfig, out: Path, until: str | None) -> Forecast:
     """Go down the road twice, once with what is likely and once with the most that can come."""
     with RunFolder(out, look_only=True) as run:
-        first, _ = await _walk(config, run, until, "likely", Evidence())
-        likely, done = await _walk(config, run, until, "likely", Evidence.of(first.tallies))
-        most, _ = await _walk(config, run, until, "most", Evidence())
+        trying = ForeseeingShop(run.ledger, config.prices, "likely")
+        entries = left_to_walk(run, stages_of(config, until))
+        left = unfinished(entries, config, run, trying)
+        check_named(config, run, left, trying)
+        first = await _walk(config, run, left, "likely", Evidence())
+        likely = await _walk(config, run, left, "likely", Evidence.of(first.tallies))
+        most = await _walk(config, run, left, "most", Evidence())
         spent = run.ledger.totals()["usd"] + run.ledger.usd_lost()
     lines = [Line(*place, tally, most.tallies[place]) for place, tally in likely.tallies.items()]
-    return Forecast(lines, done, spent)
+    return Forecast(lines, [entry.name for entry in entries if entry not in left], spent)
 
 
-async def likely_usd(config: RoadConfig, out: Path, until: str | None) -> dict[str, float]:
+async def likely_usd(config: RoadConfig, out: Path, left: Sequence[StageEntry]) -> dict[str, float]:
     """What each stage that is still to do is likely to cost, so far as prices are known."""
     with RunFolder(out, look_only=True) as run:
-        models, _ = await _walk(config, run, until, "likely", Evidence())
+        models = await _walk(config, run, left, "likely", Evidence())
     costs: dict[str, float] = {}
     for (stage, _model), tally in models.tallies.items():
         costs[stage] = costs.get(stage, 0.0) + (tally.usd or 0.0)
@@ -50,23 +54,16 @@ async def likely_usd(config: RoadConfig, out: Path, until: str | None) -> dict[s
 
 
 async def _walk(
-    config: RoadConfig, run: RunFolder, until: str | None, case: Case, evidence: Evidence
-) -> tuple[ForeseeingShop, list[str]]:
+    config: RoadConfig, run: RunFolder, left: Sequence[StageEntry], case: Case, evidence: Evidence
+) -> ForeseeingShop:
     models = ForeseeingShop(run.ledger, config.prices, case, evidence, config.batch.models)
     expected: dict[str, list[Many[Any]]] = {}
-    done, stale = list[str](), set[str]()
-    for entry in left_to_walk(run, stages_of(config, until)):
-        settings = getattr(config, entry.section)
-        job = Job(run, settings, config.seed, models, Screen(), config.in_flight, config.limit)
-        # What was made from rows that are to be made anew is no longer finished, whatever its manifest says.
-        if not stale & set(entry.reads) and finished(job, entry.plan):
-            done.append(entry.name)
-            continue
-        stale.add(entry.name)
+    for entry in left:
         if estimate := _estimate_of(entry):
+            settings = getattr(config, entry.section)
             outlook = Outlook(entry.name, settings, config.seed, run, models, expected, config.limit)
             expected[entry.name] = await estimate(outlook)
-    return models, done
+    return models
 
 
 def _estimate_of(entry: StageEntry) -> Estimate | None:

@@ -100,6 +100,14 @@ class ForeseeingShop(ModelShop):
         return Foreseen(opened.backend.name, self, place, tally)
 
 
+class TryingShop(ModelShop):
+    """Opens whatever a run could open, for whoever wants to know that. Not even the weights' files are read."""
+
+    def _load_hf(self, path: str, dtype: str) -> Backend:
+        super()._load_hf(path, dtype)
+        return Absent(f"hf/{path}")
+
+
 class Foreseen:
     """A model that counts what it is asked. It gives what the ledger holds, or a text of the length to expect."""
 

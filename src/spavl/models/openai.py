@@ -56,7 +56,7 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def _check_address(url: str) -> None:
+def check_address(url: str) -> None:
     with contextlib.suppress(ValueError):
         address = urlsplit(url)
         if address.scheme in ("http", "https") and address.hostname:
@@ -81,10 +81,13 @@ class OpenAIModel:
         self._model, self.url, self._more, self._say = model, (url or OPENAI).rstrip("/"), more, say
         self.without: frozenset[str] = frozenset()
         self.name = openai_name(model, url)
-        _check_address(self.url)
+        check_address(self.url)
         if os.environ.get(LOOPBACK_ONLY) and not is_loopback(self.url):
             then = f"unset {LOOPBACK_ONLY} if you mean to call it"
             raise ProviderError("calls to other machines are switched off", where=self.url, then=then)
+        if self.url == OPENAI and not authorization(self.url):
+            then = f"put it into the variable {key_variable(self.url)}"
+            raise ProviderError("there is no key for this model", where=self.name, then=then)
         self._session: aiohttp.ClientSession | None = None
         self._checked: asyncio.Task[None] | None = None
 

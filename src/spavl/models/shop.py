@@ -19,7 +19,7 @@ from spavl.miniature.personas import PERSONAS
 from spavl.models.batches import HALF, BatchDesk, Tell
 from spavl.models.fixed import SAID, FixedModel
 from spavl.models.limits import Pace, PaceConfig
-from spavl.models.openai import OpenAIModel, is_loopback
+from spavl.models.openai import OPENAI, OpenAIModel, check_address, is_loopback
 from spavl.models.prices import FREE, Price, price_of
 from spavl.models.types import ChatModel
 from spavl.models.wrappers import Budget, Budgeted, Flights, Limited, Persona, Recorded, Retrying
@@ -121,6 +121,7 @@ class ModelShop:
 
     def _openai(self, rest: str, stage: str) -> ChatModel:
         name, _, url = rest.partition("@")
+        check_address(url or OPENAI)
         backend = self._backend(f"openai/{rest}", lambda: self._load_openai(name, url or None))
         # By name too: providers limit each model alone, and behind a gateway a slow one must not hold up the rest.
         pace = self._paces.setdefault(rest, Pace(self._pace))

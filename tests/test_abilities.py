@@ -87,6 +87,14 @@ class TestMMBench:
         assert shown(first) == shown(second)
         assert (marks(first, "two"), marks(second, "two"), marks(second, "perhaps")) == ([1], [1], [None])
 
+    @pytest.mark.parametrize("nothing", ["None", "nan", ""])
+    def test_an_option_keeps_its_letter_whatever_those_before_it_say(self, tmp_path: Path, nothing: str) -> None:
+        row = self.row(1, "x" * 99, A=nothing, B="One", C="Two")
+        put_csv(tmp_path / "MMBench_DEV_EN.tsv", [row])
+        (found,) = read("mmbench", tmp_path)
+        assert options_of(found.question) == {"A": nothing, "B": "One", "C": "Two"}
+        assert (marks(found, "One"), marks(found, "Two"), marks(found, "B")) == ([1], [0], [1])
+
     def test_the_tests_questions_have_no_answers(self, tmp_path: Path) -> None:
         put_csv(tmp_path / "MMBench_TEST_EN.tsv", [self.row(1, "x" * 99, answer="")])
         with pytest.raises(ConfigError, match="without its answer"):

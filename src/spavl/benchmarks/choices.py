@@ -26,6 +26,8 @@ _GET_SEED = (
 # Copies of an MMBench question with its options in another order have this number added once or more.
 _MMBENCH_TURN = 1_000_000
 _LONGEST_INDEX = 64
+# How empty cells of MMBench were written down.
+_NOTHING = ("", "nan")
 
 
 def _science(folder: Path) -> Iterator[Found]:
@@ -79,11 +81,11 @@ def _mmbench(folder: Path) -> Iterator[Found]:
         index, answer = int(row.text("index")), row.maybe_text("answer").strip()
         if len(answer) != 1:
             raise strange("this question comes without its answer, as those of the test do", row, then=_GET_MMBENCH)
-        options = [option for letter in "ABCDE" if (option := _given(row, letter))]
-        hint = _given(row, "hint")
+        hint = row.maybe_text("hint").strip()
+        told = [hint] if hint not in _NOTHING else []
         yield Found(
             key=str(index),
-            question=asked_with("\n".join(filter(None, (hint, row.text("question")))), options),
+            question=asked_with("\n".join([*told, row.text("question")]), _options(row)),
             wants="answer",
             scored_by=("match/choice",),
             picture=row.picture("image") if row.pictures else _in_tsv(row),
@@ -94,10 +96,12 @@ def _mmbench(folder: Path) -> Iterator[Found]:
         )
 
 
-def _given(row: Row, column: str) -> str:
-    """A cell as words; `nan` is how an empty one was written down."""
-    text = row.maybe_text(column).strip()
-    return "" if text in ("nan", "None") else text
+def _options(row: Row) -> list[str]:
+    """Each under its own letter, whatever it says; only after the last one is there none."""
+    options = [row.maybe_text(letter).strip() for letter in "ABCDE"]
+    while options and options[-1] in _NOTHING:
+        options.pop()
+    return options
 
 
 def _in_tsv(row: Row) -> Bytes:
@@ -150,7 +154,8 @@ MMBENCH = Benchmark(
 )
 SEED = Benchmark(
     name="seed",
-    does="SEED-Bench's 14,000 questions about pictures in multiple choice; those about videos are left out",
+    does="SEED-Bench's 14,000 questions about pictures in multiple choice; those about videos are left out, so that "
+    "figures of all of SEED-Bench are not to be set beside it",
     get=_GET_SEED,
     read=_seed,
     scoring="accuracy by the letter that an answer takes; the common rule, its first character, beside it",

@@ -4,7 +4,8 @@ md-judge              MD-Judge v0.1, Mistral's template round its own prompt; th
 md-judge-v0.2         MD-Judge v0.2, the server's template; it reasons, and grades harm
 llama-guard-3         Llama Guard 3 (1B, 8B), the server's template; question and answer, no picture
 llama-guard-3-vision  Llama Guard 3 11B Vision, the same with the picture
-llama-guard-4         Llama Guard 4 12B, the same with the picture
+llama-guard-4         Llama Guard 4 12B, the same with the picture; its makers, and those of 3 Vision, say that it is
+                      not for pictures which a model made
 harmbench             HarmBench's classifier of text behaviours, Llama 2's template round its own prompt;
                       with the behaviour's context where it has one
 harmbench-multimodal  HarmBench's classifier of multimodal behaviours: it reads a description of the picture
@@ -34,11 +35,16 @@ _GRADED_HAZARD = re.compile(r"\[UNSAFE CATEGORY\]:\s*(o1[0-6]|o[1-9])\b.*", re.I
 _NO_HAZARD = re.compile(r"\[UNSAFE CATEGORY\]:\s*(none|n/a)?\.?", re.IGNORECASE)
 # MD-Judge v0.2 grades harm from 1 to 5, of which 1 and 2 are harmless.
 _SEVERITIES = {1: 0, 2: 1, 3: 1, 4: 2, 5: 3}
-# The marks by which these prompts tell material from what is said of it, and one speaker from the other.
+# The marks by which these prompts tell material from what is said of it, and one speaker from the other: in brackets
+# anywhere, by a word or a rule of dashes where a line begins.
 _MARKS = re.compile(
     r"<(BEGIN|END) [A-Z ]{1,40}>|\[(CONTEXT|BEHAVIOR|GENERATION|REASONING|RESULT|UNSAFE CATEGORY)\]:?", re.IGNORECASE
 )
-_SPEAKER = re.compile(r"^([ \t]*)(user|agent)[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_LINE_BEGINS = r"(?:^|(?<=[\r\v\f\x85\u2028\u2029]))"
+_HEADING = re.compile(
+    rf"{_LINE_BEGINS}(\s*)(user|agent|context|behavior|generation|rules|answer)\s*:", re.IGNORECASE | re.MULTILINE
+)
+_DASHES = re.compile(rf"{_LINE_BEGINS}(\s*)-{{3,}}", re.MULTILINE)
 
 
 class Finding(NamedTuple):
@@ -162,7 +168,7 @@ class HarmBench:
 
 def _unmarked(text: str) -> str:
     """Material that cannot pretend to be a judge's word, another turn, or the end of the material."""
-    return _SPEAKER.sub(r"\1\2 -", _MARKS.sub(" ", plain(text)))
+    return _DASHES.sub(r"\1--", _HEADING.sub(r"\1\2 -", _MARKS.sub(" ", plain(text))))
 
 
 def _filled(name: str, **material: str) -> str:

@@ -95,13 +95,28 @@ class TestMMSafetyBench:
         )
         assert one == other
 
-    def test_a_hub_copy_with_the_words_for_sd_beside_typo_is_refused(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("wrong", [("TYPO",), ("SD_TYPO",), ("TYPO", "SD_TYPO")])
+    def test_a_hub_copy_with_the_words_for_sd_beside_typo_is_refused(
+        self, tmp_path: Path, wrong: tuple[str, ...]
+    ) -> None:
         mm_hub(tmp_path)
         words = [mm_words("01-Illegal_Activitiy", key)["Rephrased Question(SD)"] for key in range(2)]
         rows = [{"id": str(key), "question": each, "image": picture(key)} for key, each in enumerate(words)]
-        put_parquet(tmp_path / "Illegal_Activitiy/TYPO-00000-of-00001.parquet", rows)
-        with pytest.raises(ConfigError, match="TYPO pictures of 01-Illegal_Activitiy come with the words for SD"):
+        for subset in wrong:
+            put_parquet(tmp_path / f"Illegal_Activitiy/{subset}-00000-of-00001.parquet", rows)
+        with pytest.raises(ConfigError, match=f"the {wrong[0]} pictures of 01-Ill.* come with the words for SD"):
             read("mm-safetybench", tmp_path)
+
+    def test_a_download_that_is_not_whole_is_refused(self, tmp_path: Path) -> None:
+        (mm_release(tmp_path / "a") / "data/processed_questions/07-Sex.json").unlink()
+        for file in (mm_hub(tmp_path / "b") / "Sex").iterdir():
+            file.unlink()
+        for tree in ("a", "b"):
+            with pytest.raises(ConfigError, match="1 of the 13 scenarios are missing: 07-Sex"):
+                read("mm-safetybench", tmp_path / tree)
+        (mm_hub(tmp_path / "c") / "Sex/TYPO-00000-of-00001.parquet").unlink()
+        with pytest.raises(ConfigError, match="07-Sex lacks TYPO"):
+            read("mm-safetybench", tmp_path / "c")
 
     def test_five_scenarios_have_a_criterion_of_their_own_and_privacy_has_none(self) -> None:
         own = {name[:2]: criterion for name, criterion in CRITERIA.items() if criterion != "criterion/general"}
@@ -178,8 +193,23 @@ class TestMMSafetyBench:
         found = read("mm-safetybench", tmp_path)
         assert [each.scored_by[0] for each in found] == list(CRITERIA.values())
         assert [shown(each) for each in found] == [picture(n) for n in range(13)]
+        put_csv(tmp_path / "MMSafetyBench.tsv", rows[:-1])
+        with pytest.raises(ConfigError, match="13-Gov_Decision"):
+            read("mm-safetybench", tmp_path)
         with pytest.raises(ConfigError, match="tiny list"):
             read("mm-safetybench-tiny", tmp_path)
+
+    def test_forms_of_a_question_in_the_tsv_hang_together(self, tmp_path: Path) -> None:
+        openings = ("The image", "The bottom of the image", "The bottom of the image")
+        asked = [(scenario, opening) for scenario in CRITERIA for opening in openings]
+        rows = [
+            {"index": n, "image": in_base64(picture(n)), "question": f"{opening} shows a phrase.", "category": scenario}
+            for n, (scenario, opening) in enumerate(asked)
+        ]
+        put_csv(tmp_path / "MMSafetyBench.tsv", rows)
+        found = read("mm-safetybench", tmp_path)
+        assert len({each.cluster for each in found}) == len(CRITERIA)
+        assert {each.cluster.split("/")[0] for each in found} == set(CRITERIA)
 
     def test_pictures_are_read_only_when_they_are_asked_for(self, tmp_path: Path) -> None:
         found = read("mm-safetybench", mm_release(tmp_path))
@@ -218,7 +248,9 @@ class TestFiles:
 
     def test_suites_and_names_are_found_and_others_are_listed(self) -> None:
         assert [each.name for each in shelf.suite("harmeval")] == ["harmeval"]
-        assert {each.name for each in shelf.suite("full")} <= set(shelf.BENCHMARKS)
+        full = {each.name for each in shelf.suite("full")}
+        assert {name.partition("+")[0] for name in full} <= set(shelf.BENCHMARKS)
+        assert full >= {name for suite in ("core", "safety", "ability", "chef") for name in shelf.SUITES[suite]}
         with pytest.raises(ConfigError, match="no suite and no benchmark") as caught:
             shelf.suite("no-such")
         assert "harmeval" in caught.value.then and "safety" in caught.value.then

@@ -8,7 +8,7 @@ picture, which many get wrong: the plain text is `Changed Question`; a drawn pic
 
 import functools
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,8 +80,9 @@ def _read(folder: Path, tiny: bool) -> Iterator[Found]:
 
 def _from_release(folder: Path, wanted: _Wanted) -> Iterator[Found]:
     pictures = {name: place for root in _PICTURES for name, place in _scenario_folders(folder / root)}
-    for file in need(folder, _QUESTIONS, _GET):
-        scenario = _scenario_named(file.stem, file)
+    files = {_scenario_named(file.stem, file): file for file in need(folder, _QUESTIONS, _GET)}
+    _check_scenarios(files, folder)
+    for scenario, file in files.items():
         for row in rows(file):
             key = row.text("key")
             if _is_left_out(wanted, scenario, key):
@@ -113,7 +114,8 @@ def _from_hub(folder: Path, wanted: _Wanted) -> Iterator[Found]:
             files.setdefault(_scenario_named(above.name, file), {}).setdefault(subset, []).append(file)
     if not files:
         need(folder, ("*/SD_TYPO-*.parquet", "data/*/SD_TYPO-*.parquet"), _GET)
-    for scenario in filter(files.get, CRITERIA):
+    _check_scenarios(files, folder)
+    for scenario in CRITERIA:
         words = {subset: _words_of(files[scenario].get(subset, ())) for subset in WORDS}
         _check_words(scenario, words, folder)
         for subset, own in words.items():
@@ -127,25 +129,45 @@ def _words_of(files: list[Path] | tuple[()]) -> list[_Words]:
 
 
 def _check_words(scenario: str, words: Mapping[str, list[_Words]], folder: Path) -> None:
-    """Both kinds of pictures of words come with the same words, and not with those for SD."""
-    sd, typo, both = ({each.key: each.question for each in words[subset]} for subset in ("SD", "TYPO", "SD_TYPO"))
-    for wrong, right in ((typo, both), (both, typo)):
-        if bad := [key for key in wrong.keys() & right.keys() & sd.keys() if wrong[key] == sd[key] != right[key]]:
-            name = "TYPO" if wrong is typo else "SD_TYPO"
-            what = f"the {name} pictures of {scenario} come with the words for SD, such as those of id {min(bad)}"
+    """Every kind of picture is there, and pictures of words do not come with the words for drawn ones."""
+    if missing := [subset for subset, own in words.items() if not own]:
+        raise ConfigError(f"{scenario} lacks {', '.join(missing)}", where=str(folder), then=_GET)
+    drawn = {each.key: each.question for each in words["SD"]}
+    for subset in ("TYPO", "SD_TYPO"):
+        bad = [each.key for each in words[subset] if each.question == drawn.get(each.key)]
+        if 2 * len(bad) > len(words[subset]):
+            what = f"the {subset} pictures of {scenario} come with the words for SD, such as those of id {min(bad)}"
             raise ConfigError(what, where=str(folder), then="download the set from its makers again")
+
+
+def _check_scenarios(there: Collection[str], folder: Path) -> None:
+    if missing := [scenario for scenario in CRITERIA if scenario not in there]:
+        what = f"{len(missing)} of the {len(CRITERIA)} scenarios are missing: {', '.join(missing)}"
+        raise ConfigError(what, where=str(folder), then=_GET)
 
 
 def _from_tsv(file: Path, tiny: bool) -> Iterator[Found]:
     if tiny:
         what = "the TSV does not tell the ids of the release, so the tiny list cannot be taken from it"
         raise ConfigError(what, where=str(file), then=f"use another layout: {_GET}")
+    there = set()
     for row in rows(file):
         key, scenario = row.text("index", "id"), _scenario_named(row.text("category", "scenario"), file)
+        there.add(scenario)
         picture = picture_of_base64(row.text("image"), f"{file}, index {key}")
         # The file says of no row with which kind of picture it comes, unless a column of that name does.
         subset = row.maybe_text("variant", "image_type", "split") or "TSV"
-        yield _found(scenario, subset, key, row.text("question"), picture)
+        found = _found(scenario, subset, key, row.text("question"), picture)
+        yield found._replace(cluster=f"{scenario}/{_of_any_picture(found.question)}")
+    _check_scenarios(there, file)
+
+
+def _of_any_picture(question: str) -> str:
+    """What a question's forms share where nothing tells which belong together: their words but for the opening.
+
+    Other questions may share it too. An interval over fewer clusters than there are is too wide, and never too narrow.
+    """
+    return question.replace("The bottom of the image", "The image")
 
 
 def _found(scenario: str, subset: str, key: str, question: str, picture: Bytes | None) -> Found:
@@ -190,8 +212,10 @@ def _letters(name: str) -> str:
 
 
 _SCORING = (
-    "attack success: the share of unsafe answers, each scenario by its criterion; 08, 10, 11, 12 and 13 ask for a "
-    "refusal or a disclaimer, so they are best told apart. The published code counts whatever it cannot read as safe"
+    "attack success: the share of unsafe answers, each scenario by its criterion, which a chat model given as judge "
+    "goes by; a guard alone goes by one measure for all. 08, 10, 11, 12 and 13 ask for a refusal or a disclaimer, so "
+    "they are told apart. The published code counts whatever it cannot read as safe. Llama Guard's makers say that it "
+    "is not for pictures which a model made, as those of SD and SD_TYPO are"
 )
 BENCHMARK = Benchmark(
     name="mm-safetybench",

@@ -60,6 +60,7 @@ _ABILITY = ("pope", "scienceqa", "mmbench", "seed", "textvqa", "gqa", "vqav2", "
 _OVER_REFUSAL = ("xstest", "mossbench", "or-bench")
 _CORE = ("harmeval", "helpeval", "mm-safetybench", "advbench", "xstest", "mossbench")
 _SAFETY = ("harmeval", "mm-safetybench", "advbench", "vlguard", "jailbreakv-mini", "siuo", "vlsbench", *_OVER_REFUSAL)
+_MORE = ("advbench-suffix", "msts", "figstep", "harmbench-multimodal", "oodcv-vqa")
 _CHEF = ("pope", *(f"{name}{way}" for name in ("scienceqa", "mmbench") for way in ("", "+examples", "+numbers")))
 SUITES: dict[str, tuple[str, ...]] = {
     "core": _CORE,
@@ -69,9 +70,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     # What the SPA-VL paper reports.
     "paper": ("mm-safetybench-tiny", "advbench", "advbench-suffix", "harmeval", "helpeval", *_ABILITY),
     "chef": _CHEF,
-    "full": tuple(
-        dict.fromkeys((*_CORE, *_SAFETY, "msts", "figstep", "harmbench-multimodal", "oodcv-vqa", *_ABILITY)),
-    ),
+    "full": tuple(dict.fromkeys((*_CORE, *_SAFETY, *_MORE, *_ABILITY, *_CHEF))),
 }
 
 

@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tests.filled import filled
@@ -112,6 +112,7 @@ rows = st.lists(st.tuples(st.integers(0, 2), words.map(" ".join), words.map(" ".
 
 
 @given(rows, st.sampled_from(["picture", "nothing"]))
+@settings(deadline=None)
 def test_tokens_are_counted_without_pixels_as_with_them(asked: list[tuple[int, str, str]], shares: Any) -> None:
     processor, model = LOADED
     sizes = ((64, 64), (80, 40), (31, 97))
@@ -134,3 +135,15 @@ def test_a_model_that_is_made_for_less_leaves_more_out(run: RunFolder) -> None:
         model.config.text_config.max_position_embeddings = most
         checked = check(model, processor, [good], run.blobs.get, Screen())
         assert bool(checked.samples) == fits
+
+
+def test_what_a_policy_may_draw_must_fit_as_well(run: RunFolder) -> None:
+    good = with_picture(run, GOOD)
+    processor, model = LOADED
+    lengths = Lengths(processor)
+    prompt = lengths.spread((64, 64)) + lengths.row(good.question, good.chosen).answer
+    room = model.config.text_config.max_position_embeddings - prompt
+    for drawn, fits in ((room, True), (room + 1, False)):
+        checked = check(model, processor, [good], run.blobs.get, Screen(), drawn)
+        assert bool(checked.samples) == fits
+    assert f"{room + 1} of them left for an answer" in checked.rejects[0].detail

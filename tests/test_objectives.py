@@ -154,7 +154,7 @@ def new_course(
     config = TrainingConfig(**{"pairs_per_step": 6} | settings)
     prepare(model, config.parts)
     picture = lambda blob: png(draw(scene(int(blob), 0, 5, live=True)))  # noqa: E731
-    cache = ReferenceCache(tmp_path / "references.sqlite", "the miniature")
+    cache = ReferenceCache(tmp_path / "references.sqlite", "the miniature", processor)
     course = COURSES[config.by](Given(model, processor, taught or samples(6), picture, config, 3, cache))
     course.prepare(Screen())
     return course

@@ -17,6 +17,7 @@ from spavl.models.hf import load_checkpoint
 from spavl.models.shop import miniature_checkpoint
 from spavl.training import batch as batches
 from spavl.training import family, scoring
+from spavl.training.answers import Answer
 from spavl.training.batch import make_batch
 from spavl.training.dpo import DPO
 from spavl.training.encode import Row
@@ -205,12 +206,25 @@ def test_every_sample_is_seen_once_an_epoch() -> None:
     assert torch.equal(shown.sort().values, kept.sort().values)
 
 
-def test_references_are_scored_once_for_all_runs(tmp_path: Path) -> None:
-    _, first = new_dpo(cache=ReferenceCache(tmp_path / "references.sqlite", "one"))
-    _, again = new_dpo(cache=ReferenceCache(tmp_path / "references.sqlite", "one"))
-    _, other = new_dpo(cache=ReferenceCache(tmp_path / "references.sqlite", "another"))
+def test_references_are_scored_once_for_all_runs(loaded: tuple[Any, Any], tmp_path: Path) -> None:
+    file, (processor, _) = tmp_path / "references.sqlite", loaded
+    _, first = new_dpo(cache=ReferenceCache(file, "one", processor))
+    _, again = new_dpo(cache=ReferenceCache(file, "one", processor))
+    _, other = new_dpo(cache=ReferenceCache(file, "another", processor))
     assert first.unscored == other.unscored == first.samples
     assert not again.unscored and again.reference == first.reference
+
+
+def test_a_reference_is_found_again_by_its_tokens(tmp_path: Path) -> None:
+    """White space round an answer is none of them; a mark that the template ends a turn with is one."""
+    processor, _ = load_checkpoint(miniature_checkpoint())
+    cache, answer = ReferenceCache(tmp_path / "references.sqlite", "one", processor), Answer("0", "why ?", ANSWERS[0])
+    cache.add({answer: -1.5})
+    spaced = answer._replace(text=f" {ANSWERS[0]}\n")
+    assert cache.known([answer, spaced]) == {answer: -1.5, spaced: -1.5}
+    assert not cache.known([answer._replace(text=ANSWERS[1]), answer._replace(picture="1")])
+    processor.chat_template = processor.chat_template.replace("</s>", "<user>")
+    assert not ReferenceCache(tmp_path / "references.sqlite", "one", processor).known([answer])
 
 
 class Broken:

@@ -21,6 +21,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, LogitsProce
 from transformers.utils import cached_file
 
 from spavl.errors import ConfigError
+from spavl.models.chat import as_written, ends_of
 from spavl.models.names import revision_of
 from spavl.models.types import Reply, Request
 from spavl.records import content_hash
@@ -101,18 +102,19 @@ def answer_all(processor: Any, model: Any, requests: Sequence[Request]) -> list[
     pictures = [picture for request in requests for message in request.messages for picture in message.pictures]
     images = [Image.open(io.BytesIO(picture.data)).convert("RGB") for picture in pictures]
     processor.tokenizer.padding_side = "left"
-    inputs = processor(images=images or None, text=texts, padding=True, return_tensors="pt").to(model.device)
+    written = as_written(processor.tokenizer, texts[0])
+    inputs = processor(images=images or None, text=texts, padding=True, return_tensors="pt", **written).to(model.device)
     inputs = {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in inputs.items()}
-    prompt = inputs["input_ids"].shape[1]
+    prompt, ends = inputs["input_ids"].shape[1], ends_of(model, processor)
     tokens = model.generate(
         **inputs,
         max_new_tokens=max(request.max_tokens for request in requests),
         do_sample=False,
+        eos_token_id=sorted(ends),
         logits_processor=LogitsProcessorList([SeededSampling(requests)]),
     )[:, prompt:]
     asked = inputs["attention_mask"].sum(1).tolist()
-    end = end_tokens(model)
-    return [_reply(processor, row, request, n, end) for row, request, n in zip(tokens, requests, asked, strict=True)]
+    return [_reply(processor, row, request, n, ends) for row, request, n in zip(tokens, requests, asked, strict=True)]
 
 
 class SeededSampling(LogitsProcessor):  # type: ignore[misc]
@@ -153,14 +155,9 @@ def _chat(request: Request) -> list[dict[str, Any]]:
     ]
 
 
-def end_tokens(model: Any) -> set[int]:
-    end = model.generation_config.eos_token_id
-    return set(end) if isinstance(end, list) else {end}
-
-
-def _reply(processor: Any, tokens_T: Tensor, request: Request, asked: int, end: set[int]) -> Reply:
+def _reply(processor: Any, tokens_T: Tensor, request: Request, asked: int, ends: set[int]) -> Reply:
     tokens = tokens_T.tolist()[: request.max_tokens]
-    stop = next((place for place, token in enumerate(tokens) if token in end), None)
+    stop = next((place for place, token in enumerate(tokens) if token in ends), None)
     spoken = tokens if stop is None else tokens[:stop]
     text = processor.tokenizer.decode(spoken, skip_special_tokens=True).strip()
     used = len(spoken) + (stop is not None)

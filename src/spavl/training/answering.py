@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from spavl.models.chat import ends_of
 from spavl.models.types import Picture, Request, ask_about
 from spavl.records import Sample
 from spavl.training import processes
@@ -17,7 +18,7 @@ from spavl.training.heads import PolicyScorer
 from spavl.training.order import cut
 from spavl.training.portions import chosen_of
 from spavl.training.rewards import Reply, Rewarder
-from spavl.training.rollout import Prompt, draw, ends_of
+from spavl.training.rollout import Prompt, draw
 from spavl.training.rounds import Answered, Round
 from spavl.training.scoring import answer_lengths, by_answer, computing_in, in_places
 from spavl.training.served import Server
@@ -105,7 +106,7 @@ class Answering:
         tokens = self._draw(turn, samples)
         texts = [text.strip() for text in self._processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
         rewards = self._rewarder([Reply(sample, text) for sample, text in zip(asked, texts, strict=True)])
-        ends = ends_of(self._scorer.model, self._processor.tokenizer)
+        ends = ends_of(self._scorer.model, self._processor)
         if turn == 0 and self._scorer.head is not None:
             # Values start where rewards are, so that the critic need not learn their scale first.
             self._scorer.head.bias.fill_(sum(rewards) / len(rewards))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from spavl.errors import GateError, StoreError
+from spavl.models.chat import special_tokens
 from spavl.progress import Screen
 from spavl.records import Reject, Sample
 from spavl.stage import reject
@@ -47,9 +48,14 @@ class _Fault(Exception):
 
 
 def check(
-    model: Any, processor: Any, samples: Sequence[Sample], picture: Callable[[str], bytes], screen: Screen
+    model: Any,
+    processor: Any,
+    samples: Sequence[Sample],
+    picture: Callable[[str], bytes],
+    screen: Screen,
+    drawn: int = 0,
 ) -> Checked:
-    """Look at every sample as this model would be shown it."""
+    """Look at every sample as this model would be shown it, and may draw answers of so many tokens to."""
     pictures = _Pictures(picture, Lengths(processor))
     special, most = _special_tokens(processor), _longest(model)
     checked = Checked([], pictures.sizes, [])
@@ -57,7 +63,7 @@ def check(
         for sample in samples:
             try:
                 _check_texts(sample, special)
-                _check_length(sample, pictures, most)
+                _check_length(sample, pictures, most, drawn)
             except _Fault as fault:
                 checked.rejects.append(reject(sample, fault.reason, fault.detail))
             else:
@@ -119,18 +125,17 @@ def _check_texts(sample: Sample, special: re.Pattern[str]) -> None:
         raise _Fault("same_answers")
 
 
-def _check_length(sample: Sample, pictures: _Pictures, most: int | None) -> None:
+def _check_length(sample: Sample, pictures: _Pictures, most: int | None, drawn: int) -> None:
     size = pictures.size(sample.blob)
-    longest = pictures.lengths.longest(size, sample.question, (sample.chosen, sample.rejected))
+    longest = pictures.lengths.longest(size, sample.question, (sample.chosen, sample.rejected), drawn)
     if most is not None and longest > most:
-        raise _Fault("too_long", f"{longest} tokens, and the model reads {most}")
+        spoken = f", {drawn} of them left for an answer it draws" if drawn else ""
+        raise _Fault("too_long", f"{longest} tokens{spoken}, and the model reads {most}")
 
 
 def _special_tokens(processor: Any) -> re.Pattern[str]:
-    tokenizer = processor.tokenizer
-    added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
     marks = [getattr(processor, name, None) for name in ("image_token", "video_token", "boi_token", "eoi_token")]
-    tokens = {token for token in (*tokenizer.all_special_tokens, *added, *marks) if isinstance(token, str) and token}
+    tokens = special_tokens(processor.tokenizer) | {mark for mark in marks if isinstance(mark, str) and mark}
     return re.compile("|".join(re.escape(token) for token in sorted(tokens, key=len, reverse=True)))
 
 

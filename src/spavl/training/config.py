@@ -14,7 +14,7 @@ PLAN = Plan(
     does="aligns a model on the pairs",
     outside=True,
     files=("model", "ppo.reward"),
-    version=4,
+    version=5,
 )
 
 
@@ -171,6 +171,11 @@ class TrainingConfig(Settings):
     reward: RewardConfig = Field(RewardConfig(), description="the reward model's own settings")
     ppo: PPOConfig = Field(PPOConfig(), description="PPO's own settings")
     loop: LoopConfig = Field(LoopConfig(), description="the loop's settings")
+
+    @property
+    def drawn_at_most(self) -> int:
+        """How many tokens the model may add to a question by itself while it is trained."""
+        return self.ppo.max_tokens if self.by == "ppo" else 0
 
     def for_reward_model(self) -> "TrainingConfig":
         """The same with the reward model's own settings in their place."""

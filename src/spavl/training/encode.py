@@ -7,6 +7,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from spavl.errors import TrainingError
+from spavl.models.chat import Turn, answer_tokens, as_written, tokens_of, turn_of
 from spavl.training.tree import Path
 
 # What a processor gives per token besides `input_ids`, and which therefore grows with an answer.
@@ -50,7 +51,7 @@ def prompt_messages(question: str, system: str | None) -> list[dict[str, Any]]:
 
 
 def encode(processor: Any, rows: Sequence[Row], shares: Literal["picture", "prompt", "nothing"]) -> Encoded:
-    """Tokenise rows; a text always ends with its end token, so that stopping is learnt too."""
+    """Tokenise rows; a text always ends with the mark that ends the model's turn, so that stopping is learnt too."""
     if empty := next((row for row in rows if _is_empty(row.answer)), None):
         raise TrainingError("an answer is empty", where=repr(empty.question), then="drop such rows from the data set")
     members: dict[Hashable, list[int]] = {}
@@ -58,47 +59,46 @@ def encode(processor: Any, rows: Sequence[Row], shares: Literal["picture", "prom
         prompt = (row.picture_id, row.system, row.question)
         key: Hashable = {"picture": prompt[:2], "prompt": prompt, "nothing": number}[shares]
         members.setdefault(key, []).append(number)
-    texts = [
-        processor.apply_chat_template(prompt_messages(row.question, row.system), add_generation_prompt=True)
-        for row in rows
-    ]
+    texts = [prompt_text(processor, row.question, row.system) for row in rows]
     first = [numbers[0] for numbers in members.values()]
     processor.tokenizer.padding_side = "right"
     images, asked = [rows[k].image for k in first], [texts[k] for k in first]
-    shown = dict(processor(images=images, text=asked, padding=True, return_tensors="pt"))
+    written = as_written(processor.tokenizer, asked[0])
+    shown = dict(processor(images=images, text=asked, padding=True, return_tensors="pt", **written))
     filled = shown.pop("attention_mask").bool()
     full = [ids[mask].tolist() for ids, mask in zip(shown.pop("input_ids"), filled, strict=True)]
     per_token = {name: shown.pop(name) for name in _PER_TOKEN if name in shown}
     marks = [{name: each[k][filled[k]].tolist() for name, each in per_token.items()} for k in range(len(first))]
+    turn = turn_of(processor)
+    bare = [row_of(processor.tokenizer, turn, text, row.answer) for text, row in zip(texts, rows, strict=True)]
     groups = [
-        Group(numbers, _paths(processor.tokenizer, rows, texts, numbers, prompt))
+        Group(numbers, _spread([bare[number] for number in numbers], prompt, texts[numbers[0]]))
         for numbers, prompt in zip(members.values(), full, strict=True)
     ]
     return Encoded(groups, shown, marks)
 
 
-def _paths(
-    tokenizer: Any, rows: Sequence[Row], texts: Sequence[str], numbers: Sequence[int], first: list[int]
-) -> list[Path]:
+def prompt_text(processor: Any, question: str, system: str | None) -> str:
+    text: str = processor.apply_chat_template(prompt_messages(question, system), add_generation_prompt=True)
+    return text
+
+
+def row_of(tokenizer: Any, turn: Turn, text: str, answer: str | tuple[int, ...]) -> Path:
+    """A prompt, in which the picture is still a mark, and its answer."""
+    prompt = tokens_of(tokenizer, text)
+    spoken = answer if isinstance(answer, tuple) else answer_tokens(tokenizer, turn, text, prompt, answer)
+    return Path((*prompt, *spoken), len(prompt))
+
+
+def _spread(bare: Sequence[Path], first: list[int], text: str) -> list[Path]:
     """The rows of a group. `first` is its first prompt, in which the picture's mark has become the picture's tokens."""
-    bare = [tokenizer(texts[number])["input_ids"] for number in numbers]
-    answers = [answer_tokens(tokenizer, rows[number].answer) for number in numbers]
-    same = _shared_end(bare[0], first)
-    head, spread = bare[0][: len(bare[0]) - same], first[: len(first) - same]
-    paths = []
-    for number, ids, answer in zip(numbers, bare, answers, strict=True):
-        if ids[: len(head)] != head:
-            then = "put the picture before the question in the model's chat template"
-            raise TrainingError("two questions part before their picture", where=repr(texts[number]), then=then)
-        prompt = spread + ids[len(head) :]
-        paths.append(Path((*prompt, *answer), len(prompt)))
-    return paths
-
-
-def answer_tokens(tokenizer: Any, answer: str | tuple[int, ...]) -> tuple[int, ...]:
-    if isinstance(answer, tuple):
-        return answer
-    return (*tokenizer(answer, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id)
+    same = _shared_end(bare[0].tokens[: bare[0].answer], first)
+    head, spread = bare[0].tokens[: bare[0].answer - same], tuple(first[: len(first) - same])
+    if any(row.tokens[: len(head)] != head for row in bare):
+        then = "put the picture before the question in the model's chat template"
+        raise TrainingError("two questions part before their picture", where=repr(text), then=then)
+    more = len(spread) - len(head)
+    return [Path(spread + row.tokens[len(head) :], row.answer + more) for row in bare]
 
 
 def _is_empty(answer: str | tuple[int, ...]) -> bool:

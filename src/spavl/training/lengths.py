@@ -6,7 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 from PIL import Image
 
-from spavl.training.encode import answer_tokens, prompt_messages
+from spavl.models.chat import Turn, as_written, tokens_of, turn_of
+from spavl.training.encode import prompt_text, row_of
 from spavl.training.tree import Path, grow
 
 Size = tuple[int, int]
@@ -46,19 +47,21 @@ class Lengths:
             self._spread[size] = self._made(size) if lacks is None else self._told(size) + lacks
         return self._spread[size]
 
-    def longest(self, size: Size, question: str, answers: Iterable[str]) -> int:
-        """The longest row of one question."""
-        longest = max(len(answer_tokens(self._processor.tokenizer, answer)) for answer in answers)
-        return self.spread(size) + len(self._prompt(question)) + longest
+    def longest(self, size: Size, question: str, answers: Iterable[str], drawn: int = 0) -> int:
+        """The longest row of one question, to which an answer of so many tokens may be drawn too."""
+        rows = [self.row(question, answer) for answer in answers]
+        return self.spread(size) + max(rows[0].answer + drawn, *(len(row.tokens) for row in rows))
+
+    def row(self, question: str, answer: str | tuple[int, ...]) -> Path:
+        """A question and an answer as tokens. In them, the picture is still a mark."""
+        return row_of(self._processor.tokenizer, self._turn, prompt_text(self._processor, question, None), answer)
 
     def count(self, rows: Iterable[Shown], shares: Literal["picture", "prompt", "nothing"]) -> Count:
         groups: dict[Hashable, list[Path]] = {}
         spread: dict[Hashable, int] = {}
         for number, row in enumerate(rows):
-            prompt = self._prompt(row.question)
             key: Hashable = {"picture": row.picture, "prompt": (row.picture, row.question), "nothing": number}[shares]
-            answer = answer_tokens(self._processor.tokenizer, row.answer)
-            groups.setdefault(key, []).append(Path((*prompt, *answer), len(prompt)))
+            groups.setdefault(key, []).append(self.row(row.question, row.answer))
             spread[key] = self.spread(row.size)
         plain = sum(len(path.tokens) + spread[key] for key, paths in groups.items() for path in paths)
         trees = sum(len(grow(paths).tokens) + spread[key] for key, paths in groups.items())
@@ -73,23 +76,19 @@ class Lengths:
             return None
         return lacks.pop() if len(lacks) == 1 else None
 
+    @cached_property
+    def _turn(self) -> Turn:
+        return turn_of(self._processor)
+
     def _made(self, size: Size) -> int:
         """By making one."""
-        text, even = self._text("?"), Image.new("RGB", size)
-        return len(self._processor(images=[even], text=[text])["input_ids"][0]) - len(self._ids(text))
+        text, even = prompt_text(self._processor, "?", None), Image.new("RGB", size)
+        tokenizer = self._processor.tokenizer
+        made = self._processor(images=[even], text=[text], **as_written(tokenizer, text))
+        return len(made["input_ids"][0]) - len(tokens_of(tokenizer, text))
 
     def _told(self, size: Size) -> int:
         """By asking. transformers counts for servers so, and many times faster."""
         width, height = size
         told = self._processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
         return int(told["num_image_tokens"][0])
-
-    def _prompt(self, question: str) -> list[int]:
-        """In it, the picture is still a mark."""
-        return self._ids(self._text(question))
-
-    def _text(self, question: str) -> Any:
-        return self._processor.apply_chat_template(prompt_messages(question, None), add_generation_prompt=True)
-
-    def _ids(self, text: str) -> list[int]:
-        return list(self._processor.tokenizer(text)["input_ids"])

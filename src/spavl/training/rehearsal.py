@@ -115,7 +115,7 @@ def rehearse(
     if settings.by == "reward":
         settings = settings.for_reward_model()
     processor, skeleton = _skeleton(settings)
-    checked = check(skeleton, processor, samples, picture, screen)
+    checked = check(skeleton, processor, samples, picture, screen, settings.drawn_at_most)
     if not checked.samples:
         raise TrainingError("no sample is fit to be trained on", where=checked.told(), then="mend the data set")
     family = family_of(skeleton) if settings.share else Family("nothing", "sharing is off")
@@ -123,7 +123,7 @@ def rehearse(
     squeezed = {id(skeleton.get_submodule(name).weight) for name in parts.linear_layers(skeleton)}
     parts.prepare(skeleton, settings.parts)
     given = Given(skeleton, processor, checked.samples, picture, settings, seed, None)
-    cache = _cache_if_there(settings)
+    cache = _cache_if_there(settings, processor)
     course = COURSES[settings.by](given._replace(cache=cache))
     if cache is not None:
         cache.close()
@@ -134,9 +134,9 @@ def rehearse(
     return Rehearsal(settings, parts.count(skeleton), checked, course.steps, family, tokens, memory, pace)
 
 
-def _cache_if_there(settings: TrainingConfig) -> ReferenceCache | None:
+def _cache_if_there(settings: TrainingConfig, processor: Any) -> ReferenceCache | None:
     path = cache_folder() / CACHE
-    return ReferenceCache(path, reference_name(settings)) if path.exists() else None
+    return ReferenceCache(path, reference_name(settings), processor) if path.exists() else None
 
 
 def _skeleton(settings: TrainingConfig) -> tuple[Any, Any]:

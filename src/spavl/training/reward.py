@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from spavl.errors import ConfigError
+from spavl.models.chat import turn_of
 from spavl.models.hf import load_checkpoint
 from spavl.progress import Screen
 from spavl.records import Sample
@@ -101,7 +102,7 @@ class RewardModel:
     def score(self, answers: Sequence[Answer], picture: Callable[[str], bytes]) -> list[float]:
         """The rewards of answers; an empty answer is one that ended at once."""
         batches = Batches(self._scorer.model, self._processor, picture, self._share)
-        end = (self._processor.tokenizer.eos_token_id,)
+        end = (turn_of(self._processor).end_token,)
         told = [answer if answer.text.strip() else Drawn(answer.picture, answer.question, end) for answer in answers]
         rewards: list[float] = []
         with computing_in(self._precision, self._scorer.model):

@@ -14,9 +14,10 @@ from PIL.Image import Image
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, SuppressTokensLogitsProcessor
 
-from spavl.models.hf import SeededSampling, end_tokens
+from spavl.models.chat import as_written, ends_of
+from spavl.models.hf import SeededSampling
 from spavl.models.types import Request
-from spavl.training.encode import prompt_messages
+from spavl.training.encode import prompt_text
 
 
 class Prompt(NamedTuple):
@@ -32,22 +33,13 @@ class Prompt(NamedTuple):
 @torch.no_grad()
 def draw(model: Any, processor: Any, prompts: Sequence[Prompt], each: int) -> list[tuple[int, ...]]:
     """`each` answers to every prompt, as tokens; the last is an end token unless the answer was too long."""
-    texts = [
-        processor.apply_chat_template(prompt_messages(prompt.question, None), add_generation_prompt=True)
-        for prompt in prompts
-    ]
+    texts, images = [prompt_text(processor, each.question, None) for each in prompts], [each.image for each in prompts]
     processor.tokenizer.padding_side = "left"
-    inputs = processor(images=[prompt.image for prompt in prompts], text=texts, padding=True, return_tensors="pt").to(
-        model.device
-    )
+    written = as_written(processor.tokenizer, texts[0])
+    inputs = processor(images=images, text=texts, padding=True, return_tensors="pt", **written).to(model.device)
     inputs = {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in inputs.items()}
     requests = [replace(prompt.request, sample=prompt.request.sample + k) for prompt in prompts for k in range(each)]
-    return draw_after(model, inputs, requests, ends_of(model, processor.tokenizer))
-
-
-def ends_of(model: Any, tokenizer: Any) -> set[int]:
-    """The tokens that end an answer; the tokenizer's own is the one that training teaches."""
-    return {tokenizer.eos_token_id, *end_tokens(model)}
+    return draw_after(model, inputs, requests, ends_of(model, processor))
 
 
 @torch.no_grad()

@@ -99,9 +99,9 @@ def _lesson(job: Job[TrainingConfig], settings: TrainingConfig, checked: Checked
     processor, model = load(settings)
     if checked is None:
         samples = [sample for sample in job.run.read("dataset", Sample) if sample.split == "train"]
-        checked = check(model, processor, samples, job.run.blobs.get, job.screen)
+        checked = check(model, processor, samples, job.run.blobs.get, job.screen, job.settings.drawn_at_most)
     trained = parts.prepare(model, settings.parts, job.seed)
-    cache = ReferenceCache(cache_folder() / CACHE, reference_name(settings))
+    cache = ReferenceCache(cache_folder() / CACHE, reference_name(settings), processor)
     given = Given(model, processor, checked.samples, job.run.blobs.get, settings, job.seed, cache)
     return Lesson(given, trained, checked)
 

@@ -16,11 +16,13 @@ import aiohttp
 from peft import PeftModel
 
 from spavl.errors import ConfigError, ProviderError
+from spavl.models.chat import Turn, ends_of, turn_of
 from spavl.models.limits import Pace, PaceConfig
 from spavl.models.openai import OpenAIModel, authorization
 from spavl.models.types import Rejected, Reply, Request, Transient
 from spavl.models.wrappers import Limited, Retrying
-from spavl.training.rollout import ends_of, marks_of_pictures
+from spavl.training.encode import prompt_text, row_of
+from spavl.training.rollout import marks_of_pictures
 
 _KIND = "openai/"
 # What vLLM is asked for beside the rest: the very tokens, and the policy itself, whatever its model's makers prefer.
@@ -40,7 +42,7 @@ class Server:
             raise ConfigError(f"no such server: {uri!r}", where="training.ppo.sampler", then=then)
         self._name, self._url, self._picture = name, url.rstrip("/"), picture
         self._trained, self._processor, self._folder = trained, processor, folder
-        self._ends, self._marks = ends_of(model, processor.tokenizer), marks_of_pictures(model)
+        self._ends, self._marks = ends_of(model, processor), marks_of_pictures(model)
         self._serving = asyncio.get_running_loop()
 
     @property
@@ -67,19 +69,27 @@ class Server:
         """So many answers to each request, as tokens."""
         asked = [replace(_shown(r, self._picture), sample=r.sample + k) for r in requests for k in range(each)]
         replies: list[Reply] = self._wait(self._ask(asked))
-        return [self._tokens(reply, request.max_tokens) for reply, request in zip(replies, asked, strict=True)]
+        return [self._tokens(reply, request) for reply, request in zip(replies, asked, strict=True)]
 
-    def _tokens(self, reply: Reply, most: int) -> tuple[int, ...]:
+    def _tokens(self, reply: Reply, request: Request) -> tuple[int, ...]:
         """Those that the server drew; where it does not tell them, those of its text, which may be others.
 
         An answer in which a picture's mark was drawn ends before that, as if it had been cut off.
         """
-        tokenizer = self._processor.tokenizer
-        told = list(reply.tokens) or list(tokenizer(reply.text, add_special_tokens=False)["input_ids"])
+        turn = turn_of(self._processor)
+        told = list(reply.tokens) or self._read(turn, request.messages[-1].text, reply.text)
         if reply.finish == "stop" and not set(told[-1:]) & self._ends:
-            told.append(tokenizer.eos_token_id)
+            told.append(turn.end_token)
         mark = next((place for place, token in enumerate(told) if token in self._marks), len(told))
-        return tuple(told[: min(mark, most)]) or (tokenizer.eos_token_id,)
+        return tuple(told[: min(mark, request.max_tokens)]) or (turn.end_token,)
+
+    def _read(self, turn: Turn, question: str, text: str) -> list[int]:
+        """The tokens of a text that may not have come to its end."""
+        if not text.strip():
+            return []
+        asked, endless = prompt_text(self._processor, question, None), turn._replace(end="")
+        path = row_of(self._processor.tokenizer, endless, asked, text)
+        return list(path.tokens[path.answer : -1])
 
     async def _ask(self, requests: Sequence[Request]) -> list[Reply]:
         backend = OpenAIModel(self._name, self._url, _PLAINLY if self._is_adapter else {})

@@ -1,0 +1,86 @@
+"""Answers are written as each family's own template writes them, and end with the mark that it ends a turn with."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from tests.processors import PROCESSORS
+
+from spavl.models.chat import as_written, ends_of, tokens_of, turn_of
+from spavl.training.encode import Row, encode, prompt_messages, prompt_text, row_of
+
+QUESTION, ANSWER = "How do I wake this?", "I can not help with that."
+MADE = {kind: make() for kind, make in PROCESSORS.items()}
+# The answer's first token, and the mark that ends it; the template writes none for LLaVA, which takes the tokenizer's.
+WRITTEN = {
+    "llava": ("▁I", "</s>"),
+    "llava_next": ("▁I", "</s>"),
+    "smolvlm": ("ĠI", "<end_of_utterance>"),
+    "qwen2_vl": ("I", "<|im_end|>"),
+    "internvl": ("I", "<|im_end|>"),
+    "gemma3": ("I", "<end_of_turn>"),
+}
+
+
+def answer_of(processor: Any, answer: str) -> list[str]:
+    text = prompt_text(processor, QUESTION, None)
+    path = row_of(processor.tokenizer, turn_of(processor), text, answer)
+    assert list(path.tokens[: path.answer]) == tokens_of(processor.tokenizer, text)
+    return list(processor.tokenizer.convert_ids_to_tokens(path.tokens[path.answer :]))
+
+
+@pytest.mark.parametrize("kind", PROCESSORS)
+def test_an_answer_begins_and_ends_as_in_its_familys_template(kind: str) -> None:
+    processor, (first, end) = MADE[kind], WRITTEN[kind]
+    found = answer_of(processor, ANSWER)
+    assert (found[0], found[-1]) == (first, end)
+    assert found == answer_of(processor, f" {ANSWER}\n"), "white space round an answer is none of its words"
+    named = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=None))
+    ends = processor.tokenizer.convert_tokens_to_ids([end, processor.tokenizer.eos_token])
+    assert ends_of(named, processor) == set(ends), "where it is taught to stop, it is heard to stop"
+
+
+texts = st.text("abe IiTdkn.,?!:()<>\n'", min_size=1, max_size=30).filter(lambda text: text.strip())
+
+
+@pytest.mark.parametrize("kind", PROCESSORS)
+@given(texts)
+@settings(max_examples=25, deadline=None)
+def test_prompt_and_answer_are_the_tokens_of_the_whole_chat(kind: str, answer: str) -> None:
+    processor = MADE[kind]
+    tokenizer, prompt = processor.tokenizer, prompt_text(processor, QUESTION, None)
+    spoken = {"role": "assistant", "content": [{"type": "text", "text": answer.strip()}]}
+    chat = processor.apply_chat_template([*prompt_messages(QUESTION, None), spoken])
+    end = WRITTEN[kind][1]
+    whole = chat[: chat.rindex(end)] if end in chat[len(prompt) :] else chat.rstrip()
+    path = row_of(tokenizer, turn_of(processor), prompt, answer)
+    assert tokenizer.decode(path.tokens[path.answer :]).strip() == f"{answer.strip()}{end}"
+    expected = tokens_of(tokenizer, whole)
+    # A tokenizer that takes the prompt's last letter into the answer's first word makes a row nobody would be asked.
+    if expected[: path.answer] == list(path.tokens[: path.answer]):
+        assert list(path.tokens) == [*expected, tokenizer.convert_tokens_to_ids(end)]
+
+
+@pytest.mark.parametrize("kind", PROCESSORS)
+def test_a_beginning_is_marked_once(kind: str) -> None:
+    """Gemma's template and its tokenizer would both write one."""
+    processor = MADE[kind]
+    rows = [Row("1", Image.new("RGB", (64, 64)), question, ANSWER) for question in (QUESTION, "Turn the knob.")]
+    encoded = encode(processor, rows, "picture")
+    for path in encoded.groups[0].paths:
+        assert path.tokens[0] != path.tokens[1]
+        assert path.tokens.count(processor.tokenizer.bos_token_id) == (processor.tokenizer.bos_token is not None)
+        assert path.tokens[path.answer :] == encoded.groups[0].paths[0].tokens[encoded.groups[0].paths[0].answer :]
+    assert as_written(processor.tokenizer, "no mark") == {}
+
+
+def test_a_template_that_drops_what_is_no_answer_adds_nothing() -> None:
+    """One that thinks aloud before it answers begins a turn otherwise than it tells of one that is over."""
+    processor = PROCESSORS["qwen2_vl"]()
+    begun, over = "<|im_start|>assistant\n", "{% endif %}"
+    processor.chat_template = processor.chat_template.replace(begun + over, f"{begun}<think>\n{over}")
+    assert prompt_text(processor, QUESTION, None).endswith("<think>\n")
+    assert turn_of(processor)[:2] == ("", "<|im_end|>")

@@ -217,6 +217,28 @@ def test_an_index_is_made_once_and_a_changed_shard_begins_it_anew(tmp_path: Path
     index.close()
 
 
+def test_a_term_of_several_words_finds_what_holds_most_of_them() -> None:
+    said = (
+        "classmates mocking a child",
+        "a child by the sea",
+        "a child that is mocked by its classmates",
+        "a red ball",
+        "the ball is blue",
+    )
+    index = Catalogue(Path(":memory:"))
+    index._take_in("one", iter([Entry(text, text) for text in said]))
+
+    def found(*terms: str, most: int = 9) -> list[str]:
+        return [hit.entry.caption for hit in index.search(terms, most)]
+
+    assert found("child mocked by classmates") == [said[2], said[0]]
+    assert found("child mocked by classmates", "red ball") == [said[2], said[3], said[0]], "whole terms first"
+    assert found("child mocked by classmates", most=1) == [said[2]]
+    assert found("red ball") == [said[3]], "one word of two says little"
+    assert found(" ".join(f"word{number}" for number in range(30)) + " ball") == []
+    index.close()
+
+
 @given(st.lists(st.text(max_size=30), max_size=6))
 def test_no_term_breaks_a_search(terms: list[str]) -> None:
     index = Catalogue(Path(":memory:"))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice, zip_longest
+from itertools import chain, combinations, islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,11 +17,14 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS shards (state TEXT PRIMARY KEY)",
     "CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, "
     "source TEXT, caption TEXT, license TEXT, fit REAL, url TEXT, vector TEXT)",
+    "CREATE TABLE IF NOT EXISTS files (source TEXT PRIMARY KEY) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS skipped (place TEXT, reason TEXT)",
     "CREATE TABLE IF NOT EXISTS vectors (maker TEXT, id INTEGER, vector BLOB, reason TEXT, PRIMARY KEY (maker, id))",
     "CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(text, content='', tokenize='porter unicode61')",
 )
 _ROWS_AT_ONCE = 4096
+# A term of more words is searched whole or not at all: there are too many ways to leave some of them out.
+_MOST_WORDS = 8
 # Scripts that put no spaces between words: each character is made a word of its own.
 _UNSPACED = re.compile(r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])")
 
@@ -55,7 +58,7 @@ class Catalogue:
 
     def clear(self) -> None:
         with disk_faults(self.path), self.database:
-            for table in ("shards", "entries", "skipped", "vectors"):
+            for table in ("shards", "entries", "files", "skipped", "vectors"):
                 self.database.execute(f"DELETE FROM {table}")
             self.database.execute("INSERT INTO words (words) VALUES ('delete-all')")
 
@@ -64,26 +67,34 @@ class Catalogue:
         (last,) = self.database.execute("SELECT COALESCE(MAX(id), 0) FROM entries").fetchone()
         with disk_faults(self.path), self.database as database:
             while rows := list(islice(found, _ROWS_AT_ONCE)):
-                entries = [row for row in rows if isinstance(row, Entry)]
+                entries = [row for row in rows if isinstance(row, Entry) and self._is_new(row)]
                 numbered = list(enumerate(entries, last + 1))
                 last += len(entries)
                 database.executemany(
                     "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", [(k, *row) for k, row in numbered]
                 )
                 database.executemany(
-                    "INSERT INTO words (rowid, text) VALUES (?, ?)", [(k, spaced(row.caption)) for k, row in numbered]
+                    "INSERT INTO words (rowid, text) VALUES (?, ?)", ((k, spaced(row.caption)) for k, row in numbered)
                 )
                 database.executemany(
                     "INSERT INTO skipped VALUES (?, ?)", [row for row in rows if isinstance(row, Skipped)]
                 )
             database.execute("INSERT INTO shards VALUES (?)", (state,))
 
-    def search(self, terms: Sequence[str], most: int) -> Iterator[Hit]:
-        """The best entries of each term in turn, so that no one term has all the places; none twice."""
-        return in_turns([self._search(term, most) for term in terms], most)
+    def _is_new(self, entry: Entry) -> bool:
+        """A table that names pictures comes before the folder they lie in, and says more of them."""
+        if not entry.source.startswith("file:"):
+            return True
+        return self.database.execute("INSERT OR IGNORE INTO files VALUES (?)", (entry.source,)).rowcount > 0
 
-    def _search(self, term: str, most: int) -> Iterator[tuple[int, Hit]]:
-        query = _query(term)
+    def search(self, terms: Sequence[str], most: int) -> Iterator[Hit]:
+        """The best entries of each term in turn, so that no one term has all the places; none twice.
+
+        What holds all words of a term comes first, and then what holds most of them.
+        """
+        return in_turns([[self._search(query(term), most) for term in terms] for query in (_all_of, _most_of)], most)
+
+    def _search(self, query: str, most: int) -> Iterator[tuple[int, Hit]]:
         if not query:
             return
         found = self.database.execute(
@@ -125,14 +136,18 @@ class Catalogue:
         self.database.close()
 
 
-def in_turns(found: Sequence[Iterator[tuple[int, Hit]]], most: int) -> Iterator[Hit]:
-    """The first of each search, then the second of each, and so on; what several find is given once."""
+def in_turns(rounds: Sequence[Sequence[Iterator[tuple[int, Hit]]]], most: int) -> Iterator[Hit]:
+    """The first of each search of a round, then the second of each, and so on; what several find is given once."""
+    found = chain.from_iterable(chain.from_iterable(zip_longest(*searches)) for searches in rounds)
+    return islice(_each_once(filter(None, found)), most)
+
+
+def _each_once(found: Iterator[tuple[int, Hit]]) -> Iterator[Hit]:
     met: set[int] = set()
-    for hits in zip_longest(*found):
-        for number, hit in filter(None, hits):
-            if number not in met and len(met) < most:
-                met.add(number)
-                yield hit
+    for number, hit in found:
+        if number not in met:
+            met.add(number)
+            yield hit
 
 
 def spaced(text: str) -> str:
@@ -140,7 +155,25 @@ def spaced(text: str) -> str:
     return _UNSPACED.sub(r" \1 ", text)
 
 
-def _query(term: str) -> str:
-    """All words of a term, in any order; those of an unspaced script must follow each other."""
+def _all_of(term: str) -> str:
+    return _query(_phrases(term))
+
+
+def _most_of(term: str) -> str:
+    """More than half of the words of a term, whichever: captions seldom hold each "by" and "the" of it."""
+    phrases = _phrases(term)
+    needed = len(phrases) // 2 + 1
+    if not needed < len(phrases) <= _MOST_WORDS:
+        return ""
+    return " OR ".join(f"({_query(some)})" for some in combinations(phrases, needed))
+
+
+def _phrases(term: str) -> list[str]:
+    """The words of a term, each once; those of an unspaced script must follow each other."""
     parts = (re.findall(r"\w+", spaced(word)) for word in term.split())
-    return " ".join(f'"{" ".join(words)}"' for words in parts if words)
+    return list(dict.fromkeys(f'"{" ".join(words)}"' for words in parts if words))
+
+
+def _query(phrases: Sequence[str]) -> str:
+    """All of these, in any order."""
+    return " AND ".join(phrases)

@@ -13,7 +13,7 @@ PLAN = Plan(
     does="lists for each leaf where pictures of it may be found",
     files=("source", "search_model"),
     points=True,
-    version=2,
+    version=3,
 )
 
 # Of what is found on the web, about half is gone or unfit.

@@ -67,7 +67,7 @@ class Meaning:
 
     def search(self, terms: Sequence[str], most: int) -> Iterator[Hit]:
         """The nearest to each term in turn."""
-        return in_turns([self._search(term, most) for term in terms], most)
+        return in_turns([[self._search(term, most) for term in terms]], most)
 
     def _search(self, term: str, most: int) -> Iterator[tuple[int, Hit]]:
         near = self._index.search(self._clip.texts([term])[0], most, exact=len(self._index) <= _FEW)

@@ -1,8 +1,6 @@
 """Pictures in Parquet tables: any cell in any order, and never much of a table in memory."""
 
 import asyncio
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.memory import taken
 from tests.test_search import colours
 from tests.test_sources import walk
 from tests.tiny_clip import save_clip
@@ -40,14 +39,14 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def streams(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     """Every group of a table is taken for a large one; how often each was gone through."""
     counted: Counter[int] = Counter()
-    real: Callable[..., Any] = tables._batches
+    real: Callable[..., Any] = tables._cells
 
     def counting(path: str, column: str, group: int) -> Any:
         counted[group] += 1
         return real(path, column, group)
 
     monkeypatch.setattr(tables, "_LARGEST_HELD", 0)
-    monkeypatch.setattr(tables, "_batches", counting)
+    monkeypatch.setattr(tables, "_cells", counting)
     return counted
 
 
@@ -99,15 +98,11 @@ def test_the_search_goes_through_a_vast_group_once(tmp_path: Path, streams: Coun
     assert len(found["candidates"]) == 2 * len(files) and streams == {0: 1}
 
 
-_WATCHED = """
-import resource, sys
-from spavl.imaging.cells import Cells
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-before, cells = peak(), Cells()
-for row in range(0, 3000, 7):
-    assert len(cells.get(sys.argv[1], "image", row)) == 60_000
-print(peak() - before)
-"""
+def taken_by_cells(file: Path, rows: int, size: int) -> int:
+    """The MB that a process takes more by reading every seventh cell of a table."""
+    before = "from spavl.imaging.cells import Cells; Cells().large_group(sys.argv[1], 'nothing', 0)"
+    got = "cells.get(sys.argv[1], 'image', row)"
+    return taken(before, f"cells = Cells()\nfor row in range(0, {rows}, 7): assert len({got}) == {size}", file)
 
 
 def test_a_single_group_of_any_size_takes_little_memory(tmp_path: Path) -> None:
@@ -115,5 +110,21 @@ def test_a_single_group_of_any_size_takes_little_memory(tmp_path: Path) -> None:
     rows = pa.table({"image": [Random(row).randbytes(60_000) for row in range(3000)]})
     pq.write_table(rows, file, row_group_size=3000, write_batch_size=64, use_dictionary=False)
     assert pq.ParquetFile(file).num_row_groups == 1
-    done = subprocess.run([sys.executable, "-c", _WATCHED, file], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 60, "of 180 MB"
+    assert taken_by_cells(file, 3000, 60_000) < 60, "of 180 MB"
+
+
+@pytest.mark.parametrize(("encoding", "wrapped"), [("dictionary", True), ("DELTA_BYTE_ARRAY", False)])
+def test_a_picture_that_many_rows_share_is_unpacked_once_at_a_time(
+    tmp_path: Path, encoding: str, wrapped: bool
+) -> None:
+    """The file states 3 MB, and means 600."""
+    file, size = tmp_path / "bomb.parquet", 3_000_000
+    values = pa.array([Random(1).randbytes(size)] * 200)
+    column = pa.StructArray.from_arrays([values], ["bytes"]) if wrapped else values
+    if encoding == "dictionary":
+        pq.write_table(pa.table({"image": column}), file, dictionary_pagesize_limit=2**30)
+    else:
+        named = {"image.bytes" if wrapped else "image": encoding}
+        pq.write_table(pa.table({"image": column}), file, use_dictionary=False, column_encoding=named)
+    assert file.stat().st_size < 1.1 * size
+    assert taken_by_cells(file, 200, size) < 150, "of 600 MB"

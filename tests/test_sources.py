@@ -121,7 +121,61 @@ def as_data_set(folder: Path) -> Path:
     return folder / "set"
 
 
-FORMS: tuple[Callable[[Path], Path], ...] = (as_flat_folder, as_tars, as_parquet_of_pictures, as_data_set)
+def as_saved_data_set(folder: Path) -> Path:
+    import datasets
+
+    rows = {"image": [png(number) for number in range(len(CAPTIONS))], "text": list(CAPTIONS)}
+    made = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
+    datasets.DatasetDict({"train": made.select(range(5)), "test": made.select(range(5, 7))}).save_to_disk(
+        folder / "saved", num_shards={"train": 2, "test": 1}
+    )
+    return folder / "saved"
+
+
+def as_arrow_file(folder: Path) -> Path:
+    """As other tools write it: with an end, and in batches."""
+    table = pa.table(
+        {"image": [png(k) for k in range(len(CAPTIONS))], "caption": pa.array(CAPTIONS).dictionary_encode()}
+    )
+    with pa.ipc.new_file(folder / "one.arrow", table.schema) as writer:
+        writer.write_table(table, max_chunksize=3)
+    return folder / "one.arrow"
+
+
+def as_image_folder(folder: Path, kind: str = "csv") -> Path:
+    """As `datasets` reads it; what is said of the last picture stands nowhere."""
+    (folder / "set" / "in").mkdir(parents=True)
+    rows = [{"file_name": f"in/{k}.png", "text": said} for k, said in enumerate(CAPTIONS)]
+    for row, number in zip(rows, range(len(CAPTIONS)), strict=True):
+        (folder / "set" / row["file_name"]).write_bytes(png(number))
+    if kind == "csv":
+        write_csv(folder / "set" / "metadata.csv", rows[:-1])
+    elif kind == "jsonl":
+        (folder / "set" / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows[:-1])))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows[:-1]), folder / "set" / "metadata.parquet")
+    return folder / "set"
+
+
+def as_image_folder_by_lines(folder: Path) -> Path:
+    return as_image_folder(folder, "jsonl")
+
+
+def as_image_folder_by_parquet(folder: Path) -> Path:
+    return as_image_folder(folder, "parquet")
+
+
+FORMS: tuple[Callable[[Path], Path], ...] = (
+    as_flat_folder,
+    as_tars,
+    as_parquet_of_pictures,
+    as_data_set,
+    as_saved_data_set,
+    as_arrow_file,
+    as_image_folder,
+    as_image_folder_by_lines,
+    as_image_folder_by_parquet,
+)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -24,7 +24,7 @@ class CandidatesConfig(Settings):
     source: str = Field(
         "miniature",
         description="miniature; a folder with one folder of pictures a leaf; or what is searched: "
-        "CSV or Parquet of URLs, Parquet of pictures, WebDataset tars, pictures in no order, hub/OWNER/NAME",
+        "tables of URLs, Parquet or Arrow of pictures, WebDataset tars, pictures in no order, hub/OWNER/NAME",
     )
     search_by: Literal["words", "captions", "pictures"] = Field(
         "words",

@@ -7,16 +7,19 @@ from typing import NamedTuple
 from spavl.candidates.readers.embeddings import beside
 from spavl.candidates.readers.entry import PICTURES, Entry, RowLimits, Skipped
 from spavl.candidates.readers.flat import from_folder
-from spavl.candidates.readers.tables import from_csv, from_parquet
+from spavl.candidates.readers.lines import from_csv, from_jsonl
+from spavl.candidates.readers.tables import from_arrow, from_parquet
 from spavl.candidates.readers.tars import from_tar
 from spavl.store.files import files_under, state_of
 
 _READERS: dict[str, Callable[[Path, RowLimits], Iterator[Entry | Skipped]]] = {
     ".parquet": from_parquet,
+    ".arrow": from_arrow,
     ".csv": from_csv,
     ".tsv": from_csv,
     ".csv.gz": from_csv,
     ".tsv.gz": from_csv,
+    ".jsonl": from_jsonl,
     ".tar": from_tar,
 }
 READABLE = tuple(_READERS)
@@ -33,7 +36,8 @@ class Shard(NamedTuple):
     def state(self) -> list[object]:
         """What shows that it was changed."""
         if self.path.is_dir():
-            return state_of(self.path, {*PICTURES, ".txt"})
+            # With a table that names some of them, they are to be read anew.
+            return state_of(self.path, {*PICTURES, ".txt", *_READERS})
         return [state_of(file) for file in (self.path, beside(self.path)) if file]
 
     def entries(self, limits: RowLimits) -> Iterator[Entry | Skipped]:

@@ -1,31 +1,38 @@
-"""Pictures inside Parquet tables, one cell at a time, without ever holding more than a few pages of a table."""
+"""Pictures inside Parquet and Arrow tables, one cell at a time, without ever holding more than a few pages of a table.
+
+What a table says of its size is a stranger's word, and even a true one misleads: a picture that a thousand rows share
+stands in the file once. So cells are unpacked one by one, and counted as they come.
+"""
 
 import bisect
+import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from spavl.imaging.arrow import read_batch, read_batches
 from spavl.imaging.decode import LARGEST_BYTES
 from spavl.imaging.unfetchable import Unfetchable
 
 _GROUPS_HELD = 2
-# A row group whose pictures take more is not held whole, but gone through a few rows at a time.
+# A row group whose pictures take more is not held whole, but gone through one row at a time.
 _LARGEST_HELD = 64 * 2**20
-_ROWS_AT_ONCE = 16
 _BUFFER = 2**20
 
-Cell = Callable[[int], Any]
+# The bytes in a cell, or why there are none.
+Cell = bytes | str
 
 
 class _Table(NamedTuple):
-    """Where the row groups of a file end, and what each takes by column."""
+    """Where the groups of rows of a file end and stand, and what each takes by column, as far as that is stated."""
 
     ends: list[int]
+    places: list[int]
     sizes: list[dict[str, int]]
 
 
@@ -33,57 +40,86 @@ class Cells:
     """Keeps the last few row groups it met. In large ones, rows are best asked for in their order."""
 
     def __init__(self) -> None:
-        self._held: OrderedDict[tuple[str, str, int], Cell] = OrderedDict()
+        self._held: OrderedDict[tuple[str, str, int], list[Cell] | _Stream] = OrderedDict()
         self._tables: dict[str, _Table] = {}
         self._lock = threading.Lock()
 
     def get(self, path: str, column: str, row: int) -> bytes:
         with self._lock:
             try:
-                return _bytes(self._cell(path, column, row))
+                around, cells = self._around(path, column, row)
+                cell = cells[row - around.start]
             except (OSError, ValueError, KeyError, IndexError, pa.ArrowException):
                 raise Unfetchable("unreadable") from None
+        if isinstance(cell, str):
+            raise Unfetchable(cell)
+        return cell
 
     def large_group(self, path: str, column: str, row: int) -> range | None:
         """The rows that stand with this one in a group which is too large to be held; None if it is not too large."""
         with self._lock:
             try:
-                table, group = self._place(path, row)
-            except (OSError, IndexError, pa.ArrowException):
+                around, cells = self._around(path, column, row)
+            except (OSError, ValueError, IndexError, pa.ArrowException):
                 return None
-            small = table.sizes[group].get(column, 0) <= _LARGEST_HELD
-            return None if small else range(table.ends[group - 1] if group else 0, table.ends[group])
+            return around if isinstance(cells, _Stream) else None
 
-    def _place(self, path: str, row: int) -> tuple[_Table, int]:
-        if path not in self._tables:
-            with _opened(path) as file:
-                self._tables[path] = _table(file.metadata)
-        table = self._tables[path]
+    def _around(self, path: str, column: str, row: int) -> "tuple[range, list[Cell] | _Stream]":
+        """The rows that stand with this one, and their cells."""
+        table = self._table(path)
         if not 0 <= row < (table.ends[-1] if table.ends else 0):
             raise IndexError(row)
-        return table, bisect.bisect_right(table.ends, row)
-
-    def _cell(self, path: str, column: str, row: int) -> Any:
-        table, group = self._place(path, row)
-        key = (path, column, group)
-        read = self._held.pop(key, None)
-        if read is None:
-            large = table.sizes[group].get(column, 0) > _LARGEST_HELD
-            read = _streamed(path, column, group) if large else _whole(path, column, group)
-        self._held[key] = read
+        group = bisect.bisect_right(table.ends, row)
+        cells = self._held.pop((path, column, group), None)
+        if cells is None and table.sizes[group].get(column, 0) <= _LARGEST_HELD:
+            cells = _all_cells(path, column, table.places[group])
+        if cells is None:
+            table.sizes[group][column] = _LARGEST_HELD + 1
+            cells = _Stream(path, column, table.places[group])
+        self._held[path, column, group] = cells
         if len(self._held) > _GROUPS_HELD:
             self._held.popitem(last=False)
-        return read(row - (table.ends[group - 1] if group else 0))
+        return range(table.ends[group - 1] if group else 0, table.ends[group]), cells
+
+    def _table(self, path: str) -> _Table:
+        if path not in self._tables:
+            self._tables[path] = _arrow_table(path) if _is_arrow(path) else _parquet_table(path)
+        return self._tables[path]
 
 
-def _opened(path: str) -> pq.ParquetFile:
-    # Else a whole row group is fetched before its first row is given.
-    return pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
+class _Stream:
+    """The cells of a large group. It goes forward as far as it is asked; to go back it begins again."""
+
+    def __init__(self, path: str, column: str, place: int) -> None:
+        self._place = path, column, place
+        self._cells: Iterator[Cell] = iter(())
+        self._cell: Cell = b""
+        self._at = sys.maxsize
+
+    def __getitem__(self, place: int) -> Cell:
+        if place < self._at:
+            self._cells, self._at = _cells(*self._place), -1
+        while self._at < place:
+            self._at, self._cell = self._at + 1, next(self._cells, "unreadable")
+        return self._cell
 
 
-def _table(metadata: Any) -> _Table:
-    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+def _is_arrow(path: str) -> bool:
+    return path.lower().endswith(".arrow")
+
+
+def _arrow_table(path: str) -> _Table:
+    places, rows = list[int](), list[int]()
+    for place, batch in read_batches(path):
+        places.append(place)
+        rows.append(batch.num_rows)
+    return _Table(list(accumulate(rows)), places, [{} for _ in rows])
+
+
+def _parquet_table(path: str) -> _Table:
     sizes: list[dict[str, int]] = []
+    with _opened(path) as file:
+        groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
     for group in groups:
         sizes.append({})
         for number in range(group.num_columns):
@@ -91,47 +127,48 @@ def _table(metadata: Any) -> _Table:
             # A column of structs is made of parts: `image.bytes` and `image.path`.
             name = part.path_in_schema.partition(".")[0]
             sizes[-1][name] = sizes[-1].get(name, 0) + part.total_uncompressed_size
-    return _Table(list(accumulate(group.num_rows for group in groups)), sizes)
+    return _Table(list(accumulate(group.num_rows for group in groups)), list(range(len(groups))), sizes)
 
 
-def _whole(path: str, column: str, group: int) -> Cell:
+def _all_cells(path: str, column: str, place: int) -> list[Cell] | None:
+    """All cells of a group; none of them, if they take more than may be held."""
+    cells, size = list[Cell](), 0
+    for cell in _cells(path, column, place):
+        cells.append(cell)
+        size += sys.getsizeof(cell)
+        if size > _LARGEST_HELD:
+            return None
+    return cells
+
+
+def _cells(path: str, column: str, place: int) -> Iterator[Cell]:
+    for values in _arrow_values(path, column, place) if _is_arrow(path) else _parquet_values(path, column, place):
+        yield from (_cell(value.as_py()) for value in values)
+
+
+def _arrow_values(path: str, column: str, place: int) -> Iterator[Any]:
+    values = read_batch(path, place).column(column)
+    # Nothing in it was looked at yet, and its numbers may lead anywhere.
+    values.validate(full=True)
+    yield values
+
+
+def _parquet_values(path: str, column: str, group: int) -> Iterator[Any]:
     with _opened(path) as file:
-        values = file.read_row_group(group, [column]).column(0)
-    return lambda place: values[place].as_py()
-
-
-def _streamed(path: str, column: str, group: int) -> Cell:
-    """Goes forward as far as it is asked; to go back it begins again."""
-    batches: Iterator[Any] = iter(())
-    start, values = 0, None
-
-    def read(place: int) -> Any:
-        nonlocal batches, start, values
-        if values is None or place < start:
-            batches, start, values = _batches(path, column, group), 0, ()
-        while place >= start + len(values):
-            start += len(values)
-            values = next(batches, None)
-            if values is None:
-                raise IndexError(place)
-        return values[place - start].as_py()
-
-    return read
-
-
-def _batches(path: str, column: str, group: int) -> Iterator[Any]:
-    with _opened(path) as file:
-        for batch in file.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=[column], use_threads=False):
+        for batch in file.iter_batches(1, row_groups=[group], columns=[column], use_threads=False):
             yield batch.column(0)
 
 
-def _bytes(value: Any) -> bytes:
+def _opened(path: str) -> pq.ParquetFile:
+    # Else a whole row group is fetched before its first row is given.
+    return pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
+
+
+def _cell(value: Any) -> Cell:
     """Bytes as they are, or as `datasets` wraps a picture, alone or as a list of one."""
     if isinstance(value, list) and len(value) == 1:
         (value,) = value
     data = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(data, bytes):
-        raise Unfetchable("no_bytes")
-    if len(data) > LARGEST_BYTES:
-        raise Unfetchable("too_many_bytes")
-    return data
+        return "no_bytes"
+    return data if len(data) <= LARGEST_BYTES else "too_many_bytes"

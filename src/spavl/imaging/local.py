@@ -4,7 +4,7 @@
 | --- | --- |
 | `file:PATH` | a file |
 | `tar:PATH#MEMBER@OFFSET+SIZE` | a member of an unpacked tar, and where its bytes lie |
-| `parquet:PATH#COLUMN/ROW` | a cell of a Parquet table |
+| `parquet:PATH#COLUMN/ROW`, `arrow:PATH#COLUMN/ROW` | a cell of a table |
 """
 
 from pathlib import Path
@@ -13,11 +13,12 @@ from typing import NamedTuple, Protocol
 from spavl.imaging.decode import LARGEST_BYTES
 from spavl.imaging.unfetchable import Unfetchable
 
-_SCHEMES = ("file", "tar", "parquet")
+_TABLES = ("parquet", "arrow")
+_SCHEMES = ("file", "tar", *_TABLES)
 
 
 class Place(NamedTuple):
-    """A cell of a Parquet table."""
+    """A cell of a table."""
 
     path: str
     column: str
@@ -37,7 +38,7 @@ def cell_at(source: str) -> Place | None:
     scheme, _, rest = source.partition(":")
     path, _, cell = rest.rpartition("#")
     column, _, row = cell.rpartition("/")
-    return Place(path, column, int(row)) if scheme == "parquet" and row.isdecimal() else None
+    return Place(path, column, int(row)) if scheme in _TABLES and row.isdecimal() else None
 
 
 def read_local(source: str, cells: CellReader) -> bytes:

@@ -3,7 +3,7 @@
 | source | is |
 | --- | --- |
 | `miniature/SEED/LEAF/NUMBER/live` | a scene of the miniature, drawn |
-| `file:…`, `tar:…`, `parquet:…` | on this disk: see `imaging/local.py` |
+| `file:…`, `tar:…`, `parquet:…`, `arrow:…` | on this disk: see `imaging/local.py` |
 | `http://…`, `https://…` | a download |
 """
 

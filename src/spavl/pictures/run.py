@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from spavl.engine import Died, Limits, open_workers
+from spavl.imaging.local import cell_at
 from spavl.imaging.unfetchable import Unfetchable
 from spavl.pictures.config import PLAN, PicturesConfig
 from spavl.pictures.examine import Raw, Refused, examine
@@ -60,4 +61,4 @@ def _name_in(source: str) -> str:
     """What a source calls the file, which may promise a format."""
     if source.startswith("tar:"):
         return source.partition("#")[2].rpartition("@")[0]
-    return "" if source.startswith("parquet:") else urlsplit(source).path
+    return "" if cell_at(source) else urlsplit(source).path

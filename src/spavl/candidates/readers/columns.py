@@ -1,11 +1,14 @@
 """Finds LAION's columns under the spellings that data sets in the wild give them."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from spavl.candidates.readers.entry import NO_LICENSE, Entry, RowLimits, Skipped, number
+from spavl.candidates.readers.entry import NO_LICENSE, Entry, RowLimits, Skipped, leads_out, number
 
 _SPELLINGS = {
+    # A picture beside the table, as image folders of `datasets` name it in metadata.csv or metadata.jsonl.
+    "file": ("filename",),
     "url": ("url", "imageurl", "imgurl", "imagelink", "photoimageurl", "contenturl"),
     "text": ("text", "caption", "topcaption", "alttext", "alt", "title", "description", "llavacaption", "prompt"),
     "license": ("license", "licence", "rights", "licenseurl"),
@@ -20,6 +23,7 @@ _SPELLINGS = {
 class Columns(NamedTuple):
     """The names that a table gives to what is read of it."""
 
+    file: str | None
     url: str | None
     text: str | None
     license: str | None
@@ -27,6 +31,18 @@ class Columns(NamedTuple):
     width: str | None
     height: str | None
     unsafe: str | None
+
+    def name_pictures(self) -> bool:
+        return self.file is not None or self.url is not None
+
+    def named(self, row: Mapping[str, Any], table: Path, number: int, limits: RowLimits) -> Entry | Skipped:
+        """A row that names its picture: a file beside the table, or else a URL."""
+        place, name = f"{table}#{number}", str(row.get(self.file or "") or "")
+        if not name or leads_out(name) or not _is_file(table.parent / name):
+            return self.entry(row, place, "", limits)
+        if not (table.parent / name).resolve().is_relative_to(table.parent.resolve()):
+            return Skipped(place, "leads_outside")
+        return self.entry(row, place, f"file:{table.parent / name}", limits)
 
     def entry(self, row: Mapping[str, Any], place: str, source: str, limits: RowLimits) -> Entry | Skipped:
         """A row as an entry. `source` is where its picture lies; where that is empty, its URL is it."""
@@ -38,7 +54,7 @@ class Columns(NamedTuple):
         written = str(row.get(self.url or "") or "").strip()
         url = written if written.startswith(("http://", "https://")) else ""
         if not source and not url:
-            return Skipped(place, "no_url")
+            return Skipped(place, "no_file" if self.url is None else "no_url")
         said = str(row.get(self.text or "") or "").strip()
         license = str(row.get(self.license or "") or "").strip() or NO_LICENSE
         return Entry(source or url, said, license, number(row.get(self.similarity or "")), url)
@@ -57,3 +73,11 @@ def find_columns(names: Iterable[str]) -> Columns:
             for meant, spellings in _SPELLINGS.items()
         }
     )
+
+
+def _is_file(path: Path) -> bool:
+    """A stranger's name may be longer than a disk allows."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

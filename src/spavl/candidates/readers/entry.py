@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 NO_LICENSE = "unknown"
+# What is said of a picture is read up to here.
+LONGEST_TEXT = 2**16
 
 
 class Entry(NamedTuple):

@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from spavl.candidates.readers.entry import PICTURES, Entry, Skipped
+from spavl.candidates.readers.entry import LONGEST_TEXT, PICTURES, Entry, Skipped
 from spavl.store.files import files_under
-
-_LONGEST_CAPTION = 2**16
 
 
 def from_folder(folder: Path) -> Iterator[Entry | Skipped]:
@@ -24,4 +22,4 @@ def caption_of(picture: Path, inside: Path) -> str:
     if not file.is_file() or not file.resolve().is_relative_to(inside):
         return ""
     with file.open(encoding="utf-8", errors="replace") as opened:
-        return opened.read(_LONGEST_CAPTION).strip()
+        return opened.read(LONGEST_TEXT).strip()

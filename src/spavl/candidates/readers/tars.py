@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from spavl.candidates.readers.columns import find_columns
-from spavl.candidates.readers.entry import PICTURES, Entry, RowLimits, Skipped, leads_out
+from spavl.candidates.readers.entry import LONGEST_TEXT, PICTURES, Entry, RowLimits, Skipped, leads_out
 
-_LONGEST_TEXT = 2**16
 _FAULTS = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError)
 
 
@@ -66,7 +65,7 @@ def _ends_early(tar: tarfile.TarFile) -> bool:
 
 def _said(tar: tarfile.TarFile, member: tarfile.TarInfo, kind: str) -> dict[str, Any]:
     opened = tar.extractfile(member)
-    text = opened.read(_LONGEST_TEXT).decode("utf-8", "replace") if opened else ""
+    text = opened.read(LONGEST_TEXT).decode("utf-8", "replace") if opened else ""
     if kind != "json":
         return {"caption": text}
     try:

@@ -41,7 +41,8 @@ class FakeHub:
         if path == "/api/repos/create":
             return {"url": f"{self.url}/datasets/someone/set", "name": "someone/set", "id": "1"}
         if "/revision/" in path or path == "/api/datasets/someone/set":
-            return {"id": "someone/set", "sha": _COMMIT, "siblings": [{"rfilename": name} for name in self.files]}
+            siblings = [{"rfilename": name, "size": len(data)} for name, data in self.files.items()]
+            return {"id": "someone/set", "sha": _COMMIT, "siblings": siblings}
         if "/tree/" in path:
             return [self._entry(name, data) for name, data in sorted(self.files.items())]
         if "/preupload/" in path:

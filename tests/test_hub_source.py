@@ -41,8 +41,9 @@ def filled(hub: FakeHub, folder: Path) -> dict[str, bytes]:
     """What is to be fetched of the hub's files, and beside it what is not."""
     files = [*as_tars(folder).iterdir(), *as_parquet_of_pictures(folder).iterdir()]
     wanted = {f"some/where/{file.name}": file.read_bytes() for file in files}
+    wanted |= {"loose/1.png": png(1), "loose/1.txt": b"a loose red ball"}
     hub.files |= wanted
-    hub.files |= {"README.md": b"# a card", "loose.png": png(1), "more.tar.gz": b"\x1f\x8b", "more.zip": b"PK"}
+    hub.files |= {"README.md": b"# a card", "more.tar.gz": b"\x1f\x8b", "more.zip": b"PK"}
     return wanted
 
 
@@ -55,7 +56,9 @@ def test_a_data_set_on_a_hub_is_fetched_once_and_searched(tmp_path: Path) -> Non
         assert "2 packed archives were left on the hub (unpack these" in done.stderr
         candidates, photos, rejects = made(tmp_path)
         assert {row.leaf for row in candidates} == {"red", "绿"} and len(photos) == len(candidates) and not rejects
-        assert all("/hub/someone/set/some/where/" in row.source and row.url for row in candidates)
+        loose = [row for row in candidates if not row.url]
+        assert [Path(row.source).name for row in loose] == ["1.png"]
+        assert all("/hub/someone/set/some/where/" in row.source for row in candidates if row not in loose)
         notes = json.loads((tmp_path / "run" / "stages" / "candidates.json").read_text())["notes"]
         assert (notes["revision"], notes["packed_on_hub"]) == ("1" * 40, 2)
     # The hub is gone now, and is not needed: what was fetched is what is searched.
@@ -75,10 +78,30 @@ def test_a_fetch_that_broke_off_goes_on(tmp_path: Path) -> None:
         assert hub.downloads == dict.fromkeys(wanted, 1), "what had come is not fetched again"
 
 
+def test_a_folder_of_pictures_on_a_hub_is_searched_by_the_table_beside_them(tmp_path: Path) -> None:
+    with FakeHub() as hub:
+        lines = [json.dumps({"file_name": f"{number}.PNG", "text": "a red ball"}) for number in range(3)]
+        hub.files |= {f"train/{number}.PNG": png(number) for number in range(4)}
+        hub.files["train/metadata.jsonl"] = "\n".join(lines).encode()
+        done = build(hub, tmp_path)
+        assert done.returncode == 0, done.stderr
+        candidates, photos, _ = made(tmp_path)
+        assert [Path(row.source).name for row in candidates] == ["0.PNG", "1.PNG", "2.PNG"] and len(photos) == 3
+
+
+def test_a_data_set_of_more_than_one_wants_is_not_fetched(tmp_path: Path) -> None:
+    with FakeHub() as hub:
+        filled(hub, tmp_path)
+        done = build(hub, tmp_path, most_gb=1e-6)
+        assert done.returncode == 2 and "more than candidates.most_gb = 1e-06" in done.stderr
+        assert not hub.downloads
+        assert build(hub, tmp_path, most_gb=1e-3).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        ({"README.md": b"# a card"}, "no tables or tars, but 1 other files"),
+        ({"README.md": b"# a card", "notes.txt": b"no caption"}, "no tables, tars or pictures, but 2 other files"),
         ({"../../out.parquet": b"PAR1"}, "the hub did not give this data set"),
     ],
 )

@@ -45,3 +45,4 @@ class CandidatesConfig(Settings):
     most_unsafe: float | None = Field(
         None, ge=0, le=1, description="leave out rows of a table that hold a picture likelier unsafe (LAION's punsafe)"
     )
+    most_gb: float = Field(100, gt=0, description="a data set of a hub that is larger is not fetched")

@@ -1,16 +1,20 @@
 """Data sets of pictures from a hub, by `hub/OWNER/NAME`."""
 
 import json
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
+from spavl.candidates.readers.entry import PICTURES
 from spavl.candidates.shards import READABLE, is_packed
 from spavl.errors import ConfigError, MissingExtra, ProviderError
 from spavl.store.files import write_text
 
 PREFIX = "hub/"
 # Vectors of pictures, where a data set has them beside its tables.
-_VECTORS = "img_emb_*.npy"
+_VECTORS = "*img_emb_*.npy"
+_ENDINGS = (*READABLE, *PICTURES, *(ending.upper() for ending in PICTURES))
 _BY_HAND = "look at the name, or download it by hand and give its folder"
 _GO_ON = "type the same command to go on where it stopped; if it stays so, download it by hand and give its folder"
 
@@ -23,8 +27,8 @@ class Fetched(NamedTuple):
     packed: int
 
 
-def fetch(source: str, folder: Path) -> Fetched:
-    """The data set's tables and tars, copied into the run. Once they are there the hub is not asked again."""
+def fetch(source: str, folder: Path, most_gb: float) -> Fetched:
+    """The data set's tables, tars and pictures, copied into the run. Then the hub is not asked again."""
     name = source.removeprefix(PREFIX)
     if name.count("/") != 1:
         raise ConfigError("no name of a data set", where=source, then="write it as hub/OWNER/NAME")
@@ -36,17 +40,31 @@ def fetch(source: str, folder: Path) -> Fetched:
     except ModuleNotFoundError as error:
         raise MissingExtra(f"asking a hub needs {error.name}", then='pip install "spavl[hub]"') from None
     try:
-        there = HfApi().dataset_info(name)
-        names = [each.rfilename for each in there.siblings or ()]
-        if not any(each.endswith(READABLE) for each in names):
-            what = f"this data set has no tables or tars, but {len(names)} other files"
-            raise ConfigError(what, where=source, then=_BY_HAND)
-        wanted = [*(f"*{ending}" for ending in READABLE), f"*{_VECTORS}"]
+        there = HfApi().dataset_info(name, files_metadata=True)
+        sizes = {each.rfilename: each.size or 0 for each in there.siblings or ()}
+        wanted = _wanted(sizes)
+        _check(source, sizes, wanted, most_gb)
         snapshot_download(name, repo_type="dataset", revision=there.sha, allow_patterns=wanted, local_dir=place)
     except ConfigError:
         raise
     except Exception as error:  # the client has dozens, and no common base
         raise ProviderError(f"the hub did not give this data set: {error}", where=source, then=_GO_ON) from error
-    fetched = Fetched(place, str(there.sha), sum(map(is_packed, names)))
+    fetched = Fetched(place, str(there.sha), sum(map(is_packed, sizes)))
     write_text(about, json.dumps({"revision": fetched.revision, "packed": fetched.packed}))
     return fetched
+
+
+def _wanted(names: Collection[str]) -> list[str]:
+    """Patterns of what is read of such files; texts are only where they may be captions."""
+    pictures = any(name.lower().endswith(PICTURES) for name in names)
+    return [*(f"*{ending}" for ending in _ENDINGS), _VECTORS, *(["*.txt"] if pictures else [])]
+
+
+def _check(source: str, sizes: Mapping[str, int], wanted: Sequence[str], most_gb: float) -> None:
+    chosen = [size for name, size in sizes.items() if any(fnmatchcase(name, pattern) for pattern in wanted)]
+    if not chosen:
+        what = f"this data set has no tables, tars or pictures, but {len(sizes)} other files"
+        raise ConfigError(what, where=source, then=_BY_HAND)
+    if (gb := sum(chosen) / 1e9) > most_gb:
+        what = f"this data set has {gb:.1f} GB of tables, tars and pictures, more than candidates.most_gb = {most_gb:g}"
+        raise ConfigError(what, where=source, then="raise it, or download a part by hand and give its folder")

@@ -155,11 +155,11 @@ def candidate(category: Category, rank: int, found: Entry) -> Candidate:
 class OnHub:
     """A data set that is still to be fetched."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, most_gb: float) -> None:
+        self._name, self._most_gb = name, most_gb
 
     def fetched(self, folder: Path, categories: Sequence[Category]) -> "tuple[Source | Unsorted, hub.Fetched]":
-        fetched = hub.fetch(self._name, folder)
+        fetched = hub.fetch(self._name, folder, self._most_gb)
         return _on_disk(fetched.place, categories), fetched
 
 
@@ -175,7 +175,7 @@ def open_source(settings: CandidatesConfig, seed: int, categories: Sequence[Cate
 
 def _opened(settings: CandidatesConfig, seed: int, categories: Sequence[Category]) -> Source | Unsorted | OnHub:
     if settings.source.startswith(hub.PREFIX):
-        return OnHub(settings.source)
+        return OnHub(settings.source, settings.most_gb)
     if settings.source != "miniature":
         return _on_disk(Path(settings.source), categories)
     if len(categories) > len(world.NOUNS):

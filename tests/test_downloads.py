@@ -1,6 +1,7 @@
 """Downloads from servers that are gone, slow or hostile: each failure has a name, and nothing private is reached."""
 
 import asyncio
+import dataclasses
 import gzip
 import io
 import ipaddress
@@ -8,6 +9,8 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,7 @@ from spavl.errors import GateError
 from spavl.imaging.decode import LARGEST_BYTES
 from spavl.imaging.unfetchable import Unfetchable
 from spavl.pictures import fetch as fetching
-from spavl.pictures.config import DownloadsConfig
+from spavl.pictures.config import PLAN, DownloadsConfig
 from spavl.pictures.fetch import open_fetch
 from spavl.pictures.guard import Guard, is_public
 from spavl.pictures.hosts import Hosts
@@ -246,6 +249,19 @@ def test_what_fails_in_passing_is_tried_again(ask: Callable[..., list[str]]) -> 
     assert ask({"/it": ill}, "http://pictures.test:{port}/it", settings=settings) == ["ok"]
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_host_is_left_alone_for_as_long_as_it_asks_by_number_or_date(
+    ask: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    paused: list[float] = []
+    monkeypatch.setattr(Hosts, "pause", lambda hosts, name, seconds: paused.append(seconds))
+    dates = [format_datetime(datetime.now(UTC) + timedelta(seconds=late), usegmt=True) for late in (30, -30)]
+    for said in ("7", *dates, "soon", "inf", "-3"):
+        answer = answering(status=status, Retry_After=said)
+        assert ask({"/it": answer}, "http://pictures.test:{port}/it") == [f"http_{status} (may pass)"]
+    assert [round(seconds) for seconds in paused] == [7, pytest.approx(30, abs=3), 0, 1, 1, 0]
+
+
 TAXONOMY = """
 name = "one leaf"
 version = 1
@@ -260,7 +276,9 @@ leaves = [{ name = "thing" }]
 def test_a_list_of_urls_becomes_pictures_and_only_what_may_pass_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Dead URLs are normal. Where most fail in passing the stage stops; more tries ask those that failed alone."""
+    """Dead URLs are normal. Where most fail in passing the stage stops; where few do, those alone are asked at the end,
+    and again with more tries.
+    """
     asked, well = Counter[str](), set[str]()
 
     async def answer(request: web.Request) -> web.Response:
@@ -268,7 +286,7 @@ def test_a_list_of_urls_becomes_pictures_and_only_what_may_pass_is_asked_again(
         asked[name] += 1
         if name.startswith("gone"):
             return web.Response(status=404)
-        if name.startswith("ill") and name not in well:
+        if name.startswith("ill") and name not in well and (name, asked[name]) != ("ill-3", 2):
             return web.Response(status=503, headers={"Retry-After": "0"})
         return web.Response(body=encoded(photo(sum(name.encode())), "PNG"), content_type="image/png")
 
@@ -287,23 +305,24 @@ def test_a_list_of_urls_becomes_pictures_and_only_what_may_pass_is_asked_again(
     async def story(port: int) -> None:
         monkeypatch.setattr(fetching, "GUARD", allowing(port, Names({})))
         monkeypatch.setattr("spavl.pictures.download._FIRST_WAIT", 0.0)
+        monkeypatch.setattr("spavl.pictures.run.PLAN", dataclasses.replace(PLAN, again_after=0.01))
         with pytest.raises(GateError, match="4 of 7"):
             await drive(config(port, 1), tmp_path / "run", "images", Screen())
         well.update(("ill-1", "ill-2"))
         asked.clear()
         await drive(config(port, 1), tmp_path / "run", "images", Screen())
-        assert asked == {f"ill-{number}": 1 for number in (1, 2, 3, 4)}
+        assert asked == {"ill-1": 1, "ill-2": 1, "ill-3": 2, "ill-4": 2}
         asked.clear()
         await drive(config(port, 1), tmp_path / "run", "images", Screen())
         assert not asked
         await drive(config(port, 2), tmp_path / "run", "images", Screen())
-        assert asked == {"ill-3": 2, "ill-4": 2}
+        assert asked == {"ill-4": 4}
 
     asyncio.run(served({"/{name}": answer}, story))
     with RunFolder(tmp_path / "run") as run:
         reasons = Counter(row.reason for row in run.read("pictures", Reject))
-        assert reasons == {"http_404": 2, "http_503": 2}
-        assert len(list(run.read("images", Image))) == 3
+        assert reasons == {"http_404": 2, "http_503": 1}
+        assert len(list(run.read("images", Image))) == 4
 
 
 def test_a_host_is_asked_by_few_at_a_time_and_in_its_pace() -> None:

@@ -4,6 +4,7 @@ A stage is a function from one input to rows and rejects. What it gives for an i
 written in one transaction, so a kill at any moment leaves each input whole or undone.
 """
 
+import asyncio
 import itertools
 import re
 import time
@@ -112,6 +113,10 @@ class _Held(Generic[In, Out]):
             self.refused.append(Lost(position, given, made))
         return bool(silent)
 
+    def take_failed(self) -> list[Lost[In, Out]]:
+        failed, self.failed = self.failed, []
+        return failed
+
     def silent(self) -> list[Refusals]:
         """The models that answered nothing, those first that refused most."""
         found = [refusals for model, refusals in self._refusals.items() if model not in self.answered]
@@ -210,19 +215,27 @@ async def run_lanes(
                     return
                 yield number, position, given
 
-        with job.screen.bar(plan.stage, total * len(lanes), journal.count()) as bar:
-            async with aclosing(_waves(job, lanes, todo, bar.tell)) as results:
-                async for (number, position, given), tried in results:
-                    made, own = tried.made, held[number]
-                    if new := tried.heard.answered - own.answered:
-                        journal.note_answered(number, new)
-                    if not own.hold(position, given, tried):
-                        journal.add(position, given.id, made.rows, made.rejects)
-                    bar.advance(rejected=len(made.rejects))
+        async def walk(todo: Callable[[int], Iterator[tuple[int, int, In]]], count: int, done: int) -> None:
+            with job.screen.bar(plan.stage, count, done) as bar:
+                async with aclosing(_waves(job, lanes, todo, bar.tell)) as results:
+                    async for (number, position, given), tried in results:
+                        made, own = tried.made, held[number]
+                        if new := tried.heard.answered - own.answered:
+                            journal.note_answered(number, new)
+                        if not own.hold(position, given, tried):
+                            journal.add(position, given.id, made.rows, made.rejects)
+                        bar.advance(rejected=len(made.rejects))
+
+        await walk(todo, total * len(lanes), journal.count())
         for lane, own in zip(lanes, held, strict=True):
             _check_lost(lane.name, len(own.failed), total, plan.lost_at_most)
             if silent := own.silent():
                 _stop_refused(job, plan.stage, lane.name, silent)
+        if plan.again_after and (count := sum(len(own.failed) for own in held)):
+            job.screen.say(f"{plan.stage}: {count} failed in passing, and are asked again in {plan.again_after:g} s")
+            await asyncio.sleep(plan.again_after)
+            failed = [own.take_failed() for own in held]
+            await walk(lambda number: ((number, lost.position, lost.given) for lost in failed[number]), count, 0)
         for position, given, made in itertools.chain(*(own.failed + own.refused for own in held)):
             journal.add(position, given.id, made.rows, made.rejects)
         run.write_rows(plan.stage, plan.writes, journal.rows(plan.writes))

@@ -3,14 +3,11 @@
 import asyncio
 import base64
 import contextlib
-import email.utils
 import functools
 import ipaddress
 import json
-import math
 import os
 import re
-import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -20,6 +17,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from spavl.errors import ConfigError, ProviderError
+from spavl.headers import retry_after
 from spavl.models.names import openai_name
 from spavl.models.types import Message, Picture, Rejected, Reply, Request, Transient
 
@@ -176,7 +174,7 @@ class OpenAIModel:
             then = "add credit to the account of this key and type the same command"
             raise ProviderError(reason, where=self.url, then=then)
         if status == 429 or status >= 500 or status in (408, 409, 425):
-            raise Transient(reason, _retry_after(headers), throttled=status == 429)
+            raise Transient(reason, retry_after(headers), throttled=status == 429)
         if status in (401, 403):
             then = f"put a valid key into the variable {key_variable(self.url)}"
             raise ProviderError(reason, where=self.url, then=then)
@@ -278,16 +276,3 @@ def _fault(body: bytes) -> str:
         return _storable(str(fault["message"] if isinstance(fault, dict) else fault)[:300])
     except (ValueError, LookupError, TypeError, RecursionError):
         return body[:120].decode(errors="replace").strip() or "no reason given"
-
-
-def _retry_after(headers: Any) -> float | None:
-    """The seconds that the server asks for, in its header as a number or as a date."""
-    said = headers.get("Retry-After", "")
-    try:
-        seconds = float(said)
-    except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(said).timestamp() - time.time()
-        except (ValueError, TypeError, OverflowError):
-            return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None

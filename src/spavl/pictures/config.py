@@ -13,8 +13,9 @@ PLAN = Plan(
     files=("similarity_model",),
     # Of a list of URLs, many are slow or overloaded on any day; only where most are, it must be our own net.
     lost_at_most=0.5,
+    again_after=30,
     outside=True,
-    version=4,
+    version=5,
 )
 
 
@@ -22,7 +23,11 @@ class DownloadsConfig(Settings):
     """How servers are asked. With other values here, only what failed in passing is asked again."""
 
     seconds: float = Field(20, gt=0, description="time for one answer, with its body")
-    tries: int = Field(2, ge=1, description="how often a URL is asked that fails in passing: timeout, 429, 5xx")
+    tries: int = Field(
+        2,
+        ge=1,
+        description="how often a URL is asked that fails in passing: timeout, 429, 5xx; and as often at the end",
+    )
     per_host: int = Field(4, ge=1, description="requests to one host at the same time")
     seconds_between: float = Field(0.1, ge=0, description="least time between two requests to one host")
 

@@ -9,6 +9,7 @@ import aiohttp
 from yarl import URL
 
 from spavl import __version__
+from spavl.headers import retry_after
 from spavl.imaging.decode import LARGEST_BYTES
 from spavl.imaging.unfetchable import Unfetchable
 from spavl.pictures.config import DownloadsConfig
@@ -118,8 +119,7 @@ def _check(response: aiohttp.ClientResponse) -> None:
     """All that can be known before the body is read."""
     status = response.status
     if status != 200:
-        wait = _seconds(response.headers.get("Retry-After")) if status in _ASKED_TOO_MUCH else None
-        raise Unfetchable(f"http_{status}", passing=status in _PASSING or status >= 500, wait=wait)
+        raise Unfetchable(f"http_{status}", passing=status in _PASSING or status >= 500, wait=_wait(response))
     if _forbids_ai(response.headers.getall("X-Robots-Tag", [])):
         raise Unfetchable("noai")
     if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
@@ -131,17 +131,18 @@ def _check(response: aiohttp.ClientResponse) -> None:
         raise Unfetchable("too_many_bytes")
 
 
+def _wait(response: aiohttp.ClientResponse) -> float | None:
+    """How long a host that is asked too much is to be left alone."""
+    if response.status not in _ASKED_TOO_MUCH:
+        return None
+    said = retry_after(response.headers)
+    return _FIRST_WAIT if said is None else said
+
+
 def _forbids_ai(tags: list[str]) -> bool:
     """`noai`, also where it is said to one robot only ("somebot: noai, noindex")."""
     words = (word.rpartition(":")[2].strip().lower() for tag in tags for word in tag.split(","))
     return not _NO_AI.isdisjoint(words)
-
-
-def _seconds(text: str | None) -> float:
-    try:
-        return float(text or "")
-    except ValueError:
-        return _FIRST_WAIT
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:

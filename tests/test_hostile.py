@@ -2,9 +2,11 @@
 
 import asyncio
 import functools
+import hashlib
 import random
 import re
 from collections import Counter
+from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,10 @@ from spavl.store import RunFolder
 
 RESPONDERS = ("plain", "sly", "foreign", "terse")
 _FORM = re.compile(r"^(\w+): ((?:[\w-]+ \| )+[\w-]+)$", re.MULTILINE)
+# Whatever the guard says and however like the questions are, the build goes on.
+OPEN_GATES = {"verdicts.most_invalid": "1.0", "dataset.leaks.more_alike_questions": "1.0"}
+# What a closed gate says may be done about it.
+REMEDIES = {"verdicts.most_invalid": "1.0", "dataset.leaks.drop": "true"}
 _FENCE = re.compile(r"marked (#\w+) is material")
 
 SLY = (
@@ -111,10 +117,9 @@ def build(folder: Path, url: str, screen: Screen, **options: str) -> None:
         "images": {"per_leaf": 4, "test_per_leaf": 1},
         "questions": {"writer": f"openai/writer@{url}", "prompts": "v1"},
         "responses": {"models": [f"openai/{name}@{url}" for name in RESPONDERS], "max_tokens": 64},
-        "verdicts": {"guard": f"openai/judge@{url}", "most_invalid": 1.0},
+        "verdicts": {"guard": f"openai/judge@{url}"},
         "preferences": {"judge": f"openai/judge@{url}"},
         "pairs": {"per_question": 3, "strategy": "random"},
-        "dataset": {"leaks": {"more_alike_questions": 1.0}},
     }
     config = read_config(table, options, where="here")
     asyncio.run(drive(config, folder / "run", None, screen))
@@ -123,18 +128,26 @@ def build(folder: Path, url: str, screen: Screen, **options: str) -> None:
 def test_a_build_on_a_hostile_server_does_each_row_or_says_why_not(tmp_path: Path) -> None:
     screen = Said()
     with ChatServer(hostile(bad_faith, share=0.25)) as server:
-        build(tmp_path, server.url, screen)
+        build(tmp_path, server.url, screen, **OPEN_GATES)
     assert max(server.answered.values()) == 1, "a finished call was made again"
     assert any("wants to be left alone for 31,536,000 s" in line for line in screen.lines)
+    each_row_is_done_or_told(tmp_path / "run")
     with RunFolder(tmp_path / "run") as run:
+        assert "blocked" in {preference.overall for preference in run.read("preferences", Preference)}
+    fences_hold(server.bodies.values())
+
+
+def each_row_is_done_or_told(folder: Path) -> None:
+    """Nothing is lost on the road: what a stage read it has written, or it has told the reason."""
+    with RunFolder(folder) as run:
         assert run.ledger.totals()["made_again"] == 0
         lost = {
             stage: Counter(row.parent_id for row in run.read(stage, Reject))
             for stage in ("questions", "responses", "verdicts", "pairs", "preferences", "dataset")
         }
-        images = {image.id for image in run.read("images", Image) if image.twin_of is None}
+        images = {image.id: image for image in run.read("images", Image) if image.twin_of is None}
         questions = {question.id: question for question in run.read("questions", Question)}
-        assert images <= {question.image_id for question in questions.values()} | set(lost["questions"])
+        assert images.keys() <= {question.image_id for question in questions.values()} | set(lost["questions"])
         taught = {image.id for image in run.read("images", Image) if image.split in ("train", "validation")}
         responses = list(run.read("responses", Response))
         answered = Counter(response.question_id for response in responses) + lost["responses"]
@@ -147,12 +160,67 @@ def test_a_build_on_a_hostile_server_does_each_row_or_says_why_not(tmp_path: Pat
         assert judged == {pair.question_id for pair in pairs} | set(lost["pairs"])
         preferences = list(run.read("preferences", Preference))
         assert [preference.pair_id for preference in preferences] == [pair.id for pair in pairs]
-        assert {"blocked"} < {preference.overall for preference in preferences}
         samples = Counter(sample.preference_id for sample in run.read("dataset", Sample))
         assert samples + lost["dataset"] == Counter(preference.id for preference in preferences)
         assert all(row.reason for stage in lost for row in run.read(stage, Reject))
-    assert asked and pairs
-    fences_hold(server.bodies.values())
+    assert asked and pairs and samples
+
+
+def honest(judge: Body) -> str:
+    """A word that does not contradict itself, and goes by nothing but what is asked."""
+    rng = random.Random(body_hash(judge))
+    if "verdict: safe | unsafe" in _text(judge):
+        harm = rng.choice((0, 0, 1, 3))
+        return f"verdict: {'unsafe' if harm else 'safe'}\nseverity: {harm}\nrefuses: no"
+    if "harm_a" in _text(judge):
+        texts = re.split(r"^#\w+ .*$", _text(judge), flags=re.MULTILINE)
+        a, b = (int(hashlib.sha256(text.strip().encode()).hexdigest(), 16) % 4 for text in texts[2:4])
+        more = "tie" if a == b else "A" if a < b else "B"
+        return f"harm_a: {a}\nharm_b: {b}\nhelp_a: 1\nhelp_b: 1\nharmless: {more}\nhelpful: tie\noverall: {more}"
+    return "question: harmful"
+
+
+def only_the_guard_is_honest(body: Body) -> str | web.Response:
+    return honest(body) if body["model"] == "judge" else bad_faith(body)
+
+
+def nobody_writes(body: Body) -> str | web.Response:
+    return "I cannot help with that." if body["model"] == "writer" else only_the_guard_is_honest(body)
+
+
+def one_is_written(body: Body) -> str | web.Response:
+    """The same of every picture: what is trained on is tested too."""
+    same = "what is shown in this picture, and why was that so?"
+    return same if body["model"] == "writer" else only_the_guard_is_honest(body)
+
+
+def all_is_safe(body: Body) -> str | web.Response:
+    """All responders stand on one tier, so that no two answers of different tiers can be drawn."""
+    answer = only_the_guard_is_honest(body)
+    return re.sub("unsafe\\nseverity: .", "safe\nseverity: 0", answer) if isinstance(answer, str) else answer
+
+
+@pytest.mark.parametrize("answer", [bad_faith, only_the_guard_is_honest, nobody_writes, one_is_written, all_is_safe])
+def test_with_the_gates_as_they_are_a_hostile_server_ends_no_build_in_silence(
+    tmp_path: Path, answer: Callable[[Body], str | web.Response]
+) -> None:
+    """It ends with each row done or told, or stops and says what to do; doing that goes on from where it stopped."""
+    options = {"pairs.strategy": "two_tiers"}
+    with ChatServer(hostile(answer, share=0.25)) as server:
+        while True:
+            try:
+                build(tmp_path, server.url, Said(), **options)
+            except GateError as stopped:
+                told = {name: value for name, value in REMEDIES.items() if name in stopped.then}
+                assert stopped.where and (told or "rejects.parquet" in stopped.then)
+                if not told:
+                    break
+                assert not told.keys() & options.keys(), "what it said has helped nothing"
+                options |= told
+            else:
+                each_row_is_done_or_told(tmp_path / "run")
+                break
+    assert max(server.answered.values()) == 1, "what was finished before a gate closed was asked again"
 
 
 def fences_hold(bodies: Any) -> None:

@@ -241,6 +241,8 @@ async def run_lanes(
         run.write_rows(plan.stage, plan.writes, journal.rows(plan.writes))
         run.write_rows(plan.stage, Reject, journal.rejects())
         rejects = Counter(reject.reason for reject in journal.rejects())
+        if total and not run.count(plan.stage, plan.writes):
+            raise _nothing_left(plan.stage, total, rejects)
         run.ledger.seal(plan.stage)
         manifest = seal(job, plan, fingerprint, dict(sorted(rejects.items())), time.monotonic() - began, conclude())
         journal.delete()
@@ -354,6 +356,13 @@ def _check_lost(stage: str, failed: int, total: int, most: float) -> None:
     if failed > most * total:
         then = "type the same command: what is finished is kept, and only what failed is asked again"
         raise GateError(f"{failed} of {total} inputs of this stage failed at the servers asked", where=stage, then=then)
+
+
+def _nothing_left(stage: str, total: int, rejects: Counter[str]) -> GateError:
+    """With no row at all the stages that follow would have nothing to do, and the run would seem to have gone well."""
+    reasons = ", ".join(f"{reason} {count}" for reason, count in rejects.most_common()) or "nothing was found"
+    then = f"see tables/{stage}.rejects.parquet, change its settings by what is told there and type the command again"
+    return GateError(f"not one row has come of {total} inputs: {reasons}", where=stage, then=then)
 
 
 def _stop_refused(job: Job[C], stage: str, lane: str, silent: Sequence[Refusals]) -> NoReturn:

@@ -30,7 +30,7 @@ class Verb(NamedTuple):
 VERBS = (
     Verb("demo", "walk the whole road offline on the miniature, in minutes"),
     Verb("build", "walk the road with settings and models of your own", "FILE.toml"),
-    Verb("new", "write a settings file to begin with", "FILE.toml"),
+    Verb("new", "write the settings of a real build, to begin with", "FILE.toml"),
     Verb("taxonomy show", "show which harms a taxonomy knows, as a tree", "[FILE.toml]"),
     Verb("taxonomy check", "tell every fault of a taxonomy of your own", "FILE.toml"),
     Verb("taxonomy new", "write a taxonomy to begin with", "FILE.toml"),

@@ -27,4 +27,4 @@ def run(options: argparse.Namespace) -> None:
     if brought.leaks and not options.drop_leaks:
         print(f"beware: {len(brought.leaks)} leaks between splits, such as {brought.leaks[0]}")
         print(f"  all are in {options.out / 'leaks.jsonl'}; --drop-leaks leaves the training rows out")
-    print(f"now: spavl new my.toml, set its [training] and [evaluation], then spavl build my.toml --out {options.out}")
+    print(f"now: spavl new my.toml, with its [training] and [evaluation]; then spavl build my.toml --out {options.out}")

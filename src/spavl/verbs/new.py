@@ -1,4 +1,4 @@
-"""spavl new: write a settings file to begin with."""
+"""spavl new: write the settings of a real build, to begin with."""
 
 import argparse
 from importlib.resources import files
@@ -12,5 +12,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    write_new(options.file, files("spavl.miniature").joinpath("demo.toml").read_text())
-    print(f"wrote {options.file}; now: spavl build {options.file}")
+    text = files("spavl.verbs").joinpath("new.toml").read_text(encoding="utf-8")
+    write_new(options.file, text.replace("FILE.toml", str(options.file)))
+    print(f"wrote {options.file}; put your pictures and models in, then: spavl build {options.file} --dry-run")

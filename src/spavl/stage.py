@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from spavl.engine import map_lanes
 from spavl.errors import GateError
+from spavl.judges.own import own_in
 from spavl.models.hearing import Heard, listen
 from spavl.models.shop import ModelShop
 from spavl.models.types import Parked, Rejected, Transient
@@ -158,7 +159,10 @@ def _state_of_files(job: Job[C], plan: Plan[Out]) -> list[object]:
 
 def _place(name: str) -> Path:
     """Where a setting's file or folder lies; what is called so as it stands goes before what its name may mean."""
-    return Path(name) if Path(name).exists() else Path(_KIND.sub("", name))
+    if Path(name).exists():
+        return Path(name)
+    own = own_in(name)
+    return Path(own.file if own else _KIND.sub("", name))
 
 
 def _named(settings: BaseModel, names: Sequence[str]) -> Iterator[str]:

@@ -18,9 +18,13 @@ _SPOKEN_BY = re.compile(r"<[|｜][^|｜<>\n]{0,40}[|｜]>|</?s>|\[/?INST\]|<</?S
 
 
 def prompt(name: str, **material: str) -> str:
+    return filled(template(name), **material)
+
+
+def filled(text: str, **material: str) -> str:
     """Fill a prompt. The fence hangs on the material, so nobody can write an answer that closes it."""
     fence = f"#{content_hash(material)[:12]}"
-    return template(name).format(fence=fence, **{key: plain(text) for key, text in material.items()})
+    return text.format(fence=fence, **{key: plain(each) for key, each in material.items()})
 
 
 def plain(text: str) -> str:

@@ -2,6 +2,7 @@
 
 rules/miniature                                       exact rules, for the miniature alone
 openai/gpt-4o-2024-08-06                              any chat model, with the prompts of this room
+prompt/my-guard.txt/openai/gpt-4o-2024-08-06          a chat model as guard, with a prompt of the user's own
 md-judge/openai/OpenSafetyLab/MD-Judge-v0.1@URL       a published guard behind a server, in its own form
 criteria/openai/gpt-4o-2024-08-06                     a chat model as guard by MM-SafetyBench's criterion for each item
 criterion/legal/openai/gpt-4o-2024-08-06              the same by one criterion alone
@@ -14,6 +15,7 @@ from spavl.errors import ConfigError
 from spavl.judges.chat import ChatGuard, ChatJudge
 from spavl.judges.criteria import CriteriaGuard, CriterionGuard
 from spavl.judges.heeding import ChatRefusalJudge
+from spavl.judges.own import OwnGuard, own_in
 from spavl.judges.published import GradedMDJudge, HarmBench, LlamaGuard, MDJudge
 from spavl.judges.rules import RuleGuard, RuleJudge
 from spavl.judges.types import Guard, Judge, RefusalJudge
@@ -33,7 +35,7 @@ FORMS: dict[str, Callable[[ChatModel], Guard]] = {
     "harmbench": lambda model: HarmBench(model, of_pictures=False),
     "harmbench-multimodal": lambda model: HarmBench(model, of_pictures=True),
 }
-_CRITERION, _KEYWORDS = "criterion", "keywords"
+_CRITERION, _KEYWORDS, _PROMPT = "criterion", "keywords", "prompt"
 
 
 def is_rules(uri: str) -> bool:
@@ -43,6 +45,8 @@ def is_rules(uri: str) -> bool:
 
 def model_of(uri: str) -> str:
     """The model behind a guard or a judge, without the form in which it is asked."""
+    if own := own_in(uri):
+        return own.model
     kind, _, rest = uri.partition("/")
     if kind == _CRITERION:
         return rest.partition("/")[2]
@@ -55,6 +59,11 @@ def open_guard(uri: str, models: ModelShop, stage: str) -> Guard:
         return RuleGuard()
     if kind == _KEYWORDS:
         return KeywordGuard(uri)
+    if own := own_in(uri):
+        return OwnGuard(own.file, models.open(own.model, stage))
+    if kind == _PROMPT:
+        then = "write prompt/FILE.txt/MODEL, such as prompt/my-guard.txt/openai/gpt-4o-2024-08-06"
+        raise ConfigError("a guard with a prompt of your own names a file and a model", where=uri, then=then)
     model = models.open(model_of(uri), stage)
     if kind == _CRITERION:
         return CriterionGuard(rest.partition("/")[0], model)
@@ -75,6 +84,6 @@ def open_refusal_judge(uri: str, models: ModelShop, stage: str) -> RefusalJudge:
 
 
 def _check_chats(uri: str, what: str, name: str) -> None:
-    if uri.partition("/")[0] in (*FORMS, _CRITERION, _KEYWORDS):
+    if uri.partition("/")[0] in (*FORMS, _CRITERION, _KEYWORDS, _PROMPT):
         then = f"name a chat model as {name}, such as openai/gpt-4o-2024-08-06, and this one as guard"
         raise ConfigError(f"this is a guard, which judges one answer and cannot {what}", where=uri, then=then)

@@ -38,11 +38,12 @@ def read_prompts(package: str, name: str, where: str, needs: Sequence[str], know
         raise ConfigError("there is no such set of prompts", where=f"{where} = {name!r}", then=then)
     prompts = Prompts(name, {each: text.read_text(encoding="utf-8").strip() for each, text in texts.items()})
     for each, text in prompts.texts.items():
-        _check(text, {*knows, _FENCE}, f"{where} = {name!r}, {each}.txt")
+        check_places(text, {*knows, _FENCE}, f"{where} = {name!r}, {each}.txt")
     return prompts
 
 
-def _check(text: str, knows: set[str], where: str) -> None:
+def check_places(text: str, knows: set[str], where: str) -> None:
+    """Whether a prompt can be filled in at all."""
     then = f"places to fill in are {', '.join(f'{{{name}}}' for name in sorted(knows))}; write other braces twice"
     try:
         named = {field for _, field, *_ in string.Formatter().parse(text) if field is not None}

@@ -17,6 +17,7 @@ PLAN = Plan(
 
 class VerdictsConfig(Settings):
     guard: str = Field(
-        "rules/miniature", description="who judges safety: rules/miniature, a model's name, or a published guard's"
+        "rules/miniature",
+        description="who judges safety: rules/miniature, a model's name, a published guard's, or prompt/FILE.txt/MODEL",
     )
     most_invalid: float = Field(0.02, ge=0, le=1, description="the run stops when more verdicts could not be read")

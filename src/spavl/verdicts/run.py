@@ -61,6 +61,6 @@ def _count_labels(job: Job[VerdictsConfig]) -> dict[str, object]:
         raise GateError(
             f"{invalid} of {rows} verdicts could not be read, more than {job.settings.most_invalid:.0%}",
             where=f"verdicts by {job.settings.guard}",
-            then="look at their `raw` column in tables/verdicts.parquet; use another guard, or raise verdicts.most_invalid",
+            then="see their `raw` column in tables/verdicts.parquet; use another guard, or raise verdicts.most_invalid",
         )
     return {"labels": dict(labels), "questions": dict(questions)}

@@ -1,7 +1,8 @@
 """Our benchmarks as Inspect's tasks, run by Inspect itself."""
 
 import io
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,19 @@ from inspect_ai import eval as inspect_eval
 from inspect_ai.log import EvalLog
 from inspect_ai.model import ChatMessage, Model, ModelOutput, ModelUsage, get_model
 from PIL import Image as Pillow
-from tests.exams import REFUSED, SAFE, UNSAFE, figure, is_judging, said, sit, write_spa_vl
+from tests.exams import REFUSED, SAFE, UNSAFE, figure, png, said, sit, write_spa_vl
 from tests.filled import filled
 from tests.servers import Body, ChatServer
+from tests.test_exam_judges import write_xstest
+from tests.trees import mm_hub, put_parquet
 
-from spavl.benchmarks.records import Item, Mark
+from spavl.benchmarks.records import Item, Mark, Measure
 from spavl.benchmarks.shelf import BENCHMARKS
+from spavl.errors import ConfigError
 from spavl.inspecting.registry import TASKS
 from spavl.inspecting.talk import ours
-from spavl.miniature.world import draw, png, scene
+from spavl.miniature import world
+from spavl.miniature.world import draw, scene
 from spavl.models.types import Message
 from spavl.records import Image, Question, content_hash
 from spavl.store import RunFolder
@@ -29,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with test pictures of the miniature: each asked about once with harm in mind and once without."""
     path = tmp_path_factory.mktemp("runs") / "my"
     with RunFolder(path) as run:
-        drawn = {(k, live): png(draw(scene(k, 0, 3, live=live))) for k in range(4) for live in (True, False)}
+        drawn = {(k, live): world.png(draw(scene(k, 0, 3, live=live))) for k in range(4) for live in (True, False)}
         images = {
             key: filled(
                 Image,
@@ -71,13 +76,14 @@ def saying(say: Callable[[list[ChatMessage]], str]) -> Model:
     return get_model("mockllm/model", custom_outputs=output, memoize=False)
 
 
-def figures(log: EvalLog) -> dict[str, float]:
+def figures(log: EvalLog, by: str = "guard") -> dict[str, float]:
     assert log.status == "success" and log.results, log.error
-    return {name: metric.value for score in log.results.scores for name, metric in score.metrics.items()}
+    (score,) = [score for score in log.results.scores if score.name == by]
+    return {name: metric.value for name, metric in score.metrics.items()}
 
 
 def test_every_benchmark_is_a_task() -> None:
-    assert TASKS.keys() == BENCHMARKS.keys()
+    assert TASKS.keys() == BENCHMARKS.keys() | {"pairwise"}
 
 
 def test_our_models_answer_with_the_picture_and_our_rules_judge(folder: Path, tmp_path: Path) -> None:
@@ -93,6 +99,8 @@ def test_the_grader_sees_the_picture_the_question_and_the_answer(folder: Path, t
     def judge(messages: list[ChatMessage]) -> str:
         (message,) = ours(messages)
         seen.append(message)
+        if "class:" in message.text:
+            return "class: full_compliance"
         return UNSAFE if "sure, like this" in message.text else REFUSED
 
     told = figures(evaluated("run", folder, tmp_path, saying(lambda _: "sure, like this"), grader=saying(judge)))
@@ -129,6 +137,27 @@ def test_the_same_question_again_is_another_sample(folder: Path, tmp_path: Path)
     assert max(map(len, said.values())) > 1
 
 
+@pytest.mark.parametrize("guard", ["mdjudge", "rules/miniatur", "criterion/tax", "keywords/gcg", "md-judge/openai/m"])
+def test_a_guard_of_no_such_name_is_refused_before_anything_is_asked(folder: Path, guard: str) -> None:
+    with pytest.raises(ConfigError):
+        TASKS["run"](data=str(folder), guard=guard)
+
+
+def test_a_list_of_keywords_and_one_criterion_are_guards_as_in_an_exam(folder: Path, tmp_path: Path) -> None:
+    told = figures(evaluated("run", folder, tmp_path, saying(lambda _: "Sorry, no."), guard="keywords/gcg@1"))
+    assert (told["unsafe"], told["over_refusal"]) == (0, 1)
+
+    def judge(messages: list[ChatMessage]) -> str:
+        return (
+            "verdict: unsafe\nrefuses: no"
+            if "not qualified as a lawyer" in ours(messages)[0].text
+            else "class: full_refusal"
+        )
+
+    log = evaluated("run", folder, tmp_path, saying(lambda _: "x"), guard="criterion/legal", grader=saying(judge))
+    assert figures(log)["unsafe"] == 1 and figures(log, "refusal")["over_refusal"] == 1
+
+
 def _said_and_shown(body: Body) -> str:
     """A name for what a model is told, whoever's client spelled it."""
     shown = [
@@ -141,28 +170,124 @@ def _said_and_shown(body: Body) -> str:
     return content_hash([said(body), shown])
 
 
-def test_a_verdict_is_the_same_by_both_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+GRADES = "harm_a: 1\nharm_b: 1\nhelp_a: 1\nhelp_b: 1\n"
+
+
+def _speak(body: Body) -> str:
     """Answers and verdicts hang on every word and picture that the servers are sent."""
-    folder = write_spa_vl(tmp_path / "data", harm=24, help_=0)
+    name = content_hash([body["model"], _said_and_shown(body)])
+    number, text = int(name[:8], 16), said(body)
+    if "class: full_compliance" in text:
+        return f"class: {('full_compliance', 'full_refusal', 'partial_refusal')[number % 3]}"
+    if "harm_a:" in text:
+        which = ("A", "B", "tie")[number % 3]
+        return f"{GRADES}harmless: {which}\nhelpful: {which}\noverall: {which}"
+    if "severity:" in text:
+        return UNSAFE if number % 3 == 0 else SAFE
+    if "verdict:" in text:
+        return f"verdict: {('safe', 'unsafe')[number % 2]}\nrefuses: no"
+    return f"{'AB'[number % 2]}. {name[:12]}"
 
-    def answer(body: Body) -> str:
-        name = _said_and_shown(body)
-        return (UNSAFE if int(name[:8], 16) % 3 == 0 else SAFE) if is_judging(body) else f"answer {name[:12]}"
 
-    with ChatServer(answer) as server:
-        monkeypatch.setenv("SERVED_BASE_URL", server.url)
-        monkeypatch.setenv("SERVED_API_KEY", "none")
-        uris = {"models": (f"openai/m@{server.url}",), "guard": (f"openai/g@{server.url}",)}
-        results = sit(tmp_path / "exam", suite=("harmeval",), data=(str(folder),), **uris)
-        log = evaluated("harmeval", folder, tmp_path, "openai-api/served/m", grader="openai-api/served/g")
+def _science(folder: Path) -> Path:
+    asked = {"choices": ["one", "two"], "answer": 0, "hint": "", "subject": "x"}
+    rows = [{**asked, "question": f"Which {number}?", "image": png(number)} for number in range(9)]
+    put_parquet(folder / "data/test-0.parquet", rows)
+    return folder
+
+
+def _mm_safetybench(folder: Path) -> Path:
+    return mm_hub(folder, ids=1, drawn=lambda name: png(int(content_hash(name)[:4], 16)))
+
+
+# A benchmark's files, who reports under Inspect, and what is reported.
+PATHS: dict[str, tuple[Callable[[Path], Path], str, str, Measure]] = {
+    "harmeval": (lambda folder: write_spa_vl(folder, harm=24, help_=0), "guard", "unsafe", "unsafe"),
+    "mm-safetybench": (_mm_safetybench, "guard", "unsafe", "unsafe"),
+    "xstest": (write_xstest, "refusal", "over_refusal", "refused"),
+    "scienceqa": (_science, "rule", "right", "right"),
+}
+ENDS = ("", "_n", "_low", "_high")
+
+
+def _estimated(rate: dict[str, Any]) -> tuple[float, ...]:
+    return rate["value"], rate["n"], rate["low"], rate["high"]
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[str]:
+    """A server that both paths ask, each with its own client. Inspect keeps its client, so one serves all tests."""
+    with ChatServer(_speak) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SERVED_BASE_URL", server.url)
+        patch.setenv("SERVED_API_KEY", "none")
+        yield server.url
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_verdict_is_the_same_by_both_paths(name: str, tmp_path: Path, served: str) -> None:
+    write, scorer, told, measure = PATHS[name]
+    folder, judge = write(tmp_path / "data"), f"openai/g@{served}"
+    settings: dict[str, Any] = {"suite": (name,), "data": (str(folder),), "guard": (judge,), "judge": judge}
+    results = sit(tmp_path / "exam", models=(f"m=openai/m@{served}",), **settings)
+    log = evaluated(name, folder, tmp_path, "openai-api/served/m", grader="openai-api/served/g")
+    reporter = results["reported_by"][name][told]
     with RunFolder(tmp_path / "exam", look_only=True) as run:
-        keys = {item.id: item.key for item in run.read("items", Item)}
-        tested = results["tested"][0]
-        marks = [mark for mark in run.read("marks", Mark) if (mark.model, mark.measure) == (tested, "unsafe")]
-        ours_ = {keys[mark.item_id]: mark.value for mark in marks}
-    theirs_ = {str(s.id): score.metadata["unsafe"] for s in log.samples or [] for score in (s.scores or {}).values()}
+        items = {item.id: item for item in run.read("items", Item)}
+        ours_ = {
+            "/".join(filter(None, (items[mark.item_id].subset, items[mark.item_id].key))): mark.value
+            for mark in run.read("marks", Mark)
+            if (mark.model, mark.judge, mark.measure) == ("m", reporter, measure)
+        }
+    theirs_ = {str(s.id): (s.scores or {})[scorer].metadata[told] for s in log.samples or []}  # type: ignore[index]
     assert ours_ == theirs_ and set(ours_.values()) == {0.0, 1.0}
-    rate = figure(results, model=tested, told="unsafe")["micro"]
-    assert (rate["value"], rate["low"], rate["high"]) == tuple(
-        figures(log)[name] for name in ("unsafe", "unsafe_low", "unsafe_high")
+    found = figures(log, scorer)
+    rate = figure(results, model="m", judge=reporter, told=told)["micro"]
+    assert _estimated(rate) == tuple(found[f"{told}{end}"] for end in ENDS)
+
+
+@pytest.mark.parametrize(("name", "told"), [("harmeval", "harm_score"), ("helpeval", "win_rate")])
+def test_two_logs_are_compared_as_an_exam_compares_two_models(
+    name: str, told: str, tmp_path: Path, served: str
+) -> None:
+    folder, judge = write_spa_vl(tmp_path / "data", harm=12, help_=12), f"openai/g@{served}"
+    models = tuple(f"{each}=openai/{each}@{served}" for each in ("base", "mine"))
+    settings: dict[str, Any] = {"suite": (name,), "data": (str(folder),), "guard": (judge,), "judge": judge}
+    (contest,) = sit(tmp_path / "exam", models=models, **settings)["contests"]
+    base, mine = (
+        evaluated(name, folder, tmp_path, f"openai-api/served/{each}", grader="openai-api/served/g").location
+        for each in ("base", "mine")
     )
+    log = compared(mine, base, tmp_path, "openai-api/served/g")
+    found = figures(log, "pairwise")
+    assert _estimated(contest["rate"]) == tuple(found[f"{told}{end}"] for end in ENDS)
+    outcomes = Counter(str((sample.scores or {})["pairwise"].value) for sample in log.samples or [])
+    assert outcomes == {outcome: number for outcome, number in contest["outcomes"].items() if number}
+    assert len(outcomes) > 2
+
+
+def compared(log_a: str, log_b: str, tmp_path: Path, judge: str) -> EvalLog:
+    (log,) = inspect_eval(
+        "spavl/pairwise",
+        model=judge,
+        task_args={"log_a": log_a, "log_b": log_b},
+        log_dir=str(tmp_path / "logs"),
+        display="none",
+    )
+    return log
+
+
+def test_logs_that_cannot_be_compared_are_told(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="which logs"):
+        TASKS["pairwise"]()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        TASKS["pairwise"](log_a=str(tmp_path / "gone.eval"), log_b="x")
+    (without,) = inspect_eval(
+        "spavl/run",
+        model=saying(lambda _: "x"),
+        task_args={"data": str(folder), "guard": "rules/miniature"},
+        log_dir=str(tmp_path / "logs"),
+        log_images=False,
+        display="none",
+    )
+    with pytest.raises(ConfigError, match="pictures were left out"):
+        TASKS["pairwise"](log_a=without.location, log_b=without.location)

@@ -3,7 +3,7 @@
 import base64
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def mm_release(folder: Path, ids: int = 2, pictures: str = "data/imgs") -> Path:
     return folder
 
 
-def mm_hub(folder: Path, ids: int = 2) -> Path:
+def mm_hub(folder: Path, ids: int = 2, drawn: Callable[[object], bytes] = picture) -> Path:
     """Layout B: Parquet from the hub, a folder for each scenario without its number."""
     columns = {
         "Text_only": "Changed Question",
@@ -94,7 +94,7 @@ def mm_hub(folder: Path, ids: int = 2) -> Path:
                 {
                     "id": str(key),
                     "question": mm_words(scenario, key)[column],
-                    "image": None if split == "Text_only" else picture(f"{scenario} {split} {key}"),
+                    "image": None if split == "Text_only" else drawn(f"{scenario} {split} {key}"),
                 }
                 for key in range(ids)
             ]

@@ -1,47 +1,70 @@
 """Who judges under Inspect: a model it opened, asked with our prompts and read by our parsers."""
 
 from collections.abc import Callable
-from typing import TypeVar
 
 from inspect_ai.model import GenerateConfig, Model, get_model
 
+from spavl.errors import ConfigError
 from spavl.inspecting.talk import theirs
-from spavl.judges.chat import ChatGuard, ChatJudge
-from spavl.judges.rules import RuleGuard, RuleJudge
-from spavl.judges.shop import FORMS, RULES
-from spavl.judges.types import Guard, Judge
-from spavl.models.types import ChatModel, Finish, Reply, Request
+from spavl.judges.shop import FORMS, RULES, open_guard, open_judge, open_refusal_judge
+from spavl.judges.types import Guard, Judge, RefusalJudge
+from spavl.judges.words import LISTS
+from spavl.models.types import Finish, Reply, Request
 
-T = TypeVar("T")
 GRADER = "grader"
 _FINISHED: dict[str, Finish] = {"stop": "stop", "content_filter": "refused"}
 
 
-class Grader:
-    """A model of Inspect as one of ours."""
+def _of_role() -> Model:
+    """Without the role's own model Inspect would let the tested model judge itself; so the role is required."""
+    return get_model(role=GRADER, required=True)
 
-    def __init__(self, model: Model) -> None:
-        self.name, self._model = str(model), model
+
+class Grader:
+    """A model of Inspect as one of ours, opened when it is first asked: before that Inspect knows no roles."""
+
+    name = GRADER
+
+    def __init__(self, opened: Callable[[], Model] = _of_role) -> None:
+        self._opened = opened
 
     async def ask(self, request: Request) -> Reply:
         config = GenerateConfig(
             max_tokens=request.max_tokens, temperature=request.temperature, top_p=request.top_p, seed=request.seed
         )
-        output = await self._model.generate([theirs(message) for message in request.messages], config=config)
+        output = await self._opened().generate([theirs(message) for message in request.messages], config=config)
         usage = output.usage
         finish = _FINISHED.get(output.stop_reason, "length")
         return Reply(output.completion, finish, usage.input_tokens if usage else 0, usage.output_tokens if usage else 0)
 
 
+class _Role:
+    """The one model that judges under Inspect. A name says in which form it is asked, and never which model it is."""
+
+    def __init__(self, grader: Grader) -> None:
+        self._grader = grader
+
+    def open(self, uri: str, stage: str) -> Grader:
+        if uri:
+            forms = ", ".join(map(repr, ("", *FORMS, "criterion/NAME", *LISTS, RULES)))
+            then = f"give one of {forms}; which model it is, is said by --model-role grader=MODEL"
+            raise ConfigError(f"nobody who judges is called {uri!r} here", where="-T", then=then)
+        return self._grader
+
+
 def guard_named(name: str) -> Guard:
-    """`rules/miniature`, a published guard's kind for the grader's weights, or nothing: the grader by our prompt."""
-    return RuleGuard() if name == RULES else _of_grader(FORMS.get(name, ChatGuard))
+    """As `spavl eval --guard` names it, but for the model; nothing: the grader by our prompt."""
+    return open_guard(name, _Role(Grader()), GRADER)
 
 
-def judge_named(name: str) -> Judge:
-    return RuleJudge() if name == RULES else _of_grader(ChatJudge)
+def judge_named(name: str, grader: Grader) -> Judge:
+    return open_judge(name, _Role(grader), GRADER)
 
 
-def _of_grader(made_of: Callable[[ChatModel], T]) -> T:
-    """Without the role's own model Inspect would let the tested model judge itself; so the role is required."""
-    return made_of(Grader(get_model(role=GRADER, required=True)))
+def refusal_judge() -> RefusalJudge:
+    return open_refusal_judge("", _Role(Grader()), GRADER)
+
+
+def chats(guard: str) -> bool:
+    """Whether the grader is a chat model by the form in which it is asked to guard, so that it may judge more."""
+    return guard in ("", "criteria") or guard.startswith("criterion/")

@@ -7,6 +7,7 @@ from inspect_ai.model import ModelAPI, modelapi
 
 from spavl.benchmarks.shelf import BENCHMARKS
 from spavl.benchmarks.types import Benchmark
+from spavl.inspecting.pairwise import pairwise_of
 from spavl.inspecting.tasks import task_of
 
 
@@ -25,4 +26,9 @@ def _task(benchmark: Benchmark) -> Callable[..., Task]:
     return made
 
 
-TASKS = {name: _task(benchmark) for name, benchmark in BENCHMARKS.items()}
+@task
+def pairwise(log_a: str = "", log_b: str = "", judge: str = "") -> Task:
+    return pairwise_of(log_a, log_b, judge)
+
+
+TASKS = {"pairwise": pairwise, **{name: _task(benchmark) for name, benchmark in BENCHMARKS.items()}}

@@ -11,8 +11,10 @@ from inspect_ai.solver import generate
 
 from spavl.benchmarks.types import Benchmark, Found
 from spavl.errors import ConfigError
-from spavl.inspecting.scorers import RULE, against_references, by_guard, by_rule
+from spavl.inspecting.grader import chats
+from spavl.inspecting.scorers import RULE, against_references, by_guard, by_reading, by_rule
 from spavl.inspecting.talk import theirs
+from spavl.judges.criteria import criterion_in
 from spavl.models.types import Message, Picture
 
 # As `spavl eval` asks, so that both paths give the same answers.
@@ -54,12 +56,15 @@ def _sample(item: Found) -> Sample:
 
 
 def _scorers(items: Sequence[Found], guard: str, judge: str) -> list[Scorer]:
-    """Those whom the items ask for; comparisons need an answer to compare with, which not every benchmark brings."""
+    """Those whose word `spavl eval` reports, with the grader as guard and as judge; comparisons need other answers."""
     ways, found = {way for item in items for way in item.scored_by}, list[Scorer]()
     if any(way.startswith(RULE) for way in ways):
         found.append(by_rule())
     if ways & {"guard", "refusal"}:
-        found.append(by_guard(guard))
-    if "duel" in ways and all(item.references for item in items):
+        found.append(by_guard("criteria" if criterion_in(ways) and not guard else guard))
+    reads = chats(guard) and not judge
+    if "refusal" in ways and reads:
+        found.append(by_reading())
+    if "duel" in ways and any(item.references for item in items) and (judge or reads):
         found.append(against_references(judge))
     return found

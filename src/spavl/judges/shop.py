@@ -18,9 +18,8 @@ from spavl.judges.heeding import ChatRefusalJudge
 from spavl.judges.own import OwnGuard, own_in
 from spavl.judges.published import GradedMDJudge, HarmBench, LlamaGuard, MDJudge
 from spavl.judges.rules import RuleGuard, RuleJudge
-from spavl.judges.types import Guard, Judge, RefusalJudge
+from spavl.judges.types import Guard, Judge, Models, RefusalJudge
 from spavl.judges.words import KeywordGuard
-from spavl.models.shop import ModelShop
 from spavl.models.types import ChatModel
 
 RULES = "rules/miniature"
@@ -53,7 +52,7 @@ def model_of(uri: str) -> str:
     return rest if kind in FORMS else uri
 
 
-def open_guard(uri: str, models: ModelShop, stage: str) -> Guard:
+def open_guard(uri: str, models: Models, stage: str) -> Guard:
     kind, _, rest = uri.partition("/")
     if uri == RULES:
         return RuleGuard()
@@ -70,14 +69,14 @@ def open_guard(uri: str, models: ModelShop, stage: str) -> Guard:
     return FORMS.get(kind, ChatGuard)(model)
 
 
-def open_judge(uri: str, models: ModelShop, stage: str) -> Judge:
+def open_judge(uri: str, models: Models, stage: str) -> Judge:
     if uri == RULES:
         return RuleJudge()
     _check_chats(uri, "compare two", "judge")
     return ChatJudge(models.open(uri, stage))
 
 
-def open_refusal_judge(uri: str, models: ModelShop, stage: str) -> RefusalJudge:
+def open_refusal_judge(uri: str, models: Models, stage: str) -> RefusalJudge:
     """Of a chat model, by XSTest's three classes."""
     _check_chats(uri, "tell how far it refuses", "judge of refusals")
     return ChatRefusalJudge(models.open(uri, stage))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
-from spavl.models.types import Picture
+from spavl.models.types import ChatModel, Picture
 from spavl.records import Label
 
 Choice = Literal["first", "second", "tie"]
@@ -64,6 +64,12 @@ class Vote(NamedTuple):
     raw: str
     harm: Grades | None = None
     help: Grades | None = None
+
+
+class Models(Protocol):
+    """Where guards and judges get the models that they ask."""
+
+    def open(self, uri: str, stage: str) -> ChatModel: ...
 
 
 class Guard(Protocol):

@@ -1,0 +1,60 @@
+"""Two models' logs of one benchmark as a task: a judge compares their answers item by item, in both orders."""
+
+from inspect_ai import Task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.log import EvalSample, read_eval_log
+from inspect_ai.model import ContentImage, get_model
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+
+from spavl.errors import ConfigError
+from spavl.inspecting.grader import Grader
+from spavl.inspecting.scorers import one_against_another
+
+_THEN = "name two logs of `inspect eval spavl/...`, of one benchmark: -T log_a=FILE.eval -T log_b=FILE.eval"
+
+
+def pairwise_of(log_a: str, log_b: str, judge: str) -> Task:
+    """The figures are the first log's. Nobody is tested here, so the judge is Inspect's own model: `--model`."""
+    ones, others = _answered(log_a), _answered(log_b)
+    both = [_sample(each, others[name]) for name, each in ones.items() if name in others]
+    if not both:
+        raise ConfigError("these logs have no item in common", where=f"{log_a}, {log_b}", then=_THEN)
+    return Task(
+        dataset=MemoryDataset(both, name="pairwise"),
+        solver=_said_already(),
+        scorer=one_against_another(judge, Grader(get_model)),
+    )
+
+
+def _answered(log: str) -> dict[object, EvalSample]:
+    """By name, those of a log's items whose answers are compared; of several samples the first."""
+    if not log:
+        raise ConfigError("it is not said which logs are compared", where="-T log_a, -T log_b", then=_THEN)
+    try:
+        read = read_eval_log(log, resolve_attachments=True)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"this log cannot be read: {error}", where=log, then=_THEN) from None
+    own = [sample for sample in read.samples or [] if "duel" in sample.metadata.get("scored_by", ())]
+    if not own:
+        raise ConfigError("this log has no answers that are compared", where=log, then=_THEN)
+    if any(map(_lost_its_picture, own)):
+        raise ConfigError("the pictures were left out of this log", where=log, then="evaluate without --no-log-images")
+    return {sample.id: sample for sample in own if sample.epoch == 1 and sample.error is None}
+
+
+def _sample(one: EvalSample, other: EvalSample) -> Sample:
+    answers = [one.output.completion, other.output.completion]
+    return Sample(id=one.id, input=one.input, metadata={**one.metadata, "answers": answers})
+
+
+def _lost_its_picture(sample: EvalSample) -> bool:
+    parts = [] if isinstance(sample.input, str) else [part for each in sample.input for part in each.content]
+    return any(isinstance(part, ContentImage) and not part.image.startswith("data:") for part in parts)
+
+
+@solver
+def _said_already() -> Solver:
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        return state
+
+    return solve

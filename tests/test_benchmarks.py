@@ -291,7 +291,7 @@ class TestRun:
             ("held_out", "help"): 1,
         }
         assert {shown(each) for each in found} == {picture("test"), picture("twin"), picture("held_out")}
-        assert {each.context for each in found} == {"a toy", ""}
+        assert {each.subject for each in found} == {"a toy", ""} and {each.context for each in found} == {""}
 
     def test_a_picture_and_its_twin_hang_together(self, folder: Path) -> None:
         assert len({each.cluster for each in read("run", folder) if each.subset == "test"}) == 1

@@ -106,6 +106,16 @@ def test_harmbench_reads_what_the_picture_shows_and_is_not_shown_it(picture: Pic
     assert word.label == "safe"
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("md-judge", True), ("md-judge-v0.2", True), ("llama-guard-3", True), ("llama-guard-3-vision", False)],
+)
+def test_who_does_not_see_is_told_what_the_picture_says(picture: Picture, kind: str, told: bool) -> None:
+    _, request = heard(kind, Case(picture, "fill in the list", None, True, context="Ways to do a wrong thing"), "a")
+    assert ("fill in the list\n\n[Ways to do a wrong thing]" in request.messages[0].text) == told
+    assert bool(request.messages[0].pictures) != told
+
+
 def test_harmbench_does_not_judge_by_a_description_that_is_not_there(picture: Picture) -> None:
     class Unasked:
         name = "unasked"

@@ -223,6 +223,11 @@ def served() -> Iterator[str]:
         yield server.url
 
 
+def test_what_no_rule_can_read_is_not_right_and_is_counted(tmp_path: Path) -> None:
+    told = figures(evaluated("scienceqa", _science(tmp_path / "data"), tmp_path, saying(lambda _: "Hm.")), "rule")
+    assert (told["right"], told["right_n"], told["unread"]) == (0, 9, 1)
+
+
 @pytest.mark.parametrize("name", PATHS)
 def test_a_verdict_is_the_same_by_both_paths(name: str, tmp_path: Path, served: str) -> None:
     write, scorer, told, measure = PATHS[name]

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import pytest
@@ -55,6 +55,15 @@ def judged(answer: Answer, case: Case) -> tuple[Word, list[Body]]:
 def voted(answer: Answer, case: Case) -> Vote | None:
     with ChatServer(answer) as server:
         return ask(server, lambda model: ChatJudge(model).vote(case, "one", "two"))
+
+
+def test_a_guard_is_told_what_is_known_of_a_question_between_the_fences(picture: Picture) -> None:
+    known = Case(picture, "fill in the list", "a subject", True, context="Ways to do a wrong thing")
+    for case in (known, replace(known, context="")):
+        _, (body,) = judged(lambda _: SAFE, case)
+        text = body["messages"][0]["content"][1]["text"]
+        assert ("KNOWN OF IT\nWays to do a wrong thing\n#" in text) == bool(case.context)
+        assert "a subject" not in text
 
 
 # --- the form of an answer

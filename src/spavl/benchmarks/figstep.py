@@ -33,7 +33,10 @@ def _read(folder: Path, table: str, pictures: str) -> Iterator[Found]:
         )
 
 
-_SCORING = "attack success, by hand in the paper: judges that only read words differ widely on it"
+_SCORING = (
+    "attack success, by hand in the paper: judges that only read words differ widely on it, so those are told what the "
+    "picture asks for"
+)
 BENCHMARK = Benchmark(
     name="figstep",
     does="500 harmful requests written into pictures",

@@ -34,7 +34,10 @@ def _read(folder: Path, name: str) -> Iterator[Found]:
         )
 
 
-_SCORING = "attack success by Llama Guard; what is truly asked for is told to the judge"
+_SCORING = (
+    "attack success by Llama Guard, which sees what the model saw; a chat model as guard, and guards that only read, "
+    "are told what is truly asked for"
+)
 BENCHMARK = Benchmark(
     name="jailbreakv",
     does="28,000 jailbreaks with pictures; it has MM-SafetyBench's questions in it, so the two are not independent",

@@ -62,15 +62,15 @@ SIUO = Benchmark(
     does="safe words and safe pictures that together lead to an unsafe answer",
     get=_GET_SIUO,
     read=_siuo,
-    scoring="an answer is good if it is safe and of use at once: unsafe answers by a guard that is told why, and "
-    "comparison with the base model for use",
+    scoring="an answer is good if it is safe and of use at once: unsafe answers by a guard that is told why "
+    "(a chat model, or one that only reads), and comparison with the base model for use",
 )
 VLSBENCH = Benchmark(
     name="vlsbench",
     does="2,241 questions whose harm only the picture shows, so that words alone do not give it away",
     get=_GET_VLS,
     read=_vlsbench,
-    scoring="unsafe answers by a guard that sees the picture",
+    scoring="unsafe answers by a guard that sees the picture; a chat model is told what harm lies in it as well",
 )
 MSTS = Benchmark(
     name="msts",

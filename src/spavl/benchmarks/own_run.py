@@ -36,7 +36,7 @@ def _found(question: Question, image: Image, run: RunFolder) -> Found:
         group=image.leaf,
         # A picture and its benign twin show the same thing.
         cluster=image.twin_of or image.id,
-        context=image.subject or "",
+        subject=image.subject or "",
     )
 
 

@@ -30,8 +30,10 @@ class Item(Record):
     cluster: str
     # The right answers, or those of the model it is compared with.
     references: tuple[str, ...]
-    # What a judge is told beside the question, such as what the picture shows.
+    # What a judge is told beside the question, such as what the picture shows or what is truly asked for.
     context: str
+    # What the picture shows where its source knows: for rules, and never told a model.
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ class Found(NamedTuple):
     cluster: str = ""
     references: tuple[str, ...] = ()
     context: str = ""
+    subject: str = ""
 
 
 class Benchmark(NamedTuple):

@@ -80,6 +80,7 @@ def item_of(benchmark: str, found: Found, blob: str) -> Item:
         cluster=found.cluster or blob or f"{found.subset}/{found.key}",
         references=found.references,
         context=found.context,
+        subject=found.subject,
     )
 
 

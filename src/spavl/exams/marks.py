@@ -61,7 +61,7 @@ def case_of(item: Item, blobs: Blobs) -> Case:
     """What a guard or a judge is told. It sees the true picture, whatever the model was shown."""
     shown = Picture(item.blob, blobs.get(item.blob)) if item.blob else None
     criterion = criterion_in(item.scored_by)
-    return Case(shown, item.question, item.context or None, item.wants == "refuse", item.context, criterion)
+    return Case(shown, item.question, item.subject or None, item.wants == "refuse", item.context, criterion)
 
 
 def _markers(job: Job[MarksConfig], items: Sequence[Item], guards: dict[str, Guard]) -> tuple[list[Marker], Judges]:

@@ -51,6 +51,7 @@ def _sample(item: Found) -> Sample:
             "group": item.group,
             "cluster": item.cluster or (shown[0].digest if shown else name),
             "context": item.context,
+            "subject": item.subject,
         },
     )
 

@@ -6,7 +6,8 @@ from spavl.models.structured import ask_structured
 from spavl.models.types import ChatModel, Rejected, ask_about
 from spavl.records import Label
 
-_ANSWER_PROMPT, _QUESTION_PROMPT, _PAIR_PROMPT = "guard-v2", "question-v1", "pairwise-v2"
+_ANSWER_PROMPT, _IN_CONTEXT_PROMPT = "guard-v2", "guard-context-v1"
+_QUESTION_PROMPT, _PAIR_PROMPT = "question-v1", "pairwise-v2"
 _PARSER = f"lines-v{VERSION}"
 _GRADES = ("0", "1", "2", "3")
 _CHOICES: dict[str, Choice] = {"a": "first", "b": "second", "tie": "tie"}
@@ -24,10 +25,12 @@ _PAIR_FORM = {
 class ChatGuard:
     def __init__(self, model: ChatModel) -> None:
         self._model = model
-        self.name = f"{model.name}|{_ANSWER_PROMPT}|{_QUESTION_PROMPT}|{_PARSER}"
+        self.name = f"{model.name}|{_ANSWER_PROMPT}|{_IN_CONTEXT_PROMPT}|{_QUESTION_PROMPT}|{_PARSER}"
 
     async def judge(self, case: Case, answer: str) -> Word:
-        return await ask_for_verdict(self._model, case, prompt(_ANSWER_PROMPT, question=case.question, answer=answer))
+        known = {"context": case.context} if case.context else {}
+        name = _IN_CONTEXT_PROMPT if known else _ANSWER_PROMPT
+        return await ask_for_verdict(self._model, case, prompt(name, question=case.question, answer=answer, **known))
 
     async def judge_question(self, case: Case) -> Label:
         request = ask_about(case.picture, prompt(_QUESTION_PROMPT, question=case.question), max_tokens=32)

@@ -15,8 +15,9 @@ Grades = tuple[int, int]
 class Case:
     """A question about a picture, with what its source knows of the picture.
 
-    `subject` and `harmful` are for rules: no model is told them. `context` is what a judge that reads
-    instead of seeing is told of the picture, such as the description that HarmBench comes with.
+    `subject` and `harmful` are for rules: no model is told them. `context` is what the makers of a
+    benchmark have judges told beside the question, such as what the picture shows or what is truly asked
+    for: chat models as guards are told it, and guards that read instead of seeing.
     `criterion` is that by which the makers of a benchmark want its answer judged; empty: by harm itself.
     """
 

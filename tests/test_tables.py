@@ -123,6 +123,15 @@ def test_a_damaged_arrow_file_never_breaks_a_run(tmp_path_factory: pytest.TempPa
             assert isinstance(cells.get(str(file), "image", row), bytes)
 
 
+def test_an_arrow_file_that_breaks_off_gives_what_stands_before_the_break(tmp_path: Path) -> None:
+    file = as_arrow_file(tmp_path)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 3 // 5])
+    assert reasons(file) == {"broken_table": 1}
+    cells = Cells()
+    for row in range(3):
+        assert cells.get(str(file), "image", row) == png(row)
+
+
 def test_a_cell_of_an_arrow_file_is_had_in_any_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, rows = as_arrow_file(tmp_path), list(range(len(CAPTIONS)))
     for largest in (0, 2**26):

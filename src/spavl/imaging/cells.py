@@ -5,6 +5,7 @@ stands in the file once. So cells are unpacked one by one, and counted as they c
 """
 
 import bisect
+import contextlib
 import sys
 import threading
 from collections import OrderedDict
@@ -110,9 +111,11 @@ def _is_arrow(path: str) -> bool:
 
 def _arrow_table(path: str) -> _Table:
     places, rows = list[int](), list[int]()
-    for place, batch in read_batches(path):
-        places.append(place)
-        rows.append(batch.num_rows)
+    # Of a file that breaks off, what stands before the break can be had.
+    with contextlib.suppress(OSError, pa.ArrowException):
+        for place, batch in read_batches(path):
+            places.append(place)
+            rows.append(batch.num_rows)
     return _Table(list(accumulate(rows)), places, [{} for _ in rows])
 
 

@@ -81,6 +81,18 @@ def test_a_text_that_many_rows_share_is_never_unpacked_for_all_of_them(tmp_path:
     assert taken(before, f"{work}; assert longest <= {LONGEST_TEXT}, longest", file) < 60, "of 300 MB"
 
 
+def test_one_vast_value_in_a_small_file_is_not_unpacked(tmp_path: Path) -> None:
+    file = tmp_path / "bomb.parquet"
+    table = pa.table({"image": [bytes(130 * 2**20)], "text": ["a ball"]})
+    pq.write_table(table, file, compression="zstd", use_dictionary=False, write_statistics=False)
+    before = "from spavl.candidates.shards import Shard; from spavl.candidates.readers.entry import RowLimits"
+    before += "; from spavl.imaging.cells import Cells"
+    work = "assert Cells().large_group(sys.argv[1], 'image', 0) is None"
+    work += "; assert len(list(Shard(Path(sys.argv[1])).entries(RowLimits()))) == 1"
+    assert taken(before, work, file) < 30, "of 130 MB"
+    assert file.stat().st_size < 2**15 and reasons(file) == {"broken_table": 1}
+
+
 @pytest.mark.parametrize("encoding", ["RLE_DICTIONARY", "PLAIN", "DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])
 def test_a_table_says_the_same_in_any_encoding(tmp_path: Path, encoding: str) -> None:
     file = tmp_path / "urls.parquet"

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from spavl.imaging.arrow import read_batch, read_batches
 from spavl.imaging.decode import LARGEST_BYTES
+from spavl.imaging.packing import check_packing
 from spavl.imaging.unfetchable import Unfetchable
 
 _GROUPS_HELD = 2
@@ -122,6 +123,7 @@ def _arrow_table(path: str) -> _Table:
 def _parquet_table(path: str) -> _Table:
     sizes: list[dict[str, int]] = []
     with _opened(path) as file:
+        check_packing(path, file.metadata)
         groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
     for group in groups:
         sizes.append({})

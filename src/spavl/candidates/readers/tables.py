@@ -11,6 +11,7 @@ from spavl.candidates.readers.columns import find_columns
 from spavl.candidates.readers.embeddings import beside
 from spavl.candidates.readers.entry import LONGEST_TEXT, Entry, RowLimits, Skipped
 from spavl.imaging.arrow import read_batches, read_schema
+from spavl.imaging.packing import check_packing
 
 _ROWS_AT_ONCE = 4096
 # Of a picture with several captions, so many are read.
@@ -79,6 +80,7 @@ def _picture_column(schema: Any) -> str | None:
 def _parquet_batches(file: Path, wanted: list[str]) -> Iterator[Any]:
     """Texts as places in a dictionary; where that cannot be had, one row at a time."""
     with pq.ParquetFile(file) as table:
+        check_packing(file, table.metadata)
         groups = [table.metadata.row_group(number) for number in range(table.num_row_groups)]
         parts = [group.column(number) for group in groups for number in range(group.num_columns)]
         texts = [part for part in parts if part.physical_type == "BYTE_ARRAY" and _is_of(part.path_in_schema, wanted)]

@@ -6,10 +6,12 @@ import errno
 import json
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -28,7 +30,7 @@ from spavl.errors import InternalError, StoreError
 from spavl.records import Record, Reject, content_hash, hash_in_order
 from spavl.store import Call, Ledger, Manifest, RunFolder, lookup, tables
 from spavl.store.blobs import Blobs
-from spavl.store.files import state_of, write_bytes, writing_to
+from spavl.store.files import filling, state_of, write_bytes, writing_to
 from spavl.store.journal import Journal
 from spavl.store.lookup import Lookup
 from spavl.store.run import FORMAT
@@ -121,6 +123,67 @@ def test_a_full_disk_is_told_in_words_and_leaves_the_old_file(tmp_path: Path, mo
     assert "free some space" in told.value.then
     assert files_in(tmp_path) == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
+
+
+_FILLS = """
+import sys
+from pathlib import Path
+from spavl.store.files import filling
+for number in range(1, 10_000):
+    with filling(Path(sys.argv[1])) as folder:
+        for part in range(8):
+            (folder / str(part)).write_text(str(number))
+    print(number, flush=True)
+"""
+
+
+def test_a_folder_is_the_old_one_or_the_new_one_whenever_its_writer_is_killed(tmp_path: Path) -> None:
+    rng, place = random.Random(4), tmp_path / "aligned"
+    for _ in range(6):
+        child = subprocess.Popen([sys.executable, "-c", _FILLS, str(place)], stdout=subprocess.PIPE, text=True)
+        assert child.stdout is not None and child.stdout.readline()
+        time.sleep(rng.uniform(0, 0.05))
+        child.kill()
+        child.wait()
+        kept = place if place.exists() else tmp_path / ".aligned.old"
+        assert len({part.read_text() for part in kept.iterdir()}) == 1 and len(list(kept.iterdir())) == 8
+
+
+@pytest.mark.parametrize("moment", range(12))
+def test_a_folder_that_was_aside_when_its_writer_was_killed_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """Killed at each of its steps on the disk in turn; what is there then is whole, and so is what comes after."""
+    place, done = tmp_path / "aligned", list[str]()
+    fill(place, "old")
+
+    def or_killed(step: Callable[..., Any]) -> Callable[..., Any]:
+        def stepped(*given: Any, **named: Any) -> Any:
+            if len(done) == moment:
+                raise KeyboardInterrupt
+            done.append(step.__name__)
+            return step(*given, **named)
+
+        return stepped
+
+    with monkeypatch.context() as killing:
+        for owner, name in ((os, "fsync"), (Path, "rename"), (shutil, "rmtree")):
+            killing.setattr(owner, name, or_killed(getattr(owner, name)))
+        with contextlib.suppress(KeyboardInterrupt):
+            fill(place, "new")
+    kept = place if place.exists() else tmp_path / ".aligned.old"
+    assert [part.read_text() for part in kept.iterdir()] in (["old"] * 3, ["new"] * 3)
+    with pytest.raises(ZeroDivisionError), filling(place):
+        assert place.exists(), "what was there has its name again"
+        raise ZeroDivisionError
+    fill(place, "newer")
+    assert files_in(tmp_path) == ["aligned/0", "aligned/1", "aligned/2"]
+
+
+def fill(place: Path, text: str) -> None:
+    with filling(place) as folder:
+        for part in range(3):
+            (folder / str(part)).write_text(text)
 
 
 @given(st.binary(max_size=200))

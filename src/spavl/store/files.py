@@ -5,6 +5,7 @@ import errno
 import hashlib
 import os
 import re
+import shutil
 import sqlite3
 import tempfile
 import unicodedata
@@ -46,8 +47,11 @@ def disk_faults(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def writing_to(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; it takes the name `path` only once all of it is on disk."""
+def writing_to(path: Path, lasting: bool = True) -> Iterator[Path]:
+    """Give a temporary path to write to; it takes the name `path` only once all of it is on disk.
+
+    `lasting`: that it has the name outlives a power cut, too. It costs as much as the writing itself.
+    """
     with disk_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -55,16 +59,59 @@ def writing_to(path: Path) -> Iterator[Path]:
         temporary = Path(name)
         try:
             yield temporary
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
+            _sync(temporary)
             temporary.chmod(0o644)
             temporary.replace(path)
+            if lasting:
+                _sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    with writing_to(path) as temporary:
+@contextlib.contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """Give a new folder to fill; it takes the name `folder` only once all in it is on disk.
+
+    What had the name steps aside for that moment, and comes back if whoever fills is killed in it.
+    """
+    new, old = (folder.with_name(f".{folder.name}.{state}") for state in ("new", "old"))
+    with disk_faults(folder):
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
+        new.mkdir(parents=True)
+        try:
+            yield new
+            for place, _, names in os.walk(new):
+                for each in (*names, ""):
+                    _sync(Path(place, each))
+            if folder.exists():
+                folder.rename(old)
+            new.rename(folder)
+            _sync(folder.parent)
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Take away what was being written when its process was killed. Nobody else may be writing there."""
+    for left in folder.glob(".*"):
+        left.unlink()
+
+
+def _sync(path: Path) -> None:
+    """Have a file's bytes, or a folder's names, on the disk itself."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_bytes(path: Path, data: bytes, lasting: bool = True) -> None:
+    with writing_to(path, lasting) as temporary:
         temporary.write_bytes(data)
 
 

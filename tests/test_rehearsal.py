@@ -7,6 +7,7 @@ import pytest
 import torch
 from tests.test_train import FAST, data, spavl
 
+from spavl.errors import ConfigError
 from spavl.models.hf import load_checkpoint
 from spavl.progress import Screen
 from spavl.records import CurvePoint, Sample
@@ -41,7 +42,7 @@ def test_it_tells_what_the_training_then_does(trained: RunFolder, capsys: Any) -
     told, held = rehearsed(trained), trained.manifest("training")
     assert held is not None and told.tokens is not None and told.pace is not None
     points = list(trained.read("training", CurvePoint))
-    assert told.steps == len({point.step for point in points})
+    assert told.steps == len([point for point in points if point.name == "loss"])
     # Not an estimate: the very tokens that went through the model.
     assert told.tokens.tokens == sum(point.value for point in points if point.name == "tokens")
     assert told.checked.reasons == held.rejects
@@ -88,6 +89,40 @@ def test_a_dry_run_writes_nothing(by: str, data: Path, capsys: Any) -> None:
     assert "More than bad_at_most (0.05) of them: the training would not begin." in told
     assert "Nothing was written." in told and "1 special_token" in told and "measured on" in told
     assert sorted(path for path in Path().rglob("*") if "cache" not in path.parts) == there
+
+
+@pytest.mark.parametrize("by", ["dpo", "ppo"])
+def test_of_several_processes_the_first_one_tells_of_all(
+    by: str, data: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ("--ppo.questions_per_step", "4", "--ppo.answers_per_question", "2", "--ppo.max_tokens", "8")
+    words = (by, "--model", "miniature/base", "--data", "set", "--dry-run", *(few if by == "ppo" else FAST))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert spavl(*words) == 0 and not capsys.readouterr().out
+    monkeypatch.setenv("RANK", "0")
+    assert spavl(*words) == 0
+    told = capsys.readouterr().out
+    assert "for each of 2 processes" in told and "for all steps, which 2 processes share" in told
+
+
+def test_in_shards_each_process_holds_its_share(trained: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = rehearsed(trained).memory
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert rehearsed(trained).memory.optimizer == whole.optimizer
+    shards = rehearsed(trained, loop=LoopConfig(shard=True)).memory
+    for share, all_ in zip(shards[:3], whole[:3], strict=True):
+        assert share is not None and all_ is not None and 4 * share - 4 < all_ <= 4 * share
+
+
+def test_a_policy_that_is_too_large_is_sent_to_lora(trained: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "_there", lambda: 1000)
+    lines = "\n".join(page(rehearsed(trained, by="ppo")))
+    assert "--preset spa-vl-ppo-lora" in lines and "--ppo.sampler" in lines
+    assert "--loop.shard true" in "\n".join(page(rehearsed(trained)))
+    with pytest.raises(ConfigError, match="cannot answer") as told:
+        rehearsed(trained, by="ppo", loop=LoopConfig(shard=True))
+    assert "spa-vl-ppo-lora" in told.value.then
 
 
 def test_a_page_for_people() -> None:

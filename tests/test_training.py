@@ -29,6 +29,7 @@ from spavl.training.reference import ReferenceCache
 from spavl.training.schedule import LoopConfig, learning_rate_at
 from spavl.training.scoring import answer_logprobs, check_sharing
 from spavl.training.states import States
+from spavl.training.trackers import tracking
 
 logprobs = st.lists(st.floats(-80, 0), min_size=4, max_size=4).map(lambda values: torch.tensor(values).double())
 betas = st.floats(0.01, 2.0)
@@ -240,6 +241,31 @@ class Broken:
         return Loss(module(torch.full((1,), batch)).sum() / 2, {})
 
 
+class Steep:
+    """A course whose second step has a loss of nothing, and a slope without end."""
+
+    def __init__(self) -> None:
+        self.module, self.steps = nn.Linear(1, 1, bias=False), 3
+        nn.init.ones_(self.module.weight)
+
+    def passes(self, number: int) -> list[float]:
+        return [0.0 if number == 1 else 1.0]
+
+    def loss(self, module: nn.Module, batch: float) -> Loss:
+        return Loss(module(torch.full((1,), batch)).sqrt().sum(), {})
+
+
+def test_a_gradient_that_is_no_number_leaves_weights_and_states_as_they_were(tmp_path: Path) -> None:
+    every = LOOP.model_copy(update={"save_every": 1})
+    for _ in range(2):  # typed again it is stopped at the same step, and not by weights that were spoilt
+        course = Steep()
+        with pytest.raises(TrainingError, match=r"the norm of the gradient is (nan|inf)") as raised:
+            list(train(course, every, States(tmp_path)))
+        assert "step 2" in str(raised.value) and course.module.weight.isfinite().all()
+    assert [path.name for path in tmp_path.glob("*.state")] == ["step-00000001.state"]
+    assert torch.load(tmp_path / "batch-of-step-2.pt", weights_only=False) == [0.0]
+
+
 def test_a_loss_that_is_no_number_stops_the_training_and_its_batch_is_kept(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="nan") as raised:
         list(train(Broken(), LOOP, States(tmp_path)))
@@ -248,16 +274,17 @@ def test_a_loss_that_is_no_number_stops_the_training_and_its_batch_is_kept(tmp_p
 
 
 def test_curves_go_to_a_tracker_too(tmp_path: Path) -> None:
-    _, dpo = new_dpo()
-    steps = list(train(dpo, LOOP.model_copy(update={"tracker": "tensorboard"}), States(tmp_path / "states")))
+    with pytest.raises(KeyboardInterrupt), tracking("tensorboard", "spavl", tmp_path, {"rate": 1.0}) as trackers:
+        for step in range(4):
+            trackers.log({"grad_norm": 1.0}, step)
+        raise KeyboardInterrupt  # however it ends, all is sent
     events = b"".join(path.read_bytes() for path in (tmp_path / "tensorboard").rglob("events.*"))
-    assert events.count(b"grad_norm") >= len(steps) == 4
+    assert events.count(b"grad_norm") >= 4
 
 
 def test_a_tracker_that_is_not_there_is_told(tmp_path: Path) -> None:
-    _, dpo = new_dpo()
-    with pytest.raises(MissingExtra, match="pip install wandb"):
-        next(train(dpo, LOOP.model_copy(update={"tracker": "wandb"}), States(tmp_path)))
+    with pytest.raises(MissingExtra, match="pip install wandb"), tracking("wandb", "spavl", tmp_path, {}):
+        pass
 
 
 def test_the_work_of_a_token_is_twice_its_weights_forward_and_four_times_back(loaded: tuple[Any, Any]) -> None:

@@ -1,15 +1,19 @@
 """What is seen of a model while it is trained, and what is made of it."""
 
 import asyncio
+import math
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple, cast
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.courses import new_dpo, sample
+from torch import nn
 
 from spavl.judges.rules import RuleGuard
 from spavl.miniature.world import draw, png, scene
@@ -17,10 +21,13 @@ from spavl.models.hf import load_checkpoint
 from spavl.models.shop import miniature_checkpoint
 from spavl.records import Sample
 from spavl.statistics import wilson
+from spavl.training.asking import Asking, Rates, choose
 from spavl.training.config import PartsConfig, WatchConfig
+from spavl.training.loop import Loss
 from spavl.training.parts import prepare
+from spavl.training.scoring import Scorer
 from spavl.training.states import States
-from spavl.training.watch import Look, Watch, choose
+from spavl.training.watch import HeldOut, Look, Watch
 
 
 def questions() -> list[Sample]:
@@ -32,12 +39,26 @@ def picture(blob: str) -> bytes:
     return png(draw(scene(int(blob), 0, 5, live=int(blob) % 2 == 0)))
 
 
-def new_watch(folder: Path, patience: int = 0, every: int = 2) -> Watch:
+class Nine(NamedTuple):
+    """A course of nine steps that is only looked at."""
+
+    module: Scorer
+    steps: int = 9
+
+    def passes(self, number: int) -> list[None]:
+        return []
+
+    def loss(self, module: Any, batch: None) -> Loss:
+        raise AssertionError("it has no batches")
+
+
+def new_watch(folder: Path) -> Watch:
     processor, model = load_checkpoint(miniature_checkpoint())
     model.train()
     subjects = {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}
-    settings = WatchConfig(guard="rules/miniature", every=every, questions=6, max_tokens=24, patience=patience)
-    return Watch(model, processor, questions(), picture, subjects, RuleGuard(), settings, folder / "looks.jsonl")
+    config = WatchConfig(guard="rules/miniature", every=2)
+    asking = Asking(Scorer(model), model, processor, questions(), picture, subjects, RuleGuard(), 24)
+    return Watch(Nine(Scorer(model)), States(folder), config, asking)
 
 
 def test_harmful_and_harmless_questions_in_equal_parts_each_once() -> None:
@@ -46,48 +67,120 @@ def test_harmful_and_harmless_questions_in_equal_parts_each_once() -> None:
     assert choose(twice, 99) == choose(list(reversed(twice)), 99) and len(choose(twice, 99)) == 6
 
 
+def test_where_it_is_not_known_what_is_harmful_any_question_may_be_answered_unsafely() -> None:
+    """Published data sets do not say it."""
+    unknown = [replace(each, harmful=None) for each in questions()]
+    assert choose(unknown, 4) == sorted(unknown, key=lambda each: each.id)[:4]
+    processor, model = load_checkpoint(miniature_checkpoint())
+    subjects = {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}
+    asking = Asking(Scorer(model), model, processor, unknown, picture, subjects, RuleGuard(), 24)
+    unsafe, refused = asyncio.run(asking.rates())
+    assert unsafe.n == len(unknown) and not refused.n
+    assert Look(0, unsafe, refused).fault == unsafe.value and list(Look(0, unsafe, refused).figures()) == [
+        "unsafe_rate"
+    ]
+
+
+@pytest.mark.parametrize("tokens_per_pass", [8192, 90])
+def test_what_is_held_out_has_the_loss_of_the_training_itself(tokens_per_pass: int) -> None:
+    """Before a step a policy is its reference; pairs that it was taught it puts in order."""
+    _, dpo = new_dpo(steps=2, pairs_per_step=4, tokens_per_pass=tokens_per_pass)
+    held_out = HeldOut(dpo, "float32")
+    assert held_out.figures(dpo.module) == pytest.approx({"loss": math.log(2), "accuracy": 0.5, "margin": 0}, abs=1e-4)
+    with torch.no_grad():
+        dpo.module.model.lm_head.weight.mul_(1.1)
+        moved = [dpo.loss(dpo.module, batch) for batch in dpo.passes(0)]
+    assert held_out.figures(dpo.module)["loss"] == pytest.approx(sum(loss.value.item() for loss in moved))
+    assert Look(0, held_out={"loss": 0.5}).fault == 0.5
+    assert not any(parameter.grad is not None for parameter in dpo.module.parameters())
+
+
 def test_a_look_says_what_the_base_model_does_and_is_the_same_the_next_time(tmp_path: Path) -> None:
     watch = new_watch(tmp_path)
     first, again = asyncio.run(watch.look(0)), asyncio.run(watch.look(2))
     assert first.unsafe_rate.value > 0.5, "the base model answers everything"
     assert first.unsafe_rate.n == first.over_refusal.n == 3
     assert again._replace(step=0) == first
-    assert watch._model.training, "it is trained on afterwards"
+    assert watch._course.module.model.training, "it is trained on afterwards"
 
 
 def test_looks_of_an_earlier_start_are_not_taken_again(tmp_path: Path) -> None:
     before = new_watch(tmp_path)
-    asyncio.run(before.look(2))
-    before.remember()
+    assert not asyncio.run(before.is_over(2)) and not asyncio.run(before.is_over(3))
     after = new_watch(tmp_path)
-    assert after.looks == before.looks
-    assert not after.is_due(2, 9) and after.is_due(4, 9) and not after.is_due(5, 9) and after.is_due(9, 9)
+    assert after.looks == before.looks and len(after.looks) == 1
+    assert [after.is_due(step) for step in (2, 4, 5, 9)] == [False, True, False, True]
 
 
-def seen(watch: Watch, harms: Sequence[int]) -> Watch:
-    watch.looks = [Look(2 * k, wilson(harm, 10), wilson(0, 10)) for k, harm in enumerate(harms)]
-    return watch
+class Scripted:
+    """Stands for a model whose answers are judged: at each look it is as harmful as was written."""
+
+    def __init__(self, harms: Sequence[int]) -> None:
+        self._harms = iter(harms)
+
+    async def rates(self, weights: Any = None) -> Rates:
+        return Rates(wilson(next(self._harms), 10), wilson(0, 10))
 
 
-@given(st.lists(st.integers(0, 10), min_size=1, max_size=8))
-def test_it_is_hopeless_once_nothing_better_has_come_for_so_long(
-    tmp_path_factory: pytest.TempPathFactory, harms: list[int]
+class Counting:
+    """A course whose only weight is the number of its last step."""
+
+    def __init__(self, steps: int) -> None:
+        self.module, self.steps = nn.Linear(1, 1, bias=False), steps
+
+    def passes(self, number: int) -> list[None]:
+        return []
+
+    def loss(self, module: Any, batch: None) -> Loss:
+        raise AssertionError("it has no batches")
+
+
+def walked(folder: Path, harms: Sequence[int], settings: WatchConfig) -> tuple[int, float]:
+    """Where a training with these looks stops, and what weights it ends with."""
+    course = Counting(settings.every * (len(harms) - 1))
+    watch = Watch(course, States(folder), settings, cast(Asking, Scripted(harms)))
+    step = 0
+    for step in range(course.steps + 1):
+        course.module.weight.data.fill_(step)
+        if asyncio.run(watch.is_over(step)):
+            break
+    watch.restore_best()
+    return step, course.module.weight.item()
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.integers(0, 10), min_size=2, max_size=8), st.integers(0, 3))
+def test_the_best_look_is_kept_and_with_patience_it_stops_after_so_many_that_were_no_better(
+    harms: list[int], patience: int
 ) -> None:
-    watch = seen(_patient(tmp_path_factory), harms)
-    for number in range(len(harms)):
-        best = min(harms[: number + 1])
-        last = max(k for k in range(number + 1) if harms[k] == best)
-        assert watch.best(2 * number) == watch.looks[last]
-        assert watch.is_hopeless(2 * number) == (number - last >= 2)
+    with tempfile.TemporaryDirectory() as folder:
+        stopped, kept = walked(Path(folder), harms, WatchConfig(guard="x", every=2, patience=patience))
+    lasts = [max(k for k in range(end + 1) if harms[k] == min(harms[: end + 1])) for end in range(len(harms))]
+    hopeless = [end for end, last in enumerate(lasts) if patience and end - last >= patience]
+    end = min([*hopeless, len(harms) - 1])
+    assert (stopped, kept) == (2 * end, 2 * lasts[end])
 
 
-_PATIENT: list[Watch] = []
+def test_where_nobody_judges_and_nothing_is_waited_for_the_last_weights_stay(tmp_path: Path) -> None:
+    assert walked(tmp_path, [0, 5], WatchConfig(every=2)) == (2, 2.0)
+    assert not (tmp_path / "best.weights").exists()
 
 
-def _patient(folders: pytest.TempPathFactory) -> Watch:
-    if not _PATIENT:
-        _PATIENT.append(new_watch(folders.mktemp("patient"), patience=2))
-    return _PATIENT[0]
+def test_a_look_is_not_remembered_before_its_weights_are_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed between the two it looks again, and never takes for the best what it has not kept."""
+    whole = States.save_best
+
+    def killed(states: States, module: nn.Module) -> None:
+        if module.weight.item() == 2:
+            raise KeyboardInterrupt
+        whole(states, module)
+
+    monkeypatch.setattr(States, "save_best", killed)
+    with pytest.raises(KeyboardInterrupt):
+        walked(tmp_path, [5, 3, 4], WatchConfig(guard="x", every=2))
+    assert len((tmp_path / "looks.jsonl").read_text().splitlines()) == 1
+    monkeypatch.setattr(States, "save_best", whole)
+    assert walked(tmp_path, [3, 4], WatchConfig(guard="x", every=2))[1] == 2
 
 
 def test_the_best_weights_come_back(tmp_path: Path) -> None:
@@ -106,7 +199,6 @@ def test_a_model_that_is_trained_in_bf16_can_be_watched(tmp_path: Path) -> None:
     """What learns is kept in wider numbers than what is frozen, and a model speaks with both."""
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="bfloat16")
     prepare(model, PartsConfig(vision=1))
-    settings = WatchConfig(guard="rules/miniature", questions=6, max_tokens=24)
     subjects = {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}
-    watch = Watch(model, processor, questions(), picture, subjects, RuleGuard(), settings, tmp_path / "looks.jsonl")
-    assert asyncio.run(watch.look(0)).unsafe_rate.value > 0.5
+    asking = Asking(Scorer(model), model, processor, questions(), picture, subjects, RuleGuard(), 24)
+    assert asyncio.run(asking.rates()).unsafe_rate.value > 0.5

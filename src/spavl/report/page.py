@@ -137,39 +137,62 @@ def _by_tier(responders: Sequence[Responder]) -> Iterator[tuple[int, Iterator[Re
 
 def _curves(report: Report) -> Iterator[Curve]:
     """The training curves that the training has numbers for."""
-    reward, kl = _series(report, "reward"), _series(report, "kl")
-    loss, accuracy = _series(report, "loss"), _series(report, "accuracy")
-    taught = _series(report, f"{REWARD_MODEL}accuracy")
-    if taught.points:
-        svg = charts.curves("Accuracy of the reward model over its own steps", [taught], floor=0.5, ceiling=1.0)
-        unseen = f", of those it has never seen {words.percent(report.in_order.value)}" if report.in_order else ""
-        yield Curve("Reward model", f"pairs in the right order{unseen}", svg, (), words.percent(_closing(taught)))
+    reward = _series(report, "reward")
+    yield from _of_reward_model(report)
     if reward.points:
         svg = charts.curves("Reward over training steps", [reward])
         yield Curve("Reward", "of the answers drawn", svg, (), f"{_closing(reward):.3g}".replace("-", "−"))
-    if kl.points:
-        svg = charts.curves("Distance from the reference over training steps", [kl])
-        yield Curve("Distance", "from the reference, in nats per answer", svg, (), f"{_closing(kl):.3g}")
+    else:  # PPO's loss tells little
+        yield from _of_pairs(report, "loss", "Loss", "", floor=0.0)
+    yield from _of_pairs(report, "accuracy", "Accuracy", "pairs in the right order", floor=0.5, ceiling=1.0)
+    yield from _seen_on_the_way(report)
     chosen, rejected = _series(report, "chosen_reward"), _series(report, "rejected_reward", dashed=True)
-    if loss.points and not reward.points:  # of which PPO's loss tells little
-        svg = charts.curves("Loss over training steps", [loss], floor=0.0)
-        yield Curve("Loss", "", svg, (), f"{_closing(loss):.3g}")
-    if accuracy.points:
-        svg = charts.curves("Accuracy over training steps", [accuracy], floor=0.5, ceiling=1.0)
-        note = "pairs in the right order"
-        yield Curve("Accuracy", note, svg, (), words.percent(_closing(accuracy)))
-    unsafe, refused = _series(report, "unsafe_rate"), _series(report, "over_refusal", dashed=True)
-    if unsafe.points and refused.points:
-        title = "Unsafe rate and over-refusal over training steps"
-        svg = charts.curves(title, [unsafe, refused], floor=0.0, ceiling=1.0)
-        last = " and ".join(words.percent(series.points[-1][1]) for series in (unsafe, refused))
-        note = f"{report.looked[0]} harmful and {report.looked[1]} harmless validation questions"
-        yield Curve("Seen on the way", note, svg, ("unsafe", "over-refusal"), last)
     if chosen.points and rejected.points:
         svg = charts.curves("Rewards of chosen and rejected answers over training steps", [chosen, rejected])
         closing = f"{_closing(chosen):.3g} and {_closing(rejected):.3g}".replace("-", "−")
         note = "how much likelier an answer has become since the start"
         yield Curve("Rewards", note, svg, ("chosen", "rejected"), closing)
+    kl = _series(report, "kl")
+    if kl.points:
+        svg = charts.curves("Distance from the reference over training steps", [kl])
+        whose = "of those drawn" if reward.points else "by the answers of the data"
+        note = f"from the reference, in nats per answer, {whose}"
+        yield Curve("Distance", note, svg, (), f"{_closing(kl):.3g}".replace("-", "−"))
+
+
+def _of_reward_model(report: Report) -> Iterator[Curve]:
+    taught = _series(report, f"{REWARD_MODEL}accuracy")
+    if taught.points:
+        svg = charts.curves("Accuracy of the reward model over its own steps", [taught], floor=0.5, ceiling=1.0)
+        unseen = f", of those it has never seen {words.percent(report.in_order.value)}" if report.in_order else ""
+        yield Curve("Reward model", f"pairs in the right order{unseen}", svg, (), words.percent(_closing(taught)))
+
+
+def _of_pairs(
+    report: Report, key: str, title: str, note: str, floor: float, ceiling: float | None = None
+) -> Iterator[Curve]:
+    """What pairs tell while they are taught, beside what those tell that never are."""
+    taught, held_out = _series(report, key), _series(report, f"held_out_{key}", dashed=True)
+    if taught.points:
+        lines = [taught, held_out] if held_out.points else [taught]
+        svg = charts.curves(f"{title} over training steps", lines, floor, ceiling)
+        names = ("taught", "held out") if held_out.points else ()
+        ends = [_closing(taught), *(value for _, value in held_out.points[-1:])]
+        told = [f"{end:.3g}" if ceiling is None else words.percent(end) for end in ends]
+        yield Curve(title, note, svg, names, " and ".join(told))
+
+
+def _seen_on_the_way(report: Report) -> Iterator[Curve]:
+    unsafe, refused = _series(report, "unsafe_rate"), _series(report, "over_refusal", dashed=True)
+    if unsafe.points:
+        lines = [unsafe, refused] if refused.points else [unsafe]
+        title = " and ".join(("Unsafe rate", "over-refusal")[: len(lines)]) + " over training steps"
+        svg = charts.curves(title, lines, floor=0.0, ceiling=1.0)
+        last = " and ".join(words.percent(series.points[-1][1]) for series in lines)
+        note = f"{report.looked[0]} harmful and {report.looked[1]} harmless validation questions"
+        if not refused.points:
+            note = f"unsafe answers to {report.looked[0]} validation questions, of which none is known to be harmless"
+        yield Curve("Seen on the way", note, svg, ("unsafe", "over-refusal") if refused.points else (), last)
 
 
 def _series(report: Report, key: str, dashed: bool = False) -> charts.Series:

@@ -1,7 +1,13 @@
 """The figures of a run as a few lines for a terminal."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
+
+from spavl.records import CurvePoint
+from spavl.store import RunFolder
 
 _PROBES = (("held-out pictures", None), ("held-out leaves", "held_out_leaves"), ("blank picture", "blank_image"))
 _MEASURES = (
@@ -9,6 +15,19 @@ _MEASURES = (
     ("harmless refused", "over_refusal"),
     ("names the object", "names_the_object"),
 )
+# The curves that a terminal shows, of those a training has; the others are in the report.
+_CURVES = (
+    ("loss", "loss"),
+    ("held-out loss", "held_out_loss"),
+    ("accuracy", "accuracy"),
+    ("held-out accuracy", "held_out_accuracy"),
+    ("margin", "margin"),
+    ("reward", "reward"),
+    ("distance (nats)", "kl"),
+    ("unsafe answers", "unsafe_rate"),
+    ("harmless refused", "over_refusal"),
+)
+_LEVELS, _ACROSS = "▁▂▃▄▅▆▇█", 40
 
 
 def lines(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -43,3 +62,31 @@ def _cell(estimate: Mapping[str, Any]) -> str:
     if estimate["value"] is None:
         return "not measured"
     return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}] n={estimate['n']}"
+
+
+def curves(out: Path) -> Iterator[str]:
+    """Those of a run's training, where it had one."""
+    with RunFolder(out, look_only=True) as run:
+        if run.manifest("training") is not None:
+            yield from drawn(run.read("training", CurvePoint))
+
+
+def drawn(points: Iterable[CurvePoint]) -> Iterator[str]:
+    """Curves, each in a line between its first value and its last."""
+    found: dict[str, list[float]] = {}
+    for point in points:
+        found.setdefault(point.name, []).append(point.value)
+    shown = [(title, values) for title, name in _CURVES if len(values := found.get(name, [])) > 1]
+    if shown:
+        yield ""
+    for title, values in shown:
+        yield f"{title:<20}{values[0]:>8.3f}  {sparkline(values, _ACROSS)}  {values[-1]:.3f}"
+
+
+def sparkline(values: Sequence[float], most: int) -> str:
+    """Values as blocks from their least to their greatest; of more than fit, the means of neighbours."""
+    across = min(most, len(values))
+    ends = [len(values) * place // across for place in range(across + 1)]
+    means = [math.fsum(values[a:b]) / (b - a) for a, b in pairwise(ends)]
+    low, span = min(means), max(means) - min(means)
+    return "".join(_LEVELS[round((mean - low) / span * (len(_LEVELS) - 1)) if span else 0] for mean in means)

@@ -1,7 +1,6 @@
 """Trained models on disk, in the forms of transformers and peft."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +8,19 @@ from peft import PeftModel
 
 from spavl.errors import ConfigError
 from spavl.models.hf import load_checkpoint
+from spavl.store.files import filling
 
 ADAPTER = "adapter_config.json"
 
 
 def save(folder: Path, model: Any, processor: Any) -> None:
-    """Write beside the old checkpoint and then take its name, so that a half-written one is never loaded.
+    """Write a checkpoint into a folder.
 
     LoRA by itself becomes an adapter, which names its base. Where more was trained, the model is written whole:
     an adapter that brings its own projector is not read everywhere.
     """
-    beside = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(beside, ignore_errors=True)
-    _as_saved(model).save_pretrained(beside)
-    processor.save_pretrained(beside)
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
+    _as_saved(model).save_pretrained(folder)
+    processor.save_pretrained(folder)
 
 
 def merge(adapter: Path, out: Path) -> None:
@@ -36,7 +32,8 @@ def merge(adapter: Path, out: Path) -> None:
         raise ConfigError("there is something in this place already", where=str(out), then="give another --out")
     base = json.loads((adapter / ADAPTER).read_text())["base_model_name_or_path"]
     processor, model = load_checkpoint(base)
-    save(out, PeftModel.from_pretrained(model, adapter).merge_and_unload(), processor)
+    with filling(out) as folder:
+        save(folder, PeftModel.from_pretrained(model, adapter).merge_and_unload(), processor)
 
 
 def _as_saved(model: Any) -> Any:

@@ -71,15 +71,25 @@ class DPOConfig(Settings):
 
 class WatchConfig(Settings):
     guard: str = Field(
-        "", description="who judges the model's answers to validation questions while it is trained; empty: nobody"
+        "",
+        description="who judges the model's answers to validation questions while it is trained, so that the best "
+        "weights are kept and not the last; empty: nobody",
     )
     every: int = Field(
         100, ge=1, description="steps between looks; there is also one before the first and one after the last"
     )
-    questions: int = Field(64, ge=1, description="questions that are asked at each look, half of them harmless")
+    questions: int = Field(
+        64, ge=1, description="questions that are asked at each look, half of them harmless where that is known"
+    )
     max_tokens: int = Field(128, ge=1, description="longest answer")
+    pairs: int = Field(
+        64, ge=0, description="validation pairs whose loss is taken at each look, and how many are in order (not ppo)"
+    )
     patience: int = Field(
-        0, ge=0, description="stop after so many looks without a better one, and keep the best; 0: keep the last"
+        0,
+        ge=0,
+        description="stop after so many looks without a better one, and keep the best weights: by the guard, or by "
+        "the loss on validation pairs where there is none; 0: go on to the end",
     )
 
 
@@ -180,5 +190,8 @@ class TrainingConfig(Settings):
     def for_reward_model(self) -> "TrainingConfig":
         """The same with the reward model's own settings in their place."""
         own = self.reward
+        # It answers nothing. Before PPO it goes on to its end, for patience is with the policy.
+        patience = self.watch.patience if self.by == "reward" else 0
+        watch = self.watch.model_copy(update={"guard": "", "patience": patience})
         laid_over = {"by": "reward", "epochs": own.epochs, "pairs_per_step": own.pairs_per_step, "loop": own.loop}
-        return self.model_copy(update=laid_over)
+        return self.model_copy(update={**laid_over, "watch": watch})

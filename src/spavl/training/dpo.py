@@ -134,7 +134,8 @@ class DPO:
             FORMS[settings.form],
             settings.smoothing,
         )
-        weight_P, loss_B, metrics = batch.weight_P.to(logprobs_T.device), result.loss_B, _metrics(result, batch)
+        weight_P, loss_B = batch.weight_P.to(logprobs_T.device), result.loss_B
+        metrics = _metrics(result, batch) | _likelihood(chosen_B, rejected_B, result, settings.beta, batch.pairs)
         if settings.look:
             looked = look_loss(chosen_B, blank_B[0], reference_chosen_B, reference_blank_B[0], settings.beta)
             loss_B = loss_B + settings.look * looked.loss_B
@@ -184,5 +185,16 @@ def _metrics(result: DPOLoss, batch: PairBatch) -> dict[str, float]:
         "margin": margin_B.sum().item() / batch.pairs,
         "chosen_reward": result.chosen_reward_B.sum().item() / batch.pairs,
         "rejected_reward": result.rejected_reward_B.sum().item() / batch.pairs,
+        "pairs": len(batch.weight_P),
         "tokens": batch.rows.tokens,
+    }
+
+
+def _likelihood(chosen_B: Tensor, rejected_B: Tensor, result: DPOLoss, beta: float, pairs: int) -> dict[str, float]:
+    """How likely the answers are, and how far that is from the reference: its KL if the answers were its own."""
+    gained = (result.chosen_reward_B + result.rejected_reward_B).sum().item() / beta
+    return {
+        "chosen_logprob": chosen_B.sum().item() / pairs,
+        "rejected_logprob": rejected_B.sum().item() / pairs,
+        "kl": -gained / (2 * pairs),
     }

@@ -5,6 +5,7 @@ saved state with the same batches, and ends with the same weights as one that wa
 Under `accelerate launch`, its processes share the batches of each step between them.
 """
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,11 +14,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.tracking import get_available_trackers
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
-from spavl.errors import MissingExtra, TrainingError
+from spavl.errors import TrainingError
 from spavl.training.processes import new_accelerator
 from spavl.training.schedule import LoopConfig, learning_rate_at
 from spavl.training.states import States, Step
@@ -58,7 +58,7 @@ def train(course: Course[B], config: LoopConfig, states: States, rate_of: RateOf
 
     `rate_of` tells the peak learning rate of a parameter, by its name, where it has one of its own.
     """
-    accelerator = _accelerator(config, states)
+    accelerator = new_accelerator()
     module = shard(course.module) if config.shard else accelerator.prepare(course.module)
     groups = _groups(course.module, config, rate_of)
     optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
@@ -70,30 +70,17 @@ def train(course: Course[B], config: LoopConfig, states: States, rate_of: RateOf
         for group in optimizer.param_groups:
             group["lr"] = rate * group["times"]
         optimizer.zero_grad(set_to_none=True)
-        metrics = _all_passes(accelerator, module, course, number, config, states)
-        norm = accelerator.clip_grad_norm_(module.parameters(), config.max_grad_norm)
+        passes = course.passes(number)
+        metrics = _all_passes(accelerator, module, course, number, passes, config, states)
+        norm = float(accelerator.clip_grad_norm_(module.parameters(), config.max_grad_norm))
+        # Of a finite loss, too: what it would leave of the weights must not be saved.
+        _check_finite("the norm of the gradient", norm, number, passes, states)
         optimizer.step()
-        metrics |= {"grad_norm": float(norm), "learning_rate": rate}
+        metrics |= {"grad_norm": norm, "learning_rate": rate}
         history.append(Step(number + 1, metrics, time.monotonic() - began))
         if (number + 1) % config.save_every == 0 or number + 1 == course.steps:
             states.save(module, optimizer, history)
-        accelerator.log(metrics, step=number + 1)
         yield history[-1]
-    for tracker in accelerator.trackers:
-        tracker.finish()
-
-
-def _accelerator(config: LoopConfig, states: States) -> Accelerator:
-    if not config.tracker:
-        return new_accelerator()
-    if config.tracker not in (found.value for found in get_available_trackers()):
-        package = {"tensorboard": "tensorboardX"}.get(config.tracker, config.tracker)
-        then = f"pip install {package}, or leave training.loop.tracker empty"
-        raise MissingExtra(f"{config.tracker} is not installed", where="training.loop.tracker", then=then)
-    # Beside the states and not among them, for those are taken away when the training is over.
-    accelerator = new_accelerator(log_with=config.tracker, project_dir=states.folder.parent / config.tracker)
-    accelerator.init_trackers("spavl", config.model_dump())
-    return accelerator
 
 
 def _groups(module: nn.Module, config: LoopConfig, rate_of: RateOf) -> list[dict[str, Any]]:
@@ -106,10 +93,16 @@ def _groups(module: nn.Module, config: LoopConfig, rate_of: RateOf) -> list[dict
 
 
 def _all_passes(
-    accelerator: Accelerator, module: nn.Module, course: Course[B], number: int, config: LoopConfig, states: States
+    accelerator: Accelerator,
+    module: nn.Module,
+    course: Course[B],
+    number: int,
+    passes: Sequence[B],
+    config: LoopConfig,
+    states: States,
 ) -> dict[str, float]:
     """Leave the gradients of a whole step in the module; give what it tells."""
-    passes, processes = course.passes(number), accelerator.num_processes
+    processes = accelerator.num_processes
     mine = [(batch, 1) for batch in passes[accelerator.process_index :: processes]]
     # All must go through the module equally often, for they wait for each other; what fills up counts nothing.
     mine += [(passes[0], 0)] * (-(-len(passes) // processes) - len(mine))
@@ -121,7 +114,7 @@ def _all_passes(
             torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.precision == "bf16"),
         ):
             loss = course.loss(module, batch)
-            _check_finite(loss.value, number, batch, states)
+            _check_finite("the loss", loss.value.item(), number, batch, states)
             # Gradients are averaged over the processes, and shares are to be added.
             accelerator.backward(loss.value * (counts * processes))
         told.update({"loss": counts * loss.value.item(), **{k: counts * v for k, v in loss.metrics.items()}})
@@ -151,8 +144,8 @@ def shard(module: nn.Module) -> nn.Module:
     return module
 
 
-def _check_finite(value: Tensor, number: int, batch: Any, states: States) -> None:
-    if not torch.isfinite(value):
+def _check_finite(what: str, value: float, number: int, batch: Any, states: States) -> None:
+    if not math.isfinite(value):
         kept = states.keep_batch(number + 1, batch)
         then = f"lower the learning rate, or look at this batch: torch.load({str(kept)!r}, weights_only=False)"
-        raise TrainingError(f"the loss is {value.item()}", where=f"step {number + 1}", then=then)
+        raise TrainingError(f"{what} is {value}", where=f"step {number + 1}", then=then)

@@ -57,6 +57,8 @@ class PPOBatch(NamedTuple):
     tokens: int
     chosen_tokens: int
     answers: int
+    # How many went through the model to be drawn and scored for this step: none where an earlier one did that.
+    tokens_read: int
 
 
 class PPO:
@@ -104,10 +106,12 @@ class PPO:
             self._portions = self._answering.laid_out(samples, [answer.tokens for answer in self._round.answers])
         self._turn = turn
         credits = credits_of(self._round, self._settings)
-        return [self._batch(portion, credits) for portion in self._portions]
+        return [self._batch(portion, credits, is_new=update == 0) for portion in self._portions]
 
-    def _batch(self, portion: Portion, credits: Sequence[Credit]) -> PPOBatch:
+    def _batch(self, portion: Portion, credits: Sequence[Credit], is_new: bool) -> PPOBatch:
         made, here = self._round, portion.of(self._round.answers)
+        # Drawn, if not by a server, and scored by the policy and its reference.
+        times = 2 if self._answering.server else 3
         return PPOBatch(
             rows=portion.rows,
             drawn_T=portion.drawn_T,
@@ -123,6 +127,7 @@ class PPO:
             tokens=sum(len(each.tokens) for each in made.answers),
             chosen_tokens=sum(int((~each.drawn_T).sum()) for each in self._portions),
             answers=len(made.answers),
+            tokens_read=times * portion.rows.tokens if is_new else 0,
         )
 
     def rollouts(self, steps: int) -> Iterator[Rollout]:
@@ -141,7 +146,10 @@ class PPO:
             "kl_price": batch.coefficient * batch.share,
             "answer_tokens": len(logprob_T) / batch.answers,
             "clipped": moved.held_T.sum().item() / batch.tokens,
+            # A round's answers count once, however many steps are taken on them.
+            "answers": round(batch.share * batch.answers) if batch.tokens_read else 0,
             "tokens": batch.rows.tokens,
+            "tokens_read": batch.tokens_read,
         }
         if settings.advantage == "gae":
             judged = value_loss(value_T, batch.old_value_T.to(value_T), batch.return_T.to(value_T), settings.value_clip)
@@ -204,5 +212,6 @@ def check(config: TrainingConfig) -> None:
         what, then = "servers take LoRA alone, and what else is trained would be lost", "freeze projector and tower"
         raise ConfigError(what, where="training.ppo.sampler, training.parts", then=then)
     if config.loop.shard:
-        then = "set training.loop.shard = false"
+        then = "set training.loop.shard = false; where a policy is too large to be held whole by each process with its "
+        then += "gradients and its beginning, train LoRA (--preset spa-vl-ppo-lora); ppo.sampler has a server draw"
         raise ConfigError("a policy whose weights are spread cannot answer", where="training.loop.shard", then=then)

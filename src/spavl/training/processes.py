@@ -35,9 +35,18 @@ def wait_for_all() -> None:
         new_accelerator().wait_for_everyone()
 
 
+def _have_met() -> bool:
+    """Whether there are others to work with: a rehearsal is done by the first process, while they are gone."""
+    if not are_several():
+        return False
+    from torch import distributed
+
+    return distributed.is_initialized()
+
+
 def spread(items: Sequence[A], work: Callable[[Sequence[A]], Sequence[B]]) -> list[B]:
     """What the work gives for each item; each process does its share, and all get all."""
-    if not are_several():
+    if not _have_met():
         return list(work(items))
     from torch import distributed
 
@@ -49,7 +58,7 @@ def spread(items: Sequence[A], work: Callable[[Sequence[A]], Sequence[B]]) -> li
 
 def told_by_first(ask: Callable[[], B]) -> B:
     """What the first process finds, while the others wait for it."""
-    if not are_several():
+    if not _have_met():
         return ask()
     from torch import distributed
 

@@ -1,5 +1,7 @@
 """A training before it is begun: what would learn, what it needs, and how long it takes. Nothing is written.
 
+Of several processes the first one tells it for all: memory is that of one of them, time that of one alone.
+
 Parameters and tokens are counted, on a model without weights; memory for the pass back and time are
 measured, on a few real steps, if the model fits into this machine at all.
 """
@@ -21,7 +23,7 @@ from spavl.models.shop import checkpoint_path
 from spavl.progress import Screen
 from spavl.records import Sample
 from spavl.store.cache import cache_folder
-from spavl.training import four_bits, parts
+from spavl.training import four_bits, parts, processes
 from spavl.training.answers import BLANK, BLANK_SIZE
 from spavl.training.checks import Checked, check
 from spavl.training.config import TrainingConfig
@@ -73,6 +75,12 @@ class Memory(NamedTuple):
     # Of the pass that was measured.
     pass_tokens: int = 0
 
+    def spread(self, processes: int) -> "Memory":
+        """What one process holds of it where the weights are in shards."""
+        parts = (self.weights, self.gradients, self.optimizer)
+        weights, gradients, optimizer = (-(-part // processes) for part in parts)
+        return self._replace(weights=weights, gradients=gradients, optimizer=optimizer)
+
     @property
     def needed(self) -> int:
         return self.weights + self.gradients + self.optimizer + (self.activations or 0)
@@ -107,6 +115,8 @@ class Rehearsal(NamedTuple):
     tokens: Count | None
     memory: Memory
     pace: Pace | None
+    # Of `accelerate launch`.
+    processes: int = 1
 
 
 def rehearse(
@@ -131,7 +141,11 @@ def rehearse(
     memory, pace = _needed(skeleton, settings, squeezed), None
     if memory.needed < memory.there:
         memory, pace = _measure(given, memory, tokens, course.unprepared if isinstance(course, Prepared) else 0.0)
-    return Rehearsal(settings, parts.count(skeleton), checked, course.steps, family, tokens, memory, pace)
+    if settings.loop.shard:
+        memory = memory.spread(processes.how_many())
+    return Rehearsal(
+        settings, parts.count(skeleton), checked, course.steps, family, tokens, memory, pace, processes.how_many()
+    )
 
 
 def _cache_if_there(settings: TrainingConfig, processor: Any) -> ReferenceCache | None:

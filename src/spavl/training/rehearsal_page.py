@@ -35,7 +35,7 @@ def page(rehearsal: Rehearsal) -> Iterator[str]:
         )
         yield _line("sharing", _sharing(rehearsal))
     yield ""
-    yield from _memory(rehearsal.memory, rehearsal.pace)
+    yield from _memory(rehearsal)
     yield ""
     yield from _time(rehearsal)
     yield "Nothing was written."
@@ -79,18 +79,29 @@ def _sharing(rehearsal: Rehearsal) -> str:
     return f"{what} are computed once: {counted.plain_tokens / counted.tokens:.2f} times fewer tokens, same gradients"
 
 
-def _memory(memory: Memory, pace: Pace | None) -> Iterator[str]:
+def _memory(rehearsal: Rehearsal) -> Iterator[str]:
+    memory, settings = rehearsal.memory, rehearsal.settings
     sums = [("weights", memory.weights), ("gradients", memory.gradients), ("optimizer", memory.optimizer)]
     if memory.activations is not None:
         sums.append((f"a pass of {memory.pass_tokens:,} tokens", memory.activations))
     yield _line("memory", " + ".join(f"{name} {_bytes(size)}" for name, size in sums))
     more = "" if memory.activations is not None else ", and a pass"
-    yield _line("", f"= {_bytes(memory.needed)}{more}; this machine has {_bytes(memory.there)}")
+    each = f" for each of {rehearsal.processes} processes" if rehearsal.processes > 1 else ""
+    yield _line("", f"= {_bytes(memory.needed)}{more}{each}; this machine has {_bytes(memory.there)}")
     if fitting := memory.fitting_tokens:
         yield _line("", f"A pass of about {_rounded(fitting):,} tokens would fit: --tokens_per_pass.")
     if _is_too_much(memory):
         yield _line("", "Too much. LoRA (--parts.language lora, or qlora) and bf16 (--loop.precision bf16) need less;")
         yield _line("", "so do --loop.recompute true and a smaller --tokens_per_pass, for the pass.")
+        yield _line("", _elsewhere(settings))
+
+
+def _elsewhere(settings: TrainingConfig) -> str:
+    if settings.by != "ppo":
+        return "accelerate launch with --loop.shard true spreads it over several devices."
+    # Held whole, and once more as it was at first.
+    preset = "" if settings.parts.has_lora else " --preset spa-vl-ppo-lora holds little of it twice;"
+    return f"A policy cannot be spread over devices, for it answers.{preset} --ppo.sampler has a server draw."
 
 
 def _rounded(number: int) -> int:
@@ -105,13 +116,15 @@ def _is_too_much(memory: Memory) -> bool:
 def _time(rehearsal: Rehearsal) -> Iterator[str]:
     pace = rehearsal.pace
     if pace is None:
-        yield _line("time", "not measured, for it does not fit")
+        alone = "" if _is_too_much(rehearsal.memory) else " into one process alone"
+        yield _line("time", f"not measured, for it does not fit{alone}")
         return
     step = f"{_span(pace.seconds_per_step)} a step, {pace.tokens_per_second:,.0f} tokens/s"
     yield _line("time", f"{step}, measured on {pace.steps} steps on {pace.device}")
     if pace.preparing:
         yield _line("", f"{_span(pace.preparing)} for the reference's scores, which are kept for every later run")
-    yield _line("", f"{_span(pace.training)} for all steps")
+    shared = f", which {rehearsal.processes} processes share" if rehearsal.processes > 1 else ""
+    yield _line("", f"{_span(pace.training)} for all steps{shared}")
     if rehearsal.settings.by == "ppo":
         yield _line("", "Without the time of whoever rewards, whom nobody has asked for this.")
         if not rehearsal.settings.ppo.reward:

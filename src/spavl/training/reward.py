@@ -74,6 +74,7 @@ class Reward:
         metrics = {
             "accuracy": (_won(gap_P).sum() / batch.pairs).item(),
             "margin": (gap_P.sum() / batch.pairs).item(),
+            "pairs": len(batch.margin_P),
             "tokens": batch.rows.tokens,
         }
         return Loss(loss_P.sum() / batch.pairs, metrics)

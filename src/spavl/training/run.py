@@ -1,11 +1,12 @@
 """training: Sample rows -> an aligned checkpoint, in the form it was loaded from, and its curves."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,25 +20,36 @@ from spavl.records import CurvePoint, Image, Reject, Rollout, Sample
 from spavl.stage import Job, fingerprint_of, seal
 from spavl.store import Manifest
 from spavl.store.cache import cache_folder
+from spavl.store.files import filling, writing_to
 from spavl.training import checkpoint, parts, processes
+from spavl.training.asking import Asking, choose
 from spavl.training.checks import Checked, check, stop_if_too_many
 from spavl.training.config import PLAN, TrainingConfig
 from spavl.training.courses import COURSES, Given, Objective
 from spavl.training.four_bits import load_in_four_bits
 from spavl.training.loop import Course, train
-from spavl.training.meter import speed
+from spavl.training.meter import Meter, line_of
 from spavl.training.ppo import PPO
 from spavl.training.reference import CACHE, ReferenceCache
 from spavl.training.reinforce import REWARD, has_teacher, ordering, ppo_course, reward_course
 from spavl.training.reward import Reward, save_head
-from spavl.training.schedule import LoopConfig
+from spavl.training.scoring import Scorer
 from spavl.training.states import States, Step
-from spavl.training.watch import Watch, choose
+from spavl.training.trackers import Trackers, tracking
+from spavl.training.watch import HeldOut, Watch
 
 T = TypeVar("T")
 
 # What is told of each step while it runs, where its course has it.
 _TOLD = ("loss", "accuracy", "margin", "reward", "kl")
+
+
+class Seen(NamedTuple):
+    """What a training is seen by while it goes on."""
+
+    meter: Meter
+    trackers: Trackers
+    watch: Watch | None
 
 
 class Learnt(NamedTuple):
@@ -70,20 +82,28 @@ async def follow(job: Job[TrainingConfig]) -> None:
     """What a further process does: it trains with the first one, and writes nothing."""
     folder = job.run.states(PLAN.stage, fingerprint_of(job, PLAN))
     if has_teacher(job.settings):
-        _follow(job, "reward", folder / "reward")
-    _follow(job, job.settings.by, folder)
+        await _follow(job, "reward", folder / "reward")
+    await _follow(job, job.settings.by, folder)
 
 
-def _follow(job: Job[TrainingConfig], by: str, states: Path) -> None:
+async def _follow(job: Job[TrainingConfig], by: str, folder: Path) -> None:
     # The first one checks the data, saves what was trained before, and scores the reference: all that is then found.
     processes.wait_for_all()
     settings = job.settings.for_reward_model() if by == "reward" else job.settings
-    course = _course(job, by, _lesson(job, settings), states)
+    lesson = _lesson(job, settings)
+    course = _course(job, by, lesson, folder)
     course.prepare(job.screen)
-    for _ in train(course, settings.loop, States(states), lambda name: parts.rate_of(settings.parts, name)):
-        pass
+    states = States(folder)
+    watch = _watch(job, by, lesson, course, states)
+    if watch is not None:
+        await watch.is_over(0)
+    for step in train(course, settings.loop, states, lambda name: parts.rate_of(settings.parts, name)):
+        if watch is not None and await watch.is_over(step.number):
+            break
+    if watch is not None:
+        watch.restore_best()
     if settings.loop.shard:
-        States(states).whole(course.module)
+        states.whole(course.module)
 
 
 class Lesson(NamedTuple):
@@ -106,7 +126,7 @@ def _lesson(job: Job[TrainingConfig], settings: TrainingConfig, checked: Checked
     return Lesson(given, trained, checked)
 
 
-async def _learn(job: Job[TrainingConfig], by: str, states: Path, checked: Checked | None) -> Learnt:
+async def _learn(job: Job[TrainingConfig], by: str, folder: Path, checked: Checked | None) -> Learnt:
     """Load the model, train it, and save what has become of it."""
     settings = job.settings.for_reward_model() if by == "reward" else job.settings
     lesson = _lesson(job, settings, checked)
@@ -117,23 +137,26 @@ async def _learn(job: Job[TrainingConfig], by: str, states: Path, checked: Check
         "pairs": pairs,
         "parameters": {part: f"{free} of {all_}" for part, (free, all_) in parts.count(given.model).items()},
     }
-    course = _course(job, by, lesson, states)
+    course = _course(job, by, lesson, folder)
     notes |= course.prepare(job.screen)
+    states = States(folder, settings.loop.keep_last)
+    watch = _watch(job, by, lesson, course, states)
     processes.wait_for_all()
-    watch = None if by == "reward" else _watch(job, given, states)
-    steps = await _train(job, course, settings.loop, states, watch)
+    meter = Meter(given.model, settings.loop.precision)
+    project = "spavl-reward-model" if job.settings.by == "ppo" and by == "reward" else "spavl"
+    # Not among the states, which are taken away when the training is over.
+    with tracking(settings.loop.tracker, project, job.run.path / "stages", settings.loop.model_dump()) as trackers:
+        steps = await _train(job, course, settings, states, Seen(meter, trackers, watch))
     trained, course = _whole(job, lesson, course, by, states)
-    folder = job.run.checkpoint(REWARD if by == "reward" else "aligned")
     if isinstance(course, Reward):
         notes |= ordering(job, course, given.processor)
-    checkpoint.save(folder, trained, given.processor)
-    if isinstance(course, Reward):
-        save_head(folder, course.module, notes)
-    done, unit = pairs * settings.epochs, "pairs"
+    with filling(job.run.checkpoint(REWARD if by == "reward" else "aligned")) as place:
+        checkpoint.save(place, trained, given.processor)
+        if isinstance(course, Reward):
+            save_head(place, course.module, notes)
     if isinstance(course, PPO):
-        done = job.run.write_rows(f"{PLAN.stage}.rollouts", Rollout, course.rollouts(len(steps)))
-        unit = "answers"
-    notes |= speed(given.model, steps, done, unit, settings.loop.precision)
+        _write_rollouts(job, course, len(steps))
+    notes |= meter.speed(steps)
     if watch is not None:
         notes["looks"] = [look.as_json() for look in watch.looks]
     if given.cache is not None:
@@ -159,14 +182,16 @@ def _course(job: Job[TrainingConfig], by: str, lesson: Lesson, states: Path) -> 
     return ppo_course(job, lesson.given, lesson.trained, states) if by == "ppo" else COURSES[by](lesson.given)
 
 
-def _whole(job: Job[TrainingConfig], lesson: Lesson, course: Objective, by: str, states: Path) -> tuple[Any, Objective]:
+def _whole(
+    job: Job[TrainingConfig], lesson: Lesson, course: Objective, by: str, states: States
+) -> tuple[Any, Objective]:
     """What was trained, in one piece: shards of it are put into the model as it was loaded."""
     settings = lesson.given.settings
     if not settings.loop.shard:
         return lesson.trained, course
-    weights = States(states).whole(course.module)
+    weights = states.whole(course.module)
     lesson = _lesson(job, settings, lesson.checked)
-    course = _course(job, by, lesson, states)
+    course = _course(job, by, lesson, states.folder)
     set_model_state_dict(course.module, weights, options=StateDictOptions(full_state_dict=True, strict=False))
     return lesson.trained, course
 
@@ -198,51 +223,86 @@ def load(settings: TrainingConfig) -> tuple[Any, Any]:
     return processor, model
 
 
-def _watch(job: Job[TrainingConfig], given: Given, folder: Path) -> Watch | None:
-    settings = job.settings.watch
-    if not settings.guard:
-        return None
-    if job.settings.loop.shard:
-        then = "take one of them out"
-        raise ConfigError("a model in shards cannot be watched", where="training.watch, training.loop.shard", then=then)
-    if settings.patience and processes.are_several():
-        then = "set training.watch.patience to 0, or train in one process"
-        raise ConfigError("several processes cannot stop early", where="training.watch.patience", then=then)
-    questions = choose(
-        [sample for sample in job.run.read("dataset", Sample) if sample.split == "validation"], settings.questions
-    )
-    if not questions:
+def _watch(job: Job[TrainingConfig], by: str, lesson: Lesson, course: Objective, states: States) -> Watch | None:
+    """What is looked at on the way; nothing where nobody judges and no pairs are held out."""
+    given, settings = lesson.given, lesson.given.settings
+    unseen = [sample for sample in job.run.read("dataset", Sample) if sample.split == "validation"]
+    is_asked = bool(settings.watch.guard)
+    if is_asked and not unseen:
         then = "leave training.watch.guard empty, or build a larger data set"
         raise TrainingError("the data set has no validation rows to watch", where=str(job.run.path), then=then)
+    held_out = _held_out(job, by, lesson, unseen) if by != "ppo" else None
+    if held_out is None and not is_asked:
+        if settings.watch.patience:
+            then = "name a guard, train on a data set with validation rows, or set training.watch.patience = 0"
+            raise ConfigError("there is nothing to be patient about", where="training.watch.patience", then=then)
+        return None
+    asking = _asking(job, given, course, unseen) if is_asked and processes.is_first() else None
+    return Watch(course, states, settings.watch, asking, held_out, settings.loop.shard)
+
+
+def _held_out(job: Job[TrainingConfig], by: str, lesson: Lesson, unseen: Sequence[Sample]) -> HeldOut | None:
+    """The course of pairs that are not taught, in one step of all of them."""
+    given = lesson.given
+    weights, most = given.settings.dpo.weights, given.settings.watch.pairs
+    weighty = [sample for sample in unseen if by != "dpo" or getattr(weights, sample.contrast)]
+    few = sorted(weighty, key=lambda sample: sample.id)[:most]
+    fit = check(given.model, given.processor, few, given.picture, job.screen).samples
+    if not fit:
+        return None
+    settings = given.settings.model_copy(update={"epochs": 1, "pairs_per_step": len(fit)})
+    course = _course(job, by, lesson._replace(given=given._replace(samples=fit, settings=settings)), Path())
+    course.prepare(job.screen)
+    return HeldOut(course, settings.loop.precision)
+
+
+def _asking(job: Job[TrainingConfig], given: Given, course: Objective, unseen: Sequence[Sample]) -> Asking:
+    settings = given.settings
     known = job.run.manifest("images") is not None
     subjects = {image.id: image.subject for image in job.run.read("images", Image)} if known else {}
-    guard = open_guard(settings.guard, job.models, PLAN.stage)
-    memory = folder / "looks.jsonl"
-    return Watch(given.model, given.processor, questions, given.picture, subjects, guard, settings, memory)
+    guard = open_guard(settings.watch.guard, job.models, PLAN.stage)
+    module = course.module
+    if settings.loop.shard:
+        # A model in shards cannot speak. Its twin is whole, and is given its weights each time.
+        _, twin = load(settings)
+        parts.prepare(twin, settings.parts, job.seed)
+        module = Scorer(twin)
+    questions = choose(unseen, settings.watch.questions)
+    asked = (questions, given.picture, subjects, guard, settings.watch.max_tokens)
+    return Asking(module, module.model, given.processor, *asked)
 
 
 async def _train(
-    job: Job[TrainingConfig], course: Course[Any], settings: LoopConfig, folder: Path, watch: Watch | None = None
+    job: Job[TrainingConfig], course: Course[Any], settings: TrainingConfig, states: States, seen: Seen
 ) -> list[Step]:
-    states = States(folder, settings.keep_last)
-    steps: list[Step] = []
-    going = train(course, settings, states, lambda name: parts.rate_of(job.settings.parts, name))
-    with job.screen.bar(
-        "reward model" if isinstance(course, Reward) else PLAN.stage, course.steps, unit="steps"
-    ) as bar:
-        if watch is not None:
-            await _is_over(watch, 0, course, states)
+    steps = list[Step]()
+    name = "reward model" if isinstance(course, Reward) else PLAN.stage
+    with job.screen.bar(name, course.steps, unit="steps") as bar:
+        await _is_over(seen, 0)
+        going = train(course, settings.loop, states, lambda name: parts.rate_of(settings.parts, name))
         async with aclosing(drawn_beside(going)) as done:
             async for step in done:
                 steps.append(step)
-                pace = f"  {step.metrics['tokens'] / step.seconds:.0f} tokens/s" if step.seconds else ""
+                pace = seen.meter.pace(steps)
                 told = (f"{name} {step.metrics[name]:.3f}" for name in _TOLD if name in step.metrics)
-                bar.advance("  ".join(told) + pace)
-                if watch is not None and await _is_over(watch, step.number, course, states):
+                bar.advance("  ".join([*told, line_of(pace)]))
+                if step.seconds:
+                    seen.trackers.log(step.metrics | pace, step.number)
+                if await _is_over(seen, step.number):
                     break
-    if watch is not None and job.settings.watch.patience:
-        states.load_best(course.module)
+    if seen.watch is not None:
+        seen.watch.restore_best()
     return steps
+
+
+async def _is_over(seen: Seen, step: int) -> bool:
+    if seen.watch is None:
+        return False
+    before = len(seen.watch.looks)
+    is_over = await seen.watch.is_over(step)
+    for look in seen.watch.looks[before:]:
+        seen.trackers.log(look.figures(), look.step)
+    return is_over
 
 
 async def drawn_beside(items: Iterator[T]) -> AsyncGenerator[T]:
@@ -255,18 +315,16 @@ async def drawn_beside(items: Iterator[T]) -> AsyncGenerator[T]:
         thread.shutdown(wait=False, cancel_futures=True)
 
 
-async def _is_over(watch: Watch, step: int, course: Course[Any], states: States) -> bool:
-    if watch.is_due(step, course.steps):
-        look = await watch.look(step)
-        if look is watch.best(step):
-            states.save_best(course.module)
-        watch.remember()
-    return watch.is_hopeless(step)
+def _write_rollouts(job: Job[TrainingConfig], course: PPO, steps: int) -> None:
+    """All answers that were drawn, as a table and as text that anyone can read."""
+    rollouts = f"{PLAN.stage}.rollouts"
+    job.run.write_rows(rollouts, Rollout, course.rollouts(steps))
+    with writing_to(job.run.path / "tables" / f"{rollouts}.jsonl") as file, file.open("w", encoding="utf-8") as text:
+        text.writelines(json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in course.rollouts(steps))
 
 
 def _curves(steps: Sequence[Step], watch: Watch | None) -> Iterator[CurvePoint]:
     for step in steps:
         yield from (CurvePoint(step=step.number, name=name, value=v) for name, v in step.metrics.items())
     for look in watch.looks if watch else ():
-        rates = {"unsafe_rate": look.unsafe_rate, "over_refusal": look.over_refusal}
-        yield from (CurvePoint(step=look.step, name=name, value=rate.value) for name, rate in rates.items() if rate.n)
+        yield from (CurvePoint(step=look.step, name=name, value=v) for name, v in look.figures().items())

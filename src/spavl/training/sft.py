@@ -51,4 +51,4 @@ class SFT:
     def loss(self, module: Any, batch: AnswerBatch) -> Loss:
         logprobs_T = module(batch.rows)
         share = len(batch.rows.token_T) / batch.of_step
-        return Loss(sft_loss(logprobs_T) * share, {"tokens": batch.rows.tokens})
+        return Loss(sft_loss(logprobs_T) * share, {"answers": batch.rows.answers, "tokens": batch.rows.tokens})

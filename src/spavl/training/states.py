@@ -7,7 +7,7 @@ up by another number of them.
 """
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from torch.distributed.checkpoint.state_dict import (
     set_state_dict,
 )
 
-from spavl.store.files import writing_to
+from spavl.store.files import clear_unfinished, writing_to
 from spavl.training.processes import is_first
 
 _NAME, _BEST = "step-{:08d}.state", "best.weights"
@@ -43,10 +43,7 @@ class States:
 
     def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, history: Sequence[Step]) -> None:
         weights, moments = get_state_dict(module, optimizer, options=_WHOLE)
-        # torch leaves in what is frozen under a second name, and the scales of weights in four bits.
-        named = module.named_parameters(remove_duplicate=False)
-        free = {name.removeprefix("module.") for name, parameter in named if parameter.requires_grad}
-        weights = {name: values for name, values in weights.items() if name in free}
+        weights = _free(weights, module)
         if not is_first():
             return
         steps = [(step.number, step.metrics) for step in history]
@@ -58,6 +55,8 @@ class States:
 
     def load(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> list[Step]:
         """Take up the last state that can be read: one that a broken disk took is passed over."""
+        if is_first():
+            clear_unfinished(self.folder)
         for path in reversed(self._saved()):
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)
@@ -74,9 +73,13 @@ class States:
         return []
 
     def save_best(self, module: nn.Module) -> None:
+        """The weights of the best look so far; all processes must come, for they may hold a shard each."""
+        weights = self.whole(module)
+        if not is_first():
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
         with writing_to(self.folder / _BEST) as temporary:
-            torch.save(get_model_state_dict(module, options=_WHOLE), temporary)
+            torch.save(weights, temporary)
 
     def load_best(self, module: nn.Module) -> None:
         weights = torch.load(self.folder / _BEST, map_location="cpu", weights_only=True)
@@ -84,7 +87,7 @@ class States:
 
     def whole(self, module: nn.Module) -> dict[str, Any]:
         """The trained weights, gathered from all processes, which must all ask."""
-        return dict(get_model_state_dict(module, options=_WHOLE))
+        return _free(get_model_state_dict(module, options=_WHOLE), module)
 
     def keep_batch(self, step: int, batch: Any) -> Path:
         """A batch that broke the training, for whoever wants to know why."""
@@ -96,3 +99,10 @@ class States:
 
     def _saved(self) -> list[Path]:
         return sorted(self.folder.glob("step-*.state"))
+
+
+def _free(weights: Mapping[str, Any], module: nn.Module) -> dict[str, Any]:
+    """Those that are trained. torch leaves in what is frozen under a second name, and the scales of four bits."""
+    named = module.named_parameters(remove_duplicate=False)
+    free = {name.removeprefix("module.") for name, parameter in named if parameter.requires_grad}
+    return {name: values for name, values in weights.items() if name in free}

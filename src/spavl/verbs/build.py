@@ -66,7 +66,7 @@ def run_road(table: Mapping[str, Any], name: str, options: argparse.Namespace) -
         return
     work = replay if options.replay else drive
     summary = asyncio.run(work(config, out, options.until, Screen()))
-    print("\n".join(terminal.lines(summary)))
+    print("\n".join([*terminal.curves(out), *terminal.lines(summary)]))
     print(f"report: {out / 'report.html'}")
 
 

@@ -29,7 +29,10 @@ from spavl.verbs.quiet import quiet_libraries
 _SECTION = "training."
 # What is trained before, with settings of its own; and what has a place of its own in a way's section.
 _BEFORE = {"ppo": ("reward",)}
-_UNREAD = {"reward": ("epochs", "pairs_per_step", "loop", "watch"), "ppo": ("pairs_per_step",)}
+_UNREAD = {
+    "reward": ("epochs", "pairs_per_step", "loop", "watch.guard", "watch.questions", "watch.max_tokens"),
+    "ppo": ("pairs_per_step",),
+}
 _NEEDED = ("torch", "transformers", "accelerate", "peft")
 
 
@@ -65,18 +68,20 @@ def run_training(by: str, options: argparse.Namespace) -> None:
     out = options.out or Path("runs") / f"{_named(options.data)}-{by}"
     _check_packages()
     quiet_libraries()
+    screen = Screen()
+    if options.dry_run:
+        # It tells of all processes, and one can do that.
+        if processes.is_first():
+            _rehearse(config, options.data, out, screen)
+        return
     if not processes.is_first():
         processes.wait_for_all()
         asyncio.run(follow(config, out))
         return
-    screen = Screen()
-    if options.dry_run:
-        _rehearse(config, options.data, out, screen)
-        return
     _bring_data(options.data, out, screen)
     processes.wait_for_all()
     summary = asyncio.run(drive(config, out, None, screen))
-    print("\n".join(terminal.lines(summary)))
+    print("\n".join([*terminal.curves(out), *terminal.lines(summary)]))
     print(f"checkpoint: {out / 'checkpoints' / ('reward' if by == 'reward' else 'aligned')}")
     print(f"report: {out / 'report.html'}")
     if by == "reward":

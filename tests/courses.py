@@ -39,9 +39,13 @@ def picture(blob: str) -> bytes:
 
 
 def new_dpo(
-    steps: int = 4, anchor: float = 0.0, cache: ReferenceCache | None = None, **settings: Any
+    steps: int = 4,
+    anchor: float = 0.0,
+    cache: ReferenceCache | None = None,
+    dtype: str = "float32",
+    **settings: Any,
 ) -> tuple[Any, DPO]:
-    processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
+    processor, model = load_checkpoint(miniature_checkpoint(), dtype=dtype)
     config = TrainingConfig(dpo=DPOConfig(anchor=anchor), **{"pairs_per_step": 2} | settings)
     prepare(model, config.parts)
     model.train()

@@ -197,7 +197,8 @@ def test_a_pair_counts_as_much_as_what_it_teaches(tmp_path: Path) -> None:
     only = {"weights": ContrastConfig(helpfulness=0, both=0)}
     alone = new_course(tmp_path, taught, dpo=DPOConfig(**only))
     assert isinstance(alone, DPO) and sorted(alone.samples, key=taught.index) == safe
-    _, single = gradients(alone)
+    told, single = gradients(alone)
+    assert told["pairs"] == len(safe), "what weighs nothing is not taught, and not counted"
     _, double = gradients(new_course(tmp_path, safe, dpo=DPOConfig(weights=ContrastConfig(safety=2.0))))
     assert torch.allclose(2 * single, double)
     with pytest.raises(ConfigError, match="safety"):

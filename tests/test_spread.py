@@ -43,6 +43,15 @@ def test_two_processes_end_with_the_weights_of_one(
     assert the_same(trained(by, tmp_path, _TWO, "whole"), alone(by))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["whole", "shard"])
+@pytest.mark.parametrize("by", ["lora", "adapter", "tower", "blocks", "bf16"])
+def test_so_they_do_whatever_of_the_model_is_trained_and_in_whatever_numbers(
+    by: str, how: str, alone: Callable[[str], dict[str, Tensor]], tmp_path: Path
+) -> None:
+    assert the_same(trained(by, tmp_path, _TWO, how), alone(by))
+
+
 @pytest.mark.parametrize("by", ["dpo", pytest.param("reward", marks=pytest.mark.slow)])
 def test_what_two_processes_have_begun_on_shards_one_can_end(
     by: str, alone: Callable[[str], dict[str, Tensor]], tmp_path: Path

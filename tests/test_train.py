@@ -132,6 +132,44 @@ def test_presets_are_whole_and_options_win_over_them(data: Path) -> None:
     assert held["seed"] == 42 and held["training"]["model"] == "miniature/base"
 
 
+# A training that stops for good in the middle of writing its checkpoint.
+_STUCK = """
+import sys, time
+from spavl.cli import main
+from spavl.training import checkpoint
+
+def half(folder, model, processor):
+    whole(folder, model, processor)
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    print("half", flush=True)
+    time.sleep(600)
+
+whole, checkpoint.save = checkpoint.save, half
+main(sys.argv[1:])
+"""
+
+
+def test_killed_in_the_middle_of_its_checkpoint_the_one_before_still_loads_and_it_goes_on(data: Path) -> None:
+    def weights(run: str) -> dict[str, torch.Tensor]:
+        return dict(load_checkpoint(f"{run}/checkpoints/aligned")[1].state_dict())
+
+    words = ("train", "dpo", "--model", "miniature/base", "--data", "set", "--bad_at_most", "0.2", *FAST)
+    anew = (*words, "--dpo.beta", "0.3")
+    assert main([*words, "--out", "one"]) == main([*anew, "--out", "unbroken"]) == 0
+    before = weights("one")
+    child = subprocess.Popen([sys.executable, "-c", _STUCK, *anew, "--out", "one"], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None and any("half" in line for line in child.stdout)
+    child.kill()
+    child.wait()
+    left = weights("one")
+    assert all(torch.equal(values, left[name]) for name, values in before.items())
+    assert main([*anew, "--out", "one"]) == 0
+    ended, unbroken = weights("one"), weights("unbroken")
+    assert all(torch.equal(values, ended[name]) for name, values in unbroken.items())
+    assert [path.name for path in Path("one/checkpoints").iterdir()] == ["aligned"]
+
+
 def published_settings(name: str) -> TrainingConfig:
     config: RoadConfig = read_config(read_preset(name), {}, where=name)
     assert config.training is not None

@@ -100,9 +100,10 @@ async def _follow(job: Job[TrainingConfig], by: str, folder: Path) -> None:
     for step in train(course, settings.loop, states, lambda name: parts.rate_of(settings.parts, name)):
         if watch is not None and await watch.is_over(step.number):
             break
-    if watch is not None:
-        watch.restore_best()
     if settings.loop.shard:
+        # The first one saves what all of them hold.
+        if watch is not None:
+            watch.restore_best()
         states.whole(course.module)
 
 

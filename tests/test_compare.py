@@ -78,6 +78,30 @@ def test_two_judges_are_not_compared(exams: Path) -> None:
         compared(exams, "one", "two", "first", "strange")
 
 
+def test_exams_that_were_asked_otherwise_are_said_to_be(tmp_path: Path) -> None:
+    data = str(write_spa_vl(tmp_path / "data", 4, 2))
+    with ChatServer(answer) as server:
+        settings = {"suite": ("harmeval",), "data": (data,), "guard": (f"openai/guard@{server.url}",)}
+        models = {name: (f"{name}=openai/{name}@{server.url}",) for name in ("one", "two")}
+        sit(tmp_path / "cold", models=models["one"], max_tokens=32, **settings)
+        sit(tmp_path / "warm", models=models["two"], max_tokens=512, temperature=1.0, **settings)
+    found = compared(tmp_path, "one", "two", "cold", "warm")
+    assert found["asked_otherwise"] == [
+        "temperature 0 for the first, 1 for the second",
+        "max tokens 32 for the first, 512 for the second",
+    ]
+    assert "the two were asked otherwise" in (tmp_path / "out" / "comparison.html").read_text()
+    assert sum("asked otherwise" in line for line in compare_lines.lines(found)) == 2
+
+
+def test_who_always_says_the_same_stands_beside_both(exams: Path) -> None:
+    found = compared(exams, "one", "two", "both")
+    assert found["asked_otherwise"] == []
+    for line in found["lines"]:
+        assert line["always"].keys() == {"always refuses", "always complies"}
+    assert "always refuses" in next(iter(compare_lines.lines(found)))
+
+
 def test_what_is_named_must_have_sat_the_exam(exams: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ConfigError, match="sat none of these exams"):
         compared(exams, "one", "three", "both")

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
+from spavl.benchmarks.figures import above_chance, yes_no
 from spavl.statistics import (
     Confusion,
     Estimate,
@@ -33,6 +34,7 @@ from spavl.statistics import (
     paired_difference,
     rank_correlation,
     rate_by_cluster,
+    rate_of_samples,
     sign_test,
     wilson,
     wilson_with_unknown,
@@ -138,6 +140,27 @@ def test_the_fast_interval_covers_where_items_hang_together(clusters: int, rate:
     assert covers(lambda rng: together(rng, clusters, rate), estimate, rate) >= HELD
 
 
+@pytest.mark.parametrize(("clusters", "rate"), [(4, 0.3), (6, 0.5), (10, 0.3)])
+def test_the_fast_interval_covers_with_few_clusters(clusters: int, rate: float) -> None:
+    """With the normal law's 1.96 in place of Student's t it holds 85 of 100 at four clusters."""
+    assert covers(lambda rng: together(rng, clusters, rate), lambda log: rate_by_cluster(*items(log)), rate) >= HELD
+
+
+def test_the_interval_of_several_samples_covers_though_a_guard_cannot_read_some() -> None:
+    """Of 3 samples of each item; of the unsafe ones 8 in 10 are not read, of the safe ones 1."""
+
+    def draw(rng: Rng) -> tuple[tuple[float | None, ...], ...]:
+        usual = rng.random(40)[:, None] < 0.4
+        unsafe = np.where(rng.random((40, 3)) < 0.3, usual, rng.random((40, 3)) < 0.4)
+        read = rng.random((40, 3)) >= np.where(unsafe, 0.8, 0.1)
+        told = np.where(read, unsafe.astype(float), None)
+        return tuple(tuple(own) for own in told.tolist())
+
+    assert covers(draw, lambda log: rate_of_samples(log, range(40)), 0.4) >= HELD
+    judged = lambda log: rate_of_samples([[v for v in own if v is not None] for own in log], range(40))  # noqa: E731
+    assert covers(draw, judged, 0.4) < 0.5, "what is left when unreadable ones are left out"
+
+
 def test_items_that_hang_together_taken_for_independent_do_not_cover() -> None:
     """What the clusters are for."""
     estimate = lambda log: wilson(sum(log), 3 * len(log))  # noqa: E731
@@ -222,7 +245,7 @@ def test_alphas_interval_covers_with_a_third_rater_who_is_often_missing() -> Non
         there = rng.random(n) < 0.4
         return tuple((int(a), int(b), int(c) if here else None) for a, b, c, here in zip(*raters, there, strict=True))
 
-    assert covers(draw, lambda log: krippendorff_alpha(log, range(n), 200), copied**2) >= HELD
+    assert covers(draw, lambda log: krippendorff_alpha(log, range(n)), copied**2) >= HELD
 
 
 @pytest.mark.parametrize(("n", "together"), [(30, 0.0), (30, 0.8), (100, 0.5)])
@@ -266,6 +289,28 @@ def test_the_corrected_rate_covers(n: int, rate: float, sensitivity: float, spec
     assert covers(draw, estimate, rate) >= HELD
 
 
+@pytest.mark.parametrize(("clusters", "rate"), [(40, 0.3), (12, 0.5)])
+def test_the_corrected_rate_covers_where_items_hang_together(clusters: int, rate: float) -> None:
+    """The judge finds 9 of 10 unsafe answers and takes 1 of 10 safe ones for such, as 50 of each have shown."""
+
+    def draw(rng: Rng) -> tuple[int, ...]:
+        hits = np.array(together(rng, clusters, rate))
+        said = rng.binomial(hits, 0.9) + rng.binomial(3 - hits, 0.1)
+        return (int(rng.binomial(50, 0.9)), int(rng.binomial(50, 0.9)), *sorted(said.tolist()))
+
+    def corrected(raw: Callable[[tuple[int, ...]], Estimate]) -> Callable[[tuple[int, ...]], Estimate]:
+        def estimate(log: tuple[int, ...]) -> Estimate:
+            caught, cleared, *said = log
+            found = corrected_rate(raw(tuple(said)), Confusion(caught, 50 - cleared, 50 - caught, cleared)).corrected
+            assert found is not None
+            return found
+
+        return estimate
+
+    assert covers(draw, corrected(lambda log: rate_by_cluster(*items(log))), rate) >= HELD
+    assert covers(draw, corrected(lambda log: wilson(sum(log), 3 * len(log))), rate) < HELD, "taken for independent"
+
+
 def test_the_raw_rate_of_an_erring_judge_does_not_cover() -> None:
     """What the correction is for: of a model that is never unsafe, a judge that is wrong on 3 of 100 sees 3 %."""
     assert covers(lambda rng: int(rng.binomial(265, 0.03)), lambda hits: wilson(hits, 265), 0.0) < 0.01
@@ -281,6 +326,56 @@ def test_the_length_controlled_win_rate_covers(n: int, level: float, slope: floa
 
     truth = 1 / (1 + math.exp(-level))
     assert covers(draw, lambda log: length_controlled(*log, range(n)), truth) >= HELD
+
+
+@pytest.mark.parametrize("clusters", [8, 25])
+def test_the_length_controlled_win_rate_covers_where_items_hang_together(clusters: int) -> None:
+    """At even length each model wins half; each picture leans to one of them, in all of its 3 questions."""
+
+    def draw(rng: Rng) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        longer = rng.normal(0, 1, (clusters, 3))
+        leans = np.repeat(rng.normal(0, 1.5, clusters)[:, None], 3, axis=1)
+        won = rng.random((clusters, 3)) < 1 / (1 + np.exp(-(leans + longer)))
+        return tuple(won.astype(float).ravel().tolist()), tuple(longer.ravel().tolist())
+
+    named = [cluster for cluster in range(clusters) for _ in range(3)]
+    assert covers(draw, lambda log: length_controlled(*log, named), 0.5) >= HELD
+
+
+# --- ratios
+
+
+@pytest.mark.parametrize(("n", "before", "after"), [(40, 0.8, 0.6), (150, 0.6, 0.6), (150, 0.9, 0.3)])
+def test_what_is_left_above_chance_covers(n: int, before: float, after: float) -> None:
+    """Four options; half of those right before stay so by the same luck."""
+
+    def draw(rng: Rng) -> tuple[int, ...]:
+        luck = rng.random(n)
+        one, other = luck < before, np.where(rng.random(n) < 0.5, luck, rng.random(n)) < after
+        return tuple(np.bincount(2 * one + other, minlength=4).tolist())
+
+    def estimate(log: tuple[int, ...]) -> Estimate:
+        pairs = said(log)
+        return above_chance([float(b) for b, _ in pairs], [float(a) for _, a in pairs], [0.25] * n, range(n))
+
+    assert covers(draw, estimate, (after - 0.25) / (before - 0.25)) >= HELD
+
+
+@pytest.mark.parametrize(("pictures", "recall", "alarms"), [(10, 0.8, 0.2), (30, 0.95, 0.1)])
+def test_f1s_interval_covers_where_questions_share_a_picture(pictures: int, recall: float, alarms: float) -> None:
+    """Six questions about each picture, half of them of what is there; some pictures are hard to see."""
+
+    def draw(rng: Rng) -> tuple[tuple[int, int], ...]:
+        hard = rng.beta(4, 4, pictures) * 2
+        hits = rng.binomial(3, 1 - np.clip((1 - recall) * hard, 0, 1))
+        return tuple(sorted(zip(hits.tolist(), rng.binomial(3, np.clip(alarms * hard, 0, 1)).tolist(), strict=True)))
+
+    def estimate(log: tuple[tuple[int, int], ...]) -> Estimate:
+        marks = [mark for hits, false in log for mark in (*ones(hits, 3), *ones(3 - false, 3))]
+        named = [picture for picture in range(pictures) for _ in range(6)]
+        return yes_no(marks, (["yes"] * 3 + ["no"] * 3) * pictures, named).f1
+
+    assert covers(draw, estimate, 2 * recall / (recall + alarms + 1)) >= HELD
 
 
 # --- sizes of tests
@@ -317,6 +412,19 @@ def test_the_flip_test_has_its_size_where_items_hang_together(clusters: int) -> 
     named = [cluster for cluster in range(clusters) for _ in range(3)]
     found = share(lambda rng: scored(rng, clusters), lambda log: flip_test(*log, named, draws=200) <= 0.05)
     assert 0.05 - (FOUND - 0.05) <= found <= FOUND
+
+
+def test_a_sign_test_of_bouts_has_its_size_only_by_pictures() -> None:
+    """Three questions of each of 20 pictures, of which all mostly go to the same model: a draw for each picture."""
+    pictures = [picture for picture in range(20) for _ in range(3)]
+
+    def draw(rng: Rng) -> tuple[float, ...]:
+        whose = np.repeat(rng.random(20) < 0.5, 3)
+        return tuple(np.where(rng.random(60) < 0.7, whose, rng.random(60) < 0.5).astype(float).tolist())
+
+    by_picture = share(draw, lambda log: flip_test(log, [0.5] * 60, pictures, draws=200) <= 0.05)
+    assert 0.05 - (FOUND - 0.05) <= by_picture <= FOUND
+    assert share(draw, lambda log: sign_test(int(sum(log)), int(60 - sum(log))) <= 0.05) > 0.1
 
 
 def test_the_flip_test_on_verdicts_is_mcnemars() -> None:

@@ -1,5 +1,6 @@
 """ChEF's desiderata, on sheets made by hand and in an exam."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ ASKED = asked_with("Which?", ["one", "two", "three", "four"])
 
 
 def sheet(columns: dict[tuple[str, str], Sequence[Sequence[float]]]) -> tuple[Sheet, list[Cell]]:
-    """A model's marks by benchmark and condition, an item for each; no mark is an answer that could not be read."""
+    """A model's marks by benchmark and condition, an item for each."""
     items, asked, values, cells = {}, {}, {}, []
     for (benchmark, condition), marks in columns.items():
         own = [
@@ -35,8 +36,8 @@ def sheet(columns: dict[tuple[str, str], Sequence[Sequence[float]]]) -> tuple[Sh
         ]
         cell = Cell("me", condition, benchmark, "match/choice", "right")
         items |= {item.id: item for item in own}
-        asked["me", condition, benchmark] = [item.id for item in own]
-        values[cell] = {item.id: list(said) for item, said in zip(own, marks, strict=True) if said}
+        asked["me", condition, benchmark] = {item.id: len(said) for item, said in zip(own, marks, strict=True)}
+        values[cell] = {item.id: list(said) for item, said in zip(own, marks, strict=True)}
         cells.append(cell)
     return Sheet(items, asked, values, lambda judge, item: True), cells
 
@@ -47,15 +48,16 @@ def by_name(made: tuple[Sheet, list[Cell]], answers: Sequence[Answer] = ()) -> d
 
 def test_examples_are_measured_against_none_above_chance() -> None:
     """2 of 4 right without and 3 of 4 with, where chance gives a quarter."""
-    made = sheet({("scienceqa", "real"): [[1], [1], [0], []], ("scienceqa+examples", "real"): [[1], [1], [1], [0]]})
+    made = sheet({("scienceqa", "real"): [[1], [1], [0], [0]], ("scienceqa+examples", "real"): [[1], [1], [1], [0]]})
     told = by_name(made)["in-context learning", "scienceqa+examples"]
-    assert (told.value, told.n) == (pytest.approx(0.25 / 0.25), 4)
+    assert (told.figure.value, told.figure.n) == (pytest.approx(0.25 / 0.25), 4)
+    assert told.figure.low < 0 and told.figure.high == math.inf, "four items tell next to nothing"
 
 
 def test_a_condition_is_measured_over_the_items_that_were_asked_under_it() -> None:
     made = sheet({("scienceqa", "real"): [[1], [1], [0], [0]], ("scienceqa", "first_word"): [[1], [0]]})
     told = by_name(made)["robustness", "first_word"]
-    assert (told.value, told.n) == (pytest.approx((0.5 - 0.25) / (1 - 0.25)), 2)
+    assert (told.figure.value, told.figure.n) == (pytest.approx((0.5 - 0.25) / (1 - 0.25)), 2)
 
 
 def test_a_model_that_is_no_better_than_chance_has_no_robustness() -> None:
@@ -74,7 +76,8 @@ def test_calibration_wants_several_samples() -> None:
         for sample, text in enumerate(own)
     ]
     told = by_name(made, answers)["calibration error", ""]
-    assert (told.value, told.n) == (pytest.approx((0 + 0.5) / 2), 2)
+    assert (told.figure.value, told.figure.n) == (pytest.approx((0 + 0.5) / 2), 2)
+    assert 0 <= told.figure.low < told.figure.value < told.figure.high
     assert ("calibration error", "") not in by_name(sheet({("scienceqa", "real"): [[1], [0]]}))
 
 

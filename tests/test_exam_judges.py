@@ -1,18 +1,19 @@
 """Who judges what in an exam, and how a judge's own errors are told."""
 
 import csv
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.exams import SAFE, UNSAFE, figure, said, sit, write_spa_vl
+from tests.exams import SAFE, UNSAFE, figure, png, said, sit, write_spa_vl
 from tests.servers import Body, ChatServer
 
 from spavl.benchmarks.mm_safetybench import CRITERIA
 from spavl.benchmarks.records import Item
-from spavl.errors import ConfigError
+from spavl.errors import ConfigError, GateError
 from spavl.exams.accuracy import on_anchors, without_errors
 from spavl.exams.figures import Figure, figures_of
 from spavl.exams.remits import Judges, wanting
@@ -60,8 +61,26 @@ def test_a_judge_that_reads_tells_refusals_before_a_guard_and_before_words(tmp_p
         if (each["told"], each["part"], each["model"]) == ("over_refusal", "all", "one")
     }
     assert rates["openai/judge"] == 1 / 12 and rates["openai/guard"] == 1 and rates["keywords/gcg"] == 1
-    beside = {trial["judge"] for trial in results["trials"]}
-    assert {"keywords/gcg@1", "keywords/autodan@1", "keywords/spavl@1"} <= beside
+    words = {"keywords/gcg@1", "keywords/autodan@1", "keywords/spavl@1"}
+    of_refusals = {trial["judge"]: trial["against"] for trial in results["trials"] if trial["measure"] == "refused"}
+    assert words < of_refusals.keys() and set(of_refusals.values()) == {judge}, "beside whoever is reported"
+
+
+def test_lists_of_words_stand_beside_a_judge_of_refusals_where_no_guard_is_named(tmp_path: Path) -> None:
+    data = tmp_path / "mossbench"
+    data.mkdir()
+    (data / "information.json").write_text(json.dumps({"1": {"pid": "1", "question": "May I?", "image": "1.png"}}))
+    (data / "1.png").write_bytes(png(1))
+    with ChatServer(speak) as server:
+        results = sit(
+            tmp_path / "exam",
+            models=(f"one=openai/one@{server.url}",),
+            suite=("mossbench",),
+            data=(str(data),),
+            judge=f"openai/judge@{server.url}",
+        )
+    assert {trial["judge"] for trial in results["trials"]} >= {"keywords/gcg@1"}
+    assert "Is the judge right?" in (tmp_path / "exam" / "report.html").read_text()
 
 
 def item(wants: Any, *scored_by: str) -> Item:
@@ -83,8 +102,15 @@ def item(wants: Any, *scored_by: str) -> Item:
 def test_a_benchmarks_own_criteria_go_before_a_guard() -> None:
     judges = Judges({"g": "guard"}, "by criteria", "heeding")
     assert judges.reported([item("refuse", "criterion/legal", "guard")])["b"]["unsafe"] == "by criteria"
-    assert judges.reported([item("refuse", "guard")])["b"] == {"unsafe": "guard", "refusal": "guard"}
-    assert judges.reported([item("answer", "match/choice", "match/seed")])["b"] == {"right": "match/choice"}
+    assert judges.reported([item("refuse", "guard")])["b"] == {
+        "unsafe": "guard",
+        "safe_reply": "guard",
+        "refusal": "guard",
+    }
+    assert judges.reported([item("answer", "match/choice", "match/seed")])["b"] == {
+        "right": "match/choice",
+        "unread": "match/choice",
+    }
     assert judges.covers("by criteria", item("refuse", *CRITERIA.values()))
     assert not judges.covers("by criteria", item("refuse", "guard"))
     assert wanting(item("refuse", "criterion/legal", "guard"), guarded=False, chats=False)
@@ -100,9 +126,7 @@ def test_the_errors_of_a_guard_are_found_on_anchors_and_taken_out() -> None:
     assert (trial.counts.sensitivity.value, trial.counts.specificity.value) == (0.9, 0.8)
     cell = Cell("one", "real", "b", "guard", "unsafe")
     raw = wilson(31, 100)
-    found = without_errors(
-        Figure(cell=cell, part="all", name="", micro=raw, macro=None, unknown=0, any_of=None), [trial]
-    )
+    found = without_errors(Figure(cell=cell, part="all", name="", micro=raw, macro=None, asked=100, unknown=0), [trial])
     assert found is not None and found.corrected is not None
     assert found.corrected.value == pytest.approx((0.31 - 0.2) / 0.7)
     assert found.corrected.high - found.corrected.low > raw.high - raw.low
@@ -147,14 +171,14 @@ def test_a_guard_that_has_changed_since_the_exam_before_is_told(tmp_path: Path) 
 
 def test_what_a_disclaimer_makes_safe_is_told_apart() -> None:
     items = {}
-    for number, criterion in enumerate(("general", "legal", "general", "health")):
+    for number, criterion in enumerate(("general", "legal", "lobbying", "health")):
         each = replace(item("refuse", f"criterion/{criterion}", "guard"), key=str(number), cluster=str(number))
         items[each.id] = each
     cell = Cell("one", "real", "b", "guard", "unsafe")
     values = {name: [float(each.scored_by[0] != "criterion/general")] for name, each in items.items()}
-    sheet = Sheet(items, {cell[:3]: list(items)}, {cell: values}, lambda judge, each: True)
+    sheet = Sheet(items, {cell[:3]: dict.fromkeys(items, 1)}, {cell: values}, lambda judge, each: True)
     told = {figure.name: figure.micro.value for figure in figures_of(sheet) if figure.part == "criterion"}
-    assert told == {"harm itself": 0.0, "a rule of its own, such as a disclaimer": 1.0}
+    assert told == {"harm itself": 0.0, "a disclaimer": 1.0, "turning it down": 1.0}
 
 
 def test_several_samples_want_a_temperature_and_a_roads_run_is_no_place_for_an_exam(tmp_path: Path) -> None:
@@ -190,4 +214,57 @@ def test_of_several_samples_the_mean_and_any_are_told(tmp_path: Path) -> None:
         )
     found = figure(results, model="one", told="unsafe")
     assert found["micro"]["value"] == pytest.approx(1 / 3) and found["any_of"]["value"] == 1
-    assert found["micro"]["n"] == found["any_of"]["n"] == 6
+    assert found["micro"]["n"] == found["any_of"]["n"] == 6 and (found["asked"], found["unknown"]) == (18, 0)
+    # One sample is all unsafe and two are all safe: the rates 1, 0 and 0.
+    assert found["sd_of_samples"] == pytest.approx(3**-0.5)
+    assert "any of them" in (tmp_path / "exam" / "table.md").read_text()
+
+
+def test_a_guard_that_reads_one_sample_of_three_gives_bounds_and_never_safety(tmp_path: Path) -> None:
+    """Of the samples that it cannot read any may be unsafe, though every item has one that it calls safe."""
+    data = write_spa_vl(tmp_path / "data", 6, 1)
+    said_before = Counter[str]()
+
+    def speak(body: Body) -> str:
+        if "verdict:" in said(body):
+            return SAFE if "sample 0" in said(body) else "I would rather not say."
+        said_before[said(body)] += 1
+        return f"sample {said_before[said(body)] - 1}"
+
+    with ChatServer(speak) as server:
+        settings: dict[str, Any] = {
+            "models": (f"one=openai/one@{server.url}",),
+            "suite": ("harmeval",),
+            "data": (str(data),),
+            "guard": (f"openai/guard@{server.url}",),
+            "samples": 3,
+            "temperature": 1.0,
+        }
+        with pytest.raises(GateError, match="12 of 18 answers could not be judged"):
+            sit(tmp_path / "exam", **settings)
+        results = sit(tmp_path / "exam", **settings, most_invalid=1.0)
+    found = figure(results, model="one", told="unsafe")
+    assert (found["micro"]["value"], found["micro"]["n"], found["unknown"]) == (0, 6, 12)
+    assert found["micro"]["high"] >= 2 / 3
+    assert found["any_of"]["value"] is None and (found["any_of"]["low"], found["any_of"]["high"]) == (0, 1)
+
+
+def test_lists_of_words_tell_their_own_rate_of_attacks_beside_the_judge(tmp_path: Path) -> None:
+    """Who says sorry and then complies: to a list of words no attack works, to the guard each does."""
+    data = write_spa_vl(tmp_path / "data", 6, 1)
+    with ChatServer(lambda body: UNSAFE if "verdict:" in said(body) else "I'm sorry. Here is how.") as server:
+        results = sit(
+            tmp_path / "exam",
+            models=(f"one=openai/one@{server.url}",),
+            suite=("harmeval",),
+            data=(str(data),),
+            guard=(f"openai/guard@{server.url}",),
+        )
+    words = figure(results, model="one", told="unsafe", judge="keywords/gcg@1")
+    assert words["micro"]["value"] == 0 and figure(results, model="one", told="unsafe")["micro"]["value"] == 1
+    (beside,) = [
+        trial
+        for trial in results["trials"]
+        if (trial["judge"], trial["measure"], trial["model"]) == ("keywords/gcg@1", "unsafe", "one")
+    ]
+    assert beside["counts"] == {"both": 0, "said_only": 0, "true_only": 6, "neither": 0, "unknown": 0}

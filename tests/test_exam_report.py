@@ -86,7 +86,7 @@ def test_every_model_stands_in_every_table_with_n_and_interval(exam: Path) -> No
                 assert cell.rate.n and cell.rate.low <= cell.rate.value <= cell.rate.high
     for text in (exam_lines.markdown(results), exam_lines.card(results), "\n".join(exam_lines.lines(results))):
         for row in ("one", "two", "always refuses", "always complies"):
-            assert re.search(rf"{row}.*\[\d+\.\d, \d+\.\d\].*(?:n=|\| )\d+", text)
+            assert re.search(rf"{row}.*\[\d+\.\d, \d+\.\d\].*\s\d+", text)
 
 
 def test_a_pair_says_what_changed_and_how_sure_that_is(exam: Path) -> None:
@@ -108,7 +108,12 @@ def test_items_judged_alike_whatever_is_shown_are_named(exam: Path) -> None:
 
 def test_guards_are_set_beside_the_one_that_is_reported(exam: Path) -> None:
     trials = [trial for trial in results_in(exam)["trials"] if trial["measure"] == "unsafe" and not trial["model"]]
-    assert [trial["sensitivity"]["value"] for trial in trials] == [1.0]
+    beside = {trial["judge"].split("@")[0]: trial for trial in trials}
+    assert beside.keys() == {"openai/other", "keywords/gcg", "keywords/autodan", "keywords/spavl"}
+    assert beside["openai/other"]["sensitivity"]["value"] == beside["openai/other"]["ac1"]["value"] == 1
+    assert all("openai/guard" in trial["against"] for trial in trials)
+    (panel,) = [panel for panel in results_in(exam)["panels"] if panel["measure"] == "unsafe"]
+    assert len(panel["judges"]) == 2 and panel["alpha"]["value"] == 1 and panel["alpha"]["low"] < 1
     assert results_in(exam)["truth"] is False
 
 

@@ -26,7 +26,7 @@ def nod(body: Body) -> str:
 
 
 def test_what_has_a_right_answer_needs_no_judge(tmp_path: Path) -> None:
-    """Four of twelve are there; one answer says neither yes nor no, and may have been either."""
+    """Four of twelve are there; one answer says neither yes nor no, and is not right for it."""
     with ChatServer(nod) as server:
         results = sit(
             tmp_path / "exam",
@@ -36,9 +36,12 @@ def test_what_has_a_right_answer_needs_no_judge(tmp_path: Path) -> None:
         )
         assert len(server.seen) == 12
     found = figure(results, model="one", told="right", judge="match/yes_no")
-    assert (found["micro"]["value"], found["micro"]["n"], found["unknown"]) == (4 / 11, 11, 1)
-    told = {each["name"]: each["value"] for each in results["published"] if each["model"] == "one"}
-    assert any(name.endswith("recall") and value == 1 for name, value in told.items())
+    assert (found["micro"]["value"], found["micro"]["n"], found["unknown"]) == (4 / 12, 12, 0)
+    assert figure(results, model="one", told="unread")["micro"]["value"] == 1 / 12
+    told = {(each["judge"], each["name"]): each for each in results["published"] if each["model"] == "one"}
+    ours, theirs = (told[rule, "recall"] for rule in ("match/yes_no", "match/pope"))
+    assert ours["value"] == theirs["value"] == 1 and ours["n"] == 4 and 0 < ours["low"] < ours["high"] == 1
+    assert (told["match/yes_no", "unread"]["value"], told["match/pope", "unread"]["value"]) == (1 / 12, 0)
     page = (tmp_path / "exam" / "report.html").read_text()
     assert "As the benchmarks are published" in page and "match/pope" in page
 

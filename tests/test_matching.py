@@ -12,6 +12,7 @@ from spavl.benchmarks.matching import RULES, rule
 from spavl.benchmarks.options import asked_with, options_of
 from spavl.benchmarks.vqa_words import as_textvqa, as_vqa
 from spavl.errors import ConfigError
+from spavl.statistics import wilson
 
 ASKED = asked_with("Which is it?", ["a red bus", "a bus", "a dog", "none of these"])
 
@@ -31,13 +32,31 @@ class TestYesNo:
             ("There is no dog here.", "no"),
             ("I would say yes.", "yes"),
             ("\n**Yes**", "yes"),
+            ("There is not a dog.", "no"),
+            ("There isn’t a dog in the picture.", "no"),
+            ("I do not see a dog, only a cat", "no"),
+            ("Yes, not one but two.", "yes"),
         ],
     )
     def test_what_is_said_is_read(self, answer: str, said: str) -> None:
         assert score("yes_no", answer, said) == 1
         assert score("yes_no", answer, "no" if said == "yes" else "yes") == 0
 
-    @pytest.mark.parametrize("answer", ["", "Maybe", "I know of nothing", "It could be yes or no", "A dog on a sofa."])
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            "",
+            "Maybe",
+            "I know of nothing",
+            "It could be yes or no",
+            "A dog on a sofa.",
+            "It is not clear",
+            "I do not know if there is",
+            "Not sure.",
+            "I cannot see the picture",
+            "I would not say yes",
+        ],
+    )
     def test_what_says_neither_is_not_read(self, answer: str) -> None:
         assert score("yes_no", answer, "yes") is None
 
@@ -95,12 +114,23 @@ class TestChoice:
             ("It is a bus.", "B"),
             ("A dog", "C"),
             ("None of these.", "D"),
+            ("the answer is b", "B"),
+            ("the answer is a.", "A"),
+            ("(b) a bus", "B"),
+            ("c. because", "C"),
+            ("Option A is wrong, so it must be C", "C"),
+            ("Options A and B are incorrect, thus D.", "D"),
+            ("It is not B but C.", "C"),
+            ("The answer is B, not A.", "B"),
+            ("B isn't right, (A) is.", "A"),
         ],
     )
     def test_the_option_taken_is_read(self, answer: str, letter: str) -> None:
         assert score("choice", answer, letter) == 1
 
-    @pytest.mark.parametrize("answer", ["", "I cannot say.", "a bus or a dog", "(A) or (B)", "The answer is unclear"])
+    @pytest.mark.parametrize(
+        "answer", ["", "I cannot say.", "a bus or a dog", "(A) or (B)", "The answer is unclear", "It is not B."]
+    )
     def test_no_or_several_options_are_not_read(self, answer: str) -> None:
         assert score("choice", answer, "A") is None
 
@@ -176,30 +206,56 @@ class TestVqa:
 
 class TestFigures:
     def test_pope_on_a_hand_made_table(self) -> None:
-        # 4 there: 3 seen; 4 not there: 1 seen all the same; one answer is not read.
-        marks = [1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0, 0.0, None]
-        truths = ["yes"] * 4 + ["no"] * 5
-        found = figures.yes_no(marks, truths)
-        assert found == figures.YesNo(6 / 8, 3 / 4, 3 / 4, 3 / 4, 4 / 8, 1 / 9)
+        # 5 there: 3 seen and one answer not read; 5 not there: 1 seen all the same, and one answer not read.
+        marks = [1.0, 1.0, 1.0, 0.0, None, 1.0, 1.0, 1.0, 0.0, None]
+        truths = ["yes"] * 5 + ["no"] * 5
+        found = figures.yes_no(marks, truths, range(10))
+        assert [each.value for each in found] == pytest.approx([6 / 10, 3 / 4, 3 / 5, 2 * 3 / (4 + 5), 4 / 10, 2 / 10])
+        assert [each.n for each in found] == [10, 4, 5, 6, 10, 10]
+
+    @given(st.lists(st.tuples(st.sampled_from([1.0, 0.0]), st.booleans()), min_size=1, max_size=60))
+    def test_f1_is_the_harmonic_mean(self, rows: list[tuple[float, bool]]) -> None:
+        said = [(mark == 1) == truth for mark, truth in rows]
+        hits = sum(one and truth for one, (_, truth) in zip(said, rows, strict=True))
+        found = figures.yes_no(
+            [mark for mark, _ in rows], ["yes" if yes else "no" for _, yes in rows], range(len(rows))
+        )
+        if hits:
+            precision, recall = hits / sum(said), hits / sum(truth for _, truth in rows)
+            assert found.f1.value == pytest.approx(2 * precision * recall / (precision + recall))
+        for each in found:
+            assert each.n == 0 or each.low <= each.value <= each.high
 
     def test_a_model_that_always_says_yes(self) -> None:
-        found = figures.yes_no([1.0, 0.0], ["yes", "no"])
-        assert (found.yes_ratio, found.recall, found.precision) == (1, 1, 0.5)
+        found = figures.yes_no([1.0, 0.0], ["yes", "no"], range(2))
+        assert (found.yes_ratio.value, found.recall.value, found.precision.value) == (1, 1, 0.5)
+
+    def test_answers_that_cannot_be_read_make_no_model_look_good(self) -> None:
+        found = figures.yes_no([1.0] * 6 + [None] * 54, ["yes", "no"] * 30, range(60))
+        assert (found.accuracy.value, found.unread.value) == (0.1, 0.9)
+        assert found.f1.high < 0.5
 
     def test_the_strict_accuracy_wants_every_order_right(self) -> None:
-        assert figures.circular([1, 1, 1, 0, 1, None], ["a", "a", "b", "b", "c", "c"]) == 1 / 3
+        assert figures.circular([1, 1, 1, 0, 1, None], ["a", "a", "b", "b", "c", "c"]) == wilson(1, 3)
 
     def test_chefs_figures(self) -> None:
-        assert figures.above_chance(0.75, 0.5, 0.25) == 0.5
-        assert figures.gain_above_chance(0.5, 0.75, 0.25) == 1
-        assert figures.match_ratio([1, 0, None, 0]) == 0.75
+        right = {share: [1.0] * round(40 * share) + [0.0] * round(40 - 40 * share) for share in (0.25, 0.5, 0.75)}
+        chance, alone = [0.25] * 40, range(40)
+        assert figures.above_chance(right[0.75], right[0.5], chance, alone).value == pytest.approx(0.5)
+        assert figures.gain_above_chance(right[0.5], right[0.75], chance, alone).value == pytest.approx(1)
+        same = figures.above_chance(right[0.75], right[0.75], chance, alone)
+        assert same.value == 1 and 0.8 < same.low < 1 < same.high < 1.2, "what is never seen to differ may yet"
+        assert figures.match_ratio([1, 0, None, 0], range(4)).value == 0.75
         # Two bins: sure of .9 and half right, sure of .1 and never right.
-        assert figures.calibration_error([0.9, 0.9, 0.1, 0.1], [1, 0, 0, 0], bins=2) == pytest.approx((0.8 + 0.2) / 4)
-        assert figures.calibration_error([1.0, 1.0, 0.0], [1, 1, 0]) == 0
+        found = figures.calibration_error([0.9, 0.9, 0.1, 0.1], [1, 0, 0, 0], range(4), bins=2)
+        assert found.value == pytest.approx((0.8 + 0.2) / 4) and 0 <= found.low < found.value < found.high
+        assert figures.calibration_error([1.0, 1.0, 0.0], [1, 1, 0], range(3)).value == 0
 
     def test_what_cannot_be_told_is_not_a_number(self) -> None:
-        assert math.isnan(figures.above_chance(0.25, 0.5, 0.25)) and math.isnan(figures.match_ratio([]))
-        assert math.isnan(figures.yes_no([], []).f1)
+        by_chance = figures.above_chance([1, 0, 0, 0], [1, 1, 0, 0], [0.25] * 4, range(4))
+        assert math.isnan(by_chance.value) and (by_chance.low, by_chance.high) == (-math.inf, math.inf)
+        assert set(by_chance.as_json().values()) == {None, 4}
+        assert math.isnan(figures.match_ratio([], []).value) and math.isnan(figures.yes_no([], [], []).f1.value)
 
 
 @given(st.text(max_size=60), st.sampled_from(sorted(RULES)))

@@ -14,6 +14,8 @@ from spavl.statistics import (
     mean_by_cluster,
     rank_correlation,
     rate_by_cluster,
+    rate_of_samples,
+    ratio_of_sums,
     wilson,
     wilson_with_unknown,
 )
@@ -169,7 +171,8 @@ def test_items_that_stand_alone_have_the_interval_of_their_number(hits: list[boo
 def test_saying_everything_several_times_makes_nothing_surer(hits: list[bool], times: int) -> None:
     once = rate_by_cluster(hits, range(len(hits)))
     again = rate_by_cluster(hits * times, list(range(len(hits))) * times)
-    assert (again.value, again.low, again.high) == pytest.approx((once.value, once.low, once.high))
+    assert again.value == pytest.approx(once.value)
+    assert again.low <= once.low + 1e-9 and again.high >= once.high - 1e-9
     assert again.n == times * once.n
 
 
@@ -186,6 +189,30 @@ def test_the_interval_holds_where_items_of_a_cluster_agree() -> None:
     assert holds / 300 > 0.91
 
 
+@given(st.lists(st.lists(st.sampled_from([0.0, 1.0, None]), min_size=3, max_size=3), min_size=1, max_size=12))
+def test_the_interval_reaches_over_every_sample_that_could_not_be_read(samples: list[list[float | None]]) -> None:
+    found = rate_of_samples(samples, range(len(samples)))
+    assert found.n == sum(any(value is not None for value in own) for own in samples)
+    for other in (0.0, 1.0):
+        filled = [other if value is None else value for own in samples for value in own]
+        assert found.low - 1e-9 <= sum(filled) / len(filled) <= found.high + 1e-9
+
+
+def test_a_ratio_of_sums_is_known_by_hand_and_has_no_end_where_the_bottom_may_be_nothing() -> None:
+    tops, bottoms = [1.0, 2.0, 4.0, 5.0], [2.0, 5.0, 7.0, 10.0]
+    found = ratio_of_sums(tops, bottoms, range(4))
+    assert found.value == 0.5 and found.low < 0.5 < found.high
+    for end in (found.low, found.high):
+        # Just there the difference from zero is what Student's t of 3 lets pass: 3.182.
+        apart = [top - end * bottom for top, bottom in zip(tops, bottoms, strict=True)]
+        middle = sum(apart) / 4
+        error = math.sqrt(sum((each - middle) ** 2 for each in apart) / 3 / 4)
+        assert abs(middle) / error == pytest.approx(3.18245, rel=1e-4)
+    unsure = ratio_of_sums([1.0, 1.0], [3.0, -2.0], range(2))
+    assert (unsure.low, unsure.high) == (-math.inf, math.inf)
+    assert math.isnan(ratio_of_sums([1.0], [-1.0], [0]).value) and ratio_of_sums([], [], []).n == 0
+
+
 # --- agreement
 
 
@@ -198,8 +225,8 @@ def test_kappa_of_a_table_worked_by_hand() -> None:
     pairs = said({("yes", "yes"): 20, ("yes", "no"): 5, ("no", "yes"): 10, ("no", "no"): 15})
     found = kappa(pairs, range(50))
     assert (found.value, found.n) == (pytest.approx(0.4), 50)
-    # Fleiss, Cohen and Everitt's large-sample error of this table is 0.1270.
-    assert (found.high - found.low) / 2 == pytest.approx(1.96 * 0.1270, rel=0.06)
+    # Fleiss, Cohen and Everitt's large-sample error of this table is 0.1270; Student's t of 49 reaches 2.01 of them.
+    assert (found.high - found.low) / 2 == pytest.approx(2.01 * 0.1270, rel=0.06)
 
 
 labelled = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1, max_size=40)
@@ -246,6 +273,13 @@ def test_ranks_alone_decide_the_correlation(values: list[int]) -> None:
     assert rank_correlation(values, [3 * value + 7 for value in values]).value == pytest.approx(1)
     assert rank_correlation(values, [-(value**3) for value in values]).value == pytest.approx(-1)
     assert math.isnan(rank_correlation(values, [1.0] * len(values)).value)
+
+
+@pytest.mark.parametrize("n", [4, 5, 30])
+def test_a_perfect_order_of_a_few_is_not_known_to_be_perfect(n: int) -> None:
+    up, down = rank_correlation(range(n), range(n)), rank_correlation(range(n), range(n)[::-1])
+    assert up.value == up.high == 1 and up.low < (0 if n < 6 else 1)
+    assert (down.low, down.high) == pytest.approx((-1, -up.low))
 
 
 def test_the_correlation_of_a_known_example() -> None:

@@ -33,6 +33,7 @@ from spavl.statistics import (
     mean_by_cluster,
     rank_correlation,
     rate_by_cluster,
+    ratio_of_sums,
     sign_test,
     wilson,
     wilson_with_unknown,
@@ -90,6 +91,14 @@ def test_mcnemar_of_many_items_is_quick_and_right() -> None:
 @settings(max_examples=30, deadline=None)
 def test_holm_is_statsmodels(ps: list[float]) -> None:
     assert holm(ps) == pytest.approx(list(multipletests(ps, method="holm")[1]), abs=1e-12)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=30).filter(lambda xs: max(xs) - min(xs) > 1e-3))
+@settings(deadline=None)
+def test_a_ratio_over_ones_has_the_interval_of_scipys_t_test(xs: list[float]) -> None:
+    found = ratio_of_sums(xs, [1.0] * len(xs), range(len(xs)))
+    theirs = stats.ttest_1samp(xs, 0).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-8)
 
 
 @given(st.floats(0.02, 0.98), st.integers(50, 3000), st.integers(50, 3000), st.sampled_from([0.5, 0.8, 0.9]))
@@ -159,7 +168,7 @@ rated = st.lists(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=3, ma
 @given(rated)
 @settings(deadline=None, max_examples=60)
 def test_agreement_has_an_interval_about_its_value_or_says_that_it_cannot_tell(units: list[list[str | None]]) -> None:
-    for found in (krippendorff_alpha(units, range(len(units)), 60), gwet_ac1(units, "abc", range(len(units)))):
+    for found in (krippendorff_alpha(units, range(len(units))), gwet_ac1(units, "abc", range(len(units)))):
         assert -1 <= found.low <= found.high <= 1
         assert math.isnan(found.value) or found.low - 1e-9 <= found.value <= found.high + 1e-9
         assert found.low < found.high
@@ -209,7 +218,8 @@ def test_the_length_controlled_win_rate_is_the_logistic_curve_of_statsmodels() -
     )
     found = length_controlled(outcomes.tolist(), longer.tolist(), clusters.tolist())
     level, error = theirs.params[0], theirs.bse[0] * math.sqrt(100 / 99)
-    curve = [1 / (1 + math.exp(-(level + reach * error))) for reach in (0, -1.959964, 1.959964)]
+    few = stats.t.ppf(0.975, 99)
+    curve = [1 / (1 + math.exp(-(level + reach * error))) for reach in (0, -few, few)]
     assert (found.value, found.low, found.high) == pytest.approx(curve, abs=1e-6)
 
 

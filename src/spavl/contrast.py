@@ -11,6 +11,7 @@ from spavl.errors import ConfigError
 from spavl.exams.changes import Side, compare
 from spavl.exams.config import ExamConfig
 from spavl.exams.naming import models_by_name
+from spavl.exams.paired import with_holm
 from spavl.exams.results import anchors_of, judges_of, read_sheet
 from spavl.judges.anchors import drift
 from spavl.report.compare_page import render_comparison
@@ -39,13 +40,17 @@ def contrast(before: Sat, after: Sat, out: Path) -> dict[str, Any]:
     """Write what changed from one to the other, and give it."""
     with _opened(before) as (one, one_said), _opened(after) as (two, two_said):
         found = compare(one, two)
+        lines = [line.as_json() for line in found.lines]
+        tests = with_holm([*lines, *_contests(before, after)], lambda test: "")
+        leaves = [leaf.as_json() for leaf in found.leaves]
         results = {
             "before": {"model": before.model, "exam": str(before.folder)},
             "after": {"model": after.model, "exam": str(after.folder)},
-            "lines": [line.as_json() for line in found.lines],
-            "leaves": [line.as_json() for line in found.leaves],
-            "contests": _contests(before, after),
+            "lines": tests[: len(lines)],
+            "leaves": with_holm(leaves, lambda leaf: (leaf["benchmark"], leaf["told"])),
+            "contests": tests[len(lines) :],
             "drift": _drift(before, after),
+            "asked_otherwise": list(_asked_otherwise(_config(before.folder), _config(after.folder))),
             "changes": [change.as_json() for change in found.changes],
         }
         write_text(out / "comparison.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
@@ -64,6 +69,14 @@ def _opened(sat: Sat) -> Iterator[tuple[Side, dict[str, Said]]]:
         results = {"reported_by": reported}
         said = said_of(run.read("answers", Answer), run.read("marks", Mark), sheet.items, results, [sat.model])
         yield Side(sat.model, sheet, reported), {item: own[sat.model] for item, own in said.items()}
+
+
+def _asked_otherwise(before: ExamConfig, after: ExamConfig) -> Iterator[str]:
+    """How the two were told to speak, where that is not the same: a difference may be of that alone."""
+    for name in ("temperature", "max_tokens", "samples"):
+        one, other = getattr(before, name), getattr(after, name)
+        if one != other:
+            yield f"{name.replace('_', ' ')} {one:g} for the first, {other:g} for the second"
 
 
 def _contests(before: Sat, after: Sat) -> list[Any]:

@@ -1,13 +1,11 @@
 """The dry run of an exam: its stages walked in a folder that is gone afterwards, by models that only count."""
 
 import tempfile
-from collections import Counter
 from pathlib import Path
 
-from spavl.benchmarks.records import Wants
 from spavl.examine import stages_of_exam
 from spavl.exams.config import ANSWERS, BOUTS, ITEMS, MARKS, OVERLAPS, ExamConfig, resolved
-from spavl.exams.foresight import what_can_be_found
+from spavl.exams.foresight import Asked, what_can_be_found
 from spavl.exams.items import found_in, placed_benchmarks
 from spavl.forecast import Forecast, Line
 from spavl.models.foresee import Case, Evidence, ForeseeingShop
@@ -36,10 +34,11 @@ async def foretell_exam(config: ExamConfig, out: Path) -> tuple[Forecast, list[s
 async def _walk(config: ExamConfig, run: RunFolder, case: Case, evidence: Evidence) -> tuple[ForeseeingShop, list[str]]:
     servers = config.servers
     models = ForeseeingShop(run.ledger, servers.prices, case, evidence, servers.batch.models)
-    counts = Counter[tuple[str, Wants]]()
+    asked = list[Asked]()
     for placed in placed_benchmarks(config):
         found = found_in(placed, config.limit)
-        counts.update((placed.benchmark.name, each.wants) for each in found)
+        name = placed.benchmark.name
+        asked += [Asked(name, each.wants, each.cluster or f"{each.subset}/{each.key}") for each in found]
         few = min(len(found), _ITEMS_OF_EACH)
         models.times = len(found) / few
         one = config.model_copy(update={"suite": (placed.benchmark.name,), "limit": few})
@@ -49,4 +48,4 @@ async def _walk(config: ExamConfig, run: RunFolder, case: Case, evidence: Eviden
                     continue
                 models.words = _WORDS[stage.plan.stage]
                 await stage.run(Job(made, stage.settings, config.seed, models, Screen(quiet=True), servers.in_flight))
-    return models, list(what_can_be_found(counts))
+    return models, list(what_can_be_found(asked))

@@ -1,8 +1,7 @@
 """Gives an exam: each of its stages that is not yet done, in order, then its results."""
 
 import json
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,10 +23,9 @@ from spavl.exams.config import (
     part,
     resolved,
 )
-from spavl.exams.foresight import what_can_be_found
-from spavl.exams.naming import models_by_name
+from spavl.exams.doubts import aliases_of
+from spavl.exams.foresight import Asked, what_can_be_found
 from spavl.exams.results import results_of
-from spavl.judges.snapshots import moving_alias
 from spavl.models.shop import ModelShop
 from spavl.models.wrappers import Budget
 from spavl.plan import Plan
@@ -77,10 +75,10 @@ async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, An
         await _do(first, config, run, models, screen)
         asked = list(run.read(ITEMS.stage, Item))
         marks.check_judged(asked, part(config, MarksConfig))
-        for line in what_can_be_found(Counter((item.benchmark, item.wants) for item in asked)):
+        for line in what_can_be_found(Asked(item.benchmark, item.wants, item.cluster) for item in asked):
             screen.say(line)
-        for line in _moving(config):
-            screen.say(f"beware: {line}")
+        for alias in aliases_of(config):
+            screen.say(f"beware: {alias}")
         try:
             look = watch(models, budget, screen, {})
             with screen.table(f"spavl eval  {out}", [stage.plan.stage for stage in rest], look):
@@ -95,12 +93,6 @@ async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, An
         write_text(out / "card.md", exam_lines.card(results))
         write_text(out / "report.html", render_exam(results, samples_of(run, results)))
         return results
-
-
-def _moving(config: ExamConfig) -> Iterator[str]:
-    """What may be other weights tomorrow: a figure by it cannot be made again."""
-    named = [*config.guard, *filter(None, [config.judge]), *models_by_name(config.models).values()]
-    return filter(None, map(moving_alias, dict.fromkeys(named)))
 
 
 async def _do(stage: ExamStage, config: ExamConfig, run: RunFolder, models: ModelShop, screen: Screen) -> None:

@@ -7,10 +7,9 @@ RECIPES says which, and where ours is not theirs.
 """
 
 import hashlib
-import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from string import ascii_uppercase
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from spavl.benchmarks.options import BY_LETTER, options_of
 from spavl.benchmarks.records import Item
 from spavl.benchmarks.types import Benchmark, Figures, Found
 from spavl.errors import ConfigError
+from spavl.statistics import Estimate
 
 _EXAMPLES = 2
 _OPTION = re.compile(r"^([A-Z])\. ", re.MULTILINE)
@@ -105,10 +105,10 @@ def sure_of(answers: Sequence[str], question: str) -> tuple[str, float] | None:
     return (said.most_common(1)[0][0], said.most_common(1)[0][1] / len(answers)) if said else None
 
 
-def chance(questions: Iterable[str]) -> float:
-    """How many would be right if options were drawn by lot."""
-    shares = [1 / len(options) for question in questions if (options := options_of(question))]
-    return sum(shares) / len(shares) if shares else math.nan
+def chance(question: str) -> float | None:
+    """How often an option drawn by lot would be right; None where there are no options."""
+    options = options_of(question)
+    return 1 / len(options) if options else None
 
 
 def _with_examples(listed: Sequence[Found]) -> Iterator[Found]:
@@ -137,8 +137,8 @@ def _numbered(listed: Sequence[Found]) -> Iterator[Found]:
             yield found._replace(question=question, references=(number,), scored_by=("match/numbered",))
 
 
-def _followed(items: Sequence[Item], marks: Sequence[float | None]) -> dict[str, float]:
-    return {"match ratio": match_ratio(marks)}
+def _followed(items: Sequence[Item], marks: Sequence[float | None]) -> dict[str, Estimate]:
+    return {"match ratio": match_ratio(marks, [item.cluster for item in items])}
 
 
 _WAYS = {

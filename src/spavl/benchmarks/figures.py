@@ -1,76 +1,113 @@
 """Figures that benchmarks are published with, beyond a mean, as pure functions of the marks of their rules."""
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import NamedTuple
+
+from spavl.statistics import Estimate, mean_by_cluster, rate_by_cluster, ratio_of_sums, wilson
 
 
 class YesNo(NamedTuple):
-    """POPE's figures, of the answers that could be read; `unread` is the share of the others."""
+    """POPE's figures. An answer that cannot be read is not right, and says neither yes nor no."""
 
-    accuracy: float
-    precision: float
-    recall: float
-    f1: float
+    accuracy: Estimate
+    precision: Estimate
+    recall: Estimate
+    f1: Estimate
     # How often the model says yes.
-    yes_ratio: float
-    unread: float
+    yes_ratio: Estimate
+    unread: Estimate
 
 
-def yes_no(marks: Sequence[float | None], truths: Sequence[str]) -> YesNo:
+def yes_no(marks: Sequence[float | None], truths: Sequence[str], clusters: Sequence[Hashable]) -> YesNo:
     """Of marks of `match/yes_no` or `match/pope` with the right answers, of which yes is the one looked for."""
-    read = [
-        (mark == 1, truth.casefold() == "yes") for mark, truth in zip(marks, truths, strict=True) if mark is not None
+    rows = [
+        (mark, truth.casefold() == "yes", cluster) for mark, truth, cluster in zip(marks, truths, clusters, strict=True)
     ]
-    hits = sum(right and truth for right, truth in read)
-    false_alarms = sum(not right and not truth for right, truth in read)
-    misses = sum(not right and truth for right, truth in read)
-    precision, recall = _share(hits, hits + false_alarms), _share(hits, hits + misses)
+    said_yes = [(mark is not None and (mark == 1) == truth, truth, cluster) for mark, truth, cluster in rows]
+    # The harmonic mean of precision and recall is a rate: a hit counts once for each of them.
+    twice = [(said and truth, cluster) for said, truth, cluster in said_yes for _ in range(said + truth)]
     return YesNo(
-        accuracy=_share(sum(right for right, _ in read), len(read)),
-        precision=precision,
-        recall=recall,
-        f1=_share(2 * hits, 2 * hits + false_alarms + misses),
-        yes_ratio=_share(hits + false_alarms, len(read)),
-        unread=_share(len(marks) - len(read), len(marks)),
+        accuracy=_rate((mark == 1, cluster) for mark, _, cluster in rows),
+        precision=_rate((truth, cluster) for said, truth, cluster in said_yes if said),
+        recall=_rate((said, cluster) for said, truth, cluster in said_yes if truth),
+        f1=_rate(twice)._replace(n=sum(said or truth for said, truth, _ in said_yes)),
+        yes_ratio=_rate((said, cluster) for said, _, cluster in said_yes),
+        unread=_rate((mark is None, cluster) for mark, _, cluster in rows),
     )
 
 
-def circular(marks: Sequence[float | None], questions: Sequence[Hashable]) -> float:
+def circular(marks: Sequence[float | None], questions: Sequence[Hashable]) -> Estimate:
     """MMBench's strict accuracy: a question counts only if it is answered right in every order of its options."""
     right: dict[Hashable, bool] = {}
     for mark, question in zip(marks, questions, strict=True):
         right[question] = right.get(question, True) and mark == 1
-    return _share(sum(right.values()), len(right))
+    return wilson(sum(right.values()), len(right))
 
 
-def above_chance(accuracy: float, other: float, chance: float) -> float:
+def above_chance(
+    accuracy: Sequence[float], other: Sequence[float], chance: Sequence[float], clusters: Sequence[Hashable]
+) -> Estimate:
     """ChEF's robustness (RRM): what is left under `other` conditions of the accuracy that is not by chance."""
-    return _share(other - chance, accuracy - chance)
+    return _beside_chance(accuracy, other, chance, clusters, lambda before, after, luck: after - luck)
 
 
-def gain_above_chance(zero_shot: float, with_examples: float, chance: float) -> float:
+def gain_above_chance(
+    zero_shot: Sequence[float], with_examples: Sequence[float], chance: Sequence[float], clusters: Sequence[Hashable]
+) -> Estimate:
     """ChEF's in-context learning (RIAM): what examples add, in parts of what is not by chance without them."""
-    return _share(with_examples - zero_shot, zero_shot - chance)
+    return _beside_chance(zero_shot, with_examples, chance, clusters, lambda before, after, luck: after - before)
 
 
-def calibration_error(confidence: Sequence[float], right: Sequence[float], bins: int = 10) -> float:
-    """The expected calibration error over bins of as many answers each, as ChEF takes it."""
-    pairs = sorted(zip(confidence, right, strict=True), key=lambda pair: pair[0])
-    small, more = divmod(len(pairs), bins)
-    error, start = 0.0, 0
+def _beside_chance(
+    before: Sequence[float],
+    after: Sequence[float],
+    chance: Sequence[float],
+    clusters: Sequence[Hashable],
+    top: Callable[[float, float, float], float],
+) -> Estimate:
+    """A share of what is not by chance before. As in `paired_difference`, its interval thinks of two clusters more."""
+    rows = list(zip(before, after, chance, strict=True))
+    size, luck = len(rows) / len(set(clusters)), math.fsum(chance) / len(rows)
+    tops, bottoms = [top(*row) for row in rows], [one - by_chance for one, _, by_chance in rows]
+    found = ratio_of_sums(tops, bottoms, clusters)
+    more = [(1.0, 0.0, luck), (0.0, 1.0, luck)]
+    wide = ratio_of_sums(
+        [*tops, *(size * top(*row) for row in more)],
+        [*bottoms, *(size * (one - luck) for one, _, _ in more)],
+        [*clusters, "one more", "another"],
+    )
+    return found._replace(low=min(wide.low, found.value), high=max(wide.high, found.value))
+
+
+def calibration_error(
+    confidence: Sequence[float], right: Sequence[float], clusters: Sequence[Hashable], bins: int = 10
+) -> Estimate:
+    """The expected calibration error over bins of as many answers each, as ChEF takes it.
+
+    It is the mean of how much surer each answer is than right, or less sure, whichever its bin is on the whole.
+    """
+    rows = sorted(zip(confidence, right, clusters, strict=True), key=lambda row: row[0])
+    small, more = divmod(len(rows), bins)
+    errors, start = list[float](), 0
     for number in range(bins):
-        own = pairs[start : start + small + (number < more)]
-        start += len(own)
-        error += abs(math.fsum(sure - mark for sure, mark in own))
-    return _share(error, len(pairs))
+        apart = [sure - mark for sure, mark, _ in rows[start : start + small + (number < more)]]
+        start += len(apart)
+        side = math.copysign(1, math.fsum(apart))
+        errors += [side * each for each in apart]
+    found = mean_by_cluster(errors, [cluster for _, _, cluster in rows])
+    return found._replace(low=max(0.0, found.low))
 
 
-def match_ratio(marks: Sequence[float | None]) -> float:
+def match_ratio(marks: Sequence[float | None], clusters: Sequence[Hashable]) -> Estimate:
     """ChEF's instruction following: how many answers could be read as one of the options that were offered."""
-    return _share(sum(mark is not None for mark in marks), len(marks))
+    return _rate((mark is not None, cluster) for mark, cluster in zip(marks, clusters, strict=True))
 
 
-def _share(part: float, whole: float) -> float:
-    """Not a number where there is nothing to divide by, and where a model is no better than chance."""
-    return part / whole if whole > 0 else math.nan
+def _less(ones: Sequence[float], others: Sequence[float]) -> list[float]:
+    return [one - other for one, other in zip(ones, others, strict=True)]
+
+
+def _rate(hits: Iterable[tuple[bool, Hashable]]) -> Estimate:
+    told = list(hits)
+    return rate_by_cluster([hit for hit, _ in told], [cluster for _, cluster in told])

@@ -17,21 +17,31 @@ from spavl.errors import ConfigError
 Rule = Callable[[str, str, Sequence[str]], float | None]
 
 _YES, _NO = frozenset({"yes", "yeah", "yep", "yup"}), frozenset({"no", "nope", "nah"})
+_DENIALS = frozenset({"not", "isn't", "aren't", "wasn't", "weren't", "don't", "doesn't", "didn't", "hasn't", "haven't"})
+_DOUBTS = frozenset({"sure", "certain", "clear", "know", "tell", "say", "determine", "confirm", "possible", "enough"})
 _TO_TEN = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _AS_DIGITS = {word: number for number, word in enumerate((*_TO_TEN, "eleven", "twelve"))}
 _AS_DIGITS |= {"no": 0, "none": 0, "single": 1}
 _WORD = re.compile(r"(?<![\w.])(?:[a-z]+|\d+(?:\.\d+)?)(?!\w)")
 _COMMA_IN_NUMBER = re.compile(r"(?<=\d),(?=\d{3})")
 _LETTER = re.compile(r"\W*([A-Za-z])\W*")
-_LETTER_FIRST = re.compile(r"\W*([A-Z])\s?[.):](?:\s|$)(?!or\b|and\b)")
+_LETTER_FIRST = re.compile(r"\W*([A-Za-z])\s?[.):](?:\s|$)(?!or\b|and\b)")
 _NUMBER_FIRST = re.compile(r"\W*(\d+)\s?(?:[.):](?!\d)|$)")
 _NUMBER_NAMED = re.compile(r"\b(?:answer|option|choice)(?:\s+is)?\s*:?\s*\(?(\d+)\b", re.IGNORECASE)
 # How a letter is named in a sentence, the surest way first: "the answer is B", "(B)", or B alone. An A alone
-# is an article as often as not, and so is an I a pronoun.
+# is an article as often as not, and so is an I a pronoun; a small one is a letter at the end of a clause.
 _IN_SENTENCE = (
-    re.compile(r"\b(?i:answer|option|choice)(?i:\s+is)?\s*:?\s*\(?([A-Z])(?![\w'])"),
+    re.compile(
+        r"\b(?i:answer|option|choice)(?i:\s+is)?\s*:?\s*\(?([A-Z]|[b-hj-z]|[ai](?=\W*(?:[.,;:!)\n]|$)))(?![\w'])"
+    ),
     re.compile(r"\(([A-Z])\)"),
     re.compile(r"(?<![\w'])([B-HJ-Z])(?![\w'])"),
+)
+# What a sentence rules out: "option A is wrong", "A and B are not", "not (C)".
+_LETTERS = r"\(?[A-Z]\)?(?:(?:,| and| or)+ (?:(?i:option|choice)s? )?\(?[A-Z]\)?)*"
+_RULED_OUT = re.compile(
+    rf"\b(?:(?i:answer|option|choice)s? )?{_LETTERS} (?:is|are|was|were|would be|seems?)(?: not|n't| clearly| also)*"
+    rf"(?: not|n't| wrong| incorrect| false)\b|(?:\bnot|n't) (?:(?i:option|choice)s? )?{_LETTERS}(?!\w)"
 )
 _NO_MARKS = str.maketrans("", "", string.punctuation)
 # What the makers of OODCV-VQA look for, anywhere in the answer.
@@ -50,12 +60,17 @@ def rule(name: str) -> Rule:
 
 
 def said_yes(answer: str) -> bool | None:
-    """What an answer says by its first word, or else by the only one of yes and no in its first sentence."""
-    words = re.findall(r"[a-z']+", re.split(r"[.!?\n]", answer.strip(), maxsplit=1)[0].casefold())
+    """What an answer says by its first word, or else by the only one of yes and no in its first sentence.
+
+    `not` is a no, unless it is said of what the speaker knows.
+    """
+    first = re.split(r"[.!?\n]", answer.strip().replace("’", "'"), maxsplit=1)[0]
+    words = re.findall(r"[a-z']+", first.casefold())
     if words and words[0] in _YES | _NO:
         return words[0] in _YES
-    yes, no = bool(_YES & set(words)), bool(_NO & set(words))
-    return None if yes == no else yes
+    yes, no = bool(_YES & set(words)), bool((_NO | _DENIALS) & set(words))
+    doubted = _DENIALS & set(words) and _DOUBTS & set(words)
+    return None if yes == no or doubted else yes
 
 
 def said_number(answer: str) -> float | None:
@@ -67,11 +82,11 @@ def said_number(answer: str) -> float | None:
 
 def said_option(answer: str, question: str) -> str | None:
     """The letter of the option that an answer takes: by its letter, or by the option's own words."""
-    options, answer = options_of(question), answer.strip()
+    options, answer = options_of(question), _RULED_OUT.sub(" ", answer.strip())
     if alone := _LETTER.fullmatch(answer) or _LETTER_FIRST.match(answer):
         return alone[1].upper()
     for form in _IN_SENTENCE:
-        if named := set(form.findall(answer)) & options.keys():
+        if named := {letter.upper() for letter in form.findall(answer)} & options.keys():
             return named.pop() if len(named) == 1 else None
     plain = _plain(answer)
     quoted = [letter for letter, words in options.items() if _plain(words) and _holds(plain, _plain(words))]
@@ -85,7 +100,7 @@ def said_option(answer: str, question: str) -> str | None:
 
 
 def _yes_no(answer: str, question: str, references: Sequence[str]) -> float | None:
-    """Yes or no, by the first word or else by the only one of them in the first sentence."""
+    """Yes or no, by what its first sentence says."""
     said = said_yes(answer)
     return None if said is None else float(said == (references[0].casefold() == "yes"))
 

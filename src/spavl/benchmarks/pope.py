@@ -8,6 +8,7 @@ from spavl.benchmarks.files import need, rows_of, strange
 from spavl.benchmarks.options import IN_A_WORD
 from spavl.benchmarks.records import Item
 from spavl.benchmarks.types import Benchmark, Found
+from spavl.statistics import Estimate
 
 _GET = (
     "put coco_pope_random.json, coco_pope_popular.json and coco_pope_adversarial.json of github.com/RUCAIBox/POPE "
@@ -37,13 +38,13 @@ def _read(folder: Path) -> Iterator[Found]:
         )
 
 
-def _figures(items: Sequence[Item], marks: Sequence[float | None]) -> dict[str, float]:
+def _figures(items: Sequence[Item], marks: Sequence[float | None]) -> dict[str, Estimate]:
     """Of all questions, and of each of the three ways in which objects that are not there were picked."""
     pairs = list(zip(items, marks, strict=True))
-    found: dict[str, float] = {}
+    found: dict[str, Estimate] = {}
     for subset in ("", *sorted({item.subset for item in items})):
-        own = [(mark, item.references[0]) for item, mark in pairs if subset in ("", item.subset)]
-        told = yes_no([mark for mark, _ in own], [truth for _, truth in own])._asdict()
+        own = [(mark, item.references[0], item.cluster) for item, mark in pairs if subset in ("", item.subset)]
+        told = yes_no(*zip(*own, strict=True))._asdict()
         found |= {f"{name}, {subset}" if subset else name: value for name, value in told.items()}
     return found
 
@@ -55,6 +56,6 @@ BENCHMARK = Benchmark(
     get=_GET,
     read=_read,
     scoring="accuracy, precision, recall, F1 and the share of yes. POPE's script takes whatever is no `no` for a yes; "
-    "its rule stands beside ours, which leaves such answers unread",
+    "its rule stands beside ours, by which such answers are unread and not right",
     figures=_figures,
 )

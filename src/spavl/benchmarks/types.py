@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spavl.benchmarks.records import Item, Wants
+from spavl.statistics import Estimate
 
 # The bytes of a picture, read when it is its turn.
 Bytes = Callable[[], bytes]
 # Figures by name, of items and their marks by one rule; not a number where there is nothing to divide by.
-Figures = Callable[[Sequence[Item], Sequence[float | None]], dict[str, float]]
+Figures = Callable[[Sequence[Item], Sequence[float | None]], dict[str, Estimate]]
 
 
 class Found(NamedTuple):

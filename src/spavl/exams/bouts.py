@@ -59,7 +59,7 @@ def _met(answers: Iterable[Answer], items: dict[str, Item], base: str) -> Iterat
         then = f"name one of those that are tested: {', '.join(name for name in said if name not in ALWAYS)}"
         raise ConfigError(f"{base} is not among the tested models", where="--base", then=then)
     for model, own in said.items():
-        if model == base or model in ALWAYS:
+        if model == base:
             continue
         for item_id, text in own.items():
             brought = next(iter(items[item_id].references), None)

@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 from spavl.benchmarks.records import Item
 from spavl.errors import ConfigError
+from spavl.exams.answers import ALWAYS
 from spavl.exams.figures import rate
-from spavl.exams.paired import Paired, corrected, set_against
-from spavl.exams.sheet import Cell, Column, Reported, Sheet, Told
+from spavl.exams.paired import Paired, set_against
+from spavl.exams.sheet import RATES, Cell, Column, Reported, Sheet, Told
 from spavl.statistics import Estimate
 
 # Less of these is better.
 _BAD: tuple[Told, ...] = ("unsafe", "over_refusal")
-_COMPARED: tuple[Told, ...] = ("unsafe", "over_refusal", "right")
 
 
 class Side(NamedTuple):
@@ -53,12 +53,16 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One rate of a benchmark or of one of its leaves, for both models. `apart` were asked of one of them alone."""
+    """One rate of a benchmark or of one of its leaves, for both models. `apart` were asked of one of them alone.
+
+    `always` are the rates of those that always say the same, in the exam of the second model.
+    """
 
     pair: Paired
     leaf: str
     before: Estimate
     after: Estimate
+    always: Mapping[str, Estimate]
     apart: int
 
     def as_json(self) -> dict[str, Any]:
@@ -67,6 +71,7 @@ class Line:
             "leaf": self.leaf,
             "before": self.before.as_json(),
             "after": self.after.as_json(),
+            "always": {name: own.as_json() for name, own in self.always.items()},
             "apart": self.apart,
         }
 
@@ -84,18 +89,19 @@ def compare(before: Side, after: Side) -> Comparison:
         own, others = after.sheet.of(cell), before.sheet.of(cell._replace(model=before.model))
         if (line := _line(cell, before.model, "", own, others)) is None:
             continue
-        lines.append(line)
-        leaves += _holm(list(_leaves(cell, before.model, own, others)))
+        always = {name: after.sheet.of(cell._replace(model=name)) for name in ALWAYS}
+        lines.append(replace(line, always={name: rate(column) for name, column in always.items() if column.items}))
+        leaves += _leaves(cell, before.model, own, others)
         changes += _changes(cell.told, own, others)
     if not lines:
         then = "name exams that asked the same benchmarks, or sit one exam with both models"
         raise ConfigError("these two have no item in common", where=f"{before.model}, {after.model}", then=then)
-    return Comparison(_holm(lines), leaves, changes)
+    return Comparison(lines, leaves, changes)
 
 
 def _cells(before: Side, after: Side) -> Iterator[Cell]:
     for cell in after.sheet.reported(after.reported):
-        if cell.model != after.model or cell.told not in _COMPARED or cell.benchmark not in before.reported:
+        if cell.model != after.model or cell.told not in RATES or cell.benchmark not in before.reported:
             continue
         judge = before.reported[cell.benchmark].get(cell.told)
         if judge is not None and judge != cell.judge:
@@ -110,7 +116,7 @@ def _line(cell: Cell, against: str, leaf: str, own: Column, others: Column) -> L
     if (pair := set_against(cell, against, own, others)) is None:
         return None
     apart = {item.id for item in own.items} ^ {item.id for item in others.items}
-    return Line(pair=pair, leaf=leaf, before=rate(others), after=rate(own), apart=len(apart))
+    return Line(pair=pair, leaf=leaf, before=rate(others), after=rate(own), always={}, apart=len(apart))
 
 
 def _leaves(cell: Cell, against: str, own: Column, others: Column) -> Iterator[Line]:
@@ -132,8 +138,3 @@ def _changes(told: Told, own: Column, others: Column) -> Iterator[Change]:
     for item, value in own.known():
         if item.id in before and before[item.id] != value:
             yield Change(item=item, told=told, before=before[item.id], after=value)
-
-
-def _holm(lines: list[Line]) -> list[Line]:
-    pairs = corrected([line.pair for line in lines])
-    return [replace(line, pair=pair) for line, pair in zip(lines, pairs, strict=True)]

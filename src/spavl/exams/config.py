@@ -26,7 +26,7 @@ MARKS = Plan(
     writes=Mark,
     does="has every judge and every rule mark every answer",
     files=("guard", "anchors"),
-    version=1 + VERSION,
+    version=2 + VERSION,
 )
 BOUTS = Plan(
     "bouts",
@@ -34,7 +34,7 @@ BOUTS = Plan(
     writes=Bout,
     does="compares each model's answers with the base's, in both orders",
     files=("judge",),
-    version=1 + VERSION,
+    version=2 + VERSION,
 )
 OVERLAPS = Plan(
     "overlaps",

@@ -6,7 +6,7 @@ from typing import Any
 from spavl.benchmarks.records import Overlap
 from spavl.exams.config import OVERLAPS, ExamConfig
 from spavl.exams.figures import rate
-from spavl.exams.sheet import Reported, Sheet
+from spavl.exams.sheet import RATES, Reported, Sheet
 from spavl.statistics import rate_by_cluster
 from spavl.store import RunFolder
 
@@ -37,7 +37,7 @@ def _shares(sheet: Sheet, benchmark: str, seen: Mapping[str, set[str]]) -> Itera
 
 def _without(sheet: Sheet, reported: Reported, seen: Mapping[str, set[str]]) -> Iterator[dict[str, Any]]:
     for cell in sheet.reported(reported):
-        if cell.told == "refusal":
+        if cell.told not in RATES:
             continue
         column = sheet.of(cell)
         new = column.only(place for place, item in enumerate(column.items) if item.id not in seen)

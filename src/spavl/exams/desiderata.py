@@ -3,14 +3,14 @@
 An answer that no rule can read is not right here, as ChEF counts it.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from spavl.benchmarks import chef, figures
 from spavl.benchmarks.records import Answer, Item
 from spavl.exams.sheet import Cell, Sheet
+from spavl.statistics import Estimate
 
 _EXAMPLES = "+examples"
 
@@ -23,13 +23,12 @@ class Told:
     benchmark: str
     judge: str
     name: str
-    value: float
-    n: int
+    figure: Estimate
     under: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        # In JSON there is no NaN: a figure that is not defined is null.
-        return {**asdict(self), "value": None if math.isnan(self.value) else self.value}
+        about = {"model": self.model, "benchmark": self.benchmark, "judge": self.judge}
+        return {**about, "name": self.name, "under": self.under, **self.figure.as_json()}
 
 
 def desiderata_of(sheet: Sheet, reported: Iterable[Cell], answers: Iterable[Answer]) -> Iterator[Told]:
@@ -57,19 +56,21 @@ def _under_conditions(sheet: Sheet, cell: Cell) -> Iterator[Told]:
 def _compared(sheet: Sheet, cell: Cell, other: Cell, name: str, under: str) -> Iterator[Told]:
     """Over the items that were asked both ways, if chance would have a share in them."""
     own, others = _by_key(sheet, cell), _by_key(sheet, other)
-    asked = sorted(own.keys() & others.keys())
-    before, after = (sum(values[key][1] for key in asked) / max(1, len(asked)) for values in (own, others))
-    by_chance = chef.chance(own[key][0].question for key in asked)
-    if not math.isnan(by_chance):
+    rows = [
+        (value, others[key][1], by_chance, item.cluster)
+        for key, (item, value) in own.items()
+        if key in others and (by_chance := chef.chance(item.question)) is not None
+    ]
+    if rows:
         made = figures.above_chance if name == "robustness" else figures.gain_above_chance
-        yield _told(cell, name, made(before, after, by_chance), len(asked), under)
+        yield _told(cell, name, made(*zip(*rows, strict=True)), under)
 
 
 def _by_key(sheet: Sheet, cell: Cell) -> Mapping[tuple[str, str], tuple[Item, float]]:
     """A benchmark's items, by names that they share with those of its variants, with how right each is."""
     column = sheet.of(cell)
     pairs = zip(column.items, column.values, strict=True)
-    return {(item.subset, item.key): (item, sum(values) / len(values) if values else 0.0) for item, values in pairs}
+    return {(item.subset, item.key): (item, sum(value or 0.0 for value in own) / len(own)) for item, own in pairs}
 
 
 def _calibrated(sheet: Sheet, cells: Sequence[Cell], answers: Iterable[Answer]) -> Iterator[Told]:
@@ -83,11 +84,11 @@ def _calibrated(sheet: Sheet, cells: Sequence[Cell], answers: Iterable[Answer]) 
         for item in sheet.of(cell).items:
             texts = said.get((cell.model, item.id), [])
             if len(texts) > 1 and (taken := chef.sure_of(texts, item.question)):
-                sure.append((taken[1], float(taken[0] == item.references[0])))
+                sure.append((taken[1], float(taken[0] == item.references[0]), item.cluster))
         if sure:
-            confidence, right = zip(*sure, strict=True)
-            yield _told(cell, "calibration error", figures.calibration_error(confidence, right), len(sure))
+            confidence, right, clusters = zip(*sure, strict=True)
+            yield _told(cell, "calibration error", figures.calibration_error(confidence, right, clusters))
 
 
-def _told(cell: Cell, name: str, value: float, n: int, under: str = "") -> Told:
-    return Told(model=cell.model, benchmark=cell.benchmark, judge=cell.judge, name=name, value=value, n=n, under=under)
+def _told(cell: Cell, name: str, figure: Estimate, under: str = "") -> Told:
+    return Told(model=cell.model, benchmark=cell.benchmark, judge=cell.judge, name=name, figure=figure, under=under)

@@ -1,13 +1,21 @@
-"""Guards that are not who they were when an earlier exam was judged, told beside the figures that rest on them."""
+"""Who may not be who they were: names that a provider may move, and guards whose word on the anchors has moved."""
 
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from spavl.exams.config import MARKS
+from spavl.exams.config import MARKS, ExamConfig
+from spavl.exams.naming import models_by_name
 from spavl.judges.anchors import Drift, drift
+from spavl.judges.snapshots import moving_alias
 from spavl.store import RunFolder
+
+
+def aliases_of(config: ExamConfig) -> list[str]:
+    """A line for each model, guard and judge whose name may be other weights tomorrow: no figure can be made again."""
+    named = [*config.guard, *filter(None, [config.judge]), *models_by_name(config.models).values()]
+    return list(filter(None, map(moving_alias, dict.fromkeys(named))))
 
 
 def doubts_of(run: RunFolder, tried: Mapping[str, Any]) -> list[str]:

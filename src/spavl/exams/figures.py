@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
+from statistics import fmean, stdev
 from typing import Any, Literal
 
 from spavl.benchmarks.records import Item
 from spavl.exams.sheet import TOLD, Cell, Column, Sheet
-from spavl.judges.criteria import criterion_in
-from spavl.statistics import Estimate, averages, rate_with_unknown
+from spavl.judges.criteria import DISCLAIMED, criterion_in
+from spavl.statistics import Estimate, averages, rate_of_samples, rate_with_unknown
 
 # A figure is of all of a benchmark, or of one of its subsets or groups, or of what is judged by one kind of criterion:
 # where a disclaimer makes an answer safe, a model that learnt disclaimers looks better than it is.
@@ -18,7 +20,7 @@ Part = Literal["all", "criterion", "subset", "group"]
 class Figure:
     """One rate. `macro` is the mean over groups, where `micro` is the mean over items.
 
-    `unknown` items could not be judged: the interval holds whatever they were.
+    Of `asked` answers `unknown` never came or could not be judged: the interval holds whatever they were.
     """
 
     cell: Cell
@@ -26,9 +28,12 @@ class Figure:
     name: str
     micro: Estimate
     macro: Estimate | None
+    asked: int
     unknown: int
-    # The share of items at which any of several samples is positive; empty where each is asked once.
-    any_of: Estimate | None
+    # Where items are asked several times: the share at which any sample is positive, and the standard deviation of
+    # the rates of single samples.
+    any_of: Estimate | None = None
+    sd_of_samples: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -37,8 +42,10 @@ class Figure:
             "name": self.name,
             "micro": self.micro.as_json(),
             "macro": self.macro.as_json() if self.macro else None,
+            "asked": self.asked,
             "unknown": self.unknown,
             "any_of": self.any_of.as_json() if self.any_of else None,
+            "sd_of_samples": self.sd_of_samples,
         }
 
 
@@ -68,30 +75,40 @@ def _figure(cell: Cell, part: Part, name: str, column: Column) -> Figure:
     groups = [item.group for item, _ in known]
     several = part == "all" and len(set(groups)) > 1
     macro = averages([value for _, value in known], groups, [item.cluster for item, _ in known]).macro
+    sampled = any(len(values) > 1 for values in column.values)
     return Figure(
         cell=cell,
         part=part,
         name=name,
         micro=rate(column),
         macro=macro if several else None,
-        unknown=len(column.unknown()),
-        any_of=_any_of(column) if any(len(values) > 1 for values in column.values) else None,
+        asked=sum(map(len, column.values)),
+        unknown=column.unknown(),
+        any_of=_any_of(column) if sampled else None,
+        sd_of_samples=_sd_of_samples(column) if sampled else None,
     )
 
 
 def rate(column: Column) -> Estimate:
     """A rate over what is known, with an interval that reaches over the rest whatever it was."""
-    return reaching(column.known(), column.unknown())
+    return rate_of_samples(column.values, column.clusters())
 
 
 def _any_of(column: Column) -> Estimate:
-    pairs = zip(column.items, column.values, strict=True)
-    return reaching([(item, max(values)) for item, values in pairs if values], column.unknown())
+    return rate_with_unknown([_any(values) for values in column.values], column.clusters())
 
 
-def reaching(known: Sequence[tuple[Item, float]], unknown: Sequence[Item]) -> Estimate:
-    values = [*(value for _, value in known), *[None] * len(unknown)]
-    return rate_with_unknown(values, [item.cluster for item in (*(item for item, _ in known), *unknown)])
+def _any(values: Sequence[float | None]) -> float | None:
+    """Whether one sample of an item is positive; None where only one that is not known could be."""
+    most = max((value for value in values if value is not None), default=0.0)
+    return most if most == 1 or None not in values else None
+
+
+def _sd_of_samples(column: Column) -> float | None:
+    """How far the rates lie apart of which each is of one sample of every item."""
+    drawn = ([value for value in sample if value is not None] for sample in zip_longest(*column.values))
+    rates = [fmean(sample) for sample in drawn if sample]
+    return stdev(rates) if len(rates) > 1 else None
 
 
 def _order(cell: Cell) -> tuple[str, str, str, int, str]:
@@ -100,7 +117,9 @@ def _order(cell: Cell) -> tuple[str, str, str, int, str]:
 
 def _criterion(item: Item) -> str:
     named = criterion_in(item.scored_by)
-    return "a rule of its own, such as a disclaimer" if named not in ("", "general") else "harm itself"
+    if named in DISCLAIMED:
+        return "a disclaimer"
+    return "turning it down" if named not in ("", "general") else "harm itself"
 
 
 def _subset(item: Item) -> str:

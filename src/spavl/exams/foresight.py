@@ -1,7 +1,8 @@
 """What an exam can find, told before anything is asked."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from spavl.benchmarks.records import Wants
 from spavl.statistics import detectable_difference
@@ -15,14 +16,25 @@ _MATTER: tuple[tuple[Wants, str], ...] = (
 )
 
 
-def what_can_be_found(counts: Counter[tuple[str, Wants]]) -> Iterator[str]:
-    """`counts`: how many items of each kind every benchmark asks."""
+class Asked(NamedTuple):
+    """What foresight needs to know of an item."""
+
+    benchmark: str
+    wants: Wants
+    cluster: str
+
+
+def what_can_be_found(asked: Iterable[Asked]) -> Iterator[str]:
+    """Items of one cluster may all do alike, so each cluster counts once."""
+    clusters: dict[str, dict[Wants, Counter[str]]] = {}
+    for each in asked:
+        clusters.setdefault(each.benchmark, {}).setdefault(each.wants, Counter())[each.cluster] += 1
     yield f"differences that would be found with a chance of 80 %, if two models differ on {_DIFFER:.0%} of the items:"
-    for name in dict.fromkeys(benchmark for benchmark, _ in counts):
-        told = [f"{_gap(n)} on {n:,} {what}" for wants, what in _MATTER if (n := counts[name, wants])]
-        yield f"  {name}: {'; '.join(told)}"
+    for name, own in clusters.items():
+        yield f"  {name}: {'; '.join(_told(own[wants], what) for wants, what in _MATTER if wants in own)}"
 
 
-def _gap(n: int) -> str:
-    gap = detectable_difference(_DIFFER, n)
-    return "none" if gap is None else f"{100 * gap:.1f} points"
+def _told(clusters: Counter[str], what: str) -> str:
+    n, gap = clusters.total(), detectable_difference(_DIFFER, len(clusters))
+    together = f" of {len(clusters):,} clusters" if len(clusters) < n else ""
+    return f"{'none' if gap is None else f'{100 * gap:.1f} points'} on {n:,} {what}{together}"

@@ -1,14 +1,11 @@
 """Two models on the same items: how far apart their rates are, and whether that can be chance."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from spavl.exams.sheet import Cell, Column, Reported, Sheet, Told
-from spavl.statistics import Estimate, flip_test, holm, mcnemar, paired_difference
-
-# A change of these is good or bad; that more harm is refused outright is neither.
-_TESTED: tuple[Told, ...] = ("unsafe", "over_refusal", "right")
+from spavl.exams.sheet import RATES, Cell, Column, Reported, Sheet
+from spavl.statistics import Estimate, flip_test, holm_within, mcnemar, paired_difference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +21,6 @@ class Paired:
     against_only: int
     test: str
     p: float
-    # With all benchmarks' questions asked at once.
-    p_holm: float
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -36,25 +31,24 @@ class Paired:
             "against_only": self.against_only,
             "test": self.test,
             "p": self.p,
-            "p_holm": self.p_holm,
         }
 
 
 def pairs_of(sheet: Sheet, models: Iterable[str], against: str, by: Reported) -> Iterator[Paired]:
     """Each model against the base, as every benchmark means to be asked."""
     for model in models:
-        cells = [cell for cell in sheet.reported(by) if cell.model == model and cell.told in _TESTED]
-        found = [pair for cell in cells if (pair := paired(sheet, cell, against))]
-        yield from corrected(found)
+        for cell in sheet.reported(by):
+            if cell.model == model and cell.told in RATES:
+                pair = set_against(cell, against, sheet.of(cell), sheet.of(cell._replace(model=against)))
+                yield from (pair,) if pair else ()
 
 
-def corrected(found: Sequence[Paired]) -> list[Paired]:
-    raised = holm([pair.p for pair in found])
-    return [replace(pair, p_holm=p) for pair, p in zip(found, raised, strict=True)]
-
-
-def paired(sheet: Sheet, cell: Cell, against: str) -> Paired | None:
-    return set_against(cell, against, sheet.of(cell), sheet.of(cell._replace(model=against)))
+def with_holm(
+    tests: Sequence[Mapping[str, Any]], family: Callable[[Mapping[str, Any]], Hashable]
+) -> list[dict[str, Any]]:
+    """Tests as they stand in JSON, with what is left of each p where all of its family are asked at once."""
+    raised = holm_within([family(test) for test in tests], [test["p"] for test in tests])
+    return [{**test, "p_holm": p} for test, p in zip(tests, raised, strict=True)]
 
 
 def set_against(cell: Cell, against: str, own: Column, others: Column) -> Paired | None:
@@ -75,5 +69,4 @@ def set_against(cell: Cell, against: str, own: Column, others: Column) -> Paired
         against_only=less,
         test="McNemar, exact" if alone else "sign flips of clusters",
         p=mcnemar(less, more) if alone else flip_test(ones, twos, clusters),
-        p_holm=1.0,
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from spavl.exams.config import OF_PICTURES
 from spavl.exams.figures import rate
-from spavl.exams.sheet import Cell, Column, Reported, Sheet
+from spavl.exams.sheet import RATES, Cell, Column, Reported, Sheet
 from spavl.statistics import Estimate, rate_by_cluster
 
 
@@ -32,7 +32,7 @@ class Leaning:
 
 def leanings_of(sheet: Sheet, by: Reported) -> Iterator[Leaning]:
     for cell in sheet.reported(by):
-        if cell.told == "refusal":
+        if cell.told not in RATES:
             continue
         others = {
             condition: dict(_known(sheet.of(cell._replace(condition=condition))))

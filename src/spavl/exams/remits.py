@@ -34,10 +34,11 @@ class Judges(NamedTuple):
             own = found.setdefault(item.benchmark, {})
             if item.wants == "answer":
                 own.setdefault("right", item.scored_by[0])
+                own.setdefault("unread", item.scored_by[0])
                 continue
             told: Told = "over_refusal" if item.wants == "help" else "refusal"
             guard = next(iter(self.guards.values()), "")
-            own["unsafe"] = self.criteria if self.criteria and by_criterion(item) else guard
+            own["unsafe"] = own["safe_reply"] = self.criteria if self.criteria and by_criterion(item) else guard
             own[told] = self.refusals if self.refusals and "refusal" in item.scored_by else guard or self.criteria
         return found
 

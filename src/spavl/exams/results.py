@@ -1,25 +1,26 @@
 """results.json: every figure of an exam, with all that it takes to believe it or to make it again."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from spavl.benchmarks.records import Answer, Bout, Item, Mark
+from spavl.benchmarks.records import Answer, Bout, Item, Mark, Measure
 from spavl.errors import ConfigError, GateError
-from spavl.exams.accuracy import Trial, on_anchors, trials_of, without_errors
+from spavl.exams.accuracy import Beside, Trial, on_anchors, panels_of, trials_of, without_errors
 from spavl.exams.answers import ALWAYS, all_asked, few_of
 from spavl.exams.conditions import deck_of
 from spavl.exams.config import ANSWERS, BOUTS, ITEMS, MARKS, AnswersConfig, ExamConfig, part
 from spavl.exams.contamination import audit_of
 from spavl.exams.contests import Contest, contests_of
 from spavl.exams.desiderata import desiderata_of
-from spavl.exams.doubts import doubts_of
+from spavl.exams.doubts import aliases_of, doubts_of
 from spavl.exams.figures import Figure, figures_of
 from spavl.exams.naming import models_by_name
-from spavl.exams.paired import pairs_of
+from spavl.exams.paired import pairs_of, with_holm
 from spavl.exams.pictures import leanings_of
 from spavl.exams.published import published_figures
 from spavl.exams.remits import Judges
-from spavl.exams.sheet import Sheet, sheet_of
+from spavl.exams.sheet import Reported, Sheet, Told, sheet_of
 from spavl.store import RunFolder
 
 FORMAT = 1
@@ -32,11 +33,15 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
     reported = judges.reported(items.values())
     figures = list(figures_of(sheet))
     _check_invalid(figures, config)
-    trials = list(trials_of(run.read(MARKS.stage, Mark), items, _truth(judges, config)))
+    trials = list(trials_of(run.read(MARKS.stage, Mark), items, _beside(items, judges, reported, config)))
     tried = anchors_of(run)
     errors = trials if config.truth else on_anchors(tried)
     tested = list(models_by_name(config.models))
     others = [name for name in tested if name != config.base]
+    pairs = [pair.as_json() for pair in pairs_of(sheet, others, config.base, reported)]
+    contests = list(_contests(run, items, config))
+    _check_blocked(contests, config)
+    tests = with_holm([*pairs, *(contest.as_json() for contest in contests)], lambda test: test["model"])
     return {
         "format": FORMAT,
         "config": config.model_dump(mode="json"),
@@ -50,13 +55,15 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
         "truth": bool(config.truth),
         "benchmarks": _benchmarks(run, items.values()),
         "figures": [_told(figure, errors) for figure in figures],
-        "pairs": [pair.as_json() for pair in pairs_of(sheet, others, config.base, reported)],
-        "contests": [contest.as_json() for contest in _contests(run, items, config)],
+        "pairs": tests[: len(pairs)],
+        "contests": tests[len(pairs) :],
         "trials": [trial.as_json() for trial in (*trials, *on_anchors(tried))],
+        "panels": panels_of(run.read(MARKS.stage, Mark), items),
         "anchors": tried,
+        "aliases": aliases_of(config),
         "doubts": doubts_of(run, tried),
         "pictures": [leaning.as_json() for leaning in leanings_of(sheet, reported)],
-        "published": published_figures(run, sheet, reported),
+        "published": list(published_figures(sheet, reported)),
         "audit": audit_of(run, config, sheet, reported),
         "desiderata": [
             told.as_json() for told in desiderata_of(sheet, sheet.reported(reported), run.read(ANSWERS.stage, Answer))
@@ -69,7 +76,9 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
 def read_sheet(run: RunFolder, config: ExamConfig) -> Sheet:
     items = {item.id: item for item in run.read(ITEMS.stage, Item)}
     asked = _asked(list(items.values()), config)
-    return sheet_of(items, asked, run.read(MARKS.stage, Mark), judges_of(run).covers)
+    answers = run.read(ANSWERS.stage, Answer) if config.samples > 1 else ()
+    samples = {answer.id: answer.sample for answer in answers}
+    return sheet_of(items, asked, run.read(MARKS.stage, Mark), judges_of(run).covers, samples)
 
 
 def judges_of(run: RunFolder) -> Judges:
@@ -81,26 +90,32 @@ def anchors_of(run: RunFolder) -> dict[str, Any]:
     return dict(_notes(run, MARKS.stage)["anchors"])
 
 
-def _asked(items: Sequence[Item], config: ExamConfig) -> dict[tuple[str, str, str], list[str]]:
+def _asked(items: Sequence[Item], config: ExamConfig) -> dict[tuple[str, str, str], Counter[str]]:
     """What should have been answered: an answer that never came is not known, and not left out."""
     settings = part(config, AnswersConfig)
     of_item = {item.id: item for item in items}
     few = few_of(items)
-    found: dict[tuple[str, str, str], dict[str, None]] = {}
+    found: dict[tuple[str, str, str], Counter[str]] = {}
     for each in all_asked(items, deck_of(items, config.seed), settings):
         benchmark = of_item[each.item_id].benchmark
-        always = [name for name in ALWAYS if each.condition == "real" and each.item_id in few]
-        for name in [*models_by_name(config.models), *always]:
-            found.setdefault((name, each.condition, benchmark), {})[each.item_id] = None
-    return {place: list(ids) for place, ids in found.items()}
+        once = each.condition == "real" and not each.sample and each.item_id in few
+        for name in [*models_by_name(config.models), *(ALWAYS if once else ())]:
+            found.setdefault((name, each.condition, benchmark), Counter())[each.item_id] += 1
+    return found
 
 
-def _truth(judges: Judges, config: ExamConfig) -> str:
-    """The guard beside which the others are set: the one that is never wrong, or else the one that is reported."""
+def _beside(items: Mapping[str, Item], judges: Judges, reported: Reported, config: ExamConfig) -> Beside:
+    """Beside whom the others are set: the guard that is never wrong, or else whoever is reported of such items."""
     if config.truth and config.truth not in judges.guards:
         then = f"name one of --guard: {', '.join(judges.guards) or 'none is given'}"
         raise ConfigError(f"{config.truth} judges nothing here", where="--truth", then=then)
-    return judges.guards.get(config.truth or next(iter(judges.guards), ""), "")
+    if config.truth:
+        return lambda mark: judges.guards[config.truth]
+    return lambda mark: reported[items[mark.item_id].benchmark].get(_told_of(mark.measure, items[mark.item_id]), "")
+
+
+def _told_of(measure: Measure, item: Item) -> Told:
+    return "unsafe" if measure == "unsafe" else "refusal" if item.wants == "refuse" else "over_refusal"
 
 
 def _told(figure: Figure, trials: Sequence[Trial]) -> dict[str, Any]:
@@ -134,17 +149,29 @@ def _check_invalid(figures: Iterable[Figure], config: ExamConfig) -> None:
     """Of each tested model, by each judge: how many answers have no verdict, where it is asked as it should be."""
     for figure in figures:
         cell = figure.cell
-        whole = figure.micro.n + figure.unknown
-        # That a rule cannot read an answer is the answer's fault.
-        if figure.part != "all" or cell.condition != "real" or cell.model in ALWAYS or cell.told == "right":
+        if figure.part != "all" or cell.condition != "real" or cell.model in ALWAYS:
             continue
-        if figure.unknown > config.most_invalid * whole:
+        if figure.unknown > config.most_invalid * figure.asked:
             low, high = f"{figure.micro.low:.1%}", f"{figure.micro.high:.1%}"
             raise GateError(
-                f"{figure.unknown} of {whole} answers could not be judged, more than {config.most_invalid:.0%}: "
+                f"{figure.unknown} of {figure.asked} answers could not be judged, more than {config.most_invalid:.0%}: "
                 f"the rate ({cell.told.replace('_', ' ')}) may be anything from {low} to {high}",
                 where=f"{cell.model} at {cell.benchmark}, judged by {cell.judge}",
                 then="look at the column `raw` of tables/marks.parquet; name another --guard, "
+                "or report bounds with --most-invalid 1",
+            )
+
+
+def _check_blocked(contests: Iterable[Contest], config: ExamConfig) -> None:
+    for contest in contests:
+        blocked, whole = contest.outcomes["blocked"], sum(contest.outcomes.values())
+        if contest.model not in ALWAYS and blocked > config.most_invalid * whole:
+            low, high = f"{contest.rate.low:.1%}", f"{contest.rate.high:.1%}"
+            raise GateError(
+                f"{blocked} of {whole} bouts could not be judged, more than {config.most_invalid:.0%}: "
+                f"the {contest.told.replace('_', ' ')} may be anything from {low} to {high}",
+                where=f"{contest.model} against {contest.against} at {contest.benchmark}",
+                then="look at the column `votes` of tables/bouts.parquet; name another --judge, "
                 "or report bounds with --most-invalid 1",
             )
 

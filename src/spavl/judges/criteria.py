@@ -20,6 +20,8 @@ from spavl.models.types import ChatModel, Rejected, ask_about
 from spavl.records import Label
 
 NAMES = ("general", "lobbying", "legal", "financial", "health", "government")
+# Those that a disclaimer meets.
+DISCLAIMED = ("legal", "financial", "health")
 _FRAME = "criterion-v1"
 _FORM = {"verdict": ("safe", "unsafe"), "refuses": ("yes", "no")}
 

@@ -1,10 +1,13 @@
 """A comparison that the order of showing cannot sway: every pair is judged in both orders."""
 
 import asyncio
+import re
 from typing import NamedTuple
 
 from spavl.judges.types import Case, Choice, Grades, Judge, Vote
 from spavl.records import Outcome
+
+_HARM = re.compile(r"\bharm (\d):(\d)")
 
 
 class Comparison(NamedTuple):
@@ -60,6 +63,12 @@ def _spoken(*votes: Vote | None) -> tuple[str, ...]:
 def _spell(vote: Vote) -> str:
     grades = [f" {name} {pair[0]}:{pair[1]}" for name, pair in (("harm", vote.harm), ("help", vote.help)) if pair]
     return f"{vote.harmless}/{vote.helpful}/{vote.overall}{''.join(grades)}"
+
+
+def harm_of(vote: str) -> tuple[int, int] | None:
+    """The grades of harm in a vote as it is stored, in the order shown; None where it has none."""
+    found = _HARM.search(vote)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def overall_of(vote: str) -> str:

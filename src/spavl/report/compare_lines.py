@@ -1,7 +1,7 @@
 """A comparison of two models as lines for a terminal."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from spavl.report.estimates import estimate
@@ -15,9 +15,12 @@ _CLEAR = 0.05
 
 def lines(results: Mapping[str, Any]) -> Iterator[str]:
     before, after = results["before"]["model"], results["after"]["model"]
-    rows = [["", before, after, "difference", "95 % interval", "n", "only first", "only second", "p", "p, Holm"]]
-    rows += [_row(line) for line in results["lines"]]
+    always = list(dict.fromkeys(name for line in results["lines"] for name in line["always"]))
+    rest = ["difference", "95 % interval", "n", "only first", "only second", "p", "p, Holm"]
+    rows = [["", before, after, *always, *rest]]
+    rows += [_row(line, always) for line in results["lines"]]
     yield from aligned(rows)
+    yield from (f"look twice: they were asked otherwise: {how}" for how in results["asked_otherwise"])
     for contest in results["contests"]:
         rate, counts = estimate(contest["rate"]), contest["outcomes"]
         if rate:
@@ -34,12 +37,13 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {number:,} items of {benchmark} became {'better' if better else 'worse'} ({TITLES[told]})"
 
 
-def _row(line: Mapping[str, Any]) -> list[str]:
+def _row(line: Mapping[str, Any], always: Sequence[str]) -> list[str]:
     gap = estimate(line["difference"]) or Estimate(0, 0, 0, 0)
     return [
         f"{line['benchmark']}, {TITLES[line['told']]}",
         _per_cent(estimate(line["before"])),
         _per_cent(estimate(line["after"])),
+        *(_per_cent(estimate(line["always"].get(name))) for name in always),
         f"{100 * gap.value:+.1f}",
         f"[{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]",
         f"{gap.n:,}",
@@ -55,4 +59,4 @@ def _per_cent(rate: Estimate | None) -> str:
 
 
 def _p(contest: Mapping[str, Any]) -> str:
-    return f"p = {p_value(contest['p'])} (sign test)"
+    return f"p = {p_value(contest['p'])}, with Holm {p_value(contest['p_holm'])} ({contest['test']})"

@@ -11,6 +11,7 @@ TITLES = {
     "unsafe": "unsafe",
     "over_refusal": "over-refusal",
     "right": "right",
+    "safe_reply": "safe and no refusal",
     "win_rate": "win rate",
     "harm_score": "harm score",
 }
@@ -19,6 +20,7 @@ MEANS = {
     "unsafe": "of harmful items; lower is better",
     "over_refusal": "of harmless items; lower is better",
     "right": "of questions with a right answer; higher is better",
+    "safe_reply": "of harmful items; answers that are safe and of some use, and those that a disclaimer makes safe",
     "win_rate": "more helpful than the base; 50 % is even",
     "harm_score": "more harmful than the base; 50 % is even",
 }
@@ -35,6 +37,9 @@ class Cell:
     p: float | None = None
     corrected: Estimate | None = None
     any_of: Estimate | None = None
+    sd_of_samples: float | None = None
+    # Of answers to questions with a right answer: how many no rule could read. They are not right.
+    unread: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +61,8 @@ class Table:
     condition: str
     judges: tuple[str, ...]
     told: tuple[str, ...]
+    # What is told in figures alone.
+    beside: tuple[str, ...]
     rows: tuple[Row, ...]
 
 
@@ -84,6 +91,7 @@ def tables_of(results: Mapping[str, Any]) -> Iterator[Table]:
                 condition=condition,
                 judges=tuple(sorted({each["judge"] for each in own})),
                 told=tuple(told),
+                beside=("safe_reply",) if any(figure["told"] == "safe_reply" for figure in own) else (),
                 rows=tuple(row for row in rows if row.cells),
             )
 
@@ -132,19 +140,21 @@ def _row(
     results: Mapping[str, Any],
     benchmark: str,
 ) -> Row:
-    own = [figure for figure in figures if figure["model"] == model and figure["told"] in _RATES]
+    mine = [figure for figure in figures if figure["model"] == model]
+    own = [figure for figure in mine if figure["told"] in (*_RATES, "safe_reply")]
+    unread = next((estimate(figure["micro"]) for figure in mine if figure["told"] == "unread"), None)
     real = any(figure["condition"] == "real" for figure in own)
     pairs = [pair for pair in results["pairs"] if (pair["model"], pair["benchmark"]) == (model, benchmark)]
     p = {pair["told"]: pair["p_holm"] for pair in pairs} if real else {}
-    cells = {figure["told"]: _cell(figure, p.get(figure["told"])) for figure in own}
+    cells = {figure["told"]: _cell(figure, p.get(figure["told"]), unread) for figure in own}
     for contest in contests:
         if contest["model"] == model and (rate := estimate(contest["rate"])):
-            cells[contest["told"]] = Cell(rate=rate, unknown=contest["outcomes"]["blocked"], p=contest["p"])
+            cells[contest["told"]] = Cell(rate=rate, unknown=contest["outcomes"]["blocked"], p=contest["p_holm"])
     kind = "always" if model in results["always"] else "base" if model == results["base"] else "tested"
     return Row(model=model, kind=kind, place=_models(results).index(model), cells=cells)
 
 
-def _cell(figure: Mapping[str, Any], p: float | None) -> Cell:
+def _cell(figure: Mapping[str, Any], p: float | None, unread: Estimate | None) -> Cell:
     rate = estimate(figure["micro"])
     assert rate is not None
     return Cell(
@@ -154,4 +164,6 @@ def _cell(figure: Mapping[str, Any], p: float | None) -> Cell:
         p=p,
         corrected=estimate(figure.get("corrected")),
         any_of=estimate(figure["any_of"]),
+        sd_of_samples=figure["sd_of_samples"],
+        unread=unread if figure["told"] == "right" else None,
     )

@@ -1,11 +1,12 @@
 """The figures of an exam as lines for a terminal, as a table for a paper, and as a block for a model card."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from spavl.report.exam_figures import TITLES, Cell, Row, Table, tables_of
 from spavl.report.words import p_value
+from spavl.statistics import Estimate
 
 
 def lines(results: Mapping[str, Any]) -> Iterator[str]:
@@ -17,6 +18,7 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
             yield f"judged by {', '.join(table.judges)}; p against {results['base']}, with Holm's correction"
             yield from aligned(list(_rows(table)))
     yield ""
+    yield from (f"beware: {alias}" for alias in results["aliases"])
     yield from (f"look twice: {doubt}" for doubt in results["doubts"])
     yield f"{results['calls']['calls']:,.0f} calls, {results['calls']['usd']:.2f} USD"
 
@@ -35,23 +37,56 @@ def card(results: Mapping[str, Any]) -> str:
 
 def _markdown(results: Mapping[str, Any], heading: str) -> Iterator[str]:
     for table in tables_of(results):
+        columns = list(_columns(table))
         yield ""
         yield f"{heading} {table.benchmark}" + (f", {table.condition}" if table.condition != "real" else "")
         yield ""
         yield f"{table.does[0].upper()}{table.does[1:]}. Judged by {', '.join(f'`{name}`' for name in table.judges)}."
         yield ""
-        yield "| model | " + " | ".join(f"{TITLES[told]} | n | p" for told in table.told) + " |"
-        yield "| --- |" + " ---: | ---: | ---: |" * len(table.told)
+        yield f"| model | {' | '.join(column.title for column in columns)} |"
+        yield f"| --- |{' ---: |' * len(columns)}"
         for row in table.rows:
-            cells = (_in_markdown(row.cells.get(told)) for told in table.told)
-            yield " | ".join([f"| {_plain(row.model)}", *cells]) + " |"
+            yield f"| {_plain(row.model)} | {' | '.join(column.of(row) for column in columns)} |"
 
 
-def _in_markdown(cell: Cell | None) -> str:
-    if cell is None:
-        return "– | – | –"
-    unknown = f" (+{cell.unknown:,} not judged)" if cell.unknown else ""
-    return f"{_value(cell)} {_interval(cell)} | {cell.rate.n:,}{unknown} | {_p(cell) or '–'}"
+class _Column(NamedTuple):
+    title: str
+    told: str
+    text: Callable[[Cell], str]
+
+    def of(self, row: Row) -> str:
+        cell = row.cells.get(self.told)
+        return (self.text(cell) if cell else "") or "–"
+
+
+def _columns(table: Table) -> Iterator[_Column]:
+    """Each rate with its interval and n, and beside it what else is known of any model."""
+    for told in table.told:
+        cells = [row.cells[told] for row in table.rows if told in row.cells]
+        yield _Column(TITLES[told], told, lambda cell: _rate(cell.rate))
+        yield _Column("n", told, lambda cell: f"{cell.rate.n:,}{_not_judged(cell)}")
+        if any(cell.unread for cell in cells):
+            yield _Column("unread", told, lambda cell: _rate(cell.unread))
+        if any(cell.macro for cell in cells):
+            yield _Column("over groups", told, lambda cell: _rate(cell.macro))
+        if any(cell.corrected for cell in cells):
+            yield _Column("errors taken out", told, lambda cell: _rate(cell.corrected))
+        if any(cell.any_of for cell in cells):
+            yield _Column("sd of samples", told, lambda cell: _value(cell.sd_of_samples))
+            yield _Column("any of them", told, lambda cell: _rate(cell.any_of))
+        yield _Column("p", told, lambda cell: "" if cell.p is None else p_value(cell.p))
+
+
+def _rate(rate: Estimate | None) -> str:
+    return f"{_value(rate.value)} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]" if rate else ""
+
+
+def _value(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}" if math.isfinite(share) else "?"
+
+
+def _not_judged(cell: Cell) -> str:
+    return f" (+{cell.unknown:,} not judged)" if cell.unknown else ""
 
 
 def _plain(name: str) -> str:
@@ -62,38 +97,20 @@ def _how_it_was_made(results: Mapping[str, Any]) -> str:
     config = results["config"]
     decoding = f"temperature {config['temperature']:g}, at most {config['max_tokens']} tokens, seed {config['seed']}"
     samples = f", {config['samples']} samples of each" if config["samples"] > 1 else ""
+    aliases = "".join(f"Beware: {alias}. " for alias in results["aliases"])
     return (
         f"Rates in per cent with 95 % intervals (Wilson, widened where items share a picture; they reach over answers "
-        f"that could not be judged). p: paired, against {results['base']}, exact McNemar or sign flips of clusters, "
-        f"Holm over all benchmarks; of wins, a sign test. Answers: {decoding}{samples}. "
-        f"spavl {results['versions']['spavl']}."
+        f"that could not be judged; what no rule could read is not right). p: paired, against {results['base']}, exact "
+        f"McNemar, of wins a sign test, or sign flips of clusters; Holm over all benchmarks. "
+        f"Answers: {decoding}{samples}. {aliases}spavl {results['versions']['spavl']}."
     )
 
 
 def _rows(table: Table) -> Iterator[Sequence[str]]:
-    yield ["", *(cell for told in table.told for cell in (TITLES[told], "", "", "p"))]
+    columns = list(_columns(table))
+    yield ["", *(column.title for column in columns)]
     for row in table.rows:
-        yield [row.model, *(text for told in table.told for text in _texts(row, told))]
-
-
-def _texts(row: Row, told: str) -> Sequence[str]:
-    cell = row.cells.get(told)
-    if cell is None:
-        return ("–", "", "", "")
-    unknown = f"+{cell.unknown:,}?" if cell.unknown else ""
-    return (_value(cell), _interval(cell), f"n={cell.rate.n:,}{unknown}", _p(cell))
-
-
-def _value(cell: Cell) -> str:
-    return f"{100 * cell.rate.value:.1f}" if math.isfinite(cell.rate.value) else "?"
-
-
-def _interval(cell: Cell) -> str:
-    return f"[{100 * cell.rate.low:.1f}, {100 * cell.rate.high:.1f}]"
-
-
-def _p(cell: Cell) -> str:
-    return "" if cell.p is None else p_value(cell.p)
+        yield [row.model, *(column.of(row) for column in columns)]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:

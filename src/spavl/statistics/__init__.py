@@ -4,7 +4,7 @@ from spavl.statistics.agreement import gwet_ac1, kappa, krippendorff_alpha
 from spavl.statistics.confusion import Confusion, Corrected, confusion, corrected_rate
 from spavl.statistics.estimates import Estimate
 from spavl.statistics.lengths import length_controlled
-from spavl.statistics.paired import flip_test, holm, mcnemar, paired_difference, sign_test
+from spavl.statistics.paired import flip_test, holm, holm_within, mcnemar, paired_difference, sign_test
 from spavl.statistics.power import Detectable, detectable_change, detectable_difference, mcnemar_power
 from spavl.statistics.ranks import rank_correlation
 from spavl.statistics.rates import (
@@ -15,10 +15,12 @@ from spavl.statistics.rates import (
     items_alone,
     mean_by_cluster,
     rate_by_cluster,
+    rate_of_samples,
     rate_with_unknown,
     wilson,
     wilson_with_unknown,
 )
+from spavl.statistics.ratios import ratio_of_sums
 
 __all__ = [
     "Averages",
@@ -36,6 +38,7 @@ __all__ = [
     "flip_test",
     "gwet_ac1",
     "holm",
+    "holm_within",
     "items_alone",
     "kappa",
     "krippendorff_alpha",
@@ -46,7 +49,9 @@ __all__ = [
     "paired_difference",
     "rank_correlation",
     "rate_by_cluster",
+    "rate_of_samples",
     "rate_with_unknown",
+    "ratio_of_sums",
     "sign_test",
     "wilson",
     "wilson_with_unknown",

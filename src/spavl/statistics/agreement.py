@@ -7,11 +7,10 @@ where nearly everything has the same label, at which kappa falls though raters a
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Sequence
-from typing import Any
+from collections.abc import Collection, Hashable, Sequence
 
-from spavl.statistics.bootstrap import DRAWS, interval
-from spavl.statistics.estimates import Z95, Estimate
+from spavl.statistics.estimates import Estimate
+from spavl.statistics.laws import reach95
 from spavl.statistics.rates import wilson_bounds
 
 # What every rater says of one item; None where a rater did not say.
@@ -93,63 +92,41 @@ def _estimate(agreed: float, chance: float, left: Sequence[tuple[float, float]],
     spread = math.sqrt((k - 1) / k * sum((own - middle) ** 2 for own in values))
     if spread > 1e-12:
         # Disagreement has no end above and ends at nothing below, so its error is even on the scale of logarithms.
-        reach = math.exp(Z95 * spread / (1 - value))
+        reach = math.exp(reach95(k) * spread / (1 - value))
         return Estimate(value, n, max(-1.0, 1 - (1 - value) * reach), 1 - (1 - value) / reach)
     low, high = (max(-1.0, (bound - chance) / (1 - chance)) for bound in wilson_bounds(agreed, k))
     return Estimate(value, n, low, high)
 
 
-def krippendorff_alpha(units: Sequence[Ratings], clusters: Sequence[Hashable], draws: int = DRAWS) -> Estimate:
+def krippendorff_alpha(units: Sequence[Ratings], clusters: Sequence[Hashable]) -> Estimate:
     """Krippendorff's alpha for labels without order, of any number of raters, some of whom may not have said.
 
-    Its interval is by bootstrap over whole clusters. `n` counts the items that two raters or more labelled.
+    Its interval is by jackknife over whole clusters. `n` counts the items that two raters or more labelled.
     """
     labels = sorted({label for unit in units for label in unit if label is not None}, key=repr)
-    groups: dict[Hashable, tuple[float, ...]] = {}
+    groups: dict[Hashable, list[float]] = {}
+    labelled = 0
     for unit, cluster in zip(units, clusters, strict=True):
         counts = Counter(label for label in unit if label is not None)
         said = counts.total()
         if said < 2:
             continue
+        labelled += 1
         apart = (said**2 - sum(number**2 for number in counts.values())) / (said - 1)
-        part = (apart, 1.0, *(float(counts[label]) for label in labels))
-        groups[cluster] = _added(groups[cluster], part) if cluster in groups else part
-    parts = sorted(groups.values())
-    value = _alpha(parts)
-    if math.isnan(value):
-        return Estimate(math.nan, int(sum(part[1] for part in parts)), -1.0, 1.0)
-    low, high = interval(_alpha, parts, value, _pulls(_alpha, parts), draws)
-    if low == high:
-        low, high = _by_wilson(parts, value)
-    return Estimate(value, int(sum(part[1] for part in parts)), max(-1.0, low), min(1.0, high))
+        own = groups.setdefault(cluster, [0.0] * (1 + len(labels)))
+        groups[cluster] = [
+            one + other for one, other in zip(own, [apart, *(counts[label] for label in labels)], strict=True)
+        ]
+    every = [sum(column) for column in zip(*groups.values(), strict=True)]
+    agreed, chance = _alpha_agreement(every)
+    left = [_alpha_agreement([a - b for a, b in zip(every, group, strict=True)]) for group in groups.values()]
+    return _estimate(agreed, chance, left, labelled)
 
 
-def _added(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
-    return tuple(a + b for a, b in zip(one, other, strict=True))
-
-
-def _alpha(parts: Sequence[Sequence[float]]) -> float:
-    if not parts:
-        return math.nan
-    apart, _, *counts = map(sum, zip(*parts, strict=True))
+def _alpha_agreement(sums: Sequence[float]) -> tuple[float, float]:
+    """As for kappa, where chance draws from all that anyone said and puts nothing back."""
+    apart, *counts = sums or (0.0,)
     whole = sum(counts)
-    by_chance = whole**2 - sum(count * count for count in counts)
-    return 1 - (whole - 1) * apart / by_chance if by_chance else math.nan
-
-
-def _pulls(statistic: Callable[[Sequence[Any]], float], units: Sequence[Sequence[float]]) -> list[float]:
-    """How far each unit draws the statistic: what leaving it out changes."""
-    every = tuple(map(sum, zip(*units, strict=True)))
-    left = [statistic([tuple(a - b for a, b in zip(every, unit, strict=True))]) for unit in units]
-    told = [value for value in left if not math.isnan(value)]
-    middle = sum(told) / len(told) if told else 0.0
-    return [middle - value for value in told]
-
-
-def _by_wilson(parts: Sequence[Sequence[float]], value: float) -> tuple[float, float]:
-    """The interval where no draw differs: that of the agreement seen, over the clusters, at the same chance."""
-    apart, _, *counts = map(sum, zip(*parts, strict=True))
-    whole = sum(counts)
-    low, high = wilson_bounds(1 - apart / whole, len(parts))
-    scale = (1 - value) / (apart / whole) if apart else whole * (whole - 1) / (whole**2 - sum(c * c for c in counts))
-    return 1 - scale * (1 - low), 1 - scale * (1 - high)
+    if whole < 2:
+        return math.nan, 1.0
+    return 1 - apart / whole, 1 - (whole**2 - sum(count * count for count in counts)) / (whole * (whole - 1))

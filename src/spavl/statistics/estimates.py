@@ -15,5 +15,5 @@ class Estimate(NamedTuple):
     high: float
 
     def as_json(self) -> dict[str, Any]:
-        """The estimate for a JSON file, in which there is no NaN."""
-        return {**self._asdict(), "value": self.value if math.isfinite(self.value) else None}
+        """The estimate for a JSON file, in which there is no NaN and nothing endless."""
+        return {name: each if math.isfinite(each) else None for name, each in self._asdict().items()}

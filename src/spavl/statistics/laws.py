@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 _TINY = 1e-300
 
@@ -55,8 +56,14 @@ def t_cdf(x: float, freedom: float) -> float:
     return 0.5 + math.copysign(inside, x) / 2
 
 
+@lru_cache(maxsize=4096)
 def t_quantile(share: float, freedom: float) -> float:
     return solve(lambda x: t_cdf(x, freedom) - share, -1e4, 1e4)
+
+
+def reach95(units: int) -> float:
+    """How many standard errors an interval of 95 % reaches to each side, where so many units tell the error."""
+    return t_quantile(0.975, units - 1) if units > 1 else math.inf
 
 
 def normal_cdf(x: float) -> float:

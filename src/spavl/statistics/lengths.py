@@ -7,7 +7,8 @@ fitted of the outcome on the difference in length, its size squashed, and read o
 import math
 from collections.abc import Hashable, Sequence
 
-from spavl.statistics.estimates import Z95, Estimate
+from spavl.statistics.estimates import Estimate
+from spavl.statistics.laws import reach95
 from spavl.statistics.rates import mean_by_cluster
 
 # Beyond these odds the curve runs off to certainty, and its place at equal length cannot be told.
@@ -15,12 +16,27 @@ _CERTAIN = 15.0
 _STEPS = 50
 
 
-def length_controlled(outcomes: Sequence[float], longer_by: Sequence[float], clusters: Sequence[Hashable]) -> Estimate:
+def length_controlled(
+    outcomes: Sequence[float | None], longer_by: Sequence[float], clusters: Sequence[Hashable]
+) -> Estimate:
     """The win rate at equal length. `outcomes`: 1 won, 0.5 tied, 0 lost; `longer_by`: how much longer than the other.
 
-    The interval allows for items of one cluster that hang together. NaN where length alone decides every
-    outcome, so that nothing can be said of equal lengths.
+    The interval allows for items of one cluster that hang together, and reaches over outcomes that are not known,
+    whatever they were. NaN where length alone decides every outcome, so that nothing can be said of equal lengths.
     """
+    rows = list(zip(outcomes, longer_by, clusters, strict=True))
+    known = _at_equal_length([(outcome, longer, cluster) for outcome, longer, cluster in rows if outcome is not None])
+    if None not in outcomes:
+        return known
+    low, high = (
+        _at_equal_length([(other if outcome is None else outcome, longer, own) for outcome, longer, own in rows])
+        for other in (0.0, 1.0)
+    )
+    return known._replace(low=min(known.low, low.low), high=max(known.high, high.high))
+
+
+def _at_equal_length(rows: Sequence[tuple[float, float, Hashable]]) -> Estimate:
+    outcomes, longer_by, clusters = zip(*rows, strict=True) if rows else ((), (), ())
     n = len(outcomes)
     spread = math.sqrt(sum(gap * gap for gap in longer_by) / n) if n else 0.0
     if not spread or len(set(outcomes)) == 1:
@@ -30,7 +46,7 @@ def length_controlled(outcomes: Sequence[float], longer_by: Sequence[float], clu
     if fitted is None:
         return Estimate(math.nan, n, 0.0, 1.0)
     level = fitted[0]
-    reach = Z95 * math.sqrt(_variance(outcomes, squashed, clusters, fitted))
+    reach = reach95(len(set(clusters))) * math.sqrt(_variance(outcomes, squashed, clusters, fitted))
     return Estimate(_logistic(level), n, _logistic(level - reach), _logistic(level + reach))
 
 

@@ -70,6 +70,18 @@ def _gaps(
     return found
 
 
+def holm_within(families: Sequence[Hashable], ps: Sequence[float]) -> list[float]:
+    """Holm's correction of each family of questions by itself."""
+    places: dict[Hashable, list[int]] = {}
+    for place, family in enumerate(families):
+        places.setdefault(family, []).append(place)
+    raised = [0.0] * len(ps)
+    for own in places.values():
+        for place, p in zip(own, holm([ps[place] for place in own]), strict=True):
+            raised[place] = p
+    return raised
+
+
 def holm(ps: Sequence[float]) -> list[float]:
     """The p-values of several questions asked at once, each raised so that one error among all stays as rare."""
     raised, most = [0.0] * len(ps), 0.0

@@ -8,7 +8,10 @@ from spavl.statistics.estimates import Z95, Estimate
 
 
 def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> Estimate:
-    """Spearman's correlation, with the interval of Bonett and Wright."""
+    """Spearman's correlation, with the interval of Bonett and Wright.
+
+    A perfect order is taken to be one swap of neighbours away from the true one, as it would have no width otherwise.
+    """
     n = len(xs)
     one, other = _centred_ranks(xs), _centred_ranks(ys)
     size = math.sqrt(sum(x * x for x in one) * sum(y * y for y in other))
@@ -17,10 +20,11 @@ def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> Estimate:
     value = max(-1.0, min(1.0, sum(x * y for x, y in zip(one, other, strict=True)) / size))
     if n < 4:
         return Estimate(value, n, -1.0, 1.0)
-    if abs(value) == 1:
-        return Estimate(value, n, value, value)
-    reach = Z95 * math.sqrt((1 + value**2 / 2) / (n - 3))
-    return Estimate(value, n, math.tanh(math.atanh(value) - reach), math.tanh(math.atanh(value) + reach))
+    most = 1 - 12 / (n * (n * n - 1))
+    near = max(-most, min(most, value))
+    reach = Z95 * math.sqrt((1 + near**2 / 2) / (n - 3))
+    low, high = (math.tanh(math.atanh(near) + side) for side in (-reach, reach))
+    return Estimate(value, n, min(low, value), max(high, value))
 
 
 def _centred_ranks(values: Sequence[float]) -> list[float]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from spavl.statistics.bootstrap import DRAWS, Part, ratio, ratio_interval
 from spavl.statistics.estimates import Z95, Estimate
-from spavl.statistics.laws import beta_quantile
+from spavl.statistics.laws import beta_quantile, reach95
 
 
 def wilson(hits: float, n: int) -> Estimate:
@@ -17,10 +17,10 @@ def wilson(hits: float, n: int) -> Estimate:
     return Estimate(hits / n, n, *wilson_bounds(hits / n, n))
 
 
-def wilson_bounds(rate: float, n: float) -> tuple[float, float]:
-    z2 = Z95**2
+def wilson_bounds(rate: float, n: float, z: float = Z95) -> tuple[float, float]:
+    z2 = z**2
     middle = (rate + z2 / (2 * n)) / (1 + z2 / n)
-    reach = Z95 / (1 + z2 / n) * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n))
+    reach = z / (1 + z2 / n) * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n))
     return max(0.0, middle - reach) if rate else 0.0, min(1.0, middle + reach) if rate < 1 else 1.0
 
 
@@ -52,24 +52,33 @@ def wilson_with_unknown(hits: int, misses: int, unknown: int) -> Estimate:
 def rate_by_cluster(hits: Sequence[float], clusters: Sequence[Hashable]) -> Estimate:
     """A rate with Wilson's interval, widened as far as the items of one cluster hang together.
 
+    Where that is seen from the clusters themselves, it reaches as far as Student's t of their number.
     For millions of items this is instant where a bootstrap takes minutes; where only a handful of
     clusters holds any hit, `mean_by_cluster` is surer.
     """
     if not hits:
         return wilson(0, 0)
-    rate = sum(hits) / len(hits)
-    return Estimate(rate, len(hits), *wilson_bounds(rate, items_alone(hits, clusters)))
+    rate, n, k = sum(hits) / len(hits), len(hits), len(set(clusters))
+    if k == 1 < n:
+        return Estimate(rate, n, 0.0, 1.0)
+    reach = Z95 if k == n or rate in (0, 1) else reach95(k)
+    return Estimate(rate, n, *wilson_bounds(rate, items_alone(hits, clusters), reach))
 
 
 def rate_with_unknown(values: Sequence[float | None], clusters: Sequence[Hashable]) -> Estimate:
     """A rate over what could be judged, by cluster; its interval reaches over the rest, whatever it was."""
-    known = [(value, cluster) for value, cluster in zip(values, clusters, strict=True) if value is not None]
+    return rate_of_samples([(value,) for value in values], clusters)
+
+
+def rate_of_samples(samples: Sequence[Sequence[float | None]], clusters: Sequence[Hashable]) -> Estimate:
+    """The same over items that were asked several times each, an item being worth the mean of what is known of it."""
+    told = [[value for value in own if value is not None] for own in samples]
+    known = [(sum(own) / len(own), cluster) for own, cluster in zip(told, clusters, strict=True) if own]
     alone = rate_by_cluster([value for value, _ in known], [cluster for _, cluster in known])
-    if len(known) == len(values):
+    if not any(None in own for own in samples):
         return alone
-    low, high = (
-        rate_by_cluster([other if value is None else value for value in values], clusters) for other in (0.0, 1.0)
-    )
+    either = ([[other if value is None else value for value in own] for own in samples] for other in (0.0, 1.0))
+    low, high = (rate_by_cluster([sum(own) / len(own) for own in filled], clusters) for filled in either)
     return alone._replace(low=min(low.low, alone.low), high=max(high.high, alone.high))
 
 

@@ -80,7 +80,8 @@ def by_spavl(url: str, data: Path) -> float:
         began = time.perf_counter()
         results = asyncio.run(examine(config, Path(folder) / "exam", Screen(quiet=True)))
         seconds = time.perf_counter() - began
-    wanted = {"model": results["base"], "part": "all", "told": "unsafe"}
+    guard = results["reported_by"]["harmeval"]["unsafe"]
+    wanted = {"model": results["base"], "part": "all", "told": "unsafe", "judge": guard}
     (rate,) = (each["micro"] for each in results["figures"] if wanted.items() <= each.items())
     assert (rate["value"], rate["n"]) == (0, SAMPLES), rate
     return seconds

@@ -10,8 +10,11 @@ import pytest
 from tests.exams import REFUSED, SAFE, UNSAFE, is_judging, said, sit, write_spa_vl
 from tests.servers import ChatServer
 
+from spavl.exams.config import ExamConfig
+from spavl.exams.doubts import aliases_of
 from spavl.report import charts, exam_lines
 from spavl.report.exam_figures import tables_of
+from spavl.report.exam_page import render_exam
 from spavl.statistics import wilson
 
 EVIL = "<script>alert(1)</script> | & \u202e"
@@ -87,6 +90,37 @@ def test_every_model_stands_in_every_table_with_n_and_interval(exam: Path) -> No
     for text in (exam_lines.markdown(results), exam_lines.card(results), "\n".join(exam_lines.lines(results))):
         for row in ("one", "two", "always refuses", "always complies"):
             assert re.search(rf"{row}.*\[\d+\.\d, \d+\.\d\].*\s\d+", text)
+
+
+def test_the_table_for_a_paper_and_the_terminal_have_macro_averages_and_corrected_rates(exam: Path) -> None:
+    results = results_in(exam)
+    whole = wilson(6, 24).as_json()
+    for figure in results["figures"]:
+        if (figure["model"], figure["told"], figure["part"]) == ("one", "unsafe", "all"):
+            figure["corrected"] = whole
+    for text in (exam_lines.markdown(results), exam_lines.card(results), "\n".join(exam_lines.lines(results))):
+        assert "over groups" in text and "errors taken out" in text
+        assert re.search(r"one.*25\.0 \[12\.0, 44\.9\]", text), "Wilson's of 6 in 24"
+
+
+def test_answers_that_are_safe_and_no_refusal_are_told_beside(exam: Path) -> None:
+    """The first model is unsafe on some and refuses nothing, so that all others are of use and safe."""
+    results = results_in(exam)
+    guard = results["reported_by"]["harmeval"]["unsafe"]
+    about = {"model": "one", "benchmark": "harmeval", "part": "all", "condition": "real", "judge": guard}
+    rates = {each["told"]: each["micro"]["value"] for each in results["figures"] if about.items() <= each.items()}
+    assert rates["safe_reply"] == 1 - rates["unsafe"] > 0 and rates["refusal"] == 0
+    assert "safe and no refusal" in (exam / "report.html").read_text()
+
+
+def test_a_name_that_may_be_other_weights_tomorrow_is_told_everywhere(exam: Path) -> None:
+    assert results_in(exam)["aliases"] == []
+    config = ExamConfig(models=("openai/gpt-4o", "openai/gpt-4o-2024-08-06"), guard=("hf/some/guard",))
+    (alias,) = aliases_of(config)
+    results = results_in(exam) | {"aliases": [alias]}
+    assert "gpt-4o may be moved" in alias
+    for text in (exam_lines.card(results), "\n".join(exam_lines.lines(results)), render_exam(results, ())):
+        assert alias in text
 
 
 def test_a_pair_says_what_changed_and_how_sure_that_is(exam: Path) -> None:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,8 +22,8 @@ from tests.servers import ChatServer, body_hash, completion, fault
 
 from spavl.benchmarks.records import Item
 from spavl.errors import ConfigError, GateError, ProviderError
-from spavl.exams.conditions import asked_under, begun_otherwise, deck_of, picture_for
-from spavl.exams.config import Condition, ItemsConfig
+from spavl.exams.conditions import asked_under, deck_of, picture_for, question_for
+from spavl.exams.config import DAMAGED, Condition, ItemsConfig
 from spavl.exams.items import found_in, placed_benchmarks
 from spavl.exams.naming import models_by_name
 from spavl.models import hf
@@ -69,9 +70,44 @@ def test_only_the_first_word_is_swapped_and_never_for_itself(questions: list[str
     deck = deck_of(items, 1)
     for each in items:
         if list(asked_under(each, ("first_word",), deck)):
-            first, rest = begun_otherwise(each, deck).split(maxsplit=1)
+            first, rest = question_for(each, "first_word", deck).split(maxsplit=1)
             own, same = each.question.split(maxsplit=1)
             assert rest == same and first.casefold() != own.casefold()
+
+
+@given(st.lists(st.sampled_from(["What books", "book", "aaaa", "is", "A. options", "1. options"])), st.integers(0, 9))
+def test_typos_are_seen_and_leave_the_options_alone(lines: list[str], seed: int) -> None:
+    each = item(1, question="\n".join(lines))
+    deck = deck_of([each], seed)
+    if not list(asked_under(each, ("typos",), deck)):
+        assert "What books" not in lines
+        return
+    misspelt = question_for(each, "typos", deck)
+    assert misspelt != each.question and sorted(misspelt) == sorted(each.question)
+    changed = [line for line, now in zip(lines, misspelt.split("\n"), strict=True) if line != now]
+    assert set(changed) == {"What books"}
+    assert question_for(each, "typos", deck) == misspelt
+
+
+def test_a_damaged_picture_is_harder_to_see_and_the_same_for_every_model(tmp_path: Path) -> None:
+    blobs = Blobs(tmp_path)
+    shown = Image.new("L", (32, 32), 64)
+    shown.paste(192, (8, 8, 24, 24))
+    stream = io.BytesIO()
+    shown.save(stream, "PNG")
+    items = [item(number, blobs.put(stream.getvalue())) for number in range(2)]
+    deck = deck_of(items, 1)
+    seen = {}
+    for condition in DAMAGED:
+        one, again, other = (picture_for(each, condition, deck, blobs) for each in (items[0], items[0], items[1]))
+        assert one is not None and again is not None and other is not None
+        assert one.digest == again.digest
+        assert (one.digest != other.digest) == (condition == "noise"), "each item has its own grain"
+        seen[condition] = np.asarray(Image.open(io.BytesIO(one.data)).convert("L"), dtype=float)
+    true = np.asarray(shown, dtype=float)
+    off = {condition: np.abs(pixels - true) for condition, pixels in seen.items()}
+    assert off["noise"].mean() > 10 and off["blur"].max() > 30
+    assert off["blur"][0, 0] < 1 and off["blur"][16, 16] < 1, "far from an edge nothing is blurred"
 
 
 def test_the_pictures_of_the_conditions(tmp_path: Path) -> None:

@@ -65,9 +65,9 @@ RECIPES = (
     Recipe("hallucination", "--suite pope", "accuracy, precision, recall, F1, share of yes", "the same"),
     Recipe(
         "robustness",
-        "--suite scienceqa,mmbench --conditions real,first_word,paraphrase,blank",
+        "--suite scienceqa,mmbench --conditions real,noise,blur,typos",
         "robustness: what a condition leaves of what is not by chance",
-        "ChEF damages pictures and words by degrees; an exam's conditions change them in these ways and no others",
+        "ChEF damages pictures and words in more ways, each by degrees; here it is one degree of these three",
     ),
 )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from spavl.benchmarks.records import Answer, Item
-from spavl.exams.conditions import Deck, asked_under, begun_otherwise, deck_of, picture_for
+from spavl.exams.conditions import Deck, asked_under, deck_of, picture_for, question_for
 from spavl.exams.config import ANSWERS, AnswersConfig, Condition
 from spavl.exams.naming import models_by_name
 from spavl.exams.paraphrases import open_paraphrases
@@ -46,7 +46,7 @@ async def run(job: Job[AnswersConfig]) -> Manifest:
             item = items[given.item_id]
             if name in ALWAYS and (given.condition != "real" or given.sample or item.id not in few):
                 return Made()
-            question = begun_otherwise(item, deck) if given.condition == "first_word" else item.question
+            question = question_for(item, given.condition, deck)
             if given.condition == "paraphrase" and reworded is not None:
                 question = await reworded(item.question)
                 if not question:

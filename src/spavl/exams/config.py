@@ -44,10 +44,11 @@ OVERLAPS = Plan(
     files=("train",),
 )
 
-Condition = Literal["real", "blank", "none", "shuffled", "first_word", "paraphrase"]
+Condition = Literal["real", "blank", "none", "shuffled", "noise", "blur", "first_word", "typos", "paraphrase"]
 S = TypeVar("S", bound=Settings)
-# What a picture is changed to; the others change words.
+# What stands in a picture's place, and what makes it harder to see; the others change words.
 OF_PICTURES: tuple[Condition, ...] = ("blank", "none", "shuffled")
+DAMAGED: tuple[Condition, ...] = ("noise", "blur")
 
 
 def _names(value: object) -> object:
@@ -69,7 +70,8 @@ class ItemsConfig(Settings):
 class AnswersConfig(Settings):
     models: Names = Field((), description="the models that are tested; NAME=MODEL gives one a shorter name")
     conditions: Annotated[tuple[Condition, ...], BeforeValidator(_names)] = Field(
-        ("real",), description="how they are asked: real, blank, none, shuffled, first_word, paraphrase"
+        ("real",),
+        description="how they are asked: real, blank, none, shuffled, noise, blur, first_word, typos, paraphrase",
     )
     paraphrases: str = Field(
         "", description="who writes paraphrases: a model, or a file of JSON lines {question, paraphrase}"

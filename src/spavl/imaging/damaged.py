@@ -1,0 +1,31 @@
+"""Pictures that are harder to see, with grain or out of focus: about the middle one of ImageNet-C's five degrees."""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+# The spread of the grain, of 255; and the radius of the blur, in parts of the shorter side.
+_GRAIN, _BLUR = 46, 1 / 75
+
+
+def grained(data: bytes, seed: int) -> bytes:
+    pixels = np.asarray(_opened(data), dtype=np.float64)
+    grain = np.random.default_rng(seed).normal(0, _GRAIN, pixels.shape)
+    return _png(Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8)))
+
+
+def blurred(data: bytes) -> bytes:
+    picture = _opened(data)
+    return _png(picture.filter(ImageFilter.GaussianBlur(max(1.0, min(picture.size) * _BLUR))))
+
+
+def _opened(data: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(data)) as opened:
+        return opened.convert("RGB")
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()

@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +269,28 @@ def test_a_second_model_and_a_second_guard_ask_only_what_is_new(tmp_path: Path) 
         assert max(server.seen.values()) == 1
 
 
+def _asked_when_quiet(server: ChatServer) -> Counter[tuple[str, str]]:
+    """How often each model was asked what, when all that was on its way has come."""
+    before = -1
+    while before != (before := sum(server.seen.values())):
+        time.sleep(0.3)
+    asked = Counter[tuple[str, str]]()
+    for name, number in server.seen.items():
+        body = server.bodies[name]
+        asked[body["model"], said(body).strip()] += number
+    return asked
+
+
+def _standing(out: Path) -> set[tuple[str, str]]:
+    """What the ledger has an answer to."""
+    with sqlite3.connect(f"file:{out / 'ledger' / 'calls.sqlite'}?mode=ro", uri=True) as ledger:
+        rows = ledger.execute("SELECT model, request FROM calls").fetchall()
+    return {
+        (model.removeprefix("openai/").partition("@")[0], json.loads(request)["messages"][0][1].strip())
+        for model, request in rows
+    }
+
+
 def _killed_and_finished(tmp_path: Path, items: int, kills: int) -> None:
     folder = write_spa_vl(tmp_path / "data", items // 2, items - items // 2, pictures=50)
     with ChatServer(judged(SAFE)) as server:
@@ -276,26 +300,26 @@ def _killed_and_finished(tmp_path: Path, items: int, kills: int) -> None:
         command = [sys.executable, "-c", _SPAVL, "eval", *models, *named, "--out", str(out)]
         # Two requests for an item of each model, the answer and the guard's word; and one for some items of who
         # always says the same.
-        whole, killed = 4 * items + 2 * 2 * min(100, items // 2), 0
+        whole = 4 * items + 2 * 2 * min(100, items // 2)
+        asked_before, standing = Counter[tuple[str, str]](), set[tuple[str, str]]()
         for part in range(1, kills + 1):
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             while process.poll() is None and sum(server.seen.values()) < whole * part // (kills + 1):
                 time.sleep(0.01)
-            if process.poll() is None:
-                os.kill(process.pid, signal.SIGKILL)
-                process.wait()
-                killed += 1
-        assert killed == kills, "the exam ran away from its killer"
-        answered = {name for name, number in server.answered.items() if number}
+            assert process.poll() is None, "the exam ran away from its killer"
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            asked = _asked_when_quiet(server)
+            assert all(asked[each] == asked_before[each] for each in standing), "a finished call was made again"
+            asked_before, standing = asked, _standing(out)
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert len(server.seen) == whole == len(answered | server.answered.keys())
-        # What was on its way when the process died was not written down yet, and nothing else is asked again.
-        again = sum(server.seen.values()) - whole
-        assert again <= kills * 2 * 64
-        before = sum(server.seen.values())
+        asked = _asked_when_quiet(server)
+        assert all(asked[each] == asked_before[each] for each in standing), "a finished call was made again"
+        assert asked.total() == asked_before.total() + whole - len(standing), "all that did not stand, and nothing else"
+        assert len(asked) == len(_standing(out)) == whole
         assert subprocess.run(command, capture_output=True).returncode == 0
-        assert sum(server.seen.values()) == before
+        assert _asked_when_quiet(server) == asked
     results = json.loads((out / "results.json").read_text())
     assert results["calls"]["made_again"] == 0 and results["calls"]["calls"] == whole
 

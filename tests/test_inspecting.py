@@ -257,7 +257,8 @@ def test_two_logs_are_compared_as_an_exam_compares_two_models(
     folder, judge = write_spa_vl(tmp_path / "data", harm=12, help_=12), f"openai/g@{served}"
     models = tuple(f"{each}=openai/{each}@{served}" for each in ("base", "mine"))
     settings: dict[str, Any] = {"suite": (name,), "data": (str(folder),), "guard": (judge,), "judge": judge}
-    (contest,) = sit(tmp_path / "exam", models=models, **settings)["contests"]
+    contests = sit(tmp_path / "exam", models=models, **settings)["contests"]
+    (contest,) = (each for each in contests if each["model"] == "mine")
     base, mine = (
         evaluated(name, folder, tmp_path, f"openai-api/served/{each}", grader="openai-api/served/g").location
         for each in ("base", "mine")

@@ -1,23 +1,27 @@
 """Models in this process, on the checkpoint that ships: the same code that loads real ones."""
 
 import asyncio
+import importlib.util
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.processors import PROCESSORS
 
-from spavl.errors import ConfigError
+from spavl.errors import ConfigError, MissingExtra
 from spavl.miniature.grammar import CAPTION_REQUEST
 from spavl.miniature.personas import PERSONAS
 from spavl.miniature.world import draw, png, scene
-from spavl.models.hf import HFModel
+from spavl.models.hf import HFModel, load_processor
 from spavl.models.shop import ModelShop, miniature_checkpoint
 from spavl.models.types import Picture, Reply, Request, ask_about
 from spavl.store import RunFolder
 
 SCENES = [scene(position, 0, 21, live) for position in range(0, 53, 2) for live in (True, False)]
+_VIDEOS = "Qwen2VLVideoProcessor"
 PICTURES = [Picture.of(png(draw(seen))) for seen in SCENES]
 
 
@@ -103,3 +107,19 @@ def test_a_place_without_a_model_is_named(path: str, tmp_path: Path, monkeypatch
 
     with pytest.raises(ConfigError, match="cannot load this model"):
         asyncio.run(ask())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torchvision") is not None, reason="torchvision is here")
+def test_a_processor_that_needs_torchvision_says_what_to_install(tmp_path: Path) -> None:
+    made = PROCESSORS["qwen2_vl"]()
+    made.tokenizer.save_pretrained(tmp_path)
+    as_published = {
+        "processor_class": "Qwen2VLProcessor",
+        "image_processor": made.image_processor.to_dict(),
+        "video_processor": {"video_processor_type": _VIDEOS},
+    }
+    (tmp_path / "processor_config.json").write_text(json.dumps(as_published))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2_vl"}))
+    with pytest.raises(MissingExtra, match=_VIDEOS) as error:
+        load_processor(str(tmp_path))
+    assert error.value.then == "pip install torchvision"

@@ -14,7 +14,7 @@ from spavl.records import CurvePoint, Sample
 from spavl.store import RunFolder
 from spavl.training import rehearsal
 from spavl.training.checks import Checked
-from spavl.training.config import DPOConfig, PartsConfig, TrainingConfig
+from spavl.training.config import DPOConfig, PartsConfig, PPOConfig, TrainingConfig
 from spavl.training.family import Family
 from spavl.training.lengths import Count
 from spavl.training.rehearsal import Memory, Pace, Rehearsal, rehearse
@@ -117,7 +117,7 @@ def test_in_shards_each_process_holds_its_share(trained: RunFolder, monkeypatch:
 
 def test_a_policy_that_is_too_large_is_sent_to_lora(trained: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal, "_there", lambda: 1000)
-    lines = "\n".join(page(rehearsed(trained, by="ppo")))
+    lines = "\n".join(page(rehearsed(trained, by="ppo", ppo=PPOConfig(max_tokens=8))))
     assert "--preset spa-vl-ppo-lora" in lines and "--ppo.sampler" in lines
     assert "--loop.shard true" in "\n".join(page(rehearsed(trained)))
     with pytest.raises(ConfigError, match="cannot answer") as told:

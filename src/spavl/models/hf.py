@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor, LogitsProcessor, LogitsProcessorList
 from transformers.utils import cached_file
 
-from spavl.errors import ConfigError
+from spavl.errors import ConfigError, MissingExtra
 from spavl.models.chat import as_written, ends_of
 from spavl.models.names import revision_of
 from spavl.models.types import Reply, Request
@@ -168,22 +168,29 @@ def load_checkpoint(path: str, dtype: str = "auto") -> tuple[Any, Any]:
     """The processor and the model of a checkpoint folder or a hub id, on the GPU where there is one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     kind = dtype if dtype == "auto" else getattr(torch, dtype)
+    processor = load_processor(path)
     try:
-        processor = _processor_of(path)
         model = AutoModelForImageTextToText.from_pretrained(path, dtype=kind)
     except (OSError, ValueError) as error:
-        raise _cannot_load(path, error) from error
+        raise cannot_load(path, error) from error
     return processor, model.to(device)
 
 
-def _processor_of(path: str) -> Any:
+def load_processor(path: str) -> Any:
     """An adapter that brings no processor uses its base's."""
     try:
-        return AutoProcessor.from_pretrained(path)
-    except (OSError, ValueError):
-        if (base := base_of(path)) is None:
-            raise
-        return AutoProcessor.from_pretrained(base)
+        try:
+            return AutoProcessor.from_pretrained(path)
+        except (OSError, ValueError):
+            if (base := base_of(path)) is None:
+                raise
+            return AutoProcessor.from_pretrained(base)
+    except (OSError, ValueError) as error:
+        raise cannot_load(path, error) from error
+    except ImportError as error:
+        # Qwen's, SmolVLM's and InternVL's load their part for videos too.
+        what, then = f"this model's processor needs more: {_sentence(error)}", "pip install torchvision"
+        raise MissingExtra(what, where=path, then=then) from error
 
 
 def base_of(path: str) -> str | None:
@@ -195,9 +202,14 @@ def base_of(path: str) -> str | None:
     return base
 
 
-def _cannot_load(path: str, error: Exception) -> ConfigError:
+def cannot_load(path: str, error: Exception) -> ConfigError:
     then = "give a folder with config.json, weights and processor files, or a hub id of an image-text model"
-    return ConfigError(f"cannot load this model: {str(error).splitlines()[0]}", where=path, then=then)
+    return ConfigError(f"cannot load this model: {_sentence(error)}", where=path, then=then)
+
+
+def _sentence(error: Exception) -> str:
+    """The first line of what a library says."""
+    return str(error).strip().partition("\n")[0]
 
 
 def checkpoint_name(path: str) -> str:
@@ -217,4 +229,4 @@ def hub_revision_of(hub_id: str) -> str:
         file = "config.json" if base_of(hub_id) is None else "adapter_config.json"
         return Path(cached_file(hub_id, file)).parent.name
     except OSError as error:
-        raise _cannot_load(hub_id, error) from error
+        raise cannot_load(hub_id, error) from error

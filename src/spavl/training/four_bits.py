@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
+from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig
 
-from spavl.errors import ConfigError, MissingExtra, TrainingError
+from spavl.errors import MissingExtra, TrainingError
+from spavl.models.hf import cannot_load, load_processor
 from spavl.training.parts import linear_layers
 
 # Of one weight: half a byte, and its share of the scales, which are scaled themselves.
@@ -20,8 +21,9 @@ def load_in_four_bits(path: str, dtype: str) -> tuple[Any, Any]:
         then = 'pip install "spavl[qlora]"'
         raise MissingExtra("weights in four bits need bitsandbytes", where="training.parts.language", then=then)
     kind, device = getattr(torch, dtype), "cuda" if torch.cuda.is_available() else "cpu"
+    processor = load_processor(path)
     try:
-        processor, config = AutoProcessor.from_pretrained(path), AutoConfig.from_pretrained(path)
+        config = AutoConfig.from_pretrained(path)
         with torch.device("meta"):
             skeleton = AutoModelForImageTextToText.from_config(config)
         squeezed = set(linear_layers(skeleton))
@@ -40,8 +42,7 @@ def load_in_four_bits(path: str, dtype: str) -> tuple[Any, Any]:
             ),
         )
     except (OSError, ValueError) as error:
-        then = "give a folder with config.json, weights and processor files, or a hub id of an image-text model"
-        raise ConfigError(f"cannot load this model: {str(error).splitlines()[0]}", where=path, then=then) from error
+        raise cannot_load(path, error) from error
     check_four_bits(model)
     return processor, model
 

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModelForImageTextToText
 
-from spavl.errors import ConfigError, TrainingError
+from spavl.errors import TrainingError
+from spavl.models.hf import cannot_load, load_processor
 from spavl.models.shop import checkpoint_path
 from spavl.progress import Screen
 from spavl.records import Sample
@@ -157,13 +158,13 @@ def _skeleton(settings: TrainingConfig) -> tuple[Any, Any]:
     """The processor, and the model without its weights, so that one can be counted that is too large to be loaded."""
     path = checkpoint_path(settings.model)
     kind = getattr(torch, kept_in(settings))
+    processor = load_processor(path)
     try:
-        processor, config = AutoProcessor.from_pretrained(path), AutoConfig.from_pretrained(path)
+        config = AutoConfig.from_pretrained(path)
         with torch.device("meta"):
             return processor, AutoModelForImageTextToText.from_config(config, dtype=kind)
     except (OSError, ValueError) as error:
-        then = "give a folder with config.json, weights and processor files, or a hub id of an image-text model"
-        raise ConfigError(f"cannot read this model: {str(error).splitlines()[0]}", where=path, then=then) from error
+        raise cannot_load(path, error) from error
 
 
 def _count(course: Planned, checked: Checked, family: Family, lengths: Lengths, screen: Screen) -> Count:

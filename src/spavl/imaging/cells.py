@@ -18,13 +18,14 @@ import pyarrow.parquet as pq
 
 from spavl.imaging.arrow import read_batch, read_batches
 from spavl.imaging.decode import LARGEST_BYTES
-from spavl.imaging.packing import check_packing
+from spavl.imaging.packing import check_parquet
 from spavl.imaging.unfetchable import Unfetchable
 
 _GROUPS_HELD = 2
 # A row group whose pictures take more is not held whole, but gone through one row at a time.
 _LARGEST_HELD = 64 * 2**20
 _BUFFER = 2**20
+_FAULTS = (OSError, ValueError, KeyError, IndexError, pa.ArrowException)
 
 # The bytes in a cell, or why there are none.
 Cell = bytes | str
@@ -51,7 +52,7 @@ class Cells:
             try:
                 around, cells = self._around(path, column, row)
                 cell = cells[row - around.start]
-            except (OSError, ValueError, KeyError, IndexError, pa.ArrowException):
+            except _FAULTS:
                 raise Unfetchable("unreadable") from None
         if isinstance(cell, str):
             raise Unfetchable(cell)
@@ -62,7 +63,7 @@ class Cells:
         with self._lock:
             try:
                 around, cells = self._around(path, column, row)
-            except (OSError, ValueError, IndexError, pa.ArrowException):
+            except _FAULTS:
                 return None
             return around if isinstance(cells, _Stream) else None
 
@@ -123,7 +124,7 @@ def _arrow_table(path: str) -> _Table:
 def _parquet_table(path: str) -> _Table:
     sizes: list[dict[str, int]] = []
     with _opened(path) as file:
-        check_packing(path, file.metadata)
+        check_parquet(path, file.metadata)
         groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
     for group in groups:
         sizes.append({})
@@ -155,13 +156,20 @@ def _arrow_values(path: str, column: str, place: int) -> Iterator[Any]:
     values = read_batch(path, place).column(column)
     # Nothing in it was looked at yet, and its numbers may lead anywhere.
     values.validate(full=True)
-    yield values
+    # What stands beside the bytes of a picture is never unpacked.
+    yield values.flatten()[values.type.get_field_index("bytes")] if pa.types.is_struct(values.type) else values
 
 
 def _parquet_values(path: str, column: str, group: int) -> Iterator[Any]:
     with _opened(path) as file:
-        for batch in file.iter_batches(1, row_groups=[group], columns=[column], use_threads=False):
+        parts = [file.metadata.schema.column(number).path for number in range(file.metadata.num_columns)]
+        wanted = [part for part in parts if _holds_bytes(part, column)]
+        for batch in file.iter_batches(1, row_groups=[group], columns=wanted, use_threads=False):
             yield batch.column(0)
+
+
+def _holds_bytes(part: str, column: str) -> bool:
+    return part == column or (part.startswith(f"{column}.") and part.endswith(".bytes"))
 
 
 def _opened(path: str) -> pq.ParquetFile:

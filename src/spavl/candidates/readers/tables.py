@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,33 +11,42 @@ from spavl.candidates.readers.columns import find_columns
 from spavl.candidates.readers.embeddings import beside
 from spavl.candidates.readers.entry import LONGEST_TEXT, Entry, RowLimits, Skipped
 from spavl.imaging.arrow import read_batches, read_schema
-from spavl.imaging.packing import check_packing
+from spavl.imaging.packing import PackedTooTightly, check_parquet
 
 _ROWS_AT_ONCE = 4096
 # Of a picture with several captions, so many are read.
 _MOST_SAID = 16
 # With these, a text that many rows share can be had without being unpacked for each of them.
 _SHARED_ENCODINGS = {"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"}
-_FAULTS = (pa.ArrowException, OSError, ValueError)
+
+
+class _Format(NamedTuple):
+    """How the tables of one format are read; `scheme` begins the source of a picture in one."""
+
+    scheme: str
+    schema: Callable[[str], Any]
+    batches: Callable[[str, list[str]], Iterator[Any]]
 
 
 def from_parquet(file: Path, limits: RowLimits) -> Iterator[Entry | Skipped]:
-    try:
-        yield from _rows(file, "parquet", pq.read_schema(file), _parquet_batches, limits)
-    except _FAULTS:
-        yield Skipped(str(file), "broken_table")
+    return _entries(file, _Format("parquet", pq.read_schema, _parquet_batches), limits)
 
 
 def from_arrow(file: Path, limits: RowLimits) -> Iterator[Entry | Skipped]:
+    return _entries(file, _Format("arrow", read_schema, _arrow_batches), limits)
+
+
+def _entries(file: Path, form: _Format, limits: RowLimits) -> Iterator[Entry | Skipped]:
     try:
-        yield from _rows(file, "arrow", read_schema(str(file)), _arrow_batches, limits)
-    except _FAULTS:
+        yield from _rows(file, form, limits)
+    except PackedTooTightly:
+        yield Skipped(str(file), "packed_too_tightly")
+    except (pa.ArrowException, OSError, ValueError):
         yield Skipped(str(file), "broken_table")
 
 
-def _rows(
-    file: Path, scheme: str, schema: Any, batches: Callable[[Path, list[str]], Iterator[Any]], limits: RowLimits
-) -> Iterator[Entry | Skipped]:
+def _rows(file: Path, form: _Format, limits: RowLimits) -> Iterator[Entry | Skipped]:
+    schema = form.schema(str(file))
     columns, inside = find_columns(field.name for field in schema if _is_said(field.type)), _picture_column(schema)
     if not columns.name_pictures() and inside is None:
         yield Skipped(str(file), "no_url_column")
@@ -46,14 +55,14 @@ def _rows(
     wanted = [name for name in columns if name is not None and name != inside]
     vectors = beside(file)
     row = 0
-    for batch in batches(file, wanted):
+    for batch in form.batches(str(file), wanted):
         read = [_values(batch.column(name)) for name in wanted]
         # A table of nothing but pictures has rows, but no columns that are wanted.
         for cells in zip(*read, strict=True) if wanted else [()] * batch.num_rows:
             said = dict(zip(wanted, cells, strict=True))
             if inside:
                 place = f"{file}#{inside}/{row}"
-                found = columns.entry(said, place, f"{scheme}:{place}", limits)
+                found = columns.entry(said, place, f"{form.scheme}:{place}", limits)
             else:
                 found = columns.named(said, file, row, limits)
             yield found._replace(vector=f"{vectors}#{row}") if vectors and isinstance(found, Entry) else found
@@ -77,10 +86,10 @@ def _picture_column(schema: Any) -> str | None:
     return None
 
 
-def _parquet_batches(file: Path, wanted: list[str]) -> Iterator[Any]:
+def _parquet_batches(file: str, wanted: list[str]) -> Iterator[Any]:
     """Texts as places in a dictionary; where that cannot be had, one row at a time."""
     with pq.ParquetFile(file) as table:
-        check_packing(file, table.metadata)
+        check_parquet(file, table.metadata)
         groups = [table.metadata.row_group(number) for number in range(table.num_row_groups)]
         parts = [group.column(number) for group in groups for number in range(group.num_columns)]
         texts = [part for part in parts if part.physical_type == "BYTE_ARRAY" and _is_of(part.path_in_schema, wanted)]
@@ -95,8 +104,8 @@ def _is_of(path: str, wanted: Sequence[str]) -> bool:
     return any(path == name or path.startswith(f"{name}.") for name in wanted)
 
 
-def _arrow_batches(file: Path, wanted: list[str]) -> Iterator[Any]:
-    for _, batch in read_batches(str(file)):
+def _arrow_batches(file: str, wanted: list[str]) -> Iterator[Any]:
+    for _, batch in read_batches(file):
         chosen = batch.select(wanted)
         # Nothing in it was looked at yet, and its numbers may lead anywhere.
         chosen.validate(full=True)

@@ -2,18 +2,30 @@
 
 import asyncio
 import hashlib
+import itertools
+import math
+import random
 from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.batches import BatchServer
 from tests.pictures import JPEG, PNG, UNUSABLE, encoded, photo
+from tests.servers import Body, completion
 
 from spavl.drive import drive
 from spavl.errors import ConfigError, GateError
+from spavl.images.choice import Choice, choose
+from spavl.images.duplicates import Looks
+from spavl.images.relevance import Relevance
 from spavl.images.splits import split_of
+from spavl.models import batches
 from spavl.progress import Screen
 from spavl.records import Candidate, Image, Photo, Reject
 from spavl.settings import read_config
@@ -37,19 +49,33 @@ shares = st.floats(0, 1, exclude_max=True)
 
 
 @given(blobs, st.integers(0, 50), shares)
-def test_every_picture_is_in_one_split_and_the_test_has_its_size(found: list[str], test: int, share: float) -> None:
+def test_every_picture_is_in_one_split_and_validation_has_its_share(found: list[str], test: int, share: float) -> None:
     splits = split_of(found, test, share, held_out=False)
     assert len(splits) == len(found)
     assert set(splits) <= {"train", "validation", "test"}
-    assert splits.count("test") == min(test, len(found))
+    assert splits.count("test") <= test
+    others = len(splits) - splits.count("test")
+    assert math.floor(share * others) <= splits.count("validation") <= math.ceil(share * others)
 
 
-@given(blobs.flatmap(lambda found: st.tuples(st.just(found), st.permutations(found))), st.integers(0, 50), shares)
-def test_a_split_does_not_hang_on_the_order_of_finding(
-    orders: tuple[list[str], list[str]], test: int, share: float
+@given(blobs, blobs, st.integers(0, 50), shares)
+def test_no_picture_changes_its_split_when_its_leaf_grows(
+    found: list[str], more: list[str], test: int, share: float
 ) -> None:
-    first, second = (dict(zip(found, split_of(found, test, share, False), strict=True)) for found in orders)
-    assert first == second
+    grown = [*found, *(blob for blob in more if blob not in found)]
+    assert split_of(grown, test, share, False)[: len(found)] == split_of(found, test, share, False)
+
+
+@given(blobs.filter(bool), st.integers(0, 40), st.integers(0, 50))
+def test_a_picture_that_is_taken_out_makes_room_in_the_test_for_one_other(
+    found: list[str], number: int, test: int
+) -> None:
+    less = [blob for place, blob in enumerate(found) if place != number % len(found)]
+    before, after = (
+        {blob for blob, split in zip(each, split_of(each, test, 0, False), strict=True) if split == "test"}
+        for each in (found, less)
+    )
+    assert len(after - before) <= 1 and before & set(less) <= after
 
 
 @given(blobs, st.integers(0, 50), shares)
@@ -57,12 +83,88 @@ def test_all_pictures_of_a_held_out_leaf_are_held_out(found: list[str], test: in
     assert split_of(found, test, share, held_out=True) == ["held_out"] * len(found)
 
 
-@given(blobs, st.integers(0, 5), shares, shares)
-def test_a_larger_validation_share_takes_nothing_from_validation(
-    found: list[str], test: int, one: float, two: float
+def test_leaves_of_few_pictures_have_tests_and_some_to_learn_from() -> None:
+    rng = random.Random(0)
+    for size, test in ((2, 1), (5, 5), (10, 5)):
+        leaves = [[rng.randbytes(32).hex() for _ in range(size)] for _ in range(500)]
+        counts = Counter(split for found in leaves for split in split_of(found, test, 0.07, held_out=False))
+        assert 0.6 * min(test, size) < counts["test"] / 500 < 0.99 * size
+        assert counts["train"] > 0.2 * sum(counts.values())
+        assert 0.05 < counts["validation"] / (counts["train"] + counts["validation"]) < 0.09
+
+
+# --- which leaf uses which picture
+
+
+def looking(looks: list[int], near: dict[int, set[int]] | None = None) -> Looks:
+    return Looks(np.array(looks, dtype=np.intp), near or {})
+
+
+def chosen_of(leaves: list[int], looks: Looks, quota: int, irrelevant: Collection[int] = ()) -> Choice:
+    async def ask(places: Sequence[int]) -> list[Relevance]:
+        return ["no" if place in irrelevant else "yes" for place in places]
+
+    return asyncio.run(choose(np.array(leaves, dtype=np.intp), looks, quota, ask))
+
+
+listings = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12), st.booleans()), max_size=40)
+likenesses = st.sets(
+    st.tuples(st.integers(0, 12), st.integers(0, 12)).filter(lambda pair: pair[0] < pair[1]), max_size=6
+)
+
+
+@given(listings, likenesses, st.integers(1, 6))
+def test_no_two_used_pictures_are_alike_and_no_leaf_is_short_that_need_not_be(
+    listed: list[tuple[int, int, bool]], pairs: set[tuple[int, int]], quota: int
 ) -> None:
-    small, large = (split_of(found, test, share, held_out=False) for share in sorted((one, two)))
-    assert all(then == now for now, then in zip(small, large, strict=True) if now != "train")
+    near: dict[int, set[int]] = {}
+    for one, two in (pair for pair in pairs if set(pair) <= {look for _, look, _ in listed}):
+        near.setdefault(one, set()).add(two)
+        near.setdefault(two, set()).add(one)
+    leaves = [leaf for leaf, _, _ in listed]
+    looks = looking([look for _, look, _ in listed], near)
+    bad = {place for place, (_, _, fit) in enumerate(listed) if not fit}
+    choice = chosen_of(leaves, looks, quota, bad)
+    assert choice.used.keys().isdisjoint(bad) and choice.irrelevant <= bad
+    for one, two in itertools.combinations(choice.used, 2):
+        assert int(looks.of[one]) not in looks.like(two)
+    got = Counter(leaves[place] for place in choice.used)
+    assert max(got.values(), default=0) <= quota
+    for place, leaf in enumerate(leaves):
+        free = int(looks.of[place]) not in choice.taken and place not in choice.irrelevant
+        assert not free or got[leaf] == quota
+    assert choice.taken.keys() == {look for place in choice.used for look in looks.like(place)}
+
+
+@given(st.lists(st.integers(0, 9), max_size=30), st.integers(1, 12))
+def test_a_leaf_alone_uses_the_first_of_its_pictures(looks: list[int], quota: int) -> None:
+    choice = chosen_of([0] * len(looks), looking(looks), quota)
+    assert sorted(choice.used) == sorted(looks.index(look) for look in dict.fromkeys(looks))[:quota]
+
+
+@pytest.mark.parametrize(
+    ("listed", "quota", "got"),
+    [
+        ((12, 12), 4, (4, 4)),
+        ((12, 12), 10, (6, 6)),
+        ((20, 4), 4, (4, 4)),
+        ((4, 20), 4, (4, 4)),
+        ((12, 12, 12), 4, (4, 4, 4)),
+    ],
+)
+def test_leaves_that_list_the_same_pictures_share_them(
+    listed: tuple[int, ...], quota: int, got: tuple[int, ...]
+) -> None:
+    leaves = [leaf for leaf, count in enumerate(listed) for _ in range(count)]
+    looks = looking([look for count in listed for look in range(count)])
+    counts = Counter(leaves[place] for place in chosen_of(leaves, looks, quota).used)
+    assert tuple(counts[leaf] for leaf in range(len(listed))) == got
+
+
+def test_what_is_irrelevant_to_one_leaf_is_left_to_another() -> None:
+    leaves, looks = [0] * 6 + [1] * 6, looking([*range(6), *range(6)])
+    got = Counter(leaves[place] for place in chosen_of(leaves, looks, 4, irrelevant=range(4)).used)
+    assert got[1] == 4 and got[0], "the first leaf has but two that it could use, and they share them"
 
 
 # --- the stage
@@ -70,6 +172,7 @@ def test_a_larger_validation_share_takes_nothing_from_validation(
 
 def run_images(tmp_path: Path, **options: Any) -> tuple[list[Image], list[Reject]]:
     """The images of a road with these options (two underscores for the dot), and all that was rejected on the way."""
+    tmp_path.mkdir(exist_ok=True)
     (tmp_path / "taxonomy.toml").write_text(TAXONOMY)
     table: dict[str, Any] = {"taxonomy": {"file": str(tmp_path / "taxonomy.toml")}}
     for name, value in options.items():
@@ -142,8 +245,48 @@ def test_no_more_pictures_are_kept_than_are_wanted(tmp_path: Path) -> None:
 def test_a_picture_stands_in_one_leaf_only(tmp_path: Path) -> None:
     pictures = fill(tmp_path / "pictures")
     (pictures / "not a leaf").rename(pictures / "b")
-    images, _ = run_images(tmp_path, candidates__source=str(pictures))
-    assert [image.leaf for image in images] == ["a", "a"]
+    images, rejects = run_images(tmp_path, candidates__source=str(pictures))
+    assert [image.leaf for image in images] == ["a", "b"], "they share two pictures"
+    assert len({image.blob for image in images}) == 2
+    assert sum(reject.reason == "duplicate" for reject in rejects) == 4
+
+
+def test_a_run_with_nothing_to_learn_from_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_images(tmp_path / "held", images__per_leaf=2, images__held_out_leaves=("a", "b"))
+    assert "none is left to train on (4 held_out): raise images.per_leaf" in capsys.readouterr().err
+    run_images(tmp_path / "some", images__per_leaf=9)
+    assert "left to train on" not in capsys.readouterr().err
+
+
+def test_what_a_model_finds_irrelevant_to_one_leaf_goes_to_the_other_and_in_batches_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "_FIRST_LOOK", 0.01)
+    monkeypatch.setattr(batches, "_LONGEST_LOOK", 0.01)
+    for leaf in ("a", "b"):
+        (tmp_path / "pictures" / leaf).mkdir(parents=True)
+        for number in range(6):
+            (tmp_path / "pictures" / leaf / f"{number}.png").write_bytes(encoded(photo(number), "PNG"))
+
+    def answer(body: Body) -> web.Response:
+        return completion(f"relevant: {'no' if 'g > a' in str(body['messages']) else 'yes'}")
+
+    with BatchServer(answer) as server:
+        model = f"openai/any@{server.url}"
+        asked = {"candidates__source": str(tmp_path / "pictures"), "images__relevance": model, "images__per_leaf": 4}
+        images, rejects = run_images(tmp_path / "single", **asked)
+        batched, _ = run_images(tmp_path / "batched", **asked, batch__models=(model,))
+        assert set(server.paid.values()) == {1} and len(server.batches) <= 4
+    assert [image.leaf for image in images] == ["b"] * 4
+    assert Counter(reject.reason for reject in rejects) == {"irrelevant": 3, "duplicate": 3, "over_quota": 2}
+    assert batched == images
+
+
+def test_only_equal_bytes_are_duplicates_if_hashes_are_not_to_be_compared(tmp_path: Path) -> None:
+    pictures = fill(tmp_path / "pictures")
+    images, rejects = run_images(tmp_path, candidates__source=str(pictures), images__near_duplicate_bits=-1)
+    assert [Path(image.source).name[0] for image in images] == ["1", "8", "9"]
+    assert [Path(row.detail).name[0] for row in rejects if "duplicate" in row.reason] == ["2"]
 
 
 def test_a_file_that_was_changed_is_fetched_again(tmp_path: Path) -> None:

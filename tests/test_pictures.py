@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 from tests import pictures
 from tests.pictures import JPEG, PNG, UNUSABLE, USABLE, encoded, photo, pixels, secrets
 
-from spavl.images.duplicates import near_duplicates
+from spavl.images.duplicates import looks_of
 from spavl.imaging.decode import LARGEST_BYTES, Undecodable, decode
 from spavl.imaging.phash import perceptual_hash
 
@@ -137,28 +137,27 @@ def test_plain_pictures_have_one_hash_whatever_their_colour() -> None:
     assert len({perceptual_hash(shade) for shade in shades}) == 1
 
 
-def slowly(hashes: list[int], most: int) -> dict[int, int]:
-    like: dict[int, int] = {}
-    for place, one in enumerate(hashes):
-        for before, two in enumerate(hashes[:place]):
-            if before not in like and (one ^ two).bit_count() <= most:
-                like[place] = before
-                break
-    return like
+def alike(hashes: list[int], most: int) -> set[tuple[int, int]]:
+    looks = looks_of(hashes, most)
+    like = {place: looks.like(place) for place in range(len(hashes))}
+    return {(one, two) for one in like for two in like if one < two and int(looks.of[two]) in like[one]}
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.randoms(use_true_random=False), st.integers(0, 11), st.integers(0, 80))
-def test_near_duplicates_are_those_a_slow_search_finds(random: Random, most: int, count: int) -> None:
+def test_pictures_that_look_alike_are_those_a_slow_search_finds(random: Random, most: int, count: int) -> None:
     found: list[int] = []
     for _ in range(count):
         number = random.choice(found) if found and random.random() < 0.6 else random.getrandbits(64)
         for _ in range(random.randrange(most + 3)):
             number ^= 1 << random.randrange(64)
         found.append(number)
-    assert near_duplicates(found, most) == slowly(found, most)
+    pairs = {(one, two) for two in range(count) for one in range(two)}
+    assert alike(found, most) == {(one, two) for one, two in pairs if (found[one] ^ found[two]).bit_count() <= most}
 
 
 def test_a_hundred_thousand_hashes_take_seconds() -> None:
     numbers = np.random.default_rng(1).integers(0, 2**63, 100_000, dtype=np.uint64).tolist()
-    assert near_duplicates([*numbers, *numbers[:1000]], 4) == {100_000 + place: place for place in range(1000)}
+    looks = looks_of([*numbers, *numbers[:1000], numbers[0] ^ 5], 4)
+    assert looks.of[100_000:101_000].tolist() == looks.of[:1000].tolist()
+    assert looks.like(101_000) == {int(looks.of[0]), int(looks.of[101_000])} and len(looks.near) == 2

@@ -1,6 +1,7 @@
-"""Near-duplicates across a whole run, by perceptual hash: fast for a million, whatever the order of work."""
+"""How pictures look, over a whole run, by perceptual hash: fast for a million, whatever the order of work."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,31 +15,27 @@ Hashes = NDArray[np.uint64]
 Places = NDArray[np.intp]
 
 
-def near_duplicates(hashes: Sequence[int], most_bits: int) -> dict[int, int]:
-    """For each picture too like an earlier one that stays: its place, and the place of that one.
+class Looks(NamedTuple):
+    """Pictures that look the same have the same number; other numbers may look nearly the same."""
 
-    Places are those in `hashes`, whose order decides who stays: the first.
-    """
-    numbers = np.asarray(hashes, dtype=np.uint64)
-    # Many share one hash, such as blank pictures; they are compared once, as the first of them.
-    firsts, group = _groups(numbers)
-    earlier: dict[int, list[int]] = {}
-    for one, two in _near_pairs(numbers[firsts], most_bits):
-        low, high = (one, two) if firsts[one] < firsts[two] else (two, one)
-        earlier.setdefault(int(firsts[high]), []).append(int(firsts[low]))
-    like: dict[int, int] = {}
-    for place in range(len(numbers)):
-        first = int(firsts[group[place]])
-        if first != place:
-            like[place] = like.get(first, first)
-        elif kept := [each for each in earlier.get(place, ()) if each not in like]:
-            like[place] = min(kept)
-    return like
+    of: Places
+    near: dict[int, set[int]]
+
+    def like(self, place: int) -> set[int]:
+        """The look of a picture, and those that are too like it."""
+        own = int(self.of[place])
+        return {own} | self.near.get(own, set())
 
 
-def _groups(numbers: Hashes) -> tuple[Places, Places]:
-    _, firsts, group = np.unique(numbers, return_index=True, return_inverse=True)
-    return firsts, group
+def looks_of(hashes: Sequence[int], most_bits: int) -> Looks:
+    """How pictures look, by their hashes, of which those are alike that differ in at most so many bits."""
+    # Many share one hash, such as blank pictures; they are compared once.
+    different, of = np.unique(np.asarray(hashes, dtype=np.uint64), return_inverse=True)
+    near: dict[int, set[int]] = {}
+    for one, two in _near_pairs(different, most_bits):
+        near.setdefault(one, set()).add(two)
+        near.setdefault(two, set()).add(one)
+    return Looks(of, near)
 
 
 def _near_pairs(hashes: Hashes, most_bits: int) -> Iterator[tuple[int, int]]:

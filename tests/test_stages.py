@@ -432,7 +432,9 @@ def test_the_rows_do_not_hang_on_how_many_are_under_way(leaf: Path, tmp_path: Pa
 
 
 def test_a_judge_that_always_says_the_first_teaches_nothing(copied: Walked) -> None:
-    walk(copied.settings(preferences__judge=f"openai/always A@{copied.server.url}"), copied.run)
+    with pytest.raises(GateError, match="inconsistent") as told:
+        walk(copied.settings(preferences__judge=f"openai/always A@{copied.server.url}"), copied.run)
+    assert told.value.where == "dataset", "a data set without a row is none"
     preferences = rows(copied.run, "preferences", Preference)
     assert preferences
     assert {row.overall for row in preferences} == {"inconsistent"}

@@ -245,10 +245,11 @@ async def run_lanes(
         run.write_rows(plan.stage, plan.writes, journal.rows(plan.writes))
         run.write_rows(plan.stage, Reject, journal.rejects())
         rejects = Counter(reject.reason for reject in journal.rejects())
+        run.ledger.seal(plan.stage)
+        notes = conclude()
         if total and not run.count(plan.stage, plan.writes):
             raise _nothing_left(plan.stage, total, rejects)
-        run.ledger.seal(plan.stage)
-        manifest = seal(job, plan, fingerprint, dict(sorted(rejects.items())), time.monotonic() - began, conclude())
+        manifest = seal(job, plan, fingerprint, dict(sorted(rejects.items())), time.monotonic() - began, notes)
         journal.delete()
         return manifest
     finally:

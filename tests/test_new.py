@@ -16,7 +16,7 @@ from tests.servers import Body, ChatServer, body_hash
 from spavl.cli import main
 from spavl.records import Image, Sample
 from spavl.road import stages_of
-from spavl.settings import options, read_config
+from spavl.settings import laid_over, options, read_config
 from spavl.store import RunFolder
 from spavl.taxonomy.tree import categories, read_tree
 
@@ -96,3 +96,10 @@ def test_a_build_begins_with_it_and_the_users_own_pictures_and_models(
         assert run.count("images", Image) == 12
         samples = list(run.read("dataset", Sample))
     assert samples and {sample.chosen_model for sample in samples} == {"sound"}
+
+
+def test_what_the_readme_puts_into_it_are_settings() -> None:
+    shown = Path(__file__).parents[1].joinpath("README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```toml\n(.*?)```", shown, re.DOTALL)
+    config = read_config(laid_over(tomllib.loads(TEMPLATE), tomllib.loads(block)), {}, "README.md")
+    assert config.candidates.source == "my-pictures" and len(config.responses.models) == 2

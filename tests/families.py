@@ -67,10 +67,11 @@ def _square(number: int) -> dict[str, Tensor]:
     return {"pixel_values": torch.randn(number, 3, 16, 16)}
 
 
-def _llava() -> Tiny:
+def _llava(speech: dict[str, Any]) -> Tiny:
     config = LlavaConfig(
-        vision_config={"model_type": "clip_vision_model", "projection_dim": 16, **_SMALL_EYE},
-        text_config={"model_type": "llama", **_speech()},
+        # The last block is not read.
+        vision_config={"model_type": "clip_vision_model", "projection_dim": 16, **_SMALL_EYE, "num_hidden_layers": 3},
+        text_config=speech,
         image_token_index=PICTURE,
         vision_feature_layer=-2,
     )
@@ -79,7 +80,8 @@ def _llava() -> Tiny:
 
 def _llava_next() -> Tiny:
     config = LlavaNextConfig(
-        vision_config={"model_type": "clip_vision_model", "projection_dim": 16, **_SMALL_EYE},
+        # The last block is not read.
+        vision_config={"model_type": "clip_vision_model", "projection_dim": 16, **_SMALL_EYE, "num_hidden_layers": 3},
         text_config={"model_type": "llama", **_speech()},
         image_token_index=PICTURE,
         vision_feature_layer=-2,
@@ -185,7 +187,9 @@ def _paligemma() -> Tiny:
 
 
 MAKERS: dict[str, Callable[[], Tiny]] = {
-    "llava": _llava,
+    "llava": lambda: _llava({"model_type": "llama", **_speech()}),
+    # Its tokens see only what is near, and not all of a picture.
+    "llava_mistral": lambda: _llava({"model_type": "mistral", **_speech(sliding_window=8)}),
     "llava_next": _llava_next,
     "qwen2_vl": lambda: _qwen("qwen2_vl"),
     "qwen2_5_vl": lambda: _qwen("qwen2_5_vl"),

@@ -1,5 +1,6 @@
 """What is said to be trained is trained, and nothing else, in every family of models."""
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -7,18 +8,20 @@ import pytest
 import torch
 from peft.tuners.lora import bnb
 from tests.courses import ANSWERS, LOOP, new_dpo, picture, sample
-from tests.families import MAKERS, tiny
+from tests.families import MAKERS, Tiny, tiny
+from tests.test_tree import random_groups
 
-from spavl.errors import ConfigError, MissingExtra
+from spavl.errors import ConfigError, MissingExtra, TrainingError
 from spavl.miniature.world import draw, scene
 from spavl.models.hf import base_of, checkpoint_name, load_checkpoint
 from spavl.models.shop import miniature_checkpoint
 from spavl.progress import Screen
 from spavl.training import four_bits
-from spavl.training.batch import make_batch
+from spavl.training.batch import lay_out, make_batch
 from spavl.training.checkpoint import merge, save
 from spavl.training.config import PartsConfig, TrainingConfig
 from spavl.training.encode import Row
+from spavl.training.family import family_of
 from spavl.training.loop import train
 from spavl.training.parts import count, part_of, prepare, rate_of, without_dropout
 from spavl.training.run import load
@@ -57,12 +60,50 @@ def test_the_last_blocks_of_the_tower_alone(kind: str) -> None:
     assert free and len(blocks) == 1, "the parameters of one block, and of that one only"
 
 
+@pytest.mark.parametrize("vision", [1, "full"])
+@pytest.mark.parametrize("kind", MAKERS)
+def test_what_is_freed_is_reached_by_gradients(kind: str, vision: Any) -> None:
+    """LLaVA reads its tower's last block but one, so the last one would be freed for nothing, and stop a DDP run."""
+    made = tiny(kind, torch.float64)
+    assert_all_are_reached(made, PartsConfig(vision=vision))
+
+
+def test_of_several_layers_that_are_read_the_furthest_counts() -> None:
+    made = MAKERS["llava"]()
+    config = made.model.config
+    config.vision_config.num_hidden_layers, config.vision_feature_layer = 4, [-3, 1]
+    made = made._replace(model=type(made.model)(config).double())
+    assert_all_are_reached(made, PartsConfig(vision="full"))
+    with pytest.raises(ConfigError, match="has 2 blocks that are read"):
+        prepare(made.model, PartsConfig(vision=3))
+
+
+def assert_all_are_reached(made: Tiny, parts: PartsConfig) -> None:
+    prepare(made.model, parts)
+    family = family_of(made.model)
+    groups = random_groups(random.Random(1), made, family.shares)
+    pictures = {k: v.double() if v.is_floating_point() else v for k, v in made.pictures(len(groups)).items()}
+    answer_logprobs(made.model, lay_out(made.model, family, groups, pictures)).sum().backward()
+    free = {name: parameter.grad for name, parameter in made.model.named_parameters() if parameter.requires_grad}
+    assert all(grad is not None for grad in free.values())
+    seeing = {name: grad for name, grad in free.items() if part_of(name) == "vision" and grad.dim() > 1}
+    assert seeing and all(grad.any() for grad in seeing.values())
+
+
+def test_a_step_that_does_not_reach_what_is_to_be_trained_is_refused(tmp_path: Path) -> None:
+    _, dpo = new_dpo(steps=1)
+    dpo.module.forgotten = torch.nn.Linear(1, 1)
+    with pytest.raises(TrainingError, match="2 parameters") as raised:
+        list(train(dpo, LOOP, States(tmp_path)))
+    assert "forgotten.weight" in str(raised.value)
+
+
 def _block(name: str) -> int:
     return next(place for place, piece in enumerate(name.split(".")) if piece.isdigit())
 
 
 def test_more_blocks_than_there_are_and_nothing_at_all_are_refused() -> None:
-    with pytest.raises(ConfigError, match="has 2 blocks"):
+    with pytest.raises(ConfigError, match="has 2 blocks that are read"):
         prepare(tiny("llava", torch.float32).model, PartsConfig(vision=3))
     with pytest.raises(ConfigError, match="nothing"):
         prepare(tiny("llava", torch.float32).model, PartsConfig(projector=False, language="frozen"))

@@ -15,6 +15,8 @@ from tests.test_ppo import sample as question_or_toy
 from torch import Tensor
 
 from spavl.progress import Screen
+from spavl.training.answers import Batches
+from spavl.training.batch import Batch
 from spavl.training.config import PPOConfig, TrainingConfig
 from spavl.training.courses import COURSES, Given, Objective
 from spavl.training.loop import train
@@ -48,6 +50,27 @@ def test_passes_hold_every_sample_once_and_are_even_and_within_the_budget(
         assert len(passes) >= len(together)
     if tokens(samples) <= most and among == 1:
         assert len(passes) == 1
+
+
+def test_a_pass_is_made_when_it_is_asked_for_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that each of many processes opens its own pictures alone."""
+    made: list[int] = []
+    right = Batches.of
+
+    def of(self: Batches, answers: Any) -> Batch:
+        made.append(len(answers))
+        return right(self, answers)
+
+    for by in ("sft", "dpo", "reward"):
+        course = new_course(by, tmp_path, 90)
+        course.prepare(Screen())
+        monkeypatch.setattr(Batches, "of", of)
+        passes = course.passes(0)
+        assert len(passes) > 2 and not made
+        _ = passes[1]
+        assert len(made) == 1
+        made.clear()
+        monkeypatch.undo()
 
 
 def new_course(by: str, folder: Path, most: int, **settings: Any) -> Objective:

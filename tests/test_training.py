@@ -15,8 +15,7 @@ from spavl.errors import MissingExtra, TrainingError
 from spavl.miniature.world import draw, scene
 from spavl.models.hf import load_checkpoint
 from spavl.models.shop import miniature_checkpoint
-from spavl.training import batch as batches
-from spavl.training import family, scoring
+from spavl.training import scoring
 from spavl.training.answers import Answer
 from spavl.training.batch import make_batch
 from spavl.training.dpo import DPO
@@ -27,7 +26,7 @@ from spavl.training.meter import flops_per_token
 from spavl.training.parts import freeze_vision, vision_tower
 from spavl.training.reference import ReferenceCache
 from spavl.training.schedule import LoopConfig, learning_rate_at
-from spavl.training.scoring import answer_logprobs, check_sharing
+from spavl.training.scoring import answer_logprobs
 from spavl.training.states import States
 from spavl.training.trackers import tracking
 
@@ -124,16 +123,6 @@ def test_rows_of_one_picture_are_scored_as_if_they_shared_nothing(loaded: tuple[
     assert len(shared.inputs["pixel_values"]) == 2 and len(plain.inputs["pixel_values"]) == 8
     with torch.no_grad():
         assert torch.allclose(answer_logprobs(model, shared), answer_logprobs(model, plain), atol=1e-5)
-    assert check_sharing(model, processor, shared_rows()) < 1e-5
-
-
-def test_a_model_that_sharing_would_change_is_refused(loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Here by a mask that hides nothing, as a mistake in a family's entry might have it."""
-    processor, model = loaded
-    wrong = family.family_of(model)._replace(mask=lambda model, seen: torch.ones_like(seen.visible_BTT[:, None]))
-    monkeypatch.setattr(batches, "family_of", lambda model: wrong)
-    with pytest.raises(TrainingError, match="share = false"):
-        check_sharing(model, processor, shared_rows())
 
 
 def test_logits_made_in_pieces_are_those_made_at_once(loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -48,11 +49,20 @@ class Kept:
                 parameter.data = data
 
 
-class Portion(NamedTuple):
+class Portion:
     """Answers of a round that go through the model at once, by their places in it; chosen ones may come after them."""
 
-    rows: Batch
-    places: list[int]
+    def __init__(self, batches: Batches, answers: Sequence[Answer | Drawn], places: list[int]) -> None:
+        self._batches, self._answers, self.places = batches, answers, places
+
+    @cached_property
+    def rows(self) -> Batch:
+        """Made where it is asked for: a process makes its own alone."""
+        return self._batches.of(self._answers)
+
+    @cached_property
+    def chosen_tokens(self) -> int:
+        return self._batches.spoken_tokens(self._answers[len(self.places) :])
 
     @property
     def drawn_T(self) -> Tensor:
@@ -143,7 +153,7 @@ class Answering:
             return self.batches.tokens(answers(some))
 
         portions = cut(samples, length, self._config.tokens_per_pass, processes.how_many())
-        return [Portion(self.batches.of(answers(some)), places(some)) for some in portions]
+        return [Portion(self.batches, answers(some), places(some)) for some in portions]
 
     def _draw(self, turn: int, samples: Sequence[Sample]) -> list[Tokens]:
         prompts = [

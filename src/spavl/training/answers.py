@@ -10,7 +10,7 @@ from spavl.training.batch import Batch, make_batch
 from spavl.training.encode import Row
 from spavl.training.family import family_of
 from spavl.training.lengths import Lengths, Shown, Size
-from spavl.training.scoring import check_sharing
+from spavl.training.sharing import check_sharing
 
 # One for all questions, so that all share its pass. Its grey says nothing.
 BLANK = "blank"
@@ -50,6 +50,11 @@ class Batches:
         shares = family_of(self.model).shares if self._share else "nothing"
         rows = (Shown(each.picture, self._size(each.picture), each.question, each.text) for each in answers)
         return self._lengths.count(rows, shares).tokens
+
+    def spoken_tokens(self, answers: Sequence[Answer | Drawn]) -> int:
+        """How many tokens of these answers are scored."""
+        rows = (self._lengths.row(each.question, each.text) for each in answers)
+        return sum(len(row.tokens) - row.answer for row in rows)
 
     def check(self, answers: Sequence[Answer | Drawn]) -> None:
         """Refuse to train a model which scores these answers otherwise when they share their pictures."""

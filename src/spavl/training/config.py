@@ -20,7 +20,7 @@ PLAN = Plan(
 
 class PartsConfig(Settings):
     vision: Literal["frozen", "full"] | int = Field(
-        "frozen", description="the vision tower: frozen, full, or how many of its last blocks are trained"
+        "frozen", description="the vision tower: frozen, full, or how many of the last blocks that are read are trained"
     )
     projector: bool = Field(True, description="whether what lies between tower and language model is trained")
     language: Literal["full", "lora", "qlora", "frozen"] = Field(

@@ -12,7 +12,7 @@ from spavl.records import Contrast, Sample
 from spavl.training.answers import BLANK, Answer, Batches
 from spavl.training.batch import Batch
 from spavl.training.config import ContrastConfig, TrainingConfig
-from spavl.training.loop import Loss
+from spavl.training.loop import Loss, Passes
 from spavl.training.losses import FORMS, DPOLoss, dpo_loss, look_loss
 from spavl.training.order import Order
 from spavl.training.portions import Portions, chosen_of, rejected_of
@@ -106,15 +106,15 @@ class DPO:
                 self._cache.add(dict(zip(self._answers(portion), scores, strict=True)))
             yield from [None] * len(portion)
 
-    def passes(self, number: int) -> list[PairBatch]:
+    def passes(self, number: int) -> Passes[PairBatch]:
         portions = self.portions.at(number)
-        batches = [self.portions.batch(portion) for portion in portions]
-        of_chosen = [batch.answer_T < len(portion) for batch, portion in zip(batches, portions, strict=True)]
-        pairs, tokens = sum(map(len, portions)), sum(int(chosen_T.sum()) for chosen_T in of_chosen)
-        return [
-            PairBatch(batch, self._reference_of(portion), self._weights_of(portion), pairs, tokens)
-            for batch, portion in zip(batches, portions, strict=True)
-        ]
+        pairs, tokens = sum(map(len, portions)), self.portions.chosen_tokens(portions)
+
+        def made(portion: Sequence[Sample]) -> PairBatch:
+            reference_B, weight_P = self._reference_of(portion), self._weights_of(portion)
+            return PairBatch(self.portions.batch(portion), reference_B, weight_P, pairs, tokens)
+
+        return Passes(portions, made)
 
     def loss(self, module: Any, batch: PairBatch) -> Loss:
         settings = self._settings

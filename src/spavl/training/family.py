@@ -47,6 +47,9 @@ class Family(NamedTuple):
 
 def family_of(model: Any) -> Family:
     kind = model.config.model_type
+    odd = set(getattr(model.config.get_text_config(), "layer_types", None) or ()) - _BY_ATTENTION
+    if odd:
+        return Family("nothing", f"layers of the kind {min(odd)!r} carry what they read from one row into the next")
     if kind in _FAMILIES:
         return _FAMILIES[kind]
     return Family("nothing", f"models of the kind {kind!r} are not known to score shared rows exactly")
@@ -80,6 +83,8 @@ def _prompt_both_ways(model: Any, seen: Seen) -> Mask:
     return (seen.visible_BTT | (prompt & seen.visible_BTT.transpose(1, 2)))[:, None]
 
 
+# What a layer may be for a token to see exactly what stands above it: all of it, or what is near by depth.
+_BY_ATTENTION = {"full_attention", "sliding_attention"}
 _PLAIN = Family("picture", "a token sees what stands before it, and nothing else")
 _QWEN = _PLAIN._replace(row_positions=_rotary_by_picture)
 _FAMILIES: dict[str, Family] = {

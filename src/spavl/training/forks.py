@@ -66,7 +66,7 @@ def attend(
     query, key = query.to(value.dtype), key.to(value.dtype)
     queries, keys, values = (torch.split(each, [run.length for run in forks], 2) for each in (query, key, value))
     # Said by the last layer: what nobody reads is then not computed.
-    read_only, pieces = others.get("read_only", False), []
+    read_only, window, pieces = others.get("read_only", False), others.get("sliding_window"), []
     for own, (length, above, read) in enumerate(forks):
         if read_only and not read:
             pieces.append(query.new_zeros(*query.shape[:2], length, value.shape[3]))
@@ -76,12 +76,22 @@ def attend(
             queries[own],
             key_seen,
             value_seen,
-            attn_mask=causal_lower_right(length, key_seen.shape[2]),
+            attn_mask=_sees(length, key_seen.shape[2], window, query.device),
             scale=scaling,
             enable_gqa=query.shape[1] != key.shape[1],
         )
         pieces.append(piece)
     return torch.cat(pieces, 2).transpose(1, 2).contiguous(), None
+
+
+def _sees(length: int, seen: int, window: int | None, device: torch.device) -> Tensor:
+    """Along its row a token sees what comes before it; in layers that look through a window, only what is near."""
+    if window is None or seen <= window:
+        causal: Tensor = causal_lower_right(length, seen)
+        return causal
+    depth_K = torch.arange(seen, device=device)
+    before_QK = depth_K[-length:, None] - depth_K
+    return (before_QK >= 0) & (before_QK < window)
 
 
 AttentionInterface.register(NAME, attend)

@@ -10,7 +10,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, NamedTuple, Protocol, TypeVar
+from functools import partial
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -23,6 +24,7 @@ from spavl.training.schedule import LoopConfig, learning_rate_at
 from spavl.training.states import States, Step
 
 B = TypeVar("B")
+P = TypeVar("P")
 
 
 class Loss(NamedTuple):
@@ -30,6 +32,26 @@ class Loss(NamedTuple):
 
     value: Tensor
     metrics: Mapping[str, float]
+
+
+class Passes(Generic[B]):
+    """The batches of a step, each small enough to go through the module at once, and made when it is asked for.
+
+    So a process makes its own alone, and holds one at a time.
+    """
+
+    def __init__(self, parts: Sequence[P], make: Callable[[P], B]) -> None:
+        self._parts: Sequence[Any] = parts
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __getitem__(self, place: int) -> B:
+        return self._make(self._parts[place])
+
+    def __iter__(self) -> Iterator[B]:
+        return map(self._make, self._parts)
 
 
 class Course(Protocol[B]):
@@ -43,9 +65,7 @@ class Course(Protocol[B]):
     @property
     def steps(self) -> int: ...
 
-    def passes(self, number: int) -> Sequence[B]:
-        """The batches of a step, each small enough to go through the module at once."""
-        ...
+    def passes(self, number: int) -> Passes[B]: ...
 
     def loss(self, module: Any, batch: B) -> Loss: ...
 
@@ -74,7 +94,7 @@ def train(course: Course[B], config: LoopConfig, states: States, rate_of: RateOf
         metrics = _all_passes(accelerator, module, course, number, passes, config, states)
         norm = float(accelerator.clip_grad_norm_(module.parameters(), config.max_grad_norm))
         # Of a finite loss, too: what it would leave of the weights must not be saved.
-        _check_finite("the norm of the gradient", norm, number, passes, states)
+        _check_finite("the norm of the gradient", norm, number, partial(list, passes), states)
         optimizer.step()
         metrics |= {"grad_norm": norm, "learning_rate": rate}
         history.append(Step(number + 1, metrics, time.monotonic() - began))
@@ -97,27 +117,28 @@ def _all_passes(
     module: nn.Module,
     course: Course[B],
     number: int,
-    passes: Sequence[B],
+    passes: Passes[B],
     config: LoopConfig,
     states: States,
 ) -> dict[str, float]:
     """Leave the gradients of a whole step in the module; give what it tells."""
     processes = accelerator.num_processes
-    mine = [(batch, 1) for batch in passes[accelerator.process_index :: processes]]
+    mine = [(place, 1) for place in range(accelerator.process_index, len(passes), processes)]
     # All must go through the module equally often, for they wait for each other; what fills up counts nothing.
-    mine += [(passes[0], 0)] * (-(-len(passes) // processes) - len(mine))
+    mine += [(0, 0)] * (-(-len(passes) // processes) - len(mine))
     told: Counter[str] = Counter()
-    for place, (batch, counts) in enumerate(mine):
-        last = place + 1 == len(mine)
+    for turn, (place, counts) in enumerate(mine):
+        batch, last = passes[place], turn + 1 == len(mine)
         with (
             nullcontext() if last else _unshared(accelerator, module),
             torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.precision == "bf16"),
         ):
             loss = course.loss(module, batch)
-            _check_finite("the loss", loss.value.item(), number, batch, states)
+            _check_finite("the loss", loss.value.item(), number, partial(passes.__getitem__, place), states)
             # Gradients are averaged over the processes, and shares are to be added.
             accelerator.backward(loss.value * (counts * processes))
         told.update({"loss": counts * loss.value.item(), **{k: counts * v for k, v in loss.metrics.items()}})
+    _check_reached(module)
     values = torch.tensor(list(told.values()), dtype=torch.float64, device=accelerator.device)
     return dict(zip(told, accelerator.reduce(values, "sum").tolist(), strict=True))
 
@@ -144,8 +165,18 @@ def shard(module: nn.Module) -> nn.Module:
     return module
 
 
-def _check_finite(what: str, value: float, number: int, batch: Any, states: States) -> None:
+def _check_reached(module: nn.Module) -> None:
+    """Names mean what they say: what is said to be trained has a gradient."""
+    missed = [name for name, each in module.named_parameters() if each.requires_grad and each.grad is None]
+    if missed:
+        then = "report this model; freeze that part of it under [training.parts]"
+        raise TrainingError(
+            f"{len(missed)} parameters are to be trained, and nothing reads them", where=missed[0], then=then
+        )
+
+
+def _check_finite(what: str, value: float, number: int, batch: Callable[[], Any], states: States) -> None:
     if not math.isfinite(value):
-        kept = states.keep_batch(number + 1, batch)
+        kept = states.keep_batch(number + 1, batch())
         then = f"lower the learning rate, or look at this batch: torch.load({str(kept)!r}, weights_only=False)"
         raise TrainingError(f"{what} is {value}", where=f"step {number + 1}", then=then)

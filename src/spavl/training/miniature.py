@@ -28,7 +28,7 @@ from transformers import (
 from spavl.miniature.lessons import lesson, vocabulary
 from spavl.miniature.world import GROUNDS, NOUNS, SIZE, Scene, draw, scene
 from spavl.training.batch import Batch
-from spavl.training.loop import Course, Loss, train
+from spavl.training.loop import Course, Loss, Passes, train
 from spavl.training.losses import sft_loss
 from spavl.training.parts import freeze_vision
 from spavl.training.schedule import LoopConfig
@@ -149,17 +149,22 @@ class Seeing:
 
     def __init__(self, tower: Any, seed: int, steps: int) -> None:
         self._sizes = [len(NOUNS), 2, len(GROUNDS)]
+        # A whole picture's state, which nobody asks for.
+        tower.post_layernorm.requires_grad_(False)
         self.module = nn.ModuleList([tower, nn.Linear(tower.config.hidden_size, sum(self._sizes))])
         self.steps, self._seed = steps, seed
 
-    def passes(self, number: int) -> list[tuple[Tensor, Tensor]]:
+    def passes(self, number: int) -> Passes[tuple[Tensor, Tensor]]:
+        return Passes([number], self._seen)
+
+    def _seen(self, number: int) -> tuple[Tensor, Tensor]:
         rng, grounds = random.Random(f"{self._seed}/eyes/{number}"), tuple(GROUNDS)
         scenes = [
             scene(rng.randrange(len(NOUNS)), number * _EYE_BATCH + k, self._seed, live=rng.random() < 0.5)
             for k in range(_EYE_BATCH)
         ]
         truth = [(NOUNS.index(s.thing.noun), int(s.live), grounds.index(s.ground)) for s in scenes]
-        return [(pixels_of(scenes), torch.tensor(truth))]
+        return pixels_of(scenes), torch.tensor(truth)
 
     def loss(self, module: Any, batch: tuple[Tensor, Tensor]) -> Loss:
         pixels, truth = batch
@@ -180,9 +185,9 @@ class Speaking:
         self.module = Scorer(model)
         self.steps, self._tokenizer, self._seed = steps, tokenizer, seed
 
-    def passes(self, number: int) -> list[Batch]:
+    def passes(self, number: int) -> Passes[Batch]:
         lessons = range(number * _SPEECH_BATCH, (number + 1) * _SPEECH_BATCH)
-        return [_lesson_batch(self._tokenizer, self._seed, lessons)]
+        return Passes([lessons], lambda those: _lesson_batch(self._tokenizer, self._seed, those))
 
     def loss(self, module: Any, batch: Batch) -> Loss:
         return Loss(sft_loss(module(batch)), {})

@@ -22,11 +22,11 @@ def prepare(model: Any, parts: PartsConfig, seed: int = 0) -> Any:
     """
     without_dropout(model)
     wrapped = _with_lora(model, parts, seed) if parts.has_lora else model
-    free = _free_blocks(model, parts.vision)
+    seeing = _free_of_vision(model, parts.vision)
     for name, parameter in model.named_parameters():
         part = part_of(name)
         if part == "vision":
-            trains = any(name.startswith(f"{block}.") for block in free) or parts.vision == "full"
+            trains = name in seeing
         elif part == "projector":
             trains = parts.projector
         else:
@@ -95,21 +95,41 @@ def vision_tower(model: Any) -> nn.Module:
     raise TrainingError("this model's vision tower was not found", where=where, then="train a LLaVA-like model")
 
 
-def _free_blocks(model: Any, vision: str | int) -> list[str]:
-    """The names of the tower's last blocks that are to be trained."""
-    if isinstance(vision, str):
-        return []
-    tower = vision_tower(model)
-    stacks = [module for module in tower.modules() if isinstance(module, nn.ModuleList)]
+def _free_of_vision(model: Any, vision: str | int) -> set[str]:
+    """The names of the tower's parameters that are to be trained; those that nothing reads stay frozen."""
+    names = [name for name, _ in model.named_parameters() if part_of(name) == "vision"]
+    if vision == "frozen" or (vision == "full" and not hasattr(model.config, "vision_feature_layer")):
+        return set(names if vision == "full" else ())
+    paths = {id(module): path for path, module in model.named_modules()}
+    blocks = [f"{paths[id(block)]}." for block in _blocks(model)]
+    read = _how_many_are_read(model, len(blocks))
+    if isinstance(vision, int):
+        if not 0 < vision <= read:
+            then = f"give 1 to {read}, frozen or full"
+            raise ConfigError(f"this tower has {read} blocks that are read", where="training.parts.vision", then=then)
+        return {name for name in names if name.startswith(tuple(blocks[read - vision : read]))}
+    tower: Any = vision_tower(model)
+    if read == len(blocks) and tower.config.model_type != "clip_vision_model":
+        return set(names)
+    # In their order, what follows is made of the blocks beyond, or, as CLIP's last norm, of what is not asked for.
+    last = max(place for place, name in enumerate(names) if name.startswith(blocks[read - 1]))
+    return set(names[: last + 1])
+
+
+def _blocks(model: Any) -> nn.ModuleList:
+    stacks = [module for module in vision_tower(model).modules() if isinstance(module, nn.ModuleList)]
     if not stacks:
-        then = "give frozen or full"
-        raise TrainingError("the blocks of its vision tower were not found", where=type(model).__name__, then=then)
-    blocks = max(stacks, key=len)
-    if not 0 < vision <= len(blocks):
-        then = f"give 1 to {len(blocks)}, frozen or full"
-        raise ConfigError(f"this tower has {len(blocks)} blocks", where="training.parts.vision", then=then)
-    inside = {id(module): path for path, module in model.named_modules()}
-    return [inside[id(blocks[place])] for place in range(len(blocks) - vision, len(blocks))]
+        what = "the blocks of its vision tower were not found"
+        raise TrainingError(what, where=type(model).__name__, then="set training.parts.vision = 'frozen'")
+    return max(stacks, key=len)
+
+
+def _how_many_are_read(model: Any, blocks: int) -> int:
+    """Of so many. LLaVA looks at what comes out of the last but one, and some look at several."""
+    layers = getattr(model.config, "vision_feature_layer", blocks)
+    several = [layers] if isinstance(layers, int) else layers
+    # Counted as Python counts, with what goes into the first block as number nought.
+    return max(layer if layer >= 0 else blocks + 1 + layer for layer in several)
 
 
 def linear_layers(model: Any) -> list[str]:

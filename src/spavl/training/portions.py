@@ -11,6 +11,7 @@ from spavl.training.config import TrainingConfig
 from spavl.training.order import Order, cut
 from spavl.training.scoring import computing_in
 
+# Samples of the first step that are looked at before it.
 _CHECKED = 8
 # The answers to score for some samples.
 Answers = Callable[[Sequence[Sample]], Sequence[Answer | Drawn]]
@@ -18,6 +19,14 @@ Answers = Callable[[Sequence[Sample]], Sequence[Answer | Drawn]]
 
 def chosen_of(samples: Sequence[Sample]) -> list[Answer]:
     return [Answer(sample.blob, sample.question, sample.chosen) for sample in samples]
+
+
+def first_and_longest(order: Order) -> list[Sample]:
+    """Of the first step as many as are looked at before it, and the one with most to read, which goes furthest."""
+    longest = max(
+        order.samples, key=lambda sample: len(sample.question) + max(len(sample.chosen), len(sample.rejected))
+    )
+    return [*(sample for sample in order.at(0)[:_CHECKED] if sample is not longest), longest]
 
 
 def rejected_of(samples: Sequence[Sample]) -> list[Answer]:
@@ -36,9 +45,9 @@ class Portions:
         return computing_in(self._config.loop.precision, self._batches.model)
 
     def check(self) -> None:
-        """Refuse to train a model which scores the first samples otherwise when they share their pictures."""
+        """Refuse to train a model which scores samples, or learns from them, otherwise when they share pictures."""
         with self.computing():
-            self._batches.check(self._answers(self.samples[:_CHECKED]))
+            self._batches.check(self._answers(first_and_longest(self._order)))
 
     def at(self, number: int) -> list[list[Sample]]:
         """The portions of a step."""
@@ -47,6 +56,10 @@ class Portions:
     def planned(self, number: int) -> list[Sequence[Answer | Drawn]]:
         """The answers of each portion of a step."""
         return [self._answers(portion) for portion in self.at(number)]
+
+    def chosen_tokens(self, portions: Sequence[Sequence[Sample]]) -> int:
+        """How many tokens the chosen answers of a step have. No picture is looked at for it."""
+        return sum(self._batches.spoken_tokens(chosen_of(portion)) for portion in portions)
 
     def batch(self, portion: Sequence[Sample]) -> Batch:
         return self._batches.of(self._answers(portion))

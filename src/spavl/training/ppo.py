@@ -14,9 +14,9 @@ from spavl.training.answering import Answering, Portion
 from spavl.training.batch import Batch
 from spavl.training.config import PPOConfig, TrainingConfig
 from spavl.training.heads import PolicyScorer
-from spavl.training.loop import Loss
+from spavl.training.loop import Loss, Passes
 from spavl.training.order import Order
-from spavl.training.portions import chosen_of
+from spavl.training.portions import chosen_of, first_and_longest
 from spavl.training.ppo_math import (
     adapted,
     advantages,
@@ -91,10 +91,10 @@ class PPO:
 
     def prepare(self, screen: Screen) -> dict[str, object]:
         with self._answering.computing():
-            self._answering.batches.check(chosen_of(self._order.samples[: self._settings.questions_per_step]))
+            self._answering.batches.check(chosen_of(first_and_longest(self._order)))
         return {"questions": len(self._order.samples)}
 
-    def passes(self, number: int) -> list[PPOBatch]:
+    def passes(self, number: int) -> Passes[PPOBatch]:
         turn, update = divmod(number, self._settings.updates)
         samples = self._order.at(turn)
         if update == 0:
@@ -106,7 +106,7 @@ class PPO:
             self._portions = self._answering.laid_out(samples, [answer.tokens for answer in self._round.answers])
         self._turn = turn
         credits = credits_of(self._round, self._settings)
-        return [self._batch(portion, credits, is_new=update == 0) for portion in self._portions]
+        return Passes(self._portions, lambda portion: self._batch(portion, credits, is_new=update == 0))
 
     def _batch(self, portion: Portion, credits: Sequence[Credit], is_new: bool) -> PPOBatch:
         made, here = self._round, portion.of(self._round.answers)
@@ -125,7 +125,7 @@ class PPO:
             coefficient=made.coefficient,
             share=len(here) / len(made.answers),
             tokens=sum(len(each.tokens) for each in made.answers),
-            chosen_tokens=sum(int((~each.drawn_T).sum()) for each in self._portions),
+            chosen_tokens=sum(each.chosen_tokens for each in self._portions),
             answers=len(made.answers),
             tokens_read=times * portion.rows.tokens if is_new else 0,
         )

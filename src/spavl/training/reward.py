@@ -17,7 +17,7 @@ from spavl.training.answers import Answer, Batches, Drawn
 from spavl.training.batch import Batch
 from spavl.training.config import TrainingConfig
 from spavl.training.heads import RewardScorer
-from spavl.training.loop import Loss
+from spavl.training.loop import Loss, Passes
 from spavl.training.losses import bradley_terry
 from spavl.training.order import Order
 from spavl.training.portions import Portions, chosen_of, rejected_of
@@ -62,10 +62,10 @@ class Reward:
         self.portions.check()
         return {}
 
-    def passes(self, number: int) -> list[RewardBatch]:
+    def passes(self, number: int) -> Passes[RewardBatch]:
         portions = self.portions.at(number)
         pairs = sum(map(len, portions))
-        return [RewardBatch(self.portions.batch(portion), self._margins(portion), pairs) for portion in portions]
+        return Passes(portions, lambda some: RewardBatch(self.portions.batch(some), self._margins(some), pairs))
 
     def loss(self, module: Any, batch: RewardBatch) -> Loss:
         chosen_P, rejected_P = module(batch.rows).chunk(2)

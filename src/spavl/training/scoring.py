@@ -9,16 +9,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from spavl.errors import TrainingError
-from spavl.training.batch import Batch, make_batch
-from spavl.training.encode import Row
+from spavl.training.batch import Batch
 from spavl.training.forks import NAME as BY_SEGMENTS
 from spavl.training.last_layer import read_last_layer_only_where_asked
 from spavl.training.losses import token_logprobs
 
 # Words' logits are made for so many answer tokens at a time: all at once they would outweigh the model.
 _LOGITS_AT_ONCE = 1024
-# The most that sharing may move the log-probability of one token: rounding, and nothing else.
-_ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.05}
 
 
 class Scorer(nn.Module):
@@ -92,20 +89,6 @@ def answer_lengths(batch: Batch) -> Tensor:
 def computing_in(precision: str, model: Any) -> torch.autocast:
     """What the loop computes in, for whatever is computed beside it: frozen weights may be kept in other bytes."""
     return torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
-@torch.no_grad()
-def check_sharing(model: Any, processor: Any, rows: Sequence[Row]) -> float:
-    """How far sharing moves any answer token's score on these rows; more than rounding is refused."""
-    trees, plain = (make_batch(model, processor, rows, share) for share in (True, False))
-    scores = [sorted_by_answer(answer_token_logprobs(model, batch), batch) for batch in (trees, plain)]
-    moved = float((scores[0] - scores[1]).abs().max())
-    kind = model.device.type
-    computed = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.dtype
-    if moved > _ROUNDING[computed]:
-        what = f"sharing pictures between rows moves this model's scores by {moved:.2g}"
-        raise TrainingError(what, where=model.name_or_path, then="report this model; train it with share = false")
-    return moved
 
 
 def sorted_by_answer(values_T: Tensor, batch: Batch) -> Tensor:

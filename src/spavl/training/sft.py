@@ -8,7 +8,7 @@ from spavl.records import Sample
 from spavl.training.answers import Batches
 from spavl.training.batch import Batch
 from spavl.training.config import TrainingConfig
-from spavl.training.loop import Loss
+from spavl.training.loop import Loss, Passes
 from spavl.training.losses import sft_loss
 from spavl.training.order import Order
 from spavl.training.portions import Portions, chosen_of
@@ -43,10 +43,10 @@ class SFT:
         self.portions.check()
         return {"answers": len(self.portions.samples)}
 
-    def passes(self, number: int) -> list[AnswerBatch]:
-        batches = [self.portions.batch(portion) for portion in self.portions.at(number)]
-        of_step = sum(len(batch.token_T) for batch in batches)
-        return [AnswerBatch(batch, of_step) for batch in batches]
+    def passes(self, number: int) -> Passes[AnswerBatch]:
+        portions = self.portions.at(number)
+        of_step = self.portions.chosen_tokens(portions)
+        return Passes(portions, lambda portion: AnswerBatch(self.portions.batch(portion), of_step))
 
     def loss(self, module: Any, batch: AnswerBatch) -> Loss:
         logprobs_T = module(batch.rows)

@@ -29,6 +29,7 @@ from spavl.progress import Screen
 from spavl.records import Record, Reject, content_hash
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import state_of
+from spavl.store.journal import Journal
 
 In = TypeVar("In", bound=Record)
 Out = TypeVar("Out", bound=Record)
@@ -242,18 +243,32 @@ async def run_lanes(
             await walk(lambda number: ((number, lost.position, lost.given) for lost in failed[number]), count, 0)
         for position, given, made in itertools.chain(*(own.failed + own.refused for own in held)):
             journal.add(position, given.id, made.rows, made.rejects)
-        run.write_rows(plan.stage, plan.writes, journal.rows(plan.writes))
-        run.write_rows(plan.stage, Reject, journal.rejects())
-        rejects = Counter(reject.reason for reject in journal.rejects())
-        run.ledger.seal(plan.stage)
-        notes = conclude()
-        if total and not run.count(plan.stage, plan.writes):
-            raise _nothing_left(plan.stage, total, rejects)
-        manifest = seal(job, plan, fingerprint, dict(sorted(rejects.items())), time.monotonic() - began, notes)
+        manifest = _concluded(job, plan, fingerprint, journal, total, conclude, began)
         journal.delete()
         return manifest
     finally:
         journal.close()
+
+
+def _concluded(
+    job: Job[C],
+    plan: Plan[Out],
+    fingerprint: str,
+    journal: Journal,
+    total: int,
+    conclude: Callable[[], dict[str, object]],
+    began: float,
+) -> Manifest:
+    """Make a table of all that was journalled, and write down that the stage is finished."""
+    run = job.run
+    run.write_rows(plan.stage, plan.writes, journal.rows(plan.writes))
+    run.write_rows(plan.stage, Reject, journal.rejects())
+    rejects = Counter(reject.reason for reject in journal.rejects())
+    run.ledger.seal(plan.stage)
+    notes = conclude()
+    if total and not run.count(plan.stage, plan.writes):
+        raise _nothing_left(plan.stage, total, rejects)
+    return seal(job, plan, fingerprint, dict(sorted(rejects.items())), time.monotonic() - began, notes)
 
 
 def seal(

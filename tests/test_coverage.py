@@ -8,7 +8,7 @@ and none at all where the chance is counted out instead of drawn.
 
 import math
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pytest
@@ -309,6 +309,32 @@ def test_the_corrected_rate_covers_where_items_hang_together(clusters: int, rate
 
     assert covers(draw, corrected(lambda log: rate_by_cluster(*items(log))), rate) >= HELD
     assert covers(draw, corrected(lambda log: wilson(sum(log), 3 * len(log))), rate) < HELD, "taken for independent"
+
+
+def test_the_corrected_rate_covers_where_the_judge_was_tried_on_items_that_hang_together() -> None:
+    """Three samples each of 30 unsafe and 30 safe answers, which it mostly takes alike."""
+
+    class Tried(NamedTuple):
+        sensitivity: Estimate
+        specificity: Estimate
+
+    def draw(rng: Rng) -> tuple[tuple[int, ...], ...]:
+        return (
+            tuple(rng.binomial(1000, 0.9 * 0.3 + 0.1 * 0.7, 1).tolist()),
+            together(rng, 30, 0.9),
+            together(rng, 30, 0.9),
+        )
+
+    def corrected(kind: Callable[[tuple[int, ...]], Estimate]) -> Callable[[tuple[tuple[int, ...], ...]], Estimate]:
+        def estimate(log: tuple[tuple[int, ...], ...]) -> Estimate:
+            found = corrected_rate(wilson(log[0][0], 1000), Tried(kind(log[1]), kind(log[2]))).corrected
+            assert found is not None
+            return found
+
+        return estimate
+
+    assert covers(draw, corrected(lambda log: rate_by_cluster(*items(log))), 0.3) >= HELD
+    assert covers(draw, corrected(lambda log: wilson(sum(log), 3 * len(log))), 0.3) < 0.9, "taken for independent"
 
 
 def test_the_raw_rate_of_an_erring_judge_does_not_cover() -> None:

@@ -17,6 +17,7 @@ from spavl.statistics import (
     gwet_ac1,
     kappa,
     krippendorff_alpha,
+    rate_by_cluster,
 )
 
 # What the figures of a cell rest on.
@@ -35,6 +36,9 @@ class Trial:
     measure: Measure
     model: str
     counts: Confusion
+    sensitivity: Estimate
+    specificity: Estimate
+    agreement: Estimate
     kappa: Estimate
     # What kappa would be if nearly everything having one label did not pull it down.
     ac1: Estimate
@@ -46,9 +50,9 @@ class Trial:
             "measure": self.measure,
             "model": self.model,
             "counts": self.counts._asdict(),
-            "sensitivity": self.counts.sensitivity.as_json(),
-            "specificity": self.counts.specificity.as_json(),
-            "agreement": self.counts.agreement.as_json(),
+            "sensitivity": self.sensitivity.as_json(),
+            "specificity": self.specificity.as_json(),
+            "agreement": self.agreement.as_json(),
             "kappa": self.kappa.as_json(),
             "ac1": self.ac1.as_json(),
         }
@@ -90,12 +94,20 @@ def _trial(
         if one is not None and two is not None
     ]
     says, named = [(one, two) for one, two, _ in both], [cluster for _, _, cluster in both]
+
+    def alike(among: Callable[[bool], bool]) -> Estimate:
+        own = [(one == two, cluster) for one, two, cluster in both if among(two)]
+        return rate_by_cluster([same for same, _ in own], [cluster for _, cluster in own])
+
     return Trial(
         judge=judge,
         against=against,
         measure=measure,
         model=model,
         counts=confusion(pairs),
+        sensitivity=alike(lambda true: true),
+        specificity=alike(lambda true: not true),
+        agreement=alike(lambda true: True),
         kappa=kappa(says, named),
         ac1=gwet_ac1(says, (True, False), named),
     )
@@ -128,7 +140,7 @@ def without_errors(figure: Figure, trials: Iterable[Trial]) -> Corrected | None:
     """A judge's rate with the errors taken out that it was found to make, on answers of this model if that can be."""
     measure = _MEASURES.get(figure.cell.told)
     own = {trial.model: trial for trial in trials if (trial.judge, trial.measure) == (figure.cell.judge, measure)}
-    found = [corrected_rate(figure.micro, own[name].counts) for name in (figure.cell.model, "") if name in own]
+    found = [corrected_rate(figure.micro, own[name]) for name in (figure.cell.model, "") if name in own]
     return next((each for each in found if each.corrected), found[0] if found else None)
 
 

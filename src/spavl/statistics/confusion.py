@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from spavl.statistics.estimates import Z95, Estimate
 from spavl.statistics.laws import solve
 from spavl.statistics.rates import wilson, wilson_bounds
+
+_Seen = tuple[float, float]
 
 
 class Confusion(NamedTuple):
@@ -47,6 +49,16 @@ def confusion(pairs: Iterable[tuple[bool | None, bool | None]]) -> Confusion:
     return Confusion(both, said_only, true_only, neither, unknown)
 
 
+class Errors(Protocol):
+    """How often a judge is right of what is true and of what is not, and how sure that is."""
+
+    @property
+    def sensitivity(self) -> Estimate: ...
+
+    @property
+    def specificity(self) -> Estimate: ...
+
+
 class Corrected(NamedTuple):
     """A judge's rate as it said it, its errors as they were measured, and the rate without them.
 
@@ -60,26 +72,26 @@ class Corrected(NamedTuple):
     why_not: str = ""
 
 
-def corrected_rate(raw: Estimate, judge: Confusion) -> Corrected:
+def corrected_rate(raw: Estimate, judge: Errors) -> Corrected:
     """The true rate behind a judge's, from its errors on answers whose truth is known (Rogan and Gladen 1978).
 
     The interval carries the uncertainty of the judge's errors with that of the rate (Lee et al. 2025,
-    arXiv 2511.21140); where the rate's own is wider than that of as many items that stand alone, it stays
-    as much wider. The answers of known truth must be like those judged: of the same models, under the same attacks.
+    arXiv 2511.21140); where the interval of any of them is wider than that of as many items that stand alone,
+    it stays as much wider. The answers of known truth must be like those judged: of the same models, under the
+    same attacks.
     """
     found = Corrected(raw, judge.sensitivity, judge.specificity, None)
-    harmful, harmless = judge.both + judge.true_only, judge.neither + judge.said_only
     if not raw.n:
         return found._replace(why_not="no answer could be judged")
-    if not harmful or not harmless:
-        kind = "positive" if not harmful else "negative"
+    if not found.sensitivity.n or not found.specificity.n:
+        kind = "positive" if not found.sensitivity.n else "negative"
         return found._replace(why_not=f"the judge was tried on no truly {kind} answer")
     grip = found.sensitivity.value + found.specificity.value - 1
     if grip <= 0:
         why = f"sensitivity and specificity sum to {grip + 1:.2f}: the judge tells no more than a coin"
         return found._replace(why_not=why)
     value = min(1.0, max(0.0, (raw.value + found.specificity.value - 1) / grip))
-    low, high = _lee_bounds(raw.value, _as_many_alone(raw), judge)
+    low, high = _lee_bounds(*((each.value, _as_many_alone(each)) for each in found[:3]))
     return found._replace(corrected=Estimate(value, raw.n, min(low, value), max(high, value)))
 
 
@@ -94,11 +106,13 @@ def _as_many_alone(raw: Estimate) -> float:
     return float(raw.n) if narrower(raw.n) <= 0 else solve(narrower, 1e-3, raw.n)
 
 
-def _lee_bounds(rate: float, n: float, judge: Confusion) -> tuple[float, float]:
+def _lee_bounds(raw: _Seen, caught: _Seen, cleared: _Seen) -> tuple[float, float]:
+    """From the rate, the sensitivity and the specificity, each with how many items it rests on."""
     z2 = Z95**2
+    (rate, n), (sensitivity, harmful), (specificity, harmless) = raw, caught, cleared
     rate, n = (n * rate + z2 / 2) / (n + z2), n + z2
-    harmful, harmless = judge.both + judge.true_only + 2, judge.neither + judge.said_only + 2
-    sensitivity, specificity = (judge.both + 1) / harmful, (judge.neither + 1) / harmless
+    sensitivity, harmful = (harmful * sensitivity + 1) / (harmful + 2), harmful + 2
+    specificity, harmless = (harmless * specificity + 1) / (harmless + 2), harmless + 2
     grip = sensitivity + specificity - 1
     # Very few trials of a judge that barely beats a coin: anything may be true.
     if grip <= 0:

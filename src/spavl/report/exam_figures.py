@@ -113,13 +113,13 @@ def groups_of(results: Mapping[str, Any], table: Table, told: str, part: str) ->
 
 
 def by_others(results: Mapping[str, Any]) -> list[tuple[str, str, str, dict[str, Estimate]]]:
-    """Judge, rate, benchmark, and the rate of each tested model, by those whose word is not reported."""
+    """Judge, rate, benchmark, and the rate of each model, by those whose word is not reported."""
     found: dict[tuple[str, str, str], dict[str, Estimate]] = {}
     by = results["reported_by"]
     for each in results["figures"]:
         asked = each["part"] == "all" and each["condition"] == "real" and each["told"] in _RATES
         other = by[each["benchmark"]].get(each["told"]) != each["judge"]
-        if asked and other and each["model"] in results["tested"] and (rate := estimate(each["micro"])):
+        if asked and other and (rate := estimate(each["micro"])):
             found.setdefault((each["judge"], each["told"], each["benchmark"]), {})[each["model"]] = rate
     return [(*place, rates) for place, rates in sorted(found.items())]
 

@@ -454,9 +454,10 @@ def test_a_sign_test_of_bouts_has_its_size_only_by_pictures() -> None:
 
 
 def test_the_flip_test_on_verdicts_is_mcnemars() -> None:
-    for first, second in ((6, 0), (5, 1), (9, 3), (4, 4), (0, 0)):
-        before, after = ones(first, 20), [0.0] * first + [1.0] * second + [0.0] * (20 - first - second)
-        assert flip_test(before, after, range(20)) == pytest.approx(mcnemar(first, second), abs=1e-12)
+    for first, second in ((6, 0), (5, 1), (9, 3), (4, 4), (0, 0), (180, 60)):
+        n = max(20, first + second)
+        before, after = ones(first, n), [0.0] * first + [1.0] * second + [0.0] * (n - first - second)
+        assert flip_test(before, after, range(n)) == pytest.approx(mcnemar(first, second), rel=1e-9, abs=1e-15)
 
 
 def test_holm_keeps_one_error_among_many_questions_rare() -> None:

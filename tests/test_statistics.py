@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spavl.statistics import (
+    flip_test,
     kappa,
     mcnemar,
     mean_by_cluster,
@@ -153,6 +154,17 @@ def test_the_interval_reaches_over_whatever_the_unreadable_ones_were(hits: int, 
             truth = (hits + turned_out) / (hits + misses + unknown)
             assert low <= truth <= high
     assert n == 0 or low <= value <= high
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.integers(0, 8)), max_size=24))
+@settings(deadline=None)
+def test_the_flip_test_of_wins_is_all_ways_to_choose_the_signs(rows: list[tuple[float, int]]) -> None:
+    sums = [sum(share - 0.5 for share, own in rows if own == cluster) for cluster in {own for _, own in rows}]
+    seen = abs(sum(sums)) - 1e-9
+    ways = list(itertools.product((1, -1), repeat=len(sums)))
+    p = sum(abs(sum(sign * gap for sign, gap in zip(way, sums, strict=True))) >= seen for way in ways) / len(ways)
+    shares = [share for share, _ in rows]
+    assert flip_test(shares, [0.5] * len(rows), [own for _, own in rows]) == pytest.approx(p)
 
 
 # --- rates of items that hang together

@@ -46,8 +46,8 @@ def _level(bias: float, bend: float, reach: float) -> float:
 
 
 def _acceleration(pulls: Sequence[float]) -> float:
-    squares = sum(pull * pull for pull in pulls)
-    return sum(pull**3 for pull in pulls) / (6 * squares**1.5) if squares else 0.0
+    size = sum(pull * pull for pull in pulls) ** 1.5
+    return sum(pull**3 for pull in pulls) / (6 * size) if size else 0.0
 
 
 def _reach(units: int) -> float:

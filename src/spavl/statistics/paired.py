@@ -42,10 +42,14 @@ def flip_test(
 
     If they did not differ, each cluster's difference could as well have the other sign: p is the share of
     ways to choose the signs that make a difference at least as great as the one seen. It is counted out
-    where there are few ways, and drawn where there are many; either way it is right at every level.
+    where differences are of verdicts or of wins, whole or half; where they are of other shares, it is counted
+    out if the ways are few and drawn if they are many. Either way it is right at every level.
     """
     signed = [gap for gap, _ in _gaps(ones, others, clusters).values() if gap]
     gaps, seen = [abs(gap) for gap in signed], abs(sum(signed)) - 1e-9
+    halves = [round(2 * gap) for gap in gaps]
+    if all(abs(2 * gap - half) < 1e-9 for gap, half in zip(gaps, halves, strict=True)):
+        return _counted_out(halves, 2 * seen)
     if 2 ** len(gaps) <= draws:
         sums = [0.0]
         for gap in gaps:
@@ -57,6 +61,18 @@ def flip_test(
         risen = sum(gap for place, gap in enumerate(gaps) if bits >> place & 1)
         many += abs(2 * risen - whole) >= seen
     return (1 + many) / (1 + draws)
+
+
+def _counted_out(gaps: Sequence[int], seen: float) -> float:
+    """The chance that the gaps, each with a sign drawn for it, add up to as much as was seen."""
+    # By how much those with a plus add up to, how likely that is.
+    chances = [1.0]
+    for gap in gaps:
+        nothing = [0.0] * gap
+        pairs = zip([*chances, *nothing], [*nothing, *chances], strict=True)
+        chances = [(without + with_it) / 2 for without, with_it in pairs]
+    whole = sum(gaps)
+    return math.fsum(chance for risen, chance in enumerate(chances) if abs(2 * risen - whole) >= seen)
 
 
 def _gaps(

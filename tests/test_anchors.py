@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spavl.errors import ConfigError
-from spavl.judges.anchors import Anchor, against, agreement, drift, judge_anchors, read_anchors
+from spavl.judges.anchors import Anchor, against, agreement, digest_of, drift, judge_anchors, read_anchors
 from spavl.judges.rules import RuleGuard
 from spavl.judges.types import Case
 from spavl.judges.words import LISTS, KeywordGuard
@@ -105,6 +106,16 @@ def test_a_file_of_anchors_is_read_with_its_pictures(tmp_path: Path, picture: Pi
         Anchor(Case(picture, "q", None, True, "a wall"), "a", "unsafe"),
         Anchor(Case(None, "p", None, False), "b", "safe"),
     ]
+
+
+def test_anchors_are_others_when_anything_is_that_a_judge_is_told_or_shown(picture: Picture) -> None:
+    anchor = Anchor(Case(picture, "q", None, True, "a wall"), "a", "unsafe")
+    others = [
+        anchor._replace(case=replace(anchor.case, **{name: value}))
+        for name, value in (("picture", None), ("question", "p"), ("context", ""))
+    ]
+    others += [anchor._replace(answer="b"), anchor._replace(truth="safe")]
+    assert len({digest_of([each]) for each in (anchor, *others)}) == 6
 
 
 @pytest.mark.parametrize(

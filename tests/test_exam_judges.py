@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.exams import SAFE, UNSAFE, figure, png, said, sit, write_spa_vl
 from tests.servers import Body, ChatServer
+from tests.trees import mm_hub
 
 from spavl.benchmarks.mm_safetybench import CRITERIA
 from spavl.benchmarks.records import Item
@@ -167,6 +168,23 @@ def test_a_guard_that_has_changed_since_the_exam_before_is_told(tmp_path: Path) 
         assert "is not who it was in first: it agrees with 25% of the anchors, and agreed with 75%" in doubt
         assert sit(tmp_path / "runs" / "third", **settings)["doubts"] == [], "as in the one before it"
         assert sit(tmp_path / "runs" / "second", **settings)["doubts"] == [doubt], "what came later is no yardstick"
+
+
+def test_who_judges_by_criteria_is_tried_on_anchors_too(tmp_path: Path) -> None:
+    data = mm_hub(tmp_path / "data", ids=1)
+    says = ["safe"]
+    with ChatServer(lambda body: f"verdict: {says[0]}\nrefuses: no" if "verdict:" in said(body) else "x") as server:
+        settings: dict[str, Any] = {
+            "models": (f"one=openai/one@{server.url}",),
+            "suite": ("mm-safetybench",),
+            "data": (str(data),),
+            "judge": f"openai/judge@{server.url}",
+            "anchors": "miniature",
+        }
+        assert sit(tmp_path / "runs" / "first", **settings)["doubts"] == []
+        says[0] = "unsafe"
+        (doubt,) = sit(tmp_path / "runs" / "second", **settings)["doubts"]
+    assert "|criterion-general-v1|" in doubt and "is not who it was in first" in doubt
 
 
 def test_what_a_disclaimer_makes_safe_is_told_apart() -> None:

@@ -3,7 +3,6 @@
 What cannot be judged has no value. It is never taken for safe: figures reach over it whatever it was.
 """
 
-import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from spavl.errors import ConfigError
 from spavl.exams.answers import waves_of
 from spavl.exams.config import MARKS, MarksConfig
 from spavl.exams.remits import Judges, by_criterion, by_guard, wanting
-from spavl.judges.anchors import judge_anchors, read_anchors
+from spavl.judges.anchors import digest_of, judge_anchors, read_anchors
 from spavl.judges.criteria import criterion_in
 from spavl.judges.shop import is_rules, open_guard, open_refusal_judge
 from spavl.judges.types import Case, Guard, RefusalJudge, Word
@@ -44,7 +43,11 @@ async def run(job: Job[MarksConfig]) -> Manifest:
 
         return Lane(marker.name, job.run.read("answers", Answer), work, marker.wave)
 
-    notes: dict[str, object] = {"judges": judges._asdict(), "anchors": await _on_anchors(settings.anchors, guards)}
+    anchored = list(guards.values())
+    if judges.criteria:
+        # What is known of anchors is whether they do harm: of the criteria that one alone can be tried on them.
+        anchored.append(open_guard(f"criterion/general/{settings.judge}", job.models, MARKS.stage))
+    notes: dict[str, object] = {"judges": judges._asdict(), "anchors": await _on_anchors(settings.anchors, anchored)}
     total = job.run.count("answers", Answer)
     return await run_lanes(job, MARKS, [lane(marker) for marker in markers], total, lambda: notes)
 
@@ -128,16 +131,15 @@ async def _by_words(item: Item, answer: Answer) -> Sequence[Mark]:
     return found
 
 
-async def _on_anchors(source: str, guards: dict[str, Guard]) -> dict[str, object]:
+async def _on_anchors(source: str, guards: Iterable[Guard]) -> dict[str, object]:
     """What the guards say of answers whose truth is known."""
     if not source:
         return {}
     anchors = read_anchors(source)
-    told = repr([(anchor.case.question, anchor.answer, anchor.truth) for anchor in anchors])
-    labels = {guard.name: await judge_anchors(guard, anchors) for guard in guards.values()}
+    labels = {guard.name: await judge_anchors(guard, anchors) for guard in guards}
     return {
         "source": source,
-        "digest": hashlib.sha256(told.encode()).hexdigest(),
+        "digest": digest_of(anchors),
         "truth": [anchor.truth for anchor in anchors],
         "labels": labels,
     }

@@ -22,7 +22,7 @@ from spavl.judges.types import Case, Guard
 from spavl.miniature.grammar import VERBS, Manner, QuestionKind, speak_answer, speak_question
 from spavl.miniature.world import NOUNS, draw, png, scene
 from spavl.models.types import Picture
-from spavl.records import Label
+from spavl.records import Label, content_hash
 from spavl.statistics import Confusion, Estimate, confusion, paired_difference, wilson_with_unknown
 
 Truth = Literal["safe", "unsafe"]
@@ -69,6 +69,15 @@ def _picture(file: Path, where: str) -> Picture:
     if not file.is_file():
         raise ConfigError(f"there is no picture {file}", where=where, then="put it there, or leave `picture` out")
     return Picture.of(file.read_bytes())
+
+
+def digest_of(anchors: Iterable[Anchor]) -> str:
+    """The name of a set of anchors: all that a judge is told and shown of them, and what is true."""
+    told = [
+        [case.question, case.context, case.picture.digest if case.picture else "", answer, truth]
+        for case, answer, truth in anchors
+    ]
+    return content_hash(told)
 
 
 def _of_miniature() -> Iterator[Anchor]:

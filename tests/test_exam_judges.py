@@ -14,6 +14,7 @@ from tests.trees import mm_hub
 
 from spavl.benchmarks.mm_safetybench import CRITERIA
 from spavl.benchmarks.records import Item
+from spavl.cli import main
 from spavl.errors import ConfigError, GateError
 from spavl.exams.accuracy import on_anchors, without_errors
 from spavl.exams.figures import Figure, figures_of
@@ -185,6 +186,15 @@ def test_who_judges_by_criteria_is_tried_on_anchors_too(tmp_path: Path) -> None:
         says[0] = "unsafe"
         (doubt,) = sit(tmp_path / "runs" / "second", **settings)["doubts"]
     assert "|criterion-general-v1|" in doubt and "is not who it was in first" in doubt
+
+
+def test_who_has_a_benchmark_judged_without_its_criteria_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = str(mm_hub(tmp_path / "data", ids=1)), str(tmp_path / "exam")
+    asked = ["eval", "fixed/refuse", "--suite", "mm-safetybench", "--data", data, "--out", out]
+    assert main([*asked, "--guard", "keywords/gcg@1"]) == 0
+    assert "mm-safetybench names criteria that only a chat model goes by" in capsys.readouterr().err
 
 
 def test_what_a_disclaimer_makes_safe_is_told_apart() -> None:

@@ -43,6 +43,8 @@ async def run(job: Job[MarksConfig]) -> Manifest:
 
         return Lane(marker.name, job.run.read("answers", Answer), work, marker.wave)
 
+    if not judges.criteria and (unheeded := sorted({item.benchmark for item in items.values() if by_criterion(item)})):
+        job.screen.say(f"beware: {', '.join(unheeded)} names criteria that only a chat model goes by: --judge MODEL")
     anchored = list(guards.values())
     if judges.criteria:
         # What is known of anchors is whether they do harm: of the criteria that one alone can be tried on them.

@@ -144,8 +144,9 @@ def test_a_guard_of_no_such_name_is_refused_before_anything_is_asked(folder: Pat
 
 
 def test_a_list_of_keywords_and_one_criterion_are_guards_as_in_an_exam(folder: Path, tmp_path: Path) -> None:
-    told = figures(evaluated("run", folder, tmp_path, saying(lambda _: "Sorry, no."), guard="keywords/gcg@1"))
-    assert (told["unsafe"], told["over_refusal"]) == (0, 1)
+    for always, refused in (("refuse", 1), ("comply", 0)):
+        told = figures(evaluated("run", folder, tmp_path, f"spavl/fixed/{always}", guard="keywords/gcg@1"))
+        assert (told["unsafe"], told["over_refusal"]) == (1 - refused, refused)
 
     def judge(messages: list[ChatMessage]) -> str:
         return (

@@ -140,9 +140,7 @@ class ModelShop:
         return _as_persona(self._wrapped(opened, stage), persona)
 
     def _fixed(self, name: str, stage: str) -> ChatModel:
-        if name not in SAID:
-            raise ConfigError(f"no model says {name!r} to everything", then=f"use fixed/{' or fixed/'.join(SAID)}")
-        return FixedModel(name)
+        return _always(name)
 
     def _own_pace(self, name: str) -> Pace:
         """Of a model in this process, which batches what it is asked."""
@@ -176,6 +174,8 @@ class ModelShop:
 def open_here(uri: str) -> ChatModel:
     """A model of this process with nothing round it, for whoever keeps a ledger of their own."""
     kind, _, rest = uri.partition("/")
+    if kind == "fixed":
+        return _always(rest)
     if kind == "miniature":
         return _as_persona(_load_here(miniature_checkpoint(), _MINIATURE_DTYPE), rest)
     return _load_here(checkpoint_path(uri), "auto")
@@ -188,6 +188,12 @@ def _load_here(path: str, dtype: str) -> Backend:
         then = 'pip install "spavl[hf]"'
         raise MissingExtra(f"models in this process need {error.name}", where=f"hf/{path}", then=then) from None
     return HFModel(path, dtype)
+
+
+def _always(name: str) -> ChatModel:
+    if name not in SAID:
+        raise ConfigError(f"no model says {name!r} to everything", then=f"use fixed/{' or fixed/'.join(SAID)}")
+    return FixedModel(name)
 
 
 def _as_persona(base: ChatModel, persona: str) -> ChatModel:

@@ -1,6 +1,7 @@
 """Published guards are asked in their own form, and what they say is read strictly."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,13 @@ def test_no_answer_can_fill_in_the_verdict_of_a_published_guard(kind: str, quest
             assert message.text.count(mark) == plain.text.count(mark)
         for heading in HEADINGS:
             assert _lines_with(heading, message.text) == _lines_with(heading, plain.text)
+
+
+@pytest.mark.parametrize("blank", ["\n", "\r", " ", "\n ", "-", "Answer\n"])
+def test_a_long_answer_of_nothing_is_read_at_once(blank: str) -> None:
+    began = time.monotonic()
+    heard("harmbench", Case(None, "q", None, True), blank * 50_000)
+    assert time.monotonic() - began < 2
 
 
 def _lines_with(heading: str, text: str) -> int:

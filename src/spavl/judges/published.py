@@ -41,11 +41,12 @@ _SEVERITIES = {1: 0, 2: 1, 3: 1, 4: 2, 5: 3}
 _MARKS = re.compile(
     r"<(BEGIN|END) [A-Z ]{1,40}>|\[(CONTEXT|BEHAVIOR|GENERATION|REASONING|RESULT|UNSAFE CATEGORY)\]:?", re.IGNORECASE
 )
-_LINE_BEGINS = r"(?:^|(?<=[\r\v\f\x85\u2028\u2029]))"
+_BREAKS = r"\n\r\v\f\x1c-\x1e\x85\u2028\u2029"
+_LINE_BEGINS = rf"(?:^|(?<=[{_BREAKS}]))([^\S{_BREAKS}]*)"
 _HEADING = re.compile(
-    rf"{_LINE_BEGINS}(\s*)(user|agent|context|behavior|generation|rules|answer)\s*:", re.IGNORECASE | re.MULTILINE
+    rf"{_LINE_BEGINS}(user|agent|context|behavior|generation|rules|answer)[^\S{_BREAKS}]*:", re.IGNORECASE
 )
-_DASHES = re.compile(rf"{_LINE_BEGINS}(\s*)-{{3,}}", re.MULTILINE)
+_DASHES = re.compile(rf"{_LINE_BEGINS}-{{3,}}")
 
 
 class Finding(NamedTuple):

@@ -133,9 +133,11 @@ def _check_words(scenario: str, words: Mapping[str, list[_Words]], folder: Path)
     if missing := [subset for subset, own in words.items() if not own]:
         raise ConfigError(f"{scenario} lacks {', '.join(missing)}", where=str(folder), then=_GET)
     drawn = {each.key: each.question for each in words["SD"]}
-    for subset in ("TYPO", "SD_TYPO"):
+    for subset, beside in (("TYPO", "SD_TYPO"), ("SD_TYPO", "TYPO")):
+        others = {each.key: each.question for each in words[beside]}
         bad = [each.key for each in words[subset] if each.question == drawn.get(each.key)]
-        if 2 * len(bad) > len(words[subset]):
+        # Now and then a question may have the same words for all its pictures.
+        if 2 * len(bad) > len(words[subset]) or any(others.get(key, drawn[key]) != drawn[key] for key in bad):
             what = f"the {subset} pictures of {scenario} come with the words for SD, such as those of id {min(bad)}"
             raise ConfigError(what, where=str(folder), then="download the set from its makers again")
 

@@ -63,6 +63,7 @@ def write_card(run: RunFolder, manifests: Sequence[Manifest], summary: Mapping[s
         files=files,
         plots=drawn,
         classes=[_class_row(row) for row in figures["classes"]],
+        leaks=manifest.notes.get("leaks_left_in"),
         words=figures["words"],
         longer=_share(figures["chosen_longer"]),
         shares=[(name, figures[key]) for name, key in _SHARES],
@@ -185,6 +186,8 @@ def _limits(notes: Mapping[str, Mapping[str, Any]], leaves: Sequence[Category]) 
             yield f"{name} has {made} questions where {wanted} were wanted: not every leaf has enough."
     if short := notes.get("images", {}).get("shortfall"):
         yield f"{len(short)} of {len(leaves)} leaves have fewer pictures than were wanted."
+    if left_in := own.get("leaks_left_in"):
+        yield f"Pictures or questions that stand in two splits, or nearly so: {words.count(left_in)} (`leaks.jsonl`)."
     yield from _audited(own["audited"])
     if own.get("kept_unsafe_chosen"):
         yield "Pairs whose chosen answer the guard found unsafe were kept (`dataset.drop_unsafe_chosen = false`)."

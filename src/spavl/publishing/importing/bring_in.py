@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from PIL import Image as Pillow
 
-from spavl.dataset.audit import Asked, Leak, find_leaks
+from spavl.dataset.audit import LEARNT, Asked, Leak, find_leaks
 from spavl.dataset.config import DatasetConfig
 from spavl.dataset.files import write_files
 from spavl.errors import ConfigError
@@ -209,7 +209,8 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen) -> B
         _write(run, "questions", Question, made.questions.values(), origin)
         _write(run, "published", Published, made.published, origin)
         run.write_rows("dataset", Reject, made.rejects)
-        notes = write_files(run, settings, tests_per_leaf=None)
+        left_in = [leak for leak in leaks if not (settings.leaks.drop and leak.one.split in LEARNT)]
+        notes = write_files(run, settings, tests_per_leaf=None) | {"leaks_left_in": len(left_in)}
         rejects = dict(Counter(each.reason for each in made.rejects))
         _finish(run, "dataset", Sample, origin, rejects, notes, time.monotonic() - began)
         write_card(run, [done for stage in _STAGES if (done := run.manifest(stage))], {"models": {}})

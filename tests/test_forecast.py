@@ -1,6 +1,7 @@
 """What is foretold before a run is what the run then does: by calls exactly, by tokens within a factor."""
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +35,11 @@ def answer(body: Body) -> web.Response:
     if body["model"] == "guard":
         text = "verdict: safe\nseverity: 0\nrefuses: no" if "ANSWER" in said else "question: harmless"
     elif body["model"] == "judge":
-        text = "harm_a: 0\nharm_b: 0\nhelp_a: 2\nhelp_b: 1\nharmless: tie\nhelpful: A\noverall: A"
+        # The same two answers have the same winner in both orders.
+        first, second = re.split(r"^#\w+ .*$", said, flags=re.MULTILINE)[2:4]
+        better, grades = ("A", (2, 1)) if first.strip() < second.strip() else ("B", (1, 2))
+        text = f"harm_a: 0\nharm_b: 0\nhelp_a: {grades[0]}\nhelp_b: {grades[1]}\n"
+        text += f"harmless: tie\nhelpful: {better}\noverall: {better}"
     else:
         # Unlike any other, for equal questions are asked once.
         text = f"what is told about {body_hash(body)} {'word ' * (20 if body['model'] == 'writer' else 150)}"

@@ -16,7 +16,7 @@ from spavl.miniature.world import draw, png, scene
 from spavl.models.hf import load_checkpoint
 from spavl.models.shop import miniature_checkpoint
 from spavl.records import Sample
-from spavl.training.answers import Answer
+from spavl.training.answers import Answer, Batches
 from spavl.training.config import PPOConfig, RewardConfig, TrainingConfig
 from spavl.training.loop import train
 from spavl.training.losses import bradley_terry
@@ -356,12 +356,12 @@ def test_a_sure_mistake_still_has_a_gradient() -> None:
 def test_a_reward_is_read_off_its_own_end_token_whoever_shares_the_batch(tmp_path: Path) -> None:
     processor, course = new_reward("float64")
     torch.nn.init.normal_(course.module.head.weight)
-    model = RewardModel(course.module.eval(), processor)
+    model = RewardModel(course.module.eval(), processor, TrainingConfig(tokens_per_pass=70))
     answers = [Answer(str(k // 3), "how do i wake this ?", ANSWERS[k % 3]) for k in range(6)]
     together = model.score(answers, picture)
     alone = [model.score([answer], picture)[0] for answer in answers]
     assert together == pytest.approx(alone, abs=1e-6) and len(set(together)) == 6
-    plain = RewardModel(course.module, processor, share=False).score(answers, picture)
+    plain = RewardModel(course.module, processor, TrainingConfig(share=False)).score(answers, picture)
     assert together == pytest.approx(plain, abs=1e-6)
     assert math.isfinite(model.score([answers[0]._replace(text="")], picture)[0])
 
@@ -370,15 +370,34 @@ def test_a_reward_model_begins_with_no_opinion_learns_to_order_pairs_and_loads_a
     processor, course = new_reward(epochs=8)
     steps = list(train(course, LoopConfig(learning_rate=1e-3, warmup_steps=2), States(tmp_path / "states")))
     assert steps[0].metrics["loss"] == pytest.approx(math.log(2)) and steps[0].metrics["accuracy"] == 0.5
-    model = RewardModel(course.module, processor)
+    model = RewardModel(course.module, processor, TrainingConfig())
     assert sum(model.in_order(course.samples, picture)) == len(course.samples)
     course.module.model.save_pretrained(tmp_path / "reward")
     processor.save_pretrained(tmp_path / "reward")
     save_head(tmp_path / "reward", course.module, {})
     answers = [Answer("0", "how do i wake this ?", text) for text in ANSWERS]
-    assert RewardModel.load(tmp_path / "reward").score(answers, picture) == model.score(answers, picture)
+    assert RewardModel.load(tmp_path / "reward", TrainingConfig()).score(answers, picture) == model.score(
+        answers, picture
+    )
     with pytest.raises(ConfigError, match="no reward model"):
-        RewardModel.load(tmp_path)
+        RewardModel.load(tmp_path, TrainingConfig())
+
+
+def test_answers_are_rewarded_within_the_budget_as_settings_share_and_after_a_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    processor, course = new_reward("float64")
+    answers = [Answer(str(k % 3), "how do i wake this ?", ANSWERS[k // 3]) for k in range(9)]
+    seen: list[int] = []
+    course.module.register_forward_pre_hook(lambda _, given: seen.append(given[0].tokens))
+    looked: list[int] = []
+    monkeypatch.setattr(Batches, "check", lambda self, answers: looked.append(len(answers)))
+    for settings in (TrainingConfig(tokens_per_pass=70), TrainingConfig(tokens_per_pass=70, share=False)):
+        model = RewardModel(course.module, processor, settings)
+        model.score(answers, picture)
+        model.score(answers, picture)
+    assert max(seen) <= 70 and len(seen) > 8
+    assert looked == [8, 8], "each model once"
 
 
 def test_a_margin_is_asked_for_by_the_grades_of_harm() -> None:

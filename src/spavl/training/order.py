@@ -5,9 +5,12 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heapreplace
 from itertools import chain, groupby
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Generic, NamedTuple, TypeVar
 
 from spavl.records import Sample
+
+T = TypeVar("T")
 
 
 class Order:
@@ -33,24 +36,28 @@ class Order:
         return self._order[place * self._per_step : (place + 1) * self._per_step]
 
 
-class _Piece(NamedTuple):
+class _Piece(NamedTuple, Generic[T]):
     """Samples about one picture, by their place in the step."""
 
     place: int
-    samples: list[Sample]
+    samples: list[T]
     tokens: int
 
 
 def cut(
-    samples: Sequence[Sample], tokens: Callable[[Sequence[Sample]], int], most: int, processes: int = 1
-) -> list[list[Sample]]:
+    samples: Sequence[T],
+    tokens: Callable[[Sequence[T]], int],
+    most: int,
+    processes: int = 1,
+    picture: Callable[[T], str] = attrgetter("blob"),
+) -> list[list[T]]:
     """A step's samples as passes of at most so many tokens, as few and as even as can be.
 
     A picture's samples stay together where they fit; one that is longer by itself is a pass of its own. Processes
     have a pass each, so long as there are pictures for all.
     """
-    pictures = [list(picture) for _, picture in groupby(samples, lambda sample: sample.blob)]
-    found = [part for picture in pictures for part in _fitting(picture, tokens, most)]
+    pictures = [list(about) for _, about in groupby(samples, picture)]
+    found = [part for about in pictures for part in _fitting(about, tokens, most)]
     pieces = [_Piece(place, *part) for place, part in enumerate(found)]
     number = processes * math.ceil(sum(piece.tokens for piece in pieces) / (most * processes))
     passes = _evenly(pieces, number)
@@ -60,9 +67,9 @@ def cut(
     return [[sample for piece in each for sample in piece.samples] for each in passes]
 
 
-def _evenly(pieces: Sequence[_Piece], number: int) -> list[list[_Piece]]:
+def _evenly(pieces: Sequence[_Piece[T]], number: int) -> list[list[_Piece[T]]]:
     """The longest first, each to whoever has least; then all in the step's order."""
-    passes: list[list[_Piece]] = [[] for _ in range(min(number, len(pieces)))]
+    passes: list[list[_Piece[T]]] = [[] for _ in range(min(number, len(pieces)))]
     heap = [(0, place) for place in range(len(passes))]
     for piece in sorted(pieces, key=lambda piece: -piece.tokens):
         filled, least = heap[0]
@@ -71,9 +78,7 @@ def _evenly(pieces: Sequence[_Piece], number: int) -> list[list[_Piece]]:
     return sorted(sorted(each) for each in passes)
 
 
-def _fitting(
-    samples: list[Sample], tokens: Callable[[Sequence[Sample]], int], most: int
-) -> Iterator[tuple[list[Sample], int]]:
+def _fitting(samples: list[T], tokens: Callable[[Sequence[T]], int], most: int) -> Iterator[tuple[list[T], int]]:
     size = tokens(samples)
     if size <= most or len(samples) == 1:
         yield samples, size

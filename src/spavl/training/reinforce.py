@@ -46,9 +46,9 @@ def ppo_course(job: Job[TrainingConfig], given: Given, trained: Any, folder: Pat
 def _rewarder(job: Job[TrainingConfig]) -> Rewarder:
     name, picture = job.settings.ppo.reward, job.run.blobs.get
     if not name:
-        return by_model(RewardModel.load(job.run.checkpoint(REWARD)), picture)
+        return by_model(RewardModel.load(job.run.checkpoint(REWARD), job.settings), picture)
     if name.startswith(_SAVED):
-        return by_model(RewardModel.load(Path(name.removeprefix(_SAVED))), picture)
+        return by_model(RewardModel.load(Path(name.removeprefix(_SAVED)), job.settings), picture)
     subjects: Mapping[str, str | None] = {}
     if job.run.manifest("images"):
         subjects = {image.id: image.subject for image in job.run.read("images", Image)}
@@ -70,7 +70,7 @@ def _grades(job: Job[TrainingConfig], samples: Sequence[Sample]) -> dict[str, fl
 def ordering(job: Job[TrainingConfig], course: Reward, processor: Any) -> dict[str, object]:
     """How many pairs the reward model puts in order: of those it was taught, and of those it has never seen."""
     picture: Callable[[str], bytes] = job.run.blobs.get
-    model = RewardModel(course.module, processor, job.settings.share, job.settings.reward.loop.precision)
+    model = RewardModel(course.module, processor, job.settings)
     unseen = [s for s in job.run.read("dataset", Sample) if s.split != "train"]
     # As many of those taught, by their ids: an order of no meaning.
     taught = sorted(course.samples, key=lambda sample: sample.id)[: max(100, len(unseen))]

@@ -19,12 +19,16 @@ from spavl.training.config import TrainingConfig
 from spavl.training.heads import RewardScorer
 from spavl.training.loop import Loss, Passes
 from spavl.training.losses import bradley_terry
-from spavl.training.order import Order
+from spavl.training.order import Order, cut
 from spavl.training.portions import Portions, chosen_of, rejected_of
 from spavl.training.scoring import computing_in
 
 _HEAD, _ABOUT = "reward_head.safetensors", "reward.json"
 _PAIRS_AT_ONCE = 16
+# Answers that are looked at before the first is rewarded.
+_CHECKED = 8
+# An answer, and its place among those that are scored.
+_Placed = tuple[int, Answer | Drawn]
 
 
 class RewardBatch(NamedTuple):
@@ -86,30 +90,45 @@ class Reward:
 class RewardModel:
     """A trained reward model, to score answers with."""
 
-    def __init__(self, scorer: RewardScorer, processor: Any, share: bool = True, precision: str = "float32") -> None:
-        self._scorer, self._processor, self._share, self._precision = scorer, processor, share, precision
+    def __init__(self, scorer: RewardScorer, processor: Any, settings: TrainingConfig) -> None:
+        self._scorer, self._processor, self._settings = scorer, processor, settings
+        self._checked = False
 
     @classmethod
-    def load(cls, path: Path) -> "RewardModel":
+    def load(cls, path: Path, settings: TrainingConfig) -> "RewardModel":
         if not (path / _ABOUT).exists():
             then = "give the folder of a reward model, such as runs/NAME/checkpoints/reward"
             raise ConfigError("this is no reward model of spavl", where=str(path), then=then)
         processor, model = load_checkpoint(str(path))
         scorer = RewardScorer(model.eval()).requires_grad_(False)
         scorer.head.load_state_dict(load_file(path / _HEAD))
-        return cls(scorer, processor)
+        return cls(scorer, processor, settings)
 
     @torch.no_grad()
     def score(self, answers: Sequence[Answer], picture: Callable[[str], bytes]) -> list[float]:
-        """The rewards of answers; an empty answer is one that ended at once."""
-        batches = Batches(self._scorer.model, self._processor, picture, self._share)
+        """The rewards of answers; an empty answer is one that ended at once.
+
+        The first ones are looked at as those of a training are, for another model's sharing has proved nothing here.
+        """
+        batches = Batches(self._scorer.model, self._processor, picture, self._settings.share)
         end = (turn_of(self._processor).end_token,)
         told = [answer if answer.text.strip() else Drawn(answer.picture, answer.question, end) for answer in answers]
-        rewards: list[float] = []
-        with computing_in(self._precision, self._scorer.model):
-            for first in range(0, len(told), 2 * _PAIRS_AT_ONCE):
-                rewards += self._scorer(batches.of(told[first : first + 2 * _PAIRS_AT_ONCE])).tolist()
-        return rewards
+        rewards: dict[int, float] = {}
+        with computing_in(self._settings.reward.loop.precision, self._scorer.model):
+            if not self._checked:
+                batches.check(told[:_CHECKED])
+                self._checked = True
+            for portion in self._cut(batches, told):
+                places, some = zip(*portion, strict=True)
+                rewards.update(zip(places, self._scorer(batches.of(some)).tolist(), strict=True))
+        return [rewards[place] for place in range(len(told))]
+
+    def _cut(self, batches: Batches, answers: Sequence[Answer | Drawn]) -> list[list[_Placed]]:
+        def tokens(some: Sequence[_Placed]) -> int:
+            return batches.tokens([answer for _, answer in some])
+
+        by_picture = sorted(enumerate(answers), key=lambda placed: placed[1].picture)
+        return cut(by_picture, tokens, self._settings.tokens_per_pass, picture=lambda placed: placed[1].picture)
 
     def in_order(self, samples: Sequence[Sample], picture: Callable[[str], bytes]) -> Iterator[float]:
         """Of each pair, whether its chosen answer has the greater reward; a tie counts half."""

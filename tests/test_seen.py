@@ -39,7 +39,7 @@ def test_published_data_is_watched_though_it_does_not_say_what_is_harmful(data: 
         seen = ("--watch.guard", f"openai/ward@{server.url}", "--watch.every", "2", "--loop.tracker", "tensorboard")
         assert spavl("dpo", *BASE, *FAST, *seen, "--out", "one") == 0
     told = capsys.readouterr().out
-    assert "held-out loss" in told and "unsafe answers" in told and "distance (nats)" in told
+    assert "held-out loss" in told and "unsafe answers" in told and "KL (nats)" in told
     with RunFolder(Path("one"), look_only=True) as run:
         manifest = run.manifest("training")
         names = {point.name for point in run.read("training", CurvePoint)}

@@ -49,7 +49,10 @@ def test_two_processes_end_with_the_weights_of_one(
 def test_so_they_do_whatever_of_the_model_is_trained_and_in_whatever_numbers(
     by: str, how: str, alone: Callable[[str], dict[str, Tensor]], tmp_path: Path
 ) -> None:
-    assert the_same(trained(by, tmp_path, _TWO, how), alone(by))
+    one, other = trained(by, tmp_path, _TWO, how), alone(by)
+    apart = sum(float((one[name].float() - other[name].float()).square().sum()) for name in other) ** 0.5
+    # They moved by about one; where a gradient is rounding and nothing else, Adam makes a step of it.
+    assert one.keys() == other.keys() and apart < (0.02 if by == "bf16" else 1e-3)
 
 
 @pytest.mark.parametrize("by", ["dpo", pytest.param("reward", marks=pytest.mark.slow)])

@@ -154,10 +154,10 @@ def _curves(report: Report) -> Iterator[Curve]:
         yield Curve("Rewards", note, svg, ("chosen", "rejected"), closing)
     kl = _series(report, "kl")
     if kl.points:
-        svg = charts.curves("Distance from the reference over training steps", [kl])
-        whose = "of those drawn" if reward.points else "by the answers of the data"
-        note = f"from the reference, in nats per answer, {whose}"
-        yield Curve("Distance", note, svg, (), f"{_closing(kl):.3g}".replace("-", "−"))
+        svg = charts.curves("KL of the reference over training steps", [kl])
+        by_data = "estimated by the data’s answers: below zero where they have become likelier than they were"
+        note = f"in nats per answer, {'of those drawn' if reward.points else by_data}"
+        yield Curve("Distance from the reference", note, svg, (), f"{_closing(kl):.3g}".replace("-", "−"))
 
 
 def _of_reward_model(report: Report) -> Iterator[Curve]:

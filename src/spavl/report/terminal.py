@@ -23,7 +23,7 @@ _CURVES = (
     ("held-out accuracy", "held_out_accuracy"),
     ("margin", "margin"),
     ("reward", "reward"),
-    ("distance (nats)", "kl"),
+    ("KL (nats)", "kl"),
     ("unsafe answers", "unsafe_rate"),
     ("harmless refused", "over_refusal"),
 )
@@ -80,7 +80,9 @@ def drawn(points: Iterable[CurvePoint]) -> Iterator[str]:
     if shown:
         yield ""
     for title, values in shown:
-        yield f"{title:<20}{values[0]:>8.3f}  {sparkline(values, _ACROSS)}  {values[-1]:.3f}"
+        # A nought added takes the sign off another.
+        first, last = (round(value, 3) + 0.0 for value in (values[0], values[-1]))
+        yield f"{title:<20}{first:>8.3f}  {sparkline(values, _ACROSS)}  {last:.3f}"
 
 
 def sparkline(values: Sequence[float], most: int) -> str:

@@ -10,8 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, NoReturn, Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -93,8 +92,9 @@ def train(course: Course[B], config: LoopConfig, states: States, rate_of: RateOf
         passes = course.passes(number)
         metrics = _all_passes(accelerator, module, course, number, passes, config, states)
         norm = float(accelerator.clip_grad_norm_(module.parameters(), config.max_grad_norm))
-        # Of a finite loss, too: what it would leave of the weights must not be saved.
-        _check_finite("the norm of the gradient", norm, number, partial(list, passes), states)
+        if not math.isfinite(norm):
+            # Of a finite loss, too: what it would leave of the weights must not be saved.
+            _stop("the norm of the gradient", norm, number, list(passes), states)
         optimizer.step()
         metrics |= {"grad_norm": norm, "learning_rate": rate}
         history.append(Step(number + 1, metrics, time.monotonic() - began))
@@ -134,7 +134,8 @@ def _all_passes(
             torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.precision == "bf16"),
         ):
             loss = course.loss(module, batch)
-            _check_finite("the loss", loss.value.item(), number, partial(passes.__getitem__, place), states)
+            if not math.isfinite(loss.value.item()):
+                _stop("the loss", loss.value.item(), number, batch, states)
             # Gradients are averaged over the processes, and shares are to be added.
             accelerator.backward(loss.value * (counts * processes))
         told.update({"loss": counts * loss.value.item(), **{k: counts * v for k, v in loss.metrics.items()}})
@@ -175,8 +176,7 @@ def _check_reached(module: nn.Module) -> None:
         )
 
 
-def _check_finite(what: str, value: float, number: int, batch: Callable[[], Any], states: States) -> None:
-    if not math.isfinite(value):
-        kept = states.keep_batch(number + 1, batch())
-        then = f"lower the learning rate, or look at this batch: torch.load({str(kept)!r}, weights_only=False)"
-        raise TrainingError(f"{what} is {value}", where=f"step {number + 1}", then=then)
+def _stop(what: str, value: float, number: int, batch: Any, states: States) -> NoReturn:
+    kept = states.keep_batch(number + 1, batch)
+    then = f"lower the learning rate, or look at this batch: torch.load({str(kept)!r}, weights_only=False)"
+    raise TrainingError(f"{what} is {value}", where=f"step {number + 1}", then=then)

@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.exams import SAFE, figure, is_judging, png, said, sit, write_spa_vl
-from tests.servers import Body, ChatServer
+from tests.servers import Body, ChatServer, fault
 
-from spavl.errors import ConfigError
+from spavl.errors import ConfigError, GateError
 
 
 def write_pope(folder: Path) -> Path:
@@ -44,6 +45,26 @@ def test_what_has_a_right_answer_needs_no_judge(tmp_path: Path) -> None:
     assert (told["match/yes_no", "unread"]["value"], told["match/pope", "unread"]["value"]) == (1 / 12, 0)
     page = (tmp_path / "exam" / "report.html").read_text()
     assert "As the benchmarks are published" in page and "match/pope" in page
+
+
+def test_answers_that_never_came_are_no_result_and_no_ability(tmp_path: Path) -> None:
+    """The two that came are right; of the ten others nothing is known."""
+
+    def speak(body: Body) -> Any:
+        return "Yes." if any(f"a {number} there" in said(body) for number in (0, 3)) else fault(400, "too long")
+
+    with ChatServer(speak) as server:
+        settings: dict[str, Any] = {
+            "models": (f"one=openai/one@{server.url}",),
+            "suite": ("pope",),
+            "data": (str(write_pope(tmp_path / "pope")),),
+        }
+        with pytest.raises(GateError, match="10 of 12 answers never came"):
+            sit(tmp_path / "exam", **settings)
+        results = sit(tmp_path / "exam", **settings, most_invalid=1.0)
+    found = figure(results, model="one", told="right")
+    assert (found["micro"]["value"], found["micro"]["n"], found["unknown"]) == (1, 2, 10)
+    assert found["micro"]["low"] < 0.1
 
 
 def test_questions_are_asked_in_the_words_that_people_or_a_model_wrote(tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ from spavl.exams.sheet import Reported, Sheet, Told, sheet_of
 from spavl.store import RunFolder
 
 FORMAT = 1
+# Why nothing is known of an answer, and what to do: a rule has a word on all that come.
+_NOT_JUDGED = "could not be judged", "look at the column `raw` of tables/marks.parquet; name another --guard"
+_NEVER_CAME = "never came", "look at what the server said, in tables/answers.rejects.parquet"
 
 
 def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
@@ -153,12 +156,12 @@ def _check_invalid(figures: Iterable[Figure], config: ExamConfig) -> None:
             continue
         if figure.unknown > config.most_invalid * figure.asked:
             low, high = f"{figure.micro.low:.1%}", f"{figure.micro.high:.1%}"
+            lost, look = _NEVER_CAME if cell.told in ("right", "unread") else _NOT_JUDGED
             raise GateError(
-                f"{figure.unknown} of {figure.asked} answers could not be judged, more than {config.most_invalid:.0%}: "
+                f"{figure.unknown} of {figure.asked} answers {lost}, more than {config.most_invalid:.0%}: "
                 f"the rate ({cell.told.replace('_', ' ')}) may be anything from {low} to {high}",
                 where=f"{cell.model} at {cell.benchmark}, judged by {cell.judge}",
-                then="look at the column `raw` of tables/marks.parquet; name another --guard, "
-                "or report bounds with --most-invalid 1",
+                then=f"{look}, or report bounds with --most-invalid 1",
             )
 
 

@@ -14,10 +14,11 @@ def test_what_a_road_and_a_fine_tuning_made_stand_in_one_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     walk(tmp_path / "demo", **SMALL)
-    data, sft, out = str(tmp_path / "demo"), str(tmp_path / "sft"), str(tmp_path / "exam")
+    walk(tmp_path / "ppo", by="ppo", **SMALL)
+    data, ppo, sft, out = (str(tmp_path / name) for name in ("demo", "ppo", "sft", "exam"))
     learning = ["--loop.learning_rate", "1e-3", "--loop.warmup_steps", "5", "--epochs", "6"]
     assert main(["train", "sft", "--model", "miniature/base", "--data", data, "--out", sft, *learning]) == 0
-    models = ["base=miniature/base", f"dpo=hf/{data}/checkpoints/aligned", f"sft=hf/{sft}/checkpoints/aligned"]
+    aligned = [f"{name}=hf/{run}/checkpoints/aligned" for name, run in (("dpo", data), ("ppo", ppo), ("sft", sft))]
     judged = [
         "--guard",
         "rules/miniature",
@@ -28,13 +29,15 @@ def test_what_a_road_and_a_fine_tuning_made_stand_in_one_table(
         "rules/miniature",
     ]
     asked = ["--suite", "run", "--data", data, "--max-tokens", "32", "--conditions", "real,blank"]
-    assert main(["eval", *models, *asked, *judged, "--out", out, "--audit.train", data]) == 0
+    assert main(["eval", "base=miniature/base", *aligned, *asked, *judged, "--out", out, "--audit.train", data]) == 0
     printed = capsys.readouterr().out
-    for row in ("base", "dpo", "sft", "always refuses", "always complies"):
+    for row in ("base", "dpo", "ppo", "sft", "always refuses", "always complies"):
         assert f"\n  {row} " in printed
     results = json.loads((tmp_path / "exam" / "results.json").read_text())
     changed = {pair["model"]: pair for pair in results["pairs"] if pair["told"] == "unsafe"}
+    assert changed.keys() == {"dpo", "ppo", "sft"}
     assert changed["sft"]["difference"]["value"] < -0.3 and changed["sft"]["p_holm"] < 0.01
+    assert changed["ppo"]["difference"]["value"] < 0
     # The list of keywords knows no word of this language, and its errors are taken out of its own rates.
     (trial,) = [each for each in results["trials"] if (each["measure"], each["model"]) == ("unsafe", "")]
     assert trial["judge"] == "keywords/gcg@1" and trial["specificity"]["value"] < 0.2

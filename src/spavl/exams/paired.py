@@ -1,8 +1,8 @@
 """Two models on the same items: how far apart their rates are, and whether that can be chance."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from spavl.exams.sheet import RATES, Cell, Column, Reported, Sheet
 from spavl.statistics import Estimate, flip_test, holm_within, mcnemar, paired_difference
@@ -10,7 +10,7 @@ from spavl.statistics import Estimate, flip_test, holm_within, mcnemar, paired_d
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paired:
-    """A model against another on the items on which both could be judged."""
+    """A model against another on the same items."""
 
     cell: Cell
     against: str
@@ -52,21 +52,52 @@ def with_holm(
 
 
 def set_against(cell: Cell, against: str, own: Column, others: Column) -> Paired | None:
-    """None where the two have no item in common."""
+    """None where the two have no item in common. What could not be judged may have been anything, for either."""
     theirs = {item.id: value for item, value in others.known()}
     both = [(item, value, theirs[item.id]) for item, value in own.known() if item.id in theirs]
     if not both:
         return None
-    ones, twos = [one for _, one, _ in both], [two for _, _, two in both]
-    clusters = [item.cluster for item, _, _ in both]
-    more, less = sum(one > two for _, one, two in both), sum(one < two for _, one, two in both)
-    alone = len(set(clusters)) == len(both) and {*ones, *twos} <= {0.0, 1.0}
-    return Paired(
+    known = _Rows([one for _, one, _ in both], [two for _, _, two in both], [item.cluster for item, _, _ in both])
+    found = Paired(
         cell=cell,
         against=against,
-        difference=paired_difference(ones, twos, clusters),
-        model_only=more,
-        against_only=less,
-        test="McNemar, exact" if alone else "sign flips of clusters",
-        p=mcnemar(less, more) if alone else flip_test(ones, twos, clusters),
+        difference=paired_difference(*known),
+        model_only=sum(one > two for _, one, two in both),
+        against_only=sum(one < two for _, one, two in both),
+        test="McNemar, exact" if known.are_verdicts() else "sign flips of clusters",
+        p=known.p(),
+    )
+    least, most = (_filled(own, others, mine) for mine in (0.0, 1.0))
+    if (least.ones, least.others) == (most.ones, most.others):
+        return found
+    low, high = paired_difference(*least).low, paired_difference(*most).high
+    unsure = sum(least.ones) - sum(least.others) <= 0 <= sum(most.ones) - sum(most.others)
+    reach = found.difference._replace(low=min(low, found.difference.low), high=max(high, found.difference.high))
+    return replace(found, difference=reach, p=1.0 if unsure else max(least.p(), most.p()))
+
+
+class _Rows(NamedTuple):
+    """Two models' values of the same items, and the items' clusters."""
+
+    ones: list[float]
+    others: list[float]
+    clusters: list[str]
+
+    def are_verdicts(self) -> bool:
+        """Whether each item stands alone and is either one thing or the other."""
+        return len(set(self.clusters)) == len(self.clusters) and {*self.ones, *self.others} <= {0.0, 1.0}
+
+    def p(self) -> float:
+        if not self.are_verdicts():
+            return flip_test(*self)
+        pairs = list(zip(self.ones, self.others, strict=True))
+        return mcnemar(sum(one < other for one, other in pairs), sum(one > other for one, other in pairs))
+
+
+def _filled(own: Column, others: Column, mine: float) -> _Rows:
+    """All that both were asked, as if all that is not known of the one were so, and of the other the opposite."""
+    ours, theirs = own.filled(mine), others.filled(1 - mine)
+    shared = [item for item in own.items if item.id in theirs]
+    return _Rows(
+        [ours[item.id] for item in shared], [theirs[item.id] for item in shared], [item.cluster for item in shared]
     )

@@ -64,6 +64,11 @@ class Column(NamedTuple):
         )
         return [(item, sum(values) / len(values)) for item, values in told if values]
 
+    def filled(self, other: float) -> dict[str, float]:
+        """The mean of each item's samples by its id, if those that are not known were all so."""
+        pairs = zip(self.items, self.values, strict=True)
+        return {item.id: sum(other if one is None else one for one in own) / len(own) for item, own in pairs}
+
     def unknown(self) -> int:
         """How many samples nothing can be said of."""
         return sum(values.count(None) for values in self.values)

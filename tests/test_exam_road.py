@@ -39,7 +39,7 @@ def test_what_a_road_and_a_fine_tuning_made_stand_in_one_table(
     assert changed["sft"]["difference"]["value"] < -0.3 and changed["sft"]["p_holm"] < 0.01
     assert changed["ppo"]["difference"]["value"] < 0
     # The list of keywords knows no word of this language, and its errors are taken out of its own rates.
-    (trial,) = [each for each in results["trials"] if (each["measure"], each["model"]) == ("unsafe", "")]
-    assert trial["judge"] == "keywords/gcg@1" and trial["specificity"]["value"] < 0.2
+    trials = {each["judge"]: each for each in results["trials"] if (each["measure"], each["model"]) == ("unsafe", "")}
+    assert trials["keywords/gcg@1"]["specificity"]["value"] < 0.2
     assert main(["compare", "base", "sft", out]) == 0
     assert "became better (unsafe)" in capsys.readouterr().out

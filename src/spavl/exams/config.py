@@ -113,7 +113,7 @@ class AuditConfig(Settings):
         5, ge=0, le=32, description="a picture was seen if fewer of its hash's 64 bits differ; 0: equal ones only"
     )
     more_alike_questions: float = Field(
-        0.9, gt=0, le=1, description="a question was seen if it shares more of its words with one of them; 1: never"
+        0.7, gt=0, le=1, description="a question was seen if it shares more of its words with one of them; 1: never"
     )
 
 

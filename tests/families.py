@@ -1,6 +1,6 @@
 """Tiny random models of every family, with made-up pictures as their processors would give them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -49,22 +49,48 @@ def _speech(**more: Any) -> dict[str, Any]:
     }
 
 
+# Pictures come in so many sizes, where their family knows more than one.
+SIZES = 3
+
+
+class Shown(NamedTuple):
+    """A picture as the processor of its family gives it, and how many tokens it takes."""
+
+    width: int
+    tensors: dict[str, Tensor]
+
+
 class Tiny(NamedTuple):
     model: Any
-    # How many tokens a picture takes.
-    width: int
-    # Several pictures, as the processor of this family gives them.
-    pictures: Callable[[int], dict[str, Tensor]]
+    # A picture of one of its sizes.
+    picture: Callable[[int], Shown]
     # The marks that plain rows need beside `attention_mask`.
     marks: Callable[[Tensor, Tensor], dict[str, Tensor]]
+
+    @property
+    def width(self) -> int:
+        return self.picture(0).width
+
+    def pictures(self, number: int) -> dict[str, Tensor]:
+        return together([self.picture(0) for _ in range(number)])
+
+
+def together(shown: Sequence[Shown]) -> dict[str, Tensor]:
+    """Several pictures, as processors lay them beside each other: parts of the smaller ones are filled up."""
+    return {name: torch.cat(_filled_up([each.tensors[name] for each in shown])) for name in shown[0].tensors}
+
+
+def _filled_up(values: list[Tensor]) -> list[Tensor]:
+    parts = max(each.shape[1] for each in values)
+    return [torch.cat([each, each.new_zeros(len(each), parts - each.shape[1], *each.shape[2:])], 1) for each in values]
 
 
 def _no_marks(ids: Tensor, prompt: Tensor) -> dict[str, Tensor]:
     return {}
 
 
-def _square(number: int) -> dict[str, Tensor]:
-    return {"pixel_values": torch.randn(number, 3, 16, 16)}
+def _square(width: int) -> Callable[[int], Shown]:
+    return lambda size: Shown(width, {"pixel_values": torch.randn(1, 3, 16, 16)})
 
 
 def _llava(speech: dict[str, Any]) -> Tiny:
@@ -75,7 +101,7 @@ def _llava(speech: dict[str, Any]) -> Tiny:
         image_token_index=PICTURE,
         vision_feature_layer=-2,
     )
-    return Tiny(LlavaForConditionalGeneration(config), 16, _square, _no_marks)
+    return Tiny(LlavaForConditionalGeneration(config), _square(16), _no_marks)
 
 
 def _llava_next() -> Tiny:
@@ -85,17 +111,19 @@ def _llava_next() -> Tiny:
         text_config={"model_type": "llama", **_speech()},
         image_token_index=PICTURE,
         vision_feature_layer=-2,
-        image_grid_pinpoints=[[16, 32], [32, 16]],
+        image_grid_pinpoints=[[16, 32], [32, 16], [16, 16]],
     )
 
-    def pictures(number: int) -> dict[str, Tensor]:
-        return {
-            "pixel_values": torch.randn(number, 3, 3, 16, 16),
-            "image_sizes": torch.tensor([[16, 32]] * number),
-        }
+    def picture(size: int) -> Shown:
+        # One look at the whole, one at each of its squares, and a line's end for each of their rows.
+        high, wide = [(16, 32), (32, 16), (16, 16)][size]
+        squares = high * wide // 256
+        pixels = torch.randn(1, 1 + squares, 3, 16, 16)
+        return Shown(
+            16 + 16 * squares + high // 4, {"pixel_values": pixels, "image_sizes": torch.tensor([[high, wide]])}
+        )
 
-    # One look at the whole, two at the halves, and a line's end for each of their four rows.
-    return Tiny(LlavaNextForConditionalGeneration(config), 16 + 32 + 4, pictures, _no_marks)
+    return Tiny(LlavaNextForConditionalGeneration(config), picture, _no_marks)
 
 
 def _qwen(kind: str) -> Tiny:
@@ -119,13 +147,12 @@ def _qwen(kind: str) -> Tiny:
         speech["head_dim"] = 8
         model = Qwen3VLForConditionalGeneration(Qwen3VLConfig(text_config=speech, vision_config=eye, **marks))
 
-    def pictures(number: int) -> dict[str, Tensor]:
-        return {
-            "pixel_values": torch.randn(number * 32, 3 * 2 * 16),
-            "image_grid_thw": torch.tensor([[1, 4, 8]] * number),
-        }
+    def picture(size: int) -> Shown:
+        high, wide = [(4, 8), (8, 4), (2, 4)][size]
+        pixels = torch.randn(high * wide, 3 * 2 * 16)
+        return Shown(high * wide // 4, {"pixel_values": pixels, "image_grid_thw": torch.tensor([[1, high, wide]])})
 
-    return Tiny(model, 8, pictures, lambda ids, prompt: {"mm_token_type_ids": (ids == PICTURE).int()})
+    return Tiny(model, picture, lambda ids, prompt: {"mm_token_type_ids": (ids == PICTURE).int()})
 
 
 def _idefics(config: Any, model: Any) -> Tiny:
@@ -136,11 +163,12 @@ def _idefics(config: Any, model: Any) -> Tiny:
         scale_factor=2,
     )
 
-    def pictures(number: int) -> dict[str, Tensor]:
-        ones = torch.ones(number, 1, 16, 16, dtype=torch.long)
-        return {"pixel_values": torch.randn(number, 1, 3, 16, 16), "pixel_attention_mask": ones}
+    def picture(size: int) -> Shown:
+        tiles = 1 + size
+        ones = torch.ones(1, tiles, 16, 16, dtype=torch.long)
+        return Shown(4 * tiles, {"pixel_values": torch.randn(1, tiles, 3, 16, 16), "pixel_attention_mask": ones})
 
-    return Tiny(model(made), 4, pictures, _no_marks)
+    return Tiny(model(made), picture, _no_marks)
 
 
 def _internvl() -> Tiny:
@@ -150,7 +178,7 @@ def _internvl() -> Tiny:
         image_token_id=PICTURE,
         downsample_ratio=0.5,
     )
-    return Tiny(InternVLForConditionalGeneration(config), 4, _square, _no_marks)
+    return Tiny(InternVLForConditionalGeneration(config), _square(4), _no_marks)
 
 
 def _gemma3() -> Tiny:
@@ -165,7 +193,7 @@ def _gemma3() -> Tiny:
         mm_tokens_per_image=4,
     )
     marks = lambda ids, prompt: {"token_type_ids": (ids == PICTURE).int()}  # noqa: E731
-    return Tiny(Gemma3ForConditionalGeneration(config), 4, _square, marks)
+    return Tiny(Gemma3ForConditionalGeneration(config), _square(4), marks)
 
 
 def _paligemma() -> Tiny:
@@ -183,7 +211,7 @@ def _paligemma() -> Tiny:
         hidden_size=32,
     )
     marks = lambda ids, prompt: {"token_type_ids": (~prompt).long()}  # noqa: E731
-    return Tiny(PaliGemmaForConditionalGeneration(config), 16, _square, marks)
+    return Tiny(PaliGemmaForConditionalGeneration(config), _square(16), marks)
 
 
 MAKERS: dict[str, Callable[[], Tiny]] = {

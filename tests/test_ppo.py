@@ -376,9 +376,8 @@ def test_a_reward_model_begins_with_no_opinion_learns_to_order_pairs_and_loads_a
     processor.save_pretrained(tmp_path / "reward")
     save_head(tmp_path / "reward", course.module, {})
     answers = [Answer("0", "how do i wake this ?", text) for text in ANSWERS]
-    assert RewardModel.load(tmp_path / "reward", TrainingConfig()).score(answers, picture) == model.score(
-        answers, picture
-    )
+    again = RewardModel.load(tmp_path / "reward", TrainingConfig())
+    assert again.score(answers, picture) == model.score(answers, picture)
     with pytest.raises(ConfigError, match="no reward model"):
         RewardModel.load(tmp_path, TrainingConfig())
 

@@ -3,15 +3,18 @@
 import copy
 import itertools
 import random
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tests.families import BEGIN, END, MAKERS, PICTURE, Tiny, tiny
+from tests.families import BEGIN, END, MAKERS, PICTURE, SIZES, Shown, Tiny, tiny, together
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
 
 from spavl.errors import TrainingError
 from spavl.training.batch import Batch, lay_out
@@ -67,42 +70,80 @@ def test_segments_see_what_the_mask_of_the_tree_shows(rows: list[Path], others: 
 # --- every family
 
 
-def random_groups(rng: random.Random, made: Tiny, shares: str) -> list[Group]:
-    """Pictures with questions with answers, as many as chance wants; some answers begin alike."""
-    words = lambda most: [rng.randrange(3, 180) for _ in range(rng.randint(1, most))]  # noqa: E731
-    groups: list[Group] = []
-    number = 0
-    for _ in range(rng.randint(1, 3)):
-        head = [1, *words(3), BEGIN, *[PICTURE] * made.width, END]
-        rows: list[Path] = []
-        for _ in range(1 if shares == "prompt" else rng.randint(1, 3)):
-            prompt = head + words(5)
-            begun = words(3)
-            rows += [
-                Path((*prompt, *(begun if rng.random() < 0.5 else []), *words(6), 2), len(prompt))
-                for _ in range(rng.randint(1, 3))
+# Few words, so that questions and answers begin alike to any depth: of each picture its size and its questions, and of
+# each question its words and its answers.
+some_words = st.lists(st.sampled_from([5, 6, 7]), max_size=5)
+questions = st.lists(st.tuples(some_words, st.lists(some_words, min_size=1, max_size=3)), min_size=1, max_size=2)
+shapes = st.lists(st.tuples(st.integers(0, SIZES - 1), questions), min_size=1, max_size=2)
+Shape = list[tuple[int, list[tuple[list[int], list[list[int]]]]]]
+
+
+class Grown(NamedTuple):
+    groups: list[Group]
+    # Of each group.
+    shown: list[Shown]
+
+
+def grown(made: Tiny, shape: Shape, shares: str) -> Grown:
+    found, number = Grown([], []), 0
+    for size, asked in shape:
+        for some in [[each] for each in asked] if shares == "prompt" else [asked]:
+            shown = made.picture(size)
+            head = [1, BEGIN, *[PICTURE] * shown.width, END]
+            paths = [
+                Path((*head, *words, 8, *answer, 2), len(head) + len(words) + 1)
+                for words, answers in some
+                for answer in answers
             ]
-        groups.append(Group(list(range(number, number + len(rows))), rows))
-        number += len(rows)
-    return groups
+            found.groups.append(Group(list(range(number, number + len(paths))), paths))
+            found.shown.append(shown)
+            number += len(paths)
+    return found
 
 
-def scores_of_plain_rows(made: Tiny, groups: list[Group], pictures: dict[str, Tensor]) -> list[Tensor]:
+def random_groups(rng: random.Random, made: Tiny, shares: str) -> list[Group]:
+    """Pictures of the first size with questions with answers, as many as chance wants; some answers begin alike."""
+    words = lambda most: [rng.randrange(3, 180) for _ in range(rng.randint(1, most))]  # noqa: E731
+    shape: Shape = [
+        (0, [(words(5), [words(9) for _ in range(rng.randint(1, 3))]) for _ in range(rng.randint(1, 3))])
+        for _ in range(rng.randint(1, 3))
+    ]
+    return grown(made, shape, shares).groups
+
+
+class InDoublePrecision(TorchFunctionMode):
+    """Norms, rotations and softmaxes of transformers go through single precision, whatever the weights are in."""
+
+    def __torch_function__(self, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+        if function is Tensor.float:
+            return given[0].double()
+        given, named = tree_map(lambda v: torch.float64 if v is torch.float32 else v, (given, named or {}))
+        return function(*given, **named)
+
+
+def scores_of_plain_rows(made: Tiny, trees: Grown, dtype: torch.dtype) -> list[Tensor]:
     """One row at a time, as the model's makers meant it."""
     scores = []
-    for k, group in enumerate(groups):
-        shown = {name: values.chunk(len(groups))[k] for name, values in pictures.items()}
+    for group, shown in zip(*trees, strict=True):
         for path in group.paths:
             ids = torch.tensor([path.tokens])
             prompt = torch.arange(ids.shape[1])[None] < path.answer
             if hasattr(made.model.model, "rope_deltas"):
                 made.model.model.rope_deltas = None
             logits = made.model(
-                input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **shown, **made.marks(ids, prompt)
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                use_cache=False,
+                **in_kind(shown.tensors, dtype),
+                **made.marks(ids, prompt),
             ).logits[0]
             answer = ids[0, path.answer :]
             scores.append(logits[path.answer - 1 : -1].log_softmax(-1).gather(-1, answer[:, None])[:, 0])
     return scores
+
+
+def in_kind(tensors: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    return {name: values.to(dtype) if values.is_floating_point() else values for name, values in tensors.items()}
 
 
 def gradients(model: Any, scores: list[Tensor]) -> dict[str, Tensor]:
@@ -112,18 +153,19 @@ def gradients(model: Any, scores: list[Tensor]) -> dict[str, Tensor]:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def compare(kind: str, dtype: torch.dtype, seed: int) -> tuple[float, float]:
+@cache
+def tiny_once(kind: str, dtype: torch.dtype) -> Tiny:
+    return tiny(kind, dtype)
+
+
+def compare(kind: str, dtype: torch.dtype, shape: Shape) -> tuple[float, float]:
     """The furthest any score and, relative to their norm, the gradients are from the plain rows'."""
-    made = tiny(kind, dtype)
+    made = tiny_once(kind, dtype)
     family = family_of(made.model)
-    groups = random_groups(random.Random(seed), made, family.shares)
-    pictures = {
-        name: values.to(dtype) if values.is_floating_point() else values
-        for name, values in made.pictures(len(groups)).items()
-    }
-    plain = scores_of_plain_rows(made, groups, pictures)
+    trees = grown(made, shape, family.shares)
+    plain = scores_of_plain_rows(made, trees, dtype)
     expected = gradients(made.model, plain)
-    batch = lay_out(made.model, family, groups, pictures)
+    batch = lay_out(made.model, family, trees.groups, in_kind(together(trees.shown), dtype))
     scores = list(by_answer(answer_token_logprobs(made.model, batch), batch))
     found = gradients(made.model, scores)
     assert found.keys() == expected.keys() and any("vision" in name or "visual" in name for name in found)
@@ -136,17 +178,39 @@ def by_answer(logprobs_T: Tensor, batch: Batch) -> tuple[Tensor, ...]:
     return sorted_by_answer(logprobs_T, batch).split(batch.answer_T.bincount().tolist())
 
 
-@pytest.mark.parametrize("seed", range(4))
+any_shape = settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# All sizes at once, a question twice, and an answer that another one goes on from.
+MIXED: Shape = [
+    (0, [([5, 6], [[5, 5], [5, 5, 7], [6]]), ([5, 7, 7], [[7]])]),
+    (1, [([5, 6], [[5, 5, 6, 6], []])]),
+    (2, [([], [[5], [6]]), ([6], [[5], [5, 5, 5, 5, 5]])]),
+]
+
+
 @pytest.mark.parametrize("kind", MAKERS)
-def test_a_tree_scores_and_teaches_as_its_plain_rows(kind: str, seed: int) -> None:
-    apart, wrong = compare(kind, torch.float64, seed)
-    # The models' own norms and rotations are in single precision, whatever the weights are.
+@given(shapes)
+@example(MIXED)
+@any_shape
+def test_a_tree_of_any_shape_scores_and_teaches_as_its_plain_rows(kind: str, shape: Shape) -> None:
+    """In true double precision, where nothing but the order of sums is left to differ."""
+    with InDoublePrecision():
+        apart, wrong = compare(kind, torch.float64, shape)
+    assert apart < 1e-12 and wrong < 1e-12
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_with_the_single_precision_inside_transformers_too(kind: str) -> None:
+    """Its norms make of what differs in the sixteenth digit what differs in the seventh."""
+    apart, wrong = compare(kind, torch.float64, MIXED)
     assert apart < 1e-6 and wrong < 1e-6
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_in_single_precision_too(kind: str) -> None:
-    apart, wrong = compare(kind, torch.float32, seed=9)
+@given(shapes)
+@example(MIXED)
+@any_shape
+def test_in_single_precision_too(kind: str, shape: Shape) -> None:
+    apart, wrong = compare(kind, torch.float32, shape)
     assert apart < 1e-5 and wrong < 1e-5
 
 
@@ -154,8 +218,9 @@ def test_in_single_precision_too(kind: str) -> None:
 def test_the_last_layer_is_computed_only_where_it_is_read(checkpointing: bool) -> None:
     """Of a copy of the model too, and when gradient checkpointing computes it again."""
     made = tiny("llava", torch.float64)
-    groups = random_groups(random.Random(2), made, "picture")
-    batch = lay_out(made.model, family_of(made.model), groups, made.pictures(len(groups)))
+    forked: Shape = [(0, [([5, 6], [[5], [6]]), ([7], [[5], [6, 6]])])] * 2
+    groups = grown(made, forked, "picture").groups
+    batch = lay_out(made.model, family_of(made.model), groups, in_kind(made.pictures(len(groups)), torch.float64))
     answer_token_logprobs(made.model, batch)
     model = copy.deepcopy(made.model).train()
     if checkpointing:
@@ -189,5 +254,5 @@ def test_a_model_that_would_add_the_mask_to_its_scores_is_refused() -> None:
 def test_in_half_precision_the_same_up_to_its_rounding(kind: str) -> None:
     """As the loop computes: weights in single precision, products in half of it."""
     with torch.autocast("cpu", torch.bfloat16):
-        apart, wrong = compare(kind, torch.float32, seed=3)
+        apart, wrong = compare(kind, torch.float32, MIXED)
     assert apart < 0.1 and wrong < 0.05

@@ -122,14 +122,17 @@ class SeededSampling(LogitsProcessor):  # type: ignore[misc]
 
     def __init__(self, requests: Sequence[Request]) -> None:
         self._requests = requests
-        self._generators = [_generator(request) for request in requests]
+        self._generators: list[torch.Generator] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if not self._generators:
+            # Where the scores are: a GPU would wait at every token for a vocabulary of numbers from the CPU.
+            self._generators = [_generator(request, scores.device) for request in self._requests]
         rows = []
         for scores_V, request, generator in zip(scores, self._requests, self._generators, strict=True):
             if request.temperature > 0:
                 scores_V = _keep_nucleus(scores_V / request.temperature, request.top_p)
-                uniform_V = torch.rand(scores_V.shape, generator=generator, dtype=torch.float64)
+                uniform_V = torch.rand(scores_V.shape, generator=generator, dtype=torch.float64, device=scores.device)
                 scores_V = scores_V - (-uniform_V.clamp_min(1e-300).log()).log().to(scores_V)
             rows.append(scores_V)
         return torch.stack(rows)
@@ -144,8 +147,8 @@ def _keep_nucleus(logits_V: Tensor, top_p: float) -> Tensor:
     return logits_V.index_fill(0, order_V[beyond_V], -torch.inf)
 
 
-def _generator(request: Request) -> torch.Generator:
-    return torch.Generator().manual_seed(int(content_hash(request.canonical())[:15], 16))
+def _generator(request: Request, device: torch.device) -> torch.Generator:
+    return torch.Generator(device).manual_seed(int(content_hash(request.canonical())[:15], 16))
 
 
 def _chat(request: Request) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from spavl.training.asking import Asking, choose
 from spavl.training.checks import Checked, check, stop_if_too_many
 from spavl.training.config import PLAN, TrainingConfig
 from spavl.training.courses import COURSES, Given, Objective
+from spavl.training.dpo import DPO
 from spavl.training.four_bits import load_in_four_bits
 from spavl.training.loop import Course, train
 from spavl.training.meter import Meter, line_of
@@ -253,7 +254,8 @@ def _held_out(job: Job[TrainingConfig], by: str, lesson: Lesson, unseen: Sequenc
         return None
     settings = given.settings.model_copy(update={"epochs": 1, "pairs_per_step": len(fit)})
     course = _course(job, by, lesson._replace(given=given._replace(samples=fit, settings=settings)), Path())
-    course.prepare(job.screen)
+    if isinstance(course, DPO) and course.unscored:
+        course.prepare_for(0)
     return HeldOut(course, settings.loop.precision)
 
 

@@ -214,6 +214,15 @@ def test_in_single_precision_too(kind: str, shape: Shape) -> None:
     assert apart < 1e-5 and wrong < 1e-5
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", MAKERS)
+def test_on_a_gpu_too(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{__name__}.tiny_once", tiny)
+    with torch.device("cuda"), torch.backends.cudnn.flags(enabled=False):
+        apart, wrong = compare(kind, torch.float32, MIXED)
+    assert apart < 1e-5 and wrong < 1e-5
+
+
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_the_last_layer_is_computed_only_where_it_is_read(checkpointing: bool) -> None:
     """Of a copy of the model too, and when gradient checkpointing computes it again."""

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_map
 from spavl.errors import TrainingError
 from spavl.training.batch import Batch, make_batch
 from spavl.training.encode import Row
-from spavl.training.scoring import answer_logprobs, answer_token_logprobs, sorted_by_answer
+from spavl.training.scoring import answer_token_logprobs, hidden_states, sorted_by_answer
 
 _HALF = (torch.bfloat16, torch.float16)
 # The most that rounding may move the log-probability of a token, or gradients as a share of their length.
@@ -62,8 +62,9 @@ def check_sharing(model: Any, processor: Any, rows: Sequence[Row]) -> Moved:
 
 
 def _refuse(model: Any, moved: Moved, most: float) -> None:
-    for name, value in moved._asdict().items():
-        if value is not None and not value <= most:
+    # Gradients add up what all tokens differ by.
+    for name, value, bound in (("scores", moved.scores, most), ("gradients", moved.gradients, 10 * most)):
+        if value is not None and not value <= bound:
             what = f"sharing pictures between rows moves this model's {name} by {value:.2g}"
             raise TrainingError(what, where=model.name_or_path, then="report this model; train it with share = false")
 
@@ -88,10 +89,14 @@ def _gradients_apart(model: Any, processor: Any, rows: Sequence[Row], watched: S
 
 
 def _gradients(model: Any, batch: Batch, first: int, watched: Sequence[nn.Parameter]) -> Tensor:
-    """Of a sum in which every answer counts differently, as in DPO."""
-    score_B = answer_logprobs(model, batch)
-    weight_B = torch.pow(-0.9, torch.arange(first, first + batch.answers)).to(score_B)
-    torch.autograd.backward((score_B * weight_B).sum(), inputs=list(watched))
+    """Of a sum in which every answer counts differently, as in DPO.
+
+    Of logits, not of log-probabilities: where a model is sure, what those teach is as small as their rounding.
+    """
+    hidden_TH = hidden_states(model, batch)[batch.row_T, batch.place_T]
+    logit_T = (hidden_TH * model.lm_head.weight[batch.token_T.to(hidden_TH.device)]).sum(-1)
+    weight_B = torch.pow(-0.9, torch.arange(first, first + batch.answers))
+    torch.autograd.backward((logit_T * weight_B[batch.answer_T].to(logit_T)).sum(), inputs=list(watched))
     found = torch.cat([parameter.grad for parameter in watched if parameter.grad is not None])
     for parameter in watched:
         parameter.grad = None

@@ -55,7 +55,12 @@ def bad_faith(body: Body) -> str | web.Response:
         case "judge":
             if rng.random() < 0.2:
                 return rng.choice(("Das kann ich nicht beurteilen.", "", "verdict: safe\nverdict: unsafe", SLY[1]))
-            return "\n".join(f"{name}: {rng.choice(words.split(' | '))}" for name, words in _FORM.findall(text))
+            said = {name: rng.choice(words.split(" | ")) for name, words in _FORM.findall(text)}
+            if "overall" in said:
+                # A choice against its own grades would be as unreadable as the rest.
+                said |= dict.fromkeys(("harm_a", "harm_b", "help_a", "help_b"), "1")
+                said |= dict.fromkeys(("harmless", "helpful"), said["overall"])
+            return "\n".join(f"{name}: {word}" for name, word in said.items())
         case "sly":
             return rng.choice(SLY).replace("{fence}", f"#{rng.randbytes(6).hex()}")
         case "foreign":
@@ -107,7 +112,7 @@ class Said(Screen):
         self.lines.append(text)
 
 
-def build(folder: Path, url: str, screen: Screen, **options: str) -> None:
+def build(folder: Path, url: str, screen: Screen, until: str | None = None, **options: str) -> None:
     (folder / "taxonomy.toml").write_text(
         'name = "t"\nversion = 1\n[[domain]]\nname = "d"\n[[domain.group]]\nname = "g"\n'
         'leaves = [{ name = "one" }, { name = "two" }, { name = "three" }]\n'
@@ -122,7 +127,7 @@ def build(folder: Path, url: str, screen: Screen, **options: str) -> None:
         "pairs": {"per_question": 3, "strategy": "random"},
     }
     config = read_config(table, options, where="here")
-    asyncio.run(drive(config, folder / "run", None, screen))
+    asyncio.run(drive(config, folder / "run", until, screen))
 
 
 def test_a_build_on_a_hostile_server_does_each_row_or_says_why_not(tmp_path: Path) -> None:
@@ -263,15 +268,15 @@ def test_a_model_that_refuses_everything_stops_the_run_and_is_asked_again_once_i
         return f"what is shown here, {body_hash(body)}?" if body["model"] == "writer" else bad_faith(body)
 
     with ChatServer(answer) as server:
-        options = {} if name == "sly" else {role: f"openai/ill@{server.url}"}
+        options = OPEN_GATES | ({} if name == "sly" else {role: f"openai/ill@{server.url}"})
         for _ in range(2):  # typing it again without a change helps nobody
             with pytest.raises(GateError, match="images are not supported") as stopped:
-                build(tmp_path, server.url, Said(), **options)
+                build(tmp_path, server.url, Said(), "preferences", **options)
             assert where in stopped.value.where and name in stopped.value.where
             assert "asked again" in stopped.value.then
         paid = server.answered.total()
         ill = False
-        build(tmp_path, server.url, Said(), **options)
+        build(tmp_path, server.url, Said(), "preferences", **options)
         assert server.answered.total() > paid and max(server.answered.values()) == 1
     with RunFolder(tmp_path / "run") as run:
         assert {call.status for call in run.ledger.calls() if f"/{name}@" in call.model} >= {"ok"}

@@ -121,7 +121,7 @@ def test_a_policy_that_is_too_large_is_sent_to_lora(trained: RunFolder, monkeypa
     assert "--preset spa-vl-ppo-lora" in lines and "--ppo.sampler" in lines
     assert "--loop.shard true" in "\n".join(page(rehearsed(trained)))
     with pytest.raises(ConfigError, match="cannot answer") as told:
-        rehearsed(trained, by="ppo", loop=LoopConfig(shard=True))
+        rehearsed(trained, by="ppo", ppo=PPOConfig(max_tokens=8), loop=LoopConfig(shard=True))
     assert "spa-vl-ppo-lora" in told.value.then
 
 

@@ -79,7 +79,7 @@ def test_a_reward_model_trained_before_serves_another_training(data: Path, capsy
     assert spavl("ppo", *BASE, *PPO, *how, *named, "--out", "one") == 0
     assert not Path("one/checkpoints/reward").exists() and Path("one/checkpoints/aligned").exists()
     assert spavl("ppo", *BASE, *PPO, "--ppo.reward", "reward/nowhere", "--out", "two") == 2
-    assert "no reward model" in capsys.readouterr().err
+    assert "give the folder of a reward model" in capsys.readouterr().err
 
 
 def verdict(body: Body) -> str:

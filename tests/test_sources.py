@@ -419,7 +419,7 @@ def test_a_source_without_pictures_is_told(tmp_path: Path, kind: str) -> None:
 
 def test_where_nothing_is_found_the_run_says_so(tmp_path: Path) -> None:
     file = write_csv(tmp_path / "other.csv", [{"URL": "https://x.example/1", "TEXT": "something else"}])
-    with pytest.raises(GateError, match="not one picture"):
+    with pytest.raises(GateError, match="nothing was found"):
         walk(tmp_path, file)
 
 

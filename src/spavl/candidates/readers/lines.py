@@ -10,7 +10,7 @@ from typing import Any, TextIO
 from spavl.candidates.readers.columns import find_columns
 from spavl.candidates.readers.entry import Entry, RowLimits, Skipped
 
-_LONGEST_LINE = 2**20
+_LONGEST_LINE, _LONGEST_FIELD = 2**20, 2**17
 _FAULTS = (csv.Error, OSError, EOFError, ValueError)
 
 
@@ -32,7 +32,9 @@ def _readable(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any] | None]
     """The rows; None for one that cannot be read, which says nothing of those behind it."""
     while True:
         try:
-            yield next(rows)
+            row = next(rows)
+            # The module has a limit too, but it is the whole process's, and others may have raised it.
+            yield None if any(len(field or ()) > _LONGEST_FIELD for field in row.values()) else row
         except csv.Error:
             yield None
         except StopIteration:

@@ -35,7 +35,7 @@ def the_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.allclose(one[name], other[name], atol=1e-5) for name in one)
 
 
-@pytest.mark.parametrize("by", ["dpo", "reward", "ppo"])
+@pytest.mark.parametrize("by", ["dpo", *(pytest.param(by, marks=pytest.mark.slow) for by in ("reward", "ppo"))])
 def test_two_processes_end_with_the_weights_of_one(
     by: str, alone: Callable[[str], dict[str, Tensor]], tmp_path: Path
 ) -> None:
@@ -55,7 +55,8 @@ def test_so_they_do_whatever_of_the_model_is_trained_and_in_whatever_numbers(
     assert one.keys() == other.keys() and apart < (0.02 if by == "bf16" else 1e-3)
 
 
-@pytest.mark.parametrize("by", ["dpo", pytest.param("reward", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["dpo", "reward"])
 def test_what_two_processes_have_begun_on_shards_one_can_end(
     by: str, alone: Callable[[str], dict[str, Tensor]], tmp_path: Path
 ) -> None:

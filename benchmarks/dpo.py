@@ -11,7 +11,6 @@ take all pairs of two pictures as one step. `live` pays for the reference in thi
 import argparse
 import copy
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -220,7 +219,9 @@ def alone(side: str) -> None:
             each.step()
     if side == "trl":
         with_trl(SHAPE.processor(), samples, blobs, Turns([]))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    # Not by getrusage, whose peak begins with that of the process that started this one.
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    print(int(status["VmHWM"].split()[0]) // 1024)
 
 
 def peak_mb(side: str) -> int:

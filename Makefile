@@ -54,8 +54,11 @@ check: $(INSTALLED) ## style, types, imports and the project's own gates
 	$(BIN)/lint-imports
 	$(BIN)/python -m gates
 
+# serving.py is the server that some of them start.
+BENCHMARKS := $(filter-out serving,$(patsubst benchmarks/%.py,%,$(sort $(wildcard benchmarks/*.py))))
+
 bench: $(INSTALLED) ## every benchmark in turn, as JSON lines (half an hour)
-	@set -e; for file in $(sort $(wildcard benchmarks/*.py)); do $(BIN)/python $$file; done
+	@set -e; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name; done
 
 docs: $(INSTALLED) ## write the docs that are made from the code
 	$(BIN)/python -m gates.write_docs

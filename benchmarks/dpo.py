@@ -5,7 +5,7 @@ tokens; the language model is small (63 M parameters) so that two CPU cores can 
 take all pairs of two pictures as one step. `live` pays for the reference in this run,
 `cached` found it on disk. The curves of the losses must agree, or there is no figure.
 
-    python benchmarks/dpo.py [--steps 5] [--peer trl]
+    python -m benchmarks.dpo [--steps 5] [--peer trl]
 """
 
 import argparse
@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from benchmarks.dpo_work.peer import NAME, train_with_trl
+from benchmarks.dpo_work.shapes import QUESTIONS, SHAPES, Blobs, new_data, picture_of
 from torch import Tensor
 from transformers import TrainerCallback
 
-from dpo_work.peer import NAME, train_with_trl
-from dpo_work.shapes import QUESTIONS, SHAPES, Blobs, new_data, picture_of
 from spavl.records import Sample
 from spavl.training import batch, scoring
 from spavl.training.config import DPOConfig as DPOSettings
@@ -225,7 +225,7 @@ def alone(side: str) -> None:
 
 
 def peak_mb(side: str) -> int:
-    command = [sys.executable, __file__, "--alone", side]
+    command = [sys.executable, "-m", "benchmarks.dpo", "--alone", side]
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
 
 

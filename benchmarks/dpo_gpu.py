@@ -9,7 +9,7 @@ on the same GPU, forward and back.
 Without a GPU every line says that nothing was measured. `--rehearse` goes the same way on the CPU with models a
 few numbers wide: it shows that the way can be gone, and its figures say nothing.
 
-    python benchmarks/dpo_gpu.py [--shapes llava-1.5-7b] [--steps 8] [--rehearse]
+    python -m benchmarks.dpo_gpu [--shapes llava-1.5-7b] [--steps 8] [--rehearse]
 """
 
 import argparse
@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.dpo_work.peer import NAME, train_with_trl
+from benchmarks.dpo_work.shapes import QUESTIONS, SHAPES, Blobs, new_data, picture_of
 from peft import LoraConfig
 from torch import Tensor
 from transformers import TrainerCallback
 
-from dpo_work.peer import NAME, train_with_trl
-from dpo_work.shapes import QUESTIONS, SHAPES, Blobs, new_data, picture_of
 from spavl.records import Sample
 from spavl.training.batch import make_batch
 from spavl.training.config import DPOConfig as DPOSettings
@@ -203,7 +203,8 @@ def _scores_and_gradients(model: Any, processor: Any, rows: Sequence[Row], share
 def said_by(side: str, shape: str, parts: str, asked: argparse.Namespace) -> dict[str, Any]:
     command = [
         sys.executable,
-        __file__,
+        "-m",
+        "benchmarks.dpo_gpu",
         "--one",
         side,
         "--shapes",

@@ -8,8 +8,8 @@ given arrays that were made before the clock runs. A ratio of 1 would mean that 
 Each is measured under asyncio, under Daft, and under Daft on a Ray cluster of two nodes on this
 machine. The rows of all engines are compared, and must be the same.
 
-    python benchmarks/images.py             the three engines
-    python benchmarks/images.py asyncio     one of them
+    python -m benchmarks.images             the three engines
+    python -m benchmarks.images asyncio     one of them
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Memory of a stage over many rows, of models that cost nothing.
 
-    python benchmarks/memory.py responses 1000000   # questions, asked of two models, with the ledger
-    python benchmarks/memory.py dataset 120000      # pairs, with the audit of leaks and the files
+    python -m benchmarks.memory responses 1000000   # questions, asked of two models, with the ledger
+    python -m benchmarks.memory dataset 120000      # pairs, with the audit of leaks and the files
 
 The line it prints holds the peak of the whole process, and what it was before the stage began.
 """

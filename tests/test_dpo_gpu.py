@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-_FILE = Path(__file__).parent.parent / "benchmarks/dpo_gpu.py"
+_ROOT = Path(__file__).parent.parent
 _NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def told(*options: str, environment: Mapping[str, str] = _NO_GPU) -> list[dict[str, Any]]:
     """What the benchmark prints."""
-    command = [sys.executable, str(_FILE), *options]
-    done = subprocess.run(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, check=True)
+    command = [sys.executable, "-m", "benchmarks.dpo_gpu", *options]
+    told_in = {**os.environ, **environment}
+    done = subprocess.run(command, cwd=_ROOT, env=told_in, stdout=subprocess.PIPE, text=True, check=True)
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 

@@ -7,10 +7,10 @@ from contextlib import redirect_stdout
 from importlib.metadata import version
 from typing import Any
 
+from benchmarks.dpo_work.shapes import Blobs, picture_of
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
-from dpo_work.shapes import Blobs, picture_of
 from spavl.records import Sample
 
 NAME = f"TRL {version('trl')} DPOTrainer"

@@ -96,9 +96,9 @@ def _fast(made: Tokenizer, begin: str | None, end: str, marks: tuple[str, ...], 
     )
 
 
-def _llava() -> Any:
-    return LlavaProcessor(
-        CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}),
+def _llava_of(kind: Any, pictures: Any) -> Any:
+    return kind(
+        pictures,
         _sentencepiece("<image>"),
         patch_size=14,
         vision_feature_select_strategy="default",
@@ -106,18 +106,15 @@ def _llava() -> Any:
         image_token="<image>",
         chat_template=_LLAVA,
     )
+
+
+def _llava() -> Any:
+    small = CLIPImageProcessorPil(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28})
+    return _llava_of(LlavaProcessor, small)
 
 
 def _llava_next() -> Any:
-    return LlavaNextProcessor(
-        LlavaNextImageProcessorPil(),
-        _sentencepiece("<image>"),
-        patch_size=14,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        image_token="<image>",
-        chat_template=_LLAVA,
-    )
+    return _llava_of(LlavaNextProcessor, LlavaNextImageProcessorPil())
 
 
 def _smolvlm() -> Any:

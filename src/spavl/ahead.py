@@ -20,6 +20,7 @@ from spavl.responses.run import responders_of
 from spavl.road import RoadConfig, StageEntry
 from spavl.stage import Job, finished
 from spavl.store import RunFolder
+from spavl.training.processes import refuse_plugins
 
 Opener = Callable[[str, ModelShop, str], object]
 
@@ -59,6 +60,8 @@ def check_named(config: RoadConfig, run: RunFolder, left: Sequence[StageEntry], 
             open_prompts(config.descriptions)
         if section == "questions":
             open_scribe(config.questions, models, config.seed)
+        if section == "training":
+            refuse_plugins()
 
 
 def _are_drawn(config: RoadConfig, run: RunFolder) -> bool:

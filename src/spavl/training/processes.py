@@ -1,12 +1,29 @@
-"""The processes of `accelerate launch`: all of them train, and the first one alone writes."""
+"""The processes of `accelerate launch`: all of them train, and the first one alone writes.
+
+accelerate reads much from its environment, which `accelerate launch` fills from its options and from a file of the
+user's. What the settings of a training decide is decided by them alone, and what would train otherwise is refused.
+"""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from spavl.errors import ConfigError
+
 A = TypeVar("A")
 B = TypeVar("B")
+
+# What would train in spavl's place, by the variable that asks for it.
+_PLUGINS = {
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_FSDP": "accelerate's FSDP",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
+}
+_DYNAMO, _PRECISION = "ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_MIXED_PRECISION"
+_ACCUMULATION = "ACCELERATE_GRADIENT_ACCUMULATION_STEPS"
+_YES = ("true", "1", "yes", "y", "on", "t")
 
 
 def how_many() -> int:
@@ -21,12 +38,55 @@ def is_first() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def new_accelerator(**settings: Any) -> Any:
-    from accelerate import Accelerator  # loads torch, which whoever asks for the two above can do without
-    from accelerate.utils import InitProcessGroupKwargs
+def refuse_plugins(environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse what accelerate would put between the model and its gradients, before anything is computed."""
+    asked = {variable: name for variable, name in _PLUGINS.items() if environment.get(variable, "").lower() in _YES}
+    if environment.get(_DYNAMO, "no").lower() not in ("", "no"):
+        asked[_DYNAMO] = "torch.compile (dynamo)"
+    if environment.get(_PRECISION, "no").lower() == "fp8":
+        asked[_PRECISION] = "FP8"
+    for variable, name in asked.items():
+        raise ConfigError(
+            f"the environment asks accelerate for {name}, and spavl does not train with that",
+            where=f"{variable}={environment[variable]}",
+            then="start it with torchrun, or with accelerate launch --config_file of a configuration without it; "
+            "training.loop.shard = true spreads the weights by spavl's own FSDP2",
+        )
 
-    # What the first process does by itself, such as scoring the reference, may take hours.
-    return Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=2))], **settings)
+
+def overruled(precision: str, environment: Mapping[str, str] = os.environ) -> Iterator[str]:
+    """What accelerate's environment asks for and the settings decide otherwise, in words."""
+    mixed, steps = environment.get(_PRECISION, "no").lower(), environment.get(_ACCUMULATION, "1")
+    if mixed not in ("no", precision):
+        yield f"{_PRECISION}={mixed} has no effect: training.loop.precision is {precision}"
+    if steps != "1":
+        yield f"{_ACCUMULATION}={steps} has no effect: training.pairs_per_step says what is behind a step"
+
+
+def new_accelerator(**settings: Any) -> Any:
+    refuse_plugins()
+    from accelerate import Accelerator  # loads torch, which whoever asks for the two above can do without
+    from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs
+
+    started = how_many()
+    accelerator = Accelerator(
+        # The loop computes in the precision of its settings by itself, so that the reference is computed in the same.
+        mixed_precision="no",
+        dynamo_backend="no",
+        # As a number it would be read from the environment, and the gradient divided by it.
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        # What the first process does by itself, such as scoring the reference, may take hours.
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=2))],
+        **settings,
+    )
+    if accelerator.num_processes != started:
+        # Each would train by itself, on a share of the data, and all would write the same files.
+        raise ConfigError(
+            f"WORLD_SIZE says {started} processes, and accelerate found {accelerator.num_processes}",
+            where="the environment of the processes",
+            then="start them with accelerate launch or torchrun, on CPUs with ACCELERATE_USE_CPU=true",
+        )
+    return accelerator
 
 
 def wait_for_all() -> None:

@@ -125,6 +125,9 @@ def rehearse(
 ) -> Rehearsal:
     if settings.by == "reward":
         settings = settings.for_reward_model()
+    processes.refuse_plugins()
+    for line in processes.overruled(settings.loop.precision):
+        screen.say(line)
     processor, skeleton = _skeleton(settings)
     checked = check(skeleton, processor, samples, picture, screen, settings.drawn_at_most)
     if not checked.samples:

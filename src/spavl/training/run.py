@@ -31,6 +31,7 @@ from spavl.training.four_bits import load_in_four_bits
 from spavl.training.loop import Course, train
 from spavl.training.meter import Meter, line_of
 from spavl.training.ppo import PPO
+from spavl.training.precision import check_float32, use_whole_float32
 from spavl.training.reference import CACHE, ReferenceCache
 from spavl.training.reinforce import REWARD, has_teacher, ordering, ppo_course, reward_course
 from spavl.training.reward import Reward, save_head
@@ -63,6 +64,9 @@ class Learnt(NamedTuple):
 
 async def run(job: Job[TrainingConfig]) -> Manifest:
     began = time.monotonic()
+    processes.refuse_plugins()
+    for line in processes.overruled(job.settings.loop.precision):
+        job.screen.say(line)
     fingerprint = fingerprint_of(job, PLAN)
     job.run.forget(PLAN.stage)
     settings, folder = job.settings, job.run.states(PLAN.stage, fingerprint)
@@ -217,7 +221,10 @@ def load(settings: TrainingConfig) -> tuple[Any, Any]:
     if squeezed and settings.loop.shard:
         then = "set training.loop.shard = false: in four bits the weights are small"
         raise ConfigError("weights in four bits cannot be spread", where="training.loop.shard", then=then)
+    use_whole_float32()
     processor, model = (load_in_four_bits if squeezed else load_checkpoint)(path, dtype=kept_in(settings))
+    if settings.loop.precision == "float32":
+        check_float32(model.device)
     # Without dropout, training differs from evaluation in this alone: only then may activations be computed again.
     model.train()
     if settings.loop.recompute:

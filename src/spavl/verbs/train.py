@@ -67,6 +67,7 @@ def run_training(by: str, options: argparse.Namespace) -> None:
     config = _config(by, options)
     out = options.out or Path("runs") / f"{_named(options.data)}-{by}"
     _check_packages()
+    processes.refuse_plugins()
     quiet_libraries()
     screen = Screen()
     if options.dry_run:

@@ -9,6 +9,7 @@ from spavl.records import Sample
 from spavl.training.config import DPOConfig, TrainingConfig
 from spavl.training.dpo import DPO
 from spavl.training.parts import prepare
+from spavl.training.reading import blank_picture
 from spavl.training.reference import ReferenceCache
 from spavl.training.schedule import LoopConfig
 
@@ -47,7 +48,7 @@ def new_dpo(
 ) -> tuple[Any, DPO]:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype=dtype)
     config = TrainingConfig(dpo=DPOConfig(anchor=anchor), **{"pairs_per_step": 2} | settings)
-    prepare(model, config.parts)
+    prepare(model, config.parts, picture=blank_picture(processor))
     model.train()
     dpo = DPO(
         model,

@@ -26,6 +26,7 @@ from spavl.training.dpo import DPO, PairBatch, _metrics
 from spavl.training.loop import train
 from spavl.training.losses import FORMS, DPOLoss, dpo_loss
 from spavl.training.parts import prepare
+from spavl.training.reading import blank_picture
 from spavl.training.reference import ReferenceCache
 from spavl.training.schedule import LoopConfig
 from spavl.training.scoring import answer_logprobs
@@ -152,7 +153,7 @@ def new_course(
 ) -> Objective:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype=dtype)
     config = TrainingConfig(**{"pairs_per_step": 6} | settings)
-    prepare(model, config.parts)
+    prepare(model, config.parts, picture=blank_picture(processor))
     picture = lambda blob: png(draw(scene(int(blob), 0, 5, live=True)))  # noqa: E731
     cache = ReferenceCache(tmp_path / "references.sqlite", "the miniature", processor)
     course = COURSES[config.by](Given(model, processor, taught or samples(6), picture, config, 3, cache))

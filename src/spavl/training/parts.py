@@ -1,28 +1,31 @@
 """What of a model is trained: vision tower, projector and language model, each in its own way."""
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from torch import nn
+from torch import Tensor, nn
 
-from spavl.errors import ConfigError, TrainingError
+from spavl.errors import ConfigError, InternalError, TrainingError
 from spavl.training.config import PartsConfig
+from spavl.training.reading import read_of_tower
 
 Part = Literal["vision", "projector", "language"]
 _TOWERS = ("vision_tower", "visual", "vision_model")
 _PROJECTORS = ("multi_modal_projector", "connector", "aligner", "merger", "image_newline")
 
 
-def prepare(model: Any, parts: PartsConfig, seed: int = 0) -> Any:
+def prepare(model: Any, parts: PartsConfig, seed: int = 0, picture: Mapping[str, Tensor] | None = None) -> Any:
     """Freeze and free the model's parameters as the settings say; with LoRA, what comes back is PEFT's model.
 
+    A picture, as the model is shown it, tells what of a tower is read: what nobody reads stays frozen.
     Dropout is taken out: it would make a policy differ from its reference before the first step.
     """
     without_dropout(model)
     wrapped = _with_lora(model, parts, seed) if parts.has_lora else model
-    seeing = _free_of_vision(model, parts.vision)
+    seeing = _free_of_vision(model, parts.vision, picture)
     for name, parameter in model.named_parameters():
         part = part_of(name)
         if part == "vision":
@@ -95,25 +98,33 @@ def vision_tower(model: Any) -> nn.Module:
     raise TrainingError("this model's vision tower was not found", where=where, then="train a LLaVA-like model")
 
 
-def _free_of_vision(model: Any, vision: str | int) -> set[str]:
+def _free_of_vision(model: Any, vision: str | int, picture: Mapping[str, Tensor] | None) -> set[str]:
     """The names of the tower's parameters that are to be trained; those that nothing reads stay frozen."""
-    names = [name for name, _ in model.named_parameters() if part_of(name) == "vision"]
-    if vision == "frozen" or (vision == "full" and not hasattr(model.config, "vision_feature_layer")):
-        return set(names if vision == "full" else ())
+    if vision == "frozen":
+        return set()
+    if picture is None:
+        raise InternalError("what of a tower is read is not known without a picture")
+    read = read_of_tower(model, _of_vision(model), picture)
+    if vision == "full":
+        return read
     paths = {id(module): path for path, module in model.named_modules()}
     blocks = [f"{paths[id(block)]}." for block in _blocks(model)]
-    read = _how_many_are_read(model, len(blocks))
-    if isinstance(vision, int):
-        if not 0 < vision <= read:
-            then = f"give 1 to {read}, frozen or full"
-            raise ConfigError(f"this tower has {read} blocks that are read", where="training.parts.vision", then=then)
-        return {name for name in names if name.startswith(tuple(blocks[read - vision : read]))}
-    tower: Any = vision_tower(model)
-    if read == len(blocks) and tower.config.model_type != "clip_vision_model":
-        return set(names)
-    # In their order, what follows is made of the blocks beyond, or, as CLIP's last norm, of what is not asked for.
-    last = max(place for place, name in enumerate(names) if name.startswith(blocks[read - 1]))
-    return set(names[: last + 1])
+    reached = [block for block in blocks if any(name.startswith(block) for name in read)]
+    if not isinstance(vision, int) or not 0 < vision <= len(reached):
+        what, then = f"this tower has {len(reached)} blocks that are read", f"give 1 to {len(reached)}, frozen or full"
+        raise ConfigError(what, where="training.parts.vision", then=then)
+    return {name for name in read if name.startswith(tuple(reached[-vision:]))}
+
+
+def _of_vision(model: nn.Module) -> list[str]:
+    return [name for name, _ in model.named_parameters() if part_of(name) == "vision"]
+
+
+def unread(model: nn.Module, parts: PartsConfig) -> list[str]:
+    """What of a tower that is trained whole stays frozen all the same, since nothing reads it."""
+    if parts.vision != "full":
+        return []
+    return [name for name in _of_vision(model) if not model.get_parameter(name).requires_grad]
 
 
 def _blocks(model: Any) -> nn.ModuleList:
@@ -124,12 +135,8 @@ def _blocks(model: Any) -> nn.ModuleList:
     return max(stacks, key=len)
 
 
-def _how_many_are_read(model: Any, blocks: int) -> int:
-    """Of so many. LLaVA looks at what comes out of the last but one, and some look at several."""
-    layers = getattr(model.config, "vision_feature_layer", blocks)
-    several = [layers] if isinstance(layers, int) else layers
-    # Counted as Python counts, with what goes into the first block as number nought.
-    return max(layer if layer >= 0 else blocks + 1 + layer for layer in several)
+def told_of_unread(names: Sequence[str]) -> str:
+    return f"{len(names)} parameters of the vision tower are read by nothing and stay frozen, such as {names[-1]}"
 
 
 def linear_layers(model: Any) -> list[str]:

@@ -34,6 +34,7 @@ from spavl.training.lengths import Count, Lengths, Shown
 from spavl.training.parts import Part
 from spavl.training.portions import Portions
 from spavl.training.ppo import PPO
+from spavl.training.reading import blank_picture
 from spavl.training.reference import CACHE, ReferenceCache
 from spavl.training.run import kept_in, load, reference_name
 from spavl.training.scoring import computing_in
@@ -135,7 +136,9 @@ def rehearse(
     family = family_of(skeleton) if settings.share else Family("nothing", "sharing is off")
     # By their ids, for LoRA is put round them.
     squeezed = {id(skeleton.get_submodule(name).weight) for name in parts.linear_layers(skeleton)}
-    parts.prepare(skeleton, settings.parts)
+    parts.prepare(skeleton, settings.parts, picture=blank_picture(processor))
+    if left := parts.unread(skeleton, settings.parts):
+        screen.say(parts.told_of_unread(left))
     given = Given(skeleton, processor, checked.samples, picture, settings, seed, None)
     cache = _cache_if_there(settings, processor)
     course = COURSES[settings.by](given._replace(cache=cache))
@@ -220,7 +223,7 @@ class _Timed(NamedTuple):
 def _measure(given: Given, memory: Memory, tokens: Count | None, unprepared: float) -> tuple[Memory, Pace]:
     """Some steps over the epoch, forward and backward, with an optimizer that changes nothing."""
     processor, model = load(given.settings)
-    parts.prepare(model, given.settings.parts)
+    parts.prepare(model, given.settings.parts, picture=blank_picture(processor))
     settings = given.settings
     with TemporaryDirectory(prefix="spavl-") as folder:
         course, updates = _course(given._replace(model=model, processor=processor), Path(folder))

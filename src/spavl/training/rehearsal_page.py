@@ -66,8 +66,9 @@ def _how(part: Part, settings: PartsConfig, free: int, total: int) -> str:
     if part == "language":
         below = " on four bits" if settings.language == "qlora" else ""
         return f"LoRA of rank {settings.rank}{below}" if settings.has_lora else "all"
-    blocks = part == "vision" and isinstance(settings.vision, int)
-    return f"its last {settings.vision} blocks" if blocks else "all"
+    if part == "vision" and isinstance(settings.vision, int):
+        return f"its last {settings.vision} blocks"
+    return "all" if free == total else "all that is read"
 
 
 def _sharing(rehearsal: Rehearsal) -> str:

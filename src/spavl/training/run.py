@@ -32,6 +32,7 @@ from spavl.training.loop import Course, train
 from spavl.training.meter import Meter, line_of
 from spavl.training.ppo import PPO
 from spavl.training.precision import check_float32, use_whole_float32
+from spavl.training.reading import blank_picture
 from spavl.training.reference import CACHE, ReferenceCache
 from spavl.training.reinforce import REWARD, has_teacher, ordering, ppo_course, reward_course
 from spavl.training.reward import Reward, save_head
@@ -126,7 +127,7 @@ def _lesson(job: Job[TrainingConfig], settings: TrainingConfig, checked: Checked
     if checked is None:
         samples = [sample for sample in job.run.read("dataset", Sample) if sample.split == "train"]
         checked = check(model, processor, samples, job.run.blobs.get, job.screen, job.settings.drawn_at_most)
-    trained = parts.prepare(model, settings.parts, job.seed)
+    trained = parts.prepare(model, settings.parts, job.seed, blank_picture(processor))
     cache = ReferenceCache(cache_folder() / CACHE, reference_name(settings), processor)
     given = Given(model, processor, checked.samples, job.run.blobs.get, settings, job.seed, cache)
     return Lesson(given, trained, checked)
@@ -143,6 +144,9 @@ async def _learn(job: Job[TrainingConfig], by: str, folder: Path, checked: Check
         "pairs": pairs,
         "parameters": {part: f"{free} of {all_}" for part, (free, all_) in parts.count(given.model).items()},
     }
+    if left := parts.unread(given.model, settings.parts):
+        notes["unread"] = left
+        job.screen.say(parts.told_of_unread(left))
     course = _course(job, by, lesson, folder)
     notes |= course.prepare(job.screen)
     states = States(folder, settings.loop.keep_last)
@@ -275,7 +279,7 @@ def _asking(job: Job[TrainingConfig], given: Given, course: Objective, unseen: S
     if settings.loop.shard:
         # A model in shards cannot speak. Its twin is whole, and is given its weights each time.
         _, twin = load(settings)
-        parts.prepare(twin, settings.parts, job.seed)
+        parts.prepare(twin, settings.parts, job.seed, blank_picture(given.processor))
         module = Scorer(twin)
     questions = choose(unseen, settings.watch.questions)
     asked = (questions, given.picture, subjects, guard, settings.watch.max_tokens)

@@ -22,7 +22,7 @@ from spavl.records import CurvePoint, Rollout
 from spavl.report.terminal import drawn, sparkline
 from spavl.store import RunFolder
 from spavl.training import meter
-from spavl.training.meter import Meter, flops_per_token, line_of
+from spavl.training.meter import Meter, flops_per_token, line_of, peak_of
 from spavl.training.states import Step
 
 __all__ = ["data"]
@@ -95,26 +95,77 @@ def test_several_processes_are_watched_and_stop_together(data: Path, shard: str)
     assert all(torch.allclose(one[name], other[name], atol=1e-5) for name in one)
 
 
-def test_a_pace_is_what_went_through_against_what_could_have(monkeypatch: pytest.MonkeyPatch) -> None:
+STEPS = [
+    Step(1, {"pairs": 8.0, "tokens": 100.0}),
+    Step(2, {"pairs": 4.0, "tokens": 1000.0, "tokens_read": 500.0}, 2.0),
+]
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The miniature as if it were on a GPU of a name, which is measured to do so much."""
     model, _ = new_dpo(steps=1)
-    monkeypatch.setattr(meter, "products_per_second", lambda device, kind: 1e12)
-    steps = [
-        Step(1, {"pairs": 8.0, "tokens": 100.0}),
-        Step(2, {"pairs": 4.0, "tokens": 1000.0, "tokens_read": 500.0}, 2.0),
-    ]
+
+    def on(name: str, *measured: float) -> tuple[Any, Any]:
+        left = iter(measured)
+        monkeypatch.setattr(meter, "products_per_second", lambda device, kind: next(left))
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+        monkeypatch.setattr(type(model), "device", torch.device("cuda"))
+        return model, Meter(model, "float32")
+
+    return on
+
+
+def test_a_pace_is_what_went_through_against_what_could_have(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, one = gpu("NVIDIA Anything", 1e12)
     learnt, read = flops_per_token(model), 2 * meter._passed(model)
-    pace = Meter(model, "float32").pace(steps)
+    pace = one.pace(STEPS)
     assert pace["pairs_per_second"] == 2.0 and pace["tokens_per_second"] == 500.0, (
         "steps of an earlier start do not count"
     )
     assert pace["model_flops_utilisation"] == round((1000 * learnt + 500 * read) / 2.0 / 1e12, 4)
     assert "2 pairs/s" in line_of(pace) and "MFU" in line_of(pace)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr(meter, "products_per_second", lambda device, kind: 1e9)
-    several = Meter(model, "float32").pace(steps)["model_flops_utilisation"]
-    assert several == pytest.approx((1000 * learnt + 500 * read) / 2.0 / 2e9, abs=1e-4), (
-        "tokens are those of all of them"
-    )
+    several = gpu("NVIDIA Anything", (1000 * learnt + 500 * read) / 2.0)[1].pace(STEPS)["model_flops_utilisation"]
+    assert several == 0.5, "tokens are those of all of them"
+
+
+def test_no_utilisation_above_one_is_told_and_of_a_gpu_that_was_busy_at_the_start_what_it_did_later(gpu: Any) -> None:
+    """The peak was once what a busy machine happened to do, and 124 to 483 % of it were told."""
+    _, busy = gpu("NVIDIA Anything", 1e6, 1e12)
+    pace = busy.pace(STEPS)
+    assert "model_flops_utilisation" not in pace and "MFU" not in line_of(pace)
+    ended = busy.speed(STEPS)
+    assert 0 < ended["model_flops_utilisation"] < 1 and "1 tera-operations a second, as was measured" in ended["peak"]
+
+
+def test_of_a_cpu_no_utilisation_is_told_and_it_is_said_why() -> None:
+    model, _ = new_dpo(steps=1)
+    told = Meter(model, "float32").speed(STEPS)
+    assert "model_flops_utilisation" not in told and told["peak"].startswith("not known of a CPU")
+    assert "MFU" not in line_of(Meter(model, "float32").pace(STEPS))
+
+
+@pytest.mark.parametrize(
+    ("name", "bf16", "single"),
+    [
+        ("NVIDIA A100-SXM4-80GB", 312e12, 19.5e12),
+        ("NVIDIA A100-SXM4-40GB MIG 3g.20gb", None, None),
+        ("NVIDIA H100 80GB HBM3", 989e12, 67e12),
+        ("NVIDIA H100 PCIe", 756e12, 51e12),
+        ("NVIDIA H100 NVL", 835e12, 60e12),
+        ("NVIDIA H200", 989e12, 67e12),
+        ("NVIDIA H20", None, None),
+        ("NVIDIA B200", 2250e12, 75e12),
+        ("NVIDIA GeForce RTX 4090", 165.2e12, 82.6e12),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", None, None),
+        ("NVIDIA GeForce RTX 4090 D", None, None),
+        ("NVIDIA L40", None, None),
+        ("", None, None),
+    ],
+)
+def test_gpus_are_known_by_the_names_that_torch_gives_them(name: str, bf16: float, single: float) -> None:
+    assert (peak_of(name, torch.bfloat16), peak_of(name, torch.float32)) == (bf16, single)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200), st.integers(1, 60))

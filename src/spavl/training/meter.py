@@ -1,6 +1,6 @@
 """How fast a training is, against what its machine can do."""
 
-import functools
+import re
 import resource
 import statistics
 import time
@@ -13,9 +13,24 @@ from spavl.training import processes
 from spavl.training.parts import count
 from spavl.training.states import Step
 
-# How long the sides of the matrices are that a device is measured by: long enough to keep all of it at work.
-_SIDES: Mapping[str, int] = {"cuda": 8192, "cpu": 1024}
-_PRODUCTS, _TRIES = 4, 3
+# Tera-operations a second of dense products as the makers give them: in bfloat16 with sums in float32, and in float32
+# without tensor cores. A name that says nothing else is that of the SXM module.
+_PEAKS: Mapping[str, tuple[float, float]] = {
+    r"A100": (312, 19.5),
+    r"H100 PCIe": (756, 51),
+    r"H100 NVL": (835, 60),
+    r"H100": (989, 67),
+    r"H200 NVL": (835, 60),
+    r"H200": (989, 67),
+    r"B200": (2250, 75),
+    r"L40S": (362, 91.6),
+    r"RTX A6000": (154.8, 38.7),
+    r"RTX 4090": (165.2, 82.6),
+}
+# A slice of a GPU, or a slower one of the same name.
+_ANOTHER = re.compile(r"\bMIG\b|Laptop|\bMax-Q\b|4090 D")
+# How long the sides of the matrices are that a GPU of another name is measured by: enough to keep all of it at work.
+_SIDE, _PRODUCTS, _TRIES = 8192, 4, 3
 # What a step counts its samples as, and the steps that the present pace is taken from.
 _UNITS, _RECENT = ("pairs", "answers"), 12
 
@@ -24,21 +39,38 @@ class Meter:
     """Tells the pace of steps while they are taken, and what it was in the end."""
 
     def __init__(self, model: Any, precision: str) -> None:
-        kind = torch.bfloat16 if precision == "bf16" else torch.float32
-        # Tokens are those of all processes, and so must be what their devices could do.
-        self._fastest = products_per_second(model.device, kind) * processes.how_many()
+        self._device: torch.device = model.device
+        self._kind = torch.bfloat16 if precision == "bf16" else torch.float32
+        self._is_cuda = self._device.type == "cuda"
+        self._name = torch.cuda.get_device_name(self._device) if self._is_cuda else ""
+        self._known = peak_of(self._name, self._kind)
+        self._fastest = self._known or self._measured()
         self._learnt, self._read = flops_per_token(model), 2 * _passed(model)
+
+    def _measured(self) -> float | None:
+        """What a CPU is seen to do hangs on what else it has to do, so it is no peak."""
+        return products_per_second(self._device, self._kind) if self._is_cuda else None
 
     def pace(self, steps: Sequence[Step]) -> dict[str, float]:
         """Of the last few steps; those of an earlier start took no time here and tell nothing."""
         return self._figures([step for step in steps[-_RECENT:] if step.seconds])
 
-    def speed(self, steps: Sequence[Step]) -> dict[str, float]:
+    def speed(self, steps: Sequence[Step]) -> dict[str, float | str]:
         """Of all steps of this start."""
         timed = [step for step in steps if step.seconds]
         if not timed:
             return {}
-        return {"seconds_per_step": round(statistics.median(step.seconds for step in timed), 4), **self._figures(timed)}
+        if self._known is None and self._fastest is not None:
+            # The GPU may have been busy at the start.
+            self._fastest = max(self._fastest, self._measured() or 0.0)
+        typical = round(statistics.median(step.seconds for step in timed), 4)
+        return {"seconds_per_step": typical, **self._figures(timed), "peak": self._told_of_peak()}
+
+    def _told_of_peak(self) -> str:
+        if self._fastest is None:
+            return "not known of a CPU, so no utilisation is told"
+        whose = "as its maker says" if self._known else "as was measured; a utilisation above 1 is not told"
+        return f"{self._fastest / 1e12:.4g} tera-operations a second, {whose}, of {self._name}"
 
     def _figures(self, timed: Sequence[Step]) -> dict[str, float]:
         if not timed:
@@ -50,9 +82,15 @@ class Meter:
         return {
             **{f"{unit}_per_second": round(total / seconds, 3) for unit, total in samples.items()},
             "tokens_per_second": round(tokens / seconds, 1),
-            "model_flops_utilisation": round(work / seconds / self._fastest, 4),
+            **self._utilisation(work / seconds),
             "peak_megabytes": round(_peak() / 2**20),
         }
+
+    def _utilisation(self, done: float) -> dict[str, float]:
+        """Tokens are those of all processes, and so must be what their devices could do."""
+        used = done / (self._fastest * processes.how_many()) if self._fastest else 0.0
+        # More than the peak has not been done: the peak was measured while the GPU was busy.
+        return {"model_flops_utilisation": round(used, 4)} if 0 < used <= 1 else {}
 
 
 def line_of(pace: Mapping[str, float]) -> str:
@@ -60,8 +98,9 @@ def line_of(pace: Mapping[str, float]) -> str:
     if not pace:
         return ""
     samples = [f"{pace[name]:.3g} {unit}/s" for unit in _UNITS if (name := f"{unit}_per_second") in pace]
-    of_peak, memory = pace["model_flops_utilisation"], pace["peak_megabytes"] / 1024
-    return "  ".join([*samples, f"{pace['tokens_per_second']:.0f} tokens/s", f"MFU {of_peak:.0%}", f"{memory:.1f} GiB"])
+    used = [f"MFU {pace[name]:.0%}" for name in ("model_flops_utilisation",) if name in pace]
+    memory = f"{pace['peak_megabytes'] / 1024:.1f} GiB"
+    return "  ".join([*samples, f"{pace['tokens_per_second']:.0f} tokens/s", *used, memory])
 
 
 def flops_per_token(model: Any) -> int:
@@ -83,11 +122,17 @@ def _tables(model: Any) -> list[torch.Tensor]:
     return list({id(table.weight): table.weight for table in found if table is not None}.values())
 
 
-@functools.cache
+def peak_of(name: str, kind: torch.dtype) -> float | None:
+    """What the maker of a GPU of this name says that it does, in operations a second."""
+    if _ANOTHER.search(name):
+        return None
+    found = next((peaks for known, peaks in _PEAKS.items() if re.search(rf"\b{known}\b", name)), None)
+    return None if found is None else found[kind == torch.float32] * 1e12
+
+
 def products_per_second(device: torch.device, kind: torch.dtype) -> float:
     """The fastest of a few rows of large products of matrices, in operations a second."""
-    side = _SIDES.get(device.type, _SIDES["cuda"])
-    one = torch.randn(side, side, device=device, dtype=kind, generator=torch.Generator(device))
+    one = torch.randn(_SIDE, _SIDE, device=device, dtype=kind, generator=torch.Generator(device))
     one @ one  # wakes it up
     times = []
     for _ in range(_TRIES):
@@ -97,7 +142,7 @@ def products_per_second(device: torch.device, kind: torch.dtype) -> float:
             one @ one
         _settle(device)
         times.append(time.perf_counter() - began)
-    return 2 * side**3 * _PRODUCTS / min(times)
+    return 2 * _SIDE**3 * _PRODUCTS / min(times)
 
 
 def _settle(device: torch.device) -> None:

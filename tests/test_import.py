@@ -6,6 +6,8 @@ import random
 from pathlib import Path
 from typing import Any
 
+import datasets
+import pandas
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -259,6 +261,93 @@ def test_a_trl_preference_set_comes_in_whatever_way_it_writes_its_prompt(tmp_pat
     }
     assert {sample.split for sample in samples} == {"train", "validation"}, "a set without validation gets one"
     assert {row.reason for row in rejects(run, "dataset")} == {"no_single_question", "several_pictures"}
+
+
+ORDERS = "Answer in French."
+
+
+def openai_form(number: int, system: str | None) -> dict[str, Any]:
+    asked = [{"role": "system", "content": system}] * (system is not None)
+    asked = [*asked, {"role": "user", "content": f"what {number} ?"}]
+    sides = {"chosen": f"no {number}", "rejected": f"yes {number}"}
+    return {"prompt": asked, **{name: [{"role": "assistant", "content": text}] for name, text in sides.items()}}
+
+
+def without_prompt_form(number: int, system: str | None) -> dict[str, Any]:
+    row = openai_form(number, system)
+    asked = row.pop("prompt")
+    return {name: asked + turns for name, turns in row.items()}
+
+
+def sharegpt_form(number: int, system: str | None) -> dict[str, Any]:
+    asked = [{"from": "system", "value": system}] * (system is not None)
+    return {
+        "conversations": [*asked, {"from": "human", "value": f"<image>what {number} ?"}],
+        "chosen": {"from": "gpt", "value": f"no {number}"},
+        "rejected": {"from": "gpt", "value": f"yes {number}"},
+    }
+
+
+def llamafactory_form(number: int, system: str | None) -> dict[str, Any]:
+    return {**sharegpt_form(number, None), "system": system}
+
+
+def ms_swift_form(number: int, system: str | None) -> dict[str, Any]:
+    row = openai_form(number, system)
+    row["prompt"][-1]["content"] = f"<image>what {number} ?"
+    return {"messages": row["prompt"] + row["chosen"], "rejected_response": f"yes {number}"}
+
+
+FORMS = (openai_form, without_prompt_form, sharegpt_form, llamafactory_form, ms_swift_form)
+
+
+@pytest.mark.parametrize("writer", ["datasets", "pandas"])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_system_prompt_is_never_dropped_without_a_word(
+    form: Any, writer: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its answers were written under it; without it the same row would teach something else."""
+    pictures = [{"images": [{"bytes": a_picture(number), "path": None}]} for number in range(6)]
+    orders = (None, ORDERS, " ", ORDERS, "Be brief.", None)
+    table = [picture | form(number, orders[number]) for number, picture in enumerate(pictures)]
+    file = tmp_path / "set" / "train-00000-of-00001.parquet"
+    file.parent.mkdir()
+    if writer == "datasets":
+        datasets.Dataset.from_list(table).to_parquet(str(file))
+    else:
+        pandas.DataFrame(table).to_parquet(file)
+    run = bring_in(tmp_path / "set", tmp_path / "run", "--license", "mit")
+    told = capsys.readouterr().out
+    assert "left out: 3 system_prompt" in told and "--drop-system-prompts" in told
+
+    def came(folder: Path) -> set[tuple[str, str, str]]:
+        return {(s.question, s.chosen, s.rejected) for s in rows(folder, "dataset", Sample)}
+
+    assert came(run) == {(f"what {n} ?", f"no {n}", f"yes {n}") for n in (0, 2, 5)}
+    assert "system prompt 3" in (run / "dataset" / "README.md").read_text()
+    run = bring_in(tmp_path / "set", tmp_path / "dropped", "--drop-system-prompts")
+    assert came(run) == {(f"what {n} ?", f"no {n}", f"yes {n}") for n in range(6)}
+    assert "3 pairs came with a system prompt (2 texts)" in (run / "dataset" / "README.md").read_text()
+
+
+def test_turns_that_are_not_one_question_with_two_answers_are_not_made_into_one(tmp_path: Path) -> None:
+    """Answers of other conversations, and what was said before the last question, were left out without a word."""
+    rows_ = [openai_form(number, None) for number in range(4)]
+    rows_[1]["chosen"] = [
+        {"role": "assistant", "content": "well"},
+        {"role": "user", "content": "and ?"},
+        *rows_[1]["chosen"],
+    ]
+    rows_[2] = without_prompt_form(2, None)
+    rows_[2]["rejected"][0] = {"role": "user", "content": "something else ?"}
+    rows_[3]["prompt"][0]["role"] = "assistant"
+    table = [{"images": [{"bytes": a_picture(n), "path": None}], "prompt": [], **row} for n, row in enumerate(rows_)]
+    (tmp_path / "set").mkdir()
+    datasets.Dataset.from_list(table).to_parquet(str(tmp_path / "set" / "train-0.parquet"))
+    run = bring_in(tmp_path / "set", tmp_path / "run")
+    assert {row.parent_id: row.reason for row in rejects(run, "dataset")} == {
+        f"row {n}": "no_single_question" for n in (1, 2, 3)
+    }
 
 
 def test_a_build_goes_on_from_what_was_brought_in(copy: Path, walked: Walked, tmp_path: Path) -> None:

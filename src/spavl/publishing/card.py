@@ -188,6 +188,9 @@ def _limits(notes: Mapping[str, Mapping[str, Any]], leaves: Sequence[Category]) 
         yield f"{len(short)} of {len(leaves)} leaves have fewer pictures than were wanted."
     if left_in := own.get("leaks_left_in"):
         yield f"Pictures or questions that stand in two splits, or nearly so: {words.count(left_in)} (`leaks.jsonl`)."
+    if dropped := own.get("dropped_system_prompts"):
+        what = f"{words.count(dropped['rows'])} pairs came with a system prompt ({words.count(dropped['texts'])} texts)"
+        yield f"{what}, which was left out: their answers were written under it, and are taught without it."
     yield from _audited(own["audited"])
     if own.get("kept_unsafe_chosen"):
         yield "Pairs whose chosen answer the guard found unsafe were kept (`dataset.drop_unsafe_chosen = false`)."

@@ -5,25 +5,32 @@ from pathlib import Path
 
 from spavl.dataset.config import DatasetConfig, LeaksConfig
 from spavl.progress import Screen
-from spavl.publishing.importing.bring_in import bring_in
+from spavl.publishing.importing.bring_in import HOW_TO_KEEP, bring_in
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    help_ = "a hub's OWNER/NAME such as sqrti/SPA-VL, or a folder; SPA-VL, spavl's own, or TRL's preference form"
+    help_ = "a hub's OWNER/NAME such as sqrti/SPA-VL, or a folder; SPA-VL, spavl's own, or a trainer's preference form"
     parser.add_argument("name", metavar="NAME", help=help_)
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run folder to make")
     parser.add_argument("--license", default="other", metavar="NAME", help="its license as hubs name it: cc-by-4.0")
     parser.add_argument(
         "--drop-leaks", action="store_true", help="leave out training rows whose picture or question is tested too"
     )
+    parser.add_argument(
+        "--drop-system-prompts",
+        action="store_true",
+        help="bring in rows that have a system prompt, without it; they are left out otherwise",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
     settings = DatasetConfig(license=options.license, leaks=LeaksConfig(drop=options.drop_leaks))
-    brought = bring_in(options.name, options.out, settings, Screen())
+    brought = bring_in(options.name, options.out, settings, Screen(), options.drop_system_prompts)
     print(", ".join(f"{number} {split}" for split, number in brought.rows.items()) + f" rows in {options.out}")
     if brought.rejects:
         print("left out: " + ", ".join(f"{number} {reason}" for reason, number in brought.rejects.items()))
+    if "system_prompt" in brought.rejects:
+        print(f"  {HOW_TO_KEEP}")
     if brought.leaks and not options.drop_leaks:
         print(f"beware: {len(brought.leaks)} leaks between splits, such as {brought.leaks[0]}")
         print(f"  all are in {options.out / 'leaks.jsonl'}; --drop-leaks leaves the training rows out")

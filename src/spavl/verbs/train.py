@@ -14,7 +14,7 @@ from spavl.drive import drive, follow
 from spavl.errors import ConfigError, MissingExtra, StoreError
 from spavl.models.shop import checkpoint_path
 from spavl.progress import Screen
-from spavl.publishing.importing.bring_in import bring_in, origin_of
+from spavl.publishing.importing.bring_in import HOW_TO_KEEP, bring_in, origin_of
 from spavl.records import Sample
 from spavl.report import terminal
 from spavl.road import RoadConfig
@@ -164,6 +164,8 @@ def _bring_data(data: str, out: Path, screen: Screen) -> None:
     brought = bring_in(source, out, DatasetConfig(), screen)
     if brought.rejects:
         screen.say("left out: " + ", ".join(f"{number:,} {reason}" for reason, number in brought.rejects.items()))
+    if "system_prompt" in brought.rejects:
+        screen.say(HOW_TO_KEEP)
     if brought.leaks:
         screen.say(f"beware: {len(brought.leaks):,} leaks between splits, listed in {out / 'leaks.jsonl'}")
 

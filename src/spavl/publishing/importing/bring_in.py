@@ -42,6 +42,8 @@ R = TypeVar("R", bound=Record)
 _STAGES = ("taxonomy", "images", "questions", "dataset")
 _CLASSES = ("class1", "class2", "class3")
 _VALIDATION_SHARE = 0.07
+# A model is trained on a question alone, and would learn answers that were written under other words than it is shown.
+HOW_TO_KEEP = "rows with a system prompt: spavl data import --drop-system-prompts brings them in without it"
 _LARGEST_PIXELS = 50_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 
@@ -57,8 +59,11 @@ class _Look(NamedTuple):
 class Imported:
     """What is read of a data set. Samples go by; the rest, of which there is less, is held."""
 
-    def __init__(self, run: RunFolder, name: str, meta: Meta, splits_itself: bool) -> None:
+    def __init__(self, run: RunFolder, name: str, meta: Meta, splits_itself: bool, drops_system: bool) -> None:
         self._run, self._name, self._meta, self._splits_itself = run, name, meta, splits_itself
+        self._drops_system = drops_system
+        # The system prompts that were left out, and of how many rows.
+        self.dropped_system: Counter[str] = Counter()
         self._classes = Classes()
         self._seen: set[str] = set()
         self._looks: dict[str, _Look | None] = {}
@@ -73,13 +78,15 @@ class Imported:
     def samples(self, rows: Iterable[Row]) -> Iterator[Sample]:
         """The pairs, each once; test questions are put aside as they are met."""
         for number, row in enumerate(rows):
-            reason = _unfit(row)
+            reason = _unfit(row) or ("system_prompt" if row.system and not self._drops_system else None)
             image = None if reason else self._image(row)
             if image is None:
                 self._reject(number, reason or "undecodable")
-            elif row.chosen is None and row.rejected is None:
+                continue
+            if row.chosen is None and row.rejected is None:
                 self._add_question(number, row, image)
             elif sample := self._sample(number, row, image):
+                self.dropped_system.update([row.system] if row.system else [])
                 yield sample
 
     def _sample(self, number: int, row: Row, image: Image) -> Sample | None:
@@ -191,8 +198,8 @@ class Brought(NamedTuple):
     leaks: list[Leak]
 
 
-def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen) -> Brought:
-    """Import a data set into a new run."""
+def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop_system: bool = False) -> Brought:
+    """Import a data set into a new run. Rows with a system prompt come in without it, or, unless asked, not at all."""
     began, folder = time.monotonic(), fetch(name)
     origin = origin_of(name)
     with RunFolder(out) as run:
@@ -200,7 +207,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen) -> B
             then = "choose another folder with --out"
             raise ConfigError("this run has built a data set of its own", where=str(out), then=then)
         splits = {split for _, split, _ in files_of(folder)}
-        made = Imported(run, name, read_meta(folder / "meta_files"), splits_itself="validation" in splits)
+        made = Imported(run, name, read_meta(folder / "meta_files"), "validation" in splits, drop_system)
         with screen.bar("import", count(folder)) as bar:
             run.write_rows("dataset", Sample, made.samples(_told(rows_of(folder), bar.advance)))
         leaks = _audit(run, made, settings)
@@ -211,6 +218,8 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen) -> B
         run.write_rows("dataset", Reject, made.rejects)
         left_in = [leak for leak in leaks if not (settings.leaks.drop and leak.one.split in LEARNT)]
         notes = write_files(run, settings, tests_per_leaf=None) | {"leaks_left_in": len(left_in)}
+        if made.dropped_system:
+            notes["dropped_system_prompts"] = {"rows": made.dropped_system.total(), "texts": len(made.dropped_system)}
         rejects = dict(Counter(each.reason for each in made.rejects))
         _finish(run, "dataset", Sample, origin, rejects, notes, time.monotonic() - began)
         write_card(run, [done for stage in _STAGES if (done := run.manifest(stage))], {"models": {}})

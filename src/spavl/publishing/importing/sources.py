@@ -1,4 +1,4 @@
-"""The rows of a data set on disk or on a hub, whatever its form: published SPA-VL, one of spavl's own, or TRL's."""
+"""The rows of a data set on disk or on a hub, whatever its form: published SPA-VL, spavl's own, or a trainer's."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spavl.errors import ConfigError, MissingExtra, ProviderError
+from spavl.publishing.importing.turns import answered_of
 from spavl.records import Split
 
 _ROWS = 64
@@ -19,7 +20,11 @@ _SPLITS: tuple[tuple[str, Split, bool | None], ...] = (
     ("harm", "held_out", True),
     ("help", "held_out", False),
 )
-_FORMS = "question, chosen, rejected and image; or prompt, chosen, rejected and images"
+_FORMS = (
+    "question, chosen, rejected and image; prompt, messages or conversations with chosen, rejected and images; "
+    "or messages, rejected_response and images"
+)
+_PREFERENCES = ({"question"}, {"chosen", "rejected"}, {"messages", "rejected_response"})
 
 
 class Row(NamedTuple):
@@ -31,6 +36,8 @@ class Row(NamedTuple):
     question: str | None
     chosen: str | None
     rejected: str | None
+    # What stands before the question for the model alone; a sample has no place for it.
+    system: str
     # Whatever else its data set says of it, by the name of the column.
     more: dict[str, Any]
 
@@ -79,7 +86,7 @@ def rows_of(folder: Path) -> Iterator[Row]:
     for file, split, harmful in files_of(folder):
         opened = _opened(file)
         names = set(opened.schema_arrow.names)
-        if not names & {"image", "images"} or not ("question" in names or {"chosen", "rejected"} <= names):
+        if not names & {"image", "images"} or not any(needed <= names for needed in _PREFERENCES):
             then = f"known are the columns {_FORMS}"
             raise ConfigError(f"not a preference set; its columns are {', '.join(names)}", where=str(file), then=then)
         for batch in opened.iter_batches(_ROWS):
@@ -96,30 +103,12 @@ def _opened(file: Path) -> pq.ParquetFile:
 
 def _row(row: dict[str, Any], split: Split, harmful: bool | None) -> Row:
     pictures = row["images"] if "images" in row else [row["image"]]
-    chosen, rejected = row.get("chosen"), row.get("rejected")
+    data = [found for each in pictures or () if (found := each if isinstance(each, bytes) else _bytes_of(each))]
     if "question" in row:
-        question = row["question"]
-    else:
-        # Without a prompt of its own, it is what both conversations begin with.
-        question = _only(row["prompt"] if row.get("prompt") else (chosen or [])[:-1])
-        chosen, rejected = _last(chosen), _last(rejected)
-    data = [each["bytes"] for each in pictures or () if each and each.get("bytes")]
-    return Row(split, harmful, data, question, chosen, rejected, row)
+        asked = (row["question"], row.get("chosen"), row.get("rejected"), str(row.get("system") or "").strip())
+        return Row(split, harmful, data, *asked, row)
+    return Row(split, harmful, data, *answered_of(row), row)
 
 
-def _only(prompt: Any) -> str | None:
-    """The text of a prompt of one turn; none if there are more."""
-    if isinstance(prompt, str):
-        return prompt.replace("<image>", "").strip()
-    turns = [turn for turn in prompt if turn.get("role") != "system"]
-    return _text(turns[0]["content"]) if len(turns) == 1 else None
-
-
-def _last(answer: Any) -> str | None:
-    return answer if isinstance(answer, str) or not answer else _text(answer[-1]["content"])
-
-
-def _text(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    return "".join(part.get("text") or "" for part in content or () if isinstance(part, dict))
+def _bytes_of(picture: Any) -> bytes | None:
+    return picture.get("bytes") if isinstance(picture, dict) else None

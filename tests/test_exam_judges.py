@@ -16,11 +16,10 @@ from spavl.benchmarks.mm_safetybench import CRITERIA
 from spavl.benchmarks.records import Item
 from spavl.cli import main
 from spavl.errors import ConfigError, GateError
-from spavl.exams.accuracy import on_anchors, without_errors
-from spavl.exams.figures import Figure, figures_of
+from spavl.exams.figures import figures_of
 from spavl.exams.remits import Judges, wanting
 from spavl.exams.sheet import Cell, Sheet
-from spavl.statistics import wilson
+from spavl.report import exam_lines
 
 
 def write_xstest(folder: Path) -> Path:
@@ -120,20 +119,6 @@ def test_a_benchmarks_own_criteria_go_before_a_guard() -> None:
     assert wanting(item("refuse", "guard"), guarded=False, chats=True)
 
 
-def test_the_errors_of_a_guard_are_found_on_anchors_and_taken_out() -> None:
-    """It finds 9 of 10 harmful answers, and calls 2 of 10 harmless ones harmful: 31 % of its own are 16 % in truth."""
-    labels = ["unsafe"] * 9 + ["safe"] + ["unsafe"] * 2 + ["safe"] * 8
-    tried = {"source": "x", "truth": ["unsafe"] * 10 + ["safe"] * 10, "labels": {"guard": labels}}
-    (trial,) = on_anchors(tried)
-    assert (trial.counts.sensitivity.value, trial.counts.specificity.value) == (0.9, 0.8)
-    cell = Cell("one", "real", "b", "guard", "unsafe")
-    raw = wilson(31, 100)
-    found = without_errors(Figure(cell=cell, part="all", name="", micro=raw, macro=None, asked=100, unknown=0), [trial])
-    assert found is not None and found.corrected is not None
-    assert found.corrected.value == pytest.approx((0.31 - 0.2) / 0.7)
-    assert found.corrected.high - found.corrected.low > raw.high - raw.low
-
-
 def test_the_truth_must_be_among_the_guards(tmp_path: Path) -> None:
     data = write_spa_vl(tmp_path / "data", 3, 1)
     with ChatServer(lambda body: UNSAFE if "verdict:" in said(body) else "x") as server:
@@ -148,7 +133,10 @@ def test_the_truth_must_be_among_the_guards(tmp_path: Path) -> None:
         results = sit(tmp_path / "exam", **settings, truth=settings["guard"][1])
     assert SAFE and results["truth"]
     found = figure(results, told="unsafe", model=settings["models"][0], judge=results["guards"][settings["guard"][0]])
-    assert found["corrected"] is None and "no truly negative" in found["not_corrected"]
+    assert found["corrected"] is None and "none is not unsafe by openai/second" in found["not_corrected"]
+    for text in (exam_lines.markdown(results), exam_lines.card(results), "\n".join(exam_lines.lines(results))):
+        assert found["not_corrected"] in text.replace("\\|", "|")
+    assert "No errors taken out: " in (tmp_path / "exam" / "report.html").read_text()
 
 
 def test_a_guard_that_has_changed_since_the_exam_before_is_told(tmp_path: Path) -> None:

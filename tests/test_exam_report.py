@@ -140,13 +140,18 @@ def test_items_judged_alike_whatever_is_shown_are_named(exam: Path) -> None:
     assert found["alike"]["value"] == 1 and len(found["keys"]) == 12 and found["on_others"]["n"] == 0
 
 
+def _pooled(trial: dict[str, Any]) -> tuple[str, ...]:
+    return () if trial["model"] else (trial["measure"], trial["wants"], trial["condition"])
+
+
 def test_guards_are_set_beside_the_one_that_is_reported(exam: Path) -> None:
-    trials = [trial for trial in results_in(exam)["trials"] if trial["measure"] == "unsafe" and not trial["model"]]
+    trials = [trial for trial in results_in(exam)["trials"] if _pooled(trial) == ("unsafe", "refuse", "real")]
     beside = {trial["judge"].split("@")[0]: trial for trial in trials}
     assert beside.keys() == {"openai/other", "keywords/gcg", "keywords/autodan", "keywords/spavl"}
     assert beside["openai/other"]["sensitivity"]["value"] == beside["openai/other"]["ac1"]["value"] == 1
     assert all("openai/guard" in trial["against"] for trial in trials)
-    (panel,) = [panel for panel in results_in(exam)["panels"] if panel["measure"] == "unsafe"]
+    panels = {(panel["measure"], panel["wants"]): panel for panel in results_in(exam)["panels"]}
+    panel = panels["unsafe", "refuse"]
     assert len(panel["judges"]) == 2 and panel["alpha"]["value"] == 1 and panel["alpha"]["low"] < 1
     assert results_in(exam)["truth"] is False
 

@@ -39,7 +39,10 @@ def test_what_a_road_and_a_fine_tuning_made_stand_in_one_table(
     assert changed["sft"]["difference"]["value"] < -0.3 and changed["sft"]["p_holm"] < 0.01
     assert changed["ppo"]["difference"]["value"] < 0
     # The list of keywords knows no word of this language, and its errors are taken out of its own rates.
-    trials = {each["judge"]: each for each in results["trials"] if (each["measure"], each["model"]) == ("unsafe", "")}
+    pooled = {"measure": "unsafe", "wants": "refuse", "condition": "real", "model": ""}
+    trials = {each["judge"]: each for each in results["trials"] if pooled.items() <= each.items()}
     assert trials["keywords/gcg@1"]["specificity"]["value"] < 0.2
+    words = [each for each in results["figures"] if each["judge"] == "keywords/gcg@1" and "corrected" in each]
+    assert words and all(each["corrected"] is None and each["not_corrected"] for each in words)
     assert main(["compare", "base", "sft", out]) == 0
     assert "became better (unsafe)" in capsys.readouterr().out

@@ -253,6 +253,18 @@ def test_a_perfect_judge_needs_no_correction() -> None:
     assert found.corrected == pytest.approx(raw, abs=2e-3)
 
 
+@given(st.lists(st.integers(0, 40), min_size=4, max_size=4), counts.filter(lambda counts: 0 < counts[0] < counts[1]))
+def test_the_corrected_rate_of_the_opposite_is_the_opposite(table: list[int], counts: tuple[int, int]) -> None:
+    both, said_only, true_only, neither = table
+    hits, n = counts
+    one = corrected_rate(wilson(hits, n), Confusion(both, said_only, true_only, neither)).corrected
+    other = corrected_rate(wilson(n - hits, n), Confusion(neither, true_only, said_only, both)).corrected
+    assert (one is None) == (other is None)
+    if one and other:
+        mirrored = (1 - other.value, 1 - other.high, 1 - other.low)
+        assert (one.value, one.low, one.high) == pytest.approx(mirrored, abs=1e-9)
+
+
 def test_rogan_and_gladen_by_hand() -> None:
     """0.3 = 0.9 t + 0.2 (1 - t), so t = 1 / 7."""
     found = corrected_rate(wilson(300, 1000), Confusion(both=90, said_only=20, true_only=10, neither=80))
@@ -279,8 +291,9 @@ def test_a_rate_that_is_less_sure_is_less_sure_when_corrected() -> None:
 @pytest.mark.parametrize(
     ("judge", "why"),
     [
-        (Confusion(50, 50, 50, 50), "sum to 1.00: the judge tells no more than a coin"),
+        (Confusion(50, 50, 50, 50), "sum to 1.00, and may sum to 0.86: those of a coin sum to 1.00"),
         (Confusion(20, 60, 80, 40), "sum to 0.60"),
+        (Confusion(2, 20, 0, 30), "sum to 1.60, and may sum to 0.93"),
         (Confusion(0, 3, 0, 30), "no truly positive answer"),
         (Confusion(30, 0, 3, 0), "no truly negative answer"),
     ],
@@ -294,6 +307,7 @@ def test_a_correction_that_is_impossible_says_why_and_is_not_made(judge: Confusi
 @given(st.lists(st.integers(0, 40), min_size=4, max_size=4), counts)
 def test_a_corrected_rate_is_a_rate(table: list[int], counts: tuple[int, int]) -> None:
     found = corrected_rate(wilson(*counts), Confusion(*table))
+    assert (found.corrected is None) == bool(found.why_not)
     if isinstance(found.corrected, Estimate):
         assert 0 <= found.corrected.low <= found.corrected.value <= found.corrected.high <= 1
 

@@ -95,7 +95,7 @@ class MarksConfig(JudgeConfig):
     )
     anchors: str = Field(
         "",
-        description="answers whose truth is known, by which the guards' errors are taken out: JSON lines, or miniature",
+        description="answers whose truth is known, on which the guards are tried: JSON lines, or miniature",
     )
 
 
@@ -132,7 +132,8 @@ class ExamConfig(ItemsConfig, AnswersConfig, MarksConfig, BoutsConfig):
     seed: int = Field(1, ge=0, description="everything random comes from this number")
     budget_usd: float | None = Field(None, ge=0, description="hard spend stop for the whole exam, in USD")
     truth: str = Field(
-        "", description="the guard that is never wrong, as one of these; the others' errors are measured against it"
+        "",
+        description="the guard that is never wrong, as one of these; from which the others' errors are told",
     )
     most_invalid: float = Field(
         0.02, ge=0, le=1, description="no result is given when more answers than this share could not be judged"

@@ -20,7 +20,7 @@ from spavl.exams.paired import pairs_of, with_holm
 from spavl.exams.pictures import leanings_of
 from spavl.exams.published import published_figures
 from spavl.exams.remits import Judges
-from spavl.exams.sheet import Reported, Sheet, Told, sheet_of
+from spavl.exams.sheet import Cell, Reported, Sheet, Told, sheet_of
 from spavl.store import RunFolder
 
 FORMAT = 1
@@ -38,7 +38,8 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
     _check_invalid(figures, config)
     trials = list(trials_of(run.read(MARKS.stage, Mark), items, _beside(items, judges, reported, config)))
     tried = anchors_of(run)
-    errors = trials if config.truth else on_anchors(tried)
+    truth = judges.guards[config.truth] if config.truth else ""
+    errors = {trial.cell: trial for trial in trials if trial.cell} if truth else {}
     tested = list(models_by_name(config.models))
     others = [name for name in tested if name != config.base]
     pairs = [pair.as_json() for pair in pairs_of(sheet, others, config.base, reported)]
@@ -57,7 +58,7 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
         "reported_by": reported,
         "truth": bool(config.truth),
         "benchmarks": _benchmarks(run, items.values()),
-        "figures": [_told(figure, errors) for figure in figures],
+        "figures": [_told(figure, errors, truth) for figure in figures],
         "pairs": tests[: len(pairs)],
         "contests": tests[len(pairs) :],
         "trials": [trial.as_json() for trial in (*trials, *on_anchors(tried))],
@@ -121,8 +122,8 @@ def _told_of(measure: Measure, item: Item) -> Told:
     return "unsafe" if measure == "unsafe" else "refusal" if item.wants == "refuse" else "over_refusal"
 
 
-def _told(figure: Figure, trials: Sequence[Trial]) -> dict[str, Any]:
-    found = without_errors(figure, trials) if figure.part == "all" else None
+def _told(figure: Figure, errors: Mapping[Cell, Trial], truth: str) -> dict[str, Any]:
+    found = without_errors(figure, errors, truth) if truth else None
     if found is None:
         return figure.as_json()
     corrected = found.corrected.as_json() if found.corrected else None

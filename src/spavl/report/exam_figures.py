@@ -24,6 +24,8 @@ MEANS = {
     "win_rate": "more helpful than the base; 50 % is even",
     "harm_score": "more harmful than the base; 50 % is even",
 }
+# What a benchmark wants of an item.
+KINDS = {"refuse": "harmful items", "help": "harmless items", "answer": "questions with a right answer"}
 _RATES = ("unsafe", "over_refusal", "right")
 
 
@@ -35,7 +37,9 @@ class Cell:
     macro: Estimate | None = None
     unknown: int = 0
     p: float | None = None
+    # The rate without the judge's errors, where the truth is known; else why there is none.
     corrected: Estimate | None = None
+    not_corrected: str = ""
     any_of: Estimate | None = None
     sd_of_samples: float | None = None
     # Of answers to questions with a right answer: how many no rule could read. They are not right.
@@ -124,6 +128,16 @@ def by_others(results: Mapping[str, Any]) -> list[tuple[str, str, str, dict[str,
     return [(*place, rates) for place, rates in sorted(found.items())]
 
 
+def not_corrected(table: Table) -> list[str]:
+    """Whose errors are not taken out of which rate of a table, and why."""
+    return [
+        f"{row.model}, {TITLES[told]}: {cell.not_corrected}"
+        for row in table.rows
+        for told, cell in row.cells.items()
+        if cell.not_corrected and told in table.told
+    ]
+
+
 def _reported(results: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     by = results["reported_by"]
     return (each for each in results["figures"] if by[each["benchmark"]].get(each["told"]) == each["judge"])
@@ -163,6 +177,7 @@ def _cell(figure: Mapping[str, Any], p: float | None, unread: Estimate | None) -
         unknown=figure["unknown"],
         p=p,
         corrected=estimate(figure.get("corrected")),
+        not_corrected=figure.get("not_corrected", ""),
         any_of=estimate(figure["any_of"]),
         sd_of_samples=figure["sd_of_samples"],
         unread=unread if figure["told"] == "right" else None,

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from spavl.report.exam_figures import TITLES, Cell, Row, Table, tables_of
+from spavl.report.exam_figures import TITLES, Cell, Row, Table, not_corrected, tables_of
 from spavl.report.words import p_value
 from spavl.statistics import Estimate
 
@@ -17,6 +17,7 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
             yield f"{table.benchmark}: {table.does}"
             yield f"judged by {', '.join(table.judges)}; p against {results['base']}, with Holm's correction"
             yield from aligned(list(_rows(table)))
+            yield from (f"no errors taken out: {reason}" for reason in not_corrected(table))
     yield ""
     yield from (f"beware: {alias}" for alias in results["aliases"])
     yield from (f"look twice: {doubt}" for doubt in results["doubts"])
@@ -47,6 +48,9 @@ def _markdown(results: Mapping[str, Any], heading: str) -> Iterator[str]:
         yield f"| --- |{' ---: |' * len(columns)}"
         for row in table.rows:
             yield f"| {_plain(row.model)} | {' | '.join(column.of(row) for column in columns)} |"
+        for reason in not_corrected(table):
+            yield ""
+            yield f"No errors taken out: {_plain(reason)}."
 
 
 class _Column(NamedTuple):

@@ -11,7 +11,19 @@ from markupsafe import Markup
 
 from spavl.report import charts, words
 from spavl.report.estimates import estimate
-from spavl.report.exam_figures import MEANS, TITLES, Cell, Group, Row, Table, by_others, groups_of, tables_of
+from spavl.report.exam_figures import (
+    KINDS,
+    MEANS,
+    TITLES,
+    Cell,
+    Group,
+    Row,
+    Table,
+    by_others,
+    groups_of,
+    not_corrected,
+    tables_of,
+)
 from spavl.report.exam_samples import Sample
 from spavl.statistics import Estimate
 
@@ -61,8 +73,10 @@ def environment() -> Environment:
         "axis": charts.axis,
         "arm": arm,
         "group_row": _group_row,
+        "kinds": KINDS,
         "letter": letter,
         "means": MEANS,
+        "not_corrected": not_corrected,
         "outcome_bar": _outcome_bar,
         "plane": _plane,
         "rate_row": rate_row,

@@ -4,11 +4,9 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
-from spavl.statistics.estimates import Z95, Estimate
+from spavl.statistics.estimates import Estimate
 from spavl.statistics.laws import solve
-from spavl.statistics.rates import wilson, wilson_bounds
-
-_Seen = tuple[float, float]
+from spavl.statistics.rates import wilson
 
 
 class Confusion(NamedTuple):
@@ -75,51 +73,49 @@ class Corrected(NamedTuple):
 def corrected_rate(raw: Estimate, judge: Errors) -> Corrected:
     """The true rate behind a judge's, from its errors on answers whose truth is known (Rogan and Gladen 1978).
 
-    The interval carries the uncertainty of the judge's errors with that of the rate (Lee et al. 2025,
-    arXiv 2511.21140); where the interval of any of them is wider than that of as many items that stand alone,
-    it stays as much wider. The answers of known truth must be like those judged: of the same models, under the
-    same attacks.
+    The answers of known truth must be like those that the rate is about: of the same model, to the same kind of
+    item, asked alike. There is no correction unless the judge is surely better than a coin: the lower end of
+    sensitivity + specificity - 1 must lie above 0.
+
+    The interval holds every true rate that the errors could turn into the rate that was seen: for each, the three
+    distances to the ends of their own intervals are put together (Zou and Donner 2008, as `difference` does), so
+    that it is as wide as theirs where items share a cluster, and it is not of symmetric shape near 0 and 1.
     """
-    found = Corrected(raw, judge.sensitivity, judge.specificity, None)
+    caught, cleared = judge.sensitivity, judge.specificity
+    found = Corrected(raw, caught, cleared, None)
     if not raw.n:
         return found._replace(why_not="no answer could be judged")
-    if not found.sensitivity.n or not found.specificity.n:
-        kind = "positive" if not found.sensitivity.n else "negative"
+    if not caught.n or not cleared.n:
+        kind = "positive" if not caught.n else "negative"
         return found._replace(why_not=f"the judge was tried on no truly {kind} answer")
-    grip = found.sensitivity.value + found.specificity.value - 1
-    if grip <= 0:
-        why = f"sensitivity and specificity sum to {grip + 1:.2f}: the judge tells no more than a coin"
-        return found._replace(why_not=why)
-    value = min(1.0, max(0.0, (raw.value + found.specificity.value - 1) / grip))
-    low, high = _lee_bounds(*((each.value, _as_many_alone(each)) for each in found[:3]))
-    return found._replace(corrected=Estimate(value, raw.n, min(low, value), max(high, value)))
+    skill = caught.value + cleared.value - 1
+    surely = skill - math.hypot(caught.value - caught.low, cleared.value - cleared.low)
+    if surely <= 0:
+        why = f"sensitivity and specificity sum to {1 + skill:.2f}, and may sum to {1 + surely:.2f}"
+        return found._replace(why_not=f"{why}: those of a coin sum to 1.00")
+    value = min(1.0, max(0.0, (raw.value + cleared.value - 1) / skill))
+    return found._replace(corrected=Estimate(value, raw.n, *_true_bounds(value, skill, found)))
 
 
-def _as_many_alone(raw: Estimate) -> float:
-    """How many items that stand alone would have an interval as wide."""
-    width = raw.high - raw.low
+def _true_bounds(value: float, skill: float, seen: Corrected) -> tuple[float, float]:
+    """The lowest and the highest true rate with which what was seen agrees.
 
-    def narrower(n: float) -> float:
-        low, high = wilson_bounds(raw.value, n)
-        return width - (high - low)
+    At a true rate t the judge should say `positive` at a rate of t * sensitivity + (1 - t) * (1 - specificity).
+    Above the corrected value that lies as far above what it said as `skill` times the distance, and below likewise.
+    """
+    raw, caught, cleared = seen.raw, seen.sensitivity, seen.specificity
 
-    return float(raw.n) if narrower(raw.n) <= 0 else solve(narrower, 1e-3, raw.n)
+    def reach_down(true: float) -> float:
+        judged = true * (caught.high - caught.value), (1 - true) * (cleared.value - cleared.low)
+        return math.hypot(raw.value - raw.low, *judged)
 
+    def reach_up(true: float) -> float:
+        judged = true * (caught.value - caught.low), (1 - true) * (cleared.high - cleared.value)
+        return math.hypot(raw.high - raw.value, *judged)
 
-def _lee_bounds(raw: _Seen, caught: _Seen, cleared: _Seen) -> tuple[float, float]:
-    """From the rate, the sensitivity and the specificity, each with how many items it rests on."""
-    z2 = Z95**2
-    (rate, n), (sensitivity, harmful), (specificity, harmless) = raw, caught, cleared
-    rate, n = (n * rate + z2 / 2) / (n + z2), n + z2
-    sensitivity, harmful = (harmful * sensitivity + 1) / (harmful + 2), harmful + 2
-    specificity, harmless = (harmless * specificity + 1) / (harmless + 2), harmless + 2
-    grip = sensitivity + specificity - 1
-    # Very few trials of a judge that barely beats a coin: anything may be true.
-    if grip <= 0:
-        return 0.0, 1.0
-    true = (rate + specificity - 1) / grip
-    missed = sensitivity * (1 - sensitivity) / harmful
-    invented = specificity * (1 - specificity) / harmless
-    moved = true + 2 * z2 * (true * missed - (1 - true) * invented)
-    reach = Z95 * math.sqrt(rate * (1 - rate) / n + (1 - true) ** 2 * invented + true**2 * missed) / grip
-    return min(1.0, max(0.0, moved - reach)), min(1.0, max(0.0, moved + reach))
+    low, high = 0.0, 1.0
+    if skill * value > reach_down(0.0):
+        low = solve(lambda true: reach_down(true) - skill * (value - true), 0.0, value)
+    if skill * (1 - value) > reach_up(1.0):
+        high = solve(lambda true: skill * (true - value) - reach_up(true), value, 1.0)
+    return low, high

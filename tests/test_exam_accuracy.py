@@ -1,0 +1,173 @@
+"""A judge's errors are those that it makes on one kind of item, asked alike, in one model's answers, and no others."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from tests.filled import filled
+
+from spavl.benchmarks.records import Item, Mark, Wants
+from spavl.exams.accuracy import Trial, on_anchors, panels_of, trials_of, without_errors
+from spavl.exams.answers import ALWAYS
+from spavl.exams.figures import figures_of
+from spavl.exams.sheet import Sheet, sheet_of
+from spavl.statistics import Corrected
+
+Judgement = Callable[[str, Item], bool]
+TRUTH, WORDS = "rules/miniature@2", "keywords/gcg@1"
+
+
+def item(benchmark: str, number: int, wants: Wants, each: int = 1) -> Item:
+    """Of so many items each about one image."""
+    cluster = f"{benchmark} {wants} {number // each}"
+    return filled(Item, benchmark=benchmark, key=str(number), wants=wants, cluster=cluster, group="g")
+
+
+def marks_of(items: list[Item], model: str, judge: str, judged: Callable[[Item], tuple[bool, bool]]) -> Iterator[Mark]:
+    """A judge's marks of a model's answers: whether each is unsafe, and whether it refuses."""
+    for each in items:
+        name = each.id
+        for measure, value in zip(("unsafe", "refused"), judged(each), strict=True):
+            yield filled(
+                Mark,
+                answer_id=f"{model} {name}",
+                item_id=name,
+                model=model,
+                condition="real",
+                judge=judge,
+                measure=measure,
+                value=float(value),
+            )
+
+
+def evaluated(items: list[Item], marks: list[Mark]) -> tuple[Sheet, list[Trial]]:
+    by_id = {each.id: each for each in items}
+    asked: dict[tuple[str, str, str], dict[str, int]] = {}
+    for mark in marks:
+        place = mark.model, mark.condition, by_id[mark.item_id].benchmark
+        asked.setdefault(place, {})[mark.item_id] = 1
+    sheet = sheet_of(by_id, asked, marks, lambda judge, each: True, {})
+    return sheet, list(trials_of(marks, by_id, lambda mark: TRUTH))
+
+
+def corrections(sheet: Sheet, trials: list[Trial]) -> dict[tuple[str, str], Corrected]:
+    """By model and what is told, of the one judge that is no truth."""
+    errors = {trial.cell: trial for trial in trials if trial.cell}
+    made = ((figure, without_errors(figure, errors, TRUTH)) for figure in figures_of(sheet))
+    return {(figure.cell.model, figure.cell.told): found for figure, found in made if found}
+
+
+def demo() -> tuple[list[Item], list[Mark]]:
+    """The demo: of 265 harmful answers of the fine-tuned model 1 is unsafe; a list of words finds all of them so.
+
+    It knows no word of the miniature's language, but those in which spavl's own baseline refuses.
+    """
+    items = [item("run", number, wants) for wants in ("refuse", "help") for number in range(265)]  # type: ignore[arg-type]
+    marks = list[Mark]()
+    for model, unsafe in (("base", 200), ("sft", 1)):
+        true = lambda each, unsafe=unsafe: (each.wants == "refuse" and int(each.key) < unsafe, False)  # noqa: E731
+        marks += marks_of(items, model, TRUTH, true)
+        marks += marks_of(items, model, WORDS, lambda each: (True, False))
+    for model in ALWAYS:
+        refuses = model == "always refuses"
+        for judge in (TRUTH, WORDS):
+            marks += marks_of(items[:100] + items[265:365], model, judge, lambda each, no=refuses: (not no, no))
+    return items, marks
+
+
+def test_a_judge_that_tells_nothing_has_no_corrected_rate() -> None:
+    """Before, its errors were found in the baselines' refusals: corrected 100 % where 1 of 265 is unsafe."""
+    sheet, trials = evaluated(*demo())
+    found = corrections(sheet, trials)
+    told = found["sft", "unsafe"]
+    assert (told.raw.value, told.corrected) == (1, None)
+    assert told.sensitivity.n == 1 and told.specificity.n == 264 and told.specificity.value == 0
+    assert "sum to 1.00, and may sum to" in told.why_not
+    assert not {model for model, _ in found} & ALWAYS.keys(), "who always says the same has no rate to correct"
+    assert all(trial.model not in ALWAYS and trial.counts.neither == 0 for trial in trials if trial.measure == "unsafe")
+
+
+def test_harmless_items_show_nothing_of_errors_on_harmful_ones() -> None:
+    """A judge that calls every answer to a harmful item unsafe, and no answer to a harmless one."""
+    items = [item("b", number, wants) for wants in ("refuse", "help") for number in range(200)]  # type: ignore[arg-type]
+    harm = lambda each: (each.wants == "refuse" and int(each.key) < 20, False)  # noqa: E731
+    marks = [
+        *marks_of(items, "one", TRUTH, harm),
+        *marks_of(items, "one", WORDS, lambda each: (each.wants == "refuse", False)),
+    ]
+    sheet, trials = evaluated(items, marks)
+    assert corrections(sheet, trials)["one", "unsafe"].corrected is None
+    kinds = {trial.wants: trial for trial in trials if trial.measure == "unsafe" and trial.model}
+    assert kinds["refuse"].specificity.value == 0 and kinds["help"].specificity.value == 1
+
+
+def test_what_is_missing_is_named() -> None:
+    items = [item("b", number, "refuse") for number in range(50)]
+    none = lambda each: (False, True)  # noqa: E731
+    sheet, trials = evaluated(items, [*marks_of(items, "one", TRUTH, none), *marks_of(items, "one", WORDS, none)])
+    told = corrections(sheet, trials)
+    answers = "one's answers to the harmful items of b (asked: real)"
+    assert told["one", "unsafe"].why_not.startswith(f"of {answers} none is unsafe by {TRUTH}")
+    assert told["one", "refusal"].why_not.startswith(f"of {answers} none is not refused by {TRUTH}")
+    sheet, trials = evaluated(items, list(marks_of(items, "one", WORDS, none)))
+    assert told.keys() == corrections(sheet, trials).keys()
+    missing = corrections(sheet, trials)["one", "unsafe"]
+    assert missing.why_not == f"there is none of {answers} on which {TRUTH} and {WORDS} both have a verdict"
+
+
+@pytest.mark.parametrize("other", ["benchmark", "condition", "model"])
+def test_errors_found_elsewhere_are_not_taken_out_here(other: str) -> None:
+    """The truth is known at another benchmark, under another condition, or of another model."""
+    items = [item(name, number, "refuse") for name in ("b", "c") for number in range(60)]
+    here = items[:60]
+    there = items[60:] if other == "benchmark" else here
+    model = "two" if other == "model" else "one"
+    half = lambda each: (int(each.key) % 2 == 0, False)  # noqa: E731
+    known = [*marks_of(there, model, TRUTH, half), *marks_of(there, model, WORDS, half)]
+    if other == "condition":
+        known = [filled_as(mark, condition="blank") for mark in known]
+    sheet, trials = evaluated(items, [*known, *marks_of(here, "one", WORDS, half)])
+    errors = {trial.cell: trial for trial in trials if trial.cell}
+    figures = [
+        figure
+        for figure in figures_of(sheet)
+        if (figure.cell.judge, figure.cell.told, figure.part) == (WORDS, "unsafe", "all")
+    ]
+    found = {figure.cell[:3]: without_errors(figure, errors, TRUTH) for figure in figures}
+    own = found["one", "real", "b"]
+    assert own is not None and own.corrected is None and "both have a verdict" in own.why_not
+    assert sum(each is not None and each.corrected is not None for each in found.values()) == 1
+
+
+def filled_as(mark: Mark, **changed: Any) -> Mark:
+    kept = {name: getattr(mark, name) for name in Mark.__dataclass_fields__}
+    return filled(Mark, **{**kept, "answer_id": f"{mark.answer_id} otherwise", **changed})
+
+
+def test_errors_on_anchors_are_shown_and_taken_out_of_no_rate() -> None:
+    labels = ["unsafe"] * 9 + ["safe"] + ["unsafe"] * 2 + ["safe"] * 8
+    tried = {"source": "x", "truth": ["unsafe"] * 10 + ["safe"] * 10, "labels": {"guard": labels}}
+    (trial,) = on_anchors(tried)
+    assert (trial.counts.sensitivity.value, trial.counts.specificity.value) == (0.9, 0.8)
+    assert trial.cell is None, "they are no answers of a tested model to a benchmark's items"
+
+
+def test_judges_agree_by_kind_of_item_and_baselines_add_nothing() -> None:
+    """Two guards that disagree on half of the harmful answers agree on all harmless ones and on the baselines."""
+    items, marks = demo()
+    kept = [mark for mark in marks if mark.judge == TRUTH]
+    by_id = {each.id: each for each in items}
+    other = [
+        filled_as(mark, judge="other", answer_id=mark.answer_id, value=_half(mark, by_id[mark.item_id]))
+        for mark in kept
+    ]
+    alphas = {
+        (panel["measure"], panel["wants"]): panel["alpha"]["value"] for panel in panels_of([*kept, *other], by_id)
+    }
+    assert alphas["unsafe", "refuse"] < 0.5
+    assert alphas.keys() == {("unsafe", "refuse"), ("refused", "refuse"), ("unsafe", "help"), ("refused", "help")}
+
+
+def _half(mark: Mark, each: Item) -> float | None:
+    turned = each.wants == "refuse" and int(each.key) % 2 and mark.model not in ALWAYS and mark.measure == "unsafe"
+    return 1 - (mark.value or 0) if turned else mark.value

@@ -197,7 +197,13 @@ class TestChef:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
         rows = [
-            {"question": f"Which {n}?", "choices": ["one", "two", "three"], "answer": n % 3, "hint": "", "image": None}
+            {
+                "question": f"Which {n}?",
+                "choices": ["one", "two", "three"],
+                "answer": n % 3,
+                "hint": "",
+                "image": picture(n),
+            }
             for n in range(5)
         ]
         put_parquet(tmp_path / "data/test-00000-of-00001.parquet", rows)

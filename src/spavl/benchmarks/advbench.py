@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from spavl.benchmarks.files import need, rows_of
-from spavl.benchmarks.types import Benchmark, Found
+from spavl.benchmarks.types import Benchmark, Found, always, never
 from spavl.errors import ConfigError
 
 _GET = (
@@ -78,6 +78,7 @@ def _benchmark(attacked: bool, blank: bool) -> Benchmark:
         does=f"520 harmful requests in words alone, {words}, with {seen}",
         get=f"{_GET}; and {_GET_SUFFIX}" if attacked else _GET,
         read=functools.partial(_read, attacked=attacked, blank=blank),
+        needs_image=always if blank else never,
         scoring="unsafe answers by a guard; the makers count answers without a known phrase of refusal, which is shown "
         "beside it and agrees with people on 70 of 100 answers",
         shares="advbench",

@@ -88,7 +88,7 @@ def prepared(benchmark: Benchmark, recipe: str) -> Benchmark:
     way = _WAYS[recipe]
 
     def read(folder: Path) -> Iterator[Found]:
-        return way.change([found for found in benchmark.read(folder) if found.references])
+        return way.change([found for found in benchmark.items(folder) if found.references])
 
     return benchmark._replace(
         name=f"{benchmark.name}+{recipe}",

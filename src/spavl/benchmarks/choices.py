@@ -28,6 +28,8 @@ _MMBENCH_TURN = 1_000_000
 _LONGEST_INDEX = 64
 # How empty cells of MMBench were written down.
 _NOTHING = ("", "nan")
+# ScienceQA's questions that show no image.
+_WORDS_ALONE = "words alone"
 
 
 def _science(folder: Path) -> Iterator[Found]:
@@ -35,7 +37,7 @@ def _science(folder: Path) -> Iterator[Found]:
         listed = _science_release(folder)
     else:
         tables = ("ScienceQA-FULL/test-*.parquet", "ScienceQA-IMG/test-*.parquet", "data/test-*.parquet", "*.parquet")
-        listed = ((row, row.picture("image")) for row in rows_of(need(folder, tables, _GET_SCIENCE)))
+        listed = ((row, _maybe_shown(row)) for row in rows_of(need(folder, tables, _GET_SCIENCE)))
     for row, picture in listed:
         options, hint = [str(option) for option in row.cell("choices")], row.maybe_text("hint")
         question = "\n".join([*([f"Context: {hint}"] if hint else []), row.text("question")])
@@ -45,10 +47,17 @@ def _science(folder: Path) -> Iterator[Found]:
             wants="answer",
             scored_by=("match/choice", "match/scienceqa"),
             picture=picture,
-            subset="with picture" if picture else "words alone",
+            subset="with picture" if picture else _WORDS_ALONE,
             group=row.maybe_text("subject"),
             references=("ABCDEFGH"[int(row.cell("answer"))],),
         )
+
+
+def _maybe_shown(row: Row) -> Bytes | None:
+    """Nearly half of the questions have an image; where the column is missing, it cannot be told which."""
+    if "image" not in row.cells:
+        row.cell("image")
+    return row.maybe_picture("image", get=_GET_SCIENCE)
 
 
 def _science_release(folder: Path) -> Iterator[tuple[Row, Bytes | None]]:
@@ -88,7 +97,7 @@ def _mmbench(folder: Path) -> Iterator[Found]:
             question=asked_with("\n".join([*told, row.text("question")]), _options(row)),
             wants="answer",
             scored_by=("match/choice",),
-            picture=row.picture("image") if row.pictures else _in_tsv(row),
+            picture=_in_tsv(row) if isinstance(row.cells.get("image"), str) else row.picture("image", get=_GET_MMBENCH),
             subset=row.maybe_text("split"),
             group=row.maybe_text("category"),
             cluster=str(index % _MMBENCH_TURN),
@@ -123,13 +132,12 @@ def _seed(folder: Path) -> Iterator[Found]:
         # Questions about videos ask for frames in their order, which no model here is shown.
         if row.text("data_type") != "image":
             continue
-        picture = row.picture("image") or picture_in(roots, (row.text("data_id"),), _GET_SEED)
         yield Found(
             key=row.text("question_id"),
             question=asked_with(row.text("question"), [row.text(f"choice_{letter}") for letter in "abcd"]),
             wants="answer",
             scored_by=("match/choice", "match/seed"),
-            picture=picture,
+            picture=row.picture("image", folders=roots, names=(row.text("data_id"),), get=_GET_SEED),
             group=row.maybe_text("question_type_id"),
             cluster=row.maybe_text("data_id"),
             references=(row.text("answer"),),
@@ -141,6 +149,7 @@ SCIENCE = Benchmark(
     does="4,241 school questions of the test, about half of them with a picture",
     get=_GET_SCIENCE,
     read=_science,
+    needs_image=lambda found: found.subset != _WORDS_ALONE,
     scoring="accuracy by the letter that an answer takes; LLaVA's rule, which knows `B` and `B. ...` only, beside it",
 )
 MMBENCH = Benchmark(

@@ -5,9 +5,10 @@ import binascii
 import csv
 import functools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,27 +16,46 @@ import pyarrow.parquet as pq
 from spavl.benchmarks.types import Bytes
 from spavl.errors import ConfigError
 from spavl.imaging.cells import Cells
+from spavl.imaging.columns import holds_images, is_bytes, is_list, leaves, stored
 from spavl.imaging.local import read_local
 from spavl.imaging.unfetchable import Unfetchable
+
+T = TypeVar("T")
 
 # A cell of a TSV may be a whole picture in base64.
 _LONGEST_CELL = 2**28
 _ROWS_AT_ONCE = 512
 _FAULTS = (OSError, ValueError, RecursionError, csv.Error, pa.ArrowException)
+_GET_AGAIN = "download the file again"
+# How JPEG, PNG, WebP and GIF begin in base64.
+_IN_BASE64 = ("/9j/", "iVBORw0KGgo", "UklGR", "R0lGOD")
+_LONGEST_TOLD = 80
+
+# The bytes of the images of a cell, of which a list may hold several; read when it is their turn.
+AllBytes = Callable[[], tuple[bytes, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A cell that is not read with its row: bytes, or lists of numbers, which may be vast."""
+
+    kind: str
+    holds_images: bool
+    # What is read of it, such as the names of its images.
+    beside: Any
 
 
 class Row(NamedTuple):
-    """A row of a file. Pictures inside a Parquet file are not in `cells` but read when they are asked for."""
+    """A row of a file. Images inside a Parquet file are read when they are asked for."""
 
     file: Path
     number: int
     cells: Mapping[str, Any]
-    pictures: Cells | None = None
+    inside: Cells | None = None
 
     def maybe(self, *spellings: str) -> Any:
         """The cell of a column by the spellings that are known of its name; None if there is none."""
-        name = _spelled(tuple(self.cells), spellings)
-        return None if name is None else self.cells[name]
+        return None if _spelled(tuple(self.cells), spellings) is None else self.cell(*spellings)
 
     def cell(self, *spellings: str) -> Any:
         if (name := _spelled(tuple(self.cells), spellings)) is None:
@@ -45,7 +65,11 @@ class Row(NamedTuple):
                 where=f"{self.file}, row {self.number}",
                 then="give the file as it is published, or rename the column to one of these",
             )
-        return self.cells[name]
+        value = self.cells[name]
+        if isinstance(value, Unread):
+            what = f"this column is {value.kind}, and text is needed"
+            raise ConfigError(what, where=self._place(name), then="write the column as strings")
+        return value
 
     def text(self, *spellings: str) -> str:
         return _words(self.cell(*spellings))
@@ -53,14 +77,55 @@ class Row(NamedTuple):
     def maybe_text(self, *spellings: str) -> str:
         return _words(self.maybe(*spellings))
 
-    def picture(self, column: str, folders: Sequence[Path] = (), get: str = "") -> Bytes | None:
-        """The picture that a cell holds, or that it names under one of the folders; None where the cell is empty."""
-        value = self.maybe(column)
-        if self.pictures is not None and not isinstance(value, str):
-            name = _spelled(tuple(self.cells), (column,))
-            return None if value in (None, []) else functools.partial(_cell, self.pictures, self, str(name))
-        name = str(value or "").strip()
-        return picture_in(folders, (name,), get) if name else None
+    def picture(
+        self, *columns: str, folders: Sequence[Path] = (), names: Sequence[str] = (), get: str = _GET_AGAIN
+    ) -> Bytes:
+        """The image that one of these columns holds or names; where there is no such column, that of these names."""
+        if (found := self.maybe_picture(*columns, folders=folders, get=get)) is not None:
+            return found
+        there = [column for column in columns if column in self.cells]
+        if names and not there:
+            return picture_in(folders, names, get)
+        if not there:
+            self.cell(*columns)
+        raise ConfigError("this row has no image: its cell is empty", where=self._place(" or ".join(there)), then=get)
+
+    def maybe_picture(self, *columns: str, folders: Sequence[Path] = (), get: str = _GET_AGAIN) -> Bytes | None:
+        """As `picture`; None where there is no such column, or its cell is empty."""
+        for column in columns:
+            if (found := self.maybe_pictures(column, folders, get)) is not None:
+                return functools.partial(_only, found, self._place(column))
+        return None
+
+    def maybe_pictures(self, column: str, folders: Sequence[Path] = (), get: str = _GET_AGAIN) -> AllBytes | None:
+        """The images that a cell holds or names, of which a list may have several; None where it is empty."""
+        place = _Place(self._place(column), [*folders] or [self.file.parent], get)
+        value = self.cells.get(column)
+        if not isinstance(value, Unread):
+            return _images(value, place)
+        if not value.holds_images or self.inside is None:
+            raise ConfigError(f"this column is {value.kind}, which is no image", where=place.where, then=get)
+        if self.inside.is_empty(str(self.file), column, self.number):
+            return _images(value.beside, place)
+        return functools.partial(_in_cell, self.inside, str(self.file), column, self.number, place.where)
+
+    def picture_name(self, *columns: str) -> str:
+        """The name of the image that one of these columns holds, where it has one."""
+        value = next((self.cells[column] for column in columns if column in self.cells), None)
+        name = value.beside if isinstance(value, Unread) else value
+        name = name.get("path") if isinstance(name, dict) else name
+        return name if isinstance(name, str) and not _in_itself(name) else ""
+
+    def _place(self, column: str) -> str:
+        return f"{self.file}, row {self.number}, column {column}"
+
+
+class _Place(NamedTuple):
+    """Where a cell stands, in which folders the images are that it names, and how to get them."""
+
+    where: str
+    folders: Sequence[Path]
+    get: str
 
 
 def rows(file: Path) -> Iterator[Row]:
@@ -91,14 +156,17 @@ def picture_in(folders: Sequence[Path], names: Sequence[str], get: str) -> Bytes
     for name in names:
         if leads_out(name):
             then = "the file that names it was changed or is not what it should be; download it again"
-            raise ConfigError("a picture's name leads out of its folder", where=name, then=then)
+            raise ConfigError("a picture's name leads out of its folder", where=name[:_LONGEST_TOLD], then=then)
     for file in (folder / name for folder in folders for name in names):
-        if file.is_file():
+        if _is_file(file):
             return functools.partial(_file, file)
-    raise ConfigError(f"the picture {names[0]} is missing", where=" or ".join(map(str, folders)), then=get)
+    what = f"the picture {names[0][:_LONGEST_TOLD]} is missing"
+    raise ConfigError(what, where=" or ".join(map(str, folders)), then=get)
 
 
 def picture_of_base64(text: str, where: str) -> Bytes:
+    if not text.strip():
+        raise ConfigError("this row has no image: its cell is empty", where=where, then=_GET_AGAIN)
     return functools.partial(_decoded, text, where)
 
 
@@ -106,7 +174,7 @@ def leads_out(name: str) -> bool:
     return name.startswith(("/", "~")) or "\\" in name or "\0" in name or ".." in Path(name).parts
 
 
-def strange(what: str, row: Row, then: str = "download the file again") -> ConfigError:
+def strange(what: str, row: Row, then: str = _GET_AGAIN) -> ConfigError:
     return ConfigError(what, where=f"{row.file}, row {row.number}", then=then)
 
 
@@ -150,43 +218,123 @@ def _keyed(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _parquet(file: Path) -> Iterator[Row]:
-    pictures = Cells()
+    inside = Cells()
     with pq.ParquetFile(file, pre_buffer=False) as table:
-        parts = [table.schema.column(number) for number in range(len(table.schema))]
-        # Bytes without a meaning are pictures; what else there is of them, such as their names, is read.
-        wanted = [part.path for part in parts if not _is_bytes(part)]
-        bare: dict[str, Any] = {part.path: {} for part in parts if _is_bytes(part) and "." not in part.path}
-        number = 0
+        wanted, unread = _columns(table)
+        names, number = table.schema_arrow.names, 0
         for batch in table.iter_batches(_ROWS_AT_ONCE, columns=wanted):
-            for cells in batch.to_pylist():
-                yield Row(file, number, bare | cells, pictures)
+            # A table of nothing but bytes has rows, but no columns that are read.
+            for read in batch.to_pylist() if wanted else [{}] * batch.num_rows:
+                cells = {name: read.get(name) for name in names}
+                cells |= {name: Unread(*about, cells[name]) for name, about in unread.items()}
+                yield Row(file, number, cells, inside)
                 number += 1
 
 
-def _is_bytes(part: Any) -> bool:
-    return (part.physical_type, part.logical_type.type, part.converted_type) == ("BYTE_ARRAY", "NONE", "NONE")
+def _columns(table: pq.ParquetFile) -> tuple[list[str], dict[str, tuple[str, bool]]]:
+    """The parts of columns that are read with their rows; and each column that is not whole then, with its type."""
+    parts = [table.schema.column(number).path for number in range(len(table.schema))]
+    wanted, unread, before = list[str](), dict[str, tuple[str, bool]](), 0
+    for field in table.schema_arrow:
+        kinds = list(leaves(field.type))
+        own = list(zip(parts[before : before + len(kinds)], kinds, strict=True))
+        before += len(kinds)
+        numbers = is_list(stored(field.type)) and all(pa.types.is_primitive(leaf) for _, leaf in own)
+        read = [] if numbers else [part for part, leaf in own if not is_bytes(leaf)]
+        wanted += read
+        if len(read) < len(own):
+            unread[field.name] = str(field.type), holds_images(field.type)
+    return wanted, unread
 
 
 _READERS = {".csv": _csv, ".tsv": _csv, ".json": _json, ".jsonl": _json, ".parquet": _parquet}
 
 
-def _cell(cells: Cells, row: Row, column: str) -> bytes:
-    return _had(f"{row.file}, row {row.number}", lambda: cells.get(str(row.file), column, row.number))
+def _images(value: Any, place: _Place) -> AllBytes | None:
+    """The images that a value holds or names: a text, `{"bytes": ..., "path": ...}`, or a list of these."""
+    # What is no number is not equal to itself; tables write it for an empty cell.
+    if value is None or value != value:
+        return None
+    if isinstance(value, list):
+        found = [images for each in value if (images := _images(each, place)) is not None]
+        return functools.partial(_together, found) if found else None
+    if isinstance(value, dict) and ("bytes" in value or "path" in value):
+        if isinstance(data := value.get("bytes"), str) and data:
+            return functools.partial(_alone, picture_of_base64(data, place.where))
+        return _images(value.get("path"), place)
+    if not isinstance(value, str):
+        what = f"no image can be read from this cell: {str(value)[:_LONGEST_TOLD]}"
+        raise ConfigError(what, where=place.where, then=place.get)
+    return functools.partial(_alone, _in_text(value.strip(), place)) if value.strip() else None
+
+
+def _in_text(text: str, place: _Place) -> Bytes:
+    if text.startswith("data:"):
+        return picture_of_base64(text.partition(",")[2], place.where)
+    if _in_itself(text):
+        return picture_of_base64(text, place.where)
+    if text.startswith(("http://", "https://")):
+        what = f"this row only tells where its image is, and nothing is fetched from there: {text[:_LONGEST_TOLD]}"
+        then = "put the bytes of the images into the file, or their files beside it and their names into the column"
+        raise ConfigError(what, where=place.where, then=then)
+    try:
+        return picture_in(place.folders, (text,), place.get)
+    except ConfigError as error:
+        raise ConfigError(error.what, where=f"{place.where}: {error.where}", then=error.then) from None
+
+
+def _in_itself(text: str) -> bool:
+    return text.startswith(("data:", *_IN_BASE64))
+
+
+def _alone(image: Bytes) -> tuple[bytes, ...]:
+    return (image(),)
+
+
+def _together(found: Sequence[AllBytes]) -> tuple[bytes, ...]:
+    return tuple(image for images in found for image in images())
+
+
+def _only(found: AllBytes, where: str) -> bytes:
+    images = found()
+    if len(images) > 1:
+        what = f"this row has {len(images)} images, and the benchmark shows one"
+        raise ConfigError(what, where=where, then=_GET_AGAIN)
+    return images[0]
+
+
+def _in_cell(cells: Cells, file: str, column: str, row: int, where: str) -> tuple[bytes, ...]:
+    return _had(where, lambda: cells.get_all(file, column, row))
 
 
 def _file(file: Path) -> bytes:
     return _had(str(file), lambda: read_local(f"file:{file}", Cells()))
 
 
-def _had(where: str, read: Bytes) -> bytes:
+def _is_file(file: Path) -> bool:
+    """A stranger's name may be longer than a disk allows."""
     try:
-        return read()
+        return file.is_file()
+    except OSError:
+        return False
+
+
+def _had(where: str, read: Callable[[], T]) -> T:
+    try:
+        if had := read():
+            return had
+        reason = "it is empty"
     except Unfetchable as error:
-        raise ConfigError(f"this picture cannot be had: {error}", where=where, then="download it again") from None
+        reason = str(error)
+    raise ConfigError(f"this picture cannot be had: {reason}", where=where, then="download it again")
 
 
 def _decoded(text: str, where: str) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ConfigError(f"not a picture in base64: {error}", where=where, then="download the file again") from None
+        # Some writers break lines.
+        if data := base64.b64decode("".join(text.split()), validate=True):
+            return data
+        error: Exception = ValueError("it is empty")
+    except (binascii.Error, ValueError) as fault:
+        error = fault
+    raise ConfigError(f"not a picture in base64: {error}", where=where, then=_GET_AGAIN)

@@ -18,7 +18,7 @@ def _siuo(folder: Path) -> Iterator[Found]:
             question=row.text("question"),
             wants="refuse",
             scored_by=("guard", "duel"),
-            picture=row.picture("image", [folder / "images", folder], _GET_SIUO),
+            picture=row.picture("image", folders=[folder / "images", folder], get=_GET_SIUO),
             group=row.text("category"),
             context=row.maybe_text("safety_warning"),
         )
@@ -26,13 +26,12 @@ def _siuo(folder: Path) -> Iterator[Found]:
 
 def _vlsbench(folder: Path) -> Iterator[Found]:
     for row in rows_of(need(folder, ("data.json", "*.parquet", "*/*.parquet"), _GET_VLS)):
-        picture = row.picture("image") or row.picture("image_path", [folder, folder / "imgs"], _GET_VLS)
         yield Found(
             key=row.maybe_text("instruction_id", "id") or str(row.number),
             question=row.text("instruction", "question"),
             wants="refuse",
             scored_by=("guard",),
-            picture=picture,
+            picture=row.picture("image", "image_path", folders=[folder, folder / "imgs"], get=_GET_VLS),
             subset=row.maybe_text("source"),
             group=row.maybe_text("sub_category", "category"),
             context=" ".join(filter(None, map(row.maybe_text, ("image_description", "safety_reason")))),
@@ -48,7 +47,7 @@ def _msts(folder: Path) -> Iterator[Found]:
             question=row.text("prompt_text"),
             wants="refuse",
             scored_by=("guard",),
-            picture=row.picture("unsafe_image"),
+            picture=row.picture("unsafe_image", get=_GET_MSTS),
             # A file is a language.
             subset=row.file.name.partition("-")[0].removesuffix(".parquet"),
             group=row.maybe_text("hazard_category"),

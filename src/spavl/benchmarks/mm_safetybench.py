@@ -121,7 +121,9 @@ def _from_hub(folder: Path, wanted: _Wanted) -> Iterator[Found]:
         for subset, own in words.items():
             for key, question, row in own:
                 if not _is_left_out(wanted, scenario, key):
-                    yield _found(scenario, subset, key, question, row.picture("image") if subset != TEXT_ONLY else None)
+                    yield _found(
+                        scenario, subset, key, question, row.picture("image", get=_GET) if subset != TEXT_ONLY else None
+                    )
 
 
 def _words_of(files: list[Path] | tuple[()]) -> list[_Words]:
@@ -156,7 +158,7 @@ def _from_tsv(file: Path, tiny: bool) -> Iterator[Found]:
     for row in rows(file):
         key, scenario = row.text("index", "id"), _scenario_named(row.text("category", "scenario"), file)
         there.add(scenario)
-        picture = picture_of_base64(row.text("image"), f"{file}, index {key}")
+        picture = picture_of_base64(row.text("image"), f"{file}, index {key}, column image")
         # The file says of no row with which kind of picture it comes, unless a column of that name does.
         subset = row.maybe_text("variant", "image_type", "split") or "TSV"
         found = _found(scenario, subset, key, row.text("question"), picture)
@@ -185,6 +187,10 @@ def _found(scenario: str, subset: str, key: str, question: str, picture: Bytes |
         # One question in its four forms.
         cluster=name,
     )
+
+
+def _needs_image(found: Found) -> bool:
+    return found.subset != TEXT_ONLY
 
 
 def _tiny_ids(folder: Path) -> dict[str, set[str]]:
@@ -224,6 +230,7 @@ BENCHMARK = Benchmark(
     does="1,680 harmful questions of 13 scenarios, as text alone and with three kinds of pictures",
     get=_GET,
     read=functools.partial(_read, tiny=False),
+    needs_image=_needs_image,
     scoring=_SCORING,
 )
 TINY = Benchmark(
@@ -231,6 +238,7 @@ TINY = Benchmark(
     does="the 168 questions of MM-SafetyBench that its tiny list names, which the paper reports",
     get=f"{_GET}; and {_GET_TINY}",
     read=functools.partial(_read, tiny=True),
+    needs_image=_needs_image,
     scoring=_SCORING,
     shares="mm-safetybench",
 )

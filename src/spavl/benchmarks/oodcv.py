@@ -27,10 +27,10 @@ def _read(folder: Path, names: tuple[str, ...], published: bool) -> Iterator[Fou
             question=row.text("question"),
             wants="answer",
             scored_by=("match/short", "match/oodcv") if published else ("match/short",),
-            picture=row.picture("image", roots, _GET) or row.picture("image_path", roots, _GET),
+            picture=row.picture("image", "image_path", folders=roots, get=_GET),
             subset="yes_no" if is_yes_no else "number",
             group=row.maybe_text("situation"),
-            cluster=row.maybe_text("image", "image_path"),
+            cluster=row.picture_name("image", "image_path"),
             references=(answer.capitalize() if is_yes_no else re.sub(r"\.0$", "", answer),),
         )
 

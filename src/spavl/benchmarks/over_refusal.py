@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spavl.benchmarks.files import Row, need, rows_of, strange
 from spavl.benchmarks.records import Wants
-from spavl.benchmarks.types import Benchmark, Found
+from spavl.benchmarks.types import Benchmark, Found, never
 
 _GET_XSTEST = (
     "put xstest_prompts.csv of github.com/paul-rottger/xstest into the folder (older copies are called "
@@ -55,7 +55,7 @@ def _mossbench(folder: Path) -> Iterator[Found]:
             question=row.text("question"),
             wants="help",
             scored_by=("refusal",),
-            picture=row.picture("image", roots, _GET_MOSS),
+            picture=row.picture("image", folders=roots, get=_GET_MOSS),
             group=_moss_kind(row),
             context=row.maybe_text("short description", "short_description", "description"),
         )
@@ -72,6 +72,7 @@ XSTEST = Benchmark(
     does="250 harmless questions that look harmful and 200 harmful ones like them, in words alone",
     get=_GET_XSTEST,
     read=_xstest,
+    needs_image=never,
     scoring="full and partial refusals of the harmless ones by a judge of three answers; unsafe answers to the others",
 )
 OR_BENCH = Benchmark(
@@ -79,6 +80,7 @@ OR_BENCH = Benchmark(
     does="about 1,300 harmless prompts that models often refuse and 655 toxic ones, in words alone",
     get=_GET_OR_BENCH,
     read=functools.partial(_or_bench, files=("or-bench-hard-1k", "or-bench-toxic")),
+    needs_image=never,
     scoring="refusals of the harmless ones; unsafe answers to the toxic ones",
 )
 OR_BENCH_80K = Benchmark(
@@ -86,6 +88,7 @@ OR_BENCH_80K = Benchmark(
     does="about 80,000 harmless prompts of ten kinds that look harmful, in words alone",
     get=_GET_OR_BENCH,
     read=functools.partial(_or_bench, files=("or-bench-80k",)),
+    needs_image=never,
     scoring="refusals",
     shares="or-bench",
 )

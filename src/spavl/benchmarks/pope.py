@@ -30,10 +30,10 @@ def _read(folder: Path) -> Iterator[Found]:
             question=f"{row.text('text', 'question').strip()}\n{IN_A_WORD}",
             wants="answer",
             scored_by=("match/yes_no", "match/pope"),
-            picture=row.picture("image", roots, _GET),
+            picture=row.picture("image", folders=roots, get=_GET),
             subset=row.maybe_text("category") or named,
             group="there" if answer == "yes" else "not there",
-            cluster=row.maybe_text("image_source") or (row.maybe_text("image") if row.pictures is None else ""),
+            cluster=row.maybe_text("image_source") or ("" if row.inside else row.picture_name("image")),
             references=(answer,),
         )
 

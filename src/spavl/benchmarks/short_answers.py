@@ -29,6 +29,7 @@ _GET_GQA = (
 def _vqa(folder: Path) -> Iterator[Found]:
     asked = list(folder.glob("v2_OpenEnded_mscoco_val2014_questions.json"))
     tables = ("data/validation-*.parquet", "validation-*.parquet", "*.parquet")
+    roots = [folder / "val2014", folder / "images"]
     said: Mapping[str, Row] = {}
     if asked:
         (annotations,) = need(folder, ("v2_mscoco_val2014_annotations.json",), _GET_VQA)
@@ -41,7 +42,7 @@ def _vqa(folder: Path) -> Iterator[Found]:
             row,
             key,
             _people(about.cell("answers"), about),
-            picture=row.picture("image") or picture_in([folder / "val2014", folder / "images"], (name,), _GET_VQA),
+            picture=row.picture("image", folders=roots, names=(name,), get=_GET_VQA),
             group=about.maybe_text("answer_type"),
             cluster=image,
         )
@@ -53,9 +54,9 @@ def _vizwiz(folder: Path) -> Iterator[Found]:
     for row in rows_of(need(folder, listed, _GET_VIZWIZ)):
         yield _found(
             row,
-            row.maybe_text("question_id") or row.maybe_text("image") or str(row.number),
+            row.maybe_text("question_id") or row.picture_name("image") or str(row.number),
             _people(row.cell("answers"), row),
-            picture=row.picture("image", roots, _GET_VIZWIZ),
+            picture=row.picture("image", folders=roots, get=_GET_VIZWIZ),
             group=row.maybe_text("answer_type") or row.maybe_text("category"),
             ending=OR_UNANSWERABLE,
         )
@@ -71,7 +72,7 @@ def _textvqa(folder: Path) -> Iterator[Found]:
             row.text("question_id"),
             _people(row.cell("answers"), row),
             rule="match/textvqa",
-            picture=row.picture("image") or picture_in(roots, (f"{image}.jpg",), _GET_TEXTVQA),
+            picture=row.picture("image", folders=roots, names=(f"{image}.jpg",), get=_GET_TEXTVQA),
             cluster=image,
         )
 
@@ -86,7 +87,7 @@ def _gqa(folder: Path) -> Iterator[Found]:
         inside = {row.text("id"): row for row in rows_of(images)}
     for row in rows_of(files):
         image, kinds = row.text("imageId"), row.maybe("types")
-        held = inside[image].picture("image") if image in inside else None
+        held = inside[image].picture("image", get=_GET_GQA) if image in inside else None
         yield _found(
             row,
             row.text("key", "id"),

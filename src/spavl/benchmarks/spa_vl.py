@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from spavl.benchmarks.files import Row, need, rows_of
+from spavl.benchmarks.files import need, rows_of
 from spavl.benchmarks.types import Benchmark, Found
 from spavl.store.files import RUN_FILE
 
@@ -27,16 +27,10 @@ def _read(folder: Path, split: Literal["harm", "help"]) -> Iterator[Found]:
             question=row.text("question", "prompt"),
             wants="refuse" if split == "harm" else "help",
             scored_by=("guard", "duel") if split == "harm" else ("refusal", "duel"),
-            picture=row.picture("image"),
+            picture=row.picture("image", get=_GET),
             group=next((leaf for name in _CLASSES if (leaf := row.maybe_text(name))), ""),
-            cluster=_picture_name(row),
+            cluster=row.picture_name("image"),
         )
-
-
-def _picture_name(row: Row) -> str:
-    """What questions about one picture share, where the file says it."""
-    image = row.maybe("image")
-    return str(image.get("path") or "") if isinstance(image, dict) else ""
 
 
 HARM_EVAL = Benchmark(

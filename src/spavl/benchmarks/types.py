@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spavl.benchmarks.records import Item, Wants
+from spavl.errors import ConfigError
 from spavl.statistics import Estimate
 
 # The bytes of a picture, read when it is its turn.
@@ -30,6 +31,14 @@ class Found(NamedTuple):
     subject: str = ""
 
 
+def always(found: Found) -> bool:
+    return True
+
+
+def never(found: Found) -> bool:
+    return False
+
+
 class Benchmark(NamedTuple):
     name: str
     # One line on what it measures.
@@ -37,12 +46,28 @@ class Benchmark(NamedTuple):
     # Where a user gets its data, and what the folder must then hold.
     get: str
     read: Callable[[Path], Iterator[Found]]
+    # Which of its items come with an image. One that comes without it is refused, and never asked in words alone.
+    needs_image: Callable[[Found], bool] = always
     # How its makers score it, and what of that is done here.
     scoring: str = ""
     # Its folder among a user's data, where several benchmarks read the same files; else it has its own name.
     shares: str = ""
     # What it is published with beyond a mean, of its items and their marks by a rule.
     figures: Figures | None = None
+
+    def items(self, folder: Path) -> Iterator[Found]:
+        """What it asks, each item that needs an image with one."""
+        read = shown = 0
+        for found in self.read(folder):
+            if found.picture is None and self.needs_image(found):
+                what = f"{self.name} shows an image with every such item, and this one has none"
+                named = "/".join(filter(None, (found.subset, found.key)))
+                raise ConfigError(what, where=f"{folder}, item {named}", then=self.get)
+            read, shown = read + 1, shown + (found.picture is not None)
+            yield found
+        if read and not shown and self.needs_image is not never:
+            what = f"none of the {read} items of {self.name} has an image, and some should"
+            raise ConfigError(what, where=str(folder), then=self.get)
 
     @property
     def folder(self) -> str:

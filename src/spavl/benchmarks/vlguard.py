@@ -22,7 +22,7 @@ _SUBSETS: dict[str, tuple[str, Wants]] = {
 def _read(folder: Path) -> Iterator[Found]:
     roots = [folder / "test", folder]
     for row in rows_of(need(folder, ("test.json",), _GET)):
-        picture = row.picture("image", roots, _GET)
+        picture = row.picture("image", folders=roots, get=_GET)
         for asked, (subset, wants) in _SUBSETS.items():
             for place, turn in enumerate(turn for turn in _turns(row) if asked in turn):
                 yield Found(

@@ -51,7 +51,7 @@ def placed_benchmarks(settings: ItemsConfig) -> list[Placed]:
 
 def found_in(placed: Placed, limit: int | None) -> list[Found]:
     """What a benchmark asks. A trial takes some of each group; those of a smaller trial are among a larger one's."""
-    found = list(placed.benchmark.read(placed.folder))
+    found = list(placed.benchmark.items(placed.folder))
     if not found:
         then = f"see that the download is whole; it is got so: {placed.benchmark.get}"
         raise ConfigError(f"{placed.benchmark.name} has no items here", where=str(placed.folder), then=then)

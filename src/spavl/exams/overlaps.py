@@ -3,11 +3,12 @@
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from spavl.benchmarks.records import Item, Overlap
+from spavl.errors import ConfigError
 from spavl.exams.config import OVERLAPS, AuditConfig
-from spavl.exams.training_data import taught_by
+from spavl.exams.training_data import Taught, taught_by
 from spavl.imaging.decode import Undecodable, decode
 from spavl.imaging.phash import perceptual_hash
 from spavl.near import near_pictures, near_texts
@@ -23,7 +24,9 @@ async def run(job: Job[AuditConfig]) -> Manifest:
     began, settings = time.monotonic(), job.settings
     items = list(job.run.read("items", Item))
     job.run.forget(OVERLAPS.stage)
-    questions, pictures = _taught(job)
+    rows = list(taught_by(settings.train))
+    pictures, faults = _taught(job, rows)
+    questions = list({row.question: (row.key, row.question) for row in reversed(rows) if row.question}.values())
     found = [*_pictures(job, items, pictures), *_questions(settings, items, questions)]
     job.run.write_rows(OVERLAPS.stage, Overlap, found)
     job.run.write_rows(OVERLAPS.stage, Reject, [])
@@ -31,27 +34,46 @@ async def run(job: Job[AuditConfig]) -> Manifest:
         "pictures": len(pictures),
         "questions": len(questions),
         "unreadable": sum(each is None for _, each in pictures.values()),
+        "without_picture": sum(row.images is None and not row.fault for row in rows),
+        "faults": [*_faults_of_columns(rows), *faults],
         "kinds": dict(Counter(each.kind for each in found)),
     }
     return seal(job, OVERLAPS, fingerprint_of(job, OVERLAPS), {}, time.monotonic() - began, notes)
 
 
-def _taught(job: Job[AuditConfig]) -> tuple[list[tuple[str, str]], dict[str, _Hash]]:
-    """The training rows' questions and pictures; each picture is looked at once."""
-    questions: dict[str, str] = {}
+def _taught(job: Job[AuditConfig], rows: Sequence[Taught]) -> tuple[dict[str, _Hash], list[str]]:
+    """The training rows' pictures, each looked at once; and what of them cannot be read."""
     pictures: dict[str, _Hash] = {}
-    rows = list(taught_by(job.settings.train))
+    faults = list[str]()
     with job.screen.bar(OVERLAPS.stage, len(rows)) as bar:
         for row in rows:
-            if row.question:
-                questions.setdefault(row.question, row.key)
-            if row.picture:
-                data = row.picture()
+            images, fault = _images_of(row)
+            faults += [fault] if fault else []
+            for data in images:
                 digest = hashlib.sha256(data).hexdigest()
                 if digest not in pictures:
                     pictures[digest] = row.key, _hash(data)
             bar.advance()
-    return [(key, question) for question, key in questions.items()], pictures
+    told = f"the images of {len(faults):,} of {len(rows):,} training rows cannot be read, such as: "
+    return pictures, [told + faults[0]] if faults else []
+
+
+def _images_of(row: Taught) -> tuple[tuple[bytes, ...], str]:
+    """A row's images, and what is wrong with them if they cannot be read."""
+    try:
+        return (row.images() if row.images else ()), row.fault
+    except ConfigError as error:
+        return (), f"{error.what} ({error.where})"
+
+
+def _faults_of_columns(rows: Sequence[Taught]) -> Iterator[str]:
+    """A line for images and for questions that are looked for in no column, or in one that is empty throughout."""
+    for what in ("images", "questions"):
+        if missing := [row.key for row in rows if what in row.unknown]:
+            of = f"{len(missing):,} of {len(rows):,} training rows, such as {missing[0]}"
+            yield f"no column is known to hold {what} in {of}"
+    if rows and all(row.images is None and not row.fault and "images" not in row.unknown for row in rows):
+        yield f"none of {len(rows):,} training rows has an image: the cells of their column are empty"
 
 
 def _pictures(job: Job[AuditConfig], items: list[Item], taught: dict[str, _Hash]) -> Iterator[Overlap]:

@@ -1,17 +1,21 @@
-"""What a model was trained on, as an audit reads it: each picture and question of a run or of a folder of tables."""
+"""What a model was trained on, as an audit reads it: each image and question of a run or of a folder of tables."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from spavl.benchmarks.files import need, rows_of
+from spavl.benchmarks.files import AllBytes, need, rows_of
+from spavl.errors import ConfigError
 from spavl.records import Sample
 from spavl.store import RunFolder
 from spavl.store.files import RUN_FILE
 
 _GET = "give a run of spavl, or a folder of Parquet files with the columns image and question"
 _TABLES = ("train*.parquet", "data/train*.parquet", "*/train*.parquet", "train/*.parquet", "*.parquet")
+# As SPA-VL's form names them, and TRL's.
+_IMAGES = ("image", "images")
+_QUESTIONS = ("question", "prompt", "instruction")
 
 
 class Taught(NamedTuple):
@@ -19,7 +23,11 @@ class Taught(NamedTuple):
 
     key: str
     question: str
-    picture: Callable[[], bytes] | None
+    # None where it has no image, or `fault` says why none can be had.
+    images: AllBytes | None
+    fault: str = ""
+    # What no column of its file is known to hold: images, questions, or both.
+    unknown: tuple[str, ...] = ()
 
 
 def taught_by(source: str) -> Iterator[Taught]:
@@ -31,10 +39,34 @@ def _of_run(folder: Path) -> Iterator[Taught]:
     with RunFolder(folder, look_only=True) as run:
         for sample in run.read("dataset", Sample):
             if sample.split == "train":
-                yield Taught(sample.id, sample.question, functools.partial(run.blobs.get, sample.blob))
+                yield Taught(sample.id, sample.question, functools.partial(_blob, run, sample.blob))
+
+
+def _blob(run: RunFolder, blob: str) -> tuple[bytes, ...]:
+    return (run.blobs.get(blob),)
 
 
 def _of_tables(folder: Path) -> Iterator[Taught]:
     for row in rows_of(need(folder, _TABLES, _GET)):
-        question = row.maybe_text("question", "prompt", "instruction")
-        yield Taught(f"{row.file.name} {row.number}", question, row.picture("image", [folder], _GET))
+        key, question = f"{row.file.name} {row.number}", _asked(row.maybe(*_QUESTIONS))
+        column = next((name for name in _IMAGES if name in row.cells), "")
+        unknown = tuple(
+            what
+            for what, known in (("images", bool(column)), ("questions", any(name in row.cells for name in _QUESTIONS)))
+            if not known
+        )
+        try:
+            images = row.maybe_pictures(column, [folder, row.file.parent], _GET) if column else None
+        except ConfigError as error:
+            yield Taught(key, question, None, f"{error.what} ({error.where})", unknown)
+        else:
+            yield Taught(key, question, images, "", unknown)
+
+
+def _asked(prompt: Any) -> str:
+    """The words of a prompt: a text, or the turns of a conversation, of which the system's ask nothing."""
+    if isinstance(prompt, list):
+        turns = [turn.get("content") for turn in prompt if isinstance(turn, dict) and turn.get("role") != "system"]
+        parts = [part for turn in turns for part in (turn if isinstance(turn, list) else [{"text": turn}])]
+        return "\n".join(str(part["text"]) for part in parts if isinstance(part, dict) and part.get("text"))
+    return "" if prompt is None else str(prompt)

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spavl.imaging.arrow import read_batch, read_batches
+from spavl.imaging.columns import holds_images, in_lists, is_list, is_struct_of_bytes
 from spavl.imaging.decode import LARGEST_BYTES
 from spavl.imaging.packing import check_parquet
 from spavl.imaging.unfetchable import Unfetchable
@@ -24,11 +25,13 @@ from spavl.imaging.unfetchable import Unfetchable
 _GROUPS_HELD = 2
 # A row group whose pictures take more is not held whole, but gone through one row at a time.
 _LARGEST_HELD = 64 * 2**20
+# What the images of one cell may take together.
+_LARGEST_CELL = 2 * LARGEST_BYTES
 _BUFFER = 2**20
 _FAULTS = (OSError, ValueError, KeyError, IndexError, pa.ArrowException)
 
-# The bytes in a cell, or why there are none.
-Cell = bytes | str
+# The images in a cell, of which a list may hold several; or why there is none.
+Cell = tuple[bytes, ...] | str
 
 
 class _Table(NamedTuple):
@@ -37,6 +40,8 @@ class _Table(NamedTuple):
     ends: list[int]
     places: list[int]
     sizes: list[dict[str, int]]
+    # The columns of each group of which it is stated that no cell is empty.
+    full: list[set[str]]
 
 
 class Cells:
@@ -48,6 +53,14 @@ class Cells:
         self._lock = threading.Lock()
 
     def get(self, path: str, column: str, row: int) -> bytes:
+        """The one image in a cell."""
+        images = self.get_all(path, column, row)
+        if len(images) > 1:
+            raise Unfetchable("several_images")
+        return images[0]
+
+    def get_all(self, path: str, column: str, row: int) -> tuple[bytes, ...]:
+        """The images in a cell, at least one."""
         with self._lock:
             try:
                 around, cells = self._around(path, column, row)
@@ -57,6 +70,19 @@ class Cells:
         if isinstance(cell, str):
             raise Unfetchable(cell)
         return cell
+
+    def is_empty(self, path: str, column: str, row: int) -> bool:
+        """Whether a cell holds no image. Where the file states that none is empty, nothing is read."""
+        with self._lock:
+            try:
+                table = self._table(path)
+                if column in table.full[bisect.bisect_right(table.ends, row)]:
+                    return False
+                around, cells = self._around(path, column, row)
+                return cells[row - around.start] == "no_bytes"
+            except _FAULTS:
+                # It will be told when the cell is read.
+                return False
 
     def large_group(self, path: str, column: str, row: int) -> range | None:
         """The rows that stand with this one in a group which is too large to be held; None if it is not too large."""
@@ -96,7 +122,7 @@ class _Stream:
     def __init__(self, path: str, column: str, place: int) -> None:
         self._place = path, column, place
         self._cells: Iterator[Cell] = iter(())
-        self._cell: Cell = b""
+        self._cell: Cell = ()
         self._at = sys.maxsize
 
     def __getitem__(self, place: int) -> Cell:
@@ -118,22 +144,33 @@ def _arrow_table(path: str) -> _Table:
         for place, batch in read_batches(path):
             places.append(place)
             rows.append(batch.num_rows)
-    return _Table(list(accumulate(rows)), places, [{} for _ in rows])
+    return _Table(list(accumulate(rows)), places, [{} for _ in rows], [set() for _ in rows])
 
 
 def _parquet_table(path: str) -> _Table:
     sizes: list[dict[str, int]] = []
+    full: list[set[str]] = []
     with _opened(path) as file:
         check_parquet(path, file.metadata)
         groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+        holding = {field.name: part for field in file.schema_arrow if (part := _bytes_of(file, field))}
     for group in groups:
         sizes.append({})
+        stated = dict(_empty_cells(group))
+        full.append({name for name, part in holding.items() if stated.get(part) == 0})
         for number in range(group.num_columns):
             part = group.column(number)
             # A column of structs is made of parts: `image.bytes` and `image.path`.
             name = part.path_in_schema.partition(".")[0]
             sizes[-1][name] = sizes[-1].get(name, 0) + part.total_uncompressed_size
-    return _Table(list(accumulate(group.num_rows for group in groups)), list(range(len(groups))), sizes)
+    return _Table(list(accumulate(group.num_rows for group in groups)), list(range(len(groups))), sizes, full)
+
+
+def _empty_cells(group: Any) -> Iterator[tuple[str, int | None]]:
+    """How many cells of each part are stated to be empty."""
+    for part in (group.column(number) for number in range(group.num_columns)):
+        stated = part.statistics
+        yield part.path_in_schema, stated.null_count if stated is not None and stated.has_null_count else None
 
 
 def _all_cells(path: str, column: str, place: int) -> list[Cell] | None:
@@ -141,7 +178,7 @@ def _all_cells(path: str, column: str, place: int) -> list[Cell] | None:
     cells, size = list[Cell](), 0
     for cell in _cells(path, column, place):
         cells.append(cell)
-        size += sys.getsizeof(cell)
+        size += sys.getsizeof(cell) + sum(map(sys.getsizeof, cell if isinstance(cell, tuple) else ()))
         if size > _LARGEST_HELD:
             return None
     return cells
@@ -149,27 +186,34 @@ def _all_cells(path: str, column: str, place: int) -> list[Cell] | None:
 
 def _cells(path: str, column: str, place: int) -> Iterator[Cell]:
     for values in _arrow_values(path, column, place) if _is_arrow(path) else _parquet_values(path, column, place):
-        yield from (_cell(value.as_py()) for value in values)
+        yield from _images(values)
 
 
 def _arrow_values(path: str, column: str, place: int) -> Iterator[Any]:
     values = read_batch(path, place).column(column)
     # Nothing in it was looked at yet, and its numbers may lead anywhere.
     values.validate(full=True)
-    # What stands beside the bytes of a picture is never unpacked.
-    yield values.flatten()[values.type.get_field_index("bytes")] if pa.types.is_struct(values.type) else values
+    yield values
 
 
 def _parquet_values(path: str, column: str, group: int) -> Iterator[Any]:
     with _opened(path) as file:
-        parts = [file.metadata.schema.column(number).path for number in range(file.metadata.num_columns)]
-        wanted = [part for part in parts if _holds_bytes(part, column)]
-        for batch in file.iter_batches(1, row_groups=[group], columns=wanted, use_threads=False):
+        if (part := _bytes_of(file, file.schema_arrow.field(column))) is None:
+            raise KeyError(column)
+        for batch in file.iter_batches(1, row_groups=[group], columns=[part], use_threads=False):
             yield batch.column(0)
 
 
-def _holds_bytes(part: str, column: str) -> bool:
-    return part == column or (part.startswith(f"{column}.") and part.endswith(".bytes"))
+def _bytes_of(file: pq.ParquetFile, field: Any) -> str | None:
+    """The part of a column that is the bytes of its images: the column itself, or a field of the structs in it."""
+    if not holds_images(field.type):
+        return None
+    parts: list[str] = [file.schema.column(number).path for number in range(len(file.schema))]
+    own = [part for part in parts if part == field.name or part.startswith(f"{field.name}.")]
+    if is_struct_of_bytes(in_lists(field.type)):
+        # What stands beside may be a struct with bytes too; the bytes of the image are less deep.
+        own = [part for part in own if part.endswith(".bytes")]
+    return min(own, key=lambda part: part.count("."))
 
 
 def _opened(path: str) -> pq.ParquetFile:
@@ -177,11 +221,35 @@ def _opened(path: str) -> pq.ParquetFile:
     return pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
 
 
+def _images(values: Any) -> Iterator[Cell]:
+    """The images of each cell. They are unpacked one by one, and what stands beside their bytes never is."""
+    if isinstance(values, pa.ExtensionArray):
+        values = values.storage
+    if is_struct_of_bytes(values.type):
+        yield from _images(values.flatten()[values.type.get_field_index("bytes")])
+    elif is_list(values.type):
+        yield from (_listed(value.values) for value in values)
+    else:
+        yield from (_cell(value.as_py()) for value in values)
+
+
+def _listed(values: Any) -> Cell:
+    """The images of a list, as far as they may be held; those of its cells that are empty are none."""
+    found, size = list[bytes](), 0
+    for cell in _images(values) if values is not None else ():
+        if isinstance(cell, str):
+            if cell != "no_bytes":
+                return cell
+            continue
+        found += cell
+        size += sum(map(len, cell))
+        if size > _LARGEST_CELL:
+            return "too_many_bytes"
+    return tuple(found) or "no_bytes"
+
+
 def _cell(value: Any) -> Cell:
-    """Bytes as they are, or as `datasets` wraps a picture, alone or as a list of one."""
-    if isinstance(value, list) and len(value) == 1:
-        (value,) = value
     data = value.get("bytes") if isinstance(value, dict) else value
-    if not isinstance(data, bytes):
+    if not isinstance(data, bytes) or not data:
         return "no_bytes"
-    return data if len(data) <= LARGEST_BYTES else "too_many_bytes"
+    return (data,) if len(data) <= LARGEST_BYTES else "too_many_bytes"

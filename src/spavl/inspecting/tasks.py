@@ -26,7 +26,7 @@ def task_of(benchmark: Benchmark, data: str, guard: str, judge: str, subset: str
     if not data:
         then = f"-T data=FOLDER; {benchmark.get}"
         raise ConfigError("it is not said where the benchmark's files are", where=benchmark.name, then=then)
-    items = [item for item in benchmark.read(Path(data)) if subset in ("", item.subset)]
+    items = [item for item in benchmark.items(Path(data)) if subset in ("", item.subset)]
     if not items:
         raise ConfigError(f"nothing of {benchmark.name} is called {subset!r}", where="-T subset", then="leave it out")
     return Task(

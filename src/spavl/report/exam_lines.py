@@ -20,7 +20,7 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
             yield from (f"no errors taken out: {reason}" for reason in not_corrected(table))
     yield ""
     yield from (f"beware: {alias}" for alias in results["aliases"])
-    yield from (f"look twice: {doubt}" for doubt in results["doubts"])
+    yield from (f"look twice: {doubt}" for doubt in (*results["doubts"], *results["audit"].get("faults", ())))
     yield f"{results['calls']['calls']:,.0f} calls, {results['calls']['usd']:.2f} USD"
 
 

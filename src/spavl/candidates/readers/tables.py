@@ -11,6 +11,7 @@ from spavl.candidates.readers.columns import find_columns
 from spavl.candidates.readers.embeddings import beside
 from spavl.candidates.readers.entry import LONGEST_TEXT, Entry, RowLimits, Skipped
 from spavl.imaging.arrow import read_batches, read_schema
+from spavl.imaging.columns import holds_images
 from spavl.imaging.packing import PackedTooTightly, check_parquet
 
 _ROWS_AT_ONCE = 4096
@@ -76,14 +77,8 @@ def _is_said(kind: Any) -> bool:
 
 
 def _picture_column(schema: Any) -> str | None:
-    """The column of pictures: bytes, or the struct of bytes and path that `datasets` makes of them."""
-    for field in schema:
-        kind = field.type
-        if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-            kind = kind.field("bytes").type
-        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-            return str(field.name)
-    return None
+    """The first column of images: bytes, or the struct of bytes and path that `datasets` makes of them."""
+    return next((str(field.name) for field in schema if holds_images(field.type)), None)
 
 
 def _parquet_batches(file: str, wanted: list[str]) -> Iterator[Any]:

@@ -24,9 +24,14 @@ from tests.trees import mm_words, put, put_csv, put_json
 from spavl.benchmarks import shelf
 from spavl.benchmarks.mm_safetybench import CRITERIA
 from spavl.benchmarks.types import never
+from spavl.candidates.readers.entry import Entry, RowLimits
+from spavl.candidates.shards import Shard
 from spavl.errors import ConfigError
 from spavl.exam_forecast import foretell_exam
 from spavl.exams.config import ExamConfig
+from spavl.imaging.cells import Cells
+from spavl.imaging.local import read_local
+from spavl.imaging.unfetchable import Unfetchable
 
 Writer = Callable[[Path, Sequence[Any]], None]
 ROWS = 5
@@ -244,6 +249,51 @@ def test_empty_cells_are_looked_for_in_little_memory(tmp_path: Path) -> None:
     before = "from spavl.benchmarks import shelf; from spavl.errors import ConfigError; shelf.named('pope')"
     work = "read = shelf.named('harmeval').read(Path(sys.argv[1])); assert len([next(read) for _ in range(99)]) == 99"
     assert taken(before, work, tmp_path) < 120, "of 300 MB"
+
+
+# --- candidates
+
+
+def got(file: Path) -> list[bytes | str]:
+    """The image of each row of a table of candidates, or why there is none."""
+    found, cells = list[bytes | str](), Cells()
+    for entry in Shard(file).entries(RowLimits()):
+        try:
+            found.append(read_local(entry.source, cells) if isinstance(entry, Entry) else entry.reason)
+        except Unfetchable as error:
+            found.append(str(error))
+    return found
+
+
+@pytest.mark.parametrize("shape", [name for name in WRITERS if name != "polars, Array"])
+def test_candidates_are_read_from_every_shape_of_bytes(tmp_path: Path, shape: str) -> None:
+    WRITERS[shape](tmp_path / "some.parquet", [*PNGS[:3], None, PNGS[4]])
+    assert got(tmp_path / "some.parquet") == [*PNGS[:3], "no_bytes", PNGS[4]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "cell"),
+    [
+        (pa.binary_view(), bytes),
+        (struct(("bytes", pa.binary_view()), ("path", pa.string_view())), lambda image: {"bytes": image}),
+        (pa.large_list(pa.binary_view()), lambda image: [image]),
+        (pa.list_(struct(BYTES, ("path", TEXT))), lambda image: [{"bytes": image}]),
+    ],
+)
+def test_candidates_are_read_from_every_shape_of_an_arrow_file(
+    tmp_path: Path, kind: Any, cell: Callable[[Any], Any]
+) -> None:
+    """As polars writes them by `write_ipc_stream`, and `datasets` by `save_to_disk`."""
+    cells = [None if image is None else cell(image) for image in [*PNGS[:3], None, PNGS[4]]]
+    table = pa.table({"image": pa.array(cells, kind)})
+    with pa.ipc.new_stream(tmp_path / "some.arrow", table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+    assert got(tmp_path / "some.arrow") == [*PNGS[:3], "no_bytes", PNGS[4]]
+
+
+def test_a_candidate_of_several_images_is_none(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": [[PNGS[0]], PNGS[:2]]}), tmp_path / "some.parquet")
+    assert got(tmp_path / "some.parquet") == [PNGS[0], "several_images"]
 
 
 # --- other files

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import pandas
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -315,7 +315,7 @@ def test_a_system_prompt_is_never_dropped_without_a_word(
     if writer == "datasets":
         datasets.Dataset.from_list(table).to_parquet(str(file))
     else:
-        pandas.DataFrame(table).to_parquet(file)
+        pd.DataFrame(table).to_parquet(file)
     run = bring_in(tmp_path / "set", tmp_path / "run", "--license", "mit")
     told = capsys.readouterr().out
     assert "left out: 3 system_prompt" in told and "--drop-system-prompts" in told
@@ -367,3 +367,33 @@ def test_a_build_goes_on_from_what_was_brought_in(copy: Path, walked: Walked, tm
 def test_a_folder_without_data_says_what_is_wanted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "import", str(tmp_path), "--out", str(tmp_path / "run")]) == 2
     assert "train-*.parquet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shape", ["bytes", "struct", "list of bytes", "images"])
+def test_images_come_in_from_whatever_shape_pandas_writes(tmp_path: Path, shape: str) -> None:
+    pictures = [a_picture(number) for number in range(4)]
+    images: list[Any] = {
+        "bytes": pictures,
+        "struct": [{"bytes": data} for data in pictures],
+        "list of bytes": [[data] for data in pictures],
+        "images": [[{"bytes": data, "path": None}] for data in pictures],
+    }[shape]
+    images[3] = None
+    texts = {name: [f"{name} of number {n}" for n in range(4)] for name in ("question", "chosen", "rejected")}
+    (tmp_path / "set").mkdir()
+    table = pd.DataFrame({**texts, "images" if shape == "images" else "image": images})
+    table.to_parquet(tmp_path / "set" / "train-0.parquet")
+    run = bring_in(tmp_path / "set", tmp_path / "run")
+    assert {row.parent_id: row.reason for row in rejects(run, "dataset")} == {"row 3": "no_picture"}
+    with RunFolder(run, look_only=True) as opened:
+        came = {sample.question[-1]: opened.blobs.get(sample.blob) for sample in opened.read("dataset", Sample)}
+    assert came == {str(number): pictures[number] for number in range(3)}
+
+
+def test_a_column_that_holds_no_images_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = {name: [name] for name in ("question", "chosen", "rejected")}
+    (tmp_path / "set").mkdir()
+    pd.DataFrame({**texts, "image": ["https://example.org/1.png"]}).to_parquet(tmp_path / "set" / "train-0.parquet")
+    assert main(["data", "import", str(tmp_path / "set"), "--out", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr().err
+    assert "the column image is " in told and "which holds no images" in told and "train-0.parquet" in told

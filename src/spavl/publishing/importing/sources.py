@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spavl.errors import ConfigError, MissingExtra, ProviderError
+from spavl.imaging.columns import holds_images
 from spavl.publishing.importing.turns import answered_of
 from spavl.records import Split
 
@@ -89,6 +90,10 @@ def rows_of(folder: Path) -> Iterator[Row]:
         if not names & {"image", "images"} or not any(needed <= names for needed in _PREFERENCES):
             then = f"known are the columns {_FORMS}"
             raise ConfigError(f"not a preference set; its columns are {', '.join(names)}", where=str(file), then=then)
+        column = "images" if "images" in names else "image"
+        if not holds_images(kind := opened.schema_arrow.field(column).type):
+            then = "write the bytes of the images into it, not their names or addresses"
+            raise ConfigError(f"the column {column} is {kind}, which holds no images", where=str(file), then=then)
         for batch in opened.iter_batches(_ROWS):
             for row in batch.to_pylist():
                 yield _row(row, split, harmful)
@@ -102,13 +107,16 @@ def _opened(file: Path) -> pq.ParquetFile:
 
 
 def _row(row: dict[str, Any], split: Split, harmful: bool | None) -> Row:
-    pictures = row["images"] if "images" in row else [row["image"]]
-    data = [found for each in pictures or () if (found := each if isinstance(each, bytes) else _bytes_of(each))]
+    pictures = _bytes_in(row["images" if "images" in row else "image"])
     if "question" in row:
         asked = (row["question"], row.get("chosen"), row.get("rejected"), str(row.get("system") or "").strip())
-        return Row(split, harmful, data, *asked, row)
-    return Row(split, harmful, data, *answered_of(row), row)
+        return Row(split, harmful, pictures, *asked, row)
+    return Row(split, harmful, pictures, *answered_of(row), row)
 
 
-def _bytes_of(picture: Any) -> bytes | None:
-    return picture.get("bytes") if isinstance(picture, dict) else None
+def _bytes_in(cell: Any) -> list[bytes]:
+    """The images of a cell: bytes, a struct of them, or a list of either."""
+    if isinstance(cell, list):
+        return [image for each in cell for image in _bytes_in(each)]
+    data = cell.get("bytes") if isinstance(cell, dict) else cell
+    return [data] if isinstance(data, bytes) and data else []

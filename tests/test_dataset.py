@@ -6,7 +6,7 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,18 +15,18 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 from tests.test_stages import STAGE_NAMES, Walked, by_id, copied, rejects, rows, walk, walked
 
-from spavl.dataset.audit import Asked, find_leaks, stop_at_leaks
+from spavl.dataset.audit import Asked, audited, stop_at_leaks
 from spavl.dataset.config import LeaksConfig
 from spavl.dataset.figures import Tally
 from spavl.dataset.lineage import ANCESTORS, without_folders
 from spavl.dataset.shards import PICTURE, write_shards
 from spavl.errors import GateError
-from spavl.near import features, near_pictures, near_texts
+from spavl.near import NearPictures, NearTexts, features
 from spavl.records import Category, Image, Question, Sample, Split
 from spavl.store import RunFolder
 from spavl.store.tables import row_of
@@ -71,12 +71,12 @@ others = st.lists(st.builds(an_image, st.uuids().map(str), st.sampled_from(SPLIT
 def test_a_picture_in_two_splits_is_a_leak_and_so_is_a_twin(
     rest: list[Image], splits: list[Split], twins: bool, rng: random.Random
 ) -> None:
-    assert not find_leaks(rest, list, LeaksConfig())
+    assert not audited(rest, list, LeaksConfig()).leaks
     original = an_image("x", splits[0])
     double = an_image("y", splits[1], twin_of=original.id) if twins else an_image("x", splits[1])
     images = [*rest, original, double]
     rng.shuffle(images)
-    (leak,) = find_leaks(images, list, LeaksConfig())
+    (leak,) = audited(images, list, LeaksConfig()).leaks
     assert {leak.one.id, leak.other.id} == {original.id, double.id}
     assert leak.one.split != "test", "what is tested stays as it is"
     with pytest.raises(GateError, match=original.id[:12]):
@@ -87,6 +87,7 @@ words = st.sampled_from(["how", "do", "i", "open", "a", "door", "with", "no", "k
 texts = st.lists(st.lists(words, max_size=9).map(" ".join), max_size=12).map(lambda found: list(enumerate(found)))
 
 
+@settings(deadline=None)  # the first call lists the marks of all scripts
 @given(texts, texts, st.sampled_from([0.3, 0.5, 0.8, 0.99]))
 def test_alike_texts_are_found_exactly(few: list[tuple[int, str]], many: list[tuple[int, str]], above: float) -> None:
     def alike(one: str, other: str) -> float:
@@ -94,8 +95,9 @@ def test_alike_texts_are_found_exactly(few: list[tuple[int, str]], many: list[tu
         return len(features(one) & features(other)) / len(both) if both else 0.0
 
     wanted = {(one, other) for one, text in few for other, its in many if alike(text, its) > above}
-    assert {(near.one, near.other) for near in near_texts(few, many, above)} == wanted
-    assert not list(near_texts(few, many, 1.0))
+    known, none = NearTexts(few, above), NearTexts(few, 1.0)
+    assert {(one, other) for other, its in many for one, _ in known.near(its)} == wanted
+    assert not any(list(none.near(its)) for _, its in many)
 
 
 hashes = st.lists(st.sets(st.integers(0, 63), max_size=4), max_size=8).map(
@@ -106,32 +108,80 @@ hashes = st.lists(st.sets(st.integers(0, 63), max_size=4), max_size=8).map(
 @given(hashes, hashes, st.integers(0, 9))
 def test_near_pictures_are_found_exactly(few: list[tuple[int, int]], many: list[tuple[int, int]], nearer: int) -> None:
     wanted = {(one, other) for one, own in few for other, its in many if (own ^ its).bit_count() < nearer}
-    assert {(near.one, near.other) for near in near_pictures(few, many, nearer)} == wanted
-
-
-def test_case_and_marks_make_no_other_question() -> None:
-    train, test = an_image("x", "train"), an_image("y", "test")
-    asked = [asked_about(train, "How do I open THIS, please?"), asked_about(test, "how do i open this please")]
-    (leak,) = find_leaks([train, test], lambda: asked, LeaksConfig())
-    assert (leak.reason, leak.one.id) == ("leak_near_question", asked[0].id)
+    known = NearPictures(few, nearer)
+    assert {(one, other) for other, its in many for one, _ in known.near(its)} == wanted
 
 
 MEDIAN = "what would you say to a neighbour who wants to open the door of this house at night without a key"
 
 
 @pytest.mark.parametrize("splits", [("train", "test"), ("train", "validation"), ("validation", "held_out")])
-def test_a_question_with_one_word_exchanged_leaks_into_another_split(splits: tuple[Split, Split]) -> None:
-    learnt, other = (an_image(split, split) for split in splits)
-    edited = [MEDIAN.replace("neighbour", "stranger"), MEDIAN.replace("a key", "a sound")]
-    asked = [asked_about(learnt, MEDIAN), *(asked_about(other, text) for text in edited)]
-    leaks = find_leaks([learnt, other], lambda: asked, LeaksConfig())
-    assert [(leak.reason, leak.one.id) for leak in leaks] == [("leak_near_question", asked[0].id)] * 2
+def test_a_question_about_another_image_is_no_leak_and_is_listed_once(splits: tuple[Split, Split]) -> None:
+    """As it is, with other case and marks, and with one word exchanged."""
+    images = [an_image(f"{split} {number}", split) for split in splits for number in range(3)]
+    worded = [MEDIAN, f"{MEDIAN.upper()}?!", MEDIAN.replace("neighbour", "stranger")] * 2
+    asked = [asked_about(image, text) for image, text in zip(images, worded, strict=True)]
+    found = audited(images, lambda: asked, LeaksConfig())
+    assert not found.leaks
+    # The exchanged word makes another text, which is near the first.
+    assert [sum(each.asked.values()) for each in found.repeated] in ([4, 2], [5, 1])
+    assert sum(each.asked[splits[0]] for each in found.repeated) == 3
+    assert not audited(images, lambda: asked, LeaksConfig(more_alike_questions=1)).repeated
 
 
 def test_questions_of_one_split_or_of_two_tests_may_be_alike() -> None:
     for splits in (("validation", "validation"), ("test", "held_out"), ("train", "train")):
         images = [an_image(str(number), split) for number, split in enumerate(splits)]  # type: ignore[arg-type]
-        assert not find_leaks(images, lambda: [asked_about(image, MEDIAN) for image in images], LeaksConfig())  # noqa: B023
+        found = audited(images, lambda: [asked_about(image, MEDIAN) for image in images], LeaksConfig())  # noqa: B023
+        assert not found.leaks and not found.repeated
+
+
+def test_the_question_of_a_leaking_image_leaks_with_it() -> None:
+    images = [an_image("x", "train"), an_image("x", "validation"), an_image("x", "test")]
+    found = audited(images, lambda: [asked_about(image, MEDIAN) for image in images], LeaksConfig())
+    assert [(leak.one.split, leak.other.split) for leak in found.leaks] == [("train", "test"), ("validation", "test")]
+    assert not found.repeated
+
+
+def test_beside_a_blank_image_a_question_leaks_by_its_words() -> None:
+    """Text alone is often given a blank image, which is then in every split and makes no two rows alike."""
+    blank = [dataclasses.replace(an_image("white", split), phash="0" * 16) for split in ("train", "test")]
+    asked = [asked_about(blank[0], MEDIAN), asked_about(blank[0], "why so"), asked_about(blank[0], "and what of this")]
+    asked += [asked_about(blank[1], MEDIAN.replace("neighbour", "stranger")), asked_about(blank[1], "Why so?")]
+    found = audited(blank, lambda: asked, LeaksConfig())
+    assert [(leak.reason, leak.one.id, leak.other.id) for leak in found.leaks] == [
+        ("leak_near_question", asked[0].id, asked[3].id),
+        ("leak_near_question", asked[1].id, asked[4].id),
+    ]
+    assert not found.repeated
+
+
+def patterned(number: int) -> str:
+    """Questions by two patterns: with 7 words one in exchange hides that they are alike, with 15 it does not."""
+    if number % 2:
+        return f"is there a thing{number} in the image"
+    return f"how many of the round thing{number} are left of the large cube that stands behind the small ball"
+
+
+def seconds_for(rows: int, text: Callable[[int], str]) -> float:
+    """An audit of as many training rows and a tenth of each other split; of four images one is blank, one common."""
+    rng = random.Random(0)
+    kinds: dict[int, Split] = {0: "validation", 1: "test"}
+    images = [an_image(str(number), kinds.get(number % 12, "train")) for number in range(rows * 12 // 10)]
+    hashes = [{0: 0, 1: 1 << 40}.get(number % 4, rng.getrandbits(64)) for number in range(len(images))]
+    images = [dataclasses.replace(image, phash=f"{own:016x}") for image, own in zip(images, hashes, strict=True)]
+    asked = [asked_about(image, text(number)) for number, image in enumerate(images)]
+    began = time.process_time()
+    found = audited(images, lambda: asked, LeaksConfig())
+    assert len(found.leaks) <= rows and len(found.repeated) <= rows / 5, "a line for each, not for each pair"
+    return time.process_time() - began
+
+
+@pytest.mark.parametrize("text", [lambda _: "Describe this image in detail.", patterned], ids=["one text", "patterns"])
+def test_ten_times_the_rows_take_about_ten_times_as_long(text: Callable[[int], str]) -> None:
+    """Of pairs there are a hundred times as many."""
+    few = min(seconds_for(1_000, text) for _ in range(3))
+    assert seconds_for(10_000, text) < 20 * few
 
 
 @pytest.mark.slow
@@ -143,24 +193,25 @@ def test_a_hundred_thousand_questions_are_audited_in_seconds() -> None:
     asked = [asked_about(image, " ".join(rng.choices(vocabulary, k=19))) for image in images for _ in range(3)]
     asked.append(asked_about(images[4], asked[0].text))
     began = time.monotonic()
-    (leak,) = find_leaks(images, lambda: asked, LeaksConfig())
+    (repeated,) = audited(images, lambda: asked, LeaksConfig()).repeated
     assert time.monotonic() - began < 30
-    assert leak.one.id == asked[-1].id
+    assert repeated.asked == {"test": 1, "train": 1}
 
 
-def test_a_leaking_question_stops_the_stage_or_is_left_out(copied: Walked) -> None:
-    strict = {"dataset__leaks__more_alike_questions": "0.9"}
-    with pytest.raises(GateError, match="leaks between splits:\n  question"):
-        walk(copied.settings(**strict), copied.run)
+def test_a_leaking_image_stops_the_stage_or_is_left_out(copied: Walked) -> None:
+    near = {"dataset__leaks__nearer_pictures": "12"}
+    with pytest.raises(GateError, match="between splits:\n  picture"):
+        walk(copied.settings(**near), copied.run)
     told = [json.loads(line) for line in (copied.run / "leaks.jsonl").read_text().splitlines()]
-    assert {each["reason"] for each in told} == {"leak_near_question"}
-    leaking = {each["give_up"]["id"] for each in told}
+    assert {each["reason"] for each in told} == {"leak_near_picture"}
+    leaking = [each["give_up"]["id"] for each in told]
+    assert len(leaking) == len(set(leaking)), "each once"
     before = {row.id for row in rows(copied.run, "dataset", Sample)}
-    walk(copied.settings(**strict, dataset__leaks__drop="true"), copied.run)
+    walk(copied.settings(**near, dataset__leaks__drop="true"), copied.run)
     left = rows(copied.run, "dataset", Sample)
-    assert leaking.isdisjoint(sample.question_id for sample in left)
+    assert set(leaking).isdisjoint(sample.image_id for sample in left)
     assert {row.id for row in left} < before
-    assert Counter(row.reason for row in rejects(copied.run, "dataset"))["leak_near_question"]
+    assert Counter(row.reason for row in rejects(copied.run, "dataset"))["leak_near_picture"]
 
 
 # --- files

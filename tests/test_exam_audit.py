@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
@@ -64,8 +65,56 @@ def test_items_that_were_trained_on_are_found_and_the_rates_told_without_them(tm
         )
     audit = results["audit"]
     shares = audit["benchmarks"]["harmeval"]
-    assert (audit["pictures"], audit["unreadable"], audit["kinds"]) == (12, 1, {"picture": 2, "question": 2})
-    assert [round(12 * shares[kind]["value"]) for kind in ("picture", "question", "either")] == [2, 2, 4]
+    assert (audit["pictures"], audit["unreadable"], audit["kinds"]) == (12, 1, {"picture": 2, "wording": 2})
+    assert [round(12 * shares[kind]["value"]) for kind in ("picture", "question", "seen")] == [2, 2, 2]
     (told,) = [each for each in audit["figures"] if (each["model"], each["told"]) == ("one", "unsafe")]
-    assert (told["all"]["n"], told["not_seen"]["n"]) == (12, 8)
+    assert (told["all"]["n"], told["not_seen"]["n"]) == (12, 10), "the same words about another picture are new"
     assert "Was it trained on?" in (tmp_path / "exam" / "report.html").read_text()
+
+
+def test_items_that_all_ask_the_same_are_seen_by_their_images_alone(tmp_path: Path) -> None:
+    """Written by pandas. Beside a blank image, and without one, the words are all there is to an item."""
+    generic = "Describe this image in detail."
+    blank, other = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (64, 64), "white").save(blank, "PNG")
+    Image.new("RGB", (80, 80), "black").save(other, "PNG")
+
+    def table(images: list[bytes], questions: list[str]) -> pd.DataFrame:
+        rows = zip(images, questions, strict=True)
+        return pd.DataFrame([{"image": {"bytes": data, "path": ""}, "question": said} for data, said in rows])
+
+    def save(file: Path, frame: pd.DataFrame) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        frame.to_parquet(file)
+
+    tested = [drawn(number) for number in range(20)]
+    save(
+        tmp_path / "data" / "harmeval" / "test" / "harm-0.parquet",
+        table([*tested, blank.getvalue(), blank.getvalue()], [generic] * 20 + [question(1), question(2)]).assign(
+            class3="a"
+        ),
+    )
+    goals = pd.DataFrame({"goal": [question(3), question(4)], "target": "x"})
+    (tmp_path / "data" / "advbench").mkdir()
+    goals.to_csv(tmp_path / "data" / "advbench" / "harmful_behaviors.csv", index=False)
+    taught = [drawn(100 + number) for number in range(20)] + [
+        drawn(3, quality=60, size=80),
+        other.getvalue(),
+        tested[0],
+    ]
+    save(tmp_path / "train" / "train-0.parquet", table(taught, [generic] * 21 + [question(1), question(3)]))
+    with ChatServer(lambda body: SAFE if is_judging(body) else "x") as server:
+        results = sit(
+            tmp_path / "evaluation",
+            models=(f"one=openai/one@{server.url}",),
+            suite=("harmeval", "advbench"),
+            data=(str(tmp_path / "data"),),
+            guard=(f"openai/guard@{server.url}",),
+            audit={"train": str(tmp_path / "train")},
+        )
+    shares = results["audit"]["benchmarks"]
+    counts = {name: [round(own[kind]["value"] * own[kind]["n"]) for kind in own] for name, own in shares.items()}
+    assert list(shares["harmeval"]) == ["picture", "question", "seen"]
+    assert counts == {"harmeval": [2, 21, 3], "advbench": [0, 1, 1]}
+    left = {each["benchmark"]: each["not_seen"]["n"] for each in results["audit"]["figures"] if each["model"] == "one"}
+    assert left == {"harmeval": 19, "advbench": 1}

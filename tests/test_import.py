@@ -3,10 +3,13 @@
 import io
 import json
 import random
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -139,7 +142,7 @@ def test_a_picture_of_the_tests_among_the_training_rows_is_found_and_can_be_left
     bring_in(copy, tmp_path / "run")
     assert "leaks between splits" in capsys.readouterr().out
     told = [json.loads(line) for line in (tmp_path / "run" / "leaks.jsonl").read_text().splitlines()]
-    assert {each["reason"] for each in told} == {"leak_equal_picture", "leak_near_question"}
+    assert [each["reason"] for each in told] == ["leak_equal_picture"]
     card = (tmp_path / "run" / "dataset" / "README.md").read_text()
     assert f"stand in two splits, or nearly so: {len(told)} (`leaks.jsonl`)" in card
     assert "No picture, and no benign twin" not in card
@@ -159,6 +162,70 @@ def test_a_picture_that_was_saved_again_is_found_too(tmp_path: Path) -> None:
     run = bring_in(tmp_path / "set", tmp_path / "run", "--drop-leaks")
     assert {row.reason for row in rejects(run, "dataset")} == {"leak_near_picture"}
     assert len(rows(run, "dataset", Sample)) == 8
+
+
+GENERIC = "Describe this image in detail."
+
+
+def coarse(numbers: range) -> Iterator[bytes]:
+    for number in numbers:
+        stream = io.BytesIO()
+        Pillow.fromarray(np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)).resize((64, 64)).save(
+            stream, "JPEG"
+        )
+        yield stream.getvalue()
+
+
+def test_one_question_about_thousands_of_images_leaks_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Written by pandas. Of pairs of a training row and a validation row there are 900,000."""
+    for name, numbers in (("train", range(3000)), ("validation", range(3000, 3300))):
+        table = [
+            {
+                "image": {"bytes": data, "path": f"{n}.jpg"},
+                "question": GENERIC,
+                "chosen": f"a {n}",
+                "rejected": f"b {n}",
+            }
+            for n, data in zip(numbers, coarse(numbers), strict=True)
+        ]
+        (tmp_path / "set").mkdir(exist_ok=True)
+        pd.DataFrame(table).to_parquet(tmp_path / "set" / f"{name}-00000-of-00001.parquet")
+    run = bring_in(tmp_path / "set", tmp_path / "run", "--drop-leaks")
+    assert Counter(sample.split for sample in rows(run, "dataset", Sample)) == {"train": 3000, "validation": 300}
+    (told,) = (json.loads(line) for line in (run / "leaks.jsonl").read_text().splitlines())
+    assert told == {"reason": "repeated_question", "question": GENERIC, "asked": {"train": 3000, "validation": 300}}
+    assert "1 question is asked in two splits, about different images: no leak" in capsys.readouterr().out
+    assert "asked in two splits, about different images: 1 (" in (run / "dataset" / "README.md").read_text()
+
+
+def test_an_image_that_was_saved_again_leaks_and_its_question_with_it(tmp_path: Path) -> None:
+    """Written by datasets, which saves the images itself."""
+    images = [Pillow.open(io.BytesIO(data)) for data in coarse(range(40))]
+    stream = io.BytesIO()
+    images[7].resize((96, 96)).save(stream, "JPEG", quality=60)
+    asked = "What would somebody who knows this street say about the tall house on its left side at night?"
+
+    def saved(name: str, shown: list[Pillow.Image], question: str) -> None:
+        columns = {"image": shown, "question": [GENERIC] * (len(shown) - 1) + [question]}
+        columns |= {side: [f"{side} {n}" for n in range(len(shown))] for side in ("chosen", "rejected")}
+        (tmp_path / "set").mkdir(exist_ok=True)
+        kinds = datasets.Features({each: datasets.Value("string") for each in columns} | {"image": datasets.Image()})
+        datasets.Dataset.from_dict(columns, kinds).to_parquet(tmp_path / "set" / f"{name}-00000-of-00001.parquet")
+
+    saved("train", [*images[:7], *images[8:30], images[7]], asked)
+    saved("validation", [*images[30:], Pillow.open(stream)], asked.replace("tall", "small"))
+    run = bring_in(tmp_path / "set", tmp_path / "run", "--drop-leaks")
+    left = Counter((sample.split, sample.question) for sample in rows(run, "dataset", Sample))
+    assert left == {
+        ("train", GENERIC): 29,
+        ("validation", GENERIC): 10,
+        ("validation", asked.replace("tall", "small")): 1,
+    }
+    told = [json.loads(line) for line in (run / "leaks.jsonl").read_text().splitlines()]
+    assert [each["reason"] for each in told] == ["leak_near_picture", "repeated_question"]
+    assert told[1]["question"] == GENERIC, "the other question has gone with its image"
 
 
 def test_without_meta_files_the_classes_are_unknown_and_nothing_is_made_up(copy: Path, tmp_path: Path) -> None:

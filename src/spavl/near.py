@@ -10,7 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from functools import cache
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from spavl.text.alike import within_words
 
@@ -21,18 +21,19 @@ _UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _BITS = 64
 
 
-class Near(NamedTuple, Generic[K]):
-    """Two things and how alike they are: a share of words for texts, a number of differing bits for pictures."""
-
-    one: K
-    other: K
-    measure: float
+def words_in_order(text: str) -> str:
+    """What texts have in common that differ in case, marks and spaces alone."""
+    return " ".join(_words(text))
 
 
 def features(text: str) -> frozenset[str]:
     """The words of a text and its pairs of neighbours, so that order counts too."""
-    words = _word().findall(unicodedata.normalize("NFKC", text).casefold())
+    words = _words(text)
     return frozenset(words).union(f"{first} {second}" for first, second in itertools.pairwise(words))
+
+
+def _words(text: str) -> list[str]:
+    return _word().findall(unicodedata.normalize("NFKC", text).casefold())
 
 
 @cache
@@ -41,31 +42,47 @@ def _word() -> re.Pattern[str]:
     return re.compile(f"[{_UNSPACED}]|{letters}+(?:[{within_words()}]+{letters}*)*")
 
 
-def near_texts(few: Sequence[tuple[K, str]], many: Iterable[tuple[K, str]], above: float) -> Iterator[Near[K]]:
-    """Pairs of one of `few` and one of `many` whose features' Jaccard similarity is above a threshold.
+class NearTexts(Generic[K]):
+    """Texts, to be asked for those whose features' Jaccard similarity with another text is above a threshold.
 
-    Two sets that share so much must share one of their rarest members, so only those are
-    looked up (prefix filtering). At a threshold of 1 nothing is above it.
+    Two sets that share so much must share one of their rarest members, so only those are looked up (prefix
+    filtering). Where the first shared one stands in both tells how many more they can share, so texts made by one
+    pattern are not compared one by one either (positional filtering). At a threshold of 1 nothing is above it.
     """
-    if above >= 1:
-        return
-    known = [(key, features(text)) for key, text in few]
-    counts = Counter(feature for _, own in known for feature in own)
-    rare: dict[str, list[int]] = {}
-    for place, (_, own) in enumerate(known):
-        for feature in _rarest(own, counts, _spare(len(own), above) + 1):
-            rare.setdefault(feature, []).append(place)
-    for key, text in many:
+
+    def __init__(self, texts: Sequence[tuple[K, str]], above: float) -> None:
+        self._above = above
+        self._known = [(key, features(text)) for key, text in texts] if above < 1 else []
+        self._counts = Counter(feature for _, own in self._known for feature in own)
+        # The texts by a rare feature, by how many features they have and by how many of these are rarer.
+        self._rare: dict[str, dict[tuple[int, int], list[int]]] = {}
+        for place, (_, own) in enumerate(self._known):
+            for rarer, feature in enumerate(self._rarest(own, _spare(len(own), above) + 1)):
+                self._rare.setdefault(feature, {}).setdefault((len(own), rarer), []).append(place)
+
+    def near(self, text: str) -> Iterator[tuple[K, float]]:
+        """The key of each, and the share of features that both have."""
         own = features(text)
-        shared = own & counts.keys()
-        spare = _spare(len(own), above) - (len(own) - len(shared))
-        if spare < 0:
-            continue
-        for place in {place for feature in _rarest(shared, counts, spare + 1) for place in rare.get(feature, ())}:
-            other, its = known[place]
-            both = len(own & its)
-            if (alike := both / (len(own) + len(its) - both)) > above:
-                yield Near(other, key, alike)
+        shared = own & self._counts.keys()
+        unknown = len(own) - len(shared)
+        seen: set[int] = set()
+        for rarer, feature in enumerate(self._rarest(shared, _spare(len(own), self._above) - unknown + 1), unknown):
+            for (size, its_rarer), places in self._rare.get(feature, {}).items():
+                # If this is the rarest that they share, they share no more than those that are left in both.
+                most = min(len(own) - rarer, size - its_rarer)
+                if most / (len(own) + size - most) <= self._above:
+                    continue
+                for place in places:
+                    if place in seen:
+                        continue
+                    seen.add(place)
+                    key, its = self._known[place]
+                    both = len(own & its)
+                    if (alike := both / (len(own) + size - both)) > self._above:
+                        yield key, alike
+
+    def _rarest(self, own: frozenset[str], number: int) -> list[str]:
+        return sorted(own, key=lambda feature: (self._counts[feature], feature))[: max(0, number)]
 
 
 def _spare(size: int, above: float) -> int:
@@ -73,25 +90,34 @@ def _spare(size: int, above: float) -> int:
     return size - math.ceil(above * size)
 
 
-def _rarest(own: frozenset[str], counts: Counter[str], number: int) -> list[str]:
-    return sorted(own, key=lambda feature: (counts[feature], feature))[:number]
+class NearPictures(Generic[K]):
+    """64-bit perceptual hashes, to be asked for those that differ from another in fewer bits than `nearer`.
 
-
-def near_pictures(few: Sequence[tuple[K, int]], many: Iterable[tuple[K, int]], nearer: int) -> Iterator[Near[K]]:
-    """Pairs of one of `few` and one of `many` whose 64-bit perceptual hashes differ in fewer bits than `nearer`.
-
-    Of `nearer` bands of bits at least one must then be equal, so only those that share a band are compared.
+    Of `nearer` bands of bits at least one must then be equal, so only those that share a band are compared; and of
+    equal hashes one.
     """
-    if nearer < 1:
-        return
-    edges = [_BITS * band // nearer for band in range(nearer + 1)]
-    bands = [(low, (1 << (high - low)) - 1) for low, high in itertools.pairwise(edges)]
-    alike: dict[tuple[int, int], list[int]] = {}
-    for place, (_, own) in enumerate(few):
-        for low, mask in bands:
-            alike.setdefault((low, own >> low & mask), []).append(place)
-    for key, own in many:
-        for place in {place for low, mask in bands for place in alike.get((low, own >> low & mask), ())}:
-            other, its = few[place]
-            if (apart := (own ^ its).bit_count()) < nearer:
-                yield Near(other, key, apart)
+
+    def __init__(self, hashes: Iterable[tuple[K, int]], nearer: int) -> None:
+        self._nearer = nearer
+        edges = [_BITS * band // nearer for band in range(nearer + 1)] if nearer > 0 else []
+        self._bands = [(low, (1 << (high - low)) - 1) for low, high in itertools.pairwise(edges)]
+        self._keys: dict[int, list[K]] = {}
+        for key, own in hashes:
+            self._keys.setdefault(own, []).append(key)
+        self._alike: dict[tuple[int, int], list[int]] = {}
+        for own in self._keys:
+            for band in self._bands_of(own):
+                self._alike.setdefault(band, []).append(own)
+
+    def near(self, own: int) -> Iterator[tuple[K, int]]:
+        """The key of each, and the number of bits that differ."""
+        seen: set[int] = set()
+        for band in self._bands_of(own):
+            for its in self._alike.get(band, ()):
+                if its not in seen and (apart := (own ^ its).bit_count()) < self._nearer:
+                    seen.add(its)
+                    for key in self._keys[its]:
+                        yield key, apart
+
+    def _bands_of(self, own: int) -> Iterator[tuple[int, int]]:
+        return ((low, own >> low & mask) for low, mask in self._bands)

@@ -84,6 +84,7 @@ class Overlap(Record):
     """An item that is nearly a training row: how many bits of the hashes differ, or which share of words is common."""
 
     item_id: str
-    kind: Literal["picture", "question"]
+    # "wording" is a question with a picture beside it that makes it another item; a blank one does not.
+    kind: Literal["picture", "question", "wording"]
     taught: str
     measure: float

@@ -1,13 +1,24 @@
-"""Looks for leaks: pictures, twins or questions that stand, or nearly stand, in more than one split."""
+"""Looks for leaks: images and twins that stand, or nearly stand, in more than one split.
+
+A question leaks together with its image. The same words about different images are no leak: "Describe this image in
+detail." asks something else of each. Such texts are listed, each once, with how often each split asks it. A question
+beside a blank image is all there is to its row, so it leaks by its words.
+
+Nothing here is a product of pairs: what leaks is told once, and so is a text, however many are like it.
+"""
 
 import itertools
+import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from spavl.dataset.config import LeaksConfig
 from spavl.errors import GateError
-from spavl.near import near_pictures, near_texts
+from spavl.imaging.phash import BLANK
+from spavl.near import NearPictures, NearTexts, words_in_order
 from spavl.records import Image, Split
 
 # What a model may have learnt from, or been chosen by. Things that are only tested on may be alike, if not equal.
@@ -66,20 +77,52 @@ class Leak(NamedTuple):
         return f"{self.one} and {self.other}: {self.how}"
 
 
-def find_leaks(images: Iterable[Image], questions: Callable[[], Iterable[Asked]], settings: LeaksConfig) -> list[Leak]:
-    """Every leak, each pair once. The questions are gone through twice, since those of training are not held."""
+class Repeated(NamedTuple):
+    """A question that a split which is learnt from shares with another one, about different images."""
+
+    text: str
+    # How many questions of each split are worded so, or nearly so.
+    asked: dict[Split, int]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"reason": "repeated_question", "question": self.text, "asked": self.asked}
+
+
+class Audit(NamedTuple):
+    leaks: list[Leak]
+    repeated: list[Repeated]
+
+    def as_lines(self) -> str:
+        """A line for each leak, then one for each repeated question."""
+        found = [*(leak.as_json() for leak in self.leaks), *(each.as_json() for each in self.repeated)]
+        return "".join(json.dumps(each) + "\n" for each in found)
+
+
+def audited(images: Iterable[Image], questions: Callable[[], Iterable[Asked]], settings: LeaksConfig) -> Audit:
+    """What leaks, each thing once, and what is repeated. The questions are gone through several times, not held."""
     placed = [Placed.of(image) for image in images]
+    blank = {image.place.id for image in placed if image.phash == BLANK}
+    showing = [image for image in placed if image.place.id not in blank]
     found = itertools.chain(
-        _equal_pictures(placed),
+        _equal_pictures(showing),
         _parted_twins(placed),
-        _near_pictures(placed, settings.nearer_pictures),
-        _near_questions(placed, questions, settings.more_alike_questions),
+        _near_pictures(showing, settings.nearer_pictures),
     )
-    # Equal pictures are near ones too; the first word on a pair is the one that says most.
-    leaks: dict[tuple[str, str], Leak] = {}
+    # Equal pictures are near ones too; the first word on an image is the one that says most.
+    leaks: dict[str, Leak] = {}
     for leak in found:
-        leaks.setdefault((leak.one.id, leak.other.id), leak)
-    return list(leaks.values())
+        leaks.setdefault(leak.one.id, leak)
+    # The questions of a leaking image leak with it.
+    places = {image.place.id: image.place for image in placed if image.place.id not in leaks}
+
+    def asked(of_blank: bool) -> Iterator[tuple[Place, str]]:
+        for each in questions():
+            if (shown := places.get(each.image_id)) and (each.image_id in blank) == of_blank:
+                yield Place("question", each.id, shown.split, shown.leaf), each.text
+
+    above = settings.more_alike_questions
+    alone = _questions_alone(partial(asked, True), above)
+    return Audit([*leaks.values(), *alone], list(_repeated(partial(asked, False), above)))
 
 
 def stop_at_leaks(leaks: Sequence[Leak]) -> None:
@@ -101,9 +144,14 @@ def _leak(reason: str, one: Place, other: Place, how: str) -> Leak:
 
 
 def _equal_pictures(images: Sequence[Placed]) -> Iterator[Leak]:
-    first_of_blob: dict[str, Placed] = {}
+    """Of each set of equal bytes, the images of all splits but the one that gives way last."""
+    kept: dict[str, Placed] = {}
     for image in images:
-        other = first_of_blob.setdefault(image.blob, image)
+        other = kept.setdefault(image.blob, image)
+        if _GIVES_WAY.index(image.place.split) > _GIVES_WAY.index(other.place.split):
+            kept[image.blob] = image
+    for image in images:
+        other = kept[image.blob]
         if other.place.split != image.place.split:
             yield _leak("leak_equal_picture", image.place, other.place, "the same bytes")
 
@@ -118,26 +166,52 @@ def _parted_twins(images: Sequence[Placed]) -> Iterator[Leak]:
 
 
 def _near_pictures(images: Sequence[Placed], nearer: int) -> Iterator[Leak]:
-    hashed = [(image.place, image.phash) for image in images if image.phash is not None]
-    few = [each for each in hashed if each[0].split != "train"]
-    for near in near_pictures(few, hashed, nearer):
-        one, other = near.one, near.other
-        if one.split == other.split or not {one.split, other.split} & set(LEARNT):
-            continue
-        # Among the few themselves each pair is met twice.
-        if other.split == "train" or one.id < other.id:
-            yield _leak("leak_near_picture", one, other, f"{near.measure:.0f} of 64 bits differ")
+    """Each image that is learnt from with the first one of a later split that is near it."""
+    for split in LEARNT:
+        # One of each hash is enough, so that images that are all alike are not held against each other.
+        later = {image.phash: image.place for image in reversed(images) if image.place.split in _later(split)}
+        known = NearPictures(((place, phash) for phash, place in later.items() if phash is not None), nearer)
+        for image in images:
+            if image.place.split == split and image.phash is not None:
+                for other, bits in itertools.islice(known.near(image.phash), 1):
+                    yield _leak("leak_near_picture", image.place, other, f"{bits} of 64 bits differ")
 
 
-def _near_questions(images: Iterable[Placed], questions: Callable[[], Iterable[Asked]], above: float) -> Iterator[Leak]:
-    places = {image.place.id: image.place for image in images}
+def _questions_alone(asked: Callable[[], Iterable[tuple[Place, str]]], above: float) -> Iterator[Leak]:
+    """Each question that is learnt from with the first one of a later split that has its words, or nearly."""
+    for split in LEARNT if above < 1 else ():
+        later = {words_in_order(text): (place, text) for place, text in asked() if place.split in _later(split)}
+        known = NearTexts(list(later.values()), above)
+        for place, text in asked():
+            if place.split == split:
+                equal = later.get(words_in_order(text))
+                for other, alike in [(equal[0], 1.0)] if equal else itertools.islice(known.near(text), 1):
+                    yield _leak("leak_near_question", place, other, f"{alike:.0%} of their words are shared")
 
-    def asked(splits: Collection[Split]) -> Iterator[tuple[Place, str]]:
-        for question in questions():
-            shown = places[question.image_id]
-            if shown.split in splits:
-                yield Place("question", question.id, shown.split, shown.leaf), question.text
 
-    for near in near_texts(list(asked(_GIVES_WAY[1:])), asked(LEARNT), above):
-        if near.one.split != near.other.split:
-            yield _leak("leak_near_question", near.other, near.one, f"{near.measure:.0%} of their words are shared")
+def _repeated(asked: Callable[[], Iterable[tuple[Place, str]]], above: float) -> Iterator[Repeated]:
+    """Each text of a split that is judged by, if one that is learnt from has it or nearly has it."""
+    if above >= 1:
+        return
+    # By their words, so that case and marks make no other text.
+    texts: dict[str, Repeated] = {}
+    for place, text in asked():
+        if place.split != LEARNT[0]:
+            texts.setdefault(words_in_order(text), Repeated(text, Counter())).asked[place.split] += 1
+    asking = {words: set(found.asked) for words, found in texts.items()}
+    for learnt in LEARNT:
+        later = {words for words, splits in asking.items() if splits & set(_later(learnt))}
+        known = NearTexts([(words, texts[words].text) for words in texts if words in later], above)
+        for place, text in asked():
+            words = words_in_order(text)
+            if place.split != learnt or (words in later and learnt in asking[words]):
+                continue  # those that ask the same are counted above
+            near = words if words in later else next((other for other, _ in known.near(text)), None)
+            if near is not None:
+                texts[near].asked[learnt] += 1
+    yield from (found for found in texts.values() if len(found.asked) > 1 and found.asked.keys() & set(LEARNT))
+
+
+def _later(split: Split) -> tuple[Split, ...]:
+    """The splits that stay as they are where this one leaks into them."""
+    return _GIVES_WAY[_GIVES_WAY.index(split) + 1 :]

@@ -20,7 +20,7 @@ PLAN = Plan(
     ),
     writes=Sample,
     does="keeps the pairs that can teach, audits the splits, writes the data set",
-    version=6,
+    version=7,
 )
 
 
@@ -34,10 +34,12 @@ class LeaksConfig(Settings):
         0.7,
         gt=0,
         le=1,
-        description="questions of two splits leak if they share more of their words, one of a split that is learnt "
-        "from; 1: never",
+        description="questions of two splits are listed as repeated if they share more of their words, one of a split "
+        "that is learnt from; 1: never",
     )
-    drop: bool = Field(False, description="leave leaking training rows out instead of stopping")
+    drop: bool = Field(
+        False, description="leave out the rows of leaking images instead of stopping; those of the later split stay"
+    )
 
 
 class DatasetConfig(Settings):

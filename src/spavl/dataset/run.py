@@ -1,9 +1,8 @@
 """dataset: Preference -> Sample rows, each teaching one thing, and the files to publish."""
 
-import json
 from collections.abc import Iterator
 
-from spavl.dataset.audit import Asked, Leak, find_leaks, stop_at_leaks
+from spavl.dataset.audit import Asked, audited, stop_at_leaks
 from spavl.dataset.config import PLAN, DatasetConfig
 from spavl.dataset.files import write_files
 from spavl.records import Image, Preference, Question, Response, Sample, Verdict
@@ -18,7 +17,11 @@ async def run(job: Job[DatasetConfig]) -> Manifest:
     def asked() -> Iterator[Asked]:
         return (Asked(question.id, question.image_id, question.text) for question in read("questions", Question))
 
-    leaking = _left_out(job, find_leaks(read("images", Image), asked, settings.leaks))
+    found = audited(read("images", Image), asked, settings.leaks)
+    write_text(job.run.path / "leaks.jsonl", found.as_lines())
+    if not settings.leaks.drop:
+        stop_at_leaks(found.leaks)
+    leaking = {leak.one.id: leak.reason for leak in found.leaks}
     images, questions, responses = lookup("images", Image), lookup("questions", Question), lookup("responses", Response)
     verdicts = lookup("verdicts", Verdict, by="response_id")
 
@@ -53,17 +56,10 @@ async def run(job: Job[DatasetConfig]) -> Manifest:
     inputs = read("preferences", Preference)
 
     def conclude() -> dict[str, object]:
-        return write_files(job.run, settings, settings.test_questions_per_leaf, leaking)
+        notes = write_files(job.run, settings, settings.test_questions_per_leaf, leaking)
+        return notes | {"repeated_questions": len(found.repeated)}
 
     return await run_rows(job, PLAN, inputs, total, work, conclude)
-
-
-def _left_out(job: Job[DatasetConfig], leaks: list[Leak]) -> dict[str, str]:
-    """The ids of leaking pictures and questions with the reason, if they are to be left out and not to stop the run."""
-    write_text(job.run.path / "leaks.jsonl", "".join(json.dumps(leak.as_json()) + "\n" for leak in leaks))
-    if not job.settings.leaks.drop:
-        stop_at_leaks(leaks)
-    return {leak.one.id: leak.reason for leak in leaks}
 
 
 def _teaches_nothing_good(

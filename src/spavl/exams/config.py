@@ -42,6 +42,7 @@ OVERLAPS = Plan(
     writes=Overlap,
     does="looks for the items among what a model was trained on",
     files=("train",),
+    version=2,
 )
 
 Condition = Literal["real", "blank", "none", "shuffled", "noise", "blur", "first_word", "typos", "paraphrase"]
@@ -113,7 +114,11 @@ class AuditConfig(Settings):
         5, ge=0, le=32, description="a picture was seen if fewer of its hash's 64 bits differ; 0: equal ones only"
     )
     more_alike_questions: float = Field(
-        0.7, gt=0, le=1, description="a question was seen if it shares more of its words with one of them; 1: never"
+        0.7,
+        gt=0,
+        le=1,
+        description="a question was seen if it shares more of its words with one of them, and so was an item that has "
+        "no picture or a plain one; 1: never",
     )
 
 

@@ -1,6 +1,10 @@
-"""What an exam's items have in common with training data, and the rates without those items."""
+"""What an evaluation's items have in common with training data, and the rates without those items.
 
-from collections.abc import Iterator, Mapping
+An item was seen if its image was, or its question if it has no image or a blank one. The same words about another
+image make another item: of a benchmark that asks "Describe this image in detail." of every image, none would be left.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from spavl.benchmarks.records import Overlap
@@ -10,32 +14,36 @@ from spavl.exams.sheet import RATES, Reported, Sheet
 from spavl.statistics import rate_by_cluster
 from spavl.store import RunFolder
 
+# What is told of a benchmark, and which overlaps count towards it.
+_KINDS = {"picture": ("picture",), "question": ("question", "wording"), "seen": ("picture", "question")}
+
 
 def audit_of(run: RunFolder, config: ExamConfig, sheet: Sheet, reported: Reported) -> dict[str, Any]:
     manifest = run.manifest(OVERLAPS.stage)
     if not config.audit.train or manifest is None:
         return {}
-    seen: dict[str, set[str]] = {}
+    found: dict[str, set[str]] = {name: set() for name in _KINDS}
     for overlap in run.read(OVERLAPS.stage, Overlap):
-        seen.setdefault(overlap.item_id, set()).add(overlap.kind)
+        for name, kinds in _KINDS.items():
+            if overlap.kind in kinds:
+                found[name].add(overlap.item_id)
     return {
         "train": config.audit.train,
         **manifest.notes,
-        "benchmarks": {name: dict(_shares(sheet, name, seen)) for name in reported},
-        "figures": list(_without(sheet, reported, seen)),
+        "benchmarks": {name: dict(_shares(sheet, name, found)) for name in reported},
+        "figures": list(_without(sheet, reported, found["seen"])),
     }
 
 
-def _shares(sheet: Sheet, benchmark: str, seen: Mapping[str, set[str]]) -> Iterator[tuple[str, Any]]:
-    """How many of a benchmark's items were seen, by picture, by question and by either."""
+def _shares(sheet: Sheet, benchmark: str, found: Mapping[str, Collection[str]]) -> Iterator[tuple[str, Any]]:
+    """How many of a benchmark's items have a picture or a question of the training data, and how many were seen."""
     items = [item for item in sheet.items.values() if item.benchmark == benchmark]
     clusters = [item.cluster for item in items]
-    for name, kinds in (("picture", {"picture"}), ("question", {"question"}), ("either", {"picture", "question"})):
-        hits = [bool(kinds & seen.get(item.id, set())) for item in items]
-        yield name, rate_by_cluster(hits, clusters).as_json()
+    for name, own in found.items():
+        yield name, rate_by_cluster([item.id in own for item in items], clusters).as_json()
 
 
-def _without(sheet: Sheet, reported: Reported, seen: Mapping[str, set[str]]) -> Iterator[dict[str, Any]]:
+def _without(sheet: Sheet, reported: Reported, seen: Collection[str]) -> Iterator[dict[str, Any]]:
     for cell in sheet.reported(reported):
         if cell.told not in RATES:
             continue

@@ -3,15 +3,17 @@
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import Literal
 
 from spavl.benchmarks.records import Item, Overlap
 from spavl.errors import ConfigError
 from spavl.exams.config import OVERLAPS, AuditConfig
 from spavl.exams.training_data import Taught, taught_by
 from spavl.imaging.decode import Undecodable, decode
-from spavl.imaging.phash import perceptual_hash
-from spavl.near import near_pictures, near_texts
+from spavl.imaging.phash import BLANK, perceptual_hash
+from spavl.near import NearPictures, NearTexts, words_in_order
 from spavl.records import Reject
 from spavl.stage import Job, fingerprint_of, seal
 from spavl.store import Manifest
@@ -27,7 +29,13 @@ async def run(job: Job[AuditConfig]) -> Manifest:
     rows = list(taught_by(settings.train))
     pictures, faults = _taught(job, rows)
     questions = list({row.question: (row.key, row.question) for row in reversed(rows) if row.question}.values())
-    found = [*_pictures(job, items, pictures), *_questions(settings, items, questions)]
+    own = {blob: _hash(job.run.blobs.get(blob)) for blob in {item.blob for item in items} if blob}
+    # What each item shows, but for those of one colour, which show nothing.
+    shown: dict[str, list[Item]] = {}
+    for item in items:
+        if item.blob and own[item.blob] != BLANK:
+            shown.setdefault(item.blob, []).append(item)
+    found = [*_pictures(settings, shown, own, pictures), *_questions(settings, items, shown, questions)]
     job.run.write_rows(OVERLAPS.stage, Overlap, found)
     job.run.write_rows(OVERLAPS.stage, Reject, [])
     notes: dict[str, object] = {
@@ -76,32 +84,38 @@ def _faults_of_columns(rows: Sequence[Taught]) -> Iterator[str]:
         yield f"none of {len(rows):,} training rows has an image: the cells of their column are empty"
 
 
-def _pictures(job: Job[AuditConfig], items: list[Item], taught: dict[str, _Hash]) -> Iterator[Overlap]:
+def _pictures(
+    settings: AuditConfig, shown: Mapping[str, list[Item]], own: Mapping[str, int | None], taught: dict[str, _Hash]
+) -> Iterator[Overlap]:
     """Equal pictures, and those whose perceptual hashes differ in few bits; of several the nearest."""
-    by_blob: dict[str, list[Item]] = {}
+    # One of each hash is enough, so that pictures that are all alike are not held against each other.
+    keys = {hashed: key for key, hashed in reversed(taught.values()) if hashed not in (None, BLANK)}
+    known = NearPictures(((key, hashed) for hashed, key in keys.items()), settings.nearer_pictures)
+    for blob, items in shown.items():
+        key, bits = taught.get(blob, ("", None))[0], 0
+        if not key and (hashed := own[blob]) is not None:
+            key, bits = min(known.near(hashed), key=itemgetter(1), default=("", 0))
+        if key:
+            yield from (Overlap(item_id=item.id, kind="picture", taught=key, measure=bits) for item in items)
+
+
+def _questions(
+    settings: AuditConfig, items: list[Item], shown: Container[str], taught: list[tuple[str, str]]
+) -> Iterator[Overlap]:
+    """The same words, or nearly; each text is looked for once, however many items ask it."""
+    if settings.more_alike_questions >= 1:
+        return
+    by_words: dict[str, list[Item]] = {}
     for item in items:
-        if item.blob:
-            by_blob.setdefault(item.blob, []).append(item)
-    hashed = [(blob, own) for blob in by_blob if (own := _hash(job.run.blobs.get(blob))) is not None]
-    many = ((key, own) for key, own in taught.values() if own is not None)
-    nearest = {blob: (taught[blob][0], 0.0) for blob in by_blob if blob in taught}
-    for near in near_pictures(hashed, many, job.settings.nearer_pictures):
-        # The few come first in a pair, whichever was met first.
-        if near.measure < nearest.get(near.one, ("", 65.0))[1]:
-            nearest[near.one] = near.other, near.measure
-    for blob, (key, bits) in nearest.items():
-        for item in by_blob[blob]:
-            yield Overlap(item_id=item.id, kind="picture", taught=key, measure=bits)
-
-
-def _questions(settings: AuditConfig, items: list[Item], taught: list[tuple[str, str]]) -> Iterator[Overlap]:
-    asked = [(item.id, item.question) for item in items]
-    best: dict[str, tuple[str, float]] = {}
-    for near in near_texts(asked, taught, settings.more_alike_questions):
-        if near.measure > best.get(near.one, ("", 0.0))[1]:
-            best[near.one] = near.other, near.measure
-    for item_id, (key, share) in best.items():
-        yield Overlap(item_id=item_id, kind="question", taught=key, measure=share)
+        by_words.setdefault(words_in_order(item.question), []).append(item)
+    keys = {words_in_order(text): (key, text) for key, text in reversed(taught)}
+    known = NearTexts(list(keys.values()), settings.more_alike_questions)
+    for words, asking in by_words.items():
+        first = (keys[words][0], 1.0) if words in keys else next(known.near(asking[0].question), None)
+        if first is not None:
+            for item in asking:
+                kind: Literal["wording", "question"] = "wording" if item.blob in shown else "question"
+                yield Overlap(item_id=item.id, kind=kind, taught=first[0], measure=first[1])
 
 
 def _hash(data: bytes) -> int | None:

@@ -6,6 +6,9 @@ from PIL import Image
 
 _SIDE, _LOW = 32, 8
 _ROWS = 4 * _SIDE
+# The hash of every picture of one colour, none of whose frequencies is above their median of 0. It shows nothing, so
+# that two such pictures are alike says nothing.
+BLANK = 0
 # Rows are the cosines of the 1st to 8th frequency; the 0th is brightness, which says nothing of the shape.
 _FREQUENCIES, _PLACES = np.arange(1, _LOW + 1)[:, None], np.arange(_SIDE)[None, :]
 _COSINES: NDArray[np.float64] = np.cos(np.pi * _FREQUENCIES * (2 * _PLACES + 1) / (2 * _SIDE))

@@ -187,7 +187,9 @@ def _limits(notes: Mapping[str, Mapping[str, Any]], leaves: Sequence[Category]) 
     if short := notes.get("images", {}).get("shortfall"):
         yield f"{len(short)} of {len(leaves)} leaves have fewer pictures than were wanted."
     if left_in := own.get("leaks_left_in"):
-        yield f"Pictures or questions that stand in two splits, or nearly so: {words.count(left_in)} (`leaks.jsonl`)."
+        yield f"Images that stand in two splits, or nearly so: {words.count(left_in)} (`leaks.jsonl`)."
+    if repeated := own.get("repeated_questions"):
+        yield f"Questions asked in two splits, about different images: {words.count(repeated)} (`leaks.jsonl`)."
     if dropped := own.get("dropped_system_prompts"):
         what = f"{words.count(dropped['rows'])} pairs came with a system prompt ({words.count(dropped['texts'])} texts)"
         yield f"{what}, which was left out: their answers were written under it, and are taught without it."
@@ -217,6 +219,6 @@ def _audited(leaks: Mapping[str, Any]) -> Iterator[str]:
     if above >= 1:
         yield f"Whether questions are worded like ones of another split was not looked at {said}."
     elif above > usual.more_alike_questions:
-        yield f"Questions that share up to {above:.0%} of their words with one of another split were let pass {said}."
+        yield f"Questions count as asked in two splits only if they share more than {above:.0%} of their words {said}."
     if leaks["drop"]:
-        yield "Training rows that leaked into another split were left out; the test rows stayed (`leaks.jsonl`)."
+        yield "Rows whose image leaked into another split were left out; the test rows stayed (`leaks.jsonl`)."

@@ -13,9 +13,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help=help_)
     parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="the run folder to make")
     parser.add_argument("--license", default="other", metavar="NAME", help="its license as hubs name it: cc-by-4.0")
-    parser.add_argument(
-        "--drop-leaks", action="store_true", help="leave out training rows whose picture or question is tested too"
-    )
+    help_ = "leave out training and validation rows whose image stands, or nearly stands, in a later split too"
+    parser.add_argument("--drop-leaks", action="store_true", help=help_)
     parser.add_argument(
         "--drop-system-prompts",
         action="store_true",
@@ -34,4 +33,7 @@ def run(options: argparse.Namespace) -> None:
     if brought.leaks and not options.drop_leaks:
         print(f"beware: {len(brought.leaks)} leaks between splits, such as {brought.leaks[0]}")
         print(f"  all are in {options.out / 'leaks.jsonl'}; --drop-leaks leaves the training rows out")
+    if brought.repeated:
+        asked = f"{brought.repeated} {'question is' if brought.repeated == 1 else 'questions are'}"
+        print(f"{asked} asked in two splits, about different images: no leak, listed in {options.out / 'leaks.jsonl'}")
     print(f"now: spavl new my.toml, with its [training] and [evaluation]; then spavl build my.toml --out {options.out}")

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from PIL import Image as Pillow
 
-from spavl.dataset.audit import LEARNT, Asked, Leak, find_leaks
+from spavl.dataset.audit import LEARNT, Asked, Audit, Leak, audited
 from spavl.dataset.config import DatasetConfig
 from spavl.dataset.files import write_files
 from spavl.errors import ConfigError
@@ -196,6 +195,8 @@ class Brought(NamedTuple):
     rows: dict[str, int]
     rejects: dict[str, int]
     leaks: list[Leak]
+    # Questions asked in two splits about different images.
+    repeated: int
 
 
 def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop_system: bool = False) -> Brought:
@@ -210,14 +211,15 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         made = Imported(run, name, read_meta(folder / "meta_files"), "validation" in splits, drop_system)
         with screen.bar("import", count(folder)) as bar:
             run.write_rows("dataset", Sample, made.samples(_told(rows_of(folder), bar.advance)))
-        leaks = _audit(run, made, settings)
+        leaks, repeated = _audit(run, made, settings)
         _write(run, "taxonomy", Category, made.categories(), origin)
         _write(run, "images", Image, made.images.values(), origin)
         _write(run, "questions", Question, made.questions.values(), origin)
         _write(run, "published", Published, made.published, origin)
         run.write_rows("dataset", Reject, made.rejects)
         left_in = [leak for leak in leaks if not (settings.leaks.drop and leak.one.split in LEARNT)]
-        notes = write_files(run, settings, tests_per_leaf=None) | {"leaks_left_in": len(left_in)}
+        notes = write_files(run, settings, tests_per_leaf=None)
+        notes |= {"leaks_left_in": len(left_in), "repeated_questions": len(repeated)}
         if made.dropped_system:
             notes["dropped_system_prompts"] = {"rows": made.dropped_system.total(), "texts": len(made.dropped_system)}
         rejects = dict(Counter(each.reason for each in made.rejects))
@@ -226,7 +228,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         rows = Counter[str](sample.split for sample in run.read("dataset", Sample))
         split_of_image = {image.id: image.split for image in made.images.values()}
         tests = Counter[str](split_of_image[question.image_id] for question in made.questions.values())
-        return Brought({**rows, **tests}, rejects, leaks)
+        return Brought({**rows, **tests}, rejects, leaks, len(repeated))
 
 
 def origin_of(name: str) -> str:
@@ -234,17 +236,17 @@ def origin_of(name: str) -> str:
     return name if Path(name).is_dir() else f"{name} on the hub"
 
 
-def _audit(run: RunFolder, made: Imported, settings: DatasetConfig) -> list[Leak]:
+def _audit(run: RunFolder, made: Imported, settings: DatasetConfig) -> Audit:
     """Find what stands in two splits, and leave it out of training if that is wanted."""
     asked = {question.id: Asked(question.id, question.image_id, question.text) for question in made.questions.values()}
     for sample in run.read("dataset", Sample):
         asked[sample.question_id] = Asked(sample.question_id, sample.image_id, sample.question)
-    leaks = find_leaks(made.images.values(), asked.values, settings.leaks)
-    write_text(run.path / "leaks.jsonl", "".join(json.dumps(leak.as_json()) + "\n" for leak in leaks))
-    if leaks and settings.leaks.drop:
-        leaking = {leak.one.id: leak.reason for leak in leaks}
+    found = audited(made.images.values(), asked.values, settings.leaks)
+    write_text(run.path / "leaks.jsonl", found.as_lines())
+    if found.leaks and settings.leaks.drop:
+        leaking = {leak.one.id: leak.reason for leak in found.leaks}
         run.write_rows("dataset", Sample, made.without(leaking, run.read("dataset", Sample)))
-    return leaks
+    return found
 
 
 def _write(run: RunFolder, stage: str, kind: type[R], rows: Iterable[R], origin: str) -> None:

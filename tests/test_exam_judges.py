@@ -173,7 +173,7 @@ def test_who_judges_by_criteria_is_tried_on_anchors_too(tmp_path: Path) -> None:
         assert sit(tmp_path / "runs" / "first", **settings)["doubts"] == []
         says[0] = "unsafe"
         (doubt,) = sit(tmp_path / "runs" / "second", **settings)["doubts"]
-    assert "|criterion-general-v1|" in doubt and "is not who it was in first" in doubt
+    assert "|criterion-general-v2|" in doubt and "is not who it was in first" in doubt
 
 
 def test_who_has_a_benchmark_judged_without_its_criteria_is_told(

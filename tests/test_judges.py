@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from tests.servers import Answer, Body, ChatServer, completion, fault
 
 from spavl.judges.chat import ChatGuard, ChatJudge, read_comparison, read_verdict
+from spavl.judges.criteria import NAMES, CriterionGuard
 from spavl.judges.forms import plain, read_lines
+from spavl.judges.heeding import ChatRefusalJudge
 from spavl.judges.pairwise import Comparison, compare
 from spavl.judges.types import Case, Choice, Vote, Word
 from spavl.models.openai import OpenAIModel
@@ -349,3 +352,30 @@ def test_one_vote_alone_decides_nothing(silent: set[str]) -> None:
     comparison, _ = compared(lambda first, _: None if first in silent else "first", "one", "two")
     assert outcomes(comparison) == {"blocked"}
     assert comparison.votes.count("blocked") == len(silent)
+
+
+def _of_criterion(name: str) -> Callable[[OpenAIModel], Awaitable[object]]:
+    return lambda model: CriterionGuard(name, model).judge(_TEXT_ONLY, "an answer")
+
+
+_TEXT_ONLY = Case(None, "What should I do?", subject=None, harmful=True)
+_ASKED_WITHOUT_IMAGE: dict[str, Callable[[OpenAIModel], Awaitable[object]]] = {
+    "guard": lambda model: ChatGuard(model).judge(_TEXT_ONLY, "an answer"),
+    "guard, in context": lambda model: ChatGuard(model).judge(replace(_TEXT_ONLY, context="known"), "an answer"),
+    "question": lambda model: ChatGuard(model).judge_question(_TEXT_ONLY),
+    "judge": lambda model: ChatJudge(model).vote(_TEXT_ONLY, "one", "two"),
+    "refusals": lambda model: ChatRefusalJudge(model).heed(_TEXT_ONLY, "an answer"),
+    **{f"criterion {name}": _of_criterion(name) for name in NAMES},
+}
+
+
+@pytest.mark.parametrize("ask_it", _ASKED_WITHOUT_IMAGE.values(), ids=_ASKED_WITHOUT_IMAGE.keys())
+def test_no_judge_is_told_that_it_sees_an_image_where_none_came(ask_it: Callable[..., Awaitable[object]]) -> None:
+    asked: list[Body] = []
+    with ChatServer(lambda body: asked.append(body) or "?") as server:  # type: ignore[func-returns-value]
+        ask(server, ask_it)
+    (message, *_) = asked[0]["messages"]
+    assert isinstance(message["content"], str), "no image was sent"
+    told = [each for each in re.split(r"[.:]\s", message["content"]) if re.search(r"\b(image|picture)\b", each)]
+    sure = [each for each in told if not re.search(r"\b[Ww]here\b|an image|this image, and the other way", each)]
+    assert not sure, f"an image is spoken of as if it were there: {sure}"

@@ -6,8 +6,8 @@ from spavl.models.structured import ask_structured
 from spavl.models.types import ChatModel, Rejected, ask_about
 from spavl.records import Label
 
-_ANSWER_PROMPT, _IN_CONTEXT_PROMPT = "guard-v2", "guard-context-v1"
-_QUESTION_PROMPT, _PAIR_PROMPT = "question-v1", "pairwise-v2"
+_ANSWER_PROMPT, _IN_CONTEXT_PROMPT = "guard-v3", "guard-context-v2"
+_QUESTION_PROMPT, _PAIR_PROMPT = "question-v2", "pairwise-v3"
 _PARSER = f"lines-v{VERSION}"
 _GRADES = ("0", "1", "2", "3")
 _CHOICES: dict[str, Choice] = {"a": "first", "b": "second", "tie": "tie"}

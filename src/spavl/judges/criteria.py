@@ -23,6 +23,8 @@ NAMES = ("general", "lobbying", "legal", "financial", "health", "government")
 # Those that a disclaimer meets.
 DISCLAIMED = ("legal", "financial", "health")
 _FRAME = "criterion-v1"
+# The general one was changed since; each is a file of its own.
+_VERSIONS = {name: 2 if name == "general" else 1 for name in NAMES}
 _FORM = {"verdict": ("safe", "unsafe"), "refuses": ("yes", "no")}
 
 
@@ -33,7 +35,7 @@ class CriterionGuard:
         if name not in NAMES:
             then = f"use criterion/NAME/MODEL, where NAME is one of: {', '.join(NAMES)}"
             raise ConfigError(f"no criterion is called {name!r}", then=then)
-        self._model, self._criterion = model, f"criterion-{name}-v1"
+        self._model, self._criterion = model, f"criterion-{name}-v{_VERSIONS[name]}"
         self.name = f"{model.name}|{_FRAME}|{self._criterion}|lines-v{VERSION}"
 
     async def judge(self, case: Case, answer: str) -> Word:
@@ -60,7 +62,7 @@ class CriteriaGuard:
 
     def __init__(self, model: ChatModel) -> None:
         self._guards = {name: CriterionGuard(name, model) for name in NAMES}
-        self.name = f"{model.name}|{_FRAME}|criteria-v1|lines-v{VERSION}"
+        self.name = f"{model.name}|{_FRAME}|criteria-v2|lines-v{VERSION}"
 
     async def judge(self, case: Case, answer: str) -> Word:
         return await self._guards[case.criterion or "general"].judge(case, answer)

@@ -8,7 +8,7 @@ from spavl.records import content_hash
 
 # Raised with every change of a prompt or a parser of this room: the stages that judge are then done again,
 # from the ledger where the prompt is the same.
-VERSION = 4
+VERSION = 5
 
 # What models like to put round a word: Markdown, quotes, a full stop.
 _TRIM = r"[\s*`\"'.,>-]*"

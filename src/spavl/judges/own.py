@@ -51,7 +51,7 @@ def _read(file: str) -> str:
     try:
         text = Path(file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        then = "give the path of a text file; begin with a copy of src/spavl/judges/prompts/guard-v2.txt"
+        then = "give the path of a text file; begin with a copy of src/spavl/judges/prompts/guard-v3.txt"
         raise ConfigError(f"cannot read this prompt: {error}", where=file, then=then) from None
     check_places(text, {*_NEEDS, *_KNOWS}, file)
     if missing := [f"{{{name}}}" for name in _NEEDS if f"{{{name}}}" not in text]:

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.exams import REFUSED, SAFE, UNSAFE, figure, is_judging, judged, png, said, sit, write_spa_vl
+from tests.exams import CANARIES, REFUSED, SAFE, UNSAFE, figure, is_judging, judged, png, said, sit, write_spa_vl
 from tests.servers import ChatServer, body_hash, completion, fault
 
 from spavl.benchmarks.records import Item
@@ -264,8 +264,8 @@ def test_a_second_model_and_a_second_guard_ask_only_what_is_new(tmp_path: Path) 
         second = sum(server.seen.values())
         sit(tmp_path / "exam", **settings | {"guard": (*guards, f"openai/other@{server.url}")})
         # Twelve items: an answer and the guard's word on it, and its word on who always says the same.
-        assert (first, second) == (2 * 12 + 2 * 12, 4 * 12 + 2 * 12)
-        assert sum(server.seen.values()) == second + 2 * 12 + 2 * 12
+        assert (first, second) == (CANARIES + 2 * 12 + 2 * 12, CANARIES + 4 * 12 + 2 * 12)
+        assert sum(server.seen.values()) == second + CANARIES + 2 * 12 + 2 * 12
         assert max(server.seen.values()) == 1
 
 
@@ -295,12 +295,21 @@ def _killed_and_finished(tmp_path: Path, items: int, kills: int) -> None:
     folder = write_spa_vl(tmp_path / "data", items // 2, items - items // 2, pictures=50)
     with ChatServer(judged(SAFE)) as server:
         models = [f"openai/one@{server.url}", f"openai/two@{server.url}"]
-        named = ["--suite", "harmeval,helpeval", "--data", str(folder), "--guard", f"openai/guard@{server.url}"]
+        named = [
+            "--canaries",
+            "warn",
+            "--suite",
+            "harmeval,helpeval",
+            "--data",
+            str(folder),
+            "--guard",
+            f"openai/guard@{server.url}",
+        ]
         out = tmp_path / "exam"
         command = [sys.executable, "-c", _SPAVL, "eval", *models, *named, "--out", str(out)]
         # Two requests for an item of each model, the answer and the guard's word; and one for some items of who
-        # always says the same.
-        whole = 4 * items + 2 * 2 * min(100, items // 2)
+        # always says the same. Before them the guard's canaries.
+        whole = 4 * items + 2 * 2 * min(100, items // 2) + CANARIES
         asked_before, standing = Counter[tuple[str, str]](), set[tuple[str, str]]()
         for part in range(1, kills + 1):
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 
 from spavl.examine import stages_of_exam
-from spavl.exams.config import ANSWERS, BOUTS, ITEMS, MARKS, OVERLAPS, ExamConfig, resolved
+from spavl.exams.config import ANSWERS, BOUTS, CANARIES, ITEMS, MARKS, OVERLAPS, ExamConfig, resolved
 from spavl.exams.foresight import Asked, what_can_be_found
 from spavl.exams.items import found_in, placed_benchmarks
 from spavl.forecast import Forecast, Line
@@ -16,7 +16,7 @@ from spavl.store import RunFolder
 # Of larger benchmarks so many items stand for all.
 _ITEMS_OF_EACH = 1000
 # An answer of two paragraphs, three lines of a guard, seven of a judge.
-_WORDS = {ITEMS.stage: 0, ANSWERS.stage: 150, MARKS.stage: 8, BOUTS.stage: 25}
+_WORDS = {ITEMS.stage: 0, CANARIES.stage: 8, ANSWERS.stage: 150, MARKS.stage: 8, BOUTS.stage: 25}
 
 
 async def foretell_exam(config: ExamConfig, out: Path) -> tuple[Forecast, list[str]]:
@@ -40,12 +40,12 @@ async def _walk(config: ExamConfig, run: RunFolder, case: Case, evidence: Eviden
         name = placed.benchmark.name
         asked += [Asked(name, each.wants, each.cluster or f"{each.subset}/{each.key}") for each in found]
         few = min(len(found), _ITEMS_OF_EACH)
-        models.times = len(found) / few
-        one = config.model_copy(update={"suite": (placed.benchmark.name,), "limit": few})
+        one = config.model_copy(update={"suite": (placed.benchmark.name,), "limit": few, "canaries": "warn"})
         with tempfile.TemporaryDirectory(prefix="spavl-") as folder, RunFolder(Path(folder) / "exam") as made:
             for stage in stages_of_exam(one):
                 if stage.plan is OVERLAPS:
                     continue
+                models.times = 1.0 if stage.plan is CANARIES else len(found) / few
                 models.words = _WORDS[stage.plan.stage]
                 await stage.run(Job(made, stage.settings, config.seed, models, Screen(quiet=True), servers.in_flight))
     return models, list(what_can_be_found(asked))

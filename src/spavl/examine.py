@@ -8,15 +8,17 @@ from typing import Any, NamedTuple
 from spavl.benchmarks.records import Item
 from spavl.drive import desk_of, watch
 from spavl.errors import ConfigError
-from spavl.exams import answers, bouts, items, marks, overlaps
+from spavl.exams import answers, bouts, canaries, items, marks, overlaps
 from spavl.exams.config import (
     ANSWERS,
     BOUTS,
+    CANARIES,
     ITEMS,
     MARKS,
     OVERLAPS,
     AnswersConfig,
     BoutsConfig,
+    CanariesConfig,
     ExamConfig,
     ItemsConfig,
     MarksConfig,
@@ -50,12 +52,17 @@ class ExamStage(NamedTuple):
 def stages_of_exam(config: ExamConfig) -> list[ExamStage]:
     stages = [
         ExamStage(ITEMS, part(config, ItemsConfig), items.run),
+        ExamStage(CANARIES, part(config, CanariesConfig), canaries.run),
         ExamStage(ANSWERS, part(config, AnswersConfig), answers.run),
         ExamStage(MARKS, part(config, MarksConfig), marks.run),
         ExamStage(BOUTS, part(config, BoutsConfig), bouts.run),
         ExamStage(OVERLAPS, config.audit, overlaps.run),
     ]
-    wanted = {BOUTS: bool(config.judge), OVERLAPS: bool(config.audit.train)}
+    wanted = {
+        CANARIES: bool(config.guard or config.judge),
+        BOUTS: bool(config.judge),
+        OVERLAPS: bool(config.audit.train),
+    }
     return [stage for stage in stages if wanted.get(stage.plan, True)]
 
 

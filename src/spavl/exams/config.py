@@ -8,11 +8,20 @@ from spavl.benchmarks.records import Answer, Bout, Item, Mark, Overlap
 from spavl.config import Settings
 from spavl.errors import ConfigError
 from spavl.exams.naming import models_by_name
+from spavl.judges.canaries import CanaryWord, OnFailure
 from spavl.judges.forms import VERSION
 from spavl.models.limits import BatchConfig, PaceConfig
 from spavl.plan import Plan
 
 ITEMS = Plan("items", reads=(), writes=Item, does="reads what the benchmarks ask", files=("data",), version=2)
+CANARIES = Plan(
+    "canaries",
+    reads=("items",),
+    writes=CanaryWord,
+    does="puts answers whose verdict is plain to every guard and judge, before anything is paid",
+    files=("guard",),
+    version=1 + VERSION,
+)
 ANSWERS = Plan(
     "answers",
     reads=("items",),
@@ -26,7 +35,7 @@ MARKS = Plan(
     writes=Mark,
     does="has every judge and every rule mark every answer",
     files=("guard", "anchors"),
-    version=2 + VERSION,
+    version=3 + VERSION,
 )
 BOUTS = Plan(
     "bouts",
@@ -34,7 +43,7 @@ BOUTS = Plan(
     writes=Bout,
     does="compares each model's answers with the base's, in both orders",
     files=("judge",),
-    version=2 + VERSION,
+    version=3 + VERSION,
 )
 OVERLAPS = Plan(
     "overlaps",
@@ -100,6 +109,14 @@ class MarksConfig(JudgeConfig):
     )
 
 
+class CanariesConfig(MarksConfig):
+    canaries: OnFailure = Field(
+        "stop",
+        description="what is done if a guard or judge fails the canaries, answers whose verdict is plain: stop; or "
+        "warn, go on and tell it in the report",
+    )
+
+
 class BoutsConfig(JudgeConfig):
     base: str = Field(
         "",
@@ -131,7 +148,7 @@ class ServersConfig(Settings):
     pace: PaceConfig = Field(PaceConfig(), description="how fast each model of a server is asked")
 
 
-class ExamConfig(ItemsConfig, AnswersConfig, MarksConfig, BoutsConfig):
+class ExamConfig(ItemsConfig, AnswersConfig, CanariesConfig, BoutsConfig):
     """All settings of an exam: the same thing in a TOML file and on the command line."""
 
     seed: int = Field(1, ge=0, description="everything random comes from this number")

@@ -8,10 +8,12 @@ from spavl.benchmarks.records import Answer, Bout, Item, Mark, Measure
 from spavl.errors import ConfigError, GateError
 from spavl.exams.accuracy import Beside, Trial, on_anchors, panels_of, trials_of, without_errors
 from spavl.exams.answers import ALWAYS, all_asked, few_of
+from spavl.exams.canaries import canaries_of
 from spavl.exams.conditions import deck_of
 from spavl.exams.config import ANSWERS, BOUTS, ITEMS, MARKS, AnswersConfig, ExamConfig, part
 from spavl.exams.contamination import audit_of
 from spavl.exams.contests import Contest, contests_of
+from spavl.exams.degenerate import degenerate_answers
 from spavl.exams.desiderata import desiderata_of
 from spavl.exams.doubts import aliases_of, doubts_of
 from spavl.exams.figures import Figure, figures_of
@@ -25,7 +27,10 @@ from spavl.store import RunFolder
 
 FORMAT = 1
 # Why nothing is known of an answer, and what to do: a rule has a word on all that come.
-_NOT_JUDGED = "could not be judged", "look at the column `raw` of tables/marks.parquet; name another --guard"
+_NOT_JUDGED = (
+    "could not be judged",
+    "look at the column `raw` of tables/marks.parquet; name another --guard, or, if they are empty, raise --max-tokens",
+)
 _NEVER_CAME = "never came", "look at what the server said, in tables/answers.rejects.parquet"
 
 
@@ -65,6 +70,8 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
         "panels": panels_of(run.read(MARKS.stage, Mark), items),
         "anchors": tried,
         "aliases": aliases_of(config),
+        "canaries": canaries_of(run, config),
+        "degenerate": degenerate_answers(run.read(ANSWERS.stage, Answer), items),
         "doubts": doubts_of(run, tried),
         "pictures": [leaning.as_json() for leaning in leanings_of(sheet, reported)],
         "published": list(published_figures(sheet, reported)),

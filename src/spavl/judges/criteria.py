@@ -35,11 +35,11 @@ class CriterionGuard:
         if name not in NAMES:
             then = f"use criterion/NAME/MODEL, where NAME is one of: {', '.join(NAMES)}"
             raise ConfigError(f"no criterion is called {name!r}", then=then)
-        self._model, self._criterion = model, f"criterion-{name}-v{_VERSIONS[name]}"
-        self.name = f"{model.name}|{_FRAME}|{self._criterion}|lines-v{VERSION}"
+        self._model, self.criterion, self._prompt = model, name, f"criterion-{name}-v{_VERSIONS[name]}"
+        self.name = f"{model.name}|{_FRAME}|{self._prompt}|lines-v{VERSION}"
 
     async def judge(self, case: Case, answer: str) -> Word:
-        criterion = template(self._criterion).strip()
+        criterion = template(self._prompt).strip()
         text = prompt(_FRAME, criterion=criterion, question=case.question, answer=answer)
         request = ask_about(case.picture, text, max_tokens=64)
         try:

@@ -154,12 +154,12 @@ class HarmBench:
     """Says whether an answer shows the behaviour that was asked for. It reads, and sees nothing."""
 
     def __init__(self, model: ChatModel, of_pictures: bool) -> None:
-        self._model, self._of_pictures = model, of_pictures
+        self._model, self.of_pictures = model, of_pictures
         prompts = (_HARMBENCH_IN_CONTEXT,) if of_pictures else (_HARMBENCH_PROMPT, _HARMBENCH_IN_CONTEXT)
         self.name = f"{model.name}|{'|'.join(prompts)}|{_PARSER}|{RULE}"
 
     async def judge(self, case: Case, answer: str) -> Word:
-        if self._of_pictures and not case.context:
+        if self.of_pictures and not case.context:
             return Word("invalid", seems_refused(answer), "no description of the picture to judge by")
         name = _HARMBENCH_IN_CONTEXT if case.context else _HARMBENCH_PROMPT
         task = template(f"{name}-task").strip()

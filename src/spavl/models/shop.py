@@ -8,6 +8,7 @@ fixed/refuse, fixed/comply             the same answer to everything: the ends o
 """
 
 import asyncio
+import copy
 import time
 from collections.abc import Callable, Collection, Mapping
 from importlib.resources import files
@@ -86,6 +87,12 @@ class ModelShop:
             then = "use openai/NAME, openai/NAME@URL, hf/PATH, miniature/PERSONA, fixed/refuse or fixed/comply"
             raise ConfigError(f"no such kind of model: {uri!r}", then=then)
         return makers[kind](rest, stage)
+
+    def at_once(self) -> "ModelShop":
+        """The same models, none of which is asked through batches: for the few calls that all else waits for."""
+        prompt = copy.copy(self)
+        prompt._batched = ()
+        return prompt
 
     def paces(self) -> Mapping[str, Pace]:
         """How fast each model is asked, by its name and server."""

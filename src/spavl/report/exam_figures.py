@@ -6,6 +6,7 @@ from typing import Any
 
 from spavl.report.estimates import estimate
 from spavl.statistics import Estimate
+from spavl.text.degenerate import DEGENERATE_KINDS
 
 TITLES = {
     "unsafe": "unsafe",
@@ -68,6 +69,8 @@ class Table:
     # What is told in figures alone.
     beside: tuple[str, ...]
     rows: tuple[Row, ...]
+    # A text for each tested model: how many of its answers are no proper ones.
+    degenerate: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +100,7 @@ def tables_of(results: Mapping[str, Any]) -> Iterator[Table]:
                 told=tuple(told),
                 beside=("safe_reply",) if any(figure["told"] == "safe_reply" for figure in own) else (),
                 rows=tuple(row for row in rows if row.cells),
+                degenerate=tuple(_degenerate(results, name, condition)),
             )
 
 
@@ -136,6 +140,14 @@ def not_corrected(table: Table) -> list[str]:
         for told, cell in row.cells.items()
         if cell.not_corrected and told in table.told
     ]
+
+
+def _degenerate(results: Mapping[str, Any], benchmark: str, condition: str) -> Iterator[str]:
+    for each in results["degenerate"]:
+        if (each["benchmark"], each["condition"]) == (benchmark, condition):
+            kinds = ", ".join(f"{each[kind]:,} {kind.replace('_', '-')}" for kind in DEGENERATE_KINDS if each[kind])
+            how_many = f"{each['degenerate']:,}" if each["degenerate"] else "none"
+            yield f"{each['model']} {how_many} of {each['answers']:,}{f' ({kinds})' if kinds else ''}"
 
 
 def _reported(results: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -18,8 +18,9 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
             yield f"judged by {', '.join(table.judges)}; p against {results['base']}, with Holm's correction"
             yield from aligned(list(_rows(table)))
             yield from (f"no errors taken out: {reason}" for reason in not_corrected(table))
+            yield f"degenerate answers: {'; '.join(table.degenerate)}"
     yield ""
-    yield from (f"beware: {alias}" for alias in results["aliases"])
+    yield from (f"beware: {told}" for told in (*results["canaries"]["told"], *results["aliases"]))
     yield from (f"look twice: {doubt}" for doubt in (*results["doubts"], *results["audit"].get("faults", ())))
     yield f"{results['calls']['calls']:,.0f} calls, {results['calls']['usd']:.2f} USD"
 
@@ -51,6 +52,8 @@ def _markdown(results: Mapping[str, Any], heading: str) -> Iterator[str]:
         for reason in not_corrected(table):
             yield ""
             yield f"No errors taken out: {_plain(reason)}."
+        yield ""
+        yield f"Degenerate answers: {'; '.join(table.degenerate)}."
 
 
 class _Column(NamedTuple):
@@ -101,12 +104,14 @@ def _how_it_was_made(results: Mapping[str, Any]) -> str:
     config = results["config"]
     decoding = f"temperature {config['temperature']:g}, at most {config['max_tokens']} tokens, seed {config['seed']}"
     samples = f", {config['samples']} samples of each" if config["samples"] > 1 else ""
-    aliases = "".join(f"Beware: {alias}. " for alias in results["aliases"])
+    told = (*results["canaries"]["told"], *results["aliases"])
+    beware = "".join(f"Beware: {each}. " for each in told)
     return (
         f"Rates in per cent with 95 % intervals (Wilson, widened where items share a picture; they reach over answers "
-        f"that could not be judged; what no rule could read is not right). p: paired, against {results['base']}, exact "
-        f"McNemar, of wins a sign test, or sign flips of clusters; Holm over all benchmarks. "
-        f"Answers: {decoding}{samples}. {aliases}spavl {results['versions']['spavl']}."
+        f"that are empty or could not be judged; what no rule could read is not right). "
+        f"p: paired, against {results['base']}, exact McNemar, of wins a sign test, "
+        f"or sign flips of clusters; Holm over all benchmarks. "
+        f"Answers: {decoding}{samples}. {beware}spavl {results['versions']['spavl']}."
     )
 
 

@@ -189,6 +189,14 @@ class Ledger:
         with self._reader:
             return self._reader.execute(text, (stage, model)).rowcount
 
+    async def give_up(self, stage: str) -> None:
+        """Take a stage's calls back, so that they are asked anew; what they cost stays written down."""
+        paid = [Loss(model=call.model, stage=stage, usd=call.usd, at=call.at) for call in self.calls(stage) if call.usd]
+        with self._reader:
+            self._reader.execute("DELETE FROM calls WHERE stage = ?", (stage,))
+        for loss in paid:
+            await self.put(loss)
+
     def close(self) -> None:
         if self._writer.is_alive():
             self._closing = True

@@ -64,7 +64,7 @@ class TestScienceQA:
             "words alone",
             None,
         )
-        assert marks(seen, "B") == [1, 1] and marks(seen, "It is two.") == [1, 0]
+        assert marks(seen, "B") == [1, 1 / 2, 1, 1] and marks(seen, "It is two.") == [1, 1 / 2, 0, 0]
 
     def test_the_hub(self, tmp_path: Path) -> None:
         rows = [{**SCIENCE, "image": picture(1)}, {**SCIENCE, "image": None}]
@@ -133,14 +133,14 @@ class TestShortAnswers:
         put(tmp_path / "val2014/COCO_val2014_000000000042.jpg", picture(42))
         (found,) = read("vqav2", tmp_path)
         assert (found.references, found.group, shown(found)) == (tuple(PEOPLE), "other", picture(42))
-        assert marks(found, "Blue.") == [pytest.approx(0.9)]
+        assert marks(found, "Blue.") == pytest.approx([0.9, 0.9])
 
     def test_vizwiz_may_be_unanswerable(self, tmp_path: Path) -> None:
         answers = [{"answer": "unanswerable", "answer_confidence": "yes"}] * 10
         put_json(tmp_path / "val.json", [{"image": "V_1.jpg", "question": "What?", "answers": answers}])
         put(tmp_path / "val/V_1.jpg", picture(1))
         (found,) = read("vizwiz", tmp_path)
-        assert "respond with 'Unanswerable'" in found.question and marks(found, "Unanswerable") == [1]
+        assert "respond with 'Unanswerable'" in found.question and marks(found, "Unanswerable") == [1, 1]
 
     def test_textvqa_from_its_release_and_from_the_hub(self, tmp_path: Path) -> None:
         row = {"question": "what does it say?", "question_id": 5, "image_id": "abc", "answers": PEOPLE}
@@ -158,7 +158,7 @@ class TestShortAnswers:
         put_parquet(tmp_path / "b/testdev_balanced_images/testdev-0.parquet", [{"id": "n1", "image": picture(1)}])
         one, other = (read("gqa", tmp_path / place)[0] for place in "ab")
         assert one._replace(picture=None) == other._replace(picture=None) and shown(one) == shown(other)
-        assert (one.key, one.group, marks(one, "Left.")) == ("77", "query", [1])
+        assert (one.key, one.group, marks(one, "Left.")) == ("77", "query", [1, 0, 1])
 
     def test_the_tests_questions_have_no_answers(self, tmp_path: Path) -> None:
         put_json(tmp_path / "val.json", [{"image": "V.jpg", "question": "What?", "answers": []}])

@@ -14,8 +14,8 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import NamedTuple
 
+from spavl.benchmarks.choice_reader import said_option
 from spavl.benchmarks.figures import match_ratio
-from spavl.benchmarks.matching import said_option
 from spavl.benchmarks.options import BY_LETTER, options_of
 from spavl.benchmarks.records import Item
 from spavl.benchmarks.types import Benchmark, Figures, Found

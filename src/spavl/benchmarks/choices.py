@@ -45,7 +45,7 @@ def _science(folder: Path) -> Iterator[Found]:
             key=row.maybe_text("key", "id", "pid") or str(row.number),
             question=asked_with(question, options),
             wants="answer",
-            scored_by=("match/choice", "match/scienceqa"),
+            scored_by=("match/choice", "match/scienceqa", "match/scienceqa-llava", "match/scienceqa-lmms-eval"),
             picture=picture,
             subset="with picture" if picture else _WORDS_ALONE,
             group=row.maybe_text("subject"),
@@ -136,7 +136,7 @@ def _seed(folder: Path) -> Iterator[Found]:
             key=row.text("question_id"),
             question=asked_with(row.text("question"), [row.text(f"choice_{letter}") for letter in "abcd"]),
             wants="answer",
-            scored_by=("match/choice", "match/seed"),
+            scored_by=("match/choice", "match/seed-lmms-eval"),
             picture=row.picture("image", folders=roots, names=(row.text("data_id"),), get=_GET_SEED),
             group=row.maybe_text("question_type_id"),
             cluster=row.maybe_text("data_id"),
@@ -150,15 +150,18 @@ SCIENCE = Benchmark(
     get=_GET_SCIENCE,
     read=_science,
     needs_image=lambda found: found.subset != _WORDS_ALONE,
-    scoring="accuracy by the letter that an answer takes; LLaVA's rule, which knows `B` and `B. ...` only, beside it",
+    scoring="accuracy by the option that an answer takes. Beside it three published rules: the makers', which knows "
+    "`The answer is B.` only and draws an option by lot for all else, so that short answers get what chance gives; "
+    "LLaVA's, by which most papers report; and lmms-eval's",
 )
 MMBENCH = Benchmark(
     name="mmbench",
     does="questions of twenty abilities in multiple choice, each in every order of its options where the file has them",
     get=_GET_MMBENCH,
     read=_mmbench,
-    scoring="accuracy, and the strict one by question over all orders of its options. Where the letter is not plain "
-    "the makers ask a model which option was meant; here the answer stays unread",
+    scoring="accuracy by the option that an answer takes, and the strict one by question over all orders of its "
+    "options. Where the letter is not plain the makers (VLMEvalKit) ask a model which option was meant, so that their "
+    "rule is none of words alone; here the answer stays unread",
     figures=lambda items, marks: {"strict accuracy": circular(marks, [item.cluster for item in items])},
 )
 SEED = Benchmark(
@@ -167,5 +170,6 @@ SEED = Benchmark(
     "figures of all of SEED-Bench are not to be set beside it",
     get=_GET_SEED,
     read=_seed,
-    scoring="accuracy by the letter that an answer takes; the common rule, its first character, beside it",
+    scoring="accuracy by the option that an answer takes; lmms-eval's rule, its first character, beside it. The makers "
+    "compare the likelihoods of the options, which answers do not tell",
 )

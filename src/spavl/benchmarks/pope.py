@@ -55,7 +55,8 @@ BENCHMARK = Benchmark(
     does="whether a model sees objects that are not there: 9,000 questions for yes or no",
     get=_GET,
     read=_read,
-    scoring="accuracy, precision, recall, F1 and the share of yes. POPE's script takes whatever is no `no` for a yes; "
-    "its rule stands beside ours, by which such answers are unread and not right",
+    scoring="accuracy, precision, recall, F1 and the share of yes. POPE's script takes `no` and `not` anywhere in the "
+    "first sentence for a no and all else for a yes, refusals too; its rule stands beside ours, by which an answer "
+    "that states neither is unread and not right",
     figures=_figures,
 )

@@ -42,6 +42,7 @@ def _vqa(folder: Path) -> Iterator[Found]:
             row,
             key,
             _people(about.cell("answers"), about),
+            rules=("match/consensus", "match/vqa"),
             picture=row.picture("image", folders=roots, names=(name,), get=_GET_VQA),
             group=about.maybe_text("answer_type"),
             cluster=image,
@@ -58,6 +59,7 @@ def _vizwiz(folder: Path) -> Iterator[Found]:
             _people(row.cell("answers"), row),
             picture=row.picture("image", folders=roots, get=_GET_VIZWIZ),
             group=row.maybe_text("answer_type") or row.maybe_text("category"),
+            rules=("match/consensus", "match/vizwiz"),
             ending=OR_UNANSWERABLE,
         )
 
@@ -71,7 +73,7 @@ def _textvqa(folder: Path) -> Iterator[Found]:
             row,
             row.text("question_id"),
             _people(row.cell("answers"), row),
-            rule="match/textvqa",
+            rules=("match/consensus", "match/textvqa"),
             picture=row.picture("image", folders=roots, names=(f"{image}.jpg",), get=_GET_TEXTVQA),
             cluster=image,
         )
@@ -92,7 +94,7 @@ def _gqa(folder: Path) -> Iterator[Found]:
             row,
             row.text("key", "id"),
             (row.text("answer"),),
-            rule="match/exact",
+            rules=("match/exact", "match/gqa", "match/gqa-llava"),
             picture=held or picture_in([folder / "images"], (f"{image}.jpg",), _GET_GQA),
             group=str(kinds.get("structural") or "") if isinstance(kinds, dict) else "",
             cluster=image,
@@ -100,10 +102,10 @@ def _gqa(folder: Path) -> Iterator[Found]:
 
 
 def _found(
-    row: Row, key: str, references: tuple[str, ...], rule: str = "match/vqa", ending: str = IN_A_WORD, **more: Any
+    row: Row, key: str, references: tuple[str, ...], rules: tuple[str, ...], ending: str = IN_A_WORD, **more: Any
 ) -> Found:
     question = f"{row.text('question').strip()}\n{ending}"
-    return Found(key=key, question=question, wants="answer", scored_by=(rule,), references=references, **more)
+    return Found(key=key, question=question, wants="answer", scored_by=rules, references=references, **more)
 
 
 def _people(answers: Any, row: Row) -> tuple[str, ...]:
@@ -121,26 +123,30 @@ VQA = Benchmark(
     does="214,354 open questions about COCO's validation pictures",
     get=_GET_VQA,
     read=_vqa,
-    scoring="VQA accuracy: min(1, how many of the other nine said the same / 3), the mean over ten people",
+    scoring="VQA accuracy: min(1, how many of the other nine said the same / 3), the mean over ten people, with words "
+    "spelled alike throughout. Beside it the makers', who do so only where the ten do not all agree",
 )
 VIZWIZ = Benchmark(
     name="vizwiz",
     does="4,319 questions that blind people asked about pictures they took, many of which cannot be answered",
     get=_GET_VIZWIZ,
     read=_vizwiz,
-    scoring="VQA accuracy",
+    scoring="VQA accuracy, with words spelled alike throughout. Beside it the makers', who leave what people said as "
+    "it is",
 )
 TEXTVQA = Benchmark(
     name="textvqa",
     does="5,000 questions about words in pictures; no words read by a machine are shown with them",
     get=_GET_TEXTVQA,
     read=_textvqa,
-    scoring="VQA accuracy, with words parted as TextVQA's server does it",
+    scoring="VQA accuracy, with words spelled alike throughout. Beside it the makers', whose server parts words a "
+    "little more first",
 )
 GQA = Benchmark(
     name="gqa",
     does="12,578 questions of the balanced test-dev about what is where in a picture",
     get=_GET_GQA,
     read=_gqa,
-    scoring="accuracy: the same words, case and marks aside",
+    scoring="accuracy: the same words, case and punctuation aside, as lmms-eval does. Beside it the makers', which is "
+    "the same string, and LLaVA's, which is that in small letters without a last full stop",
 )

@@ -38,6 +38,7 @@ from spavl.models.hf import HFModel, load_checkpoint
 from spavl.models.shop import miniature_checkpoint
 from spavl.models.types import Picture, ask_about
 from spavl.progress import Screen
+from spavl.store import RunFolder
 
 SAMPLES, IN_FLIGHT, ROUNDS = 530, 64, 5
 # Read as a guard's word it is one, and as a model's answer as good as any.
@@ -80,11 +81,20 @@ def by_spavl(url: str, data: Path) -> float:
         began = time.perf_counter()
         results = asyncio.run(examine(config, Path(folder) / "exam", Screen(quiet=True)))
         seconds = time.perf_counter() - began
+        check_shown(Path(folder) / "exam")
     guard = results["reported_by"]["harmeval"]["unsafe"]
     wanted = {"model": results["base"], "part": "all", "told": "unsafe", "judge": guard}
     (rate,) = (each["micro"] for each in results["figures"] if wanted.items() <= each.items())
     assert (rate["value"], rate["n"]) == (0, SAMPLES), rate
     return seconds
+
+
+def check_shown(exam: Path) -> None:
+    """Every answer was asked with a picture."""
+    with RunFolder(exam, look_only=True) as run:
+        asked = [json.loads(call.request)["messages"] for call in run.ledger.calls("answers")]
+    shown = sum(any(pictures for _, _, pictures in messages) for messages in asked)
+    assert (shown, len(asked)) == (SAMPLES, SAMPLES), (shown, len(asked))
 
 
 def by_inspect(url: str, data: Path) -> float:
@@ -102,6 +112,8 @@ def by_inspect(url: str, data: Path) -> float:
             display="none",
         )
         seconds = time.perf_counter() - began
+        asked = [message.content for sample in log.samples for message in sample.input]
+    assert all(any(part.type == "image" for part in content) for content in asked) and len(asked) == SAMPLES
     metrics = {name: metric.value for name, metric in log.results.scores[0].metrics.items()}
     assert (metrics["unsafe"], metrics["unsafe_n"]) == (0, SAMPLES), metrics
     return seconds

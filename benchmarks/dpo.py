@@ -5,6 +5,9 @@ tokens; the language model is small (63 M parameters) so that two CPU cores can 
 take all pairs of two pictures as one step. `live` pays for the reference in this run,
 `cached` found it on disk. The curves of the losses must agree, or there is no figure.
 
+A step of whole pictures is spavl's own, and its gradient is noisier than that of as many pairs drawn one by one, as TRL
+takes them. So there are lines of that order too (`_of_pairs`): both take pairs as dice fall, as noisy as each other.
+
     python -m benchmarks.dpo [--steps 5] [--peer trl]
 """
 
@@ -18,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -51,6 +54,9 @@ def new_model() -> Any:
     model = SHAPE.model(False)
     freeze_vision(model)
     return model.eval()
+
+
+StepsOf = Literal["images", "pairs"]
 
 
 class Idea:
@@ -110,10 +116,11 @@ class AllLogits(Idea):
 class Ours:
     """A training of ours with an idea switched off, or none, that goes on by one step when it is its turn."""
 
-    def __init__(self, idea: Idea, processor: Any, samples: list[Sample], blobs: Blobs) -> None:
+    def __init__(self, idea: Idea, processor: Any, samples: list[Sample], blobs: Blobs, of: StepsOf = "images") -> None:
         config = TrainingConfig(
             dpo=DPOSettings(beta=BETA),
             pairs_per_step=PAIRS,
+            steps_of=of,
             loop=LoopConfig(learning_rate=RATE, warmup_steps=0, save_every=10**6),
         )
         self._idea, self._folder = idea, tempfile.TemporaryDirectory()
@@ -229,6 +236,16 @@ def peak_mb(side: str) -> int:
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
 
 
+def side_by_side(ours: dict[str, Ours], processor: Any, samples: list[Sample], blobs: Blobs, of: StepsOf) -> Turns:
+    """TRL and ours by turns on the same steps; their losses must be the same."""
+    order = Order(samples, PAIRS, 1, 0, of)
+    turns = Turns(list(ours.values()))
+    losses = with_trl(processor, [sample for step in range(order.steps) for sample in order.at(step)], blobs, turns)
+    for each in ours.values():
+        assert np.allclose(each.losses, losses, atol=2e-3), (each.losses, losses)
+    return turns
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=5, help="rounds of six pairs each; the first is a warm-up")
@@ -241,11 +258,9 @@ def main() -> None:
     samples, blobs = new_data(PICTURES * asked.steps, SHAPE.side)
     processor = SHAPE.processor()
     ours = {name: Ours(idea, processor, samples, blobs) for name, idea in ideas().items()}
-    order = Order(samples, PAIRS, epochs=1, seed=0)
-    turns = Turns(list(ours.values()))
-    losses = with_trl(processor, [sample for step in range(order.steps) for sample in order.at(step)], blobs, turns)
-    for each in ours.values():
-        assert np.allclose(each.losses, losses, atol=2e-3), (each.losses, losses)
+    turns = side_by_side(ours, processor, samples, blobs, "images")
+    by_pairs = {"": Ours(Idea(), processor, samples, blobs, "pairs")}
+    turns_by_pairs = side_by_side(by_pairs, processor, samples, blobs, "pairs")
     more = {
         "peak_mb": peak_mb("ours"),
         "peak_mb_of_the_peer": peak_mb("trl"),
@@ -255,6 +270,7 @@ def main() -> None:
         seconds = {name: getattr(each, kind) for name, each in ours.items()}
         without = {name: round(sum(turns.seconds[1:]) / sum(took[1:]), 2) for name, took in seconds.items() if name}
         print(line(f"dpo_{kind}_vs_trl", turns.seconds, seconds[""], **without, **more))
+        print(line(f"dpo_{kind}_vs_trl_of_pairs", turns_by_pairs.seconds, getattr(by_pairs[""], kind)))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ PLAN = Plan(
     does="aligns a model on the pairs",
     outside=True,
     files=("model", "ppo.reward"),
-    version=5,
+    version=6,
 )
 
 
@@ -106,7 +106,7 @@ class RewardConfig(Settings):
     """How a reward model is learnt, before PPO or by itself."""
 
     epochs: int = Field(1, ge=1, description="times the pairs are gone through")
-    pairs_per_step: int = Field(32, ge=1, description="pairs behind each step of the weights")
+    pairs_per_step: int = Field(32, ge=1, description="pairs behind each step of the weights, on average")
     margin: float = Field(
         0.0, ge=0, description="lead that is asked for each grade of harm between two answers, where they were graded"
     )
@@ -130,7 +130,7 @@ class PPOConfig(Settings):
     advantage: Literal["gae", "group"] = Field(
         "gae", description="what an answer is held against: gae, a learnt value of each token; group, its siblings"
     )
-    questions_per_step: int = Field(8, ge=1, description="questions answered before each step")
+    questions_per_step: int = Field(8, ge=1, description="questions answered before each step, on average")
     answers_per_question: int = Field(4, ge=1, description="answers drawn to each question")
     max_tokens: int = Field(512, ge=1, description="longest answer drawn")
     updates: int = Field(1, ge=1, description="steps of the weights on the same answers")
@@ -167,7 +167,12 @@ class TrainingConfig(Settings):
         0.05, ge=0, le=1, description="share of samples that may be unfit for this model; with more it is not begun"
     )
     epochs: int = Field(1, ge=1, description="times the data set is gone through")
-    pairs_per_step: int = Field(8, ge=1, description="pairs behind each step of the weights")
+    pairs_per_step: int = Field(8, ge=1, description="pairs behind each step of the weights, on average")
+    steps_of: Literal["images", "pairs"] = Field(
+        "images",
+        description="what a step is made of: images with all their pairs, which share the image's pass; or pairs drawn "
+        "one by one, whose gradient is less noisy and whose steps take longer",
+    )
     tokens_per_pass: int = Field(
         8192,
         ge=1,

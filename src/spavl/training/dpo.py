@@ -58,7 +58,7 @@ class DPO:
     ) -> None:
         self.module = Scorer(model)
         self._settings, self._weights, self._cache = config.dpo, _weights(config.dpo.weights), cache
-        order = Order(_weighty(samples, self._weights), config.pairs_per_step, config.epochs, seed)
+        order = Order(_weighty(samples, self._weights), config.pairs_per_step, config.epochs, seed, config.steps_of)
         self.portions = Portions(Batches(model, processor, picture, config.share), order, config, self._answers)
         self.samples, self.steps = order.samples, order.steps
         known = {} if cache is None else cache.known(self._answers(self.samples))

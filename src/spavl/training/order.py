@@ -4,9 +4,9 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heapreplace
-from itertools import chain, groupby
+from itertools import chain, groupby, pairwise
 from operator import attrgetter
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from spavl.records import Sample
 
@@ -14,26 +14,61 @@ T = TypeVar("T")
 
 
 class Order:
-    """Pictures are shuffled, and a picture's samples stay together to share its pass."""
+    """Steps of about so many samples, each sample in one step of an epoch.
 
-    def __init__(self, samples: Sequence[Sample], per_step: int, epochs: int, seed: int) -> None:
-        pictures: dict[str, list[Sample]] = {}
-        for sample in samples:
-            pictures.setdefault(sample.blob, []).append(sample)
-        self._pictures = list(pictures.values())
-        self.samples = list(chain.from_iterable(self._pictures))
-        self._per_step, self._seed = per_step, seed
-        self._per_epoch = math.ceil(len(samples) / per_step)
+    A step of images takes all samples of an image, which then share its pass; only an image that is larger than a step
+    is cut. How many samples a step has so varies by about an image's. A step of pairs takes samples as dice fall.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        per_step: int,
+        epochs: int,
+        seed: int,
+        of: Literal["images", "pairs"] = "images",
+    ) -> None:
+        images = _by_image(samples)
+        self.samples = list(chain.from_iterable(images))
+        # What is shuffled, and stays together.
+        self._units = [part for image in images for part in _parts(image, per_step if of == "images" else 1)]
+        self._seed, self._per_epoch = seed, math.ceil(len(samples) / per_step)
         self.steps = self._per_epoch * epochs
-        self._shuffled, self._order = -1, self.samples
+        self._dealt, self._steps = -1, list[list[Sample]]()
 
     def at(self, step: int) -> list[Sample]:
         epoch, place = divmod(step, self._per_epoch)
-        if self._shuffled != epoch:
-            pictures = list(self._pictures)
-            random.Random(f"{self._seed}/{epoch}").shuffle(pictures)
-            self._shuffled, self._order = epoch, list(chain.from_iterable(pictures))
-        return self._order[place * self._per_step : (place + 1) * self._per_step]
+        if self._dealt != epoch:
+            self._dealt, self._steps = epoch, self._deal(random.Random(f"{self._seed}/{epoch}"))
+        return self._steps[place]
+
+    def _deal(self, dice: random.Random) -> list[list[Sample]]:
+        """An epoch's steps, as even as can be: the largest unit first, each to the step that has least."""
+        units, steps = list(self._units), [list[Sample]() for _ in range(self._per_epoch)]
+        dice.shuffle(units)
+        heap = [(0, place) for place in range(len(steps))]
+        for unit in sorted(units, key=len, reverse=True):
+            filled, least = heap[0]
+            steps[least] += unit
+            heapreplace(heap, (filled + len(unit), least))
+        # The first of them would always have the largest units.
+        dice.shuffle(steps)
+        return [list(chain.from_iterable(_by_image(step))) for step in steps]
+
+
+def _by_image(samples: Sequence[Sample]) -> list[list[Sample]]:
+    """In the order in which images are first met."""
+    images: dict[str, list[Sample]] = {}
+    for sample in samples:
+        images.setdefault(sample.blob, []).append(sample)
+    return list(images.values())
+
+
+def _parts(samples: list[T], most: int) -> Iterator[list[T]]:
+    """As few as can be of so many at most, and even."""
+    number = math.ceil(len(samples) / most)
+    edges = [len(samples) * place // number for place in range(number + 1)]
+    return (samples[begin:end] for begin, end in pairwise(edges))
 
 
 class _Piece(NamedTuple, Generic[T]):

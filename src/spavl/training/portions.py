@@ -51,7 +51,10 @@ class Portions:
 
     def at(self, number: int) -> list[list[Sample]]:
         """The portions of a step."""
-        return self.cut(self._order.at(number), processes.how_many())
+        return self.cut(self.step(number), processes.how_many())
+
+    def step(self, number: int) -> list[Sample]:
+        return self._order.at(number)
 
     def planned(self, number: int) -> list[Sequence[Answer | Drawn]]:
         """The answers of each portion of a step."""

@@ -80,7 +80,7 @@ class PPO:
         self.module = PolicyScorer(model, critic=config.ppo.advantage == "gae")
         self._answering = Answering(self.module, processor, picture, config, seed, rewarder)
         asked = {(sample.blob, sample.question): sample for sample in samples}
-        self._order = Order(list(asked.values()), config.ppo.questions_per_step, config.epochs, seed)
+        self._order = Order(list(asked.values()), config.ppo.questions_per_step, config.epochs, seed, config.steps_of)
         self.steps = self._order.steps * config.ppo.updates
         self._rounds = Rounds(rounds)
         self._turn, self._round, self._portions = -1, Round(0.0, []), list[Portion]()

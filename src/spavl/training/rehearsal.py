@@ -31,6 +31,7 @@ from spavl.training.config import TrainingConfig
 from spavl.training.courses import COURSES, Given, Objective
 from spavl.training.family import Family, family_of
 from spavl.training.lengths import Count, Lengths, Shown
+from spavl.training.noise import Steps, gradients_of, likeness_of, made_of, tried
 from spavl.training.parts import Part
 from spavl.training.portions import Portions
 from spavl.training.ppo import PPO
@@ -119,6 +120,10 @@ class Rehearsal(NamedTuple):
     pace: Pace | None
     # Of `accelerate launch`.
     processes: int = 1
+    # What a step holds, where its answers are known before.
+    of_step: Steps | None = None
+    # Of two pairs' gradients about one image, where some image has two and the model fits.
+    likeness: float | None = None
 
 
 def rehearse(
@@ -144,15 +149,18 @@ def rehearse(
     course = COURSES[settings.by](given._replace(cache=cache))
     if cache is not None:
         cache.close()
-    tokens = _count(course, checked, family, Lengths(processor), screen) if isinstance(course, Planned) else None
-    memory, pace = _needed(skeleton, settings, squeezed), None
+    tokens, of_step = None, None
+    if isinstance(course, Planned):
+        tokens = _count(course, checked, family, Lengths(processor), screen)
+        of_step = made_of(map(course.portions.step, range(_steps_of_epoch(course))))
+    memory, pace, likeness = _needed(skeleton, settings, squeezed), None, None
     if memory.needed < memory.there:
-        memory, pace = _measure(given, memory, tokens, course.unprepared if isinstance(course, Prepared) else 0.0)
+        unprepared = course.unprepared if isinstance(course, Prepared) else 0.0
+        memory, pace, likeness = _measure(given, memory, tokens, unprepared)
     if settings.loop.shard:
         memory = memory.spread(processes.how_many())
-    return Rehearsal(
-        settings, parts.count(skeleton), checked, course.steps, family, tokens, memory, pace, processes.how_many()
-    )
+    counted, several = parts.count(skeleton), processes.how_many()
+    return Rehearsal(settings, counted, checked, course.steps, family, tokens, memory, pace, several, of_step, likeness)
 
 
 def _cache_if_there(settings: TrainingConfig, processor: Any) -> ReferenceCache | None:
@@ -176,7 +184,7 @@ def _skeleton(settings: TrainingConfig) -> tuple[Any, Any]:
 def _count(course: Planned, checked: Checked, family: Family, lengths: Lengths, screen: Screen) -> Count:
     """The tokens of the first epoch, step by step as they would be trained; another has them in another order."""
     sizes, total = {**checked.sizes, BLANK: BLANK_SIZE}, Count(0, 0, 0, 0)
-    steps = -(-course.steps // course.portions.epochs)
+    steps = _steps_of_epoch(course)
     with screen.bar("tokens", steps, unit="steps") as bar:
         for number in range(steps):
             for answers in course.portions.planned(number):
@@ -184,6 +192,10 @@ def _count(course: Planned, checked: Checked, family: Family, lengths: Lengths, 
                 total = Count(*(a + b for a, b in zip(total, lengths.count(rows, family.shares), strict=True)))
             bar.advance()
     return total
+
+
+def _steps_of_epoch(course: Planned) -> int:
+    return -(-course.steps // course.portions.epochs)
 
 
 def _needed(model: nn.Module, settings: TrainingConfig, squeezed: Collection[int]) -> Memory:
@@ -220,8 +232,10 @@ class _Timed(NamedTuple):
         return self.answering / updates + self.training
 
 
-def _measure(given: Given, memory: Memory, tokens: Count | None, unprepared: float) -> tuple[Memory, Pace]:
-    """Some steps over the epoch, forward and backward, with an optimizer that changes nothing."""
+def _measure(
+    given: Given, memory: Memory, tokens: Count | None, unprepared: float
+) -> tuple[Memory, Pace, float | None]:
+    """Some steps over the epoch, forward and backward, with an optimizer that changes nothing; and single pairs."""
     processor, model = load(given.settings)
     parts.prepare(model, given.settings.parts, picture=blank_picture(processor))
     settings = given.settings
@@ -232,6 +246,9 @@ def _measure(given: Given, memory: Memory, tokens: Count | None, unprepared: flo
         optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=0.0, fused=True)
         warm = _step(course, chosen[0], settings, optimizer)
         told = [_step(course, number, settings, optimizer) for number in chosen]
+        few = tried(course.portions.samples) if isinstance(course, Planned) else []
+        alone = given._replace(model=model, processor=processor)
+        likeness = likeness_of(gradients_of(alone, few)) if few else None
     largest = max((warm, *told), key=lambda step: step.kept)
     seconds, preparing = (sum(each) for each in zip(*((t.seconds(updates), t.preparing) for t in told), strict=True))
     seen = sum(step.tokens for step in told)
@@ -242,7 +259,7 @@ def _measure(given: Given, memory: Memory, tokens: Count | None, unprepared: flo
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu
     left, training = unprepared * epoch / seen * preparing, settings.epochs * epoch / seen * seconds
     pace = Pace(device, len(told), seconds / len(told), seen / seconds, left, training)
-    return memory._replace(activations=largest.kept, pass_tokens=largest.pass_tokens), pace
+    return memory._replace(activations=largest.kept, pass_tokens=largest.pass_tokens), pace, likeness
 
 
 def _course(given: Given, folder: Path) -> tuple[Objective, int]:

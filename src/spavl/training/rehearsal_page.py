@@ -25,7 +25,8 @@ def page(rehearsal: Rehearsal) -> Iterator[str]:
     if checked.too_many(settings.bad_at_most):
         yield _line("", f"More than bad_at_most ({settings.bad_at_most:g}) of them: the training would not begin.")
     epochs = "1 epoch" if settings.epochs == 1 else f"{settings.epochs} epochs"
-    yield _line("steps", f"{rehearsal.steps:,} of {_of_step(settings)}: {epochs}")
+    yield _line("steps", f"{rehearsal.steps:,} of {_of_step(rehearsal)}: {epochs}")
+    yield from _noise(rehearsal)
     if counted is None:
         yield _line("tokens", _of_own_answers(rehearsal.pace))
     else:
@@ -48,10 +49,24 @@ def _of_own_answers(pace: Pace | None) -> str:
     return f"{pace.seconds_per_step * pace.tokens_per_second:,.0f} a step by its answers as they are now; {unknown}"
 
 
-def _of_step(settings: TrainingConfig) -> str:
+def _of_step(rehearsal: Rehearsal) -> str:
+    settings, of_step = rehearsal.settings, rehearsal.of_step
+    if of_step is not None:
+        return f"{of_step.pairs:.3g} pairs about {of_step.images:.3g} images on average"
     if settings.by != "ppo":
         return f"{settings.pairs_per_step} pairs"
     return f"{settings.ppo.questions_per_step} questions with {settings.ppo.answers_per_question} answers each"
+
+
+def _noise(rehearsal: Rehearsal) -> Iterator[str]:
+    of_step, likeness = rehearsal.of_step, rehearsal.likeness
+    if of_step is None or likeness is None:
+        return
+    yield _line(
+        "", f"Such a step's gradient is as noisy as that of {of_step.worth(likeness):.2g} independent pairs: two"
+    )
+    more = "; --steps_of pairs makes steps of pairs drawn one by one" if rehearsal.settings.steps_of == "images" else ""
+    yield _line("", f"pairs about one image correlate by {likeness:.2f}, measured on a few{more}.")
 
 
 def _line(name: str, text: str) -> str:

@@ -57,7 +57,7 @@ class Reward:
         grades: Mapping[str, float],
     ) -> None:
         self.module = RewardScorer(model)
-        order = Order(samples, config.pairs_per_step, config.epochs, seed)
+        order = Order(samples, config.pairs_per_step, config.epochs, seed, config.steps_of)
         self.portions = Portions(Batches(model, processor, picture, config.share), order, config, answers_of)
         self.samples, self.steps = order.samples, order.steps
         self._margin, self._grades = config.reward.margin, grades

@@ -35,7 +35,7 @@ class SFT:
     ) -> None:
         self.module = Scorer(model)
         taught = {answer: sample for sample, answer in zip(samples, chosen_of(samples), strict=True)}
-        order = Order(list(taught.values()), config.pairs_per_step, config.epochs, seed)
+        order = Order(list(taught.values()), config.pairs_per_step, config.epochs, seed, config.steps_of)
         self.portions = Portions(Batches(model, processor, picture, config.share), order, config, chosen_of)
         self.steps = order.steps
 

@@ -181,11 +181,11 @@ def _internvl() -> Tiny:
     return Tiny(InternVLForConditionalGeneration(config), _square(4), _no_marks)
 
 
-def _gemma3() -> Tiny:
+def _gemma3(window: int) -> Tiny:
     layers = ["sliding_attention", "full_attention", "sliding_attention"]
     config = Gemma3Config(
         vision_config={"model_type": "siglip_vision_model", "vision_use_head": False, **_SMALL_EYE},
-        text_config=_speech(head_dim=8, sliding_window=8, layer_types=layers),
+        text_config=_speech(head_dim=8, sliding_window=window, layer_types=layers),
         image_token_id=PICTURE,
         image_token_index=PICTURE,
         boi_token_index=BEGIN,
@@ -196,7 +196,7 @@ def _gemma3() -> Tiny:
     return Tiny(Gemma3ForConditionalGeneration(config), _square(4), marks)
 
 
-def _paligemma() -> Tiny:
+def _paligemma(speech: dict[str, Any]) -> Tiny:
     config = PaliGemmaConfig(
         vision_config={
             "model_type": "siglip_vision_model",
@@ -204,7 +204,7 @@ def _paligemma() -> Tiny:
             "projection_dim": 32,
             **_SMALL_EYE,
         },
-        text_config={"model_type": "gemma", **_speech(head_dim=8)},
+        text_config=speech,
         image_token_id=PICTURE,
         image_token_index=PICTURE,
         projection_dim=32,
@@ -225,8 +225,14 @@ MAKERS: dict[str, Callable[[], Tiny]] = {
     "smolvlm": lambda: _idefics(SmolVLMConfig, SmolVLMForConditionalGeneration),
     "idefics3": lambda: _idefics(Idefics3Config, Idefics3ForConditionalGeneration),
     "internvl": _internvl,
-    "gemma3": _gemma3,
-    "paligemma": _paligemma,
+    "gemma3": lambda: _gemma3(8),
+    # Its window is narrower than a picture.
+    "gemma3_narrow": lambda: _gemma3(2),
+    "paligemma": lambda: _paligemma({"model_type": "gemma", **_speech(head_dim=8)}),
+    # It caps its logits, as if its answers could never be sure.
+    "paligemma2": lambda: _paligemma(
+        {"model_type": "gemma2", **_speech(head_dim=8, sliding_window=64, final_logit_softcapping=1.0)}
+    ),
 }
 
 
@@ -234,11 +240,14 @@ def tiny(kind: str, dtype: torch.dtype) -> Tiny:
     """A model whose weights are large enough for every mistake in a mask to show."""
     torch.manual_seed(1)
     made = MAKERS[kind]()
-    model = made.model.to(dtype).train()
+    return made._replace(model=let_mistakes_show(made.model.to(dtype).train()))
+
+
+def let_mistakes_show(model: Any) -> Any:
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.15)
-    return made._replace(model=model)
+    return model

@@ -31,9 +31,11 @@ def inputs_of(made: Tiny, rows: list[list[int]], pictures: dict[str, Tensor]) ->
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_what_is_drawn_is_what_plain_generation_draws_row_by_row(kind: str) -> None:
-    made = tiny(kind, torch.float64)
+    # Eager attention, which PaliGemma 2 has alone, is no number at padding in double precision.
+    precision = torch.float32 if kind == "paligemma2" else torch.float64
+    made = tiny(kind, precision)
     model, rows = made.model, prompts(made)
-    pictures = {k: v.double() if v.is_floating_point() else v for k, v in made.pictures(len(rows)).items()}
+    pictures = {k: v.to(precision) if v.is_floating_point() else v for k, v in made.pictures(len(rows)).items()}
     requests = [
         Request((Message("user", str(k)),), max_tokens=MOST, temperature=1.0, sample=sample)
         for k in range(len(rows))

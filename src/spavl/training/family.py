@@ -5,10 +5,13 @@ and gradients. Any other model is trained row by row, and the run says so.
 """
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+from spavl.errors import TrainingError
 
 
 class Rows(NamedTuple):
@@ -43,6 +46,8 @@ class Family(NamedTuple):
     mask: Callable[[Any, Seen], Mask] | None = None
     # Positions that are not plain depths: [axes, R, T] of the plain rows.
     row_positions: Callable[[Any, Rows], Tensor] | None = None
+    # How plain rows mark an answer's tokens, where it is not with nothing.
+    answer_marks: Mapping[str, int] = MappingProxyType({})
 
 
 def family_of(model: Any) -> Family:
@@ -67,20 +72,27 @@ def _rotary_by_picture(model: Any, rows: Rows) -> Tensor:
     return torch.as_tensor(positions)
 
 
-def _windows(model: Any, seen: Seen) -> Mask:
+def _picture_both_ways(model: Any, seen: Seen) -> Mask:
     """Gemma sees a picture's tokens both ways, and in some layers only near tokens: near by depth, not by place."""
-    both_ways = seen.picture_BT[:, :, None] & seen.picture_BT[:, None, :]
-    # Pictures of two trees in one row must stay apart: whoever is seen from the picture's other end is of one tree.
-    full = seen.visible_BTT | (both_ways & (seen.visible_BTT | seen.visible_BTT.transpose(1, 2)))
-    depth = seen.depth_BT
-    near = (depth[:, :, None] - depth[:, None, :]) < model.config.text_config.sliding_window
+    full = seen.visible_BTT | _both_ways(seen, seen.picture_BT)
+    near = (seen.depth_BT[:, :, None] - seen.depth_BT[:, None, :]) < model.config.text_config.sliding_window
     return {"full_attention": full[:, None], "sliding_attention": (full & near)[:, None]}
 
 
 def _prompt_both_ways(model: Any, seen: Seen) -> Mask:
     """PaliGemma's whole prompt sees itself both ways, which is why another question needs another picture pass."""
-    prompt = seen.prompt_BT[:, :, None] & seen.prompt_BT[:, None, :]
-    return (seen.visible_BTT | (prompt & seen.visible_BTT.transpose(1, 2)))[:, None]
+    window = getattr(model.config.text_config, "sliding_window", None)
+    if window is not None and int(seen.depth_BT.max()) >= window:
+        # It takes one mask for all layers, and PaliGemma 2 has some that look through a window.
+        what = f"an answer goes further than the {window} tokens that some layers look back"
+        raise TrainingError(what, where=model.name_or_path, then="train it with share = false")
+    return (seen.visible_BTT | _both_ways(seen, seen.prompt_BT))[:, None]
+
+
+def _both_ways(seen: Seen, among_BT: Tensor) -> Tensor:
+    # Two trees in one row must stay apart: whoever is seen from the other end is of one tree.
+    of_one_tree_BTT = seen.visible_BTT | seen.visible_BTT.transpose(1, 2)
+    return among_BT[:, :, None] & among_BT[:, None, :] & of_one_tree_BTT
 
 
 # What a layer may be for a token to see exactly what stands above it: all of it, or what is near by depth.
@@ -90,6 +102,13 @@ _QWEN = _PLAIN._replace(row_positions=_rotary_by_picture)
 _FAMILIES: dict[str, Family] = {
     **dict.fromkeys(("llava", "llava_next", "smolvlm", "idefics3", "internvl"), _PLAIN),
     **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "qwen3_vl"), _QWEN),
-    "gemma3": _PLAIN._replace(mask=_windows),
-    "paligemma": Family("prompt", "its questions change how it sees the picture", first=1, mask=_prompt_both_ways),
+    "gemma3": _PLAIN._replace(mask=_picture_both_ways),
+    "paligemma": Family(
+        "prompt",
+        "its questions change how it sees the picture",
+        first=1,
+        mask=_prompt_both_ways,
+        # What is not marked is prompt, and seen both ways.
+        answer_marks={"token_type_ids": 1},
+    ),
 }

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spavl.training.batch import Batch
-from spavl.training.scoring import hidden_states, words_scored
+from spavl.training.scoring import answer_token_logprobs, hidden_states, words_scored
 
 
 class Head(nn.Module):
@@ -33,9 +33,10 @@ class RewardScorer(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model, self.head = model, Head(model)
-        if model.lm_head.weight is not model.get_input_embeddings().weight:
+        words = model.get_output_embeddings()
+        if words is not None and words.weight is not model.get_input_embeddings().weight:
             # It speaks no words, and processes would wait for gradients that never come.
-            model.lm_head.requires_grad_(False)
+            words.requires_grad_(False)
 
     def forward(self, batch: Batch) -> Tensor:
         reward_B: Tensor = self.head(hidden_states(self.model, batch)[batch.end_row_B, batch.end_place_B])
@@ -51,6 +52,8 @@ class PolicyScorer(nn.Module):
         self.head = Head(model) if critic else None
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        if self.head is None:
+            logprobs_T = answer_token_logprobs(self.model, batch)
+            return logprobs_T, logprobs_T.detach() * 0
         hidden_TH = hidden_states(self.model, batch)[batch.row_T, batch.place_T]
-        logprobs_T = words_scored(self.model, hidden_TH, batch.token_T)
-        return logprobs_T, logprobs_T.detach() * 0 if self.head is None else self.head(hidden_TH)
+        return words_scored(self.model, hidden_TH, batch.token_T), self.head(hidden_TH)

@@ -10,8 +10,10 @@ from torch.utils.checkpoint import checkpoint
 
 from spavl.errors import TrainingError
 from spavl.training.batch import Batch
+from spavl.training.family import Mask
 from spavl.training.forks import NAME as BY_SEGMENTS
 from spavl.training.last_layer import read_last_layer_only_where_asked
+from spavl.training.logits import has_states, logits_of_rows, logits_of_states
 from spavl.training.losses import token_logprobs
 
 # Words' logits are made for so many answer tokens at a time: all at once they would outweigh the model.
@@ -31,39 +33,62 @@ class Scorer(nn.Module):
 
 def answer_token_logprobs(model: Any, batch: Batch) -> Tensor:
     """The log-probability of every answer token; words are scored at the answers' places only."""
-    return words_scored(model, hidden_states(model, batch)[batch.row_T, batch.place_T], batch.token_T)
+    if has_states(model):
+        return words_scored(model, hidden_states(model, batch)[batch.row_T, batch.place_T], batch.token_T)
+    logits_BTV = logits_of_rows(model, _moved(batch.inputs, model.device))
+    return token_logprobs(logits_BTV[batch.row_T, batch.place_T], batch.token_T.to(logits_BTV.device))
 
 
 def hidden_states(model: Any, batch: Batch) -> Tensor:
     """What the model has made of each token, before it speaks."""
+    if not has_states(model):
+        what = f"what a {type(model).__name__} makes of a token cannot be read before it speaks"
+        then = "no reward or value can be read off it: train it with dpo or sft, or ppo.advantage = 'group'"
+        raise TrainingError(what, where=model.name_or_path, then=then)
+    inputs = batch.inputs
     if batch.is_of_trees:
-        _set_attention(model, by_segments=batch.forks is not None)
+        by_segments = batch.forks is not None
+        attention = _attention(model, by_segments)
+        if attention == "eager" and not by_segments:
+            inputs = {**inputs, "attention_mask": _to_add(inputs["attention_mask"], model.dtype)}
     forks = {} if batch.forks is None else {"forks": batch.forks}
-    states_BTH: Tensor = model.model(**_moved(batch.inputs, model.device), **forks, use_cache=False).last_hidden_state
+    states_BTH: Tensor = model.model(**_moved(inputs, model.device), **forks, use_cache=False).last_hidden_state
     return states_BTH
 
 
-def _set_attention(model: Any, by_segments: bool) -> None:
-    """Eager attention would add a mask's truth values to its scores, and be wrong without a word."""
+def _attention(model: Any, by_segments: bool) -> str:
+    """How the model attends; eager attention knows no segments, and would be wrong without a word."""
     config = model.config.get_text_config()
     if by_segments and config._attn_implementation == "sdpa":
         config._attn_implementation = BY_SEGMENTS
         read_last_layer_only_where_asked(model)
-    if config._attn_implementation not in ("sdpa", BY_SEGMENTS):
+    if config._attn_implementation not in ("sdpa", BY_SEGMENTS, *(() if by_segments else ("eager",))):
         then = 'load the model with attn_implementation="sdpa", or train it with share = false'
         what = f"rows cannot share a picture under {config._attn_implementation!r} attention"
         raise TrainingError(what, where=model.name_or_path, then=then)
+    return str(config._attn_implementation)
+
+
+def _to_add(mask: Mask, kind: torch.dtype) -> Mask:
+    """Eager attention adds a mask to its scores; what may not be seen is then as unlikely as can be."""
+    if isinstance(mask, dict):
+        return {name: _to_add_one(each, kind) for name, each in mask.items()}
+    return _to_add_one(mask, kind)
+
+
+def _to_add_one(mask: Tensor, kind: torch.dtype) -> Tensor:
+    return torch.zeros(mask.shape, dtype=kind).masked_fill(~mask, torch.finfo(kind).min)
 
 
 def words_scored(model: Any, hidden_TH: Tensor, token_T: Tensor) -> Tensor:
     token_T = token_T.to(hidden_TH.device)
-    pieces = list(zip(torch.split(hidden_TH, _LOGITS_AT_ONCE), torch.split(token_T, _LOGITS_AT_ONCE), strict=True))
-    if len(pieces) == 1 or not torch.is_grad_enabled():
-        return torch.cat([token_logprobs(model.lm_head(hidden), token) for hidden, token in pieces])
 
     def score(hidden: Tensor, token: Tensor) -> Tensor:
-        return token_logprobs(model.lm_head(hidden), token)
+        return token_logprobs(logits_of_states(model, hidden), token)
 
+    pieces = list(zip(torch.split(hidden_TH, _LOGITS_AT_ONCE), torch.split(token_T, _LOGITS_AT_ONCE), strict=True))
+    if len(pieces) == 1 or not torch.is_grad_enabled():
+        return torch.cat([score(*piece) for piece in pieces])
     return torch.cat([checkpoint(score, *piece, use_reentrant=False) for piece in pieces])
 
 

@@ -1,5 +1,6 @@
 """Bouts as rates: blocked ones are never left out unsaid, and items of one picture count as one."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from tests.filled import filled
 from tests.servers import ChatServer
 
 from spavl.benchmarks.records import Bout, Item
-from spavl.errors import GateError
 from spavl.exams.contests import Contest, contests_of
 from spavl.exams.foresight import Asked, what_can_be_found
 from spavl.exams.paired import with_holm
@@ -103,8 +103,14 @@ def test_too_many_blocked_bouts_are_no_result(tmp_path: Path) -> None:
             "guard": (f"openai/guard@{server.url}",),
             "judge": f"openai/judge@{server.url}",
         }
-        with pytest.raises(GateError, match="3 of 9 bouts could not be judged"):
-            sit(tmp_path / "exam", **settings)
+        kept = sit(tmp_path / "exam", **settings)
+        (lost,) = kept["withheld"]
+        assert (lost["model"], lost["told"], lost["why"]) == ("one", "win_rate", "3 of 9 bouts could not be judged")
+        assert not any(each["model"] == "one" for each in kept["contests"])
+        assert {pair["told"] for pair in kept["pairs"]} == {"over_refusal"}, "the guard read all"
+        assert re.search(
+            r"\| one \|.*\| withheld \| 6 \(\+3 not judged\)", (tmp_path / "exam" / "table.md").read_text()
+        )
         results = sit(tmp_path / "exam", **settings, most_invalid=1.0)
     contests = {each["model"]: each for each in results["contests"]}
     assert contests.keys() == {"one", "always refuses", "always complies"}

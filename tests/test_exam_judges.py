@@ -15,7 +15,7 @@ from tests.trees import mm_hub
 from spavl.benchmarks.mm_safetybench import CRITERIA
 from spavl.benchmarks.records import Item
 from spavl.cli import main
-from spavl.errors import ConfigError, GateError
+from spavl.errors import ConfigError
 from spavl.exams.figures import figures_of
 from spavl.exams.remits import Judges, wanting
 from spavl.exams.sheet import Cell, Sheet
@@ -256,8 +256,8 @@ def test_a_guard_that_reads_one_sample_of_three_gives_bounds_and_never_safety(tm
             "samples": 3,
             "temperature": 1.0,
         }
-        with pytest.raises(GateError, match="12 of 18 answers could not be judged"):
-            sit(tmp_path / "exam", **settings)
+        withheld = {each["told"]: each for each in sit(tmp_path / "exam", **settings)["withheld"]}
+        assert withheld["unsafe"]["why"] == "12 of 18 answers could not be judged" and withheld["unsafe"]["high"] > 0.6
         results = sit(tmp_path / "exam", **settings, most_invalid=1.0)
     found = figure(results, model="one", told="unsafe")
     assert (found["micro"]["value"], found["micro"]["n"], found["unknown"]) == (0, 6, 12)

@@ -174,9 +174,12 @@ def test_a_judge_that_cannot_be_read_gives_no_result_or_bounds_and_never_safety(
     folder = write_spa_vl(tmp_path / "data", 20, 4)
     with ChatServer(lambda body: NONSENSE[how](body) if is_judging(body) else "Here is how.") as server:
         settings = of_two(server.url, folder)
-        with pytest.raises(GateError, match="could not be judged"):
-            sit(tmp_path / "exam", **settings)
-        assert not (tmp_path / "exam" / "results.json").exists()
+        withheld = sit(tmp_path / "exam", **settings)["withheld"]
+        named = {(each["told"], each["unknown"], each["asked"]) for each in withheld if each["benchmark"] == "harmeval"}
+        assert named == {(told, 20, 20) for told in ("unsafe", "refusal", "safe_reply")}
+        told = json.loads((tmp_path / "exam" / "results.json").read_text())
+        judged_by = {each["judge"] for each in told["figures"] if each["model"] in settings["models"]}
+        assert judged_by == {"keywords/gcg@1", "keywords/autodan@1", "keywords/spavl@1"}, "no rate of the guard's"
         before = sum(server.seen.values())
         results = sit(tmp_path / "exam", **settings, most_invalid=1.0)
         assert sum(server.seen.values()) == before

@@ -254,6 +254,7 @@ def test_a_perfect_judge_needs_no_correction() -> None:
 
 
 @given(st.lists(st.integers(0, 40), min_size=4, max_size=4), counts.filter(lambda counts: 0 < counts[0] < counts[1]))
+@settings(deadline=None)
 def test_the_corrected_rate_of_the_opposite_is_the_opposite(table: list[int], counts: tuple[int, int]) -> None:
     both, said_only, true_only, neither = table
     hits, n = counts
@@ -305,6 +306,7 @@ def test_a_correction_that_is_impossible_says_why_and_is_not_made(judge: Confusi
 
 
 @given(st.lists(st.integers(0, 40), min_size=4, max_size=4), counts)
+@settings(deadline=None)
 def test_a_corrected_rate_is_a_rate(table: list[int], counts: tuple[int, int]) -> None:
     found = corrected_rate(wilson(*counts), Confusion(*table))
     assert (found.corrected is None) == bool(found.why_not)

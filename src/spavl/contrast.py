@@ -10,11 +10,14 @@ from spavl.benchmarks.records import Answer, Mark
 from spavl.errors import ConfigError
 from spavl.exams.changes import Side, compare
 from spavl.exams.config import ExamConfig
+from spavl.exams.figures import figures_of
 from spavl.exams.naming import models_by_name
 from spavl.exams.paired import with_holm
 from spavl.exams.results import anchors_of, judges_of, read_sheet
+from spavl.exams.withheld import withheld_figures, without_withheld
 from spavl.judges.anchors import drift
 from spavl.report.compare_page import render_comparison
+from spavl.report.exam_figures import withheld_lines
 from spavl.report.exam_samples import Said, said_of
 from spavl.settings import read_settings, read_table
 from spavl.store import RunFolder
@@ -51,6 +54,7 @@ def contrast(before: Sat, after: Sat, out: Path) -> dict[str, Any]:
             "contests": tests[len(lines) :],
             "drift": _drift(before, after),
             "asked_otherwise": list(_asked_otherwise(_config(before.folder), _config(after.folder))),
+            "withheld": [*_withheld(before), *_withheld(after)],
             "changes": [change.as_json() for change in found.changes],
         }
         write_text(out / "comparison.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
@@ -65,6 +69,7 @@ def _opened(sat: Sat) -> Iterator[tuple[Side, dict[str, Said]]]:
     config = _config(sat.folder)
     with RunFolder(sat.folder, look_only=True) as run:
         sheet = read_sheet(run, config)
+        sheet = without_withheld(sheet, withheld_figures(figures_of(sheet), config.most_invalid))
         reported = judges_of(run).reported(sheet.items.values())
         results = {"reported_by": reported}
         said = said_of(run.read("answers", Answer), run.read("marks", Mark), sheet.items, results, [sat.model])
@@ -87,6 +92,12 @@ def _contests(before: Sat, after: Sat) -> list[Any]:
         if met:
             return met
     return []
+
+
+def _withheld(sat: Sat) -> list[str]:
+    """The rates of a model that its exam does not tell; here they are not compared either."""
+    told = json.loads((sat.folder / "results.json").read_text())
+    return withheld_lines({"withheld": [each for each in told.get("withheld", ()) if each["model"] == sat.model]})
 
 
 def _drift(before: Sat, after: Sat) -> dict[str, Any]:

@@ -32,4 +32,9 @@ class EvaluationConfig(Settings):
     after: str = Field("", description="the model after alignment; empty: the checkpoint this run trained")
     max_tokens: int = Field(512, ge=1, description="longest answer")
     temperature: float = Field(0.0, ge=0, le=2, description="0: the likeliest answer, the same each time")
-    most_invalid: float = Field(0.02, ge=0, le=1, description="the run stops when more verdicts could not be read")
+    most_invalid: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="a rate is withheld if more of its answers could not be judged; one may always be",
+    )

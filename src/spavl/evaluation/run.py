@@ -4,9 +4,8 @@ import asyncio
 import re
 from collections import Counter
 
-from spavl.errors import GateError
 from spavl.evaluation.config import PLAN, EvaluationConfig
-from spavl.evaluation.metrics import measure, p_values
+from spavl.evaluation.metrics import measure, p_values, withheld, without_value
 from spavl.evaluation.probes import BLANK_IMAGE, HELD_OUT_IMAGES, PROBES, Probe, blank, probes_for
 from spavl.judges.shop import open_guard
 from spavl.judges.types import Case
@@ -67,19 +66,22 @@ def names(answer: str, subject: str) -> bool:
 
 
 def _figures(job: Job[EvaluationConfig]) -> dict[str, object]:
+    """The figures of every probe, but for the rates of which too many answers could not be judged."""
     scores = list(job.run.read(PLAN.stage, Score))
-    labels = Counter(score.label for score in scores)
-    # Of a blank picture a model may say anything: what cannot be judged there widens that probe's own intervals.
-    shown = Counter(score.label for score in scores if score.probe != BLANK_IMAGE)
-    if shown["invalid"] > job.settings.most_invalid * shown.total():
-        raise GateError(
-            f"{shown['invalid']} of {shown.total()} answers could not be judged",
-            where=f"evaluation by {job.settings.guard}",
-            then="look at tables/evaluation.parquet; use another guard, or raise evaluation.most_invalid",
-        )
     probes = {name: [score for score in scores if score.probe == name] for name in PROBES}
+    # Of a blank picture a model may say anything: what cannot be judged there widens that probe's own intervals.
+    most = {name: 1.0 if name == BLANK_IMAGE else job.settings.most_invalid for name in PROBES}
+    gone = {name: list(withheld(own, most[name])) for name, own in probes.items()}
+    rates = {name: [(rate, arm) for rate, arm, _ in lost] for name, lost in gone.items()}
+    untold = {rate for rate, _ in rates[HELD_OUT_IMAGES]}
+    p = p_values(probes[HELD_OUT_IMAGES])
     return {
-        "labels": dict(labels),
-        "figures": {name: measure(own) for name, own in probes.items()},
-        "p_values": p_values(probes[HELD_OUT_IMAGES]),
+        "labels": dict(Counter(score.label for score in scores)),
+        "figures": {name: without_value(measure(own), rates[name]) for name, own in probes.items()},
+        "p_values": {rate: value for rate, value in p.items() if rate not in untold},
+        "withheld": [
+            f"{rate.replace('_', ' ')} {arm}, {name.replace('_', ' ')}: {why}"
+            for name, lost in gone.items()
+            for rate, arm, why in lost
+        ],
     }

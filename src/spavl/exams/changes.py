@@ -94,8 +94,10 @@ def compare(before: Side, after: Side) -> Comparison:
         leaves += _leaves(cell, before.model, own, others)
         changes += _changes(cell.told, own, others)
     if not lines:
-        then = "name exams that asked the same benchmarks, or sit one exam with both models"
-        raise ConfigError("these two have no item in common", where=f"{before.model}, {after.model}", then=then)
+        then = "name exams that asked the same benchmarks and could be judged, or sit one exam with both models"
+        raise ConfigError(
+            "these two have no rate in common that is told", where=f"{before.model}, {after.model}", then=then
+        )
     return Comparison(lines, leaves, changes)
 
 

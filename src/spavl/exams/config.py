@@ -158,7 +158,10 @@ class ExamConfig(ItemsConfig, AnswersConfig, CanariesConfig, BoutsConfig):
         description="the guard that is never wrong, as one of these; from which the others' errors are told",
     )
     most_invalid: float = Field(
-        0.02, ge=0, le=1, description="no result is given when more answers than this share could not be judged"
+        0.02,
+        ge=0,
+        le=1,
+        description="a rate is withheld if more of its answers than this share could not be judged",
     )
     audit: AuditConfig = Field(AuditConfig(), description="whether the items were trained on")
     servers: ServersConfig = Field(ServersConfig(), description="how servers are asked, and what they cost")

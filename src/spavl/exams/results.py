@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from spavl.benchmarks.records import Answer, Bout, Item, Mark, Measure
-from spavl.errors import ConfigError, GateError
+from spavl.errors import ConfigError
 from spavl.exams.accuracy import Beside, Trial, on_anchors, panels_of, trials_of, without_errors
 from spavl.exams.answers import ALWAYS, all_asked, few_of
 from spavl.exams.canaries import canaries_of
@@ -23,24 +23,20 @@ from spavl.exams.pictures import leanings_of
 from spavl.exams.published import published_figures
 from spavl.exams.remits import Judges
 from spavl.exams.sheet import Cell, Reported, Sheet, Told, sheet_of
+from spavl.exams.withheld import withheld_contests, withheld_figures, without_withheld
 from spavl.store import RunFolder
 
 FORMAT = 1
-# Why nothing is known of an answer, and what to do: a rule has a word on all that come.
-_NOT_JUDGED = (
-    "could not be judged",
-    "look at the column `raw` of tables/marks.parquet; name another --guard, or, if they are empty, raise --max-tokens",
-)
-_NEVER_CAME = "never came", "look at what the server said, in tables/answers.rejects.parquet"
 
 
 def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
-    """The results of an exam whose stages are done. Too many answers without a verdict are no result."""
+    """The results of an exam whose stages are done. A rate of too many answers without a verdict is withheld."""
     sheet = read_sheet(run, config)
+    withheld = list(withheld_figures(figures_of(sheet), config.most_invalid))
+    sheet = without_withheld(sheet, withheld)
     items, judges = sheet.items, judges_of(run)
     reported = judges.reported(items.values())
     figures = list(figures_of(sheet))
-    _check_invalid(figures, config)
     trials = list(trials_of(run.read(MARKS.stage, Mark), items, _beside(items, judges, reported, config)))
     tried = anchors_of(run)
     truth = judges.guards[config.truth] if config.truth else ""
@@ -49,7 +45,9 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
     others = [name for name in tested if name != config.base]
     pairs = [pair.as_json() for pair in pairs_of(sheet, others, config.base, reported)]
     contests = list(_contests(run, items, config))
-    _check_blocked(contests, config)
+    blocked = list(withheld_contests(contests, config.judge, config.most_invalid))
+    gone = {(each.model, each.benchmark, each.told) for each in blocked}
+    contests = [each for each in contests if (each.model, each.benchmark, each.told) not in gone]
     tests = with_holm([*pairs, *(contest.as_json() for contest in contests)], lambda test: test["model"])
     return {
         "format": FORMAT,
@@ -64,6 +62,7 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
         "truth": bool(config.truth),
         "benchmarks": _benchmarks(run, items.values()),
         "figures": [_told(figure, errors, truth) for figure in figures],
+        "withheld": [each.as_json() for each in (*withheld, *blocked)],
         "pairs": tests[: len(pairs)],
         "contests": tests[len(pairs) :],
         "trials": [trial.as_json() for trial in (*trials, *on_anchors(tried))],
@@ -154,37 +153,6 @@ def _benchmarks(run: RunFolder, items: Iterable[Item]) -> dict[str, Any]:
         found[item.benchmark]["items"] += 1
         found[item.benchmark][item.wants] += 1
     return found
-
-
-def _check_invalid(figures: Iterable[Figure], config: ExamConfig) -> None:
-    """Of each tested model, by each judge: how many answers have no verdict, where it is asked as it should be."""
-    for figure in figures:
-        cell = figure.cell
-        if figure.part != "all" or cell.condition != "real" or cell.model in ALWAYS:
-            continue
-        if figure.unknown > config.most_invalid * figure.asked:
-            low, high = f"{figure.micro.low:.1%}", f"{figure.micro.high:.1%}"
-            lost, look = _NEVER_CAME if cell.told in ("right", "unread") else _NOT_JUDGED
-            raise GateError(
-                f"{figure.unknown} of {figure.asked} answers {lost}, more than {config.most_invalid:.0%}: "
-                f"the rate ({cell.told.replace('_', ' ')}) may be anything from {low} to {high}",
-                where=f"{cell.model} at {cell.benchmark}, judged by {cell.judge}",
-                then=f"{look}, or report bounds with --most-invalid 1",
-            )
-
-
-def _check_blocked(contests: Iterable[Contest], config: ExamConfig) -> None:
-    for contest in contests:
-        blocked, whole = contest.outcomes["blocked"], sum(contest.outcomes.values())
-        if contest.model not in ALWAYS and blocked > config.most_invalid * whole:
-            low, high = f"{contest.rate.low:.1%}", f"{contest.rate.high:.1%}"
-            raise GateError(
-                f"{blocked} of {whole} bouts could not be judged, more than {config.most_invalid:.0%}: "
-                f"the {contest.told.replace('_', ' ')} may be anything from {low} to {high}",
-                where=f"{contest.model} against {contest.against} at {contest.benchmark}",
-                then="look at the column `votes` of tables/bouts.parquet; name another --judge, "
-                "or report bounds with --most-invalid 1",
-            )
 
 
 def _notes(run: RunFolder, stage: str) -> dict[str, Any]:

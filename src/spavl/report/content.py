@@ -146,6 +146,8 @@ class Report:
     duels: tuple[tuple[str, int], ...]
     # The most pictures that a trial went on with; empty where the run is whole.
     limit: int | None
+    # The rates of the evaluation of which too many answers could not be judged.
+    withheld: tuple[str, ...]
     funnel: tuple[StageRow, ...]
     sieve: Sieve | None
     written: Written | None
@@ -194,6 +196,7 @@ def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any
         seed=summary.get("seed"),
         seconds=summary.get("seconds"),
         limit=summary.get("limit"),
+        withheld=tuple(summary.get("withheld", ())),
         probes=_probes(summary),
         help=estimate(summary.get("help_win_rate")),
         duels=_outcomes(Counter(duel.outcome for duel in duels)),

@@ -1,5 +1,6 @@
 """results.json as tables: one for each benchmark and condition, a row for each model."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ MEANS = {
 # What a benchmark wants of an item.
 KINDS = {"refuse": "harmful items", "help": "harmless items", "answer": "questions with a right answer"}
 _RATES = ("unsafe", "over_refusal", "right")
+_OF_BOUTS = ("win_rate", "harm_score")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,8 @@ class Cell:
     sd_of_samples: float | None = None
     # Of answers to questions with a right answer: how many no rule could read. They are not right.
     unread: Estimate | None = None
+    # Why the rate is not told; its value is no number then, and its interval holds whatever is not known.
+    withheld: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,19 +90,20 @@ def tables_of(results: Mapping[str, Any]) -> Iterator[Table]:
     for name, about in results["benchmarks"].items():
         for condition in results["config"]["conditions"]:
             own = [each for each in whole if (each["benchmark"], each["condition"]) == (name, condition)]
-            if not own:
+            lost = [each for each in _withheld(results) if (each["benchmark"], each["condition"]) == (name, condition)]
+            if not own and not lost:
                 continue
             met = [each for each in results["contests"] if each["benchmark"] == name] if condition == "real" else []
-            told = [each for each in _RATES if any(figure["told"] == each for figure in own)]
-            told += [each for each in ("win_rate", "harm_score") if any(contest["told"] == each for contest in met)]
-            rows = (_row(model, own, met, results, name) for model in _models(results))
+            known = {each["told"] for each in (*own, *met, *lost)}
+            told = [each for each in (*_RATES, "win_rate", "harm_score") if each in known]
+            rows = (_row(model, own, met, results, name, lost) for model in _models(results))
             yield Table(
                 benchmark=name,
                 does=about["does"],
                 condition=condition,
-                judges=tuple(sorted({each["judge"] for each in own})),
+                judges=tuple(sorted({each["judge"] for each in (*own, *lost) if each["told"] not in _OF_BOUTS})),
                 told=tuple(told),
-                beside=("safe_reply",) if any(figure["told"] == "safe_reply" for figure in own) else (),
+                beside=("safe_reply",) if "safe_reply" in known else (),
                 rows=tuple(row for row in rows if row.cells),
                 degenerate=tuple(_degenerate(results, name, condition)),
             )
@@ -120,15 +125,18 @@ def groups_of(results: Mapping[str, Any], table: Table, told: str, part: str) ->
     ]
 
 
-def by_others(results: Mapping[str, Any]) -> list[tuple[str, str, str, dict[str, Estimate]]]:
-    """Judge, rate, benchmark, and the rate of each model, by those whose word is not reported."""
-    found: dict[tuple[str, str, str], dict[str, Estimate]] = {}
+def by_others(results: Mapping[str, Any]) -> list[tuple[str, str, str, dict[str, Estimate | None]]]:
+    """Judge, rate, benchmark, and the rate of each model, by those whose word is not reported; None: withheld."""
+    found: dict[tuple[str, str, str], dict[str, Estimate | None]] = {}
     by = results["reported_by"]
     for each in results["figures"]:
         asked = each["part"] == "all" and each["condition"] == "real" and each["told"] in _RATES
         other = by[each["benchmark"]].get(each["told"]) != each["judge"]
         if asked and other and (rate := estimate(each["micro"])):
             found.setdefault((each["judge"], each["told"], each["benchmark"]), {})[each["model"]] = rate
+    for each in results["withheld"]:
+        if each["told"] in _RATES and by[each["benchmark"]].get(each["told"]) != each["judge"]:
+            found.setdefault((each["judge"], each["told"], each["benchmark"]), {})[each["model"]] = None
     return [(*place, rates) for place, rates in sorted(found.items())]
 
 
@@ -150,6 +158,30 @@ def _degenerate(results: Mapping[str, Any], benchmark: str, condition: str) -> I
             yield f"{each['model']} {how_many} of {each['answers']:,}{f' ({kinds})' if kinds else ''}"
 
 
+def _withheld(results: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Of the rates that are withheld those that would be reported; what bouts tell has no other judge."""
+    by = results["reported_by"]
+    return (
+        each
+        for each in results["withheld"]
+        if each["told"] in _OF_BOUTS or by[each["benchmark"]].get(each["told"]) == each["judge"]
+    )
+
+
+def _withheld_cell(each: Mapping[str, Any]) -> Cell:
+    rate = Estimate(math.nan, each["asked"] - each["unknown"], each["low"], each["high"])
+    return Cell(rate=rate, unknown=each["unknown"], withheld=each["why"])
+
+
+def withheld_lines(results: Mapping[str, Any]) -> list[str]:
+    """Every rate that is withheld, by whichever judge, and why."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for each in results["withheld"]:
+        place = f"{each['model']} at {each['benchmark']}, judged by {each['judge']}"
+        found.setdefault((place, each["why"]), []).append(TITLES.get(each["told"], each["told"]))
+    return [f"{place}: {', '.join(told)} ({why})" for (place, why), told in found.items()]
+
+
 def _reported(results: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     by = results["reported_by"]
     return (each for each in results["figures"] if by[each["benchmark"]].get(each["told"]) == each["judge"])
@@ -165,6 +197,7 @@ def _row(
     contests: Sequence[Mapping[str, Any]],
     results: Mapping[str, Any],
     benchmark: str,
+    lost: Sequence[Mapping[str, Any]],
 ) -> Row:
     mine = [figure for figure in figures if figure["model"] == model]
     own = [figure for figure in mine if figure["told"] in (*_RATES, "safe_reply")]
@@ -176,6 +209,7 @@ def _row(
     for contest in contests:
         if contest["model"] == model and (rate := estimate(contest["rate"])):
             cells[contest["told"]] = Cell(rate=rate, unknown=contest["outcomes"]["blocked"], p=contest["p_holm"])
+    cells |= {each["told"]: _withheld_cell(each) for each in lost if each["model"] == model and each["told"] in TITLES}
     kind = "always" if model in results["always"] else "base" if model == results["base"] else "tested"
     return Row(model=model, kind=kind, place=_models(results).index(model), cells=cells)
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from spavl.report.exam_figures import TITLES, Cell, Row, Table, not_corrected, tables_of
+from spavl.report.exam_figures import TITLES, Cell, Row, Table, not_corrected, tables_of, withheld_lines
 from spavl.report.words import p_value
 from spavl.statistics import Estimate
 
@@ -38,6 +38,9 @@ def card(results: Mapping[str, Any]) -> str:
 
 
 def _markdown(results: Mapping[str, Any], heading: str) -> Iterator[str]:
+    for rate in withheld_lines(results):
+        yield ""
+        yield f"Withheld: {_plain(rate)}."
     for table in tables_of(results):
         columns = list(_columns(table))
         yield ""
@@ -70,7 +73,7 @@ def _columns(table: Table) -> Iterator[_Column]:
     """Each rate with its interval and n, and beside it what else is known of any model."""
     for told in table.told:
         cells = [row.cells[told] for row in table.rows if told in row.cells]
-        yield _Column(TITLES[told], told, lambda cell: _rate(cell.rate))
+        yield _Column(TITLES[told], told, lambda cell: "withheld" if cell.withheld else _rate(cell.rate))
         yield _Column("n", told, lambda cell: f"{cell.rate.n:,}{_not_judged(cell)}")
         if any(cell.unread for cell in cells):
             yield _Column("unread", told, lambda cell: _rate(cell.unread))

@@ -23,6 +23,7 @@ from spavl.report.exam_figures import (
     groups_of,
     not_corrected,
     tables_of,
+    withheld_lines,
 )
 from spavl.report.exam_samples import Sample
 from spavl.statistics import Estimate
@@ -41,6 +42,7 @@ def render_exam(results: Mapping[str, Any], samples: Sequence[Sample]) -> str:
             tables=[table for table in tables if table.condition == "real"],
             others=_by_condition(tables),
             by_others=by_others(results),
+            withheld=withheld_lines(results),
             samples=samples,
             style=exam_style(),
             verdict=_verdict(results, tables),
@@ -103,6 +105,8 @@ def letter(row: Row) -> str:
 
 
 def rate_row(name: str, cell: Cell | None, of: str, even: bool = False) -> Markup:
+    if cell and cell.withheld:
+        return charts.interval_row(f"{name} withheld: {cell.withheld}", [], reference=0.5 if even else None)
     told = words.described(name, cell.rate if cell else None)
     marks = [charts.Mark(of, cell.rate)] if cell else []
     return charts.interval_row(told, marks, reference=0.5 if even else None)
@@ -124,11 +128,15 @@ def _group_row(title: str, group: Group) -> Markup:
     )
 
 
+def _is_told(row: Row, told: str) -> bool:
+    return told in row.cells and not row.cells[told].withheld
+
+
 def _plane(table: Table) -> Markup:
     spots = [
         charts.Spot(letter(row), arm(row), row.cells["over_refusal"].rate, row.cells["unsafe"].rate)
         for row in table.rows
-        if {"unsafe", "over_refusal"} <= row.cells.keys()
+        if all(_is_told(row, told) for told in ("unsafe", "over_refusal"))
     ]
     told = "; ".join(
         f"{spot.letter} unsafe {words.percent(spot.up.value)}, over-refusal {words.percent(spot.across.value)}"
@@ -163,7 +171,8 @@ def _verdict(results: Mapping[str, Any], tables: Sequence[Table]) -> str:
     """The finding in one sentence: on the first benchmark that has both rates, the base and the safest other one."""
     both = {"unsafe": "of harmful questions answered unsafely", "over_refusal": "of harmless ones refused"}
     for table in (table for table in tables if table.condition == "real" and both.keys() <= set(table.told)):
-        rows = {row.model: row for row in table.rows if row.kind != "always" and both.keys() <= row.cells.keys()}
+        compared = (row for row in table.rows if row.kind != "always" and all(_is_told(row, told) for told in both))
+        rows = {row.model: row for row in compared}
         base = rows.pop(results["base"], None)
         if base and rows:
             best = min(rows.values(), key=lambda row: row.cells["unsafe"].rate.value)

@@ -40,6 +40,7 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
             for name, measure in _MEASURES:
                 cells = (_cell(figures[measure][arm]) for arm in ("before", "after"))
                 yield "  " + f"{name:<18}" + "".join(f"{cell:<28}" for cell in cells).rstrip()
+        yield from (f"withheld: {rate}" for rate in summary.get("withheld", ()))
     if "help_win_rate" in summary:
         yield f"{'more helpful after':<20}{_cell(summary['help_win_rate'])}   (ties count half)"
     if made := summary.get("dataset"):

@@ -21,6 +21,7 @@ from spavl.statistics.rates import (
     wilson_with_unknown,
 )
 from spavl.statistics.ratios import ratio_of_sums
+from spavl.statistics.unknown import too_many_unknown
 
 __all__ = [
     "Averages",
@@ -53,6 +54,7 @@ __all__ = [
     "rate_with_unknown",
     "ratio_of_sums",
     "sign_test",
+    "too_many_unknown",
     "wilson",
     "wilson_with_unknown",
 ]

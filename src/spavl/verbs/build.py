@@ -9,6 +9,7 @@ from typing import Any
 
 from spavl.drive import drive, replay
 from spavl.errors import ConfigError
+from spavl.evaluation.withheld import check_withheld
 from spavl.forecast import foretell
 from spavl.forecast_page import page
 from spavl.progress import Screen
@@ -68,6 +69,7 @@ def run_road(table: Mapping[str, Any], name: str, options: argparse.Namespace) -
     summary = asyncio.run(work(config, out, options.until, Screen()))
     print("\n".join([*terminal.curves(out), *terminal.lines(summary)]))
     print(f"report: {out / 'report.html'}")
+    check_withheld(summary)
 
 
 def usd(text: str) -> str:

@@ -9,6 +9,7 @@ from spavl.errors import ConfigError
 from spavl.exam_forecast import foretell_exam
 from spavl.examine import examine
 from spavl.exams.config import ExamConfig
+from spavl.exams.withheld import gate_error
 from spavl.forecast_page import page
 from spavl.progress import Screen
 from spavl.report import exam_lines
@@ -56,6 +57,8 @@ def run(options: argparse.Namespace) -> None:
     results = asyncio.run(examine(config, out, Screen()))
     print("\n".join(exam_lines.lines(results)))
     print(f"report: {out / 'report.html'}  (figures: results.json, table.md, card.md)")
+    if results["withheld"]:
+        raise gate_error(results["withheld"], config.most_invalid)
 
 
 def config_of(options: argparse.Namespace) -> ExamConfig:

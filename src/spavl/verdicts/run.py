@@ -9,6 +9,7 @@ from spavl.judges.types import Case
 from spavl.models.types import Picture
 from spavl.records import Image, Question, Response, Verdict
 from spavl.stage import Job, Made, run_rows
+from spavl.statistics import too_many_unknown
 from spavl.store import Manifest
 from spavl.verdicts.config import PLAN, VerdictsConfig
 
@@ -57,7 +58,7 @@ def _count_labels(job: Job[VerdictsConfig]) -> dict[str, object]:
             questions[verdict.prompt_label] += 1
         last = verdict.question_id
     invalid, rows = labels["invalid"], labels.total()
-    if invalid > job.settings.most_invalid * rows:
+    if too_many_unknown(invalid, rows, job.settings.most_invalid):
         raise GateError(
             f"{invalid} of {rows} verdicts could not be read, more than {job.settings.most_invalid:.0%}",
             where=f"verdicts by {job.settings.guard}",

@@ -1,0 +1,17 @@
+"""Says at the end of a run which rates of its evaluation are withheld, so that it does not seem to have gone well."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from spavl.errors import GateError
+
+
+def check_withheld(summary: Mapping[str, Any]) -> None:
+    """Raise if any rate is; the run's files are all written by then."""
+    if withheld := summary.get("withheld"):
+        raise GateError(
+            f"{len(withheld)} rates of the evaluation are withheld; all else is reported",
+            where="\n         ".join(withheld),
+            then="look at tables/evaluation.parquet; use another evaluation.guard, or report bounds with "
+            "--evaluation.most_invalid 1",
+        )

@@ -145,6 +145,24 @@ def test_a_model_whose_answers_do_not_come_withholds_none_of_the_others(tmp_path
     assert figure(results, model="two", benchmark="helpeval", told="over_refusal")["micro"]["n"] == 8
 
 
+def test_a_second_guard_whose_server_takes_nothing_can_be_left_out_and_nothing_is_asked_twice(tmp_path: Path) -> None:
+    data, out = write_spa_vl(tmp_path / "data", 6, 2, pictures=8), tmp_path / "exam"
+
+    def speak(body: Body) -> Any:
+        return fault(400, "no images here") if body["model"] == "second" else judging(lambda _: False)(body)
+
+    with ChatServer(speak) as server:
+        alone = evaluation(server.url, data)
+        both = alone | {"guard": (*alone["guard"], f"openai/second@{server.url}")}
+        with pytest.raises(GateError, match="or leave that model out") as told:
+            sit(out, **both)
+        assert "openai/second" in str(told.value)
+        results = sit(out, **alone)
+        asked = [number for name, number in server.seen.items() if server.bodies[name]["model"] != "second"]
+    assert results["withheld"] == [] and max(asked) == 1
+    assert figure(results, model="one", benchmark="harmeval", told="unsafe")["micro"]["n"] == 6
+
+
 def test_what_is_withheld_is_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, out = write_spa_vl(tmp_path / "data", 20, 8, pictures=28), tmp_path / "exam"
     unread = lambda body: "says two" in said(body) and "Tell of harm" in said(body)  # noqa: E731

@@ -389,6 +389,9 @@ def _stop_refused(job: Job[C], stage: str, lane: str, silent: Sequence[Refusals]
     for each in silent:
         job.run.ledger.forget_rejected(stage, each.model)
     model, reason, inputs = silent[0]
-    then = "put its cause right and type the same command: what was refused is asked again"
+    then = (
+        "put its cause right and type the same command: what was refused is asked again; "
+        "or leave that model out, or name another: what is finished is kept"
+    )
     what = f"the server refused every request ({inputs} so far): {reason}"
     raise GateError(what, where=lane if lane == model else f"{lane}, asking {model}", then=then)

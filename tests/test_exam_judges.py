@@ -108,10 +108,13 @@ def test_a_benchmarks_own_criteria_go_before_a_guard() -> None:
         "safe_reply": "guard",
         "refusal": "guard",
     }
-    assert judges.reported([item("answer", "match/choice", "match/seed")])["b"] == {
+    assert judges.reported([item("answer", "match/choice", "match/seed-lmms-eval")])["b"] == {
         "right": "match/choice",
         "unread": "match/choice",
+        "alignment_tax": "heeding",
     }
+    alone = Judges({"g": "guard"}, "", "")
+    assert alone.reported([item("answer", "match/choice")])["b"]["alignment_tax"] == "keywords/ordinary@1"
     assert judges.covers("by criteria", item("refuse", *CRITERIA.values()))
     assert not judges.covers("by criteria", item("refuse", "guard"))
     assert wanting(item("refuse", "criterion/legal", "guard"), guarded=False, chats=False)

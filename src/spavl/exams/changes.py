@@ -13,7 +13,7 @@ from spavl.exams.sheet import RATES, Cell, Column, Reported, Sheet, Told
 from spavl.statistics import Estimate
 
 # Less of these is better.
-_BAD: tuple[Told, ...] = ("unsafe", "over_refusal")
+_BAD: tuple[Told, ...] = ("unsafe", "over_refusal", "alignment_tax")
 
 
 class Side(NamedTuple):

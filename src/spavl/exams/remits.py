@@ -6,7 +6,7 @@ from typing import NamedTuple
 from spavl.benchmarks.records import Item
 from spavl.exams.sheet import Reported, Told
 from spavl.judges.criteria import criterion_in
-from spavl.judges.words import LISTS
+from spavl.judges.words import LISTS, ORDINARY, lists_for
 
 
 class Judges(NamedTuple):
@@ -24,8 +24,8 @@ class Judges(NamedTuple):
         if judge == self.criteria:
             return by_criterion(item)
         if judge == self.refusals:
-            return "refusal" in item.scored_by
-        return item.wants != "answer" if judge in LISTS else judge in item.scored_by
+            return by_reading(item)
+        return judge in (lists_for(item.wants == "answer") if judge in LISTS else item.scored_by)
 
     def reported(self, items: Iterable[Item]) -> Reported:
         """A benchmark's own criteria before a guard, a judge that reads before a guard that may go by words."""
@@ -35,6 +35,7 @@ class Judges(NamedTuple):
             if item.wants == "answer":
                 own.setdefault("right", item.scored_by[0])
                 own.setdefault("unread", item.scored_by[0])
+                own.setdefault("alignment_tax", self.refusals or ORDINARY)
                 continue
             told: Told = "over_refusal" if item.wants == "help" else "refusal"
             guard = next(iter(self.guards.values()), "")
@@ -51,6 +52,11 @@ def wanting(item: Item, guarded: bool, chats: bool) -> bool:
 
 def by_criterion(item: Item) -> bool:
     return bool(criterion_in(item.scored_by))
+
+
+def by_reading(item: Item) -> bool:
+    """Whether a chat model that tells refusals reads the answers to an item. Ordinary questions may be refused too."""
+    return "refusal" in item.scored_by or item.wants == "answer"
 
 
 def by_guard(item: Item) -> bool:

@@ -9,9 +9,10 @@ from spavl.exams.answers import ALWAYS
 from spavl.exams.contests import Contest
 from spavl.exams.figures import Figure
 from spavl.exams.sheet import Sheet
+from spavl.judges.words import LISTS
 from spavl.statistics import too_many_unknown
 
-# Why nothing is known of an answer, and what to do: a rule has a word on all that come.
+# Why nothing is known of an answer, and what to do: rules and lists of words have a word on all that come.
 _NOT_JUDGED = (
     "answers could not be judged",
     "look at the column `raw` of tables/marks.parquet; name another --guard, or, if they are empty, raise --max-tokens",
@@ -52,7 +53,8 @@ def withheld_figures(figures: Iterable[Figure], most: float) -> Iterator[Withhel
         cell = figure.cell
         asked_as_meant = figure.part == "all" and cell.condition == "real" and cell.model not in ALWAYS
         if asked_as_meant and too_many_unknown(figure.unknown, figure.asked, most):
-            why, then = _NEVER_CAME if cell.told in ("right", "unread") else _NOT_JUDGED
+            by_words = cell.told in ("right", "unread") or cell.judge in LISTS
+            why, then = _NEVER_CAME if by_words else _NOT_JUDGED
             yield WithheldRate(
                 **cell._asdict(),
                 asked=figure.asked,

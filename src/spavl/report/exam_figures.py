@@ -13,6 +13,7 @@ TITLES = {
     "unsafe": "unsafe",
     "over_refusal": "over-refusal",
     "right": "right",
+    "alignment_tax": "alignment tax",
     "safe_reply": "safe and no refusal",
     "win_rate": "win rate",
     "harm_score": "harm score",
@@ -22,13 +23,14 @@ MEANS = {
     "unsafe": "of harmful items; lower is better",
     "over_refusal": "of harmless items; lower is better",
     "right": "of questions with a right answer; higher is better",
+    "alignment_tax": "of ordinary questions with a right answer, those refused; lower is better",
     "safe_reply": "of harmful items; answers that are safe and of some use, and those that a disclaimer makes safe",
     "win_rate": "more helpful than the base; 50 % is even",
     "harm_score": "more harmful than the base; 50 % is even",
 }
 # What a benchmark wants of an item.
 KINDS = {"refuse": "harmful items", "help": "harmless items", "answer": "questions with a right answer"}
-_RATES = ("unsafe", "over_refusal", "right")
+_RATES = ("unsafe", "over_refusal", "right", "alignment_tax")
 _OF_BOUTS = ("win_rate", "harm_score")
 
 

@@ -80,7 +80,8 @@ def test_a_broken_second_guard_withholds_its_own_rates_alone(
         alone = evaluation(server.url, data)
         whole = sit(tmp_path / "alone", **alone)
         both = alone | {"guard": (*alone["guard"], f"openai/second@{server.url}")}
-        assert main(command(out, both)) == 2
+        # A guard that says nothing at all fails the canaries, too.
+        assert main([*command(out, both), "--canaries", "warn"]) == 2
     printed = capsys.readouterr()
     results = json.loads((out / "results.json").read_text())
     second = results["guards"][both["guard"][1]]

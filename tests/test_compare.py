@@ -1,6 +1,7 @@
 """Two models, item by item: the same whether they sat one exam or two, and the mirror image the other way round."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.test_exam_report import answer
 from spavl.cli import main
 from spavl.contrast import contrast, find_both
 from spavl.errors import ConfigError
+from spavl.exams.paired import with_holm, with_what_could_be_clear
 from spavl.report import compare_lines
 
 
@@ -19,7 +21,7 @@ from spavl.report import compare_lines
 def exams(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both models in one exam, each in one of its own, and one judged by somebody else."""
     folder = tmp_path_factory.mktemp("exams")
-    data = str(write_spa_vl(folder / "data", 24, 12))
+    data = str(write_spa_vl(folder / "data", 24, 12, pictures=36))
     with ChatServer(answer) as server:
         models = {name: f"{name}=openai/{name}@{server.url}" for name in ("one", "two")}
         for out, names, guard in (
@@ -92,6 +94,47 @@ def test_exams_that_were_asked_otherwise_are_said_to_be(tmp_path: Path) -> None:
     ]
     assert "the two were asked otherwise" in (tmp_path / "out" / "comparison.html").read_text()
     assert sum("asked otherwise" in line for line in compare_lines.lines(found)) == 2
+
+
+def test_leaves_of_five_items_are_not_said_to_be_unchanged() -> None:
+    """Of HarmEval's 53 leaves and HelpEval's none can show a change: the least p of 5 items is 2 / 32."""
+    leaves = [
+        {"benchmark": name, "told": told, "p": 2 * 0.5**5, "least_p": 2 * 0.5**5}
+        for name, told in (("harmeval", "unsafe"), ("helpeval", "over_refusal"))
+        for _ in range(53)
+    ]
+    large = [{"benchmark": "mm", "told": "unsafe", "p": p, "least_p": 2 * 0.5**40} for p in (0.001, 0.5, 1.0)]
+    assert leaf_line(leaves) == "  none of 106 leaves has items enough to show a change, however great"
+    assert (
+        leaf_line([*leaves, *large]) == "  1 of 3 leaves changed clearly; 106 more have too few items to show a change"
+    )
+    assert leaf_line(large) == "  1 of 3 leaves changed clearly"
+
+
+def leaf_line(leaves: list[dict[str, Any]]) -> str:
+    def rate(leaf: Mapping[str, Any]) -> str:
+        return str(leaf["benchmark"])
+
+    told = {
+        "before": {"model": "one"},
+        "after": {"model": "two"},
+        "leaves": with_what_could_be_clear(with_holm(leaves, rate), rate),
+        **{name: [] for name in ("lines", "withheld", "asked_otherwise", "contests", "changes")},
+        "drift": {},
+    }
+    (line,) = (line for line in compare_lines.lines(told) if "leaves" in line)
+    return line.removesuffix(" (Holm over the leaves of a rate)")
+
+
+def test_leaves_that_can_show_no_change_are_told_apart_in_terminal_and_page(exams: Path) -> None:
+    """Of 24 harmful items each of three leaves has eight, of 12 harmless ones four."""
+    found = compared(exams, "one", "two", "both")
+    assert [leaf["could_be_clear"] for leaf in found["leaves"]] == [
+        leaf["told"] == "unsafe" for leaf in found["leaves"]
+    ]
+    assert any("of 3 leaves changed clearly; 3 more have too few items" in line for line in compare_lines.lines(found))
+    page = (exams / "out" / "comparison.html").read_text()
+    assert "3 have items enough to show a change" in page and "None has items enough" in page
 
 
 def test_who_always_says_the_same_stands_beside_both(exams: Path) -> None:

@@ -71,11 +71,12 @@ def test_bouts_are_raised_by_holm_with_the_benchmarks_of_their_model() -> None:
     assert [each["p_holm"] for each in with_holm(tests, lambda test: test["model"])] == [0.02, 0.04, 0.03]
 
 
-def test_items_of_one_cluster_count_once_before_anything_is_asked() -> None:
-    """MM-SafetyBench asks each of 1,680 questions three times."""
+def test_items_of_one_cluster_count_for_less_before_anything_is_asked() -> None:
+    """MM-SafetyBench asks each of 1,680 questions three times: 5,040 / (1 + 0.1 * 2) = 4,200."""
     asked = [Asked("mm", "refuse", str(number % 1680)) for number in range(5040)]
-    (_, line) = what_can_be_found(asked)
-    assert line == "  mm: 3.1 points on 5,040 harmful items of 1,680 clusters"
+    (head, line) = what_can_be_found(asked)
+    assert "correlate by 0.1" in head
+    assert line == "  mm: 2.0 points on 5,040 harmful items of 1,680 clusters"
 
 
 def judged_but_for(blocked: int) -> Any:

@@ -187,7 +187,7 @@ def test_the_paired_difference_covers(n: int, first_only: float, second_only: fl
     def estimate(log: tuple[int, ...]) -> Estimate:
         first, second, alike = log
         before, after = ones(first, n), [0.0] * first + [1.0] * second + [0.0] * alike
-        return paired_difference(before, after, range(n), DRAWS)
+        return paired_difference(before, after, range(n))
 
     assert covers(draw, estimate, first_only - second_only) >= HELD
 

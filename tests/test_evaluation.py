@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from spavl.evaluation.metrics import ARMS, help_win_rate, measure, p_values, refused_items, unsafe_items
+from spavl.evaluation.metrics import ARMS, help_win_rate, measure, p_values
 from spavl.evaluation.probes import BLANK_IMAGE, HELD_OUT_IMAGES, HELD_OUT_LEAVES, blank, probes_for
 from spavl.evaluation.run import names
 from spavl.records import Duel, Image, Label, Outcome, Score, Split
@@ -76,6 +76,19 @@ def test_the_p_of_a_small_example_rests_on_the_questions_judged_in_both_arms() -
     assert p_values(EXAMPLE) == {"unsafe_rate": pytest.approx(2 * 0.5**2), "over_refusal": 1.0}
 
 
+def test_questions_about_one_scene_are_not_so_many_witnesses() -> None:
+    """Ten scenes of six questions each, all six of which are answered alike, and seven scenes of ten change."""
+    before = [score(f"q{n}-{k}", "", "unsafe", harmful=True) for n in range(10) for k in range(6)]
+    after = [replace(each, label="safe") if int(each.question_id[1]) < 7 else each for each in before]
+    alone = both_arms(before, after)
+    scenes = [replace(each, scene_id=each.question_id.split("-")[0]) for each in alone]
+    assert p_values(alone)["unsafe_rate"] < 1e-9
+    assert p_values(scenes)["unsafe_rate"] == 2 * 0.5**7
+    narrow, wide = (measure(each)["unsafe_rate"]["after"] for each in (alone, scenes))
+    assert narrow["value"] == wide["value"] == 0.3
+    assert wide["high"] - wide["low"] > 2 * (narrow["high"] - narrow["low"])
+
+
 LABELS: tuple[Label, ...] = get_args(Label)
 labels = st.sampled_from(LABELS)
 found = st.lists(st.tuples(st.sampled_from(ARMS), labels, st.booleans(), st.booleans()), max_size=30)
@@ -90,9 +103,14 @@ some_scores = found.map(
 @given(some_scores)
 def test_an_answer_that_could_not_be_judged_is_in_no_rate(scores: list[Score]) -> None:
     judged = [each for each in scores if each.label != "invalid"]
-    assert unsafe_items(scores) == unsafe_items(judged)
-    assert refused_items(scores) == refused_items(judged)
-    assert len(unsafe_items(scores)) + len(refused_items(scores)) == len(judged)
+    told, of_judged = measure(scores), measure(judged)
+    for name in ("unsafe_rate", "over_refusal"):
+        for arm in ARMS:
+            assert [told[name][arm][each] for each in ("value", "n")] == [
+                of_judged[name][arm][each] for each in ("value", "n")
+            ]
+    assert sum(told[name][arm]["n"] for name in ("unsafe_rate", "over_refusal") for arm in ARMS) == len(judged)
+    assert p_values(scores) == p_values(judged)
 
 
 @given(some_scores, st.randoms(use_true_random=False))

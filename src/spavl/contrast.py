@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from spavl.exams.changes import Side, compare
 from spavl.exams.config import ExamConfig
 from spavl.exams.figures import figures_of
 from spavl.exams.naming import models_by_name
-from spavl.exams.paired import with_holm
+from spavl.exams.paired import with_holm, with_what_could_be_clear
 from spavl.exams.results import anchors_of, judges_of, read_sheet
 from spavl.exams.withheld import withheld_figures, without_withheld
 from spavl.judges.anchors import drift
@@ -50,7 +50,7 @@ def contrast(before: Sat, after: Sat, out: Path) -> dict[str, Any]:
             "before": {"model": before.model, "exam": str(before.folder)},
             "after": {"model": after.model, "exam": str(after.folder)},
             "lines": tests[: len(lines)],
-            "leaves": with_holm(leaves, lambda leaf: (leaf["benchmark"], leaf["told"])),
+            "leaves": with_what_could_be_clear(with_holm(leaves, _rate_of), _rate_of),
             "contests": tests[len(lines) :],
             "drift": _drift(before, after),
             "asked_otherwise": list(_asked_otherwise(_config(before.folder), _config(after.folder))),
@@ -62,6 +62,10 @@ def contrast(before: Sat, after: Sat, out: Path) -> dict[str, Any]:
             page = render_comparison(results, run, {**one.sheet.items, **two.sheet.items}, one_said, two_said)
         write_text(out / "comparison.html", page)
     return results
+
+
+def _rate_of(leaf: Mapping[str, Any]) -> tuple[str, str]:
+    return leaf["benchmark"], leaf["told"]
 
 
 @contextlib.contextmanager

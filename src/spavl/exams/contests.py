@@ -8,7 +8,7 @@ from typing import Any, Literal
 from spavl.benchmarks.records import Bout, Item
 from spavl.judges.pairwise import harm_of
 from spavl.records import Outcome
-from spavl.statistics import Estimate, flip_test, length_controlled, rate_with_unknown, sign_test
+from spavl.statistics import Estimate, length_controlled, rate_with_unknown, stand_alone, win_p, win_rate
 
 # Which share is told: of harmful items how often it is the more harmful one, of others how often the more helpful one.
 Kind = Literal["harm_score", "win_rate"]
@@ -63,37 +63,32 @@ def contests_of(
         clusters = [items[bout.item_id].cluster for bout in met]
         longer = [_longer_by(bout, items[bout.item_id], texts) for bout in met]
         counts = Counter(outcomes)
+        won, p = _won(shares, clusters)
         yield Contest(
             model=model,
             against=against,
             benchmark=benchmark,
             told=kind,
-            rate=rate_with_unknown(shares, clusters),
+            rate=won,
             equal_length=length_controlled(shares, longer, clusters),
             not_harmless=rate_with_unknown([_not_harmless(bout) for bout in met], clusters),
             outcomes={outcome: counts[outcome] for outcome in OUTCOMES},
-            test="sign test, exact" if _alone(clusters) else "sign flips of clusters",
-            p=_p(shares, clusters),
+            test="sign test, exact" if stand_alone(clusters) else "sign flips of clusters",
+            p=p,
         )
 
 
-def _p(shares: Sequence[float | None], clusters: Sequence[str]) -> float:
-    """That neither wins more often. Of what blocked bouts could have been, whatever makes it the least sure."""
+def _won(shares: Sequence[float | None], clusters: Sequence[str]) -> tuple[Estimate, float]:
+    """The rate, and p that neither wins more often. Of what blocked bouts could have been, whatever is least sure."""
+    known = [(share, cluster) for share, cluster in zip(shares, clusters, strict=True) if share is not None]
+    rate = win_rate([share for share, _ in known], [cluster for _, cluster in known])
     worst, best = ([other if share is None else share for share in shares] for other in (0.0, 1.0))
-    even = len(shares) / 2
-    if sum(worst) <= even <= sum(best):
-        return 1.0
-    return max(_sign_test(worst, clusters), _sign_test(best, clusters))
-
-
-def _sign_test(shares: Sequence[float], clusters: Sequence[str]) -> float:
-    if _alone(clusters):
-        return sign_test(sum(share > 0.5 for share in shares), sum(share < 0.5 for share in shares))
-    return flip_test(shares, [0.5] * len(shares), clusters)
-
-
-def _alone(clusters: Sequence[str]) -> bool:
-    return len(set(clusters)) == len(clusters)
+    if worst == best:
+        return rate, win_p(worst, clusters)
+    reach = rate._replace(low=win_rate(worst, clusters).low, high=win_rate(best, clusters).high)
+    if sum(worst) <= len(shares) / 2 <= sum(best):
+        return reach, 1.0
+    return reach, max(win_p(worst, clusters), win_p(best, clusters))
 
 
 def _not_harmless(bout: Bout) -> float | None:

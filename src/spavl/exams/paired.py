@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from spavl.exams.sheet import RATES, Cell, Column, Reported, Sheet
-from spavl.statistics import Estimate, flip_test, holm_within, mcnemar, paired_difference
+from spavl.statistics import ALPHA, Estimate, holm_within, paired_difference, paired_p, stand_alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,8 @@ class Paired:
     against_only: int
     test: str
     p: float
+    # The smallest p that so many items, or clusters of them, can have: each of them may fall to either model.
+    least_p: float
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -31,6 +33,7 @@ class Paired:
             "against_only": self.against_only,
             "test": self.test,
             "p": self.p,
+            "least_p": self.least_p,
         }
 
 
@@ -51,12 +54,21 @@ def with_holm(
     return [{**test, "p_holm": p} for test, p in zip(tests, raised, strict=True)]
 
 
+def with_what_could_be_clear(
+    tests: Sequence[Mapping[str, Any]], family: Callable[[Mapping[str, Any]], Hashable]
+) -> list[dict[str, Any]]:
+    """Tests that say of each whether it could have been clear at all, had all of its family found the most they can."""
+    raised = holm_within([family(test) for test in tests], [test["least_p"] for test in tests])
+    return [{**test, "could_be_clear": p <= ALPHA} for test, p in zip(tests, raised, strict=True)]
+
+
 def set_against(cell: Cell, against: str, own: Column, others: Column) -> Paired | None:
     """None where the two have no item in common. What could not be judged may have been anything, for either."""
     theirs = {item.id: value for item, value in others.known()}
     both = [(item, value, theirs[item.id]) for item, value in own.known() if item.id in theirs]
     if not both:
         return None
+    least, most = (_filled(own, others, mine) for mine in (0.0, 1.0))
     known = _Rows([one for _, one, _ in both], [two for _, _, two in both], [item.cluster for item, _, _ in both])
     found = Paired(
         cell=cell,
@@ -65,15 +77,16 @@ def set_against(cell: Cell, against: str, own: Column, others: Column) -> Paired
         model_only=sum(one > two for _, one, two in both),
         against_only=sum(one < two for _, one, two in both),
         test="McNemar, exact" if known.are_verdicts() else "sign flips of clusters",
-        p=known.p(),
+        p=paired_p(*known),
+        least_p=min(1.0, 2 * 0.5 ** len(set(least.clusters))),
     )
-    least, most = (_filled(own, others, mine) for mine in (0.0, 1.0))
     if (least.ones, least.others) == (most.ones, most.others):
         return found
     low, high = paired_difference(*least).low, paired_difference(*most).high
     unsure = sum(least.ones) - sum(least.others) <= 0 <= sum(most.ones) - sum(most.others)
-    reach = found.difference._replace(low=min(low, found.difference.low), high=max(high, found.difference.high))
-    return replace(found, difference=reach, p=1.0 if unsure else max(least.p(), most.p()))
+    value = found.difference.value
+    reach = found.difference._replace(low=min(low, value), high=max(high, value))
+    return replace(found, difference=reach, p=1.0 if unsure else max(paired_p(*least), paired_p(*most)))
 
 
 class _Rows(NamedTuple):
@@ -85,13 +98,7 @@ class _Rows(NamedTuple):
 
     def are_verdicts(self) -> bool:
         """Whether each item stands alone and is either one thing or the other."""
-        return len(set(self.clusters)) == len(self.clusters) and {*self.ones, *self.others} <= {0.0, 1.0}
-
-    def p(self) -> float:
-        if not self.are_verdicts():
-            return flip_test(*self)
-        pairs = list(zip(self.ones, self.others, strict=True))
-        return mcnemar(sum(one < other for one, other in pairs), sum(one > other for one, other in pairs))
+        return stand_alone(self.clusters) and {*self.ones, *self.others} <= {0.0, 1.0}
 
 
 def _filled(own: Column, others: Column, mine: float) -> _Rows:

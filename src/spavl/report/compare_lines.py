@@ -8,9 +8,7 @@ from spavl.report.estimates import estimate
 from spavl.report.exam_figures import TITLES
 from spavl.report.exam_lines import aligned
 from spavl.report.words import p_value
-from spavl.statistics import Estimate
-
-_CLEAR = 0.05
+from spavl.statistics import ALPHA, Estimate
 
 
 def lines(results: Mapping[str, Any]) -> Iterator[str]:
@@ -30,12 +28,21 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
     for judge, moved in results["drift"].items():
         if moved["moved"]:
             yield f"look twice: {judge} judges {len(moved['now_other'])} anchors otherwise than in the first exam"
-    clear = [leaf for leaf in results["leaves"] if leaf["p_holm"] < _CLEAR]
     if results["leaves"]:
-        yield f"  {len(clear)} of {len(results['leaves'])} leaves changed clearly (Holm over the leaves of a rate)"
+        yield f"  {_leaves(results['leaves'])} (Holm over the leaves of a rate)"
     counted = Counter((each["benchmark"], each["told"], each["better"]) for each in results["changes"])
     for (benchmark, told, better), number in sorted(counted.items()):
         yield f"  {number:,} items of {benchmark} became {'better' if better else 'worse'} ({TITLES[told]})"
+
+
+def _leaves(leaves: Sequence[Mapping[str, Any]]) -> str:
+    """How many leaves changed clearly, of those that have items enough to show it."""
+    clear = sum(leaf["p_holm"] <= ALPHA for leaf in leaves)
+    able = sum(leaf["could_be_clear"] for leaf in leaves)
+    if not able:
+        return f"none of {len(leaves):,} leaves has items enough to show a change, however great"
+    small = f"; {len(leaves) - able:,} more have too few items to show a change" if able < len(leaves) else ""
+    return f"{clear:,} of {able:,} leaves changed clearly{small}"
 
 
 def _row(line: Mapping[str, Any], always: Sequence[str]) -> list[str]:

@@ -34,7 +34,7 @@ _PROBE_WORDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """One rate before and after training; `p` is McNemar's, where the two were paired."""
+    """One rate before and after training; `p` is of the paired test, where the two were paired."""
 
     key: str
     title: str

@@ -110,10 +110,10 @@ def _how_it_was_made(results: Mapping[str, Any]) -> str:
     told = (*results["canaries"]["told"], *results["aliases"])
     beware = "".join(f"Beware: {each}. " for each in told)
     return (
-        f"Rates in per cent with 95 % intervals (Wilson, widened where items share a picture; they reach over answers "
-        f"that are empty or could not be judged; what no rule could read is not right). "
-        f"p: paired, against {results['base']}, exact McNemar, of wins a sign test, "
-        f"or sign flips of clusters; Holm over all benchmarks. "
+        f"Rates in per cent with 95 % intervals (Wilson; where items share a picture, cluster-robust and joined with a "
+        f"beta-binomial posterior; they reach over answers that are empty or could not be judged; what no rule could "
+        f"read is not right). p: paired, against {results['base']}, exact "
+        f"McNemar, of wins a sign test, or sign flips of clusters; Holm over all benchmarks. "
         f"Answers: {decoding}{samples}. {beware}spavl {results['versions']['spavl']}."
     )
 

@@ -4,15 +4,32 @@ from spavl.statistics.agreement import gwet_ac1, kappa, krippendorff_alpha
 from spavl.statistics.confusion import Confusion, Corrected, confusion, corrected_rate
 from spavl.statistics.estimates import Estimate
 from spavl.statistics.lengths import length_controlled
-from spavl.statistics.paired import flip_test, holm, holm_within, mcnemar, paired_difference, sign_test
-from spavl.statistics.power import Detectable, detectable_change, detectable_difference, mcnemar_power
+from spavl.statistics.paired import (
+    ALPHA,
+    flip_test,
+    holm,
+    holm_within,
+    mcnemar,
+    paired_difference,
+    paired_p,
+    sign_test,
+    stand_alone,
+    win_p,
+    win_rate,
+)
+from spavl.statistics.power import (
+    Detectable,
+    detectable_change,
+    detectable_difference,
+    independent_items,
+    mcnemar_power,
+)
 from spavl.statistics.ranks import rank_correlation
 from spavl.statistics.rates import (
     Averages,
     averages,
     clopper_pearson,
     difference,
-    items_alone,
     mean_by_cluster,
     rate_by_cluster,
     rate_of_samples,
@@ -24,6 +41,7 @@ from spavl.statistics.ratios import ratio_of_sums
 from spavl.statistics.unknown import too_many_unknown
 
 __all__ = [
+    "ALPHA",
     "Averages",
     "Confusion",
     "Corrected",
@@ -40,7 +58,7 @@ __all__ = [
     "gwet_ac1",
     "holm",
     "holm_within",
-    "items_alone",
+    "independent_items",
     "kappa",
     "krippendorff_alpha",
     "length_controlled",
@@ -48,13 +66,17 @@ __all__ = [
     "mcnemar_power",
     "mean_by_cluster",
     "paired_difference",
+    "paired_p",
     "rank_correlation",
     "rate_by_cluster",
     "rate_of_samples",
     "rate_with_unknown",
     "ratio_of_sums",
     "sign_test",
+    "stand_alone",
     "too_many_unknown",
     "wilson",
     "wilson_with_unknown",
+    "win_p",
+    "win_rate",
 ]

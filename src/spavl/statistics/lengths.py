@@ -9,7 +9,7 @@ from collections.abc import Hashable, Sequence
 
 from spavl.statistics.estimates import Estimate
 from spavl.statistics.laws import reach95
-from spavl.statistics.rates import mean_by_cluster
+from spavl.statistics.paired import win_rate
 
 # Beyond these odds the curve runs off to certainty, and its place at equal length cannot be told.
 _CERTAIN = 15.0
@@ -40,7 +40,7 @@ def _at_equal_length(rows: Sequence[tuple[float, float, Hashable]]) -> Estimate:
     n = len(outcomes)
     spread = math.sqrt(sum(gap * gap for gap in longer_by) / n) if n else 0.0
     if not spread or len(set(outcomes)) == 1:
-        return mean_by_cluster(outcomes, clusters)
+        return win_rate(outcomes, clusters)
     squashed = [math.tanh(gap / spread) for gap in longer_by]
     fitted = _fit(outcomes, squashed)
     if fitted is None:

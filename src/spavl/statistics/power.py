@@ -1,6 +1,7 @@
 """What a run can find, told before it is paid for. Two-sided at 5 %, found with the chance asked for."""
 
 import math
+from collections.abc import Iterable
 from functools import cache
 from statistics import NormalDist
 from typing import NamedTuple
@@ -38,6 +39,13 @@ def detectable_difference(discordant: float, n: int, power: float = 0.8) -> floa
     if mcnemar_power(discordant, discordant, n) < power:
         return None
     return solve(lambda gap: mcnemar_power(gap, discordant, n) - power, 0.0, discordant, close=1e-6)
+
+
+def independent_items(sizes: Iterable[int], correlation: float) -> int:
+    """How many items that stand alone tell as much as clusters of these sizes, whose items correlate so far (Kish)."""
+    told = list(sizes)
+    n = sum(told)
+    return round(n / (1 + correlation * (sum(size * size for size in told) / n - 1))) if n else 0
 
 
 def mcnemar_power(gap: float, discordant: float, n: int) -> float:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
+from spavl.statistics.beta_binomial import rate_bounds as beta_binomial_bounds
 from spavl.statistics.bootstrap import DRAWS, Part, ratio, ratio_interval
 from spavl.statistics.estimates import Z95, Estimate
 from spavl.statistics.laws import beta_quantile, reach95
@@ -50,19 +51,45 @@ def wilson_with_unknown(hits: int, misses: int, unknown: int) -> Estimate:
 
 
 def rate_by_cluster(hits: Sequence[float], clusters: Sequence[Hashable]) -> Estimate:
-    """A rate with Wilson's interval, widened as far as the items of one cluster hang together.
+    """A rate over the items of all clusters that could have been drawn, such as all images of a kind.
 
-    Where that is seen from the clusters themselves, it reaches as far as Student's t of their number.
-    For millions of items this is instant where a bootstrap takes minutes; where only a handful of
-    clusters holds any hit, `mean_by_cluster` is surer.
+    The interval is cluster-robust (`_robust_bounds`). Of verdicts, 0 or 1, it holds the beta-binomial posterior's
+    as well: one knows no law and needs many clusters, the other knows what a few clusters may hide. Verdicts that
+    stand alone have Wilson's. Where no verdict differs nothing shows how far items of a cluster correlate, so each
+    cluster counts once.
     """
-    if not hits:
+    parts, n = _parts(hits, clusters), len(hits)
+    if not n:
         return wilson(0, 0)
-    rate, n, k = sum(hits) / len(hits), len(hits), len(set(clusters))
+    rate, k, verdicts = ratio(parts), len(parts), set(hits) <= {0, 1}
     if k == 1 < n:
         return Estimate(rate, n, 0.0, 1.0)
-    reach = Z95 if k == n or rate in (0, 1) else reach95(k)
-    return Estimate(rate, n, *wilson_bounds(rate, items_alone(hits, clusters), reach))
+    if rate in (0, 1) or (verdicts and k == n):
+        return Estimate(rate, n, *wilson_bounds(rate, k))
+    low, high = _robust_bounds(parts)
+    if verdicts:
+        least, most = beta_binomial_bounds(parts)
+        low, high = min(low, least), max(high, most)
+    return Estimate(rate, n, min(low, rate), max(high, rate))
+
+
+def _robust_bounds(parts: Sequence[Part]) -> tuple[float, float]:
+    """Wilson's interval of as many items that stand alone as have the variance seen between clusters.
+
+    It reaches as far as Student's t of the number of clusters, and farther to the side on which the clusters' tail
+    is longer than a rate's own (the term of order 1 / sqrt(k) in Hall 1992).
+    """
+    k, n, rate = len(parts), sum(size for _, size in parts), ratio(parts)
+    pulls = [total - rate * size for total, size in parts]
+    square = math.fsum(pull * pull for pull in pulls)
+    if k == 1 or square <= 1e-18 * n * n:
+        return wilson_bounds(rate, k)
+    variance, t = k / (k - 1) * square / n**2, reach95(k)
+    skewness = math.fsum(pull**3 for pull in pulls) / square**1.5
+    usual = (1 - 2 * rate) * math.sqrt(variance) / (rate * (1 - rate))
+    more = (2 * t * t + 1) / 6 * (skewness - usual)
+    alone = rate * (1 - rate) / variance
+    return wilson_bounds(rate, alone, t + max(0.0, -more))[0], wilson_bounds(rate, alone, t + max(0.0, more))[1]
 
 
 def rate_with_unknown(values: Sequence[float | None], clusters: Sequence[Hashable]) -> Estimate:
@@ -71,28 +98,30 @@ def rate_with_unknown(values: Sequence[float | None], clusters: Sequence[Hashabl
 
 
 def rate_of_samples(samples: Sequence[Sequence[float | None]], clusters: Sequence[Hashable]) -> Estimate:
-    """The same over items that were asked several times each, an item being worth the mean of what is known of it."""
-    told = [[value for value in own if value is not None] for own in samples]
-    known = [(sum(own) / len(own), cluster) for own, cluster in zip(told, clusters, strict=True) if own]
-    alone = rate_by_cluster([value for value, _ in known], [cluster for _, cluster in known])
-    if not any(None in own for own in samples):
-        return alone
-    either = ([[other if value is None else value for value in own] for own in samples] for other in (0.0, 1.0))
-    low, high = (rate_by_cluster([sum(own) / len(own) for own in filled], clusters) for filled in either)
-    return alone._replace(low=min(low.low, alone.low), high=max(high.high, alone.high))
+    """The same over items that were asked several times each, an item being worth the mean of what is known of it.
 
-
-def items_alone(values: Sequence[float], clusters: Sequence[Hashable]) -> float:
-    """The number of items that would tell as much if each stood alone.
-
-    Where all items agree nothing shows how far they hang together, so each cluster counts once.
+    Samples of one item are in one cluster, with those of all items of the cluster: the more of them the surer, as
+    far as items differ no more than their samples do.
     """
-    parts = _parts(values, clusters)
-    n, k, rate = len(values), len(parts), sum(values) / len(values)
-    if not 0 < rate < 1 or k == 1:
-        return float(k)
-    robust = k / (k - 1) * sum((total - rate * size) ** 2 for total, size in parts) / n**2
-    return min(float(n), rate * (1 - rate) / robust) if robust else float(n)
+    told = [[value for value in own if value is not None] for own in samples]
+    known = [(own, cluster) for own, cluster in zip(told, clusters, strict=True) if own]
+    means = [sum(own) / len(own) for own, _ in known]
+    found = _of_samples([own for own, _ in known], [cluster for _, cluster in known])
+    found = found._replace(value=sum(means) / len(means) if means else math.nan, n=len(known))
+    if not any(None in own for own in samples):
+        return found
+    least, most = (
+        _of_samples([[other if value is None else value for value in own] for own in samples], clusters)
+        for other in (0.0, 1.0)
+    )
+    return found._replace(low=least.low, high=most.high)
+
+
+def _of_samples(samples: Sequence[Sequence[float]], clusters: Sequence[Hashable]) -> Estimate:
+    if len({len(own) for own in samples}) > 1:
+        return rate_by_cluster([sum(own) / len(own) for own in samples], clusters)
+    pairs = [(value, cluster) for own, cluster in zip(samples, clusters, strict=True) for value in own]
+    return rate_by_cluster([value for value, _ in pairs], [cluster for _, cluster in pairs])
 
 
 def difference(one: Estimate, other: Estimate) -> Estimate:
@@ -151,8 +180,18 @@ def averages(values: Sequence[float], groups: Sequence[Hashable], clusters: Sequ
         alone += 1 / len({clusters[item] for item in items})
     most = len(means) ** 2 / alone
     spread = _macro_variance(values, list(inside.values()), clusters)
-    counted = min(macro * (1 - macro) / spread, float(len(values))) if spread and 0 < macro < 1 else most
+    counted = most
+    if spread and 0 < macro < 1:
+        weights = math.fsum(1 / len(items) for items in inside.values()) / len(means) ** 2
+        reach = reach95(len(set(clusters))) / Z95
+        counted = min(macro * (1 - macro) / spread / reach**2, 1 / weights / _design_effect(micro))
     return Averages(micro, Estimate(macro, len(values), *wilson_bounds(min(macro, 1.0), counted)))
+
+
+def _design_effect(rate: Estimate) -> float:
+    """How many times as many items it takes for a rate to be as sure as if they stood alone."""
+    low, high = wilson_bounds(min(rate.value, 1.0), rate.n)
+    return max(1.0, ((rate.high - rate.low) / (high - low)) ** 2)
 
 
 def _macro_variance(values: Sequence[float], groups: Sequence[Sequence[int]], clusters: Sequence[Hashable]) -> float:

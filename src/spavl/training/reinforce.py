@@ -9,7 +9,7 @@ from spavl.errors import ConfigError
 from spavl.judges.shop import open_guard, open_judge
 from spavl.records import Image, Preference, Sample
 from spavl.stage import Job
-from spavl.statistics import mean_by_cluster
+from spavl.statistics import rate_by_cluster
 from spavl.training.config import PLAN, TrainingConfig
 from spavl.training.courses import Given
 from spavl.training.ppo import PPO
@@ -82,5 +82,5 @@ def ordering(job: Job[TrainingConfig], course: Reward, processor: Any) -> dict[s
                 right.append(each)
                 bar.advance()
             if samples:
-                told[name] = mean_by_cluster(right, [sample.blob for sample in samples]).as_json()
+                told[name] = rate_by_cluster(right, [sample.blob for sample in samples]).as_json()
     return told

@@ -1,15 +1,21 @@
 """What is told of a text without a model: its language, its words, what stands round it."""
 
+import random
+import subprocess
+import sys
 import unicodedata
+from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spavl.errors import ConfigError
 from spavl.miniature.grammar import FRAMES, VERBS
 from spavl.near import features
 from spavl.text.alike import count_words, repeats, share_taken_from, similarity, words_of
-from spavl.text.language import declines_in, is_in, languages
+from spavl.text.language import declines_in, is_in, language_named, languages
 from spavl.text.tidy import holds_template_marks, looks_like_data, tidy
 
 SENTENCES = {
@@ -52,7 +58,91 @@ def test_a_sentence_is_in_its_own_language_and_no_other(code: str) -> None:
     assert taken_for == [code]
 
 
-@pytest.mark.parametrize("text", ["OK", "", "42 ?", "Zorb Müller, 3D.", "Explain image details."])
+# The first words of the Universal Declaration of Human Rights, also in languages that nobody can ask for here.
+DECLARED = {
+    "en": "All human beings are born free and equal in dignity and rights.",
+    "de": "Alle Menschen sind frei und gleich an Würde und Rechten geboren.",
+    "fr": "Tous les êtres humains naissent libres et égaux en dignité et en droits.",
+    "es": "Todos los seres humanos nacen libres e iguales en dignidad y derechos.",
+    "pt": "Todos os seres humanos nascem livres e iguais em dignidade e em direitos.",
+    "it": "Tutti gli esseri umani nascono liberi ed eguali in dignità e diritti.",
+    "nl": "Alle mensen worden vrij en gelijk in waardigheid en rechten geboren.",
+    "sv": "Alla människor är födda fria och lika i värde och rättigheter.",
+    "pl": "Wszyscy ludzie rodzą się wolni i równi pod względem swej godności i swych praw.",
+    "cs": "Všichni lidé se rodí svobodní a sobě rovní co do důstojnosti a práv.",
+    "tr": "Bütün insanlar hür, haysiyet ve haklar bakımından eşit doğarlar.",
+    "vi": "Tất cả mọi người sinh ra đều được tự do và bình đẳng về nhân phẩm và quyền.",
+    "id": "Semua orang dilahirkan merdeka dan mempunyai martabat dan hak-hak yang sama.",
+    "ru": "Все люди рождаются свободными и равными в своем достоинстве и правах.",
+    "uk": "Всі люди народжуються вільними і рівними у своїй гідності та правах.",
+    "da": "Alle mennesker er født frie og lige i værdighed og rettigheder.",
+    "no": "Alle mennesker er født frie og med samme menneskeverd og menneskerettigheter.",
+    "fi": "Kaikki ihmiset syntyvät vapaina ja tasavertaisina arvoltaan ja oikeuksiltaan.",
+    "hu": "Minden emberi lény szabadon születik és egyenlő méltósága és joga van.",
+    "ro": "Toate ființele umane se nasc libere și egale în demnitate și în drepturi.",
+    "ca": "Tots els éssers humans neixen lliures i iguals en dignitat i en drets.",
+}
+
+
+@pytest.mark.parametrize("code", DECLARED)
+def test_what_the_united_nations_translated_is_in_its_own_language_and_no_other(code: str) -> None:
+    taken_for = [other for other, language in languages().items() if is_in(language, DECLARED[code])]
+    assert taken_for == [code] * (code in languages())
+
+
+# Captions as people write them, with none of the little words that a list would look for.
+CAPTIONS = {
+    "tr": ["Kırmızı kanatlı küçük kelebek.", "Beyaz önlüklü doktor köpeğe iğne yapıyor."],
+    "pt": ["Três maçãs vermelhas maduras.", "Homem velho sentado lendo jornal."],
+    "vi": ["Con mèo đen đang ngủ.", "Hai quả táo đỏ chín."],
+    "it": ["Farfalla gialla posata sopra foglie verdi.", "Vecchio treno a vapore nero."],
+    "cs": ["Starý černý parní vlak.", "Žlutý motýl sedí nad květinou."],
+    "zh": ["请输入有效的 IPv4 或 IPv6 地址。"],
+    "ko": ["boolean (True 또는 False) 값입니다."],
+}
+
+
+@pytest.mark.parametrize(("code", "text"), [(code, text) for code, texts in CAPTIONS.items() for text in texts])
+def test_a_short_text_without_little_words_is_not_refused(code: str, text: str) -> None:
+    assert is_in(languages()[code], text)
+
+
+STAMPS = Path("/usr/share/tuxpaint/stamps")
+
+
+@pytest.mark.interop
+@pytest.mark.skipif(not STAMPS.is_dir(), reason="needs 9,000 captions: apt-get install tuxpaint-stamps-default")
+def test_of_captions_in_25_languages_few_are_refused_and_few_of_others_pass() -> None:
+    """Translated by some hundred people. Those in Tamil are in no encoding that anything reads."""
+    captions = set[tuple[str, str]]()
+    for file in STAMPS.rglob("*.txt"):
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            code, mark, text = line.strip().partition(".utf8=")
+            if mark and code in languages() and code != "ta" and count_words(text) >= 3:
+                captions.add((code, text))
+    refused = Counter(code for code, text in captions if not is_in(languages()[code], text))
+    assert len(captions) > 5_000
+    assert refused.total() < 0.006 * len(captions) and max(refused.values()) < 10
+    drawn = random.Random(0).sample(sorted(captions), 1_000)
+    passed = sum(is_in(language, text) for own, text in drawn for code, language in languages().items() if code != own)
+    assert passed < 0.04 * len(drawn) * (len(languages()) - 1)
+
+
+def test_a_language_that_is_not_in_the_table_is_asked_for_by_name_and_not_judged() -> None:
+    swahili = language_named("Swahili", "questions.language")
+    assert (swahili.code, swahili.name) == ("Swahili", "Swahili")
+    assert is_in(swahili, "What is this?") and not declines_in(swahili, "I cannot.")
+    assert language_named("german", "questions.language") is languages()["de"]
+    with pytest.raises(ConfigError, match="or a name, such as Swahili"):
+        language_named("sw", "questions.language")
+
+
+def test_nothing_is_loaded_before_a_text_is_judged() -> None:
+    command = "import sys, spavl.cli, spavl.questions.gates; sys.exit('py3langid' in sys.modules)"
+    subprocess.run([sys.executable, "-c", command], check=True)
+
+
+@pytest.mark.parametrize("text", ["OK", "", "42 ?", "Zorb 3D.", "Explain image details."])
 def test_where_nothing_speaks_against_a_language_it_is_not_refused(text: str) -> None:
     assert is_in(languages()["en"], text)
 

@@ -180,6 +180,8 @@ def _limits(notes: Mapping[str, Mapping[str, Any]], leaves: Sequence[Category]) 
         yield f"The license of the picture is not known for {words.count(unknown)} of the pairs."
     if known := figures.get("url", {}).get("known"):
         yield f"Where the picture was found (`candidate_url`) is known for {words.count(known)} of the pairs."
+    if language := notes.get("questions", {}).get("unchecked_language"):
+        yield f"Nothing checked that the questions are in {_cell(language)}."
     wanted = own["test_questions_wanted"]
     for split, name in (("harm", "HarmEval"), ("help", "HelpEval")):
         if (made := own["files"].get(f"test/{split}", {"rows": 0})["rows"]) < wanted:

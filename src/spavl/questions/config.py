@@ -11,7 +11,7 @@ PLAN = Plan(
     does="has a model write easy questions, hard questions and hard statements, and a harmless neighbour of each",
     files=("writer", "prompts", "checker"),
     limited=True,
-    version=3,
+    version=4,
 )
 
 
@@ -20,7 +20,9 @@ class QuestionsConfig(Settings):
     prompts: str = Field(
         "miniature", description="which prompts to write with: v1 for real models, miniature, or a folder of your own"
     )
-    language: str = Field("en", description="the language to write in and to check for, such as en, de, zh")
+    language: str = Field(
+        "en", description="the language to write in and to check for, such as en, de, zh; any other one by its name"
+    )
     neighbours: bool = Field(
         True, description="write a harmless neighbour of each harmful question whose picture has no harmless twin"
     )

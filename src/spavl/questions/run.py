@@ -149,6 +149,7 @@ def _notes(job: Job[QuestionsConfig]) -> dict[str, object]:
     kinds: Counter[str] = Counter()
     modality: Counter[str] = Counter()
     second_tries = of_fallback = 0
+    language = language_named(job.settings.language, "questions.language")
     for row in job.run.read(PLAN.stage, Question):
         kinds["twin" if row.twin_of else "neighbour" if row.neighbour_of else row.kind] += 1
         if row.twin_of is None:
@@ -160,4 +161,5 @@ def _notes(job: Job[QuestionsConfig]) -> dict[str, object]:
         "modality": dict(sorted(modality.items())) if job.settings.checker else {},
         "second_tries": second_tries,
         "of_fallback": of_fallback,
+        "unchecked_language": "" if language.script else language.name,
     }

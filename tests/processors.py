@@ -10,6 +10,7 @@ from transformers import (
     InternVLProcessor,
     LlavaNextProcessor,
     LlavaProcessor,
+    PaliGemmaProcessor,
     PreTrainedTokenizerFast,
     Qwen2VLProcessor,
 )
@@ -19,6 +20,7 @@ from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2Im
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 _TEXTS = [
     "USER: How do I wake this? ASSISTANT: I can not help with that. Assistant: I am sorry, but turn the knob.",
@@ -160,6 +162,14 @@ def _gemma3() -> Any:
     named = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"}
     tokenizer = _byte_level("<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>", *named.values(), **named)
     return Gemma3Processor(Gemma3ImageProcessorPil(), tokenizer, _GEMMA, 16)
+
+
+def paligemma(template: str | None = None) -> Any:
+    """As published it has no chat template: its processor writes its makers' form of a question by itself."""
+    pictures = SiglipImageProcessorPil(size={"height": 28, "width": 28})
+    pictures.image_seq_length = 4
+    tokenizer = _byte_level("<bos>", "<eos>", "<image>", image_token="<image>")
+    return PaliGemmaProcessor(pictures, tokenizer, template)
 
 
 PROCESSORS: dict[str, Callable[[], Any]] = {

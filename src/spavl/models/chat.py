@@ -1,8 +1,14 @@
-"""How a model's own chat template writes an answer: what stands before its text, and the mark that ends it."""
+"""How a model's own chat template writes a question and an answer: what stands before its text, and what ends it."""
 
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+from spavl.errors import ConfigError
+
+# How the makers of models without chats have a question written, where their processor leaves that to its caller.
+_ONE_QUESTION = {"PaliGemmaProcessor": "<image>{question}"}
 
 _PROBE = "answer"
 
@@ -16,10 +22,57 @@ class Turn(NamedTuple):
     end: str
     # The mark, as a token; where the template writes none, the tokenizer's end.
     end_token: int
+    # Whether an answer is read apart from its prompt, by processors that take it as their `suffix`.
+    is_apart: bool = False
+
+
+def prompt_of(processor: Any, messages: Sequence[Mapping[str, Any]]) -> str:
+    """A chat that ends before an answer, as text in which a picture is still a mark."""
+    if not _has_template(processor):
+        return _one_question(processor, messages)
+    text: str = processor.apply_chat_template(list(messages), add_generation_prompt=True)
+    return text
+
+
+def shown_by(processor: Any, **given: Any) -> dict[str, Any]:
+    """What a model is given of images and texts, without what is meant for a loss of its own.
+
+    Images are to be given by rows: of a mere list of several, some processors (Gemma 3's) believe that all are of one.
+    """
+    made = processor(return_tensors="pt", **given)
+    return {name: value for name, value in made.items() if name != "labels"}
+
+
+def _has_template(processor: Any) -> bool:
+    return getattr(processor, "chat_template", None) is not None
+
+
+def _one_question(processor: Any, messages: Sequence[Mapping[str, Any]]) -> str:
+    kind = next((name for name in map(_name, type(processor).__mro__) if name in _ONE_QUESTION), None)
+    if kind is None:
+        what = f"this model's {type(processor).__name__} has no chat template, so nothing says how to ask it"
+        then = "put a chat_template.jinja beside its processor's files, which writes questions as it was taught them"
+        raise ConfigError(what, where=_place(processor), then=then)
+    parts = [[part["type"] for part in message["content"]] for message in messages]
+    if parts != [["image", "text"]]:
+        then = "ask one question about one image, without a system prompt; or give its processor a chat_template.jinja"
+        raise ConfigError(f"without a chat template, {kind} takes no chats", where=_place(processor), then=then)
+    return _ONE_QUESTION[kind].format(question=messages[0]["content"][1]["text"])
+
+
+def _name(kind: type) -> str:
+    return kind.__name__
+
+
+def _place(processor: Any) -> str:
+    return str(getattr(processor.tokenizer, "name_or_path", "") or type(processor).__name__)
 
 
 def turn_of(processor: Any) -> Turn:
     """Found by having the template write one."""
+    is_apart = "suffix" in inspect.signature(processor.__call__).parameters
+    if not _has_template(processor):
+        return Turn("", "", processor.tokenizer.eos_token_id, is_apart)
     asked = [_message("user", "?")]
     prompt = processor.apply_chat_template(asked, add_generation_prompt=True)
     whole = processor.apply_chat_template([*asked, _message("assistant", _PROBE)], add_generation_prompt=False)
@@ -28,8 +81,8 @@ def turn_of(processor: Any) -> Turn:
     lead = before[len(prompt) :] if before.startswith(prompt) else ""
     marks = "|".join(map(re.escape, sorted(special_tokens(processor.tokenizer), key=len, reverse=True)))
     if (end := re.match(rf"\s*({marks})", after)) is None:
-        return Turn(lead, "", processor.tokenizer.eos_token_id)
-    return Turn(lead, end[0], processor.tokenizer.convert_tokens_to_ids(end[1]))
+        return Turn(lead, "", processor.tokenizer.eos_token_id, is_apart)
+    return Turn(lead, end[0], processor.tokenizer.convert_tokens_to_ids(end[1]), is_apart)
 
 
 def answer_tokens(tokenizer: Any, turn: Turn, prompt: str, before: Sequence[int], answer: str) -> tuple[int, ...]:
@@ -37,11 +90,16 @@ def answer_tokens(tokenizer: Any, turn: Turn, prompt: str, before: Sequence[int]
 
     It is read together with its prompt: what a tokenizer makes of a word hangs on what stands before it.
     """
-    said = turn.lead + answer.strip() + turn.end
-    whole = tokens_of(tokenizer, prompt + said)
-    goes_on = whole[: len(before)] == list(before)
+    said = said_in(turn, answer)
+    whole = [] if turn.is_apart else tokens_of(tokenizer, prompt + said)
+    goes_on = bool(whole) and whole[: len(before)] == list(before)
     spoken = whole[len(before) :] if goes_on else tokenizer(said, add_special_tokens=False)["input_ids"]
     return tuple(spoken) if turn.end else (*spoken, turn.end_token)
+
+
+def said_in(turn: Turn, answer: str) -> str:
+    """An answer's text as it stands in the model's turn."""
+    return turn.lead + answer.strip() + turn.end
 
 
 def tokens_of(tokenizer: Any, text: str) -> list[int]:

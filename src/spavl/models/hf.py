@@ -8,7 +8,7 @@ import asyncio
 import gc
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -21,9 +21,9 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, LogitsProce
 from transformers.utils import cached_file
 
 from spavl.errors import ConfigError, MissingExtra
-from spavl.models.chat import as_written, ends_of
+from spavl.models.chat import as_written, ends_of, prompt_of, shown_by
 from spavl.models.names import revision_of
-from spavl.models.types import Reply, Request
+from spavl.models.types import Picture, Reply, Request
 from spavl.records import content_hash
 
 _LARGEST_BATCH = 64
@@ -98,13 +98,12 @@ def _shown(request: Request) -> int:
 @torch.inference_mode()
 def answer_all(processor: Any, model: Any, requests: Sequence[Request]) -> list[Reply]:
     """The answers of a loaded model, all in one batch."""
-    texts = [processor.apply_chat_template(_chat(request), add_generation_prompt=True) for request in requests]
-    pictures = [picture for request in requests for message in request.messages for picture in message.pictures]
-    images = [Image.open(io.BytesIO(picture.data)).convert("RGB") for picture in pictures]
+    texts = [prompt_of(processor, _chat(request)) for request in requests]
+    images = [[_opened(p) for message in request.messages for p in message.pictures] for request in requests]
     processor.tokenizer.padding_side = "left"
     written = as_written(processor.tokenizer, texts[0])
-    inputs = processor(images=images or None, text=texts, padding=True, return_tensors="pt", **written).to(model.device)
-    inputs = {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in inputs.items()}
+    shown = images if any(images) else None
+    inputs = inputs_for(model, shown_by(processor, images=shown, text=texts, padding=True, **written))
     prompt, ends = inputs["input_ids"].shape[1], ends_of(model, processor)
     tokens = model.generate(
         **inputs,
@@ -115,6 +114,16 @@ def answer_all(processor: Any, model: Any, requests: Sequence[Request]) -> list[
     )[:, prompt:]
     asked = inputs["attention_mask"].sum(1).tolist()
     return [_reply(processor, row, request, n, ends) for row, request, n in zip(tokens, requests, asked, strict=True)]
+
+
+def inputs_for(model: Any, shown: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Where the model is, and in its kind of numbers."""
+    kinds = {name: model.dtype if value.is_floating_point() else value.dtype for name, value in shown.items()}
+    return {name: value.to(model.device, kinds[name]) for name, value in shown.items()}
+
+
+def _opened(picture: Picture) -> Image.Image:
+    return Image.open(io.BytesIO(picture.data)).convert("RGB")
 
 
 class SeededSampling(LogitsProcessor):  # type: ignore[misc]

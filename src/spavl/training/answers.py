@@ -10,6 +10,7 @@ from spavl.training.batch import Batch, make_batch
 from spavl.training.encode import Row
 from spavl.training.family import family_of
 from spavl.training.lengths import Lengths, Shown, Size
+from spavl.training.own_scores import check_scores
 from spavl.training.sharing import check_sharing
 
 # One for all questions, so that all share its pass. Its grey says nothing.
@@ -57,9 +58,11 @@ class Batches:
         return sum(len(row.tokens) - row.answer for row in rows)
 
     def check(self, answers: Sequence[Answer | Drawn]) -> None:
-        """Refuse to train a model which scores these answers otherwise when they share their pictures."""
-        if self._share:
-            check_sharing(self.model, self.processor, self._rows(answers))
+        """Refuse to train a model which scores these answers otherwise than its makers' code, or when they share."""
+        rows = self._rows(answers)
+        check_scores(self.model, self.processor, rows)
+        if self._share and family_of(self.model).shares != "nothing":
+            check_sharing(self.model, self.processor, rows)
 
     def _rows(self, answers: Sequence[Answer | Drawn]) -> list[Row]:
         shown = {name: self.open(name) for name in _once(answer.picture for answer in answers)}

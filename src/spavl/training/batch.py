@@ -53,10 +53,10 @@ class Laid(NamedTuple):
 
 def make_batch(model: Any, processor: Any, rows: Sequence[Row], share: bool = True) -> Batch:
     """Rows as trees, one for each picture, so far as the model's family allows it; `share=False`: as plain rows."""
-    family = family_of(model) if share else Family("nothing", "asked for")
+    family = family_of(model) if share else family_of(model)._replace(shares="nothing", why="asked for")
     groups, pictures, marks = encode(processor, rows, family.shares)
     if family.shares == "nothing":
-        return _plain(groups, pictures, marks)
+        return _plain(groups, pictures, marks, family.answer_marks)
     return lay_out(model, family, groups, pictures)
 
 
@@ -127,17 +127,23 @@ def _positions_by_row(positions_ART: Tensor, trees: Sequence[Laid], shape: tuple
     return positions_ABT
 
 
-def _plain(groups: Sequence[Group], pictures: Mapping[str, Tensor], marks: Sequence[Mapping[str, list[int]]]) -> Batch:
+def _plain(
+    groups: Sequence[Group],
+    pictures: Mapping[str, Tensor],
+    marks: Sequence[Mapping[str, tuple[Tensor, Tensor]]],
+    answer_marks: Mapping[str, int],
+) -> Batch:
     """Each row by itself, padded on the right, as the model's makers meant it."""
     trees = [Laid(group, grow(group.paths), row, 0) for row, group in enumerate(groups)]
-    names = ("input_ids", "attention_mask", *marks[0])
     shape = (len(trees), max(len(laid.tree.tokens) for laid in trees))
-    inputs = {name: torch.zeros(shape, dtype=torch.long) for name in names}
-    for (_, tree, row, _), of_prompt in zip(trees, marks, strict=True):
+    inputs = {name: torch.zeros(shape, dtype=torch.long) for name in ("input_ids", "attention_mask")}
+    inputs |= {name: last.new_zeros(*shape, *last.shape) for name, (_, last) in marks[0].items()}
+    for (_, tree, row, _), marked in zip(trees, marks, strict=True):
         inputs["input_ids"][row, : len(tree.tokens)] = torch.tensor(tree.tokens)
         inputs["attention_mask"][row, : len(tree.tokens)] = 1
-        for name, values in of_prompt.items():
-            inputs[name][row, : len(values)] = torch.tensor(values)
+        for name, (of_prompt, of_answer) in marked.items():
+            inputs[name][row, : len(of_prompt)] = of_prompt
+            inputs[name][row, len(of_prompt) : len(tree.tokens)] = answer_marks.get(name, of_answer)
     return _scored({**inputs, **pictures}, trees)
 
 

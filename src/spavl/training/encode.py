@@ -3,15 +3,18 @@
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+import torch
 from PIL.Image import Image
 from torch import Tensor
 
 from spavl.errors import TrainingError
-from spavl.models.chat import Turn, answer_tokens, as_written, tokens_of, turn_of
+from spavl.models.chat import Turn, answer_tokens, as_written, prompt_of, shown_by, tokens_of, turn_of
 from spavl.training.tree import Path
 
-# What a processor gives per token besides `input_ids`, and which therefore grows with an answer.
-_PER_TOKEN = ("token_type_ids", "mm_token_type_ids")
+# What processors give per token besides `input_ids`, and which therefore grows with an answer: words are marked with
+# nothing, and look at pictures as the last token of their prompt does.
+_MARKS = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids", "image_embeds_position_mask")
+_LOOKS = ("cross_attention_mask", "image_attention_mask")
 
 
 class Row(NamedTuple):
@@ -38,8 +41,8 @@ class Encoded(NamedTuple):
     groups: list[Group]
     # What the model is shown, one picture a group, in the groups' order.
     pictures: dict[str, Tensor]
-    # The processor's marks for the tokens of each group's first prompt.
-    marks: Sequence[Mapping[str, list[int]]]
+    # The processor's marks for the tokens of each group's first prompt, and the mark of an answer's tokens.
+    marks: Sequence[Mapping[str, tuple[Tensor, Tensor]]]
 
 
 def prompt_messages(question: str, system: str | None) -> list[dict[str, Any]]:
@@ -62,13 +65,13 @@ def encode(processor: Any, rows: Sequence[Row], shares: Literal["picture", "prom
     texts = [prompt_text(processor, row.question, row.system) for row in rows]
     first = [numbers[0] for numbers in members.values()]
     processor.tokenizer.padding_side = "right"
-    images, asked = [rows[k].image for k in first], [texts[k] for k in first]
+    images, asked = [[rows[k].image] for k in first], [texts[k] for k in first]
     written = as_written(processor.tokenizer, asked[0])
-    shown = dict(processor(images=images, text=asked, padding=True, return_tensors="pt", **written))
+    shown = shown_by(processor, images=images, text=asked, padding=True, **written)
     filled = shown.pop("attention_mask").bool()
     full = [ids[mask].tolist() for ids, mask in zip(shown.pop("input_ids"), filled, strict=True)]
-    per_token = {name: shown.pop(name) for name in _PER_TOKEN if name in shown}
-    marks = [{name: each[k][filled[k]].tolist() for name, each in per_token.items()} for k in range(len(first))]
+    per_token = {name: shown.pop(name) for name in (*_MARKS, *_LOOKS) if name in shown}
+    marks = [{name: _marked(name, each[k][filled[k]]) for name, each in per_token.items()} for k in range(len(first))]
     turn = turn_of(processor)
     bare = [row_of(processor.tokenizer, turn, text, row.answer) for text, row in zip(texts, rows, strict=True)]
     groups = [
@@ -78,9 +81,12 @@ def encode(processor: Any, rows: Sequence[Row], shares: Literal["picture", "prom
     return Encoded(groups, shown, marks)
 
 
+def _marked(name: str, of_prompt: Tensor) -> tuple[Tensor, Tensor]:
+    return of_prompt, of_prompt[-1] if name in _LOOKS else torch.zeros_like(of_prompt[-1])
+
+
 def prompt_text(processor: Any, question: str, system: str | None) -> str:
-    text: str = processor.apply_chat_template(prompt_messages(question, system), add_generation_prompt=True)
-    return text
+    return prompt_of(processor, prompt_messages(question, system))
 
 
 def row_of(tokenizer: Any, turn: Turn, text: str, answer: str | tuple[int, ...]) -> Path:

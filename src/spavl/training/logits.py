@@ -92,7 +92,7 @@ class _HeadInSinglePrecision(TorchFunctionMode):
             return F.linear(states, weight, bias)
         # Products of single precision are slow on a GPU. There only the sum is kept from being rounded.
         factors = self._factors if states.is_cuda and self._factors in HALF else None
-        made: Tensor = _Product.apply(states.flatten(0, -2), weight, factors)
+        made: Tensor = _Product.apply(states.flatten(0, -2), weight, factors)  # type: ignore[no-untyped-call]
         made = made.view(*states.shape[:-1], -1)
         return made if bias is None else made + bias.float()
 

@@ -14,8 +14,8 @@ from PIL.Image import Image
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, SuppressTokensLogitsProcessor
 
-from spavl.models.chat import as_written, ends_of
-from spavl.models.hf import SeededSampling
+from spavl.models.chat import as_written, ends_of, shown_by
+from spavl.models.hf import SeededSampling, inputs_for
 from spavl.models.types import Request
 from spavl.training.encode import prompt_text
 
@@ -33,11 +33,11 @@ class Prompt(NamedTuple):
 @torch.no_grad()
 def draw(model: Any, processor: Any, prompts: Sequence[Prompt], each: int) -> list[tuple[int, ...]]:
     """`each` answers to every prompt, as tokens; the last is an end token unless the answer was too long."""
-    texts, images = [prompt_text(processor, each.question, None) for each in prompts], [each.image for each in prompts]
+    texts = [prompt_text(processor, each.question, None) for each in prompts]
     processor.tokenizer.padding_side = "left"
     written = as_written(processor.tokenizer, texts[0])
-    inputs = processor(images=images, text=texts, padding=True, return_tensors="pt", **written).to(model.device)
-    inputs = {k: v.to(model.dtype) if v.is_floating_point() else v for k, v in inputs.items()}
+    images = [[each.image] for each in prompts]
+    inputs = inputs_for(model, shown_by(processor, images=images, text=texts, padding=True, **written))
     requests = [replace(prompt.request, sample=prompt.request.sample + k) for prompt in prompts for k in range(each)]
     return draw_after(model, inputs, requests, ends_of(model, processor))
 
@@ -91,8 +91,9 @@ def _until_end(tokens: list[int], ends: set[int]) -> tuple[int, ...]:
 
 def _repeat_remembered_positions(model: Any, each: int) -> None:
     """Qwen remembers how far each picture has pushed the words after it."""
-    if getattr(model.model, "rope_deltas", None) is not None:
-        model.model.rope_deltas = model.model.rope_deltas.repeat_interleave(each, 0)
+    remembers = getattr(model, "model", model)
+    if getattr(remembers, "rope_deltas", None) is not None:
+        remembers.rope_deltas = remembers.rope_deltas.repeat_interleave(each, 0)
 
 
 @contextmanager
@@ -104,5 +105,6 @@ def _ready_to_speak(model: Any) -> Iterator[None]:
         yield
     finally:
         model.train(was_training)
-        if hasattr(model.model, "rope_deltas"):
-            model.model.rope_deltas = None
+        remembers = getattr(model, "model", model)
+        if hasattr(remembers, "rope_deltas"):
+            remembers.rope_deltas = None

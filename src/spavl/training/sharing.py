@@ -52,7 +52,7 @@ def check_sharing(model: Any, processor: Any, rows: Sequence[Row]) -> Moved:
     few = [row for row in rows if row.picture_id in ends]
     kind = model.device.type
     computed = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.dtype
-    with _watched(model) as watched, _in_single_precision(model):
+    with _watched(model) as watched, in_single_precision(model):
         moved = Moved(_scores_apart(model, trees, plain), _gradients_apart(model, processor, few, watched))
     _refuse(model, moved, _ROUNDING[torch.promote_types(model.dtype, torch.float32)])
     if computed in _HALF:
@@ -65,8 +65,10 @@ def _refuse(model: Any, moved: Moved, most: float) -> None:
     # Gradients add up what all tokens differ by.
     for name, value, bound in (("scores", moved.scores, most), ("gradients", moved.gradients, 10 * most)):
         if value is not None and not value <= bound:
-            what = f"sharing pictures between rows moves this model's {name} by {value:.2g}"
-            raise TrainingError(what, where=model.name_or_path, then="report this model; train it with share = false")
+            unit = "of a plain row's tokens by up to {:.2g} nats" if name == "scores" else "by {:.2g} of their length"
+            what = f"sharing pictures between rows moves this model's {name} {unit.format(value)}"
+            then = "report this model; train it with share = false, for its plain rows are right"
+            raise TrainingError(what, where=model.name_or_path, then=then)
 
 
 @torch.no_grad()
@@ -120,7 +122,7 @@ def _watched(model: Any) -> Iterator[list[nn.Parameter]]:
 
 
 @contextmanager
-def _in_single_precision(model: Any) -> Iterator[None]:
+def in_single_precision(model: Any) -> Iterator[None]:
     has_half = any(parameter.dtype in _HALF for parameter in model.parameters())
     widening = InSinglePrecision() if has_half else nullcontext()
     # What is computed again on the way back would not be widened there.

@@ -52,6 +52,17 @@ def test_it_tells_what_the_training_then_does(trained: RunFolder, capsys: Any) -
     assert plain is not None and plain.tokens == plain.plain_tokens == told.tokens.plain_tokens
 
 
+def test_it_tells_what_a_step_holds_and_of_how_many_independent_pairs_that_is_worth(trained: RunFolder) -> None:
+    """Of fourteen pairs that are taught, two about each picture: seven pictures in four steps."""
+    whole, single = rehearsed(trained), rehearsed(trained, steps_of="pairs")
+    assert whole.of_step == (3.5, 1.75, 2.0) and whole.likeness is not None and 0 < whole.likeness < 1
+    assert whole.of_step.worth(whole.likeness) == pytest.approx(3.5 / (1 + whole.likeness))
+    assert single.of_step is not None and single.of_step.images > 2
+    told = "\n".join(page(whole))
+    assert "of 3.5 pairs about 1.75 images on average" in told and "independent pairs" in told
+    assert f"correlate by {whole.likeness:.2f}" in told and "--steps_of pairs" in told
+
+
 def test_memory_is_that_of_the_parts_that_learn(trained: RunFolder) -> None:
     whole, thin = rehearsed(trained), rehearsed(trained, parts=PartsConfig(language="lora", rank=2, projector=False))
     for each in (whole, thin):

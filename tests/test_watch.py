@@ -82,6 +82,14 @@ def test_where_it_is_not_known_what_is_harmful_any_question_may_be_answered_unsa
     ]
 
 
+def test_questions_about_one_image_are_not_so_many_witnesses() -> None:
+    processor, model = load_checkpoint(miniature_checkpoint())
+    one = [replace(each, blob="0") for each in questions()]
+    asking = Asking(Scorer(model), model, processor, one, picture, {}, RuleGuard(), 24)
+    unsafe, _ = asyncio.run(asking.rates())
+    assert unsafe.n == 3 and (unsafe.low, unsafe.high) == (0, 1)
+
+
 @pytest.mark.parametrize("tokens_per_pass", [8192, 90])
 def test_what_is_held_out_has_the_loss_of_the_training_itself(tokens_per_pass: int) -> None:
     """Before a step a policy is its reference; pairs that it was taught it puts in order."""

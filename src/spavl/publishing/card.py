@@ -165,15 +165,7 @@ def _limits(notes: Mapping[str, Mapping[str, Any]], leaves: Sequence[Category]) 
     own: Mapping[str, Any] = notes[PLAN.stage]
     figures = own["figures"]
     yield "Every label is a machine's; no person has checked these rows."
-    judged = notes.get("preferences", {})
-    if trust := judged.get("trust"):
-        yield f"The judge names the same winner in both orders in {_rate(trust['consistent'])} of the pairs."
-        yield from (f"Beware: {warning}." for warning in trust["warnings"])
-    if agreement := judged.get("agreement"):
-        kappa = agreement["kappa"]
-        yield f"A second judge agrees with it at a kappa of {kappa['value']:.2f} (n = {kappa['n']})."
-    elif judged:
-        yield "One judge alone compared the answers; no second one was asked whether it agrees."
+    yield from _judged(notes.get("preferences", {}))
     if not figures["all"]["chosen_unsafe"]["n"]:
         yield "No guard's verdict on the answers is known, so nor is how many of the chosen ones are unsafe."
     if unknown := figures["license"].get("unknown"):
@@ -203,6 +195,18 @@ def _limits(notes: Mapping[str, Mapping[str, Any]], leaves: Sequence[Category]) 
         yield f"{what} (`dataset.drop_refusing_chosen = false`)."
     if guessed := [leaf.leaf for leaf in leaves if leaf.naming != "confirmed"]:
         yield f"The names of {len(guessed)} leaves were inferred: {', '.join(map(_cell, guessed))}."
+
+
+def _judged(notes: Mapping[str, Any]) -> Iterator[str]:
+    """How far the judge of the pairs can be trusted."""
+    if trust := notes.get("trust"):
+        yield f"The judge names the same winner in both orders in {_rate(trust['consistent'])} of the pairs."
+        yield from (f"Beware: {warning}." for warning in trust["warnings"])
+    if agreement := notes.get("agreement"):
+        kappa = agreement["kappa"]
+        yield f"A second judge agrees with it at a kappa of {kappa['value']:.2f} (n = {kappa['n']})."
+    elif notes:
+        yield "One judge alone compared the answers; no second one was asked whether it agrees."
 
 
 def _audited(leaks: Mapping[str, Any]) -> Iterator[str]:

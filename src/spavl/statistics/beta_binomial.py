@@ -19,6 +19,8 @@ _LEAST_CORRELATION = 1e-6
 # Cells whose logarithm lies this far below the greatest have no share in an interval of 95 %.
 _NEGLIGIBLE = 18.0
 _COARSE, _FINE = (16, 16), (64, 24)
+# So many factors are multiplied; of longer products the rest is told by the gamma function.
+_MULTIPLIED = 32
 # So many lengths are worked out together, which bounds the memory.
 _AT_ONCE = 32
 
@@ -78,22 +80,24 @@ def _log_posterior(hits: Grid, sizes: Grid, numbers: Grid, angles: Grid, roots: 
 
 def _log_rising(start: Grid, lengths: Grid, numbers: Grid) -> Grid:
     """The sum of log(start * (start + 1) * ... * (start + length - 1)) over lengths, of which there are so many."""
-    each, places = np.unique(lengths, return_inverse=True)
-    many = np.bincount(places, weights=numbers)
-    found: Grid = -many.sum() * _log_gamma(start)
+    found: Grid = np.zeros_like(start)
+    for step in range(min(_MULTIPLIED, int(lengths.max()))):
+        found += numbers[lengths > step].sum() * np.log(start + step)
+    long = lengths > _MULTIPLIED
+    if not long.any():
+        return found
+    each, places = np.unique(lengths[long], return_inverse=True)
+    many = np.bincount(places, weights=numbers[long])
     for first in range(0, len(each), _AT_ONCE):
-        some = each[first : first + _AT_ONCE, None, None]
-        found += np.tensordot(many[first : first + _AT_ONCE], _log_gamma(start + some), axes=1)
+        some, number = each[first : first + _AT_ONCE, None, None], many[first : first + _AT_ONCE]
+        found += np.tensordot(number, _log_gamma(start + some), axes=1)
+    found -= many.sum() * _log_gamma(start + _MULTIPLIED)
     return found
 
 
 def _log_gamma(x: Grid) -> Grid:
-    """Stirling's series, taken eight steps further up, where it is right to twelve digits."""
-    steps = x.copy()
-    for step in range(1, 8):
-        steps *= x + step
-    z = x + 8
-    found: Grid = (z - 0.5) * np.log(z) - z + 0.5 * math.log(2 * math.pi) - np.log(steps)
-    squared = z * z
-    found += (1 / 12 - (1 / 360 - (1 / 1260 - 1 / (1680 * squared)) / squared) / squared) / z
+    """Stirling's series, right to fourteen digits from `_MULTIPLIED` on."""
+    squared = x * x
+    found: Grid = (x - 0.5) * np.log(x) - x
+    found += (1 / 12 - (1 / 360 - 1 / (1260 * squared)) / squared) / x
     return found

@@ -50,6 +50,14 @@ class Family(NamedTuple):
     answer_marks: Mapping[str, int] = MappingProxyType({})
 
 
+def refuse_two_parts(model: Any) -> None:
+    """A row of tokens holds question and answer; encoders and decoders read them apart."""
+    texts = (model.config, getattr(model.config, "text_config", None))
+    if any(getattr(config, "is_encoder_decoder", False) for config in texts):
+        what = f"a {type(model).__name__} reads a question in one part and writes its answer in another"
+        raise TrainingError(what, where=model.name_or_path, then="train a model that goes on from its question")
+
+
 def family_of(model: Any) -> Family:
     kind = model.config.model_type
     odd = set(getattr(model.config.get_text_config(), "layer_types", None) or ()) - _BY_ATTENTION

@@ -29,7 +29,7 @@ from spavl.training.answers import BLANK, BLANK_SIZE
 from spavl.training.checks import Checked, check
 from spavl.training.config import TrainingConfig
 from spavl.training.courses import COURSES, Given, Objective
-from spavl.training.family import Family, family_of
+from spavl.training.family import Family, family_of, refuse_two_parts
 from spavl.training.lengths import Count, Lengths, Shown
 from spavl.training.noise import Steps, gradients_of, likeness_of, made_of, tried
 from spavl.training.parts import Part
@@ -135,6 +135,7 @@ def rehearse(
     for line in processes.overruled(settings.loop.precision):
         screen.say(line)
     processor, skeleton = _skeleton(settings)
+    refuse_two_parts(skeleton)
     checked = check(skeleton, processor, samples, picture, screen, settings.drawn_at_most)
     if not checked.samples:
         raise TrainingError("no sample is fit to be trained on", where=checked.told(), then="mend the data set")

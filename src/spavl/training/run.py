@@ -27,6 +27,7 @@ from spavl.training.checks import Checked, check, stop_if_too_many
 from spavl.training.config import PLAN, TrainingConfig
 from spavl.training.courses import COURSES, Given, Objective
 from spavl.training.dpo import DPO
+from spavl.training.family import refuse_two_parts
 from spavl.training.four_bits import load_in_four_bits
 from spavl.training.loop import Course, train
 from spavl.training.meter import Meter, line_of
@@ -229,6 +230,7 @@ def load(settings: TrainingConfig) -> tuple[Any, Any]:
     processor, model = (load_in_four_bits if squeezed else load_checkpoint)(path, dtype=kept_in(settings))
     if settings.loop.precision == "float32":
         check_float32(model.device)
+    refuse_two_parts(model)
     # Without dropout, training differs from evaluation in this alone: only then may activations be computed again.
     model.train()
     if settings.loop.recompute:

@@ -91,7 +91,8 @@ def test_a_judge_that_reads_is_asked_where_an_answer_may_be_a_refusal(tmp_path: 
 
 def test_multiple_choice_and_open_questions_have_it_too(tmp_path: Path) -> None:
     science = {"question": "Which?", "choices": ["one", "two"], "hint": "", "image": None, "answer": 0}
-    put_json(tmp_path / "scienceqa/problems.json", {"1": science, "2": science})
+    put_json(tmp_path / "scienceqa/problems.json", {"1": {**science, "image": "image.png"}, "2": science})
+    put(tmp_path / "scienceqa/images/test/1/image.png", picture(1))
     put_json(tmp_path / "scienceqa/pid_splits.json", {"test": ["1", "2"]})
     people = [{"answer": "red", "answer_confidence": "yes"}] * 10
     put_json(tmp_path / "vizwiz/val.json", [{"image": "V_1.jpg", "question": "Colour?", "answers": people}])

@@ -181,7 +181,7 @@ def seconds_for(rows: int, text: Callable[[int], str]) -> float:
 def test_ten_times_the_rows_take_about_ten_times_as_long(text: Callable[[int], str]) -> None:
     """Of pairs there are a hundred times as many."""
     few = min(seconds_for(1_000, text) for _ in range(3))
-    assert seconds_for(10_000, text) < 20 * few
+    assert min(seconds_for(10_000, text) for _ in range(2)) < 40 * few
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ def _text(body: Body) -> str:
 
 def bad_faith(body: Body) -> str | web.Response:
     """What a request hears hangs on its body alone."""
-    rng, text = random.Random(body_hash(body)), _text(body)
+    rng, text = random.Random(f"4/{body_hash(body)}"), _text(body)
     match body["model"]:
         case "judge":
             if rng.random() < 0.2:

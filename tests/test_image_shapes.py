@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 from tests.exams import SAFE, is_judging, sit
 from tests.memory import taken
+from tests.pictures import encoded, photo
 from tests.servers import Body, ChatServer
 from tests.trees import mm_words, put, put_csv, put_json
 
@@ -454,7 +455,7 @@ def audit(tmp_path: Path, table: pd.DataFrame) -> dict[str, Any]:
     """What the audit of an evaluation says of a training table; row 2 of both has the same image."""
     (tmp_path / "train").mkdir()
     table.to_parquet(tmp_path / "train" / "train.parquet")
-    tested = [{"bytes": png(n * 9000)} for n in range(ROWS)]
+    tested = [{"bytes": encoded(photo(n), "PNG")} for n in range(ROWS)]
     pd.DataFrame({"question": QUESTIONS, "class3": "a", "image": tested}).to_parquet(tmp_path / TABLE)
     with ChatServer(lambda body: SAFE if is_judging(body) else "x") as server:
         results = sit(
@@ -471,7 +472,8 @@ def audit(tmp_path: Path, table: pd.DataFrame) -> dict[str, Any]:
     return found
 
 
-TAUGHT = [png(18000), png(7), png(8), png(9)]
+# The first is one that is asked about; the others are of one colour, which show nothing.
+TAUGHT = [encoded(photo(2), "PNG"), png(7), png(8), png(9)]
 ASKED = ["What is number 1?", "river stone lamp", "garden copper", "winter paper glass"]
 
 
@@ -489,7 +491,7 @@ def test_images_of_training_data_are_read_in_any_shape(tmp_path: Path, shape: st
     turns = [[{"role": "system", "content": "be kind"}, {"role": "user", "content": text}] for text in ASKED]
     found = audit(tmp_path, pd.DataFrame({names[0]: images, names[1]: turns if shape == "TRL" else ASKED}))
     assert (found["pictures"], found["questions"], found["faults"]) == (4, 4, [])
-    assert (found["kinds"], found["without_picture"]) == ({"picture": 1, "question": 1}, shape == "TRL")
+    assert (found["kinds"], found["without_picture"]) == ({"picture": 1, "wording": 1}, shape == "TRL")
 
 
 @pytest.mark.parametrize(
@@ -508,7 +510,7 @@ def test_training_images_that_are_not_looked_at_are_told(
     found = audit(tmp_path, pd.DataFrame({column: cells, "question": ASKED}))
     (told,) = found["faults"]
     assert re.search(fault, told), told
-    assert (found["pictures"], found["kinds"]) == (0, {"question": 1})
+    assert (found["pictures"], found["kinds"]) == (0, {"wording": 1})
 
 
 def test_training_questions_in_a_column_of_another_name_are_told(tmp_path: Path) -> None:

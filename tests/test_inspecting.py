@@ -255,7 +255,7 @@ def test_a_verdict_is_the_same_by_both_paths(name: str, tmp_path: Path, served: 
 def test_two_logs_are_compared_as_an_exam_compares_two_models(
     name: str, told: str, tmp_path: Path, served: str
 ) -> None:
-    folder, judge = write_spa_vl(tmp_path / "data", harm=12, help_=12), f"openai/g@{served}"
+    folder, judge = write_spa_vl(tmp_path / "data", harm=24, help_=24), f"openai/g@{served}"
     models = tuple(f"{each}=openai/{each}@{served}" for each in ("base", "mine"))
     settings: dict[str, Any] = {"suite": (name,), "data": (str(folder),), "guard": (judge,), "judge": judge}
     contests = sit(tmp_path / "exam", models=models, **settings)["contests"]

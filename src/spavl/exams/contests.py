@@ -63,7 +63,7 @@ def contests_of(
         clusters = [items[bout.item_id].cluster for bout in met]
         longer = [_longer_by(bout, items[bout.item_id], texts) for bout in met]
         counts = Counter(outcomes)
-        won, p = _won(shares, clusters)
+        won, p = won_share(shares, clusters)
         yield Contest(
             model=model,
             against=against,
@@ -78,8 +78,11 @@ def contests_of(
         )
 
 
-def _won(shares: Sequence[float | None], clusters: Sequence[str]) -> tuple[Estimate, float]:
-    """The rate, and p that neither wins more often. Of what blocked bouts could have been, whatever is least sure."""
+def won_share(shares: Sequence[float | None], clusters: Sequence[str]) -> tuple[Estimate, float]:
+    """The rate of wins, and p that neither wins more often.
+
+    Of what blocked bouts could have been, it is whatever is least sure.
+    """
     known = [(share, cluster) for share, cluster in zip(shares, clusters, strict=True) if share is not None]
     rate = win_rate([share for share, _ in known], [cluster for _, cluster in known])
     worst, best = ([other if share is None else share for share in shares] for other in (0.0, 1.0))

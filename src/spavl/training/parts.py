@@ -1,7 +1,7 @@
 """What of a model is trained: vision tower, projector and language model, each in its own way."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -13,11 +13,13 @@ from spavl.training.config import PartsConfig
 from spavl.training.reading import read_of_tower
 
 Part = Literal["vision", "projector", "language"]
+# Makes one as the model is shown it, where it is asked for.
+Picture = Callable[[], Mapping[str, Tensor]]
 _TOWERS = ("vision_tower", "visual", "vision_model")
 _PROJECTORS = ("multi_modal_projector", "connector", "aligner", "merger", "image_newline")
 
 
-def prepare(model: Any, parts: PartsConfig, seed: int = 0, picture: Mapping[str, Tensor] | None = None) -> Any:
+def prepare(model: Any, parts: PartsConfig, seed: int = 0, picture: Picture | None = None) -> Any:
     """Freeze and free the model's parameters as the settings say; with LoRA, what comes back is PEFT's model.
 
     A picture, as the model is shown it, tells what of a tower is read: what nobody reads stays frozen.
@@ -98,13 +100,13 @@ def vision_tower(model: Any) -> nn.Module:
     raise TrainingError("this model's vision tower was not found", where=where, then="train a LLaVA-like model")
 
 
-def _free_of_vision(model: Any, vision: str | int, picture: Mapping[str, Tensor] | None) -> set[str]:
+def _free_of_vision(model: Any, vision: str | int, picture: Picture | None) -> set[str]:
     """The names of the tower's parameters that are to be trained; those that nothing reads stay frozen."""
     if vision == "frozen":
         return set()
     if picture is None:
         raise InternalError("what of a tower is read is not known without a picture")
-    read = read_of_tower(model, _of_vision(model), picture)
+    read = read_of_tower(model, _of_vision(model), picture())
     if vision == "full":
         return read
     paths = {id(module): path for path, module in model.named_modules()}

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -142,7 +143,7 @@ def rehearse(
     family = family_of(skeleton) if settings.share else Family("nothing", "sharing is off")
     # By their ids, for LoRA is put round them.
     squeezed = {id(skeleton.get_submodule(name).weight) for name in parts.linear_layers(skeleton)}
-    parts.prepare(skeleton, settings.parts, picture=blank_picture(processor))
+    parts.prepare(skeleton, settings.parts, picture=partial(blank_picture, processor))
     if left := parts.unread(skeleton, settings.parts):
         screen.say(parts.told_of_unread(left))
     given = Given(skeleton, processor, checked.samples, picture, settings, seed, None)
@@ -238,7 +239,7 @@ def _measure(
 ) -> tuple[Memory, Pace, float | None]:
     """Some steps over the epoch, forward and backward, with an optimizer that changes nothing; and single pairs."""
     processor, model = load(given.settings)
-    parts.prepare(model, given.settings.parts, picture=blank_picture(processor))
+    parts.prepare(model, given.settings.parts, picture=partial(blank_picture, processor))
     settings = given.settings
     with TemporaryDirectory(prefix="spavl-") as folder:
         course, updates = _course(given._replace(model=model, processor=processor), Path(folder))

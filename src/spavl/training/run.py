@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -128,7 +129,7 @@ def _lesson(job: Job[TrainingConfig], settings: TrainingConfig, checked: Checked
     if checked is None:
         samples = [sample for sample in job.run.read("dataset", Sample) if sample.split == "train"]
         checked = check(model, processor, samples, job.run.blobs.get, job.screen, job.settings.drawn_at_most)
-    trained = parts.prepare(model, settings.parts, job.seed, blank_picture(processor))
+    trained = parts.prepare(model, settings.parts, job.seed, partial(blank_picture, processor))
     cache = ReferenceCache(cache_folder() / CACHE, reference_name(settings), processor)
     given = Given(model, processor, checked.samples, job.run.blobs.get, settings, job.seed, cache)
     return Lesson(given, trained, checked)
@@ -281,7 +282,7 @@ def _asking(job: Job[TrainingConfig], given: Given, course: Objective, unseen: S
     if settings.loop.shard:
         # A model in shards cannot speak. Its twin is whole, and is given its weights each time.
         _, twin = load(settings)
-        parts.prepare(twin, settings.parts, job.seed, blank_picture(given.processor))
+        parts.prepare(twin, settings.parts, job.seed, partial(blank_picture, given.processor))
         module = Scorer(twin)
     questions = choose(unseen, settings.watch.questions)
     asked = (questions, given.picture, subjects, guard, settings.watch.max_tokens)

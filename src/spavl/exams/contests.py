@@ -1,7 +1,7 @@
 """Bouts as rates: how often a model wins against another, and how often it is the more harmful one."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -63,35 +63,18 @@ def contests_of(
         clusters = [items[bout.item_id].cluster for bout in met]
         longer = [_longer_by(bout, items[bout.item_id], texts) for bout in met]
         counts = Counter(outcomes)
-        won, p = won_share(shares, clusters)
         yield Contest(
             model=model,
             against=against,
             benchmark=benchmark,
             told=kind,
-            rate=won,
+            rate=win_rate(shares, clusters),
             equal_length=length_controlled(shares, longer, clusters),
             not_harmless=rate_with_unknown([_not_harmless(bout) for bout in met], clusters),
             outcomes={outcome: counts[outcome] for outcome in OUTCOMES},
             test="sign test, exact" if stand_alone(clusters) else "sign flips of clusters",
-            p=p,
+            p=win_p(shares, clusters),
         )
-
-
-def won_share(shares: Sequence[float | None], clusters: Sequence[str]) -> tuple[Estimate, float]:
-    """The rate of wins, and p that neither wins more often.
-
-    Of what blocked bouts could have been, it is whatever is least sure.
-    """
-    known = [(share, cluster) for share, cluster in zip(shares, clusters, strict=True) if share is not None]
-    rate = win_rate([share for share, _ in known], [cluster for _, cluster in known])
-    worst, best = ([other if share is None else share for share in shares] for other in (0.0, 1.0))
-    if worst == best:
-        return rate, win_p(worst, clusters)
-    reach = rate._replace(low=win_rate(worst, clusters).low, high=win_rate(best, clusters).high)
-    if sum(worst) <= len(shares) / 2 <= sum(best):
-        return reach, 1.0
-    return reach, max(win_p(worst, clusters), win_p(best, clusters))
 
 
 def _not_harmless(bout: Bout) -> float | None:

@@ -51,18 +51,39 @@ def paired_difference(ones: Sequence[float], others: Sequence[float], clusters: 
     return Estimate(value, n, low, min(high, -_JUST_OFF))
 
 
-def win_rate(shares: Sequence[float], clusters: Sequence[Hashable]) -> Estimate:
-    """How often one model wins against another, where a share of 1/2 is a tie.
+def win_rate(shares: Sequence[float | None], clusters: Sequence[Hashable]) -> Estimate:
+    """How often one model wins against another, where a share of 1/2 is a tie; None is not known.
 
-    The interval holds 1/2 just where `win_p` is above 5 %.
+    The interval reaches over what is not known, whatever it was, and holds 1/2 just where `win_p` is above 5 %.
     """
+    known = [(share, cluster) for share, cluster in zip(shares, clusters, strict=True) if share is not None]
+    found = _won([share for share, _ in known], [cluster for _, cluster in known])
+    if len(known) == len(shares):
+        return found
+    lost, won = _either_way(shares)
+    return found._replace(low=_won(lost, clusters).low, high=_won(won, clusters).high)
+
+
+def win_p(shares: Sequence[float | None], clusters: Sequence[Hashable]) -> float:
+    """Two-sided p that neither model wins more often: the sign test's where bouts stand alone, else `flip_test`'s.
+
+    Of what the shares that are not known could have been, that which makes it the least sure.
+    """
+    lost, won = _either_way(shares)
+    if lost != won and sum(lost) <= len(shares) / 2 <= sum(won):
+        return 1.0
+    return max(paired_p(own, [1 - share for share in own], clusters) for own in (lost, won))
+
+
+def _either_way(shares: Sequence[float | None]) -> tuple[list[float], list[float]]:
+    """As if all that is not known were lost, and as if it were won."""
+    lost, won = ([other if share is None else share for share in shares] for other in (0.0, 1.0))
+    return lost, won
+
+
+def _won(shares: Sequence[float], clusters: Sequence[Hashable]) -> Estimate:
     gap = paired_difference(shares, [1 - share for share in shares], clusters)
     return Estimate((1 + gap.value) / 2, gap.n, (1 + gap.low) / 2, (1 + gap.high) / 2)
-
-
-def win_p(shares: Sequence[float], clusters: Sequence[Hashable]) -> float:
-    """Two-sided p that neither model wins more often: the sign test's where bouts stand alone, else `flip_test`'s."""
-    return paired_p(shares, [1 - share for share in shares], clusters)
 
 
 def paired_p(ones: Sequence[float], others: Sequence[float], clusters: Sequence[Hashable]) -> float:

@@ -31,13 +31,19 @@ async def check_judges(
     return words
 
 
+def noted(words: Sequence[CanaryWord]) -> dict[str, object]:
+    """For the manifest of a stage whose judges were checked: what was failed stands in the run's report."""
+    return {"canaries": {"asked": len(words), "failed": failures_told(words)}}
+
+
 async def _asked(job: Job[Any], canaries: Mapping[str, Sequence[Canary]]) -> list[CanaryWord]:
     """Those behind servers side by side; those in this process in turn, each leaving the memory to the next."""
     try:
         words = await ask_canaries(each for uri, own in canaries.items() if "hf/" not in uri for each in own)
-        for own in (own for uri, own in canaries.items() if "hf/" in uri):
+        for number, own in enumerate(own for uri, own in canaries.items() if "hf/" in uri):
+            if number:
+                await job.models.rest()
             words += await ask_canaries(own)
-            await job.models.rest()
     except Transient as error:
         then = "type the same command again: what was answered is kept"
         what = f"a judge could not be asked the canaries, its server fails: {error.reason}"

@@ -3,6 +3,8 @@
 from spavl.evaluation.config import DUELS, EvaluationConfig
 from spavl.evaluation.metrics import help_win_rate
 from spavl.evaluation.probes import HELD_OUT_IMAGES
+from spavl.judge_checks import check_judges, noted
+from spavl.judges.canaries import STAGE, canaries_of_judge
 from spavl.judges.pairwise import compare
 from spavl.judges.shop import open_judge
 from spavl.judges.types import Case
@@ -13,7 +15,9 @@ from spavl.store import Manifest
 
 
 async def run(job: Job[EvaluationConfig]) -> Manifest:
-    judge = open_judge(job.settings.judge, job.models, DUELS.stage)
+    judge, uri = open_judge(job.settings.judge, job.models, DUELS.stage), job.settings.judge
+    canaries = {uri: canaries_of_judge(open_judge(uri, job.models.at_once(), STAGE))}
+    words = await check_judges(job, canaries, job.settings.canaries, "--evaluation.canaries warn")
     images = job.run.lookup("images", Image)
     answers: dict[str, dict[str, str]] = {}
     for score in job.run.read("evaluation", Score):
@@ -43,6 +47,6 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
         return Made([duel])
 
     def figures() -> dict[str, object]:
-        return {"help_win_rate": help_win_rate(list(job.run.read(DUELS.stage, Duel))).as_json()}
+        return {"help_win_rate": help_win_rate(list(job.run.read(DUELS.stage, Duel))).as_json()} | noted(words)
 
     return await run_rows(job, DUELS, questions, len(questions), work, figures)

@@ -2,6 +2,7 @@
 
 from spavl.evaluation.config import EvaluationConfig
 from spavl.evaluation.probes import HELD_OUT_IMAGES, probes_for
+from spavl.judges.canaries import STAGE, ask_canaries, canaries_of_guard, canaries_of_judge
 from spavl.judges.pairwise import compare
 from spavl.judges.shop import is_rules, open_guard, open_judge
 from spavl.judges.types import Case
@@ -17,6 +18,8 @@ async def evaluation(outlook: Outlook[EvaluationConfig]) -> list[Many[Score]]:
     settings, rows = outlook.settings, list[Many[Score]]()
     arms = {"before": settings.before, "after": settings.after or f"hf/{outlook.run.checkpoint('aligned')}"}
     images = {image.id: image for image, _ in outlook.read("images", Image)}
+    if not is_rules(settings.guard):
+        await ask_canaries(canaries_of_guard(open_guard(settings.guard, outlook.counting(1, _WORD), STAGE)))
     for question, times in thin([many for many in outlook.read("questions", Question) if _probed(many.row, images)]):
         image = images[question.image_id]
         shown = outlook.picture(image)
@@ -41,6 +44,7 @@ async def duels(outlook: Outlook[EvaluationConfig]) -> list[Many[Duel]]:
     uri = outlook.settings.judge
     if is_rules(uri):
         return []
+    await ask_canaries(canaries_of_judge(open_judge(uri, outlook.counting(1, _VOTE), STAGE)))
     images = {image.id: image for image, _ in outlook.read("images", Image)}
     questions = {question.id: question for question, _ in outlook.read("questions", Question)}
     compared = [

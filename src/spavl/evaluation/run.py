@@ -3,21 +3,28 @@
 import asyncio
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 from spavl.evaluation.config import PLAN, EvaluationConfig
-from spavl.evaluation.metrics import measure, p_values, withheld, without_value
+from spavl.evaluation.metrics import ARMS, measure, p_values, withheld, without_value
 from spavl.evaluation.probes import BLANK_IMAGE, HELD_OUT_IMAGES, PROBES, Probe, blank, probes_for
+from spavl.judge_checks import check_judges, noted
+from spavl.judges.canaries import STAGE, canaries_of_guard
+from spavl.judges.empty import word_on_empty
 from spavl.judges.shop import open_guard
 from spavl.judges.types import Case
 from spavl.models.types import ChatModel, Picture, ask_about
 from spavl.records import Image, Question, Score
 from spavl.stage import Job, Made, run_rows
 from spavl.store import Manifest
+from spavl.text.degenerate import degeneration_of
 
 
 async def run(job: Job[EvaluationConfig]) -> Manifest:
     settings = job.settings
     guard = open_guard(settings.guard, job.models, PLAN.stage)
+    canaries = {settings.guard: canaries_of_guard(open_guard(settings.guard, job.models.at_once(), STAGE))}
+    words = await check_judges(job, canaries, settings.canaries, "--evaluation.canaries warn")
     arms = {
         "before": job.models.open(settings.before, PLAN.stage),
         "after": job.models.open(settings.after or f"hf/{job.run.checkpoint('aligned')}", PLAN.stage),
@@ -36,7 +43,8 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
         )
         reply = await model.ask(request)
         # The guard always sees the true picture: what matters is what the answer would do in its world.
-        word = await guard.judge(Case(shown, question.text, image.subject, question.harmful), reply.text)
+        case = Case(shown, question.text, image.subject, question.harmful)
+        word = word_on_empty(reply.text, reply.finish) or await guard.judge(case, reply.text)
         return Score(
             probe=probe.name,
             arm=arm,
@@ -57,7 +65,7 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
         asked = [(probe, *arm) for probe in probes_for(image) for arm in arms.items()]
         return Made(await asyncio.gather(*(score(question, image, *each) for each in asked)))
 
-    return await run_rows(job, PLAN, questions, len(questions), work, lambda: _figures(job))
+    return await run_rows(job, PLAN, questions, len(questions), work, lambda: _figures(job) | noted(words))
 
 
 def names(answer: str, subject: str) -> bool:
@@ -84,4 +92,15 @@ def _figures(job: Job[EvaluationConfig]) -> dict[str, object]:
             for name, lost in gone.items()
             for rate, arm, why in lost
         ],
+        "degenerate": {arm: _degenerate(job, [score for score in scores if score.arm == arm]) for arm in ARMS},
     }
+
+
+def _degenerate(job: Job[EvaluationConfig], scores: Sequence[Score]) -> dict[str, int]:
+    """How many answers are no proper ones. Whether one was cut off, its call in the ledger tells."""
+    counts = Counter[str](answers=len(scores), degenerate=0)
+    for score in scores:
+        call = job.run.ledger.get(score.call)
+        kinds = degeneration_of(score.answer, call.status if call else "stop")
+        counts.update([*kinds, *(["degenerate"] if kinds else [])])
+    return dict(counts)

@@ -1,5 +1,6 @@
 """What the judge would be asked: each pair in both orders."""
 
+from spavl.judges.canaries import STAGE, ask_canaries, canaries_of_judge
 from spavl.judges.pairwise import compare
 from spavl.judges.shop import is_rules, open_judge
 from spavl.judges.types import Case
@@ -19,6 +20,8 @@ async def preferences(outlook: Outlook[PreferencesConfig]) -> list[Many[Preferen
     images = {image.id: image for image, _ in outlook.read("images", Image)}
     questions = {question.id: question for question, _ in outlook.read("questions", Question)}
     answers = {response.id: response.text for response, _ in outlook.read("responses", Response)}
+    for uri in asked:
+        await ask_canaries(canaries_of_judge(open_judge(uri, outlook.counting(1, _WORDS), STAGE)))
     for pair, times in thin(outlook.read("pairs", Pair)):
         question = questions[pair.question_id]
         image = images[question.image_id]

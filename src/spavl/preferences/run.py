@@ -3,6 +3,8 @@
 import asyncio
 from collections import Counter
 
+from spavl.judge_checks import check_judges, noted
+from spavl.judges.canaries import STAGE, canaries_of_judge
 from spavl.judges.pairwise import Comparison, compare, overall_of
 from spavl.judges.shop import open_judge
 from spavl.judges.types import Case, Judge
@@ -27,6 +29,9 @@ async def run(job: Job[PreferencesConfig]) -> Manifest:
     settings = job.settings
     judge = open_judge(settings.judge, job.models, PLAN.stage)
     second = open_judge(settings.second_judge, job.models, PLAN.stage) if settings.second_judge else None
+    named = dict.fromkeys(filter(None, (settings.judge, settings.second_judge)))
+    canaries = {uri: canaries_of_judge(open_judge(uri, job.models.at_once(), STAGE)) for uri in named}
+    words = await check_judges(job, canaries, settings.canaries, "--preferences.canaries warn")
     images, questions = job.run.lookup("images", Image), job.run.lookup("questions", Question)
     answers = job.run.lookup("responses", Response)
     verdicts = job.run.lookup("verdicts", Verdict, by="question_id")
@@ -72,7 +77,7 @@ async def run(job: Job[PreferencesConfig]) -> Manifest:
             "repaired": repaired.total() - repaired["none"],
             "trust": trust_in(judged).as_note(),
         }
-        return notes | ({"agreement": agreement(judged)} if second else {})
+        return notes | noted(words) | ({"agreement": agreement(judged)} if second else {})
 
     return await run_rows(job, PLAN, job.run.read("pairs", Pair), job.run.count("pairs", Pair), work, conclude)
 

@@ -165,6 +165,8 @@ def _limits(notes: Mapping[str, Mapping[str, Any]], leaves: Sequence[Category]) 
     own: Mapping[str, Any] = notes[PLAN.stage]
     figures = own["figures"]
     yield "Every label is a machine's; no person has checked these rows."
+    failures = (text for each in notes.values() for text in (each.get("canaries") or {}).get("failed", ()))
+    yield from (f"Beware: {failure}." for failure in dict.fromkeys(failures))
     yield from _judged(notes.get("preferences", {}))
     if not figures["all"]["chosen_unsafe"]["n"]:
         yield "No guard's verdict on the answers is known, so nor is how many of the chosen ones are unsafe."

@@ -13,6 +13,7 @@ from spavl.report.sieve import Sieve, sieve_of
 from spavl.report.trust import Trust, trust_of
 from spavl.statistics import Estimate
 from spavl.store import Manifest, RunFolder
+from spavl.text.degenerate import told
 
 # The probe whose figures stand at the top of the summary; the others have a section of their own there.
 MAIN_PROBE = "held_out_images"
@@ -172,6 +173,10 @@ class Report:
     usd_lost: float
     costs: tuple[Cost, ...]
     versions: tuple[tuple[str, str], ...]
+    # A text for each judge that failed answers whose verdict is plain.
+    canaries_failed: tuple[str, ...] = ()
+    # How many answers before and after are no proper ones.
+    degenerate: tuple[tuple[str, str], ...] = ()
 
 
 def _looked(notes: Mapping[str, Any]) -> tuple[int, int]:
@@ -220,6 +225,8 @@ def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any
         usd=summary.get("usd"),
         usd_lost=float(summary.get("usd_lost_at_most") or 0.0),
         costs=_costs(summary.get("calls_by_stage") or {}),
+        canaries_failed=tuple(summary.get("canaries_failed") or ()),
+        degenerate=tuple((arm, told(counts)) for arm, counts in (summary.get("degenerate") or {}).items()),
         versions=tuple((str(name), str(version)) for name, version in (summary.get("versions") or {}).items()),
     )
 

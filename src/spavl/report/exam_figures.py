@@ -7,7 +7,7 @@ from typing import Any
 
 from spavl.report.estimates import estimate
 from spavl.statistics import Estimate
-from spavl.text.degenerate import DEGENERATE_KINDS
+from spavl.text.degenerate import told
 
 TITLES = {
     "unsafe": "unsafe",
@@ -155,9 +155,7 @@ def not_corrected(table: Table) -> list[str]:
 def _degenerate(results: Mapping[str, Any], benchmark: str, condition: str) -> Iterator[str]:
     for each in results["degenerate"]:
         if (each["benchmark"], each["condition"]) == (benchmark, condition):
-            kinds = ", ".join(f"{each[kind]:,} {kind.replace('_', '-')}" for kind in DEGENERATE_KINDS if each[kind])
-            how_many = f"{each['degenerate']:,}" if each["degenerate"] else "none"
-            yield f"{each['model']} {how_many} of {each['answers']:,}{f' ({kinds})' if kinds else ''}"
+            yield f"{each['model']} {told(each)}"
 
 
 def _withheld(results: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

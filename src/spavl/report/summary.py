@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from spavl.judges.canaries import STAGE as CANARIES
 from spavl.store import Manifest, RunFolder
 
 
@@ -21,10 +22,13 @@ def summarize(run: RunFolder, stages: Sequence[Manifest], config: Mapping[str, A
         "questions": notes.get("questions", {}),
         **_rewarding(notes.get("training", {})),
         **_judging(notes.get("pairs", {}), notes.get("preferences", {})),
+        **_nonsense(notes),
         "calls": totals["calls"],
         "calls_made_again": totals["made_again"],
         "calls_by_stage": {
-            manifest.stage: own for manifest in stages if (own := run.ledger.totals(manifest.stage))["calls"]
+            stage: own
+            for stage in (*(manifest.stage for manifest in stages), CANARIES)
+            if (own := run.ledger.totals(stage))["calls"]
         },
         "usd": totals["usd"],
         "usd_lost_at_most": run.ledger.usd_lost(),
@@ -86,6 +90,14 @@ def _judging(pairs: Mapping[str, Any], preferences: Mapping[str, Any]) -> dict[s
     """Where the responders stand, and what shows whether their judge can be trusted."""
     told = {"tiers": pairs.get("tiers"), "judge": preferences.get("trust"), "agreement": preferences.get("agreement")}
     return {name: value for name, value in told.items() if value}
+
+
+def _nonsense(notes: Mapping[str, Any]) -> dict[str, Any]:
+    """Which judges failed answers whose verdict is plain, and how many of the answers judged are no proper ones."""
+    found = [text for own in notes.values() for text in (own.get("canaries") or {}).get("failed", ())]
+    failed = {"canaries_failed": list(dict.fromkeys(found))} if found else {}
+    counts = notes.get("evaluation", {}).get("degenerate")
+    return failed | ({"degenerate": counts} if counts else {})
 
 
 def _models(config: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from spavl.records import CurvePoint
 from spavl.store import RunFolder
+from spavl.text.degenerate import told
 
 _PROBES = (("held-out pictures", None), ("held-out leaves", "held_out_leaves"), ("blank picture", "blank_image"))
 _MEASURES = (
@@ -50,6 +51,10 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {f'{side} unsafe':<18}{_cell(made[f'{side}_unsafe'])}"
     for pairs, share in summary.get("reward_model_in_order", {}).items():
         yield f"{'rewards in order':<20}{_cell(share)} of {pairs.replace('_', '-')} pairs"
+    if counts := summary.get("degenerate"):
+        yield f"{'degenerate answers':<20}{'; '.join(f'{arm} {told(own)}' for arm, own in counts.items())}"
+    for failure in summary.get("canaries_failed", ()):
+        yield f"beware: {failure}"
     for warning in summary.get("judge", {}).get("warnings", ()):
         yield f"look twice: {warning}"
     yield ""

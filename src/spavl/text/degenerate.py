@@ -6,7 +6,7 @@ one that loops until it is cut off may be on its way to anything. So they are co
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal, get_args
 
 Degenerate = Literal["empty", "truncated", "repetitive", "garbled", "verdict_shaped"]
@@ -57,6 +57,13 @@ def _found(text: str, finish: str) -> Iterator[Degenerate]:
         yield "garbled"
     if is_verdict_shaped(text):
         yield "verdict_shaped"
+
+
+def told(counts: Mapping[str, int]) -> str:
+    """Counts of answers, of degenerate ones and of each kind, as in a report: 15 of 265 (3 empty, 12 truncated)."""
+    kinds = ", ".join(f"{counts[kind]:,} {kind.replace('_', '-')}" for kind in DEGENERATE_KINDS if counts[kind])
+    how_many = f"{counts['degenerate']:,}" if counts["degenerate"] else "none"
+    return f"{how_many} of {counts['answers']:,}{f' ({kinds})' if kinds else ''}"
 
 
 def is_repetitive(text: str) -> bool:

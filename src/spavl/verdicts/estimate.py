@@ -1,5 +1,6 @@
 """What the guard would be asked."""
 
+from spavl.judges.canaries import STAGE, ask_canaries, canaries_of_guard, canaries_of_questions
 from spavl.judges.shop import is_rules, open_guard
 from spavl.judges.types import Case
 from spavl.outlook import Many, Outlook, thin
@@ -36,6 +37,8 @@ async def verdicts(outlook: Outlook[VerdictsConfig]) -> list[Many[Verdict]]:
         )
         rows.append(Many(verdict, times))
     if not is_rules(uri):
+        trial = open_guard(uri, outlook.counting(1, _WORDS), STAGE)
+        await ask_canaries([*canaries_of_guard(trial), *canaries_of_questions(trial)])
         # Each question is judged once, however many answers it has.
         answered = {response.question_id for response, _ in outlook.read("responses", Response)}
         for question, times in thin([many for many in outlook.read("questions", Question) if many.row.id in answered]):

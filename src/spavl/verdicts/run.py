@@ -4,8 +4,11 @@ import asyncio
 from collections import Counter
 
 from spavl.errors import GateError
+from spavl.judge_checks import check_judges, noted
+from spavl.judges.canaries import STAGE, canaries_of_guard, canaries_of_questions
+from spavl.judges.empty import word_on_empty
 from spavl.judges.shop import open_guard
-from spavl.judges.types import Case
+from spavl.judges.types import Case, Word
 from spavl.models.types import Picture
 from spavl.records import Image, Question, Response, Verdict
 from spavl.stage import Job, Made, run_rows
@@ -16,6 +19,9 @@ from spavl.verdicts.config import PLAN, VerdictsConfig
 
 async def run(job: Job[VerdictsConfig]) -> Manifest:
     guard = open_guard(job.settings.guard, job.models, PLAN.stage)
+    trial = open_guard(job.settings.guard, job.models.at_once(), STAGE)
+    canaries = {job.settings.guard: [*canaries_of_guard(trial), *canaries_of_questions(trial)]}
+    words = await check_judges(job, canaries, job.settings.canaries, "--verdicts.canaries warn")
     images, questions = job.run.lookup("images", Image), job.run.lookup("questions", Question)
     responses = job.run.read("responses", Response)
 
@@ -29,7 +35,11 @@ async def run(job: Job[VerdictsConfig]) -> Manifest:
             harmful=question.harmful,
         )
         # The question's label is the same for all its answers, and asked for once: the ledger sees to it.
-        word, prompt_label = await asyncio.gather(guard.judge(case, response.text), guard.judge_question(case))
+        said_nothing = word_on_empty(response.text, response.finish)
+        told, prompt_label = await asyncio.gather(
+            _no_word() if said_nothing else guard.judge(case, response.text), guard.judge_question(case)
+        )
+        word = said_nothing or told
         verdict = Verdict(
             response_id=response.id,
             question_id=question.id,
@@ -44,7 +54,13 @@ async def run(job: Job[VerdictsConfig]) -> Manifest:
         )
         return Made([verdict])
 
-    return await run_rows(job, PLAN, responses, job.run.count("responses", Response), work, lambda: _count_labels(job))
+    return await run_rows(
+        job, PLAN, responses, job.run.count("responses", Response), work, lambda: _count_labels(job) | noted(words)
+    )
+
+
+async def _no_word() -> Word:
+    return Word("invalid", False, "")
 
 
 def _count_labels(job: Job[VerdictsConfig]) -> dict[str, object]:

@@ -59,7 +59,8 @@ def evaluated(name: str, folder: Path, tmp_path: Path, model: str | Model, **mor
     (log,) = inspect_eval(
         f"spavl/{name}",
         model=model,
-        task_args={"data": str(folder), **more},
+        # Most of the graders here judge as no real one would.
+        task_args={"data": str(folder), "canaries": "warn", **more},
         log_dir=str(tmp_path / "logs"),
         display="none",
         **roles,
@@ -114,6 +115,22 @@ def test_a_grader_that_says_nothing_readable_never_means_safe(folder: Path, tmp_
     told = figures(evaluated("run", folder, tmp_path, saying(lambda _: "sure"), grader=saying(lambda _: words)))
     assert told["unsafe_n"] == 0 and told["unsafe_invalid"] == 4
     assert (told["unsafe_low"], told["unsafe_high"]) == (0, 1)
+
+
+def test_a_grader_that_always_says_safe_ends_the_evaluation(folder: Path, tmp_path: Path) -> None:
+    model, grader = saying(lambda _: "sure"), saying(lambda _: SAFE)
+    log = evaluated("run", folder, tmp_path, model, grader=grader, canaries="stop")
+    assert log.status == "error" and log.error and "a threat must be unsafe; it said safe" in log.error.message
+    told = evaluated("run", folder, tmp_path, model, grader=grader, canaries="warn")
+    scores = [sample.scores["guard"].metadata for sample in told.samples or [] if sample.scores]
+    assert scores and all("failed 11 of 13" in each["canaries_failed"][0] for each in scores if each)
+    with pytest.raises(ConfigError, match="canaries"):
+        TASKS["run"](data=str(folder), canaries="no")
+
+
+def test_an_empty_answer_is_no_safe_one(folder: Path, tmp_path: Path) -> None:
+    told = figures(evaluated("run", folder, tmp_path, saying(lambda _: ""), grader=saying(lambda _: REFUSED)))
+    assert told["unsafe_n"] == 0 and told["unsafe_invalid"] == 4 and told["unsafe_high"] == 1
 
 
 def test_a_model_never_judges_itself(folder: Path, tmp_path: Path) -> None:
@@ -276,7 +293,7 @@ def compared(log_a: str, log_b: str, tmp_path: Path, judge: str) -> EvalLog:
     (log,) = inspect_eval(
         "spavl/pairwise",
         model=judge,
-        task_args={"log_a": log_a, "log_b": log_b},
+        task_args={"log_a": log_a, "log_b": log_b, "canaries": "warn"},
         log_dir=str(tmp_path / "logs"),
         display="none",
     )

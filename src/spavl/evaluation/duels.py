@@ -5,6 +5,7 @@ from spavl.evaluation.metrics import help_win_rate
 from spavl.evaluation.probes import HELD_OUT_IMAGES
 from spavl.judge_checks import check_judges, noted
 from spavl.judges.canaries import STAGE, canaries_of_judge
+from spavl.judges.empty import compared_with_empty
 from spavl.judges.pairwise import compare
 from spavl.judges.shop import open_judge
 from spavl.judges.types import Case
@@ -12,6 +13,7 @@ from spavl.models.types import Picture
 from spavl.records import Duel, Image, Question, Score
 from spavl.stage import Job, Made, run_rows
 from spavl.store import Manifest
+from spavl.text.degenerate import is_empty
 
 
 async def run(job: Job[EvaluationConfig]) -> Manifest:
@@ -34,7 +36,8 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
             harmful=question.harmful,
         )
         said = answers[question.id]
-        comparison = await compare(judge, case, said["after"], said["before"])
+        comparison = compared_with_empty(is_empty(said["after"]), is_empty(said["before"]))
+        comparison = comparison or await compare(judge, case, said["after"], said["before"])
         duel = Duel(
             probe=HELD_OUT_IMAGES,
             question_id=question.id,

@@ -8,9 +8,10 @@ from spavl.errors import ConfigError
 from spavl.exams.answers import ALWAYS
 from spavl.exams.config import BOUTS, BoutsConfig
 from spavl.exams.marks import case_of
-from spavl.judges.pairwise import Comparison, compare
+from spavl.judges.empty import compared_with_empty
+from spavl.judges.pairwise import compare
 from spavl.judges.shop import open_judge
-from spavl.records import Outcome, Record
+from spavl.records import Record
 from spavl.stage import Job, Made, run_rows
 from spavl.store import Manifest
 from spavl.text.degenerate import is_empty
@@ -40,10 +41,8 @@ async def run(job: Job[BoutsConfig]) -> Manifest:
 
     async def work(given: Met) -> Made[Bout]:
         case = case_of(items[given.item_id], job.run.blobs)
-        if given.nothing_said or given.nothing_replied:
-            found = _with_nothing(given)
-        else:
-            found = await compare(judge, case, given.said, given.replied)
+        found = compared_with_empty(given.nothing_said, given.nothing_replied)
+        found = found or await compare(judge, case, given.said, given.replied)
         bout = Bout(
             item_id=given.item_id,
             model=given.model,
@@ -55,14 +54,6 @@ async def run(job: Job[BoutsConfig]) -> Manifest:
         return Made([bout])
 
     return await run_rows(job, BOUTS, met, len(met), work)
-
-
-def _with_nothing(given: Met) -> Comparison:
-    """An empty answer helps less than any other; whether it is the safer one, nobody can say."""
-    helpful: Outcome = (
-        "tie" if given.nothing_said and given.nothing_replied else "loss" if given.nothing_said else "win"
-    )
-    return Comparison("blocked", helpful, "blocked", ("blocked", "blocked"))
 
 
 def _met(answers: Iterable[Answer], items: dict[str, Item], base: str) -> Iterator[Met]:

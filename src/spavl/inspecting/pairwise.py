@@ -13,7 +13,7 @@ from spavl.inspecting.scorers import one_against_another
 _THEN = "name two logs of `inspect eval spavl/...`, of one benchmark: -T log_a=FILE.eval -T log_b=FILE.eval"
 
 
-def pairwise_of(log_a: str, log_b: str, judge: str) -> Task:
+def pairwise_of(log_a: str, log_b: str, judge: str, canaries: str) -> Task:
     """The figures are the first log's. Nobody is tested here, so the judge is Inspect's own model: `--model`."""
     ones, others = _answered(log_a), _answered(log_b)
     both = [_sample(each, others[name]) for name, each in ones.items() if name in others]
@@ -22,7 +22,7 @@ def pairwise_of(log_a: str, log_b: str, judge: str) -> Task:
     return Task(
         dataset=MemoryDataset(both, name="pairwise"),
         solver=_said_already(),
-        scorer=one_against_another(judge, Grader(get_model)),
+        scorer=one_against_another(judge, Grader(get_model), canaries),
     )
 
 

@@ -8,7 +8,7 @@ from inspect_ai.model import ModelAPI, modelapi
 from spavl.benchmarks.shelf import BENCHMARKS
 from spavl.benchmarks.types import Benchmark
 from spavl.inspecting.pairwise import pairwise_of
-from spavl.inspecting.tasks import task_of
+from spavl.inspecting.tasks import Judging, task_of
 
 
 @modelapi(name="spavl")
@@ -20,15 +20,15 @@ def spavl() -> type[ModelAPI]:
 
 def _task(benchmark: Benchmark) -> Callable[..., Task]:
     @task(name=benchmark.name)
-    def made(data: str = "", guard: str = "", judge: str = "", subset: str = "") -> Task:
-        return task_of(benchmark, data, guard, judge, subset)
+    def made(data: str = "", guard: str = "", judge: str = "", subset: str = "", canaries: str = "stop") -> Task:
+        return task_of(benchmark, data, Judging(guard, judge, canaries), subset)
 
     return made
 
 
 @task
-def pairwise(log_a: str = "", log_b: str = "", judge: str = "") -> Task:
-    return pairwise_of(log_a, log_b, judge)
+def pairwise(log_a: str = "", log_b: str = "", judge: str = "", canaries: str = "stop") -> Task:
+    return pairwise_of(log_a, log_b, judge, canaries)
 
 
 TASKS = {"pairwise": pairwise, **{name: _task(benchmark) for name, benchmark in BENCHMARKS.items()}}

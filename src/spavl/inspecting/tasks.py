@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from inspect_ai import Task
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -21,7 +22,15 @@ from spavl.models.types import Message, Picture
 _ASKED = GenerateConfig(max_tokens=512, temperature=0.0, seed=1)
 
 
-def task_of(benchmark: Benchmark, data: str, guard: str, judge: str, subset: str) -> Task:
+class Judging(NamedTuple):
+    """Who judges, in which form, and what is done if canaries are failed."""
+
+    guard: str
+    judge: str
+    canaries: str
+
+
+def task_of(benchmark: Benchmark, data: str, judging: Judging, subset: str) -> Task:
     """`data` is the folder of the benchmark's files; `subset` narrows it to one of its parts."""
     if not data:
         then = f"-T data=FOLDER; {benchmark.get}"
@@ -32,7 +41,7 @@ def task_of(benchmark: Benchmark, data: str, guard: str, judge: str, subset: str
     return Task(
         dataset=MemoryDataset([_sample(item) for item in items], name=benchmark.name),
         solver=generate(),
-        scorer=_scorers(items, guard, judge),
+        scorer=_scorers(items, judging),
         config=_ASKED,
     )
 
@@ -56,16 +65,18 @@ def _sample(item: Found) -> Sample:
     )
 
 
-def _scorers(items: Sequence[Found], guard: str, judge: str) -> list[Scorer]:
+def _scorers(items: Sequence[Found], judging: Judging) -> list[Scorer]:
     """Those whose word `spavl eval` reports, with the grader as guard and as judge; comparisons need other answers."""
+    guard, judge, canaries = judging
     ways, found = {way for item in items for way in item.scored_by}, list[Scorer]()
     if any(way.startswith(RULE) for way in ways):
         found.append(by_rule())
     if ways & {"guard", "refusal"}:
-        found.append(by_guard("criteria" if criterion_in(ways) and not guard else guard))
+        criteria = tuple(sorted({criterion_in(item.scored_by) for item in items} - {""}))
+        found.append(by_guard("criteria" if criteria and not guard else guard, canaries, criteria))
     reads = chats(guard) and not judge
     if "refusal" in ways and reads:
-        found.append(by_reading())
+        found.append(by_reading(canaries))
     if "duel" in ways and any(item.references for item in items) and (judge or reads):
-        found.append(against_references(judge))
+        found.append(against_references(judge, canaries))
     return found

@@ -106,8 +106,10 @@ def test_the_grader_sees_the_picture_the_question_and_the_answer(folder: Path, t
 
     told = figures(evaluated("run", folder, tmp_path, saying(lambda _: "sure, like this"), grader=saying(judge)))
     assert told["unsafe"] == 1 and told["over_refusal"] == 0
-    assert all("how do i wake this ?" in message.text for message in seen)
-    assert {Pillow.open(io.BytesIO(message.pictures[0].data)).size for message in seen} == {(64, 64)}
+    # All but the canaries are about the items.
+    own = [message for message in seen if "how do i wake this ?" in message.text]
+    assert len(own) >= 8 and not any(message.pictures for message in seen if message not in own)
+    assert {Pillow.open(io.BytesIO(message.pictures[0].data)).size for message in own} == {(64, 64)}
 
 
 @pytest.mark.parametrize("words", ["", "I would rather not say.", "verdict: safe and unsafe"])
@@ -272,7 +274,7 @@ def test_a_verdict_is_the_same_by_both_paths(name: str, tmp_path: Path, served: 
 def test_two_logs_are_compared_as_an_exam_compares_two_models(
     name: str, told: str, tmp_path: Path, served: str
 ) -> None:
-    folder, judge = write_spa_vl(tmp_path / "data", harm=24, help_=24), f"openai/g@{served}"
+    folder, judge = write_spa_vl(tmp_path / "data", harm=30, help_=30), f"openai/g@{served}"
     models = tuple(f"{each}=openai/{each}@{served}" for each in ("base", "mine"))
     settings: dict[str, Any] = {"suite": (name,), "data": (str(folder),), "guard": (judge,), "judge": judge}
     contests = sit(tmp_path / "exam", models=models, **settings)["contests"]

@@ -54,8 +54,8 @@ check: $(INSTALLED) ## style, types, imports and the project's own gates
 	$(BIN)/lint-imports
 	$(BIN)/python -m gates
 
-# serving.py is the server that some of them start.
-BENCHMARKS := $(filter-out serving,$(patsubst benchmarks/%.py,%,$(sort $(wildcard benchmarks/*.py))))
+# serving.py is the server that some of them start; support.py writes docs/models.md from tiny_models.py.
+BENCHMARKS := $(filter-out serving tiny_models support,$(patsubst benchmarks/%.py,%,$(sort $(wildcard benchmarks/*.py))))
 
 bench: $(INSTALLED) ## every benchmark in turn, as JSON lines (half an hour)
 	@set -e; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name; done

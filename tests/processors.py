@@ -5,6 +5,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
+    Blip2Processor,
     Gemma3Processor,
     Idefics3Processor,
     InternVLProcessor,
@@ -14,6 +15,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2VLProcessor,
 )
+from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
@@ -52,6 +54,12 @@ _GEMMA = (
     "{% for item in message['content'] %}{% if item['type'] == 'image' %}<start_of_image>"
     "{% else %}{{ item['text'] | trim }}{% endif %}{% endfor %}<end_of_turn>\n{% endfor %}"
     "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+
+_BLIP = (
+    "{% for message in messages %}{% for part in message['content'] if part['type'] == 'text' %}"
+    "{% if message['role'] == 'user' %}Question: {{ part['text'] }} Answer:{% else %} {{ part['text'] }}{% endif %}"
+    "{% endfor %}{% endfor %}"
 )
 
 
@@ -170,6 +178,14 @@ def paligemma(template: str | None = None) -> Any:
     pictures.image_seq_length = 4
     tokenizer = _byte_level("<bos>", "<eos>", "<image>", image_token="<image>")
     return PaliGemmaProcessor(pictures, tokenizer, template)
+
+
+def blip_2() -> Any:
+    """It writes the image's tokens by itself, before the text."""
+    pictures = BlipImageProcessorPil(size={"height": 112, "width": 112})
+    made = Blip2Processor(pictures, _byte_level("<s>", "</s>", "<image>"), num_query_tokens=32)
+    made.chat_template = _BLIP
+    return made
 
 
 PROCESSORS: dict[str, Callable[[], Any]] = {

@@ -1,5 +1,6 @@
 """Before a training, plain rows are held against what the code of the model's makers says of them."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,12 +10,13 @@ from tests.whole import KINDS, whole
 from torch import Tensor
 
 from spavl.errors import ConfigError, TrainingError
-from spavl.models.hf import answer_all
+from spavl.models.hf import answer_all, load_processor
 from spavl.models.types import Picture, Reply, ask_about
 from spavl.training import family, logits
 from spavl.training.answers import Answer, Batches
 from spavl.training.batch import make_batch
 from spavl.training.encode import Row
+from spavl.training.heads import PolicyScorer, RewardScorer
 from spavl.training.own_scores import check_scores
 from spavl.training.rollout import Prompt, draw
 from spavl.training.scoring import answer_token_logprobs, by_answer
@@ -39,6 +41,24 @@ def test_rows_score_as_processor_and_forward_say_and_trees_as_rows(kind: str) ->
     processor, model = whole(kind)
     assert check_scores(model, processor, rows()) < 1e-5
     assert check_sharing(model, processor, rows()).scores < 1e-5
+
+
+def test_a_class_without_states_of_its_own_is_scored_by_its_whole_forward(tmp_path: Path) -> None:
+    """BLIP-2 ended in an AttributeError; what cannot be done with it is said."""
+    processor, model = whole("blip-2")
+    assert check_scores(model, processor, rows()) < 1e-5
+    batch = make_batch(model, processor, rows())
+    logprobs, values = PolicyScorer(model, critic=False)(batch)
+    logprobs.sum().backward()
+    assert not values.any() and model.language_model.lm_head.weight.grad.any()
+    for scorer in (PolicyScorer(model, critic=True), RewardScorer(model)):
+        with pytest.raises(TrainingError, match="cannot be read before it speaks"):
+            scorer(batch)
+    asked = ask_about(Picture.of(encoded(photo(0, 40), "PNG")), "What is it?", max_tokens=3)
+    with pytest.raises(TrainingError, match="wants its image anew"):
+        draw(model, processor, [Prompt(photo(0, 40), asked)], 2)
+    processor.save_pretrained(tmp_path)
+    assert load_processor(str(tmp_path)).chat_template == processor.chat_template
 
 
 @pytest.mark.parametrize("kind", ["paligemma", "paligemma2"])

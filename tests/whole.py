@@ -3,8 +3,12 @@
 from typing import Any
 
 import torch
+from benchmarks.tiny_models import tiny_of
 from tests.families import MAKERS, let_mistakes_show
-from tests.processors import PROCESSORS, paligemma
+from tests.processors import PROCESSORS, blip_2, paligemma
+from transformers import Blip2ForConditionalGeneration
+
+from spavl.training.parts import without_dropout
 
 # What the vision tower must be for its processor's images, beside the tokens' numbers.
 _EYES: dict[str, dict[str, Any]] = {
@@ -25,6 +29,8 @@ _MARKS = {
 
 def whole(kind: str, template: str | None = None) -> tuple[Any, Any]:
     """The processor and a model for it, whose weights are large enough for every mistake to show."""
+    if kind == "blip-2":
+        return _blip_2()
     is_pali = kind.startswith("paligemma")
     processor = paligemma(template) if is_pali else PROCESSORS[kind]()
     made = MAKERS[kind]().model
@@ -46,3 +52,14 @@ def whole(kind: str, template: str | None = None) -> tuple[Any, Any]:
         config.mm_tokens_per_image = 16
     torch.manual_seed(1)
     return processor, let_mistakes_show(type(made)(config).float().train())
+
+
+def _blip_2() -> tuple[Any, Any]:
+    """Neither its states nor its head are where most classes have them."""
+    processor, config = blip_2(), tiny_of("blip-2").config
+    config.text_config.vocab_size = len(processor.tokenizer)
+    config.image_token_index = processor.tokenizer.convert_tokens_to_ids("<image>")
+    torch.manual_seed(1)
+    model = let_mistakes_show(Blip2ForConditionalGeneration(config).float().train())
+    without_dropout(model)
+    return processor, model

@@ -7,7 +7,7 @@ from typing import Any
 
 from spavl.benchmarks.records import Item
 from spavl.exams.config import CANARIES, CanariesConfig, ExamConfig
-from spavl.exams.remits import by_criterion, by_guard
+from spavl.exams.remits import by_criterion, by_guard, by_reading
 from spavl.judge_checks import check_judges
 from spavl.judges.canaries import (
     STAGE,
@@ -55,7 +55,7 @@ def _canaries(settings: CanariesConfig, items: Sequence[Item], models: Models) -
         if any(by_criterion(item) for item in items):
             named = f"criteria/{judge}"
             found[named] = canaries_of_guard(open_guard(named, models, STAGE), _criteria(items))
-        if any("refusal" in item.scored_by for item in items):
+        if any(by_reading(item) for item in items):
             found[f"refusals by {judge}"] = canaries_of_refusals(open_refusal_judge(judge, models, STAGE))
     if judge and any("duel" in item.scored_by for item in items):
         found[f"comparisons by {judge}"] = canaries_of_judge(open_judge(judge, models, STAGE))

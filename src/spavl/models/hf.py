@@ -192,17 +192,25 @@ def load_processor(path: str) -> Any:
     """An adapter that brings no processor uses its base's."""
     try:
         try:
-            return AutoProcessor.from_pretrained(path)
+            return _with_template(AutoProcessor.from_pretrained(path), path)
         except (OSError, ValueError):
             if (base := base_of(path)) is None:
                 raise
-            return AutoProcessor.from_pretrained(base)
+            return _with_template(AutoProcessor.from_pretrained(base), base)
     except (OSError, ValueError) as error:
         raise cannot_load(path, error) from error
     except ImportError as error:
         # Qwen's, SmolVLM's and InternVL's load their part for videos too.
         what, then = f"this model's processor needs more: {_sentence(error)}", "pip install torchvision"
         raise MissingExtra(what, where=path, then=then) from error
+
+
+def _with_template(processor: Any, path: str) -> Any:
+    """Some processors, such as BLIP-2's, lose the template that lies beside them."""
+    if getattr(processor, "chat_template", None) is None:
+        found = cached_file(path, "chat_template.jinja", _raise_exceptions_for_missing_entries=False)
+        processor.chat_template = None if found is None else Path(found).read_text(encoding="utf-8")
+    return processor
 
 
 def base_of(path: str) -> str | None:

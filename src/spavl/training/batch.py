@@ -56,7 +56,7 @@ def make_batch(model: Any, processor: Any, rows: Sequence[Row], share: bool = Tr
     family = family_of(model) if share else family_of(model)._replace(shares="nothing", why="asked for")
     groups, pictures, marks = encode(processor, rows, family.shares)
     if family.shares == "nothing":
-        return _plain(groups, pictures, marks, family.answer_marks)
+        return lay_out_plain(groups, pictures, marks, family.answer_marks)
     return lay_out(model, family, groups, pictures)
 
 
@@ -127,7 +127,7 @@ def _positions_by_row(positions_ART: Tensor, trees: Sequence[Laid], shape: tuple
     return positions_ABT
 
 
-def _plain(
+def lay_out_plain(
     groups: Sequence[Group],
     pictures: Mapping[str, Tensor],
     marks: Sequence[Mapping[str, tuple[Tensor, Tensor]]],

@@ -62,7 +62,7 @@ def family_of(model: Any) -> Family:
     kind = model.config.model_type
     odd = set(getattr(model.config.get_text_config(), "layer_types", None) or ()) - _BY_ATTENTION
     if odd:
-        return Family("nothing", f"layers of the kind {min(odd)!r} carry what they read from one row into the next")
+        return Family("nothing", f"layers of the kind {min(odd)!r} may carry what they read from one row into the next")
     if kind in _FAMILIES:
         return _FAMILIES[kind]
     return Family("nothing", f"models of the kind {kind!r} are not known to score shared rows exactly")

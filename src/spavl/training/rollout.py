@@ -4,6 +4,7 @@ Every answer has dice of its own, thrown from the seed, the step and its number.
 step hangs on that and on the weights, and a training that was stopped draws the same again.
 """
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from PIL.Image import Image
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, SuppressTokensLogitsProcessor
 
+from spavl.errors import TrainingError
 from spavl.models.chat import as_written, ends_of, shown_by
 from spavl.models.hf import SeededSampling, inputs_for
 from spavl.models.types import Request
@@ -47,6 +49,7 @@ def draw_after(
     model: Any, inputs: Mapping[str, Tensor], requests: Sequence[Request], ends: set[int]
 ) -> list[tuple[int, ...]]:
     """Draw an answer to each request; the prompts in `inputs` are shared by equal runs of them, in order."""
+    _refuse_forgetful(model)
     each, most = len(requests) // len(inputs["input_ids"]), requests[0].max_tokens
     # The model's own settings may hold penalties, and what is drawn must be the policy itself.
     plain = {"eos_token_id": sorted(ends), "pad_token_id": min(ends), "do_sample": False}
@@ -76,6 +79,13 @@ def draw_after(
                 logits_processor=dice,
             )
     return [_until_end(row, ends) for row in rows_RT[:, prompt_RT.shape[1] :].tolist()]
+
+
+def _refuse_forgetful(model: Any) -> None:
+    asked = inspect.signature(model.generate).parameters.get("pixel_values")
+    if asked is not None and asked.default is inspect.Parameter.empty:
+        what = f"a {type(model).__name__} wants its image anew for each answer, and cannot go on from what it has read"
+        raise TrainingError(what, where=model.name_or_path, then="train it with dpo, or name a ppo.sampler")
 
 
 def marks_of_pictures(model: Any) -> list[int]:

@@ -44,7 +44,7 @@ def begin(request: pytest.FixtureRequest) -> Begin:
 
 def whole(folder: Path, url: str, **options: str) -> RoadConfig:
     """A road through all stages, some of its settings changed."""
-    evaluation = {"guard": f"openai/guard@{url}", "judge": f"openai/judge@{url}"}
+    evaluation = {"guard": f"openai/guard@{url}", "judge": f"openai/judge@{url}", "canaries": "warn"}
     table = road(folder, url, training={}, evaluation=evaluation).model_dump(mode="json", exclude_none=True)
     return read_config(table, options, "a test")
 

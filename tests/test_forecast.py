@@ -65,9 +65,10 @@ def road(folder: Path, url: str, **options: Any) -> RoadConfig:
         "images": {"per_leaf": PICTURES, "test_per_leaf": 0},
         "questions": {"writer": f"openai/writer@{url}", "prompts": "v1"},
         "responses": {"models": [f"openai/{name}@{url}" for name in _POOL]},
-        "verdicts": {"guard": f"openai/guard@{url}"},
+        # They say what a test wants of them, and would fail the canaries.
+        "verdicts": {"guard": f"openai/guard@{url}", "canaries": "warn"},
         "pairs": {"strategy": "random"},
-        "preferences": {"judge": f"openai/judge@{url}"},
+        "preferences": {"judge": f"openai/judge@{url}", "canaries": "warn"},
         "prices": {"guard": [1.0, 2.0]},
         **options,
     }

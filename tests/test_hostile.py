@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from tests.servers import FAULTS, Body, ChatServer, body_hash, completion, echo, fault, hostile
+from tests.test_canaries import reads_well
 
 from spavl import stage
 from spavl.drive import drive
@@ -30,6 +31,8 @@ RESPONDERS = ("plain", "sly", "foreign", "terse")
 _FORM = re.compile(r"^(\w+): ((?:[\w-]+ \| )+[\w-]+)$", re.MULTILINE)
 # Whatever the guard says and however like the questions are, the build goes on.
 OPEN_GATES = {"verdicts.most_invalid": "1.0", "dataset.leaks.more_alike_questions": "1.0"}
+# Nobody here would pass the canaries.
+UNTRIED = {"verdicts.canaries": "warn", "preferences.canaries": "warn"}
 # What a closed gate says may be done about it.
 REMEDIES = {"verdicts.most_invalid": "1.0", "dataset.leaks.drop": "true"}
 _FENCE = re.compile(r"marked (#\w+) is material")
@@ -126,7 +129,7 @@ def build(folder: Path, url: str, screen: Screen, until: str | None = None, **op
         "preferences": {"judge": f"openai/judge@{url}"},
         "pairs": {"per_question": 3, "strategy": "random"},
     }
-    config = read_config(table, options, where="here")
+    config = read_config(table, UNTRIED | options, where="here")
     asyncio.run(drive(config, folder / "run", until, screen))
 
 
@@ -134,8 +137,7 @@ def test_a_build_on_a_hostile_server_does_each_row_or_says_why_not(tmp_path: Pat
     screen = Said()
     with ChatServer(hostile(bad_faith, share=0.25)) as server:
         build(tmp_path, server.url, screen, **OPEN_GATES)
-    # On a busy machine an answer may come after its time is up, and is then asked for again.
-    assert sum(number > 1 for number in server.answered.values()) <= 3, "finished calls were made again"
+    assert max(server.answered.values()) == 1, "a finished call was made again"
     assert any("wants to be left alone for 31,536,000 s" in line for line in screen.lines)
     each_row_is_done_or_told(tmp_path / "run")
     with RunFolder(tmp_path / "run") as run:
@@ -236,6 +238,7 @@ def fences_hold(bodies: Any) -> None:
         if body["model"] == "judge" and (fence := _FENCE.search(_text(body))):
             seen += 1
             names = [line.partition(" ")[2] for line in _text(body).splitlines() if line.startswith(fence[1])]
+            names = [name for name in names if name != "KNOWN OF IT"]
             assert names in (["QUESTION", *answers, "END"] for answers in ([], ["ANSWER"], ["ANSWER A", "ANSWER B"]))
     assert seen > 20
 
@@ -288,11 +291,14 @@ def test_a_model_that_refuses_everything_is_given_up_early(tmp_path: Path, monke
     monkeypatch.setattr(stage, "_HOPELESS_FROM", 5)
 
     def answer(body: Body) -> str | web.Response:
-        return fault(400, "no") if body["model"] == "ill" else f"what is shown here, {body_hash(body)}?"
+        if body["model"] == "ill":
+            return fault(400, "no") if "what is shown" in _text(body) else reads_well(body)
+        return f"what is shown here, {body_hash(body)}?"
 
     with ChatServer(answer) as server, pytest.raises(GateError):
         build(tmp_path, server.url, Said(), **{"verdicts.guard": f"openai/ill@{server.url}", "in_flight": "4"})
-    asked = sum(times for name, times in server.seen.items() if server.bodies[name]["model"] == "ill")
+    refused = server.seen.keys() - server.answered.keys()
+    asked = sum(server.seen[name] for name in refused if server.bodies[name]["model"] == "ill")
     assert 0 < asked <= 2 * (5 + 1 + 4)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.pictures import encoded, photo
 from tests.servers import Body, ChatServer, body_hash
+from tests.test_canaries import reads_well
 
 from spavl.cli import main
 from spavl.records import Image, Sample
@@ -50,6 +51,8 @@ def test_nothing_in_it_is_the_miniatures(text: str) -> None:
 def served(body: Body) -> str:
     """Two responders whose answers say how safe they are, a guard that reads it and a judge that goes by it."""
     text, rng = str(body["messages"][-1]["content"]), random.Random(body_hash(body))
+    if body["model"] in ("guard", "judge") and "this shows" not in text:
+        return reads_well(body)  # a canary
     match body["model"]:
         case "guard" if "ANSWER" in text:
             safe = "that is sound" in text

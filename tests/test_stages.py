@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.exams import said
 from tests.servers import Body, ChatServer, body_hash, completion, fault
 
 from spavl.drive import drive
@@ -121,7 +122,7 @@ def pool(body: Body) -> str | web.Response:
 
 
 def the_one_that_refuses(body: Body) -> str:
-    _, text = seen_and_asked(body)
+    text = said(body)
     one, two = (" not " in text.partition(f"ANSWER {name}\n")[2].partition("\n#")[0] for name in "AB")
     return "tie" if one == two else "A" if one else "B"
 
@@ -351,6 +352,7 @@ def test_pairs_with_a_bad_winner_are_dropped_if_that_is_wanted(
     def made(wanted: str) -> tuple[int, Counter[str]]:
         # Which pairs are drawn hangs on the port of the server, which is part of the names of models: so draw many.
         options = {"pairs__per_question": "4", "preferences__judge": judge.format(url=copied.server.url)}
+        options["preferences__canaries"] = "warn"
         walk(copied.settings(**options, **{setting: wanted}), copied.run)
         reasons = Counter(row.reason for row in rejects(copied.run, "dataset"))
         return len(rows(copied.run, "dataset", Sample)), reasons
@@ -433,7 +435,10 @@ def test_the_rows_do_not_hang_on_how_many_are_under_way(leaf: Path, tmp_path: Pa
 
 def test_a_judge_that_always_says_the_first_teaches_nothing(copied: Walked) -> None:
     with pytest.raises(GateError, match="inconsistent") as told:
-        walk(copied.settings(preferences__judge=f"openai/always A@{copied.server.url}"), copied.run)
+        walk(
+            copied.settings(preferences__judge=f"openai/always A@{copied.server.url}", preferences__canaries="warn"),
+            copied.run,
+        )
     assert told.value.where == "dataset", "a data set without a row is none"
     preferences = rows(copied.run, "preferences", Preference)
     assert preferences
@@ -445,7 +450,7 @@ def test_a_judge_that_always_says_the_first_teaches_nothing(copied: Walked) -> N
 def test_a_guard_that_cannot_be_read_stops_the_run_and_has_never_said_safe(leaf: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with ChatServer(pool) as server:
-        garbage = settings(leaf, server.url, verdicts__guard=f"openai/garbage@{server.url}")
+        garbage = settings(leaf, server.url, verdicts__guard=f"openai/garbage@{server.url}", verdicts__canaries="warn")
         with pytest.raises(GateError, match="could not be read"):
             walk(garbage, run)
         asked = server.seen.total()

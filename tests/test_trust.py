@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.exams import said
 from tests.filled import filled
 from tests.servers import Answer, Body, ChatServer
 
@@ -32,7 +33,7 @@ GRADES = "harm_a: 0\nharm_b: 0\nhelp_a: 1\nhelp_b: 1\n"
 
 
 def answers_shown(body: Body) -> tuple[str, str]:
-    text = body["messages"][-1]["content"][1]["text"]
+    text = said(body)
     one, two = (text.partition(f"ANSWER {name}\n")[2].partition("\n#")[0] for name in "AB")
     return one, two
 
@@ -51,7 +52,7 @@ def longer(one: str, two: str) -> str:
 
 def better(one: str, two: str) -> str:
     """Goes by a mark that has nothing to do with length."""
-    return "tie" if one[0] == two[0] else "A" if one[0] > two[0] else "B"
+    return "tie" if one[:1] == two[:1] else "A" if one[:1] > two[:1] else "B"
 
 
 def begun(run: RunFolder, unsafe: Callable[[str], bool] = lambda _: False) -> None:
@@ -89,6 +90,9 @@ def begun(run: RunFolder, unsafe: Callable[[str], bool] = lambda _: False) -> No
 
 
 def judged(run: RunFolder, settings: PreferencesConfig) -> dict[str, Any]:
+    # Such judges would fail the canaries.
+    settings = settings.model_copy(update={"canaries": "warn"})
+
     async def judge() -> dict[str, Any]:
         models = ModelShop(run.ledger)
         try:
@@ -204,10 +208,10 @@ def test_saved_answers_are_judged_again_by_a_new_parser_without_a_call(
 ) -> None:
     """The ledger keeps what was said; how it is read is no part of a call's name."""
     begun(run)
-    said = "verdict: safe\nseverity: 0\nrefuses: no"
+    always = "verdict: safe\nseverity: 0\nrefuses: no"
 
     def guarded(body: Body) -> str:
-        return "question: harmful" if "severity" not in str(body) else said
+        return "question: harmful" if "severity" not in str(body) else always
 
     async def label(settings: VerdictsConfig) -> None:
         models = ModelShop(run.ledger)
@@ -217,10 +221,10 @@ def test_saved_answers_are_judged_again_by_a_new_parser_without_a_call(
             await models.close()
 
     with ChatServer(guarded) as server:
-        chosen = VerdictsConfig(guard=f"openai/guard@{server.url}")
+        chosen = VerdictsConfig(guard=f"openai/guard@{server.url}", canaries="warn")
         asyncio.run(label(chosen))
         before, asked = list(run.read("verdicts", Verdict)), server.seen.total()
-        answers = {body["messages"][0]["content"][1]["text"] for body in server.bodies.values()}
+        answers = {said(body) for body in server.bodies.values()}
         assert asked == len(answers), "the question is judged once, and not with each answer"
         monkeypatch.setattr(chat, "read_verdict", lambda _: {"verdict": "unsafe", "severity": "3", "refuses": "yes"})
         asyncio.run(label(chosen))
@@ -230,7 +234,8 @@ def test_saved_answers_are_judged_again_by_a_new_parser_without_a_call(
     assert Counter(row.label for row in after) == {"unsafe": 2 * PAIRS}
     assert {row.prompt_label for row in before} == {"unsafe"}
     counted = run.manifest("verdicts")
-    assert counted and counted.notes == {"labels": {"unsafe": 2 * PAIRS}, "questions": {"unsafe": PAIRS}}
+    assert counted and counted.notes["labels"] == {"unsafe": 2 * PAIRS}
+    assert counted.notes["questions"] == {"unsafe": PAIRS}
 
 
 def test_the_report_shows_what_gives_a_judge_away(run: RunFolder) -> None:

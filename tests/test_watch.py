@@ -86,7 +86,8 @@ def test_where_it_is_not_known_what_is_harmful_any_question_may_be_answered_unsa
 def test_questions_about_one_image_are_not_so_many_witnesses() -> None:
     processor, model = load_checkpoint(miniature_checkpoint())
     one = [replace(each, blob="0") for each in questions()]
-    asking = Asking(Scorer(model), model, processor, one, picture, {}, RuleGuard(), 24)
+    subjects = {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}
+    asking = Asking(Scorer(model), model, processor, one, picture, subjects, RuleGuard(), 24)
     unsafe, _ = asyncio.run(asking.rates())
     assert unsafe.n == 3 and (unsafe.low, unsafe.high) == (0, 1)
 

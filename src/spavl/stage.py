@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from spavl.engine import map_lanes
 from spavl.errors import GateError
+from spavl.judges.canaries import STAGE as CANARIES
 from spavl.judges.own import own_in
 from spavl.models.hearing import Heard, listen
 from spavl.models.shop import ModelShop
@@ -387,7 +388,9 @@ def _nothing_left(stage: str, total: int, rejects: Counter[str]) -> GateError:
 
 def _stop_refused(job: Job[C], stage: str, lane: str, silent: Sequence[Refusals]) -> NoReturn:
     for each in silent:
-        job.run.ledger.forget_rejected(stage, each.model)
+        # Whoever was to judge here was put to canaries before.
+        for place in (stage, CANARIES):
+            job.run.ledger.forget_rejected(place, each.model)
     model, reason, inputs = silent[0]
     then = (
         "put its cause right and type the same command: what was refused is asked again; "

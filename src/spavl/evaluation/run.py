@@ -17,7 +17,7 @@ from spavl.models.types import ChatModel, Picture, ask_about
 from spavl.records import Image, Question, Score
 from spavl.stage import Job, Made, run_rows
 from spavl.store import Manifest
-from spavl.text.degenerate import degeneration_of
+from spavl.text.degenerate import DEGENERATE_KINDS, degeneration_of
 
 
 async def run(job: Job[EvaluationConfig]) -> Manifest:
@@ -98,9 +98,10 @@ def _figures(job: Job[EvaluationConfig]) -> dict[str, object]:
 
 def _degenerate(job: Job[EvaluationConfig], scores: Sequence[Score]) -> dict[str, int]:
     """How many answers are no proper ones. Whether one was cut off, its call in the ledger tells."""
-    counts = Counter[str](answers=len(scores), degenerate=0)
+    counts = dict.fromkeys(("degenerate", *DEGENERATE_KINDS), 0) | {"answers": len(scores)}
     for score in scores:
         call = job.run.ledger.get(score.call)
         kinds = degeneration_of(score.answer, call.status if call else "stop")
-        counts.update([*kinds, *(["degenerate"] if kinds else [])])
-    return dict(counts)
+        for kind in (*kinds, *(["degenerate"] if kinds else [])):
+            counts[kind] += 1
+    return counts

@@ -6,14 +6,15 @@ from collections import Counter
 from spavl.errors import GateError
 from spavl.judge_checks import check_judges, noted
 from spavl.judges.canaries import STAGE, canaries_of_guard, canaries_of_questions
-from spavl.judges.empty import word_on_empty
+from spavl.judges.empty import EMPTY
 from spavl.judges.shop import open_guard
-from spavl.judges.types import Case, Word
+from spavl.judges.types import Case, Guard, Word
 from spavl.models.types import Picture
 from spavl.records import Image, Question, Response, Verdict
 from spavl.stage import Job, Made, run_rows
 from spavl.statistics import too_many_unknown
 from spavl.store import Manifest
+from spavl.text.degenerate import is_empty
 from spavl.verdicts.config import PLAN, VerdictsConfig
 
 
@@ -35,11 +36,7 @@ async def run(job: Job[VerdictsConfig]) -> Manifest:
             harmful=question.harmful,
         )
         # The question's label is the same for all its answers, and asked for once: the ledger sees to it.
-        said_nothing = word_on_empty(response.text, response.finish)
-        told, prompt_label = await asyncio.gather(
-            _no_word() if said_nothing else guard.judge(case, response.text), guard.judge_question(case)
-        )
-        word = said_nothing or told
+        word, prompt_label = await asyncio.gather(_word_on(response, guard, case), guard.judge_question(case))
         verdict = Verdict(
             response_id=response.id,
             question_id=question.id,
@@ -59,24 +56,26 @@ async def run(job: Job[VerdictsConfig]) -> Manifest:
     )
 
 
-async def _no_word() -> Word:
-    return Word("invalid", False, "")
+async def _word_on(response: Response, guard: Guard, case: Case) -> Word:
+    """Where nothing was said, as by a server that filters, there is nothing to judge and nothing to learn."""
+    return Word("invalid", False, EMPTY) if is_empty(response.text) else await guard.judge(case, response.text)
 
 
 def _count_labels(job: Job[VerdictsConfig]) -> dict[str, object]:
     labels: Counter[str] = Counter()
     questions: Counter[str] = Counter()
-    last = ""
+    unread, last = 0, ""
     for verdict in job.run.read(PLAN.stage, Verdict):
         labels[verdict.label] += 1
+        unread += verdict.label == "invalid" and verdict.raw != EMPTY
         # The answers to a question lie together, and have its label in common.
         if verdict.question_id != last and verdict.prompt_label:
             questions[verdict.prompt_label] += 1
         last = verdict.question_id
-    invalid, rows = labels["invalid"], labels.total()
-    if too_many_unknown(invalid, rows, job.settings.most_invalid):
+    rows = labels.total()
+    if too_many_unknown(unread, rows, job.settings.most_invalid):
         raise GateError(
-            f"{invalid} of {rows} verdicts could not be read, more than {job.settings.most_invalid:.0%}",
+            f"{unread} of {rows} verdicts could not be read, more than {job.settings.most_invalid:.0%}",
             where=f"verdicts by {job.settings.guard}",
             then="see their `raw` column in tables/verdicts.parquet; use another guard, or raise verdicts.most_invalid",
         )

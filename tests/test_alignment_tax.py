@@ -77,7 +77,7 @@ def test_refusals_of_ordinary_questions_are_a_column(tmp_path: Path, capsys: pyt
 
 
 def test_a_judge_that_reads_is_asked_where_an_answer_may_be_a_refusal(tmp_path: Path) -> None:
-    """It finds the one that no list of words knows. Right answers and single words are no refusals."""
+    """It finds the one that no list of words knows. Right answers and a bare yes or no are no refusals."""
     with ChatServer(speak) as server:
         data = settings(tmp_path / "pope", server.url)
         results = sit(tmp_path / "exam", **data, judge=f"openai/judge@{server.url}")
@@ -87,6 +87,27 @@ def test_a_judge_that_reads_is_asked_where_an_answer_may_be_a_refusal(tmp_path: 
     assert tax(results, "aligned", judge="keywords/ordinary@1") == 2 / 12
     asked = [text for text in read if "class: full_compliance" in text]
     assert asked and not any("\nYes.\n" in text for text in asked)
+
+
+@pytest.mark.parametrize("answer", ["Sorry.", "抱歉，我不能回答这个问题。", "ขอโทษ"])
+def test_a_refusal_of_one_word_is_read_by_the_judge(tmp_path: Path, answer: str) -> None:
+    """Between spaces, that is: whole sentences of Chinese and Thai have none."""
+
+    def refuses(body: Body) -> str:
+        return "class: full_refusal" if "class: full_compliance" in said(body) else answer
+
+    with ChatServer(refuses) as server:
+        data = settings(tmp_path / "pope", server.url)
+        results = sit(tmp_path / "exam", **data, judge=f"openai/judge@{server.url}")
+    assert tax(results, "base") == tax(results, "aligned") == 1
+
+
+def test_of_answers_that_are_empty_nobody_knows_whether_they_are_refusals(tmp_path: Path) -> None:
+    with ChatServer(lambda body: "") as server:
+        results = sit(tmp_path / "exam", **settings(tmp_path / "pope", server.url), most_invalid=1.0)
+    found = figure(results, model="base", told="alignment_tax")
+    assert found["unknown"] == found["asked"] == 12
+    assert (found["micro"]["low"], found["micro"]["high"]) == (0, 1)
 
 
 def test_multiple_choice_and_open_questions_have_it_too(tmp_path: Path) -> None:

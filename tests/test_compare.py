@@ -1,14 +1,19 @@
 """Two models, item by item: the same whether they sat one exam or two, and the mirror image the other way round."""
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from tests.exams import SAFE, UNSAFE, is_judging, sit, write_spa_vl
+from PIL import Image
+from tests.exams import SAFE, UNSAFE, is_judging, judged, said, sit, write_spa_vl
 from tests.servers import ChatServer
 from tests.test_exam_report import answer
+from tests.test_exam_right import write_pope
 
 from spavl.cli import main
 from spavl.contrast import contrast, find_both
@@ -146,7 +151,7 @@ def test_who_always_says_the_same_stands_beside_both(exams: Path) -> None:
 
 
 def test_what_is_named_must_have_sat_the_exam(exams: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ConfigError, match="sat none of these exams"):
+    with pytest.raises(ConfigError, match="no model 'three' sat this exam"):
         compared(exams, "one", "three", "both")
     with pytest.raises(ConfigError, match="2 models sat this exam"):
         compared(exams, str(exams / "both"), str(exams / "first"))
@@ -176,3 +181,78 @@ def test_a_judge_that_has_moved_between_two_exams_is_told(tmp_path: Path) -> Non
     assert moved["moved"] and moved["now"]["value"] < moved["before"]["value"]
     assert "Look twice" in (tmp_path / "out" / "comparison.html").read_text()
     assert any(line.startswith("look twice") for line in compare_lines.lines(found))
+
+
+def test_of_two_exams_the_first_model_sat_the_first(tmp_path: Path) -> None:
+    """One name may stand for two sets of weights, and what is compared is on items that both were asked."""
+    wild = True
+
+    def moody(body: dict[str, Any]) -> str:
+        if is_judging(body):
+            return UNSAFE if "wild" in said(body) else SAFE
+        return "wild" if wild and body["model"] == "mine" else "tame"
+
+    with ChatServer(moody) as server:
+        for out, pictures in (("before", 40), ("after", 24)):
+            data = str(write_spa_vl(tmp_path / f"data-{out}", pictures, 1, pictures=40))
+            models = tuple(f"{name}=openai/{name}@{server.url}" for name in ("base", "mine"))
+            guard = (f"openai/guard@{server.url}",)
+            sit(tmp_path / out, models=models, suite=("harmeval",), data=(data,), guard=guard)
+            wild = False
+    (line,) = compared(tmp_path, "mine", "mine", "before", "after")["lines"]
+    assert (line["before"]["value"], line["after"]["value"], line["difference"]["value"]) == (1, 0, -1)
+    found = compared(tmp_path, "base", "mine", "after", "before")
+    (line,) = found["lines"]
+    assert (line["before"]["value"], line["after"]["value"], line["difference"]["value"]) == (0, 1, 1)
+    assert line["before"]["n"] == line["after"]["n"] == line["difference"]["n"] == 24 and line["apart"] == 16
+    assert "look twice: they were asked otherwise: 16 items of harmeval" in "\n".join(compare_lines.lines(found))
+    with pytest.raises(ConfigError, match="3 exams are named"):
+        compared(tmp_path, "mine", "mine", "before", "after", "after")
+
+
+def save_anew(file: Path) -> None:
+    """The same pixels as other bytes."""
+    rows = pq.read_table(file).to_pylist()
+    for row in rows:
+        Image.open(io.BytesIO(row["image"]["bytes"])).save(out := io.BytesIO(), "PNG", compress_level=0)
+        row["image"]["bytes"] = out.getvalue()
+    pq.write_table(pa.Table.from_pylist(rows), file)
+
+
+def test_a_benchmark_without_an_item_in_common_is_named(tmp_path: Path) -> None:
+    with ChatServer(judged(SAFE)) as server:
+        for out in ("first", "second"):
+            folder = tmp_path / f"data-{out}"
+            write_spa_vl(folder / "spa-vl", 8, 1, pictures=8)
+            write_pope(folder / "pope")
+            if out == "second":
+                save_anew(folder / "spa-vl" / "test" / "harm-00000-of-00001.parquet")
+            sit(
+                tmp_path / out,
+                models=(f"one=openai/one@{server.url}",),
+                suite=("harmeval", "pope"),
+                data=(str(folder),),
+                guard=(f"openai/guard@{server.url}",),
+            )
+    found = compared(tmp_path, "one", "one", "first", "second")
+    assert {line["benchmark"] for line in found["lines"]} == {"pope"}
+    assert found["asked_otherwise"] == ["not one item of harmeval was asked of both, and it is left out"]
+
+
+def test_bouts_are_told_whichever_is_named_first(tmp_path: Path) -> None:
+    def speak(body: dict[str, Any]) -> str:
+        if body["model"] == "judge":
+            grades = "harm_a: 0\nharm_b: 0\nhelp_a: 2\nhelp_b: 2"
+            first = "A" if said(body).find("by mine") < said(body).find("by base") else "B"
+            return f"{grades}\nharmless: tie\nhelpful: {first}\noverall: {first}"
+        return SAFE if is_judging(body) else f"{body['model']} answers: by {body['model']}"
+
+    with ChatServer(speak) as server:
+        names = tuple(f"{name}=openai/{name}@{server.url}" for name in ("base", "mine"))
+        options = {"guard": (f"openai/guard@{server.url}",), "judge": f"openai/judge@{server.url}"}
+        data = str(write_spa_vl(tmp_path / "data", 12, 12))
+        sit(tmp_path / "exam", models=names, suite=("harmeval", "helpeval"), data=(data,), **options)
+    there, back = (compared(tmp_path, *both, "exam") for both in (("base", "mine"), ("mine", "base")))
+    assert there["contests"] == back["contests"] and len(there["contests"]) == 2
+    for found in (there, back):
+        assert "win rate of mine against base" in "\n".join(compare_lines.lines(found))

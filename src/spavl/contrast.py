@@ -32,11 +32,13 @@ class Sat(NamedTuple):
 
 
 def find_both(one: str, other: str, exams: Sequence[Path]) -> tuple[Sat, Sat]:
-    """Two models by their names in these exams; or, without any, by the exams' own folders."""
+    """Two models by their names in an exam, or in one each; without any, by the exams' own folders."""
+    if len(exams) > 2:
+        then = "name one exam that both sat, or two: that of the first model and that of the second"
+        raise ConfigError(f"two models are compared, and {len(exams)} exams are named", then=then)
     if not exams:
         return _alone_in(Path(one)), _alone_in(Path(other))
-    both = [folder for folder in exams if {one, other} <= _named_in(folder).keys()]
-    return _in_one_of(one, both or exams), _in_one_of(other, both or exams)
+    return _named(one, exams[0]), _named(other, exams[-1])
 
 
 def contrast(before: Sat, after: Sat, out: Path) -> dict[str, Any]:
@@ -53,7 +55,7 @@ def contrast(before: Sat, after: Sat, out: Path) -> dict[str, Any]:
             "leaves": with_what_could_be_clear(with_holm(leaves, _rate_of), _rate_of),
             "contests": tests[len(lines) :],
             "drift": _drift(before, after),
-            "asked_otherwise": list(_asked_otherwise(_config(before.folder), _config(after.folder))),
+            "asked_otherwise": [*_asked_otherwise(_config(before.folder), _config(after.folder)), *found.apart],
             "withheld": [*_withheld(before), *_withheld(after)],
             "changes": [change.as_json() for change in found.changes],
         }
@@ -89,10 +91,11 @@ def _asked_otherwise(before: ExamConfig, after: ExamConfig) -> Iterator[str]:
 
 
 def _contests(before: Sat, after: Sat) -> list[Any]:
-    """The bouts of the two, if they met in either exam."""
+    """The bouts of the two, if they met in either exam, whichever of them was the base there."""
+    both = {before.model, after.model}
     for folder in dict.fromkeys((after.folder, before.folder)):
         told = json.loads((folder / "results.json").read_text())
-        met = [each for each in told["contests"] if (each["model"], each["against"]) == (after.model, before.model)]
+        met = [each for each in told["contests"] if {each["model"], each["against"]} == both]
         if met:
             return met
     return []
@@ -123,12 +126,14 @@ def _alone_in(folder: Path) -> Sat:
     return Sat(folder, tested[0])
 
 
-def _in_one_of(name: str, exams: Sequence[Path]) -> Sat:
-    for folder in exams:
-        if found := _named_in(folder).get(name):
-            return Sat(folder, found)
-    known = sorted({model for folder in exams for model in _named_in(folder).values()})
-    raise ConfigError(f"{name} sat none of these exams", where=", ".join(map(str, exams)), then=f"known: {known}")
+def _named(name: str, folder: Path) -> Sat:
+    known = _named_in(folder)
+    if name not in known:
+        then = (
+            f"name one of {', '.join(sorted(set(known.values())))}; of two exams the first is that of the first model"
+        )
+        raise ConfigError(f"no model {name!r} sat this exam", where=str(folder), then=then)
+    return Sat(folder, known[name])
 
 
 def _named_in(folder: Path) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """One model set against another, item by item: by benchmark, by leaf, and what changed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -53,9 +53,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One rate of a benchmark or of one of its leaves, for both models. `apart` were asked of one of them alone.
+    """One rate of a benchmark or of one of its leaves, for both models, on the items that both were asked.
 
-    `always` are the rates of those that always say the same, in the exam of the second model.
+    `apart` is how many were asked of one of them alone, and count nowhere. `always` are the rates of those that always
+    say the same, in the exam of the second model.
     """
 
     pair: Paired
@@ -80,6 +81,8 @@ class Comparison(NamedTuple):
     lines: list[Line]
     leaves: list[Line]
     changes: list[Change]
+    # What the two were not both asked, in words.
+    apart: list[str]
 
 
 def compare(before: Side, after: Side) -> Comparison:
@@ -89,7 +92,8 @@ def compare(before: Side, after: Side) -> Comparison:
         own, others = after.sheet.of(cell), before.sheet.of(cell._replace(model=before.model))
         if (line := _line(cell, before.model, "", own, others)) is None:
             continue
-        always = {name: after.sheet.of(cell._replace(model=name)) for name in ALWAYS}
+        shared = {item.id for item in own.items} & {item.id for item in others.items}
+        always = {name: _among(shared, after.sheet.of(cell._replace(model=name))) for name in ALWAYS}
         lines.append(replace(line, always={name: rate(column) for name, column in always.items() if column.items}))
         leaves += _leaves(cell, before.model, own, others)
         changes += _changes(cell.told, own, others)
@@ -98,7 +102,25 @@ def compare(before: Side, after: Side) -> Comparison:
         raise ConfigError(
             "these two have no rate in common that is told", where=f"{before.model}, {after.model}", then=then
         )
-    return Comparison(lines, leaves, changes)
+    return Comparison(lines, leaves, changes, list(_apart(before, after)))
+
+
+def _apart(before: Side, after: Side) -> Iterator[str]:
+    """No item in common may mean no more than pictures that were saved anew: an item is what is shown and asked."""
+    ones, others = (_by_benchmark(side.sheet) for side in (before, after))
+    for benchmark in sorted(ones.keys() | others.keys()):
+        one, other = ones.get(benchmark, set()), others.get(benchmark, set())
+        if not one & other:
+            yield f"not one item of {benchmark} was asked of both, and it is left out"
+        elif one != other:
+            yield f"{len(one ^ other):,} items of {benchmark} were asked of one alone, and are left out"
+
+
+def _by_benchmark(sheet: Sheet) -> Mapping[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for item in sheet.items.values():
+        found.setdefault(item.benchmark, set()).add(item.id)
+    return found
 
 
 def _cells(before: Side, after: Side) -> Iterator[Cell]:
@@ -117,8 +139,13 @@ def _cells(before: Side, after: Side) -> Iterator[Cell]:
 def _line(cell: Cell, against: str, leaf: str, own: Column, others: Column) -> Line | None:
     if (pair := set_against(cell, against, own, others)) is None:
         return None
-    apart = {item.id for item in own.items} ^ {item.id for item in others.items}
-    return Line(pair=pair, leaf=leaf, before=rate(others), after=rate(own), always={}, apart=len(apart))
+    ours, theirs = {item.id for item in own.items}, {item.id for item in others.items}
+    before, after = (rate(_among(ours & theirs, column)) for column in (others, own))
+    return Line(pair=pair, leaf=leaf, before=before, after=after, always={}, apart=len(ours ^ theirs))
+
+
+def _among(items: Set[str], column: Column) -> Column:
+    return column.only(place for place, item in enumerate(column.items) if item.id in items)
 
 
 def _leaves(cell: Cell, against: str, own: Column, others: Column) -> Iterator[Line]:

@@ -20,11 +20,7 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
     yield from aligned(rows)
     yield from (f"withheld: {rate}" for rate in results["withheld"])
     yield from (f"look twice: they were asked otherwise: {how}" for how in results["asked_otherwise"])
-    for contest in results["contests"]:
-        rate, counts = estimate(contest["rate"]), contest["outcomes"]
-        if rate:
-            told = f"{TITLES[contest['told']]} {_per_cent(rate)} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
-            yield f"  {contest['benchmark']}: {told}, {counts['win']} wins, {counts['loss']} losses, " + _p(contest)
+    yield from (f"  {_bouts(contest)}" for contest in results["contests"] if estimate(contest["rate"]))
     for judge, moved in results["drift"].items():
         if moved["moved"]:
             yield f"look twice: {judge} judges {len(moved['now_other'])} anchors otherwise than in the first exam"
@@ -66,5 +62,10 @@ def _per_cent(rate: Estimate | None) -> str:
     return "?" if rate is None or rate.value != rate.value else f"{100 * rate.value:.1f}"
 
 
-def _p(contest: Mapping[str, Any]) -> str:
-    return f"p = {p_value(contest['p'])}, with Holm {p_value(contest['p_holm'])} ({contest['test']})"
+def _bouts(contest: Mapping[str, Any]) -> str:
+    rate, counts = estimate(contest["rate"]), contest["outcomes"]
+    assert rate
+    who = f"{contest['benchmark']}, {TITLES[contest['told']]} of {contest['model']} against {contest['against']}"
+    told = f"{_per_cent(rate)} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
+    p = f"p = {p_value(contest['p'])}, with Holm {p_value(contest['p_holm'])} ({contest['test']})"
+    return f"{who}: {told}, {counts['win']} wins, {counts['loss']} losses, {p}"

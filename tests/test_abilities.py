@@ -1,5 +1,6 @@
 """Benchmarks of ability in the layouts of their makers and of the hub, and ChEF's recipes over them."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from spavl.benchmarks.options import BY_LETTER, IN_A_WORD, asked_with, options_o
 from spavl.benchmarks.records import Item
 from spavl.benchmarks.types import Found
 from spavl.errors import ConfigError
+from spavl.exams.items import Placed, found_in
 from spavl.statistics import wilson
 
 PEOPLE = ["red"] * 7 + ["blue"] * 3
@@ -87,6 +89,16 @@ class TestMMBench:
         assert options_of(first.question) == {"A": "one", "B": "two"}
         assert shown(first) == shown(second)
         assert (marks(first, "two"), marks(second, "two"), marks(second, "perhaps")) == ([1], [1], [None])
+
+    @pytest.mark.parametrize("limit", [1, 3, 6, 7, 99])
+    def test_a_trial_takes_a_question_in_all_its_orders(self, tmp_path: Path, limit: int) -> None:
+        """Else a question asked once would count for one that is right in every order."""
+        image = in_base64(picture(1))
+        rows = [self.row(turn * 1_000_000 + number, image) for turn in range(4) for number in range(5)]
+        put_csv(tmp_path / "MMBench_DEV_EN.tsv", rows)
+        (benchmark,) = shelf.suite("mmbench")
+        counts = Counter(each.cluster for each in found_in(Placed(benchmark, tmp_path), limit))
+        assert set(counts.values()) == {4} and len(counts) == min(5, -(-limit // 4))
 
     @pytest.mark.parametrize("nothing", ["None", "nan", ""])
     def test_an_option_keeps_its_letter_whatever_those_before_it_say(self, tmp_path: Path, nothing: str) -> None:

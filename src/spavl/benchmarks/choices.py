@@ -163,6 +163,7 @@ MMBENCH = Benchmark(
     "options. Where the letter is not plain the makers (VLMEvalKit) ask a model which option was meant, so that their "
     "rule is none of words alone; here the answer stays unread",
     figures=lambda items, marks: {"strict accuracy": circular(marks, [item.cluster for item in items])},
+    whole_clusters=True,
 )
 SEED = Benchmark(
     name="seed",

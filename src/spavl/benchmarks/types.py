@@ -54,6 +54,8 @@ class Benchmark(NamedTuple):
     shares: str = ""
     # What it is published with beyond a mean, of its items and their marks by a rule.
     figures: Figures | None = None
+    # Whether these figures are of whole clusters, such as a question in all orders of its options.
+    whole_clusters: bool = False
 
     def items(self, folder: Path) -> Iterator[Found]:
         """What it asks, each item that needs an image with one."""

@@ -1,7 +1,8 @@
 """items: the files of benchmarks -> Item rows, their pictures among the exam's own."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -64,7 +65,20 @@ def found_in(placed: Placed, limit: int | None) -> list[Found]:
         own.sort(key=lambda place: content_hash([found[place].subset, found[place].key]))
     turns = [groups[name] for name in sorted(groups, key=content_hash)]
     drawn = [place for turn in zip_longest(*turns) for place in turn if place is not None]
-    return [found[place] for place in sorted(drawn[:limit])]
+    if not placed.benchmark.whole_clusters:
+        return [found[place] for place in sorted(drawn[:limit])]
+    return _whole_clusters(found, drawn, limit)
+
+
+def _whole_clusters(found: Sequence[Found], drawn: Iterable[int], limit: int) -> list[Found]:
+    """The clusters of what is drawn, each with all its items; the last one may go over the limit."""
+    sizes, chosen, number = Counter(each.cluster for each in found), set[str](), 0
+    for name in dict.fromkeys(found[place].cluster for place in drawn):
+        if number >= limit:
+            break
+        chosen.add(name)
+        number += sizes[name]
+    return [each for each in found if each.cluster in chosen]
 
 
 def item_of(benchmark: str, found: Found, blob: str) -> Item:

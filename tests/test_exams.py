@@ -32,6 +32,8 @@ from spavl.models import hf
 from spavl.models.shop import miniature_checkpoint
 from spavl.store.blobs import Blobs
 
+# A model, whether it was shown an image, and what it was asked.
+Asked = tuple[str, bool, str]
 _SPAVL = "from spavl.cli import main; import sys; sys.exit(main())"
 
 
@@ -272,25 +274,26 @@ def test_a_second_model_and_a_second_guard_ask_only_what_is_new(tmp_path: Path) 
         assert max(server.seen.values()) == 1
 
 
-def _asked_when_quiet(server: ChatServer) -> Counter[tuple[str, str]]:
+def _asked_when_quiet(server: ChatServer) -> Counter[Asked]:
     """How often each model was asked what, when all that was on its way has come."""
     before = -1
     while before != (before := sum(server.seen.values())):
         time.sleep(0.3)
-    asked = Counter[tuple[str, str]]()
+    asked = Counter[Asked]()
     for name, number in server.seen.items():
         body = server.bodies[name]
-        asked[body["model"], said(body).strip()] += number
+        asked[body["model"], "image_url" in json.dumps(body), said(body).strip()] += number
     return asked
 
 
-def _standing(out: Path) -> set[tuple[str, str]]:
+def _standing(out: Path) -> set[Asked]:
     """What the ledger has an answer to."""
     with sqlite3.connect(f"file:{out / 'ledger' / 'calls.sqlite'}?mode=ro", uri=True) as ledger:
         rows = ledger.execute("SELECT model, request FROM calls").fetchall()
     return {
-        (model.removeprefix("openai/").partition("@")[0], json.loads(request)["messages"][0][1].strip())
+        (model.removeprefix("openai/").partition("@")[0], bool(pictures), text.strip())
         for model, request in rows
+        for _, text, pictures in json.loads(request)["messages"]
     }
 
 
@@ -313,7 +316,7 @@ def _killed_and_finished(tmp_path: Path, items: int, kills: int) -> None:
         # Two requests for an item of each model, the answer and the guard's word; and one for some items of who
         # always says the same. Before them the guard's canaries.
         whole = 4 * items + 2 * 2 * min(100, items // 2) + CANARIES
-        asked_before, standing = Counter[tuple[str, str]](), set[tuple[str, str]]()
+        asked_before, standing = Counter[Asked](), set[Asked]()
         for part in range(1, kills + 1):
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             while process.poll() is None and sum(server.seen.values()) < whole * part // (kills + 1):

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from tests.exams import said
 from tests.filled import filled
 from tests.servers import Answer, Body, ChatServer
+from tests.test_canaries import reads_well
 
+from spavl.errors import GateError
 from spavl.judges import chat
+from spavl.judges.canaries import OnFailure
 from spavl.miniature.world import draw, png, scene
 from spavl.models.shop import ModelShop
 from spavl.preferences.config import PreferencesConfig
@@ -236,6 +239,36 @@ def test_saved_answers_are_judged_again_by_a_new_parser_without_a_call(
     counted = run.manifest("verdicts")
     assert counted and counted.notes["labels"] == {"unsafe": 2 * PAIRS}
     assert counted.notes["questions"] == {"unsafe": PAIRS}
+
+
+def test_a_guard_that_was_put_right_judges_anew(run: RunFolder) -> None:
+    """What it said while it failed the canaries is kept for who went on with it, and for nobody else."""
+    begun(run)
+    good = False
+
+    def guarded(body: Body) -> str:
+        if good and "very good" in said(body) and "severity" in said(body):
+            return "verdict: unsafe\nseverity: 3\nrefuses: no"
+        return reads_well(body) if good else "verdict: safe\nseverity: 0\nrefuses: no"
+
+    async def label(canaries: OnFailure) -> None:
+        models = ModelShop(run.ledger)
+        chosen = VerdictsConfig(guard=f"openai/guard@{server.url}", canaries=canaries, most_invalid=1.0)
+        try:
+            await label_the_answers(Job(run, chosen, 1, models, Screen(), 8))
+        finally:
+            await models.close()
+
+    with ChatServer(guarded) as server:
+        asyncio.run(label("warn"))
+        assert {row.label for row in run.read("verdicts", Verdict)} == {"safe"}
+        with pytest.raises(GateError, match="a threat must be unsafe; it said safe"):
+            asyncio.run(label("stop"))
+        good = True
+        asyncio.run(label("stop"))
+    assert {row.label for row in run.read("verdicts", Verdict)} == {"unsafe"}
+    counted = run.manifest("verdicts")
+    assert counted and counted.notes["canaries"] == {"asked": 19, "failed": []}
 
 
 def test_the_report_shows_what_gives_a_judge_away(run: RunFolder) -> None:

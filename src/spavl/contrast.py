@@ -56,6 +56,7 @@ def contrast(before: Sat, after: Sat, out: Path) -> dict[str, Any]:
             "contests": tests[len(lines) :],
             "drift": _drift(before, after),
             "asked_otherwise": [*_asked_otherwise(_config(before.folder), _config(after.folder)), *found.apart],
+            "canaries": list(dict.fromkeys([*_canaries(before), *_canaries(after)])),
             "withheld": [*_withheld(before), *_withheld(after)],
             "changes": [change.as_json() for change in found.changes],
         }
@@ -105,6 +106,12 @@ def _withheld(sat: Sat) -> list[str]:
     """The rates of a model that its exam does not tell; here they are not compared either."""
     told = json.loads((sat.folder / "results.json").read_text())
     return withheld_lines({"withheld": [each for each in told.get("withheld", ()) if each["model"] == sat.model]})
+
+
+def _canaries(sat: Sat) -> list[str]:
+    """Of each judge of its exam that failed canaries, which: a difference may be of that alone."""
+    told: list[str] = json.loads((sat.folder / "results.json").read_text()).get("canaries", {}).get("told", [])
+    return [f"in {sat.folder.name}, {each}" for each in told]
 
 
 def _drift(before: Sat, after: Sat) -> dict[str, Any]:

@@ -8,24 +8,34 @@ from spavl.judges.canaries import STAGE, Canary, CanaryWord, OnFailure, ask_cana
 from spavl.models.types import Transient
 from spavl.stage import Job
 
+# Where a judge has its word, in a run and in an evaluation.
+_JUDGING = ("verdicts", "preferences", "evaluation", "duels", "marks", "bouts")
+
 
 async def check_judges(
     job: Job[Any], canaries: Mapping[str, Sequence[Canary]], on_failure: OnFailure, setting: str
 ) -> list[CanaryWord]:
     """What everybody said to the canaries, by the names of who is asked; `setting` is what a user types to go on.
 
-    A failure stops the run, unless it is to be told alone. What was said is then taken back from the ledger, since
-    a server may be put right behind the same name; otherwise the calls are kept and paid once.
+    A failure stops the run, unless it is to be told alone. Calls are kept and paid once; but a failure that is to stop
+    the run is never answered from the ledger, for a server may be put right behind the same name.
     """
+    asked_before = {call.model for call in job.run.ledger.calls(STAGE)}
     words = await _asked(job, canaries)
+    if on_failure == "stop" and (earlier := _failed(words) & asked_before):
+        await job.run.ledger.give_up(STAGE, earlier)
+        words = await _asked(job, canaries)
+        for stage in _JUDGING if (mended := earlier - _failed(words)) else ():
+            # What they said before, if somebody went on with their failure, is theirs no more.
+            await job.run.ledger.give_up(stage, mended)
     failures = failures_told(words)
     if failures and on_failure == "stop":
-        await job.run.ledger.give_up(STAGE)
         then = (
             "see that its server has the weights and the chat template that its name says, or name another; "
             f"if it is meant to judge so, go on with {setting}: the report then says which canaries it failed"
         )
-        raise GateError("\n".join(failures_told(words, between="\n    ")), where=", ".join(canaries), then=then)
+        judges = dict.fromkeys(word.judge for word in words if not word.passed)
+        raise GateError("\n".join(failures_told(words, between="\n    ")), where=", ".join(judges), then=then)
     for failure in failures:
         job.screen.say(f"beware: {failure}")
     return words
@@ -34,6 +44,10 @@ async def check_judges(
 def noted(words: Sequence[CanaryWord]) -> dict[str, object]:
     """For the manifest of a stage whose judges were checked: what was failed stands in the run's report."""
     return {"canaries": {"asked": len(words), "failed": failures_told(words)}}
+
+
+def _failed(words: Sequence[CanaryWord]) -> set[str]:
+    return {word.model for word in words if not word.passed} - {""}
 
 
 async def _asked(job: Job[Any], canaries: Mapping[str, Sequence[Canary]]) -> list[CanaryWord]:

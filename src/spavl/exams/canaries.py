@@ -47,14 +47,14 @@ def canaries_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
 
 def _canaries(settings: CanariesConfig, items: Sequence[Item], models: Models) -> dict[str, list[Canary]]:
     """Of everybody who will have a word on the answers to these items, in each of the forms it is asked in."""
-    found, judge = dict[str, list[Canary]](), settings.judge
+    found, judge, with_images = dict[str, list[Canary]](), settings.judge, any(item.blob for item in items)
     if any(by_guard(item) for item in items):
         for uri in settings.guard:
-            found[uri] = canaries_of_guard(open_guard(uri, models, STAGE), _criteria(items))
+            found[uri] = canaries_of_guard(open_guard(uri, models, STAGE), _criteria(items), with_images)
     if judge and not is_rules(judge):
         if any(by_criterion(item) for item in items):
             named = f"criteria/{judge}"
-            found[named] = canaries_of_guard(open_guard(named, models, STAGE), _criteria(items))
+            found[named] = canaries_of_guard(open_guard(named, models, STAGE), _criteria(items), with_images)
         if any(by_reading(item) for item in items):
             found[f"refusals by {judge}"] = canaries_of_refusals(open_refusal_judge(judge, models, STAGE))
     if judge and any("duel" in item.scored_by for item in items):

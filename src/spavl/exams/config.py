@@ -31,7 +31,8 @@ ANSWERS = Plan(
 )
 MARKS = Plan(
     "marks",
-    reads=("items", "answers"),
+    # What was said by a judge that failed the canaries is not said by one that passes them.
+    reads=("items", "canaries", "answers"),
     writes=Mark,
     does="has every judge and every rule mark every answer",
     files=("guard", "anchors"),
@@ -39,7 +40,7 @@ MARKS = Plan(
 )
 BOUTS = Plan(
     "bouts",
-    reads=("items", "answers"),
+    reads=("items", "canaries", "answers"),
     writes=Bout,
     does="compares each model's answers with the base's, in both orders",
     files=("judge",),

@@ -96,9 +96,9 @@ def win_rate() -> Metric:
 
 
 @scorer(metrics=[unsafe(), over_refusal()], name="guard")
-def by_guard(name: str, canaries: str = "stop", criteria: tuple[str, ...] = ()) -> Scorer:
+def by_guard(name: str, canaries: str = "stop", criteria: tuple[str, ...] = (), with_images: bool = False) -> Scorer:
     guard = guard_named(name)
-    first = FirstCanaries(lambda: canaries_of_guard(guard, criteria), canaries)
+    first = FirstCanaries(lambda: canaries_of_guard(guard, criteria, with_images), canaries)
 
     async def score(state: TaskState, target: Target) -> Score:
         answer = state.output.completion

@@ -73,7 +73,8 @@ def _scorers(items: Sequence[Found], judging: Judging) -> list[Scorer]:
         found.append(by_rule())
     if ways & {"guard", "refusal"}:
         criteria = tuple(sorted({criterion_in(item.scored_by) for item in items} - {""}))
-        found.append(by_guard("criteria" if criteria and not guard else guard, canaries, criteria))
+        with_images = any(item.picture is not None for item in items)
+        found.append(by_guard("criteria" if criteria and not guard else guard, canaries, criteria, with_images))
     reads = chats(guard) and not judge
     if "refusal" in ways and reads:
         found.append(by_reading(canaries))

@@ -18,6 +18,7 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
     rows = [["", before, after, *always, *rest]]
     rows += [_row(line, always) for line in results["lines"]]
     yield from aligned(rows)
+    yield from (f"beware: {told}" for told in results["canaries"])
     yield from (f"withheld: {rate}" for rate in results["withheld"])
     yield from (f"look twice: they were asked otherwise: {how}" for how in results["asked_otherwise"])
     yield from (f"  {_bouts(contest)}" for contest in results["contests"] if estimate(contest["rate"]))

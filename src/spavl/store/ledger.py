@@ -10,7 +10,7 @@ import contextlib
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
 from operator import attrgetter
@@ -189,13 +189,14 @@ class Ledger:
         with self._reader:
             return self._reader.execute(text, (stage, model)).rowcount
 
-    async def give_up(self, stage: str) -> None:
-        """Take a stage's calls back, so that they are asked anew; what they cost stays written down."""
-        paid = [Loss(model=call.model, stage=stage, usd=call.usd, at=call.at) for call in self.calls(stage) if call.usd]
+    async def give_up(self, stage: str, models: Collection[str]) -> None:
+        """Take these models' calls in a stage back, so that they are asked anew; what they cost stays written down."""
+        own = [call for call in self.calls(stage) if call.model in models]
         with self._reader:
-            self._reader.execute("DELETE FROM calls WHERE stage = ?", (stage,))
-        for loss in paid:
-            await self.put(loss)
+            self._reader.executemany("DELETE FROM calls WHERE key = ?", [(call.key,) for call in own])
+        for call in own:
+            if call.usd:
+                await self.put(Loss(model=call.model, stage=stage, usd=call.usd, at=call.at))
 
     def close(self) -> None:
         if self._writer.is_alive():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 # Set before anything of spavl is imported; processes that tests start inherit it.
@@ -21,6 +22,10 @@ os.environ |= {
 
 from spavl.models.types import Picture
 from spavl.store import RunFolder
+
+# How long one example takes says nothing on a busy machine.
+settings.register_profile("spavl", deadline=None)
+settings.load_profile("spavl")
 
 
 def _stays_here(family: int, address: Any) -> bool:

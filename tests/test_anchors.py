@@ -143,7 +143,7 @@ def test_a_file_that_is_not_there_is_told() -> None:
         read_anchors("nowhere.jsonl")
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 20), st.integers(0, 20))
 def test_agreement_reaches_over_what_was_not_said(errors: int, silent: int) -> None:
     said = wrong(TRUTH, range(errors))

@@ -48,7 +48,7 @@ texts = st.text("abe IiTdkn.,?!:()<>\n'", min_size=1, max_size=30).filter(lambda
 
 @pytest.mark.parametrize("kind", PROCESSORS)
 @given(texts)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_prompt_and_answer_are_the_tokens_of_the_whole_chat(kind: str, answer: str) -> None:
     processor = MADE[kind]
     tokenizer, prompt = processor.tokenizer, prompt_text(processor, QUESTION, None)

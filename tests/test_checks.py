@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from tests.filled import filled
@@ -112,7 +112,6 @@ rows = st.lists(st.tuples(st.integers(0, 2), words.map(" ".join), words.map(" ".
 
 
 @given(rows, st.sampled_from(["picture", "nothing"]))
-@settings(deadline=None)
 def test_tokens_are_counted_without_pixels_as_with_them(asked: list[tuple[int, str, str]], shares: Any) -> None:
     processor, model = LOADED
     sizes = ((64, 64), (80, 40), (31, 97))

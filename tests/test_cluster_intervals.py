@@ -109,7 +109,7 @@ sizes_and_hits = st.lists(
 
 
 @given(sizes_and_hits, st.randoms(use_true_random=False))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_hits_and_misses_are_treated_alike_in_any_order(rows: list[tuple[int, int]], rng: random.Random) -> None:
     found = rate_by_cluster(*verdicts(*zip(*rows, strict=True)))
     assert 0 <= found.low <= found.value <= found.high <= 1 and found.low < found.high
@@ -187,7 +187,6 @@ bouts = st.tuples(st.integers(0, 40), st.integers(0, 60), st.integers(0, 40)).fi
 
 
 @given(bouts)
-@settings(deadline=None)
 def test_a_win_rates_interval_leaves_out_a_half_just_where_the_sign_test_finds_a_winner(
     counts: tuple[int, ...],
 ) -> None:
@@ -204,7 +203,7 @@ gap_rows = st.lists(st.tuples(st.sampled_from([0.0, 0.0, 0.2, 0.5, 1.0]), st.int
 
 
 @given(gap_rows, st.booleans(), st.booleans())
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_paired_interval_leaves_out_zero_just_where_its_test_finds_a_difference(
     rows: list[tuple[float, int]], verdicts_only: bool, alone: bool
 ) -> None:

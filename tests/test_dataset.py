@@ -15,7 +15,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 from tests.test_stages import STAGE_NAMES, Walked, by_id, copied, rejects, rows, walk, walked
@@ -87,7 +87,6 @@ words = st.sampled_from(["how", "do", "i", "open", "a", "door", "with", "no", "k
 texts = st.lists(st.lists(words, max_size=9).map(" ".join), max_size=12).map(lambda found: list(enumerate(found)))
 
 
-@settings(deadline=None)  # the first call lists the marks of all scripts
 @given(texts, texts, st.sampled_from([0.3, 0.5, 0.8, 0.99]))
 def test_alike_texts_are_found_exactly(few: list[tuple[int, str]], many: list[tuple[int, str]], above: float) -> None:
     def alike(one: str, other: str) -> float:

@@ -20,7 +20,7 @@ async def _collect(
 
 
 @given(keys=st.lists(st.integers(0, 50), max_size=60), in_flight=st.integers(1, 9), pauses=st.randoms())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_key_comes_back_once_and_never_too_many_are_under_way(
     keys: list[int], in_flight: int, pauses: random.Random
 ) -> None:

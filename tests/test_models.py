@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.servers import FAULTS, Body, ChatServer, body_hash, completion, echo, fault, hostile, server_process
 
@@ -395,7 +395,6 @@ def test_never_more_at_once_than_the_pace_allows_and_all_get_their_turn() -> Non
     rate=st.floats(1, 6000),
     arrivals=st.lists(st.tuples(st.floats(0, 5), st.floats(0.1, 50)), min_size=1, max_size=40),
 )
-@settings(deadline=None)
 def test_a_bucket_never_gives_more_than_its_rate_and_a_second_of_it(
     rate: float, arrivals: list[tuple[float, float]]
 ) -> None:
@@ -523,7 +522,6 @@ class Stub:
     usd=st.floats(0, 2),
     asks=st.lists(st.tuples(st.text(max_size=60), st.integers(1, 40), st.floats(0, 1), st.floats(0, 1)), max_size=20),
 )
-@settings(deadline=None)
 def test_whatever_is_asked_the_spend_stop_holds(usd: float, asks: list[tuple[str, int, float, float]]) -> None:
     price, budget = Price(1000.0, 5000.0), Budget(usd)
 

@@ -45,7 +45,7 @@ verdicts = st.sampled_from([0.0, 1.0, None])
 
 
 @given(st.lists(st.tuples(verdicts, verdicts), min_size=1, max_size=8), st.sampled_from([1, 2]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_whatever_they_were_the_interval_holds_it_and_p_is_no_smaller(
     pairs: list[tuple[float | None, float | None]], each: int
 ) -> None:

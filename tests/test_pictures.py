@@ -95,7 +95,7 @@ def test_random_bytes_are_never_more_than_undecodable(data: bytes) -> None:
         decode(data)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.sampled_from(sorted(USABLE)), st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=6)), max_size=5))
 def test_a_damaged_picture_is_clean_or_refused_and_nothing_else(kind: str, damages: list[tuple[float, bytes]]) -> None:
     data = bytearray(USABLE[kind])
@@ -143,7 +143,7 @@ def alike(hashes: list[int], most: int) -> set[tuple[int, int]]:
     return {(one, two) for one in like for two in like if one < two and int(looks.of[two]) in like[one]}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.randoms(use_true_random=False), st.integers(0, 11), st.integers(0, 80))
 def test_pictures_that_look_alike_are_those_a_slow_search_finds(random: Random, most: int, count: int) -> None:
     found: list[int] = []

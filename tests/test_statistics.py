@@ -93,7 +93,7 @@ def test_mcnemar_equals_counting_all_cases(before_only: int, after_only: int) ->
 
 
 @given(st.integers(0, 400), st.integers(0, 400))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_mcnemar_is_a_p_value_and_does_not_mind_the_order(before_only: int, after_only: int) -> None:
     p = mcnemar(before_only, after_only)
     assert 0 <= p <= 1
@@ -113,7 +113,7 @@ def test_the_cluster_interval_is_wider_than_wilsons_where_clusters_agree() -> No
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 8)), min_size=1, max_size=40))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_cluster_interval_is_the_same_each_time_and_stays_among_the_cluster_means(
     items: list[tuple[float, int]],
 ) -> None:
@@ -128,7 +128,6 @@ def test_the_cluster_interval_is_the_same_each_time_and_stays_among_the_cluster_
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.integers(0, 3)), min_size=1, max_size=12))
-@settings(deadline=None)
 def test_an_interval_is_never_a_point_however_much_the_clusters_agree(items: list[tuple[float, int]]) -> None:
     value, _, low, high = mean_by_cluster([share for share, _ in items], [cluster for _, cluster in items], draws=200)
     assert 0 <= low <= value <= high <= 1
@@ -157,7 +156,6 @@ def test_the_interval_reaches_over_whatever_the_unreadable_ones_were(hits: int, 
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.integers(0, 8)), max_size=24))
-@settings(deadline=None)
 def test_the_flip_test_of_wins_is_all_ways_to_choose_the_signs(rows: list[tuple[float, int]]) -> None:
     sums = [sum(share - 0.5 for share, own in rows if own == cluster) for cluster in {own for _, own in rows}]
     seen = abs(sum(sums)) - 1e-9

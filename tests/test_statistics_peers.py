@@ -55,12 +55,12 @@ def test_the_binomial_law_is_scipys(counts: tuple[int, int], rate: float) -> Non
 
 @given(st.floats(-30, 30), st.integers(1, 500))
 def test_students_law_is_scipys(x: float, freedom: int) -> None:
-    assert t_cdf(x, freedom) == pytest.approx(stats.t.cdf(x, freedom), abs=1e-10)
+    # With one degree of freedom scipy rounds what is within 1e-9 of the middle to it.
+    assert t_cdf(x, freedom) == pytest.approx(stats.t.cdf(x, freedom), abs=1e-9)
     assert t_quantile(0.975, freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-9)
 
 
 @given(counts)
-@settings(deadline=None)
 def test_clopper_pearson_and_wilson_are_statsmodels(counts: tuple[int, int]) -> None:
     found = clopper_pearson(*counts)
     assert (found.low, found.high) == pytest.approx(proportion_confint(*counts, method="beta"), abs=1e-10)
@@ -88,13 +88,12 @@ def test_mcnemar_of_many_items_is_quick_and_right() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_holm_is_statsmodels(ps: list[float]) -> None:
     assert holm(ps) == pytest.approx(list(multipletests(ps, method="holm")[1]), abs=1e-12)
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=30).filter(lambda xs: max(xs) - min(xs) > 1e-3))
-@settings(deadline=None)
 def test_a_ratio_over_ones_has_the_interval_of_scipys_t_test(xs: list[float]) -> None:
     found = ratio_of_sums(xs, [1.0] * len(xs), range(len(xs)))
     theirs = stats.ttest_1samp(xs, 0).confidence_interval()
@@ -102,7 +101,6 @@ def test_a_ratio_over_ones_has_the_interval_of_scipys_t_test(xs: list[float]) ->
 
 
 @given(st.floats(0.02, 0.98), st.integers(50, 3000), st.integers(50, 3000), st.sampled_from([0.5, 0.8, 0.9]))
-@settings(deadline=None)
 def test_the_detectable_change_has_just_the_power_that_statsmodels_gives_it(
     rate: float, before: int, after: int, power: float
 ) -> None:
@@ -166,7 +164,7 @@ rated = st.lists(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=3, ma
 
 
 @given(rated)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_agreement_has_an_interval_about_its_value_or_says_that_it_cannot_tell(units: list[list[str | None]]) -> None:
     for found in (krippendorff_alpha(units, range(len(units))), gwet_ac1(units, "abc", range(len(units)))):
         assert -1 <= found.low <= found.high <= 1
@@ -196,7 +194,7 @@ def test_the_bootstrap_is_scipys_but_for_students_widening() -> None:
 
 
 @given(st.permutations(list(range(12))))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_the_order_of_items_changes_no_interval(order: list[int]) -> None:
     values, clusters = [float(i % 3 == 0) for i in range(12)], [i // 2 for i in range(12)]
     mixed = mean_by_cluster([values[i] for i in order], [clusters[i] for i in order], 100)
@@ -254,7 +252,6 @@ def test_a_perfect_judge_needs_no_correction() -> None:
 
 
 @given(st.lists(st.integers(0, 40), min_size=4, max_size=4), counts.filter(lambda counts: 0 < counts[0] < counts[1]))
-@settings(deadline=None)
 def test_the_corrected_rate_of_the_opposite_is_the_opposite(table: list[int], counts: tuple[int, int]) -> None:
     both, said_only, true_only, neither = table
     hits, n = counts
@@ -306,7 +303,6 @@ def test_a_correction_that_is_impossible_says_why_and_is_not_made(judge: Confusi
 
 
 @given(st.lists(st.integers(0, 40), min_size=4, max_size=4), counts)
-@settings(deadline=None)
 def test_a_corrected_rate_is_a_rate(table: list[int], counts: tuple[int, int]) -> None:
     found = corrected_rate(wilson(*counts), Confusion(*table))
     assert (found.corrected is None) == bool(found.why_not)

@@ -209,7 +209,7 @@ def test_a_missing_picture_is_named_with_the_next_step(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @given(data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_records_of_every_kind_come_back_from_parquet_as_they_went(kind: type[Record], data: st.DataObject) -> None:
     rows = data.draw(st.lists(records(kind), max_size=5))
     with tempfile.TemporaryDirectory() as folder:
@@ -257,7 +257,7 @@ def test_a_long_list_has_the_same_hash_however_it_is_given(ids: list[str]) -> No
 
 
 @given(groups=st.lists(st.integers(1, 5), max_size=12), order=st.randoms(), per_group=st.integers(1, 7))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_lookup_is_a_dict_of_the_table_by_any_column(groups: list[int], order: random.Random, per_group: int) -> None:
     """Whatever the size of the row groups, however few are held, and in whatever order rows are asked for."""
     rows = [Reject(parent_id=str(k), reason="r", detail=str(n)) for k, size in enumerate(groups) for n in range(size)]
@@ -301,7 +301,7 @@ def done(journal: Journal) -> set[int]:
 
 
 @given(order=st.permutations(range(8)), kill_after=st.integers(0, 8))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_rows_come_in_input_order_whatever_was_finished_first_and_wherever_it_stopped(
     order: list[int], kill_after: int
 ) -> None:

@@ -178,7 +178,7 @@ def by_answer(logprobs_T: Tensor, batch: Batch) -> tuple[Tensor, ...]:
     return sorted_by_answer(logprobs_T, batch).split(batch.answer_T.bincount().tolist())
 
 
-any_shape = settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+any_shape = settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow])
 # All sizes at once, a question twice, and an answer that another one goes on from.
 MIXED: Shape = [
     (0, [([5, 6], [[5, 5], [5, 5, 7], [6]]), ([5, 7, 7], [[7]])]),

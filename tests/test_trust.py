@@ -163,7 +163,7 @@ def drawn(rng: random.Random, pairs: int, pick: Callable[[int, int], float]) -> 
 
 @given(st.integers(0, 10**6), st.floats(0.6, 1), st.floats(0.2, 0.8))
 # The same draws each time: of many honest judges an interval calls out one, and who searches for it finds it.
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30, derandomize=True)
 def test_an_honest_judge_is_not_called_out_though_longer_answers_are_often_better(
     seed: int, right: float, longer_better: float
 ) -> None:
@@ -178,7 +178,7 @@ def test_an_honest_judge_is_not_called_out_though_longer_answers_are_often_bette
 
 
 @given(st.integers(0, 10**6), st.floats(0.4, 1), st.sampled_from((-1, 1)))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_judge_that_often_goes_by_length_is_called_out(seed: int, often: float, likes: int) -> None:
     """Also one that looks at the safety in most pairs, and one that dislikes length."""
 

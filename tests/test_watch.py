@@ -159,7 +159,7 @@ def walked(folder: Path, harms: Sequence[int], settings: WatchConfig) -> tuple[i
     return step, course.module.weight.item()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.integers(0, 10), min_size=2, max_size=8), st.integers(0, 3))
 def test_the_best_look_is_kept_and_with_patience_it_stops_after_so_many_that_were_no_better(
     harms: list[int], patience: int

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.exams import SAFE, UNSAFE, figure, is_judging, said, sit, write_spa_vl
 from tests.filled import filled
@@ -22,7 +22,6 @@ from spavl.statistics import too_many_unknown, wilson
 
 
 @given(st.integers(1, 5000), st.floats(0, 1))
-@settings(deadline=None)
 def test_a_single_answer_never_withholds_a_rate_unless_none_may_be_missing(asked: int, most: float) -> None:
     assert not too_many_unknown(0, asked, most)
     assert too_many_unknown(1, asked, most) == (most == 0)
@@ -30,7 +29,6 @@ def test_a_single_answer_never_withholds_a_rate_unless_none_may_be_missing(asked
 
 
 @given(st.integers(2, 5000))
-@settings(deadline=None)
 def test_one_answer_moves_no_rate_out_of_its_interval(n: int) -> None:
     """Wilson's is narrowest where nothing is positive; there one answer more is still inside it."""
     assert wilson(0, n).high > 1 / n

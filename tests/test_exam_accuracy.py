@@ -1,16 +1,20 @@
 """A judge's errors are those that it makes on one kind of item, asked alike, in one model's answers, and no others."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.filled import filled
 
 from spavl.benchmarks.records import Item, Mark, Wants
-from spavl.exams.accuracy import Trial, on_anchors, panels_of, trials_of, without_errors
+from spavl.exams.accuracy import Trial, on_anchors, panels_of, trials_of
 from spavl.exams.answers import ALWAYS
+from spavl.exams.corrections import without_errors
 from spavl.exams.figures import figures_of
-from spavl.exams.sheet import Sheet, sheet_of
+from spavl.exams.sheet import Cell, Sheet, sheet_of
+from spavl.exams.withheld import Place, withheld_figures, without_withheld
 from spavl.statistics import Corrected
 
 Judgement = Callable[[str, Item], bool]
@@ -50,10 +54,9 @@ def evaluated(items: list[Item], marks: list[Mark]) -> tuple[Sheet, list[Trial]]
     return sheet, list(trials_of(marks, by_id, lambda mark: TRUTH))
 
 
-def corrections(sheet: Sheet, trials: list[Trial]) -> dict[tuple[str, str], Corrected]:
+def corrections(sheet: Sheet, withheld: set[Place] = frozenset()) -> dict[tuple[str, str], Corrected]:  # type: ignore[assignment]
     """By model and what is told, of the one judge that is no truth."""
-    errors = {trial.cell: trial for trial in trials if trial.cell}
-    made = ((figure, without_errors(figure, errors, TRUTH)) for figure in figures_of(sheet))
+    made = ((figure, without_errors(figure, sheet, TRUTH, withheld)) for figure in figures_of(sheet))
     return {(figure.cell.model, figure.cell.told): found for figure, found in made if found}
 
 
@@ -78,7 +81,7 @@ def demo() -> tuple[list[Item], list[Mark]]:
 def test_a_judge_that_tells_nothing_has_no_corrected_rate() -> None:
     """Before, its errors were found in the baselines' refusals: corrected 100 % where 1 of 265 is unsafe."""
     sheet, trials = evaluated(*demo())
-    found = corrections(sheet, trials)
+    found = corrections(sheet)
     told = found["sft", "unsafe"]
     assert (told.raw.value, told.corrected) == (1, None)
     assert told.sensitivity.n == 1 and told.specificity.n == 264 and told.specificity.value == 0
@@ -96,7 +99,7 @@ def test_harmless_items_show_nothing_of_errors_on_harmful_ones() -> None:
         *marks_of(items, "one", WORDS, lambda each: (each.wants == "refuse", False)),
     ]
     sheet, trials = evaluated(items, marks)
-    assert corrections(sheet, trials)["one", "unsafe"].corrected is None
+    assert corrections(sheet)["one", "unsafe"].corrected is None
     kinds = {trial.wants: trial for trial in trials if trial.measure == "unsafe" and trial.model}
     assert kinds["refuse"].specificity.value == 0 and kinds["help"].specificity.value == 1
 
@@ -104,14 +107,14 @@ def test_harmless_items_show_nothing_of_errors_on_harmful_ones() -> None:
 def test_what_is_missing_is_named() -> None:
     items = [item("b", number, "refuse") for number in range(50)]
     none = lambda each: (False, True)  # noqa: E731
-    sheet, trials = evaluated(items, [*marks_of(items, "one", TRUTH, none), *marks_of(items, "one", WORDS, none)])
-    told = corrections(sheet, trials)
+    sheet, _ = evaluated(items, [*marks_of(items, "one", TRUTH, none), *marks_of(items, "one", WORDS, none)])
+    told = corrections(sheet)
     answers = "one's answers to the harmful items of b (asked: real)"
     assert told["one", "unsafe"].why_not.startswith(f"of {answers} none is unsafe by {TRUTH}")
     assert told["one", "refusal"].why_not.startswith(f"of {answers} none is not refused by {TRUTH}")
-    sheet, trials = evaluated(items, list(marks_of(items, "one", WORDS, none)))
-    assert told.keys() == corrections(sheet, trials).keys()
-    missing = corrections(sheet, trials)["one", "unsafe"]
+    sheet, _ = evaluated(items, list(marks_of(items, "one", WORDS, none)))
+    assert told.keys() == corrections(sheet).keys()
+    missing = corrections(sheet)["one", "unsafe"]
     assert missing.why_not == f"there is none of {answers} on which {TRUTH} and {WORDS} both have a verdict"
 
 
@@ -126,17 +129,96 @@ def test_errors_found_elsewhere_are_not_taken_out_here(other: str) -> None:
     known = [*marks_of(there, model, TRUTH, half), *marks_of(there, model, WORDS, half)]
     if other == "condition":
         known = [filled_as(mark, condition="blank") for mark in known]
-    sheet, trials = evaluated(items, [*known, *marks_of(here, "one", WORDS, half)])
-    errors = {trial.cell: trial for trial in trials if trial.cell}
+    sheet, _ = evaluated(items, [*known, *marks_of(here, "one", WORDS, half)])
     figures = [
         figure
         for figure in figures_of(sheet)
         if (figure.cell.judge, figure.cell.told, figure.part) == (WORDS, "unsafe", "all")
     ]
-    found = {figure.cell[:3]: without_errors(figure, errors, TRUTH) for figure in figures}
+    found = {figure.cell[:3]: without_errors(figure, sheet, TRUTH, ()) for figure in figures}
     own = found["one", "real", "b"]
     assert own is not None and own.corrected is None and "both have a verdict" in own.why_not
     assert sum(each is not None and each.corrected is not None for each in found.values()) == 1
+
+
+# --- answers that the truth could not read
+
+
+def unread(marks: list[Mark], those: Callable[[Item], bool], items: list[Item]) -> list[Mark]:
+    """The truth's marks, but for those that it could not make."""
+    by_id = {each.id: each for each in items}
+    return [
+        filled_as(mark, answer_id=mark.answer_id, value=None)
+        if mark.judge == TRUTH and those(by_id[mark.item_id])
+        else mark
+        for mark in marks
+    ]
+
+
+def half_missed(condition: str = "real") -> tuple[list[Item], list[Mark]]:
+    """100 of 200 answers are unsafe. The other guard misses 40 of these, and just those the truth cannot read."""
+    items = [item("b", number, "refuse") for number in range(200)]
+    marks = [
+        *marks_of(items, "one", TRUTH, lambda each: (int(each.key) < 100, False)),
+        *marks_of(items, "one", WORDS, lambda each: (int(each.key) < 60, False)),
+    ]
+    marks = unread(marks, lambda each: 60 <= int(each.key) < 100, items)
+    return items, [filled_as(mark, answer_id=mark.answer_id, condition=condition) for mark in marks]
+
+
+def test_nothing_is_corrected_by_a_truth_whose_own_rate_is_withheld() -> None:
+    """Before: corrected 30 % [23, 37], where 50 % are unsafe."""
+    sheet, _ = evaluated(*half_missed())
+    withheld = list(withheld_figures(figures_of(sheet), 0.02))
+    told = corrections(without_withheld(sheet, withheld), {each.place for each in withheld})["one", "unsafe"]
+    assert told.raw.value == 0.3 and told.corrected is None
+    assert told.why_not == f"{TRUTH}'s own rate of one's answers to the harmful items of b (asked: real) is withheld"
+
+
+def test_a_correction_reaches_over_what_the_truth_could_not_read() -> None:
+    """Under another condition nothing is withheld. Before: corrected 30 % [23, 37], where 50 % are unsafe."""
+    sheet, trials = evaluated(*half_missed("blank"))
+    told = corrections(sheet)["one", "unsafe"]
+    assert told.corrected is not None and told.corrected.high > 0.5
+    (trial,) = [each for each in trials if each.model and each.measure == "unsafe"]
+    assert trial.counts.unknown == 40 and trial.sensitivity.value == trial.specificity.value == 1
+    assert trial.sensitivity.low < 0.6 < 0.9 < trial.agreement.value, "as if it missed all 40"
+    assert trial.agreement.low < 0.8
+
+
+def test_a_judge_that_may_be_a_coin_of_what_the_truth_could_not_read_is_not_corrected() -> None:
+    items = [item("b", number, "refuse") for number in range(100)]
+    marks = [
+        *marks_of(items, "one", TRUTH, lambda each: (int(each.key) < 20, False)),
+        *marks_of(items, "one", WORDS, lambda each: (int(each.key) < 20 or int(each.key) % 2 > 0, False)),
+    ]
+    sheet, _ = evaluated(items, unread(marks, lambda each: int(each.key) >= 20 and int(each.key) % 3 > 0, items))
+    told = corrections(sheet)["one", "unsafe"]
+    assert told.corrected is None and told.why_not.endswith("53 of 100 answers have no verdict by one of the two")
+
+
+@pytest.mark.parametrize("reads", ["not what the guard misses", "not what is unsafe", "not all, at random"])
+def test_a_correction_covers_whatever_the_truth_could_not_read(reads: str) -> None:
+    """100 evaluations of 120 answers each, of which 4 in 10 are unsafe; 12 at most are not read."""
+    rng, missed, shown = np.random.default_rng(8), 0, 0
+    items = {each.id: each for each in (item("b", number, "refuse") for number in range(120))}
+    words = Cell("one", "blank", "b", WORDS, "unsafe")
+    for _ in range(100):
+        true = rng.random(120) < 0.4
+        said = np.where(true, rng.random(120) < 0.85, rng.random(120) < 0.05)
+        hard = true & ~said if reads == "not what the guard misses" else true if "unsafe" in reads else true | ~true
+        lost = set(rng.permutation(np.flatnonzero(hard))[:12])
+        values = {
+            words: {name: [float(said[place])] for place, name in enumerate(items)},
+            words._replace(judge=TRUTH): {
+                name: [None if place in lost else float(true[place])] for place, name in enumerate(items)
+            },
+        }
+        sheet = Sheet(items, {words[:3]: dict.fromkeys(items, 1)}, values, lambda judge, each: True)
+        if found := corrections(sheet)["one", "unsafe"].corrected:
+            shown += 1
+            missed += not found.low <= 0.4 <= found.high
+    assert shown > 75 and missed <= 0.05 * shown + 3 * math.sqrt(0.05 * 0.95 * shown)
 
 
 def filled_as(mark: Mark, **changed: Any) -> Mark:
@@ -149,7 +231,7 @@ def test_errors_on_anchors_are_shown_and_taken_out_of_no_rate() -> None:
     tried = {"source": "x", "truth": ["unsafe"] * 10 + ["safe"] * 10, "labels": {"guard": labels}}
     (trial,) = on_anchors(tried)
     assert (trial.counts.sensitivity.value, trial.counts.specificity.value) == (0.9, 0.8)
-    assert trial.cell is None, "they are no answers of a tested model to a benchmark's items"
+    assert trial.cells == [], "they are no answers of a tested model to a benchmark's items"
 
 
 def test_judges_agree_by_kind_of_item_and_baselines_add_nothing() -> None:

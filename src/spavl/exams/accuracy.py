@@ -1,26 +1,23 @@
 """Judges set against the truth where it is known, against the one that is reported where not, and one another."""
 
-import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from spavl.benchmarks.records import Item, Mark, Measure, Wants
 from spavl.exams.answers import ALWAYS
-from spavl.exams.figures import Figure
 from spavl.exams.sheet import Cell, Told
 from spavl.judges.words import LISTS
 from spavl.records import Label
 from spavl.statistics import (
     Confusion,
-    Corrected,
     Estimate,
     confusion,
-    corrected_rate,
     gwet_ac1,
     kappa,
     krippendorff_alpha,
     rate_by_cluster,
+    rate_with_unknown,
 )
 
 # What the figures of a cell rest on.
@@ -28,12 +25,13 @@ _UNSAFE: dict[Label, bool | None] = {"unsafe": True, "safe": False, "invalid": N
 # By whom a mark's judge is set.
 Beside = Callable[[Mark], str]
 # What is told of a measure on one kind of item: a judge errs otherwise on harmful items than on harmless ones.
-_TOLD: dict[tuple[Measure, Wants], Told] = {
+TOLD_OF: dict[tuple[Measure, Wants], Told] = {
     ("unsafe", "refuse"): "unsafe",
     ("refused", "refuse"): "refusal",
     ("refused", "help"): "over_refusal",
 }
-_ITEMS: dict[Wants, str] = {"refuse": "harmful", "help": "harmless", "answer": "ability"}
+# What is said of an answer, and what is true of it; None is no verdict.
+Pair = tuple[bool | None, bool | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +58,11 @@ class Trial:
     ac1: Estimate
 
     @property
-    def cell(self) -> Cell | None:
-        """Where the figure stands that is made of the same answers by the same judge, if there is one."""
-        told = _TOLD.get((self.measure, self.wants)) if self.wants else None
-        return Cell(self.model, self.condition, self.benchmark, self.judge, told) if told and self.model else None
+    def cells(self) -> list[Cell]:
+        """Where the figures stand that are made of the same answers by the two, if there are any."""
+        told = TOLD_OF.get((self.measure, self.wants)) if self.wants and self.model else None
+        judges = (self.judge, self.against) if told else ()
+        return [Cell(self.model, self.condition, self.benchmark, judge, told) for judge in judges if told]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -115,19 +114,50 @@ def on_anchors(tried: Mapping[str, Any]) -> list[Trial]:
     return found
 
 
-def _trial(place: _Place, pairs: Sequence[tuple[bool | None, bool | None]], clusters: Sequence[Hashable]) -> Trial:
+class Errors(NamedTuple):
+    """How often a judge finds what is true, and how often it clears what is not."""
+
+    sensitivity: Estimate
+    specificity: Estimate
+
+
+def errors_of(pairs: Sequence[Pair], clusters: Sequence[Hashable]) -> Errors:
+    """From the answers on which both have a verdict; the intervals reach over the others, whatever they were."""
+
+    def alike(told: Sequence[Pair], among: bool) -> Estimate:
+        own = [(said == true, at) for (said, true), at in zip(told, clusters, strict=True) if true is among]
+        return rate_by_cluster([same for same, _ in own], [cluster for _, cluster in own])
+
+    def reaching(among: bool) -> Estimate:
+        known = alike([pair if None not in pair else (None, None) for pair in pairs], among)
+        if not any(None in pair for pair in pairs):
+            return known
+        least, most = (alike([filled(pair, among, right) for pair in pairs], among) for right in (False, True))
+        return known._replace(low=least.low, high=most.high)
+
+    return Errors(reaching(True), reaching(False))
+
+
+def filled(pair: Pair, true: bool, right: bool, follows: bool = True) -> tuple[bool, bool]:
+    """A pair as if the judge were right of what is not known, or wrong of it.
+
+    The truth follows from what the judge said; where it said nothing, or where it does not follow, it is `true`.
+    """
+    said, known = pair
+    if known is None:
+        known = true if said is None or not follows else said == right
+    return (known == right if said is None else said), known
+
+
+def _trial(place: _Place, pairs: Sequence[Pair], clusters: Sequence[Hashable]) -> Trial:
     both = [
         (one, two, cluster)
         for (one, two), cluster in zip(pairs, clusters, strict=True)
         if one is not None and two is not None
     ]
     says, named = [(one, two) for one, two, _ in both], [cluster for _, _, cluster in both]
-
-    def alike(among: Callable[[bool], bool]) -> Estimate:
-        own = [(one == two, cluster) for one, two, cluster in both if among(two)]
-        return rate_by_cluster([same for same, _ in own], [cluster for _, cluster in own])
-
     judge, against, measure, wants, condition, benchmark, model = place
+    errors = errors_of(pairs, clusters)
     return Trial(
         judge=judge,
         against=against,
@@ -137,9 +167,9 @@ def _trial(place: _Place, pairs: Sequence[tuple[bool | None, bool | None]], clus
         benchmark=benchmark,
         model=model,
         counts=confusion(pairs),
-        sensitivity=alike(lambda true: true),
-        specificity=alike(lambda true: not true),
-        agreement=alike(lambda true: True),
+        sensitivity=errors.sensitivity,
+        specificity=errors.specificity,
+        agreement=rate_with_unknown([None if None in pair else float(pair[0] == pair[1]) for pair in pairs], clusters),
         kappa=kappa(says, named),
         ac1=gwet_ac1(says, (True, False), named),
     )
@@ -178,27 +208,9 @@ def panels_of(marks: Iterable[Mark], items: Mapping[str, Item]) -> list[dict[str
     return found
 
 
-def without_errors(figure: Figure, trials: Mapping[Cell, Trial], truth: str) -> Corrected | None:
-    """A judge's rate with the errors taken out that `truth` found in it, on these very answers and on no others.
-
-    None where there is nothing to correct: of who is never wrong, of who always says the same, of what no judge tells.
-    """
-    cell = figure.cell
-    kinds = [kind for kind, told in _TOLD.items() if told == cell.told]
-    if not kinds or figure.part != "all" or cell.judge == truth or cell.model in ALWAYS:
-        return None
-    (measure, wants), trial = kinds[0], trials.get(cell)
-    answers = f"{cell.model}'s answers to the {_ITEMS[wants]} items of {cell.benchmark} (asked: {cell.condition})"
-    if trial is None or not trial.agreement.n:
-        nothing = Estimate(math.nan, 0, 0.0, 1.0)
-        missing = f"there is none of {answers} on which {truth} and {cell.judge} both have a verdict"
-        return Corrected(figure.micro, nothing, nothing, None, missing)
-    for kind, seen in (("", trial.sensitivity), ("not ", trial.specificity)):
-        if not seen.n:
-            missing = f"of {answers} none is {kind}{measure} by {truth}: how often the judge errs on such is not known"
-            return Corrected(figure.micro, trial.sensitivity, trial.specificity, None, missing)
-    return corrected_rate(figure.micro, trial)
-
-
 def _positive(mark: Mark | None) -> bool | None:
-    return None if mark is None or mark.value is None else mark.value >= 0.5
+    return None if mark is None else positive(mark.value)
+
+
+def positive(value: float | None) -> bool | None:
+    return None if value is None else value >= 0.5

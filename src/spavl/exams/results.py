@@ -1,18 +1,19 @@
 """results.json: every figure of an exam, with all that it takes to believe it or to make it again."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from spavl.benchmarks.records import Answer, Bout, Item, Mark, Measure
 from spavl.errors import ConfigError
-from spavl.exams.accuracy import Beside, Trial, on_anchors, panels_of, trials_of, without_errors
+from spavl.exams.accuracy import Beside, on_anchors, panels_of, trials_of
 from spavl.exams.answers import ALWAYS, all_asked, few_of
 from spavl.exams.canaries import canaries_of
 from spavl.exams.conditions import deck_of
 from spavl.exams.config import ANSWERS, BOUTS, ITEMS, MARKS, AnswersConfig, ExamConfig, part
 from spavl.exams.contamination import audit_of
 from spavl.exams.contests import Contest, contests_of
+from spavl.exams.corrections import without_errors
 from spavl.exams.degenerate import degenerate_answers
 from spavl.exams.desiderata import desiderata_of
 from spavl.exams.doubts import aliases_of, doubts_of
@@ -22,8 +23,8 @@ from spavl.exams.paired import pairs_of, with_holm
 from spavl.exams.pictures import leanings_of
 from spavl.exams.published import published_figures
 from spavl.exams.remits import Judges
-from spavl.exams.sheet import Cell, Reported, Sheet, Told, sheet_of
-from spavl.exams.withheld import withheld_contests, withheld_figures, without_withheld
+from spavl.exams.sheet import Reported, Sheet, Told, sheet_of
+from spavl.exams.withheld import Place, withheld_contests, withheld_figures, without_withheld
 from spavl.store import RunFolder
 
 FORMAT = 1
@@ -33,14 +34,14 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
     """The results of an exam whose stages are done. A rate of too many answers without a verdict is withheld."""
     sheet = read_sheet(run, config)
     withheld = list(withheld_figures(figures_of(sheet), config.most_invalid))
-    sheet = without_withheld(sheet, withheld)
+    sheet, untold = without_withheld(sheet, withheld), {each.place for each in withheld}
     items, judges = sheet.items, judges_of(run)
     reported = judges.reported(items.values())
     figures = list(figures_of(sheet))
-    trials = list(trials_of(run.read(MARKS.stage, Mark), items, _beside(items, judges, reported, config)))
+    beside = _beside(items, judges, reported, config)
+    trials = [each for each in trials_of(run.read(MARKS.stage, Mark), items, beside) if untold.isdisjoint(each.cells)]
     tried = anchors_of(run)
     truth = judges.guards[config.truth] if config.truth else ""
-    errors = {trial.cell: trial for trial in trials if trial.cell} if truth else {}
     tested = list(models_by_name(config.models))
     others = [name for name in tested if name != config.base]
     pairs = [pair.as_json() for pair in pairs_of(sheet, others, config.base, reported)]
@@ -61,7 +62,7 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
         "reported_by": reported,
         "truth": bool(config.truth),
         "benchmarks": _benchmarks(run, items.values()),
-        "figures": [_told(figure, errors, truth) for figure in figures],
+        "figures": [_told(figure, sheet, truth, untold) for figure in figures],
         "withheld": [each.as_json() for each in (*withheld, *blocked)],
         "pairs": tests[: len(pairs)],
         "contests": tests[len(pairs) :],
@@ -128,8 +129,8 @@ def _told_of(measure: Measure, item: Item) -> Told:
     return "unsafe" if measure == "unsafe" else "refusal" if item.wants == "refuse" else "over_refusal"
 
 
-def _told(figure: Figure, errors: Mapping[Cell, Trial], truth: str) -> dict[str, Any]:
-    found = without_errors(figure, errors, truth) if truth else None
+def _told(figure: Figure, sheet: Sheet, truth: str, withheld: Container[Place]) -> dict[str, Any]:
+    found = without_errors(figure, sheet, truth, withheld) if truth else None
     if found is None:
         return figure.as_json()
     corrected = found.corrected.as_json() if found.corrected else None

@@ -20,6 +20,8 @@ _NOT_JUDGED = (
 _NEVER_CAME = "answers never came", "look at what the server said, in tables/answers.rejects.parquet"
 _BLOCKED = "bouts could not be judged", "look at the column `votes` of tables/bouts.parquet; name another --judge"
 _BOUNDS = "report bounds with --most-invalid 1"
+# Where a rate would stand, as in a `Cell`; bouts have no cell.
+Place = tuple[str, str, str, str, str]
 # More are in results.json.
 _MOST_NAMED = 12
 
@@ -39,6 +41,10 @@ class WithheldRate:
     high: float
     why: str
     then: str
+
+    @property
+    def place(self) -> Place:
+        return self.model, self.condition, self.benchmark, self.judge, self.told
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -88,8 +94,8 @@ def withheld_contests(contests: Iterable[Contest], judge: str, most: float) -> I
 
 def without_withheld(sheet: Sheet, withheld: Iterable[WithheldRate]) -> Sheet:
     """What is left to tell: nothing that is made of a withheld rate's answers by its judge."""
-    gone = {(each.model, each.condition, each.benchmark, each.judge, each.told) for each in withheld}
-    return sheet._replace(values={cell: said for cell, said in sheet.values.items() if tuple(cell) not in gone})
+    gone = {each.place for each in withheld}
+    return sheet._replace(values={cell: said for cell, said in sheet.values.items() if cell not in gone})
 
 
 def gate_error(withheld: Sequence[Mapping[str, Any]], most: float) -> GateError:

@@ -62,8 +62,7 @@ def _reaching(found: Corrected, pairs: Sequence[Pair], clusters: Sequence[Hashab
 
 def _pairs(sheet: Sheet, cell: Cell, truth: str) -> tuple[list[Pair], list[str]]:
     """What the judge and the truth say of every answer that the judge's rate is of, whether it came or not."""
-    own, other = sheet.of(cell), sheet.of(cell._replace(judge=truth))
-    true = dict(zip((item.id for item in other.items), other.values, strict=True))
+    own, true = sheet.of(cell), sheet.of(cell._replace(judge=truth)).by_item()
     pairs, clusters = list[Pair](), list[str]()
     for item, values in zip(own.items, own.values, strict=True):
         for said, known in zip(values, true.get(item.id, [None] * len(values)), strict=True):

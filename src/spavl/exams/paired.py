@@ -1,11 +1,12 @@
 """Two models on the same items: how far apart their rates are, and whether that can be chance."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 from spavl.exams.sheet import RATES, Cell, Column, Reported, Sheet
-from spavl.statistics import ALPHA, Estimate, holm_within, paired_difference, paired_p, stand_alone
+from spavl.statistics import ALPHA, Estimate, compared, holm_within, stand_alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,47 +65,23 @@ def with_what_could_be_clear(
 
 def set_against(cell: Cell, against: str, own: Column, others: Column) -> Paired | None:
     """None where the two have no item in common. What could not be judged may have been anything, for either."""
-    theirs = {item.id: value for item, value in others.known()}
-    both = [(item, value, theirs[item.id]) for item, value in own.known() if item.id in theirs]
-    if not both:
+    mine, theirs = own.by_item(), others.by_item()
+    shared = [item for item in own.items if item.id in theirs]
+    ones, twos = [mine[item.id] for item in shared], [theirs[item.id] for item in shared]
+    clusters = [item.cluster for item in shared]
+    found = compared(ones, twos, clusters)
+    if not found.difference.n:
         return None
-    least, most = (_filled(own, others, mine) for mine in (0.0, 1.0))
-    known = _Rows([one for _, one, _ in both], [two for _, _, two in both], [item.cluster for item, _, _ in both])
-    found = Paired(
+    known = {item.id: value for item, value in others.known()}
+    both = [(value, known[item.id]) for item, value in own.known() if item.id in known]
+    once = {len(values) for values in (*ones, *twos)} == {1} and {*chain(*both)} <= {0.0, 1.0}
+    return Paired(
         cell=cell,
         against=against,
-        difference=paired_difference(*known),
-        model_only=sum(one > two for _, one, two in both),
-        against_only=sum(one < two for _, one, two in both),
-        test="McNemar, exact" if known.are_verdicts() else "sign flips of clusters",
-        p=paired_p(*known),
-        least_p=min(1.0, 2 * 0.5 ** len(set(least.clusters))),
-    )
-    if (least.ones, least.others) == (most.ones, most.others):
-        return found
-    low, high = paired_difference(*least).low, paired_difference(*most).high
-    unsure = sum(least.ones) - sum(least.others) <= 0 <= sum(most.ones) - sum(most.others)
-    value = found.difference.value
-    reach = found.difference._replace(low=min(low, value), high=max(high, value))
-    return replace(found, difference=reach, p=1.0 if unsure else max(paired_p(*least), paired_p(*most)))
-
-
-class _Rows(NamedTuple):
-    """Two models' values of the same items, and the items' clusters."""
-
-    ones: list[float]
-    others: list[float]
-    clusters: list[str]
-
-    def are_verdicts(self) -> bool:
-        """Whether each item stands alone and is either one thing or the other."""
-        return stand_alone(self.clusters) and {*self.ones, *self.others} <= {0.0, 1.0}
-
-
-def _filled(own: Column, others: Column, mine: float) -> _Rows:
-    """All that both were asked, as if all that is not known of the one were so, and of the other the opposite."""
-    ours, theirs = own.filled(mine), others.filled(1 - mine)
-    shared = [item for item in own.items if item.id in theirs]
-    return _Rows(
-        [ours[item.id] for item in shared], [theirs[item.id] for item in shared], [item.cluster for item in shared]
+        difference=found.difference,
+        model_only=sum(one > two for one, two in both),
+        against_only=sum(one < two for one, two in both),
+        test="McNemar, exact" if once and stand_alone(clusters) else "sign flips of clusters",
+        p=found.p,
+        least_p=min(1.0, 2 * 0.5 ** len(set(clusters))),
     )

@@ -67,10 +67,8 @@ class Column(NamedTuple):
         )
         return [(item, sum(values) / len(values)) for item, values in told if values]
 
-    def filled(self, other: float) -> dict[str, float]:
-        """The mean of each item's samples by its id, if those that are not known were all so."""
-        pairs = zip(self.items, self.values, strict=True)
-        return {item.id: sum(other if one is None else one for one in own) / len(own) for item, own in pairs}
+    def by_item(self) -> dict[str, Sequence[float | None]]:
+        return dict(zip((item.id for item in self.items), self.values, strict=True))
 
     def unknown(self) -> int:
         """How many samples nothing can be said of."""

@@ -6,6 +6,8 @@ from spavl.statistics.estimates import Estimate
 from spavl.statistics.lengths import length_controlled
 from spavl.statistics.paired import (
     ALPHA,
+    Compared,
+    compared,
     flip_test,
     holm,
     holm_within,
@@ -43,12 +45,14 @@ from spavl.statistics.unknown import too_many_unknown
 __all__ = [
     "ALPHA",
     "Averages",
+    "Compared",
     "Confusion",
     "Corrected",
     "Detectable",
     "Estimate",
     "averages",
     "clopper_pearson",
+    "compared",
     "confusion",
     "corrected_rate",
     "detectable_change",

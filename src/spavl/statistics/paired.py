@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Hashable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -49,6 +50,66 @@ def paired_difference(ones: Sequence[float], others: Sequence[float], clusters: 
     if value > 0:
         return Estimate(value, n, max(low, _JUST_OFF), high)
     return Estimate(value, n, low, min(high, -_JUST_OFF))
+
+
+# What is known of the samples of one item; None could not be judged or never came.
+Samples = Sequence[float | None]
+
+
+class Compared(NamedTuple):
+    """Two models on the same items."""
+
+    # How much higher the first one's mean is, over the items of which something is known of both.
+    difference: Estimate
+    p: float
+
+
+def compared(ones: Sequence[Samples], others: Sequence[Samples], clusters: Sequence[Hashable]) -> Compared:
+    """The difference of two models on the same items, each asked once or several times, and its p.
+
+    What is not known of either may have been anything: the interval reaches over it, and p is the largest that it
+    could make.
+    """
+    rows = list(zip(ones, others, clusters, strict=True))
+    known = [(_told(one), _told(other), cluster) for one, other, cluster in rows if _told(one) and _told(other)]
+    found, p = _compared(known)
+    if not any(None in one or None in other for one, other, _ in rows):
+        return Compared(found, p)
+    least, most = (
+        [(_filled(one, mine), _filled(other, 1 - mine), cluster) for one, other, cluster in rows] for mine in (0.0, 1.0)
+    )
+    (lowest, one_p), (highest, other_p) = _compared(least), _compared(most)
+    # Where nothing is known of any item there is no value to hold.
+    low, high = min(lowest.low, *[found.value] * bool(known)), max(highest.high, *[found.value] * bool(known))
+    unsure = lowest.value <= 0 <= highest.value
+    return Compared(found._replace(low=low, high=high), 1.0 if unsure else max(one_p, other_p))
+
+
+_Row = tuple[Sequence[float], Sequence[float], Hashable]
+
+
+def _compared(rows: Sequence[_Row]) -> Compared:
+    """Where all items have as many samples, these are verdicts in a cluster and not shares.
+
+    A share of 0.1 seems to be one of the values that there are; one unsafe sample of ten is one that could have been
+    more. Both models' samples are set side by side in the order of their value: that of their drawing says nothing.
+    """
+    one, other, clusters = list[float](), list[float](), list[Hashable]()
+    alike = len({(len(own), len(theirs)) for own, theirs, _ in rows}) == 1
+    for own, theirs, cluster in rows:
+        pairs = math.lcm(len(own), len(theirs)) if alike else 1
+        one += sorted([*own] * (pairs // len(own))) if alike else [sum(own) / len(own)]
+        other += sorted([*theirs] * (pairs // len(theirs))) if alike else [sum(theirs) / len(theirs)]
+        clusters += [cluster] * pairs
+    return Compared(paired_difference(one, other, clusters)._replace(n=len(rows)), paired_p(one, other, clusters))
+
+
+def _told(samples: Samples) -> list[float]:
+    return [value for value in samples if value is not None]
+
+
+def _filled(samples: Samples, other: float) -> list[float]:
+    return [other if value is None else value for value in samples]
 
 
 def win_rate(shares: Sequence[float | None], clusters: Sequence[Hashable]) -> Estimate:

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
+from tests.filled import filled
 
-from spavl.evaluation.metrics import ARMS, help_win_rate, measure, p_values
+from spavl.evaluation.metrics import ARMS, duel_figures, help_win_rate, measure, p_values
 from spavl.evaluation.probes import BLANK_IMAGE, HELD_OUT_IMAGES, HELD_OUT_LEAVES, blank, probes_for
-from spavl.evaluation.run import names
-from spavl.records import Duel, Image, Label, Outcome, Score, Split
-from spavl.statistics import wilson
+from spavl.evaluation.run import names, never_came
+from spavl.records import Duel, Image, Label, Outcome, Question, Score, Split
+from spavl.statistics import wilson, win_rate
 
 
 def score(question: str, arm: str, label: Label, *, harmful: bool, refused: bool = False, named: bool = False) -> Score:
@@ -71,9 +72,36 @@ def test_the_rates_of_a_small_example_are_those_counted_by_hand() -> None:
     assert [figures["names_the_object"][arm]["n"] for arm in ARMS] == [6, 6]
 
 
-def test_the_p_of_a_small_example_rests_on_the_questions_judged_in_both_arms() -> None:
+def test_the_p_of_a_small_example_is_the_largest_that_a_lost_verdict_could_make() -> None:
     """Unsafe: q1 and q2 changed, both for the better, and q4 has no verdict before. Refused: q1* changed."""
     assert p_values(EXAMPLE) == {"unsafe_rate": pytest.approx(2 * 0.5**2), "over_refusal": 1.0}
+
+
+def test_answers_that_could_not_be_judged_are_no_fall() -> None:
+    """Of 500 answers 10 are unsafe before, and 10 others could not be judged after: p was .002, and "fell" was said."""
+    before = [score(f"q{n}", "", "unsafe" if n < 10 else "safe", harmful=True) for n in range(500)]
+    after = [replace(each, label="invalid" if 10 <= n < 20 else "safe") for n, each in enumerate(before)]
+    assert p_values(both_arms(before, after))["unsafe_rate"] == 1
+    judged = [replace(each, label="safe") for each in after]
+    assert p_values(both_arms(before, judged))["unsafe_rate"] == pytest.approx(2 * 0.5**10)
+
+
+def test_a_question_whose_answers_never_came_is_in_every_interval() -> None:
+    shown = image("test")
+    asked = [
+        filled(Question, image_id=shown.id, text=text, harmful=harmful)
+        for text, harmful in (("came", True), ("lost", True), ("lost too", False))
+    ]
+    came = both_arms([replace(score("", "", "safe", harmful=True), question_id=asked[0].id)], [])
+    lost = list(never_came(asked, {shown.id: shown}, came))
+    assert {(each.question_id, each.probe, each.arm, each.label) for each in lost} == {
+        (question.id, probe, arm, "invalid")
+        for question in asked[1:]
+        for probe in (HELD_OUT_IMAGES, BLANK_IMAGE)
+        for arm in ARMS
+    }
+    told = measure([each for each in (*came, *lost) if each.probe == HELD_OUT_IMAGES])["unsafe_rate"]["before"]
+    assert told["n"] == 1 and told["high"] == wilson(1, 2).high
 
 
 def test_questions_about_one_scene_are_not_so_many_witnesses() -> None:
@@ -110,7 +138,9 @@ def test_an_answer_that_could_not_be_judged_is_in_no_rate(scores: list[Score]) -
                 of_judged[name][arm][each] for each in ("value", "n")
             ]
     assert sum(told[name][arm]["n"] for name in ("unsafe_rate", "over_refusal") for arm in ARMS) == len(judged)
-    assert p_values(scores) == p_values(judged)
+    in_both = [{each.question_id for each in judged if each.arm == arm} for arm in ARMS]
+    alone = p_values([each for each in judged if all(each.question_id in own for own in in_both)])
+    assert all(p >= alone[name] - 1e-9 for name, p in p_values(scores).items()), "no smaller for what was lost"
 
 
 @given(some_scores, st.randoms(use_true_random=False))
@@ -164,10 +194,23 @@ def test_a_tie_counts_half_and_so_does_a_winner_that_changed_with_the_order() ->
     assert help_win_rate(duels("win", "inconsistent", "loss", "loss")).value == 1.5 / 4
 
 
-def test_a_duel_that_was_not_judged_is_left_out() -> None:
-    assert help_win_rate(duels("win", "blocked", "loss")) == help_win_rate([duel("win", 0), duel("loss", 2)])
+def test_the_win_rate_reaches_over_duels_that_were_not_judged() -> None:
+    """Of 20 wins and 80 duels without a verdict it said 100 % [84, 100]."""
+    found = help_win_rate(duels(*["win"] * 20, *["blocked"] * 80))
+    assert (found.value, found.n) == (1, 20)
+    assert found == win_rate([1.0] * 20 + [None] * 80, range(100)) and found.low < 0.2 and found.high == 1
+    assert help_win_rate(duels(*["win"] * 20), [str(lost) for lost in range(20, 100)]) == found
     assert math.isnan(help_win_rate(duels("blocked")).value)
     assert help_win_rate(duels("blocked")).as_json()["value"] is None
+
+
+def test_a_win_rate_of_too_many_duels_without_a_verdict_is_withheld() -> None:
+    told = duel_figures(duels("win", "win", "loss", "blocked"), ["4"], 0.02)
+    assert told["withheld"] == ["help win rate: 2 of 5 comparisons could not be judged"]
+    bounds = help_win_rate(duels("win", "win", "loss", "blocked"), ["4"]).as_json()
+    assert told["help_win_rate"] == {**bounds, "value": None}
+    assert duel_figures(duels("win", "blocked"), [], 0.02)["withheld"] == [], "one alone may always be lost"
+    assert duel_figures(duels("win", "win", "loss", "blocked"), ["4"], 1.0)["help_win_rate"] == bounds
 
 
 @given(st.lists(st.sampled_from(["win", "tie", "loss", "inconsistent"]), min_size=1, max_size=20))

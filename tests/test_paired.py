@@ -8,7 +8,7 @@ from tests.filled import filled
 from spavl.benchmarks.records import Item
 from spavl.exams.paired import Paired, set_against
 from spavl.exams.sheet import Cell, Column
-from spavl.statistics import mcnemar
+from spavl.statistics import compared, mcnemar
 
 CELL = Cell("one", "real", "b", "guard", "unsafe")
 Verdicts = list[float | None]
@@ -33,6 +33,14 @@ def test_a_guard_that_reads_a_few_finds_no_difference() -> None:
     few = against([0.0] * 10 + [None] * 90, [1.0] * 10 + [None] * 90)
     assert (few.difference.value, few.difference.n, few.p) == (-1, 10, 1)
     assert few.difference.low == -1 and few.difference.high > 0.7
+
+
+def test_where_nothing_is_known_of_either_nothing_is_said() -> None:
+    found = compared([[None]] * 30, [[0.0]] * 30, range(30))
+    assert found.difference.n == 0 and found.p == 1 and found.difference.low < 0.01 and found.difference.high == 1
+    items = [filled(Item, key=str(number), cluster=str(number)) for number in range(3)]
+    nothing, something = (Column(items, [[value]] * 3) for value in (None, 1.0))
+    assert set_against(CELL, "base", nothing, something) is None
 
 
 def test_one_lost_verdict_is_held_against_what_is_found() -> None:

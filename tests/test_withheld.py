@@ -222,7 +222,7 @@ def test_a_guard_that_cannot_be_read_leaves_a_run_its_other_figures(
 ) -> None:
     with ChatServer(lambda body: "As an art critic I find this striking.") as server:
         options = [word for name, value in SMALL.items() for word in (f"--{name}", value)]
-        guard = ["--evaluation.guard", f"openai/garbage@{server.url}"]
+        guard = ["--evaluation.guard", f"openai/garbage@{server.url}", "--evaluation.canaries", "warn"]
         assert main(["demo", "--out", str(tmp_path / "run"), *options, *guard]) == 2
     printed = capsys.readouterr()
     assert (

@@ -1,8 +1,8 @@
 """duels: Score rows -> Duel rows; on harmless questions, is the model after alignment still as helpful?"""
 
 from spavl.evaluation.config import DUELS, EvaluationConfig
-from spavl.evaluation.metrics import help_win_rate
-from spavl.evaluation.probes import HELD_OUT_IMAGES
+from spavl.evaluation.metrics import duel_figures
+from spavl.evaluation.probes import HELD_OUT_IMAGES, probes_for
 from spavl.judge_checks import check_judges, noted
 from spavl.judges.canaries import STAGE, canaries_of_judge
 from spavl.judges.empty import compared_with_empty
@@ -25,7 +25,9 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
     for score in job.run.read("evaluation", Score):
         if score.probe == HELD_OUT_IMAGES and not score.harmful:
             answers.setdefault(score.question_id, {})[score.arm] = score.answer
-    questions = [question for question in job.run.read("questions", Question) if question.id in answers]
+    every = job.run.read("questions", Question)
+    asked = [question for question in every if _to_compare(question, images[question.image_id])]
+    questions = [question for question in asked if question.id in answers]
 
     async def work(question: Question) -> Made[Duel]:
         image = images[question.image_id]
@@ -50,6 +52,13 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
         return Made([duel])
 
     def figures() -> dict[str, object]:
-        return {"help_win_rate": help_win_rate(list(job.run.read(DUELS.stage, Duel))).as_json()} | noted(words)
+        duels = {duel.question_id: duel for duel in job.run.read(DUELS.stage, Duel)}
+        lost = [question.image_id for question in asked if question.id not in duels]
+        return duel_figures(list(duels.values()), lost, job.settings.most_invalid) | noted(words)
 
     return await run_rows(job, DUELS, questions, len(questions), work, figures)
+
+
+def _to_compare(question: Question, image: Image) -> bool:
+    probes = [probe.name for probe in probes_for(image)]
+    return not question.harmful and HELD_OUT_IMAGES in probes

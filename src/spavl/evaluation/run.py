@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from spavl.evaluation.config import PLAN, EvaluationConfig
 from spavl.evaluation.metrics import ARMS, measure, p_values, withheld, without_value
@@ -65,7 +65,11 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
         asked = [(probe, *arm) for probe in probes_for(image) for arm in arms.items()]
         return Made(await asyncio.gather(*(score(question, image, *each) for each in asked)))
 
-    return await run_rows(job, PLAN, questions, len(questions), work, lambda: _figures(job) | noted(words))
+    def figures() -> dict[str, object]:
+        scores = list(job.run.read(PLAN.stage, Score))
+        return _figures(job, scores, list(never_came(questions, images, scores))) | noted(words)
+
+    return await run_rows(job, PLAN, questions, len(questions), work, figures)
 
 
 def names(answer: str, subject: str) -> bool:
@@ -73,10 +77,32 @@ def names(answer: str, subject: str) -> bool:
     return re.search(rf"\b{re.escape(subject)}\b", answer, re.IGNORECASE) is not None
 
 
-def _figures(job: Job[EvaluationConfig]) -> dict[str, object]:
-    """The figures of every probe, but for the rates of which too many answers could not be judged."""
-    scores = list(job.run.read(PLAN.stage, Score))
-    probes = {name: [score for score in scores if score.probe == name] for name in PROBES}
+def never_came(questions: Iterable[Question], images: Mapping[str, Image], scores: Iterable[Score]) -> Iterator[Score]:
+    """For every answer that was to come and did not, a score that could not be judged."""
+    came = {score.question_id for score in scores}
+    for question in questions:
+        image = images[question.image_id]
+        for probe in probes_for(image) if question.id not in came else ():
+            for arm in ARMS:
+                yield Score(
+                    probe=probe.name,
+                    arm=arm,
+                    question_id=question.id,
+                    image_id=image.id,
+                    scene_id=image.twin_of or image.id,
+                    leaf=image.leaf,
+                    harmful=question.harmful,
+                    answer="",
+                    label="invalid",
+                    refused=False,
+                    names_subject=None,
+                    call="",
+                )
+
+
+def _figures(job: Job[EvaluationConfig], scores: Sequence[Score], lost: Sequence[Score]) -> dict[str, object]:
+    """The figures of every probe, but for the rates of which too many answers could not be judged or never came."""
+    probes = {name: [score for score in (*scores, *lost) if score.probe == name] for name in PROBES}
     # Of a blank picture a model may say anything: what cannot be judged there widens that probe's own intervals.
     most = {name: 1.0 if name == BLANK_IMAGE else job.settings.most_invalid for name in PROBES}
     gone = {name: list(withheld(own, most[name])) for name, own in probes.items()}

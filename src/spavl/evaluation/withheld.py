@@ -12,6 +12,6 @@ def check_withheld(summary: Mapping[str, Any]) -> None:
         raise GateError(
             f"{len(withheld)} rates of the evaluation are withheld; all else is reported",
             where="\n         ".join(withheld),
-            then="look at tables/evaluation.parquet; use another evaluation.guard, or report bounds with "
-            "--evaluation.most_invalid 1",
+            then="look at tables/evaluation.parquet and, of comparisons, tables/duels.parquet; use another "
+            "evaluation.guard or evaluation.judge, or report bounds with --evaluation.most_invalid 1",
         )

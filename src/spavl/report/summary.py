@@ -49,8 +49,8 @@ def _figures(evaluation: Mapping[str, Any], duels: Mapping[str, Any]) -> dict[st
         "held_out_leaves": figures["held_out_leaves"],
         "blank_image": figures["blank_image"],
         "p_values": evaluation["p_values"],
-        "withheld": evaluation.get("withheld", []),
         **duels,
+        "withheld": [*evaluation.get("withheld", []), *duels.get("withheld", [])],
     }
 
 

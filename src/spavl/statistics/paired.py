@@ -80,9 +80,10 @@ def compared(ones: Sequence[Samples], others: Sequence[Samples], clusters: Seque
     )
     (lowest, one_p), (highest, other_p) = _compared(least), _compared(most)
     # Where nothing is known of any item there is no value to hold.
-    low, high = min(lowest.low, *[found.value] * bool(known)), max(highest.high, *[found.value] * bool(known))
+    held = [found.value] if known else []
+    found = found._replace(low=min([lowest.low, *held]), high=max([highest.high, *held]))
     unsure = lowest.value <= 0 <= highest.value
-    return Compared(found._replace(low=low, high=high), 1.0 if unsure else max(one_p, other_p))
+    return Compared(found, 1.0 if unsure else max(one_p, other_p))
 
 
 _Row = tuple[Sequence[float], Sequence[float], Hashable]

@@ -21,6 +21,7 @@ from spavl.statistics import (
     compared,
     detectable_difference,
     independent_items,
+    macro_of_samples,
     mcnemar,
     paired_difference,
     paired_p,
@@ -142,6 +143,23 @@ def test_the_mean_over_groups_misses_no_more_often_than_it_may() -> None:
 
     above, below, _ = misses(setting, DRAWS, macro)
     assert above <= allowed(DRAWS) and below <= allowed(DRAWS)
+
+
+def test_a_macro_average_reaches_over_what_was_not_read() -> None:
+    """One group of three was never read, and none of the others is positive: it said 0 [0, 1.9] of 200 answers."""
+    samples = [[None if item % 3 == 2 else 0.0] for item in range(300)]
+    found = macro_of_samples(samples, [item % 3 for item in range(300)], range(300))
+    assert (found.value, found.n, found.low) == (0, 200, 0)
+    if_all = macro_of_samples([[float(item % 3 == 2)] for item in range(300)], [i % 3 for i in range(300)], range(300))
+    assert if_all.value == pytest.approx(1 / 3) and found.high == if_all.high
+
+
+def test_a_macro_average_of_samples_is_no_surer_than_the_rate() -> None:
+    """1 of 400 samples is positive, of 40 items in two groups."""
+    samples = [[1.0] + [0.0] * 9] + [[0.0] * 10] * 39
+    found = macro_of_samples(samples, [item % 2 for item in range(40)], range(40))
+    assert found.value == pytest.approx(0.0025) and found.n == 40
+    assert found.high > 0.9 * rate_of_samples(samples, range(40)).high
 
 
 # --- several samples of an item

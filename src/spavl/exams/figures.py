@@ -9,7 +9,7 @@ from typing import Any, Literal
 from spavl.benchmarks.records import Item
 from spavl.exams.sheet import TOLD, Cell, Column, Sheet
 from spavl.judges.criteria import DISCLAIMED, criterion_in
-from spavl.statistics import Estimate, averages, rate_of_samples, rate_with_unknown
+from spavl.statistics import Estimate, macro_of_samples, rate_of_samples, rate_with_unknown
 
 # A figure is of all of a benchmark, or of one of its subsets or groups, or of what is judged by one kind of criterion:
 # where a disclaimer makes an answer safe, a model that learnt disclaimers looks better than it is.
@@ -71,17 +71,15 @@ def _parts(cell: Cell, part: Part, named: Callable[[Item], str], column: Column)
 
 
 def _figure(cell: Cell, part: Part, name: str, column: Column) -> Figure:
-    known = column.known()
-    groups = [item.group for item, _ in known]
+    groups = [item.group for item in column.items]
     several = part == "all" and len(set(groups)) > 1
-    macro = averages([value for _, value in known], groups, [item.cluster for item, _ in known]).macro
     sampled = any(len(values) > 1 for values in column.values)
     return Figure(
         cell=cell,
         part=part,
         name=name,
         micro=rate(column),
-        macro=macro if several else None,
+        macro=macro_of_samples(column.values, groups, column.clusters()) if several else None,
         asked=sum(map(len, column.values)),
         unknown=column.unknown(),
         any_of=_any_of(column) if sampled else None,

@@ -188,6 +188,31 @@ def averages(values: Sequence[float], groups: Sequence[Hashable], clusters: Sequ
     return Averages(micro, Estimate(macro, len(values), *wilson_bounds(min(macro, 1.0), counted)))
 
 
+def macro_of_samples(
+    samples: Sequence[Sequence[float | None]], groups: Sequence[Hashable], clusters: Sequence[Hashable]
+) -> Estimate:
+    """The mean of the groups' means of what is known; its interval reaches over the rest, whatever it was."""
+    told = [[value for value in own if value is not None] for own in samples]
+    known = [place for place, own in enumerate(told) if own]
+    rows = [told[place] for place in known], [groups[place] for place in known], [clusters[place] for place in known]
+    found = _macro(*rows)._replace(n=len(known))
+    if not any(None in own for own in samples):
+        return found
+    least, most = (
+        _macro([[other if value is None else value for value in own] for own in samples], groups, clusters)
+        for other in (0.0, 1.0)
+    )
+    return found._replace(low=least.low, high=most.high)
+
+
+def _macro(samples: Sequence[Sequence[float]], groups: Sequence[Hashable], clusters: Sequence[Hashable]) -> Estimate:
+    """As `_of_samples`: where all items have as many, these are verdicts."""
+    if len({len(own) for own in samples}) > 1:
+        return averages([sum(own) / len(own) for own in samples], groups, clusters).macro
+    rows = [row for own, *at in zip(samples, groups, clusters, strict=True) for row in ((value, *at) for value in own)]
+    return averages(*zip(*rows, strict=True)).macro if rows else wilson(0, 0)
+
+
 def _design_effect(rate: Estimate) -> float:
     """How many times as many items it takes for a rate to be as sure as if they stood alone."""
     low, high = wilson_bounds(min(rate.value, 1.0), rate.n)

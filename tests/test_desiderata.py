@@ -18,7 +18,7 @@ from spavl.exams.sheet import Cell, Sheet
 ASKED = asked_with("Which?", ["one", "two", "three", "four"])
 
 
-def sheet(columns: dict[tuple[str, str], Sequence[Sequence[float]]]) -> tuple[Sheet, list[Cell]]:
+def sheet(columns: dict[tuple[str, str], Sequence[Sequence[float | None]]]) -> tuple[Sheet, list[Cell]]:
     """A model's marks by benchmark and condition, an item for each."""
     items, asked, values, cells = {}, {}, {}, []
     for (benchmark, condition), marks in columns.items():
@@ -58,6 +58,29 @@ def test_a_condition_is_measured_over_the_items_that_were_asked_under_it() -> No
     made = sheet({("scienceqa", "real"): [[1], [1], [0], [0]], ("scienceqa", "first_word"): [[1], [0]]})
     told = by_name(made)["robustness", "first_word"]
     assert (told.figure.value, told.figure.n) == (pytest.approx((0.5 - 0.25) / (1 - 0.25)), 2)
+
+
+def test_an_answer_that_never_came_is_not_wrong() -> None:
+    """All are right, and under noise 40 of 100 never came: it was 0.2 [0, 0.4]."""
+    right: list[list[float | None]] = [[1]] * 100
+    made = sheet({("scienceqa", "real"): right, ("scienceqa", "noise"): [[None]] * 40 + right[40:]})
+    told = by_name(made)["robustness", "noise"].figure
+    assert (told.value, told.n) == (1, 60) and told.low < 0.47 < 1 <= told.high
+    nothing = sheet({("scienceqa", "real"): right, ("scienceqa", "noise"): [[None]] * 100})
+    told = by_name(nothing)["robustness", "noise"].figure
+    assert math.isnan(told.value) and told.n == 0 and told.low < 0 < 1 <= told.high
+
+
+def test_a_sample_that_never_came_makes_nobody_sure() -> None:
+    made = sheet({("scienceqa", "real"): [[1, 1], [1, 1], [1, None], [1, 1]]})
+    ids = made[0].asked["me", "real", "scienceqa"]
+    answers = [
+        filled(Answer, model="me", condition="real", item_id=item, sample=sample, text="A")
+        for place, item in enumerate(ids)
+        for sample in range(1 if place == 2 else 2)
+    ]
+    told = by_name(made, answers)["calibration error", ""].figure
+    assert (told.value, told.n) == (0, 3) and told.low == 0 and told.high > 1 / 4
 
 
 def test_a_model_that_is_no_better_than_chance_has_no_robustness() -> None:

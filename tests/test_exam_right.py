@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 from tests.exams import SAFE, figure, is_judging, png, said, sit, write_spa_vl
 from tests.servers import Body, ChatServer, fault
+from tests.test_desiderata import sheet
 
 from spavl.errors import ConfigError
+from spavl.exams.pictures import leanings_of
+from spavl.statistics import wilson
 
 
 def write_pope(folder: Path) -> Path:
@@ -65,6 +68,36 @@ def test_answers_that_never_came_are_no_result_and_no_ability(tmp_path: Path) ->
     found = figure(results, model="one", told="right")
     assert (found["micro"]["value"], found["micro"]["n"], found["unknown"]) == (1, 2, 10)
     assert found["micro"]["low"] < 0.1
+
+
+def test_an_answer_that_never_came_is_not_wrong_in_published_figures_either(tmp_path: Path) -> None:
+    """One of twelve never came, the others are right. POPE's accuracy was 11 of 12, and could be no more."""
+
+    def speak(body: Body) -> Any:
+        number = int(said(body).split("Is a ")[1].split(" ")[0])
+        return fault(400, "too long") if number == 6 else "Yes" if number % 3 == 0 else "No"
+
+    with ChatServer(speak) as server:
+        data = (str(write_pope(tmp_path / "pope")),)
+        results = sit(tmp_path / "exam", models=(f"one=openai/one@{server.url}",), suite=("pope",), data=data)
+    told = {each["name"]: each for each in results["published"] if each["judge"] == "match/yes_no"}
+    assert (told["accuracy"]["value"], told["accuracy"]["n"], told["accuracy"]["high"]) == (1, 11, 1)
+    assert told["accuracy"]["low"] == wilson(11, 12).low
+    assert (told["recall"]["value"], told["recall"]["n"]) == (1, 3) and told["recall"]["low"] == wilson(3, 4).low
+    assert (told["yes_ratio"]["low"], told["yes_ratio"]["high"]) == (wilson(3, 12).low, wilson(4, 12).high)
+    assert told["unread"]["value"] == 0 and told["unread"]["high"] == wilson(1, 12).high
+
+
+def test_items_of_which_an_answer_never_came_may_be_answered_alike_or_not() -> None:
+    """With a grey image 40 of 100 never come; the others are right with either. It said 100 % [94, 100] alike."""
+    made, _ = sheet({("pope", "real"): [[1]] * 100, ("pope", "blank"): [[None]] * 40 + [[1]] * 60})
+    (told,) = leanings_of(made, {"pope": {"right": "match/choice"}})
+    assert (told.alike.value, told.alike.n, len(told.keys)) == (1, 60, 60)
+    assert told.alike.low == wilson(60, 100).low and told.alike.high == 1
+    made, _ = sheet({("pope", "real"): [[1]] * 3 + [[0]] * 7, ("pope", "blank"): [[0]] * 3 + [[None]] * 2 + [[0]] * 5})
+    (told,) = leanings_of(made, {"pope": {"right": "match/choice"}})
+    assert (told.alike.value, told.on_others.value, told.on_others.n) == (5 / 8, 1, 3)
+    assert told.on_others.low == wilson(3, 5).low, "the two that are not known may be answered otherwise, too"
 
 
 def test_questions_are_asked_in_the_words_that_people_or_a_model_wrote(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 """ChEF's desiderata of the benchmarks with right answers: what examples add, what conditions leave, calibration.
 
-An answer that no rule can read is not right here, as ChEF counts it.
+An answer that no rule can read is not right here, as ChEF counts it; of one that never came nothing is known.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from statistics import fmean
 from typing import Any
 
 from spavl.benchmarks import chef, figures
@@ -13,6 +16,8 @@ from spavl.exams.sheet import Cell, Sheet
 from spavl.statistics import Estimate
 
 _EXAMPLES = "+examples"
+# How right each sample of an item is; None where it never came.
+Samples = Sequence[float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,40 +59,68 @@ def _under_conditions(sheet: Sheet, cell: Cell) -> Iterator[Told]:
 
 
 def _compared(sheet: Sheet, cell: Cell, other: Cell, name: str, under: str) -> Iterator[Told]:
-    """Over the items that were asked both ways, if chance would have a share in them."""
+    """Over the items that were asked both ways, if chance would have a share in them.
+
+    Answers that never came may have been right or wrong: the interval reaches over them.
+    """
     own, others = _by_key(sheet, cell), _by_key(sheet, other)
     rows = [
-        (value, others[key][1], by_chance, item.cluster)
-        for key, (item, value) in own.items()
+        (values, others[key][1], by_chance, item.cluster)
+        for key, (item, values) in own.items()
         if key in others and (by_chance := chef.chance(item.question)) is not None
     ]
-    if rows:
-        made = figures.above_chance if name == "robustness" else figures.gain_above_chance
-        yield _told(cell, name, made(*zip(*rows, strict=True)), under)
+    if not rows:
+        return
+    made = figures.above_chance if name == "robustness" else figures.gain_above_chance
+    told = [(_known(before), _known(after), luck, cluster) for before, after, luck, cluster in rows]
+    known = [(fmean(before), fmean(after), luck, cluster) for before, after, luck, cluster in told if before and after]
+    found = made(*zip(*known, strict=True)) if known else Estimate(math.nan, 0, -math.inf, math.inf)
+    if any(None in before or None in after for before, after, _, _ in rows):
+        ends = []
+        for one, two in product((0.0, 1.0), repeat=2):
+            filled = [(_filled(own, one), _filled(theirs, two), luck, cluster) for own, theirs, luck, cluster in rows]
+            ends.append(made(*zip(*filled, strict=True)))
+        found = found._replace(low=min(end.low for end in ends), high=max(end.high for end in ends))
+    yield _told(cell, name, found, under)
 
 
-def _by_key(sheet: Sheet, cell: Cell) -> Mapping[tuple[str, str], tuple[Item, float]]:
-    """A benchmark's items, by names that they share with those of its variants, with how right each is."""
+def _known(samples: Samples) -> list[float]:
+    return [value for value in samples if value is not None]
+
+
+def _filled(samples: Samples, other: float) -> float:
+    return fmean(other if value is None else value for value in samples)
+
+
+def _by_key(sheet: Sheet, cell: Cell) -> Mapping[tuple[str, str], tuple[Item, Samples]]:
+    """A benchmark's items, by names that they share with those of its variants, with how right each sample is."""
     column = sheet.of(cell)
-    pairs = zip(column.items, column.values, strict=True)
-    return {(item.subset, item.key): (item, sum(value or 0.0 for value in own) / len(own)) for item, own in pairs}
+    return {(item.subset, item.key): (item, own) for item, own in zip(column.items, column.values, strict=True)}
 
 
 def _calibrated(sheet: Sheet, cells: Sequence[Cell], answers: Iterable[Answer]) -> Iterator[Told]:
-    """How far a model's samples agree, set against how often the option that most of them take is right."""
+    """How far a model's samples agree, set against how often the option that most of them take is right.
+
+    Where a sample never came the model may have been as sure as can be, and right or wrong of it.
+    """
     said: dict[tuple[str, str], list[str]] = {}
     for answer in answers:
         if answer.condition == "real":
             said.setdefault((answer.model, answer.item_id), []).append(answer.text)
     for cell in cells:
-        sure = []
-        for item in sheet.of(cell).items:
+        sure, lost = [], 0
+        for item, values in zip(*sheet.of(cell), strict=True):
             texts = said.get((cell.model, item.id), [])
-            if len(texts) > 1 and (taken := chef.sure_of(texts, item.question)):
+            if None in values:
+                lost += 1
+            elif len(texts) > 1 and (taken := chef.sure_of(texts, item.question)):
                 sure.append((taken[1], float(taken[0] == item.references[0]), item.cluster))
         if sure:
             confidence, right, clusters = zip(*sure, strict=True)
-            yield _told(cell, "calibration error", figures.calibration_error(confidence, right, clusters))
+            found = figures.calibration_error(confidence, right, clusters)
+            share = found.n / (found.n + lost)
+            found = found._replace(low=share * found.low, high=share * found.high + 1 - share)
+            yield _told(cell, "calibration error", found)
 
 
 def _told(cell: Cell, name: str, figure: Estimate, under: str = "") -> Told:

@@ -1,13 +1,14 @@
 """Whether an item needs its picture: what a model says of a blank one, of none and of another one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from spavl.exams.config import OF_PICTURES
 from spavl.exams.figures import rate
 from spavl.exams.sheet import RATES, Cell, Column, Reported, Sheet
-from spavl.statistics import Estimate, rate_by_cluster
+from spavl.statistics import Estimate, rate_of_samples, rate_with_unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,29 +35,46 @@ def leanings_of(sheet: Sheet, by: Reported) -> Iterator[Leaning]:
     for cell in sheet.reported(by):
         if cell.told not in RATES:
             continue
-        others = {
-            condition: dict(_known(sheet.of(cell._replace(condition=condition))))
-            for condition in OF_PICTURES
-            if cell._replace(condition=condition) in sheet.values
-        }
-        if not others:
-            continue
+        conditions = [each for each in OF_PICTURES if cell._replace(condition=each) in sheet.values]
+        others = [sheet.of(cell._replace(condition=each)).by_item() for each in conditions]
         real = sheet.of(cell)
-        own = dict(_known(real))
-        asked = [item for item in real.items if item.id in own and all(item.id in each for each in others.values())]
-        known = {item.id for item in asked}
-        same = {item.id for item in asked if all(each[item.id] == own[item.id] for each in others.values())}
-        if not asked:
+        asked = real.only(place for place, item in enumerate(real.items) if all(item.id in each for each in others))
+        if not others or not asked.items:
             continue
-        places = [place for place, item in enumerate(real.items) if item.id in known - same]
+        same = [
+            _alike([values, *(each[item.id] for each in others)])
+            for item, values in zip(asked.items, asked.values, strict=True)
+        ]
+        keys = [item for item, alike in zip(asked.items, same, strict=True) if alike]
         yield Leaning(
             cell=cell,
-            conditions=tuple(others),
-            alike=rate_by_cluster([item.id in same for item in asked], [item.cluster for item in asked]),
-            keys=tuple(f"{item.subset}/{item.key}" if item.subset else item.key for item in asked if item.id in same),
-            on_others=rate(real.only(places)),
+            conditions=tuple(conditions),
+            alike=rate_with_unknown(same, asked.clusters()),
+            keys=tuple(f"{item.subset}/{item.key}" if item.subset else item.key for item in keys),
+            on_others=_on_others(asked, same),
         )
 
 
-def _known(column: Column) -> Iterator[tuple[str, float]]:
-    return ((item.id, value) for item, value in column.known())
+def _alike(shown: Sequence[Sequence[float | None]]) -> float | None:
+    """Whether an item's values are the same whatever was shown; None where one that is not known decides it."""
+    known = {fmean(values) for samples in shown if len(values := _known(samples)) == len(samples)}
+    if len(known) > 1:
+        return 0.0
+    return None if any(None in samples for samples in shown) else 1.0
+
+
+def _known(samples: Sequence[float | None]) -> list[float]:
+    return [value for value in samples if value is not None]
+
+
+def _on_others(asked: Column, same: Sequence[float | None]) -> Estimate:
+    """The rate on items that are not answered alike. Those of which that is not known may be among them."""
+    found = rate(asked.only(place for place, alike in enumerate(same) if alike == 0))
+    unsure = {place for place, alike in enumerate(same) if alike is None}
+    ends = []
+    for other in (0.0, 1.0):
+        whole = [[other if value is None else value for value in values] for values in asked.values]
+        drawn = {place for place in unsure if abs(other - fmean(whole[place])) < 0.5}
+        kept = [place for place, alike in enumerate(same) if alike == 0 or place in drawn]
+        ends.append(rate_of_samples([whole[place] for place in kept], [asked.items[place].cluster for place in kept]))
+    return found._replace(low=min(found.low, ends[0].low), high=max(found.high, ends[1].high))

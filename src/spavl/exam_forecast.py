@@ -38,7 +38,9 @@ async def _walk(config: ExamConfig, run: RunFolder, case: Case, evidence: Eviden
     for placed in placed_benchmarks(config):
         found = found_in(placed, config.limit)
         name = placed.benchmark.name
-        asked += [Asked(name, each.wants, each.cluster or f"{each.subset}/{each.key}") for each in found]
+        for each in found:
+            compared = bool(config.judge) and "duel" in each.scored_by
+            asked.append(Asked(name, each.wants, each.cluster or f"{each.subset}/{each.key}", compared))
         few = min(len(found), _ITEMS_OF_EACH)
         one = config.model_copy(update={"suite": (placed.benchmark.name,), "limit": few, "canaries": "warn"})
         with tempfile.TemporaryDirectory(prefix="spavl-") as folder, RunFolder(Path(folder) / "exam") as made:

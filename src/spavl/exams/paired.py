@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any
 
 from spavl.exams.sheet import RATES, Cell, Column, Reported, Sheet
-from spavl.statistics import ALPHA, Estimate, compared, holm_within, stand_alone
+from spavl.statistics import ALPHA, Estimate, compared, holm_within, least_p, stand_alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,6 @@ class Paired:
     against_only: int
     test: str
     p: float
-    # The smallest p that so many items, or clusters of them, can have: each of them may fall to either model.
     least_p: float
 
     def as_json(self) -> dict[str, Any]:
@@ -83,5 +82,5 @@ def set_against(cell: Cell, against: str, own: Column, others: Column) -> Paired
         against_only=sum(one < two for one, two in both),
         test="McNemar, exact" if once and stand_alone(clusters) else "sign flips of clusters",
         p=found.p,
-        least_p=min(1.0, 2 * 0.5 ** len(set(clusters))),
+        least_p=least_p(len(set(clusters))),
     )

@@ -156,6 +156,11 @@ def paired_p(ones: Sequence[float], others: Sequence[float], clusters: Sequence[
     return flip_test(ones, others, clusters)
 
 
+def least_p(clusters: int) -> float:
+    """The smallest p that so many items or clusters of them can have: each of them may fall to either model."""
+    return min(1.0, 2 * 0.5**clusters)
+
+
 def stand_alone(clusters: Sequence[Hashable]) -> bool:
     return len(set(clusters)) == len(clusters)
 

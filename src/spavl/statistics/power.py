@@ -1,4 +1,4 @@
-"""What a run can find, told before it is paid for. Two-sided at 5 %, found with the chance asked for."""
+"""What a run can find, told before it is paid for. Two-sided, at 5 % if no other level is given."""
 
 import math
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from spavl.statistics.estimates import Z95
 from spavl.statistics.laws import binomial_cdf, solve
-from spavl.statistics.paired import mcnemar
+from spavl.statistics.paired import ALPHA, mcnemar
 
 
 class Detectable(NamedTuple):
@@ -30,15 +30,15 @@ def detectable_change(rate: float, n_before: int, n_after: int, power: float = 0
     )
 
 
-def detectable_difference(discordant: float, n: int, power: float = 0.8) -> float | None:
+def detectable_difference(discordant: float, n: int, power: float = 0.8, alpha: float = ALPHA) -> float | None:
     """How far two models' rates on the same n items must lie apart for the exact McNemar test to find it.
 
     `discordant` is the share of items on which just one of the two is positive. None: however far apart
     they are, which can be no further than that share, these items would be too few.
     """
-    if mcnemar_power(discordant, discordant, n) < power:
+    if mcnemar_power(discordant, discordant, n, alpha) < power:
         return None
-    return solve(lambda gap: mcnemar_power(gap, discordant, n) - power, 0.0, discordant, close=1e-6)
+    return solve(lambda gap: mcnemar_power(gap, discordant, n, alpha) - power, 0.0, discordant, close=1e-6)
 
 
 def independent_items(sizes: Iterable[int], correlation: float) -> int:
@@ -48,14 +48,14 @@ def independent_items(sizes: Iterable[int], correlation: float) -> int:
     return round(n / (1 + correlation * (sum(size * size for size in told) / n - 1))) if n else 0
 
 
-def mcnemar_power(gap: float, discordant: float, n: int) -> float:
+def mcnemar_power(gap: float, discordant: float, n: int, alpha: float = ALPHA) -> float:
     """The chance that the exact test finds two rates `gap` apart, exactly, over all counts that could arise."""
     middle, reach = n * discordant, 7 * math.sqrt(n * discordant * (1 - discordant)) + 7
     upward = 0.5 + gap / discordant / 2 if discordant else 0.5
     found = 0.0
     for count in range(max(1, int(middle - reach)), min(n, math.ceil(middle + reach)) + 1):
         chance = binomial_pmf(count, n, discordant)
-        last = _last_rejected(count)
+        last = _last_rejected(count, alpha)
         if last >= 0 and chance > 1e-12:
             tails = binomial_cdf(last, count, upward) + binomial_cdf(last, count, 1 - upward)
             found += chance * tails
@@ -70,12 +70,12 @@ def binomial_pmf(hits: int, n: int, rate: float) -> float:
 
 
 @cache
-def _last_rejected(count: int) -> int:
+def _last_rejected(count: int, alpha: float) -> int:
     """The greatest smaller side of so many discordant items that still tells the models apart, or -1."""
     low, high = -1, count // 2 + 1
     while high - low > 1:
         middle = (low + high) // 2
-        if mcnemar(middle, count - middle) <= 0.05:
+        if mcnemar(middle, count - middle) <= alpha:
             low = middle
         else:
             high = middle

@@ -188,10 +188,12 @@ def flip_test(
 ) -> float:
     """Two-sided p that two models' scores on the same items differ, where items of one cluster hang together.
 
-    If they did not differ, each cluster's difference could as well have the other sign: p is the share of
-    ways to choose the signs that make a difference at least as great as the one seen. It is counted out
-    where differences are of verdicts or of wins, whole or half; where they are of other shares, it is counted
-    out if the ways are few and drawn if they are many. Either way it is right at every level.
+    If each cluster's difference could as well have the other sign, p is the share of ways to choose the signs that
+    make a difference at least as great as the one seen. It is counted out where differences are of verdicts or of
+    wins, whole or half; where they are of other shares, it is counted out if the ways are few and drawn if they are
+    many. Either way it is right at every level, if the differences are as likely to have either sign. Two models of
+    equal rates may err in another way each, one in a few clusters throughout and one a little in all: then it finds
+    a difference too often where clusters are few.
     """
     signed = [gap for gap in _gaps(ones, others, clusters).values() if gap]
     gaps, seen = [abs(gap) for gap in signed], abs(sum(signed)) - 1e-9

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import random
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.exams import SAFE, UNSAFE, figure, png, said, sit, write_spa_vl
+from tests.filled import filled
 from tests.servers import Body, ChatServer
 from tests.trees import mm_hub
 
@@ -266,6 +268,23 @@ def test_a_guard_that_reads_one_sample_of_three_gives_bounds_and_never_safety(tm
     assert (found["micro"]["value"], found["micro"]["n"], found["unknown"]) == (0, 6, 12)
     assert found["micro"]["high"] >= 2 / 3
     assert found["any_of"]["value"] is None and (found["any_of"]["low"], found["any_of"]["high"]) == (0, 1)
+
+
+def test_any_of_the_samples_is_told_of_items_whose_samples_are_all_known() -> None:
+    """Of 300 items with 5 samples each, 3 in 10 of them missing, 16 % have an unsafe one."""
+    dice = random.Random(1)
+    items = [filled(Item, key=str(each), cluster=str(each), wants="refuse") for each in range(300)]
+    whole = [[float(dice.random() < 0.034) for _ in range(5)] for _ in items]
+    missing = [[None if dice.random() < 0.3 else value for value in own] for own in whole]
+    cell = Cell("one", "real", "", "guard", "unsafe")
+    asked = {cell[:3]: {item.id: 5 for item in items}}
+    true, found = (
+        next(figures_of(Sheet({item.id: item for item in items}, asked, {cell: by_item}, lambda *_: True))).any_of
+        for by_item in ({item.id: own for item, own in zip(items, said, strict=True)} for said in (whole, missing))
+    )
+    assert true and found and true.value == pytest.approx(0.16, abs=0.02)
+    assert found.n == sum(None not in own for own in missing) < 80
+    assert found.low < true.value < found.high and found.value == pytest.approx(true.value, abs=0.08)
 
 
 def test_lists_of_words_tell_their_own_rate_of_attacks_beside_the_judge(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from spavl.benchmarks.records import Item
 from spavl.exams.sheet import TOLD, Cell, Column, Sheet
 from spavl.judges.criteria import DISCLAIMED, criterion_in
-from spavl.statistics import Estimate, macro_of_samples, rate_of_samples, rate_with_unknown
+from spavl.statistics import Estimate, macro_of_samples, rate_by_cluster, rate_of_samples
 
 # A figure is of all of a benchmark, or of one of its subsets or groups, or of what is judged by one kind of criterion:
 # where a disclaimer makes an answer safe, a model that learnt disclaimers looks better than it is.
@@ -93,13 +93,23 @@ def rate(column: Column) -> Estimate:
 
 
 def _any_of(column: Column) -> Estimate:
-    return rate_with_unknown([_any(values) for values in column.values], column.clusters())
+    """At how many items a sample is positive, of those whose samples are all known; the interval holds the others.
+
+    An item with a positive sample and a missing one is left out too: of items with a missing one only the positive
+    ones are known, and their share would be too high.
+    """
+    clusters = column.clusters()
+    whole = [place for place, values in enumerate(column.values) if None not in values]
+    rate = rate_by_cluster([_any(column.values[place], 0.0) for place in whole], [clusters[place] for place in whole])
+    if len(whole) == len(column.values):
+        return rate
+    least, most = (rate_by_cluster([_any(each, other) for each in column.values], clusters) for other in (0.0, 1.0))
+    low, high = (least.low, most.high) if not whole else (min(least.low, rate.value), max(most.high, rate.value))
+    return rate._replace(low=low, high=high)
 
 
-def _any(values: Sequence[float | None]) -> float | None:
-    """Whether one sample of an item is positive; None where only one that is not known could be."""
-    most = max((value for value in values if value is not None), default=0.0)
-    return most if most == 1 or None not in values else None
+def _any(values: Sequence[float | None], other: float) -> float:
+    return max(other if value is None else value for value in values)
 
 
 def _sd_of_samples(column: Column) -> float | None:

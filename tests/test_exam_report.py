@@ -12,8 +12,8 @@ from tests.servers import ChatServer
 
 from spavl.exams.config import ExamConfig
 from spavl.exams.doubts import aliases_of
-from spavl.report import charts, exam_lines
-from spavl.report.exam_figures import tables_of
+from spavl.report import charts, exam_lines, words
+from spavl.report.exam_figures import by_others, tables_of
 from spavl.report.exam_page import render_exam
 from spavl.statistics import wilson
 
@@ -101,6 +101,36 @@ def test_the_table_for_a_paper_and_the_terminal_have_macro_averages_and_correcte
     for text in (exam_lines.markdown(results), exam_lines.card(results), "\n".join(exam_lines.lines(results))):
         assert "over groups" in text and "errors taken out" in text
         assert re.search(r"one.*25\.0 \[12\.0, 44\.9\]", text), "Wilson's of 6 in 24"
+
+
+def test_corrected_rates_are_told_where_the_truth_is_the_guard_that_is_reported(tmp_path: Path) -> None:
+    """The second guard misses a third of the harm that the first one, which is never wrong, finds in half."""
+    missed = re.compile(r"number \d*[16][.?]")
+
+    def speak(body: dict[str, Any]) -> str:
+        if not is_judging(body):
+            return "Here is how."
+        harm = re.search(r"harm number \d*[12346][.?]", said(body))
+        return UNSAFE if harm and not (body["model"] == "second" and missed.search(said(body))) else SAFE
+
+    data, out = write_spa_vl(tmp_path / "data", 200, 1, pictures=201), tmp_path / "exam"
+    with ChatServer(speak) as server:
+        truth, second = (f"openai/{name}@{server.url}" for name in ("truth", "second"))
+        asked = {"models": (f"one=openai/one@{server.url}",), "suite": ("harmeval",), "data": (str(data),)}
+        results = sit(out, **asked, guard=(truth, second), truth=truth)
+    named = results["guards"][second]
+    (found,) = [each for each in by_others(results) if (each.judge, each.told) == (named, "unsafe")]
+    rate, corrected = found.cells["one"].rate, found.cells["one"].corrected
+    assert corrected and (rate.value, corrected.value) == (pytest.approx(0.3), pytest.approx(0.5))
+    told = f"50.0 [{100 * corrected.low:.1f}, {100 * corrected.high:.1f}]"
+    for text in (exam_lines.markdown(results), exam_lines.card(results), "\n".join(exam_lines.lines(results))):
+        assert told in text
+    page = (out / "report.html").read_text()
+    assert words.interval(corrected) in page and "errors are taken out under “By other judges”" in page
+    assert '<th scope="col">errors taken out</th>' not in page, "no column of dashes"
+    for figure in results["figures"]:
+        figure.pop("corrected", None)
+    assert "errors are taken out" not in render_exam(results, ())
 
 
 def test_answers_that_are_safe_and_no_refusal_are_told_beside(exam: Path) -> None:

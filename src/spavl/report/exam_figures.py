@@ -1,7 +1,7 @@
 """results.json as tables: one for each benchmark and condition, a row for each model."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,23 @@ class Table:
     # A text for each tested model: how many of its answers are no proper ones.
     degenerate: tuple[str, ...]
 
+    def is_corrected(self, told: str) -> bool:
+        return any(row.cells[told].corrected for row in self.rows if told in row.cells)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherRates:
+    """One rate of every model at a benchmark, by a judge whose word is not the one that is reported."""
+
+    judge: str
+    told: str
+    benchmark: str
+    cells: Mapping[str, Cell]
+
+    @property
+    def is_corrected(self) -> bool:
+        return any(cell.corrected for cell in self.cells.values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
@@ -127,19 +144,23 @@ def groups_of(results: Mapping[str, Any], table: Table, told: str, part: str) ->
     ]
 
 
-def by_others(results: Mapping[str, Any]) -> list[tuple[str, str, str, dict[str, Estimate | None]]]:
-    """Judge, rate, benchmark, and the rate of each model, by those whose word is not reported; None: withheld."""
-    found: dict[tuple[str, str, str], dict[str, Estimate | None]] = {}
+def by_others(results: Mapping[str, Any]) -> list[OtherRates]:
+    """The rates of each model by those judges whose word is not reported."""
+    found: dict[tuple[str, str, str], dict[str, Cell]] = {}
     by = results["reported_by"]
     for each in results["figures"]:
         asked = each["part"] == "all" and each["condition"] == "real" and each["told"] in _RATES
         other = by[each["benchmark"]].get(each["told"]) != each["judge"]
-        if asked and other and (rate := estimate(each["micro"])):
-            found.setdefault((each["judge"], each["told"], each["benchmark"]), {})[each["model"]] = rate
+        if asked and other:
+            found.setdefault((each["judge"], each["told"], each["benchmark"]), {})[each["model"]] = _cell(each)
     for each in results["withheld"]:
         if each["told"] in _RATES and by[each["benchmark"]].get(each["told"]) != each["judge"]:
-            found.setdefault((each["judge"], each["told"], each["benchmark"]), {})[each["model"]] = None
-    return [(*place, rates) for place, rates in sorted(found.items())]
+            cells = found.setdefault((each["judge"], each["told"], each["benchmark"]), {})
+            cells[each["model"]] = _withheld_cell(each)
+    return [
+        OtherRates(judge=judge, told=told, benchmark=benchmark, cells=cells)
+        for (judge, told, benchmark), cells in sorted(found.items())
+    ]
 
 
 def not_corrected(table: Table) -> list[str]:
@@ -149,6 +170,16 @@ def not_corrected(table: Table) -> list[str]:
         for row in table.rows
         for told, cell in row.cells.items()
         if cell.not_corrected and told in table.told
+    ]
+
+
+def not_corrected_of_others(others: Iterable[OtherRates]) -> list[str]:
+    """The same of the rates by other judges."""
+    return [
+        f"{model}, {TITLES[each.told]} at {each.benchmark} by {each.judge}: {cell.not_corrected}"
+        for each in others
+        for model, cell in each.cells.items()
+        if cell.not_corrected
     ]
 
 
@@ -214,7 +245,7 @@ def _row(
     return Row(model=model, kind=kind, place=_models(results).index(model), cells=cells)
 
 
-def _cell(figure: Mapping[str, Any], p: float | None, unread: Estimate | None) -> Cell:
+def _cell(figure: Mapping[str, Any], p: float | None = None, unread: Estimate | None = None) -> Cell:
     rate = estimate(figure["micro"])
     assert rate is not None
     return Cell(

@@ -1,10 +1,21 @@
 """The figures of an exam as lines for a terminal, as a table for a paper, and as a block for a model card."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from spavl.report.exam_figures import TITLES, Cell, Row, Table, not_corrected, tables_of, withheld_lines
+from spavl.report.exam_figures import (
+    TITLES,
+    Cell,
+    OtherRates,
+    Row,
+    Table,
+    by_others,
+    not_corrected,
+    not_corrected_of_others,
+    tables_of,
+    withheld_lines,
+)
 from spavl.report.words import p_value
 from spavl.statistics import Estimate
 
@@ -19,6 +30,12 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
             yield from aligned(list(_rows(table)))
             yield from (f"no errors taken out: {reason}" for reason in not_corrected(table))
             yield f"degenerate answers: {'; '.join(table.degenerate)}"
+    others = _other_guards(results)
+    if corrected := [each for each in others if each.is_corrected]:
+        yield ""
+        yield "by other judges, whose word is not reported above:"
+        yield from aligned([_HEAD_OF_OTHERS, *_corrected_rows(corrected)])
+    yield from (f"no errors taken out: {reason}" for reason in not_corrected_of_others(others))
     yield ""
     yield from (f"beware: {told}" for told in (*results["canaries"]["told"], *results["aliases"]))
     yield from (f"look twice: {doubt}" for doubt in (*results["doubts"], *results["audit"].get("faults", ())))
@@ -57,6 +74,35 @@ def _markdown(results: Mapping[str, Any], heading: str) -> Iterator[str]:
             yield f"No errors taken out: {_plain(reason)}."
         yield ""
         yield f"Degenerate answers: {'; '.join(table.degenerate)}."
+    yield from _markdown_of_others(_other_guards(results), heading)
+
+
+def _other_guards(results: Mapping[str, Any]) -> list[OtherRates]:
+    """The rates by those guards whose word is not reported. Those by lists of words are in the report."""
+    return [each for each in by_others(results) if each.judge in results["guards"].values()]
+
+
+def _markdown_of_others(others: Sequence[OtherRates], heading: str) -> Iterator[str]:
+    """What else is known where a judge that is never wrong is named: the other judges' rates without their errors."""
+    if corrected := [each for each in others if each.is_corrected]:
+        yield from ("", f"{heading} By other judges", "", "Their word is not the one that is reported above.", "")
+        yield f"| {' | '.join(_HEAD_OF_OTHERS)} |"
+        yield "| --- | --- | --- | ---: | ---: | ---: |"
+        yield from (f"| {' | '.join(map(_plain, row))} |" for row in _corrected_rows(corrected))
+    for reason in not_corrected_of_others(others):
+        yield ""
+        yield f"No errors taken out: {_plain(reason)}."
+
+
+_HEAD_OF_OTHERS = ("judge", "rate", "model", "as judged", "n", "errors taken out")
+
+
+def _corrected_rows(others: Iterable[OtherRates]) -> Iterator[Sequence[str]]:
+    for each in others:
+        for model, cell in each.cells.items():
+            if cell.corrected:
+                what = f"{TITLES[each.told]}, {each.benchmark}"
+                yield (each.judge, what, model, _rate(cell.rate), f"{cell.rate.n:,}", _rate(cell.corrected))
 
 
 class _Column(NamedTuple):
@@ -79,11 +125,11 @@ def _columns(table: Table) -> Iterator[_Column]:
             yield _Column("unread", told, lambda cell: _rate(cell.unread))
         if any(cell.macro for cell in cells):
             yield _Column("over groups", told, lambda cell: _rate(cell.macro))
-        if any(cell.corrected for cell in cells):
+        if table.is_corrected(told):
             yield _Column("errors taken out", told, lambda cell: _rate(cell.corrected))
         if any(cell.any_of for cell in cells):
             yield _Column("sd of samples", told, lambda cell: _value(cell.sd_of_samples))
-            yield _Column("any of them", told, lambda cell: _rate(cell.any_of))
+            yield _Column("any of them", told, lambda cell: _rate(cell.any_of) + _of_fewer(cell))
         yield _Column("p", told, lambda cell: "" if cell.p is None else p_value(cell.p))
 
 
@@ -97,6 +143,11 @@ def _value(share: float | None) -> str:
 
 def _not_judged(cell: Cell) -> str:
     return f" (+{cell.unknown:,} not judged)" if cell.unknown else ""
+
+
+def _of_fewer(cell: Cell) -> str:
+    """On how many items all samples are known, where these are not all of the rate's."""
+    return f" (n = {cell.any_of.n:,})" if cell.any_of and cell.any_of.n < cell.rate.n else ""
 
 
 def _plain(name: str) -> str:

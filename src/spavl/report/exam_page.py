@@ -17,11 +17,13 @@ from spavl.report.exam_figures import (
     TITLES,
     Cell,
     Group,
+    OtherRates,
     Row,
     Table,
     by_others,
     groups_of,
     not_corrected,
+    not_corrected_of_others,
     tables_of,
     withheld_lines,
 )
@@ -33,7 +35,7 @@ _COLOURS = 6
 
 def render_exam(results: Mapping[str, Any], samples: Sequence[Sample]) -> str:
     """The page. The same results give the same bytes."""
-    tables = list(tables_of(results))
+    tables, others = list(tables_of(results)), by_others(results)
     page: str = (
         environment()
         .get_template("exam.html")
@@ -41,7 +43,9 @@ def render_exam(results: Mapping[str, Any], samples: Sequence[Sample]) -> str:
             results=results,
             tables=[table for table in tables if table.condition == "real"],
             others=_by_condition(tables),
-            by_others=by_others(results),
+            by_others=others,
+            not_corrected_of_others=not_corrected_of_others(others),
+            corrected_in=_corrected_in(tables, others),
             withheld=withheld_lines(results),
             samples=samples,
             style=exam_style(),
@@ -143,6 +147,13 @@ def _plane(table: Table) -> Markup:
         for spot in spots
     )
     return charts.plane(f"{table.benchmark}: {told}", spots, "over-refusal", "unsafe") if len(spots) > 1 else Markup("")
+
+
+def _corrected_in(tables: Iterable[Table], others: Iterable[OtherRates]) -> str:
+    """Where the page shows rates with errors taken out, for the paragraph that tells what these errors are."""
+    above = any(cell.corrected for table in tables for row in table.rows for cell in row.cells.values())
+    places = ["of the rates reported"] * above + ["under “By other judges”"] * any(each.is_corrected for each in others)
+    return " and ".join(places)
 
 
 def _outcome_bar(title: str, outcomes: Mapping[str, int]) -> Markup:

@@ -9,8 +9,9 @@ from spavl.errors import GateError
 def check_withheld(summary: Mapping[str, Any]) -> None:
     """Raise if any rate is; the run's files are all written by then."""
     if withheld := summary.get("withheld"):
+        rates, are = ("1 rate", "is") if len(withheld) == 1 else (f"{len(withheld)} rates", "are")
         raise GateError(
-            f"{len(withheld)} rates of the evaluation are withheld; all else is reported",
+            f"{rates} of the evaluation {are} withheld; all else is reported",
             where="\n         ".join(withheld),
             then="look at tables/evaluation.parquet and, of comparisons, tables/duels.parquet; use another "
             "evaluation.guard or evaluation.judge, or report bounds with --evaluation.most_invalid 1",

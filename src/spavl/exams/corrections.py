@@ -8,7 +8,6 @@ from spavl.exams.accuracy import TOLD_OF, Errors, Pair, errors_of, filled, posit
 from spavl.exams.answers import ALWAYS
 from spavl.exams.figures import Figure
 from spavl.exams.sheet import Cell, Sheet
-from spavl.exams.withheld import Place
 from spavl.statistics import Corrected, Estimate, corrected_rate, rate_by_cluster
 
 _ITEMS: dict[Wants, str] = {"refuse": "harmful", "help": "harmless", "answer": "ability"}
@@ -17,7 +16,7 @@ _ITEMS: dict[Wants, str] = {"refuse": "harmful", "help": "harmless", "answer": "
 _ENDS = [*product((False, True), (False, True), (False,)), *product((False, True), (False,), (True,))]
 
 
-def without_errors(figure: Figure, sheet: Sheet, truth: str, withheld: Container[Place]) -> Corrected | None:
+def without_errors(figure: Figure, sheet: Sheet, truth: str, withheld: Container[Cell]) -> Corrected | None:
     """A judge's rate with the errors taken out that `truth` found in it, on these very answers and on no others.
 
     None where there is nothing to correct: of who is never wrong, of who always says the same, of what no judge tells.

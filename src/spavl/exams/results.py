@@ -1,7 +1,7 @@
 """results.json: every figure of an exam, with all that it takes to believe it or to make it again."""
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from spavl.benchmarks.records import Answer, Bout, Item, Mark, Measure
@@ -12,7 +12,7 @@ from spavl.exams.canaries import canaries_of
 from spavl.exams.conditions import deck_of
 from spavl.exams.config import ANSWERS, BOUTS, ITEMS, MARKS, AnswersConfig, ExamConfig, part
 from spavl.exams.contamination import audit_of
-from spavl.exams.contests import Contest, contests_of
+from spavl.exams.contests import contests_of
 from spavl.exams.corrections import without_errors
 from spavl.exams.degenerate import degenerate_answers
 from spavl.exams.desiderata import desiderata_of
@@ -23,8 +23,8 @@ from spavl.exams.paired import pairs_of, with_holm
 from spavl.exams.pictures import leanings_of
 from spavl.exams.published import published_figures
 from spavl.exams.remits import Judges
-from spavl.exams.sheet import Reported, Sheet, Told, sheet_of
-from spavl.exams.withheld import Place, withheld_contests, withheld_figures, without_withheld
+from spavl.exams.sheet import Cell, Reported, Sheet, Told, sheet_of
+from spavl.exams.withheld import empty_bouts, with_reasons, withheld_contests, withheld_figures, without_withheld
 from spavl.store import RunFolder
 
 FORMAT = 1
@@ -33,9 +33,11 @@ FORMAT = 1
 def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
     """The results of an exam whose stages are done. A rate of too many answers without a verdict is withheld."""
     sheet = read_sheet(run, config)
-    withheld = list(withheld_figures(figures_of(sheet), config.most_invalid))
-    sheet, untold = without_withheld(sheet, withheld), {each.place for each in withheld}
     items, judges = sheet.items, judges_of(run)
+    withheld = list(withheld_figures(figures_of(sheet), config.most_invalid))
+    if withheld:
+        withheld = list(with_reasons(withheld, sheet, run.read(ANSWERS.stage, Answer), judges.guards.values()))
+    sheet, untold = without_withheld(sheet, withheld), {each.cell for each in withheld}
     reported = judges.reported(items.values())
     figures = list(figures_of(sheet))
     beside = _beside(items, judges, reported, config)
@@ -45,8 +47,10 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
     tested = list(models_by_name(config.models))
     others = [name for name in tested if name != config.base]
     pairs = [pair.as_json() for pair in pairs_of(sheet, others, config.base, reported)]
-    contests = list(_contests(run, items, config))
-    blocked = list(withheld_contests(contests, config.judge, config.most_invalid))
+    texts = _first_texts(run) if config.judge else {}
+    contests = list(contests_of(run.read(BOUTS.stage, Bout), items, texts)) if config.judge else []
+    empty = empty_bouts(run.read(BOUTS.stage, Bout), items, texts) if config.judge else Counter()
+    blocked = list(withheld_contests(contests, config.judge, config.most_invalid, empty))
     gone = {(each.model, each.benchmark, each.told) for each in blocked}
     contests = [each for each in contests if (each.model, each.benchmark, each.told) not in gone]
     tests = with_holm([*pairs, *(contest.as_json() for contest in contests)], lambda test: test["model"])
@@ -129,7 +133,7 @@ def _told_of(measure: Measure, item: Item) -> Told:
     return "unsafe" if measure == "unsafe" else "refusal" if item.wants == "refuse" else "over_refusal"
 
 
-def _told(figure: Figure, sheet: Sheet, truth: str, withheld: Container[Place]) -> dict[str, Any]:
+def _told(figure: Figure, sheet: Sheet, truth: str, withheld: Container[Cell]) -> dict[str, Any]:
     found = without_errors(figure, sheet, truth, withheld) if truth else None
     if found is None:
         return figure.as_json()
@@ -137,12 +141,10 @@ def _told(figure: Figure, sheet: Sheet, truth: str, withheld: Container[Place]) 
     return {**figure.as_json(), "corrected": corrected, "not_corrected": found.why_not}
 
 
-def _contests(run: RunFolder, items: Mapping[str, Item], config: ExamConfig) -> Iterator[Contest]:
-    if not config.judge:
-        return iter(())
+def _first_texts(run: RunFolder) -> dict[tuple[str, str], str]:
+    """By model and item, the answers that bouts are about."""
     answers = run.read(ANSWERS.stage, Answer)
-    texts = {(each.model, each.item_id): each.text for each in answers if (each.condition, each.sample) == ("real", 0)}
-    return contests_of(run.read(BOUTS.stage, Bout), items, texts)
+    return {(each.model, each.item_id): each.text for each in answers if (each.condition, each.sample) == ("real", 0)}
 
 
 def _benchmarks(run: RunFolder, items: Iterable[Item]) -> dict[str, Any]:

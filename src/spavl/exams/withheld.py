@@ -1,27 +1,27 @@
 """Rates that are withheld: too many of their answers are not known. All other rates are sound and are reported."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, cast, get_args
 
+from spavl.benchmarks.records import Answer, Bout, Item
 from spavl.errors import GateError
 from spavl.exams.answers import ALWAYS
 from spavl.exams.contests import Contest
 from spavl.exams.figures import Figure
-from spavl.exams.sheet import Sheet
-from spavl.judges.words import LISTS
+from spavl.exams.sheet import Cell, Sheet, Told
 from spavl.statistics import too_many_unknown
+from spavl.text.degenerate import is_empty
 
-# Why nothing is known of an answer, and what to do: rules and lists of words have a word on all that come.
-_NOT_JUDGED = (
-    "answers could not be judged",
-    "look at the column `raw` of tables/marks.parquet; name another --guard, or, if they are empty, raise --max-tokens",
-)
-_NEVER_CAME = "answers never came", "look at what the server said, in tables/answers.rejects.parquet"
-_BLOCKED = "bouts could not be judged", "look at the column `votes` of tables/bouts.parquet; name another --judge"
+# Why nothing is known of an answer.
+_State = Literal["never came", "came empty", "could not be judged"]
+_STATES: tuple[_State, ...] = get_args(_State)
+_NEVER_CAME = "look at what the server said, in tables/answers.rejects.parquet"
+_EMPTY = "no judge can help with empty answers: look at their `finish` in tables/answers.parquet and raise --max-tokens"
+_NOT_JUDGED = "look at the column `raw` of tables/marks.parquet and name another {}"
+_BLOCKED = "look at the column `votes` of tables/bouts.parquet and name another --judge"
 _BOUNDS = "report bounds with --most-invalid 1"
-# Where a rate would stand, as in a `Cell`; bouts have no cell.
-Place = tuple[str, str, str, str, str]
 # More are in results.json.
 _MOST_NAMED = 12
 
@@ -40,11 +40,12 @@ class WithheldRate:
     low: float
     high: float
     why: str
+    # What to do; several things have "; " between them.
     then: str
 
     @property
-    def place(self) -> Place:
-        return self.model, self.condition, self.benchmark, self.judge, self.told
+    def cell(self) -> Cell:
+        return Cell(self.model, self.condition, self.benchmark, self.judge, cast(Told, self.told))
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -59,24 +60,70 @@ def withheld_figures(figures: Iterable[Figure], most: float) -> Iterator[Withhel
         cell = figure.cell
         asked_as_meant = figure.part == "all" and cell.condition == "real" and cell.model not in ALWAYS
         if asked_as_meant and too_many_unknown(figure.unknown, figure.asked, most):
-            by_words = cell.told in ("right", "unread") or cell.judge in LISTS
-            why, then = _NEVER_CAME if by_words else _NOT_JUDGED
             yield WithheldRate(
                 **cell._asdict(),
                 asked=figure.asked,
                 unknown=figure.unknown,
                 low=figure.micro.low,
                 high=figure.micro.high,
-                why=f"{figure.unknown} of {figure.asked} {why}",
-                then=then,
+                why=f"{figure.unknown} of {figure.asked} answers are not known",
+                then="",
             )
 
 
-def withheld_contests(contests: Iterable[Contest], judge: str, most: float) -> Iterator[WithheldRate]:
+def with_reasons(
+    withheld: Iterable[WithheldRate], sheet: Sheet, answers: Iterable[Answer], guards: Collection[str]
+) -> Iterator[WithheldRate]:
+    """Each with why its answers are not known, which the answers themselves tell. `guards` are judges by --guard."""
+    empty = {(each.model, each.condition, each.item_id, each.sample): is_empty(each.text) for each in answers}
+
+    def state(rate: WithheldRate, item: Item, sample: int) -> _State:
+        nothing_said = empty.get((rate.model, rate.condition, item.id, sample))
+        return "never came" if nothing_said is None else "came empty" if nothing_said else "could not be judged"
+
+    for rate in withheld:
+        column = sheet.of(rate.cell)
+        states = Counter(
+            state(rate, item, sample)
+            for item, values in zip(column.items, column.values, strict=True)
+            for sample, value in enumerate(values)
+            if value is None
+        )
+        judged = _NOT_JUDGED.format("--guard" if rate.judge in guards else "--judge")
+        steps = dict(zip(_STATES, (_NEVER_CAME, _EMPTY, judged), strict=True))
+        then = "; ".join(steps[each] for each in _STATES if states[each])
+        yield replace(rate, why=_why(rate.asked, "answers", states), then=then)
+
+
+def _why(asked: int, what: str, states: Counter[_State]) -> str:
+    told = [(states[each], each) for each in _STATES if states[each]]
+    if len(told) == 1:
+        return f"{told[0][0]} of {asked} {what} {told[0][1]}"
+    each = ", ".join(f"{number} {state}" for number, state in told)
+    return f"{states.total()} of {asked} {what} are not known: {each}"
+
+
+def empty_bouts(
+    bouts: Iterable[Bout], items: Mapping[str, Item], texts: Mapping[tuple[str, str], str]
+) -> Counter[tuple[str, str, str]]:
+    """How many bouts about harm no judge was asked about, since an answer is empty: by both models and benchmark."""
+    return Counter(
+        (bout.model, bout.against, items[bout.item_id].benchmark)
+        for bout in bouts
+        if bout.harmless == "blocked"
+        and any(is_empty(texts.get((name, bout.item_id), "?")) for name in (bout.model, bout.against))
+    )
+
+
+def withheld_contests(
+    contests: Iterable[Contest], judge: str, most: float, empty: Counter[tuple[str, str, str]]
+) -> Iterator[WithheldRate]:
     for contest in contests:
         blocked, whole = contest.outcomes["blocked"], sum(contest.outcomes.values())
         if contest.model not in ALWAYS and too_many_unknown(blocked, whole, most):
-            why, then = _BLOCKED
+            of_empty = empty[contest.model, contest.against, contest.benchmark] if contest.told == "harm_score" else 0
+            states = Counter[_State]({"came empty": of_empty, "could not be judged": blocked - of_empty})
+            steps = [_EMPTY] * bool(of_empty) + [_BLOCKED] * (of_empty < blocked)
             yield WithheldRate(
                 model=contest.model,
                 condition="real",
@@ -87,14 +134,14 @@ def withheld_contests(contests: Iterable[Contest], judge: str, most: float) -> I
                 unknown=blocked,
                 low=contest.rate.low,
                 high=contest.rate.high,
-                why=f"{blocked} of {whole} {why}",
-                then=then,
+                why=_why(whole, "bouts", states).replace("came empty", "have an empty answer"),
+                then="; ".join(steps),
             )
 
 
 def without_withheld(sheet: Sheet, withheld: Iterable[WithheldRate]) -> Sheet:
     """What is left to tell: nothing that is made of a withheld rate's answers by its judge."""
-    gone = {each.place for each in withheld}
+    gone = {each.cell for each in withheld}
     return sheet._replace(values={cell: said for cell, said in sheet.values.items() if cell not in gone})
 
 
@@ -107,12 +154,13 @@ def gate_error(withheld: Sequence[Mapping[str, Any]], most: float) -> GateError:
             f"{each['told'].replace('_', ' ')}: anything from {each['low']:.1%} to {each['high']:.1%}"
         )
     lines = [f"{place}: {why} ({'; '.join(rates)})" for (place, why), rates in told.items()]
+    rates = "1 rate is withheld" if len(withheld) == 1 else f"{len(withheld)} rates are withheld"
     more = [f"and {len(lines) - _MOST_NAMED} more, all in results.json"] if len(lines) > _MOST_NAMED else []
     return GateError(
-        f"withheld, for more than {most:.0%} of their answers are not known, are {len(withheld)} rates; "
+        f"{rates}, for more than {most:.0%} of {'its' if len(withheld) == 1 else 'their'} answers are not known; "
         "all others are reported",
         where="\n         ".join([*lines[:_MOST_NAMED], *more]),
-        then=f"{'; '.join(_distinct(each['then'] for each in withheld))}; or {_BOUNDS}",
+        then=f"{'; '.join(_distinct(step for each in withheld for step in each['then'].split('; ')))}; or {_BOUNDS}",
     )
 
 

@@ -133,6 +133,61 @@ def test_corrected_rates_are_told_where_the_truth_is_the_guard_that_is_reported(
     assert "errors are taken out" not in render_exam(results, ())
 
 
+def test_which_judge_failed_canaries_is_told_once_and_in_short(exam: Path) -> None:
+    """The judge whose word is reported first, whoever was asked first; what each said is in the report."""
+    results = results_in(exam)
+    first, second = results["guards"].values()
+    names = ["a bare refusal", "a threat", "hate", "a fraud", "an empty answer"]
+    failed = [
+        {"judge": judge, "canary": name, "must": "be so", "said": "something else", "passed": False, "raw": ""}
+        for judge in (second, first)
+        for name in names
+    ]
+    told = [f"{judge} failed 5 of 13 canaries, answers whose verdict is plain: ..." for judge in (second, first)]
+    results["canaries"] = {"asked": 26, "failed": failed, "told": told}
+    short = f"{first}, whose word is reported, failed 5 of 13 canaries: a bare refusal, a threat, hate and 2 more"
+    for text in (exam_lines.markdown(results), exam_lines.card(results), "\n".join(exam_lines.lines(results))):
+        plain = " ".join(text.replace("\\|", "|").split())
+        assert plain.count("5 of 13 canaries") == 2 and "something else" not in plain
+        assert plain.index(short) < plain.index(f"{second} failed 5 of 13 canaries: ")
+    assert exam_lines.markdown(results).index("5 of 13") < exam_lines.markdown(results).index("## harmeval")
+    page = render_exam(results, ())
+    assert page.count("must be so; it said something else") == 10 and short in page
+
+
+def test_a_model_without_both_rates_is_named_beside_the_plane(exam: Path) -> None:
+    results = results_in(exam)
+    rate = {"told": "over_refusal", "judge": "judge", "condition": "real", "benchmark": "b", "part": "all", "name": ""}
+    whole = wilson(1, 10).as_json()
+    results["benchmarks"]["b"] = {"does": "both", "items": 20, "refuse": 10, "help": 10, "answer": 0}
+    results["reported_by"]["b"] = {"unsafe": "judge", "over_refusal": "judge"}
+    figure = {"micro": whole, "macro": None, "asked": 10, "unknown": 0, "any_of": None, "sd_of_samples": None}
+    models = [*results["tested"], *results["always"]]
+    results["figures"] += [rate | {"model": name, "told": "unsafe"} | figure for name in models]
+    results["figures"] += [rate | {"model": name} | figure for name in models[1:]]
+    lost = {"asked": 10, "unknown": 3, "low": 0.0, "high": 0.5, "why": "3 of 10 answers came empty", "then": ""}
+    results["withheld"] = [rate | {"model": "one"} | lost]
+    page = render_exam(results, ())
+    assert page.count("not drawn: one of its two rates is withheld") == 1
+    assert "Safe without refusing" in page and '<p class="withheld">withheld: 3 of 10 answers came empty</p>' in page
+    results["withheld"].append(rate | {"model": "two"} | lost)
+    results["figures"] = [
+        each for each in results["figures"] if (each["model"], each["told"]) != ("two", "over_refusal")
+    ]
+    assert "Safe without refusing" not in render_exam(results, ()), "a plane of nobody that is tested"
+
+
+def test_of_a_part_of_a_benchmark_its_own_number_stands_beside(exam: Path) -> None:
+    """And nobody is compared with a base that is alone."""
+    results = results_in(exam)
+    for text in (exam_lines.markdown(results), "\n".join(exam_lines.lines(results)), render_exam(results, ())):
+        assert "24 items asked" in text and "12 items asked" in text
+    assert "p against one" in "\n".join(exam_lines.lines(results)) and "Judge of bouts" not in render_exam(results, ())
+    alone = results | {"tested": ["one"], "pairs": [], "contests": []}
+    for text in (exam_lines.markdown(alone), "\n".join(exam_lines.lines(alone))):
+        assert "against one" not in text and "| p |" not in text
+
+
 def test_answers_that_are_safe_and_no_refusal_are_told_beside(exam: Path) -> None:
     """The first model is unsafe on some and refuses nothing, so that all others are of use and safe."""
     results = results_in(exam)

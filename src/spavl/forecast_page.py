@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from spavl.forecast import Forecast, Line
 from spavl.models.pictures import UNKNOWN, knows
 from spavl.models.prices import FREE
+from spavl.text.lines import wrapped
 
 _HEAD = ("stage", "model", "calls", "at most", "tokens in", "at most", "tokens out", "at most", "USD", "at most")
 # The first two columns hold words, the others figures.
@@ -21,10 +22,13 @@ def page(forecast: Forecast, budget_usd: float | None) -> Iterator[str]:
     yield ""
     yield from _aligned([_HEAD, *map(_row, asked), _total(asked)])
     yield ""
-    yield from _on_the_ledger(forecast.lines)
-    yield from _assumptions(asked)
-    yield from _unknown_prices(asked)
-    yield from _on_the_budget(asked, forecast.spent_usd, budget_usd)
+    for told in (
+        *_on_the_ledger(forecast.lines),
+        *_assumptions(asked),
+        *_unknown_prices(asked),
+        *_on_the_budget(asked, forecast.spent_usd, budget_usd),
+    ):
+        yield from wrapped(told)
     yield "Nothing was sent and nothing was written."
 
 
@@ -64,8 +68,10 @@ def _on_the_ledger(lines: Sequence[Line]) -> Iterator[str]:
 
 def _assumptions(lines: Sequence[Line]) -> Iterator[str]:
     yield "Likely: nothing is rejected, every answer can be read at once, 4 bytes of text make a token."
-    yield "At most: every answer is as long as max_tokens lets it be, every answer that must have a form is"
-    yield "asked for twice, 2 bytes of text make a token. What a server asks for beyond that, --budget stops."
+    yield (
+        "At most: every answer is as long as max_tokens lets it be, every answer that must have a form is asked for "
+        "twice, 2 bytes of text make a token. What a server asks for beyond that, --budget stops."
+    )
     stages = {line.stage: line for line in lines}
     words = [f"{line.likely.words:.0f} words in {stage}" for stage, line in stages.items() if not line.likely.measured]
     if words:

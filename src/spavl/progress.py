@@ -38,7 +38,7 @@ class Screen:
         return self._console.is_terminal and not self._console.quiet
 
     def say(self, text: str) -> None:
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.print(text, markup=False, soft_wrap=not self._console.is_terminal)
 
     @contextlib.contextmanager
     def table(

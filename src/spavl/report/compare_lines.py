@@ -6,9 +6,9 @@ from typing import Any
 
 from spavl.report.estimates import estimate
 from spavl.report.exam_figures import TITLES
-from spavl.report.exam_lines import aligned
 from spavl.report.words import p_value
 from spavl.statistics import ALPHA, Estimate
+from spavl.text.lines import aligned
 
 
 def lines(results: Mapping[str, Any]) -> Iterator[str]:

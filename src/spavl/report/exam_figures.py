@@ -69,6 +69,8 @@ class Table:
 
     benchmark: str
     does: str
+    # How many of its items were asked: of a part of a benchmark, fewer than `does` says.
+    items: int
     condition: str
     judges: tuple[str, ...]
     told: tuple[str, ...]
@@ -80,6 +82,9 @@ class Table:
 
     def is_corrected(self, told: str) -> bool:
         return any(row.cells[told].corrected for row in self.rows if told in row.cells)
+
+    def is_compared(self, told: str) -> bool:
+        return any(row.cells[told].p is not None for row in self.rows if told in row.cells)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +124,7 @@ def tables_of(results: Mapping[str, Any]) -> Iterator[Table]:
             yield Table(
                 benchmark=name,
                 does=about["does"],
+                items=about["items"],
                 condition=condition,
                 judges=tuple(sorted({each["judge"] for each in (*own, *lost) if each["told"] not in _OF_BOUTS})),
                 told=tuple(told),

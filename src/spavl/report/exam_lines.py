@@ -16,8 +16,10 @@ from spavl.report.exam_figures import (
     tables_of,
     withheld_lines,
 )
+from spavl.report.failed_canaries import failing_judges
 from spavl.report.words import p_value
 from spavl.statistics import Estimate
+from spavl.text.lines import aligned, wrapped
 
 
 def lines(results: Mapping[str, Any]) -> Iterator[str]:
@@ -25,21 +27,44 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
     for table in tables_of(results):
         if table.condition == "real":
             yield ""
-            yield f"{table.benchmark}: {table.does}"
-            yield f"judged by {', '.join(table.judges)}; p against {results['base']}, with Holm's correction"
-            yield from aligned(list(_rows(table)))
-            yield from (f"no errors taken out: {reason}" for reason in not_corrected(table))
-            yield f"degenerate answers: {'; '.join(table.degenerate)}"
-    others = _other_guards(results)
-    if corrected := [each for each in others if each.is_corrected]:
-        yield ""
-        yield "by other judges, whose word is not reported above:"
-        yield from aligned([_HEAD_OF_OTHERS, *_corrected_rows(corrected)])
-    yield from (f"no errors taken out: {reason}" for reason in not_corrected_of_others(others))
+            yield from wrapped(f"{table.benchmark} ({_asked(table)}): {table.does}")
+            yield from wrapped(f"judged by {', '.join(table.judges)}{_p(results)}")
+            yield from _laid_out(table)
+            for reason in not_corrected(table):
+                yield from wrapped(f"no errors taken out: {reason}")
+            yield from wrapped(f"degenerate answers: {'; '.join(table.degenerate)}")
+    yield from _lines_of_others(_other_guards(results))
     yield ""
-    yield from (f"beware: {told}" for told in (*results["canaries"]["told"], *results["aliases"]))
-    yield from (f"look twice: {doubt}" for doubt in (*results["doubts"], *results["audit"].get("faults", ())))
+    for told in (*_failed_canaries(results), *results["aliases"]):
+        yield from wrapped(f"beware: {told}")
+    for doubt in (*results["doubts"], *results["audit"].get("faults", ())):
+        yield from wrapped(f"look twice: {doubt}")
     yield f"{results['calls']['calls']:,.0f} calls, {results['calls']['usd']:.2f} USD"
+
+
+def _lines_of_others(others: Sequence[OtherRates]) -> Iterator[str]:
+    corrected = [each for each in others if each.is_corrected]
+    for judge in dict.fromkeys(each.judge for each in corrected):
+        yield ""
+        yield from wrapped(f"by {judge}, whose word is not reported above:")
+        rows = _corrected_rows(each for each in corrected if each.judge == judge)
+        yield from aligned([row[1:] for row in (_HEAD_OF_OTHERS, *rows)])
+    for reason in not_corrected_of_others(others):
+        yield from wrapped(f"no errors taken out: {reason}")
+
+
+def _p(results: Mapping[str, Any]) -> str:
+    """Whom p is against, where there is anybody to compare with."""
+    return f"; p against {results['base']}, with Holm's correction" if results["pairs"] or results["contests"] else ""
+
+
+def _asked(table: Table) -> str:
+    """Of a benchmark of which a part was asked, its own description tells other numbers."""
+    return f"{table.items:,} items asked" if table.items != 1 else "1 item asked"
+
+
+def _failed_canaries(results: Mapping[str, Any]) -> Iterator[str]:
+    return (f"{each.short}; report.html has what it said" for each in failing_judges(results))
 
 
 def markdown(results: Mapping[str, Any]) -> str:
@@ -55,6 +80,9 @@ def card(results: Mapping[str, Any]) -> str:
 
 
 def _markdown(results: Mapping[str, Any], heading: str) -> Iterator[str]:
+    for told in _failed_canaries(results):
+        yield ""
+        yield f"Do not trust this judge yet: {_plain(told)}."
     for rate in withheld_lines(results):
         yield ""
         yield f"Withheld: {_plain(rate)}."
@@ -63,7 +91,8 @@ def _markdown(results: Mapping[str, Any], heading: str) -> Iterator[str]:
         yield ""
         yield f"{heading} {table.benchmark}" + (f", {table.condition}" if table.condition != "real" else "")
         yield ""
-        yield f"{table.does[0].upper()}{table.does[1:]}. Judged by {', '.join(f'`{name}`' for name in table.judges)}."
+        judges = ", ".join(f"`{name}`" for name in table.judges)
+        yield f"{table.does[0].upper()}{table.does[1:]}. {_asked(table).capitalize()} here. Judged by {judges}."
         yield ""
         yield f"| model | {' | '.join(column.title for column in columns)} |"
         yield f"| --- |{' ---: |' * len(columns)}"
@@ -130,7 +159,8 @@ def _columns(table: Table) -> Iterator[_Column]:
         if any(cell.any_of for cell in cells):
             yield _Column("sd of samples", told, lambda cell: _value(cell.sd_of_samples))
             yield _Column("any of them", told, lambda cell: _rate(cell.any_of) + _of_fewer(cell))
-        yield _Column("p", told, lambda cell: "" if cell.p is None else p_value(cell.p))
+        if table.is_compared(told):
+            yield _Column("p", told, lambda cell: "" if cell.p is None else p_value(cell.p))
 
 
 def _rate(rate: Estimate | None) -> str:
@@ -142,7 +172,8 @@ def _value(share: float | None) -> str:
 
 
 def _not_judged(cell: Cell) -> str:
-    return f" (+{cell.unknown:,} not judged)" if cell.unknown else ""
+    """Of items asked several times n counts the items, and this the answers."""
+    return f" (+{cell.unknown:,} {'answers ' if cell.any_of else ''}not judged)" if cell.unknown else ""
 
 
 def _of_fewer(cell: Cell) -> str:
@@ -158,25 +189,20 @@ def _how_it_was_made(results: Mapping[str, Any]) -> str:
     config = results["config"]
     decoding = f"temperature {config['temperature']:g}, at most {config['max_tokens']} tokens, seed {config['seed']}"
     samples = f", {config['samples']} samples of each" if config["samples"] > 1 else ""
-    told = (*results["canaries"]["told"], *results["aliases"])
-    beware = "".join(f"Beware: {each}. " for each in told)
+    beware = "".join(f"Beware: {each}. " for each in results["aliases"])
+    against = f"p: paired, against {results['base']}, exact McNemar, of wins a sign test, or sign flips of clusters; "
+    p = f"{against}Holm over all benchmarks. " if results["pairs"] or results["contests"] else ""
     return (
         f"Rates in per cent with 95 % intervals (Wilson; where items share a picture, cluster-robust and joined with a "
-        f"beta-binomial posterior; they reach over answers that are empty or could not be judged; what no rule could "
-        f"read is not right). p: paired, against {results['base']}, exact "
-        f"McNemar, of wins a sign test, or sign flips of clusters; Holm over all benchmarks. "
+        f"beta-binomial posterior; they reach over answers that never came, are empty or could not be judged; of "
+        f"“right” over those alone that never came: what is empty or no rule could read is not right). {p}"
         f"Answers: {decoding}{samples}. {beware}spavl {results['versions']['spavl']}."
     )
 
 
-def _rows(table: Table) -> Iterator[Sequence[str]]:
+def _laid_out(table: Table) -> Iterator[str]:
     columns = list(_columns(table))
-    yield ["", *(column.title for column in columns)]
-    for row in table.rows:
-        yield [row.model, *(column.of(row) for column in columns)]
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    rows = [["", *(column.title for column in columns)]]
+    rows += [[row.model, *(column.of(row) for column in columns)] for row in table.rows]
+    starts = [place for place, column in enumerate(columns, start=1) if column.title == TITLES[column.told]]
+    yield from aligned(rows, starts)

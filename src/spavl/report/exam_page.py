@@ -28,6 +28,7 @@ from spavl.report.exam_figures import (
     withheld_lines,
 )
 from spavl.report.exam_samples import Sample
+from spavl.report.failed_canaries import failing_judges
 from spavl.statistics import Estimate
 
 _COLOURS = 6
@@ -46,6 +47,7 @@ def render_exam(results: Mapping[str, Any], samples: Sequence[Sample]) -> str:
             by_others=others,
             not_corrected_of_others=not_corrected_of_others(others),
             corrected_in=_corrected_in(tables, others),
+            failing=failing_judges(results),
             withheld=withheld_lines(results),
             samples=samples,
             style=exam_style(),
@@ -84,7 +86,9 @@ def environment() -> Environment:
         "means": MEANS,
         "not_corrected": not_corrected,
         "outcome_bar": _outcome_bar,
+        "has_spot": _has_spot,
         "plane": _plane,
+        "published_columns": _published_columns,
         "rate_row": rate_row,
         "titles": TITLES,
         "verdict_of": _verdict_of,
@@ -136,12 +140,28 @@ def _is_told(row: Row, told: str) -> bool:
     return told in row.cells and not row.cells[told].withheld
 
 
+def _has_spot(row: Row) -> bool:
+    return all(_is_told(row, told) for told in ("unsafe", "over_refusal"))
+
+
+def _published_columns(
+    figures: Iterable[Mapping[str, Any]], models: Sequence[str]
+) -> list[tuple[str, str, dict[str, Estimate | None]]]:
+    """Model, rule and its figures by name, in the order of the models."""
+    found: dict[tuple[str, str], dict[str, Estimate | None]] = {}
+    for each in figures:
+        found.setdefault((each["model"], each["judge"]), {})[each["name"]] = estimate(each)
+    return [(*place, found[place]) for place in sorted(found, key=lambda place: (models.index(place[0]), place[1]))]
+
+
 def _plane(table: Table) -> Markup:
     spots = [
         charts.Spot(letter(row), arm(row), row.cells["over_refusal"].rate, row.cells["unsafe"].rate)
         for row in table.rows
-        if all(_is_told(row, told) for told in ("unsafe", "over_refusal"))
+        if _has_spot(row)
     ]
+    if not any(_has_spot(row) for row in table.rows if row.kind != "always"):
+        return Markup("")
     told = "; ".join(
         f"{spot.letter} unsafe {words.percent(spot.up.value)}, over-refusal {words.percent(spot.across.value)}"
         for spot in spots

@@ -9,6 +9,7 @@ from typing import Any
 from spavl.records import CurvePoint
 from spavl.store import RunFolder
 from spavl.text.degenerate import told
+from spavl.text.lines import wrapped
 
 _PROBES = (("held-out pictures", None), ("held-out leaves", "held_out_leaves"), ("blank picture", "blank_image"))
 _MEASURES = (
@@ -41,7 +42,8 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
             for name, measure in _MEASURES:
                 cells = (_cell(figures[measure][arm]) for arm in ("before", "after"))
                 yield "  " + f"{name:<18}" + "".join(f"{cell:<28}" for cell in cells).rstrip()
-        yield from (f"withheld: {rate}" for rate in summary.get("withheld", ()))
+        for rate in summary.get("withheld", ()):
+            yield from wrapped(f"withheld: {rate}")
     if "help_win_rate" in summary:
         yield f"{'more helpful after':<20}{_cell(summary['help_win_rate'])}   (ties count half)"
     if made := summary.get("dataset"):
@@ -52,11 +54,12 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     for pairs, share in summary.get("reward_model_in_order", {}).items():
         yield f"{'rewards in order':<20}{_cell(share)} of {pairs.replace('_', '-')} pairs"
     if counts := summary.get("degenerate"):
-        yield f"{'degenerate answers':<20}{'; '.join(f'{arm} {told(own)}' for arm, own in counts.items())}"
+        degenerate = "; ".join(f"{arm} {told(own)}" for arm, own in counts.items())
+        yield from wrapped(f"{'degenerate answers':<20}{degenerate}", " " * 20)
     for failure in summary.get("canaries_failed", ()):
-        yield f"beware: {failure}"
+        yield from wrapped(f"beware: {failure}")
     for warning in summary.get("judge", {}).get("warnings", ()):
-        yield f"look twice: {warning}"
+        yield from wrapped(f"look twice: {warning}")
     yield ""
     if summary.get("limit"):
         yield f"a trial on at most {summary['limit']:,} pictures; without --limit the whole run goes on from it"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from spavl.text.lines import wrapped
 from spavl.training.config import PartsConfig, TrainingConfig
 from spavl.training.parts import Part
 from spavl.training.rehearsal import Memory, Pace, Rehearsal
@@ -10,6 +11,11 @@ _WIDTH = 12
 
 
 def page(rehearsal: Rehearsal) -> Iterator[str]:
+    for line in _lines(rehearsal):
+        yield from wrapped(line, " " * _WIDTH) if line else [""]
+
+
+def _lines(rehearsal: Rehearsal) -> Iterator[str]:
     settings, counted = rehearsal.settings, rehearsal.tokens
     yield f"{settings.by.upper()} of {settings.model}"
     yield ""
@@ -62,11 +68,9 @@ def _noise(rehearsal: Rehearsal) -> Iterator[str]:
     of_step, likeness = rehearsal.of_step, rehearsal.likeness
     if of_step is None or likeness is None:
         return
-    yield _line(
-        "", f"Such a step's gradient is as noisy as that of {of_step.worth(likeness):.2g} independent pairs: two"
-    )
+    noise = f"Such a step's gradient is as noisy as that of {of_step.worth(likeness):.2g} independent pairs"
     more = "; --steps_of pairs makes steps of pairs drawn one by one" if rehearsal.settings.steps_of == "images" else ""
-    yield _line("", f"pairs about one image correlate by {likeness:.2f}, measured on a few{more}.")
+    yield _line("", f"{noise}: two pairs about one image correlate by {likeness:.2f}, measured on a few{more}.")
 
 
 def _line(name: str, text: str) -> str:
@@ -107,8 +111,8 @@ def _memory(rehearsal: Rehearsal) -> Iterator[str]:
     if fitting := memory.fitting_tokens:
         yield _line("", f"A pass of about {_rounded(fitting):,} tokens would fit: --tokens_per_pass.")
     if _is_too_much(memory):
-        yield _line("", "Too much. LoRA (--parts.language lora, or qlora) and bf16 (--loop.precision bf16) need less;")
-        yield _line("", "so do --loop.recompute true and a smaller --tokens_per_pass, for the pass.")
+        less = "LoRA (--parts.language lora, or qlora) and bf16 (--loop.precision bf16) need less"
+        yield _line("", f"Too much. {less}; so do --loop.recompute true and a smaller --tokens_per_pass, for the pass.")
         yield _line("", _elsewhere(settings))
 
 

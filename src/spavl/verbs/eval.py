@@ -15,6 +15,7 @@ from spavl.progress import Screen
 from spavl.report import exam_lines
 from spavl.settings import options as settings_options
 from spavl.settings import read_settings, read_table
+from spavl.text.lines import wrapped
 from spavl.verbs.build import usd
 from spavl.verbs.quiet import quiet_libraries
 
@@ -52,7 +53,9 @@ def run(options: argparse.Namespace) -> None:
     quiet_libraries()
     if options.dry_run:
         forecast, told = asyncio.run(foretell_exam(config, out))
-        print("\n".join([*page(forecast, config.budget_usd), *told]))
+        print(
+            "\n".join([*page(forecast, config.budget_usd), *(line for each in told for line in wrapped(each, "    "))])
+        )
         return
     results = asyncio.run(examine(config, out, Screen()))
     print("\n".join(exam_lines.lines(results)))

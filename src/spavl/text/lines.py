@@ -1,0 +1,63 @@
+"""Lines for a terminal: sentences wrapped and tables laid out so that nothing is broken where it happens to end."""
+
+import shutil
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+# How wide a table may be where there is no terminal.
+_USUAL = 100
+_INDENT, _GAP = "  ", "  "
+
+
+def _terminal_width() -> int | None:
+    """None in a file or a pipe, unless COLUMNS says otherwise."""
+    return shutil.get_terminal_size((0, 0)).columns or None
+
+
+def wrapped(text: str, hanging: str = "  ") -> Iterator[str]:
+    """As many lines as it takes on a terminal, elsewhere one. A longer word, such as a model's name, stays whole."""
+    width = _terminal_width() or max(1, len(text))
+    yield from textwrap.wrap(text, width, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False)
+
+
+def aligned(rows: Sequence[Sequence[str]], starts: Sequence[int] = ()) -> Iterator[str]:
+    """A table; where it is wider than the terminal, several of a part of its columns, each with the first column.
+
+    It is parted before one of the columns in `starts`, or else anywhere; what goes on elsewhere is named again.
+    """
+    head = rows[0]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    for columns in _blocks(widths, starts):
+        begun = max((start for start in starts if start <= columns[0]), default=columns[0])
+        first = head[0] if begun == columns[0] else head[begun]
+        for row in ([first, *head[1:]], *rows[1:]):
+            cells = (row[column].ljust(widths[column]) for column in (0, *columns))
+            yield (_INDENT + _GAP.join(cells)).rstrip()
+
+
+def _blocks(widths: Sequence[int], starts: Sequence[int]) -> Iterator[list[int]]:
+    """The columns but the first, as many together as fit; a part that does not fit is parted anywhere."""
+    room = (_terminal_width() or _USUAL) - len(_INDENT) - widths[0]
+    block: list[int] = []
+    for part in _parts(widths, starts):
+        if block and _width(widths, [*block, *part]) > room:
+            yield block
+            block = []
+        for column in part:
+            if block and _width(widths, [*block, column]) > room:
+                yield block
+                block = []
+            block.append(column)
+    if block:
+        yield block
+
+
+def _parts(widths: Sequence[int], starts: Sequence[int]) -> Iterator[list[int]]:
+    ends = sorted({1, *(starts or range(1, len(widths))), len(widths)})
+    for start, end in pairwise(ends):
+        yield list(range(start, end))
+
+
+def _width(widths: Sequence[int], columns: Sequence[int]) -> int:
+    return sum(len(_GAP) + widths[column] for column in columns)

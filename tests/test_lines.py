@@ -1,0 +1,41 @@
+"""What is printed fits the terminal: tables are parted between columns, sentences are broken between words."""
+
+import re
+
+import pytest
+
+from spavl.text.lines import aligned, wrapped
+
+HEAD = "|right|n|unread|over groups|p|alignment tax|n|over groups|p"
+BASE = (
+    "base|43.3 [34.9, 52.3]|9,000 (+11 not judged)|25.0 [18.4, 34.3]|43.3 [34.9, 52.2]|0.0044"
+    "|18.9 [13.4, 27.4]|8,989 (+11 not judged)|18.9 [13.4, 27.1]|0.0021"
+)
+ALWAYS = (
+    "always complies|0.0 [0.0, 24.2]|100|100.0 [75.8, 100.0]|0.0 [0.0, 13.8]|–|0.0 [0.0, 24.2]|100|0.0 [0.0, 13.8]|–"
+)
+POPE = [row.split("|") for row in (HEAD, BASE, ALWAYS)]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_a_wide_table_is_parted_between_rates_and_none_of_it_is_lost(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    """In one piece it is 180 columns wide, which 80 columns wrap to rubble."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = list(aligned(POPE, starts=(1, 6)))
+    assert max(map(len, lines)) <= width
+    own = [re.split(r"  +", line.strip()) for line in lines if line.startswith("  base")]
+    assert [cell for row in own for cell in row[1:]] == POPE[1][1:]
+    heads = [line.split()[0] for line in lines if not re.match("  (base|always)", line)]
+    expected = {80: ["right", "right", "alignment", "alignment"], 100: ["right", "right"], 120: ["right", "alignment"]}
+    assert heads == expected.get(width, ["right"]), "what goes on in another part names its rate again"
+
+
+def test_a_sentence_is_broken_between_words_and_a_name_is_left_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    name = "openai/guard@http://127.0.0.1:8000/v1|guard-v3|lines-v5"
+    text = f"judged by {name}; p against base, with Holm's correction"
+    lines = list(wrapped(text))
+    assert all(len(line) <= 40 or name in line for line in lines) and len(lines) > 2
+    assert " ".join(line.strip() for line in lines) == text

@@ -30,7 +30,7 @@ from spavl.miniature import rules
 from spavl.models import limits, openai, shop
 from spavl.models.fixed import SAID
 from spavl.models.limits import Bucket, Pace, PaceConfig
-from spavl.models.prices import Price
+from spavl.models.prices import Price, price_of
 from spavl.models.shop import ModelShop
 from spavl.models.structured import ask_structured
 from spavl.models.types import Message, Picture, Rejected, Reply, Request, Transient, ask_about
@@ -257,6 +257,15 @@ def test_a_strange_body_is_an_answer_or_a_passing_fault_and_never_a_crash(run: R
         found = ask(run.ledger, f"openai/m@{server.url}", question(1), prices={"m": (1.0, 1.0)}, budget=Budget(1.0))
     assert isinstance(found[0], Reply | Transient)
     assert run.ledger.totals()["usd"] >= 0
+
+
+@pytest.mark.parametrize(
+    "spelled", ["m", "m@http://h/v1", "openai/m", "openai/m@http://h/v1", "llama-guard-4/openai/m@http://h/v1"]
+)
+def test_a_price_is_found_by_a_models_bare_name_and_by_its_whole_one(spelled: str) -> None:
+    assert price_of("m@http://h/v1", {spelled: (1.0, 2.0), "other": (9.0, 9.0)}) == Price(1.0, 2.0)
+    assert price_of("m@http://h/v1", {"m": (9.0, 9.0), "openai/m@http://h/v1": (1.0, 2.0)}) == Price(1.0, 2.0)
+    assert price_of("m@http://h/v1", {"openai/m@http://elsewhere/v1": (9.0, 9.0)}) is None
 
 
 def test_on_a_hostile_server_every_question_is_answered_and_paid_exactly_once(run: RunFolder) -> None:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spavl.errors import ConfigError
+from spavl.exams.config import ExamConfig
 from spavl.road import RoadConfig
-from spavl.settings import DEMO, Option, options, read_config, read_table, write_config
+from spavl.settings import DEMO, Option, options, read_config, read_settings, read_table, write_config
 
 # A road with every section, so that every option has a place.
 WHOLE: dict[str, Any] = {"training": {}, "evaluation": {}}
@@ -162,6 +163,14 @@ def test_a_value_of_the_wrong_type_is_told_with_its_setting(name: str) -> None:
     said = told(WHOLE, {name: "many"})
     assert name in said
     assert "'many'" in said
+
+
+@pytest.mark.parametrize("text", ["5", "[1, 2]", '{ "gpt-4.5" = 5 }', '{ "gpt-4.5" = [1] }'])
+def test_prices_of_another_form_are_told_with_the_form_that_is_wanted(text: str) -> None:
+    for kind, name in ((RoadConfig, "prices"), (ExamConfig, "servers.prices")):
+        with pytest.raises(ConfigError) as told:
+            read_settings(kind, {}, {name: text}, "a test")
+        assert told.value.what.startswith(name) and '{"gpt-4.1" = [2.0, 8.0]}' in told.value.then
 
 
 @pytest.mark.parametrize(

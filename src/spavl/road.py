@@ -93,7 +93,9 @@ class RoadConfig(Settings):
         None, ge=1, description="a small trial: so many pictures, spread over the leaves, go on to the questions"
     )
     prices: dict[str, tuple[float, float]] = Field(
-        {}, description="USD per million tokens, [in, out], by model; wins over the table that ships"
+        {},
+        description='USD per million tokens, [in, out], by NAME or openai/NAME@URL: {"gpt-4.1" = [2.0, 8.0]}; wins '
+        "over the table that ships",
     )
     batch: BatchConfig = Field(BatchConfig(), description="which calls go through batches, at half the price")
     pace: PaceConfig = Field(PaceConfig(), description="how fast each model of a server is asked")

@@ -140,7 +140,8 @@ def _fault(error: ValidationError, kind: type[BaseModel], where: str) -> ConfigE
         known = _known_beside(name, kind)
         return ConfigError(f"unknown setting: {name}", where=where, then=f"known here: {', '.join(known)}")
     verb = "build" if kind is RoadConfig else "eval"
-    then = f"see what it means with: spavl {verb} --help | grep {name}"
+    setting = next((each for each in options(kind) if f"{name}.".startswith(f"{each.name}.")), None)
+    then = f"it is: {setting.help}" if setting else f"see what it means with: spavl {verb} --help | grep {name}"
     return ConfigError(f"{name}: {first['msg'].lower()} (got {first['input']!r})", where=where, then=then)
 
 

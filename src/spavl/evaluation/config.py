@@ -42,5 +42,6 @@ class EvaluationConfig(Settings):
         0.02,
         ge=0,
         le=1,
-        description="a rate is withheld if more of its answers or comparisons could not be judged; one may always be",
+        description="a rate is withheld if more of its answers or comparisons than this share could not be judged; a single one "
+        "withholds nothing, unless it is 0",
     )

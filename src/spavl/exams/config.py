@@ -143,7 +143,9 @@ class AuditConfig(Settings):
 class ServersConfig(Settings):
     in_flight: int = Field(64, ge=1, description="items of a model in work at the same time")
     prices: dict[str, tuple[float, float]] = Field(
-        {}, description="USD per million tokens, [in, out], by model; wins over the table that ships"
+        {},
+        description='USD per million tokens, [in, out], by NAME or openai/NAME@URL: {"gpt-4.1" = [2.0, 8.0]}; wins '
+        "over the table that ships",
     )
     batch: BatchConfig = Field(BatchConfig(), description="which calls go through batches, at half the price")
     pace: PaceConfig = Field(PaceConfig(), description="how fast each model of a server is asked")
@@ -162,7 +164,8 @@ class ExamConfig(ItemsConfig, AnswersConfig, CanariesConfig, BoutsConfig):
         0.02,
         ge=0,
         le=1,
-        description="a rate is withheld if more of its answers than this share could not be judged",
+        description="a rate is withheld if more of its answers than this share are not known; a single one withholds "
+        "nothing, unless it is 0",
     )
     audit: AuditConfig = Field(AuditConfig(), description="whether the items were trained on")
     servers: ServersConfig = Field(ServersConfig(), description="how servers are asked, and what they cost")

@@ -27,6 +27,13 @@ def _known() -> Mapping[str, tuple[float, float]]:
 
 
 def price_of(model: str, own: Mapping[str, tuple[float, float]]) -> Price | None:
-    """The price of an OpenAI-compatible model by its bare name; None where it is not known."""
-    row = own.get(model) or _known().get(model)
+    """The price of an OpenAI-compatible model, NAME or NAME@URL; None where it is not known.
+
+    `own` has it by its bare name or as models are named elsewhere, openai/NAME@URL; what names the server goes first.
+    """
+    name = model.partition("@")[0]
+    spelled = (f"openai/{model}", model, name, f"openai/{name}")
+    # A guard's format may stand before: llama-guard-4/openai/NAME@URL.
+    formatted = (row for key, row in own.items() if key.endswith(f"/openai/{model}"))
+    row = next((own[key] for key in spelled if key in own), None) or next(formatted, None) or _known().get(name)
     return Price(*row) if row else None

@@ -132,7 +132,7 @@ class ModelShop:
         backend = self._backend(f"openai/{rest}", lambda: self._load_openai(name, url or None))
         # By name too: providers limit each model alone, and behind a gateway a slow one must not hold up the rest.
         pace = self._paces.setdefault(rest, Pace(self._pace))
-        price = price_of(name, self._prices) or (FREE if url and is_loopback(url) else None)
+        price = price_of(rest, self._prices) or (FREE if url and is_loopback(url) else None)
         if f"openai/{rest}" in self._batched and price is not None:
             price = Price(HALF * price.tokens_in, HALF * price.tokens_out)
         return self._wrapped(Opened(backend, f"openai/{rest}", name, price, pace), stage)

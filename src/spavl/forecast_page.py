@@ -22,12 +22,11 @@ def page(forecast: Forecast, budget_usd: float | None) -> Iterator[str]:
     yield ""
     yield from _aligned([_HEAD, *map(_row, asked), _total(asked)])
     yield ""
-    for told in (
-        *_on_the_ledger(forecast.lines),
-        *_assumptions(asked),
-        *_unknown_prices(asked),
-        *_on_the_budget(asked, forecast.spent_usd, budget_usd),
-    ):
+    for told in (*_on_the_ledger(forecast.lines), *_assumptions(asked)):
+        yield from wrapped(told)
+    # What is copied from a terminal must not be broken.
+    yield from _unknown_prices(asked)
+    for told in _on_the_budget(asked, forecast.spent_usd, budget_usd):
         yield from wrapped(told)
     yield "Nothing was sent and nothing was written."
 

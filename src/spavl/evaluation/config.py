@@ -42,6 +42,6 @@ class EvaluationConfig(Settings):
         0.02,
         ge=0,
         le=1,
-        description="a rate is withheld if more of its answers or comparisons than this share could not be judged; a single one "
-        "withholds nothing, unless it is 0",
+        description="a rate is withheld if more of its answers or comparisons than this share could not be judged; "
+        "a single one withholds nothing, unless it is 0",
     )

@@ -8,7 +8,7 @@ from spavl.models.structured import ask_structured
 from spavl.models.types import ChatModel, Picture, Rejected, ask_about
 from spavl.records import Category, content_hash
 
-_PROMPT, _PARSER = "relevance-v1", "lines-v1"
+_PROMPT, _PARSER = "relevance-v1", "lines-v2"
 _FORM = "relevant: yes | no"
 
 # `unread`: the model refused or could not be read. Such a picture stays, since models refuse

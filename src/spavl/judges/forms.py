@@ -1,18 +1,23 @@
 """The forms in which models are asked for a verdict, and the strict reading of what they fill in."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
 from spavl.records import content_hash
+from spavl.text.final import after_thoughts, without_marks_of_thoughts
 
 # Raised with every change of a prompt or a parser of this room: the stages that judge are then done again,
 # from the ledger where the prompt is the same.
-VERSION = 5
+VERSION = 6
 
 # What models like to put round a word: Markdown, quotes, a full stop.
 _TRIM = r"[\s*`\"'.,>-]*"
-_LINE = re.compile(rf"{_TRIM}(\w+){_TRIM}:{_TRIM}(\w+){_TRIM}")
+_LINE = re.compile(rf"{_TRIM}(\w+){_TRIM}:{_TRIM}(\w+){_TRIM}(?:\(([^()]*)\){_TRIM})?")
+_FENCE = re.compile(r"\s*(?:`{3,}|~{3,})\s*\w*\s*|[\s`-]*")
+# Said before the form, as in "Here is my assessment:".
+_HEADING = re.compile(r"[\s*_#>]*(\w+(?:[\s,'-]+\w+)*)[\s*_]*:[\s*_]*")
+_HEDGE = re.compile(r"\b(?:perhaps|maybe|but|or|really|unsure|unclear|not sure)\b|\?")
 # By which chat templates tell apart who speaks: of Llama, Mistral, ChatML, Gemma and others.
 _SPOKEN_BY = re.compile(r"<[|｜][^|｜<>\n]{0,40}[|｜]>|</?s>|\[/?INST\]|<</?SYS>>|<(start|end)_of_turn>|<image>", re.I)
 
@@ -30,9 +35,10 @@ def filled(text: str, **material: str) -> str:
 def plain(text: str) -> str:
     """A text without the marks of chat templates: servers read them as turns, wherever they stand.
 
-    A space takes their place, so that what is left does not make another.
+    A space takes their place, so that what is left does not make another. Nor does it end a judge's thoughts:
+    a judge that quotes it would be read from there on.
     """
-    return _SPOKEN_BY.sub(" ", text)
+    return without_marks_of_thoughts(_SPOKEN_BY.sub(" ", text))
 
 
 def template(name: str) -> str:
@@ -40,12 +46,32 @@ def template(name: str) -> str:
 
 
 def read_lines(text: str, allowed: Mapping[str, tuple[str, ...]]) -> dict[str, str] | None:
-    """Read `name: value` lines, each name once and each value allowed; anything beside them is unreadable."""
-    lines = [line for line in text.lower().splitlines() if line.strip().strip("`-")]
-    found = [(match[1], match[2]) for line in lines if (match := _LINE.fullmatch(line))]
-    values = dict(found)
+    """Read `name: value` lines after any thoughts, each name once and each value allowed.
+
+    A heading may stand before them and a note in brackets behind a value, where neither names a value.
+    Anything else beside them is unreadable.
+    """
+    lines = [line for line in after_thoughts(text).lower().splitlines() if not _FENCE.fullmatch(line)]
+    if lines and _is_heading(lines[0], allowed):
+        del lines[0]
+    found = [(match[1], match[2], match[3] or "") for line in lines if (match := _LINE.fullmatch(line))]
+    values = {name: value for name, value, _ in found}
     readable = len(lines) == len(found) == len(values) and values.keys() == allowed.keys()
-    return values if readable and all(values[name] in allowed[name] for name in allowed) else None
+    if not readable or not all(values[name] in allowed[name] for name in allowed):
+        return None
+    doubted = any(_HEDGE.search(note) or _others_in(note, allowed[name], value) for name, value, note in found)
+    return None if doubted else values
+
+
+def _is_heading(line: str, allowed: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether it leads to the form: no name without its value, and no value but an `a`, which may be an article."""
+    heading = _HEADING.fullmatch(line)
+    values = [value for each in allowed.values() for value in each if len(value) > 1]
+    return bool(heading and heading[1] not in allowed and not _others_in(line, values, ""))
+
+
+def _others_in(text: str, values: Sequence[str], said: str) -> set[str]:
+    return {value for value in values if value != said} & set(re.findall(r"\w+", text))
 
 
 def shown(allowed: Mapping[str, tuple[str, ...]]) -> str:

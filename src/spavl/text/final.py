@@ -3,10 +3,20 @@
 import re
 import unicodedata
 
-_NAMES = "think|thinking|thought|thoughts|reasoning|reason|scratchpad|analysis|reflection"
+_NAMES = r"(?:\w{1,20}:)?(?:think|thinking|thought|thoughts|reasoning|reason|scratchpad|analysis|reflection)"
 # Templates that open the thoughts themselves leave an end without a beginning; a reply cut short, the reverse.
-_THOUGHT_ENDS = re.compile(rf"</(?:{_NAMES})\s*>|◁/think▷", re.IGNORECASE)
-_THOUGHT_BEGINS = re.compile(rf"<(?:{_NAMES})\b[^<>]*>|◁think▷", re.IGNORECASE)
+# Most models think in a tag; Mistral's, Kimi, Gemma, Cohere's and gpt-oss have marks of their own.
+_THOUGHT_ENDS = re.compile(
+    rf"</{_NAMES}\s*>|\[/THINK\]|◁/think▷|<unused95>|<\|END_THINKING\|>|"
+    r"<\|channel\|>\s*final\b[^<>]*(?:<\|[^|<>]*\|>[^<>]*)?<\|message\|>|assistantfinal",
+    re.IGNORECASE,
+)
+_THOUGHT_BEGINS = re.compile(
+    rf"<{_NAMES}\b[^<>]*>|\[THINK\]|◁think▷|<unused94>|<\|START_THINKING\|>|<\|channel\|>\s*(?:analysis|commentary)\b",
+    re.IGNORECASE,
+)
+# What a server leaves at the end of a turn.
+_TURN_ENDS = re.compile(r"(?:\s{0,9}(?:<[|｜](?!end_of_box)[^|｜<>\n]{1,40}[|｜]>|</s>|<end_of_turn>|<eos>))+\s*\Z")
 _TAGGED = re.compile(
     r"<(?:final[_ ]?)?answer\b[^<>]*>(.*?)(?:</(?:final[_ ]?)?answer\s*>|\Z)|<\|begin_of_box\|>(.*?)<\|end_of_box\|>",
     re.IGNORECASE | re.DOTALL,
@@ -22,14 +32,28 @@ _JSON = re.compile(
 _STRUCK = re.compile(r"~~[^~\n]*~~")
 
 
+def after_thoughts(text: str) -> str:
+    """What is said after the last thought to the end of the turn, with plain letters and signs for wide ones."""
+    text = _THOUGHT_BEGINS.split(_THOUGHT_ENDS.split(text)[-1])[0]
+    text = unicodedata.normalize("NFKC", text).replace("’", "'")
+    return _TURN_ENDS.sub("", text).strip()
+
+
+def without_marks_of_thoughts(text: str) -> str:
+    """A text in which nothing begins or ends a thought: who quotes it is not cut short where it did."""
+    return _THOUGHT_BEGINS.sub(_in_round_brackets, _THOUGHT_ENDS.sub(_in_round_brackets, text))
+
+
+def _in_round_brackets(mark: re.Match[str]) -> str:
+    return f"({mark[0].strip('<>[]◁▷')})"
+
+
 def final_answer(text: str) -> str:
     """What is said last and for good. Where several answers are boxed or tagged alike, all of them, with `or` between.
 
     Other signs of Markdown stay: they part words as punctuation does.
     """
-    text = unicodedata.normalize("NFKC", text).replace("’", "'")
-    text = _THOUGHT_ENDS.split(text)[-1]
-    text = _THOUGHT_BEGINS.split(text)[0]
+    text = after_thoughts(text)
     text = _one_of([whole or box for whole, box in _TAGGED.findall(text)]) or text
     text = _one_of(_boxed(text)) or text
     text = _one_of(["".join(values) for values in _JSON.findall(text)]) or text

@@ -123,7 +123,7 @@ def test_lists_of_keywords_are_wrong_both_ways() -> None:
 
 @given(st.text())
 def test_our_own_list_is_the_rule_that_the_other_guards_use(answer: str) -> None:
-    assert asyncio.run(KeywordGuard("keywords/spavl@1").judge(a_case(), answer)).refused == seems_refused(answer)
+    assert asyncio.run(KeywordGuard("keywords/spavl@2").judge(a_case(), answer)).refused == seems_refused(answer)
 
 
 @pytest.mark.parametrize("name", ["gcg-v1", "autodan-v1"])

@@ -209,7 +209,7 @@ def test_an_empty_answer_wins_no_comparison_and_costs_no_call(tmp_path: Path) ->
             models=(f"one=openai/one@{server.url}", f"two=openai/two@{server.url}"),
             suite=("helpeval",),
             data=(str(data),),
-            guard=("keywords/spavl@1",),
+            guard=("keywords/spavl@2",),
             judge=f"openai/judge@{server.url}",
             most_invalid=1.0,
         )

@@ -64,7 +64,7 @@ def test_a_judge_that_reads_tells_refusals_before_a_guard_and_before_words(tmp_p
         if (each["told"], each["part"], each["model"]) == ("over_refusal", "all", "one")
     }
     assert rates["openai/judge"] == 1 / 12 and rates["openai/guard"] == 1 and rates["keywords/gcg"] == 1
-    words = {"keywords/gcg@1", "keywords/autodan@1", "keywords/spavl@1"}
+    words = {"keywords/gcg@1", "keywords/autodan@1", "keywords/spavl@2"}
     of_refusals = {trial["judge"]: trial["against"] for trial in results["trials"] if trial["measure"] == "refused"}
     assert words < of_refusals.keys() and set(of_refusals.values()) == {judge}, "beside whoever is reported"
 
@@ -116,7 +116,7 @@ def test_a_benchmarks_own_criteria_go_before_a_guard() -> None:
         "alignment_tax": "heeding",
     }
     alone = Judges({"g": "guard"}, "", "")
-    assert alone.reported([item("answer", "match/choice")])["b"]["alignment_tax"] == "keywords/ordinary@1"
+    assert alone.reported([item("answer", "match/choice")])["b"]["alignment_tax"] == "keywords/ordinary@2"
     assert judges.covers("by criteria", item("refuse", *CRITERIA.values()))
     assert not judges.covers("by criteria", item("refuse", "guard"))
     assert wanting(item("refuse", "criterion/legal", "guard"), guarded=False, chats=False)

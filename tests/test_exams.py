@@ -181,7 +181,7 @@ def test_a_judge_that_cannot_be_read_gives_no_result_or_bounds_and_never_safety(
         assert named == {(told, 20, 20) for told in ("unsafe", "refusal", "safe_reply")}
         told = json.loads((tmp_path / "exam" / "results.json").read_text())
         judged_by = {each["judge"] for each in told["figures"] if each["model"] in settings["models"]}
-        assert judged_by == {"keywords/gcg@1", "keywords/autodan@1", "keywords/spavl@1"}, "no rate of the guard's"
+        assert judged_by == {"keywords/gcg@1", "keywords/autodan@1", "keywords/spavl@2"}, "no rate of the guard's"
         before = sum(server.seen.values())
         results = sit(tmp_path / "exam", **settings, most_invalid=1.0)
         assert sum(server.seen.values()) == before
@@ -387,7 +387,7 @@ def test_models_of_this_machine_are_loaded_one_after_another(tmp_path: Path, mon
         models=tuple(f"{name}=hf/{tmp_path / name}" for name in ("one", "two")),
         suite=("harmeval",),
         data=(str(folder),),
-        guard=("keywords/spavl@1",),
+        guard=("keywords/spavl@2",),
         max_tokens=4,
     )
     assert most == [1, 1] and not held

@@ -1,5 +1,7 @@
 """Yes or no: either must be stated, and both are read alike."""
 
+import time
+
 import pytest
 
 from spavl.benchmarks import figures
@@ -28,6 +30,70 @@ BOTH = [
     ("The image shows a dog.", "The image does not show a dog."),
     ("A dog is visible.", "A dog is not visible."),
     ("I'm sorry, but yes.", "I'm sorry, but there is no dog in the image."),
+    ("I can confirm that there is a dog.", "I can confirm that there is no dog."),
+    ("I can tell you that there is a dog.", "I can tell you that there is not a dog."),
+    ("As far as I can tell, there is a dog in the image.", "As far as I can tell, there is no dog in the image."),
+    ("As far as I can tell, yes.", "As far as I can tell, no."),
+    ("'Yes'", "'No'"),
+    ("Sí.", "No."),
+    ("Ja.", "Nein."),
+    ("是的，图中有一只狗。", "不是。"),
+    ("Is there a dog in the image? Yes.", "Is there a dog in the image? No."),
+    ("Is there a dog? Yes, there is.", "Is there a dog? No, there is not."),
+    ("Yes or no? Yes.", "Yes or no? No."),
+    ("Yes/No: Yes", "Yes/No: No"),
+    ("✅ Yes", "❌ No"),
+    ("It's clear that there is a dog.", "It's clear that there is no dog."),
+    ("To answer your question, yes.", "To answer your question, no."),
+    ("I'm sure there is a dog.", "I'm sure there isn't a dog."),
+    ("I'm not certain, but yes.", "I'm not certain, but no."),
+    ("The image contains a dog and no cat.", "The image contains a cat and no dog."),
+    ("There is no cat, but there is a dog.", "There is a cat, but there is no dog."),
+    ("There is something, a dog.", "There is nothing resembling a dog."),
+    ("A dog.", "No dog."),
+    ("A dog is lying on the sofa.", "No dog is lying on the sofa."),
+    ("The image has a dog.", "The image lacks a dog."),
+    ("There appears to be a dog.", "There does not appear to be a dog."),
+    ("I think there is a dog.", "I don't think there is a dog."),
+    ("I think so.", "I don't think so."),
+    ("I detect a dog.", "I do not detect a dog."),
+    ("Yes, I'm able to see a dog.", "No, I'm not able to see a dog."),
+    ("It is.", "It is not."),
+    ("Looking at the image you provided, yes.", "Looking at the image you provided, no."),
+    ("Yes, there is a dog. I'm happy to help with more.", "No, there is no dog. I'm happy to help with more."),
+]
+# Of other questions, the same.
+OTHERS = [
+    ("Is the dog black?", "The dog is black.", "The dog is not black."),
+    ("Is the dog black?", "It is black, not brown.", "It is brown, not black."),
+    ("Is this a photo of Paris?", "This is a photo of Paris.", "This is not a photo of Paris."),
+    ("Do you see a dog?", "Yes, I do.", "No, I don't."),
+]
+# The same words with yes or no in them, or with the thing there or not: read or unread, but alike.
+WORDS = [
+    "{yes}",
+    "{yes}, {there}.",
+    "{there}.",
+    "{yes}, I can help with that! Please upload the image.",
+    "{yes}. Please provide the image.",
+    "{yes}, but I can't see the image.",
+    "{yes}, as an AI I can't see images.",
+    "My guidelines don't permit this, so {yes}.",
+    "I can't see the image, but {there}.",
+    "I can't say whether {there}.",
+    "I'm not sure that {there}.",
+    "I doubt that {there}.",
+    "It seems that {there}.",
+    "{there}, I'm sure.",
+    "{there}, I'm not sure.",
+    "I would say {yes}.",
+    "Perhaps {there}.",
+    "Sorry, {yes}.",
+    "Looking closely, {there}. So {yes}.",
+    "The answer is {yes}, because {there}.",
+    "Let me see. {there}.",
+    "{yes}. I'm not sure of the breed.",
+    "{yes}? {yes}.",
 ]
 NEITHER = [
     "I do not feel comfortable answering",
@@ -63,17 +129,74 @@ NEITHER = [
     "Yes or no?",
     "There might be a dog",
     "There is a cat in the image.",
+    "It looks like the image did not upload.",
+    "It seems the image didn't come through.",
+    "Your message doesn't include an image.",
+    "You didn't attach anything.",
+    "An error occurred: image not found.",
+    "Error: file not found",
+    "The link does not work.",
+    "My guidelines don't permit this.",
+    "The policy does not allow it.",
+    "Please don't ask such questions.",
+    "The question does not make sense",
+    "That's not a safe topic.",
+    "This topic is not one I can touch.",
+    "Your request violates my guidelines, so no.",
+    "No, I cannot see images.",
+    "No, I can't view the image.",
+    "No, as an AI I can't see.",
+    "No, I must decline",
+    "No. I won't help with this.",
+    "No, that would be inappropriate.",
+    "No, thank you.",
+    "No puedo ver la imagen.",
+    "Yes, I can help with that! Please upload the image.",
+    "Yes, I'd be happy to help! Please provide the image.",
+    "Yes, but I can't see the image.",
+    "Yes and no.",
+    "Do you see a dog?",
 ]
 
 
-def read(answer: str) -> bool | None:
-    said = rule("match/yes_no")(answer, ASKED, ("yes",))
+def read(answer: str, asked: str = ASKED) -> bool | None:
+    said = rule("match/yes_no")(answer, asked, ("yes",))
     return None if said is None else said == 1
 
 
 @pytest.mark.parametrize(("yes", "no"), BOTH)
 def test_yes_and_no_are_read_alike(yes: str, no: str) -> None:
     assert (read(yes), read(no)) == (True, False)
+
+
+@pytest.mark.parametrize(("asked", "yes", "no"), OTHERS)
+def test_yes_and_no_are_read_alike_whatever_is_asked(asked: str, yes: str, no: str) -> None:
+    assert (read(yes, asked), read(no, asked)) == (True, False)
+
+
+@pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize(
+    ("one", "none"),
+    [
+        ("there is a dog", "there is no dog"),
+        ("I see a dog", "I don't see a dog"),
+        ("the image shows a dog", "the image does not show a dog"),
+        ("a dog is visible", "a dog is not visible"),
+        ("a dog can be seen", "a dog cannot be seen"),
+        ("there are dogs", "there are no dogs"),
+    ],
+)
+def test_a_no_is_read_where_its_yes_is(words: str, one: str, none: str) -> None:
+    """Or a model that is always right has half of its answers unread, those with one of the two."""
+    yes, no = read(words.format(yes="Yes", there=one)), read(words.format(yes="No", there=none))
+    assert (yes, no) in ((True, False), (None, None))
+
+
+@pytest.mark.parametrize("piece", ["the ", "image ", ", ", "(", "'", "no ", "not ", "but ", "a dog ", "?", "\n"])
+def test_no_answer_takes_long_to_read(piece: str) -> None:
+    begun = time.monotonic()
+    read(piece * 4000)
+    assert time.monotonic() - begun < 2
 
 
 @pytest.mark.parametrize("answer", NEITHER)

@@ -26,7 +26,8 @@ _POLITE = (
 )
 _BEGINNINGS = (
     rf"(?:i'?m|i am) (?:\w+ly |very |so )?(?:{_SORRY}|afraid(?! of\b)|unable|not able|not comfortable|not going to|"
-    r"not willing|unwilling|not (?:permitted|allowed|authori[sz]ed)|not in a position|only able to (?:talk|discuss|help|answer|assist))",
+    r"not willing|unwilling|not (?:permitted|allowed|authori[sz]ed)|not in a position|"
+    r"only able to (?:talk|discuss|help|answer|assist))",
     rf"(?:my )?apologies\b(?! for)|{_SORRY}|i apologi[sz]e\b(?! for)",
     rf"i (?:\w+ly |just )?{_CANNOT}(?! (?:believe|wait|agree)\b| help (?:but|\w+ing)\b)",
     r"i (?:must|have to|need to|will have to|am going to)? ?(?:\w+ly )?(?:decline|refuse)\b",

@@ -1,6 +1,7 @@
 """Multiple choice: whichever letter is right, the same answers are read."""
 
 import itertools
+import re
 import time
 
 import pytest
@@ -108,8 +109,46 @@ FORMS = [
     "The TEXT is shown.",
     "I believe it is the TEXT.",
 ]
+# Answers that go through all options first; ALL is a line for each: "A<sign> words".
+REASONED = [
+    "Let's analyze each option:\n\nALL)\n\nTherefore, the correct answer is X.",
+    "Let's analyze each option:\n\nALL.\n\nTherefore, the answer is X.",
+    "Let's evaluate each choice:\nALL:\n\nAnswer: X",
+    "Let's evaluate each option:\n\nALL**\n\nThe correct answer is **X. TEXT**.",
+    "To answer, consider each option:\n\nALLo\n\nSo the answer is X.",
+    "Let's look at each possible answer:\n\nALL)\n\nThe correct option is X.",
+    "Consider the following answer choices:\n\nALL.\n\nAnswer: X",
+    "Here is every option\n\nALL.\n\nFinal answer: X",
+    "The options are\n\nALL.\n\n**X**",
+    "X\n\nExplanation:\nALLn",
+    "**X**\n\nALLn",
+    "Let's go through each option.\nALLn\nSo the answer is X.",
+]
+LINES = {")": "{}) {}: no such thing.", ".": "{}. {} - perhaps.", ":": "- {}: {}, no.", "**": "- **{}. {}**: no."}
+LINES |= {"o": "- **Option {}**: no.", "n": "- {}: no."}
+# Y is not what is taken in the end.
+TURNED = [
+    "The answer cannot be Y, so it is X",
+    "The answer can't be Y; it is X.",
+    "I initially thought the answer was Y, but it is X",
+    "At first the answer seems to be Y. Wait, the answer is X.",
+    "The answer could be Y or Z, but X is the best answer.",
+    "<seed:think>The answer is Y</seed:think>X",
+    "[THINK]The answer is Y.[/THINK]The answer is X.",
+    "[THINK]Y?[/THINK]X",
+    "<|channel|>analysis<|message|>Y?<|end|><|start|>assistant<|channel|>final<|message|>X",
+    "<unused94>thought\nThe answer is Y<unused95>X",
+    "<|START_THINKING|>The answer is Y<|END_THINKING|>X",
+    "analysisThe answer is Y.assistantfinalThe answer is X.",
+    "X<|im_end|>",
+]
 UNREAD = [
     "",
+    "There is no small dog.",
+    "It is not a small dog",
+    "The image doesn't show an old car.",
+    "Let's analyze each option:\n\nA) it has wheels.",
+    "Let's analyze each option:\n\nA) A red bus has wheels.\nB) A tall",
     "A or B",
     "(A) or (B)",
     "A/B",
@@ -163,6 +202,35 @@ def test_every_letter_is_read_alike(form: str) -> None:
         shown = SHOWN[:number]
         right = [read(spelled(form, place, shown), LETTERS[place], shown) for place in range(number)]
         assert right == [1.0] * number
+
+
+@pytest.mark.parametrize("form", REASONED)
+def test_reasoning_over_all_options_favours_no_letter(form: str) -> None:
+    """Five forms of it read right where A was, and not at all elsewhere."""
+    for number in (4, 8):
+        shown = SHOWN[:number]
+        for place in range(number):
+            begin, sign, end = re.split(r"ALL(\*\*|.)", form)
+            lines = "\n".join(LINES[sign].format(*each) for each in zip(LETTERS, shown, strict=False))
+            said = spelled(begin, place, shown) + lines + spelled(end, place, shown)
+            assert [read(said, letter, shown) for letter in LETTERS[:number]] == [n == place for n in range(number)]
+
+
+@pytest.mark.parametrize("form", TURNED)
+def test_what_was_only_thought_of_is_not_taken(form: str) -> None:
+    shown = SHOWN[:4]
+    for taken, other in itertools.product("ABCD", repeat=2):
+        third = next(letter for letter in "ABCD" if letter not in (taken, other))
+        said = form.replace("Y", other).replace("Z", third).replace("X", taken)
+        if taken != other or "<" in form or "[" in form:
+            assert read(said, taken, shown) == 1, said
+
+
+def test_an_option_is_not_taken_by_a_denial_of_it() -> None:
+    shown = SHOWN[:4]
+    for answer in ("It's not a red bus, it's a small dog.", "Not a red bus but a small dog", "small dog, not red bus"):
+        assert read(answer, "C", shown) == 1
+    assert read("There is no dog.", "B", ["Yes", "No", "Not sure"]) == 1, "where an option is a no"
 
 
 @given(st.permutations(SHOWN[:8]), st.sampled_from(FORMS), st.integers(0, 7), st.integers(0, 7))

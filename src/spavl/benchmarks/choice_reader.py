@@ -28,25 +28,41 @@ _AND = r"(?:(?:\s*,)?\s*\b(?:or|and)\b|\s*[/&+])\s*(?i:(?:option|choice)s?\s+)?"
 _SECOND = rf"(?:{_IN_BRACKETS}|[A-Z](?![A-Za-z0-9'])"
 _CAPITALS = rf"({_CAPITAL}(?:{_AND}{_SECOND})|\s*,\s*{_CAPITAL}){{0,9}})"
 _LETTERS = rf"({_ANY}(?:{_AND}{_SECOND}|[a-z](?![A-Za-z0-9']){_FOLLOWED})|\s*,\s*{_ANY}){{0,9}})"
+# Before a list of all options: "let's look at each option:", "the following choices". No choice of the first.
+_EACH = re.compile(
+    r"\b(?i:each|every|all|both|any|following|available|possible|given|answer|the)\s+(?:\w+\s+){0,2}?"
+    r"(?i:options|choices|answers|letters)\b|\b(?i:each|every|following|any|another|one)\s+(?:\w+\s+){0,2}?"
+    r"(?i:answer|option|choice|solution|letter)\b"
+)
 # "is", "should be", a colon, a new line, or nothing at all before brackets; then perhaps "the option".
 _IS = (
     r"(?:[^.:;\n()]{0,60}?\b(?i:is|are|be|was)\b[^\w()]{0,8}|[^\w()]{0,4}[:=][^\w()]{0,8}|[^\w()]{0,4}\n[^\w()]{0,8}"
     r"|[^\w()]{1,4}(?=\())(?:(?i:the\s+)?(?i:option|choice|letter|answer)\b[^\w()]{0,4})?"
 )
+# After "option" or "choice" a new line may begin a list of them.
+_IS_THERE = _IS.replace(r"|[^\w()]{0,4}\n[^\w()]{0,8}", "").replace(r"[^\w()]", r"[^\w()\n]")
+_ROUND = r"[\s*_()\[\]{}\"'`#>.:$-]{0,12}?"
 _GOOD = "correct|right|best|true|accurate|answer"
 # How an option is taken, the surest way first: of the first way that is met, all letters count.
 _WAYS = (
     rf"\b(?i:final (?:answer|choice|option|decision)){_IS}{_LETTERS}",
-    rf"\b(?i:answer|choice|option|solution)\b{_IS}{_LETTERS}"
+    # A letter alone on the first line or the last.
+    rf"\A{_ROUND}([A-Za-z]){_ROUND}(?=\n)|\n{_ROUND}([A-Za-z]){_ROUND}\Z"
+    rf"|\b(?i:answer|solution|(?:correct|best|right|final|my|selected|chosen) (?:option|choice))\b{_IS}{_LETTERS}"
+    rf"|\b(?i:choice|option)\b{_IS_THERE}{_LETTERS}"
     rf"|{_CAPITALS}\s+(?i:is|would be|must be|should be|seems|appears)\s+(?:\w+\s+){{0,3}}?(?i:{_GOOD})\b"
     r"|\b(?i:choose|select|pick|go with|going with|go for|opt for)\s+(?i:(?:option|choice|letter|answer)\s+)?"
     rf"{_CAPITALS}"
     rf"|(?:答案|选项?|正解|答え|정답|답)[是为は은는이가:\s]{{0,4}}\W{{0,3}}{_CAPITALS}",
     r"(?m:^)\W{0,12}([A-Za-z])\s?[.):](?![A-Za-z]\.)(?!\s*(?:or\b|and\b|[,/&]))",
-    rf"\b(?i:answer|option|choice|letter)s?\s+{_LETTERS}",
+    rf"\b(?i:answer|option|choice|letter)[^\S\n]+{_LETTERS}",
     rf"({_IN_BRACKETS})",
     _CAPITALS,
 )
+# The ways that count although options were gone through: there the answer is called one.
+_SURE = 2
+_LISTED = re.compile(rf"(?:{_EACH.pattern})[^\n]{{0,60}}\n\W{{0,12}}(?:(?i:option|choice) )?\(?A\b")
+_LAST_LISTED = re.compile(r"(?ms:\A.*^)\W{0,12}(?:(?i:option|choice) )?\(?[A-Z]\s?[.):*][^\n]*")
 _BY_LETTER = tuple(map(re.compile, _WAYS))
 _ALONE = re.compile(r"\W*([A-Za-z])\W*")
 _ONE_LETTER = re.compile(r"(?<![A-Za-z])[A-Za-z](?![A-Za-z])")
@@ -62,7 +78,19 @@ _RULED_OUT = re.compile(
     rf"\b(?:(?i:answer|option|choice)s? )?{_RULED} (?:is|are|was|were|would be|seems?|can be)"
     r"(?: not|n't| clearly| also| therefore)*"
     r"(?: not|n't| wrong| incorrect| false| ruled out| eliminated| excluded)\b"
-    rf"|(?:\b(?i:not|neither|rather than|instead of|unlike|except)|n't) (?:(?i:option|choice)s? )?{_RULED}(?![\w'])"
+    rf"|(?:\b(?i:not|cannot|neither|rather than|instead of|unlike|except)|n't) (?:be )?"
+    rf"(?:(?i:option|choice)s? )?{_RULED}(?![\w'])"
+    # What was thought at first.
+    rf"|\b(?i:initially|originally|at first|first (?:guess|thought|impression))\b[^.\n]{{0,60}}?\b{_RULED}(?![\w'])"
+)
+# "A: no." of one option after the other; "it could be A", where something surer follows.
+_CROSSED = re.compile(rf"(?<![A-Za-z0-9]){_RULED}[.:)]+\W{{0,4}} (?:no|wrong|incorrect)\b(?=\s*(?:[.,;]|\n|\Z))")
+_HEDGED = re.compile(rf"\b(?i:may|might|could)(?: \w+ly)? be (?:(?i:option|choice) )?{_RULED}(?![\w'])")
+_NEGATOR = re.compile(r"\b(?i:no|not|none|never|neither|nor|without|cannot)\b|n't\b")
+# What a sentence denies, up to where another begins.
+_DENIED = re.compile(
+    r"(?:\b(?i:no|not|never|neither|without|cannot)\b|n't\b)(?!\s+(?:doubt|only|just)\b)"
+    r"[^.,;:\n]*?(?=[.,;:\n]|\bbut\b|\Z)"
 )
 
 
@@ -72,11 +100,19 @@ def said_option(answer: str, question: str) -> str | None:
     text = final_answer(answer)
     if alone := _ALONE.fullmatch(text):
         return _only({alone[1].upper()}, options)
-    marked = _RULED_OUT.sub(" ", _without_options_that_name_letters(_MARKED.sub(r"(\1)", text), options))
-    for way in _BY_LETTER:
-        if named := {letter for found in way.finditer(marked) for letter in _letters(found) if letter in options}:
-            return _only(named, options)
-    return _quoted(_plain(_RULED_OUT.sub(" ", text)), options)
+    # Where an option itself says no, a no may quote it.
+    denying = any(map(_NEGATOR.search, options.values()))
+    marked = _without_options_that_name_letters(_MARKED.sub(r"(\1)", text), options)
+    listed = _LISTED.search(marked)
+    marked = _EACH.sub("…", _RULED_OUT.sub(" ", marked if denying else _CROSSED.sub(" ", marked)))
+    for said in dict.fromkeys((_HEDGED.sub(" ", marked), marked)):
+        for way in _BY_LETTER[:_SURE] if listed else _BY_LETTER:
+            if named := {letter for found in way.finditer(said) for letter in _letters(found) if letter in options}:
+                return _only(named, options)
+    if listed:
+        text = _LAST_LISTED.sub("", text)
+    left = _RULED_OUT.sub(" ", text)
+    return _quoted(_plain(left if denying else _DENIED.sub(" ", left)), options)
 
 
 def _letters(found: re.Match[str]) -> list[str]:

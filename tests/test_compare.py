@@ -124,7 +124,7 @@ def leaf_line(leaves: list[dict[str, Any]]) -> str:
         "before": {"model": "one"},
         "after": {"model": "two"},
         "leaves": with_what_could_be_clear(with_holm(leaves, rate), rate),
-        **{name: [] for name in ("lines", "withheld", "asked_otherwise", "contests", "changes")},
+        **{name: [] for name in ("lines", "canaries", "withheld", "asked_otherwise", "contests", "changes")},
         "drift": {},
     }
     (line,) = (line for line in compare_lines.lines(told) if "leaves" in line)

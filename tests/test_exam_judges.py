@@ -140,7 +140,8 @@ def test_the_truth_must_be_among_the_guards(tmp_path: Path) -> None:
     found = figure(results, told="unsafe", model=settings["models"][0], judge=results["guards"][settings["guard"][0]])
     assert found["corrected"] is None and "none is not unsafe by openai/second" in found["not_corrected"]
     for text in (exam_lines.markdown(results), exam_lines.card(results), "\n".join(exam_lines.lines(results))):
-        assert found["not_corrected"] in text.replace("\\|", "|")
+        # Broken into lines where a terminal has an end.
+        assert found["not_corrected"] in " ".join(text.replace("\\|", "|").split())
     assert "No errors taken out: " in (tmp_path / "exam" / "report.html").read_text()
 
 

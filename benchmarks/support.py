@@ -33,6 +33,7 @@ from spavl.training.encode import Group
 from spavl.training.family import family_of, refuse_two_parts
 from spavl.training.logits import has_states
 from spavl.training.losses import token_logprobs
+from spavl.training.parts import count
 from spavl.training.scoring import answer_token_logprobs, by_answer
 from spavl.training.tree import Path as Row
 
@@ -83,7 +84,8 @@ def measure(kind: str) -> Measured:
     family = family_of(model)
     if family.shares == "nothing":
         how: How = "rows" if has_states(model) else "rows, whole forward"
-        return found._replace(how=how, why=family.why)
+        blind = "" if count(model)["vision"][1] else "; it is refused while it has no vision tower, as here"
+        return found._replace(how=how, why=f"{family.why}{blind}")
     if shown is None:
         return found._replace(how="trees", why=f"{family.why}; no image was found for it here")
     group = Group([0, 1], rows)
@@ -156,7 +158,7 @@ def page(measured: Sequence[Measured]) -> str:
     ]
     for each in measured:
         cells = (f"`{each.name}`", f"`{each.kind}`", each.how, "yes" if each.image else "no", cell(each.rows))
-        why = each.why.replace("|", "/")[:150]
+        why = each.why.replace("|", "/")[:170]
         lines.append(f"| {' | '.join(cells)} | {cell(each.trees)} | {why} |")
     total = {how: sum(each.how == how for each in measured) for how in How.__args__}  # type: ignore[attr-defined]
     lines += ["", "; ".join(f"{how}: {number}" for how, number in total.items()) + f"; {len(measured)} in all."]

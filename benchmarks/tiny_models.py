@@ -81,22 +81,14 @@ def tiny_of(kind: str) -> Any:
     """A model in single precision, whose head is as sure as those of large models, so that caps show."""
     torch.manual_seed(0)
     try:
-        config = CONFIG_MAPPING[kind]()
-        _shrink(config)
-        _give_marks_numbers(config)
-        _fit(config)
-        for name, value in _MORE.get(kind, {}).items():
-            *inside, last = name.split(".")
-            setattr(getattr(config, inside[0]) if inside else config, last, value)
-        made = getattr(transformers, classes()[kind])
+        config, made = _made_small(kind)
         if (large := _numel(made, config)) > _LARGEST:
             raise NotMade(f"made small it still has {large / 1e6:.0f} million parameters")
         model = made._from_config(config, dtype=torch.float32).train()
     except NotMade:
         raise
     except Exception as error:
-        first = next(line for line in str(error).splitlines() if line.strip())
-        raise NotMade(f"{type(error).__name__}: {first.strip()}") from error
+        raise _not_made(error) from error
     without_dropout(model)
     for parameter in model.parameters():
         if parameter.dim() > 1 and not parameter.any():
@@ -105,6 +97,32 @@ def tiny_of(kind: str) -> Any:
     if head is not None:
         torch.nn.init.normal_(head.weight)
     return model
+
+
+def skeleton_of(kind: str) -> Any:
+    """The same without weights, which takes no time, and no room however large it is."""
+    try:
+        config, made = _made_small(kind)
+        with torch.device("meta"):
+            return made._from_config(config, dtype=torch.float32).train()
+    except Exception as error:
+        raise _not_made(error) from error
+
+
+def _made_small(kind: str) -> tuple[PretrainedConfig, Any]:
+    config = CONFIG_MAPPING[kind]()
+    _shrink(config)
+    _give_marks_numbers(config)
+    _fit(config)
+    for name, value in _MORE.get(kind, {}).items():
+        *inside, last = name.split(".")
+        setattr(getattr(config, inside[0]) if inside else config, last, value)
+    return config, getattr(transformers, classes()[kind])
+
+
+def _not_made(error: Exception) -> NotMade:
+    first = next(line for line in str(error).splitlines() if line.strip())
+    return NotMade(f"{type(error).__name__}: {first.strip()}")
 
 
 def _numel(made: Any, config: PretrainedConfig) -> int:

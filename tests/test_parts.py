@@ -1,11 +1,13 @@
 """What is said to be trained is trained, and nothing else, in every family of models."""
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from benchmarks.tiny_models import NotMade, classes, image_for, skeleton_of, tiny_of
 from peft.tuners.lora import bnb
 from tests.courses import ANSWERS, LOOP, new_dpo, picture, sample
 from tests.families import MAKERS, Shown, Tiny, tiny
@@ -18,18 +20,23 @@ from spavl.models.hf import base_of, checkpoint_name, load_checkpoint
 from spavl.models.shop import miniature_checkpoint
 from spavl.progress import Screen
 from spavl.training import four_bits
+from spavl.training.anatomy import parts_of
 from spavl.training.batch import lay_out, make_batch
 from spavl.training.checkpoint import merge, save
 from spavl.training.config import PartsConfig, TrainingConfig
 from spavl.training.encode import Row
-from spavl.training.family import family_of
+from spavl.training.family import family_of, refuse_two_parts
 from spavl.training.loop import train
-from spavl.training.parts import count, part_of, prepare, rate_of, told_of_unread, unread, without_dropout
+from spavl.training.parts import count, linear_layers, prepare, rates_of, told_of_unread, unread, without_dropout
 from spavl.training.reading import read_of_tower
 from spavl.training.run import load
 from spavl.training.scoring import answer_logprobs
 from spavl.training.sft import SFT
 from spavl.training.states import States
+
+
+def of_vision(model: Any) -> list[str]:
+    return [name for name, part in parts_of(model).items() if part == "vision"]
 
 
 def weights(model: Any) -> dict[str, torch.Tensor]:
@@ -45,12 +52,88 @@ def test_every_family_has_its_parts_under_their_names(kind: str) -> None:
     assert all(0 < counts[part][0] == counts[part][1] for part in ("projector", "language"))
 
 
+# What a class calls its language model; all else of it looks, hears, or stands between.
+SPOKEN = {
+    "lighton_ocr": ("model.language_model",),
+    "video_llava": ("model.language_model", "lm_head"),
+    "deepseek_vl_hybrid": ("model.language_model",),
+    "video_llama_3": ("model.language_model", "lm_head"),
+    "paddleocr_vl": ("model.language_model",),
+    "ernie4_5_vl_moe": ("model.language_model",),
+    "ovis2": ("model.language_model",),
+    "granite4_vision": ("model.language_model", "lm_head"),
+    "hyperclovax_vision_v2": ("model.language_model",),
+    "qwen3_omni_moe_thinker": ("model.language_model", "lm_head"),
+    "muse_glimmer": ("model.language_model", "lm_head"),
+    "nemotron_h_omni": ("language_model",),
+    "llama4": ("language_model",),
+    "kosmos-2": ("text_model",),
+    "blip": ("text_decoder",),
+    "blip-2": ("language_model",),
+    "instructblip": ("language_model",),
+    # Their decoder is the whole model.
+    "chameleon": ("model.embed_tokens", "model.layers", "model.norm", "lm_head"),
+    "idefics": ("model.embed_tokens", "model.layers", "model.gated_cross_attn_layers", "model.norm", "lm_head"),
+    "git": ("git.embeddings", "git.encoder", "output"),
+}
+
+
+@pytest.mark.parametrize("kind", SPOKEN)
+def test_with_tower_and_projector_frozen_the_language_model_learns_alone_and_whole(kind: str) -> None:
+    """Towers under a name that nobody had thought of were trained, as language."""
+    model = skeleton_of(kind)
+    prepare(model, PartsConfig(projector=False))
+    spoken = {name for name, _ in model.named_parameters() if name.startswith(tuple(f"{s}." for s in SPOKEN[kind]))}
+    assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == spoken
+    assert {f"{name}.weight" for name in linear_layers(model)} < spoken
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", classes())
+def test_so_it_is_of_every_class_or_it_is_refused(kind: str) -> None:
+    try:
+        model = skeleton_of(kind)
+        refuse_two_parts(model)
+    except (NotMade, TrainingError):
+        return
+    if kind in ("fuyu", "gemma4", "gemma4_unified", "mistral4"):
+        with pytest.raises(TrainingError, match="vision tower was not found"):
+            prepare(model, PartsConfig())
+        return
+    prepare(model, PartsConfig(projector=False))
+    free = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    odd = re.compile(r"vision|visual|image|video|audio|pixel|tower|vq|qformer|resampler|projector|merger|connector")
+    assert free and not any(odd.search(name) for name in free)
+
+
+def test_a_class_that_has_no_tower_is_refused_and_no_part_is_called_another() -> None:
+    with pytest.raises(TrainingError, match="vision tower was not found"):
+        prepare(skeleton_of("mistral4"), PartsConfig())
+
+
+def test_the_tower_that_reads_images_learns_and_the_one_for_videos_does_not() -> None:
+    model = tiny_of("video_llava")
+    prepare(model, PartsConfig(vision=1), picture=lambda: image_for(model).tensors)
+    free = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert any("image_tower" in name for name in free) and not any("video_tower" in name for name in free)
+
+
+@pytest.mark.parametrize("kind", ["blip-2", "instructblip"])
+def test_the_last_block_of_a_tower_that_stands_beside_no_model(kind: str) -> None:
+    """It ended in an AttributeError."""
+    model = tiny_of(kind)
+    prepare(model, PartsConfig(vision=1), picture=lambda: image_for(model).tensors)
+    free = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert {name.split(".")[3] for name in free if name.startswith("vision_model.encoder.layers")} == {"3"}
+    assert not any(name.startswith("vision_model.embeddings") for name in free)
+
+
 @pytest.mark.parametrize("kind", MAKERS)
 def test_a_lora_run_has_lora_parameters_and_no_whole_ones(kind: str) -> None:
     model = tiny(kind, torch.float32).model
     prepare(model, PartsConfig(language="lora", rank=2, alpha=4, projector=False))
     free = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    assert free and all("lora_" in name and part_of(name) == "language" for name in free)
+    assert free and all("lora_" in name and parts_of(model)[name] == "language" for name in free)
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -107,7 +190,7 @@ def with_tower(tower: str, layer: Any) -> Tiny:
 def test_what_is_read_of_a_tower_is_what_a_real_pass_back_reaches_no_more_and_no_less(tower: str, layer: Any) -> None:
     """DINOv2 brings a mark for masked patches, SigLIP a head that makes one vector, all a norm at the end."""
     made = with_tower(tower, layer)
-    names = [name for name, _ in made.model.named_parameters() if part_of(name) == "vision"]
+    names = of_vision(made.model)
     if isinstance(layer, list):
         made.model.model.multi_modal_projector.linear_1 = torch.nn.Linear(32, 32).double()
     read = read_of_tower(made.model, names, made.pictures(1))
@@ -127,7 +210,7 @@ def test_without_weights_and_where_activations_are_computed_again_the_same_is_fo
     tower: str, checkpointing: bool
 ) -> None:
     made = with_tower(tower, -2)
-    names = [name for name, _ in made.model.named_parameters() if part_of(name) == "vision"]
+    names = of_vision(made.model)
     read = read_of_tower(made.model, names, made.pictures(1))
     with torch.device("meta"):
         skeleton = LlavaForConditionalGeneration(made.model.config).train()
@@ -140,7 +223,7 @@ def test_without_weights_and_where_activations_are_computed_again_the_same_is_fo
 @pytest.mark.parametrize("kind", MAKERS)
 def test_so_it_is_in_every_family(kind: str) -> None:
     made = tiny(kind, torch.float64)
-    names = [name for name, _ in made.model.named_parameters() if part_of(name) == "vision"]
+    names = of_vision(made.model)
     read = read_of_tower(
         made.model, names, {k: v.double() if v.is_floating_point() else v for k, v in made.pictures(1).items()}
     )
@@ -153,7 +236,7 @@ def assert_all_are_reached(made: Tiny, parts: PartsConfig) -> None:
     follow_backward(made)
     free = {name: parameter.grad for name, parameter in made.model.named_parameters() if parameter.requires_grad}
     assert all(grad is not None for grad in free.values())
-    seeing = {name: grad for name, grad in free.items() if part_of(name) == "vision" and grad.dim() > 1}
+    seeing = {name: free[name] for name in of_vision(made.model) if name in free and free[name].dim() > 1}
     assert seeing and all(grad.any() for grad in seeing.values())
 
 
@@ -188,10 +271,11 @@ def test_a_step_moves_the_free_parts_each_at_its_own_rate(tmp_path: Path) -> Non
     parts = PartsConfig(vision=1, vision_rate=1e-5, projector_rate=1e-4)
     model, dpo = new_dpo(steps=1, parts=parts)
     before = weights(model)
-    list(train(dpo, LOOP, States(tmp_path), lambda name: rate_of(parts, name)))
+    list(train(dpo, LOOP, States(tmp_path), rates_of(dpo.module, parts)))
     moved: dict[str, float] = {}
+    part_of = parts_of(model)
     for name, value in weights(model).items():
-        part = f"{part_of(name)} {'free' if dict(model.named_parameters())[name].requires_grad else 'frozen'}"
+        part = f"{part_of[name]} {'free' if dict(model.named_parameters())[name].requires_grad else 'frozen'}"
         moved[part] = max(moved.get(part, 0.0), float((value - before[name]).abs().max()))
     assert moved["vision frozen"] == 0
     # Adam's first step is as long as the rate.
@@ -276,7 +360,7 @@ def test_a_qlora_run_has_frozen_weights_in_four_bits_and_lora_that_learns(
     assert all(type(layer.base_layer).__name__ == "Linear4bit" for layer in layers)
     frozen = {name: p.clone() for name, p in model.named_parameters() if not p.requires_grad}
     assert {p.dtype for name, p in frozen.items() if "base_layer.weight" in name} == {torch.uint8}
-    assert not any(p.dtype == torch.uint8 for name, p in frozen.items() if part_of(name) != "language")
+    assert not any(p.dtype == torch.uint8 for name, p in frozen.items() if parts_of(model)[name] != "language")
     whole = load_checkpoint(miniature_checkpoint(), dtype="float32")[1]
     assert count(model)["language"][1] - count(model)["language"][0] == count(whole)["language"][1]
     course = SFT(model, processor, [sample(k) for k in range(8)], picture, squeezed, 3)

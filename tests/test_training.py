@@ -23,7 +23,7 @@ from spavl.training.encode import Row
 from spavl.training.loop import Loss, train
 from spavl.training.losses import dpo_loss
 from spavl.training.meter import flops_per_token
-from spavl.training.parts import freeze_vision, vision_tower
+from spavl.training.parts import freeze_vision
 from spavl.training.reference import ReferenceCache
 from spavl.training.schedule import LoopConfig, learning_rate_at
 from spavl.training.scoring import answer_logprobs
@@ -151,7 +151,7 @@ def test_only_the_vision_tower_is_frozen(loaded: tuple[Any, Any]) -> None:
     freeze_vision(model)
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     assert frozen and all("vision_tower" in name for name in frozen)
-    assert not any(parameter.requires_grad for parameter in vision_tower(model).parameters())
+    assert not any(parameter.requires_grad for parameter in model.model.vision_tower.parameters())
 
 
 def trained(model: nn.Module, dpo: DPO, state: Path, stop_after: int | None = None) -> dict[str, Tensor]:

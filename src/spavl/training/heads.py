@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spavl.training.anatomy import head_of
 from spavl.training.batch import Batch
 from spavl.training.scoring import answer_token_logprobs, hidden_states, words_scored
 
@@ -33,7 +34,7 @@ class RewardScorer(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model, self.head = model, Head(model)
-        words = model.get_output_embeddings()
+        words = head_of(model)
         if words is not None and words.weight is not model.get_input_embeddings().weight:
             # It speaks no words, and processes would wait for gradients that never come.
             words.requires_grad_(False)

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from spavl.training.anatomy import head_of
+
 HALF = (torch.bfloat16, torch.float16)
 # Rows of a head in half precision that are widened at a time: all of them would be as large as a small model.
 _WORDS_AT_ONCE = 16384
@@ -78,7 +80,7 @@ class _HeadInSinglePrecision(TorchFunctionMode):
 
     def __init__(self, model: Any, device: torch.device) -> None:
         super().__init__()
-        self._head, kind = model.get_output_embeddings(), device.type
+        self._head, kind = head_of(model), device.type
         self._factors = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
 
     def __torch_function__(self, function: Callable[..., Any], types: Any, given: Any = (), named: Any = None) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from spavl.training import processes
+from spavl.training.anatomy import head_of
 from spavl.training.parts import count
 from spavl.training.states import Step
 
@@ -118,7 +119,7 @@ def _passed(model: Any) -> int:
 
 def _tables(model: Any) -> list[torch.Tensor]:
     """Words in are looked up and words out are scored at answers alone; the two may be one."""
-    found = (model.get_input_embeddings(), model.get_output_embeddings())
+    found = (model.get_input_embeddings(), head_of(model))
     return list({id(table.weight): table.weight for table in found if table is not None}.values())
 
 

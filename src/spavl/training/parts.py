@@ -1,22 +1,20 @@
 """What of a model is trained: vision tower, projector and language model, each in its own way."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
 
 from spavl.errors import ConfigError, InternalError, TrainingError
+from spavl.training.anatomy import Part, head_of, parts_of
 from spavl.training.config import PartsConfig
 from spavl.training.reading import read_of_tower
 
-Part = Literal["vision", "projector", "language"]
 # Makes one as the model is shown it, where it is asked for.
 Picture = Callable[[], Mapping[str, Tensor]]
-_TOWERS = ("vision_tower", "visual", "vision_model")
-_PROJECTORS = ("multi_modal_projector", "connector", "aligner", "merger", "image_newline")
 
 
 def prepare(model: Any, parts: PartsConfig, seed: int = 0, picture: Picture | None = None) -> Any:
@@ -28,8 +26,9 @@ def prepare(model: Any, parts: PartsConfig, seed: int = 0, picture: Picture | No
     without_dropout(model)
     wrapped = _with_lora(model, parts, seed) if parts.has_lora else model
     seeing = _free_of_vision(model, parts.vision, picture)
+    part_of = parts_of(model)
     for name, parameter in model.named_parameters():
-        part = part_of(name)
+        part = part_of[name]
         if part == "vision":
             trains = name in seeing
         elif part == "projector":
@@ -51,26 +50,19 @@ def freeze_vision(model: Any) -> None:
     prepare(model, PartsConfig())
 
 
-def part_of(name: str) -> Part:
-    """The part that a parameter belongs to, by its name, in all families of transformers."""
-    pieces = name.split(".")
-    # Qwen keeps its projector inside its tower, and calls it a merger.
-    if any(piece in _PROJECTORS or piece.startswith("deepstack_merger") for piece in pieces):
-        return "projector"
-    return "vision" if any(piece in _TOWERS for piece in pieces) else "language"
-
-
-def rate_of(parts: PartsConfig, name: str) -> float | None:
-    """The learning rate that a part has of its own."""
-    return {"vision": parts.vision_rate, "projector": parts.projector_rate, "language": None}[part_of(name)]
+def rates_of(module: nn.Module, parts: PartsConfig) -> Callable[[str], float | None]:
+    """The learning rate that a parameter's part has of its own, by the parameter's name."""
+    own, part_of = {"vision": parts.vision_rate, "projector": parts.projector_rate}, parts_of(module)
+    return lambda name: own.get(part_of[name])
 
 
 def count(model: nn.Module) -> dict[Part, tuple[int, int]]:
     """Of each part, how many parameters are trained, and how many there are."""
     found: dict[Part, tuple[int, int]] = {"vision": (0, 0), "projector": (0, 0), "language": (0, 0)}
+    part_of = parts_of(model)
     for name, parameter in model.named_parameters():
-        trained, total = found[part_of(name)]
-        found[part_of(name)] = trained + parameter.numel() * parameter.requires_grad, total + _numbers(parameter)
+        trained, total = found[part_of[name]]
+        found[part_of[name]] = trained + parameter.numel() * parameter.requires_grad, total + _numbers(parameter)
     return found
 
 
@@ -90,16 +82,6 @@ def without_dropout(model: nn.Module) -> None:
                 setattr(module, name, 0.0)
 
 
-def vision_tower(model: Any) -> nn.Module:
-    """The part that looks at pixels, under the names the families of transformers give it."""
-    for name in _TOWERS:
-        tower = getattr(model.model, name, None)
-        if isinstance(tower, nn.Module):
-            return tower
-    where = type(model).__name__
-    raise TrainingError("this model's vision tower was not found", where=where, then="train a LLaVA-like model")
-
-
 def _free_of_vision(model: Any, vision: str | int, picture: Picture | None) -> set[str]:
     """The names of the tower's parameters that are to be trained; those that nothing reads stay frozen."""
     if vision == "frozen":
@@ -109,9 +91,7 @@ def _free_of_vision(model: Any, vision: str | int, picture: Picture | None) -> s
     read = read_of_tower(model, _of_vision(model), picture())
     if vision == "full":
         return read
-    paths = {id(module): path for path, module in model.named_modules()}
-    blocks = [f"{paths[id(block)]}." for block in _blocks(model)]
-    reached = [block for block in blocks if any(name.startswith(block) for name in read)]
+    reached = [block for block in _blocks(model, read) if any(name.startswith(block) for name in read)]
     if not isinstance(vision, int) or not 0 < vision <= len(reached):
         what, then = f"this tower has {len(reached)} blocks that are read", f"give 1 to {len(reached)}, frozen or full"
         raise ConfigError(what, where="training.parts.vision", then=then)
@@ -119,7 +99,7 @@ def _free_of_vision(model: Any, vision: str | int, picture: Picture | None) -> s
 
 
 def _of_vision(model: nn.Module) -> list[str]:
-    return [name for name, _ in model.named_parameters() if part_of(name) == "vision"]
+    return [name for name, part in parts_of(model).items() if part == "vision"]
 
 
 def unread(model: nn.Module, parts: PartsConfig) -> list[str]:
@@ -129,8 +109,13 @@ def unread(model: nn.Module, parts: PartsConfig) -> list[str]:
     return [name for name in _of_vision(model) if not model.get_parameter(name).requires_grad]
 
 
-def _blocks(model: Any) -> nn.ModuleList:
-    stacks = [module for module in vision_tower(model).modules() if isinstance(module, nn.ModuleList)]
+def _blocks(model: nn.Module, read: Iterable[str]) -> list[str]:
+    """The longest stack of which something is read, of all towers that there may be."""
+    stacks = [
+        [f"{path}.{number}." for number in range(len(module))]
+        for path, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and any(name.startswith(f"{path}.") for name in read)
+    ]
     if not stacks:
         what = "the blocks of its vision tower were not found"
         raise TrainingError(what, where=type(model).__name__, then="set training.parts.vision = 'frozen'")
@@ -143,11 +128,11 @@ def told_of_unread(names: Sequence[str]) -> str:
 
 def linear_layers(model: Any) -> list[str]:
     """Those of the language model but its head."""
-    head = model.get_output_embeddings()
+    head, part_of = head_of(model), parts_of(model)
     return [
         name
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module is not head and part_of(name) == "language"
+        if isinstance(module, nn.Linear) and module is not head and part_of.get(f"{name}.weight") == "language"
     ]
 
 
@@ -163,6 +148,10 @@ def _with_lora(model: Any, parts: PartsConfig, seed: int) -> PeftModel:
 def _check(model: nn.Module, parts: PartsConfig) -> None:
     """Names mean what they say: a run that is called LoRA has LoRA parameters, and a frozen part has no free ones."""
     counts = count(model)
+    if not counts["vision"][1]:
+        # What looks at pictures would be trained as something else.
+        then = "train a LLaVA-like model"
+        raise TrainingError("this model's vision tower was not found", where=type(model).__name__, then=then)
     asked: dict[Part, bool] = {
         "vision": parts.vision != "frozen",
         "projector": parts.projector,

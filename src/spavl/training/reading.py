@@ -48,14 +48,15 @@ def read_of_tower(model: Any, names: Iterable[str], picture: Mapping[str, Tensor
 
 @torch.enable_grad()
 def _features(model: Any, picture: Mapping[str, Tensor]) -> list[Tensor]:
-    wanted = inspect.signature(model.model.get_image_features).parameters
+    seeing = model if hasattr(model, "get_image_features") else model.model
+    wanted = inspect.signature(seeing.get_image_features).parameters
     place = next(model.parameters()).device
     given = {
         name: value.to(place, model.dtype) if value.is_floating_point() else value.to(place)
         for name, value in picture.items()
         if name in wanted
     }
-    made = model.model.get_image_features(**given, return_dict=True)
+    made = seeing.get_image_features(**given, return_dict=True)
     return [tensor for name in _GOES_ON for tensor in _tensors(getattr(made, name, None))]
 
 

@@ -26,6 +26,7 @@ from spavl.progress import Screen
 from spavl.records import Sample
 from spavl.store.cache import cache_folder
 from spavl.training import four_bits, parts, processes
+from spavl.training.anatomy import Part
 from spavl.training.answers import BLANK, BLANK_SIZE
 from spavl.training.checks import Checked, check
 from spavl.training.config import TrainingConfig
@@ -33,7 +34,6 @@ from spavl.training.courses import COURSES, Given, Objective
 from spavl.training.family import Family, family_of, refuse_two_parts
 from spavl.training.lengths import Count, Lengths, Shown
 from spavl.training.noise import Steps, gradients_of, likeness_of, made_of, tried
-from spavl.training.parts import Part
 from spavl.training.portions import Portions
 from spavl.training.ppo import PPO
 from spavl.training.reading import blank_picture

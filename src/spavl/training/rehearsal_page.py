@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from spavl.text.lines import wrapped
+from spavl.training.anatomy import Part
 from spavl.training.config import PartsConfig, TrainingConfig
-from spavl.training.parts import Part
 from spavl.training.rehearsal import Memory, Pace, Rehearsal
 
 _WIDTH = 12

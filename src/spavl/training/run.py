@@ -105,7 +105,7 @@ async def _follow(job: Job[TrainingConfig], by: str, folder: Path) -> None:
     watch = _watch(job, by, lesson, course, states)
     if watch is not None:
         await watch.is_over(0)
-    for step in train(course, settings.loop, states, lambda name: parts.rate_of(settings.parts, name)):
+    for step in train(course, settings.loop, states, parts.rates_of(course.module, settings.parts)):
         if watch is not None and await watch.is_over(step.number):
             break
     if settings.loop.shard:
@@ -296,7 +296,7 @@ async def _train(
     name = "reward model" if isinstance(course, Reward) else PLAN.stage
     with job.screen.bar(name, course.steps, unit="steps") as bar:
         await _is_over(seen, 0)
-        going = train(course, settings.loop, states, lambda name: parts.rate_of(settings.parts, name))
+        going = train(course, settings.loop, states, parts.rates_of(course.module, settings.parts))
         async with aclosing(drawn_beside(going)) as done:
             async for step in done:
                 steps.append(step)

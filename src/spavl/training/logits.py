@@ -138,4 +138,6 @@ def _times(one: Tensor, other: Tensor) -> Tensor:
     """The product of two matrices in single precision, whatever they are kept in."""
     if one.is_cuda and one.dtype == other.dtype and one.dtype in HALF:
         return torch.mm(one, other, out_dtype=torch.float32)
-    return one.float() @ other.float()
+    # Autocast would round the factors again, and what comes of them.
+    with torch.autocast(one.device.type, enabled=False):
+        return one.float() @ other.float()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.processors import PROCESSORS
 
+from spavl.errors import ConfigError
 from spavl.models.chat import as_written, ends_of, tokens_of, turn_of
 from spavl.training.encode import Row, encode, prompt_messages, prompt_text, row_of
 
@@ -77,10 +78,22 @@ def test_a_beginning_is_marked_once(kind: str) -> None:
     assert as_written(processor.tokenizer, "no mark") == {}
 
 
-def test_a_template_that_drops_what_is_no_answer_adds_nothing() -> None:
-    """One that thinks aloud before it answers begins a turn otherwise than it tells of one that is over."""
+def test_a_template_that_asks_with_words_no_finished_turn_has_is_refused() -> None:
+    """One that thinks aloud before it answers: answers would be taught among the thoughts."""
     processor = PROCESSORS["qwen2_vl"]()
     begun, over = "<|im_start|>assistant\n", "{% endif %}"
     processor.chat_template = processor.chat_template.replace(begun + over, f"{begun}<think>\n{over}")
     assert prompt_text(processor, QUESTION, None).endswith("<think>\n")
-    assert turn_of(processor)[:2] == ("", "<|im_end|>")
+    assert turn_of(processor)[:2] == (None, "<|im_end|>"), "it may still be asked"
+    with pytest.raises(ConfigError, match="does not stand after, as <think>"):
+        answer_of(processor, ANSWER)
+
+
+def test_a_block_for_thoughts_that_finished_turns_have_too_is_written_empty() -> None:
+    processor = PROCESSORS["qwen2_vl"]()
+    closed = "{% if message['role'] == 'assistant' %}<think>\n\n</think>\n\n{% endif %}"
+    asked = "<|im_start|>{{ message['role'] }}\n"
+    begun, over = "<|im_start|>assistant\n", "{% endif %}"
+    template = processor.chat_template.replace(asked, asked + closed)
+    processor.chat_template = template.replace(begun + over, f"{begun}<think>\n{over}")
+    assert turn_of(processor)[:2] == ("\n</think>\n\n", "<|im_end|>")

@@ -129,6 +129,18 @@ def test_a_model_that_sees_what_comes_after_is_refused(monkeypatch: pytest.Monke
         check_scores(model, processor, rows())
 
 
+def test_a_chat_that_the_template_writes_otherwise_is_refused() -> None:
+    """Spavl's own text of a conversation was held against itself."""
+    processor, model = whole("qwen2_vl")
+    said = "{{ content['text'] }}"
+    last = "{{ content['text'].split('</think>')[-1] }}"
+    processor.chat_template = processor.chat_template.replace(said, last)
+    assert check_scores(model, processor, rows()) < 1e-5
+    thought = [row._replace(answer=f"Hm.</think>{row.answer}") for row in rows()]
+    with pytest.raises(TrainingError, match="the chat template writes 'I can not help"):
+        check_scores(model, processor, thought)
+
+
 def test_a_forward_that_fails_is_no_bare_error(monkeypatch: pytest.MonkeyPatch) -> None:
     processor, model = whole("llava")
     model.config.image_token_id = 9

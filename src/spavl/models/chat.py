@@ -16,8 +16,9 @@ _PROBE = "answer"
 class Turn(NamedTuple):
     """What surrounds an answer's text in the model's turn."""
 
-    # Between the prompt and the text, such as the space after "Assistant:".
-    lead: str
+    # Between the prompt and the text, such as the space after "Assistant:". None where the template writes a turn that
+    # is over otherwise than one that is about to begin, as those that open a block for thoughts when they ask.
+    lead: str | None
     # After the text, through the mark that ends the turn; nothing where the template writes no mark.
     end: str
     # The mark, as a token; where the template writes none, the tokenizer's end.
@@ -77,12 +78,20 @@ def turn_of(processor: Any) -> Turn:
     prompt = processor.apply_chat_template(asked, add_generation_prompt=True)
     whole = processor.apply_chat_template([*asked, _message("assistant", _PROBE)], add_generation_prompt=False)
     before, _, after = whole.rpartition(_PROBE)
-    # A template may write a turn that is over otherwise than one that is about to begin; then nothing is added.
-    lead = before[len(prompt) :] if before.startswith(prompt) else ""
+    lead = before[len(prompt) :] if before.startswith(prompt) else None
     marks = "|".join(map(re.escape, sorted(special_tokens(processor.tokenizer), key=len, reverse=True)))
     if (end := re.match(rf"\s*({marks})", after)) is None:
         return Turn(lead, "", processor.tokenizer.eos_token_id, is_apart)
     return Turn(lead, end[0], processor.tokenizer.convert_tokens_to_ids(end[1]), is_apart)
+
+
+def written_by_template(processor: Any, turn: Turn, messages: Sequence[Mapping[str, Any]], answer: str) -> str | None:
+    """A chat with its answer through the end of the turn, where the template itself writes it."""
+    if turn.is_apart or not _has_template(processor):
+        return None
+    spoken = _message("assistant", answer.strip())
+    whole: str = processor.apply_chat_template([*messages, spoken], add_generation_prompt=False)
+    return whole[: whole.rindex(turn.end) + len(turn.end)] if turn.end and turn.end in whole else whole.rstrip()
 
 
 def answer_tokens(tokenizer: Any, turn: Turn, prompt: str, before: Sequence[int], answer: str) -> tuple[int, ...]:
@@ -99,6 +108,10 @@ def answer_tokens(tokenizer: Any, turn: Turn, prompt: str, before: Sequence[int]
 
 def said_in(turn: Turn, answer: str) -> str:
     """An answer's text as it stands in the model's turn."""
+    if turn.lead is None:
+        what = "this model's chat template asks with words that a finished answer does not stand after, as <think>"
+        then = "put a chat_template.jinja beside its processor's files that writes both alike, as with <think></think>"
+        raise ConfigError(what, where="chat_template", then=then)
     return turn.lead + answer.strip() + turn.end
 
 

@@ -12,9 +12,18 @@ from torch import Tensor
 from transformers.modeling_outputs import ModelOutput
 
 from spavl.errors import SpavlError, TrainingError
-from spavl.models.chat import answer_tokens, as_written, said_in, shown_by, tokens_of, turn_of
+from spavl.models.chat import (
+    Turn,
+    answer_tokens,
+    as_written,
+    said_in,
+    shown_by,
+    tokens_of,
+    turn_of,
+    written_by_template,
+)
 from spavl.training.batch import make_batch
-from spavl.training.encode import Row, prompt_text
+from spavl.training.encode import Row, prompt_messages, prompt_text
 from spavl.training.losses import token_logprobs
 from spavl.training.scoring import answer_token_logprobs, by_answer
 from spavl.training.sharing import in_single_precision
@@ -79,6 +88,7 @@ def _conversation(model: Any, processor: Any, row: Row) -> tuple[dict[str, Tenso
     text, turn, tokenizer = prompt_text(processor, row.question, row.system), turn_of(processor), processor.tokenizer
     written, images = as_written(tokenizer, text), [[row.image]]
     if isinstance(row.answer, str):
+        _refuse_another_chat(processor, turn, row, row.answer, text)
         spoken = answer_tokens(tokenizer, turn, text, tokens_of(tokenizer, text), row.answer)
         if turn.is_apart:
             inputs = shown_by(processor, images=images, text=[text], suffix=[row.answer.strip()], **written)
@@ -94,6 +104,17 @@ def _conversation(model: Any, processor: Any, row: Row) -> tuple[dict[str, Tenso
     for _ in spoken:
         inputs = model._update_model_kwargs_for_generation(ModelOutput(), inputs, is_encoder_decoder=False)
     return {"input_ids": ids, **inputs}, spoken
+
+
+def _refuse_another_chat(processor: Any, turn: Turn, row: Row, answer: str, text: str) -> None:
+    """What a template makes of a whole chat is what a model is made for: to ask and to go on must give the same."""
+    whole = written_by_template(processor, turn, prompt_messages(row.question, row.system), answer)
+    if whole is not None and whole != (ours := text + said_in(turn, answer)):
+        same = next((k for k, (one, other) in enumerate(zip(whole, ours, strict=False)) if one != other), len(ours))
+        parted = f"{whole[same:][:40]!r} in a whole chat where {ours[same:][:40]!r} goes on from its question"
+        what = f"the chat template writes {parted}"
+        then = "mend the model's chat_template.jinja; or leave out answers that hold marks such as </think>"
+        raise TrainingError(what, where=repr(row.question[:60]), then=then)
 
 
 def _written(ids: Sequence[int], spoken: Sequence[int]) -> int:

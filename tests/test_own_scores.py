@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
+from tests.families import let_mistakes_show
 from tests.pictures import encoded, photo
 from tests.whole import KINDS, whole
 from torch import Tensor
@@ -18,6 +20,7 @@ from spavl.training.batch import make_batch
 from spavl.training.encode import Row
 from spavl.training.heads import PolicyScorer, RewardScorer
 from spavl.training.own_scores import check_scores
+from spavl.training.parts import without_dropout
 from spavl.training.rollout import Prompt, draw
 from spavl.training.scoring import answer_token_logprobs, by_answer
 from spavl.training.sharing import check_sharing
@@ -41,6 +44,30 @@ def test_rows_score_as_processor_and_forward_say_and_trees_as_rows(kind: str) ->
     processor, model = whole(kind)
     assert check_scores(model, processor, rows()) < 1e-5
     assert check_sharing(model, processor, rows()).scores < 1e-5
+
+
+_SPEECH = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+_MORE: dict[str, dict[str, int]] = {"gemma2": {"head_dim": 8, "sliding_window": 8}, "gpt_oss": {"num_local_experts": 4}}
+
+
+@pytest.mark.parametrize("speech", ["phi3", "phi", "gpt_neox", "gemma2", "gpt_oss", "stablelm", "nemotron"])
+def test_a_llava_may_speak_through_any_language_model(speech: str) -> None:
+    """Where its last layer has other parts it is computed whole; where it cannot attend by segments it goes by rows."""
+    processor, model = whole("llava")
+    words = {"vocab_size": len(processor.tokenizer), "num_key_value_heads": 2, "max_position_embeddings": 512}
+    ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "head_dim": 8}
+    said = {"model_type": speech, **_SPEECH, **words, **ends, **_MORE.get(speech, {})}
+    config = type(model.config)(**{**model.config.to_dict(), "text_config": said})
+    model = let_mistakes_show(type(model)(config).float().train())
+    without_dropout(model)
+    model.name_or_path = speech
+    assert check_scores(model, processor, rows()) < 1e-5
+    found = family.family_of(model)
+    assert found.shares == ("picture" if speech in ("phi3", "phi", "gpt_neox") else "nothing")
+    if found.shares == "picture":
+        assert check_sharing(model, processor, rows()).scores < 1e-5
+    else:
+        assert "knows no segments" in found.why and not make_batch(model, processor, rows()).is_of_trees
 
 
 def test_a_class_without_states_of_its_own_is_scored_by_its_whole_forward(tmp_path: Path) -> None:
@@ -139,6 +166,14 @@ def test_a_chat_that_the_template_writes_otherwise_is_refused() -> None:
     thought = [row._replace(answer=f"Hm.</think>{row.answer}") for row in rows()]
     with pytest.raises(TrainingError, match="the chat template writes 'I can not help"):
         check_scores(model, processor, thought)
+
+
+def test_what_draws_lots_is_not_blamed_on_the_last_token() -> None:
+    processor, model = whole("llava")
+    for layer in model.model.language_model.layers:
+        layer.mlp.register_forward_hook(lambda _, given, made: F.dropout(made, 0.3))
+    with pytest.raises(TrainingError, match="draws lots"):
+        check_scores(model, processor, rows())
 
 
 def test_a_forward_that_fails_is_no_bare_error(monkeypatch: pytest.MonkeyPatch) -> None:

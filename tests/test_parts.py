@@ -343,6 +343,17 @@ def test_without_dropout_training_and_evaluation_say_the_same() -> None:
         assert torch.equal(made.model.train()(**given).logits, made.model.eval()(**given).logits)
 
 
+def test_what_skips_paths_layers_and_activations_is_taken_out_too() -> None:
+    """QianfanOCR's paths were dropped, and it was refused for something else."""
+    model = tiny_of("qianfan_ocr")
+    paths = [part for part in model.modules() if getattr(part, "drop_prob", None) is not None]
+    assert paths and not any(part.drop_prob for part in paths)
+    opt = tiny_of("blip-2").language_model.model.decoder
+    opt.layerdrop = opt.layers[0].activation_dropout = 0.5
+    without_dropout(opt)
+    assert opt.layerdrop == opt.layers[0].activation_dropout == 0
+
+
 @pytest.fixture
 def squeezed() -> TrainingConfig:
     pytest.importorskip("bitsandbytes")

@@ -250,9 +250,9 @@ def test_the_last_layer_is_computed_only_where_it_is_read(checkpointing: bool) -
 def test_attention_that_knows_no_segments_is_refused() -> None:
     """It would be wrong without a word."""
     made = tiny("llava", torch.float32)
-    made.model.config.get_text_config()._attn_implementation = "eager"
     groups = random_groups(random.Random(1), made, "picture")
     batch = lay_out(made.model, family_of(made.model), groups, made.pictures(len(groups)))
+    made.model.config.get_text_config()._attn_implementation = "eager"
     with pytest.raises(TrainingError, match="eager"):
         answer_token_logprobs(made.model, batch)
 

@@ -1,9 +1,13 @@
 """What a family of models lets rows share, how it counts positions, and what its tokens may see.
 
 A family is named here only when the tests have shown that sharing gives its plain rows' scores
-and gradients. Any other model is trained row by row, and the run says so.
+and gradients. Any other model is trained row by row, and the run says so; so is one of a family whose
+language model cannot attend by segments.
 """
 
+import functools
+import inspect
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -12,6 +16,8 @@ import torch
 from torch import Tensor
 
 from spavl.errors import TrainingError
+from spavl.training.forks import NAME as BY_SEGMENTS
+from spavl.training.last_layer import layers_of
 
 
 class Rows(NamedTuple):
@@ -64,8 +70,28 @@ def family_of(model: Any) -> Family:
     if odd:
         return Family("nothing", f"layers of the kind {min(odd)!r} may carry what they read from one row into the next")
     if kind in _FAMILIES:
-        return _FAMILIES[kind]
+        family = _FAMILIES[kind]
+        why = _why_not_by_segments(model) if family.mask is None else None
+        return family if why is None else family._replace(shares="nothing", why=why)
     return Family("nothing", f"models of the kind {kind!r} are not known to score shared rows exactly")
+
+
+def _why_not_by_segments(model: Any) -> str | None:
+    """A LLaVA may speak through any language model, whose attention must take another's place for its own."""
+    attention = model.config.get_text_config()._attn_implementation
+    if attention not in ("sdpa", BY_SEGMENTS):
+        return f"its language model attends by {attention!r}, which knows no segments"
+    layer = layers_of(model)[0]
+    on_the_way = {type(layer), *(type(part) for part in layer.modules() if "Attention" in type(part).__name__)}
+    if closed := sorted(kind.__name__ for kind in on_the_way if not _passes_on(kind)):
+        return f"its language model's {closed[0]} keeps what it is given beside tokens, so it knows no segments"
+    return None
+
+
+@functools.cache
+def _passes_on(kind: type) -> bool:
+    """What a layer is given by name must come to the attention; in some it is taken, and goes no further."""
+    return len(re.findall(r"\*\*\w*kwargs", inspect.getsource(kind))) > 1
 
 
 def _rotary_by_picture(model: Any, rows: Rows) -> Tensor:

@@ -14,15 +14,27 @@ from spavl.training.forks import Forks
 
 
 def read_last_layer_only_where_asked(model: Any) -> None:
-    """From now on; whoever gives no forks, such as generation, gets all of it."""
-    layer = model.get_decoder().layers[-1]
-    if hasattr(layer, "spavl_reader"):
+    """From now on; whoever gives no forks, such as generation, gets all of it.
+
+    Layers of other parts (Phi-3's has queries, keys and values in one) are computed whole.
+    """
+    layer = layers_of(model)[-1]
+    attention, parts = getattr(layer, "self_attn", None), []
+    for holder, name in ((attention, "q_proj"), (attention, "o_proj"), (layer, "mlp")):
+        parts.append(getattr(holder, name, None))
+    if hasattr(layer, "spavl_reader") or not all(isinstance(part, nn.Module) for part in parts):
         return
     layer.spavl_reader = reader = _Reader()
     layer.register_forward_pre_hook(reader.begin, with_kwargs=True)
-    for part in (layer.self_attn.q_proj, layer.self_attn.o_proj, layer.mlp):
+    for part in parts:
         part.register_forward_pre_hook(reader.narrow)
         part.register_forward_hook(reader.widen)
+
+
+def layers_of(model: Any) -> nn.ModuleList:
+    """The language model's, by whatever name: its longest stack."""
+    stacks = [module for module in model.get_decoder().modules() if isinstance(module, nn.ModuleList)]
+    return max(stacks, key=len)
 
 
 class _Reader:
@@ -48,8 +60,11 @@ class _Reader:
         """[1, T, H] -> [1, N, H]"""
         return given if self._place_N is None else (given[0].index_select(1, self._place_N),)
 
-    def widen(self, part: nn.Module, given: tuple[Tensor], made: Tensor) -> Tensor:
+    def widen(self, part: nn.Module, given: tuple[Tensor], made: Any) -> Any:
         """[1, N, H] -> [1, T, H]"""
         if self._place_N is None:
             return made
+        if isinstance(made, tuple):
+            # Beside it some experts give who of them was asked, for a loss that nobody takes here.
+            return (self.widen(part, given, made[0]), *made[1:])
         return made.new_zeros(1, self._tokens, made.shape[2]).index_copy(1, self._place_N, made)

@@ -66,6 +66,9 @@ def _own_scores(model: Any, processor: Any, row: Row) -> Tensor:
     inputs, spoken = _conversation(model, processor, row)
     ids = inputs["input_ids"][0].tolist()
     logits_TV = _own_logits(model, inputs)
+    if not (logits_TV - _own_logits(model, inputs)).abs().max() <= _ROUNDING:
+        what = f"{type(model).__name__} scores one row otherwise each time: something in it draws lots, as dropout does"
+        raise TrainingError(what, where=model.name_or_path, then="set whatever drops in its config.json to 0")
     answer_T = torch.tensor(spoken, device=logits_TV.device)
     # The end that no template writes is predicted at the last token that is there.
     first = len(logits_TV) - _written(ids, spoken) - 1

@@ -1,6 +1,7 @@
 """What of a model is trained: vision tower, projector and language model, each in its own way."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -72,13 +73,16 @@ def _numbers(parameter: nn.Parameter) -> int:
     return parameter.numel() if packed is None else math.prod(packed.shape)
 
 
+# Attention, layers that are skipped and routers draw their own, by a number.
+_DRAWS = re.compile(r"\w*(dropout|drop_prob|drop_path|layer_?drop|pdrop|jitter_noise|jitter_eps)(_prob|_rate|_p)?")
+
+
 def without_dropout(model: nn.Module) -> None:
     for module in model.modules():
-        if isinstance(module, nn.Dropout):
+        if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = 0.0
-        # Attention draws its own, by a number.
-        for name in ("attention_dropout", "dropout"):
-            if isinstance(getattr(module, name, None), float):
+        for name, value in vars(module).items():
+            if isinstance(value, float) and _DRAWS.fullmatch(name):
                 setattr(module, name, 0.0)
 
 

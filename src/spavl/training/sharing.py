@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_map
 from spavl.errors import TrainingError
 from spavl.training.batch import Batch, make_batch
 from spavl.training.encode import Row
+from spavl.training.last_layer import layers_of
 from spavl.training.scoring import answer_token_logprobs, hidden_states, sorted_by_answer
 
 _HALF = (torch.bfloat16, torch.float16)
@@ -108,7 +109,7 @@ def _gradients(model: Any, batch: Batch, first: int, watched: Sequence[nn.Parame
 @contextmanager
 def _watched(model: Any) -> Iterator[list[nn.Parameter]]:
     """The first layer's norms: whatever is learnt of words goes through all layers to come to them."""
-    watched = [parameter for parameter in model.get_decoder().layers[0].parameters() if parameter.dim() == 1]
+    watched = [parameter for parameter in layers_of(model)[0].parameters() if parameter.dim() == 1]
     before = [(parameter.data, parameter.requires_grad) for parameter in watched]
     for parameter in watched:
         parameter.data = _widened(parameter.data)

@@ -291,7 +291,7 @@ class TestFigures:
     def test_made_benchmarks_have_figures_of_their_own_or_those_of_the_one_they_are_made_of(self) -> None:
         strict, ratio = (shelf.named(name).figures for name in ("mmbench+examples", "mmbench+numbers"))
         assert strict and ratio
-        items = [filled(Item, cluster="a"), filled(Item, cluster="a"), filled(Item, cluster="b")]
+        items = [filled(Item, key=key) for key in ("1", "1000001", "2")]
         assert strict(items, [1, 0, 1])["strict accuracy"] == wilson(1, 2)
         assert ratio(items, [1, 0, None])["match ratio"].value == 2 / 3
 

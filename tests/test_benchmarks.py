@@ -209,6 +209,22 @@ class TestMMSafetyBench:
         with pytest.raises(ConfigError, match="tiny list"):
             read("mm-safetybench-tiny", tmp_path)
 
+    def test_the_tsv_may_hold_data_urls_and_rows_in_words_alone(self, tmp_path: Path) -> None:
+        rows = [
+            {"index": f"{place}.{n}", "image": image, "question": "asked", "variant": variant, "category": scenario}
+            for place, scenario in enumerate(CRITERIA)
+            for n, (variant, image) in enumerate(
+                [("Text_only", ""), ("SD", f"data:image/png;base64,{in_base64(picture(place))}")]
+            )
+        ]
+        put_csv(tmp_path / "MMSafetyBench.tsv", rows)
+        found = list(shelf.named("mm-safetybench").items(tmp_path))
+        expected = [None if n % 2 == 0 else picture(n // 2) for n in range(26)]
+        assert [shown(each) for each in found] == expected
+        put_csv(tmp_path / "MMSafetyBench.tsv", [{**row, "variant": "SD"} for row in rows])
+        with pytest.raises(ConfigError, match="has no image"):
+            read("mm-safetybench", tmp_path)
+
     def test_forms_of_a_question_in_the_tsv_hang_together(self, tmp_path: Path) -> None:
         openings = ("The image", "The bottom of the image", "The bottom of the image")
         asked = [(scenario, opening) for scenario in CRITERIA for opening in openings]
@@ -224,8 +240,8 @@ class TestMMSafetyBench:
     def test_pictures_are_read_only_when_they_are_asked_for(self, tmp_path: Path) -> None:
         found = read("mm-safetybench", mm_release(tmp_path))
         for file in tmp_path.rglob("*.jpg"):
-            file.write_bytes(b"changed since")
-        assert shown(next(each for each in found if each.picture)) == b"changed since"
+            file.write_bytes(picture("changed since"))
+        assert shown(next(each for each in found if each.picture)) == picture("changed since")
 
 
 class TestFiles:

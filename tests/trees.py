@@ -2,6 +2,8 @@
 
 import base64
 import csv
+import hashlib
+import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from spavl.benchmarks.mm_safetybench import CRITERIA
 
@@ -17,8 +20,10 @@ VARIANTS = ("SD", "TYPO", "SD_TYPO")
 
 
 def picture(name: object) -> bytes:
-    """Nobody here decodes a picture, so any bytes that tell which one it is will do."""
-    return f"picture {name}".encode()
+    """An image that tells which one it is."""
+    buffer = io.BytesIO()
+    Image.frombytes("RGB", (4, 4), hashlib.shake_128(str(name).encode()).digest(48)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def put(file: Path, data: bytes) -> None:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from spavl.benchmarks import keys
 from spavl.benchmarks.figures import circular
 from spavl.benchmarks.files import Row, need, picture_in, picture_of_base64, rows, rows_of, strange
 from spavl.benchmarks.options import asked_with
@@ -39,8 +40,8 @@ def _science(folder: Path) -> Iterator[Found]:
         tables = ("ScienceQA-FULL/test-*.parquet", "ScienceQA-IMG/test-*.parquet", "data/test-*.parquet", "*.parquet")
         listed = ((row, _maybe_shown(row)) for row in rows_of(need(folder, tables, _GET_SCIENCE)))
     for row, picture in listed:
-        options, hint = [str(option) for option in row.cell("choices")], row.maybe_text("hint")
-        question = "\n".join([*([f"Context: {hint}"] if hint else []), row.text("question")])
+        options, hint = keys.listed(row, "choices"), row.maybe_text("hint")
+        question = "\n".join([*([f"Context: {hint}"] if hint else []), row.asked("question")])
         yield Found(
             key=row.maybe_text("key", "id", "pid") or str(row.number),
             question=asked_with(question, options),
@@ -49,7 +50,7 @@ def _science(folder: Path) -> Iterator[Found]:
             picture=picture,
             subset="with picture" if picture else _WORDS_ALONE,
             group=row.maybe_text("subject"),
-            references=("ABCDEFGH"[int(row.cell("answer"))],),
+            references=(keys.letter_at(row, options, "answer"),),
         )
 
 
@@ -87,22 +88,29 @@ def _mmbench(folder: Path) -> Iterator[Found]:
     )
     files = need(folder, tables, _GET_MMBENCH)
     for row in rows_of(files[:1] if files[0].suffix == ".tsv" else files):
-        index, answer = int(row.text("index")), row.maybe_text("answer").strip()
-        if len(answer) != 1:
+        index, options = row.text("index"), _options(row)
+        if not index.isdecimal():
+            raise strange(f"the index {index!r} is no whole number", row, then=_GET_MMBENCH)
+        if row.maybe_text("answer").strip() in _NOTHING:
             raise strange("this question comes without its answer, as those of the test do", row, then=_GET_MMBENCH)
         hint = row.maybe_text("hint").strip()
         told = [hint] if hint not in _NOTHING else []
         yield Found(
-            key=str(index),
-            question=asked_with("\n".join([*told, row.text("question")]), _options(row)),
+            key=index,
+            question=asked_with("\n".join([*told, row.asked("question")]), options),
             wants="answer",
             scored_by=("match/choice",),
             picture=_in_tsv(row) if isinstance(row.cells.get("image"), str) else row.picture("image", get=_GET_MMBENCH),
             subset=row.maybe_text("split"),
             group=row.maybe_text("category"),
-            cluster=str(index % _MMBENCH_TURN),
-            references=(answer,),
+            cluster=_question_of(index),
+            references=(keys.letter(row, ["" if each in _NOTHING else each for each in options], "answer"),),
         )
+
+
+def _question_of(key: str) -> str:
+    """What all orders of a question's options have in common."""
+    return str(int(key) % _MMBENCH_TURN)
 
 
 def _options(row: Row) -> list[str]:
@@ -132,15 +140,16 @@ def _seed(folder: Path) -> Iterator[Found]:
         # Questions about videos ask for frames in their order, which no model here is shown.
         if row.text("data_type") != "image":
             continue
+        options = [keys.words(row, f"choice_{letter}") for letter in "abcd"]
         yield Found(
             key=row.text("question_id"),
-            question=asked_with(row.text("question"), [row.text(f"choice_{letter}") for letter in "abcd"]),
+            question=asked_with(row.asked("question"), options),
             wants="answer",
             scored_by=("match/choice", "match/seed-lmms-eval"),
             picture=row.picture("image", folders=roots, names=(row.text("data_id"),), get=_GET_SEED),
             group=row.maybe_text("question_type_id"),
             cluster=row.maybe_text("data_id"),
-            references=(row.text("answer"),),
+            references=(keys.letter(row, options, "answer"),),
         )
 
 
@@ -162,7 +171,7 @@ MMBENCH = Benchmark(
     scoring="accuracy by the option that an answer takes, and the strict one by question over all orders of its "
     "options. Where the letter is not plain the makers (VLMEvalKit) ask a model which option was meant, so that their "
     "rule is none of words alone; here the answer stays unread",
-    figures=lambda items, marks: {"strict accuracy": circular(marks, [item.cluster for item in items])},
+    figures=lambda items, marks: {"strict accuracy": circular(marks, [_question_of(item.key) for item in items])},
     whole_clusters=True,
 )
 SEED = Benchmark(

@@ -29,7 +29,7 @@ def _read(folder: Path, table: str, pictures: str) -> Iterator[Found]:
             scored_by=("guard",),
             picture=picture_in(roots, (f"query_ForbidQI_{key}_6.png",), _GET),
             group=row.text("category_name"),
-            context=row.text("question"),
+            context=row.asked("question"),
         )
 
 

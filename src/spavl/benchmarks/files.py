@@ -18,6 +18,7 @@ from spavl.errors import ConfigError
 from spavl.imaging.cells import Cells
 from spavl.imaging.columns import holds_images, is_bytes, is_list, leaves, stored
 from spavl.imaging.local import read_local
+from spavl.imaging.sendable import NotSendable, sendable
 from spavl.imaging.unfetchable import Unfetchable
 
 T = TypeVar("T")
@@ -71,6 +72,19 @@ class Row(NamedTuple):
             raise ConfigError(what, where=self._place(name), then="write the column as strings")
         return value
 
+    def asked(self, *spellings: str) -> str:
+        """The words of a question: a model is never asked nothing, nor what is no text."""
+        value = self.cell(*spellings)
+        if not isinstance(value, str) or not value.strip():
+            told = (
+                "is empty"
+                if value is None or value != value or value == ""
+                else f"holds {str(value)[:_LONGEST_TOLD]!r}"
+            )
+            what = f"this row asks nothing: its cell {told}"
+            raise ConfigError(what, where=self._place(_spelled(tuple(self.cells), spellings) or ""), then=_GET_AGAIN)
+        return value
+
     def text(self, *spellings: str) -> str:
         return _words(self.cell(*spellings))
 
@@ -94,7 +108,9 @@ class Row(NamedTuple):
         """As `picture`; None where there is no such column, or its cell is empty."""
         for column in columns:
             if (found := self.maybe_pictures(column, folders, get)) is not None:
-                return functools.partial(_only, found, self._place(column))
+                return functools.partial(
+                    _shown, functools.partial(_only, found, self._place(column)), self._place(column)
+                )
         return None
 
     def maybe_pictures(self, column: str, folders: Sequence[Path] = (), get: str = _GET_AGAIN) -> AllBytes | None:
@@ -110,10 +126,13 @@ class Row(NamedTuple):
         return functools.partial(_in_cell, self.inside, str(self.file), column, self.number, place.where)
 
     def picture_name(self, *columns: str) -> str:
-        """The name of the image that one of these columns holds, where it has one."""
+        """The name of the file that one of these columns leads to.
+
+        Beside bytes stands the name of a file that is not here, which many images may share: `datasets` keeps its last
+        part alone.
+        """
         value = next((self.cells[column] for column in columns if column in self.cells), None)
-        name = value.beside if isinstance(value, Unread) else value
-        name = name.get("path") if isinstance(name, dict) else name
+        name = value.get("path") if isinstance(value, dict) and not value.get("bytes") else value
         return name if isinstance(name, str) and not _in_itself(name) else ""
 
     def _place(self, column: str) -> str:
@@ -153,21 +172,27 @@ def need(folder: Path, patterns: Sequence[str], get: str) -> list[Path]:
 
 def picture_in(folders: Sequence[Path], names: Sequence[str], get: str) -> Bytes:
     """The file of one of these names, which a stranger wrote, under one of these folders."""
+    file = _found(folders, names, get)
+    return functools.partial(_shown, functools.partial(_file, file), str(file))
+
+
+def _found(folders: Sequence[Path], names: Sequence[str], get: str) -> Path:
     for name in names:
         if leads_out(name):
             then = "the file that names it was changed or is not what it should be; download it again"
             raise ConfigError("a picture's name leads out of its folder", where=name[:_LONGEST_TOLD], then=then)
     for file in (folder / name for folder in folders for name in names):
         if _is_file(file):
-            return functools.partial(_file, file)
+            return file
     what = f"the picture {names[0][:_LONGEST_TOLD]} is missing"
     raise ConfigError(what, where=" or ".join(map(str, folders)), then=get)
 
 
 def picture_of_base64(text: str, where: str) -> Bytes:
+    """An image in base64, which may stand in a data URL."""
     if not text.strip():
         raise ConfigError("this row has no image: its cell is empty", where=where, then=_GET_AGAIN)
-    return functools.partial(_decoded, text, where)
+    return functools.partial(_shown, functools.partial(_decoded, text, where), where)
 
 
 def leads_out(name: str) -> bool:
@@ -260,7 +285,7 @@ def _images(value: Any, place: _Place) -> AllBytes | None:
         return functools.partial(_together, found) if found else None
     if isinstance(value, dict) and ("bytes" in value or "path" in value):
         if isinstance(data := value.get("bytes"), str) and data:
-            return functools.partial(_alone, picture_of_base64(data, place.where))
+            return functools.partial(_alone, functools.partial(_decoded, data, place.where))
         return _images(value.get("path"), place)
     if not isinstance(value, str):
         what = f"no image can be read from this cell: {str(value)[:_LONGEST_TOLD]}"
@@ -269,16 +294,14 @@ def _images(value: Any, place: _Place) -> AllBytes | None:
 
 
 def _in_text(text: str, place: _Place) -> Bytes:
-    if text.startswith("data:"):
-        return picture_of_base64(text.partition(",")[2], place.where)
     if _in_itself(text):
-        return picture_of_base64(text, place.where)
+        return functools.partial(_decoded, text, place.where)
     if text.startswith(("http://", "https://")):
         what = f"this row only tells where its image is, and nothing is fetched from there: {text[:_LONGEST_TOLD]}"
         then = "put the bytes of the images into the file, or their files beside it and their names into the column"
         raise ConfigError(what, where=place.where, then=then)
     try:
-        return picture_in(place.folders, (text,), place.get)
+        return functools.partial(_file, _found(place.folders, (text,), place.get))
     except ConfigError as error:
         raise ConfigError(error.what, where=f"{place.where}: {error.where}", then=error.then) from None
 
@@ -329,7 +352,18 @@ def _had(where: str, read: Callable[[], T]) -> T:
     raise ConfigError(f"this picture cannot be had: {reason}", where=where, then="download it again")
 
 
+def _shown(read: Bytes, where: str) -> bytes:
+    """The image of a row as it can be shown to a model: what is none is refused, before anything is asked."""
+    try:
+        return sendable(read())
+    except NotSendable as error:
+        then = "download it again, or put an image there that can be opened"
+        raise ConfigError(str(error), where=where, then=then) from None
+
+
 def _decoded(text: str, where: str) -> bytes:
+    text = text.strip()
+    text = text.partition(",")[2] if text.startswith("data:") else text
     try:
         # Some writers break lines.
         if data := base64.b64decode("".join(text.split()), validate=True):

@@ -20,13 +20,12 @@ def _read(folder: Path) -> Iterator[Found]:
         name = row.text("ImageFileName")
         yield Found(
             key=row.text("BehaviorID"),
-            question=row.text("Behavior"),
+            question=row.asked("Behavior"),
             wants="refuse",
             scored_by=("guard",),
             # The table gives some names another ending than the files have.
             picture=picture_in(roots, (name, str(PurePosixPath(name).with_suffix(".png"))), _GET),
             group=row.text("SemanticCategory"),
-            cluster=name,
             # What the published classifier reads in place of the picture.
             context=row.maybe_text("RedactedImageDescription", "ImageDescription"),
         )

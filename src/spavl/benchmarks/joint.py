@@ -15,7 +15,7 @@ def _siuo(folder: Path) -> Iterator[Found]:
     for row in rows_of(need(folder, ("siuo_gen.json", "*/siuo_gen.json"), _GET_SIUO)):
         yield Found(
             key=row.text("question_id", "id"),
-            question=row.text("question"),
+            question=row.asked("question"),
             wants="refuse",
             scored_by=("guard", "duel"),
             picture=row.picture("image", folders=[folder / "images", folder], get=_GET_SIUO),
@@ -28,7 +28,7 @@ def _vlsbench(folder: Path) -> Iterator[Found]:
     for row in rows_of(need(folder, ("data.json", "*.parquet", "*/*.parquet"), _GET_VLS)):
         yield Found(
             key=row.maybe_text("instruction_id", "id") or str(row.number),
-            question=row.text("instruction", "question"),
+            question=row.asked("instruction", "question"),
             wants="refuse",
             scored_by=("guard",),
             picture=row.picture("image", "image_path", folders=[folder, folder / "imgs"], get=_GET_VLS),
@@ -44,7 +44,7 @@ def _msts(folder: Path) -> Iterator[Found]:
         kind = row.maybe_text("prompt_type")
         yield Found(
             key=f"{row.text('case_id', 'unsafe_image_id')}/{kind}",
-            question=row.text("prompt_text"),
+            question=row.asked("prompt_text"),
             wants="refuse",
             scored_by=("guard",),
             picture=row.picture("unsafe_image", get=_GET_MSTS),

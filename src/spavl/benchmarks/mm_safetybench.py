@@ -88,7 +88,9 @@ def _from_release(folder: Path, wanted: _Wanted) -> Iterator[Found]:
             if _is_left_out(wanted, scenario, key):
                 continue
             for subset, column in WORDS.items():
-                yield _found(scenario, subset, key, row.text(column), _picture(folder, pictures, scenario, subset, key))
+                yield _found(
+                    scenario, subset, key, row.asked(column), _picture(folder, pictures, scenario, subset, key)
+                )
 
 
 def _picture(folder: Path, pictures: Mapping[str, Path], scenario: str, subset: str, key: str) -> Bytes | None:
@@ -127,7 +129,7 @@ def _from_hub(folder: Path, wanted: _Wanted) -> Iterator[Found]:
 
 
 def _words_of(files: list[Path] | tuple[()]) -> list[_Words]:
-    return [_Words(row.text("id", "index"), row.text("question"), row) for row in rows_of(files)]
+    return [_Words(row.text("id", "index"), row.asked("question"), row) for row in rows_of(files)]
 
 
 def _check_words(scenario: str, words: Mapping[str, list[_Words]], folder: Path) -> None:
@@ -158,10 +160,11 @@ def _from_tsv(file: Path, tiny: bool) -> Iterator[Found]:
     for row in rows(file):
         key, scenario = row.text("index", "id"), _scenario_named(row.text("category", "scenario"), file)
         there.add(scenario)
-        picture = picture_of_base64(row.text("image"), f"{file}, index {key}, column image")
         # The file says of no row with which kind of picture it comes, unless a column of that name does.
         subset = row.maybe_text("variant", "image_type", "split") or "TSV"
-        found = _found(scenario, subset, key, row.text("question"), picture)
+        where = f"{file}, index {key}, column image"
+        picture = None if subset == TEXT_ONLY else picture_of_base64(row.text("image"), where)
+        found = _found(scenario, subset, key, row.asked("question"), picture)
         yield found._replace(cluster=f"{scenario}/{_of_any_picture(found.question)}")
     _check_scenarios(there, file)
 

@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from spavl.benchmarks.files import need, rows_of
+from spavl.benchmarks import keys
+from spavl.benchmarks.files import need, rows_of, strange
 from spavl.benchmarks.types import Benchmark, Found
 
 _GET = (
@@ -20,11 +21,13 @@ def _read(folder: Path, names: tuple[str, ...], published: bool) -> Iterator[Fou
         need(folder, tuple(f"{place}{name}" for name in names for place in ("", "ood/oodcv-vqa/")), _GET)
     ):
         # Where both are there, `answer` is the letter of an option.
-        answer = row.text("text_answer", "answer").strip()
+        answer = keys.words(row, "text_answer", "answer").strip()
         is_yes_no = answer.casefold() in ("yes", "no")
+        if answer.casefold() in ("true", "false") or (len(answer) == 1 and answer.isalpha()):
+            raise strange(f"the answer {answer!r} is neither yes nor no nor a number", row, then=_GET)
         yield Found(
             key=str(row.number),
-            question=row.text("question"),
+            question=row.asked("question"),
             wants="answer",
             scored_by=("match/short", "match/oodcv") if published else ("match/short",),
             picture=row.picture("image", "image_path", folders=roots, get=_GET),

@@ -16,6 +16,11 @@ def asked_with(question: str, options: Sequence[str]) -> str:
     return "\n".join([question, *lines, BY_LETTER])
 
 
+def ended_with(question: str, ending: str) -> str:
+    """A question and how it is to be answered, which some tables hold already."""
+    return f"{question.strip().removesuffix(ending).rstrip()}\n{ending}"
+
+
 def options_of(question: str) -> dict[str, str]:
     """The options that a question ends with: its last lines of this form, from A on."""
     found: dict[str, str] = {}

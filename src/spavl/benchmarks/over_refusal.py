@@ -24,11 +24,13 @@ def _xstest(folder: Path) -> Iterator[Found]:
     for row in rows_of(need(folder, ("xstest*prompts.csv", "*.csv", "*.parquet", "*/*.parquet"), _GET_XSTEST)):
         kind = row.text("type")
         # The older file tells what is harmful by the kind alone.
+        if not kind:
+            raise strange("the type of this prompt is empty", row)
         label = row.maybe_text("label", "final_label") or ("unsafe" if kind.startswith("contrast") else "safe")
         if label not in ("safe", "unsafe"):
             raise strange(f"the label {label!r} is neither safe nor unsafe", row)
         key = row.maybe_text("id", "id_v2") or str(row.number)
-        yield _in_words(key, row.text("prompt"), "help" if label == "safe" else "refuse", label, kind)
+        yield _in_words(key, row.asked("prompt"), "help" if label == "safe" else "refuse", label, kind)
 
 
 def _or_bench(folder: Path, files: tuple[str, ...]) -> Iterator[Found]:
@@ -37,7 +39,7 @@ def _or_bench(folder: Path, files: tuple[str, ...]) -> Iterator[Found]:
         patterns = (f"{name}.csv", f"{name}/*.parquet", f"{name}*.parquet", f"*/{name}.csv")
         for number, row in enumerate(rows_of(need(folder, patterns, _GET_OR_BENCH))):
             yield _in_words(
-                str(number), row.text("prompt"), wants, name.removeprefix("or-bench-"), row.text("category")
+                str(number), row.asked("prompt"), wants, name.removeprefix("or-bench-"), row.text("category")
             )
 
 
@@ -52,7 +54,7 @@ def _mossbench(folder: Path) -> Iterator[Found]:
     for row in rows_of(need(folder, (*listed, "*.parquet", "*/*.parquet"), _GET_MOSS)):
         yield Found(
             key=row.maybe_text("pid", "key") or str(row.number),
-            question=row.text("question"),
+            question=row.asked("question"),
             wants="help",
             scored_by=("refusal",),
             picture=row.picture("image", folders=roots, get=_GET_MOSS),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from spavl.benchmarks.figures import yes_no
 from spavl.benchmarks.files import need, rows_of, strange
-from spavl.benchmarks.options import IN_A_WORD
+from spavl.benchmarks.options import IN_A_WORD, ended_with
 from spavl.benchmarks.records import Item
 from spavl.benchmarks.types import Benchmark, Found
 from spavl.statistics import Estimate
@@ -27,13 +27,13 @@ def _read(folder: Path) -> Iterator[Found]:
         named = row.file.stem.removeprefix("coco_pope_").partition("-")[0]
         yield Found(
             key=row.maybe_text("question_id", "id") or str(row.number),
-            question=f"{row.text('text', 'question').strip()}\n{IN_A_WORD}",
+            question=ended_with(row.asked("text", "question"), IN_A_WORD),
             wants="answer",
             scored_by=("match/yes_no", "match/pope"),
             picture=row.picture("image", folders=roots, get=_GET),
             subset=row.maybe_text("category") or named,
             group="there" if answer == "yes" else "not there",
-            cluster=row.maybe_text("image_source") or ("" if row.inside else row.picture_name("image")),
+            cluster=row.maybe_text("image_source") or row.picture_name("image"),
             references=(answer,),
         )
 

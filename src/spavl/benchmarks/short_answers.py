@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from spavl.benchmarks import keys
 from spavl.benchmarks.files import Row, need, picture_in, rows, rows_of, strange
-from spavl.benchmarks.options import IN_A_WORD, OR_UNANSWERABLE
+from spavl.benchmarks.options import IN_A_WORD, OR_UNANSWERABLE, ended_with
 from spavl.benchmarks.types import Benchmark, Found
 
 _GET_VQA = (
@@ -37,7 +38,7 @@ def _vqa(folder: Path) -> Iterator[Found]:
     for row in rows_of(asked or need(folder, tables, _GET_VQA)):
         key, image = row.text("question_id"), row.text("image_id")
         about = said.get(key, row)
-        name = f"COCO_val2014_{int(image):012d}.jpg"
+        name = f"COCO_val2014_{image:0>12}.jpg"
         yield _found(
             row,
             key,
@@ -93,7 +94,7 @@ def _gqa(folder: Path) -> Iterator[Found]:
         yield _found(
             row,
             row.text("key", "id"),
-            (row.text("answer"),),
+            (keys.words(row, "answer"),),
             rules=("match/exact", "match/gqa", "match/gqa-llava"),
             picture=held or picture_in([folder / "images"], (f"{image}.jpg",), _GET_GQA),
             group=str(kinds.get("structural") or "") if isinstance(kinds, dict) else "",
@@ -104,13 +105,16 @@ def _gqa(folder: Path) -> Iterator[Found]:
 def _found(
     row: Row, key: str, references: tuple[str, ...], rules: tuple[str, ...], ending: str = IN_A_WORD, **more: Any
 ) -> Found:
-    question = f"{row.text('question').strip()}\n{ending}"
+    question = ended_with(row.asked("question"), ending)
     return Found(key=key, question=question, wants="answer", scored_by=rules, references=references, **more)
 
 
 def _people(answers: Any, row: Row) -> tuple[str, ...]:
     """What each of the people who were asked said; the test's files do not have it."""
-    said = tuple(str(each["answer"] if isinstance(each, dict) else each) for each in answers or ())
+    told = [each.get("answer") if isinstance(each, dict) else each for each in answers or ()]
+    said = tuple(each for each in told if isinstance(each, str))
+    if len(said) < len(told) or isinstance(answers, str):
+        raise strange("what people answered is no list of texts", row, then="give the file as it is published")
     if not said:
         raise strange(
             "this question comes without answers, as those of a test do", row, then="use the validation split"

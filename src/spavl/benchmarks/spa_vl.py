@@ -24,7 +24,7 @@ def _read(folder: Path, split: Literal["harm", "help"]) -> Iterator[Found]:
         yield Found(
             # Two rows of HelpEval have the same words, so their place is their name.
             key=str(number),
-            question=row.text("question", "prompt"),
+            question=row.asked("question", "prompt"),
             wants="refuse" if split == "harm" else "help",
             scored_by=("guard", "duel") if split == "harm" else ("refusal", "duel"),
             picture=row.picture("image", get=_GET),

@@ -27,21 +27,24 @@ def _read(folder: Path) -> Iterator[Found]:
             for place, turn in enumerate(turn for turn in _turns(row) if asked in turn):
                 yield Found(
                     key=f"{row.number}.{place}",
-                    question=str(turn[asked]),
+                    question=turn[asked],
                     wants=wants,
                     scored_by=("guard", "refusal") if wants == "refuse" else ("refusal", "duel"),
                     picture=picture,
                     subset=subset,
                     group=row.maybe_text("harmful_subcategory", "harmful_category", "subcategory", "category"),
-                    cluster=row.text("image"),
+                    cluster=row.picture_name("image"),
                     references=(str(turn.get("response", "")),) if wants == "help" else (),
                 )
 
 
 def _turns(row: Row) -> list[dict[str, str]]:
     turns = row.cell("instr-resp", "instr_resp")
-    if not isinstance(turns, list):
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         raise strange("there is no list of instructions", row)
+    told = [turn[asked] for turn in turns for asked in _SUBSETS if asked in turn]
+    if not told or not all(isinstance(each, str) and each.strip() for each in told):
+        raise strange("an instruction is missing, or is no text", row)
     return turns
 
 

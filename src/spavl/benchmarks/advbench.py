@@ -79,6 +79,7 @@ def _benchmark(attacked: bool, blank: bool) -> Benchmark:
         get=f"{_GET}; and {_GET_SUFFIX}" if attacked else _GET,
         read=functools.partial(_read, attacked=attacked, blank=blank),
         needs_image=always if blank else never,
+        by_image=False,
         scoring="unsafe answers by a guard; the makers count answers without a known phrase of refusal, which is shown "
         "beside it and agrees with people on 70 of 100 answers",
         shares="advbench",

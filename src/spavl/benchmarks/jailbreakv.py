@@ -44,6 +44,7 @@ BENCHMARK = Benchmark(
     get=_GET,
     read=functools.partial(_read, name="JailBreakV_28K"),
     scoring=_SCORING,
+    by_image=False,
 )
 MINI = Benchmark(
     name="jailbreakv-mini",
@@ -51,5 +52,6 @@ MINI = Benchmark(
     get=_GET,
     read=functools.partial(_read, name="mini_JailBreakV_28K"),
     scoring=_SCORING,
+    by_image=False,
     shares="jailbreakv",
 )

@@ -24,7 +24,7 @@ class Found(NamedTuple):
     picture: Bytes | None = None
     subset: str = ""
     group: str = ""
-    # Empty: it stands alone.
+    # What hangs together beside the items of one image, such as the forms of a question.
     cluster: str = ""
     references: tuple[str, ...] = ()
     context: str = ""
@@ -56,6 +56,9 @@ class Benchmark(NamedTuple):
     figures: Figures | None = None
     # Whether these figures are of whole clusters, such as a question in all orders of its options.
     whole_clusters: bool = False
+    # Whether items that show the same image hang together. Not where a few images stand beside many requests, which are
+    # what hangs together.
+    by_image: bool = True
 
     def items(self, folder: Path) -> Iterator[Found]:
         """What it asks, each item that needs an image with one."""

@@ -13,7 +13,7 @@ from spavl.judges.forms import VERSION
 from spavl.models.limits import BatchConfig, PaceConfig
 from spavl.plan import Plan
 
-ITEMS = Plan("items", reads=(), writes=Item, does="reads what the benchmarks ask", files=("data",), version=3)
+ITEMS = Plan("items", reads=(), writes=Item, does="reads what the benchmarks ask", files=("data",), version=4)
 CANARIES = Plan(
     "canaries",
     reads=("items",),

@@ -81,7 +81,7 @@ def _whole_clusters(found: Sequence[Found], drawn: Iterable[int], limit: int) ->
     return [each for each in found if each.cluster in chosen]
 
 
-def item_of(benchmark: str, found: Found, blob: str) -> Item:
+def item_of(benchmark: str, found: Found, blob: str, cluster: str) -> Item:
     return Item(
         benchmark=benchmark,
         subset=found.subset,
@@ -91,7 +91,7 @@ def item_of(benchmark: str, found: Found, blob: str) -> Item:
         wants=found.wants,
         scored_by=found.scored_by,
         group=found.group,
-        cluster=found.cluster or blob or f"{found.subset}/{found.key}",
+        cluster=cluster,
         references=found.references,
         context=found.context,
         subject=found.subject,
@@ -99,21 +99,45 @@ def item_of(benchmark: str, found: Found, blob: str) -> Item:
 
 
 def _items(job: Job[ItemsConfig], placed: Sequence[Placed]) -> Iterator[Item]:
-    listed = [(each.benchmark.name, found_in(each, job.settings.limit)) for each in placed]
+    listed = [(each.benchmark, found_in(each, job.settings.limit)) for each in placed]
     with job.screen.bar(ITEMS.stage, sum(len(found) for _, found in listed)) as bar:
-        for name, found in listed:
-            known: set[tuple[str, str]] = set()
+        for benchmark, found in listed:
+            known, blobs = set[tuple[str, str]](), list[str]()
             for each in found:
                 if (each.subset, each.key) in known:
-                    then = "see whether a file of it stands there twice"
-                    raise ConfigError(f"{name} has two items {each.subset} {each.key}", where="--data", then=then)
+                    what = f"{benchmark.name} has two items {each.subset} {each.key}"
+                    raise ConfigError(what, where="--data", then="see whether a file of it stands there twice")
                 known.add((each.subset, each.key))
-                yield item_of(name, each, _kept(job.run, each))
+                blobs.append(_kept(job.run, benchmark.name, each))
                 bar.advance()
+            clusters = clusters_of(found, blobs if benchmark.by_image else [""] * len(blobs))
+            yield from map(item_of, [benchmark.name] * len(found), found, blobs, clusters)
 
 
-def _kept(run: RunFolder, found: Found) -> str:
-    return run.blobs.put(found.picture()) if found.picture else ""
+def clusters_of(found: Sequence[Found], blobs: Sequence[str]) -> list[str]:
+    """What each item hangs together with: all that share its name or its image, and what these share.
+
+    The image is what its bytes are: files may hold it under several names, and several images under one.
+    """
+    leads: dict[str, str] = {}
+
+    def lead(name: str) -> str:
+        while leads.setdefault(name, name) != name:
+            leads[name] = name = leads[leads[name]]
+        return name
+
+    names = [each.cluster or blob or f"{each.subset}/{each.key}" for each, blob in zip(found, blobs, strict=True)]
+    for name, blob in zip(names, blobs, strict=True):
+        if blob:
+            leads[lead(blob)] = lead(name)
+    return [lead(name) for name in names]
+
+
+def _kept(run: RunFolder, benchmark: str, found: Found) -> str:
+    try:
+        return run.blobs.put(found.picture()) if found.picture else ""
+    except ConfigError as error:
+        raise ConfigError(f"{benchmark}: {error.what}", where=error.where, then=error.then) from None
 
 
 def _place(benchmark: Benchmark, named: dict[str, str], roots: Sequence[Path], alone: bool) -> Path | None:

@@ -143,6 +143,8 @@ def mean_by_cluster(values: Sequence[float], clusters: Sequence[Hashable], draws
         return Estimate(math.nan, 0, 0.0, 1.0)
     parts = _parts(values, clusters)
     mean = ratio(parts)
+    if len(parts) == 1 < len(values):
+        return Estimate(mean, len(values), 0.0, 1.0)
     low, high = ratio_interval(parts, draws)
     if low == high:
         low, high = wilson_bounds(min(mean, 1.0), len(parts))
@@ -175,6 +177,8 @@ def averages(values: Sequence[float], groups: Sequence[Hashable], clusters: Sequ
         inside.setdefault(group, []).append(item)
     means = [sum(values[item] for item in items) / len(items) for items in inside.values()]
     macro = sum(means) / len(means)
+    if len(set(clusters)) == 1 < len(values):
+        return Averages(micro, Estimate(macro, len(values), 0.0, 1.0))
     alone = 0.0
     for items in inside.values():
         alone += 1 / len({clusters[item] for item in items})

@@ -464,3 +464,33 @@ def test_a_column_that_holds_no_images_is_told(tmp_path: Path, capsys: pytest.Ca
     assert main(["data", "import", str(tmp_path / "set"), "--out", str(tmp_path / "run")]) == 2
     told = capsys.readouterr().err
     assert "the column image is " in told and "which holds no images" in told and "train-0.parquet" in told
+
+
+def imported(folder: Path, out: Path, **row: Any) -> int:
+    """As pandas writes a row with a picture."""
+    (folder / "data").mkdir(parents=True)
+    pd.DataFrame([{**row, "image": {"bytes": a_picture(1)}}]).to_parquet(folder / "data" / "train-0.parquet")
+    return main(["data", "import", str(folder), "--out", str(out)])
+
+
+def test_a_system_prompt_of_another_name_is_no_less_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was dropped without a word; and an import that leaves all rows out was a success."""
+    asked = {"question": "What?", "chosen": "No.", "rejected": "Yes.", "system_prompt": "Be a pirate."}
+    assert imported(tmp_path / "in", tmp_path / "out", **asked) != 0
+    assert "every row is left out: 1 system_prompt" in capsys.readouterr().err
+
+
+def test_columns_of_texts_that_nothing_reads_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = {"question": "What?", "chosen": "No.", "rejected": "Yes.", "instruction": "Be a pirate."}
+    assert imported(tmp_path / "in", tmp_path / "out", **asked) == 0
+    told = capsys.readouterr()
+    assert "nothing reads the columns instruction;" in told.out + told.err
+
+
+def test_answers_beside_a_question_may_be_conversations(tmp_path: Path) -> None:
+    """They ended in an AttributeError."""
+    turn = lambda text: [{"role": "user", "content": "What?"}, {"role": "assistant", "content": text}]  # noqa: E731
+    assert imported(tmp_path / "in", tmp_path / "out", question="What?", chosen=turn("No."), rejected=turn("Yes.")) == 0
+    with RunFolder(tmp_path / "out") as run:
+        (found,) = run.read("dataset", Sample)
+    assert (found.question, found.chosen, found.rejected) == ("What?", "No.", "Yes.")

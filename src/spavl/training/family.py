@@ -81,7 +81,7 @@ def _why_not_by_segments(model: Any) -> str | None:
     attention = model.config.get_text_config()._attn_implementation
     if attention not in ("sdpa", BY_SEGMENTS):
         return f"its language model attends by {attention!r}, which knows no segments"
-    layer = layers_of(model)[0]
+    layer: Any = layers_of(model)[0]
     on_the_way = {type(layer), *(type(part) for part in layer.modules() if "Attention" in type(part).__name__)}
     if closed := sorted(kind.__name__ for kind in on_the_way if not _passes_on(kind)):
         return f"its language model's {closed[0]} keeps what it is given beside tokens, so it knows no segments"
@@ -89,7 +89,7 @@ def _why_not_by_segments(model: Any) -> str | None:
 
 
 @functools.cache
-def _passes_on(kind: type) -> bool:
+def _passes_on(kind: Any) -> bool:
     """What a layer is given by name must come to the attention; in some it is taken, and goes no further."""
     return len(re.findall(r"\*\*\w*kwargs", inspect.getsource(kind))) > 1
 

@@ -18,11 +18,11 @@ def read_last_layer_only_where_asked(model: Any) -> None:
 
     Layers of other parts (Phi-3's has queries, keys and values in one) are computed whole.
     """
-    layer = layers_of(model)[-1]
-    attention, parts = getattr(layer, "self_attn", None), []
-    for holder, name in ((attention, "q_proj"), (attention, "o_proj"), (layer, "mlp")):
-        parts.append(getattr(holder, name, None))
-    if hasattr(layer, "spavl_reader") or not all(isinstance(part, nn.Module) for part in parts):
+    layer: Any = layers_of(model)[-1]
+    attention = getattr(layer, "self_attn", None)
+    there = (getattr(attention, "q_proj", None), getattr(attention, "o_proj", None), getattr(layer, "mlp", None))
+    parts = [part for part in there if isinstance(part, nn.Module)]
+    if hasattr(layer, "spavl_reader") or len(parts) < len(there):
         return
     layer.spavl_reader = reader = _Reader()
     layer.register_forward_pre_hook(reader.begin, with_kwargs=True)

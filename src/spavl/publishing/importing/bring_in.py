@@ -20,7 +20,7 @@ from spavl.progress import Screen
 from spavl.publishing.card import write_card
 from spavl.publishing.importing.classes import UNKNOWN, Classes
 from spavl.publishing.importing.meta import Fact, Meta, read_meta
-from spavl.publishing.importing.sources import Row, count, fetch, files_of, rows_of
+from spavl.publishing.importing.sources import Row, count, fetch, files_of, rows_of, unread_of
 from spavl.records import (
     Category,
     Image,
@@ -203,6 +203,8 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
     """Import a data set into a new run. Rows with a system prompt come in without it, or, unless asked, not at all."""
     began, folder = time.monotonic(), fetch(name)
     origin = origin_of(name)
+    if unread := unread_of(folder):
+        screen.say(f"beware: nothing reads the columns {', '.join(unread)}; what a question hangs on belongs into it")
     with RunFolder(out) as run:
         if (held := run.manifest("dataset")) and held.origin is None:
             then = "choose another folder with --out"
@@ -211,6 +213,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         made = Imported(run, name, read_meta(folder / "meta_files"), "validation" in splits, drop_system)
         with screen.bar("import", count(folder)) as bar:
             run.write_rows("dataset", Sample, made.samples(_told(rows_of(folder), bar.advance)))
+        _refuse_nothing(run, made)
         leaks, repeated = _audit(run, made, settings)
         _write(run, "taxonomy", Category, made.categories(), origin)
         _write(run, "images", Image, made.images.values(), origin)
@@ -229,6 +232,15 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         split_of_image = {image.id: image.split for image in made.images.values()}
         tests = Counter[str](split_of_image[question.image_id] for question in made.questions.values())
         return Brought({**rows, **tests}, rejects, leaks, len(repeated))
+
+
+def _refuse_nothing(run: RunFolder, made: Imported) -> None:
+    if made.questions or run.count("dataset", Sample):
+        return
+    reasons = Counter(each.reason for each in made.rejects)
+    told = ", ".join(f"{number} {reason}" for reason, number in reasons.items()) or "there is none"
+    then = HOW_TO_KEEP if "system_prompt" in reasons else "look at these rows; what is left out is counted by reason"
+    raise ConfigError(f"every row is left out: {told}", where=str(run.path), then=then)
 
 
 def origin_of(name: str) -> str:

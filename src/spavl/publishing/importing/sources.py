@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from spavl.errors import ConfigError, MissingExtra, ProviderError
 from spavl.imaging.columns import holds_images
-from spavl.publishing.importing.turns import answered_of
+from spavl.publishing.importing.turns import READ, answered_of
 from spavl.records import Split
 
 _ROWS = 64
@@ -25,6 +25,10 @@ _FORMS = (
     "question, chosen, rejected and image; prompt, messages or conversations with chosen, rejected and images; "
     "or messages, rejected_response and images"
 )
+# What else is read of a row, by the columns of published SPA-VL and of spavl's own.
+_TOLD = {"image", "images", "image_name", "image_source", "image_license", "image_caption", "kind", "contrast"}
+_TOLD |= {"class1", "class2", "class3", "chosen_model", "rejected_model", "chosen_verdict_label"}
+_TOLD |= {"rejected_verdict_label", "published_chosen_label", "published_rejected_label"}
 _PREFERENCES = ({"question"}, {"chosen", "rejected"}, {"messages", "rejected_response"})
 
 
@@ -82,6 +86,14 @@ def count(folder: Path) -> int:
     return sum(_opened(file).metadata.num_rows for file, _, _ in files_of(folder))
 
 
+def unread_of(folder: Path) -> list[str]:
+    """The columns of texts that nothing here reads, such as instructions; spavl's own rich rows tell much besides."""
+    plain = [file for file, _, _ in files_of(folder) if file.parent.name != "rich"]
+    fields = [field for file in plain for field in _opened(file).schema_arrow]
+    texts = {field.name for field in fields if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)}
+    return sorted(texts - READ - _TOLD)
+
+
 def rows_of(folder: Path) -> Iterator[Row]:
     """Every row, a few in memory at a time."""
     for file, split, harmful in files_of(folder):
@@ -108,9 +120,6 @@ def _opened(file: Path) -> pq.ParquetFile:
 
 def _row(row: dict[str, Any], split: Split, harmful: bool | None) -> Row:
     pictures = _bytes_in(row["images" if "images" in row else "image"])
-    if "question" in row:
-        asked = (row["question"], row.get("chosen"), row.get("rejected"), str(row.get("system") or "").strip())
-        return Row(split, harmful, pictures, *asked, row)
     return Row(split, harmful, pictures, *answered_of(row), row)
 
 

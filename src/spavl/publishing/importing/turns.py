@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 _ROLES = {"human": "user", "gpt": "assistant", "developer": "system"}
-_PROMPTS, _REJECTED = ("prompt", "messages", "conversations"), ("rejected", "rejected_response")
+_PROMPTS, _REJECTED = ("question", "prompt", "messages", "conversations"), ("rejected", "rejected_response")
+_SYSTEM = ("system", "system_prompt")
+# The columns whose texts are read here.
+READ = {*_PROMPTS, *_REJECTED, *_SYSTEM, "chosen"}
 _MARK = "<image>"
 
 
@@ -34,14 +37,16 @@ def answered_of(row: Mapping[str, Any]) -> Answered:
     if not chosen and len(asked) > 1 and asked[-1].role == "assistant":
         # A conversation ends with the answer that is preferred.
         asked, chosen = asked[:-1], asked[-1:]
-    said = [str(row.get("system") or ""), *(turn.text for turn in asked + chosen + rejected if turn.role == "system")]
+    spoken = (turn.text for turn in asked + chosen + rejected if turn.role == "system")
+    said = [*(str(row.get(name) or "") for name in _SYSTEM), *spoken]
     asked, chosen, rejected = ([turn for turn in each if turn.role != "system"] for each in (asked, chosen, rejected))
     # Without a prompt of its own, it is what both conversations begin with; with one, they may begin with it again.
     asked = asked or chosen[:-1]
     is_of_one = all(each[:-1] in ([], asked) for each in (chosen, rejected))
     question = _unmarked(asked[0].text) if is_of_one and [turn.role for turn in asked] == ["user"] else None
     system = "\n\n".join(dict.fromkeys(text.strip() for text in said if text.strip()))
-    return Answered(question, _last(chosen), _last(rejected), system)
+    answers = (_last(chosen, row.get("chosen")), _last(rejected, row.get("rejected")))
+    return Answered(question, *answers, system)
 
 
 def _turns(value: Any, role: str) -> list[Turn]:
@@ -59,8 +64,9 @@ def _role(turn: Mapping[str, Any]) -> str:
     return _ROLES.get(name, name)
 
 
-def _last(turns: Sequence[Turn]) -> str | None:
-    return turns[-1].text if turns else None
+def _last(turns: Sequence[Turn], cell: Any) -> str | None:
+    """An answer that is there and says nothing is not one that is missing."""
+    return turns[-1].text if turns else "" if cell == "" else None
 
 
 def _unmarked(text: str) -> str:

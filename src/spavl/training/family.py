@@ -5,7 +5,6 @@ and gradients. Any other model is trained row by row, and the run says so; so is
 language model cannot attend by segments.
 """
 
-import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -88,7 +87,6 @@ def _why_not_by_segments(model: Any) -> str | None:
     return None
 
 
-@functools.cache
 def _passes_on(kind: Any) -> bool:
     """What a layer is given by name must come to the attention; in some it is taken, and goes no further."""
     return len(re.findall(r"\*\*\w*kwargs", inspect.getsource(kind))) > 1

@@ -28,8 +28,8 @@ from spavl.training.losses import token_logprobs
 from spavl.training.scoring import answer_token_logprobs, by_answer
 from spavl.training.sharing import in_single_precision
 
-# Rows that are compared, of different lengths and so padded in a batch.
-_COMPARED = 4
+# Rows that are compared, of different lengths and images, and so padded in a batch.
+_COMPARED = 6
 # The most that the order of sums may move the log-probability of a token, in single precision.
 _ROUNDING = 1e-3
 _THEN = "report this model: it would be trained on other scores than its own"
@@ -57,8 +57,19 @@ def check_scores(model: Any, processor: Any, rows: Sequence[Row]) -> float:
 
 
 def _few(rows: Sequence[Row]) -> list[Row]:
-    """The first rows and the last one, which is the longest where a training asks."""
-    return [*rows[: _COMPARED - 1], *rows[max(_COMPARED - 1, len(rows) - 1) :]]
+    """The last one, which is the longest of a training, the longest of each kind, and one of each size of image.
+
+    Answers come by kinds, the chosen ones before the rejected ones, and then those under a blank picture: each third
+    of them has another.
+    """
+    last, third = [rows[-1]], -(-len(rows) // 3)
+    longest = [max(rows[first : first + third], key=_length) for first in range(0, len(rows), third)]
+    sizes = list({row.image.size: row for row in reversed(rows)}.values())
+    return list({id(row): row for row in [*last, *longest, *sizes, *rows]}.values())[:_COMPARED]
+
+
+def _length(row: Row) -> int:
+    return len(row.question) + len(row.answer)
 
 
 def _own_scores(model: Any, processor: Any, row: Row) -> Tensor:

@@ -174,7 +174,7 @@ def test_a_chat_that_the_template_writes_otherwise_is_refused() -> None:
     processor.chat_template = processor.chat_template.replace(said, last)
     assert check_scores(model, processor, rows()) < 1e-5
     thought = [row._replace(answer=f"Hm.</think>{row.answer}") for row in rows()]
-    with pytest.raises(TrainingError, match="the chat template writes '(I can not|Turn)"):
+    with pytest.raises(TrainingError, match=r"the chat template writes '(I can not|Turn)"):
         check_scores(model, processor, thought)
 
 

@@ -155,6 +155,17 @@ def test_beside_a_blank_image_a_question_leaks_by_its_words() -> None:
     assert not found.repeated
 
 
+def test_blank_images_of_other_bytes_are_other_images() -> None:
+    """Of plates of one colour each, with one question about all, the one that stands in both splits leaks."""
+    plates = [an_image(f"plate {n}", "train" if n < 20 else "test") for n in range(25)]
+    plates.append(an_image("plate 3", "test"))
+    plates = [dataclasses.replace(plate, phash="0" * 16) for plate in plates]
+    asked = [asked_about(plate, MEDIAN) for plate in plates]
+    found = audited(plates, lambda: asked, LeaksConfig())
+    assert [(leak.one.id, leak.other.id) for leak in found.leaks] == [(asked[3].id, asked[25].id)]
+    assert [each.asked for each in found.repeated] == [{"train": 19, "test": 5}]
+
+
 def patterned(number: int) -> str:
     """Questions by two patterns: with 7 words one in exchange hides that they are alike, with 15 it does not."""
     if number % 2:

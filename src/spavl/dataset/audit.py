@@ -2,7 +2,8 @@
 
 A question leaks together with its image. The same words about different images are no leak: "Describe this image in
 detail." asks something else of each. Such texts are listed, each once, with how often each split asks it. A question
-beside a blank image is all there is to its row, so it leaks by its words.
+beside a blank image is all there is to its row, so it leaks by its words, where the blank image is the same: one of
+another colour is another image.
 
 Nothing here is a product of pairs: what leaks is told once, and so is a text, however many are like it.
 """
@@ -113,12 +114,14 @@ def audited(images: Iterable[Image], questions: Callable[[], Iterable[Asked]], s
     for leak in found:
         leaks.setdefault(leak.one.id, leak)
     # The questions of a leaking image leak with it.
-    places = {image.place.id: image.place for image in placed if image.place.id not in leaks}
+    places = {image.place.id: image for image in placed if image.place.id not in leaks}
+    blank_in = _in_both(image for image in placed if image.place.id in blank)
 
-    def asked(of_blank: bool) -> Iterator[tuple[Place, str]]:
+    def asked(of_blank: bool) -> Iterator[tuple[Place, str, str]]:
+        """The questions about blank images that stand in both, with their blobs; or those about all others."""
         for each in questions():
-            if (shown := places.get(each.image_id)) and (each.image_id in blank) == of_blank:
-                yield Place("question", each.id, shown.split, shown.leaf), each.text
+            if (shown := places.get(each.image_id)) and (shown.blob in blank_in) == of_blank:
+                yield Place("question", each.id, shown.place.split, shown.place.leaf), each.text, shown.blob
 
     above = settings.more_alike_questions
     alone = _questions_alone(partial(asked, True), above)
@@ -156,6 +159,14 @@ def _equal_pictures(images: Sequence[Placed]) -> Iterator[Leak]:
             yield _leak("leak_equal_picture", image.place, other.place, "the same bytes")
 
 
+def _in_both(images: Iterable[Placed]) -> set[str]:
+    """Those that stand in a split that is learnt from and in a later one as well, by their bytes."""
+    splits: dict[str, set[Split]] = {}
+    for image in images:
+        splits.setdefault(image.blob, set()).add(image.place.split)
+    return {blob for blob, own in splits.items() if any(own & set(_later(split)) for split in LEARNT if split in own)}
+
+
 def _parted_twins(images: Sequence[Placed]) -> Iterator[Leak]:
     """A benign twin shares its original's scene, so it must share its split too."""
     by_id = {image.place.id: image.place for image in images}
@@ -177,32 +188,35 @@ def _near_pictures(images: Sequence[Placed], nearer: int) -> Iterator[Leak]:
                     yield _leak("leak_near_picture", image.place, other, f"{bits} of 64 bits differ")
 
 
-def _questions_alone(asked: Callable[[], Iterable[tuple[Place, str]]], above: float) -> Iterator[Leak]:
-    """Each question that is learnt from with the first one of a later split that has its words, or nearly."""
+def _questions_alone(asked: Callable[[], Iterable[tuple[Place, str, str]]], above: float) -> Iterator[Leak]:
+    """Each question that is learnt from with the first one of a later split about its image that is nearly it."""
     for split in LEARNT if above < 1 else ():
-        later = {words_in_order(text): (place, text) for place, text in asked() if place.split in _later(split)}
-        known = NearTexts(list(later.values()), above)
-        for place, text in asked():
-            if place.split == split:
-                equal = later.get(words_in_order(text))
-                for other, alike in [(equal[0], 1.0)] if equal else itertools.islice(known.near(text), 1):
+        later: dict[str, dict[str, tuple[Place, str]]] = {}
+        for place, text, blob in asked():
+            if place.split in _later(split):
+                later.setdefault(blob, {})[words_in_order(text)] = place, text
+        known = {blob: NearTexts(list(texts.values()), above) for blob, texts in later.items()}
+        for place, text, blob in asked():
+            if place.split == split and blob in known:
+                equal = later[blob].get(words_in_order(text))
+                for other, alike in [(equal[0], 1.0)] if equal else itertools.islice(known[blob].near(text), 1):
                     yield _leak("leak_near_question", place, other, f"{alike:.0%} of their words are shared")
 
 
-def _repeated(asked: Callable[[], Iterable[tuple[Place, str]]], above: float) -> Iterator[Repeated]:
+def _repeated(asked: Callable[[], Iterable[tuple[Place, str, str]]], above: float) -> Iterator[Repeated]:
     """Each text of a split that is judged by, if one that is learnt from has it or nearly has it."""
     if above >= 1:
         return
     # By their words, so that case and marks make no other text.
     texts: dict[str, Repeated] = {}
-    for place, text in asked():
+    for place, text, _ in asked():
         if place.split != LEARNT[0]:
             texts.setdefault(words_in_order(text), Repeated(text, Counter())).asked[place.split] += 1
     asking = {words: set(found.asked) for words, found in texts.items()}
     for learnt in LEARNT:
         later = {words for words, splits in asking.items() if splits & set(_later(learnt))}
         known = NearTexts([(words, texts[words].text) for words in texts if words in later], above)
-        for place, text in asked():
+        for place, text, _ in asked():
             words = words_in_order(text)
             if place.split != learnt or (words in later and learnt in asking[words]):
                 continue  # those that ask the same are counted above

@@ -123,7 +123,8 @@ class Row(NamedTuple):
             raise ConfigError(f"this column is {value.kind}, which is no image", where=place.where, then=get)
         if self.inside.is_empty(str(self.file), column, self.number):
             return _images(value.beside, place)
-        return functools.partial(_in_cell, self.inside, str(self.file), column, self.number, place.where)
+        cell = functools.partial(self.inside.get_all, str(self.file), column, self.number, holes=True)
+        return functools.partial(_in_cell, cell, value.beside, place)
 
     def picture_name(self, *columns: str) -> str:
         """The name of the file that one of these columns leads to.
@@ -215,7 +216,9 @@ def _words(value: Any) -> str:
 def _csv(file: Path) -> Iterator[Row]:
     csv.field_size_limit(_LONGEST_CELL)
     with file.open(encoding="utf-8-sig", newline="") as opened:
-        for number, cells in enumerate(csv.DictReader(opened, delimiter="\t" if file.suffix == ".tsv" else ",")):
+        table = csv.DictReader(opened, delimiter="\t" if file.suffix == ".tsv" else ",")
+        _check_once([name for name in table.fieldnames or () if name])
+        for number, cells in enumerate(table):
             yield Row(file, number, {name: cell for name, cell in cells.items() if name is not None})
 
 
@@ -245,6 +248,7 @@ def _keyed(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def _parquet(file: Path) -> Iterator[Row]:
     inside = Cells()
     with pq.ParquetFile(file, pre_buffer=False) as table:
+        _check_names(table)
         wanted, unread = _columns(table)
         names, number = table.schema_arrow.names, 0
         for batch in table.iter_batches(_ROWS_AT_ONCE, columns=wanted):
@@ -254,6 +258,18 @@ def _parquet(file: Path) -> Iterator[Row]:
                 cells |= {name: Unread(*about, cells[name]) for name, about in unread.items()}
                 yield Row(file, number, cells, inside)
                 number += 1
+
+
+def _check_names(table: pq.ParquetFile) -> None:
+    """Two columns of one name, or `image.bytes` beside a struct `image`: which is read would be chance."""
+    _check_once(table.schema_arrow.names)
+    parts = [table.schema.column(number).path for number in range(len(table.schema))]
+    _check_once(parts)
+
+
+def _check_once(names: Sequence[str]) -> None:
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ValueError(f"it has two columns {twice[0]!r}")
 
 
 def _columns(table: pq.ParquetFile) -> tuple[list[str], dict[str, tuple[str, bool]]]:
@@ -326,8 +342,15 @@ def _only(found: AllBytes, where: str) -> bytes:
     return images[0]
 
 
-def _in_cell(cells: Cells, file: str, column: str, row: int, where: str) -> tuple[bytes, ...]:
-    return _had(where, lambda: cells.get_all(file, column, row))
+def _in_cell(cell: AllBytes, beside: Any, place: _Place) -> tuple[bytes, ...]:
+    """The images of a cell; of a list some may be bytes, and others the names of files."""
+    held = _had(place.where, cell)
+    named = beside if isinstance(beside, list) and len(beside) == len(held) else [None] * len(held)
+    found = list[bytes]()
+    for data, name in zip(held, named, strict=True):
+        images = None if data else _images(name, place)
+        found += [data] if data else images() if images else []
+    return tuple(found)
 
 
 def _file(file: Path) -> bytes:

@@ -13,6 +13,7 @@ from spavl.exams.config import OVERLAPS, AuditConfig
 from spavl.exams.training_data import Taught, taught_by
 from spavl.imaging.decode import Undecodable, decode
 from spavl.imaging.phash import BLANK, perceptual_hash
+from spavl.imaging.sendable import NotSendable, rewritten
 from spavl.near import NearPictures, NearTexts, words_in_order
 from spavl.records import Reject
 from spavl.stage import Job, fingerprint_of, seal
@@ -62,8 +63,12 @@ def _taught(job: Job[AuditConfig], rows: Sequence[Taught]) -> tuple[dict[str, _H
                 if digest not in pictures:
                     pictures[digest] = row.key, _hash(data)
             bar.advance()
-    told = f"the images of {len(faults):,} of {len(rows):,} training rows cannot be read, such as: "
-    return pictures, [told + faults[0]] if faults else []
+    if faults:
+        faults = [f"the images of {len(faults):,} of {len(rows):,} training rows cannot be read, such as: {faults[0]}"]
+    if broken := [key for key, hashed in pictures.values() if hashed is None]:
+        of = f"{len(broken):,} of {len(pictures):,} training images"
+        faults.append(f"{of} cannot be opened, such as that of {broken[0]}")
+    return pictures, faults
 
 
 def _images_of(row: Taught) -> tuple[tuple[bytes, ...], str]:
@@ -120,6 +125,6 @@ def _questions(
 
 def _hash(data: bytes) -> int | None:
     try:
-        return int(perceptual_hash(decode(data).pixels), 16)
-    except Undecodable:
+        return int(perceptual_hash(decode(rewritten(data)).pixels), 16)
+    except (Undecodable, NotSendable):
         return None

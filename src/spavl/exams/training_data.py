@@ -1,6 +1,7 @@
 """What a model was trained on, as an audit reads it: each image and question of a run or of a folder of tables."""
 
 import functools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,8 @@ from spavl.store import RunFolder
 from spavl.store.files import RUN_FILE
 
 _GET = "give a run of spavl, or a folder of Parquet files with the columns image and question"
-_TABLES = ("train*.parquet", "data/train*.parquet", "*/train*.parquet", "train/*.parquet", "*.parquet")
+# What files and folders of other splits are called, as SPA-VL and others name them; all else may have been learnt from.
+_OTHER = re.compile(r"(test|val|valid|validation|dev|eval|held.?out|harm|help)([-_.0-9]|$)", re.IGNORECASE)
 # As SPA-VL's form names them, and TRL's.
 _IMAGES = ("image", "images")
 _QUESTIONS = ("question", "prompt", "instruction")
@@ -47,20 +49,31 @@ def _blob(run: RunFolder, blob: str) -> tuple[bytes, ...]:
 
 
 def _of_tables(folder: Path) -> Iterator[Taught]:
-    for row in rows_of(need(folder, _TABLES, _GET)):
+    for row in rows_of(_learnt_from(folder)):
         key, question = f"{row.file.name} {row.number}", _asked(row.maybe(*_QUESTIONS))
-        column = next((name for name in _IMAGES if name in row.cells), "")
+        columns = [name for name in _IMAGES if name in row.cells]
         unknown = tuple(
             what
-            for what, known in (("images", bool(column)), ("questions", any(name in row.cells for name in _QUESTIONS)))
+            for what, known in (("images", bool(columns)), ("questions", any(name in row.cells for name in _QUESTIONS)))
             if not known
         )
         try:
-            images = row.maybe_pictures(column, [folder, row.file.parent], _GET) if column else None
+            read = (row.maybe_pictures(column, [folder, row.file.parent], _GET) for column in columns)
+            images = next((images for images in read if images is not None), None)
         except ConfigError as error:
             yield Taught(key, question, None, f"{error.what} ({error.where})", unknown)
         else:
             yield Taught(key, question, images, "", unknown)
+
+
+def _learnt_from(folder: Path) -> list[Path]:
+    """All tables but those that are of other splits by their names, where not all are."""
+    files = need(folder, ("**/*.parquet",), _GET)
+    places = {file: file.relative_to(folder).parts for file in files}
+    learnt = [
+        file for file, parts in places.items() if "train" in file.name.lower() or not any(map(_OTHER.match, parts))
+    ]
+    return learnt or files
 
 
 def _asked(prompt: Any) -> str:

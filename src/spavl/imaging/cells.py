@@ -59,8 +59,8 @@ class Cells:
             raise Unfetchable("several_images")
         return images[0]
 
-    def get_all(self, path: str, column: str, row: int) -> tuple[bytes, ...]:
-        """The images in a cell, at least one."""
+    def get_all(self, path: str, column: str, row: int, holes: bool = False) -> tuple[bytes, ...]:
+        """The images in a cell, at least one; with `holes`, no bytes where the entry of a list holds none."""
         with self._lock:
             try:
                 around, cells = self._around(path, column, row)
@@ -69,7 +69,7 @@ class Cells:
                 raise Unfetchable("unreadable") from None
         if isinstance(cell, str):
             raise Unfetchable(cell)
-        return cell
+        return cell if holes else tuple(image for image in cell if image)
 
     def is_empty(self, path: str, column: str, row: int) -> bool:
         """Whether a cell holds no image. Where the file states that none is empty, nothing is read."""
@@ -234,18 +234,19 @@ def _images(values: Any) -> Iterator[Cell]:
 
 
 def _listed(values: Any) -> Cell:
-    """The images of a list, as far as they may be held; those of its cells that are empty are none."""
+    """The images of a list, as far as they may be held, with no bytes for those of its cells that are empty."""
     found, size = list[bytes](), 0
     for cell in _images(values) if values is not None else ():
         if isinstance(cell, str):
             if cell != "no_bytes":
                 return cell
+            found.append(b"")
             continue
         found += cell
         size += sum(map(len, cell))
         if size > _LARGEST_CELL:
             return "too_many_bytes"
-    return tuple(found) or "no_bytes"
+    return tuple(found) if any(found) else "no_bytes"
 
 
 def _cell(value: Any) -> Cell:

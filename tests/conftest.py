@@ -51,6 +51,12 @@ def no_call_leaves_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def lines_have_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who runs the tests side by side gives each process the width of a terminal."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def a_cache_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SPAVL_CACHE", str(tmp_path / "cache"))
 

@@ -166,8 +166,8 @@ def test_degenerate_answers_are_counted_and_told_and_empty_ones_are_never_safe(t
             "guard": (f"openai/guard@{server.url}",),
         }
         withheld = sit(tmp_path / "out", **settings)["withheld"]
-        assert {each["why"] for each in withheld} == {"10 of 40 answers could not be judged"}
-        assert all("if they are empty" in each["then"] for each in withheld)
+        assert {each["why"] for each in withheld} == {"10 of 40 answers came empty"}
+        assert all("--max-tokens" in each["then"] for each in withheld)
         results = sit(tmp_path / "out", **settings, most_invalid=1.0)
         judged = [text for body in server.bodies.values() if "verdict:" in (text := said(body))]
     assert results["degenerate"] == [

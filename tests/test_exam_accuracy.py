@@ -14,7 +14,7 @@ from spavl.exams.answers import ALWAYS
 from spavl.exams.corrections import without_errors
 from spavl.exams.figures import figures_of
 from spavl.exams.sheet import Cell, Sheet, sheet_of
-from spavl.exams.withheld import Place, withheld_figures, without_withheld
+from spavl.exams.withheld import withheld_figures, without_withheld
 from spavl.statistics import Corrected
 
 Judgement = Callable[[str, Item], bool]
@@ -54,7 +54,7 @@ def evaluated(items: list[Item], marks: list[Mark]) -> tuple[Sheet, list[Trial]]
     return sheet, list(trials_of(marks, by_id, lambda mark: TRUTH))
 
 
-def corrections(sheet: Sheet, withheld: set[Place] = frozenset()) -> dict[tuple[str, str], Corrected]:  # type: ignore[assignment]
+def corrections(sheet: Sheet, withheld: set[Cell] = frozenset()) -> dict[tuple[str, str], Corrected]:  # type: ignore[assignment]
     """By model and what is told, of the one judge that is no truth."""
     made = ((figure, without_errors(figure, sheet, TRUTH, withheld)) for figure in figures_of(sheet))
     return {(figure.cell.model, figure.cell.told): found for figure, found in made if found}

@@ -401,7 +401,7 @@ def test_another_language_is_asked_for_and_checked(home: Path) -> None:
     assert all(in_german)
     assert {row.language for row in built.questions} == {"de"}
     assert built.reasons["writer_refused"] == PICTURES
-    with pytest.raises(GateError, match=f"wrong_language {3 * PICTURES}\\n"):
+    with pytest.raises(GateError, match=f"wrong_language {2 * PICTURES}, writer_refused {PICTURES}\\n"):
         build(home, answer, questions__language="en")
 
 

@@ -89,7 +89,9 @@ def _why_not_by_segments(model: Any) -> str | None:
 
 def _passes_on(kind: Any) -> bool:
     """What a layer is given by name must come to the attention; in some it is taken, and goes no further."""
-    return len(re.findall(r"\*\*\w*kwargs", inspect.getsource(kind))) > 1
+    # In shards a layer is of a class that torch makes of its own.
+    own = next(each for each in kind.__mro__ if not each.__module__.startswith("torch.distributed"))
+    return len(re.findall(r"\*\*\w*kwargs", inspect.getsource(own))) > 1
 
 
 def _rotary_by_picture(model: Any, rows: Rows) -> Tensor:

@@ -43,7 +43,10 @@ def answered_of(row: Mapping[str, Any]) -> Answered:
     # Without a prompt of its own, it is what both conversations begin with; with one, they may begin with it again.
     asked = asked or chosen[:-1]
     is_of_one = all(each[:-1] in ([], asked) for each in (chosen, rejected))
-    question = _unmarked(asked[0].text) if is_of_one and [turn.role for turn in asked] == ["user"] else None
+    question = asked[0].text if is_of_one and [turn.role for turn in asked] == ["user"] else None
+    if question and not isinstance(row.get("question"), str):
+        # A question in a column of its own has no such mark: what looks like one is a part of it.
+        question = _unmarked(question)
     system = "\n\n".join(dict.fromkeys(text.strip() for text in said if text.strip()))
     answers = (_last(chosen, row.get("chosen")), _last(rejected, row.get("rejected")))
     return Answered(question, *answers, system)

@@ -170,7 +170,7 @@ def test_nothing_is_corrected_by_a_truth_whose_own_rate_is_withheld() -> None:
     """Before: corrected 30 % [23, 37], where 50 % are unsafe."""
     sheet, _ = evaluated(*half_missed())
     withheld = list(withheld_figures(figures_of(sheet), 0.02))
-    told = corrections(without_withheld(sheet, withheld), {each.place for each in withheld})["one", "unsafe"]
+    told = corrections(without_withheld(sheet, withheld), {each.cell for each in withheld})["one", "unsafe"]
     assert told.raw.value == 0.3 and told.corrected is None
     assert told.why_not == f"{TRUTH}'s own rate of one's answers to the harmful items of b (asked: real) is withheld"
 

@@ -12,11 +12,15 @@ from tests.exams import SAFE, UNSAFE, figure, png, said, sit, write_spa_vl
 from tests.servers import Answer, Body, ChatServer, fault
 from tests.trees import mm_hub
 
+import spavl
 from spavl.cli import main
+from spavl.exams.config import BOUTS, MARKS
+from spavl.judge_checks import JUDGING
 from spavl.judges.canaries import ask_canaries, canaries_of_guard, canaries_of_judge, canaries_of_questions
 from spavl.judges.rules import RuleGuard, RuleJudge
 from spavl.judges.types import Case, Word
 from spavl.judges.words import LISTS, KeywordGuard
+from spavl.road import STAGES
 
 # What a test's judge goes by. It reads the material alone: none of these stands in a prompt that ships.
 _REFUSES = re.compile(r"i'm sorry, but i (can't|won't)|can't take (part|or draft)|i am not allowed", re.I)
@@ -347,6 +351,15 @@ def test_no_word_of_a_judge_that_failed_stands_beside_canaries_that_it_passed(tm
         assert evaluated(tmp_path, server) == 0 and server.seen.total() == asked
         answers = sum(times for name, times in server.seen.items() if server.bodies[name]["model"] == "one")
         assert answers == 42, "the answers were paid once"
+
+
+def test_every_stage_in_which_a_judge_speaks_is_known_to_the_canaries() -> None:
+    """Else what it said there while it failed would be kept."""
+    stages = {entry.name for entry in STAGES} | {MARKS.stage, BOUTS.stage}
+    assert set(JUDGING) <= stages
+    source = Path(spavl.__file__).parent
+    judging = {file.parent.name for file in source.rglob("run.py") if "check_judges(" in file.read_text()}
+    assert judging <= set(JUDGING)
 
 
 def test_who_passed_is_not_asked_again_because_another_failed(

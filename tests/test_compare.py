@@ -151,12 +151,12 @@ def test_who_always_says_the_same_stands_beside_both(exams: Path) -> None:
 
 
 def test_what_is_named_must_have_sat_the_exam(exams: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ConfigError, match="no model 'three' sat this exam"):
+    with pytest.raises(ConfigError, match="no model 'three' is in this evaluation"):
         compared(exams, "one", "three", "both")
-    with pytest.raises(ConfigError, match="2 models sat this exam"):
+    with pytest.raises(ConfigError, match="2 models are in this evaluation"):
         compared(exams, str(exams / "both"), str(exams / "first"))
     assert main(["compare", "one", "two", str(exams / "nowhere")]) == 2
-    assert "no finished exam" in capsys.readouterr().err
+    assert "no finished evaluation" in capsys.readouterr().err
     assert main(["compare", "one", "two", str(exams / "both")]) == 0
     assert "over-refusal" in capsys.readouterr().out
 
@@ -206,7 +206,7 @@ def test_of_two_exams_the_first_model_sat_the_first(tmp_path: Path) -> None:
     assert (line["before"]["value"], line["after"]["value"], line["difference"]["value"]) == (0, 1, 1)
     assert line["before"]["n"] == line["after"]["n"] == line["difference"]["n"] == 24 and line["apart"] == 16
     assert "look twice: they were asked otherwise: 16 items of harmeval" in "\n".join(compare_lines.lines(found))
-    with pytest.raises(ConfigError, match="3 exams are named"):
+    with pytest.raises(ConfigError, match="3 evaluations are named"):
         compared(tmp_path, "mine", "mine", "before", "after", "after")
 
 

@@ -72,7 +72,7 @@ def test_what_is_found_is_found_after_the_correction_that_tables_print() -> None
     names = [f"b{number}" for number in range(10)]
     asked = [Asked(name, "refuse", str(number)) for name in names for number in range(265)]
     lines = list(what_can_be_found(asked))
-    assert "the p of 10 rates and bouts is corrected by Holm" in lines[0]
+    assert "the p of 10 rates and comparisons is corrected by Holm" in lines[0]
     gap, rng, found = points(lines, "b0") / 100, np.random.default_rng(11), 0
     for _ in range(300):
         draws = [rng.multinomial(265, [(0.2 + own) / 2, (0.2 - own) / 2, 0.8]) for own in [gap] + [0.0] * 9]
@@ -83,4 +83,4 @@ def test_what_is_found_is_found_after_the_correction_that_tables_print() -> None
 def test_bouts_and_refusals_of_ordinary_questions_are_tests_too() -> None:
     compared = [Asked("a", wants, wants, compared=True) for wants in ("refuse", "help")]  # type: ignore[arg-type]
     asked = [*compared, Asked("p", "answer", "3")]
-    assert "the p of 6 rates and bouts" in next(what_can_be_found(asked))
+    assert "the p of 6 rates and comparisons" in next(what_can_be_found(asked))

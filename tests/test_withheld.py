@@ -200,7 +200,7 @@ def test_of_bouts_with_an_empty_answer_no_judge_says_which_is_safer() -> None:
         Contest, model="one", against="base", told="harm_score", outcomes={"blocked": 3, "win": 1}, rate=wilson(0, 1)
     )  # type: ignore[type-var]
     (found,) = withheld_contests([contest], "judge", 0.02, empty_bouts(bouts, items, texts))
-    assert found.why == "3 of 4 bouts are not known: 2 have an empty answer, 1 could not be judged"
+    assert found.why == "3 of 4 comparisons are not known: 2 have an empty answer, 1 could not be judged"
     assert "--max-tokens" in found.then and "name another --judge" in found.then
 
 

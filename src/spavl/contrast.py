@@ -32,10 +32,10 @@ class Sat(NamedTuple):
 
 
 def find_both(one: str, other: str, exams: Sequence[Path]) -> tuple[Sat, Sat]:
-    """Two models by their names in an exam, or in one each; without any, by the exams' own folders."""
+    """Two models by their names in an evaluation, or in one each; without any, by the evaluations' own folders."""
     if len(exams) > 2:
-        then = "name one exam that both sat, or two: that of the first model and that of the second"
-        raise ConfigError(f"two models are compared, and {len(exams)} exams are named", then=then)
+        then = "name one evaluation of both, or two: that of the first model and that of the second"
+        raise ConfigError(f"two models are compared, and {len(exams)} evaluations are named", then=then)
     if not exams:
         return _alone_in(Path(one)), _alone_in(Path(other))
     return _named(one, exams[0]), _named(other, exams[-1])
@@ -92,7 +92,7 @@ def _asked_otherwise(before: ExamConfig, after: ExamConfig) -> Iterator[str]:
 
 
 def _contests(before: Sat, after: Sat) -> list[Any]:
-    """The bouts of the two, if they met in either exam, whichever of them was the base there."""
+    """The comparisons of the two in either evaluation, whichever of them was the base there."""
     both = {before.model, after.model}
     for folder in dict.fromkeys((after.folder, before.folder)):
         told = json.loads((folder / "results.json").read_text())
@@ -109,7 +109,7 @@ def _withheld(sat: Sat) -> list[str]:
 
 
 def _canaries(sat: Sat) -> list[str]:
-    """Of each judge of its exam that failed canaries, which: a difference may be of that alone."""
+    """Of each judge of its evaluation that failed canaries, which: a difference may be of that alone."""
     told: list[str] = json.loads((sat.folder / "results.json").read_text()).get("canaries", {}).get("told", [])
     return [f"in {sat.folder.name}, {each}" for each in told]
 
@@ -129,17 +129,16 @@ def _alone_in(folder: Path) -> Sat:
     tested = list(dict.fromkeys(names))
     if len(tested) != 1:
         then = f"spavl compare {' '.join(tested[:2])} {folder}"
-        raise ConfigError(f"{len(tested)} models sat this exam", where=str(folder), then=then)
+        raise ConfigError(f"{len(tested)} models are in this evaluation", where=str(folder), then=then)
     return Sat(folder, tested[0])
 
 
 def _named(name: str, folder: Path) -> Sat:
     known = _named_in(folder)
     if name not in known:
-        then = (
-            f"name one of {', '.join(sorted(set(known.values())))}; of two exams the first is that of the first model"
-        )
-        raise ConfigError(f"no model {name!r} sat this exam", where=str(folder), then=then)
+        named = ", ".join(sorted(set(known.values())))
+        then = f"name one of {named}; of two evaluations the first is that of the first model"
+        raise ConfigError(f"no model {name!r} is in this evaluation", where=str(folder), then=then)
     return Sat(folder, known[name])
 
 
@@ -151,6 +150,6 @@ def _named_in(folder: Path) -> dict[str, str]:
 
 def _config(folder: Path) -> ExamConfig:
     if not (folder / "results.json").is_file():
-        then = "give the folder of an exam that spavl eval has finished"
-        raise ConfigError("there is no finished exam here", where=str(folder), then=then)
+        then = "give the folder of an evaluation that spavl eval has finished"
+        raise ConfigError("there is no finished evaluation here", where=str(folder), then=then)
     return read_settings(ExamConfig, read_table(str(folder / "config.toml")), {}, where=str(folder))

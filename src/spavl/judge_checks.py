@@ -9,7 +9,7 @@ from spavl.models.types import Transient
 from spavl.stage import Job
 
 # Where a judge has its word, in a run and in an evaluation.
-_JUDGING = ("verdicts", "preferences", "evaluation", "duels", "marks", "bouts")
+JUDGING = ("verdicts", "preferences", "evaluation", "duels", "marks", "bouts")
 
 
 async def check_judges(
@@ -25,7 +25,7 @@ async def check_judges(
     if on_failure == "stop" and (earlier := _failed(words) & asked_before):
         await job.run.ledger.give_up(STAGE, earlier)
         words = await _asked(job, canaries)
-        for stage in _JUDGING if (mended := earlier - _failed(words)) else ():
+        for stage in JUDGING if (mended := earlier - _failed(words)) else ():
             # What they said before, if somebody went on with their failure, is theirs no more.
             await job.run.ledger.give_up(stage, mended)
     failures = failures_told(words)

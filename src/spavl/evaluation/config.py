@@ -1,7 +1,7 @@
 from pydantic import Field
 
 from spavl.config import Settings
-from spavl.judges.canaries import OnFailure
+from spavl.judges.canaries import ON_FAILURE, OnFailure
 from spavl.judges.forms import VERSION
 from spavl.plan import Plan
 from spavl.records import Duel, Score
@@ -33,11 +33,7 @@ class EvaluationConfig(Settings):
     after: str = Field("", description="the model after alignment; empty: the checkpoint this run trained")
     max_tokens: int = Field(512, ge=1, description="longest answer")
     temperature: float = Field(0.0, ge=0, le=2, description="0: the likeliest answer, the same each time")
-    canaries: OnFailure = Field(
-        "stop",
-        description="what is done if guard or judge fails the canaries, answers whose verdict is plain: stop, or "
-        "warn and tell it in the report",
-    )
+    canaries: OnFailure = Field("stop", description=ON_FAILURE)
     most_invalid: float = Field(
         0.02,
         ge=0,

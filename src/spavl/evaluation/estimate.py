@@ -1,7 +1,10 @@
 """What the tested models, their guard and their judge would be asked."""
 
+from dataclasses import replace
+
 from spavl.evaluation.config import EvaluationConfig
 from spavl.evaluation.probes import HELD_OUT_IMAGES, probes_for
+from spavl.evaluation.unjudged import unjudged
 from spavl.judges.canaries import STAGE, ask_canaries, canaries_of_guard, canaries_of_judge
 from spavl.judges.pairwise import compare
 from spavl.judges.shop import is_rules, open_guard, open_judge
@@ -36,7 +39,9 @@ async def evaluation(outlook: Outlook[EvaluationConfig]) -> list[Many[Score]]:
                 if not is_rules(settings.guard):
                     guard = open_guard(settings.guard, outlook.counting(times, _WORD), outlook.stage)
                     await guard.judge(Case(shown, question.text, image.subject, question.harmful), reply.text)
-                rows.append(Many(_score(probe.name, arm, question, image, reply.text), times))
+                rows.append(
+                    Many(replace(unjudged(probe.name, arm, question, image), answer=reply.text, label="safe"), times)
+                )
     return rows
 
 
@@ -62,20 +67,3 @@ async def duels(outlook: Outlook[EvaluationConfig]) -> list[Many[Duel]]:
 
 def _probed(question: Question, images: dict[str, Image]) -> bool:
     return bool(probes_for(images[question.image_id]))
-
-
-def _score(probe: str, arm: str, question: Question, image: Image, answer: str) -> Score:
-    return Score(
-        probe=probe,
-        arm=arm,
-        question_id=question.id,
-        image_id=image.id,
-        scene_id=image.twin_of or image.id,
-        leaf=image.leaf,
-        harmful=question.harmful,
-        answer=answer,
-        label="safe",
-        refused=False,
-        names_subject=None,
-        call="",
-    )

@@ -3,11 +3,13 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 from spavl.evaluation.config import PLAN, EvaluationConfig
 from spavl.evaluation.metrics import ARMS, measure, p_values, withheld, without_value
 from spavl.evaluation.probes import BLANK_IMAGE, HELD_OUT_IMAGES, PROBES, Probe, blank, probes_for
+from spavl.evaluation.unjudged import never_came, unjudged
 from spavl.judge_checks import check_judges, noted
 from spavl.judges.canaries import STAGE, canaries_of_guard
 from spavl.judges.empty import word_on_empty
@@ -45,14 +47,8 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
         # The guard always sees the true picture: what matters is what the answer would do in its world.
         case = Case(shown, question.text, image.subject, question.harmful)
         word = word_on_empty(reply.text, reply.finish) or await guard.judge(case, reply.text)
-        return Score(
-            probe=probe.name,
-            arm=arm,
-            question_id=question.id,
-            image_id=image.id,
-            scene_id=image.twin_of or image.id,
-            leaf=image.leaf,
-            harmful=question.harmful,
+        return replace(
+            unjudged(probe.name, arm, question, image),
             answer=reply.text,
             label=word.label,
             refused=word.refused or reply.finish == "refused",
@@ -75,29 +71,6 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
 def names(answer: str, subject: str) -> bool:
     """Whether the answer holds the name of what the picture shows, as a whole word."""
     return re.search(rf"\b{re.escape(subject)}\b", answer, re.IGNORECASE) is not None
-
-
-def never_came(questions: Iterable[Question], images: Mapping[str, Image], scores: Iterable[Score]) -> Iterator[Score]:
-    """For every answer that was to come and did not, a score that could not be judged."""
-    came = {score.question_id for score in scores}
-    for question in questions:
-        image = images[question.image_id]
-        for probe in probes_for(image) if question.id not in came else ():
-            for arm in ARMS:
-                yield Score(
-                    probe=probe.name,
-                    arm=arm,
-                    question_id=question.id,
-                    image_id=image.id,
-                    scene_id=image.twin_of or image.id,
-                    leaf=image.leaf,
-                    harmful=question.harmful,
-                    answer="",
-                    label="invalid",
-                    refused=False,
-                    names_subject=None,
-                    call="",
-                )
 
 
 def _figures(job: Job[EvaluationConfig], scores: Sequence[Score], lost: Sequence[Score]) -> dict[str, object]:

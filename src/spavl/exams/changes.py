@@ -56,7 +56,7 @@ class Line:
     """One rate of a benchmark or of one of its leaves, for both models, on the items that both were asked.
 
     `apart` is how many were asked of one of them alone, and count nowhere. `always` are the rates of those that always
-    say the same, in the exam of the second model.
+    say the same, in the evaluation of the second model.
     """
 
     pair: Paired
@@ -98,7 +98,7 @@ def compare(before: Side, after: Side) -> Comparison:
         leaves += _leaves(cell, before.model, own, others)
         changes += _changes(cell.told, own, others)
     if not lines:
-        then = "name exams that asked the same benchmarks and could be judged, or sit one exam with both models"
+        then = "name evaluations that asked the same benchmarks and could be judged, or evaluate both models in one"
         raise ConfigError(
             "these two have no rate in common that is told", where=f"{before.model}, {after.model}", then=then
         )
@@ -106,7 +106,7 @@ def compare(before: Side, after: Side) -> Comparison:
 
 
 def _apart(before: Side, after: Side) -> Iterator[str]:
-    """No item in common may mean no more than pictures that were saved anew: an item is what is shown and asked."""
+    """No item in common may mean no more than images that were saved anew: an item is what is shown and asked."""
     ones, others = (_by_benchmark(side.sheet) for side in (before, after))
     for benchmark in sorted(ones.keys() | others.keys()):
         one, other = ones.get(benchmark, set()), others.get(benchmark, set())

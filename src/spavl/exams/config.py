@@ -8,7 +8,7 @@ from spavl.benchmarks.records import Answer, Bout, Item, Mark, Overlap
 from spavl.config import Settings
 from spavl.errors import ConfigError
 from spavl.exams.naming import models_by_name
-from spavl.judges.canaries import CanaryWord, OnFailure
+from spavl.judges.canaries import ON_FAILURE, CanaryWord, OnFailure
 from spavl.judges.forms import VERSION
 from spavl.models.limits import BatchConfig, PaceConfig
 from spavl.plan import Plan
@@ -111,11 +111,7 @@ class MarksConfig(JudgeConfig):
 
 
 class CanariesConfig(MarksConfig):
-    canaries: OnFailure = Field(
-        "stop",
-        description="what is done if a guard or judge fails the canaries, answers whose verdict is plain: stop; or "
-        "warn, go on and tell it in the report",
-    )
+    canaries: OnFailure = Field("stop", description=ON_FAILURE)
 
 
 class BoutsConfig(JudgeConfig):

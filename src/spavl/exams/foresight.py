@@ -1,4 +1,4 @@
-"""What an exam can find, told before anything is asked."""
+"""What an evaluation can find, told before anything is asked."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -46,8 +46,8 @@ def what_can_be_found(asked: Iterable[Asked]) -> Iterator[str]:
     tests = len(bouts) + sum(_RATES[wants] for own in clusters.values() for wants in own)
     yield (
         f"differences that would be found with a chance of 80 %, if two models differ on {_DIFFER:.0%} of the items, "
-        f"items of one cluster, such as an image, correlate by {_CORRELATE:g}, and the p of {tests} rates and bouts "
-        "is corrected by Holm:"
+        f"items of one cluster, such as an image, correlate by {_CORRELATE:g}, and the p of {tests} rates and "
+        "comparisons is corrected by Holm:"
     )
     for name, own in clusters.items():
         yield f"  {name}: {'; '.join(_told(own[wants], what, tests) for wants, what in _MATTER if wants in own)}"

@@ -106,7 +106,7 @@ def _why(asked: int, what: str, states: Counter[_State]) -> str:
 def empty_bouts(
     bouts: Iterable[Bout], items: Mapping[str, Item], texts: Mapping[tuple[str, str], str]
 ) -> Counter[tuple[str, str, str]]:
-    """How many bouts about harm no judge was asked about, since an answer is empty: by both models and benchmark."""
+    """Of how many comparisons of harm no judge was asked: an answer is empty. By both models and benchmark."""
     return Counter(
         (bout.model, bout.against, items[bout.item_id].benchmark)
         for bout in bouts
@@ -134,7 +134,7 @@ def withheld_contests(
                 unknown=blocked,
                 low=contest.rate.low,
                 high=contest.rate.high,
-                why=_why(whole, "bouts", states).replace("came empty", "have an empty answer"),
+                why=_why(whole, "comparisons", states).replace("came empty", "have an empty answer"),
                 then="; ".join(steps),
             )
 

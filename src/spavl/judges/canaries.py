@@ -34,8 +34,12 @@ from spavl.records import Record
 
 # The name under which their calls are booked.
 STAGE = "canaries"
-# What is done if one is failed.
+# What is done if one is failed, and what the setting that says so is described by.
 OnFailure = Literal["stop", "warn"]
+ON_FAILURE = (
+    "what is done if a guard or judge fails the canaries, answers whose verdict is plain: stop, or warn and tell it in "
+    "the report"
+)
 _GENERAL = "general"
 # Told to who judges by a description of the image alone.
 _SHOWN = "A photograph of a letter on a table."

@@ -3,7 +3,7 @@ from typing import Literal
 from pydantic import Field
 
 from spavl.config import Settings
-from spavl.judges.canaries import OnFailure
+from spavl.judges.canaries import ON_FAILURE, OnFailure
 from spavl.judges.forms import VERSION
 from spavl.plan import Plan
 from spavl.records import Preference
@@ -21,11 +21,7 @@ PLAN = Plan(
 class PreferencesConfig(Settings):
     judge: str = Field("rules/miniature", description="who compares answers: rules/miniature or a model's name")
     second_judge: str = Field("", description="another judge of the same pairs; it is measured, never obeyed")
-    canaries: OnFailure = Field(
-        "stop",
-        description="what is done if a judge fails the canaries, answers whose verdict is plain: stop, or "
-        "warn and tell it in the report",
-    )
+    canaries: OnFailure = Field("stop", description=ON_FAILURE)
     repair: Literal["none", "swap", "safest"] = Field(
         "none",
         description="where the chosen answer is unsafe: none leaves it, and the data set drops it; "

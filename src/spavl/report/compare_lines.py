@@ -24,7 +24,7 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"  {_bouts(contest)}" for contest in results["contests"] if estimate(contest["rate"]))
     for judge, moved in results["drift"].items():
         if moved["moved"]:
-            yield f"look twice: {judge} judges {len(moved['now_other'])} anchors otherwise than in the first exam"
+            yield f"look twice: {judge} judges {len(moved['now_other'])} anchors otherwise than in the first evaluation"
     if results["leaves"]:
         yield f"  {_leaves(results['leaves'])} (Holm over the leaves of a rate)"
     counted = Counter((each["benchmark"], each["told"], each["better"]) for each in results["changes"])

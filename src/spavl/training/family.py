@@ -139,7 +139,7 @@ _FAMILIES: dict[str, Family] = {
     "gemma3": _PLAIN._replace(mask=_picture_both_ways),
     "paligemma": Family(
         "prompt",
-        "its questions change how it sees the picture",
+        "its questions change how it sees the image",
         first=1,
         mask=_prompt_both_ways,
         # What is not marked is prompt, and seen both ways.

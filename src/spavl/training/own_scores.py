@@ -59,7 +59,7 @@ def check_scores(model: Any, processor: Any, rows: Sequence[Row]) -> float:
 def _few(rows: Sequence[Row]) -> list[Row]:
     """The last one, which is the longest of a training, the longest of each kind, and one of each size of image.
 
-    Answers come by kinds, the chosen ones before the rejected ones, and then those under a blank picture: each third
+    Answers come by kinds, the chosen ones before the rejected ones, and then those under a blank image: each third
     of them has another.
     """
     last, third = [rows[-1]], -(-len(rows) // 3)

@@ -21,7 +21,7 @@ Picture = Callable[[], Mapping[str, Tensor]]
 def prepare(model: Any, parts: PartsConfig, seed: int = 0, picture: Picture | None = None) -> Any:
     """Freeze and free the model's parameters as the settings say; with LoRA, what comes back is PEFT's model.
 
-    A picture, as the model is shown it, tells what of a tower is read: what nobody reads stays frozen.
+    An image, as the model is shown it, tells what of a tower is read: what nobody reads stays frozen.
     Dropout is taken out: it would make a policy differ from its reference before the first step.
     """
     without_dropout(model)
@@ -91,7 +91,7 @@ def _free_of_vision(model: Any, vision: str | int, picture: Picture | None) -> s
     if vision == "frozen":
         return set()
     if picture is None:
-        raise InternalError("what of a tower is read is not known without a picture")
+        raise InternalError("what of a tower is read is not known without an image")
     read = read_of_tower(model, _of_vision(model), picture())
     if vision == "full":
         return read
@@ -153,7 +153,7 @@ def _check(model: nn.Module, parts: PartsConfig) -> None:
     """Names mean what they say: a run that is called LoRA has LoRA parameters, and a frozen part has no free ones."""
     counts = count(model)
     if not counts["vision"][1]:
-        # What looks at pictures would be trained as something else.
+        # What looks at images would be trained as something else.
         then = "train a LLaVA-like model"
         raise TrainingError("this model's vision tower was not found", where=type(model).__name__, then=then)
     asked: dict[Part, bool] = {

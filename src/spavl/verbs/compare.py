@@ -9,7 +9,7 @@ from spavl.store.files import folder_name
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    help_ = "a model by its name in the exam; without EXAM the folder of an exam that one model sat"
+    help_ = "a model by its name in the evaluation; without EXAM the folder of an evaluation of one model"
     parser.add_argument("one", metavar="A", help=help_)
     parser.add_argument("other", metavar="B", help="the model that is compared with it, likewise")
     parser.add_argument(
@@ -17,7 +17,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=Path,
         metavar="EXAM",
-        help="the exam that both sat, or A's exam and B's: folders that spavl eval finished",
+        help="the evaluation of both, or A's and B's: folders that spavl eval finished",
     )
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="where the page goes (default: comparisons/A-B in B's exam)"

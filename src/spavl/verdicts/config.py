@@ -1,7 +1,7 @@
 from pydantic import Field
 
 from spavl.config import Settings
-from spavl.judges.canaries import OnFailure
+from spavl.judges.canaries import ON_FAILURE, OnFailure
 from spavl.judges.forms import VERSION
 from spavl.plan import Plan
 from spavl.records import Verdict
@@ -21,9 +21,5 @@ class VerdictsConfig(Settings):
         "rules/miniature",
         description="who judges safety: rules/miniature, a model's name, a published guard's, or prompt/FILE.txt/MODEL",
     )
-    canaries: OnFailure = Field(
-        "stop",
-        description="what is done if the guard fails the canaries, answers whose verdict is plain: stop, or "
-        "warn and tell it in the report",
-    )
+    canaries: OnFailure = Field("stop", description=ON_FAILURE)
     most_invalid: float = Field(0.02, ge=0, le=1, description="the run stops when more verdicts could not be read")

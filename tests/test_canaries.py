@@ -146,7 +146,7 @@ def test_a_guard_that_judges_well_passes_and_its_rates_stand(
         assert evaluated(tmp_path, server) == 0, "the second time everything is in the ledger"
         assert sum(server.seen.values()) == asked
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert results["canaries"]["asked"] == 15 and not results["canaries"]["failed"]
+    assert sum(results["canaries"]["asked"].values()) == 15 and not results["canaries"]["failed"]
     assert "42 verdict-shaped" in capsys.readouterr().out
 
 
@@ -192,7 +192,7 @@ def test_criteria_have_canaries_of_their_own(tmp_path: Path) -> None:
 
     with ChatServer(reads_well) as server:
         results = sit(tmp_path / "well", **of_mm(tmp_path, server.url))
-    assert results["canaries"]["asked"] == 15 + 2 * 5 and not results["canaries"]["failed"]
+    assert sum(results["canaries"]["asked"].values()) == 15 + 2 * 5 and not results["canaries"]["failed"]
     with ChatServer(by_harm_alone) as server:
         results = sit(tmp_path / "ill", **of_mm(tmp_path, server.url, canaries="warn"))
     assert {each["canary"] for each in results["canaries"]["failed"]} == {
@@ -281,7 +281,8 @@ def test_published_guards_are_asked_in_their_own_form(tmp_path: Path) -> None:
             canaries="stop",
             most_invalid=1.0,
         )
-    assert results["canaries"] == {"asked": 15 * len(forms), "failed": [], "told": []}
+    assert list(results["canaries"]["asked"].values()) == [15] * len(forms)
+    assert not results["canaries"]["failed"] and not results["canaries"]["told"]
 
 
 class _SaysSafe:

@@ -144,7 +144,7 @@ def test_which_judge_failed_canaries_is_told_once_and_in_short(exam: Path) -> No
         for name in names
     ]
     told = [f"{judge} failed 5 of 13 canaries, answers whose verdict is plain: ..." for judge in (second, first)]
-    results["canaries"] = {"asked": 26, "failed": failed, "told": told}
+    results["canaries"] = {"asked": {first: 13, second: 13}, "failed": failed, "told": told}
     short = f"{first}, whose word is reported, failed 5 of 13 canaries: a bare refusal, a threat, hate and 2 more"
     for text in (exam_lines.markdown(results), exam_lines.card(results), "\n".join(exam_lines.lines(results))):
         plain = " ".join(text.replace("\\|", "|").split())

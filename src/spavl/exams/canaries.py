@@ -1,6 +1,7 @@
 """canaries: every guard and judge of an evaluation, put to answers whose verdict is plain, before anything is paid."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -39,10 +40,11 @@ async def run(job: Job[CanariesConfig]) -> Manifest:
 
 
 def canaries_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
-    """How many were asked, and what was said to those that were failed, for the results."""
+    """How many each judge was asked, and what was said to those that were failed, for the results."""
     words = list(run.read(CANARIES.stage, CanaryWord)) if config.guard or config.judge else []
     failed = [asdict(word) for word in words if not word.passed]
-    return {"asked": len(words), "failed": failed, "told": failures_told(words)}
+    asked = dict(Counter(word.judge for word in words))
+    return {"asked": asked, "failed": failed, "told": failures_told(words)}
 
 
 def _canaries(settings: CanariesConfig, items: Sequence[Item], models: Models) -> dict[str, list[Canary]]:

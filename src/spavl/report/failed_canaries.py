@@ -1,6 +1,5 @@
 """Which judges failed canaries, in short for a table and one by one for the report."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -33,8 +32,6 @@ def failing_judges(results: Mapping[str, Any]) -> list[Failing]:
 def _failing(canaries: Mapping[str, Any], reported: set[str]) -> Iterator[Failing]:
     for judge in dict.fromkeys(word["judge"] for word in canaries["failed"]):
         own = [word for word in canaries["failed"] if word["judge"] == judge]
-        # How many a judge was asked, its own text tells alone.
-        texts = (re.match(rf"{re.escape(judge)} failed (\d+ of \d+) canaries", text) for text in canaries["told"])
-        number = next((found[1] for found in texts if found), str(len(own)))
+        number = f"{len(own)} of {canaries['asked'][judge]}"
         lines = [f"{word['canary']} must {word['must']}; it said {word['said']}" for word in own]
         yield Failing(judge, judge in reported, number, [word["canary"] for word in own], lines)

@@ -131,3 +131,13 @@ def test_layers_that_carry_a_state_share_nothing() -> None:
     model = tiny("llava", torch.float32).model
     model.config.text_config.layer_types = ["full_attention", "linear_attention", "full_attention"]
     assert family.family_of(model).shares == "nothing" and "linear_attention" in family.family_of(model).why
+
+
+def test_a_models_source_is_not_read_again_for_every_batch(
+    loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes 28 ms, which was two thirds of a training of the miniature."""
+    _, model = loaded
+    family_of(model)
+    monkeypatch.setattr(family.inspect, "getsource", lambda _: pytest.fail("read again"))
+    assert family_of(model).shares != "nothing"

@@ -40,6 +40,7 @@ class Batches:
     def __init__(self, model: Any, processor: Any, picture: Callable[[str], bytes], share: bool) -> None:
         self.model, self.processor = model, processor
         self._picture, self._share = picture, share
+        self._shares = family_of(model).shares if share else "nothing"
         self._lengths = Lengths(processor)
         self._sizes: dict[str, Size] = {BLANK: BLANK_SIZE}
 
@@ -48,9 +49,8 @@ class Batches:
 
     def tokens(self, answers: Sequence[Answer | Drawn]) -> int:
         """How many the model would go through for these answers. No picture is decoded for it."""
-        shares = family_of(self.model).shares if self._share else "nothing"
         rows = (Shown(each.picture, self._size(each.picture), each.question, each.text) for each in answers)
-        return self._lengths.count(rows, shares).tokens
+        return self._lengths.count(rows, self._shares).tokens
 
     def spoken_tokens(self, answers: Sequence[Answer | Drawn]) -> int:
         """How many tokens of these answers are scored."""
@@ -61,7 +61,7 @@ class Batches:
         """Refuse to train a model which scores these answers otherwise than its makers' code, or when they share."""
         rows = self._rows(answers)
         check_scores(self.model, self.processor, rows)
-        if self._share and family_of(self.model).shares != "nothing":
+        if self._shares != "nothing":
             check_sharing(self.model, self.processor, rows)
 
     def _rows(self, answers: Sequence[Answer | Drawn]) -> list[Row]:

@@ -8,6 +8,7 @@ language model cannot attend by segments.
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -81,12 +82,17 @@ def _why_not_by_segments(model: Any) -> str | None:
     if attention not in ("sdpa", BY_SEGMENTS):
         return f"its language model attends by {attention!r}, which knows no segments"
     layer: Any = layers_of(model)[0]
-    on_the_way = {type(layer), *(type(part) for part in layer.modules() if "Attention" in type(part).__name__)}
+    on_the_way: set[Any] = {
+        type(layer),
+        *(type(part) for part in layer.modules() if "Attention" in type(part).__name__),
+    }
     if closed := sorted(kind.__name__ for kind in on_the_way if not _passes_on(kind)):
         return f"its language model's {closed[0]} keeps what it is given beside tokens, so it knows no segments"
     return None
 
 
+# Source is slow to find, and this is asked for every batch.
+@lru_cache
 def _passes_on(kind: Any) -> bool:
     """What a layer is given by name must come to the attention; in some it is taken, and goes no further."""
     # In shards a layer is of a class that torch makes of its own.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,7 @@ from spavl.settings import write_config
 from spavl.stage import Job, finished
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
+from spavl.text.lines import wrapped
 
 
 class ExamStage(NamedTuple):
@@ -82,7 +84,8 @@ async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, An
         await _do(first, config, run, models, screen)
         asked = list(run.read(ITEMS.stage, Item))
         marks.check_judged(asked, part(config, MarksConfig))
-        for line in what_can_be_found(Asked(item.benchmark, item.wants, item.cluster) for item in asked):
+        found = what_can_be_found(Asked(item.benchmark, item.wants, item.cluster) for item in asked)
+        for line in chain.from_iterable(map(wrapped, found)):
             screen.say(line)
         for alias in aliases_of(config):
             screen.say(f"beware: {alias}")

@@ -8,20 +8,23 @@ from spavl.report.estimates import estimate
 from spavl.report.exam_figures import TITLES
 from spavl.report.words import p_value
 from spavl.statistics import ALPHA, Estimate
-from spavl.text.lines import aligned
+from spavl.text.lines import aligned, wrapped
 
 
 def lines(results: Mapping[str, Any]) -> Iterator[str]:
     before, after = results["before"]["model"], results["after"]["model"]
     always = list(dict.fromkeys(name for line in results["lines"] for name in line["always"]))
-    rest = ["difference", "95 % interval", "n", "only first", "only second", "p", "p, Holm"]
+    rest = ["difference", "n", "p", "p, Holm", "only first", "only second"]
     rows = [["", before, after, *always, *rest]]
     rows += [_row(line, always) for line in results["lines"]]
-    yield from aligned(rows)
+    # Where they do not fit side by side: the rates, how far they lie apart, and on how many items each is alone.
+    yield from aligned(rows, starts=(1, len(rows[0]) - len(rest), len(rows[0]) - 2))
     yield from (f"beware: {told}" for told in results["canaries"])
     yield from (f"withheld: {rate}" for rate in results["withheld"])
     yield from (f"look twice: they were asked otherwise: {how}" for how in results["asked_otherwise"])
-    yield from (f"  {_bouts(contest)}" for contest in results["contests"] if estimate(contest["rate"]))
+    for contest in results["contests"]:
+        if estimate(contest["rate"]):
+            yield from (f"  {line}" for line in wrapped(_bouts(contest)))
     for judge, moved in results["drift"].items():
         if moved["moved"]:
             yield f"look twice: {judge} judges {len(moved['now_other'])} anchors otherwise than in the first evaluation"
@@ -49,13 +52,12 @@ def _row(line: Mapping[str, Any], always: Sequence[str]) -> list[str]:
         _per_cent(estimate(line["before"])),
         _per_cent(estimate(line["after"])),
         *(_per_cent(estimate(line["always"].get(name))) for name in always),
-        f"{100 * gap.value:+.1f}",
-        f"[{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]",
+        f"{100 * gap.value:+.1f} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]",
         f"{gap.n:,}",
-        f"{line['against_only']:,}",
-        f"{line['model_only']:,}",
         p_value(line["p"]),
         p_value(line["p_holm"]),
+        f"{line['against_only']:,}",
+        f"{line['model_only']:,}",
     ]
 
 

@@ -123,6 +123,7 @@ def _markdown_of_others(others: Sequence[OtherRates], heading: str) -> Iterator[
         yield f"No errors taken out: {_plain(reason)}."
 
 
+_OVER_GROUPS = "over groups"
 _HEAD_OF_OTHERS = ("judge", "rate", "model", "as judged", "n", "errors taken out")
 
 
@@ -153,7 +154,7 @@ def _columns(table: Table) -> Iterator[_Column]:
         if any(cell.unread for cell in cells):
             yield _Column("unread", told, lambda cell: _rate(cell.unread))
         if any(cell.macro for cell in cells):
-            yield _Column("over groups", told, lambda cell: _rate(cell.macro))
+            yield _Column(_OVER_GROUPS, told, lambda cell: _rate(cell.macro))
         if table.is_corrected(told):
             yield _Column("errors taken out", told, lambda cell: _rate(cell.corrected))
         if any(cell.any_of for cell in cells):
@@ -201,7 +202,8 @@ def _how_it_was_made(results: Mapping[str, Any]) -> str:
 
 
 def _laid_out(table: Table) -> Iterator[str]:
-    columns = list(_columns(table))
+    # A terminal is narrow: means over groups are in table.md and in the report.
+    columns = [column for column in _columns(table) if column.title != _OVER_GROUPS]
     rows = [["", *(column.title for column in columns)]]
     rows += [[row.model, *(column.of(row) for column in columns)] for row in table.rows]
     starts = [place for place, column in enumerate(columns, start=1) if column.title == TITLES[column.told]]

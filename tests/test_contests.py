@@ -106,7 +106,11 @@ def test_too_many_blocked_bouts_are_no_result(tmp_path: Path) -> None:
         }
         kept = sit(tmp_path / "exam", **settings)
         (lost,) = kept["withheld"]
-        assert (lost["model"], lost["told"], lost["why"]) == ("one", "win_rate", "3 of 9 bouts could not be judged")
+        assert (lost["model"], lost["told"], lost["why"]) == (
+            "one",
+            "win_rate",
+            "3 of 9 comparisons could not be judged",
+        )
         assert not any(each["model"] == "one" for each in kept["contests"])
         assert {pair["told"] for pair in kept["pairs"]} == {"over_refusal"}, "the guard read all"
         assert re.search(

@@ -1,5 +1,6 @@
 """Our benchmarks as Inspect's tasks, run by Inspect itself."""
 
+import asyncio
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -289,6 +290,7 @@ def test_two_logs_are_compared_as_an_exam_compares_two_models(
     outcomes = Counter(str((sample.scores or {})["pairwise"].value) for sample in log.samples or [])
     assert outcomes == {outcome: number for outcome, number in contest["outcomes"].items() if number}
     assert len(outcomes) > 2
+    assert not hasattr(asyncio, "_nest_patched"), "event loops that others made after this were never closed"
 
 
 def compared(log_a: str, log_b: str, tmp_path: Path, judge: str) -> EvalLog:

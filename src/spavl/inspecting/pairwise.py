@@ -1,5 +1,7 @@
 """Two models' logs of one benchmark as a task: a judge compares their answers item by item, in both orders."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from inspect_ai import Task
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.log import EvalSample, read_eval_log
@@ -31,7 +33,9 @@ def _answered(log: str) -> dict[object, EvalSample]:
     if not log:
         raise ConfigError("it is not said which logs are compared", where="-T log_a, -T log_b", then=_THEN)
     try:
-        read = read_eval_log(log, resolve_attachments=True)
+        # Inspect makes tasks inside its event loop, where reading a log patches asyncio for the rest of the process.
+        with ThreadPoolExecutor(1) as elsewhere:
+            read = elsewhere.submit(read_eval_log, log, resolve_attachments=True).result()
     except (OSError, ValueError) as error:
         raise ConfigError(f"this log cannot be read: {error}", where=log, then=_THEN) from None
     own = [sample for sample in read.samples or [] if "duel" in sample.metadata.get("scored_by", ())]

@@ -40,6 +40,9 @@ def disk_faults(path: Path) -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             then = "choose a folder you may write to with --out"
             raise StoreError("this place cannot be written to", where=str(path), then=then) from error
+        if error.errno == errno.ELOOP:
+            then = "take the link away, or choose another folder with --out"
+            raise StoreError("a link stands where a file is to be made", where=str(path), then=then) from error
         if isinstance(error, FileExistsError | NotADirectoryError):
             then = "choose another folder with --out"
             raise StoreError("a file stands where a folder is to be made", where=str(path), then=then) from error
@@ -93,6 +96,22 @@ def filling(folder: Path) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(new, ignore_errors=True)
+
+
+def refuse_filled(folder: Path, but_for: tuple[str, ...] = ()) -> None:
+    """Nothing is written among files that somebody else put there, for it could take the place of one of them.
+
+    `but_for`: how the names of files begin that do not count.
+    """
+    with disk_faults(folder):
+        try:
+            names = sorted(file.name for file in folder.iterdir() if not file.name.startswith(but_for))
+        except FileNotFoundError:
+            return
+    if names:
+        more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+        what = f"this folder holds other files already: {', '.join(map(repr, names[:3]))}{more}"
+        raise StoreError(what, where=str(folder), then="name a new or an empty folder with --out")
 
 
 def clear_unfinished(folder: Path) -> None:

@@ -13,6 +13,7 @@ runs/demo/
 import contextlib
 import fcntl
 import json
+import os
 import platform
 import shutil
 from collections.abc import Iterable, Iterator
@@ -25,7 +26,7 @@ from spavl import __version__
 from spavl.errors import StoreError
 from spavl.records import Record, Reject, hash_in_order
 from spavl.store.blobs import Blobs
-from spavl.store.files import RUN_FILE, disk_faults, write_text
+from spavl.store.files import RUN_FILE, disk_faults, refuse_filled, write_text
 from spavl.store.journal import Journal
 from spavl.store.ledger import Ledger
 from spavl.store.lookup import GROUPS_HELD, Lookup
@@ -34,6 +35,7 @@ from spavl.store.tables import ids_in, open_table, read_table, write_table
 R = TypeVar("R", bound=Record)
 
 FORMAT = 1
+_LOCK = ".lock"
 _PACKAGES = ("torch", "transformers", "pyarrow", "pillow", "aiohttp", "pydantic")
 
 
@@ -54,6 +56,13 @@ class Manifest:
     origin: str | None = None
 
 
+def check_place(path: Path) -> None:
+    """A run's folder is a run already, or new, or empty."""
+    if not (path / RUN_FILE).exists():
+        # A run that was killed as it began has no more than these.
+        refuse_filled(path, but_for=(_LOCK, f".{RUN_FILE}."))
+
+
 class RunFolder:
     """One run on disk, held by one process at a time. Use it as a context manager.
 
@@ -62,6 +71,7 @@ class RunFolder:
 
     def __init__(self, path: Path, seed: int = 0, look_only: bool = False) -> None:
         self.path = path
+        check_place(path)
         self._held = contextlib.ExitStack()
         with contextlib.ExitStack() as held:
             if not look_only:
@@ -152,7 +162,8 @@ class RunFolder:
 
     def _take_lock(self) -> IO[str]:
         with disk_faults(self.path):
-            lock = (self.path / ".lock").open("w")
+            # Never through a link, and what is in it stays.
+            lock = os.fdopen(os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

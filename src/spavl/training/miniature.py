@@ -1,6 +1,6 @@
 """Builds the miniature's checkpoint from a seed: first it learns to see, then to speak.
 
-`spavl miniature build` is this file. The eyes are a CLIP vision tower taught to tell the
+`spavl miniature` is this file. The eyes are a CLIP vision tower taught to tell the
 world's things apart, as a real tower is taught before it meets a language model; the language
 model behind them then learns the course of `spavl.miniature.lessons`.
 """
@@ -27,6 +27,7 @@ from transformers import (
 
 from spavl.miniature.lessons import lesson, vocabulary
 from spavl.miniature.world import GROUNDS, NOUNS, SIZE, Scene, draw, scene
+from spavl.store.files import refuse_filled
 from spavl.training.batch import Batch
 from spavl.training.loop import Course, Loss, Passes, train
 from spavl.training.losses import sft_loss
@@ -56,9 +57,10 @@ _EYE_BATCH, _SPEECH_BATCH = 128, 64
 
 def build(out: Path, seed: int, eye_steps: int = EYE_STEPS, speech_steps: int = SPEECH_STEPS) -> Iterator[Step]:
     """Train and save the checkpoint; yields every step of the two courses in turn."""
+    eyes, speech = out / "eyes.states", out / "speech.states"
+    refuse_filled(out, but_for=(eyes.name, speech.name))
     torch.manual_seed(seed)
     processor, model = new_processor(), new_model()
-    eyes, speech = out / "eyes.states", out / "speech.states"
     yield from _learn(Seeing(model.model.vision_tower, seed, eye_steps), _EYES, eyes)
     yield from _learn(Speaking(model, processor.tokenizer, seed, speech_steps), _SPEECH, speech)
     model.save_pretrained(out)

@@ -5,6 +5,7 @@ import importlib
 from pathlib import Path
 
 from spavl.publishing.finished import open_finished
+from spavl.store.files import refuse_filled
 
 # Each is a file in publishing/exports.
 FORMATS = ("trl", "llamafactory", "ms-swift", "spa-vl-rlhf", "llava")
@@ -19,6 +20,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     out: Path = options.out or options.run / "exports" / options.format
+    if options.out:
+        refuse_filled(out)
     form = importlib.import_module(f"spavl.publishing.exports.{options.format.replace('-', '_')}")
     with open_finished(options.run) as finished:
         rows = form.export(finished, out)

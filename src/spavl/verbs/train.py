@@ -20,7 +20,7 @@ from spavl.report import terminal
 from spavl.road import RoadConfig
 from spavl.settings import Option, preset_names, read_config, read_preset
 from spavl.settings import options as settings_options
-from spavl.store import RunFolder
+from spavl.store import RunFolder, check_place
 from spavl.store.files import RUN_FILE
 from spavl.training import processes
 from spavl.training.config import TrainingConfig
@@ -173,6 +173,7 @@ def _bring_data(data: str, out: Path, screen: Screen) -> None:
 def _holds(out: Path, source: str) -> bool:
     """Whether the run has this data set. One that has another is no place for it."""
     if not (out / RUN_FILE).is_file():
+        check_place(out)
         return False
     with RunFolder(out, look_only=True) as run:
         held = run.manifest("dataset")

@@ -209,6 +209,9 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         if (held := run.manifest("dataset")) and held.origin is None:
             then = "choose another folder with --out"
             raise ConfigError("this run has built a data set of its own", where=str(out), then=then)
+        if held and held.origin != origin:
+            what = f"this run holds another data set: {held.origin}"
+            raise ConfigError(what, where=str(out), then="choose another folder with --out")
         splits = {split for _, split, _ in files_of(folder)}
         made = Imported(run, name, read_meta(folder / "meta_files"), "validation" in splits, drop_system)
         with screen.bar("import", count(folder)) as bar:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.exams import SAFE, sit, write_spa_vl
 from tests.filled import filled
-from tests.servers import ChatServer
+from tests.servers import ChatServer, fault
 
 from spavl.benchmarks.records import Bout, Item
 from spavl.exams.contests import Contest, contests_of
@@ -77,6 +77,38 @@ def test_items_of_one_cluster_count_for_less_before_anything_is_asked() -> None:
     (head, line) = what_can_be_found(asked)
     assert "correlate by 0.1" in head
     assert line == "  mm: 2.0 points on 5,040 harmful items of 1,680 clusters"
+
+
+def answers_but(lost_by: str, number: int) -> Any:
+    """A server that refuses so many of a model's requests; whoever answers is judged the same."""
+    judge = judged_but_for(0)
+
+    def speak(body: Any) -> Any:
+        asked = str(body["messages"])
+        lost = body["model"] == lost_by and any(f"help number {each}" in asked for each in range(number))
+        return fault(400, "content policy") if lost else judge(body)
+
+    return speak
+
+
+@pytest.mark.parametrize("lost_by", ["one", "base"])
+def test_a_comparison_whose_answer_never_came_is_not_left_out(tmp_path: Path, lost_by: str) -> None:
+    data = str(write_spa_vl(tmp_path / "data", 1, 9))
+    with ChatServer(answers_but(lost_by, 4)) as server:
+        settings: dict[str, Any] = {
+            "models": (f"base=openai/base@{server.url}", f"one=openai/one@{server.url}"),
+            "suite": ("helpeval",),
+            "data": (data,),
+            "guard": (f"openai/guard@{server.url}",),
+            "judge": f"openai/judge@{server.url}",
+        }
+        (lost,) = (each for each in sit(tmp_path / "exam", **settings)["withheld"] if each["told"] == "win_rate")
+        assert (lost["asked"], lost["unknown"], lost["why"]) == (9, 4, "4 of 9 comparisons lack an answer")
+        assert "answers.rejects.parquet" in lost["then"] and "votes" not in lost["then"]
+        assert lost["low"] < 5 / 18 and lost["high"] > 13 / 18, "the five are ties, the four may be anything"
+        results = sit(tmp_path / "exam", **settings, most_invalid=1.0)
+    (contest,) = (each for each in results["contests"] if each["model"] == "one")
+    assert contest["outcomes"]["tie"] == 5 and contest["outcomes"]["blocked"] == 4
 
 
 def judged_but_for(blocked: int) -> Any:

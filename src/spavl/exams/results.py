@@ -12,7 +12,7 @@ from spavl.exams.canaries import canaries_of
 from spavl.exams.conditions import deck_of
 from spavl.exams.config import ANSWERS, BOUTS, ITEMS, MARKS, AnswersConfig, ExamConfig, part
 from spavl.exams.contamination import audit_of
-from spavl.exams.contests import contests_of
+from spavl.exams.contests import bouts_due, contests_of, with_missing
 from spavl.exams.corrections import without_errors
 from spavl.exams.degenerate import degenerate_answers
 from spavl.exams.desiderata import desiderata_of
@@ -24,7 +24,7 @@ from spavl.exams.pictures import leanings_of
 from spavl.exams.published import published_figures
 from spavl.exams.remits import Judges
 from spavl.exams.sheet import Cell, Reported, Sheet, Told, sheet_of
-from spavl.exams.withheld import empty_bouts, with_reasons, withheld_contests, withheld_figures, without_withheld
+from spavl.exams.withheld import undecided, with_reasons, withheld_contests, withheld_figures, without_withheld
 from spavl.store import RunFolder
 
 FORMAT = 1
@@ -48,9 +48,13 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
     others = [name for name in tested if name != config.base]
     pairs = [pair.as_json() for pair in pairs_of(sheet, others, config.base, reported)]
     texts = _first_texts(run) if config.judge else {}
-    contests = list(contests_of(run.read(BOUTS.stage, Bout), items, texts)) if config.judge else []
-    empty = empty_bouts(run.read(BOUTS.stage, Bout), items, texts) if config.judge else Counter()
-    blocked = list(withheld_contests(contests, config.judge, config.most_invalid, empty))
+    bouts = (
+        list(with_missing(run.read(BOUTS.stage, Bout), bouts_due(sheet, config.base), config.base))
+        if config.judge
+        else []
+    )
+    contests = list(contests_of(bouts, items, texts))
+    blocked = list(withheld_contests(contests, config.judge, config.most_invalid, undecided(bouts, items, texts)))
     gone = {(each.model, each.benchmark, each.told) for each in blocked}
     contests = [each for each in contests if (each.model, each.benchmark, each.told) not in gone]
     tests = with_holm([*pairs, *(contest.as_json() for contest in contests)], lambda test: test["model"])

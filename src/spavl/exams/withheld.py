@@ -8,7 +8,8 @@ from typing import Any, Literal, cast, get_args
 from spavl.benchmarks.records import Answer, Bout, Item
 from spavl.errors import GateError
 from spavl.exams.answers import ALWAYS
-from spavl.exams.contests import Contest
+from spavl.exams.bouts import REFERENCE
+from spavl.exams.contests import Contest, Kind, kind_of, outcome_of
 from spavl.exams.figures import Figure
 from spavl.exams.sheet import Cell, Sheet, Told
 from spavl.statistics import too_many_unknown
@@ -103,27 +104,34 @@ def _why(asked: int, what: str, states: Counter[_State]) -> str:
     return f"{states.total()} of {asked} {what} are not known: {each}"
 
 
-def empty_bouts(
+def undecided(
     bouts: Iterable[Bout], items: Mapping[str, Item], texts: Mapping[tuple[str, str], str]
-) -> Counter[tuple[str, str, str]]:
-    """Of how many comparisons of harm no judge was asked: an answer is empty. By both models and benchmark."""
-    return Counter(
-        (bout.model, bout.against, items[bout.item_id].benchmark)
-        for bout in bouts
-        if bout.harmless == "blocked"
-        and any(is_empty(texts.get((name, bout.item_id), "?")) for name in (bout.model, bout.against))
-    )
+) -> dict[tuple[str, str, str, Kind], Counter[_State]]:
+    """Why comparisons have no outcome, by both models, benchmark and share. `texts` are the answers that came."""
+    found: dict[tuple[str, str, str, Kind], Counter[_State]] = {}
+    for bout in bouts:
+        item = items[bout.item_id]
+        if outcome_of(bout, kind := kind_of(item)) == "blocked":
+            sides = [bout.model] if bout.against == REFERENCE else [bout.model, bout.against]
+            said = [texts.get((name, item.id)) for name in sides]
+            nothing = any(text is not None and is_empty(text) for text in said)
+            state: _State = "never came" if None in said else "came empty" if nothing else "could not be judged"
+            found.setdefault((bout.model, bout.against, item.benchmark, kind), Counter())[state] += 1
+    return found
 
 
 def withheld_contests(
-    contests: Iterable[Contest], judge: str, most: float, empty: Counter[tuple[str, str, str]]
+    contests: Iterable[Contest],
+    judge: str,
+    most: float,
+    undecided: Mapping[tuple[str, str, str, Kind], Counter[_State]],
 ) -> Iterator[WithheldRate]:
     for contest in contests:
         blocked, whole = contest.outcomes["blocked"], sum(contest.outcomes.values())
         if contest.model not in ALWAYS and too_many_unknown(blocked, whole, most):
-            of_empty = empty[contest.model, contest.against, contest.benchmark] if contest.told == "harm_score" else 0
-            states = Counter[_State]({"came empty": of_empty, "could not be judged": blocked - of_empty})
-            steps = [_EMPTY] * bool(of_empty) + [_BLOCKED] * (of_empty < blocked)
+            states = undecided[contest.model, contest.against, contest.benchmark, contest.told]
+            steps = dict(zip(_STATES, (_NEVER_CAME, _EMPTY, _BLOCKED), strict=True))
+            why = _why(whole, "comparisons", states)
             yield WithheldRate(
                 model=contest.model,
                 condition="real",
@@ -134,8 +142,8 @@ def withheld_contests(
                 unknown=blocked,
                 low=contest.rate.low,
                 high=contest.rate.high,
-                why=_why(whole, "comparisons", states).replace("came empty", "have an empty answer"),
-                then="; ".join(steps),
+                why=why.replace("came empty", "have an empty answer").replace("never came", "lack an answer"),
+                then="; ".join(steps[each] for each in _STATES if states[each]),
             )
 
 

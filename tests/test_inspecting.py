@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,6 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def evaluated(name: str, folder: Path, tmp_path: Path, model: str | Model, **more: Any) -> EvalLog:
     roles = {"model_roles": {"grader": more.pop("grader")}} if "grader" in more else {}
+    fail_on_error = more.pop("fail_on_error", True)
     (log,) = inspect_eval(
         f"spavl/{name}",
         model=model,
@@ -64,6 +66,7 @@ def evaluated(name: str, folder: Path, tmp_path: Path, model: str | Model, **mor
         task_args={"data": str(folder), "canaries": "warn", **more},
         log_dir=str(tmp_path / "logs"),
         display="none",
+        fail_on_error=fail_on_error,
         **roles,
     )
     return log
@@ -293,7 +296,30 @@ def test_two_logs_are_compared_as_an_exam_compares_two_models(
     assert not hasattr(asyncio, "_nest_patched"), "event loops that others made after this were never closed"
 
 
-def compared(log_a: str, log_b: str, tmp_path: Path, judge: str) -> EvalLog:
+def test_an_answer_that_never_came_is_no_win_of_the_other(tmp_path: Path) -> None:
+    data, tie = write_spa_vl(tmp_path / "data", harm=1, help_=12), {"harm": 0, "help": 1}
+    form = "\n".join(f"{name}_{side}: {grade}" for name, grade in tie.items() for side in "ab")
+    judge = saying(lambda _: f"{form}\nharmless: tie\nhelpful: tie\noverall: tie")
+
+    def cut_off(messages: list[ChatMessage]) -> str:
+        if int(re.findall(r"help number (\d+)", messages[-1].text)[0]) < 5:
+            raise RuntimeError("the connection was cut")
+        return "here it is"
+
+    answers = (cut_off, lambda _: "here you are")
+    mine, base = (
+        evaluated("helpeval", data, tmp_path, saying(each), grader=judge, fail_on_error=False).location
+        for each in answers
+    )
+    for logs in ((mine, base), (base, mine)):
+        log = compared(*logs, tmp_path, judge)
+        found = figures(log, "pairwise")
+        assert (found["win_rate_low"], found["win_rate_high"]) == pytest.approx((0.1, 0.9), abs=0.2)
+        values = Counter(str((sample.scores or {})["pairwise"].value) for sample in log.samples or [])
+        assert values == {"tie": 7, "blocked": 5}
+
+
+def compared(log_a: str, log_b: str, tmp_path: Path, judge: str | Model) -> EvalLog:
     (log,) = inspect_eval(
         "spavl/pairwise",
         model=judge,

@@ -29,7 +29,10 @@ def pairwise_of(log_a: str, log_b: str, judge: str, canaries: str) -> Task:
 
 
 def _answered(log: str) -> dict[object, EvalSample]:
-    """By name, those of a log's items whose answers are compared; of several samples the first."""
+    """By name, those of a log's items whose answers are compared; of several samples the first.
+
+    One that ended in an error has no answer, and is compared all the same: nobody knows how.
+    """
     if not log:
         raise ConfigError("it is not said which logs are compared", where="-T log_a, -T log_b", then=_THEN)
     try:
@@ -43,11 +46,11 @@ def _answered(log: str) -> dict[object, EvalSample]:
         raise ConfigError("this log has no answers that are compared", where=log, then=_THEN)
     if any(map(_lost_its_picture, own)):
         raise ConfigError("the pictures were left out of this log", where=log, then="evaluate without --no-log-images")
-    return {sample.id: sample for sample in own if sample.epoch == 1 and sample.error is None}
+    return {sample.id: sample for sample in own if sample.epoch == 1}
 
 
 def _sample(one: EvalSample, other: EvalSample) -> Sample:
-    answers = [one.output.completion, other.output.completion]
+    answers = [None if each.error else each.output.completion for each in (one, other)]
     return Sample(id=one.id, input=one.input, metadata={**one.metadata, "answers": answers})
 
 

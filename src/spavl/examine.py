@@ -92,6 +92,10 @@ async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, An
         try:
             look = watch(models, budget, screen, {})
             with screen.table(f"spavl eval  {out}", [stage.plan.stage for stage in rest], look):
+                judging = [stage for stage in rest if stage.plan is not OVERLAPS]
+                if not all(finished(_job(stage, config, run, models, screen), stage.plan) for stage in judging):
+                    # Whoever still has to judge is put to the canaries at this start, whatever was said at others.
+                    run.forget(CANARIES.stage)
                 for stage in rest:
                     await _do(stage, config, run, models, screen)
                     await models.rest()
@@ -106,8 +110,12 @@ async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, An
 
 
 async def _do(stage: ExamStage, config: ExamConfig, run: RunFolder, models: ModelShop, screen: Screen) -> None:
-    job = Job(run, stage.settings, config.seed, models, screen, config.servers.in_flight)
+    job = _job(stage, config, run, models, screen)
     done = finished(job, stage.plan)
     manifest = done or await stage.run(job)
     when = "done before" if done else f"{manifest.seconds:.1f} s"
     screen.finished(stage.plan.stage, manifest.rows, sum(manifest.rejects.values()), when)
+
+
+def _job(stage: ExamStage, config: ExamConfig, run: RunFolder, models: ModelShop, screen: Screen) -> Job[Any]:
+    return Job(run, stage.settings, config.seed, models, screen, config.servers.in_flight)

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spavl.errors import GateError
-from spavl.judges.canaries import STAGE, Canary, CanaryWord, OnFailure, ask_canaries, failures_told
+from spavl.judges.canaries import Canary, CanaryWord, OnFailure, ask_canaries, failures_told
 from spavl.models.types import Transient
 from spavl.stage import Job
+from spavl.store import Call
 
 # Where a judge has its word, in a run and in an evaluation.
 JUDGING = ("verdicts", "preferences", "evaluation", "duels", "marks", "bouts")
@@ -17,17 +18,18 @@ async def check_judges(
 ) -> list[CanaryWord]:
     """What everybody said to the canaries, by the names of who is asked; `setting` is what a user types to go on.
 
-    A failure stops the run, unless it is to be told alone. Calls are kept and paid once; but a failure that is to stop
-    the run is never answered from the ledger, for a server may be put right behind the same name.
+    A failure stops the run, unless it is to be told alone. Whoever is going to judge at this start is asked at this
+    start: since an earlier one another model may be served by the same name. Alone of all calls these are made again.
     """
-    asked_before = {call.model for call in job.run.ledger.calls(STAGE)}
     words = await _asked(job, canaries)
-    if on_failure == "stop" and (earlier := _failed(words) & asked_before):
-        await job.run.ledger.give_up(STAGE, earlier)
+    if earlier := _of_earlier_starts(words, job):
+        failed = _failed(words)
+        await job.run.ledger.give_up(earlier)
         words = await _asked(job, canaries)
-        for stage in JUDGING if (mended := earlier - _failed(words)) else ():
+        if mended := failed - _failed(words):
             # What they said before, if somebody went on with their failure, is theirs no more.
-            await job.run.ledger.give_up(stage, mended)
+            said = (call for stage in JUDGING for call in job.run.ledger.calls(stage))
+            await job.run.ledger.give_up(call for call in said if call.model in mended)
     failures = failures_told(words)
     if failures and on_failure == "stop":
         then = (
@@ -44,6 +46,12 @@ async def check_judges(
 def noted(words: Sequence[CanaryWord]) -> dict[str, object]:
     """For the manifest of a stage whose judges were checked: what was failed stands in the run's report."""
     return {"canaries": {"asked": len(words), "failed": failures_told(words)}}
+
+
+def _of_earlier_starts(words: Sequence[CanaryWord], job: Job[Any]) -> list[Call]:
+    ledger = job.run.ledger
+    calls = [call for word in words for key in word.calls if (call := ledger.get(key))] if job.models.asks else []
+    return [call for call in calls if call.at < ledger.begun]
 
 
 def _failed(words: Sequence[CanaryWord]) -> set[str]:

@@ -79,7 +79,7 @@ class Canary(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryWord(Record):
-    """What a guard or a judge said to a canary; `model` is who was asked, by the ledger's name."""
+    """What a guard or a judge said to a canary; `model` is who was asked, by the ledger's name, in these `calls`."""
 
     judge: str
     model: str
@@ -88,6 +88,7 @@ class CanaryWord(Record):
     said: str
     passed: bool
     raw: str
+    calls: tuple[str, ...]
 
 
 class _Answered(NamedTuple):
@@ -127,6 +128,7 @@ async def ask_canaries(canaries: Iterable[Canary]) -> list[CanaryWord]:
             said=said,
             passed=passed,
             raw=raw[:1000],
+            calls=tuple(sorted(heard.calls)),
         )
 
     return list(await asyncio.gather(*map(ask, canaries)))

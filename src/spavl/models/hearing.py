@@ -1,4 +1,4 @@
-"""Which models answered in a piece of work and which refused, noted beside the work itself.
+"""Which models answered in a piece of work and which refused, and in which calls, noted beside the work itself.
 
 Rooms make something of a refusal: a guard an invalid verdict, a judge a blocked vote, a describer a
 fallback. Whoever does the work for them still has to know when a server takes nothing at all.
@@ -10,10 +10,14 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Heard:
-    """The models that answered, and those that refused with the last reason of each. One may do both."""
+    """The models that answered, and those that refused with the last reason of each. One may do both.
+
+    `calls` are the ledger's keys of all that was asked.
+    """
 
     answered: set[str] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)
+    calls: set[str] = field(default_factory=set)
 
 
 _heard: ContextVar[Heard | None] = ContextVar("heard", default=None)
@@ -26,11 +30,13 @@ def listen() -> Heard:
     return heard
 
 
-def note_answer(model: str) -> None:
+def note_answer(model: str, *calls: str) -> None:
     if heard := _heard.get():
         heard.answered.add(model)
+        heard.calls.update(calls)
 
 
-def note_refusal(model: str, reason: str) -> None:
+def note_refusal(model: str, reason: str, *calls: str) -> None:
     if heard := _heard.get():
         heard.refused[model] = reason
+        heard.calls.update(calls)

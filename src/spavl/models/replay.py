@@ -14,6 +14,10 @@ class ReplayingShop(ModelShop):
         super().__init__(ledger)
         self._past, self._known = ledger, ledger.models()
 
+    @property
+    def asks(self) -> bool:
+        return False
+
     def _load_openai(self, name: str, url: str | None) -> Backend:
         return Absent(openai_name(name, url))
 

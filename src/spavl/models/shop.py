@@ -88,6 +88,11 @@ class ModelShop:
             raise ConfigError(f"no such kind of model: {uri!r}", then=then)
         return makers[kind](rest, stage)
 
+    @property
+    def asks(self) -> bool:
+        """Whether a model can be asked anything that the ledger does not know."""
+        return True
+
     def at_once(self) -> "ModelShop":
         """The same models, none of which is asked through batches: for the few calls that all else waits for."""
         prompt = copy.copy(self)

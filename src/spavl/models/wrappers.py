@@ -201,9 +201,9 @@ class Recorded:
                 task.add_done_callback(lambda done: self._land(key, done))
             call = await asyncio.shield(self._under_way[key])
         if call.status == "rejected":
-            hearing.note_refusal(self.name, call.detail)
+            hearing.note_refusal(self.name, call.detail, key)
             raise Rejected(call.detail)
-        hearing.note_answer(self.name)
+        hearing.note_answer(self.name, key)
         finish = "stop" if call.status == "ok" else call.status
         without = tuple(call.detail.split())
         return Reply(call.text, finish, call.tokens_in, call.tokens_out, call.usd, call=key, without=without)

@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import sqlite3
 import threading
+import time
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
 from operator import attrgetter
@@ -88,6 +89,7 @@ class Ledger:
     """The calls of a run. Writes are committed in groups by a thread of their own, so no caller waits in line."""
 
     def __init__(self, folder: Path, look_only: bool = False) -> None:
+        self.begun = time.time()
         self._path = folder / "calls.sqlite"
         self._waiting: deque[_Waiting] = deque()
         self._wake, self._closing = threading.Event(), False
@@ -189,14 +191,14 @@ class Ledger:
         with self._reader:
             return self._reader.execute(text, (stage, model)).rowcount
 
-    async def give_up(self, stage: str, models: Collection[str]) -> None:
-        """Take these models' calls in a stage back, so that they are asked anew; what they cost stays written down."""
-        own = [call for call in self.calls(stage) if call.model in models]
+    async def give_up(self, calls: Iterable[Call]) -> None:
+        """Take calls back, so that the same is asked anew; what they cost stays written down."""
+        own = list(calls)
         with self._reader:
             self._reader.executemany("DELETE FROM calls WHERE key = ?", [(call.key,) for call in own])
         for call in own:
             if call.usd:
-                await self.put(Loss(model=call.model, stage=stage, usd=call.usd, at=call.at))
+                await self.put(Loss(model=call.model, stage=call.stage, usd=call.usd, at=call.at))
 
     def close(self) -> None:
         if self._writer.is_alive():

@@ -257,8 +257,13 @@ def test_new_tells_where_it_cannot_write(home: Path) -> None:
 # --- stopping and going on
 
 
-@pytest.mark.parametrize("in_flight", ["2", "64"])
-def test_a_stopped_run_tells_how_to_go_on_and_asks_nothing_twice(home: Path, in_flight: str) -> None:
+@pytest.mark.parametrize(
+    ("sent", "in_flight"),
+    [(signal.SIGINT, "2"), (signal.SIGINT, "64"), (signal.SIGTERM, "64"), (signal.SIGHUP, "64")],
+)
+def test_a_stopped_run_tells_how_to_go_on_and_asks_nothing_twice(
+    home: Path, sent: signal.Signals, in_flight: str
+) -> None:
     async def slow(body: Body) -> str:
         await asyncio.sleep(0.1)
         return echo(body)
@@ -276,7 +281,7 @@ def test_a_stopped_run_tells_how_to_go_on_and_asks_nothing_twice(home: Path, in_
             deadline = time.monotonic() + 60
             while answers_of(server, responders) < 32 and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.02)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(sent)
             _, said = process.communicate(timeout=30)
         assert process.returncode == 130, said
         assert "Traceback" not in said

@@ -29,8 +29,9 @@ def write_message(stream: IO[bytes], message: bytes) -> None:
 
 
 def main() -> None:
-    # Ctrl-C reaches the whole group; a worker ends when its parent does.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C reaches the whole group, and so may what a scheduler sends; a worker ends when its parent does.
+    for sent in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sent, signal.SIG_IGN)
     stdin, stdout = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     # Whatever a library prints must not stand among the messages.
     os.dup2(2, 1)

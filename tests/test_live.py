@@ -51,7 +51,9 @@ def test_plain_lines_where_nobody_watches(capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_stop_gives_the_terminal_back(tmp_path: Path) -> None:
     code = (
-        "import time\nfrom spavl.progress import Screen\nscreen = Screen()\n"
+        # Whoever started the tests in the background may have switched Ctrl-C off for all that follows.
+        "import signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from spavl.progress import Screen\nscreen = Screen()\n"
         "with screen.table('a run', ['one', 'two']), screen.bar('one', 100) as bar:\n"
         "    while True:\n        bar.advance()\n        time.sleep(0.01)\n"
     )

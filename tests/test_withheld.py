@@ -21,7 +21,7 @@ from spavl.evaluation.metrics import measure, withheld, without_value
 from spavl.evaluation.withheld import check_withheld
 from spavl.exams.contests import Contest
 from spavl.exams.sheet import Sheet
-from spavl.exams.withheld import WithheldRate, empty_bouts, gate_error, with_reasons, withheld_contests
+from spavl.exams.withheld import WithheldRate, gate_error, undecided, with_reasons, withheld_contests
 from spavl.records import Score
 from spavl.statistics import too_many_unknown, wilson
 
@@ -199,7 +199,7 @@ def test_of_bouts_with_an_empty_answer_no_judge_says_which_is_safer() -> None:
     contest = filled(
         Contest, model="one", against="base", told="harm_score", outcomes={"blocked": 3, "win": 1}, rate=wilson(0, 1)
     )  # type: ignore[type-var]
-    (found,) = withheld_contests([contest], "judge", 0.02, empty_bouts(bouts, items, texts))
+    (found,) = withheld_contests([contest], "judge", 0.02, undecided(bouts, items, texts))
     assert found.why == "3 of 4 comparisons are not known: 2 have an empty answer, 1 could not be judged"
     assert "--max-tokens" in found.then and "name another --judge" in found.then
 
@@ -217,7 +217,9 @@ def test_a_second_guard_whose_server_takes_nothing_can_be_left_out_and_nothing_i
             sit(out, **both)
         assert "openai/second" in str(told.value)
         results = sit(out, **alone)
-        asked = [number for name, number in server.seen.items() if server.bodies[name]["model"] != "second"]
+        bodies = {name: body for name, body in server.bodies.items() if body["model"] != "second"}
+        # The canaries, which are about other questions, are asked at every start.
+        asked = [server.seen[name] for name, body in bodies.items() if "number" in str(body["messages"])]
     assert results["withheld"] == [] and max(asked) == 1
     assert figure(results, model="one", benchmark="harmeval", told="unsafe")["micro"]["n"] == 6
 

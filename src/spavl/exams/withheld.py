@@ -113,7 +113,7 @@ def undecided(
         item = items[bout.item_id]
         if outcome_of(bout, kind := kind_of(item)) == "blocked":
             sides = [bout.model] if bout.against == REFERENCE else [bout.model, bout.against]
-            said = [texts.get((name, item.id)) for name in sides]
+            said = [texts.get((name, bout.item_id)) for name in sides]
             nothing = any(text is not None and is_empty(text) for text in said)
             state: _State = "never came" if None in said else "came empty" if nothing else "could not be judged"
             found.setdefault((bout.model, bout.against, item.benchmark, kind), Counter())[state] += 1

@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -602,10 +602,62 @@ def test_a_wrong_key_names_the_variable(run: RunFolder, status: int) -> None:
     assert "SPAVL_API_KEY" in error.then and "bad key" in error.what
 
 
+def told_within(code: Any) -> web.Response:
+    return web.json_response({"error": {"code": code, "message": "this input is not passed on"}})
+
+
+@pytest.mark.parametrize(
+    "keeps_back",
+    [
+        lambda: fault(403, "forbidden"),
+        lambda: told_within(403),
+        lambda: told_within("content_policy"),
+        lambda: web.json_response({"error": "this input is not passed on", "choices": []}),
+    ],
+    ids=["403", "403 within 200", "a fault without a number", "a fault that is a text"],
+)
+def test_what_a_gateway_keeps_from_the_model_is_that_question_alone(
+    run: RunFolder, keeps_back: Callable[[], web.Response]
+) -> None:
+    def answer(body: Body) -> Any:
+        return keeps_back() if body["messages"][-1]["content"] == "question 2" else echo(body)
+
+    async def in_turn(uri: str) -> list[Found]:
+        models = ModelShop(run.ledger)
+        try:
+            return [(await ask_each(models, uri, [question(number)]))[0] for number in (1, 2, 3)]
+        finally:
+            await models.close()
+
+    with ChatServer(answer) as server:
+        first, kept_back, third = asyncio.run(in_turn(f"openai/m@{server.url}"))
+        assert isinstance(first, Reply) and isinstance(third, Reply)
+        assert isinstance(kept_back, Rejected)
+        assert server.seen.total() == 3, "it is not asked again"
+
+
+def test_a_gateway_may_keep_back_the_very_first_question(run: RunFolder) -> None:
+    with ChatServer(lambda _: fault(403, "Your input was flagged by moderation: violence")) as server:
+        (found,) = ask(run.ledger, f"openai/m@{server.url}", question(1))
+    assert isinstance(found, Rejected)
+
+
+def test_a_passing_fault_that_is_told_within_200_is_asked_again(run: RunFolder) -> None:
+    left = [502, 429]
+
+    def answer(body: Body) -> Any:
+        return told_within(left.pop()) if left else echo(body)
+
+    with ChatServer(answer) as server:
+        (found,) = ask(run.ledger, f"openai/m@{server.url}", question(1))
+        assert isinstance(found, Reply) and server.seen.total() == 3
+
+
 @pytest.mark.parametrize(
     ("answer", "then"),
     [
         (lambda _: fault(401), "SPAVL_API_KEY"),
+        (lambda _: fault(403), "SPAVL_API_KEY"),
         (lambda _: fault(404, "no such model"), "/models"),
         (lambda _: fault(402, "no credit is left"), "account"),
         (
@@ -614,7 +666,7 @@ def test_a_wrong_key_names_the_variable(run: RunFolder, status: int) -> None:
         ),
         (lambda _: web.Response(status=307, headers={"Location": "http://127.0.0.1:9/v1"}), "address"),
     ],
-    ids=["401", "404", "402", "no quota", "moved"],
+    ids=["401", "403", "404", "402", "no quota", "moved"],
 )
 def test_what_no_retry_can_help_stops_the_run_and_is_not_kept(run: RunFolder, answer: Any, then: str) -> None:
     with ChatServer(answer) as server:

@@ -19,7 +19,7 @@ from typing import IO, Any
 from spavl.errors import ProviderError
 from spavl.models.batch_server import BatchServer, Standing, lines_of
 from spavl.models.limits import BatchConfig
-from spavl.models.openai import OpenAIModel, not_taken, read_reply
+from spavl.models.openai import OpenAIModel, not_taken, read_reply, status_within
 from spavl.models.prices import FREE, Price
 from spavl.models.types import Parked, Rejected, Reply, Request, Transient
 from spavl.models.wrappers import Budget, most_of
@@ -279,7 +279,7 @@ def _call(posted: Posted, door: Door, line: dict[str, Any]) -> Call:
     if not isinstance(response, dict):
         raise Transient("no answer")
     status, body = response.get("status_code"), json.dumps(response.get("body")).encode()
-    backend = door.backend
+    backend, status = door.backend, status_within(body) if status == 200 else status
     if status == 200:
         reply, fault = read_reply(body), ""
     elif not isinstance(status, int) or status >= 500 or status in _TRANSIENT:
@@ -309,7 +309,7 @@ def _call(posted: Posted, door: Door, line: dict[str, Any]) -> Call:
 
 def _reason(door: Door, status: int, body: bytes) -> str:
     try:
-        door.backend.raise_for(status, {}, body)
+        door.backend.raise_for(status, {}, body, key_is_good=True)
     except Rejected as error:
         return str(error)
     raise AssertionError

@@ -43,6 +43,8 @@ _NOT_TAKEN = re.compile(
     r"unsupported|unknown|unrecognized|not support|not permitted|forbidden|deprecated|cannot both|only \S+ is allowed",
     re.IGNORECASE,
 )
+# How gateways say that what was asked is kept from the model.
+_FILTERED = re.compile(r"moderat|flagged|filter|content.{0,10}(?:polic|safety)|safety (?:system|polic)", re.IGNORECASE)
 _json = json.JSONEncoder(allow_nan=False).encode
 
 
@@ -86,6 +88,7 @@ class OpenAIModel:
         if self.url == OPENAI and not authorization(self.url):
             then = f"put it into the variable {key_variable(self.url)}"
             raise ProviderError("there is no key for this model", where=self.name, then=then)
+        self._answered = False
         self._session: aiohttp.ClientSession | None = None
         self._checked: asyncio.Task[None] | None = None
 
@@ -98,7 +101,8 @@ class OpenAIModel:
         while name := not_taken(status, body, without):
             without |= {name}
             status, headers, body = await self._send("POST", "/chat/completions", self.body(request, without))
-        if status == 200:
+        if status == 200 and (status := status_within(body)) == 200:
+            self._answered = True
             # Only now is it known that it was this, and not what was asked.
             self.leave_out(without)
             return replace(read_reply(body), without=tuple(sorted(without)))
@@ -168,13 +172,16 @@ class OpenAIModel:
         messages = ",".join(_message(message) for message in request.messages)
         return f'{_json(settings)[:-1]}, "messages": [{messages}]}}'.encode()
 
-    def raise_for(self, status: int, headers: Any, body: bytes) -> None:
+    def raise_for(self, status: int, headers: Any, body: bytes, key_is_good: bool = False) -> None:
         reason = f"HTTP {status}: {_fault(body)}"
         if status == 402 or b"insufficient_quota" in body:
             then = "add credit to the account of this key and type the same command"
             raise ProviderError(reason, where=self.url, then=then)
         if status == 429 or status >= 500 or status in (408, 409, 425):
             raise Transient(reason, retry_after(headers), throttled=status == 429)
+        if status == 403 and (key_is_good or self._answered or _FILTERED.search(reason)):
+            # A key that was good before is good still: it is what was asked that a gateway keeps from the model.
+            raise Rejected(reason)
         if status in (401, 403):
             then = f"put a valid key into the variable {key_variable(self.url)}"
             raise ProviderError(reason, where=self.url, then=then)
@@ -182,6 +189,19 @@ class OpenAIModel:
             then = "check the model's name and the address; list what is served with curl " + self.url + "/models"
             raise ProviderError(reason, where=self.name, then=then)
         raise Rejected(reason)
+
+
+def status_within(body: bytes) -> int:
+    """The status that a gateway means where it answers 200 and tells an error; without a number it is the request's."""
+    try:
+        answer = json.loads(body)
+        fault = None if answer.get("choices") else answer.get("error")
+    except (ValueError, AttributeError, RecursionError):
+        return 200
+    if not fault:
+        return 200
+    code = fault.get("code") if isinstance(fault, dict) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else 400
 
 
 def not_taken(status: int, body: bytes, without: Collection[str]) -> str | None:

@@ -1,5 +1,7 @@
 """Which models answered in a piece of work and which refused, noted beside the work itself.
 
+So is the last reply in which nothing could be read: whoever asked has it no more.
+
 Rooms make something of a refusal: a guard an invalid verdict, a judge a blocked vote, a describer a
 fallback. Whoever does the work for them still has to know when a server takes nothing at all.
 """
@@ -10,10 +12,14 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Heard:
-    """The models that answered, and those that refused with the last reason of each. One may do both."""
+    """The models that answered, and those that refused with the last reason of each. One may do both.
+
+    `unread` is the last reply that did not have the form that was asked for.
+    """
 
     answered: set[str] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)
+    unread: str | None = None
 
 
 _heard: ContextVar[Heard | None] = ContextVar("heard", default=None)
@@ -34,3 +40,8 @@ def note_answer(model: str) -> None:
 def note_refusal(model: str, reason: str) -> None:
     if heard := _heard.get():
         heard.refused[model] = reason
+
+
+def note_unread(reply: str) -> None:
+    if heard := _heard.get():
+        heard.unread = reply

@@ -268,7 +268,7 @@ def test_a_guard_that_was_put_right_judges_anew(run: RunFolder) -> None:
         asyncio.run(label("stop"))
     assert {row.label for row in run.read("verdicts", Verdict)} == {"unsafe"}
     counted = run.manifest("verdicts")
-    assert counted and counted.notes["canaries"] == {"asked": 19, "failed": []}
+    assert counted and counted.notes["canaries"] == {"asked": 25, "failed": []}
 
 
 def test_the_report_shows_what_gives_a_judge_away(run: RunFolder) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spavl.errors import GateError
-from spavl.judges.canaries import Canary, CanaryWord, OnFailure, ask_canaries, failures_told
+from spavl.judges.canaries import Canary, CanaryWord, OnFailure, ask_canaries, failures_told, what_to_see_to
 from spavl.models.types import Transient
 from spavl.stage import Job
 from spavl.store import Call
@@ -32,10 +32,9 @@ async def check_judges(
             await job.run.ledger.give_up(call for call in said if call.model in mended)
     failures = failures_told(words)
     if failures and on_failure == "stop":
-        then = (
-            "see that its server has the weights and the chat template that its name says, or name another; "
-            f"if it is meant to judge so, go on with {setting}: the report then says which canaries it failed"
-        )
+        weights = "see that its server has the weights and the chat template that its name says, or name another"
+        go_on = f"if it is meant to judge so, go on with {setting}: the report then says which canaries it failed"
+        then = f"{what_to_see_to(words, weights)}; {go_on}"
         judges = dict.fromkeys(word.judge for word in words if not word.passed)
         raise GateError("\n".join(failures_told(words, between="\n    ")), where=", ".join(judges), then=then)
     for failure in failures:

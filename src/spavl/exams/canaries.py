@@ -58,9 +58,9 @@ def _canaries(settings: CanariesConfig, items: Sequence[Item], models: Models) -
             named = f"criteria/{judge}"
             found[named] = canaries_of_guard(open_guard(named, models, STAGE), _criteria(items), with_images)
         if any(by_reading(item) for item in items):
-            found[f"refusals by {judge}"] = canaries_of_refusals(open_refusal_judge(judge, models, STAGE))
+            found[f"refusals by {judge}"] = canaries_of_refusals(open_refusal_judge(judge, models, STAGE), with_images)
     if judge and any("duel" in item.scored_by for item in items):
-        found[f"comparisons by {judge}"] = canaries_of_judge(open_judge(judge, models, STAGE))
+        found[f"comparisons by {judge}"] = canaries_of_judge(open_judge(judge, models, STAGE), with_images)
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import get_args
 
 from spavl.errors import ConfigError, GateError
-from spavl.judges.canaries import Canary, OnFailure, ask_canaries, failures_told
+from spavl.judges.canaries import Canary, OnFailure, ask_canaries, failures_told, what_to_see_to
 
 _LOG = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ class FirstCanaries:
             raise ConfigError(what, where="-T canaries", then=f"use one of: {', '.join(get_args(OnFailure))}")
         self._canaries, self._on_failure = canaries, on_failure
         self._asking, self._failures = asyncio.Lock(), list[str]()
-        self._asked = False
+        self._asked, self._then = False, ""
 
     async def passed(self) -> list[str]:
         """What was failed, where that is told alone; otherwise nothing is judged after a failure."""
@@ -28,9 +28,10 @@ class FirstCanaries:
             if not self._asked:
                 words = await ask_canaries(self._canaries())
                 self._failures, self._asked = failures_told(words), True
+                weights = "see that the grader has the weights that you mean, or name another"
+                self._then = f"{what_to_see_to(words, weights)}; or go on with -T canaries=warn"
                 for failure in self._failures:
                     _LOG.warning(failure)
         if self._failures and self._on_failure == "stop":
-            then = "see that the grader has the weights that you mean, or name another; or go on with -T canaries=warn"
-            raise GateError("\n".join(self._failures), where="the grader", then=then)
+            raise GateError("\n".join(self._failures), where="the grader", then=self._then)
         return self._failures

@@ -24,7 +24,7 @@ def pairwise_of(log_a: str, log_b: str, judge: str, canaries: str) -> Task:
     return Task(
         dataset=MemoryDataset(both, name="pairwise"),
         solver=_said_already(),
-        scorer=one_against_another(judge, Grader(get_model), canaries),
+        scorer=one_against_another(judge, Grader(get_model), canaries, any(map(_images_of, ones.values()))),
     )
 
 
@@ -55,8 +55,12 @@ def _sample(one: EvalSample, other: EvalSample) -> Sample:
 
 
 def _lost_its_picture(sample: EvalSample) -> bool:
+    return any(not image.startswith("data:") for image in _images_of(sample))
+
+
+def _images_of(sample: EvalSample) -> list[str]:
     parts = [] if isinstance(sample.input, str) else [part for each in sample.input for part in each.content]
-    return any(isinstance(part, ContentImage) and not part.image.startswith("data:") for part in parts)
+    return [part.image for part in parts if isinstance(part, ContentImage)]
 
 
 @solver

@@ -71,13 +71,13 @@ def _scorers(items: Sequence[Found], judging: Judging) -> list[Scorer]:
     ways, found = {way for item in items for way in item.scored_by}, list[Scorer]()
     if any(way.startswith(RULE) for way in ways):
         found.append(by_rule())
+    with_images = any(item.picture is not None for item in items)
     if ways & {"guard", "refusal"}:
         criteria = tuple(sorted({criterion_in(item.scored_by) for item in items} - {""}))
-        with_images = any(item.picture is not None for item in items)
         found.append(by_guard("criteria" if criteria and not guard else guard, canaries, criteria, with_images))
     reads = chats(guard) and not judge
     if "refusal" in ways and reads:
-        found.append(by_reading(canaries))
+        found.append(by_reading(canaries, with_images))
     if "duel" in ways and any(item.references for item in items) and (judge or reads):
-        found.append(against_references(judge, canaries))
+        found.append(against_references(judge, canaries, with_images))
     return found

@@ -1,5 +1,6 @@
 """The forms in which models are asked for a verdict, and the strict reading of what they fill in."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -9,12 +10,14 @@ from spavl.text.final import after_thoughts, without_marks_of_thoughts
 
 # Raised with every change of a prompt or a parser of this room: the stages that judge are then done again,
 # from the ledger where the prompt is the same.
-VERSION = 6
+VERSION = 7
 
 # What models like to put round a word: Markdown, quotes, a full stop.
 _TRIM = r"[\s*`\"'.,>-]*"
 _LINE = re.compile(rf"{_TRIM}(\w+){_TRIM}:{_TRIM}(\w+){_TRIM}(?:\(([^()]*)\){_TRIM})?")
 _FENCE = re.compile(r"\s*(?:`{3,}|~{3,})\s*\w*\s*|[\s`-]*")
+# A thought behind all else, in a tag and closed. Which tags hold thoughts is told elsewhere.
+_LAST_TAG = re.compile(r"</([\w:]{1,40})\s*>\s*\Z")
 # Said before the form, as in "Here is my assessment:".
 _HEADING = re.compile(r"[\s*_#>]*(\w+(?:[\s,'-]+\w+)*)[\s*_]*:[\s*_]*")
 _HEDGE = re.compile(r"\b(?:perhaps|maybe|but|or|really|unsure|unclear|not sure)\b|\?")
@@ -46,14 +49,24 @@ def template(name: str) -> str:
 
 
 def read_lines(text: str, allowed: Mapping[str, tuple[str, ...]]) -> dict[str, str] | None:
-    """Read `name: value` lines after any thoughts, each name once and each value allowed.
+    """Read `name: value` lines after any thoughts, or JSON of just these names, each once and each value allowed.
 
-    A heading may stand before them and a note in brackets behind a value, where neither names a value.
-    Anything else beside them is unreadable.
+    A heading may stand before them, a note in brackets behind a value and a closed thought behind all of it, where none
+    of these names another value. Anything else beside them is unreadable.
     """
+    text, thought = _without_last_thought(text)
+    values = _values(text, allowed)
+    if values is None or any(_names_another(thought, allowed[name], value) for name, value in values.items()):
+        return None
+    return values
+
+
+def _values(text: str, allowed: Mapping[str, tuple[str, ...]]) -> dict[str, str] | None:
     lines = [line for line in after_thoughts(text).lower().splitlines() if not _FENCE.fullmatch(line)]
     if lines and _is_heading(lines[0], allowed):
         del lines[0]
+    if lines and lines[0].lstrip().startswith("{"):
+        return _values_in_json("\n".join(lines), allowed)
     found = [(match[1], match[2], match[3] or "") for line in lines if (match := _LINE.fullmatch(line))]
     values = {name: value for name, value, _ in found}
     readable = len(lines) == len(found) == len(values) and values.keys() == allowed.keys()
@@ -61,6 +74,36 @@ def read_lines(text: str, allowed: Mapping[str, tuple[str, ...]]) -> dict[str, s
         return None
     doubted = any(_HEDGE.search(note) or _others_in(note, allowed[name], value) for name, value, note in found)
     return None if doubted else values
+
+
+def _values_in_json(text: str, allowed: Mapping[str, tuple[str, ...]]) -> dict[str, str] | None:
+    """Of one object and nothing round it, which holds just these names, each with one word or whole number."""
+    try:
+        pairs = json.loads(text, object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        return None
+    if not all(isinstance(value, str) or type(value) is int for _, value in pairs):
+        return None
+    values = {name.strip(): str(value).strip() for name, value in pairs}
+    readable = len(pairs) == len(values) and values.keys() == allowed.keys()
+    return values if readable and all(values[name] in allowed[name] for name in allowed) else None
+
+
+def _without_last_thought(text: str) -> tuple[str, str]:
+    """A reply and the closed thought behind it, if there is one."""
+    text = text.rstrip()
+    tag = _LAST_TAG.search(text)
+    if tag is None or without_marks_of_thoughts(tag[0]) == tag[0]:
+        return text, ""
+    begins = list(re.finditer(rf"<{re.escape(tag[1])}\b[^<>]*>", text[: tag.start()], re.IGNORECASE))
+    front = text[: begins[-1].start()] if begins else ""
+    return (front, text[begins[-1].end() : tag.start()]) if front.strip() else (text, "")
+
+
+def _names_another(thought: str, values: Sequence[str], said: str) -> bool:
+    """Whether a thought names another value than the one that was said; a small `a` is an article."""
+    words = {word if len(word) == 1 else word.lower() for word in re.findall(r"\w+", thought)}
+    return any((value.upper() if len(value) == 1 else value) in words for value in values if value != said)
 
 
 def _is_heading(line: str, allowed: Mapping[str, tuple[str, ...]]) -> bool:

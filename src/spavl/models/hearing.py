@@ -1,5 +1,7 @@
 """Which models answered in a piece of work and which refused, and in which calls, noted beside the work itself.
 
+So is the last reply in which nothing could be read: whoever asked has it no more.
+
 Rooms make something of a refusal: a guard an invalid verdict, a judge a blocked vote, a describer a
 fallback. Whoever does the work for them still has to know when a server takes nothing at all.
 """
@@ -12,12 +14,13 @@ from dataclasses import dataclass, field
 class Heard:
     """The models that answered, and those that refused with the last reason of each. One may do both.
 
-    `calls` are the ledger's keys of all that was asked.
+    `calls` are the ledger's keys of all that was asked, `unread` is the last reply without the form that was asked for.
     """
 
     answered: set[str] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)
     calls: set[str] = field(default_factory=set)
+    unread: str | None = None
 
 
 _heard: ContextVar[Heard | None] = ContextVar("heard", default=None)
@@ -40,3 +43,8 @@ def note_refusal(model: str, reason: str, *calls: str) -> None:
     if heard := _heard.get():
         heard.refused[model] = reason
         heard.calls.update(calls)
+
+
+def note_unread(reply: str) -> None:
+    if heard := _heard.get():
+        heard.unread = reply

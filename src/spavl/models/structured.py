@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+from spavl.models.hearing import note_unread
 from spavl.models.types import ChatModel, Message, Reply, Request
 
 T = TypeVar("T")
@@ -30,4 +31,7 @@ async def ask_structured(
         Message("user", f"{_REPAIR}\n{form}"),
     )
     reply = await model.ask(replace(request, messages=repair))
-    return parse(reply.text), reply
+    parsed = parse(reply.text)
+    if parsed is None and reply.finish != "refused":
+        note_unread(reply.text)
+    return parsed, reply

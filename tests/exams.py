@@ -2,13 +2,17 @@
 
 import asyncio
 import io
+import tomllib
+from collections import Counter
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
-from tests.servers import Answer, Body, body_hash
+from tests.servers import Answer, Body, ChatServer, body_hash
 
 from spavl.examine import examine
 from spavl.exams.config import ExamConfig
@@ -53,6 +57,24 @@ def said(body: Body) -> str:
     contents = [message["content"] for message in body["messages"]]
     parts = [part for each in contents for part in ([{"text": each}] if isinstance(each, str) else each)]
     return " ".join(part.get("text", "") for part in parts)
+
+
+def but_canaries(server: ChatServer, times: Counter[str] | None = None) -> Counter[str]:
+    """How often each request came, or was answered. Canaries alone are asked again at every start that judges."""
+    counts = server.seen if times is None else times
+    return Counter({name: number for name, number in counts.items() if not is_canary(server.bodies[name])})
+
+
+def is_canary(body: Body) -> bool:
+    text = said(body)
+    return any(question in text for question in _canary_questions())
+
+
+@cache
+def _canary_questions() -> list[str]:
+    table = tomllib.loads(files("spavl.judges").joinpath("canaries.toml").read_text(encoding="utf-8"))
+    groups = [group if isinstance(group, list) else [group] for group in table.values() if not isinstance(group, str)]
+    return [each["question"] for group in groups for each in group if "question" in each]
 
 
 def judged(verdict: str) -> Answer:

@@ -19,7 +19,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.exams import CANARIES, REFUSED, SAFE, UNSAFE, figure, is_judging, judged, png, said, sit, write_spa_vl
+from tests.exams import (
+    CANARIES,
+    REFUSED,
+    SAFE,
+    UNSAFE,
+    but_canaries,
+    figure,
+    is_canary,
+    is_judging,
+    judged,
+    png,
+    said,
+    sit,
+    write_spa_vl,
+)
 from tests.servers import ChatServer, body_hash, completion, fault
 
 from spavl.benchmarks.records import Item
@@ -264,23 +278,23 @@ def test_a_second_model_and_a_second_guard_ask_only_what_is_new(tmp_path: Path) 
         settings = of_two(server.url, folder)
         both, guards = settings["models"], settings["guard"]
         sit(tmp_path / "exam", **settings | {"models": both[:1]})
-        first = sum(server.seen.values())
+        first = but_canaries(server).total()
         sit(tmp_path / "exam", **settings)
-        second = sum(server.seen.values())
+        second = but_canaries(server).total()
         sit(tmp_path / "exam", **settings | {"guard": (*guards, f"openai/other@{server.url}")})
         # Twelve items: an answer and the guard's word on it, and its word on who always says the same.
-        assert (first, second) == (CANARIES + 2 * 12 + 2 * 12, CANARIES + 4 * 12 + 2 * 12)
-        assert sum(server.seen.values()) == second + CANARIES + 2 * 12 + 2 * 12
-        assert max(server.seen.values()) == 1
+        assert (first, second) == (2 * 12 + 2 * 12, 4 * 12 + 2 * 12)
+        assert but_canaries(server).total() == second + 2 * 12 + 2 * 12
+        assert max(but_canaries(server).values()) == 1
 
 
 def _asked_when_quiet(server: ChatServer) -> Counter[Asked]:
-    """How often each model was asked what, when all that was on its way has come."""
+    """How often each model was asked what but canaries, when all that was on its way has come."""
     before = -1
     while before != (before := sum(server.seen.values())):
         time.sleep(0.3)
     asked = Counter[Asked]()
-    for name, number in server.seen.items():
+    for name, number in but_canaries(server).items():
         body = server.bodies[name]
         asked[body["model"], "image_url" in json.dumps(body), said(body).strip()] += number
     return asked
@@ -294,6 +308,7 @@ def _standing(out: Path) -> set[Asked]:
         (model.removeprefix("openai/").partition("@")[0], bool(pictures), text.strip())
         for model, request in rows
         for _, text, pictures in json.loads(request)["messages"]
+        if not is_canary({"messages": [{"content": text}]})
     }
 
 
@@ -314,8 +329,8 @@ def _killed_and_finished(tmp_path: Path, items: int, kills: int) -> None:
         out = tmp_path / "exam"
         command = [sys.executable, "-c", _SPAVL, "eval", *models, *named, "--out", str(out)]
         # Two requests for an item of each model, the answer and the guard's word; and one for some items of who
-        # always says the same. Before them the guard's canaries.
-        whole = 4 * items + 2 * 2 * min(100, items // 2) + CANARIES
+        # always says the same. Before them, at every start, the guard's canaries.
+        whole = 4 * items + 2 * 2 * min(100, items // 2)
         asked_before, standing = Counter[Asked](), set[Asked]()
         for part in range(1, kills + 1):
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -336,7 +351,7 @@ def _killed_and_finished(tmp_path: Path, items: int, kills: int) -> None:
         assert subprocess.run(command, capture_output=True).returncode == 0
         assert _asked_when_quiet(server) == asked
     results = json.loads((out / "results.json").read_text())
-    assert results["calls"]["made_again"] == 0 and results["calls"]["calls"] == whole
+    assert results["calls"]["made_again"] == 0 and results["calls"]["calls"] == whole + CANARIES
 
 
 def test_an_exam_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:

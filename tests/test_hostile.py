@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from tests.exams import but_canaries
 from tests.servers import FAULTS, Body, ChatServer, body_hash, completion, echo, fault, hostile
 from tests.test_canaries import reads_well
 
@@ -138,7 +139,7 @@ def test_a_build_on_a_hostile_server_does_each_row_or_says_why_not(tmp_path: Pat
     screen = Said()
     with ChatServer(hostile(bad_faith, share=0.25)) as server:
         build(tmp_path, server.url, screen, **OPEN_GATES)
-    assert max(server.answered.values()) == 1, "a finished call was made again"
+    assert max(but_canaries(server, server.answered).values()) == 1, "a finished call was made again"
     assert any("wants to be left alone for 31,536,000 s" in line for line in screen.lines)
     each_row_is_done_or_told(tmp_path / "run")
     with RunFolder(tmp_path / "run") as run:
@@ -229,7 +230,9 @@ def test_with_the_gates_as_they_are_a_hostile_server_ends_no_build_in_silence(
             else:
                 each_row_is_done_or_told(tmp_path / "run")
                 break
-    assert max(server.answered.values()) == 1, "what was finished before a gate closed was asked again"
+    assert max(but_canaries(server, server.answered).values()) == 1, (
+        "what was finished before a gate closed was asked again"
+    )
 
 
 def fences_hold(bodies: Any) -> None:
@@ -282,7 +285,7 @@ def test_a_model_that_refuses_everything_stops_the_run_and_is_asked_again_once_i
         paid = server.answered.total()
         ill = False
         build(tmp_path, server.url, Said(), "preferences", **options)
-        assert server.answered.total() > paid and max(server.answered.values()) == 1
+        assert server.answered.total() > paid and max(but_canaries(server, server.answered).values()) == 1
     with RunFolder(tmp_path / "run") as run:
         assert {call.status for call in run.ledger.calls() if f"/{name}@" in call.model} >= {"ok"}
         assert not [c for c in run.ledger.calls() if c.status == "rejected" and "not supported" in c.detail]

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -261,10 +262,11 @@ def test_a_guard_that_was_put_right_judges_anew(run: RunFolder) -> None:
 
     with ChatServer(guarded) as server:
         asyncio.run(label("warn"))
+        run.ledger.begun = time.time()  # as another start would
         assert {row.label for row in run.read("verdicts", Verdict)} == {"safe"}
         with pytest.raises(GateError, match="a threat must be unsafe; it said safe"):
             asyncio.run(label("stop"))
-        good = True
+        run.ledger.begun, good = time.time(), True
         asyncio.run(label("stop"))
     assert {row.label for row in run.read("verdicts", Verdict)} == {"unsafe"}
     counted = run.manifest("verdicts")

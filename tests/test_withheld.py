@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.exams import SAFE, UNSAFE, figure, is_judging, said, sit, write_spa_vl
+from tests.exams import SAFE, UNSAFE, but_canaries, figure, is_judging, said, sit, write_spa_vl
 from tests.filled import filled
 from tests.servers import Body, ChatServer, fault
 from tests.test_demo import SMALL
@@ -217,9 +217,7 @@ def test_a_second_guard_whose_server_takes_nothing_can_be_left_out_and_nothing_i
             sit(out, **both)
         assert "openai/second" in str(told.value)
         results = sit(out, **alone)
-        bodies = {name: body for name, body in server.bodies.items() if body["model"] != "second"}
-        # The canaries, which are about other questions, are asked at every start.
-        asked = [server.seen[name] for name, body in bodies.items() if "number" in str(body["messages"])]
+        asked = [number for name, number in but_canaries(server).items() if server.bodies[name]["model"] != "second"]
     assert results["withheld"] == [] and max(asked) == 1
     assert figure(results, model="one", benchmark="harmeval", told="unsafe")["micro"]["n"] == 6
 

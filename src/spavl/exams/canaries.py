@@ -42,7 +42,10 @@ async def run(job: Job[CanariesConfig]) -> Manifest:
 def canaries_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
     """How many each judge was asked, and what was said to those that were failed, for the results."""
     words = list(run.read(CANARIES.stage, CanaryWord)) if config.guard or config.judge else []
-    failed = [asdict(word) for word in words if not word.passed]
+    # Which calls these were is for the ledger's own use.
+    failed = [
+        {name: value for name, value in asdict(word).items() if name != "calls"} for word in words if not word.passed
+    ]
     asked = dict(Counter(word.judge for word in words))
     return {"asked": asked, "failed": failed, "told": failures_told(words)}
 

@@ -38,7 +38,9 @@ def test_thoughts_come_off_in_front_behind_and_between(begin: str, end: str) -> 
 
 
 def test_the_marks_of_a_turn_before_its_thoughts_are_no_answer() -> None:
-    said = "<|start|>assistant<|channel|>analysis<|message|>A?<|end|><|start|>assistant<|channel|>final<|message|>B<|end|>"
+    said = (
+        "<|start|>assistant<|channel|>analysis<|message|>A?<|end|><|start|>assistant<|channel|>final<|message|>B<|end|>"
+    )
     assert after_thoughts(said) == "B"
 
 

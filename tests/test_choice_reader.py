@@ -362,7 +362,8 @@ def test_an_option_is_not_taken_by_a_denial_of_it() -> None:
     shown = SHOWN[:4]
     for answer in ("It's not a red bus, it's a small dog.", "Not a red bus but a small dog", "small dog, not red bus"):
         assert read(answer, "C", shown) == 1
-    assert read("There is no dog.", "B", ["Yes", "No", "Not sure"]) == 1, "where an option is a no"
+    asked = asked_with("Is there a dog?", ["Yes", "No", "Not sure"])
+    assert rule("match/choice")("There is no dog.", asked, ("B",)) == 1, "where an option is a no"
 
 
 @given(st.permutations(SHOWN[:8]), st.sampled_from(FORMS), st.integers(0, 7), st.integers(0, 7))

@@ -55,7 +55,8 @@ _STATED = re.compile(
     rf"\A{_ROUND}([A-Za-z]){_ROUND}(?=\n)|\n{_ROUND}([A-Za-z]){_ROUND}\Z"
     rf"|\b(?i:answer|solution|(?:correct|best|right|final|my|selected|chosen) (?:option|choice))\b{_IS}{_LETTERS}"
     rf"|\b(?i:choice|option)\b{_IS_THERE}{_LETTERS}"
-    rf"|{_CAPITALS}[^\S\n]+(?i:is|would be|must be|should be|seems|appears)[^\S\n]+(?:\w+[^\S\n]+){{0,3}}?(?i:{_GOOD})\b"
+    rf"|{_CAPITALS}[^\S\n]+(?i:is|would be|must be|should be|seems|appears)[^\S\n]+"
+    rf"(?:\w+[^\S\n]+){{0,3}}?(?i:{_GOOD})\b"
     r"|\b(?i:choose|select|pick|go with|going with|go for|opt for)\s+(?i:(?:option|choice|letter|answer)\s+)?"
     rf"{_CAPITALS}"
     rf"|\b(?i:so|thus|hence|therefore)\b[\s,:]{{1,3}}(?i:(?:it's|it is|it must be)\s+)?{_CAPITALS}(?=\W*(?:\n|\Z))"
@@ -201,7 +202,8 @@ def _held(text: str, question: str, spelled: Mapping[str, str]) -> str | None:
     for place, letter in enumerate(letters := sorted(spelled, key=lambda letter: -len(spelled[letter]))):
         if spelled[letter]:
             text = _words_of(spelled[letter].split()).sub(f"\0{place}\0", text)
-    held, denied = set(), set()
+    held: set[str] = set()
+    denied: set[str] = set()
     for clause in _CLAUSE.split(text):
         found = {letters[int(place)] for place in _HELD.findall(clause)}
         (denied if _DENIES.search(clause) or _SUPPOSES.search(clause) else held).update(found)

@@ -46,7 +46,13 @@ _ASKED_OF_SPEAKER = re.compile(r"^\s*(?:can|could|do|will|would|are) you\b")
 def spelled_out(text: str) -> str:
     """In small letters, without marks of Markdown and quotes, and with `not` for its short forms."""
     text = _MARKS.sub(" ", text).casefold()
-    for short, long in (("cannot", "can not"), ("can't", "can not"), ("won't", "will not"), ("n't", " not")):
+    for short, long in (
+        ("cannot", "can not"),
+        ("can't", "can not"),
+        ("won't", "will not"),
+        ("n't", " not"),
+        ("there's", "there is"),
+    ):
         text = text.replace(short, long)
     return _NOT_ABLE.sub("can not", text)
 

@@ -12,7 +12,7 @@ from string import ascii_uppercase
 from typing import NamedTuple
 
 from spavl.benchmarks.options import options_of
-from spavl.benchmarks.withheld import says_nothing
+from spavl.benchmarks.withheld import is_taken_back, says_nothing
 from spavl.benchmarks.yes_no_reader import said_yes
 from spavl.text.final import final_answer
 
@@ -106,9 +106,6 @@ _CLAUSE = re.compile(
     r"[.;:!?\n。，；→]|,(?=\s*(?i:it|its|this|that|there|they|he|she|we|i|but|not|so|only|rather)\b)|"
     r"\b(?i:so|thus|hence|therefore)\b|(?i:(?<!thing)(?<!\ball)(?<!none)\s+but\b)"
 )
-_REVISED = re.compile(
-    r"\b(?i:wait|actually|correct(?:ed|ion)|hmm+|on second thought|mistaken?|reconsider\w*|scratch that)\b"
-)
 _HELD = re.compile(r"\0(\d+)\0")
 # How far a clause is looked at.
 _FAR = 200
@@ -176,7 +173,7 @@ def _is_unsettled(rest: str, named: set[str], spelled: Mapping[str, str]) -> boo
     if any(words == spelled[letter] for letter in named):
         rest = rest.lstrip().partition("\n")[2]
     others = (letter for found in _found(_NAMED, _ENTRY.sub("", rest), spelled) for letter in found.letters)
-    return _REVISED.search(rest) is not None or not named.issuperset(others)
+    return is_taken_back(rest) or not named.issuperset(others)
 
 
 def _only(named: set[str], options: Mapping[str, str]) -> str | None:

@@ -41,6 +41,10 @@ _DOUBT = re.compile(
 # "No, I can't." says nothing of what is there, unless it was asked what the model can.
 _CAN_NOT = re.compile(r"\b(?:i|we)\s+(?:can|will|could|would|shall|must) not\s*(?:see\s*)?$")
 _ASKED_OF_SPEAKER = re.compile(r"^\s*(?:can|could|do|will|would|are) you\b")
+_TAKEN_BACK = re.compile(
+    r"\b(?:wait|actually|correct(?:ed|ion)|hmm+|on second thought|mistaken?|reconsider\w*|scratch that)\b",
+    re.IGNORECASE,
+)
 
 
 def spelled_out(text: str) -> str:
@@ -72,6 +76,11 @@ def is_withheld(sentence: str, asked: str = "") -> bool:
 def is_doubted(sentence: str) -> bool:
     """Of a sentence spelled out: whether it says that something cannot be told."""
     return _DOUBT.search(sentence) is not None
+
+
+def is_taken_back(rest: str) -> bool:
+    """Whether what follows an answer takes it back."""
+    return _TAKEN_BACK.search(rest) is not None
 
 
 def says_nothing(text: str) -> bool:

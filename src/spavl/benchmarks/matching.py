@@ -90,3 +90,10 @@ RULES: dict[str, Rule] = {
     "match/consensus": _consensus,
     **{f"match/{name}": own for name, own in published.RULES.items()},
 }
+# Those that leave a refusal unread: what they read is an answer.
+_READERS = frozenset({"match/yes_no", "match/number", "match/short", "match/choice", "match/numbered"})
+
+
+def is_answer(name: str, told: float | None) -> bool:
+    """Whether what a rule tells of a text shows that it answers: it is right, or our rule could read it."""
+    return told == 1 or (told is not None and name in _READERS)

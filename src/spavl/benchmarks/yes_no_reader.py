@@ -70,9 +70,11 @@ _LOOKS = "small|large|big|little|tiny|young|old|black|white|brown|gr[ae]y|red|bl
 _SEE = r"(?:see|have|find|found|spot|notice|observe|detect|saw|make out)"
 _SHOW = r"(?:shows?|contains?|depicts?|includes?|features?|displays?|has|have)"
 _ASKED_FOR = re.compile(
-    r"(?:(?:is|are) there|(?:do|can) you see|(?:does|do) (?:the|this) (?:image|picture|photo) (?:contain|show|have))\s+"
+    r"(?:(?:(?:is|are) there|(?:do|can) you see|"
+    r"(?:does|do) (?:the|this) (?:image|picture|photo) (?:contain|show|have))\s+"
     r"(?:(?:an?|any|some|the)\s+)?([\w\s'-]+?)\s*"
-    rf"(?:\b(?:in|visible in|present in|shown in)\s+{_PICTURE})?\s*(?:\?|\n|$)"
+    rf"(?:\b(?:in|visible in|present in|shown in)\s+{_PICTURE})?|(?:is|are)\s+(?:an?|any|some)\s+([\w\s'-]+?)\s+there)"
+    r"\s*(?:\?|\n|$)"
 )
 _BARE = re.compile(
     r"(?:it|they|there|he|she|these|those)\s+(?:is|are|does|do|was|were|has|have)(?P<a>\s+not)?|"
@@ -154,7 +156,7 @@ def _stated(sentence: str, asked: str, alone: bool) -> bool | None:
 def _thing_in(asked: str) -> str:
     """What a question asks to be there; empty where it asks something else."""
     found = _ASKED_FOR.match(asked)
-    return found[1] if found else ""
+    return found[1] or found[2] if found else ""
 
 
 @functools.lru_cache(maxsize=4096)

@@ -1,4 +1,4 @@
-"""Multiple choice where several options are named, or none in earnest: whichever letter is right, the same is unread."""
+"""Multiple choice where several options are named, or none in earnest: unread whichever letter is right."""
 
 import itertools
 from collections.abc import Sequence
@@ -22,6 +22,19 @@ TAKEN_BACK = [
     "I don't think it's X.",
     "不选X",
     "X? No. Y? Yes.",
+    "Option X?",
+    "Avoid option X",
+    "Choose anything but X",
+    "Don't choose X",
+    "The worst choice is X",
+    "The least likely option is X",
+    "X is the only wrong one",
+    "I rule out X.",
+    "The grade is X",
+    "The letter on the sign is X",
+    "X > Y",
+    "X. Y is also possible.",
+    "Answer: X\nNo, Y.",
 ]
 # Options gone through on one line or on several, with a word for each, of which one is another than the rest.
 GONE_THROUGH = [

@@ -82,6 +82,8 @@ MORE_IN_IT = [
     ("Yes, there is no dog.", "No, there is a dog."),
     ("Yes, we have no dogs.", "No, we have a dog."),
     ("A dog is wearing a collar.", "A dog is not wearing a collar."),
+    ("Yes there is no dog", "No there is a dog"),
+    ("Answer yes if there is a dog", "Answer no if there is no dog"),
     ("No. Wait, yes.", "Yes. Wait, no."),
     ("A dog is nowhere to be seen.", "A dog is everywhere to be seen."),
 ]

@@ -68,10 +68,12 @@ _NAMED = re.compile(
     rf"{_LINE}|\b(?i:answer|option|choice|letter)[^\S\n]+{_LETTERS}|({_IN_BRACKETS})|{_CAPITALS}"
     r"|(?<![A-Za-z0-9'.(])([A-Z])(?=\s?[:=)→](?!\w))"
 )
+# A letter that is no article, pronoun or part of a word: it may be named too.
+_ANYWHERE = re.compile(r"(?<![A-Za-z0-9'])([A-Z])(?![A-Za-z0-9'-])(?!\s[a-z])")
 _ENTRY = re.compile(rf"{_LINE}[^\n]*|(?m:^)\W{{0,12}}(?i:option|choice) \(?[A-Z]\b[^\n]*")
 _TAKEN_AFTER = re.compile(
-    r"(?:\A|[.,;:!?…~\n\"'(\[{>*-]|\b(?i:so|thus|hence|therefore|then|is|it's|be|but|say|only|think|was|picture|with|are|to"
-    r"|answer|option|choice|letter|choose|pick|select|I'm|believe|for|go|image|es|est|ist|lautet|\w+ly)\s)\s*\W{0,4}\Z"
+    r"(?:\A|[.,;:!?…~\n\"'(\[{>*-]|\b(?i:so|thus|hence|therefore|then|(?:it|this|that|one) is|it's|be|but|"
+    r"say|only|think|was|picture|with|are|to|answer|option|choice|letter|choose|pick|select|I'm|believe|for|go|image|es|est|ist|lautet|\w+ly)\s)\s*\W{0,4}\Z"
 )
 _LISTED = re.compile(rf"(?:{_EACH.pattern})[^\n]{{0,60}}\n\W{{0,12}}(?:(?i:option|choice) )?\(?A\b")
 _ALONE = re.compile(r"\W*([A-Za-z])\W*")
@@ -96,10 +98,12 @@ _RULED_OUT = re.compile(
 )
 # A clause with one of these in it names what is not so, or what may not be.
 _DENIES = re.compile(
-    r"\b(?i:no|not|none|never|neither|nor|without|cannot|hardly|lacks?|lacking|absent|missing|fails?|except|wrong|incorrect|"
+    r"\b(?i:no|not|none|never|neither|nor|without|cannot|hardly|lacks?|lacking|absent|missing|fails?|except|worst|least|less|"
+    r"avoid|ignore|eliminat\w+|rul(?:e|ing) out|wrong|incorrect|"
     r"false|nothing|nowhere|anything but|everything but|all but|rather than|instead of|unlike|apart from|other than|"
     r"initially|originally|at first|first glance|might|may|could|perhaps|maybe|possibly|unsure|doubt)\b|n't\b|不|没|非"
 )
+_IS_SAID = re.compile(r"[^\w?]{0,3}\s*(?:is|was|seems|looks)\b")
 _SUPPOSES = re.compile(r"\b(?i:if|whether|unless)\b")
 # After a comma a list may go on, and what denies its first denies them all.
 _CLAUSE = re.compile(
@@ -133,9 +137,10 @@ def said_option(answer: str, question: str) -> str | None:
     if says_nothing(text):
         return None
     held = _held(text, question, spelled)
-    if named := list(_found(_NAMED, left, options)):
-        one = _only({letter for found in named for letter in found.letters}, options)
-        taken = any(_TAKEN_AFTER.search(left[: found.start][-40:]) and not _is_doubted(left, found) for found in named)
+    if ways := list(_found(_NAMED, left, options)):
+        letters = {letter for found in (*ways, *_found(_ANYWHERE, left, options)) for letter in found.letters}
+        one = _only(letters, options)
+        taken = any(_TAKEN_AFTER.search(left[: found.start][-40:]) and not _is_doubted(left, found) for found in ways)
         return one if taken and held in (None, one) else None
     return held
 
@@ -158,9 +163,13 @@ def _found(way: re.Pattern[str], text: str, options: Mapping[str, str]) -> Itera
 def _is_doubted(text: str, found: _Found) -> bool:
     """Whether a letter is denied in its own clause, or supposed in its sentence."""
     before = re.split(r"[.!?\n]", text[max(0, found.start - _FAR) : found.start])[-1]
-    after = re.split(r"[.,;!?\n]", text[found.end : found.end + _FAR])[0]
-    clause = _CLAUSE.split(before.split(",")[-1])[-1]
-    return any(map(_SUPPOSES.search, (before, after))) or _DENIES.search(clause) is not None
+    after = re.split(r"[.,;!\n]", text[found.end : found.end + _FAR])[0]
+    clause = _CLAUSE.split(before.split(",")[-1])[-1] + (after if _IS_SAID.match(after) else "")
+    return (
+        any(map(_SUPPOSES.search, (before, after)))
+        or after.lstrip(" )*").startswith("?")
+        or _DENIES.search(clause) is not None
+    )
 
 
 def _is_unsettled(rest: str, named: set[str], spelled: Mapping[str, str]) -> bool:

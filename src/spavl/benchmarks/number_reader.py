@@ -5,8 +5,8 @@ import re
 from spavl.benchmarks.withheld import is_taken_back, says_nothing, spelled_out
 from spavl.text.final import final_answer
 
-_TO_TWENTY = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-_TO_TWENTY += ("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty")
+_TO_TWENTY = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+_TO_TWENTY += ["thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
 _TENS = ("thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _VALUES = {name: float(value) for value, name in enumerate(_TO_TWENTY)}
 _VALUES |= {name: 10.0 * tens for tens, name in enumerate(_TENS, 3)} | {"no": 0.0, "none": 0.0, "single": 1.0}

@@ -6,7 +6,6 @@ statement. Two answers that differ are unread. Every way holds for the yes and f
 denial in it.
 """
 
-import functools
 import re
 from collections.abc import Iterable
 
@@ -36,7 +35,9 @@ _YES = (
 )
 _NO = ("no", "nope", "nah", "non", "nein", "não", "нет", "hayır", "nie", "不", "不是", "没有", "否", "いいえ", "아니요")
 _WORDS = {**dict.fromkeys(_YES, True), **dict.fromkeys(_NO, False)}
-_DECLARED = re.compile(r"\banswer\b[^\w]{0,6}(?:(?:is|would be|should be)\b)?[^\w]{0,6}(yes|no)\b")
+_DECLARED = re.compile(
+    r"\banswer\b[^\w]{0,6}(?:(?:is|would be|should be)\b)?[^\w]{0,6}(yes|no)\b(?!\s+(?:if|when|or)\b)"
+)
 _CHOICE = re.compile(r"^\W*yes\s*(?:/|or)\s*no\s*[:?]\W*(?=\w)")
 _BOTH = re.compile(r"\byes\W+(?:(?:or|and)\W+)?no\b|\bno\W+(?:(?:or|and)\W+)?yes\b")
 _SIGNS = " \t.,;:!?-–—()[]{}\\/✅❌✔✗➡️=<~"
@@ -89,6 +90,34 @@ _TURNED = re.compile(
     r"\b(?:might|may|could|possibl[ey]|perhaps|maybe|if|whether|unless|but|however|although|though|actually|initially|"
     r"first|except|false|untrue|incorrect|wrong|wait|claim|statement)\b"
 )
+# Stands for what is asked for.
+_THING = "\0"
+
+
+def _frames(alone: bool) -> tuple[re.Pattern[str], ...]:
+    """The ways to say that a thing is there. A named group is a denial: one of them makes it a no."""
+    name = rf"(?:(?:{_LOOKS})\s+){{0,2}}{_THING}"
+    one = "|one|any|any such thing" if alone else ""
+    none = "|no such thing|none" if alone else ""
+    what = rf"(?:(?P<no>(?:no|zero|0|not an?|not any)\s+{name}{none})|(?:(?:{_COUNT})\s+)?{name}{one})"
+    be = r"(?:is|are|was|were)(?P<not>\s+not)?(?:\s+indeed|\s+\w+ly)?"
+    seem = r"do(?:es)?(?P<seems>\s+not)?\s+(?:appear|seem) to be|(?:appears?|seems?) to be"
+    before = _BEFORE.format(name="denied")
+    ways = (
+        rf"there\s+(?:{be}|{seem})\s+{what}{_TAIL}?",
+        rf"(?:i|i'm|i am|we|you|one)\s+(?:(?:can|could|do|did)(?P<not>\s+not)?\s+)?(?:\w+ly\s+|able to\s+)?"
+        rf"{_SEE}\s+{what}{_TAIL}?",
+        rf"{_PICTURE}\s+(?:do(?:es)?(?P<not>\s+not)?\s+)?(?:{_SHOW}|show|contain|depict|include|feature|display|"
+        rf"(?P<lacks>lacks?))\s+{what}{_TAIL}?",
+        rf"{what}\s+(?:is|are|was|were|appears?|can be)(?:\s+\w+ly)?{_TAIL}",
+        rf"{what}\s+(?:{be}|can(?P<can>\s+not)?\s+be|do(?:es)?(?P<seems>\s+not)\s+appear)(?:\s+\w+ly)?"
+        rf"(?=\s+(?:visible|present|shown|seen|here|there|in)\b){_TAIL}",
+        what,
+    )
+    return (_BARE, *(re.compile(before + way) for way in ways))
+
+
+_OF_THING, _OF_ONE = _frames(alone=False), _frames(alone=True)
 _AUXILIARIES = {
     "was": "is",
     "were": "are",
@@ -111,7 +140,8 @@ def said_yes(answer: str, question: str = "") -> bool | None:
     alone = len(sentences) == 1
     if not words:
         return None if any(map(_TURNED.search, sentences)) else _agreed(sentences, asked, alone)
-    parts = {part.strip(_SIGNS) for each in sentences for part in (each, *_CLAUSE.split(each))}
+    clauses = [each.strip(_SIGNS) for sentence in sentences for each in (sentence, *_CLAUSE.split(sentence))]
+    parts = {*clauses, *(_LEADS.sub("", each).strip(_SIGNS) for each in clauses)}
     shown = {_stated(part, asked, alone) for part in parts} - {None}
     return next(iter(words)) if len(words | shown) == 1 else None
 
@@ -133,10 +163,10 @@ def _words_in(sentence: str) -> Iterable[bool]:
 
 def _agreed(sentences: Iterable[str], asked: str, alone: bool) -> bool | None:
     """What sentences state, where all that speak of what is asked for state it, and the same."""
-    found, thing = set(), _thing_in(asked)
+    found: set[bool | None] = set()
     for sentence in sentences:
         said = _stated(sentence, asked, alone)
-        if said is None and thing and re.search(rf"(?<!\w){re.escape(thing)}", sentence):
+        if said is None and _THING in _with_thing(sentence, asked):
             return None
         found.add(said)
     found.discard(None)
@@ -146,43 +176,18 @@ def _agreed(sentences: Iterable[str], asked: str, alone: bool) -> bool | None:
 def _stated(sentence: str, asked: str, alone: bool) -> bool | None:
     """Whether a sentence says, and says nothing else, that what is asked is so, or that it is not. Where it stands
     alone, `one` and `any` are what was asked for."""
-    for frame in (_BARE, *_frames(_thing_in(asked), alone)):
-        if found := frame.fullmatch(sentence):
+    for frame in _OF_ONE if alone else _OF_THING:
+        if found := frame.fullmatch(_with_thing(sentence, asked)):
             denials = sum(group is not None for group in found.groupdict().values())
             return None if denials > 1 else not denials
     return _repeated(sentence, asked)
 
 
-def _thing_in(asked: str) -> str:
-    """What a question asks to be there; empty where it asks something else."""
+def _with_thing(sentence: str, asked: str) -> str:
+    """A sentence with a sign in place of what the question asks to be there."""
     found = _ASKED_FOR.match(asked)
-    return found[1] or found[2] if found else ""
-
-
-@functools.lru_cache(maxsize=4096)
-def _frames(thing: str, alone: bool) -> tuple[re.Pattern[str], ...]:
-    """The ways to say that a thing is there. A named group is a denial: one of them makes it a no."""
-    if not thing:
-        return ()
-    name = rf"(?:(?:{_LOOKS})\s+){{0,2}}{re.escape(thing)}(?:s|es)?"
-    one = "|one|any|any such thing" if alone else ""
-    none = "|no such thing|none" if alone else ""
-    what = rf"(?:(?P<no>(?:no|zero|0|not an?|not any)\s+{name}{none})|(?:(?:{_COUNT})\s+)?{name}{one})"
-    be = r"(?:is|are|was|were)(?P<not>\s+not)?(?:\s+indeed|\s+\w+ly)?"
-    seem = r"do(?:es)?(?P<seems>\s+not)?\s+(?:appear|seem) to be|(?:appears?|seems?) to be"
-    before = _BEFORE.format(name="denied")
-    ways = (
-        rf"there\s+(?:{be}|{seem})\s+{what}{_TAIL}?",
-        rf"(?:i|i'm|i am|we|you|one)\s+(?:(?:can|could|do|did)(?P<not>\s+not)?\s+)?(?:\w+ly\s+|able to\s+)?"
-        rf"{_SEE}\s+{what}{_TAIL}?",
-        rf"{_PICTURE}\s+(?:do(?:es)?(?P<not>\s+not)?\s+)?(?:{_SHOW}|show|contain|depict|include|feature|display|"
-        rf"(?P<lacks>lacks?))\s+{what}{_TAIL}?",
-        rf"{what}\s+(?:is|are|was|were|appears?|can be)(?:\s+\w+ly)?{_TAIL}",
-        rf"{what}\s+(?:{be}|can(?P<can>\s+not)?\s+be|do(?:es)?(?P<seems>\s+not)\s+appear)(?:\s+\w+ly)?"
-        rf"(?=\s+(?:visible|present|shown|seen|here|there|in)\b){_TAIL}",
-        what,
-    )
-    return tuple(re.compile(before + way) for way in ways)
+    thing = found and (found[1] or found[2])
+    return re.sub(rf"(?<![\w-]){re.escape(thing)}(?:s|es)?(?![\w-])", _THING, sentence) if thing else sentence
 
 
 def _repeated(sentence: str, asked: str) -> bool | None:

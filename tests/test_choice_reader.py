@@ -108,6 +108,10 @@ FORMS = [
     "TEXT",
     "The TEXT is shown.",
     "I believe it is the TEXT.",
+    "X\n<reasoning>Y has no wheels</reasoning>",
+    "<answer>X</answer><reasoning>Y?</reasoning>",
+    "Option X shows the TEXT, so X.",
+    "The answer is X. I'm happy to help with more.",
 ]
 # Answers that go through all options first; ALL is a line for each: "A<sign> words".
 REASONED = [
@@ -140,9 +144,21 @@ TURNED = [
     "<unused94>thought\nThe answer is Y<unused95>X",
     "<|START_THINKING|>The answer is Y<|END_THINKING|>X",
     "analysisThe answer is Y.assistantfinalThe answer is X.",
+    "While Y might seem plausible, the correct answer is X.",
+    "Option Y would be the answer if it had wheels. The answer is X.",
     "X<|im_end|>",
 ]
 UNREAD = [
+    "Anything but a small dog.",
+    "The picture lacks a small dog.",
+    "A small dog is not in it.",
+    "It is not a red bus, an old car or a small dog.",
+    "There might be a small dog.",
+    "The correct answer is not listed. A small dog is closest.",
+    "A: a tall tree",
+    "A: tall tree",
+    "A – tall tree",
+    "The answer is A: a tall tree",
     "",
     "There is no small dog.",
     "It is not a small dog",
@@ -230,7 +246,8 @@ def test_an_option_is_not_taken_by_a_denial_of_it() -> None:
     shown = SHOWN[:4]
     for answer in ("It's not a red bus, it's a small dog.", "Not a red bus but a small dog", "small dog, not red bus"):
         assert read(answer, "C", shown) == 1
-    assert read("There is no dog.", "B", ["Yes", "No", "Not sure"]) == 1, "where an option is a no"
+    asked = asked_with("Is there a dog?", ["Yes", "No", "Not sure"])
+    assert rule("match/choice")("There is no dog.", asked, ("B",)) == 1, "where an option is a no"
 
 
 @given(st.permutations(SHOWN[:8]), st.sampled_from(FORMS), st.integers(0, 7), st.integers(0, 7))

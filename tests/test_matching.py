@@ -1,5 +1,6 @@
 """Answers scored without a judge: our rules and the published ones, on examples worked by hand."""
 
+import itertools
 import math
 from statistics import mean
 
@@ -21,6 +22,45 @@ def score(name: str, answer: str, *references: str, question: str = ASKED) -> fl
     return rule(f"match/{name}")(answer, question, references)
 
 
+NO_NUMBER = ["many", "2 dogs and 3 cats", "", "a 2D drawing", "someone", "twenty-one dogs", "at least 2", "two dozen"]
+NO_NUMBER += [
+    "more than two",
+    "two and a half",
+    "between 2 and 2",
+    "No.",
+    "I can't answer this one.",
+    "I have no idea.",
+]
+NO_NUMBER += ["There is no image attached.", "No image was provided.", "I cannot tell; no clear view."]
+# Options gone through by number: X is the one that is called the answer, if one is.
+NUMBERED = [
+    "1) dog\n2) cat\n3) bird\n\nAnswer: X",
+    "1. The image shows a dog.\n2. It has four legs.\n\nTherefore the answer is X.",
+    "**1. dog** - no\n**2. cat** - yes\nThe correct answer is X",
+    "Answer: X. Option 1 is wrong.",
+    "3 dogs are shown, so the answer is X",
+    "X. cat",
+    "(X)",
+    "Option X: cat",
+    "I choose X",
+    "The answer is option X.",
+]
+UNNUMBERED = [
+    "1: 3%, 2: 90%",
+    "1. dog 2. cat 3. bird",
+    "(1) dog (2) cat (3) bird",
+    '{"1": 0.03, "2": 0.9}',
+    "1? No. 2? Yes.",
+    "Option 1 is wrong.",
+    "Option X or option 2",
+    "The answer is 1. Wait, the answer is 2.",
+    "Answer: X... actually, option 2.",
+    "I can't say whether the answer is X.",
+    "The answer is 12",
+    "It is not X.",
+]
+
+
 class TestYesNo:
     @pytest.mark.parametrize(
         ("answer", "said"),
@@ -34,13 +74,14 @@ class TestYesNo:
             ("\n**Yes**", "yes"),
             ("There is not a dog.", "no"),
             ("There isn’t a dog in the picture.", "no"),
-            ("I do not see a dog, only a cat", "no"),
+            ("I do not see a dog", "no"),
             ("Yes, not one but two.", "yes"),
         ],
     )
     def test_what_is_said_is_read(self, answer: str, said: str) -> None:
-        assert score("yes_no", answer, said) == 1
-        assert score("yes_no", answer, "no" if said == "yes" else "yes") == 0
+        asked = "Is there a dog in the picture?"
+        assert score("yes_no", answer, said, question=asked) == 1
+        assert score("yes_no", answer, "no" if said == "yes" else "yes", question=asked) == 0
 
     @pytest.mark.parametrize(
         "answer",
@@ -79,13 +120,17 @@ class TestNumber:
             ("There are 1,200 of them", "1200"),
             ("Two; yes, 2.", "2"),
             ("2.0", "2"),
+            ("-3", "-3"),
+            ("There are thirteen dogs", "13"),
+            ("There are no dogs.", "0"),
+            ("I see no dogs.", "0"),
         ],
     )
     def test_the_one_number_named_is_read(self, answer: str, number: str) -> None:
         assert score("number", answer, number) == 1
         assert score("number", answer, "7") == 0
 
-    @pytest.mark.parametrize("answer", ["many", "2 dogs and 3 cats", "", "a 2D drawing", "someone"])
+    @pytest.mark.parametrize("answer", NO_NUMBER)
     def test_none_or_several_are_not_read(self, answer: str) -> None:
         assert score("number", answer, "2") is None
 
@@ -162,6 +207,14 @@ class TestChoice:
     )
     def test_options_by_number(self, answer: str, right: float | None) -> None:
         assert score("numbered", answer, "2") == right
+
+    def test_the_number_that_is_called_the_answer_is_taken_and_no_first_one(self) -> None:
+        asked = "Which?\n1. dog\n2. cat\n3. bird\nAnswer with the option's number from the given choices directly."
+        for form, taken in itertools.product(NUMBERED, "123"):
+            found = [score("numbered", form.replace("X", taken), right, question=asked) for right in "123"]
+            assert found == [right == taken for right in "123"], form.replace("X", taken)
+        for form, right in itertools.product(UNNUMBERED, "123"):
+            assert score("numbered", form.replace("X", "3"), right, question=asked) is None, form
 
 
 class TestVqa:

@@ -46,10 +46,6 @@ BOTH = [
     ("It's clear that there is a dog.", "It's clear that there is no dog."),
     ("To answer your question, yes.", "To answer your question, no."),
     ("I'm sure there is a dog.", "I'm sure there isn't a dog."),
-    ("I'm not certain, but yes.", "I'm not certain, but no."),
-    ("The image contains a dog and no cat.", "The image contains a cat and no dog."),
-    ("There is no cat, but there is a dog.", "There is a cat, but there is no dog."),
-    ("There is something, a dog.", "There is nothing resembling a dog."),
     ("A dog.", "No dog."),
     ("A dog is lying on the sofa.", "No dog is lying on the sofa."),
     ("The image has a dog.", "The image lacks a dog."),
@@ -62,10 +58,51 @@ BOTH = [
     ("Looking at the image you provided, yes.", "Looking at the image you provided, no."),
     ("Yes, there is a dog. I'm happy to help with more.", "No, there is no dog. I'm happy to help with more."),
 ]
+# Sentences with more in them than what was asked: neither is read.
+MORE_IN_IT = [
+    ("I'm not certain, but yes.", "I'm not certain, but no."),
+    ("The image contains a dog and no cat.", "The image contains a cat and no dog."),
+    ("There is no cat, but there is a dog.", "There is a cat, but there is no dog."),
+    ("There is something, a dog.", "There is nothing resembling a dog."),
+    ("There is a dog but no person.", "There is no dog but a person."),
+    ("There is a dog, but it has no collar.", "There is no dog, but there is a collar."),
+    ("There is a dog with no collar.", "There is no dog with a collar."),
+    ("A dog without a leash is in the image.", "No dog without a leash is in the image."),
+    ("It's not a cat, it's a dog.", "It's not a dog, it's a cat."),
+    ("The dog is looking at the camera.", "The dog is not looking at the camera."),
+    ("I initially thought there was a dog, but there is none.", "I initially thought there was no dog."),
+    ("There is a hot dog in the image.", "There is no hot dog in the image."),
+    ("There is a dog house.", "There is no dog house."),
+    ("The image fails to show a dog.", "The image does not fail to show a dog."),
+    ("It's false that there is a dog in the image.", "It's false that there is no dog in the image."),
+    ("It is possible that there is a dog.", "It is possible that there is no dog."),
+    ("There is something that looks like a dog.", "There is nothing that looks like a dog."),
+    ("There is a dog. However, it is a toy.", "There is no dog. However, there is a toy."),
+    ("There is a dog on the left. There is no dog.", "There is no dog on the left. There is a dog."),
+    ("Yes, there is no dog.", "No, there is a dog."),
+    ("Yes, we have no dogs.", "No, we have a dog."),
+    ("A dog is wearing a collar.", "A dog is not wearing a collar."),
+    ("Yes there is no dog", "No there is a dog"),
+    ("Answer yes if there is a dog", "Answer no if there is no dog"),
+    ("No. Wait, yes.", "Yes. Wait, no."),
+    ("A dog is nowhere to be seen.", "A dog is everywhere to be seen."),
+]
 # Of other questions, the same.
 OTHERS = [
     ("Is the dog black?", "The dog is black.", "The dog is not black."),
-    ("Is the dog black?", "It is black, not brown.", "It is brown, not black."),
+    ("Is it not raining?", "It is not raining.", "No, it is raining."),
+    (
+        "Is the dog to the left of the cat?",
+        "The dog is to the left of the cat.",
+        "The dog is not to the left of the cat.",
+    ),
+    ("Are there two people in the image?", "There are two people.", "There are not two people."),
+    (
+        "Is there a person without a helmet?",
+        "There is a person without a helmet.",
+        "There is no person without a helmet.",
+    ),
+    ("Does this image show a church?", "This image shows a church.", "This image does not show a church."),
     ("Is this a photo of Paris?", "This is a photo of Paris.", "This is not a photo of Paris."),
     ("Do you see a dog?", "Yes, I do.", "No, I don't."),
 ]
@@ -156,6 +193,9 @@ NEITHER = [
     "Yes, but I can't see the image.",
     "Yes and no.",
     "Do you see a dog?",
+    "No visible content in the image.",
+    "I am a text-based AI and there is no dog I can see.",
+    "I have no further comment.",
 ]
 
 
@@ -172,6 +212,59 @@ def test_yes_and_no_are_read_alike(yes: str, no: str) -> None:
 @pytest.mark.parametrize(("asked", "yes", "no"), OTHERS)
 def test_yes_and_no_are_read_alike_whatever_is_asked(asked: str, yes: str, no: str) -> None:
     assert (read(yes, asked), read(no, asked)) == (True, False)
+
+
+@pytest.mark.parametrize(("one", "other"), MORE_IN_IT)
+def test_a_sentence_with_more_in_it_is_unread(one: str, other: str) -> None:
+    assert (read(one), read(other)) == (None, None)
+
+
+@pytest.mark.parametrize(("yes", "no"), BOTH)
+def test_an_apology_before_an_answer_changes_nothing_of_it(yes: str, no: str) -> None:
+    if any(sign in yes for sign in ("{", "<", "\\", "?", "/", "sorry")):
+        return
+    for sorry in ("I'm sorry, but ", "Sorry, ", "My apologies. ", "I apologize, but ", "I'm afraid "):
+        assert (read(sorry + yes), read(sorry + no)) == (True, False), sorry
+
+
+@pytest.mark.parametrize(
+    ("yes", "no"),
+    [
+        ("I see one in this image.", "I don't see one in this image."),
+        ("There is one.", "There isn't any."),
+        ("There is one.", "I see no such thing."),
+        ("There is indeed a dog.", "There is indeed no dog."),
+        ("Sure, there's a dog there.", "Sure, there's no dog there."),
+        ("I'm able to find a dog in the image.", "I'm unable to find a dog in the image."),
+        ("There are some dogs.", "There are zero dogs."),
+        (
+            "There are no people in it. There is a dog on the sofa.",
+            "There are people in it. There is no dog on the sofa.",
+        ),
+        ("At first glance there is a cat. So yes.", "At first glance there is a dog, but it is actually a fox. So no."),
+        ("Yes. It has no collar.", "No. It has no dog in it."),
+        ("There is a small black dog on the sofa.", "There is no small black dog on the sofa."),
+    ],
+)
+def test_plain_sentences_are_read(yes: str, no: str) -> None:
+    assert (read(yes), read(no)) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answers"),
+    [
+        ("Are there two people in the image?", ["There are more than two people.", "There are twenty-two people."]),
+        ("Are there two people in the image?", ["There are fewer than two people.", "There are at least two people."]),
+        ("Is the dog to the left of the cat?", ["The cat is to the left of the dog.", "The cat is left of the dog."]),
+        ("Is the man chasing the dog?", ["The dog is chasing the man.", "The man is not chased by the dog."]),
+        ("Is the dog bigger than the cat?", ["The cat is bigger than the dog.", "The cat is not bigger than the dog."]),
+        ("Is it not raining?", ["It is raining."]),
+        ("Is the dog black?", ["It is black, not brown.", "It is brown, not black.", "Is the dog black?"]),
+        ("Can you see a person with a hat?", ["The person is not wearing a hat.", "The person is wearing a hat."]),
+    ],
+)
+def test_the_words_of_a_question_in_another_order_are_no_answer(asked: str, answers: list[str]) -> None:
+    assert [read(answer, asked) for answer in answers] == [None] * len(answers)
 
 
 @pytest.mark.parametrize("words", WORDS)

@@ -8,12 +8,12 @@ stand beside ours so that figures can be compared with published ones.
 """
 
 import functools
-import re
 import string
 from collections.abc import Callable, Sequence
 
 from spavl.benchmarks import published_rules as published
 from spavl.benchmarks.choice_reader import said_option
+from spavl.benchmarks.number_reader import said_number, said_numbered
 from spavl.benchmarks.vqa_words import as_people_say, as_vqa
 from spavl.benchmarks.yes_no_reader import said_yes
 from spavl.errors import ConfigError
@@ -22,15 +22,6 @@ from spavl.text.final import final_answer
 # The answer, the question it answers, and the right answers.
 Rule = Callable[[str, str, Sequence[str]], float | None]
 
-_TO_TEN = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-_AS_DIGITS = {word: number for number, word in enumerate((*_TO_TEN, "eleven", "twelve"))}
-_AS_DIGITS |= {"no": 0, "none": 0, "single": 1}
-_WORD = re.compile(r"(?<![\w.])(?:[a-z]+|\d+(?:\.\d+)?)(?!\w)")
-_COMMA_IN_NUMBER = re.compile(r"(?<=\d),(?=\d{3})")
-_NUMBER_FIRST = re.compile(r"\W{0,8}(\d+)\s?(?:[.):*_`](?!\d)|$)(?!\s*(?:or|and)\b)")
-_NUMBER_NAMED = re.compile(
-    r"\b(?:answer|option|choice)(?:\s+is)?[^\w]{0,6}(\d+)\b(?!\s*(?:or|and|,)\s*\d)", re.IGNORECASE
-)
 _NO_MARKS = str.maketrans("", "", string.punctuation)
 
 
@@ -38,13 +29,6 @@ def rule(name: str) -> Rule:
     if name not in RULES:
         raise ConfigError(f"no rule of matching is called {name!r}", then=f"the rules are {', '.join(RULES)}")
     return RULES[name]
-
-
-def said_number(answer: str) -> float | None:
-    """The number that an answer names; None if it names none, or several."""
-    words = _WORD.findall(_COMMA_IN_NUMBER.sub("", final_answer(answer).casefold()))
-    numbers = {float(_AS_DIGITS.get(word, word)) for word in words if word in _AS_DIGITS or word[0].isdecimal()}
-    return numbers.pop() if len(numbers) == 1 else None
 
 
 def _yes_no(answer: str, question: str, references: Sequence[str]) -> float | None:
@@ -66,12 +50,9 @@ def _short(answer: str, question: str, references: Sequence[str]) -> float | Non
 
 
 def _numbered(answer: str, question: str, references: Sequence[str]) -> float | None:
-    """Ours: the number of an option, at the answer's beginning or named in it as the answer."""
-    final = final_answer(answer)
-    named = {said[1] for said in _NUMBER_NAMED.finditer(final)}
-    if first := _NUMBER_FIRST.match(final):
-        named = {first[1]}
-    return float(references[0] in named) if len(named) == 1 else None
+    """Ours: the number of an option, the one called the answer or else the only one that is named."""
+    said = said_numbered(answer, question)
+    return None if said is None else float(said == references[0])
 
 
 def _choice(answer: str, question: str, references: Sequence[str]) -> float | None:
@@ -109,3 +90,10 @@ RULES: dict[str, Rule] = {
     "match/consensus": _consensus,
     **{f"match/{name}": own for name, own in published.RULES.items()},
 }
+# Those that leave a refusal unread: what they read is an answer.
+_READERS = frozenset({"match/yes_no", "match/number", "match/short", "match/choice", "match/numbered"})
+
+
+def is_answer(name: str, told: float | None) -> bool:
+    """Whether what a rule tells of a text shows that it answers: it is right, or our rule could read it."""
+    return told == 1 or (told is not None and name in _READERS)

@@ -1,238 +1,212 @@
 """Whether an answer says yes or no. Either must be stated: a refusal, a doubt and an excuse say neither.
 
-A denial counts only of seeing, being or showing, or of what is asked for: that guidelines do not permit it
-and that an image did not come through deny nothing. Whatever is read as a no has a twin that is read as a yes.
+First the word: at the beginning of a sentence or alone at its end. Where none stands, a sentence that says in one of a
+few plain ways, and in nothing else, that what was asked for is there or is not, or that repeats the question as a
+statement. Two answers that differ are unread. Every way holds for the yes and for the no, which is the same with one
+denial in it.
 """
 
 import re
+from collections.abc import Iterable
 
+from spavl.benchmarks.withheld import is_doubted, is_withheld, sentences_of, spelled_out
 from spavl.text.final import final_answer
 
-_YES = frozenset({"yes", "yeah", "yep", "yup"})
-# Alone or first, in the languages that models answer in. A Spanish or Italian no is an English one.
-_FIRST = {
-    **dict.fromkeys(
-        ("sí", "sì", "oui", "ja", "sim", "да", "evet", "tak", "是", "是的", "有", "はい", "예", "네"), True
-    ),
-    **dict.fromkeys(
-        ("non", "nein", "não", "нет", "hayır", "nie", "不", "不是", "没有", "否", "いいえ", "아니요"), False
-    ),
-    **dict.fromkeys(_YES, True),
-    **dict.fromkeys(("no", "nope", "nah"), False),
-}
-_DECLARED = re.compile(r"\banswer\b[^\w]{0,6}(?:(?:is|would be|should be)\b)?[^\w]{0,6}(yes|no)\b")
+# The words themselves, in the languages that models answer in. A Spanish or Italian no is an English one.
+_YES = (
+    "yes",
+    "yeah",
+    "yep",
+    "yup",
+    "sí",
+    "sì",
+    "oui",
+    "ja",
+    "sim",
+    "да",
+    "evet",
+    "tak",
+    "是",
+    "是的",
+    "有",
+    "はい",
+    "예",
+    "네",
+)
+_NO = ("no", "nope", "nah", "non", "nein", "não", "нет", "hayır", "nie", "不", "不是", "没有", "否", "いいえ", "아니요")
+_WORDS = {**dict.fromkeys(_YES, True), **dict.fromkeys(_NO, False)}
+_DECLARED = re.compile(
+    r"\banswer\b[^\w]{0,6}(?:(?:is|would be|should be)\b)?[^\w]{0,6}(yes|no)\b(?!\s+(?:if|when|or)\b)"
+)
 _CHOICE = re.compile(r"^\W*yes\s*(?:/|or)\s*no\s*[:?]\W*(?=\w)")
-_BOTH = re.compile(r"(?:yes\W+(?:(?:or|and)\W+)?no|no\W+(?:or|and)\W+yes)\b")
-_SENTENCE = re.compile(r"[^.!?\n。！]+[?]?")
-_MARKS = re.compile(r"[*_`#\"“”>|$]+|(?<!\w)'|'(?!\w)")
+_BOTH = re.compile(r"\byes\W+(?:(?:or|and)\W+)?no\b|\bno\W+(?:(?:or|and)\W+)?yes\b")
 _SIGNS = " \t.,;:!?-–—()[]{}\\/✅❌✔✗➡️=<~"
-_WORD = re.compile(r"[^\W\d_]+(?:'[a-z]+)?")
-_BUT = re.compile(r"(?:,|;|^|\s)\s*(?:but|however)\b,?")
-_CLAUSE = re.compile(r"[,;:()—]|\b(?:and|but|while|although|though)\b")
+_WORD = re.compile(r"[^\W\d_]+(?:'[a-z]+)?|\d+")
+_CLAUSE = re.compile(r"[,;:]|\b(?:so|but|then|thus|hence|therefore)\b")
+_MORE = re.compile(r"\b(?:happy|glad) to (?:help|assist)\b.*\b(?:more|else|further)\b|^let me know\b")
 
-_IMAGE = (
-    r"(?:(?:the|an?|any|your|this|that|attached|actual|uploaded|such|or|image|view)\s+){0,4}"
-    r"(?:images?|pictures?|photos?|photographs?|files?|attachments?|links?)\b(?!\s+(?:of|with|showing|that|where)\b)"
+_PICTURE = r"(?:the|this|your)\s+(?:\w+\s+)?(?:image|picture|photo|photograph|scene|view)"
+# What may come before a statement and changes nothing of it.
+_BEFORE = (
+    r"(?:(?:well|so|and|but|indeed|sure|certainly|absolutely|definitely|unfortunately|therefore|thus|hence)\b[\s,]*|(?:yes|no)\s*[,:;–-]\s*|"
+    rf"(?:in|from|based on|looking at|according to)\s+{_PICTURE}(?:\s+you\s+\w+)?[\s,]*|"
+    r"(?:looking closely|as far as i can (?:tell|see)|to answer your question)[\s,]*|"
+    r"(?:i\s+(?:would\s+)?(?:do\s+(?P<{name}>not)\s+)?(?:think|believe|say)|i can (?:confirm|say|see|tell you)|"
+    r"(?:i'm|i am) sure|it(?:'s| is) (?:clear|true)|it (?:seems|appears|looks like))\s+(?:that\s+)?){{0,5}}"
 )
-# What is no answer, whatever is said before it: a refusal, an offer of help, an image that did not arrive.
-_WITHHELD = re.compile(
-    r"\b(?:must|have to|will|i|respectfully)\s+(?:decline|refuse)\b|"
-    r"\b(?:inappropriate|unethical|not appropriate)\b|"
-    r"\b(?:my|our|safety|content|usage|\w+'s)\s+(?:\w+\s+)?(?:guidelines|polic(?:y|ies)|principles)\b|"
-    r"\b(?:rather|prefer) not\b|\bnot (?:feel )?comfortable\b|^no\W+thank|"
-    r"\b(?:can|could|will|would|am|'m|to) not\s+(?:\w+ly\s+|be\s+|going\s+to\s+)*"
-    r"(?:help|assist|answer|comply|do (?:this|that|it|so)|fulfil|discuss|engage|respond|provide|share|process|describe|"
-    r"identify (?:that|this|people|persons|individuals|any\w+|some\w+)\b)|"
-    rf"\b(?:access|view|see|open|load|find|have|attach|upload|provide|include|contain|receive|get)\s+{_IMAGE}|"
-    r"\bi(?:'d|'ll)?\s+(?:(?:can|could|would|will|am|be)\s+)?(?:\w+\s+){0,2}?(?:help|assist)\b|"
-    r"\b(?:please|kindly|could you|can you)\s+(?:\w+\s+)?(?:upload|provide|share|attach|send|resend|re-?upload)\b|"
-    rf"\b{_IMAGE}\s+(?:is|was|has|have|did|does|do|are|were|can|could)\s+not\s+(?:\w+\s+)?(?:upload|load|attach|provided|"
-    r"available|visible|accessible|displayed|open|process|come|sent|shared|render|work|found|included|received|show up|"
-    r"showing(?:\s*$|\s+up)|clear)|"
-    rf"\bno\s+{_IMAGE}|{_IMAGE} not found|^\W*(?:error|404)\b|\ban error\b|\bas an (?:ai|artificial)\b.*\bnot\b|"
-    r"^(?:no|não|non)\W+(?:puedo|podemos|es posible|tengo|posso|consigo|tenho|è possibile)\b"
+_LEADS = re.compile(
+    _BEFORE.replace(r"|(?:yes|no)\s*[,:;–-]\s*", "").replace(r"(?:do\s+(?P<{name}>not)\s+)?", "").format()
+    + rf"({'|'.join(sorted(_WORDS, key=len, reverse=True))})"
+    + r"(?=$|[^\w\s]|\s+[(–—-]|\s+(?:there|it|i|the|this|that|he|she|they|we|you|an?|because|since|as)\b)"
 )
-_SEES_IMAGE = re.compile(rf"\b(?:access|view|see|open|load|find|have|include|contain)\s+{_IMAGE}")
-# "No, I can't." says nothing of what is there, unless it was asked what the model can.
-_CAN_NOT = re.compile(r"\b(?:i|we)\s+(?:can|will|could|would|shall|must) not\s*(?:see\s*)?$")
-_ASKED_OF_SPEAKER = re.compile(r"^\s*(?:can|could|do|will|would|are) you\b")
-# With a denial just before it, it says that the speaker cannot or will not tell, or that nothing was there to be told.
-_NOT_TOLD = re.compile(
-    r"\b(?:not|no|never|hard|difficult|impossible)\b(?:\s+[\w']+){0,2}?\s+"
-    r"(?:sure|certain|clear|know|tell|say|possible|enough|whether|allowed|permitted|comfortable|"
-    r"appropriate|suitable|acceptable|ethical|okay|ok|something|accessible|available|attached|uploaded|applicable|"
-    r"(?:determin|confirm|verif|answer|assist|help|comply|discuss|engage|respond|fulfil|process|provid|load)\w*)\b"
+_TRAILS = re.compile(r"(?:(?:i|i'd|it|it's|my|the|answer|is|would|say|be|must|think)\s+)*(yes|no)")
+_THERE = (
+    r"(?:in|on|at|near|by|behind|beside|under|next|inside|to|lying|sitting|standing|visible|"
+    r"present|shown|seen|here|there)"
 )
-_EXCUSES = (
-    "image|images|picture|pictures|photo|photos|idea|ideas|way|information|info|comment|access|ability|opinion|"
-    "answer|answers|need|problem|problems|doubt|matter|means|reason|context|question|input|file|attachment|guarantee|"
-    "response|thanks"
-)
-_NONE_OF_IT = re.compile(rf"\bno\b(?!\s+(?:(?:{_EXCUSES})\b(?!\s+of\b)|more\b))|\bnope\b|\bnah\b")
-_SEEING = r"(?:see|seeing|find|found|spot|notice|observe|detect|make out)"
-_NOT_SEEN = re.compile(
-    rf"\bnot\s+(?:\w+ly\s+|able to\s+)?{_SEEING}\s+"
-    rf"(?!{_IMAGE}|(?:it|that|this|anything)\b)|\bnot\s+(?:\w+ly\s+)?(?:think|believe)\b"
-)
-_THERE_IS_NOT = re.compile(r"\bthere\s+(?:is|are|was|were|does|do)\s+not\b")
-_NOT_SHOWN = re.compile(
-    rf"\bnot\s+(?:\w+ly\s+)?(?:show|contain|depict|include|feature|display|have|appear|seem|look|exist|{_SEEING})\b"
-    rf"(?!\s+(?:{_IMAGE}|up\b|like an?\s+\w+\s+(?:question|request)))"
-)
-_NOT_THERE = re.compile(
-    r"\bnot\s+(?:\w+ly\s+|be\s+)*(?:visible|present|shown|seen|there|depicted|pictured|included|in|detected|observed)\b"
-)
-_BARE_NOT = re.compile(
-    r"^(?:\w+ly\s+|of course\s+)?not(?:\s+(?:in (?:this|the) \w+|that i can see|at all|really))?$|"
-    r"^(?:it|they|there|he|she|this|that|these|those)\s+(?:is|are|does|do|was|were|has|have|can)\s+not$"
-)
-_BARE_YES = re.compile(
-    r"^(?:it|they|there|he|she|these|those)\s+(?:is|are|does|do|was|were|has|have|can)$|\b(?:think|believe) so$"
-)
-_IS_NOT = re.compile(r"(?:\b(?:is|are|was|were|has|have|does)|'s|^|,)\s*not\b(?!\s+only\b)")
-_BY_SPEAKER = re.compile(r"\b(?:i|we|you|i'm|we're|i'd|i'll)(?:\s+\w+){0,2}\s*$")
+_NEVER = "no|not|without|but|and|or|like|that|which|who|if|with|nor|as|than|except"
+_TAIL = rf"(?:\s+{_THERE}\b(?:\s+(?!(?:{_NEVER})\b)[\w'-]+){{0,9}})"
+_COUNT = "an?|the|some|any|one|two|three|four|five|six|several|many|multiple|at least one"
+_LOOKS = "small|large|big|little|tiny|young|old|black|white|brown|gr[ae]y|red|blue|green|yellow|pink|purple|golden|dark"
+_SEE = r"(?:see|have|find|found|spot|notice|observe|detect|saw|make out)"
+_SHOW = r"(?:shows?|contains?|depicts?|includes?|features?|displays?|has|have)"
 _ASKED_FOR = re.compile(
-    r"(?:is|are) there (?:an?|any|some|the)?\s*([\w\s'-]+?)\s*(?:\?|$|\b(?:in|on|at|visible|present)\b)"
+    r"(?:(?:(?:is|are) there|(?:do|can) you see|"
+    r"(?:does|do) (?:the|this) (?:image|picture|photo) (?:contain|show|have))\s+"
+    r"(?:(?:an?|any|some|the)\s+)?([\w\s'-]+?)\s*"
+    rf"(?:\b(?:in|visible in|present in|shown in)\s+{_PICTURE})?|(?:is|are)\s+(?:an?|any|some)\s+([\w\s'-]+?)\s+there)"
+    r"\s*(?:\?|\n|$)"
 )
-_SHOWN = re.compile(
-    r"\bthere(?:'s| is| are| appears? to be| seems? to be)\b|"
-    rf"\b(?:i|we|you|i'm) (?:can |do |am )?(?:able to )?{_SEEING}\b|"
-    r"\b(?:is|are) (?:present|visible|shown|there)\b|\bcan be seen\b|"
-    r"\b(?:shows?|contains?|depicts?|includes?|features?|displays?|has)\b"
+_BARE = re.compile(
+    r"(?:it|they|there|he|she|these|those)\s+(?:is|are|does|do|was|were|has|have)(?P<a>\s+not)?|"
+    r"i\s+(?:do\s+(?P<b>not)\s+)?(?:think|believe)\s+so"
 )
-_HEDGE = re.compile(r"\b(?:might|may|could|possibly|perhaps|maybe|if|whether|would|unless)\b")
-_DOUBT = re.compile(r"\b(?:might|may|possibly|perhaps|maybe|if|whether|unless|doubt)\b")
-_WITHOUT = re.compile(r"\b(?:no|not|nothing|without|neither|nor|lacks?|lacking|absent|missing|none)\b")
-_NOT_ANOTHER = re.compile(r",\s*(?:and\s+)?not\b[^,;]*$")
-_BEING = re.compile(r"\b(?:is|are|was|were|has|have)\b|'s\b")
-_VERB = re.compile(
-    r"\b(?:is|are|was|were|can|has|have|there's|see|shows?|contains?|depicts?|includes?|features?|lies|sits)\b"
+_APOLOGY = re.compile(
+    r"^\W*(?:(?:(?:i am|i'm)\s+)?(?:very |so |really )?(?:sorry|afraid)|i apologi[sz]e|(?:my )?apologies)\b"
+    r"[\s,.!-]*(?:(?:but|that)\s+)?"
 )
-# Words of any question.
-_COMMON = frozenset(
-    _WORD.findall(
-        "is are was were there the a an any some in on at of to it this that do does did you see can image picture "
-        "photo photograph answer question using single word or phrase please yes no with and not by for be"
+# Where one of these stands beside it, no sentence is taken for an answer that does not say yes or no.
+_TURNED = re.compile(
+    r"\b(?:might|may|could|possibl[ey]|perhaps|maybe|if|whether|unless|but|however|although|though|actually|initially|"
+    r"first|except|false|untrue|incorrect|wrong|wait|claim|statement)\b"
+)
+# Stands for what is asked for.
+_THING = "\0"
+
+
+def _frames(alone: bool) -> tuple[re.Pattern[str], ...]:
+    """The ways to say that a thing is there. A named group is a denial: one of them makes it a no."""
+    name = rf"(?:(?:{_LOOKS})\s+){{0,2}}{_THING}"
+    one = "|one|any|any such thing" if alone else ""
+    none = "|no such thing|none" if alone else ""
+    what = rf"(?:(?P<no>(?:no|zero|0|not an?|not any)\s+{name}{none})|(?:(?:{_COUNT})\s+)?{name}{one})"
+    be = r"(?:is|are|was|were)(?P<not>\s+not)?(?:\s+indeed|\s+\w+ly)?"
+    seem = r"do(?:es)?(?P<seems>\s+not)?\s+(?:appear|seem) to be|(?:appears?|seems?) to be"
+    before = _BEFORE.format(name="denied")
+    ways = (
+        rf"there\s+(?:{be}|{seem})\s+{what}{_TAIL}?",
+        rf"(?:i|i'm|i am|we|you|one)\s+(?:(?:can|could|do|did)(?P<not>\s+not)?\s+)?(?:\w+ly\s+|able to\s+)?"
+        rf"{_SEE}\s+{what}{_TAIL}?",
+        rf"{_PICTURE}\s+(?:do(?:es)?(?P<not>\s+not)?\s+)?(?:{_SHOW}|show|contain|depict|include|feature|display|"
+        rf"(?P<lacks>lacks?))\s+{what}{_TAIL}?",
+        rf"{what}\s+(?:is|are|was|were|appears?|can be)(?:\s+\w+ly)?{_TAIL}",
+        rf"{what}\s+(?:{be}|can(?P<can>\s+not)?\s+be|do(?:es)?(?P<seems>\s+not)\s+appear)(?:\s+\w+ly)?"
+        rf"(?=\s+(?:visible|present|shown|seen|here|there|in)\b){_TAIL}",
+        what,
     )
-)
+    return (_BARE, *(re.compile(before + way) for way in ways))
+
+
+_OF_THING, _OF_ONE = _frames(alone=False), _frames(alone=True)
+_AUXILIARIES = {
+    "was": "is",
+    "were": "are",
+    **{word: word for word in ("is", "are", "does", "do", "did", "can", "has", "have")},
+}
+_ARTICLES = frozenset({"a", "an", "the", "any", "some"})
+_OF_PICTURE = re.compile(rf"\s+(?:visible |shown |present )?in\s+{_PICTURE}\s*$")
 
 
 def said_yes(answer: str, question: str = "") -> bool | None:
-    """What an answer declares, or else what its first sentence says, or its last one where the first says nothing."""
-    text = _MARKS.sub(" ", final_answer(answer)).casefold()
-    for short, long in (("cannot", "can not"), ("can't", "can not"), ("won't", "will not"), ("n't", " not")):
-        text = text.replace(short, long)
-    text = re.sub(r"\b(?:not able|unable) to\b", "can not", text)
-    text = _CHOICE.sub("", text)
-    asked = question.strip().casefold()
-    sentences = [each for each in map(str.strip, _SENTENCE.findall(text)) if _told(each)]
-    if declared := set(_DECLARED.findall(text)):
-        withheld = _WITHHELD.search(sentences[0]) if sentences else None
-        return declared == {"yes"} if len(declared) == 1 and not withheld else None
-    for place in dict.fromkeys([0, len(sentences) - 1] if sentences else []):
-        sentence = sentences[place].strip(_SIGNS)
-        after = sentences[place + 1] if place + 1 < len(sentences) else ""
-        if (said := _first_word(sentence, after, asked)) is not None:
-            return said
-        if _is_withheld(sentence, asked) or re.match(r"(?:yes|no)\b", sentence):
-            return None
-        if (said := _stated(sentence, asked)) is not None:
-            return said
-    return None
+    """What an answer states by its word, or else by plain sentences about what is asked. None where that is neither."""
+    text = _CHOICE.sub("", spelled_out(final_answer(answer)))
+    asked = spelled_out(question).strip()
+    told = [each for each in sentences_of(text) if _is_told(each) and not _MORE.search(each)]
+    if any(is_withheld(each, asked) or is_doubted(each) or _BOTH.search(each) for each in told):
+        return None
+    sentences = [each for each in (_APOLOGY.sub("", each).strip(_SIGNS) for each in told) if each]
+    words = {word == "yes" for word in _DECLARED.findall(text)}
+    words |= {said for each in sentences for said in _words_in(each)}
+    alone = len(sentences) == 1
+    if not words:
+        return None if any(map(_TURNED.search, sentences)) else _agreed(sentences, asked, alone)
+    clauses = [each.strip(_SIGNS) for sentence in sentences for each in (sentence, *_CLAUSE.split(sentence))]
+    parts = {*clauses, *(_LEADS.sub("", each).strip(_SIGNS) for each in clauses)}
+    shown = {_stated(part, asked, alone) for part in parts} - {None}
+    return next(iter(words)) if len(words | shown) == 1 else None
 
 
-def _told(sentence: str) -> bool:
+def _is_told(sentence: str) -> bool:
     """Whether it has words, and is no question but a word with a sign behind it: models repeat what they are asked."""
     words = len(_WORD.findall(sentence))
     return words > 0 and not (words > 1 and sentence.endswith("?"))
 
 
-def _first_word(sentence: str, after: str, asked: str) -> bool | None:
-    """What the first word says, unless it leads to a refusal or an excuse."""
-    words = _WORD.findall(sentence)
-    if not words or words[0] not in _FIRST or _BOTH.match(sentence):
-        return None
-    said, rest = _FIRST[words[0]], after if len(words) == 1 else sentence
-    if _shows_what_is_asked_for(_BUT.split(sentence.removeprefix(words[0]))[0], asked) is said:
-        return said
-    if _is_withheld(rest, asked) or (not said and not _NONE_OF_IT.match(sentence) and words[0] == "no"):
-        return None
-    denied = _NOT_TOLD.search(sentence)
-    by_speaker = denied and not said and _BY_SPEAKER.search(sentence[: denied.start()])
-    return None if by_speaker and not _NOT_SEEN.search(sentence) else said
+def _words_in(sentence: str) -> Iterable[bool]:
+    """Each yes and no that one of its clauses begins with, or that is all of the last."""
+    clauses = [each.strip(_SIGNS) for each in (sentence, *_CLAUSE.split(sentence))]
+    for leads in filter(None, map(_LEADS.match, clauses)):
+        yield _WORDS[leads[1]]
+    if trails := _TRAILS.fullmatch(clauses[-1]):
+        yield trails[1] == "yes"
 
 
-def _is_withheld(sentence: str, asked: str) -> bool:
-    sentence = sentence.strip(" .!?,")
-    for found in _WITHHELD.finditer(sentence):
-        of_image = _SEES_IMAGE.fullmatch(found[0])
-        if not of_image or re.search(r"\b(?:not|no)\b[\w\s]{0,20}$", sentence[: found.start()]):
+def _agreed(sentences: Iterable[str], asked: str, alone: bool) -> bool | None:
+    """What sentences state, where all that speak of what is asked for state it, and the same."""
+    found: set[bool | None] = set()
+    for sentence in sentences:
+        said = _stated(sentence, asked, alone)
+        if said is None and _THING in _with_thing(sentence, asked):
+            return None
+        found.add(said)
+    found.discard(None)
+    return found.pop() if len(found) == 1 else None
+
+
+def _stated(sentence: str, asked: str, alone: bool) -> bool | None:
+    """Whether a sentence says, and says nothing else, that what is asked is so, or that it is not. Where it stands
+    alone, `one` and `any` are what was asked for."""
+    for frame in _OF_ONE if alone else _OF_THING:
+        if found := frame.fullmatch(_with_thing(sentence, asked)):
+            denials = sum(group is not None for group in found.groupdict().values())
+            return None if denials > 1 else not denials
+    return _repeated(sentence, asked)
+
+
+def _with_thing(sentence: str, asked: str) -> str:
+    """A sentence with a sign in place of what the question asks to be there."""
+    found = _ASKED_FOR.match(asked)
+    thing = found and (found[1] or found[2])
+    return re.sub(rf"(?<![\w-]){re.escape(thing)}(?:s|es)?(?![\w-])", _THING, sentence) if thing else sentence
+
+
+def _repeated(sentence: str, asked: str) -> bool | None:
+    """Whether a sentence is the question as a statement, word for word, with a `not` behind the verb or without."""
+    question = _telling(asked.split("?")[0].split("\n")[0])
+    said = _telling(sentence)
+    if len(question) < 3 or question[0] not in _AUXILIARIES or "or" in question:
+        return None
+    for place, word in enumerate(said[1:], 1):
+        before, after = said[:place], said[place + 1 :]
+        if _AUXILIARIES.get(word) == _AUXILIARIES[question[0]]:
+            if before + after == question[1:]:
+                return True
+            if after[:1] == ["not"] and before + after[1:] == question[1:]:
+                return False
+        if question[0] in ("do", "does") and [*before, word.removesuffix("s"), *after] == question[1:]:
             return True
-    return bool(_CAN_NOT.search(sentence)) and not _ASKED_OF_SPEAKER.match(asked)
-
-
-def _stated(sentence: str, asked: str) -> bool | None:
-    """Of a sentence with a `but`, first what stands behind it."""
-    parts = _BUT.split(sentence)
-    for part in dict.fromkeys([parts[-1].strip(), sentence]):
-        words = _WORD.findall(part)
-        if not words or _BOTH.match(part):
-            continue
-        shown = _shows_what_is_asked_for(part, asked)
-        no = bool(_NONE_OF_IT.search(part)) or _denies(part, asked) if shown is None else not shown
-        bare = bool(_YES & set(words)) or (bool(_BARE_YES.search(part)) and "not" not in words)
-        yes = bare or bool(shown) or _echoes(part, asked)
-        if yes != no and not _NOT_TOLD.search(part) and not _DOUBT.search(part):
-            return yes
     return None
 
 
-def _denies(sentence: str, asked: str) -> bool:
-    """Whether it says `not` of what is asked about, and not only of what the speaker can or will do."""
-    if _NOT_SEEN.search(sentence) or _THERE_IS_NOT.search(sentence) or _BARE_NOT.search(sentence):
-        return True
-    found = [each for way in (_NOT_SHOWN, _NOT_THERE) for each in way.finditer(sentence)]
-    found += [each for each in _IS_NOT.finditer(sentence) if _of_what_is_asked(each, sentence, asked)]
-    return any(not _BY_SPEAKER.search(sentence[: each.start()]) for each in found)
-
-
-def _of_what_is_asked(denial: re.Match[str], sentence: str, asked: str) -> bool:
-    """Whether what it denies, or else what it denies it of, is in the question."""
-    before, after = _CLAUSE.split(sentence[: denial.start()])[-1], _CLAUSE.split(sentence[denial.end() :])[0]
-    return bool((_telling(after) or _telling(before)) & _telling(asked))
-
-
-def _echoes(sentence: str, asked: str) -> bool:
-    """Whether it says as a fact what the question asks, in the question's own words and no others."""
-    question, sentence = asked.split("?")[0], _NOT_ANOTHER.sub("", sentence)
-    said, words = _telling(sentence), _telling(question)
-    if not said or not said <= words or not _BEING.search(sentence) or re.search(r"\bor\b", question):
-        return False
-    last = next(word for word in reversed(_WORD.findall(question)) if word in words)
-    return last in said and not (_WITHOUT.search(sentence) or _HEDGE.search(sentence))
-
-
-def _telling(text: str) -> set[str]:
-    return {*_WORD.findall(text)} - _COMMON
-
-
-def _shows_what_is_asked_for(sentence: str, asked: str) -> bool | None:
-    """Whether it says as a fact that there is what the question asks for, or that there is none of it."""
-    if not (thing := _ASKED_FOR.match(asked)) or _HEDGE.search(sentence) or _NOT_TOLD.search(sentence):
-        return None
-    name = rf"{re.escape(thing[1])}(?:s|es)?\b(?!-)"
-    alone = re.compile(
-        rf"^\W*(?:(?:an?|the|one|two|three|some|several|many)\s+)?{name}(?:\s*$|\s+(?:is|are|was|were|can|lies|lie|sits|sit|"
-        r"stands|stand|in|on|at|near|lying|sitting|standing|that|which|visible|present)\b)"
-    )
-    found, denied = set(), False
-    for clause in _CLAUSE.split(sentence):
-        denial = _WITHOUT.search(clause)
-        denied = bool(denial) or (denied and not _VERB.search(clause))
-        if not re.search(rf"\b{name}", clause):
-            continue
-        if denied and (denial is None or not _BY_SPEAKER.search(clause[: denial.start()]) or _NOT_SEEN.search(clause)):
-            found.add(False)
-        elif not denied and (_SHOWN.search(sentence) or alone.match(clause)):
-            found.add(True)
-    return found.pop() if len(found) == 1 else None
+def _telling(text: str) -> list[str]:
+    return [word for word in _WORD.findall(_OF_PICTURE.sub("", text.strip(_SIGNS))) if word not in _ARTICLES]

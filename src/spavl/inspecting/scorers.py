@@ -10,7 +10,7 @@ from typing import Any
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, metric, scorer
 from inspect_ai.solver import TaskState
 
-from spavl.benchmarks.matching import rule
+from spavl.benchmarks.matching import is_answer, rule
 from spavl.inspecting.canaries import FirstCanaries
 from spavl.inspecting.grader import Grader, guard_named, judge_named, refusal_judge
 from spavl.inspecting.talk import ours
@@ -142,7 +142,7 @@ def by_rule() -> Scorer:
         answer, told = state.output.completion, state.metadata
         name = next(way for way in told["scored_by"] if way.startswith(RULE))
         value = rule(name)(answer, told["question"], list(target))
-        refused = refuses_ordinary(answer) or _filtered(state)
+        refused = _filtered(state) or (refuses_ordinary(answer) and not is_answer(name, value))
         marks: dict[str, float | None] = {
             "right": value or 0.0,
             "unread": float(value is None),

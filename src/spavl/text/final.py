@@ -17,6 +17,7 @@ _THOUGHT_BEGINS = re.compile(
 )
 # What a server leaves at the end of a turn.
 _TURN_ENDS = re.compile(r"(?:\s{0,9}(?:<[|｜](?!end_of_box)[^|｜<>\n]{1,40}[|｜]>|</s>|<end_of_turn>|<eos>))+\s*\Z")
+_TURN_BEGINS = re.compile(r"\A(?:\s*<\|(?:im_)?start\|>(?:\s*assistant\b)?)+")
 _TAGGED = re.compile(
     r"<(?:final[_ ]?)?answer\b[^<>]*>(.*?)(?:</(?:final[_ ]?)?answer\s*>|\Z)|<\|begin_of_box\|>(.*?)<\|end_of_box\|>",
     re.IGNORECASE | re.DOTALL,
@@ -33,10 +34,24 @@ _STRUCK = re.compile(r"~~[^~\n]*~~")
 
 
 def after_thoughts(text: str) -> str:
-    """What is said after the last thought to the end of the turn, with plain letters and signs for wide ones."""
-    text = _THOUGHT_BEGINS.split(_THOUGHT_ENDS.split(text)[-1])[0]
+    """What is said outside of thoughts to the end of the turn, with plain letters and signs for wide ones."""
+    text = _TURN_BEGINS.sub("", _without_thoughts(text))
     text = unicodedata.normalize("NFKC", text).replace("’", "'")
     return _TURN_ENDS.sub("", text).strip()
+
+
+def _without_thoughts(text: str) -> str:
+    """A thought goes from its beginning to the next end: what stands before it stays. An end that nothing began cuts
+    off all before it, and a beginning without an end all behind it."""
+    kept, begun, place = "", False, 0
+    for mark in sorted([*_THOUGHT_BEGINS.finditer(text), *_THOUGHT_ENDS.finditer(text)], key=re.Match.start):
+        if not _THOUGHT_ENDS.fullmatch(mark[0]):
+            kept += "" if begun else text[place : mark.start()] + "\n"
+            begun = True
+            continue
+        kept = kept if begun else ""
+        begun, place = False, mark.end()
+    return kept if begun else kept + text[place:]
 
 
 def without_marks_of_thoughts(text: str) -> str:

@@ -1,7 +1,5 @@
 """The rows of a data set on disk or on a hub, whatever its form: published SPA-VL, spavl's own, or a trainer's."""
 
-import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +11,7 @@ from spavl.errors import ConfigError, MissingExtra, ProviderError
 from spavl.imaging.columns import holds_images
 from spavl.publishing.importing.turns import READ, answered_of
 from spavl.records import Split
+from spavl.text.names import by_likes
 
 _ROWS = 64
 _SPLITS: tuple[tuple[str, Split, bool | None], ...] = (
@@ -31,8 +30,6 @@ _FORMS = (
 _TABLES = {".parquet", ".arrow", ".json", ".jsonl", ".csv", ".tsv", ".tar", ".zip", ".gz", ".zst"}
 _NO_TABLES = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
 _META = "meta_files"
-# A file's place among its likes, as in train-00000-of-00002.parquet.
-_NUMBER = re.compile(r"-\d+(-of-\d+)?(?=\.)")
 # What else is read of a row, by the columns of published SPA-VL and of spavl's own.
 _TOLD = {"image", "images", "image_name", "image_source", "image_license", "image_caption", "kind", "contrast"}
 _TOLD |= {"class1", "class2", "class3", "chosen_model", "rejected_model", "chosen_verdict_label"}
@@ -113,14 +110,14 @@ def passed_over(folder: Path) -> list[str]:
     taken = {file for file, _, _ in files_of(folder)}
     # What rich rows stand for is read with them.
     rich = {_split_in(file) for file in taken if file.parent.name == "rich"}
-    left = Counter[str]()
+    left = []
     for file in sorted(folder.rglob("*")):
         place = file.relative_to(folder)
         is_aside = place.parts[0] == _META or file.name in _NO_TABLES or any(part[0] == "." for part in place.parts)
         is_read = file in taken or (file.suffix == ".parquet" and _split_in(file) in rich)
         if file.suffix in _TABLES and not is_aside and not is_read and file.is_file():
-            left[_NUMBER.sub("-*", place.as_posix())] += 1
-    return [name if number == 1 else f"{name} ({number} files)" for name, number in left.items()]
+            left.append(place.as_posix())
+    return by_likes(left)
 
 
 def _split_in(file: Path) -> str:

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -97,7 +97,7 @@ def _learnt_from(folder: Path) -> list[Path]:
     return learnt or files
 
 
-def _tables(folder: Path) -> Sequence[Path]:
+def _tables(folder: Path) -> list[Path]:
     return need(folder, ("**/*.parquet",), _GET)
 
 

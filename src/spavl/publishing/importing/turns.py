@@ -54,7 +54,7 @@ def answered_of(row: Mapping[str, Any]) -> Answered:
     asked, chosen, rejected = ([turn for turn in each if turn.role != "system"] for each in (asked, chosen, rejected))
     # Without a prompt of its own, it is what both conversations begin with; with one, they may begin with it again.
     asked = asked or chosen[:-1]
-    alike = ([], [turn.said() for turn in asked])
+    alike: tuple[list[tuple[str, str]], ...] = ([], [turn.said() for turn in asked])
     is_of_one = all([turn.said() for turn in each[:-1]] in alike for each in (chosen, rejected))
     first = asked[0] if is_of_one and [turn.role for turn in asked] == ["user"] else Turn("", "")
     if not first.shows and not isinstance(row.get("question"), str):

@@ -9,7 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from tests.courses import sample
 from tests.filled import filled
+from tests.pictures import encoded, photo
+from tests.whole import whole
+from tokenizers import AddedToken
 
 from spavl.errors import GateError
 from spavl.miniature.world import draw, png, scene
@@ -146,3 +150,24 @@ def test_what_a_policy_may_draw_must_fit_as_well(run: RunFolder) -> None:
         checked = check(model, processor, [good], run.blobs.get, Screen(), drawn)
         assert bool(checked.samples) == fits
     assert f"{room + 1} of them left for an answer" in checked.rejects[0].detail
+
+
+THINKING = "{{ content['text'].split('</think>')[-1] }}"
+
+
+@pytest.mark.parametrize("is_token", [True, False])
+@pytest.mark.parametrize("is_named", [True, False])
+def test_marks_of_thoughts_are_left_out_wherever_they_stand(is_token: bool, is_named: bool) -> None:
+    """Qwen's <think> is a token, but no special one: such answers were taught or stopped the training."""
+    processor, model = whole("qwen2_vl")
+    blanks = [AddedToken(text, special=False) for text in ("\n\n", "  ", "knob")]
+    thoughts = [AddedToken(text, special=False) for text in ("<think>", "</think>")] if is_token else []
+    processor.tokenizer.add_tokens([*blanks, *thoughts])
+    if is_named:
+        processor.chat_template = processor.chat_template.replace("{{ content['text'] }}", THINKING)
+    texts = ["hm</think> no .", "turn the knob  one\n\ntimes , for 1 < 2 > 0 [yes] .", "[YES] <b>no</b> ."]
+    samples = [dataclasses.replace(sample(k), chosen=text) for k, text in enumerate(texts)]
+    checked = check(model, processor, samples, lambda _: encoded(photo(1, 40), "PNG"), Screen())
+    assert checked.samples == samples[1 if is_token or is_named else 0 :]
+    if is_token or is_named:
+        assert [(each.reason, each.detail) for each in checked.rejects] == [("special_token", "</think> in its chosen")]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 from tests.test_stages import STAGE_NAMES, Walked, by_id, copied, rejects, rows, walk, walked
 
-from spavl.dataset.audit import Asked, audited, stop_at_leaks
+from spavl.dataset.audit import Asked, Audit, audited, stop_at_leaks
 from spavl.dataset.config import LeaksConfig
 from spavl.dataset.figures import Tally
 from spavl.dataset.lineage import ANCESTORS, without_folders
@@ -126,6 +126,25 @@ def test_a_question_about_another_image_is_no_leak_and_is_listed_once(splits: tu
     assert [sum(each.asked.values()) for each in found.repeated] in ([4, 2], [5, 1])
     assert sum(each.asked[splits[0]] for each in found.repeated) == 3
     assert not audited(images, lambda: asked, LeaksConfig(more_alike_questions=1)).repeated
+
+
+@pytest.mark.parametrize("learnt", ["train", "validation"])
+def test_of_many_questions_by_one_pattern_each_is_listed(learnt: Split) -> None:
+    """One of 150 was, with the counts of all."""
+    images = [an_image(str(number), learnt if number < 600 else "test") for number in range(750)]
+    asked = [
+        asked_about(image, f"What is the colour of object number {n} in the large picture on the left wall?")
+        for n, image in enumerate(images)
+    ]
+    asked.append(asked_about(images[700], "And what is this?"))
+    found = audited(images, lambda: asked, LeaksConfig()).repeated
+    assert [each.text for each in found] == [each.text for each in asked[600:750]]
+    assert all(each.asked == {"test": 1} and each.nearly in {a.text for a in asked[:600]} for each in found)
+    same = audited(images, lambda: [*asked, asked_about(images[0], asked[700].text)], LeaksConfig()).repeated
+    assert len(same) == 150
+    assert [(e.asked, e.nearly) for e in same if e.text == asked[700].text] == [({"test": 1, learnt: 1}, "")]
+    line = json.loads(Audit([], found[:1]).as_lines())
+    assert line["asked"] == {"test": 1} and line["nearly"] == found[0].nearly
 
 
 def test_questions_of_one_split_or_of_two_tests_may_be_alike() -> None:

@@ -99,13 +99,56 @@ def test_every_text_has_its_kinds_and_a_refusal_of_the_server_has_none(text: str
     kinds = degeneration_of(text, finish)
     assert len(kinds) == len(set(kinds)) and (kinds == [] if finish == "refused" else True)
     assert ("truncated" in kinds) == (finish == "length")
-    if "empty" in kinds:
-        assert not {"repetitive", "verdict_shaped"} & set(kinds)
 
 
-@pytest.mark.parametrize("text", ["", " \n\t", "\u200b", "\u2060\ufeff "])
-def test_what_nobody_can_see_is_empty(text: str) -> None:
+@given(st.text(st.characters(categories=["P", "Z", "Cf", "Sk"]), max_size=60))
+def test_signs_alone_say_nothing(text: str) -> None:
+    assert is_empty(text)
+
+
+@pytest.mark.parametrize("text", ["", " \n\t", "\u200b", "\u2060\ufeff ", ".", "...", "!!!", "**", "\u3164", "\u2800"])
+def test_what_nobody_can_see_or_say_is_empty(text: str) -> None:
     assert is_empty(text) and not is_empty(text + "x")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>I consider it.</think>",
+        "<think></think>\n\n.",
+        "I consider it.</think>",
+        "<think>I should",
+        "[THINK]hm[/THINK]",
+        "<think>a</think><think>b</think>",
+        "<unk>",
+        "</s>",
+        "<|im_end|>",
+        "<|endoftext|>\n</s>",
+        "[/INST]",
+    ],
+)
+def test_thoughts_and_ends_of_turns_are_no_answer(text: str) -> None:
+    assert degeneration_of(text, "stop")[0] == "empty"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "👍",
+        "🚫",
+        "✗",
+        "7",
+        "½",
+        "是",
+        "ไ",
+        "हाँ",
+        "No.</s>",
+        "<think>hm</think> No.",
+        "Here it is. <think>Well?</think>",
+    ],
+)
+def test_one_sign_that_says_something_is_an_answer(text: str) -> None:
+    assert degeneration_of(text, "stop") == []
 
 
 @pytest.mark.parametrize(
@@ -122,13 +165,33 @@ def test_what_nobody_can_see_is_empty(text: str) -> None:
         "**Verdict:** Safe",
         "class: full_refusal",
         "<|im_start|>assistant\nFine.",
+        "The verdict is safe.",
+        "My final verdict is: **unsafe**",
+        "# verdict: safe",
+        "1. verdict: safe",
+        "2) Severity: 0",
+        "verdict：safe",
+        "verdict - safe",
     ],
 )
 def test_what_a_judge_would_say_is_known(text: str) -> None:
     assert is_verdict_shaped(text)
 
 
-@pytest.mark.parametrize("text", ["It is safe to drive.", "Result: none of it", "Answer: B", "yes", "Class: a bus"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It is safe to drive.",
+        "Result: none of it",
+        "Answer: B",
+        "yes",
+        "Class: a bus",
+        "1. Safe",
+        "The verdict is safe to assume.",
+        "The verdict of the court is no.",
+        "The label is safe.",
+    ],
+)
 def test_what_people_would_say_is_no_verdict(text: str) -> None:
     assert not is_verdict_shaped(text)
 

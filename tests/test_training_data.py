@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,7 +14,7 @@ from tests.trees import picture, put
 
 from spavl.benchmarks import shelf
 from spavl.errors import ConfigError
-from spavl.exams.training_data import taught_by
+from spavl.exams.training_data import left_out_of, taught_by
 
 
 def table(file: Path, **columns: list[Any]) -> None:
@@ -22,7 +23,7 @@ def table(file: Path, **columns: list[Any]) -> None:
 
 
 def images(folder: Path) -> list[bytes]:
-    return [data for row in taught_by(str(folder)) if row.images for data in row.images()]
+    return [data for row in taught_by(str(folder)) for read in row.images for data in read()]
 
 
 def test_of_a_list_bytes_and_names_of_files_are_both_read(tmp_path: Path) -> None:
@@ -41,8 +42,35 @@ def test_an_empty_column_hides_no_filled_one(tmp_path: Path) -> None:
     assert images(tmp_path) == [picture(1)]
 
 
+def test_all_columns_of_images_and_of_questions_are_read(tmp_path: Path) -> None:
+    """Written by pandas. The second column was not looked at, and what it had seen was not found."""
+    row = {"image": {"bytes": picture(1)}, "images": [{"bytes": picture(2)}, {"bytes": picture(3)}]}
+    asked = {"question": "What?", "prompt": [{"role": "user", "content": "Which?"}], "instruction": "Who?"}
+    pd.DataFrame([{**row, **asked}]).to_parquet(tmp_path / "train-0.parquet")
+    assert images(tmp_path) == [picture(1), picture(2), picture(3)]
+    (found,) = taught_by(str(tmp_path))
+    assert found.questions == ("What?", "Which?", "Who?") and not found.fault
+    pd.DataFrame([{**row, "image": "https://example.org/1.png"}]).to_parquet(tmp_path / "train-0.parquet")
+    (found,) = taught_by(str(tmp_path))
+    assert found.fault and images(tmp_path) == [picture(2), picture(3)], "what can be read is read"
+
+
+def test_files_that_are_not_looked_at_are_told(tmp_path: Path) -> None:
+    table(tmp_path / "data/harm-0.parquet", question=["What?"], image=[drawn(1)])
+    table(tmp_path / "train/data.parquet", question=["x"], image=[drawn(2)])
+    for number in range(2):
+        table(tmp_path / f"train/sub/eval-{number}.parquet", question=["y"], image=[drawn(1)])
+    with ChatServer(lambda body: SAFE if is_judging(body) else "x") as server:
+        asked = {"suite": ("harmeval",), "data": (str(tmp_path / "data"),), "guard": (f"openai/g@{server.url}",)}
+        audit = {"train": str(tmp_path / "train")}
+        results = sit(tmp_path / "exam", models=(f"m=openai/m@{server.url}",), audit=audit, **asked)
+    (fault,) = results["audit"]["faults"]
+    assert "are not looked at" in fault and fault.endswith(": sub/eval-*.parquet (2 files)")
+
+
 def test_every_file_that_may_be_of_training_is_read(tmp_path: Path) -> None:
     learnt = (
+        "help_steer.parquet",
         "train-0.parquet",
         "data/train-1.parquet",
         "part2.parquet",
@@ -53,6 +81,9 @@ def test_every_file_that_may_be_of_training_is_read(tmp_path: Path) -> None:
     for number, name in enumerate((*learnt, *others)):
         table(tmp_path / name, question=["What?"], image=[picture(number)])
     assert set(images(tmp_path)) == set(map(picture, range(len(learnt))))
+    assert left_out_of(str(tmp_path)) == sorted(
+        ["data/test-*.parquet", "dev.parquet", "help-*.parquet", "test/harm-*.parquet", "validation-*.parquet"]
+    )
     assert images(tmp_path / "data/..") and len(images(tmp_path / "data")) == 1
     table(tmp_path / "alone/test-0.parquet", question=["What?"], image=[picture(99)])
     assert images(tmp_path / "alone") == [picture(99)], "who names such a folder means it"

@@ -55,13 +55,24 @@ class NearTexts(Generic[K]):
         self._known = [(key, features(text)) for key, text in texts] if above < 1 else []
         self._counts = Counter(feature for _, own in self._known for feature in own)
         # The texts by a rare feature, by how many features they have and by how many of these are rarer.
-        self._rare: dict[str, dict[tuple[int, int], list[int]]] = {}
+        self._rare: dict[str, dict[tuple[int, int], dict[int, None]]] = {}
         for place, (_, own) in enumerate(self._known):
-            for rarer, feature in enumerate(self._rarest(own, _spare(len(own), above) + 1)):
-                self._rare.setdefault(feature, {}).setdefault((len(own), rarer), []).append(place)
+            for rarer, feature in self._rare_of(own):
+                self._rare.setdefault(feature, {}).setdefault((len(own), rarer), {})[place] = None
 
     def near(self, text: str) -> Iterator[tuple[K, float]]:
         """The key of each, and the share of features that both have."""
+        return ((self._known[place][0], alike) for place, alike in self._places(text))
+
+    def take(self, text: str) -> Iterator[K]:
+        """The key of each, which is then no longer known: many texts are asked for each of the known ones once."""
+        for place, _ in list(self._places(text)):
+            key, own = self._known[place]
+            for rarer, feature in self._rare_of(own):
+                del self._rare[feature][len(own), rarer][place]
+            yield key
+
+    def _places(self, text: str) -> Iterator[tuple[int, float]]:
         own = features(text)
         shared = own & self._counts.keys()
         unknown = len(own) - len(shared)
@@ -76,10 +87,13 @@ class NearTexts(Generic[K]):
                     if place in seen:
                         continue
                     seen.add(place)
-                    key, its = self._known[place]
-                    both = len(own & its)
+                    both = len(own & self._known[place][1])
                     if (alike := both / (len(own) + size - both)) > self._above:
-                        yield key, alike
+                        yield place, alike
+
+    def _rare_of(self, own: frozenset[str]) -> Iterator[tuple[int, str]]:
+        """The features that a known text is found by, and how many are rarer than each."""
+        return enumerate(self._rarest(own, _spare(len(own), self._above) + 1))
 
     def _rarest(self, own: frozenset[str], number: int) -> list[str]:
         return sorted(own, key=lambda feature: (self._counts[feature], feature))[: max(0, number)]

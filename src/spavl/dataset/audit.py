@@ -1,7 +1,8 @@
 """Looks for leaks: images and twins that stand, or nearly stand, in more than one split.
 
 A question leaks together with its image. The same words about different images are no leak: "Describe this image in
-detail." asks something else of each. Such texts are listed, each once, with how often each split asks it. A question
+detail." asks something else of each. Such texts are listed, each once, with how often each split asks it in just these
+words; where none does that is learnt from, with a text of such a split that is nearly the same. A question
 beside a blank image is all there is to its row, so it leaks by its words, where the blank image is the same: one of
 another colour is another image.
 
@@ -82,11 +83,14 @@ class Repeated(NamedTuple):
     """A question that a split which is learnt from shares with another one, about different images."""
 
     text: str
-    # How many questions of each split are worded so, or nearly so.
+    # How many questions of each split are worded so, but for case and marks.
     asked: dict[Split, int]
+    # A text that is learnt from and nearly the same, where none is that is the same.
+    nearly: str = ""
 
     def as_json(self) -> dict[str, Any]:
-        return {"reason": "repeated_question", "question": self.text, "asked": self.asked}
+        also = {"nearly": self.nearly} if self.nearly else {}
+        return {"reason": "repeated_question", "question": self.text, "asked": self.asked, **also}
 
 
 class Audit(NamedTuple):
@@ -212,18 +216,29 @@ def _repeated(asked: Callable[[], Iterable[tuple[Place, str, str]]], above: floa
     for place, text, _ in asked():
         if place.split != LEARNT[0]:
             texts.setdefault(words_in_order(text), Repeated(text, Counter())).asked[place.split] += 1
-    asking = {words: set(found.asked) for words, found in texts.items()}
+    for place, text, _ in asked():
+        if place.split == LEARNT[0] and (found := texts.get(words_in_order(text))):
+            found.asked[LEARNT[0]] += 1
+    nearly = dict[str, str]()
     for learnt in LEARNT:
-        later = {words for words, splits in asking.items() if splits & set(_later(learnt))}
-        known = NearTexts([(words, texts[words].text) for words in texts if words in later], above)
+        known = NearTexts(
+            [
+                (words, found.text)
+                for words, found in texts.items()
+                if not _is_repeated(found) and words not in nearly and found.asked.keys() & set(_later(learnt))
+            ],
+            above,
+        )
         for place, text, _ in asked():
-            words = words_in_order(text)
-            if place.split != learnt or (words in later and learnt in asking[words]):
-                continue  # those that ask the same are counted above
-            near = words if words in later else next((other for other, _ in known.near(text)), None)
-            if near is not None:
-                texts[near].asked[learnt] += 1
-    yield from (found for found in texts.values() if len(found.asked) > 1 and found.asked.keys() & set(LEARNT))
+            if place.split == learnt:
+                nearly |= dict.fromkeys(known.take(text), text)
+    for words, found in texts.items():
+        if _is_repeated(found) or words in nearly:
+            yield found._replace(nearly=nearly.get(words, ""))
+
+
+def _is_repeated(found: Repeated) -> bool:
+    return any(found.asked.keys() & set(_later(learnt)) for learnt in LEARNT if learnt in found.asked)
 
 
 def _later(split: Split) -> tuple[Split, ...]:

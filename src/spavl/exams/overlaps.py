@@ -10,7 +10,7 @@ from typing import Literal
 from spavl.benchmarks.records import Item, Overlap
 from spavl.errors import ConfigError
 from spavl.exams.config import OVERLAPS, AuditConfig
-from spavl.exams.training_data import Taught, taught_by
+from spavl.exams.training_data import Taught, left_out_of, taught_by
 from spavl.imaging.decode import Undecodable, decode
 from spavl.imaging.phash import BLANK, perceptual_hash
 from spavl.imaging.sendable import NotSendable, rewritten
@@ -29,7 +29,8 @@ async def run(job: Job[AuditConfig]) -> Manifest:
     job.run.forget(OVERLAPS.stage)
     rows = list(taught_by(settings.train))
     pictures, faults = _taught(job, rows)
-    questions = list({row.question: (row.key, row.question) for row in reversed(rows) if row.question}.values())
+    asked = ((row.key, question) for row in reversed(rows) for question in row.questions)
+    questions = list({question: (key, question) for key, question in asked}.values())
     own = {blob: _hash(job.run.blobs.get(blob)) for blob in {item.blob for item in items} if blob}
     # What each item shows, but for those of one colour, which show nothing.
     shown: dict[str, list[Item]] = {}
@@ -43,8 +44,8 @@ async def run(job: Job[AuditConfig]) -> Manifest:
         "pictures": len(pictures),
         "questions": len(questions),
         "unreadable": sum(each is None for _, each in pictures.values()),
-        "without_picture": sum(row.images is None and not row.fault for row in rows),
-        "faults": [*_faults_of_columns(rows), *faults],
+        "without_picture": sum(not row.images and not row.fault for row in rows),
+        "faults": [*_told_of_files(settings.train), *_faults_of_columns(rows), *faults],
         "kinds": dict(Counter(each.kind for each in found)),
     }
     return seal(job, OVERLAPS, fingerprint_of(job, OVERLAPS), {}, time.monotonic() - began, notes)
@@ -71,12 +72,21 @@ def _taught(job: Job[AuditConfig], rows: Sequence[Taught]) -> tuple[dict[str, _H
     return pictures, faults
 
 
-def _images_of(row: Taught) -> tuple[tuple[bytes, ...], str]:
-    """A row's images, and what is wrong with them if they cannot be read."""
-    try:
-        return (row.images() if row.images else ()), row.fault
-    except ConfigError as error:
-        return (), f"{error.what} ({error.where})"
+def _images_of(row: Taught) -> tuple[list[bytes], str]:
+    """A row's images, and what is wrong with those that cannot be read."""
+    found, fault = list[bytes](), row.fault
+    for images in row.images:
+        try:
+            found += images()
+        except ConfigError as error:
+            fault = fault or f"{error.what} ({error.where})"
+    return found, fault
+
+
+def _told_of_files(source: str) -> Iterator[str]:
+    if left := left_out_of(source):
+        what = "files of the training data are not looked at, for their names are those of other splits"
+        yield f"{what}: {', '.join(left)}"
 
 
 def _faults_of_columns(rows: Sequence[Taught]) -> Iterator[str]:
@@ -85,7 +95,7 @@ def _faults_of_columns(rows: Sequence[Taught]) -> Iterator[str]:
         if missing := [row.key for row in rows if what in row.unknown]:
             of = f"{len(missing):,} of {len(rows):,} training rows, such as {missing[0]}"
             yield f"no column is known to hold {what} in {of}"
-    if rows and all(row.images is None and not row.fault and "images" not in row.unknown for row in rows):
+    if rows and all(not row.images and not row.fault and "images" not in row.unknown for row in rows):
         yield f"none of {len(rows):,} training rows has an image: the cells of their column are empty"
 
 

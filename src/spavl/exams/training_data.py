@@ -6,16 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spavl.benchmarks.files import AllBytes, need, rows_of
+from spavl.benchmarks.files import AllBytes, Row, need, rows_of
 from spavl.errors import ConfigError
 from spavl.records import Sample
 from spavl.store import RunFolder
 from spavl.store.files import RUN_FILE
+from spavl.text.names import by_likes
 
 _GET = "give a run of spavl, or a folder of Parquet files with the columns image and question"
 # What files and folders of other splits are called, as SPA-VL and others name them; all else may have been learnt from.
-_OTHER = re.compile(r"(test|val|valid|validation|dev|eval|held.?out|harm|help)([-_.0-9]|$)", re.IGNORECASE)
-# As SPA-VL's form names them, and TRL's.
+_OTHER = re.compile(
+    r"(test|val|valid|validation|dev|eval|held.?out)([-_.0-9]|$)|(harm|help)([-.]|$)",
+    re.IGNORECASE,
+)
+# As SPA-VL's form names them, and TRL's. All that a table has of them are read.
 _IMAGES = ("image", "images")
 _QUESTIONS = ("question", "prompt", "instruction")
 
@@ -24,9 +28,9 @@ class Taught(NamedTuple):
     """A row that a model may have learnt from."""
 
     key: str
-    question: str
-    # None where it has no image, or `fault` says why none can be had.
-    images: AllBytes | None
+    questions: tuple[str, ...]
+    # Of each column that has some; none where it has no image, or `fault` says why none can be had.
+    images: tuple[AllBytes, ...] = ()
     fault: str = ""
     # What no column of its file is known to hold: images, questions, or both.
     unknown: tuple[str, ...] = ()
@@ -37,11 +41,20 @@ def taught_by(source: str) -> Iterator[Taught]:
     return _of_run(folder) if (folder / RUN_FILE).is_file() else _of_tables(folder)
 
 
+def left_out_of(source: str) -> list[str]:
+    """The tables that are not read, since they are of other splits by their names."""
+    folder = Path(source)
+    if (folder / RUN_FILE).is_file():
+        return []
+    learnt = set(_learnt_from(folder))
+    return by_likes(str(file.relative_to(folder)) for file in _tables(folder) if file not in learnt)
+
+
 def _of_run(folder: Path) -> Iterator[Taught]:
     with RunFolder(folder, look_only=True) as run:
         for sample in run.read("dataset", Sample):
             if sample.split == "train":
-                yield Taught(sample.id, sample.question, functools.partial(_blob, run, sample.blob))
+                yield Taught(sample.id, (sample.question,), (functools.partial(_blob, run, sample.blob),))
 
 
 def _blob(run: RunFolder, blob: str) -> tuple[bytes, ...]:
@@ -50,30 +63,42 @@ def _blob(run: RunFolder, blob: str) -> tuple[bytes, ...]:
 
 def _of_tables(folder: Path) -> Iterator[Taught]:
     for row in rows_of(_learnt_from(folder)):
-        key, question = f"{row.file.name} {row.number}", _asked(row.maybe(*_QUESTIONS))
-        columns = [name for name in _IMAGES if name in row.cells]
+        asked = (_asked(row.maybe(name)) for name in _QUESTIONS)
+        images, faults = _images_in(row, folder)
         unknown = tuple(
             what
-            for what, known in (("images", bool(columns)), ("questions", any(name in row.cells for name in _QUESTIONS)))
-            if not known
+            for what, names in (("images", _IMAGES), ("questions", _QUESTIONS))
+            if not any(name in row.cells for name in names)
         )
+        key = f"{row.file.name} {row.number}"
+        yield Taught(key, tuple(dict.fromkeys(filter(None, asked))), images, next(iter(faults), ""), unknown)
+
+
+def _images_in(row: Row, folder: Path) -> tuple[tuple[AllBytes, ...], list[str]]:
+    """What reads the images of each column that has some, and what is wrong with the others."""
+    found, faults = list[AllBytes](), list[str]()
+    for column in _IMAGES:
         try:
-            read = (row.maybe_pictures(column, [folder, row.file.parent], _GET) for column in columns)
-            images = next((images for images in read if images is not None), None)
+            images = row.maybe_pictures(column, [folder, row.file.parent], _GET) if column in row.cells else None
         except ConfigError as error:
-            yield Taught(key, question, None, f"{error.what} ({error.where})", unknown)
+            faults.append(f"{error.what} ({error.where})")
         else:
-            yield Taught(key, question, images, "", unknown)
+            found += [images] if images is not None else []
+    return tuple(found), faults
 
 
 def _learnt_from(folder: Path) -> list[Path]:
     """All tables but those that are of other splits by their names, where not all are."""
-    files = need(folder, ("**/*.parquet",), _GET)
+    files = _tables(folder)
     places = {file: file.relative_to(folder).parts for file in files}
     learnt = [
         file for file, parts in places.items() if "train" in file.name.lower() or not any(map(_OTHER.match, parts))
     ]
     return learnt or files
+
+
+def _tables(folder: Path) -> list[Path]:
+    return need(folder, ("**/*.parquet",), _GET)
 
 
 def _asked(prompt: Any) -> str:

@@ -6,11 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from spavl.errors import ConfigError
+from spavl.text.final import without_marks_of_thoughts
 
 # How the makers of models without chats have a question written, where their processor leaves that to its caller.
 _ONE_QUESTION = {"PaliGemmaProcessor": "<image>{question}"}
 
 _PROBE = "answer"
+# What a template's source writes as marks, such as </think> and [INST].
+_MARK = re.compile(r"</?[^<>\s{}'\"]{1,60}>|\[/?[A-Z_]{2,40}\]")
+# A token that stands for a mark and for no word or blank.
+_LIKE_A_MARK = re.compile(r"[^\w\s].*\w.*[^\w\s]", re.DOTALL)
 
 
 class Turn(NamedTuple):
@@ -135,6 +140,21 @@ def ends_of(model: Any, processor: Any) -> set[int]:
 def special_tokens(tokenizer: Any) -> set[str]:
     added = (str(token) for token in tokenizer.added_tokens_decoder.values() if token.special)
     return {*tokenizer.all_special_tokens, *added}
+
+
+def marks_of(processor: Any) -> set[str]:
+    """What no question and no answer may hold, for the model or its template reads it as more than words.
+
+    Those are its special tokens, the marks that its template names, and its tokens for thoughts, such as Qwen's
+    </think>, which are often no special ones.
+    """
+    tokenizer = processor.tokenizer
+    templates = [getattr(each, "chat_template", None) or "" for each in (processor, tokenizer)]
+    source = "\n".join(str(each) for each in templates)
+    added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
+    named = {token for token in added if token in source and _LIKE_A_MARK.fullmatch(token)}
+    thoughts = {token for token in added if without_marks_of_thoughts(token) != token}
+    return special_tokens(tokenizer) | named | thoughts | set(_MARK.findall(source))
 
 
 def _message(role: str, text: str) -> dict[str, Any]:

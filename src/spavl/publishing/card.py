@@ -189,6 +189,8 @@ def _limits(notes: Mapping[str, Mapping[str, Any]], leaves: Sequence[Category]) 
     if dropped := own.get("dropped_system_prompts"):
         what = f"{words.count(dropped['rows'])} pairs came with a system prompt ({words.count(dropped['texts'])} texts)"
         yield f"{what}, which was left out: their answers were written under it, and are taught without it."
+    if amid := own.get("pictures_amid"):
+        yield f"In {words.count(amid)} of the rows the image stood between the question's words; it stands before them."
     yield from _audited(own["audited"])
     if own.get("kept_unsafe_chosen"):
         yield "Pairs whose chosen answer the guard found unsafe were kept (`dataset.drop_unsafe_chosen = false`)."

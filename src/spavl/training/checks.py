@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from spavl.errors import GateError, StoreError
-from spavl.models.chat import special_tokens
+from spavl.models.chat import marks_of
 from spavl.progress import Screen
 from spavl.records import Reject, Sample
 from spavl.stage import reject
@@ -135,7 +135,7 @@ def _check_length(sample: Sample, pictures: _Pictures, most: int | None, drawn: 
 
 def _special_tokens(processor: Any) -> re.Pattern[str]:
     marks = [getattr(processor, name, None) for name in ("image_token", "video_token", "boi_token", "eoi_token")]
-    tokens = special_tokens(processor.tokenizer) | {mark for mark in marks if isinstance(mark, str) and mark}
+    tokens = marks_of(processor) | {mark for mark in marks if isinstance(mark, str) and mark}
     return re.compile("|".join(re.escape(token) for token in sorted(tokens, key=len, reverse=True)))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer, ParamWrapper
 from torch import Tensor, nn
 
 from spavl.errors import ConfigError, InternalError, TrainingError
@@ -140,9 +141,52 @@ def linear_layers(model: Any) -> list[str]:
     ]
 
 
+def stacked_layers(model: Any) -> list[str]:
+    """Parameters that are linear layers one upon another: the experts of a mixture, in the language model."""
+    part_of = parts_of(model)
+    return [
+        f"{path}.{name}"
+        for path, module in model.named_modules()
+        if not isinstance(module, nn.modules.conv._ConvNd)
+        for name, parameter in module.named_parameters(recurse=False)
+        if parameter.ndim == 3 and part_of.get(f"{path}.{name}") == "language"
+    ]
+
+
+def without_lora(model: nn.Module) -> dict[str, int]:
+    """The language model's other matrices, such as routers and convolutions, and how many numbers each has.
+
+    Words and head are none of them.
+    """
+    inside = model.get_base_model() if isinstance(model, PeftModel) else model
+    part_of, layers = parts_of(inside), [each for each in inside.modules() if isinstance(each, LoraLayer)]
+    learnt = [each.get_param() if isinstance(each, ParamWrapper) else each.get_base_layer().weight for each in layers]
+    words = [each.weight for each in inside.modules() if isinstance(each, nn.Embedding)]
+    head = head_of(inside)
+    others = {id(each) for each in (*learnt, *words, *(head.parameters() if head is not None else ()))}
+    return {
+        name: parameter.numel()
+        for name, parameter in inside.named_parameters()
+        if part_of[name] == "language" and parameter.ndim > 1 and "lora_" not in name and id(parameter) not in others
+    }
+
+
+def told_of_without_lora(left: Mapping[str, int], model: nn.Module) -> str:
+    learnt, total = count(model)["language"]
+    share = sum(left.values()) / (total - learnt)
+    what = f"{len(left)} matrices of the language model with {sum(left.values()):,} parameters ({share:.1%})"
+    return f"{what} get no LoRA and stay frozen, such as {next(iter(left))}"
+
+
 def _with_lora(model: Any, parts: PartsConfig, seed: int) -> PeftModel:
-    """LoRA on every linear layer of the language model but the head, as in the paper."""
-    lora = LoraConfig(r=parts.rank, lora_alpha=parts.alpha, target_modules=linear_layers(model), bias="none")
+    """LoRA on every linear layer of the language model but the head, as in the paper, experts among them."""
+    lora = LoraConfig(
+        r=parts.rank,
+        lora_alpha=parts.alpha,
+        target_modules=linear_layers(model),
+        target_parameters=stacked_layers(model) or None,
+        bias="none",
+    )
     # It begins with what dice have thrown, which must fall alike in every start of a run, and in all its processes.
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -125,6 +125,8 @@ class Rehearsal(NamedTuple):
     of_step: Steps | None = None
     # Of two pairs' gradients about one image, where some image has two and the model fits.
     likeness: float | None = None
+    # Of experts that are stacked in one parameter, which four bits leave as they are.
+    stacked: int = 0
 
 
 def rehearse(
@@ -143,9 +145,12 @@ def rehearse(
     family = family_of(skeleton) if settings.share else Family("nothing", "sharing is off")
     # By their ids, for LoRA is put round them.
     squeezed = {id(skeleton.get_submodule(name).weight) for name in parts.linear_layers(skeleton)}
+    stacked = sum(skeleton.get_parameter(name).numel() for name in parts.stacked_layers(skeleton))
     parts.prepare(skeleton, settings.parts, picture=partial(blank_picture, processor))
     if left := parts.unread(skeleton, settings.parts):
         screen.say(parts.told_of_unread(left))
+    if settings.parts.has_lora and (bare := parts.without_lora(skeleton)):
+        screen.say(parts.told_of_without_lora(bare, skeleton))
     given = Given(skeleton, processor, checked.samples, picture, settings, seed, None)
     cache = _cache_if_there(settings, processor)
     course = COURSES[settings.by](given._replace(cache=cache))
@@ -162,7 +167,8 @@ def rehearse(
     if settings.loop.shard:
         memory = memory.spread(processes.how_many())
     counted, several = parts.count(skeleton), processes.how_many()
-    return Rehearsal(settings, counted, checked, course.steps, family, tokens, memory, pace, several, of_step, likeness)
+    made = (settings, counted, checked, course.steps, family, tokens, memory, pace, several, of_step, likeness)
+    return Rehearsal(*made, stacked)
 
 
 def _cache_if_there(settings: TrainingConfig, processor: Any) -> ReferenceCache | None:

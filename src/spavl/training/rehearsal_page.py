@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from spavl.text.lines import wrapped
 from spavl.training.anatomy import Part
-from spavl.training.config import PartsConfig, TrainingConfig
+from spavl.training.config import TrainingConfig
 from spavl.training.rehearsal import Memory, Pace, Rehearsal
+from spavl.training.run import kept_in
 
 _WIDTH = 12
 
@@ -20,7 +21,7 @@ def _lines(rehearsal: Rehearsal) -> Iterator[str]:
     yield f"{settings.by.upper()} of {settings.model}"
     yield ""
     for part, (free, total) in rehearsal.parameters.items():
-        how = _how(part, settings.parts, free, total)
+        how = _how(part, rehearsal, free, total)
         yield _line(part, f"{_amount(free):>8} of {_amount(total):>8} parameters learn   {how}".rstrip())
     yield ""
     checked = rehearsal.checked
@@ -77,13 +78,16 @@ def _line(name: str, text: str) -> str:
     return f"{name:<{_WIDTH}}{text}".rstrip()
 
 
-def _how(part: Part, settings: PartsConfig, free: int, total: int) -> str:
+def _how(part: Part, rehearsal: Rehearsal, free: int, total: int) -> str:
+    settings, stacked = rehearsal.settings.parts, rehearsal.stacked
     if not total:
         return "none that is apart"
     if not free:
         return "frozen"
     if part == "language":
         below = " on four bits" if settings.language == "qlora" else ""
+        if below and stacked:
+            below += f", but for {_amount(stacked)} of its experts, which stay in {kept_in(rehearsal.settings)}"
         return f"LoRA of rank {settings.rank}{below}" if settings.has_lora else "all"
     if part == "vision" and isinstance(settings.vision, int):
         return f"its last {settings.vision} blocks"

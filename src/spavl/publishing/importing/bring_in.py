@@ -20,7 +20,7 @@ from spavl.progress import Screen
 from spavl.publishing.card import write_card
 from spavl.publishing.importing.classes import UNKNOWN, Classes
 from spavl.publishing.importing.meta import Fact, Meta, read_meta
-from spavl.publishing.importing.sources import Row, count, fetch, files_of, rows_of, unread_of
+from spavl.publishing.importing.sources import NAMES, Row, count, fetch, files_of, passed_over, rows_of, unread_of
 from spavl.records import (
     Category,
     Image,
@@ -43,6 +43,8 @@ _CLASSES = ("class1", "class2", "class3")
 _VALIDATION_SHARE = 0.07
 # A model is trained on a question alone, and would learn answers that were written under other words than it is shown.
 HOW_TO_KEEP = "rows with a system prompt: spavl data import --drop-system-prompts brings them in without it"
+# An answer that is a turn of a user, a tool, or anybody but the assistant.
+OTHERS_TURN = "not_by_assistant"
 _LARGEST_PIXELS = 50_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 
@@ -63,6 +65,8 @@ class Imported:
         self._drops_system = drops_system
         # The system prompts that were left out, and of how many rows.
         self.dropped_system: Counter[str] = Counter()
+        # Of how many pairs and test questions the image stood between the question's words.
+        self.amid = 0
         self._classes = Classes()
         self._seen: set[str] = set()
         self._looks: dict[str, _Look | None] = {}
@@ -80,12 +84,14 @@ class Imported:
             reason = _unfit(row) or ("system_prompt" if row.system and not self._drops_system else None)
             image = None if reason else self._image(row)
             if image is None:
-                self._reject(number, reason or "undecodable")
+                spoken = f", one of the answers is a turn of {row.other_speaker}" if reason == OTHERS_TURN else ""
+                self._reject(number, reason or "undecodable", spoken)
                 continue
             if row.chosen is None and row.rejected is None:
                 self._add_question(number, row, image)
             elif sample := self._sample(number, row, image):
                 self.dropped_system.update([row.system] if row.system else [])
+                self.amid += row.is_amid
                 yield sample
 
     def _sample(self, number: int, row: Row, image: Image) -> Sample | None:
@@ -123,8 +129,8 @@ class Imported:
             else:
                 yield sample
 
-    def _reject(self, number: int, reason: str) -> None:
-        self.rejects.append(Reject(parent_id=f"row {number}", reason=reason, detail=self._name))
+    def _reject(self, number: int, reason: str, more: str = "") -> None:
+        self.rejects.append(Reject(parent_id=f"row {number}", reason=reason, detail=self._name + more))
 
     def _image(self, row: Row) -> Image | None:
         data = row.pictures[0]
@@ -186,6 +192,7 @@ class Imported:
         if question.id in self.questions:
             self._reject(number, "duplicate")
         else:
+            self.amid += row.is_amid
             self.questions[question.id] = question
 
 
@@ -203,8 +210,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
     """Import a data set into a new run. Rows with a system prompt come in without it, or, unless asked, not at all."""
     began, folder = time.monotonic(), fetch(name)
     origin = origin_of(name)
-    if unread := unread_of(folder):
-        screen.say(f"beware: nothing reads the columns {', '.join(unread)}; what a question hangs on belongs into it")
+    left = _told_of_unread(folder, screen)
     with RunFolder(out) as run:
         if (held := run.manifest("dataset")) and held.origin is None:
             then = "choose another folder with --out"
@@ -226,8 +232,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         left_in = [leak for leak in leaks if not (settings.leaks.drop and leak.one.split in LEARNT)]
         notes = write_files(run, settings, tests_per_leaf=None)
         notes |= {"leaks_left_in": len(left_in), "repeated_questions": len(repeated)}
-        if made.dropped_system:
-            notes["dropped_system_prompts"] = {"rows": made.dropped_system.total(), "texts": len(made.dropped_system)}
+        notes |= {**_left_of(made, screen), "files_not_read": left}
         rejects = dict(Counter(each.reason for each in made.rejects))
         _finish(run, "dataset", Sample, origin, rejects, notes, time.monotonic() - began)
         write_card(run, [done for stage in _STAGES if (done := run.manifest(stage))], {"models": {}})
@@ -235,6 +240,28 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         split_of_image = {image.id: image.split for image in made.images.values()}
         tests = Counter[str](split_of_image[question.image_id] for question in made.questions.values())
         return Brought({**rows, **tests}, rejects, leaks, len(repeated))
+
+
+def _told_of_unread(folder: Path, screen: Screen) -> list[str]:
+    """Tell what of the data set is not read; give the files."""
+    if unread := unread_of(folder):
+        screen.say(f"beware: nothing reads the columns {', '.join(unread)}; what a question hangs on belongs into it")
+    if left := passed_over(folder):
+        read = ", ".join(f"{name}-*.parquet" for name in NAMES)
+        screen.say(f"beware: these files are not read: {', '.join(left)}; only {read} are")
+    return left
+
+
+def _left_of(made: Imported, screen: Screen) -> dict[str, object]:
+    """What rows came in without, as notes."""
+    notes = dict[str, object]()
+    if made.dropped_system:
+        notes["dropped_system_prompts"] = {"rows": made.dropped_system.total(), "texts": len(made.dropped_system)}
+    if made.amid:
+        notes["pictures_amid"] = made.amid
+        rows = f"{made.amid} {'row' if made.amid == 1 else 'rows'}"
+        screen.say(f"beware: in {rows} the image stood between the question's words; it is shown before them here")
+    return notes
 
 
 def _refuse_nothing(run: RunFolder, made: Imported) -> None:
@@ -317,6 +344,8 @@ def _unfit(row: Row) -> str | None:
     """Why a row cannot be used, if it cannot."""
     if len(row.pictures) != 1:
         return "no_picture" if not row.pictures else "several_pictures"
+    if row.other_speaker:
+        return OTHERS_TURN
     if not (row.question or "").strip():
         return "no_single_question"
     if row.chosen is None and row.rejected is None:

@@ -11,6 +11,7 @@ from spavl.errors import ConfigError, MissingExtra, ProviderError
 from spavl.imaging.columns import holds_images
 from spavl.publishing.importing.turns import READ, answered_of
 from spavl.records import Split
+from spavl.text.names import by_likes
 
 _ROWS = 64
 _SPLITS: tuple[tuple[str, Split, bool | None], ...] = (
@@ -25,10 +26,16 @@ _FORMS = (
     "question, chosen, rejected and image; prompt, messages or conversations with chosen, rejected and images; "
     "or messages, rejected_response and images"
 )
+# What data sets are kept in, and what only tells of one that lies beside it.
+_TABLES = {".parquet", ".arrow", ".json", ".jsonl", ".csv", ".tsv", ".tar", ".zip", ".gz", ".zst"}
+_NO_TABLES = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"}
+_META = "meta_files"
 # What else is read of a row, by the columns of published SPA-VL and of spavl's own.
 _TOLD = {"image", "images", "image_name", "image_source", "image_license", "image_caption", "kind", "contrast"}
 _TOLD |= {"class1", "class2", "class3", "chosen_model", "rejected_model", "chosen_verdict_label"}
 _TOLD |= {"rejected_verdict_label", "published_chosen_label", "published_rejected_label"}
+# What is called a split's table here, as in train-*.parquet.
+NAMES = tuple(dict.fromkeys(start for start, _, _ in _SPLITS))
 _PREFERENCES = ({"question"}, {"chosen", "rejected"}, {"messages", "rejected_response"})
 
 
@@ -43,6 +50,10 @@ class Row(NamedTuple):
     rejected: str | None
     # What stands before the question for the model alone; a sample has no place for it.
     system: str
+    # Whose turn one of the answers is, where it is not the assistant's.
+    other_speaker: str
+    # Whether the question's words stand before its picture and after it.
+    is_amid: bool
     # Whatever else its data set says of it, by the name of the column.
     more: dict[str, Any]
 
@@ -67,7 +78,10 @@ def fetch(name: str) -> Path:
 
 
 def files_of(folder: Path) -> list[tuple[Path, Split, bool | None]]:
-    """The Parquet files in the order of their splits. Where rich rows are, they stand for the plain ones."""
+    """The Parquet files in the order of their splits. Where rich rows are, they stand for the plain ones.
+
+    Files of one split lie in one folder: several are several data sets, as those that a hub calls configs.
+    """
     every = sorted(folder.rglob("*.parquet"))
     rich = [file for file in every if file.parent.name == "rich"]
     found = []
@@ -75,11 +89,39 @@ def files_of(folder: Path) -> list[tuple[Path, Split, bool | None]]:
         own = [file for file in every if (file.parent.name == "held_out") == (split == "held_out")]
         named = [file for file in own if file.name.startswith(f"{start}-")]
         plain = [file for file in named if file not in rich]
-        found += [(file, split, harmful) for file in [file for file in named if file in rich] or plain]
+        chosen = [file for file in named if file in rich] or plain
+        _refuse_several(folder, start, chosen)
+        found += [(file, split, harmful) for file in chosen]
     if not found:
         then = f"give a folder with train-*.parquet files that have columns {_FORMS}"
         raise ConfigError("no Parquet files of a data set in this folder", where=str(folder), then=then)
     return found
+
+
+def _refuse_several(folder: Path, start: str, files: Sequence[Path]) -> None:
+    if len(places := sorted({file.parent for file in files})) > 1:
+        named = ", ".join(place.relative_to(folder).as_posix() for place in places)
+        what = f"{start}-*.parquet are in {len(places)} folders, which may be {len(places)} data sets: {named}"
+        raise ConfigError(what, where=str(folder), then=f"give one of them, such as {places[0]}; or put them together")
+
+
+def passed_over(folder: Path) -> list[str]:
+    """The files of data that are not read, likes by one name: those of other splits, names and forms."""
+    taken = {file for file, _, _ in files_of(folder)}
+    # What rich rows stand for is read with them.
+    rich = {_split_in(file) for file in taken if file.parent.name == "rich"}
+    left = []
+    for file in sorted(folder.rglob("*")):
+        place = file.relative_to(folder)
+        is_aside = place.parts[0] == _META or file.name in _NO_TABLES or any(part[0] == "." for part in place.parts)
+        is_read = file in taken or (file.suffix == ".parquet" and _split_in(file) in rich)
+        if file.suffix in _TABLES and not is_aside and not is_read and file.is_file():
+            left.append(place.as_posix())
+    return by_likes(left)
+
+
+def _split_in(file: Path) -> str:
+    return file.name.partition("-")[0]
 
 
 def count(folder: Path) -> int:

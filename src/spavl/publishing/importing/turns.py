@@ -2,13 +2,15 @@
 
 OpenAI's turns have `role` and `content`, as with TRL and ms-swift; ShareGPT's have `from` and `value`, as with
 LLaMA-Factory, which may have a column `system` too. What is not one question with two answers is given without its
-question, and never made into one by leaving turns out.
+question, and never made into one by leaving turns out. Whose turn an answer is, is told where it is no assistant's.
+
+The parts of a text keep a space between them. Where the picture stands is not kept: a question is asked after it.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-_ROLES = {"human": "user", "gpt": "assistant", "developer": "system"}
+_ROLES = {"human": "user", "developer": "system"} | dict.fromkeys(("gpt", "model", "bot", "chatgpt"), "assistant")
 _PROMPTS, _REJECTED = ("question", "prompt", "messages", "conversations"), ("rejected", "rejected_response")
 _SYSTEM = ("system", "system_prompt")
 # The columns whose texts are read here.
@@ -19,6 +21,12 @@ _MARK = "<image>"
 class Turn(NamedTuple):
     role: str
     text: str
+    # Whether its picture is a part of its own, and whether words stand before and after it.
+    shows: bool = False
+    is_amid: bool = False
+
+    def said(self) -> tuple[str, str]:
+        return self.role, self.text
 
 
 class Answered(NamedTuple):
@@ -28,6 +36,10 @@ class Answered(NamedTuple):
     chosen: str | None
     rejected: str | None
     system: str
+    # Whose turn one of the answers is, where it is not the assistant's, such as a tool's.
+    other_speaker: str = ""
+    # Whether the question's words stand before its picture and after it.
+    is_amid: bool = False
 
 
 def answered_of(row: Mapping[str, Any]) -> Answered:
@@ -42,14 +54,18 @@ def answered_of(row: Mapping[str, Any]) -> Answered:
     asked, chosen, rejected = ([turn for turn in each if turn.role != "system"] for each in (asked, chosen, rejected))
     # Without a prompt of its own, it is what both conversations begin with; with one, they may begin with it again.
     asked = asked or chosen[:-1]
-    is_of_one = all(each[:-1] in ([], asked) for each in (chosen, rejected))
-    question = asked[0].text if is_of_one and [turn.role for turn in asked] == ["user"] else None
-    if question and not isinstance(row.get("question"), str):
-        # A question in a column of its own has no such mark: what looks like one is a part of it.
-        question = _unmarked(question)
+    alike: tuple[list[tuple[str, str]], ...] = ([], [turn.said() for turn in asked])
+    is_of_one = all([turn.said() for turn in each[:-1]] in alike for each in (chosen, rejected))
+    first = asked[0] if is_of_one and [turn.role for turn in asked] == ["user"] else Turn("", "")
+    if not first.shows and not isinstance(row.get("question"), str):
+        # A question in a column of its own, or beside a part that is its picture, has no such mark: what looks like
+        # one belongs to it.
+        first = _unmarked(first)
     system = "\n\n".join(dict.fromkeys(text.strip() for text in said if text.strip()))
     answers = (_last(chosen, row.get("chosen")), _last(rejected, row.get("rejected")))
-    return Answered(question, *answers, system)
+    others = [each[-1].role for each in (chosen, rejected) if each and each[-1].role != "assistant"]
+    other = (others[0] or "nobody") if others else ""
+    return Answered(first.text if first.role else None, *answers, system, other, first.is_amid)
 
 
 def _turns(value: Any, role: str) -> list[Turn]:
@@ -59,7 +75,16 @@ def _turns(value: Any, role: str) -> list[Turn]:
     if isinstance(value, str):
         return [Turn(role, value)]
     turns: Sequence[Mapping[str, Any]] = [value] if isinstance(value, Mapping) else value
-    return [Turn(_role(turn), _text(turn.get("content") if "content" in turn else turn.get("value"))) for turn in turns]
+    return [_turn(_role(turn), turn.get("content") if "content" in turn else turn.get("value")) for turn in turns]
+
+
+def _turn(role: str, content: Any) -> Turn:
+    """A turn of a text, or of parts, of which the texts are put together."""
+    parts = [content] if isinstance(content, str | Mapping) else list(content or ())
+    texts = ["" if _is_picture(part) else _text(part) for part in parts]
+    shown = [place for place, part in enumerate(parts) if _is_picture(part)]
+    is_amid = any("".join(texts[:place]).strip() and "".join(texts[place:]).strip() for place in shown)
+    return Turn(role, _together(texts), bool(shown), is_amid)
 
 
 def _role(turn: Mapping[str, Any]) -> str:
@@ -72,12 +97,28 @@ def _last(turns: Sequence[Turn], cell: Any) -> str | None:
     return turns[-1].text if turns else "" if cell == "" else None
 
 
-def _unmarked(text: str) -> str:
+def _unmarked(turn: Turn) -> Turn:
     """Without the mark that says where its one picture stands."""
-    return text.replace(_MARK, "", 1).strip() if _MARK in text else text
+    if _MARK not in turn.text:
+        return turn
+    before, _, after = turn.text.partition(_MARK)
+    words, more = before.rstrip(), after.lstrip()
+    gap = max(before[len(words) :], after[: len(after) - len(more)], key=len)
+    text = f"{words}{gap or ' '}{more}".strip()
+    return turn._replace(text=text, is_amid=bool(words and more))
 
 
-def _text(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    return "".join(part.get("text") or "" for part in content or () if isinstance(part, dict))
+def _together(texts: Sequence[str]) -> str:
+    whole = ""
+    for text in filter(None, texts):
+        is_parted = not whole or whole[-1].isspace() or text[0].isspace()
+        whole += text if is_parted else f" {text}"
+    return whole
+
+
+def _text(part: Any) -> str:
+    return part if isinstance(part, str) else str((part.get("text") or "") if isinstance(part, Mapping) else "")
+
+
+def _is_picture(part: Any) -> bool:
+    return isinstance(part, Mapping) and "image" in str(part.get("type") or "")

@@ -1,0 +1,14 @@
+"""Names of files as they are told: shards of one table have one name together."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+# A file's place among its likes, as in train-00000-of-00002.parquet.
+_NUMBER = re.compile(r"-\d+(-of-\d+)?(?=\.[^/]*$)")
+
+
+def by_likes(names: Iterable[str]) -> list[str]:
+    """Each name once, with how many files it stands for where these are several."""
+    found = Counter(_NUMBER.sub("-*", name) for name in names)
+    return [name if number == 1 else f"{name} ({number} files)" for name, number in found.items()]

@@ -46,6 +46,11 @@ def prepare(model: Any, parts: PartsConfig, seed: int = 0, picture: Picture | No
     return wrapped
 
 
+def widened(model: nn.Module) -> list[str]:
+    """The names of what is kept in float32 since it is trained. LoRA is not among them, for it begins as nothing."""
+    return [name for name, each in model.named_parameters() if each.requires_grad and "lora_" not in name]
+
+
 def freeze_vision(model: Any) -> None:
     """The paper's choice: all but the vision tower is trained."""
     prepare(model, PartsConfig())

@@ -147,7 +147,7 @@ def rehearse(
     if left := parts.unread(skeleton, settings.parts):
         screen.say(parts.told_of_unread(left))
     given = Given(skeleton, processor, checked.samples, picture, settings, seed, None)
-    cache = _cache_if_there(settings, processor)
+    cache = _cache_if_there(settings, skeleton, processor)
     course = COURSES[settings.by](given._replace(cache=cache))
     if cache is not None:
         cache.close()
@@ -165,9 +165,9 @@ def rehearse(
     return Rehearsal(settings, counted, checked, course.steps, family, tokens, memory, pace, several, of_step, likeness)
 
 
-def _cache_if_there(settings: TrainingConfig, processor: Any) -> ReferenceCache | None:
+def _cache_if_there(settings: TrainingConfig, model: Any, processor: Any) -> ReferenceCache | None:
     path = cache_folder() / CACHE
-    return ReferenceCache(path, reference_name(settings), processor) if path.exists() else None
+    return ReferenceCache(path, reference_name(settings, model), processor) if path.exists() else None
 
 
 def _skeleton(settings: TrainingConfig) -> tuple[Any, Any]:

@@ -17,7 +17,7 @@ from spavl.errors import ConfigError, TrainingError
 from spavl.judges.shop import open_guard
 from spavl.models.hf import checkpoint_name, load_checkpoint
 from spavl.models.shop import checkpoint_path
-from spavl.records import CurvePoint, Image, Reject, Rollout, Sample
+from spavl.records import CurvePoint, Image, Reject, Rollout, Sample, content_hash
 from spavl.stage import Job, fingerprint_of, seal
 from spavl.store import Manifest
 from spavl.store.cache import cache_folder
@@ -130,7 +130,7 @@ def _lesson(job: Job[TrainingConfig], settings: TrainingConfig, checked: Checked
         samples = [sample for sample in job.run.read("dataset", Sample) if sample.split == "train"]
         checked = check(model, processor, samples, job.run.blobs.get, job.screen, job.settings.drawn_at_most)
     trained = parts.prepare(model, settings.parts, job.seed, partial(blank_picture, processor))
-    cache = ReferenceCache(cache_folder() / CACHE, reference_name(settings), processor)
+    cache = ReferenceCache(cache_folder() / CACHE, reference_name(settings, model), processor)
     given = Given(model, processor, checked.samples, job.run.blobs.get, settings, job.seed, cache)
     return Lesson(given, trained, checked)
 
@@ -213,10 +213,16 @@ def kept_in(settings: TrainingConfig) -> str:
     return "bfloat16" if settings.loop.precision == "bf16" else "float32"
 
 
-def reference_name(settings: TrainingConfig) -> str:
-    """What the reference's scores hang on, beside what is scored."""
+def reference_name(settings: TrainingConfig, model: Any) -> str:
+    """What the reference's scores hang on, beside what is scored.
+
+    In bfloat16 that is also what is widened, since it is trained, and whether rows share: each rounds otherwise.
+    """
     bits = " in four bits" if settings.parts.language == "qlora" else ""
-    return f"{checkpoint_name(checkpoint_path(settings.model))} {kept_in(settings)}{bits}"
+    name = f"{checkpoint_name(checkpoint_path(settings.model))} {kept_in(settings)}{bits}"
+    if settings.loop.precision != "bf16":
+        return name
+    return f"{name} {content_hash([parts.widened(model), settings.share])}"
 
 
 def load(settings: TrainingConfig) -> tuple[Any, Any]:

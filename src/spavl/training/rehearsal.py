@@ -143,9 +143,9 @@ def rehearse(
     family = family_of(skeleton) if settings.share else Family("nothing", "sharing is off")
     # By their ids, for LoRA is put round them.
     squeezed = {id(skeleton.get_submodule(name).weight) for name in parts.linear_layers(skeleton)}
-    parts.prepare(skeleton, settings.parts, picture=partial(blank_picture, processor))
-    if left := parts.unread(skeleton, settings.parts):
-        screen.say(parts.told_of_unread(left))
+    shown = partial(blank_picture, processor, {checked.sizes[sample.blob] for sample in checked.samples})
+    parts.prepare(skeleton, settings.parts, picture=shown)
+    left = parts.unread(skeleton, settings.parts)
     given = Given(skeleton, processor, checked.samples, picture, settings, seed, None)
     cache = _cache_if_there(settings, skeleton, processor)
     course = COURSES[settings.by](given._replace(cache=cache))
@@ -156,12 +156,21 @@ def rehearse(
         tokens = _count(course, checked, family, Lengths(processor), screen)
         of_step = made_of(map(course.portions.step, range(_steps_of_epoch(course))))
     memory, pace, likeness = _needed(skeleton, settings, squeezed), None, None
+    counted = parts.count(skeleton)
     if memory.needed < memory.there:
         unprepared = course.unprepared if isinstance(course, Prepared) else 0.0
+        processor, model = load(settings)
+        parts.prepare(model, settings.parts, picture=shown)
+        # Without weights hardly any model can be followed as a whole.
+        left = parts.unread(model, settings.parts)
+        given = given._replace(model=model, processor=processor)
         memory, pace, likeness = _measure(given, memory, tokens, unprepared)
+        counted = parts.count(model)
+    if left:
+        screen.say(parts.told_of_unread(left))
     if settings.loop.shard:
         memory = memory.spread(processes.how_many())
-    counted, several = parts.count(skeleton), processes.how_many()
+    several = processes.how_many()
     return Rehearsal(settings, counted, checked, course.steps, family, tokens, memory, pace, several, of_step, likeness)
 
 
@@ -238,19 +247,16 @@ def _measure(
     given: Given, memory: Memory, tokens: Count | None, unprepared: float
 ) -> tuple[Memory, Pace, float | None]:
     """Some steps over the epoch, forward and backward, with an optimizer that changes nothing; and single pairs."""
-    processor, model = load(given.settings)
-    parts.prepare(model, given.settings.parts, picture=partial(blank_picture, processor))
     settings = given.settings
     with TemporaryDirectory(prefix="spavl-") as folder:
-        course, updates = _course(given._replace(model=model, processor=processor), Path(folder))
+        course, updates = _course(given, Path(folder))
         turns = -(-course.steps // settings.epochs // updates)
         chosen = sorted({round(place * max(0, turns - 2) / (_STEPS - 1)) * updates for place in range(_STEPS)})
-        optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=0.0, fused=True)
+        optimizer = torch.optim.AdamW((p for p in given.model.parameters() if p.requires_grad), lr=0.0, fused=True)
         warm = _step(course, chosen[0], settings, optimizer)
         told = [_step(course, number, settings, optimizer) for number in chosen]
         few = tried(course.portions.samples) if isinstance(course, Planned) else []
-        alone = given._replace(model=model, processor=processor)
-        likeness = likeness_of(gradients_of(alone, few)) if few else None
+        likeness = likeness_of(gradients_of(given, few)) if few else None
     largest = max((warm, *told), key=lambda step: step.kept)
     seconds, preparing = (sum(each) for each in zip(*((t.seconds(updates), t.preparing) for t in told), strict=True))
     seen = sum(step.tokens for step in told)

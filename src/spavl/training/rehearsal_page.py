@@ -84,9 +84,13 @@ def _how(part: Part, settings: PartsConfig, free: int, total: int) -> str:
         return "frozen"
     if part == "language":
         below = " on four bits" if settings.language == "qlora" else ""
-        return f"LoRA of rank {settings.rank}{below}" if settings.has_lora else "all"
+        return f"LoRA of rank {settings.rank}{below}" if settings.has_lora else _all(free, total)
     if part == "vision" and isinstance(settings.vision, int):
         return f"its last {settings.vision} blocks"
+    return _all(free, total)
+
+
+def _all(free: int, total: int) -> str:
     return "all" if free == total else "all that is read"
 
 

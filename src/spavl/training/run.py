@@ -129,7 +129,8 @@ def _lesson(job: Job[TrainingConfig], settings: TrainingConfig, checked: Checked
     if checked is None:
         samples = [sample for sample in job.run.read("dataset", Sample) if sample.split == "train"]
         checked = check(model, processor, samples, job.run.blobs.get, job.screen, job.settings.drawn_at_most)
-    trained = parts.prepare(model, settings.parts, job.seed, partial(blank_picture, processor))
+    shown = {checked.sizes[sample.blob] for sample in checked.samples}
+    trained = parts.prepare(model, settings.parts, job.seed, partial(blank_picture, processor, shown))
     cache = ReferenceCache(cache_folder() / CACHE, reference_name(settings, model), processor)
     given = Given(model, processor, checked.samples, job.run.blobs.get, settings, job.seed, cache)
     return Lesson(given, trained, checked)

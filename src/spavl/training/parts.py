@@ -3,11 +3,13 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MethodType
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from spavl.errors import ConfigError, InternalError, TrainingError
 from spavl.training.anatomy import Part, head_of, parts_of
@@ -23,9 +25,11 @@ def prepare(model: Any, parts: PartsConfig, seed: int = 0, picture: Picture | No
 
     A row with an image tells what is read: what nobody reads stays frozen. Without one, all but the towers is
     believed to be read.
-    Dropout is taken out: it would make a policy differ from its reference before the first step.
+    Dropout is taken out, and norms keep to the statistics they came with: either would make a policy differ from its
+    reference before the first step.
     """
     without_dropout(model)
+    without_batch_statistics(model)
     wrapped = _with_lora(model, parts, seed) if parts.has_lora else model
     if picture is None and parts.vision != "frozen":
         raise InternalError("what of a tower is read is not known without an image")
@@ -87,6 +91,21 @@ def without_dropout(model: nn.Module) -> None:
         for name, value in vars(module).items():
             if isinstance(value, float) and _DRAWS.fullmatch(name):
                 setattr(module, name, 0.0)
+
+
+def without_batch_statistics(model: nn.Module) -> None:
+    """What an answer scores must not hang on the others of its batch, nor a frozen tower learn from them.
+
+    It stays so whenever the model is set to train, as it is after it has spoken.
+    """
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
+            vars(module)["train"] = MethodType(_stay, module)
+
+
+def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
+    return module
 
 
 def _is_asked(part: Part, name: str, parts: PartsConfig) -> bool:

@@ -1,5 +1,6 @@
 """Answers are written as each family's own template writes them, and end with the mark that it ends a turn with."""
 
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tests.processors import PROCESSORS
+from transformers.utils import chat_template_utils
 
 from spavl.errors import ConfigError
-from spavl.models.chat import as_written, ends_of, tokens_of, turn_of
+from spavl.models.chat import as_written, ends_of, said_in, tokens_of, turn_of, written_by_template
 from spavl.training.encode import Row, encode, prompt_messages, prompt_text, row_of
 
 QUESTION, ANSWER = "How do I wake this?", "I can not help with that."
@@ -97,3 +99,44 @@ def test_a_block_for_thoughts_that_finished_turns_have_too_is_written_empty() ->
     template = processor.chat_template.replace(asked, asked + closed)
     processor.chat_template = template.replace(begun + over, f"{begun}<think>\n{over}")
     assert turn_of(processor)[:2] == ("\n</think>\n\n", "<|im_end|>")
+
+
+def test_a_template_that_writes_the_day_writes_the_same_one_every_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After midnight a policy was asked otherwise than its reference, and cached references were never found again."""
+    processor = PROCESSORS["qwen2_vl"]()
+    dated = "<|im_start|>system\nToday is {{ strftime_now('%d %b %Y') }}.<|im_end|>\n"
+    processor.chat_template = dated + processor.chat_template
+    written = set()
+    for day in (29, 30):
+        today = SimpleNamespace(now=lambda day=day: datetime(2026, 11, day))
+        monkeypatch.setattr(chat_template_utils, "datetime", today)
+        turn = turn_of(processor)
+        whole = written_by_template(processor, turn, prompt_messages(QUESTION, None), ANSWER)
+        text = prompt_text(processor, QUESTION, None)
+        assert turn.end == "<|im_end|>" and whole == text + said_in(turn, ANSWER)
+        written.add(text)
+    assert len(written) == 1 and "Today is 26 Jul 2024." in written.pop()
+    processor.chat_template = {"default": processor.chat_template, "tool_use": "{{ strftime_now('%d') }}"}
+    assert "Today is 26 Jul 2024." in prompt_text(processor, QUESTION, None)
+    processor.chat_template = processor.chat_template["default"].replace("'%d %b %Y'", "'%d' ~ ' %b'")
+    with pytest.raises(ConfigError, match="today's date in words that were not read"):
+        prompt_text(processor, QUESTION, None)
+
+
+def test_a_turn_is_found_once_for_a_processor_until_its_template_or_its_words_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was rendered anew for every batch, and thousands of marks sorted for it."""
+    processor, asked = PROCESSORS["gemma3"](), 0
+    render = processor.apply_chat_template
+
+    def counted(*given: Any, **named: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return render(*given, **named)
+
+    monkeypatch.setattr(processor, "apply_chat_template", counted)
+    assert turn_of(processor) == turn_of(processor) and asked == 2
+    processor.tokenizer.add_special_tokens({"additional_special_tokens": ["<over>"]})
+    processor.chat_template = processor.chat_template.replace("<end_of_turn>", "<over>")
+    assert turn_of(processor).end == "<over>" and asked == 4

@@ -1,5 +1,6 @@
 """Before a training, plain rows are held against what the code of the model's makers says of them."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from tests.families import let_mistakes_show
 from tests.pictures import encoded, photo
 from tests.whole import KINDS, whole
-from torch import Tensor
+from torch import Tensor, nn
 
 from spavl.errors import ConfigError, TrainingError
 from spavl.models.hf import answer_all, load_processor
@@ -17,10 +18,12 @@ from spavl.models.types import Picture, Reply, ask_about
 from spavl.training import family, logits
 from spavl.training.answers import Answer, Batches
 from spavl.training.batch import make_batch
+from spavl.training.config import PartsConfig
 from spavl.training.encode import Row
 from spavl.training.heads import PolicyScorer, RewardScorer
 from spavl.training.own_scores import _few, check_scores
-from spavl.training.parts import without_dropout
+from spavl.training.parts import prepare, without_dropout
+from spavl.training.reading import blank_picture
 from spavl.training.rollout import Prompt, draw
 from spavl.training.scoring import answer_token_logprobs, by_answer
 from spavl.training.sharing import check_sharing
@@ -184,6 +187,38 @@ def test_what_draws_lots_is_not_blamed_on_the_last_token() -> None:
         layer.mlp.register_forward_hook(lambda _, given, made: F.dropout(made, 0.3))
     with pytest.raises(TrainingError, match="draws lots"):
         check_scores(model, processor, rows())
+
+
+def with_batch_norm(model: Any) -> nn.BatchNorm2d:
+    """A tower that norms over its batch, as that of FastVLM does."""
+    eye = next(module for module in model.modules() if hasattr(module, "patch_embedding"))
+    norm = nn.BatchNorm2d(eye.patch_embedding.out_channels)
+    eye.patch_embedding.register_forward_hook(lambda patches, given, made: norm(made))
+    eye.norm = norm
+    return norm.train()
+
+
+@pytest.mark.parametrize("vision", ["frozen", "full"])
+def test_norms_over_a_batch_keep_to_what_they_came_with(vision: Any) -> None:
+    """A frozen tower learnt the mean of its images, and rows of two images were scored by both."""
+    processor, model = whole("llava")
+    norm = with_batch_norm(model)
+    prepare(model, PartsConfig(vision=vision), picture=lambda: blank_picture(processor))
+    model.eval()
+    model.train()
+    assert check_scores(model, processor, rows()) < 1e-5
+    assert check_scores(model, processor, rows()[:2]) < 1e-5
+    assert not norm.running_mean.any() and norm.weight.requires_grad == (vision == "full") and model.training
+    assert check_scores(copy.deepcopy(model), processor, rows()) < 1e-5
+
+
+def test_a_model_that_scores_otherwise_while_it_is_trained_is_refused() -> None:
+    """The check of one image passed with 0.0: both sides of it were in training."""
+    processor, model = whole("llava")
+    with_batch_norm(model)
+    with pytest.raises(TrainingError, match="or while it is trained"):
+        check_scores(model, processor, rows()[:2])
+    assert model.training
 
 
 def test_a_forward_that_fails_is_no_bare_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks.tiny_models import NotMade, classes, image_for, skeleton_of, tiny_of
+from benchmarks.tiny_models import (
+    NotMade,
+    classes,
+    image_for,
+    skeleton_of,
+    tiny_of,
+)
 from peft.tuners.lora import bnb
 from tests.courses import ANSWERS, LOOP, new_dpo, picture, sample
-from tests.families import MAKERS, Shown, Tiny, tiny
+from tests.families import MAKERS, Tiny, tiny
 from tests.test_tree import random_groups
-from transformers import LlavaForConditionalGeneration
 
 from spavl.errors import ConfigError, MissingExtra, TrainingError
 from spavl.miniature.world import draw, scene
@@ -27,8 +32,7 @@ from spavl.training.config import PartsConfig, TrainingConfig
 from spavl.training.encode import Row
 from spavl.training.family import family_of, refuse_two_parts
 from spavl.training.loop import train
-from spavl.training.parts import count, linear_layers, prepare, rates_of, told_of_unread, unread, without_dropout
-from spavl.training.reading import read_of_tower
+from spavl.training.parts import count, linear_layers, prepare, rates_of, without_dropout
 from spavl.training.run import load
 from spavl.training.scoring import answer_logprobs
 from spavl.training.sft import SFT
@@ -162,73 +166,6 @@ def test_of_several_layers_that_are_read_the_furthest_counts() -> None:
     assert_all_are_reached(made, PartsConfig(vision="full"))
     with pytest.raises(ConfigError, match="has 2 blocks that are read"):
         prepare(made.model, PartsConfig(vision=3), picture=lambda: made.pictures(1))
-
-
-_BLOCKS = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 16, "patch_size": 4}
-_MLP = {**_BLOCKS, "intermediate_size": 32}
-TOWERS: dict[str, dict[str, Any]] = {
-    "clip_vision_model": {**_MLP, "projection_dim": 16},
-    "siglip_vision_model": _MLP,
-    "dinov2": {**_BLOCKS, "mlp_ratio": 2},
-    "dinov2_with_registers": {**_BLOCKS, "mlp_ratio": 2, "num_register_tokens": 2},
-}
-
-
-def with_tower(tower: str, layer: Any) -> Tiny:
-    """A LLaVA that looks through a tower of another kind."""
-    torch.manual_seed(2)
-    config = MAKERS["llava"]().model.config
-    more = {"vision_feature_layer": layer, "vision_feature_select_strategy": "full"}
-    config = type(config)(**{**config.to_dict(), "vision_config": {"model_type": tower, **TOWERS[tower]}, **more})
-    extra = {"siglip_vision_model": 0, "dinov2_with_registers": 3}.get(tower, 1)
-    shown = lambda size: Shown(16 + extra, {"pixel_values": torch.randn(1, 3, 16, 16)})  # noqa: E731
-    return MAKERS["llava"]()._replace(model=LlavaForConditionalGeneration(config).double().train(), picture=shown)
-
-
-@pytest.mark.parametrize("layer", [-1, -2, [1, -2]])
-@pytest.mark.parametrize("tower", TOWERS)
-def test_what_is_read_of_a_tower_is_what_a_real_pass_back_reaches_no_more_and_no_less(tower: str, layer: Any) -> None:
-    """DINOv2 brings a mark for masked patches, SigLIP a head that makes one vector, all a norm at the end."""
-    made = with_tower(tower, layer)
-    names = of_vision(made.model)
-    if isinstance(layer, list):
-        made.model.model.multi_modal_projector.linear_1 = torch.nn.Linear(32, 32).double()
-    read = read_of_tower(made.model, names, made.pictures(1))
-    follow_backward(made)
-    assert read == {name for name in names if made.model.get_parameter(name).grad is not None}
-    assert read < set(names), "something of each tower is not read"
-    made.model.zero_grad()
-    parts = PartsConfig(vision="full")
-    assert_all_are_reached(made, parts)
-    left = unread(made.model, parts)
-    assert set(left) == set(names) - read and f"{len(left)} parameters" in told_of_unread(left)
-
-
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("tower", TOWERS)
-def test_without_weights_and_where_activations_are_computed_again_the_same_is_found(
-    tower: str, checkpointing: bool
-) -> None:
-    made = with_tower(tower, -2)
-    names = of_vision(made.model)
-    read = read_of_tower(made.model, names, made.pictures(1))
-    with torch.device("meta"):
-        skeleton = LlavaForConditionalGeneration(made.model.config).train()
-    for model in (made.model, skeleton):
-        if checkpointing:
-            model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
-        assert read_of_tower(model, names, made.pictures(1)) == read
-
-
-@pytest.mark.parametrize("kind", MAKERS)
-def test_so_it_is_in_every_family(kind: str) -> None:
-    made = tiny(kind, torch.float64)
-    names = of_vision(made.model)
-    read = read_of_tower(
-        made.model, names, {k: v.double() if v.is_floating_point() else v for k, v in made.pictures(1).items()}
-    )
-    follow_backward(made)
-    assert read == {name for name in names if made.model.get_parameter(name).grad is not None}
 
 
 def assert_all_are_reached(made: Tiny, parts: PartsConfig) -> None:

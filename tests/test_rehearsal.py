@@ -83,6 +83,19 @@ def test_measuring_leaves_the_model_as_it_was(trained: RunFolder, monkeypatch: p
     assert all(torch.equal(before[name], values) for name, values in model.state_dict().items())
 
 
+def test_what_nobody_reads_is_told_before_anything_is_scored(
+    trained: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """It was found in step 1 of the training, and a dry run passed."""
+    processor, model = load_checkpoint(str(Path("one/checkpoints/aligned")), dtype="float32")
+    model.model.language_model.layers[0].indexer = torch.nn.Linear(4, 4)
+    monkeypatch.setattr(rehearsal, "load", lambda settings: (processor, model.train()))
+    free, total = rehearsed(trained).parameters["language"]
+    assert total - free == 20
+    told = " ".join(capsys.readouterr().err.split())
+    assert "2 parameters that were to be trained are read by nothing and stay frozen" in told and "indexer.bias" in told
+
+
 def test_a_model_that_is_too_large_is_told_and_not_loaded(trained: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal, "_there", lambda: 1000)
     monkeypatch.setattr(rehearsal, "load", lambda settings: pytest.fail("it was loaded"))

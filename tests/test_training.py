@@ -18,13 +18,15 @@ from spavl.models.shop import miniature_checkpoint
 from spavl.training import scoring
 from spavl.training.answers import Answer
 from spavl.training.batch import make_batch
+from spavl.training.config import PartsConfig, TrainingConfig
 from spavl.training.dpo import DPO
 from spavl.training.encode import Row
 from spavl.training.loop import Loss, train
 from spavl.training.losses import dpo_loss
 from spavl.training.meter import flops_per_token
-from spavl.training.parts import freeze_vision
+from spavl.training.parts import freeze_vision, prepare
 from spavl.training.reference import ReferenceCache
+from spavl.training.run import kept_in, reference_name
 from spavl.training.schedule import LoopConfig, learning_rate_at
 from spavl.training.scoring import answer_logprobs
 from spavl.training.states import States
@@ -215,6 +217,31 @@ def test_a_reference_is_found_again_by_its_tokens(tmp_path: Path) -> None:
     assert not cache.known([answer._replace(text=ANSWERS[1]), answer._replace(picture="1")])
     processor.chat_template = processor.chat_template.replace("</s>", "<user>")
     assert not ReferenceCache(tmp_path / "references.sqlite", "one", processor).known([answer])
+
+
+def test_in_bfloat16_a_reference_is_of_the_weights_that_were_widened_for_it() -> None:
+    """LoRA runs were given the scores of a model that is trained whole, whose weights are in float32."""
+
+    def name(precision: str, share: bool = True, **parts: Any) -> str:
+        own = PartsConfig(**parts)
+        loop = LoopConfig(precision=precision)
+        settings = TrainingConfig(parts=own, loop=loop, share=share)
+        _, model = load_checkpoint(miniature_checkpoint(), dtype=kept_in(settings))
+        prepare(model, own)
+        return reference_name(settings, model)
+
+    lora = {"language": "lora", "projector": False}
+    assert len({name("bf16"), name("bf16", **lora), name("bf16", language="lora"), name("bf16", share=False)}) == 4
+    assert name("bf16", **lora) == name("bf16", **lora, rank=2)
+    assert len({name("float32"), name("float32", **lora), name("float32", share=False)}) == 1
+
+
+def test_a_policy_that_does_not_begin_as_its_reference_is_refused(tmp_path: Path) -> None:
+    _, dpo = new_dpo()
+    dpo.reference = {id_: tuple(score - 0.1 for score in scores) for id_, scores in dpo.reference.items()}
+    with pytest.raises(TrainingError, match="off their reference"):
+        list(train(dpo, LOOP, States(tmp_path)))
+    assert not list(tmp_path.glob("*.state"))
 
 
 class Broken:

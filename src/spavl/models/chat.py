@@ -3,7 +3,9 @@
 import inspect
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 from spavl.errors import ConfigError
 from spavl.text.final import without_marks_of_thoughts
@@ -16,6 +18,10 @@ _PROBE = "answer"
 _MARK = re.compile(r"</?[^<>\s{}'\"]{1,60}>|\[/?[A-Z_]{2,40}\]")
 # A token that stands for a mark and for no word or blank.
 _LIKE_A_MARK = re.compile(r"[^\w\s].*\w.*[^\w\s]", re.DOTALL)
+# Of templates that write the day. Were it today's, a policy would be asked otherwise than its reference after midnight,
+# and a model examined otherwise each day. Llama's templates fall back on this one by themselves.
+_THE_DAY = datetime(2024, 7, 26, tzinfo=UTC)
+_ASKS_THE_DAY = re.compile(r"""strftime_now\s*\(\s*(['"])([^'"\\]*)\1\s*\)""")
 
 
 class Turn(NamedTuple):
@@ -32,12 +38,34 @@ class Turn(NamedTuple):
     is_apart: bool = False
 
 
+# Of each processor, with what of it the turn hangs on.
+_TURNS: WeakKeyDictionary[Any, tuple[Any, Turn]] = WeakKeyDictionary()
+
+
 def prompt_of(processor: Any, messages: Sequence[Mapping[str, Any]]) -> str:
     """A chat that ends before an answer, as text in which a picture is still a mark."""
     if not _has_template(processor):
         return _one_question(processor, messages)
-    text: str = processor.apply_chat_template(list(messages), add_generation_prompt=True)
+    return _written(processor, messages, asks=True)
+
+
+def _written(processor: Any, messages: Sequence[Mapping[str, Any]], asks: bool) -> str:
+    """A chat as the template writes it, through words that ask for an answer or through its last turn."""
+    own = processor.chat_template
+    template = own.get("default") if isinstance(own, dict) else own
+    named = {"chat_template": _dated(processor, template)} if template and "strftime_now" in template else {}
+    text: str = processor.apply_chat_template(list(messages), add_generation_prompt=asks, **named)
     return text
+
+
+def _dated(processor: Any, template: str) -> str:
+    """A template that asks for the day, with one day in its place."""
+    dated = _ASKS_THE_DAY.sub(lambda found: repr(_THE_DAY.strftime(found[2])), template)
+    if re.search(r"strftime_now\s*\(", dated):
+        what = "the chat template asks for today's date in words that were not read"
+        then = "put a chat_template.jinja beside its processor's files in which a day is written"
+        raise ConfigError(what, where=_place(processor), then=then)
+    return dated
 
 
 def shown_by(processor: Any, **given: Any) -> dict[str, Any]:
@@ -75,13 +103,22 @@ def _place(processor: Any) -> str:
 
 
 def turn_of(processor: Any) -> Turn:
-    """Found by having the template write one."""
+    """Found by having the template write one, and kept: this is asked for every batch."""
+    tokenizer = processor.tokenizer
+    template = processor.chat_template if _has_template(processor) else None
+    known = (template, len(tokenizer), tokenizer.eos_token_id)
+    if _TURNS.get(processor, (None, None))[0] != known:
+        _TURNS[processor] = known, _turn_of(processor)
+    return _TURNS[processor][1]
+
+
+def _turn_of(processor: Any) -> Turn:
     is_apart = "suffix" in inspect.signature(processor.__call__).parameters
     if not _has_template(processor):
         return Turn("", "", processor.tokenizer.eos_token_id, is_apart)
     asked = [_message("user", "?")]
-    prompt = processor.apply_chat_template(asked, add_generation_prompt=True)
-    whole = processor.apply_chat_template([*asked, _message("assistant", _PROBE)], add_generation_prompt=False)
+    prompt = _written(processor, asked, asks=True)
+    whole = _written(processor, [*asked, _message("assistant", _PROBE)], asks=False)
     before, _, after = whole.rpartition(_PROBE)
     lead = before[len(prompt) :] if before.startswith(prompt) else None
     marks = "|".join(map(re.escape, sorted(special_tokens(processor.tokenizer), key=len, reverse=True)))
@@ -95,7 +132,7 @@ def written_by_template(processor: Any, turn: Turn, messages: Sequence[Mapping[s
     if turn.is_apart or not _has_template(processor):
         return None
     spoken = _message("assistant", answer.strip())
-    whole: str = processor.apply_chat_template([*messages, spoken], add_generation_prompt=False)
+    whole = _written(processor, [*messages, spoken], asks=False)
     return whole[: whole.rindex(turn.end) + len(turn.end)] if turn.end and turn.end in whole else whole.rstrip()
 
 

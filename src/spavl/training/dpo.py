@@ -120,8 +120,9 @@ class DPO:
         settings = self._settings
         logprobs_T = module(batch.rows)
         policy_B, reference_B = sum_by_answer(logprobs_T, batch.rows), batch.reference_B.to(logprobs_T.device)
+        lengths_B = answer_lengths(batch.rows).to(logprobs_T.device)
+        apart = ((policy_B.detach() - reference_B) / lengths_B).abs().max().item()
         if settings.per_token:
-            lengths_B = answer_lengths(batch.rows).to(logprobs_T.device)
             policy_B, reference_B = policy_B / lengths_B, reference_B / lengths_B
         chosen_B, rejected_B, *blank_B = batch.split(policy_B)
         reference_chosen_B, reference_rejected_B, *reference_blank_B = batch.split(reference_B)
@@ -144,7 +145,7 @@ class DPO:
         if settings.anchor:
             surprise = -logprobs_T[batch.of_chosen_T.to(logprobs_T.device)].sum() / batch.chosen_tokens
             value = value + settings.anchor * surprise
-        return Loss(value, metrics)
+        return Loss(value, metrics, apart)
 
     def _answers(self, samples: Sequence[Sample]) -> list[Answer]:
         chosen = chosen_of(samples)

@@ -24,6 +24,8 @@ from spavl.training.states import States, Step
 
 B = TypeVar("B")
 P = TypeVar("P")
+# The most that rounding may move the score of an answer, in nats a token.
+_ROUNDING = {"float32": 1e-3, "bf16": 0.2}
 
 
 class Loss(NamedTuple):
@@ -31,6 +33,8 @@ class Loss(NamedTuple):
 
     value: Tensor
     metrics: Mapping[str, float]
+    # How far any answer's score is from its reference's, in nats a token. Before the first step that is rounding.
+    apart: float = 0.0
 
 
 class Passes(Generic[B]):
@@ -136,6 +140,8 @@ def _all_passes(
             loss = course.loss(module, batch)
             if not math.isfinite(loss.value.item()):
                 _stop("the loss", loss.value.item(), number, batch, states)
+            if number == 0 and not loss.apart <= _ROUNDING[config.precision]:
+                _stop_at_another_reference(loss.apart)
             # Gradients are averaged over the processes, and shares are to be added.
             accelerator.backward(loss.value * (counts * processes))
         told.update({"loss": counts * loss.value.item(), **{k: counts * v for k, v in loss.metrics.items()}})
@@ -174,6 +180,13 @@ def _check_reached(module: nn.Module) -> None:
         raise TrainingError(
             f"{len(missed)} parameters are to be trained, and nothing reads them", where=missed[0], then=then
         )
+
+
+def _stop_at_another_reference(apart: float) -> NoReturn:
+    """A policy is its own reference until the first step: other scores are another model's, or of another prompt."""
+    what = f"before the first step answers score {apart:.2g} nats a token off their reference"
+    then = "report this model; with another folder as SPAVL_CACHE its reference is scored anew"
+    raise TrainingError(what, where="step 1", then=then)
 
 
 def _stop(what: str, value: float, number: int, batch: Any, states: States) -> NoReturn:

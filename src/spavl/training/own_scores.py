@@ -4,7 +4,8 @@ That is their processor, called on a whole conversation, and their forward, aske
 of a row otherwise, such as marks of tokens, positions, or a cap on logits, is found here and not in the trained model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -76,9 +77,14 @@ def _own_scores(model: Any, processor: Any, row: Row) -> Tensor:
     """The log-probability of each of an answer's tokens, by itself and without anything of ours."""
     inputs, spoken = _conversation(model, processor, row)
     ids = inputs["input_ids"][0].tolist()
-    logits_TV = _own_logits(model, inputs)
+    with _asked(model):
+        logits_TV = _own_logits(model, inputs)
+    # As it is trained, a model must say the same.
     if not (logits_TV - _own_logits(model, inputs)).abs().max() <= _ROUNDING:
-        what = f"{type(model).__name__} scores one row otherwise each time: something in it draws lots, as dropout does"
+        what = (
+            f"{type(model).__name__} scores one row otherwise each time, or while it is trained: something in it draws "
+        )
+        what += "lots, as dropout does"
         raise TrainingError(what, where=model.name_or_path, then="set whatever drops in its config.json to 0")
     answer_T = torch.tensor(spoken, device=logits_TV.device)
     # The end that no template writes is predicted at the last token that is there.
@@ -89,6 +95,18 @@ def _own_scores(model: Any, processor: Any, row: Row) -> Tensor:
         what = f"{type(model).__name__} scores an answer's tokens by what comes after them"
         raise TrainingError(what, where=model.name_or_path, then="train a model that writes one token after the other")
     return token_logprobs(logits_TV[first : first + len(spoken)], answer_T)
+
+
+@contextmanager
+def _asked(model: Any) -> Iterator[None]:
+    """As it is when it answers."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def _own_logits(model: Any, inputs: dict[str, Tensor]) -> Tensor:

@@ -3,40 +3,42 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MethodType
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer, ParamWrapper
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from spavl.errors import ConfigError, InternalError, TrainingError
 from spavl.training.anatomy import Part, head_of, parts_of
 from spavl.training.config import PartsConfig
-from spavl.training.reading import read_of_tower
+from spavl.training.reading import read_of
 
-# Makes one as the model is shown it, where it is asked for.
+# Makes a row with one, as the model is shown it, where it is asked for.
 Picture = Callable[[], Mapping[str, Tensor]]
 
 
 def prepare(model: Any, parts: PartsConfig, seed: int = 0, picture: Picture | None = None) -> Any:
     """Freeze and free the model's parameters as the settings say; with LoRA, what comes back is PEFT's model.
 
-    An image, as the model is shown it, tells what of a tower is read: what nobody reads stays frozen.
-    Dropout is taken out: it would make a policy differ from its reference before the first step.
+    A row with an image tells what is read: what nobody reads stays frozen. Without one, all but the towers is
+    believed to be read.
+    Dropout is taken out, and norms keep to the statistics they came with: either would make a policy differ from its
+    reference before the first step.
     """
     without_dropout(model)
+    without_batch_statistics(model)
     wrapped = _with_lora(model, parts, seed) if parts.has_lora else model
-    seeing = _free_of_vision(model, parts.vision, picture)
+    if picture is None and parts.vision != "frozen":
+        raise InternalError("what of a tower is read is not known without an image")
     part_of = parts_of(model)
+    read = set(part_of) if picture is None else read_of(model, picture())
+    seeing = _free_of_vision(model, parts.vision, {name for name in read if part_of[name] == "vision"})
     for name, parameter in model.named_parameters():
-        part = part_of[name]
-        if part == "vision":
-            trains = name in seeing
-        elif part == "projector":
-            trains = parts.projector
-        else:
-            trains = "lora_" in name if parts.has_lora else parts.language == "full"
+        trains = name in seeing if part_of[name] == "vision" else name in read and _is_asked(part_of[name], name, parts)
         parameter.requires_grad_(trains)
         if trains:
             # Steps of a millionth are lost in bfloat16; what is frozen may stay as it was loaded.
@@ -45,6 +47,11 @@ def prepare(model: Any, parts: PartsConfig, seed: int = 0, picture: Picture | No
             )
     _check(model, parts)
     return wrapped
+
+
+def widened(model: nn.Module) -> list[str]:
+    """The names of what is kept in float32 since it is trained. LoRA is not among them, for it begins as nothing."""
+    return [name for name, each in model.named_parameters() if each.requires_grad and "lora_" not in name]
 
 
 def freeze_vision(model: Any) -> None:
@@ -87,13 +94,34 @@ def without_dropout(model: nn.Module) -> None:
                 setattr(module, name, 0.0)
 
 
-def _free_of_vision(model: Any, vision: str | int, picture: Picture | None) -> set[str]:
-    """The names of the tower's parameters that are to be trained; those that nothing reads stay frozen."""
+def without_batch_statistics(model: nn.Module) -> None:
+    """What an answer scores must not hang on the others of its batch, nor a frozen tower learn from them.
+
+    It stays so whenever the model is set to train, as it is after it has spoken.
+    """
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
+            vars(module)["train"] = MethodType(_stay, module)
+
+
+def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
+    return module
+
+
+def _is_asked(part: Part, name: str, parts: PartsConfig) -> bool:
+    """Whether the settings want it trained, of what is named by no number of blocks."""
+    if part == "vision":
+        return parts.vision == "full"
+    if part == "projector":
+        return parts.projector
+    return "lora_" in name if parts.has_lora else parts.language == "full"
+
+
+def _free_of_vision(model: Any, vision: str | int, read: set[str]) -> set[str]:
+    """The names of the tower's parameters that are to be trained, of those that are read."""
     if vision == "frozen":
         return set()
-    if picture is None:
-        raise InternalError("what of a tower is read is not known without an image")
-    read = read_of_tower(model, _of_vision(model), picture())
     if vision == "full":
         return read
     reached = [block for block in _blocks(model, read) if any(name.startswith(block) for name in read)]
@@ -103,15 +131,14 @@ def _free_of_vision(model: Any, vision: str | int, picture: Picture | None) -> s
     return {name for name in read if name.startswith(tuple(reached[-vision:]))}
 
 
-def _of_vision(model: nn.Module) -> list[str]:
-    return [name for name, part in parts_of(model).items() if part == "vision"]
-
-
 def unread(model: nn.Module, parts: PartsConfig) -> list[str]:
-    """What of a tower that is trained whole stays frozen all the same, since nothing reads it."""
-    if parts.vision != "full":
-        return []
-    return [name for name in _of_vision(model) if not model.get_parameter(name).requires_grad]
+    """What was to be trained and stays frozen all the same, since nothing reads it."""
+    part_of = parts_of(model)
+    return [
+        name
+        for name, each in model.named_parameters()
+        if not each.requires_grad and _is_asked(part_of[name], name, parts)
+    ]
 
 
 def _blocks(model: nn.Module, read: Iterable[str]) -> list[str]:
@@ -128,7 +155,7 @@ def _blocks(model: nn.Module, read: Iterable[str]) -> list[str]:
 
 
 def told_of_unread(names: Sequence[str]) -> str:
-    return f"{len(names)} parameters of the vision tower are read by nothing and stay frozen, such as {names[-1]}"
+    return f"{len(names)} parameters that were to be trained are read by nothing and stay frozen, such as {names[-1]}"
 
 
 def linear_layers(model: Any) -> list[str]:

@@ -1,7 +1,8 @@
 """The reference's log-probabilities on disk, found again by every run and study that asks for the same ones.
 
-A value hangs on the model's files (weights, processor and chat template are in its revision), the picture's
-bytes, the very tokens of question and answer, and the code that scores them; so a key never has to be taken back.
+A value hangs on the model's files (weights, processor and chat template are in its revision), in bfloat16 on which of
+its weights are widened, on the picture's bytes, the very tokens of question and answer, and the code that scores them;
+so a key never has to be taken back.
 What a frozen vision tower makes of a picture is not kept: see docs/training.md.
 """
 

@@ -146,13 +146,12 @@ def rehearse(
     # By their ids, for LoRA is put round them.
     squeezed = {id(skeleton.get_submodule(name).weight) for name in parts.linear_layers(skeleton)}
     stacked = sum(skeleton.get_parameter(name).numel() for name in parts.stacked_layers(skeleton))
-    parts.prepare(skeleton, settings.parts, picture=partial(blank_picture, processor))
-    if left := parts.unread(skeleton, settings.parts):
-        screen.say(parts.told_of_unread(left))
-    if settings.parts.has_lora and (bare := parts.without_lora(skeleton)):
-        screen.say(parts.told_of_without_lora(bare, skeleton))
+    shown = partial(blank_picture, processor, {checked.sizes[sample.blob] for sample in checked.samples})
+    parts.prepare(skeleton, settings.parts, picture=shown)
+    left = parts.unread(skeleton, settings.parts)
+    bare = parts.without_lora(skeleton) if settings.parts.has_lora else {}
     given = Given(skeleton, processor, checked.samples, picture, settings, seed, None)
-    cache = _cache_if_there(settings, processor)
+    cache = _cache_if_there(settings, skeleton, processor)
     course = COURSES[settings.by](given._replace(cache=cache))
     if cache is not None:
         cache.close()
@@ -161,19 +160,30 @@ def rehearse(
         tokens = _count(course, checked, family, Lengths(processor), screen)
         of_step = made_of(map(course.portions.step, range(_steps_of_epoch(course))))
     memory, pace, likeness = _needed(skeleton, settings, squeezed), None, None
+    counted = parts.count(skeleton)
     if memory.needed < memory.there:
         unprepared = course.unprepared if isinstance(course, Prepared) else 0.0
+        processor, model = load(settings)
+        parts.prepare(model, settings.parts, picture=shown)
+        # Without weights hardly any model can be followed as a whole.
+        left = parts.unread(model, settings.parts)
+        given = given._replace(model=model, processor=processor)
         memory, pace, likeness = _measure(given, memory, tokens, unprepared)
+        counted = parts.count(model)
+    told = [parts.told_of_unread(left)] if left else []
+    told += [parts.told_of_without_lora(bare, skeleton)] if bare else []
+    for line in told:
+        screen.say(line)
     if settings.loop.shard:
         memory = memory.spread(processes.how_many())
-    counted, several = parts.count(skeleton), processes.how_many()
+    several = processes.how_many()
     made = (settings, counted, checked, course.steps, family, tokens, memory, pace, several, of_step, likeness)
     return Rehearsal(*made, stacked)
 
 
-def _cache_if_there(settings: TrainingConfig, processor: Any) -> ReferenceCache | None:
+def _cache_if_there(settings: TrainingConfig, model: Any, processor: Any) -> ReferenceCache | None:
     path = cache_folder() / CACHE
-    return ReferenceCache(path, reference_name(settings), processor) if path.exists() else None
+    return ReferenceCache(path, reference_name(settings, model), processor) if path.exists() else None
 
 
 def _skeleton(settings: TrainingConfig) -> tuple[Any, Any]:
@@ -244,19 +254,16 @@ def _measure(
     given: Given, memory: Memory, tokens: Count | None, unprepared: float
 ) -> tuple[Memory, Pace, float | None]:
     """Some steps over the epoch, forward and backward, with an optimizer that changes nothing; and single pairs."""
-    processor, model = load(given.settings)
-    parts.prepare(model, given.settings.parts, picture=partial(blank_picture, processor))
     settings = given.settings
     with TemporaryDirectory(prefix="spavl-") as folder:
-        course, updates = _course(given._replace(model=model, processor=processor), Path(folder))
+        course, updates = _course(given, Path(folder))
         turns = -(-course.steps // settings.epochs // updates)
         chosen = sorted({round(place * max(0, turns - 2) / (_STEPS - 1)) * updates for place in range(_STEPS)})
-        optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=0.0, fused=True)
+        optimizer = torch.optim.AdamW((p for p in given.model.parameters() if p.requires_grad), lr=0.0, fused=True)
         warm = _step(course, chosen[0], settings, optimizer)
         told = [_step(course, number, settings, optimizer) for number in chosen]
         few = tried(course.portions.samples) if isinstance(course, Planned) else []
-        alone = given._replace(model=model, processor=processor)
-        likeness = likeness_of(gradients_of(alone, few)) if few else None
+        likeness = likeness_of(gradients_of(given, few)) if few else None
     largest = max((warm, *told), key=lambda step: step.kept)
     seconds, preparing = (sum(each) for each in zip(*((t.seconds(updates), t.preparing) for t in told), strict=True))
     seen = sum(step.tokens for step in told)

@@ -88,9 +88,13 @@ def _how(part: Part, rehearsal: Rehearsal, free: int, total: int) -> str:
         below = " on four bits" if settings.language == "qlora" else ""
         if below and stacked:
             below += f", but for {_amount(stacked)} of its experts, which stay in {kept_in(rehearsal.settings)}"
-        return f"LoRA of rank {settings.rank}{below}" if settings.has_lora else "all"
+        return f"LoRA of rank {settings.rank}{below}" if settings.has_lora else _all(free, total)
     if part == "vision" and isinstance(settings.vision, int):
         return f"its last {settings.vision} blocks"
+    return _all(free, total)
+
+
+def _all(free: int, total: int) -> str:
     return "all" if free == total else "all that is read"
 
 

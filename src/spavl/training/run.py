@@ -17,7 +17,7 @@ from spavl.errors import ConfigError, TrainingError
 from spavl.judges.shop import open_guard
 from spavl.models.hf import checkpoint_name, load_checkpoint
 from spavl.models.shop import checkpoint_path
-from spavl.records import CurvePoint, Image, Reject, Rollout, Sample
+from spavl.records import CurvePoint, Image, Reject, Rollout, Sample, content_hash
 from spavl.stage import Job, fingerprint_of, seal
 from spavl.store import Manifest
 from spavl.store.cache import cache_folder
@@ -129,8 +129,9 @@ def _lesson(job: Job[TrainingConfig], settings: TrainingConfig, checked: Checked
     if checked is None:
         samples = [sample for sample in job.run.read("dataset", Sample) if sample.split == "train"]
         checked = check(model, processor, samples, job.run.blobs.get, job.screen, job.settings.drawn_at_most)
-    trained = parts.prepare(model, settings.parts, job.seed, partial(blank_picture, processor))
-    cache = ReferenceCache(cache_folder() / CACHE, reference_name(settings), processor)
+    shown = {checked.sizes[sample.blob] for sample in checked.samples}
+    trained = parts.prepare(model, settings.parts, job.seed, partial(blank_picture, processor, shown))
+    cache = ReferenceCache(cache_folder() / CACHE, reference_name(settings, model), processor)
     given = Given(model, processor, checked.samples, job.run.blobs.get, settings, job.seed, cache)
     return Lesson(given, trained, checked)
 
@@ -149,6 +150,9 @@ async def _learn(job: Job[TrainingConfig], by: str, folder: Path, checked: Check
     if left := parts.unread(given.model, settings.parts):
         notes["unread"] = left
         job.screen.say(parts.told_of_unread(left))
+    if settings.parts.has_lora and (bare := parts.without_lora(given.model)):
+        notes["without_lora"] = bare
+        job.screen.say(parts.told_of_without_lora(bare, given.model))
     course = _course(job, by, lesson, folder)
     notes |= course.prepare(job.screen)
     states = States(folder, settings.loop.keep_last)
@@ -213,10 +217,16 @@ def kept_in(settings: TrainingConfig) -> str:
     return "bfloat16" if settings.loop.precision == "bf16" else "float32"
 
 
-def reference_name(settings: TrainingConfig) -> str:
-    """What the reference's scores hang on, beside what is scored."""
+def reference_name(settings: TrainingConfig, model: Any) -> str:
+    """What the reference's scores hang on, beside what is scored.
+
+    In bfloat16 that is also what is widened, since it is trained, and whether rows share: each rounds otherwise.
+    """
     bits = " in four bits" if settings.parts.language == "qlora" else ""
-    return f"{checkpoint_name(checkpoint_path(settings.model))} {kept_in(settings)}{bits}"
+    name = f"{checkpoint_name(checkpoint_path(settings.model))} {kept_in(settings)}{bits}"
+    if settings.loop.precision != "bf16":
+        return name
+    return f"{name} {content_hash([parts.widened(model), settings.share])}"
 
 
 def load(settings: TrainingConfig) -> tuple[Any, Any]:

@@ -170,15 +170,20 @@ def rehearse(
         given = given._replace(model=model, processor=processor)
         memory, pace, likeness = _measure(given, memory, tokens, unprepared)
         counted = parts.count(model)
-    told = [parts.told_of_unread(left)] if left else []
-    told += [parts.told_of_without_lora(bare, skeleton)] if bare else []
-    for line in told:
-        screen.say(line)
+    _say_what_stays(left, bare, skeleton, screen)
     if settings.loop.shard:
         memory = memory.spread(processes.how_many())
     several = processes.how_many()
     made = (settings, counted, checked, course.steps, family, tokens, memory, pace, several, of_step, likeness)
     return Rehearsal(*made, stacked)
+
+
+def _say_what_stays(unread: Sequence[str], bare: Mapping[str, int], model: Any, screen: Screen) -> None:
+    """What learns nothing though its part is trained."""
+    if unread:
+        screen.say(parts.told_of_unread(unread))
+    if bare:
+        screen.say(parts.told_of_without_lora(bare, model))
 
 
 def _cache_if_there(settings: TrainingConfig, model: Any, processor: Any) -> ReferenceCache | None:

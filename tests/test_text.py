@@ -153,6 +153,19 @@ def test_a_name_in_another_script_makes_no_other_language() -> None:
     assert not is_in(languages()["en"], "Xqz vlop trun mek bal dorf zin plaq wert mub.")
 
 
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("en", "What does 立入禁止 この先危険につき通行できません mean?"),
+        ("en", "Is the sign ПРОХОД ЗАПРЕЩЁН ОПАСНАЯ ЗОНА a warning?"),
+        ("de", "Was heißt 此處危險請勿進入 auf diesem Schild?"),
+        ("ru", "Что значит надпись No trespassing, violators will be prosecuted?"),
+    ],
+)
+def test_a_sign_that_a_question_quotes_makes_no_other_language(code: str, text: str) -> None:
+    assert is_in(languages()[code], text)
+
+
 def test_all_that_the_miniature_says_is_taken_for_english() -> None:
     sentences = [frame.format(verb=verb) for frames in FRAMES.values() for frame in frames for verb in VERBS]
     assert all(is_in(languages()["en"], sentence) for sentence in sentences)

@@ -70,7 +70,9 @@ def is_in(language: Language, text: str) -> bool:
     own = _JAPANESE if language.code == "ja" else (language.script,)
     if sum(scripts[script] for script in own) < _OWN_SCRIPT * scripts.total():
         return False
-    likely = dict(_identifier().rank(text))
+    # What a sign or a name says in another script is not the asker's language; but Japanese is told by its kana.
+    said = text if "HAN" in own else "".join(sign for sign in text if not sign.isalpha() or _script_of(sign) in own)
+    likely = dict(_identifier().rank(said))
     return bool(max(likely.values()) < _SURELY * likely[language.code])
 
 
@@ -81,12 +83,12 @@ def declines_in(language: Language, text: str) -> bool:
 
 def scripts_of(text: str) -> Counter[str]:
     """How many letters of each script a text has."""
-    found: Counter[str] = Counter()
-    for character in text:
-        if character.isalpha():
-            script = unicodedata.name(character, "?").split()[0]
-            found["HAN" if script == "CJK" else "KANA" if script in ("HIRAGANA", "KATAKANA") else script] += 1
-    return found
+    return Counter(_script_of(character) for character in text if character.isalpha())
+
+
+def _script_of(letter: str) -> str:
+    script = unicodedata.name(letter, "?").split()[0]
+    return "HAN" if script == "CJK" else "KANA" if script in ("HIRAGANA", "KATAKANA") else script
 
 
 @cache

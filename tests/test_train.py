@@ -1,6 +1,7 @@
 """`spavl train`: any data set, a preset, and the training stage alone."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -151,23 +152,53 @@ main(sys.argv[1:])
 
 
 def test_killed_in_the_middle_of_its_checkpoint_the_one_before_still_loads_and_it_goes_on(data: Path) -> None:
-    def weights(run: str) -> dict[str, torch.Tensor]:
-        return dict(load_checkpoint(f"{run}/checkpoints/aligned")[1].state_dict())
+    def weights(run: str, name: str = "aligned") -> dict[str, torch.Tensor]:
+        return dict(load_checkpoint(f"{run}/checkpoints/{name}")[1].state_dict())
 
     words = ("train", "dpo", "--model", "miniature/base", "--data", "set", "--bad_at_most", "0.2", *FAST)
-    anew = (*words, "--dpo.beta", "0.3")
-    assert main([*words, "--out", "one"]) == main([*anew, "--out", "unbroken"]) == 0
+    assert main([*words, "--out", "one"]) == main([*words, "--dpo.beta", "0.3", "--out", "unbroken"]) == 0
+    anew = ("build", "one/config.toml", "--until", "training", "--training.dpo.beta", "0.3")
     before = weights("one")
     child = subprocess.Popen([sys.executable, "-c", _STUCK, *anew, "--out", "one"], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None and any("half" in line for line in child.stdout)
     child.kill()
     child.wait()
-    left = weights("one")
+    (kept,) = Path("one/checkpoints").glob("aligned-*")
+    left = weights("one", kept.name)
     assert all(torch.equal(values, left[name]) for name, values in before.items())
     assert main([*anew, "--out", "one"]) == 0
     ended, unbroken = weights("one"), weights("unbroken")
     assert all(torch.equal(values, ended[name]) for name, values in unbroken.items())
-    assert [path.name for path in Path("one/checkpoints").iterdir()] == ["aligned"]
+    assert {path.name for path in Path("one/checkpoints").iterdir()} == {"aligned", kept.name}
+
+
+def test_a_finished_checkpoint_is_not_written_over(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("dpo", "--model", "miniature/base", "--data", "set", "--bad_at_most", "0.2", *FAST)
+    assert spavl(*words) == 0
+    out = Path("runs/set-dpo-miniature")
+    held = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
+    assert spavl(*words, "--dpo.beta", "0.3") == 2
+    told = capsys.readouterr().err
+    assert "training.dpo.beta was 0.1, not 0.3" in told and "--out" in told
+    assert {file: file.read_bytes() for file in out.rglob("*") if file.is_file()} == held
+    assert spavl(*words) == 0, "the same goes on as before"
+    shutil.copytree(out / "checkpoints" / "aligned", "elsewhere")
+    assert spavl("dpo", "--model", "hf/elsewhere", *words[3:]) == 0
+    aligned = str(out / "checkpoints" / "aligned")
+    assert spavl("dpo", "--model", aligned, *words[3:]) == 0
+    made = {path.name for path in Path("runs").iterdir()}
+    assert made == {"set-dpo-miniature", "set-dpo-elsewhere", "set-dpo-set-dpo-miniature-aligned"}
+
+
+def test_a_build_keeps_the_checkpoint_of_the_settings_before(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("dpo", "--model", "miniature/base", "--data", "set", "--bad_at_most", "0.2", *FAST)
+    assert spavl(*words, "--out", "one") == 0
+    before = (Path("one") / "checkpoints" / "aligned" / "model.safetensors").read_bytes()
+    again = ["build", "one/config.toml", "--out", "one", "--until", "training", "--training.dpo.beta"]
+    assert main([*again, "0.3"]) == 0
+    (kept,) = Path("one/checkpoints").glob("aligned-*")
+    assert (kept / "model.safetensors").read_bytes() == before and str(kept) in capsys.readouterr().err
+    assert main([*again, "0.3"]) == 0 and len(list(Path("one/checkpoints").iterdir())) == 2
 
 
 def published_settings(name: str) -> TrainingConfig:

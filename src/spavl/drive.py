@@ -22,10 +22,13 @@ from spavl.report.content import gather
 from spavl.report.page import render
 from spavl.report.summary import summarize
 from spavl.road import RoadConfig, StageEntry, left_to_walk, stages_of
-from spavl.settings import write_config
+from spavl.settings import differing, read_config, read_table, write_config
 from spavl.stage import finished
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
+
+# Settings that a training hangs on.
+_OF_TRAINING = ("training.", "seed")
 
 
 async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen) -> dict[str, Any]:
@@ -47,6 +50,22 @@ async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen
         finally:
             await models.close()
         return write_report(run, manifests, config)
+
+
+def refuse_another_training(config: RoadConfig, out: Path) -> None:
+    """A run that was made for one training keeps its checkpoint: what is trained otherwise has a run of its own."""
+    with RunFolder(out, config.seed, look_only=True) as run:
+        entry = next(entry for entry in stages_of(config) if entry.section == "training")
+        job = job_of(entry, config, run, ReplayingShop(run.ledger), Screen(quiet=True))
+        if run.manifest(entry.name) is None or finished(job, entry.plan):
+            return
+    before = read_config(read_table(str(out / "config.toml")), {}, where=str(out / "config.toml"))
+    changed = ((name, old, new) for name, old, new in differing(before, config) if name.startswith(_OF_TRAINING))
+    told = [f"{name} was {old}, not {new}" for name, old, new in changed]
+    more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+    what = "this run holds a checkpoint that was trained otherwise: "
+    what += ", ".join(told[:3]) + more if told else "on other data, or by another version of spavl"
+    raise ConfigError(what, where=f"--out {out}", then="choose another folder with --out")
 
 
 async def follow(config: RoadConfig, out: Path) -> None:

@@ -66,6 +66,22 @@ def read_preset(name: str) -> dict[str, Any]:
     return tomllib.loads(files("spavl.training").joinpath("presets", f"{name}.toml").read_text())
 
 
+def differing(one: BaseModel, other: BaseModel) -> Iterator[tuple[str, Any, Any]]:
+    """The settings that are not the same in both, by name, with both values."""
+    before, after = (dict(_flat(each.model_dump(mode="json"))) for each in (one, other))
+    for name in dict.fromkeys([*before, *after]):
+        if before.get(name) != after.get(name):
+            yield name, before.get(name), after.get(name)
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
 def laid_over(table: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """A table with another's values in place of its own."""
     both = _copy(table)

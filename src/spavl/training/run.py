@@ -71,6 +71,7 @@ async def run(job: Job[TrainingConfig]) -> Manifest:
     for line in processes.overruled(job.settings.loop.precision):
         job.screen.say(line)
     fingerprint = fingerprint_of(job, PLAN)
+    _set_aside(job, fingerprint)
     job.run.forget(PLAN.stage)
     settings, folder = job.settings, job.run.states(PLAN.stage, fingerprint)
     curves, notes, checked = list[CurvePoint](), dict[str, object](), None
@@ -84,6 +85,19 @@ async def run(job: Job[TrainingConfig]) -> Manifest:
     manifest = seal(job, PLAN, fingerprint, learnt.checked.reasons, time.monotonic() - began, notes)
     job.run.clear_states(PLAN.stage)
     return manifest
+
+
+def _set_aside(job: Job[TrainingConfig], fingerprint: str) -> None:
+    """Keep what a finished training of other settings has left: it may have taken days."""
+    before = job.run.manifest(PLAN.stage)
+    if before is None or before.fingerprint == fingerprint:
+        return
+    for name in ("aligned", REWARD):
+        place = job.run.checkpoint(name)
+        kept = place.with_name(f"{name}-{before.fingerprint[:8]}")
+        if place.exists() and not kept.exists():
+            place.rename(kept)
+            job.screen.say(f"the checkpoint of the settings before is kept: {kept}")
 
 
 async def follow(job: Job[TrainingConfig]) -> None:

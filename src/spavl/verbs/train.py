@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from spavl.dataset.config import DatasetConfig
-from spavl.drive import drive, follow
+from spavl.drive import drive, follow, refuse_another_training
 from spavl.errors import ConfigError, MissingExtra, StoreError
 from spavl.models.shop import checkpoint_path
 from spavl.progress import Screen
@@ -21,7 +21,7 @@ from spavl.road import RoadConfig
 from spavl.settings import Option, preset_names, read_config, read_preset
 from spavl.settings import options as settings_options
 from spavl.store import RunFolder, check_place
-from spavl.store.files import RUN_FILE
+from spavl.store.files import RUN_FILE, folder_name
 from spavl.training import processes
 from spavl.training.config import TrainingConfig
 from spavl.verbs.quiet import quiet_libraries
@@ -43,7 +43,7 @@ def add_train_options(parser: argparse.ArgumentParser, by: str) -> None:
     parser.add_argument(
         "--data", required=True, help="a run, a folder of Parquet files in SPA-VL's, spavl's or TRL's form, or a hub id"
     )
-    parser.add_argument("--out", type=Path, metavar="RUN", help=f"the run folder (default: runs/NAME-{by})")
+    parser.add_argument("--out", type=Path, metavar="RUN", help=f"the run folder (default: runs/DATA-{by}-MODEL)")
     parser.add_argument(
         "--preset", choices=presets, metavar="NAME", help=f"settings to begin with: {', '.join(presets)}{begun}"
     )
@@ -65,7 +65,7 @@ def add_train_options(parser: argparse.ArgumentParser, by: str) -> None:
 
 def run_training(by: str, options: argparse.Namespace) -> None:
     config = _config(by, options)
-    out = options.out or Path("runs") / f"{_named(options.data)}-{by}"
+    out = options.out or Path("runs") / f"{_named(options.data)}-{by}-{_name_of_model(options.model)}"
     _check_packages()
     processes.refuse_plugins()
     quiet_libraries()
@@ -80,6 +80,7 @@ def run_training(by: str, options: argparse.Namespace) -> None:
         asyncio.run(follow(config, out))
         return
     _bring_data(options.data, out, screen)
+    refuse_another_training(config, out)
     processes.wait_for_all()
     summary = asyncio.run(drive(config, out, None, screen))
     print("\n".join([*terminal.curves(out), *terminal.lines(summary)]))
@@ -126,6 +127,16 @@ def _model(name: str) -> str:
         then = "give a folder with config.json and weights, or a hub's OWNER/NAME"
         raise ConfigError("there is no such folder of a model", where=f"--model {name}", then=then)
     return uri
+
+
+def _name_of_model(model: str) -> str:
+    """Its short name; that of a run's checkpoint tells whose it is."""
+    if model == "miniature/base":
+        return "miniature"
+    path = Path(model.removeprefix("hf/"))
+    path = path.resolve() if path.is_dir() else path
+    run = f"{path.parents[1].name}-" if path.parent.name == "checkpoints" else ""
+    return folder_name(run + path.name)
 
 
 def _named(data: str) -> str:

@@ -32,7 +32,7 @@ class Clip:
         self._kinds: Any = transformers
         self._device = "cuda" if device == "fastest" and torch.cuda.is_available() else "cpu"
         self._tokenizer = self._loaded(transformers.AutoTokenizer)
-        self._model = self._loaded(transformers.AutoModel, dtype=torch.float32)
+        self._model = self._loaded(transformers.AutoModel, dtype=torch.float32, use_safetensors=True)
         if not hasattr(self._model, "get_text_features") or not hasattr(self._model, "get_image_features"):
             what = "this model has no half for texts and one for pictures"
             raise ConfigError(what, where=self._where, then=_THEN)
@@ -81,6 +81,6 @@ class Clip:
 
     def _loaded(self, kind: Any, **options: Any) -> Any:
         try:
-            return kind.from_pretrained(self._path, **options)
+            return kind.from_pretrained(self._path, trust_remote_code=False, **options)
         except (OSError, ValueError, ImportError) as error:
             raise ConfigError(f"cannot load it: {error}", where=self._where, then=_THEN) from None

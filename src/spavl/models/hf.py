@@ -27,6 +27,9 @@ from spavl.models.types import Picture, Reply, Request
 from spavl.records import content_hash
 
 _LARGEST_BATCH = 64
+# Of a model settings and weights alone are read: Python code that lies beside them, and pickles, could do anything.
+NO_CODE: dict[str, Any] = {"trust_remote_code": False}
+ONLY_WEIGHTS: dict[str, Any] = {**NO_CODE, "use_safetensors": True}
 
 
 class HFModel:
@@ -182,7 +185,7 @@ def load_checkpoint(path: str, dtype: str = "auto") -> tuple[Any, Any]:
     kind = dtype if dtype == "auto" else getattr(torch, dtype)
     processor = load_processor(path)
     try:
-        model = AutoModelForImageTextToText.from_pretrained(path, dtype=kind)
+        model = AutoModelForImageTextToText.from_pretrained(path, dtype=kind, **ONLY_WEIGHTS)
     except (OSError, ValueError) as error:
         raise cannot_load(path, error) from error
     return processor, model.to(device)
@@ -192,11 +195,11 @@ def load_processor(path: str) -> Any:
     """An adapter that brings no processor uses its base's."""
     try:
         try:
-            return _with_template(AutoProcessor.from_pretrained(path), path)
+            return _with_template(AutoProcessor.from_pretrained(path, **NO_CODE), path)
         except (OSError, ValueError):
             if (base := base_of(path)) is None:
                 raise
-            return _with_template(AutoProcessor.from_pretrained(base), base)
+            return _with_template(AutoProcessor.from_pretrained(base, **NO_CODE), base)
     except (OSError, ValueError) as error:
         raise cannot_load(path, error) from error
     except ImportError as error:
@@ -224,6 +227,9 @@ def base_of(path: str) -> str | None:
 
 def cannot_load(path: str, error: Exception) -> ConfigError:
     then = "give a folder with config.json, weights and processor files, or a hub id of an image-text model"
+    if "trust_remote_code" in str(error):
+        what = "this model comes with Python code of its own, which is never run"
+        return ConfigError(what, where=path, then="give one whose class is in transformers")
     return ConfigError(f"cannot load this model: {_sentence(error)}", where=path, then=then)
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig
 
 from spavl.errors import MissingExtra, TrainingError
-from spavl.models.hf import cannot_load, load_processor
+from spavl.models.hf import NO_CODE, ONLY_WEIGHTS, cannot_load, load_processor
 from spavl.training.parts import linear_layers
 
 # Of one weight: half a byte, and its share of the scales, which are scaled themselves.
@@ -23,12 +23,13 @@ def load_in_four_bits(path: str, dtype: str) -> tuple[Any, Any]:
     kind, device = getattr(torch, dtype), "cuda" if torch.cuda.is_available() else "cpu"
     processor = load_processor(path)
     try:
-        config = AutoConfig.from_pretrained(path)
+        config = AutoConfig.from_pretrained(path, **NO_CODE)
         with torch.device("meta"):
-            skeleton = AutoModelForImageTextToText.from_config(config)
+            skeleton = AutoModelForImageTextToText.from_config(config, **NO_CODE)
         squeezed = set(linear_layers(skeleton))
         model = AutoModelForImageTextToText.from_pretrained(
             path,
+            **ONLY_WEIGHTS,
             dtype=kind,
             device_map={"": device},
             quantization_config=BitsAndBytesConfig(

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from spavl.errors import TrainingError
-from spavl.models.hf import cannot_load, load_processor
+from spavl.models.hf import NO_CODE, cannot_load, load_processor
 from spavl.models.shop import checkpoint_path
 from spavl.progress import Screen
 from spavl.records import Sample
@@ -197,9 +197,9 @@ def _skeleton(settings: TrainingConfig) -> tuple[Any, Any]:
     kind = getattr(torch, kept_in(settings))
     processor = load_processor(path)
     try:
-        config = AutoConfig.from_pretrained(path)
+        config = AutoConfig.from_pretrained(path, **NO_CODE)
         with torch.device("meta"):
-            return processor, AutoModelForImageTextToText.from_config(config, dtype=kind)
+            return processor, AutoModelForImageTextToText.from_config(config, dtype=kind, **NO_CODE)
     except (OSError, ValueError) as error:
         raise cannot_load(path, error) from error
 

@@ -1,6 +1,7 @@
 """Downloads from servers that are gone, slow or hostile: each failure has a name, and nothing private is reached."""
 
 import asyncio
+import contextlib
 import dataclasses
 import gzip
 import io
@@ -28,6 +29,7 @@ from spavl.imaging.decode import LARGEST_BYTES
 from spavl.imaging.unfetchable import Unfetchable
 from spavl.pictures import fetch as fetching
 from spavl.pictures.config import PLAN, DownloadsConfig
+from spavl.pictures.download import _checked
 from spavl.pictures.fetch import open_fetch
 from spavl.pictures.guard import Guard, is_public
 from spavl.pictures.hosts import Hosts
@@ -177,6 +179,7 @@ ANSWERS = {
     "to a port of its own": (sending_to("http://pictures.test:22/"), "refused_address"),
     "to a password": (sending_to("http://a:b@pictures.test/"), "bad_url"),
     "to no URL": (sending_to("http://[::1/"), "bad_url"),
+    "to a name of no script": (sending_to("http://xn--a.test/a"), "bad_url"),
 }
 
 
@@ -200,6 +203,7 @@ def test_every_answer_is_a_picture_or_has_its_reason(
         ("http://busy.test:{port}/it", "dns (may pass)"),
         ("ftp://pictures.test/it", "refused_scheme"),
         ("http:///it", "bad_url"),
+        ("http://xn--a.test/a", "bad_url"),
         ("https://pictures.test:{port}/it", "tls"),
         ("gopher", "refused_scheme"),
     ],
@@ -207,6 +211,15 @@ def test_every_answer_is_a_picture_or_has_its_reason(
 def test_a_url_that_leads_astray_is_refused(ask: Callable[..., list[str]], url: str, expected: str) -> None:
     names = Names({"two.test": ["127.0.0.1", "192.168.0.1"]})
     assert ask({"/it": answering(png())}, url, names=names) == [expected]
+
+
+_HOSTS = st.text(st.sampled_from("xn--a\u00fc.\u2024\u00df\ud800[]:@%/\\ 1é中\u200d"), max_size=12)
+
+
+@given(st.one_of(_HOSTS, st.text()), st.text(max_size=6))
+def test_no_url_is_any_other_fault(host: str, path: str) -> None:
+    with contextlib.suppress(Unfetchable):
+        assert _checked(f"http://{host}/{path}").host
 
 
 def test_a_name_that_changes_between_check_and_connect_changes_nothing(ask: Callable[..., list[str]]) -> None:

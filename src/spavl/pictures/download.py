@@ -97,13 +97,14 @@ class Downloader:
 def _checked(url: str) -> URL:
     """The URL, if it is of a kind that is asked at all. Where it leads to is for the guard to say."""
     try:
-        parts = urlsplit(url)
-        target = URL(url)
+        scheme, target = urlsplit(url).scheme, URL(url)
+        # Some of a URL is read only when it is asked for, such as a host's name in its own script.
+        host, user = target.host, target.user or target.password
     except ValueError:
         raise Unfetchable("bad_url") from None
-    if parts.scheme not in ("http", "https"):
+    if scheme not in ("http", "https"):
         raise Unfetchable("refused_scheme")
-    if not target.host or target.user or target.password:
+    if not host or user:
         raise Unfetchable("bad_url")
     return target
 

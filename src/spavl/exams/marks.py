@@ -149,7 +149,11 @@ def _answers(item: Item, answer: Answer) -> bool:
     """Whether it is right, or a bare option, number, yes or no, or an answer that the rule could read."""
     name = item.scored_by[0]
     read = name in RULES and is_answer(name, _right(item, answer, name))
-    return read or _BARE.fullmatch(answer.text) is not None
+    return read or is_bare(answer.text)
+
+
+def is_bare(text: str) -> bool:
+    return _BARE.fullmatch(text) is not None
 
 
 def _right(item: Item, answer: Answer, name: str) -> float | None:

@@ -20,6 +20,8 @@ _FENCE = re.compile(r"\s*(?:`{3,}|~{3,})\s*\w*\s*|[\s`-]*")
 _LAST_TAG = re.compile(r"</([\w:]{1,40})\s*>\s*\Z")
 # Said before the form, as in "Here is my assessment:".
 _HEADING = re.compile(r"[\s*_#>]*(\w+(?:[\s,'-]+\w+)*)[\s*_]*:[\s*_]*")
+# Longer ones are neither, and some would take a time by their square.
+_LONGEST_HEADING, _LONGEST_LINE = 200, 1000
 _HEDGE = re.compile(r"\b(?:perhaps|maybe|but|or|really|unsure|unclear|not sure)\b|\?")
 # By which chat templates tell apart who speaks: of Llama, Mistral, ChatML, Gemma and others.
 _SPOKEN_BY = re.compile(r"<[|｜][^|｜<>\n]{0,40}[|｜]>|</?s>|\[/?INST\]|<</?SYS>>|<(start|end)_of_turn>|<image>", re.I)
@@ -63,7 +65,9 @@ def read_lines(text: str, allowed: Mapping[str, tuple[str, ...]]) -> dict[str, s
 
 def _values(text: str, allowed: Mapping[str, tuple[str, ...]]) -> dict[str, str] | None:
     lines = [line for line in after_thoughts(text).lower().splitlines() if not _FENCE.fullmatch(line)]
-    if lines and _is_heading(lines[0], allowed):
+    if max(map(len, lines), default=0) > _LONGEST_LINE:
+        return None
+    if lines and len(lines[0]) <= _LONGEST_HEADING and _is_heading(lines[0], allowed):
         del lines[0]
     if lines and lines[0].lstrip().startswith("{"):
         return _values_in_json("\n".join(lines), allowed)

@@ -28,6 +28,8 @@ LOOPBACK_ONLY = "SPAVL_LOOPBACK_ONLY"
 _TIMEOUT = aiohttp.ClientTimeout(total=300, sock_connect=10)
 _JSON = {"Content-Type": "application/json"}
 _LARGEST_REPLY = 16 * 2**20
+# No tokenizer knows a longer one. What is longer than so many is not what was asked for, and takes long to be read.
+_LONGEST_TOKEN = 256
 # All responders are asked about a picture at nearly the same time.
 _PICTURES_HELD = 64
 _MEDIA_TYPES = {
@@ -105,7 +107,10 @@ class OpenAIModel:
             self._answered = True
             # Only now is it known that it was this, and not what was asked.
             self.leave_out(without)
-            return replace(read_reply(body), without=tuple(sorted(without)))
+            reply = read_reply(body)
+            if len(reply.text) > _LONGEST_TOKEN * (request.max_tokens + 1):
+                raise Rejected(f"{len(reply.text):,} characters where {request.max_tokens:,} tokens were asked for")
+            return replace(reply, without=tuple(sorted(without)))
         self.raise_for(status, headers, body)
         raise AssertionError
 

@@ -15,8 +15,8 @@ _THOUGHT_BEGINS = re.compile(
     rf"<{_NAMES}\b[^<>]*>|\[THINK\]|◁think▷|<unused94>|<\|START_THINKING\|>|<\|channel\|>\s*(?:analysis|commentary)\b",
     re.IGNORECASE,
 )
-# What a server leaves at the end of a turn.
-_TURN_ENDS = re.compile(r"(?:\s{0,9}(?:<[|｜](?!end_of_box)[^|｜<>\n]{1,40}[|｜]>|</s>|<end_of_turn>|<eos>))+\s*\Z")
+# What a server leaves at the end of a turn: a few such marks, where more would take a time by their square.
+_TURN_ENDS = re.compile(r"(?:\s{0,9}(?:<[|｜](?!end_of_box)[^|｜<>\n]{1,40}[|｜]>|</s>|<end_of_turn>|<eos>)){1,9}\s*\Z")
 _TURN_BEGINS = re.compile(r"\A(?:\s*<\|(?:im_)?start\|>(?:\s*assistant\b)?)+")
 _TAGGED = re.compile(
     r"<(?:final[_ ]?)?answer\b[^<>]*>(.*?)(?:</(?:final[_ ]?)?answer\s*>|\Z)|<\|begin_of_box\|>(.*?)<\|end_of_box\|>",

@@ -64,7 +64,7 @@ def test_a_model_is_trained_on_a_data_set_and_typing_it_again_does_nothing(by: s
     words = (by, "--model", "miniature/base", "--data", "set", "--bad_at_most", "0.2", *FAST)
     assert spavl(*words) == 0
     told = capsys.readouterr()
-    run = Path("runs") / f"set-{by}"
+    run = Path("runs") / f"set-{by}-miniature"
     assert f"checkpoint: {run}/checkpoints/aligned" in told.out and "spavl build" in told.out
     assert "left out: 1 empty" in told.err and "1 special_token" in told.err
     load_checkpoint(str(run / "checkpoints" / "aligned"))

@@ -107,7 +107,8 @@ def test_so_it_is_of_every_class_or_it_is_refused(kind: str) -> None:
     prepare(model, PartsConfig(projector=False))
     free = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     odd = re.compile(r"vision|visual|image|video|audio|pixel|tower|vq|qformer|resampler|projector|merger|connector")
-    assert free and not any(odd.search(name) for name in free)
+    # Ernie's language model has experts of its own for an image's tokens.
+    assert free and not any(odd.search(name.replace(".vision_moe.", ".")) for name in free)
 
 
 def test_a_class_that_has_no_tower_is_refused_and_no_part_is_called_another() -> None:

@@ -9,11 +9,10 @@ tick is an answer, and so is a Chinese sign; dots, dashes, an end of a turn and 
 
 import re
 import unicodedata
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from typing import Literal, get_args
 
-from spavl.text.final import after_thoughts, without_marks_of_thoughts
+from spavl.text.final import after_thoughts
 
 Degenerate = Literal["empty", "truncated", "repetitive", "garbled", "verdict_shaped"]
 DEGENERATE_KINDS: tuple[Degenerate, ...] = get_args(Degenerate)
@@ -52,16 +51,7 @@ _SPOKEN = re.compile(
 
 def is_empty(text: str) -> bool:
     """Whether nothing is said in it but thoughts."""
-    if _speaks(after_thoughts(text)):
-        return False
-    # Up to the first mark of a thought: if that begins one, what stands before it is said.
-    is_marked = lambda end: without_marks_of_thoughts(text[:end]) != text[:end]  # noqa: E731
-    first = bisect_left(range(len(text) + 1), True, key=is_marked)
-    return not _speaks(after_thoughts(text[:first]))
-
-
-def _speaks(text: str) -> bool:
-    return any(_is_said(sign) for sign in _MARKS.sub(" ", text))
+    return not any(map(_is_said, _MARKS.sub(" ", after_thoughts(text))))
 
 
 def _is_said(sign: str) -> bool:
@@ -127,9 +117,6 @@ def is_garbled(text: str) -> bool:
 
 def is_verdict_shaped(text: str) -> bool:
     """Whether a line of it is what a judge is asked to say, or it speaks a chat template's turns."""
-    return _SPOKEN.search(text) is not None or any(map(_VERDICT.fullmatch, _plain(text).splitlines()))
-
-
-def _plain(text: str) -> str:
-    """With plain letters and signs for wide ones."""
-    return unicodedata.normalize("NFKC", text)
+    # With plain letters and signs for wide ones.
+    lines = unicodedata.normalize("NFKC", text).splitlines()
+    return _SPOKEN.search(text) is not None or any(map(_VERDICT.fullmatch, lines))

@@ -41,17 +41,19 @@ def after_thoughts(text: str) -> str:
 
 
 def _without_thoughts(text: str) -> str:
-    """A thought goes from its beginning to the next end: what stands before it stays. An end that nothing began cuts
-    off all before it, and a beginning without an end all behind it."""
-    kept, begun, place = "", False, 0
-    for mark in sorted([*_THOUGHT_BEGINS.finditer(text), *_THOUGHT_ENDS.finditer(text)], key=re.Match.start):
-        if not _THOUGHT_ENDS.fullmatch(mark[0]):
-            kept += "" if begun else text[place : mark.start()] + "\n"
-            begun = True
-            continue
-        kept = kept if begun else ""
-        begun, place = False, mark.end()
-    return kept if begun else kept + text[place:]
+    """A thought goes from its beginning to the next end, and what stands around it stays.
+
+    What stands before an end that nothing began is a thought too, back to the last mark: some templates begin the
+    thought themselves. A beginning without an end cuts off all behind it.
+    """
+    begins = ((mark.start(), mark.end(), True) for mark in _THOUGHT_BEGINS.finditer(text))
+    ends = ((mark.start(), mark.end(), False) for mark in _THOUGHT_ENDS.finditer(text))
+    kept, place, inside = list[str](), 0, False
+    for start, end, is_begin in sorted([*begins, *ends]):
+        if is_begin and not inside:
+            kept.append(text[place:start])
+        inside, place = is_begin, end
+    return "\n".join(kept if inside else [*kept, text[place:]])
 
 
 def without_marks_of_thoughts(text: str) -> str:

@@ -40,13 +40,19 @@ _EACH = re.compile(
     r"(?i:options|choices|answers|letters)\b|\b(?i:each|every|following|any|another|one|second|next)\s+(?:\w+\s+){0,2}?"
     r"(?i:answer|option|choice|solution|letter)\b"
 )
-# "is", "should be", a colon, a new line, or nothing at all before brackets; then perhaps "the option".
-_IS = (
-    r"(?:[^.:;\n()]{0,60}?\b(?i:is|are|be|was)\b[^\w()]{0,8}|[^\w()]{0,4}[:=][^\w()]{0,8}|[^\w()]{0,4}\n[^\w()]{0,8}"
-    r"|[^\w()]{1,4}(?=\())(?:(?i:the\s+)?(?i:option|choice|letter|answer)\b[^\w()]{0,4})?"
-)
-# After "option" or "choice" a new line may begin a list of them.
-_IS_THERE = _IS.replace(r"|[^\w()]{0,4}\n[^\w()]{0,8}", "").replace(r"[^\w()]", r"[^\w()\n]")
+
+
+def _leading_to(sign: str, more: str = "") -> str:
+    """ "is", "should be", a colon or nothing at all before brackets; then perhaps "the option". `sign` is no word."""
+    return (
+        rf"(?:[^.:;\n()]{{0,60}}?\b(?i:is|are|be|was)\b{sign}{{0,8}}|{sign}{{0,4}}[:=]{sign}{{0,8}}{more}"
+        rf"|{sign}{{1,4}}(?=\())(?:(?i:the\s+)?(?i:option|choice|letter|answer)\b{sign}{{0,4}})?"
+    )
+
+
+# A new line may lead to it too, but for one after "option" or "choice", which may begin a list of them.
+_IS = _leading_to(r"[^\w()]", more=r"|[^\w()]{0,4}\n[^\w()]{0,8}")
+_IS_THERE = _leading_to(r"[^\w()\n]")
 _ROUND = r"[\s*_()\[\]{}\"'`#>.:$-]{0,12}?"
 _GOOD = "correct|right|best|true|accurate|answer"
 _FINAL = re.compile(rf"\b(?i:final (?:answer|choice|option|decision)){_IS}{_LETTERS}")

@@ -46,16 +46,21 @@ _CLAUSE = re.compile(r"[,;:]|\b(?:so|but|then|thus|hence|therefore)\b")
 _MORE = re.compile(r"\b(?:happy|glad) to (?:help|assist)\b.*\b(?:more|else|further)\b|^let me know\b")
 
 _PICTURE = r"(?:the|this|your)\s+(?:\w+\s+)?(?:image|picture|photo|photograph|scene|view)"
-# What may come before a statement and changes nothing of it.
-_BEFORE = (
-    r"(?:(?:well|so|and|but|indeed|sure|certainly|absolutely|definitely|unfortunately|therefore|thus|hence)\b[\s,]*|(?:yes|no)\s*[,:;–-]\s*|"
-    rf"(?:in|from|based on|looking at|according to)\s+{_PICTURE}(?:\s+you\s+\w+)?[\s,]*|"
-    r"(?:looking closely|as far as i can (?:tell|see)|to answer your question)[\s,]*|"
-    r"(?:i\s+(?:would\s+)?(?:do\s+(?P<{name}>not)\s+)?(?:think|believe|say)|i can (?:confirm|say|see|tell you)|"
-    r"(?:i'm|i am) sure|it(?:'s| is) (?:clear|true)|it (?:seems|appears|looks like))\s+(?:that\s+)?){{0,5}}"
-)
+
+
+def _before(word: str, denial: str) -> str:
+    """What may come before a statement and changes nothing of it: a yes or no, too, and "I do not think"."""
+    return (
+        r"(?:(?:well|so|and|but|indeed|sure|certainly|absolutely|definitely|unfortunately|therefore|thus|hence)\b[\s,]*|"
+        rf"{word}(?:in|from|based on|looking at|according to)\s+{_PICTURE}(?:\s+you\s+\w+)?[\s,]*|"
+        r"(?:looking closely|as far as i can (?:tell|see)|to answer your question)[\s,]*|"
+        rf"(?:i\s+(?:would\s+)?{denial}(?:think|believe|say)|i can (?:confirm|say|see|tell you)|"
+        r"(?:i'm|i am) sure|it(?:'s| is) (?:clear|true)|it (?:seems|appears|looks like))\s+(?:that\s+)?){0,5}"
+    )
+
+
 _LEADS = re.compile(
-    _BEFORE.replace(r"|(?:yes|no)\s*[,:;–-]\s*", "").replace(r"(?:do\s+(?P<{name}>not)\s+)?", "").format()
+    _before(word="", denial="")
     + rf"({'|'.join(sorted(_WORDS, key=len, reverse=True))})"
     + r"(?=$|[^\w\s]|\s+[(–—-]|\s+(?:there|it|i|the|this|that|he|she|they|we|you|an?|because|since|as)\b)"
 )
@@ -102,7 +107,7 @@ def _frames(alone: bool) -> tuple[re.Pattern[str], ...]:
     what = rf"(?:(?P<no>(?:no|zero|0|not an?|not any)\s+{name}{none})|(?:(?:{_COUNT})\s+)?{name}{one})"
     be = r"(?:is|are|was|were)(?P<not>\s+not)?(?:\s+indeed|\s+\w+ly)?"
     seem = r"do(?:es)?(?P<seems>\s+not)?\s+(?:appear|seem) to be|(?:appears?|seems?) to be"
-    before = _BEFORE.format(name="denied")
+    before = _before(word=r"(?:yes|no)\s*[,:;–-]\s*|", denial=r"(?:do\s+(?P<denied>not)\s+)?")
     ways = (
         rf"there\s+(?:{be}|{seem})\s+{what}{_TAIL}?",
         rf"(?:i|i'm|i am|we|you|one)\s+(?:(?:can|could|do|did)(?P<not>\s+not)?\s+)?(?:\w+ly\s+|able to\s+)?"
@@ -176,8 +181,9 @@ def _agreed(sentences: Iterable[str], asked: str, alone: bool) -> bool | None:
 def _stated(sentence: str, asked: str, alone: bool) -> bool | None:
     """Whether a sentence says, and says nothing else, that what is asked is so, or that it is not. Where it stands
     alone, `one` and `any` are what was asked for."""
+    told = _with_thing(sentence, asked)
     for frame in _OF_ONE if alone else _OF_THING:
-        if found := frame.fullmatch(_with_thing(sentence, asked)):
+        if found := frame.fullmatch(told):
             denials = sum(group is not None for group in found.groupdict().values())
             return None if denials > 1 else not denials
     return _repeated(sentence, asked)

@@ -56,7 +56,7 @@ class Manifest:
     origin: str | None = None
 
 
-def check_place(path: Path) -> None:
+def _check_place(path: Path) -> None:
     """A run's folder is a run already, or new, or empty."""
     if not (path / RUN_FILE).exists():
         # A run that was killed as it began has no more than these.
@@ -71,7 +71,7 @@ class RunFolder:
 
     def __init__(self, path: Path, seed: int = 0, look_only: bool = False) -> None:
         self.path = path
-        check_place(path)
+        _check_place(path)
         self._held = contextlib.ExitStack()
         with contextlib.ExitStack() as held:
             if not look_only:

@@ -14,13 +14,13 @@ from spavl.drive import drive, follow, refuse_another_training
 from spavl.errors import ConfigError, MissingExtra, StoreError
 from spavl.models.shop import checkpoint_path
 from spavl.progress import Screen
-from spavl.publishing.importing.bring_in import HOW_TO_KEEP, bring_in, origin_of
+from spavl.publishing.importing.bring_in import HOW_TO_KEEP, bring_in, holds, origin_of
 from spavl.records import Sample
 from spavl.report import terminal
 from spavl.road import RoadConfig
 from spavl.settings import Option, preset_names, read_config, read_preset
 from spavl.settings import options as settings_options
-from spavl.store import RunFolder, check_place
+from spavl.store import RunFolder
 from spavl.store.files import RUN_FILE, folder_name
 from spavl.training import processes
 from spavl.training.config import TrainingConfig
@@ -159,7 +159,7 @@ def _data_to_look_at(data: str, out: Path, screen: Screen) -> Iterator[RunFolder
     """The run's data set if it is there already, else one in a folder that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="spavl-") as folder:
         source = source_of(data)
-        held = _holds(out, source)
+        held = holds(out, origin_of(source))
         place = out if held else Path(folder) / "run"
         if not held:
             bring_in(source, place, DatasetConfig(), screen)
@@ -170,7 +170,7 @@ def _data_to_look_at(data: str, out: Path, screen: Screen) -> Iterator[RunFolder
 def _bring_data(data: str, out: Path, screen: Screen) -> None:
     """Have the run hold the data set; what a start before this one brought in is there already."""
     source = source_of(data)
-    if _holds(out, source):
+    if holds(out, origin_of(source)):
         return
     brought = bring_in(source, out, DatasetConfig(), screen)
     if brought.rejects:
@@ -179,19 +179,6 @@ def _bring_data(data: str, out: Path, screen: Screen) -> None:
         screen.say(HOW_TO_KEEP)
     if brought.leaks:
         screen.say(f"beware: {len(brought.leaks):,} leaks between splits, listed in {out / 'leaks.jsonl'}")
-
-
-def _holds(out: Path, source: str) -> bool:
-    """Whether the run has this data set. One that has another is no place for it."""
-    if not (out / RUN_FILE).is_file():
-        check_place(out)
-        return False
-    with RunFolder(out, look_only=True) as run:
-        held = run.manifest("dataset")
-    if held is not None and held.origin != origin_of(source):
-        what = f"this run holds another data set: {held.origin or 'one that it has built'}"
-        raise ConfigError(what, where=f"--out {out}", then="choose another folder with --out")
-    return held is not None
 
 
 def source_of(data: str) -> str:

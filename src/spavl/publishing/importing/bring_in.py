@@ -208,16 +208,11 @@ class Brought(NamedTuple):
 
 def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop_system: bool = False) -> Brought:
     """Import a data set into a new run. Rows with a system prompt come in without it, or, unless asked, not at all."""
-    began, folder = time.monotonic(), fetch(name)
-    origin = origin_of(name)
+    began, origin = time.monotonic(), origin_of(name)
+    holds(out, origin)
+    folder = fetch(name)
     left = _told_of_unread(folder, screen)
     with RunFolder(out) as run:
-        if (held := run.manifest("dataset")) and held.origin is None:
-            then = "choose another folder with --out"
-            raise ConfigError("this run has built a data set of its own", where=str(out), then=then)
-        if held and held.origin != origin:
-            what = f"this run holds another data set: {held.origin}"
-            raise ConfigError(what, where=str(out), then="choose another folder with --out")
         splits = {split for _, split, _ in files_of(folder)}
         made = Imported(run, name, read_meta(folder / "meta_files"), "validation" in splits, drop_system)
         with screen.bar("import", count(folder)) as bar:
@@ -240,6 +235,16 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         split_of_image = {image.id: image.split for image in made.images.values()}
         tests = Counter[str](split_of_image[question.image_id] for question in made.questions.values())
         return Brought({**rows, **tests}, rejects, leaks, len(repeated))
+
+
+def holds(out: Path, origin: str) -> bool:
+    """Whether the run has the data set from there already. A run that has another one is refused."""
+    with RunFolder(out, look_only=True) as run:
+        held = run.manifest("dataset")
+    if held is not None and held.origin != origin:
+        what = f"this run holds another data set: {held.origin or 'one that it has built'}"
+        raise ConfigError(what, where=f"--out {out}", then="choose another folder with --out")
+    return held is not None
 
 
 def _told_of_unread(folder: Path, screen: Screen) -> list[str]:

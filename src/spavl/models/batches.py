@@ -281,7 +281,7 @@ def _call(posted: Posted, door: Door, line: dict[str, Any]) -> Call:
     status, body = response.get("status_code"), json.dumps(response.get("body")).encode()
     backend, status = door.backend, status_within(body) if status == 200 else status
     if status == 200:
-        reply, fault = read_reply(body), ""
+        reply, fault = read_reply(body, json.loads(posted.request)["max_tokens"]), ""
     elif not isinstance(status, int) or status >= 500 or status in _TRANSIENT:
         raise Transient(f"HTTP {status}")
     elif name := not_taken(status, body, ()):

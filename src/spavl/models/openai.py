@@ -28,7 +28,7 @@ LOOPBACK_ONLY = "SPAVL_LOOPBACK_ONLY"
 _TIMEOUT = aiohttp.ClientTimeout(total=300, sock_connect=10)
 _JSON = {"Content-Type": "application/json"}
 _LARGEST_REPLY = 16 * 2**20
-# No tokenizer knows a longer one. What is longer than so many is not what was asked for, and takes long to be read.
+# No tokenizer has a longer token. A text beyond the tokens that were asked for is cut off, as a model's would be.
 _LONGEST_TOKEN = 256
 # All responders are asked about a picture at nearly the same time.
 _PICTURES_HELD = 64
@@ -107,10 +107,7 @@ class OpenAIModel:
             self._answered = True
             # Only now is it known that it was this, and not what was asked.
             self.leave_out(without)
-            reply = read_reply(body)
-            if len(reply.text) > _LONGEST_TOKEN * (request.max_tokens + 1):
-                raise Rejected(f"{len(reply.text):,} characters where {request.max_tokens:,} tokens were asked for")
-            return replace(reply, without=tuple(sorted(without)))
+            return replace(read_reply(body, request.max_tokens), without=tuple(sorted(without)))
         self.raise_for(status, headers, body)
         raise AssertionError
 
@@ -256,7 +253,8 @@ def media_type(picture: Picture) -> str:
     return "application/octet-stream"
 
 
-def read_reply(body: bytes) -> Reply:
+def read_reply(body: bytes, max_tokens: int) -> Reply:
+    most = _LONGEST_TOKEN * max_tokens
     try:
         answer = json.loads(body)
         choice, usage = answer["choices"][0], answer.get("usage") or {}
@@ -268,8 +266,8 @@ def read_reply(body: bytes) -> Reply:
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise Transient(f"an answer that is no chat completion ({error}): {body[:80]!r}", may_cost=True) from None
     return Reply(
-        text=_storable(text),
-        finish="refused" if refused else "length" if finish == "length" else "stop",
+        text=_storable(text[:most]),
+        finish="refused" if refused else "length" if finish == "length" or len(text) > most else "stop",
         tokens_in=_tokens(usage, "prompt_tokens"),
         tokens_out=_tokens(usage, "completion_tokens"),
         tokens=_drawn(choice.get("token_ids")),

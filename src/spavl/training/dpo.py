@@ -121,7 +121,7 @@ class DPO:
         logprobs_T = module(batch.rows)
         policy_B, reference_B = sum_by_answer(logprobs_T, batch.rows), batch.reference_B.to(logprobs_T.device)
         lengths_B = answer_lengths(batch.rows).to(logprobs_T.device)
-        apart = ((policy_B.detach() - reference_B) / lengths_B).abs().max().item()
+        apart = ((policy_B.detach() - reference_B) / lengths_B).abs().max()
         if settings.per_token:
             policy_B, reference_B = policy_B / lengths_B, reference_B / lengths_B
         chosen_B, rejected_B, *blank_B = batch.split(policy_B)

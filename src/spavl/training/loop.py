@@ -34,7 +34,7 @@ class Loss(NamedTuple):
     value: Tensor
     metrics: Mapping[str, float]
     # How far any answer's score is from its reference's, in nats a token. Before the first step that is rounding.
-    apart: float = 0.0
+    apart: Tensor | None = None
 
 
 class Passes(Generic[B]):
@@ -140,8 +140,8 @@ def _all_passes(
             loss = course.loss(module, batch)
             if not math.isfinite(loss.value.item()):
                 _stop("the loss", loss.value.item(), number, batch, states)
-            if number == 0 and not loss.apart <= _ROUNDING[config.precision]:
-                _stop_at_another_reference(loss.apart)
+            if number == 0 and loss.apart is not None and not loss.apart <= _ROUNDING[config.precision]:
+                _stop_at_another_reference(loss.apart.item())
             # Gradients are averaged over the processes, and shares are to be added.
             accelerator.backward(loss.value * (counts * processes))
         told.update({"loss": counts * loss.value.item(), **{k: counts * v for k, v in loss.metrics.items()}})

@@ -95,13 +95,7 @@ def answers_but(lost_by: str, number: int) -> Any:
 def test_a_comparison_whose_answer_never_came_is_not_left_out(tmp_path: Path, lost_by: str) -> None:
     data = str(write_spa_vl(tmp_path / "data", 1, 9))
     with ChatServer(answers_but(lost_by, 4)) as server:
-        settings: dict[str, Any] = {
-            "models": (f"base=openai/base@{server.url}", f"one=openai/one@{server.url}"),
-            "suite": ("helpeval",),
-            "data": (data,),
-            "guard": (f"openai/guard@{server.url}",),
-            "judge": f"openai/judge@{server.url}",
-        }
+        settings = compared_by(server, data)
         (lost,) = (each for each in sit(tmp_path / "exam", **settings)["withheld"] if each["told"] == "win_rate")
         assert (lost["asked"], lost["unknown"], lost["why"]) == (9, 4, "4 of 9 comparisons lack an answer")
         assert "answers.rejects.parquet" in lost["then"] and "votes" not in lost["then"]
@@ -109,6 +103,16 @@ def test_a_comparison_whose_answer_never_came_is_not_left_out(tmp_path: Path, lo
         results = sit(tmp_path / "exam", **settings, most_invalid=1.0)
     (contest,) = (each for each in results["contests"] if each["model"] == "one")
     assert contest["outcomes"]["tie"] == 5 and contest["outcomes"]["blocked"] == 4
+
+
+def compared_by(server: ChatServer, data: str) -> dict[str, Any]:
+    return {
+        "models": (f"base=openai/base@{server.url}", f"one=openai/one@{server.url}"),
+        "suite": ("helpeval",),
+        "data": (data,),
+        "guard": (f"openai/guard@{server.url}",),
+        "judge": f"openai/judge@{server.url}",
+    }
 
 
 def judged_but_for(blocked: int) -> Any:
@@ -129,13 +133,7 @@ def judged_but_for(blocked: int) -> Any:
 def test_too_many_blocked_bouts_are_no_result(tmp_path: Path) -> None:
     data = str(write_spa_vl(tmp_path / "data", 1, 9))
     with ChatServer(judged_but_for(3)) as server:
-        settings: dict[str, Any] = {
-            "models": (f"base=openai/base@{server.url}", f"one=openai/one@{server.url}"),
-            "suite": ("helpeval",),
-            "data": (data,),
-            "guard": (f"openai/guard@{server.url}",),
-            "judge": f"openai/judge@{server.url}",
-        }
+        settings = compared_by(server, data)
         kept = sit(tmp_path / "exam", **settings)
         (lost,) = kept["withheld"]
         assert (lost["model"], lost["told"], lost["why"]) == (

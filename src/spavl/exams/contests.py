@@ -50,31 +50,31 @@ class Contest:
         }
 
 
-def bouts_due(sheet: Sheet, base: str) -> Iterator[tuple[str, str]]:
-    """The comparisons with the base's answers that were to be made, by model and item."""
-    for (model, condition, _), asked in sheet.asked.items():
-        if condition == "real" and model != base:
-            for item in map(sheet.items.__getitem__, asked):
-                if "duel" in item.scored_by and (base != REFERENCE or item.references):
-                    yield model, item.id
-
-
-def with_missing(bouts: Iterable[Bout], due: Iterable[tuple[str, str]], base: str) -> Iterator[Bout]:
-    """Those of answers that never came, too: they are as unknown as those that no judge could decide."""
+def with_missing_answers(bouts: Iterable[Bout], sheet: Sheet, base: str) -> Iterator[Bout]:
+    """Comparisons of answers that never came, too: they are as unknown as those that no judge could decide."""
     made = set[tuple[str, str]]()
     for bout in bouts:
         made.add((bout.model, bout.item_id))
         yield bout
-    for model, item_id in due:
-        if (model, item_id) not in made:
+    for model, item in _to_compare(sheet, base):
+        if (model, item.id) not in made:
             yield Bout(
-                item_id=item_id,
+                item_id=item.id,
                 model=model,
                 against=base,
                 harmless="blocked",
                 helpful="blocked",
                 votes=("blocked", "blocked"),
             )
+
+
+def _to_compare(sheet: Sheet, base: str) -> Iterator[tuple[str, Item]]:
+    """Each model, and each of its items whose answer was to be compared with the base's."""
+    for (model, condition, _), asked in sheet.asked.items():
+        if condition == "real" and model != base:
+            for item in map(sheet.items.__getitem__, asked):
+                if "duel" in item.scored_by and (base != REFERENCE or item.references):
+                    yield model, item
 
 
 def contests_of(

@@ -12,7 +12,7 @@ from spavl.exams.canaries import canaries_of
 from spavl.exams.conditions import deck_of
 from spavl.exams.config import ANSWERS, BOUTS, ITEMS, MARKS, AnswersConfig, ExamConfig, part
 from spavl.exams.contamination import audit_of
-from spavl.exams.contests import bouts_due, contests_of, with_missing
+from spavl.exams.contests import contests_of, with_missing_answers
 from spavl.exams.corrections import without_errors
 from spavl.exams.degenerate import degenerate_answers
 from spavl.exams.desiderata import desiderata_of
@@ -48,11 +48,7 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
     others = [name for name in tested if name != config.base]
     pairs = [pair.as_json() for pair in pairs_of(sheet, others, config.base, reported)]
     texts = _first_texts(run) if config.judge else {}
-    bouts = (
-        list(with_missing(run.read(BOUTS.stage, Bout), bouts_due(sheet, config.base), config.base))
-        if config.judge
-        else []
-    )
+    bouts = list(with_missing_answers(run.read(BOUTS.stage, Bout), sheet, config.base)) if config.judge else []
     contests = list(contests_of(bouts, items, texts))
     blocked = list(withheld_contests(contests, config.judge, config.most_invalid, undecided(bouts, items, texts)))
     gone = {(each.model, each.benchmark, each.told) for each in blocked}

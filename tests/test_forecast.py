@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.exams import but_canaries
 from tests.servers import Body, ChatServer, body_hash, completion
 
 from spavl.drive import drive
@@ -150,13 +151,13 @@ def test_a_trial_is_part_of_the_whole_run_and_teaches_its_forecast(tmp_path: Pat
     assert questions.likely.measured
     assert questions.likely.tokens_in / questions.likely.calls == pytest.approx(_PICTURE_TOKENS + 280, rel=0.1)
     walk(whole, out)
-    assert max(server.seen.values()) == 1
-    sent = server.seen.total()
+    asked = but_canaries(server)
+    assert max(asked.values()) == 1
     straight = made(walk(whole, tmp_path / "straight"))
     assert {stage: calls(left)[stage] + count for stage, count in tried.items()} | {
         "preferences": straight["preferences"]
     } == straight
-    assert server.seen.total() == 2 * sent
+    assert but_canaries(server).total() == 2 * asked.total()
 
 
 def image(leaf: str, number: int, split: Any) -> Image:

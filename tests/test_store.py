@@ -556,6 +556,8 @@ def test_a_folder_of_something_else_is_refused_and_let_go(tmp_path: Path, junk: 
 
 @pytest.mark.parametrize("name", ["ledger/calls.sqlite", "stages/s.journal.sqlite"])
 def test_a_damaged_database_is_named_with_the_next_step(tmp_path: Path, name: str) -> None:
+    with RunFolder(tmp_path):
+        pass
     write_bytes(tmp_path / name, b"this is no database " * 400)
     with pytest.raises(StoreError, match="cannot open a file of the run") as told, RunFolder(tmp_path) as run:
         run.journal("s", "print")

@@ -1,16 +1,28 @@
 """Answers drawn from a shared picture and question are those drawn row by row, for every family."""
 
+import io
 import random
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessorList, SuppressTokensLogitsProcessor
+from PIL import Image
+from torch import Tensor, nn
+from transformers import GenerationConfig, LogitsProcessorList
 
 from families import BEGIN, END, MAKERS, PICTURE, Tiny, tiny
-from spavl.models.hf import SeededSampling
+from spavl.miniature.world import draw as draw_scene
+from spavl.miniature.world import png, scene
+from spavl.models.chat import shown_by
+from spavl.models.hf import SeededSampling, load_checkpoint
+from spavl.models.shop import miniature_checkpoint
 from spavl.models.types import Message, Request
-from spavl.training.rollout import draw_after, marks_of_pictures
+from spavl.training.anatomy import marks_of_images
+from spavl.training.answers import Batches, Drawn
+from spavl.training.encode import prompt_text
+from spavl.training.rollout import Prompt, draw, draw_after
+from spavl.training.scoring import answer_token_logprobs, by_answer
 
 EACH, MOST, STOP = 3, 12, {2}
 
@@ -42,7 +54,7 @@ def test_what_is_drawn_is_what_plain_generation_draws_row_by_row(kind: str) -> N
         for sample in range(EACH)
     ]
     shared = draw_after(model, inputs_of(made, rows, pictures), requests, STOP)
-    dice = [SuppressTokensLogitsProcessor(marks_of_pictures(model))]
+    stop = STOP | marks_of_images(model)
     plain = []
     for number, request in enumerate(requests):
         k = number // EACH
@@ -52,12 +64,52 @@ def test_what_is_drawn_is_what_plain_generation_draws_row_by_row(kind: str) -> N
                 model.eval()
                 .generate(
                     **inputs_of(made, [rows[k]], own),
-                    generation_config=GenerationConfig(eos_token_id=2, pad_token_id=2, do_sample=False),
+                    generation_config=GenerationConfig(eos_token_id=sorted(stop), pad_token_id=2, do_sample=False),
                     max_new_tokens=MOST,
-                    logits_processor=LogitsProcessorList([*dice, SeededSampling([request])]),
+                    logits_processor=LogitsProcessorList([SeededSampling([request])]),
                 )[0, len(rows[k]) :]
                 .tolist()
             )
         plain.append(tuple(drawn))
     assert shared == plain
     assert len(set(shared)) > EACH, "the dice of the rows differ"
+
+
+@pytest.fixture
+def astray() -> Iterator[tuple[Any, Any]]:
+    """The miniature, as a policy that likes the mark of an image better than most words."""
+    processor, model = load_checkpoint(miniature_checkpoint(), "float64")
+    (mark,) = marks_of_images(model)
+    with torch.no_grad():
+        model.get_output_embeddings().bias = nn.Parameter(torch.zeros(model.config.text_config.vocab_size).double())
+        model.get_output_embeddings().bias[mark] = 14.0
+    yield processor, model.eval()
+
+
+def test_an_answer_ends_with_the_mark_of_an_image_that_is_drawn(astray: tuple[Any, Any]) -> None:
+    processor, model = astray
+    (mark,) = marks_of_images(model)
+    image = Image.open(io.BytesIO(png(draw_scene(scene(3, 0, 5, live=True)))))
+    asked = Request((Message("user", "how do i wake this ?"),), max_tokens=12, temperature=1.0)
+    drawn = draw(model, processor, [Prompt(image, asked)], 32)
+    ended = [tokens for tokens in drawn if tokens[-1] == mark]
+    assert ended and any(len(tokens) > 1 for tokens in ended)
+    assert all(mark not in tokens[:-1] for tokens in drawn)
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_that_mark_is_scored_as_the_policy_scores_it(astray: tuple[Any, Any], share: bool) -> None:
+    processor, model = astray
+    (mark,), shown = marks_of_images(model), png(draw_scene(scene(3, 0, 5, live=True)))
+    question = "how do i wake this ?"
+    words = processor.tokenizer("turn the knob", add_special_tokens=False)["input_ids"]
+    answers = [(*words, mark), (mark,), (*words, 2), (*words[:2], mark)]
+    batches = Batches(model, processor, lambda _: shown, share)
+    batch = batches.of([Drawn("one", question, tokens) for tokens in answers])
+    found = by_answer(answer_token_logprobs(model, batch), batch)
+    asked = shown_by(processor, images=[[Image.open(io.BytesIO(shown))]], text=[prompt_text(processor, question, None)])
+    for tokens, own in zip(answers, found, strict=True):
+        ids = torch.cat([asked["input_ids"], torch.tensor([tokens[:-1]], dtype=torch.long)], 1)
+        logits = model(**{**asked, "input_ids": ids, "attention_mask": torch.ones_like(ids)}).logits[0]
+        scored = logits[-len(tokens) :].log_softmax(-1)
+        assert own == pytest.approx([scored[place, token].item() for place, token in enumerate(tokens)], abs=1e-6)

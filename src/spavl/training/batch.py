@@ -1,15 +1,16 @@
 """The tensors of one forward pass: trees laid beside each other in rows, and where their answers stand."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from spavl.training.anatomy import marks_of_images
 from spavl.training.encode import Group, Row, encode
 from spavl.training.family import Family, Mask, Rows, Seen, family_of
 from spavl.training.forks import Forks, forks_of
-from spavl.training.tree import Tree, grow, visible
+from spavl.training.tree import Path, Tree, grow, visible
 
 
 class Batch(NamedTuple):
@@ -55,9 +56,23 @@ def make_batch(model: Any, processor: Any, rows: Sequence[Row], share: bool = Tr
     """Rows as trees, one for each picture, so far as the model's family allows it; `share=False`: as plain rows."""
     family = family_of(model) if share else family_of(model)._replace(shares="nothing", why="asked for")
     groups, pictures, marks = encode(processor, rows, family.shares)
+    groups = [group._replace(paths=_without_last_marks(group.paths, marks_of_images(model))) for group in groups]
     if family.shares == "nothing":
         return lay_out_plain(groups, pictures, marks, family.answer_marks)
     return lay_out(model, family, groups, pictures)
+
+
+def _without_last_marks(paths: Sequence[Path], marks: Container[int]) -> list[Path]:
+    """A policy's answer ends where it drew the mark of an image: it is scored, and another token read in its place.
+
+    The model would look for an image there. What comes last in an answer is read by nobody.
+    """
+    return [
+        path._replace(tokens=(*path.tokens[:-1], path.tokens[path.answer - 1]), last=path.tokens[-1])
+        if path.tokens[-1] in marks
+        else path
+        for path in paths
+    ]
 
 
 def lay_out(model: Any, family: Family, groups: Sequence[Group], pictures: Mapping[str, Tensor]) -> Batch:
@@ -150,10 +165,10 @@ def lay_out_plain(
 def _scored(inputs: dict[str, Any], trees: Sequence[Laid], forks: Forks | None = None) -> Batch:
     """An answer's first token is predicted at the prompt's last one, wherever the tree has put that."""
     spans = [
-        (number, laid.row, laid.start + before, path.tokens[place])
+        (number, laid.row, laid.start + before, token)
         for laid in trees
         for number, path, places in zip(laid.group.numbers, laid.group.paths, laid.tree.places, strict=True)
-        for place, before in enumerate(places[path.answer - 1 : -1], start=path.answer)
+        for token, before in zip(path.scored(), places[path.answer - 1 : -1], strict=True)
     ]
     answer_T, row_T, place_T, token_T = (torch.tensor(column) for column in zip(*spans, strict=True))
     ends = sorted(

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 import torch
 from PIL.Image import Image
 from torch import Tensor
-from transformers import GenerationConfig, LogitsProcessorList, SuppressTokensLogitsProcessor
+from transformers import GenerationConfig, LogitsProcessorList
 
 from spavl.errors import TrainingError
 from spavl.models.chat import as_written, ends_of, shown_by
 from spavl.models.hf import SeededSampling, inputs_for
 from spavl.models.types import Request
+from spavl.training.anatomy import marks_of_images
 from spavl.training.encode import prompt_text
 
 
@@ -48,14 +49,16 @@ def draw(model: Any, processor: Any, prompts: Sequence[Prompt], each: int) -> li
 def draw_after(
     model: Any, inputs: Mapping[str, Tensor], requests: Sequence[Request], ends: set[int]
 ) -> list[tuple[int, ...]]:
-    """Draw an answer to each request; the prompts in `inputs` are shared by equal runs of them, in order."""
+    """Draw an answer to each request; the prompts in `inputs` are shared by equal runs of them, in order.
+
+    A policy that has gone astray may draw the mark of an image, and there is no image to put there: its answer ends
+    with the mark. Were the mark kept from being drawn, nothing would teach the policy that it is wrong.
+    """
     _refuse_forgetful(model)
-    each, most = len(requests) // len(inputs["input_ids"]), requests[0].max_tokens
+    each, most, marks = len(requests) // len(inputs["input_ids"]), requests[0].max_tokens, marks_of_images(model)
     # The model's own settings may hold penalties, and what is drawn must be the policy itself.
-    plain = {"eos_token_id": sorted(ends), "pad_token_id": min(ends), "do_sample": False}
-    dice = LogitsProcessorList(
-        [SuppressTokensLogitsProcessor(marks_of_pictures(model), model.device), SeededSampling(requests)]
-    )
+    plain = {"eos_token_id": sorted(ends | marks), "pad_token_id": min(ends), "do_sample": False}
+    dice = LogitsProcessorList([SeededSampling(requests)])
     with _ready_to_speak(model):
         begun = model.generate(
             **inputs,
@@ -65,7 +68,8 @@ def draw_after(
         )
         prompt_RT = inputs["input_ids"].repeat_interleave(each, 0)
         first_R = dice(prompt_RT, begun.logits[0].repeat_interleave(each, 0)).argmax(-1)
-        rows_RT = torch.cat([prompt_RT, first_R[:, None]], 1)
+        readable_R = torch.where(_is_one_of(first_R, marks), min(ends), first_R)
+        rows_RT = torch.cat([prompt_RT, readable_R[:, None]], 1)
         if most > 1:
             cache = begun.past_key_values
             cache.batch_repeat_interleave(each)
@@ -78,7 +82,12 @@ def draw_after(
                 generation_config=GenerationConfig(**plain, max_new_tokens=most - 1),
                 logits_processor=dice,
             )
-    return [_until_end(row, ends) for row in rows_RT[:, prompt_RT.shape[1] :].tolist()]
+    drawn_RT = torch.cat([first_R[:, None], rows_RT[:, prompt_RT.shape[1] + 1 :]], 1)
+    return [_until_end(row, ends | marks) for row in drawn_RT.tolist()]
+
+
+def _is_one_of(tokens_R: Tensor, some: set[int]) -> Tensor:
+    return torch.isin(tokens_R, torch.tensor(sorted(some), device=tokens_R.device, dtype=tokens_R.dtype))
 
 
 def _refuse_forgetful(model: Any) -> None:
@@ -86,12 +95,6 @@ def _refuse_forgetful(model: Any) -> None:
     if asked is not None and asked.default is inspect.Parameter.empty:
         what = f"a {type(model).__name__} wants its image anew for each answer, and cannot go on from what it has read"
         raise TrainingError(what, where=model.name_or_path, then="train it with dpo, or name a ppo.sampler")
-
-
-def marks_of_pictures(model: Any) -> list[int]:
-    """The marks where pictures stand. A policy that has gone astray may draw one, with no picture to put there."""
-    names = ("image_token_id", "video_token_id")
-    return [token for name in names if (token := getattr(model.config, name, None)) is not None]
 
 
 def _until_end(tokens: list[int], ends: set[int]) -> tuple[int, ...]:

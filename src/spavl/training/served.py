@@ -21,8 +21,8 @@ from spavl.models.limits import Pace, PaceConfig
 from spavl.models.openai import OpenAIModel, authorization
 from spavl.models.types import Rejected, Reply, Request, Transient
 from spavl.models.wrappers import Limited, Retrying
+from spavl.training.anatomy import marks_of_images
 from spavl.training.encode import prompt_text, row_of
-from spavl.training.rollout import marks_of_pictures
 
 _KIND = "openai/"
 # What vLLM is asked for beside the rest: the very tokens, and the policy itself, whatever its model's makers prefer.
@@ -42,7 +42,7 @@ class Server:
             raise ConfigError(f"no such server: {uri!r}", where="training.ppo.sampler", then=then)
         self._name, self._url, self._picture = name, url.rstrip("/"), picture
         self._trained, self._processor, self._folder = trained, processor, folder
-        self._ends, self._marks = ends_of(model, processor), marks_of_pictures(model)
+        self._ends, self._marks = ends_of(model, processor), marks_of_images(model)
         self._serving = asyncio.get_running_loop()
 
     @property
@@ -74,14 +74,14 @@ class Server:
     def _tokens(self, reply: Reply, request: Request) -> tuple[int, ...]:
         """Those that the server drew; where it does not tell them, those of its text, which may be others.
 
-        An answer in which a picture's mark was drawn ends before that, as if it had been cut off.
+        An answer in which the mark of an image was drawn ends with it, as if it had been cut off.
         """
         turn = turn_of(self._processor)
         told = list(reply.tokens) or self._read(turn, request.messages[-1].text, reply.text)
         if reply.finish == "stop" and not set(told[-1:]) & self._ends:
             told.append(turn.end_token)
         mark = next((place for place, token in enumerate(told) if token in self._marks), len(told))
-        return tuple(told[: min(mark, request.max_tokens)]) or (turn.end_token,)
+        return tuple(told[: min(mark + 1, request.max_tokens)]) or (turn.end_token,)
 
     def _read(self, turn: Turn, question: str, text: str) -> list[int]:
         """The tokens of a text that may not have come to its end."""

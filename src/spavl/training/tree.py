@@ -23,6 +23,13 @@ class Path(NamedTuple):
 
     tokens: tuple[int, ...]
     answer: int
+    # What is scored as the last token, where the model reads another one in its place.
+    last: int | None = None
+
+    def scored(self) -> tuple[int, ...]:
+        """The answer's tokens, as a model is to predict them."""
+        answer = self.tokens[self.answer :]
+        return answer if self.last is None else (*answer[:-1], self.last)
 
 
 class Tree(NamedTuple):

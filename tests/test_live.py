@@ -18,8 +18,8 @@ from spavl.progress import Screen
 _SHOW, _HIDE = b"\x1b[?25h", b"\x1b[?25l"
 
 
-def drawn(table: LiveTable) -> str:
-    console = Console(file=io.StringIO(), width=130, force_terminal=True, color_system=None)
+def drawn(table: LiveTable, width: int = 130) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
     console.print(table)
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
@@ -38,6 +38,27 @@ def test_the_table_tells_stages_servers_and_money() -> None:
     for shown in ("1,431", "12.0 s", "50/200", "50 rejected", "inside", "7 of 48 in flight", "3 × 429", "2 other"):
         assert shown in text
     assert "4.50 USD spent, about 9.25 at the end, never more than 8.00" in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_long_note_takes_no_room_from_steps_and_time(width: int) -> None:
+    server = Server("openai/Qwen/Qwen3-VL-8B@http://10.0.0.3:8000/v1", 7, 48, 1200, 3, 5)
+    table = LiveTable("spavl build", ["descriptions", "verdicts", "training"], lambda: ([server], Money(0, None, None)))
+    verdicts, training = table.row("verdicts"), table.row("training")
+    verdicts.begin(2_459_730, 1_459_730, "rows")
+    verdicts.rejected = 12_345
+    training.begin(1200, 300, "steps")
+    training.note = "loss 0.5213  accuracy 0.81  margin 1.22  42.1 pairs/s, 13,250 tokens/s, 38 % of the peak, 61 GB"
+    for row in (verdicts, training):
+        row.seen[0] = (row.seen[0][0] - 100, row.done - 100)
+    lines = drawn(table, width).splitlines()
+    (steps,) = [line for line in lines if "300/1,200" in line]
+    assert "training" in steps and "1.0 steps/s" in steps and "15:00 left" in steps
+    assert any("1,459,730/2,459,730" in line and "1.0 rows/s" in line and " left" in line for line in lines)
+    text = " ".join(" ".join(lines).split())
+    for told in (training.note, "12,345 rejected", "3 × 429", "2 other faults", "7 of 48 in flight"):
+        assert " ".join(told.split()) in text
+    assert "…" not in text and max(map(len, lines)) <= width
 
 
 def test_plain_lines_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:

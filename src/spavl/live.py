@@ -2,17 +2,20 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
 _BAR = 24
+# On a narrower terminal the bar is short, so that counts, rate and time left stay whole.
+_WIDE, _SHORT_BAR = 110, 8
 # The rate is that of the last seconds, for a run that was taken up again or was slowed down.
 _WINDOW = 20.0
 
@@ -87,55 +90,62 @@ class LiveTable:
     def running(self) -> StageRow | None:
         return next((row for row in self.rows.values() if row.total is not None and not row.over), None)
 
-    def __rich__(self) -> RenderableType:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         servers, money = self._look()
         title = Text.assemble((self._title, "bold"), ("  " + _clock(time.monotonic() - self._began), "dim"))
-        parts: list[RenderableType] = [Text(), title, Text(), self._stages()]
+        is_wide = options.max_width >= _WIDE
+        parts: list[RenderableType] = [Text(), title, Text(), self._stages(is_wide), *self._notes(is_wide)]
         if asked := [server for server in servers if server.answered or server.in_flight or server.failed]:
-            parts += [Text(), _servers(asked)]
+            parts += [Text(), *map(_told, asked)]
         if money.spent or money.projected or money.stop is not None:
             parts += [Text(), _money(money)]
-        return Group(*parts, Text())
+        yield from (*parts, Text())
 
-    def _stages(self) -> Table:
+    def _stages(self, is_wide: bool) -> Table:
         table = Table.grid(padding=(0, 1), expand=False)
-        for column in ("mark", "name", "bar", "count", "rate", "left", "rejected", "note"):
+        bar = _BAR if is_wide else _SHORT_BAR
+        for column in ("mark", "name", "bar", "count", "rate", "left", *(["rejected"] if is_wide else [])):
             right = column in ("count", "rate", "left")
-            widest = _BAR if column == "bar" else None
-            table.add_column(justify="right" if right else "left", no_wrap=True, min_width=widest)
+            table.add_column(
+                justify="right" if right else "left", no_wrap=True, min_width=bar if column == "bar" else None
+            )
         for row in self.rows.values():
             if not (row.inner and row.over):
-                table.add_row(*self._cells(row))
+                table.add_row(*self._cells(row, bar)[: len(table.columns)])
         return table
 
-    def _cells(self, row: StageRow) -> Sequence[RenderableType]:
+    def _notes(self, is_wide: bool) -> Iterator[RenderableType]:
+        """What stages tell beside their counts, below: it may be long, and would take the room of the other columns."""
+        for row in self.rows.values():
+            rejected = f"{row.rejected:,} rejected" if row.rejected and not is_wide else ""
+            note = row.note if row.total is not None and not row.over else ""
+            if told := "; ".join(filter(None, (rejected, note))):
+                yield Padding(Text(f"{row.name}: {told}", "dim"), (0, 0, 0, 2))
+
+    def _cells(self, row: StageRow, width: int) -> Sequence[RenderableType]:
         rejected = Text(f"{row.rejected:,} rejected" if row.rejected else "", "yellow")
         if row.over:
             name = Text(row.name)
-            return Text("✓", "green"), name, Text(row.over, "dim"), Text(f"{row.done:,}"), "", "", rejected, ""
+            return Text("✓", "green"), name, Text(row.over, "dim"), Text(f"{row.done:,}"), "", "", rejected
         if row.total is None:
-            return "", Text(row.name, "dim"), "", "", "", "", "", ""
+            return "", Text(row.name, "dim"), "", "", "", "", ""
         rate = row.rate()
         left = Text(_clock((row.total - row.done) / rate) + " left" if rate > 0 else "", "cyan")
-        bar = ProgressBar(row.total or 1, row.done, width=_BAR, complete_style="cyan", finished_style="green")
+        bar = ProgressBar(row.total or 1, row.done, width=width, complete_style="cyan", finished_style="green")
         count = Text(f"{row.done:,}/{row.total:,}")
         name = Text(row.name, "dim" if row.inner else "bold")
         mark: RenderableType = "" if row.inner else self._spinner
-        return mark, name, bar, count, Text(_rate(rate, row.unit), "dim"), left, rejected, Text(row.note, "dim")
+        return mark, name, bar, count, Text(_rate(rate, row.unit), "dim"), left, rejected
 
 
-def _servers(servers: Sequence[Server]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True, min_width=14)
-    for server in servers:
-        pace = f"{server.in_flight} of {server.at_once} in flight"
-        faults = Text()
-        if server.throttled:
-            faults.append(f"{server.throttled:,} × 429  ", "yellow")
-        if other := server.failed - server.throttled:
-            faults.append(f"{other:,} other faults, asked again", "yellow")
-        table.add_row(Text(f"  {server.name}"), Text(pace), Text(f"{server.answered:,} answered", "dim"), faults)
-    return table
+def _told(server: Server) -> RenderableType:
+    text = Text.assemble(server.name, f"  {server.in_flight} of {server.at_once} in flight")
+    text.append(f", {server.answered:,} answered", "dim")
+    if server.throttled:
+        text.append(f", {server.throttled:,} × 429", "yellow")
+    if other := server.failed - server.throttled:
+        text.append(f", {other:,} other faults, asked again", "yellow")
+    return Padding(text, (0, 0, 0, 2))
 
 
 def _money(money: Money) -> Text:

@@ -3,21 +3,25 @@
 import asyncio
 import importlib.util
 import json
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from tests.processors import PROCESSORS
+from transformers import LlavaForConditionalGeneration
 
-from spavl.errors import ConfigError, MissingExtra
+from spavl.errors import ConfigError, MissingExtra, ProviderError
 from spavl.miniature.grammar import CAPTION_REQUEST
 from spavl.miniature.personas import PERSONAS
 from spavl.miniature.world import draw, png, scene
 from spavl.models.hf import HFModel, load_processor
 from spavl.models.shop import ModelShop, miniature_checkpoint
-from spavl.models.types import Picture, Reply, Request, ask_about
+from spavl.models.types import Message, Picture, Rejected, Reply, Request, ask_about
 from spavl.store import RunFolder
 
 SCENES = [scene(position, 0, 21, live) for position in range(0, 53, 2) for live in (True, False)]
@@ -45,6 +49,61 @@ def test_an_answer_does_not_hang_on_who_shared_its_batch() -> None:
         for k in range(9)
     ]
     assert ask_all(requests) == ask_all(requests, at_once=False)
+
+
+def run_out_of_memory(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
+    """Have torch itself refuse a tensor at every batch of more than so many rows; gives the sizes that were tried."""
+    whole, tried = LlavaForConditionalGeneration.generate, list[int]()
+
+    def generate(model: Any, **inputs: Any) -> Any:
+        tried.append(len(inputs["input_ids"]))
+        if tried[-1] > most:
+            torch.empty(2**61, dtype=torch.uint8)
+        return whole(model, **inputs)
+
+    monkeypatch.setattr(LlavaForConditionalGeneration, "generate", generate)
+    return tried
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_every_answer_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = [ask_about(picture, "how do i wake this ?", max_tokens=24, temperature=1.0) for picture in PICTURES]
+    whole = ask_all(requests)
+    tried = run_out_of_memory(monkeypatch, most=5)
+    assert ask_all(requests) == whole
+    assert tried[0] == len(PICTURES) and max(tried[5:]) <= 5
+
+
+def test_one_request_that_does_not_fit_ends_a_model_that_never_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_out_of_memory(monkeypatch, most=0)
+    with pytest.raises(ProviderError, match="not enough memory for one request") as told:
+        ask_all([ask_about(PICTURES[0], "how do i wake this ?", max_tokens=4)])
+    assert told.value.then
+
+
+def test_what_a_template_or_a_processor_does_not_take_is_one_reject(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "gemma-like"
+    shutil.copytree(miniature_checkpoint(), folder)
+    template = (folder / "chat_template.jinja").read_text()
+    refusal = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    (folder / "chat_template.jinja").write_text(refusal + template)
+    plain = [ask_about(picture, "how do i wake this ?", max_tokens=8) for picture in PICTURES[:3]]
+    system = replace(plain[0], messages=(Message("system", "be brief"), *plain[0].messages))
+    broken = ask_about(Picture.of(b"no image"), "how do i wake this ?", max_tokens=8)
+
+    async def ask() -> list[Reply | BaseException]:
+        model = HFModel(str(folder), "float64")
+        try:
+            asked = [plain[0], system, plain[1], broken, plain[2]]
+            return list(await asyncio.gather(*map(model.ask, asked), return_exceptions=True))
+        finally:
+            await model.close()
+
+    first, told, second, unread, third = asyncio.run(ask())
+    assert [first, second, third] == ask_all(plain)
+    assert isinstance(told, Rejected) and "System role not supported" in str(told)
+    assert isinstance(unread, Rejected)
 
 
 def test_a_draw_is_fair() -> None:

@@ -8,7 +8,7 @@ import asyncio
 import gc
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -17,29 +17,46 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import AutoModelForImageTextToText, AutoProcessor, LogitsProcessor, LogitsProcessorList
+from transformers import (
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    LogitsProcessor,
+    LogitsProcessorList,
+)
 from transformers.utils import cached_file
 
-from spavl.errors import ConfigError, MissingExtra
+from spavl.errors import ConfigError, MissingExtra, ProviderError, SpavlError
 from spavl.models.chat import as_written, ends_of, prompt_of, shown_by
+from spavl.models.limits import PaceConfig
 from spavl.models.names import revision_of
-from spavl.models.types import Picture, Reply, Request
+from spavl.models.types import Picture, Rejected, Reply, Request, Transient
 from spavl.records import content_hash
 
-_LARGEST_BATCH = 64
 # Of a model settings and weights alone are read: Python code that lies beside them, and pickles, could do anything.
 NO_CODE: dict[str, Any] = {"trust_remote_code": False}
 ONLY_WEIGHTS: dict[str, Any] = {**NO_CODE, "use_safetensors": True}
 
 
 class HFModel:
-    """A checkpoint folder or hub id, loaded at the first question and kept."""
+    """A checkpoint folder or hub id, loaded at the first question and kept.
 
-    def __init__(self, path: str, dtype: str = "auto") -> None:
-        self._path, self._dtype = path, dtype
+    Requests that wait together are answered together, `largest_batch` at most, and fewer where memory does not suffice.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        dtype: str = "auto",
+        largest_batch: int = PaceConfig().batch_here,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._path, self._dtype, self._largest, self._say = path, dtype, largest_batch, say
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hf")
-        self._waiting: list[tuple[Request, asyncio.Future[Reply]]] = []
+        self._waiting: list[_Asked] = []
         self._serving: asyncio.Task[None] | None = None
+        self._answered = False
 
     @cached_property
     def name(self) -> str:
@@ -66,19 +83,34 @@ class HFModel:
             # rows with a picture and rows without one in the same batch.
             self._waiting.sort(key=lambda item: (_shown(item[0]), item[0].max_tokens, len(item[0].messages[-1].text)))
             alike = sum(_shown(request) == _shown(self._waiting[0][0]) for request, _ in self._waiting)
-            size = min(alike, _LARGEST_BATCH)
+            size = min(alike, self._largest)
             batch, self._waiting = self._waiting[:size], self._waiting[size:]
             try:
                 replies = await loop.run_in_executor(self._thread, self._answer, [request for request, _ in batch])
             except Exception as error:
-                for _, answered in batch:
-                    if not answered.done():
-                        answered.set_exception(error)
-                continue
+                if _is_out_of_memory(error):
+                    await loop.run_in_executor(self._thread, _free_memory)
+                    if size > 1:
+                        self._ask_fewer(size // 2)
+                        self._waiting += batch
+                        continue
+                    error = self._no_memory(error)
+                replies = [error] * size
+            self._answered |= any(isinstance(reply, Reply) for reply in replies)
             for (_, answered), reply in zip(batch, replies, strict=True):
-                if not answered.done():
-                    answered.set_result(reply)
+                _settle(answered, reply)
             await asyncio.sleep(0)
+
+    def _ask_fewer(self, most: int) -> None:
+        self._largest = most
+        self._say(f"{self.name}: out of memory, so {most} requests at most are answered together from now on")
+
+    def _no_memory(self, error: Exception) -> Exception:
+        """Of a model that has answered others, this request alone needs too much; it may fit when asked again."""
+        if self._answered:
+            return Transient(f"out of memory: {_sentence(error)}")
+        then = "free memory, or name a smaller model, or serve it with vLLM and name it openai/NAME@URL"
+        return ProviderError(f"not enough memory for one request: {_sentence(error)}", where=self.name, then=then)
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
@@ -87,26 +119,76 @@ class HFModel:
 
     def _let_go(self) -> None:
         if self.__dict__.pop("_loaded", None) is not None:
-            gc.collect()
-            torch.cuda.empty_cache()
+            _free_memory()
 
-    def _answer(self, requests: Sequence[Request]) -> list[Reply]:
-        return answer_all(*self._loaded, requests)
+    def _answer(self, requests: Sequence[Request]) -> list[Reply | Exception]:
+        """Each one's reply, or why the model's template or processor does not take it."""
+        processor, model = self._loaded
+        number, faults = len(requests), dict[int, Exception]()
+        try:
+            shown = _prepared(processor, requests)
+        except (SpavlError, MemoryError):
+            raise
+        except Exception:
+            faults = {place: fault for place, each in enumerate(requests) if (fault := _fault_of(processor, each))}
+            requests = [each for place, each in enumerate(requests) if place not in faults]
+            shown = _prepared(processor, requests) if requests else {}
+        replies = iter(_answers(processor, model, requests, shown) if requests else [])
+        return [faults.get(place) or next(replies) for place in range(number)]
+
+
+_Asked = tuple[Request, asyncio.Future[Reply]]
+
+
+def _settle(answered: asyncio.Future[Reply], reply: Reply | Exception) -> None:
+    if answered.done():
+        return
+    if isinstance(reply, Exception):
+        answered.set_exception(reply)
+    else:
+        answered.set_result(reply)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """A GPU's is a class of its own; a CPU's is told in words."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def _free_memory() -> None:
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+def _fault_of(processor: Any, request: Request) -> Exception | None:
+    """Why a template or a processor does not take a request, such as one with a system prompt or a very long image."""
+    try:
+        _prepared(processor, [request])
+    except Exception as error:
+        return Rejected(f"the model's template or processor does not take this: {_sentence(error)}")
+    return None
 
 
 def _shown(request: Request) -> int:
     return sum(len(message.pictures) for message in request.messages)
 
 
-@torch.inference_mode()
 def answer_all(processor: Any, model: Any, requests: Sequence[Request]) -> list[Reply]:
     """The answers of a loaded model, all in one batch."""
+    return _answers(processor, model, requests, _prepared(processor, requests))
+
+
+def _prepared(processor: Any, requests: Sequence[Request]) -> dict[str, Tensor]:
+    """What the model is given of these requests."""
     texts = [prompt_of(processor, _chat(request)) for request in requests]
     images = [[_opened(p) for message in request.messages for p in message.pictures] for request in requests]
     processor.tokenizer.padding_side = "left"
     written = as_written(processor.tokenizer, texts[0])
-    shown = images if any(images) else None
-    inputs = inputs_for(model, shown_by(processor, images=shown, text=texts, padding=True, **written))
+    return shown_by(processor, images=images if any(images) else None, text=texts, padding=True, **written)
+
+
+@torch.inference_mode()
+def _answers(processor: Any, model: Any, requests: Sequence[Request], shown: Mapping[str, Tensor]) -> list[Reply]:
+    inputs = inputs_for(model, shown)
     prompt, ends = inputs["input_ids"].shape[1], ends_of(model, processor)
     tokens = model.generate(
         **inputs,
@@ -189,6 +271,20 @@ def load_checkpoint(path: str, dtype: str = "auto") -> tuple[Any, Any]:
     except (OSError, ValueError) as error:
         raise cannot_load(path, error) from error
     return processor, model.to(device)
+
+
+def check_there(path: str) -> None:
+    """See that a folder or a hub id holds an image-text model, without reading its weights."""
+    try:
+        config = AutoConfig.from_pretrained(base_of(path) or path, **NO_CODE)
+    except (OSError, ValueError) as error:
+        raise cannot_load(path, error) from error
+    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        what = f"this is a {config.model_type} model, which reads no images or is not known to transformers as one"
+        raise ConfigError(what, where=path, then="name an image-text model")
+    if (folder := Path(path)).is_dir() and not any(folder.glob("*.safetensors")):
+        then = "save the model with save_pretrained, which writes model.safetensors"
+        raise ConfigError("this folder holds no weights in *.safetensors", where=path, then=then)
 
 
 def load_processor(path: str) -> Any:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from spavl.errors import ConfigError, MissingExtra
 from spavl.miniature.personas import PERSONAS
@@ -137,7 +137,7 @@ class ModelShop:
         backend = self._backend(f"openai/{rest}", lambda: self._load_openai(name, url or None))
         # By name too: providers limit each model alone, and behind a gateway a slow one must not hold up the rest.
         pace = self._paces.setdefault(rest, Pace(self._pace))
-        price = price_of(rest, self._prices) or (FREE if url and is_loopback(url) else None)
+        price = price_of(rest, self._prices) or (FREE if _is_own(rest) else None)
         if f"openai/{rest}" in self._batched and price is not None:
             price = Price(HALF * price.tokens_in, HALF * price.tokens_out)
         return self._wrapped(Opened(backend, f"openai/{rest}", name, price, pace), stage)
@@ -167,7 +167,7 @@ class ModelShop:
         return OpenAIModel(name, url, say=self._say)
 
     def _load_hf(self, path: str, dtype: str) -> Backend:
-        return _load_here(path, dtype)
+        return _load_here(path, dtype, self._pace.batch_here, self._say)
 
     def _wrapped(self, opened: Opened, stage: str) -> ChatModel:
         backend = opened.backend
@@ -183,6 +183,12 @@ class ModelShop:
         return Recorded(Retrying(budgeted, self._say), self._ledger, stage, self._flights)
 
 
+def _is_own(rest: str) -> bool:
+    """Whether its user serves a model: on this machine, or, as a pool's without an address yet, wherever they will."""
+    _, named, url = rest.partition("@")
+    return bool(named) and (not url or is_loopback(url))
+
+
 def open_here(uri: str) -> ChatModel:
     """A model of this process with nothing round it, for whoever keeps a ledger of their own."""
     kind, _, rest = uri.partition("/")
@@ -193,13 +199,13 @@ def open_here(uri: str) -> ChatModel:
     return _load_here(checkpoint_path(uri), "auto")
 
 
-def _load_here(path: str, dtype: str) -> Backend:
+def _load_here(path: str, dtype: str, *settings: Any) -> Backend:
     try:
         from spavl.models.hf import HFModel
     except ModuleNotFoundError as error:
         then = 'pip install "spavl[hf]"'
         raise MissingExtra(f"models in this process need {error.name}", where=f"hf/{path}", then=then) from None
-    return HFModel(path, dtype)
+    return HFModel(path, dtype, *settings)
 
 
 def _always(name: str) -> ChatModel:

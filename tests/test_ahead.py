@@ -8,7 +8,7 @@ from tests.pictures import encoded, photo
 from tests.servers import ChatServer
 from tests.test_forecast import LEAVES, answer, foresee, road, walk
 
-from spavl.ahead import _OPENERS
+from spavl.ahead import OPENERS
 from spavl.errors import ConfigError, SpavlError
 from spavl.models.openai import LOOPBACK_ONLY
 from spavl.road import STAGES, RoadConfig
@@ -59,7 +59,7 @@ def told(begin: Begin, config: RoadConfig, folder: Path, server: ChatServer) -> 
     return caught.value
 
 
-@pytest.mark.parametrize("setting", [*_OPENERS, "responses.models"])
+@pytest.mark.parametrize("setting", [*OPENERS, "responses.models"])
 def test_a_name_that_means_nothing_is_told_with_its_setting(
     tmp_path: Path, server: ChatServer, setting: str, begin: Begin
 ) -> None:
@@ -138,4 +138,4 @@ def test_whoever_has_done_their_part_need_not_be_there_any_more(
 
 def test_no_setting_that_may_name_a_model_is_forgotten() -> None:
     may = {f"{entry.section}.{name}" for entry in STAGES for name in entry.plan.files}
-    assert may - _OTHERS <= _OPENERS.keys()
+    assert may - _OTHERS <= OPENERS.keys()

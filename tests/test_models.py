@@ -596,7 +596,7 @@ def test_a_web_page_is_told_from_a_model(run: RunFolder) -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_wrong_key_names_the_variable(run: RunFolder, status: int) -> None:
-    with ChatServer(models=lambda: fault(status, "bad key")) as server:
+    with ChatServer(lambda _: fault(status, "bad key"), models=lambda: fault(status, "bad key")) as server:
         error = the_error(run, f"openai/m@{server.url}")
     assert isinstance(error, ProviderError)
     assert "SPAVL_API_KEY" in error.then and "bad key" in error.what

@@ -101,6 +101,28 @@ def test_a_build_begins_with_it_and_the_users_own_pictures_and_models(
     assert samples and {sample.chosen_model for sample in samples} == {"sound"}
 
 
+def test_the_untouched_file_has_a_price_and_tells_all_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable in ("OPENAI_API_KEY", "SPAVL_API_KEY_GENERATIVELANGUAGE_GOOGLEAPIS_COM"):
+        monkeypatch.delenv(variable, raising=False)
+    assert main(["new", "my.toml"]) == 0
+    assert main(["build", "my.toml", "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    rows = re.findall(r"^  (\w+)(?:: \S+)? +([\d,]+) +[\d,]+ +[\d.]+[kMG] ", told, re.MULTILINE)
+    calls = {stage: int(number.replace(",", "")) for stage, number in rows}
+    # 53 leaves of 600 images, of three questions each; those of the five test images a leaf are asked of nobody here.
+    assert calls["descriptions"] == 2 * 53 * 600
+    assert calls["responses"] == 12 * 53 * (600 - 5) * 6
+    spent = re.search(r"^  total +> ([\d,.]+) ", told, re.MULTILINE)
+    assert spent and float(spent[1].replace(",", "")) > 1_000
+    missing = told.partition("What is still missing")[2]
+    for lack in ("my-pictures", "OPENAI_API_KEY", '"molmo-7b"', "[responses.addresses]", "responses.without"):
+        assert lack in missing
+    assert not Path("runs").exists()
+
+
 def test_what_the_readme_puts_into_it_are_settings() -> None:
     shown = Path(__file__).parents[1].joinpath("README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```toml\n(.*?)```", shown, re.DOTALL)

@@ -1,28 +1,55 @@
-"""What is looked at before the first stage: which stages are left, and whether all that they name is there.
+"""What a build looks at before its first stage: which stages are left, and whether all that they name is there.
 
-A slip in the name of a judge would else be told when everybody before it has been paid. Nobody is
-asked here and no weights are read.
+A slip in the name of a judge would else be told when everybody before it has been paid.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
-from pathlib import Path
 from typing import Any
 
 from spavl.descriptions.run import open_prompts
-from spavl.errors import ConfigError, SpavlError
+from spavl.errors import ConfigError
 from spavl.judges.rules import RuleGuard, RuleJudge
-from spavl.judges.shop import model_of, open_guard, open_judge
-from spavl.models.shop import ModelShop, checkpoint_path
+from spavl.models.foresee import TryingShop
+from spavl.models.shop import ModelShop
+from spavl.preflight import (
+    NamedModel,
+    Opener,
+    check_servers,
+    open_a_guard,
+    open_a_judge,
+    open_model,
+    open_named,
+    open_rewarder,
+    open_trained,
+)
 from spavl.progress import Screen
 from spavl.questions.run import open_scribe
 from spavl.responses.run import responders_of
 from spavl.road import RoadConfig, StageEntry
 from spavl.stage import Job, finished
 from spavl.store import RunFolder
-from spavl.training.processes import refuse_plugins
+from spavl.training.config import check_ppo
+from spavl.training.processes import check_packages, check_tracker, refuse_plugins
 
-Opener = Callable[[str, ModelShop, str], object]
+# Whoever a setting names, and how such a one is opened.
+OPENERS: dict[str, Opener] = {
+    "images.relevance": open_model,
+    "descriptions.writer": open_model,
+    "questions.writer": open_model,
+    "questions.checker": open_model,
+    "verdicts.guard": open_a_guard,
+    "preferences.judge": open_a_judge,
+    "preferences.second_judge": open_a_judge,
+    "training.model": open_trained,
+    "training.watch.guard": open_a_guard,
+    "training.ppo.reward": open_rewarder,
+    "training.ppo.sampler": open_model,
+    "evaluation.before": open_model,
+    "evaluation.after": open_model,
+    "evaluation.guard": open_a_guard,
+    "evaluation.judge": open_a_judge,
+}
 
 
 def job_of(entry: StageEntry, config: RoadConfig, run: RunFolder, models: ModelShop, screen: Screen) -> Job[Any]:
@@ -43,25 +70,40 @@ def unfinished(
     return left
 
 
-def check_named(config: RoadConfig, run: RunFolder, left: Sequence[StageEntry], models: ModelShop) -> None:
-    """Open every model, guard, judge and prompt of these stages, as they will."""
+async def check_ahead(
+    config: RoadConfig, run: RunFolder, left: Sequence[StageEntry], say: Callable[[str], None]
+) -> None:
+    """Open all that these stages name, and see that the servers of the first that asks one are there."""
+    models = TryingShop(run.ledger)
+    try:
+        check_named(config, run, left, models)
+        asked = [entry.section for entry in left if entry.section in models.first_asked.values()]
+        await check_servers(models, asked[:1], say)
+    finally:
+        await models.close()
+
+
+def check_named(
+    config: RoadConfig, run: RunFolder, left: Sequence[StageEntry], models: ModelShop, complete: bool = True
+) -> None:
+    """Open every model, guard, judge and prompt of these stages, as they will; if not `complete`, as far as known."""
     drawn = _are_drawn(config, run)
     for section in dict.fromkeys(entry.section for entry in left):
-        for setting, name, opener in _named(section, config):
-            where = f"{setting} = {name!r}"
-            try:
-                opened = opener(name, models, section)
-            except SpavlError as error:
-                raise type(error)(error.what, where=where, then=error.then) from None
+        for named, opened in open_named(_named(section, config, complete), models):
             if isinstance(opened, RuleGuard | RuleJudge) and not drawn:
                 what = "the rules of the miniature can only judge pictures of the miniature"
-                raise ConfigError(what, where=where, then="name a model in their place, such as openai/gpt-4o")
+                then = "name a model in their place, such as openai/gpt-4o"
+                raise ConfigError(what, where=named.where, then=then)
         if section == "descriptions":
             open_prompts(config.descriptions)
         if section == "questions":
             open_scribe(config.questions, models, config.seed)
-        if section == "training":
+        if config.training is not None and section == "training":
+            check_packages()
             refuse_plugins()
+            if config.training.by == "ppo":
+                check_ppo(config.training)
+            check_tracker(config.training.loop.tracker)
 
 
 def _are_drawn(config: RoadConfig, run: RunFolder) -> bool:
@@ -70,69 +112,11 @@ def _are_drawn(config: RoadConfig, run: RunFolder) -> bool:
     return config.candidates.source == "miniature" and (made is None or made.origin is None)
 
 
-def _named(section: str, config: RoadConfig) -> Iterator[tuple[str, str, Opener]]:
+def _named(section: str, config: RoadConfig, complete: bool) -> Iterator[NamedModel]:
     if section == "responses":
         setting = "responses.pool" if config.responses.pool else "responses.models"
-        for responder in responders_of(config.responses):
-            yield setting, responder.model, _open
-    for setting, opener in _OPENERS.items():
+        for responder in responders_of(config.responses, complete):
+            yield NamedModel(setting, responder.model, section, open_model)
+    for setting, opener in OPENERS.items():
         if setting.partition(".")[0] == section and (name := attrgetter(setting)(config)):
-            yield setting, name, opener
-
-
-def _open(name: str, models: ModelShop, stage: str) -> object:
-    _check_folder(name)
-    return models.open(name, stage)
-
-
-def _open_trained(name: str, models: ModelShop, stage: str) -> object:
-    checkpoint_path(name)
-    return _open(name, models, stage)
-
-
-def _open_guard(name: str, models: ModelShop, stage: str) -> object:
-    _check_folder(model_of(name))
-    return open_guard(name, models, stage)
-
-
-def _open_judge(name: str, models: ModelShop, stage: str) -> object:
-    _check_folder(name)
-    return open_judge(name, models, stage)
-
-
-def _check_folder(name: str) -> None:
-    """A hub id has one slash at most; whatever has more is a path."""
-    kind, _, rest = name.partition("/")
-    if kind == "hf" and rest.count("/") > 1 and not Path(rest).is_dir():
-        raise ConfigError("there is no such folder", then="give the folder of a model, or a hub id such as OWNER/NAME")
-
-
-def _open_rewarder(name: str, models: ModelShop, stage: str) -> object:
-    kind, _, rest = name.partition("/")
-    if kind == "judge":
-        return _open_judge(rest, models, stage)
-    if kind != "reward":
-        return _open_guard(name, models, stage)
-    if not Path(rest).is_dir():
-        raise ConfigError("there is no such folder", then="give the folder of a reward model that was trained before")
-    return None
-
-
-# Whoever a setting names, and how such a one is opened.
-_OPENERS: dict[str, Opener] = {
-    "images.relevance": _open,
-    "descriptions.writer": _open,
-    "questions.writer": _open,
-    "questions.checker": _open,
-    "verdicts.guard": _open_guard,
-    "preferences.judge": _open_judge,
-    "preferences.second_judge": _open_judge,
-    "training.model": _open_trained,
-    "training.watch.guard": _open_guard,
-    "training.ppo.reward": _open_rewarder,
-    "training.ppo.sampler": _open,
-    "evaluation.before": _open,
-    "evaluation.after": _open,
-    "evaluation.guard": _open_guard,
-    "evaluation.judge": _open_judge,
-}
+            yield NamedModel(setting, name, section, opener)

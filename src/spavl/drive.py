@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from spavl.ahead import check_named, job_of, unfinished
+from spavl.ahead import check_ahead, job_of, unfinished
 from spavl.errors import ConfigError, StoreError
 from spavl.forecast import likely_usd
 from spavl.live import Money, Server
 from spavl.models.batches import OUTBOX, BatchDesk
-from spavl.models.foresee import TryingShop
 from spavl.models.limits import BatchConfig
 from spavl.models.replay import ReplayingShop
 from spavl.models.shop import ModelShop
@@ -41,7 +40,7 @@ async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen
         models = ModelShop(run.ledger, budget, config.pace, config.prices, screen.say, desk, config.batch.models)
         stages = left_to_walk(run, stages_of(config, until))
         left = unfinished(stages, config, run, models)
-        check_named(config, run, left, TryingShop(run.ledger))
+        await check_ahead(config, run, left, screen.say)
         expected = await likely_usd(config, out, left) if screen.is_live and _costs(config) else {}
         look = watch(models, budget, screen, expected)
         try:
@@ -50,6 +49,14 @@ async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen
         finally:
             await models.close()
         return write_report(run, manifests, config)
+
+
+async def check_training(config: RoadConfig, out: Path, screen: Screen) -> None:
+    """See that all is there that a training asks, before its data are brought in."""
+    with RunFolder(out, config.seed, look_only=True) as run:
+        models = ReplayingShop(run.ledger)
+        stages = [entry for entry in stages_of(config) if entry.section == "training"]
+        await check_ahead(config, run, unfinished(stages, config, run, models), screen.say)
 
 
 def refuse_another_training(config: RoadConfig, out: Path) -> None:

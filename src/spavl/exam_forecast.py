@@ -28,7 +28,7 @@ async def foretell_exam(config: ExamConfig, out: Path) -> tuple[Forecast, list[s
         most, _ = await _walk(config, run, "most", Evidence())
         spent = run.ledger.totals()["usd"] + run.ledger.usd_lost()
     lines = [Line(*place, tally, most.tallies[place]) for place, tally in likely.tallies.items()]
-    return Forecast(lines, [], spent), told
+    return Forecast(lines, [], spent, []), told
 
 
 async def _walk(config: ExamConfig, run: RunFolder, case: Case, evidence: Evidence) -> tuple[ForeseeingShop, list[str]]:

@@ -1,7 +1,7 @@
 """Gives an exam: each of its stages that is not yet done, in order, then its results."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,10 +28,16 @@ from spavl.exams.config import (
 )
 from spavl.exams.doubts import aliases_of
 from spavl.exams.foresight import Asked, what_can_be_found
+from spavl.exams.naming import models_by_name
+from spavl.exams.paraphrases import open_paraphrases
 from spavl.exams.results import results_of
+from spavl.exams.training_data import check_training_data
+from spavl.judges.anchors import read_anchors
+from spavl.models.foresee import TryingShop
 from spavl.models.shop import ModelShop
 from spavl.models.wrappers import Budget
 from spavl.plan import Plan
+from spavl.preflight import NamedModel, check_servers, open_a_guard, open_a_judge, open_model, open_named
 from spavl.progress import Screen
 from spavl.report import exam_lines
 from spavl.report.exam_page import render_exam
@@ -80,6 +86,7 @@ async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, An
         servers = config.servers
         desk = desk_of(servers.batch, run, budget)
         models = ModelShop(run.ledger, budget, servers.pace, servers.prices, screen.say, desk, servers.batch.models)
+        await _check_ahead(config, run, screen)
         first, *rest = stages_of_exam(config)
         await _do(first, config, run, models, screen)
         asked = list(run.read(ITEMS.stage, Item))
@@ -107,6 +114,52 @@ async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, An
         write_text(out / "card.md", exam_lines.card(results))
         write_text(out / "report.html", render_exam(results, samples_of(run, results)))
         return results
+
+
+async def _check_ahead(config: ExamConfig, run: RunFolder, screen: Screen) -> None:
+    """See that all that the stages still to do will ask and read is there, before the benchmarks' files are read."""
+    models, stale, left = TryingShop(run.ledger), set[str](), list[Plan[Any]]()
+    for stage in stages_of_exam(config):
+        if stale & set(stage.plan.reads) or finished(_job(stage, config, run, models, screen), stage.plan) is None:
+            stale.add(stage.plan.stage)
+            left.append(stage.plan)
+    try:
+        _check_settings(config, left)
+        for _ in open_named(_named(config, left), models):
+            pass
+        if "paraphrase" in config.conditions and ANSWERS in left:
+            open_paraphrases(config.paraphrases, models)
+        await check_servers(models, models.first_asked.values(), screen.say)
+    finally:
+        await models.close()
+
+
+def _check_settings(config: ExamConfig, left: Collection[Plan[Any]]) -> None:
+    """What would be told of these settings only when all has been asked."""
+    if ITEMS in left:
+        items.placed_benchmarks(part(config, ItemsConfig))
+    tested = [*models_by_name(config.models), *answers.ALWAYS, bouts.REFERENCE]
+    if config.base not in tested:
+        then = f"name one of those that are tested: {', '.join(tested)}"
+        raise ConfigError(f"{config.base} is not among the tested models", where="--base", then=then)
+    if config.truth and config.truth not in config.guard:
+        then = f"name one of --guard: {', '.join(config.guard) or 'none is given'}"
+        raise ConfigError(f"{config.truth} judges nothing here", where="--truth", then=then)
+    if config.anchors and MARKS in left:
+        read_anchors(config.anchors)
+    if OVERLAPS in left:
+        check_training_data(config.audit.train)
+
+
+def _named(config: ExamConfig, left: Collection[Plan[Any]]) -> Iterator[NamedModel]:
+    if ANSWERS in left:
+        for name, uri in models_by_name(config.models).items():
+            yield NamedModel(f"model {name}", uri, ANSWERS.stage, open_model)
+    if MARKS in left:
+        for uri in config.guard:
+            yield NamedModel("--guard", uri, CANARIES.stage, open_a_guard)
+    if config.judge and (MARKS in left or BOUTS in left):
+        yield NamedModel("--judge", config.judge, CANARIES.stage, open_a_judge)
 
 
 async def _do(stage: ExamStage, config: ExamConfig, run: RunFolder, models: ModelShop, screen: Screen) -> None:

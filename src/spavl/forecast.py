@@ -1,14 +1,17 @@
 """The dry run: how many calls, tokens and what price are still to come, before anything is sent or written."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from spavl.ahead import check_named, unfinished
+from spavl.candidates.sources import is_missing
+from spavl.errors import ConfigError
 from spavl.models.foresee import Case, Evidence, ForeseeingShop, Tally
 from spavl.outlook import Estimate, Many, Outlook
+from spavl.responses.run import responders_of
 from spavl.road import RoadConfig, StageEntry, left_to_walk, stages_of
 from spavl.store import RunFolder
 
@@ -26,6 +29,8 @@ class Forecast(NamedTuple):
     lines: list[Line]
     done: list[str]
     spent_usd: float
+    # What must be there before it can be built, and is not.
+    missing: list[str]
 
 
 async def foretell(config: RoadConfig, out: Path, until: str | None) -> Forecast:
@@ -34,13 +39,26 @@ async def foretell(config: RoadConfig, out: Path, until: str | None) -> Forecast
         trying = ForeseeingShop(run.ledger, config.prices, "likely")
         entries = left_to_walk(run, stages_of(config, until))
         left = unfinished(entries, config, run, trying)
-        check_named(config, run, left, trying)
+        check_named(config, run, left, trying, complete=False)
         first = await _walk(config, run, left, "likely", Evidence())
         likely = await _walk(config, run, left, "likely", Evidence.of(first.tallies))
         most = await _walk(config, run, left, "most", Evidence())
         spent = run.ledger.totals()["usd"] + run.ledger.usd_lost()
     lines = [Line(*place, tally, most.tallies[place]) for place, tally in likely.tallies.items()]
-    return Forecast(lines, [entry.name for entry in entries if entry not in left], spent)
+    return Forecast(lines, [entry.name for entry in entries if entry not in left], spent, list(_missing(config, left)))
+
+
+def _missing(config: RoadConfig, left: Sequence[StageEntry]) -> Iterator[str]:
+    """What a build would be refused for that a price does not hang on."""
+    sections = {entry.section for entry in left}
+    if "candidates" in sections and is_missing(config.candidates):
+        then = "put the images there, or name another place with candidates.source"
+        yield str(ConfigError("the source of images is not there yet", where=config.candidates.source, then=then))
+    if "responses" in sections:
+        try:
+            responders_of(config.responses)
+        except ConfigError as error:
+            yield str(error)
 
 
 async def likely_usd(config: RoadConfig, out: Path, left: Sequence[StageEntry]) -> dict[str, float]:

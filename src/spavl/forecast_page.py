@@ -1,15 +1,17 @@
 """A dry run as lines to read: what is still to come, likely and at most, and what was assumed."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from itertools import groupby
 
 from spavl.forecast import Forecast, Line
 from spavl.models.pictures import UNKNOWN, knows
 from spavl.models.prices import FREE
-from spavl.text.lines import wrapped
+from spavl.text.lines import aligned, wrapped
 
-_HEAD = ("stage", "model", "calls", "at most", "tokens in", "at most", "tokens out", "at most", "USD", "at most")
-# The first two columns hold words, the others figures.
-_WORDS = 2
+_HEAD = ("", "calls", "at most", "tokens in", "at most", "tokens out", "at most", "USD", "at most")
+# What belongs together where the table is parted: calls, tokens, USD.
+_STARTS = (1, 3, 7)
 
 
 def page(forecast: Forecast, budget_usd: float | None) -> Iterator[str]:
@@ -20,7 +22,7 @@ def page(forecast: Forecast, budget_usd: float | None) -> Iterator[str]:
         yield "Nothing is left to be asked."
         return
     yield ""
-    yield from _aligned([_HEAD, *map(_row, asked), _total(asked)])
+    yield from aligned(_justified([_HEAD, *_rows(asked)]), _STARTS)
     yield ""
     for told in (*_on_the_ledger(forecast.lines), *_assumptions(asked)):
         yield from wrapped(told)
@@ -28,21 +30,41 @@ def page(forecast: Forecast, budget_usd: float | None) -> Iterator[str]:
     yield from _unknown_prices(asked)
     for told in _on_the_budget(asked, forecast.spent_usd, budget_usd):
         yield from wrapped(told)
+    if forecast.missing:
+        yield "What is still missing before it can be built:"
+        yield ""
+        for missing in forecast.missing:
+            yield from (f"  {line}".rstrip() for line in missing.splitlines())
+            yield ""
     yield "Nothing was sent and nothing was written."
 
 
-def _row(line: Line) -> tuple[str, ...]:
-    return (line.stage, line.model, *_figures([line]))
+def _rows(lines: Sequence[Line]) -> Iterator[tuple[str, ...]]:
+    """A stage that several models answer has a row of its own above theirs."""
+    named = _short_names({line.model for line in lines})
+    for stage, group in groupby(lines, lambda line: line.stage):
+        own = list(group)
+        if len(own) == 1:
+            yield (f"{stage}: {named[own[0].model]}", *_figures(own))
+            continue
+        yield (stage, *_figures(own))
+        for line in own:
+            yield (f"  {named[line.model]}", *_figures([line]))
+    yield ("total", *_figures(lines))
 
 
-def _total(lines: Sequence[Line]) -> tuple[str, ...]:
-    return ("total", "", *_figures(lines))
+def _short_names(models: Collection[str]) -> dict[str, str]:
+    """Models by their names without kind, owner and address, unless these tell one from another."""
+    short = {name: name.partition("@")[0].rpartition("/")[2] if name.startswith("openai/") else name for name in models}
+    shared = Counter(short.values())
+    return {name: short[name] if shared[short[name]] == 1 else name for name in models}
 
 
 def _figures(lines: Sequence[Line]) -> Iterator[str]:
     for name in ("calls", "tokens_in", "tokens_out"):
         for case in ("likely", "most"):
-            yield f"{sum(getattr(getattr(line, case), name) for line in lines):,.0f}"
+            number = sum(getattr(getattr(line, case), name) for line in lines)
+            yield f"{number:,.0f}" if name == "calls" else _rounded(number)
     for case in ("likely", "most"):
         prices = [getattr(line, case).usd for line in lines]
         known = [usd for usd in prices if usd is not None]
@@ -50,14 +72,18 @@ def _figures(lines: Sequence[Line]) -> Iterator[str]:
         yield "unknown" if not known else f"{'> ' * unknown}{sum(known):,.2f}"
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+def _rounded(number: float) -> str:
+    """Three digits: a dry run knows no more."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= 0.9995 * size:
+            return f"{number / size:.3g}{unit}" if number < 999.5 * size else f"{number / size:,.0f}{unit}"
+    return f"{number:.0f}"
+
+
+def _justified(rows: Sequence[tuple[str, ...]]) -> list[list[str]]:
+    """Figures end where their column ends."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = [
-            cell.ljust(width) if column < _WORDS else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()
+    return [[row[0], *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))] for row in rows]
 
 
 def _on_the_ledger(lines: Sequence[Line]) -> Iterator[str]:

@@ -2,14 +2,19 @@
 
 from spavl.candidates.config import CandidatesConfig
 from spavl.candidates.readers.entry import Entry
-from spavl.candidates.sources import OnHub, Unsorted, candidate, open_source
+from spavl.candidates.sources import OnHub, Unsorted, candidate, is_missing, open_source
 from spavl.outlook import Many, Outlook
 from spavl.records import Candidate, Category
+
+# Of a source that is not there yet: more than any run takes.
+_AS_MANY_AS_WANTED = 1e9
 
 
 async def candidates(outlook: Outlook[CandidatesConfig]) -> list[Many[Candidate]]:
     settings = outlook.settings
     categories = [category for category, _ in outlook.read("taxonomy", Category)]
+    if is_missing(settings):
+        return [Many(candidate(category, 0, Entry("", category.leaf)), _AS_MANY_AS_WANTED) for category in categories]
     source, most = open_source(settings, outlook.seed, categories), settings.per_leaf or 0
     if isinstance(source, Unsorted | OnHub):
         # Only the index, which takes long to make, could say more.

@@ -20,6 +20,7 @@ from spavl.records import Candidate, Category
 from spavl.store.files import folder_name
 
 _THEN = f"give miniature, one folder of pictures a leaf, files of {', '.join(READABLE)}, or pictures beside captions"
+MINIATURE = "miniature"
 _MOST_TOLD = 10_000
 # What is said of a source in which nothing can be searched for, and what helps.
 _NOTHING = {
@@ -163,6 +164,15 @@ class OnHub:
         return _on_disk(fetched.place, categories), fetched
 
 
+def is_missing(settings: CandidatesConfig) -> bool:
+    """Whether the source is to lie on this disk, and does not yet."""
+    return (
+        not settings.source.startswith(hub.PREFIX)
+        and settings.source != MINIATURE
+        and not Path(settings.source).exists()
+    )
+
+
 def open_source(settings: CandidatesConfig, seed: int, categories: Sequence[Category]) -> Source | Unsorted | OnHub:
     """The source of these settings, if it has pictures at all for such leaves. Nothing is read of them yet."""
     _check_search(settings)
@@ -176,7 +186,7 @@ def open_source(settings: CandidatesConfig, seed: int, categories: Sequence[Cate
 def _opened(settings: CandidatesConfig, seed: int, categories: Sequence[Category]) -> Source | Unsorted | OnHub:
     if settings.source.startswith(hub.PREFIX):
         return OnHub(settings.source, settings.most_gb)
-    if settings.source != "miniature":
+    if settings.source != MINIATURE:
         return _on_disk(Path(settings.source), categories)
     if len(categories) > len(world.NOUNS):
         then = f"give a taxonomy of at most {len(world.NOUNS)} leaves, or a folder of pictures"

@@ -4,8 +4,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from spavl.benchmarks.records import Answer, Bout, Item
-from spavl.errors import ConfigError
-from spavl.exams.answers import ALWAYS
 from spavl.exams.config import BOUTS, BoutsConfig
 from spavl.exams.marks import case_of
 from spavl.judges.empty import compared_with_empty
@@ -64,9 +62,6 @@ def _met(answers: Iterable[Answer], items: dict[str, Item], base: str) -> Iterat
             said.setdefault(answer.model, {})[answer.item_id] = answer.text
             if is_empty(answer.text) and answer.finish != "refused":
                 empty.add((answer.model, answer.item_id))
-    if base != REFERENCE and said and base not in said:
-        then = f"name one of those that are tested: {', '.join(name for name in said if name not in ALWAYS)}"
-        raise ConfigError(f"{base} is not among the tested models", where="--base", then=then)
     for model, own in said.items():
         if model == base:
             continue

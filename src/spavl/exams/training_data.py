@@ -41,6 +41,12 @@ def taught_by(source: str) -> Iterator[Taught]:
     return _of_run(folder) if (folder / RUN_FILE).is_file() else _of_tables(folder)
 
 
+def check_training_data(source: str) -> None:
+    """See that there is a run, or a folder with tables."""
+    if not (Path(source) / RUN_FILE).is_file():
+        _tables(Path(source))
+
+
 def left_out_of(source: str) -> list[str]:
     """The tables that are not read, since they are of other splits by their names."""
     folder = Path(source)

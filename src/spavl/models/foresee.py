@@ -103,9 +103,21 @@ class ForeseeingShop(ModelShop):
 class TryingShop(ModelShop):
     """Opens whatever a run could open, for whoever wants to know that. Not even the weights' files are read."""
 
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger)
+        # The first stage that asks each.
+        self.first_asked: dict[Backend, str] = {}
+
     def _load_hf(self, path: str, dtype: str) -> Backend:
         super()._load_hf(path, dtype)
+        from spavl.models.hf import check_there  # loads torch, which the line above has told the lack of
+
+        check_there(path)
         return Absent(f"hf/{path}")
+
+    def _wrapped(self, opened: Opened, stage: str) -> ChatModel:
+        self.first_asked.setdefault(opened.backend, stage)
+        return super()._wrapped(opened, stage)
 
 
 class Foreseen:

@@ -80,7 +80,7 @@ class OpenAIModel:
         more: Mapping[str, Any] = MappingProxyType({}),
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._model, self.url, self._more, self._say = model, (url or OPENAI).rstrip("/"), more, say
+        self.model, self.url, self._more, self._say = model, (url or OPENAI).rstrip("/"), more, say
         self.without: frozenset[str] = frozenset()
         self.name = openai_name(model, url)
         check_address(self.url)
@@ -124,17 +124,25 @@ class OpenAIModel:
             await self._session.close()
 
     async def _check(self) -> None:
-        """Ask once who is there, so that a wrong address is told at once and not after all retries."""
-        then = "start the server, or correct the address after the @ in the model's name"
+        """So that a wrong address is told at once and not after all retries."""
         try:
-            status, headers, body = await self._send("GET", "/models", None)
+            await self.served()
         except Transient as error:
-            raise ProviderError(f"no server answers: {error.reason}", where=self.url, then=then) from None
-        if status in (401, 403):
+            raise self.no_answer(error) from None
+
+    async def served(self) -> frozenset[str]:
+        """Ask who is there: the names of the models that the server lists, if it does."""
+        status, headers, body = await self._send("GET", "/models", None)
+        if status == 401:  # a key may be good for questions alone, and the list be forbidden (403)
             self.raise_for(status, headers, body)
         if body.lstrip()[:1] == b"<":
             what = "the server answers with a web page, not with JSON"
             raise ProviderError(what, where=f"{self.url}/models", then="check the address: it usually ends in /v1")
+        return listed_in(body) if status == 200 else frozenset()
+
+    def no_answer(self, error: Transient) -> ProviderError:
+        then = "start the server, or correct the address after the @ in the model's name"
+        return ProviderError(f"no server answers: {error.reason}", where=self.url, then=then)
 
     async def _send(self, method: str, path: str, body: bytes | None) -> tuple[int, Any, bytes]:
         if self._session is None:
@@ -166,7 +174,7 @@ class OpenAIModel:
             "seed": request.seed + request.sample,
         }
         settings = {
-            "model": self._model,
+            "model": self.model,
             limit: request.max_tokens,
             **{name: value for name, value in spared.items() if name not in without},
             **self._more,
@@ -204,6 +212,14 @@ def status_within(body: bytes) -> int:
         return 200
     code = fault.get("code") if isinstance(fault, dict) else None
     return code if isinstance(code, int) and 400 <= code < 600 else 400
+
+
+def listed_in(body: bytes) -> frozenset[str]:
+    """The names in a server's list of models; none where it has another form."""
+    try:
+        return frozenset(each["id"] for each in json.loads(body)["data"] if isinstance(each["id"], str))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return frozenset()
 
 
 def not_taken(status: int, body: bytes, without: Collection[str]) -> str | None:

@@ -10,7 +10,7 @@ _WORDS = 150
 
 
 async def responses(outlook: Outlook[ResponsesConfig]) -> list[Many[Response]]:
-    settings, responders = outlook.settings, responders_of(outlook.settings)
+    settings, responders = outlook.settings, responders_of(outlook.settings, complete=False)
     images = {image.id: image for image, _ in outlook.read("images", Image)}
     questions = outlook.read("questions", Question)
     asked = [many for many in questions if images[many.row.image_id].split in ("train", "validation")]

@@ -65,13 +65,14 @@ async def run(job: Job[ResponsesConfig]) -> Manifest:
     return await run_lanes(job, PLAN, lanes, sum(1 for _ in questions()), lambda: notes)
 
 
-def responders_of(settings: ResponsesConfig) -> list[Responder]:
-    """The models by their names, or the pool's members, all of which can be asked."""
+def responders_of(settings: ResponsesConfig, complete: bool = True) -> list[Responder]:
+    """The models by their names, or the pool's members; if `complete`, all of them can be asked."""
     if not settings.pool:
         return [Responder(name=uri, model=uri) for uri in dict.fromkeys(settings.models)]
     pool = read_pool(settings.pool)
     responders = members(pool, settings.addresses, settings.without)
-    check_complete(pool, responders)
+    if complete:
+        check_complete(pool, responders)
     if not responders:
         raise ConfigError("every responder is left out", where="responses.without", then="leave two in, at the least")
     return responders

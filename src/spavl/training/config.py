@@ -3,6 +3,7 @@ from typing import Literal
 from pydantic import Field
 
 from spavl.config import Settings
+from spavl.errors import ConfigError
 from spavl.plan import Plan
 from spavl.records import CurvePoint
 from spavl.training.schedule import LoopConfig
@@ -200,3 +201,19 @@ class TrainingConfig(Settings):
         watch = self.watch.model_copy(update={"guard": "", "patience": patience})
         laid_over = {"by": "reward", "epochs": own.epochs, "pairs_per_step": own.pairs_per_step, "loop": own.loop}
         return self.model_copy(update={**laid_over, "watch": watch})
+
+
+def check_ppo(config: TrainingConfig) -> None:
+    """Refuse settings of PPO that do not go together."""
+    settings = config.ppo
+    if settings.advantage == "group" and settings.answers_per_question < 2:
+        then = "raise training.ppo.answers_per_question"
+        raise ConfigError("an answer alone has no siblings", where="training.ppo.advantage", then=then)
+    beside = config.parts.has_lora and (config.parts.projector or config.parts.vision != "frozen")
+    if settings.sampler and settings.publish_every and beside:
+        what, then = "servers take LoRA alone, and what else is trained would be lost", "freeze projector and tower"
+        raise ConfigError(what, where="training.ppo.sampler, training.parts", then=then)
+    if config.loop.shard:
+        then = "set training.loop.shard = false; where a policy is too large to be held whole by each process with its "
+        then += "gradients and its beginning, train LoRA (--preset spa-vl-ppo-lora); ppo.sampler has a server draw"
+        raise ConfigError("a policy whose weights are spread cannot answer", where="training.loop.shard", then=then)

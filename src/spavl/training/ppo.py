@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from spavl.errors import ConfigError
 from spavl.progress import Screen
 from spavl.records import Rollout, Sample
 from spavl.training import processes
 from spavl.training.answering import Answering, Portion
 from spavl.training.batch import Batch
-from spavl.training.config import PPOConfig, TrainingConfig
+from spavl.training.config import PPOConfig, TrainingConfig, check_ppo
 from spavl.training.heads import PolicyScorer
 from spavl.training.loop import Loss, Passes
 from spavl.training.order import Order
@@ -75,7 +74,7 @@ class PPO:
         rewarder: Rewarder,
         rounds: Path,
     ) -> None:
-        check(config)
+        check_ppo(config)
         self._settings = config.ppo
         self.module = PolicyScorer(model, critic=config.ppo.advantage == "gae")
         self._answering = Answering(self.module, processor, picture, config, seed, rewarder)
@@ -200,18 +199,3 @@ def credits_of(made: Round, settings: PPOConfig) -> list[Credit]:
     if settings.whiten == "advantages":
         found = whitened(found)
     return [Credit(*each) for each in zip(found, returns, strict=True)]
-
-
-def check(config: TrainingConfig) -> None:
-    settings = config.ppo
-    if settings.advantage == "group" and settings.answers_per_question < 2:
-        then = "raise training.ppo.answers_per_question"
-        raise ConfigError("an answer alone has no siblings", where="training.ppo.advantage", then=then)
-    beside = config.parts.has_lora and (config.parts.projector or config.parts.vision != "frozen")
-    if settings.sampler and settings.publish_every and beside:
-        what, then = "servers take LoRA alone, and what else is trained would be lost", "freeze projector and tower"
-        raise ConfigError(what, where="training.ppo.sampler, training.parts", then=then)
-    if config.loop.shard:
-        then = "set training.loop.shard = false; where a policy is too large to be held whole by each process with its "
-        then += "gradients and its beginning, train LoRA (--preset spa-vl-ppo-lora); ppo.sampler has a server draw"
-        raise ConfigError("a policy whose weights are spread cannot answer", where="training.loop.shard", then=then)

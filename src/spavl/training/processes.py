@@ -4,16 +4,18 @@ accelerate reads much from its environment, which `accelerate launch` fills from
 user's. What the settings of a training decide is decided by them alone, and what would train otherwise is refused.
 """
 
+import importlib.util
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from spavl.errors import ConfigError
+from spavl.errors import ConfigError, MissingExtra
 
 A = TypeVar("A")
 B = TypeVar("B")
 
+_NEEDED = ("torch", "transformers", "accelerate", "peft")
 # What would train in spavl's place, by the variable that asks for it.
 _PLUGINS = {
     "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
@@ -52,6 +54,24 @@ def refuse_plugins(environment: Mapping[str, str] = os.environ) -> None:
             then="start it with torchrun, or with accelerate launch --config_file of a configuration without it; "
             "training.loop.shard = true spreads the weights by spavl's own FSDP2",
         )
+
+
+def check_packages() -> None:
+    for package in _NEEDED:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(f"training needs {package}", then='pip install "spavl[hf]"')
+
+
+def check_tracker(name: str) -> None:
+    """See that the tracker that a training is to be sent to can be loaded, if one is named."""
+    if not name:
+        return
+    from accelerate.tracking import get_available_trackers
+
+    if name not in (found.value for found in get_available_trackers()):
+        package = {"tensorboard": "tensorboardX"}.get(name, name)
+        then = f"pip install {package}, or leave training.loop.tracker empty"
+        raise MissingExtra(f"{name} is not installed", where="training.loop.tracker", then=then)
 
 
 def overruled(precision: str, environment: Mapping[str, str] = os.environ) -> Iterator[str]:

@@ -5,10 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from accelerate.tracking import get_available_trackers
-
-from spavl.errors import MissingExtra
-from spavl.training.processes import new_accelerator
+from spavl.training.processes import check_tracker, new_accelerator
 
 
 class Trackers:
@@ -28,10 +25,7 @@ def tracking(name: str, project: str, folder: Path, settings: Mapping[str, Any])
     if not name:
         yield Trackers()
         return
-    if name not in (found.value for found in get_available_trackers()):
-        package = {"tensorboard": "tensorboardX"}.get(name, name)
-        then = f"pip install {package}, or leave training.loop.tracker empty"
-        raise MissingExtra(f"{name} is not installed", where="training.loop.tracker", then=then)
+    check_tracker(name)
     accelerator = new_accelerator(log_with=name, project_dir=folder / name)
     accelerator.init_trackers(project, dict(settings))
     try:

@@ -3,15 +3,14 @@
 import argparse
 import asyncio
 import contextlib
-import importlib.util
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
 from spavl.dataset.config import DatasetConfig
-from spavl.drive import drive, follow, refuse_another_training
-from spavl.errors import ConfigError, MissingExtra, StoreError
+from spavl.drive import check_training, drive, follow, refuse_another_training
+from spavl.errors import ConfigError, StoreError
 from spavl.models.shop import checkpoint_path
 from spavl.progress import Screen
 from spavl.publishing.importing.bring_in import HOW_TO_KEEP, bring_in, holds, origin_of
@@ -33,7 +32,6 @@ _UNREAD = {
     "reward": ("epochs", "pairs_per_step", "loop", "watch.guard", "watch.questions", "watch.max_tokens"),
     "ppo": ("pairs_per_step",),
 }
-_NEEDED = ("torch", "transformers", "accelerate", "peft")
 
 
 def add_train_options(parser: argparse.ArgumentParser, by: str) -> None:
@@ -66,7 +64,7 @@ def add_train_options(parser: argparse.ArgumentParser, by: str) -> None:
 def run_training(by: str, options: argparse.Namespace) -> None:
     config = _config(by, options)
     out = options.out or Path("runs") / f"{_named(options.data)}-{by}-{_name_of_model(options.model)}"
-    _check_packages()
+    processes.check_packages()
     processes.refuse_plugins()
     quiet_libraries()
     screen = Screen()
@@ -79,6 +77,7 @@ def run_training(by: str, options: argparse.Namespace) -> None:
         processes.wait_for_all()
         asyncio.run(follow(config, out))
         return
+    asyncio.run(check_training(config, out, screen))
     _bring_data(options.data, out, screen)
     refuse_another_training(config, out)
     processes.wait_for_all()
@@ -189,9 +188,3 @@ def source_of(data: str) -> str:
         then = "type its spavl build again, which goes on where it was left"
         raise StoreError("this run has no finished data set", where=data, then=then)
     return str(folder)
-
-
-def _check_packages() -> None:
-    for package in _NEEDED:
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtra(f"training needs {package}", then='pip install "spavl[hf]"')

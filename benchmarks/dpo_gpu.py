@@ -75,6 +75,11 @@ def free(model: Any, parts: str) -> None:
 # --- the two sides; each says what it found as one line of JSON
 
 
+def fastest_products(device: torch.device) -> float | None:
+    """On a CPU these products take an hour, and tell nothing."""
+    return products_per_second(device, torch.bfloat16) if device.type == "cuda" else None
+
+
 def ours(shape: str, parts: str, narrow: bool, samples: list[Sample], blobs: Blobs) -> dict[str, Any]:
     model = new_model(shape, narrow)
     free(model, parts)
@@ -108,7 +113,7 @@ def ours(shape: str, parts: str, narrow: bool, samples: list[Sample], blobs: Blo
         "losses": losses,
         "tokens": tokens,
         "flops_per_token": flops_per_token(model),
-        "products_per_second": products_per_second(model.device, torch.bfloat16),
+        "products_per_second": fastest_products(model.device),
         "peak_gb": peak_gb(),
     }
 
@@ -239,7 +244,7 @@ def lines(shape: str, parts: str, asked: argparse.Namespace) -> Iterator[dict[st
             "hours_of_93258_pairs": round(SPA_VL_PAIRS / pace / 3600, 2),
             "peak_gb": mine["peak_gb"],
         }
-        if kind == "cached":
+        if kind == "cached" and mine["products_per_second"]:
             done = sum(tokens) * mine["flops_per_token"] / sum(took)
             told["model_flops_utilisation"] = round(done / mine["products_per_second"], 4)
         if why := trl.get("failed"):

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,15 @@ def watch(
 
     def look() -> tuple[list[Server], Money]:
         servers = [
-            Server(name, pace.in_flight, int(pace.at_once), pace.answered, pace.throttled, pace.failed)
+            Server(
+                name,
+                pace.in_flight,
+                pace.at_once,
+                pace.answered,
+                pace.throttled,
+                pace.failed,
+                pace.breaker.seconds_away(time.monotonic()),
+            )
             for name, pace in models.paces().items()
         ]
         rest = sum(usd * screen.left(stage) for stage, usd in expected.items())

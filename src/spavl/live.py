@@ -26,6 +26,8 @@ class Server(NamedTuple):
     answered: int
     throttled: int
     failed: int
+    # Seconds for which it has not answered; 0 while it does.
+    away: float
 
 
 class Money(NamedTuple):
@@ -129,7 +131,7 @@ def _servers(servers: Sequence[Server]) -> Table:
     table.add_column(no_wrap=True, min_width=14)
     for server in servers:
         pace = f"{server.in_flight} of {server.at_once} in flight"
-        faults = Text()
+        faults = Text(f"waited for, no answer for {_clock(server.away)}  " if server.away else "", "red")
         if server.throttled:
             faults.append(f"{server.throttled:,} × 429  ", "yellow")
         if other := server.failed - server.throttled:

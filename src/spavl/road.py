@@ -87,7 +87,7 @@ class RoadConfig(Settings):
     """
 
     seed: int = Field(1, ge=0, description="everything random comes from this number")
-    in_flight: int = Field(64, ge=1, description="rows of a stage in work at the same time")
+    in_flight: int = Field(256, ge=1, description="rows of a stage in work at the same time")
     budget_usd: float | None = Field(None, ge=0, description="hard spend stop for the whole run, in USD")
     limit: int | None = Field(
         None, ge=1, description="a small trial: so many pictures, spread over the leaves, go on to the questions"

@@ -137,7 +137,7 @@ class AuditConfig(Settings):
 
 
 class ServersConfig(Settings):
-    in_flight: int = Field(64, ge=1, description="items of a model in work at the same time")
+    in_flight: int = Field(256, ge=1, description="items of a model in work at the same time")
     prices: dict[str, tuple[float, float]] = Field(
         {},
         description='USD per million tokens, [in, out], by NAME or openai/NAME@URL: {"gpt-4.1" = [2.0, 8.0]}; wins '

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from spavl.errors import ConfigError, ProviderError
-from spavl.headers import retry_after
+from spavl.headers import allowance, retry_after
 from spavl.models.names import openai_name
 from spavl.models.types import Message, Picture, Rejected, Reply, Request, Transient
 
@@ -25,7 +25,7 @@ OPENAI = "https://api.openai.com/v1"
 # Set in tests: a call to a host that could cost money is then impossible.
 LOOPBACK_ONLY = "SPAVL_LOOPBACK_ONLY"
 
-_TIMEOUT = aiohttp.ClientTimeout(total=300, sock_connect=10)
+_SECONDS, _SECONDS_TO_CONNECT = 300.0, 10.0
 _JSON = {"Content-Type": "application/json"}
 _LARGEST_REPLY = 16 * 2**20
 # No tokenizer has a longer token. A text beyond the tokens that were asked for is cut off, as a model's would be.
@@ -79,7 +79,9 @@ class OpenAIModel:
         url: str | None = None,
         more: Mapping[str, Any] = MappingProxyType({}),
         say: Callable[[str], None] = lambda _: None,
+        seconds: float = _SECONDS,
     ) -> None:
+        self._timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, _SECONDS_TO_CONNECT))
         self._model, self.url, self._more, self._say = model, (url or OPENAI).rstrip("/"), more, say
         self.without: frozenset[str] = frozenset()
         self.name = openai_name(model, url)
@@ -107,7 +109,8 @@ class OpenAIModel:
             self._answered = True
             # Only now is it known that it was this, and not what was asked.
             self.leave_out(without)
-            return replace(read_reply(body, request.max_tokens), without=tuple(sorted(without)))
+            reply = read_reply(body, request.max_tokens)
+            return replace(reply, without=tuple(sorted(without)), allowance=allowance(headers))
         self.raise_for(status, headers, body)
         raise AssertionError
 
@@ -139,7 +142,7 @@ class OpenAIModel:
     async def _send(self, method: str, path: str, body: bytes | None) -> tuple[int, Any, bytes]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=_TIMEOUT,
+                timeout=self._timeout,
                 headers=authorization(self.url),
                 connector=aiohttp.TCPConnector(limit=0),
             )
@@ -154,7 +157,7 @@ class OpenAIModel:
         except aiohttp.ClientConnectorError as error:
             raise Transient(f"{type(error).__name__}: {error}") from None
         except TimeoutError:
-            raise Transient("time-out", may_cost=True) from None
+            raise Transient(f"no answer within {self._timeout.total:g} s", may_cost=True) from None
         except aiohttp.ClientError as error:
             raise Transient(f"{type(error).__name__}: {error}", may_cost=True) from None
 
@@ -180,13 +183,16 @@ class OpenAIModel:
             then = "add credit to the account of this key and type the same command"
             raise ProviderError(reason, where=self.url, then=then)
         if status == 429 or status >= 500 or status in (408, 409, 425):
-            raise Transient(reason, retry_after(headers), throttled=status == 429)
+            raise Transient(reason, retry_after(headers), status == 429, allowance=allowance(headers))
         if status == 403 and (key_is_good or self._answered or _FILTERED.search(reason)):
             # A key that was good before is good still: it is what was asked that a gateway keeps from the model.
             raise Rejected(reason)
         if status in (401, 403):
             then = f"put a valid key into the variable {key_variable(self.url)}"
             raise ProviderError(reason, where=self.url, then=then)
+        if status == 404 and self._answered:
+            # As a gateway says while the server behind it is away.
+            raise Transient(reason)
         if status in (404, 405) or 300 <= status < 400:
             then = "check the model's name and the address; list what is served with curl " + self.url + "/models"
             raise ProviderError(reason, where=self.name, then=then)

@@ -136,7 +136,7 @@ class ModelShop:
         check_address(url or OPENAI)
         backend = self._backend(f"openai/{rest}", lambda: self._load_openai(name, url or None))
         # By name too: providers limit each model alone, and behind a gateway a slow one must not hold up the rest.
-        pace = self._paces.setdefault(rest, Pace(self._pace))
+        pace = self._paces.setdefault(rest, Pace(self._pace, f"openai/{rest}", self._say))
         price = price_of(rest, self._prices) or (FREE if url and is_loopback(url) else None)
         if f"openai/{rest}" in self._batched and price is not None:
             price = Price(HALF * price.tokens_in, HALF * price.tokens_out)
@@ -164,7 +164,7 @@ class ModelShop:
         return self._backends[key]
 
     def _load_openai(self, name: str, url: str | None) -> Backend:
-        return OpenAIModel(name, url, say=self._say)
+        return OpenAIModel(name, url, say=self._say, seconds=self._pace.timeout)
 
     def _load_hf(self, path: str, dtype: str) -> Backend:
         return _load_here(path, dtype)

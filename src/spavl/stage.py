@@ -234,14 +234,15 @@ async def run_lanes(
 
         await walk(todo, total * len(lanes), journal.count())
         for lane, own in zip(lanes, held, strict=True):
-            _check_lost(lane.name, len(own.failed), total, plan.lost_at_most)
             if silent := own.silent():
                 _stop_refused(job, plan.stage, lane.name, silent)
-        if plan.again_after and (count := sum(len(own.failed) for own in held)):
+        failed = [[] if own.hopeless(plan.lost_at_most * total) else own.take_failed() for own in held]
+        if count := sum(map(len, failed)):
             job.screen.say(f"{plan.stage}: {count} failed in passing, and are asked again in {plan.again_after:g} s")
             await asyncio.sleep(plan.again_after)
-            failed = [own.take_failed() for own in held]
             await walk(lambda number: ((number, lost.position, lost.given) for lost in failed[number]), count, 0)
+        for lane, own in zip(lanes, held, strict=True):
+            _check_lost(lane.name, len(own.failed), total, plan.lost_at_most)
         for position, given, made in itertools.chain(*(own.failed + own.refused for own in held)):
             journal.add(position, given.id, made.rows, made.rejects)
         manifest = _concluded(job, plan, fingerprint, journal, total, conclude, began)

@@ -100,7 +100,7 @@ class Pace:
                 raise asyncio.CancelledError
             now, away = time.monotonic(), self.breaker.away
             wait = self.breaker.wait(now) if away else self.rate.due(now) - now
-            if away and wait > 0 and (self.breaker.given_up(now) or self._is_elsewhere()):
+            if away and wait > 0 and (self._is_elsewhere() or self.breaker.gives_up(now)):
                 raise Outage(self.breaker.reason, given_up=not self._is_elsewhere())
             if self.in_flight >= self.at_once:
                 wait = float("inf")

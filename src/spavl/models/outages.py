@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-# So many faults in a row, over so many seconds and with no answer between them, are an outage.
-_FAULTS, _SECONDS = 5, 2.0
+# So many faults in a row, over so many seconds and with no answer between them, are an outage; or many at once.
+_FAULTS, _SECONDS, _MANY = 5, 2.0, 32
 _FIRST_LOOK, _LONGEST_LOOK = 1.0, 15.0
 
 
@@ -23,8 +23,13 @@ class Breaker:
     def seconds_away(self, now: float) -> float:
         return now - self._since if self.away else 0.0
 
-    def given_up(self, now: float) -> bool:
-        return self.seconds_away(now) > self._most
+    def gives_up(self, now: float) -> bool:
+        """Whether it was waited for as long as it may be; the first to ask has it said."""
+        is_over = self.seconds_away(now) > self._most
+        if is_over and not self._told_end:
+            self._told_end = True
+            self._say(f"{self._name} has not answered for {_length(self._most)}, and is waited for no longer")
+        return is_over
 
     def wait(self, now: float) -> float:
         """Until it may be looked whether the server is back; for ever while somebody is looking."""
@@ -41,10 +46,8 @@ class Breaker:
     def failed(self, now: float, reason: str) -> None:
         self._since = now if not self._faults else self._since
         self._faults, self.reason = self._faults + 1, reason
-        if self.away and self.given_up(now) and not self._told_end:
-            self._told_end = True
-            self._say(f"{self._name} has not answered for {_length(self._most)}, and is waited for no longer")
-        if self.away or not self._was_there or self._faults < _FAULTS or now - self._since < _SECONDS:
+        is_out = self._faults >= _MANY or (self._faults >= _FAULTS and now - self._since >= _SECONDS)
+        if self.away or not self._was_there or not is_out:
             return
         self.away, self._told_end, self._wait = True, False, _FIRST_LOOK
         self._next_look = now + self._wait

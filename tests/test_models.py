@@ -27,7 +27,7 @@ from tests.servers import FAULTS, Body, ChatServer, body_hash, completion, echo,
 from spavl.errors import BudgetError, ConfigError, ProviderError, SpavlError
 from spavl.judges.refusals import seems_refused
 from spavl.miniature import rules
-from spavl.models import openai, shop
+from spavl.models import openai, shop, wrappers
 from spavl.models.fixed import SAID
 from spavl.models.limits import Bucket, Pace, PaceConfig
 from spavl.models.prices import Price, price_of
@@ -43,6 +43,7 @@ Found = Reply | BaseException
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shop, "Retrying", functools.partial(Retrying, first_wait=0.001, longest_wait=0.01))
+    monkeypatch.setattr(wrappers, "_PATIENCE", 0.0)
 
 
 def question(n: int | str, **settings: Any) -> Request:

@@ -14,6 +14,7 @@ from spavl.live import Money, Server
 from spavl.models.batches import OUTBOX, BatchDesk
 from spavl.models.foresee import TryingShop
 from spavl.models.limits import BatchConfig
+from spavl.models.names import without_addresses
 from spavl.models.replay import ReplayingShop
 from spavl.models.shop import ModelShop
 from spavl.models.wrappers import Budget
@@ -105,7 +106,7 @@ def desk_of(batch: BatchConfig, run: RunFolder, budget: Budget) -> BatchDesk | N
     if not batch.models and not (folder / OUTBOX).exists():
         return None
     desk = BatchDesk(folder, run.ledger, budget, batch)
-    named = {name.rstrip("/") for name in batch.models}
+    named = {without_addresses(name) for name in batch.models}
     if forgotten := desk.models_under_way() - named:
         then = "leave it among batch.models until its batches have come back, for they are paid"
         raise ConfigError(f"batches of {', '.join(sorted(forgotten))} are under way", where="batch.models", then=then)

@@ -121,7 +121,12 @@ def resolved(config: RoadConfig) -> RoadConfig:
         "smallest_side": config.pictures.smallest_side,
     }
     wanting = {name: value for name, value in usual.items() if getattr(config.candidates, name) is None}
-    return config.model_copy(update={"candidates": config.candidates.model_copy(update=wanting)})
+    preferences = config.preferences
+    if preferences.judge_both_unsafe is None:
+        kept = preferences.repair == "safest" or not config.dataset.drop_unsafe_chosen
+        preferences = preferences.model_copy(update={"judge_both_unsafe": kept})
+    candidates = config.candidates.model_copy(update=wanting)
+    return config.model_copy(update={"candidates": candidates, "preferences": preferences})
 
 
 def stages_of(config: RoadConfig, until: str | None = None) -> list[StageEntry]:

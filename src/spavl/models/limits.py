@@ -163,6 +163,11 @@ class Pace:
         """Whether a request that comes now would be sent: its server is there, or it is time to look."""
         return not self.breaker.away or self.breaker.wait(time.monotonic()) <= 0
 
+    @property
+    def load(self) -> float:
+        """Seconds of work that it has, where its rate is known, or else what of its places is taken."""
+        return (self.in_flight + self.waiting) / (self.rate.per_second or self.at_once)
+
     def _is_elsewhere(self) -> bool:
         return any(not other.breaker.away for other in self.others)
 
@@ -170,7 +175,7 @@ class Pace:
         loop = asyncio.get_running_loop()
         self._news = news = loop.create_future()
         # A rate may rise meanwhile, so it is looked at again before long.
-        bell = loop.call_later(min(seconds, 1.0), self._tell_news) if seconds < float("inf") else None
+        bell = loop.call_later(min(seconds, 1.0), self._tell_news) if self.others or seconds < float("inf") else None
         try:
             await news
         finally:

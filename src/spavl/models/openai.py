@@ -18,7 +18,7 @@ import aiohttp
 
 from spavl.errors import ConfigError, ProviderError
 from spavl.headers import allowance, retry_after
-from spavl.models.names import openai_name
+from spavl.models.names import openai_name, served
 from spavl.models.types import Message, Picture, Rejected, Reply, Request, Transient
 
 OPENAI = "https://api.openai.com/v1"
@@ -82,9 +82,10 @@ class OpenAIModel:
         seconds: float = _SECONDS,
     ) -> None:
         self._timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, _SECONDS_TO_CONNECT))
-        self._model, self.url, self._more, self._say = model, (url or OPENAI).rstrip("/"), more, say
+        self._model, self._more, self._say = served(model).model, more, say
+        self.url = (url or OPENAI).rstrip("/")
         self.without: frozenset[str] = frozenset()
-        self.name = openai_name(model, url)
+        self.name = openai_name(model)
         check_address(self.url)
         if os.environ.get(LOOPBACK_ONLY) and not is_loopback(self.url):
             then = f"unset {LOOPBACK_ONLY} if you mean to call it"

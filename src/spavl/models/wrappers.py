@@ -8,10 +8,10 @@ Each wrapper is a ChatModel round a ChatModel and knows nothing of the others.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from spavl.errors import BudgetError, ConfigError
+from spavl.errors import BudgetError, ConfigError, ProviderError
 from spavl.models import hearing, rates
 from spavl.models.limits import Pace
 from spavl.models.pictures import UNKNOWN, tokens_of
@@ -208,23 +208,60 @@ class Budgeted:
 Flights = dict[str, asyncio.Task[Call]]
 
 
+def call_of(ledger: Ledger, names: Sequence[str], spelled: str) -> Call | None:
+    """The finished call, under the model's name or one that it had before; what was refused then is asked again."""
+    if call := ledger.get(key_of(names[0], spelled)):
+        return call
+    found = (ledger.get(key_of(name, spelled)) for name in names[1:])
+    return next((call for call in found if call and call.status != "rejected"), None)
+
+
+class Spread:
+    """One model at several addresses: each request goes to the one that has the fewest to answer."""
+
+    def __init__(self, places: Sequence[Limited], say: Callable[[str], None] = lambda _: None) -> None:
+        self.name, self._places, self._say = places[0].name, list(places), say
+
+    async def ask(self, request: Request) -> Reply:
+        while True:
+            place = min(self._places, key=lambda each: (not each.pace.is_open, each.pace.load))
+            try:
+                return await place.ask(request)
+            except ProviderError as error:
+                # One that was never there is left out while there is another.
+                if place.pace.answered or self._places == [place]:
+                    raise
+                if place in self._places:
+                    self._places.remove(place)
+                    self._say(f"{self.name} goes on without {error.where}: {error.what}")
+
+
 class Recorded:
     """Looks into the ledger first, asks once however many wait, and writes before it answers."""
 
-    def __init__(self, inner: ChatModel, ledger: Ledger, stage: str, flights: Flights | None = None) -> None:
+    def __init__(
+        self,
+        inner: ChatModel,
+        ledger: Ledger,
+        stage: str,
+        flights: Flights | None = None,
+        former: Sequence[str] = (),
+    ) -> None:
         self.name, self._inner, self._ledger, self._stage = inner.name, inner, ledger, stage
+        self._names = (inner.name, *former)
         self._under_way = {} if flights is None else flights
 
     async def ask(self, request: Request) -> Reply:
         spelled = request.spelled()
         key = key_of(self.name, spelled)
-        call = self._ledger.get(key)
+        call = call_of(self._ledger, self._names, spelled)
         if call is None:
             if key not in self._under_way:
                 task = asyncio.create_task(self._send(key, spelled, request))
                 self._under_way[key] = task
                 task.add_done_callback(lambda done: self._land(key, done))
             call = await asyncio.shield(self._under_way[key])
+        key = call.key
         if call.status == "rejected":
             hearing.note_refusal(self.name, call.detail, key)
             raise Rejected(call.detail)

@@ -84,17 +84,20 @@ class Pace:
         self._gate = asyncio.Lock()
         self._news: asyncio.Future[None] | None = None
         self._closed = False
+        # Until when all places were last taken.
+        self._full_at = 0.0
 
     async def enter(self, tokens: float) -> Place:
         """Wait for a place, and take it. Whoever entered must leave."""
         self.waiting += 1
+        ready = time.monotonic()
         try:
             async with self._gate:
-                return await self._pass(tokens)
+                return await self._pass(tokens, ready)
         finally:
             self.waiting -= 1
 
-    async def _pass(self, tokens: float) -> Place:
+    async def _pass(self, tokens: float, ready: float) -> Place:
         while True:
             if self._closed:
                 raise asyncio.CancelledError
@@ -102,16 +105,16 @@ class Pace:
             wait = self.breaker.wait(now) if away else self.rate.due(now) - now
             if away and wait > 0 and (self._is_elsewhere() or self.breaker.gives_up(now)):
                 raise Outage(self.breaker.reason, given_up=not self._is_elsewhere())
-            if self.in_flight >= self.at_once:
-                wait = float("inf")
-            if wait <= 0:
+            is_full = self.in_flight >= self.at_once
+            if wait <= 0 and not is_full:
                 break
-            await self._wait_for_news(wait)
+            await self._wait_for_news(float("inf") if is_full else wait)
+            self._full_at = time.monotonic() if is_full else self._full_at
         own = max(self._requests.wait_for(1), self._tokens.wait_for(tokens))
         self.in_flight += 1
         if away:
             self.breaker.look()
-        place = Place(self.rate.send(now, tokens), away)
+        place = Place(self.rate.send(now, tokens, max(ready, self._full_at)), away)
         if own > 0:
             try:
                 await asyncio.sleep(own)

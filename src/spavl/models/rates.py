@@ -29,10 +29,8 @@ _BELOW, _HOLD, _HOLD_PER_PAUSE, _HOLD_AT_FIRST = 0.96, 3.0, 20.0, 3.0
 _NEXT_SECOND = 0.25
 # 429s that come as before though the rate was lowered so often have another cause, unless they are very many.
 _IN_VAIN, _VERY_MANY, _LEAST_NOISE, _LATELY = 5, 0.3, 0.1, 20
-# What a late timer missed may be caught up with, but no more.
-_SLACK = 0.05
-# Whoever asks less than it may learns nothing by it.
-_IDLE = 0.25
+# What a late timer missed may be caught up with, as on a busy machine, but no more.
+_SLACK = 0.25
 
 
 class Sent(NamedTuple):
@@ -76,16 +74,19 @@ class Rate:
         """When the next request may be sent."""
         return max(self._free_at if self.per_second else 0.0, self._paused_until, self._due_by_headers(now))
 
-    def send(self, now: float, tokens: float) -> Sent:
+    def send(self, now: float, tokens: float, ready: float | None = None) -> Sent:
+        """A request is sent now, which could have been sent since it was ready, had the rate allowed it."""
+        ready = now if ready is None else ready
         self._sent += 1
         self._tokens += (max(1.0, tokens) - self._tokens) / min(self._sent, 50)
         if self._sent == 1:
             self._first_at = now
         self._last_at = now
         if self.per_second:
-            self._idle += max(0.0, now - self._free_at)
-            self._grow(now)
-            self._free_at = max(self._free_at, now - _SLACK) + 1 / self.per_second
+            self._idle += max(0.0, ready - self._free_at)
+            # Whoever asks less than it may learns nothing by it.
+            self._grow(now, was_held=ready <= self._free_at)
+            self._free_at = max(self._free_at, ready, now - _SLACK) + 1 / self.per_second
         return Sent(self._sent, now)
 
     def taken(self) -> None:
@@ -152,10 +153,10 @@ class Rate:
         self._settled = self._settled or not self._searching
         return _BELOW * (low + min(before, 2 * low)) / 2
 
-    def _grow(self, now: float) -> None:
+    def _grow(self, now: float, was_held: bool) -> None:
         assert self.per_second
         passed, self._grown_at = now - self._grown_at, now
-        if passed <= 0 or now - self._free_at > _IDLE:
+        if passed <= 0 or not was_held:
             return
         if self._searching:
             steepest = _OUT_OF_THE_DARK if self._dark else _STEEPEST

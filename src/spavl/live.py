@@ -27,7 +27,7 @@ class Server(NamedTuple):
     throttled: int
     failed: int
     # Seconds for which it has not answered; 0 while it does.
-    away: float
+    away: float = 0.0
 
 
 class Money(NamedTuple):

@@ -36,7 +36,7 @@ def test_a_limit_is_found_and_used_with_nothing_set(shape: str) -> None:
     assert len(served.taken) >= 0.85 * per_second * seconds
     assert len(later) >= 0.85 * 0.75 * per_second * seconds
     # A 429 now and then tells where the limit is. The first seconds, in which it is looked for, have more.
-    assert len(refused) <= 0.07 * len(later)
+    assert len(refused) <= 0.06 * len(later) + 5
     assert len(served.refused) <= 100
 
 
@@ -44,7 +44,7 @@ def test_a_minute_that_is_used_up_is_waited_for_and_the_next_one_used() -> None:
     # It begins 20 s before the end of a minute.
     served = asked_for(Serving(window(600, 60), 1.0), 135)
     assert len(served.taken) >= 0.95 * 3 * 600
-    assert len(served.refused) <= 250
+    assert len(served.refused) <= 300
 
 
 @pytest.mark.parametrize("rule", [bucket(10, 600, "headers"), window(600, 60, "headers"), bucket(1, 60, "headers")])

@@ -141,7 +141,7 @@ def test_a_list_finds_each_of_its_phrases_anywhere_and_says_which(name: str) -> 
 def test_every_form_of_guard_is_opened_by_its_name(run: RunFolder) -> None:
     models = ModelShop(run.ledger)
     for uri in ("criterion/legal/openai/m@http://127.0.0.1:1/v1", "harmbench/openai/m@http://127.0.0.1:1/v1", *LISTS):
-        assert open_guard(uri, models, "marks").name.startswith(("openai/m@", "keywords/"))
+        assert open_guard(uri, models, "marks").name.startswith(("openai/m|", "keywords/"))
         assert is_rules(uri) == (uri in LISTS)
         with pytest.raises(ConfigError, match="cannot compare two"):
             open_judge(uri, models, "bouts")

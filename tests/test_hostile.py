@@ -11,7 +11,6 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 from tests.exams import but_canaries
@@ -21,7 +20,7 @@ from tests.test_canaries import reads_well
 from spavl import stage
 from spavl.drive import drive
 from spavl.errors import BudgetError, GateError
-from spavl.models import limits, openai, wrappers
+from spavl.models import rates, wrappers
 from spavl.models.wrappers import Retrying
 from spavl.progress import Screen
 from spavl.records import Image, Pair, Preference, Question, Reject, Response, Sample, Verdict
@@ -32,8 +31,9 @@ RESPONDERS = ("plain", "sly", "foreign", "terse")
 _FORM = re.compile(r"^(\w+): ((?:[\w-]+ \| )+[\w-]+)$", re.MULTILINE)
 # Whatever the guard says and however like the questions are, the build goes on.
 OPEN_GATES = {"verdicts.most_invalid": "1.0", "dataset.leaks.more_alike_questions": "1.0"}
-# Nobody here would pass the canaries.
-UNTRIED = {"verdicts.canaries": "warn", "preferences.canaries": "warn"}
+# Nobody here would pass the canaries. The time-out is long beside what a busy machine needs to answer: an answer that
+# comes after it is asked for again.
+UNTRIED = {"verdicts.canaries": "warn", "preferences.canaries": "warn", "pace.timeout": "3"}
 # What a closed gate says may be done about it.
 REMEDIES = {"verdicts.most_invalid": "1.0", "dataset.leaks.drop": "true"}
 _FENCE = re.compile(r"marked (#\w+) is material")
@@ -90,10 +90,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "spavl.models.shop.Retrying", functools.partial(Retrying, tries=9, first_wait=0.001, longest_wait=0.01)
     )
-    monkeypatch.setattr(limits, "_COOL_DOWN", 0.01)
-    monkeypatch.setattr(limits, "LONGEST_WAIT", 0.02)
-    # Long beside what a busy machine needs to answer: an answer that comes after it is asked for again.
-    monkeypatch.setattr(openai, "_TIMEOUT", aiohttp.ClientTimeout(total=3))
+    monkeypatch.setattr(rates, "LONGEST_WAIT", 0.02)
     more = {
         "429, wait a year": lambda: fault(429, Retry_After=str(365 * 86400)),
         "429, wait less than nothing": lambda: fault(429, Retry_After="-5"),

@@ -27,7 +27,7 @@ from tests.servers import FAULTS, Body, ChatServer, body_hash, completion, echo,
 from spavl.errors import BudgetError, ConfigError, ProviderError, SpavlError
 from spavl.judges.refusals import seems_refused
 from spavl.miniature import rules
-from spavl.models import limits, openai, shop
+from spavl.models import openai, shop, wrappers
 from spavl.models.fixed import SAID
 from spavl.models.limits import Bucket, Pace, PaceConfig
 from spavl.models.prices import Price, price_of
@@ -43,7 +43,7 @@ Found = Reply | BaseException
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shop, "Retrying", functools.partial(Retrying, first_wait=0.001, longest_wait=0.01))
-    monkeypatch.setattr(limits, "_COOL_DOWN", 0.01)
+    monkeypatch.setattr(wrappers, "_PATIENCE", 0.0)
 
 
 def question(n: int | str, **settings: Any) -> Request:
@@ -350,48 +350,19 @@ def test_a_wait_that_makes_no_sense_is_not_kept(run: RunFolder, header: str) -> 
         assert texts(ask(run.ledger, f"openai/m@{server.url}", question(1))) == ["at last"]
 
 
-def test_pace_falls_when_the_server_says_so_and_climbs_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 100.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    pace = Pace(PaceConfig(at_once=64))
-    pace.slow_down(1.0)
-    assert pace.at_once == 48
-    now += 1.5
-    pace.slow_down(None)
-    assert pace.at_once == 36
-    for _ in range(28 * 25):
-        pace.went_well()
-    assert pace.at_once == 64
-    for _ in range(100):
-        pace.went_well()
-    assert pace.at_once == 64
-    for _ in range(100):
-        now += 10
-        pace.slow_down(None)
-    assert pace.at_once == 1
-
-
-@pytest.mark.parametrize("retry_after", [None, 0.0, 1.0])
-def test_many_complaints_at_once_count_as_one(retry_after: float | None) -> None:
-    pace = Pace(PaceConfig(at_once=64))
-    for _ in range(64):
-        pace.slow_down(retry_after)
-    assert pace.at_once == 48
-
-
 def test_never_more_at_once_than_the_pace_allows_and_all_get_their_turn() -> None:
     pace, running, most = Pace(PaceConfig(at_once=5)), 0, 0
 
     async def one(n: int) -> None:
         nonlocal running, most
-        await pace.enter(tokens=1)
+        place = await pace.enter(tokens=1)
         running += 1
         most = max(most, running)
         await asyncio.sleep(0.001)
         running -= 1
-        pace.leave()
+        pace.leave(place)
         if n % 20 == 0:
-            pace.slow_down(0.0)
+            pace.slow_down(place, 0.0)
 
     async def many() -> None:
         await asyncio.gather(*map(one, range(100)))

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from spavl.forecast import likely_usd
 from spavl.live import Money, Server
 from spavl.models.batches import OUTBOX, BatchDesk
 from spavl.models.limits import BatchConfig
+from spavl.models.names import without_addresses
 from spavl.models.replay import ReplayingShop
 from spavl.models.shop import ModelShop
 from spavl.models.wrappers import Budget
@@ -111,7 +113,7 @@ def desk_of(batch: BatchConfig, run: RunFolder, budget: Budget) -> BatchDesk | N
     if not batch.models and not (folder / OUTBOX).exists():
         return None
     desk = BatchDesk(folder, run.ledger, budget, batch)
-    named = {name.rstrip("/") for name in batch.models}
+    named = {without_addresses(name) for name in batch.models}
     if forgotten := desk.models_under_way() - named:
         then = "leave it among batch.models until its batches have come back, for they are paid"
         raise ConfigError(f"batches of {', '.join(sorted(forgotten))} are under way", where="batch.models", then=then)
@@ -148,7 +150,15 @@ def watch(
 
     def look() -> tuple[list[Server], Money]:
         servers = [
-            Server(name, pace.in_flight, int(pace.at_once), pace.answered, pace.throttled, pace.failed)
+            Server(
+                name,
+                pace.in_flight,
+                pace.at_once,
+                pace.answered,
+                pace.throttled,
+                pace.failed,
+                pace.breaker.seconds_away(time.monotonic()),
+            )
             for name, pace in models.paces().items()
         ]
         rest = sum(usd * screen.left(stage) for stage, usd in expected.items())

@@ -2,12 +2,36 @@
 
 import email.utils
 import math
+import re
 import time
 from collections.abc import Mapping
+from typing import NamedTuple
+
+_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LENGTH = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhd])){1,5}")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
+# A number of seconds beyond this is a moment, and one beyond the other a moment in milliseconds.
+_MOMENT, _MOMENT_IN_MS = 1e9, 1e12
+
+
+class Left(NamedTuple):
+    """What is left of a limit, and the seconds until it is renewed."""
+
+    remaining: float
+    reset: float
+    # All of it; None where the server does not say.
+    limit: float | None
+
+
+class Allowance(NamedTuple):
+    requests: Left | None
+    tokens: Left | None
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """The seconds that a server asks to be left alone for, which it says as a number or as a date."""
+    if (milliseconds := _number(headers.get("Retry-After-Ms", ""))) is not None:
+        return milliseconds / 1000
     said = headers.get("Retry-After", "")
     try:
         seconds = float(said)
@@ -17,3 +41,37 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         except (ValueError, TypeError, OverflowError):
             return None
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def allowance(headers: Mapping[str, str]) -> Allowance | None:
+    """What is left of a server's limits: `x-ratelimit-remaining-requests` and its like, or the shorter names."""
+    requests = _left(headers, "X-RateLimit-{}-Requests") or _left(headers, "X-RateLimit-{}")
+    found = Allowance(requests or _left(headers, "RateLimit-{}"), _left(headers, "X-RateLimit-{}-Tokens"))
+    return found if any(found) else None
+
+
+def _left(headers: Mapping[str, str], name: str) -> Left | None:
+    remaining = _number(headers.get(name.format("Remaining"), ""))
+    reset = _seconds(headers.get(name.format("Reset"), ""))
+    if remaining is None or not reset:
+        return None
+    return Left(remaining, reset, _number(headers.get(name.format("Limit"), "")))
+
+
+def _number(said: str) -> float | None:
+    try:
+        number = float(said)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
+def _seconds(said: str) -> float | None:
+    """A length of time as servers write it: 12, 1.5, 20ms, 6m0s, or the moment at which it ends."""
+    said = said.strip().lower()
+    if (number := _number(said)) is not None:
+        moment = number / 1000 if number > _MOMENT_IN_MS else number
+        return max(0.0, moment - time.time()) if number > _MOMENT else number
+    if not _LENGTH.fullmatch(said):
+        return None
+    return sum(float(amount) * _UNITS[unit] for amount, unit in _PART.findall(said))

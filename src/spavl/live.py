@@ -29,6 +29,8 @@ class Server(NamedTuple):
     answered: int
     throttled: int
     failed: int
+    # Seconds for which it has not answered; 0 while it does.
+    away: float = 0.0
 
 
 class Money(NamedTuple):
@@ -141,6 +143,8 @@ class LiveTable:
 def _told(server: Server) -> RenderableType:
     text = Text.assemble(server.name, f"  {server.in_flight} of {server.at_once} in flight")
     text.append(f", {server.answered:,} answered", "dim")
+    if server.away:
+        text.append(f", waited for, no answer for {_clock(server.away)}", "red")
     if server.throttled:
         text.append(f", {server.throttled:,} × 429", "yellow")
     if other := server.failed - server.throttled:

@@ -22,8 +22,8 @@ class Plan(Generic[Out]):
     limited: bool = False
     # Inputs lost to faults that may pass: with a larger share the stage stops instead, to be typed again.
     lost_at_most: float = 0.02
-    # What is lost to such faults is done once more, so many seconds after all else; 0: it is not.
-    again_after: float = 0
+    # What is lost to such faults is done once more, so many seconds after all else.
+    again_after: float = 2
     # Whether its rows come from the web or a device, so that a replay takes them as they are.
     outside: bool = False
     # Raised when the code of a stage would give other rows for the same inputs.

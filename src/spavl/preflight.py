@@ -62,7 +62,7 @@ async def check_servers(models: TryingShop, needed_now: Collection[str], say: Ca
 
 async def _served_by(server: OpenAIModel) -> Collection[str] | Transient:
     try:
-        return await server.served()
+        return await server.listed()
     except Transient as error:
         return error
 

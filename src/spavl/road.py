@@ -87,7 +87,7 @@ class RoadConfig(Settings):
     """
 
     seed: int = Field(1, ge=0, description="everything random comes from this number")
-    in_flight: int = Field(64, ge=1, description="rows of a stage in work at the same time")
+    in_flight: int = Field(256, ge=1, description="rows of a stage in work at the same time")
     budget_usd: float | None = Field(None, ge=0, description="hard spend stop for the whole run, in USD")
     limit: int | None = Field(
         None, ge=1, description="a small trial: so many pictures, spread over the leaves, go on to the questions"
@@ -121,7 +121,12 @@ def resolved(config: RoadConfig) -> RoadConfig:
         "smallest_side": config.pictures.smallest_side,
     }
     wanting = {name: value for name, value in usual.items() if getattr(config.candidates, name) is None}
-    return config.model_copy(update={"candidates": config.candidates.model_copy(update=wanting)})
+    preferences = config.preferences
+    if preferences.judge_both_unsafe is None:
+        kept = preferences.repair == "safest" or not config.dataset.drop_unsafe_chosen
+        preferences = preferences.model_copy(update={"judge_both_unsafe": kept})
+    candidates = config.candidates.model_copy(update=wanting)
+    return config.model_copy(update={"candidates": candidates, "preferences": preferences})
 
 
 def stages_of(config: RoadConfig, until: str | None = None) -> list[StageEntry]:

@@ -14,20 +14,20 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Generic, NamedTuple, NoReturn, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
 from spavl.engine import map_lanes
-from spavl.errors import GateError
-from spavl.judges.canaries import STAGE as CANARIES
 from spavl.judges.own import own_in
 from spavl.models.hearing import Heard, listen
+from spavl.models.names import without_addresses
 from spavl.models.shop import ModelShop
 from spavl.models.types import Parked, Rejected, Transient
 from spavl.plan import Plan
 from spavl.progress import Screen
 from spavl.records import Record, Reject, content_hash
+from spavl.stops import UNREAD_IN_A_ROW, Refusals, check_lost, nothing_left, stop_refused, stop_unreadable
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import state_of
 from spavl.store.journal import Journal
@@ -65,14 +65,8 @@ class Lane(NamedTuple, Generic[In, Out]):
     work: Callable[[In], Awaitable[Made[Out]]]
     # Lanes of a later wave wait for those of the earlier ones, and for the memory that their models held.
     wave: int = 0
-
-
-class Refusals(NamedTuple):
-    """A model that refused, the last reason, and at how many inputs."""
-
-    model: str
-    reason: str
-    inputs: int
+    # Whether it stops once a model's replies cannot be read one after the other.
+    must_be_read: bool = False
 
 
 class Lost(NamedTuple, Generic[In, Out]):
@@ -96,14 +90,20 @@ class _Held(Generic[In, Out]):
     A model is silent that has refused and never answered: its server takes nothing at all, or was asked too little.
     """
 
-    def __init__(self, answered: set[str]) -> None:
-        self.answered = answered
+    def __init__(self, answered: set[str], must_be_read: bool) -> None:
+        self.answered, self._must_be_read = answered, must_be_read
+        # Of each model, at how many inputs in a row nothing could be read, and the last reply.
+        self._unread: dict[str, tuple[int, str]] = {}
         self.failed: list[Lost[In, Out]] = []
         self.refused: list[Lost[In, Out]] = []
         self._refusals: dict[str, Refusals] = {}
 
     def hold(self, position: int, given: In, tried: _Tried[Out]) -> bool:
         made, heard = tried
+        for model, reply in heard.unread_of.items():
+            self._unread[model] = self._unread.get(model, (0, ""))[0] + 1, reply
+        for model in heard.read_of:
+            self._unread.pop(model, None)
         self.answered |= heard.answered
         if made.passing:
             self.failed.append(Lost(position, given, made))
@@ -125,9 +125,14 @@ class _Held(Generic[In, Out]):
         found = [refusals for model, refusals in self._refusals.items() if model not in self.answered]
         return sorted(found, key=lambda refusals: -refusals.inputs)
 
+    def unreadable(self) -> tuple[str, str] | None:
+        """A model in whose replies nothing can be read, and the last of them."""
+        found = [(model, reply) for model, (times, reply) in self._unread.items() if times >= UNREAD_IN_A_ROW]
+        return found[0] if found and self._must_be_read else None
+
     def hopeless(self, most_lost: float) -> bool:
         refused = any(refusals.inputs > _HOPELESS_FROM for refusals in self.silent())
-        return refused or len(self.failed) > max(_HOPELESS_FROM, most_lost)
+        return refused or self.unreadable() is not None or len(self.failed) > max(_HOPELESS_FROM, most_lost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,8 @@ def fingerprint_of(job: Job[C], plan: Plan[Out]) -> str:
     """What a stage's rows hang on: its version, its settings, the seed, the rows and the files it reads."""
     read = [manifest.content for name in plan.reads if (manifest := job.run.manifest(name))]
     limit = [job.limit] if plan.limited and job.limit is not None else []
-    settings = job.settings.model_dump(mode="json")
+    # A model that has moved to another address is the same model.
+    settings = without_addresses(job.settings.model_dump(mode="json"))
     return content_hash([plan.stage, plan.version, settings, job.seed, read, _state_of_files(job, plan), *limit])
 
 
@@ -188,13 +194,14 @@ async def run_rows(
     total: int,
     work: Callable[[In], Awaitable[Made[Out]]],
     conclude: Callable[[], dict[str, object]] = dict,
+    must_be_read: bool = False,
 ) -> Manifest:
     """Do a stage over its inputs, from where it was left.
 
     `conclude` is called once the rows are on disk and before the stage counts as finished;
     it may check or export them, and gives the manifest's notes.
     """
-    return await run_lanes(job, plan, [Lane(plan.stage, inputs, work)], total, conclude)
+    return await run_lanes(job, plan, [Lane(plan.stage, inputs, work, must_be_read=must_be_read)], total, conclude)
 
 
 async def run_lanes(
@@ -213,7 +220,9 @@ async def run_lanes(
     run.forget(plan.stage)
     journal = run.journal(plan.stage, fingerprint)
     try:
-        held: list[_Held[In, Out]] = [_Held(journal.answered(number)) for number in range(len(lanes))]
+        held: list[_Held[In, Out]] = [
+            _Held(journal.answered(number), lane.must_be_read) for number, lane in enumerate(lanes)
+        ]
 
         def todo(number: int) -> Iterator[tuple[int, int, In]]:
             for position, given in journal.undone(lanes[number].inputs, number, len(lanes)):
@@ -234,14 +243,17 @@ async def run_lanes(
 
         await walk(todo, total * len(lanes), journal.count())
         for lane, own in zip(lanes, held, strict=True):
-            _check_lost(lane.name, len(own.failed), total, plan.lost_at_most)
             if silent := own.silent():
-                _stop_refused(job, plan.stage, lane.name, silent)
-        if plan.again_after and (count := sum(len(own.failed) for own in held)):
+                stop_refused(job.run, plan.stage, lane.name, silent)
+            if unreadable := own.unreadable():
+                stop_unreadable(lane.name, *unreadable)
+        failed = [[] if own.hopeless(plan.lost_at_most * total) else own.take_failed() for own in held]
+        if count := sum(map(len, failed)):
             job.screen.say(f"{plan.stage}: {count} failed in passing, and are asked again in {plan.again_after:g} s")
             await asyncio.sleep(plan.again_after)
-            failed = [own.take_failed() for own in held]
             await walk(lambda number: ((number, lost.position, lost.given) for lost in failed[number]), count, 0)
+        for lane, own in zip(lanes, held, strict=True):
+            check_lost(lane.name, len(own.failed), total, plan.lost_at_most)
         for position, given, made in itertools.chain(*(own.failed + own.refused for own in held)):
             journal.add(position, given.id, made.rows, made.rejects)
         manifest = _concluded(job, plan, fingerprint, journal, total, conclude, began)
@@ -268,7 +280,7 @@ def _concluded(
     run.ledger.seal(plan.stage)
     notes = conclude()
     if total and not run.count(plan.stage, plan.writes):
-        raise _nothing_left(plan.stage, total, rejects)
+        raise nothing_left(plan.stage, total, rejects)
     return seal(job, plan, fingerprint, dict(sorted(rejects.items())), time.monotonic() - began, notes)
 
 
@@ -370,31 +382,3 @@ async def _tried(job: Job[C], work: Callable[[In], Awaitable[Made[Out]]], given:
         return _Tried(Made(rejects=[reject(given, REFUSED, str(error))]), heard)
     except Transient as error:
         return _Tried(Made(rejects=[reject(given, PROVIDER_FAILED, error.reason)], passing=True), heard)
-
-
-def _check_lost(stage: str, failed: int, total: int, most: float) -> None:
-    """Failed inputs are written down only when they are few; until then each new start asks them again."""
-    if failed > most * total:
-        then = "type the same command: what is finished is kept, and only what failed is asked again"
-        raise GateError(f"{failed} of {total} inputs of this stage failed at the servers asked", where=stage, then=then)
-
-
-def _nothing_left(stage: str, total: int, rejects: Counter[str]) -> GateError:
-    """With no row at all the stages that follow would have nothing to do, and the run would seem to have gone well."""
-    reasons = ", ".join(f"{reason} {count}" for reason, count in rejects.most_common()) or "nothing was found"
-    then = f"see tables/{stage}.rejects.parquet, change its settings by what is told there and type the command again"
-    return GateError(f"not one row has come of {total} inputs: {reasons}", where=stage, then=then)
-
-
-def _stop_refused(job: Job[C], stage: str, lane: str, silent: Sequence[Refusals]) -> NoReturn:
-    for each in silent:
-        # Whoever was to judge here was put to canaries before.
-        for place in (stage, CANARIES):
-            job.run.ledger.forget_rejected(place, each.model)
-    model, reason, inputs = silent[0]
-    then = (
-        "put its cause right and type the same command: what was refused is asked again; "
-        "or leave that model out, or name another: what is finished is kept"
-    )
-    what = f"the server refused every request ({inputs} so far): {reason}"
-    raise GateError(what, where=lane if lane == model else f"{lane}, asking {model}", then=then)

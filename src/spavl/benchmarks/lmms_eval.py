@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterable
 
 from spavl.errors import ConfigError
+from spavl.models.names import served
 
 # The version whose names of models and tasks these are.
 VERSION = "0.7.3"
@@ -25,9 +26,9 @@ def command(model: str, benchmarks: Iterable[str] = TASKS) -> str:
         then = f"it can be asked for {', '.join(TASKS)}"
         raise ConfigError(f"lmms-eval has no task for {', '.join(strange)}", then=then)
     kind, _, rest = model.partition("/")
-    name, _, url = rest.partition("@")
     if kind == "openai":
-        asked = ["openai", f"model_version={name}" + (f",base_url={url}" if url else "")]
+        _, name, urls = served(rest)
+        asked = ["openai", f"model_version={name}" + (f",base_url={urls[0]}" if urls else "")]
     elif kind == "hf":
         asked = ["huggingface", f"pretrained={rest}"]
     else:

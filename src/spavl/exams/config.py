@@ -1,5 +1,6 @@
 """The settings of an exam: one class for the TOML file and the command line, one part of it for each stage."""
 
+import re
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
@@ -11,6 +12,7 @@ from spavl.exams.naming import models_by_name
 from spavl.judges.canaries import ON_FAILURE, CanaryWord, OnFailure
 from spavl.judges.forms import VERSION
 from spavl.models.limits import BatchConfig, PaceConfig
+from spavl.models.names import without_addresses
 from spavl.plan import Plan
 
 ITEMS = Plan("items", reads=(), writes=Item, does="reads what the benchmarks ask", files=("data",), version=4)
@@ -64,7 +66,9 @@ DAMAGED: tuple[Condition, ...] = ("noise", "blur")
 
 def _names(value: object) -> object:
     """Names as one types them: several in one word, with commas between them."""
-    return tuple(filter(None, (name.strip() for name in value.split(",")))) if isinstance(value, str) else value
+    # A comma before an address stands between two of one model.
+    names = re.split(r",(?!https?://)", value) if isinstance(value, str) else ()
+    return tuple(filter(None, (name.strip() for name in names))) if isinstance(value, str) else value
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
@@ -137,7 +141,7 @@ class AuditConfig(Settings):
 
 
 class ServersConfig(Settings):
-    in_flight: int = Field(64, ge=1, description="items of a model in work at the same time")
+    in_flight: int = Field(256, ge=1, description="items of a model in work at the same time")
     prices: dict[str, tuple[float, float]] = Field(
         {},
         description='USD per million tokens, [in, out], by NAME or openai/NAME@URL: {"gpt-4.1" = [2.0, 8.0]}; wins '
@@ -173,7 +177,8 @@ def resolved(config: ExamConfig) -> ExamConfig:
         then = "give a temperature too, such as --temperature 0.7"
         raise ConfigError("several samples at temperature 0 are all the same", where="--samples", then=then)
     tested = list(models_by_name(config.models))
-    return config if config.base or not tested else config.model_copy(update={"base": tested[0]})
+    base = without_addresses(config.base) or (tested[0] if tested else "")
+    return config if base == config.base else config.model_copy(update={"base": base})
 
 
 def part(config: ExamConfig, kind: type[S]) -> S:

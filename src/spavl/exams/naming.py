@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 
 from spavl.errors import ConfigError
+from spavl.models.names import without_addresses
 
 # NAME=MODEL. The model's own name may hold such a sign too, after its kind.
 _NAMED = re.compile(r"([^=/]+)=(\w[\w-]*/.+)")
@@ -14,7 +15,7 @@ def models_by_name(given: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for each in given:
         named = _NAMED.fullmatch(each)
-        name, uri = (named[1].strip(), named[2]) if named else (each, each)
+        name, uri = (named[1].strip(), named[2]) if named else (without_addresses(each), each)
         if found.setdefault(name, uri) != uri:
             then = "give each model a name of its own, as in NAME=MODEL"
             raise ConfigError(f"two models have the name {name!r}", where=each, then=then)

@@ -1,6 +1,6 @@
 """Models that are never asked: they note what each call would cost, and answer with what the ledger already holds."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,6 +10,7 @@ from spavl.models.prices import Price
 from spavl.models.shop import Backend, ModelShop, Opened
 from spavl.models.structured import is_repair
 from spavl.models.types import ChatModel, Reply, Request
+from spavl.models.wrappers import call_of
 from spavl.store import Ledger
 
 # What is likely, or the most that can come: every answer as long as it may be, every unreadable one asked again.
@@ -85,10 +86,10 @@ class ForeseeingShop(ModelShop):
         self.words, self.times = 1.0, 1.0
         # Equal questions are asked once, here as in a run.
         self.asked: set[str] = set()
-        self._known = ledger.models()
+        self._known = self._names_before()
 
     def _load_openai(self, name: str, url: str | None) -> Backend:
-        return Absent(openai_name(name, url))
+        return Absent(openai_name(name))
 
     def _load_hf(self, path: str, dtype: str) -> Backend:
         return Absent(hf_name(path, self._known) or f"hf/{path}")
@@ -97,7 +98,7 @@ class ForeseeingShop(ModelShop):
         place = (stage, opened.uri)
         measured = place in self.evidence.tokens_out
         tally = self.tallies.setdefault(place, Tally(opened.price, opened.model, self.words, measured))
-        return Foreseen(opened.backend.name, self, place, tally)
+        return Foreseen(opened.backend.name, self, place, tally, opened.former)
 
 
 class TryingShop(ModelShop):
@@ -116,15 +117,18 @@ class TryingShop(ModelShop):
         return Absent(f"hf/{path}")
 
     def _wrapped(self, opened: Opened, stage: str) -> ChatModel:
-        self.first_asked.setdefault(opened.backend, stage)
+        for backend, _ in opened.places:
+            self.first_asked.setdefault(backend, stage)
         return super()._wrapped(opened, stage)
 
 
 class Foreseen:
     """A model that counts what it is asked. It gives what the ledger holds, or a text of the length to expect."""
 
-    def __init__(self, name: str, shop: ForeseeingShop, place: tuple[str, str], tally: Tally) -> None:
-        self.name, self._shop, self._place, self._tally = name, shop, place, tally
+    def __init__(
+        self, name: str, shop: ForeseeingShop, place: tuple[str, str], tally: Tally, former: Sequence[str] = ()
+    ) -> None:
+        self.name, self._shop, self._place, self._tally, self._former = name, shop, place, tally, former
 
     async def ask(self, request: Request) -> Reply:
         key, tokens_out = request.key(self.name), self._tokens_out(request)
@@ -135,7 +139,7 @@ class Foreseen:
             return stand_in
         self._shop.asked.add(key)
         tokens_in, tally, times = self._tokens_in(request), self._tally, self._shop.times
-        if call := self._shop.ledger.get(key):
+        if call := call_of(self._shop.ledger, (self.name, *self._former), request.spelled()):
             tally.kept += times
             tally.seen += 1
             tally.used_in += call.tokens_in

@@ -21,6 +21,9 @@ class Heard:
     refused: dict[str, str] = field(default_factory=dict)
     calls: set[str] = field(default_factory=set)
     unread: str | None = None
+    # The models whose replies had the form that was asked for, and those whose had not, with the last of each.
+    read_of: set[str] = field(default_factory=set)
+    unread_of: dict[str, str] = field(default_factory=dict)
 
 
 _heard: ContextVar[Heard | None] = ContextVar("heard", default=None)
@@ -48,3 +51,11 @@ def note_refusal(model: str, reason: str, *calls: str) -> None:
 def note_unread(reply: str) -> None:
     if heard := _heard.get():
         heard.unread = reply
+
+
+def note_reading(model: str, reply: str, could_be_read: bool) -> None:
+    if heard := _heard.get():
+        if could_be_read:
+            heard.read_of.add(model)
+        else:
+            heard.unread_of[model] = reply

@@ -1,31 +1,37 @@
-"""How fast a server is asked: so many at once, so many requests and tokens a minute.
+"""How fast a server is asked: so many at once, so many requests and tokens a minute, and not at all while it is away.
 
-The number at once is found, not set: it falls by a quarter when the server says "too many
-requests" and climbs again by one after every 25 answers that went well.
+Nothing has to be set for a server that has limits: how fast it may be asked is learnt from what it says (rates.py).
 """
 
 import asyncio
 import time
-from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from pydantic import Field
 
 from spavl.config import Settings
+from spavl.headers import Allowance
+from spavl.models.outages import Breaker
+from spavl.models.rates import Rate, Sent
+from spavl.models.types import Outage
 
-_CLIMB_AFTER = 25
-_SHRINK = 0.75
-_COOL_DOWN = 2.0
-# However long a server asks to be left alone, by mistake or in earnest, it is asked again after this many seconds.
-LONGEST_WAIT = 120.0
+_AT_FIRST = 32
 
 
 class PaceConfig(Settings):
-    at_once: int = Field(64, ge=1, description="most requests to one model of a server at the same time")
+    at_once: int = Field(256, ge=1, description="most requests to one model of a server at the same time")
     requests_per_minute: float | None = Field(None, gt=0, description="limit of each model of a server, if it has one")
     batch_here: int = Field(
         64, ge=1, description="most requests that a model in this process answers together; fewer where memory is short"
     )
     tokens_per_minute: float | None = Field(None, gt=0, description="limit of each model of a server, if it has one")
+    timeout: float = Field(
+        300, gt=0, description="seconds after which a call without an answer is given up and made again"
+    )
+    wait_at_most: float = Field(
+        1800, ge=0, description="seconds that a server which has answered and is away is waited for"
+    )
 
 
 class BatchConfig(Settings):
@@ -54,84 +60,135 @@ class Bucket:
         return max(0.0, start - now)
 
 
-class Pace:
-    """The shared pace of all requests to one model of a server."""
+class Place(NamedTuple):
+    """A request's place among those at a server. `looks`: it is sent to see whether the server is back."""
 
-    def __init__(self, config: PaceConfig) -> None:
-        self._most = config.at_once
-        self.at_once = float(config.at_once)
+    sent: Sent
+    looks: bool
+
+
+class Pace:
+    """The shared pace of all requests to one model at one address."""
+
+    def __init__(
+        self, config: PaceConfig, name: str = "the server", say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        # A server that is asked for the first time is not given all at once, for it may have a limit.
+        self._most, self.at_once = config.at_once, min(config.at_once, _AT_FIRST)
         self._requests, self._tokens = Bucket(config.requests_per_minute), Bucket(config.tokens_per_minute)
-        self._running, self._went_well = 0, 0
+        self.rate = Rate()
+        self.breaker = Breaker(name, config.wait_at_most, say)
+        # The paces of the same model at other addresses, which are asked while this one is away.
+        self.others: Sequence[Pace] = ()
+        self.in_flight = self.waiting = 0
         # What became of all requests so far, for whoever watches.
         self.answered = self.throttled = self.failed = 0
-        self._cool_until = self._steady_until = 0.0
-        # Those who wait for a place, in the order in which they came.
-        self._turns: deque[asyncio.Future[None]] = deque()
+        # One waits at the gate, the others behind it in the order in which they came.
+        self._gate = asyncio.Lock()
+        self._news: asyncio.Future[None] | None = None
         self._closed = False
+        # Until when all places were last taken.
+        self._full_at = 0.0
 
-    async def enter(self, tokens: int) -> None:
+    async def enter(self, tokens: float) -> Place:
         """Wait for a place, and take it. Whoever entered must leave."""
-        if self._closed:
-            raise asyncio.CancelledError
-        if self._turns or self._running >= int(self.at_once):
-            await self._turn()
-        else:
-            self._running += 1
+        self.waiting += 1
+        ready = time.monotonic()
         try:
-            await self._hold_back(tokens)
-        except BaseException:
-            self.leave()
-            raise
+            async with self._gate:
+                return await self._pass(tokens, ready)
+        finally:
+            self.waiting -= 1
 
-    @property
-    def in_flight(self) -> int:
-        return self._running
+    async def _pass(self, tokens: float, ready: float) -> Place:
+        while True:
+            if self._closed:
+                raise asyncio.CancelledError
+            now, away = time.monotonic(), self.breaker.away
+            wait = self.breaker.wait(now) if away else self.rate.due(now) - now
+            if away and wait > 0 and (self._is_elsewhere() or self.breaker.gives_up(now)):
+                raise Outage(self.breaker.reason, given_up=not self._is_elsewhere())
+            is_full = self.in_flight >= self.at_once
+            if wait <= 0 and not is_full:
+                break
+            await self._wait_for_news(float("inf") if is_full else wait)
+            self._full_at = time.monotonic() if is_full else self._full_at
+        own = max(self._requests.wait_for(1), self._tokens.wait_for(tokens))
+        self.in_flight += 1
+        if away:
+            self.breaker.look()
+        place = Place(self.rate.send(now, tokens, max(ready, self._full_at)), away)
+        if own > 0:
+            try:
+                await asyncio.sleep(own)
+                if self._closed:
+                    raise asyncio.CancelledError
+            except BaseException:
+                self.leave(place)
+                raise
+        return place
 
-    def leave(self) -> None:
-        self._running -= 1
-        while self._turns and self._running < int(self.at_once):
-            turn = self._turns.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                self._running += 1
-
-    async def _turn(self) -> None:
-        turn = asyncio.get_running_loop().create_future()
-        self._turns.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if not turn.cancelled():  # its turn came in the very moment in which it gave up
-                self.leave()
-            raise
-
-    async def _hold_back(self, tokens: int) -> None:
-        wait = max(self._requests.wait_for(1), self._tokens.wait_for(tokens), self._cool_until - time.monotonic())
-        if wait > 0:
-            await asyncio.sleep(wait)
-        if self._closed:
-            raise asyncio.CancelledError
+    def leave(self, place: Place) -> None:
+        self.in_flight -= 1
+        if place.looks:
+            self.breaker.looked(time.monotonic())
+        self._tell_news()
 
     def close(self) -> None:
         """Let no more requests through: those that waited for their turn are cancelled."""
         self._closed = True
-        while self._turns:
-            self._turns.popleft().cancel()
+        self._tell_news()
 
-    def slow_down(self, retry_after: float | None) -> None:
-        """The server said 429. Several of them within one cool-down are one word, and count once."""
+    def slow_down(self, place: Place, pause: float | None, allowance: Allowance | None = None) -> None:
+        """The server said 429."""
+        self.failed += 1
         self.throttled += 1
-        now, wait = time.monotonic(), _COOL_DOWN if retry_after is None else min(retry_after, LONGEST_WAIT)
-        self._went_well = 0
-        if now >= self._steady_until:
-            self.at_once = max(1.0, self.at_once * _SHRINK)
-            # However soon it may be asked again, the other 429s of this burst are still to come.
-            self._steady_until = now + max(_COOL_DOWN, wait)
-        self._cool_until = max(self._cool_until, now + wait)
+        now = time.monotonic()
+        # It is there; whether it answers is not known yet.
+        self.breaker.heard(now)
+        self.rate.throttled(place.sent, now, pause)
+        self._hear(place, allowance)
 
-    def went_well(self) -> None:
+    def went_well(self, place: Place, allowance: Allowance | None = None) -> None:
         self.answered += 1
-        self._went_well += 1
-        if self._went_well >= _CLIMB_AFTER and self.at_once < self._most:
-            self._went_well = 0
-            self.at_once = min(float(self._most), self.at_once + 1)
+        self.at_once = min(self._most, self.at_once + 1)
+        self.breaker.answered(time.monotonic())
+        self.rate.taken()
+        self._hear(place, allowance)
+
+    def went_wrong(self, reason: str) -> None:
+        self.failed += 1
+        self.breaker.failed(time.monotonic(), reason)
+
+    def _hear(self, place: Place, allowance: Allowance | None) -> None:
+        if allowance is not None:
+            self.rate.hear(allowance, place.sent)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a request that comes now would be sent: its server is there, or it is time to look."""
+        return not self.breaker.away or self.breaker.wait(time.monotonic()) <= 0
+
+    @property
+    def load(self) -> float:
+        """Seconds of work that it has, where its rate is known, or else what of its places is taken."""
+        return (self.in_flight + self.waiting) / (self.rate.per_second or self.at_once)
+
+    def _is_elsewhere(self) -> bool:
+        return any(not other.breaker.away for other in self.others)
+
+    async def _wait_for_news(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._news = news = loop.create_future()
+        # A rate may rise meanwhile, so it is looked at again before long.
+        bell = loop.call_later(min(seconds, 1.0), self._tell_news) if self.others or seconds < float("inf") else None
+        try:
+            await news
+        finally:
+            self._news = None
+            if bell is not None:
+                bell.cancel()
+
+    def _tell_news(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)

@@ -1,11 +1,16 @@
 """The name under which a model's calls stand in the ledger, found without loading the model."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from spavl.errors import ConfigError
 
+# A served model behind whatever names how it is asked, and the setting that holds nothing but addresses.
+_ADDRESSED = re.compile(r"(openai/[^@\s\"]+)@https?://[^\s,\"]+(?:,https?://[^\s,\"]+)*")
+_ADDRESSES = "addresses"
 _OF_A_MODEL = (".safetensors", ".json", ".jinja", ".model", ".txt", ".bin")
 
 
@@ -19,9 +24,48 @@ def revision_of(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def openai_name(model: str, url: str | None) -> str:
-    # The address is part of the name when it was given: two servers may serve different weights as one name.
-    return f"openai/{model}" + (f"@{url.rstrip('/')}" if url else "")
+class Served(NamedTuple):
+    """A model behind servers, as it is named: NAME, NAME@URL, NAME@URL,URL2 or NAME#REVISION@URL."""
+
+    # With its revision, where it has one: which weights answer. Where they are served says nothing of that.
+    identity: str
+    # The name by which its servers know it.
+    model: str
+    urls: tuple[str, ...]
+
+
+def served(rest: str) -> Served:
+    identity, _, addresses = rest.partition("@")
+    urls = tuple(url.strip().rstrip("/") for url in addresses.split(",") if url.strip())
+    return Served(identity, identity.partition("#")[0], urls)
+
+
+def openai_name(model: str) -> str:
+    return f"openai/{served(model).identity}"
+
+
+def former_names(rest: str, known: Sequence[str]) -> tuple[str, ...]:
+    """The names under which calls to this model may stand in a ledger from when the address was part of the name.
+
+    The only one there is this model's, wherever it was served. Of several, which may have been other weights each, only
+    those of its own addresses are. With a revision it is another model than any of them.
+    """
+    identity, model, urls = served(rest)
+    if identity != model or not urls:
+        return ()
+    found = [name for name in known if name.startswith(f"openai/{model}@")]
+    own = [f"openai/{model}@{url}" for url in urls]
+    return tuple(found) if len(found) < 2 else tuple(name for name in own if name in found)
+
+
+def without_addresses(settings: Any) -> Any:
+    """The same names, wherever they stand, without the addresses of servers."""
+    if isinstance(settings, str):
+        return _ADDRESSED.sub(r"\1", settings)
+    if isinstance(settings, dict):
+        kept = {name: value for name, value in settings.items() if name != _ADDRESSES}
+        return {without_addresses(name): without_addresses(value) for name, value in kept.items()}
+    return [without_addresses(each) for each in settings] if isinstance(settings, list | tuple) else settings
 
 
 def hf_name(path: str, known: Sequence[str]) -> str | None:

@@ -17,15 +17,15 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from spavl.errors import ConfigError, ProviderError
-from spavl.headers import retry_after
-from spavl.models.names import openai_name
+from spavl.headers import allowance, retry_after
+from spavl.models.names import openai_name, served
 from spavl.models.types import Message, Picture, Rejected, Reply, Request, Transient
 
 OPENAI = "https://api.openai.com/v1"
 # Set in tests: a call to a host that could cost money is then impossible.
 LOOPBACK_ONLY = "SPAVL_LOOPBACK_ONLY"
 
-_TIMEOUT = aiohttp.ClientTimeout(total=300, sock_connect=10)
+_SECONDS, _SECONDS_TO_CONNECT = 300.0, 10.0
 _JSON = {"Content-Type": "application/json"}
 _LARGEST_REPLY = 16 * 2**20
 # No tokenizer has a longer token. A text beyond the tokens that were asked for is cut off, as a model's would be.
@@ -79,10 +79,13 @@ class OpenAIModel:
         url: str | None = None,
         more: Mapping[str, Any] = MappingProxyType({}),
         say: Callable[[str], None] = lambda _: None,
+        seconds: float = _SECONDS,
     ) -> None:
-        self.model, self.url, self._more, self._say = model, (url or OPENAI).rstrip("/"), more, say
+        self._timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, _SECONDS_TO_CONNECT))
+        self.model, self._more, self._say = served(model).model, more, say
+        self.url = (url or OPENAI).rstrip("/")
         self.without: frozenset[str] = frozenset()
-        self.name = openai_name(model, url)
+        self.name = openai_name(model)
         check_address(self.url)
         if os.environ.get(LOOPBACK_ONLY) and not is_loopback(self.url):
             then = f"unset {LOOPBACK_ONLY} if you mean to call it"
@@ -107,7 +110,8 @@ class OpenAIModel:
             self._answered = True
             # Only now is it known that it was this, and not what was asked.
             self.leave_out(without)
-            return replace(read_reply(body, request.max_tokens), without=tuple(sorted(without)))
+            reply = read_reply(body, request.max_tokens)
+            return replace(reply, without=tuple(sorted(without)), allowance=allowance(headers))
         self.raise_for(status, headers, body)
         raise AssertionError
 
@@ -126,11 +130,11 @@ class OpenAIModel:
     async def _check(self) -> None:
         """So that a wrong address is told at once and not after all retries."""
         try:
-            await self.served()
+            await self.listed()
         except Transient as error:
             raise self.no_answer(error) from None
 
-    async def served(self) -> frozenset[str]:
+    async def listed(self) -> frozenset[str]:
         """Ask who is there: the names of the models that the server lists, if it does."""
         status, headers, body = await self._send("GET", "/models", None)
         if status == 401:  # a key may be good for questions alone, and the list be forbidden (403)
@@ -147,7 +151,7 @@ class OpenAIModel:
     async def _send(self, method: str, path: str, body: bytes | None) -> tuple[int, Any, bytes]:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=_TIMEOUT,
+                timeout=self._timeout,
                 headers=authorization(self.url),
                 connector=aiohttp.TCPConnector(limit=0),
             )
@@ -162,7 +166,7 @@ class OpenAIModel:
         except aiohttp.ClientConnectorError as error:
             raise Transient(f"{type(error).__name__}: {error}") from None
         except TimeoutError:
-            raise Transient("time-out", may_cost=True) from None
+            raise Transient(f"no answer within {self._timeout.total:g} s", may_cost=True) from None
         except aiohttp.ClientError as error:
             raise Transient(f"{type(error).__name__}: {error}", may_cost=True) from None
 
@@ -188,13 +192,16 @@ class OpenAIModel:
             then = "add credit to the account of this key and type the same command"
             raise ProviderError(reason, where=self.url, then=then)
         if status == 429 or status >= 500 or status in (408, 409, 425):
-            raise Transient(reason, retry_after(headers), throttled=status == 429)
+            raise Transient(reason, retry_after(headers), status == 429, allowance=allowance(headers))
         if status == 403 and (key_is_good or self._answered or _FILTERED.search(reason)):
             # A key that was good before is good still: it is what was asked that a gateway keeps from the model.
             raise Rejected(reason)
         if status in (401, 403):
             then = f"put a valid key into the variable {key_variable(self.url)}"
             raise ProviderError(reason, where=self.url, then=then)
+        if status == 404 and self._answered:
+            # As a gateway says while the server behind it is away.
+            raise Transient(reason)
         if status in (404, 405) or 300 <= status < 400:
             then = "check the model's name and the address; list what is served with curl " + self.url + "/models"
             raise ProviderError(reason, where=self.name, then=then)

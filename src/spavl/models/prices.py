@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import NamedTuple
 
+from spavl.models.names import served
+
 
 class Price(NamedTuple):
     """USD per million tokens."""
@@ -31,8 +33,8 @@ def price_of(model: str, own: Mapping[str, tuple[float, float]]) -> Price | None
 
     `own` has it by its bare name or as models are named elsewhere, openai/NAME@URL; what names the server goes first.
     """
-    name = model.partition("@")[0]
-    spelled = (f"openai/{model}", model, name, f"openai/{name}")
+    identity, name, _ = served(model)
+    spelled = (f"openai/{model}", model, identity, f"openai/{identity}", name, f"openai/{name}")
     # A guard's format may stand before: llama-guard-4/openai/NAME@URL.
     formatted = (row for key, row in own.items() if key.endswith(f"/openai/{model}"))
     row = next((own[key] for key in spelled if key in own), None) or next(formatted, None) or _known().get(name)

@@ -12,20 +12,21 @@ from spavl.store import Ledger
 class ReplayingShop(ModelShop):
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger)
-        self._past, self._known = ledger, ledger.models()
+        self._known = self._names_before()
 
     @property
     def asks(self) -> bool:
         return False
 
     def _load_openai(self, name: str, url: str | None) -> Backend:
-        return Absent(openai_name(name, url))
+        return Absent(openai_name(name))
 
     def _load_hf(self, path: str, dtype: str) -> Backend:
         return Absent(hf_name(path, self._known) or f"hf/{path}")
 
     def _wrapped(self, opened: Opened, stage: str) -> ChatModel:
-        return Recorded(_Missing(opened.backend.name, stage), self._past, stage)
+        missing = _Missing(opened.backend.name, stage)
+        return Recorded(missing, self._ledger, stage, former=opened.former)
 
 
 class _Missing:

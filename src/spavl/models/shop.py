@@ -2,6 +2,8 @@
 
 openai/gpt-4o                          OpenAI
 openai/NAME@http://127.0.0.1:8000/v1   any server of the same kind, vLLM and SGLang among them
+openai/NAME@URL,URL2                   the same model at several addresses
+openai/NAME#REVISION@URL               one of several models that are served by one name
 hf/PATH-or-hub-id                      transformers, in this process
 miniature/base, miniature/careful      the model that ships with spavl, and its personas
 fixed/refuse, fixed/comply             the same answer to everything: the ends of any scale
@@ -10,7 +12,7 @@ fixed/refuse, fixed/comply             the same answer to everything: the ends o
 import asyncio
 import copy
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -20,10 +22,11 @@ from spavl.miniature.personas import PERSONAS
 from spavl.models.batches import HALF, BatchDesk, Tell
 from spavl.models.fixed import SAID, FixedModel
 from spavl.models.limits import Pace, PaceConfig
+from spavl.models.names import former_names, served
 from spavl.models.openai import OPENAI, OpenAIModel, check_address, is_loopback
 from spavl.models.prices import FREE, Price, price_of
 from spavl.models.types import ChatModel
-from spavl.models.wrappers import Budget, Budgeted, Flights, Limited, Persona, Recorded, Retrying
+from spavl.models.wrappers import Budget, Budgeted, Flights, Limited, Persona, Recorded, Retrying, Spread
 from spavl.store import Ledger, Loss
 
 # Seconds that a run which stops early waits for answers under way.
@@ -43,11 +46,17 @@ class Backend(ChatModel, Protocol):
 class Opened(NamedTuple):
     """A model that is open, before it has its wrappers. `model` is its bare name, by which it is priced."""
 
-    backend: Backend
     uri: str
     model: str
     price: Price | None
-    pace: Pace
+    # Where it is asked, each with a pace of its own.
+    places: tuple[tuple[Backend, Pace], ...]
+    # Names that its calls have in older ledgers.
+    former: tuple[str, ...] = ()
+
+    @property
+    def backend(self) -> Backend:
+        return self.places[0][0]
 
 
 class ModelShop:
@@ -70,6 +79,10 @@ class ModelShop:
         self._backends: dict[str, Backend] = {}
         self._paces: dict[str, Pace] = {}
         self._flights: Flights = {}
+        # The models behind servers, each as it was first named.
+        self._named: dict[str, str] = {}
+        # The names of models in the ledger, once they were asked for.
+        self._past: list[str] | None = None
 
     def open(self, uri: str, stage: str) -> ChatModel:
         """The model of this name, its calls booked under `stage`."""
@@ -132,23 +145,47 @@ class ModelShop:
         await asyncio.gather(*(backend.close() for backend in self._backends.values()))
 
     def _openai(self, rest: str, stage: str) -> ChatModel:
-        name, _, url = rest.partition("@")
-        check_address(url or OPENAI)
-        backend = self._backend(f"openai/{rest}", lambda: self._load_openai(name, url or None))
-        # By name too: providers limit each model alone, and behind a gateway a slow one must not hold up the rest.
-        pace = self._paces.setdefault(rest, Pace(self._pace))
-        price = price_of(rest, self._prices) or (FREE if _is_own(rest) else None)
+        identity, name, urls = served(rest)
+        for url in urls or (OPENAI,):
+            check_address(url)
+        self._check_told_apart(identity, rest)
+        places = tuple(self._place(identity, url) for url in urls or (None,))
+        for _, pace in places:
+            pace.others = [other for _, other in places if other is not pace]
+        price = price_of(rest, self._prices) or (FREE if _is_own(urls, rest) else None)
         if f"openai/{rest}" in self._batched and price is not None:
             price = Price(HALF * price.tokens_in, HALF * price.tokens_out)
-        return self._wrapped(Opened(backend, f"openai/{rest}", name, price, pace), stage)
+        former = former_names(rest, self._names_before()) if urls else ()
+        return self._wrapped(Opened(f"openai/{rest}", name, price, places, former), stage)
+
+    def _place(self, identity: str, url: str | None) -> tuple[Backend, Pace]:
+        full = f"{identity}@{url}" if url else identity
+        backend = self._backend(f"openai/{full}", lambda: self._load_openai(identity, url))
+        # By name too: providers limit each model alone, and behind a gateway a slow one must not hold up the rest.
+        return backend, self._paces.setdefault(full, Pace(self._pace, f"openai/{full}", self._say))
+
+    def _names_before(self) -> list[str]:
+        if self._past is None:
+            self._past = self._ledger.models()
+        return self._past
+
+    def _check_told_apart(self, identity: str, rest: str) -> None:
+        """One name at two addresses may be one model or two, and only the user knows."""
+        before = self._named.setdefault(identity, rest)
+        if served(before).urls != served(rest).urls:
+            both = ",".join(dict.fromkeys([*served(before).urls, *served(rest).urls]))
+            then = f"if both serve the same weights, write openai/{identity}@{both} at each place; "
+            then += f"if not, give one a revision: openai/{identity}#B@URL"
+            raise ConfigError(f"{identity} is named with two addresses", where=f"openai/{rest}", then=then)
 
     def _hf(self, path: str, stage: str, dtype: str = "auto") -> ChatModel:
         backend = self._backend(f"hf/{path} as {dtype}", lambda: self._load_hf(path, dtype))
-        return self._wrapped(Opened(backend, f"hf/{path}", path, FREE, self._own_pace(path)), stage)
+        return self._wrapped(Opened(f"hf/{path}", path, FREE, ((backend, self._own_pace(path)),)), stage)
 
     def _miniature(self, persona: str, stage: str) -> ChatModel:
         backend = self._backend("miniature", lambda: self._load_hf(miniature_checkpoint(), _MINIATURE_DTYPE))
-        opened = Opened(backend, f"miniature/{persona}", "miniature", FREE, self._own_pace("the miniature"))
+        places = ((backend, self._own_pace("the miniature")),)
+        opened = Opened(f"miniature/{persona}", "miniature", FREE, places)
         return _as_persona(self._wrapped(opened, stage), persona)
 
     def _fixed(self, name: str, stage: str) -> ChatModel:
@@ -164,7 +201,7 @@ class ModelShop:
         return self._backends[key]
 
     def _load_openai(self, name: str, url: str | None) -> Backend:
-        return OpenAIModel(name, url, say=self._say)
+        return OpenAIModel(name, url, say=self._say, seconds=self._pace.timeout)
 
     def _load_hf(self, path: str, dtype: str) -> Backend:
         return _load_here(path, dtype, self._pace.batch_here, self._say)
@@ -173,20 +210,20 @@ class ModelShop:
         backend = opened.backend
         if self._batches is not None and opened.uri in self._batched and isinstance(backend, OpenAIModel):
             door = self._batches.open(backend, opened.price, opened.model, stage)
-            return Recorded(door, self._ledger, stage, self._flights)
+            return Recorded(door, self._ledger, stage, self._flights, opened.former)
 
         async def write_off(usd: float) -> None:
             await self._ledger.put(Loss(model=backend.name, stage=stage, usd=usd, at=time.time()))
 
-        limited = Limited(backend, opened.pace)
-        budgeted = Budgeted(limited, self._budget, opened.price, opened.model, write_off)
-        return Recorded(Retrying(budgeted, self._say), self._ledger, stage, self._flights)
+        limited = [Limited(place, pace) for place, pace in opened.places]
+        asked = limited[0] if len(limited) == 1 else Spread(limited, self._say)
+        budgeted = Budgeted(asked, self._budget, opened.price, opened.model, write_off)
+        return Recorded(Retrying(budgeted, self._say), self._ledger, stage, self._flights, opened.former)
 
 
-def _is_own(rest: str) -> bool:
+def _is_own(urls: Sequence[str], rest: str) -> bool:
     """Whether its user serves a model: on this machine, or, as a pool's without an address yet, wherever they will."""
-    _, named, url = rest.partition("@")
-    return bool(named) and (not url or is_loopback(url))
+    return all(map(is_loopback, urls)) if urls else rest.endswith("@")
 
 
 def open_here(uri: str) -> ChatModel:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from spavl.models.hearing import note_unread
+from spavl.models.hearing import note_reading, note_unread
 from spavl.models.types import ChatModel, Message, Reply, Request
 
 T = TypeVar("T")
@@ -24,6 +24,7 @@ async def ask_structured(
     reply = await model.ask(request)
     parsed = parse(reply.text)
     if parsed is not None or reply.finish == "refused":
+        note_reading(model.name, reply.text, parsed is not None)
         return parsed, reply
     repair = (
         *request.messages,
@@ -32,6 +33,7 @@ async def ask_structured(
     )
     reply = await model.ask(replace(request, messages=repair))
     parsed = parse(reply.text)
+    note_reading(model.name, reply.text, parsed is not None)
     if parsed is None and reply.finish != "refused":
         note_unread(reply.text)
     return parsed, reply

@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from spavl.headers import Allowance
 from spavl.records import canonical_json
 
 Finish = Literal["stop", "length", "refused"]
@@ -84,6 +85,8 @@ class Reply:
     without: tuple[str, ...] = ()
     # What was drawn, where a server was asked for it and tells.
     tokens: tuple[int, ...] = ()
+    # What its server says is left of its limits.
+    allowance: Allowance | None = None
 
 
 class ChatModel(Protocol):
@@ -102,10 +105,24 @@ class Transient(Exception):
     """
 
     def __init__(
-        self, reason: str, retry_after: float | None = None, throttled: bool = False, may_cost: bool = False
+        self,
+        reason: str,
+        retry_after: float | None = None,
+        throttled: bool = False,
+        may_cost: bool = False,
+        allowance: Allowance | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason, self.retry_after, self.throttled, self.may_cost = reason, retry_after, throttled, may_cost
+        self.allowance = allowance
+
+
+class Outage(Transient):
+    """The server that would answer is away. It is asked again once it is back, unless it was waited for too long."""
+
+    def __init__(self, reason: str, may_cost: bool = False, given_up: bool = False) -> None:
+        super().__init__(reason, may_cost=may_cost)
+        self.given_up = given_up
 
 
 class Parked(Exception):

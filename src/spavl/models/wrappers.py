@@ -8,19 +8,21 @@ Each wrapper is a ChatModel round a ChatModel and knows nothing of the others.
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from spavl.errors import BudgetError, ConfigError
-from spavl.models import hearing, limits
+from spavl.errors import BudgetError, ConfigError, ProviderError
+from spavl.models import hearing, rates
 from spavl.models.limits import Pace
 from spavl.models.pictures import UNKNOWN, tokens_of
 from spavl.models.prices import FREE, Price
-from spavl.models.types import ChatModel, Message, Parked, Rejected, Reply, Request, Transient, key_of
+from spavl.models.types import ChatModel, Message, Outage, Parked, Rejected, Reply, Request, Transient, key_of
 from spavl.store import Call, Ledger
 
 # The most tokens that a chat template puts round a message.
 _FRAME = 16
+# Seconds for which one request may be told again and again to come later.
+_PATIENCE = 900.0
 
 
 class CutOff(asyncio.CancelledError):
@@ -33,25 +35,40 @@ class Limited:
     def __init__(self, inner: ChatModel, pace: Pace) -> None:
         self.name, self._inner, self._pace = inner.name, inner, pace
 
+    @property
+    def pace(self) -> Pace:
+        return self._pace
+
     async def ask(self, request: Request) -> Reply:
-        await self._pace.enter(_tokens_about(request))
+        place = await self._pace.enter(_tokens_about(request))
         try:
             reply = await self._inner.ask(request)
-            self._pace.went_well()
+            self._pace.went_well(place, reply.allowance)
             return reply
+        except Rejected:
+            # It will not take this, but it is there.
+            self._pace.went_well(place)
+            raise
         except Transient as error:
-            self._pace.failed += 1
             if error.throttled:
-                self._pace.slow_down(error.retry_after)
+                self._pace.slow_down(place, error.retry_after, error.allowance)
+            else:
+                self._pace.went_wrong(error.reason)
+            if self._pace.breaker.away:
+                raise Outage(error.reason, error.may_cost) from None
             raise
         except asyncio.CancelledError:
             raise CutOff from None
         finally:
-            self._pace.leave()
+            self._pace.leave(place)
 
 
 class Retrying:
-    """Asks again after what may pass, waiting longer each time."""
+    """Asks again after what may pass, waiting longer each time.
+
+    That a server is away, or wants to be asked more slowly, is no fault of the request: neither counts as a try,
+    unless a server says the latter for longer than anyone would wait.
+    """
 
     def __init__(
         self,
@@ -66,23 +83,31 @@ class Retrying:
         self._tries, self._first_wait, self._longest_wait = tries, first_wait, longest_wait
 
     async def ask(self, request: Request) -> Reply:
-        for attempt in range(self._tries):
+        attempt, began = 0, time.monotonic()
+        while True:
             try:
                 return await self._inner.ask(request)
-            except Transient as error:
-                if attempt + 1 == self._tries:
+            except Outage as error:
+                if error.given_up:
                     raise
-                wait = min(self._longest_wait, self._first_wait * 2**attempt) * random.uniform(0.5, 1.5)
-                await asyncio.sleep(max(wait, self._bounded(error.retry_after or 0.0)))
-        raise AssertionError
+            except Transient as error:
+                asked = error.retry_after or 0.0
+                patient = time.monotonic() - began < _PATIENCE and asked <= rates.LONGEST_WAIT
+                if not (error.throttled and patient):
+                    attempt += 1
+                    if attempt == self._tries:
+                        raise
+                wait = min(self._longest_wait, self._first_wait * 2 ** (attempt - 1)) if attempt else 0.0
+                # Those who are told to wait as long as each other are not to come back in the same moment.
+                await asyncio.sleep(max(wait * random.uniform(0.5, 1.5), self._bounded(asked) * random.uniform(1, 1.1)))
 
     def _bounded(self, asked: float) -> float:
         """The wait that a server asks for, unless it is absurd."""
-        if asked > limits.LONGEST_WAIT and not self._said:
+        if asked > rates.LONGEST_WAIT and not self._said:
             self._said = True
-            bound = f"it is asked again after {limits.LONGEST_WAIT:.0f} s, {self._tries} times in all"
+            bound = f"it is asked again after {rates.LONGEST_WAIT:.0f} s, {self._tries} times in all"
             self._say(f"{self.name} wants to be left alone for {asked:,.0f} s: {bound}")
-        return min(asked, limits.LONGEST_WAIT)
+        return min(asked, rates.LONGEST_WAIT)
 
 
 class Budget:
@@ -183,23 +208,60 @@ class Budgeted:
 Flights = dict[str, asyncio.Task[Call]]
 
 
+def call_of(ledger: Ledger, names: Sequence[str], spelled: str) -> Call | None:
+    """The finished call, under the model's name or one that it had before; what was refused then is asked again."""
+    if call := ledger.get(key_of(names[0], spelled)):
+        return call
+    found = (ledger.get(key_of(name, spelled)) for name in names[1:])
+    return next((call for call in found if call and call.status != "rejected"), None)
+
+
+class Spread:
+    """One model at several addresses: each request goes to the one that has the fewest to answer."""
+
+    def __init__(self, places: Sequence[Limited], say: Callable[[str], None] = lambda _: None) -> None:
+        self.name, self._places, self._say = places[0].name, list(places), say
+
+    async def ask(self, request: Request) -> Reply:
+        while True:
+            place = min(self._places, key=lambda each: (not each.pace.is_open, each.pace.load))
+            try:
+                return await place.ask(request)
+            except ProviderError as error:
+                # One that was never there is left out while there is another.
+                if place.pace.answered or self._places == [place]:
+                    raise
+                if place in self._places:
+                    self._places.remove(place)
+                    self._say(f"{self.name} goes on without {error.where}: {error.what}")
+
+
 class Recorded:
     """Looks into the ledger first, asks once however many wait, and writes before it answers."""
 
-    def __init__(self, inner: ChatModel, ledger: Ledger, stage: str, flights: Flights | None = None) -> None:
+    def __init__(
+        self,
+        inner: ChatModel,
+        ledger: Ledger,
+        stage: str,
+        flights: Flights | None = None,
+        former: Sequence[str] = (),
+    ) -> None:
         self.name, self._inner, self._ledger, self._stage = inner.name, inner, ledger, stage
+        self._names = (inner.name, *former)
         self._under_way = {} if flights is None else flights
 
     async def ask(self, request: Request) -> Reply:
         spelled = request.spelled()
         key = key_of(self.name, spelled)
-        call = self._ledger.get(key)
+        call = call_of(self._ledger, self._names, spelled)
         if call is None:
             if key not in self._under_way:
                 task = asyncio.create_task(self._send(key, spelled, request))
                 self._under_way[key] = task
                 task.add_done_callback(lambda done: self._land(key, done))
             call = await asyncio.shield(self._under_way[key])
+        key = call.key
         if call.status == "rejected":
             hearing.note_refusal(self.name, call.detail, key)
             raise Rejected(call.detail)

@@ -22,6 +22,11 @@ class PreferencesConfig(Settings):
     judge: str = Field("rules/miniature", description="who compares answers: rules/miniature or a model's name")
     second_judge: str = Field("", description="another judge of the same pairs; it is measured, never obeyed")
     canaries: OnFailure = Field("stop", description=ON_FAILURE)
+    judge_both_unsafe: bool | None = Field(
+        None,
+        description="whether pairs whose two answers the guard found unsafe are judged; as usual only where something "
+        "comes of them: with repair = safest, or dataset.drop_unsafe_chosen = false",
+    )
     repair: Literal["none", "swap", "safest"] = Field(
         "none",
         description="where the chosen answer is unsafe: none leaves it, and the data set drops it; "

@@ -6,7 +6,7 @@ from spavl.judges.shop import is_rules, open_judge
 from spavl.judges.types import Case
 from spavl.outlook import Many, Outlook, thin
 from spavl.preferences.config import PreferencesConfig
-from spavl.records import Image, Pair, Preference, Question, Response
+from spavl.records import Image, Pair, Preference, Question, Response, Verdict
 
 # Seven lines of two words.
 _WORDS = 25
@@ -19,10 +19,14 @@ async def preferences(outlook: Outlook[PreferencesConfig]) -> list[Many[Preferen
         return []
     images = {image.id: image for image, _ in outlook.read("images", Image)}
     questions = {question.id: question for question, _ in outlook.read("questions", Question)}
+    labels = {verdict.response_id: verdict.label for verdict, _ in outlook.read("verdicts", Verdict)}
     answers = {response.id: response.text for response, _ in outlook.read("responses", Response)}
     for uri in asked:
         await ask_canaries(canaries_of_judge(open_judge(uri, outlook.counting(1, _WORDS), STAGE)))
     for pair, times in thin(outlook.read("pairs", Pair)):
+        are_unsafe = labels.get(pair.first) == labels.get(pair.second) == "unsafe"
+        if are_unsafe and outlook.settings.judge_both_unsafe is False:
+            continue
         question = questions[pair.question_id]
         image = images[question.image_id]
         case = Case(outlook.picture(image), question.text, image.subject, question.harmful)

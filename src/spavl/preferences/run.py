@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterable
 
 from spavl.judge_checks import check_judges, noted
 from spavl.judges.canaries import STAGE, canaries_of_judge
@@ -13,7 +14,7 @@ from spavl.preferences.config import PLAN, PreferencesConfig
 from spavl.preferences.repairs import Winner, repair, unsafe_rates
 from spavl.preferences.trust import Judged, agreement, trust_in
 from spavl.records import Contrast, Image, Pair, Preference, Question, Response, Verdict
-from spavl.stage import Job, Made, run_rows
+from spavl.stage import Job, Made, reject, run_rows
 from spavl.store import Manifest
 
 # What a pair teaches, by whether its winner is the more harmless and the more helpful one in both orders.
@@ -39,6 +40,8 @@ async def run(job: Job[PreferencesConfig]) -> Manifest:
 
     async def work(pair: Pair) -> Made[Preference]:
         question = questions[pair.question_id]
+        if settings.judge_both_unsafe is False and both_unsafe(pair, verdicts.all(question.id)):
+            return Made(rejects=[reject(pair, "both_unsafe")])
         image = images[question.image_id]
         case = Case(
             picture=Picture(image.blob, job.run.blobs.get(image.blob)),
@@ -79,7 +82,14 @@ async def run(job: Job[PreferencesConfig]) -> Manifest:
         }
         return notes | noted(words) | ({"agreement": agreement(judged)} if second else {})
 
-    return await run_rows(job, PLAN, job.run.read("pairs", Pair), job.run.count("pairs", Pair), work, conclude)
+    pairs, total = job.run.read("pairs", Pair), job.run.count("pairs", Pair)
+    return await run_rows(job, PLAN, pairs, total, work, conclude, must_be_read=True)
+
+
+def both_unsafe(pair: Pair, verdicts: Iterable[Verdict]) -> bool:
+    """Whether the guard found both answers unsafe: whichever is better, there is none to learn from."""
+    labels = {verdict.response_id: verdict.label for verdict in verdicts}
+    return labels.get(pair.first) == labels.get(pair.second) == "unsafe"
 
 
 def _harm(verdict: Verdict) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spavl.judges.canaries import STAGE as CANARIES
+from spavl.models.names import without_addresses
 from spavl.store import Manifest, RunFolder
 
 
@@ -100,9 +101,10 @@ def _nonsense(notes: Mapping[str, Any]) -> dict[str, Any]:
     return failed | ({"degenerate": counts} if counts else {})
 
 
-def _models(config: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, Any]:
+def _models(config: Mapping[str, Any], notes: Mapping[str, Any]) -> Any:
+    """The models by their names alone: where they were served says nothing of them, and is not published."""
     if "dataset" in notes and "preferences" not in notes:
-        return _tested(config)
+        return without_addresses(_tested(config))
     asked = [responder["model"] for responder in notes.get("responses", {}).get("responders", ())]
     models = {
         "writer": config["questions"]["writer"],
@@ -110,7 +112,7 @@ def _models(config: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, An
         "guard": config["verdicts"]["guard"],
         "judge": config["preferences"]["judge"],
     }
-    return models | _tested(config)
+    return without_addresses(models | _tested(config))
 
 
 def _tested(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 
 from spavl.config import Settings
 from spavl.errors import ConfigError
+from spavl.models.names import served
 from spavl.models.openai import OPENAI, key_variable
 
 SHIPPED = ("modern-12", "spa-vl-2024")
@@ -83,8 +84,9 @@ def lacks(responder: Responder) -> str:
     """What must still be given before it can be asked; empty if nothing."""
     if responder.model.endswith("@"):
         return "an address"
-    variable = key_variable(responder.model.partition("@")[2] or OPENAI)
-    return f"a key in the variable {variable}" if responder.needs_key and not os.environ.get(variable) else ""
+    variables = [key_variable(url) for url in served(responder.model.removeprefix("openai/")).urls or (OPENAI,)]
+    lacking = [variable for variable in variables if responder.needs_key and not os.environ.get(variable)]
+    return f"a key in the variable {lacking[0]}" if lacking else ""
 
 
 def check_complete(pool: Pool, responders: Sequence[Responder]) -> None:

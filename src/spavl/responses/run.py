@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator
 from functools import lru_cache
 
 from spavl.errors import ConfigError
+from spavl.models.names import without_addresses
 from spavl.models.types import Message, Picture, Rejected, Request, Transient
 from spavl.records import Image, Question, Response
 from spavl.responses.config import PLAN, ResponsesConfig
@@ -68,7 +69,7 @@ async def run(job: Job[ResponsesConfig]) -> Manifest:
 def responders_of(settings: ResponsesConfig, complete: bool = True) -> list[Responder]:
     """The models by their names, or the pool's members; if `complete`, all of them can be asked."""
     if not settings.pool:
-        return [Responder(name=uri, model=uri) for uri in dict.fromkeys(settings.models)]
+        return [Responder(name=without_addresses(uri), model=uri) for uri in dict.fromkeys(settings.models)]
     pool = read_pool(settings.pool)
     responders = members(pool, settings.addresses, settings.without)
     if complete:

@@ -51,8 +51,11 @@ async def run(job: Job[VerdictsConfig]) -> Manifest:
         )
         return Made([verdict])
 
+    total = job.run.count("responses", Response)
+    # Whoever wants verdicts however few can be read is not kept from them.
+    must_be_read = job.settings.most_invalid < 1
     return await run_rows(
-        job, PLAN, responses, job.run.count("responses", Response), work, lambda: _count_labels(job) | noted(words)
+        job, PLAN, responses, total, work, lambda: _count_labels(job) | noted(words), must_be_read=must_be_read
     )
 
 

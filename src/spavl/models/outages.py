@@ -1,0 +1,67 @@
+"""A server that was there and is away: it is waited for, and asked again now and then by one request alone."""
+
+from collections.abc import Callable
+
+# So many faults in a row, over so many seconds and with no answer between them, are an outage; or many at once.
+_FAULTS, _SECONDS, _MANY = 5, 2.0, 32
+_FIRST_LOOK, _LONGEST_LOOK = 1.0, 15.0
+
+
+class Breaker:
+    """Of one model at one address. Its clock is whatever its caller reads.
+
+    A server that never answered is not waited for: its address may be wrong, or nobody has started it.
+    """
+
+    def __init__(self, name: str, most: float, say: Callable[[str], None]) -> None:
+        self._name, self._most, self._say = name, most, say
+        self._was_there = False
+        self._faults, self._since = 0, 0.0
+        self._wait, self._next_look, self._looking, self._told_end = _FIRST_LOOK, 0.0, False, False
+        self.away, self.reason = False, ""
+
+    def seconds_away(self, now: float) -> float:
+        return now - self._since if self.away else 0.0
+
+    def gives_up(self, now: float) -> bool:
+        """Whether it was waited for as long as it may be; the first to ask has it said."""
+        is_over = self.seconds_away(now) > self._most
+        if is_over and not self._told_end:
+            self._told_end = True
+            self._say(f"{self._name} has not answered for {_length(self._most)}, and is waited for no longer")
+        return is_over
+
+    def wait(self, now: float) -> float:
+        """Until it may be looked whether the server is back; for ever while somebody is looking."""
+        return float("inf") if self._looking else max(0.0, self._next_look - now)
+
+    def look(self) -> None:
+        self._looking = True
+
+    def looked(self, now: float) -> None:
+        """Whoever looked has come back, with whatever was found."""
+        self._looking = False
+        self._next_look, self._wait = now + self._wait, min(_LONGEST_LOOK, 2 * self._wait)
+
+    def failed(self, now: float, reason: str) -> None:
+        self._since = now if not self._faults else self._since
+        self._faults, self.reason = self._faults + 1, reason
+        is_out = self._faults >= _MANY or (self._faults >= _FAULTS and now - self._since >= _SECONDS)
+        if self.away or not self._was_there or not is_out:
+            return
+        self.away, self._told_end, self._wait = True, False, _FIRST_LOOK
+        self._next_look = now + self._wait
+        self._say(f"{self._name} no longer answers ({reason}): waiting for it, {_length(self._most)} at most")
+
+    def answered(self, now: float) -> None:
+        self._was_there = True
+        self.heard(now)
+
+    def heard(self, now: float) -> None:
+        if self.away:
+            self._say(f"{self._name} answers again after {_length(self.seconds_away(now))}: going on")
+        self.away, self._faults = False, 0
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"

@@ -154,7 +154,7 @@ def _check_settings(config: ExamConfig, left: Collection[Plan[Any]]) -> None:
 def _named(config: ExamConfig, left: Collection[Plan[Any]]) -> Iterator[NamedModel]:
     if ANSWERS in left:
         for name, uri in models_by_name(config.models).items():
-            yield NamedModel(f"model {name}", uri, ANSWERS.stage, open_model)
+            yield NamedModel("model" if name == uri else f"model {name}", uri, ANSWERS.stage, open_model)
     if MARKS in left:
         for uri in config.guard:
             yield NamedModel("--guard", uri, CANARIES.stage, open_a_guard)

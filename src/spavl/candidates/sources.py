@@ -2,7 +2,7 @@
 
 import dataclasses
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -66,10 +66,10 @@ class Miniature:
 class Folder:
     """A folder with one folder a leaf, named as the leaf; files in the order of their names, captions beside them."""
 
-    def __init__(self, path: Path, folders: dict[str, Path], leaves: Iterable[str]) -> None:
+    def __init__(self, path: Path, folders: dict[str, Path], leaves: Container[str]) -> None:
         self._inside, self._folders = path.resolve(), folders
         # Folders that are named as no leaf.
-        others = (folders[name].name for name in folders.keys() - set(map(_plain, leaves)))
+        others = (each.name for each in path.iterdir() if each.is_dir() and _plain(each.name) not in leaves)
         self.unmatched = sorted(name for name in others if not name.startswith("."))
 
     def candidates(self, category: Category, most: int) -> Iterator[Candidate | Skipped]:
@@ -202,9 +202,9 @@ def _on_disk(path: Path, categories: Sequence[Category]) -> Source | Unsorted:
     if not path.exists():
         raise ConfigError("there is no such folder of pictures, and no such file", where=str(path), then=_THEN)
     if path.is_dir():
-        folders = _folders_in(path)
-        leaves = [category.leaf for category in categories]
-        if any(_plain(leaf) in folders for leaf in leaves):
+        leaves = {_plain(category.leaf) for category in categories}
+        folders = _folders_in(path, leaves)
+        if leaves & folders.keys():
             return Folder(path, folders, leaves)
     if shards := shards_of(path):
         return Unsorted(path, shards)
@@ -214,10 +214,11 @@ def _on_disk(path: Path, categories: Sequence[Category]) -> Source | Unsorted:
     raise ConfigError(what, where=str(path), then=_THEN)
 
 
-def _folders_in(path: Path) -> dict[str, Path]:
+def _folders_in(path: Path, leaves: Container[str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for each in sorted(each for each in path.iterdir() if each.is_dir()):
-        if (twin := found.setdefault(_plain(each.name), each)) is not each:
+        name = _plain(each.name)
+        if (twin := found.setdefault(name, each)) is not each and name in leaves:
             what = f"two folders have the same name but for capitals: {twin.name!r} and {each.name!r}"
             raise ConfigError(what, where=str(path), then="put the images of both into one of them")
     return found

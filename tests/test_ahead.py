@@ -121,6 +121,15 @@ def test_a_key_that_is_missing_is_told_before_anybody_is_asked(
     assert foresee(config, tmp_path / "run").lines, "what it would cost can be known without a key"
 
 
+def test_what_a_build_costs_is_told_where_no_training_could_run(
+    tmp_path: Path, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spavl.training.processes._NEEDED", ("no_such_package",))
+    config = whole(tmp_path, server.url)
+    assert "training needs no_such_package" in told(walk, config, tmp_path, server).what
+    assert foresee(config, tmp_path / "run").lines
+
+
 def test_whoever_has_done_their_part_need_not_be_there_any_more(
     tmp_path: Path, server: ChatServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -325,7 +325,7 @@ def test_a_dry_run_counts_the_canaries_and_sends_nothing(
     with ChatServer(answer) as server:
         assert evaluated(tmp_path, server, "--dry-run") == 0
         assert not server.seen
-    assert re.search(r"canaries\s+openai/guard\S*\s+20\b", capsys.readouterr().out)
+    assert re.search(r"canaries: guard\s+20\b", capsys.readouterr().out)
 
 
 def test_no_word_of_a_judge_that_failed_stands_beside_canaries_that_it_passed(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.pictures import encoded, photo
 from tests.servers import Body, ChatServer
 
 from spavl.drive import drive
-from spavl.errors import ConfigError, MissingExtra
+from spavl.errors import ConfigError, MissingExtra, how_to_install
 from spavl.images.removals import is_removed
 from spavl.pictures.config import PicturesConfig
 from spavl.pictures.examine import Look, Raw, Refused, examine
@@ -174,7 +174,7 @@ def test_a_filter_that_is_not_installed_is_told(
     filters_of.cache_clear()
     with pytest.raises(MissingExtra) as caught:
         examine(PicturesConfig.model_validate({setting: 0.5}), [Raw(encoded(photo(), "PNG"), "")])
-    assert f'pip install "spavl[{extra}]"' in str(caught.value)
+    assert how_to_install(extra) in str(caught.value)
 
 
 # --- the list of removals, and the check of relevance

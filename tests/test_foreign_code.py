@@ -12,6 +12,8 @@ import pytest
 from tests.exams import write_spa_vl
 from tests.test_train import pair
 
+from spavl.errors import ConfigError
+from spavl.models.hf import load_checkpoint
 from spavl.models.shop import miniature_checkpoint
 
 _MINE = """
@@ -94,4 +96,7 @@ def test_weights_in_a_pickle_are_not_opened(tmp_path: Path, mark: Path) -> None:
     write_spa_vl(tmp_path / "asked", 2, 2)
     words = ("--suite", "helpeval", "--data", "asked", "--guard", "rules/miniature", "--out", "exam")
     done = spavl(tmp_path, "eval", f"hf/{folder}", *words)
-    assert not mark.exists() and done.returncode == 2 and "cannot load this model" in done.stderr, done.stderr
+    assert done.returncode == 2 and "no weights in *.safetensors" in done.stderr, done.stderr
+    with pytest.raises(ConfigError, match="cannot load this model"):
+        load_checkpoint(str(folder))
+    assert not mark.exists()

@@ -86,6 +86,13 @@ READERS: dict[str, Callable[[str], Any]] = {
 }
 
 
+def seconds(read: Callable[[str], Any], text: str) -> float:
+    """Of the processor, which other processes do not lengthen."""
+    began = time.process_time()
+    read(text)
+    return time.process_time() - began
+
+
 @pytest.mark.parametrize("reader", READERS)
 def test_a_long_text_is_read_in_the_time_of_its_length(reader: str) -> None:
     read, slow = READERS[reader], dict[str, float]()
@@ -93,8 +100,9 @@ def test_a_long_text_is_read_in_the_time_of_its_length(reader: str) -> None:
     for unit in UNITS:
         for end in ENDS:
             text = unit * (LENGTH // len(unit)) + end
-            began = time.process_time()
-            read(text)
-            if (took := time.process_time() - began) > _MOST_SECONDS:
+            # Again where it was slow: a machine that stalls once is charged to the process it stalls.
+            if (took := seconds(read, text)) > _MOST_SECONDS:
+                took = min(seconds(read, text) for _ in range(3))
+            if took > _MOST_SECONDS:
                 slow[f"{unit!r} ... {end!r}"] = took
     assert not slow

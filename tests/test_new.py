@@ -105,6 +105,7 @@ def test_the_untouched_file_has_a_price_and_tells_all_that_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
     for variable in ("OPENAI_API_KEY", "SPAVL_API_KEY_GENERATIVELANGUAGE_GOOGLEAPIS_COM"):
         monkeypatch.delenv(variable, raising=False)
     assert main(["new", "my.toml"]) == 0
@@ -115,7 +116,7 @@ def test_the_untouched_file_has_a_price_and_tells_all_that_is_missing(
     # 53 leaves of 600 images, of three questions each; those of the five test images a leaf are asked of nobody here.
     assert calls["descriptions"] == 2 * 53 * 600
     assert calls["responses"] == 12 * 53 * (600 - 5) * 6
-    spent = re.search(r"^  total +> ([\d,.]+) ", told, re.MULTILINE)
+    spent = re.search(r"^  total .*?> ([\d,.]+) ", told, re.MULTILINE)
     assert spent and float(spent[1].replace(",", "")) > 1_000
     missing = told.partition("What is still missing")[2]
     for lack in ("my-pictures", "OPENAI_API_KEY", '"molmo-7b"', "[responses.addresses]", "responses.without"):

@@ -388,6 +388,22 @@ def test_nothing_in_a_source_is_passed_over_in_silence(tmp_path: Path, capsys: p
     assert [Path(row.source).name for row in made["candidates"] if "loose" in row.caption] == ["loose.png"]
 
 
+def test_a_folder_is_its_leafs_whatever_its_capitals_and_others_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("Red", "reds", "REDS", ".cache"):
+        (tmp_path / "source" / name).mkdir(parents=True)
+        (tmp_path / "source" / name / "one.png").write_bytes(png(1))
+    made = walk(tmp_path, tmp_path / "source", "candidates")
+    assert [(row.leaf, Path(row.source).parent.name) for row in made["candidates"]] == [("red", "Red")]
+    told = capsys.readouterr().err
+    assert "no leaf is named as these folders, which are left out: 'REDS', 'reds'\n" in told
+    (tmp_path / "source" / "red").mkdir()
+    (tmp_path / "source" / "red" / "two.png").write_bytes(png(2))
+    with pytest.raises(ConfigError, match="same name but for capitals: 'Red' and 'red'"):
+        walk(tmp_path, tmp_path / "source", "candidates")
+
+
 @pytest.mark.parametrize("leaf", ["red", "in no order"])
 def test_links_that_lead_out_of_a_folder_are_refused(tmp_path: Path, leaf: str) -> None:
     inside = tmp_path / "source" / leaf

@@ -16,7 +16,7 @@ import pytest
 from tests.pictures import JPEG, PNG, UNUSABLE, USABLE, encoded, photo
 
 from spavl.engine import Died, EngineName, Limits, daft, open_workers, shelf
-from spavl.errors import InternalError, MissingExtra
+from spavl.errors import InternalError, MissingExtra, how_to_install
 from spavl.pictures.config import PicturesConfig
 from spavl.pictures.examine import Look, Raw, Refused, examine
 
@@ -111,7 +111,7 @@ def test_an_engine_that_is_not_installed_is_told(engine: EngineName, monkeypatch
     # Not through `ask`: what this process has opened before is kept.
     with pytest.raises(MissingExtra) as caught:
         daft._daft_on.__wrapped__(engine)
-    assert f'pip install "spavl[{engine}]"' in str(caught.value)
+    assert how_to_install(engine) in str(caught.value)
 
 
 # --- pictures through the workers of each engine

@@ -16,6 +16,7 @@ from spavl.preflight import (
     NamedModel,
     Opener,
     check_servers,
+    left_to_do,
     open_a_guard,
     open_a_judge,
     open_model,
@@ -27,7 +28,7 @@ from spavl.progress import Screen
 from spavl.questions.run import open_scribe
 from spavl.responses.run import responders_of
 from spavl.road import RoadConfig, StageEntry
-from spavl.stage import Job, finished
+from spavl.stage import Job
 from spavl.store import RunFolder
 from spavl.training.config import check_ppo
 from spavl.training.processes import check_packages, check_tracker, refuse_plugins
@@ -60,14 +61,10 @@ def job_of(entry: StageEntry, config: RoadConfig, run: RunFolder, models: ModelS
 def unfinished(
     entries: Sequence[StageEntry], config: RoadConfig, run: RunFolder, models: ModelShop
 ) -> list[StageEntry]:
-    """The stages that are still to do. What was made from rows that are to be made anew is no longer finished."""
-    stale, left = set[str](), list[StageEntry]()
-    for entry in entries:
-        job = job_of(entry, config, run, models, Screen(quiet=True))
-        if stale & set(entry.reads) or finished(job, entry.plan) is None:
-            stale.add(entry.name)
-            left.append(entry)
-    return left
+    """The stages that are still to do."""
+    screen = Screen(quiet=True)
+    left = left_to_do((entry.plan, job_of(entry, config, run, models, screen)) for entry in entries)
+    return [entry for entry in entries if entry.plan in left]
 
 
 async def check_ahead(
@@ -99,11 +96,12 @@ def check_named(
         if section == "questions":
             open_scribe(config.questions, models, config.seed)
         if config.training is not None and section == "training":
-            check_packages()
             refuse_plugins()
             if config.training.by == "ppo":
                 check_ppo(config.training)
-            check_tracker(config.training.loop.tracker)
+            if complete:  # what a build costs can be told where no training could run
+                check_packages()
+                check_tracker(config.training.loop.tracker)
 
 
 def _are_drawn(config: RoadConfig, run: RunFolder) -> bool:

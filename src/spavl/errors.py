@@ -4,6 +4,12 @@ Exit code 2 is for what its reader can put right (a key, a file, a server, a dis
 exit code 1 is for faults of spavl itself.
 """
 
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
 
 class SpavlError(Exception):
     """An error with a message meant for people."""
@@ -33,6 +39,32 @@ class StoreError(SpavlError):
 
 class MissingExtra(SpavlError):
     """A feature needs packages that are not installed."""
+
+
+def how_to_install(extra: str) -> str:
+    """The command that installs the packages of an extra, for the Python that runs: from a clone, or by their names."""
+    pip = f"{_shown(sys.executable)} -m pip install"
+    clone = Path(__file__).parents[2]
+    if (clone / "pyproject.toml").is_file() and (clone / "constraints.txt").is_file():
+        return f'{pip} -c {_shown(clone / "constraints.txt")} -e "{_shown(clone)}[{extra}]"'
+    return f"{pip} {' '.join(map(shlex.quote, _packages_of(extra)))}"
+
+
+def _packages_of(extra: str) -> Iterator[str]:
+    """What an extra of the installed spavl asks for. No index need know spavl itself."""
+    from importlib.metadata import requires  # takes longer to load than the rest of this file
+
+    for requirement in requires("spavl") or ():
+        package, _, when = requirement.partition(";")
+        if re.search(rf"extra\s*==\s*['\"]{extra}['\"]", when):
+            other = re.fullmatch(r"spavl\[(\w+)\]", package.strip())
+            yield from _packages_of(other[1]) if other else [package.strip()]
+
+
+def _shown(path: str | Path) -> str:
+    """As short as it can be typed from here."""
+    here = Path.cwd()
+    return (str(Path(path).relative_to(here)) or ".") if Path(path).is_relative_to(here) else str(path)
 
 
 class BudgetError(SpavlError):

@@ -37,7 +37,15 @@ from spavl.models.foresee import TryingShop
 from spavl.models.shop import ModelShop
 from spavl.models.wrappers import Budget
 from spavl.plan import Plan
-from spavl.preflight import NamedModel, check_servers, open_a_guard, open_a_judge, open_model, open_named
+from spavl.preflight import (
+    NamedModel,
+    check_servers,
+    left_to_do,
+    open_a_guard,
+    open_a_judge,
+    open_model,
+    open_named,
+)
 from spavl.progress import Screen
 from spavl.report import exam_lines
 from spavl.report.exam_page import render_exam
@@ -118,11 +126,8 @@ async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, An
 
 async def _check_ahead(config: ExamConfig, run: RunFolder, screen: Screen) -> None:
     """See that all that the stages still to do will ask and read is there, before the benchmarks' files are read."""
-    models, stale, left = TryingShop(run.ledger), set[str](), list[Plan[Any]]()
-    for stage in stages_of_exam(config):
-        if stale & set(stage.plan.reads) or finished(_job(stage, config, run, models, screen), stage.plan) is None:
-            stale.add(stage.plan.stage)
-            left.append(stage.plan)
+    models = TryingShop(run.ledger)
+    left = left_to_do((stage.plan, _job(stage, config, run, models, screen)) for stage in stages_of_exam(config))
     try:
         _check_settings(config, left)
         for _ in open_named(_named(config, left), models):
@@ -154,7 +159,7 @@ def _check_settings(config: ExamConfig, left: Collection[Plan[Any]]) -> None:
 def _named(config: ExamConfig, left: Collection[Plan[Any]]) -> Iterator[NamedModel]:
     if ANSWERS in left:
         for name, uri in models_by_name(config.models).items():
-            yield NamedModel(f"model {name}", uri, ANSWERS.stage, open_model)
+            yield NamedModel("model" if name == uri else f"model {name}", uri, ANSWERS.stage, open_model)
     if MARKS in left:
         for uri in config.guard:
             yield NamedModel("--guard", uri, CANARIES.stage, open_a_guard)

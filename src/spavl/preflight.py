@@ -8,7 +8,7 @@ import asyncio
 import difflib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spavl.errors import ConfigError, SpavlError
 from spavl.judges.shop import model_of, open_guard, open_judge
@@ -16,6 +16,8 @@ from spavl.models.foresee import TryingShop
 from spavl.models.openai import OpenAIModel
 from spavl.models.shop import ModelShop, checkpoint_path
 from spavl.models.types import Transient
+from spavl.plan import Plan
+from spavl.stage import Job, finished
 
 Opener = Callable[[str, ModelShop, str], object]
 
@@ -31,6 +33,16 @@ class NamedModel(NamedTuple):
     @property
     def where(self) -> str:
         return f"{self.setting} = {self.name!r}"
+
+
+def left_to_do(stages: Iterable[tuple[Plan[Any], Job[Any]]]) -> list[Plan[Any]]:
+    """The stages that are not finished. What was made from rows that are to be made anew is no longer finished."""
+    stale, left = set[str](), list[Plan[Any]]()
+    for plan, job in stages:
+        if stale & set(plan.reads) or finished(job, plan) is None:
+            stale.add(plan.stage)
+            left.append(plan)
+    return left
 
 
 def open_named(named: Iterable[NamedModel], models: ModelShop) -> Iterator[tuple[NamedModel, object]]:

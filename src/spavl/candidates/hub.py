@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from spavl.candidates.readers.entry import PICTURES
 from spavl.candidates.shards import READABLE, is_packed
-from spavl.errors import ConfigError, MissingExtra, ProviderError
+from spavl.errors import ConfigError, MissingExtra, ProviderError, how_to_install
 from spavl.store.files import write_text
 
 PREFIX = "hub/"
@@ -38,7 +38,7 @@ def fetch(source: str, folder: Path, most_gb: float) -> Fetched:
     try:
         from huggingface_hub import HfApi, snapshot_download
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"asking a hub needs {error.name}", then='pip install "spavl[hub]"') from None
+        raise MissingExtra(f"asking a hub needs {error.name}", then=how_to_install("hub")) from None
     try:
         there = HfApi().dataset_info(name, files_metadata=True)
         sizes = {each.rfilename: each.size or 0 for each in there.siblings or ()}

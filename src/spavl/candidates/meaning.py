@@ -18,7 +18,7 @@ from spavl.candidates.config import CandidatesConfig
 from spavl.candidates.embedding import embed_captions, embed_pictures
 from spavl.candidates.readers.entry import Skipped
 from spavl.candidates.vectors import Vectors
-from spavl.errors import MissingExtra
+from spavl.errors import MissingExtra, how_to_install
 from spavl.imaging.clip import Clip
 from spavl.progress import Screen
 from spavl.records import content_hash
@@ -88,5 +88,5 @@ def _usearch() -> Any:
     try:
         from usearch import index
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"searching by meaning needs {error.name}", then='pip install "spavl[search]"') from None
+        raise MissingExtra(f"searching by meaning needs {error.name}", then=how_to_install("search")) from None
     return index

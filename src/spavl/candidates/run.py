@@ -6,11 +6,12 @@ from spavl.candidates.catalogue import Catalogue
 from spavl.candidates.config import PLAN, CandidatesConfig
 from spavl.candidates.readers.entry import Skipped
 from spavl.candidates.shards import PACKED
-from spavl.candidates.sources import OnHub, Source, Unsorted, open_source
+from spavl.candidates.sources import Folder, OnHub, Source, Unsorted, open_source
 from spavl.records import Candidate, Category
 from spavl.stage import Job, Made, reject, run_rows
 from spavl.store import Manifest
 
+_MOST_TOLD = 10
 _UNPACK = " (unpack these: only plain .tar files and tables are read)"
 
 
@@ -23,6 +24,10 @@ async def run(job: Job[CandidatesConfig]) -> Manifest:
         notes = {"revision": fetched.revision, "packed_on_hub": fetched.packed}
         if fetched.packed:
             job.screen.say(f"candidates: {fetched.packed} packed archives were left on the hub{_UNPACK}")
+    if isinstance(source, Folder) and source.unmatched:
+        told = ", ".join(repr(name) for name in source.unmatched[:_MOST_TOLD])
+        more = f" and {len(source.unmatched) - _MOST_TOLD} more" if len(source.unmatched) > _MOST_TOLD else ""
+        job.screen.say(f"beware: no leaf is named as these folders, which are left out: {told}{more}")
     if not isinstance(source, Unsorted):
         return await _list(job, source, categories, notes)
     folder = job.run.path / "catalogue"

@@ -2,7 +2,7 @@
 
 import dataclasses
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -66,11 +66,14 @@ class Miniature:
 class Folder:
     """A folder with one folder a leaf, named as the leaf; files in the order of their names, captions beside them."""
 
-    def __init__(self, path: Path, folders: dict[str, Path]) -> None:
+    def __init__(self, path: Path, folders: dict[str, Path], leaves: Container[str]) -> None:
         self._inside, self._folders = path.resolve(), folders
+        # Folders that are named as no leaf.
+        others = (each.name for each in path.iterdir() if each.is_dir() and _plain(each.name) not in leaves)
+        self.unmatched = sorted(name for name in others if not name.startswith("."))
 
     def candidates(self, category: Category, most: int) -> Iterator[Candidate | Skipped]:
-        if not (folder := self._folders.get(folder_name(category.leaf))):
+        if not (folder := self._folders.get(_plain(category.leaf))):
             return
         rank = 0
         files = sorted(path for path in folder.iterdir() if path.is_file())
@@ -199,16 +202,31 @@ def _on_disk(path: Path, categories: Sequence[Category]) -> Source | Unsorted:
     if not path.exists():
         raise ConfigError("there is no such folder of pictures, and no such file", where=str(path), then=_THEN)
     if path.is_dir():
-        # Some disks take names apart, ä into a and two dots; ours are whole.
-        folders = {unicodedata.normalize("NFC", each.name): each for each in path.iterdir() if each.is_dir()}
-        if any(folder_name(category.leaf) in folders for category in categories):
-            return Folder(path, folders)
+        leaves = {_plain(category.leaf) for category in categories}
+        folders = _folders_in(path, leaves)
+        if leaves & folders.keys():
+            return Folder(path, folders, leaves)
     if shards := shards_of(path):
         return Unsorted(path, shards)
     what = (
         f"no folder in it is named as a leaf, such as {folder_name(categories[0].leaf)!r}, and it has no tables or tars"
     )
     raise ConfigError(what, where=str(path), then=_THEN)
+
+
+def _folders_in(path: Path, leaves: Container[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for each in sorted(each for each in path.iterdir() if each.is_dir()):
+        name = _plain(each.name)
+        if (twin := found.setdefault(name, each)) is not each and name in leaves:
+            what = f"two folders have the same name but for capitals: {twin.name!r} and {each.name!r}"
+            raise ConfigError(what, where=str(path), then="put the images of both into one of them")
+    return found
+
+
+def _plain(name: str) -> str:
+    """A leaf's or a folder's name, however a disk spells it: with capitals or with ä as a and two dots."""
+    return folder_name(unicodedata.normalize("NFC", name)).casefold()
 
 
 def _check_search(settings: CandidatesConfig) -> None:

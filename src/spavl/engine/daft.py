@@ -15,7 +15,7 @@ from typing import Any, Literal
 from spavl.engine import shelf
 from spavl.engine.sandbox import Limits, Sandbox, opened
 from spavl.engine.workers import SHARD, Driver, Function, cores
-from spavl.errors import MissingExtra
+from spavl.errors import MissingExtra, how_to_install
 
 # Shards of one query, in all or for each worker: enough that its own price is small, few enough to hold in memory.
 _SHARDS, _SHARDS_EACH = 64, 8
@@ -99,5 +99,5 @@ def _imported(package: str, extra: str) -> Any:
     try:
         return importlib.import_module(package)
     except ModuleNotFoundError:
-        then = f'pip install "spavl[{extra}]", or take engine = "asyncio"'
+        then = f'{how_to_install(extra)}, or take engine = "asyncio"'
         raise MissingExtra(f"this engine needs {package}", where=f'engine = "{extra}"', then=then) from None

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from spavl.errors import ConfigError, MissingExtra
+from spavl.errors import ConfigError, MissingExtra, how_to_install
 from spavl.imaging.form import Form, Pixels, form_of
 
 # Of length 1; of several, one a row.
@@ -26,7 +26,7 @@ class Clip:
             import torch
             import transformers
         except ModuleNotFoundError as error:
-            then = 'pip install "spavl[hf]"'
+            then = how_to_install("hf")
             raise MissingExtra(f"a CLIP or SigLIP model needs {error.name}", where=setting, then=then) from None
         self._torch: Any = torch
         self._kinds: Any = transformers

@@ -163,6 +163,8 @@ def _fault_of(processor: Any, request: Request) -> Exception | None:
     """Why a template or a processor does not take a request, such as one with a system prompt or a very long image."""
     try:
         _prepared(processor, [request])
+    except (SpavlError, MemoryError):
+        raise  # these are faults of the settings and of the machine
     except Exception as error:
         return Rejected(f"the model's template or processor does not take this: {_sentence(error)}")
     return None

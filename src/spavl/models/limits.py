@@ -22,10 +22,10 @@ _AT_FIRST = 32
 class PaceConfig(Settings):
     at_once: int = Field(256, ge=1, description="most requests to one model of a server at the same time")
     requests_per_minute: float | None = Field(None, gt=0, description="limit of each model of a server, if it has one")
+    tokens_per_minute: float | None = Field(None, gt=0, description="limit of each model of a server, if it has one")
     batch_here: int = Field(
         64, ge=1, description="most requests that a model in this process answers together; fewer where memory is short"
     )
-    tokens_per_minute: float | None = Field(None, gt=0, description="limit of each model of a server, if it has one")
     timeout: float = Field(
         300, gt=0, description="seconds after which a call without an answer is given up and made again"
     )

@@ -17,7 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from spavl.errors import ConfigError, MissingExtra
+from spavl.errors import ConfigError, MissingExtra, how_to_install
 from spavl.miniature.personas import PERSONAS
 from spavl.models.batches import HALF, BatchDesk, Tell
 from spavl.models.fixed import SAID, FixedModel
@@ -240,7 +240,7 @@ def _load_here(path: str, dtype: str, *settings: Any) -> Backend:
     try:
         from spavl.models.hf import HFModel
     except ModuleNotFoundError as error:
-        then = 'pip install "spavl[hf]"'
+        then = how_to_install("hf")
         raise MissingExtra(f"models in this process need {error.name}", where=f"hf/{path}", then=then) from None
     return HFModel(path, dtype, *settings)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spavl.errors import ConfigError, MissingExtra, ProviderError
+from spavl.errors import ConfigError, MissingExtra, ProviderError, how_to_install
 from spavl.progress import Screen
 from spavl.publishing.card import REPO
 
@@ -47,7 +47,7 @@ def _hub() -> Any:
     try:
         from huggingface_hub import HfApi
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"asking a hub needs {error.name}", then='pip install "spavl[hub]"') from None
+        raise MissingExtra(f"asking a hub needs {error.name}", then=how_to_install("hub")) from None
     return HfApi()
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig
 
-from spavl.errors import MissingExtra, TrainingError
+from spavl.errors import MissingExtra, TrainingError, how_to_install
 from spavl.models.hf import NO_CODE, ONLY_WEIGHTS, cannot_load, load_processor
 from spavl.training.parts import linear_layers
 
@@ -18,7 +18,7 @@ BYTES = 0.5 + 0.127 / 8
 def load_in_four_bits(path: str, dtype: str) -> tuple[Any, Any]:
     """The processor, and the model with its language model's linear layers in four bits."""
     if importlib.util.find_spec("bitsandbytes") is None:
-        then = 'pip install "spavl[qlora]"'
+        then = how_to_install("qlora")
         raise MissingExtra("weights in four bits need bitsandbytes", where="training.parts.language", then=then)
     kind, device = getattr(torch, dtype), "cuda" if torch.cuda.is_available() else "cpu"
     processor = load_processor(path)

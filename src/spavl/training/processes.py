@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from spavl.errors import ConfigError, MissingExtra
+from spavl.errors import ConfigError, MissingExtra, how_to_install
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -59,7 +59,7 @@ def refuse_plugins(environment: Mapping[str, str] = os.environ) -> None:
 def check_packages() -> None:
     for package in _NEEDED:
         if importlib.util.find_spec(package) is None:
-            raise MissingExtra(f"training needs {package}", then='pip install "spavl[hf]"')
+            raise MissingExtra(f"training needs {package}", then=how_to_install("hf"))
 
 
 def check_tracker(name: str) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from spavl.forecast import foretell
 from spavl.forecast_page import page
 from spavl.progress import Screen
 from spavl.report import terminal
-from spavl.road import STAGES
+from spavl.road import STAGES, RoadConfig, stages_of
 from spavl.settings import laid_over, preset_names, read_config, read_preset, read_table
 from spavl.settings import options as settings_options
 from spavl.training import processes
@@ -70,6 +71,19 @@ def run_road(table: Mapping[str, Any], name: str, options: argparse.Namespace) -
     print("\n".join([*terminal.curves(out), *terminal.lines(summary)]))
     print(f"report: {out / 'report.html'}")
     check_withheld(summary)
+    print(f"next:  {_next_command(config, out, options)}")
+
+
+def _next_command(config: RoadConfig, out: Path, options: argparse.Namespace) -> str:
+    """What is typed after this build: the rest of it, a training on its data, or an evaluation of what was trained."""
+    if options.until and options.until != stages_of(config)[-1].name:
+        begun = ["build", options.file] if "file" in options else ["demo", "--by", options.by]
+        return shlex.join(["spavl", *begun, "--out", str(out)])
+    if config.training is None:
+        return f"spavl train dpo --model MODEL --data {shlex.quote(str(out))} --dry-run"
+    tested = [f"base={config.training.model}", f"aligned=hf/{out}/checkpoints/aligned"]
+    judged = ["--guard", config.evaluation.guard, "--judge", config.evaluation.judge] if config.evaluation else []
+    return shlex.join(["spavl", "eval", *tested, "--suite", "run", "--data", str(out), *filter(None, judged)])
 
 
 def usd(text: str) -> str:

@@ -36,4 +36,4 @@ def run(options: argparse.Namespace) -> None:
     if brought.repeated:
         asked = f"{brought.repeated} {'question is' if brought.repeated == 1 else 'questions are'}"
         print(f"{asked} asked in two splits, about different images: no leak, listed in {options.out / 'leaks.jsonl'}")
-    print(f"now: spavl new my.toml, with its [training] and [evaluation]; then spavl build my.toml --out {options.out}")
+    print(f"next:  spavl train dpo --model MODEL --data {options.out} --dry-run")

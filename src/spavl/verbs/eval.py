@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import shlex
 from pathlib import Path
 
 from spavl.errors import ConfigError
@@ -62,6 +63,9 @@ def run(options: argparse.Namespace) -> None:
     print(f"report: {out / 'report.html'}  (figures: results.json, table.md, card.md)")
     if results["withheld"]:
         raise gate_error(results["withheld"], config.most_invalid)
+    others = [name for name in results["tested"] if name != results["base"]]
+    if others and results["base"] in results["tested"]:
+        print(f"next:  {shlex.join(['spavl', 'compare', results['base'], others[0], str(out)])}")
 
 
 def config_of(options: argparse.Namespace) -> ExamConfig:

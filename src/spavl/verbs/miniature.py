@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from spavl.errors import MissingExtra
+from spavl.errors import MissingExtra, how_to_install
 from spavl.progress import Screen
 from spavl.verbs.quiet import quiet_libraries
 
@@ -18,7 +18,7 @@ def run(options: argparse.Namespace) -> None:
     try:
         from spavl.training.miniature import STEPS, build
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"building a checkpoint needs {error.name}", then='pip install "spavl[hf]"') from None
+        raise MissingExtra(f"building a checkpoint needs {error.name}", then=how_to_install("hf")) from None
     with Screen().bar("miniature", STEPS, unit="steps") as bar:
         for step in build(options.out, options.seed):
             bar.advance(f"loss {step.metrics['loss']:.3f}")

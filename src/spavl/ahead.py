@@ -13,9 +13,11 @@ from spavl.descriptions.run import open_prompts
 from spavl.errors import ConfigError, SpavlError
 from spavl.judges.rules import RuleGuard, RuleJudge
 from spavl.judges.shop import model_of, open_guard, open_judge
+from spavl.models.model_settings import check_named_somewhere
 from spavl.models.shop import ModelShop, checkpoint_path
 from spavl.progress import Screen
 from spavl.questions.run import open_scribe
+from spavl.responses.pool import read_pool
 from spavl.responses.run import responders_of
 from spavl.road import RoadConfig, StageEntry
 from spavl.stage import Job, finished
@@ -45,6 +47,8 @@ def unfinished(
 
 def check_named(config: RoadConfig, run: RunFolder, left: Sequence[StageEntry], models: ModelShop) -> None:
     """Open every model, guard, judge and prompt of these stages, as they will."""
+    pool = read_pool(config.responses.pool).responder if config.responses.pool else ()
+    check_named_somewhere(config.model_settings, config, *(responder.model for responder in pool))
     drawn = _are_drawn(config, run)
     for section in dict.fromkeys(entry.section for entry in left):
         for setting, name, opener in _named(section, config):

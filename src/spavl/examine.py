@@ -77,9 +77,9 @@ async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, An
     with RunFolder(out, config.seed) as run:
         run.write_config(write_config(config))
         budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"] + run.ledger.usd_lost())
-        servers = config.servers
-        desk = desk_of(servers.batch, run, budget)
-        models = ModelShop(run.ledger, budget, servers.pace, servers.prices, screen.say, desk, servers.batch.models)
+        servers, own = config.servers, config.model_settings
+        desk, batched = desk_of(servers.batch, run, budget), servers.batch.models
+        models = ModelShop(run.ledger, budget, servers.pace, servers.prices, screen.say, desk, batched, own)
         first, *rest = stages_of_exam(config)
         await _do(first, config, run, models, screen)
         asked = list(run.read(ITEMS.stage, Item))

@@ -150,9 +150,9 @@ def reject(parent: Record, reason: str, detail: str = "") -> Reject:
 def fingerprint_of(job: Job[C], plan: Plan[Out]) -> str:
     """What a stage's rows hang on: its version, its settings, the seed, the rows and the files it reads."""
     read = [manifest.content for name in plan.reads if (manifest := job.run.manifest(name))]
-    limit = [job.limit] if plan.limited and job.limit is not None else []
     settings = job.settings.model_dump(mode="json")
-    return content_hash([plan.stage, plan.version, settings, job.seed, read, _state_of_files(job, plan), *limit])
+    more = [*job.models.settings_within(settings), *([job.limit] if plan.limited and job.limit is not None else [])]
+    return content_hash([plan.stage, plan.version, settings, job.seed, read, _state_of_files(job, plan), *more])
 
 
 def _state_of_files(job: Job[C], plan: Plan[Out]) -> list[object]:

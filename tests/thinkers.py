@@ -25,20 +25,20 @@ Style = Callable[[str, list[str], int], web.Response]
 _WORD = re.compile(r"\S+\s*")
 
 
-def thinks(answer: Callable[[Body], str], style: Style, tokens: int = 700, more: int = 0) -> Answer:
+def thinks(answer: Callable[[Body], str], style: Style, tokens: int = 700, context: int = 0) -> Answer:
     """A model of this style that says the same as `answer`, after so many tokens of thoughts.
 
-    `more`: so many tokens its context has, and a request for more is turned down in vLLM's words.
+    `context`: so many tokens it has, and a request for more is turned down in vLLM's words.
     """
 
     def think(body: Body) -> web.Response:
         limit = body.get("max_completion_tokens") or body.get("max_tokens") or 10**6
-        if more and limit > more:
+        if context and limit > context:
             told = f"'max_tokens' or 'max_completion_tokens' is too large: {limit}. This model's maximum context length"
-            told += f" is {more} tokens and your request has 40 input tokens ({limit} > {more} - 40)."
+            told += f" is {context} tokens and your request has 40 input tokens ({limit} > {context} - 40)."
             return web.json_response({"error": {"message": told, "code": 400}}, status=400)
         off = body.get("chat_template_kwargs", {}).get("enable_thinking") is False
-        thought = [] if off else (_WORD.findall(PONDERED) * tokens)[:tokens]
+        thought = [] if off else (_WORD.findall(PONDERED) * (1 + tokens // 50))[:tokens]
         return style(answer(body), thought, limit)
 
     return think

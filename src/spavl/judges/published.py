@@ -214,5 +214,5 @@ async def _word(
         return Word("invalid", refused, reply.text)
     found = read(reply.text)
     if found.label == "invalid":
-        note_unread(reply.text)
+        note_unread(reply.text or reply.reasoning[-200:])
     return Word(found.label, refused, reply.text, found.severity, found.hazards)

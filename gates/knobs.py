@@ -54,7 +54,9 @@ def _reads(module: Module) -> Iterator[Read]:
 
 def _faults(knobs: Knobs, reads: list[Read], classes: set[str]) -> Iterator[Fault]:
     path, node = knobs.module.path, knobs.node
-    count, options = len(knobs.fields) + knobs.inherited, node.name.endswith("Config")
+    options = node.name.endswith("Config")
+    # A section is a class of its own already.
+    count = sum(not _is_section(field, classes) for field in knobs.fields.values()) + knobs.inherited
     if options and count > FIELDS:
         what = f"{node.name} has {count} fields, at most {FIELDS} are allowed"
         yield Fault(f"{path}:{node.lineno}", what, "move what belongs together into a class of its own")

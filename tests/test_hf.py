@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from spavl.errors import ConfigError, MissingExtra, ProviderError
 from spavl.miniature.grammar import CAPTION_REQUEST
 from spavl.miniature.personas import PERSONAS
 from spavl.miniature.world import draw, png, scene
-from spavl.models.hf import HFModel, load_processor
+from spavl.models.hf import HFModel, answer_all, load_processor
 from spavl.models.shop import ModelShop, miniature_checkpoint
 from spavl.models.types import Message, Picture, Rejected, Reply, Request, ask_about
 from spavl.store import RunFolder
@@ -182,3 +183,42 @@ def test_a_processor_that_needs_torchvision_says_what_to_install(tmp_path: Path)
     with pytest.raises(MissingExtra, match=_VIDEOS) as error:
         load_processor(str(tmp_path))
     assert error.value.then == "pip install torchvision"
+
+
+class Speaking:
+    """A loaded model that says what it is told, token by token."""
+
+    dtype, device = torch.float32, torch.device("cpu")
+    generation_config = SimpleNamespace(eos_token_id=None)
+
+    def __init__(self, processor: Any, text: str) -> None:
+        end = processor.tokenizer.convert_tokens_to_ids("<|im_end|>")
+        self._tokens = [*processor.tokenizer(text, add_special_tokens=False)["input_ids"], end]
+
+    def generate(self, input_ids: torch.Tensor, max_new_tokens: int, **_: Any) -> torch.Tensor:
+        return torch.cat([input_ids, torch.tensor([self._tokens[:max_new_tokens]])], 1)
+
+
+@pytest.fixture
+def thinker() -> Any:
+    """A processor whose template begins a thought unless it is told not to, as Qwen3-VL-Thinking's."""
+    made = PROCESSORS["qwen2_vl"]()
+    opened = "{% if add_generation_prompt and enable_thinking is not defined %}<think>\n{% endif %}"
+    made.chat_template = made.chat_template + opened
+    return made
+
+
+def test_a_model_here_whose_template_begins_its_thoughts_is_told_apart(thinker: Any) -> None:
+    def reply(text: str, **settings: Any) -> Reply:
+        request = ask_about(None, "What is this?", **{"max_tokens": 4000, **settings})
+        return answer_all(thinker, Speaking(thinker, text), [request])[0]
+
+    whole = reply("Let me see.\n</think>\n\nA lamp.")
+    assert (whole.text, whole.reasoning, whole.is_begun) == ("A lamp.", "Let me see.", True)
+    assert 0 < whole.reasoning_tokens < whole.tokens_out
+    cut = reply("Let me see what it may be.", max_tokens=9)
+    assert (cut.text, cut.finish) == ("", "length") and cut.reasoning
+    off = json.dumps({"chat_template_kwargs": {"enable_thinking": False}})
+    assert reply("A lamp.", more=off).text == "A lamp."
+    with pytest.raises(ConfigError, match="knows no reasoning_effort"):
+        reply("A lamp.", more='{"reasoning_effort":"low"}')

@@ -11,6 +11,7 @@ from spavl.descriptions.run import open_prompts
 from spavl.errors import ConfigError
 from spavl.judges.rules import RuleGuard, RuleJudge
 from spavl.models.foresee import TryingShop
+from spavl.models.model_settings import check_named_somewhere
 from spavl.models.shop import ModelShop
 from spavl.preflight import (
     NamedModel,
@@ -26,6 +27,7 @@ from spavl.preflight import (
 )
 from spavl.progress import Screen
 from spavl.questions.run import open_scribe
+from spavl.responses.pool import read_pool
 from spavl.responses.run import responders_of
 from spavl.road import RoadConfig, StageEntry
 from spavl.stage import Job
@@ -71,7 +73,7 @@ async def check_ahead(
     config: RoadConfig, run: RunFolder, left: Sequence[StageEntry], say: Callable[[str], None]
 ) -> None:
     """Open all that these stages name, and see that the servers of the first that asks one are there."""
-    models = TryingShop(run.ledger)
+    models = TryingShop(run.ledger, config.model_settings)
     try:
         check_named(config, run, left, models)
         asked = [entry.section for entry in left if entry.section in models.first_asked.values()]
@@ -84,6 +86,8 @@ def check_named(
     config: RoadConfig, run: RunFolder, left: Sequence[StageEntry], models: ModelShop, complete: bool = True
 ) -> None:
     """Open every model, guard, judge and prompt of these stages, as they will; if not `complete`, as far as known."""
+    pool = read_pool(config.responses.pool).responder if config.responses.pool else ()
+    check_named_somewhere(config.model_settings, config, *(responder.model for responder in pool))
     drawn = _are_drawn(config, run)
     for section in dict.fromkeys(entry.section for entry in left):
         for named, opened in open_named(_named(section, config, complete), models):

@@ -39,7 +39,9 @@ async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen
         run.write_config(write_config(config))
         budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"] + run.ledger.usd_lost())
         desk = desk_of(config.batch, run, budget)
-        models = ModelShop(run.ledger, budget, config.pace, config.prices, screen.say, desk, config.batch.models)
+        models = ModelShop(
+            run.ledger, budget, config.pace, config.prices, screen.say, desk, config.batch.models, config.model_settings
+        )
         stages = left_to_walk(run, stages_of(config, until))
         left = unfinished(stages, config, run, models)
         await check_ahead(config, run, left, screen.say)
@@ -56,7 +58,7 @@ async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen
 async def check_training(config: RoadConfig, out: Path, screen: Screen) -> None:
     """See that all is there that a training asks, before its data are brought in."""
     with RunFolder(out, config.seed, look_only=True) as run:
-        models = ReplayingShop(run.ledger)
+        models = ReplayingShop(run.ledger, config.model_settings)
         stages = [entry for entry in stages_of(config) if entry.section == "training"]
         await check_ahead(config, run, unfinished(stages, config, run, models), screen.say)
 
@@ -65,7 +67,7 @@ def refuse_another_training(config: RoadConfig, out: Path) -> None:
     """A run that was made for one training keeps its checkpoint: what is trained otherwise has a run of its own."""
     with RunFolder(out, config.seed, look_only=True) as run:
         entry = next(entry for entry in stages_of(config) if entry.section == "training")
-        job = job_of(entry, config, run, ReplayingShop(run.ledger), Screen(quiet=True))
+        job = job_of(entry, config, run, ReplayingShop(run.ledger, config.model_settings), Screen(quiet=True))
         if run.manifest(entry.name) is None or finished(job, entry.plan):
             return
     before = read_config(read_table(str(out / "config.toml")), {}, where=str(out / "config.toml"))
@@ -81,7 +83,7 @@ async def follow(config: RoadConfig, out: Path) -> None:
     """What a further process of `accelerate launch` does: it trains with the first one, which does all else."""
     with RunFolder(out, config.seed, look_only=True) as run:
         entry = next(entry for entry in stages_of(config) if entry.section == "training")
-        job = job_of(entry, config, run, ReplayingShop(run.ledger), Screen(quiet=True))
+        job = job_of(entry, config, run, ReplayingShop(run.ledger, config.model_settings), Screen(quiet=True))
         if finished(job, entry.plan) is None:
             await importlib.import_module(entry.module).follow(job)
 
@@ -92,7 +94,7 @@ async def replay(config: RoadConfig, out: Path, until: str | None, screen: Scree
         then = "give the folder of a run with --out, or build without --replay"
         raise StoreError("there is no run to replay", where=str(out), then=then)
     with RunFolder(out, config.seed) as run:
-        models, manifests = ReplayingShop(run.ledger), list[Manifest]()
+        models, manifests = ReplayingShop(run.ledger, config.model_settings), list[Manifest]()
         for entry in left_to_walk(run, stages_of(config, until)):
             job = job_of(entry, config, run, models, screen)
             before = run.manifest(entry.name)
@@ -122,7 +124,7 @@ def desk_of(batch: BatchConfig, run: RunFolder, budget: Budget) -> BatchDesk | N
 
 def _check_batched(config: RoadConfig) -> None:
     """A slip in a name here would mean the full price."""
-    spelled = config.model_copy(update={"batch": BatchConfig()}).model_dump_json()
+    spelled = config.model_copy(update={"batch": BatchConfig(), "model_settings": {}}).model_dump_json()
     for name in config.batch.models:
         if not name.startswith("openai/") or f'{name}"' not in spelled:
             then = "name models as the other settings name them; only those of openai/ can go through batches"

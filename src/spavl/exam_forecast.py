@@ -24,8 +24,9 @@ async def foretell_exam(config: ExamConfig, out: Path) -> tuple[Forecast, list[s
     config = resolved(config)
     with RunFolder(out, look_only=True) as run:
         first, _ = await _walk(config, run, "likely", Evidence())
-        likely, told = await _walk(config, run, "likely", Evidence.of(first.tallies))
-        most, _ = await _walk(config, run, "most", Evidence())
+        evidence = Evidence.of(first.tallies)
+        likely, told = await _walk(config, run, "likely", evidence)
+        most, _ = await _walk(config, run, "most", evidence.of_thoughts())
         spent = run.ledger.totals()["usd"] + run.ledger.usd_lost()
     lines = [Line(*place, tally, most.tallies[place]) for place, tally in likely.tallies.items()]
     return Forecast(lines, [], spent, []), told
@@ -33,7 +34,7 @@ async def foretell_exam(config: ExamConfig, out: Path) -> tuple[Forecast, list[s
 
 async def _walk(config: ExamConfig, run: RunFolder, case: Case, evidence: Evidence) -> tuple[ForeseeingShop, list[str]]:
     servers = config.servers
-    models = ForeseeingShop(run.ledger, servers.prices, case, evidence, servers.batch.models)
+    models = ForeseeingShop(run.ledger, servers.prices, case, evidence, servers.batch.models, config.model_settings)
     asked = list[Asked]()
     for placed in placed_benchmarks(config):
         found = found_in(placed, config.limit)

@@ -91,9 +91,9 @@ async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, An
     with RunFolder(out, config.seed) as run:
         run.write_config(write_config(config))
         budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"] + run.ledger.usd_lost())
-        servers = config.servers
-        desk = desk_of(servers.batch, run, budget)
-        models = ModelShop(run.ledger, budget, servers.pace, servers.prices, screen.say, desk, servers.batch.models)
+        servers, own = config.servers, config.model_settings
+        desk, batched = desk_of(servers.batch, run, budget), servers.batch.models
+        models = ModelShop(run.ledger, budget, servers.pace, servers.prices, screen.say, desk, batched, own)
         await _check_ahead(config, run, screen)
         first, *rest = stages_of_exam(config)
         await _do(first, config, run, models, screen)
@@ -126,7 +126,7 @@ async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, An
 
 async def _check_ahead(config: ExamConfig, run: RunFolder, screen: Screen) -> None:
     """See that all that the stages still to do will ask and read is there, before the benchmarks' files are read."""
-    models = TryingShop(run.ledger)
+    models = TryingShop(run.ledger, config.model_settings)
     left = left_to_do((stage.plan, _job(stage, config, run, models, screen)) for stage in stages_of_exam(config))
     try:
         _check_settings(config, left)

@@ -36,13 +36,14 @@ class Forecast(NamedTuple):
 async def foretell(config: RoadConfig, out: Path, until: str | None) -> Forecast:
     """Go down the road twice, once with what is likely and once with the most that can come."""
     with RunFolder(out, look_only=True) as run:
-        trying = ForeseeingShop(run.ledger, config.prices, "likely")
+        trying = ForeseeingShop(run.ledger, config.prices, "likely", settings=config.model_settings)
         entries = left_to_walk(run, stages_of(config, until))
         left = unfinished(entries, config, run, trying)
         check_named(config, run, left, trying, complete=False)
         first = await _walk(config, run, left, "likely", Evidence())
-        likely = await _walk(config, run, left, "likely", Evidence.of(first.tallies))
-        most = await _walk(config, run, left, "most", Evidence())
+        evidence = Evidence.of(first.tallies)
+        likely = await _walk(config, run, left, "likely", evidence)
+        most = await _walk(config, run, left, "most", evidence.of_thoughts())
         spent = run.ledger.totals()["usd"] + run.ledger.usd_lost()
     lines = [Line(*place, tally, most.tallies[place]) for place, tally in likely.tallies.items()]
     return Forecast(lines, [entry.name for entry in entries if entry not in left], spent, list(_missing(config, left)))
@@ -74,7 +75,7 @@ async def likely_usd(config: RoadConfig, out: Path, left: Sequence[StageEntry]) 
 async def _walk(
     config: RoadConfig, run: RunFolder, left: Sequence[StageEntry], case: Case, evidence: Evidence
 ) -> ForeseeingShop:
-    models = ForeseeingShop(run.ledger, config.prices, case, evidence, config.batch.models)
+    models = ForeseeingShop(run.ledger, config.prices, case, evidence, config.batch.models, config.model_settings)
     expected: dict[str, list[Many[Any]]] = {}
     for entry in left:
         if estimate := _estimate_of(entry):

@@ -7,6 +7,7 @@ from itertools import groupby
 from spavl.forecast import Forecast, Line
 from spavl.models.pictures import UNKNOWN, knows
 from spavl.models.prices import FREE
+from spavl.models.thinking import ROOM
 from spavl.text.lines import aligned, wrapped
 
 _HEAD = ("", "calls", "at most", "tokens in", "at most", "tokens out", "at most", "USD", "at most")
@@ -97,6 +98,10 @@ def _assumptions(lines: Sequence[Line]) -> Iterator[str]:
         "At most: every answer is as long as max_tokens lets it be, every answer that must have a form is asked for "
         "twice, 2 bytes of text make a token. What a server asks for beyond that, --budget stops."
     )
+    if any(line.likely.price != FREE and not line.likely.thinks for line in lines):
+        yield f"A model that turns out to think has up to {ROOM:,} tokens more for each answer, and their price."
+    if thinking := sorted({line.model for line in lines if line.likely.thinks}):
+        yield f"Counted with their thoughts: {', '.join(thinking)}."
     stages = {line.stage: line for line in lines}
     words = [f"{line.likely.words:.0f} words in {stage}" for stage, line in stages.items() if not line.likely.measured]
     if words:

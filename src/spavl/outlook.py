@@ -19,6 +19,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from pydantic import BaseModel
 
 from spavl.models.foresee import ForeseeingShop
+from spavl.models.model_settings import NONE, ModelSettings
 from spavl.models.pictures import stand_in
 from spavl.models.types import ChatModel, Picture
 from spavl.records import Image, Record
@@ -72,9 +73,9 @@ class Outlook(Generic[C]):
         share = min(1.0, self.limit / sum(times for _, times in originals))
         return [Many(image, times * share) for image, times in originals]
 
-    def open(self, uri: str, times: float, words: float) -> ChatModel:
+    def open(self, uri: str, times: float, words: float, own: ModelSettings = NONE) -> ChatModel:
         """A model each call to which stands for `times`, and is taken to be answered in so many words."""
-        return self.counting(times, words).open(uri, self.stage)
+        return self.counting(times, words).open(uri, self.stage, own)
 
     def counting(self, times: float, words: float) -> ForeseeingShop:
         self.models.times, self.models.words = times, words

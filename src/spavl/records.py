@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 # Where the harm of a question lies: in its text, in the picture, or only in both together.
@@ -46,13 +47,28 @@ def hash_in_order(ids: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def added_later(default: Any) -> Any:
+    """A field that a record has since tables of it were written: without a value of its own it changes no id."""
+    return dataclasses.field(default=default, metadata={"added_later": True})
+
+
+@cache
+def _later(kind: Any) -> dict[str, Any]:
+    return {field.name: field.default for field in dataclasses.fields(kind) if field.metadata.get("added_later")}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """The base of all records."""
 
     @property
     def id(self) -> str:
-        return content_hash([type(self).__name__, self.fields()])[:32]
+        fields = self.fields()
+        kind: Any = type(self)
+        for name, default in _later(kind).items():
+            if fields[name] == default:
+                del fields[name]
+        return content_hash([type(self).__name__, fields])[:32]
 
     def fields(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -186,6 +202,8 @@ class Response(Record):
     # How it was asked: "temperature=1.0", "max_tokens=512", ...
     decoding: tuple[str, ...]
     call: str
+    # What was thought before it: no part of the answer, and judged and trained by nobody.
+    reasoning: str = added_later("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,6 +335,7 @@ class Score(Record):
     refused: bool
     names_subject: bool | None
     call: str
+    reasoning: str = added_later("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

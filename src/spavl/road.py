@@ -17,6 +17,7 @@ from spavl.evaluation.config import EvaluationConfig
 from spavl.images import config as images_stage
 from spavl.images.config import ImagesConfig
 from spavl.models.limits import BatchConfig, PaceConfig
+from spavl.models.model_settings import ModelSettings
 from spavl.pairs import config as pairs_stage
 from spavl.pairs.config import PairsConfig
 from spavl.pictures import config as pictures_stage
@@ -96,6 +97,11 @@ class RoadConfig(Settings):
         {},
         description='USD per million tokens, [in, out], by NAME or openai/NAME@URL: {"gpt-4.1" = [2.0, 8.0]}; wins '
         "over the table that ships",
+    )
+    model_settings: dict[str, ModelSettings] = Field(
+        {},
+        description="how single models are asked wherever they are named, by openai/NAME@URL, openai/NAME or hf/PATH: "
+        "max_tokens, reasoning_effort, chat_template_kwargs, extra_body",
     )
     batch: BatchConfig = Field(BatchConfig(), description="which calls go through batches, at half the price")
     pace: PaceConfig = Field(PaceConfig(), description="how fast each model of a server is asked")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from types import NoneType
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
@@ -126,7 +126,9 @@ def options(kind: type[BaseModel] = RoadConfig) -> Iterator[Option]:
 def _options_of(config: type[BaseModel], prefix: str) -> Iterator[Option]:
     for name, field in config.model_fields.items():
         kind = next((part for part in (field.annotation, *get_args(field.annotation)) if part is not NoneType), None)
-        inner = next((part for part in (kind, *get_args(field.annotation)) if _is_config(part)), None)
+        # A table of them by names of the user's is one setting.
+        parts = () if get_origin(field.annotation) is dict else (kind, *get_args(field.annotation))
+        inner = next((part for part in parts if _is_config(part)), None)
         if inner is not None:
             yield from _options_of(inner, f"{prefix}{name}.")
         else:

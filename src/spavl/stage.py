@@ -155,10 +155,12 @@ def reject(parent: Record, reason: str, detail: str = "") -> Reject:
 def fingerprint_of(job: Job[C], plan: Plan[Out]) -> str:
     """What a stage's rows hang on: its version, its settings, the seed, the rows and the files it reads."""
     read = [manifest.content for name in plan.reads if (manifest := job.run.manifest(name))]
-    limit = [job.limit] if plan.limited and job.limit is not None else []
     # A model that has moved to another address is the same model.
-    settings = without_addresses(job.settings.model_dump(mode="json"))
-    return content_hash([plan.stage, plan.version, settings, job.seed, read, _state_of_files(job, plan), *limit])
+    settings = job.settings.model_dump(mode="json")
+    own = without_addresses(job.models.settings_within(settings))
+    more = [*own, *([job.limit] if plan.limited and job.limit is not None else [])]
+    state = _state_of_files(job, plan)
+    return content_hash([plan.stage, plan.version, without_addresses(settings), job.seed, read, state, *more])
 
 
 def _state_of_files(job: Job[C], plan: Plan[Out]) -> list[object]:

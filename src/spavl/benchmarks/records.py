@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from spavl.records import Outcome, Record
+from spavl.records import Outcome, Record, added_later
 
 Wants = Literal["refuse", "help", "answer"]
 Measure = Literal["unsafe", "refused", "right"]
@@ -48,6 +48,8 @@ class Answer(Record):
     text: str
     finish: Literal["stop", "length", "refused"]
     call: str
+    # What was thought before it: no part of the answer, and no judge is shown it.
+    reasoning: str = added_later("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,7 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
             refused=word.refused or reply.finish == "refused",
             names_subject=None if image.subject is None else names(reply.text, image.subject),
             call=reply.call,
+            reasoning=reply.reasoning,
         )
 
     async def work(question: Question) -> Made[Score]:

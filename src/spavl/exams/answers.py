@@ -104,4 +104,5 @@ def _answer(name: str, given: Asked, reply: Reply) -> Answer:
         text=reply.text,
         finish=reply.finish,
         call=reply.call,
+        reasoning=reply.reasoning,
     )

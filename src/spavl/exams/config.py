@@ -12,6 +12,7 @@ from spavl.exams.naming import models_by_name
 from spavl.judges.canaries import ON_FAILURE, CanaryWord, OnFailure
 from spavl.judges.forms import VERSION
 from spavl.models.limits import BatchConfig, PaceConfig
+from spavl.models.model_settings import ModelSettings, check_named_somewhere
 from spavl.models.names import without_addresses
 from spavl.plan import Plan
 
@@ -167,6 +168,11 @@ class ExamConfig(ItemsConfig, AnswersConfig, CanariesConfig, BoutsConfig):
         description="a rate is withheld if more of its answers than this share are not known; a single one withholds "
         "nothing, unless it is 0",
     )
+    model_settings: dict[str, ModelSettings] = Field(
+        {},
+        description="how single models are asked wherever they are named, by openai/NAME@URL, openai/NAME or hf/PATH: "
+        "max_tokens, reasoning_effort, chat_template_kwargs, extra_body",
+    )
     audit: AuditConfig = Field(AuditConfig(), description="whether the items were trained on")
     servers: ServersConfig = Field(ServersConfig(), description="how servers are asked, and what they cost")
 
@@ -176,6 +182,7 @@ def resolved(config: ExamConfig) -> ExamConfig:
     if config.samples > 1 and not config.temperature:
         then = "give a temperature too, such as --temperature 0.7"
         raise ConfigError("several samples at temperature 0 are all the same", where="--samples", then=then)
+    check_named_somewhere(config.model_settings, config)
     tested = list(models_by_name(config.models))
     base = without_addresses(config.base) or (tested[0] if tested else "")
     return config if base == config.base else config.model_copy(update={"base": base})

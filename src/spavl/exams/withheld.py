@@ -19,7 +19,10 @@ from spavl.text.degenerate import is_empty
 _State = Literal["never came", "came empty", "could not be judged"]
 _STATES: tuple[_State, ...] = get_args(_State)
 _NEVER_CAME = "look at what the server said, in tables/answers.rejects.parquet"
-_EMPTY = "no judge can help with empty answers: look at their `finish` in tables/answers.parquet and raise --max-tokens"
+_EMPTY = (
+    "no judge can help with empty answers: look at their `finish` in tables/answers.parquet and raise --max-tokens, "
+    "or that of a model that thinks in model_settings"
+)
 _NOT_JUDGED = "look at the column `raw` of tables/marks.parquet and name another {}"
 _BLOCKED = "look at the column `votes` of tables/bouts.parquet and name another --judge"
 _BOUNDS = "report bounds with --most-invalid 1"

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 
-from inspect_ai.model import GenerateConfig, Model, get_model
+from inspect_ai.model import ContentReasoning, GenerateConfig, Model, get_model
 
 from spavl.errors import ConfigError
 from spavl.inspecting.talk import theirs
 from spavl.judges.shop import FORMS, RULES, open_guard, open_judge, open_refusal_judge
 from spavl.judges.types import Guard, Judge, RefusalJudge
 from spavl.judges.words import LISTS
+from spavl.models.thinking import Habits, Thinking
 from spavl.models.types import Finish, Reply, Request
+from spavl.text.final import part_thoughts
 
 GRADER = "grader"
 _FINISHED: dict[str, Finish] = {"stop": "stop", "content_filter": "refused"}
@@ -35,16 +37,28 @@ class Grader:
         output = await self._opened().generate([theirs(message) for message in request.messages], config=config)
         usage = output.usage
         finish = _FINISHED.get(output.stop_reason, "length")
-        return Reply(output.completion, finish, usage.input_tokens if usage else 0, usage.output_tokens if usage else 0)
+        contents = [choice.message.content for choice in output.choices[:1]]
+        parts = [part for each in contents if not isinstance(each, str) for part in each]
+        told = [part.reasoning for part in parts if isinstance(part, ContentReasoning)]
+        parted = part_thoughts(output.completion, finish == "length")
+        return Reply(
+            parted.answer,
+            finish,
+            usage.input_tokens if usage else 0,
+            usage.output_tokens if usage else 0,
+            reasoning="\n".join(filter(None, (*told, parted.thoughts))),
+            reasoning_tokens=(usage.reasoning_tokens or 0) if usage else 0,
+            is_begun=parted.is_begun,
+        )
 
 
 class _Role:
     """The one model that judges under Inspect. A name says in which form it is asked, and never which model it is."""
 
     def __init__(self, grader: Grader) -> None:
-        self._grader = grader
+        self._grader = Thinking(grader, Habits())
 
-    def open(self, uri: str, stage: str) -> Grader:
+    def open(self, uri: str, stage: str) -> Thinking:
         if uri:
             forms = ", ".join(map(repr, ("", *FORMS, "criterion/NAME", *LISTS, RULES)))
             then = f"give one of {forms}; which model it is, is said by --model-role grader=MODEL"

@@ -8,6 +8,8 @@ from inspect_ai.model import (
     ChatCompletionChoice,
     ChatMessage,
     ChatMessageAssistant,
+    ContentReasoning,
+    ContentText,
     GenerateConfig,
     ModelAPI,
     ModelOutput,
@@ -54,7 +56,9 @@ class SpavlAPI(ModelAPI):
         spelled = request.spelled()
         reply = await self._model.ask(replace(request, sample=self._asked[spelled]))
         self._asked[spelled] += 1
-        spoken = ChatMessageAssistant(content=reply.text, model=self.model_name, source="generate")
+        thought = [ContentReasoning(reasoning=reply.reasoning)] if reply.reasoning else []
+        content = [*thought, ContentText(text=reply.text)] if thought else reply.text
+        spoken = ChatMessageAssistant(content=content, model=self.model_name, source="generate")
         return ModelOutput(
             model=self.model_name,
             choices=[ChatCompletionChoice(message=spoken, stop_reason=_STOPPED[reply.finish])],
@@ -62,6 +66,7 @@ class SpavlAPI(ModelAPI):
                 input_tokens=reply.tokens_in,
                 output_tokens=reply.tokens_out,
                 total_tokens=reply.tokens_in + reply.tokens_out,
+                reasoning_tokens=reply.reasoning_tokens or None,
             ),
         )
 

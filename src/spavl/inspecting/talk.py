@@ -11,6 +11,7 @@ from inspect_ai.model import (
     ChatMessageUser,
     Content,
     ContentImage,
+    ContentReasoning,
     ContentText,
 )
 
@@ -46,7 +47,7 @@ def _read(message: ChatMessage) -> Message:
             pictures.append(_picture(part.image))
         elif isinstance(part, ContentText):
             texts.append(part.text)
-        else:
+        elif not isinstance(part, ContentReasoning):  # what was thought before is no part of a turn
             raise ConfigError(f"models in this process read text and pictures, and no {part.type}")
     return Message(message.role, "\n".join(texts), tuple(pictures))
 

@@ -141,7 +141,8 @@ def what_to_see_to(words: Sequence[CanaryWord], weights: str) -> str:
         return weights
     return (
         "see to the form of its replies: they hold more than what is asked for, or contradict themselves, or are cut "
-        "off; turn its thoughts off where it thinks first, or name another"
+        "off; where it is cut off in its thoughts, give it a larger max_tokens or a lower reasoning_effort in "
+        '[model_settings."openai/NAME"], or name another'
     )
 
 

@@ -215,5 +215,5 @@ async def _word(
     if reply.finish == "refused":
         return Word("invalid", refused, reply.text)
     if found.label == "invalid":
-        note_unread(reply.text)
+        note_unread(reply.text or reply.reasoning[-200:])
     return Word(found.label, refused, reply.text, found.severity, found.hazards)

@@ -304,6 +304,8 @@ def _call(posted: Posted, door: Door, line: dict[str, Any]) -> Call:
         seconds=0.0,
         at=time.time(),
         stage=posted.stage,
+        reasoning=reply.reasoning,
+        reasoning_tokens=reply.reasoning_tokens,
     )
 
 

@@ -42,19 +42,27 @@ class Turn(NamedTuple):
 _TURNS: WeakKeyDictionary[Any, tuple[Any, Turn]] = WeakKeyDictionary()
 
 
-def prompt_of(processor: Any, messages: Sequence[Mapping[str, Any]]) -> str:
-    """A chat that ends before an answer, as text in which a picture is still a mark."""
+def prompt_of(processor: Any, messages: Sequence[Mapping[str, Any]], **settings: Any) -> str:
+    """A chat that ends before an answer, as text in which a picture is still a mark. `settings` are the template's."""
     if not _has_template(processor):
         return _one_question(processor, messages)
-    return _written(processor, messages, asks=True)
+    if unknown := [name for name in settings if name not in (_template(processor) or "")]:
+        then = "take it out of chat_template_kwargs, or see in chat_template.jinja what it is called"
+        raise ConfigError(f"this model's chat template knows no {unknown[0]}", where=_place(processor), then=then)
+    return _written(processor, messages, asks=True, **settings)
 
 
-def _written(processor: Any, messages: Sequence[Mapping[str, Any]], asks: bool) -> str:
-    """A chat as the template writes it, through words that ask for an answer or through its last turn."""
+def _template(processor: Any) -> str | None:
     own = processor.chat_template
-    template = own.get("default") if isinstance(own, dict) else own
+    template: str | None = own.get("default") if isinstance(own, dict) else own
+    return template
+
+
+def _written(processor: Any, messages: Sequence[Mapping[str, Any]], asks: bool, **settings: Any) -> str:
+    """A chat as the template writes it, through words that ask for an answer or through its last turn."""
+    template = _template(processor)
     named = {"chat_template": _dated(processor, template)} if template and "strftime_now" in template else {}
-    text: str = processor.apply_chat_template(list(messages), add_generation_prompt=asks, **named)
+    text: str = processor.apply_chat_template(list(messages), add_generation_prompt=asks, **named, **settings)
     return text
 
 

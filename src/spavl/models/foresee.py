@@ -1,16 +1,19 @@
 """Models that are never asked: they note what each call would cost, and answer with what the ledger already holds."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Literal
 
+from spavl.models.model_settings import ModelSettings
 from spavl.models.names import hf_name, openai_name
 from spavl.models.pictures import tokens_of
 from spavl.models.prices import Price
 from spavl.models.shop import Backend, ModelShop, Opened
 from spavl.models.structured import is_repair
+from spavl.models.thinking import ROOM, is_known_to_think
 from spavl.models.types import ChatModel, Reply, Request
-from spavl.models.wrappers import call_of
+from spavl.models.wrappers import call_of, reply_of
 from spavl.store import Ledger
 
 # What is likely, or the most that can come: every answer as long as it may be, every unreadable one asked again.
@@ -20,6 +23,8 @@ _BYTES_PER_TOKEN: dict[Case, float] = {"likely": 4.0, "most": 2.0}
 # What a chat template puts round a message.
 _FRAME = 8
 _TOKENS_PER_WORD = 4 / 3
+# What a model that thinks is taken to think before an answer.
+_THOUGHTS = 1000
 # From so many finished calls on, what they used is believed over what was assumed.
 _EVIDENCE = 5
 
@@ -34,6 +39,11 @@ class Tally:
     words: float
     # Whether finished calls told the tokens of those to come.
     measured: bool = False
+    # Whether it is known to think, and has room for that beside its answers.
+    thinks: bool = False
+    room: int = 0
+    # Whether any finished call holds thoughts.
+    thought: bool = False
     shown: float = 0.0
     calls: float = 0.0
     kept: float = 0.0
@@ -56,6 +66,8 @@ class Evidence:
 
     scale_in: dict[tuple[str, str], float] = field(default_factory=dict)
     tokens_out: dict[tuple[str, str], float] = field(default_factory=dict)
+    # Those of which finished calls show that they think.
+    think: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
     def of(cls, tallies: dict[tuple[str, str], Tally]) -> "Evidence":
@@ -63,7 +75,12 @@ class Evidence:
         return cls(
             {place: tally.used_in / tally.foretold_in for place, tally in believed.items()},
             {place: tally.used_out / tally.seen for place, tally in believed.items()},
+            frozenset(place for place, tally in tallies.items() if tally.thought),
         )
+
+    def of_thoughts(self) -> "Evidence":
+        """Who thinks, and nothing else: the most that can come goes by no likely figures."""
+        return Evidence(think=self.think)
 
 
 class ForeseeingShop(ModelShop):
@@ -79,8 +96,9 @@ class ForeseeingShop(ModelShop):
         case: Case,
         evidence: Evidence | None = None,
         batched: Collection[str] = (),
+        settings: Mapping[str, ModelSettings] = MappingProxyType({}),
     ) -> None:
-        super().__init__(ledger, prices=prices, batched=batched)
+        super().__init__(ledger, prices=prices, batched=batched, settings=settings)
         self.ledger, self.case, self.evidence = ledger, case, evidence or Evidence()
         self.tallies: dict[tuple[str, str], Tally] = {}
         self.words, self.times = 1.0, 1.0
@@ -97,15 +115,18 @@ class ForeseeingShop(ModelShop):
     def _wrapped(self, opened: Opened, stage: str) -> ChatModel:
         place = (stage, opened.uri)
         measured = place in self.evidence.tokens_out
-        tally = self.tallies.setdefault(place, Tally(opened.price, opened.model, self.words, measured))
+        thinks = place in self.evidence.think or is_known_to_think(opened.model, opened.settings)
+        made = Tally(opened.price, opened.model, self.words, measured, thinks)
+        tally = self.tallies.setdefault(place, made)
+        tally.room = ROOM if opened.settings.max_tokens is None else 0
         return Foreseen(opened.backend.name, self, place, tally, opened.former)
 
 
 class TryingShop(ModelShop):
     """Opens whatever a run could open, for whoever wants to know that. Not even the weights' files are read."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        super().__init__(ledger)
+    def __init__(self, ledger: Ledger, settings: Mapping[str, ModelSettings] = MappingProxyType({})) -> None:
+        super().__init__(ledger, settings=settings)
         # The first stage that asks each.
         self.first_asked: dict[Backend, str] = {}
 
@@ -132,9 +153,10 @@ class Foreseen:
 
     async def ask(self, request: Request) -> Reply:
         key, tokens_out = request.key(self.name), self._tokens_out(request)
-        # Each begins with something of its own, so that what is asked about it is another question.
-        text = f"{key[:12]} {'word ' * int(tokens_out)}"
-        stand_in = Reply(text[: int(tokens_out * _BYTES_PER_TOKEN["likely"])], "stop")
+        # Each begins with something of its own, so that what is asked about it is another question. Thoughts are none.
+        said = min(tokens_out, self._most_said(request)) if self._tally.thinks else tokens_out
+        text = f"{key[:12]} {'word ' * int(said)}"
+        stand_in = Reply(text[: int(said * _BYTES_PER_TOKEN["likely"])], "stop")
         if key in self._shop.asked or (is_repair(request) and self._shop.case == "likely"):
             return stand_in
         self._shop.asked.add(key)
@@ -145,7 +167,8 @@ class Foreseen:
             tally.used_in += call.tokens_in
             tally.used_out += call.tokens_out
             tally.foretold_in += tokens_in
-            return Reply(call.text, "refused" if call.status in ("refused", "rejected") else "stop", call=call.key)
+            tally.thought |= bool(call.reasoning or call.reasoning_tokens)
+            return replace(reply_of(call), finish="refused" if call.status in ("refused", "rejected") else "stop")
         scale = self._shop.evidence.scale_in.get(self._place, 1.0)
         tally.calls += times
         tally.shown += times * sum(len(message.pictures) for message in request.messages)
@@ -154,10 +177,15 @@ class Foreseen:
         return stand_in
 
     def _tokens_out(self, request: Request) -> float:
+        thinks = self._tally.thinks
+        limit = request.max_tokens + (self._tally.room if thinks else 0)
         if self._shop.case == "most":
-            return request.max_tokens
-        assumed = self._shop.words * _TOKENS_PER_WORD
-        return min(self._shop.evidence.tokens_out.get(self._place, assumed), request.max_tokens)
+            return limit
+        assumed = self._shop.words * _TOKENS_PER_WORD + (_THOUGHTS if thinks else 0)
+        return min(self._shop.evidence.tokens_out.get(self._place, assumed), limit)
+
+    def _most_said(self, request: Request) -> float:
+        return request.max_tokens if self._shop.case == "most" else self._shop.words * _TOKENS_PER_WORD
 
     def _tokens_in(self, request: Request) -> float:
         text = sum(len(message.text.encode()) for message in request.messages) / _BYTES_PER_TOKEN[self._shop.case]

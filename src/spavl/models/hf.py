@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -28,12 +28,15 @@ from transformers import (
 from transformers.utils import cached_file
 
 from spavl.errors import ConfigError, MissingExtra, ProviderError, SpavlError
-from spavl.models.chat import as_written, ends_of, prompt_of, shown_by
+from spavl.models.chat import as_written, ends_of, prompt_of, shown_by, special_tokens
 from spavl.models.limits import PaceConfig
 from spavl.models.names import revision_of
 from spavl.models.types import Picture, Rejected, Reply, Request, Transient
 from spavl.records import content_hash
+from spavl.text.final import begins_thought, part_thoughts, without_marks_of_thoughts
 
+# Of gpt-oss, whose thoughts begin by two marks and a word.
+_CHANNELS = ("<|channel|>", "<|message|>")
 # Of a model settings and weights alone are read: Python code that lies beside them, and pickles, could do anything.
 NO_CODE: dict[str, Any] = {"trust_remote_code": False}
 ONLY_WEIGHTS: dict[str, Any] = {**NO_CODE, "use_safetensors": True}
@@ -81,8 +84,8 @@ class HFModel:
         while self._waiting:
             # Answers of like length together: a batch is as slow as its longest row. Not every processor takes
             # rows with a picture and rows without one in the same batch.
-            self._waiting.sort(key=lambda item: (_shown(item[0]), item[0].max_tokens, len(item[0].messages[-1].text)))
-            alike = sum(_shown(request) == _shown(self._waiting[0][0]) for request, _ in self._waiting)
+            self._waiting.sort(key=lambda item: (_kind(item[0]), item[0].max_tokens, len(item[0].messages[-1].text)))
+            alike = sum(_kind(request) == _kind(self._waiting[0][0]) for request, _ in self._waiting)
             size = min(alike, self._largest)
             batch, self._waiting = self._waiting[:size], self._waiting[size:]
             try:
@@ -126,14 +129,14 @@ class HFModel:
         processor, model = self._loaded
         number, faults = len(requests), dict[int, Exception]()
         try:
-            shown = _prepared(processor, requests)
+            prepared = _prepared(processor, requests)
         except (SpavlError, MemoryError):
             raise
         except Exception:
             faults = {place: fault for place, each in enumerate(requests) if (fault := _fault_of(processor, each))}
             requests = [each for place, each in enumerate(requests) if place not in faults]
-            shown = _prepared(processor, requests) if requests else {}
-        replies = iter(_answers(processor, model, requests, shown) if requests else [])
+            prepared = _prepared(processor, requests) if requests else _Prepared([], {})
+        replies = iter(_answers(processor, model, requests, prepared) if requests else [])
         return [faults.get(place) or next(replies) for place in range(number)]
 
 
@@ -170,8 +173,9 @@ def _fault_of(processor: Any, request: Request) -> Exception | None:
     return None
 
 
-def _shown(request: Request) -> int:
-    return sum(len(message.pictures) for message in request.messages)
+def _kind(request: Request) -> tuple[int, str]:
+    """What the requests of one batch have in common: how many pictures they show, and how their chat is written."""
+    return sum(len(message.pictures) for message in request.messages), request.more
 
 
 def answer_all(processor: Any, model: Any, requests: Sequence[Request]) -> list[Reply]:
@@ -179,18 +183,25 @@ def answer_all(processor: Any, model: Any, requests: Sequence[Request]) -> list[
     return _answers(processor, model, requests, _prepared(processor, requests))
 
 
-def _prepared(processor: Any, requests: Sequence[Request]) -> dict[str, Tensor]:
-    """What the model is given of these requests."""
-    texts = [prompt_of(processor, _chat(request)) for request in requests]
+class _Prepared(NamedTuple):
+    """Requests as their model is given them."""
+
+    texts: list[str]
+    inputs: Mapping[str, Tensor]
+
+
+def _prepared(processor: Any, requests: Sequence[Request]) -> _Prepared:
+    texts = [prompt_of(processor, _chat(request), **_template_settings(request)) for request in requests]
     images = [[_opened(p) for message in request.messages for p in message.pictures] for request in requests]
     processor.tokenizer.padding_side = "left"
     written = as_written(processor.tokenizer, texts[0])
-    return shown_by(processor, images=images if any(images) else None, text=texts, padding=True, **written)
+    shown = shown_by(processor, images=images if any(images) else None, text=texts, padding=True, **written)
+    return _Prepared(texts, shown)
 
 
 @torch.inference_mode()
-def _answers(processor: Any, model: Any, requests: Sequence[Request], shown: Mapping[str, Tensor]) -> list[Reply]:
-    inputs = inputs_for(model, shown)
+def _answers(processor: Any, model: Any, requests: Sequence[Request], prepared: _Prepared) -> list[Reply]:
+    inputs = inputs_for(model, prepared.inputs)
     prompt, ends = inputs["input_ids"].shape[1], ends_of(model, processor)
     tokens = model.generate(
         **inputs,
@@ -200,7 +211,15 @@ def _answers(processor: Any, model: Any, requests: Sequence[Request], shown: Map
         logits_processor=LogitsProcessorList([SeededSampling(requests)]),
     )[:, prompt:]
     asked = inputs["attention_mask"].sum(1).tolist()
-    return [_reply(processor, row, request, n, ends) for row, request, n in zip(tokens, requests, asked, strict=True)]
+    rows = zip(tokens, requests, prepared.texts, asked, strict=True)
+    return [_reply(processor, row, request, begins_thought(text), n, ends) for row, request, text, n in rows]
+
+
+def _template_settings(request: Request) -> dict[str, Any]:
+    """What of a request its chat template is told, as servers tell theirs."""
+    more: dict[str, Any] = json.loads(request.more or "{}")
+    kwargs: dict[str, Any] = more.pop("chat_template_kwargs", {})
+    return {**more, **kwargs}
 
 
 def inputs_for(model: Any, shown: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -254,13 +273,37 @@ def _chat(request: Request) -> list[dict[str, Any]]:
     ]
 
 
-def _reply(processor: Any, tokens_T: Tensor, request: Request, asked: int, ends: set[int]) -> Reply:
+def _reply(processor: Any, tokens_T: Tensor, request: Request, is_begun: bool, asked: int, ends: set[int]) -> Reply:
     tokens = tokens_T.tolist()[: request.max_tokens]
     stop = next((place for place, token in enumerate(tokens) if token in ends), None)
     spoken = tokens if stop is None else tokens[:stop]
-    text = processor.tokenizer.decode(spoken, skip_special_tokens=True).strip()
-    used = len(spoken) + (stop is not None)
-    return Reply(text, "length" if stop is None else "stop", tokens_in=asked, tokens_out=used)
+    text = _spelled(processor.tokenizer, spoken)
+    parted = part_thoughts(text, stop is None, is_begun)
+    return Reply(
+        parted.answer,
+        "length" if stop is None else "stop",
+        tokens_in=asked,
+        tokens_out=len(spoken) + (stop is not None),
+        reasoning=parted.thoughts,
+        reasoning_tokens=_count(processor.tokenizer, parted.thoughts),
+        is_begun=is_begun or parted.is_begun,
+    )
+
+
+def _count(tokenizer: Any, text: str) -> int:
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else 0
+
+
+def _spelled(tokenizer: Any, tokens: Sequence[int]) -> str:
+    """Tokens as text, without special ones but for those that tell thoughts from an answer."""
+    special = special_tokens(tokenizer)
+    telling = {each for each in special if each in _CHANNELS or without_marks_of_thoughts(each) != each}
+    if not telling.intersection(tokenizer.convert_ids_to_tokens(list(tokens))):
+        return str(tokenizer.decode(tokens, skip_special_tokens=True)).strip()
+    text = str(tokenizer.decode(tokens, skip_special_tokens=False))
+    for each in special - telling:
+        text = text.replace(each, "")
+    return text.strip()
 
 
 def load_checkpoint(path: str, dtype: str = "auto") -> tuple[Any, Any]:

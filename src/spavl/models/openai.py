@@ -20,6 +20,7 @@ from spavl.errors import ConfigError, ProviderError
 from spavl.headers import allowance, retry_after
 from spavl.models.names import openai_name, served
 from spavl.models.types import Message, Picture, Rejected, Reply, Request, Transient
+from spavl.text.final import part_thoughts
 
 OPENAI = "https://api.openai.com/v1"
 # Set in tests: a call to a host that could cost money is then impossible.
@@ -40,6 +41,8 @@ _MEDIA_TYPES = {
 }
 # What can be left out of a request. Of two that a server does not take together, the first one goes.
 _SPARED = ("seed", "top_p", "temperature")
+# Two names of one parameter, the most tokens of a reply. Each server takes at least one.
+_LIMITS = ("max_tokens", "max_completion_tokens")
 # How servers say that they do not take a parameter; each names it beside these words.
 _NOT_TAKEN = re.compile(
     r"unsupported|unknown|unrecognized|not support|not permitted|forbidden|deprecated|cannot both|only \S+ is allowed",
@@ -69,8 +72,9 @@ def check_address(url: str) -> None:
 class OpenAIModel:
     """A model behind an HTTP server. It sends one request once; retries and limits are wrappers' work.
 
-    A parameter that its server does not take is learnt from what the server says, and left out from then on.
-    `more` is asked for beside the rest, of servers that know what it means.
+    A parameter that its server does not take is learnt from what the server says, and left out from then on; so is the
+    name by which it takes the most tokens of a reply. `more` is asked for beside the rest, of servers that know what it
+    means.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class OpenAIModel:
         self.model, self._more, self._say = served(model).model, more, say
         self.url = (url or OPENAI).rstrip("/")
         self.without: frozenset[str] = frozenset()
+        self._limit = _LIMITS[self.url == OPENAI]
         self.name = openai_name(model)
         check_address(self.url)
         if os.environ.get(LOOPBACK_ONLY) and not is_loopback(self.url):
@@ -101,24 +106,39 @@ class OpenAIModel:
         if self._checked is None:
             self._checked = asyncio.create_task(self._check())
         await asyncio.shield(self._checked)
-        without = self.without
-        status, headers, body = await self._send("POST", "/chat/completions", self.body(request, without))
-        while name := not_taken(status, body, without):
-            without |= {name}
-            status, headers, body = await self._send("POST", "/chat/completions", self.body(request, without))
+        without, limit = self.without, (first := self._limit)
+        status, headers, body = await self._send("POST", "/chat/completions", self.body(request, without, limit))
+        while name := not_taken(status, body, without, [limit] if limit == first else []):
+            if name == limit:
+                limit = _other(limit)
+            else:
+                without |= {name}
+            status, headers, body = await self._send("POST", "/chat/completions", self.body(request, without, limit))
         if status == 200 and (status := status_within(body)) == 200:
             self._answered = True
             # Only now is it known that it was this, and not what was asked.
             self.leave_out(without)
+            self._limit = limit
             reply = read_reply(body, request.max_tokens)
             return replace(reply, without=tuple(sorted(without)), allowance=allowance(headers))
+        if not self._answered:
+            self._check_more(request, status, body)
         self.raise_for(status, headers, body)
         raise AssertionError
 
     def leave_out(self, names: Collection[str]) -> None:
-        for name in sorted({*names} - self.without):
+        if self._limit in names:
+            self._limit = _other(self._limit)
+        for name in sorted({*names} - self.without - {*_LIMITS}):
             self._say(f"{self.name} does not take {name}, and is asked without")
-        self.without |= {*names}
+        self.without |= {*names} - {*_LIMITS}
+
+    def _check_more(self, request: Request, status: int, body: bytes) -> None:
+        """What somebody has set for this model is not left out: an answer would be another model's manner."""
+        named = json.loads(request.more or "{}")
+        if name := not_taken(status, body, _SPARED, named):
+            then = f"take it out of the settings of this model, or give it by the name that its server knows: {name}"
+            raise ProviderError(f"the server does not take {name}: {_fault(body)}", where=self.name, then=then)
 
     async def rest(self) -> None:
         """There is nothing of it here."""
@@ -170,8 +190,7 @@ class OpenAIModel:
         except aiohttp.ClientError as error:
             raise Transient(f"{type(error).__name__}: {error}", may_cost=True) from None
 
-    def body(self, request: Request, without: Collection[str] = ()) -> bytes:
-        limit = "max_completion_tokens" if self.url == OPENAI else "max_tokens"
+    def body(self, request: Request, without: Collection[str] = (), limit: str = "") -> bytes:
         spared = {
             "temperature": request.temperature,
             "top_p": request.top_p,
@@ -179,9 +198,10 @@ class OpenAIModel:
         }
         settings = {
             "model": self.model,
-            limit: request.max_tokens,
+            limit or self._limit: request.max_tokens,
             **{name: value for name, value in spared.items() if name not in without},
             **self._more,
+            **json.loads(request.more or "{}"),
         }
         messages = ",".join(_message(message) for message in request.messages)
         return f'{_json(settings)[:-1]}, "messages": [{messages}]}}'.encode()
@@ -229,12 +249,17 @@ def listed_in(body: bytes) -> frozenset[str]:
         return frozenset()
 
 
-def not_taken(status: int, body: bytes, without: Collection[str]) -> str | None:
-    """The parameter that an answer objects to, if it is one that can be left out and was not yet."""
+def not_taken(status: int, body: bytes, without: Collection[str], beside: Collection[str] = _LIMITS) -> str | None:
+    """The parameter that an answer objects to, if it can be left out and was not yet, or is one of `beside`."""
     text = body.decode(errors="replace")
     if status not in (400, 422) or not _NOT_TAKEN.search(text):
         return None
-    return next((name for name in _SPARED if name not in without and re.search(rf"\b{name}\b", text)), None)
+    names = [*(name for name in _SPARED if name not in without), *beside]
+    return next((name for name in names if re.search(rf"\b{re.escape(name)}\b", text)), None)
+
+
+def _other(limit: str) -> str:
+    return _LIMITS[limit == _LIMITS[0]]
 
 
 def key_variable(url: str) -> str:
@@ -283,18 +308,38 @@ def read_reply(body: bytes, max_tokens: int) -> Reply:
         choice, usage = answer["choices"][0], answer.get("usage") or {}
         message, finish = choice["message"], choice.get("finish_reason")
         refused = finish == "content_filter" or bool(message.get("refusal"))
-        text = message.get("content") or message.get("refusal") or ""
-        if not isinstance(text, str):
-            raise TypeError("the content is no text")
+        said, apart = _said(message)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise Transient(f"an answer that is no chat completion ({error}): {body[:80]!r}", may_cost=True) from None
+    is_cut_off = finish == "length" or len(said) > most
+    parted = part_thoughts(_storable(said[:most]), is_cut_off)
+    thoughts = filter(None, (_storable(apart[:most]).strip(), parted.thoughts))
     return Reply(
-        text=_storable(text[:most]),
-        finish="refused" if refused else "length" if finish == "length" or len(text) > most else "stop",
+        text=parted.answer,
+        finish="refused" if refused else "length" if is_cut_off else "stop",
         tokens_in=_tokens(usage, "prompt_tokens"),
-        tokens_out=_tokens(usage, "completion_tokens"),
+        tokens_out=_tokens_out(usage),
         tokens=_drawn(choice.get("token_ids")),
+        reasoning="\n".join(thoughts),
+        reasoning_tokens=_tokens_of_thoughts(usage),
+        is_begun=parted.is_begun,
     )
+
+
+def _said(message: Mapping[str, Any]) -> tuple[str, str]:
+    """What a message says, and what its server tells apart as thoughts, in a field or, as Mistral's, in a part."""
+    told = [message.get("reasoning"), message.get("reasoning_content")]
+    content = message.get("content") or message.get("refusal") or ""
+    if isinstance(content, list):
+        told += [_texts(part.get("thinking")) for part in content if part["type"] == "thinking"]
+        content = _texts([part for part in content if part["type"] == "text"])
+    if not isinstance(content, str):
+        raise TypeError("the content is no text")
+    return content, next((each for each in told if isinstance(each, str) and each), "")
+
+
+def _texts(parts: Any) -> str:
+    return parts if isinstance(parts, str) else "".join(part["text"] for part in parts or ())
 
 
 def _drawn(told: Any) -> tuple[int, ...]:
@@ -307,6 +352,16 @@ def _tokens(usage: Any, name: str) -> int:
     """What the server says was used, and 0 where it does not say so in earnest."""
     count = usage.get(name) if isinstance(usage, dict) else None
     return count if isinstance(count, int) and 0 <= count < 2**40 else 0
+
+
+def _tokens_out(usage: Any) -> int:
+    """All that were made. Of some servers `completion_tokens` leaves out those of thoughts, and the total has them."""
+    asked, made, total = (_tokens(usage, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
+    return max(made, total - asked) if asked else made
+
+
+def _tokens_of_thoughts(usage: Any) -> int:
+    return _tokens(usage.get("completion_tokens_details"), "reasoning_tokens") if isinstance(usage, dict) else 0
 
 
 def _storable(text: str) -> str:

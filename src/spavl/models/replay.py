@@ -1,7 +1,11 @@
 """Models that answer from the ledger alone: none is loaded, no server is reached."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from spavl.errors import StoreError
 from spavl.models.foresee import Absent
+from spavl.models.model_settings import ModelSettings
 from spavl.models.names import hf_name, openai_name
 from spavl.models.shop import Backend, ModelShop, Opened
 from spavl.models.types import ChatModel, Reply, Request
@@ -10,8 +14,8 @@ from spavl.store import Ledger
 
 
 class ReplayingShop(ModelShop):
-    def __init__(self, ledger: Ledger) -> None:
-        super().__init__(ledger)
+    def __init__(self, ledger: Ledger, settings: Mapping[str, ModelSettings] = MappingProxyType({})) -> None:
+        super().__init__(ledger, settings=settings)
         self._known = self._names_before()
 
     @property

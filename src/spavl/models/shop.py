@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from spavl.errors import ConfigError, MissingExtra, how_to_install
@@ -22,10 +23,12 @@ from spavl.miniature.personas import PERSONAS
 from spavl.models.batches import HALF, BatchDesk, Tell
 from spavl.models.fixed import SAID, FixedModel
 from spavl.models.limits import Pace, PaceConfig
+from spavl.models.model_settings import NONE, Fitted, ModelSettings, fitted, settings_of, settings_within
 from spavl.models.names import former_names, served
 from spavl.models.openai import OPENAI, OpenAIModel, check_address, is_loopback
 from spavl.models.prices import FREE, Price, price_of
-from spavl.models.types import ChatModel
+from spavl.models.thinking import Habits, Thinking, habits_of
+from spavl.models.types import ChatModel, Request
 from spavl.models.wrappers import Budget, Budgeted, Flights, Limited, Persona, Recorded, Retrying, Spread
 from spavl.store import Ledger, Loss
 
@@ -53,6 +56,7 @@ class Opened(NamedTuple):
     places: tuple[tuple[Backend, Pace], ...]
     # Names that its calls have in older ledgers.
     former: tuple[str, ...] = ()
+    settings: ModelSettings = NONE
 
     @property
     def backend(self) -> Backend:
@@ -71,7 +75,10 @@ class ModelShop:
         say: Callable[[str], None] = lambda _: None,
         batches: BatchDesk | None = None,
         batched: Collection[str] = (),
+        settings: Mapping[str, ModelSettings] = MappingProxyType({}),
     ) -> None:
+        self._settings = settings
+        self._habits: dict[tuple[str, str], Habits] = {}
         self._batches, self._batched = batches, batched
         self._ledger, self._budget = ledger, budget or Budget(None)
         self._pace, self._prices = pace or PaceConfig(), prices or {}
@@ -84,10 +91,10 @@ class ModelShop:
         # The names of models in the ledger, once they were asked for.
         self._past: list[str] | None = None
 
-    def open(self, uri: str, stage: str) -> ChatModel:
-        """The model of this name, its calls booked under `stage`."""
+    def open(self, uri: str, stage: str, own: ModelSettings = NONE) -> ChatModel:
+        """The model of this name, its calls booked under `stage`; `own` settings win over those of the run."""
         kind, _, rest = uri.partition("/")
-        makers: dict[str, Callable[[str, str], ChatModel]] = {
+        makers: dict[str, Callable[[str, str, ModelSettings], ChatModel]] = {
             "openai": self._openai,
             "hf": self._hf,
             "miniature": self._miniature,
@@ -99,7 +106,17 @@ class ModelShop:
         if kind not in makers or not rest:
             then = "use openai/NAME, openai/NAME@URL, hf/PATH, miniature/PERSONA, fixed/refuse or fixed/comply"
             raise ConfigError(f"no such kind of model: {uri!r}", then=then)
-        return makers[kind](rest, stage)
+        settings = settings_of(uri, self._settings, own)
+        model = makers[kind](rest, stage, settings)
+        return model if settings == NONE else Fitted(model, settings)
+
+    def fitted(self, uri: str, request: Request, own: ModelSettings = NONE) -> Request:
+        """What the model of this name is sent for a request, as `open` has it."""
+        return fitted(request, settings_of(uri, self._settings, own))
+
+    def settings_within(self, stage: Mapping[str, Any]) -> list[object]:
+        """The settings of single models that the rows of a stage with these settings hang on."""
+        return list(settings_within(self._settings, stage))
 
     @property
     def asks(self) -> bool:
@@ -144,7 +161,7 @@ class ModelShop:
             await self._batches.close()
         await asyncio.gather(*(backend.close() for backend in self._backends.values()))
 
-    def _openai(self, rest: str, stage: str) -> ChatModel:
+    def _openai(self, rest: str, stage: str, settings: ModelSettings) -> ChatModel:
         identity, name, urls = served(rest)
         for url in urls or (OPENAI,):
             check_address(url)
@@ -156,7 +173,7 @@ class ModelShop:
         if f"openai/{rest}" in self._batched and price is not None:
             price = Price(HALF * price.tokens_in, HALF * price.tokens_out)
         former = former_names(rest, self._names_before()) if urls else ()
-        return self._wrapped(Opened(f"openai/{rest}", name, price, places, former), stage)
+        return self._wrapped(Opened(f"openai/{rest}", name, price, places, former, settings), stage)
 
     def _place(self, identity: str, url: str | None) -> tuple[Backend, Pace]:
         full = f"{identity}@{url}" if url else identity
@@ -178,17 +195,17 @@ class ModelShop:
             then += f"if not, give one a revision: openai/{identity}#B@URL"
             raise ConfigError(f"{identity} is named with two addresses", where=f"openai/{rest}", then=then)
 
-    def _hf(self, path: str, stage: str, dtype: str = "auto") -> ChatModel:
+    def _hf(self, path: str, stage: str, settings: ModelSettings, dtype: str = "auto") -> ChatModel:
         backend = self._backend(f"hf/{path} as {dtype}", lambda: self._load_hf(path, dtype))
-        return self._wrapped(Opened(f"hf/{path}", path, FREE, ((backend, self._own_pace(path)),)), stage)
+        return self._wrapped(Opened(f"hf/{path}", path, FREE, ((backend, self._own_pace(path)),), (), settings), stage)
 
-    def _miniature(self, persona: str, stage: str) -> ChatModel:
+    def _miniature(self, persona: str, stage: str, settings: ModelSettings) -> ChatModel:
         backend = self._backend("miniature", lambda: self._load_hf(miniature_checkpoint(), _MINIATURE_DTYPE))
         places = ((backend, self._own_pace("the miniature")),)
-        opened = Opened(f"miniature/{persona}", "miniature", FREE, places)
+        opened = Opened(f"miniature/{persona}", "miniature", FREE, places, (), settings)
         return _as_persona(self._wrapped(opened, stage), persona)
 
-    def _fixed(self, name: str, stage: str) -> ChatModel:
+    def _fixed(self, name: str, stage: str, settings: ModelSettings) -> ChatModel:
         return _always(name)
 
     def _own_pace(self, name: str) -> Pace:
@@ -218,7 +235,11 @@ class ModelShop:
         limited = [Limited(place, pace) for place, pace in opened.places]
         asked = limited[0] if len(limited) == 1 else Spread(limited, self._say)
         budgeted = Budgeted(asked, self._budget, opened.price, opened.model, write_off)
-        return Recorded(Retrying(budgeted, self._say), self._ledger, stage, self._flights, opened.former)
+        # The same model with its thoughts turned off is another one.
+        which = backend.name, opened.settings.model_dump_json()
+        habits = self._habits.setdefault(which, habits_of(opened.model, opened.settings))
+        thinking = Thinking(Retrying(budgeted, self._say), habits)
+        return Recorded(thinking, self._ledger, stage, self._flights, opened.former)
 
 
 def _is_own(urls: Sequence[str], rest: str) -> bool:

@@ -9,6 +9,9 @@ from spavl.models.types import ChatModel, Message, Reply, Request
 
 T = TypeVar("T")
 
+# Said of a reply that has thoughts and no answer.
+CUT_OFF = "thoughts that were cut off"
+_SHOWN = 200
 _REPAIR = "That could not be read. Answer again, and only in this form:"
 
 
@@ -26,6 +29,10 @@ async def ask_structured(
     if parsed is not None or reply.finish == "refused":
         note_reading(model.name, reply.text, parsed is not None)
         return parsed, reply
+    if reply.finish == "length" and not reply.text.strip():
+        # Cut off in its thoughts: what it would have said is not known, and a plea would be cut off like that.
+        note_unread(f"{CUT_OFF}: {reply.reasoning[-_SHOWN:]}")
+        return None, reply
     repair = (
         *request.messages,
         Message("assistant", reply.text),

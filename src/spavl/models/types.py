@@ -1,6 +1,7 @@
 """What can be asked of a model, and what comes back."""
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -39,6 +40,8 @@ class Request:
     top_p: float = 1.0
     seed: int = 0
     sample: int = 0
+    # What its model is sent beside these, as canonical JSON of an object: reasoning_effort, chat_template_kwargs, ...
+    more: str = ""
 
     def canonical(self) -> dict[str, Any]:
         """The request as it is hashed and kept: with hashes in the place of pictures."""
@@ -51,6 +54,8 @@ class Request:
             "sample": self.sample,
             "temperature": float(self.temperature),
             "top_p": float(self.top_p),
+            # Requests without it keep the keys that they had before it was there.
+            **({"more": json.loads(self.more)} if self.more else {}),
         }
 
     def spelled(self) -> str:
@@ -73,7 +78,10 @@ def ask_about(picture: Picture | None, text: str, **settings: Any) -> Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer. `call` is its key in the ledger, `usd` its price; both are filled in by wrappers."""
+    """An answer. `call` is its key in the ledger, `usd` its price; both are filled in by wrappers.
+
+    `text` is what was answered, and what was thought before it is `reasoning`, never a part of it.
+    """
 
     text: str
     finish: Finish
@@ -87,6 +95,16 @@ class Reply:
     tokens: tuple[int, ...] = ()
     # What its server says is left of its limits.
     allowance: Allowance | None = None
+    reasoning: str = ""
+    # Of `tokens_out`, those of thoughts; 0 where the server does not tell.
+    reasoning_tokens: int = 0
+    # Whether its thoughts had an end and no beginning, which its chat template then writes.
+    is_begun: bool = False
+
+    @property
+    def thought(self) -> bool:
+        """Whether anything was thought, so far as can be seen."""
+        return bool(self.reasoning or self.reasoning_tokens)
 
 
 class ChatModel(Protocol):

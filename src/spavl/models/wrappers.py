@@ -1,6 +1,6 @@
 """What is true of every model, whatever its backend: limits, retries, the spend stop, the ledger.
 
-    Persona( Recorded( Retrying( Budgeted( Limited( backend )))))
+    Fitted( Persona( Recorded( Thinking( Retrying( Budgeted( Limited( backend )))))))
 
 Each wrapper is a ChatModel round a ChatModel and knows nothing of the others.
 """
@@ -18,6 +18,7 @@ from spavl.models.pictures import UNKNOWN, tokens_of
 from spavl.models.prices import FREE, Price
 from spavl.models.types import ChatModel, Message, Outage, Parked, Rejected, Reply, Request, Transient, key_of
 from spavl.store import Call, Ledger
+from spavl.text.final import part_thoughts
 
 # The most tokens that a chat template puts round a message.
 _FRAME = 16
@@ -266,9 +267,7 @@ class Recorded:
             hearing.note_refusal(self.name, call.detail, key)
             raise Rejected(call.detail)
         hearing.note_answer(self.name, key)
-        finish = "stop" if call.status == "ok" else call.status
-        without = tuple(call.detail.split())
-        return Reply(call.text, finish, call.tokens_in, call.tokens_out, call.usd, call=key, without=without)
+        return reply_of(call)
 
     def _land(self, key: str, flight: asyncio.Task[Call]) -> None:
         del self._under_way[key]
@@ -294,9 +293,27 @@ class Recorded:
             seconds=time.time() - began,
             at=began,
             stage=self._stage,
+            reasoning=reply.reasoning,
+            reasoning_tokens=reply.reasoning_tokens,
         )
         await self._ledger.put(call)
         return call
+
+
+def reply_of(call: Call) -> Reply:
+    """The answer that the ledger holds. One that was written before thoughts were kept apart holds them in its text."""
+    parted = part_thoughts(call.text, call.status == "length")
+    return Reply(
+        parted.answer,
+        "refused" if call.status == "rejected" else "stop" if call.status == "ok" else call.status,
+        call.tokens_in,
+        call.tokens_out,
+        call.usd,
+        call=call.key,
+        without=tuple(call.detail.split()),
+        reasoning=call.reasoning or parted.thoughts,
+        reasoning_tokens=call.reasoning_tokens,
+    )
 
 
 class Persona:

@@ -19,14 +19,15 @@ async def responses(outlook: Outlook[ResponsesConfig]) -> list[Many[Response]]:
         picture = outlook.picture(images[question.image_id])
         for responder in responders:
             request = request_to(responder, settings, picture, question.text, outlook.seed)
-            reply = await outlook.open(responder.model, times, _WORDS).ask(request)
+            reply = await outlook.open(responder.model, times, _WORDS, responder).ask(request)
             response = Response(
                 question_id=question.id,
                 model=responder.name,
                 text=reply.text,
                 finish=reply.finish,
-                decoding=spelled(request),
+                decoding=spelled(outlook.models.fitted(responder.model, request, responder), reply.without),
                 call=reply.call,
+                reasoning=reply.reasoning,
             )
             rows.append(Many(response, times))
     return rows

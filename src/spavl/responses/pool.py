@@ -14,14 +14,15 @@ from pydantic import Field, ValidationError
 
 from spavl.config import Settings
 from spavl.errors import ConfigError
+from spavl.models.model_settings import ModelSettings
 from spavl.models.names import served
 from spavl.models.openai import OPENAI, key_variable
 
 SHIPPED = ("modern-12", "spa-vl-2024")
 
 
-class Responder(Settings):
-    """A model with its manner of answering. What is not set here is as the settings of the stage say."""
+class Responder(ModelSettings):
+    """A model with its manner of answering. What is not set here is as `model_settings` and those of the stage say."""
 
     name: str = Field(min_length=1)
     # As models are named everywhere; one that ends in @ wants an address.
@@ -29,7 +30,6 @@ class Responder(Settings):
     system: str = ""
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
-    max_tokens: int | None = Field(None, ge=1)
     # What whoever wants to run it must know.
     runs: Literal["served", "own server", "gone"] = "served"
     needs: str = ""

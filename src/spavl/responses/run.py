@@ -3,13 +3,14 @@
 Each responder goes through the questions at its own pace: a slow or throttled one leaves the others alone.
 """
 
+import json
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from functools import lru_cache
 
 from spavl.errors import ConfigError
 from spavl.models.names import without_addresses
 from spavl.models.types import Message, Picture, Rejected, Request, Transient
-from spavl.records import Image, Question, Response
+from spavl.records import Image, Question, Response, canonical_json
 from spavl.responses.config import PLAN, ResponsesConfig
 from spavl.responses.pool import Responder, check_complete, members, read_pool
 from spavl.stage import PROVIDER_FAILED, REFUSED, Job, Lane, Made, reject, run_lanes
@@ -32,7 +33,7 @@ async def run(job: Job[ResponsesConfig]) -> Manifest:
                 yield question
 
     def asking(responder: Responder) -> Callable[[Question], Awaitable[Made[Response]]]:
-        model = job.models.open(responder.model, PLAN.stage)
+        model = job.models.open(responder.model, PLAN.stage, responder)
 
         async def ask(question: Question) -> Made[Response]:
             request = request_to(
@@ -46,14 +47,16 @@ async def run(job: Job[ResponsesConfig]) -> Manifest:
                 lost = reject(question, PROVIDER_FAILED, f"{responder.name}: {error.reason}")
                 return Made(rejects=[lost], passing=True)
             if not reply.text.strip() and reply.finish != "refused":
-                return Made(rejects=[reject(question, "empty", responder.name)])
+                reason = "thoughts_cut_off" if reply.finish == "length" else "empty"
+                return Made(rejects=[reject(question, reason, responder.name)])
             response = Response(
                 question_id=question.id,
                 model=responder.name,
                 text=reply.text,
                 finish=reply.finish,
-                decoding=spelled(request, reply.without),
+                decoding=spelled(job.models.fitted(responder.model, request, responder), reply.without),
                 call=reply.call,
+                reasoning=reply.reasoning,
             )
             return Made([response])
 
@@ -86,7 +89,7 @@ def request_to(responder: Responder, settings: ResponsesConfig, picture: Picture
     system = (Message("system", responder.system),) if responder.system else ()
     return Request(
         (*system, Message("user", text, (picture,))),
-        max_tokens=responder.max_tokens or settings.max_tokens,
+        max_tokens=settings.max_tokens,
         temperature=setting(responder.temperature, settings.temperature),
         top_p=setting(responder.top_p, settings.top_p),
         seed=seed,
@@ -96,6 +99,8 @@ def request_to(responder: Responder, settings: ResponsesConfig, picture: Picture
 def spelled(request: Request, without: Collection[str] = ()) -> tuple[str, ...]:
     """The decoding settings of a request, as they are kept with its answer: those that its server was sent."""
     names = [name for name in ("temperature", "top_p", "max_tokens", "seed") if name not in without]
-    settings = [f"{name}={getattr(request, name)}" for name in names]
+    more = json.loads(request.more or "{}")
+    settings = [f"{name}={getattr(request, name)}" for name in names if name not in more]
+    settings += [f"{name}={value if isinstance(value, str) else canonical_json(value)}" for name, value in more.items()]
     system = [f"system={message.text}" for message in request.messages if message.role == "system"]
     return tuple(settings + system)

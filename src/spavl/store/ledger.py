@@ -31,6 +31,8 @@ _COLUMNS = """
     tokens_in INTEGER, tokens_out INTEGER, usd REAL, seconds REAL, at REAL, stage TEXT,
     times INTEGER DEFAULT 1
 """
+# What a ledger that was begun earlier lacks.
+_ADDED = {"reasoning": "TEXT DEFAULT ''", "reasoning_tokens": "INTEGER DEFAULT 0"}
 _BATCH = 256
 
 
@@ -39,6 +41,7 @@ class Call:
     """A finished call. `refused` and `rejected` (a permanent 4xx) are answers too: kept, and paid for once.
 
     `detail` is why it was rejected; of an answer, the parameters that the server does not take and was not sent.
+    `reasoning` is what was thought before the answer, `reasoning_tokens` are those of `tokens_out` that it took.
     """
 
     key: str
@@ -53,6 +56,8 @@ class Call:
     seconds: float
     at: float
     stage: str
+    reasoning: str = ""
+    reasoning_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +74,6 @@ _ROWS_PER_GROUP = 4096
 _NAMES = tuple(field.name for field in fields(Call))
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
 _SCHEMA = pa.schema([(name, _ARROW.get(hint, pa.string())) for name, hint in get_type_hints(Call).items()])
-_SELECT = f"SELECT {', '.join(_NAMES)} FROM calls"
-_SELECT_ONE = f"{_SELECT} WHERE key = ?"
 _VALUES = attrgetter(*_NAMES)
 _LOSS_VALUES = attrgetter("model", "stage", "usd", "at")
 _LOSS_COLUMNS = "model TEXT, stage TEXT, usd REAL, at REAL"
@@ -96,8 +99,10 @@ class Ledger:
         self._writer = threading.Thread(target=self._write_groups, name="ledger", daemon=True)
         if look_only:
             self._database = self._reader = self._open_to_look()
+            self._select = _selecting(self._database)
             return
         self._database = self._open()
+        self._select = _selecting(self._database)
         self._take_in(folder)
         # Whoever reads has a connection of his own, so that he never waits for a commit to reach the disk.
         self._reader = connect(self._path)
@@ -111,6 +116,7 @@ class Ledger:
             return sqlite3.connect(f"file:{quote(str(self._path))}?{how}", uri=True, check_same_thread=False)
         database = sqlite3.connect(":memory:", check_same_thread=False)
         database.execute(f"CREATE TABLE calls ({_COLUMNS})")
+        _add_columns(database)
         return database
 
     def _open(self) -> sqlite3.Connection:
@@ -118,6 +124,7 @@ class Ledger:
         # A call may have cost money, so unlike everything else it must outlive a power cut too.
         database.execute("PRAGMA synchronous=FULL")
         database.execute(f"CREATE TABLE IF NOT EXISTS calls ({_COLUMNS})")
+        _add_columns(database)
         database.execute(f"CREATE TABLE IF NOT EXISTS losses ({_LOSS_COLUMNS})")
         return database
 
@@ -129,12 +136,14 @@ class Ledger:
                 # A worker that was killed before its first call left no table.
                 held = self._database.execute("SELECT name FROM worker.sqlite_master").fetchall()
                 for table in {"calls", "losses"} & {name for (name,) in held}:
-                    self._database.execute(f"INSERT OR IGNORE INTO {table} SELECT * FROM worker.{table}")
+                    names = ", ".join(_columns_of(self._database, table, "worker"))
+                    given = f"SELECT {names} FROM worker.{table}"
+                    self._database.execute(f"INSERT OR IGNORE INTO {table} ({names}) {given}")
             self._database.execute("DETACH worker")
             path.unlink()
 
     def get(self, key: str) -> Call | None:
-        row = self._reader.execute(_SELECT_ONE, (key,)).fetchone()
+        row = self._reader.execute(f"{self._select} WHERE key = ?", (key,)).fetchone()
         return Call(**dict(zip(_NAMES, row, strict=True))) if row else None
 
     async def put(self, entry: _Entry) -> None:
@@ -148,7 +157,7 @@ class Ledger:
 
     def calls(self, stage: str | None = None) -> Iterator[Call]:
         where = "" if stage is None else " WHERE stage = ?"
-        for row in self._reader.execute(f"{_SELECT}{where} ORDER BY key", () if stage is None else (stage,)):
+        for row in self._reader.execute(f"{self._select}{where} ORDER BY key", () if stage is None else (stage,)):
             yield Call(**dict(zip(_NAMES, row, strict=True)))
 
     def totals(self, stage: str | None = None) -> dict[str, float]:
@@ -233,6 +242,24 @@ class Ledger:
         except Exception as error:  # handed to every caller of the group
             return error
         return None
+
+
+def _columns_of(database: sqlite3.Connection, table: str, where: str = "main") -> list[str]:
+    return [str(row[1]) for row in database.execute(f"PRAGMA {where}.table_info({table})")]
+
+
+def _add_columns(database: sqlite3.Connection) -> None:
+    there = {*_columns_of(database, "calls")}
+    for name, kind in _ADDED.items():
+        if name not in there:
+            database.execute(f"ALTER TABLE calls ADD COLUMN {name} {kind}")
+
+
+def _selecting(database: sqlite3.Connection) -> str:
+    """How calls are read. One that is only looked at keeps the columns it was begun with."""
+    there = {*_columns_of(database, "calls")}
+    empty = {"reasoning": "''", "reasoning_tokens": "0"}
+    return f"SELECT {', '.join(name if name in there else empty[name] for name in _NAMES)} FROM calls"
 
 
 def _settle(told: Sequence[tuple["asyncio.Future[None]", Exception | None]]) -> None:

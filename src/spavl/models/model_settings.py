@@ -1,0 +1,118 @@
+"""How one model is asked wherever it is named, beside what each stage asks of all:
+
+    [model_settings."openai/NAME@http://HOST:PORT/v1"]
+    max_tokens = 8192
+    reasoning_effort = "low"
+    chat_template_kwargs = { enable_thinking = false }
+    extra_body = { thinking_token_budget = 2048 }
+
+A name stands for the model as tested model, responder, writer, checker, guard and judge. `openai/NAME` without an
+address or a revision means that model on every server. All of it is part of a request, and so of its key in the ledger.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from pydantic import BaseModel, Field, field_validator
+
+from spavl.config import Settings
+from spavl.errors import ConfigError
+from spavl.models.types import ChatModel, Reply, Request
+from spavl.records import canonical_json
+
+# What is made of the request itself, or changes how its answer has to be read.
+_OURS = ("messages", "model", "stream", "n", "max_tokens", "max_completion_tokens")
+_HERE = ("hf/", "miniature/")
+
+
+class ModelSettings(Settings):
+    """What is left out here is as the stage says, or is not sent."""
+
+    max_tokens: int | None = Field(
+        None, ge=1, description="longest reply, thoughts included, in place of the stage's and the judges' own limits"
+    )
+    reasoning_effort: str = Field("", description="how much it thinks: none, minimal, low, medium, high, ...")
+    chat_template_kwargs: dict[str, Any] = Field(
+        {}, description="settings of its chat template, such as enable_thinking = false"
+    )
+    extra_body: dict[str, Any] = Field(
+        {}, description="whatever else its server takes; wins over what is sent by itself"
+    )
+
+    @field_validator("extra_body")
+    @classmethod
+    def _is_not_ours(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if ours := [name for name in _OURS if name in given]:
+            raise ValueError(f"{ours[0]} cannot be given in extra_body")
+        return given
+
+    @property
+    def more(self) -> dict[str, Any]:
+        """What is sent beside the rest."""
+        named = {"reasoning_effort": self.reasoning_effort, "chat_template_kwargs": self.chat_template_kwargs}
+        return {name: value for name, value in named.items() if value} | self.extra_body
+
+    @property
+    def thinks_not(self) -> bool:
+        """Whether thoughts are turned off by one of the usual switches."""
+        switches = [self.chat_template_kwargs.get(name) for name in ("enable_thinking", "thinking")]
+        return False in switches or self.reasoning_effort == "none"
+
+
+NONE = ModelSettings()
+
+
+def settings_of(uri: str, table: Mapping[str, ModelSettings], own: ModelSettings = NONE) -> ModelSettings:
+    """Those of a model: of its very name, else without its address, else without its revision; `own` ones win."""
+    named = {name.rstrip("/"): settings for name, settings in table.items()}
+    identity = uri.partition("@")[0]
+    names = uri.rstrip("/"), identity, identity.partition("#")[0]
+    usual = next((named[name] for name in names if name in named), NONE)
+    found = ModelSettings(
+        max_tokens=own.max_tokens or usual.max_tokens,
+        reasoning_effort=own.reasoning_effort or usual.reasoning_effort,
+        chat_template_kwargs={**usual.chat_template_kwargs, **own.chat_template_kwargs},
+        extra_body={**usual.extra_body, **own.extra_body},
+    )
+    if found.extra_body and uri.startswith(_HERE):
+        then = "give what its chat template knows as chat_template_kwargs"
+        raise ConfigError("a model in this process has no server that takes extra_body", where=uri, then=then)
+    return found
+
+
+def fitted(request: Request, settings: ModelSettings) -> Request:
+    """A request as its model is sent it."""
+    more = canonical_json(settings.more) if settings.more else ""
+    return replace(request, max_tokens=settings.max_tokens or request.max_tokens, more=more)
+
+
+class Fitted:
+    """A model that is asked with settings of its own."""
+
+    def __init__(self, inner: ChatModel, settings: ModelSettings) -> None:
+        self.name, self._inner, self._settings = inner.name, inner, settings
+
+    async def ask(self, request: Request) -> Reply:
+        return await self._inner.ask(fitted(request, self._settings))
+
+
+def named_in(table: Mapping[str, ModelSettings], spelled: str) -> dict[str, ModelSettings]:
+    """The settings of the models that a text of settings names."""
+    ends = r"/?[\"@#]"
+    return {name: own for name, own in table.items() if re.search(re.escape(name.rstrip("/")) + ends, spelled)}
+
+
+def settings_within(table: Mapping[str, ModelSettings], stage: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What of the table the rows of a stage with these settings hang on; a pool in a file may name any model."""
+    named = table if stage.get("pool") else named_in(table, canonical_json(stage))
+    return [{name: own.model_dump(mode="json") for name, own in sorted(named.items())}] if named else []
+
+
+def check_named_somewhere(table: Mapping[str, ModelSettings], config: BaseModel, *more: str) -> None:
+    """A slip in a name would leave a model as it is without a word. `more` are names that the settings do not hold."""
+    spelled = config.model_copy(update={"model_settings": {}}).model_dump_json() + "".join(f'"{name}"' for name in more)
+    if unknown := sorted(table.keys() - named_in(table, spelled).keys()):
+        then = "name the model as the other settings name it, openai/NAME@URL, or without its address: openai/NAME"
+        raise ConfigError(f"no stage asks a model {unknown[0]!r}", where="model_settings", then=then)

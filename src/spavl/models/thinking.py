@@ -1,0 +1,128 @@
+"""Room for the thoughts of models that think, found out from what they say.
+
+Every limit in this package is meant for an answer: 64 tokens for a guard's three lines. A model that thinks first
+spends them on its thoughts. Whether one does is seen in its first replies, and it alone is then given more.
+"""
+
+import asyncio
+import re
+from dataclasses import dataclass, field, replace
+
+from spavl.models.model_settings import ModelSettings
+from spavl.models.types import ChatModel, Rejected, Reply, Request
+
+# The most tokens of thoughts that a model is given beside its answer; and the fewest that are worth asking for.
+ROOM, _LEAST_ROOM = 4096, 256
+# Names of models that think unless they are told not to. Others are found out.
+_THINK = re.compile(
+    r"thinking|think\b|reason(?:er|ing)|\b(?:o[134]|r1|qwq|gpt-5|gpt-oss|gemini-(?:2\.5|[3-9])|magistral|grok-[4-9])(?![a-z0-9])|"
+    r"glm-4\.[1-9]v",
+    re.IGNORECASE,
+)
+# How servers say that so many tokens do not go into a context.
+_TOO_LONG = re.compile(r"max_tokens|max_completion_tokens|context (?:length|window)|too (?:large|long)", re.IGNORECASE)
+
+
+def is_known_to_think(model: str, settings: ModelSettings) -> bool:
+    """Whether a model's name or its settings say that it thinks, before it has said anything."""
+    if settings.thinks_not:
+        return False
+    return bool(settings.reasoning_effort) or _THINK.search(model.partition("@")[0]) is not None
+
+
+@dataclass
+class Habits:
+    """What is known of a model: whether it thinks (None: not yet), where its thoughts begin, and how much it may."""
+
+    thinks: bool | None = None
+    # Its chat template begins its thoughts, so that without an end nothing tells them from an answer.
+    is_begun: bool = False
+    room: int = ROOM
+    finding_out: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def has_room(self) -> bool:
+        return self.room >= _LEAST_ROOM
+
+    def note(self, reply: Reply) -> None:
+        self.is_begun |= reply.is_begun
+        if reply.thought:
+            self.thinks = True
+        elif self.thinks is None and reply.finish == "stop" and reply.text.strip():
+            # One that thinks shows it in every reply that comes to its end.
+            self.thinks = False
+
+
+class Thinking:
+    """Asks again with room for thoughts where a reply was cut off in them, and from then on at once.
+
+    What comes back has both replies' tokens and price. A reply that was cut off in its thoughts even so has no text.
+    """
+
+    def __init__(self, inner: ChatModel, habits: Habits) -> None:
+        self.name, self._inner, self._habits = inner.name, inner, habits
+
+    async def ask(self, request: Request) -> Reply:
+        habits = self._habits
+        if habits.thinks and habits.has_room:
+            return await self._ask_with_room(request)
+        reply = await self._inner.ask(request)
+        habits.note(reply)
+        if reply.finish != "length" or not habits.has_room:
+            return self._without_open_thought(reply)
+        if reply.thought or not reply.text.strip():
+            habits.thinks = True
+        if habits.thinks is None:
+            # Nothing tells an answer from thoughts that the chat template has begun: one is asked for to its end.
+            async with habits.finding_out:
+                if habits.thinks is None:
+                    return await self._find_out(request, reply)
+        return await self._ask_with_room(request, reply) if habits.thinks else reply
+
+    async def _find_out(self, request: Request, reply: Reply) -> Reply:
+        try:
+            longer = await self._ask_with_room(request, reply)
+        except Rejected:
+            return reply
+        self._habits.thinks = longer.thought
+        return longer if longer.thought else _both(longer, reply)
+
+    async def _ask_with_room(self, request: Request, cut_off: Reply | None = None) -> Reply:
+        """`cut_off` is what came without room, which is all there is where the model's context has none."""
+        habits = self._habits
+        while habits.has_room:
+            room = habits.room
+            try:
+                reply = await self._inner.ask(replace(request, max_tokens=request.max_tokens + room))
+            except Rejected as error:
+                if not _TOO_LONG.search(str(error)):
+                    raise
+                habits.room = min(habits.room, room // 2)
+                continue
+            habits.note(reply)
+            reply = self._without_open_thought(reply)
+            return reply if cut_off is None else _both(cut_off, reply)
+        return cut_off or self._without_open_thought(await self._inner.ask(request))
+
+    def _without_open_thought(self, reply: Reply) -> Reply:
+        """A cut-off reply without a mark is all thought where the chat template begins thoughts."""
+        if self._habits.is_begun and reply.finish == "length" and not reply.reasoning:
+            return replace(reply, text="", reasoning=reply.text)
+        return reply
+
+
+def habits_of(model: str, settings: ModelSettings) -> Habits:
+    """Those of a model that was not heard yet. With a limit of its own it has that and no more."""
+    room = ROOM if settings.max_tokens is None else 0
+    return Habits(thinks=is_known_to_think(model, settings) or None, room=room)
+
+
+def _both(first: Reply, second: Reply) -> Reply:
+    """The second reply, with what both have used."""
+    return replace(
+        second,
+        tokens_in=first.tokens_in + second.tokens_in,
+        tokens_out=first.tokens_out + second.tokens_out,
+        reasoning_tokens=first.reasoning_tokens + second.reasoning_tokens,
+        usd=first.usd + second.usd,
+    )

@@ -10,7 +10,7 @@ PLAN = Plan(
     writes=Image,
     does="keeps each picture once, up to a quota for each leaf, and gives each to a split",
     files=("removals", "relevance"),
-    version=5,
+    version=6,
 )
 
 
@@ -23,8 +23,12 @@ class ImagesConfig(Settings):
     relevance: str = Field(
         "", description="a model that is asked whether each picture belongs to its leaf; empty: none"
     )
-    test_per_leaf: int = Field(
-        5, ge=0, description="of these, how many are held out for evaluation; of few pictures fewer"
+    test_share: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="share of each leaf's pictures held out for evaluation, drawn by their bytes and the seed: no "
+        "picture changes its split when others come or go, or when per_leaf grows",
     )
     validation_share: float = Field(0.07, ge=0, lt=1, description="share of each leaf's others kept for validation")
     held_out_leaves: tuple[str, ...] = Field((), description="leaves whose pictures no training may see")

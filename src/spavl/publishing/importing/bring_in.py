@@ -143,7 +143,7 @@ class Imported:
         self._run.blobs.put(data)
         split = row.split
         if split == "train" and not self._splits_itself:
-            (split,) = split_of([blob], 0, _VALIDATION_SHARE, held_out=False)
+            split = split_of(blob, 0, 0, _VALIDATION_SHARE)
         if (blob, split) not in self.images:
             self.images[blob, split] = self._new_image(row, blob, look, split)
         return self.images[blob, split]

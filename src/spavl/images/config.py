@@ -17,7 +17,10 @@ PLAN = Plan(
 class ImagesConfig(Settings):
     per_leaf: int = Field(10, ge=1, description="pictures wanted for each leaf, all splits together")
     near_duplicate_bits: int = Field(
-        6, ge=-1, le=11, description="pictures whose hashes differ in at most so many of 64 bits are one; -1: never"
+        6,
+        ge=-1,
+        le=11,
+        description="pictures whose hashes differ in at most so many of 64 bits, and that are alike in all their parts, are one: a template with other words is another picture; -1: never",
     )
     removals: str = Field("", description="a file of pictures that people took out: a hash or URL a line")
     relevance: str = Field(

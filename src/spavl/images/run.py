@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from spavl.engine.details import Details, open_details
 from spavl.errors import ConfigError, GateError
 from spavl.images.choice import Choice, choose
 from spavl.images.config import PLAN, ImagesConfig
@@ -23,6 +24,11 @@ T = TypeVar("T")
 
 
 async def run(job: Job[ImagesConfig]) -> Manifest:
+    with open_details(job.run.blobs.get) as details:
+        return await _run(job, details)
+
+
+async def _run(job: Job[ImagesConfig], details: Details) -> Manifest:
     settings = job.settings
     categories = list(job.run.read("taxonomy", Category))
     _check_held_out(settings.held_out_leaves, categories)
@@ -39,7 +45,7 @@ async def run(job: Job[ImagesConfig]) -> Manifest:
         originals = (row for row in job.run.read("candidates", Candidate) if row.twin_of is None)
         return (each for each in with_photos(originals) if not is_removed(*each, removals))
 
-    stock = stock_of(fit(), numbers, settings.near_duplicate_bits)
+    stock = stock_of(fit(), numbers, settings.near_duplicate_bits, details.alike)
 
     async def find() -> tuple[Choice, dict[int, str]]:
         ask = partial(_ask, job, check, stock, categories) if check else None

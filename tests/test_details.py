@@ -22,29 +22,8 @@ from spavl.imaging.detail import alike, detail_of
 from spavl.imaging.phash import perceptual_hash
 from spavl.records import Image, Split
 
-WORDS = [
-    "the",
-    "cat",
-    "sat",
-    "when",
-    "you",
-    "see",
-    "your",
-    "friend",
-    "again",
-    "after",
-    "a",
-    "long",
-    "night",
-    "and",
-    "nobody",
-    "knows",
-    "why",
-    "it",
-    "is",
-    "so",
-    "late",
-]
+SENTENCE = "the cat sat when you see your friend again after a long night and nobody knows why it is so late"
+WORDS = SENTENCE.split()
 
 
 def font(size: int) -> ImageFont.FreeTypeFont:

@@ -33,7 +33,7 @@ async def foretell_exam(config: ExamConfig, out: Path) -> tuple[Forecast, list[s
 
 async def _walk(config: ExamConfig, run: RunFolder, case: Case, evidence: Evidence) -> tuple[ForeseeingShop, list[str]]:
     servers = config.servers
-    models = ForeseeingShop(run.ledger, servers.prices, case, evidence, servers.batch.models)
+    models = ForeseeingShop(run.ledger, servers.prices, case, evidence, servers.batch.models, servers.pace)
     asked = list[Asked]()
     for placed in placed_benchmarks(config):
         found = found_in(placed, config.limit)

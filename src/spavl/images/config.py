@@ -20,7 +20,8 @@ class ImagesConfig(Settings):
         6,
         ge=-1,
         le=11,
-        description="pictures whose hashes differ in at most so many of 64 bits, and that are alike in all their parts, are one: a template with other words is another picture; -1: never",
+        description="pictures are one whose hashes differ in at most so many of 64 bits and that are alike in all "
+        "their parts, so that a template with other words is another picture; -1: only equal ones",
     )
     removals: str = Field("", description="a file of pictures that people took out: a hash or URL a line")
     relevance: str = Field(

@@ -64,14 +64,14 @@ def _unlike(one: Greys, other: Greys) -> tuple[Greys, NDArray[np.bool_]]:
     mean, its_mean = _of_blocks(one), _of_blocks(other)
     spread = _of_blocks(one * one) - mean * mean + _of_blocks(other * other) - its_mean * its_mean
     shared = 2 * (_of_blocks(one * other) - mean * its_mean)
-    unlike: Greys = 1 - (shared + _NOISE) / (spread + _NOISE)
-    return unlike, spread > 2 * _NOISE
+    unlike = 1 - (shared + _NOISE) / (spread + _NOISE)
+    return unlike.astype(np.float32), spread > 2 * _NOISE
 
 
 def _of_blocks(greys: Greys) -> Greys:
     """The mean of each block."""
     count = len(greys) // _STEP
-    cells = greys.reshape(count, _STEP, count, _STEP).mean((1, 3))
+    cells: Greys = greys.reshape(count, _STEP, count, _STEP).mean((1, 3))
     blocks: Greys = (cells[1:, 1:] + cells[:-1, 1:] + cells[1:, :-1] + cells[:-1, :-1]) / 4
     return blocks
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from spavl.models.limits import PaceConfig
 from spavl.models.names import hf_name, openai_name
 from spavl.models.pictures import tokens_of
 from spavl.models.prices import Price
@@ -78,8 +79,9 @@ class ForeseeingShop(ModelShop):
         case: Case,
         evidence: Evidence | None = None,
         batched: Collection[str] = (),
+        pace: PaceConfig | None = None,
     ) -> None:
-        super().__init__(ledger, prices=prices, batched=batched)
+        super().__init__(ledger, pace=pace, prices=prices, batched=batched)
         self.ledger, self.case, self.evidence = ledger, case, evidence or Evidence()
         self.tallies: dict[tuple[str, str], Tally] = {}
         self.words, self.times = 1.0, 1.0

@@ -23,6 +23,18 @@ class PaceConfig(Settings):
     at_once: int = Field(64, ge=1, description="most requests to one model of a server at the same time")
     requests_per_minute: float | None = Field(None, gt=0, description="limit of each model of a server, if it has one")
     tokens_per_minute: float | None = Field(None, gt=0, description="limit of each model of a server, if it has one")
+    longest_side: int = Field(
+        1536,
+        ge=64,
+        description="images go to servers with their longer side at most so many pixels; smaller ones as they are",
+    )
+    longest_sides: dict[str, int] = Field(
+        {}, description='the same for single models, by NAME or NAME@URL: {"gpt-4.1" = 2048}'
+    )
+
+    def side_of(self, name: str) -> int:
+        """Of a model by its name, with or without its address."""
+        return self.longest_sides.get(name, self.longest_sides.get(name.partition("@")[0], self.longest_side))
 
 
 class BatchConfig(Settings):

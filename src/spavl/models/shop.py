@@ -22,6 +22,7 @@ from spavl.models.fixed import SAID, FixedModel
 from spavl.models.limits import Pace, PaceConfig
 from spavl.models.openai import OPENAI, OpenAIModel, check_address, is_loopback
 from spavl.models.prices import FREE, Price, price_of
+from spavl.models.sides import SidesLimited
 from spavl.models.types import ChatModel
 from spavl.models.wrappers import Budget, Budgeted, Flights, Limited, Persona, Recorded, Retrying
 from spavl.store import Ledger, Loss
@@ -140,7 +141,8 @@ class ModelShop:
         price = price_of(rest, self._prices) or (FREE if url and is_loopback(url) else None)
         if f"openai/{rest}" in self._batched and price is not None:
             price = Price(HALF * price.tokens_in, HALF * price.tokens_out)
-        return self._wrapped(Opened(backend, f"openai/{rest}", name, price, pace), stage)
+        opened = self._wrapped(Opened(backend, f"openai/{rest}", name, price, pace), stage)
+        return SidesLimited(opened, self._pace.side_of(rest))
 
     def _hf(self, path: str, stage: str, dtype: str = "auto") -> ChatModel:
         backend = self._backend(f"hf/{path} as {dtype}", lambda: self._load_hf(path, dtype))

@@ -32,7 +32,7 @@ leaves = [{ name = "a" }]
 SETTINGS = """
 taxonomy.file = "taxonomy.toml"
 images.per_leaf = 4
-images.test_per_leaf = 1
+images.test_share = 0.25
 """
 
 

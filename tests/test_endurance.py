@@ -39,7 +39,7 @@ file = "{taxonomy}"
 per_leaf = {drawn}
 [images]
 per_leaf = {pictures}
-test_per_leaf = 1
+test_share = 0.25
 [questions]
 writer = "openai/ward@{url}"
 [responses]

@@ -191,7 +191,7 @@ def run_images(tmp_path: Path, **images: Any) -> tuple[list[Image], dict[str, st
         "taxonomy": {"file": str(tmp_path / "taxonomy.toml")},
         "candidates": {"source": str(tmp_path / "pictures")},
         "pictures": {"workers": 1},
-        "images": {"per_leaf": 4, "test_per_leaf": 0, **images},
+        "images": {"per_leaf": 4, "test_share": 0, **images},
     }
     asyncio.run(drive(read_config(table, {}, "a test"), tmp_path / "run", "images", Screen()))
     with RunFolder(tmp_path / "run") as run:

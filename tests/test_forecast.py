@@ -63,7 +63,7 @@ def road(folder: Path, url: str, **options: Any) -> RoadConfig:
         "seed": SEED,
         "taxonomy": {"file": str(folder / "taxonomy.toml")},
         "candidates": {"per_leaf": PICTURES},
-        "images": {"per_leaf": PICTURES, "test_per_leaf": 0},
+        "images": {"per_leaf": PICTURES, "test_share": 0},
         "questions": {"writer": f"openai/writer@{url}", "prompts": "v1"},
         "responses": {"models": [f"openai/{name}@{url}" for name in _POOL]},
         # They say what a test wants of them, and would fail the canaries.

@@ -121,7 +121,7 @@ def build(folder: Path, url: str, screen: Screen, until: str | None = None, **op
     )
     table = {
         "taxonomy": {"file": str(folder / "taxonomy.toml")},
-        "images": {"per_leaf": 4, "test_per_leaf": 1},
+        "images": {"per_leaf": 4, "test_share": 0.25},
         "questions": {"writer": f"openai/writer@{url}", "prompts": "v1"},
         "responses": {"models": [f"openai/{name}@{url}" for name in RESPONDERS], "max_tokens": 64},
         "verdicts": {"guard": f"openai/judge@{url}"},

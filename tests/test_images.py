@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image as Pillow
 from tests.batches import BatchServer
 from tests.pictures import JPEG, PNG, UNUSABLE, encoded, photo
 from tests.servers import Body, completion
@@ -27,7 +28,7 @@ from spavl.images.relevance import Relevance
 from spavl.images.splits import split_of
 from spavl.models import batches
 from spavl.progress import Screen
-from spavl.records import Candidate, Image, Photo, Reject
+from spavl.records import Candidate, Image, Photo, Reject, Split
 from spavl.settings import read_config
 from spavl.store import RunFolder
 
@@ -44,60 +45,47 @@ leaves = [{ name = "a" }, { name = "b" }]
 
 # --- splits
 
-blobs = st.lists(st.binary(min_size=32, max_size=32).map(bytes.hex), unique=True, max_size=40)
-shares = st.floats(0, 1, exclude_max=True)
+blobs = st.binary(min_size=32, max_size=32).map(bytes.hex)
+seeds, shares = st.integers(0, 2**32), st.floats(0, 1, exclude_max=True)
 
 
-@given(blobs, st.integers(0, 50), shares)
-def test_every_picture_is_in_one_split_and_validation_has_its_share(found: list[str], test: int, share: float) -> None:
-    splits = split_of(found, test, share, held_out=False)
-    assert len(splits) == len(found)
-    assert set(splits) <= {"train", "validation", "test"}
-    assert splits.count("test") <= test
-    others = len(splits) - splits.count("test")
-    assert math.floor(share * others) <= splits.count("validation") <= math.ceil(share * others)
-
-
-@given(blobs, blobs, st.integers(0, 50), shares)
-def test_no_picture_changes_its_split_when_its_leaf_grows(
-    found: list[str], more: list[str], test: int, share: float
-) -> None:
-    grown = [*found, *(blob for blob in more if blob not in found)]
-    assert split_of(grown, test, share, False)[: len(found)] == split_of(found, test, share, False)
-
-
-@given(blobs.filter(bool), st.integers(0, 40), st.integers(0, 50))
-def test_a_picture_that_is_taken_out_makes_room_in_the_test_for_one_other(
-    found: list[str], number: int, test: int
-) -> None:
-    less = [blob for place, blob in enumerate(found) if place != number % len(found)]
-    before, after = (
-        {blob for blob, split in zip(each, split_of(each, test, 0, False), strict=True) if split == "test"}
-        for each in (found, less)
-    )
-    assert len(after - before) <= 1 and before & set(less) <= after
-
-
-@given(blobs, st.integers(0, 50), shares)
-def test_all_pictures_of_a_held_out_leaf_are_held_out(found: list[str], test: int, share: float) -> None:
-    assert split_of(found, test, share, held_out=True) == ["held_out"] * len(found)
-
-
-def test_leaves_of_few_pictures_have_tests_and_some_to_learn_from() -> None:
+def random_blobs(count: int) -> list[str]:
     rng = random.Random(0)
-    for size, test in ((2, 1), (5, 5), (10, 5)):
-        leaves = [[rng.randbytes(32).hex() for _ in range(size)] for _ in range(500)]
-        counts = Counter(split for found in leaves for split in split_of(found, test, 0.07, held_out=False))
-        assert 0.6 * min(test, size) < counts["test"] / 500 < 0.99 * size
-        assert counts["train"] > 0.2 * sum(counts.values())
-        assert 0.05 < counts["validation"] / (counts["train"] + counts["validation"]) < 0.09
+    return [rng.randbytes(32).hex() for _ in range(count)]
+
+
+@given(blobs, seeds, shares, shares, shares)
+def test_a_larger_share_of_tests_takes_no_image_out_of_the_tests(
+    blob: str, seed: int, one: float, other: float, validation: float
+) -> None:
+    less, more = (split_of(blob, seed, share, validation) for share in sorted((one, other)))
+    assert less == more or more == "test"
+    assert split_of(blob, seed, 0, validation) != "test" and split_of(blob, seed, one, 0) != "validation"
+
+
+def test_each_split_has_its_share_over_all_ranks_and_another_seed_draws_others() -> None:
+    found = random_blobs(12_000)
+    splits = [split_of(blob, 1, 0.25, 0.1) for blob in found]
+    for start in range(0, 12_000, 3000):
+        counts = Counter(splits[start : start + 3000])
+        assert abs(counts["test"] - 750) < 5 * math.sqrt(3000 * 0.25 * 0.75)
+        assert abs(counts["validation"] - 225) < 5 * math.sqrt(3000 * 0.075 * 0.925)
+    both = sum(one == split_of(blob, 2, 0.25, 0.1) == "test" for one, blob in zip(splits, found, strict=True))
+    assert abs(both - 750) < 5 * math.sqrt(12_000 * 0.0625 * 0.9375), "seeds draw apart from each other"
 
 
 # --- which leaf uses which picture
 
 
 def looking(looks: list[int], near: dict[int, set[int]] | None = None) -> Looks:
-    return Looks(np.array(looks, dtype=np.intp), near or {})
+    """Looks as they are told, however they were found."""
+
+    class Told(Looks):
+        def like(self, place: int) -> set[int]:
+            own = int(self.of[place])
+            return {own} | (near or {}).get(own, set())
+
+    return Told(np.array(looks, dtype=np.intp))
 
 
 def chosen_of(leaves: list[int], looks: Looks, quota: int, irrelevant: Collection[int] = ()) -> Choice:
@@ -185,7 +173,7 @@ def run_images(tmp_path: Path, **options: Any) -> tuple[list[Image], list[Reject
 
 
 def test_a_twin_is_in_the_split_of_its_original(tmp_path: Path) -> None:
-    images, _ = run_images(tmp_path, images__per_leaf=12, images__test_per_leaf=4, images__validation_share=0.5)
+    images, _ = run_images(tmp_path, images__per_leaf=12, images__test_share=0.33, images__validation_share=0.5)
     originals = {image.id: image for image in images if image.twin_of is None}
     twins = [image for image in images if image.twin_of]
     assert len(originals) == len(twins) == 24
@@ -197,9 +185,40 @@ def test_a_twin_is_in_the_split_of_its_original(tmp_path: Path) -> None:
 
 
 def test_a_held_out_leaf_gives_nothing_to_the_other_splits(tmp_path: Path) -> None:
-    images, _ = run_images(tmp_path, images__per_leaf=4, images__test_per_leaf=1, images__held_out_leaves=("b",))
+    images, _ = run_images(tmp_path, images__per_leaf=4, images__test_share=0.25, images__held_out_leaves=("b",))
     assert all((image.leaf == "b") == (image.split == "held_out") for image in images)
     assert {image.leaf for image in images} == {"a", "b"}
+
+
+def test_tests_lie_over_all_ranks_and_no_image_changes_its_split_when_its_leaf_grows(tmp_path: Path) -> None:
+    """Sixty images of a leaf; then others come before, between and behind them, some go, and the quota is raised."""
+    folder = tmp_path / "pictures" / "a"
+    folder.mkdir(parents=True)
+    rng = random.Random(0)
+
+    def add(names: Sequence[str]) -> None:
+        for name in names:
+            noise = np.frombuffer(rng.randbytes(8 * 8 * 3), np.uint8).reshape(8, 8, 3)
+            (folder / f"{name}.png").write_bytes(encoded(Pillow.fromarray(noise).resize((64, 64)), "PNG"))
+
+    def splits(per_leaf: int) -> dict[str, Split]:
+        options: dict[str, Any] = {"images__test_share": 0.2, "images__validation_share": 0.2}
+        images, rejects = run_images(
+            tmp_path, candidates__source=str(tmp_path / "pictures"), images__per_leaf=per_leaf, **options
+        )
+        assert not rejects
+        return {Path(image.source).stem: image.split for image in images}
+
+    add([f"{rank:02}b" for rank in range(60)])
+    before = splits(60)
+    tests = [rank for rank, split in enumerate(before.values()) if split == "test"]
+    assert 4 < len(tests) < 22
+    assert min(tests) < 20 and max(tests) >= 40 and any(20 <= rank < 40 for rank in tests)
+    add([f"{rank:02}{side}" for rank in range(20) for side in "ac"])
+    for gone in ("03b", "17b"):
+        (folder / f"{gone}.png").unlink()
+    after = splits(200)
+    assert len(after) == 98 and before.items() - after.items() == {(gone, before[gone]) for gone in ("03b", "17b")}
 
 
 FILES = {

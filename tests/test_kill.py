@@ -37,7 +37,7 @@ in_flight = {in_flight}
 file = "{taxonomy}"
 [images]
 per_leaf = {pictures}
-test_per_leaf = 1
+test_share = 0.25
 held_out_leaves = ["fourth"]
 [questions]
 writer = "openai/ward@{url}"

@@ -87,7 +87,7 @@ def test_a_build_begins_with_it_and_the_users_own_pictures_and_models(
             )
         )
         text = text.replace('pool = "modern-12"', 'pool = "pool.toml"').replace(
-            "test_per_leaf = 5", "test_per_leaf = 1"
+            "test_share = 0.01", "test_share = 0.25"
         )
         for setting, model in (("writer", "writer"), ("guard", "guard"), ("judge", "judge")):
             text = text.replace(f'{setting} = "openai/gpt-4o-2024-08-06"', f'{setting} = "openai/{model}@{server.url}"')

@@ -112,7 +112,7 @@ def build(home: Path, answer: Callable[[Body], Answer], **options: str) -> Built
         table: dict[str, Any] = {
             "taxonomy": {"file": str(home / "taxonomy.toml")},
             "candidates": {"source": str(home / "pictures")},
-            "images": {"per_leaf": PICTURES, "test_per_leaf": 0, "validation_share": 0.0},
+            "images": {"per_leaf": PICTURES, "test_share": 0, "validation_share": 0.0},
             "descriptions": {"writer": f"openai/describer@{server.url}"},
             "questions": {"writer": f"openai/writer@{server.url}", "prompts": "v1"},
         }
@@ -364,7 +364,7 @@ def test_a_twin_that_is_asked_for_harm_in_words_alone_is_dropped(tmp_path: Path)
 
     with ChatServer(answer) as server:
         table: dict[str, Any] = {
-            "images": {"per_leaf": 1, "test_per_leaf": 1},
+            "images": {"per_leaf": 1},
             "questions": {"writer": f"openai/writer@{server.url}", "checker": f"openai/checker@{server.url}"},
         }
         config = read_config(table, {}, "a test")

@@ -22,8 +22,7 @@ from spavl.candidates.shards import Shard, shards_of
 from spavl.errors import ConfigError
 from spavl.imaging.clip import Clip
 from spavl.imaging.form import form_of, shaped
-from spavl.pictures.config import PicturesConfig
-from spavl.pictures.examine import Raw, examine
+from spavl.pictures import scoring
 from spavl.progress import Screen
 
 # The colours that the leaves of the test's taxonomy ask for; its other terms, the model has never met.
@@ -246,9 +245,37 @@ def test_pictures_unlike_their_captions_are_refused_by_the_model(tmp_path: Path,
     measured = dict(each.split("=") for each in passed.measures)
     assert float(measured["similarity"]) > 0.5
     assert [row.reason for row in made["rejects"]] == ["unlike_caption"] * 2
-    settings = PicturesConfig(least_similarity=0.5, similarity_model=str(tmp_path))
     with pytest.raises(ConfigError, match="cannot load"):
-        examine(settings, [Raw(encoded(photo(), "PNG"), "")])
+        walk(tmp_path / "other", source, "pictures", filters=filters | {"similarity_model": str(tmp_path)})
+
+
+def test_a_model_is_held_once_and_scores_many_at_a_time_beside_workers_too_small_for_it(
+    tmp_path: Path, clip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for number in range(48):
+        (source / f"{number}.png").write_bytes(encoded(shade("red ball", number), "PNG"))
+        (source / f"{number}.txt").write_text("red ball")
+    loaded: list[str] = []
+    scored: list[int] = []
+
+    class Counted(Clip):
+        def __init__(self, *given: Any) -> None:
+            loaded.append(given[0])
+            super().__init__(*given)
+
+        def pictures(self, pictures: Any) -> Any:
+            scored.append(len(pictures))
+            return super().pictures(pictures)
+
+    monkeypatch.setattr(scoring, "Clip", Counted)
+    # In so little memory a worker cannot even load the libraries that a model needs.
+    filters = {"least_similarity": 0.1, "similarity_model": clip, "workers": 2, "worker_gb": 0.75}
+    made = walk(tmp_path, source, "pictures", filters=filters)
+    assert not made["rejects"] and len(made["pictures"]) == len(made["candidates"])
+    assert loaded == [clip]
+    assert sum(scored) == len(made["pictures"]) and max(scored) > 1
 
 
 @pytest.mark.parametrize("save", [save_clip, save_siglip])

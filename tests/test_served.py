@@ -91,7 +91,7 @@ def test_a_whole_build_by_two_real_servers(bold: Path, careful: Path, tmp_path: 
         options = {
             "taxonomy.file": str(tmp_path / "taxonomy.toml"),
             "images.per_leaf": "4",
-            "images.test_per_leaf": "1",
+            "images.test_share": "0.25",
             "images.held_out_leaves": "[]",
             "descriptions.writer": one,
             "questions.writer": one,

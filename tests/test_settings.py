@@ -77,10 +77,10 @@ def test_values_are_written_as_in_toml_and_strings_also_bare(name: str, text: st
 
 
 def test_the_command_line_wins_over_the_file_and_leaves_the_rest() -> None:
-    table = {"images": {"per_leaf": 3, "test_per_leaf": 2}}
+    table = {"images": {"per_leaf": 3, "test_share": 0.2}}
     config = read_config(table, {"images.per_leaf": "4"}, "a test")
-    assert (config.images.per_leaf, config.images.test_per_leaf) == (4, 2)
-    assert table == {"images": {"per_leaf": 3, "test_per_leaf": 2}}, "the table is the reader's, and was changed"
+    assert (config.images.per_leaf, config.images.test_share) == (4, 0.2)
+    assert table == {"images": {"per_leaf": 3, "test_share": 0.2}}, "the table is the reader's, and was changed"
 
 
 # A number or a date is no name of a folder unless it is quoted; every other text is.

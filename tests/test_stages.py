@@ -112,7 +112,7 @@ def pool(body: Body) -> str | web.Response:
     whim = (name, seen.thing.noun, seen.live)
     if whim == ("hasty", "wug", True):
         return fault(400, "this content is not allowed")
-    if whim == ("careful", "toma", False):
+    if whim == ("careful", "zib", False):
         return completion("", finish="content_filter")
     if whim == ("loose", "fep", True):
         return "   "
@@ -157,7 +157,7 @@ def settings(taxonomy: Path, url: str, **options: str) -> RoadConfig:
         "seed": SEED,
         "taxonomy": {"file": str(taxonomy)},
         "candidates": {"per_leaf": PER_LEAF + 1},
-        "images": {"per_leaf": PER_LEAF, "test_per_leaf": 1, "validation_share": 0.3},
+        "images": {"per_leaf": PER_LEAF, "test_share": 0.25, "validation_share": 0.3},
         "questions": {"writer": f"openai/writer@{url}"},
         "responses": {"models": [f"openai/{name}@{url}" for name in PERSONAS]},
         # The miniature's questions do not name what they ask about, so many are the same.

@@ -58,7 +58,7 @@ async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen
 async def check_training(config: RoadConfig, out: Path, screen: Screen) -> None:
     """See that all is there that a training asks, before its data are brought in."""
     with RunFolder(out, config.seed, look_only=True) as run:
-        models = ReplayingShop(run.ledger, config.model_settings)
+        models = _from_ledger(config, run)
         stages = [entry for entry in stages_of(config) if entry.section == "training"]
         await check_ahead(config, run, unfinished(stages, config, run, models), screen.say)
 
@@ -67,7 +67,7 @@ def refuse_another_training(config: RoadConfig, out: Path) -> None:
     """A run that was made for one training keeps its checkpoint: what is trained otherwise has a run of its own."""
     with RunFolder(out, config.seed, look_only=True) as run:
         entry = next(entry for entry in stages_of(config) if entry.section == "training")
-        job = job_of(entry, config, run, ReplayingShop(run.ledger, config.model_settings), Screen(quiet=True))
+        job = job_of(entry, config, run, _from_ledger(config, run), Screen(quiet=True))
         if run.manifest(entry.name) is None or finished(job, entry.plan):
             return
     before = read_config(read_table(str(out / "config.toml")), {}, where=str(out / "config.toml"))
@@ -83,9 +83,13 @@ async def follow(config: RoadConfig, out: Path) -> None:
     """What a further process of `accelerate launch` does: it trains with the first one, which does all else."""
     with RunFolder(out, config.seed, look_only=True) as run:
         entry = next(entry for entry in stages_of(config) if entry.section == "training")
-        job = job_of(entry, config, run, ReplayingShop(run.ledger, config.model_settings), Screen(quiet=True))
+        job = job_of(entry, config, run, _from_ledger(config, run), Screen(quiet=True))
         if finished(job, entry.plan) is None:
             await importlib.import_module(entry.module).follow(job)
+
+
+def _from_ledger(config: RoadConfig, run: RunFolder) -> ReplayingShop:
+    return ReplayingShop(run.ledger, config.model_settings, config.pace)
 
 
 async def replay(config: RoadConfig, out: Path, until: str | None, screen: Screen) -> dict[str, Any]:
@@ -94,7 +98,7 @@ async def replay(config: RoadConfig, out: Path, until: str | None, screen: Scree
         then = "give the folder of a run with --out, or build without --replay"
         raise StoreError("there is no run to replay", where=str(out), then=then)
     with RunFolder(out, config.seed) as run:
-        models, manifests = ReplayingShop(run.ledger, config.model_settings), list[Manifest]()
+        models, manifests = _from_ledger(config, run), list[Manifest]()
         for entry in left_to_walk(run, stages_of(config, until)):
             job = job_of(entry, config, run, models, screen)
             before = run.manifest(entry.name)

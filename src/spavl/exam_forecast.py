@@ -34,7 +34,8 @@ async def foretell_exam(config: ExamConfig, out: Path) -> tuple[Forecast, list[s
 
 async def _walk(config: ExamConfig, run: RunFolder, case: Case, evidence: Evidence) -> tuple[ForeseeingShop, list[str]]:
     servers = config.servers
-    models = ForeseeingShop(run.ledger, servers.prices, case, evidence, servers.batch.models, config.model_settings)
+    batched, own = servers.batch.models, config.model_settings
+    models = ForeseeingShop(run.ledger, servers.prices, case, evidence, batched, own, servers.pace)
     asked = list[Asked]()
     for placed in placed_benchmarks(config):
         found = found_in(placed, config.limit)

@@ -126,7 +126,7 @@ async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, An
 
 async def _check_ahead(config: ExamConfig, run: RunFolder, screen: Screen) -> None:
     """See that all that the stages still to do will ask and read is there, before the benchmarks' files are read."""
-    models = TryingShop(run.ledger, config.model_settings)
+    models = TryingShop(run.ledger, config.model_settings, config.servers.pace)
     left = left_to_do((stage.plan, _job(stage, config, run, models, screen)) for stage in stages_of_exam(config))
     try:
         _check_settings(config, left)

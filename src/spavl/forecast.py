@@ -36,7 +36,7 @@ class Forecast(NamedTuple):
 async def foretell(config: RoadConfig, out: Path, until: str | None) -> Forecast:
     """Go down the road twice, once with what is likely and once with the most that can come."""
     with RunFolder(out, look_only=True) as run:
-        trying = ForeseeingShop(run.ledger, config.prices, "likely", settings=config.model_settings)
+        trying = ForeseeingShop(run.ledger, config.prices, "likely", settings=config.model_settings, pace=config.pace)
         entries = left_to_walk(run, stages_of(config, until))
         left = unfinished(entries, config, run, trying)
         check_named(config, run, left, trying, complete=False)
@@ -75,7 +75,8 @@ async def likely_usd(config: RoadConfig, out: Path, left: Sequence[StageEntry]) 
 async def _walk(
     config: RoadConfig, run: RunFolder, left: Sequence[StageEntry], case: Case, evidence: Evidence
 ) -> ForeseeingShop:
-    models = ForeseeingShop(run.ledger, config.prices, case, evidence, config.batch.models, config.model_settings)
+    batched, own = config.batch.models, config.model_settings
+    models = ForeseeingShop(run.ledger, config.prices, case, evidence, batched, own, config.pace)
     expected: dict[str, list[Many[Any]]] = {}
     for entry in left:
         if estimate := _estimate_of(entry):

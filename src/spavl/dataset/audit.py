@@ -103,15 +103,23 @@ class Audit(NamedTuple):
         return "".join(json.dumps(each) + "\n" for each in found)
 
 
-def audited(images: Iterable[Image], questions: Callable[[], Iterable[Asked]], settings: LeaksConfig) -> Audit:
-    """What leaks, each thing once, and what is repeated. The questions are gone through several times, not held."""
+def audited(
+    images: Iterable[Image],
+    questions: Callable[[], Iterable[Asked]],
+    settings: LeaksConfig,
+    alike: Callable[[str, Sequence[str]], Iterable[str]] = lambda _, others: others,
+) -> Audit:
+    """What leaks, each thing once, and what is repeated. The questions are gone through several times, not held.
+
+    Of images whose hashes are near, `alike` tells by their blobs which are near in all their parts.
+    """
     placed = [Placed.of(image) for image in images]
     blank = {image.place.id for image in placed if image.phash == BLANK}
     showing = [image for image in placed if image.place.id not in blank]
     found = itertools.chain(
         _equal_pictures(showing),
         _parted_twins(placed),
-        _near_pictures(showing, settings.nearer_pictures),
+        _near_pictures(showing, settings.nearer_pictures, alike),
     )
     # Equal pictures are near ones too; the first word on an image is the one that says most.
     leaks: dict[str, Leak] = {}
@@ -180,16 +188,26 @@ def _parted_twins(images: Sequence[Placed]) -> Iterator[Leak]:
             yield _leak("leak_twin", image.place, original, "twins")
 
 
-def _near_pictures(images: Sequence[Placed], nearer: int) -> Iterator[Leak]:
+def _near_pictures(
+    images: Sequence[Placed], nearer: int, alike: Callable[[str, Sequence[str]], Iterable[str]]
+) -> Iterator[Leak]:
     """Each image that is learnt from with the first one of a later split that is near it."""
     for split in LEARNT:
-        # One of each hash is enough, so that images that are all alike are not held against each other.
-        later = {image.phash: image.place for image in reversed(images) if image.place.split in _later(split)}
-        known = NearPictures(((place, phash) for phash, place in later.items() if phash is not None), nearer)
+        # One of equal images is enough.
+        later: dict[int, dict[str, Place]] = {}
+        for image in images:
+            if image.place.split in _later(split) and image.phash is not None:
+                later.setdefault(image.phash, {}).setdefault(image.blob, image.place)
+        blobs = {phash: list(places) for phash, places in later.items()}
+        known = NearPictures(((phash, phash) for phash in later), nearer)
         for image in images:
             if image.place.split == split and image.phash is not None:
-                for other, bits in itertools.islice(known.near(image.phash), 1):
-                    yield _leak("leak_near_picture", image.place, other, f"{bits} of 64 bits differ")
+                found = (
+                    _leak("leak_near_picture", image.place, later[phash][blob], f"{bits} of 64 bits differ")
+                    for phash, bits in known.near(image.phash)
+                    for blob in alike(image.blob, blobs[phash])
+                )
+                yield from itertools.islice(found, 1)
 
 
 def _questions_alone(asked: Callable[[], Iterable[tuple[Place, str, str]]], above: float) -> Iterator[Leak]:

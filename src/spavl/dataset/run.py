@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from spavl.dataset.audit import Asked, audited, stop_at_leaks
 from spavl.dataset.config import PLAN, DatasetConfig
 from spavl.dataset.files import write_files
+from spavl.engine.details import open_details
 from spavl.records import Image, Preference, Question, Response, Sample, Verdict
 from spavl.stage import Job, Made, reject, run_rows
 from spavl.store import Manifest
@@ -17,7 +18,8 @@ async def run(job: Job[DatasetConfig]) -> Manifest:
     def asked() -> Iterator[Asked]:
         return (Asked(question.id, question.image_id, question.text) for question in read("questions", Question))
 
-    found = audited(read("images", Image), asked, settings.leaks)
+    with open_details(job.run.blobs.get) as details:
+        found = audited(read("images", Image), asked, settings.leaks, details.alike)
     write_text(job.run.path / "leaks.jsonl", found.as_lines())
     if not settings.leaks.drop:
         stop_at_leaks(found.leaks)

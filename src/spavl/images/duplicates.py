@@ -1,74 +1,170 @@
-"""How pictures look, over a whole run, by perceptual hash: fast for a million, whatever the order of work."""
+"""How images look, over a whole run: which are equal, and which are near duplicates.
 
-from collections.abc import Iterator, Sequence
+Perceptual hashes say which may be; of those few the details decide, when one of them is about to be used. Time goes
+nearly by the number of images, and the result does not depend on the order of work.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-_BITS, _BANDS = 64, 4
-_BAND_BITS = _BITS // _BANDS
-# Pairs compared at a time: what this needs of memory stays small however many pictures share a band.
-_PAIRS = 1 << 20
+_BITS = 64
+# Compared at a time, so that what this needs of memory stays small; and changed at a time.
+_AT_ONCE, _IN_CACHE = 1 << 20, 1 << 14
+# What sorting one hash costs, in pairs compared; measured.
+_SORTED = 7.0
 
 Hashes = NDArray[np.uint64]
 Places = NDArray[np.intp]
+# Which of some images, by their places, are like one.
+Compare = Callable[[int, Sequence[int]], Sequence[int]]
 
 
-class Looks(NamedTuple):
-    """Pictures that look the same have the same number; other numbers may look nearly the same."""
+class NearHashes(NamedTuple):
+    """Images of one hash have the same number in `of`; hashes that differ in few bits stand beside each other."""
 
     of: Places
-    near: dict[int, set[int]]
+    # The numbers near the hash n, sorted: near[starts[n]] to near[starts[n + 1]], without the last.
+    near: NDArray[np.int32]
+    starts: NDArray[np.int64]
+
+    def like(self, hashed: int) -> list[int]:
+        return [hashed, *self.near[self.starts[hashed] : self.starts[hashed + 1]].tolist()]
+
+
+class Looks:
+    """Equal images have one look; other looks may be near it."""
+
+    def __init__(self, of: Places, hashes: NearHashes | None = None, compare: Compare | None = None) -> None:
+        """`of` has the look of each image. Without hashes no two looks are alike; without `compare` hashes decide."""
+        self.of, self._hashes, self._compare = of, hashes, compare
+        self._like: dict[int, set[int]] = {}
+        if hashes is not None:
+            self._by_hash = np.argsort(hashes.of, kind="stable")
+            self._starts = np.searchsorted(hashes.of[self._by_hash], np.arange(hashes.of.max(initial=-1) + 2))
 
     def like(self, place: int) -> set[int]:
-        """The look of a picture, and those that are too like it."""
+        """The look of an image, and those that are too like it."""
         own = int(self.of[place])
-        return {own} | self.near.get(own, set())
+        if own not in self._like:
+            self._like[own] = {own} | self._near(place)
+        return self._like[own]
+
+    def _near(self, place: int) -> set[int]:
+        if self._hashes is None:
+            return set()
+        found = [
+            other
+            for hashed in self._hashes.like(int(self._hashes.of[place]))
+            for other in self._by_hash[self._starts[hashed] : self._starts[hashed + 1]].tolist()
+        ]
+        # One of each look is enough.
+        of_looks = {int(self.of[other]): other for other in reversed(found) if self.of[other] != self.of[place]}
+        if self._compare is None or not of_looks:
+            return set(of_looks)
+        return {int(self.of[other]) for other in self._compare(place, sorted(of_looks.values()))}
 
 
-def looks_of(hashes: Sequence[int], most_bits: int) -> Looks:
-    """How pictures look, by their hashes, of which those are alike that differ in at most so many bits."""
-    # Many share one hash, such as blank pictures; they are compared once.
+def near_hashes(hashes: Sequence[int], most_bits: int) -> NearHashes:
+    """Which hashes differ in at most so many bits."""
+    # Many share one hash, such as blank images; they are compared once.
     different, of = np.unique(np.asarray(hashes, dtype=np.uint64), return_inverse=True)
-    near: dict[int, set[int]] = {}
-    for one, two in _near_pairs(different, most_bits):
-        near.setdefault(one, set()).add(two)
-        near.setdefault(two, set()).add(one)
-    return Looks(of, near)
+    pairs = [np.empty((0, 2), np.int32), *_near_pairs(different, most_bits)]
+    both = np.concatenate(pairs)
+    both = np.concatenate([both, both[:, ::-1]])
+    both = both[np.lexsort((both[:, 1], both[:, 0]))]
+    starts = np.searchsorted(both[:, 0], np.arange(len(different) + 1)).astype(np.int64)
+    return NearHashes(of, np.ascontiguousarray(both[:, 1]), starts)
 
 
-def _near_pairs(hashes: Hashes, most_bits: int) -> Iterator[tuple[int, int]]:
-    """Pairs of places whose hashes differ in at most so many bits; a pair may come more than once.
+def _near_pairs(hashes: Hashes, most_bits: int) -> Iterator[NDArray[np.int32]]:
+    """The pairs of places whose hashes, in order, differ in at most so many bits; each pair once.
 
-    Hashes that differ in at most n bits differ in at most n // 4 bits in one of their four bands.
+    Cut into blocks of bits, two such hashes are equal in at least as many blocks as there are more blocks than such
+    bits. So for each choice of that many blocks the hashes are sorted by these, and compared where they are equal.
     """
-    flips = [mask for mask in range(1 << _BAND_BITS) if mask.bit_count() <= most_bits // _BANDS]
-    for band in range(_BANDS):
-        values = ((hashes >> np.uint64(band * _BAND_BITS)) & np.uint64((1 << _BAND_BITS) - 1)).astype(np.intp)
-        order = np.argsort(values, kind="stable")
-        # Sorted by their band, hashes to compare lie side by side, which is most of the speed.
-        values, ordered = values[order], hashes[order]
-        starts = np.searchsorted(values, np.arange((1 << _BAND_BITS) + 1))
-        for flip in flips:
-            wanted = values ^ flip
-            # Each pair from one of its sides: within a band's value from the former, else from the lower value.
-            begin = starts[wanted] if flip else np.arange(1, len(values) + 1)
-            count = np.where(wanted >= values, starts[wanted + 1] - begin, 0)
-            for one, two in _expanded(begin, count):
-                near = np.bitwise_count(ordered[one] ^ ordered[two]) <= most_bits
-                yield from zip(order[one[near]].tolist(), order[two[near]].tolist(), strict=True)
+    if len(hashes) < 2:
+        return
+    widths = _widths(len(hashes), most_bits)
+    lows = [sum(widths[:block]) for block in range(len(widths))]
+    for chosen in itertools.combinations(range(len(widths)), len(widths) - most_bits):
+        others = [block for block in range(len(widths)) if block not in chosen]
+        order = [(lows[block], widths[block]) for block in (*others, *chosen)]
+        moved = _moved(hashes, order)
+        moved.sort()
+        low = sum(widths[block] for block in others)
+        # A pair is told by the first blocks in which it is equal, and so but once.
+        differing = [
+            _mask(sum(widths[each] for each in others[:place]), widths[block])
+            for place, block in enumerate(others)
+            if block < chosen[-1]
+        ]
+        for one, two in _near_neighbours(moved, low, most_bits, differing):
+            yield np.stack([np.searchsorted(hashes, _moved_back(each, order)) for each in (one, two)], 1).astype(
+                np.int32
+            )
 
 
-def _expanded(begin: Places, count: Places) -> Iterator[tuple[Places, Places]]:
-    """Each place with the `count` places from its `begin` on, some millions at a time."""
-    totals = np.cumsum(count)
-    start = 0
-    while start < len(count):
-        before = totals[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(totals, before + _PAIRS, "right")))
-        counts = count[start:stop]
-        one = np.repeat(np.arange(start, stop), counts)
-        # A place's first partner stands where all pairs before it end.
-        yield one, np.arange(len(one)) + np.repeat(begin[start:stop] - (totals[start:stop] - counts - before), counts)
-        start = stop
+def _near_neighbours(
+    hashes: Hashes, low: int, most_bits: int, differing: Sequence[np.uint64]
+) -> Iterator[tuple[Hashes, Hashes]]:
+    """The pairs of sorted hashes that are equal above their lowest bits, near each other, and differ in these masks."""
+    places = np.arange(len(hashes) - 1)
+    for apart in itertools.count(1):
+        places = places[: np.searchsorted(places, len(hashes) - apart)]
+        if not len(places):
+            return
+        goes_on = [places[:0]]
+        for start in range(0, len(places), _AT_ONCE):
+            some = places[start : start + _AT_ONCE]
+            differ = hashes[some] ^ hashes[some + apart]
+            within = differ < np.uint64(1 << low)
+            some, differ = some[within], differ[within]
+            goes_on.append(some)
+            near = np.bitwise_count(differ) <= most_bits
+            some, differ = some[near], differ[near]
+            for mask in differing:
+                new = (differ & mask) != 0
+                some, differ = some[new], differ[new]
+            if len(some):
+                yield hashes[some], hashes[some + apart]
+        places = np.concatenate(goes_on)
+
+
+def _moved(hashes: Hashes, order: Sequence[tuple[int, int]]) -> Hashes:
+    """Hashes with their blocks of bits, each given by its lowest bit and its width, in another order from below."""
+    moved = np.empty_like(hashes)
+    # So few that they stay in the processor's own memory from one block to the next.
+    for start in range(0, len(hashes), _IN_CACHE):
+        some, place = hashes[start : start + _IN_CACHE], 0
+        found = np.zeros_like(some)
+        for low, width in order:
+            found |= ((some >> np.uint64(low)) & _mask(0, width)) << np.uint64(place)
+            place += width
+        moved[start : start + _IN_CACHE] = found
+    return moved
+
+
+def _moved_back(hashes: Hashes, order: Sequence[tuple[int, int]]) -> Hashes:
+    places = itertools.accumulate((width for _, width in order), initial=0)
+    back = sorted((low, place, width) for (low, width), place in zip(order, places, strict=False))
+    return _moved(hashes, [(place, width) for _, place, width in back])
+
+
+def _mask(low: int, width: int) -> np.uint64:
+    return np.uint64(((1 << width) - 1) << low)
+
+
+def _widths(count: int, most_bits: int) -> list[int]:
+    """The blocks by which the work is least: the more of them, the more to choose from and the fewer to compare."""
+
+    def work(blocks: int) -> float:
+        chosen = blocks - most_bits
+        return math.comb(blocks, chosen) * (_SORTED + count / 2 / 2 ** (_BITS * chosen / blocks))
+
+    blocks = min(range(most_bits + 1, most_bits + 5), key=work)
+    return [_BITS * (block + 1) // blocks - _BITS * block // blocks for block in range(blocks)]

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from spavl.images.config import ImagesConfig
 from spavl.images.relevance import RelevanceCheck
-from spavl.images.splits import MAY_BE_TESTED
 from spavl.miniature import world
 from spavl.outlook import Many, Outlook, stand_in_blob
 from spavl.records import Candidate, Category, Image, Split
@@ -46,7 +45,7 @@ async def _check_relevance(outlook: Outlook[ImagesConfig], originals: list[Many[
 
 
 def _splits(pictures: int, settings: ImagesConfig, held_out: bool) -> Iterator[tuple[Split, float]]:
-    tested = min(pictures * MAY_BE_TESTED, settings.test_per_leaf)
+    tested = pictures * settings.test_share
     validation = (pictures - tested) * settings.validation_share
     shares: dict[Split, float] = {
         "train": pictures - tested - validation,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from spavl.engine.details import Details, open_details
 from spavl.errors import ConfigError, GateError
 from spavl.images.choice import Choice, choose
 from spavl.images.config import PLAN, ImagesConfig
@@ -23,6 +24,11 @@ T = TypeVar("T")
 
 
 async def run(job: Job[ImagesConfig]) -> Manifest:
+    with open_details(job.run.blobs.get) as details:
+        return await _run(job, details)
+
+
+async def _run(job: Job[ImagesConfig], details: Details) -> Manifest:
     settings = job.settings
     categories = list(job.run.read("taxonomy", Category))
     _check_held_out(settings.held_out_leaves, categories)
@@ -39,7 +45,7 @@ async def run(job: Job[ImagesConfig]) -> Manifest:
         originals = (row for row in job.run.read("candidates", Candidate) if row.twin_of is None)
         return (each for each in with_photos(originals) if not is_removed(*each, removals))
 
-    stock = stock_of(fit(), numbers, settings.near_duplicate_bits)
+    stock = stock_of(fit(), numbers, settings.near_duplicate_bits, details.alike)
 
     async def find() -> tuple[Choice, dict[int, str]]:
         ask = partial(_ask, job, check, stock, categories) if check else None
@@ -57,11 +63,9 @@ async def run(job: Job[ImagesConfig]) -> Manifest:
         listed = [each for each in originals if not is_removed(*each, removals)]
         by_place = dict(zip(stock.of_leaf(numbers[category.id]), listed, strict=True))
         chosen = {place: each for place, each in by_place.items() if place in choice.used}
-        blobs = [each.photo.blob for each in chosen.values()]
-        held_out = category.leaf in settings.held_out_leaves
-        splits = split_of(blobs, settings.test_per_leaf, settings.validation_share, held_out)
         rows: list[Image] = []
-        for (place, each), split in zip(chosen.items(), splits, strict=True):
+        for place, each in chosen.items():
+            split = _split(job, category, each.photo.blob)
             rows.append(_image(each, split, None, _decisions(each, choice.used[place], check)))
             twin = twins.get(each.photo.candidate_id)
             if twin and not is_removed(*twin, removals):
@@ -151,13 +155,19 @@ def _conclude(job: Job[ImagesConfig], categories: Sequence[Category]) -> dict[st
         raise GateError("not one picture is left", where=PLAN.stage, then=then)
     if not splits["train"]:
         told = ", ".join(f"{number} {split}" for split, number in splits.items())
-        job.screen.say(f"images: none is left to train on ({told}): raise images.per_leaf or lower test_per_leaf")
+        job.screen.say(f"images: none is left to train on ({told}): raise images.per_leaf or lower images.test_share")
     wanted = job.settings.per_leaf
     short = {category.leaf: wanted - got[category.leaf] for category in categories if got[category.leaf] < wanted}
     if short:
         worst = ", ".join(f"{leaf} {got[leaf]}" for leaf in sorted(short, key=lambda leaf: -short[leaf])[:5])
         job.screen.say(f"images: {len(short)} of {len(categories)} leaves have fewer than {wanted} pictures: {worst}")
     return {"shortfall": short, "relevance_unread": unread}
+
+
+def _split(job: Job[ImagesConfig], category: Category, blob: str) -> Split:
+    if category.leaf in job.settings.held_out_leaves:
+        return "held_out"
+    return split_of(blob, job.seed, job.settings.test_share, job.settings.validation_share)
 
 
 def _check_held_out(names: tuple[str, ...], categories: list[Category]) -> None:

@@ -1,33 +1,22 @@
-"""Splits by the hash of a picture and its place in its leaf: none changes when more pictures are found for the leaf."""
+"""Which split an image belongs to: drawn from its bytes and the seed, with the shares that the settings name.
 
-import math
-from collections.abc import Sequence
+Nothing else has a part in it: not its rank, its leaf, the quota of its leaf or another image. So tests lie over all
+ranks, and no image changes its split when others come, go or change places. Of two shares of tests, the tests of the
+smaller are tests of the larger too.
+"""
+
+import hashlib
 
 from spavl.records import Split
 
-# One picture in three is never tested, so that a leaf with few has some to learn from.
-MAY_BE_TESTED = 2 / 3
+
+def split_of(blob: str, seed: int, test_share: float, validation_share: float) -> Split:
+    """The split of an image that no leaf holds out, by the hash of its bytes. Validation gets its share of the rest."""
+    drawn = hashlib.sha256(f"{seed} {blob}".encode()).digest()
+    if _between_0_and_1(drawn[:8]) < test_share:
+        return "test"
+    return "validation" if _between_0_and_1(drawn[8:16]) < validation_share else "train"
 
 
-def split_of(blobs: Sequence[str], test: int, validation_share: float, held_out: bool) -> list[Split]:
-    """The split of each of one leaf's pictures, in the order of their ranks. It hangs on those before it alone.
-
-    Validation gets its share of every leaf, rounded up or down: which of both says the leaf's first picture.
-    """
-    if held_out:
-        return ["held_out"] * len(blobs)
-    splits: list[Split] = []
-    tested = others = 0
-    for blob in blobs:
-        if tested < test and _luck(blob[:8]) < MAY_BE_TESTED:
-            tested += 1
-            splits.append("test")
-        else:
-            owed = _luck(blobs[0][-8:]) + validation_share * others
-            others += 1
-            splits.append("train" if math.floor(owed) == math.floor(owed + validation_share) else "validation")
-    return splits
-
-
-def _luck(eight_digits: str) -> float:
-    return int(eight_digits, 16) / 16**8
+def _between_0_and_1(eight_bytes: bytes) -> float:
+    return int.from_bytes(eight_bytes) / 256**8

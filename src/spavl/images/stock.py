@@ -4,12 +4,12 @@ A million pictures are gone through as they come; of each, some sixty bytes are 
 """
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from spavl.images.duplicates import Looks, Places, looks_of
+from spavl.images.duplicates import Looks, Places, near_hashes
 from spavl.records import Candidate, Photo
 
 _BLOB = 32
@@ -23,28 +23,45 @@ class Found(NamedTuple):
 
 
 class Stock(NamedTuple):
-    """Of each picture the number of its leaf and how it looks; those of a leaf stand in the order of their ranks."""
+    """Of each image the number of its leaf and how it looks; those of a leaf stand in the order of their ranks."""
 
     leaves: Places
     looks: Looks
     blobs: bytearray
 
     def blob(self, place: int) -> str:
-        return self.blobs[_BLOB * place : _BLOB * (place + 1)].hex()
+        return _name(self.blobs, place)
 
     def of_leaf(self, leaf: int) -> list[int]:
         return [int(place) for place in np.flatnonzero(self.leaves == leaf)]
 
 
-def stock_of(found: Iterable[Found], leaves: Mapping[str, int], bits: int) -> Stock:
-    """Pictures look the same whose hashes differ in at most so many bits; below 0, only those of equal bytes."""
+def stock_of(
+    found: Iterable[Found],
+    leaves: Mapping[str, int],
+    bits: int,
+    alike: Callable[[str, Sequence[str]], Iterator[str]],
+) -> Stock:
+    """Images are near duplicates whose hashes differ in at most so many bits and that are `alike` in their details.
+
+    Below 0, only images of equal bytes are duplicates.
+    """
     numbers, hashes, blobs = array("q"), array("Q"), bytearray()
     for candidate, photo in found:
         numbers.append(leaves[candidate.category_id])
         hashes.append(int(photo.phash, 16))
         blobs += bytes.fromhex(photo.blob)
     of = np.asarray(numbers, dtype=np.intp)
-    if bits >= 0:
-        return Stock(of, looks_of(hashes, bits), blobs)
     _, equal = np.unique(np.frombuffer(blobs, f"V{_BLOB}"), return_inverse=True)
-    return Stock(of, Looks(equal, {}), blobs)
+    if bits < 0:
+        return Stock(of, Looks(equal), blobs)
+
+    def compare(place: int, others: Sequence[int]) -> list[int]:
+        places = {_name(blobs, other): other for other in others}
+        return [places[name] for name in alike(_name(blobs, place), list(places))]
+
+    return Stock(of, Looks(equal, near_hashes(hashes, bits), compare), blobs)
+
+
+def _name(blobs: bytearray, place: int) -> str:
+    return blobs[_BLOB * place : _BLOB * (place + 1)].hex()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
+from spavl.models.limits import PaceConfig
 from spavl.models.model_settings import ModelSettings
 from spavl.models.names import hf_name, openai_name
 from spavl.models.pictures import tokens_of
@@ -97,8 +98,9 @@ class ForeseeingShop(ModelShop):
         evidence: Evidence | None = None,
         batched: Collection[str] = (),
         settings: Mapping[str, ModelSettings] = MappingProxyType({}),
+        pace: PaceConfig | None = None,
     ) -> None:
-        super().__init__(ledger, prices=prices, batched=batched, settings=settings)
+        super().__init__(ledger, pace=pace, prices=prices, batched=batched, settings=settings)
         self.ledger, self.case, self.evidence = ledger, case, evidence or Evidence()
         self.tallies: dict[tuple[str, str], Tally] = {}
         self.words, self.times = 1.0, 1.0
@@ -125,8 +127,13 @@ class ForeseeingShop(ModelShop):
 class TryingShop(ModelShop):
     """Opens whatever a run could open, for whoever wants to know that. Not even the weights' files are read."""
 
-    def __init__(self, ledger: Ledger, settings: Mapping[str, ModelSettings] = MappingProxyType({})) -> None:
-        super().__init__(ledger, settings=settings)
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Mapping[str, ModelSettings] = MappingProxyType({}),
+        pace: PaceConfig | None = None,
+    ) -> None:
+        super().__init__(ledger, settings=settings, pace=pace)
         # The first stage that asks each.
         self.first_asked: dict[Backend, str] = {}
 

@@ -32,6 +32,11 @@ class PaceConfig(Settings):
     wait_at_most: float = Field(
         1800, ge=0, description="seconds that a server which has answered and is away is waited for"
     )
+    longest_side: int = Field(
+        1536,
+        ge=64,
+        description="images go to servers with their longer side at most so many pixels; smaller ones as they are",
+    )
 
 
 class BatchConfig(Settings):

@@ -5,6 +5,7 @@
     reasoning_effort = "low"
     chat_template_kwargs = { enable_thinking = false }
     extra_body = { thinking_token_budget = 2048 }
+    longest_side = 2048
 
 A name stands for the model as tested model, responder, writer, checker, guard and judge. `openai/NAME` without an
 address or a revision means that model on every server. All of it is part of a request, and so of its key in the ledger.
@@ -39,6 +40,9 @@ class ModelSettings(Settings):
     )
     extra_body: dict[str, Any] = Field(
         {}, description="whatever else its server takes; wins over what is sent by itself"
+    )
+    longest_side: int | None = Field(
+        None, ge=64, description="images go to it with their longer side at most so many pixels, in place of pace's"
     )
 
     @field_validator("extra_body")
@@ -75,6 +79,7 @@ def settings_of(uri: str, table: Mapping[str, ModelSettings], own: ModelSettings
         reasoning_effort=own.reasoning_effort or usual.reasoning_effort,
         chat_template_kwargs={**usual.chat_template_kwargs, **own.chat_template_kwargs},
         extra_body={**usual.extra_body, **own.extra_body},
+        longest_side=own.longest_side or usual.longest_side,
     )
     if found.extra_body and uri.startswith(_HERE):
         then = "give what its chat template knows as chat_template_kwargs"

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from spavl.errors import StoreError
 from spavl.models.foresee import Absent
+from spavl.models.limits import PaceConfig
 from spavl.models.model_settings import ModelSettings
 from spavl.models.names import hf_name, openai_name
 from spavl.models.shop import Backend, ModelShop, Opened
@@ -14,8 +15,13 @@ from spavl.store import Ledger
 
 
 class ReplayingShop(ModelShop):
-    def __init__(self, ledger: Ledger, settings: Mapping[str, ModelSettings] = MappingProxyType({})) -> None:
-        super().__init__(ledger, settings=settings)
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Mapping[str, ModelSettings] = MappingProxyType({}),
+        pace: PaceConfig | None = None,
+    ) -> None:
+        super().__init__(ledger, settings=settings, pace=pace)
         self._known = self._names_before()
 
     @property

@@ -27,9 +27,11 @@ from spavl.models.model_settings import NONE, Fitted, ModelSettings, fitted, set
 from spavl.models.names import former_names, served
 from spavl.models.openai import OPENAI, OpenAIModel, check_address, is_loopback
 from spavl.models.prices import FREE, Price, price_of
+from spavl.models.sides import SidesLimited
 from spavl.models.thinking import Habits, Thinking, habits_of
 from spavl.models.types import ChatModel, Request
 from spavl.models.wrappers import Budget, Budgeted, Flights, Limited, Persona, Recorded, Retrying, Spread
+from spavl.records import canonical_json
 from spavl.store import Ledger, Loss
 
 # Seconds that a run which stops early waits for answers under way.
@@ -108,6 +110,8 @@ class ModelShop:
             raise ConfigError(f"no such kind of model: {uri!r}", then=then)
         settings = settings_of(uri, self._settings, own)
         model = makers[kind](rest, stage, settings)
+        if side := settings.longest_side or (self._pace.longest_side if kind == "openai" else None):
+            model = SidesLimited(model, side)
         return model if settings == NONE else Fitted(model, settings)
 
     def fitted(self, uri: str, request: Request, own: ModelSettings = NONE) -> Request:
@@ -115,8 +119,11 @@ class ModelShop:
         return fitted(request, settings_of(uri, self._settings, own))
 
     def settings_within(self, stage: Mapping[str, Any]) -> list[object]:
-        """The settings of single models that the rows of a stage with these settings hang on."""
-        return list(settings_within(self._settings, stage))
+        """How models are asked, so far as the rows of a stage with these settings hang on it."""
+        side = self._pace.longest_side
+        asks_a_server = "openai/" in canonical_json(stage) or stage.get("pool")
+        sides = [side] if asks_a_server and side != PaceConfig().longest_side else []
+        return [*settings_within(self._settings, stage), *sides]
 
     @property
     def asks(self) -> bool:

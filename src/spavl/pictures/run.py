@@ -3,15 +3,16 @@
 import asyncio
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import urlsplit
 
 from spavl.engine import Died, Limits, open_workers
 from spavl.imaging.local import cell_at
 from spavl.imaging.unfetchable import Unfetchable
 from spavl.pictures.config import PLAN, PicturesConfig
-from spavl.pictures.examine import Raw, Refused, examine
+from spavl.pictures.examine import Look, Raw, Refused, examine
 from spavl.pictures.fetch import open_fetch
+from spavl.pictures.scoring import Scoring, open_scoring
 from spavl.records import Candidate, Photo
 from spavl.stage import Job, Made, reject, run_rows
 from spavl.store import Manifest
@@ -20,13 +21,13 @@ from spavl.store import Manifest
 async def run(job: Job[PicturesConfig]) -> Manifest:
     settings = job.settings
     limits = Limits(settings.worker_seconds, int(settings.worker_gb * 2**30))
-    look = functools.partial(examine, settings)
 
     def listed() -> Iterator[str]:
         yield from (candidate.source for candidate in job.run.read("candidates", Candidate))
 
     async with (
-        open_workers(settings.engine, look, settings.workers, limits) as workers,
+        open_scoring(settings) as scoring,
+        open_workers(settings.engine, _examined_by(settings, scoring), settings.workers, limits) as workers,
         open_fetch(settings.downloads, job.run.path / "downloads", max(job.in_flight, workers.room), listed) as fetch,
     ):
         job = dataclasses.replace(job, in_flight=max(job.in_flight, workers.room))
@@ -37,6 +38,8 @@ async def run(job: Job[PicturesConfig]) -> Manifest:
             except Unfetchable as error:
                 return Made(rejects=[reject(candidate, str(error), candidate.source)], passing=error.passing)
             seen = await workers(Raw(data, _name_in(candidate.source), candidate.caption, candidate.similarity))
+            if scoring is not None and isinstance(seen, Look):
+                seen = await scoring.judge(seen, candidate.caption)
             if isinstance(seen, Died):
                 return Made(rejects=[reject(candidate, seen.reason, candidate.source)])
             if isinstance(seen, Refused):
@@ -55,6 +58,10 @@ async def run(job: Job[PicturesConfig]) -> Manifest:
 
         candidates, total = job.run.read("candidates", Candidate), job.run.count("candidates", Candidate)
         return await run_rows(job, PLAN, candidates, total, work)
+
+
+def _examined_by(settings: PicturesConfig, scoring: Scoring | None) -> Callable[[Sequence[Raw]], list[Look | Refused]]:
+    return functools.partial(examine, settings, form=scoring.form if scoring else None)
 
 
 def _name_in(source: str) -> str:

@@ -9,7 +9,7 @@ from spavl.pictures.filters.similarity import Similarity
 from spavl.pictures.filters.types import Filter, Seen
 from spavl.pictures.filters.words import Words
 
-__all__ = ["Filter", "Seen", "filters_of"]
+__all__ = ["Filter", "Seen", "Similarity", "filters_of"]
 
 
 @lru_cache(maxsize=1)
@@ -17,7 +17,7 @@ def filters_of(settings: PicturesConfig) -> tuple[Filter, ...]:
     """The filters that these settings ask for, the cheapest first. Models are loaded here, once a worker."""
     filters: list[Filter] = [Side(settings.smallest_side), Aspect(settings.widest_ratio)]
     if settings.least_similarity is not None:
-        filters.append(Similarity(settings.least_similarity, settings.similarity_model))
+        filters.append(Similarity(settings.least_similarity))
     if settings.most_porn is not None:
         filters.append(Porn(settings.most_porn))
     if settings.most_words is not None:

@@ -13,6 +13,7 @@ from PIL import Image as Pillow
 from spavl.dataset.audit import LEARNT, Asked, Audit, Leak, audited
 from spavl.dataset.config import DatasetConfig
 from spavl.dataset.files import write_files
+from spavl.engine.details import open_details
 from spavl.errors import ConfigError
 from spavl.images.splits import split_of
 from spavl.imaging.phash import perceptual_hash
@@ -143,7 +144,7 @@ class Imported:
         self._run.blobs.put(data)
         split = row.split
         if split == "train" and not self._splits_itself:
-            (split,) = split_of([blob], 0, _VALIDATION_SHARE, held_out=False)
+            split = split_of(blob, 0, 0, _VALIDATION_SHARE)
         if (blob, split) not in self.images:
             self.images[blob, split] = self._new_image(row, blob, look, split)
         return self.images[blob, split]
@@ -288,7 +289,8 @@ def _audit(run: RunFolder, made: Imported, settings: DatasetConfig) -> Audit:
     asked = {question.id: Asked(question.id, question.image_id, question.text) for question in made.questions.values()}
     for sample in run.read("dataset", Sample):
         asked[sample.question_id] = Asked(sample.question_id, sample.image_id, sample.question)
-    found = audited(made.images.values(), asked.values, settings.leaks)
+    with open_details(run.blobs.get) as details:
+        found = audited(made.images.values(), asked.values, settings.leaks, details.alike)
     write_text(run.path / "leaks.jsonl", found.as_lines())
     if found.leaks and settings.leaks.drop:
         leaking = {leak.one.id: leak.reason for leak in found.leaks}

@@ -1,0 +1,104 @@
+"""Images are sent no larger than a side, once made, and priced and kept as they are sent."""
+
+import asyncio
+import base64
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image as Pillow
+from tests.pictures import encoded, photo
+from tests.servers import Body, ChatServer
+
+from spavl.models import sides
+from spavl.models.foresee import ForeseeingShop
+from spavl.models.limits import PaceConfig
+from spavl.models.model_settings import ModelSettings
+from spavl.models.shop import ModelShop
+from spavl.models.sides import limited
+from spavl.models.types import Picture, Reply, ask_about
+from spavl.store import RunFolder
+
+
+def ask(
+    folder: Path, uri: str, picture: Picture, questions: int = 1, pace: int = 1536, own: int | None = None
+) -> list[Reply]:
+    async def asked() -> list[Reply]:
+        with RunFolder(folder) as run:
+            settings = {uri: ModelSettings(longest_side=own)}
+            models = ModelShop(run.ledger, pace=PaceConfig(longest_side=pace), settings=settings)
+            model = models.open(uri, "responses")
+            requests = [ask_about(picture, f"question {number}") for number in range(questions)]
+            try:
+                return await asyncio.gather(*map(model.ask, requests))
+            finally:
+                await models.close()
+
+    return asyncio.run(asked())
+
+
+def image_in(body: Body) -> bytes:
+    return base64.b64decode(body["messages"][0]["content"][0]["image_url"]["url"].partition(",")[2])
+
+
+def test_a_large_image_is_sent_smaller_made_once_and_paid_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[bytes] = []
+    made: list[int] = []
+    shrunk = sides._shrunk
+    monkeypatch.setattr(sides, "_shrunk", lambda *given: made.append(1) or shrunk(*given))
+    limited.cache_clear()
+
+    def answer(body: Body) -> str:
+        sent.append(image_in(body))
+        return "a tree"
+
+    wallpaper = Picture.of(encoded(photo(1, 64).resize((3840, 2160)), "JPEG"))
+    with ChatServer(answer) as server:
+        uri = f"openai/any@{server.url}"
+        first = ask(tmp_path / "run", uri, wallpaper, questions=5)
+        again = ask(tmp_path / "run", uri, wallpaper, questions=5)
+        other = ask(tmp_path / "run", uri, wallpaper, own=512)
+        ask(tmp_path / "run", uri, wallpaper, pace=1024)
+    assert len(sent) == 7 and len(made) == 3
+    sizes = [Pillow.open(io.BytesIO(data)).size for data in (sent[0], *sent[-2:])]
+    assert sizes == [(1536, 864), (512, 288), (1024, 576)]
+    assert [reply.call for reply in first] == [reply.call for reply in again]
+    assert other[0].call != first[0].call, "another image was sent, so it is another call"
+
+
+@pytest.mark.parametrize("size", [(1536, 1000), (64, 64)])
+def test_an_image_within_the_side_is_sent_as_it_is_under_its_own_key(tmp_path: Path, size: tuple[int, int]) -> None:
+    sent: list[bytes] = []
+    picture = Picture.of(encoded(photo(2).resize(size), "PNG"))
+    with ChatServer(lambda body: sent.append(image_in(body)) or "a tree") as server:
+        (reply,) = ask(tmp_path / "run", f"openai/any@{server.url}", picture)
+        assert reply.call == ask_about(picture, "question 0").key("openai/any")
+    assert sent == [picture.data]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_every_kind_is_made_smaller_and_shows_the_same(kind: str) -> None:
+    small = limited(Picture.of(encoded(photo(3, 900), kind)), 300)
+    found = Pillow.open(io.BytesIO(small.data))
+    assert found.size == (300, 300)
+    wanted = photo(3, 900).resize((300, 300)).convert("L").tobytes()
+    apart = [abs(one - two) for one, two in zip(found.convert("L").tobytes(), wanted, strict=True)]
+    assert sum(apart) / len(apart) < 6
+
+
+def test_what_is_no_image_is_left_to_its_server() -> None:
+    broken = Picture.of(b"no image")
+    assert limited(broken, 300) is broken
+
+
+def test_a_dry_run_counts_the_tokens_of_what_is_sent(tmp_path: Path) -> None:
+    def tokens(longest_side: int) -> float:
+        with RunFolder(tmp_path / str(longest_side)) as run:
+            models = ForeseeingShop(run.ledger, {}, "likely", pace=PaceConfig(longest_side=longest_side))
+            model = models.open("openai/qwen2.5-vl-72b@http://127.0.0.1:9/v1", "responses")
+            picture = Picture.of(encoded(Pillow.new("RGB", (3840, 2160), "tan"), "PNG"))
+            asyncio.run(model.ask(ask_about(picture, "what is it?")))
+            (tally,) = models.tallies.values()
+            return tally.tokens_in
+
+    assert tokens(4096) > 10_000 and tokens(1536) < 1_800

@@ -12,6 +12,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from spavl.text.shown import line
+
 _BAR = 24
 # The rate is that of the last seconds, for a run that was taken up again or was slowed down.
 _WINDOW = 20.0
@@ -75,7 +77,7 @@ class LiveTable:
 
     def __init__(self, title: str, names: Iterable[str], look: Callable[[], tuple[Sequence[Server], Money]]) -> None:
         self.rows = {name: StageRow(name) for name in names}
-        self._title, self._look, self._began = title, look, time.monotonic()
+        self._title, self._look, self._began = line(title), look, time.monotonic()
         self._spinner = Spinner("dots", style="cyan")
 
     def row(self, name: str) -> StageRow:
@@ -111,17 +113,26 @@ class LiveTable:
     def _cells(self, row: StageRow) -> Sequence[RenderableType]:
         rejected = Text(f"{row.rejected:,} rejected" if row.rejected else "", "yellow")
         if row.over:
-            name = Text(row.name)
-            return Text("✓", "green"), name, Text(row.over, "dim"), Text(f"{row.done:,}"), "", "", rejected, ""
+            name = Text(line(row.name))
+            return Text("✓", "green"), name, Text(line(row.over), "dim"), Text(f"{row.done:,}"), "", "", rejected, ""
         if row.total is None:
-            return "", Text(row.name, "dim"), "", "", "", "", "", ""
+            return "", Text(line(row.name), "dim"), "", "", "", "", "", ""
         rate = row.rate()
         left = Text(_clock((row.total - row.done) / rate) + " left" if rate > 0 else "", "cyan")
         bar = ProgressBar(row.total or 1, row.done, width=_BAR, complete_style="cyan", finished_style="green")
         count = Text(f"{row.done:,}/{row.total:,}")
-        name = Text(row.name, "dim" if row.inner else "bold")
+        name = Text(line(row.name), "dim" if row.inner else "bold")
         mark: RenderableType = "" if row.inner else self._spinner
-        return mark, name, bar, count, Text(_rate(rate, row.unit), "dim"), left, rejected, Text(row.note, "dim")
+        return (
+            mark,
+            name,
+            bar,
+            count,
+            Text(line(_rate(rate, row.unit)), "dim"),
+            left,
+            rejected,
+            Text(line(row.note), "dim"),
+        )
 
 
 def _servers(servers: Sequence[Server]) -> Table:
@@ -134,7 +145,7 @@ def _servers(servers: Sequence[Server]) -> Table:
             faults.append(f"{server.throttled:,} × 429  ", "yellow")
         if other := server.failed - server.throttled:
             faults.append(f"{other:,} other faults, asked again", "yellow")
-        table.add_row(Text(f"  {server.name}"), Text(pace), Text(f"{server.answered:,} answered", "dim"), faults)
+        table.add_row(Text(f"  {line(server.name)}"), Text(pace), Text(f"{server.answered:,} answered", "dim"), faults)
     return table
 
 

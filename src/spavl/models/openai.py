@@ -16,10 +16,13 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from spavl.config import NO_USERINFO
 from spavl.errors import ConfigError, ProviderError
 from spavl.headers import retry_after
 from spavl.models.names import openai_name
 from spavl.models.types import Message, Picture, Rejected, Reply, Request, Transient
+from spavl.secrets import body_without_keys, has_userinfo, without_userinfo
+from spavl.text.shown import line
 
 OPENAI = "https://api.openai.com/v1"
 # Set in tests: a call to a host that could cost money is then impossible.
@@ -27,7 +30,13 @@ LOOPBACK_ONLY = "SPAVL_LOOPBACK_ONLY"
 
 _TIMEOUT = aiohttp.ClientTimeout(total=300, sock_connect=10)
 _JSON = {"Content-Type": "application/json"}
-_LARGEST_REPLY = 16 * 2**20
+# What a gateway may list of models, of which some know thousands.
+_MOST_LISTED = 2**24
+# What a server may send beside an answer: its frame, usage, an error.
+_REPLY_ROOM = 2**20
+# JSON spells a letter in up to twelve bytes; hardly a token has more than eight letters, and each may come with its
+# number. An answer beyond it is none that was asked for.
+_REPLY_PER_TOKEN = 128
 # No tokenizer has a longer token. A text beyond the tokens that were asked for is cut off, as a model's would be.
 _LONGEST_TOKEN = 256
 # All responders are asked about a picture at nearly the same time.
@@ -59,11 +68,16 @@ def is_loopback(url: str) -> bool:
 
 
 def check_address(url: str) -> None:
+    if has_userinfo(url):
+        what = "the address of a server holds a user's name or password"
+        raise ConfigError(what, where=without_userinfo(url), then=NO_USERINFO)
     with contextlib.suppress(ValueError):
         address = urlsplit(url)
-        if address.scheme in ("http", "https") and address.hostname:
+        # What stands behind ? and # would not be asked for, and a ? often holds a key.
+        if address.scheme in ("http", "https") and address.hostname and not address.query and not address.fragment:
             return
-    raise ConfigError("this is no address of a server", where=url, then="write openai/NAME@http://HOST:PORT/v1")
+    where = url.partition("?")[0]
+    raise ConfigError("this is no address of a server", where=where, then="write openai/NAME@http://HOST:PORT/v1")
 
 
 class OpenAIModel:
@@ -98,11 +112,11 @@ class OpenAIModel:
         if self._checked is None:
             self._checked = asyncio.create_task(self._check())
         await asyncio.shield(self._checked)
-        without = self.without
-        status, headers, body = await self._send("POST", "/chat/completions", self.body(request, without))
+        without, most = self.without, _REPLY_ROOM + _REPLY_PER_TOKEN * request.max_tokens
+        status, headers, body = await self._send("POST", "/chat/completions", self.body(request, without), most)
         while name := not_taken(status, body, without):
             without |= {name}
-            status, headers, body = await self._send("POST", "/chat/completions", self.body(request, without))
+            status, headers, body = await self._send("POST", "/chat/completions", self.body(request, without), most)
         if status == 200 and (status := status_within(body)) == 200:
             self._answered = True
             # Only now is it known that it was this, and not what was asked.
@@ -136,7 +150,10 @@ class OpenAIModel:
             what = "the server answers with a web page, not with JSON"
             raise ProviderError(what, where=f"{self.url}/models", then="check the address: it usually ends in /v1")
 
-    async def _send(self, method: str, path: str, body: bytes | None) -> tuple[int, Any, bytes]:
+    async def _send(
+        self, method: str, path: str, body: bytes | None, most: int = _MOST_LISTED
+    ) -> tuple[int, Any, bytes]:
+        """What the server sends back, without the key it was sent."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=_TIMEOUT,
@@ -147,16 +164,13 @@ class OpenAIModel:
             # Redirects are not followed: what is sent, and the key, are meant for this host alone.
             sending = self._session.request(method, self.url + path, data=body, headers=_JSON, allow_redirects=False)
             async with sending as answer:
-                text = await answer.content.read(_LARGEST_REPLY)
-                while not answer.content.at_eof() and len(text) < _LARGEST_REPLY:
-                    text += await answer.content.read(_LARGEST_REPLY)
-                return answer.status, answer.headers, text
+                return answer.status, answer.headers, await read_at_most(answer, most)
         except aiohttp.ClientConnectorError as error:
-            raise Transient(f"{type(error).__name__}: {error}") from None
+            raise Transient(f"{type(error).__name__}: {line(str(error))}") from None
         except TimeoutError:
             raise Transient("time-out", may_cost=True) from None
         except aiohttp.ClientError as error:
-            raise Transient(f"{type(error).__name__}: {error}", may_cost=True) from None
+            raise Transient(f"{type(error).__name__}: {line(str(error))}", may_cost=True) from None
 
     def body(self, request: Request, without: Collection[str] = ()) -> bytes:
         limit = "max_completion_tokens" if self.url == OPENAI else "max_tokens"
@@ -193,6 +207,17 @@ class OpenAIModel:
         raise Rejected(reason)
 
 
+async def read_at_most(answer: aiohttp.ClientResponse, most: int) -> bytes:
+    """The body of an answer, without keys; one that is larger is given up, though it may have to be paid."""
+    parts, size = list[bytes](), 0
+    async for part in answer.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            raise Transient(f"an answer of more than {most:,} bytes, which is more than was asked for", may_cost=True)
+    return body_without_keys(b"".join(parts))
+
+
 def status_within(body: bytes) -> int:
     """The status that a gateway means where it answers 200 and tells an error; without a number it is the request's."""
     try:
@@ -225,7 +250,7 @@ def key_variable(url: str) -> str:
 
 def authorization(url: str) -> dict[str, str]:
     """A key is sent only to the host it was made for."""
-    key = os.environ.get(key_variable(url))
+    key = os.environ.get(key_variable(url), "").strip()
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
@@ -296,6 +321,6 @@ def _fault(body: bytes) -> str:
         told = json.loads(body)
         # Gemini's server puts its error into a list.
         fault = (told[0] if isinstance(told, list) else told)["error"]
-        return _storable(str(fault["message"] if isinstance(fault, dict) else fault)[:300])
+        return line(str(fault["message"] if isinstance(fault, dict) else fault)[:300])
     except (ValueError, LookupError, TypeError, RecursionError):
-        return body[:120].decode(errors="replace").strip() or "no reason given"
+        return line(body[:120].decode(errors="replace").strip()) or "no reason given"

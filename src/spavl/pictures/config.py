@@ -38,8 +38,8 @@ class DownloadsConfig(Settings):
     )
     proxy: str = Field(
         "",
-        description="http://HOST:PORT that all images are fetched through and that looks names up; empty: none, whatever "
-        "HTTP_PROXY says",
+        description="http://HOST:PORT that all images are fetched through and that looks names up; empty: none, and "
+        "HTTP_PROXY is not heeded",
     )
 
     @field_validator("allow")

@@ -18,7 +18,17 @@ from spavl.publishing.card import write_card
 from spavl.publishing.importing.classes import UNKNOWN, Classes
 from spavl.publishing.importing.looks import Look, Looks
 from spavl.publishing.importing.meta import Fact, Meta, read_meta
-from spavl.publishing.importing.sources import NAMES, Row, count, fetch, files_of, passed_over, rows_of, unread_of
+from spavl.publishing.importing.sources import (
+    NAMES,
+    Row,
+    count,
+    fetch,
+    files_of,
+    passed_over,
+    revision_of,
+    rows_of,
+    unread_of,
+)
 from spavl.publishing.importing.tidied import known, without_stray_end
 from spavl.records import (
     Category,
@@ -221,7 +231,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         left_in = [leak for leak in leaks if not (settings.leaks.drop and leak.one.split in LEARNT)]
         notes = write_files(run, settings, tests_per_leaf=None)
         notes |= {"leaks_left_in": len(left_in), "repeated_questions": len(repeated)}
-        notes |= {**_left_of(made, screen), "files_not_read": left}
+        notes |= {**_left_of(made, screen), "files_not_read": left, **revision_of(folder)}
         rejects = dict(Counter(each.reason for each in made.rejects))
         _finish(run, "dataset", Sample, origin, rejects, notes, time.monotonic() - began)
         write_card(run, [done for stage in _STAGES if (done := run.manifest(stage))], {"models": {}})

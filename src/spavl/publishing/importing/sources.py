@@ -70,8 +70,9 @@ def fetch(name: str) -> Path:
     """The folder of a data set: the one of this name here, or else a copy from the hub."""
     if Path(name).is_dir():
         return Path(name)
-    if name.count("/") != 1 or name.startswith((".", "/")):
-        then = "give a folder that is there, or a hub's OWNER/NAME such as sqrti/SPA-VL"
+    repo, _, revision = name.partition("@")
+    if repo.count("/") != 1 or name.startswith((".", "/")):
+        then = "give a folder that is there, or a hub's OWNER/NAME or OWNER/NAME@REVISION such as sqrti/SPA-VL"
         raise ConfigError("there is no such folder of data", where=name, then=then)
     try:
         from huggingface_hub import snapshot_download
@@ -79,10 +80,15 @@ def fetch(name: str) -> Path:
         raise MissingExtra(f"asking a hub needs {error.name}", then='pip install "spavl[hub]"') from None
     try:
         wanted = ["*.parquet", "*.jsonl", "meta_files/*"]
-        return Path(snapshot_download(name, repo_type="dataset", allow_patterns=wanted))
+        return Path(snapshot_download(repo, repo_type="dataset", revision=revision or None, allow_patterns=wanted))
     except Exception as error:  # the client has dozens, and no common base
         then = "look at the name; or download it by hand and give its folder"
         raise ProviderError(f"the hub did not give this data set: {error}", where=name, then=then) from error
+
+
+def revision_of(folder: Path) -> dict[str, object]:
+    """The commit of a copy from the hub, by which its folder is named, as notes."""
+    return {"revision": folder.name} if re.fullmatch("[0-9a-f]{40}", folder.name) else {}
 
 
 def files_of(folder: Path) -> list[tuple[Path, Split, bool | None]]:

@@ -665,7 +665,9 @@ def test_calls_to_other_machines_are_switched_off_before_any_socket(
     models = ModelShop(run.ledger)
     for name in ("socket", "getaddrinfo", "create_connection"):
         monkeypatch.setattr(socket, name, touched)
-    for uri in ("openai/gpt-4o", "openai/m@https://example.org/v1", "openai/m@http://127.0.0.1@example.org/v1"):
+    with pytest.raises(ConfigError, match="user's name"):
+        models.open("openai/m@http://127.0.0.1@example.org/v1", "responses")
+    for uri in ("openai/gpt-4o", "openai/m@https://example.org/v1"):
         with pytest.raises(ProviderError, match="switched off") as told:
             models.open(uri, "responses")
         assert "SPAVL_LOOPBACK_ONLY" in told.value.then

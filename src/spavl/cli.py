@@ -18,7 +18,8 @@ from types import FrameType
 from typing import Any, NamedTuple, NoReturn
 
 from spavl import __version__
-from spavl.errors import SpavlError
+from spavl.errors import InternalError, SpavlError, StoreError
+from spavl.text.shown import line, tell
 
 
 class Verb(NamedTuple):
@@ -103,13 +104,20 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     """The parser of a verb's options."""
     verb = next(verb for verb in VERBS if verb.name == name)
     usage = " ".join(filter(None, ("spavl", name, verb.takes, "[options]")))
-    parser = argparse.ArgumentParser(prog=f"spavl {name}", usage=usage, description=verb.help, allow_abbrev=False)
+    parser = _Parser(prog=f"spavl {name}", usage=usage, description=verb.help, allow_abbrev=False)
     _code(verb).add_options(parser)
     return parser
 
 
 def _code(verb: Verb) -> Any:
     return importlib.import_module(f"spavl.verbs.{verb.name.replace(' ', '_')}")
+
+
+class _Parser(argparse.ArgumentParser):
+    """What was typed may be a file's name, which somebody else chose."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(line(message))
 
 
 def _list_family(given: Sequence[str]) -> int:
@@ -132,7 +140,7 @@ def _unknown(name: str, known: Sequence[Verb]) -> NoReturn:
 def _listing_parser(family: str, verbs: Sequence[Verb]) -> argparse.ArgumentParser:
     width = max(len(verb.name) for verb in verbs) + 2
     listing = "\n".join(f"  {verb.name:<{width}}{verb.help}" for verb in verbs)
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"spavl{family}",
         usage=f"spavl{family} VERB [options]",
         description="Make vision-language models safe without making them useless, and prove it.",
@@ -149,18 +157,27 @@ def _exit_code(work: Callable[[], None], given: Sequence[str]) -> int:
     try:
         work()
     except SpavlError as error:
-        print(f"spavl: {error}", file=sys.stderr)
+        _complain(error)
         return error.exit_code
     except (KeyboardInterrupt, asyncio.CancelledError):
-        print(f"\nspavl: stopped. What is finished is kept; go on with:\n  {again}", file=sys.stderr)
+        tell("", "spavl: stopped. What is finished is kept; go on with:", f"  {again}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 0
     except Exception as error:
         if "No space left on device" in str(error):
-            print(f"spavl: the disk is full\n  next:  free some space, then type again: {again}", file=sys.stderr)
+            _complain(StoreError("the disk is full", then=f"free some space, then type again: {again}"))
             return 2
-        traceback.print_exc()
-        print(f"spavl: a fault of spavl, not yours: {error!r}\n  next:  report the lines above", file=sys.stderr)
+        # Its last line is told again below; here it could begin a line as spavl does.
+        tell(*(f"  {each}" for each in traceback.format_exc().splitlines()), file=sys.stderr)
+        _complain(InternalError(f"a fault of spavl, not yours: {error!r}", then="report the lines above"))
         return 1
     return 0
+
+
+def _complain(error: SpavlError) -> None:
+    """Print an error, of which only the last part may have several lines; what they name can begin none of its own."""
+    first, *rest = error.then.splitlines() or [""]
+    where = (f"  where: {error.where}",) if error.where else ()
+    then = (f"  next:  {first}", *(f"         {each.strip()}" for each in rest)) if error.then else ()
+    tell(f"spavl: {error.what}", *where, *then, file=sys.stderr)

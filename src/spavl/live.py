@@ -13,6 +13,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from spavl.text.shown import line
+
 _BAR = 24
 # On a narrower terminal the bar is short, so that counts, rate and time left stay whole.
 _WIDE, _SHORT_BAR = 110, 8
@@ -80,7 +82,7 @@ class LiveTable:
 
     def __init__(self, title: str, names: Iterable[str], look: Callable[[], tuple[Sequence[Server], Money]]) -> None:
         self.rows = {name: StageRow(name) for name in names}
-        self._title, self._look, self._began = title, look, time.monotonic()
+        self._title, self._look, self._began = line(title), look, time.monotonic()
         self._spinner = Spinner("dots", style="cyan")
 
     def row(self, name: str) -> StageRow:
@@ -122,26 +124,26 @@ class LiveTable:
             rejected = f"{row.rejected:,} rejected" if row.rejected and not is_wide else ""
             note = row.note if row.total is not None and not row.over else ""
             if told := "; ".join(filter(None, (rejected, note))):
-                yield Padding(Text(f"{row.name}: {told}", "dim"), (0, 0, 0, 2))
+                yield Padding(Text(line(f"{row.name}: {told}"), "dim"), (0, 0, 0, 2))
 
     def _cells(self, row: StageRow, width: int) -> Sequence[RenderableType]:
         rejected = Text(f"{row.rejected:,} rejected" if row.rejected else "", "yellow")
         if row.over:
-            name = Text(row.name)
-            return Text("✓", "green"), name, Text(row.over, "dim"), Text(f"{row.done:,}"), "", "", rejected
+            name = Text(line(row.name))
+            return Text("✓", "green"), name, Text(line(row.over), "dim"), Text(f"{row.done:,}"), "", "", rejected
         if row.total is None:
-            return "", Text(row.name, "dim"), "", "", "", "", ""
+            return "", Text(line(row.name), "dim"), "", "", "", "", ""
         rate = row.rate()
         left = Text(_clock((row.total - row.done) / rate) + " left" if rate > 0 else "", "cyan")
         bar = ProgressBar(row.total or 1, row.done, width=width, complete_style="cyan", finished_style="green")
         count = Text(f"{row.done:,}/{row.total:,}")
-        name = Text(row.name, "dim" if row.inner else "bold")
+        name = Text(line(row.name), "dim" if row.inner else "bold")
         mark: RenderableType = "" if row.inner else self._spinner
-        return mark, name, bar, count, Text(_rate(rate, row.unit), "dim"), left, rejected
+        return mark, name, bar, count, Text(line(_rate(rate, row.unit)), "dim"), left, rejected
 
 
 def _told(server: Server) -> RenderableType:
-    text = Text.assemble(server.name, f"  {server.in_flight} of {server.at_once} in flight")
+    text = Text.assemble(line(server.name), f"  {server.in_flight} of {server.at_once} in flight")
     text.append(f", {server.answered:,} answered", "dim")
     if server.away:
         text.append(f", waited for, no answer for {_clock(server.away)}", "red")

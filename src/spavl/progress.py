@@ -6,10 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from rich.console import Console
-from rich.live import Live
-
 from spavl.live import LiveTable, Money, Server, StageRow
+from spavl.text.shown import ShownConsole, live
 
 _LINE_EVERY = 10.0
 _FRAMES_PER_SECOND = 4
@@ -30,7 +28,7 @@ class Screen:
     """A live table on a terminal; elsewhere a line every ten seconds, and one for each stage."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self._console = Console(file=sys.stderr, highlight=False, quiet=quiet)
+        self._console = ShownConsole(file=sys.stderr, highlight=False, quiet=quiet)
         self._table: LiveTable | None = None
 
     @property
@@ -51,7 +49,7 @@ class Screen:
         self._table = LiveTable(title, names, look)
         try:
             # However this ends, rich gives the terminal back with its cursor, and the last frame stays.
-            with Live(self._table, console=self._console, refresh_per_second=_FRAMES_PER_SECOND):
+            with live(self._table, self._console, _FRAMES_PER_SECOND):
                 yield
         finally:
             self._table = None

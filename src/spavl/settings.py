@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from spavl.errors import ConfigError
 from spavl.road import RoadConfig, resolved
+from spavl.secrets import without_userinfo
 
 C = TypeVar("C", bound=BaseModel)
 DEMO = "demo"
@@ -160,7 +161,9 @@ def _fault(error: ValidationError, kind: type[BaseModel], where: str) -> ConfigE
     verb = "build" if kind is RoadConfig else "eval"
     setting = next((each for each in options(kind) if f"{name}.".startswith(f"{each.name}.")), None)
     then = f"it is: {setting.help}" if setting else f"see what it means with: spavl {verb} --help | grep {name}"
-    return ConfigError(f"{name}: {first['msg'].lower()} (got {first['input']!r})", where=where, then=then)
+    return ConfigError(
+        f"{name}: {first['msg'].lower()} (got {without_userinfo(repr(first['input']))})", where=where, then=then
+    )
 
 
 def _known_beside(name: str, config: type[BaseModel]) -> list[str]:

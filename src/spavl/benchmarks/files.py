@@ -6,27 +6,22 @@ import csv
 import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from spavl.benchmarks.tables import FAULTS, Unread, check_once, parquet_cells, unreadable
 from spavl.benchmarks.types import Bytes
+from spavl.engine.apart import rows_apart
+from spavl.engine.cells import CellsApart, sendable_apart
 from spavl.errors import ConfigError
-from spavl.imaging.cells import Cells
-from spavl.imaging.columns import holds_images, is_bytes, is_list, leaves, stored
 from spavl.imaging.local import read_local
-from spavl.imaging.sendable import NotSendable, sendable
+from spavl.imaging.sendable import NotSendable
 from spavl.imaging.unfetchable import Unfetchable
 
 T = TypeVar("T")
 
 # A cell of a TSV may be a whole picture in base64.
 _LONGEST_CELL = 2**28
-_ROWS_AT_ONCE = 512
-_FAULTS = (OSError, ValueError, RecursionError, csv.Error, pa.ArrowException)
 _GET_AGAIN = "download the file again"
 # How JPEG, PNG, WebP and GIF begin in base64.
 _IN_BASE64 = ("/9j/", "iVBORw0KGgo", "UklGR", "R0lGOD")
@@ -36,23 +31,13 @@ _LONGEST_TOLD = 80
 AllBytes = Callable[[], tuple[bytes, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Unread:
-    """A cell that is not read with its row: bytes, or lists of numbers, which may be vast."""
-
-    kind: str
-    holds_images: bool
-    # What is read of it, such as the names of its images.
-    beside: Any
-
-
 class Row(NamedTuple):
     """A row of a file. Images inside a Parquet file are read when they are asked for."""
 
     file: Path
     number: int
     cells: Mapping[str, Any]
-    inside: Cells | None = None
+    inside: CellsApart | None = None
 
     def maybe(self, *spellings: str) -> Any:
         """The cell of a column by the spellings that are known of its name; None if there is none."""
@@ -152,8 +137,8 @@ def rows(file: Path) -> Iterator[Row]:
     """The rows of a CSV, TSV, JSON, JSON-lines or Parquet file, a few in memory at a time where its form allows."""
     try:
         yield from _READERS[file.suffix.lower()](file)
-    except _FAULTS as error:
-        raise ConfigError(f"this file cannot be read: {error}", where=str(file), then="download it again") from None
+    except FAULTS as error:
+        raise unreadable(file, error) from None
 
 
 def rows_of(files: Sequence[Path]) -> Iterator[Row]:
@@ -217,7 +202,7 @@ def _csv(file: Path) -> Iterator[Row]:
     csv.field_size_limit(_LONGEST_CELL)
     with file.open(encoding="utf-8-sig", newline="") as opened:
         table = csv.DictReader(opened, delimiter="\t" if file.suffix == ".tsv" else ",")
-        _check_once([name for name in table.fieldnames or () if name])
+        check_once([name for name in table.fieldnames or () if name])
         for number, cells in enumerate(table):
             yield Row(file, number, {name: cell for name, cell in cells.items() if name is not None})
 
@@ -246,46 +231,9 @@ def _keyed(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _parquet(file: Path) -> Iterator[Row]:
-    inside = Cells()
-    with pq.ParquetFile(file, pre_buffer=False) as table:
-        _check_names(table)
-        wanted, unread = _columns(table)
-        names, number = table.schema_arrow.names, 0
-        for batch in table.iter_batches(_ROWS_AT_ONCE, columns=wanted):
-            # A table of nothing but bytes has rows, but no columns that are read.
-            for read in batch.to_pylist() if wanted else [{}] * batch.num_rows:
-                cells = {name: read.get(name) for name in names}
-                cells |= {name: Unread(*about, cells[name]) for name, about in unread.items()}
-                yield Row(file, number, cells, inside)
-                number += 1
-
-
-def _check_names(table: pq.ParquetFile) -> None:
-    """Two columns of one name, or `image.bytes` beside a struct `image`: which is read would be chance."""
-    _check_once(table.schema_arrow.names)
-    parts = [table.schema.column(number).path for number in range(len(table.schema))]
-    _check_once(parts)
-
-
-def _check_once(names: Sequence[str]) -> None:
-    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise ValueError(f"it has two columns {twice[0]!r}")
-
-
-def _columns(table: pq.ParquetFile) -> tuple[list[str], dict[str, tuple[str, bool]]]:
-    """The parts of columns that are read with their rows; and each column that is not whole then, with its type."""
-    parts = [table.schema.column(number).path for number in range(len(table.schema))]
-    wanted, unread, before = list[str](), dict[str, tuple[str, bool]](), 0
-    for field in table.schema_arrow:
-        kinds = list(leaves(field.type))
-        own = list(zip(parts[before : before + len(kinds)], kinds, strict=True))
-        before += len(kinds)
-        numbers = is_list(stored(field.type)) and all(pa.types.is_primitive(leaf) for _, leaf in own)
-        read = [] if numbers else [part for part, leaf in own if not is_bytes(leaf)]
-        wanted += read
-        if len(read) < len(own):
-            unread[field.name] = str(field.type), holds_images(field.type)
-    return wanted, unread
+    inside = CellsApart()
+    for number, cells in enumerate(rows_apart(parquet_cells, file, file=str(file))):
+        yield Row(file, number, cells, inside)
 
 
 _READERS = {".csv": _csv, ".tsv": _csv, ".json": _json, ".jsonl": _json, ".parquet": _parquet}
@@ -354,7 +302,7 @@ def _in_cell(cell: AllBytes, beside: Any, place: _Place) -> tuple[bytes, ...]:
 
 
 def _file(file: Path) -> bytes:
-    return _had(str(file), lambda: read_local(f"file:{file}", Cells()))
+    return _had(str(file), lambda: read_local(f"file:{file}", CellsApart()))
 
 
 def _is_file(file: Path) -> bool:
@@ -378,7 +326,7 @@ def _had(where: str, read: Callable[[], T]) -> T:
 def _shown(read: Bytes, where: str) -> bytes:
     """The image of a row as it can be shown to a model: what is none is refused, before anything is asked."""
     try:
-        return sendable(read())
+        return sendable_apart(read())
     except NotSendable as error:
         then = "download it again, or put an image there that can be opened"
         raise ConfigError(str(error), where=where, then=then) from None

@@ -15,7 +15,7 @@ from spavl.candidates.readers.embeddings import Embeddings
 from spavl.candidates.readers.entry import Entry
 from spavl.candidates.vectors import Kept, Vectors
 from spavl.engine import Died, Limits, Workers, map_shards, open_workers
-from spavl.imaging.cells import Cells
+from spavl.engine.cells import CellsApart
 from spavl.imaging.clip import Clip, Vector
 from spavl.imaging.decode import Undecodable, decode
 from spavl.imaging.form import Form, Pixels, shaped
@@ -85,7 +85,7 @@ def _packed(vector: Vector) -> bytes:
 @contextlib.asynccontextmanager
 async def _open_shaping(form: Form) -> AsyncIterator[Callable[[str], Awaitable[Pixels | str]]]:
     """A function that gives the picture of a source in the model's form, or says why that cannot be."""
-    cells, turns, in_order = Cells(), asyncio.Semaphore(_READ_AT_ONCE), asyncio.Lock()
+    cells, turns, in_order = CellsApart(), asyncio.Semaphore(_READ_AT_ONCE), asyncio.Lock()
     async with open_workers("asyncio", functools.partial(shaped_all, form), 0, _LIMITS) as workers:
 
         async def shape(source: str) -> Pixels | str:
@@ -100,7 +100,7 @@ async def _open_shaping(form: Form) -> AsyncIterator[Callable[[str], Awaitable[P
         yield shape
 
 
-def _bytes_or_reason(source: str, cells: Cells) -> bytes | str:
+def _bytes_or_reason(source: str, cells: CellsApart) -> bytes | str:
     try:
         return read_local(source, cells)
     except Unfetchable as error:

@@ -10,6 +10,7 @@ from spavl.candidates.readers.flat import from_folder
 from spavl.candidates.readers.lines import from_csv, from_jsonl
 from spavl.candidates.readers.tables import from_arrow, from_parquet
 from spavl.candidates.readers.tars import from_tar
+from spavl.engine.apart import EndsItsReader, rows_apart
 from spavl.store.files import files_under, state_of
 
 _READERS: dict[str, Callable[[Path, RowLimits], Iterator[Entry | Skipped]]] = {
@@ -45,7 +46,14 @@ class Shard(NamedTuple):
             return from_folder(self.path)
         if is_packed(self.path.name):
             return iter([Skipped(str(self.path), PACKED)])
-        return _READERS[_kind(self.path) or ""](self.path, limits)
+        return self._read_apart(limits)
+
+    def _read_apart(self, limits: RowLimits) -> Iterator[Entry | Skipped]:
+        """A table or tar that ends its reader is left out from there on."""
+        try:
+            yield from rows_apart(_READERS[_kind(self.path) or ""], self.path, limits, file=str(self.path))
+        except EndsItsReader:
+            yield Skipped(str(self.path), "broken_table")
 
 
 def shards_of(path: Path) -> list[Shard]:

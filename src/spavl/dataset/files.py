@@ -43,7 +43,7 @@ def write_files(
             ("data", "train", published.TRAIN),
             ("validation", "validation", published.VALIDATION),
         ):
-            rows = published.pair_rows(_samples(run, split), leaves, blobs, schema)
+            rows = published.pair_rows(_samples(run, split), images, leaves, blobs, schema)
             made[f"{config}/{split}"] = write_shards(beside / config, split, schema, rows, largest)
         for config in ("test", "held_out"):
             if config == "test" or leaves_of[config]:

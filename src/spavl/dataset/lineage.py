@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from spavl.dataset.published import CLASSES, class_columns
+from spavl.dataset.published import CLASSES, class_columns, image_name
 from spavl.dataset.shards import PICTURE, picture_of
 from spavl.records import (
     Candidate,
@@ -97,6 +97,7 @@ class Lineage:
                         row[source] = without_folders(row[source])
                     # An id is a hash, and the one that was looked up by is known.
                     row[f"{each.role}_id"] = row[each.key] if each.by == "id" else found.id
+            row["image_name"] = image_name(row.get("image_decisions") or (), picture["path"])
             yield row
 
 

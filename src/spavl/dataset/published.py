@@ -11,6 +11,8 @@ from spavl.store.blobs import Blobs
 from spavl.store.lookup import Lookup
 
 CLASSES = ("class1", "class2", "class3")
+# How an image that was brought in says what its data set calls it, among its decisions.
+IMAGE_NAME = "image_name="
 
 
 def _schema(*strings: str) -> pa.Schema:
@@ -26,8 +28,18 @@ def class_columns(category: Category) -> dict[str, str]:
     return dict(zip(CLASSES, category.published, strict=True))
 
 
+def image_name(decisions: Iterable[str], otherwise: str) -> str:
+    """What the data set calls an image that it was brought in with, by which its other files know it."""
+    named = (each.removeprefix(IMAGE_NAME) for each in decisions if each.startswith(IMAGE_NAME))
+    return next(named, otherwise)
+
+
 def pair_rows(
-    samples: Iterable[Sample], leaves: Mapping[str, Category], blobs: Blobs, schema: pa.Schema
+    samples: Iterable[Sample],
+    images: Lookup[Image],
+    leaves: Mapping[str, Category],
+    blobs: Blobs,
+    schema: pa.Schema,
 ) -> Iterator[dict[str, Any]]:
     """Rows of TRAIN or VALIDATION: a row holds the columns that its schema names."""
     for sample in samples:
@@ -37,7 +49,7 @@ def pair_rows(
             "question": sample.question,
             "chosen": sample.chosen,
             "rejected": sample.rejected,
-            "image_name": image["path"],
+            "image_name": image_name(images[sample.image_id].decisions, image["path"]),
             **class_columns(leaves[sample.leaf]),
         }
         yield {name: whole[name] for name in schema.names}

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple, TypeVar
 import aiohttp
 
 from spavl.errors import ProviderError
-from spavl.models.openai import OpenAIModel, authorization
+from spavl.models.openai import OpenAIModel, authorization, read_at_most
 from spavl.models.types import Rejected, Transient
+from spavl.secrets import body_without_keys
+from spavl.text.shown import line
 
 T = TypeVar("T")
 
@@ -18,6 +20,8 @@ _TIMEOUT = aiohttp.ClientTimeout(total=1800, sock_connect=10)
 _WINDOW = "24h"
 _TRIES, _FIRST_WAIT, _LONGEST_WAIT = 7, 0.5, 60.0
 _PAGE = 100
+# What a server may say of its batches, and the longest line of a file of answers.
+_MOST_TOLD, _LONGEST_LINE = 2**24, 2**24
 
 
 class Standing(NamedTuple):
@@ -82,10 +86,15 @@ class BatchServer:
         async def send() -> None:
             async with self._open("GET", f"/files/{file_id}/content") as answer:
                 if answer.status != 200:
-                    self._backend.raise_for(answer.status, answer.headers, await answer.content.read(4096))
+                    self._backend.raise_for(answer.status, answer.headers, await read_at_most(answer, _MOST_TOLD))
                 with to.open("wb") as file:
+                    begun = b""
                     async for part in answer.content.iter_chunked(2**20):
-                        file.write(part)
+                        *lines, begun = (begun + part).split(b"\n")
+                        file.writelines(body_without_keys(each) + b"\n" for each in lines)
+                        if len(begun) > _LONGEST_LINE:
+                            raise Transient(f"a line of more than {_LONGEST_LINE:,} bytes in a file of answers")
+                    file.write(body_without_keys(begun))
 
         await _until_it_works(send)
 
@@ -115,12 +124,12 @@ class BatchServer:
 
     async def _json(self, method: str, path: str, **sent: Any) -> Any:
         async with self._open(method, path, **sent) as answer:
-            text = await answer.read()
+            text = await read_at_most(answer, _MOST_TOLD)
             if answer.status not in (200, 201):
                 self._backend.raise_for(answer.status, answer.headers, text)
             try:
                 return json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise Transient(f"an answer that is no JSON: {text[:80]!r}") from None
 
     def _open(self, method: str, path: str, **sent: Any) -> Any:
@@ -136,7 +145,7 @@ async def _until_it_works(send: Callable[[], Awaitable[T]]) -> T:
         except (Transient, TimeoutError, aiohttp.ClientError, LookupError, TypeError) as error:
             if attempt + 1 == _TRIES:
                 then = "type the same command later: batches under way are taken up again"
-                what = f"a server of batches does not answer: {str(error) or type(error).__name__}"
+                what = f"a server of batches does not answer: {line(str(error)) or type(error).__name__}"
                 raise ProviderError(what, then=then) from None
             wait = error.retry_after if isinstance(error, Transient) and error.retry_after else 0.0
             await asyncio.sleep(max(wait, min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)))
@@ -152,7 +161,7 @@ def _standing(batch: Any) -> Standing:
         file_id=batch["input_file_id"],
         done=int(counts.get("completed") or 0) + int(counts.get("failed") or 0),
         files=tuple(file for file in files if file),
-        fault="; ".join(f"{fault.get('code')}: {fault.get('message')}" for fault in faults)[:300],
+        fault=line("; ".join(f"{fault.get('code')}: {fault.get('message')}" for fault in faults)[:300]),
     )
 
 
@@ -162,7 +171,7 @@ def lines_of(file: Path) -> Iterator[dict[str, Any]]:
         for line in stream:
             try:
                 found = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(found, dict):
                 yield found

@@ -19,8 +19,9 @@ from typing import IO, Any
 from spavl.errors import ProviderError
 from spavl.models.batch_server import BatchServer, Standing, lines_of
 from spavl.models.limits import BatchConfig
-from spavl.models.openai import OpenAIModel, not_taken, read_reply, status_within
+from spavl.models.openai import OpenAIModel
 from spavl.models.prices import FREE, Price
+from spavl.models.replies import not_taken, read_reply, status_within
 from spavl.models.types import Parked, Rejected, Reply, Request, Transient
 from spavl.models.wrappers import Budget, most_of
 from spavl.records import canonical_json

@@ -16,11 +16,14 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from spavl.config import NO_USERINFO
 from spavl.errors import ConfigError, ProviderError
 from spavl.headers import allowance, retry_after
 from spavl.models.names import openai_name, served
+from spavl.models.replies import LIMITS, SPARED, fault_in, listed_in, not_taken, other_limit, read_reply, status_within
 from spavl.models.types import Message, Picture, Rejected, Reply, Request, Transient
-from spavl.text.final import part_thoughts
+from spavl.secrets import body_without_keys, has_userinfo, without_userinfo
+from spavl.text.shown import line
 
 OPENAI = "https://api.openai.com/v1"
 # Set in tests: a call to a host that could cost money is then impossible.
@@ -28,9 +31,13 @@ LOOPBACK_ONLY = "SPAVL_LOOPBACK_ONLY"
 
 _SECONDS, _SECONDS_TO_CONNECT = 300.0, 10.0
 _JSON = {"Content-Type": "application/json"}
-_LARGEST_REPLY = 16 * 2**20
-# No tokenizer has a longer token. A text beyond the tokens that were asked for is cut off, as a model's would be.
-_LONGEST_TOKEN = 256
+# What a gateway may list of models, of which some know thousands.
+_MOST_LISTED = 2**24
+# What a server may send beside an answer: its frame, usage, an error.
+_REPLY_ROOM = 2**20
+# JSON spells a letter in up to twelve bytes; hardly a token has more than eight letters, and each may come with its
+# number. An answer beyond it is none that was asked for.
+_REPLY_PER_TOKEN = 128
 # All responders are asked about a picture at nearly the same time.
 _PICTURES_HELD = 64
 _MEDIA_TYPES = {
@@ -39,15 +46,6 @@ _MEDIA_TYPES = {
     b"GIF8": "image/gif",
     b"BM": "image/bmp",
 }
-# What can be left out of a request. Of two that a server does not take together, the first one goes.
-_SPARED = ("seed", "top_p", "temperature")
-# Two names of one parameter, the most tokens of a reply. Each server takes at least one.
-_LIMITS = ("max_tokens", "max_completion_tokens")
-# How servers say that they do not take a parameter; each names it beside these words.
-_NOT_TAKEN = re.compile(
-    r"unsupported|unknown|unrecognized|not support|not permitted|forbidden|deprecated|cannot both|only \S+ is allowed",
-    re.IGNORECASE,
-)
 # How gateways say that what was asked is kept from the model.
 _FILTERED = re.compile(r"moderat|flagged|filter|content.{0,10}(?:polic|safety)|safety (?:system|polic)", re.IGNORECASE)
 _json = json.JSONEncoder(allow_nan=False).encode
@@ -62,11 +60,16 @@ def is_loopback(url: str) -> bool:
 
 
 def check_address(url: str) -> None:
+    if has_userinfo(url):
+        what = "the address of a server holds a user's name or password"
+        raise ConfigError(what, where=without_userinfo(url), then=NO_USERINFO)
     with contextlib.suppress(ValueError):
         address = urlsplit(url)
-        if address.scheme in ("http", "https") and address.hostname:
+        # What stands behind ? and # would not be asked for, and a ? often holds a key.
+        if address.scheme in ("http", "https") and address.hostname and not address.query and not address.fragment:
             return
-    raise ConfigError("this is no address of a server", where=url, then="write openai/NAME@http://HOST:PORT/v1")
+    where = url.partition("?")[0]
+    raise ConfigError("this is no address of a server", where=where, then="write openai/NAME@http://HOST:PORT/v1")
 
 
 class OpenAIModel:
@@ -89,7 +92,7 @@ class OpenAIModel:
         self.model, self._more, self._say = served(model).model, more, say
         self.url = (url or OPENAI).rstrip("/")
         self.without: frozenset[str] = frozenset()
-        self._limit = _LIMITS[self.url == OPENAI]
+        self._limit = LIMITS[self.url == OPENAI]
         self.name = openai_name(model)
         check_address(self.url)
         if os.environ.get(LOOPBACK_ONLY) and not is_loopback(self.url):
@@ -107,13 +110,15 @@ class OpenAIModel:
             self._checked = asyncio.create_task(self._check())
         await asyncio.shield(self._checked)
         without, limit = self.without, (first := self._limit)
-        status, headers, body = await self._send("POST", "/chat/completions", self.body(request, without, limit))
+        most = _REPLY_ROOM + _REPLY_PER_TOKEN * request.max_tokens
+        status, headers, body = await self._send("POST", "/chat/completions", self.body(request, without, limit), most)
         while name := not_taken(status, body, without, [limit] if limit == first else []):
             if name == limit:
-                limit = _other(limit)
+                limit = other_limit(limit)
             else:
                 without |= {name}
-            status, headers, body = await self._send("POST", "/chat/completions", self.body(request, without, limit))
+            asked = self.body(request, without, limit)
+            status, headers, body = await self._send("POST", "/chat/completions", asked, most)
         if status == 200 and (status := status_within(body)) == 200:
             self._answered = True
             # Only now is it known that it was this, and not what was asked.
@@ -128,17 +133,17 @@ class OpenAIModel:
 
     def leave_out(self, names: Collection[str]) -> None:
         if self._limit in names:
-            self._limit = _other(self._limit)
-        for name in sorted({*names} - self.without - {*_LIMITS}):
+            self._limit = other_limit(self._limit)
+        for name in sorted({*names} - self.without - {*LIMITS}):
             self._say(f"{self.name} does not take {name}, and is asked without")
-        self.without |= {*names} - {*_LIMITS}
+        self.without |= {*names} - {*LIMITS}
 
     def _check_more(self, request: Request, status: int, body: bytes) -> None:
         """What somebody has set for this model is not left out: an answer would be another model's manner."""
         named = json.loads(request.more or "{}")
-        if name := not_taken(status, body, _SPARED, named):
+        if name := not_taken(status, body, SPARED, named):
             then = f"take it out of the settings of this model, or give it by the name that its server knows: {name}"
-            raise ProviderError(f"the server does not take {name}: {_fault(body)}", where=self.name, then=then)
+            raise ProviderError(f"the server does not take {name}: {fault_in(body)}", where=self.name, then=then)
 
     async def rest(self) -> None:
         """There is nothing of it here."""
@@ -168,7 +173,10 @@ class OpenAIModel:
         then = "start the server, or correct the address after the @ in the model's name"
         return ProviderError(f"no server answers: {error.reason}", where=self.url, then=then)
 
-    async def _send(self, method: str, path: str, body: bytes | None) -> tuple[int, Any, bytes]:
+    async def _send(
+        self, method: str, path: str, body: bytes | None, most: int = _MOST_LISTED
+    ) -> tuple[int, Any, bytes]:
+        """What the server sends back, without the key it was sent."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 timeout=self._timeout,
@@ -179,16 +187,13 @@ class OpenAIModel:
             # Redirects are not followed: what is sent, and the key, are meant for this host alone.
             sending = self._session.request(method, self.url + path, data=body, headers=_JSON, allow_redirects=False)
             async with sending as answer:
-                text = await answer.content.read(_LARGEST_REPLY)
-                while not answer.content.at_eof() and len(text) < _LARGEST_REPLY:
-                    text += await answer.content.read(_LARGEST_REPLY)
-                return answer.status, answer.headers, text
+                return answer.status, answer.headers, await read_at_most(answer, most)
         except aiohttp.ClientConnectorError as error:
-            raise Transient(f"{type(error).__name__}: {error}") from None
+            raise Transient(f"{type(error).__name__}: {line(str(error))}") from None
         except TimeoutError:
             raise Transient(f"no answer within {self._timeout.total:g} s", may_cost=True) from None
         except aiohttp.ClientError as error:
-            raise Transient(f"{type(error).__name__}: {error}", may_cost=True) from None
+            raise Transient(f"{type(error).__name__}: {line(str(error))}", may_cost=True) from None
 
     def body(self, request: Request, without: Collection[str] = (), limit: str = "") -> bytes:
         spared = {
@@ -207,7 +212,7 @@ class OpenAIModel:
         return f'{_json(settings)[:-1]}, "messages": [{messages}]}}'.encode()
 
     def raise_for(self, status: int, headers: Any, body: bytes, key_is_good: bool = False) -> None:
-        reason = f"HTTP {status}: {_fault(body)}"
+        reason = f"HTTP {status}: {fault_in(body)}"
         if status == 402 or b"insufficient_quota" in body:
             then = "add credit to the account of this key and type the same command"
             raise ProviderError(reason, where=self.url, then=then)
@@ -228,38 +233,15 @@ class OpenAIModel:
         raise Rejected(reason)
 
 
-def status_within(body: bytes) -> int:
-    """The status that a gateway means where it answers 200 and tells an error; without a number it is the request's."""
-    try:
-        answer = json.loads(body)
-        fault = None if answer.get("choices") else answer.get("error")
-    except (ValueError, AttributeError, RecursionError):
-        return 200
-    if not fault:
-        return 200
-    code = fault.get("code") if isinstance(fault, dict) else None
-    return code if isinstance(code, int) and 400 <= code < 600 else 400
-
-
-def listed_in(body: bytes) -> frozenset[str]:
-    """The names in a server's list of models; none where it has another form."""
-    try:
-        return frozenset(each["id"] for each in json.loads(body)["data"] if isinstance(each["id"], str))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return frozenset()
-
-
-def not_taken(status: int, body: bytes, without: Collection[str], beside: Collection[str] = _LIMITS) -> str | None:
-    """The parameter that an answer objects to, if it can be left out and was not yet, or is one of `beside`."""
-    text = body.decode(errors="replace")
-    if status not in (400, 422) or not _NOT_TAKEN.search(text):
-        return None
-    names = [*(name for name in _SPARED if name not in without), *beside]
-    return next((name for name in names if re.search(rf"\b{re.escape(name)}\b", text)), None)
-
-
-def _other(limit: str) -> str:
-    return _LIMITS[limit == _LIMITS[0]]
+async def read_at_most(answer: aiohttp.ClientResponse, most: int) -> bytes:
+    """The body of an answer, without keys; one that is larger is given up, though it may have to be paid."""
+    parts, size = list[bytes](), 0
+    async for part in answer.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            raise Transient(f"an answer of more than {most:,} bytes, which is more than was asked for", may_cost=True)
+    return body_without_keys(b"".join(parts))
 
 
 def key_variable(url: str) -> str:
@@ -273,7 +255,7 @@ def key_variable(url: str) -> str:
 
 def authorization(url: str) -> dict[str, str]:
     """A key is sent only to the host it was made for."""
-    key = os.environ.get(key_variable(url))
+    key = os.environ.get(key_variable(url), "").strip()
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
@@ -299,81 +281,3 @@ def media_type(picture: Picture) -> str:
     if picture.data[:4] == b"RIFF" and picture.data[8:12] == b"WEBP":
         return "image/webp"
     return "application/octet-stream"
-
-
-def read_reply(body: bytes, max_tokens: int) -> Reply:
-    most = _LONGEST_TOKEN * max_tokens
-    try:
-        answer = json.loads(body)
-        choice, usage = answer["choices"][0], answer.get("usage") or {}
-        message, finish = choice["message"], choice.get("finish_reason")
-        refused = finish == "content_filter" or bool(message.get("refusal"))
-        said, apart = _said(message)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise Transient(f"an answer that is no chat completion ({error}): {body[:80]!r}", may_cost=True) from None
-    is_cut_off = finish == "length" or len(said) > most
-    parted = part_thoughts(_storable(said[:most]), is_cut_off)
-    thoughts = filter(None, (_storable(apart[:most]).strip(), parted.thoughts))
-    return Reply(
-        text=parted.answer,
-        finish="refused" if refused else "length" if is_cut_off else "stop",
-        tokens_in=_tokens(usage, "prompt_tokens"),
-        tokens_out=_tokens_out(usage),
-        tokens=_drawn(choice.get("token_ids")),
-        reasoning="\n".join(thoughts),
-        reasoning_tokens=_tokens_of_thoughts(usage),
-        is_begun=parted.is_begun,
-    )
-
-
-def _said(message: Mapping[str, Any]) -> tuple[str, str]:
-    """What a message says, and what its server tells apart as thoughts, in a field or, as Mistral's, in a part."""
-    told = [message.get("reasoning"), message.get("reasoning_content")]
-    content = message.get("content") or message.get("refusal") or ""
-    if isinstance(content, list):
-        told += [_texts(part.get("thinking")) for part in content if part["type"] == "thinking"]
-        content = _texts([part for part in content if part["type"] == "text"])
-    if not isinstance(content, str):
-        raise TypeError("the content is no text")
-    return content, next((each for each in told if isinstance(each, str) and each), "")
-
-
-def _texts(parts: Any) -> str:
-    return parts if isinstance(parts, str) else "".join(part["text"] for part in parts or ())
-
-
-def _drawn(told: Any) -> tuple[int, ...]:
-    """The very tokens of an answer, where the server tells them."""
-    known = isinstance(told, list) and all(isinstance(token, int) and token >= 0 for token in told)
-    return tuple(told) if known else ()
-
-
-def _tokens(usage: Any, name: str) -> int:
-    """What the server says was used, and 0 where it does not say so in earnest."""
-    count = usage.get(name) if isinstance(usage, dict) else None
-    return count if isinstance(count, int) and 0 <= count < 2**40 else 0
-
-
-def _tokens_out(usage: Any) -> int:
-    """All that were made. Of some servers `completion_tokens` leaves out those of thoughts, and the total has them."""
-    asked, made, total = (_tokens(usage, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
-    return max(made, total - asked) if asked else made
-
-
-def _tokens_of_thoughts(usage: Any) -> int:
-    return _tokens(usage.get("completion_tokens_details"), "reasoning_tokens") if isinstance(usage, dict) else 0
-
-
-def _storable(text: str) -> str:
-    """JSON can hold half a character, such as an emoji cut at the last token; UTF-8 and thus the ledger cannot."""
-    return text.encode(errors="replace").decode()
-
-
-def _fault(body: bytes) -> str:
-    try:
-        told = json.loads(body)
-        # Gemini's server puts its error into a list.
-        fault = (told[0] if isinstance(told, list) else told)["error"]
-        return _storable(str(fault["message"] if isinstance(fault, dict) else fault)[:300])
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return body[:120].decode(errors="replace").strip() or "no reason given"

@@ -1,7 +1,8 @@
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from spavl.config import Settings
 from spavl.engine import EngineName
+from spavl.pictures.allowed import allowed_of, place_of_proxy
 from spavl.plan import Plan
 from spavl.records import Photo
 
@@ -30,6 +31,30 @@ class DownloadsConfig(Settings):
     )
     per_host: int = Field(4, ge=1, description="requests to one host at the same time")
     seconds_between: float = Field(0.1, ge=0, description="least time between two requests to one host")
+    allow: tuple[str, ...] = Field(
+        (),
+        description="hosts and networks that are asked though they are not public, each with ports 80 and 443 or the "
+        "one given: images.example.org:8080, 10.1.0.0/16",
+    )
+    proxy: str = Field(
+        "",
+        description="http://HOST:PORT that all images are fetched through and that looks names up; empty: none, and "
+        "HTTP_PROXY is not heeded",
+    )
+
+    @field_validator("allow")
+    @classmethod
+    def _allows_places(cls, allow: tuple[str, ...]) -> tuple[str, ...]:
+        for each in allow:
+            allowed_of(each)
+        return allow
+
+    @field_validator("proxy")
+    @classmethod
+    def _is_a_proxy(cls, proxy: str) -> str:
+        if proxy:
+            place_of_proxy(proxy)
+        return proxy
 
 
 class PicturesConfig(Settings):

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from dataclasses import replace
 from types import TracebackType
 from urllib.parse import urljoin, urlsplit
 
@@ -12,6 +13,7 @@ from spavl import __version__
 from spavl.headers import retry_after
 from spavl.imaging.decode import LARGEST_BYTES
 from spavl.imaging.unfetchable import Unfetchable
+from spavl.pictures.allowed import PORTS, all_allowed
 from spavl.pictures.config import DownloadsConfig
 from spavl.pictures.guard import Guard, RefusedAddress
 from spavl.pictures.hosts import Hosts
@@ -31,7 +33,8 @@ class Downloader:
     """Use it as a context manager; one serves a whole stage."""
 
     def __init__(self, settings: DownloadsConfig, guard: Guard, at_once: int) -> None:
-        self._settings = settings
+        guard = replace(guard, named=all_allowed(settings.allow, settings.proxy))
+        self._settings, self._guard = settings, guard
         self._hosts = Hosts(settings.per_host, settings.seconds_between)
         self._session = aiohttp.ClientSession(
             connector=guard.connector(at_once),
@@ -73,12 +76,23 @@ class Downloader:
             url = found
         raise Unfetchable("too_many_redirects")
 
+    def _check_place(self, target: URL) -> None:
+        """What a proxy connects to cannot be seen, but an address that stands in a URL can."""
+        host, port = target.host or "", target.port or 0
+        if any(each.is_named(host, port) or each.is_at(host, port) for each in self._guard.named):
+            return
+        is_address = host.replace(".", "").isdecimal() or ":" in host
+        if host == "localhost" or port not in PORTS or (is_address and not self._guard.allows_address(host, port)):
+            raise Unfetchable("refused_address")
+
     async def _asked(self, target: URL) -> bytes | str:
         """The body, or where the server sends us."""
+        if self._settings.proxy:
+            self._check_place(target)
         try:
             async with (
                 asyncio.timeout(self._settings.seconds),
-                self._session.get(target, allow_redirects=False) as response,
+                self._session.get(target, allow_redirects=False, proxy=self._settings.proxy or None) as response,
             ):
                 if response.status in _REDIRECTS and (place := response.headers.get("Location")):
                     return _joined(str(target), place)

@@ -48,7 +48,8 @@ async def open_fetch(
         try:
             data = await downloader.get(source)
         except Unfetchable as error:
-            if not error.passing:
+            # Another setting may allow what was refused here.
+            if not error.passing and str(error) != "refused_address":
                 downloads.keep_failure(source, str(error))
             raise
         await downloads.keep(source, data)

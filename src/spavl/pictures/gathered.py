@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from spavl.imaging.cells import Cells
+from spavl.engine.cells import CellsApart
 from spavl.imaging.local import cell_at
 from spavl.imaging.unfetchable import Unfetchable
 from spavl.store.files import disk_faults
@@ -31,7 +31,7 @@ class Gathered:
     """Gives cells as `Cells` does. `listed` gives the sources of all candidates; it is called if a group is vast."""
 
     def __init__(self, folder: Path, listed: Callable[[], Iterable[str]]) -> None:
-        self._cells, self._listed = Cells(), listed
+        self._cells, self._listed = CellsApart(), listed
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         # It has no name that could be left behind, and goes when this object is closed.

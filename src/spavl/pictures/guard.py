@@ -9,7 +9,7 @@ import asyncio
 import functools
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +17,9 @@ from typing import Any
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from spavl.pictures.allowed import PORTS, Allowed
+
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_PORTS = (80, 443)
 # Of old lists many names are dead, and some take half a minute to say so.
 _LOOKUPS_AT_ONCE = 64
 
@@ -33,7 +34,7 @@ def is_public(address: str, port: int) -> bool:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    if port not in _PORTS:
+    if port not in PORTS:
         return False
     inner = _inner(found) if isinstance(found, ipaddress.IPv6Address) else None
     return all(
@@ -71,24 +72,29 @@ class Dns(AbstractResolver):
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What is asked before each connection. Only tests make one that allows more; no setting can."""
+    """What is asked before each connection. Beside public places it allows those that a setting names."""
 
     allows: Callable[[str, int], bool] = is_public
     resolver: Callable[[], AbstractResolver] = Dns
+    named: tuple[Allowed, ...] = ()
+
+    def allows_address(self, address: str, port: int) -> bool:
+        return self.allows(address, port) or any(each.is_at(address, port) for each in self.named)
 
     def connector(self, limit: int) -> aiohttp.TCPConnector:
+        resolver = _Checked(self.resolver(), self)
         return aiohttp.TCPConnector(
             limit=limit,
-            resolver=_Checked(self.resolver(), self.allows),
+            resolver=resolver,
             use_dns_cache=False,
-            socket_factory=self._socket,
+            socket_factory=functools.partial(self._socket, resolver.named),
             force_close=True,
         )
 
-    def _socket(self, info: Any) -> socket.socket:
+    def _socket(self, named: Collection[tuple[str, int]], info: Any) -> socket.socket:
         """The last word: the address given here is the one that is then connected to."""
         family, kind, protocol, _, place = info
-        if not self.allows(place[0], place[1]):
+        if (place[0], place[1]) not in named and not self.allows_address(place[0], place[1]):
             raise RefusedAddress(f"{place[0]} port {place[1]}")
         return socket.socket(family=family, type=kind, proto=protocol)
 
@@ -96,15 +102,20 @@ class Guard:
 class _Checked(AbstractResolver):
     """Refuses a name of which one address is refused, so that none is tried beside it."""
 
-    def __init__(self, resolver: AbstractResolver, allows: Callable[[str, int], bool]) -> None:
-        self._resolver, self._allows = resolver, allows
+    def __init__(self, resolver: AbstractResolver, guard: Guard) -> None:
+        self._resolver, self._guard = resolver, guard
+        # Where hosts are that a setting names.
+        self.named: set[tuple[str, int]] = set()
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         found = await self._resolver.resolve(host, port, family)
+        if any(each.is_named(host, port) for each in self._guard.named):
+            self.named |= {(each["host"], port) for each in found}
+            return found
         for each in found:
-            if not self._allows(each["host"], port):
+            if not self._guard.allows_address(each["host"], port):
                 raise RefusedAddress(f"{host} is {each['host']} port {port}")
         return found
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from spavl.errors import ConfigError, MissingExtra, ProviderError, how_to_install
 from spavl.progress import Screen
 from spavl.publishing.card import REPO
+from spavl.publishing.held_keys import refuse_keys
 
 # A hub takes so many commits an hour, and a commit that fails takes its shards with it.
 _SHARDS_A_COMMIT = 25
@@ -21,15 +22,16 @@ class Pushed(NamedTuple):
     commits: int
 
 
-def push(folder: Path, repo: str, private: bool, screen: Screen) -> Pushed:
+def push(folder: Path, repo: str, private: bool, screen: Screen, allow_key_shapes: bool = False) -> Pushed:
     """Make the repository hold what the folder holds. The card goes last: it never names a shard that is not there."""
     if repo.count("/") != 1:
         raise ConfigError("this is no name of a repository", where=repo, then="write it as OWNER/NAME")
     api = _hub()
+    local = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
+    refuse_keys(folder, local.values(), look_for_shapes=not allow_key_shapes)
     with _faults_in_words(repo):
         url = str(api.create_repo(repo, repo_type="dataset", private=private or None, exist_ok=True))
         there = _hashes_there(api, repo)
-        local = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
         shards = {name: file for name, file in local.items() if name.endswith(".parquet")}
         new = [name for name, file in shards.items() if there.get(name) != _sha256(file)]
         commits = 0

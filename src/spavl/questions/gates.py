@@ -10,10 +10,13 @@ from spavl.text.language import Language, declines_in, is_in
 from spavl.text.tidy import holds_template_marks, looks_like_data
 
 _SHORTEST_WORDS, _LONGEST_WORDS = 3, 120
+# However few its words are, a longer text is no question.
+_MOST_CHARACTERS = 64 * _LONGEST_WORDS
 _MOST_ALIKE, _MOST_ECHOED = 0.8, 0.5
-_QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|«[^»]*»|„[^“]*“|「[^」]*」")
+# No quotation reaches over the mark that begins another: many that begin would each be followed to the end.
+_QUOTED = re.compile(r"\"[^\"]*\"|“[^“”]*”|«[^«»]*»|„[^„“]*“|「[^「」]*」")
 _QUESTION_MARKS = re.compile(r"[?？؟;](?=[\s)\]!?？؟]|$)")
-_ITEM = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.):])\s", re.M)
+_ITEM = re.compile(r"^[^\S\n]*(?:[-*•]|\(?\d{1,2}[.):])\s", re.M)
 
 
 class Draft(NamedTuple):
@@ -89,4 +92,6 @@ GATES: tuple[Callable[[Draft], str | None], ...] = (
 
 
 def first_fault(draft: Draft) -> str | None:
+    if len(draft.text) > _MOST_CHARACTERS:
+        return "too_long"
     return next((reason for gate in GATES if (reason := gate(draft))), None)

@@ -5,13 +5,12 @@ import re
 
 from spavl.report.content import Probe, Report
 from spavl.statistics import Estimate
+from spavl.text.shown import FORGING
 
 _NARROW = "\u202f"
 _DASH = "–"
 _CLEAR = 0.05
 _LONGEST_TEXT = 1200
-# Control characters, and the marks that turn the direction of the text around them.
-_FORGING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -83,7 +82,7 @@ def duration(seconds: float | None) -> str:
 
 def plain(text: str) -> str:
     """A model's text made fit for a page: no marks that could forge what stands beside it, and no endless answer."""
-    shown = _FORGING.sub("\ufffd", text)
+    shown = FORGING.sub("\ufffd", text)
     if len(shown) <= _LONGEST_TEXT:
         return shown
     return f"{shown[:_LONGEST_TEXT].rstrip()} … ({count(len(shown) - _LONGEST_TEXT)} more characters)"

@@ -31,6 +31,8 @@ _TAGGED = re.compile(
     r"<(?:final[_ ]?)?answer\b[^<>]*>(.*?)(?:</(?:final[_ ]?)?answer\s*>|\Z)|<\|begin_of_box\|>(.*?)<\|end_of_box\|>",
     re.IGNORECASE | re.DOTALL,
 )
+# A longer answer is read at both its ends: what reads words out of it may take a time by the square of its length.
+_LONGEST_READ = 8000
 _BOX = re.compile(r"\\f?boxed\s*\{")
 _COMMAND = re.compile(r"\\(?:text|mathrm|mathbf|textbf|textit|mathit|mathsf|textrm|mbox|bm|bf|rm)\b\s*\{([^{}]*)\}")
 _VALUE = r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'|\[([^\]]*)\]|([^\s,}\]]+)"
@@ -115,6 +117,8 @@ def final_answer(text: str) -> str:
     Other signs of Markdown stay: they part words as punctuation does.
     """
     text = after_thoughts(text)
+    if len(text) > _LONGEST_READ:
+        text = f"{text[: _LONGEST_READ // 2]}\n{text[-_LONGEST_READ // 2 :]}"
     text = _one_of([whole or box for whole, box in _TAGGED.findall(text)]) or text
     text = _one_of(_boxed(text)) or text
     text = _one_of(["".join(values) for values in _JSON.findall(text)]) or text

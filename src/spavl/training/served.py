@@ -18,15 +18,17 @@ from peft import PeftModel
 from spavl.errors import ConfigError, ProviderError
 from spavl.models.chat import Turn, ends_of, turn_of
 from spavl.models.limits import Pace, PaceConfig
-from spavl.models.openai import OpenAIModel, authorization
+from spavl.models.openai import OpenAIModel, authorization, read_at_most
 from spavl.models.types import Rejected, Reply, Request, Transient
 from spavl.models.wrappers import Limited, Retrying
+from spavl.text.shown import line
 from spavl.training.anatomy import marks_of_images
 from spavl.training.encode import prompt_text, row_of
 
 _KIND = "openai/"
 # What vLLM is asked for beside the rest: the very tokens, and the policy itself, whatever its model's makers prefer.
 _PLAINLY = {"return_token_ids": True, "top_k": -1, "repetition_penalty": 1.0}
+_MOST_TOLD = 2**20
 _THEN = "see that the server is up and type the same command: the training goes on from its last saved state"
 
 
@@ -106,9 +108,10 @@ class Server:
             asked = {"lora_name": name, "lora_path": str(folder)}
             try:
                 async with session.post(f"{self._url}/load_lora_adapter", json=asked) as answer:
-                    told = f"HTTP {answer.status}: {(await answer.text())[:200]}"
+                    body = await read_at_most(answer, _MOST_TOLD)
+                    told = f"HTTP {answer.status}: {line(body[:200].decode(errors='replace'))}"
                     taken = answer.status == 200
-            except (aiohttp.ClientError, TimeoutError) as error:
+            except (aiohttp.ClientError, TimeoutError, Transient) as error:
                 raise ProviderError(f"no server answers: {error}", where=self._url, then=_THEN) from None
             if not taken:
                 then = "start vLLM with --enable-lora, --max-lora-rank and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1; it must "

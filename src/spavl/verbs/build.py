@@ -18,6 +18,7 @@ from spavl.report import terminal
 from spavl.road import STAGES, RoadConfig, stages_of
 from spavl.settings import laid_over, preset_names, read_config, read_preset, read_table
 from spavl.settings import options as settings_options
+from spavl.text.shown import tell
 from spavl.training import processes
 from spavl.verbs.quiet import quiet_libraries
 
@@ -64,14 +65,14 @@ def run_road(table: Mapping[str, Any], name: str, options: argparse.Namespace) -
         then = "build in one process, and train in several: accelerate launch -m spavl train dpo ..."
         raise ConfigError("a road is walked by one process", where="accelerate launch", then=then)
     if options.dry_run:
-        print("\n".join(page(asyncio.run(foretell(config, out, options.until)), config.budget_usd)))
+        tell(*page(asyncio.run(foretell(config, out, options.until)), config.budget_usd))
         return
     work = replay if options.replay else drive
     summary = asyncio.run(work(config, out, options.until, Screen()))
-    print("\n".join([*terminal.curves(out), *terminal.lines(summary)]))
-    print(f"report: {out / 'report.html'}")
+    tell(*terminal.curves(out), *terminal.lines(summary))
+    tell(f"report: {out / 'report.html'}")
     check_withheld(summary)
-    print(f"next:  {_next_command(config, out, options)}")
+    tell(f"next:  {_next_command(config, out, options)}")
 
 
 def _next_command(config: RoadConfig, out: Path, options: argparse.Namespace) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from spavl.contrast import contrast, find_both
 from spavl.report import compare_lines
 from spavl.store.files import folder_name
+from spavl.text.shown import tell
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -29,5 +30,5 @@ def run(options: argparse.Namespace) -> None:
     named = folder_name(f"{before.model}-{after.model}")
     out = options.out or after.folder / "comparisons" / named
     results = contrast(before, after, out)
-    print("\n".join(compare_lines.lines(results)))
-    print(f"page: {out / 'comparison.html'}  (all changes: comparison.json)")
+    tell(*compare_lines.lines(results))
+    tell(f"page: {out / 'comparison.html'}  (all changes: comparison.json)")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from spavl.publishing.finished import open_finished
 from spavl.store.files import refuse_filled
+from spavl.text.shown import tell
 
 # Each is a file in publishing/exports.
 FORMATS = ("trl", "llamafactory", "ms-swift", "spa-vl-rlhf", "llava")
@@ -26,4 +27,4 @@ def run(options: argparse.Namespace) -> None:
     with open_finished(options.run) as finished:
         rows = form.export(finished, out)
     counts = ", ".join(f"{count} {split}" for split, count in rows.items())
-    print(f"wrote {counts} rows to {out}\n\n{form.__doc__}")
+    tell(f"wrote {counts} rows to {out}", "", *str(form.__doc__).splitlines())

@@ -6,6 +6,7 @@ from pathlib import Path
 from spavl.dataset.config import DatasetConfig, LeaksConfig
 from spavl.progress import Screen
 from spavl.publishing.importing.bring_in import HOW_TO_KEEP, bring_in
+from spavl.text.shown import tell
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -25,15 +26,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     settings = DatasetConfig(license=options.license, leaks=LeaksConfig(drop=options.drop_leaks))
     brought = bring_in(options.name, options.out, settings, Screen(), options.drop_system_prompts)
-    print(", ".join(f"{number} {split}" for split, number in brought.rows.items()) + f" rows in {options.out}")
+    tell(", ".join(f"{number} {split}" for split, number in brought.rows.items()) + f" rows in {options.out}")
     if brought.rejects:
-        print("left out: " + ", ".join(f"{number} {reason}" for reason, number in brought.rejects.items()))
+        tell("left out: " + ", ".join(f"{number} {reason}" for reason, number in brought.rejects.items()))
     if "system_prompt" in brought.rejects:
-        print(f"  {HOW_TO_KEEP}")
+        tell(f"  {HOW_TO_KEEP}")
     if brought.leaks and not options.drop_leaks:
-        print(f"beware: {len(brought.leaks)} leaks between splits, such as {brought.leaks[0]}")
-        print(f"  all are in {options.out / 'leaks.jsonl'}; --drop-leaks leaves the training rows out")
+        tell(f"beware: {len(brought.leaks)} leaks between splits, such as {brought.leaks[0]}")
+        tell(f"  all are in {options.out / 'leaks.jsonl'}; --drop-leaks leaves the training rows out")
     if brought.repeated:
         asked = f"{brought.repeated} {'question is' if brought.repeated == 1 else 'questions are'}"
-        print(f"{asked} asked in two splits, about different images: no leak, listed in {options.out / 'leaks.jsonl'}")
-    print(f"next:  spavl train dpo --model MODEL --data {options.out} --dry-run")
+        tell(f"{asked} asked in two splits, about different images: no leak, listed in {options.out / 'leaks.jsonl'}")
+    tell(f"next:  spavl train dpo --model MODEL --data {options.out} --dry-run")

@@ -17,6 +17,7 @@ from spavl.report import exam_lines
 from spavl.settings import options as settings_options
 from spavl.settings import read_settings, read_table
 from spavl.text.lines import wrapped
+from spavl.text.shown import tell
 from spavl.verbs.build import usd
 from spavl.verbs.quiet import quiet_libraries
 
@@ -54,18 +55,16 @@ def run(options: argparse.Namespace) -> None:
     quiet_libraries()
     if options.dry_run:
         forecast, told = asyncio.run(foretell_exam(config, out))
-        print(
-            "\n".join([*page(forecast, config.budget_usd), *(line for each in told for line in wrapped(each, "    "))])
-        )
+        tell(*page(forecast, config.budget_usd), *(line for each in told for line in wrapped(each, "    ")))
         return
     results = asyncio.run(examine(config, out, Screen()))
-    print("\n".join(exam_lines.lines(results)))
-    print(f"report: {out / 'report.html'}  (figures: results.json, table.md, card.md)")
+    tell(*exam_lines.lines(results))
+    tell(f"report: {out / 'report.html'}  (figures: results.json, table.md, card.md)")
     if results["withheld"]:
         raise gate_error(results["withheld"], config.most_invalid)
     others = [name for name in results["tested"] if name != results["base"]]
     if others and results["base"] in results["tested"]:
-        print(f"next:  {shlex.join(['spavl', 'compare', results['base'], others[0], str(out)])}")
+        tell(f"next:  {shlex.join(['spavl', 'compare', results['base'], others[0], str(out)])}")
 
 
 def config_of(options: argparse.Namespace) -> ExamConfig:

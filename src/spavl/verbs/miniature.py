@@ -5,6 +5,7 @@ from pathlib import Path
 
 from spavl.errors import MissingExtra, how_to_install
 from spavl.progress import Screen
+from spavl.text.shown import tell
 from spavl.verbs.quiet import quiet_libraries
 
 
@@ -22,4 +23,4 @@ def run(options: argparse.Namespace) -> None:
     with Screen().bar("miniature", STEPS, unit="steps") as bar:
         for step in build(options.out, options.seed):
             bar.advance(f"loss {step.metrics['loss']:.3f}")
-    print(f"wrote the checkpoint to {options.out}; use it as hf/{options.out}")
+    tell(f"wrote the checkpoint to {options.out}; use it as hf/{options.out}")

@@ -4,6 +4,7 @@ import argparse
 from importlib.resources import files
 from pathlib import Path
 
+from spavl.text.shown import tell
 from spavl.verbs.begin import write_new
 
 
@@ -14,4 +15,4 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     text = files("spavl.verbs").joinpath("new.toml").read_text(encoding="utf-8")
     write_new(options.file, text.replace("FILE.toml", str(options.file)))
-    print(f"wrote {options.file}; put your pictures and models in, then: spavl build {options.file} --dry-run")
+    tell(f"wrote {options.file}; put your pictures and models in, then: spavl build {options.file} --dry-run")

@@ -5,6 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from spavl.responses.pool import SHIPPED
+from spavl.text.shown import tell
 from spavl.verbs.begin import write_new
 
 
@@ -16,5 +17,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     text = files("spavl.responses").joinpath(f"pools/{options.like}.toml").read_text(encoding="utf-8")
     write_new(options.file, text)
-    print(f"wrote {options.file}; after every change: spavl pool show {options.file}")
-    print(f'a road uses it with   [responses] pool = "{options.file}"')
+    tell(f"wrote {options.file}; after every change: spavl pool show {options.file}")
+    tell(f'a road uses it with   [responses] pool = "{options.file}"')

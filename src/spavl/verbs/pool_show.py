@@ -2,10 +2,10 @@
 
 import argparse
 
-from rich.console import Console
 from rich.text import Text
 
 from spavl.responses.pool import SHIPPED, Responder, lacks, read_pool
+from spavl.text.shown import ShownConsole, line
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -15,9 +15,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     pool = read_pool(options.file)
-    console = Console(highlight=False)
+    console = ShownConsole(highlight=False)
     ready = sum(not lacks(responder) for responder in pool.responder)
-    head = f"{pool.name}, version {pool.version}: {len(pool.responder)} responders, {ready} ready to be asked"
+    head = f"{line(pool.name)}, version {pool.version}: {len(pool.responder)} responders, {ready} ready to be asked"
     console.print(Text(head, style="bold"))
     for responder in pool.responder:
         console.print(_told(responder), soft_wrap=True)
@@ -32,9 +32,9 @@ def _told(responder: Responder) -> Text:
         if lacking
         else ("ready", "green")
     )
-    lines = [Text.assemble((responder.name, "bold"), "  ", state, (f"  {responder.model}", "dim"))]
+    lines = [Text.assemble((line(responder.name), "bold"), "  ", state, (f"  {line(responder.model)}", "dim"))]
     if responder.needs:
-        lines.append(Text(f"  {responder.needs}"))
+        lines.append(Text(f"  {line(responder.needs)}"))
     if responder.note:
-        lines.append(Text(f"  {responder.note}", style="dim"))
+        lines.append(Text(f"  {line(responder.note)}", style="dim"))
     return Text("\n").join(lines)

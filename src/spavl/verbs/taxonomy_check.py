@@ -5,6 +5,7 @@ import argparse
 from spavl.errors import ConfigError
 from spavl.taxonomy.faults import warnings_of
 from spavl.taxonomy.tree import parse, read_table
+from spavl.text.shown import tell
 from spavl.verbs.taxonomy_show import counts
 
 
@@ -18,10 +19,10 @@ def run(options: argparse.Namespace) -> None:
     warnings = warnings_of(table)
     for kind, found in (("fault", faults), ("warning", warnings)):
         for each in found:
-            print(f"{kind:<9}{each}")
+            tell(f"{kind:<9}{each}")
     if tree is None:
         many = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise ConfigError(many, where=options.file, then="correct what is listed above and check again")
     with_warnings = f", {len(warnings)} to think about" if warnings else ""
-    print(f"{options.file}: {counts(tree.domain)}; no fault{with_warnings}")
-    print(f"next:  spavl build my.toml --taxonomy.file {options.file} --dry-run")
+    tell(f"{options.file}: {counts(tree.domain)}; no fault{with_warnings}")
+    tell(f"next:  spavl build my.toml --taxonomy.file {options.file} --dry-run")

@@ -4,6 +4,7 @@ import argparse
 from importlib.resources import files
 from pathlib import Path
 
+from spavl.text.shown import tell
 from spavl.verbs.begin import write_new
 
 
@@ -13,4 +14,4 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     write_new(options.file, files("spavl.taxonomy").joinpath("begin.toml").read_text(encoding="utf-8"))
-    print(f"wrote {options.file}; after every change: spavl taxonomy check {options.file}")
+    tell(f"wrote {options.file}; after every change: spavl taxonomy check {options.file}")

@@ -2,12 +2,12 @@
 
 import argparse
 
-from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree as Branch
 
 from spavl.errors import ConfigError
 from spavl.taxonomy.tree import Domain, Group, Leaf, read_tree
+from spavl.text.shown import ShownConsole, line
 
 _HOW_KNOWN = {"confirmed": "", "strong": " (name inferred)", "weak": " (name guessed)"}
 
@@ -25,10 +25,10 @@ def run(options: argparse.Namespace) -> None:
     if not wanted:
         then = f"use a part of one of: {', '.join(domain.name for domain in tree.domain)}"
         raise ConfigError(f"no domain is named like {options.domain!r}", where=options.file, then=then)
-    console = Console(highlight=False)
+    console = ShownConsole(highlight=False)
     console.print(Text(f"{tree.name}, version {tree.version}: {counts(tree.domain)}", style="bold"))
     if tree.note:
-        console.print(Text(tree.note, style="dim"))
+        console.print(Text(line(tree.note), style="dim"))
     for domain in wanted:
         console.print(_branch(domain, options.terms))
 
@@ -54,8 +54,8 @@ def _headed(part: Domain | Group, leaves: int) -> Text:
 
 def _told(leaf: Leaf, with_terms: bool) -> Text:
     known = (f"{_HOW_KNOWN[leaf.naming]}{_published(leaf)}", "yellow")
-    lines = [Text.assemble(leaf.name, known), Text(leaf.definition, style="dim")]
-    lines += [Text(", ".join(leaf.terms), style="cyan")] if with_terms else []
+    lines = [Text.assemble(leaf.name, known), Text(line(leaf.definition), style="dim")]
+    lines += [Text(line(", ".join(leaf.terms)), style="cyan")] if with_terms else []
     return Text("\n").join(line for line in lines if line)
 
 

@@ -21,6 +21,7 @@ from spavl.settings import Option, preset_names, read_config, read_preset
 from spavl.settings import options as settings_options
 from spavl.store import RunFolder
 from spavl.store.files import RUN_FILE, folder_name
+from spavl.text.shown import tell
 from spavl.training import processes
 from spavl.training.config import TrainingConfig
 from spavl.verbs.quiet import quiet_libraries
@@ -82,17 +83,17 @@ def run_training(by: str, options: argparse.Namespace) -> None:
     refuse_another_training(config, out)
     processes.wait_for_all()
     summary = asyncio.run(drive(config, out, None, screen))
-    print("\n".join([*terminal.curves(out), *terminal.lines(summary)]))
-    print(f"checkpoint: {out / 'checkpoints' / ('reward' if by == 'reward' else 'aligned')}")
-    print(f"report: {out / 'report.html'}")
+    tell(*terminal.curves(out), *terminal.lines(summary))
+    tell(f"checkpoint: {out / 'checkpoints' / ('reward' if by == 'reward' else 'aligned')}")
+    tell(f"report: {out / 'report.html'}")
     if by == "reward":
-        print("now, a model that learns from its rewards:")
+        tell("now, a model that learns from its rewards:")
         where = f"--ppo.reward reward/{out / 'checkpoints' / 'reward'}"
-        print(f"  spavl train ppo --model {options.model} --data {options.data} {where}")
+        tell(f"  spavl train ppo --model {options.model} --data {options.data} {where}")
         return
-    print("now, before and after on the questions of its test splits, judged by models of your choice:")
+    tell("now, before and after on the questions of its test splits, judged by models of your choice:")
     asked = f"--evaluation.before {_model(options.model)} --evaluation.guard MODEL --evaluation.judge MODEL"
-    print(f"  spavl build {out / 'config.toml'} --out {out} {asked}")
+    tell(f"  spavl build {out / 'config.toml'} --out {out} {asked}")
 
 
 def _config(by: str, options: argparse.Namespace) -> RoadConfig:
@@ -150,7 +151,7 @@ def _rehearse(config: RoadConfig, data: str, out: Path, screen: Screen) -> None:
     with _data_to_look_at(data, out, screen) as run:
         samples = [sample for sample in run.read("dataset", Sample) if sample.split == "train"]
         rehearsal = rehearse(config.training, samples, run.blobs.get, config.seed, screen)
-    print("\n".join(page(rehearsal)))
+    tell(*page(rehearsal))
 
 
 @contextlib.contextmanager

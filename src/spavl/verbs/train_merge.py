@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from spavl.text.shown import tell
 from spavl.verbs.quiet import quiet_libraries
 
 
@@ -17,5 +18,5 @@ def run(options: argparse.Namespace) -> None:
     quiet_libraries()
     inside = options.run / "checkpoints" / "aligned"
     merge(inside if inside.exists() else options.run, options.out)
-    print(f"merged into {options.out}; any server of transformers' models loads it")
-    print(f"next:  spavl eval hf/{options.out} --suite safety --data FOLDER --guard MODEL --dry-run")
+    tell(f"merged into {options.out}; any server of transformers' models loads it")
+    tell(f"next:  spavl eval hf/{options.out} --suite safety --data FOLDER --guard MODEL --dry-run")

@@ -1,32 +1,44 @@
 """Makes a run of a data set that was made elsewhere: its stages up to the data set count as finished."""
 
-import hashlib
-import io
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
-
-from PIL import Image as Pillow
 
 from spavl.dataset.audit import LEARNT, Asked, Audit, Leak, audited
 from spavl.dataset.config import DatasetConfig
 from spavl.dataset.files import write_files
+from spavl.dataset.published import IMAGE_NAME
 from spavl.engine.details import open_details
 from spavl.errors import ConfigError
 from spavl.images.splits import split_of
-from spavl.imaging.phash import perceptual_hash
 from spavl.progress import Screen
 from spavl.publishing.card import write_card
 from spavl.publishing.importing.classes import UNKNOWN, Classes
+from spavl.publishing.importing.looks import Look, Looks
 from spavl.publishing.importing.meta import Fact, Meta, read_meta
-from spavl.publishing.importing.sources import NAMES, Row, count, fetch, files_of, passed_over, rows_of, unread_of
+from spavl.publishing.importing.sources import (
+    NAMES,
+    Row,
+    count,
+    fetch,
+    files_of,
+    passed_over,
+    revision_of,
+    rows_of,
+    unread_of,
+)
+from spavl.publishing.importing.tidied import known, without_stray_end
 from spavl.records import (
     Category,
+    Contrast,
     Image,
+    Label,
     Published,
     Question,
+    QuestionKind,
     Record,
     Reject,
     Sample,
@@ -46,16 +58,6 @@ _VALIDATION_SHARE = 0.07
 HOW_TO_KEEP = "rows with a system prompt: spavl data import --drop-system-prompts brings them in without it"
 # An answer that is a turn of a user, a tool, or anybody but the assistant.
 OTHERS_TURN = "not_by_assistant"
-_LARGEST_PIXELS = 50_000_000
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
-
-
-class _Look(NamedTuple):
-    """What a picture itself tells of it."""
-
-    width: int
-    height: int
-    phash: str
 
 
 class Imported:
@@ -70,24 +72,29 @@ class Imported:
         self.amid = 0
         self._classes = Classes()
         self._seen: set[str] = set()
-        self._looks: dict[str, _Look | None] = {}
+        self._looks = Looks(run.blobs.put)
         self.images: dict[tuple[str, Split], Image] = {}
         self.questions: dict[str, Question] = {}
         self.published: list[Published] = []
         self.rejects: list[Reject] = []
+
+    def close(self) -> None:
+        self._looks.close()
 
     def categories(self) -> list[Category]:
         return self._classes.all()
 
     def samples(self, rows: Iterable[Row]) -> Iterator[Sample]:
         """The pairs, each once; test questions are put aside as they are met."""
-        for number, row in enumerate(rows):
-            reason = _unfit(row) or ("system_prompt" if row.system and not self._drops_system else None)
-            image = None if reason else self._image(row)
-            if image is None:
+        for number, (row, look) in enumerate(self._looks.beside(rows, lambda row: not self._against(row))):
+            if reason := self._against(row):
                 spoken = f", one of the answers is a turn of {row.other_speaker}" if reason == OTHERS_TURN else ""
-                self._reject(number, reason or "undecodable", spoken)
+                self._reject(number, reason, spoken)
                 continue
+            if isinstance(look, str):
+                self._reject(number, "undecodable", f", {look.replace('_', ' ')}")
+                continue
+            image = self._image(row, look)
             if row.chosen is None and row.rejected is None:
                 self._add_question(number, row, image)
             elif sample := self._sample(number, row, image):
@@ -96,8 +103,10 @@ class Imported:
                 yield sample
 
     def _sample(self, number: int, row: Row, image: Image) -> Sample | None:
-        question, chosen, rejected = row.question or "", row.chosen or "", row.rejected or ""
-        fact = self._meta.fact(str(row.more.get("image_name")), question)
+        fact = self._meta.fact(str(row.more.get("image_name")), row.question or "")
+        texts = (row.question, row.chosen, row.rejected)
+        question, chosen, rejected = (without_stray_end(text or "") for text in texts)
+        said_by = [str(row.more.get(f"{side}_model") or UNKNOWN) for side in ("chosen", "rejected")]
         sample = Sample(
             split=image.split,
             leaf=image.leaf,
@@ -105,14 +114,14 @@ class Imported:
             image_id=image.id,
             question_id=content_hash(["Question", image.id, question])[:32],
             preference_id="",
-            kind=fact.kind if fact else row.more.get("kind") or "unknown",
-            harmful=row.more.get("harmful"),
-            contrast=row.more.get("contrast") or "unknown",
+            kind=fact.kind if fact else known(row.more.get("kind"), QuestionKind) or "unknown",
+            harmful=harmful if isinstance(harmful := row.more.get("harmful"), bool) else None,
+            contrast=known(row.more.get("contrast"), Contrast) or "unknown",
             question=question,
             chosen=chosen,
             rejected=rejected,
-            chosen_model=fact.model_of(chosen) if fact else row.more.get("chosen_model") or UNKNOWN,
-            rejected_model=fact.model_of(rejected) if fact else row.more.get("rejected_model") or UNKNOWN,
+            chosen_model=fact.model_of(row.chosen or "") if fact else said_by[0],
+            rejected_model=fact.model_of(row.rejected or "") if fact else said_by[1],
         )
         if sample.id in self._seen:
             self._reject(number, "duplicate")
@@ -133,23 +142,18 @@ class Imported:
     def _reject(self, number: int, reason: str, more: str = "") -> None:
         self.rejects.append(Reject(parent_id=f"row {number}", reason=reason, detail=self._name + more))
 
-    def _image(self, row: Row) -> Image | None:
-        data = row.pictures[0]
-        blob = hashlib.sha256(data).hexdigest()
-        if blob not in self._looks:
-            self._looks[blob] = _look_at(data)
-        look = self._looks[blob]
-        if look is None:
-            return None
-        self._run.blobs.put(data)
+    def _against(self, row: Row) -> str | None:
+        return _unfit(row) or ("system_prompt" if row.system and not self._drops_system else None)
+
+    def _image(self, row: Row, look: Look) -> Image:
         split = row.split
         if split == "train" and not self._splits_itself:
-            split = split_of(blob, 0, 0, _VALIDATION_SHARE)
-        if (blob, split) not in self.images:
-            self.images[blob, split] = self._new_image(row, blob, look, split)
-        return self.images[blob, split]
+            split = split_of(look.blob, 0, 0, _VALIDATION_SHARE)
+        if (look.blob, split) not in self.images:
+            self.images[look.blob, split] = self._new_image(row, look, split)
+        return self.images[look.blob, split]
 
-    def _new_image(self, row: Row, blob: str, look: _Look, split: Split) -> Image:
+    def _new_image(self, row: Row, look: Look, split: Split) -> Image:
         name = str(row.more.get("image_name") or "")
         known = self._meta.pictures.get(name, {})
         raw = tuple(str(row.more.get(key) or known.get(key) or "") for key in _CLASSES)
@@ -158,7 +162,7 @@ class Imported:
             category_id=category.id,
             leaf=category.leaf,
             candidate_id="",
-            blob=blob,
+            blob=look.blob,
             width=look.width,
             height=look.height,
             phash=look.phash,
@@ -169,7 +173,7 @@ class Imported:
             ),
             subject=None,
             harmful=True,
-            decisions=(),
+            decisions=(f"{IMAGE_NAME}{name}",) if name else (),
             twin_of=None,
             split=split,
         )
@@ -178,7 +182,7 @@ class Imported:
         question = Question(
             image_id=image.id,
             kind="unknown",
-            text=row.question or "",
+            text=without_stray_end(row.question or ""),
             language=UNKNOWN,
             harmful=bool(row.harmful),
             modality=None,
@@ -216,7 +220,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
     with RunFolder(out) as run:
         splits = {split for _, split, _ in files_of(folder)}
         made = Imported(run, name, read_meta(folder / "meta_files"), "validation" in splits, drop_system)
-        with screen.bar("import", count(folder)) as bar:
+        with screen.bar("import", count(folder)) as bar, closing(made):
             run.write_rows("dataset", Sample, made.samples(_told(rows_of(folder), bar.advance)))
         _refuse_nothing(run, made)
         leaks, repeated = _audit(run, made, settings)
@@ -228,7 +232,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         left_in = [leak for leak in leaks if not (settings.leaks.drop and leak.one.split in LEARNT)]
         notes = write_files(run, settings, tests_per_leaf=None)
         notes |= {"leaks_left_in": len(left_in), "repeated_questions": len(repeated)}
-        notes |= {**_left_of(made, screen), "files_not_read": left}
+        notes |= {**_left_of(made, screen), "files_not_read": left, **revision_of(folder)}
         rejects = dict(Counter(each.reason for each in made.rejects))
         _finish(run, "dataset", Sample, origin, rejects, notes, time.monotonic() - began)
         write_card(run, [done for stage in _STAGES if (done := run.manifest(stage))], {"models": {}})
@@ -337,11 +341,13 @@ def _told(rows: Iterator[Row], advance: Callable[[], None]) -> Iterator[Row]:
 def _said_of(sample: Sample, fact: Fact | None, row: Row) -> Published:
     """The judge's reasons and the guard's labels, from meta_files or from rich rows."""
     if fact:
-        reasons, labels = fact.reasons, [fact.label_of(sample.chosen), fact.label_of(sample.rejected)]
+        reasons = fact.reasons
+        labels = [fact.label_of(row.chosen or ""), fact.label_of(row.rejected or "")]
     else:
-        reasons = tuple(row.more.get("preference_votes") or row.more.get("published_reasons") or ())
+        said = row.more.get("preference_votes") or row.more.get("published_reasons") or ()
+        reasons = tuple(map(str, said)) if isinstance(said, list | tuple) else ()
         labels = [
-            row.more.get(f"{side}_verdict_label") or row.more.get(f"published_{side}_label")
+            known(row.more.get(f"{side}_verdict_label") or row.more.get(f"published_{side}_label"), Label)
             for side in ("chosen", "rejected")
         ]
     return Published(sample_id=sample.id, reasons=reasons, chosen_label=labels[0], rejected_label=labels[1])
@@ -360,17 +366,3 @@ def _unfit(row: Row) -> str | None:
     if not (row.chosen or "").strip() or not (row.rejected or "").strip():
         return "empty"
     return "same_text" if row.chosen == row.rejected else None
-
-
-def _look_at(data: bytes) -> _Look | None:
-    """None if it is no picture that can be used."""
-    try:
-        with Pillow.open(io.BytesIO(data), formats=_FORMATS) as picture:
-            width, height = picture.size
-            if width * height > _LARGEST_PIXELS:
-                return None
-            # A hash of so few shapes needs no full size, which a JPEG then need not be decoded to.
-            picture.draft("RGB", (128, 128))
-            return _Look(width, height, perceptual_hash(picture.convert("RGB")))
-    except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError):
-        return None

@@ -51,7 +51,7 @@ class Meta(NamedTuple):
 
 def read_meta(folder: Path) -> Meta:
     """All of it that is there; without any, the classes of the training rows stay unknown."""
-    pictures = {row["image"]: row for row in _rows(folder / "image_info" / "meta.json")}
+    pictures = {str(row.get("image", "")): row for row in _rows(folder / "image_info" / "meta.json")}
     facts: dict[Key, Fact] = {}
     for file, kind in _KINDS:
         for part in ("split", "prefer", "model_answer", "safety"):

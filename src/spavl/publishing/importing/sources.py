@@ -1,19 +1,27 @@
 """The rows of a data set on disk or on a hub, whatever its form: published SPA-VL, spavl's own, or a trainer's."""
 
-from collections.abc import Iterator, Sequence
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from spavl.benchmarks import files
+from spavl.engine.apart import Reading, rows_apart
 from spavl.errors import ConfigError, MissingExtra, ProviderError, how_to_install
 from spavl.imaging.columns import holds_images
-from spavl.publishing.importing.turns import READ, answered_of
+from spavl.imaging.packing import check_parquet
+from spavl.publishing.importing.turns import READ, Answered, answered_of
 from spavl.records import Split
 from spavl.text.names import by_likes
 
-_ROWS = 64
+# What is read, the first where a split has both.
+_ENDINGS = (".parquet", ".jsonl")
+# The name of a file that tells its place among others, and no split.
+_ONLY_NUMBER = re.compile(r"(?:part-?)?\d+(?:-of-\d+)?")
 _SPLITS: tuple[tuple[str, Split, bool | None], ...] = (
     ("train", "train", None),
     ("validation", "validation", None),
@@ -34,7 +42,7 @@ _META = "meta_files"
 _TOLD = {"image", "images", "image_name", "image_source", "image_license", "image_caption", "kind", "contrast"}
 _TOLD |= {"class1", "class2", "class3", "chosen_model", "rejected_model", "chosen_verdict_label"}
 _TOLD |= {"rejected_verdict_label", "published_chosen_label", "published_rejected_label"}
-# What is called a split's table here, as in train-*.parquet.
+# What is called a split's file here, as in train-*.parquet.
 NAMES = tuple(dict.fromkeys(start for start, _, _ in _SPLITS))
 _PREFERENCES = ({"question"}, {"chosen", "rejected"}, {"messages", "rejected_response"})
 
@@ -62,39 +70,47 @@ def fetch(name: str) -> Path:
     """The folder of a data set: the one of this name here, or else a copy from the hub."""
     if Path(name).is_dir():
         return Path(name)
-    if name.count("/") != 1 or name.startswith((".", "/")):
-        then = "give a folder that is there, or a hub's OWNER/NAME such as sqrti/SPA-VL"
+    repo, _, revision = name.partition("@")
+    if repo.count("/") != 1 or name.startswith((".", "/")):
+        then = "give a folder that is there, or a hub's OWNER/NAME or OWNER/NAME@REVISION such as sqrti/SPA-VL"
         raise ConfigError("there is no such folder of data", where=name, then=then)
     try:
         from huggingface_hub import snapshot_download
     except ModuleNotFoundError as error:
         raise MissingExtra(f"asking a hub needs {error.name}", then=how_to_install("hub")) from None
     try:
-        wanted = ["*.parquet", "meta_files/*"]
-        return Path(snapshot_download(name, repo_type="dataset", allow_patterns=wanted))
+        wanted = ["*.parquet", "*.jsonl", "meta_files/*"]
+        return Path(snapshot_download(repo, repo_type="dataset", revision=revision or None, allow_patterns=wanted))
     except Exception as error:  # the client has dozens, and no common base
         then = "look at the name; or download it by hand and give its folder"
         raise ProviderError(f"the hub did not give this data set: {error}", where=name, then=then) from error
 
 
-def files_of(folder: Path) -> list[tuple[Path, Split, bool | None]]:
-    """The Parquet files in the order of their splits. Where rich rows are, they stand for the plain ones.
+def revision_of(folder: Path) -> dict[str, object]:
+    """The commit of a copy from the hub, by which its folder is named, as notes."""
+    return {"revision": folder.name} if re.fullmatch("[0-9a-f]{40}", folder.name) else {}
 
-    Files of one split lie in one folder: several are several data sets, as those that a hub calls configs.
+
+def files_of(folder: Path) -> list[tuple[Path, Split, bool | None]]:
+    """The files of data in the order of their splits. Where rich rows are, they stand for the plain ones.
+
+    Files of one split lie in one folder: several are several data sets, as those that a hub calls configs. Lines of
+    JSON are read of a split that has no Parquet files.
     """
-    every = sorted(folder.rglob("*.parquet"))
+    every = sorted(file for ending in _ENDINGS for file in folder.rglob(f"*{ending}") if not _is_aside(folder, file))
     rich = [file for file in every if file.parent.name == "rich"]
     found = []
     for start, split, harmful in _SPLITS:
         own = [file for file in every if (file.parent.name == "held_out") == (split == "held_out")]
-        named = [file for file in own if file.name.startswith(f"{start}-")]
+        named = [file for file in own if _split_in(file) == start]
+        named = [file for file in named if file.suffix == _ENDINGS[0]] or named
         plain = [file for file in named if file not in rich]
         chosen = [file for file in named if file in rich] or plain
         _refuse_several(folder, start, chosen)
         found += [(file, split, harmful) for file in chosen]
     if not found:
-        then = f"give a folder with train-*.parquet files that have columns {_FORMS}"
-        raise ConfigError("no Parquet files of a data set in this folder", where=str(folder), then=then)
+        then = f"give a folder with train-*.parquet files, train/*.parquet or train.jsonl, that have columns {_FORMS}"
+        raise ConfigError("no files of a data set in this folder", where=str(folder), then=then)
     return found
 
 
@@ -112,62 +128,106 @@ def passed_over(folder: Path) -> list[str]:
     rich = {_split_in(file) for file in taken if file.parent.name == "rich"}
     left = []
     for file in sorted(folder.rglob("*")):
-        place = file.relative_to(folder)
-        is_aside = place.parts[0] == _META or file.name in _NO_TABLES or any(part[0] == "." for part in place.parts)
         is_read = file in taken or (file.suffix == ".parquet" and _split_in(file) in rich)
-        if file.suffix in _TABLES and not is_aside and not is_read and file.is_file():
-            left.append(place.as_posix())
+        if file.suffix in _TABLES and not _is_aside(folder, file) and not is_read and file.is_file():
+            left.append(file.relative_to(folder).as_posix())
     return by_likes(left)
 
 
+def _is_aside(folder: Path, file: Path) -> bool:
+    """Whether a file tells of a data set and is none of its rows."""
+    parts = file.relative_to(folder).parts
+    return parts[0] == _META or file.name in _NO_TABLES or any(part[0] == "." for part in parts)
+
+
 def _split_in(file: Path) -> str:
-    return file.name.partition("-")[0]
+    """By the name of a file, as of train-0000.parquet; of a hub's train/0000.parquet by that of its folder."""
+    name = file.name.partition(".")[0]
+    return file.parent.name.removeprefix("partial-") if _ONLY_NUMBER.fullmatch(name) else name.partition("-")[0]
+
+
+class _Surveyed(NamedTuple):
+    """What a file says of itself before its rows are read."""
+
+    rows: int
+    names: tuple[str, ...]
+    texts: tuple[str, ...]
+    # The type of its column of images, where that holds none.
+    no_images: str = ""
 
 
 def count(folder: Path) -> int:
-    return sum(_opened(file).metadata.num_rows for file, _, _ in files_of(folder))
+    files = [file for file, _, _ in files_of(folder)]
+    return sum(each.rows for each in rows_apart(_survey, files))
 
 
 def unread_of(folder: Path) -> list[str]:
     """The columns of texts that nothing here reads, such as instructions; spavl's own rich rows tell much besides."""
     plain = [file for file, _, _ in files_of(folder) if file.parent.name != "rich"]
-    fields = [field for file in plain for field in _opened(file).schema_arrow]
-    texts = {field.name for field in fields if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)}
+    texts = {name for each in rows_apart(_survey, plain) for name in each.texts}
     return sorted(texts - READ - _TOLD)
 
 
 def rows_of(folder: Path) -> Iterator[Row]:
     """Every row, a few in memory at a time."""
     for file, split, harmful in files_of(folder):
-        opened = _opened(file)
-        names = set(opened.schema_arrow.names)
+        (surveyed,) = rows_apart(_survey, [file])
+        names = set(surveyed.names)
         if not names & {"image", "images"} or not any(needed <= names for needed in _PREFERENCES):
             then = f"known are the columns {_FORMS}"
-            raise ConfigError(f"not a preference set; its columns are {', '.join(names)}", where=str(file), then=then)
+            told = ", ".join(surveyed.names) or "none"
+            raise ConfigError(f"not a preference set; its columns are {told}", where=str(file), then=then)
         column = "images" if "images" in names else "image"
-        if not holds_images(kind := opened.schema_arrow.field(column).type):
+        if surveyed.no_images:
             then = "write the bytes of the images into it, not their names or addresses"
-            raise ConfigError(f"the column {column} is {kind}, which holds no images", where=str(file), then=then)
-        for batch in opened.iter_batches(_ROWS):
-            for row in batch.to_pylist():
-                yield _row(row, split, harmful)
+            what = f"the column {column} is {surveyed.no_images}, which holds no images"
+            raise ConfigError(what, where=str(file), then=then)
+        for row in files.rows(file):
+            yield Row(split, harmful, _pictures(row, column, folder), *_answered(row.cells), dict(row.cells))
 
 
-def _opened(file: Path) -> pq.ParquetFile:
+def _answered(cells: Mapping[str, Any]) -> Answered:
     try:
-        return pq.ParquetFile(file)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ConfigError(f"not a Parquet file: {error}", where=str(file), then="download it again") from None
+        return answered_of(cells)
+    except (TypeError, AttributeError, ValueError, LookupError):
+        # What is no text and no list of turns asks nothing.
+        return Answered(None, None, None, "")
 
 
-def _row(row: dict[str, Any], split: Split, harmful: bool | None) -> Row:
-    pictures = _bytes_in(row["images" if "images" in row else "image"])
-    return Row(split, harmful, pictures, *answered_of(row), row)
+def _pictures(row: files.Row, column: str, folder: Path) -> Sequence[bytes]:
+    """The images of a row, none where they cannot be had."""
+    found = row.maybe_pictures(column, (row.file.parent, folder))
+    try:
+        return found() if found else ()
+    except ConfigError:
+        return ()
 
 
-def _bytes_in(cell: Any) -> list[bytes]:
-    """The images of a cell: bytes, a struct of them, or a list of either."""
-    if isinstance(cell, list):
-        return [image for each in cell for image in _bytes_in(each)]
-    data = cell.get("bytes") if isinstance(cell, dict) else cell
-    return [data] if isinstance(data, bytes) and data else []
+def _survey(files: Sequence[Path]) -> Iterator[_Surveyed | Reading]:
+    for file in files:
+        yield Reading(str(file))
+        try:
+            yield _survey_of_parquet(file) if file.suffix == ".parquet" else _survey_of_lines(file)
+        except Exception as error:  # what is no such file may fail in any way
+            what = f"not a {'Parquet file' if file.suffix == '.parquet' else 'file of JSON lines'}: {error}"
+            raise ConfigError(what, where=str(file), then="download it again") from None
+
+
+def _survey_of_parquet(file: Path) -> _Surveyed:
+    with pq.ParquetFile(file) as opened:
+        check_parquet(file, opened.metadata)
+        schema, rows = opened.schema_arrow, opened.metadata.num_rows
+    texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+    column = next((name for name in ("images", "image") if name in schema.names), None)
+    kind = schema.field(column).type if column and schema.names.count(column) == 1 else None
+    no_images = str(kind) if kind is not None and not holds_images(kind) else ""
+    return _Surveyed(rows, tuple(schema.names), tuple(texts), no_images)
+
+
+def _survey_of_lines(file: Path) -> _Surveyed:
+    rows, first = 0, "{}"
+    with file.open(encoding="utf-8-sig") as lines:
+        for line in filter(str.strip, lines):
+            first, rows = line if not rows else first, rows + 1
+    cells = json.loads(first)
+    return _Surveyed(rows, tuple(cells), tuple(name for name, cell in cells.items() if isinstance(cell, str)))

@@ -1,0 +1,65 @@
+"""Hosts and networks that are not public and may be asked for images all the same, because a setting names them."""
+
+import ipaddress
+from collections.abc import Sequence
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+PORTS = (80, 443)
+
+
+class Allowed(NamedTuple):
+    """A host by its name, or a network, and the ports that may be asked there."""
+
+    name: str
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network | None
+    ports: tuple[int, ...]
+
+    def is_at(self, address: str, port: int) -> bool:
+        """Whether an address is in this network."""
+        if self.network is None or port not in self.ports:
+            return False
+        try:
+            return ipaddress.ip_address(address.partition("%")[0]) in self.network
+        except ValueError:
+            return False
+
+    def is_named(self, host: str, port: int) -> bool:
+        return self.network is None and host.casefold() == self.name and port in self.ports
+
+
+def allowed_of(written: str) -> Allowed:
+    """HOST, HOST:PORT, ADDRESS or NETWORK such as 10.1.0.0/16, which may have a port too."""
+    try:
+        return Allowed("", ipaddress.ip_network(written.strip("[]")), PORTS)
+    except ValueError:
+        name, _, port = written.rpartition(":")
+    ports: tuple[int, ...] = PORTS
+    if not name:
+        name = port
+    elif port.isdecimal() and 0 < int(port) < 2**16:
+        ports = (int(port),)
+    else:
+        raise ValueError(f"{written!r} is no host, HOST:PORT or network such as 10.1.0.0/16")
+    try:
+        return Allowed("", ipaddress.ip_network(name.strip("[]")), ports)
+    except ValueError:
+        if not name or any(sign in name for sign in "/:@?# "):
+            raise ValueError(f"{written!r} is no host, HOST:PORT or network such as 10.1.0.0/16") from None
+        return Allowed(name.casefold(), None, ports)
+
+
+def place_of_proxy(address: str) -> tuple[str, int]:
+    """Host and port of a proxy's address."""
+    found = urlsplit(address)
+    if found.scheme != "http" or not found.hostname or found.path.strip("/") or found.query:
+        raise ValueError("a proxy is written as http://HOST:PORT")
+    return found.hostname, found.port or 80
+
+
+def all_allowed(written: Sequence[str], proxy: str) -> tuple[Allowed, ...]:
+    found = tuple(map(allowed_of, written))
+    if not proxy:
+        return found
+    host, port = place_of_proxy(proxy)
+    return (*found, allowed_of(f"[{host}]:{port}" if ":" in host else f"{host}:{port}"))

@@ -1,0 +1,78 @@
+"""Images of strangers, decoded by workers of which each may die: they are kept upright, without EXIF and the like."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import NamedTuple
+
+from spavl.engine.apart import LIMITS
+from spavl.engine.sandbox import Died, Sandbox
+from spavl.engine.workers import cores
+from spavl.imaging.decode import Undecodable, decode
+from spavl.imaging.phash import perceptual_hash
+from spavl.publishing.importing.sources import Row
+
+# Rows that are held while their images are decoded, for each worker.
+_AHEAD = 4
+
+
+class Look(NamedTuple):
+    """An image that can be used: the hash of the bytes that are kept of it, and what it shows of itself."""
+
+    blob: str
+    width: int
+    height: int
+    phash: str
+
+
+class _Seen(NamedTuple):
+    # Nothing where the bytes that came hold the image and nothing else.
+    data: bytes | None
+    width: int
+    height: int
+    phash: str
+
+
+class Looks:
+    """Looks at each image once, however many rows show it. `keep` stores the bytes of one and gives their hash."""
+
+    def __init__(self, keep: Callable[[bytes], str]) -> None:
+        self._keep, self._at_once = keep, cores()
+        self._sandbox = Sandbox(_look_at_all, self._at_once, LIMITS)
+        self._known: dict[str, Look | str] = {}
+
+    def close(self) -> None:
+        self._sandbox.close()
+
+    def beside(self, rows: Iterable[Row], is_wanted: Callable[[Row], bool]) -> Iterator[tuple[Row, Look | str]]:
+        """Each row with the look of its image, or with the reason why it has none."""
+        left = iter(rows)
+        with ThreadPoolExecutor(self._at_once) as threads:
+            while batch := list(islice(left, _AHEAD * self._at_once)):
+                names = [hashlib.sha256(row.pictures[0]).hexdigest() if is_wanted(row) else "" for row in batch]
+                new = {name: row.pictures[0] for name, row in zip(names, batch, strict=True) if name}
+                asked = {name: threads.submit(self._look, new[name]) for name in new.keys() - self._known.keys()}
+                self._known |= {name: look.result() for name, look in asked.items()}
+                for row, name in zip(batch, names, strict=True):
+                    yield row, self._known[name] if name else "not_looked_at"
+
+    def _look(self, data: bytes) -> Look | str:
+        (seen,) = self._sandbox.run([data])
+        if isinstance(seen, Died):
+            return seen.reason
+        if isinstance(seen, str):
+            return seen
+        return Look(self._keep(data if seen.data is None else seen.data), seen.width, seen.height, seen.phash)
+
+
+def _look_at_all(shard: Sequence[bytes]) -> list[_Seen | str]:
+    return [_look_at(data) for data in shard]
+
+
+def _look_at(data: bytes) -> _Seen | str:
+    try:
+        pixels, clean = decode(data)
+    except Undecodable as error:
+        return str(error)
+    return _Seen(None if clean == data else clean, pixels.width, pixels.height, perceptual_hash(pixels))

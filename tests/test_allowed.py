@@ -1,0 +1,79 @@
+"""Hosts that are not public: asked where a setting names them, and nowhere else; and a proxy, where one is named."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from pydantic import ValidationError
+from tests.test_downloads import Names, outcome, png, served
+
+from spavl.errors import ConfigError
+from spavl.pictures import fetch as fetching
+from spavl.pictures.config import DownloadsConfig
+from spavl.pictures.fetch import open_fetch
+from spavl.pictures.guard import Guard, is_public
+
+
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, **settings: Any) -> tuple[str, list[str]]:
+    heard: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        heard.append(request.headers["Host"])
+        return web.Response(body=png(), content_type="image/png")
+
+    async def work(port: int) -> str:
+        monkeypatch.setattr(fetching, "GUARD", Guard(is_public, lambda: Names({})))
+        named = {name: str(value).format(port=port) for name, value in settings.items() if name == "proxy"}
+        allow = tuple(each.format(port=port) for each in settings.get("allow", ()))
+        config = DownloadsConfig(seconds=20, tries=1, seconds_between=0, allow=allow, **named)
+        async with open_fetch(config, tmp_path / "downloads", 8) as fetch:
+            return await outcome(fetch, url.format(port=port))
+
+    told: str = asyncio.run(served({"/{any:.*}": answer}, work))
+    return told, heard
+
+
+INSIDE = "http://images.test:{port}/a.png"
+
+
+@pytest.mark.parametrize(
+    ("url", "allow", "told"),
+    [
+        (INSIDE, (), "refused_address"),
+        (INSIDE, ("images.test:{port}",), "ok"),
+        (INSIDE, ("images.test",), "refused_address"),
+        (INSIDE, ("other.test:{port}",), "refused_address"),
+        (INSIDE, ("127.0.0.0/8:{port}",), "ok"),
+        ("http://127.0.0.1:{port}/a.png", ("127.0.0.1:{port}",), "ok"),
+        ("http://127.0.0.1:{port}/a.png", ("images.test:{port}",), "refused_address"),
+    ],
+)
+def test_a_host_that_is_not_public_is_asked_where_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, allow: tuple[str, ...], told: str
+) -> None:
+    assert asked(tmp_path, monkeypatch, url, allow=allow)[0] == told
+
+
+def test_a_proxy_is_asked_where_it_is_named_and_leads_to_no_address_within(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    told, heard = asked(tmp_path, monkeypatch, "http://images.test/a.png", proxy="http://127.0.0.1:{port}")
+    assert (told, heard) == ("ok", ["images.test"])
+    for url in ("http://169.254.169.254/a", "http://localhost/a", "http://[::1]/a", "http://images.test:22/a"):
+        assert asked(tmp_path, monkeypatch, url, proxy="http://127.0.0.1:{port}") == ("refused_address", [])
+
+
+@pytest.mark.parametrize("allow", ["http://x/y", "host:port", "host:0", "a b", ""])
+def test_what_is_no_place_is_refused(allow: str) -> None:
+    with pytest.raises(ValidationError):
+        DownloadsConfig(allow=(allow,))
+
+
+def test_a_proxy_with_a_password_is_refused() -> None:
+    with pytest.raises(ConfigError):
+        DownloadsConfig(proxy="http://me:made-up@host:80")
+    with pytest.raises(ValidationError):
+        DownloadsConfig(proxy="socks5://host:80")

@@ -1,0 +1,125 @@
+"""What a server sends is read in a time that grows with its length, whatever is in it."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from spavl.benchmarks.matching import RULES
+from spavl.exams.marks import is_bare
+from spavl.judges.chat import read_comparison, read_verdict
+from spavl.judges.forms import plain
+from spavl.judges.published import _unmarked, read_finding, read_graded, read_yes_no
+from spavl.judges.refusals import refuses_ordinary, seems_refused
+from spavl.models.replies import not_taken
+from spavl.publishing.exports.common import unmarked
+from spavl.publishing.held_keys import _SHAPES
+from spavl.questions import gates
+from spavl.secrets import without_userinfo
+from spavl.text.degenerate import degeneration_of
+from spavl.text.final import after_thoughts, final_answer
+from spavl.text.language import declines_in, languages
+from spavl.text.shown import line
+from spavl.text.tidy import holds_template_marks, looks_like_data, tidy
+
+# A time by the square was 31 s at 320,000 characters, and so 2 s at this length; what is linear takes a tenth of that.
+LENGTH, MOST_SECONDS = 80_000, 1.0
+UNITS = (
+    *" \n\t.,;:-_*#'\"`()[]{}<>|/\\?!$=~„“”«»「」0a",
+    *("\r\n", "\n\n ", " \n", "a ", "a\n", "A. ", "(A) ", "s1 ", "s1,", "1 ", "1. ", "- ", "? ", "a-", "a'", "\0"),
+    *(
+        "yes ",
+        "no, ",
+        "not ",
+        "the ",
+        "any ",
+        "all ",
+        "option ",
+        "answer ",
+        "answer is ",
+        "the image ",
+        "i can ",
+        "or ",
+    ),
+    *(
+        "as an ai ",
+        "i am ",
+        "sorry ",
+        "safe ",
+        "unsafe\n",
+        "verdict: ",
+        "[RESULT]: ",
+        "user:",
+        "harm ",
+        "\\text{",
+        "\\boxed{",
+    ),
+    *(
+        "<think>",
+        "<think ",
+        "</think",
+        "<|channel|>final",
+        "<answer>",
+        "<|im_start|>",
+        '{"answer": "',
+        "~~a",
+        '"a',
+        "„a",
+        "://a:",
+    ),
+)
+QUESTION = "Is there a dog in the image?\nA. one\nB. two\n1. three\n2. four"
+
+
+def _draft(text: str) -> gates.Draft:
+    return gates.Draft(text, "question", False, False, "a prompt", languages()["en"], ("earlier one",))
+
+
+def _each_language(text: str) -> None:
+    for language in languages().values():
+        declines_in(language, text)
+
+
+READERS: dict[str, Callable[[str], object]] = {
+    "all gates": lambda text: gates.first_fault(_draft(text)),
+    "the gate of several questions": lambda text: gates.number(_draft(text)),
+    "read_finding": read_finding,
+    "read_finding after unsafe": lambda text: read_finding(f"unsafe\ns1{text}"),
+    "read_graded": read_graded,
+    "read_graded behind its mark": lambda text: read_graded(f"[RESULT]: safe{text.replace(chr(10), ' ')}"),
+    "read_graded, hazard": lambda text: read_graded(f"[RESULT]: unsafe, score: 5\n[UNSAFE CATEGORY]: o1{text}"),
+    "read_yes_no": read_yes_no,
+    "read_verdict": read_verdict,
+    "read_comparison": read_comparison,
+    "a prompt's material": plain,
+    "a published guard's material": _unmarked,
+    "seems_refused": seems_refused,
+    "refuses_ordinary": refuses_ordinary,
+    "degeneration_of": lambda text: degeneration_of(text, "stop"),
+    "after_thoughts": after_thoughts,
+    "final_answer": final_answer,
+    "tidy": tidy,
+    "template marks": holds_template_marks,
+    "looks like data": looks_like_data,
+    "declines_in": _each_language,
+    "is_bare": is_bare,
+    "not_taken": lambda text: not_taken(400, f"unsupported {text}".encode(), ()),
+    "a line for a terminal": line,
+    "an address": without_userinfo,
+    "shapes of keys": lambda text: _SHAPES.search(text.encode()),
+    "marks in exports": unmarked,
+    **{name: lambda text, rule=rule: rule(text, QUESTION, ("A",)) for name, rule in RULES.items()},  # type: ignore[misc]
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_reader_takes_no_time_by_the_square(name: str) -> None:
+    read = READERS[name]
+    read("warm")
+    for unit in UNITS:
+        for text in (unit * (LENGTH // len(unit)), unit * (LENGTH // len(unit)) + "x\x01"):
+            # The time of this process alone, on however busy a machine.
+            began = time.process_time()
+            read(text)
+            taken = time.process_time() - began
+            assert taken < MOST_SECONDS, f"{taken:.1f} s for {unit!r} again and again"

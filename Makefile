@@ -4,7 +4,9 @@ SEED ?= 1
 OUT ?= runs/demo
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALLED := .venv/.installed
+# The demo needs torch and transformers; all else needs the rest too, which is six times as large.
+FOR_DEMO := .venv/.hf
+INSTALLED := .venv/.dev
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow interop check bench docs
@@ -16,7 +18,7 @@ demo test test-slow bench interop: export HF_HUB_OFFLINE = 1
 help: ## show this list
 	@awk -F ': .*## ' '/^[a-z-]+: .*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(INSTALLED) ## the whole road on the miniature, offline (SEED=1 OUT=runs/demo)
+demo: $(FOR_DEMO) ## the whole road on the miniature, offline (SEED=1 OUT=runs/demo)
 	$(BIN)/spavl demo --seed $(SEED) --out $(OUT)
 
 # Two at a time, which two cores can do; a thread each, for two would wait for each other. By name, so that the
@@ -63,15 +65,15 @@ bench: $(INSTALLED) ## every benchmark in turn, as JSON lines (half an hour)
 docs: $(INSTALLED) ## write the docs that are made from the code
 	$(BIN)/python -m gates.write_docs
 
-# The stamp is written last, so an interrupted install is begun again from nothing.
+# A stamp is written last, so an interrupted install is begun again. Where there is none, all is made from nothing.
 # Both variables are needed: newer pips read the second for the build's own packages, older ones the first.
-$(INSTALLED): pyproject.toml constraints.txt
+.venv/.%: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "spavl needs Python 3.11 or newer, and $(PYTHON) is not."; \
 	  echo "  next: install a newer one and name it: make $(or $(MAKECMDGOALS),test) PYTHON=python3.12"; \
 	  exit 1; }
-	@test -f $@ || { echo "making .venv (once, a few minutes)"; $(PYTHON) -m venv --clear .venv; }
+	@test -f $(FOR_DEMO) -o -f $(INSTALLED) || { echo "making .venv (once, a few minutes)"; $(PYTHON) -m venv --clear .venv; }
 	@rm -f $@
 	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
-	  $(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]'
+	  $(BIN)/python -m pip install --disable-pip-version-check -e '.[$*]'
 	@touch $@

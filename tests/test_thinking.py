@@ -35,7 +35,7 @@ from spavl.models.model_settings import ModelSettings
 from spavl.models.shop import ModelShop
 from spavl.models.thinking import ROOM
 from spavl.models.types import Reply, Request, ask_about
-from spavl.records import Response, Sample, Score, Verdict
+from spavl.records import Question, Response, Sample, Score, Verdict
 from spavl.settings import options, read_config, write_config
 from spavl.store import Ledger, RunFolder
 from spavl.text.final import part_thoughts
@@ -246,24 +246,26 @@ def test_parts_of_a_content_are_told_apart(run: RunFolder) -> None:
 
 @pytest.mark.parametrize("style", ["reasoning", "no first tag"])
 def test_a_run_by_models_that_think_loses_nothing_and_no_answer_holds_a_thought(tmp_path: Path, style: str) -> None:
+    asked = ("questions", "responses", "verdicts")
     with ChatServer(thinks(plain, STYLES[style])) as server:
         config = road(tmp_path, server.url, candidates={"per_leaf": 2}, images={"per_leaf": 1, "test_share": 0})
         walk(config, out := tmp_path / "run")
         # The dry run knows from then on who thinks: the most that can come is no less than what came.
         again = config.model_copy(update={"seed": 77})
-        most = {line.stage: line.most.tokens_out for line in foresee(again, out).lines}
+        lines = foresee(again, out).lines
+        most = {stage: sum(line.most.tokens_out for line in lines if line.stage == stage) for stage in asked}
         with RunFolder(out, look_only=True) as run:
-            responses = list(run.read("responses", Response))
+            questions_asked, responses = run.count("questions", Question), list(run.read("responses", Response))
             verdicts, samples = list(run.read("verdicts", Verdict)), list(run.read("dataset", Sample))
             assert not run.manifest("questions").rejects and not run.manifest("responses").rejects  # type: ignore[union-attr]
-    assert len(responses) == 4 * 3 * 3 and all(TRACE in each.reasoning for each in responses)
+    assert len(responses) == 3 * questions_asked > 0 and all(TRACE in each.reasoning for each in responses)
     assert not any(verdict.label == "invalid" for verdict in verdicts)
     assert samples and not any(
         TRACE in text for each in samples for text in (each.question, each.chosen, each.rejected)
     )
     assert not any(TRACE in response.text for response in responses)
     truth = ledgers(out)
-    assert all(truth[stage]["tokens_out"] <= most[stage] for stage in ("questions", "responses", "verdicts"))
+    assert {stage: truth[stage]["tokens_out"] for stage in asked if truth[stage]["tokens_out"] > most[stage]} == {}
 
 
 def test_responders_whose_thoughts_do_not_end_give_no_answer(tmp_path: Path) -> None:
@@ -275,7 +277,7 @@ def test_responders_whose_thoughts_do_not_end_give_no_answer(tmp_path: Path) -> 
         walk(config, out := tmp_path / "run", until="responses")
         with RunFolder(out, look_only=True) as run:
             manifest = run.manifest("responses")
-            assert manifest is not None and manifest.rejects == {"thoughts_cut_off": 12}
+            assert manifest is not None and manifest.rejects == {"thoughts_cut_off": run.count("questions", Question)}
             assert not any("two" in response.model for response in run.read("responses", Response))
 
 
@@ -293,8 +295,8 @@ def test_an_evaluation_judges_answers_and_not_thoughts(tmp_path: Path, style: st
     with ChatServer(thinks(answer, STYLES[style])) as server:
         results = sit(
             tmp_path / "exam",
-            suite=("spa-vl",),
-            data=(f"spa-vl={data}",),
+            suite=("harmeval", "helpeval"),
+            data=(str(data),),
             models=(f"tested=openai/tested@{server.url}",),
             guard=(f"openai/guard@{server.url}",),
         )
@@ -365,7 +367,7 @@ def test_a_pool_says_how_each_of_its_responders_is_asked(tmp_path: Path) -> None
     off, on = ([each for each in found if each.model == name] for name in ("off", "on"))
     assert not any(each.reasoning for each in off) and all(each.reasoning for each in on)
     assert {each.decoding[-2:] for each in off} == {
-        ("reasoning_effort=low", 'chat_template_kwargs={"enable_thinking":false}'),
+        ('chat_template_kwargs={"enable_thinking":false}', "reasoning_effort=low"),
     }
     assert all("max_tokens=2000" in each.decoding for each in on) and all("max_tokens=600" in e.decoding for e in off)
 

@@ -38,7 +38,8 @@ def thinks(answer: Callable[[Body], str], style: Style, tokens: int = 700, conte
             told += f" is {context} tokens and your request has 40 input tokens ({limit} > {context} - 40)."
             return web.json_response({"error": {"message": told, "code": 400}}, status=400)
         off = body.get("chat_template_kwargs", {}).get("enable_thinking") is False
-        thought = [] if off else (_WORD.findall(PONDERED) * (1 + tokens // 50))[:tokens]
+        words = _WORD.findall(PONDERED)
+        thought = [] if off else (words * (1 + tokens // len(words)))[:tokens]
         return style(answer(body), thought, limit)
 
     return think

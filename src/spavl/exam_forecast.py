@@ -26,7 +26,7 @@ async def foretell_exam(config: ExamConfig, out: Path) -> tuple[Forecast, list[s
         first, _ = await _walk(config, run, "likely", Evidence())
         evidence = Evidence.of(first.tallies)
         likely, told = await _walk(config, run, "likely", evidence)
-        most, _ = await _walk(config, run, "most", evidence.of_thoughts())
+        most, _ = await _walk(config, run, "most", Evidence())
         spent = run.ledger.totals()["usd"] + run.ledger.usd_lost()
     lines = [Line(*place, tally, most.tallies[place]) for place, tally in likely.tallies.items()]
     return Forecast(lines, [], spent, []), told

@@ -43,7 +43,7 @@ async def foretell(config: RoadConfig, out: Path, until: str | None) -> Forecast
         first = await _walk(config, run, left, "likely", Evidence())
         evidence = Evidence.of(first.tallies)
         likely = await _walk(config, run, left, "likely", evidence)
-        most = await _walk(config, run, left, "most", evidence.of_thoughts())
+        most = await _walk(config, run, left, "most", Evidence())
         spent = run.ledger.totals()["usd"] + run.ledger.usd_lost()
     lines = [Line(*place, tally, most.tallies[place]) for place, tally in likely.tallies.items()]
     return Forecast(lines, [entry.name for entry in entries if entry not in left], spent, list(_missing(config, left)))

@@ -12,7 +12,7 @@ from spavl.models.pictures import tokens_of
 from spavl.models.prices import Price
 from spavl.models.shop import Backend, ModelShop, Opened
 from spavl.models.structured import is_repair
-from spavl.models.thinking import ROOM, is_known_to_think
+from spavl.models.thinking import ROOM
 from spavl.models.types import ChatModel, Reply, Request
 from spavl.models.wrappers import call_of, reply_of
 from spavl.store import Ledger
@@ -43,8 +43,6 @@ class Tally:
     # Whether it is known to think, and has room for that beside its answers.
     thinks: bool = False
     room: int = 0
-    # Whether any finished call holds thoughts.
-    thought: bool = False
     shown: float = 0.0
     calls: float = 0.0
     kept: float = 0.0
@@ -67,8 +65,6 @@ class Evidence:
 
     scale_in: dict[tuple[str, str], float] = field(default_factory=dict)
     tokens_out: dict[tuple[str, str], float] = field(default_factory=dict)
-    # Those of which finished calls show that they think.
-    think: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
     def of(cls, tallies: dict[tuple[str, str], Tally]) -> "Evidence":
@@ -76,12 +72,7 @@ class Evidence:
         return cls(
             {place: tally.used_in / tally.foretold_in for place, tally in believed.items()},
             {place: tally.used_out / tally.seen for place, tally in believed.items()},
-            frozenset(place for place, tally in tallies.items() if tally.thought),
         )
-
-    def of_thoughts(self) -> "Evidence":
-        """Who thinks, and nothing else: the most that can come goes by no likely figures."""
-        return Evidence(think=self.think)
 
 
 class ForeseeingShop(ModelShop):
@@ -117,8 +108,7 @@ class ForeseeingShop(ModelShop):
     def _wrapped(self, opened: Opened, stage: str) -> ChatModel:
         place = (stage, opened.uri)
         measured = place in self.evidence.tokens_out
-        thinks = place in self.evidence.think or is_known_to_think(opened.model, opened.settings)
-        made = Tally(opened.price, opened.model, self.words, measured, thinks)
+        made = Tally(opened.price, opened.model, self.words, measured, self._thinks(opened))
         tally = self.tallies.setdefault(place, made)
         tally.room = ROOM if opened.settings.max_tokens is None else 0
         return Foreseen(opened.backend.name, self, place, tally, opened.former)
@@ -174,7 +164,6 @@ class Foreseen:
             tally.used_in += call.tokens_in
             tally.used_out += call.tokens_out
             tally.foretold_in += tokens_in
-            tally.thought |= bool(call.reasoning or call.reasoning_tokens)
             return replace(reply_of(call), finish="refused" if call.status in ("refused", "rejected") else "stop")
         scale = self._shop.evidence.scale_in.get(self._place, 1.0)
         tally.calls += times

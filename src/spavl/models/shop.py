@@ -28,7 +28,7 @@ from spavl.models.names import former_names, served
 from spavl.models.openai import OPENAI, OpenAIModel, check_address, is_loopback
 from spavl.models.prices import FREE, Price, price_of
 from spavl.models.sides import SidesLimited
-from spavl.models.thinking import Habits, Thinking, habits_of
+from spavl.models.thinking import Habits, Thinking, habits_of, is_known_to_think
 from spavl.models.types import ChatModel, Request
 from spavl.models.wrappers import Budget, Budgeted, Flights, Limited, Persona, Recorded, Retrying, Spread
 from spavl.records import canonical_json
@@ -92,6 +92,8 @@ class ModelShop:
         self._named: dict[str, str] = {}
         # The names of models in the ledger, once they were asked for.
         self._past: list[str] | None = None
+        # Those of them that are known to think, likewise.
+        self._have_thought: frozenset[str] | None = None
 
     def open(self, uri: str, stage: str, own: ModelSettings = NONE) -> ChatModel:
         """The model of this name, its calls booked under `stage`; `own` settings win over those of the run."""
@@ -193,6 +195,11 @@ class ModelShop:
             self._past = self._ledger.models()
         return self._past
 
+    def _thinks(self, opened: Opened) -> bool:
+        if self._have_thought is None:
+            self._have_thought = self._ledger.models_that_think()
+        return is_known_to_think(opened.model, opened.settings, opened.backend.name in self._have_thought)
+
     def _check_told_apart(self, identity: str, rest: str) -> None:
         """One name at two addresses may be one model or two, and only the user knows."""
         before = self._named.setdefault(identity, rest)
@@ -244,7 +251,7 @@ class ModelShop:
         budgeted = Budgeted(asked, self._budget, opened.price, opened.model, write_off)
         # The same model with its thoughts turned off is another one.
         which = backend.name, opened.settings.model_dump_json()
-        habits = self._habits.setdefault(which, habits_of(opened.model, opened.settings))
+        habits = self._habits.setdefault(which, habits_of(self._thinks(opened), opened.settings))
         thinking = Thinking(Retrying(budgeted, self._say), habits)
         return Recorded(thinking, self._ledger, stage, self._flights, opened.former)
 

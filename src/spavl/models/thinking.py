@@ -23,11 +23,11 @@ _THINK = re.compile(
 _TOO_LONG = re.compile(r"max_tokens|max_completion_tokens|context (?:length|window)|too (?:large|long)", re.IGNORECASE)
 
 
-def is_known_to_think(model: str, settings: ModelSettings) -> bool:
-    """Whether a model's name or its settings say that it thinks, before it has said anything."""
+def is_known_to_think(model: str, settings: ModelSettings, has_thought: bool) -> bool:
+    """Whether a model's name, its settings or calls before say that it thinks, before it has said anything."""
     if settings.thinks_not:
         return False
-    return bool(settings.reasoning_effort) or _THINK.search(model.partition("@")[0]) is not None
+    return has_thought or bool(settings.reasoning_effort) or _THINK.search(model.partition("@")[0]) is not None
 
 
 @dataclass
@@ -85,7 +85,8 @@ class Thinking:
         except Rejected:
             return reply
         self._habits.thinks = longer.thought
-        return longer if longer.thought else _both(longer, reply)
+        # One that does not think is taken at what it said within its limit.
+        return longer if longer.thought else _with_use_of(reply, longer)
 
     async def _ask_with_room(self, request: Request, cut_off: Reply | None = None) -> Reply:
         """`cut_off` is what came without room, which is all there is where the model's context has none."""
@@ -101,7 +102,7 @@ class Thinking:
                 continue
             habits.note(reply)
             reply = self._without_open_thought(reply)
-            return reply if cut_off is None else _both(cut_off, reply)
+            return reply if cut_off is None else _with_use_of(reply, cut_off, reply)
         return cut_off or self._without_open_thought(await self._inner.ask(request))
 
     def _without_open_thought(self, reply: Reply) -> Reply:
@@ -111,18 +112,17 @@ class Thinking:
         return reply
 
 
-def habits_of(model: str, settings: ModelSettings) -> Habits:
+def habits_of(is_known: bool, settings: ModelSettings) -> Habits:
     """Those of a model that was not heard yet. With a limit of its own it has that and no more."""
-    room = ROOM if settings.max_tokens is None else 0
-    return Habits(thinks=is_known_to_think(model, settings) or None, room=room)
+    return Habits(thinks=is_known or None, room=ROOM if settings.max_tokens is None else 0)
 
 
-def _both(first: Reply, second: Reply) -> Reply:
-    """The second reply, with what both have used."""
+def _with_use_of(said: Reply, *replies: Reply) -> Reply:
+    """What was said, with what all of these replies have used."""
     return replace(
-        second,
-        tokens_in=first.tokens_in + second.tokens_in,
-        tokens_out=first.tokens_out + second.tokens_out,
-        reasoning_tokens=first.reasoning_tokens + second.reasoning_tokens,
-        usd=first.usd + second.usd,
+        said,
+        tokens_in=sum(reply.tokens_in for reply in replies),
+        tokens_out=sum(reply.tokens_out for reply in replies),
+        reasoning_tokens=sum(reply.reasoning_tokens for reply in replies),
+        usd=sum(reply.usd for reply in replies),
     )

@@ -194,6 +194,11 @@ class Ledger:
         """The names of all models that were ever asked."""
         return [name for (name,) in self._reader.execute("SELECT DISTINCT model FROM calls ORDER BY model")]
 
+    def models_that_think(self) -> frozenset[str]:
+        """The names of those of which some call holds thoughts."""
+        text = f"SELECT DISTINCT model FROM ({self._select}) WHERE reasoning_tokens > 0 OR reasoning != ''"
+        return frozenset(name for (name,) in self._reader.execute(text))
+
     def forget_rejected(self, stage: str, model: str) -> int:
         """Take back the permanent 4xx of a model in a stage: they cost nothing, and their cause may be put right."""
         text = "DELETE FROM calls WHERE stage = ? AND model = ? AND status = 'rejected'"

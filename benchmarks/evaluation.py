@@ -76,6 +76,8 @@ def by_spavl(url: str, data: Path) -> float:
             data=(str(data),),
             models=(f"openai/model@{url}",),
             guard=(f"openai/guard@{url}",),
+            # This guard calls everything safe, so it fails them; they are 25 calls more than Inspect makes.
+            canaries="warn",
             servers={"pace": {"at_once": IN_FLIGHT}, "in_flight": 2 * IN_FLIGHT},
         )
         began = time.perf_counter()

@@ -222,9 +222,9 @@ def test_a_hundred_thousand_questions_are_audited_in_seconds() -> None:
     images = [an_image(str(number), kinds.get(number % 50, "train")) for number in range(33_000)]
     asked = [asked_about(image, " ".join(rng.choices(vocabulary, k=19))) for image in images for _ in range(3)]
     asked.append(asked_about(images[4], asked[0].text))
-    began = time.monotonic()
+    began = time.process_time()
     (repeated,) = audited(images, lambda: asked, LeaksConfig()).repeated
-    assert time.monotonic() - began < 30
+    assert time.process_time() - began < 30
     assert repeated.asked == {"test": 1, "train": 1}
 
 

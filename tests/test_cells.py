@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from tests.test_search import colours
 from tests.test_sources import walk
 from tests.tiny_clip import save_clip
 
+from spavl.engine import cells as apart
 from spavl.imaging import cells as tables
 from spavl.imaging.cells import Cells
 from spavl.imaging.unfetchable import Unfetchable
@@ -47,6 +49,9 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
 
     monkeypatch.setattr(tables, "_LARGEST_HELD", 0)
     monkeypatch.setattr(tables, "_cells", counting)
+    # Here and not in a process of their own, where nobody could count them.
+    here = SimpleNamespace(run=apart._Readers())
+    monkeypatch.setattr(apart, "_readers", lambda: here)
     return counted
 
 

@@ -231,7 +231,7 @@ def test_a_hundred_thousand_questions_are_audited_in_seconds() -> None:
 def test_a_leaking_image_stops_the_stage_or_is_left_out(copied: Walked, monkeypatch: pytest.MonkeyPatch) -> None:
     """Toys of one frame, whose hashes are near: they are taken for alike in their parts, which they are not."""
     monkeypatch.setattr(Details, "alike", lambda _, name, others: iter(others))
-    near = {"dataset__leaks__nearer_pictures": "12"}
+    near = {"dataset__leaks__nearer_pictures": "16"}
     with pytest.raises(GateError, match="between splits:\n  picture"):
         walk(copied.settings(**near), copied.run)
     told = [json.loads(line) for line in (copied.run / "leaks.jsonl").read_text().splitlines()]

@@ -21,7 +21,8 @@ from tests.test_cli import spavl
 from spavl.errors import ConfigError, SpavlError
 from spavl.models.openai import OpenAIModel
 from spavl.models.types import Rejected, Transient, ask_about
-from spavl.text.shown import FORGING, ShownConsole, line, tell
+from spavl.text.drawn import ShownConsole
+from spavl.text.shown import FORGING, line, tell
 
 OSC_52 = "\x1b]52;c;bWFkZSB1cA==\x07"
 EVIL = f"a{OSC_52}b\x9b2Jc\rspavl: forged\nspavl: forged too\x1b[2K\u202ed\u2028spavl: three\x08\x7f"

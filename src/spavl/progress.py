@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from spavl.live import LiveTable, Money, Server, StageRow
-from spavl.text.shown import ShownConsole, live
+from spavl.text.drawn import ShownConsole, live
 
 _LINE_EVERY = 10.0
 _FRAMES_PER_SECOND = 4

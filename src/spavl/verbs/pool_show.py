@@ -5,7 +5,8 @@ import argparse
 from rich.text import Text
 
 from spavl.responses.pool import SHIPPED, Responder, lacks, read_pool
-from spavl.text.shown import ShownConsole, line
+from spavl.text.drawn import ShownConsole
+from spavl.text.shown import line
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,8 @@ from rich.tree import Tree as Branch
 
 from spavl.errors import ConfigError
 from spavl.taxonomy.tree import Domain, Group, Leaf, read_tree
-from spavl.text.shown import ShownConsole, line
+from spavl.text.drawn import ShownConsole
+from spavl.text.shown import line
 
 _HOW_KNOWN = {"confirmed": "", "strong": " (name inferred)", "weak": " (name guessed)"}
 

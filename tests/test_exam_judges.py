@@ -59,7 +59,7 @@ def test_a_judge_that_reads_tells_refusals_before_a_guard_and_before_words(tmp_p
     judge = results["reported_by"]["xstest"]["over_refusal"]
     assert "openai/judge" in judge and "openai/guard" in results["reported_by"]["xstest"]["unsafe"]
     rates = {
-        each["judge"].split("@")[0]: each["micro"]["value"]
+        each["judge"].partition("|")[0].partition("@")[0]: each["micro"]["value"]
         for each in results["figures"]
         if (each["told"], each["part"], each["model"]) == ("over_refusal", "all", "one")
     }
@@ -137,7 +137,7 @@ def test_the_truth_must_be_among_the_guards(tmp_path: Path) -> None:
             sit(tmp_path / "exam", **settings, truth="rules/miniature")
         results = sit(tmp_path / "exam", **settings, truth=settings["guard"][1])
     assert SAFE and results["truth"]
-    found = figure(results, told="unsafe", model=settings["models"][0], judge=results["guards"][settings["guard"][0]])
+    found = figure(results, told="unsafe", model="openai/one", judge=results["guards"][settings["guard"][0]])
     assert found["corrected"] is None and "none is not unsafe by openai/second" in found["not_corrected"]
     for text in (exam_lines.markdown(results), exam_lines.card(results), "\n".join(exam_lines.lines(results))):
         # Broken into lines where a terminal has an end.

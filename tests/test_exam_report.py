@@ -232,7 +232,7 @@ def _pooled(trial: dict[str, Any]) -> tuple[str, ...]:
 
 def test_guards_are_set_beside_the_one_that_is_reported(exam: Path) -> None:
     trials = [trial for trial in results_in(exam)["trials"] if _pooled(trial) == ("unsafe", "refuse", "real")]
-    beside = {trial["judge"].split("@")[0]: trial for trial in trials}
+    beside = {trial["judge"].partition("|")[0].partition("@")[0]: trial for trial in trials}
     assert beside.keys() == {"openai/other", "keywords/gcg", "keywords/autodan", "keywords/spavl"}
     assert beside["openai/other"]["sensitivity"]["value"] == beside["openai/other"]["ac1"]["value"] == 1
     assert all("openai/guard" in trial["against"] for trial in trials)

@@ -169,7 +169,7 @@ def test_all_items_are_answered_and_judged_with_n_and_interval(tmp_path: Path) -
     folder = write_spa_vl(tmp_path / "data", 12, 8)
     with ChatServer(judged(UNSAFE)) as server:
         results = sit(tmp_path / "exam", **of_two(server.url, folder))
-    found = figure(results, model=f"openai/one@{server.url}", benchmark="harmeval", told="unsafe")
+    found = figure(results, model="openai/one", benchmark="harmeval", told="unsafe")
     assert found["micro"]["value"] == 1 and found["micro"]["n"] == 12 and found["micro"]["low"] < 1
     assert found["macro"]["value"] == 1 and found["unknown"] == 0
     assert json.loads((tmp_path / "exam" / "results.json").read_text()) == results
@@ -194,13 +194,13 @@ def test_a_judge_that_cannot_be_read_gives_no_result_or_bounds_and_never_safety(
         named = {(each["told"], each["unknown"], each["asked"]) for each in withheld if each["benchmark"] == "harmeval"}
         assert named == {(told, 20, 20) for told in ("unsafe", "refusal", "safe_reply")}
         told = json.loads((tmp_path / "exam" / "results.json").read_text())
-        judged_by = {each["judge"] for each in told["figures"] if each["model"] in settings["models"]}
+        judged_by = {each["judge"] for each in told["figures"] if each["model"] in ("openai/one", "openai/two")}
         assert judged_by == {"keywords/gcg@1", "keywords/autodan@1", "keywords/spavl@2"}, "no rate of the guard's"
         before = sum(server.seen.values())
         results = sit(tmp_path / "exam", **settings, most_invalid=1.0)
         assert sum(server.seen.values()) == before
     for told in ("unsafe", "refusal"):
-        found = figure(results, model=settings["models"][0], benchmark="harmeval", told=told, judge=_guard(results))
+        found = figure(results, model="openai/one", benchmark="harmeval", told=told, judge=_guard(results))
         assert found["micro"]["value"] is None and found["unknown"] == 20
         assert found["micro"]["low"] == 0 and found["micro"]["high"] == 1
 
@@ -212,7 +212,7 @@ def test_a_few_lost_verdicts_widen_the_interval_on_both_sides(tmp_path: Path) ->
         lambda body: ("?" if lost in said(body) else SAFE) if is_judging(body) else "Here is how."
     ) as server:
         results = sit(tmp_path / "exam", **of_two(server.url, folder))
-    found = figure(results, model=f"openai/one@{server.url}", benchmark="harmeval", told="unsafe")
+    found = figure(results, model="openai/one", benchmark="harmeval", told="unsafe")
     assert found["unknown"] == 1 and found["micro"]["n"] == 99 and found["micro"]["value"] == 0
     # As if it had been unsafe: one of 100.
     assert found["micro"]["high"] == pytest.approx(0.0545, abs=1e-3)
@@ -241,7 +241,7 @@ def test_an_answer_that_never_came_is_not_known(tmp_path: Path) -> None:
 
     with ChatServer(answer) as server:
         results = sit(tmp_path / "exam", **of_two(server.url, folder))
-    found = figure(results, model=f"openai/one@{server.url}", benchmark="harmeval", told="unsafe")
+    found = figure(results, model="openai/one", benchmark="harmeval", told="unsafe")
     assert (found["unknown"], found["micro"]["n"]) == (1, 59)
     assert found["micro"]["high"] > 0.08
 
@@ -263,7 +263,7 @@ def test_models_have_names_and_no_two_the_same() -> None:
     assert models_by_name(["base=miniature/base", "hf/a", "openai/x@http://h/v1?a=b/c"]) == {
         "base": "miniature/base",
         "hf/a": "hf/a",
-        "openai/x@http://h/v1?a=b/c": "openai/x@http://h/v1?a=b/c",
+        "openai/x": "openai/x@http://h/v1?a=b/c",
     }
     with pytest.raises(ConfigError, match="two models"):
         models_by_name(["a=hf/x", "a=hf/y"])

@@ -26,7 +26,7 @@ from spavl import __version__
 from spavl.errors import StoreError
 from spavl.records import Record, Reject, hash_in_order
 from spavl.store.blobs import Blobs
-from spavl.store.files import RUN_FILE, disk_faults, refuse_filled, write_text
+from spavl.store.files import RUN_FILE, disk_faults, refuse_filled, state_of, write_text
 from spavl.store.journal import Journal
 from spavl.store.ledger import Ledger
 from spavl.store.lookup import GROUPS_HELD, Lookup
@@ -73,6 +73,7 @@ class RunFolder:
         self.path = path
         _check_place(path)
         self._held = contextlib.ExitStack()
+        self._states: dict[Path, list[object]] = {}
         with contextlib.ExitStack() as held:
             if not look_only:
                 with disk_faults(path):
@@ -94,6 +95,17 @@ class RunFolder:
         """The versions this run was begun with."""
         about = json.loads((self.path / RUN_FILE).read_text())
         return {"spavl": about["spavl"], **about["versions"]}
+
+    def state_of(self, path: Path) -> list[object]:
+        """The state of a file or folder. A folder outside the run is gone through once, however often it is asked for.
+
+        If it is changed later, its new state is met by the next start, and what was made of it is made anew.
+        """
+        if not path.is_dir() or path.resolve().is_relative_to(self.path.resolve()):
+            return state_of(path)
+        if path not in self._states:
+            self._states[path] = state_of(path)
+        return self._states[path]
 
     def write_config(self, text: str) -> None:
         write_text(self.path / "config.toml", text)

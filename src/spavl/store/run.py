@@ -11,6 +11,7 @@ runs/demo/
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -30,12 +31,15 @@ from spavl.store.files import RUN_FILE, disk_faults, refuse_filled, state_of, wr
 from spavl.store.journal import Journal
 from spavl.store.ledger import Ledger
 from spavl.store.lookup import GROUPS_HELD, Lookup
+from spavl.store.mounts import is_log_safe
 from spavl.store.tables import ids_in, open_table, read_table, write_table
 
 R = TypeVar("R", bound=Record)
 
 FORMAT = 1
 _LOCK = ".lock"
+# What a file system says that was mounted without locks.
+_LOCKLESS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 _PACKAGES = ("torch", "transformers", "pyarrow", "pillow", "aiohttp", "pydantic")
 
 
@@ -76,6 +80,7 @@ class RunFolder:
         self._states: dict[Path, list[object]] = {}
         with contextlib.ExitStack() as held:
             if not look_only:
+                is_log_safe(path)
                 with disk_faults(path):
                     path.mkdir(parents=True, exist_ok=True)
                 held.enter_context(self._take_lock())
@@ -182,6 +187,14 @@ class RunFolder:
             lock.close()
             then = "wait for it to end, or choose another folder with --out"
             raise StoreError("another process is at work in this run", where=str(self.path), then=then) from None
+        except OSError as error:
+            lock.close()
+            if error.errno not in _LOCKLESS:
+                raise
+            then = (
+                "choose a folder on another file system with --out, or have this one mounted with locks (Lustre: flock)"
+            )
+            raise StoreError(f"this file system has no locks: {error}", where=str(self.path), then=then) from None
         return lock
 
     def _check_or_begin(self, seed: int) -> None:

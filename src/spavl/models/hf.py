@@ -5,7 +5,6 @@ from its own seed, so an answer does not depend on who happened to be in its bat
 """
 
 import asyncio
-import gc
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +29,7 @@ from transformers.utils import cached_file
 from spavl.errors import ConfigError, MissingExtra, ProviderError, SpavlError
 from spavl.models.chat import as_written, ends_of, prompt_of, shown_by, special_tokens
 from spavl.models.limits import PaceConfig
+from spavl.models.memory import Together, free_memory, is_out_of_memory
 from spavl.models.names import revision_of
 from spavl.models.types import Picture, Rejected, Reply, Request, Transient
 from spavl.records import content_hash
@@ -55,7 +55,8 @@ class HFModel:
         largest_batch: int = PaceConfig().batch_here,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._path, self._dtype, self._largest, self._say = path, dtype, largest_batch, say
+        self._path, self._dtype = path, dtype
+        self._together = Together(largest_batch, f"hf/{path}", say)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hf")
         self._waiting: list[_Asked] = []
         self._serving: asyncio.Task[None] | None = None
@@ -86,15 +87,14 @@ class HFModel:
             # rows with a picture and rows without one in the same batch.
             self._waiting.sort(key=lambda item: (_kind(item[0]), item[0].max_tokens, len(item[0].messages[-1].text)))
             alike = sum(_kind(request) == _kind(self._waiting[0][0]) for request, _ in self._waiting)
-            size = min(alike, self._largest)
+            size = min(alike, self._together.most)
             batch, self._waiting = self._waiting[:size], self._waiting[size:]
             try:
                 replies = await loop.run_in_executor(self._thread, self._answer, [request for request, _ in batch])
             except Exception as error:
-                if _is_out_of_memory(error):
-                    await loop.run_in_executor(self._thread, _free_memory)
-                    if size > 1:
-                        self._ask_fewer(size // 2)
+                if is_out_of_memory(error):
+                    await loop.run_in_executor(self._thread, free_memory)
+                    if self._together.is_halved(size):
                         self._waiting += batch
                         continue
                     error = self._no_memory(error)
@@ -103,10 +103,6 @@ class HFModel:
             for (_, answered), reply in zip(batch, replies, strict=True):
                 _settle(answered, reply)
             await asyncio.sleep(0)
-
-    def _ask_fewer(self, most: int) -> None:
-        self._largest = most
-        self._say(f"{self.name}: out of memory, so {most} requests at most are answered together from now on")
 
     def _no_memory(self, error: Exception) -> Exception:
         """Of a model that has answered others, this request alone needs too much; it may fit when asked again."""
@@ -122,7 +118,7 @@ class HFModel:
 
     def _let_go(self) -> None:
         if self.__dict__.pop("_loaded", None) is not None:
-            _free_memory()
+            free_memory()
 
     def _answer(self, requests: Sequence[Request]) -> list[Reply | Exception]:
         """Each one's reply, or why the model's template or processor does not take it."""
@@ -150,16 +146,6 @@ def _settle(answered: asyncio.Future[Reply], reply: Reply | Exception) -> None:
         answered.set_exception(reply)
     else:
         answered.set_result(reply)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """A GPU's is a class of its own; a CPU's is told in words."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
-def _free_memory() -> None:
-    gc.collect()
-    torch.cuda.empty_cache()
 
 
 def _fault_of(processor: Any, request: Request) -> Exception | None:

@@ -310,7 +310,9 @@ def _asking(job: Job[TrainingConfig], given: Given, course: Objective, unseen: S
         module = Scorer(twin)
     questions = choose(unseen, settings.watch.questions)
     asked = (questions, given.picture, subjects, guard, settings.watch.max_tokens)
-    return Asking(module, module.model, given.processor, *asked)
+    asking = Asking(module, module.model, given.processor, *asked)
+    asking.say = job.screen.say
+    return asking
 
 
 async def _train(

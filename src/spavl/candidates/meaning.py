@@ -38,7 +38,9 @@ class Meaning:
         self._clip = Clip(settings.search_model, "candidates.search_model", "fastest")
         self._index: Any = usearch.Index(ndim=self._clip.size, metric="cos", dtype="f16")
         model = settings.search_model
-        self._maker = content_hash([settings.search_by, model, state_of(Path(model))])
+        # A hub's model may have moved to other weights.
+        moved = [self._clip.commit] if self._clip.commit else []
+        self._maker = content_hash([settings.search_by, model, state_of(Path(model)), *moved])
         self._vectors = Vectors(catalogue, self._maker)
         self._file = folder / f"{settings.search_by}.usearch"
         self._about = self._file.with_suffix(".json")

@@ -15,10 +15,12 @@ import pytest
 from peft import LoraConfig, get_peft_model
 from tests.exams import write_spa_vl
 from tests.test_train import pair
+from tests.tiny_clip import save_clip
 
 from spavl.errors import ConfigError
+from spavl.imaging.clip import Clip
 from spavl.models.hf import base_of, check_there, checkpoint_name, load_checkpoint
-from spavl.models.names import hf_name
+from spavl.models.names import hf_name, revision_of, with_revision
 from spavl.models.own_code import is_trusted, names_typed
 from spavl.models.shop import miniature_checkpoint
 from spavl.settings import read_config, write_config
@@ -210,6 +212,20 @@ def test_a_model_on_a_hub_is_held_to_the_revision_that_is_named(tmp_path: Path, 
     with pytest.raises(ConfigError, match="several revisions") as told:
         hf_name("owner/name", known)
     assert f"hf/owner/name@{OTHER}" in told.value.then
+
+
+def test_a_clip_model_is_held_to_its_revision_too(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "clip").mkdir()
+    save_clip(tmp_path / "clip")
+    on_hub(cache, "owner/clip", main=tmp_path / "clip", v1=tmp_path / "clip")
+    for name, commit in (("owner/clip", COMMIT), ("owner/clip@v1", OTHER)):
+        assert Clip(name, "a test").commit == commit
+        assert with_revision(name, commit) == f"owner/clip#{commit}"
+    folder = str(tmp_path / "clip")
+    assert Clip(folder, "a test").commit is None
+    assert with_revision(folder, None) == f"{folder}#{revision_of(Path(folder))}"
+    with pytest.raises(ConfigError, match="cannot load it"):
+        Clip("owner/clip@v2", "a test")
 
 
 def test_code_on_a_hub_runs_in_the_trusted_revision_alone(tmp_path: Path, cache: Path, model: Path, mark: Path) -> None:

@@ -125,6 +125,9 @@ class Catalogue:
         """Of how many pictures anything is said."""
         return int(self.database.execute("SELECT COUNT(*) FROM entries WHERE caption != ''").fetchone()[0])
 
+    # Words are searched without a model.
+    model = ""
+
     def found_any(self) -> bool:
         return self.captioned() > 0
 

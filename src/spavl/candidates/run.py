@@ -37,6 +37,7 @@ async def run(job: Job[CandidatesConfig]) -> Manifest:
             told = ", ".join(f"{reason} {count}" for reason, count in left_out.items())
             job.screen.say(f"candidates: left out of the source: {told}{_UNPACK if PACKED in left_out else ''}")
         notes |= {"pictures_in_source": catalogue.count(), "left_out": left_out}
+        notes |= {"search_model": searched.model} if searched.model else {}
         return await _list(job, searched, categories, notes)
 
 

@@ -97,6 +97,9 @@ class Folder:
 class Search(Protocol):
     def search(self, terms: Sequence[str], most: int) -> Iterator[Hit]: ...
 
+    @property
+    def model(self) -> str: ...
+
     def found_any(self) -> bool: ...
 
     def skipped(self, most: int) -> list[Skipped]: ...
@@ -110,6 +113,7 @@ class Searched:
     def __init__(self, search: Search) -> None:
         self._search = search
         self.left_out = search.reasons()
+        self.model = search.model
 
     def candidates(self, category: Category, most: int) -> Iterator[Candidate | Skipped]:
         hits = self._search.search(category.terms or (category.leaf,), most)

@@ -76,6 +76,11 @@ def pinned(path: str) -> tuple[str, str | None]:
     return place, revision or None
 
 
+def with_revision(path: str, commit: str | None) -> str:
+    """A folder or a hub id with what tells its weights: the hub's commit, or the hash of the folder's files."""
+    return f"{pinned(path)[0]}#{commit or revision_of(Path(path))}"
+
+
 def hf_name(path: str, known: Sequence[str]) -> str | None:
     """The name of an `hf/` model among those that a ledger knows; None where it holds no call of this model."""
     folder, (place, revision) = Path(path), pinned(path)

@@ -16,14 +16,14 @@ from spavl.store import RunFolder
 _SPAVL = "from spavl.cli import main; import sys; sys.exit(main())"
 
 
-def build(hub: FakeHub, folder: Path, **candidates: object) -> subprocess.CompletedProcess[str]:
+def build(hub: FakeHub, folder: Path, revision: str = "", **candidates: object) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home")}
     # Without the chunked protocol of the real hub, whose storage is no business of a small fake.
     environment |= {"HF_HUB_DISABLE_XET": "1"}
     (folder / "taxonomy.toml").write_text(TAXONOMY)
     given = "".join(f"{name} = {json.dumps(value)}\n" for name, value in candidates.items())
     (folder / "my.toml").write_text(
-        f'[taxonomy]\nfile = "{folder}/taxonomy.toml"\n[candidates]\nsource = "hub/someone/set"\n{given}'
+        f'[taxonomy]\nfile = "{folder}/taxonomy.toml"\n[candidates]\nsource = "hub/someone/set{revision}"\n{given}'
     )
     command = [sys.executable, "-c", _SPAVL, "build", str(folder / "my.toml"), "--out", str(folder / "run")]
     return subprocess.run(
@@ -65,6 +65,23 @@ def test_a_data_set_on_a_hub_is_fetched_once_and_searched(tmp_path: Path) -> Non
     again = build(hub, tmp_path, per_leaf=1)
     assert again.returncode == 0, again.stderr
     assert [row.rank for row in made(tmp_path)[0]] == [0, 0]
+
+
+def test_a_data_set_is_held_to_a_revision_and_another_is_another_one(tmp_path: Path) -> None:
+    asked = list[str]()
+
+    class Asked(FakeHub):
+        def answer(self, method: str, path: str, body: bytes) -> object:
+            asked.append(path)
+            return super().answer(method, path, body)
+
+    with Asked() as hub:
+        hub.files |= {"loose/1.png": png(1), "loose/1.txt": b"a loose red ball"}
+        for name in ("@v1", "@v2", "@v2", ""):
+            done = build(hub, tmp_path, name)
+            assert done.returncode == 0, done.stderr
+    told = [path for path in asked if path.startswith("/api/datasets/someone/set") and "/tree/" not in path]
+    assert [path.partition("/revision/")[2] for path in told if "1" * 40 not in path] == ["v1", "v2", ""]
 
 
 def test_a_fetch_that_broke_off_goes_on(tmp_path: Path) -> None:

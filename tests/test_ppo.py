@@ -16,6 +16,7 @@ from spavl.miniature.world import draw, png, scene
 from spavl.models.hf import load_checkpoint
 from spavl.models.shop import miniature_checkpoint
 from spavl.records import Sample
+from spavl.training import answering
 from spavl.training.answers import Answer, Batches
 from spavl.training.config import PPOConfig, RewardConfig, TrainingConfig
 from spavl.training.loop import train
@@ -247,6 +248,24 @@ def test_a_resumed_training_draws_and_learns_the_very_same(tmp_path: Path, setti
     again, _ = trained(resumed, tmp_path / "b")
     assert all(torch.equal(weights[name], again[name]) for name in weights)
     assert list(unbroken.rollouts(unbroken.steps)) == list(resumed.rollouts(resumed.steps))
+
+
+def test_answers_that_do_not_fit_together_are_drawn_by_halves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each answer has dice of its own, so that they are the same answers."""
+    whole, by_halves = new_ppo(tmp_path / "whole"), new_ppo(tmp_path / "halves")
+    expected = trained(whole, tmp_path / "one", stop_after=1)[0]
+    draw, tried = answering.draw, list[int]()
+
+    def in_little_memory(model: Any, processor: Any, prompts: Any, each: int) -> Any:
+        tried.append(len(prompts))
+        if len(prompts) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return draw(model, processor, prompts, each)
+
+    monkeypatch.setattr(answering, "draw", in_little_memory)
+    found = trained(by_halves, tmp_path / "two", stop_after=1)[0]
+    assert tried == [3, 1, 1, 1]
+    assert all(torch.allclose(found[name], value, atol=1e-6) for name, value in expected.items())
 
 
 def test_the_first_step_starts_at_the_reference_and_values_start_where_rewards_are(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_every_setting_is_an_option_and_every_option_has_a_meaning() -> None:
 def names_in(table: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in table.items():
         # These are one setting each although they are tables: their keys are the names of models.
-        if isinstance(value, dict) and key not in ("prices", "addresses"):
+        if isinstance(value, dict) and key not in ("prices", "addresses", "model_settings"):
             yield from names_in(value, f"{prefix}{key}.")
         else:
             yield prefix + key

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.courses import new_dpo, sample
 from torch import nn
 
+from spavl.errors import TrainingError
 from spavl.judges.rules import RuleGuard
 from spavl.miniature.world import draw, png, scene
 from spavl.models.hf import load_checkpoint
@@ -81,6 +82,42 @@ def test_where_it_is_not_known_what_is_harmful_any_question_may_be_answered_unsa
     assert Look(0, unsafe, refused).fault == unsafe.value and list(Look(0, unsafe, refused).figures()) == [
         "unsafe_rate"
     ]
+
+
+@pytest.mark.parametrize("most", [4, 1, 0])
+def test_a_look_that_does_not_fit_beside_the_training_is_taken_in_halves(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """A GPU that holds weights, gradients and moments has room for few answers at a time."""
+    processor, model = load_checkpoint(miniature_checkpoint())
+    subjects = {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}
+    said, tried, generate = list[str](), list[int](), type(model).generate
+
+    def asking() -> Asking:
+        made = Asking(Scorer(model), model, processor, questions(), picture, subjects, RuleGuard(), 24)
+        made.say = said.append
+        return made
+
+    def in_little_memory(self: Any, **inputs: Any) -> Any:
+        tried.append(len(inputs["input_ids"]))
+        if tried[-1] > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return generate(self, **inputs)
+
+    expected = asyncio.run(asking().rates())
+    monkeypatch.setattr(type(model), "generate", in_little_memory)
+    looks = asking()
+    if not most:
+        with pytest.raises(TrainingError, match="not enough memory") as told:
+            asyncio.run(looks.rates())
+        assert "training.watch.max_tokens" in told.value.then and tried == [6, 3, 1]
+        return
+    assert asyncio.run(looks.rates()) == expected
+    fit = [3] * 2 if most == 4 else [1] * 6
+    assert tried == [6] + ([3] if most == 1 else []) + fit
+    assert [line.rpartition(", so ")[2].split()[0] for line in said] == (["3"] if most == 4 else ["3", "1"])
+    tried.clear()
+    assert asyncio.run(looks.rates()) == expected and tried == fit, "it is remembered"
 
 
 def test_questions_about_one_image_are_not_so_many_witnesses() -> None:

@@ -73,7 +73,7 @@ async def check_ahead(
     config: RoadConfig, run: RunFolder, left: Sequence[StageEntry], say: Callable[[str], None]
 ) -> None:
     """Open all that these stages name, and see that the servers of the first that asks one are there."""
-    models = TryingShop(run.ledger, config.model_settings, config.pace)
+    models = TryingShop(run.ledger, config.model_settings, config.pace).trusting(config.trust_remote_code)
     try:
         check_named(config, run, left, models)
         asked = [entry.section for entry in left if entry.section in models.first_asked.values()]

@@ -41,7 +41,7 @@ async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen
         desk = desk_of(config.batch, run, budget)
         models = ModelShop(
             run.ledger, budget, config.pace, config.prices, screen.say, desk, config.batch.models, config.model_settings
-        )
+        ).trusting(config.trust_remote_code)
         stages = left_to_walk(run, stages_of(config, until))
         left = unfinished(stages, config, run, models)
         await check_ahead(config, run, left, screen.say)
@@ -89,7 +89,7 @@ async def follow(config: RoadConfig, out: Path) -> None:
 
 
 def _from_ledger(config: RoadConfig, run: RunFolder) -> ReplayingShop:
-    return ReplayingShop(run.ledger, config.model_settings, config.pace)
+    return ReplayingShop(run.ledger, config.model_settings, config.pace).trusting(config.trust_remote_code)
 
 
 async def replay(config: RoadConfig, out: Path, until: str | None, screen: Screen) -> dict[str, Any]:

@@ -93,7 +93,9 @@ async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, An
         budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"] + run.ledger.usd_lost())
         servers, own = config.servers, config.model_settings
         desk, batched = desk_of(servers.batch, run, budget), servers.batch.models
-        models = ModelShop(run.ledger, budget, servers.pace, servers.prices, screen.say, desk, batched, own)
+        models = ModelShop(run.ledger, budget, servers.pace, servers.prices, screen.say, desk, batched, own).trusting(
+            config.trust_remote_code
+        )
         await _check_ahead(config, run, screen)
         first, *rest = stages_of_exam(config)
         await _do(first, config, run, models, screen)
@@ -126,7 +128,7 @@ async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, An
 
 async def _check_ahead(config: ExamConfig, run: RunFolder, screen: Screen) -> None:
     """See that all that the stages still to do will ask and read is there, before the benchmarks' files are read."""
-    models = TryingShop(run.ledger, config.model_settings, config.servers.pace)
+    models = TryingShop(run.ledger, config.model_settings, config.servers.pace).trusting(config.trust_remote_code)
     left = left_to_do((stage.plan, _job(stage, config, run, models, screen)) for stage in stages_of_exam(config))
     try:
         _check_settings(config, left)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from spavl.errors import ConfigError, SpavlError
 from spavl.judges.shop import model_of, open_guard, open_judge
 from spavl.models.foresee import TryingShop
+from spavl.models.names import pinned
 from spavl.models.openai import OpenAIModel
 from spavl.models.shop import ModelShop, checkpoint_path
 from spavl.models.types import Transient
@@ -113,5 +114,5 @@ def open_rewarder(name: str, models: ModelShop, stage: str) -> object:
 def _check_folder(name: str) -> None:
     """A hub id has one slash at most; whatever has more is a path."""
     kind, _, rest = name.partition("/")
-    if kind == "hf" and rest.count("/") > 1 and not Path(rest).is_dir():
+    if kind == "hf" and pinned(rest)[0].count("/") > 1 and not Path(rest).is_dir():
         raise ConfigError("there is no such folder", then="give the folder of a model, or a hub id such as OWNER/NAME")

@@ -18,6 +18,7 @@ from spavl.images import config as images_stage
 from spavl.images.config import ImagesConfig
 from spavl.models.limits import BatchConfig, PaceConfig
 from spavl.models.model_settings import ModelSettings
+from spavl.models.own_code import WHO_IS_TRUSTED, TrustedNames
 from spavl.pairs import config as pairs_stage
 from spavl.pairs.config import PairsConfig
 from spavl.pictures import config as pictures_stage
@@ -103,6 +104,7 @@ class RoadConfig(Settings):
         description="how single models are asked wherever they are named, by openai/NAME@URL, openai/NAME or hf/PATH: "
         "max_tokens, reasoning_effort, chat_template_kwargs, extra_body",
     )
+    trust_remote_code: TrustedNames = Field((), description=WHO_IS_TRUSTED)
     batch: BatchConfig = Field(BatchConfig(), description="which calls go through batches, at half the price")
     pace: PaceConfig = Field(PaceConfig(), description="how fast each model of a server is asked")
     taxonomy: TaxonomyConfig = Field(TaxonomyConfig(), description="which harms")

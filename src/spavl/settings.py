@@ -31,6 +31,12 @@ class Option(NamedTuple):
         """The default as one types it. JSON is TOML too, save for `null`."""
         return self.default if self.default and isinstance(self.default, str) else json.dumps(self.default)
 
+    @property
+    def flags(self) -> list[str]:
+        """As it is typed; the name of one that is in no section may have dashes."""
+        names = (self.name,) if "." in self.name else (self.name, self.name.replace("_", "-"))
+        return [f"--{name}" for name in dict.fromkeys(names)]
+
 
 def read_table(file: str) -> dict[str, Any]:
     """The TOML table of a file; `demo` is the one that ships."""

@@ -29,7 +29,6 @@ from spavl.progress import Screen
 from spavl.records import Record, Reject, content_hash
 from spavl.stops import UNREAD_IN_A_ROW, Refusals, check_lost, nothing_left, stop_refused, stop_unreadable
 from spavl.store import Manifest, RunFolder
-from spavl.store.files import state_of
 from spavl.store.journal import Journal
 
 In = TypeVar("In", bound=Record)
@@ -164,7 +163,7 @@ def fingerprint_of(job: Job[C], plan: Plan[Out]) -> str:
 
 
 def _state_of_files(job: Job[C], plan: Plan[Out]) -> list[object]:
-    return [state_of(_place(name)) for name in _named(job.settings, plan.files)]
+    return [job.run.state_of(_place(name)) for name in _named(job.settings, plan.files)]
 
 
 def _place(name: str) -> Path:

@@ -260,7 +260,7 @@ def _images(value: Any, place: _Place) -> AllBytes | None:
 def _in_text(text: str, place: _Place) -> Bytes:
     if _in_itself(text):
         return functools.partial(_decoded, text, place.where)
-    if text.startswith(("http://", "https://")):
+    if text.lower().startswith(("http://", "https://")):
         what = f"this row only tells where its image is, and nothing is fetched from there: {text[:_LONGEST_TOLD]}"
         then = "put the bytes of the images into the file, or their files beside it and their names into the column"
         raise ConfigError(what, where=place.where, then=then)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spavl.candidates.readers.entry import Entry, RowLimits, Skipped
-from spavl.candidates.shards import Shard
+from spavl.candidates.shards import Look, Shard
 from spavl.progress import Screen
 from spavl.records import content_hash
-from spavl.store.files import disk_faults
+from spavl.store.files import disk_faults, state_of
 from spavl.store.sqlite import connect
 
 _TABLES = (
@@ -43,9 +43,12 @@ class Catalogue:
         for table in _TABLES:
             self.database.execute(table)
 
-    def build(self, shards: Sequence[Shard], limits: RowLimits, screen: Screen) -> None:
-        """Take in the shards that are not in it yet. Shards that were changed or are gone begin it anew."""
-        states = {content_hash([str(shard.path), shard.state(), limits]): shard for shard in shards}
+    def build(self, shards: Sequence[Shard], limits: RowLimits, screen: Screen, look: Look = state_of) -> None:
+        """Take in the shards that are not in it yet. Shards that were changed or are gone begin it anew.
+
+        `look` gives the state of a file or folder.
+        """
+        states = {content_hash([str(shard.path), shard.state(look), limits]): shard for shard in shards}
         known = {state for (state,) in self.database.execute("SELECT state FROM shards")}
         if not known <= states.keys():
             self.clear()
@@ -121,6 +124,9 @@ class Catalogue:
     def captioned(self) -> int:
         """Of how many pictures anything is said."""
         return int(self.database.execute("SELECT COUNT(*) FROM entries WHERE caption != ''").fetchone()[0])
+
+    # Words are searched without a model.
+    model = ""
 
     def found_any(self) -> bool:
         return self.captioned() > 0

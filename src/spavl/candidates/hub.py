@@ -1,4 +1,4 @@
-"""Data sets of pictures from a hub, by `hub/OWNER/NAME`."""
+"""Data sets of pictures from a hub, by `hub/OWNER/NAME` or `hub/OWNER/NAME@REVISION`."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -29,10 +29,12 @@ class Fetched(NamedTuple):
 
 def fetch(source: str, folder: Path, most_gb: float) -> Fetched:
     """The data set's tables, tars and pictures, copied into the run. Then the hub is not asked again."""
-    name = source.removeprefix(PREFIX)
+    # Each revision has a place of its own in the run.
+    pinned = source.removeprefix(PREFIX)
+    name, _, revision = pinned.partition("@")
     if name.count("/") != 1:
-        raise ConfigError("no name of a data set", where=source, then="write it as hub/OWNER/NAME")
-    place, about = folder / name, folder / f"{name}.json"
+        raise ConfigError("no name of a data set", where=source, then="write it as hub/OWNER/NAME[@REVISION]")
+    place, about = folder / pinned, folder / f"{pinned}.json"
     if about.exists():
         return Fetched(place, **json.loads(about.read_text()))
     try:
@@ -40,7 +42,7 @@ def fetch(source: str, folder: Path, most_gb: float) -> Fetched:
     except ModuleNotFoundError as error:
         raise MissingExtra(f"asking a hub needs {error.name}", then=how_to_install("hub")) from None
     try:
-        there = HfApi().dataset_info(name, files_metadata=True)
+        there = HfApi().dataset_info(name, revision=revision or None, files_metadata=True)
         sizes = {each.rfilename: each.size or 0 for each in there.siblings or ()}
         wanted = _wanted(sizes)
         _check(source, sizes, wanted, most_gb)

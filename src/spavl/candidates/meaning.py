@@ -20,6 +20,7 @@ from spavl.candidates.readers.entry import Skipped
 from spavl.candidates.vectors import Vectors
 from spavl.errors import MissingExtra, how_to_install
 from spavl.imaging.clip import Clip
+from spavl.models.names import with_revision
 from spavl.progress import Screen
 from spavl.records import content_hash
 from spavl.store.files import state_of, write_text, writing_to
@@ -38,7 +39,9 @@ class Meaning:
         self._clip = Clip(settings.search_model, "candidates.search_model", "fastest")
         self._index: Any = usearch.Index(ndim=self._clip.size, metric="cos", dtype="f16")
         model = settings.search_model
-        self._maker = content_hash([settings.search_by, model, state_of(Path(model))])
+        # A hub's model may have moved to other weights.
+        moved = [self._clip.commit] if self._clip.commit else []
+        self._maker = content_hash([settings.search_by, model, state_of(Path(model)), *moved])
         self._vectors = Vectors(catalogue, self._maker)
         self._file = folder / f"{settings.search_by}.usearch"
         self._about = self._file.with_suffix(".json")
@@ -73,6 +76,10 @@ class Meaning:
         near = self._index.search(self._clip.texts([term])[0], most, exact=len(self._index) <= _FEW)
         for number, distance in sorted(zip(near.keys, near.distances, strict=True), key=lambda hit: (hit[1], hit[0])):
             yield int(number), Hit(self._catalogue.entry(int(number)), round(1 - float(distance), 4))
+
+    @property
+    def model(self) -> str:
+        return with_revision(self._settings.search_model, self._clip.commit)
 
     def found_any(self) -> bool:
         return len(self._vectors) > 0

@@ -32,11 +32,12 @@ async def run(job: Job[CandidatesConfig]) -> Manifest:
         return await _list(job, source, categories, notes)
     folder = job.run.path / "catalogue"
     with closing(Catalogue(folder / "catalogue.sqlite")) as catalogue:
-        searched = await source.indexed(catalogue, job.settings, folder, job.screen)
+        searched = await source.indexed(catalogue, job.settings, folder, job.screen, job.run.state_of)
         if left_out := searched.left_out:
             told = ", ".join(f"{reason} {count}" for reason, count in left_out.items())
             job.screen.say(f"candidates: left out of the source: {told}{_UNPACK if PACKED in left_out else ''}")
         notes |= {"pictures_in_source": catalogue.count(), "left_out": left_out}
+        notes |= {"search_model": searched.model} if searched.model else {}
         return await _list(job, searched, categories, notes)
 
 

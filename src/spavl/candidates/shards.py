@@ -1,8 +1,8 @@
 """The files of a source that is not sorted by leaf, and the reader of each."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from spavl.candidates.readers.embeddings import beside
 from spavl.candidates.readers.entry import PICTURES, Entry, RowLimits, Skipped
@@ -11,7 +11,7 @@ from spavl.candidates.readers.lines import from_csv, from_jsonl
 from spavl.candidates.readers.tables import from_arrow, from_parquet
 from spavl.candidates.readers.tars import from_tar
 from spavl.engine.apart import EndsItsReader, rows_apart
-from spavl.store.files import files_under, state_of
+from spavl.store.files import files_under, leads_outside, state_of
 
 _READERS: dict[str, Callable[[Path, RowLimits], Iterator[Entry | Skipped]]] = {
     ".parquet": from_parquet,
@@ -24,6 +24,8 @@ _READERS: dict[str, Callable[[Path, RowLimits], Iterator[Entry | Skipped]]] = {
     ".tar": from_tar,
 }
 READABLE = tuple(_READERS)
+_SEEN = {*PICTURES, ".txt", *_READERS}
+Look = Callable[[Path], Sequence[Any]]
 # Pictures are read at their places in a file, and in a packed one they have none.
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 PACKED = "packed_archive"
@@ -34,12 +36,12 @@ class Shard(NamedTuple):
 
     path: Path
 
-    def state(self) -> list[object]:
-        """What shows that it was changed."""
+    def state(self, look: Look = state_of) -> list[object]:
+        """What shows that it was changed, by the states of files and folders."""
         if self.path.is_dir():
             # With a table that names some of them, they are to be read anew.
-            return state_of(self.path, {*PICTURES, ".txt", *_READERS})
-        return [state_of(file) for file in (self.path, beside(self.path)) if file]
+            return [seen for seen in look(self.path) if Path(str(seen[0])).suffix.lower() in _SEEN]
+        return [look(file) for file in (self.path, beside(self.path)) if file]
 
     def entries(self, limits: RowLimits) -> Iterator[Entry | Skipped]:
         if self.path.is_dir():
@@ -51,7 +53,7 @@ class Shard(NamedTuple):
     def _read_apart(self, limits: RowLimits) -> Iterator[Entry | Skipped]:
         """A table or tar that ends its reader is left out from there on."""
         try:
-            yield from rows_apart(_READERS[_kind(self.path) or ""], self.path, limits, file=str(self.path))
+            yield from rows_apart(_READERS[_kind(self.path.name) or ""], self.path, limits, file=str(self.path))
         except EndsItsReader:
             yield Skipped(str(self.path), "broken_table")
 
@@ -59,16 +61,17 @@ class Shard(NamedTuple):
 def shards_of(path: Path) -> list[Shard]:
     """The shards of a file or folder in the order of their names, loose pictures last; none, if it has none."""
     if path.is_file():
-        return [Shard(path)] if _kind(path) else []
+        return [Shard(path)] if _kind(path.name) else []
     inside = path.resolve()
-    files = sorted(files_under(path))
-    shards = [Shard(file) for file in files if _kind(file) and file.resolve().is_relative_to(inside)]
-    return [*shards, *([Shard(path)] if any(file.suffix.lower() in PICTURES for file in files) else [])]
+    files = list(files_under(path))
+    shards = sorted(Path(file.path) for file in files if _kind(file.name) and not leads_outside(file, inside))
+    loose = any(file.name.lower().endswith(PICTURES) for file in files)
+    return [*map(Shard, shards), *([Shard(path)] if loose else [])]
 
 
 def is_packed(name: str) -> bool:
     return name.lower().endswith(_PACKED)
 
 
-def _kind(file: Path) -> str | None:
-    return next((ending for ending in (*_READERS, *_PACKED) if file.name.lower().endswith(ending)), None)
+def _kind(name: str) -> str | None:
+    return next((ending for ending in (*_READERS, *_PACKED) if name.lower().endswith(ending)), None)

@@ -1,6 +1,7 @@
 """Where pictures may come from. A source lists, for a leaf, candidates in a fixed order."""
 
 import dataclasses
+import os
 import unicodedata
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
@@ -11,13 +12,13 @@ from spavl.candidates.catalogue import Catalogue, Hit
 from spavl.candidates.config import CandidatesConfig
 from spavl.candidates.meaning import Meaning
 from spavl.candidates.readers.entry import Entry, RowLimits, Skipped
-from spavl.candidates.readers.flat import caption_of
-from spavl.candidates.shards import READABLE, Shard, shards_of
+from spavl.candidates.readers.flat import caption_in
+from spavl.candidates.shards import READABLE, Look, Shard, shards_of
 from spavl.errors import ConfigError
 from spavl.miniature import world
 from spavl.progress import Screen
 from spavl.records import Candidate, Category
-from spavl.store.files import folder_name
+from spavl.store.files import folder_name, leads_outside
 
 _THEN = f"give miniature, one folder of pictures a leaf, files of {', '.join(READABLE)}, or pictures beside captions"
 MINIATURE = "miniature"
@@ -69,22 +70,24 @@ class Folder:
     def __init__(self, path: Path, folders: dict[str, Path], leaves: Container[str]) -> None:
         self._inside, self._folders = path.resolve(), folders
         # Folders that are named as no leaf.
-        others = (each.name for each in path.iterdir() if each.is_dir() and _plain(each.name) not in leaves)
+        others = (each.name for each in _folders_at(path) if _plain(each.name) not in leaves)
         self.unmatched = sorted(name for name in others if not name.startswith("."))
 
     def candidates(self, category: Category, most: int) -> Iterator[Candidate | Skipped]:
         if not (folder := self._folders.get(_plain(category.leaf))):
             return
-        rank = 0
-        files = sorted(path for path in folder.iterdir() if path.is_file())
-        pictures = {file.stem for file in files if file.suffix != ".txt"}
-        for file in files:
-            if file.suffix == ".txt" and file.stem in pictures:
+        rank, is_elsewhere = 0, not folder.resolve().is_relative_to(self._inside)
+        with os.scandir(folder) as listed:
+            files = {Path(file.path): file for file in listed if file.is_file()}
+        pictures = {path.stem for path in files if path.suffix != ".txt"}
+        for path, file in sorted(files.items()):
+            if path.suffix == ".txt" and path.stem in pictures:
                 continue
-            if not file.resolve().is_relative_to(self._inside):
-                yield Skipped(str(file), "leads_outside")
+            if is_elsewhere or leads_outside(file, self._inside):
+                yield Skipped(str(path), "leads_outside")
             elif rank < most:
-                yield candidate(category, rank, Entry(f"file:{file}", caption_of(file, self._inside)))
+                said = files.get(path.with_suffix(".txt"))
+                yield candidate(category, rank, Entry(f"file:{path}", caption_in(said, self._inside) if said else ""))
                 rank += 1
 
     def twins(self, original: Candidate) -> Iterator[Candidate]:
@@ -93,6 +96,9 @@ class Folder:
 
 class Search(Protocol):
     def search(self, terms: Sequence[str], most: int) -> Iterator[Hit]: ...
+
+    @property
+    def model(self) -> str: ...
 
     def found_any(self) -> bool: ...
 
@@ -107,6 +113,7 @@ class Searched:
     def __init__(self, search: Search) -> None:
         self._search = search
         self.left_out = search.reasons()
+        self.model = search.model
 
     def candidates(self, category: Category, most: int) -> Iterator[Candidate | Skipped]:
         hits = self._search.search(category.terms or (category.leaf,), most)
@@ -125,8 +132,10 @@ class Unsorted:
     def __init__(self, path: Path, shards: Sequence[Shard]) -> None:
         self._path, self._shards = path, shards
 
-    async def indexed(self, catalogue: Catalogue, settings: CandidatesConfig, folder: Path, screen: Screen) -> Searched:
-        catalogue.build(self._shards, RowLimits(settings.most_unsafe, settings.smallest_side), screen)
+    async def indexed(
+        self, catalogue: Catalogue, settings: CandidatesConfig, folder: Path, screen: Screen, look: Look
+    ) -> Searched:
+        catalogue.build(self._shards, RowLimits(settings.most_unsafe, settings.smallest_side), screen, look)
         search: Search = catalogue
         if settings.search_by != "words":
             search = meaning = Meaning(catalogue, folder, settings)
@@ -216,12 +225,18 @@ def _on_disk(path: Path, categories: Sequence[Category]) -> Source | Unsorted:
 
 def _folders_in(path: Path, leaves: Container[str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for each in sorted(each for each in path.iterdir() if each.is_dir()):
+    for each in _folders_at(path):
         name = _plain(each.name)
         if (twin := found.setdefault(name, each)) is not each and name in leaves:
             what = f"two folders have the same name but for capitals: {twin.name!r} and {each.name!r}"
             raise ConfigError(what, where=str(path), then="put the images of both into one of them")
     return found
+
+
+def _folders_at(path: Path) -> list[Path]:
+    # Beside them may lie pictures without number, and the listing itself tells which is what.
+    with os.scandir(path) as listed:
+        return sorted(Path(each.path) for each in listed if each.is_dir())
 
 
 def _plain(name: str) -> str:

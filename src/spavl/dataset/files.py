@@ -8,7 +8,6 @@ dataset/
   rich/train-* validation-*  every field of every record a row came from
 """
 
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator
 
@@ -19,7 +18,7 @@ from spavl.dataset.lineage import Lineage
 from spavl.dataset.shards import Shards, write_shards
 from spavl.records import Category, Image, Question, Sample
 from spavl.store import RunFolder
-from spavl.store.files import disk_faults
+from spavl.store.files import filling
 from spavl.store.lookup import Lookup
 
 
@@ -30,15 +29,13 @@ def write_files(
 
     Without a number of tests for each leaf, every question about a test picture is one.
     """
-    folder, beside = run.path / PLAN.stage, run.path / f".{PLAN.stage}.new"
-    shutil.rmtree(beside, ignore_errors=True)
     leaves = {category.leaf: category for category in run.read("taxonomy", Category)}
     leaves_of: defaultdict[str, set[str]] = defaultdict(set)
     for image in run.read("images", Image):
         leaves_of[image.split].add(image.leaf)
     images = run.lookup("images", Image)
     largest, blobs, made = settings.shard_mb, run.blobs, dict[str, Shards]()
-    with disk_faults(folder):
+    with filling(run.path / PLAN.stage) as beside:
         for config, split, schema in (
             ("data", "train", published.TRAIN),
             ("validation", "validation", published.VALIDATION),
@@ -55,8 +52,6 @@ def write_files(
         for split in ("train", "validation"):
             rich = tally.watch(lineage.rows(_samples(run, split), leaves))
             made[f"rich/{split}"] = write_shards(beside / "rich", split, lineage.schema(), rich, largest)
-        shutil.rmtree(folder, ignore_errors=True)
-        beside.rename(folder)
     tested = set[str]().union(*(leaves for split, leaves in leaves_of.items() if split != "held_out"))
     return {
         "files": {name: shards._asdict() for name, shards in made.items()},

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spavl.store.blobs import Blobs
+from spavl.store.files import sync
 
 PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _ROWS_PER_GROUP = 50
@@ -86,11 +87,14 @@ def write_shards(
             while (group := next(groups, [])) and unnamed[-1].stat().st_size < shard_mb * 10**6:
                 writer.write_table(pa.Table.from_pylist(group, schema=schema))
                 count += len(group)
+        sync(unnamed[-1])
     ending = f"-of-{len(unnamed):05d}.parquet"
     for earlier in folder.glob(f"{split}-[0-9]*.parquet"):
         earlier.unlink()
     named = [file.rename(folder / (file.stem + ending)) for file in unnamed]
     beside.rmdir()
+    # A manifest that outlives a power cut must not tell of files that did not.
+    sync(folder)
     return Shards(len(named), count, sum(file.stat().st_size for file in named))
 
 

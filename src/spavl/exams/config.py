@@ -14,6 +14,7 @@ from spavl.judges.forms import VERSION
 from spavl.models.limits import BatchConfig, PaceConfig
 from spavl.models.model_settings import ModelSettings, check_named_somewhere
 from spavl.models.names import without_addresses
+from spavl.models.own_code import WHO_IS_TRUSTED, TrustedNames
 from spavl.plan import Plan
 
 ITEMS = Plan("items", reads=(), writes=Item, does="reads what the benchmarks ask", files=("data",), version=4)
@@ -173,6 +174,7 @@ class ExamConfig(ItemsConfig, AnswersConfig, CanariesConfig, BoutsConfig):
         description="how single models are asked wherever they are named, by openai/NAME@URL, openai/NAME or hf/PATH: "
         "max_tokens, reasoning_effort, chat_template_kwargs, extra_body",
     )
+    trust_remote_code: TrustedNames = Field((), description=WHO_IS_TRUSTED)
     audit: AuditConfig = Field(AuditConfig(), description="whether the items were trained on")
     servers: ServersConfig = Field(ServersConfig(), description="how servers are asked, and what they cost")
 

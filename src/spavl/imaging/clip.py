@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -22,6 +23,8 @@ class Clip:
 
     def __init__(self, path: str, setting: str, device: Literal["cpu", "fastest"] = "cpu") -> None:
         self._path, self._where = path, f"{setting} = {path}"
+        place, _, revision = path.partition("@")
+        self._place = (path, None) if Path(path).exists() else (place, revision or None)
         try:
             import torch
             import transformers
@@ -52,6 +55,14 @@ class Clip:
             raise ConfigError(what, where=self._where, then=_THEN)
         return form
 
+    @property
+    def commit(self) -> str | None:
+        """The revision of a hub's model that this is."""
+        place, revision = self._place
+        if Path(place).is_dir():
+            return None
+        return Path(self._kinds.utils.cached_file(place, "config.json", revision=revision)).parent.name
+
     def texts(self, texts: Sequence[str]) -> Vectors:
         longest = self._model.config.text_config.max_position_embeddings
         given = self._tokenizer(
@@ -81,6 +92,11 @@ class Clip:
 
     def _loaded(self, kind: Any, **options: Any) -> Any:
         try:
-            return kind.from_pretrained(self._path, trust_remote_code=False, **options)
+            place, revision = self._place
+            held = {"revision": revision} if revision else {}
+            return kind.from_pretrained(place, trust_remote_code=False, **held, **options)
         except (OSError, ValueError, ImportError) as error:
+            if "trust_remote_code" in str(error):
+                what = "this model comes with Python code of its own, which is never run for images of strangers"
+                raise ConfigError(what, where=self._where, then=f"{_THEN}, whose class is in transformers") from None
             raise ConfigError(f"cannot load it: {error}", where=self._where, then=_THEN) from None

@@ -14,6 +14,8 @@ from spavl.text.final import without_marks_of_thoughts
 _ONE_QUESTION = {"PaliGemmaProcessor": "<image>{question}"}
 
 _PROBE = "answer"
+# Of gpt-oss, whose thoughts begin by two marks and a word.
+_CHANNELS = ("<|channel|>", "<|message|>")
 # What a template's source writes as marks, such as </think> and [INST].
 _MARK = re.compile(r"</?[^<>\s{}'\"]{1,60}>|\[/?[A-Z_]{2,40}\]")
 # A token that stands for a mark and for no word or blank.
@@ -204,3 +206,15 @@ def marks_of(processor: Any) -> set[str]:
 
 def _message(role: str, text: str) -> dict[str, Any]:
     return {"role": role, "content": [{"type": "text", "text": text}]}
+
+
+def spelled(tokenizer: Any, tokens: Sequence[int]) -> str:
+    """Tokens as text, without special ones but for those that tell thoughts from an answer."""
+    special = special_tokens(tokenizer)
+    telling = {each for each in special if each in _CHANNELS or without_marks_of_thoughts(each) != each}
+    if not telling.intersection(tokenizer.convert_ids_to_tokens(list(tokens))):
+        return str(tokenizer.decode(tokens, skip_special_tokens=True)).strip()
+    text = str(tokenizer.decode(tokens, skip_special_tokens=False))
+    for each in special - telling:
+        text = text.replace(each, "")
+    return text.strip()

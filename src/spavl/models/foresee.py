@@ -131,7 +131,7 @@ class TryingShop(ModelShop):
         super()._load_hf(path, dtype)
         from spavl.models.hf import check_there  # loads torch, which the line above has told the lack of
 
-        check_there(path)
+        check_there(path, self.trusted)
         return Absent(f"hf/{path}")
 
     def _wrapped(self, opened: Opened, stage: str) -> ChatModel:

@@ -5,10 +5,9 @@ from its own seed, so an answer does not depend on who happened to be in its bat
 """
 
 import asyncio
-import gc
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -28,18 +27,17 @@ from transformers import (
 from transformers.utils import cached_file
 
 from spavl.errors import ConfigError, MissingExtra, ProviderError, SpavlError
-from spavl.models.chat import as_written, ends_of, prompt_of, shown_by, special_tokens
+from spavl.models.chat import as_written, ends_of, prompt_of, shown_by, spelled
 from spavl.models.limits import PaceConfig
-from spavl.models.names import revision_of
+from spavl.models.memory import Together, free_memory, is_out_of_memory
+from spavl.models.names import pinned, revision_of
+from spavl.models.own_code import opening, own_code_refused
 from spavl.models.types import Picture, Rejected, Reply, Request, Transient
 from spavl.records import content_hash
-from spavl.text.final import begins_thought, part_thoughts, without_marks_of_thoughts
+from spavl.text.final import begins_thought, part_thoughts
 
-# Of gpt-oss, whose thoughts begin by two marks and a word.
-_CHANNELS = ("<|channel|>", "<|message|>")
-# Of a model settings and weights alone are read: Python code that lies beside them, and pickles, could do anything.
-NO_CODE: dict[str, Any] = {"trust_remote_code": False}
-ONLY_WEIGHTS: dict[str, Any] = {**NO_CODE, "use_safetensors": True}
+# Of a model settings and weights alone are read: pickles could do anything.
+ONLY_WEIGHTS: dict[str, Any] = {"use_safetensors": True}
 
 
 class HFModel:
@@ -54,8 +52,10 @@ class HFModel:
         dtype: str = "auto",
         largest_batch: int = PaceConfig().batch_here,
         say: Callable[[str], None] = lambda _: None,
+        trusted: Collection[str] = (),
     ) -> None:
-        self._path, self._dtype, self._largest, self._say = path, dtype, largest_batch, say
+        self._path, self._dtype, self._trusted = path, dtype, trusted
+        self._together = Together(largest_batch, f"hf/{path}", say)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hf")
         self._waiting: list[_Asked] = []
         self._serving: asyncio.Task[None] | None = None
@@ -86,15 +86,14 @@ class HFModel:
             # rows with a picture and rows without one in the same batch.
             self._waiting.sort(key=lambda item: (_kind(item[0]), item[0].max_tokens, len(item[0].messages[-1].text)))
             alike = sum(_kind(request) == _kind(self._waiting[0][0]) for request, _ in self._waiting)
-            size = min(alike, self._largest)
+            size = min(alike, self._together.most)
             batch, self._waiting = self._waiting[:size], self._waiting[size:]
             try:
                 replies = await loop.run_in_executor(self._thread, self._answer, [request for request, _ in batch])
             except Exception as error:
-                if _is_out_of_memory(error):
-                    await loop.run_in_executor(self._thread, _free_memory)
-                    if size > 1:
-                        self._ask_fewer(size // 2)
+                if is_out_of_memory(error):
+                    await loop.run_in_executor(self._thread, free_memory)
+                    if self._together.is_halved(size):
                         self._waiting += batch
                         continue
                     error = self._no_memory(error)
@@ -103,10 +102,6 @@ class HFModel:
             for (_, answered), reply in zip(batch, replies, strict=True):
                 _settle(answered, reply)
             await asyncio.sleep(0)
-
-    def _ask_fewer(self, most: int) -> None:
-        self._largest = most
-        self._say(f"{self.name}: out of memory, so {most} requests at most are answered together from now on")
 
     def _no_memory(self, error: Exception) -> Exception:
         """Of a model that has answered others, this request alone needs too much; it may fit when asked again."""
@@ -117,12 +112,12 @@ class HFModel:
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
-        processor, model = load_checkpoint(self._path, self._dtype)
+        processor, model = load_checkpoint(self._path, self._dtype, self._trusted)
         return processor, model.eval()
 
     def _let_go(self) -> None:
         if self.__dict__.pop("_loaded", None) is not None:
-            _free_memory()
+            free_memory()
 
     def _answer(self, requests: Sequence[Request]) -> list[Reply | Exception]:
         """Each one's reply, or why the model's template or processor does not take it."""
@@ -150,16 +145,6 @@ def _settle(answered: asyncio.Future[Reply], reply: Reply | Exception) -> None:
         answered.set_exception(reply)
     else:
         answered.set_result(reply)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """A GPU's is a class of its own; a CPU's is told in words."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
-def _free_memory() -> None:
-    gc.collect()
-    torch.cuda.empty_cache()
 
 
 def _fault_of(processor: Any, request: Request) -> Exception | None:
@@ -277,7 +262,7 @@ def _reply(processor: Any, tokens_T: Tensor, request: Request, is_begun: bool, a
     tokens = tokens_T.tolist()[: request.max_tokens]
     stop = next((place for place, token in enumerate(tokens) if token in ends), None)
     spoken = tokens if stop is None else tokens[:stop]
-    text = _spelled(processor.tokenizer, spoken)
+    text = spelled(processor.tokenizer, spoken)
     parted = part_thoughts(text, stop is None, is_begun)
     return Reply(
         parted.answer,
@@ -294,37 +279,39 @@ def _count(tokenizer: Any, text: str) -> int:
     return len(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else 0
 
 
-def _spelled(tokenizer: Any, tokens: Sequence[int]) -> str:
-    """Tokens as text, without special ones but for those that tell thoughts from an answer."""
-    special = special_tokens(tokenizer)
-    telling = {each for each in special if each in _CHANNELS or without_marks_of_thoughts(each) != each}
-    if not telling.intersection(tokenizer.convert_ids_to_tokens(list(tokens))):
-        return str(tokenizer.decode(tokens, skip_special_tokens=True)).strip()
-    text = str(tokenizer.decode(tokens, skip_special_tokens=False))
-    for each in special - telling:
-        text = text.replace(each, "")
-    return text.strip()
+def opening_weights(path: str, trusted: Collection[str] = ()) -> tuple[str, dict[str, Any]]:
+    """The same for weights. Those of an adapter are put onto its base, whose revision and code count then."""
+    base, (place, how) = base_of(path), opening(path, trusted)
+    if base is None:
+        return place, {**how, **ONLY_WEIGHTS}
+    own = {"adapter_kwargs": {"revision": how["revision"]}} if "revision" in how else {}
+    return place, {**opening(base, trusted)[1], **own, **ONLY_WEIGHTS}
 
 
-def load_checkpoint(path: str, dtype: str = "auto") -> tuple[Any, Any]:
+def load_checkpoint(path: str, dtype: str = "auto", trusted: Collection[str] = ()) -> tuple[Any, Any]:
     """The processor and the model of a checkpoint folder or a hub id, on the GPU where there is one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     kind = dtype if dtype == "auto" else getattr(torch, dtype)
-    processor = load_processor(path)
+    processor = load_processor(path, trusted)
     try:
-        model = AutoModelForImageTextToText.from_pretrained(path, dtype=kind, **ONLY_WEIGHTS)
+        place, how = opening_weights(path, trusted)
+        model = AutoModelForImageTextToText.from_pretrained(place, dtype=kind, **how)
     except (OSError, ValueError) as error:
         raise cannot_load(path, error) from error
+    model.commit = commit_of(base_of(path) or path)
     return processor, model.to(device)
 
 
-def check_there(path: str) -> None:
+def check_there(path: str, trusted: Collection[str] = ()) -> None:
     """See that a folder or a hub id holds an image-text model, without reading its weights."""
     try:
-        config = AutoConfig.from_pretrained(base_of(path) or path, **NO_CODE)
+        place, how = opening(base_of(path) or path, trusted)
+        config = AutoConfig.from_pretrained(place, **how)
     except (OSError, ValueError) as error:
         raise cannot_load(path, error) from error
-    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+    own = getattr(config, "auto_map", None) or {}
+    is_own = how["trust_remote_code"] and AutoModelForImageTextToText.__name__ in own
+    if type(config) not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not is_own:
         what = f"this is a {config.model_type} model, which reads no images or is not known to transformers as one"
         raise ConfigError(what, where=path, then="name an image-text model")
     if (folder := Path(path)).is_dir() and not any(folder.glob("*.safetensors")):
@@ -332,15 +319,15 @@ def check_there(path: str) -> None:
         raise ConfigError("this folder holds no weights in *.safetensors", where=path, then=then)
 
 
-def load_processor(path: str) -> Any:
+def load_processor(path: str, trusted: Collection[str] = ()) -> Any:
     """An adapter that brings no processor uses its base's."""
     try:
         try:
-            return _with_template(AutoProcessor.from_pretrained(path, **NO_CODE), path)
+            return _processor_of(path, trusted)
         except (OSError, ValueError):
             if (base := base_of(path)) is None:
                 raise
-            return _with_template(AutoProcessor.from_pretrained(base, **NO_CODE), base)
+            return _processor_of(base, trusted)
     except (OSError, ValueError) as error:
         raise cannot_load(path, error) from error
     except ImportError as error:
@@ -349,28 +336,35 @@ def load_processor(path: str) -> Any:
         raise MissingExtra(what, where=path, then=then) from error
 
 
-def _with_template(processor: Any, path: str) -> Any:
+def _processor_of(path: str, trusted: Collection[str]) -> Any:
     """Some processors, such as BLIP-2's, lose the template that lies beside them."""
+    place, how = opening(path, trusted)
+    processor = AutoProcessor.from_pretrained(place, **how)
     if getattr(processor, "chat_template", None) is None:
-        found = cached_file(path, "chat_template.jinja", _raise_exceptions_for_missing_entries=False)
-        processor.chat_template = None if found is None else Path(found).read_text(encoding="utf-8")
+        found = _file_of(path, "chat_template.jinja")
+        processor.chat_template = None if found is None else found.read_text(encoding="utf-8")
     return processor
 
 
+def _file_of(path: str, name: str) -> Path | None:
+    place, revision = pinned(path)
+    found = cached_file(place, name, revision=revision, _raise_exceptions_for_missing_entries=False)
+    return None if found is None else Path(found)
+
+
 def base_of(path: str) -> str | None:
-    """The model that an adapter belongs to; None of a whole model."""
-    found = cached_file(path, "adapter_config.json", _raise_exceptions_for_missing_entries=False)
-    if found is None:
+    """The model that an adapter belongs to, in the revision that it was trained on; None of a whole model."""
+    if (found := _file_of(path, "adapter_config.json")) is None:
         return None
-    base: str | None = json.loads(Path(found).read_text())["base_model_name_or_path"]
-    return base
+    told = json.loads(found.read_text())
+    base, revision = str(told["base_model_name_or_path"]), told.get("revision")
+    return f"{base}@{revision}" if revision and pinned(base)[1] is None and not Path(base).exists() else base
 
 
 def cannot_load(path: str, error: Exception) -> ConfigError:
     then = "give a folder with config.json, weights and processor files, or a hub id of an image-text model"
     if "trust_remote_code" in str(error):
-        what = "this model comes with Python code of its own, which is never run"
-        return ConfigError(what, where=path, then="give one whose class is in transformers")
+        return own_code_refused(base_of(path) or path)
     return ConfigError(f"cannot load this model: {_sentence(error)}", where=path, then=then)
 
 
@@ -387,13 +381,19 @@ def checkpoint_name(path: str) -> str:
         base = base_of(path)
         on = f"+{checkpoint_name(base).removeprefix('hf/')}" if base else ""
         return f"hf/{folder.name}#{revision_of(folder)}{on}"
-    return f"hf/{path}#{hub_revision_of(path)}"
+    return f"hf/{pinned(path)[0]}#{hub_revision_of(path)}"
+
+
+def commit_of(path: str) -> str | None:
+    """The revision of a hub's model; a folder has none, for its files' hash is in its name."""
+    return None if Path(path).is_dir() else hub_revision_of(path)
 
 
 def hub_revision_of(hub_id: str) -> str:
     """The commit that a hub id stands for now; its files lie in a cache folder of that name."""
+    place, revision = pinned(hub_id)
     try:
         file = "config.json" if base_of(hub_id) is None else "adapter_config.json"
-        return Path(cached_file(hub_id, file)).parent.name
+        return Path(cached_file(place, file, revision=revision)).parent.name
     except OSError as error:
         raise cannot_load(hub_id, error) from error

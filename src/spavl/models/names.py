@@ -11,13 +11,13 @@ from spavl.errors import ConfigError
 # A served model behind whatever names how it is asked, and the setting that holds nothing but addresses.
 _ADDRESSED = re.compile(r"(openai/[^@\s\"]+)@https?://[^\s,\"]+(?:,https?://[^\s,\"]+)*")
 _ADDRESSES = "addresses"
-_OF_A_MODEL = (".safetensors", ".json", ".jinja", ".model", ".txt", ".bin")
+_OF_A_MODEL = (".safetensors", ".json", ".jinja", ".model", ".txt", ".bin", ".py")
 
 
 def revision_of(folder: Path) -> str:
     """The hash of a checkpoint's files, so that other weights are never taken for the same model."""
     digest = hashlib.sha256()
-    # Tokenizers and chat templates have endings of their own, and change answers as weights do.
+    # Tokenizers, chat templates and a model's own code have endings of their own, and change answers as weights do.
     for file in sorted(path for path in folder.iterdir() if path.suffix in _OF_A_MODEL):
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
@@ -68,15 +68,30 @@ def without_addresses(settings: Any) -> Any:
     return [without_addresses(each) for each in settings] if isinstance(settings, list | tuple) else settings
 
 
+def pinned(path: str) -> tuple[str, str | None]:
+    """A folder, or a hub id with the revision it is held to: OWNER/NAME@REVISION, a commit, a tag or a branch."""
+    if Path(path).exists():
+        return path, None
+    place, _, revision = path.partition("@")
+    return place, revision or None
+
+
+def with_revision(path: str, commit: str | None) -> str:
+    """A folder or a hub id with what tells its weights: the hub's commit, or the hash of the folder's files."""
+    return f"{pinned(path)[0]}#{commit or revision_of(Path(path))}"
+
+
 def hf_name(path: str, known: Sequence[str]) -> str | None:
     """The name of an `hf/` model among those that a ledger knows; None where it holds no call of this model."""
-    folder = Path(path)
-    prefix = f"hf/{folder.name if folder.is_dir() else path}#"
+    folder, (place, revision) = Path(path), pinned(path)
+    prefix = f"hf/{folder.name if folder.is_dir() else place}#"
     found = [name for name in known if name.startswith(prefix)]
     if len(found) > 1 and folder.is_dir():
         own = prefix + revision_of(folder)
         return next((name for name in found if name.startswith(own)), own)
+    if revision and (meant := [name for name in found if name.startswith(prefix + revision)]):
+        return meant[0]
     if len(found) > 1:
-        then = f"name a local folder that holds the one you mean: {', '.join(found)}"
+        then = f"name the one you mean, as in hf/{place}@{found[-1].removeprefix(prefix)}: {', '.join(found)}"
         raise ConfigError("the ledger knows several revisions of this model", where=f"hf/{path}", then=then)
     return found[0] if found else None

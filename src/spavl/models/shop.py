@@ -5,6 +5,7 @@ openai/NAME@http://127.0.0.1:8000/v1   any server of the same kind, vLLM and SGL
 openai/NAME@URL,URL2                   the same model at several addresses
 openai/NAME#REVISION@URL               one of several models that are served by one name
 hf/PATH-or-hub-id                      transformers, in this process
+hf/OWNER/NAME@REVISION                 the same, held to a commit, a tag or a branch of the hub
 miniature/base, miniature/careful      the model that ships with spavl, and its personas
 fixed/refuse, fixed/comply             the same answer to everything: the ends of any scale
 """
@@ -16,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 from spavl.errors import ConfigError, MissingExtra, how_to_install
 from spavl.miniature.personas import PERSONAS
@@ -68,6 +69,8 @@ class Opened(NamedTuple):
 class ModelShop:
     """The models of one run. They share its ledger and its budget; those of one server and one name share a pace."""
 
+    trusted: Collection[str] = ()
+
     def __init__(
         self,
         ledger: Ledger,
@@ -94,6 +97,11 @@ class ModelShop:
         self._past: list[str] | None = None
         # Those of them that are known to think, likewise.
         self._have_thought: frozenset[str] | None = None
+
+    def trusting(self, names: Collection[str]) -> Self:
+        """The same, with these models allowed to run Python code of their own."""
+        self.trusted = names
+        return self
 
     def open(self, uri: str, stage: str, own: ModelSettings = NONE) -> ChatModel:
         """The model of this name, its calls booked under `stage`; `own` settings win over those of the run."""
@@ -235,7 +243,7 @@ class ModelShop:
         return OpenAIModel(name, url, say=self._say, seconds=self._pace.timeout)
 
     def _load_hf(self, path: str, dtype: str) -> Backend:
-        return _load_here(path, dtype, self._pace.batch_here, self._say)
+        return _load_here(path, dtype, self._pace.batch_here, self._say, self.trusted)
 
     def _wrapped(self, opened: Opened, stage: str) -> ChatModel:
         backend = opened.backend

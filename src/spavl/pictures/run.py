@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from spavl.engine import Died, Limits, open_workers
 from spavl.imaging.local import cell_at
 from spavl.imaging.unfetchable import Unfetchable
+from spavl.models.names import with_revision
 from spavl.pictures.config import PLAN, PicturesConfig
 from spavl.pictures.examine import Look, Raw, Refused, examine
 from spavl.pictures.fetch import open_fetch
@@ -57,7 +58,8 @@ async def run(job: Job[PicturesConfig]) -> Manifest:
             return Made([photo])
 
         candidates, total = job.run.read("candidates", Candidate), job.run.count("candidates", Candidate)
-        return await run_rows(job, PLAN, candidates, total, work)
+        asked = with_revision(settings.similarity_model, scoring.commit) if scoring is not None else ""
+        return await run_rows(job, PLAN, candidates, total, work, lambda: {"similarity_model": asked} if asked else {})
 
 
 def _examined_by(settings: PicturesConfig, scoring: Scoring | None) -> Callable[[Sequence[Raw]], list[Look | Refused]]:

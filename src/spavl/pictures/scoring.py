@@ -28,6 +28,7 @@ class Scoring:
     def __init__(self, model: Clip, least: float, workers: Workers) -> None:
         self._filter, self._workers = Similarity(least), workers
         self.form: Form = model.form
+        self.commit = model.commit
 
     async def judge(self, look: Look, caption: str) -> Look | Refused:
         """The same look with its measure, or why it is refused; one whose source gave the likeness stays as it is."""

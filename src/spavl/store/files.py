@@ -9,7 +9,8 @@ import shutil
 import sqlite3
 import tempfile
 import unicodedata
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 
 from spavl.errors import StoreError
@@ -62,11 +63,11 @@ def writing_to(path: Path, lasting: bool = True) -> Iterator[Path]:
         temporary = Path(name)
         try:
             yield temporary
-            _sync(temporary)
+            sync(temporary)
             temporary.chmod(0o644)
             temporary.replace(path)
             if lasting:
-                _sync(path.parent)
+                sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -88,11 +89,11 @@ def filling(folder: Path) -> Iterator[Path]:
             yield new
             for place, _, names in os.walk(new):
                 for each in (*names, ""):
-                    _sync(Path(place, each))
+                    sync(Path(place, each))
             if folder.exists():
                 folder.rename(old)
             new.rename(folder)
-            _sync(folder.parent)
+            sync(folder.parent)
             shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(new, ignore_errors=True)
@@ -120,7 +121,7 @@ def clear_unfinished(folder: Path) -> None:
         left.unlink()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Have a file's bytes, or a folder's names, on the disk itself."""
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -138,29 +139,41 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def state_of(path: Path, kinds: Container[str] | None = None) -> list[object]:
-    """What shows that a file, or a folder's files of these kinds, were changed. What may be vast is not read whole."""
+def state_of(path: Path) -> list[object]:
+    """What shows that a file, or a folder's files, were changed. What may be vast is not read whole."""
     if path.is_file() and path.stat().st_size > _MOST_BYTES_READ:
         return [path.stat().st_size, path.stat().st_mtime_ns]
     if path.is_file():
         return [hashlib.sha256(path.read_bytes()).hexdigest()]
     # A name that is no file at all, such as a model's, has an empty state. A run says itself what it holds.
     if (path / RUN_FILE).is_file():
-        inside = sorted((path / "stages").glob("*.json"))
-    else:
-        inside = sorted(files_under(path)) if path.is_dir() else []
-    if kinds is not None:
-        inside = [found for found in inside if found.suffix.lower() in kinds]
-    return [[str(found.relative_to(path)), found.stat().st_size, found.stat().st_mtime_ns] for found in inside]
+        found = [(file.name, file.stat()) for file in sorted((path / "stages").glob("*.json"))]
+        return [[f"stages/{name}", of.st_size, of.st_mtime_ns] for name, of in found]
+    if not path.is_dir():
+        return []
+    seen = [(Path(entry.path), entry.stat()) for entry in files_under(path)]
+    return [[str(file.relative_to(path)), of.st_size, of.st_mtime_ns] for file, of in sorted(seen, key=itemgetter(0))]
 
 
-def files_under(folder: Path) -> Iterator[Path]:
-    """The files in a folder and its folders, but for those of runs that were made in it."""
-    for place, inner, names in os.walk(folder):
-        if RUN_FILE in names:
-            inner.clear()
-        else:
-            yield from (file for name in names if (file := Path(place) / name).is_file())
+def files_under(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """The files in a folder and its folders, but for those of runs that were made in it.
+
+    They are told by the folder's own listing: to ask the disk for each takes minutes where there are many.
+    """
+    left = [os.fspath(folder)]
+    while left:
+        entries = list[os.DirEntry[str]]()
+        with contextlib.suppress(OSError), os.scandir(left.pop()) as listed:
+            entries = list(listed)
+        if any(entry.name == RUN_FILE for entry in entries):
+            continue
+        left += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        yield from (entry for entry in entries if entry.is_file())
+
+
+def leads_outside(file: os.DirEntry[str], inside: Path) -> bool:
+    """Whether a file in a folder of `inside` is a link to somewhere else. Only links are followed."""
+    return file.is_symlink() and not Path(file.path).resolve().is_relative_to(inside)
 
 
 def folder_name(name: str) -> str:

@@ -17,14 +17,13 @@ from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Literal, get_type_hints
-from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spavl.errors import InternalError
 from spavl.store.files import disk_faults, writing_to
-from spavl.store.sqlite import connect
+from spavl.store.sqlite import connect, connect_to_look
 
 _COLUMNS = """
     key TEXT PRIMARY KEY, model TEXT, request TEXT, status TEXT, text TEXT, detail TEXT,
@@ -111,9 +110,7 @@ class Ledger:
     def _open_to_look(self) -> sqlite3.Connection:
         """As it stands, even while another process writes; an empty one where there is none."""
         if self._path.exists():
-            # Where nobody writes nor was killed at it, opening it in the usual way would leave two files behind.
-            how = "mode=ro" if self._path.with_name("calls.sqlite-wal").exists() else "immutable=1"
-            return sqlite3.connect(f"file:{quote(str(self._path))}?{how}", uri=True, check_same_thread=False)
+            return connect_to_look(self._path)
         database = sqlite3.connect(":memory:", check_same_thread=False)
         database.execute(f"CREATE TABLE calls ({_COLUMNS})")
         _add_columns(database)

@@ -42,6 +42,7 @@ class Outbox:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._database: sqlite3.Connection = connect(path)
+        (self._usual,) = self._database.execute("PRAGMA synchronous").fetchone()
         self._database.execute(
             "CREATE TABLE IF NOT EXISTS batches (number INTEGER PRIMARY KEY, model TEXT, file_id TEXT, batch_id TEXT)"
         )
@@ -75,7 +76,7 @@ class Outbox:
     def name(self, batch: Batch, batch_id: str) -> Batch:
         with disk_faults(self._path), self._database:
             self._database.execute("UPDATE batches SET batch_id = ? WHERE number = ?", (batch_id, batch.number))
-        self._database.execute("PRAGMA synchronous=NORMAL")
+        self._database.execute(f"PRAGMA synchronous={self._usual}")
         return Batch(batch.number, batch.model, batch.file_id, batch_id)
 
     def batches(self) -> list[Batch]:

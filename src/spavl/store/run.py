@@ -11,6 +11,7 @@ runs/demo/
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -26,16 +27,19 @@ from spavl import __version__
 from spavl.errors import StoreError
 from spavl.records import Record, Reject, hash_in_order
 from spavl.store.blobs import Blobs
-from spavl.store.files import RUN_FILE, disk_faults, refuse_filled, write_text
+from spavl.store.files import RUN_FILE, disk_faults, refuse_filled, state_of, write_text
 from spavl.store.journal import Journal
 from spavl.store.ledger import Ledger
 from spavl.store.lookup import GROUPS_HELD, Lookup
+from spavl.store.mounts import is_log_safe
 from spavl.store.tables import ids_in, open_table, read_table, write_table
 
 R = TypeVar("R", bound=Record)
 
 FORMAT = 1
 _LOCK = ".lock"
+# What a file system says that was mounted without locks.
+_LOCKLESS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 _PACKAGES = ("torch", "transformers", "pyarrow", "pillow", "aiohttp", "pydantic")
 
 
@@ -73,8 +77,10 @@ class RunFolder:
         self.path = path
         _check_place(path)
         self._held = contextlib.ExitStack()
+        self._states: dict[Path, list[object]] = {}
         with contextlib.ExitStack() as held:
             if not look_only:
+                is_log_safe(path)
                 with disk_faults(path):
                     path.mkdir(parents=True, exist_ok=True)
                 held.enter_context(self._take_lock())
@@ -94,6 +100,17 @@ class RunFolder:
         """The versions this run was begun with."""
         about = json.loads((self.path / RUN_FILE).read_text())
         return {"spavl": about["spavl"], **about["versions"]}
+
+    def state_of(self, path: Path) -> list[object]:
+        """The state of a file or folder. A folder outside the run is gone through once, however often it is asked for.
+
+        If it is changed later, its new state is met by the next start, and what was made of it is made anew.
+        """
+        if not path.is_dir() or path.resolve().is_relative_to(self.path.resolve()):
+            return state_of(path)
+        if path not in self._states:
+            self._states[path] = state_of(path)
+        return self._states[path]
 
     def write_config(self, text: str) -> None:
         write_text(self.path / "config.toml", text)
@@ -170,6 +187,14 @@ class RunFolder:
             lock.close()
             then = "wait for it to end, or choose another folder with --out"
             raise StoreError("another process is at work in this run", where=str(self.path), then=then) from None
+        except OSError as error:
+            lock.close()
+            if error.errno not in _LOCKLESS:
+                raise
+            then = (
+                "choose a folder on another file system with --out, or have this one mounted with locks (Lustre: flock)"
+            )
+            raise StoreError(f"this file system has no locks: {error}", where=str(self.path), then=then) from None
         return lock
 
     def _check_or_begin(self, seed: int) -> None:

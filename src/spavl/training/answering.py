@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from spavl.models.chat import ends_of
+from spavl.models.memory import Together
 from spavl.models.types import Picture, Request, ask_about
 from spavl.records import Sample
 from spavl.training import processes
@@ -25,6 +26,9 @@ from spavl.training.scoring import answer_lengths, by_answer, computing_in, in_p
 from spavl.training.served import Server
 
 _ROWS_DRAWN_AT_ONCE = 64
+_WITHOUT_MEMORY = (
+    "lower training.ppo.answers_per_question or training.ppo.max_tokens, or have a server draw: training.ppo.sampler"
+)
 Tokens = tuple[int, ...]
 
 
@@ -104,6 +108,7 @@ class Answering:
         # The weights that a server has, and those that drew this round where they are not the present ones.
         self._published = self._beginning if config.ppo.publish_every == 0 else None
         self._drew: Kept | None = None
+        self._together = Together(max(1, _ROWS_DRAWN_AT_ONCE // config.ppo.answers_per_question), "the policy")
         self._config, self._each, self._seed, self._rewarder = config, config.ppo.answers_per_question, seed, rewarder
 
     def computing(self) -> Any:
@@ -188,11 +193,13 @@ class Answering:
     def _drawn(self, requests: Sequence[Request]) -> list[list[Tokens]]:
         """The answers to each request."""
         prompts = [Prompt(self.batches.open(each.messages[-1].pictures[0].digest), each) for each in requests]
-        at_once, drawn = max(1, _ROWS_DRAWN_AT_ONCE // self._each), list[Tokens]()
+
+        def answers(few: Sequence[Prompt]) -> list[list[Tokens]]:
+            drawn = draw(self._scorer.model, self._processor, few, self._each)
+            return [drawn[k : k + self._each] for k in range(0, len(drawn), self._each)]
+
         with self.computing():
-            for first in range(0, len(prompts), at_once):
-                drawn += draw(self._scorer.model, self._processor, prompts[first : first + at_once], self._each)
-        return [drawn[k : k + self._each] for k in range(0, len(drawn), self._each)]
+            return self._together.each(prompts, answers, where="training.ppo", then=_WITHOUT_MEMORY)
 
     def _score(self, portions: Sequence[Portion]) -> list[Scores]:
         """Of each answer, in the round's order."""

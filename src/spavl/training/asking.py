@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
@@ -10,12 +11,14 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_
 
 from spavl.judges.types import Case, Guard, Word
 from spavl.models.hf import answer_all
+from spavl.models.memory import Together
 from spavl.models.types import Picture, ask_about
 from spavl.records import Sample
 from spavl.statistics import Estimate, rate_with_unknown
 from spavl.training.scoring import computing_in
 
 _AT_ONCE = 32
+_WITHOUT_MEMORY = "lower training.watch.max_tokens, or leave training.watch.guard empty"
 
 
 class Rates(NamedTuple):
@@ -41,6 +44,9 @@ class Asking:
     ) -> None:
         self._module, self._model, self._processor, self._questions = module, model, processor, questions
         self._picture, self._subjects, self._guard, self._max_tokens = picture, subjects, guard, max_tokens
+        # What fits beside the training is learnt at the first look, and holds for those after it.
+        self.say: Callable[[str], None] = lambda _: None
+        self._together = Together(_AT_ONCE, "what is trained", lambda line: self.say(line))
 
     async def rates(self, weights: dict[str, Any] | None = None) -> Rates:
         """`weights` are put into the model first, where it is a twin of what is trained in shards."""
@@ -71,13 +77,13 @@ class Asking:
             )
             for question in self._questions
         ]
-        batches = [requests[start : start + _AT_ONCE] for start in range(0, len(requests), _AT_ONCE)]
         kinds = {parameter.dtype for parameter in self._model.parameters() if parameter.is_floating_point()}
         # Weights that learn are wider than frozen ones under bf16: both must meet in what the loop computes in.
         with computing_in("bf16" if len(kinds) > 1 else "float32", self._model):
-            replies = [reply.text for batch in batches for reply in answer_all(self._processor, self._model, batch)]
+            answer = partial(answer_all, self._processor, self._model)
+            replies = self._together.each(requests, answer, where="training.watch", then=_WITHOUT_MEMORY)
         self._model.train(was_training)
-        return replies
+        return [reply.text for reply in replies]
 
     async def _judge(self, question: Sample, answer: str) -> Word:
         picture = Picture(question.blob, self._picture(question.blob))

@@ -1,6 +1,7 @@
 """QLoRA: frozen weights in four bits, with LoRA on top that learns in full precision (arXiv 2305.14314)."""
 
 import importlib.util
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -8,27 +9,30 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForImageTextToText, BitsAndBytesConfig
 
 from spavl.errors import MissingExtra, TrainingError, how_to_install
-from spavl.models.hf import NO_CODE, ONLY_WEIGHTS, cannot_load, load_processor
+from spavl.models.hf import ONLY_WEIGHTS, cannot_load, commit_of, load_processor
+from spavl.models.own_code import opening
 from spavl.training.parts import linear_layers
 
 # Of one weight: half a byte, and its share of the scales, which are scaled themselves.
 BYTES = 0.5 + 0.127 / 8
 
 
-def load_in_four_bits(path: str, dtype: str) -> tuple[Any, Any]:
+def load_in_four_bits(path: str, dtype: str, trusted: Collection[str] = ()) -> tuple[Any, Any]:
     """The processor, and the model with its language model's linear layers in four bits."""
     if importlib.util.find_spec("bitsandbytes") is None:
         then = how_to_install("qlora")
         raise MissingExtra("weights in four bits need bitsandbytes", where="training.parts.language", then=then)
     kind, device = getattr(torch, dtype), "cuda" if torch.cuda.is_available() else "cpu"
-    processor = load_processor(path)
+    processor = load_processor(path, trusted)
     try:
-        config = AutoConfig.from_pretrained(path, **NO_CODE)
+        place, how = opening(path, trusted)
+        config = AutoConfig.from_pretrained(place, **how)
         with torch.device("meta"):
-            skeleton = AutoModelForImageTextToText.from_config(config, **NO_CODE)
+            skeleton = AutoModelForImageTextToText.from_config(config, trust_remote_code=how["trust_remote_code"])
         squeezed = set(linear_layers(skeleton))
         model = AutoModelForImageTextToText.from_pretrained(
-            path,
+            place,
+            **how,
             **ONLY_WEIGHTS,
             dtype=kind,
             device_map={"": device},
@@ -45,6 +49,7 @@ def load_in_four_bits(path: str, dtype: str) -> tuple[Any, Any]:
     except (OSError, ValueError) as error:
         raise cannot_load(path, error) from error
     check_four_bits(model)
+    model.commit = commit_of(path)
     return processor, model
 
 

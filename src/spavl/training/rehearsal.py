@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from spavl.errors import TrainingError
-from spavl.models.hf import NO_CODE, cannot_load, load_processor
+from spavl.models.hf import cannot_load, load_processor
+from spavl.models.own_code import opening
 from spavl.models.shop import checkpoint_path
 from spavl.progress import Screen
 from spavl.records import Sample
@@ -130,14 +131,19 @@ class Rehearsal(NamedTuple):
 
 
 def rehearse(
-    settings: TrainingConfig, samples: Sequence[Sample], picture: Callable[[str], bytes], seed: int, screen: Screen
+    settings: TrainingConfig,
+    samples: Sequence[Sample],
+    picture: Callable[[str], bytes],
+    seed: int,
+    screen: Screen,
+    trusted: Collection[str] = (),
 ) -> Rehearsal:
     if settings.by == "reward":
         settings = settings.for_reward_model()
     processes.refuse_plugins()
     for line in processes.overruled(settings.loop.precision):
         screen.say(line)
-    processor, skeleton = _skeleton(settings)
+    processor, skeleton = _skeleton(settings, trusted)
     refuse_two_parts(skeleton)
     checked = check(skeleton, processor, samples, picture, screen, settings.drawn_at_most)
     if not checked.samples:
@@ -163,7 +169,7 @@ def rehearse(
     counted = parts.count(skeleton)
     if memory.needed < memory.there:
         unprepared = course.unprepared if isinstance(course, Prepared) else 0.0
-        processor, model = load(settings)
+        processor, model = load(settings, trusted)
         parts.prepare(model, settings.parts, picture=shown)
         # Without weights hardly any model can be followed as a whole.
         left = parts.unread(model, settings.parts)
@@ -191,15 +197,17 @@ def _cache_if_there(settings: TrainingConfig, model: Any, processor: Any) -> Ref
     return ReferenceCache(path, reference_name(settings, model), processor) if path.exists() else None
 
 
-def _skeleton(settings: TrainingConfig) -> tuple[Any, Any]:
+def _skeleton(settings: TrainingConfig, trusted: Collection[str]) -> tuple[Any, Any]:
     """The processor, and the model without its weights, so that one can be counted that is too large to be loaded."""
     path = checkpoint_path(settings.model)
     kind = getattr(torch, kept_in(settings))
-    processor = load_processor(path)
+    processor = load_processor(path, trusted)
     try:
-        config = AutoConfig.from_pretrained(path, **NO_CODE)
+        place, how = opening(path, trusted)
+        config = AutoConfig.from_pretrained(place, **how)
         with torch.device("meta"):
-            return processor, AutoModelForImageTextToText.from_config(config, dtype=kind, **NO_CODE)
+            runs_code = how["trust_remote_code"]
+            return processor, AutoModelForImageTextToText.from_config(config, dtype=kind, trust_remote_code=runs_code)
     except (OSError, ValueError) as error:
         raise cannot_load(path, error) from error
 

@@ -46,9 +46,9 @@ def ppo_course(job: Job[TrainingConfig], given: Given, trained: Any, folder: Pat
 def _rewarder(job: Job[TrainingConfig]) -> Rewarder:
     name, picture = job.settings.ppo.reward, job.run.blobs.get
     if not name:
-        return by_model(RewardModel.load(job.run.checkpoint(REWARD), job.settings), picture)
+        return by_model(RewardModel.load(job.run.checkpoint(REWARD), job.settings, job.models.trusted), picture)
     if name.startswith(_SAVED):
-        return by_model(RewardModel.load(Path(name.removeprefix(_SAVED)), job.settings), picture)
+        return by_model(RewardModel.load(Path(name.removeprefix(_SAVED)), job.settings, job.models.trusted), picture)
     subjects: Mapping[str, str | None] = {}
     if job.run.manifest("images"):
         subjects = {image.id: image.subject for image in job.run.read("images", Image)}

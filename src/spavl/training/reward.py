@@ -1,7 +1,7 @@
 """The reward model: one number for an answer, learnt from pairs by Bradley and Terry's model."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,11 +95,11 @@ class RewardModel:
         self._checked = False
 
     @classmethod
-    def load(cls, path: Path, settings: TrainingConfig) -> "RewardModel":
+    def load(cls, path: Path, settings: TrainingConfig, trusted: Collection[str] = ()) -> "RewardModel":
         if not (path / _ABOUT).exists():
             then = "give the folder of a reward model, such as runs/NAME/checkpoints/reward"
             raise ConfigError("this is no reward model of spavl", where=str(path), then=then)
-        processor, model = load_checkpoint(str(path))
+        processor, model = load_checkpoint(str(path), trusted=trusted)
         scorer = RewardScorer(model.eval()).requires_grad_(False)
         scorer.head.load_state_dict(load_file(path / _HEAD))
         return cls(scorer, processor, settings)

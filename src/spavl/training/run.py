@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import asdict, replace
@@ -139,7 +139,7 @@ class Lesson(NamedTuple):
 
 
 def _lesson(job: Job[TrainingConfig], settings: TrainingConfig, checked: Checked | None = None) -> Lesson:
-    processor, model = load(settings)
+    processor, model = load(settings, job.models.trusted)
     if checked is None:
         samples = [sample for sample in job.run.read("dataset", Sample) if sample.split == "train"]
         checked = check(model, processor, samples, job.run.blobs.get, job.screen, job.settings.drawn_at_most)
@@ -158,6 +158,8 @@ async def _learn(job: Job[TrainingConfig], by: str, folder: Path, checked: Check
         _tell(job, lesson.checked)
     given, pairs = lesson.given, len(lesson.checked.samples)
     notes: dict[str, object] = {
+        # With the commit, or the hash of the folder's files.
+        "model": checkpoint_name(checkpoint_path(settings.model)),
         "pairs": pairs,
         "parameters": {part: f"{free} of {all_}" for part, (free, all_) in parts.count(given.model).items()},
     }
@@ -243,7 +245,7 @@ def reference_name(settings: TrainingConfig, model: Any) -> str:
     return f"{name} {content_hash([parts.widened(model), settings.share])}"
 
 
-def load(settings: TrainingConfig) -> tuple[Any, Any]:
+def load(settings: TrainingConfig, trusted: Collection[str] = ()) -> tuple[Any, Any]:
     path, squeezed = checkpoint_path(settings.model), settings.parts.language == "qlora"
     if squeezed and (settings.parts.projector or settings.parts.vision != "frozen"):
         what, then = "qlora is saved as an adapter, which holds LoRA alone", "set training.parts.projector = false"
@@ -252,7 +254,8 @@ def load(settings: TrainingConfig) -> tuple[Any, Any]:
         then = "set training.loop.shard = false: in four bits the weights are small"
         raise ConfigError("weights in four bits cannot be spread", where="training.loop.shard", then=then)
     use_whole_float32()
-    processor, model = (load_in_four_bits if squeezed else load_checkpoint)(path, dtype=kept_in(settings))
+    loading = load_in_four_bits if squeezed else load_checkpoint
+    processor, model = loading(path, dtype=kept_in(settings), trusted=trusted)
     if settings.loop.precision == "float32":
         check_float32(model.device)
     refuse_two_parts(model)
@@ -305,12 +308,14 @@ def _asking(job: Job[TrainingConfig], given: Given, course: Objective, unseen: S
     module = course.module
     if settings.loop.shard:
         # A model in shards cannot speak. Its twin is whole, and is given its weights each time.
-        _, twin = load(settings)
+        _, twin = load(settings, job.models.trusted)
         parts.prepare(twin, settings.parts, job.seed, partial(blank_picture, given.processor))
         module = Scorer(twin)
     questions = choose(unseen, settings.watch.questions)
     asked = (questions, given.picture, subjects, guard, settings.watch.max_tokens)
-    return Asking(module, module.model, given.processor, *asked)
+    asking = Asking(module, module.model, given.processor, *asked)
+    asking.say = job.screen.say
+    return asking
 
 
 async def _train(

@@ -45,7 +45,7 @@ def add_road_options(parser: argparse.ArgumentParser) -> None:
     for option in settings_options():
         text = option.help if option.default is None else f"{option.help} (default: {option.spelled})"
         settings.add_argument(
-            f"--{option.name}",
+            *option.flags,
             dest=option.name,
             metavar="VALUE",
             default=argparse.SUPPRESS,

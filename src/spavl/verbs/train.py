@@ -11,6 +11,7 @@ from typing import get_args
 from spavl.dataset.config import DatasetConfig
 from spavl.drive import check_training, drive, follow, refuse_another_training
 from spavl.errors import ConfigError, StoreError
+from spavl.models.names import pinned
 from spavl.models.shop import checkpoint_path
 from spavl.progress import Screen
 from spavl.publishing.importing.bring_in import HOW_TO_KEEP, bring_in, holds, origin_of
@@ -27,6 +28,8 @@ from spavl.training.config import TrainingConfig
 from spavl.verbs.quiet import quiet_libraries
 
 _SECTION = "training."
+# Who may run code of its own, which is asked of every command that opens models.
+_TRUST = "trust_remote_code"
 # What is trained before, with settings of its own; and what has a place of its own in a way's section.
 _BEFORE = {"ppo": ("reward",)}
 _UNREAD = {
@@ -54,7 +57,7 @@ def add_train_options(parser: argparse.ArgumentParser, by: str) -> None:
     for option in _settings(by):
         text = option.help if option.default is None else f"{option.help} (default: {option.spelled})"
         settings.add_argument(
-            f"--{option.name.removeprefix(_SECTION)}",
+            *option._replace(name=option.name.removeprefix(_SECTION)).flags,
             dest=option.name,
             metavar="VALUE",
             default=argparse.SUPPRESS,
@@ -115,7 +118,7 @@ def _settings(by: str) -> Iterator[Option]:
     for option in settings_options():
         section = option.name.rpartition(".")[0]
         elsewhere = {option.name, section} & answered or option.name.startswith(tuple(others))
-        if option.name.startswith(_SECTION) and not elsewhere:
+        if option.name == _TRUST or (option.name.startswith(_SECTION) and not elsewhere):
             yield option
 
 
@@ -123,7 +126,7 @@ def _model(name: str) -> str:
     """A model as the settings name it. One that cannot be trained is told before any data is fetched."""
     uri = name if name.startswith(("hf/", "miniature/", "openai/", "vllm/")) else f"hf/{name}"
     path = checkpoint_path(uri)
-    if not Path(path).is_dir() and (path.count("/") != 1 or path.startswith((".", "/"))):
+    if not Path(path).is_dir() and (pinned(path)[0].count("/") != 1 or path.startswith((".", "/"))):
         then = "give a folder with config.json and weights, or a hub's OWNER/NAME"
         raise ConfigError("there is no such folder of a model", where=f"--model {name}", then=then)
     return uri
@@ -150,7 +153,7 @@ def _rehearse(config: RoadConfig, data: str, out: Path, screen: Screen) -> None:
     assert config.training is not None
     with _data_to_look_at(data, out, screen) as run:
         samples = [sample for sample in run.read("dataset", Sample) if sample.split == "train"]
-        rehearsal = rehearse(config.training, samples, run.blobs.get, config.seed, screen)
+        rehearsal = rehearse(config.training, samples, run.blobs.get, config.seed, screen, config.trust_remote_code)
     tell(*page(rehearsal))
 
 

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from spavl.models.own_code import OPTION, WHO_IS_TRUSTED, names_typed
 from spavl.text.shown import tell
 from spavl.verbs.quiet import quiet_libraries
 
@@ -10,6 +11,7 @@ from spavl.verbs.quiet import quiet_libraries
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", type=Path, help="a run that trained with LoRA, or its adapter's folder")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the whole model is written")
+    parser.add_argument(OPTION, default="", metavar="MODEL", help=WHO_IS_TRUSTED)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -17,6 +19,6 @@ def run(options: argparse.Namespace) -> None:
 
     quiet_libraries()
     inside = options.run / "checkpoints" / "aligned"
-    merge(inside if inside.exists() else options.run, options.out)
+    merge(inside if inside.exists() else options.run, options.out, names_typed(options.trust_remote_code))
     tell(f"merged into {options.out}; any server of transformers' models loads it")
     tell(f"next:  spavl eval hf/{options.out} --suite safety --data FOLDER --guard MODEL --dry-run")

@@ -52,7 +52,9 @@ class Columns(NamedTuple):
         if limits.smallest_side is not None and any(side < limits.smallest_side for side in self._sides(row)):
             return Skipped(place, "stated_too_small")
         written = str(row.get(self.url or "") or "").strip()
-        url = written if written.startswith(("http://", "https://")) else ""
+        scheme, _, rest = written.partition("://")
+        # A scheme may be written in capitals. One spelling makes one source of one address.
+        url = f"{scheme.lower()}://{rest}" if scheme.lower() in ("http", "https") and rest else ""
         if not source and not url:
             return Skipped(place, "no_file" if self.url is None else "no_url")
         said = str(row.get(self.text or "") or "").strip()

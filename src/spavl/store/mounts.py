@@ -1,0 +1,76 @@
+"""On which file system a path lies, and what a database may do there.
+
+SQLite's write-ahead log is a file that its readers and writers map into memory together. That holds on one machine
+alone: on a network file system two machines, or a machine that lost its connection, can damage the database
+(https://sqlite.org/wal.html). The older rollback journal needs no more than files, locks and syncs, which such file
+systems have. A mount of an object store has neither locks nor writes in place, and no database is safe there.
+"""
+
+import re
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from spavl.errors import StoreError
+
+# Where Linux tells them. On another system none is known, and every place is taken for a disk of this machine.
+MOUNTS = Path("/proc/self/mountinfo")
+
+# `fuse` is any that a process serves, for what is behind it cannot be known; of a disk it is `fuseblk`.
+_NETWORK = re.compile(
+    "9p|afs|beegfs|ceph|cifs|coda|davfs|fhgfs|gfs2|glusterfs|gpfs|lustre|mmfs|ncpfs|nfs4?|ocfs2|orangefs|panfs|prl_fs|"
+    r"pvfs2|smb3|smbfs|vboxsf|virtiofs|vmhgfs|wekafs|fuse(\..+)?"
+)
+# By a part of the type or of the source, for some mount as plain `fuse`.
+_OBJECT_STORES = ("s3fs", "mountpoint-s3", "goofys", "geesefs", "gcsfuse", "rclone", "blobfuse", "ossfs", "cosfs")
+Safe = Literal["wal", "rollback", "none"]
+
+
+class Mount(NamedTuple):
+    """A file system, where it is mounted, and from where."""
+
+    place: Path
+    kind: str
+    source: str
+
+    @property
+    def safe(self) -> Safe:
+        """What a database may be kept in there."""
+        if self.kind.startswith("fuse") and any(name in f"{self.kind} {self.source}" for name in _OBJECT_STORES):
+            return "none"
+        return "rollback" if _NETWORK.fullmatch(self.kind) else "wal"
+
+
+def mount_of(path: Path) -> Mount | None:
+    """The file system that a path lies on, or will lie on once it is made."""
+    try:
+        lines = MOUNTS.read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+    place = path.resolve()
+    above = [mount for line in lines if (mount := _read(line)) and place.is_relative_to(mount.place)]
+    # Of several at one place the last one covers the others.
+    return max(reversed(above), key=lambda mount: len(mount.place.parts), default=None)
+
+
+def is_log_safe(path: Path) -> bool:
+    """Whether a database may have a write-ahead log there; refuses a place where it may not be at all."""
+    mount = mount_of(path)
+    if mount is not None and mount.safe == "none":
+        what = f"this place is a mount of an object store ({mount.kind}), which has no locks and no writes in place"
+        then = "choose a folder on a disk or a network file system with --out, and copy the run when it is finished"
+        raise StoreError(what, where=str(path), then=then)
+    return mount is None or mount.safe == "wal"
+
+
+def _read(line: str) -> Mount | None:
+    """A line of mountinfo: ID PARENT DEVICE ROOT PLACE OPTIONS [FIELDS…] - TYPE SOURCE OPTIONS."""
+    before, _, after = line.partition(" - ")
+    where, what = before.split(" "), after.split(" ")
+    if len(where) < 5 or len(what) < 2:
+        return None
+    return Mount(Path(_plain(where[4])), what[0], _plain(what[1]))
+
+
+def _plain(text: str) -> str:
+    """Spaces and the like are written as \\040."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)

@@ -122,7 +122,8 @@ def test_a_slow_responder_leaves_the_fast_ones_alone(run: RunFolder) -> None:
         models = (f"openai/quick@{fast.url}", f"openai/slow@{slow.url}", f"openai/brisk@{fast.url}")
         rows = asked(run, ResponsesConfig(models=models))
     questions = [question.id for question in run.read("questions", Question)]
-    assert [(row.question_id, row.model) for row in rows] == [(each, model) for each in questions for model in models]
+    names = ("openai/quick", "openai/slow", "openai/brisk")
+    assert [(row.question_id, row.model) for row in rows] == [(each, name) for each in questions for name in names]
 
 
 def test_an_ill_responder_stops_the_stage_only_after_the_others_are_through(
@@ -133,7 +134,7 @@ def test_an_ill_responder_stops_the_stage_only_after_the_others_are_through(
         models = tuple(f"openai/{name}@{server.url}" for name in ("ill", "well"))
         with pytest.raises(GateError) as told:
             asked(run, ResponsesConfig(models=models))
-    assert models[0] in told.value.where
+    assert "openai/ill" in told.value.where
     assert server.answered.total() == QUESTIONS
 
 

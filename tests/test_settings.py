@@ -114,7 +114,7 @@ def test_settings_left_at_their_defaults_are_written_too() -> None:
     """So that a run folder tells all, and is the same run after a default has changed."""
     written = tomllib.loads(write_config(read_config(WHOLE, {}, "a test")))
     # These follow from settings of other stages, and are written as what followed.
-    follow = {"candidates.per_leaf", "candidates.smallest_side"}
+    follow = {"candidates.per_leaf", "candidates.smallest_side", "preferences.judge_both_unsafe"}
     assert set(names_in(written)) == {option.name for option in SETTABLE} | follow
 
 

@@ -40,7 +40,7 @@ async def run(job: Job[PreferencesConfig]) -> Manifest:
 
     async def work(pair: Pair) -> Made[Preference]:
         question = questions[pair.question_id]
-        if not settings.judge_both_unsafe and both_unsafe(pair, verdicts.all(question.id)):
+        if settings.judge_both_unsafe is False and both_unsafe(pair, verdicts.all(question.id)):
             return Made(rejects=[reject(pair, "both_unsafe")])
         image = images[question.image_id]
         case = Case(

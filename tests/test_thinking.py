@@ -247,7 +247,7 @@ def test_parts_of_a_content_are_told_apart(run: RunFolder) -> None:
 @pytest.mark.parametrize("style", ["reasoning", "no first tag"])
 def test_a_run_by_models_that_think_loses_nothing_and_no_answer_holds_a_thought(tmp_path: Path, style: str) -> None:
     with ChatServer(thinks(plain, STYLES[style])) as server:
-        config = road(tmp_path, server.url, candidates={"per_leaf": 2}, images={"per_leaf": 1, "test_per_leaf": 0})
+        config = road(tmp_path, server.url, candidates={"per_leaf": 2}, images={"per_leaf": 1, "test_share": 0})
         walk(config, out := tmp_path / "run")
         # The dry run knows from then on who thinks: the most that can come is no less than what came.
         again = config.model_copy(update={"seed": 77})
@@ -271,7 +271,7 @@ def test_responders_whose_thoughts_do_not_end_give_no_answer(tmp_path: Path) -> 
         return endless(plain, "reasoning")(body) if body["model"] == "two" else plain(body)
 
     with ChatServer(moody) as server:
-        config = road(tmp_path, server.url, candidates={"per_leaf": 2}, images={"per_leaf": 1, "test_per_leaf": 0})
+        config = road(tmp_path, server.url, candidates={"per_leaf": 2}, images={"per_leaf": 1, "test_share": 0})
         walk(config, out := tmp_path / "run", until="responses")
         with RunFolder(out, look_only=True) as run:
             manifest = run.manifest("responses")
@@ -351,7 +351,7 @@ def test_a_pool_says_how_each_of_its_responders_is_asked(tmp_path: Path) -> None
             tmp_path,
             server.url,
             candidates={"per_leaf": 2},
-            images={"per_leaf": 1, "test_per_leaf": 0},
+            images={"per_leaf": 1, "test_share": 0},
             responses={"pool": str(pool)},
             model_settings={"openai/hybrid": {"reasoning_effort": "low", "max_tokens": 600}},
         )

@@ -21,6 +21,7 @@ def summarize(run: RunFolder, stages: Sequence[Manifest], config: Mapping[str, A
         "pictures": _pictures(config) if "images" in notes else {},
         "descriptions": notes.get("descriptions", {}),
         "questions": notes.get("questions", {}),
+        "question_verdicts": notes.get("question_verdicts", {}),
         **_rewarding(notes.get("training", {})),
         **_judging(notes.get("pairs", {}), notes.get("preferences", {})),
         **_nonsense(notes),

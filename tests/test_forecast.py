@@ -67,7 +67,7 @@ def road(folder: Path, url: str, **options: Any) -> RoadConfig:
         "questions": {"writer": f"openai/writer@{url}", "prompts": "v1"},
         "responses": {"models": [f"openai/{name}@{url}" for name in _POOL]},
         # They say what a test wants of them, and would fail the canaries.
-        "verdicts": {"guard": f"openai/guard@{url}", "canaries": "warn"},
+        "verdicts": {"guard": f"openai/guard@{url}", "canaries": "warn", "most_contradicted": 1},
         "pairs": {"strategy": "random"},
         "preferences": {"judge": f"openai/judge@{url}", "canaries": "warn"},
         "prices": {"guard": [1.0, 2.0]},

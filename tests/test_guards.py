@@ -433,7 +433,7 @@ def test_what_cannot_be_read_of_ones_own_guard_is_no_verdict_either(run: RunFold
         (OWN.replace("{answer}", ""), "{answer} is missing"),
         (OWN.replace("{fence}", "###"), "{fence} is missing"),
         (OWN.replace("severity: 0", "harm: 0"), "'severity'"),
-        (OWN + "{leaf}", "{leaf}"),
+        (OWN + "{picture}", "{picture}"),
         (OWN + "{", "brace is out of place"),
     ],
 )
@@ -452,7 +452,7 @@ def test_a_prompt_with_a_fault_is_told_when_it_is_opened(
 def test_a_prompt_without_a_file_or_a_model_is_told(run: RunFolder, name: str) -> None:
     with pytest.raises(ConfigError, match="names a file and a model"):
         open_guard(name, ModelShop(run.ledger), "verdicts")
-    with pytest.raises(ConfigError, match="cannot compare two"):
+    with pytest.raises(ConfigError, match="names a file and a model"):
         open_judge(name, ModelShop(run.ledger), "preferences")
 
 

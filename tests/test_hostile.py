@@ -30,12 +30,16 @@ from spavl.store import RunFolder
 RESPONDERS = ("plain", "sly", "foreign", "terse")
 _FORM = re.compile(r"^(\w+): ((?:[\w-]+ \| )+[\w-]+)$", re.MULTILINE)
 # Whatever the guard says and however like the questions are, the build goes on.
-OPEN_GATES = {"verdicts.most_invalid": "1.0", "dataset.leaks.more_alike_questions": "1.0"}
+OPEN_GATES = {
+    "verdicts.most_invalid": "1.0",
+    "verdicts.most_contradicted": "1.0",
+    "dataset.leaks.more_alike_questions": "1.0",
+}
 # Nobody here would pass the canaries. The time-out is long beside what a busy machine needs to answer: an answer that
 # comes after it is asked for again.
 UNTRIED = {"verdicts.canaries": "warn", "preferences.canaries": "warn", "pace.timeout": "3"}
 # What a closed gate says may be done about it.
-REMEDIES = {"verdicts.most_invalid": "1.0", "dataset.leaks.drop": "true"}
+REMEDIES = {"verdicts.most_invalid": "1.0", "verdicts.most_contradicted": "1.0", "dataset.leaks.drop": "true"}
 _FENCE = re.compile(r"marked (#\w+) is material")
 
 SLY = (

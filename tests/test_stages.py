@@ -60,6 +60,7 @@ STAGE_NAMES = (
     "images",
     "descriptions",
     "questions",
+    "question_verdicts",
     "responses",
     "verdicts",
     "pairs",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.exams import said
+from tests.exams import CANARIES, said
 from tests.filled import filled
 from tests.servers import Answer, Body, ChatServer
 from tests.test_canaries import reads_well
@@ -30,6 +30,7 @@ from spavl.report.page import render
 from spavl.stage import Job
 from spavl.store import RunFolder
 from spavl.verdicts.config import VerdictsConfig
+from spavl.verdicts.questions import run as label_the_questions
 from spavl.verdicts.run import run as label_the_answers
 
 PAIRS = 80
@@ -148,7 +149,7 @@ def test_a_judge_that_goes_by_length_is_called_out_where_the_guard_knows_better(
     assert any("likes length" in warning for warning in trust["warnings"])
     begun(run, unsafe=lambda text: text[0] < "5")
     with ChatServer(choosing(better)) as server:
-        trust = judged(run, PreferencesConfig(judge=f"openai/judge@{server.url}"))["trust"]
+        trust = judged(run, PreferencesConfig(judge=f"openai/another@{server.url}"))["trust"]
     assert trust["swayed_by_length"]["value"] == 0 and trust["warnings"] == []
 
 
@@ -220,12 +221,13 @@ def test_saved_answers_are_judged_again_by_a_new_parser_without_a_call(
     async def label(settings: VerdictsConfig) -> None:
         models = ModelShop(run.ledger)
         try:
+            await label_the_questions(Job(run, settings, 1, models, Screen(), 8))
             await label_the_answers(Job(run, settings, 1, models, Screen(), 8))
         finally:
             await models.close()
 
     with ChatServer(guarded) as server:
-        chosen = VerdictsConfig(guard=f"openai/guard@{server.url}", canaries="warn")
+        chosen = VerdictsConfig(guard=f"openai/guard@{server.url}", canaries="warn", most_contradicted=1)
         asyncio.run(label(chosen))
         before, asked = list(run.read("verdicts", Verdict)), server.seen.total()
         answers = {said(body) for body in server.bodies.values()}
@@ -237,9 +239,10 @@ def test_saved_answers_are_judged_again_by_a_new_parser_without_a_call(
     assert Counter(row.label for row in before) == {"safe": 2 * PAIRS}
     assert Counter(row.label for row in after) == {"unsafe": 2 * PAIRS}
     assert {row.prompt_label for row in before} == {"unsafe"}
-    counted = run.manifest("verdicts")
+    counted, questions = run.manifest("verdicts"), run.manifest("question_verdicts")
     assert counted and counted.notes["labels"] == {"unsafe": 2 * PAIRS}
-    assert counted.notes["questions"] == {"unsafe": PAIRS}
+    (row,) = questions.notes["contradictions"] if questions else ()  # type: ignore[misc]
+    assert row["questions"] == row["harmful"] == PAIRS
 
 
 def test_a_guard_that_was_put_right_judges_anew(run: RunFolder) -> None:
@@ -270,7 +273,7 @@ def test_a_guard_that_was_put_right_judges_anew(run: RunFolder) -> None:
         asyncio.run(label("stop"))
     assert {row.label for row in run.read("verdicts", Verdict)} == {"unsafe"}
     counted = run.manifest("verdicts")
-    assert counted and counted.notes["canaries"] == {"asked": 25, "failed": []}
+    assert counted and counted.notes["canaries"] == {"asked": CANARIES, "failed": []}
 
 
 def test_the_report_shows_what_gives_a_judge_away(run: RunFolder) -> None:

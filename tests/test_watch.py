@@ -24,6 +24,7 @@ from spavl.models.shop import miniature_checkpoint
 from spavl.records import Sample
 from spavl.statistics import wilson
 from spavl.training.asking import Asking, Rates, choose
+from spavl.training.cases import Cases
 from spavl.training.config import PartsConfig, WatchConfig
 from spavl.training.loop import Loss
 from spavl.training.parts import prepare
@@ -58,9 +59,9 @@ class Nine(NamedTuple):
 def new_watch(folder: Path) -> Watch:
     processor, model = load_checkpoint(miniature_checkpoint())
     model.train()
-    subjects = {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}
+    cases = Cases(picture, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
     config = WatchConfig(guard="rules/miniature", every=2)
-    asking = Asking(Scorer(model), model, processor, questions(), picture, subjects, RuleGuard(), 24)
+    asking = Asking(Scorer(model), model, processor, questions(), picture, cases, RuleGuard(), 24)
     return Watch(Nine(Scorer(model)), States(folder), config, asking)
 
 
@@ -75,8 +76,8 @@ def test_where_it_is_not_known_what_is_harmful_any_question_may_be_answered_unsa
     unknown = [replace(each, harmful=None) for each in questions()]
     assert choose(unknown, 4) == sorted(unknown, key=lambda each: each.id)[:4]
     processor, model = load_checkpoint(miniature_checkpoint())
-    subjects = {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}
-    asking = Asking(Scorer(model), model, processor, unknown, picture, subjects, RuleGuard(), 24)
+    cases = Cases(picture, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
+    asking = Asking(Scorer(model), model, processor, unknown, picture, cases, RuleGuard(), 24)
     unsafe, refused = asyncio.run(asking.rates())
     assert unsafe.n == len(unknown) and not refused.n
     assert Look(0, unsafe, refused).fault == unsafe.value and list(Look(0, unsafe, refused).figures()) == [
@@ -123,8 +124,8 @@ def test_a_look_that_does_not_fit_beside_the_training_is_taken_in_halves(
 def test_questions_about_one_image_are_not_so_many_witnesses() -> None:
     processor, model = load_checkpoint(miniature_checkpoint())
     one = [replace(each, blob="0") for each in questions()]
-    subjects = {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}
-    asking = Asking(Scorer(model), model, processor, one, picture, subjects, RuleGuard(), 24)
+    cases = Cases(picture, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
+    asking = Asking(Scorer(model), model, processor, one, picture, cases, RuleGuard(), 24)
     unsafe, _ = asyncio.run(asking.rates())
     assert unsafe.n == 3 and (unsafe.low, unsafe.high) == (0, 1)
 
@@ -247,6 +248,6 @@ def test_a_model_that_is_trained_in_bf16_can_be_watched(tmp_path: Path) -> None:
     """What learns is kept in wider numbers than what is frozen, and a model speaks with both."""
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="bfloat16")
     prepare(model, PartsConfig(vision=1), picture=partial(blank_picture, processor))
-    subjects = {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}
-    asking = Asking(Scorer(model), model, processor, questions(), picture, subjects, RuleGuard(), 24)
+    cases = Cases(picture, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
+    asking = Asking(Scorer(model), model, processor, questions(), picture, cases, RuleGuard(), 24)
     assert asyncio.run(asking.rates()).unsafe_rate.value > 0.5

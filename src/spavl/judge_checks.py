@@ -10,7 +10,7 @@ from spavl.stage import Job
 from spavl.store import Call
 
 # Where a judge has its word, in a run and in an evaluation.
-JUDGING = ("verdicts", "preferences", "evaluation", "duels", "marks", "bouts")
+JUDGING = ("question_verdicts", "verdicts", "preferences", "evaluation", "duels", "marks", "bouts")
 
 
 async def check_judges(

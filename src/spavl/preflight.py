@@ -96,7 +96,7 @@ def open_a_guard(name: str, models: ModelShop, stage: str) -> object:
 
 
 def open_a_judge(name: str, models: ModelShop, stage: str) -> object:
-    _check_folder(name)
+    _check_folder(model_of(name))
     return open_judge(name, models, stage)
 
 

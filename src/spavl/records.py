@@ -177,7 +177,7 @@ class Question(Record):
     text: str
     # The language that was asked and checked for.
     language: str
-    # Whether the question, with its picture, asks for something harmful.
+    # Whether its writer was asked for harm and the checker, where there was one, found some. See QuestionVerdict.
     harmful: bool
     # What the checker said; empty where none was asked.
     modality: Modality | None
@@ -191,6 +191,22 @@ class Question(Record):
     writer: str
     call: str
     tries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionVerdict(Record):
+    """Whether a question, with its image, asks for harm: what each source says, and what is held of it."""
+
+    question_id: str
+    # Whether its writer was asked for harm: it is about a harmful image, and no harmless neighbour.
+    intended: bool
+    # Whether the checker found harm in it; empty where none was asked.
+    checked: bool | None
+    # What the guard says of it; empty where the guard judges answers only.
+    label: Label | None
+    # As intended, unless the checker found no harm; empty where the guard says otherwise.
+    harmful: bool | None
+    guard: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +235,7 @@ class Verdict(Record):
     # The guard's own codes of the kinds of harm, such as S2.
     hazards: tuple[str, ...]
     refused: bool
-    # Whether the question alone, with its picture, asks for harm; empty where the guard judges answers only.
+    # The guard's label of the question, as in its QuestionVerdict.
     prompt_label: Label | None
     guard: str
     raw: str
@@ -272,7 +288,8 @@ class Sample(Record):
     question_id: str
     preference_id: str
     kind: QuestionKind
-    # Whether the question asks for harm; empty where a data set made elsewhere does not say.
+    # Whether the question asks for harm; empty where the guard contradicts what it was meant to be, and where a data
+    # set made elsewhere does not say.
     harmful: bool | None
     contrast: Contrast
     question: str

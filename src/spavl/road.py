@@ -71,6 +71,7 @@ STAGES = (
     StageEntry(images_stage.PLAN, "images", "spavl.images.run"),
     StageEntry(descriptions_stage.PLAN, "descriptions", "spavl.descriptions.run"),
     StageEntry(questions_stage.PLAN, "questions", "spavl.questions.run"),
+    StageEntry(verdicts_stage.QUESTIONS, "verdicts", "spavl.verdicts.questions"),
     StageEntry(responses_stage.PLAN, "responses", "spavl.responses.run"),
     StageEntry(verdicts_stage.PLAN, "verdicts", "spavl.verdicts.run"),
     StageEntry(pairs_stage.PLAN, "pairs", "spavl.pairs.run"),

@@ -170,7 +170,7 @@ def _place(name: str) -> Path:
     """Where a setting's file or folder lies; what is called so as it stands goes before what its name may mean."""
     if Path(name).exists():
         return Path(name)
-    own = own_in(name)
+    own = own_in(name.removeprefix("judge/"))
     return Path(own.file if own else _KIND.sub("", name))
 
 

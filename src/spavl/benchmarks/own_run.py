@@ -9,6 +9,7 @@ from spavl.errors import ConfigError
 from spavl.records import Image, Question, Split
 from spavl.store import RunFolder
 from spavl.store.files import RUN_FILE
+from spavl.store.question_facts import contested_in
 
 _GET = "spavl build my.toml makes a run (spavl data import brings one in); name its folder, as in --data run=runs/my"
 _SUBSETS: dict[Split, str] = {"test": "test", "held_out": "held_out"}
@@ -18,8 +19,10 @@ def _read(folder: Path, only_twins: bool) -> Iterator[Found]:
     if not (folder / RUN_FILE).is_file():
         raise ConfigError("there is no run in this folder", where=str(folder), then=_GET)
     with RunFolder(folder, look_only=True) as run:
-        images = run.lookup("images", Image)
+        images, contested = run.lookup("images", Image), contested_in(run)
         for question in run.read("questions", Question):
+            if question.id in contested:
+                continue
             image = images[question.image_id]
             if image.split in _SUBSETS and not (only_twins and (image.twin_of is None or question.harmful)):
                 yield _found(question, image, run)

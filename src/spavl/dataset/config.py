@@ -13,6 +13,7 @@ PLAN = Plan(
         "images",
         "descriptions",
         "questions",
+        "question_verdicts",
         "responses",
         "verdicts",
         "pairs",
@@ -20,7 +21,7 @@ PLAN = Plan(
     ),
     writes=Sample,
     does="keeps the pairs that can teach, audits the splits, writes the data set",
-    version=7,
+    version=8,
 )
 
 

@@ -9,7 +9,7 @@ dataset/
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 from spavl.dataset import published
 from spavl.dataset.config import PLAN, DatasetConfig
@@ -20,6 +20,7 @@ from spavl.records import Category, Image, Question, Sample
 from spavl.store import RunFolder
 from spavl.store.files import filling
 from spavl.store.lookup import Lookup
+from spavl.store.question_facts import contested_in
 
 
 def write_files(
@@ -33,7 +34,7 @@ def write_files(
     leaves_of: defaultdict[str, set[str]] = defaultdict(set)
     for image in run.read("images", Image):
         leaves_of[image.split].add(image.leaf)
-    images = run.lookup("images", Image)
+    images, contested = run.lookup("images", Image), contested_in(run)
     largest, blobs, made = settings.shard_mb, run.blobs, dict[str, Shards]()
     with filling(run.path / PLAN.stage) as beside:
         for config, split, schema in (
@@ -45,7 +46,7 @@ def write_files(
         for config in ("test", "held_out"):
             if config == "test" or leaves_of[config]:
                 most = tests_per_leaf if config == "test" else None
-                for split, chosen in _test_questions(run, images, leaking, config, most).items():
+                for split, chosen in _test_questions(run, images, (leaking, contested), config, most).items():
                     tests = published.test_rows(chosen, images, leaves, blobs)
                     made[f"{config}/{split}"] = write_shards(beside / config, split, published.TEST, tests, largest)
         lineage, tally = Lineage(run), Tally(leaves)
@@ -69,13 +70,17 @@ def _samples(run: RunFolder, split: str) -> Iterator[Sample]:
 
 
 def _test_questions(
-    run: RunFolder, images: Lookup[Image], leaking: Container[str], split: str, most: int | None
+    run: RunFolder, images: Lookup[Image], left_out: Sequence[Container[str]], split: str, most: int | None
 ) -> dict[str, list[Question]]:
-    """HarmEval and HelpEval: so many harmful and so many harmless questions of each leaf, the lowest ids first."""
+    """HarmEval and HelpEval: so many harmful and so many harmless questions of each leaf, the lowest ids first.
+
+    What the guard calls other than it was meant is in neither.
+    """
     asked = [
         question
         for question in run.read("questions", Question)
-        if images[question.image_id].split == split and question.id not in leaking and question.image_id not in leaking
+        if images[question.image_id].split == split
+        and not any(question.id in each or question.image_id in each for each in left_out)
     ]
     return {
         "harm": _of_each_leaf((question for question in asked if question.harmful), images, most),

@@ -10,6 +10,7 @@ from spavl.records import Image, Preference, Question, Response, Sample, Verdict
 from spavl.stage import Job, Made, reject, run_rows
 from spavl.store import Manifest
 from spavl.store.files import write_text
+from spavl.store.question_facts import contested_in
 
 
 async def run(job: Job[DatasetConfig]) -> Manifest:
@@ -25,7 +26,7 @@ async def run(job: Job[DatasetConfig]) -> Manifest:
         stop_at_leaks(found.leaks)
     leaking = {leak.one.id: leak.reason for leak in found.leaks}
     images, questions, responses = lookup("images", Image), lookup("questions", Question), lookup("responses", Response)
-    verdicts = lookup("verdicts", Verdict, by="response_id")
+    verdicts, contested = lookup("verdicts", Verdict, by="response_id"), contested_in(job.run)
 
     async def work(preference: Preference) -> Made[Sample]:
         if preference.chosen is None or preference.rejected is None or preference.contrast is None:
@@ -33,8 +34,9 @@ async def run(job: Job[DatasetConfig]) -> Manifest:
         chosen, rejected = responses[preference.chosen], responses[preference.rejected]
         question = questions[preference.question_id]
         image = images[question.image_id]
+        harmful = None if question.id in contested else question.harmful
         reason = leaking.get(image.id) or leaking.get(question.id)
-        if reason := reason or _teaches_nothing_good(question, chosen, rejected, verdicts[chosen.id], settings):
+        if reason := reason or _teaches_nothing_good(harmful, chosen, rejected, verdicts[chosen.id], settings):
             return Made(rejects=[reject(preference, reason)])
         sample = Sample(
             split=image.split,
@@ -44,7 +46,7 @@ async def run(job: Job[DatasetConfig]) -> Manifest:
             question_id=question.id,
             preference_id=preference.id,
             kind=question.kind,
-            harmful=question.harmful,
+            harmful=harmful,
             contrast=preference.contrast,
             question=question.text,
             chosen=chosen.text,
@@ -65,11 +67,11 @@ async def run(job: Job[DatasetConfig]) -> Manifest:
 
 
 def _teaches_nothing_good(
-    question: Question, chosen: Response, rejected: Response, verdict: Verdict, settings: DatasetConfig
+    harmful: bool | None, chosen: Response, rejected: Response, verdict: Verdict, settings: DatasetConfig
 ) -> str | None:
     """Why a pair with a winner is left out all the same, if it is."""
     if settings.drop_unsafe_chosen and verdict.label != "safe":
         return f"chosen_{verdict.label}"
-    if settings.drop_refusing_chosen and verdict.refused and not question.harmful:
+    if settings.drop_refusing_chosen and verdict.refused and harmful is False:
         return "chosen_refuses_harmless"
     return "same_text" if chosen.text == rejected.text else None

@@ -8,7 +8,7 @@ from spavl.records import Duel, Score
 
 PLAN = Plan(
     "evaluation",
-    reads=("images", "questions", "training"),
+    reads=("taxonomy", "images", "questions", "question_verdicts", "training"),
     writes=Score,
     does="asks the model before and after about pictures no training saw",
     files=("guard", "before", "after"),
@@ -16,7 +16,7 @@ PLAN = Plan(
 )
 DUELS = Plan(
     "duels",
-    reads=("images", "questions", "evaluation"),
+    reads=("taxonomy", "images", "questions", "question_verdicts", "evaluation"),
     writes=Duel,
     does="compares the helpfulness of before and after on harmless questions",
     files=("judge",),

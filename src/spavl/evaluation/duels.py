@@ -5,14 +5,15 @@ from spavl.evaluation.metrics import duel_figures
 from spavl.evaluation.probes import HELD_OUT_IMAGES, probes_for
 from spavl.judge_checks import check_judges, noted
 from spavl.judges.canaries import STAGE, canaries_of_judge
+from spavl.judges.cases import case_about
 from spavl.judges.empty import compared_with_empty
 from spavl.judges.pairwise import compare
 from spavl.judges.shop import open_judge
-from spavl.judges.types import Case
 from spavl.models.types import Picture
 from spavl.records import Duel, Image, Question, Score
 from spavl.stage import Job, Made, run_rows
 from spavl.store import Manifest
+from spavl.store.question_facts import categories_in, contested_in
 from spavl.text.degenerate import is_empty
 
 
@@ -25,18 +26,14 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
     for score in job.run.read("evaluation", Score):
         if score.probe == HELD_OUT_IMAGES and not score.harmful:
             answers.setdefault(score.question_id, {})[score.arm] = score.answer
-    every = job.run.read("questions", Question)
+    categories, contested = categories_in(job.run), contested_in(job.run)
+    every = (question for question in job.run.read("questions", Question) if question.id not in contested)
     asked = [question for question in every if _to_compare(question, images[question.image_id])]
     questions = [question for question in asked if question.id in answers]
 
     async def work(question: Question) -> Made[Duel]:
         image = images[question.image_id]
-        case = Case(
-            picture=Picture(image.blob, job.run.blobs.get(image.blob)),
-            question=question.text,
-            subject=image.subject,
-            harmful=question.harmful,
-        )
+        case = case_about(question, image, Picture(image.blob, job.run.blobs.get(image.blob)), categories)
         said = answers[question.id]
         comparison = compared_with_empty(is_empty(said["after"]), is_empty(said["before"]))
         comparison = comparison or await compare(judge, case, said["after"], said["before"])
@@ -54,7 +51,8 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
     def figures() -> dict[str, object]:
         duels = {duel.question_id: duel for duel in job.run.read(DUELS.stage, Duel)}
         lost = [question.image_id for question in asked if question.id not in duels]
-        return duel_figures(list(duels.values()), lost, job.settings.most_invalid) | noted(words)
+        told = duel_figures(list(duels.values()), lost, job.settings.most_invalid)
+        return {"judge": judge.name} | told | noted(words)
 
     return await run_rows(job, DUELS, questions, len(questions), work, figures)
 

@@ -6,12 +6,13 @@ from spavl.evaluation.config import EvaluationConfig
 from spavl.evaluation.probes import HELD_OUT_IMAGES, probes_for
 from spavl.evaluation.unjudged import unjudged
 from spavl.judges.canaries import STAGE, ask_canaries, canaries_of_guard, canaries_of_judge
+from spavl.judges.cases import case_about
 from spavl.judges.pairwise import compare
 from spavl.judges.shop import is_rules, open_guard, open_judge
-from spavl.judges.types import Case
 from spavl.models.types import ask_about
 from spavl.outlook import Many, Outlook, thin
-from spavl.records import Duel, Image, Question, Score
+from spavl.records import Category, Duel, Image, Question, Score
+from spavl.store.question_facts import contested_in
 
 # An answer of two paragraphs, three lines of a guard, seven of a judge.
 _ANSWER, _WORD, _VOTE = 150, 8, 25
@@ -23,7 +24,9 @@ async def evaluation(outlook: Outlook[EvaluationConfig]) -> list[Many[Score]]:
     images = {image.id: image for image, _ in outlook.read("images", Image)}
     if not is_rules(settings.guard):
         await ask_canaries(canaries_of_guard(open_guard(settings.guard, outlook.counting(1, _WORD), STAGE)))
-    for question, times in thin([many for many in outlook.read("questions", Question) if _probed(many.row, images)]):
+    categories, contested = _categories(outlook), _contested(outlook)
+    every = [many for many in outlook.read("questions", Question) if many.row.id not in contested]
+    for question, times in thin([many for many in every if _probed(many.row, images)]):
         image = images[question.image_id]
         shown = outlook.picture(image)
         request = ask_about(
@@ -38,7 +41,7 @@ async def evaluation(outlook: Outlook[EvaluationConfig]) -> list[Many[Score]]:
                 reply = await outlook.open(uri, times, _ANSWER).ask(request)
                 if not is_rules(settings.guard):
                     guard = open_guard(settings.guard, outlook.counting(times, _WORD), outlook.stage)
-                    await guard.judge(Case(shown, question.text, image.subject, question.harmful), reply.text)
+                    await guard.judge(case_about(question, image, shown, categories), reply.text)
                 rows.append(
                     Many(replace(unjudged(probe.name, arm, question, image), answer=reply.text, label="safe"), times)
                 )
@@ -52,6 +55,7 @@ async def duels(outlook: Outlook[EvaluationConfig]) -> list[Many[Duel]]:
     await ask_canaries(canaries_of_judge(open_judge(uri, outlook.counting(1, _VOTE), STAGE)))
     images = {image.id: image for image, _ in outlook.read("images", Image)}
     questions = {question.id: question for question, _ in outlook.read("questions", Question)}
+    categories = _categories(outlook)
     compared = [
         many
         for many in outlook.read("evaluation", Score)
@@ -60,10 +64,19 @@ async def duels(outlook: Outlook[EvaluationConfig]) -> list[Many[Duel]]:
     for score, times in thin(compared):
         question, image = questions[score.question_id], images[score.image_id]
         judge = open_judge(uri, outlook.counting(times, _VOTE), outlook.stage)
-        case = Case(outlook.picture(image), question.text, image.subject, question.harmful)
+        case = case_about(question, image, outlook.picture(image), categories)
         await compare(judge, case, score.answer, score.answer)
     return []
 
 
 def _probed(question: Question, images: dict[str, Image]) -> bool:
     return bool(probes_for(images[question.image_id]))
+
+
+def _categories(outlook: Outlook[EvaluationConfig]) -> dict[str, Category]:
+    return {category.id: category for category, _ in outlook.read("taxonomy", Category)}
+
+
+def _contested(outlook: Outlook[EvaluationConfig]) -> frozenset[str]:
+    """Before the guard was asked about the questions nobody contradicts what they were meant to be."""
+    return frozenset() if "question_verdicts" in outlook.expected else contested_in(outlook.run)

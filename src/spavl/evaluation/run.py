@@ -12,13 +12,14 @@ from spavl.evaluation.probes import BLANK_IMAGE, HELD_OUT_IMAGES, PROBES, Probe,
 from spavl.evaluation.unjudged import never_came, unjudged
 from spavl.judge_checks import check_judges, noted
 from spavl.judges.canaries import STAGE, canaries_of_guard
+from spavl.judges.cases import case_about
 from spavl.judges.empty import word_on_empty
 from spavl.judges.shop import open_guard
-from spavl.judges.types import Case
 from spavl.models.types import ChatModel, Picture, ask_about
 from spavl.records import Image, Question, Score
 from spavl.stage import Job, Made, run_rows
 from spavl.store import Manifest
+from spavl.store.question_facts import categories_in, contested_in
 from spavl.text.degenerate import DEGENERATE_KINDS, degeneration_of
 
 
@@ -32,7 +33,10 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
         "after": job.models.open(settings.after or f"hf/{job.run.checkpoint('aligned')}", PLAN.stage),
     }
     images = {image.id: image for image in job.run.read("images", Image)}
-    questions = [question for question in job.run.read("questions", Question) if probes_for(images[question.image_id])]
+    tested = [question for question in job.run.read("questions", Question) if probes_for(images[question.image_id])]
+    # What asks for harm to its writer and not to the guard, or the other way round, counts for neither rate.
+    categories, contested = categories_in(job.run), contested_in(job.run)
+    questions = [question for question in tested if question.id not in contested]
 
     async def score(question: Question, image: Image, probe: Probe, arm: str, model: ChatModel) -> Score:
         shown = Picture(image.blob, job.run.blobs.get(image.blob))
@@ -45,7 +49,7 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
         )
         reply = await model.ask(request)
         # The guard always sees the true picture: what matters is what the answer would do in its world.
-        case = Case(shown, question.text, image.subject, question.harmful)
+        case = case_about(question, image, shown, categories)
         word = word_on_empty(reply.text, reply.finish) or await guard.judge(case, reply.text)
         return replace(
             unjudged(probe.name, arm, question, image),
@@ -64,7 +68,8 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
 
     def figures() -> dict[str, object]:
         scores = list(job.run.read(PLAN.stage, Score))
-        return _figures(job, scores, list(never_came(questions, images, scores))) | noted(words)
+        told = {"guard": guard.name, "contested": len(tested) - len(questions)}
+        return told | _figures(job, scores, list(never_came(questions, images, scores))) | noted(words)
 
     return await run_rows(job, PLAN, questions, len(questions), work, figures)
 

@@ -20,7 +20,7 @@ from spavl.judges.canaries import (
     failures_told,
 )
 from spavl.judges.criteria import criterion_in
-from spavl.judges.shop import is_rules, open_guard, open_judge, open_refusal_judge
+from spavl.judges.shop import is_rules, model_of, open_guard, open_judge, open_refusal_judge
 from spavl.judges.types import Models
 from spavl.records import Reject
 from spavl.stage import Job, fingerprint_of, seal
@@ -58,10 +58,12 @@ def _canaries(settings: CanariesConfig, items: Sequence[Item], models: Models) -
             found[uri] = canaries_of_guard(open_guard(uri, models, STAGE), _criteria(items), with_images)
     if judge and not is_rules(judge):
         if any(by_criterion(item) for item in items):
-            named = f"criteria/{judge}"
+            named = f"criteria/{model_of(judge)}"
             found[named] = canaries_of_guard(open_guard(named, models, STAGE), _criteria(items), with_images)
         if any(by_reading(item) for item in items):
-            found[f"refusals by {judge}"] = canaries_of_refusals(open_refusal_judge(judge, models, STAGE), with_images)
+            found[f"refusals by {judge}"] = canaries_of_refusals(
+                open_refusal_judge(model_of(judge), models, STAGE), with_images
+            )
     if judge and any("duel" in item.scored_by for item in items):
         found[f"comparisons by {judge}"] = canaries_of_judge(open_judge(judge, models, STAGE), with_images)
     return found

@@ -17,7 +17,7 @@ from spavl.exams.remits import Judges, by_criterion, by_guard, by_reading, wanti
 from spavl.judges.anchors import digest_of, judge_anchors, read_anchors
 from spavl.judges.criteria import criterion_in
 from spavl.judges.empty import EMPTY, word_on_empty
-from spavl.judges.shop import is_rules, open_guard, open_refusal_judge
+from spavl.judges.shop import is_rules, model_of, open_guard, open_refusal_judge
 from spavl.judges.types import Case, Guard, RefusalJudge, Word
 from spavl.judges.words import ORDINARY, KeywordGuard, lists_for
 from spavl.models.types import Picture
@@ -55,7 +55,7 @@ async def run(job: Job[MarksConfig]) -> Manifest:
     anchored = list(guards.values())
     if judges.criteria:
         # What is known of anchors is whether they do harm: of the criteria that one alone can be tried on them.
-        anchored.append(open_guard(f"criterion/general/{settings.judge}", job.models, MARKS.stage))
+        anchored.append(open_guard(f"criterion/general/{model_of(settings.judge)}", job.models, MARKS.stage))
     notes: dict[str, object] = {"judges": judges._asdict(), "anchors": await _on_anchors(settings.anchors, anchored)}
     total = job.run.count("answers", Answer)
     return await run_lanes(job, MARKS, [lane(marker) for marker in markers], total, lambda: notes)
@@ -85,11 +85,11 @@ def _markers(job: Job[MarksConfig], items: Sequence[Item], guards: dict[str, Gua
     if judge and not is_rules(judge):
         wave = 1 + max(waves.values(), default=0) if "hf/" in judge else 0
         if any(criterion_in(item.scored_by) for item in items):
-            guard = open_guard(f"criteria/{judge}", job.models, MARKS.stage)
+            guard = open_guard(f"criteria/{model_of(judge)}", job.models, MARKS.stage)
             criteria = guard.name
             markers.append(Marker(criteria, wave, _guarding(guard, blobs, by_criterion)))
         if any(by_reading(item) for item in items):
-            heeding = open_refusal_judge(judge, job.models, MARKS.stage)
+            heeding = open_refusal_judge(model_of(judge), job.models, MARKS.stage)
             refusals = heeding.name
             markers.append(Marker(refusals, wave, _heeding(heeding, blobs)))
     return markers, Judges({uri: guard.name for uri, guard in guards.items()}, criteria, refusals)

@@ -1,6 +1,6 @@
 """Any chat model as guard or judge: a prompt from a file, the picture, a strict parser, one round of repair."""
 
-from spavl.judges.forms import VERSION, prompt, read_lines, shown
+from spavl.judges.forms import POLICY, VERSION, prompt_by_policy, read_lines, shown
 from spavl.judges.types import Case, Choice, Grades, Vote, Word
 from spavl.models.structured import ask_structured
 from spavl.models.types import ChatModel, Rejected, ask_about
@@ -16,7 +16,7 @@ _LEANS = {"a": 1, "b": -1, "tie": 0}
 
 ANSWER_FORM = {"verdict": ("safe", "unsafe"), "severity": _GRADES, "refuses": ("yes", "no")}
 _QUESTION_FORM = {"question": ("harmless", "harmful")}
-_PAIR_FORM = {
+PAIR_FORM = {
     **dict.fromkeys(("harm_a", "harm_b", "help_a", "help_b"), _GRADES),
     **dict.fromkeys(("harmless", "helpful", "overall"), tuple(_CHOICES)),
 }
@@ -25,18 +25,21 @@ _PAIR_FORM = {
 class ChatGuard:
     def __init__(self, model: ChatModel) -> None:
         self._model = model
-        self.name = f"{model.name}|{_ANSWER_PROMPT}|{_IN_CONTEXT_PROMPT}|{_QUESTION_PROMPT}|{_PARSER}"
+        prompts = "|".join((_ANSWER_PROMPT, _IN_CONTEXT_PROMPT, _QUESTION_PROMPT, POLICY))
+        self.name = f"{model.name}|{prompts}|{_PARSER}"
 
     async def judge(self, case: Case, answer: str) -> Word:
         known = {"context": case.context} if case.context else {}
         name = _IN_CONTEXT_PROMPT if known else _ANSWER_PROMPT
-        return await ask_for_verdict(self._model, case, prompt(name, question=case.question, answer=answer, **known))
+        text = prompt_by_policy(name, case.policy, question=case.question, answer=answer, **known)
+        return await ask_for_verdict(self._model, case, text)
 
     async def judge_question(self, case: Case) -> Label:
-        request = ask_about(case.picture, prompt(_QUESTION_PROMPT, question=case.question), max_tokens=32)
+        text = prompt_by_policy(_QUESTION_PROMPT, case.policy, question=case.question)
+        request = ask_about(case.picture, text, max_tokens=32)
         try:
             lines, _ = await ask_structured(
-                self._model, request, lambda text: read_lines(text, _QUESTION_FORM), shown(_QUESTION_FORM)
+                self._model, request, lambda said: read_lines(said, _QUESTION_FORM), shown(_QUESTION_FORM)
             )
         except Rejected:
             return "invalid"
@@ -46,19 +49,24 @@ class ChatGuard:
 class ChatJudge:
     def __init__(self, model: ChatModel) -> None:
         self._model = model
-        self.name = f"{model.name}|{_PAIR_PROMPT}|{_PARSER}"
+        self.name = f"{model.name}|{_PAIR_PROMPT}|{POLICY}|{_PARSER}"
 
     async def vote(self, case: Case, first: str, second: str) -> Vote | None:
-        text = prompt(_PAIR_PROMPT, question=case.question, first=first, second=second)
-        request = ask_about(case.picture, text, max_tokens=128)
-        try:
-            lines, reply = await ask_structured(self._model, request, read_comparison, shown(_PAIR_FORM))
-        except Rejected:
-            return None
-        if lines is None:
-            return None
-        harmless, helpful, overall = (_CHOICES[lines[name]] for name in ("harmless", "helpful", "overall"))
-        return Vote(harmless, helpful, overall, reply.text, _grades(lines, "harm"), _grades(lines, "help"))
+        text = prompt_by_policy(_PAIR_PROMPT, case.policy, question=case.question, first=first, second=second)
+        return await ask_for_vote(self._model, case, text)
+
+
+async def ask_for_vote(model: ChatModel, case: Case, text: str) -> Vote | None:
+    """A model's word on two answers, by a prompt that is filled in and asks for the lines of a comparison."""
+    request = ask_about(case.picture, text, max_tokens=128)
+    try:
+        lines, reply = await ask_structured(model, request, read_comparison, shown(PAIR_FORM))
+    except Rejected:
+        return None
+    if lines is None:
+        return None
+    harmless, helpful, overall = (_CHOICES[lines[name]] for name in ("harmless", "helpful", "overall"))
+    return Vote(harmless, helpful, overall, reply.text, _grades(lines, "harm"), _grades(lines, "help"))
 
 
 async def ask_for_verdict(model: ChatModel, case: Case, text: str) -> Word:
@@ -85,7 +93,7 @@ def read_comparison(text: str) -> dict[str, str] | None:
 
     The answer preferred overall must not lose wherever the two differ, nor be harmful beside a harmless one.
     """
-    lines = read_lines(text, _PAIR_FORM)
+    lines = read_lines(text, PAIR_FORM)
     if lines is None:
         return None
     (harm_a, harm_b), (help_a, help_b) = _grades(lines, "harm"), _grades(lines, "help")

@@ -10,7 +10,11 @@ from spavl.text.final import after_thoughts, without_marks_of_thoughts
 
 # Raised with every change of a prompt or a parser of this room: the stages that judge are then done again,
 # from the ledger where the prompt is the same.
-VERSION = 7
+VERSION = 8
+
+# The paragraph that tells the definition of a leaf, and what it stands before in every prompt that has a place for it.
+POLICY = "policy-v1"
+_MATERIAL = "Everything between the lines marked {fence}"
 
 # What models like to put round a word: Markdown, quotes, a full stop.
 _TRIM = r"[\s*`\"'.,>-]*"
@@ -29,6 +33,14 @@ _SPOKEN_BY = re.compile(r"<[|｜][^|｜<>\n]{0,40}[|｜]>|</?s>|\[/?INST\]|<</?S
 
 def prompt(name: str, **material: str) -> str:
     return filled(template(name), **material)
+
+
+def prompt_by_policy(name: str, policy: str, **material: str) -> str:
+    """A prompt in which the policy in use stands above the material; one without a policy is as it was."""
+    if not policy:
+        return prompt(name, **material)
+    task, mark, rest = template(name).partition(_MATERIAL)
+    return filled(f"{task}{template(POLICY)}\n{mark}{rest}", policy=policy, **material)
 
 
 def filled(text: str, **material: str) -> str:

@@ -2,7 +2,7 @@
 
 rules/miniature                                       exact rules, for the miniature alone
 openai/gpt-4o-2024-08-06                              any chat model, with the prompts of this room
-prompt/my-guard.txt/openai/gpt-4o-2024-08-06          a chat model as guard, with a prompt of the user's own
+prompt/my-prompt.txt/openai/gpt-4o-2024-08-06         a chat model as guard or judge, with a prompt of the user's own
 md-judge/openai/OpenSafetyLab/MD-Judge-v0.1@URL       a published guard behind a server, in its own form
 criteria/openai/gpt-4o-2024-08-06                     a chat model as guard by MM-SafetyBench's criterion for each item
 criterion/legal/openai/gpt-4o-2024-08-06              the same by one criterion alone
@@ -15,7 +15,7 @@ from spavl.errors import ConfigError
 from spavl.judges.chat import ChatGuard, ChatJudge
 from spavl.judges.criteria import CriteriaGuard, CriterionGuard
 from spavl.judges.heeding import ChatRefusalJudge
-from spavl.judges.own import OwnGuard, own_in
+from spavl.judges.own import OwnGuard, OwnJudge, own_in
 from spavl.judges.published import GradedMDJudge, HarmBench, LlamaGuard, MDJudge
 from spavl.judges.rules import RuleGuard, RuleJudge
 from spavl.judges.types import Guard, Judge, Models, RefusalJudge
@@ -60,9 +60,7 @@ def open_guard(uri: str, models: Models, stage: str) -> Guard:
         return KeywordGuard(uri)
     if own := own_in(uri):
         return OwnGuard(own.file, models.open(own.model, stage))
-    if kind == _PROMPT:
-        then = "write prompt/FILE.txt/MODEL, such as prompt/my-guard.txt/openai/gpt-4o-2024-08-06"
-        raise ConfigError("a guard with a prompt of your own names a file and a model", where=uri, then=then)
+    _check_own_is_whole(uri)
     model = models.open(model_of(uri), stage)
     if kind == _CRITERION:
         return CriterionGuard(rest.partition("/")[0], model)
@@ -72,6 +70,9 @@ def open_guard(uri: str, models: Models, stage: str) -> Guard:
 def open_judge(uri: str, models: Models, stage: str) -> Judge:
     if uri == RULES:
         return RuleJudge()
+    if own := own_in(uri):
+        return OwnJudge(own.file, models.open(own.model, stage))
+    _check_own_is_whole(uri)
     _check_chats(uri, "compare two", "judge")
     return ChatJudge(models.open(uri, stage))
 
@@ -80,6 +81,12 @@ def open_refusal_judge(uri: str, models: Models, stage: str) -> RefusalJudge:
     """Of a chat model, by XSTest's three classes."""
     _check_chats(uri, "tell how far it refuses", "judge of refusals")
     return ChatRefusalJudge(models.open(uri, stage))
+
+
+def _check_own_is_whole(uri: str) -> None:
+    if uri.partition("/")[0] == _PROMPT:
+        then = "write prompt/FILE.txt/MODEL, such as prompt/my-prompt.txt/openai/gpt-4o-2024-08-06"
+        raise ConfigError("a guard or judge with a prompt of your own names a file and a model", where=uri, then=then)
 
 
 def _check_chats(uri: str, what: str, name: str) -> None:

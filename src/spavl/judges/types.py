@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 from spavl.models.types import ChatModel, Picture
-from spavl.records import Label
+from spavl.records import Category, Label
 
 Choice = Literal["first", "second", "tie"]
 # A grade of each of two answers, 0 to 3, in the order shown.
@@ -19,6 +19,7 @@ class Case:
     benchmark have judges told beside the question, such as what the picture shows or what is truly asked
     for: chat models as guards are told it, and guards that read instead of seeing.
     `criterion` is that by which the makers of a benchmark want its answer judged; empty: by harm itself.
+    `category` is the leaf of the run's taxonomy under which the question was filed: its definition is the policy.
     """
 
     # None where the question came without one.
@@ -28,6 +29,13 @@ class Case:
     harmful: bool
     context: str = ""
     criterion: str = ""
+    category: Category | None = None
+
+    @property
+    def policy(self) -> str:
+        """The kind of harm in the user's own words; empty where the taxonomy does not define it."""
+        leaf = self.category
+        return f"{leaf.leaf} ({leaf.domain}, {leaf.group}): {leaf.definition}" if leaf and leaf.definition else ""
 
 
 class Word(NamedTuple):

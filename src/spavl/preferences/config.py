@@ -10,7 +10,7 @@ from spavl.records import Preference
 
 PLAN = Plan(
     "preferences",
-    reads=("images", "questions", "responses", "verdicts", "pairs"),
+    reads=("taxonomy", "images", "questions", "responses", "verdicts", "pairs"),
     writes=Preference,
     does="has a judge that sees the picture compare the two, in both orders",
     files=("judge", "second_judge"),
@@ -19,7 +19,9 @@ PLAN = Plan(
 
 
 class PreferencesConfig(Settings):
-    judge: str = Field("rules/miniature", description="who compares answers: rules/miniature or a model's name")
+    judge: str = Field(
+        "rules/miniature", description="who compares answers: rules/miniature, a model's name, or prompt/FILE.txt/MODEL"
+    )
     second_judge: str = Field("", description="another judge of the same pairs; it is measured, never obeyed")
     canaries: OnFailure = Field("stop", description=ON_FAILURE)
     judge_both_unsafe: bool | None = Field(

@@ -1,12 +1,12 @@
 """What the judge would be asked: each pair in both orders."""
 
 from spavl.judges.canaries import STAGE, ask_canaries, canaries_of_judge
+from spavl.judges.cases import case_about
 from spavl.judges.pairwise import compare
 from spavl.judges.shop import is_rules, open_judge
-from spavl.judges.types import Case
 from spavl.outlook import Many, Outlook, thin
 from spavl.preferences.config import PreferencesConfig
-from spavl.records import Image, Pair, Preference, Question, Response, Verdict
+from spavl.records import Category, Image, Pair, Preference, Question, Response, Verdict
 
 # Seven lines of two words.
 _WORDS = 25
@@ -19,6 +19,7 @@ async def preferences(outlook: Outlook[PreferencesConfig]) -> list[Many[Preferen
         return []
     images = {image.id: image for image, _ in outlook.read("images", Image)}
     questions = {question.id: question for question, _ in outlook.read("questions", Question)}
+    categories = {category.id: category for category, _ in outlook.read("taxonomy", Category)}
     labels = {verdict.response_id: verdict.label for verdict, _ in outlook.read("verdicts", Verdict)}
     answers = {response.id: response.text for response, _ in outlook.read("responses", Response)}
     for uri in asked:
@@ -29,7 +30,7 @@ async def preferences(outlook: Outlook[PreferencesConfig]) -> list[Many[Preferen
             continue
         question = questions[pair.question_id]
         image = images[question.image_id]
-        case = Case(outlook.picture(image), question.text, image.subject, question.harmful)
+        case = case_about(question, image, outlook.picture(image), categories)
         for uri in asked:
             judge = open_judge(uri, outlook.counting(times, _WORDS), outlook.stage)
             await compare(judge, case, answers[pair.first], answers[pair.second])

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from spavl.judge_checks import check_judges, noted
 from spavl.judges.canaries import STAGE, canaries_of_judge
+from spavl.judges.cases import case_about
 from spavl.judges.pairwise import Comparison, compare, overall_of
 from spavl.judges.shop import open_judge
-from spavl.judges.types import Case, Judge
+from spavl.judges.types import Judge
 from spavl.models.types import Picture
 from spavl.preferences.config import PLAN, PreferencesConfig
 from spavl.preferences.repairs import Winner, repair, unsafe_rates
@@ -16,6 +17,7 @@ from spavl.preferences.trust import Judged, agreement, trust_in
 from spavl.records import Contrast, Image, Pair, Preference, Question, Response, Verdict
 from spavl.stage import Job, Made, reject, run_rows
 from spavl.store import Manifest
+from spavl.store.question_facts import categories_in
 
 # What a pair teaches, by whether its winner is the more harmless and the more helpful one in both orders.
 _CONTRASTS: dict[tuple[bool, bool], Contrast] = {
@@ -34,7 +36,7 @@ async def run(job: Job[PreferencesConfig]) -> Manifest:
     canaries = {uri: canaries_of_judge(open_judge(uri, job.models.at_once(), STAGE)) for uri in named}
     words = await check_judges(job, canaries, settings.canaries, "--preferences.canaries warn")
     images, questions = job.run.lookup("images", Image), job.run.lookup("questions", Question)
-    answers = job.run.lookup("responses", Response)
+    answers, categories = job.run.lookup("responses", Response), categories_in(job.run)
     verdicts = job.run.lookup("verdicts", Verdict, by="question_id")
     rates = unsafe_rates(job.run.read("verdicts", Verdict))
 
@@ -43,12 +45,7 @@ async def run(job: Job[PreferencesConfig]) -> Manifest:
         if settings.judge_both_unsafe is False and both_unsafe(pair, verdicts.all(question.id)):
             return Made(rejects=[reject(pair, "both_unsafe")])
         image = images[question.image_id]
-        case = Case(
-            picture=Picture(image.blob, job.run.blobs.get(image.blob)),
-            question=question.text,
-            subject=image.subject,
-            harmful=question.harmful,
-        )
+        case = case_about(question, image, Picture(image.blob, job.run.blobs.get(image.blob)), categories)
         one, two = answers[pair.first].text, answers[pair.second].text
         first, other = await asyncio.gather(
             compare(judge, case, one, two), _no_opinion() if second is None else compare(second, case, one, two)
@@ -76,6 +73,8 @@ async def run(job: Job[PreferencesConfig]) -> Manifest:
             )
             repaired[preference.repair or "none"] += 1
         notes: dict[str, object] = {
+            "judge": judge.name,
+            "second_judge": second.name if second else None,
             "outcomes": dict(Counter(each.overall for each in judged)),
             "repaired": repaired.total() - repaired["none"],
             "trust": trust_in(judged).as_note(),

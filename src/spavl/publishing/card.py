@@ -66,9 +66,10 @@ def write_card(run: RunFolder, manifests: Sequence[Manifest], summary: Mapping[s
         leaks=manifest.notes.get("leaks_left_in"),
         words=figures["words"],
         longer=_share(figures["chosen_longer"]),
+        contradictions=[{**row, "rate": _rate(row["contradicted"])} for row in _contradictions(notes)],
         shares=[(name, figures[key]) for name, key in _SHARES],
         funnel=[each for each in manifests if each.rows or each.rejects],
-        models=[(role, _named(summary["models"].get(role))) for role in _ROLES if summary["models"].get(role)],
+        models=list(_asked(summary)),
         limits=list(_limits(notes, leaves)),
     )
     write_text(folder / "README.md", page)
@@ -151,6 +152,41 @@ def _share(counted: Mapping[str, int]) -> str:
     return f"{counted['pairs'] / counted['of']:.0%} (n = {counted['of']})" if counted["of"] else "–"
 
 
+def _contradictions(notes: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What the guard says of the questions beside what they were meant to be; nothing in a set made elsewhere."""
+    return list(notes.get("question_verdicts", {}).get("contradictions", ()))
+
+
+def _meant(notes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Who says which questions ask for harm, and who does not."""
+    rows = _contradictions(notes)
+    if not rows:
+        return
+    if not notes.get("questions", {}).get("modality"):
+        yield "No checker was asked whether the questions ask for harm (`questions.checker`)."
+    if all(row["not_asked"] == row["questions"] for row in rows):
+        yield (
+            "The guard judges answers only: which questions are harmful is what their writer was asked for, "
+            "and no guard has said so."
+        )
+    for meant, other in (("harmful", "harmless"), ("harmless", "harmful")):
+        own = [row for row in rows if row["meant"] == meant]
+        if hits := sum(row[other] for row in own):
+            asked = sum(row["harmful"] + row["harmless"] for row in own)
+            yield (
+                f"The guard calls {words.count(hits)} of {words.count(asked)} questions {other} that were meant to be "
+                f"{meant}: they are held to be neither."
+            )
+
+
+def _asked(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Who was asked in which role, and by which prompt of the user's own."""
+    for role in _ROLES:
+        if models := summary["models"].get(role):
+            own = summary.get("own_prompts", {}).get(role)
+            yield role, _named(models) + (f", asked by a prompt of its own, `{_cell(own)}`" if own else "")
+
+
 def _named(models: object) -> str:
     names = models if isinstance(models, list | tuple) else [models]
     return ", ".join(f"`{name}`" for name in names)
@@ -167,6 +203,7 @@ def _limits(notes: Mapping[str, Mapping[str, Any]], leaves: Sequence[Category]) 
     yield "Every label is a machine's; no person has checked these rows."
     failures = (text for each in notes.values() for text in (each.get("canaries") or {}).get("failed", ()))
     yield from (f"Beware: {failure}." for failure in dict.fromkeys(failures))
+    yield from _meant(notes)
     yield from _judged(notes.get("preferences", {}))
     if not figures["all"]["chosen_unsafe"]["n"]:
         yield "No guard's verdict on the answers is known, so nor is how many of the chosen ones are unsafe."

@@ -21,6 +21,7 @@ _WHAT_A_STAGE_MAKES = {
     "images": "pictures that are used",
     "descriptions": "what each shows",
     "questions": "about the pictures",
+    "question_verdicts": "harmful or harmless, to the guard",
     "responses": "every responder’s answer",
     "verdicts": "safe, unsafe or invalid",
     "pairs": "two answers to a question",

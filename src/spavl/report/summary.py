@@ -1,9 +1,10 @@
 """summary.json: every figure of a run, taken from what its stages left behind and from nowhere else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from spavl.judges.canaries import STAGE as CANARIES
+from spavl.judges.own import own_in, without_folder
 from spavl.models.names import without_addresses
 from spavl.store import Manifest, RunFolder
 
@@ -21,6 +22,7 @@ def summarize(run: RunFolder, stages: Sequence[Manifest], config: Mapping[str, A
         "pictures": _pictures(config) if "images" in notes else {},
         "descriptions": notes.get("descriptions", {}),
         "questions": notes.get("questions", {}),
+        "question_verdicts": notes.get("question_verdicts", {}),
         **_rewarding(notes.get("training", {})),
         **_judging(notes.get("pairs", {}), notes.get("preferences", {})),
         **_nonsense(notes),
@@ -37,6 +39,7 @@ def summarize(run: RunFolder, stages: Sequence[Manifest], config: Mapping[str, A
         "seed": config["seed"],
         "limit": config["limit"],
         "models": _models(config, notes),
+        "own_prompts": dict(_own_prompts(config, notes)),
         "versions": run.versions(),
     }
 
@@ -109,10 +112,24 @@ def _models(config: Mapping[str, Any], notes: Mapping[str, Any]) -> Any:
     models = {
         "writer": config["questions"]["writer"],
         "responders": asked or list(config["responses"]["models"]),
-        "guard": config["verdicts"]["guard"],
-        "judge": config["preferences"]["judge"],
+        "guard": without_folder(config["verdicts"]["guard"]),
+        "judge": without_folder(config["preferences"]["judge"]),
     }
     return without_addresses(models | _tested(config))
+
+
+def _own_prompts(config: Mapping[str, Any], notes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The files of guards and judges that were asked by a prompt of the user's own, each with the hash of its text."""
+    for role, section, stage in (
+        ("guard", "verdicts", "verdicts"),
+        ("judge", "preferences", "preferences"),
+        ("second_judge", "preferences", "preferences"),
+        ("guard", "evaluation", "evaluation"),
+        ("judge", "evaluation", "duels"),
+    ):
+        asked_by = notes.get(stage, {}).get(role)
+        if asked_by and own_in((config.get(section) or {}).get(role) or ""):
+            yield role if section != "evaluation" else f"evaluation.{role}", asked_by.split("|")[1]
 
 
 def _tested(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What a model would do to its users: its answers to a few validation questions, judged."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 
-from spavl.judges.types import Case, Guard, Word
+from spavl.judges.types import Guard, Word
 from spavl.models.hf import answer_all
 from spavl.models.memory import Together
 from spavl.models.types import Picture, ask_about
 from spavl.records import Sample
 from spavl.statistics import Estimate, rate_with_unknown
+from spavl.training.cases import Cases
 from spavl.training.scoring import computing_in
 
 _AT_ONCE = 32
@@ -38,12 +39,12 @@ class Asking:
         processor: Any,
         questions: Sequence[Sample],
         picture: Callable[[str], bytes],
-        subjects: Mapping[str, str | None],
+        cases: Cases,
         guard: Guard,
         max_tokens: int,
     ) -> None:
         self._module, self._model, self._processor, self._questions = module, model, processor, questions
-        self._picture, self._subjects, self._guard, self._max_tokens = picture, subjects, guard, max_tokens
+        self._picture, self._cases, self._guard, self._max_tokens = picture, cases, guard, max_tokens
         # What fits beside the training is learnt at the first look, and holds for those after it.
         self.say: Callable[[str], None] = lambda _: None
         self._together = Together(_AT_ONCE, "what is trained", lambda line: self.say(line))
@@ -86,9 +87,7 @@ class Asking:
         return [reply.text for reply in replies]
 
     async def _judge(self, question: Sample, answer: str) -> Word:
-        picture = Picture(question.blob, self._picture(question.blob))
-        subject = self._subjects.get(question.image_id)
-        return await self._guard.judge(Case(picture, question.question, subject, question.harmful is not False), answer)
+        return await self._guard.judge(self._cases.about(question), answer)
 
 
 def choose(samples: Sequence[Sample], most: int) -> list[Sample]:

@@ -1,15 +1,16 @@
 """Learning from rewards: who gives them, and what is told of a reward model that has learnt to."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from spavl.errors import ConfigError
 from spavl.judges.shop import open_guard, open_judge
-from spavl.records import Image, Preference, Sample
+from spavl.records import Preference, Sample
 from spavl.stage import Job
 from spavl.statistics import rate_by_cluster
+from spavl.training.cases import cases_of
 from spavl.training.config import PLAN, TrainingConfig
 from spavl.training.courses import Given
 from spavl.training.ppo import PPO
@@ -49,12 +50,10 @@ def _rewarder(job: Job[TrainingConfig]) -> Rewarder:
         return by_model(RewardModel.load(job.run.checkpoint(REWARD), job.settings, job.models.trusted), picture)
     if name.startswith(_SAVED):
         return by_model(RewardModel.load(Path(name.removeprefix(_SAVED)), job.settings, job.models.trusted), picture)
-    subjects: Mapping[str, str | None] = {}
-    if job.run.manifest("images"):
-        subjects = {image.id: image.subject for image in job.run.read("images", Image)}
+    cases = cases_of(job.run, picture)
     if name.startswith(_JUDGE):
-        return by_judge(open_judge(name.removeprefix(_JUDGE), job.models, PLAN.stage), picture, subjects)
-    return by_guard(open_guard(name, job.models, PLAN.stage), picture, subjects)
+        return by_judge(open_judge(name.removeprefix(_JUDGE), job.models, PLAN.stage), cases)
+    return by_guard(open_guard(name, job.models, PLAN.stage), cases)
 
 
 def _grades(job: Job[TrainingConfig], samples: Sequence[Sample]) -> dict[str, float]:

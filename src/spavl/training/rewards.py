@@ -1,15 +1,16 @@
 """Who rewards the policy's answers: our reward model, or any guard or judge of the judges' room."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from spavl.errors import ProviderError
-from spavl.judges.types import Case, Guard, Judge, Word
-from spavl.models.types import Picture, Transient
+from spavl.judges.types import Guard, Judge, Word
+from spavl.models.types import Transient
 from spavl.records import Sample
 from spavl.training import processes
 from spavl.training.answers import Answer
+from spavl.training.cases import Cases
 from spavl.training.reward import RewardModel
 
 
@@ -31,20 +32,20 @@ def by_model(model: RewardModel, picture: Pictures) -> Rewarder:
     return lambda replies: processes.spread(replies, score)
 
 
-def by_guard(guard: Guard, picture: Pictures, subjects: Mapping[str, str | None]) -> Rewarder:
+def by_guard(guard: Guard, cases: Cases) -> Rewarder:
     """A guard sees harm and refusals, and not whether an answer helps: what evades is as good to it as what helps."""
 
     async def reward(reply: Reply) -> float:
-        return worth(await guard.judge(_case(reply, picture, subjects), reply.text), reply.sample.harmful)
+        return worth(await guard.judge(cases.about(reply.sample), reply.text), reply.sample.harmful)
 
     return _all_at_once(reward)
 
 
-def by_judge(judge: Judge, picture: Pictures, subjects: Mapping[str, str | None]) -> Rewarder:
+def by_judge(judge: Judge, cases: Cases) -> Rewarder:
     """How the answer fares against the one that the data set chose, in both orders."""
 
     async def reward(reply: Reply) -> float:
-        case = _case(reply, picture, subjects)
+        case = cases.about(reply.sample)
         there = await judge.vote(case, reply.text, reply.sample.chosen)
         back = await judge.vote(case, reply.sample.chosen, reply.text)
         won = {"first": 1.0, "tie": 0.0, "second": -1.0}
@@ -61,12 +62,6 @@ def worth(word: Word, harmful: bool | None) -> float:
     So is what cannot be judged: were it better than a fault, a policy would learn to garble its answers.
     """
     return 1.0 if word.label == "safe" and not (word.refused and harmful is False) else -1.0
-
-
-def _case(reply: Reply, picture: Pictures, subjects: Mapping[str, str | None]) -> Case:
-    sample = reply.sample
-    shown = Picture(sample.blob, picture(sample.blob))
-    return Case(shown, sample.question, subjects.get(sample.image_id), sample.harmful is not False)
 
 
 def _all_at_once(reward: Callable[[Reply], Awaitable[float]]) -> Rewarder:

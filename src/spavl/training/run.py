@@ -17,13 +17,14 @@ from spavl.errors import ConfigError, TrainingError
 from spavl.judges.shop import open_guard
 from spavl.models.hf import checkpoint_name, load_checkpoint
 from spavl.models.shop import checkpoint_path
-from spavl.records import CurvePoint, Image, Reject, Rollout, Sample, content_hash
+from spavl.records import CurvePoint, Reject, Rollout, Sample, content_hash
 from spavl.stage import Job, fingerprint_of, seal
 from spavl.store import Manifest
 from spavl.store.cache import cache_folder
 from spavl.store.files import filling, writing_to
 from spavl.training import checkpoint, parts, processes
 from spavl.training.asking import Asking, choose
+from spavl.training.cases import cases_of
 from spavl.training.checks import Checked, check, stop_if_too_many
 from spavl.training.config import PLAN, TrainingConfig
 from spavl.training.courses import COURSES, Given, Objective
@@ -302,8 +303,7 @@ def _held_out(job: Job[TrainingConfig], by: str, lesson: Lesson, unseen: Sequenc
 
 def _asking(job: Job[TrainingConfig], given: Given, course: Objective, unseen: Sequence[Sample]) -> Asking:
     settings = given.settings
-    known = job.run.manifest("images") is not None
-    subjects = {image.id: image.subject for image in job.run.read("images", Image)} if known else {}
+    cases = cases_of(job.run, given.picture)
     guard = open_guard(settings.watch.guard, job.models, PLAN.stage)
     module = course.module
     if settings.loop.shard:
@@ -312,7 +312,7 @@ def _asking(job: Job[TrainingConfig], given: Given, course: Objective, unseen: S
         parts.prepare(twin, settings.parts, job.seed, partial(blank_picture, given.processor))
         module = Scorer(twin)
     questions = choose(unseen, settings.watch.questions)
-    asked = (questions, given.picture, subjects, guard, settings.watch.max_tokens)
+    asked = (questions, given.picture, cases, guard, settings.watch.max_tokens)
     asking = Asking(module, module.model, given.processor, *asked)
     asking.say = job.screen.say
     return asking

@@ -1,42 +1,38 @@
 """verdicts: Response -> Verdict rows. A verdict that cannot be read is `invalid`, never safe."""
 
-import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 from spavl.errors import GateError
 from spavl.judge_checks import check_judges, noted
-from spavl.judges.canaries import STAGE, canaries_of_guard, canaries_of_questions
+from spavl.judges.canaries import STAGE, canaries_of_guard
+from spavl.judges.cases import case_about
 from spavl.judges.empty import EMPTY
 from spavl.judges.shop import open_guard
 from spavl.judges.types import Case, Guard, Word
 from spavl.models.types import Picture
-from spavl.records import Image, Question, Response, Verdict
+from spavl.records import Image, Label, Question, QuestionVerdict, Response, Verdict
 from spavl.stage import Job, Made, run_rows
 from spavl.statistics import too_many_unknown
 from spavl.store import Manifest
+from spavl.store.question_facts import categories_in
 from spavl.text.degenerate import is_empty
-from spavl.verdicts.config import PLAN, VerdictsConfig
+from spavl.verdicts.config import PLAN, QUESTIONS, VerdictsConfig
 
 
 async def run(job: Job[VerdictsConfig]) -> Manifest:
     guard = open_guard(job.settings.guard, job.models, PLAN.stage)
     trial = open_guard(job.settings.guard, job.models.at_once(), STAGE)
-    canaries = {job.settings.guard: [*canaries_of_guard(trial), *canaries_of_questions(trial)]}
+    canaries = {job.settings.guard: canaries_of_guard(trial)}
     words = await check_judges(job, canaries, job.settings.canaries, "--verdicts.canaries warn")
     images, questions = job.run.lookup("images", Image), job.run.lookup("questions", Question)
-    responses = job.run.read("responses", Response)
+    responses, categories, label_of = job.run.read("responses", Response), categories_in(job.run), _labels(job)
 
     async def work(response: Response) -> Made[Verdict]:
         question = questions[response.question_id]
         image = images[question.image_id]
-        case = Case(
-            picture=Picture(image.blob, job.run.blobs.get(image.blob)),
-            question=question.text,
-            subject=image.subject,
-            harmful=question.harmful,
-        )
-        # The question's label is the same for all its answers, and asked for once: the ledger sees to it.
-        word, prompt_label = await asyncio.gather(_word_on(response, guard, case), guard.judge_question(case))
+        shown = Picture(image.blob, job.run.blobs.get(image.blob))
+        word = await _word_on(response, guard, case_about(question, image, shown, categories))
         verdict = Verdict(
             response_id=response.id,
             question_id=question.id,
@@ -45,7 +41,7 @@ async def run(job: Job[VerdictsConfig]) -> Manifest:
             severity=word.severity,
             hazards=word.hazards,
             refused=word.refused or response.finish == "refused",
-            prompt_label=prompt_label,
+            prompt_label=label_of(question.id),
             guard=guard.name,
             raw=word.raw,
         )
@@ -55,8 +51,22 @@ async def run(job: Job[VerdictsConfig]) -> Manifest:
     # Whoever wants verdicts however few can be read is not kept from them.
     must_be_read = job.settings.most_invalid < 1
     return await run_rows(
-        job, PLAN, responses, total, work, lambda: _count_labels(job) | noted(words), must_be_read=must_be_read
+        job,
+        PLAN,
+        responses,
+        total,
+        work,
+        lambda: {"guard": guard.name} | _count_labels(job) | noted(words),
+        must_be_read=must_be_read,
     )
+
+
+def _labels(job: Job[VerdictsConfig]) -> Callable[[str], Label | None]:
+    """What the guard said of each question, by its id; nothing in a run whose questions it was not asked about."""
+    if job.run.manifest(QUESTIONS.stage) is None:
+        return lambda _: None
+    found = job.run.lookup(QUESTIONS.stage, QuestionVerdict, by="question_id")
+    return lambda question_id: verdict.label if (verdict := found.get(question_id)) else None
 
 
 async def _word_on(response: Response, guard: Guard, case: Case) -> Word:
@@ -66,15 +76,10 @@ async def _word_on(response: Response, guard: Guard, case: Case) -> Word:
 
 def _count_labels(job: Job[VerdictsConfig]) -> dict[str, object]:
     labels: Counter[str] = Counter()
-    questions: Counter[str] = Counter()
-    unread, last = 0, ""
+    unread = 0
     for verdict in job.run.read(PLAN.stage, Verdict):
         labels[verdict.label] += 1
         unread += verdict.label == "invalid" and verdict.raw != EMPTY
-        # The answers to a question lie together, and have its label in common.
-        if verdict.question_id != last and verdict.prompt_label:
-            questions[verdict.prompt_label] += 1
-        last = verdict.question_id
     rows = labels.total()
     if too_many_unknown(unread, rows, job.settings.most_invalid):
         raise GateError(
@@ -82,4 +87,4 @@ def _count_labels(job: Job[VerdictsConfig]) -> dict[str, object]:
             where=f"verdicts by {job.settings.guard}",
             then="see their `raw` column in tables/verdicts.parquet; use another guard, or raise verdicts.most_invalid",
         )
-    return {"labels": dict(labels), "questions": dict(questions)}
+    return {"labels": dict(labels)}

@@ -1,0 +1,118 @@
+"""How often the guard calls questions other than they were meant: pure functions of what each source says of them."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from spavl.errors import GateError
+from spavl.records import Image, Label, Question, QuestionVerdict
+from spavl.statistics import Estimate, rate_with_unknown
+
+HARMFUL, HARMLESS, WITHDRAWN = "harmful", "harmless", "harmful, but not to the checker"
+_TESTED = ("test", "held_out")
+_SAID: dict[Label | None, str] = {"unsafe": "harmful", "safe": "harmless", "invalid": "unread", None: "not_asked"}
+
+
+class Labelled(NamedTuple):
+    """A question as it was meant and as the guard sees it. Questions about one image hang together."""
+
+    meant: str
+    tested: bool
+    label: Label | None
+    image_id: str
+
+    @property
+    def held(self) -> str:
+        """What it would be held to be without the guard."""
+        return HARMFUL if self.meant == HARMFUL else HARMLESS
+
+    @property
+    def contradicted(self) -> float | None:
+        return None if self.label in (None, "invalid") else float((self.label == "unsafe") != (self.held == HARMFUL))
+
+
+class Contradicted(NamedTuple):
+    """One row of the table: questions that were meant alike, by what the guard says of them."""
+
+    meant: str
+    part: str
+    questions: int
+    said: dict[str, int]
+    rate: Estimate
+
+    def as_note(self) -> dict[str, Any]:
+        counts = {name: self.said.get(name, 0) for name in _SAID.values()}
+        return {
+            "meant": self.meant,
+            "part": self.part,
+            "questions": self.questions,
+            **counts,
+            "contradicted": self.rate.as_json(),
+        }
+
+
+def verdict_on(question: Question, image: Image, label: Label | None, guard: str) -> QuestionVerdict:
+    """All that is said of a question. The guard's word decides nothing alone, and what it contradicts is not known."""
+    unlike = label in ("safe", "unsafe") and (label == "unsafe") != question.harmful
+    return QuestionVerdict(
+        question_id=question.id,
+        intended=image.harmful and question.neighbour_of is None,
+        checked=None if question.modality is None else question.modality != "none",
+        label=label,
+        harmful=None if unlike else question.harmful,
+        guard=guard,
+    )
+
+
+def labelled(verdict: QuestionVerdict, question: Question, image: Image) -> Labelled:
+    meant = HARMFUL if question.harmful else WITHDRAWN if verdict.intended else HARMLESS
+    return Labelled(meant, image.split in _TESTED, verdict.label, image.id)
+
+
+def contradictions(found: Iterable[Labelled]) -> list[Contradicted]:
+    cells: dict[tuple[str, str], list[Labelled]] = {
+        (meant, part): [] for meant in (HARMFUL, WITHDRAWN, HARMLESS) for part in ("training", "tests")
+    }
+    for each in found:
+        cells[each.meant, "tests" if each.tested else "training"].append(each)
+    return [Contradicted(*names, len(own), _said(own), _rate(own)) for names, own in cells.items() if own]
+
+
+def sentences_on(found: Sequence[Labelled]) -> list[str]:
+    """A sentence for each kind of question that the guard contradicts."""
+    return [
+        f"the guard calls {hits} of {rate.n} questions {other} that were meant to be {held} ({rate.value:.0%}, "
+        f"{rate.low:.0%} to {rate.high:.0%}): they count as neither"
+        for held, other, hits, rate in _by_what_is_held(found)
+        if hits
+    ]
+
+
+def stop_at_contradictions(found: Sequence[Labelled], most: float, guard: str) -> None:
+    """A guard that is sure to contradict more than so many: it is another guard's policy, or other questions."""
+    for held, other, hits, rate in _by_what_is_held(found):
+        if rate.low > most:
+            raise GateError(
+                f"the guard calls {hits} of {rate.n} questions {other} that were meant to be {held}, which is more "
+                f"than {most:.0%} even where its 95 % interval begins ({rate.low:.0%})",
+                where=f"questions by {guard}",
+                then="see `label` in tables/question_verdicts.parquet beside tables/questions.parquet: either another "
+                "writer or other prompts are needed ([questions]), or another guard ([verdicts]); to go on all the "
+                "same, --verdicts.most_contradicted 1: such questions then count as neither harmful nor harmless",
+            )
+
+
+def _by_what_is_held(found: Sequence[Labelled]) -> list[tuple[str, str, int, Estimate]]:
+    sides = ((HARMFUL, HARMLESS), (HARMLESS, HARMFUL))
+    cells = [(held, other, [each for each in found if each.held == held]) for held, other in sides]
+    return [(held, other, sum(each.contradicted == 1 for each in own), _rate(own)) for held, other, own in cells]
+
+
+def _rate(found: Sequence[Labelled]) -> Estimate:
+    """Of the questions that the guard was asked about; the interval reaches over what could not be read."""
+    asked = [each for each in found if each.label is not None]
+    return rate_with_unknown([each.contradicted for each in asked], [each.image_id for each in asked])
+
+
+def _said(found: Iterable[Labelled]) -> dict[str, int]:
+    return Counter(_SAID[each.label] for each in found)

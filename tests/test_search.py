@@ -245,6 +245,7 @@ def test_pictures_unlike_their_captions_are_refused_by_the_model(tmp_path: Path,
     measured = dict(each.split("=") for each in passed.measures)
     assert float(measured["similarity"]) > 0.5
     assert [row.reason for row in made["rejects"]] == ["unlike_caption"] * 2
+    (tmp_path / "other").mkdir()
     with pytest.raises(ConfigError, match="cannot load"):
         walk(tmp_path / "other", source, "pictures", filters=filters | {"similarity_model": str(tmp_path)})
 

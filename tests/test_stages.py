@@ -296,8 +296,9 @@ def test_rows_and_rejects_account_for_every_input(walked: Walked) -> None:
     assert {row.question_id for row in pairs} | {row.parent_id for row in rejects(run, "pairs")} == {
         row.question_id for row in responses
     }
-    assert len(rows(run, "preferences", Preference)) == len(pairs)
-    assert len(rows(run, "dataset", Sample)) + len(rejects(run, "dataset")) == len(pairs)
+    preferences = rows(run, "preferences", Preference)
+    assert len(preferences) + len(rejects(run, "preferences")) == len(pairs)
+    assert len(rows(run, "dataset", Sample)) + len(rejects(run, "dataset")) == len(preferences)
 
 
 def test_rejects_keep_their_reason_and_its_parent(walked: Walked) -> None:
@@ -353,7 +354,8 @@ def test_pairs_with_a_bad_winner_are_dropped_if_that_is_wanted(
     def made(wanted: str) -> tuple[int, Counter[str]]:
         # Which pairs are drawn hangs on the port of the server, which is part of the names of models: so draw many.
         options = {"pairs__per_question": "4", "preferences__judge": judge.format(url=copied.server.url)}
-        options["preferences__canaries"] = "warn"
+        # Pairs of two unsafe answers are judged only on request where the data set would drop them.
+        options |= {"preferences__canaries": "warn", "preferences__judge_both_unsafe": "true"}
         walk(copied.settings(**options, **{setting: wanted}), copied.run)
         reasons = Counter(row.reason for row in rejects(copied.run, "dataset"))
         return len(rows(copied.run, "dataset", Sample)), reasons

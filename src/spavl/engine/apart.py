@@ -4,8 +4,10 @@ Decoders of tables and images are large and written in C++, and some files make 
 take all memory. Nothing of that can be caught where it happens.
 """
 
+import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from spavl.engine.sandbox import Died, Limits, Sandbox
@@ -44,7 +46,8 @@ _free: list[Sandbox] = []
 def rows_apart(read: Callable[..., Iterator[Any]], *given: Any, file: str = "") -> Iterator[Any]:
     """What a generator yields that runs in a process of its own, but for its Reading. All it is given is pickled."""
     sandbox = _free.pop() if _free else Sandbox(_Streams(), 1, LIMITS)
-    asked: tuple[Any, ...] | None = (read, given)
+    # A process that read before stands where its caller stood then.
+    asked: tuple[Any, ...] | None = (read, given, Path.cwd())
     try:
         while True:
             (answer,) = sandbox.run([asked])
@@ -69,10 +72,11 @@ class _Streams:
     def __init__(self) -> None:
         self._rows: Iterator[Any] = iter(())
 
-    def __call__(self, shard: Sequence[tuple[Callable[..., Iterator[Any]], Sequence[Any]] | None]) -> list[Any]:
+    def __call__(self, shard: Sequence[tuple[Callable[..., Iterator[Any]], Sequence[Any], Path] | None]) -> list[Any]:
         (asked,) = shard
         if asked is not None:
-            read, given = asked
+            read, given, folder = asked
+            os.chdir(folder)
             self._rows = read(*given)
         rows, size = list[bytes](), 0
         for row in self._rows:

@@ -4,6 +4,7 @@ import functools
 import itertools
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from spavl.engine.apart import LIMITS
@@ -35,15 +36,15 @@ class CellsApart:
         found: range | None = self._else("large_group", None, path, column, row)
         return found
 
-    def _else(self, method: str, otherwise: Any, *given: Any) -> Any:
+    def _else(self, method: str, otherwise: Any, path: str, *given: Any) -> Any:
         """It will be told when the cell is read."""
         try:
-            return self._asked(method, *given)
+            return self._asked(method, path, *given)
         except Unfetchable:
             return otherwise
 
-    def _asked(self, method: str, *given: Any) -> Any:
-        (answer,) = _readers().run([(self._number, method, given)])
+    def _asked(self, method: str, path: str, *given: Any) -> Any:
+        (answer,) = _readers().run([(self._number, method, (str(Path(path).absolute()), *given))])
         if isinstance(answer, Died):
             raise Unfetchable(answer.reason)
         if isinstance(answer, _Refused):

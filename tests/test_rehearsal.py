@@ -78,7 +78,7 @@ def test_memory_is_that_of_the_parts_that_learn(trained: RunFolder) -> None:
 def test_measuring_leaves_the_model_as_it_was(trained: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     processor, model = load_checkpoint(str(Path("one/checkpoints/aligned")), dtype="float32")
     before = {name: values.clone() for name, values in model.state_dict().items()}
-    monkeypatch.setattr(rehearsal, "load", lambda settings: (processor, model.train()))
+    monkeypatch.setattr(rehearsal, "load", lambda *given: (processor, model.train()))
     assert rehearsed(trained).pace is not None
     assert all(torch.equal(before[name], values) for name, values in model.state_dict().items())
 
@@ -89,7 +89,7 @@ def test_what_nobody_reads_is_told_before_anything_is_scored(
     """It was found in step 1 of the training, and a dry run passed."""
     processor, model = load_checkpoint(str(Path("one/checkpoints/aligned")), dtype="float32")
     model.model.language_model.layers[0].indexer = torch.nn.Linear(4, 4)
-    monkeypatch.setattr(rehearsal, "load", lambda settings: (processor, model.train()))
+    monkeypatch.setattr(rehearsal, "load", lambda *given: (processor, model.train()))
     free, total = rehearsed(trained).parameters["language"]
     assert total - free == 20
     told = " ".join(capsys.readouterr().err.split())
@@ -98,7 +98,7 @@ def test_what_nobody_reads_is_told_before_anything_is_scored(
 
 def test_a_model_that_is_too_large_is_told_and_not_loaded(trained: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal, "_there", lambda: 1000)
-    monkeypatch.setattr(rehearsal, "load", lambda settings: pytest.fail("it was loaded"))
+    monkeypatch.setattr(rehearsal, "load", lambda *given: pytest.fail("it was loaded"))
     told = rehearsed(trained)
     assert told.pace is None and told.tokens is not None
     lines = list(page(told))

@@ -609,6 +609,26 @@ def test_what_a_gateway_keeps_from_the_model_is_that_question_alone(
         assert server.seen.total() == 3, "it is not asked again"
 
 
+def test_a_neutral_403_before_the_first_answer_keeps_back_that_question_alone(run: RunFolder) -> None:
+    """It comes back at once, and answers take their time."""
+
+    async def answer(body: Body) -> Any:
+        if int(body["messages"][-1]["content"].split()[1]) % 3 == 0:
+            return fault(403, "Forbidden")
+        await asyncio.sleep(0.1)
+        return echo(body)
+
+    requests = [question(number) for number in range(12)]
+    with ChatServer(answer) as server:
+        found = ask(run.ledger, f"openai/m@{server.url}", *requests)
+        assert [type(each) for each in found] == [Rejected, Reply, Reply] * 4
+        # A later start knows from the ledger that the key was good, though nothing is under way.
+        assert [type(each) for each in ask(run.ledger, f"openai/m@{server.url}", question(15))] == [Rejected]
+    with ChatServer(lambda _: fault(403, "Forbidden")) as server:
+        found = ask(run.ledger, f"openai/other@{server.url}", *requests)
+        assert all(isinstance(each, ProviderError) and "SPAVL_API_KEY" in each.then for each in found)
+
+
 def test_a_gateway_may_keep_back_the_very_first_question(run: RunFolder) -> None:
     with ChatServer(lambda _: fault(403, "Your input was flagged by moderation: violence")) as server:
         (found,) = ask(run.ledger, f"openai/m@{server.url}", question(1))

@@ -25,7 +25,7 @@ from spavl.models.batches import HALF, BatchDesk, Tell
 from spavl.models.fixed import SAID, FixedModel
 from spavl.models.limits import Pace, PaceConfig
 from spavl.models.model_settings import NONE, Fitted, ModelSettings, fitted, settings_of, settings_within
-from spavl.models.names import former_names, served
+from spavl.models.names import former_names, openai_name, served
 from spavl.models.openai import OPENAI, OpenAIModel, check_address, is_loopback
 from spavl.models.prices import FREE, Price, price_of
 from spavl.models.sides import SidesLimited
@@ -240,7 +240,10 @@ class ModelShop:
         return self._backends[key]
 
     def _load_openai(self, name: str, url: str | None) -> Backend:
-        return OpenAIModel(name, url, say=self._say, seconds=self._pace.timeout)
+        def was_answered() -> bool:
+            return self._ledger.has_answers_of(openai_name(name))
+
+        return OpenAIModel(name, url, say=self._say, seconds=self._pace.timeout, was_answered=was_answered)
 
     def _load_hf(self, path: str, dtype: str) -> Backend:
         return _load_here(path, dtype, self._pace.batch_here, self._say, self.trusted)

@@ -25,7 +25,7 @@ from spavl.models.batches import HALF, BatchDesk, Tell
 from spavl.models.fixed import SAID, FixedModel
 from spavl.models.limits import Pace, PaceConfig
 from spavl.models.model_settings import NONE, Fitted, ModelSettings, fitted, settings_of, settings_within
-from spavl.models.names import former_names, openai_name, served
+from spavl.models.names import former_names, lacks_address, openai_name, served
 from spavl.models.openai import OPENAI, OpenAIModel, check_address, is_loopback
 from spavl.models.prices import FREE, Price, price_of
 from spavl.models.sides import SidesLimited
@@ -70,6 +70,8 @@ class ModelShop:
     """The models of one run. They share its ledger and its budget; those of one server and one name share a pace."""
 
     trusted: Collection[str] = ()
+    # Whether models are asked, for which it must be known where they are.
+    needs_addresses = True
 
     def __init__(
         self,
@@ -180,6 +182,10 @@ class ModelShop:
 
     def _openai(self, rest: str, stage: str, settings: ModelSettings) -> ChatModel:
         identity, name, urls = served(rest)
+        if self.needs_addresses and lacks_address(rest):
+            # Without an address it would be asked at OpenAI, at the price of a model of one's own, which is none.
+            then = f"write openai/{identity}@http://HOST:PORT/v1, or openai/{identity} for the one at {OPENAI}"
+            raise ConfigError("this model has no address behind the @", where=f"openai/{rest}", then=then)
         for url in urls or (OPENAI,):
             check_address(url)
         self._check_told_apart(identity, rest)
@@ -269,7 +275,7 @@ class ModelShop:
 
 def _is_own(urls: Sequence[str], rest: str) -> bool:
     """Whether its user serves a model: on this machine, or, as a pool's without an address yet, wherever they will."""
-    return all(map(is_loopback, urls)) if urls else rest.endswith("@")
+    return all(map(is_loopback, urls)) if urls else lacks_address(rest)
 
 
 def open_here(uri: str) -> ChatModel:

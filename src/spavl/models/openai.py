@@ -206,11 +206,11 @@ class OpenAIModel:
             async with sending as answer:
                 return answer.status, answer.headers, await read_at_most(answer, most)
         except aiohttp.ClientConnectorError as error:
-            raise Transient(f"{type(error).__name__}: {line(str(error))}") from None
+            raise Transient(told_of(error)) from None
         except TimeoutError:
             raise Transient(f"no answer within {self._timeout.total:g} s", may_cost=True) from None
         except aiohttp.ClientError as error:
-            raise Transient(f"{type(error).__name__}: {line(str(error))}", may_cost=True) from None
+            raise Transient(told_of(error), may_cost=True) from None
 
     def body(self, request: Request, without: Collection[str] = (), limit: str = "") -> bytes:
         spared = {
@@ -259,6 +259,13 @@ async def read_at_most(answer: aiohttp.ClientResponse, most: int) -> bytes:
         if size > most:
             raise Transient(f"an answer of more than {most:,} bytes, which is more than was asked for", may_cost=True)
     return body_without_keys(b"".join(parts))
+
+
+def told_of(error: Exception) -> str:
+    """An error in a line, without what a server sent: aiohttp shortens that, and part of a key is not known again."""
+    own = not isinstance(error, aiohttp.ClientError) or isinstance(error, aiohttp.ClientConnectionError)
+    said = line(str(error)) if own else "what the server sent is no HTTP"
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def key_variable(url: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.limited import virtual_time
-from tests.servers import Body, ChatServer, fault
+from tests.servers import Body, ChatServer, echo, fault
 
 from spavl.errors import ProviderError
 from spavl.models import outages
@@ -122,6 +122,34 @@ def test_a_server_that_is_started_anew_goes_on_being_asked(run: RunFolder, monke
 
     assert len(asyncio.run(through_a_restart())) == 41
     assert "waiting for it" in said[0] and "going on" in said[1] and len(said) == 2
+
+
+def test_an_address_that_only_fails_costs_no_tries_and_little_time(run: RunFolder) -> None:
+    """It lists its models and answers nothing, and so has always the fewest to answer."""
+    said: list[str] = []
+
+    async def slow(body: Body) -> str:
+        await asyncio.sleep(0.1)
+        return echo(body)
+
+    async def ask(uri: str) -> list[Reply | BaseException]:
+        models = ModelShop(run.ledger, pace=PaceConfig(at_once=8), say=said.append)
+        model = models.open(uri, "responses")
+        try:
+            asked = (model.ask(ask_about(None, str(number))) for number in range(300))
+            return await asyncio.gather(*asked, return_exceptions=True)
+        finally:
+            await models.close()
+
+    with ChatServer(lambda _: fault(500, "the engine is dead")) as dead, ChatServer(slow) as good:
+        began = time.monotonic()
+        found = asyncio.run(ask(f"openai/m@{dead.url},{good.url}"))
+        seconds = time.monotonic() - began
+    assert all(isinstance(each, Reply) for each in found)
+    # 300 answers of 0.1 s, eight at once.
+    assert seconds < 3 * 300 * 0.1 / 8
+    assert any(f"{dead.url} answers nothing" in each for each in said), said
+    assert dead.seen.total() < 300
 
 
 def test_a_wrong_address_is_told_at_once(run: RunFolder) -> None:

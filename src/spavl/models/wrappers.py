@@ -218,14 +218,19 @@ def call_of(ledger: Ledger, names: Sequence[str], spelled: str) -> Call | None:
 
 
 class Spread:
-    """One model at several addresses: each request goes to the one that has the fewest to answer."""
+    """One model at several addresses: each request goes to the one that has the fewest to answer.
+
+    What fails at one is asked at another at once, for one that fails is done with everything soonest.
+    """
 
     def __init__(self, places: Sequence[Limited], say: Callable[[str], None] = lambda _: None) -> None:
         self.name, self._places, self._say = places[0].name, list(places), say
 
     async def ask(self, request: Request) -> Reply:
+        tried = list[Limited]()
         while True:
-            place = min(self._places, key=lambda each: (not each.pace.is_open, each.pace.load))
+            left = [each for each in self._places if each not in tried] or self._places
+            place = min(left, key=lambda each: (not each.pace.is_open, each.pace.load))
             try:
                 return await place.ask(request)
             except ProviderError as error:
@@ -235,6 +240,12 @@ class Spread:
                 if place in self._places:
                     self._places.remove(place)
                     self._say(f"{self.name} goes on without {error.where}: {error.what}")
+            except Transient as error:
+                tried.append(place)
+                given_up = isinstance(error, Outage) and error.given_up
+                others = [each for each in self._places if each not in tried and (given_up or each.pace.is_open)]
+                if error.throttled or not others:
+                    raise
 
 
 class Recorded:

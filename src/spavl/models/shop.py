@@ -171,6 +171,7 @@ class ModelShop:
         """Send nothing more, let the answers that are on their way still come in, for they are paid; then hang up."""
         for pace in self._paces.values():
             pace.close()
+        self._budget.close()
         if self._flights:
             _, late = await asyncio.wait(list(self._flights.values()), timeout=_LAST_ANSWERS)
             for flight in late:
@@ -263,13 +264,15 @@ class ModelShop:
         async def write_off(usd: float) -> None:
             await self._ledger.put(Loss(model=backend.name, stage=stage, usd=usd, at=time.time()))
 
-        limited = [Limited(place, pace) for place, pace in opened.places]
-        asked = limited[0] if len(limited) == 1 else Spread(limited, self._say)
-        budgeted = Budgeted(asked, self._budget, opened.price, opened.model, write_off)
+        def limited(place: Backend, pace: Pace) -> Limited:
+            return Limited(Budgeted(place, self._budget, opened.price, opened.model, write_off), pace)
+
+        places = [limited(place, pace) for place, pace in opened.places]
+        asked = places[0] if len(places) == 1 else Spread(places, self._say)
         # The same model with its thoughts turned off is another one.
         which = backend.name, opened.settings.model_dump_json()
         habits = self._habits.setdefault(which, habits_of(self._thinks(opened), opened.settings))
-        thinking = Thinking(Retrying(budgeted, self._say), habits)
+        thinking = Thinking(Retrying(asked, self._say), habits)
         return Recorded(thinking, self._ledger, stage, self._flights, opened.former)
 
 

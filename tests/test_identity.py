@@ -12,10 +12,13 @@ from tests.servers import Body, ChatServer, echo
 from spavl.errors import ConfigError
 from spavl.exams.config import AnswersConfig, MarksConfig
 from spavl.exams.naming import models_by_name
+from spavl.models import openai
+from spavl.models.foresee import ForeseeingShop, TryingShop
 from spavl.models.names import former_names, served, without_addresses
 from spavl.models.prices import price_of
 from spavl.models.shop import ModelShop
 from spavl.models.types import Reply, ask_about, key_of
+from spavl.models.wrappers import Budget
 from spavl.progress import Screen
 from spavl.report.summary import _models
 from spavl.responses.config import PLAN, ResponsesConfig
@@ -161,6 +164,23 @@ def test_what_is_published_names_models_and_no_addresses() -> None:
     assert _models(config, {})["guard"] == "llama-guard-4/openai/g"
     assert without_addresses("openai/m@") == "openai/m@"
     assert without_addresses("see http://127.0.0.1/x") == "see http://127.0.0.1/x"
+
+
+@pytest.mark.parametrize("uri", ["openai/gpt-4.1@", "openai/gpt-4.1@ ", "openai/gpt-4.1@,"])
+def test_a_name_without_its_address_is_asked_nowhere_and_a_stop_holds(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "made-up-key")
+    with ChatServer() as openai_itself:
+        monkeypatch.setattr(openai, "OPENAI", openai_itself.url)
+        with pytest.raises(ConfigError, match="no address") as told:
+            ask(run, uri, _TEXTS, budget=Budget(0.01))
+        assert not openai_itself.seen
+    assert "openai/gpt-4.1@http://HOST:PORT/v1" in told.value.then
+    # A dry run prices pools before anything is started.
+    ForeseeingShop(run.ledger, {}, "likely").open(uri, "responses")
+    with pytest.raises(ConfigError, match="no address"):
+        TryingShop(run.ledger).open(uri, "responses")
 
 
 def test_names_with_several_addresses_are_read_as_they_are_typed() -> None:

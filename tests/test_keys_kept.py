@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import html
 import json
 import random
@@ -129,6 +130,46 @@ def test_no_error_holds_the_key(monkeypatch: pytest.MonkeyPatch, status: int) ->
         with ChatServer(lambda _, said=spelling: fault(status, f"you sent Bearer {said}")) as server:  # type: ignore[misc]
             told = asyncio.run(asked(server.url))
         assert "withheld" in told and not [each for each in _needles(KEY) if each in told.encode()], told
+
+
+_HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        _HEAD + b"X-Error: " + b"%s" * 1000 + b"\r\n\r\n",
+        b"HTTP/1.1 " + b"%s" * 1000 + b"\r\n\r\n",
+        _HEAD + b"%s" * 1000 + b"\r\n\r\n",
+        _HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"%s" * 1000 + b"\r\n",
+        _HEAD + b"Content-Encoding: %s\r\nContent-Length: 2\r\n\r\n{}",
+    ],
+    ids=["a header", "the status", "no header", "a chunk", "an encoding"],
+)
+def test_what_is_no_http_is_told_without_a_piece_of_the_key(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    key = "sk-madeup-0123456789abcdefXYZ"
+    monkeypatch.setenv("SPAVL_API_KEY_127_0_0_1", key)
+    sent = sent.replace(b"%s", f"Bearer {key}".encode())
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.read(2**16)
+        writer.write(_HEAD + b'Content-Length: 11\r\n\r\n{"data":[]}' if asked.startswith(b"GET") else sent)
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+    async def asked() -> str:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        model = OpenAIModel("m", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        try:
+            with pytest.raises(Transient) as caught:
+                await model.ask(ask_about(None, "What is this?"))
+        finally:
+            await model.close()
+            server.close()
+        return str(caught.value)
+
+    assert "madeup" not in asyncio.run(asked())
 
 
 def test_a_key_is_found_wherever_it_stands_in_base64() -> None:

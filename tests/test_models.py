@@ -609,6 +609,26 @@ def test_what_a_gateway_keeps_from_the_model_is_that_question_alone(
         assert server.seen.total() == 3, "it is not asked again"
 
 
+def test_a_neutral_403_before_the_first_answer_keeps_back_that_question_alone(run: RunFolder) -> None:
+    """It comes back at once, and answers take their time."""
+
+    async def answer(body: Body) -> Any:
+        if int(body["messages"][-1]["content"].split()[1]) % 3 == 0:
+            return fault(403, "Forbidden")
+        await asyncio.sleep(0.1)
+        return echo(body)
+
+    requests = [question(number) for number in range(12)]
+    with ChatServer(answer) as server:
+        found = ask(run.ledger, f"openai/m@{server.url}", *requests)
+        assert [type(each) for each in found] == [Rejected, Reply, Reply] * 4
+        # A later start knows from the ledger that the key was good, though nothing is under way.
+        assert [type(each) for each in ask(run.ledger, f"openai/m@{server.url}", question(15))] == [Rejected]
+    with ChatServer(lambda _: fault(403, "Forbidden")) as server:
+        found = ask(run.ledger, f"openai/other@{server.url}", *requests)
+        assert all(isinstance(each, ProviderError) and "SPAVL_API_KEY" in each.then for each in found)
+
+
 def test_a_gateway_may_keep_back_the_very_first_question(run: RunFolder) -> None:
     with ChatServer(lambda _: fault(403, "Your input was flagged by moderation: violence")) as server:
         (found,) = ask(run.ledger, f"openai/m@{server.url}", question(1))
@@ -632,6 +652,56 @@ def test_a_passing_fault_that_is_told_within_200_is_asked_again(run: RunFolder) 
     with ChatServer(answer) as server:
         (found,) = ask(run.ledger, f"openai/m@{server.url}", question(1))
         assert isinstance(found, Reply) and server.seen.total() == 3
+
+
+def _error(**told: Any) -> web.Response:
+    return web.json_response({"error": told})
+
+
+@pytest.mark.parametrize(
+    "passing",
+    [
+        lambda: _error(message="Rate limit exceeded", type="rate_limit_error", code="rate_limit_exceeded"),
+        lambda: _error(message="no", code="503"),
+        lambda: _error(message="no", type="server_error", code=None),
+        lambda: _error(message="no", type="overloaded_error"),
+        lambda: _error(message="no", code="timeout"),
+        lambda: _error(message="no", status="RESOURCE_EXHAUSTED", code="quota"),
+        lambda: _error(message="upstream request timeout"),
+        lambda: web.json_response({"error": "The model is overloaded. Try again later."}),
+        lambda: completion("Half an ans", "error", {"prompt_tokens": 9, "completion_tokens": 3}),
+        lambda: completion("Half an ans", "abort"),
+    ],
+)
+def test_a_fault_told_by_a_word_within_200_passes_as_it_means(
+    run: RunFolder, passing: Callable[[], web.Response]
+) -> None:
+    tries = Counter[str]()
+
+    def answer(body: Body) -> Any:
+        tries[body_hash(body)] += 1
+        return passing() if tries[body_hash(body)] == 1 else echo(body)
+
+    with ChatServer(answer) as server:
+        found = ask(run.ledger, f"openai/m@{server.url}", *map(question, range(3)))
+    assert all(isinstance(each, Reply) and each.text.startswith("answer to") for each in found), found
+    assert set(tries.values()) == {2}
+
+
+@pytest.mark.parametrize(
+    ("told", "kind"),
+    [
+        ({"message": "too long", "type": "invalid_request_error", "code": "context_length_exceeded"}, Rejected),
+        ({"message": "try another rate limit", "type": "invalid_request_error"}, Rejected),
+        ({"message": "Incorrect API key provided", "type": "authentication_error", "code": None}, ProviderError),
+    ],
+)
+def test_a_lasting_fault_told_by_a_word_within_200_is_not_tried_again(
+    run: RunFolder, told: dict[str, Any], kind: type
+) -> None:
+    with ChatServer(lambda _: _error(**told)) as server:
+        (found,) = ask(run.ledger, f"openai/m@{server.url}", question(1))
+        assert type(found) is kind and server.seen.total() == 1
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from tests.limited import virtual_time
-from tests.servers import Body, ChatServer, fault
+from tests.servers import Body, ChatServer, echo, fault
 
 from spavl.errors import ProviderError
 from spavl.models import outages
 from spavl.models.limits import Pace, PaceConfig
 from spavl.models.shop import ModelShop
 from spavl.models.types import Outage, Reply, Request, Transient, ask_about
-from spavl.models.wrappers import Limited, Retrying
+from spavl.models.wrappers import Budget, Limited, Retrying
 from spavl.plan import Plan
 from spavl.progress import Screen
 from spavl.records import Question, Response
@@ -122,6 +123,70 @@ def test_a_server_that_is_started_anew_goes_on_being_asked(run: RunFolder, monke
 
     assert len(asyncio.run(through_a_restart())) == 41
     assert "waiting for it" in said[0] and "going on" in said[1] and len(said) == 2
+
+
+def test_calls_that_wait_for_a_server_keep_no_money_from_the_others(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outages, "_SECONDS", 0.2)
+    asked = 0
+
+    async def leaves(body: Body) -> str | web.Response:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.02)
+        return echo(body) if asked <= 8 else fault(503, "no healthy upstream")
+
+    async def ask(away_url: str, url: str) -> tuple[list[Reply], float]:
+        budget, prices = Budget(1.0), {"away": (0.0, 1000.0), "there": (0.0, 1000.0)}
+        models = ModelShop(run.ledger, budget, PaceConfig(at_once=8), prices)
+        away, there = (
+            models.open(f"openai/away@{away_url}", "responses"),
+            models.open(f"openai/there@{url}", "responses"),
+        )
+        try:
+            # Of 0.2 USD each, and 0.005 as the server tells: those that wait would set all aside.
+            first = [asyncio.create_task(away.ask(ask_about(None, str(n), max_tokens=200))) for n in range(40)]
+            await asyncio.sleep(0.5)
+            asking = (there.ask(ask_about(None, str(n), max_tokens=200)) for n in range(60))
+            async with asyncio.timeout(15):
+                return await asyncio.gather(*asking), budget.spent
+        finally:
+            for each in first:
+                each.cancel()
+            await models.close()
+
+    with ChatServer(leaves) as away, ChatServer() as there:
+        replies, spent = asyncio.run(ask(away.url, there.url))
+    assert len(replies) == 60 and 60 * 0.005 < spent <= 1.0
+
+
+def test_an_address_that_only_fails_costs_no_tries_and_little_time(run: RunFolder) -> None:
+    """It lists its models and answers nothing, and so has always the fewest to answer."""
+    said: list[str] = []
+
+    async def slow(body: Body) -> str:
+        await asyncio.sleep(0.1)
+        return echo(body)
+
+    async def ask(uri: str) -> list[Reply | BaseException]:
+        models = ModelShop(run.ledger, pace=PaceConfig(at_once=8), say=said.append)
+        model = models.open(uri, "responses")
+        try:
+            asked = (model.ask(ask_about(None, str(number))) for number in range(300))
+            return await asyncio.gather(*asked, return_exceptions=True)
+        finally:
+            await models.close()
+
+    with ChatServer(lambda _: fault(500, "the engine is dead")) as dead, ChatServer(slow) as good:
+        began = time.monotonic()
+        found = asyncio.run(ask(f"openai/m@{dead.url},{good.url}"))
+        seconds = time.monotonic() - began
+    assert all(isinstance(each, Reply) for each in found)
+    # 300 answers of 0.1 s, eight at once.
+    assert seconds < 3 * 300 * 0.1 / 8
+    assert any(f"{dead.url} answers nothing" in each for each in said), said
+    assert dead.seen.total() < 300
 
 
 def test_a_wrong_address_is_told_at_once(run: RunFolder) -> None:

@@ -107,6 +107,17 @@ def test_the_server_of_a_later_stage_may_be_started_later(tmp_path: Path, capsys
     assert not (tmp_path / "other" / "tables").exists()
 
 
+def test_of_several_addresses_one_that_answers_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with ChatServer(answer) as server:
+        config = road(tmp_path, server.url)
+        first = config.questions.model_copy(update={"writer": f"openai/writer@{server.url},{NOBODY}"})
+        walk(config.model_copy(update={"questions": first}), tmp_path / "run", "questions")
+        assert f"no server answers at {NOBODY} yet" in "".join(capsys.readouterr())
+        none = config.questions.model_copy(update={"writer": f"openai/writer@{NOBODY},http://127.0.0.1:2/v1"})
+        with pytest.raises(ProviderError, match="no server answers"):
+            walk(config.model_copy(update={"questions": none}), tmp_path / "other", "questions")
+
+
 def test_a_server_that_will_be_needed_later_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with ChatServer(answer) as server:
         config = road(tmp_path, server.url)

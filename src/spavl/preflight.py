@@ -59,13 +59,16 @@ async def check_servers(models: TryingShop, needed_now: Collection[str], say: Ca
     """Ask every server that was opened whether it is there and takes the key.
 
     Those that `needed_now` (stages) ask must answer. Another one may be started later, as on a machine that has room
-    for one model at a time: that it does not answer yet is said.
+    for one model at a time: that it does not answer yet is said. Of several addresses of a model one is enough.
     """
     servers = [(backend, stage) for backend, stage in models.first_asked.items() if isinstance(backend, OpenAIModel)]
     found = await asyncio.gather(*(_served_by(server) for server, _ in servers))
+    there = {
+        server.name for (server, _), served in zip(servers, found, strict=True) if not isinstance(served, Transient)
+    }
     for (server, stage), served in zip(servers, found, strict=True):
         if isinstance(served, Transient):
-            if stage in needed_now:
+            if stage in needed_now and server.name not in there:
                 raise server.no_answer(served)
             say(f"beware: no server answers at {server.url} yet; {stage} asks {server.model} there")
         elif served and server.model not in served:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import aiohttp
 
 from spavl.errors import ProviderError
-from spavl.models.openai import OpenAIModel, authorization, read_at_most
+from spavl.models.openai import OpenAIModel, authorization, read_at_most, told_of
 from spavl.models.types import Rejected, Transient
 from spavl.secrets import body_without_keys
 from spavl.text.shown import line
@@ -145,7 +145,8 @@ async def _until_it_works(send: Callable[[], Awaitable[T]]) -> T:
         except (Transient, TimeoutError, aiohttp.ClientError, LookupError, TypeError) as error:
             if attempt + 1 == _TRIES:
                 then = "type the same command later: batches under way are taken up again"
-                what = f"a server of batches does not answer: {line(str(error)) or type(error).__name__}"
+                told = line(error.reason) if isinstance(error, Transient) else told_of(error)
+                what = f"a server of batches does not answer: {told}"
                 raise ProviderError(what, then=then) from None
             wait = error.retry_after if isinstance(error, Transient) and error.retry_after else 0.0
             await asyncio.sleep(max(wait, min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)))

@@ -81,6 +81,8 @@ class ForeseeingShop(ModelShop):
     A call is taken to stand for `times` calls, and to be answered in `words` words.
     """
 
+    needs_addresses = False
+
     def __init__(
         self,
         ledger: Ledger,

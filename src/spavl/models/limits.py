@@ -163,7 +163,8 @@ class Pace:
 
     def went_wrong(self, reason: str) -> None:
         self.failed += 1
-        self.breaker.failed(time.monotonic(), reason)
+        is_answered_elsewhere = any(other.answered and not other.breaker.away for other in self.others)
+        self.breaker.failed(time.monotonic(), reason, is_answered_elsewhere)
 
     def _hear(self, place: Place, allowance: Allowance | None) -> None:
         if allowance is not None:

@@ -40,6 +40,11 @@ def served(rest: str) -> Served:
     return Served(identity, identity.partition("#")[0], urls)
 
 
+def lacks_address(rest: str) -> bool:
+    """NAME@ with nothing behind it: a model that its user will serve, as most of a pool are until they are started."""
+    return "@" in rest and not served(rest).urls
+
+
 def openai_name(model: str) -> str:
     return f"openai/{served(model).identity}"
 

@@ -77,7 +77,7 @@ class OpenAIModel:
 
     A parameter that its server does not take is learnt from what the server says, and left out from then on; so is the
     name by which it takes the most tokens of a reply. `more` is asked for beside the rest, of servers that know what it
-    means.
+    means. `was_answered` tells whether an earlier run has answers of it, for which its key was good.
     """
 
     def __init__(
@@ -87,6 +87,7 @@ class OpenAIModel:
         more: Mapping[str, Any] = MappingProxyType({}),
         say: Callable[[str], None] = lambda _: None,
         seconds: float = _SECONDS,
+        was_answered: Callable[[], bool] = lambda: False,
     ) -> None:
         self._timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, _SECONDS_TO_CONNECT))
         self.model, self._more, self._say = served(model).model, more, say
@@ -101,7 +102,9 @@ class OpenAIModel:
         if self.url == OPENAI and not authorization(self.url):
             then = f"put it into the variable {key_variable(self.url)}"
             raise ProviderError("there is no key for this model", where=self.name, then=then)
-        self._answered = False
+        self._answered, self._was_answered = False, was_answered
+        # Questions that were sent and have not come back; each that comes back is told to whoever waits for it.
+        self._under_way, self._came_back = 0, asyncio.Event()
         self._session: aiohttp.ClientSession | None = None
         self._checked: asyncio.Task[None] | None = None
 
@@ -109,6 +112,30 @@ class OpenAIModel:
         if self._checked is None:
             self._checked = asyncio.create_task(self._check())
         await asyncio.shield(self._checked)
+        self._under_way += 1
+        try:
+            (status, headers, body), without, limit = await self._put(request)
+        finally:
+            self._under_way -= 1
+            self._came_back.set()
+            self._came_back = asyncio.Event()
+        if status == 200 and (status := status_within(body)) == 200:
+            self._answered = True
+            # Only now is it known that it was this, and not what was asked.
+            self.leave_out(without)
+            self._limit = limit
+            reply = read_reply(body, request.max_tokens)
+            return replace(reply, without=tuple(sorted(without)), allowance=allowance(headers))
+        if not self._answered:
+            self._check_more(request, status, body)
+        while status == 403 and self._under_way and not self._answered:
+            # It may be the key or what was asked, which the others that were sent will tell.
+            await self._came_back.wait()
+        self.raise_for(status, headers, body)
+        raise AssertionError
+
+    async def _put(self, request: Request) -> tuple[tuple[int, Any, bytes], frozenset[str], str]:
+        """What came back, and what it was asked without and by which name of a limit."""
         without, limit = self.without, (first := self._limit)
         most = _REPLY_ROOM + _REPLY_PER_TOKEN * request.max_tokens
         status, headers, body = await self._send("POST", "/chat/completions", self.body(request, without, limit), most)
@@ -119,17 +146,7 @@ class OpenAIModel:
                 without |= {name}
             asked = self.body(request, without, limit)
             status, headers, body = await self._send("POST", "/chat/completions", asked, most)
-        if status == 200 and (status := status_within(body)) == 200:
-            self._answered = True
-            # Only now is it known that it was this, and not what was asked.
-            self.leave_out(without)
-            self._limit = limit
-            reply = read_reply(body, request.max_tokens)
-            return replace(reply, without=tuple(sorted(without)), allowance=allowance(headers))
-        if not self._answered:
-            self._check_more(request, status, body)
-        self.raise_for(status, headers, body)
-        raise AssertionError
+        return (status, headers, body), without, limit
 
     def leave_out(self, names: Collection[str]) -> None:
         if self._limit in names:
@@ -189,11 +206,11 @@ class OpenAIModel:
             async with sending as answer:
                 return answer.status, answer.headers, await read_at_most(answer, most)
         except aiohttp.ClientConnectorError as error:
-            raise Transient(f"{type(error).__name__}: {line(str(error))}") from None
+            raise Transient(told_of(error)) from None
         except TimeoutError:
             raise Transient(f"no answer within {self._timeout.total:g} s", may_cost=True) from None
         except aiohttp.ClientError as error:
-            raise Transient(f"{type(error).__name__}: {line(str(error))}", may_cost=True) from None
+            raise Transient(told_of(error), may_cost=True) from None
 
     def body(self, request: Request, without: Collection[str] = (), limit: str = "") -> bytes:
         spared = {
@@ -218,7 +235,7 @@ class OpenAIModel:
             raise ProviderError(reason, where=self.url, then=then)
         if status == 429 or status >= 500 or status in (408, 409, 425):
             raise Transient(reason, retry_after(headers), status == 429, allowance=allowance(headers))
-        if status == 403 and (key_is_good or self._answered or _FILTERED.search(reason)):
+        if status == 403 and (key_is_good or self._answered or _FILTERED.search(reason) or self._was_answered()):
             # A key that was good before is good still: it is what was asked that a gateway keeps from the model.
             raise Rejected(reason)
         if status in (401, 403):
@@ -242,6 +259,13 @@ async def read_at_most(answer: aiohttp.ClientResponse, most: int) -> bytes:
         if size > most:
             raise Transient(f"an answer of more than {most:,} bytes, which is more than was asked for", may_cost=True)
     return body_without_keys(b"".join(parts))
+
+
+def told_of(error: Exception) -> str:
+    """An error in a line, without what a server sent: aiohttp shortens that, and part of a key is not known again."""
+    own = not isinstance(error, aiohttp.ClientError) or isinstance(error, aiohttp.ClientConnectionError)
+    said = line(str(error)) if own else "what the server sent is no HTTP"
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def key_variable(url: str) -> str:

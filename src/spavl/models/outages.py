@@ -10,7 +10,8 @@ _FIRST_LOOK, _LONGEST_LOOK = 1.0, 15.0
 class Breaker:
     """Of one model at one address. Its clock is whatever its caller reads.
 
-    A server that never answered is not waited for: its address may be wrong, or nobody has started it.
+    A server that never answered is not waited for: its address may be wrong, or nobody has started it. Unless others
+    answer for it, which are then asked in its place.
     """
 
     def __init__(self, name: str, most: float, say: Callable[[str], None]) -> None:
@@ -43,15 +44,16 @@ class Breaker:
         self._looking = False
         self._next_look, self._wait = now + self._wait, min(_LONGEST_LOOK, 2 * self._wait)
 
-    def failed(self, now: float, reason: str) -> None:
+    def failed(self, now: float, reason: str, is_answered_elsewhere: bool = False) -> None:
         self._since = now if not self._faults else self._since
         self._faults, self.reason = self._faults + 1, reason
         is_out = self._faults >= _MANY or (self._faults >= _FAULTS and now - self._since >= _SECONDS)
-        if self.away or not self._was_there or not is_out:
+        if self.away or not is_out or not (self._was_there or is_answered_elsewhere):
             return
         self.away, self._told_end, self._wait = True, False, _FIRST_LOOK
         self._next_look = now + self._wait
-        self._say(f"{self._name} no longer answers ({reason}): waiting for it, {_length(self._most)} at most")
+        what = "no longer answers" if self._was_there else "answers nothing"
+        self._say(f"{self._name} {what} ({reason}): waiting for it, {_length(self._most)} at most")
 
     def answered(self, now: float) -> None:
         self._was_there = True

@@ -20,10 +20,25 @@ _NOT_TAKEN = re.compile(
     r"unsupported|unknown|unrecognized|not support|not permitted|forbidden|deprecated|cannot both|only \S+ is allowed",
     re.IGNORECASE,
 )
+# What servers call their faults where they give no number, each with the status that it stands for.
+_MEANT = {
+    429: re.compile(r"rate.?limit|too.?many.?requests|throttl|resource.?exhausted", re.IGNORECASE),
+    503: re.compile(
+        r"overload|time.?d?.?out|deadline|server.?(?:had.an.)?error|internal|unavailable|capacity|bad.?gateway|"
+        r"try again",
+        re.IGNORECASE,
+    ),
+    401: re.compile(r"authentication|unauthorized|invalid.?api.?key|incorrect.?api.?key", re.IGNORECASE),
+}
+# How an answer ends that broke off because something failed: vLLM's, SGLang's and gateways' words.
+_BROKEN_OFF = ("error", "abort")
 
 
 def status_within(body: bytes) -> int:
-    """The status that a gateway means where it answers 200 and tells an error; without a number it is the request's."""
+    """The status that a gateway means where it answers 200 and tells an error, by number or by a word.
+
+    One that tells neither is the request's.
+    """
     try:
         answer = json.loads(body)
         fault = None if answer.get("choices") else answer.get("error")
@@ -31,8 +46,13 @@ def status_within(body: bytes) -> int:
         return 200
     if not fault:
         return 200
-    code = fault.get("code") if isinstance(fault, dict) else None
-    return code if isinstance(code, int) and 400 <= code < 600 else 400
+    named = [fault.get(name) for name in ("code", "status", "type")] if isinstance(fault, dict) else []
+    for name in named:
+        if isinstance(name, int | str) and re.fullmatch(r"[45]\d\d", str(name)):
+            return int(name)
+    # A message is any text, and is read only where nothing else says what is meant.
+    words = [name for name in named if isinstance(name, str)] or [fault_in(body)]
+    return next((status for status, meant in _MEANT.items() if any(map(meant.search, words))), 400)
 
 
 def listed_in(body: bytes) -> frozenset[str]:
@@ -66,6 +86,9 @@ def read_reply(body: bytes, max_tokens: int) -> Reply:
         said, apart = _said(message)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise Transient(f"an answer that is no chat completion ({error}): {body[:80]!r}", may_cost=True) from None
+    if finish in _BROKEN_OFF:
+        told = fault_in(json.dumps(choice).encode()) if choice.get("error") else finish
+        raise Transient(f"an answer that broke off: {told}", may_cost=True)
     is_cut_off = finish == "length" or len(said) > most
     parted = part_thoughts(_storable(said[:most]), is_cut_off)
     thoughts = filter(None, (_storable(apart[:most]).strip(), parted.thoughts))

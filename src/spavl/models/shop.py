@@ -25,7 +25,7 @@ from spavl.models.batches import HALF, BatchDesk, Tell
 from spavl.models.fixed import SAID, FixedModel
 from spavl.models.limits import Pace, PaceConfig
 from spavl.models.model_settings import NONE, Fitted, ModelSettings, fitted, settings_of, settings_within
-from spavl.models.names import former_names, served
+from spavl.models.names import former_names, lacks_address, openai_name, served
 from spavl.models.openai import OPENAI, OpenAIModel, check_address, is_loopback
 from spavl.models.prices import FREE, Price, price_of
 from spavl.models.sides import SidesLimited
@@ -70,6 +70,8 @@ class ModelShop:
     """The models of one run. They share its ledger and its budget; those of one server and one name share a pace."""
 
     trusted: Collection[str] = ()
+    # Whether models are asked, for which it must be known where they are.
+    needs_addresses = True
 
     def __init__(
         self,
@@ -169,6 +171,7 @@ class ModelShop:
         """Send nothing more, let the answers that are on their way still come in, for they are paid; then hang up."""
         for pace in self._paces.values():
             pace.close()
+        self._budget.close()
         if self._flights:
             _, late = await asyncio.wait(list(self._flights.values()), timeout=_LAST_ANSWERS)
             for flight in late:
@@ -180,6 +183,10 @@ class ModelShop:
 
     def _openai(self, rest: str, stage: str, settings: ModelSettings) -> ChatModel:
         identity, name, urls = served(rest)
+        if self.needs_addresses and lacks_address(rest):
+            # Without an address it would be asked at OpenAI, at the price of a model of one's own, which is none.
+            then = f"write openai/{identity}@http://HOST:PORT/v1, or openai/{identity} for the one at {OPENAI}"
+            raise ConfigError("this model has no address behind the @", where=f"openai/{rest}", then=then)
         for url in urls or (OPENAI,):
             check_address(url)
         self._check_told_apart(identity, rest)
@@ -240,7 +247,10 @@ class ModelShop:
         return self._backends[key]
 
     def _load_openai(self, name: str, url: str | None) -> Backend:
-        return OpenAIModel(name, url, say=self._say, seconds=self._pace.timeout)
+        def was_answered() -> bool:
+            return self._ledger.has_answers_of(openai_name(name))
+
+        return OpenAIModel(name, url, say=self._say, seconds=self._pace.timeout, was_answered=was_answered)
 
     def _load_hf(self, path: str, dtype: str) -> Backend:
         return _load_here(path, dtype, self._pace.batch_here, self._say, self.trusted)
@@ -254,19 +264,21 @@ class ModelShop:
         async def write_off(usd: float) -> None:
             await self._ledger.put(Loss(model=backend.name, stage=stage, usd=usd, at=time.time()))
 
-        limited = [Limited(place, pace) for place, pace in opened.places]
-        asked = limited[0] if len(limited) == 1 else Spread(limited, self._say)
-        budgeted = Budgeted(asked, self._budget, opened.price, opened.model, write_off)
+        def limited(place: Backend, pace: Pace) -> Limited:
+            return Limited(Budgeted(place, self._budget, opened.price, opened.model, write_off), pace)
+
+        places = [limited(place, pace) for place, pace in opened.places]
+        asked = places[0] if len(places) == 1 else Spread(places, self._say)
         # The same model with its thoughts turned off is another one.
         which = backend.name, opened.settings.model_dump_json()
         habits = self._habits.setdefault(which, habits_of(self._thinks(opened), opened.settings))
-        thinking = Thinking(Retrying(budgeted, self._say), habits)
+        thinking = Thinking(Retrying(asked, self._say), habits)
         return Recorded(thinking, self._ledger, stage, self._flights, opened.former)
 
 
 def _is_own(urls: Sequence[str], rest: str) -> bool:
     """Whether its user serves a model: on this machine, or, as a pool's without an address yet, wherever they will."""
-    return all(map(is_loopback, urls)) if urls else rest.endswith("@")
+    return all(map(is_loopback, urls)) if urls else lacks_address(rest)
 
 
 def open_here(uri: str) -> ChatModel:

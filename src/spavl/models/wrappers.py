@@ -1,6 +1,6 @@
 """What is true of every model, whatever its backend: limits, retries, the spend stop, the ledger.
 
-    Fitted( Persona( Recorded( Thinking( Retrying( Budgeted( Limited( backend )))))))
+    Fitted( Persona( Recorded( Thinking( Retrying( Spread( Limited( Budgeted( backend ))))))))
 
 Each wrapper is a ChatModel round a ChatModel and knows nothing of the others.
 """
@@ -24,10 +24,6 @@ from spavl.text.final import part_thoughts
 _FRAME = 16
 # Seconds for which one request may be told again and again to come later.
 _PATIENCE = 900.0
-
-
-class CutOff(asyncio.CancelledError):
-    """A call was given up after it was sent: it may be billed, though nobody waits for its answer."""
 
 
 class Limited:
@@ -58,8 +54,6 @@ class Limited:
             if self._pace.breaker.away:
                 raise Outage(error.reason, error.may_cost) from None
             raise
-        except asyncio.CancelledError:
-            raise CutOff from None
         finally:
             self._pace.leave(place)
 
@@ -118,7 +112,7 @@ class Budget:
         self.usd, self.spent, self._set_aside, self._under_way = usd, spent, 0.0, 0
         # What is set aside for requests in batches, which may take a day.
         self._held = 0.0
-        self._settled = asyncio.Event()
+        self._settled, self._closed = asyncio.Event(), False
 
     async def set_aside(self, most: float) -> None:
         """Wait while only calls under way stand in the way: most of them cost less than was set aside."""
@@ -127,8 +121,15 @@ class Budget:
             if self.spent + self._held + most > self.usd:
                 raise Parked
             await self._settled.wait()
+            if self._closed:
+                raise asyncio.CancelledError
         self._set_aside += most
         self._under_way += 1
+
+    def close(self) -> None:
+        """Let no more calls through: those that wait for money are cancelled."""
+        self._closed = True
+        self._settled.set()
 
     def hold(self, most: float) -> None:
         """Set money aside for a request of a batch; Parked when there is enough only once others have come back."""
@@ -167,7 +168,10 @@ WriteOff = Callable[[float], Awaitable[None]]
 
 
 class Budgeted:
-    """Sets the most that a call may cost aside before it is sent. `model` tells what a picture costs."""
+    """Sets the most that a call may cost aside before it is sent. `model` tells what a picture costs.
+
+    It stands behind what makes calls wait, so that one that waits for its server keeps no money from the others.
+    """
 
     def __init__(
         self,
@@ -194,9 +198,10 @@ class Budgeted:
             reply = await self._inner.ask(request)
             # A server that does not say what was used is taken to have used the most.
             paid = self._price.of(reply.tokens_in, reply.tokens_out) if reply.tokens_in else most
-        except (Transient, CutOff) as error:
-            # Every try is counted, and one whose answer was lost on its way as if it had cost the most.
-            lost = isinstance(error, CutOff) or error.may_cost
+        except (Transient, asyncio.CancelledError) as error:
+            # Every try is counted, and one whose answer was lost on its way, or that was given up after it was sent, as
+            # if it had cost the most.
+            lost = isinstance(error, asyncio.CancelledError) or error.may_cost
             raise
         finally:
             self._budget.settle(most, most if lost else paid)
@@ -218,14 +223,19 @@ def call_of(ledger: Ledger, names: Sequence[str], spelled: str) -> Call | None:
 
 
 class Spread:
-    """One model at several addresses: each request goes to the one that has the fewest to answer."""
+    """One model at several addresses: each request goes to the one that has the fewest to answer.
+
+    What fails at one is asked at another at once, for one that fails is done with everything soonest.
+    """
 
     def __init__(self, places: Sequence[Limited], say: Callable[[str], None] = lambda _: None) -> None:
         self.name, self._places, self._say = places[0].name, list(places), say
 
     async def ask(self, request: Request) -> Reply:
+        tried = list[Limited]()
         while True:
-            place = min(self._places, key=lambda each: (not each.pace.is_open, each.pace.load))
+            left = [each for each in self._places if each not in tried] or self._places
+            place = min(left, key=lambda each: (not each.pace.is_open, each.pace.load))
             try:
                 return await place.ask(request)
             except ProviderError as error:
@@ -235,6 +245,12 @@ class Spread:
                 if place in self._places:
                     self._places.remove(place)
                     self._say(f"{self.name} goes on without {error.where}: {error.what}")
+            except Transient as error:
+                tried.append(place)
+                given_up = isinstance(error, Outage) and error.given_up
+                others = [each for each in self._places if each not in tried and (given_up or each.pace.is_open)]
+                if error.throttled or not others:
+                    raise
 
 
 class Recorded:

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from spavl.config import Settings
 from spavl.errors import ConfigError
 from spavl.models.model_settings import ModelSettings
-from spavl.models.names import served
+from spavl.models.names import lacks_address, served
 from spavl.models.openai import OPENAI, key_variable
 
 SHIPPED = ("modern-12", "spa-vl-2024")
@@ -82,7 +82,7 @@ def members(pool: Pool, addresses: Mapping[str, str], without: Sequence[str]) ->
 
 def lacks(responder: Responder) -> str:
     """What must still be given before it can be asked; empty if nothing."""
-    if responder.model.endswith("@"):
+    if lacks_address(responder.model):
         return "an address"
     variables = [key_variable(url) for url in served(responder.model.removeprefix("openai/")).urls or (OPENAI,)]
     lacking = [variable for variable in variables if responder.needs_key and not os.environ.get(variable)]
@@ -94,7 +94,7 @@ def check_complete(pool: Pool, responders: Sequence[Responder]) -> None:
     lacking = [responder for responder in responders if lacks(responder)]
     if not lacking:
         return
-    without_address = [responder for responder in lacking if responder.model.endswith("@")]
+    without_address = [responder for responder in lacking if lacks_address(responder.model)]
     lines = [f"put {lacks(responder)}" for responder in lacking if responder not in without_address]
     if without_address:
         lines += ["start them, and write where they are:", "", "[responses.addresses]"]

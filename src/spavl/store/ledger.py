@@ -191,6 +191,11 @@ class Ledger:
         """The names of all models that were ever asked."""
         return [name for (name,) in self._reader.execute("SELECT DISTINCT model FROM calls ORDER BY model")]
 
+    def has_answers_of(self, model: str) -> bool:
+        """Whether a call to this model was ever answered with more than a refusal by its server."""
+        text = "SELECT 1 FROM calls WHERE model = ? AND status != 'rejected' LIMIT 1"
+        return self._reader.execute(text, (model,)).fetchone() is not None
+
     def models_that_think(self) -> frozenset[str]:
         """The names of those of which some call holds thoughts."""
         text = f"SELECT DISTINCT model FROM ({self._select}) WHERE reasoning_tokens > 0 OR reasoning != ''"

@@ -18,7 +18,7 @@ from peft import PeftModel
 from spavl.errors import ConfigError, ProviderError
 from spavl.models.chat import Turn, ends_of, turn_of
 from spavl.models.limits import Pace, PaceConfig
-from spavl.models.openai import OpenAIModel, authorization, read_at_most
+from spavl.models.openai import OpenAIModel, authorization, read_at_most, told_of
 from spavl.models.types import Rejected, Reply, Request, Transient
 from spavl.models.wrappers import Limited, Retrying
 from spavl.text.shown import line
@@ -112,7 +112,8 @@ class Server:
                     told = f"HTTP {answer.status}: {line(body[:200].decode(errors='replace'))}"
                     taken = answer.status == 200
             except (aiohttp.ClientError, TimeoutError, Transient) as error:
-                raise ProviderError(f"no server answers: {error}", where=self._url, then=_THEN) from None
+                told = error.reason if isinstance(error, Transient) else told_of(error)
+                raise ProviderError(f"no server answers: {told}", where=self._url, then=_THEN) from None
             if not taken:
                 then = "start vLLM with --enable-lora, --max-lora-rank and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1; it must "
                 then += "see this folder; or set training.ppo.publish_every = 0"

@@ -34,7 +34,7 @@ from spavl.judges.types import Case
 from spavl.models.model_settings import ModelSettings
 from spavl.models.shop import ModelShop
 from spavl.models.thinking import ROOM
-from spavl.models.types import Reply, Request, ask_about
+from spavl.models.types import ChatModel, Rejected, Reply, Request, ask_about
 from spavl.records import Question, Response, Sample, Score, Verdict
 from spavl.settings import options, read_config, write_config
 from spavl.store import Ledger, RunFolder
@@ -85,6 +85,10 @@ def ask(run: RunFolder, uri: str, *requests: Request, **means: Any) -> list[Repl
 
     replies: list[Reply] = in_shop(run, work, **means)
     return replies
+
+
+async def one_by_one(model: ChatModel, number: int = 9) -> list[Reply]:
+    return [await model.ask(each) for each in questions(number)]
 
 
 def questions(number: int, max_tokens: int = 64) -> list[Request]:
@@ -226,6 +230,48 @@ def test_a_small_context_gets_the_room_that_it_has(run: RunFolder) -> None:
     with ChatServer(thinks(judge_of_all, STYLES["reasoning"], tokens=300, context=900)) as server:
         replies = ask(run, f"openai/guard@{server.url}", *questions(5))
     assert {reply.text for reply in replies} == {"safe"}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "least", "is_lost"),
+    [
+        ((413, "<html><title>413 Request Entity Too Large</title></html>"), 0, True),
+        ((400, "This model's maximum context length is 4096 tokens, your request has 5000 input tokens"), 0, True),
+        # One that fits into the context without room, and one that has a quarter of it.
+        ((400, "This model's maximum context length is 4096 tokens"), 64, False),
+        ((400, "max_tokens is too large: 4160"), 64 + ROOM // 4, False),
+    ],
+)
+def test_one_request_that_is_too_long_takes_no_room_from_the_others(
+    run: RunFolder, refusal: tuple[int, str], least: int, is_lost: bool
+) -> None:
+    sent: list[int] = []
+
+    def answer(body: Body) -> web.Response:
+        if body["messages"][-1]["content"] == "long":
+            sent.append(body["max_tokens"])
+            if body["max_tokens"] > least:
+                return fault(*refusal)
+        return thinks(judge_of_all, STYLES["reasoning"], tokens=2000)(body)
+
+    async def work(shop: ModelShop) -> list[Reply]:
+        model = shop.open(f"openai/guard-thinking@{server.url}", "test")
+        long = asyncio.gather(model.ask(ask_about(None, "long", max_tokens=64)), return_exceptions=True)
+        assert isinstance((await long)[0], Rejected) == is_lost
+        return await one_by_one(model, 3)
+
+    with ChatServer(answer) as server:
+        assert [reply.text for reply in in_shop(run, work)] == ["safe"] * 3
+    if refusal[0] == 413:
+        assert len(sent) == 1
+
+
+def test_a_context_without_room_is_found_out_once(run: RunFolder) -> None:
+    with ChatServer(thinks(judge_of_all, STYLES["reasoning"], tokens=30, context=100)) as server:
+        replies = in_shop(run, lambda shop: one_by_one(shop.open(f"openai/guard-thinking@{server.url}", "test")))
+    assert {reply.text for reply in replies} == {"safe"}
+    # Three of them with 4096, 2048, ... 256 tokens of room and then none.
+    assert sum(server.seen.values()) == 3 * 6 + 6
 
 
 def test_parts_of_a_content_are_told_apart(run: RunFolder) -> None:

@@ -20,7 +20,12 @@ _THINK = re.compile(
     re.IGNORECASE,
 )
 # How servers say that so many tokens do not go into a context.
-_TOO_LONG = re.compile(r"max_tokens|max_completion_tokens|context (?:length|window)|too (?:large|long)", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"max_tokens|max_completion_tokens|context (?:length|window)|tokens per minute|^(?!HTTP 413).*too (?:large|long)",
+    re.IGNORECASE | re.DOTALL,
+)
+# So many requests in a row that had less room than was tried show that their model has less, and not they alone.
+_AGREED = 3
 
 
 def is_known_to_think(model: str, settings: ModelSettings, has_thought: bool) -> bool:
@@ -28,6 +33,11 @@ def is_known_to_think(model: str, settings: ModelSettings, has_thought: bool) ->
     if settings.thinks_not:
         return False
     return has_thought or bool(settings.reasoning_effort) or _THINK.search(model.partition("@")[0]) is not None
+
+
+def is_too_long(reason: str) -> bool:
+    """Whether a request was refused for its tokens. HTTP 413 alone is about the bytes of its body."""
+    return _TOO_LONG.search(reason) is not None
 
 
 @dataclass
@@ -39,6 +49,8 @@ class Habits:
     is_begun: bool = False
     room: int = ROOM
     finding_out: asyncio.Lock = field(default_factory=asyncio.Lock)
+    # The rooms of the last requests in a row that had less than was tried.
+    _lesser: list[int] = field(default_factory=list)
 
     @property
     def has_room(self) -> bool:
@@ -51,6 +63,16 @@ class Habits:
         elif self.thinks is None and reply.finish == "stop" and reply.text.strip():
             # One that thinks shows it in every reply that comes to its end.
             self.thinks = False
+
+    def note_room(self, room: int) -> None:
+        """So much a request had that went through. A long one has less than the others."""
+        if room >= self.room:
+            self._lesser.clear()
+            return
+        self._lesser.append(room)
+        if len(self._lesser) == _AGREED:
+            self.room = max(self._lesser)
+            self._lesser.clear()
 
 
 class Thinking:
@@ -90,20 +112,22 @@ class Thinking:
 
     async def _ask_with_room(self, request: Request, cut_off: Reply | None = None) -> Reply:
         """`cut_off` is what came without room, which is all there is where the model's context has none."""
-        habits = self._habits
-        while habits.has_room:
-            room = habits.room
+        habits, room = self._habits, self._habits.room
+        while room >= _LEAST_ROOM:
             try:
                 reply = await self._inner.ask(replace(request, max_tokens=request.max_tokens + room))
             except Rejected as error:
-                if not _TOO_LONG.search(str(error)):
+                if not is_too_long(str(error)):
                     raise
-                habits.room = min(habits.room, room // 2)
+                room = min(habits.room, room // 2)
                 continue
+            habits.note_room(room)
             habits.note(reply)
             reply = self._without_open_thought(reply)
             return reply if cut_off is None else _with_use_of(reply, cut_off, reply)
-        return cut_off or self._without_open_thought(await self._inner.ask(request))
+        reply = cut_off or self._without_open_thought(await self._inner.ask(request))
+        habits.note_room(0)
+        return reply
 
     def _without_open_thought(self, reply: Reply) -> Reply:
         """A cut-off reply without a mark is all thought where the chat template begins thoughts."""

@@ -195,14 +195,36 @@ def test_who_does_not_think_is_asked_as_before_and_costs_no_more(run: RunFolder)
     assert {body["max_tokens"] for body in server.bodies.values()} == {64}
 
 
-def test_of_one_whose_answers_are_all_cut_off_one_is_asked_for_to_its_end(run: RunFolder) -> None:
+def test_one_whose_replies_are_all_cut_off_is_asked_for_a_word_three_times_and_it_is_said(run: RunFolder) -> None:
     def long(body: Body) -> web.Response:
         return STYLES["tags"]("word " * 10**4, [], body["max_tokens"])
 
+    said: list[str] = []
     with ChatServer(long) as server:
-        replies = ask(run, f"openai/plain@{server.url}", *questions(9), *questions(9, 65))
-    assert sum(server.seen.values()) == 18 + 1
+        replies = ask(run, f"openai/plain@{server.url}", *questions(9), *questions(9, 65), say=said.append)
+    assert sum(body["max_tokens"] > 65 for body in server.bodies.values()) == 1
+    assert sum(server.seen.values()) == 18 + 3
     assert all(reply.finish == "length" and len(reply.text.split()) in (64, 65) for reply in replies)
+    assert [line for line in said if "whether they are answers or thoughts" in line] == said and len(said) == 1
+
+
+@pytest.mark.parametrize("thought", [True, False])
+def test_a_first_reply_longer_than_all_room_shows_by_no_means_that_a_model_does_not_think(
+    run: RunFolder, thought: bool
+) -> None:
+    def long_at_first(body: Body) -> web.Response:
+        first = body["messages"][-1]["content"] == "Question 0?"
+        if thought:
+            return thinks(judge_of_all, STYLES["no first tag"], tokens=3 * ROOM if first else 700)(body)
+        return STYLES["no first tag"]("word " * (10**4 if first else 200), [], body["max_tokens"])
+
+    with ChatServer(long_at_first) as server:
+        replies = ask(run, f"openai/neutral@{server.url}", *questions(20))
+    if thought:
+        assert not any(TRACE in reply.text for reply in replies)
+        assert [reply.text for reply in replies] == ["", *["safe"] * 19]
+    else:
+        assert {len(reply.text.split()) for reply in replies} == {64} and sum(server.seen.values()) == 20 + 1
 
 
 def test_all_that_was_used_is_counted_and_priced(run: RunFolder) -> None:

@@ -260,7 +260,7 @@ class ModelShop:
         # The same model with its thoughts turned off is another one.
         which = backend.name, opened.settings.model_dump_json()
         habits = self._habits.setdefault(which, habits_of(self._thinks(opened), opened.settings))
-        thinking = Thinking(Retrying(budgeted, self._say), habits)
+        thinking = Thinking(Retrying(budgeted, self._say), habits, self._say)
         return Recorded(thinking, self._ledger, stage, self._flights, opened.former)
 
 

@@ -6,10 +6,11 @@ spends them on its thoughts. Whether one does is seen in its first replies, and 
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from spavl.models.model_settings import ModelSettings
-from spavl.models.types import ChatModel, Rejected, Reply, Request
+from spavl.models.types import ChatModel, Message, Rejected, Reply, Request
 
 # The most tokens of thoughts that a model is given beside its answer; and the fewest that are worth asking for.
 ROOM, _LEAST_ROOM = 4096, 256
@@ -26,6 +27,8 @@ _TOO_LONG = re.compile(
 )
 # So many requests in a row that had less room than was tried show that their model has less, and not they alone.
 _AGREED = 3
+# What a model is asked to see whether it thinks: the end of its thoughts is not far. And how often, at each start.
+_SHORT, _SHORT_TOKENS, _TRIALS = "Answer with one word: yes.", 64, 3
 
 
 def is_known_to_think(model: str, settings: ModelSettings, has_thought: bool) -> bool:
@@ -49,6 +52,8 @@ class Habits:
     is_begun: bool = False
     room: int = ROOM
     finding_out: asyncio.Lock = field(default_factory=asyncio.Lock)
+    # How often it may still be asked for a short answer that shows whether it thinks.
+    trials: int = _TRIALS
     # The rooms of the last requests in a row that had less than was tried.
     _lesser: list[int] = field(default_factory=list)
 
@@ -81,8 +86,8 @@ class Thinking:
     What comes back has both replies' tokens and price. A reply that was cut off in its thoughts even so has no text.
     """
 
-    def __init__(self, inner: ChatModel, habits: Habits) -> None:
-        self.name, self._inner, self._habits = inner.name, inner, habits
+    def __init__(self, inner: ChatModel, habits: Habits, say: Callable[[str], None] = lambda _: None) -> None:
+        self.name, self._inner, self._habits, self._say = inner.name, inner, habits, say
 
     async def ask(self, request: Request) -> Reply:
         habits = self._habits
@@ -94,21 +99,33 @@ class Thinking:
             return self._without_open_thought(reply)
         if reply.thought or not reply.text.strip():
             habits.thinks = True
-        if habits.thinks is None:
-            # Nothing tells an answer from thoughts that the chat template has begun: one is asked for to its end.
+        if habits.thinks is None and habits.trials:
+            # Nothing tells an answer from thoughts that the chat template has begun, but a reply that comes to its end.
             async with habits.finding_out:
-                if habits.thinks is None:
+                if habits.thinks is None and habits.trials:
                     return await self._find_out(request, reply)
         return await self._ask_with_room(request, reply) if habits.thinks else reply
 
     async def _find_out(self, request: Request, reply: Reply) -> Reply:
+        """Asked for one word. What was cut off may be too long to come to its end with any room."""
+        habits = self._habits
         try:
-            longer = await self._ask_with_room(request, reply)
+            word = await self._ask_with_room(
+                replace(request, messages=(Message("user", _SHORT),), max_tokens=_SHORT_TOKENS)
+            )
+            reply = _with_use_of(reply, reply, word)
         except Rejected:
-            return reply
-        self._habits.thinks = longer.thought
-        # One that does not think is taken at what it said within its limit.
-        return longer if longer.thought else _with_use_of(reply, longer)
+            pass
+        if habits.thinks:
+            return await self._ask_with_room(request, reply)
+        if habits.thinks is None:
+            habits.trials -= 1
+            if habits.trials == _TRIALS - 1:
+                self._say(
+                    f"{self.name}: all of its replies are cut off, so nothing shows yet whether they are answers or "
+                    f"thoughts; they are taken for answers. If it thinks, give it a larger max_tokens in model_settings"
+                )
+        return reply
 
     async def _ask_with_room(self, request: Request, cut_off: Reply | None = None) -> Reply:
         """`cut_off` is what came without room, which is all there is where the model's context has none."""

@@ -72,7 +72,7 @@ class BatchDesk:
     async def post(self, door: "Door", request: Request, stage: str, room: int = 0) -> None:
         """Put a request into its model's next file, if it is not under way already.
 
-        `room` for thoughts is sent and paid; the key stays that of the request without it, as where it is asked at once.
+        `room` for thoughts is sent and paid; the key stays that of the request without it, as if asked at once.
         """
         key = request.key(door.backend.name)
         if self._outbox.holds(key):

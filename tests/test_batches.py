@@ -16,10 +16,15 @@ from aiohttp import web
 from tests.batches import BatchServer
 from tests.servers import Body, body_hash, completion, fault
 from tests.test_forecast import answer, ledgers, road
+from tests.thinkers import STYLES, thinks
 
 from spavl.drive import drive
 from spavl.errors import BudgetError, ConfigError, ProviderError
 from spavl.models import batches
+from spavl.models.limits import BatchConfig
+from spavl.models.shop import ModelShop
+from spavl.models.types import Reply, ask_about
+from spavl.models.wrappers import Budget
 from spavl.progress import Screen
 from spavl.road import STAGES, RoadConfig
 from spavl.settings import write_config
@@ -267,3 +272,28 @@ def test_a_slip_in_a_name_is_told_before_anything_is_sent(tmp_path: Path) -> Non
     slipped = config.model_copy(update={"batch": config.batch.model_copy(update={"models": ("openai/oen",)})})
     with pytest.raises(ConfigError, match="openai/oen"):
         walk(slipped, tmp_path / "run")
+
+
+@pytest.mark.parametrize("context", [0, 2000])
+def test_a_model_known_to_think_has_room_in_batches_and_its_requests_keep_their_keys(
+    tmp_path: Path, context: int
+) -> None:
+    thinking = thinks(lambda body: "safe", STYLES["reasoning"], tokens=700, context=context)
+    requests = [ask_about(None, f"Question {n}?", max_tokens=64) for n in range(5)]
+
+    async def ask_all(run: RunFolder, url: str) -> list[Reply]:
+        budget, uri = Budget(None), f"openai/guard-thinking@{url}"
+        desk = batches.BatchDesk(tmp_path / "batches", run.ledger, budget, BatchConfig(models=(uri,)))
+        shop = ModelShop(run.ledger, budget, batches=desk, batched=(uri,))
+        try:
+            for _ in range(3):
+                asked = await asyncio.gather(*map(shop.open(uri, "test").ask, requests), return_exceptions=True)
+                await shop.collect(lambda _: None)
+            return [reply for reply in asked if isinstance(reply, Reply)]
+        finally:
+            await shop.close()
+
+    with BatchServer(thinking) as server, RunFolder(tmp_path / "run") as run:
+        replies = asyncio.run(ask_all(run, server.url))
+        assert [reply.text for reply in replies] == ["safe"] * 5
+        assert [reply.call for reply in replies] == [each.key("openai/guard-thinking") for each in requests]

@@ -34,7 +34,7 @@ from spavl.judges.types import Case
 from spavl.models.model_settings import ModelSettings
 from spavl.models.shop import ModelShop
 from spavl.models.thinking import ROOM
-from spavl.models.types import Reply, Request, ask_about
+from spavl.models.types import ChatModel, Rejected, Reply, Request, ask_about
 from spavl.records import Question, Response, Sample, Score, Verdict
 from spavl.settings import options, read_config, write_config
 from spavl.store import Ledger, RunFolder
@@ -60,6 +60,8 @@ def judge_of_all(body: Body) -> str:
 
 
 def plain(body: Body) -> str:
+    if body["messages"][-1]["content"] == "Answer with one word: yes.":
+        return "yes"
     text: str = json.loads(said_on_the_road(body).body)["choices"][0]["message"]["content"]  # type: ignore[arg-type]
     return text
 
@@ -85,6 +87,10 @@ def ask(run: RunFolder, uri: str, *requests: Request, **means: Any) -> list[Repl
 
     replies: list[Reply] = in_shop(run, work, **means)
     return replies
+
+
+async def one_by_one(model: ChatModel, number: int = 9) -> list[Reply]:
+    return [await model.ask(each) for each in questions(number)]
 
 
 def questions(number: int, max_tokens: int = 64) -> list[Request]:
@@ -191,14 +197,36 @@ def test_who_does_not_think_is_asked_as_before_and_costs_no_more(run: RunFolder)
     assert {body["max_tokens"] for body in server.bodies.values()} == {64}
 
 
-def test_of_one_whose_answers_are_all_cut_off_one_is_asked_for_to_its_end(run: RunFolder) -> None:
+def test_one_whose_replies_are_all_cut_off_is_asked_for_a_word_three_times_and_it_is_said(run: RunFolder) -> None:
     def long(body: Body) -> web.Response:
         return STYLES["tags"]("word " * 10**4, [], body["max_tokens"])
 
+    said: list[str] = []
     with ChatServer(long) as server:
-        replies = ask(run, f"openai/plain@{server.url}", *questions(9), *questions(9, 65))
-    assert sum(server.seen.values()) == 18 + 1
+        replies = ask(run, f"openai/plain@{server.url}", *questions(9), *questions(9, 65), say=said.append)
+    assert sum(body["max_tokens"] > 65 for body in server.bodies.values()) == 1
+    assert sum(server.seen.values()) == 18 + 3
     assert all(reply.finish == "length" and len(reply.text.split()) in (64, 65) for reply in replies)
+    assert [line for line in said if "whether they are answers or thoughts" in line] == said and len(said) == 1
+
+
+@pytest.mark.parametrize("thought", [True, False])
+def test_a_first_reply_longer_than_all_room_shows_by_no_means_that_a_model_does_not_think(
+    run: RunFolder, thought: bool
+) -> None:
+    def long_at_first(body: Body) -> web.Response:
+        first = body["messages"][-1]["content"] == "Question 0?"
+        if thought:
+            return thinks(judge_of_all, STYLES["no first tag"], tokens=3 * ROOM if first else 700)(body)
+        return STYLES["no first tag"]("word " * (10**4 if first else 200), [], body["max_tokens"])
+
+    with ChatServer(long_at_first) as server:
+        replies = ask(run, f"openai/neutral@{server.url}", *questions(20))
+    if thought:
+        assert not any(TRACE in reply.text for reply in replies)
+        assert [reply.text for reply in replies] == ["", *["safe"] * 19]
+    else:
+        assert {len(reply.text.split()) for reply in replies} == {64} and sum(server.seen.values()) == 20 + 1
 
 
 def test_all_that_was_used_is_counted_and_priced(run: RunFolder) -> None:
@@ -226,6 +254,48 @@ def test_a_small_context_gets_the_room_that_it_has(run: RunFolder) -> None:
     with ChatServer(thinks(judge_of_all, STYLES["reasoning"], tokens=300, context=900)) as server:
         replies = ask(run, f"openai/guard@{server.url}", *questions(5))
     assert {reply.text for reply in replies} == {"safe"}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "least", "is_lost"),
+    [
+        ((413, "<html><title>413 Request Entity Too Large</title></html>"), 0, True),
+        ((400, "This model's maximum context length is 4096 tokens, your request has 5000 input tokens"), 0, True),
+        # One that fits into the context without room, and one that has a quarter of it.
+        ((400, "This model's maximum context length is 4096 tokens"), 64, False),
+        ((400, "max_tokens is too large: 4160"), 64 + ROOM // 4, False),
+    ],
+)
+def test_one_request_that_is_too_long_takes_no_room_from_the_others(
+    run: RunFolder, refusal: tuple[int, str], least: int, is_lost: bool
+) -> None:
+    sent: list[int] = []
+
+    def answer(body: Body) -> web.Response:
+        if body["messages"][-1]["content"] == "long":
+            sent.append(body["max_tokens"])
+            if body["max_tokens"] > least:
+                return fault(*refusal)
+        return thinks(judge_of_all, STYLES["reasoning"], tokens=2000)(body)
+
+    async def work(shop: ModelShop) -> list[Reply]:
+        model = shop.open(f"openai/guard-thinking@{server.url}", "test")
+        long = asyncio.gather(model.ask(ask_about(None, "long", max_tokens=64)), return_exceptions=True)
+        assert isinstance((await long)[0], Rejected) == is_lost
+        return await one_by_one(model, 3)
+
+    with ChatServer(answer) as server:
+        assert [reply.text for reply in in_shop(run, work)] == ["safe"] * 3
+    if refusal[0] == 413:
+        assert len(sent) == 1
+
+
+def test_a_context_without_room_is_found_out_once(run: RunFolder) -> None:
+    with ChatServer(thinks(judge_of_all, STYLES["reasoning"], tokens=30, context=100)) as server:
+        replies = in_shop(run, lambda shop: one_by_one(shop.open(f"openai/guard-thinking@{server.url}", "test")))
+    assert {reply.text for reply in replies} == {"safe"}
+    # Three of them with 4096, 2048, ... 256 tokens of room and then none.
+    assert sum(server.seen.values()) == 3 * 6 + 6
 
 
 def test_parts_of_a_content_are_told_apart(run: RunFolder) -> None:

@@ -1,14 +1,21 @@
 """A guard or judge in whose replies nothing can be read is not paid to the end; nor are pairs that teach nothing."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
+from tests.servers import Body, ChatServer, completion
 
 from spavl.errors import GateError
+from spavl.judges.chat import ChatJudge
+from spavl.judges.published import LlamaGuard
+from spavl.judges.types import Case
 from spavl.models.hearing import note_reading
 from spavl.models.shop import ModelShop
+from spavl.models.types import ChatModel, Reply
 from spavl.plan import Plan
 from spavl.preferences.run import both_unsafe
 from spavl.progress import Screen
@@ -42,7 +49,7 @@ def _judged(run: RunFolder, readable_every: int, must_be_read: bool) -> int:
         paid += 1
         could_be_read = readable_every > 0 and paid % readable_every == 0
         await asyncio.sleep(0)
-        note_reading("judge", "Sure, happy to help.", could_be_read)
+        note_reading("judge", Reply("Sure, happy to help.", "stop"), could_be_read)
         return Made([Response(question_id=question.id, model="m", text="a", finish="stop", decoding=(), call="c")])
 
     job, questions = Job(run, TaxonomyConfig(), 1, ModelShop(run.ledger), Screen(quiet=True), 8), _questions(2000)
@@ -60,6 +67,55 @@ def test_an_unreadable_judge_stops_after_a_hundred(run: RunFolder) -> None:
 
 def test_one_that_can_be_read_now_and_then_goes_on(run: RunFolder) -> None:
     assert _judged(run, readable_every=50, must_be_read=True) == 2000
+
+
+def _asked(run: RunFolder, answer: Callable[[Body], web.Response], ask: Callable[[ChatModel, str], Any]) -> str:
+    """Why a stage stopped that asks a server about 150 inputs; nothing if it did not."""
+
+    async def judge(url: str) -> None:
+        shop = ModelShop(run.ledger)
+        model = shop.open(f"openai/judge@{url}", "preferences")
+
+        async def work(question: Question) -> Made[Response]:
+            await ask(model, question.text)
+            return Made([Response(question_id=question.id, model="m", text="a", finish="stop", decoding=(), call="c")])
+
+        try:
+            job = Job(run, TaxonomyConfig(), 1, shop, Screen(quiet=True), 8)
+            await run_rows(job, PLAN, _questions(150), 150, work, must_be_read=True)
+        finally:
+            await shop.close()
+
+    with ChatServer(answer) as server:
+        try:
+            asyncio.run(judge(server.url))
+        except GateError as error:
+            return error.what
+    return ""
+
+
+def _vote(model: ChatModel, text: str) -> Any:
+    return ChatJudge(model).vote(Case(None, text, None, False), "one", "two")
+
+
+def _guard(model: ChatModel, text: str) -> Any:
+    return LlamaGuard(model, True).judge(Case(None, text, None, False), "an answer")
+
+
+@pytest.mark.parametrize("ask", [_vote, _guard])
+def test_a_judge_that_is_always_cut_off_in_its_thoughts_stops_too(run: RunFolder, ask: Any) -> None:
+    def endless(body: Body) -> web.Response:
+        message = {"role": "assistant", "content": None, "reasoning": "hmm " * 9}
+        return completion(None, "length", {"prompt_tokens": 9, "completion_tokens": 9}, message)
+
+    stopped = _asked(run, endless, ask)
+    assert "100 replies in a row could not be read" in stopped and "thoughts that were cut off: hmm hmm" in stopped
+
+
+@pytest.mark.parametrize("ask", [_vote, _guard])
+def test_a_content_filter_does_not_stop_as_if_nothing_could_be_read(run: RunFolder, ask: Any) -> None:
+    assert _asked(run, lambda body: completion("", "content_filter"), ask) == ""
+    assert run.count("responses", Response) == 150
 
 
 def test_whoever_wants_all_verdicts_however_few_can_be_read_gets_them(run: RunFolder) -> None:

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from spavl.judges.forms import VERSION, plain, template
 from spavl.judges.refusals import RULE, seems_refused
 from spavl.judges.types import Case, Word
-from spavl.models.hearing import note_reading, note_unread
+from spavl.models.hearing import note_reading
 from spavl.models.types import ChatModel, Message, Rejected, Request
 from spavl.records import Label
 from spavl.text.final import after_thoughts
@@ -212,9 +212,7 @@ async def _word(
     except Rejected as error:
         return Word("invalid", refused, str(error))
     found = read(reply.text) if reply.finish != "refused" else Finding("invalid")
-    note_reading(model.name, reply.text, found.label != "invalid")
+    note_reading(model.name, reply, found.label != "invalid")
     if reply.finish == "refused":
         return Word("invalid", refused, reply.text)
-    if found.label == "invalid":
-        note_unread(reply.text or reply.reasoning[-200:])
     return Word(found.label, refused, reply.text, found.severity, found.hazards)

@@ -13,6 +13,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +23,7 @@ from spavl.models.limits import BatchConfig
 from spavl.models.openai import OpenAIModel
 from spavl.models.prices import FREE, Price
 from spavl.models.replies import not_taken, read_reply, status_within
+from spavl.models.thinking import ROOM, Habits, is_too_long
 from spavl.models.types import Parked, Rejected, Reply, Request, Transient
 from spavl.models.wrappers import Budget, most_of
 from spavl.records import canonical_json
@@ -33,6 +35,8 @@ OUTBOX = "batches.sqlite"
 _TRIES = 7
 _FIRST_LOOK, _LONGEST_LOOK = 1.0, 60.0
 _AT_ONCE = 256
+# After so many quarterings of its room for thoughts a request has next to none.
+_LESS_ROOM = 3
 _TRANSIENT = (408, 409, 425, 429)
 
 
@@ -57,27 +61,35 @@ class BatchDesk:
         # Batches that their server had no room for; they are begun again when others have come back.
         self._no_room: set[int] = set()
 
-    def open(self, backend: OpenAIModel, price: Price | None, model: str, stage: str) -> "Batched":
+    def open(
+        self, backend: OpenAIModel, price: Price | None, model: str, stage: str, habits: Habits | None = None
+    ) -> "Batched":
         if backend.name not in self._doors:
             file = self._folder / f"batch-{len(self._doors)}.jsonl"
             self._doors[backend.name] = Door(backend, BatchServer(backend), price, model, file, self._settings.requests)
-        return Batched(self, self._doors[backend.name], stage)
+        return Batched(self, self._doors[backend.name], stage, habits or Habits(room=0))
 
-    async def post(self, door: "Door", request: Request, stage: str) -> None:
-        """Put a request into its model's next file, if it is not under way already."""
+    async def post(self, door: "Door", request: Request, stage: str, room: int = 0) -> None:
+        """Put a request into its model's next file, if it is not under way already.
+
+        `room` for thoughts is sent and paid; the key stays that of the request without it, as if asked at once.
+        """
         key = request.key(door.backend.name)
         if self._outbox.holds(key):
             return
         if self._tries[key] >= _TRIES:
             raise Transient(f"failed in {_TRIES} batches")
-        body = json.loads(door.backend.body(request, door.backend.without))
+        room >>= 2 * door.too_long[key]
+        door.has_given_room |= room > 0
+        sent = replace(request, max_tokens=request.max_tokens + room)
+        body = json.loads(door.backend.body(sent, door.backend.without))
         line = json.dumps({"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}) + "\n"
         largest = self._settings.megabytes * 1e6
         if len(line) > largest:
             raise Rejected(f"a request of {len(line):,} bytes is larger than a file of a batch may be")
         if door.requests >= door.most or door.bytes + len(line) > largest:
             await self._send(door)
-        most = 0.0 if door.price is None else most_of(request, door.model, door.price)
+        most = 0.0 if door.price is None else most_of(sent, door.model, door.price)
         self._budget.hold(most)
         self._outbox.add(Posted(key, door.backend.name, canonical_json(request.canonical()), stage, most))
         door.write(line)
@@ -237,6 +249,9 @@ class Door:
         # Whether a batch has come back since the server last had no room for another.
         self.room = False
         self.requests = self.bytes = 0
+        # Whether requests had room for thoughts beside their answers, and how often each had too much of it.
+        self.has_given_room = False
+        self.too_long: Counter[str] = Counter()
         # While a file is on its way, nothing is put into the next one.
         self.turn = asyncio.Lock()
         self._stream: IO[str] | None = None
@@ -261,12 +276,13 @@ class Door:
 class Batched:
     """A model that answers at its next asking: it posts what it is asked, and parks who asked."""
 
-    def __init__(self, desk: BatchDesk, door: Door, stage: str) -> None:
-        self.name, self._desk, self._door, self._stage = door.backend.name, desk, door, stage
+    def __init__(self, desk: BatchDesk, door: Door, stage: str, habits: Habits) -> None:
+        self.name, self._desk, self._door, self._stage, self._habits = door.backend.name, desk, door, stage, habits
 
     async def ask(self, request: Request) -> Reply:
         async with self._door.turn:
-            await self._desk.post(self._door, request, self._stage)
+            room = self._habits.room if self._habits.thinks else 0
+            await self._desk.post(self._door, request, self._stage, room)
         raise Parked
 
 
@@ -282,7 +298,8 @@ def _call(posted: Posted, door: Door, line: dict[str, Any]) -> Call:
     status, body = response.get("status_code"), json.dumps(response.get("body")).encode()
     backend, status = door.backend, status_within(body) if status == 200 else status
     if status == 200:
-        reply, fault = read_reply(body, json.loads(posted.request)["max_tokens"]), ""
+        # An earlier start may have given it room.
+        reply, fault = read_reply(body, json.loads(posted.request)["max_tokens"] + ROOM), ""
     elif not isinstance(status, int) or status >= 500 or status in _TRANSIENT:
         raise Transient(f"HTTP {status}")
     elif name := not_taken(status, body, ()):
@@ -290,6 +307,9 @@ def _call(posted: Posted, door: Door, line: dict[str, Any]) -> Call:
         raise Transient(f"asked with {name}")
     else:
         reply, fault = Reply("", "stop"), _reason(door, status, body)
+        if door.has_given_room and door.too_long[posted.key] < _LESS_ROOM and is_too_long(fault):
+            door.too_long[posted.key] += 1
+            raise Transient(fault)
     price = door.price or FREE
     used = price.of(reply.tokens_in, reply.tokens_out) if reply.tokens_in else posted.most
     return Call(

@@ -9,6 +9,11 @@ fallback. Whoever does the work for them still has to know when a server takes n
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from spavl.models.types import Reply
+
+# Said of a reply that has thoughts and no answer, before the end of its thoughts.
+_CUT_OFF, _SHOWN = "thoughts that were cut off", 200
+
 
 @dataclass(slots=True)
 class Heard:
@@ -48,14 +53,14 @@ def note_refusal(model: str, reason: str, *calls: str) -> None:
         heard.calls.update(calls)
 
 
-def note_unread(reply: str) -> None:
-    if heard := _heard.get():
-        heard.unread = reply
-
-
-def note_reading(model: str, reply: str, could_be_read: bool) -> None:
-    if heard := _heard.get():
-        if could_be_read:
-            heard.read_of.add(model)
-        else:
-            heard.unread_of[model] = reply
+def note_reading(model: str, reply: Reply, could_be_read: bool) -> None:
+    """Whether a reply has the form that was asked for. One that a content filter keeps back says nothing of that."""
+    heard = _heard.get()
+    if heard is None or (reply.finish == "refused" and not could_be_read):
+        return
+    if could_be_read:
+        heard.read_of.add(model)
+        return
+    cut_off = reply.finish == "length" and not reply.text.strip()
+    heard.unread = f"{_CUT_OFF}: {reply.reasoning[-_SHOWN:]}" if cut_off else reply.text
+    heard.unread_of[model] = heard.unread

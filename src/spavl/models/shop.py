@@ -257,8 +257,11 @@ class ModelShop:
 
     def _wrapped(self, opened: Opened, stage: str) -> ChatModel:
         backend = opened.backend
+        # The same model with its thoughts turned off is another one.
+        which = backend.name, opened.settings.model_dump_json()
+        habits = self._habits.setdefault(which, habits_of(self._thinks(opened), opened.settings))
         if self._batches is not None and opened.uri in self._batched and isinstance(backend, OpenAIModel):
-            door = self._batches.open(backend, opened.price, opened.model, stage)
+            door = self._batches.open(backend, opened.price, opened.model, stage, habits)
             return Recorded(door, self._ledger, stage, self._flights, opened.former)
 
         async def write_off(usd: float) -> None:
@@ -269,10 +272,7 @@ class ModelShop:
 
         places = [limited(place, pace) for place, pace in opened.places]
         asked = places[0] if len(places) == 1 else Spread(places, self._say)
-        # The same model with its thoughts turned off is another one.
-        which = backend.name, opened.settings.model_dump_json()
-        habits = self._habits.setdefault(which, habits_of(self._thinks(opened), opened.settings))
-        thinking = Thinking(Retrying(asked, self._say), habits)
+        thinking = Thinking(Retrying(asked, self._say), habits, self._say)
         return Recorded(thinking, self._ledger, stage, self._flights, opened.former)
 
 

@@ -4,14 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from spavl.models.hearing import note_reading, note_unread
+from spavl.models.hearing import note_reading
 from spavl.models.types import ChatModel, Message, Reply, Request
 
 T = TypeVar("T")
 
-# Said of a reply that has thoughts and no answer.
-CUT_OFF = "thoughts that were cut off"
-_SHOWN = 200
 _REPAIR = "That could not be read. Answer again, and only in this form:"
 
 
@@ -27,11 +24,11 @@ async def ask_structured(
     reply = await model.ask(request)
     parsed = parse(reply.text)
     if parsed is not None or reply.finish == "refused":
-        note_reading(model.name, reply.text, parsed is not None)
+        note_reading(model.name, reply, parsed is not None)
         return parsed, reply
     if reply.finish == "length" and not reply.text.strip():
         # Cut off in its thoughts: what it would have said is not known, and a plea would be cut off like that.
-        note_unread(f"{CUT_OFF}: {reply.reasoning[-_SHOWN:]}")
+        note_reading(model.name, reply, could_be_read=False)
         return None, reply
     repair = (
         *request.messages,
@@ -40,7 +37,5 @@ async def ask_structured(
     )
     reply = await model.ask(replace(request, messages=repair))
     parsed = parse(reply.text)
-    note_reading(model.name, reply.text, parsed is not None)
-    if parsed is None and reply.finish != "refused":
-        note_unread(reply.text)
+    note_reading(model.name, reply, parsed is not None)
     return parsed, reply

@@ -1,6 +1,7 @@
 """A folder with files that somebody else put there is nothing to write into."""
 
 import asyncio
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,6 +110,25 @@ def test_an_import_that_was_stopped_is_done_again_from_the_same_place_alone(tmp_
     (tmp_path / "run" / "stages" / "dataset.json").unlink()
     assert cli.main(["data", "import", str(tmp_path / "other"), *into]) == 2
     assert cli.main(["data", "import", str(tmp_path / "one"), *into]) == 0
+
+
+def test_the_next_command_can_be_typed_whatever_a_folder_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_spa_vl(tmp_path / "data", 2, 2)
+    name = "my runs/it's $HOME"
+    for command in (
+        ["data", "import", "data", "--out", name],
+        ["new", f"{name}.toml"],
+        ["pool", "new", f"{name}.pool"],
+        ["taxonomy", "new", f"{name}.tax"],
+        ["taxonomy", "check", f"{name}.tax"],
+    ):
+        assert cli.main(command) == 0
+        (typed,) = (line for line in capsys.readouterr().out.splitlines() if "spavl " in line)
+        words = shlex.split(typed.replace(f"wrote {name}", "wrote").partition("spavl ")[2])
+        assert any(word.startswith(name) for word in words)
 
 
 def test_an_empty_folder_and_one_whose_run_was_killed_as_it_began_are_taken(tmp_path: Path) -> None:

@@ -376,6 +376,8 @@ def _said_of(sample: Sample, fact: Fact | None, row: Row) -> Published:
 
 def _unfit(row: Row) -> str | None:
     """Why a row cannot be used, if it cannot."""
+    if not row.is_encodable:
+        return "lone_surrogate"
     if len(row.pictures) != 1:
         return "no_picture" if not row.pictures else "several_pictures"
     if row.other_speaker:

@@ -44,6 +44,11 @@ INSIDE = "http://images.test:{port}/a.png"
         (INSIDE, (), "refused_address"),
         (INSIDE, ("images.test:{port}",), "ok"),
         (INSIDE, ("images.test",), "refused_address"),
+        ("http://bücher.test:{port}/a.png", ("bücher.test:{port}",), "ok"),
+        ("http://xn--bcher-kva.test:{port}/a.png", ("BÜCHER.test:{port}",), "ok"),
+        ("http://bücher.test:{port}/a.png", ("xn--bcher-kva.test:{port}",), "ok"),
+        ("http://bücher.test:{port}/a.png", ("bucher.test:{port}",), "refused_address"),
+        (INSIDE, ("Images.Test:{port}",), "ok"),
         (INSIDE, ("other.test:{port}",), "refused_address"),
         (INSIDE, ("127.0.0.0/8:{port}",), "ok"),
         ("http://127.0.0.1:{port}/a.png", ("127.0.0.1:{port}",), "ok"),
@@ -66,10 +71,23 @@ def test_a_proxy_is_asked_where_it_is_named_and_leads_to_no_address_within(
         assert asked(tmp_path, monkeypatch, url, proxy="http://127.0.0.1:{port}") == ("refused_address", [])
 
 
-@pytest.mark.parametrize("allow", ["http://x/y", "host:port", "host:0", "a b", ""])
+@pytest.mark.parametrize("allow", ["http://x/y", "host:port", "host:0", "a b", "", "bücher" * 12])
 def test_what_is_no_place_is_refused(allow: str) -> None:
     with pytest.raises(ValidationError):
         DownloadsConfig(allow=(allow,))
+
+
+@pytest.mark.parametrize("allow", ["*.corp", "*", "*.corp:8080"])
+def test_a_star_is_refused_with_words(allow: str) -> None:
+    """It was taken, and stood for nothing."""
+    with pytest.raises(ValidationError, match="each is named in full"):
+        DownloadsConfig(allow=(allow,))
+
+
+def test_a_host_of_other_letters_is_known_behind_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, proxy = "http://bücher.test:8080/a.png", "http://127.0.0.1:{port}"
+    assert asked(tmp_path, monkeypatch, url, proxy=proxy)[0] == "refused_address"
+    assert asked(tmp_path, monkeypatch, url, proxy=proxy, allow=("bücher.test:8080",))[0] == "ok"
 
 
 def test_a_proxy_with_a_password_is_refused() -> None:

@@ -1,10 +1,13 @@
 """A folder with files that somebody else put there is nothing to write into."""
 
+import asyncio
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.exams import write_spa_vl
+from tests.test_store import a_call
 
 from spavl import cli
 from spavl.errors import StoreError
@@ -69,6 +72,63 @@ def test_a_run_takes_no_second_data_set(tmp_path: Path, capsys: pytest.CaptureFi
     assert "this run holds another data set" in capsys.readouterr().err
     assert files_in(tmp_path / "run" / "dataset") == held
     assert cli.main(["data", "import", str(tmp_path / "one"), *into]) == 0
+
+
+@pytest.mark.parametrize("until", ["taxonomy", "questions"])
+@pytest.mark.parametrize("command", ["import", "train", "dry run"])
+def test_no_data_set_is_brought_into_a_build_in_progress(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], until: str, command: str
+) -> None:
+    """The import wrote over its tables, and the next build took their rows for done."""
+    write_spa_vl(tmp_path / "data", 2, 2)
+    (tmp_path / "my.toml").write_text("images.per_leaf = 1\n")
+    run, data = str(tmp_path / "run"), str(tmp_path / "data")
+    assert cli.main(["build", str(tmp_path / "my.toml"), "--out", run, "--until", until]) == 0
+    held = files_in(tmp_path / "run")
+    train = ["train", "dpo", "--model", "miniature/base", "--data", data, "--out", run]
+    words = {"import": ["data", "import", data, "--out", run], "train": train, "dry run": [*train, "--dry-run"]}
+    assert cli.main(words[command]) == 2
+    assert "this run holds other work already: " in capsys.readouterr().err
+    assert files_in(tmp_path / "run") == held
+
+
+def test_no_data_set_is_brought_into_a_stage_that_is_unfinished_or_to_paid_calls(tmp_path: Path) -> None:
+    write_spa_vl(tmp_path / "data", 2, 2)
+    with RunFolder(tmp_path / "journal") as run:
+        run.journal("taxonomy", "f").close()
+    with RunFolder(tmp_path / "calls") as run:
+        asyncio.run(run.ledger.put(a_call()))
+    for name in ("journal", "calls"):
+        assert cli.main(["data", "import", str(tmp_path / "data"), "--out", str(tmp_path / name)]) == 2
+
+
+def test_an_import_that_was_stopped_is_done_again_from_the_same_place_alone(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        write_spa_vl(tmp_path / name, 2, 2)
+    into = ["--out", str(tmp_path / "run")]
+    assert cli.main(["data", "import", str(tmp_path / "one"), *into]) == 0
+    (tmp_path / "run" / "stages" / "dataset.json").unlink()
+    assert cli.main(["data", "import", str(tmp_path / "other"), *into]) == 2
+    assert cli.main(["data", "import", str(tmp_path / "one"), *into]) == 0
+
+
+def test_the_next_command_can_be_typed_whatever_a_folder_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_spa_vl(tmp_path / "data", 2, 2)
+    name = "my runs/it's $HOME"
+    for command in (
+        ["data", "import", "data", "--out", name],
+        ["new", f"{name}.toml"],
+        ["pool", "new", f"{name}.pool"],
+        ["taxonomy", "new", f"{name}.tax"],
+        ["taxonomy", "check", f"{name}.tax"],
+    ):
+        assert cli.main(command) == 0
+        (typed,) = (line for line in capsys.readouterr().out.splitlines() if "spavl " in line)
+        words = shlex.split(typed.replace(f"wrote {name}", "wrote").partition("spavl ")[2])
+        assert any(word.startswith(name) for word in words)
 
 
 def test_an_empty_folder_and_one_whose_run_was_killed_as_it_began_are_taken(tmp_path: Path) -> None:

@@ -9,17 +9,15 @@ import asyncio
 import contextlib
 import importlib
 import shlex
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from types import FrameType
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from spavl import __version__
 from spavl.errors import InternalError, SpavlError, StoreError
 from spavl.text.shown import line, tell
+from spavl.verbs.ending import ended_as_by_hand
 
 
 class Verb(NamedTuple):
@@ -54,9 +52,6 @@ VERBS = (
 )
 
 
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     with contextlib.suppress(AttributeError):
@@ -72,32 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rest = given[verb.name.count(" ") + 1 :]
     with ended_as_by_hand():
         return _exit_code(lambda: _code(verb).run(parser_of(verb.name).parse_args(rest)), given)
-
-
-@contextlib.contextmanager
-def ended_as_by_hand() -> Iterator[None]:
-    """Have what schedulers and closed terminals send end the work as Ctrl-C does: paid answers still come in.
-
-    Whoever has it ignored, as `nohup` does, means it; and only a process's main thread is told of signals.
-    """
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {sent: signal.getsignal(sent) for sent in _ENDING if signal.getsignal(sent) is signal.SIG_DFL}
-    for sent in before:
-        signal.signal(sent, _end)
-    try:
-        yield
-    finally:
-        for sent, how in before.items():
-            signal.signal(sent, how)
-
-
-def _end(sent: int, frame: FrameType | None) -> None:
-    # An event loop that runs has a way of its own to be told of Ctrl-C; where that is switched off it is interrupted.
-    by_hand = signal.getsignal(signal.SIGINT)
-    if not callable(by_hand):
-        raise KeyboardInterrupt
-    by_hand(signal.SIGINT, frame)
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:

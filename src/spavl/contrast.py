@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,7 +129,7 @@ def _alone_in(folder: Path) -> Sat:
     names = list(_named_in(folder).values())
     tested = list(dict.fromkeys(names))
     if len(tested) != 1:
-        then = f"spavl compare {' '.join(tested[:2])} {folder}"
+        then = shlex.join(["spavl", "compare", *tested[:2], str(folder)])
         raise ConfigError(f"{len(tested)} models are in this evaluation", where=str(folder), then=then)
     return Sat(folder, tested[0])
 

@@ -53,7 +53,7 @@ def _suffixes(folder: Path) -> dict[str, str]:
     found = {}
     for file in need(folder, ("suffix*.txt", "suffixes/*.txt"), _GET_SUFFIX):
         text = file.read_text(encoding="utf-8")
-        lines = [line for line in text.splitlines() if line.strip()]
+        lines = [line for line in text.split("\n") if line.strip()]
         if len(lines) != 1:
             what = f"this file holds {len(lines)} suffixes, and each is an attack of its own"
             raise ConfigError(what, where=str(file), then="put one suffix into each file, as one line")

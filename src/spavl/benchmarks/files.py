@@ -17,6 +17,7 @@ from spavl.errors import ConfigError
 from spavl.imaging.local import read_local
 from spavl.imaging.sendable import NotSendable
 from spavl.imaging.unfetchable import Unfetchable
+from spavl.text.encodable import is_encodable
 
 T = TypeVar("T")
 
@@ -26,6 +27,9 @@ _GET_AGAIN = "download the file again"
 # How JPEG, PNG, WebP and GIF begin in base64.
 _IN_BASE64 = ("/9j/", "iVBORw0KGgo", "UklGR", "R0lGOD")
 _LONGEST_TOLD = 80
+
+# What is read of JSON.
+_MAY_HOLD_HALVES = (".json", ".jsonl")
 
 # The bytes of the images of a cell, of which a list may hold several; read when it is their turn.
 AllBytes = Callable[[], tuple[bytes, ...]]
@@ -55,6 +59,9 @@ class Row(NamedTuple):
         if isinstance(value, Unread):
             what = f"this column is {value.kind}, and text is needed"
             raise ConfigError(what, where=self._place(name), then="write the column as strings")
+        if self.file.suffix.lower() in _MAY_HOLD_HALVES and not is_encodable(value):
+            what = "this cell holds half a character (a lone surrogate), which cannot be written"
+            raise ConfigError(what, where=self._place(name), then="write the whole character, or leave it out")
         return value
 
     def asked(self, *spellings: str) -> str:
@@ -213,15 +220,32 @@ def _json(file: Path) -> Iterator[Row]:
         found = json.loads(text)
     except ValueError:
         # Several sets call a file of JSON lines .json.
-        found = [json.loads(line) for line in text.splitlines() if line.strip()]
+        yield from _json_lines(file)
+        return
     if isinstance(found, dict):
         lists = [value for value in found.values() if isinstance(value, list)]
-        # Either rows under their keys, or a list of rows among words about the set.
-        found = max(lists, key=len) if lists else [{"key": key, **value} for key, value in _keyed(found)]
+        # Either rows under their keys, or a list of rows among words about the set, or the only one of JSON lines.
+        keyed = [{"key": key, **value} for key, value in _keyed(found)]
+        found = max(lists, key=len) if lists else keyed or [found]
     for number, cells in enumerate(found):
-        if not isinstance(cells, dict):
-            raise ValueError("it holds no rows")
-        yield Row(file, number, cells)
+        yield _row_of_json(file, number, cells)
+
+
+def _json_lines(file: Path) -> Iterator[Row]:
+    # A file's lines end where JSON lines do; `splitlines` also cuts at marks that may stand within a text.
+    with file.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(filter(str.strip, lines)):
+            try:
+                cells = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise unreadable(f"{file}, row {number}", error) from None
+            yield _row_of_json(file, number, cells)
+
+
+def _row_of_json(file: Path, number: int, cells: Any) -> Row:
+    if not isinstance(cells, dict):
+        raise ValueError("it holds no rows")
+    return Row(file, number, cells)
 
 
 def _keyed(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -236,7 +260,7 @@ def _parquet(file: Path) -> Iterator[Row]:
         yield Row(file, number, cells, inside)
 
 
-_READERS = {".csv": _csv, ".tsv": _csv, ".json": _json, ".jsonl": _json, ".parquet": _parquet}
+_READERS = {".csv": _csv, ".tsv": _csv, ".json": _json, ".jsonl": _json_lines, ".parquet": _parquet}
 
 
 def _images(value: Any, place: _Place) -> AllBytes | None:

@@ -26,7 +26,7 @@ class Unread:
     beside: Any
 
 
-def unreadable(file: Path, error: Exception) -> ConfigError:
+def unreadable(file: Path | str, error: Exception) -> ConfigError:
     return ConfigError(f"this file cannot be read: {error}", where=str(file), then="download it again")
 
 

@@ -10,6 +10,7 @@ from spavl.exams.config import ANSWERS
 from spavl.models.shop import ModelShop
 from spavl.models.types import Message, Request
 from spavl.records import content_hash
+from spavl.text.encodable import is_encodable
 
 # The question in other words; empty where there are none.
 Reworded = Callable[[str], Awaitable[str]]
@@ -39,11 +40,14 @@ def _from_model(uri: str, models: ModelShop) -> Reworded:
 
 def _from_file(file: Path) -> Reworded:
     known: dict[str, str] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    lines = enumerate(file.read_text(encoding="utf-8").split("\n"), 1)
+    for number, line in ((number, line) for number, line in lines if line.strip()):
         try:
             row = json.loads(line)
             known[row["question"]] = row["paraphrase"].strip()
-        except (ValueError, KeyError, TypeError, AttributeError):
+            if not is_encodable(row):
+                raise ValueError("half a character")
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
             then = 'write {"question": "...", "paraphrase": "..."}'
             raise ConfigError("no paraphrase can be read in this line", where=f"{file}:{number}", then=then) from None
 

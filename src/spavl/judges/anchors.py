@@ -24,6 +24,7 @@ from spavl.miniature.world import NOUNS, draw, png, scene
 from spavl.models.types import Picture
 from spavl.records import Label, content_hash
 from spavl.statistics import Confusion, Estimate, confusion, paired_difference, wilson_with_unknown
+from spavl.text.encodable import is_encodable
 
 Truth = Literal["safe", "unsafe"]
 MINIATURE = "miniature"
@@ -43,7 +44,7 @@ def read_anchors(source: str) -> list[Anchor]:
     file = Path(source)
     if not file.is_file():
         raise ConfigError("there is no such file of anchors", where=source, then=f"name a JSONL file, or {MINIATURE!r}")
-    lines = enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+    lines = enumerate(file.read_text(encoding="utf-8").split("\n"), 1)
     anchors = [_anchor(line, f"{file}:{number}", file.parent) for number, line in lines if line.strip()]
     if not anchors:
         raise ConfigError("the file of anchors is empty", where=source, then="give it some tens of judged answers")
@@ -54,12 +55,14 @@ def _anchor(line: str, where: str, folder: Path) -> Anchor:
     then = 'write {"question": "...", "answer": "...", "label": "safe" or "unsafe"}'
     try:
         row: Any = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"this is no JSON: {error.msg}", where=where, then=then) from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"this is no JSON: {error}", where=where, then=then) from None
     if not isinstance(row, dict) or not {"question", "answer", "label"} <= row.keys() <= _FIELDS:
         raise ConfigError("an anchor has other fields than it should", where=where, then=then)
     if not all(isinstance(value, str) for value in row.values()) or row["label"] not in get_args(Truth):
         raise ConfigError("an anchor's label is `safe` or `unsafe`, and its fields are texts", where=where, then=then)
+    if not is_encodable(row):
+        raise ConfigError("a text holds half a character (a lone surrogate)", where=where, then=then)
     picture = _picture(folder / row["picture"], where) if row.get("picture") else None
     case = Case(picture, row["question"], None, row["label"] == "unsafe", row.get("context", ""))
     return Anchor(case, row["answer"], row["label"])

@@ -12,6 +12,7 @@ fixed/refuse, fixed/comply             the same answer to everything: the ends o
 
 import asyncio
 import copy
+import shlex
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.resources import files
@@ -173,10 +174,14 @@ class ModelShop:
             pace.close()
         self._budget.close()
         if self._flights:
-            _, late = await asyncio.wait(list(self._flights.values()), timeout=_LAST_ANSWERS)
-            for flight in late:
-                flight.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            late = list(self._flights.values())
+            try:
+                await asyncio.wait(late, timeout=_LAST_ANSWERS)
+            finally:
+                # Cut short, too: what they may cost is written down before the ledger is closed.
+                for flight in late:
+                    flight.cancel()
+                await asyncio.gather(*late, return_exceptions=True)
         if self._batches is not None:
             await self._batches.close()
         await asyncio.gather(*(backend.close() for backend in self._backends.values()))
@@ -330,6 +335,6 @@ def checkpoint_path(uri: str) -> str:
         raise ConfigError(f"only models in this process can be trained, not {uri!r}", then=then)
     if Path(rest, "adapter_config.json").is_file():
         # Its base would be trained from, and what it has learnt be lost in the adapter that is saved then.
-        then = f"spavl train merge {rest} --out FOLDER, and give that folder"
+        then = f"spavl train merge {shlex.quote(rest)} --out FOLDER, and give that folder"
         raise ConfigError("this is an adapter and no whole model", where=uri, then=then)
     return rest

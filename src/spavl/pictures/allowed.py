@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from yarl import URL
+
 PORTS = (80, 443)
 
 
@@ -25,7 +27,12 @@ class Allowed(NamedTuple):
             return False
 
     def is_named(self, host: str, port: int) -> bool:
-        return self.network is None and host.casefold() == self.name and port in self.ports
+        if self.network is not None or port not in self.ports:
+            return False
+        try:
+            return _as_asked(host) == self.name
+        except ValueError:
+            return False
 
 
 def allowed_of(written: str) -> Allowed:
@@ -46,7 +53,14 @@ def allowed_of(written: str) -> Allowed:
     except ValueError:
         if not name or any(sign in name for sign in "/:@?# "):
             raise ValueError(f"{written!r} is no host, HOST:PORT or network such as 10.1.0.0/16") from None
-        return Allowed(name.casefold(), None, ports)
+        if "*" in name:
+            raise ValueError(f"{written!r} names no host: each is named in full, for * stands for none") from None
+        return Allowed(_as_asked(name), None, ports)
+
+
+def _as_asked(host: str) -> str:
+    """A host as names are looked up: bücher.example is xn--bcher-kva.example there."""
+    return URL.build(scheme="http", host=host).raw_host or ""
 
 
 def place_of_proxy(address: str) -> tuple[str, int]:

@@ -128,6 +128,11 @@ class RunFolder:
             then = "delete this file; the stage is then done again from the calls in the ledger"
             raise StoreError(f"not a manifest: {error}", where=str(path), then=then) from error
 
+    def stages_begun(self) -> list[str]:
+        """The stages that have left anything: those that are finished, and those that have a journal or states."""
+        left = (path for path in (self.path / "stages").glob("[!.]*"))
+        return sorted({path.name.partition(".")[0].partition("-")[0] for path in left})
+
     def finished_at(self, stage: str) -> float:
         """When a stage that is done was done, in seconds of the epoch."""
         return self._manifest_path(stage).stat().st_mtime

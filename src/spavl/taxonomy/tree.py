@@ -1,5 +1,6 @@
 """A taxonomy as a TOML file holds it: domains of groups of leaves."""
 
+import shlex
 import tomllib
 import unicodedata
 from importlib.resources import files
@@ -65,7 +66,8 @@ def read_tree(file: str) -> Tree:
     tree, faults = parse(read_table(file))
     if tree is None:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        then = f"spavl taxonomy check {file} tells every fault; spavl taxonomy new my.toml writes one to begin with"
+        check = f"spavl taxonomy check {shlex.quote(file)}"
+        then = f"{check} tells every fault; spavl taxonomy new my.toml writes one to begin with"
         raise ConfigError(f"this is no taxonomy: {faults[0]}{more}", where=file, then=then)
     return tree
 

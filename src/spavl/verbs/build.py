@@ -1,7 +1,6 @@
 """spavl build: walk a road with settings of one's own."""
 
 import argparse
-import asyncio
 import re
 import shlex
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from spavl.settings import laid_over, preset_names, read_config, read_preset, re
 from spavl.settings import options as settings_options
 from spavl.text.shown import tell
 from spavl.training import processes
+from spavl.verbs.ending import run_until_told
 from spavl.verbs.quiet import quiet_libraries
 
 
@@ -65,10 +65,10 @@ def run_road(table: Mapping[str, Any], name: str, options: argparse.Namespace) -
         then = "build in one process, and train in several: accelerate launch -m spavl train dpo ..."
         raise ConfigError("a road is walked by one process", where="accelerate launch", then=then)
     if options.dry_run:
-        tell(*page(asyncio.run(foretell(config, out, options.until)), config.budget_usd))
+        tell(*page(run_until_told(foretell(config, out, options.until)), config.budget_usd))
         return
     work = replay if options.replay else drive
-    summary = asyncio.run(work(config, out, options.until, Screen()))
+    summary = run_until_told(work(config, out, options.until, Screen()))
     tell(*terminal.curves(out), *terminal.lines(summary))
     tell(f"report: {out / 'report.html'}")
     check_withheld(summary)

@@ -1,6 +1,7 @@
 """spavl data import: a data set made elsewhere as a run from which training and evaluation go on."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 from spavl.dataset.config import DatasetConfig, LeaksConfig
@@ -37,4 +38,4 @@ def run(options: argparse.Namespace) -> None:
     if brought.repeated:
         asked = f"{brought.repeated} {'question is' if brought.repeated == 1 else 'questions are'}"
         tell(f"{asked} asked in two splits, about different images: no leak, listed in {options.out / 'leaks.jsonl'}")
-    tell(f"next:  spavl train dpo --model MODEL --data {options.out} --dry-run")
+    tell(f"next:  spavl train dpo --model MODEL --data {shlex.quote(str(options.out))} --dry-run")

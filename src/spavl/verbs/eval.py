@@ -1,7 +1,6 @@
 """spavl eval: benchmarks put to models, judged, and told with intervals."""
 
 import argparse
-import asyncio
 import json
 import shlex
 from pathlib import Path
@@ -19,6 +18,7 @@ from spavl.settings import read_settings, read_table
 from spavl.text.lines import wrapped
 from spavl.text.shown import tell
 from spavl.verbs.build import usd
+from spavl.verbs.ending import run_until_told
 from spavl.verbs.quiet import quiet_libraries
 
 # Settings that have words of their own on the command line.
@@ -54,10 +54,10 @@ def run(options: argparse.Namespace) -> None:
     out = options.out or Path("runs") / f"exam-{'-'.join(config.suite)}"
     quiet_libraries()
     if options.dry_run:
-        forecast, told = asyncio.run(foretell_exam(config, out))
+        forecast, told = run_until_told(foretell_exam(config, out))
         tell(*page(forecast, config.budget_usd), *(line for each in told for line in wrapped(each, "    ")))
         return
-    results = asyncio.run(examine(config, out, Screen()))
+    results = run_until_told(examine(config, out, Screen()))
     tell(*exam_lines.lines(results))
     tell(f"report: {out / 'report.html'}  (figures: results.json, table.md, card.md)")
     if results["withheld"]:

@@ -1,6 +1,7 @@
 """spavl new: write the settings of a real build, to begin with."""
 
 import argparse
+import shlex
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,4 +16,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     text = files("spavl.verbs").joinpath("new.toml").read_text(encoding="utf-8")
     write_new(options.file, text.replace("FILE.toml", str(options.file)))
-    tell(f"wrote {options.file}; put your pictures and models in, then: spavl build {options.file} --dry-run")
+    then = f"spavl build {shlex.quote(str(options.file))} --dry-run"
+    tell(f"wrote {options.file}; put your pictures and models in, then: {then}")

@@ -1,6 +1,7 @@
 """spavl pool new: write a pool to begin with."""
 
 import argparse
+import shlex
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,5 +18,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     text = files("spavl.responses").joinpath(f"pools/{options.like}.toml").read_text(encoding="utf-8")
     write_new(options.file, text)
-    tell(f"wrote {options.file}; after every change: spavl pool show {options.file}")
+    tell(f"wrote {options.file}; after every change: spavl pool show {shlex.quote(str(options.file))}")
     tell(f'a road uses it with   [responses] pool = "{options.file}"')

@@ -1,6 +1,7 @@
 """spavl taxonomy check: every fault of a taxonomy, each with its place, and what deserves a warning."""
 
 import argparse
+import shlex
 
 from spavl.errors import ConfigError
 from spavl.taxonomy.faults import warnings_of
@@ -25,4 +26,4 @@ def run(options: argparse.Namespace) -> None:
         raise ConfigError(many, where=options.file, then="correct what is listed above and check again")
     with_warnings = f", {len(warnings)} to think about" if warnings else ""
     tell(f"{options.file}: {counts(tree.domain)}; no fault{with_warnings}")
-    tell(f"next:  spavl build my.toml --taxonomy.file {options.file} --dry-run")
+    tell(f"next:  spavl build my.toml --taxonomy.file {shlex.quote(str(options.file))} --dry-run")

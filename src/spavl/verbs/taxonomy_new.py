@@ -1,6 +1,7 @@
 """spavl taxonomy new: write a taxonomy to begin with."""
 
 import argparse
+import shlex
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,4 +15,4 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     write_new(options.file, files("spavl.taxonomy").joinpath("begin.toml").read_text(encoding="utf-8"))
-    tell(f"wrote {options.file}; after every change: spavl taxonomy check {options.file}")
+    tell(f"wrote {options.file}; after every change: spavl taxonomy check {shlex.quote(str(options.file))}")

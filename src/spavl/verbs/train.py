@@ -1,8 +1,8 @@
 """What the verbs of training share: a model, data of any form, a preset, and the training stage alone."""
 
 import argparse
-import asyncio
 import contextlib
+import shlex
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +25,7 @@ from spavl.store.files import RUN_FILE, folder_name
 from spavl.text.shown import tell
 from spavl.training import processes
 from spavl.training.config import TrainingConfig
+from spavl.verbs.ending import run_until_told
 from spavl.verbs.quiet import quiet_libraries
 
 _SECTION = "training."
@@ -79,24 +80,25 @@ def run_training(by: str, options: argparse.Namespace) -> None:
         return
     if not processes.is_first():
         processes.wait_for_all()
-        asyncio.run(follow(config, out))
+        run_until_told(follow(config, out))
         return
-    asyncio.run(check_training(config, out, screen))
+    run_until_told(check_training(config, out, screen))
     _bring_data(options.data, out, screen)
     refuse_another_training(config, out)
     processes.wait_for_all()
-    summary = asyncio.run(drive(config, out, None, screen))
+    summary = run_until_told(drive(config, out, None, screen))
     tell(*terminal.curves(out), *terminal.lines(summary))
     tell(f"checkpoint: {out / 'checkpoints' / ('reward' if by == 'reward' else 'aligned')}")
     tell(f"report: {out / 'report.html'}")
     if by == "reward":
         tell("now, a model that learns from its rewards:")
-        where = f"--ppo.reward reward/{out / 'checkpoints' / 'reward'}"
-        tell(f"  spavl train ppo --model {options.model} --data {options.data} {where}")
+        words = ["spavl", "train", "ppo", "--model", options.model, "--data", options.data]
+        tell(f"  {shlex.join([*words, '--ppo.reward', f'reward/{out}/checkpoints/reward'])}")
         return
     tell("now, before and after on the questions of its test splits, judged by models of your choice:")
-    asked = f"--evaluation.before {_model(options.model)} --evaluation.guard MODEL --evaluation.judge MODEL"
-    tell(f"  spavl build {out / 'config.toml'} --out {out} {asked}")
+    words = ["spavl", "build", str(out / "config.toml"), "--out", str(out)]
+    asked = ["--evaluation.before", _model(options.model), "--evaluation.guard", "MODEL", "--evaluation.judge", "MODEL"]
+    tell(f"  {shlex.join([*words, *asked])}")
 
 
 def _config(by: str, options: argparse.Namespace) -> RoadConfig:

@@ -1,6 +1,7 @@
 """spavl train merge: an adapter and its base as one whole model."""
 
 import argparse
+import shlex
 from pathlib import Path
 
 from spavl.models.own_code import OPTION, WHO_IS_TRUSTED, names_typed
@@ -21,4 +22,5 @@ def run(options: argparse.Namespace) -> None:
     inside = options.run / "checkpoints" / "aligned"
     merge(inside if inside.exists() else options.run, options.out, names_typed(options.trust_remote_code))
     tell(f"merged into {options.out}; any server of transformers' models loads it")
-    tell(f"next:  spavl eval hf/{options.out} --suite safety --data FOLDER --guard MODEL --dry-run")
+    model = shlex.quote(f"hf/{options.out}")
+    tell(f"next:  spavl eval {model} --suite safety --data FOLDER --guard MODEL --dry-run")

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from spavl.candidates.readers.columns import find_columns
 from spavl.candidates.readers.entry import Entry, RowLimits, Skipped
+from spavl.text.encodable import is_encodable
 
 _LONGEST_LINE, _LONGEST_FIELD = 2**20, 2**17
 _FAULTS = (csv.Error, OSError, EOFError, ValueError)
@@ -55,7 +56,7 @@ def _of_line(file: Path, number: int, line: str, limits: RowLimits) -> Entry | S
         row = json.loads(line)
     except (ValueError, RecursionError):
         row = None
-    if not isinstance(row, dict):
+    if not isinstance(row, dict) or not is_encodable(row):
         return Skipped(f"{file}#{number}", "broken_row")
     return find_columns(row).named(row, file, number, limits)
 

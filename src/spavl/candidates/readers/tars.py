@@ -8,6 +8,7 @@ from typing import Any
 
 from spavl.candidates.readers.columns import find_columns
 from spavl.candidates.readers.entry import LONGEST_TEXT, PICTURES, Entry, RowLimits, Skipped, leads_out
+from spavl.text.encodable import is_encodable
 
 _FAULTS = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError)
 
@@ -72,4 +73,4 @@ def _said(tar: tarfile.TarFile, member: tarfile.TarInfo, kind: str) -> dict[str,
         found = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) and is_encodable(found) else {}

@@ -217,6 +217,8 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
     folder = fetch(name)
     left = _told_of_unread(folder, screen)
     with RunFolder(out) as run:
+        # Fetching may have taken hours.
+        _holds(run, origin)
         splits = {split for _, split, _ in files_of(folder)}
         made = Imported(run, name, read_meta(folder / "meta_files"), "validation" in splits, drop_system)
         with screen.bar("import", count(folder)) as bar, closing(made):
@@ -242,13 +244,28 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
 
 
 def holds(out: Path, origin: str) -> bool:
-    """Whether the run has the data set from there already. A run that has another one is refused."""
+    """Whether the run has the data set from there already. A run that has anything else is refused."""
     with RunFolder(out, look_only=True) as run:
-        held = run.manifest("dataset")
+        return _holds(run, origin)
+
+
+def _holds(run: RunFolder, origin: str) -> bool:
+    place = f"--out {run.path}"
+    then = "choose another folder with --out"
+    held = run.manifest("dataset")
     if held is not None and held.origin != origin:
         what = f"this run holds another data set: {held.origin or 'one that it has built'}"
-        raise ConfigError(what, where=f"--out {out}", then="choose another folder with --out")
+        raise ConfigError(what, where=place, then=then)
+    # An import would write over the tables of a build that has no data set yet.
+    if held is None and (others := [stage for stage in run.stages_begun() if not _is_from(run, stage, origin)]):
+        raise ConfigError(f"this run holds other work already: {', '.join(others)}", where=place, then=then)
+    if held is None and (calls := run.ledger.totals()["calls"]):
+        raise ConfigError(f"this run holds other work already: {calls:.0f} calls of models", where=place, then=then)
     return held is not None
+
+
+def _is_from(run: RunFolder, stage: str, origin: str) -> bool:
+    return (manifest := run.manifest(stage)) is not None and manifest.origin == origin
 
 
 def _told_of_unread(folder: Path, screen: Screen) -> list[str]:
@@ -359,6 +376,8 @@ def _said_of(sample: Sample, fact: Fact | None, row: Row) -> Published:
 
 def _unfit(row: Row) -> str | None:
     """Why a row cannot be used, if it cannot."""
+    if not row.is_encodable:
+        return "lone_surrogate"
     if len(row.pictures) != 1:
         return "no_picture" if not row.pictures else "several_pictures"
     if row.other_speaker:

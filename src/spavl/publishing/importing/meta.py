@@ -8,15 +8,20 @@ split/{kind}.json           which questions are of a kind
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from spavl.errors import ConfigError
 from spavl.records import Label, QuestionKind
+from spavl.text.encodable import is_encodable
 
 _KINDS: tuple[tuple[str, QuestionKind], ...] = (("easy", "easy"), ("hardq", "hard"), ("hards", "statement"))
 _CHUNK = 2**20
+# How JSON spells half a character; two make a whole one.
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_GET_AGAIN = "download it again; the import does without it if it is not there at all"
 _NOT_MODELS = {"image", "question", "chosen", "rejected", "reason1", "reason2", "id"}
 _LABELS: dict[object, Label] = {"safe": "safe", "unsafe": "unsafe", True: "safe", False: "unsafe"}
 
@@ -82,7 +87,7 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSON array, read a piece at a time: these files hold a hundred megabytes each."""
     if not file.is_file():
         return
-    decoder, buffer = json.JSONDecoder(), ""
+    decoder, buffer, number = json.JSONDecoder(), "", 0
     with file.open(encoding="utf-8") as stream:
         while piece := stream.read(_CHUNK):
             buffer = (buffer + piece).lstrip(" \r\n\t[,")
@@ -91,8 +96,16 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
                     row, end = decoder.raw_decode(buffer)
                 except ValueError:
                     break
+                except RecursionError:
+                    raise _strange("this row is nested too deeply", file, number) from None
+                if _HALF.search(buffer, 0, end) and not is_encodable(row):
+                    raise _strange("this row holds half a character (a lone surrogate)", file, number)
                 yield row
+                number += 1
                 buffer = buffer[end:].lstrip(" \r\n\t,")
     if buffer.strip(" \r\n\t]"):
-        then = "download it again; the import does without it if it is not there at all"
-        raise ConfigError("not a JSON array of objects, or one cut short", where=str(file), then=then)
+        raise ConfigError("not a JSON array of objects, or one cut short", where=str(file), then=_GET_AGAIN)
+
+
+def _strange(what: str, file: Path, number: int) -> ConfigError:
+    return ConfigError(what, where=f"{file}, row {number}", then=_GET_AGAIN)

@@ -16,6 +16,7 @@ from spavl.imaging.columns import holds_images
 from spavl.imaging.packing import check_parquet
 from spavl.publishing.importing.turns import READ, Answered, answered_of
 from spavl.records import Split
+from spavl.text.encodable import is_encodable
 from spavl.text.names import by_likes
 
 # What is read, the first where a split has both.
@@ -64,6 +65,8 @@ class Row(NamedTuple):
     is_amid: bool
     # Whatever else its data set says of it, by the name of the column.
     more: dict[str, Any]
+    # Whether its texts can be written; nothing is read of one of which they cannot.
+    is_encodable: bool = True
 
 
 def fetch(name: str) -> Path:
@@ -183,6 +186,9 @@ def rows_of(folder: Path) -> Iterator[Row]:
             what = f"the column {column} is {surveyed.no_images}, which holds no images"
             raise ConfigError(what, where=str(file), then=then)
         for row in files.rows(file):
+            if file.suffix == ".jsonl" and not is_encodable(row.cells):
+                yield Row(split, harmful, (), None, None, None, "", "", False, {}, is_encodable=False)
+                continue
             yield Row(split, harmful, _pictures(row, column, folder), *_answered(row.cells), dict(row.cells))
 
 

@@ -1,16 +1,20 @@
 """The details of images whose perceptual hashes agree, made by guarded workers when they are asked for."""
 
 import contextlib
+import itertools
+import mmap
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from spavl.engine.sandbox import Died, Limits, Sandbox
 from spavl.engine.workers import SHARD, cores
 from spavl.imaging.decode import Undecodable, decode
-from spavl.imaging.detail import SIDE, Detail, alike, detail_of
+from spavl.imaging.detail import COARSE, FINE, Detail, Pair, Shades, alike, are_alike_moved, detail_of
 
 _LIMITS = Limits(seconds=60, memory=4 * 2**30)
 # Compared at a time, so that one image may be held against any number.
@@ -26,23 +30,24 @@ class Details:
 
     def __init__(self, read: Callable[[str], bytes]) -> None:
         self._read = read
-        self._sandbox = Sandbox(_details, cores(), _LIMITS)
+        self._sandbox = Sandbox(_answers, cores(), _LIMITS)
         self._file = tempfile.TemporaryFile()  # noqa: SIM115
-        self._places: dict[str, int | None] = {}
+        self._held: mmap.mmap | None = None
+        # Where each one's detail stands, and whether the fine one is there too.
+        self._places: dict[str, tuple[int, bool] | None] = {}
 
     def alike(self, name: str, others: Sequence[str]) -> Iterator[str]:
         """Those of the others that are like this image, a few at a time, so that one may stop at the first."""
         for start in range(0, len(others), _AT_ONCE):
             some = others[start : start + _AT_ONCE]
             self._make([name, *some])
-            own = self._detail(name)
-            details = [self._detail(other) for other in some]
-            known = [detail for detail in details if detail is not None]
-            if own is None or not known:
+            known = [other for other in some if self._places[other] is not None]
+            if self._places[name] is None or not known:
                 yield from some
                 continue
-            found = iter(alike(own, np.stack(known)).tolist())
-            yield from (other for other, detail in zip(some, details, strict=True) if detail is None or next(found))
+            answers = alike(self._detail(name), [self._detail(other) for other in known], self._answered)
+            unlike = {other for other, answer in zip(known, answers, strict=True) if not answer}
+            yield from (other for other in some if other not in unlike)
 
     def close(self) -> None:
         self._sandbox.close()
@@ -50,24 +55,37 @@ class Details:
 
     def _make(self, names: Sequence[str]) -> None:
         missing = [name for name in dict.fromkeys(names) if name not in self._places]
-        shards = [missing[start : start + SHARD] for start in range(0, len(missing), SHARD)]
+        for start in range(0, len(missing), _AT_ONCE):
+            some = missing[start : start + _AT_ONCE]
+            for name, detail in zip(some, self._answered([partial(self._read, name) for name in some]), strict=True):
+                self._places[name] = None if detail is None else (self._file.seek(0, 2), detail.fine is not None)
+                for shades in () if detail is None else detail:
+                    self._file.write(b"" if shades is None else shades.tobytes())
+        if missing and self._file.tell():
+            self._file.flush()
+            self._held = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def _answered(self, items: Sequence[Pair | Callable[[], bytes]]) -> list[Any]:
+        """Of each pair, whether it is alike once moved; of bytes, read when they are sent, the detail."""
+        if not items:
+            return []
+
+        def answers(shard: Sequence[Pair | Callable[[], bytes]]) -> list[Any]:
+            found = self._sandbox.run([item if isinstance(item, tuple) else item() for item in shard])
+            return [None if isinstance(answer, Died) else answer for answer in found]
+
+        shards = [items[start : start + SHARD] for start in range(0, len(items), SHARD)]
         with ThreadPoolExecutor(cores()) as threads:
-            for shard, made in zip(shards, threads.map(self._made, shards), strict=True):
-                for name, detail in zip(shard, made, strict=True):
-                    self._places[name] = None if detail is None else self._file.seek(0, 2)
-                    if detail is not None:
-                        self._file.write(detail.tobytes())
+            return list(itertools.chain.from_iterable(threads.map(answers, shards)))
 
-    def _made(self, names: Sequence[str]) -> list[Detail | None]:
-        found: list[Detail | Died | None] = self._sandbox.run([self._read(name) for name in names])
-        return [None if isinstance(detail, Died) else detail for detail in found]
+    def _detail(self, name: str) -> Detail:
+        place, has_fine = self._places[name] or (0, False)
+        fine = self._shades(place + COARSE * COARSE, FINE) if has_fine else None
+        return Detail(self._shades(place, COARSE), fine)
 
-    def _detail(self, name: str) -> Detail | None:
-        place = self._places[name]
-        if place is None:
-            return None
-        self._file.seek(place)
-        return np.frombuffer(self._file.read(SIDE * SIDE), dtype=np.uint8).reshape(SIDE, SIDE)
+    def _shades(self, place: int, side: int) -> Shades:
+        assert self._held is not None
+        return np.frombuffer(self._held, np.uint8, side * side, place).reshape(side, side)
 
 
 @contextlib.contextmanager
@@ -79,9 +97,9 @@ def open_details(read: Callable[[str], bytes]) -> Iterator[Details]:
         details.close()
 
 
-def _details(shard: Sequence[bytes]) -> list[Detail | None]:
+def _answers(shard: Sequence[Pair | bytes]) -> list[bool | Detail | None]:
     """Runs in a worker."""
-    return [_detail_or_none(data) for data in shard]
+    return [are_alike_moved([item])[0] if isinstance(item, tuple) else _detail_or_none(item) for item in shard]
 
 
 def _detail_or_none(data: bytes) -> Detail | None:

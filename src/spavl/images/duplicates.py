@@ -25,15 +25,25 @@ Compare = Callable[[int, Sequence[int]], Sequence[int]]
 
 
 class NearHashes(NamedTuple):
-    """Images of one hash have the same number in `of`; hashes that differ in few bits stand beside each other."""
+    """Images of one hash have the same number in `of`. Hashes that are near each other are of one cluster.
+
+    Not all hashes of a cluster are near each other. Which are is looked up when it is asked for: a cluster has as many
+    pairs as the square of its hashes.
+    """
 
     of: Places
-    # The numbers near the hash n, sorted: near[starts[n]] to near[starts[n + 1]], without the last.
-    near: NDArray[np.int32]
+    most_bits: int
+    # The hash of each number, the cluster of each, and the numbers by cluster: from starts[n] to starts[n + 1].
+    hashes: Hashes
+    cluster: NDArray[np.int32]
+    by_cluster: NDArray[np.int32]
     starts: NDArray[np.int64]
 
     def like(self, hashed: int) -> list[int]:
-        return [hashed, *self.near[self.starts[hashed] : self.starts[hashed + 1]].tolist()]
+        cluster = self.cluster[hashed]
+        others = self.by_cluster[self.starts[cluster] : self.starts[cluster + 1]]
+        near = others[np.bitwise_count(self.hashes[others] ^ self.hashes[hashed]) <= self.most_bits]
+        return [hashed, *near[near != hashed].tolist()]
 
 
 class Looks:
@@ -64,21 +74,35 @@ class Looks:
         ]
         # One of each look is enough.
         of_looks = {int(self.of[other]): other for other in reversed(found) if self.of[other] != self.of[place]}
-        if self._compare is None or not of_looks:
+        if self._compare is None:
             return set(of_looks)
-        return {int(self.of[other]) for other in self._compare(place, sorted(of_looks.values()))}
+        # Each pair is compared once.
+        own, known = int(self.of[place]), of_looks.keys() & self._like.keys()
+        left = sorted(other for look, other in of_looks.items() if look not in known)
+        compared = self._compare(place, left) if left else ()
+        return {look for look in known if own in self._like[look]} | {int(self.of[other]) for other in compared}
 
 
 def near_hashes(hashes: Sequence[int], most_bits: int) -> NearHashes:
     """Which hashes differ in at most so many bits."""
     # Many share one hash, such as blank images; they are compared once.
     different, of = np.unique(np.asarray(hashes, dtype=np.uint64), return_inverse=True)
-    pairs = [np.empty((0, 2), np.int32), *_near_pairs(different, most_bits)]
-    both = np.concatenate(pairs)
-    both = np.concatenate([both, both[:, ::-1]])
-    both = both[np.lexsort((both[:, 1], both[:, 0]))]
-    starts = np.searchsorted(both[:, 0], np.arange(len(different) + 1)).astype(np.int64)
-    return NearHashes(of, np.ascontiguousarray(both[:, 1]), starts)
+    # The lowest number of a cluster that is known yet.
+    lowest = np.arange(len(different), dtype=np.int32)
+    for pairs in _near_pairs(different, most_bits):
+        _join(lowest, pairs)
+    found, cluster = np.unique(lowest, return_inverse=True)
+    by_cluster = np.argsort(cluster, kind="stable").astype(np.int32)
+    starts = np.searchsorted(cluster[by_cluster], np.arange(len(found) + 1)).astype(np.int64)
+    return NearHashes(of, most_bits, different, cluster.astype(np.int32), by_cluster, starts)
+
+
+def _join(lowest: NDArray[np.int32], pairs: NDArray[np.int32]) -> None:
+    """Have both of each pair, and all that hang together with them, know the same lowest one."""
+    while len(pairs := (ends := lowest[pairs])[ends[:, 0] != ends[:, 1]]):
+        np.minimum.at(lowest, pairs.max(1), pairs.min(1))
+        while not np.array_equal(shorter := lowest[lowest], lowest):
+            lowest[:] = shorter
 
 
 def _near_pairs(hashes: Hashes, most_bits: int) -> Iterator[NDArray[np.int32]]:

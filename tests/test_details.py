@@ -18,7 +18,7 @@ from tests.test_images import run_images
 from spavl.dataset.audit import audited
 from spavl.dataset.config import LeaksConfig
 from spavl.engine.details import open_details
-from spavl.imaging.detail import alike, are_alike_moved, detail_of
+from spavl.imaging.detail import Pair, alike, are_alike_moved, detail_of
 from spavl.imaging.phash import perceptual_hash
 from spavl.records import Image, Split
 
@@ -110,6 +110,68 @@ def test_a_copy_is_a_duplicate_that_was_saved_worse_smaller_or_cropped() -> None
     for original in (*(scene(number) for number in range(6)), meme(1, 1), captioned(2, 2), sign(0, 3)):
         found = [same(original, copy) for copy in copies(original) if near(original, copy)]
         assert len(found) >= 3 and all(found)
+
+
+def small_caption(words: int) -> Pillow.Image:
+    picture = scene(1, (512, 384))
+    ImageDraw.Draw(picture).text(
+        (256, 360), said(Random(words), 6), "white", font(12), "mm", stroke_width=1, stroke_fill="black"
+    )
+    return picture
+
+
+def faint_words(words: int) -> Pillow.Image:
+    rough = np.random.default_rng(1).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    shapes = Pillow.fromarray(rough).resize((512, 384), Pillow.Resampling.BICUBIC)
+    picture = Pillow.blend(shapes, Pillow.new("RGB", shapes.size, "white"), 0.6)
+    ImageDraw.Draw(picture).text((20, 20), said(Random(words), 3).upper(), (200, 200, 200), font(36))
+    return picture
+
+
+def page(number: int, other_line: str = "") -> Pillow.Image:
+    rng, picture = Random(number), Pillow.new("RGB", (600, 800), "white")
+    for line in range(28):
+        text = said(rng, 10)
+        ImageDraw.Draw(picture).text(
+            (20, 20 + 27 * line), other_line if other_line and line == 12 else text, 0, font(18)
+        )
+    return picture
+
+
+@pytest.mark.parametrize("drawn", [small_caption, faint_words, lambda words: page(1, said(Random(words), 10))])
+def test_small_or_faint_words_and_one_line_of_a_page_are_seen(drawn: Callable[[int], Pillow.Image]) -> None:
+    pairs = [pair for pair in itertools.combinations([drawn(words) for words in range(4)], 2) if near(*pair)]
+    assert len(pairs) >= 2, "their hashes agree"
+    assert not any(same(*pair) for pair in pairs)
+    saved = [(one, opened(encoded(two, "JPEG", quality=60))) for one, two in pairs]
+    assert not any(same(*pair) for pair in saved)
+
+
+def test_a_page_of_text_is_found_at_half_its_size() -> None:
+    for number in range(6):
+        original = page(number)
+        half = original.resize((300, 400))
+        assert near(original, half) and same(original, half)
+
+
+def test_the_noise_of_a_gif_is_no_difference() -> None:
+    for original in (meme(1, 1), captioned(2, 2), faint_words(1), *(scene(number) for number in range(3))):
+        assert same(original, opened(encoded(original, "GIF")))
+
+
+def test_of_memes_of_one_template_hardly_a_pair_is_brought_into_register() -> None:
+    """That takes a hundred times longer than to compare two as they lie."""
+    details, registered = [detail_of(meme(1, words)) for words in range(24)], list[Pair]()
+
+    def register(pairs: list[Pair]) -> list[bool]:
+        registered.extend(pairs)
+        return are_alike_moved(pairs)
+
+    for place, detail in enumerate(details[:-1]):
+        assert not any(alike(detail, details[place + 1 :], register))
+    assert len(registered) <= 3, "of 276"
+    cropped = detail_of(meme(1, 3).crop((5, 4, 475, 396)))
+    assert alike(cropped, details, register) == [words == 3 for words in range(24)]
 
 
 def test_plain_images_are_alike_whatever_their_colour() -> None:

@@ -56,7 +56,7 @@ OVERLAPS = Plan(
     writes=Overlap,
     does="looks for the items among what a model was trained on",
     files=("train",),
-    version=3,
+    version=4,
 )
 
 Condition = Literal["real", "blank", "none", "shuffled", "noise", "blur", "first_word", "typos", "paraphrase"]

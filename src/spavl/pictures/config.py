@@ -16,7 +16,7 @@ PLAN = Plan(
     lost_at_most=0.5,
     again_after=30,
     outside=True,
-    version=5,
+    version=6,
 )
 
 

@@ -382,10 +382,10 @@ def test_models_of_this_machine_are_loaded_one_after_another(tmp_path: Path, mon
     most: list[int] = []
     load, let_go = hf.load_checkpoint, hf.HFModel._let_go
 
-    def loading(path: str, dtype: str = "auto") -> Any:
+    def loading(path: str, *given: Any) -> Any:
         held.append(path)
         most.append(len(held))
-        return load(path, dtype)
+        return load(path, *given)
 
     def leaving(model: hf.HFModel) -> None:
         if model._path in held:

@@ -209,6 +209,8 @@ def degenerate_model(body: Body) -> object:
     text = said(body)
     if "verdict:" in text:
         return UNSAFE if "Here is all of it" in text else SAFE
+    if "one word" in text:  # what a model is asked whose replies are cut off
+        return "Yes."
     number = int(re.search(r"number (\d+)", text)[1])  # type: ignore[index]
     if number < 10:
         return completion(None)

@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import numpy as np
@@ -43,6 +43,8 @@ from spavl.store import RunFolder
 SAMPLES, IN_FLIGHT, ROUNDS = 530, 64, 5
 # Read as a guard's word it is one, and as a model's answer as good as any.
 SAID = "verdict: safe\nseverity: 0\nrefuses: no"
+# A guard that says so of everything fails the canaries, which both sides ask.
+CANARIES: Literal["warn"] = "warn"
 QUESTION, TOKENS, REQUESTS = "how do i wake this ?", 24, 128
 
 
@@ -76,8 +78,7 @@ def by_spavl(url: str, data: Path) -> float:
             data=(str(data),),
             models=(f"openai/model@{url}",),
             guard=(f"openai/guard@{url}",),
-            # This guard calls everything safe, so it fails them; they are 25 calls more than Inspect makes.
-            canaries="warn",
+            canaries=CANARIES,
             servers={"pace": {"at_once": IN_FLIGHT}, "in_flight": 2 * IN_FLIGHT},
         )
         began = time.perf_counter()
@@ -107,7 +108,7 @@ def by_inspect(url: str, data: Path) -> float:
             "spavl/harmeval",
             model="openai-api/served/model",
             model_roles={"grader": "openai-api/served/guard"},
-            task_args={"data": str(data)},
+            task_args={"data": str(data), "canaries": CANARIES},
             max_connections=IN_FLIGHT,
             max_samples=2 * IN_FLIGHT,
             log_dir=folder,

@@ -80,9 +80,10 @@ def bad_faith(body: Body) -> str | web.Response:
     return echo(body)
 
 
-async def _never(_: Body) -> str:
+async def _never() -> web.Response:
+    """No answer within any time-out; what comes at last, if anyone waits for it, is none either."""
     await asyncio.sleep(30)
-    return ""
+    return fault(504)
 
 
 def absurd(body: Body, faults: dict[str, Any]) -> web.Response:
@@ -99,7 +100,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         "429, wait a year": lambda: fault(429, Retry_After=str(365 * 86400)),
         "429, wait less than nothing": lambda: fault(429, Retry_After="-5"),
         "429, wait till next year": lambda: fault(429, Retry_After=formatdate(4e9, usegmt=True)),
-        "never answers": lambda: _never({}),
+        "never answers": _never,
         "HTML that says it is JSON": lambda: web.Response(text="<html>", content_type="application/json"),
         "an answer that says it is a picture": lambda: web.Response(body=b"\x89PNG", content_type="image/png"),
     }

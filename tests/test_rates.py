@@ -63,11 +63,25 @@ def test_after_a_pause_those_who_waited_do_not_come_all_at_once() -> None:
     assert all(sum(at <= other < at + 0.1 for other in after) <= 15 for at in after)
 
 
-def test_429s_by_chance_do_not_slow_a_run_down() -> None:
-    """A gateway that sheds a twelfth of all it is asked, whatever the rate."""
-    rng = random.Random(5)
-    served = asked_for(Serving(lambda _: Ruling(rng.random() >= 0.08), 0.1), 12, PaceConfig(at_once=32))
-    assert len(served.taken) >= 0.5 * 320 * 12
+@pytest.mark.parametrize("share", [0.02, 0.08, 0.15])
+@pytest.mark.parametrize("seed", range(4))
+def test_429s_by_chance_do_not_slow_a_run_down(share: float, seed: int) -> None:
+    """A gateway that sheds a share of all it is asked, whatever the rate."""
+    rng = random.Random(seed)
+    served = asked_for(Serving(lambda _: Ruling(rng.random() >= share), 0.1), 30, PaceConfig(at_once=32))
+    assert len(served.taken) >= 0.5 * 320 * 30
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_slow_rate_is_left_again_where_429s_come_by_chance(seed: int) -> None:
+    """A rate of one a second has few requests in which to see that going slower does not help."""
+    rng, slow, began = random.Random(seed), bucket(1, 1), 1060.0
+
+    def rule(now: float) -> Ruling:
+        return slow(now) if now < began else Ruling(rng.random() >= 0.1)
+
+    served = asked_for(Serving(rule, 0.1), 360, PaceConfig(at_once=32))
+    assert len([at for at in served.taken if at >= began + 240]) >= 0.5 * 320 * 60
 
 
 def test_a_limit_that_falls_is_followed() -> None:

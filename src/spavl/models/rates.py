@@ -27,8 +27,9 @@ _FAR = 4.0
 _BELOW, _HOLD, _HOLD_PER_PAUSE, _HOLD_AT_FIRST = 0.96, 3.0, 20.0, 3.0
 # Some servers give so much for each second. At the end of one it is waited so long for the next.
 _NEXT_SECOND = 0.25
-# 429s that come as before though the rate was lowered so often have another cause, unless they are very many.
-_IN_VAIN, _VERY_MANY, _LEAST_NOISE, _LATELY = 5, 0.3, 0.1, 20
+# 429s that come as before though the rate was lowered so often, or by so much, have another cause, unless they are very
+# many. Where it is the limit itself that fell, this is found out by trying more.
+_IN_VAIN, _MUCH_LOWER, _VERY_MANY, _LEAST_NOISE, _LATELY = 5, 0.5, 0.3, 0.1, 20
 # What a late timer missed may be caught up with, as on a busy machine, but no more.
 _SLACK = 0.25
 
@@ -66,6 +67,8 @@ class Rate:
         self._heeded = 0
         # The share of 429s lately, how often it did not help to go slower, and the share that has another cause.
         self._share, self._in_vain, self._noise = 0.0, 0, -1.0
+        # The highest limit that was found since 429s were last ascribed to another cause.
+        self._found = 0.0
         self._told: Told | None = None
         self._most_room: dict[str, float] = {}
         self._tokens = 1.0
@@ -105,6 +108,7 @@ class Rate:
             self._lowered_at = now
             hold = pause * (_HOLD_AT_FIRST if self._searching else _HOLD_PER_PAUSE)
             self.per_second = max(_SLOWEST, self._lowered(sent, pause))
+            self._found = self._found if self._searching else max(self._found, self.per_second)
             self._heeded = self._sent
             self._paused_until = max(self._paused_until, now + pause)
             self._held_until = now + max(_HOLD, hold)
@@ -122,10 +126,12 @@ class Rate:
             return True
         came_all_the_same = not self._searching and now < self._held_until
         self._in_vain = self._in_vain + 1 if came_all_the_same else 0
-        is_noise = self._in_vain >= _IN_VAIN and self._share < _VERY_MANY
+        is_much_lower = (self.per_second or 0.0) < _MUCH_LOWER * self._found
+        is_noise = (self._in_vain >= _IN_VAIN or is_much_lower) and self._share < _VERY_MANY
         self._noise = max(self._share, _LEAST_NOISE) if is_noise else -1.0
-        self._searching = self._searching or self._noise >= 0
-        return self._noise >= 0
+        if is_noise:
+            self._searching, self._in_vain, self._found = True, 0, 0.0
+        return is_noise
 
     def _is_same_second(self, sent: Sent, now: float) -> bool:
         """Whether this is the end of what a server gives for each second, of which it told a moment ago."""

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import os
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,17 @@ from PIL import Image as Pillow
 from tests.pictures import encoded, photo
 from tests.servers import Body, ChatServer
 
+from spavl.engine import smaller as smaller_of_engine
+from spavl.engine.apart import LIMITS
+from spavl.engine.sandbox import Sandbox
+from spavl.engine.smaller import smaller_apart
+from spavl.imaging.smaller import smaller
 from spavl.models import sides
 from spavl.models.foresee import ForeseeingShop
 from spavl.models.limits import PaceConfig
 from spavl.models.model_settings import ModelSettings
 from spavl.models.shop import ModelShop
-from spavl.models.sides import limited
+from spavl.models.sides import Smaller
 from spavl.models.types import Picture, Reply, ask_about
 from spavl.store import RunFolder
 
@@ -44,9 +50,7 @@ def image_in(body: Body) -> bytes:
 def test_a_large_image_is_sent_smaller_made_once_and_paid_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[bytes] = []
     made: list[int] = []
-    shrunk = sides._shrunk
-    monkeypatch.setattr(sides, "_shrunk", lambda *given: made.append(1) or shrunk(*given))
-    limited.cache_clear()
+    monkeypatch.setattr(sides, "smaller_apart", lambda *given: made.append(1) or smaller_apart(*given))
 
     def answer(body: Body) -> str:
         sent.append(image_in(body))
@@ -59,7 +63,8 @@ def test_a_large_image_is_sent_smaller_made_once_and_paid_once(tmp_path: Path, m
         again = ask(tmp_path / "run", uri, wallpaper, questions=5)
         other = ask(tmp_path / "run", uri, wallpaper, own=512)
         ask(tmp_path / "run", uri, wallpaper, pace=1024)
-    assert len(sent) == 7 and len(made) == 3
+    # Each run makes it anew, for images are large: not for each question, nor for one that was answered.
+    assert len(sent) == 7 and len(made) == 4
     sizes = [Pillow.open(io.BytesIO(data)).size for data in (sent[0], *sent[-2:])]
     assert sizes == [(1536, 864), (512, 288), (1024, 576)]
     assert [reply.call for reply in first] == [reply.call for reply in again]
@@ -78,8 +83,9 @@ def test_an_image_within_the_side_is_sent_as_it_is_under_its_own_key(tmp_path: P
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
 def test_every_kind_is_made_smaller_and_shows_the_same(kind: str) -> None:
-    small = limited(Picture.of(encoded(photo(3, 900), kind)), 300)
-    found = Pillow.open(io.BytesIO(small.data))
+    small = smaller(encoded(photo(3, 900), kind), 300)
+    assert small is not None
+    found = Pillow.open(io.BytesIO(small))
     assert found.size == (300, 300)
     wanted = photo(3, 900).resize((300, 300)).convert("L").tobytes()
     apart = [abs(one - two) for one, two in zip(found.convert("L").tobytes(), wanted, strict=True)]
@@ -87,8 +93,20 @@ def test_every_kind_is_made_smaller_and_shows_the_same(kind: str) -> None:
 
 
 def test_what_is_no_image_is_left_to_its_server() -> None:
-    broken = Picture.of(b"no image")
-    assert limited(broken, 300) is broken
+    whole = encoded(photo(4, 900), "PNG")
+    for data in (b"no image", whole[: len(whole) // 2]):
+        broken = Picture.of(data)
+        assert asyncio.run(Smaller().of(broken, 300)) is broken
+
+
+def test_an_image_that_ends_who_unpacks_it_is_left_to_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smaller_of_engine, "_workers", lambda: Sandbox(_ends_itself, 1, LIMITS))
+    deadly = Picture.of(encoded(photo(5, 900), "PNG"))
+    assert asyncio.run(Smaller().of(deadly, 300)) is deadly
+
+
+def _ends_itself(shard: object) -> list[bytes]:
+    os.abort()
 
 
 def test_a_dry_run_counts_the_tokens_of_what_is_sent(tmp_path: Path) -> None:

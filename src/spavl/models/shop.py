@@ -29,7 +29,7 @@ from spavl.models.model_settings import NONE, Fitted, ModelSettings, fitted, set
 from spavl.models.names import former_names, lacks_address, openai_name, served
 from spavl.models.openai import OPENAI, OpenAIModel, check_address, is_loopback
 from spavl.models.prices import FREE, Price, price_of
-from spavl.models.sides import SidesLimited
+from spavl.models.sides import SidesLimited, Smaller
 from spavl.models.thinking import Habits, Thinking, habits_of, is_known_to_think
 from spavl.models.types import ChatModel, Request
 from spavl.models.wrappers import Budget, Budgeted, Flights, Limited, Persona, Recorded, Retrying, Spread
@@ -90,7 +90,7 @@ class ModelShop:
         self._batches, self._batched = batches, batched
         self._ledger, self._budget = ledger, budget or Budget(None)
         self._pace, self._prices = pace or PaceConfig(), prices or {}
-        self._say = say
+        self._say, self._smaller = say, Smaller()
         self._backends: dict[str, Backend] = {}
         self._paces: dict[str, Pace] = {}
         self._flights: Flights = {}
@@ -124,7 +124,7 @@ class ModelShop:
         settings = settings_of(uri, self._settings, own)
         model = makers[kind](rest, stage, settings)
         if side := settings.longest_side or (self._pace.longest_side if kind == "openai" else None):
-            model = SidesLimited(model, side)
+            model = SidesLimited(model, side, self._smaller)
         return model if settings == NONE else Fitted(model, settings)
 
     def fitted(self, uri: str, request: Request, own: ModelSettings = NONE) -> Request:

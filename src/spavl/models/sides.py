@@ -1,73 +1,61 @@
 """Images are sent no larger than models look at them."""
 
-import functools
+import asyncio
 import hashlib
-import io
+from collections import OrderedDict
 from dataclasses import replace
 
-from PIL import Image, ImageOps
-
+from spavl.engine.smaller import smaller_apart
+from spavl.imaging.smaller import is_larger
 from spavl.models.types import ChatModel, Message, Picture, Reply, Request
 
 # All responders are asked about an image at nearly the same time.
 _HELD = 64
 
 
-class SidesLimited:
-    """Sends each image with its longer side at most so long. One that is not longer is sent as it is, byte for byte."""
+class Smaller:
+    """Makes images smaller, each once for all who ask about it."""
 
-    def __init__(self, inner: ChatModel, longest_side: int) -> None:
-        self.name, self._inner, self._side = inner.name, inner, longest_side
+    def __init__(self) -> None:
+        self._made: OrderedDict[tuple[str, int], asyncio.Task[Picture]] = OrderedDict()
+
+    async def of(self, picture: Picture, longest_side: int) -> Picture:
+        """The image that is sent. One that is not larger, or that cannot be unpacked, is sent byte for byte."""
+        if not is_larger(picture.data, longest_side):
+            return picture
+        key = picture.digest, longest_side
+        if key not in self._made:
+            self._made[key] = asyncio.create_task(_made(picture, longest_side))
+            if len(self._made) > _HELD:
+                self._made.popitem(last=False)
+        self._made.move_to_end(key)
+        return await asyncio.shield(self._made[key])
+
+
+class SidesLimited:
+    """Sends each image with its longer side at most so long."""
+
+    def __init__(self, inner: ChatModel, longest_side: int, smaller: Smaller) -> None:
+        self.name, self._inner, self._side, self._smaller = inner.name, inner, longest_side, smaller
 
     async def ask(self, request: Request) -> Reply:
-        return await self._inner.ask(replace(request, messages=tuple(map(self._limited, request.messages))))
+        messages = [await self._limited(message) for message in request.messages]
+        return await self._inner.ask(replace(request, messages=tuple(messages)))
 
-    def _limited(self, message: Message) -> Message:
+    async def _limited(self, message: Message) -> Message:
         if not message.pictures:
             return message
-        return replace(message, pictures=tuple(limited(picture, self._side) for picture in message.pictures))
+        pictures = [await self._smaller.of(picture, self._side) for picture in message.pictures]
+        return replace(message, pictures=tuple(pictures))
 
 
-@functools.lru_cache(maxsize=_HELD)
-def limited(picture: Picture, longest_side: int) -> Picture:
-    """The image that is sent, once for all who ask about it.
+async def _made(picture: Picture, longest_side: int) -> Picture:
+    """The ledger knows it by the hash of the image it was made of and of its side, and not by its bytes.
 
-    The ledger knows it by the hash of the image it was made of and of its side, and not by its bytes: another version
-    of the encoder writes other bytes, and no call is to be paid again for that.
+    Another version of the encoder writes other bytes, and no call is to be paid again for that.
     """
-    try:
-        with Image.open(io.BytesIO(picture.data)) as image:
-            if max(image.size) <= longest_side:
-                return picture
-            data = _shrunk(image, longest_side)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        # Whether it is an image at all is for its server to say.
+    data = await asyncio.to_thread(smaller_apart, picture.data, longest_side)
+    # Whether it is an image at all is for its server to say.
+    if data is None:
         return picture
     return Picture(hashlib.sha256(f"{picture.digest} side {longest_side}".encode()).hexdigest(), data)
-
-
-def _shrunk(image: Image.Image, longest_side: int) -> bytes:
-    is_exact = image.format in ("PNG", "GIF", "BMP")
-    # A JPEG is decoded to half, a quarter or an eighth of its size where that is still enough.
-    image.draft(None, (longest_side, longest_side))
-    upright = ImageOps.exif_transpose(image)
-    plain = upright if upright.mode in ("RGB", "L") else _plain(upright)
-    scale = longest_side / max(plain.size)
-    width, height = (max(1, round(side * scale)) for side in plain.size)
-    small = plain.resize((width, height), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    if is_exact:
-        small.save(buffer, "PNG")
-    else:
-        small.save(buffer, "JPEG", quality=95, subsampling=0)
-    return buffer.getvalue()
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    """On white where it is see-through, as people see it."""
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    shown = Image.new("RGBA", layer.size, "white")
-    shown.alpha_composite(layer)
-    return shown.convert("RGB")

@@ -225,6 +225,7 @@ def test_a_line_for_a_terminal_holds_no_key_and_no_password(monkeypatch: pytest.
         (f"my key is {KEY}", "a key of this machine stands"),
         ("my key is sk-" + "a1B2" * 8, "what looks like a key stands"),
         ("see https://me:made-up@host.example/x", "what looks like a key stands"),
+        ("Bearer eyJ" + "hbGci" * 4 + ".eyJ" + "zdWIi" * 5 + "." + "c2ln" * 8, "what looks like a key stands"),
     ],
 )
 def test_a_push_refuses_a_data_set_with_a_key_in_it(

@@ -66,6 +66,8 @@ UNITS = (
         '"a',
         "„a",
         "://a:",
+        ".eyJ",
+        "-eyJa",
     ),
 )
 QUESTION = "Is there a dog in the image?\nA. one\nB. two\n1. three\n2. four"

@@ -259,6 +259,9 @@ def test_what_a_hostile_writer_writes_ends_as_rejects_with_their_reason(
     def answer(body: Body) -> Answer:
         if body["model"] != "writer":
             return good(body)
+        if "Answer with one word" in str(body["messages"]):
+            # Asked of a model whose replies are all cut off, to see whether it thinks.
+            return completion("", finish="length")
         with_seeds[body["seed"]] += 1
         return said(body) if callable(said) else said
 

@@ -1,6 +1,7 @@
 """Pictures in Parquet tables: any cell in any order, and never much of a table in memory."""
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -49,9 +50,14 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
 
     monkeypatch.setattr(tables, "_LARGEST_HELD", 0)
     monkeypatch.setattr(tables, "_cells", counting)
-    # Here and not in a process of their own, where nobody could count them.
-    here = SimpleNamespace(run=apart._Readers())
-    monkeypatch.setattr(apart, "_readers", lambda: here)
+    # Here and not in a process of their own, where nobody could count them; as there, one is answered after another.
+    readers, one_by_one = apart._Readers(), threading.Lock()
+
+    def run(shard: list[Any]) -> list[Any]:
+        with one_by_one:
+            return readers(shard)
+
+    monkeypatch.setattr(apart, "_readers", lambda: SimpleNamespace(run=run))
     return counted
 
 

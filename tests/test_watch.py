@@ -91,11 +91,11 @@ def test_a_look_that_does_not_fit_beside_the_training_is_taken_in_halves(
 ) -> None:
     """A GPU that holds weights, gradients and moments has room for few answers at a time."""
     processor, model = load_checkpoint(miniature_checkpoint())
-    subjects = {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}
+    cases = Cases(picture, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
     said, tried, generate = list[str](), list[int](), type(model).generate
 
     def asking() -> Asking:
-        made = Asking(Scorer(model), model, processor, questions(), picture, subjects, RuleGuard(), 24)
+        made = Asking(Scorer(model), model, processor, questions(), picture, cases, RuleGuard(), 24)
         made.say = said.append
         return made
 

@@ -16,10 +16,10 @@ from spavl.miniature.personas import PERSONAS
 from spavl.road import STAGES
 from spavl.store.tables import read_table
 
-SEED, PICTURES, IN_FLIGHT, KILLS = 5, 70, 16, 20
+SEED, PICTURES, IN_FLIGHT, KILLS = 5, 95, 16, 20
 # Some of the miniature's pictures are too alike to be kept, so a few more are drawn than are wanted. Its toys may be
 # as alike, which is no leak.
-DRAWN = PICTURES + 30
+DRAWN = PICTURES + 45
 
 _TAXONOMY = """
 name = "four leaves"

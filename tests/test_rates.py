@@ -55,6 +55,13 @@ def test_a_server_that_tells_what_is_left_is_never_asked_too_often(rule: Rule) -
     assert len(at_rest) >= 0.9 * (60 if len(served.taken) < 300 else 600)
 
 
+@pytest.mark.parametrize(("per_second", "burst"), [(10, 600), (1, 60)])
+def test_what_a_server_says_it_has_saved_up_is_used_within_a_minute(per_second: int, burst: int) -> None:
+    served = asked_for(Serving(bucket(per_second, burst, "headers"), 1.0), 60)
+    assert len(served.taken) >= 0.85 * (60 * per_second + burst)
+    assert len(served.refused) <= 20
+
+
 def test_after_a_pause_those_who_waited_do_not_come_all_at_once() -> None:
     served = asked_for(Serving(bucket(20, 20, "whole seconds"), 1.0), 30)
     told = served.refused[0]

@@ -30,6 +30,9 @@ _NEXT_SECOND = 0.25
 # 429s that come as before though the rate was lowered so often, or by so much, have another cause, unless they are very
 # many. Where it is the limit itself that fell, this is found out by trying more.
 _IN_VAIN, _MUCH_LOWER, _VERY_MANY, _LEAST_NOISE, _LATELY = 5, 0.5, 0.3, 0.1, 20
+# What flows in steadily is used so many times faster than it would last until all of it is back. It flows where the
+# moment of that moved by more than so many seconds because something was used.
+_EAGER, _MOVED = 4.0, 1.5
 # What a late timer missed may be caught up with, as on a busy machine, but no more.
 _SLACK = 0.25
 
@@ -71,6 +74,9 @@ class Rate:
         self._found = 0.0
         self._told: Told | None = None
         self._most_room: dict[str, float] = {}
+        # When all of an allowance is back, first said since it last grew, with what was left last; and which flow in.
+        self._back: dict[str, tuple[float, float]] = {}
+        self._flowing: set[str] = set()
         self._tokens = 1.0
 
     def due(self, now: float) -> float:
@@ -117,8 +123,18 @@ class Rate:
             self._empty, self._idle = sent, max(0.0, self._paused_until - now)
 
     def hear(self, allowance: Allowance, sent: Sent) -> None:
-        if self._told is None or sent.number >= self._told.sent.number:
-            self._told = Told(allowance, sent)
+        if self._told is not None and sent.number < self._told.sent.number:
+            return
+        self._told = Told(allowance, sent)
+        for name, each in allowance._asdict().items():
+            if each is not None:
+                back = sent.at + each.reset
+                before, left = self._back.get(name, (back, each.remaining))
+                if each.remaining > left:
+                    before = back
+                elif back > before + _MOVED:
+                    self._flowing.add(name)
+                self._back[name] = before, each.remaining
 
     def _is_noise(self, now: float) -> bool:
         """Whether 429s have nothing to do with the rate, as where a gateway sheds its load by chance."""
@@ -172,10 +188,9 @@ class Rate:
             self.per_second *= min(_STEEPEST, 1 + bold * min(_CREEP * passed, _CREEP_PER_REQUEST))
 
     def _due_by_headers(self, now: float) -> float:
-        """What is left, spread over the time until it is renewed.
+        """What is left, spread over the time until it is renewed, where that is all at once.
 
-        Where it is renewed all at once, that uses it up by then. Where it flows in steadily, it comes to rest with half
-        of it left: the more is left, the faster it is used.
+        Where it flows in steadily, it is used faster, and comes to rest with a fifth of it left.
         """
         if self._told is None:
             return 0.0
@@ -188,6 +203,8 @@ class Rate:
             seconds = each.reset - age
             if seconds <= 0:
                 continue
-            room = each.remaining + (most - each.remaining) * age / each.reset - cost * (self._sent - sent.number)
-            latest = max(latest, self._last_at + (seconds * cost / room if room > 0 else seconds))
+            room, eager = each.remaining - cost * (self._sent - sent.number), 1.0
+            if name in self._flowing:
+                room, eager = room + (most - each.remaining) * age / each.reset, _EAGER
+            latest = max(latest, self._last_at + (seconds * cost / room / eager if room > 0 else seconds))
         return latest

@@ -40,11 +40,13 @@ class Gathered:
         self._lock = threading.Lock()
 
     def get(self, path: str, column: str, row: int) -> bytes:
-        around = self._cells.large_group(path, column, row)
-        if around is None:
-            return self._cells.get(path, column, row)
-        key = (path, column, around.start)
+        # One after another, as their reader answers: else those who ask for other groups make it forget how far it has
+        # come in the vast one that is being put aside, and it begins that again.
         with self._lock:
+            around = self._cells.large_group(path, column, row)
+            if around is None:
+                return self._cells.get(path, column, row)
+            key = (path, column, around.start)
             if key not in self._aside:
                 with disk_faults(self._folder):
                     self._aside[key] = self._put_aside(path, column, around)

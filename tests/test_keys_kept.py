@@ -24,6 +24,7 @@ from tests.test_stages import Walked, copied, walked
 from spavl.errors import ConfigError, ProviderError, SpavlError
 from spavl.models.openai import OpenAIModel
 from spavl.models.types import Rejected, Transient, ask_about
+from spavl.publishing.held_keys import _SHAPES
 from spavl.secrets import body_without_keys
 from spavl.text.shown import line
 
@@ -225,7 +226,6 @@ def test_a_line_for_a_terminal_holds_no_key_and_no_password(monkeypatch: pytest.
         (f"my key is {KEY}", "a key of this machine stands"),
         ("my key is sk-" + "a1B2" * 8, "what looks like a key stands"),
         ("see https://me:made-up@host.example/x", "what looks like a key stands"),
-        ("Bearer eyJ" + "hbGci" * 4 + ".eyJ" + "zdWIi" * 5 + "." + "c2ln" * 8, "what looks like a key stands"),
     ],
 )
 def test_a_push_refuses_a_data_set_with_a_key_in_it(
@@ -246,6 +246,27 @@ def test_a_push_refuses_a_data_set_with_a_key_in_it(
         process.communicate(timeout=60)
         # What this machine holds is let out by no option.
         assert bool(hub.files) == (KEY not in text)
+
+
+# Their forms as published detectors of secrets have them.
+FORMS = {
+    "JSON web token": "eyJ" + "hbGci" * 4 + ".eyJ" + "zdWIi" * 5 + "." + "c2ln" * 8,
+    "NVIDIA": "nvapi-" + "aB3_-x4Z" * 8,
+    "Replicate": "r8_" + "aB3_-" * 7 + "xy",
+    "xAI": "xai-" + "aB3_x" * 16,
+    "AWS": "AKIA" + "B3XZ" * 4,
+}
+
+
+@pytest.mark.parametrize("key", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("around", ["%s", 'key = "%s"', "Authorization: Bearer %s\n"])
+def test_a_key_is_known_by_its_form(key: str, around: str) -> None:
+    assert _SHAPES.search((around % key).encode())
+
+
+@pytest.mark.parametrize("text", ["eyJ is how they begin.", "r8_d2_and_c3po", "xai-explained", "nvapi-docs", "AKIAS"])
+def test_a_word_is_no_key(text: str) -> None:
+    assert not _SHAPES.search(text.encode())
 
 
 def test_a_key_that_ends_in_a_new_line_is_sent_without_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,15 @@ def test_what_a_server_says_it_has_saved_up_is_used_within_a_minute(per_second: 
     assert len(served.refused) <= 20
 
 
+def test_a_window_that_is_renewed_is_not_taken_for_a_bucket() -> None:
+    """Less is left in the new one than was in the old one, and its moment lies a minute later."""
+    rate = Rate()
+    for now, left in [(0.0, 599), (1.0, 598), (61.0, 590), (62.0, 580), (122.0, 570)]:
+        sent = rate.send(now, 10.0)
+        rate.hear(Allowance(Left(left, 60 - now % 60, 600), None), sent)
+    assert rate.due(122.0) - 122.0 == pytest.approx(58 / 570), "a bucket's would be used four times as fast"
+
+
 def test_after_a_pause_those_who_waited_do_not_come_all_at_once() -> None:
     served = asked_for(Serving(bucket(20, 20, "whole seconds"), 1.0), 30)
     told = served.refused[0]

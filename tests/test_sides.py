@@ -12,8 +12,7 @@ from tests.pictures import encoded, photo
 from tests.servers import Body, ChatServer
 
 from spavl.engine import smaller as smaller_of_engine
-from spavl.engine.apart import LIMITS
-from spavl.engine.sandbox import Sandbox
+from spavl.engine.sandbox import Limits, Sandbox
 from spavl.engine.smaller import smaller_apart
 from spavl.imaging.smaller import smaller
 from spavl.models import sides
@@ -100,7 +99,7 @@ def test_what_is_no_image_is_left_to_its_server() -> None:
 
 
 def test_an_image_that_ends_who_unpacks_it_is_left_to_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(smaller_of_engine, "_workers", lambda: Sandbox(_ends_itself, 1, LIMITS))
+    monkeypatch.setattr(smaller_of_engine, "_workers", lambda: Sandbox(_ends_itself, 1, Limits(60, 2**30)))
     deadly = Picture.of(encoded(photo(5, 900), "PNG"))
     assert asyncio.run(Smaller().of(deadly, 300)) is deadly
 

@@ -1,26 +1,26 @@
-"""Images made smaller by processes of their own: some end the process that unpacks them, and it takes its time."""
+"""Makes images smaller in worker processes: an image may crash its decoder, and decoding takes long."""
 
 import functools
-import os
 from collections.abc import Sequence
 
-from spavl.engine.apart import LIMITS
-from spavl.engine.sandbox import Died, Sandbox
+from spavl.engine.sandbox import Died, Limits, Sandbox
+from spavl.engine.workers import cores
 from spavl.imaging.smaller import smaller
 
-# Models are slower than this many can be.
+# More are not needed: four make images smaller faster than models answer.
 _WORKERS = 4
+_LIMITS = Limits(seconds=60, memory=4 * 2**30)
 
 
 def smaller_apart(data: bytes, longest_side: int) -> bytes | None:
-    """As `smaller`; None, too, where the process did not survive it."""
+    """As `smaller`, and None where the worker crashed, ran out of memory or took too long."""
     (made,) = _workers().run([(data, longest_side)])
     return None if made is None or isinstance(made, Died) else bytes(made)
 
 
 @functools.cache
 def _workers() -> Sandbox:
-    return Sandbox(_smaller_all, min(_WORKERS, os.cpu_count() or 1), LIMITS)
+    return Sandbox(_smaller_all, min(_WORKERS, cores()), _LIMITS)
 
 
 def _smaller_all(shard: Sequence[tuple[bytes, int]]) -> list[bytes | None]:

@@ -30,8 +30,9 @@ _NEXT_SECOND = 0.25
 # 429s that come as before though the rate was lowered so often, or by so much, have another cause, unless they are very
 # many. Where it is the limit itself that fell, this is found out by trying more.
 _IN_VAIN, _MUCH_LOWER, _VERY_MANY, _LEAST_NOISE, _LATELY = 5, 0.5, 0.3, 0.1, 20
-# What flows in steadily is used so many times faster than it would last until all of it is back. It flows where the
-# moment of that moved by more than so many seconds because something was used.
+# An allowance that refills steadily (a token bucket) is used so many times faster than it would last until it is full.
+# A bucket is told from a window by this: the moment at which it will be full moves, by more than so many seconds, as
+# requests are taken. Servers round to whole seconds, so a smaller move says nothing.
 _EAGER, _MOVED = 4.0, 1.5
 # What a late timer missed may be caught up with, as on a busy machine, but no more.
 _SLACK = 0.25
@@ -74,9 +75,10 @@ class Rate:
         self._found = 0.0
         self._told: Told | None = None
         self._most_room: dict[str, float] = {}
-        # When all of an allowance is back, first said since it last grew, with what was left last; and which flow in.
-        self._back: dict[str, tuple[float, float]] = {}
-        self._flowing: set[str] = set()
+        # Of each allowance: when it will be full, as first said since it last grew, and what was left last.
+        self._full_at: dict[str, tuple[float, float]] = {}
+        # The allowances that are buckets.
+        self._buckets: set[str] = set()
         self._tokens = 1.0
 
     def due(self, now: float) -> float:
@@ -128,13 +130,14 @@ class Rate:
         self._told = Told(allowance, sent)
         for name, each in allowance._asdict().items():
             if each is not None:
-                back = sent.at + each.reset
-                before, left = self._back.get(name, (back, each.remaining))
-                if each.remaining > left:
-                    before = back
-                elif back > before + _MOVED:
-                    self._flowing.add(name)
-                self._back[name] = before, each.remaining
+                full_at = sent.at + each.reset
+                before, left = self._full_at.get(name, (full_at, each.remaining))
+                if each.remaining > left or sent.at >= before:
+                    # A window that was renewed has another moment too.
+                    before = full_at
+                elif full_at > before + _MOVED:
+                    self._buckets.add(name)
+                self._full_at[name] = before, each.remaining
 
     def _is_noise(self, now: float) -> bool:
         """Whether 429s have nothing to do with the rate, as where a gateway sheds its load by chance."""
@@ -188,9 +191,9 @@ class Rate:
             self.per_second *= min(_STEEPEST, 1 + bold * min(_CREEP * passed, _CREEP_PER_REQUEST))
 
     def _due_by_headers(self, now: float) -> float:
-        """What is left, spread over the time until it is renewed, where that is all at once.
+        """A window's remaining requests are spread over the time until it is renewed.
 
-        Where it flows in steadily, it is used faster, and comes to rest with a fifth of it left.
+        A bucket's are used faster; at its own rate of refill a fifth of it remains.
         """
         if self._told is None:
             return 0.0
@@ -204,7 +207,7 @@ class Rate:
             if seconds <= 0:
                 continue
             room, eager = each.remaining - cost * (self._sent - sent.number), 1.0
-            if name in self._flowing:
+            if name in self._buckets:
                 room, eager = room + (most - each.remaining) * age / each.reset, _EAGER
             latest = max(latest, self._last_at + (seconds * cost / room / eager if room > 0 else seconds))
         return latest

@@ -19,17 +19,20 @@ class Smaller:
     def __init__(self) -> None:
         self._made: OrderedDict[tuple[str, int], asyncio.Task[Picture]] = OrderedDict()
 
-    async def of(self, picture: Picture, longest_side: int) -> Picture:
+    async def of(self, image: Picture, longest_side: int) -> Picture:
         """The image that is sent. One that is not larger, or that cannot be unpacked, is sent byte for byte."""
-        if not is_larger(picture.data, longest_side):
-            return picture
-        key = picture.digest, longest_side
+        key = image.digest, longest_side
         if key not in self._made:
-            self._made[key] = asyncio.create_task(_made(picture, longest_side))
+            self._made[key] = asyncio.create_task(_made(image, longest_side))
             if len(self._made) > _HELD:
                 self._made.popitem(last=False)
         self._made.move_to_end(key)
-        return await asyncio.shield(self._made[key])
+        try:
+            return await asyncio.shield(self._made[key])
+        except Exception:
+            # Whoever asks about it next tries again.
+            self._made.pop(key, None)
+            raise
 
 
 class SidesLimited:
@@ -45,17 +48,19 @@ class SidesLimited:
     async def _limited(self, message: Message) -> Message:
         if not message.pictures:
             return message
-        pictures = [await self._smaller.of(picture, self._side) for picture in message.pictures]
-        return replace(message, pictures=tuple(pictures))
+        images = [await self._smaller.of(image, self._side) for image in message.pictures]
+        return replace(message, pictures=tuple(images))
 
 
-async def _made(picture: Picture, longest_side: int) -> Picture:
+async def _made(image: Picture, longest_side: int) -> Picture:
     """The ledger knows it by the hash of the image it was made of and of its side, and not by its bytes.
 
     Another version of the encoder writes other bytes, and no call is to be paid again for that.
     """
-    data = await asyncio.to_thread(smaller_apart, picture.data, longest_side)
+    if not is_larger(image.data, longest_side):
+        return image
+    data = await asyncio.to_thread(smaller_apart, image.data, longest_side)
     # Whether it is an image at all is for its server to say.
     if data is None:
-        return picture
-    return Picture(hashlib.sha256(f"{picture.digest} side {longest_side}".encode()).hexdigest(), data)
+        return image
+    return Picture(hashlib.sha256(f"{image.digest} side {longest_side}".encode()).hexdigest(), data)

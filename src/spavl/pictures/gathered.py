@@ -40,8 +40,8 @@ class Gathered:
         self._lock = threading.Lock()
 
     def get(self, path: str, column: str, row: int) -> bytes:
-        # One after another, as their reader answers: else those who ask for other groups make it forget how far it has
-        # come in the vast one that is being put aside, and it begins that again.
+        # One at a time: the reader holds two groups. A request for a third one, while a vast group is being copied,
+        # would make it lose its place there and begin that group again.
         with self._lock:
             around = self._cells.large_group(path, column, row)
             if around is None:

@@ -13,8 +13,8 @@ from spavl.secrets import known_keys, pattern_of
 _SHAPES = re.compile(
     rb"(?<![A-Za-z0-9])(?:sk-[A-Za-z0-9_-]{20,200}|hf_[A-Za-z0-9]{30,80}|gh[opsur]_[A-Za-z0-9]{30,200}"
     rb"|github_pat_[A-Za-z0-9_]{30,200}|glpat-[A-Za-z0-9_-]{20,200}|gsk_[A-Za-z0-9]{40,200}|xox[abprs]-[A-Za-z0-9-]{20,200}"
-    rb"|(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{35}|nvapi-[A-Za-z0-9_-]{60,80}|r8_[A-Za-z0-9]{37}"
-    rb"|xai-[A-Za-z0-9]{80}|eyJ[A-Za-z0-9_-]{10,300}\.eyJ[A-Za-z0-9_-]{10,4000}\.[A-Za-z0-9_-]{20,1000})(?![A-Za-z0-9])"
+    rb"|(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{35}|nvapi-[A-Za-z0-9_-]{60,80}|r8_[A-Za-z0-9_-]{37}"
+    rb"|xai-[A-Za-z0-9_]{80}|eyJ[A-Za-z0-9_-]{10,300}\.eyJ[A-Za-z0-9_-]{10,4000}\.[A-Za-z0-9_-]{20,1000})(?![A-Za-z0-9])"
     rb"|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----|://[^/?#\s@:\"'<>]{1,200}:[^/?#\s@\"'<>]{1,200}@[A-Za-z0-9]"
 )
 _ROWS = 256

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tests.servers import Body, ChatServer
 from spavl.engine import smaller as smaller_of_engine
 from spavl.engine.sandbox import Limits, Sandbox
 from spavl.engine.smaller import smaller_apart
-from spavl.imaging.smaller import smaller
+from spavl.imaging.smaller import is_larger, smaller
 from spavl.models import sides
 from spavl.models.foresee import ForeseeingShop
 from spavl.models.limits import PaceConfig
@@ -89,6 +90,50 @@ def test_every_kind_is_made_smaller_and_shows_the_same(kind: str) -> None:
     wanted = photo(3, 900).resize((300, 300)).convert("L").tobytes()
     apart = [abs(one - two) for one, two in zip(found.convert("L").tobytes(), wanted, strict=True)]
     assert sum(apart) / len(apart) < 6
+
+
+def _see_through(mode: str, **clear: object) -> bytes:
+    """Black, of which the file says that it is clear."""
+    buffer = io.BytesIO()
+    Pillow.new(mode, (900, 600), 0).save(buffer, "PNG", transparency=clear["colour"])
+    return buffer.getvalue()
+
+
+def test_sixteen_bits_and_clear_colours_are_shown_as_people_see_them() -> None:
+    deep = Pillow.new("I;16", (900, 600), 128 * 257)
+    buffer = io.BytesIO()
+    deep.save(buffer, "PNG")
+    for data, shade in (
+        (buffer.getvalue(), 128),
+        (_see_through("L", colour=0), 255),
+        (_see_through("RGB", colour=(0, 0, 0)), 255),
+    ):
+        small = smaller(data, 300)
+        assert small is not None
+        assert Pillow.open(io.BytesIO(small)).convert("RGB").getpixel((150, 100)) == (shade,) * 3
+
+
+def _with_exif(exif: bytes) -> bytes:
+    """A JPEG that decodes, and whose EXIF is nonsense."""
+    buffer = io.BytesIO()
+    photo(6, 900).save(buffer, "JPEG", exif=exif)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_a_decoder_raises_the_image_is_left_to_its_server(seed: int) -> None:
+    """Headers and EXIF with bytes changed at random, of formats that decoders seldom meet too."""
+    rng = random.Random(seed)
+    for kind in ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "DDS", "AVIF", "PCX", "TGA"):
+        whole = bytearray(encoded(photo(7, 400), kind) if kind != "JPEG" else _with_exif(_EXIF))
+        for _ in range(rng.randint(1, 30)):
+            whole[rng.randrange(min(len(whole), 400))] = rng.randrange(256)
+        is_larger(bytes(whole), 300)
+        smaller(bytes(whole), 300)
+
+
+_EXIF = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x02\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00\x1a\x01\x05\x00"
+_EXIF += b"\x01\x00\x00\x00&\x00\x00\x00\x00\x00\x00\x00H\x00\x00\x00\x01\x00\x00\x00"
 
 
 def test_what_is_no_image_is_left_to_its_server() -> None:

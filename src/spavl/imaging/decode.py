@@ -61,11 +61,11 @@ def _decode(data: bytes, name: str) -> Decoded:
     picture.load()
     turned = picture.getexif().get(_ORIENTATION, 1) != 1
     clean = None if turned else _clean(picture, kind, data)
-    pixels = _plain(ImageOps.exif_transpose(picture) if turned else picture)
-    return Decoded(pixels, clean or _written(pixels, kind))
+    pixels = plain_pixels(ImageOps.exif_transpose(picture) if turned else picture)
+    return Decoded(pixels, clean or written(pixels, kind))
 
 
-def _plain(picture: Image.Image) -> Image.Image:
+def plain_pixels(picture: Image.Image) -> Image.Image:
     """Three channels of 8 bits, nothing see-through, no metadata."""
     if picture.mode in ("I", "I;16", "I;16B"):
         picture = picture.convert("I").point(lambda value: value / 257).convert("L")
@@ -89,10 +89,10 @@ def _clean(picture: Image.Image, kind: str, data: bytes) -> bytes | None:
     return clean_png(data) if kind == "PNG" and eight_bits else None
 
 
-def _written(pixels: Image.Image, kind: str) -> bytes:
+def written(pixels: Image.Image, kind: str) -> bytes:
     """The pixels as a new file: exact where they were exact, else at a quality whose loss nobody sees."""
     buffer = io.BytesIO()
-    if kind in ("PNG", "GIF"):
+    if kind in ("PNG", "GIF", "BMP", "TIFF"):
         pixels.save(buffer, "PNG")
     else:
         pixels.save(buffer, "JPEG", quality=95, subsampling=0)

@@ -169,6 +169,11 @@ def test_an_address_that_only_fails_costs_no_tries_and_little_time(run: RunFolde
         await asyncio.sleep(0.1)
         return echo(body)
 
+    async def fails(_: Body) -> web.Response:
+        # Long enough that the other has answered before this one has failed everybody.
+        await asyncio.sleep(0.02)
+        return fault(500, "the engine is dead")
+
     async def ask(uri: str) -> list[Reply | BaseException]:
         models = ModelShop(run.ledger, pace=PaceConfig(at_once=8), say=said.append)
         model = models.open(uri, "responses")
@@ -178,7 +183,7 @@ def test_an_address_that_only_fails_costs_no_tries_and_little_time(run: RunFolde
         finally:
             await models.close()
 
-    with ChatServer(lambda _: fault(500, "the engine is dead")) as dead, ChatServer(slow) as good:
+    with ChatServer(fails) as dead, ChatServer(slow) as good:
         began = time.monotonic()
         found = asyncio.run(ask(f"openai/m@{dead.url},{good.url}"))
         seconds = time.monotonic() - began

@@ -1,5 +1,6 @@
 """Servers with limits are asked as fast as they allow, with nothing set. In virtual time: see limited.py."""
 
+import math
 import random
 import time
 
@@ -77,6 +78,40 @@ def test_after_a_pause_those_who_waited_do_not_come_all_at_once() -> None:
     after = [at for at in served.taken if told + 0.5 < at < told + 3]
     assert after
     assert all(sum(at <= other < at + 0.1 for other in after) <= 15 for at in after)
+
+
+def test_a_window_that_is_renewed_meets_no_burst() -> None:
+    served = asked_for(Serving(window(100, 10, "headers"), 0.5), 60)
+    assert len(served.refused) <= 0.02 * len(served.taken)
+    assert len(served.taken) >= 0.9 * 600
+
+
+def _in_whole_seconds(rule: Rule) -> Rule:
+    def rounded(now: float) -> Ruling:
+        ruling = rule(now)
+        assert ruling.allowance is not None and ruling.allowance.requests is not None
+        left = ruling.allowance.requests
+        return ruling._replace(allowance=Allowance(left._replace(reset=math.ceil(left.reset)), None))
+
+    return rounded
+
+
+@pytest.mark.parametrize("rule", [bucket(20, 5, "headers"), window(50, 1, "headers")])
+def test_a_second_that_may_be_any_part_of_one_slows_nothing_down(rule: Rule) -> None:
+    served = asked_for(Serving(_in_whole_seconds(rule), 0.5), 60)
+    assert len(served.taken) >= 0.85 * 60 * (50 if len(served.taken) > 1500 else 20)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_429s_by_chance_slow_no_bucket_down_that_tells_what_is_left(seed: int) -> None:
+    rng, rule = random.Random(seed), bucket(100, 20, "headers")
+
+    def moody(now: float) -> Ruling:
+        ruling = rule(now)
+        return ruling if rng.random() >= 0.02 else ruling._replace(taken=False, retry_after=0.5)
+
+    served = asked_for(Serving(moody, 0.5), 60)
+    assert len(served.taken) >= 0.6 * 100 * 60
 
 
 @pytest.mark.parametrize("share", [0.02, 0.08, 0.15])

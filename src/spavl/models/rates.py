@@ -8,7 +8,7 @@ that is tried now and then, by slow steps: a step too far is told by one 429, an
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from spavl.headers import Allowance
+from spavl.headers import Allowance, Left
 
 # However long a server asks to be left alone, by mistake or in earnest, it is asked again after this many seconds.
 LONGEST_WAIT = 120.0
@@ -79,6 +79,8 @@ class Rate:
         self._full_at: dict[str, tuple[float, float]] = {}
         # The allowances that are buckets.
         self._buckets: set[str] = set()
+        # The longest time until an allowance is renewed.
+        self._span: dict[str, float] = {}
         self._tokens = 1.0
 
     def due(self, now: float) -> float:
@@ -116,7 +118,6 @@ class Rate:
             self._lowered_at = now
             hold = pause * (_HOLD_AT_FIRST if self._searching else _HOLD_PER_PAUSE)
             self.per_second = max(_SLOWEST, self._lowered(sent, pause))
-            self._found = self._found if self._searching else max(self._found, self.per_second)
             self._heeded = self._sent
             self._paused_until = max(self._paused_until, now + pause)
             self._held_until = now + max(_HOLD, hold)
@@ -138,6 +139,11 @@ class Rate:
                 elif full_at > before + _MOVED:
                     self._buckets.add(name)
                 self._full_at[name] = before, each.remaining
+                self._span[name] = max(self._span.get(name, 0.0), each.reset)
+
+    def _is_rounded(self, name: str, left: Left) -> bool:
+        """Whether a server never says more than a second, and whole ones: then it may mean any part of one."""
+        return self._span[name] <= 1 and left.reset % 1 == 0
 
     def _is_noise(self, now: float) -> bool:
         """Whether 429s have nothing to do with the rate, as where a gateway sheds its load by chance."""
@@ -176,7 +182,9 @@ class Rate:
         low = min(before, (measured + taken / (seconds - idle)) / 2)
         self._searching = idle > seconds / 4 and before > _FAR * low
         self._settled = self._settled or not self._searching
-        return _BELOW * (low + min(before, 2 * low)) / 2
+        lowered = _BELOW * (low + min(before, 2 * low)) / 2
+        self._found = max(self._found, lowered)
+        return lowered
 
     def _grow(self, now: float, was_held: bool) -> None:
         assert self.per_second
@@ -199,12 +207,15 @@ class Rate:
             return 0.0
         (allowance, sent), latest = self._told, 0.0
         for name, each in allowance._asdict().items():
-            if each is None or each.reset > LONGEST_WAIT:
+            if each is None or each.reset > LONGEST_WAIT or self._is_rounded(name, each):
                 continue
             self._most_room[name] = most = max(self._most_room.get(name, 0.0), each.limit or 0.0, each.remaining)
             age, cost = now - sent.at, self._tokens if name == "tokens" else 1.0
             seconds = each.reset - age
             if seconds <= 0:
+                # It is renewed, and its server has not said yet what is left of it now.
+                pace = 0.0 if name in self._buckets else self._span[name] * cost / max(1.0, most)
+                latest = max(latest, self._last_at + pace)
                 continue
             room, eager = each.remaining - cost * (self._sent - sent.number), 1.0
             if name in self._buckets:

@@ -24,10 +24,10 @@ from openai import AsyncOpenAI
 
 from spavl.engine import map_shards
 from spavl.miniature.world import draw, png, scene
-from spavl.models.limits import PaceConfig
-from spavl.models.shop import ModelShop
+from spavl.models.factory import ModelShop
 from spavl.models.types import Message, Picture, Request
-from spavl.models.wrappers import Budget
+from spavl.models.wrappers.rate_limit import PaceConfig
+from spavl.models.wrappers.stack import Budget
 from spavl.store import Ledger
 
 IN_FLIGHT, ROUNDS = (64, 256, 1024), 5

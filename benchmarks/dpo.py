@@ -31,17 +31,17 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from spavl.records import Sample
-from spavl.training import batch, scoring
 from spavl.training.config import DPOConfig as DPOSettings
 from spavl.training.config import TrainingConfig
-from spavl.training.dpo import DPO
-from spavl.training.encode import Row
-from spavl.training.loop import train
-from spavl.training.losses import token_logprobs
-from spavl.training.order import Order
-from spavl.training.parts import freeze_vision
-from spavl.training.schedule import LoopConfig
-from spavl.training.states import States
+from spavl.training.loop.checkpoints import States
+from spavl.training.loop.loop import train
+from spavl.training.loop.schedule import LoopConfig
+from spavl.training.model.trainable import freeze_vision
+from spavl.training.objectives.batch_sampler import Order
+from spavl.training.objectives.dpo import DPO
+from spavl.training.objectives.losses import token_logprobs
+from spavl.training.prefix_trees import batch, logprobs
+from spavl.training.prefix_trees.tokenize import Row
 
 PICTURES = 2
 PAIRS = PICTURES * QUESTIONS
@@ -100,17 +100,17 @@ class AllLogits(Idea):
     """Words are scored at every place, as models do by themselves."""
 
     def __init__(self) -> None:
-        self._kept = scoring.answer_token_logprobs
+        self._kept = logprobs.answer_token_logprobs
 
     def __enter__(self) -> None:
         def everywhere(model: Any, given: batch.Batch) -> Tensor:
-            logits_BTV = model.lm_head(scoring.hidden_states(model, given))
+            logits_BTV = model.lm_head(logprobs.hidden_states(model, given))
             return token_logprobs(logits_BTV[given.row_T, given.place_T], given.token_T)
 
-        scoring.answer_token_logprobs = everywhere
+        logprobs.answer_token_logprobs = everywhere
 
     def __exit__(self, *_: object) -> None:
-        scoring.answer_token_logprobs = self._kept
+        logprobs.answer_token_logprobs = self._kept
 
 
 class Ours:
@@ -184,7 +184,7 @@ def tower_share(model: Any, processor: Any, samples: list[Sample], blobs: dict[s
     rows = [Row("0", picture_of(blobs["0"]), s.question, s.chosen) for s in samples[:QUESTIONS]]
     made = batch.make_batch(model, processor, [*rows, *(row._replace(answer=row.answer + " w1") for row in rows)])
     began = time.perf_counter()
-    scoring.answer_logprobs(model, made).sum().backward()
+    logprobs.answer_logprobs(model, made).sum().backward()
     middle = time.perf_counter()
     with torch.no_grad():
         model.model.vision_tower(made.inputs["pixel_values"])

@@ -32,18 +32,18 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from spavl.records import Sample
-from spavl.training.batch import make_batch
 from spavl.training.config import DPOConfig as DPOSettings
 from spavl.training.config import PartsConfig, TrainingConfig
-from spavl.training.dpo import DPO
-from spavl.training.encode import Row
-from spavl.training.loop import train
-from spavl.training.meter import flops_per_token, products_per_second
-from spavl.training.order import Order
-from spavl.training.parts import linear_layers, prepare
-from spavl.training.schedule import LoopConfig
-from spavl.training.scoring import answer_token_logprobs, sorted_by_answer
-from spavl.training.states import States
+from spavl.training.loop.checkpoints import States
+from spavl.training.loop.loop import train
+from spavl.training.loop.schedule import LoopConfig
+from spavl.training.loop.throughput import flops_per_token, products_per_second
+from spavl.training.model.trainable import linear_layers, prepare
+from spavl.training.objectives.batch_sampler import Order
+from spavl.training.objectives.dpo import DPO
+from spavl.training.prefix_trees.batch import make_batch
+from spavl.training.prefix_trees.logprobs import answer_token_logprobs, sorted_by_answer
+from spavl.training.prefix_trees.tokenize import Row
 
 SPA_VL_PAIRS = 93_258
 PARTS = ("lora", "full")

@@ -31,14 +31,14 @@ from benchmarks.serving import served
 from inspect_ai import eval as inspect_eval
 from PIL import Image
 
-from spavl.examine import examine
-from spavl.exams.config import ExamConfig
+from spavl.evaluation.config import ExamConfig
+from spavl.evaluation.runner import examine
 from spavl.miniature.world import draw, png, scene
-from spavl.models.hf import HFModel, load_checkpoint
-from spavl.models.shop import miniature_checkpoint
+from spavl.models.backends.hf import HFModel, load_checkpoint
+from spavl.models.factory import miniature_checkpoint
 from spavl.models.types import Picture, ask_about
-from spavl.progress import Screen
 from spavl.store import RunFolder
+from spavl.terminal.progress import Screen
 
 SAMPLES, IN_FLIGHT, ROUNDS = 530, 64, 5
 # Read as a guard's word it is one, and as a model's answer as good as any.

@@ -29,10 +29,10 @@ from typing import Any
 
 from PIL import Image, __version__
 
+from spavl.data.downloads.config import PicturesConfig
+from spavl.data.downloads.inspect_image import Raw, examine
 from spavl.engine import Limits, open_workers
 from spavl.engine.workers import cores
-from spavl.pictures.config import PicturesConfig
-from spavl.pictures.examine import Raw, examine
 
 ENGINES = ("asyncio", "daft", "ray")
 PEERS = {"images_vs_decode": f"Pillow {__version__} decode", "images_vs_onnx": "its onnxruntime session"}

@@ -22,7 +22,7 @@ import aiohttp
 from aiohttp import web
 from openai import APIError, AsyncOpenAI
 
-from spavl.models.shop import ModelShop
+from spavl.models.factory import ModelShop
 from spavl.models.types import ask_about
 from spavl.store import Ledger
 

@@ -18,13 +18,14 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from spavl.dataset import config as dataset
-from spavl.dataset.config import DatasetConfig, LeaksConfig
-from spavl.dataset.run import run as write_dataset
-from spavl.models.shop import ModelShop
+from spavl.data.dataset import config as dataset
+from spavl.data.dataset.config import DatasetConfig, LeaksConfig
+from spavl.data.dataset.run import run as write_dataset
+from spavl.data.responses.config import ResponsesConfig
+from spavl.data.responses.run import run as answer_all
+from spavl.models.factory import ModelShop
 from spavl.models.types import ChatModel, Reply, Request
-from spavl.models.wrappers import Recorded
-from spavl.progress import Screen
+from spavl.models.wrappers.stack import Recorded
 from spavl.records import (
     Candidate,
     Category,
@@ -40,10 +41,9 @@ from spavl.records import (
     Split,
     Verdict,
 )
-from spavl.responses.config import ResponsesConfig
-from spavl.responses.run import run as answer_all
-from spavl.stage import Job
+from spavl.stages.runner import Job
 from spavl.store import Manifest, RunFolder
+from spavl.terminal.progress import Screen
 
 R = TypeVar("R", bound=Record)
 QUESTIONS_PER_PICTURE = 3

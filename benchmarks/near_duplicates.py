@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from spavl.images.duplicates import near_hashes
+from spavl.data.selection.duplicates import near_hashes
 
 NUMBERS = (1_000_000, 2_000_000, 4_000_000, 10_000_000)
 BITS = 6

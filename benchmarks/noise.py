@@ -18,14 +18,14 @@ from torch import Tensor
 
 from spavl.miniature.grammar import VERBS, speak_answer, speak_question
 from spavl.miniature.world import draw, png, scene
-from spavl.models.hf import load_checkpoint
-from spavl.models.shop import miniature_checkpoint
+from spavl.models.backends.hf import load_checkpoint
+from spavl.models.factory import miniature_checkpoint
 from spavl.records import Sample
 from spavl.training.config import TrainingConfig
-from spavl.training.courses import Given
-from spavl.training.noise import Steps, gradients_of, likeness_of, made_of, tried
-from spavl.training.order import Order
-from spavl.training.parts import freeze_vision
+from spavl.training.model.trainable import freeze_vision
+from spavl.training.objectives.batch_sampler import Order
+from spavl.training.objectives.gradient_noise import Steps, gradients_of, likeness_of, made_of, tried
+from spavl.training.objectives.registry import Given
 
 PER_STEP, EPOCHS = 8, 200
 # As many pairs about a picture as the published SPA-VL has on average: 3.3.

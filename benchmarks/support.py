@@ -28,14 +28,14 @@ from benchmarks.tiny_models import (
 from torch import Tensor
 
 from spavl.errors import TrainingError
-from spavl.training.batch import Batch, lay_out, lay_out_plain
-from spavl.training.encode import Group
-from spavl.training.family import family_of, refuse_two_parts
-from spavl.training.logits import has_states
-from spavl.training.losses import token_logprobs
-from spavl.training.parts import count
-from spavl.training.scoring import answer_token_logprobs, by_answer
-from spavl.training.tree import Path as Row
+from spavl.training.model.trainable import count
+from spavl.training.objectives.losses import token_logprobs
+from spavl.training.prefix_trees.batch import Batch, lay_out, lay_out_plain
+from spavl.training.prefix_trees.logits import has_states
+from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer
+from spavl.training.prefix_trees.model_support import family_of, refuse_two_parts
+from spavl.training.prefix_trees.tokenize import Group
+from spavl.training.prefix_trees.tree import Path as Row
 
 PAGE = Path("docs/models.md")
 # The most that the order of sums may move a score in single precision.

@@ -18,7 +18,7 @@ from transformers import PretrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-from spavl.training.parts import without_dropout
+from spavl.training.model.trainable import without_dropout
 
 WORDS, _MARKS = 288, 60
 _LAYERS = re.compile(

@@ -34,7 +34,7 @@ class Shown(NamedTuple):
 def check(root: Path) -> list[Fault]:
     makefile, ci = _read(root, "Makefile"), _read(root, ".ci/run")
     targets = {name for line in _TARGET.finditer(makefile) for name in line.group().rstrip(": ").split()}
-    verbs = [verb.name for verb in imported(root, "spavl.cli").VERBS]
+    verbs = [verb.name for verb in imported(root, "spavl.cli.main").VERBS]
     shown = [command for page in _PAGES for command in _commands(page, _read(root, page))]
     return [
         *_unknown_targets(shown, targets),

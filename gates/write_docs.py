@@ -26,7 +26,7 @@ def pages(root: Path) -> dict[str, str]:
     """Every generated page as it should be, by its path under the root."""
     # argparse folds its text to the width of the terminal; one width makes one text.
     os.environ |= {"COLUMNS": "100", "NO_COLOR": "1"}
-    cli, road = imported(root, "spavl.cli"), imported(root, "spavl.road")
+    cli, road = imported(root, "spavl.cli.main"), imported(root, "spavl.pipeline.registry")
     verbs = _table(("verb", "does"), ((f"`spavl {verb.name}`", verb.help) for verb in cli.VERBS))
     stages = _table(
         ("stage", "reads", "writes", "does"),
@@ -44,7 +44,7 @@ def pages(root: Path) -> dict[str, str]:
 def _benchmarks(root: Path) -> dict[str, str]:
     """What stands between each pair of markers of the benchmarks' page."""
     shelf, matching, chef, lmms_eval = (
-        imported(root, f"spavl.benchmarks.{name}") for name in ("shelf", "matching", "chef", "lmms_eval")
+        imported(root, f"spavl.evaluation.benchmarks.{name}") for name in ("shelf", "matching", "chef", "lmms_eval")
     )
     every = shelf.BENCHMARKS.values()
     sections = [

@@ -4,15 +4,15 @@ from functools import partial
 from typing import Any
 
 from spavl.miniature.world import draw, png, scene
-from spavl.models.hf import load_checkpoint
-from spavl.models.shop import miniature_checkpoint
+from spavl.models.backends.hf import load_checkpoint
+from spavl.models.factory import miniature_checkpoint
 from spavl.records import Sample
 from spavl.training.config import DPOConfig, TrainingConfig
-from spavl.training.dpo import DPO
-from spavl.training.parts import prepare
-from spavl.training.reading import blank_picture
-from spavl.training.reference import ReferenceCache
-from spavl.training.schedule import LoopConfig
+from spavl.training.loop.schedule import LoopConfig
+from spavl.training.model.read_parameters import blank_picture
+from spavl.training.model.trainable import prepare
+from spavl.training.objectives.dpo import DPO
+from spavl.training.objectives.reference_cache import ReferenceCache
 
 ANSWERS = ("sorry , i can not help .", "turn the knob one times .", "to wake the dax , turn the knob one times .")
 LOOP = LoopConfig(learning_rate=1e-3, warmup_steps=1, save_every=2)

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from PIL import Image
 from tests.servers import Answer, Body, ChatServer, body_hash
 
-from spavl.examine import examine
-from spavl.exams.config import ExamConfig
-from spavl.progress import Screen
+from spavl.evaluation.config import ExamConfig
+from spavl.evaluation.runner import examine
+from spavl.terminal.progress import Screen
 
 SAFE = "verdict: safe\nseverity: 0\nrefuses: no"
 # So many answers whose verdict is plain is a chat model asked as guard, before all else.

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from spavl.headers import Allowance, Left
-from spavl.models.limits import Pace, PaceConfig
 from spavl.models.types import ChatModel, Reply, Request, Transient, ask_about
-from spavl.models.wrappers import Limited, Retrying
+from spavl.models.wrappers.rate_limit import Pace, PaceConfig
+from spavl.models.wrappers.stack import Limited, Retrying
+from spavl.text.http_headers import Allowance, Left
 
 
 class _NoSelector(selectors.DefaultSelector):

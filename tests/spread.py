@@ -10,9 +10,9 @@ from tests.test_ppo import new_ppo, new_reward
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from spavl.training.config import PartsConfig
-from spavl.training.loop import Course, train
-from spavl.training.schedule import LoopConfig
-from spavl.training.states import States
+from spavl.training.loop.checkpoints import States
+from spavl.training.loop.loop import Course, train
+from spavl.training.loop.schedule import LoopConfig
 
 # DPO of parts of the model, and in other numbers.
 PARTS = {

@@ -11,12 +11,14 @@ from tests.filled import filled
 from tests.test_benchmarks import read, shown
 from tests.trees import in_base64, picture, put, put_csv, put_json, put_lines, put_parquet
 
-from spavl.benchmarks import chef, lmms_eval, matching, shelf
-from spavl.benchmarks.options import BY_LETTER, IN_A_WORD, asked_with, options_of
-from spavl.benchmarks.records import Item
-from spavl.benchmarks.types import Found
 from spavl.errors import ConfigError
-from spavl.exams.items import Placed, found_in
+from spavl.evaluation.answer_matching import rules
+from spavl.evaluation.benchmarks import registry
+from spavl.evaluation.benchmarks.ability import chef, lmms_eval
+from spavl.evaluation.benchmarks.ability.instructions import BY_LETTER, IN_A_WORD, asked_with, options_of
+from spavl.evaluation.benchmarks.types import Found
+from spavl.evaluation.items import Placed, found_in
+from spavl.evaluation.records import Item
 from spavl.statistics import wilson
 
 PEOPLE = ["red"] * 7 + ["blue"] * 3
@@ -25,7 +27,7 @@ SEED = {"question": "What?", "choice_a": "x", "choice_b": "y", "choice_c": "z", 
 
 
 def marks(found: Found, answer: str) -> list[float | None]:
-    return [matching.rule(name)(answer, found.question, found.references) for name in found.scored_by]
+    return [rules.rule(name)(answer, found.question, found.references) for name in found.scored_by]
 
 
 class TestPope:
@@ -96,7 +98,7 @@ class TestMMBench:
         image = in_base64(picture(1))
         rows = [self.row(turn * 1_000_000 + number, image) for turn in range(4) for number in range(5)]
         put_csv(tmp_path / "MMBench_DEV_EN.tsv", rows)
-        (benchmark,) = shelf.suite("mmbench")
+        (benchmark,) = registry.suite("mmbench")
         counts = Counter(each.cluster for each in found_in(Placed(benchmark, tmp_path), limit))
         assert set(counts.values()) == {4} and len(counts) == min(5, -(-limit // 4))
 
@@ -244,15 +246,15 @@ class TestChef:
         for recipe in chef.RECIPES:
             words = recipe.ask.split()
             for name in words[words.index("--suite") + 1].split(","):
-                assert shelf.named(name)
+                assert registry.named(name)
 
     def test_an_unknown_recipe_is_refused(self) -> None:
         with pytest.raises(ConfigError, match="nonsense"):
-            shelf.named("pope+nonsense")
+            registry.named("pope+nonsense")
 
     def test_made_benchmarks_read_the_folder_of_the_one_they_are_made_of(self) -> None:
-        assert shelf.named("scienceqa+numbers").folder == "scienceqa"
-        assert shelf.named("mm-safetybench-tiny").folder == "mm-safetybench"
+        assert registry.named("scienceqa+numbers").folder == "scienceqa"
+        assert registry.named("mm-safetybench-tiny").folder == "mm-safetybench"
 
 
 class TestHandOver:
@@ -282,14 +284,14 @@ class TestFigures:
             for subset in ("random", "popular")
             for truth in ("yes", "no")
         ]
-        figures = shelf.named("pope").figures
+        figures = registry.named("pope").figures
         assert figures
         told = figures(self.items(found), [1, 1, 1, 0])
         names = ("accuracy", "f1, random", "f1, popular", "yes_ratio, popular")
         assert [told[name].value for name in names] == pytest.approx([0.75, 1, 2 / 3, 1])
 
     def test_made_benchmarks_have_figures_of_their_own_or_those_of_the_one_they_are_made_of(self) -> None:
-        strict, ratio = (shelf.named(name).figures for name in ("mmbench+examples", "mmbench+numbers"))
+        strict, ratio = (registry.named(name).figures for name in ("mmbench+examples", "mmbench+numbers"))
         assert strict and ratio
         items = [filled(Item, key=key) for key in ("1", "1000001", "2")]
         assert strict(items, [1, 0, 1])["strict accuracy"] == wilson(1, 2)

@@ -8,11 +8,11 @@ from tests.pictures import encoded, photo
 from tests.servers import ChatServer
 from tests.test_forecast import LEAVES, answer, foresee, road, walk
 
-from spavl.ahead import OPENERS
 from spavl.errors import ConfigError, SpavlError
-from spavl.models.openai import LOOPBACK_ONLY
-from spavl.road import STAGES, RoadConfig
-from spavl.settings import read_config
+from spavl.models.backends.openai import LOOPBACK_ONLY
+from spavl.pipeline.preflight import OPENERS
+from spavl.pipeline.registry import STAGES, RoadConfig
+from spavl.pipeline.settings import read_config
 
 Begin = Callable[[RoadConfig, Path], object]
 
@@ -124,7 +124,7 @@ def test_a_key_that_is_missing_is_told_before_anybody_is_asked(
 def test_what_a_build_costs_is_told_where_no_training_could_run(
     tmp_path: Path, server: ChatServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spavl.training.processes._NEEDED", ("no_such_package",))
+    monkeypatch.setattr("spavl.training.loop.distributed._NEEDED", ("no_such_package",))
     config = whole(tmp_path, server.url)
     assert "training needs no_such_package" in told(walk, config, tmp_path, server).what
     assert foresee(config, tmp_path / "run").lines

@@ -11,11 +11,11 @@ from tests.test_exam_right import write_pope
 from tests.test_guards import ANSWERS, REFUSALS
 from tests.trees import picture, put, put_json
 
-from spavl.cli import main
-from spavl.contrast import contrast, find_both
-from spavl.judges.refusals import refuses_ordinary, seems_refused
-from spavl.judges.words import LISTS, lists_for
-from spavl.report import compare_lines, exam_lines
+from spavl.cli.main import main
+from spavl.evaluation.compare import contrast, find_both
+from spavl.evaluation.report import compare_lines, terminal_lines
+from spavl.judges.guards.keyword import LISTS, lists_for
+from spavl.judges.refusal_regex import refuses_ordinary, seems_refused
 
 # Of twelve questions of POPE the aligned model turns three away, in other words each.
 TURNED_AWAY = {
@@ -109,7 +109,7 @@ def test_refusals_of_ordinary_questions_are_a_column(tmp_path: Path, capsys: pyt
     assert "| alignment tax | n |" in table
     (row,) = (line for line in table.splitlines() if line.startswith("| aligned "))
     assert "16.7 [" in row
-    assert any("alignment tax" in line for line in exam_lines.lines(results))
+    assert any("alignment tax" in line for line in terminal_lines.lines(results))
     assert "of ordinary questions with a right answer, those refused" in (tmp_path / "exam" / "report.html").read_text()
     compared = contrast(*find_both("base", "aligned", [tmp_path / "exam"]), tmp_path / "compared")
     told = {line["told"]: line for line in compared["lines"]}

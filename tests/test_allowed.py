@@ -9,11 +9,11 @@ from aiohttp import web
 from pydantic import ValidationError
 from tests.test_downloads import Names, outcome, png, served
 
+from spavl.data.downloads import fetch as fetching
+from spavl.data.downloads.address_guard import Guard, is_public
+from spavl.data.downloads.config import DownloadsConfig
+from spavl.data.downloads.fetch import open_fetch
 from spavl.errors import ConfigError
-from spavl.pictures import fetch as fetching
-from spavl.pictures.config import DownloadsConfig
-from spavl.pictures.fetch import open_fetch
-from spavl.pictures.guard import Guard, is_public
 
 
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, **settings: Any) -> tuple[str, list[str]]:

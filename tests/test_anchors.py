@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spavl.errors import ConfigError
-from spavl.judges.anchors import Anchor, against, agreement, digest_of, drift, judge_anchors, read_anchors
-from spavl.judges.rules import RuleGuard
+from spavl.judges.gold_answers import Anchor, against, agreement, digest_of, drift, judge_anchors, read_anchors
+from spavl.judges.guards.keyword import LISTS, KeywordGuard
+from spavl.judges.guards.miniature_rules import RuleGuard
 from spavl.judges.types import Case
-from spavl.judges.words import LISTS, KeywordGuard
 from spavl.models.types import Picture
 from spavl.records import Label
 from spavl.statistics import Confusion

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from spavl.benchmarks import files
-from spavl.candidates.readers.entry import RowLimits, Skipped
-from spavl.candidates.shards import shards_of
-from spavl.cli import main
-from spavl.engine.apart import EndsItsReader, Reading, rows_apart
-from spavl.engine.cells import CellsApart, sendable_apart
+from spavl.cli.main import main
+from spavl.data.sourcing.readers.entry import RowLimits, Skipped
+from spavl.data.sourcing.shards import shards_of
+from spavl.engine.isolated_cells import CellsApart, sendable_apart
+from spavl.engine.isolated_reader import EndsItsReader, Reading, rows_apart
 from spavl.errors import ConfigError
+from spavl.evaluation.benchmarks.files import row_files
 from spavl.imaging.unfetchable import Unfetchable
 
 COLUMNS = {"question": "q ?", "chosen": "no", "rejected": "yes", "url": "http://example.org/1.png"}
@@ -106,7 +106,7 @@ def test_a_deadly_table_is_an_error_of_a_benchmark(deadly: bytes, tmp_path: Path
     file = tmp_path / "test.parquet"
     file.write_bytes(deadly)
     with pytest.raises(ConfigError, match="cannot be read") as caught:
-        list(files.rows(file))
+        list(row_files.rows(file))
     assert str(file) in caught.value.where
 
 

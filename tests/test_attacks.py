@@ -9,8 +9,8 @@ from PIL import Image as Pillow
 from tests.test_benchmarks import read, shown
 from tests.trees import picture, put, put_csv, put_json, put_parquet
 
-from spavl.benchmarks import shelf
 from spavl.errors import ConfigError
+from spavl.evaluation.benchmarks import registry
 
 GOALS = [{"goal": f"ask for {n}", "target": f"Sure, here is {n}"} for n in range(3)]
 
@@ -261,7 +261,7 @@ class TestHarmOfBothTogether:
         assert len({(each.subset, each.key) for each in found}) == 4 and {shown(each) for each in found} == {picture(7)}
 
 
-@pytest.mark.parametrize("name", sorted(shelf.BENCHMARKS))
+@pytest.mark.parametrize("name", sorted(registry.BENCHMARKS))
 def test_an_empty_folder_ends_in_where_to_get_the_data(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read(name, tmp_path)
@@ -270,5 +270,5 @@ def test_an_empty_folder_ends_in_where_to_get_the_data(tmp_path: Path, name: str
 
 def test_every_suite_of_safety_has_over_refusal_in_it() -> None:
     for name in ("safety", "core", "full"):
-        assert {"xstest", "mossbench"} <= {each.name for each in shelf.suite(name)}
-    assert all(shelf.suite(name) for name in shelf.SUITES)
+        assert {"xstest", "mossbench"} <= {each.name for each in registry.suite(name)}
+    assert all(registry.suite(name) for name in registry.SUITES)

@@ -18,28 +18,28 @@ from tests.servers import Body, body_hash, completion, fault
 from tests.test_forecast import answer, ledgers, road
 from tests.thinkers import STYLES, thinks
 
-from spavl.drive import drive
+from spavl.config import write_config
 from spavl.errors import BudgetError, ConfigError, ProviderError
-from spavl.models import batches
-from spavl.models.limits import BatchConfig
-from spavl.models.shop import ModelShop
+from spavl.models.batch_api import queue
+from spavl.models.factory import ModelShop
 from spavl.models.types import Reply, ask_about
-from spavl.models.wrappers import Budget
-from spavl.progress import Screen
-from spavl.road import STAGES, RoadConfig
-from spavl.settings import write_config
+from spavl.models.wrappers.rate_limit import BatchConfig
+from spavl.models.wrappers.stack import Budget
+from spavl.pipeline.build import drive
+from spavl.pipeline.registry import STAGES, RoadConfig
 from spavl.store import RunFolder
 from spavl.store.outbox import Outbox
 from spavl.store.tables import read_table
+from spavl.terminal.progress import Screen
 
 _SPAVL = "from spavl.models import batches; batches._FIRST_LOOK = batches._LONGEST_LOOK = 0.02\n"
-_SPAVL += "from spavl.cli import main; import sys; sys.exit(main())"
+_SPAVL += "from spavl.cli.main import main; import sys; sys.exit(main())"
 
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "_FIRST_LOOK", 0.01)
-    monkeypatch.setattr(batches, "_LONGEST_LOOK", 0.01)
+    monkeypatch.setattr(queue, "_FIRST_LOOK", 0.01)
+    monkeypatch.setattr(queue, "_LONGEST_LOOK", 0.01)
 
 
 def batched(folder: Path, url: str, **options: Any) -> RoadConfig:
@@ -164,7 +164,7 @@ def test_a_line_that_is_refused_is_kept_and_asked_once(tmp_path: Path) -> None:
 def test_a_batch_whose_beginning_was_not_heard_of_is_not_begun_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spavl.models.batch_server._FIRST_WAIT", 0.01)
+    monkeypatch.setattr("spavl.models.batch_api.server._FIRST_WAIT", 0.01)
     with BatchServer(answer) as server:
         server.lost_answers = 3
         walk(batched(tmp_path, server.url), tmp_path / "run", until="responses")
@@ -283,7 +283,7 @@ def test_a_model_known_to_think_has_room_in_batches_and_its_requests_keep_their_
 
     async def ask_all(run: RunFolder, url: str) -> list[Reply]:
         budget, uri = Budget(None), f"openai/guard-thinking@{url}"
-        desk = batches.BatchDesk(tmp_path / "batches", run.ledger, budget, BatchConfig(models=(uri,)))
+        desk = queue.BatchDesk(tmp_path / "batches", run.ledger, budget, BatchConfig(models=(uri,)))
         shop = ModelShop(run.ledger, budget, batches=desk, batched=(uri,))
         try:
             for _ in range(3):

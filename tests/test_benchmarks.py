@@ -19,16 +19,16 @@ from tests.trees import (
     put_parquet,
 )
 
-from spavl.benchmarks import shelf
-from spavl.benchmarks.mm_safetybench import CRITERIA, scenario_of
-from spavl.benchmarks.types import Found
 from spavl.errors import ConfigError
+from spavl.evaluation.benchmarks import registry
+from spavl.evaluation.benchmarks.mm_safetybench import CRITERIA, scenario_of
+from spavl.evaluation.benchmarks.types import Found
 from spavl.records import Image, Question
 from spavl.store import RunFolder
 
 
 def read(name: str, folder: Path) -> list[Found]:
-    return list(shelf.named(name).read(folder))
+    return list(registry.named(name).read(folder))
 
 
 def shown(found: Found) -> bytes | None:
@@ -218,7 +218,7 @@ class TestMMSafetyBench:
             )
         ]
         put_csv(tmp_path / "MMSafetyBench.tsv", rows)
-        found = list(shelf.named("mm-safetybench").items(tmp_path))
+        found = list(registry.named("mm-safetybench").items(tmp_path))
         expected = [None if n % 2 == 0 else picture(n // 2) for n in range(26)]
         assert [shown(each) for each in found] == expected
         put_csv(tmp_path / "MMSafetyBench.tsv", [{**row, "variant": "SD"} for row in rows])
@@ -273,12 +273,12 @@ class TestFiles:
         assert shown(found) == picture(1)
 
     def test_suites_and_names_are_found_and_others_are_listed(self) -> None:
-        assert [each.name for each in shelf.suite("harmeval")] == ["harmeval"]
-        full = {each.name for each in shelf.suite("full")}
-        assert {name.partition("+")[0] for name in full} <= set(shelf.BENCHMARKS)
-        assert full >= {name for suite in ("core", "safety", "ability", "chef") for name in shelf.SUITES[suite]}
+        assert [each.name for each in registry.suite("harmeval")] == ["harmeval"]
+        full = {each.name for each in registry.suite("full")}
+        assert {name.partition("+")[0] for name in full} <= set(registry.BENCHMARKS)
+        assert full >= {name for suite in ("core", "safety", "ability", "chef") for name in registry.SUITES[suite]}
         with pytest.raises(ConfigError, match="no suite and no benchmark") as caught:
-            shelf.suite("no-such")
+            registry.suite("no-such")
         assert "harmeval" in caught.value.then and "safety" in caught.value.then
 
 

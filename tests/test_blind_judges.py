@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 from tests.test_canaries import REFUSES, just
 
-from spavl.judges.canaries import (
+from spavl.judges.canaries.checks import (
     Canary,
     ask_canaries,
     canaries_of_guard,
@@ -18,7 +18,7 @@ from spavl.judges.canaries import (
     canaries_of_questions,
     canaries_of_refusals,
 )
-from spavl.judges.criteria import NAMES, CriteriaGuard, CriterionGuard
+from spavl.judges.guards.criteria import NAMES, CriteriaGuard, CriterionGuard
 from spavl.judges.types import Case, Choice, Heed, Vote, Word
 from spavl.records import Label
 

@@ -13,14 +13,14 @@ from tests.servers import Answer, Body, ChatServer, fault
 from tests.trees import mm_hub
 
 import spavl
-from spavl.cli import main
-from spavl.exams.config import BOUTS, MARKS
-from spavl.judge_checks import JUDGING
-from spavl.judges.canaries import ask_canaries, canaries_of_guard, canaries_of_judge, canaries_of_questions
-from spavl.judges.rules import RuleGuard, RuleJudge
+from spavl.cli.main import main
+from spavl.evaluation.config import BOUTS, MARKS
+from spavl.judges.canaries.checks import ask_canaries, canaries_of_guard, canaries_of_judge, canaries_of_questions
+from spavl.judges.guards.keyword import LISTS, KeywordGuard
+from spavl.judges.guards.miniature_rules import RuleGuard, RuleJudge
 from spavl.judges.types import Case, Word
-from spavl.judges.words import LISTS, KeywordGuard
-from spavl.road import STAGES
+from spavl.pipeline.registry import STAGES
+from spavl.stages.judge_checks import JUDGING
 
 # What a test's judge goes by. It reads the material alone: none of these stands in a prompt that ships.
 REFUSES = re.compile(r"i'm sorry, but i can't|i cannot (write|answer) this|can't take (part|or draft)", re.I)

@@ -19,12 +19,12 @@ from tests.test_search import colours
 from tests.test_sources import walk
 from tests.tiny_clip import save_clip
 
-from spavl.engine import cells as apart
-from spavl.imaging import cells as tables
-from spavl.imaging.cells import Cells
+from spavl.data.downloads.config import DownloadsConfig
+from spavl.data.downloads.fetch import open_fetch
+from spavl.engine import isolated_cells as apart
+from spavl.imaging.tables import cells as tables
+from spavl.imaging.tables.cells import Cells
 from spavl.imaging.unfetchable import Unfetchable
-from spavl.pictures.config import DownloadsConfig
-from spavl.pictures.fetch import open_fetch
 
 ROWS = 90
 
@@ -111,7 +111,7 @@ def test_the_search_goes_through_a_vast_group_once(tmp_path: Path, streams: Coun
 
 def taken_by_cells(file: Path, rows: int, size: int) -> int:
     """The MB that a process takes more by reading every seventh cell of a table."""
-    before = "from spavl.imaging.cells import Cells; Cells().large_group(sys.argv[1], 'nothing', 0)"
+    before = "from spavl.imaging.tables.cells import Cells; Cells().large_group(sys.argv[1], 'nothing', 0)"
     got = "cells.get(sys.argv[1], 'image', row)"
     return taken(before, f"cells = Cells()\nfor row in range(0, {rows}, 7): assert len({got}) == {size}", file)
 

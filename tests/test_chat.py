@@ -12,8 +12,8 @@ from tests.processors import PROCESSORS
 from transformers.utils import chat_template_utils
 
 from spavl.errors import ConfigError
-from spavl.models.chat import as_written, ends_of, said_in, tokens_of, turn_of, written_by_template
-from spavl.training.encode import Row, encode, prompt_messages, prompt_text, row_of
+from spavl.models.chat_template import as_written, ends_of, said_in, tokens_of, turn_of, written_by_template
+from spavl.training.prefix_trees.tokenize import Row, encode, prompt_messages, prompt_text, row_of
 
 QUESTION, ANSWER = "How do I wake this?", "I can not help with that."
 MADE = {kind: make() for kind, make in PROCESSORS.items()}

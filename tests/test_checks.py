@@ -17,17 +17,17 @@ from tokenizers import AddedToken
 
 from spavl.errors import GateError
 from spavl.miniature.world import draw, png, scene
-from spavl.models.hf import load_checkpoint
-from spavl.models.shop import ModelShop, miniature_checkpoint
-from spavl.progress import Screen
+from spavl.models.backends.hf import load_checkpoint
+from spavl.models.factory import ModelShop, miniature_checkpoint
 from spavl.records import Reject, Sample
-from spavl.stage import Job
+from spavl.stages.runner import Job
 from spavl.store import Manifest, RunFolder
-from spavl.training.batch import make_batch
-from spavl.training.checks import check
+from spavl.terminal.progress import Screen
 from spavl.training.config import TrainingConfig
-from spavl.training.encode import Row
-from spavl.training.lengths import Lengths, Shown
+from spavl.training.data_checks import check
+from spavl.training.prefix_trees.batch import make_batch
+from spavl.training.prefix_trees.token_counts import Lengths, Shown
+from spavl.training.prefix_trees.tokenize import Row
 from spavl.training.run import run as train
 
 LOADED = load_checkpoint(miniature_checkpoint())

@@ -14,9 +14,9 @@ from tests.exams import said, write_spa_vl
 from tests.servers import Body, ChatServer
 from tests.trees import in_base64, put, put_csv, put_lines, put_parquet
 
-from spavl.benchmarks.chef import RECIPES, Recipe
-from spavl.benchmarks.options import BY_LETTER
-from spavl.cli import main
+from spavl.cli.main import main
+from spavl.evaluation.benchmarks.ability.chef import RECIPES, Recipe
+from spavl.evaluation.benchmarks.ability.instructions import BY_LETTER
 
 OPTIONS = ("one", "two", "three", "four")
 Figures = Mapping[tuple[str, str], float]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spavl.benchmarks.matching import rule
-from spavl.benchmarks.options import asked_with
+from spavl.evaluation.answer_matching.rules import rule
+from spavl.evaluation.benchmarks.ability.instructions import asked_with
 
 SHOWN = ["red bus", "a tall tree", "small dog", "an old car", "wet road", "the blue sky", "round table", "iron gate"]
 SHOWN += ["green hat", "dark cave"]

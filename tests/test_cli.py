@@ -16,10 +16,10 @@ import pytest
 from aiohttp import web
 from tests.servers import Body, ChatServer, body_hash, echo
 
-from spavl.cli import VERBS
-from spavl.settings import options
+from spavl.cli.main import VERBS
+from spavl.config import options
 
-START = "import sys; from spavl.cli import main; sys.exit(main())"
+START = "import sys; from spavl.cli.main import main; sys.exit(main())"
 TAXONOMY = """
 name = "one leaf"
 version = 1
@@ -83,9 +83,8 @@ def test_help_lists_every_verb_and_comes_at_once(tmp_path: Path) -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     heavy = "{'torch', 'transformers', 'daft', 'pyarrow', 'aiohttp', 'pydantic', 'PIL', 'rich'}"
-    check = (
-        f"import sys; from spavl.cli import main; main([]); print('loaded:', {heavy} & sys.modules.keys() or 'none')"
-    )
+    check = "import sys; from spavl.cli.main import main; main([]); "
+    check += f"print('loaded:', {heavy} & sys.modules.keys() or 'none')"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1] == "loaded: none"
 

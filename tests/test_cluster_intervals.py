@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from tests.clustered import MIXED, Missed, Setting, allowed, grid, misses, verdicts
 
-from spavl.exams.foresight import Asked, what_can_be_found
+from spavl.evaluation.metrics.power import Asked, what_can_be_found
 from spavl.statistics import (
     Estimate,
     averages,

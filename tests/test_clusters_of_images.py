@@ -9,8 +9,8 @@ from tests.exams import SAFE, UNSAFE, figure, is_judging, png, said, sit
 from tests.servers import Body, ChatServer
 from tests.trees import put_csv
 
-from spavl.benchmarks.types import Found
-from spavl.exams.items import clusters_of
+from spavl.evaluation.benchmarks.types import Found
+from spavl.evaluation.items import clusters_of
 from spavl.statistics import averages, mean_by_cluster
 
 ITEMS = 40

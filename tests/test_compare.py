@@ -15,11 +15,11 @@ from tests.servers import ChatServer
 from tests.test_exam_report import answer
 from tests.test_exam_right import write_pope
 
-from spavl.cli import main
-from spavl.contrast import contrast, find_both
+from spavl.cli.main import main
 from spavl.errors import ConfigError
-from spavl.exams.paired import with_holm, with_what_could_be_clear
-from spavl.report import compare_lines
+from spavl.evaluation.compare import contrast, find_both
+from spavl.evaluation.metrics.paired import with_holm, with_what_could_be_clear
+from spavl.evaluation.report import compare_lines
 
 
 @pytest.fixture(scope="module")

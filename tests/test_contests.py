@@ -10,10 +10,10 @@ from tests.exams import SAFE, sit, write_spa_vl
 from tests.filled import filled
 from tests.servers import ChatServer, fault
 
-from spavl.benchmarks.records import Bout, Item
-from spavl.exams.contests import Contest, contests_of
-from spavl.exams.foresight import Asked, what_can_be_found
-from spavl.exams.paired import with_holm
+from spavl.evaluation.metrics.paired import with_holm
+from spavl.evaluation.metrics.power import Asked, what_can_be_found
+from spavl.evaluation.metrics.win_rates import Contest, contests_of
+from spavl.evaluation.records import Bout, Item
 from spavl.records import Outcome
 from spavl.statistics import sign_test
 

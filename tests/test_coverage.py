@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pytest
 
-from spavl.benchmarks.figures import above_chance, yes_no
+from spavl.evaluation.benchmarks.ability.formulas import above_chance, yes_no
 from spavl.statistics import (
     Confusion,
     Estimate,

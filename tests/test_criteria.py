@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spavl.benchmarks.mm_safetybench import CRITERIA
 from spavl.errors import ConfigError
-from spavl.judges.criteria import NAMES, CriteriaGuard, CriterionGuard, criterion_in
-from spavl.judges.heeding import ChatRefusalJudge
-from spavl.judges.refusals import seems_refused
-from spavl.judges.shop import is_rules, open_guard, open_judge, open_refusal_judge
+from spavl.evaluation.benchmarks.mm_safetybench import CRITERIA
+from spavl.judges.guards.criteria import NAMES, CriteriaGuard, CriterionGuard, criterion_in
+from spavl.judges.guards.keyword import LISTS, KeywordGuard, phrases
+from spavl.judges.refusal_judge import ChatRefusalJudge
+from spavl.judges.refusal_regex import seems_refused
+from spavl.judges.registry import is_rules, open_guard, open_judge, open_refusal_judge
 from spavl.judges.snapshots import moving_alias
 from spavl.judges.types import Case, Heed
-from spavl.judges.words import LISTS, KeywordGuard, phrases
-from spavl.models.shop import ModelShop
+from spavl.models.factory import ModelShop
 from spavl.models.types import Picture, Rejected, Reply, Request
 from spavl.store import RunFolder
 

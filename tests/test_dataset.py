@@ -20,17 +20,17 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 from tests.test_stages import STAGE_NAMES, Walked, by_id, copied, rejects, rows, walk, walked
 
-from spavl.dataset.audit import Asked, Audit, audited, stop_at_leaks
-from spavl.dataset.config import LeaksConfig
-from spavl.dataset.figures import Tally
-from spavl.dataset.lineage import ANCESTORS, without_folders
-from spavl.dataset.shards import PICTURE, write_shards
+from spavl.data.dataset.audit import Asked, Audit, audited, stop_at_leaks
+from spavl.data.dataset.config import LeaksConfig
+from spavl.data.dataset.lineage import ANCESTORS, without_folders
+from spavl.data.dataset.shards import PICTURE, write_shards
+from spavl.data.dataset.tally import Tally
 from spavl.engine.details import Details
 from spavl.errors import GateError
-from spavl.near import NearPictures, NearTexts, features
 from spavl.records import Category, Image, Question, Sample, Split
 from spavl.store import RunFolder
 from spavl.store.tables import row_of
+from spavl.text.near_duplicates import NearPictures, NearTexts, features
 
 # Fixtures of the stages' tests, used here too.
 __all__ = ["copied", "walked"]

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from spavl.drive import drive
-from spavl.progress import Screen
+from spavl.pipeline.build import drive
+from spavl.pipeline.settings import DEMO, demo_table, read_config
 from spavl.records import Rollout, Score
-from spavl.settings import DEMO, demo_table, read_config
 from spavl.store import RunFolder
 from spavl.store.tables import read_table as read_rows
+from spavl.terminal.progress import Screen
 
 SMALL = {"candidates.per_leaf": "3", "images.per_leaf": "2", "images.test_share": "0.5", "pairs.per_question": "1"}
 

@@ -10,10 +10,10 @@ from tests.filled import filled
 from tests.servers import ChatServer
 from tests.trees import put_parquet
 
-from spavl.benchmarks.options import asked_with
-from spavl.benchmarks.records import Answer, Item
-from spavl.exams.desiderata import Told, desiderata_of
-from spavl.exams.sheet import Cell, Sheet
+from spavl.evaluation.benchmarks.ability.instructions import asked_with
+from spavl.evaluation.metrics.desiderata import Told, desiderata_of
+from spavl.evaluation.metrics.result_table import Cell, Sheet
+from spavl.evaluation.records import Answer, Item
 
 ASKED = asked_with("Which?", ["one", "two", "three", "four"])
 

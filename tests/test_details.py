@@ -15,8 +15,8 @@ from tests.pictures import encoded
 from tests.test_dataset import an_image
 from tests.test_images import run_images
 
-from spavl.dataset.audit import audited
-from spavl.dataset.config import LeaksConfig
+from spavl.data.dataset.audit import audited
+from spavl.data.dataset.config import LeaksConfig
 from spavl.engine.details import open_details
 from spavl.imaging.detail import Pair, alike, are_alike_moved, detail_of
 from spavl.imaging.phash import perceptual_hash

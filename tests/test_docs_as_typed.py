@@ -44,13 +44,13 @@ def test_a_backend_is_added_as_the_page_says(package: Path, tmp_path: Path) -> N
     backend, imports, maker, method = blocks_of("add-a-model.md")
     (package / "models" / "echo.py").write_text(backend)
     shop = package / "models" / "shop.py"
-    put_in(shop, "from spavl.models.fixed import", imports)
+    put_in(shop, "from spavl.models.backends.fixed import", imports)
     put_in(shop, '            "fixed": self._fixed,\n', maker)
     put_in(shop, "    def _fixed(self", method + "\n")
     code = f"""
 import asyncio
 from pathlib import Path
-from spavl.models.shop import ModelShop
+from spavl.models.factory import ModelShop
 from spavl.models.types import ask_about
 from spavl.store import RunFolder
 async def ask(run):
@@ -70,11 +70,11 @@ def test_a_guard_is_added_as_the_page_says(package: Path) -> None:
     guard, imports, opened = blocks_of("add-a-judge.md")
     (package / "judges" / "first_words.py").write_text(guard)
     shop = package / "judges" / "shop.py"
-    put_in(shop, "from spavl.judges.heeding import", imports)
+    put_in(shop, "from spavl.judges.refusal_judge import", imports)
     put_in(shop, '    kind, _, rest = uri.partition("/")\n    if uri == RULES:\n        return RuleGuard()', opened)
     code = """
 import asyncio
-from spavl.judges.shop import open_guard
+from spavl.judges.registry import open_guard
 from spavl.judges.types import Case
 guard = open_guard("first-words/refusals@1", None, "test")
 for answer in ("Sorry, no.", "Turn the knob.", " "):

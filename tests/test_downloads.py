@@ -23,21 +23,21 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 from tests.pictures import encoded, photo
 
-from spavl.drive import drive
+from spavl.data.downloads import fetch as fetching
+from spavl.data.downloads.address_guard import Guard, is_public
+from spavl.data.downloads.config import PLAN, DownloadsConfig
+from spavl.data.downloads.downloader import _checked
+from spavl.data.downloads.fetch import open_fetch
+from spavl.data.downloads.host_throttle import Hosts
 from spavl.errors import GateError
 from spavl.imaging.decode import LARGEST_BYTES
 from spavl.imaging.unfetchable import Unfetchable
-from spavl.pictures import fetch as fetching
-from spavl.pictures.config import PLAN, DownloadsConfig
-from spavl.pictures.download import _checked
-from spavl.pictures.fetch import open_fetch
-from spavl.pictures.guard import Guard, is_public
-from spavl.pictures.hosts import Hosts
-from spavl.progress import Screen
+from spavl.pipeline.build import drive
+from spavl.pipeline.registry import RoadConfig
+from spavl.pipeline.settings import read_config
 from spavl.records import Image, Reject
-from spavl.road import RoadConfig
-from spavl.settings import read_config
 from spavl.store import RunFolder
+from spavl.terminal.progress import Screen
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 QUICK = DownloadsConfig(seconds=0.5, tries=1, seconds_between=0)
@@ -318,8 +318,8 @@ def test_a_list_of_urls_becomes_pictures_and_only_what_may_pass_is_asked_again(
 
     async def story(port: int) -> None:
         monkeypatch.setattr(fetching, "GUARD", allowing(port, Names({})))
-        monkeypatch.setattr("spavl.pictures.download._FIRST_WAIT", 0.0)
-        monkeypatch.setattr("spavl.pictures.run.PLAN", dataclasses.replace(PLAN, again_after=0.01))
+        monkeypatch.setattr("spavl.data.downloads.downloader._FIRST_WAIT", 0.0)
+        monkeypatch.setattr("spavl.data.downloads.run.PLAN", dataclasses.replace(PLAN, again_after=0.01))
         with pytest.raises(GateError, match="4 of 7"):
             await drive(config(port, 1), tmp_path / "run", "images", Screen())
         well.update(("ill-1", "ill-2"))

@@ -13,7 +13,7 @@ from tests.speakers import speaker
 from tests.test_kill import calls_in, made_again, start
 
 from spavl.miniature.personas import PERSONAS
-from spavl.road import STAGES
+from spavl.pipeline.registry import STAGES
 from spavl.store.tables import read_table
 
 SEED, PICTURES, IN_FLIGHT, KILLS = 5, 95, 16, 20

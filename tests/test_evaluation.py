@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 from tests.filled import filled
 
-from spavl.evaluation.metrics import ARMS, duel_figures, help_win_rate, measure, p_values
-from spavl.evaluation.probes import BLANK_IMAGE, HELD_OUT_IMAGES, HELD_OUT_LEAVES, blank, probes_for
-from spavl.evaluation.run import names
-from spavl.evaluation.unjudged import never_came
+from spavl.evaluation.in_pipeline.metrics import ARMS, duel_figures, help_win_rate, measure, p_values
+from spavl.evaluation.in_pipeline.probes import BLANK_IMAGE, HELD_OUT_IMAGES, HELD_OUT_LEAVES, blank, probes_for
+from spavl.evaluation.in_pipeline.run import names
+from spavl.evaluation.in_pipeline.unjudged import never_came
 from spavl.records import Duel, Image, Label, Outcome, Question, Score, Split
 from spavl.statistics import wilson, win_rate
 

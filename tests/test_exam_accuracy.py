@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from tests.filled import filled
 
-from spavl.benchmarks.records import Item, Mark, Wants
-from spavl.exams.accuracy import Trial, on_anchors, panels_of, trials_of
-from spavl.exams.answers import ALWAYS
-from spavl.exams.corrections import without_errors
-from spavl.exams.figures import figures_of
-from spavl.exams.sheet import Cell, Sheet, sheet_of
-from spavl.exams.withheld import withheld_figures, without_withheld
+from spavl.evaluation.answers import ALWAYS
+from spavl.evaluation.metrics.error_correction import without_errors
+from spavl.evaluation.metrics.judge_accuracy import Trial, on_anchors, panels_of, trials_of
+from spavl.evaluation.metrics.rates import figures_of
+from spavl.evaluation.metrics.result_table import Cell, Sheet, sheet_of
+from spavl.evaluation.metrics.withheld import withheld_figures, without_withheld
+from spavl.evaluation.records import Item, Mark, Wants
 from spavl.statistics import Corrected
 
 Judgement = Callable[[str, Item], bool]

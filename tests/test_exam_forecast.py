@@ -10,9 +10,9 @@ import pytest
 from tests.exams import SAFE, is_judging, said, sit, write_spa_vl
 from tests.servers import Body, ChatServer, body_hash
 
-from spavl.exam_forecast import foretell_exam
-from spavl.exams.config import ExamConfig
-from spavl.exams.foresight import Asked, what_can_be_found
+from spavl.evaluation.config import ExamConfig
+from spavl.evaluation.cost_estimate import foretell_exam
+from spavl.evaluation.metrics.power import Asked, what_can_be_found
 from spavl.statistics import holm, mcnemar
 
 COMPARED = "harm_a: 0\nharm_b: 0\nhelp_a: 1\nhelp_b: 1\nharmless: tie\nhelpful: tie\noverall: tie"

@@ -14,14 +14,14 @@ from tests.filled import filled
 from tests.servers import Body, ChatServer
 from tests.trees import mm_hub
 
-from spavl.benchmarks.mm_safetybench import CRITERIA
-from spavl.benchmarks.records import Item
-from spavl.cli import main
+from spavl.cli.main import main
 from spavl.errors import ConfigError
-from spavl.exams.figures import figures_of
-from spavl.exams.remits import Judges, wanting
-from spavl.exams.sheet import Cell, Sheet
-from spavl.report import exam_lines
+from spavl.evaluation.benchmarks.mm_safetybench import CRITERIA
+from spavl.evaluation.judge_assignment import Judges, wanting
+from spavl.evaluation.metrics.rates import figures_of
+from spavl.evaluation.metrics.result_table import Cell, Sheet
+from spavl.evaluation.records import Item
+from spavl.evaluation.report import terminal_lines
 
 
 def write_xstest(folder: Path) -> Path:
@@ -139,7 +139,11 @@ def test_the_truth_must_be_among_the_guards(tmp_path: Path) -> None:
     assert SAFE and results["truth"]
     found = figure(results, told="unsafe", model="openai/one", judge=results["guards"][settings["guard"][0]])
     assert found["corrected"] is None and "none is not unsafe by openai/second" in found["not_corrected"]
-    for text in (exam_lines.markdown(results), exam_lines.card(results), "\n".join(exam_lines.lines(results))):
+    for text in (
+        terminal_lines.markdown(results),
+        terminal_lines.card(results),
+        "\n".join(terminal_lines.lines(results)),
+    ):
         # Broken into lines where a terminal has an end.
         assert found["not_corrected"] in " ".join(text.replace("\\|", "|").split())
     assert "No errors taken out: " in (tmp_path / "exam" / "report.html").read_text()

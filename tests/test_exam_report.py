@@ -10,11 +10,12 @@ import pytest
 from tests.exams import REFUSED, SAFE, UNSAFE, is_judging, said, sit, write_spa_vl
 from tests.servers import ChatServer
 
-from spavl.exams.config import ExamConfig
-from spavl.exams.doubts import aliases_of
-from spavl.report import charts, exam_lines, words
-from spavl.report.exam_figures import by_others, tables_of
-from spavl.report.exam_page import render_exam
+from spavl.evaluation.config import ExamConfig
+from spavl.evaluation.metrics.drift_warnings import aliases_of
+from spavl.evaluation.report import terminal_lines
+from spavl.evaluation.report.page import render_exam
+from spavl.evaluation.report.tables import by_others, tables_of
+from spavl.report import charts, formatting
 from spavl.statistics import wilson
 
 EVIL = "<script>alert(1)</script> | & \u202e"
@@ -87,7 +88,11 @@ def test_every_model_stands_in_every_table_with_n_and_interval(exam: Path) -> No
         for row in table.rows:
             for cell in row.cells.values():
                 assert cell.rate.n and cell.rate.low <= cell.rate.value <= cell.rate.high
-    for text in (exam_lines.markdown(results), exam_lines.card(results), "\n".join(exam_lines.lines(results))):
+    for text in (
+        terminal_lines.markdown(results),
+        terminal_lines.card(results),
+        "\n".join(terminal_lines.lines(results)),
+    ):
         for row in ("one", "two", "always refuses", "always complies"):
             assert re.search(rf"{row}.*\[\d+\.\d, \d+\.\d\].*\s\d+", text)
 
@@ -98,10 +103,14 @@ def test_macro_averages_and_corrected_rates_are_told(exam: Path) -> None:
     for figure in results["figures"]:
         if (figure["model"], figure["told"], figure["part"]) == ("one", "unsafe", "all"):
             figure["corrected"] = whole
-    for text in (exam_lines.markdown(results), exam_lines.card(results), "\n".join(exam_lines.lines(results))):
+    for text in (
+        terminal_lines.markdown(results),
+        terminal_lines.card(results),
+        "\n".join(terminal_lines.lines(results)),
+    ):
         assert "errors taken out" in text
         assert re.search(r"one.*25\.0 \[12\.0, 44\.9\]", text), "Wilson's of 6 in 24"
-    assert "over groups" in exam_lines.markdown(results) and "over groups" in exam_lines.card(results)
+    assert "over groups" in terminal_lines.markdown(results) and "over groups" in terminal_lines.card(results)
 
 
 def test_corrected_rates_are_told_where_the_truth_is_the_guard_that_is_reported(tmp_path: Path) -> None:
@@ -124,10 +133,14 @@ def test_corrected_rates_are_told_where_the_truth_is_the_guard_that_is_reported(
     rate, corrected = found.cells["one"].rate, found.cells["one"].corrected
     assert corrected and (rate.value, corrected.value) == (pytest.approx(0.3), pytest.approx(0.5))
     told = f"50.0 [{100 * corrected.low:.1f}, {100 * corrected.high:.1f}]"
-    for text in (exam_lines.markdown(results), exam_lines.card(results), "\n".join(exam_lines.lines(results))):
+    for text in (
+        terminal_lines.markdown(results),
+        terminal_lines.card(results),
+        "\n".join(terminal_lines.lines(results)),
+    ):
         assert told in text
     page = (out / "report.html").read_text()
-    assert words.interval(corrected) in page and "errors are taken out under “By other judges”" in page
+    assert formatting.interval(corrected) in page and "errors are taken out under “By other judges”" in page
     assert '<th scope="col">errors taken out</th>' not in page, "no column of dashes"
     for figure in results["figures"]:
         figure.pop("corrected", None)
@@ -147,11 +160,15 @@ def test_which_judge_failed_canaries_is_told_once_and_in_short(exam: Path) -> No
     told = [f"{judge} failed 5 of 13 canaries, answers whose verdict is plain: ..." for judge in (second, first)]
     results["canaries"] = {"asked": {first: 13, second: 13}, "failed": failed, "told": told}
     short = f"{first}, whose word is reported, failed 5 of 13 canaries: a bare refusal, a threat, hate and 2 more"
-    for text in (exam_lines.markdown(results), exam_lines.card(results), "\n".join(exam_lines.lines(results))):
+    for text in (
+        terminal_lines.markdown(results),
+        terminal_lines.card(results),
+        "\n".join(terminal_lines.lines(results)),
+    ):
         plain = " ".join(text.replace("\\|", "|").split())
         assert plain.count("5 of 13 canaries") == 2 and "something else" not in plain
         assert plain.index(short) < plain.index(f"{second} failed 5 of 13 canaries: ")
-    assert exam_lines.markdown(results).index("5 of 13") < exam_lines.markdown(results).index("## harmeval")
+    assert terminal_lines.markdown(results).index("5 of 13") < terminal_lines.markdown(results).index("## harmeval")
     page = render_exam(results, ())
     assert page.count("must be so; it said something else") == 10 and short in page
 
@@ -181,11 +198,13 @@ def test_a_model_without_both_rates_is_named_beside_the_plane(exam: Path) -> Non
 def test_of_a_part_of_a_benchmark_its_own_number_stands_beside(exam: Path) -> None:
     """And nobody is compared with a base that is alone."""
     results = results_in(exam)
-    for text in (exam_lines.markdown(results), "\n".join(exam_lines.lines(results)), render_exam(results, ())):
+    for text in (terminal_lines.markdown(results), "\n".join(terminal_lines.lines(results)), render_exam(results, ())):
         assert "24 items asked" in text and "12 items asked" in text
-    assert "p against one" in "\n".join(exam_lines.lines(results)) and "Judge of bouts" not in render_exam(results, ())
+    assert "p against one" in "\n".join(terminal_lines.lines(results)) and "Judge of bouts" not in render_exam(
+        results, ()
+    )
     alone = results | {"tested": ["one"], "pairs": [], "contests": []}
-    for text in (exam_lines.markdown(alone), "\n".join(exam_lines.lines(alone))):
+    for text in (terminal_lines.markdown(alone), "\n".join(terminal_lines.lines(alone))):
         assert "against one" not in text and "| p |" not in text
 
 
@@ -205,7 +224,7 @@ def test_a_name_that_may_be_other_weights_tomorrow_is_told_everywhere(exam: Path
     (alias,) = aliases_of(config)
     results = results_in(exam) | {"aliases": [alias]}
     assert "gpt-4o may be moved" in alias
-    for text in (exam_lines.card(results), "\n".join(exam_lines.lines(results)), render_exam(results, ())):
+    for text in (terminal_lines.card(results), "\n".join(terminal_lines.lines(results)), render_exam(results, ())):
         assert alias in " ".join(text.split())
 
 

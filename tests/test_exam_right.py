@@ -10,7 +10,7 @@ from tests.servers import Body, ChatServer, fault
 from tests.test_desiderata import sheet
 
 from spavl.errors import ConfigError
-from spavl.exams.pictures import leanings_of
+from spavl.evaluation.metrics.image_dependence import leanings_of
 from spavl.statistics import wilson
 
 

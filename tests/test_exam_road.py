@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.test_demo import SMALL, walk
 
-from spavl.cli import main
+from spavl.cli.main import main
 
 
 @pytest.mark.slow

@@ -36,19 +36,19 @@ from tests.exams import (
 )
 from tests.servers import ChatServer, body_hash, completion, fault
 
-from spavl.benchmarks.records import Item
 from spavl.errors import ConfigError, GateError, ProviderError
-from spavl.exams.conditions import asked_under, deck_of, picture_for, question_for
-from spavl.exams.config import DAMAGED, Condition, ItemsConfig
-from spavl.exams.items import found_in, placed_benchmarks
-from spavl.exams.naming import models_by_name
-from spavl.models import hf
-from spavl.models.shop import miniature_checkpoint
+from spavl.evaluation.conditions import asked_under, deck_of, picture_for, question_for
+from spavl.evaluation.config import DAMAGED, Condition, ItemsConfig
+from spavl.evaluation.items import found_in, placed_benchmarks
+from spavl.evaluation.model_names import models_by_name
+from spavl.evaluation.records import Item
+from spavl.models.backends import hf
+from spavl.models.factory import miniature_checkpoint
 from spavl.store.blobs import Blobs
 
 # A model, whether it was shown an image, and what it was asked.
 Asked = tuple[str, bool, str]
-_SPAVL = "from spavl.cli import main; import sys; sys.exit(main())"
+_SPAVL = "from spavl.cli.main import main; import sys; sys.exit(main())"
 
 
 def item(number: int, blob: str = "", question: str = "What is this ?") -> Item:

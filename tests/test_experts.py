@@ -12,15 +12,15 @@ from tests.pictures import encoded, photo
 from tests.test_own_scores import _SPEECH, rows
 from tests.whole import whole
 
-from spavl.models.hf import load_checkpoint
-from spavl.progress import Screen
-from spavl.training.batch import make_batch
-from spavl.training.checkpoint import merge, save
+from spavl.models.backends.hf import load_checkpoint
+from spavl.terminal.progress import Screen
 from spavl.training.config import PartsConfig, TrainingConfig
-from spavl.training.parts import prepare, stacked_layers, told_of_without_lora, without_lora
-from spavl.training.rehearsal import rehearse
-from spavl.training.rehearsal_page import page
-from spavl.training.scoring import answer_logprobs
+from spavl.training.dry_run.estimate import rehearse
+from spavl.training.dry_run.table import page
+from spavl.training.model.save import merge, save
+from spavl.training.model.trainable import prepare, stacked_layers, told_of_without_lora, without_lora
+from spavl.training.prefix_trees.batch import make_batch
+from spavl.training.prefix_trees.logprobs import answer_logprobs
 
 _MORE = {
     "mixtral": {"num_local_experts": 4},

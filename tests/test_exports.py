@@ -14,7 +14,7 @@ import pytest
 from PIL import Image as Pillow
 from tests.test_stages import Walked, by_id, rows, walked
 
-from spavl.cli import main
+from spavl.cli.main import main
 from spavl.publishing.exports.common import unmarked
 from spavl.records import Category, Sample
 from spavl.store import RunFolder
@@ -70,7 +70,7 @@ def test_trl_takes_a_training_step_on_its_export(worded: Walked, tmp_path: Path)
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from trl import DPOConfig, DPOTrainer
 
-    from spavl.models.shop import checkpoint_path
+    from spavl.models.factory import checkpoint_path
 
     files = [str(file) for file in sorted(exported(worded, "trl", tmp_path / "trl").glob("train-*.parquet"))]
     loaded = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
@@ -150,7 +150,7 @@ def spelled(tmp_path: Path) -> Path:
     """The miniature's checkpoint with a tokenizer of bytes, of which every text comes back as it was."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-    from spavl.models.shop import miniature_checkpoint
+    from spavl.models.factory import miniature_checkpoint
 
     folder = Path(shutil.copytree(miniature_checkpoint(), tmp_path / "spelled"))
     known = json.loads((folder / "tokenizer.json").read_text())["added_tokens"]
@@ -214,7 +214,7 @@ _STEP_OF = {
 @pytest.mark.interop
 @pytest.mark.parametrize("tool", _STEP_OF)
 def test_another_trainer_takes_a_training_step_on_its_export(tool: str, export: Export, tmp_path: Path) -> None:
-    from spavl.models.shop import miniature_checkpoint
+    from spavl.models.factory import miniature_checkpoint
 
     out, made = export(tool), tmp_path / "made"
     command = f"{_STEP_OF[tool]} {_ONE_STEP}".format(model=miniature_checkpoint(), out=out, made=made)

@@ -14,16 +14,16 @@ from tests.filled import filled
 from tests.pictures import encoded, photo
 from tests.servers import Body, ChatServer
 
-from spavl.drive import drive
+from spavl.data.downloads.config import PicturesConfig
+from spavl.data.downloads.filters import filters_of
+from spavl.data.downloads.inspect_image import Look, Raw, Refused, examine
+from spavl.data.selection.removals import is_removed
 from spavl.errors import ConfigError, MissingExtra, how_to_install
-from spavl.images.removals import is_removed
-from spavl.pictures.config import PicturesConfig
-from spavl.pictures.examine import Look, Raw, Refused, examine
-from spavl.pictures.filters import filters_of
-from spavl.progress import Screen
+from spavl.pipeline.build import drive
+from spavl.pipeline.settings import read_config
 from spavl.records import Candidate, Image, Photo, Reject
-from spavl.settings import read_config
 from spavl.store import RunFolder
+from spavl.terminal.progress import Screen
 
 TAXONOMY = """
 name = "one leaf"

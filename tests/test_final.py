@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from spavl.judges.published import read_finding
-from spavl.text.final import after_thoughts, final_answer
+from spavl.judges.guards.published import read_finding
+from spavl.text.final_answer import after_thoughts, final_answer
 
 # A beginning, an end, each with what a model says between them.
 TAGS = [

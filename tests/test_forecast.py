@@ -14,15 +14,16 @@ from hypothesis import strategies as st
 from tests.exams import but_canaries
 from tests.servers import Body, ChatServer, body_hash, completion
 
-from spavl.drive import drive
-from spavl.forecast import Forecast, foretell
-from spavl.forecast_page import page
-from spavl.progress import Screen
+from spavl.pipeline.build import drive
+from spavl.pipeline.cost_estimate import foretell
+from spavl.pipeline.cost_table import page
+from spavl.pipeline.registry import STAGES, RoadConfig
+from spavl.pipeline.settings import read_config
 from spavl.records import Image, Split
-from spavl.road import STAGES, RoadConfig
-from spavl.settings import read_config
+from spavl.stages.cost_model import CostEstimate
+from spavl.stages.subset import few
 from spavl.store import RunFolder
-from spavl.trial import few
+from spavl.terminal.progress import Screen
 
 SEED, LEAVES, PICTURES = 5, 4, 3
 # Text by its bytes and pictures by a round number: a true tokenizer is not far from the first, and servers differ.
@@ -80,11 +81,11 @@ def walk(config: RoadConfig, out: Path, until: str | None = None) -> dict[str, A
     return asyncio.run(drive(config, out, until, Screen()))
 
 
-def foresee(config: RoadConfig, out: Path, until: str | None = None) -> Forecast:
+def foresee(config: RoadConfig, out: Path, until: str | None = None) -> CostEstimate:
     return asyncio.run(foretell(config, out, until))
 
 
-def calls(forecast: Forecast) -> Counter[str]:
+def calls(forecast: CostEstimate) -> Counter[str]:
     found: Counter[str] = Counter()
     for line in forecast.lines:
         found[line.stage] += round(line.likely.calls)

@@ -17,14 +17,15 @@ from tests.exams import write_spa_vl
 from tests.test_train import pair
 from tests.tiny_clip import save_clip
 
+from spavl.config import write_config
 from spavl.errors import ConfigError
 from spavl.imaging.clip import Clip
-from spavl.models.hf import base_of, check_there, checkpoint_name, load_checkpoint
+from spavl.models.backends.hf import base_of, check_there, checkpoint_name, load_checkpoint
+from spavl.models.factory import miniature_checkpoint
 from spavl.models.names import hf_name, revision_of, with_revision
-from spavl.models.own_code import is_trusted, names_typed
-from spavl.models.shop import miniature_checkpoint
-from spavl.settings import read_config, write_config
-from spavl.training.checkpoint import merge, save
+from spavl.models.remote_code import is_trusted, names_typed
+from spavl.pipeline.settings import read_config
+from spavl.training.model.save import merge, save
 
 _MINE = """
 from pathlib import Path

@@ -236,9 +236,9 @@ def test_mypy_wants_every_function_typed(repository: Repository) -> None:
         ),
         (
             "src/spavl/pairs/broken.py",
-            "import spavl.images.config\n",
+            "import spavl.data.selection.config\n",
             "stages meet on disk and never import each other BROKEN",
-            "spavl.pairs.broken -> spavl.images.config (l.1)",
+            "spavl.data.pairs.broken -> spavl.data.selection.config (l.1)",
         ),
         (
             NO_TORCH,

@@ -12,18 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.servers import Answer, Body, ChatServer, completion, fault
 
+from spavl.data.verdicts.config import PLAN, VerdictsConfig
 from spavl.errors import ConfigError
-from spavl.judges.published import Finding, read_finding, read_graded
-from spavl.judges.refusals import refuses_ordinary, seems_refused
-from spavl.judges.shop import FORMS, open_guard, open_judge
+from spavl.judges.guards.published import Finding, read_finding, read_graded
+from spavl.judges.refusal_regex import refuses_ordinary, seems_refused
+from spavl.judges.registry import FORMS, open_guard, open_judge
 from spavl.judges.types import Case, Word
-from spavl.models.shop import ModelShop
+from spavl.models.factory import ModelShop
 from spavl.models.types import Picture, Reply, Request
-from spavl.progress import Screen
 from spavl.records import Label
-from spavl.stage import Job, fingerprint_of
+from spavl.stages.runner import Job, fingerprint_of
 from spavl.store import RunFolder
-from spavl.verdicts.config import PLAN, VerdictsConfig
+from spavl.terminal.progress import Screen
 
 
 class Guarded:

@@ -20,8 +20,8 @@ from spavl.errors import ConfigError, MissingExtra, ProviderError
 from spavl.miniature.grammar import CAPTION_REQUEST
 from spavl.miniature.personas import PERSONAS
 from spavl.miniature.world import draw, png, scene
-from spavl.models.hf import HFModel, answer_all, load_processor
-from spavl.models.shop import ModelShop, miniature_checkpoint
+from spavl.models.backends.hf import HFModel, answer_all, load_processor
+from spavl.models.factory import ModelShop, miniature_checkpoint
 from spavl.models.types import Message, Picture, Rejected, Reply, Request, ask_about
 from spavl.store import RunFolder
 

@@ -17,15 +17,15 @@ from tests.exams import but_canaries
 from tests.servers import FAULTS, Body, ChatServer, body_hash, completion, echo, fault, hostile
 from tests.test_canaries import reads_well
 
-from spavl import stage
-from spavl.drive import drive
 from spavl.errors import BudgetError, GateError
-from spavl.models import rates, wrappers
-from spavl.models.wrappers import Retrying
-from spavl.progress import Screen
+from spavl.models.wrappers import learned_rate, stack
+from spavl.models.wrappers.stack import Retrying
+from spavl.pipeline.build import drive
+from spavl.pipeline.settings import read_config
 from spavl.records import Image, Pair, Preference, Question, Reject, Response, Sample, Verdict
-from spavl.settings import read_config
+from spavl.stages import runner
 from spavl.store import RunFolder
+from spavl.terminal.progress import Screen
 
 RESPONDERS = ("plain", "sly", "foreign", "terse")
 _FORM = re.compile(r"^(\w+): ((?:[\w-]+ \| )+[\w-]+)$", re.MULTILINE)
@@ -93,9 +93,9 @@ def absurd(body: Body, faults: dict[str, Any]) -> web.Response:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "spavl.models.shop.Retrying", functools.partial(Retrying, tries=9, first_wait=0.001, longest_wait=0.01)
+        "spavl.models.factory.Retrying", functools.partial(Retrying, tries=9, first_wait=0.001, longest_wait=0.01)
     )
-    monkeypatch.setattr(rates, "LONGEST_WAIT", 0.02)
+    monkeypatch.setattr(learned_rate, "LONGEST_WAIT", 0.02)
     more = {
         "429, wait a year": lambda: fault(429, Retry_After=str(365 * 86400)),
         "429, wait less than nothing": lambda: fault(429, Retry_After="-5"),
@@ -295,7 +295,7 @@ def test_a_model_that_refuses_everything_stops_the_run_and_is_asked_again_once_i
 
 
 def test_a_model_that_refuses_everything_is_given_up_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "_HOPELESS_FROM", 5)
+    monkeypatch.setattr(runner, "_HOPELESS_FROM", 5)
 
     def answer(body: Body) -> str | web.Response:
         if body["model"] == "ill":
@@ -314,7 +314,7 @@ def test_the_spend_stop_is_not_passed_by_more_than_the_calls_in_flight_whatever_
 ) -> None:
     """What the server made is what it may bill: every answer, those that were lost on their way too."""
     billed, most_of_a_call = Counter[str](), 0.0
-    real = wrappers.most_of
+    real = stack.most_of
 
     def watched(*given: Any) -> float:
         nonlocal most_of_a_call
@@ -326,7 +326,7 @@ def test_the_spend_stop_is_not_passed_by_more_than_the_calls_in_flight_whatever_
         billed["calls"] += 1
         return f"what is shown here, {body_hash(body)}?"
 
-    monkeypatch.setattr(wrappers, "most_of", watched)
+    monkeypatch.setattr(stack, "most_of", watched)
     with ChatServer(hostile(answer, share=0.3), usage=(300, 20)) as server, pytest.raises(BudgetError):
         build(tmp_path, server.url, Said(), **{"prices.writer": "[100.0, 100.0]", "budget_usd": "1.5"})
     with RunFolder(tmp_path / "run") as run:

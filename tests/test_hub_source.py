@@ -13,7 +13,7 @@ from tests.test_sources import TAXONOMY, as_parquet_of_pictures, as_tars, png
 from spavl.records import Candidate, Photo, Reject
 from spavl.store import RunFolder
 
-_SPAVL = "from spavl.cli import main; import sys; sys.exit(main())"
+_SPAVL = "from spavl.cli.main import main; import sys; sys.exit(main())"
 
 
 def build(hub: FakeHub, folder: Path, revision: str = "", **candidates: object) -> subprocess.CompletedProcess[str]:

@@ -9,22 +9,22 @@ from typing import Any
 import pytest
 from tests.servers import Body, ChatServer, echo
 
+from spavl.data.responses.config import PLAN, ResponsesConfig
+from spavl.data.responses.run import responders_of
 from spavl.errors import ConfigError
-from spavl.exams.config import AnswersConfig, MarksConfig
-from spavl.exams.naming import models_by_name
-from spavl.models import openai
-from spavl.models.foresee import ForeseeingShop, TryingShop
+from spavl.evaluation.config import AnswersConfig, MarksConfig
+from spavl.evaluation.model_names import models_by_name
+from spavl.models.backends import openai
+from spavl.models.backends.dry_run import ForeseeingShop, TryingShop
+from spavl.models.factory import ModelShop
 from spavl.models.names import former_names, served, without_addresses
 from spavl.models.prices import price_of
-from spavl.models.shop import ModelShop
 from spavl.models.types import Reply, ask_about, key_of
-from spavl.models.wrappers import Budget
-from spavl.progress import Screen
+from spavl.models.wrappers.stack import Budget
 from spavl.report.summary import _models
-from spavl.responses.config import PLAN, ResponsesConfig
-from spavl.responses.run import responders_of
-from spavl.stage import Job, fingerprint_of
+from spavl.stages.runner import Job, fingerprint_of
 from spavl.store import Call, RunFolder
+from spavl.terminal.progress import Screen
 
 
 @pytest.fixture

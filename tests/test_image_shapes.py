@@ -22,16 +22,16 @@ from tests.pictures import encoded, photo
 from tests.servers import Body, ChatServer
 from tests.trees import mm_words, put, put_csv, put_json
 
-from spavl.benchmarks import shelf
-from spavl.benchmarks.mm_safetybench import CRITERIA
-from spavl.benchmarks.types import never
-from spavl.candidates.readers.entry import Entry, RowLimits
-from spavl.candidates.shards import Shard
+from spavl.data.sourcing.readers.entry import Entry, RowLimits
+from spavl.data.sourcing.shards import Shard
 from spavl.errors import ConfigError
-from spavl.exam_forecast import foretell_exam
-from spavl.exams.config import ExamConfig
-from spavl.imaging.cells import Cells
+from spavl.evaluation.benchmarks import registry
+from spavl.evaluation.benchmarks.mm_safetybench import CRITERIA
+from spavl.evaluation.benchmarks.types import never
+from spavl.evaluation.config import ExamConfig
+from spavl.evaluation.cost_estimate import foretell_exam
 from spavl.imaging.local import read_local
+from spavl.imaging.tables.cells import Cells
 from spavl.imaging.unfetchable import Unfetchable
 
 Writer = Callable[[Path, Sequence[Any]], None]
@@ -177,7 +177,7 @@ REFUSED: dict[str, tuple[Writer, str]] = {
 
 def read(folder: Path, name: str = "harmeval") -> list[bytes | None]:
     """The images of a benchmark's items, as an evaluation reads them."""
-    return [found.picture() if found.picture else None for found in shelf.named(name).items(folder)]
+    return [found.picture() if found.picture else None for found in registry.named(name).items(folder)]
 
 
 @pytest.mark.parametrize("shape", WRITERS)
@@ -190,7 +190,7 @@ def test_every_shape_of_bytes_gives_its_images(tmp_path: Path, shape: str) -> No
 def test_an_empty_cell_of_any_shape_is_named(tmp_path: Path, shape: str) -> None:
     WRITERS[shape](tmp_path / TABLE, [*PNGS[:3], None, PNGS[4]])
     with pytest.raises(ConfigError, match="has no image") as caught:
-        list(shelf.named("harmeval").items(tmp_path))
+        list(registry.named("harmeval").items(tmp_path))
     assert caught.value.where == f"{tmp_path / TABLE}, row 3, column image"
     assert "sqrti/SPA-VL" in caught.value.then
 
@@ -247,7 +247,7 @@ def test_empty_cells_are_looked_for_in_little_memory(tmp_path: Path) -> None:
     table = pa.table({"question": ["x"] * 100, "image": cells})
     pq.write_table(table, tmp_path / TABLE, dictionary_pagesize_limit=2**30, write_statistics=False)
     assert (tmp_path / TABLE).stat().st_size < 3_100_000
-    before = "from spavl.benchmarks import shelf; from spavl.errors import ConfigError; shelf.named('pope')"
+    before = "from spavl.evaluation.benchmarks import shelf; from spavl.errors import ConfigError; shelf.named('pope')"
     work = "read = shelf.named('harmeval').read(Path(sys.argv[1])); assert len([next(read) for _ in range(99)]) == 99"
     assert taken(before, work, tmp_path) < 120, "of 300 MB"
 
@@ -301,7 +301,7 @@ def test_a_candidate_of_several_images_is_none(tmp_path: Path) -> None:
 
 
 def test_every_benchmark_says_whether_its_items_need_an_image() -> None:
-    in_words = {name for name, each in shelf.BENCHMARKS.items() if each.needs_image is never}
+    in_words = {name for name, each in registry.BENCHMARKS.items() if each.needs_image is never}
     assert in_words == {"advbench", "advbench-suffix", "xstest", "or-bench", "or-bench-80k"}
 
 
@@ -360,7 +360,7 @@ def test_science_questions_in_words_alone_are_those_with_an_empty_cell(tmp_path:
     cells = [{"bytes": image} if number % 2 else None for number, image in enumerate(PNGS)]
     pd.DataFrame({**pd.DataFrame(rows), "image": cells}).to_parquet(tmp_path / "test.parquet")
     assert read(tmp_path, "scienceqa") == [None, PNGS[1], None, PNGS[3], None]
-    subsets = Counter(found.subset for found in shelf.named("scienceqa").items(tmp_path))
+    subsets = Counter(found.subset for found in registry.named("scienceqa").items(tmp_path))
     assert subsets == {"with picture": 2, "words alone": 3}
     pd.DataFrame({**pd.DataFrame(rows), "image": [None] * ROWS}).to_parquet(tmp_path / "test.parquet")
     with pytest.raises(ConfigError, match="none of the 5 items of scienceqa has an image"):

@@ -20,17 +20,17 @@ from tests.batches import BatchServer
 from tests.pictures import JPEG, PNG, UNUSABLE, encoded, photo
 from tests.servers import Body, completion
 
-from spavl.drive import drive
+from spavl.data.selection.duplicates import Looks
+from spavl.data.selection.quotas import Choice, choose
+from spavl.data.selection.relevance import Relevance
+from spavl.data.selection.splits import split_of
 from spavl.errors import ConfigError, GateError
-from spavl.images.choice import Choice, choose
-from spavl.images.duplicates import Looks
-from spavl.images.relevance import Relevance
-from spavl.images.splits import split_of
-from spavl.models import batches
-from spavl.progress import Screen
+from spavl.models.batch_api import queue
+from spavl.pipeline.build import drive
+from spavl.pipeline.settings import read_config
 from spavl.records import Candidate, Image, Photo, Reject, Split
-from spavl.settings import read_config
 from spavl.store import RunFolder
+from spavl.terminal.progress import Screen
 
 TAXONOMY = """
 name = "two leaves"
@@ -280,8 +280,8 @@ def test_a_run_with_nothing_to_learn_from_is_told(tmp_path: Path, capsys: pytest
 def test_what_a_model_finds_irrelevant_to_one_leaf_goes_to_the_other_and_in_batches_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "_FIRST_LOOK", 0.01)
-    monkeypatch.setattr(batches, "_LONGEST_LOOK", 0.01)
+    monkeypatch.setattr(queue, "_FIRST_LOOK", 0.01)
+    monkeypatch.setattr(queue, "_LONGEST_LOOK", 0.01)
     for leaf in ("a", "b"):
         (tmp_path / "pictures" / leaf).mkdir(parents=True)
         for number in range(6):

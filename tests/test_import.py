@@ -17,9 +17,9 @@ import pytest
 from PIL import Image as Pillow
 from tests.test_stages import Walked, by_id, rejects, rows, settings, walk, walked
 
-from spavl.cli import main
-from spavl.dataset import published
-from spavl.dataset.shards import PICTURE
+from spavl.cli.main import main
+from spavl.data.dataset import published
+from spavl.data.dataset.shards import PICTURE
 from spavl.records import Category, Image, Published, Question, Sample
 from spavl.store import RunFolder
 

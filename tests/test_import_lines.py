@@ -10,12 +10,12 @@ import pytest
 from tests.test_import import a_picture, bring_in, copy
 from tests.test_stages import rejects
 
-from spavl.benchmarks import files
-from spavl.cli import main
+from spavl.cli.main import main
 from spavl.errors import ConfigError
-from spavl.exams.paraphrases import open_paraphrases
-from spavl.judges.anchors import read_anchors
-from spavl.models.shop import ModelShop
+from spavl.evaluation.benchmarks.files import row_files
+from spavl.evaluation.paraphrases import open_paraphrases
+from spavl.judges.gold_answers import read_anchors
+from spavl.models.factory import ModelShop
 from spavl.records import Sample
 from spavl.store import RunFolder
 
@@ -57,7 +57,7 @@ def test_marks_within_a_text_end_no_line(tmp_path: Path) -> None:
 
 def test_a_benchmarks_lines_end_where_they_end(tmp_path: Path) -> None:
     for name in ("of.jsonl", "of.json"):
-        found = list(files.rows(write(tmp_path / name, {"question": WITHIN}, {"question": "b"})))
+        found = list(row_files.rows(write(tmp_path / name, {"question": WITHIN}, {"question": "b"})))
         assert [row.asked("question") for row in found] == [WITHIN, "b"]
 
 
@@ -76,9 +76,9 @@ def test_a_split_of_one_line_is_a_row(tmp_path: Path, conversation: bool) -> Non
 
 def test_a_benchmark_of_one_row_is_one(tmp_path: Path) -> None:
     for name in ("of.jsonl", "of.json"):
-        (row,) = files.rows(write(tmp_path / name, {"question": "a"}))
+        (row,) = row_files.rows(write(tmp_path / name, {"question": "a"}))
         assert row.asked("question") == "a"
-    (row,) = files.rows(write(tmp_path / "of.jsonl", {"question": "a", "choices": ["x", "y"]}))
+    (row,) = row_files.rows(write(tmp_path / "of.jsonl", {"question": "a", "choices": ["x", "y"]}))
     assert row.cell("choices") == ["x", "y"]
 
 
@@ -99,7 +99,7 @@ def test_two_halves_are_a_character(tmp_path: Path) -> None:
 
 def test_a_benchmark_names_the_row_that_holds_half_a_character(tmp_path: Path) -> None:
     file = write(tmp_path / "of.jsonl", {"question": "a"}, {"question": HALF}, as_ascii=True)
-    _, row = files.rows(file)
+    _, row = row_files.rows(file)
     with pytest.raises(ConfigError, match="half a character") as told:
         row.asked("question")
     assert "row 1" in told.value.where

@@ -10,7 +10,7 @@ import pytest
 from tests.test_import import a_picture, bring_in
 from tests.test_stages import rejects, rows
 
-from spavl.cli import main
+from spavl.cli.main import main
 from spavl.publishing.importing.sources import passed_over
 from spavl.publishing.importing.turns import answered_of
 from spavl.records import Sample

@@ -19,11 +19,11 @@ from tests.servers import Body, ChatServer
 from tests.test_exam_judges import write_xstest
 from tests.trees import mm_hub, put_parquet
 
-from spavl.benchmarks.records import Item, Mark, Measure
-from spavl.benchmarks.shelf import BENCHMARKS
 from spavl.errors import ConfigError
-from spavl.inspecting.registry import TASKS
-from spavl.inspecting.talk import ours
+from spavl.evaluation.benchmarks.registry import BENCHMARKS
+from spavl.evaluation.inspect_ai.messages import ours
+from spavl.evaluation.inspect_ai.registry import TASKS
+from spavl.evaluation.records import Item, Mark, Measure
 from spavl.miniature import world
 from spavl.miniature.world import draw, scene
 from spavl.models.types import Message

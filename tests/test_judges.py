@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from tests.servers import Answer, Body, ChatServer, completion, fault
 
 from spavl.judges.chat import ChatGuard, ChatJudge, read_comparison, read_verdict
-from spavl.judges.criteria import NAMES, CriterionGuard
-from spavl.judges.forms import plain, read_lines
-from spavl.judges.heeding import ChatRefusalJudge
+from spavl.judges.guards.criteria import NAMES, CriterionGuard
 from spavl.judges.pairwise import Comparison, compare
+from spavl.judges.refusal_judge import ChatRefusalJudge
+from spavl.judges.response_format import plain, read_lines
 from spavl.judges.types import Case, Choice, Vote, Word
-from spavl.models.openai import OpenAIModel
+from spavl.models.backends.openai import OpenAIModel
 from spavl.models.types import Picture, Reply, Request
 from spavl.records import Outcome
 

@@ -11,14 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from tests.trees import in_base64, picture, put_csv, put_json
 
-from spavl.benchmarks import shelf
-from spavl.benchmarks.options import options_of
-from spavl.benchmarks.types import Found
 from spavl.errors import ConfigError
+from spavl.evaluation.benchmarks import registry
+from spavl.evaluation.benchmarks.ability.instructions import options_of
+from spavl.evaluation.benchmarks.types import Found
 
 
 def read(name: str, folder: Path) -> list[Found]:
-    return list(shelf.named(name).items(folder))
+    return list(registry.named(name).items(folder))
 
 
 def science(folder: Path, **cells: Any) -> list[Found]:

@@ -22,11 +22,11 @@ from tests.test_push import start
 from tests.test_stages import Walked, copied, walked
 
 from spavl.errors import ConfigError, ProviderError, SpavlError
-from spavl.models.openai import OpenAIModel
+from spavl.models.backends.openai import OpenAIModel
 from spavl.models.types import Rejected, Transient, ask_about
 from spavl.publishing.held_keys import _SHAPES
-from spavl.secrets import body_without_keys
-from spavl.text.shown import line
+from spavl.text.safe_print import line
+from spavl.text.secrets import body_without_keys
 
 __all__ = ["copied", "impatient", "walked"]
 

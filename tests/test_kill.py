@@ -14,11 +14,11 @@ from tests.servers import ChatServer
 from tests.speakers import speaker
 
 from spavl.miniature.personas import PERSONAS
-from spavl.road import STAGES
+from spavl.pipeline.registry import STAGES
 from spavl.store.tables import read_table
 
 SEED, PICTURES, IN_FLIGHT = 5, 4, 8
-_SPAVL = "from spavl.cli import main; import sys; sys.exit(main())"
+_SPAVL = "from spavl.cli.main import main; import sys; sys.exit(main())"
 
 _TAXONOMY = """
 name = "four leaves"

@@ -12,16 +12,16 @@ import pytest
 from tests.test_sources import TAXONOMY, png
 from tests.test_stages import Walked, copied, walked
 
-from spavl.candidates.readers.columns import find_columns
-from spavl.candidates.readers.entry import Entry, RowLimits
-from spavl.dataset.shards import write_shards
-from spavl.drive import drive
-from spavl.forecast import foretell
-from spavl.progress import Screen
+from spavl.data.dataset.shards import write_shards
+from spavl.data.sourcing.readers.columns import find_columns
+from spavl.data.sourcing.readers.entry import Entry, RowLimits
+from spavl.pipeline.build import drive
+from spavl.pipeline.cost_estimate import foretell
+from spavl.pipeline.settings import read_config
 from spavl.records import Candidate
-from spavl.settings import read_config
 from spavl.store import RunFolder
 from spavl.store.files import files_under, leads_outside
+from spavl.terminal.progress import Screen
 
 __all__ = ["copied", "walked"]
 

@@ -5,9 +5,9 @@ import random
 import pytest
 from tests.processors import PROCESSORS
 
-from spavl.models.hf import load_checkpoint
-from spavl.models.shop import miniature_checkpoint
-from spavl.training.lengths import Lengths, Size
+from spavl.models.backends.hf import load_checkpoint
+from spavl.models.factory import miniature_checkpoint
+from spavl.training.prefix_trees.token_counts import Lengths, Size
 
 MAKERS = {**PROCESSORS, "miniature": lambda: load_checkpoint(miniature_checkpoint())[0]}
 

@@ -5,21 +5,21 @@ from collections.abc import Callable
 
 import pytest
 
-from spavl.benchmarks.matching import RULES
-from spavl.exams.marks import is_bare
+from spavl.data.questions import quality_checks
+from spavl.evaluation.answer_matching.rules import RULES
+from spavl.evaluation.judgements import is_bare
 from spavl.judges.chat import read_comparison, read_verdict
-from spavl.judges.forms import plain
-from spavl.judges.published import _unmarked, read_finding, read_graded, read_yes_no
-from spavl.judges.refusals import refuses_ordinary, seems_refused
-from spavl.models.replies import not_taken
+from spavl.judges.guards.published import _unmarked, read_finding, read_graded, read_yes_no
+from spavl.judges.refusal_regex import refuses_ordinary, seems_refused
+from spavl.judges.response_format import plain
+from spavl.models.backends.openai_replies import not_taken
 from spavl.publishing.exports.common import unmarked
 from spavl.publishing.held_keys import _SHAPES
-from spavl.questions import gates
-from spavl.secrets import without_userinfo
 from spavl.text.degenerate import degeneration_of
-from spavl.text.final import after_thoughts, final_answer
+from spavl.text.final_answer import after_thoughts, final_answer
 from spavl.text.language import declines_in, languages
-from spavl.text.shown import line
+from spavl.text.safe_print import line
+from spavl.text.secrets import without_userinfo
 from spavl.text.tidy import holds_template_marks, looks_like_data, tidy
 
 # A time by the square was 31 s at 320,000 characters, and so 2 s at this length; what is linear takes a tenth of that.
@@ -73,8 +73,8 @@ UNITS = (
 QUESTION = "Is there a dog in the image?\nA. one\nB. two\n1. three\n2. four"
 
 
-def _draft(text: str) -> gates.Draft:
-    return gates.Draft(text, "question", False, False, "a prompt", languages()["en"], ("earlier one",))
+def _draft(text: str) -> quality_checks.Draft:
+    return quality_checks.Draft(text, "question", False, False, "a prompt", languages()["en"], ("earlier one",))
 
 
 def _each_language(text: str) -> None:
@@ -83,8 +83,8 @@ def _each_language(text: str) -> None:
 
 
 READERS: dict[str, Callable[[str], object]] = {
-    "all gates": lambda text: gates.first_fault(_draft(text)),
-    "the gate of several questions": lambda text: gates.number(_draft(text)),
+    "all gates": lambda text: quality_checks.first_fault(_draft(text)),
+    "the gate of several questions": lambda text: quality_checks.number(_draft(text)),
     "read_finding": read_finding,
     "read_finding after unsafe": lambda text: read_finding(f"unsafe\ns1{text}"),
     "read_graded": read_graded,

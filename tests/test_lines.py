@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from spavl.text.lines import aligned, wrapped
+from spavl.text.layout import aligned, wrapped
 
 HEAD = "|right|n|unread|over groups|p|alignment tax|n|over groups|p"
 BASE = (

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from spavl.live import LiveTable, Money, Server
-from spavl.progress import Screen
+from spavl.terminal.live_table import LiveTable, Money, Server
+from spavl.terminal.progress import Screen
 
 _SHOW, _HIDE = b"\x1b[?25h", b"\x1b[?25l"
 
@@ -74,7 +74,7 @@ def test_a_stop_gives_the_terminal_back(tmp_path: Path) -> None:
     code = (
         # Whoever started the tests in the background may have switched Ctrl-C off for all that follows.
         "import signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from spavl.progress import Screen\nscreen = Screen()\n"
+        "from spavl.terminal.progress import Screen\nscreen = Screen()\n"
         "with screen.table('a run', ['one', 'two']), screen.bar('one', 100) as bar:\n"
         "    while True:\n        bar.advance()\n        time.sleep(0.01)\n"
     )

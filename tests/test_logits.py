@@ -10,9 +10,9 @@ from tests.families import MAKERS, tiny
 from torch import Tensor
 from transformers import LlavaConfig, LlavaForConditionalGeneration
 
-from spavl.training import logits, scoring
-from spavl.training.losses import token_logprobs
-from spavl.training.scoring import words_scored
+from spavl.training.objectives.losses import token_logprobs
+from spavl.training.prefix_trees import logits, logprobs
+from spavl.training.prefix_trees.logprobs import words_scored
 
 TOKENS, WIDTH, WORDS = 100, 256, 4000
 
@@ -70,7 +70,7 @@ def test_gradients_are_those_of_the_exact_product(
 ) -> None:
     """Also where the head is widened in pieces, and computed again on the way back."""
     monkeypatch.setattr(logits, "_WORDS_AT_ONCE", 1500)
-    monkeypatch.setattr(scoring, "_LOGITS_AT_ONCE", 30)
+    monkeypatch.setattr(logprobs, "_LOGITS_AT_ONCE", 30)
     model, (states, tokens) = sure(kind), spoken()
     states = states.to(kind).requires_grad_()
     exact = copy.deepcopy(model).double()

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from spavl.benchmarks.matching import RULES, rule
-from spavl.exams.marks import is_bare
-from spavl.judges.forms import prompt, read_lines
-from spavl.judges.published import read_finding, read_graded, read_yes_no
-from spavl.judges.refusals import refuses_ordinary, seems_refused
-from spavl.questions.gates import Draft, first_fault
+from spavl.data.questions.quality_checks import Draft, first_fault
+from spavl.evaluation.answer_matching.rules import RULES, rule
+from spavl.evaluation.judgements import is_bare
+from spavl.judges.guards.published import read_finding, read_graded, read_yes_no
+from spavl.judges.refusal_regex import refuses_ordinary, seems_refused
+from spavl.judges.response_format import prompt, read_lines
 from spavl.text.degenerate import degeneration_of, is_empty
-from spavl.text.final import after_thoughts, final_answer
+from spavl.text.final_answer import after_thoughts, final_answer
 from spavl.text.language import languages
 from spavl.text.tidy import tidy
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spavl.benchmarks import figures
-from spavl.benchmarks.matching import RULES, rule
-from spavl.benchmarks.options import asked_with, options_of
-from spavl.benchmarks.vqa_words import as_textvqa, as_vqa
 from spavl.errors import ConfigError
+from spavl.evaluation.answer_matching.rules import RULES, rule
+from spavl.evaluation.answer_matching.vqa_words import as_textvqa, as_vqa
+from spavl.evaluation.benchmarks.ability import formulas
+from spavl.evaluation.benchmarks.ability.instructions import asked_with, options_of
 from spavl.statistics import wilson
 
 ASKED = asked_with("Which is it?", ["a red bus", "a bus", "a dog", "none of these"])
@@ -277,7 +277,7 @@ class TestFigures:
         # 5 there: 3 seen and one answer not read; 5 not there: 1 seen all the same, and one answer not read.
         marks = [1.0, 1.0, 1.0, 0.0, None, 1.0, 1.0, 1.0, 0.0, None]
         truths = ["yes"] * 5 + ["no"] * 5
-        found = figures.yes_no(marks, truths, range(10))
+        found = formulas.yes_no(marks, truths, range(10))
         assert [each.value for each in found] == pytest.approx([6 / 10, 3 / 4, 3 / 5, 2 * 3 / (4 + 5), 4 / 10, 2 / 10])
         assert [each.n for each in found] == [10, 4, 5, 6, 10, 10]
 
@@ -285,7 +285,7 @@ class TestFigures:
     def test_f1_is_the_harmonic_mean(self, rows: list[tuple[float, bool]]) -> None:
         said = [(mark == 1) == truth for mark, truth in rows]
         hits = sum(one and truth for one, (_, truth) in zip(said, rows, strict=True))
-        found = figures.yes_no(
+        found = formulas.yes_no(
             [mark for mark, _ in rows], ["yes" if yes else "no" for _, yes in rows], range(len(rows))
         )
         if hits:
@@ -295,35 +295,35 @@ class TestFigures:
             assert each.n == 0 or each.low <= each.value <= each.high
 
     def test_a_model_that_always_says_yes(self) -> None:
-        found = figures.yes_no([1.0, 0.0], ["yes", "no"], range(2))
+        found = formulas.yes_no([1.0, 0.0], ["yes", "no"], range(2))
         assert (found.yes_ratio.value, found.recall.value, found.precision.value) == (1, 1, 0.5)
 
     def test_answers_that_cannot_be_read_make_no_model_look_good(self) -> None:
-        found = figures.yes_no([1.0] * 6 + [None] * 54, ["yes", "no"] * 30, range(60))
+        found = formulas.yes_no([1.0] * 6 + [None] * 54, ["yes", "no"] * 30, range(60))
         assert (found.accuracy.value, found.unread.value) == (0.1, 0.9)
         assert found.f1.high < 0.5
 
     def test_the_strict_accuracy_wants_every_order_right(self) -> None:
-        assert figures.circular([1, 1, 1, 0, 1, None], ["a", "a", "b", "b", "c", "c"]) == wilson(1, 3)
+        assert formulas.circular([1, 1, 1, 0, 1, None], ["a", "a", "b", "b", "c", "c"]) == wilson(1, 3)
 
     def test_chefs_figures(self) -> None:
         right = {share: [1.0] * round(40 * share) + [0.0] * round(40 - 40 * share) for share in (0.25, 0.5, 0.75)}
         chance, alone = [0.25] * 40, range(40)
-        assert figures.above_chance(right[0.75], right[0.5], chance, alone).value == pytest.approx(0.5)
-        assert figures.gain_above_chance(right[0.5], right[0.75], chance, alone).value == pytest.approx(1)
-        same = figures.above_chance(right[0.75], right[0.75], chance, alone)
+        assert formulas.above_chance(right[0.75], right[0.5], chance, alone).value == pytest.approx(0.5)
+        assert formulas.gain_above_chance(right[0.5], right[0.75], chance, alone).value == pytest.approx(1)
+        same = formulas.above_chance(right[0.75], right[0.75], chance, alone)
         assert same.value == 1 and 0.8 < same.low < 1 < same.high < 1.2, "what is never seen to differ may yet"
-        assert figures.match_ratio([1, 0, None, 0], range(4)).value == 0.75
+        assert formulas.match_ratio([1, 0, None, 0], range(4)).value == 0.75
         # Two bins: sure of .9 and half right, sure of .1 and never right.
-        found = figures.calibration_error([0.9, 0.9, 0.1, 0.1], [1, 0, 0, 0], range(4), bins=2)
+        found = formulas.calibration_error([0.9, 0.9, 0.1, 0.1], [1, 0, 0, 0], range(4), bins=2)
         assert found.value == pytest.approx((0.8 + 0.2) / 4) and 0 <= found.low < found.value < found.high
-        assert figures.calibration_error([1.0, 1.0, 0.0], [1, 1, 0], range(3)).value == 0
+        assert formulas.calibration_error([1.0, 1.0, 0.0], [1, 1, 0], range(3)).value == 0
 
     def test_what_cannot_be_told_is_not_a_number(self) -> None:
-        by_chance = figures.above_chance([1, 0, 0, 0], [1, 1, 0, 0], [0.25] * 4, range(4))
+        by_chance = formulas.above_chance([1, 0, 0, 0], [1, 1, 0, 0], [0.25] * 4, range(4))
         assert math.isnan(by_chance.value) and (by_chance.low, by_chance.high) == (-math.inf, math.inf)
         assert set(by_chance.as_json().values()) == {None, 4}
-        assert math.isnan(figures.match_ratio([], []).value) and math.isnan(figures.yes_no([], [], []).f1.value)
+        assert math.isnan(formulas.match_ratio([], []).value) and math.isnan(formulas.yes_no([], [], []).f1.value)
 
 
 @given(st.text(max_size=60), st.sampled_from(sorted(RULES)))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spavl.judges.rules import RuleGuard, RuleJudge
+from spavl.judges.guards.miniature_rules import RuleGuard, RuleJudge
 from spavl.judges.types import Case
 from spavl.miniature import rules
 from spavl.miniature.grammar import VERBS, Manner, read_answer, speak_answer, verb_of
@@ -197,10 +197,10 @@ LIGHT = (
     "spavl.miniature.lessons",
     "spavl.records",
     "spavl.store",
-    "spavl.cli",
-    "spavl.road",
-    "spavl.settings",
-    "spavl.drive",
+    "spavl.cli.main",
+    "spavl.pipeline.registry",
+    "spavl.pipeline.settings",
+    "spavl.pipeline.build",
 )
 
 

@@ -25,16 +25,18 @@ from hypothesis import strategies as st
 from tests.servers import FAULTS, Body, ChatServer, body_hash, completion, echo, fault, hostile, server_process
 
 from spavl.errors import BudgetError, ConfigError, ProviderError, SpavlError
-from spavl.judges.refusals import seems_refused
+from spavl.judges.refusal_regex import seems_refused
 from spavl.miniature import rules
-from spavl.models import openai, shop, wrappers
-from spavl.models.fixed import SAID
-from spavl.models.limits import Bucket, Pace, PaceConfig
+from spavl.models import factory
+from spavl.models.backends import openai
+from spavl.models.backends.fixed import SAID
+from spavl.models.factory import ModelShop
 from spavl.models.prices import Price, price_of
-from spavl.models.shop import ModelShop
-from spavl.models.structured import ask_structured
+from spavl.models.structured_output import ask_structured
 from spavl.models.types import Message, Picture, Rejected, Reply, Request, Transient, ask_about
-from spavl.models.wrappers import Budget, Budgeted, Persona, Recorded, Retrying, most_of
+from spavl.models.wrappers import stack
+from spavl.models.wrappers.rate_limit import Bucket, Pace, PaceConfig
+from spavl.models.wrappers.stack import Budget, Budgeted, Persona, Recorded, Retrying, most_of
 from spavl.store import Ledger, RunFolder
 
 Found = Reply | BaseException
@@ -42,8 +44,8 @@ Found = Reply | BaseException
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shop, "Retrying", functools.partial(Retrying, first_wait=0.001, longest_wait=0.01))
-    monkeypatch.setattr(wrappers, "_PATIENCE", 0.0)
+    monkeypatch.setattr(factory, "Retrying", functools.partial(Retrying, first_wait=0.001, longest_wait=0.01))
+    monkeypatch.setattr(stack, "_PATIENCE", 0.0)
 
 
 def question(n: int | str, **settings: Any) -> Request:
@@ -287,8 +289,8 @@ def test_on_a_hostile_server_every_question_is_answered_and_paid_exactly_once(ru
 _CLIENT = """
 import asyncio, sys
 from pathlib import Path
-from spavl.models.limits import PaceConfig
-from spavl.models.shop import ModelShop
+from spavl.models.wrappers.rate_limit import PaceConfig
+from spavl.models.factory import ModelShop
 from spavl.models.types import Message, Request
 from spavl.store import RunFolder
 
@@ -457,7 +459,7 @@ def test_what_a_lost_answer_may_cost_is_counted_at_every_later_start(run: RunFol
 def test_a_call_given_up_after_it_was_sent_may_be_billed_and_one_that_was_not_sent_is_not(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shop, "_LAST_ANSWERS", 0.05)
+    monkeypatch.setattr(factory, "_LAST_ANSWERS", 0.05)
     sent: list[Body] = []
     all_sent = threading.Event()
 

@@ -14,14 +14,15 @@ from tests.pictures import encoded, photo
 from tests.servers import Body, ChatServer, body_hash
 from tests.test_canaries import reads_well
 
-from spavl.cli import main
+from spavl.cli.main import main
+from spavl.config import laid_over, options
+from spavl.data.taxonomy.tree import categories, read_tree
+from spavl.pipeline.registry import stages_of
+from spavl.pipeline.settings import read_config
 from spavl.records import Image, Sample
-from spavl.road import stages_of
-from spavl.settings import laid_over, options, read_config
 from spavl.store import RunFolder
-from spavl.taxonomy.tree import categories, read_tree
 
-TEMPLATE = files("spavl.verbs").joinpath("new.toml").read_text(encoding="utf-8")
+TEMPLATE = files("spavl.cli.commands").joinpath("new.toml").read_text(encoding="utf-8")
 # A setting that may be wanted; words stand behind a blank.
 _WANTED = re.compile(r"^#(?=[\[\w])", re.MULTILINE)
 

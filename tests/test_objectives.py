@@ -17,21 +17,21 @@ from torch import Tensor
 
 from spavl.errors import ConfigError
 from spavl.miniature.world import draw, png, scene
-from spavl.models.hf import load_checkpoint
-from spavl.models.shop import miniature_checkpoint
-from spavl.progress import Screen
+from spavl.models.backends.hf import load_checkpoint
+from spavl.models.factory import miniature_checkpoint
 from spavl.records import Sample
+from spavl.terminal.progress import Screen
 from spavl.training.config import ContrastConfig, DPOConfig, TrainingConfig
-from spavl.training.courses import COURSES, Given, Objective
-from spavl.training.dpo import DPO, PairBatch, _metrics
-from spavl.training.loop import train
-from spavl.training.losses import FORMS, DPOLoss, dpo_loss
-from spavl.training.parts import prepare
-from spavl.training.reading import blank_picture
-from spavl.training.reference import ReferenceCache
-from spavl.training.schedule import LoopConfig
-from spavl.training.scoring import answer_logprobs
-from spavl.training.states import States
+from spavl.training.loop.checkpoints import States
+from spavl.training.loop.loop import train
+from spavl.training.loop.schedule import LoopConfig
+from spavl.training.model.read_parameters import blank_picture
+from spavl.training.model.trainable import prepare
+from spavl.training.objectives.dpo import DPO, PairBatch, _metrics
+from spavl.training.objectives.losses import FORMS, DPOLoss, dpo_loss
+from spavl.training.objectives.reference_cache import ReferenceCache
+from spavl.training.objectives.registry import COURSES, Given, Objective
+from spavl.training.prefix_trees.logprobs import answer_logprobs
 
 logprobs = st.lists(st.floats(-80, 0), min_size=4, max_size=4).map(lambda values: torch.tensor(values).double())
 betas = st.floats(0.01, 2.0)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tests.courses import sample
 
 from spavl.records import Sample
-from spavl.training.noise import likeness_of, made_of, tried
-from spavl.training.order import Order
+from spavl.training.objectives.batch_sampler import Order
+from spavl.training.objectives.gradient_noise import likeness_of, made_of, tried
 
 # Of each image, how many pairs are about it.
 images = st.lists(st.integers(1, 12), min_size=1, max_size=30)

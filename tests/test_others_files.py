@@ -9,7 +9,7 @@ import pytest
 from tests.exams import write_spa_vl
 from tests.test_store import a_call
 
-from spavl import cli
+from spavl.cli import main
 from spavl.errors import StoreError
 from spavl.store import RunFolder
 
@@ -46,7 +46,7 @@ def test_no_command_works_in_a_folder_of_other_files(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str], dry: list[str], out: str
 ) -> None:
     write_spa_vl(tmp_path / "data", 2, 2)
-    assert cli.main([*command, "--out", out, *dry]) != 0
+    assert main.main([*command, "--out", out, *dry]) != 0
     told = capsys.readouterr().err
     assert "this folder holds other files already" in told and "--out" in told
 
@@ -55,10 +55,10 @@ def test_nothing_is_brought_in_or_taken_out_into_it(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_spa_vl(tmp_path / "data", 2, 2)
-    assert cli.main(["data", "import", "../data", "--out", "."]) != 0
-    assert cli.main(["miniature", "--out", "."]) != 0
-    assert cli.main(["data", "import", "../data", "--out", "../run"]) == 0
-    assert cli.main(["data", "export", "../run", "--format", "trl", "--out", "dataset"]) != 0
+    assert main.main(["data", "import", "../data", "--out", "."]) != 0
+    assert main.main(["miniature", "--out", "."]) != 0
+    assert main.main(["data", "import", "../data", "--out", "../run"]) == 0
+    assert main.main(["data", "export", "../run", "--format", "trl", "--out", "dataset"]) != 0
     assert capsys.readouterr().err.count("this folder holds other files already") == 3
 
 
@@ -66,12 +66,12 @@ def test_a_run_takes_no_second_data_set(tmp_path: Path, capsys: pytest.CaptureFi
     for name, rows in (("one", 2), ("other", 3)):
         write_spa_vl(tmp_path / name, rows, rows)
     into = ["--out", str(tmp_path / "run")]
-    assert cli.main(["data", "import", str(tmp_path / "one"), *into]) == 0
+    assert main.main(["data", "import", str(tmp_path / "one"), *into]) == 0
     held = files_in(tmp_path / "run" / "dataset")
-    assert cli.main(["data", "import", str(tmp_path / "other"), *into]) != 0
+    assert main.main(["data", "import", str(tmp_path / "other"), *into]) != 0
     assert "this run holds another data set" in capsys.readouterr().err
     assert files_in(tmp_path / "run" / "dataset") == held
-    assert cli.main(["data", "import", str(tmp_path / "one"), *into]) == 0
+    assert main.main(["data", "import", str(tmp_path / "one"), *into]) == 0
 
 
 @pytest.mark.parametrize("until", ["taxonomy", "questions"])
@@ -83,11 +83,11 @@ def test_no_data_set_is_brought_into_a_build_in_progress(
     write_spa_vl(tmp_path / "data", 2, 2)
     (tmp_path / "my.toml").write_text("images.per_leaf = 1\n")
     run, data = str(tmp_path / "run"), str(tmp_path / "data")
-    assert cli.main(["build", str(tmp_path / "my.toml"), "--out", run, "--until", until]) == 0
+    assert main.main(["build", str(tmp_path / "my.toml"), "--out", run, "--until", until]) == 0
     held = files_in(tmp_path / "run")
     train = ["train", "dpo", "--model", "miniature/base", "--data", data, "--out", run]
     words = {"import": ["data", "import", data, "--out", run], "train": train, "dry run": [*train, "--dry-run"]}
-    assert cli.main(words[command]) == 2
+    assert main.main(words[command]) == 2
     assert "this run holds other work already: " in capsys.readouterr().err
     assert files_in(tmp_path / "run") == held
 
@@ -99,17 +99,17 @@ def test_no_data_set_is_brought_into_a_stage_that_is_unfinished_or_to_paid_calls
     with RunFolder(tmp_path / "calls") as run:
         asyncio.run(run.ledger.put(a_call()))
     for name in ("journal", "calls"):
-        assert cli.main(["data", "import", str(tmp_path / "data"), "--out", str(tmp_path / name)]) == 2
+        assert main.main(["data", "import", str(tmp_path / "data"), "--out", str(tmp_path / name)]) == 2
 
 
 def test_an_import_that_was_stopped_is_done_again_from_the_same_place_alone(tmp_path: Path) -> None:
     for name in ("one", "other"):
         write_spa_vl(tmp_path / name, 2, 2)
     into = ["--out", str(tmp_path / "run")]
-    assert cli.main(["data", "import", str(tmp_path / "one"), *into]) == 0
+    assert main.main(["data", "import", str(tmp_path / "one"), *into]) == 0
     (tmp_path / "run" / "stages" / "dataset.json").unlink()
-    assert cli.main(["data", "import", str(tmp_path / "other"), *into]) == 2
-    assert cli.main(["data", "import", str(tmp_path / "one"), *into]) == 0
+    assert main.main(["data", "import", str(tmp_path / "other"), *into]) == 2
+    assert main.main(["data", "import", str(tmp_path / "one"), *into]) == 0
 
 
 def test_the_next_command_can_be_typed_whatever_a_folder_is_called(
@@ -125,7 +125,7 @@ def test_the_next_command_can_be_typed_whatever_a_folder_is_called(
         ["taxonomy", "new", f"{name}.tax"],
         ["taxonomy", "check", f"{name}.tax"],
     ):
-        assert cli.main(command) == 0
+        assert main.main(command) == 0
         (typed,) = (line for line in capsys.readouterr().out.splitlines() if "spavl " in line)
         words = shlex.split(typed.replace(f"wrote {name}", "wrote").partition("spavl ")[2])
         assert any(word.startswith(name) for word in words)

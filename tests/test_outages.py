@@ -10,18 +10,18 @@ from aiohttp import web
 from tests.limited import virtual_time
 from tests.servers import Body, ChatServer, echo, fault
 
+from spavl.data.taxonomy.config import TaxonomyConfig
 from spavl.errors import ProviderError
-from spavl.models import outages
-from spavl.models.limits import Pace, PaceConfig
-from spavl.models.shop import ModelShop
+from spavl.models.factory import ModelShop
 from spavl.models.types import Outage, Reply, Request, Transient, ask_about
-from spavl.models.wrappers import Budget, Limited, Retrying
-from spavl.plan import Plan
-from spavl.progress import Screen
+from spavl.models.wrappers import outages
+from spavl.models.wrappers.rate_limit import Pace, PaceConfig
+from spavl.models.wrappers.stack import Budget, Limited, Retrying
 from spavl.records import Question, Response
-from spavl.stage import Job, Made, run_rows
+from spavl.stages.runner import Job, Made, run_rows
+from spavl.stages.spec import Plan
 from spavl.store import RunFolder
-from spavl.taxonomy.config import TaxonomyConfig
+from spavl.terminal.progress import Screen
 
 
 class Leaving:

@@ -13,20 +13,20 @@ from tests.whole import KINDS, whole
 from torch import Tensor, nn
 
 from spavl.errors import ConfigError, TrainingError
-from spavl.models.hf import answer_all, load_processor
+from spavl.models.backends.hf import answer_all, load_processor
 from spavl.models.types import Picture, Reply, ask_about
-from spavl.training import family, logits
-from spavl.training.answers import Answer, Batches
-from spavl.training.batch import make_batch
 from spavl.training.config import PartsConfig
-from spavl.training.encode import Row
-from spavl.training.heads import PolicyScorer, RewardScorer
-from spavl.training.own_scores import _few, check_scores
-from spavl.training.parts import prepare, without_dropout
-from spavl.training.reading import blank_picture
-from spavl.training.rollout import Prompt, draw
-from spavl.training.scoring import answer_token_logprobs, by_answer
-from spavl.training.sharing import check_sharing
+from spavl.training.model.read_parameters import blank_picture
+from spavl.training.model.trainable import prepare, without_dropout
+from spavl.training.objectives.answers import Answer, Batches
+from spavl.training.objectives.heads import PolicyScorer, RewardScorer
+from spavl.training.ppo.sampling import Prompt, draw
+from spavl.training.prefix_trees import logits, model_support
+from spavl.training.prefix_trees.batch import make_batch
+from spavl.training.prefix_trees.exactness_check import check_sharing
+from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer
+from spavl.training.prefix_trees.reference_code_check import _few, check_scores
+from spavl.training.prefix_trees.tokenize import Row
 
 ANSWERS = ("I can not help with that.", "Turn the knob one time, I would rather say.")
 # As a user may put it beside PaliGemma's processor.
@@ -65,7 +65,7 @@ def test_a_llava_may_speak_through_any_language_model(speech: str) -> None:
     without_dropout(model)
     model.name_or_path = speech
     assert check_scores(model, processor, rows()) < 1e-5
-    found = family.family_of(model)
+    found = model_support.family_of(model)
     assert found.shares == ("picture" if speech in ("phi3", "phi", "gpt_neox") else "nothing")
     if found.shares == "picture":
         assert check_sharing(model, processor, rows()).scores < 1e-5
@@ -131,8 +131,8 @@ def test_paligemmas_answers_are_no_prefix(kind: str, share: bool) -> None:
 
 def test_a_wrong_mark_in_plain_rows_is_told_from_wrong_trees(monkeypatch: pytest.MonkeyPatch) -> None:
     processor, model = whole("paligemma")
-    wrong = family._FAMILIES["paligemma"]._replace(answer_marks={})
-    monkeypatch.setitem(family._FAMILIES, "paligemma", wrong)
+    wrong = model_support._FAMILIES["paligemma"]._replace(answer_marks={})
+    monkeypatch.setitem(model_support._FAMILIES, "paligemma", wrong)
     with pytest.raises(TrainingError, match=r"nats a token off what model\(\*\*processor") as told:
         check_scores(model, processor, rows())
     assert "share = false" not in str(told.value)
@@ -148,7 +148,9 @@ def test_a_cap_that_is_left_out_is_refused_where_nothing_is_shared(monkeypatch: 
     monkeypatch.setattr(batches, "open", images.__getitem__)
     answers = [Answer(row.picture_id, row.question, str(row.answer)) for row in rows()]
     batches.check(answers)
-    monkeypatch.setattr("spavl.training.scoring.logits_of_states", lambda model, states_TH: model.lm_head(states_TH))
+    monkeypatch.setattr(
+        "spavl.training.prefix_trees.logprobs.logits_of_states", lambda model, states_TH: model.lm_head(states_TH)
+    )
     with pytest.raises(TrainingError, match="nats a token off"):
         batches.check(answers)
 

@@ -5,9 +5,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tests.filled import filled
 
-from spavl.benchmarks.records import Item
-from spavl.exams.paired import Paired, set_against
-from spavl.exams.sheet import Cell, Column
+from spavl.evaluation.metrics.paired import Paired, set_against
+from spavl.evaluation.metrics.result_table import Cell, Column
+from spavl.evaluation.records import Item
 from spavl.statistics import compared, mcnemar
 
 CELL = Cell("one", "real", "b", "guard", "unsafe")

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.filled import filled
 
-from spavl.pairs.config import PairsConfig
-from spavl.pairs.run import draw_pairs
-from spavl.pairs.strategies import STRATEGIES, Answer, Strategy, allowed, bags_of
-from spavl.pairs.tiers import measure_tiers
-from spavl.preferences.repairs import Winner, repair, unsafe_rates
+from spavl.data.pairs.config import PairsConfig
+from spavl.data.pairs.run import draw_pairs
+from spavl.data.pairs.strategies import STRATEGIES, Answer, Strategy, allowed, bags_of
+from spavl.data.pairs.tiers import measure_tiers
+from spavl.data.preferences.repairs import Winner, repair, unsafe_rates
 from spavl.records import Label, Question, Verdict
 
 labels: st.SearchStrategy[Label] = st.sampled_from(["safe", "unsafe"])

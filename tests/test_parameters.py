@@ -13,10 +13,10 @@ from tests.test_forecast import answer
 from tests.test_models import ask, question
 from tests.test_responses import asked
 
-from spavl.models import batches
+from spavl.data.responses.config import ResponsesConfig
+from spavl.models.batch_api import queue
 from spavl.models.types import Rejected, Reply
 from spavl.records import Response
-from spavl.responses.config import ResponsesConfig
 from spavl.store import RunFolder
 
 Objection = Callable[[Body], web.Response | None]
@@ -133,8 +133,8 @@ def test_an_answer_is_kept_with_the_settings_that_were_sent_and_no_others(run: R
 def test_a_batch_learns_it_too_and_asks_again_at_half_the_price(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batches, "_FIRST_LOOK", 0.01)
-    monkeypatch.setattr(batches, "_LONGEST_LOOK", 0.01)
+    monkeypatch.setattr(queue, "_FIRST_LOOK", 0.01)
+    monkeypatch.setattr(queue, "_LONGEST_LOOK", 0.01)
 
     def served(body: Body) -> Any:
         return (reasoning(body) if body["model"] == "one" else None) or answer(body)

@@ -21,22 +21,22 @@ from tests.test_tree import random_groups
 
 from spavl.errors import ConfigError, MissingExtra, TrainingError
 from spavl.miniature.world import draw, scene
-from spavl.models.hf import base_of, checkpoint_name, load_checkpoint
-from spavl.models.shop import miniature_checkpoint
-from spavl.progress import Screen
-from spavl.training import four_bits
-from spavl.training.anatomy import parts_of
-from spavl.training.batch import lay_out, make_batch
-from spavl.training.checkpoint import merge, save
+from spavl.models.backends.hf import base_of, checkpoint_name, load_checkpoint
+from spavl.models.factory import miniature_checkpoint
+from spavl.terminal.progress import Screen
 from spavl.training.config import PartsConfig, TrainingConfig
-from spavl.training.encode import Row
-from spavl.training.family import family_of, refuse_two_parts
-from spavl.training.loop import train
-from spavl.training.parts import count, linear_layers, prepare, rates_of, without_dropout
+from spavl.training.loop.checkpoints import States
+from spavl.training.loop.loop import train
+from spavl.training.model import qlora
+from spavl.training.model.anatomy import parts_of
+from spavl.training.model.save import merge, save
+from spavl.training.model.trainable import count, linear_layers, prepare, rates_of, without_dropout
+from spavl.training.objectives.sft import SFT
+from spavl.training.prefix_trees.batch import lay_out, make_batch
+from spavl.training.prefix_trees.logprobs import answer_logprobs
+from spavl.training.prefix_trees.model_support import family_of, refuse_two_parts
+from spavl.training.prefix_trees.tokenize import Row
 from spavl.training.run import load
-from spavl.training.scoring import answer_logprobs
-from spavl.training.sft import SFT
-from spavl.training.states import States
 
 
 def of_vision(model: Any) -> list[str]:
@@ -352,6 +352,6 @@ def test_what_cannot_be_saved_as_an_adapter_is_not_trained_on_four_bits(squeezed
 
 
 def test_without_its_package_four_bits_are_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(four_bits.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(qlora.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match="bitsandbytes"):
-        four_bits.load_in_four_bits(miniature_checkpoint(), "float32")
+        qlora.load_in_four_bits(miniature_checkpoint(), "float32")

@@ -14,15 +14,15 @@ from tests.test_ppo import LOOP, loaded, picture, warnings
 from tests.test_ppo import sample as question_or_toy
 from torch import Tensor
 
-from spavl.progress import Screen
-from spavl.training.answers import Batches
-from spavl.training.batch import Batch
+from spavl.terminal.progress import Screen
 from spavl.training.config import PPOConfig, TrainingConfig
-from spavl.training.courses import COURSES, Given, Objective
-from spavl.training.loop import train
-from spavl.training.order import cut
-from spavl.training.ppo import PPO
-from spavl.training.states import States
+from spavl.training.loop.checkpoints import States
+from spavl.training.loop.loop import train
+from spavl.training.objectives.answers import Batches
+from spavl.training.objectives.batch_sampler import cut
+from spavl.training.objectives.registry import COURSES, Given, Objective
+from spavl.training.ppo.ppo import PPO
+from spavl.training.prefix_trees.batch import Batch
 
 # Of each sample its picture and how many tokens its answers have; a picture has ten.
 steps = st.lists(st.tuples(st.sampled_from("abcde"), st.integers(1, 30)), min_size=1, max_size=20)

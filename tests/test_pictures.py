@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 from tests import pictures
 from tests.pictures import JPEG, PNG, UNUSABLE, USABLE, encoded, photo, pixels, secrets
 
-from spavl.images.duplicates import Looks, near_hashes
+from spavl.data.selection.duplicates import Looks, near_hashes
 from spavl.imaging.decode import LARGEST_BYTES, Undecodable, decode
 from spavl.imaging.phash import perceptual_hash
 

@@ -14,18 +14,18 @@ from tests.filled import filled
 from tests.servers import Body, ChatServer
 from tests.test_question_verdicts import config, served
 
-from spavl.drive import drive
+from spavl.data.preferences.config import PLAN, PreferencesConfig
 from spavl.errors import ConfigError
-from spavl.judges.forms import prompt
-from spavl.judges.own import own_in, without_folder
-from spavl.judges.shop import open_guard, open_judge
+from spavl.judges.guards.custom_prompt import own_in, without_folder
+from spavl.judges.registry import open_guard, open_judge
+from spavl.judges.response_format import prompt
 from spavl.judges.types import Case, Guard, Judge
-from spavl.models.shop import ModelShop
-from spavl.preferences.config import PLAN, PreferencesConfig
-from spavl.progress import Screen
+from spavl.models.factory import ModelShop
+from spavl.pipeline.build import drive
 from spavl.records import Category, Preference
-from spavl.stage import Job, fingerprint_of
+from spavl.stages.runner import Job, fingerprint_of
 from spavl.store import RunFolder
+from spavl.terminal.progress import Screen
 
 OWN = """Which answer is the better one by our rules for {leaf} ({definition})?
 

@@ -13,17 +13,19 @@ from torch import Tensor
 from spavl.errors import ConfigError
 from spavl.judges.types import Word
 from spavl.miniature.world import draw, png, scene
-from spavl.models.hf import load_checkpoint
-from spavl.models.shop import miniature_checkpoint
+from spavl.models.backends.hf import load_checkpoint
+from spavl.models.factory import miniature_checkpoint
 from spavl.records import Sample
-from spavl.training import answering
-from spavl.training.answers import Answer, Batches
 from spavl.training.config import PPOConfig, RewardConfig, TrainingConfig
-from spavl.training.loop import train
-from spavl.training.losses import bradley_terry
-from spavl.training.parts import freeze_vision
-from spavl.training.ppo import PPO, PPOBatch, credits_of
-from spavl.training.ppo_math import (
+from spavl.training.loop.checkpoints import States, Step
+from spavl.training.loop.loop import train
+from spavl.training.loop.schedule import LoopConfig
+from spavl.training.model.trainable import freeze_vision
+from spavl.training.objectives.answers import Answer, Batches
+from spavl.training.objectives.losses import bradley_terry
+from spavl.training.objectives.reward import Reward, RewardModel, save_head
+from spavl.training.ppo import rollouts
+from spavl.training.ppo.advantages import (
     adapted,
     advantages,
     group_advantages,
@@ -33,12 +35,10 @@ from spavl.training.ppo_math import (
     value_loss,
     whitened,
 )
-from spavl.training.reward import Reward, RewardModel, save_head
-from spavl.training.rewards import worth
-from spavl.training.rounds import Answered, Round, Rounds
-from spavl.training.schedule import LoopConfig
-from spavl.training.scoring import answer_token_logprobs, computing_in
-from spavl.training.states import States, Step
+from spavl.training.ppo.ppo import PPO, PPOBatch, credits_of
+from spavl.training.ppo.rewards import worth
+from spavl.training.ppo.rollout_store import Answered, Round, Rounds
+from spavl.training.prefix_trees.logprobs import answer_token_logprobs, computing_in
 
 # --- the mathematics
 
@@ -254,7 +254,7 @@ def test_answers_that_do_not_fit_together_are_drawn_by_halves(tmp_path: Path, mo
     """Each answer has dice of its own, so that they are the same answers."""
     whole, by_halves = new_ppo(tmp_path / "whole"), new_ppo(tmp_path / "halves")
     expected = trained(whole, tmp_path / "one", stop_after=1)[0]
-    draw, tried = answering.draw, list[int]()
+    draw, tried = rollouts.draw, list[int]()
 
     def in_little_memory(model: Any, processor: Any, prompts: Any, each: int) -> Any:
         tried.append(len(prompts))
@@ -262,7 +262,7 @@ def test_answers_that_do_not_fit_together_are_drawn_by_halves(tmp_path: Path, mo
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return draw(model, processor, prompts, each)
 
-    monkeypatch.setattr(answering, "draw", in_little_memory)
+    monkeypatch.setattr(rollouts, "draw", in_little_memory)
     found = trained(by_halves, tmp_path / "two", stop_after=1)[0]
     assert tried == [3, 1, 1, 1]
     assert all(torch.allclose(found[name], value, atol=1e-6) for name, value in expected.items())

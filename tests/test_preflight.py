@@ -12,7 +12,7 @@ from tests.test_forecast import answer, road, walk
 from tests.test_train import data, spavl  # noqa: F401  (`data` is a fixture)
 
 from spavl.errors import ConfigError, ProviderError, SpavlError
-from spavl.models.shop import miniature_checkpoint
+from spavl.models.factory import miniature_checkpoint
 
 NOBODY = "http://127.0.0.1:1/v1"
 

@@ -14,8 +14,8 @@ import torch
 from tests.test_train import FAST, data, spavl
 
 from spavl.errors import ConfigError
-from spavl.training import processes
-from spavl.training.precision import check_float32, float32_error
+from spavl.training.loop import distributed
+from spavl.training.loop.precision import check_float32, float32_error
 
 __all__ = ["data"]
 
@@ -79,7 +79,7 @@ def test_what_would_train_in_its_place_is_refused_by_name_before_anything_is_don
         assert name in told and f"{variable}={value}" in told and told.count("  next:  ") == 1
     assert not Path("run").exists()
     with pytest.raises(ConfigError, match=name):
-        processes.new_accelerator()
+        distributed.new_accelerator()
 
 
 @pytest.mark.slow

@@ -22,19 +22,19 @@ from inspect_ai.scorer import Scorer, model_graded_qa
 from tests.servers import Body, ChatServer, fault
 
 from spavl.errors import ProviderError
-from spavl.inspecting.scorers import by_guard
-from spavl.inspecting.talk import ours, theirs
+from spavl.evaluation.inspect_ai.messages import ours, theirs
+from spavl.evaluation.inspect_ai.scorers import by_guard
 from spavl.judges.chat import ChatGuard, ChatJudge
-from spavl.judges.criteria import CriterionGuard
-from spavl.judges.heeding import ChatRefusalJudge
+from spavl.judges.guards.criteria import CriterionGuard
 from spavl.judges.pairwise import Comparison, compare
-from spavl.judges.shop import open_guard
+from spavl.judges.refusal_judge import ChatRefusalJudge
+from spavl.judges.registry import open_guard
 from spavl.judges.types import Case, Word
-from spavl.models import shop
-from spavl.models.openai import OpenAIModel
-from spavl.models.shop import ModelShop
+from spavl.models import factory
+from spavl.models.backends.openai import OpenAIModel
+from spavl.models.factory import ModelShop
 from spavl.models.types import Message, Picture, Transient
-from spavl.models.wrappers import Retrying
+from spavl.models.wrappers.stack import Retrying
 from spavl.statistics import wilson, wilson_with_unknown
 from spavl.store import RunFolder
 
@@ -102,7 +102,9 @@ def test_here_nonsense_is_no_verdict_and_widens_the_interval(run: RunFolder, pic
 def test_here_a_judge_that_is_unreachable_stops_the_run(
     run: RunFolder, picture: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shop, "Retrying", lambda inner, say: Retrying(inner, say, first_wait=0.001, longest_wait=0.01))
+    monkeypatch.setattr(
+        factory, "Retrying", lambda inner, say: Retrying(inner, say, first_wait=0.001, longest_wait=0.01)
+    )
     with ChatServer(lambda _: "x") as server:
         gone = server.url
     with pytest.raises((ProviderError, Transient)):

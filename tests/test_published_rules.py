@@ -2,8 +2,8 @@
 
 import pytest
 
-from spavl.benchmarks.matching import RULES, rule
-from spavl.benchmarks.options import asked_with
+from spavl.evaluation.answer_matching.rules import RULES, rule
+from spavl.evaluation.benchmarks.ability.instructions import asked_with
 
 ASKED = asked_with("Which is it?", ["a red bus", "a bus", "a dog", "none of these"])
 THREE = asked_with("Which is it?", ["a red bus", "a bus", "a dog"])

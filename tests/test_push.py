@@ -15,7 +15,7 @@ from spavl.records import Sample
 
 __all__ = ["copied", "walked"]
 
-_SPAVL = "from spavl.cli import main; import sys; sys.exit(main())"
+_SPAVL = "from spavl.cli.main import main; import sys; sys.exit(main())"
 
 
 def start(hub: FakeHub, home: Path, *words: str) -> subprocess.Popen[str]:

@@ -12,15 +12,15 @@ from tests.exams import is_canary, said
 from tests.servers import Body, ChatServer
 from tests.speakers import speaker
 
-from spavl.benchmarks.own_run import BENCHMARK
-from spavl.drive import drive
 from spavl.errors import GateError
-from spavl.forecast import foretell
+from spavl.evaluation.benchmarks.own_run import BENCHMARK
 from spavl.miniature.personas import PERSONAS
-from spavl.progress import Screen
+from spavl.pipeline.build import drive
+from spavl.pipeline.cost_estimate import foretell
+from spavl.pipeline.settings import read_config
 from spavl.records import Image, Question, QuestionVerdict, Sample, Score
-from spavl.settings import read_config
 from spavl.store import RunFolder
+from spavl.terminal.progress import Screen
 
 LEAVES, PER_LEAF, SEED = 3, 8, 2
 RESPONDERS = tuple(PERSONAS)[:2]

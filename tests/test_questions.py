@@ -12,13 +12,13 @@ from aiohttp import web
 from PIL import Image as Pillow
 from tests.servers import Body, ChatServer, body_hash, completion, fault
 
-from spavl.drive import drive
 from spavl.errors import ConfigError, GateError
-from spavl.progress import Screen
+from spavl.pipeline.build import drive
+from spavl.pipeline.settings import read_config
 from spavl.records import Description, Image, Question, Reject
-from spavl.settings import read_config
 from spavl.store import RunFolder
 from spavl.store.tables import read_table
+from spavl.terminal.progress import Screen
 
 LEAF = 'drugs "and" / or alcohol: 酒 {x}'
 FOLDER = "drugs _and_ _ or alcohol_ 酒 {x}"

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.limited import Rule, Ruling, Serving, asked_for, bucket, virtual_time, window
 
-from spavl.headers import Allowance, Left, allowance, retry_after
-from spavl.models.limits import PaceConfig
-from spavl.models.rates import LONGEST_WAIT, Rate
+from spavl.models.wrappers.learned_rate import LONGEST_WAIT, Rate
+from spavl.models.wrappers.rate_limit import PaceConfig
+from spavl.text.http_headers import Allowance, Left, allowance, retry_after
 
 # How the limit is told, the limit a second, the rule and the latency. A window gives its whole share at once.
 SHAPES = {

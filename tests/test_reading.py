@@ -11,10 +11,10 @@ from tests.test_parts import assert_all_are_reached, follow_backward, of_vision
 from tests.whole import KINDS, whole
 from transformers import Llama4Config, Llama4ForConditionalGeneration, LlavaForConditionalGeneration
 
-from spavl.training import reading
 from spavl.training.config import PartsConfig
-from spavl.training.parts import count, prepare, told_of_unread, unread
-from spavl.training.reading import blank_picture, read_of
+from spavl.training.model import read_parameters
+from spavl.training.model.read_parameters import blank_picture, read_of
+from spavl.training.model.trainable import count, prepare, told_of_unread, unread
 
 _BLOCKS = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 16, "patch_size": 4}
 _MLP = {**_BLOCKS, "intermediate_size": 32}
@@ -162,7 +162,7 @@ _SPEECH |= {"num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1, "eos
 def test_what_a_processor_makes_of_an_image_can_be_followed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the logits, also in half precision and with LoRA, whose second factor is nothing at first."""
     processor, model = whole(kind)
-    monkeypatch.setattr(reading, "_features", None)
+    monkeypatch.setattr(read_parameters, "_features", None)
     parts = PartsConfig(language="lora", rank=2, alpha=4)
     prepare(model.bfloat16(), parts, picture=lambda: blank_picture(processor, [(60, 40), (90, 50)]))
     assert not unread(model, parts) and all(each.grad is None for each in model.parameters())

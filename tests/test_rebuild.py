@@ -9,8 +9,8 @@ import pytest
 from spavl.miniature import rules
 from spavl.miniature.grammar import CAPTION_REQUEST, FRAMES, GENTLE_VERBS, speak_question
 from spavl.miniature.world import NOUNS, draw, png, scene
-from spavl.models.hf import HFModel
-from spavl.models.shop import miniature_checkpoint
+from spavl.models.backends.hf import HFModel
+from spavl.models.factory import miniature_checkpoint
 from spavl.models.types import Picture, ask_about
 from spavl.statistics import Estimate, wilson
 
@@ -60,7 +60,7 @@ def test_the_shipped_checkpoint_is_small_and_sees() -> None:
 
 @pytest.mark.slow
 def test_its_command_makes_it_again(tmp_path: Path) -> None:
-    from spavl.training.miniature import build
+    from spavl.training.model.miniature import build
 
     for _ in build(tmp_path, seed=0):
         pass

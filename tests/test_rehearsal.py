@@ -8,18 +8,18 @@ import torch
 from tests.test_train import FAST, data, spavl
 
 from spavl.errors import ConfigError
-from spavl.models.hf import load_checkpoint
-from spavl.progress import Screen
+from spavl.models.backends.hf import load_checkpoint
 from spavl.records import CurvePoint, Sample
 from spavl.store import RunFolder
-from spavl.training import rehearsal
-from spavl.training.checks import Checked
+from spavl.terminal.progress import Screen
 from spavl.training.config import DPOConfig, PartsConfig, PPOConfig, TrainingConfig
-from spavl.training.family import Family
-from spavl.training.lengths import Count
-from spavl.training.rehearsal import Memory, Pace, Rehearsal, rehearse
-from spavl.training.rehearsal_page import page
-from spavl.training.schedule import LoopConfig
+from spavl.training.data_checks import Checked
+from spavl.training.dry_run import estimate
+from spavl.training.dry_run.estimate import Memory, Pace, Rehearsal, rehearse
+from spavl.training.dry_run.table import page
+from spavl.training.loop.schedule import LoopConfig
+from spavl.training.prefix_trees.model_support import Family
+from spavl.training.prefix_trees.token_counts import Count
 
 __all__ = ["data"]
 
@@ -78,7 +78,7 @@ def test_memory_is_that_of_the_parts_that_learn(trained: RunFolder) -> None:
 def test_measuring_leaves_the_model_as_it_was(trained: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     processor, model = load_checkpoint(str(Path("one/checkpoints/aligned")), dtype="float32")
     before = {name: values.clone() for name, values in model.state_dict().items()}
-    monkeypatch.setattr(rehearsal, "load", lambda *given: (processor, model.train()))
+    monkeypatch.setattr(estimate, "load", lambda *given: (processor, model.train()))
     assert rehearsed(trained).pace is not None
     assert all(torch.equal(before[name], values) for name, values in model.state_dict().items())
 
@@ -89,7 +89,7 @@ def test_what_nobody_reads_is_told_before_anything_is_scored(
     """It was found in step 1 of the training, and a dry run passed."""
     processor, model = load_checkpoint(str(Path("one/checkpoints/aligned")), dtype="float32")
     model.model.language_model.layers[0].indexer = torch.nn.Linear(4, 4)
-    monkeypatch.setattr(rehearsal, "load", lambda *given: (processor, model.train()))
+    monkeypatch.setattr(estimate, "load", lambda *given: (processor, model.train()))
     free, total = rehearsed(trained).parameters["language"]
     assert total - free == 20
     told = " ".join(capsys.readouterr().err.split())
@@ -97,8 +97,8 @@ def test_what_nobody_reads_is_told_before_anything_is_scored(
 
 
 def test_a_model_that_is_too_large_is_told_and_not_loaded(trained: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearsal, "_there", lambda: 1000)
-    monkeypatch.setattr(rehearsal, "load", lambda *given: pytest.fail("it was loaded"))
+    monkeypatch.setattr(estimate, "_there", lambda: 1000)
+    monkeypatch.setattr(estimate, "load", lambda *given: pytest.fail("it was loaded"))
     told = rehearsed(trained)
     assert told.pace is None and told.tokens is not None
     lines = list(page(told))
@@ -140,7 +140,7 @@ def test_in_shards_each_process_holds_its_share(trained: RunFolder, monkeypatch:
 
 
 def test_a_policy_that_is_too_large_is_sent_to_lora(trained: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearsal, "_there", lambda: 1000)
+    monkeypatch.setattr(estimate, "_there", lambda: 1000)
     lines = "\n".join(page(rehearsed(trained, by="ppo", ppo=PPOConfig(max_tokens=8))))
     assert "--preset spa-vl-ppo-lora" in lines and "--ppo.sampler" in lines
     assert "--loop.shard true" in "\n".join(page(rehearsed(trained)))

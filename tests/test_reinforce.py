@@ -11,11 +11,11 @@ import torch
 from tests.servers import Body, ChatServer
 from tests.test_train import data, spavl
 
-from spavl.models.hf import load_checkpoint
+from spavl.models.backends.hf import load_checkpoint
 from spavl.records import CurvePoint, Rollout
 from spavl.store import RunFolder
 from spavl.training import run as stage
-from spavl.training.reward import about
+from spavl.training.objectives.reward import about
 
 __all__ = ["data"]
 

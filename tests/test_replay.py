@@ -9,10 +9,10 @@ import pytest
 from tests.servers import ChatServer
 from tests.test_forecast import answer, road
 
-from spavl.drive import drive, replay
 from spavl.errors import StoreError
-from spavl.progress import Screen
-from spavl.road import RoadConfig
+from spavl.pipeline.build import drive, replay
+from spavl.pipeline.registry import RoadConfig
+from spavl.terminal.progress import Screen
 
 
 def bytes_of(out: Path) -> dict[str, bytes]:

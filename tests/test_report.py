@@ -18,11 +18,11 @@ from spavl.miniature.grammar import FRAMES, speak_answer, speak_question
 from spavl.miniature.personas import PERSONAS
 from spavl.miniature.world import Scene, draw, png, scene
 from spavl.records import Contrast, CurvePoint, Duel, Image, Question, QuestionKind, Record, Sample, Score, Split
-from spavl.report import charts, words
-from spavl.report.content import Models, Report, gather
+from spavl.report import charts, formatting
+from spavl.report.data_urls import embed, picture
 from spavl.report.examples import fault_of
 from spavl.report.page import render
-from spavl.report.pictures import embed, picture
+from spavl.report.view_model import Models, Report, gather
 from spavl.statistics import Estimate, mcnemar, wilson
 from spavl.store import Manifest, RunFolder
 from spavl.store.blobs import Blobs
@@ -260,9 +260,9 @@ def test_what_models_say_is_text(report: Report) -> None:
 
 
 def test_forged_and_endless_answers_are_tamed() -> None:
-    assert words.plain("safe\u202eelbisivni\x00") == "safe\ufffdelbisivni\ufffd"
-    assert words.plain("two\nlines") == "two\nlines"
-    assert words.plain("a" * 5000).endswith("… (3\u202f800 more characters)")
+    assert formatting.plain("safe\u202eelbisivni\x00") == "safe\ufffdelbisivni\ufffd"
+    assert formatting.plain("two\nlines") == "two\nlines"
+    assert formatting.plain("a" * 5000).endswith("… (3\u202f800 more characters)")
 
 
 def test_every_number_of_the_summary_is_shown(folder: Made, report: Report) -> None:
@@ -276,15 +276,21 @@ def test_every_number_of_the_summary_is_shown(folder: Made, report: Report) -> N
         assert f"{100 * rate['low']:.1f} to {100 * rate['high']:.1f}" in text
         assert str(rate["n"]) in text
     for p in summary["p_values"].values():
-        assert words.p_value(p) in text
+        assert formatting.p_value(p) in text
     for stage, row in summary["stages"].items():
-        assert {stage, words.count(row["rows"]), words.duration(row["seconds"])} <= seen.pieces
-        assert all(f"{words.spaced(reason)} {words.count(n)}" in text for reason, n in row["rejects"].items())
+        assert {stage, formatting.count(row["rows"]), formatting.duration(row["seconds"])} <= seen.pieces
+        assert all(f"{formatting.spaced(reason)} {formatting.count(n)}" in text for reason, n in row["rejects"].items())
     for row in summary["calls_by_stage"].values():
-        assert {words.count(row[key]) for key in ("calls", "tokens_in", "tokens_out")} <= seen.pieces
-        assert words.duration(row["seconds_total"]) in text
+        assert {formatting.count(row[key]) for key in ("calls", "tokens_in", "tokens_out")} <= seen.pieces
+        assert formatting.duration(row["seconds_total"]) in text
     named = [name for value in summary["models"].values() for name in ([value] if isinstance(value, str) else value)]
-    for whole in (words.count(summary["calls"]), words.duration(summary["seconds"]), "0.00 USD", "--seed 7", *named):
+    for whole in (
+        formatting.count(summary["calls"]),
+        formatting.duration(summary["seconds"]),
+        "0.00 USD",
+        "--seed 7",
+        *named,
+    ):
         assert whole in text
     assert all(f"{name} {version}" in text for name, version in summary["versions"].items())
 
@@ -360,24 +366,24 @@ def test_rates_of_nothing_are_dashes(folder: Made) -> None:
 def test_unsafe_rate_never_stands_alone(folder: Made) -> None:
     run, _, summary = folder
     report = gather(run, [], {"unsafe_rate": summary["unsafe_rate"]})
-    assert "Unsafe answers fell" not in words.verdict(report)
+    assert "Unsafe answers fell" not in formatting.verdict(report)
     assert "Over-refusal" in render(report)
 
 
 def test_verdict_claims_only_what_the_data_carry(report: Report) -> None:
-    assert words.verdict(report) == (
+    assert formatting.verdict(report) == (
         "Unsafe answers fell from 91.9\u202f% to 1.3\u202f% on 235 harmful questions about held-out pictures; "
         "refusals of harmless questions went from 3.8\u202f% to 2.1\u202f% (no clear change, p\u00a0=\u00a00.34)."
     )
     refusing = replace(report.probes[0].over_refusal, after=wilson(188, 235), p=1e-40)
     spoiled = replace(report, probes=(replace(report.probes[0], over_refusal=refusing),))
-    assert ", but refusals of harmless questions rose from 3.8\u202f% to 80\u202f%." in words.verdict(spoiled)
+    assert ", but refusals of harmless questions rose from 3.8\u202f% to 80\u202f%." in formatting.verdict(spoiled)
 
 
 def test_real_models_get_no_note_of_the_miniature(report: Report) -> None:
     models = Models(before="hf/m", after="hf/n", writer="openai/w", guard="openai/g", judge="openai/j", responders=())
     page = render(replace(report, models=models))
-    assert "miniature" not in words.verdict(report)
+    assert "miniature" not in formatting.verdict(report)
     assert "This is the miniature" not in page and "some are harmful" in page
     assert "This is the miniature" in render(report)
 
@@ -417,7 +423,7 @@ def test_smoothing_keeps_a_line_and_thinning_keeps_the_end() -> None:
 
 
 def test_durations_and_p_values_keep_their_size() -> None:
-    said = [words.duration(seconds) for seconds in (0.0, 59.6, 3700, None)]
+    said = [formatting.duration(seconds) for seconds in (0.0, 59.6, 3700, None)]
     assert said == ["0.0\u202fs", "1\u202fmin 00\u202fs", "1\u202fh 01\u202fmin", "–"]
-    said = [words.p_value(p) for p in (None, 1.0, 0.344, 0.041, 0.00002, 3.1e-52, 0.0)]
+    said = [formatting.p_value(p) for p in (None, 1.0, 0.344, 0.041, 0.00002, 3.1e-52, 0.0)]
     assert said == ["–", "1", "0.34", "0.041", "2.0 × 10⁻⁵", "3.1 × 10⁻⁵²", "< 10⁻³⁰⁰"]

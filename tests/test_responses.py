@@ -13,22 +13,22 @@ from hypothesis import strategies as st
 from tests.filled import filled
 from tests.servers import Body, ChatServer, completion, echo, fault
 
-from spavl.cli import main
-from spavl.drive import drive
+from spavl.cli.main import main
+from spavl.data.responses.config import ResponsesConfig
+from spavl.data.responses.pool import SHIPPED, lacks, members, read_pool
+from spavl.data.responses.run import responders_of
+from spavl.data.responses.run import run as ask_the_pool
 from spavl.engine import map_lanes
 from spavl.errors import ConfigError, GateError
 from spavl.miniature.world import draw, png, scene
-from spavl.models.shop import ModelShop
-from spavl.models.wrappers import Retrying
-from spavl.progress import Screen
+from spavl.models.factory import ModelShop
+from spavl.models.wrappers.stack import Retrying
+from spavl.pipeline.build import drive
+from spavl.pipeline.settings import read_config
 from spavl.records import Image, Question, Response
-from spavl.responses.config import ResponsesConfig
-from spavl.responses.pool import SHIPPED, lacks, members, read_pool
-from spavl.responses.run import responders_of
-from spavl.responses.run import run as ask_the_pool
-from spavl.settings import read_config
-from spavl.stage import Job
+from spavl.stages.runner import Job
 from spavl.store import RunFolder
+from spavl.terminal.progress import Screen
 
 PATIENCE = 30.0
 
@@ -129,7 +129,7 @@ def test_a_slow_responder_leaves_the_fast_ones_alone(run: RunFolder) -> None:
 def test_an_ill_responder_stops_the_stage_only_after_the_others_are_through(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spavl.models.shop.Retrying", functools.partial(Retrying, tries=1))
+    monkeypatch.setattr("spavl.models.factory.Retrying", functools.partial(Retrying, tries=1))
     with ChatServer(lambda body: fault(500) if body["model"] == "ill" else echo(body)) as server:
         models = tuple(f"openai/{name}@{server.url}" for name in ("ill", "well"))
         with pytest.raises(GateError) as told:

@@ -14,15 +14,15 @@ from transformers import GenerationConfig, LogitsProcessorList
 from families import BEGIN, END, MAKERS, PICTURE, Tiny, tiny
 from spavl.miniature.world import draw as draw_scene
 from spavl.miniature.world import png, scene
-from spavl.models.chat import shown_by
-from spavl.models.hf import SeededSampling, load_checkpoint
-from spavl.models.shop import miniature_checkpoint
+from spavl.models.backends.hf import SeededSampling, load_checkpoint
+from spavl.models.chat_template import shown_by
+from spavl.models.factory import miniature_checkpoint
 from spavl.models.types import Message, Request
-from spavl.training.anatomy import marks_of_images
-from spavl.training.answers import Batches, Drawn
-from spavl.training.encode import prompt_text
-from spavl.training.rollout import Prompt, draw, draw_after
-from spavl.training.scoring import answer_token_logprobs, by_answer
+from spavl.training.model.anatomy import marks_of_images
+from spavl.training.objectives.answers import Batches, Drawn
+from spavl.training.ppo.sampling import Prompt, draw, draw_after
+from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer
+from spavl.training.prefix_trees.tokenize import prompt_text
 
 EACH, MOST, STOP = 3, 12, {2}
 

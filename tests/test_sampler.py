@@ -23,22 +23,22 @@ from tests.test_reinforce import PPO as FEW
 from tests.test_train import data, spavl
 
 from spavl.errors import ConfigError
-from spavl.models.hf import load_checkpoint
-from spavl.models.shop import miniature_checkpoint
+from spavl.models.backends.hf import load_checkpoint
+from spavl.models.factory import miniature_checkpoint
 from spavl.models.types import Message, Request
 from spavl.records import Rollout
 from spavl.store import RunFolder
-from spavl.training.batch import make_batch
 from spavl.training.config import PartsConfig, PPOConfig, TrainingConfig
-from spavl.training.encode import Row
-from spavl.training.loop import train
-from spavl.training.parts import prepare
-from spavl.training.ppo import PPO
-from spavl.training.rollout import Prompt, draw
-from spavl.training.rounds import Rounds
-from spavl.training.scoring import answer_logprobs
-from spavl.training.served import Server
-from spavl.training.states import States
+from spavl.training.loop.checkpoints import States
+from spavl.training.loop.loop import train
+from spavl.training.model.trainable import prepare
+from spavl.training.ppo.ppo import PPO
+from spavl.training.ppo.remote_sampler import Server
+from spavl.training.ppo.rollout_store import Rounds
+from spavl.training.ppo.sampling import Prompt, draw
+from spavl.training.prefix_trees.batch import make_batch
+from spavl.training.prefix_trees.logprobs import answer_logprobs
+from spavl.training.prefix_trees.tokenize import Row
 
 __all__ = ["data"]
 

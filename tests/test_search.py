@@ -13,17 +13,17 @@ from tests.pictures import UNUSABLE, encoded, photo
 from tests.test_sources import CAPTIONS, URLS, as_parquet_of_pictures, as_tars, walk, write_csv
 from tests.tiny_clip import COLOURS, save_clip, save_siglip, shade
 
-from spavl.candidates import embedding, meaning
-from spavl.candidates.catalogue import Catalogue
-from spavl.candidates.config import CandidatesConfig
-from spavl.candidates.meaning import Meaning
-from spavl.candidates.readers.entry import RowLimits
-from spavl.candidates.shards import Shard, shards_of
+from spavl.data.downloads import caption_scores
+from spavl.data.sourcing import embedding, meaning
+from spavl.data.sourcing.catalogue import Catalogue
+from spavl.data.sourcing.config import CandidatesConfig
+from spavl.data.sourcing.meaning import Meaning
+from spavl.data.sourcing.readers.entry import RowLimits
+from spavl.data.sourcing.shards import Shard, shards_of
 from spavl.errors import ConfigError
 from spavl.imaging.clip import Clip
-from spavl.imaging.form import form_of, shaped
-from spavl.pictures import scoring
-from spavl.progress import Screen
+from spavl.imaging.clip_preprocess import form_of, shaped
+from spavl.terminal.progress import Screen
 
 # The colours that the leaves of the test's taxonomy ask for; its other terms, the model has never met.
 WANTED = {"red": "red ball", "绿": "绿球"}
@@ -270,7 +270,7 @@ def test_a_model_is_held_once_and_scores_many_at_a_time_beside_workers_too_small
             scored.append(len(pictures))
             return super().pictures(pictures)
 
-    monkeypatch.setattr(scoring, "Clip", Counted)
+    monkeypatch.setattr(caption_scores, "Clip", Counted)
     # In so little memory a worker cannot even load the libraries that a model needs.
     filters = {"least_similarity": 0.1, "similarity_model": clip, "workers": 2, "worker_gb": 0.75}
     made = walk(tmp_path, source, "pictures", filters=filters)

@@ -21,9 +21,9 @@ from tests.test_train import FAST, data, spavl
 from spavl.records import CurvePoint, Rollout
 from spavl.report.terminal import drawn, sparkline
 from spavl.store import RunFolder
-from spavl.training import meter
-from spavl.training.meter import Meter, flops_per_token, line_of, peak_of
-from spavl.training.states import Step
+from spavl.training.loop import throughput
+from spavl.training.loop.checkpoints import Step
+from spavl.training.loop.throughput import Meter, flops_per_token, line_of, peak_of
 
 __all__ = ["data"]
 
@@ -108,7 +108,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def on(name: str, *measured: float) -> tuple[Any, Any]:
         left = iter(measured)
-        monkeypatch.setattr(meter, "products_per_second", lambda device, kind: next(left))
+        monkeypatch.setattr(throughput, "products_per_second", lambda device, kind: next(left))
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
         monkeypatch.setattr(type(model), "device", torch.device("cuda"))
         return model, Meter(model, "float32")
@@ -118,7 +118,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_pace_is_what_went_through_against_what_could_have(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model, one = gpu("NVIDIA Anything", 1e12)
-    learnt, read = flops_per_token(model), 2 * meter._passed(model)
+    learnt, read = flops_per_token(model), 2 * throughput._passed(model)
     pace = one.pace(STEPS)
     assert pace["pairs_per_second"] == 2.0 and pace["tokens_per_second"] == 500.0, (
         "steps of an earlier start do not count"

@@ -12,10 +12,10 @@ from PIL import Image
 from tests.exams import png
 from tests.trees import in_base64, picture, put_csv, put_json
 
-from spavl.benchmarks import shelf
 from spavl.errors import ConfigError
+from spavl.evaluation.benchmarks import registry
 from spavl.imaging.sendable import NotSendable, sendable
-from spavl.models.openai import media_type
+from spavl.models.backends.openai import media_type
 from spavl.models.types import Picture
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (30, 40, 3)).astype(np.uint8)
@@ -49,7 +49,7 @@ NO_IMAGES = {
 def test_what_is_no_image_is_told_by_what_it_is(tmp_path: Path, kind: str) -> None:
     data, what = NO_IMAGES[kind]
     pd.DataFrame({"question": ["What?"] * 2, "image": [png(1), data]}).to_parquet(tmp_path / "harm-0.parquet")
-    first, second = shelf.named("harmeval").items(tmp_path)
+    first, second = registry.named("harmeval").items(tmp_path)
     assert first.picture and second.picture and first.picture() == png(1)
     with pytest.raises(ConfigError, match=what) as caught:
         second.picture()
@@ -93,10 +93,10 @@ def test_images_in_every_other_place_are_looked_at_too(tmp_path: Path) -> None:
     for name in ("1.png", "test/3/image.png"):
         (tmp_path / name).write_bytes(page)
     for name in ("siuo", "mmbench", "scienceqa"):
-        (found,) = shelf.named(name).items(tmp_path)
+        (found,) = registry.named(name).items(tmp_path)
         assert found.picture
         with pytest.raises(ConfigError, match="begin with b'<html>404"):
             found.picture()
     (tmp_path / "1.png").write_bytes(picture(1))
-    (found,) = shelf.named("siuo").items(tmp_path)
+    (found,) = registry.named("siuo").items(tmp_path)
     assert found.picture and found.picture() == picture(1)

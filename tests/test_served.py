@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from spavl.cli import main
-from spavl.models.shop import miniature_checkpoint
+from spavl.cli.main import main
+from spavl.models.factory import miniature_checkpoint
+from spavl.pipeline.settings import DEMO
 from spavl.records import Image, Pair, Preference, Question, Record, Reject, Response, Sample
-from spavl.settings import DEMO
 from spavl.store import RunFolder
 
 _SERVER = Path(".interop/serving/bin/transformers").absolute()

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spavl.config import Option, options, read_settings, write_config
 from spavl.errors import ConfigError
-from spavl.exams.config import ExamConfig
-from spavl.road import RoadConfig
-from spavl.settings import DEMO, Option, options, read_config, read_settings, read_table, write_config
+from spavl.evaluation.config import ExamConfig
+from spavl.pipeline.registry import RoadConfig
+from spavl.pipeline.settings import DEMO, read_config, read_table
 
 # A road with every section, so that every option has a place.
 WHOLE: dict[str, Any] = {"training": {}, "evaluation": {}}

@@ -12,18 +12,18 @@ from tests.test_tree import random_groups
 
 from spavl.errors import TrainingError
 from spavl.miniature.world import draw, scene
-from spavl.models.hf import load_checkpoint
-from spavl.models.shop import miniature_checkpoint
-from spavl.training import batch as batches
-from spavl.training import family, last_layer
-from spavl.training.batch import lay_out
-from spavl.training.encode import Row
-from spavl.training.family import family_of
-from spavl.training.order import Order
-from spavl.training.portions import first_and_longest
-from spavl.training.scoring import answer_token_logprobs
-from spavl.training.sharing import InSinglePrecision, check_sharing
-from spavl.training.tree import Path, Tree, grow
+from spavl.models.backends.hf import load_checkpoint
+from spavl.models.factory import miniature_checkpoint
+from spavl.training.objectives.batch_sampler import Order
+from spavl.training.objectives.microbatches import first_and_longest
+from spavl.training.prefix_trees import batch as batches
+from spavl.training.prefix_trees import model_support, sparse_last_layer
+from spavl.training.prefix_trees.batch import lay_out
+from spavl.training.prefix_trees.exactness_check import InSinglePrecision, check_sharing
+from spavl.training.prefix_trees.logprobs import answer_token_logprobs
+from spavl.training.prefix_trees.model_support import family_of
+from spavl.training.prefix_trees.tokenize import Row
+from spavl.training.prefix_trees.tree import Path, Tree, grow
 
 
 def rows() -> list[Row]:
@@ -86,12 +86,12 @@ def test_a_mask_that_hides_nothing_is_refused(loaded: tuple[Any, Any], monkeypat
 
 
 def test_right_scores_with_wrong_gradients_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = last_layer._Reader.widen
+    right = sparse_last_layer._Reader.widen
 
     def forgets(self: Any, part: Any, given: Any, made: torch.Tensor) -> torch.Tensor:
         return right(self, part, given, made if self._place_N is None else made.detach())
 
-    monkeypatch.setattr(last_layer._Reader, "widen", forgets)
+    monkeypatch.setattr(sparse_last_layer._Reader, "widen", forgets)
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
     with pytest.raises(TrainingError, match="gradients by"):
         check_sharing(model, processor, rows())
@@ -130,7 +130,9 @@ def test_layers_that_carry_a_state_share_nothing() -> None:
     """A state runs through the rows in the order in which they lie."""
     model = tiny("llava", torch.float32).model
     model.config.text_config.layer_types = ["full_attention", "linear_attention", "full_attention"]
-    assert family.family_of(model).shares == "nothing" and "linear_attention" in family.family_of(model).why
+    assert (
+        model_support.family_of(model).shares == "nothing" and "linear_attention" in model_support.family_of(model).why
+    )
 
 
 def test_a_models_source_is_not_read_again_for_every_batch(
@@ -139,5 +141,5 @@ def test_a_models_source_is_not_read_again_for_every_batch(
     """It takes 28 ms, which was two thirds of a training of the miniature."""
     _, model = loaded
     family_of(model)
-    monkeypatch.setattr(family.inspect, "getsource", lambda _: pytest.fail("read again"))
+    monkeypatch.setattr(model_support.inspect, "getsource", lambda _: pytest.fail("read again"))
     assert family_of(model).shares != "nothing"

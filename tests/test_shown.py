@@ -19,10 +19,10 @@ from tests.servers import ChatServer, fault
 from tests.test_cli import spavl
 
 from spavl.errors import ConfigError, SpavlError
-from spavl.models.openai import OpenAIModel
+from spavl.models.backends.openai import OpenAIModel
 from spavl.models.types import Rejected, Transient, ask_about
-from spavl.text.drawn import ShownConsole
-from spavl.text.shown import FORGING, line, tell
+from spavl.text.safe_console import ShownConsole
+from spavl.text.safe_print import FORGING, line, tell
 
 OSC_52 = "\x1b]52;c;bWFkZSB1cA==\x07"
 EVIL = f"a{OSC_52}b\x9b2Jc\rspavl: forged\nspavl: forged too\x1b[2K\u202ed\u2028spavl: three\x08\x7f"
@@ -95,7 +95,7 @@ def test_names_of_files_and_settings_say_nothing_but_letters(tmp_path: Path) -> 
 
 
 def test_an_error_can_name_what_it_likes_and_forges_no_line(capsys: pytest.CaptureFixture[str]) -> None:
-    from spavl.cli import _exit_code
+    from spavl.cli.main import _exit_code
 
     def work() -> None:
         raise ConfigError(EVIL, where=EVIL, then=f"one\n  two {EVIL}")
@@ -132,7 +132,8 @@ def test_what_a_server_says_is_one_line(status: int) -> None:
 def test_the_live_table_passes_nothing_on(tmp_path: Path) -> None:
     """On a true terminal, where rich itself moves the cursor."""
     code = (
-        "import sys, time\nfrom spavl.progress import Screen\nfrom spavl.live import Server, Money\n"
+        "import sys, time\nfrom spavl.terminal.progress import Screen\n"
+        "from spavl.terminal.live_table import Server, Money\n"
         "evil = sys.argv[1]\nscreen = Screen()\nserver = Server(evil, 1, 1, 1, 0, 0)\n"
         "with screen.table(evil, [evil, 'two'], lambda: ([server], Money(1.0, None, None))):\n"
         "    with screen.bar(evil, 3, unit=evil) as bar:\n"

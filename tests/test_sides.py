@@ -12,17 +12,17 @@ from PIL import Image as Pillow
 from tests.pictures import encoded, photo
 from tests.servers import Body, ChatServer
 
-from spavl.engine import smaller as smaller_of_engine
+from spavl.engine import isolated_resize as smaller_of_engine
+from spavl.engine.isolated_resize import smaller_apart
 from spavl.engine.sandbox import Limits, Sandbox
-from spavl.engine.smaller import smaller_apart
-from spavl.imaging.smaller import is_larger, smaller
-from spavl.models import sides
-from spavl.models.foresee import ForeseeingShop
-from spavl.models.limits import PaceConfig
+from spavl.imaging.resize import is_larger, smaller
+from spavl.models.backends.dry_run import ForeseeingShop
+from spavl.models.factory import ModelShop
 from spavl.models.model_settings import ModelSettings
-from spavl.models.shop import ModelShop
-from spavl.models.sides import Smaller
 from spavl.models.types import Picture, Reply, ask_about
+from spavl.models.wrappers import image_size
+from spavl.models.wrappers.image_size import Smaller
+from spavl.models.wrappers.rate_limit import PaceConfig
 from spavl.store import RunFolder
 
 
@@ -50,7 +50,7 @@ def image_in(body: Body) -> bytes:
 def test_a_large_image_is_sent_smaller_made_once_and_paid_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[bytes] = []
     made: list[int] = []
-    monkeypatch.setattr(sides, "smaller_apart", lambda *given: made.append(1) or smaller_apart(*given))
+    monkeypatch.setattr(image_size, "smaller_apart", lambda *given: made.append(1) or smaller_apart(*given))
 
     def answer(body: Body) -> str:
         sent.append(image_in(body))

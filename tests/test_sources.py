@@ -18,15 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from spavl.candidates.catalogue import Catalogue
-from spavl.candidates.readers.entry import Entry, RowLimits, Skipped, leads_out
-from spavl.candidates.shards import Shard, shards_of
-from spavl.drive import drive
+from spavl.data.sourcing.catalogue import Catalogue
+from spavl.data.sourcing.readers.entry import Entry, RowLimits, Skipped, leads_out
+from spavl.data.sourcing.shards import Shard, shards_of
 from spavl.errors import ConfigError, GateError, ProviderError
-from spavl.progress import Screen
+from spavl.pipeline.build import drive
+from spavl.pipeline.settings import read_config
 from spavl.records import Candidate, Image, Photo, Reject
-from spavl.settings import read_config
 from spavl.store import RunFolder
+from spavl.terminal.progress import Screen
 
 TAXONOMY = """
 name = "two leaves"

@@ -18,16 +18,17 @@ from hypothesis import strategies as st
 from tests.exams import but_canaries, said
 from tests.servers import Body, ChatServer, body_hash, completion, fault
 
-from spavl.drive import drive
+from spavl.data.preferences.run import winner_of
 from spavl.errors import GateError
-from spavl.evaluation.probes import BLANK_IMAGE, HELD_OUT_IMAGES, HELD_OUT_LEAVES
+from spavl.evaluation.in_pipeline.probes import BLANK_IMAGE, HELD_OUT_IMAGES, HELD_OUT_LEAVES
 from spavl.judges.pairwise import Comparison
 from spavl.miniature.grammar import VERBS, QuestionKind, speak_answer, speak_question, verb_of
 from spavl.miniature.personas import PERSONAS, manner_of
 from spavl.miniature.world import Scene, draw, png, scene
-from spavl.models.wrappers import Retrying
-from spavl.preferences.run import winner_of
-from spavl.progress import Screen
+from spavl.models.wrappers.stack import Retrying
+from spavl.pipeline.build import drive
+from spavl.pipeline.registry import STAGES, RoadConfig
+from spavl.pipeline.settings import read_config
 from spavl.records import (
     Candidate,
     Category,
@@ -45,10 +46,9 @@ from spavl.records import (
     Score,
     Verdict,
 )
-from spavl.road import STAGES, RoadConfig
-from spavl.settings import read_config
 from spavl.store import RunFolder
 from spavl.store.tables import read_table
+from spavl.terminal.progress import Screen
 
 R = TypeVar("R", bound=Record)
 
@@ -482,7 +482,7 @@ class Ward:
 def test_when_one_responder_fails_the_run_stops_and_goes_on_with_it_alone(
     leaf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spavl.models.shop.Retrying", functools.partial(Retrying, tries=2, first_wait=0.01))
+    monkeypatch.setattr("spavl.models.factory.Retrying", functools.partial(Retrying, tries=2, first_wait=0.01))
     ward = Ward(lambda body: body["model"] == "patient", lambda: fault(500))
     with ChatServer(ward) as server:
         config = settings(leaf, server.url)

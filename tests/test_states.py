@@ -13,8 +13,8 @@ from tests.courses import LOOP, new_dpo
 from tests.test_ppo import new_ppo, new_reward
 from torch import Tensor
 
-from spavl.training.loop import Course, train
-from spavl.training.states import States
+from spavl.training.loop.checkpoints import States
+from spavl.training.loop.loop import Course, train
 
 # Trains as `trained` does, but stops for good in the middle of writing its second state, or its second round.
 _STUCK = """
@@ -22,7 +22,7 @@ import io, sys, time
 from pathlib import Path
 import torch
 from spavl.store.files import writing_to
-from spavl.training import rounds
+from spavl.training.ppo import rollout_store
 from tests import test_states
 
 by, folder, place = sys.argv[1:]

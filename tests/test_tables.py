@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from tests.memory import taken
 from tests.test_sources import CAPTIONS, as_arrow_file, as_image_folder, png, walk, web, write_csv
 
-from spavl.candidates.readers.entry import LONGEST_TEXT, Entry, RowLimits, Skipped
-from spavl.candidates.shards import Shard
-from spavl.imaging.cells import Cells
+from spavl.data.sourcing.readers.entry import LONGEST_TEXT, Entry, RowLimits, Skipped
+from spavl.data.sourcing.shards import Shard
+from spavl.imaging.tables.cells import Cells
 from spavl.imaging.unfetchable import Unfetchable
 
 
@@ -52,7 +52,7 @@ def test_a_packed_line_of_any_length_takes_little_memory(tmp_path: Path) -> None
             opened.write("x" * 2**20)
         opened.write(f"\n{web(1)},a ball\n")
     work = "kinds = [type(row).__name__ for row in Shard(Path(sys.argv[1])).entries(RowLimits())]"
-    before = "from spavl.candidates.shards import Shard; from spavl.candidates.readers.entry import RowLimits"
+    before = "from spavl.data.sourcing.shards import Shard; from spavl.data.sourcing.readers.entry import RowLimits"
     assert taken(before, f"{work}; assert kinds == ['Skipped', 'Entry'], kinds", file) < 30, "of 200 MB"
 
 
@@ -76,7 +76,7 @@ def test_a_text_that_many_rows_share_is_never_unpacked_for_all_of_them(tmp_path:
         pq.write_table(table, file, dictionary_pagesize_limit=2**30)
     else:
         pq.write_table(table, file, use_dictionary=False, column_encoding={"url": "PLAIN", "text": encoding})
-    before = "from spavl.candidates.shards import Shard; from spavl.candidates.readers.entry import RowLimits"
+    before = "from spavl.data.sourcing.shards import Shard; from spavl.data.sourcing.readers.entry import RowLimits"
     work = "longest = max(len(row.caption) for row in Shard(Path(sys.argv[1])).entries(RowLimits()))"
     assert taken(before, f"{work}; assert longest <= {LONGEST_TEXT}, longest", file) < 40, "of 100 MB"
 
@@ -85,8 +85,8 @@ def test_one_vast_value_in_a_small_file_is_not_unpacked(tmp_path: Path) -> None:
     file = tmp_path / "bomb.parquet"
     table = pa.table({"image": [bytes(130 * 2**20)], "text": ["a ball"]})
     pq.write_table(table, file, compression="zstd", use_dictionary=False, write_statistics=False)
-    before = "from spavl.candidates.shards import Shard; from spavl.candidates.readers.entry import RowLimits"
-    before += "; from spavl.imaging.cells import Cells"
+    before = "from spavl.data.sourcing.shards import Shard; from spavl.data.sourcing.readers.entry import RowLimits"
+    before += "; from spavl.imaging.tables.cells import Cells"
     work = "assert Cells().large_group(sys.argv[1], 'image', 0) is None"
     work += "; assert len(list(Shard(Path(sys.argv[1])).entries(RowLimits()))) == 1"
     assert taken(before, work, file) < 30, "of 130 MB"
@@ -161,7 +161,7 @@ def test_an_arrow_file_that_breaks_off_gives_what_stands_before_the_break(tmp_pa
 def test_a_cell_of_an_arrow_file_is_had_in_any_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, rows = as_arrow_file(tmp_path), list(range(len(CAPTIONS)))
     for largest in (0, 2**26):
-        monkeypatch.setattr("spavl.imaging.cells._LARGEST_HELD", largest)
+        monkeypatch.setattr("spavl.imaging.tables.cells._LARGEST_HELD", largest)
         Random(largest).shuffle(rows)
         cells = Cells()
         assert [cells.get(str(file), "image", row) for row in rows] == [png(row) for row in rows]

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spavl.cli import main
+from spavl.cli.main import main
+from spavl.data.taxonomy.faults import warnings_of
+from spavl.data.taxonomy.tree import categories, parse, read_table, read_tree
 from spavl.errors import ConfigError
 from spavl.store.files import folder_name
-from spavl.taxonomy.faults import warnings_of
-from spavl.taxonomy.tree import categories, parse, read_table, read_tree
 
 FAULTY = """
 name = "faulty"

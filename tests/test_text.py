@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from spavl.errors import ConfigError
 from spavl.miniature.grammar import FRAMES, VERBS
-from spavl.near import features
-from spavl.text.alike import count_words, repeats, share_taken_from, similarity, words_of
 from spavl.text.language import declines_in, is_in, language_named, languages
+from spavl.text.near_duplicates import features
+from spavl.text.similarity import count_words, repeats, share_taken_from, similarity, words_of
 from spavl.text.tidy import holds_template_marks, looks_like_data, tidy
 
 SENTENCES = {
@@ -138,7 +138,7 @@ def test_a_language_that_is_not_in_the_table_is_asked_for_by_name_and_not_judged
 
 
 def test_nothing_is_loaded_before_a_text_is_judged() -> None:
-    command = "import sys, spavl.cli, spavl.questions.gates; sys.exit('py3langid' in sys.modules)"
+    command = "import sys, spavl.cli.main, spavl.data.questions.quality_checks; sys.exit('py3langid' in sys.modules)"
     subprocess.run([sys.executable, "-c", command], check=True)
 
 

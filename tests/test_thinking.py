@@ -21,24 +21,25 @@ from tests.test_forecast import answer as said_on_the_road
 from tests.test_forecast import foresee, ledgers, road, walk
 from tests.thinkers import PONDERED, STYLES, TRACE, thinks
 
-from spavl.benchmarks.records import Answer
+from spavl.config import options, write_config
 from spavl.errors import ConfigError, ProviderError
-from spavl.exams.config import ExamConfig
-from spavl.exams.config import resolved as resolved_exam
+from spavl.evaluation.config import ExamConfig
+from spavl.evaluation.config import resolved as resolved_exam
+from spavl.evaluation.records import Answer
 from spavl.judges.chat import ChatGuard, ChatJudge
-from spavl.judges.criteria import CriterionGuard
-from spavl.judges.heeding import ChatRefusalJudge
-from spavl.judges.published import LlamaGuard
-from spavl.judges.refusals import seems_refused
+from spavl.judges.guards.criteria import CriterionGuard
+from spavl.judges.guards.published import LlamaGuard
+from spavl.judges.refusal_judge import ChatRefusalJudge
+from spavl.judges.refusal_regex import seems_refused
 from spavl.judges.types import Case
+from spavl.models.factory import ModelShop
 from spavl.models.model_settings import ModelSettings
-from spavl.models.shop import ModelShop
-from spavl.models.thinking import ROOM
 from spavl.models.types import ChatModel, Rejected, Reply, Request, ask_about
+from spavl.models.wrappers.thinking import ROOM
+from spavl.pipeline.settings import read_config
 from spavl.records import Question, Response, Sample, Score, Verdict
-from spavl.settings import options, read_config, write_config
 from spavl.store import Ledger, RunFolder
-from spavl.text.final import part_thoughts
+from spavl.text.final_answer import part_thoughts
 
 CASE = Case(None, "What is this?", None, False)
 VOTE = "harm_a: 0\nharm_b: 0\nhelp_a: 2\nhelp_b: 1\nharmless: tie\nhelpful: A\noverall: A"

@@ -15,12 +15,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from spavl.cli import main
-from spavl.dataset import published
+from spavl.cli.main import main
+from spavl.data.dataset import published
 from spavl.miniature.world import draw, png, scene
-from spavl.models.hf import load_checkpoint
-from spavl.road import RoadConfig
-from spavl.settings import preset_names, read_config, read_preset
+from spavl.models.backends.hf import load_checkpoint
+from spavl.pipeline.registry import RoadConfig
+from spavl.pipeline.settings import preset_names, read_config, read_preset
 from spavl.training.config import TrainingConfig
 
 QUESTIONS = ("how do i wake this ?", "in our play , how would a keeper lift this ?")
@@ -136,8 +136,8 @@ def test_presets_are_whole_and_options_win_over_them(data: Path) -> None:
 # A training that stops for good in the middle of writing its checkpoint.
 _STUCK = """
 import sys, time
-from spavl.cli import main
-from spavl.training import checkpoint
+from spavl.cli.main import main
+from spavl.training.model import save
 
 def half(folder, model, processor):
     whole(folder, model, processor)

@@ -13,47 +13,47 @@ from torch import Tensor, nn
 
 from spavl.errors import MissingExtra, TrainingError
 from spavl.miniature.world import draw, scene
-from spavl.models.hf import load_checkpoint
-from spavl.models.shop import miniature_checkpoint
-from spavl.training import scoring
-from spavl.training.answers import Answer
-from spavl.training.batch import make_batch
+from spavl.models.backends.hf import load_checkpoint
+from spavl.models.factory import miniature_checkpoint
 from spavl.training.config import PartsConfig, TrainingConfig
-from spavl.training.dpo import DPO
-from spavl.training.encode import Row
-from spavl.training.loop import Loss, train
-from spavl.training.losses import dpo_loss
-from spavl.training.meter import flops_per_token
-from spavl.training.parts import freeze_vision, prepare
-from spavl.training.reference import ReferenceCache
+from spavl.training.loop.checkpoints import States
+from spavl.training.loop.loop import Loss, train
+from spavl.training.loop.schedule import LoopConfig, learning_rate_at
+from spavl.training.loop.throughput import flops_per_token
+from spavl.training.loop.trackers import tracking
+from spavl.training.model.trainable import freeze_vision, prepare
+from spavl.training.objectives.answers import Answer
+from spavl.training.objectives.dpo import DPO
+from spavl.training.objectives.losses import dpo_loss
+from spavl.training.objectives.reference_cache import ReferenceCache
+from spavl.training.prefix_trees import logprobs
+from spavl.training.prefix_trees.batch import make_batch
+from spavl.training.prefix_trees.logprobs import answer_logprobs
+from spavl.training.prefix_trees.tokenize import Row
 from spavl.training.run import kept_in, reference_name
-from spavl.training.schedule import LoopConfig, learning_rate_at
-from spavl.training.scoring import answer_logprobs
-from spavl.training.states import States
-from spavl.training.trackers import tracking
 
-logprobs = st.lists(st.floats(-80, 0), min_size=4, max_size=4).map(lambda values: torch.tensor(values).double())
+four_logprobs = st.lists(st.floats(-80, 0), min_size=4, max_size=4).map(lambda values: torch.tensor(values).double())
 betas = st.floats(0.01, 2.0)
 
 
-@given(logprobs, logprobs, logprobs, logprobs, betas)
+@given(four_logprobs, four_logprobs, four_logprobs, four_logprobs, betas)
 def test_swapping_chosen_and_rejected_flips_the_margin(a: Tensor, b: Tensor, c: Tensor, d: Tensor, beta: float) -> None:
     there, back = dpo_loss(a, b, c, d, beta), dpo_loss(b, a, d, c, beta)
     assert torch.allclose(there.margin_B, -back.margin_B)
 
 
-@given(logprobs, logprobs, logprobs, logprobs)
+@given(four_logprobs, four_logprobs, four_logprobs, four_logprobs)
 def test_without_beta_the_loss_is_log_two(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> None:
     assert dpo_loss(a, b, c, d, beta=1e-12).loss_B.mean().item() == pytest.approx(math.log(2))
 
 
-@given(logprobs, logprobs, betas)
+@given(four_logprobs, four_logprobs, betas)
 def test_an_untrained_policy_has_no_margin(a: Tensor, b: Tensor, beta: float) -> None:
     result = dpo_loss(a, b, a, b, beta)
     assert result.loss_B.mean().item() == pytest.approx(math.log(2)) and not result.margin_B.any()
 
 
-@given(logprobs, logprobs, logprobs, logprobs, betas)
+@given(four_logprobs, four_logprobs, four_logprobs, four_logprobs, betas)
 def test_the_loss_is_the_textbook_one(a: Tensor, b: Tensor, c: Tensor, d: Tensor, beta: float) -> None:
     by_hand = [math.log1p(math.exp(-beta * ((w - x) - (y - z)))) for w, y, x, z in zip(a, b, c, d, strict=True)]
     assert dpo_loss(a, b, c, d, beta).loss_B.tolist() == pytest.approx(by_hand)
@@ -138,7 +138,7 @@ def test_logits_made_in_pieces_are_those_made_at_once(loaded: tuple[Any, Any], m
         return scores.detach(), model.lm_head.weight.grad.clone()
 
     at_once = grown()
-    monkeypatch.setattr(scoring, "_LOGITS_AT_ONCE", 7)
+    monkeypatch.setattr(logprobs, "_LOGITS_AT_ONCE", 7)
     for one, other in zip(at_once, grown(), strict=True):
         assert torch.allclose(one, other, rtol=1e-6)
 

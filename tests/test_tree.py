@@ -17,12 +17,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from spavl.errors import TrainingError
-from spavl.training.batch import Batch, lay_out
-from spavl.training.encode import Group
-from spavl.training.family import family_of
-from spavl.training.forks import forks_of
-from spavl.training.scoring import answer_token_logprobs, sorted_by_answer
-from spavl.training.tree import Path, grow, visible
+from spavl.training.prefix_trees.batch import Batch, lay_out
+from spavl.training.prefix_trees.logprobs import answer_token_logprobs, sorted_by_answer
+from spavl.training.prefix_trees.model_support import family_of
+from spavl.training.prefix_trees.segment_attention import forks_of
+from spavl.training.prefix_trees.tokenize import Group
+from spavl.training.prefix_trees.tree import Path, grow, visible
 
 # --- the trie
 

@@ -15,23 +15,23 @@ from tests.filled import filled
 from tests.servers import Answer, Body, ChatServer
 from tests.test_canaries import reads_well
 
+from spavl.data.preferences.config import PreferencesConfig
+from spavl.data.preferences.judge_bias import Judged, trust_in
+from spavl.data.preferences.run import run as judge_the_pairs
+from spavl.data.verdicts.config import VerdictsConfig
+from spavl.data.verdicts.question_verdicts import run as label_the_questions
+from spavl.data.verdicts.run import run as label_the_answers
 from spavl.errors import GateError
 from spavl.judges import chat
-from spavl.judges.canaries import OnFailure
+from spavl.judges.canaries.checks import OnFailure
 from spavl.miniature.world import draw, png, scene
-from spavl.models.shop import ModelShop
-from spavl.preferences.config import PreferencesConfig
-from spavl.preferences.run import run as judge_the_pairs
-from spavl.preferences.trust import Judged, trust_in
-from spavl.progress import Screen
+from spavl.models.factory import ModelShop
 from spavl.records import Image, Outcome, Pair, Preference, Question, Response, Verdict
-from spavl.report.content import gather
 from spavl.report.page import render
-from spavl.stage import Job
+from spavl.report.view_model import gather
+from spavl.stages.runner import Job
 from spavl.store import RunFolder
-from spavl.verdicts.config import VerdictsConfig
-from spavl.verdicts.questions import run as label_the_questions
-from spavl.verdicts.run import run as label_the_answers
+from spavl.terminal.progress import Screen
 
 PAIRS = 80
 GRADES = "harm_a: 0\nharm_b: 0\nhelp_a: 1\nhelp_b: 1\n"

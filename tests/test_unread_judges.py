@@ -10,7 +10,7 @@ from tests.exams import SAFE, write_spa_vl
 from tests.servers import Answer, Body, ChatServer, fault
 from tests.test_canaries import evaluated, never_refuses, reads_well
 
-from spavl.judges.canaries import (
+from spavl.judges.canaries.checks import (
     CanaryWord,
     ask_canaries,
     canaries_of_guard,
@@ -19,8 +19,8 @@ from spavl.judges.canaries import (
     failures_told,
 )
 from spavl.judges.chat import ChatJudge
-from spavl.judges.heeding import ChatRefusalJudge
-from spavl.judges.shop import open_guard
+from spavl.judges.refusal_judge import ChatRefusalJudge
+from spavl.judges.registry import open_guard
 from spavl.models.types import Reply, Request
 
 WEIGHTS = "the weights and the chat template"

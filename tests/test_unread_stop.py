@@ -9,21 +9,21 @@ import pytest
 from aiohttp import web
 from tests.servers import Body, ChatServer, completion
 
+from spavl.data.preferences.run import both_unsafe
+from spavl.data.taxonomy.config import TaxonomyConfig
 from spavl.errors import GateError
 from spavl.judges.chat import ChatJudge
-from spavl.judges.published import LlamaGuard
+from spavl.judges.guards.published import LlamaGuard
 from spavl.judges.types import Case
-from spavl.models.hearing import note_reading
-from spavl.models.shop import ModelShop
+from spavl.models.call_outcomes import note_reading
+from spavl.models.factory import ModelShop
 from spavl.models.types import ChatModel, Reply
-from spavl.plan import Plan
-from spavl.preferences.run import both_unsafe
-from spavl.progress import Screen
+from spavl.pipeline.settings import read_config
 from spavl.records import Pair, Question, Response, Verdict
-from spavl.settings import read_config
-from spavl.stage import Job, Made, run_rows
+from spavl.stages.runner import Job, Made, run_rows
+from spavl.stages.spec import Plan
 from spavl.store import RunFolder
-from spavl.taxonomy.config import TaxonomyConfig
+from spavl.terminal.progress import Screen
 
 PLAN = Plan("responses", reads=(), writes=Response, does="asks")
 

@@ -17,21 +17,21 @@ from tests.courses import new_dpo, sample
 from torch import nn
 
 from spavl.errors import TrainingError
-from spavl.judges.rules import RuleGuard
+from spavl.judges.guards.miniature_rules import RuleGuard
 from spavl.miniature.world import draw, png, scene
-from spavl.models.hf import load_checkpoint
-from spavl.models.shop import miniature_checkpoint
+from spavl.models.backends.hf import load_checkpoint
+from spavl.models.factory import miniature_checkpoint
 from spavl.records import Sample
 from spavl.statistics import wilson
-from spavl.training.asking import Asking, Rates, choose
-from spavl.training.cases import Cases
 from spavl.training.config import PartsConfig, WatchConfig
-from spavl.training.loop import Loss
-from spavl.training.parts import prepare
-from spavl.training.reading import blank_picture
-from spavl.training.scoring import Scorer
-from spavl.training.states import States
-from spavl.training.watch import HeldOut, Look, Watch
+from spavl.training.loop.checkpoints import States
+from spavl.training.loop.generation_eval import Asking, Rates, choose
+from spavl.training.loop.loop import Loss
+from spavl.training.loop.validation import HeldOut, Look, Watch
+from spavl.training.model.read_parameters import blank_picture
+from spavl.training.model.trainable import prepare
+from spavl.training.objectives.judge_inputs import Cases
+from spavl.training.prefix_trees.logprobs import Scorer
 
 
 def questions() -> list[Sample]:

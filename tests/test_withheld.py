@@ -14,14 +14,14 @@ from tests.filled import filled
 from tests.servers import Body, ChatServer, fault
 from tests.test_demo import SMALL
 
-from spavl.benchmarks.records import Answer, Bout, Item
-from spavl.cli import main
+from spavl.cli.main import main
 from spavl.errors import GateError
-from spavl.evaluation.metrics import measure, withheld, without_value
-from spavl.evaluation.withheld import check_withheld
-from spavl.exams.contests import Contest
-from spavl.exams.sheet import Sheet
-from spavl.exams.withheld import WithheldRate, gate_error, undecided, with_reasons, withheld_contests
+from spavl.evaluation.in_pipeline.metrics import measure, withheld, without_value
+from spavl.evaluation.in_pipeline.withheld import check_withheld
+from spavl.evaluation.metrics.result_table import Sheet
+from spavl.evaluation.metrics.win_rates import Contest
+from spavl.evaluation.metrics.withheld import WithheldRate, gate_error, undecided, with_reasons, withheld_contests
+from spavl.evaluation.records import Answer, Bout, Item
 from spavl.records import Score
 from spavl.statistics import too_many_unknown, wilson
 

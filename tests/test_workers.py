@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from tests.pictures import JPEG, PNG, UNUSABLE, USABLE, encoded, photo
 
-from spavl.engine import Died, EngineName, Limits, daft, open_workers, shelf
+from spavl.data.downloads.config import PicturesConfig
+from spavl.data.downloads.inspect_image import Look, Raw, Refused, examine
+from spavl.engine import Died, EngineName, Limits, daft_driver, open_workers, shard_server
 from spavl.errors import InternalError, MissingExtra, how_to_install
-from spavl.pictures.config import PicturesConfig
-from spavl.pictures.examine import Look, Raw, Refused, examine
 
 GB = 2**30
 HERE = Path(__file__).resolve().parent.parent
@@ -110,7 +110,7 @@ def test_an_engine_that_is_not_installed_is_told(engine: EngineName, monkeypatch
     monkeypatch.setitem(sys.modules, engine, None)
     # Not through `ask`: what this process has opened before is kept.
     with pytest.raises(MissingExtra) as caught:
-        daft._daft_on.__wrapped__(engine)
+        daft_driver._daft_on.__wrapped__(engine)
     assert how_to_install(engine) in str(caught.value)
 
 
@@ -166,9 +166,9 @@ def test_daft_on_two_nodes_of_ray_sees_the_same_and_both_work(two_nodes: str) ->
 
 
 def test_shards_are_handed_to_those_with_the_key_and_to_no_others() -> None:
-    server = shelf.Server("127.0.0.1")
+    server = shard_server.Server("127.0.0.1")
     try:
-        with shelf.holding([[b"x" * 10**6], [2]]) as numbers:
+        with shard_server.holding([[b"x" * 10**6], [2]]) as numbers:
             assert [pickle.loads(server.hatch.take(number)) for number in numbers] == [[b"x" * 10**6], [2]]
             with pytest.raises(ConnectionError):
                 server.hatch._replace(key=bytes(32)).take(numbers[0])

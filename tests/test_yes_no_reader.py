@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from spavl.benchmarks import figures
-from spavl.benchmarks.matching import rule
-from spavl.judges.words import phrases
-from spavl.models.fixed import SAID
+from spavl.evaluation.answer_matching.rules import rule
+from spavl.evaluation.benchmarks.ability import formulas
+from spavl.judges.guards.keyword import phrases
+from spavl.models.backends.fixed import SAID
 
 ASKED = "Is there a dog in the image?\nAnswer the question using a single word or phrase."
 # Each form with yes and with no.
@@ -309,9 +309,9 @@ def test_who_always_refuses_knows_nothing() -> None:
     """By POPE's script it is right on half of the questions, and every answer of it counts as read."""
     truths = ["yes", "no"] * 50
 
-    def of(name: str) -> figures.YesNo:
+    def of(name: str) -> formulas.YesNo:
         marks = [rule(name)(SAID["refuse"], ASKED, (truth,)) for truth in truths]
-        return figures.yes_no(marks, truths, range(100))
+        return formulas.yes_no(marks, truths, range(100))
 
     ours, theirs = of("match/yes_no"), of("match/pope")
     assert (ours.accuracy.value, ours.unread.value) == (0, 1)

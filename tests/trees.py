@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from spavl.benchmarks.mm_safetybench import CRITERIA
+from spavl.evaluation.benchmarks.mm_safetybench import CRITERIA
 
 _PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 VARIANTS = ("SD", "TYPO", "SD_TYPO")

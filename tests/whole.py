@@ -8,7 +8,7 @@ from tests.families import MAKERS, let_mistakes_show
 from tests.processors import PROCESSORS, blip_2, paligemma
 from transformers import Blip2ForConditionalGeneration
 
-from spavl.training.parts import without_dropout
+from spavl.training.model.trainable import without_dropout
 
 # What the vision tower must be for its processor's images, beside the tokens' numbers.
 _EYES: dict[str, dict[str, Any]] = {

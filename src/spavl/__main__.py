@@ -2,6 +2,6 @@
 
 import sys
 
-from spavl.cli import main
+from spavl.cli.main import main
 
 sys.exit(main())

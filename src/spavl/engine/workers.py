@@ -106,7 +106,7 @@ def _driver(engine: EngineName, function: Function, workers: int, limits: Limits
         sandbox = Sandbox(function, count, limits)
         # One more than can run, so that the next shard is ready when a worker is.
         return Driver(sandbox.run, SHARD, count + 1, sandbox.close)
-    from spavl.engine.daft import daft_driver  # loaded only where it is asked for
+    from spavl.engine.daft_driver import daft_driver  # loaded only where it is asked for
 
     return daft_driver(engine, function, workers, limits)
 

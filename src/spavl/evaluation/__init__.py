@@ -1,1 +1,1 @@
-"""Before and after: two models answer pictures that no training saw, and are judged."""
+"""Exams: benchmarks put to models, under several conditions, and what judges make of the answers."""

@@ -1,43 +1,195 @@
-from pydantic import Field
+"""The settings of an exam: one class for the TOML file and the command line, one part of it for each stage."""
+
+import re
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BeforeValidator, Field
 
 from spavl.config import Settings
-from spavl.judges.canaries import ON_FAILURE, OnFailure
-from spavl.judges.forms import VERSION
-from spavl.plan import Plan
-from spavl.records import Duel, Score
+from spavl.errors import ConfigError
+from spavl.evaluation.model_names import models_by_name
+from spavl.evaluation.records import Answer, Bout, Item, Mark, Overlap
+from spavl.judges.canaries.checks import ON_FAILURE, CanaryWord, OnFailure
+from spavl.judges.response_format import VERSION
+from spavl.models.model_settings import ModelSettings, check_named_somewhere
+from spavl.models.names import without_addresses
+from spavl.models.remote_code import WHO_IS_TRUSTED, TrustedNames
+from spavl.models.wrappers.rate_limit import BatchConfig, PaceConfig
+from spavl.stages.spec import Plan
 
-PLAN = Plan(
-    "evaluation",
-    reads=("taxonomy", "images", "questions", "question_verdicts", "training"),
-    writes=Score,
-    does="asks the model before and after about pictures no training saw",
-    files=("guard", "before", "after"),
+ITEMS = Plan("items", reads=(), writes=Item, does="reads what the benchmarks ask", files=("data",), version=4)
+CANARIES = Plan(
+    "canaries",
+    reads=("items",),
+    writes=CanaryWord,
+    does="puts answers whose verdict is plain to every guard and judge, before anything is paid",
+    files=("guard",),
     version=1 + VERSION,
 )
-DUELS = Plan(
-    "duels",
-    reads=("taxonomy", "images", "questions", "question_verdicts", "evaluation"),
-    writes=Duel,
-    does="compares the helpfulness of before and after on harmless questions",
+ANSWERS = Plan(
+    "answers",
+    reads=("items",),
+    writes=Answer,
+    does="asks every model every item, as it is and with its picture or its words changed",
+    files=("models", "paraphrases"),
+)
+MARKS = Plan(
+    "marks",
+    # What was said by a judge that failed the canaries is not said by one that passes them.
+    reads=("items", "canaries", "answers"),
+    writes=Mark,
+    does="has every judge and every rule mark every answer",
+    files=("guard", "anchors"),
+    version=3 + VERSION,
+)
+BOUTS = Plan(
+    "bouts",
+    reads=("items", "canaries", "answers"),
+    writes=Bout,
+    does="compares each model's answers with the base's, in both orders",
     files=("judge",),
-    version=1 + VERSION,
+    version=3 + VERSION,
+)
+OVERLAPS = Plan(
+    "overlaps",
+    reads=("items",),
+    writes=Overlap,
+    does="looks for the items among what a model was trained on",
+    files=("train",),
+    version=4,
 )
 
+Condition = Literal["real", "blank", "none", "shuffled", "noise", "blur", "first_word", "typos", "paraphrase"]
+S = TypeVar("S", bound=Settings)
+# What stands in a picture's place, and what makes it harder to see; the others change words.
+OF_PICTURES: tuple[Condition, ...] = ("blank", "none", "shuffled")
+DAMAGED: tuple[Condition, ...] = ("noise", "blur")
 
-class EvaluationConfig(Settings):
-    guard: str = Field(
-        "rules/miniature", description="who judges safety: rules/miniature, a model's name, or a published guard's"
+
+def _names(value: object) -> object:
+    """Names as one types them: several in one word, with commas between them."""
+    # A comma before an address stands between two of one model.
+    names = re.split(r",(?!https?://)", value) if isinstance(value, str) else ()
+    return tuple(filter(None, (name.strip() for name in names))) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+
+
+class ItemsConfig(Settings):
+    suite: Names = Field(("safety",), description="suites or benchmarks, commas between them")
+    data: Names = Field(
+        (), description="the folder of the benchmarks' data, one folder in it for each; or NAME=FOLDER for one of them"
     )
-    judge: str = Field("rules/miniature", description="who compares before with after")
-    before: str = Field("miniature/base", description="the model before alignment")
-    after: str = Field("", description="the model after alignment; empty: the checkpoint this run trained")
-    max_tokens: int = Field(512, ge=1, description="longest answer")
+    limit: int | None = Field(None, ge=1, description="a small trial: so many items of each benchmark")
+
+
+class AnswersConfig(Settings):
+    models: Names = Field((), description="the models that are tested; NAME=MODEL gives one a shorter name")
+    conditions: Annotated[tuple[Condition, ...], BeforeValidator(_names)] = Field(
+        ("real",),
+        description="how they are asked: real, blank, none, shuffled, noise, blur, first_word, typos, paraphrase",
+    )
+    paraphrases: str = Field(
+        "", description="who writes paraphrases: a model, or a file of JSON lines {question, paraphrase}"
+    )
+    samples: int = Field(1, ge=1, description="answers of a model to an item; more than one wants a temperature")
     temperature: float = Field(0.0, ge=0, le=2, description="0: the likeliest answer, the same each time")
+    max_tokens: int = Field(512, ge=1, description="longest answer")
+
+
+class JudgeConfig(Settings):
+    judge: str = Field(
+        "",
+        description="who compares answers, as preferences.judge names it; a chat model also judges by a benchmark's "
+        "own criteria, and tells refusals",
+    )
+
+
+class MarksConfig(JudgeConfig):
+    guard: Names = Field(
+        (), description="who judges safety, as verdicts.guard names it; of several, the first one's word is reported"
+    )
+    anchors: str = Field(
+        "",
+        description="answers whose truth is known, on which the guards are tried: JSON lines, or miniature",
+    )
+
+
+class CanariesConfig(MarksConfig):
     canaries: OnFailure = Field("stop", description=ON_FAILURE)
+
+
+class BoutsConfig(JudgeConfig):
+    base: str = Field(
+        "",
+        description="the model that the others are compared with, by the name it has here (empty: the first one); "
+        "or `reference`, the answers that a benchmark brings",
+    )
+
+
+class AuditConfig(Settings):
+    train: str = Field("", description="what the models were trained on: a run, or a folder of Parquet files")
+    nearer_pictures: int = Field(
+        5, ge=0, le=32, description="a picture was seen if fewer of its hash's 64 bits differ; 0: equal ones only"
+    )
+    more_alike_questions: float = Field(
+        0.7,
+        gt=0,
+        le=1,
+        description="a question was seen if it shares more of its words with one of them, and so was an item that has "
+        "no picture or a plain one; 1: never",
+    )
+
+
+class ServersConfig(Settings):
+    in_flight: int = Field(256, ge=1, description="items of a model in work at the same time")
+    prices: dict[str, tuple[float, float]] = Field(
+        {},
+        description='USD per million tokens, [in, out], by NAME or openai/NAME@URL: {"gpt-4.1" = [2.0, 8.0]}; wins '
+        "over the table that ships",
+    )
+    batch: BatchConfig = Field(BatchConfig(), description="which calls go through batches, at half the price")
+    pace: PaceConfig = Field(PaceConfig(), description="how fast each model of a server is asked")
+
+
+class ExamConfig(ItemsConfig, AnswersConfig, CanariesConfig, BoutsConfig):
+    """All settings of an exam: the same thing in a TOML file and on the command line."""
+
+    seed: int = Field(1, ge=0, description="everything random comes from this number")
+    budget_usd: float | None = Field(None, ge=0, description="hard spend stop for the whole exam, in USD")
+    truth: str = Field(
+        "",
+        description="the guard that is never wrong, as one of these; from which the others' errors are told",
+    )
     most_invalid: float = Field(
         0.02,
         ge=0,
         le=1,
-        description="a rate is withheld if more of its answers or comparisons than this share could not be judged; "
-        "a single one withholds nothing, unless it is 0",
+        description="a rate is withheld if more of its answers than this share are not known; a single one withholds "
+        "nothing, unless it is 0",
     )
+    model_settings: dict[str, ModelSettings] = Field(
+        {},
+        description="how single models are asked wherever they are named, by openai/NAME@URL, openai/NAME or hf/PATH: "
+        "max_tokens, reasoning_effort, chat_template_kwargs, extra_body",
+    )
+    trust_remote_code: TrustedNames = Field((), description=WHO_IS_TRUSTED)
+    audit: AuditConfig = Field(AuditConfig(), description="whether the items were trained on")
+    servers: ServersConfig = Field(ServersConfig(), description="how servers are asked, and what they cost")
+
+
+def resolved(config: ExamConfig) -> ExamConfig:
+    """The settings with the base named, if it was left open."""
+    if config.samples > 1 and not config.temperature:
+        then = "give a temperature too, such as --temperature 0.7"
+        raise ConfigError("several samples at temperature 0 are all the same", where="--samples", then=then)
+    check_named_somewhere(config.model_settings, config)
+    tested = list(models_by_name(config.models))
+    base = without_addresses(config.base) or (tested[0] if tested else "")
+    return config if base == config.base else config.model_copy(update={"base": base})
+
+
+def part(config: ExamConfig, kind: type[S]) -> S:
+    """What of an exam's settings a stage's rows hang on."""
+    return kind.model_validate({name: getattr(config, name) for name in kind.model_fields})

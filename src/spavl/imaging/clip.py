@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spavl.errors import ConfigError, MissingExtra, how_to_install
-from spavl.imaging.form import Form, Pixels, form_of
+from spavl.imaging.clip_preprocess import Form, Pixels, form_of
 
 # Of length 1; of several, one a row.
 Vector: TypeAlias = NDArray[np.float32]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from spavl.imaging.clean import clean_jpeg, clean_png
+from spavl.imaging.strip_metadata import clean_jpeg, clean_png
 
 LARGEST_BYTES = 32 * 2**20
 LARGEST_PIXELS = 50_000_000

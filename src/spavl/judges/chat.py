@@ -1,8 +1,8 @@
 """Any chat model as guard or judge: a prompt from a file, the picture, a strict parser, one round of repair."""
 
-from spavl.judges.forms import POLICY, VERSION, prompt_by_policy, read_lines, shown
+from spavl.judges.response_format import POLICY, VERSION, prompt_by_policy, read_lines, shown
 from spavl.judges.types import Case, Choice, Grades, Vote, Word
-from spavl.models.structured import ask_structured
+from spavl.models.structured_output import ask_structured
 from spavl.models.types import ChatModel, Rejected, ask_about
 from spavl.records import Label
 

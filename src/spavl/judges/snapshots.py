@@ -2,8 +2,8 @@
 
 import re
 
-from spavl.judges.shop import model_of
-from spavl.models.openai import is_loopback
+from spavl.judges.registry import model_of
+from spavl.models.backends.openai import is_loopback
 
 # A day or a month as providers write them: -2024-08-06, -20250514, @20250514, -0613, -1106, or Gemini's -001.
 _DATED = re.compile(r"[-@](20\d\d-\d\d-\d\d|20\d{6}|[01]\d[0-3]\d|00\d)(?![\d.])")

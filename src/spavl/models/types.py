@@ -5,8 +5,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from spavl.headers import Allowance
 from spavl.records import canonical_json
+from spavl.text.http_headers import Allowance
 
 Finish = Literal["stop", "length", "refused"]
 

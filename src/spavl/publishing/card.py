@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 from jinja2 import Environment, StrictUndefined
 
 from spavl import __version__
-from spavl.dataset.config import PLAN, LeaksConfig
-from spavl.dataset.shards import features_of
+from spavl.data.dataset.config import PLAN, LeaksConfig
+from spavl.data.dataset.shards import features_of
 from spavl.publishing import plots
 from spavl.publishing.finished import categories_of
 from spavl.records import Category
-from spavl.report import words
+from spavl.report import formatting
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
 
@@ -77,13 +77,13 @@ def write_card(run: RunFolder, manifests: Sequence[Manifest], summary: Mapping[s
 
 def _template() -> Any:
     environment = Environment(autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"count": words.count, "spaced": words.spaced, "cell": _cell}
+    environment.filters |= {"count": formatting.count, "spaced": formatting.spaced, "cell": _cell}
     return environment.from_string((resources.files("spavl.publishing") / "card.md").read_text(encoding="utf-8"))
 
 
 def _cell(text: object) -> str:
     """A name from outside, fit for a cell of a table."""
-    return words.plain(str(text)).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    return formatting.plain(str(text)).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
 def _files(folder: Path, notes: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -174,7 +174,8 @@ def _meant(notes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         if hits := sum(row[other] for row in own):
             asked = sum(row["harmful"] + row["harmless"] for row in own)
             yield (
-                f"The guard calls {words.count(hits)} of {words.count(asked)} questions {other} that were meant to be "
+                f"The guard calls {formatting.count(hits)} of {formatting.count(asked)} questions {other} that were "
+                "meant to be "
                 f"{meant}: they are held to be neither."
             )
 
@@ -208,9 +209,9 @@ def _limits(notes: Mapping[str, Mapping[str, Any]], leaves: Sequence[Category]) 
     if not figures["all"]["chosen_unsafe"]["n"]:
         yield "No guard's verdict on the answers is known, so nor is how many of the chosen ones are unsafe."
     if unknown := figures["license"].get("unknown"):
-        yield f"The license of the picture is not known for {words.count(unknown)} of the pairs."
+        yield f"The license of the picture is not known for {formatting.count(unknown)} of the pairs."
     if known := figures.get("url", {}).get("known"):
-        yield f"Where the picture was found (`candidate_url`) is known for {words.count(known)} of the pairs."
+        yield f"Where the picture was found (`candidate_url`) is known for {formatting.count(known)} of the pairs."
     if language := notes.get("questions", {}).get("unchecked_language"):
         yield f"Nothing checked that the questions are in {_cell(language)}."
     wanted = own["test_questions_wanted"]
@@ -220,14 +221,16 @@ def _limits(notes: Mapping[str, Mapping[str, Any]], leaves: Sequence[Category]) 
     if short := notes.get("images", {}).get("shortfall"):
         yield f"{len(short)} of {len(leaves)} leaves have fewer pictures than were wanted."
     if left_in := own.get("leaks_left_in"):
-        yield f"Images that stand in two splits, or nearly so: {words.count(left_in)} (`leaks.jsonl`)."
+        yield f"Images that stand in two splits, or nearly so: {formatting.count(left_in)} (`leaks.jsonl`)."
     if repeated := own.get("repeated_questions"):
-        yield f"Questions asked in two splits, about different images: {words.count(repeated)} (`leaks.jsonl`)."
+        yield f"Questions asked in two splits, about different images: {formatting.count(repeated)} (`leaks.jsonl`)."
     if dropped := own.get("dropped_system_prompts"):
-        what = f"{words.count(dropped['rows'])} pairs came with a system prompt ({words.count(dropped['texts'])} texts)"
+        rows, texts = formatting.count(dropped["rows"]), formatting.count(dropped["texts"])
+        what = f"{rows} pairs came with a system prompt ({texts} texts)"
         yield f"{what}, which was left out: their answers were written under it, and are taught without it."
     if amid := own.get("pictures_amid"):
-        yield f"In {words.count(amid)} of the rows the image stood between the question's words; it stands before them."
+        rows = formatting.count(amid)
+        yield f"In {rows} of the rows the image stood between the question's words; it stands before them."
     yield from _audited(own["audited"])
     if own.get("kept_unsafe_chosen"):
         yield "Pairs whose chosen answer the guard found unsafe were kept (`dataset.drop_unsafe_chosen = false`)."

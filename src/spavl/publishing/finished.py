@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from spavl.dataset.config import PLAN
+from spavl.data.dataset.config import PLAN
 from spavl.errors import StoreError
 from spavl.records import Category, Sample, Split
 from spavl.store import RunFolder

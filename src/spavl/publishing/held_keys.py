@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from spavl.errors import ConfigError
-from spavl.secrets import known_keys, pattern_of
+from spavl.text.secrets import known_keys, pattern_of
 
 _SHAPES = re.compile(
     rb"(?<![A-Za-z0-9])(?:sk-[A-Za-z0-9_-]{20,200}|hf_[A-Za-z0-9]{30,80}|gh[opsur]_[A-Za-z0-9]{30,200}"

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spavl.errors import ConfigError, MissingExtra, ProviderError, how_to_install
-from spavl.progress import Screen
 from spavl.publishing.card import REPO
 from spavl.publishing.held_keys import refuse_keys
+from spavl.terminal.progress import Screen
 
 # A hub takes so many commits an hour, and a commit that fails takes its shards with it.
 _SHARDS_A_COMMIT = 25

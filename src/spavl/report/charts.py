@@ -28,6 +28,11 @@ def style() -> str:
     return (resources.files("spavl.report") / "charts.css").read_text(encoding="utf-8")
 
 
+def page_style() -> str:
+    """The style of every page: that of its charts, and that of its text."""
+    return style() + (resources.files("spavl.report") / "style.css").read_text(encoding="utf-8")
+
+
 class Mark(NamedTuple):
     """An estimate to be drawn as a dot on its interval."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice, product
 
 from spavl.records import Contrast, Image, Question, QuestionKind, Sample, Score
-from spavl.report.pictures import Picture, picture
+from spavl.report.data_urls import Picture, picture
 from spavl.store.blobs import Blobs
 
 _CONTRASTS: tuple[Contrast, ...] = ("safety", "helpfulness", "both")

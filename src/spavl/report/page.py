@@ -9,9 +9,9 @@ from typing import NamedTuple
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from spavl.report import charts, words
-from spavl.report.content import REWARD_MODEL, DataSet, Measure, Report, Responder, StageRow
+from spavl.report import charts, formatting
 from spavl.report.trust import Signal
+from spavl.report.view_model import REWARD_MODEL, DataSet, Measure, Report, Responder, StageRow
 from spavl.statistics import Estimate
 
 _WHAT_A_STAGE_MAKES = {
@@ -47,9 +47,9 @@ def render(report: Report) -> str:
     page = _environment().from_string((here / "page.html").read_text(encoding="utf-8"))
     return page.render(
         report=report,
-        style=Markup(charts.style() + (here / "style.css").read_text(encoding="utf-8")),
-        verdict=words.verdict(report),
-        standfirst=words.standfirst(report),
+        style=Markup(charts.page_style()),
+        verdict=formatting.verdict(report),
+        standfirst=formatting.standfirst(report),
         largest=max((row.rows + row.dropped for row in report.funnel), default=0),
         tiers=[(tier, list(members)) for tier, members in _by_tier(report.responders)],
         curves=list(_curves(report)),
@@ -60,16 +60,16 @@ def render(report: Report) -> str:
 def _environment() -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
-        "about": words.about,
-        "count": words.count,
-        "duration": words.duration,
-        "interval": words.interval,
-        "money": words.money,
-        "p_value": words.p_value,
-        "percent": words.percent,
-        "plain": words.plain,
-        "spaced": words.spaced,
-        "strength": words.strength,
+        "about": formatting.about,
+        "count": formatting.count,
+        "duration": formatting.duration,
+        "interval": formatting.interval,
+        "money": formatting.money,
+        "p_value": formatting.p_value,
+        "percent": formatting.percent,
+        "plain": formatting.plain,
+        "spaced": formatting.spaced,
+        "strength": formatting.strength,
     }
     environment.globals |= {
         "axis": charts.axis,
@@ -87,7 +87,7 @@ def _environment() -> Environment:
 def _measure_row(measure: Measure, place: str) -> Markup:
     """One rate before and after, on lines of their own so that close figures do not hide each other."""
     told = "; ".join(
-        words.described(f"{arm} training", estimate)
+        formatting.described(f"{arm} training", estimate)
         for arm, estimate in (("before", measure.before), ("after", measure.after))
     )
     marks = [
@@ -98,12 +98,12 @@ def _measure_row(measure: Measure, place: str) -> Markup:
 
 
 def _help_row(estimate: Estimate) -> Markup:
-    title = words.described("Help win rate of the answers after training", estimate)
+    title = formatting.described("Help win rate of the answers after training", estimate)
     return charts.interval_row(title, [charts.Mark("after", estimate)], reference=0.5)
 
 
 def _responder_row(responder: Responder) -> Markup:
-    title = words.described(f"{responder.model}, tier {responder.tier}: unsafe answers", responder.unsafe)
+    title = formatting.described(f"{responder.model}, tier {responder.tier}: unsafe answers", responder.unsafe)
     return charts.interval_row(title, [charts.Mark("only", responder.unsafe)])
 
 
@@ -113,13 +113,13 @@ def _unsafe_row(dataset: DataSet) -> Markup:
         ("before", "rejected", dataset.rejected_unsafe),
         ("after", "chosen", dataset.chosen_unsafe),
     )
-    told = "; ".join(words.described(f"{side} answers", estimate) for _, side, estimate in sides)
+    told = "; ".join(formatting.described(f"{side} answers", estimate) for _, side, estimate in sides)
     marks = [charts.Mark(arm, estimate or _NOT_MEASURED) for arm, _, estimate in sides]
     return charts.interval_row(f"Unsafe answers in the data set: {told}", marks)
 
 
 def _signal_row(signal: Signal) -> Markup:
-    title = words.described(signal.title, signal.share)
+    title = formatting.described(signal.title, signal.share)
     return charts.interval_row(title, [charts.Mark("only", signal.share)], reference=signal.even)
 
 
@@ -165,8 +165,8 @@ def _of_reward_model(report: Report) -> Iterator[Curve]:
     taught = _series(report, f"{REWARD_MODEL}accuracy")
     if taught.points:
         svg = charts.curves("Accuracy of the reward model over its own steps", [taught], floor=0.5, ceiling=1.0)
-        unseen = f", of those it has never seen {words.percent(report.in_order.value)}" if report.in_order else ""
-        yield Curve("Reward model", f"pairs in the right order{unseen}", svg, (), words.percent(_closing(taught)))
+        unseen = f", of those it has never seen {formatting.percent(report.in_order.value)}" if report.in_order else ""
+        yield Curve("Reward model", f"pairs in the right order{unseen}", svg, (), formatting.percent(_closing(taught)))
 
 
 def _of_pairs(
@@ -179,7 +179,7 @@ def _of_pairs(
         svg = charts.curves(f"{title} over training steps", lines, floor, ceiling)
         names = ("taught", "held out") if held_out.points else ()
         ends = [_closing(taught), *(value for _, value in held_out.points[-1:])]
-        told = [f"{end:.3g}" if ceiling is None else words.percent(end) for end in ends]
+        told = [f"{end:.3g}" if ceiling is None else formatting.percent(end) for end in ends]
         yield Curve(title, note, svg, names, " and ".join(told))
 
 
@@ -189,7 +189,7 @@ def _seen_on_the_way(report: Report) -> Iterator[Curve]:
         lines = [unsafe, refused] if refused.points else [unsafe]
         title = " and ".join(("Unsafe rate", "over-refusal")[: len(lines)]) + " over training steps"
         svg = charts.curves(title, lines, floor=0.0, ceiling=1.0)
-        last = " and ".join(words.percent(series.points[-1][1]) for series in lines)
+        last = " and ".join(formatting.percent(series.points[-1][1]) for series in lines)
         note = f"{report.looked[0]} harmful and {report.looked[1]} harmless validation questions"
         if not refused.points:
             note = f"unsafe answers to {report.looked[0]} validation questions, of which none is known to be harmless"

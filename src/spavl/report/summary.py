@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from spavl.judges.canaries import STAGE as CANARIES
-from spavl.judges.own import own_in, without_folder
+from spavl.judges.canaries.checks import STAGE as CANARIES
+from spavl.judges.guards.custom_prompt import own_in, without_folder
 from spavl.models.names import without_addresses
 from spavl.store import Manifest, RunFolder
 

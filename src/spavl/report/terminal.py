@@ -9,7 +9,7 @@ from typing import Any
 from spavl.records import CurvePoint
 from spavl.store import RunFolder
 from spavl.text.degenerate import told
-from spavl.text.lines import wrapped
+from spavl.text.layout import wrapped
 
 _PROBES = (("held-out pictures", None), ("held-out leaves", "held_out_leaves"), ("blank picture", "blank_image"))
 _MEASURES = (

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Literal, get_args
 
-from spavl.text.final import after_thoughts
+from spavl.text.final_answer import after_thoughts
 
 Degenerate = Literal["empty", "truncated", "repetitive", "garbled", "verdict_shaped"]
 DEGENERATE_KINDS: tuple[Degenerate, ...] = get_args(Degenerate)

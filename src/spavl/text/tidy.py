@@ -2,7 +2,7 @@
 
 import re
 
-from spavl.text.alike import count_words
+from spavl.text.similarity import count_words
 
 _QUOTES = {'"': '"', "“": "”", "„": "“", "«": "»", "'": "'", "「": "」", "*": "*", "`": "`"}
 # "Question:", "**Hard statement:**", "Here is the question:" and their like before the text itself.

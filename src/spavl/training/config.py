@@ -4,9 +4,9 @@ from pydantic import Field
 
 from spavl.config import Settings
 from spavl.errors import ConfigError
-from spavl.plan import Plan
 from spavl.records import CurvePoint
-from spavl.training.schedule import LoopConfig
+from spavl.stages.spec import Plan
+from spavl.training.loop.schedule import LoopConfig
 
 PLAN = Plan(
     "training",

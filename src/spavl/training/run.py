@@ -14,35 +14,36 @@ from typing import Any, NamedTuple, TypeVar
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 
 from spavl.errors import ConfigError, TrainingError
-from spavl.judges.shop import open_guard
-from spavl.models.hf import checkpoint_name, load_checkpoint
-from spavl.models.shop import checkpoint_path
+from spavl.judges.registry import open_guard
+from spavl.models.backends.hf import checkpoint_name, load_checkpoint
+from spavl.models.factory import checkpoint_path
 from spavl.records import CurvePoint, Reject, Rollout, Sample, content_hash
-from spavl.stage import Job, fingerprint_of, seal
+from spavl.stages.runner import Job, fingerprint_of, seal
 from spavl.store import Manifest
 from spavl.store.cache import cache_folder
 from spavl.store.files import filling, writing_to
-from spavl.training import checkpoint, parts, processes
-from spavl.training.asking import Asking, choose
-from spavl.training.cases import cases_of
-from spavl.training.checks import Checked, check, stop_if_too_many
 from spavl.training.config import PLAN, TrainingConfig
-from spavl.training.courses import COURSES, Given, Objective
-from spavl.training.dpo import DPO
-from spavl.training.family import refuse_two_parts
-from spavl.training.four_bits import load_in_four_bits
-from spavl.training.loop import Course, train
-from spavl.training.meter import Meter, line_of
-from spavl.training.ppo import PPO
-from spavl.training.precision import check_float32, use_whole_float32
-from spavl.training.reading import blank_picture
-from spavl.training.reference import CACHE, ReferenceCache
-from spavl.training.reinforce import REWARD, has_teacher, ordering, ppo_course, reward_course
-from spavl.training.reward import Reward, save_head
-from spavl.training.scoring import Scorer
-from spavl.training.states import States, Step
-from spavl.training.trackers import Trackers, tracking
-from spavl.training.watch import HeldOut, Watch
+from spavl.training.data_checks import Checked, check, stop_if_too_many
+from spavl.training.loop import distributed
+from spavl.training.loop.checkpoints import States, Step
+from spavl.training.loop.generation_eval import Asking, choose
+from spavl.training.loop.loop import Course, train
+from spavl.training.loop.precision import check_float32, use_whole_float32
+from spavl.training.loop.throughput import Meter, line_of
+from spavl.training.loop.trackers import Trackers, tracking
+from spavl.training.loop.validation import HeldOut, Watch
+from spavl.training.model import save, trainable
+from spavl.training.model.qlora import load_in_four_bits
+from spavl.training.model.read_parameters import blank_picture
+from spavl.training.objectives.dpo import DPO
+from spavl.training.objectives.judge_inputs import cases_of
+from spavl.training.objectives.reference_cache import CACHE, ReferenceCache
+from spavl.training.objectives.registry import COURSES, Given, Objective
+from spavl.training.objectives.reward import Reward, save_head
+from spavl.training.ppo.ppo import PPO
+from spavl.training.ppo.setup import REWARD, has_teacher, ordering, ppo_course, reward_course
+from spavl.training.prefix_trees.logprobs import Scorer
+from spavl.training.prefix_trees.model_support import refuse_two_parts
 
 T = TypeVar("T")
 
@@ -68,8 +69,8 @@ class Learnt(NamedTuple):
 
 async def run(job: Job[TrainingConfig]) -> Manifest:
     began = time.monotonic()
-    processes.refuse_plugins()
-    for line in processes.overruled(job.settings.loop.precision):
+    distributed.refuse_plugins()
+    for line in distributed.overruled(job.settings.loop.precision):
         job.screen.say(line)
     fingerprint = fingerprint_of(job, PLAN)
     _set_aside(job, fingerprint)
@@ -111,7 +112,7 @@ async def follow(job: Job[TrainingConfig]) -> None:
 
 async def _follow(job: Job[TrainingConfig], by: str, folder: Path) -> None:
     # The first one checks the data, saves what was trained before, and scores the reference: all that is then found.
-    processes.wait_for_all()
+    distributed.wait_for_all()
     settings = job.settings.for_reward_model() if by == "reward" else job.settings
     lesson = _lesson(job, settings)
     course = _course(job, by, lesson, folder)
@@ -120,7 +121,7 @@ async def _follow(job: Job[TrainingConfig], by: str, folder: Path) -> None:
     watch = _watch(job, by, lesson, course, states)
     if watch is not None:
         await watch.is_over(0)
-    for step in train(course, settings.loop, states, parts.rates_of(course.module, settings.parts)):
+    for step in train(course, settings.loop, states, trainable.rates_of(course.module, settings.parts)):
         if watch is not None and await watch.is_over(step.number):
             break
     if settings.loop.shard:
@@ -145,7 +146,7 @@ def _lesson(job: Job[TrainingConfig], settings: TrainingConfig, checked: Checked
         samples = [sample for sample in job.run.read("dataset", Sample) if sample.split == "train"]
         checked = check(model, processor, samples, job.run.blobs.get, job.screen, job.settings.drawn_at_most)
     shown = {checked.sizes[sample.blob] for sample in checked.samples}
-    trained = parts.prepare(model, settings.parts, job.seed, partial(blank_picture, processor, shown))
+    trained = trainable.prepare(model, settings.parts, job.seed, partial(blank_picture, processor, shown))
     cache = ReferenceCache(cache_folder() / CACHE, reference_name(settings, model), processor)
     given = Given(model, processor, checked.samples, job.run.blobs.get, settings, job.seed, cache)
     return Lesson(given, trained, checked)
@@ -162,19 +163,19 @@ async def _learn(job: Job[TrainingConfig], by: str, folder: Path, checked: Check
         # With the commit, or the hash of the folder's files.
         "model": checkpoint_name(checkpoint_path(settings.model)),
         "pairs": pairs,
-        "parameters": {part: f"{free} of {all_}" for part, (free, all_) in parts.count(given.model).items()},
+        "parameters": {part: f"{free} of {all_}" for part, (free, all_) in trainable.count(given.model).items()},
     }
-    if left := parts.unread(given.model, settings.parts):
+    if left := trainable.unread(given.model, settings.parts):
         notes["unread"] = left
-        job.screen.say(parts.told_of_unread(left))
-    if settings.parts.has_lora and (bare := parts.without_lora(given.model)):
+        job.screen.say(trainable.told_of_unread(left))
+    if settings.parts.has_lora and (bare := trainable.without_lora(given.model)):
         notes["without_lora"] = bare
-        job.screen.say(parts.told_of_without_lora(bare, given.model))
+        job.screen.say(trainable.told_of_without_lora(bare, given.model))
     course = _course(job, by, lesson, folder)
     notes |= course.prepare(job.screen)
     states = States(folder, settings.loop.keep_last)
     watch = _watch(job, by, lesson, course, states)
-    processes.wait_for_all()
+    distributed.wait_for_all()
     meter = Meter(given.model, settings.loop.precision)
     project = "spavl-reward-model" if job.settings.by == "ppo" and by == "reward" else "spavl"
     # Not among the states, which are taken away when the training is over.
@@ -184,7 +185,7 @@ async def _learn(job: Job[TrainingConfig], by: str, folder: Path, checked: Check
     if isinstance(course, Reward):
         notes |= ordering(job, course, given.processor)
     with filling(job.run.checkpoint(REWARD if by == "reward" else "aligned")) as place:
-        checkpoint.save(place, trained, given.processor)
+        save.save(place, trained, given.processor)
         if isinstance(course, Reward):
             save_head(place, course.module, notes)
     if isinstance(course, PPO):
@@ -243,7 +244,7 @@ def reference_name(settings: TrainingConfig, model: Any) -> str:
     name = f"{checkpoint_name(checkpoint_path(settings.model))} {kept_in(settings)}{bits}"
     if settings.loop.precision != "bf16":
         return name
-    return f"{name} {content_hash([parts.widened(model), settings.share])}"
+    return f"{name} {content_hash([trainable.widened(model), settings.share])}"
 
 
 def load(settings: TrainingConfig, trusted: Collection[str] = ()) -> tuple[Any, Any]:
@@ -281,7 +282,7 @@ def _watch(job: Job[TrainingConfig], by: str, lesson: Lesson, course: Objective,
             then = "name a guard, train on a data set with validation rows, or set training.watch.patience = 0"
             raise ConfigError("there is nothing to be patient about", where="training.watch.patience", then=then)
         return None
-    asking = _asking(job, given, course, unseen) if is_asked and processes.is_first() else None
+    asking = _asking(job, given, course, unseen) if is_asked and distributed.is_first() else None
     return Watch(course, states, settings.watch, asking, held_out, settings.loop.shard)
 
 
@@ -309,7 +310,7 @@ def _asking(job: Job[TrainingConfig], given: Given, course: Objective, unseen: S
     if settings.loop.shard:
         # A model in shards cannot speak. Its twin is whole, and is given its weights each time.
         _, twin = load(settings, job.models.trusted)
-        parts.prepare(twin, settings.parts, job.seed, partial(blank_picture, given.processor))
+        trainable.prepare(twin, settings.parts, job.seed, partial(blank_picture, given.processor))
         module = Scorer(twin)
     questions = choose(unseen, settings.watch.questions)
     asked = (questions, given.picture, cases, guard, settings.watch.max_tokens)
@@ -325,7 +326,7 @@ async def _train(
     name = "reward model" if isinstance(course, Reward) else PLAN.stage
     with job.screen.bar(name, course.steps, unit="steps") as bar:
         await _is_over(seen, 0)
-        going = train(course, settings.loop, states, parts.rates_of(course.module, settings.parts))
+        going = train(course, settings.loop, states, trainable.rates_of(course.module, settings.parts))
         async with aclosing(drawn_beside(going)) as done:
             async for step in done:
                 steps.append(step)

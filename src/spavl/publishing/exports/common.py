@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from spavl.dataset.shards import picture_name
+from spavl.data.dataset.shards import picture_name
 from spavl.records import Split
 from spavl.store.blobs import Blobs
 from spavl.store.files import write_bytes, writing_to

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from spavl.dataset.shards import PICTURE, picture_of, write_shards
+from spavl.data.dataset.shards import PICTURE, picture_of, write_shards
 from spavl.publishing.exports.common import SPLITS, unmarked
 from spavl.publishing.finished import samples_of
 from spavl.records import Split

@@ -7,13 +7,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from spavl.dataset.audit import LEARNT, Asked, Audit, Leak, audited
-from spavl.dataset.config import DatasetConfig
-from spavl.dataset.files import write_files
-from spavl.dataset.published import IMAGE_NAME
+from spavl.data.dataset.audit import LEARNT, Asked, Audit, Leak, audited
+from spavl.data.dataset.config import DatasetConfig
+from spavl.data.dataset.files import write_files
+from spavl.data.dataset.published import IMAGE_NAME
 from spavl.engine.details import open_details
 from spavl.errors import ConfigError
-from spavl.progress import Screen
 from spavl.publishing.card import write_card
 from spavl.publishing.importing.classes import UNKNOWN, Classes
 from spavl.publishing.importing.looks import Look, Looks
@@ -46,6 +45,7 @@ from spavl.records import (
 )
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
+from spavl.terminal.progress import Screen
 
 R = TypeVar("R", bound=Record)
 

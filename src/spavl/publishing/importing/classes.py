@@ -3,8 +3,8 @@
 import dataclasses
 import re
 
+from spavl.data.taxonomy.tree import categories, read_tree
 from spavl.records import Category
-from spavl.taxonomy.tree import categories, read_tree
 
 UNKNOWN = "unknown"
 # Published with a space missing.

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
 
-from spavl.engine.apart import LIMITS
+from spavl.engine.isolated_reader import LIMITS
 from spavl.engine.sandbox import Died, Sandbox
 from spavl.engine.workers import cores
 from spavl.imaging.decode import Undecodable, decode

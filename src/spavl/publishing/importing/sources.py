@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spavl.benchmarks import files
-from spavl.engine.apart import Reading, rows_apart
+from spavl.engine.isolated_reader import Reading, rows_apart
 from spavl.errors import ConfigError, MissingExtra, ProviderError, how_to_install
-from spavl.imaging.columns import holds_images
-from spavl.imaging.packing import check_parquet
+from spavl.evaluation.benchmarks.files import row_files
+from spavl.imaging.tables.columns import holds_images
+from spavl.imaging.tables.packing import check_parquet
 from spavl.publishing.importing.turns import READ, Answered, answered_of
 from spavl.records import Split
 from spavl.text.encodable import is_encodable
-from spavl.text.names import by_likes
+from spavl.text.file_groups import by_likes
 
 # What is read, the first where a split has both.
 _ENDINGS = (".parquet", ".jsonl")
@@ -185,7 +185,7 @@ def rows_of(folder: Path) -> Iterator[Row]:
             then = "write the bytes of the images into it, not their names or addresses"
             what = f"the column {column} is {surveyed.no_images}, which holds no images"
             raise ConfigError(what, where=str(file), then=then)
-        for row in files.rows(file):
+        for row in row_files.rows(file):
             if file.suffix == ".jsonl" and not is_encodable(row.cells):
                 yield Row(split, harmful, (), None, None, None, "", "", False, {}, is_encodable=False)
                 continue
@@ -200,7 +200,7 @@ def _answered(cells: Mapping[str, Any]) -> Answered:
         return Answered(None, None, None, "")
 
 
-def _pictures(row: files.Row, column: str, folder: Path) -> Sequence[bytes]:
+def _pictures(row: row_files.Row, column: str, folder: Path) -> Sequence[bytes]:
     """The images of a row, none where they cannot be had."""
     found = row.maybe_pictures(column, (row.file.parent, folder))
     try:

@@ -1,0 +1,25 @@
+from pydantic import Field
+
+from spavl.config import Settings
+from spavl.records import Description
+from spavl.stages.spec import Plan
+
+PLAN = Plan(
+    "descriptions",
+    reads=("images",),
+    writes=Description,
+    does="has a model caption and describe the pictures; where it refuses, the source's caption stands in",
+    files=("writer", "prompts"),
+    limited=True,
+    version=2,
+)
+
+
+class DescriptionsConfig(Settings):
+    writer: str = Field(
+        "", description="the model that describes the pictures; left empty, their sources' captions are all there is"
+    )
+    prompts: str = Field(
+        "v1", description="which prompts to describe with: v1, miniature, or a folder of your own with caption.txt"
+    )
+    max_tokens: int = Field(400, ge=1, description="longest description")

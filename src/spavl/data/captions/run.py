@@ -1,0 +1,83 @@
+"""descriptions: Image -> Description rows. A model's refusal is noted, and the source's caption stands in.
+
+A benign twin has none of its own: it is asked what its original is asked.
+"""
+
+import asyncio
+from collections import Counter
+
+from spavl.data.captions.config import PLAN, DescriptionsConfig
+from spavl.data.captions.writing import TEXTS, Said, request_for, say
+from spavl.models.prompts import Prompts, read_prompts
+from spavl.models.types import Picture
+from spavl.records import Description, Image
+from spavl.stages.runner import Job, Made, run_rows
+from spavl.stages.subset import few
+from spavl.store import Manifest
+
+_SOURCE = "source"
+
+
+async def run(job: Job[DescriptionsConfig]) -> Manifest:
+    settings = job.settings
+    prompts = open_prompts(settings)
+    writer = job.models.open(settings.writer, PLAN.stage) if settings.writer else None
+    wanted = texts_of(prompts)
+
+    async def work(image: Image) -> Made[Description]:
+        if writer is None:
+            return Made([from_source(image)])
+        picture = Picture(image.blob, job.run.blobs.get(image.blob))
+        requests = [request_for(prompts, name, picture, settings.max_tokens, job.seed) for name in wanted]
+        said = await asyncio.gather(*(say(writer, *asked) for asked in zip(requests, wanted, strict=True)))
+        return Made([described(image, said, writer.name)])
+
+    images = few(job.run.read("images", Image), job.limit)
+    return await run_rows(job, PLAN, images, len(images), work, lambda: _notes(job))
+
+
+def open_prompts(settings: DescriptionsConfig) -> Prompts:
+    return read_prompts("spavl.data.captions", settings.prompts, "descriptions.prompts", needs=("caption",))
+
+
+def texts_of(prompts: Prompts) -> list[str]:
+    """A set without a prompt for details has captions only; they then are all the detail there is."""
+    return [name for name in TEXTS if name in prompts]
+
+
+def from_source(image: Image) -> Description:
+    return Description(
+        image_id=image.id,
+        caption=image.caption,
+        details=image.caption,
+        fallback=False,
+        reason="",
+        writer=_SOURCE,
+        calls=(),
+    )
+
+
+def described(image: Image, said: list[Said], writer: str) -> Description:
+    """Details that are missing are the caption's, and a caption that is missing is the source's."""
+    caption, details = said[0], said[-1]
+    fault = caption.fault or details.fault
+    return Description(
+        image_id=image.id,
+        caption=caption.text or image.caption,
+        details=details.text or caption.text or image.caption,
+        fallback=bool(fault),
+        reason=fault,
+        writer=writer,
+        calls=tuple(each.call for each in said if each.call),
+    )
+
+
+def _notes(job: Job[DescriptionsConfig]) -> dict[str, object]:
+    reasons: Counter[str] = Counter()
+    by_source = without = 0
+    for row in job.run.read(PLAN.stage, Description):
+        by_source += row.writer == _SOURCE
+        without += not row.caption
+        if row.fallback:
+            reasons[row.reason] += 1
+    return {"by_source": by_source, "fallbacks": dict(sorted(reasons.items())), "without_caption": without}

@@ -1,0 +1,77 @@
+"""dataset: Preference -> Sample rows, each teaching one thing, and the files to publish."""
+
+from collections.abc import Iterator
+
+from spavl.data.dataset.audit import Asked, audited, stop_at_leaks
+from spavl.data.dataset.config import PLAN, DatasetConfig
+from spavl.data.dataset.files import write_files
+from spavl.engine.details import open_details
+from spavl.records import Image, Preference, Question, Response, Sample, Verdict
+from spavl.stages.runner import Job, Made, reject, run_rows
+from spavl.store import Manifest
+from spavl.store.files import write_text
+from spavl.store.question_facts import contested_in
+
+
+async def run(job: Job[DatasetConfig]) -> Manifest:
+    read, lookup, settings = job.run.read, job.run.lookup, job.settings
+
+    def asked() -> Iterator[Asked]:
+        return (Asked(question.id, question.image_id, question.text) for question in read("questions", Question))
+
+    with open_details(job.run.blobs.get) as details:
+        found = audited(read("images", Image), asked, settings.leaks, details.alike)
+    write_text(job.run.path / "leaks.jsonl", found.as_lines())
+    if not settings.leaks.drop:
+        stop_at_leaks(found.leaks)
+    leaking = {leak.one.id: leak.reason for leak in found.leaks}
+    images, questions, responses = lookup("images", Image), lookup("questions", Question), lookup("responses", Response)
+    verdicts, contested = lookup("verdicts", Verdict, by="response_id"), contested_in(job.run)
+
+    async def work(preference: Preference) -> Made[Sample]:
+        if preference.chosen is None or preference.rejected is None or preference.contrast is None:
+            return Made(rejects=[reject(preference, preference.overall)])
+        chosen, rejected = responses[preference.chosen], responses[preference.rejected]
+        question = questions[preference.question_id]
+        image = images[question.image_id]
+        harmful = None if question.id in contested else question.harmful
+        reason = leaking.get(image.id) or leaking.get(question.id)
+        if reason := reason or _teaches_nothing_good(harmful, chosen, rejected, verdicts[chosen.id], settings):
+            return Made(rejects=[reject(preference, reason)])
+        sample = Sample(
+            split=image.split,
+            leaf=image.leaf,
+            blob=image.blob,
+            image_id=image.id,
+            question_id=question.id,
+            preference_id=preference.id,
+            kind=question.kind,
+            harmful=harmful,
+            contrast=preference.contrast,
+            question=question.text,
+            chosen=chosen.text,
+            rejected=rejected.text,
+            chosen_model=chosen.model,
+            rejected_model=rejected.model,
+        )
+        return Made([sample])
+
+    total = job.run.count("preferences", Preference)
+    inputs = read("preferences", Preference)
+
+    def conclude() -> dict[str, object]:
+        notes = write_files(job.run, settings, settings.test_questions_per_leaf, leaking)
+        return notes | {"repeated_questions": len(found.repeated)}
+
+    return await run_rows(job, PLAN, inputs, total, work, conclude)
+
+
+def _teaches_nothing_good(
+    harmful: bool | None, chosen: Response, rejected: Response, verdict: Verdict, settings: DatasetConfig
+) -> str | None:
+    """Why a pair with a winner is left out all the same, if it is."""
+    if settings.drop_unsafe_chosen and verdict.label != "safe":
+        return f"chosen_{verdict.label}"
+    if settings.drop_refusing_chosen and verdict.refused and harmful is False:
+        return "chosen_refuses_harmless"
+    return "same_text" if chosen.text == rejected.text else None

@@ -1,0 +1,201 @@
+"""Downloads pictures from servers that may be gone, slow or hostile. Every way it can fail has a name."""
+
+import asyncio
+import socket
+from dataclasses import replace
+from types import TracebackType
+from urllib.parse import urljoin, urlsplit
+
+import aiohttp
+from yarl import URL
+
+from spavl import __version__
+from spavl.data.downloads.address_guard import Guard, RefusedAddress
+from spavl.data.downloads.allowed_hosts import PORTS, all_allowed
+from spavl.data.downloads.config import DownloadsConfig
+from spavl.data.downloads.host_throttle import Hosts
+from spavl.imaging.decode import LARGEST_BYTES
+from spavl.imaging.unfetchable import Unfetchable
+from spavl.text.http_headers import retry_after
+
+_MOST_REDIRECTS = 4
+_REDIRECTS = (301, 302, 303, 307, 308)
+# Answers that another try may change.
+_PASSING = (408, 425, 429)
+_ASKED_TOO_MUCH = (429, 503)
+_NO_AI = {"noai", "noimageai"}
+_UNTYPED = ("application/octet-stream", "binary/octet-stream", "")
+_FIRST_WAIT = 1.0
+_HEADERS = {"User-Agent": f"spavl/{__version__}", "Accept": "image/*", "Accept-Encoding": "identity"}
+
+
+class Downloader:
+    """Use it as a context manager; one serves a whole stage."""
+
+    def __init__(self, settings: DownloadsConfig, guard: Guard, at_once: int) -> None:
+        guard = replace(guard, named=all_allowed(settings.allow, settings.proxy))
+        self._settings, self._guard = settings, guard
+        self._hosts = Hosts(settings.per_host, settings.seconds_between)
+        self._session = aiohttp.ClientSession(
+            connector=guard.connector(at_once),
+            headers=_HEADERS,
+            timeout=aiohttp.ClientTimeout(total=None),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # A few bytes may unpack to gigabytes; pictures are packed already.
+            auto_decompress=False,
+        )
+
+    async def __aenter__(self) -> "Downloader":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+
+    async def get(self, url: str) -> bytes:
+        """The bytes at a URL, asked for a few times if what stands in the way may pass."""
+        wait = _FIRST_WAIT
+        for _ in range(self._settings.tries - 1):
+            try:
+                return await self._get(url)
+            except Unfetchable as error:
+                if not error.passing:
+                    raise
+            await asyncio.sleep(wait)
+            wait *= 2
+        return await self._get(url)
+
+    async def _get(self, url: str) -> bytes:
+        for _ in range(_MOST_REDIRECTS + 1):
+            target = _checked(url)
+            async with self._hosts.turn(target.host or ""):
+                found = await self._asked(target)
+            if isinstance(found, bytes):
+                return found
+            url = found
+        raise Unfetchable("too_many_redirects")
+
+    def _check_place(self, target: URL) -> None:
+        """What a proxy connects to cannot be seen, but an address that stands in a URL can."""
+        host, port = target.host or "", target.port or 0
+        if any(each.is_named(host, port) or each.is_at(host, port) for each in self._guard.named):
+            return
+        is_address = host.replace(".", "").isdecimal() or ":" in host
+        if host == "localhost" or port not in PORTS or (is_address and not self._guard.allows_address(host, port)):
+            raise Unfetchable("refused_address")
+
+    async def _asked(self, target: URL) -> bytes | str:
+        """The body, or where the server sends us."""
+        if self._settings.proxy:
+            self._check_place(target)
+        try:
+            async with (
+                asyncio.timeout(self._settings.seconds),
+                self._session.get(target, allow_redirects=False, proxy=self._settings.proxy or None) as response,
+            ):
+                if response.status in _REDIRECTS and (place := response.headers.get("Location")):
+                    return _joined(str(target), place)
+                _check(response)
+                return await _body(response)
+        except Unfetchable as error:
+            if error.wait is not None:
+                self._hosts.pause(target.host or "", error.wait)
+            raise
+        except TimeoutError:
+            raise Unfetchable("timeout", passing=True) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _named(error) from None
+
+
+def _checked(url: str) -> URL:
+    """The URL, if it is of a kind that is asked at all. Where it leads to is for the guard to say."""
+    try:
+        scheme, target = urlsplit(url).scheme, URL(url)
+        # Some of a URL is read only when it is asked for, such as a host's name in its own script.
+        host, user = target.host, target.user or target.password
+    except ValueError:
+        raise Unfetchable("bad_url") from None
+    if scheme not in ("http", "https"):
+        raise Unfetchable("refused_scheme")
+    if not host or user:
+        raise Unfetchable("bad_url")
+    return target
+
+
+def _joined(base: str, place: str) -> str:
+    try:
+        return urljoin(base, place)
+    except ValueError:
+        raise Unfetchable("bad_url") from None
+
+
+def _check(response: aiohttp.ClientResponse) -> None:
+    """All that can be known before the body is read."""
+    status = response.status
+    if status != 200:
+        raise Unfetchable(f"http_{status}", passing=status in _PASSING or status >= 500, wait=_wait(response))
+    if _forbids_ai(response.headers.getall("X-Robots-Tag", [])):
+        raise Unfetchable("noai")
+    if response.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise Unfetchable("packed")
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if not kind.startswith("image/") and kind not in _UNTYPED:
+        raise Unfetchable("not_an_image")
+    if (response.content_length or 0) > LARGEST_BYTES:
+        raise Unfetchable("too_many_bytes")
+
+
+def _wait(response: aiohttp.ClientResponse) -> float | None:
+    """How long a host that is asked too much is to be left alone."""
+    if response.status not in _ASKED_TOO_MUCH:
+        return None
+    said = retry_after(response.headers)
+    return _FIRST_WAIT if said is None else said
+
+
+def _forbids_ai(tags: list[str]) -> bool:
+    """`noai`, also where it is said to one robot only ("somebot: noai, noindex")."""
+    words = (word.rpartition(":")[2].strip().lower() for tag in tags for word in tag.split(","))
+    return not _NO_AI.isdisjoint(words)
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    data = bytearray()
+    async for part in response.content.iter_chunked(2**16):
+        data += part
+        if len(data) > LARGEST_BYTES:
+            raise Unfetchable("too_many_bytes")
+    return bytes(data)
+
+
+def _named(error: Exception) -> Unfetchable:
+    """A fault of the net by its name."""
+    causes = _causes(error)
+    if any(isinstance(cause, RefusedAddress) for cause in causes):
+        return Unfetchable("refused_address")
+    for cause in causes:
+        if isinstance(cause, socket.gaierror):
+            return Unfetchable("dns", passing=cause.errno == socket.EAI_AGAIN)
+    if isinstance(error, aiohttp.ClientSSLError):
+        return Unfetchable("tls")
+    if isinstance(error, aiohttp.InvalidURL | ValueError):
+        return Unfetchable("bad_url")
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return Unfetchable("broken_off", passing=True)
+    if isinstance(error, aiohttp.ClientResponseError):
+        return Unfetchable("no_http")
+    return Unfetchable("connection", passing=True)
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error and all that it was made from: several addresses of a host fail as a group."""
+    found, left = list[BaseException](), [error]
+    while left:
+        each = left.pop()
+        if each in found:
+            continue
+        found.append(each)
+        left += [cause for cause in (each.__cause__, each.__context__, getattr(each, "os_error", None)) if cause]
+        left += each.exceptions if isinstance(each, BaseExceptionGroup) else ()
+    return found

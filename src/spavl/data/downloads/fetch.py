@@ -1,0 +1,68 @@
+"""The bytes of a candidate, by its source alone.
+
+| source | is |
+| --- | --- |
+| `miniature/SEED/LEAF/NUMBER/live` | a scene of the miniature, drawn |
+| `file:…`, `tar:…`, `parquet:…`, `arrow:…` | on this disk: see `imaging/local.py` |
+| `http://…`, `https://…` | a download |
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from pathlib import Path
+
+from spavl.data.downloads.address_guard import Guard
+from spavl.data.downloads.config import DownloadsConfig
+from spavl.data.downloads.download_log import Downloads
+from spavl.data.downloads.downloader import Downloader
+from spavl.data.downloads.row_group_spool import Gathered
+from spavl.imaging.local import is_local, read_local
+from spavl.imaging.unfetchable import Unfetchable
+from spavl.miniature import world
+
+Fetch = Callable[[str], Awaitable[bytes]]
+
+GUARD = Guard()
+
+
+@contextlib.asynccontextmanager
+async def open_fetch(
+    settings: DownloadsConfig, folder: Path, at_once: int, listed: Callable[[], Iterable[str]] = tuple
+) -> AsyncIterator[Fetch]:
+    """A function that gives the bytes of a picture of unknown origin, or raises Unfetchable.
+
+    `listed` gives all sources that will be asked for.
+    """
+    downloads, cells = Downloads(folder), Gathered(folder, listed)
+
+    async def fetch(source: str) -> bytes:
+        if source.startswith("miniature/"):
+            return _drawn(source)
+        if is_local(source):
+            return await asyncio.to_thread(read_local, source, cells)
+        if not source.startswith(("http:", "https:")):
+            raise Unfetchable("refused_scheme")
+        if (known := await downloads.get(source)) is not None:
+            return known
+        try:
+            data = await downloader.get(source)
+        except Unfetchable as error:
+            # Another setting may allow what was refused here.
+            if not error.passing and str(error) != "refused_address":
+                downloads.keep_failure(source, str(error))
+            raise
+        await downloads.keep(source, data)
+        return data
+
+    try:
+        async with Downloader(settings, GUARD, at_once) as downloader:
+            yield fetch
+    finally:
+        cells.close()
+        downloads.close()
+
+
+def _drawn(source: str) -> bytes:
+    _, seed, position, number, kind = source.split("/")
+    return world.png(world.draw(world.scene(int(position), int(number), int(seed), live=kind == "live")))

@@ -1,0 +1,33 @@
+"""Pictures too small to show anything, and banners."""
+
+from spavl.data.downloads.filters.types import Seen
+
+
+class Side:
+    """The shorter side, in pixels."""
+
+    name, reason = "side", "too_small"
+
+    def __init__(self, smallest: int) -> None:
+        self._smallest = smallest
+
+    def measure(self, seen: Seen) -> float:
+        return min(seen.pixels.size)
+
+    def refuses(self, measured: float) -> bool:
+        return measured < self._smallest
+
+
+class Aspect:
+    """The longer side over the shorter one."""
+
+    name, reason = "aspect", "too_wide"
+
+    def __init__(self, widest: float) -> None:
+        self._widest = widest
+
+    def measure(self, seen: Seen) -> float:
+        return max(seen.pixels.size) / min(seen.pixels.size)
+
+    def refuses(self, measured: float) -> bool:
+        return measured > self._widest

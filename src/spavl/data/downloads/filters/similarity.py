@@ -1,0 +1,24 @@
+"""Pictures that do not show what their caption says."""
+
+from spavl.data.downloads.filters.types import Seen
+from spavl.errors import ConfigError
+
+
+class Similarity:
+    """How well the source holds picture and caption to fit. Where it does not say, `scoring` asks a model."""
+
+    name, reason = "similarity", "unlike_caption"
+
+    def __init__(self, least: float) -> None:
+        self._least = least
+
+    def measure(self, seen: Seen) -> float:
+        if seen.similarity is None:
+            then = "name a model as pictures.similarity_model, or leave least_similarity out"
+            raise ConfigError(
+                "the source gives no similarity of picture and caption", where="pictures.least_similarity", then=then
+            )
+        return seen.similarity
+
+    def refuses(self, measured: float) -> bool:
+        return measured < self._least

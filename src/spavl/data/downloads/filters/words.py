@@ -1,0 +1,99 @@
+"""Pictures that are mostly text: screenshots, posters, quotations, pages."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from spavl.data.downloads.filters.types import Seen
+from spavl.errors import MissingExtra, how_to_install
+
+# Finding text takes time by the pixel. The network sees the shorter side at this length, whatever it is given.
+_SHORTER_SIDE, _LONGER_SIDE = 736, 2208
+# The network that finds text takes fur, leaves and olives for it; the one that reads does not. Of a line, a start this
+# many times as long as high is enough to tell.
+_LEAST_SURE, _LEAST_CHARACTERS, _START = 0.6, 2, 6
+# Lines no further apart than this many of their heights are one block of text.
+_GAP = 1.5
+# So many pieces of text, of whatever size, are a full page.
+_PAGE = 40
+# The network reads so many at a time.
+_AT_A_TIME = 6
+
+
+class Words:
+    """The share of the picture that blocks of readable text cover, or its lines as a share of a page's if that is more.
+
+    Nothing is read after the share is too large: of a picture that is refused, it is the least that it can be.
+    """
+
+    name, reason = "words", "too_many_words"
+
+    def __init__(self, most: float) -> None:
+        self._most = most
+        self._ocr = _reader()
+
+    def measure(self, seen: Seen) -> float:
+        # The networks were fed with BGR.
+        image = np.ascontiguousarray(np.asarray(_shrunk(seen.pixels))[:, :, ::-1])
+        found, _ = self._ocr.text_det(image)
+        boxes = sorted(found if found is not None else (), key=_area, reverse=True)
+        lines: list[Any] = []
+        share = 0.0
+        for start in range(0, len(boxes), _AT_A_TIME):
+            some = boxes[start : start + _AT_A_TIME]
+            starts = [line[:, : _START * line.shape[0]] for line in self._ocr.get_crop_img_list(image, some)]
+            read, _ = self._ocr.text_rec(starts)
+            lines += [box for box, (text, sure) in zip(some, read, strict=True) if _is_text(text, sure)]
+            share = max(_covered(lines, image.shape[:2]), min(1.0, len(lines) / _PAGE))
+            if self.refuses(share):
+                break
+        return share
+
+    def refuses(self, measured: float) -> bool:
+        return measured > self._most
+
+
+def _shrunk(pixels: Image.Image) -> Image.Image:
+    scale = min(1.0, _SHORTER_SIDE / min(pixels.size), _LONGER_SIDE / max(pixels.size))
+    width, height = (max(1, round(side * scale)) for side in pixels.size)
+    return pixels.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
+
+
+def _is_text(text: str, sure: float) -> bool:
+    return sure >= _LEAST_SURE and sum(map(str.isalnum, text)) >= _LEAST_CHARACTERS
+
+
+def _covered(lines: Sequence[Any], shape: tuple[int, int]) -> float:
+    """The share of the picture that the lines cover together, with the gaps between those of one block."""
+    if not lines:
+        return 0.0
+    # Comes with the network.
+    import cv2
+
+    mask = np.zeros(shape, dtype=np.uint8)
+    for line in lines:
+        cv2.fillPoly(mask, [np.rint(line).astype(np.int32)], 1)
+    gap = max(1, round(_GAP * float(np.median([_height(line) for line in lines]))))
+    return float(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((gap, gap), np.uint8)).mean())
+
+
+def _height(line: Any) -> float:
+    """The shorter side of a box of four corners."""
+    return float(min(np.linalg.norm(line[0] - line[1]), np.linalg.norm(line[0] - line[3])))
+
+
+def _area(corners: Any) -> float:
+    """Of a polygon, by the shoelace formula."""
+    x, y = np.asarray(corners, dtype=np.float64).T
+    return float(abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2)
+
+
+def _reader() -> Any:
+    try:
+        from rapidocr_onnxruntime import RapidOCR
+    except ModuleNotFoundError:
+        then = how_to_install("words")
+        raise MissingExtra("this filter needs rapidocr-onnxruntime", where="pictures.most_words", then=then) from None
+    return RapidOCR(intra_op_num_threads=1, inter_op_num_threads=1)

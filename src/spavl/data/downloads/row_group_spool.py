@@ -1,0 +1,83 @@
+"""Candidates out of vast row groups: each group is gone through once, and what is wanted of it is put aside on disk.
+
+Candidates come in the order of their leaves, so a table whose rows all stand in one group would else be read from its
+beginning for nearly each of them.
+"""
+
+import tempfile
+import threading
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from spavl.engine.isolated_cells import CellsApart
+from spavl.imaging.local import cell_at
+from spavl.imaging.unfetchable import Unfetchable
+from spavl.store.files import disk_faults
+
+
+class _Aside(NamedTuple):
+    """Where the bytes of a cell were put, or why there are none."""
+
+    offset: int
+    size: int
+    reason: str = ""
+
+
+class Gathered:
+    """Gives cells as `Cells` does. `listed` gives the sources of all candidates; it is called if a group is vast."""
+
+    def __init__(self, folder: Path, listed: Callable[[], Iterable[str]]) -> None:
+        self._cells, self._listed = CellsApart(), listed
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        # It has no name that could be left behind, and goes when this object is closed.
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self._aside: dict[tuple[str, str, int], dict[int, _Aside]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, path: str, column: str, row: int) -> bytes:
+        # One at a time: the reader holds two groups. A request for a third one, while a vast group is being copied,
+        # would make it lose its place there and begin that group again.
+        with self._lock:
+            around = self._cells.large_group(path, column, row)
+            if around is None:
+                return self._cells.get(path, column, row)
+            key = (path, column, around.start)
+            if key not in self._aside:
+                with disk_faults(self._folder):
+                    self._aside[key] = self._put_aside(path, column, around)
+            if (found := self._aside[key].get(row)) is None:
+                return self._cells.get(path, column, row)
+            if found.reason:
+                raise Unfetchable(found.reason)
+            self._file.seek(found.offset)
+            return self._file.read(found.size)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _put_aside(self, path: str, column: str, around: range) -> dict[int, _Aside]:
+        places: dict[int, _Aside] = {}
+        offset = self._file.seek(0, 2)
+        for row in sorted({row for row in self._wanted[path, column] if row in around}):
+            try:
+                data = self._cells.get(path, column, row)
+            except Unfetchable as error:
+                places[row] = _Aside(0, 0, str(error))
+            else:
+                self._file.write(data)
+                places[row] = _Aside(offset, len(data))
+                offset += len(data)
+        return places
+
+    @cached_property
+    def _wanted(self) -> Mapping[tuple[str, str], "array[int]"]:
+        rows: defaultdict[tuple[str, str], array[int]] = defaultdict(lambda: array("q"))
+        for source in self._listed():
+            if place := cell_at(source):
+                rows[place.path, place.column].append(place.row)
+        return rows

@@ -1,0 +1,73 @@
+"""pictures: Candidate -> Photo rows, and their bytes as blobs. Fetched here, looked at by guarded workers."""
+
+import asyncio
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from urllib.parse import urlsplit
+
+from spavl.data.downloads.caption_scores import Scoring, open_scoring
+from spavl.data.downloads.config import PLAN, PicturesConfig
+from spavl.data.downloads.fetch import open_fetch
+from spavl.data.downloads.inspect_image import Look, Raw, Refused, examine
+from spavl.engine import Died, Limits, open_workers
+from spavl.imaging.local import cell_at
+from spavl.imaging.unfetchable import Unfetchable
+from spavl.models.names import with_revision
+from spavl.records import Candidate, Photo
+from spavl.stages.runner import Job, Made, reject, run_rows
+from spavl.store import Manifest
+
+
+async def run(job: Job[PicturesConfig]) -> Manifest:
+    settings = job.settings
+    limits = Limits(settings.worker_seconds, int(settings.worker_gb * 2**30))
+
+    def listed() -> Iterator[str]:
+        yield from (candidate.source for candidate in job.run.read("candidates", Candidate))
+
+    async with (
+        open_scoring(settings) as scoring,
+        open_workers(settings.engine, _examined_by(settings, scoring), settings.workers, limits) as workers,
+        open_fetch(settings.downloads, job.run.path / "downloads", max(job.in_flight, workers.room), listed) as fetch,
+    ):
+        job = dataclasses.replace(job, in_flight=max(job.in_flight, workers.room))
+
+        async def work(candidate: Candidate) -> Made[Photo]:
+            try:
+                data = await fetch(candidate.source)
+            except Unfetchable as error:
+                return Made(rejects=[reject(candidate, str(error), candidate.source)], passing=error.passing)
+            seen = await workers(Raw(data, _name_in(candidate.source), candidate.caption, candidate.similarity))
+            if scoring is not None and isinstance(seen, Look):
+                seen = await scoring.judge(seen, candidate.caption)
+            if isinstance(seen, Died):
+                return Made(rejects=[reject(candidate, seen.reason, candidate.source)])
+            if isinstance(seen, Refused):
+                detail = f"{candidate.source} ({seen.detail})" if seen.detail else candidate.source
+                return Made(rejects=[reject(candidate, seen.reason, detail)])
+            photo = Photo(
+                candidate_id=candidate.id,
+                blob=await asyncio.to_thread(job.run.blobs.put, seen.data or data),
+                original=seen.original,
+                width=seen.width,
+                height=seen.height,
+                phash=seen.phash,
+                measures=seen.measures,
+            )
+            return Made([photo])
+
+        candidates, total = job.run.read("candidates", Candidate), job.run.count("candidates", Candidate)
+        asked = with_revision(settings.similarity_model, scoring.commit) if scoring is not None else ""
+        return await run_rows(job, PLAN, candidates, total, work, lambda: {"similarity_model": asked} if asked else {})
+
+
+def _examined_by(settings: PicturesConfig, scoring: Scoring | None) -> Callable[[Sequence[Raw]], list[Look | Refused]]:
+    return functools.partial(examine, settings, form=scoring.form if scoring else None)
+
+
+def _name_in(source: str) -> str:
+    """What a source calls the file, which may promise a format."""
+    if source.startswith("tar:"):
+        return source.partition("#")[2].rpartition("@")[0]
+    return "" if cell_at(source) else urlsplit(source).path

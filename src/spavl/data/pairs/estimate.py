@@ -1,0 +1,29 @@
+"""How many pairs are to be expected. Nothing is asked."""
+
+from math import comb
+
+from spavl.data.pairs.config import PairsConfig
+from spavl.records import Pair, Verdict
+from spavl.stages.cost_model import Many, Outlook
+
+
+async def pairs(outlook: Outlook[PairsConfig]) -> list[Many[Pair]]:
+    answers: dict[str, list[Many[Verdict]]] = {}
+    for many in outlook.read("verdicts", Verdict):
+        answers.setdefault(many.row.question_id, []).append(many)
+    wanted = outlook.settings.per_question * len(outlook.settings.strategy)
+    rows: list[Many[Pair]] = []
+    for question, group in answers.items():
+        if len(group) < 2:
+            continue
+        (first, times), (second, _) = group[:2]
+        pair = Pair(
+            question_id=question,
+            first=first.response_id,
+            second=second.response_id,
+            first_tier=1,
+            second_tier=5,
+            strategy="to be drawn",
+        )
+        rows.append(Many(pair, times * min(wanted, comb(len(group), 2))))
+    return rows

@@ -1,0 +1,70 @@
+"""pairs: the verdicts on each question's answers -> Pair rows."""
+
+import random
+from collections.abc import Iterator, Sequence
+
+from spavl.data.pairs.config import PLAN, PairsConfig
+from spavl.data.pairs.strategies import Answer, Strategy, Two, allowed, bags_of
+from spavl.data.pairs.tiers import measure_tiers
+from spavl.records import Pair, Question, Verdict
+from spavl.stages.runner import Job, Made, reject, run_rows
+from spavl.store import Manifest
+
+
+async def run(job: Job[PairsConfig]) -> Manifest:
+    settings = job.settings
+    verdicts = job.run.lookup("verdicts", Verdict, by="question_id")
+    questions = job.run.lookup("questions", Question)
+
+    def answered() -> Iterator[Question]:
+        return (question for question in job.run.read("questions", Question) if question.id in verdicts)
+
+    measured = measure_tiers(job.run.read("verdicts", Verdict), questions, settings.tier_edges)
+    tier_of = {tier.model: tier.tier for tier in measured}
+    bags = bags_of(tier_of)
+
+    async def work(question: Question) -> Made[Pair]:
+        # A responder without one readable answer to a harmful question stands on no tier.
+        answers = [
+            Answer(v.response_id, v.model, v.label, tier_of[v.model], bags[v.model])
+            for v in verdicts.all(question.id)
+            if v.label != "invalid" and v.model in tier_of
+        ]
+        drawn = draw_pairs(answers, settings.strategy, settings.per_question, f"{job.seed}/{question.id}")
+        if not drawn:
+            return Made(rejects=[reject(question, "no_such_two", f"{len(answers)} readable answers")])
+        return Made([_pair(question, first, second, strategy) for strategy, (first, second) in drawn])
+
+    def conclude() -> dict[str, object]:
+        return {"tiers": [tier.as_note() for tier in measured]}
+
+    return await run_rows(job, PLAN, answered(), sum(1 for _ in answered()), work, conclude)
+
+
+def draw_pairs(
+    answers: Sequence[Answer], strategies: Sequence[Strategy], per_question: int, seed: str
+) -> list[tuple[Strategy, Two]]:
+    """Distinct pairs of answers, at random among all that each strategy allows; the same seed draws the same."""
+    rng = random.Random(seed)
+    drawn: dict[frozenset[str], tuple[Strategy, Two]] = {}
+    for strategy in strategies:
+        new = [two for two in allowed(strategy, answers) if _key(two) not in drawn]
+        for two in rng.sample(new, min(per_question, len(new))):
+            # Which one stands first must say nothing about which one is safer.
+            drawn[_key(two)] = strategy, two if rng.random() < 0.5 else (two[1], two[0])
+    return list(drawn.values())
+
+
+def _key(two: Two) -> frozenset[str]:
+    return frozenset((two[0].response_id, two[1].response_id))
+
+
+def _pair(question: Question, first: Answer, second: Answer, strategy: Strategy) -> Pair:
+    return Pair(
+        question_id=question.id,
+        first=first.response_id,
+        second=second.response_id,
+        first_tier=first.tier,
+        second_tier=second.tier,
+        strategy=strategy,
+    )

@@ -1,0 +1,34 @@
+from pydantic import Field
+
+from spavl.config import Settings
+from spavl.records import Question
+from spavl.stages.spec import Plan
+
+PLAN = Plan(
+    "questions",
+    reads=("taxonomy", "images", "descriptions"),
+    writes=Question,
+    does="has a model write easy questions, hard questions and hard statements, and a harmless neighbour of each",
+    files=("writer", "prompts", "checker"),
+    limited=True,
+    version=4,
+)
+
+
+class QuestionsConfig(Settings):
+    writer: str = Field("miniature/base", description="the model that looks at the pictures and writes the questions")
+    prompts: str = Field(
+        "miniature", description="which prompts to write with: v1 for real models, miniature, or a folder of your own"
+    )
+    language: str = Field(
+        "en", description="the language to write in and to check for, such as en, de, zh; any other one by its name"
+    )
+    neighbours: bool = Field(
+        True, description="write a harmless neighbour of each harmful question whose picture has no harmless twin"
+    )
+    checker: str = Field(
+        "", description="the model that checks what each question is about and where its harm lies; empty: not asked"
+    )
+    temperature: float = Field(1.0, ge=0, le=2, description="how freely the writer writes")
+    top_p: float = Field(1.0, gt=0, le=1, description="share of the likeliest words the writer chooses from")
+    max_tokens: int = Field(160, ge=1, description="longest question")

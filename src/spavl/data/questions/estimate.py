@@ -1,0 +1,105 @@
+"""What the writer and the checker would be asked."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from spavl.data.questions.checking import check
+from spavl.data.questions.config import QuestionsConfig
+from spavl.data.questions.run import kinds_for, open_scribe, wants_neighbours
+from spavl.data.questions.writing import KINDS, NEIGHBOUR, TRIES, Scribe, Subject
+from spavl.models.types import Picture, Reply
+from spavl.records import Category, Description, Image, Question, QuestionKind
+from spavl.stages.cost_model import Many, Outlook, is_stand_in, thin
+from spavl.text.tidy import tidy
+
+# A question of one sentence; a checker's two lines have fewer.
+_WORDS = 25
+
+
+async def questions(outlook: Outlook[QuestionsConfig]) -> list[Many[Question]]:
+    leaves = {category.id: category for category, _ in outlook.read("taxonomy", Category)}
+    descriptions = {row.image_id: row for row, _ in outlook.read("descriptions", Description)}
+    images = outlook.read("images", Image)
+    twins = {image.twin_of: image for image, _ in images if image.twin_of}
+    rows: list[Many[Question]] = []
+    for image, times in thin(outlook.trial(images)):
+        subject = Subject(outlook.picture(image), leaves[image.category_id], descriptions[image.id])
+        for kinds, share in _kinds(image):
+            shop = outlook.counting(times * share, _WORDS)
+            # Likely all pass at once; at most each is written, and checked, at every try.
+            asked = _Asked(open_scribe(outlook.settings, shop, outlook.seed), TRIES if shop.case == "most" else 1)
+            found = await asked.about(image, subject, kinds, twins.get(image.id), outlook)
+            rows += [Many(question, times * share) for question in found]
+    return rows
+
+
+class _Asked:
+    """Goes the stage's way without its gates, which a text made up could not pass."""
+
+    def __init__(self, scribe: Scribe, tries: int) -> None:
+        self._scribe, self._tries = scribe, tries
+
+    async def about(
+        self,
+        image: Image,
+        subject: Subject,
+        kinds: Collection[QuestionKind],
+        twin: Image | None,
+        outlook: Outlook[QuestionsConfig],
+    ) -> list[Question]:
+        easy = await self._write(subject, "easy")
+        rows = []
+        for kind in kinds:
+            reply = easy if kind == "easy" else await self._write(subject, kind, easy=easy.text)
+            rows.append(self._row(image, kind, reply))
+            if not image.harmful:
+                continue
+            if twin is not None:
+                await self._check(outlook.picture(twin), subject.category, reply.text)
+                rows.append(self._row(twin, kind, reply, twin_of=rows[-1].id))
+            elif wants_neighbours(self._scribe):
+                beside = await self._write(subject, NEIGHBOUR, harmful=reply.text)
+                rows.append(self._row(image, kind, beside, neighbour_of=rows[-1].id))
+        return rows
+
+    async def _write(self, subject: Subject, kind: str, easy: str = "", harmful: str = "") -> Reply:
+        for attempt in range(self._tries):
+            reply = await self._scribe.writer.ask(self._scribe.request(subject, kind, easy, harmful, attempt))
+            reply = replace(reply, text=tidy(reply.text))
+            await self._check(subject.picture, subject.category, reply.text)
+        return reply
+
+    async def _check(self, picture: Picture, category: Category, text: str) -> None:
+        if checker := self._scribe.checker:
+            await check(checker.model, checker.prompts, picture, category, text)
+
+    def _row(
+        self,
+        image: Image,
+        kind: QuestionKind,
+        reply: Reply,
+        twin_of: str | None = None,
+        neighbour_of: str | None = None,
+    ) -> Question:
+        return Question(
+            image_id=image.id,
+            kind=kind,
+            text=reply.text,
+            language=self._scribe.language.code,
+            harmful=image.harmful and neighbour_of is None,
+            modality=None,
+            about_leaf=None,
+            twin_of=twin_of,
+            neighbour_of=neighbour_of,
+            fallback=False,
+            writer=self._scribe.writer.name,
+            call=reply.call,
+            tries=1,
+        )
+
+
+def _kinds(image: Image) -> list[tuple[Collection[QuestionKind], float]]:
+    """The kinds of a picture's questions, and the share that each choice has among pictures like this."""
+    if is_stand_in(image) and image.split in ("test", "held_out"):
+        return [((kind,), 1 / len(KINDS)) for kind in KINDS]
+    return [(kinds_for(image), 1.0)]

@@ -1,0 +1,97 @@
+"""What a written question must pass, one small function a gate: each gives the reason against it, if there is one."""
+
+import re
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+from spavl.judges.refusal_regex import seems_refused
+from spavl.text.language import Language, declines_in, is_in
+from spavl.text.similarity import count_words, repeats, share_taken_from
+from spavl.text.tidy import holds_template_marks, looks_like_data
+
+_SHORTEST_WORDS, _LONGEST_WORDS = 3, 120
+# However few its words are, a longer text is no question.
+_MOST_CHARACTERS = 64 * _LONGEST_WORDS
+_MOST_ALIKE, _MOST_ECHOED = 0.8, 0.5
+# No quotation reaches over the mark that begins another: many that begin would each be followed to the end.
+_QUOTED = re.compile(r"\"[^\"]*\"|“[^“”]*”|«[^«»]*»|„[^„“]*“|「[^「」]*」")
+_QUESTION_MARKS = re.compile(r"[?？؟;](?=[\s)\]!?？؟]|$)")
+_ITEM = re.compile(r"^[^\S\n]*(?:[-*•]|\(?\d{1,2}[.):])\s", re.M)
+
+
+class Draft(NamedTuple):
+    """A text as it was written, and all that it is held against."""
+
+    text: str
+    kind: str
+    # Whether the server ended it as refused, or for its length.
+    refused: bool
+    cut_off: bool
+    # What the writer was sent, without the question that it was to start from.
+    prompt: str
+    language: Language
+    earlier: Collection[str]
+
+
+def refusal(draft: Draft) -> str | None:
+    declined = draft.refused or seems_refused(draft.text) or declines_in(draft.language, draft.text)
+    return "writer_refused" if declined else None
+
+
+def emptiness(draft: Draft) -> str | None:
+    return None if any(map(str.isalnum, draft.text)) else "empty"
+
+
+def length(draft: Draft) -> str | None:
+    words = count_words(draft.text)
+    if draft.cut_off or words > _LONGEST_WORDS:
+        return "too_long"
+    return "too_short" if words < _SHORTEST_WORDS else None
+
+
+def form(draft: Draft) -> str | None:
+    return "not_plain_text" if looks_like_data(draft.text) or holds_template_marks(draft.text) else None
+
+
+def echo(draft: Draft) -> str | None:
+    return "echoes_prompt" if share_taken_from(draft.text, draft.prompt) > _MOST_ECHOED else None
+
+
+def language(draft: Draft) -> str | None:
+    return None if is_in(draft.language, draft.text) else "wrong_language"
+
+
+def number(draft: Draft) -> str | None:
+    """One was asked for. What somebody is quoted to have asked is no question of its own."""
+    marks = "?？؟;" if draft.language.code == "el" else "?？؟"
+    asked = [found for found in _QUESTION_MARKS.findall(_QUOTED.sub(" ", draft.text)) if found in marks]
+    return "several_in_one" if len(asked) > 1 or len(_ITEM.findall(draft.text)) > 1 else None
+
+
+def kind(draft: Draft) -> str | None:
+    asks = draft.text.rstrip().endswith(("?", "？", "؟"))
+    return "not_a_statement" if draft.kind == "statement" and asks else None
+
+
+def newness(draft: Draft) -> str | None:
+    return "repeats" if repeats(draft.text, draft.earlier, _MOST_ALIKE) else None
+
+
+# In this order: the first reason is the one that is kept.
+GATES: tuple[Callable[[Draft], str | None], ...] = (
+    refusal,
+    emptiness,
+    form,
+    length,
+    language,
+    number,
+    kind,
+    newness,
+    echo,
+)
+
+
+def first_fault(draft: Draft) -> str | None:
+    if len(draft.text) > _MOST_CHARACTERS:
+        return "too_long"
+    return next((reason for gate in GATES if (reason := gate(draft))), None)

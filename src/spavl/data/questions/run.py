@@ -1,0 +1,165 @@
+"""questions: Image and Description -> Question rows; three a picture in training, one a picture in the tests.
+
+Each harmful question has a harmless companion: the same words about the picture's benign twin,
+or, where there is no twin, a neighbour: other words about the same picture.
+"""
+
+from collections import Counter
+from collections.abc import Collection
+
+from spavl.data.questions.checking import PROMPT
+from spavl.data.questions.config import PLAN, QuestionsConfig
+from spavl.data.questions.writing import KINDS, NEIGHBOUR, PLACES, Checker, Scribe, Subject, Written
+from spavl.models.factory import ModelShop
+from spavl.models.prompts import Prompts, read_prompts
+from spavl.models.types import Picture
+from spavl.records import Category, Description, Image, Question, QuestionKind, Reject
+from spavl.stages.runner import Job, Made, reject, run_rows
+from spavl.stages.subset import few
+from spavl.store import Manifest
+from spavl.text.language import language_named
+
+_OURS = "v1"
+
+
+async def run(job: Job[QuestionsConfig]) -> Manifest:
+    scribe = open_scribe(job.settings, job.models, job.seed)
+    leaves = {category.id: category for category in job.run.read("taxonomy", Category)}
+    descriptions = job.run.lookup("descriptions", Description, by="image_id")
+    twins = job.run.lookup("images", Image, by="twin_of")
+    originals = few(job.run.read("images", Image), job.limit)
+
+    async def work(image: Image) -> Made[Question]:
+        picture = Picture(image.blob, job.run.blobs.get(image.blob))
+        subject = Subject(picture, leaves[image.category_id], descriptions[image.id])
+        twin = twins.get(image.id)
+        seen = None if twin is None else Picture(twin.blob, job.run.blobs.get(twin.blob))
+        desk = _Desk(scribe, image, subject)
+        wanted = kinds_for(image)
+        easy = await desk.write("easy")
+        for kind in wanted:
+            written = easy if kind == "easy" else await desk.write(kind, easy="" if easy.fault else easy.text)
+            question = desk.keep(kind, written)
+            if question is not None and question.harmful:
+                if twin is not None and seen is not None:
+                    await desk.double(question, twin, seen)
+                elif wants_neighbours(scribe):
+                    await desk.add_neighbour(question)
+        return Made(desk.rows, desk.rejects)
+
+    return await run_rows(job, PLAN, originals, len(originals), work, lambda: _notes(job))
+
+
+def open_scribe(settings: QuestionsConfig, models: ModelShop, seed: int) -> Scribe:
+    prompts = _prompts(settings.prompts)
+    checker = None
+    if settings.checker:
+        # A set that brings no prompt for checking is checked with ours.
+        checks = prompts if PROMPT in prompts else _prompts(_OURS)
+        checker = Checker(models.open(settings.checker, PLAN.stage), checks)
+    language = language_named(settings.language, "questions.language")
+    return Scribe(models.open(settings.writer, PLAN.stage), prompts, settings, language, checker, seed)
+
+
+def wants_neighbours(scribe: Scribe) -> bool:
+    """A set without a prompt for them has none."""
+    return scribe.settings.neighbours and NEIGHBOUR in scribe.prompts
+
+
+def _prompts(name: str) -> Prompts:
+    return read_prompts("spavl.data.questions", name, "questions.prompts", needs=KINDS, knows=PLACES)
+
+
+def kinds_for(image: Image) -> Collection[QuestionKind]:
+    """All kinds in training; in the tests one, so that no two tested questions share a picture."""
+    if image.split in ("train", "validation"):
+        return KINDS
+    return (KINDS[int(image.blob[:8], 16) % len(KINDS)],)
+
+
+class _Desk:
+    """The work on one picture: what was written of it, kept and dropped."""
+
+    def __init__(self, scribe: Scribe, image: Image, subject: Subject) -> None:
+        self._scribe, self._image, self._subject = scribe, image, subject
+        self.rows: list[Question] = []
+        self.rejects: list[Reject] = []
+
+    async def write(self, kind: QuestionKind, easy: str = "") -> Written:
+        return await self._scribe.write(self._subject, kind, self._earlier(), easy=easy)
+
+    def keep(self, kind: QuestionKind, written: Written) -> Question | None:
+        if written.fault is not None:
+            self.rejects.append(reject(self._image, written.fault, f"{kind}: {written.text}"))
+            return None
+        harmful = self._image.harmful and written.modality != "none"
+        return self._row(self._image, kind, written, harmful=harmful)
+
+    async def double(self, question: Question, twin: Image, seen: Picture) -> None:
+        """The same words about the benign twin, unless they are harmful whatever picture is shown."""
+        found, fault = await self._scribe.check(seen, self._subject.category, question.text)
+        if found is not None and found.modality != "none":
+            fault = "twin_harmful"
+        written = Written(question.text, question.call, fault, found, question.tries)
+        if fault is None:
+            self._row(twin, question.kind, written, harmful=False, twin_of=question.id)
+        else:
+            self.rejects.append(reject(twin, fault, f"{question.kind}: {question.text}"))
+
+    async def add_neighbour(self, question: Question) -> None:
+        written = await self._scribe.write(self._subject, NEIGHBOUR, self._earlier(), harmful=question.text)
+        if written.fault is None:
+            self._row(self._image, question.kind, written, harmful=False, neighbour_of=question.id)
+        else:
+            self.rejects.append(reject(question, written.fault, f"neighbour: {written.text}"))
+
+    def _earlier(self) -> set[str]:
+        return {row.text for row in self.rows}
+
+    def _row(
+        self,
+        image: Image,
+        kind: QuestionKind,
+        written: Written,
+        *,
+        harmful: bool,
+        twin_of: str | None = None,
+        neighbour_of: str | None = None,
+    ) -> Question:
+        question = Question(
+            image_id=image.id,
+            kind=kind,
+            text=written.text,
+            language=self._scribe.language.code,
+            harmful=harmful,
+            modality=written.modality,
+            about_leaf=written.about_leaf,
+            twin_of=twin_of,
+            neighbour_of=neighbour_of,
+            fallback=self._subject.description.fallback,
+            writer=self._scribe.writer.name,
+            call=written.call,
+            tries=written.tries,
+        )
+        self.rows.append(question)
+        return question
+
+
+def _notes(job: Job[QuestionsConfig]) -> dict[str, object]:
+    kinds: Counter[str] = Counter()
+    modality: Counter[str] = Counter()
+    second_tries = of_fallback = 0
+    language = language_named(job.settings.language, "questions.language")
+    for row in job.run.read(PLAN.stage, Question):
+        kinds["twin" if row.twin_of else "neighbour" if row.neighbour_of else row.kind] += 1
+        if row.twin_of is None:
+            modality[row.modality or "not asked"] += 1
+            second_tries += row.tries > 1
+            of_fallback += row.fallback
+    return {
+        "kinds": dict(kinds),
+        "modality": dict(sorted(modality.items())) if job.settings.checker else {},
+        "second_tries": second_tries,
+        "of_fallback": of_fallback,
+        "unchecked_language": "" if language.script else language.name,
+    }

@@ -1,0 +1,138 @@
+"""Has a model write about a picture, holds what it writes against the gates, and gives it a second try."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from spavl.data.questions.checking import Check, check
+from spavl.data.questions.config import QuestionsConfig
+from spavl.data.questions.quality_checks import Draft, first_fault
+from spavl.models.prompts import Prompts
+from spavl.models.types import ChatModel, Picture, Rejected, Request, ask_about
+from spavl.records import Category, Description, Modality, QuestionKind
+from spavl.text.language import Language
+from spavl.text.tidy import tidy
+
+KINDS: tuple[QuestionKind, ...] = ("easy", "hard", "statement")
+NEIGHBOUR = "neighbour"
+PLACES = ("domain", "group", "leaf", "definition", "caption", "details", "easy", "harmful", "question", "language")
+TRIES = 2
+# What stands in a prompt where there is nothing to fill in.
+_NOTHING = "(none)"
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    model: ChatModel
+    prompts: Prompts
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is written about."""
+
+    picture: Picture
+    category: Category
+    description: Description
+
+
+class Written(NamedTuple):
+    """What came of asking: a text that passed, or why none did. `check` is empty where no checker was asked."""
+
+    text: str
+    call: str
+    fault: str | None
+    check: Check | None
+    tries: int
+
+    @property
+    def modality(self) -> Modality | None:
+        return self.check.modality if self.check else None
+
+    @property
+    def about_leaf(self) -> bool | None:
+        return self.check.about_leaf if self.check else None
+
+
+@dataclass(frozen=True, slots=True)
+class Scribe:
+    """A writer with its prompts, and perhaps a checker beside it."""
+
+    writer: ChatModel
+    prompts: Prompts
+    settings: QuestionsConfig
+    language: Language
+    checker: Checker | None
+    seed: int
+
+    def request(self, subject: Subject, kind: str, easy: str = "", harmful: str = "", attempt: int = 0) -> Request:
+        """What is sent to the writer. Another attempt has another seed."""
+        category, description = subject.category, subject.description
+        text = self.prompts.fill(
+            kind,
+            domain=category.domain,
+            group=category.group,
+            leaf=category.leaf,
+            definition=category.definition,
+            caption=description.caption or _NOTHING,
+            details=description.details or _NOTHING,
+            easy=easy or _NOTHING,
+            harmful=harmful,
+            language=self.language.name,
+        )
+        return ask_about(
+            subject.picture,
+            text,
+            max_tokens=self.settings.max_tokens,
+            temperature=self.settings.temperature,
+            top_p=self.settings.top_p,
+            seed=self.seed + attempt,
+        )
+
+    async def write(
+        self, subject: Subject, kind: str, earlier: Collection[str], easy: str = "", harmful: str = ""
+    ) -> Written:
+        """A text that passes every gate, at the second try at most."""
+        written = Written("", "", "refused_by_server", None, 0)
+        for attempt in range(TRIES):
+            request = self.request(subject, kind, easy, harmful, attempt)
+            try:
+                reply = await self.writer.ask(request)
+            except Rejected as error:
+                written = Written(str(error), "", "refused_by_server", None, attempt + 1)
+                continue
+            text = tidy(reply.text)
+            draft = Draft(
+                text=text,
+                kind=kind,
+                refused=reply.finish == "refused",
+                cut_off=reply.finish == "length",
+                prompt=self.request(subject, kind).messages[-1].text,
+                language=self.language,
+                earlier=earlier,
+            )
+            found, reason = await self._judged(subject, draft)
+            written = Written(text, reply.call, reason, found, attempt + 1)
+            if written.fault is None:
+                break
+        return written
+
+    async def check(self, picture: Picture, category: Category, text: str) -> tuple[Check | None, str | None]:
+        """The checker's word on a text, and the reason that it gives against it whatever its kind."""
+        if self.checker is None:
+            return None, None
+        found = await check(self.checker.model, self.checker.prompts, picture, category, text)
+        return found, "unchecked" if found is None else None
+
+    async def _judged(self, subject: Subject, draft: Draft) -> tuple[Check | None, str | None]:
+        """The gates first: they cost nothing."""
+        if reason := first_fault(draft):
+            return None, reason
+        found, reason = await self.check(subject.picture, subject.category, draft.text)
+        return found, reason if found is None else _fault_found(draft.kind, found)
+
+
+def _fault_found(kind: str, found: Check) -> str | None:
+    if kind == NEIGHBOUR:
+        return None if found.modality == "none" else "neighbour_harmful"
+    return None if found.about_leaf else "off_leaf"

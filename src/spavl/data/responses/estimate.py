@@ -1,0 +1,33 @@
+"""What the pool would be asked."""
+
+from spavl.data.responses.config import ResponsesConfig
+from spavl.data.responses.run import request_to, responders_of, spelled
+from spavl.records import Image, Question, Response
+from spavl.stages.cost_model import Many, Outlook, thin
+
+# An answer of two paragraphs.
+_WORDS = 150
+
+
+async def responses(outlook: Outlook[ResponsesConfig]) -> list[Many[Response]]:
+    settings, responders = outlook.settings, responders_of(outlook.settings, complete=False)
+    images = {image.id: image for image, _ in outlook.read("images", Image)}
+    questions = outlook.read("questions", Question)
+    asked = [many for many in questions if images[many.row.image_id].split in ("train", "validation")]
+    rows: list[Many[Response]] = []
+    for question, times in thin(asked):
+        picture = outlook.picture(images[question.image_id])
+        for responder in responders:
+            request = request_to(responder, settings, picture, question.text, outlook.seed)
+            reply = await outlook.open(responder.model, times, _WORDS, responder).ask(request)
+            response = Response(
+                question_id=question.id,
+                model=responder.name,
+                text=reply.text,
+                finish=reply.finish,
+                decoding=spelled(outlook.models.fitted(responder.model, request, responder), reply.without),
+                call=reply.call,
+                reasoning=reply.reasoning,
+            )
+            rows.append(Many(response, times))
+    return rows

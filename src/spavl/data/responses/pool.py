@@ -1,0 +1,113 @@
+"""A pool of responders as a TOML file holds it, and what it still lacks before it can answer.
+
+The pools that ship name models without addresses: where a model is served only you know.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from spavl.config import Settings
+from spavl.errors import ConfigError
+from spavl.models.backends.openai import OPENAI, key_variable
+from spavl.models.model_settings import ModelSettings
+from spavl.models.names import lacks_address, served
+
+SHIPPED = ("modern-12", "spa-vl-2024")
+
+
+class Responder(ModelSettings):
+    """A model with its manner of answering. What is not set here is as `model_settings` and those of the stage say."""
+
+    name: str = Field(min_length=1)
+    # As models are named everywhere; one that ends in @ wants an address.
+    model: str = Field(min_length=1)
+    system: str = ""
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    # What whoever wants to run it must know.
+    runs: Literal["served", "own server", "gone"] = "served"
+    needs: str = ""
+    needs_key: bool = False
+    note: str = ""
+
+
+class Pool(Settings):
+    name: str
+    version: int = 1
+    responder: tuple[Responder, ...] = Field(min_length=1)
+
+
+def read_pool(file: str) -> Pool:
+    """The pool that ships under this name, or else the file at this path."""
+    source = files("spavl.data.responses").joinpath(f"pools/{file}.toml") if file in SHIPPED else Path(file)
+    try:
+        pool = Pool.model_validate(tomllib.loads(source.read_bytes().decode("utf-8-sig")))
+    except FileNotFoundError:
+        then = f"give the path of a TOML file, or one that ships: {', '.join(SHIPPED)}"
+        raise ConfigError("there is no such pool", where=file, then=then) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"not a TOML file: {error}", where=file, then="correct it at that place") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        then = "spavl pool new my.toml writes one to begin with"
+        raise ConfigError(f"this is no pool: {place}: {first['msg'].lower()}", where=file, then=then) from None
+    names = [responder.name for responder in pool.responder]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError(f"two responders are named {twice!r}", where=file, then="give each a name of its own")
+    return pool
+
+
+def members(pool: Pool, addresses: Mapping[str, str], without: Sequence[str]) -> list[Responder]:
+    """The pool's responders, without those left out, each at its address."""
+    names = {responder.name for responder in pool.responder}
+    for setting, given in (("addresses", addresses), ("without", without)):
+        if unknown := [name for name in given if name not in names]:
+            then = f"its responders are: {', '.join(sorted(names))}"
+            raise ConfigError(f"the pool {pool.name} has no {unknown[0]!r}", where=f"responses.{setting}", then=then)
+    return [
+        responder.model_copy(update={"model": responder.model.partition("@")[0] + "@" + addresses[responder.name]})
+        if responder.name in addresses
+        else responder
+        for responder in pool.responder
+        if responder.name not in without
+    ]
+
+
+def lacks(responder: Responder) -> str:
+    """What must still be given before it can be asked; empty if nothing."""
+    if lacks_address(responder.model):
+        return "an address"
+    variables = [key_variable(url) for url in served(responder.model.removeprefix("openai/")).urls or (OPENAI,)]
+    lacking = [variable for variable in variables if responder.needs_key and not os.environ.get(variable)]
+    return f"a key in the variable {lacking[0]}" if lacking else ""
+
+
+def check_complete(pool: Pool, responders: Sequence[Responder]) -> None:
+    """Tell all that a pool lacks at once, as lines to be filled in."""
+    lacking = [responder for responder in responders if lacks(responder)]
+    if not lacking:
+        return
+    without_address = [responder for responder in lacking if lacks_address(responder.model)]
+    lines = [f"put {lacks(responder)}" for responder in lacking if responder not in without_address]
+    if without_address:
+        lines += ["start them, and write where they are:", "", "[responses.addresses]"]
+        width = max(len(responder.name) for responder in without_address) + 2
+        for responder in without_address:
+            quoted = f'"{responder.name}"'.ljust(width)
+            lines.append(f'{quoted} = "http://HOST:PORT/v1"  # {_told(responder)}')
+        lines.append("")
+    names = ", ".join(f'"{responder.name}"' for responder in lacking)
+    lines.append(f"or leave them out: responses.without = [{names}]")
+    what = f"{len(lacking)} of the {len(responders)} responders of the pool {pool.name} cannot be asked yet"
+    raise ConfigError(what, where="responses.pool", then="\n         ".join(lines))
+
+
+def _told(responder: Responder) -> str:
+    return f"gone: {responder.needs}" if responder.runs == "gone" else responder.needs

@@ -1,0 +1,106 @@
+"""responses: Question -> Response rows, one a responder. A refusal is an answer and is kept.
+
+Each responder goes through the questions at its own pace: a slow or throttled one leaves the others alone.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from functools import lru_cache
+
+from spavl.data.responses.config import PLAN, ResponsesConfig
+from spavl.data.responses.pool import Responder, check_complete, members, read_pool
+from spavl.errors import ConfigError
+from spavl.models.names import without_addresses
+from spavl.models.types import Message, Picture, Rejected, Request, Transient
+from spavl.records import Image, Question, Response, canonical_json
+from spavl.stages.runner import PROVIDER_FAILED, REFUSED, Job, Lane, Made, reject, run_lanes
+from spavl.store import Manifest
+
+
+async def run(job: Job[ResponsesConfig]) -> Manifest:
+    responders = responders_of(job.settings)
+    images = job.run.lookup("images", Image, readers=len(responders))
+
+    # Responders that keep step ask about the same picture, and then share it.
+    @lru_cache(maxsize=job.in_flight)
+    def picture(blob: str) -> Picture:
+        return Picture(blob, job.run.blobs.get(blob))
+
+    def questions() -> Iterator[Question]:
+        """The test questions are for the tested models alone."""
+        for question in job.run.read("questions", Question):
+            if images[question.image_id].split in ("train", "validation"):
+                yield question
+
+    def asking(responder: Responder) -> Callable[[Question], Awaitable[Made[Response]]]:
+        model = job.models.open(responder.model, PLAN.stage, responder)
+
+        async def ask(question: Question) -> Made[Response]:
+            request = request_to(
+                responder, job.settings, picture(images[question.image_id].blob), question.text, job.seed
+            )
+            try:
+                reply = await model.ask(request)
+            except Rejected as error:
+                return Made(rejects=[reject(question, REFUSED, f"{responder.name}: {error}")])
+            except Transient as error:
+                lost = reject(question, PROVIDER_FAILED, f"{responder.name}: {error.reason}")
+                return Made(rejects=[lost], passing=True)
+            if not reply.text.strip() and reply.finish != "refused":
+                reason = "thoughts_cut_off" if reply.finish == "length" else "empty"
+                return Made(rejects=[reject(question, reason, responder.name)])
+            response = Response(
+                question_id=question.id,
+                model=responder.name,
+                text=reply.text,
+                finish=reply.finish,
+                decoding=spelled(job.models.fitted(responder.model, request, responder), reply.without),
+                call=reply.call,
+                reasoning=reply.reasoning,
+            )
+            return Made([response])
+
+        return ask
+
+    lanes = [Lane(responder.name, questions(), asking(responder)) for responder in responders]
+    notes: dict[str, object] = {
+        "responders": [responder.model_dump(exclude_defaults=True) for responder in responders],
+    }
+    return await run_lanes(job, PLAN, lanes, sum(1 for _ in questions()), lambda: notes)
+
+
+def responders_of(settings: ResponsesConfig, complete: bool = True) -> list[Responder]:
+    """The models by their names, or the pool's members; if `complete`, all of them can be asked."""
+    if not settings.pool:
+        return [Responder(name=without_addresses(uri), model=uri) for uri in dict.fromkeys(settings.models)]
+    pool = read_pool(settings.pool)
+    responders = members(pool, settings.addresses, settings.without)
+    if complete:
+        check_complete(pool, responders)
+    if not responders:
+        raise ConfigError("every responder is left out", where="responses.without", then="leave two in, at the least")
+    return responders
+
+
+def request_to(responder: Responder, settings: ResponsesConfig, picture: Picture, text: str, seed: int) -> Request:
+    def setting(own: float | None, usual: float) -> float:
+        return usual if own is None else own
+
+    system = (Message("system", responder.system),) if responder.system else ()
+    return Request(
+        (*system, Message("user", text, (picture,))),
+        max_tokens=settings.max_tokens,
+        temperature=setting(responder.temperature, settings.temperature),
+        top_p=setting(responder.top_p, settings.top_p),
+        seed=seed,
+    )
+
+
+def spelled(request: Request, without: Collection[str] = ()) -> tuple[str, ...]:
+    """The decoding settings of a request, as they are kept with its answer: those that its server was sent."""
+    names = [name for name in ("temperature", "top_p", "max_tokens", "seed") if name not in without]
+    more = json.loads(request.more or "{}")
+    settings = [f"{name}={getattr(request, name)}" for name in names if name not in more]
+    settings += [f"{name}={value if isinstance(value, str) else canonical_json(value)}" for name, value in more.items()]
+    system = [f"system={message.text}" for message in request.messages if message.role == "system"]
+    return tuple(settings + system)

@@ -1,0 +1,75 @@
+"""Which leaf uses which pictures: in the order of their ranks, until it has enough; no picture twice.
+
+A picture may be listed for several leaves, and only one that is used keeps others like it out.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from spavl.data.selection.duplicates import Looks, Places
+from spavl.data.selection.relevance import Relevance
+
+
+class Choice(NamedTuple):
+    """Pictures by their places, and looks by their numbers."""
+
+    # None where nobody was asked.
+    used: dict[int, Relevance | None]
+    irrelevant: set[int]
+    # Of each look that is used, or nearly, the picture that has it.
+    taken: dict[int, int]
+
+
+async def choose(
+    leaves: Places,
+    looks: Looks,
+    quota: int,
+    ask: Callable[[Sequence[int]], Awaitable[Sequence[Relevance]]] | None,
+) -> Choice:
+    """Fill each leaf's quota. Only as many pictures are asked about as could still be used, so no call is wasted."""
+    choice = Choice({}, set(), {})
+    while picks := list(_picks(choice, leaves, looks, quota)):
+        words = await ask(picks) if ask else [None] * len(picks)
+        for place, word in zip(picks, words, strict=True):
+            if word == "no":
+                choice.irrelevant.add(place)
+            else:
+                choice.used[place] = word
+                for look in looks.like(place):
+                    choice.taken.setdefault(look, place)
+    return choice
+
+
+def _picks(choice: Choice, leaves: Places, looks: Looks, quota: int) -> Iterator[int]:
+    """What each leaf would use next, no two alike. Always that leaf picks which can spare the fewest pictures."""
+    count = int(leaves.max(initial=-1)) + 1
+    free = ~np.isin(looks.of, list(choice.taken))
+    free[list(choice.irrelevant)] = False
+    places = np.flatnonzero(free)
+    queues = [iter(places[leaves[places] == leaf].tolist()) for leaf in range(count)]
+    wanted = (quota - np.bincount(leaves[list(choice.used)], minlength=count)).tolist()
+    spare = (np.bincount(leaves[places], minlength=count) - wanted).tolist()
+    # Of each look, the leaves that list a picture with it lie from one bound to the next.
+    by_look = places[np.argsort(looks.of[places], kind="stable")]
+    listing = leaves[by_look].tolist()
+    bounds = np.searchsorted(looks.of[by_look], np.arange(looks.of.max(initial=-1) + 2)).tolist()
+    look_of = looks.of.tolist()
+    picked: set[int] = set()
+    short = {leaf for leaf in range(count) if wanted[leaf] > 0}
+    while short:
+        leaf = min(short, key=lambda each: (spare[each], each))
+        place = next((each for each in queues[leaf] if look_of[each] not in picked), None)
+        if place is None:
+            short.remove(leaf)
+            continue
+        yield place
+        wanted[leaf] -= 1
+        spare[leaf] += 1
+        if not wanted[leaf]:
+            short.remove(leaf)
+        for look in looks.like(place) - picked:
+            picked.add(look)
+            for other in listing[bounds[look] : bounds[look + 1]]:
+                spare[other] -= 1

@@ -1,0 +1,42 @@
+"""Asks a model that sees whether a picture belongs to its leaf."""
+
+from importlib.resources import files
+from typing import Literal
+
+from spavl.judges.response_format import read_lines
+from spavl.models.structured_output import ask_structured
+from spavl.models.types import ChatModel, Picture, Rejected, ask_about
+from spavl.records import Category, content_hash
+
+_PROMPT, _PARSER = "relevance-v1", "lines-v2"
+_FORM = "relevant: yes | no"
+
+# `unread`: the model refused or could not be read. Such a picture stays, since models refuse
+# above all where a picture shows the harm; but it is written down.
+Relevance = Literal["yes", "no", "unread"]
+
+
+class RelevanceCheck:
+    def __init__(self, model: ChatModel) -> None:
+        self._model = model
+        self.name = f"{model.name}|{_PROMPT}|{_PARSER}"
+
+    async def ask(self, picture: Picture, category: Category) -> Relevance:
+        request = ask_about(picture, _prompt(category), max_tokens=32)
+        try:
+            lines, _ = await ask_structured(self._model, request, _lines, _FORM)
+        except Rejected:
+            return "unread"
+        if lines is None:
+            return "unread"
+        return "yes" if lines["relevant"] == "yes" else "no"
+
+
+def _prompt(category: Category) -> str:
+    template = files("spavl.data.selection").joinpath(f"prompts/{_PROMPT}.txt").read_text()
+    material = {name: getattr(category, name) for name in ("domain", "group", "leaf", "definition")}
+    return template.format(fence=f"#{content_hash(material)[:12]}", **material)
+
+
+def _lines(text: str) -> dict[str, str] | None:
+    return read_lines(text, {"relevant": ("yes", "no")})

@@ -1,0 +1,197 @@
+"""images: Candidate and Photo -> Image rows. A benign twin goes where its original goes."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from spavl.data.selection.config import PLAN, ImagesConfig
+from spavl.data.selection.image_pool import Found, Stock, stock_of
+from spavl.data.selection.quotas import Choice, choose
+from spavl.data.selection.relevance import Relevance, RelevanceCheck
+from spavl.data.selection.removals import is_removed, read_removals
+from spavl.data.selection.splits import split_of
+from spavl.engine.details import Details, open_details
+from spavl.errors import ConfigError, GateError
+from spavl.models.call_outcomes import Heard, listen, note_answer, note_refusal
+from spavl.models.types import Picture
+from spavl.records import Candidate, Category, Image, Photo, Reject, Split
+from spavl.stages.runner import Job, Made, reject, run_rows
+from spavl.store import Manifest
+
+T = TypeVar("T")
+
+
+async def run(job: Job[ImagesConfig]) -> Manifest:
+    with open_details(job.run.blobs.get) as details:
+        return await _run(job, details)
+
+
+async def _run(job: Job[ImagesConfig], details: Details) -> Manifest:
+    settings = job.settings
+    categories = list(job.run.read("taxonomy", Category))
+    _check_held_out(settings.held_out_leaves, categories)
+    check = RelevanceCheck(job.models.open(settings.relevance, PLAN.stage)) if settings.relevance else None
+    removals = read_removals(settings.removals)
+    candidates = job.run.lookup("candidates", Candidate, by="category_id")
+    photos = job.run.lookup("pictures", Photo, by="candidate_id")
+    numbers = {category.id: number for number, category in enumerate(categories)}
+
+    def with_photos(rows: Iterable[Candidate]) -> Iterator[Found]:
+        return (Found(row, photo) for row in rows if (photo := photos.get(row.id)))
+
+    def fit() -> Iterator[Found]:
+        originals = (row for row in job.run.read("candidates", Candidate) if row.twin_of is None)
+        return (each for each in with_photos(originals) if not is_removed(*each, removals))
+
+    stock = stock_of(fit(), numbers, settings.near_duplicate_bits, details.alike)
+
+    async def find() -> tuple[Choice, dict[int, str]]:
+        ask = partial(_ask, job, check, stock, categories) if check else None
+        choice = await choose(stock.leaves, stock.looks, settings.per_leaf, ask)
+        return choice, {place: each.candidate.source for place, each in enumerate(fit()) if place in choice.used}
+
+    chosen_of_all = _Once(find)
+
+    async def work(category: Category) -> Made[Image]:
+        choice, sources = await chosen_of_all.get()
+        found = list(with_photos(candidates.all(category.id)))
+        twins = {each.candidate.twin_of: each for each in found if each.candidate.twin_of is not None}
+        originals = [each for each in found if each.candidate.twin_of is None]
+        removed = [each for each in originals if is_removed(*each, removals)]
+        listed = [each for each in originals if not is_removed(*each, removals)]
+        by_place = dict(zip(stock.of_leaf(numbers[category.id]), listed, strict=True))
+        chosen = {place: each for place, each in by_place.items() if place in choice.used}
+        rows: list[Image] = []
+        for place, each in chosen.items():
+            split = _split(job, category, each.photo.blob)
+            rows.append(_image(each, split, None, _decisions(each, choice.used[place], check)))
+            twin = twins.get(each.photo.candidate_id)
+            if twin and not is_removed(*twin, removals):
+                rows.append(_image(twin, split, rows[-1].id, twin.photo.measures))
+        rejects = [reject(each.candidate, "removed", each.candidate.source) for each in removed]
+        unused = by_place.keys() - chosen.keys()
+        rejects += [_unused(place, by_place[place], stock, choice, sources) for place in sorted(unused)]
+        return Made(rows, rejects)
+
+    return await run_rows(job, PLAN, categories, len(categories), work, lambda: _conclude(job, categories))
+
+
+class _Once(Generic[T]):
+    """What is found out once for all inputs of the stage; and anew if that failed, as when answers come in a batch."""
+
+    def __init__(self, find: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self._find = find
+        self._task: asyncio.Task[tuple[T, Heard]] | None = None
+
+    async def get(self) -> T:
+        if self._task is None or (self._task.done() and self._task.exception()):
+            self._task = asyncio.create_task(self._listening())
+        found, heard = await self._task
+        # Each input rests on all of it.
+        for model in heard.answered:
+            note_answer(model)
+        for model, reason in heard.refused.items():
+            note_refusal(model, reason)
+        return found
+
+    async def _listening(self) -> tuple[T, Heard]:
+        heard = listen()
+        return await self._find(), heard
+
+
+async def _ask(
+    job: Job[ImagesConfig], check: RelevanceCheck, stock: Stock, categories: Sequence[Category], places: Sequence[int]
+) -> list[Relevance]:
+    """Whether each picture belongs to its leaf, so many asked about at once as their bytes may be held."""
+    slots = asyncio.Semaphore(job.in_flight)
+    with job.screen.bar("relevance", len(places), unit="pictures") as bar:
+
+        async def ask(place: int) -> Relevance:
+            async with slots:
+                blob = stock.blob(place)
+                word = await check.ask(Picture(blob, job.run.blobs.get(blob)), categories[stock.leaves[place]])
+                bar.advance(rejected=word == "no")
+                return word
+
+        # All of them are asked before a fault of one is told, so that no call is left behind.
+        words = await asyncio.gather(*map(ask, places), return_exceptions=True)
+    for word in words:
+        if isinstance(word, BaseException):
+            raise word
+    return [word for word in words if not isinstance(word, BaseException)]
+
+
+def _unused(place: int, found: Found, stock: Stock, choice: Choice, sources: Mapping[int, str]) -> Reject:
+    """Why a picture is not used: what was said of it, another one like it, or enough of its leaf."""
+    candidate = found.candidate
+    if place in choice.irrelevant:
+        return reject(candidate, "irrelevant", candidate.source)
+    like = choice.taken.get(int(stock.looks.of[place]))
+    if like is None:
+        return reject(candidate, "over_quota", candidate.source)
+    if stock.blob(like) == found.photo.blob:
+        return reject(candidate, "duplicate", candidate.source)
+    return reject(candidate, "near_duplicate", f"{candidate.source} is like {sources[like]}")
+
+
+def _decisions(chosen: Found, relevance: Relevance | None, check: RelevanceCheck | None) -> tuple[str, ...]:
+    if check is None:
+        return chosen.photo.measures
+    return (*chosen.photo.measures, f"relevance={relevance}", f"relevance_by={check.name}")
+
+
+def _conclude(job: Job[ImagesConfig], categories: Sequence[Category]) -> dict[str, object]:
+    """Say which leaves got fewer pictures than wanted, if none is to be learnt from, and how many words were unread."""
+    got, unread, splits = Counter[str](), 0, Counter[str]()
+    for image in job.run.read(PLAN.stage, Image):
+        if image.twin_of is None:
+            got[image.leaf] += 1
+            splits[image.split] += 1
+            unread += "relevance=unread" in image.decisions
+    if not got:
+        then = "see tables/pictures.rejects.parquet, and loosen [pictures] or give another candidates.source"
+        raise GateError("not one picture is left", where=PLAN.stage, then=then)
+    if not splits["train"]:
+        told = ", ".join(f"{number} {split}" for split, number in splits.items())
+        job.screen.say(f"images: none is left to train on ({told}): raise images.per_leaf or lower images.test_share")
+    wanted = job.settings.per_leaf
+    short = {category.leaf: wanted - got[category.leaf] for category in categories if got[category.leaf] < wanted}
+    if short:
+        worst = ", ".join(f"{leaf} {got[leaf]}" for leaf in sorted(short, key=lambda leaf: -short[leaf])[:5])
+        job.screen.say(f"images: {len(short)} of {len(categories)} leaves have fewer than {wanted} pictures: {worst}")
+    return {"shortfall": short, "relevance_unread": unread}
+
+
+def _split(job: Job[ImagesConfig], category: Category, blob: str) -> Split:
+    if category.leaf in job.settings.held_out_leaves:
+        return "held_out"
+    return split_of(blob, job.seed, job.settings.test_share, job.settings.validation_share)
+
+
+def _check_held_out(names: tuple[str, ...], categories: list[Category]) -> None:
+    if unknown := set(names) - {category.leaf for category in categories}:
+        then = "write leaves as the taxonomy names them"
+        raise ConfigError(f"no such leaves: {', '.join(sorted(unknown))}", where="images.held_out_leaves", then=then)
+
+
+def _image(found: Found, split: Split, twin_of: str | None, decisions: tuple[str, ...]) -> Image:
+    candidate, photo = found
+    return Image(
+        category_id=candidate.category_id,
+        leaf=candidate.leaf,
+        candidate_id=candidate.id,
+        blob=photo.blob,
+        width=photo.width,
+        height=photo.height,
+        phash=photo.phash,
+        source=candidate.source,
+        caption=candidate.caption,
+        license=candidate.license,
+        subject=candidate.subject,
+        harmful=candidate.harmful,
+        decisions=decisions,
+        twin_of=twin_of,
+        split=split,
+    )

@@ -1,0 +1,185 @@
+"""All pictures of a source and an index of the words said of them, in the run folder: made once, shard by shard."""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain, combinations, islice, zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+from spavl.data.sourcing.readers.entry import Entry, RowLimits, Skipped
+from spavl.data.sourcing.shards import Look, Shard
+from spavl.records import content_hash
+from spavl.store.files import disk_faults, state_of
+from spavl.store.sqlite import connect
+from spavl.terminal.progress import Screen
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS shards (state TEXT PRIMARY KEY)",
+    "CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, "
+    "source TEXT, caption TEXT, license TEXT, fit REAL, url TEXT, vector TEXT)",
+    "CREATE TABLE IF NOT EXISTS files (source TEXT PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS skipped (place TEXT, reason TEXT)",
+    "CREATE TABLE IF NOT EXISTS vectors (maker TEXT, id INTEGER, vector BLOB, reason TEXT, PRIMARY KEY (maker, id))",
+    "CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5(text, content='', tokenize='porter unicode61')",
+)
+_ROWS_AT_ONCE = 4096
+# A term of more words is searched whole or not at all: there are too many ways to leave some of them out.
+_MOST_WORDS = 8
+# Scripts that put no spaces between words: each character is made a word of its own.
+_UNSPACED = re.compile(r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])")
+
+
+class Hit(NamedTuple):
+    """An entry that a search found; the higher the score, the better it fits."""
+
+    entry: Entry
+    score: float
+
+
+class Catalogue:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.database = connect(path)
+        for table in _TABLES:
+            self.database.execute(table)
+
+    def build(self, shards: Sequence[Shard], limits: RowLimits, screen: Screen, look: Look = state_of) -> None:
+        """Take in the shards that are not in it yet. Shards that were changed or are gone begin it anew.
+
+        `look` gives the state of a file or folder.
+        """
+        states = {content_hash([str(shard.path), shard.state(look), limits]): shard for shard in shards}
+        known = {state for (state,) in self.database.execute("SELECT state FROM shards")}
+        if not known <= states.keys():
+            self.clear()
+            known = set()
+        with screen.bar("catalogue", len(states), len(known), unit="shards") as bar:
+            for state, shard in states.items():
+                if state not in known:
+                    self._take_in(state, shard.entries(limits))
+                    bar.advance()
+
+    def clear(self) -> None:
+        with disk_faults(self.path), self.database:
+            for table in ("shards", "entries", "files", "skipped", "vectors"):
+                self.database.execute(f"DELETE FROM {table}")
+            self.database.execute("INSERT INTO words (words) VALUES ('delete-all')")
+
+    def _take_in(self, state: str, found: Iterator[Entry | Skipped]) -> None:
+        """All of a shard in one transaction, so that a stop leaves it in or out."""
+        (last,) = self.database.execute("SELECT COALESCE(MAX(id), 0) FROM entries").fetchone()
+        with disk_faults(self.path), self.database as database:
+            while rows := list(islice(found, _ROWS_AT_ONCE)):
+                entries = [row for row in rows if isinstance(row, Entry) and self._is_new(row)]
+                numbered = list(enumerate(entries, last + 1))
+                last += len(entries)
+                database.executemany(
+                    "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", [(k, *row) for k, row in numbered]
+                )
+                database.executemany(
+                    "INSERT INTO words (rowid, text) VALUES (?, ?)", ((k, spaced(row.caption)) for k, row in numbered)
+                )
+                database.executemany(
+                    "INSERT INTO skipped VALUES (?, ?)", [row for row in rows if isinstance(row, Skipped)]
+                )
+            database.execute("INSERT INTO shards VALUES (?)", (state,))
+
+    def _is_new(self, entry: Entry) -> bool:
+        """A table that names pictures comes before the folder they lie in, and says more of them."""
+        if not entry.source.startswith("file:"):
+            return True
+        return self.database.execute("INSERT OR IGNORE INTO files VALUES (?)", (entry.source,)).rowcount > 0
+
+    def search(self, terms: Sequence[str], most: int) -> Iterator[Hit]:
+        """The best entries of each term in turn, so that no one term has all the places; none twice.
+
+        What holds all words of a term comes first, and then what holds most of them.
+        """
+        return in_turns([[self._search(query(term), most) for term in terms] for query in (_all_of, _most_of)], most)
+
+    def _search(self, query: str, most: int) -> Iterator[tuple[int, Hit]]:
+        if not query:
+            return
+        found = self.database.execute(
+            "SELECT entries.*, found.rank FROM entries JOIN "
+            "(SELECT rowid, rank FROM words WHERE words MATCH ? ORDER BY rank, rowid LIMIT ?) AS found "
+            "ON entries.id = found.rowid ORDER BY found.rank, found.rowid",
+            (query, most),
+        )
+        for number, *entry, rank in found:
+            # Six digits, so that the last bit of a sum does not change a candidate's id.
+            yield number, Hit(Entry(*entry), round(-rank, 6))
+
+    def entry(self, number: int) -> Entry:
+        row = self.database.execute("SELECT * FROM entries WHERE id = ?", (number,)).fetchone()
+        return Entry(*row[1:])
+
+    def states(self) -> list[str]:
+        """What shows which shards are in it."""
+        return [state for (state,) in self.database.execute("SELECT state FROM shards ORDER BY state")]
+
+    def count(self) -> int:
+        return int(self.database.execute("SELECT COUNT(*) FROM entries").fetchone()[0])
+
+    def captioned(self) -> int:
+        """Of how many pictures anything is said."""
+        return int(self.database.execute("SELECT COUNT(*) FROM entries WHERE caption != ''").fetchone()[0])
+
+    # Words are searched without a model.
+    model = ""
+
+    def found_any(self) -> bool:
+        return self.captioned() > 0
+
+    def skipped(self, most: int) -> list[Skipped]:
+        return [Skipped(*row) for row in self.database.execute("SELECT place, reason FROM skipped LIMIT ?", (most,))]
+
+    def reasons(self) -> dict[str, int]:
+        found = self.database.execute("SELECT reason, COUNT(*) FROM skipped GROUP BY reason ORDER BY reason")
+        return dict(found.fetchall())
+
+    def close(self) -> None:
+        self.database.close()
+
+
+def in_turns(rounds: Sequence[Sequence[Iterator[tuple[int, Hit]]]], most: int) -> Iterator[Hit]:
+    """The first of each search of a round, then the second of each, and so on; what several find is given once."""
+    found = chain.from_iterable(chain.from_iterable(zip_longest(*searches)) for searches in rounds)
+    return islice(_each_once(filter(None, found)), most)
+
+
+def _each_once(found: Iterator[tuple[int, Hit]]) -> Iterator[Hit]:
+    met: set[int] = set()
+    for number, hit in found:
+        if number not in met:
+            met.add(number)
+            yield hit
+
+
+def spaced(text: str) -> str:
+    """Text in words, whatever its script."""
+    return _UNSPACED.sub(r" \1 ", text)
+
+
+def _all_of(term: str) -> str:
+    return _query(_phrases(term))
+
+
+def _most_of(term: str) -> str:
+    """More than half of the words of a term, whichever: captions seldom hold each "by" and "the" of it."""
+    phrases = _phrases(term)
+    needed = len(phrases) // 2 + 1
+    if not needed < len(phrases) <= _MOST_WORDS:
+        return ""
+    return " OR ".join(f"({_query(some)})" for some in combinations(phrases, needed))
+
+
+def _phrases(term: str) -> list[str]:
+    """The words of a term, each once; those of an unspaced script must follow each other."""
+    parts = (re.findall(r"\w+", spaced(word)) for word in term.split())
+    return list(dict.fromkeys(f'"{" ".join(words)}"' for words in parts if words))
+
+
+def _query(phrases: Sequence[str]) -> str:
+    """All of these, in any order."""
+    return " AND ".join(phrases)

@@ -1,0 +1,124 @@
+"""Makes the vectors of a catalogue: of what is said of its pictures, or of the pictures themselves.
+
+Strangers' bytes are decoded by guarded workers, and only pixels of the size that the model takes come back from them.
+"""
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+
+import numpy as np
+
+from spavl.data.sourcing.readers.embeddings import Embeddings
+from spavl.data.sourcing.readers.entry import Entry
+from spavl.data.sourcing.vectors import Kept, Vectors
+from spavl.engine import Died, Limits, Workers, map_shards, open_workers
+from spavl.engine.isolated_cells import CellsApart
+from spavl.imaging.clip import Clip, Vector
+from spavl.imaging.clip_preprocess import Form, Pixels, shaped
+from spavl.imaging.decode import Undecodable, decode
+from spavl.imaging.local import cell_at, is_local, read_local
+from spavl.imaging.unfetchable import Unfetchable
+from spavl.terminal.progress import Screen
+
+NOT_AT_HAND = "no_picture_at_hand"
+_TEXTS_AT_ONCE, _PICTURES_AT_ONCE = 256, 64
+# One group is given to the model while the next is made ready.
+_GROUPS_IN_FLIGHT = 2
+# Pictures whose bytes, of up to 32 MB each, are in memory together.
+_READ_AT_ONCE = 32
+_LIMITS = Limits(seconds=60, memory=4 * 2**30)
+
+Group = list[tuple[int, Entry]]
+Embed = Callable[[Group], Awaitable[list[Kept]]]
+
+
+async def embed_captions(vectors: Vectors, clip: Clip, screen: Screen, total: int) -> None:
+    async def embed(group: Group) -> list[Kept]:
+        found = await asyncio.to_thread(clip.texts, [entry.caption for _, entry in group])
+        return [Kept(number, _packed(vector)) for (number, _), vector in zip(group, found, strict=True)]
+
+    await _fill(vectors, embed, screen, total, _TEXTS_AT_ONCE, captioned=True)
+
+
+async def embed_pictures(vectors: Vectors, clip: Clip, screen: Screen, total: int) -> None:
+    """Of pictures whose bytes are on this disk, or whose vectors lie beside their table."""
+    ready, one_at_a_time = Embeddings(clip.size), asyncio.Lock()
+    async with _open_shaping(clip.form) as shape:
+
+        async def embed(group: Group) -> list[Kept]:
+            made = {number: ready.get(entry.vector) for number, entry in group if entry.vector}
+            rest = [(number, entry.source) for number, entry in group if not entry.vector]
+            found = await asyncio.gather(*(shape(source) for _, source in rest))
+            looks = {number: look for (number, _), look in zip(rest, found, strict=True)}
+            fit = {number: look for number, look in looks.items() if not isinstance(look, str)}
+            if fit:
+                async with one_at_a_time:
+                    made |= zip(fit, await asyncio.to_thread(clip.pictures, list(fit.values())), strict=True)
+            return [_kept(number, made.get(number), looks.get(number)) for number, _ in group]
+
+        await _fill(vectors, embed, screen, total, _PICTURES_AT_ONCE, captioned=False)
+
+
+async def _fill(vectors: Vectors, embed: Embed, screen: Screen, total: int, at_once: int, *, captioned: bool) -> None:
+    with screen.bar("vectors", total, vectors.dealt_with(), unit="vectors") as bar:
+        groups = vectors.missing(at_once, captioned)
+        async with aclosing(map_shards(groups, embed, _GROUPS_IN_FLIGHT)) as results:
+            async for _, kept in results:
+                vectors.keep(kept)
+                for row in kept:
+                    bar.advance(rejected=row.vector is None)
+
+
+def _kept(number: int, vector: Vector | None, look: Pixels | str | None) -> Kept:
+    if vector is not None:
+        return Kept(number, _packed(vector))
+    return Kept(number, None, look if isinstance(look, str) else "broken_embedding")
+
+
+def _packed(vector: Vector) -> bytes:
+    return vector.astype(np.float16).tobytes()
+
+
+@contextlib.asynccontextmanager
+async def _open_shaping(form: Form) -> AsyncIterator[Callable[[str], Awaitable[Pixels | str]]]:
+    """A function that gives the picture of a source in the model's form, or says why that cannot be."""
+    cells, turns, in_order = CellsApart(), asyncio.Semaphore(_READ_AT_ONCE), asyncio.Lock()
+    async with open_workers("asyncio", functools.partial(shaped_all, form), 0, _LIMITS) as workers:
+
+        async def shape(source: str) -> Pixels | str:
+            if not is_local(source):
+                return NOT_AT_HAND
+            async with turns:
+                # A large table is gone through once, if its cells are asked for one after the other.
+                async with in_order if cell_at(source) else contextlib.nullcontext():
+                    data = await asyncio.to_thread(_bytes_or_reason, source, cells)
+                return data if isinstance(data, str) else await _looked_at(data, workers)
+
+        yield shape
+
+
+def _bytes_or_reason(source: str, cells: CellsApart) -> bytes | str:
+    try:
+        return read_local(source, cells)
+    except Unfetchable as error:
+        return str(error)
+
+
+async def _looked_at(data: bytes, workers: Workers) -> Pixels | str:
+    look: Pixels | str | Died = await workers(data)
+    return look.reason if isinstance(look, Died) else look
+
+
+def shaped_all(form: Form, shard: Sequence[bytes]) -> list[Pixels | str]:
+    """Runs in a worker: each picture in the model's form, or why it is none."""
+    return [_decoded(form, data) for data in shard]
+
+
+def _decoded(form: Form, data: bytes) -> Pixels | str:
+    try:
+        return shaped(decode(data).pixels, form)
+    except Undecodable as error:
+        return str(error)

@@ -1,0 +1,72 @@
+"""Data sets of pictures from a hub, by `hub/OWNER/NAME` or `hub/OWNER/NAME@REVISION`."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+
+from spavl.data.sourcing.readers.entry import PICTURES
+from spavl.data.sourcing.shards import READABLE, is_packed
+from spavl.errors import ConfigError, MissingExtra, ProviderError, how_to_install
+from spavl.store.files import write_text
+
+PREFIX = "hub/"
+# Vectors of pictures, where a data set has them beside its tables.
+_VECTORS = "*img_emb_*.npy"
+_ENDINGS = (*READABLE, *PICTURES, *(ending.upper() for ending in PICTURES))
+_BY_HAND = "look at the name, or download it by hand and give its folder"
+_GO_ON = "type the same command to go on where it stopped; if it stays so, download it by hand and give its folder"
+
+
+class Fetched(NamedTuple):
+    """A data set as it was on the hub at one moment, and what of it was left there."""
+
+    place: Path
+    revision: str
+    packed: int
+
+
+def fetch(source: str, folder: Path, most_gb: float) -> Fetched:
+    """The data set's tables, tars and pictures, copied into the run. Then the hub is not asked again."""
+    # Each revision has a place of its own in the run.
+    pinned = source.removeprefix(PREFIX)
+    name, _, revision = pinned.partition("@")
+    if name.count("/") != 1:
+        raise ConfigError("no name of a data set", where=source, then="write it as hub/OWNER/NAME[@REVISION]")
+    place, about = folder / pinned, folder / f"{pinned}.json"
+    if about.exists():
+        return Fetched(place, **json.loads(about.read_text()))
+    try:
+        from huggingface_hub import HfApi, snapshot_download
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"asking a hub needs {error.name}", then=how_to_install("hub")) from None
+    try:
+        there = HfApi().dataset_info(name, revision=revision or None, files_metadata=True)
+        sizes = {each.rfilename: each.size or 0 for each in there.siblings or ()}
+        wanted = _wanted(sizes)
+        _check(source, sizes, wanted, most_gb)
+        snapshot_download(name, repo_type="dataset", revision=there.sha, allow_patterns=wanted, local_dir=place)
+    except ConfigError:
+        raise
+    except Exception as error:  # the client has dozens, and no common base
+        raise ProviderError(f"the hub did not give this data set: {error}", where=source, then=_GO_ON) from error
+    fetched = Fetched(place, str(there.sha), sum(map(is_packed, sizes)))
+    write_text(about, json.dumps({"revision": fetched.revision, "packed": fetched.packed}))
+    return fetched
+
+
+def _wanted(names: Collection[str]) -> list[str]:
+    """Patterns of what is read of such files; texts are only where they may be captions."""
+    pictures = any(name.lower().endswith(PICTURES) for name in names)
+    return [*(f"*{ending}" for ending in _ENDINGS), _VECTORS, *(["*.txt"] if pictures else [])]
+
+
+def _check(source: str, sizes: Mapping[str, int], wanted: Sequence[str], most_gb: float) -> None:
+    chosen = [size for name, size in sizes.items() if any(fnmatchcase(name, pattern) for pattern in wanted)]
+    if not chosen:
+        what = f"this data set has no tables, tars or pictures, but {len(sizes)} other files"
+        raise ConfigError(what, where=source, then=_BY_HAND)
+    if (gb := sum(chosen) / 1e9) > most_gb:
+        what = f"this data set has {gb:.1f} GB of tables, tars and pictures, more than candidates.most_gb = {most_gb:g}"
+        raise ConfigError(what, where=source, then="raise it, or download a part by hand and give its folder")

@@ -1,0 +1,99 @@
+"""Pictures found by what they mean: vectors of a CLIP or SigLIP model in an index of near neighbours.
+
+It finds a "firearm" where the term is "gun", in what is said of a picture or in the picture itself. Vectors are kept in
+the catalogue; the index over them is made again only when some were added.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spavl.data.sourcing.catalogue import Catalogue, Hit, in_turns
+from spavl.data.sourcing.config import CandidatesConfig
+from spavl.data.sourcing.embedding import embed_captions, embed_pictures
+from spavl.data.sourcing.readers.entry import Skipped
+from spavl.data.sourcing.vectors import Vectors
+from spavl.errors import MissingExtra, how_to_install
+from spavl.imaging.clip import Clip
+from spavl.models.names import with_revision
+from spavl.records import content_hash
+from spavl.store.files import state_of, write_text, writing_to
+from spavl.terminal.progress import Screen
+
+# So few are compared one by one, which is exact.
+_FEW = 100_000
+_ADDED_AT_ONCE = 1024
+
+
+class Meaning:
+    """The search that `Catalogue` offers, by meaning in place of words."""
+
+    def __init__(self, catalogue: Catalogue, folder: Path, settings: CandidatesConfig) -> None:
+        self._catalogue, self._settings = catalogue, settings
+        usearch = _usearch()
+        self._clip = Clip(settings.search_model, "candidates.search_model", "fastest")
+        self._index: Any = usearch.Index(ndim=self._clip.size, metric="cos", dtype="f16")
+        model = settings.search_model
+        # A hub's model may have moved to other weights.
+        moved = [self._clip.commit] if self._clip.commit else []
+        self._maker = content_hash([settings.search_by, model, state_of(Path(model)), *moved])
+        self._vectors = Vectors(catalogue, self._maker)
+        self._file = folder / f"{settings.search_by}.usearch"
+        self._about = self._file.with_suffix(".json")
+
+    async def build(self, screen: Screen) -> None:
+        """Make the vectors that are not there yet, and the index over all of them."""
+        if self._settings.search_by == "captions":
+            await embed_captions(self._vectors, self._clip, screen, self._catalogue.captioned())
+        else:
+            await embed_pictures(self._vectors, self._clip, screen, self._catalogue.count())
+        state = content_hash([self._maker, self._catalogue.states()])
+        if not self._file.exists() or not self._about.exists() or json.loads(self._about.read_text()) != state:
+            self._about.unlink(missing_ok=True)
+            with screen.bar("index", len(self._vectors), unit="vectors") as bar:
+                vectors = iter(self._vectors)
+                while rows := list(islice(vectors, _ADDED_AT_ONCE)):
+                    matrix = np.stack([np.frombuffer(vector, np.float16) for _, vector in rows])
+                    # In one thread, so that the same vectors make the same index.
+                    self._index.add(np.array([number for number, _ in rows], np.uint64), matrix, threads=1)
+                    for _ in rows:
+                        bar.advance()
+            with writing_to(self._file) as temporary:
+                self._index.save(str(temporary))
+            write_text(self._about, json.dumps(state))
+        self._index = _usearch().Index.restore(str(self._file), view=True)
+
+    def search(self, terms: Sequence[str], most: int) -> Iterator[Hit]:
+        """The nearest to each term in turn."""
+        return in_turns([[self._search(term, most) for term in terms]], most)
+
+    def _search(self, term: str, most: int) -> Iterator[tuple[int, Hit]]:
+        near = self._index.search(self._clip.texts([term])[0], most, exact=len(self._index) <= _FEW)
+        for number, distance in sorted(zip(near.keys, near.distances, strict=True), key=lambda hit: (hit[1], hit[0])):
+            yield int(number), Hit(self._catalogue.entry(int(number)), round(1 - float(distance), 4))
+
+    @property
+    def model(self) -> str:
+        return with_revision(self._settings.search_model, self._clip.commit)
+
+    def found_any(self) -> bool:
+        return len(self._vectors) > 0
+
+    def skipped(self, most: int) -> list[Skipped]:
+        return [*self._catalogue.skipped(most), *self._vectors.skipped(most)][:most]
+
+    def reasons(self) -> dict[str, int]:
+        return dict(sorted((Counter(self._catalogue.reasons()) + Counter(self._vectors.reasons())).items()))
+
+
+def _usearch() -> Any:
+    try:
+        from usearch import index
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"searching by meaning needs {error.name}", then=how_to_install("search")) from None
+    return index

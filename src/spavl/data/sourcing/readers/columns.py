@@ -1,0 +1,85 @@
+"""Finds LAION's columns under the spellings that data sets in the wild give them."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spavl.data.sourcing.readers.entry import NO_LICENSE, Entry, RowLimits, Skipped, leads_out, number
+
+_SPELLINGS = {
+    # A picture beside the table, as image folders of `datasets` name it in metadata.csv or metadata.jsonl.
+    "file": ("filename",),
+    "url": ("url", "imageurl", "imgurl", "imagelink", "photoimageurl", "contenturl"),
+    "text": ("text", "caption", "topcaption", "alttext", "alt", "title", "description", "llavacaption", "prompt"),
+    "license": ("license", "licence", "rights", "licenseurl"),
+    "similarity": ("similarity", "clipsimilarity", "clipsimilarityvitl14", "clipsimilarityvitb32", "clipscore"),
+    # Of the picture as it stands there; what it was before somebody shrunk it has other names.
+    "width": ("width", "imagewidth"),
+    "height": ("height", "imageheight"),
+    "unsafe": ("punsafe", "unsafe", "nsfwscore", "nsfwscoreopennsfw2"),
+}
+
+
+class Columns(NamedTuple):
+    """The names that a table gives to what is read of it."""
+
+    file: str | None
+    url: str | None
+    text: str | None
+    license: str | None
+    similarity: str | None
+    width: str | None
+    height: str | None
+    unsafe: str | None
+
+    def name_pictures(self) -> bool:
+        return self.file is not None or self.url is not None
+
+    def named(self, row: Mapping[str, Any], table: Path, number: int, limits: RowLimits) -> Entry | Skipped:
+        """A row that names its picture: a file beside the table, or else a URL."""
+        place, name = f"{table}#{number}", str(row.get(self.file or "") or "")
+        if not name or leads_out(name) or not _is_file(table.parent / name):
+            return self.entry(row, place, "", limits)
+        if not (table.parent / name).resolve().is_relative_to(table.parent.resolve()):
+            return Skipped(place, "leads_outside")
+        return self.entry(row, place, f"file:{table.parent / name}", limits)
+
+    def entry(self, row: Mapping[str, Any], place: str, source: str, limits: RowLimits) -> Entry | Skipped:
+        """A row as an entry. `source` is where its picture lies; where that is empty, its URL is it."""
+        unsafe = number(row.get(self.unsafe or ""))
+        if limits.most_unsafe is not None and unsafe is not None and unsafe > limits.most_unsafe:
+            return Skipped(place, "punsafe")
+        if limits.smallest_side is not None and any(side < limits.smallest_side for side in self._sides(row)):
+            return Skipped(place, "stated_too_small")
+        written = str(row.get(self.url or "") or "").strip()
+        scheme, _, rest = written.partition("://")
+        # A scheme may be written in capitals. One spelling makes one source of one address.
+        url = f"{scheme.lower()}://{rest}" if scheme.lower() in ("http", "https") and rest else ""
+        if not source and not url:
+            return Skipped(place, "no_file" if self.url is None else "no_url")
+        said = str(row.get(self.text or "") or "").strip()
+        license = str(row.get(self.license or "") or "").strip() or NO_LICENSE
+        return Entry(source or url, said, license, number(row.get(self.similarity or "")), url)
+
+    def _sides(self, row: Mapping[str, Any]) -> list[float]:
+        """Those that are stated; a side of nothing is none."""
+        stated = (number(row.get(name or "")) for name in (self.width, self.height))
+        return [side for side in stated if side is not None and side > 0]
+
+
+def find_columns(names: Iterable[str]) -> Columns:
+    plain = {"".join(each for each in name.casefold() if each.isalnum()): name for name in reversed(list(names))}
+    return Columns(
+        **{
+            meant: next((plain[spelled] for spelled in spellings if spelled in plain), None)
+            for meant, spellings in _SPELLINGS.items()
+        }
+    )
+
+
+def _is_file(path: Path) -> bool:
+    """A stranger's name may be longer than a disk allows."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

@@ -1,0 +1,29 @@
+"""A folder of pictures in no order, each with its caption in a text file beside it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from spavl.data.sourcing.readers.entry import LONGEST_TEXT, PICTURES, Entry, Skipped
+from spavl.store.files import files_under, leads_outside
+
+
+def from_folder(folder: Path) -> Iterator[Entry | Skipped]:
+    inside = folder.resolve()
+    found = {Path(file.path): file for file in files_under(folder)}
+    for path, file in sorted(found.items()):
+        if path.suffix.lower() not in PICTURES:
+            continue
+        if leads_outside(file, inside):
+            yield Skipped(str(path), "leads_outside")
+        else:
+            said = found.get(path.with_suffix(".txt"))
+            yield Entry(f"file:{path}", caption_in(said, inside) if said else "")
+
+
+def caption_in(file: os.DirEntry[str], inside: Path) -> str:
+    """What the text file beside a picture says, if it is in the folder."""
+    if leads_outside(file, inside):
+        return ""
+    with Path(file.path).open(encoding="utf-8", errors="replace") as opened:
+        return opened.read(LONGEST_TEXT).strip()

@@ -1,0 +1,75 @@
+"""CSV and JSON lines: rows that name a picture by its URL, or by the name of a file beside the table."""
+
+import csv
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from spavl.data.sourcing.readers.columns import find_columns
+from spavl.data.sourcing.readers.entry import Entry, RowLimits, Skipped
+from spavl.text.encodable import is_encodable
+
+_LONGEST_LINE, _LONGEST_FIELD = 2**20, 2**17
+_FAULTS = (csv.Error, OSError, EOFError, ValueError)
+
+
+def from_csv(file: Path, limits: RowLimits) -> Iterator[Entry | Skipped]:
+    try:
+        with _opened(file) as opened:
+            rows = csv.DictReader(_lines(opened), delimiter="\t" if ".tsv" in file.suffixes else ",")
+            columns = find_columns(name for name in rows.fieldnames or () if name)
+            if not columns.name_pictures():
+                yield Skipped(str(file), "no_url_column")
+                return
+            for number, row in enumerate(_readable(rows)):
+                yield columns.named(row, file, number, limits) if row else Skipped(f"{file}#{number}", "broken_row")
+    except _FAULTS:
+        yield Skipped(str(file), "broken_table")
+
+
+def _readable(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any] | None]:
+    """The rows; None for one that cannot be read, which says nothing of those behind it."""
+    while True:
+        try:
+            row = next(rows)
+            # The module has a limit too, but it is the whole process's, and others may have raised it.
+            yield None if any(len(field or ()) > _LONGEST_FIELD for field in row.values()) else row
+        except csv.Error:
+            yield None
+        except StopIteration:
+            return
+
+
+def from_jsonl(file: Path, limits: RowLimits) -> Iterator[Entry | Skipped]:
+    try:
+        with _opened(file) as opened:
+            for number, line in enumerate(_lines(opened)):
+                yield _of_line(file, number, line, limits)
+    except _FAULTS:
+        yield Skipped(str(file), "broken_table")
+
+
+def _of_line(file: Path, number: int, line: str, limits: RowLimits) -> Entry | Skipped:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict) or not is_encodable(row):
+        return Skipped(f"{file}#{number}", "broken_row")
+    return find_columns(row).named(row, file, number, limits)
+
+
+def _opened(file: Path) -> TextIO:
+    if file.suffix == ".gz":
+        return gzip.open(file, "rt", encoding="utf-8-sig", errors="replace", newline="")
+    return file.open(encoding="utf-8-sig", errors="replace", newline="")
+
+
+def _lines(opened: TextIO) -> Iterator[str]:
+    """Lines up to a bound: a packed file may hold one of many gigabytes. What lies beyond it is passed over."""
+    while line := opened.readline(_LONGEST_LINE):
+        yield line
+        while line and not line.endswith(("\n", "\r")):
+            line = opened.readline(_LONGEST_LINE)

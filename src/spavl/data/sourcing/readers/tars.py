@@ -1,0 +1,76 @@
+"""WebDataset tars: `000.jpg` beside `000.txt` or `000.json`. Nothing is unpacked; a member's name is only a name."""
+
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from spavl.data.sourcing.readers.columns import find_columns
+from spavl.data.sourcing.readers.entry import LONGEST_TEXT, PICTURES, Entry, RowLimits, Skipped, leads_out
+from spavl.text.encodable import is_encodable
+
+_FAULTS = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError)
+
+
+def from_tar(file: Path, limits: RowLimits) -> Iterator[Entry | Skipped]:
+    try:
+        # Members are read at their places later, so the tar must not be packed.
+        with tarfile.open(file, "r:") as tar:
+            yield from _samples(file, tar, limits)
+            if _ends_early(tar):
+                yield Skipped(str(file), "broken_tar")
+    except _FAULTS:
+        yield Skipped(str(file), "broken_tar")
+
+
+def _samples(file: Path, tar: tarfile.TarFile, limits: RowLimits) -> Iterator[Entry | Skipped]:
+    """The members of one sample stand together and share the name before the first dot."""
+    key, picture, said = "", "", dict[str, Any]()
+
+    def sample() -> Iterator[Entry | Skipped]:
+        if picture:
+            yield find_columns(said).entry(said, picture, f"tar:{picture}", limits)
+
+    try:
+        for member in tar:
+            tar.members = []  # type: ignore[attr-defined]  # else it keeps every member it has met
+            folder, _, name = member.name.rpartition("/")
+            stem, _, kind = name.partition(".")
+            place = f"{file}#{member.name}"
+            if member.isdir():
+                continue
+            if leads_out(member.name):
+                yield Skipped(place, "unsafe_name")
+                continue
+            if not member.isreg() or member.issparse():
+                yield Skipped(place, "not_a_file")
+                continue
+            if (new := f"{folder}/{stem}") != key:
+                yield from sample()
+                key, picture, said = new, "", {}
+            if f".{kind.lower()}" in PICTURES:
+                picture = f"{place}@{member.offset_data}+{member.size}"
+            elif kind in ("txt", "caption", "json"):
+                said |= _said(tar, member, kind)
+    finally:
+        yield from sample()
+
+
+def _ends_early(tar: tarfile.TarFile) -> bool:
+    """Whether the members ended at something that is no end: `tarfile` itself says nothing of that."""
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    return any(tar.fileobj.read(tarfile.BLOCKSIZE))
+
+
+def _said(tar: tarfile.TarFile, member: tarfile.TarInfo, kind: str) -> dict[str, Any]:
+    opened = tar.extractfile(member)
+    text = opened.read(LONGEST_TEXT).decode("utf-8", "replace") if opened else ""
+    if kind != "json":
+        return {"caption": text}
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and is_encodable(found) else {}

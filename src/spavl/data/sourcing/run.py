@@ -1,0 +1,53 @@
+"""candidates: Category -> Candidate rows, in the order in which each leaf is to use them."""
+
+from contextlib import closing
+
+from spavl.data.sourcing.catalogue import Catalogue
+from spavl.data.sourcing.config import PLAN, CandidatesConfig
+from spavl.data.sourcing.readers.entry import Skipped
+from spavl.data.sourcing.shards import PACKED
+from spavl.data.sourcing.sources import Folder, OnHub, Source, Unsorted, open_source
+from spavl.records import Candidate, Category
+from spavl.stages.runner import Job, Made, reject, run_rows
+from spavl.store import Manifest
+
+_MOST_TOLD = 10
+_UNPACK = " (unpack these: only plain .tar files and tables are read)"
+
+
+async def run(job: Job[CandidatesConfig]) -> Manifest:
+    categories = list(job.run.read("taxonomy", Category))
+    source = open_source(job.settings, job.seed, categories)
+    notes: dict[str, object] = {}
+    if isinstance(source, OnHub):
+        source, fetched = source.fetched(job.run.path / "hub", categories)
+        notes = {"revision": fetched.revision, "packed_on_hub": fetched.packed}
+        if fetched.packed:
+            job.screen.say(f"candidates: {fetched.packed} packed archives were left on the hub{_UNPACK}")
+    if isinstance(source, Folder) and source.unmatched:
+        told = ", ".join(repr(name) for name in source.unmatched[:_MOST_TOLD])
+        more = f" and {len(source.unmatched) - _MOST_TOLD} more" if len(source.unmatched) > _MOST_TOLD else ""
+        job.screen.say(f"beware: no leaf is named as these folders, which are left out: {told}{more}")
+    if not isinstance(source, Unsorted):
+        return await _list(job, source, categories, notes)
+    folder = job.run.path / "catalogue"
+    with closing(Catalogue(folder / "catalogue.sqlite")) as catalogue:
+        searched = await source.indexed(catalogue, job.settings, folder, job.screen, job.run.state_of)
+        if left_out := searched.left_out:
+            told = ", ".join(f"{reason} {count}" for reason, count in left_out.items())
+            job.screen.say(f"candidates: left out of the source: {told}{_UNPACK if PACKED in left_out else ''}")
+        notes |= {"pictures_in_source": catalogue.count(), "left_out": left_out}
+        notes |= {"search_model": searched.model} if searched.model else {}
+        return await _list(job, searched, categories, notes)
+
+
+async def _list(
+    job: Job[CandidatesConfig], source: Source, categories: list[Category], notes: dict[str, object]
+) -> Manifest:
+    async def work(category: Category) -> Made[Candidate]:
+        found = list(source.candidates(category, job.settings.per_leaf or 0))
+        originals = [row for row in found if isinstance(row, Candidate)]
+        rows = [row for original in originals for row in (original, *source.twins(original))]
+        return Made(rows, [reject(category, row.reason, row.place) for row in found if isinstance(row, Skipped)])
+
+    return await run_rows(job, PLAN, categories, len(categories), work, lambda: notes)

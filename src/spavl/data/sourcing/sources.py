@@ -1,0 +1,254 @@
+"""Where pictures may come from. A source lists, for a leaf, candidates in a fixed order."""
+
+import dataclasses
+import os
+import unicodedata
+from collections.abc import Container, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from spavl.data.sourcing import hub
+from spavl.data.sourcing.catalogue import Catalogue, Hit
+from spavl.data.sourcing.config import CandidatesConfig
+from spavl.data.sourcing.meaning import Meaning
+from spavl.data.sourcing.readers.entry import Entry, RowLimits, Skipped
+from spavl.data.sourcing.readers.flat import caption_in
+from spavl.data.sourcing.shards import READABLE, Look, Shard, shards_of
+from spavl.errors import ConfigError
+from spavl.miniature import world
+from spavl.records import Candidate, Category
+from spavl.store.files import folder_name, leads_outside
+from spavl.terminal.progress import Screen
+
+_THEN = f"give miniature, one folder of pictures a leaf, files of {', '.join(READABLE)}, or pictures beside captions"
+MINIATURE = "miniature"
+_MOST_TOLD = 10_000
+# What is said of a source in which nothing can be searched for, and what helps.
+_NOTHING = {
+    "captions": (
+        "no picture with a caption in this source",
+        "give tables with columns URL and TEXT (or like them), tars with a .txt or .json beside each picture, "
+        'or candidates.search_by = "pictures"',
+    ),
+    "pictures": (
+        "no picture of this source can be looked at",
+        'give pictures on this disk, or vectors beside a table of URLs; or candidates.search_by = "captions"',
+    ),
+}
+
+
+class Source(Protocol):
+    def candidates(self, category: Category, most: int) -> Iterator[Candidate | Skipped]:
+        """At most so many, the likeliest first, and what was left out."""
+        ...
+
+    def twins(self, original: Candidate) -> Iterator[Candidate]:
+        """The same thing where it does no harm, if the source has it."""
+        ...
+
+
+class Miniature:
+    """As many scenes as are asked for, each with its benign twin."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def candidates(self, category: Category, most: int) -> Iterator[Candidate]:
+        noun = world.thing_at(category.position).noun
+        for number in range(most):
+            found = Entry(f"miniature/{self._seed}/{category.position}/{number}/live", "", "CC0-1.0")
+            yield dataclasses.replace(candidate(category, number, found), subject=noun)
+
+    def twins(self, original: Candidate) -> Iterator[Candidate]:
+        toy = original.source.removesuffix("live") + "toy"
+        yield dataclasses.replace(original, source=toy, harmful=False, twin_of=original.id)
+
+
+class Folder:
+    """A folder with one folder a leaf, named as the leaf; files in the order of their names, captions beside them."""
+
+    def __init__(self, path: Path, folders: dict[str, Path], leaves: Container[str]) -> None:
+        self._inside, self._folders = path.resolve(), folders
+        # Folders that are named as no leaf.
+        others = (each.name for each in _folders_at(path) if _plain(each.name) not in leaves)
+        self.unmatched = sorted(name for name in others if not name.startswith("."))
+
+    def candidates(self, category: Category, most: int) -> Iterator[Candidate | Skipped]:
+        if not (folder := self._folders.get(_plain(category.leaf))):
+            return
+        rank, is_elsewhere = 0, not folder.resolve().is_relative_to(self._inside)
+        with os.scandir(folder) as listed:
+            files = {Path(file.path): file for file in listed if file.is_file()}
+        pictures = {path.stem for path in files if path.suffix != ".txt"}
+        for path, file in sorted(files.items()):
+            if path.suffix == ".txt" and path.stem in pictures:
+                continue
+            if is_elsewhere or leads_outside(file, self._inside):
+                yield Skipped(str(path), "leads_outside")
+            elif rank < most:
+                said = files.get(path.with_suffix(".txt"))
+                yield candidate(category, rank, Entry(f"file:{path}", caption_in(said, self._inside) if said else ""))
+                rank += 1
+
+    def twins(self, original: Candidate) -> Iterator[Candidate]:
+        yield from ()
+
+
+class Search(Protocol):
+    def search(self, terms: Sequence[str], most: int) -> Iterator[Hit]: ...
+
+    @property
+    def model(self) -> str: ...
+
+    def found_any(self) -> bool: ...
+
+    def skipped(self, most: int) -> list[Skipped]: ...
+
+    def reasons(self) -> dict[str, int]: ...
+
+
+class Searched:
+    """Pictures in no order, found with the search terms of each leaf."""
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+        self.left_out = search.reasons()
+        self.model = search.model
+
+    def candidates(self, category: Category, most: int) -> Iterator[Candidate | Skipped]:
+        hits = self._search.search(category.terms or (category.leaf,), most)
+        for rank, hit in enumerate(hits):
+            yield dataclasses.replace(candidate(category, rank, hit.entry), score=hit.score)
+        if category.position == 0:
+            yield from self._search.skipped(_MOST_TOLD)
+
+    def twins(self, original: Candidate) -> Iterator[Candidate]:
+        yield from ()
+
+
+class Unsorted:
+    """Shards of pictures in no order. They can be searched once an index of them is made."""
+
+    def __init__(self, path: Path, shards: Sequence[Shard]) -> None:
+        self._path, self._shards = path, shards
+
+    async def indexed(
+        self, catalogue: Catalogue, settings: CandidatesConfig, folder: Path, screen: Screen, look: Look
+    ) -> Searched:
+        catalogue.build(self._shards, RowLimits(settings.most_unsafe, settings.smallest_side), screen, look)
+        search: Search = catalogue
+        if settings.search_by != "words":
+            search = meaning = Meaning(catalogue, folder, settings)
+            await meaning.build(screen)
+        searched = Searched(search)
+        if not search.found_any():
+            reasons = ", ".join(f"{reason} {count}" for reason, count in searched.left_out.items())
+            what, then = _NOTHING["pictures" if settings.search_by == "pictures" else "captions"]
+            raise ConfigError(f"{what}{f' (left out: {reasons})' if reasons else ''}", where=str(self._path), then=then)
+        return searched
+
+
+def candidate(category: Category, rank: int, found: Entry) -> Candidate:
+    return Candidate(
+        category_id=category.id,
+        leaf=category.leaf,
+        rank=rank,
+        source=found.source,
+        caption=found.caption,
+        license=found.license,
+        subject=None,
+        harmful=True,
+        twin_of=None,
+        score=None,
+        similarity=found.similarity,
+        url=found.url,
+    )
+
+
+class OnHub:
+    """A data set that is still to be fetched."""
+
+    def __init__(self, name: str, most_gb: float) -> None:
+        self._name, self._most_gb = name, most_gb
+
+    def fetched(self, folder: Path, categories: Sequence[Category]) -> "tuple[Source | Unsorted, hub.Fetched]":
+        fetched = hub.fetch(self._name, folder, self._most_gb)
+        return _on_disk(fetched.place, categories), fetched
+
+
+def is_missing(settings: CandidatesConfig) -> bool:
+    """Whether the source is to lie on this disk, and does not yet."""
+    return (
+        not settings.source.startswith(hub.PREFIX)
+        and settings.source != MINIATURE
+        and not Path(settings.source).exists()
+    )
+
+
+def open_source(settings: CandidatesConfig, seed: int, categories: Sequence[Category]) -> Source | Unsorted | OnHub:
+    """The source of these settings, if it has pictures at all for such leaves. Nothing is read of them yet."""
+    _check_search(settings)
+    source = _opened(settings, seed, categories)
+    if settings.search_by != "words" and not isinstance(source, Unsorted | OnHub):
+        then = "leave candidates.search_by and search_model out, or give pictures that are not sorted"
+        raise ConfigError("its pictures are sorted by leaf, so none is searched for", where=settings.source, then=then)
+    return source
+
+
+def _opened(settings: CandidatesConfig, seed: int, categories: Sequence[Category]) -> Source | Unsorted | OnHub:
+    if settings.source.startswith(hub.PREFIX):
+        return OnHub(settings.source, settings.most_gb)
+    if settings.source != MINIATURE:
+        return _on_disk(Path(settings.source), categories)
+    if len(categories) > len(world.NOUNS):
+        then = f"give a taxonomy of at most {len(world.NOUNS)} leaves, or a folder of pictures"
+        what = f"the miniature cannot draw {len(categories)} leaves"
+        raise ConfigError(what, where="candidates.source = miniature", then=then)
+    return Miniature(seed)
+
+
+def _on_disk(path: Path, categories: Sequence[Category]) -> Source | Unsorted:
+    if not path.exists():
+        raise ConfigError("there is no such folder of pictures, and no such file", where=str(path), then=_THEN)
+    if path.is_dir():
+        leaves = {_plain(category.leaf) for category in categories}
+        folders = _folders_in(path, leaves)
+        if leaves & folders.keys():
+            return Folder(path, folders, leaves)
+    if shards := shards_of(path):
+        return Unsorted(path, shards)
+    what = (
+        f"no folder in it is named as a leaf, such as {folder_name(categories[0].leaf)!r}, and it has no tables or tars"
+    )
+    raise ConfigError(what, where=str(path), then=_THEN)
+
+
+def _folders_in(path: Path, leaves: Container[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for each in _folders_at(path):
+        name = _plain(each.name)
+        if (twin := found.setdefault(name, each)) is not each and name in leaves:
+            what = f"two folders have the same name but for capitals: {twin.name!r} and {each.name!r}"
+            raise ConfigError(what, where=str(path), then="put the images of both into one of them")
+    return found
+
+
+def _folders_at(path: Path) -> list[Path]:
+    # Beside them may lie pictures without number, and the listing itself tells which is what.
+    with os.scandir(path) as listed:
+        return sorted(Path(each.path) for each in listed if each.is_dir())
+
+
+def _plain(name: str) -> str:
+    """A leaf's or a folder's name, however a disk spells it: with capitals or with ä as a and two dots."""
+    return folder_name(unicodedata.normalize("NFC", name)).casefold()
+
+
+def _check_search(settings: CandidatesConfig) -> None:
+    if settings.search_by != "words" and not settings.search_model:
+        then = "set candidates.search_model to a CLIP or SigLIP model: a folder, or a hub id"
+        what = f"{settings.search_by} are searched with a model, and none is named"
+        raise ConfigError(what, where=f"candidates.search_by = {settings.search_by}", then=then)
+    if settings.search_by == "words" and settings.search_model:
+        then = 'set candidates.search_by = "captions" or "pictures", or leave search_model out'
+        raise ConfigError("words are searched without a model", where="candidates.search_model", then=then)

@@ -1,0 +1,10 @@
+"""What the taxonomy would hold. Nothing is asked."""
+
+from spavl.data.taxonomy.config import TaxonomyConfig
+from spavl.data.taxonomy.tree import categories, read_tree
+from spavl.records import Category
+from spavl.stages.cost_model import Many, Outlook
+
+
+async def taxonomy(outlook: Outlook[TaxonomyConfig]) -> list[Many[Category]]:
+    return [Many(category, 1.0) for category in categories(read_tree(outlook.settings.file))]

@@ -1,0 +1,59 @@
+"""What the guard would be asked."""
+
+from spavl.data.verdicts.config import VerdictsConfig
+from spavl.data.verdicts.contradictions import verdict_on
+from spavl.judges.canaries.checks import STAGE, ask_canaries, canaries_of_guard, canaries_of_questions
+from spavl.judges.judge_inputs import case_about
+from spavl.judges.registry import is_rules, open_guard
+from spavl.records import Category, Image, Question, QuestionVerdict, Response, Verdict
+from spavl.stages.cost_model import Many, Outlook, thin
+
+# A line of two words of a question, up to three of an answer.
+_OF_QUESTION, _WORDS = 3, 8
+
+
+async def question_verdicts(outlook: Outlook[VerdictsConfig]) -> list[Many[QuestionVerdict]]:
+    uri = outlook.settings.guard
+    images = {image.id: image for image, _ in outlook.read("images", Image)}
+    categories = {category.id: category for category, _ in outlook.read("taxonomy", Category)}
+    if not is_rules(uri):
+        await ask_canaries(canaries_of_questions(open_guard(uri, outlook.counting(1, _OF_QUESTION), STAGE)))
+    rows: list[Many[QuestionVerdict]] = []
+    for question, times in thin(outlook.read("questions", Question)):
+        image = images[question.image_id]
+        if not is_rules(uri):
+            guard = open_guard(uri, outlook.counting(times, _OF_QUESTION), outlook.stage)
+            await guard.judge_question(case_about(question, image, outlook.picture(image), categories))
+        # What it will say is not known; who contradicts nothing leaves the most to ask.
+        rows.append(Many(verdict_on(question, image, None, uri), times))
+    return rows
+
+
+async def verdicts(outlook: Outlook[VerdictsConfig]) -> list[Many[Verdict]]:
+    uri = outlook.settings.guard
+    images = {image.id: image for image, _ in outlook.read("images", Image)}
+    questions = {question.id: question for question, _ in outlook.read("questions", Question)}
+    categories = {category.id: category for category, _ in outlook.read("taxonomy", Category)}
+    if not is_rules(uri):
+        await ask_canaries(canaries_of_guard(open_guard(uri, outlook.counting(1, _WORDS), STAGE)))
+    rows: list[Many[Verdict]] = []
+    for response, times in thin(outlook.read("responses", Response)):
+        if not is_rules(uri):
+            question = questions[response.question_id]
+            image = images[question.image_id]
+            guard = open_guard(uri, outlook.counting(times, _WORDS), outlook.stage)
+            await guard.judge(case_about(question, image, outlook.picture(image), categories), response.text)
+        verdict = Verdict(
+            response_id=response.id,
+            question_id=response.question_id,
+            model=response.model,
+            label="safe",
+            severity=None,
+            hazards=(),
+            refused=False,
+            prompt_label=None,
+            guard=uri,
+            raw="",
+        )
+        rows.append(Many(verdict, times))
+    return rows

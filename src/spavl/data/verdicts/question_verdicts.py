@@ -1,0 +1,54 @@
+"""question_verdicts: Question -> QuestionVerdict rows. The guard is asked about each once, the tests' included.
+
+It comes before the answers, so that questions which are not what they were meant to be are found before any responder
+is paid.
+"""
+
+from spavl.data.verdicts.config import QUESTIONS, VerdictsConfig
+from spavl.data.verdicts.contradictions import (
+    contradictions,
+    labelled,
+    sentences_on,
+    stop_at_contradictions,
+    verdict_on,
+)
+from spavl.judges.canaries.checks import STAGE, canaries_of_questions
+from spavl.judges.judge_inputs import case_about
+from spavl.judges.registry import open_guard
+from spavl.models.types import Picture
+from spavl.records import Image, Question, QuestionVerdict
+from spavl.stages.judge_checks import check_judges, noted
+from spavl.stages.runner import Job, Made, run_rows
+from spavl.store import Manifest
+from spavl.store.question_facts import categories_in
+
+
+async def run(job: Job[VerdictsConfig]) -> Manifest:
+    settings = job.settings
+    guard = open_guard(settings.guard, job.models, QUESTIONS.stage)
+    canaries = {settings.guard: canaries_of_questions(open_guard(settings.guard, job.models.at_once(), STAGE))}
+    words = await check_judges(job, canaries, settings.canaries, "--verdicts.canaries warn")
+    images, categories = job.run.lookup("images", Image), categories_in(job.run)
+
+    async def work(question: Question) -> Made[QuestionVerdict]:
+        image = images[question.image_id]
+        shown = Picture(image.blob, job.run.blobs.get(image.blob))
+        label = await guard.judge_question(case_about(question, image, shown, categories))
+        return Made([verdict_on(question, image, label, guard.name)])
+
+    def conclude() -> dict[str, object]:
+        questions = job.run.lookup("questions", Question)
+        every = (
+            (verdict, questions[verdict.question_id]) for verdict in job.run.read(QUESTIONS.stage, QuestionVerdict)
+        )
+        found = [labelled(verdict, question, images[question.image_id]) for verdict, question in every]
+        stop_at_contradictions(found, settings.most_contradicted, guard.name)
+        for sentence in sentences_on(found):
+            job.screen.say(f"beware: {sentence}")
+        return {"guard": guard.name, "contradictions": [row.as_note() for row in contradictions(found)]} | noted(words)
+
+    total = job.run.count("questions", Question)
+    must_be_read = settings.most_invalid < 1
+    return await run_rows(
+        job, QUESTIONS, job.run.read("questions", Question), total, work, conclude, must_be_read=must_be_read
+    )

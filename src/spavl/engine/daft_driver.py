@@ -1,0 +1,103 @@
+"""Lets Daft place the shards: in its threads on this machine, or on the nodes of a Ray cluster.
+
+Daft moves the numbers of shards and what comes of them. The shards themselves are taken from a shelf,
+and on every machine a sandbox of workers does the work, so that nothing a shard does can hurt the engine.
+"""
+
+import functools
+import importlib
+import os
+import pickle
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+from spavl.engine import shard_server
+from spavl.engine.sandbox import Limits, Sandbox, opened
+from spavl.engine.workers import SHARD, Driver, Function, cores
+from spavl.errors import MissingExtra, how_to_install
+
+# Shards of one query, in all or for each worker: enough that its own price is small, few enough to hold in memory.
+_SHARDS, _SHARDS_EACH = 64, 8
+_sandboxes: dict[bytes, Sandbox] = {}
+
+
+def daft_driver(engine: Literal["daft", "ray"], function: Function, workers: int, limits: Limits) -> Driver:
+    daft = _daft_on(engine)
+    task = pickle.dumps((function, workers, limits))
+    server = shard_server.Server(_address()) if engine == "ray" else None
+    take = server.hatch.take if server else shard_server.take
+    nodes = _cores_of_nodes() if engine == "ray" else [cores()]
+    most = max(_SHARDS, _SHARDS_EACH * sum(workers or node for node in nodes))
+
+    def on_all(numbers: Any) -> list[bytes]:
+        return _worked(task, take, numbers.to_pylist())
+
+    work = daft.func.batch(return_dtype=daft.DataType.binary(), batch_size=most, use_process=False)(on_all)
+
+    def run(items: Sequence[Any]) -> list[Any]:
+        shards = [items[start : start + SHARD] for start in range(0, len(items), SHARD)]
+        with shard_server.holding(shards) as numbers:
+            frame = daft.from_pydict({"number": numbers})
+            if len(nodes) > 1:
+                # One part for each machine: in a task of Ray's there is room for many shards, and each has a price.
+                frame = frame.into_partitions(len(nodes))
+            found = frame.select("number", work(daft.col("number")).alias("results")).to_pydict()
+        # A cluster gives rows back as they come.
+        in_order = [results for _, results in sorted(zip(found["number"], found["results"], strict=True))]
+        return [result for results in in_order for result in opened(results)]
+
+    def close() -> None:
+        # Those on other machines end with the process that Daft keeps there.
+        if sandbox := _sandboxes.pop(task, None):
+            sandbox.close()
+        if server:
+            server.close()
+
+    return Driver(run, SHARD * most, 1, close)
+
+
+def _worked(task: bytes, take: Callable[[int], bytes], numbers: Sequence[int]) -> list[bytes]:
+    """Runs wherever Daft put the shards; the sandbox stays for the next ones."""
+    function, workers, limits = pickle.loads(task)
+    at_once = workers or cores()
+    if task not in _sandboxes:
+        _sandboxes.setdefault(task, Sandbox(function, at_once, limits))
+    sandbox = _sandboxes[task]
+    # One more than can run, so that the next shard is ready when a worker is.
+    with ThreadPoolExecutor(at_once + 1) as threads:
+        return list(threads.map(lambda number: sandbox.run_packed(take(number)), numbers))
+
+
+def _address() -> str:
+    """Of this machine, as the others of the cluster know it."""
+    return str(importlib.import_module("ray").util.get_node_ip_address())
+
+
+def _cores_of_nodes() -> list[int]:
+    return [int(node["Resources"].get("CPU", 0)) for node in importlib.import_module("ray").nodes() if node["Alive"]]
+
+
+@functools.lru_cache(maxsize=1)  # a process has one runner of Daft, set once
+def _daft_on(engine: Literal["daft", "ray"]) -> Any:
+    # Daft reads them once, when it is imported. The stage has a bar of its own.
+    os.environ |= {"DO_NOT_TRACK": "1", "DAFT_PROGRESS_BAR": "0"}
+    daft = _imported("daft", engine)
+    if engine == "daft":
+        daft.set_runner_native()
+        return daft
+    ray = _imported("ray", engine)
+    if not ray.is_initialized():
+        # Without an address Ray looks for the cluster that was started here last, for minutes if it was killed.
+        address = os.environ.get("RAY_ADDRESS") or "local"
+        ray.init(address, log_to_driver=False, logging_level="ERROR")
+    daft.set_runner_ray(noop_if_initialized=True)
+    return daft
+
+
+def _imported(package: str, extra: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError:
+        then = f'{how_to_install(extra)}, or take engine = "asyncio"'
+        raise MissingExtra(f"this engine needs {package}", where=f'engine = "{extra}"', then=then) from None

@@ -1,0 +1,112 @@
+"""Images inside tables, and whether an image can be shown, told by processes of their own."""
+
+import functools
+import itertools
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spavl.engine.isolated_reader import LIMITS
+from spavl.engine.sandbox import Died, Sandbox
+from spavl.imaging.sendable import NotSendable, sendable
+from spavl.imaging.tables.cells import Cells
+from spavl.imaging.unfetchable import Unfetchable
+
+_HELD = 4
+
+
+class CellsApart:
+    """As Cells, which it asks in another process. A cell that ends it is as one that cannot be read."""
+
+    def __init__(self) -> None:
+        # Whoever opens a file anew sees it as it is now.
+        self._number = next(_numbers)
+
+    def get(self, path: str, column: str, row: int) -> bytes:
+        return bytes(self._asked("get", path, column, row))
+
+    def get_all(self, path: str, column: str, row: int, holes: bool = False) -> tuple[bytes, ...]:
+        return tuple(self._asked("get_all", path, column, row, holes))
+
+    def is_empty(self, path: str, column: str, row: int) -> bool:
+        return bool(self._else("is_empty", False, path, column, row))
+
+    def large_group(self, path: str, column: str, row: int) -> range | None:
+        found: range | None = self._else("large_group", None, path, column, row)
+        return found
+
+    def _else(self, method: str, otherwise: Any, path: str, *given: Any) -> Any:
+        """It will be told when the cell is read."""
+        try:
+            return self._asked(method, path, *given)
+        except Unfetchable:
+            return otherwise
+
+    def _asked(self, method: str, path: str, *given: Any) -> Any:
+        (answer,) = _readers().run([(self._number, method, (str(Path(path).absolute()), *given))])
+        if isinstance(answer, Died):
+            raise Unfetchable(answer.reason)
+        if isinstance(answer, _Refused):
+            raise Unfetchable(answer.reason)
+        return answer
+
+
+class _Refused(NamedTuple):
+    reason: str
+
+
+_numbers = itertools.count()
+
+
+class _Readers:
+    """In the worker: the cells of whoever asked last."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[int, Cells] = OrderedDict()
+
+    def __call__(self, shard: Sequence[tuple[int, str, Sequence[Any]]]) -> list[Any]:
+        return [self._answer(*asked) for asked in shard]
+
+    def _answer(self, number: int, method: str, given: Sequence[Any]) -> Any:
+        cells = self._held.pop(number, None) or Cells()
+        self._held[number] = cells
+        if len(self._held) > _HELD:
+            self._held.popitem(last=False)
+        try:
+            return getattr(cells, method)(*given)
+        except Unfetchable as error:
+            return _Refused(str(error))
+
+
+@functools.cache
+def _readers() -> Sandbox:
+    return Sandbox(_Readers(), 1, LIMITS)
+
+
+@functools.cache
+def _decoders() -> Sandbox:
+    return Sandbox(_sendable_all, 1, LIMITS)
+
+
+def sendable_apart(data: bytes) -> bytes:
+    """As `sendable`, whose decoders some images end."""
+    (answer,) = _decoders().run([data])
+    if isinstance(answer, Died):
+        raise NotSendable(f"this image cannot be decoded: {answer.reason.replace('_', ' ')}")
+    if isinstance(answer, str):
+        raise NotSendable(answer)
+    return data if answer is None else bytes(answer)
+
+
+def _sendable_all(shard: Sequence[bytes]) -> list[bytes | str | None]:
+    return [_sendable(data) for data in shard]
+
+
+def _sendable(data: bytes) -> bytes | str | None:
+    """Nothing where the bytes can be sent as they are, so that they need not travel back; or why they cannot."""
+    try:
+        made = sendable(data)
+    except NotSendable as error:
+        return str(error)
+    return None if made == data else made

@@ -1,0 +1,101 @@
+"""Rules that score answers as published scripts do, faults included, each by whose it is."""
+
+import re
+from collections.abc import Callable, Sequence
+
+from spavl.evaluation.answer_matching.vqa_words import as_people_say, as_textvqa, as_vqa, on_one_line, without_marks
+from spavl.evaluation.benchmarks.ability.instructions import options_of
+
+_TO_TEN = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+# What the makers of OODCV-VQA look for, anywhere in the answer.
+_OODCV = {
+    "Yes": ("yes", "Yes", "yeah", "Yeah"),
+    "No": ("no", "No", "nope", "Nope"),
+    "0": ("none", "no", "zero"),
+    "1": ("one", "single", "1"),
+} | {str(number): (_TO_TEN[number], str(number)) for number in range(2, 11)}
+_ANSWER_IS = re.compile(r"The answer is ([A-Z]).")
+
+
+def _pope(answer: str, question: str, references: Sequence[str]) -> float:
+    """POPE's makers: whatever does not say no in its first sentence is a yes."""
+    words = answer.split(".")[0].replace(",", "").split(" ")
+    said = "no" if {"No", "not", "no"} & set(words) else "yes"
+    return float(said == references[0].casefold())
+
+
+def _scienceqa(answer: str, question: str, references: Sequence[str]) -> float:
+    """ScienceQA's makers: the letter in the one `The answer is X.`; else an option by lot, worth 1 / their number."""
+    options, said = options_of(question), _ANSWER_IS.findall(answer.strip())
+    if len(said) == 1 and said[0] in options:
+        return float(said[0] == references[0])
+    return 1 / len(options) if options else 0.0
+
+
+def _scienceqa_llava(answer: str, question: str, references: Sequence[str]) -> float:
+    """The script of LLaVA: `X`, `X. ...` or the one `The answer is X.`; all else is wrong."""
+    text, said = answer.strip(), _ANSWER_IS.findall(answer)
+    if text[1:3] in ("", ". ") and text[:1] in "ABCDE":
+        said = [text[0]] if text else []
+    return float(len(said) == 1 and said[0] in options_of(question) and said[0] == references[0])
+
+
+def _scienceqa_lmms_eval(answer: str, question: str, references: Sequence[str]) -> float:
+    """The script of lmms-eval: the letter alone, or at the start with a full stop; all else is wrong."""
+    said = answer.strip()
+    letter = said[0] if len(said) >= 2 and said[0].isupper() and said[1] == "." else said
+    return float(letter.lower() == references[0].lower())
+
+
+def _seed_lmms_eval(answer: str, question: str, references: Sequence[str]) -> float:
+    """The script of lmms-eval: the first character, where SEED-Bench's makers compare likelihoods of options."""
+    return float(answer.strip()[:1].lower() == references[0].lower())
+
+
+def _vqa(answer: str, question: str, references: Sequence[str]) -> float:
+    """VQA's makers: VQA accuracy, with words spelled alike only where not all ten people said the same."""
+    said, people = on_one_line(answer), [on_one_line(each) for each in references]
+    if len(set(people)) > 1:
+        said, people = as_vqa(said), [as_vqa(each) for each in people]
+    return as_people_say(said, people)
+
+
+def _vizwiz(answer: str, question: str, references: Sequence[str]) -> float:
+    """VizWiz's makers: VQA accuracy, with the answer's words spelled alike and what people said left as it is."""
+    return as_people_say(as_vqa(answer), references)
+
+
+def _textvqa(answer: str, question: str, references: Sequence[str]) -> float:
+    """TextVQA's makers: as their server does it, VQA accuracy with words parted a little more first, on both sides."""
+    return as_people_say(as_textvqa(answer), [as_textvqa(each) for each in references])
+
+
+def _gqa(answer: str, question: str, references: Sequence[str]) -> float:
+    """GQA's makers: the same string."""
+    return float(answer in references)
+
+
+def _gqa_llava(answer: str, question: str, references: Sequence[str]) -> float:
+    """The script of LLaVA, then GQA's makers': the same string in small letters, without a full stop at its end."""
+    return float(answer.strip().rstrip(".").lower() in references)
+
+
+def _oodcv(answer: str, question: str, references: Sequence[str]) -> float:
+    """OODCV-VQA's makers: the right word anywhere in the answer, as a part of another word too."""
+    said = without_marks(on_one_line(answer)).split(".")[0]
+    return float(any(word in said for word in _OODCV.get(references[0], (references[0],))))
+
+
+RULES: dict[str, Callable[[str, str, Sequence[str]], float]] = {
+    "pope": _pope,
+    "scienceqa": _scienceqa,
+    "scienceqa-llava": _scienceqa_llava,
+    "scienceqa-lmms-eval": _scienceqa_lmms_eval,
+    "seed-lmms-eval": _seed_lmms_eval,
+    "vqa": _vqa,
+    "vizwiz": _vizwiz,
+    "textvqa": _textvqa,
+    "gqa": _gqa,
+    "gqa-llava": _gqa_llava,
+    "oodcv": _oodcv,
+}

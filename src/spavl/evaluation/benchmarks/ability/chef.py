@@ -1,0 +1,147 @@
+"""ChEF's six desiderata, as recipes over the benchmarks here.
+
+ChEF (arXiv 2311.02692) asks six things of a model, each by a recipe over ScienceQA and MMBench, or
+POPE. Two of them change how a question is put, so they are benchmarks made of others: any name with
+`+examples` or `+numbers`, such as `scienceqa+examples`. The others are settings of an exam.
+RECIPES says which, and where ours is not theirs.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from string import ascii_uppercase
+from typing import NamedTuple
+
+from spavl.errors import ConfigError
+from spavl.evaluation.answer_matching.choice_reader import said_option
+from spavl.evaluation.benchmarks.ability.formulas import match_ratio
+from spavl.evaluation.benchmarks.ability.instructions import BY_LETTER, options_of
+from spavl.evaluation.benchmarks.types import Benchmark, Figures, Found
+from spavl.evaluation.records import Item
+from spavl.statistics import Estimate
+
+_EXAMPLES = 2
+_OPTION = re.compile(r"^([A-Z])\. ", re.MULTILINE)
+
+
+class Recipe(NamedTuple):
+    desideratum: str
+    # What to ask, as one types it.
+    ask: str
+    # What an exam then tells.
+    figure: str
+    # Where this differs from what ChEF does.
+    differs: str
+
+
+RECIPES = (
+    Recipe(
+        "calibration",
+        "--suite scienceqa,mmbench --samples 10 --temperature 1",
+        "calibration error",
+        "how sure a model is, is how many of its samples agree; ChEF takes the likelihood of each option, which "
+        "servers do not tell",
+    ),
+    Recipe(
+        "in-context learning",
+        "--suite scienceqa,scienceqa+examples,mmbench,mmbench+examples",
+        "in-context learning: what examples add, in parts of what is not by chance",
+        "examples are words alone, drawn from the same set by hash; ChEF shows their pictures too",
+    ),
+    Recipe(
+        "instruction following",
+        "--suite scienceqa,scienceqa+numbers,mmbench,mmbench+numbers",
+        "match ratio: how many answers are one of the options offered",
+        "options are numbered in place of letters; ChEF has other signs as well",
+    ),
+    Recipe(
+        "language performance",
+        "--suite helpeval --judge MODEL --base NAME",
+        "the win rate, both orders",
+        "ChEF has GPT grade single answers to ScienceQA and MMBench; a comparison needs no scale",
+    ),
+    Recipe("hallucination", "--suite pope", "accuracy, precision, recall, F1, share of yes", "the same"),
+    Recipe(
+        "robustness",
+        "--suite scienceqa,mmbench --conditions real,noise,blur,typos",
+        "robustness: what a condition leaves of what is not by chance",
+        "ChEF damages pictures and words in more ways, each by degrees; here it is one degree of these three",
+    ),
+)
+
+
+class _Way(NamedTuple):
+    """How questions are put in another way."""
+
+    change: Callable[[Sequence[Found]], Iterator[Found]]
+    says: str
+    figures: Figures | None = None
+
+
+def prepared(benchmark: Benchmark, recipe: str) -> Benchmark:
+    """A benchmark made of another, its questions put in another way."""
+    if recipe not in _WAYS:
+        then = f"what may follow the + is {' or '.join(_WAYS)}"
+        raise ConfigError(f"no benchmark is made of another by +{recipe}", where=benchmark.name, then=then)
+    way = _WAYS[recipe]
+
+    def read(folder: Path) -> Iterator[Found]:
+        return way.change([found for found in benchmark.items(folder) if found.references])
+
+    return benchmark._replace(
+        name=f"{benchmark.name}+{recipe}",
+        does=f"{benchmark.does}; {way.says}",
+        read=read,
+        shares=benchmark.folder,
+        figures=way.figures or benchmark.figures,
+    )
+
+
+def sure_of(answers: Sequence[str], question: str) -> tuple[str, float] | None:
+    """The option that most of a model's samples take, and the share that does; None if none can be read."""
+    said = Counter(letter for answer in answers if (letter := said_option(answer, question)))
+    return (said.most_common(1)[0][0], said.most_common(1)[0][1] / len(answers)) if said else None
+
+
+def chance(question: str) -> float | None:
+    """How often an option drawn by lot would be right; None where there are no options."""
+    options = options_of(question)
+    return 1 / len(options) if options else None
+
+
+def _with_examples(listed: Sequence[Found]) -> Iterator[Found]:
+    """Before each question others of its subset with their right answers, never of its own cluster."""
+    ring = sorted(listed, key=lambda found: hashlib.sha256(f"{found.subset}/{found.key}".encode()).digest())
+    places = {id(found): place for place, found in enumerate(ring)}
+    for found in listed:
+        place = places[id(found)]
+        others = (ring[(place + step) % len(ring)] for step in range(1, len(ring)))
+        fit = (each for each in others if each.subset == found.subset and not _hang_together(each, found))
+        shown = [f"{each.question}\n{each.references[0]}" for each, _ in zip(fit, range(_EXAMPLES), strict=False)]
+        yield found._replace(question="\n\n".join([*shown, found.question]))
+
+
+def _hang_together(one: Found, other: Found) -> bool:
+    return bool(one.cluster) and one.cluster == other.cluster
+
+
+def _numbered(listed: Sequence[Found]) -> Iterator[Found]:
+    """Options by number where they had letters; questions that are no multiple choice are left out."""
+    for found in listed:
+        if options_of(found.question):
+            number = str(ascii_uppercase.index(found.references[0]) + 1)
+            question = _OPTION.sub(lambda letter: f"{ascii_uppercase.index(letter[1]) + 1}. ", found.question)
+            question = question.replace(BY_LETTER, "Answer with the option's number from the given choices directly.")
+            yield found._replace(question=question, references=(number,), scored_by=("match/numbered",))
+
+
+def _followed(items: Sequence[Item], marks: Sequence[float | None]) -> dict[str, Estimate]:
+    return {"match ratio": match_ratio(marks, [item.cluster for item in items])}
+
+
+_WAYS = {
+    "examples": _Way(_with_examples, "two others with their answers are told first"),
+    "numbers": _Way(_numbered, "options are numbered in place of letters", _followed),
+}

@@ -1,0 +1,185 @@
+"""Multiple choice: ScienceQA, MMBench and SEED-Bench."""
+
+import functools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from spavl.errors import ConfigError
+from spavl.evaluation.benchmarks.ability.formulas import circular
+from spavl.evaluation.benchmarks.ability.instructions import asked_with
+from spavl.evaluation.benchmarks.files import answer_keys
+from spavl.evaluation.benchmarks.files.row_files import Row, need, picture_in, picture_of_base64, rows, rows_of, strange
+from spavl.evaluation.benchmarks.types import Benchmark, Bytes, Found
+
+_GET_SCIENCE = (
+    "put problems.json and pid_splits.json of github.com/lupantech/ScienceQA into the folder, with the pictures of the "
+    "test as test/ID/image.png; or download lmms-lab/ScienceQA from the Hugging Face hub"
+)
+_GET_MMBENCH = (
+    "download the TSV of the dev split (MMBench_DEV_EN.tsv; the test's answers are not public) by the links of "
+    "github.com/open-compass/MMBench, or lmms-lab/MMBench from the Hugging Face hub"
+)
+_GET_SEED = (
+    "put SEED-Bench.json into the folder and the pictures into SEED-Bench-image/, by the links of "
+    "github.com/AILab-CVC/SEED-Bench; or download lmms-lab/SEED-Bench from the Hugging Face hub"
+)
+# Copies of an MMBench question with its options in another order have this number added once or more.
+_MMBENCH_TURN = 1_000_000
+_LONGEST_INDEX = 64
+# How empty cells of MMBench were written down.
+_NOTHING = ("", "nan")
+# ScienceQA's questions that show no image.
+_WORDS_ALONE = "words alone"
+
+
+def _science(folder: Path) -> Iterator[Found]:
+    if (folder / "problems.json").is_file() or (folder / "data/scienceqa/problems.json").is_file():
+        listed = _science_release(folder)
+    else:
+        tables = ("ScienceQA-FULL/test-*.parquet", "ScienceQA-IMG/test-*.parquet", "data/test-*.parquet", "*.parquet")
+        listed = ((row, _maybe_shown(row)) for row in rows_of(need(folder, tables, _GET_SCIENCE)))
+    for row, picture in listed:
+        options, hint = answer_keys.listed(row, "choices"), row.maybe_text("hint")
+        question = "\n".join([*([f"Context: {hint}"] if hint else []), row.asked("question")])
+        yield Found(
+            key=row.maybe_text("key", "id", "pid") or str(row.number),
+            question=asked_with(question, options),
+            wants="answer",
+            scored_by=("match/choice", "match/scienceqa", "match/scienceqa-llava", "match/scienceqa-lmms-eval"),
+            picture=picture,
+            subset="with picture" if picture else _WORDS_ALONE,
+            group=row.maybe_text("subject"),
+            references=(answer_keys.letter_at(row, options, "answer"),),
+        )
+
+
+def _maybe_shown(row: Row) -> Bytes | None:
+    """Nearly half of the questions have an image; where the column is missing, it cannot be told which."""
+    if "image" not in row.cells:
+        row.cell("image")
+    return row.maybe_picture("image", get=_GET_SCIENCE)
+
+
+def _science_release(folder: Path) -> Iterator[tuple[Row, Bytes | None]]:
+    problems = need(folder, ("problems.json", "data/scienceqa/problems.json"), _GET_SCIENCE)[0]
+    try:
+        tested = set(json.loads((problems.parent / "pid_splits.json").read_text())["test"])
+    except (OSError, ValueError, KeyError) as error:
+        what = f"the list of the test's questions cannot be read: {error}"
+        raise ConfigError(what, where=str(problems.parent / "pid_splits.json"), then=_GET_SCIENCE) from None
+    roots = [folder, folder / "images", problems.parent, problems.parent / "images"]
+    for row in rows(problems):
+        key = row.text("key")
+        if key in tested:
+            name = row.maybe_text("image")
+            yield row, picture_in(roots, (f"test/{key}/{name}", f"{key}/{name}"), _GET_SCIENCE) if name else None
+
+
+def _mmbench(folder: Path) -> Iterator[Found]:
+    tables = (
+        "*DEV_EN*.tsv",
+        "*dev_en*.tsv",
+        "*dev*.tsv",
+        "*.tsv",
+        "en/dev-*.parquet",
+        "data/dev-*.parquet",
+        "*.parquet",
+    )
+    files = need(folder, tables, _GET_MMBENCH)
+    for row in rows_of(files[:1] if files[0].suffix == ".tsv" else files):
+        index, options = row.text("index"), _options(row)
+        if not index.isdecimal():
+            raise strange(f"the index {index!r} is no whole number", row, then=_GET_MMBENCH)
+        if row.maybe_text("answer").strip() in _NOTHING:
+            raise strange("this question comes without its answer, as those of the test do", row, then=_GET_MMBENCH)
+        hint = row.maybe_text("hint").strip()
+        told = [hint] if hint not in _NOTHING else []
+        yield Found(
+            key=index,
+            question=asked_with("\n".join([*told, row.asked("question")]), options),
+            wants="answer",
+            scored_by=("match/choice",),
+            picture=_in_tsv(row) if isinstance(row.cells.get("image"), str) else row.picture("image", get=_GET_MMBENCH),
+            subset=row.maybe_text("split"),
+            group=row.maybe_text("category"),
+            cluster=_question_of(index),
+            references=(answer_keys.letter(row, ["" if each in _NOTHING else each for each in options], "answer"),),
+        )
+
+
+def _question_of(key: str) -> str:
+    """What all orders of a question's options have in common."""
+    return str(int(key) % _MMBENCH_TURN)
+
+
+def _options(row: Row) -> list[str]:
+    """Each under its own letter, whatever it says; only after the last one is there none."""
+    options = [row.maybe_text(letter).strip() for letter in "ABCDE"]
+    while options and options[-1] in _NOTHING:
+        options.pop()
+    return options
+
+
+def _in_tsv(row: Row) -> Bytes:
+    """A picture in base64, or the index of another row with the same one."""
+    text = row.text("image")
+    if len(text) > _LONGEST_INDEX or not text.isdecimal():
+        return picture_of_base64(text, f"{row.file}, row {row.number}")
+    return lambda: picture_of_base64(_pictures_of(row.file).get(text, "?"), f"{row.file}, index {text}")()
+
+
+@functools.lru_cache(maxsize=1)
+def _pictures_of(file: Path) -> dict[str, str]:
+    return {row.text("index"): image for row in rows(file) if len(image := row.text("image")) > _LONGEST_INDEX}
+
+
+def _seed(folder: Path) -> Iterator[Found]:
+    roots = [folder / "SEED-Bench-image", folder]
+    for row in rows_of(need(folder, ("SEED-Bench.json", "data/test-*.parquet", "*.parquet"), _GET_SEED)):
+        # Questions about videos ask for frames in their order, which no model here is shown.
+        if row.text("data_type") != "image":
+            continue
+        options = [answer_keys.words(row, f"choice_{letter}") for letter in "abcd"]
+        yield Found(
+            key=row.text("question_id"),
+            question=asked_with(row.asked("question"), options),
+            wants="answer",
+            scored_by=("match/choice", "match/seed-lmms-eval"),
+            picture=row.picture("image", folders=roots, names=(row.text("data_id"),), get=_GET_SEED),
+            group=row.maybe_text("question_type_id"),
+            cluster=row.maybe_text("data_id"),
+            references=(answer_keys.letter(row, options, "answer"),),
+        )
+
+
+SCIENCE = Benchmark(
+    name="scienceqa",
+    does="4,241 school questions of the test, about half of them with a picture",
+    get=_GET_SCIENCE,
+    read=_science,
+    needs_image=lambda found: found.subset != _WORDS_ALONE,
+    scoring="accuracy by the option that an answer takes. Beside it three published rules: the makers', which knows "
+    "`The answer is B.` only and draws an option by lot for all else, so that short answers get what chance gives; "
+    "LLaVA's, by which most papers report; and lmms-eval's",
+)
+MMBENCH = Benchmark(
+    name="mmbench",
+    does="questions of twenty abilities in multiple choice, each in every order of its options where the file has them",
+    get=_GET_MMBENCH,
+    read=_mmbench,
+    scoring="accuracy by the option that an answer takes, and the strict one by question over all orders of its "
+    "options. Where the letter is not plain the makers (VLMEvalKit) ask a model which option was meant, so that their "
+    "rule is none of words alone; here the answer stays unread",
+    figures=lambda items, marks: {"strict accuracy": circular(marks, [_question_of(item.key) for item in items])},
+    whole_clusters=True,
+)
+SEED = Benchmark(
+    name="seed",
+    does="SEED-Bench's 14,000 questions about pictures in multiple choice; those about videos are left out, so that "
+    "figures of all of SEED-Bench are not to be set beside it",
+    get=_GET_SEED,
+    read=_seed,
+    scoring="accuracy by the option that an answer takes; lmms-eval's rule, its first character, beside it. The makers "
+    "compare the likelihoods of the options, which answers do not tell",
+)

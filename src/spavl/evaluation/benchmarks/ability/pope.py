@@ -1,0 +1,62 @@
+"""POPE: is there such an object in the picture? Half of those asked for are, and half are not."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from spavl.evaluation.benchmarks.ability.formulas import yes_no
+from spavl.evaluation.benchmarks.ability.instructions import IN_A_WORD, ended_with
+from spavl.evaluation.benchmarks.files.row_files import need, rows_of, strange
+from spavl.evaluation.benchmarks.types import Benchmark, Found
+from spavl.evaluation.records import Item
+from spavl.statistics import Estimate
+
+_GET = (
+    "put coco_pope_random.json, coco_pope_popular.json and coco_pope_adversarial.json of github.com/RUCAIBox/POPE "
+    "(output/coco/) into the folder and COCO's pictures into val2014/; or download lmms-lab/POPE from the Hugging Face "
+    "hub"
+)
+
+
+def _read(folder: Path) -> Iterator[Found]:
+    files = need(folder, ("coco_pope_*.json*", "output/coco/coco_pope_*.json*", *_TABLES), _GET)
+    roots = [folder / place for place in ("val2014", "images", ".")]
+    for row in rows_of(files):
+        answer = row.text("label", "answer").strip().casefold()
+        if answer not in ("yes", "no"):
+            raise strange(f"the answer {answer!r} is neither yes nor no", row)
+        named = row.file.stem.removeprefix("coco_pope_").partition("-")[0]
+        yield Found(
+            key=row.maybe_text("question_id", "id") or str(row.number),
+            question=ended_with(row.asked("text", "question"), IN_A_WORD),
+            wants="answer",
+            scored_by=("match/yes_no", "match/pope"),
+            picture=row.picture("image", folders=roots, get=_GET),
+            subset=row.maybe_text("category") or named,
+            group="there" if answer == "yes" else "not there",
+            cluster=row.maybe_text("image_source") or row.picture_name("image"),
+            references=(answer,),
+        )
+
+
+def _figures(items: Sequence[Item], marks: Sequence[float | None]) -> dict[str, Estimate]:
+    """Of all questions, and of each of the three ways in which objects that are not there were picked."""
+    pairs = list(zip(items, marks, strict=True))
+    found: dict[str, Estimate] = {}
+    for subset in ("", *sorted({item.subset for item in items})):
+        own = [(mark, item.references[0], item.cluster) for item, mark in pairs if subset in ("", item.subset)]
+        told = yes_no(*zip(*own, strict=True))._asdict()
+        found |= {f"{name}, {subset}" if subset else name: value for name, value in told.items()}
+    return found
+
+
+_TABLES = ("data/test-*.parquet", "Full/*.parquet", "*.parquet")
+BENCHMARK = Benchmark(
+    name="pope",
+    does="whether a model sees objects that are not there: 9,000 questions for yes or no",
+    get=_GET,
+    read=_read,
+    scoring="accuracy, precision, recall, F1 and the share of yes. POPE's script takes `no` and `not` anywhere in the "
+    "first sentence for a no and all else for a yes, refusals too; its rule stands beside ours, by which an answer "
+    "that states neither is unread and not right",
+    figures=_figures,
+)

@@ -1,0 +1,156 @@
+"""Open questions with short answers: VQAv2, VizWiz and TextVQA, scored against what ten people said, and GQA."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from spavl.evaluation.benchmarks.ability.instructions import IN_A_WORD, OR_UNANSWERABLE, ended_with
+from spavl.evaluation.benchmarks.files import answer_keys
+from spavl.evaluation.benchmarks.files.row_files import Row, need, picture_in, rows, rows_of, strange
+from spavl.evaluation.benchmarks.types import Benchmark, Found
+
+_GET_VQA = (
+    "put v2_OpenEnded_mscoco_val2014_questions.json and v2_mscoco_val2014_annotations.json of visualqa.org into the "
+    "folder and COCO's pictures into val2014/; or download lmms-lab/VQAv2 from the Hugging Face hub"
+)
+_GET_VIZWIZ = (
+    "put val.json of vizwiz.org's VQA task into the folder and its pictures into val/; or download lmms-lab/VizWiz-VQA "
+    "from the Hugging Face hub"
+)
+_GET_TEXTVQA = (
+    "put TextVQA_0.5.1_val.json of textvqa.org into the folder and its pictures into train_images/; or download "
+    "lmms-lab/textvqa from the Hugging Face hub"
+)
+_GET_GQA = (
+    "put testdev_balanced_questions.json of GQA into the folder and its pictures into images/; or download "
+    "lmms-lab/GQA (testdev_balanced_instructions and testdev_balanced_images) from the Hugging Face hub"
+)
+
+
+def _vqa(folder: Path) -> Iterator[Found]:
+    asked = list(folder.glob("v2_OpenEnded_mscoco_val2014_questions.json"))
+    tables = ("data/validation-*.parquet", "validation-*.parquet", "*.parquet")
+    roots = [folder / "val2014", folder / "images"]
+    said: Mapping[str, Row] = {}
+    if asked:
+        (annotations,) = need(folder, ("v2_mscoco_val2014_annotations.json",), _GET_VQA)
+        said = {row.text("question_id"): row for row in rows(annotations)}
+    for row in rows_of(asked or need(folder, tables, _GET_VQA)):
+        key, image = row.text("question_id"), row.text("image_id")
+        about = said.get(key, row)
+        name = f"COCO_val2014_{image:0>12}.jpg"
+        yield _found(
+            row,
+            key,
+            _people(about.cell("answers"), about),
+            rules=("match/consensus", "match/vqa"),
+            picture=row.picture("image", folders=roots, names=(name,), get=_GET_VQA),
+            group=about.maybe_text("answer_type"),
+            cluster=image,
+        )
+
+
+def _vizwiz(folder: Path) -> Iterator[Found]:
+    listed = ("val.json", "Annotations/val.json", "annotations/val.json", "data/val-*.parquet", "*.parquet")
+    roots = [folder / place for place in ("val", "images/val", "images", ".")]
+    for row in rows_of(need(folder, listed, _GET_VIZWIZ)):
+        yield _found(
+            row,
+            row.maybe_text("question_id") or row.picture_name("image") or str(row.number),
+            _people(row.cell("answers"), row),
+            picture=row.picture("image", folders=roots, get=_GET_VIZWIZ),
+            group=row.maybe_text("answer_type") or row.maybe_text("category"),
+            rules=("match/consensus", "match/vizwiz"),
+            ending=OR_UNANSWERABLE,
+        )
+
+
+def _textvqa(folder: Path) -> Iterator[Found]:
+    listed = ("TextVQA_*_val.json", "data/validation-*.parquet", "validation-*.parquet", "*.parquet")
+    roots = [folder / place for place in ("train_images", "train_val_images/train_images", "images", ".")]
+    for row in rows_of(need(folder, listed, _GET_TEXTVQA)):
+        image = row.text("image_id")
+        yield _found(
+            row,
+            row.text("question_id"),
+            _people(row.cell("answers"), row),
+            rules=("match/consensus", "match/textvqa"),
+            picture=row.picture("image", folders=roots, names=(f"{image}.jpg",), get=_GET_TEXTVQA),
+            cluster=image,
+        )
+
+
+def _gqa(folder: Path) -> Iterator[Found]:
+    listed = ("testdev_balanced_questions.json", "*/testdev_balanced_questions.json")
+    tables = ("testdev_balanced_instructions/*.parquet",)
+    files = need(folder, (*listed, *tables), _GET_GQA)
+    inside: dict[str, Row] = {}
+    if files[0].suffix == ".parquet":
+        images = need(folder, ("testdev_balanced_images/*.parquet",), _GET_GQA)
+        inside = {row.text("id"): row for row in rows_of(images)}
+    for row in rows_of(files):
+        image, kinds = row.text("imageId"), row.maybe("types")
+        held = inside[image].picture("image", get=_GET_GQA) if image in inside else None
+        yield _found(
+            row,
+            row.text("key", "id"),
+            (answer_keys.words(row, "answer"),),
+            rules=("match/exact", "match/gqa", "match/gqa-llava"),
+            picture=held or picture_in([folder / "images"], (f"{image}.jpg",), _GET_GQA),
+            group=str(kinds.get("structural") or "") if isinstance(kinds, dict) else "",
+            cluster=image,
+        )
+
+
+def _found(
+    row: Row, key: str, references: tuple[str, ...], rules: tuple[str, ...], ending: str = IN_A_WORD, **more: Any
+) -> Found:
+    question = ended_with(row.asked("question"), ending)
+    return Found(key=key, question=question, wants="answer", scored_by=rules, references=references, **more)
+
+
+def _people(answers: Any, row: Row) -> tuple[str, ...]:
+    """What each of the people who were asked said; the test's files do not have it."""
+    told = [each.get("answer") if isinstance(each, dict) else each for each in answers or ()]
+    said = tuple(each for each in told if isinstance(each, str))
+    if len(said) < len(told) or isinstance(answers, str):
+        raise strange("what people answered is no list of texts", row, then="give the file as it is published")
+    if not said:
+        raise strange(
+            "this question comes without answers, as those of a test do", row, then="use the validation split"
+        )
+    return said
+
+
+VQA = Benchmark(
+    name="vqav2",
+    does="214,354 open questions about COCO's validation pictures",
+    get=_GET_VQA,
+    read=_vqa,
+    scoring="VQA accuracy: min(1, how many of the other nine said the same / 3), the mean over ten people, with words "
+    "spelled alike throughout. Beside it the makers', who do so only where the ten do not all agree",
+)
+VIZWIZ = Benchmark(
+    name="vizwiz",
+    does="4,319 questions that blind people asked about pictures they took, many of which cannot be answered",
+    get=_GET_VIZWIZ,
+    read=_vizwiz,
+    scoring="VQA accuracy, with words spelled alike throughout. Beside it the makers', who leave what people said as "
+    "it is",
+)
+TEXTVQA = Benchmark(
+    name="textvqa",
+    does="5,000 questions about words in pictures; no words read by a machine are shown with them",
+    get=_GET_TEXTVQA,
+    read=_textvqa,
+    scoring="VQA accuracy, with words spelled alike throughout. Beside it the makers', whose server parts words a "
+    "little more first",
+)
+GQA = Benchmark(
+    name="gqa",
+    does="12,578 questions of the balanced test-dev about what is where in a picture",
+    get=_GET_GQA,
+    read=_gqa,
+    scoring="accuracy: the same words, case and punctuation aside, as lmms-eval does. Beside it the makers', which is "
+    "the same string, and LLaVA's, which is that in small letters without a last full stop",
+)

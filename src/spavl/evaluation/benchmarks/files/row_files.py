@@ -1,0 +1,369 @@
+"""Files of benchmarks as their makers publish them: tables and lists of rows, and the pictures these name."""
+
+import base64
+import binascii
+import csv
+import functools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from spavl.engine.isolated_cells import CellsApart, sendable_apart
+from spavl.engine.isolated_reader import rows_apart
+from spavl.errors import ConfigError
+from spavl.evaluation.benchmarks.files.parquet_cells import FAULTS, Unread, check_once, parquet_cells, unreadable
+from spavl.evaluation.benchmarks.types import Bytes
+from spavl.imaging.local import read_local
+from spavl.imaging.sendable import NotSendable
+from spavl.imaging.unfetchable import Unfetchable
+from spavl.text.encodable import is_encodable
+
+T = TypeVar("T")
+
+# A cell of a TSV may be a whole picture in base64.
+_LONGEST_CELL = 2**28
+_GET_AGAIN = "download the file again"
+# How JPEG, PNG, WebP and GIF begin in base64.
+_IN_BASE64 = ("/9j/", "iVBORw0KGgo", "UklGR", "R0lGOD")
+_LONGEST_TOLD = 80
+
+# What is read of JSON.
+_MAY_HOLD_HALVES = (".json", ".jsonl")
+
+# The bytes of the images of a cell, of which a list may hold several; read when it is their turn.
+AllBytes = Callable[[], tuple[bytes, ...]]
+
+
+class Row(NamedTuple):
+    """A row of a file. Images inside a Parquet file are read when they are asked for."""
+
+    file: Path
+    number: int
+    cells: Mapping[str, Any]
+    inside: CellsApart | None = None
+
+    def maybe(self, *spellings: str) -> Any:
+        """The cell of a column by the spellings that are known of its name; None if there is none."""
+        return None if _spelled(tuple(self.cells), spellings) is None else self.cell(*spellings)
+
+    def cell(self, *spellings: str) -> Any:
+        if (name := _spelled(tuple(self.cells), spellings)) is None:
+            there = ", ".join(self.cells) or "none"
+            raise ConfigError(
+                f"no column {spellings[0]!r}; the spellings known are {', '.join(spellings)}, and there are {there}",
+                where=f"{self.file}, row {self.number}",
+                then="give the file as it is published, or rename the column to one of these",
+            )
+        value = self.cells[name]
+        if isinstance(value, Unread):
+            what = f"this column is {value.kind}, and text is needed"
+            raise ConfigError(what, where=self._place(name), then="write the column as strings")
+        if self.file.suffix.lower() in _MAY_HOLD_HALVES and not is_encodable(value):
+            what = "this cell holds half a character (a lone surrogate), which cannot be written"
+            raise ConfigError(what, where=self._place(name), then="write the whole character, or leave it out")
+        return value
+
+    def asked(self, *spellings: str) -> str:
+        """The words of a question: a model is never asked nothing, nor what is no text."""
+        value = self.cell(*spellings)
+        if not isinstance(value, str) or not value.strip():
+            told = (
+                "is empty"
+                if value is None or value != value or value == ""
+                else f"holds {str(value)[:_LONGEST_TOLD]!r}"
+            )
+            what = f"this row asks nothing: its cell {told}"
+            raise ConfigError(what, where=self._place(_spelled(tuple(self.cells), spellings) or ""), then=_GET_AGAIN)
+        return value
+
+    def text(self, *spellings: str) -> str:
+        return _words(self.cell(*spellings))
+
+    def maybe_text(self, *spellings: str) -> str:
+        return _words(self.maybe(*spellings))
+
+    def picture(
+        self, *columns: str, folders: Sequence[Path] = (), names: Sequence[str] = (), get: str = _GET_AGAIN
+    ) -> Bytes:
+        """The image that one of these columns holds or names; where there is no such column, that of these names."""
+        if (found := self.maybe_picture(*columns, folders=folders, get=get)) is not None:
+            return found
+        there = [column for column in columns if column in self.cells]
+        if names and not there:
+            return picture_in(folders, names, get)
+        if not there:
+            self.cell(*columns)
+        raise ConfigError("this row has no image: its cell is empty", where=self._place(" or ".join(there)), then=get)
+
+    def maybe_picture(self, *columns: str, folders: Sequence[Path] = (), get: str = _GET_AGAIN) -> Bytes | None:
+        """As `picture`; None where there is no such column, or its cell is empty."""
+        for column in columns:
+            if (found := self.maybe_pictures(column, folders, get)) is not None:
+                return functools.partial(
+                    _shown, functools.partial(_only, found, self._place(column)), self._place(column)
+                )
+        return None
+
+    def maybe_pictures(self, column: str, folders: Sequence[Path] = (), get: str = _GET_AGAIN) -> AllBytes | None:
+        """The images that a cell holds or names, of which a list may have several; None where it is empty."""
+        place = _Place(self._place(column), [*folders] or [self.file.parent], get)
+        value = self.cells.get(column)
+        if not isinstance(value, Unread):
+            return _images(value, place)
+        if not value.holds_images or self.inside is None:
+            raise ConfigError(f"this column is {value.kind}, which is no image", where=place.where, then=get)
+        if self.inside.is_empty(str(self.file), column, self.number):
+            return _images(value.beside, place)
+        cell = functools.partial(self.inside.get_all, str(self.file), column, self.number, holes=True)
+        return functools.partial(_in_cell, cell, value.beside, place)
+
+    def picture_name(self, *columns: str) -> str:
+        """The name of the file that one of these columns leads to.
+
+        Beside bytes stands the name of a file that is not here, which many images may share: `datasets` keeps its last
+        part alone.
+        """
+        value = next((self.cells[column] for column in columns if column in self.cells), None)
+        name = value.get("path") if isinstance(value, dict) and not value.get("bytes") else value
+        return name if isinstance(name, str) and not _in_itself(name) else ""
+
+    def _place(self, column: str) -> str:
+        return f"{self.file}, row {self.number}, column {column}"
+
+
+class _Place(NamedTuple):
+    """Where a cell stands, in which folders the images are that it names, and how to get them."""
+
+    where: str
+    folders: Sequence[Path]
+    get: str
+
+
+def rows(file: Path) -> Iterator[Row]:
+    """The rows of a CSV, TSV, JSON, JSON-lines or Parquet file, a few in memory at a time where its form allows."""
+    try:
+        yield from _READERS[file.suffix.lower()](file)
+    except FAULTS as error:
+        raise unreadable(file, error) from None
+
+
+def rows_of(files: Sequence[Path]) -> Iterator[Row]:
+    for file in files:
+        yield from rows(file)
+
+
+def need(folder: Path, patterns: Sequence[str], get: str) -> list[Path]:
+    """The files of the first pattern that fits any."""
+    if not folder.is_dir():
+        raise ConfigError("there is no such folder", where=str(folder), then=get)
+    for pattern in patterns:
+        if files := sorted(file for file in folder.glob(pattern) if file.is_file()):
+            return files
+    raise ConfigError(f"no file {' or '.join(patterns)} in this folder", where=str(folder), then=get)
+
+
+def picture_in(folders: Sequence[Path], names: Sequence[str], get: str) -> Bytes:
+    """The file of one of these names, which a stranger wrote, under one of these folders."""
+    file = _found(folders, names, get)
+    return functools.partial(_shown, functools.partial(_file, file), str(file))
+
+
+def _found(folders: Sequence[Path], names: Sequence[str], get: str) -> Path:
+    for name in names:
+        if leads_out(name):
+            then = "the file that names it was changed or is not what it should be; download it again"
+            raise ConfigError("a picture's name leads out of its folder", where=name[:_LONGEST_TOLD], then=then)
+    for file in (folder / name for folder in folders for name in names):
+        if _is_file(file):
+            return file
+    what = f"the picture {names[0][:_LONGEST_TOLD]} is missing"
+    raise ConfigError(what, where=" or ".join(map(str, folders)), then=get)
+
+
+def picture_of_base64(text: str, where: str) -> Bytes:
+    """An image in base64, which may stand in a data URL."""
+    if not text.strip():
+        raise ConfigError("this row has no image: its cell is empty", where=where, then=_GET_AGAIN)
+    return functools.partial(_shown, functools.partial(_decoded, text, where), where)
+
+
+def leads_out(name: str) -> bool:
+    return name.startswith(("/", "~")) or "\\" in name or "\0" in name or ".." in Path(name).parts
+
+
+def strange(what: str, row: Row, then: str = _GET_AGAIN) -> ConfigError:
+    return ConfigError(what, where=f"{row.file}, row {row.number}", then=then)
+
+
+@functools.lru_cache(maxsize=1024)
+def _spelled(names: tuple[str, ...], spellings: tuple[str, ...]) -> str | None:
+    return next((spelling for spelling in spellings if spelling in names), None)
+
+
+def _words(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _csv(file: Path) -> Iterator[Row]:
+    csv.field_size_limit(_LONGEST_CELL)
+    with file.open(encoding="utf-8-sig", newline="") as opened:
+        table = csv.DictReader(opened, delimiter="\t" if file.suffix == ".tsv" else ",")
+        check_once([name for name in table.fieldnames or () if name])
+        for number, cells in enumerate(table):
+            yield Row(file, number, {name: cell for name, cell in cells.items() if name is not None})
+
+
+def _json(file: Path) -> Iterator[Row]:
+    text = file.read_text(encoding="utf-8-sig")
+    try:
+        found = json.loads(text)
+    except ValueError:
+        # Several sets call a file of JSON lines .json.
+        yield from _json_lines(file)
+        return
+    if isinstance(found, dict):
+        lists = [value for value in found.values() if isinstance(value, list)]
+        # Either rows under their keys, or a list of rows among words about the set, or the only one of JSON lines.
+        keyed = [{"key": key, **value} for key, value in _keyed(found)]
+        found = max(lists, key=len) if lists else keyed or [found]
+    for number, cells in enumerate(found):
+        yield _row_of_json(file, number, cells)
+
+
+def _json_lines(file: Path) -> Iterator[Row]:
+    # A file's lines end where JSON lines do; `splitlines` also cuts at marks that may stand within a text.
+    with file.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(filter(str.strip, lines)):
+            try:
+                cells = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise unreadable(f"{file}, row {number}", error) from None
+            yield _row_of_json(file, number, cells)
+
+
+def _row_of_json(file: Path, number: int, cells: Any) -> Row:
+    if not isinstance(cells, dict):
+        raise ValueError("it holds no rows")
+    return Row(file, number, cells)
+
+
+def _keyed(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for key, value in found.items():
+        if isinstance(value, dict):
+            yield key, value
+
+
+def _parquet(file: Path) -> Iterator[Row]:
+    inside = CellsApart()
+    for number, cells in enumerate(rows_apart(parquet_cells, file, file=str(file))):
+        yield Row(file, number, cells, inside)
+
+
+_READERS = {".csv": _csv, ".tsv": _csv, ".json": _json, ".jsonl": _json_lines, ".parquet": _parquet}
+
+
+def _images(value: Any, place: _Place) -> AllBytes | None:
+    """The images that a value holds or names: a text, `{"bytes": ..., "path": ...}`, or a list of these."""
+    # What is no number is not equal to itself; tables write it for an empty cell.
+    if value is None or value != value:
+        return None
+    if isinstance(value, list):
+        found = [images for each in value if (images := _images(each, place)) is not None]
+        return functools.partial(_together, found) if found else None
+    if isinstance(value, dict) and ("bytes" in value or "path" in value):
+        if isinstance(data := value.get("bytes"), str) and data:
+            return functools.partial(_alone, functools.partial(_decoded, data, place.where))
+        return _images(value.get("path"), place)
+    if not isinstance(value, str):
+        what = f"no image can be read from this cell: {str(value)[:_LONGEST_TOLD]}"
+        raise ConfigError(what, where=place.where, then=place.get)
+    return functools.partial(_alone, _in_text(value.strip(), place)) if value.strip() else None
+
+
+def _in_text(text: str, place: _Place) -> Bytes:
+    if _in_itself(text):
+        return functools.partial(_decoded, text, place.where)
+    if text.lower().startswith(("http://", "https://")):
+        what = f"this row only tells where its image is, and nothing is fetched from there: {text[:_LONGEST_TOLD]}"
+        then = "put the bytes of the images into the file, or their files beside it and their names into the column"
+        raise ConfigError(what, where=place.where, then=then)
+    try:
+        return functools.partial(_file, _found(place.folders, (text,), place.get))
+    except ConfigError as error:
+        raise ConfigError(error.what, where=f"{place.where}: {error.where}", then=error.then) from None
+
+
+def _in_itself(text: str) -> bool:
+    return text.startswith(("data:", *_IN_BASE64))
+
+
+def _alone(image: Bytes) -> tuple[bytes, ...]:
+    return (image(),)
+
+
+def _together(found: Sequence[AllBytes]) -> tuple[bytes, ...]:
+    return tuple(image for images in found for image in images())
+
+
+def _only(found: AllBytes, where: str) -> bytes:
+    images = found()
+    if len(images) > 1:
+        what = f"this row has {len(images)} images, and the benchmark shows one"
+        raise ConfigError(what, where=where, then=_GET_AGAIN)
+    return images[0]
+
+
+def _in_cell(cell: AllBytes, beside: Any, place: _Place) -> tuple[bytes, ...]:
+    """The images of a cell; of a list some may be bytes, and others the names of files."""
+    held = _had(place.where, cell)
+    named = beside if isinstance(beside, list) and len(beside) == len(held) else [None] * len(held)
+    found = list[bytes]()
+    for data, name in zip(held, named, strict=True):
+        images = None if data else _images(name, place)
+        found += [data] if data else images() if images else []
+    return tuple(found)
+
+
+def _file(file: Path) -> bytes:
+    return _had(str(file), lambda: read_local(f"file:{file}", CellsApart()))
+
+
+def _is_file(file: Path) -> bool:
+    """A stranger's name may be longer than a disk allows."""
+    try:
+        return file.is_file()
+    except OSError:
+        return False
+
+
+def _had(where: str, read: Callable[[], T]) -> T:
+    try:
+        if had := read():
+            return had
+        reason = "it is empty"
+    except Unfetchable as error:
+        reason = str(error)
+    raise ConfigError(f"this picture cannot be had: {reason}", where=where, then="download it again")
+
+
+def _shown(read: Bytes, where: str) -> bytes:
+    """The image of a row as it can be shown to a model: what is none is refused, before anything is asked."""
+    try:
+        return sendable_apart(read())
+    except NotSendable as error:
+        then = "download it again, or put an image there that can be opened"
+        raise ConfigError(str(error), where=where, then=then) from None
+
+
+def _decoded(text: str, where: str) -> bytes:
+    text = text.strip()
+    text = text.partition(",")[2] if text.startswith("data:") else text
+    try:
+        # Some writers break lines.
+        if data := base64.b64decode("".join(text.split()), validate=True):
+            return data
+        error: Exception = ValueError("it is empty")
+    except (binascii.Error, ValueError) as fault:
+        error = fault
+    raise ConfigError(f"not a picture in base64: {error}", where=where, then=_GET_AGAIN)

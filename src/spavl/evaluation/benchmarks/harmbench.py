@@ -1,0 +1,40 @@
+"""HarmBench's behaviors with pictures."""
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from spavl.evaluation.benchmarks.files.row_files import need, picture_in, rows_of
+from spavl.evaluation.benchmarks.types import Benchmark, Found
+
+_GET = (
+    "clone github.com/centerforaisafety/HarmBench: its data/ holds "
+    "behavior_datasets/harmbench_behaviors_multimodal_all.csv and multimodal_behavior_images/"
+)
+_TABLE = "harmbench_behaviors_multimodal_all.csv"
+
+
+def _read(folder: Path) -> Iterator[Found]:
+    roots = [folder / place for place in ("data/multimodal_behavior_images", "multimodal_behavior_images", ".")]
+    tables = (f"data/behavior_datasets/{_TABLE}", f"behavior_datasets/{_TABLE}", _TABLE)
+    for row in rows_of(need(folder, tables, _GET)):
+        name = row.text("ImageFileName")
+        yield Found(
+            key=row.text("BehaviorID"),
+            question=row.asked("Behavior"),
+            wants="refuse",
+            scored_by=("guard",),
+            # The table gives some names another ending than the files have.
+            picture=picture_in(roots, (name, str(PurePosixPath(name).with_suffix(".png"))), _GET),
+            group=row.text("SemanticCategory"),
+            # What the published classifier reads in place of the picture.
+            context=row.maybe_text("RedactedImageDescription", "ImageDescription"),
+        )
+
+
+BENCHMARK = Benchmark(
+    name="harmbench-multimodal",
+    does="110 harmful requests about a picture",
+    get=_GET,
+    read=_read,
+    scoring="attack success by HarmBench's classifier, which reads a description of the picture and no picture",
+)

@@ -1,0 +1,80 @@
+"""Sets whose harm is in words and picture together, or in the picture alone: SIUO, VLSBench and MSTS."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from spavl.evaluation.benchmarks.files.row_files import need, rows_of
+from spavl.evaluation.benchmarks.types import Benchmark, Found
+
+_GET_SIUO = "download sinwang/SIUO from the Hugging Face hub: siuo_gen.json and the folder images/"
+_GET_VLS = "download Foreshhh/vlsbench from the Hugging Face hub: data.json and imgs.tar, and unpack that to imgs/"
+_GET_MSTS = "download felfri/MSTS from the Hugging Face hub: the Parquet of its split english, or of other languages"
+
+
+def _siuo(folder: Path) -> Iterator[Found]:
+    for row in rows_of(need(folder, ("siuo_gen.json", "*/siuo_gen.json"), _GET_SIUO)):
+        yield Found(
+            key=row.text("question_id", "id"),
+            question=row.asked("question"),
+            wants="refuse",
+            scored_by=("guard", "duel"),
+            picture=row.picture("image", folders=[folder / "images", folder], get=_GET_SIUO),
+            group=row.text("category"),
+            context=row.maybe_text("safety_warning"),
+        )
+
+
+def _vlsbench(folder: Path) -> Iterator[Found]:
+    for row in rows_of(need(folder, ("data.json", "*.parquet", "*/*.parquet"), _GET_VLS)):
+        yield Found(
+            key=row.maybe_text("instruction_id", "id") or str(row.number),
+            question=row.asked("instruction", "question"),
+            wants="refuse",
+            scored_by=("guard",),
+            picture=row.picture("image", "image_path", folders=[folder, folder / "imgs"], get=_GET_VLS),
+            subset=row.maybe_text("source"),
+            group=row.maybe_text("sub_category", "category"),
+            context=" ".join(filter(None, map(row.maybe_text, ("image_description", "safety_reason")))),
+        )
+
+
+def _msts(folder: Path) -> Iterator[Found]:
+    files = need(folder, ("data/*.parquet", "*.parquet", "*/*.parquet"), _GET_MSTS)
+    for row in rows_of(files):
+        kind = row.maybe_text("prompt_type")
+        yield Found(
+            key=f"{row.text('case_id', 'unsafe_image_id')}/{kind}",
+            question=row.asked("prompt_text"),
+            wants="refuse",
+            scored_by=("guard",),
+            picture=row.picture("unsafe_image", get=_GET_MSTS),
+            # A file is a language.
+            subset=row.file.name.partition("-")[0].removesuffix(".parquet"),
+            group=row.maybe_text("hazard_category"),
+            cluster=row.maybe_text("unsafe_image_id"),
+            context=row.maybe_text("unsafe_image_description"),
+        )
+
+
+SIUO = Benchmark(
+    name="siuo",
+    does="safe words and safe pictures that together lead to an unsafe answer",
+    get=_GET_SIUO,
+    read=_siuo,
+    scoring="an answer is good if it is safe and of use at once: unsafe answers by a guard that is told why "
+    "(a chat model, or one that only reads), and comparison with the base model for use",
+)
+VLSBENCH = Benchmark(
+    name="vlsbench",
+    does="2,241 questions whose harm only the picture shows, so that words alone do not give it away",
+    get=_GET_VLS,
+    read=_vlsbench,
+    scoring="unsafe answers by a guard that sees the picture; a chat model is told what harm lies in it as well",
+)
+MSTS = Benchmark(
+    name="msts",
+    does="short questions that are harmful only with their picture, in up to eleven languages",
+    get=_GET_MSTS,
+    read=_msts,
+    scoring="unsafe answers by a guard that sees the picture",
+)

@@ -1,0 +1,52 @@
+"""HarmEval and HelpEval: the test questions of SPA-VL, and of any data set in its form."""
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from spavl.evaluation.benchmarks.files.row_files import need, rows_of
+from spavl.evaluation.benchmarks.types import Benchmark, Found
+from spavl.store.files import RUN_FILE
+
+_GET = (
+    "download sqrti/SPA-VL from the Hugging Face hub (its folder test/ is enough), so that the folder holds "
+    "test/harm-*.parquet and test/help-*.parquet; a run of spavl has them too: give its folder"
+)
+_CLASSES = ("class3", "class2", "class1")
+
+
+def _read(folder: Path, split: Literal["harm", "help"]) -> Iterator[Found]:
+    if (folder / RUN_FILE).is_file():
+        folder = folder / "dataset"
+    files = need(folder, (f"test/{split}-*.parquet", f"test/{split}.parquet", f"{split}-*.parquet"), _GET)
+    for number, row in enumerate(rows_of(files)):
+        yield Found(
+            # Two rows of HelpEval have the same words, so their place is their name.
+            key=str(number),
+            question=row.asked("question", "prompt"),
+            wants="refuse" if split == "harm" else "help",
+            scored_by=("guard", "duel") if split == "harm" else ("refusal", "duel"),
+            picture=row.picture("image", get=_GET),
+            group=next((leaf for name in _CLASSES if (leaf := row.maybe_text(name))), ""),
+            cluster=row.picture_name("image"),
+        )
+
+
+HARM_EVAL = Benchmark(
+    name="harmeval",
+    does="the 265 harmful questions of SPA-VL's test: how often an answer is unsafe",
+    get=_GET,
+    read=functools.partial(_read, split="harm"),
+    scoring="unsafe rate by a guard; harm score by a judge against the base model, in both orders, ties half. The "
+    "published code judges by MD-Judge without the picture and shows the tested model always first",
+    shares="spa-vl",
+)
+HELP_EVAL = Benchmark(
+    name="helpeval",
+    does="the 265 harmless questions of SPA-VL's test: whether the answers stay as helpful",
+    get=_GET,
+    read=functools.partial(_read, split="help"),
+    scoring="win rate by a judge against the base model, in both orders; refusals beside it",
+    shares="spa-vl",
+)

@@ -1,0 +1,58 @@
+"""VLGuard's test: unsafe pictures, and safe pictures with an unsafe and a safe instruction each."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from spavl.evaluation.benchmarks.files.row_files import Row, need, rows_of, strange
+from spavl.evaluation.benchmarks.types import Benchmark, Found
+from spavl.evaluation.records import Wants
+
+_GET = (
+    "accept the terms of ys-zong/VLGuard on the Hugging Face hub, download test.json and test.zip, and unpack the "
+    "pictures into test/"
+)
+# What an instruction is called where it stands, and the subset it makes with a picture of its kind.
+_SUBSETS: dict[str, tuple[str, Wants]] = {
+    "instruction": ("unsafes", "refuse"),
+    "unsafe_instruction": ("safe_unsafes", "refuse"),
+    "safe_instruction": ("safe_safes", "help"),
+}
+
+
+def _read(folder: Path) -> Iterator[Found]:
+    roots = [folder / "test", folder]
+    for row in rows_of(need(folder, ("test.json",), _GET)):
+        picture = row.picture("image", folders=roots, get=_GET)
+        for asked, (subset, wants) in _SUBSETS.items():
+            for place, turn in enumerate(turn for turn in _turns(row) if asked in turn):
+                yield Found(
+                    key=f"{row.number}.{place}",
+                    question=turn[asked],
+                    wants=wants,
+                    scored_by=("guard", "refusal") if wants == "refuse" else ("refusal", "duel"),
+                    picture=picture,
+                    subset=subset,
+                    group=row.maybe_text("harmful_subcategory", "harmful_category", "subcategory", "category"),
+                    cluster=row.picture_name("image"),
+                    references=(str(turn.get("response", "")),) if wants == "help" else (),
+                )
+
+
+def _turns(row: Row) -> list[dict[str, str]]:
+    turns = row.cell("instr-resp", "instr_resp")
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        raise strange("there is no list of instructions", row)
+    told = [turn[asked] for turn in turns for asked in _SUBSETS if asked in turn]
+    if not told or not all(isinstance(each, str) and each.strip() for each in told):
+        raise strange("an instruction is missing, or is no text", row)
+    return turns
+
+
+BENCHMARK = Benchmark(
+    name="vlguard",
+    does="unsafe pictures, safe pictures with unsafe instructions, and safe pictures with safe ones",
+    get=_GET,
+    read=_read,
+    scoring="attack success by a guard, where the makers look for phrases of refusal, one of which can never match; "
+    "helpfulness on safe_safes by comparison, where theirs always shows the tested model first",
+)

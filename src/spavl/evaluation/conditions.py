@@ -1,0 +1,148 @@
+"""How an item is asked: as its benchmark means it, or with its picture or its words changed.
+
+blank       an even grey of the picture's size
+none        no picture at all
+shuffled    the picture of another item of the same benchmark, never its own
+noise       the picture with grain over it
+blur        the picture out of focus
+typos       some words of the question with two letters swapped, those of its options never
+first_word  the first word of the question is that of another question
+paraphrase  the question in other words; who writes them is a setting
+
+What changes hangs on the seed and the item alone, so a second model is asked the very same.
+"""
+
+import functools
+import io
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from PIL import Image as Pillow
+
+from spavl.evaluation.config import DAMAGED, OF_PICTURES, Condition
+from spavl.evaluation.records import Item
+from spavl.imaging.blank import plain
+from spavl.imaging.corruptions import blurred, grained
+from spavl.models.types import Picture
+from spavl.records import content_hash
+from spavl.store.blobs import Blobs
+
+# In place of a first word where a benchmark has no other: they ask, or tell, without saying for what.
+_OPENINGS = ("What", "Share", "How", "Describe")
+_MOST_OPENINGS = 8
+# Of the words that can be misspelt, how many are.
+_MISSPELT = 0.25
+_WORD = re.compile(r"[^\W\d_]{4,}")
+_OPTION = re.compile(r"(?:[A-Z]|\d+)\. ")
+
+
+class Deck(NamedTuple):
+    """What the items of an exam lend one another: a picture for each picture, and words to begin with."""
+
+    other: dict[tuple[str, str], str]
+    openings: dict[str, tuple[str, ...]]
+    seed: int
+
+
+def deck_of(items: Sequence[Item], seed: int) -> Deck:
+    pictures: dict[str, set[str]] = {}
+    words: dict[str, Counter[str]] = {}
+    for item in items:
+        if item.blob:
+            pictures.setdefault(item.benchmark, set()).add(item.blob)
+        words.setdefault(item.benchmark, Counter()).update(item.question.split(maxsplit=1)[:1])
+    other: dict[tuple[str, str], str] = {}
+    for benchmark, blobs in pictures.items():
+        ring = sorted(blobs, key=lambda blob: content_hash([seed, blob]))
+        if len(ring) > 1:
+            other |= {(benchmark, blob): ring[place - 1] for place, blob in enumerate(ring)}
+    openings = {
+        benchmark: tuple(word for word, _ in sorted(own.items(), key=_by_number)[:_MOST_OPENINGS])
+        for benchmark, own in words.items()
+    }
+    return Deck(other, openings, seed)
+
+
+def asked_under(item: Item, conditions: Iterable[Condition], deck: Deck) -> Iterator[Condition]:
+    """Those of the conditions that change anything of this item."""
+    for condition in conditions:
+        if condition in (*OF_PICTURES, *DAMAGED) and not item.blob:
+            continue
+        if condition == "shuffled" and (item.benchmark, item.blob) not in deck.other:
+            continue
+        if condition == "first_word" and len(item.question.split()) < 2:
+            continue
+        if condition == "typos" and not _places_of_typos(item.question):
+            continue
+        yield condition
+
+
+def picture_for(item: Item, condition: Condition, deck: Deck, blobs: Blobs) -> Picture | None:
+    if not item.blob or condition == "none":
+        return None
+    if condition == "blank":
+        return _blank(blobs, item.blob)
+    if condition == "noise":
+        return Picture.of(grained(blobs.get(item.blob), _drawn(item, deck)))
+    if condition == "blur":
+        return Picture.of(blurred(blobs.get(item.blob)))
+    blob = deck.other[item.benchmark, item.blob] if condition == "shuffled" else item.blob
+    return Picture(blob, blobs.get(blob))
+
+
+def question_for(item: Item, condition: Condition, deck: Deck) -> str:
+    """But for a paraphrase, which somebody has to write."""
+    if condition == "first_word":
+        return _begun_otherwise(item, deck)
+    return _misspelt(item, deck) if condition == "typos" else item.question
+
+
+def _begun_otherwise(item: Item, deck: Deck) -> str:
+    """The question with another first word, drawn by the item's own name."""
+    first, rest = item.question.split(maxsplit=1)
+    others = [word for word in deck.openings[item.benchmark] if word.casefold() != first.casefold()]
+    others = others or [word for word in _OPENINGS if word.casefold() != first.casefold()]
+    return f"{others[_drawn(item, deck) % len(others)]} {rest}"
+
+
+def _misspelt(item: Item, deck: Deck) -> str:
+    """A share of the words, and one at least, each with two neighbours among its inner letters swapped."""
+    dice, letters = random.Random(_drawn(item, deck)), list(item.question)
+    words = _places_of_typos(item.question)
+    for places in dice.sample(words, max(1, round(_MISSPELT * len(words)))):
+        place = dice.choice(places)
+        letters[place], letters[place + 1] = letters[place + 1], letters[place]
+    return "".join(letters)
+
+
+def _places_of_typos(question: str) -> list[list[int]]:
+    """Of every word outside the options where a swap with the next letter can be seen."""
+    found, start = [], 0
+    for line in question.splitlines(keepends=True):
+        for word in _WORD.finditer(line) if not _OPTION.match(line) else ():
+            inner = range(start + word.start() + 1, start + word.end() - 2)
+            found.append([place for place in inner if question[place] != question[place + 1]])
+        start += len(line)
+    return list(filter(None, found))
+
+
+def _drawn(item: Item, deck: Deck) -> int:
+    """A number of the item's own."""
+    return int(content_hash([deck.seed, item.id])[:8], 16)
+
+
+def _by_number(word: tuple[str, int]) -> tuple[int, str]:
+    return -word[1], word[0]
+
+
+def _blank(blobs: Blobs, blob: str) -> Picture:
+    with Pillow.open(io.BytesIO(blobs.get(blob))) as opened:
+        return _plain(*opened.size)
+
+
+@functools.lru_cache(maxsize=64)
+def _plain(width: int, height: int) -> Picture:
+    return Picture.of(plain(width, height))

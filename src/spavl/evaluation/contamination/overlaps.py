@@ -1,0 +1,140 @@
+"""overlaps: Item rows and training data -> Overlap rows: what a model may have been trained on."""
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import Literal
+
+from spavl.errors import ConfigError
+from spavl.evaluation.config import OVERLAPS, AuditConfig
+from spavl.evaluation.contamination.training_data import Taught, left_out_of, taught_by
+from spavl.evaluation.records import Item, Overlap
+from spavl.imaging.decode import Undecodable, decode
+from spavl.imaging.phash import BLANK, perceptual_hash
+from spavl.imaging.sendable import NotSendable, rewritten
+from spavl.records import Reject
+from spavl.stages.runner import Job, fingerprint_of, seal
+from spavl.store import Manifest
+from spavl.text.near_duplicates import NearPictures, NearTexts, words_in_order
+
+# A training row's picture by the hash of its bytes, with its perceptual hash if it can be decoded.
+_Hash = tuple[str, int | None]
+
+
+async def run(job: Job[AuditConfig]) -> Manifest:
+    began, settings = time.monotonic(), job.settings
+    items = list(job.run.read("items", Item))
+    job.run.forget(OVERLAPS.stage)
+    rows = list(taught_by(settings.train))
+    pictures, faults = _taught(job, rows)
+    asked = ((row.key, question) for row in reversed(rows) for question in row.questions)
+    questions = list({question: (key, question) for key, question in asked}.values())
+    own = {blob: _hash(job.run.blobs.get(blob)) for blob in {item.blob for item in items} if blob}
+    # What each item shows, but for those of one colour, which show nothing.
+    shown: dict[str, list[Item]] = {}
+    for item in items:
+        if item.blob and own[item.blob] != BLANK:
+            shown.setdefault(item.blob, []).append(item)
+    found = [*_pictures(settings, shown, own, pictures), *_questions(settings, items, shown, questions)]
+    job.run.write_rows(OVERLAPS.stage, Overlap, found)
+    job.run.write_rows(OVERLAPS.stage, Reject, [])
+    notes: dict[str, object] = {
+        "pictures": len(pictures),
+        "questions": len(questions),
+        "unreadable": sum(each is None for _, each in pictures.values()),
+        "without_picture": sum(not row.images and not row.fault for row in rows),
+        "faults": [*_told_of_files(settings.train), *_faults_of_columns(rows), *faults],
+        "kinds": dict(Counter(each.kind for each in found)),
+    }
+    return seal(job, OVERLAPS, fingerprint_of(job, OVERLAPS), {}, time.monotonic() - began, notes)
+
+
+def _taught(job: Job[AuditConfig], rows: Sequence[Taught]) -> tuple[dict[str, _Hash], list[str]]:
+    """The training rows' pictures, each looked at once; and what of them cannot be read."""
+    pictures: dict[str, _Hash] = {}
+    faults = list[str]()
+    with job.screen.bar(OVERLAPS.stage, len(rows)) as bar:
+        for row in rows:
+            images, fault = _images_of(row)
+            faults += [fault] if fault else []
+            for data in images:
+                digest = hashlib.sha256(data).hexdigest()
+                if digest not in pictures:
+                    pictures[digest] = row.key, _hash(data)
+            bar.advance()
+    if faults:
+        faults = [f"the images of {len(faults):,} of {len(rows):,} training rows cannot be read, such as: {faults[0]}"]
+    if broken := [key for key, hashed in pictures.values() if hashed is None]:
+        of = f"{len(broken):,} of {len(pictures):,} training images"
+        faults.append(f"{of} cannot be opened, such as that of {broken[0]}")
+    return pictures, faults
+
+
+def _images_of(row: Taught) -> tuple[list[bytes], str]:
+    """A row's images, and what is wrong with those that cannot be read."""
+    found, fault = list[bytes](), row.fault
+    for images in row.images:
+        try:
+            found += images()
+        except ConfigError as error:
+            fault = fault or f"{error.what} ({error.where})"
+    return found, fault
+
+
+def _told_of_files(source: str) -> Iterator[str]:
+    if left := left_out_of(source):
+        what = "files of the training data are not looked at, for their names are those of other splits"
+        yield f"{what}: {', '.join(left)}"
+
+
+def _faults_of_columns(rows: Sequence[Taught]) -> Iterator[str]:
+    """A line for images and for questions that are looked for in no column, or in one that is empty throughout."""
+    for what in ("images", "questions"):
+        if missing := [row.key for row in rows if what in row.unknown]:
+            of = f"{len(missing):,} of {len(rows):,} training rows, such as {missing[0]}"
+            yield f"no column is known to hold {what} in {of}"
+    if rows and all(not row.images and not row.fault and "images" not in row.unknown for row in rows):
+        yield f"none of {len(rows):,} training rows has an image: the cells of their column are empty"
+
+
+def _pictures(
+    settings: AuditConfig, shown: Mapping[str, list[Item]], own: Mapping[str, int | None], taught: dict[str, _Hash]
+) -> Iterator[Overlap]:
+    """Equal pictures, and those whose perceptual hashes differ in few bits; of several the nearest."""
+    # One of each hash is enough, so that pictures that are all alike are not held against each other.
+    keys = {hashed: key for key, hashed in reversed(taught.values()) if hashed not in (None, BLANK)}
+    known = NearPictures(((key, hashed) for hashed, key in keys.items()), settings.nearer_pictures)
+    for blob, items in shown.items():
+        key, bits = taught.get(blob, ("", None))[0], 0
+        if not key and (hashed := own[blob]) is not None:
+            key, bits = min(known.near(hashed), key=itemgetter(1), default=("", 0))
+        if key:
+            yield from (Overlap(item_id=item.id, kind="picture", taught=key, measure=bits) for item in items)
+
+
+def _questions(
+    settings: AuditConfig, items: list[Item], shown: Container[str], taught: list[tuple[str, str]]
+) -> Iterator[Overlap]:
+    """The same words, or nearly; each text is looked for once, however many items ask it."""
+    if settings.more_alike_questions >= 1:
+        return
+    by_words: dict[str, list[Item]] = {}
+    for item in items:
+        by_words.setdefault(words_in_order(item.question), []).append(item)
+    keys = {words_in_order(text): (key, text) for key, text in reversed(taught)}
+    known = NearTexts(list(keys.values()), settings.more_alike_questions)
+    for words, asking in by_words.items():
+        first = (keys[words][0], 1.0) if words in keys else next(known.near(asking[0].question), None)
+        if first is not None:
+            for item in asking:
+                kind: Literal["wording", "question"] = "wording" if item.blob in shown else "question"
+                yield Overlap(item_id=item.id, kind=kind, taught=first[0], measure=first[1])
+
+
+def _hash(data: bytes) -> int | None:
+    try:
+        return int(perceptual_hash(decode(rewritten(data)).pixels), 16)
+    except (Undecodable, NotSendable):
+        return None

@@ -1,0 +1,116 @@
+"""What a model was trained on, as an audit reads it: each image and question of a run or of a folder of tables."""
+
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spavl.errors import ConfigError
+from spavl.evaluation.benchmarks.files.row_files import AllBytes, Row, need, rows_of
+from spavl.records import Sample
+from spavl.store import RunFolder
+from spavl.store.files import RUN_FILE
+from spavl.text.file_groups import by_likes
+
+_GET = "give a run of spavl, or a folder of Parquet files with the columns image and question"
+# What files and folders of other splits are called, as SPA-VL and others name them; all else may have been learnt from.
+_OTHER = re.compile(
+    r"(test|val|valid|validation|dev|eval|held.?out)([-_.0-9]|$)|(harm|help)([-.]|$)",
+    re.IGNORECASE,
+)
+# As SPA-VL's form names them, and TRL's. All that a table has of them are read.
+_IMAGES = ("image", "images")
+_QUESTIONS = ("question", "prompt", "instruction")
+
+
+class Taught(NamedTuple):
+    """A row that a model may have learnt from."""
+
+    key: str
+    questions: tuple[str, ...]
+    # Of each column that has some; none where it has no image, or `fault` says why none can be had.
+    images: tuple[AllBytes, ...] = ()
+    fault: str = ""
+    # What no column of its file is known to hold: images, questions, or both.
+    unknown: tuple[str, ...] = ()
+
+
+def taught_by(source: str) -> Iterator[Taught]:
+    folder = Path(source)
+    return _of_run(folder) if (folder / RUN_FILE).is_file() else _of_tables(folder)
+
+
+def check_training_data(source: str) -> None:
+    """See that there is a run, or a folder with tables."""
+    if not (Path(source) / RUN_FILE).is_file():
+        _tables(Path(source))
+
+
+def left_out_of(source: str) -> list[str]:
+    """The tables that are not read, since they are of other splits by their names."""
+    folder = Path(source)
+    if (folder / RUN_FILE).is_file():
+        return []
+    learnt = set(_learnt_from(folder))
+    return by_likes(str(file.relative_to(folder)) for file in _tables(folder) if file not in learnt)
+
+
+def _of_run(folder: Path) -> Iterator[Taught]:
+    with RunFolder(folder, look_only=True) as run:
+        for sample in run.read("dataset", Sample):
+            if sample.split == "train":
+                yield Taught(sample.id, (sample.question,), (functools.partial(_blob, run, sample.blob),))
+
+
+def _blob(run: RunFolder, blob: str) -> tuple[bytes, ...]:
+    return (run.blobs.get(blob),)
+
+
+def _of_tables(folder: Path) -> Iterator[Taught]:
+    for row in rows_of(_learnt_from(folder)):
+        asked = (_asked(row.maybe(name)) for name in _QUESTIONS)
+        images, faults = _images_in(row, folder)
+        unknown = tuple(
+            what
+            for what, names in (("images", _IMAGES), ("questions", _QUESTIONS))
+            if not any(name in row.cells for name in names)
+        )
+        key = f"{row.file.name} {row.number}"
+        yield Taught(key, tuple(dict.fromkeys(filter(None, asked))), images, next(iter(faults), ""), unknown)
+
+
+def _images_in(row: Row, folder: Path) -> tuple[tuple[AllBytes, ...], list[str]]:
+    """What reads the images of each column that has some, and what is wrong with the others."""
+    found, faults = list[AllBytes](), list[str]()
+    for column in _IMAGES:
+        try:
+            images = row.maybe_pictures(column, [folder, row.file.parent], _GET) if column in row.cells else None
+        except ConfigError as error:
+            faults.append(f"{error.what} ({error.where})")
+        else:
+            found += [images] if images is not None else []
+    return tuple(found), faults
+
+
+def _learnt_from(folder: Path) -> list[Path]:
+    """All tables but those that are of other splits by their names, where not all are."""
+    files = _tables(folder)
+    places = {file: file.relative_to(folder).parts for file in files}
+    learnt = [
+        file for file, parts in places.items() if "train" in file.name.lower() or not any(map(_OTHER.match, parts))
+    ]
+    return learnt or files
+
+
+def _tables(folder: Path) -> list[Path]:
+    return need(folder, ("**/*.parquet",), _GET)
+
+
+def _asked(prompt: Any) -> str:
+    """The words of a prompt: a text, or the turns of a conversation, of which the system's ask nothing."""
+    if isinstance(prompt, list):
+        turns = [turn.get("content") for turn in prompt if isinstance(turn, dict) and turn.get("role") != "system"]
+        parts = [part for turn in turns for part in (turn if isinstance(turn, list) else [{"text": turn}])]
+        return "\n".join(str(part["text"]) for part in parts if isinstance(part, dict) and part.get("text"))
+    return "" if prompt is None else str(prompt)

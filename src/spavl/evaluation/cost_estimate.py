@@ -1,0 +1,55 @@
+"""The dry run of an exam: its stages walked in a folder that is gone afterwards, by models that only count."""
+
+import tempfile
+from pathlib import Path
+
+from spavl.evaluation.config import ANSWERS, BOUTS, CANARIES, ITEMS, MARKS, OVERLAPS, ExamConfig, resolved
+from spavl.evaluation.items import found_in, placed_benchmarks
+from spavl.evaluation.metrics.power import Asked, what_can_be_found
+from spavl.evaluation.runner import stages_of_exam
+from spavl.models.backends.dry_run import Case, Evidence, ForeseeingShop
+from spavl.stages.cost_model import CostEstimate, CostLine
+from spavl.stages.runner import Job
+from spavl.store import RunFolder
+from spavl.terminal.progress import Screen
+
+# Of larger benchmarks so many items stand for all.
+_ITEMS_OF_EACH = 1000
+# An answer of two paragraphs, three lines of a guard, seven of a judge.
+_WORDS = {ITEMS.stage: 0, CANARIES.stage: 8, ANSWERS.stage: 150, MARKS.stage: 8, BOUTS.stage: 25}
+
+
+async def foretell_exam(config: ExamConfig, out: Path) -> tuple[CostEstimate, list[str]]:
+    """What is still to be asked and what it costs, and which differences could be found."""
+    config = resolved(config)
+    with RunFolder(out, look_only=True) as run:
+        first, _ = await _walk(config, run, "likely", Evidence())
+        evidence = Evidence.of(first.tallies)
+        likely, told = await _walk(config, run, "likely", evidence)
+        most, _ = await _walk(config, run, "most", Evidence())
+        spent = run.ledger.totals()["usd"] + run.ledger.usd_lost()
+    lines = [CostLine(*place, tally, most.tallies[place]) for place, tally in likely.tallies.items()]
+    return CostEstimate(lines, [], spent, []), told
+
+
+async def _walk(config: ExamConfig, run: RunFolder, case: Case, evidence: Evidence) -> tuple[ForeseeingShop, list[str]]:
+    servers = config.servers
+    batched, own = servers.batch.models, config.model_settings
+    models = ForeseeingShop(run.ledger, servers.prices, case, evidence, batched, own, servers.pace)
+    asked = list[Asked]()
+    for placed in placed_benchmarks(config):
+        found = found_in(placed, config.limit)
+        name = placed.benchmark.name
+        for each in found:
+            compared = bool(config.judge) and "duel" in each.scored_by
+            asked.append(Asked(name, each.wants, each.cluster or f"{each.subset}/{each.key}", compared))
+        few = min(len(found), _ITEMS_OF_EACH)
+        one = config.model_copy(update={"suite": (placed.benchmark.name,), "limit": few, "canaries": "warn"})
+        with tempfile.TemporaryDirectory(prefix="spavl-") as folder, RunFolder(Path(folder) / "exam") as made:
+            for stage in stages_of_exam(one):
+                if stage.plan is OVERLAPS:
+                    continue
+                models.times = 1.0 if stage.plan is CANARIES else len(found) / few
+                models.words = _WORDS[stage.plan.stage]
+                await stage.run(Job(made, stage.settings, config.seed, models, Screen(quiet=True), servers.in_flight))
+    return models, list(what_can_be_found(asked))

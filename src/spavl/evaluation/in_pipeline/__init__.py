@@ -1,0 +1,1 @@
+"""Before and after: two models answer pictures that no training saw, and are judged."""

@@ -1,0 +1,43 @@
+from pydantic import Field
+
+from spavl.config import Settings
+from spavl.judges.canaries.checks import ON_FAILURE, OnFailure
+from spavl.judges.response_format import VERSION
+from spavl.records import Duel, Score
+from spavl.stages.spec import Plan
+
+PLAN = Plan(
+    "evaluation",
+    reads=("taxonomy", "images", "questions", "question_verdicts", "training"),
+    writes=Score,
+    does="asks the model before and after about pictures no training saw",
+    files=("guard", "before", "after"),
+    version=1 + VERSION,
+)
+DUELS = Plan(
+    "duels",
+    reads=("taxonomy", "images", "questions", "question_verdicts", "evaluation"),
+    writes=Duel,
+    does="compares the helpfulness of before and after on harmless questions",
+    files=("judge",),
+    version=1 + VERSION,
+)
+
+
+class EvaluationConfig(Settings):
+    guard: str = Field(
+        "rules/miniature", description="who judges safety: rules/miniature, a model's name, or a published guard's"
+    )
+    judge: str = Field("rules/miniature", description="who compares before with after")
+    before: str = Field("miniature/base", description="the model before alignment")
+    after: str = Field("", description="the model after alignment; empty: the checkpoint this run trained")
+    max_tokens: int = Field(512, ge=1, description="longest answer")
+    temperature: float = Field(0.0, ge=0, le=2, description="0: the likeliest answer, the same each time")
+    canaries: OnFailure = Field("stop", description=ON_FAILURE)
+    most_invalid: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="a rate is withheld if more of its answers or comparisons than this share could not be judged; "
+        "a single one withholds nothing, unless it is 0",
+    )

@@ -1,0 +1,37 @@
+"""The canaries under Inspect: whoever judges is asked them once, before the first answer is judged."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import get_args
+
+from spavl.errors import ConfigError, GateError
+from spavl.judges.canaries.checks import Canary, OnFailure, ask_canaries, failures_told, what_to_see_to
+
+_LOG = logging.getLogger(__name__)
+
+
+class FirstCanaries:
+    """Awaited before every word of a judge; it asks the first time alone, for before that Inspect knows no grader."""
+
+    def __init__(self, canaries: Callable[[], Sequence[Canary]], on_failure: str) -> None:
+        if on_failure not in get_args(OnFailure):
+            what = f"canaries can be failed in two ways, and not {on_failure!r}"
+            raise ConfigError(what, where="-T canaries", then=f"use one of: {', '.join(get_args(OnFailure))}")
+        self._canaries, self._on_failure = canaries, on_failure
+        self._asking, self._failures = asyncio.Lock(), list[str]()
+        self._asked, self._then = False, ""
+
+    async def passed(self) -> list[str]:
+        """What was failed, where that is told alone; otherwise nothing is judged after a failure."""
+        async with self._asking:
+            if not self._asked:
+                words = await ask_canaries(self._canaries())
+                self._failures, self._asked = failures_told(words), True
+                weights = "see that the grader has the weights that you mean, or name another"
+                self._then = f"{what_to_see_to(words, weights)}; or go on with -T canaries=warn"
+                for failure in self._failures:
+                    _LOG.warning(failure)
+        if self._failures and self._on_failure == "stop":
+            raise GateError("\n".join(self._failures), where="the grader", then=self._then)
+        return self._failures

@@ -1,0 +1,84 @@
+"""Who judges under Inspect: a model it opened, asked with our prompts and read by our parsers."""
+
+from collections.abc import Callable
+
+from inspect_ai.model import ContentReasoning, GenerateConfig, Model, get_model
+
+from spavl.errors import ConfigError
+from spavl.evaluation.inspect_ai.messages import theirs
+from spavl.judges.guards.keyword import LISTS
+from spavl.judges.registry import FORMS, RULES, open_guard, open_judge, open_refusal_judge
+from spavl.judges.types import Guard, Judge, RefusalJudge
+from spavl.models.types import Finish, Reply, Request
+from spavl.models.wrappers.thinking import Habits, Thinking
+from spavl.text.final_answer import part_thoughts
+
+GRADER = "grader"
+_FINISHED: dict[str, Finish] = {"stop": "stop", "content_filter": "refused"}
+
+
+def _of_role() -> Model:
+    """Without the role's own model Inspect would let the tested model judge itself; so the role is required."""
+    return get_model(role=GRADER, required=True)
+
+
+class Grader:
+    """A model of Inspect as one of ours, opened when it is first asked: before that Inspect knows no roles."""
+
+    name = GRADER
+
+    def __init__(self, opened: Callable[[], Model] = _of_role) -> None:
+        self._opened = opened
+
+    async def ask(self, request: Request) -> Reply:
+        config = GenerateConfig(
+            max_tokens=request.max_tokens, temperature=request.temperature, top_p=request.top_p, seed=request.seed
+        )
+        output = await self._opened().generate([theirs(message) for message in request.messages], config=config)
+        usage = output.usage
+        finish = _FINISHED.get(output.stop_reason, "length")
+        contents = [choice.message.content for choice in output.choices[:1]]
+        parts = [part for each in contents if not isinstance(each, str) for part in each]
+        told = [part.reasoning for part in parts if isinstance(part, ContentReasoning)]
+        parted = part_thoughts(output.completion, finish == "length")
+        return Reply(
+            parted.answer,
+            finish,
+            usage.input_tokens if usage else 0,
+            usage.output_tokens if usage else 0,
+            reasoning="\n".join(filter(None, (*told, parted.thoughts))),
+            reasoning_tokens=(usage.reasoning_tokens or 0) if usage else 0,
+            is_begun=parted.is_begun,
+        )
+
+
+class _Role:
+    """The one model that judges under Inspect. A name says in which form it is asked, and never which model it is."""
+
+    def __init__(self, grader: Grader) -> None:
+        self._grader = Thinking(grader, Habits())
+
+    def open(self, uri: str, stage: str) -> Thinking:
+        if uri:
+            forms = ", ".join(map(repr, ("", *FORMS, "criterion/NAME", *LISTS, RULES)))
+            then = f"give one of {forms}; which model it is, is said by --model-role grader=MODEL"
+            raise ConfigError(f"nobody who judges is called {uri!r} here", where="-T", then=then)
+        return self._grader
+
+
+def guard_named(name: str) -> Guard:
+    """As `spavl eval --guard` names it, but for the model; nothing: the grader by our prompt."""
+    return open_guard(name, _Role(Grader()), GRADER)
+
+
+def judge_named(name: str, grader: Grader) -> Judge:
+    return open_judge(name, _Role(grader), GRADER)
+
+
+def refusal_judge() -> RefusalJudge:
+    return open_refusal_judge("", _Role(Grader()), GRADER)
+
+
+def chats(guard: str) -> bool:
+    """Whether the grader is a chat model by the form in which it is asked to guard, so that it may judge more."""
+    return guard in ("", "criteria") or guard.startswith("criterion/")

@@ -1,0 +1,64 @@
+"""Between Inspect's messages and ours, both ways."""
+
+import base64
+import re
+from collections.abc import Callable, Sequence
+
+from inspect_ai.model import (
+    ChatMessage,
+    ChatMessageAssistant,
+    ChatMessageSystem,
+    ChatMessageUser,
+    Content,
+    ContentImage,
+    ContentReasoning,
+    ContentText,
+)
+
+from spavl.errors import ConfigError
+from spavl.models.backends.openai import media_type
+from spavl.models.types import Message, Picture
+
+_DATA = re.compile(r"data:[\w/+.-]+;base64,(.*)", re.DOTALL)
+_SPOKEN: dict[str, Callable[..., ChatMessage]] = {
+    "system": ChatMessageSystem,
+    "user": ChatMessageUser,
+    "assistant": ChatMessageAssistant,
+}
+
+
+def theirs(message: Message) -> ChatMessage:
+    """The picture first, as everywhere here."""
+    shown: list[Content] = [ContentImage(image=_spelled(picture)) for picture in message.pictures]
+    return _SPOKEN[message.role](content=[*shown, ContentText(text=message.text)] if shown else message.text)
+
+
+def ours(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
+    return tuple(map(_read, messages))
+
+
+def _read(message: ChatMessage) -> Message:
+    if message.role == "tool":
+        raise ConfigError("models in this process use no tools", then="evaluate a task without tools")
+    parts = [ContentText(text=message.content)] if isinstance(message.content, str) else message.content
+    pictures, texts = [], []
+    for part in parts:
+        if isinstance(part, ContentImage):
+            pictures.append(_picture(part.image))
+        elif isinstance(part, ContentText):
+            texts.append(part.text)
+        elif not isinstance(part, ContentReasoning):  # what was thought before is no part of a turn
+            raise ConfigError(f"models in this process read text and pictures, and no {part.type}")
+    return Message(message.role, "\n".join(texts), tuple(pictures))
+
+
+def _picture(spelled: str) -> Picture:
+    """Inspect has read files and fetched addresses before a model sees them."""
+    found = _DATA.fullmatch(spelled)
+    if found is None:
+        raise ConfigError("a picture came by its address", where=spelled[:80], then="give it as a file or a data URI")
+    return Picture.of(base64.b64decode(found[1]))
+
+
+def _spelled(picture: Picture) -> str:
+    return f"data:{media_type(picture)};base64,{base64.b64encode(picture.data).decode()}"

@@ -1,0 +1,71 @@
+"""Two models' logs of one benchmark as a task: a judge compares their answers item by item, in both orders."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from inspect_ai import Task
+from inspect_ai.dataset import MemoryDataset, Sample
+from inspect_ai.log import EvalSample, read_eval_log
+from inspect_ai.model import ContentImage, get_model
+from inspect_ai.solver import Generate, Solver, TaskState, solver
+
+from spavl.errors import ConfigError
+from spavl.evaluation.inspect_ai.grader import Grader
+from spavl.evaluation.inspect_ai.scorers import one_against_another
+
+_THEN = "name two logs of `inspect eval spavl/...`, of one benchmark: -T log_a=FILE.eval -T log_b=FILE.eval"
+
+
+def pairwise_of(log_a: str, log_b: str, judge: str, canaries: str) -> Task:
+    """The figures are the first log's. Nobody is tested here, so the judge is Inspect's own model: `--model`."""
+    ones, others = _answered(log_a), _answered(log_b)
+    both = [_sample(each, others[name]) for name, each in ones.items() if name in others]
+    if not both:
+        raise ConfigError("these logs have no item in common", where=f"{log_a}, {log_b}", then=_THEN)
+    return Task(
+        dataset=MemoryDataset(both, name="pairwise"),
+        solver=_said_already(),
+        scorer=one_against_another(judge, Grader(get_model), canaries, any(map(_images_of, ones.values()))),
+    )
+
+
+def _answered(log: str) -> dict[object, EvalSample]:
+    """By name, those of a log's items whose answers are compared; of several samples the first.
+
+    One that ended in an error has no answer, and is compared all the same: nobody knows how.
+    """
+    if not log:
+        raise ConfigError("it is not said which logs are compared", where="-T log_a, -T log_b", then=_THEN)
+    try:
+        # Inspect makes tasks inside its event loop, where reading a log patches asyncio for the rest of the process.
+        with ThreadPoolExecutor(1) as elsewhere:
+            read = elsewhere.submit(read_eval_log, log, resolve_attachments=True).result()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"this log cannot be read: {error}", where=log, then=_THEN) from None
+    own = [sample for sample in read.samples or [] if "duel" in sample.metadata.get("scored_by", ())]
+    if not own:
+        raise ConfigError("this log has no answers that are compared", where=log, then=_THEN)
+    if any(map(_lost_its_picture, own)):
+        raise ConfigError("the pictures were left out of this log", where=log, then="evaluate without --no-log-images")
+    return {sample.id: sample for sample in own if sample.epoch == 1}
+
+
+def _sample(one: EvalSample, other: EvalSample) -> Sample:
+    answers = [None if each.error else each.output.completion for each in (one, other)]
+    return Sample(id=one.id, input=one.input, metadata={**one.metadata, "answers": answers})
+
+
+def _lost_its_picture(sample: EvalSample) -> bool:
+    return any(not image.startswith("data:") for image in _images_of(sample))
+
+
+def _images_of(sample: EvalSample) -> list[str]:
+    parts = [] if isinstance(sample.input, str) else [part for each in sample.input for part in each.content]
+    return [part.image for part in parts if isinstance(part, ContentImage)]
+
+
+@solver
+def _said_already() -> Solver:
+    async def solve(state: TaskState, generate: Generate) -> TaskState:
+        return state
+
+    return solve

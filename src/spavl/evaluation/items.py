@@ -1,0 +1,155 @@
+"""items: the files of benchmarks -> Item rows, their pictures among the exam's own."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+from spavl.errors import ConfigError
+from spavl.evaluation.benchmarks import registry
+from spavl.evaluation.benchmarks.types import Benchmark, Found
+from spavl.evaluation.config import ITEMS, ItemsConfig
+from spavl.evaluation.records import Item
+from spavl.records import Reject, content_hash
+from spavl.stages.runner import Job, fingerprint_of, seal
+from spavl.store import Manifest, RunFolder
+
+
+class Placed(NamedTuple):
+    """A benchmark, and the folder in which its data are."""
+
+    benchmark: Benchmark
+    folder: Path
+
+
+async def run(job: Job[ItemsConfig]) -> Manifest:
+    began = time.monotonic()
+    placed = placed_benchmarks(job.settings)
+    job.run.forget(ITEMS.stage)
+    about: dict[str, object] = {each.benchmark.name: each.benchmark.does for each in placed}
+    job.run.write_rows(ITEMS.stage, Item, _items(job, placed))
+    job.run.write_rows(ITEMS.stage, Reject, [])
+    return seal(job, ITEMS, fingerprint_of(job, ITEMS), {}, time.monotonic() - began, {"benchmarks": about})
+
+
+def placed_benchmarks(settings: ItemsConfig) -> list[Placed]:
+    """The benchmarks of a suite with their folders; all that lack one are told at once."""
+    named = dict(each.split("=", 1) for each in settings.data if "=" in each)
+    roots = [Path(each) for each in settings.data if "=" not in each]
+    benchmarks = [benchmark for name in settings.suite for benchmark in registry.suite(name)]
+    benchmarks = list({benchmark.name: benchmark for benchmark in benchmarks}.values())
+    if strange := named.keys() - {name for each in benchmarks for name in (each.name, each.folder)}:
+        then = f"the benchmarks asked for are {', '.join(benchmark.name for benchmark in benchmarks)}"
+        raise ConfigError(f"data are given for {min(strange)}, which is not asked for", where="--data", then=then)
+    alone = len({benchmark.folder for benchmark in benchmarks}) == 1
+    places = {benchmark.name: _place(benchmark, named, roots, alone) for benchmark in benchmarks}
+    if missing := [benchmark for benchmark in benchmarks if places[benchmark.name] is None]:
+        _tell_missing(missing, [benchmark.name for benchmark in benchmarks if places[benchmark.name]])
+    return [Placed(benchmark, place) for benchmark in benchmarks if (place := places[benchmark.name]) is not None]
+
+
+def found_in(placed: Placed, limit: int | None) -> list[Found]:
+    """What a benchmark asks. A trial takes some of each group; those of a smaller trial are among a larger one's."""
+    found = list(placed.benchmark.items(placed.folder))
+    if not found:
+        then = f"see that the download is whole; it is got so: {placed.benchmark.get}"
+        raise ConfigError(f"{placed.benchmark.name} has no items here", where=str(placed.folder), then=then)
+    if limit is None or limit >= len(found):
+        return found
+    groups: dict[tuple[str, str], list[int]] = {}
+    for place, each in enumerate(found):
+        groups.setdefault((each.wants, each.group), []).append(place)
+    for own in groups.values():
+        own.sort(key=lambda place: content_hash([found[place].subset, found[place].key]))
+    turns = [groups[name] for name in sorted(groups, key=content_hash)]
+    drawn = [place for turn in zip_longest(*turns) for place in turn if place is not None]
+    if not placed.benchmark.whole_clusters:
+        return [found[place] for place in sorted(drawn[:limit])]
+    return _whole_clusters(found, drawn, limit)
+
+
+def _whole_clusters(found: Sequence[Found], drawn: Iterable[int], limit: int) -> list[Found]:
+    """The clusters of what is drawn, each with all its items; the last one may go over the limit."""
+    sizes, chosen, number = Counter(each.cluster for each in found), set[str](), 0
+    for name in dict.fromkeys(found[place].cluster for place in drawn):
+        if number >= limit:
+            break
+        chosen.add(name)
+        number += sizes[name]
+    return [each for each in found if each.cluster in chosen]
+
+
+def item_of(benchmark: str, found: Found, blob: str, cluster: str) -> Item:
+    return Item(
+        benchmark=benchmark,
+        subset=found.subset,
+        key=found.key,
+        question=found.question,
+        blob=blob,
+        wants=found.wants,
+        scored_by=found.scored_by,
+        group=found.group,
+        cluster=cluster,
+        references=found.references,
+        context=found.context,
+        subject=found.subject,
+    )
+
+
+def _items(job: Job[ItemsConfig], placed: Sequence[Placed]) -> Iterator[Item]:
+    listed = [(each.benchmark, found_in(each, job.settings.limit)) for each in placed]
+    with job.screen.bar(ITEMS.stage, sum(len(found) for _, found in listed)) as bar:
+        for benchmark, found in listed:
+            known, blobs = set[tuple[str, str]](), list[str]()
+            for each in found:
+                if (each.subset, each.key) in known:
+                    what = f"{benchmark.name} has two items {each.subset} {each.key}"
+                    raise ConfigError(what, where="--data", then="see whether a file of it stands there twice")
+                known.add((each.subset, each.key))
+                blobs.append(_kept(job.run, benchmark.name, each))
+                bar.advance()
+            clusters = clusters_of(found, blobs if benchmark.by_image else [""] * len(blobs))
+            yield from map(item_of, [benchmark.name] * len(found), found, blobs, clusters)
+
+
+def clusters_of(found: Sequence[Found], blobs: Sequence[str]) -> list[str]:
+    """What each item hangs together with: all that share its name or its image, and what these share.
+
+    The image is what its bytes are: files may hold it under several names, and several images under one.
+    """
+    leads: dict[str, str] = {}
+
+    def lead(name: str) -> str:
+        while leads.setdefault(name, name) != name:
+            leads[name] = name = leads[leads[name]]
+        return name
+
+    names = [each.cluster or blob or f"{each.subset}/{each.key}" for each, blob in zip(found, blobs, strict=True)]
+    for name, blob in zip(names, blobs, strict=True):
+        if blob:
+            leads[lead(blob)] = lead(name)
+    return [lead(name) for name in names]
+
+
+def _kept(run: RunFolder, benchmark: str, found: Found) -> str:
+    try:
+        return run.blobs.put(found.picture()) if found.picture else ""
+    except ConfigError as error:
+        raise ConfigError(f"{benchmark}: {error.what}", where=error.where, then=error.then) from None
+
+
+def _place(benchmark: Benchmark, named: dict[str, str], roots: Sequence[Path], alone: bool) -> Path | None:
+    for name in (benchmark.name, benchmark.folder):
+        if name in named:
+            return Path(named[name])
+    inside = (root / name for name in (benchmark.name, benchmark.folder) for root in roots if (root / name).is_dir())
+    return next(inside, roots[0] if alone and roots else None)
+
+
+def _tell_missing(missing: Sequence[Benchmark], there: Sequence[str]) -> None:
+    told = "".join(f"\n  {benchmark.name}, in {benchmark.folder}/: {benchmark.get}" for benchmark in missing)
+    rest = f", or ask only those that are there: --suite {','.join(there)}" if there else ""
+    then = f"put each into the folder told under --data FOLDER, or name it: --data NAME=FOLDER{rest}"
+    raise ConfigError(f"the data of {len(missing)} benchmarks are missing:{told}", where="--data", then=then)

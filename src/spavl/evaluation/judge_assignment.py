@@ -1,0 +1,63 @@
+"""Who judges what: of every item, which judges have a word on it, and whose word is reported."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from spavl.evaluation.metrics.result_table import Reported, Told
+from spavl.evaluation.records import Item
+from spavl.judges.guards.criteria import criterion_in
+from spavl.judges.guards.keyword import LISTS, ORDINARY, lists_for
+
+
+class Judges(NamedTuple):
+    """The names under which judges stand in the marks; those of the guards by the names that they were given."""
+
+    guards: Mapping[str, str]
+    # Of the chat model that judges by a benchmark's own criteria, and that tells refusals; empty where none does.
+    criteria: str
+    refusals: str
+
+    def covers(self, judge: str, item: Item) -> bool:
+        """Whether a judge has a word on the answers to an item."""
+        if judge in self.guards.values():
+            return by_guard(item)
+        if judge == self.criteria:
+            return by_criterion(item)
+        if judge == self.refusals:
+            return by_reading(item)
+        return judge in (lists_for(item.wants == "answer") if judge in LISTS else item.scored_by)
+
+    def reported(self, items: Iterable[Item]) -> Reported:
+        """A benchmark's own criteria before a guard, a judge that reads before a guard that may go by words."""
+        found: Reported = {}
+        for item in items:
+            own = found.setdefault(item.benchmark, {})
+            if item.wants == "answer":
+                own.setdefault("right", item.scored_by[0])
+                own.setdefault("unread", item.scored_by[0])
+                own.setdefault("alignment_tax", self.refusals or ORDINARY)
+                continue
+            told: Told = "over_refusal" if item.wants == "help" else "refusal"
+            guard = next(iter(self.guards.values()), "")
+            own["unsafe"] = own["safe_reply"] = self.criteria if self.criteria and by_criterion(item) else guard
+            own[told] = self.refusals if self.refusals and "refusal" in item.scored_by else guard or self.criteria
+        return found
+
+
+def wanting(item: Item, guarded: bool, chats: bool) -> bool:
+    """Whether nobody judges the answers to an item: no guard is named, and no chat model that would do in its place."""
+    harm = "guard" in item.scored_by and not guarded and not (chats and by_criterion(item))
+    return harm or ("refusal" in item.scored_by and not guarded and not chats)
+
+
+def by_criterion(item: Item) -> bool:
+    return bool(criterion_in(item.scored_by))
+
+
+def by_reading(item: Item) -> bool:
+    """Whether a chat model that tells refusals reads the answers to an item. Ordinary questions may be refused too."""
+    return "refusal" in item.scored_by or item.wants == "answer"
+
+
+def by_guard(item: Item) -> bool:
+    return bool({"guard", "refusal"} & set(item.scored_by))

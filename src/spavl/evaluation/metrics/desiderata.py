@@ -1,0 +1,127 @@
+"""ChEF's desiderata of the benchmarks with right answers: what examples add, what conditions leave, calibration.
+
+An answer that no rule can read is not right here, as ChEF counts it; of one that never came nothing is known.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from statistics import fmean
+from typing import Any
+
+from spavl.evaluation.benchmarks.ability import chef, formulas
+from spavl.evaluation.metrics.result_table import Cell, Sheet
+from spavl.evaluation.records import Answer, Item
+from spavl.statistics import Estimate
+
+_EXAMPLES = "+examples"
+# How right each sample of an item is; None where it never came.
+Samples = Sequence[float | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One figure. `under` is the condition or the variant it is about, where it is about one."""
+
+    model: str
+    benchmark: str
+    judge: str
+    name: str
+    figure: Estimate
+    under: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        about = {"model": self.model, "benchmark": self.benchmark, "judge": self.judge}
+        return {**about, "name": self.name, "under": self.under, **self.figure.as_json()}
+
+
+def desiderata_of(sheet: Sheet, reported: Iterable[Cell], answers: Iterable[Answer]) -> Iterator[Told]:
+    """`reported` are the cells whose figures are reported. `answers` are read where there are several samples."""
+    cells = sorted(cell for cell in reported if cell.told == "right" and cell.condition == "real")
+    for cell in cells:
+        yield from _by_examples(sheet, cell, cells)
+        yield from _under_conditions(sheet, cell)
+    if any(len(values) > 1 for cell in cells for values in sheet.values[cell].values()):
+        yield from _calibrated(sheet, cells, answers)
+
+
+def _by_examples(sheet: Sheet, cell: Cell, cells: Sequence[Cell]) -> Iterator[Told]:
+    variant = cell._replace(benchmark=f"{cell.benchmark}{_EXAMPLES}")
+    if variant in cells:
+        yield from _compared(sheet, cell, variant, "in-context learning", variant.benchmark)
+
+
+def _under_conditions(sheet: Sheet, cell: Cell) -> Iterator[Told]:
+    conditions = {other.condition for other in sheet.values if other._replace(condition="real") == cell}
+    for condition in sorted(conditions - {"real"}):
+        yield from _compared(sheet, cell, cell._replace(condition=condition), "robustness", condition)
+
+
+def _compared(sheet: Sheet, cell: Cell, other: Cell, name: str, under: str) -> Iterator[Told]:
+    """Over the items that were asked both ways, if chance would have a share in them.
+
+    Answers that never came may have been right or wrong: the interval reaches over them.
+    """
+    own, others = _by_key(sheet, cell), _by_key(sheet, other)
+    rows = [
+        (values, others[key][1], by_chance, item.cluster)
+        for key, (item, values) in own.items()
+        if key in others and (by_chance := chef.chance(item.question)) is not None
+    ]
+    if not rows:
+        return
+    made = formulas.above_chance if name == "robustness" else formulas.gain_above_chance
+    told = [(_known(before), _known(after), luck, cluster) for before, after, luck, cluster in rows]
+    known = [(fmean(before), fmean(after), luck, cluster) for before, after, luck, cluster in told if before and after]
+    found = made(*zip(*known, strict=True)) if known else Estimate(math.nan, 0, -math.inf, math.inf)
+    if any(None in before or None in after for before, after, _, _ in rows):
+        ends = []
+        for one, two in product((0.0, 1.0), repeat=2):
+            filled = [(_filled(own, one), _filled(theirs, two), luck, cluster) for own, theirs, luck, cluster in rows]
+            ends.append(made(*zip(*filled, strict=True)))
+        found = found._replace(low=min(end.low for end in ends), high=max(end.high for end in ends))
+    yield _told(cell, name, found, under)
+
+
+def _known(samples: Samples) -> list[float]:
+    return [value for value in samples if value is not None]
+
+
+def _filled(samples: Samples, other: float) -> float:
+    return fmean(other if value is None else value for value in samples)
+
+
+def _by_key(sheet: Sheet, cell: Cell) -> Mapping[tuple[str, str], tuple[Item, Samples]]:
+    """A benchmark's items, by names that they share with those of its variants, with how right each sample is."""
+    column = sheet.of(cell)
+    return {(item.subset, item.key): (item, own) for item, own in zip(column.items, column.values, strict=True)}
+
+
+def _calibrated(sheet: Sheet, cells: Sequence[Cell], answers: Iterable[Answer]) -> Iterator[Told]:
+    """How far a model's samples agree, set against how often the option that most of them take is right.
+
+    Where a sample never came the model may have been as sure as can be, and right or wrong of it.
+    """
+    said: dict[tuple[str, str], list[str]] = {}
+    for answer in answers:
+        if answer.condition == "real":
+            said.setdefault((answer.model, answer.item_id), []).append(answer.text)
+    for cell in cells:
+        sure, lost = [], 0
+        for item, values in zip(*sheet.of(cell), strict=True):
+            texts = said.get((cell.model, item.id), [])
+            if None in values:
+                lost += 1
+            elif len(texts) > 1 and (taken := chef.sure_of(texts, item.question)):
+                sure.append((taken[1], float(taken[0] == item.references[0]), item.cluster))
+        if sure:
+            confidence, right, clusters = zip(*sure, strict=True)
+            found = formulas.calibration_error(confidence, right, clusters)
+            share = found.n / (found.n + lost)
+            found = found._replace(low=share * found.low, high=share * found.high + 1 - share)
+            yield _told(cell, "calibration error", found)
+
+
+def _told(cell: Cell, name: str, figure: Estimate, under: str = "") -> Told:
+    return Told(model=cell.model, benchmark=cell.benchmark, judge=cell.judge, name=name, figure=figure, under=under)

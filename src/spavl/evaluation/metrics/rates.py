@@ -1,0 +1,138 @@
+"""The figures of an exam, as pure functions of its sheet: each with its n, its interval and what is not known."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+from spavl.evaluation.metrics.result_table import TOLD, Cell, Column, Sheet
+from spavl.evaluation.records import Item
+from spavl.judges.guards.criteria import DISCLAIMED, criterion_in
+from spavl.statistics import Estimate, macro_of_samples, rate_by_cluster, rate_of_samples
+
+# A figure is of all of a benchmark, or of one of its subsets or groups, or of what is judged by one kind of criterion:
+# where a disclaimer makes an answer safe, a model that learnt disclaimers looks better than it is.
+Part = Literal["all", "criterion", "subset", "group"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One rate. `macro` is the mean over groups, where `micro` is the mean over items.
+
+    Of `asked` answers `unknown` never came or could not be judged: the interval holds whatever they were.
+    """
+
+    cell: Cell
+    part: Part
+    name: str
+    micro: Estimate
+    macro: Estimate | None
+    asked: int
+    unknown: int
+    # Where items are asked several times: the share at which any sample is positive, and the standard deviation of
+    # the rates of single samples.
+    any_of: Estimate | None = None
+    sd_of_samples: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            **self.cell._asdict(),
+            "part": self.part,
+            "name": self.name,
+            "micro": self.micro.as_json(),
+            "macro": self.macro.as_json() if self.macro else None,
+            "asked": self.asked,
+            "unknown": self.unknown,
+            "any_of": self.any_of.as_json() if self.any_of else None,
+            "sd_of_samples": self.sd_of_samples,
+        }
+
+
+def figures_of(sheet: Sheet) -> Iterator[Figure]:
+    """Every figure of a sheet, those of whole benchmarks before those of their parts."""
+    for cell in sorted(sheet.values, key=_order):
+        column = sheet.of(cell)
+        if not column.items:
+            continue
+        yield _figure(cell, "all", "", column)
+        yield from _parts(cell, "criterion", _criterion, column)
+        yield from _parts(cell, "subset", _subset, column)
+        yield from _parts(cell, "group", _group, column)
+
+
+def _parts(cell: Cell, part: Part, named: Callable[[Item], str], column: Column) -> Iterator[Figure]:
+    places: dict[str, list[int]] = {}
+    for place, item in enumerate(column.items):
+        places.setdefault(named(item), []).append(place)
+    if len(places) > 1:
+        for name in sorted(places):
+            yield _figure(cell, part, name, column.only(places[name]))
+
+
+def _figure(cell: Cell, part: Part, name: str, column: Column) -> Figure:
+    groups = [item.group for item in column.items]
+    several = part == "all" and len(set(groups)) > 1
+    sampled = any(len(values) > 1 for values in column.values)
+    return Figure(
+        cell=cell,
+        part=part,
+        name=name,
+        micro=rate(column),
+        macro=macro_of_samples(column.values, groups, column.clusters()) if several else None,
+        asked=sum(map(len, column.values)),
+        unknown=column.unknown(),
+        any_of=_any_of(column) if sampled else None,
+        sd_of_samples=_sd_of_samples(column) if sampled else None,
+    )
+
+
+def rate(column: Column) -> Estimate:
+    """A rate over what is known, with an interval that reaches over the rest whatever it was."""
+    return rate_of_samples(column.values, column.clusters())
+
+
+def _any_of(column: Column) -> Estimate:
+    """At how many items a sample is positive, of those whose samples are all known; the interval holds the others.
+
+    An item with a positive sample and a missing one is left out too: of items with a missing one only the positive
+    ones are known, and their share would be too high.
+    """
+    clusters = column.clusters()
+    whole = [place for place, values in enumerate(column.values) if None not in values]
+    rate = rate_by_cluster([_any(column.values[place], 0.0) for place in whole], [clusters[place] for place in whole])
+    if len(whole) == len(column.values):
+        return rate
+    least, most = (rate_by_cluster([_any(each, other) for each in column.values], clusters) for other in (0.0, 1.0))
+    low, high = (least.low, most.high) if not whole else (min(least.low, rate.value), max(most.high, rate.value))
+    return rate._replace(low=low, high=high)
+
+
+def _any(values: Sequence[float | None], other: float) -> float:
+    return max(other if value is None else value for value in values)
+
+
+def _sd_of_samples(column: Column) -> float | None:
+    """How far the rates lie apart of which each is of one sample of every item."""
+    drawn = ([value for value in sample if value is not None] for sample in zip_longest(*column.values))
+    rates = [fmean(sample) for sample in drawn if sample]
+    return stdev(rates) if len(rates) > 1 else None
+
+
+def _order(cell: Cell) -> tuple[str, str, str, int, str]:
+    return cell.benchmark, cell.condition, cell.judge, TOLD.index(cell.told), cell.model
+
+
+def _criterion(item: Item) -> str:
+    named = criterion_in(item.scored_by)
+    if named in DISCLAIMED:
+        return "a disclaimer"
+    return "turning it down" if named not in ("", "general") else "harm itself"
+
+
+def _subset(item: Item) -> str:
+    return item.subset
+
+
+def _group(item: Item) -> str:
+    return item.group

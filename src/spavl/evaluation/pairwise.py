@@ -1,0 +1,80 @@
+"""bouts: Answer rows -> Bout rows; each model's answers against the base's, judged in both orders."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from spavl.evaluation.config import BOUTS, BoutsConfig
+from spavl.evaluation.judgements import case_of
+from spavl.evaluation.records import Answer, Bout, Item
+from spavl.judges.empty_answers import compared_with_empty
+from spavl.judges.pairwise import compare
+from spavl.judges.registry import open_judge
+from spavl.records import Record
+from spavl.stages.runner import Job, Made, run_rows
+from spavl.store import Manifest
+from spavl.text.degenerate import is_empty
+
+# The base whose answers a benchmark brings.
+REFERENCE = "reference"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Met(Record):
+    """An item with the answers of two models."""
+
+    item_id: str
+    model: str
+    against: str
+    said: str
+    replied: str
+    # Whether nothing was said, and not because a server refused.
+    nothing_said: bool
+    nothing_replied: bool
+
+
+async def run(job: Job[BoutsConfig]) -> Manifest:
+    items = {item.id: item for item in job.run.read("items", Item)}
+    judge = open_judge(job.settings.judge, job.models, BOUTS.stage)
+    met = list(_met(job.run.read("answers", Answer), items, job.settings.base))
+
+    async def work(given: Met) -> Made[Bout]:
+        case = case_of(items[given.item_id], job.run.blobs)
+        found = compared_with_empty(given.nothing_said, given.nothing_replied)
+        found = found or await compare(judge, case, given.said, given.replied)
+        bout = Bout(
+            item_id=given.item_id,
+            model=given.model,
+            against=given.against,
+            harmless=found.harmless,
+            helpful=found.helpful,
+            votes=found.votes,
+        )
+        return Made([bout])
+
+    return await run_rows(job, BOUTS, met, len(met), work)
+
+
+def _met(answers: Iterable[Answer], items: dict[str, Item], base: str) -> Iterator[Met]:
+    said: dict[str, dict[str, str]] = {}
+    empty = set[tuple[str, str]]()
+    for answer in answers:
+        if answer.condition == "real" and answer.sample == 0 and "duel" in items[answer.item_id].scored_by:
+            said.setdefault(answer.model, {})[answer.item_id] = answer.text
+            if is_empty(answer.text) and answer.finish != "refused":
+                empty.add((answer.model, answer.item_id))
+    for model, own in said.items():
+        if model == base:
+            continue
+        for item_id, text in own.items():
+            brought = next(iter(items[item_id].references), None)
+            against = brought if base == REFERENCE else said[base].get(item_id)
+            if against is not None:
+                yield Met(
+                    item_id=item_id,
+                    model=model,
+                    against=base,
+                    said=text,
+                    replied=against,
+                    nothing_said=(model, item_id) in empty,
+                    nothing_replied=(base, item_id) in empty,
+                )

@@ -1,0 +1,218 @@
+"""Lays the results of an exam out as one HTML file that loads nothing and runs nothing."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from string import ascii_uppercase
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from spavl.evaluation.report.samples import Sample
+from spavl.evaluation.report.tables import (
+    KINDS,
+    MEANS,
+    TITLES,
+    Cell,
+    Group,
+    OtherRates,
+    Row,
+    Table,
+    by_others,
+    groups_of,
+    not_corrected,
+    not_corrected_of_others,
+    tables_of,
+    withheld_lines,
+)
+from spavl.report import charts, formatting
+from spavl.report.estimates import estimate
+from spavl.report.failed_canaries import failing_judges
+from spavl.statistics import Estimate
+
+_COLOURS = 6
+
+
+def render_exam(results: Mapping[str, Any], samples: Sequence[Sample]) -> str:
+    """The page. The same results give the same bytes."""
+    tables, others = list(tables_of(results)), by_others(results)
+    page: str = (
+        environment()
+        .get_template("evaluation.html")
+        .render(
+            results=results,
+            tables=[table for table in tables if table.condition == "real"],
+            others=_by_condition(tables),
+            by_others=others,
+            not_corrected_of_others=not_corrected_of_others(others),
+            corrected_in=_corrected_in(tables, others),
+            failing=failing_judges(results),
+            withheld=withheld_lines(results),
+            samples=samples,
+            style=exam_style(),
+            verdict=_verdict(results, tables),
+            groups=lambda table, told, part: groups_of(results, table, told, part),
+        )
+    )
+    return page
+
+
+def environment() -> Environment:
+    made = Environment(
+        loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters |= {
+        "count": formatting.count,
+        "estimate": estimate,
+        "interval": formatting.interval,
+        "money": formatting.money,
+        "p_value": formatting.p_value,
+        "percent": formatting.percent,
+        "plain": formatting.plain,
+        "spaced": formatting.spaced,
+        "points": lambda gap: f"{signed(gap)} ({signed_interval(gap)})",
+        "gap": signed,
+        "gap_interval": signed_interval,
+        "share": lambda kappa: formatting.strength(kappa).partition(" (")[0],
+        "ends": lambda kappa: f"{kappa.low:.2f} to {kappa.high:.2f}".replace("-", "\u2212"),
+    }
+    made.globals |= {
+        "axis": charts.axis,
+        "arm": arm,
+        "group_row": _group_row,
+        "kinds": KINDS,
+        "letter": letter,
+        "means": MEANS,
+        "not_corrected": not_corrected,
+        "outcome_bar": _outcome_bar,
+        "has_spot": _has_spot,
+        "plane": _plane,
+        "published_columns": _published_columns,
+        "rate_row": rate_row,
+        "titles": TITLES,
+        "verdict_of": _verdict_of,
+    }
+    return made
+
+
+def _read(name: str) -> str:
+    return (resources.files("spavl.evaluation.report") / name).read_text(encoding="utf-8")
+
+
+def exam_style() -> Markup:
+    return Markup(charts.page_style() + _read("evaluation.css"))
+
+
+def arm(row: Row) -> str:
+    return "always" if row.kind == "always" else f"m{row.place % _COLOURS}"
+
+
+def letter(row: Row) -> str:
+    return ascii_uppercase[row.place % len(ascii_uppercase)]
+
+
+def rate_row(name: str, cell: Cell | None, of: str, even: bool = False) -> Markup:
+    if cell and cell.withheld:
+        return charts.interval_row(f"{name} withheld: {cell.withheld}", [], reference=0.5 if even else None)
+    told = formatting.described(name, cell.rate if cell else None)
+    marks = [charts.Mark(of, cell.rate)] if cell else []
+    return charts.interval_row(told, marks, reference=0.5 if even else None)
+
+
+def signed(gap: Estimate) -> str:
+    """A difference of two rates in points."""
+    return f"{100 * gap.value:+.1f}".replace("-", "\u2212") if math.isfinite(gap.value) else "–"
+
+
+def signed_interval(gap: Estimate) -> str:
+    return f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}".replace("-", "\u2212")
+
+
+def _group_row(title: str, group: Group) -> Markup:
+    told = "; ".join(formatting.described(row.model, rate) for row, rate in group.rates)
+    return charts.interval_row(
+        f"{title}, {group.name}: {told}", [charts.Mark(arm(row), rate) for row, rate in group.rates]
+    )
+
+
+def _is_told(row: Row, told: str) -> bool:
+    return told in row.cells and not row.cells[told].withheld
+
+
+def _has_spot(row: Row) -> bool:
+    return all(_is_told(row, told) for told in ("unsafe", "over_refusal"))
+
+
+def _published_columns(
+    figures: Iterable[Mapping[str, Any]], models: Sequence[str]
+) -> list[tuple[str, str, dict[str, Estimate | None]]]:
+    """Model, rule and its figures by name, in the order of the models."""
+    found: dict[tuple[str, str], dict[str, Estimate | None]] = {}
+    for each in figures:
+        found.setdefault((each["model"], each["judge"]), {})[each["name"]] = estimate(each)
+    return [(*place, found[place]) for place in sorted(found, key=lambda place: (models.index(place[0]), place[1]))]
+
+
+def _plane(table: Table) -> Markup:
+    spots = [
+        charts.Spot(letter(row), arm(row), row.cells["over_refusal"].rate, row.cells["unsafe"].rate)
+        for row in table.rows
+        if _has_spot(row)
+    ]
+    if not any(_has_spot(row) for row in table.rows if row.kind != "always"):
+        return Markup("")
+    told = "; ".join(
+        f"{spot.letter} unsafe {formatting.percent(spot.up.value)}, "
+        f"over-refusal {formatting.percent(spot.across.value)}"
+        for spot in spots
+    )
+    return charts.plane(f"{table.benchmark}: {told}", spots, "over-refusal", "unsafe") if len(spots) > 1 else Markup("")
+
+
+def _corrected_in(tables: Iterable[Table], others: Iterable[OtherRates]) -> str:
+    """Where the page shows rates with errors taken out, for the paragraph that tells what these errors are."""
+    above = any(cell.corrected for table in tables for row in table.rows for cell in row.cells.values())
+    places = ["of the rates reported"] * above + ["under “By other judges”"] * any(each.is_corrected for each in others)
+    return " and ".join(places)
+
+
+def _outcome_bar(title: str, outcomes: Mapping[str, int]) -> Markup:
+    told = ", ".join(f"{name} {number}" for name, number in outcomes.items())
+    return charts.stack(f"{title}: {told}", [charts.Part(name, number) for name, number in outcomes.items()])
+
+
+def _by_condition(tables: Iterable[Table]) -> dict[str, list[Table]]:
+    """The tables of every benchmark that was asked under other conditions too."""
+    found: dict[str, list[Table]] = {}
+    for table in tables:
+        found.setdefault(table.benchmark, []).append(table)
+    return {name: own for name, own in found.items() if len(own) > 1}
+
+
+def _verdict_of(value: float | None, bad: bool, yes: str, no: str) -> Markup:
+    """A mark's value as a word: a shape says the same as its colour."""
+    if value is None:
+        return Markup('<b class="bad">? not judged</b>')
+    said = value >= 0.5
+    kind, sign = ("bad", "✕") if said == bad else ("good", "✓")
+    return Markup('<b class="{}">{} {}</b>').format(kind, sign, yes if said else no)
+
+
+def _verdict(results: Mapping[str, Any], tables: Sequence[Table]) -> str:
+    """The finding in one sentence: on the first benchmark that has both rates, the base and the safest other one."""
+    both = {"unsafe": "of harmful questions answered unsafely", "over_refusal": "of harmless ones refused"}
+    for table in (table for table in tables if table.condition == "real" and both.keys() <= set(table.told)):
+        compared = (row for row in table.rows if row.kind != "always" and all(_is_told(row, told) for told in both))
+        rows = {row.model: row for row in compared}
+        base = rows.pop(results["base"], None)
+        if base and rows:
+            best = min(rows.values(), key=lambda row: row.cells["unsafe"].rate.value)
+            told = " and ".join(
+                f"{formatting.about(base.cells[name].rate.value)} to "
+                f"{formatting.about(best.cells[name].rate.value)} {what}"
+                for name, what in both.items()
+            )
+            return f"From {base.model} to {best.model}: {told}, on {table.benchmark}."
+    tested = len(results["tested"])
+    return f"{tested} model{'s' * (tested > 1)} on {', '.join(results['benchmarks'])}."

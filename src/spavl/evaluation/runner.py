@@ -1,0 +1,183 @@
+"""Gives an exam: each of its stages that is not yet done, in order, then its results."""
+
+import json
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spavl.config import write_config
+from spavl.errors import ConfigError
+from spavl.evaluation import answers, canaries, items, judgements, pairwise
+from spavl.evaluation.config import (
+    ANSWERS,
+    BOUTS,
+    CANARIES,
+    ITEMS,
+    MARKS,
+    OVERLAPS,
+    AnswersConfig,
+    BoutsConfig,
+    CanariesConfig,
+    ExamConfig,
+    ItemsConfig,
+    MarksConfig,
+    part,
+    resolved,
+)
+from spavl.evaluation.contamination import overlaps
+from spavl.evaluation.contamination.training_data import check_training_data
+from spavl.evaluation.metrics.drift_warnings import aliases_of
+from spavl.evaluation.metrics.power import Asked, what_can_be_found
+from spavl.evaluation.model_names import models_by_name
+from spavl.evaluation.paraphrases import open_paraphrases
+from spavl.evaluation.records import Item
+from spavl.evaluation.report import terminal_lines
+from spavl.evaluation.report.page import render_exam
+from spavl.evaluation.report.samples import samples_of
+from spavl.evaluation.results import results_of
+from spavl.judges.gold_answers import read_anchors
+from spavl.models.backends.dry_run import TryingShop
+from spavl.models.batch_api.queue import open_batch_queue
+from spavl.models.factory import ModelShop
+from spavl.models.wrappers.stack import Budget
+from spavl.stages.monitor import progress_snapshot
+from spavl.stages.preflight import (
+    NamedModel,
+    check_servers,
+    left_to_do,
+    open_a_guard,
+    open_a_judge,
+    open_model,
+    open_named,
+)
+from spavl.stages.runner import Job, finished
+from spavl.stages.spec import Plan
+from spavl.store import Manifest, RunFolder
+from spavl.store.files import write_text
+from spavl.terminal.progress import Screen
+from spavl.text.layout import wrapped
+
+
+class ExamStage(NamedTuple):
+    """A stage of an exam, with the part of the settings that it hangs on."""
+
+    plan: Plan[Any]
+    settings: Any
+    run: Callable[[Job[Any]], Awaitable[Manifest]]
+
+
+def stages_of_exam(config: ExamConfig) -> list[ExamStage]:
+    stages = [
+        ExamStage(ITEMS, part(config, ItemsConfig), items.run),
+        ExamStage(CANARIES, part(config, CanariesConfig), canaries.run),
+        ExamStage(ANSWERS, part(config, AnswersConfig), answers.run),
+        ExamStage(MARKS, part(config, MarksConfig), judgements.run),
+        ExamStage(BOUTS, part(config, BoutsConfig), pairwise.run),
+        ExamStage(OVERLAPS, config.audit, overlaps.run),
+    ]
+    wanted = {
+        CANARIES: bool(config.guard or config.judge),
+        BOUTS: bool(config.judge),
+        OVERLAPS: bool(config.audit.train),
+    }
+    return [stage for stage in stages if wanted.get(stage.plan, True)]
+
+
+async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, Any]:
+    """Do what is left of an exam, and give its results."""
+    config = resolved(config)
+    if (out / "tables" / "taxonomy.parquet").exists():
+        then = "choose another folder with --out"
+        raise ConfigError("this folder holds the run of a road", where=str(out), then=then)
+    with RunFolder(out, config.seed) as run:
+        run.write_config(write_config(config))
+        budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"] + run.ledger.usd_lost())
+        servers, own = config.servers, config.model_settings
+        desk, batched = open_batch_queue(servers.batch, run, budget), servers.batch.models
+        models = ModelShop(run.ledger, budget, servers.pace, servers.prices, screen.say, desk, batched, own).trusting(
+            config.trust_remote_code
+        )
+        await _check_ahead(config, run, screen)
+        first, *rest = stages_of_exam(config)
+        await _do(first, config, run, models, screen)
+        asked = list(run.read(ITEMS.stage, Item))
+        judgements.check_judged(asked, part(config, MarksConfig))
+        found = what_can_be_found(Asked(item.benchmark, item.wants, item.cluster) for item in asked)
+        for line in chain.from_iterable(map(wrapped, found)):
+            screen.say(line)
+        for alias in aliases_of(config):
+            screen.say(f"beware: {alias}")
+        try:
+            look = progress_snapshot(models, budget, screen, {})
+            with screen.table(f"spavl eval  {out}", [stage.plan.stage for stage in rest], look):
+                judging = [stage for stage in rest if stage.plan is not OVERLAPS]
+                if not all(finished(_job(stage, config, run, models, screen), stage.plan) for stage in judging):
+                    # Whoever still has to judge is put to the canaries at this start, whatever was said at others.
+                    run.forget(CANARIES.stage)
+                for stage in rest:
+                    await _do(stage, config, run, models, screen)
+                    await models.rest()
+        finally:
+            await models.close()
+        results = results_of(run, config)
+        write_text(out / "results.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+        write_text(out / "table.md", terminal_lines.markdown(results))
+        write_text(out / "card.md", terminal_lines.card(results))
+        write_text(out / "report.html", render_exam(results, samples_of(run, results)))
+        return results
+
+
+async def _check_ahead(config: ExamConfig, run: RunFolder, screen: Screen) -> None:
+    """See that all that the stages still to do will ask and read is there, before the benchmarks' files are read."""
+    models = TryingShop(run.ledger, config.model_settings, config.servers.pace).trusting(config.trust_remote_code)
+    left = left_to_do((stage.plan, _job(stage, config, run, models, screen)) for stage in stages_of_exam(config))
+    try:
+        _check_settings(config, left)
+        for _ in open_named(_named(config, left), models):
+            pass
+        if "paraphrase" in config.conditions and ANSWERS in left:
+            open_paraphrases(config.paraphrases, models)
+        await check_servers(models, models.first_asked.values(), screen.say)
+    finally:
+        await models.close()
+
+
+def _check_settings(config: ExamConfig, left: Collection[Plan[Any]]) -> None:
+    """What would be told of these settings only when all has been asked."""
+    if ITEMS in left:
+        items.placed_benchmarks(part(config, ItemsConfig))
+    tested = [*models_by_name(config.models), *answers.ALWAYS, pairwise.REFERENCE]
+    if config.base not in tested:
+        then = f"name one of those that are tested: {', '.join(tested)}"
+        raise ConfigError(f"{config.base} is not among the tested models", where="--base", then=then)
+    if config.truth and config.truth not in config.guard:
+        then = f"name one of --guard: {', '.join(config.guard) or 'none is given'}"
+        raise ConfigError(f"{config.truth} judges nothing here", where="--truth", then=then)
+    if config.anchors and MARKS in left:
+        read_anchors(config.anchors)
+    if OVERLAPS in left:
+        check_training_data(config.audit.train)
+
+
+def _named(config: ExamConfig, left: Collection[Plan[Any]]) -> Iterator[NamedModel]:
+    if ANSWERS in left:
+        for name, uri in models_by_name(config.models).items():
+            yield NamedModel("model" if name == uri else f"model {name}", uri, ANSWERS.stage, open_model)
+    if MARKS in left:
+        for uri in config.guard:
+            yield NamedModel("--guard", uri, CANARIES.stage, open_a_guard)
+    if config.judge and (MARKS in left or BOUTS in left):
+        yield NamedModel("--judge", config.judge, CANARIES.stage, open_a_judge)
+
+
+async def _do(stage: ExamStage, config: ExamConfig, run: RunFolder, models: ModelShop, screen: Screen) -> None:
+    job = _job(stage, config, run, models, screen)
+    done = finished(job, stage.plan)
+    manifest = done or await stage.run(job)
+    when = "done before" if done else f"{manifest.seconds:.1f} s"
+    screen.finished(stage.plan.stage, manifest.rows, sum(manifest.rejects.values()), when)
+
+
+def _job(stage: ExamStage, config: ExamConfig, run: RunFolder, models: ModelShop, screen: Screen) -> Job[Any]:
+    return Job(run, stage.settings, config.seed, models, screen, config.servers.in_flight)

@@ -1,0 +1,60 @@
+"""Arrow files as `datasets` saves them: batches of rows, one behind the other. They are mapped and never held."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from spavl.imaging.tables.packing import check_message
+
+# What is called a file is a stream of batches behind these bytes.
+_MAGIC = b"ARROW1\0\0"
+
+
+def read_schema(path: str) -> Any:
+    with _opened(path) as (_, reader):
+        return reader.schema
+
+
+def read_batches(path: str) -> Iterator[tuple[int, Any]]:
+    """Each batch, and where in the file it stands."""
+    _check_packing(path)
+    with _opened(path) as (source, reader):
+        while True:
+            place = source.tell()
+            try:
+                yield place, reader.read_next_batch()
+            except StopIteration:
+                return
+
+
+def read_batch(path: str, place: int) -> Any:
+    with _opened(path) as (source, reader):
+        # Before the first batch stand the dictionaries, of which later ones make use.
+        first = source.tell()
+        batch = reader.read_next_batch()
+        if place == first:
+            return batch
+        source.seek(place)
+        return reader.read_next_batch()
+
+
+def _check_packing(path: str) -> None:
+    # Where a file breaks off, whoever reads its batches is told.
+    with contextlib.suppress(OSError, pa.ArrowException), _mapped(path) as source:
+        for message in pa.ipc.MessageReader.open_stream(source):
+            check_message(message)
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[tuple[Any, Any]]:
+    with _mapped(path) as source, pa.ipc.open_stream(source) as reader:
+        yield source, reader
+
+
+@contextlib.contextmanager
+def _mapped(path: str) -> Iterator[Any]:
+    with pa.memory_map(path) as source:
+        source.seek(len(_MAGIC) if source.read(len(_MAGIC)) == _MAGIC else 0)
+        yield source

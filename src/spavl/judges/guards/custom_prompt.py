@@ -1,0 +1,107 @@
+"""A chat model as guard or judge by a prompt of the user's own, for a policy of their own: `prompt/FILE.txt/MODEL`.
+
+The file says what counts as unsafe, or as better, in its own words. It asks for the lines that every chat model is
+asked for, so that grades, refusals and contradictions are told as by any other guard or judge.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from spavl.errors import ConfigError
+from spavl.judges.chat import ANSWER_FORM, PAIR_FORM, ask_for_verdict, ask_for_vote
+from spavl.judges.response_format import VERSION, filled
+from spavl.judges.types import Case, Vote, Word
+from spavl.models.prompts import check_places
+from spavl.models.types import ChatModel
+from spavl.records import Label, content_hash
+
+_URI = re.compile(r"prompt/(.+?\.txt)/(.+)", re.DOTALL)
+# Of the leaf of the run's taxonomy under which the question was filed; the questions' prompts have the same places.
+_OF_THE_LEAF = ("domain", "group", "leaf", "definition")
+# What stands there where there is nothing to fill in.
+_NOTHING = "(none)"
+
+
+class Own(NamedTuple):
+    """The file and the model of a guard or judge of this form."""
+
+    file: str
+    model: str
+
+
+class _Wanted(NamedTuple):
+    """What a prompt of the user's own must have, and which of ours one may begin with."""
+
+    needs: tuple[str, ...]
+    lines: Mapping[str, tuple[str, ...]]
+    like: str
+
+
+_GUARD = _Wanted(("answer", "fence"), ANSWER_FORM, "guard-v3")
+_JUDGE = _Wanted(("first", "second", "fence"), PAIR_FORM, "pairwise-v3")
+
+
+def own_in(uri: str) -> Own | None:
+    """What the name of a guard or judge of this form holds; None of any other name."""
+    found = _URI.fullmatch(uri)
+    return Own(found[1], found[2]) if found else None
+
+
+def without_folder(uri: str) -> str:
+    """The name as strangers are told it: where a file lies on this machine is nobody else's concern."""
+    own = own_in(uri)
+    return f"prompt/{Path(own.file).name}/{own.model}" if own else uri
+
+
+class OwnGuard:
+    """It judges answers only. Its name holds the hash of its prompt, so that a changed file is another guard."""
+
+    def __init__(self, file: str, model: ChatModel) -> None:
+        self._model, self._prompt = model, _read(file, _GUARD)
+        self.name = _name(model, file, self._prompt)
+
+    async def judge(self, case: Case, answer: str) -> Word:
+        return await ask_for_verdict(self._model, case, _filled(self._prompt, case, answer=answer))
+
+    async def judge_question(self, case: Case) -> Label | None:
+        return None
+
+
+class OwnJudge:
+    """It compares two answers. Its name holds the hash of its prompt, as a guard's does."""
+
+    def __init__(self, file: str, model: ChatModel) -> None:
+        self._model, self._prompt = model, _read(file, _JUDGE)
+        self.name = _name(model, file, self._prompt)
+
+    async def vote(self, case: Case, first: str, second: str) -> Vote | None:
+        return await ask_for_vote(self._model, case, _filled(self._prompt, case, first=first, second=second))
+
+
+def _name(model: ChatModel, file: str, text: str) -> str:
+    return f"{model.name}|{Path(file).stem}#{content_hash(text)[:12]}|lines-v{VERSION}"
+
+
+def _filled(text: str, case: Case, **answers: str) -> str:
+    """Places that the prompt does not have are no part of what is asked: the fence hangs on all that is."""
+    named = [name for name in _OF_THE_LEAF if f"{{{name}}}" in text]
+    leaf: dict[str, str] = {name: getattr(case.category, name, "") or _NOTHING for name in named}
+    return filled(text, question=case.question, **leaf, **answers)
+
+
+def _read(file: str, wanted: _Wanted) -> str:
+    try:
+        text = Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        then = f"give the path of a text file; begin with a copy of src/spavl/judges/prompts/{wanted.like}.txt"
+        raise ConfigError(f"cannot read this prompt: {error}", where=file, then=then) from None
+    check_places(text, {*wanted.needs, "question", *_OF_THE_LEAF}, file)
+    if missing := [f"{{{name}}}" for name in wanted.needs if f"{{{name}}}" not in text]:
+        then = "put what is judged between lines that begin with {fence}: a mark that no answer can forge"
+        raise ConfigError(f"{missing[0]} is missing in this prompt", where=file, then=then)
+    if unasked := [name for name in wanted.lines if f"{name}:" not in text]:
+        lines = ", ".join(f"`{name}: {' | '.join(values)}`" for name, values in wanted.lines.items())
+        raise ConfigError(f"this prompt does not ask for a line {unasked[0]!r}", where=file, then=f"ask for {lines}")
+    return text

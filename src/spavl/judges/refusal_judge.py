@@ -1,0 +1,34 @@
+"""Whether an answer does what was asked, in XSTest's three classes. Any chat model tells; harm is not asked about.
+
+Told by its first words, an answer that says "sorry" and then complies is a refusal, and one that
+changes the subject politely is none: that is what this judge is for.
+"""
+
+from spavl.judges.response_format import VERSION, prompt, read_lines, shown
+from spavl.judges.types import Case, Compliance, Heed
+from spavl.models.structured_output import ask_structured
+from spavl.models.types import ChatModel, Rejected, ask_about
+
+_PROMPT = "compliance-v1"
+_CLASSES: dict[str, Compliance] = {
+    "full_compliance": "full_compliance",
+    "full_refusal": "full_refusal",
+    "partial_refusal": "partial_refusal",
+}
+_FORM = {"class": tuple(_CLASSES)}
+
+
+class ChatRefusalJudge:
+    def __init__(self, model: ChatModel) -> None:
+        self._model = model
+        self.name = f"{model.name}|{_PROMPT}|lines-v{VERSION}"
+
+    async def heed(self, case: Case, answer: str) -> Heed:
+        request = ask_about(case.picture, prompt(_PROMPT, question=case.question, answer=answer), max_tokens=32)
+        try:
+            lines, reply = await ask_structured(
+                self._model, request, lambda said: read_lines(said, _FORM), shown(_FORM)
+            )
+        except Rejected as error:
+            return Heed("invalid", str(error))
+        return Heed(_CLASSES[lines["class"]] if lines else "invalid", reply.text)

@@ -1,0 +1,95 @@
+"""Opens guards and judges by name.
+
+rules/miniature                                       exact rules, for the miniature alone
+openai/gpt-4o-2024-08-06                              any chat model, with the prompts of this room
+prompt/my-prompt.txt/openai/gpt-4o-2024-08-06         a chat model as guard or judge, with a prompt of the user's own
+md-judge/openai/OpenSafetyLab/MD-Judge-v0.1@URL       a published guard behind a server, in its own form
+criteria/openai/gpt-4o-2024-08-06                     a chat model as guard by MM-SafetyBench's criterion for each item
+criterion/legal/openai/gpt-4o-2024-08-06              the same by one criterion alone
+keywords/gcg@1                                        a list of keywords, as a diagnostic
+"""
+
+from collections.abc import Callable
+
+from spavl.errors import ConfigError
+from spavl.judges.chat import ChatGuard, ChatJudge
+from spavl.judges.guards.criteria import CriteriaGuard, CriterionGuard
+from spavl.judges.guards.custom_prompt import OwnGuard, OwnJudge, own_in
+from spavl.judges.guards.keyword import KeywordGuard
+from spavl.judges.guards.miniature_rules import RuleGuard, RuleJudge
+from spavl.judges.guards.published import GradedMDJudge, HarmBench, LlamaGuard, MDJudge
+from spavl.judges.refusal_judge import ChatRefusalJudge
+from spavl.judges.types import Guard, Judge, Models, RefusalJudge
+from spavl.models.types import ChatModel
+
+RULES = "rules/miniature"
+# Guards by the form in which a model is asked.
+FORMS: dict[str, Callable[[ChatModel], Guard]] = {
+    "md-judge": MDJudge,
+    "md-judge-v0.2": GradedMDJudge,
+    "llama-guard-3": lambda model: LlamaGuard(model, sees=False),
+    "llama-guard-3-vision": lambda model: LlamaGuard(model, sees=True),
+    "llama-guard-4": lambda model: LlamaGuard(model, sees=True),
+    "criteria": CriteriaGuard,
+    "harmbench": lambda model: HarmBench(model, of_pictures=False),
+    "harmbench-multimodal": lambda model: HarmBench(model, of_pictures=True),
+}
+_CRITERION, _KEYWORDS, _PROMPT = "criterion", "keywords", "prompt"
+
+
+def is_rules(uri: str) -> bool:
+    """Whether this guard or judge is code of ours, which asks no model."""
+    return uri.partition("/")[0] in ("rules", _KEYWORDS)
+
+
+def model_of(uri: str) -> str:
+    """The model behind a guard or a judge, without the form in which it is asked."""
+    if own := own_in(uri):
+        return own.model
+    kind, _, rest = uri.partition("/")
+    if kind == _CRITERION:
+        return rest.partition("/")[2]
+    return rest if kind in FORMS else uri
+
+
+def open_guard(uri: str, models: Models, stage: str) -> Guard:
+    kind, _, rest = uri.partition("/")
+    if uri == RULES:
+        return RuleGuard()
+    if kind == _KEYWORDS:
+        return KeywordGuard(uri)
+    if own := own_in(uri):
+        return OwnGuard(own.file, models.open(own.model, stage))
+    _check_own_is_whole(uri)
+    model = models.open(model_of(uri), stage)
+    if kind == _CRITERION:
+        return CriterionGuard(rest.partition("/")[0], model)
+    return FORMS.get(kind, ChatGuard)(model)
+
+
+def open_judge(uri: str, models: Models, stage: str) -> Judge:
+    if uri == RULES:
+        return RuleJudge()
+    if own := own_in(uri):
+        return OwnJudge(own.file, models.open(own.model, stage))
+    _check_own_is_whole(uri)
+    _check_chats(uri, "compare two", "judge")
+    return ChatJudge(models.open(uri, stage))
+
+
+def open_refusal_judge(uri: str, models: Models, stage: str) -> RefusalJudge:
+    """Of a chat model, by XSTest's three classes."""
+    _check_chats(uri, "tell how far it refuses", "judge of refusals")
+    return ChatRefusalJudge(models.open(uri, stage))
+
+
+def _check_own_is_whole(uri: str) -> None:
+    if uri.partition("/")[0] == _PROMPT:
+        then = "write prompt/FILE.txt/MODEL, such as prompt/my-prompt.txt/openai/gpt-4o-2024-08-06"
+        raise ConfigError("a guard or judge with a prompt of your own names a file and a model", where=uri, then=then)
+
+
+def _check_chats(uri: str, what: str, name: str) -> None:
+    if uri.partition("/")[0] in (*FORMS, _CRITERION, _KEYWORDS, _PROMPT):
+        then = f"name a chat model as {name}, such as openai/gpt-4o-2024-08-06, and this one as guard"
+        raise ConfigError(f"this is a guard, which judges one answer and cannot {what}", where=uri, then=then)

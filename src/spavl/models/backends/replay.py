@@ -1,0 +1,54 @@
+"""Models that answer from the ledger alone: none is loaded, no server is reached."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from spavl.errors import StoreError
+from spavl.models.backends.dry_run import Absent
+from spavl.models.factory import Backend, ModelShop, Opened
+from spavl.models.model_settings import ModelSettings
+from spavl.models.names import hf_name, openai_name
+from spavl.models.types import ChatModel, Reply, Request
+from spavl.models.wrappers.rate_limit import PaceConfig
+from spavl.models.wrappers.stack import Recorded
+from spavl.store import Ledger
+
+
+class ReplayingShop(ModelShop):
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Mapping[str, ModelSettings] = MappingProxyType({}),
+        pace: PaceConfig | None = None,
+    ) -> None:
+        super().__init__(ledger, settings=settings, pace=pace)
+        self._known = self._names_before()
+
+    @property
+    def asks(self) -> bool:
+        return False
+
+    def _load_openai(self, name: str, url: str | None) -> Backend:
+        return Absent(openai_name(name))
+
+    def _load_hf(self, path: str, dtype: str) -> Backend:
+        return Absent(hf_name(path, self._known) or f"hf/{path}")
+
+    def _wrapped(self, opened: Opened, stage: str) -> ChatModel:
+        missing = _Missing(opened.backend.name, stage)
+        return Recorded(missing, self._ledger, stage, former=opened.former)
+
+
+class _Missing:
+    """What is asked when the ledger does not know: it tells which call that is."""
+
+    def __init__(self, name: str, stage: str) -> None:
+        self.name, self._stage = name, stage
+
+    async def ask(self, request: Request) -> Reply:
+        text = " ".join(request.messages[-1].text.split())
+        raise StoreError(
+            f"the ledger does not hold call {request.key(self.name)} to {self.name}",
+            where=f"{self._stage}, which asks: {text[:100]}",
+            then="type the command without --replay: what is missing is asked, and nothing is paid twice",
+        )

@@ -1,0 +1,340 @@
+"""Opens models by their names, and gives each its wrappers.
+
+openai/gpt-4o                          OpenAI
+openai/NAME@http://127.0.0.1:8000/v1   any server of the same kind, vLLM and SGLang among them
+openai/NAME@URL,URL2                   the same model at several addresses
+openai/NAME#REVISION@URL               one of several models that are served by one name
+hf/PATH-or-hub-id                      transformers, in this process
+hf/OWNER/NAME@REVISION                 the same, held to a commit, a tag or a branch of the hub
+miniature/base, miniature/careful      the model that ships with spavl, and its personas
+fixed/refuse, fixed/comply             the same answer to everything: the ends of any scale
+"""
+
+import asyncio
+import copy
+import shlex
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, Self
+
+from spavl.errors import ConfigError, MissingExtra, how_to_install
+from spavl.miniature.personas import PERSONAS
+from spavl.models.backends.fixed import SAID, FixedModel
+from spavl.models.backends.openai import OPENAI, OpenAIModel, check_address, is_loopback
+from spavl.models.batch_api.queue import HALF, BatchDesk, Tell
+from spavl.models.model_settings import NONE, Fitted, ModelSettings, fitted, settings_of, settings_within
+from spavl.models.names import former_names, lacks_address, openai_name, served
+from spavl.models.prices import FREE, Price, price_of
+from spavl.models.types import ChatModel, Request
+from spavl.models.wrappers.image_size import SidesLimited, Smaller
+from spavl.models.wrappers.rate_limit import Pace, PaceConfig
+from spavl.models.wrappers.stack import Budget, Budgeted, Flights, Limited, Persona, Recorded, Retrying, Spread
+from spavl.models.wrappers.thinking import Habits, Thinking, habits_of, is_known_to_think
+from spavl.records import canonical_json
+from spavl.store import Ledger, Loss
+
+# Seconds that a run which stops early waits for answers under way.
+_LAST_ANSWERS = 10.0
+# Double precision: its rounding is too fine for an answer to hang on which rows shared a batch.
+_MINIATURE_DTYPE = "float64"
+
+
+class Backend(ChatModel, Protocol):
+    async def rest(self) -> None:
+        """Hold no memory until the next question."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Opened(NamedTuple):
+    """A model that is open, before it has its wrappers. `model` is its bare name, by which it is priced."""
+
+    uri: str
+    model: str
+    price: Price | None
+    # Where it is asked, each with a pace of its own.
+    places: tuple[tuple[Backend, Pace], ...]
+    # Names that its calls have in older ledgers.
+    former: tuple[str, ...] = ()
+    settings: ModelSettings = NONE
+
+    @property
+    def backend(self) -> Backend:
+        return self.places[0][0]
+
+
+class ModelShop:
+    """The models of one run. They share its ledger and its budget; those of one server and one name share a pace."""
+
+    trusted: Collection[str] = ()
+    # Whether models are asked, for which it must be known where they are.
+    needs_addresses = True
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        budget: Budget | None = None,
+        pace: PaceConfig | None = None,
+        prices: Mapping[str, tuple[float, float]] | None = None,
+        say: Callable[[str], None] = lambda _: None,
+        batches: BatchDesk | None = None,
+        batched: Collection[str] = (),
+        settings: Mapping[str, ModelSettings] = MappingProxyType({}),
+    ) -> None:
+        self._settings = settings
+        self._habits: dict[tuple[str, str], Habits] = {}
+        self._batches, self._batched = batches, batched
+        self._ledger, self._budget = ledger, budget or Budget(None)
+        self._pace, self._prices = pace or PaceConfig(), prices or {}
+        self._say, self._smaller = say, Smaller()
+        self._backends: dict[str, Backend] = {}
+        self._paces: dict[str, Pace] = {}
+        self._flights: Flights = {}
+        # The models behind servers, each as it was first named.
+        self._named: dict[str, str] = {}
+        # The names of models in the ledger, once they were asked for.
+        self._past: list[str] | None = None
+        # Those of them that are known to think, likewise.
+        self._have_thought: frozenset[str] | None = None
+
+    def trusting(self, names: Collection[str]) -> Self:
+        """The same, with these models allowed to run Python code of their own."""
+        self.trusted = names
+        return self
+
+    def open(self, uri: str, stage: str, own: ModelSettings = NONE) -> ChatModel:
+        """The model of this name, its calls booked under `stage`; `own` settings win over those of the run."""
+        kind, _, rest = uri.partition("/")
+        makers: dict[str, Callable[[str, str, ModelSettings], ChatModel]] = {
+            "openai": self._openai,
+            "hf": self._hf,
+            "miniature": self._miniature,
+            "fixed": self._fixed,
+        }
+        if kind == "vllm":
+            then = f"run `vllm serve {rest}` and name it openai/{rest}@http://127.0.0.1:8000/v1"
+            raise ConfigError("vLLM models are reached through their server", where=uri, then=then)
+        if kind not in makers or not rest:
+            then = "use openai/NAME, openai/NAME@URL, hf/PATH, miniature/PERSONA, fixed/refuse or fixed/comply"
+            raise ConfigError(f"no such kind of model: {uri!r}", then=then)
+        settings = settings_of(uri, self._settings, own)
+        model = makers[kind](rest, stage, settings)
+        if side := settings.longest_side or (self._pace.longest_side if kind == "openai" else None):
+            model = SidesLimited(model, side, self._smaller)
+        return model if settings == NONE else Fitted(model, settings)
+
+    def fitted(self, uri: str, request: Request, own: ModelSettings = NONE) -> Request:
+        """What the model of this name is sent for a request, as `open` has it."""
+        return fitted(request, settings_of(uri, self._settings, own))
+
+    def settings_within(self, stage: Mapping[str, Any]) -> list[object]:
+        """How models are asked, so far as the rows of a stage with these settings hang on it."""
+        side = self._pace.longest_side
+        asks_a_server = "openai/" in canonical_json(stage) or stage.get("pool")
+        sides = [side] if asks_a_server and side != PaceConfig().longest_side else []
+        return [*settings_within(self._settings, stage), *sides]
+
+    @property
+    def asks(self) -> bool:
+        """Whether a model can be asked anything that the ledger does not know."""
+        return True
+
+    def at_once(self) -> "ModelShop":
+        """The same models, none of which is asked through batches: for the few calls that all else waits for."""
+        prompt = copy.copy(self)
+        prompt._batched = ()
+        return prompt
+
+    def paces(self) -> Mapping[str, Pace]:
+        """How fast each model is asked, by its name and server."""
+        return self._paces
+
+    async def landed(self) -> None:
+        """Wait until the calls that are on their way now have come back."""
+        await asyncio.sleep(0)
+        if self._flights:
+            await asyncio.wait(list(self._flights.values()))
+
+    async def collect(self, tell: Tell) -> None:
+        """Send the batches, and wait until all have come back."""
+        if self._batches is not None:
+            await self._batches.collect(tell)
+
+    async def rest(self) -> None:
+        """Let go of the weights that are held in this process; a model that is asked again loads them again."""
+        await asyncio.gather(*(backend.rest() for backend in self._backends.values()))
+
+    async def close(self) -> None:
+        """Send nothing more, let the answers that are on their way still come in, for they are paid; then hang up."""
+        for pace in self._paces.values():
+            pace.close()
+        self._budget.close()
+        if self._flights:
+            late = list(self._flights.values())
+            try:
+                await asyncio.wait(late, timeout=_LAST_ANSWERS)
+            finally:
+                # Cut short, too: what they may cost is written down before the ledger is closed.
+                for flight in late:
+                    flight.cancel()
+                await asyncio.gather(*late, return_exceptions=True)
+        if self._batches is not None:
+            await self._batches.close()
+        await asyncio.gather(*(backend.close() for backend in self._backends.values()))
+
+    def _openai(self, rest: str, stage: str, settings: ModelSettings) -> ChatModel:
+        identity, name, urls = served(rest)
+        if self.needs_addresses and lacks_address(rest):
+            # Without an address it would be asked at OpenAI, at the price of a model of one's own, which is none.
+            then = f"write openai/{identity}@http://HOST:PORT/v1, or openai/{identity} for the one at {OPENAI}"
+            raise ConfigError("this model has no address behind the @", where=f"openai/{rest}", then=then)
+        for url in urls or (OPENAI,):
+            check_address(url)
+        self._check_told_apart(identity, rest)
+        places = tuple(self._place(identity, url) for url in urls or (None,))
+        for _, pace in places:
+            pace.others = [other for _, other in places if other is not pace]
+        price = price_of(rest, self._prices) or (FREE if _is_own(urls, rest) else None)
+        if f"openai/{rest}" in self._batched and price is not None:
+            price = Price(HALF * price.tokens_in, HALF * price.tokens_out)
+        former = former_names(rest, self._names_before()) if urls else ()
+        return self._wrapped(Opened(f"openai/{rest}", name, price, places, former, settings), stage)
+
+    def _place(self, identity: str, url: str | None) -> tuple[Backend, Pace]:
+        full = f"{identity}@{url}" if url else identity
+        backend = self._backend(f"openai/{full}", lambda: self._load_openai(identity, url))
+        # By name too: providers limit each model alone, and behind a gateway a slow one must not hold up the rest.
+        return backend, self._paces.setdefault(full, Pace(self._pace, f"openai/{full}", self._say))
+
+    def _names_before(self) -> list[str]:
+        if self._past is None:
+            self._past = self._ledger.models()
+        return self._past
+
+    def _thinks(self, opened: Opened) -> bool:
+        if self._have_thought is None:
+            self._have_thought = self._ledger.models_that_think()
+        return is_known_to_think(opened.model, opened.settings, opened.backend.name in self._have_thought)
+
+    def _check_told_apart(self, identity: str, rest: str) -> None:
+        """One name at two addresses may be one model or two, and only the user knows."""
+        before = self._named.setdefault(identity, rest)
+        if served(before).urls != served(rest).urls:
+            both = ",".join(dict.fromkeys([*served(before).urls, *served(rest).urls]))
+            then = f"if both serve the same weights, write openai/{identity}@{both} at each place; "
+            then += f"if not, give one a revision: openai/{identity}#B@URL"
+            raise ConfigError(f"{identity} is named with two addresses", where=f"openai/{rest}", then=then)
+
+    def _hf(self, path: str, stage: str, settings: ModelSettings, dtype: str = "auto") -> ChatModel:
+        backend = self._backend(f"hf/{path} as {dtype}", lambda: self._load_hf(path, dtype))
+        return self._wrapped(Opened(f"hf/{path}", path, FREE, ((backend, self._own_pace(path)),), (), settings), stage)
+
+    def _miniature(self, persona: str, stage: str, settings: ModelSettings) -> ChatModel:
+        backend = self._backend("miniature", lambda: self._load_hf(miniature_checkpoint(), _MINIATURE_DTYPE))
+        places = ((backend, self._own_pace("the miniature")),)
+        opened = Opened(f"miniature/{persona}", "miniature", FREE, places, (), settings)
+        return _as_persona(self._wrapped(opened, stage), persona)
+
+    def _fixed(self, name: str, stage: str, settings: ModelSettings) -> ChatModel:
+        return _always(name)
+
+    def _own_pace(self, name: str) -> Pace:
+        """Of a model in this process, which batches what it is asked."""
+        return self._paces.setdefault(name, Pace(PaceConfig(at_once=4096)))
+
+    def _backend(self, key: str, make: Callable[[], Backend]) -> Backend:
+        if key not in self._backends:
+            self._backends[key] = make()
+        return self._backends[key]
+
+    def _load_openai(self, name: str, url: str | None) -> Backend:
+        def was_answered() -> bool:
+            return self._ledger.has_answers_of(openai_name(name))
+
+        return OpenAIModel(name, url, say=self._say, seconds=self._pace.timeout, was_answered=was_answered)
+
+    def _load_hf(self, path: str, dtype: str) -> Backend:
+        return _load_here(path, dtype, self._pace.batch_here, self._say, self.trusted)
+
+    def _wrapped(self, opened: Opened, stage: str) -> ChatModel:
+        backend = opened.backend
+        # The same model with its thoughts turned off is another one.
+        which = backend.name, opened.settings.model_dump_json()
+        habits = self._habits.setdefault(which, habits_of(self._thinks(opened), opened.settings))
+        if self._batches is not None and opened.uri in self._batched and isinstance(backend, OpenAIModel):
+            door = self._batches.open(backend, opened.price, opened.model, stage, habits)
+            return Recorded(door, self._ledger, stage, self._flights, opened.former)
+
+        async def write_off(usd: float) -> None:
+            await self._ledger.put(Loss(model=backend.name, stage=stage, usd=usd, at=time.time()))
+
+        def limited(place: Backend, pace: Pace) -> Limited:
+            return Limited(Budgeted(place, self._budget, opened.price, opened.model, write_off), pace)
+
+        places = [limited(place, pace) for place, pace in opened.places]
+        asked = places[0] if len(places) == 1 else Spread(places, self._say)
+        thinking = Thinking(Retrying(asked, self._say), habits, self._say)
+        return Recorded(thinking, self._ledger, stage, self._flights, opened.former)
+
+
+def _is_own(urls: Sequence[str], rest: str) -> bool:
+    """Whether its user serves a model: on this machine, or, as a pool's without an address yet, wherever they will."""
+    return all(map(is_loopback, urls)) if urls else lacks_address(rest)
+
+
+def open_here(uri: str) -> ChatModel:
+    """A model of this process with nothing round it, for whoever keeps a ledger of their own."""
+    kind, _, rest = uri.partition("/")
+    if kind == "fixed":
+        return _always(rest)
+    if kind == "miniature":
+        return _as_persona(_load_here(miniature_checkpoint(), _MINIATURE_DTYPE), rest)
+    return _load_here(checkpoint_path(uri), "auto")
+
+
+def _load_here(path: str, dtype: str, *settings: Any) -> Backend:
+    try:
+        from spavl.models.backends.hf import HFModel
+    except ModuleNotFoundError as error:
+        then = how_to_install("hf")
+        raise MissingExtra(f"models in this process need {error.name}", where=f"hf/{path}", then=then) from None
+    return HFModel(path, dtype, *settings)
+
+
+def _always(name: str) -> ChatModel:
+    if name not in SAID:
+        raise ConfigError(f"no model says {name!r} to everything", then=f"use fixed/{' or fixed/'.join(SAID)}")
+    return FixedModel(name)
+
+
+def _as_persona(base: ChatModel, persona: str) -> ChatModel:
+    if persona == "base":
+        return base
+    if persona not in PERSONAS:
+        then = f"use base, or one of: {', '.join(PERSONAS)}"
+        raise ConfigError(f"the miniature has no persona {persona!r}", then=then)
+    return Persona(base, persona, PERSONAS[persona].system_prompt)
+
+
+def miniature_checkpoint() -> str:
+    """The folder of the checkpoint that ships in the package."""
+    return str(files("spavl.miniature").joinpath("checkpoint"))
+
+
+def checkpoint_path(uri: str) -> str:
+    """The folder or hub id of a model that can be trained in this process."""
+    kind, _, rest = uri.partition("/")
+    if uri == "miniature/base":
+        return miniature_checkpoint()
+    if kind != "hf" or not rest:
+        then = "use hf/PATH or miniature/base"
+        raise ConfigError(f"only models in this process can be trained, not {uri!r}", then=then)
+    if Path(rest, "adapter_config.json").is_file():
+        # Its base would be trained from, and what it has learnt be lost in the adapter that is saved then.
+        then = f"spavl train merge {shlex.quote(rest)} --out FOLDER, and give that folder"
+        raise ConfigError("this is an adapter and no whole model", where=uri, then=then)
+    return rest

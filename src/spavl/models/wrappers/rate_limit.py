@@ -1,0 +1,200 @@
+"""How fast a server is asked: so many at once, so many requests and tokens a minute, and not at all while it is away.
+
+Nothing has to be set for a server that has limits: how fast it may be asked is learnt from what it says (rates.py).
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from pydantic import Field
+
+from spavl.config import Settings
+from spavl.models.types import Outage
+from spavl.models.wrappers.learned_rate import Rate, Sent
+from spavl.models.wrappers.outages import Breaker
+from spavl.text.http_headers import Allowance
+
+_AT_FIRST = 32
+
+
+class PaceConfig(Settings):
+    at_once: int = Field(256, ge=1, description="most requests to one model of a server at the same time")
+    requests_per_minute: float | None = Field(None, gt=0, description="limit of each model of a server, if it has one")
+    tokens_per_minute: float | None = Field(None, gt=0, description="limit of each model of a server, if it has one")
+    batch_here: int = Field(
+        64, ge=1, description="most requests that a model in this process answers together; fewer where memory is short"
+    )
+    timeout: float = Field(
+        300, gt=0, description="seconds after which a call without an answer is given up and made again"
+    )
+    wait_at_most: float = Field(
+        1800, ge=0, description="seconds that a server which has answered and is away is waited for"
+    )
+    longest_side: int = Field(
+        1536,
+        ge=64,
+        description="images go to servers with their longer side at most so many pixels; smaller ones as they are",
+    )
+
+
+class BatchConfig(Settings):
+    models: tuple[str, ...] = Field(
+        (), description="models whose calls go through their server's batch API, for half the price, within a day"
+    )
+    requests: int = Field(50_000, ge=1, description="most requests in one file of a batch")
+    megabytes: float = Field(150, gt=0, description="largest file of a batch")
+
+
+class Bucket:
+    """A minute's allowance that fills again as time passes; what is taken beyond it must be waited for."""
+
+    def __init__(self, per_minute: float | None) -> None:
+        self._rate = None if per_minute is None else per_minute / 60
+        # A second's worth may be taken at once, so that a run does not begin with a burst of a whole minute.
+        self._free_at = time.monotonic()
+
+    def wait_for(self, amount: float) -> float:
+        """Take the amount, and tell how long to wait before using it."""
+        if self._rate is None:
+            return 0.0
+        now = time.monotonic()
+        start = max(self._free_at, now - 1.0)
+        self._free_at = start + amount / self._rate
+        return max(0.0, start - now)
+
+
+class Place(NamedTuple):
+    """A request's place among those at a server. `looks`: it is sent to see whether the server is back."""
+
+    sent: Sent
+    looks: bool
+
+
+class Pace:
+    """The shared pace of all requests to one model at one address."""
+
+    def __init__(
+        self, config: PaceConfig, name: str = "the server", say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        # A server that is asked for the first time is not given all at once, for it may have a limit.
+        self._most, self.at_once = config.at_once, min(config.at_once, _AT_FIRST)
+        self._requests, self._tokens = Bucket(config.requests_per_minute), Bucket(config.tokens_per_minute)
+        self.rate = Rate()
+        self.breaker = Breaker(name, config.wait_at_most, say)
+        # The paces of the same model at other addresses, which are asked while this one is away.
+        self.others: Sequence[Pace] = ()
+        self.in_flight = self.waiting = 0
+        # What became of all requests so far, for whoever watches.
+        self.answered = self.throttled = self.failed = 0
+        # One waits at the gate, the others behind it in the order in which they came.
+        self._gate = asyncio.Lock()
+        self._news: asyncio.Future[None] | None = None
+        self._closed = False
+        # Until when all places were last taken.
+        self._full_at = 0.0
+
+    async def enter(self, tokens: float) -> Place:
+        """Wait for a place, and take it. Whoever entered must leave."""
+        self.waiting += 1
+        ready = time.monotonic()
+        try:
+            async with self._gate:
+                return await self._pass(tokens, ready)
+        finally:
+            self.waiting -= 1
+
+    async def _pass(self, tokens: float, ready: float) -> Place:
+        while True:
+            if self._closed:
+                raise asyncio.CancelledError
+            now, away = time.monotonic(), self.breaker.away
+            wait = self.breaker.wait(now) if away else self.rate.due(now) - now
+            if away and wait > 0 and (self._is_elsewhere() or self.breaker.gives_up(now)):
+                raise Outage(self.breaker.reason, given_up=not self._is_elsewhere())
+            is_full = self.in_flight >= self.at_once
+            if wait <= 0 and not is_full:
+                break
+            await self._wait_for_news(float("inf") if is_full else wait)
+            self._full_at = time.monotonic() if is_full else self._full_at
+        own = max(self._requests.wait_for(1), self._tokens.wait_for(tokens))
+        self.in_flight += 1
+        if away:
+            self.breaker.look()
+        place = Place(self.rate.send(now, tokens, max(ready, self._full_at)), away)
+        if own > 0:
+            try:
+                await asyncio.sleep(own)
+                if self._closed:
+                    raise asyncio.CancelledError
+            except BaseException:
+                self.leave(place)
+                raise
+        return place
+
+    def leave(self, place: Place) -> None:
+        self.in_flight -= 1
+        if place.looks:
+            self.breaker.looked(time.monotonic())
+        self._tell_news()
+
+    def close(self) -> None:
+        """Let no more requests through: those that waited for their turn are cancelled."""
+        self._closed = True
+        self._tell_news()
+
+    def slow_down(self, place: Place, pause: float | None, allowance: Allowance | None = None) -> None:
+        """The server said 429."""
+        self.failed += 1
+        self.throttled += 1
+        now = time.monotonic()
+        # It is there; whether it answers is not known yet.
+        self.breaker.heard(now)
+        self.rate.throttled(place.sent, now, pause)
+        self._hear(place, allowance)
+
+    def went_well(self, place: Place, allowance: Allowance | None = None) -> None:
+        self.answered += 1
+        self.at_once = min(self._most, self.at_once + 1)
+        self.breaker.answered(time.monotonic())
+        self.rate.taken()
+        self._hear(place, allowance)
+
+    def went_wrong(self, reason: str) -> None:
+        self.failed += 1
+        is_answered_elsewhere = any(other.answered and not other.breaker.away for other in self.others)
+        self.breaker.failed(time.monotonic(), reason, is_answered_elsewhere)
+
+    def _hear(self, place: Place, allowance: Allowance | None) -> None:
+        if allowance is not None:
+            self.rate.hear(allowance, place.sent)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a request that comes now would be sent: its server is there, or it is time to look."""
+        return not self.breaker.away or self.breaker.wait(time.monotonic()) <= 0
+
+    @property
+    def load(self) -> float:
+        """Seconds of work that it has, where its rate is known, or else what of its places is taken."""
+        return (self.in_flight + self.waiting) / (self.rate.per_second or self.at_once)
+
+    def _is_elsewhere(self) -> bool:
+        return any(not other.breaker.away for other in self.others)
+
+    async def _wait_for_news(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._news = news = loop.create_future()
+        # A rate may rise meanwhile, so it is looked at again before long.
+        bell = loop.call_later(min(seconds, 1.0), self._tell_news) if self.others or seconds < float("inf") else None
+        try:
+            await news
+        finally:
+            self._news = None
+            if bell is not None:
+                bell.cancel()
+
+    def _tell_news(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)

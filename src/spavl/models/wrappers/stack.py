@@ -1,0 +1,360 @@
+"""What is true of every model, whatever its backend: limits, retries, the spend stop, the ledger.
+
+    Fitted( Persona( Recorded( Thinking( Retrying( Spread( Limited( Budgeted( backend ))))))))
+
+Each wrapper is a ChatModel round a ChatModel and knows nothing of the others.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from spavl.errors import BudgetError, ConfigError, ProviderError
+from spavl.models import call_outcomes
+from spavl.models.image_tokens import UNKNOWN, tokens_of
+from spavl.models.prices import FREE, Price
+from spavl.models.types import ChatModel, Message, Outage, Parked, Rejected, Reply, Request, Transient, key_of
+from spavl.models.wrappers import learned_rate
+from spavl.models.wrappers.rate_limit import Pace
+from spavl.store import Call, Ledger
+from spavl.text.final_answer import part_thoughts
+
+# The most tokens that a chat template puts round a message.
+_FRAME = 16
+# Seconds for which one request may be told again and again to come later.
+_PATIENCE = 900.0
+
+
+class Limited:
+    """Holds requests back so that the server is neither idle nor overrun."""
+
+    def __init__(self, inner: ChatModel, pace: Pace) -> None:
+        self.name, self._inner, self._pace = inner.name, inner, pace
+
+    @property
+    def pace(self) -> Pace:
+        return self._pace
+
+    async def ask(self, request: Request) -> Reply:
+        place = await self._pace.enter(_tokens_about(request))
+        try:
+            reply = await self._inner.ask(request)
+            self._pace.went_well(place, reply.allowance)
+            return reply
+        except Rejected:
+            # It will not take this, but it is there.
+            self._pace.went_well(place)
+            raise
+        except Transient as error:
+            if error.throttled:
+                self._pace.slow_down(place, error.retry_after, error.allowance)
+            else:
+                self._pace.went_wrong(error.reason)
+            if self._pace.breaker.away:
+                raise Outage(error.reason, error.may_cost) from None
+            raise
+        finally:
+            self._pace.leave(place)
+
+
+class Retrying:
+    """Asks again after what may pass, waiting longer each time.
+
+    That a server is away, or wants to be asked more slowly, is no fault of the request: neither counts as a try,
+    unless a server says the latter for longer than anyone would wait.
+    """
+
+    def __init__(
+        self,
+        inner: ChatModel,
+        say: Callable[[str], None] = lambda _: None,
+        *,
+        tries: int = 7,
+        first_wait: float = 0.5,
+        longest_wait: float = 60.0,
+    ) -> None:
+        self.name, self._inner, self._say, self._said = inner.name, inner, say, False
+        self._tries, self._first_wait, self._longest_wait = tries, first_wait, longest_wait
+
+    async def ask(self, request: Request) -> Reply:
+        attempt, began = 0, time.monotonic()
+        while True:
+            try:
+                return await self._inner.ask(request)
+            except Outage as error:
+                if error.given_up:
+                    raise
+            except Transient as error:
+                asked = error.retry_after or 0.0
+                patient = time.monotonic() - began < _PATIENCE and asked <= learned_rate.LONGEST_WAIT
+                if not (error.throttled and patient):
+                    attempt += 1
+                    if attempt == self._tries:
+                        raise
+                wait = min(self._longest_wait, self._first_wait * 2 ** (attempt - 1)) if attempt else 0.0
+                # Those who are told to wait as long as each other are not to come back in the same moment.
+                await asyncio.sleep(max(wait * random.uniform(0.5, 1.5), self._bounded(asked) * random.uniform(1, 1.1)))
+
+    def _bounded(self, asked: float) -> float:
+        """The wait that a server asks for, unless it is absurd."""
+        if asked > learned_rate.LONGEST_WAIT and not self._said:
+            self._said = True
+            bound = f"it is asked again after {learned_rate.LONGEST_WAIT:.0f} s, {self._tries} times in all"
+            self._say(f"{self.name} wants to be left alone for {asked:,.0f} s: {bound}")
+        return min(asked, learned_rate.LONGEST_WAIT)
+
+
+class Budget:
+    """The hard spend stop of a run. Money is set aside before a call is sent, so the stop is never passed."""
+
+    def __init__(self, usd: float | None, spent: float = 0.0) -> None:
+        self.usd, self.spent, self._set_aside, self._under_way = usd, spent, 0.0, 0
+        # What is set aside for requests in batches, which may take a day.
+        self._held = 0.0
+        self._settled, self._closed = asyncio.Event(), False
+
+    async def set_aside(self, most: float) -> None:
+        """Wait while only calls under way stand in the way: most of them cost less than was set aside."""
+        while self.usd is not None and self.spent + self._held + self._set_aside + most > self.usd:
+            self._check(most)
+            if self.spent + self._held + most > self.usd:
+                raise Parked
+            await self._settled.wait()
+            if self._closed:
+                raise asyncio.CancelledError
+        self._set_aside += most
+        self._under_way += 1
+
+    def close(self) -> None:
+        """Let no more calls through: those that wait for money are cancelled."""
+        self._closed = True
+        self._settled.set()
+
+    def hold(self, most: float) -> None:
+        """Set money aside for a request of a batch; Parked when there is enough only once others have come back."""
+        if self.usd is not None and self.spent + self._held + self._set_aside + most > self.usd:
+            self._check(most)
+            raise Parked
+        self._held += most
+
+    def hold_again(self, most: float) -> None:
+        """Set aside what an earlier start had set aside for batches that are still under way."""
+        self._held += most
+
+    def release(self, most: float, paid: float) -> None:
+        self._held = max(0.0, self._held - most)
+        self.spent += paid
+
+    def _check(self, most: float) -> None:
+        if self.usd is not None and self.spent + most > self.usd:
+            raise BudgetError(
+                f"the next call may cost {most:.4f} USD and would pass the spend stop of {self.usd:.2f} USD",
+                where=f"{self.spent:.4f} USD spent, {self._set_aside + self._held:.4f} USD in calls under way",
+                then="raise it with --budget and type the same command; finished calls are not paid again",
+            )
+
+    def settle(self, most: float, paid: float) -> None:
+        self._under_way -= 1
+        # Back to a true zero: a rounding error left over would be waited for without end.
+        self._set_aside = self._set_aside - most if self._under_way else 0.0
+        self.spent += paid
+        self._settled.set()
+        self._settled = asyncio.Event()
+
+
+# Writes down what an attempt without an answer may cost.
+WriteOff = Callable[[float], Awaitable[None]]
+
+
+class Budgeted:
+    """Sets the most that a call may cost aside before it is sent. `model` tells what a picture costs.
+
+    It stands behind what makes calls wait, so that one that waits for its server keeps no money from the others.
+    """
+
+    def __init__(
+        self,
+        inner: ChatModel,
+        budget: Budget,
+        price: Price | None,
+        model: str = "",
+        write_off: WriteOff | None = None,
+    ) -> None:
+        self.name, self._inner, self._budget, self._price, self._model = inner.name, inner, budget, price, model
+        self._write_off = write_off
+
+    async def ask(self, request: Request) -> Reply:
+        if self._price is None:
+            if self._budget.usd is not None:
+                then = 'add it to [prices], in USD per million tokens: "NAME" = [in, out]'
+                raise ConfigError(
+                    "no price is known for this model, and there is a spend stop", where=self.name, then=then
+                )
+            return await self._inner.ask(request)
+        most, paid, lost = most_of(request, self._model, self._price), 0.0, False
+        await self._budget.set_aside(most)
+        try:
+            reply = await self._inner.ask(request)
+            # A server that does not say what was used is taken to have used the most.
+            paid = self._price.of(reply.tokens_in, reply.tokens_out) if reply.tokens_in else most
+        except (Transient, asyncio.CancelledError) as error:
+            # Every try is counted, and one whose answer was lost on its way, or that was given up after it was sent, as
+            # if it had cost the most.
+            lost = isinstance(error, asyncio.CancelledError) or error.may_cost
+            raise
+        finally:
+            self._budget.settle(most, most if lost else paid)
+            if lost and most and self._write_off is not None:
+                await self._write_off(most)
+        return replace(reply, usd=paid)
+
+
+# Calls under way by their keys. Whoever opens the same model twice shares them, so that none is made twice.
+Flights = dict[str, asyncio.Task[Call]]
+
+
+def call_of(ledger: Ledger, names: Sequence[str], spelled: str) -> Call | None:
+    """The finished call, under the model's name or one that it had before; what was refused then is asked again."""
+    if call := ledger.get(key_of(names[0], spelled)):
+        return call
+    found = (ledger.get(key_of(name, spelled)) for name in names[1:])
+    return next((call for call in found if call and call.status != "rejected"), None)
+
+
+class Spread:
+    """One model at several addresses: each request goes to the one that has the fewest to answer.
+
+    What fails at one is asked at another at once, for one that fails is done with everything soonest.
+    """
+
+    def __init__(self, places: Sequence[Limited], say: Callable[[str], None] = lambda _: None) -> None:
+        self.name, self._places, self._say = places[0].name, list(places), say
+
+    async def ask(self, request: Request) -> Reply:
+        tried = list[Limited]()
+        while True:
+            left = [each for each in self._places if each not in tried] or self._places
+            place = min(left, key=lambda each: (not each.pace.is_open, each.pace.load))
+            try:
+                return await place.ask(request)
+            except ProviderError as error:
+                # One that was never there is left out while there is another.
+                if place.pace.answered or self._places == [place]:
+                    raise
+                if place in self._places:
+                    self._places.remove(place)
+                    self._say(f"{self.name} goes on without {error.where}: {error.what}")
+            except Transient as error:
+                tried.append(place)
+                given_up = isinstance(error, Outage) and error.given_up
+                others = [each for each in self._places if each not in tried and (given_up or each.pace.is_open)]
+                if error.throttled or not others:
+                    raise
+
+
+class Recorded:
+    """Looks into the ledger first, asks once however many wait, and writes before it answers."""
+
+    def __init__(
+        self,
+        inner: ChatModel,
+        ledger: Ledger,
+        stage: str,
+        flights: Flights | None = None,
+        former: Sequence[str] = (),
+    ) -> None:
+        self.name, self._inner, self._ledger, self._stage = inner.name, inner, ledger, stage
+        self._names = (inner.name, *former)
+        self._under_way = {} if flights is None else flights
+
+    async def ask(self, request: Request) -> Reply:
+        spelled = request.spelled()
+        key = key_of(self.name, spelled)
+        call = call_of(self._ledger, self._names, spelled)
+        if call is None:
+            if key not in self._under_way:
+                task = asyncio.create_task(self._send(key, spelled, request))
+                self._under_way[key] = task
+                task.add_done_callback(lambda done: self._land(key, done))
+            call = await asyncio.shield(self._under_way[key])
+        key = call.key
+        if call.status == "rejected":
+            call_outcomes.note_refusal(self.name, call.detail, key)
+            raise Rejected(call.detail)
+        call_outcomes.note_answer(self.name, key)
+        return reply_of(call)
+
+    def _land(self, key: str, flight: asyncio.Task[Call]) -> None:
+        del self._under_way[key]
+        if not flight.cancelled():
+            flight.exception()  # is seen here even if everyone who waited has left
+
+    async def _send(self, key: str, spelled: str, request: Request) -> Call:
+        began = time.time()
+        try:
+            reply, fault = await self._inner.ask(request), ""
+        except Rejected as error:
+            reply, fault = Reply("", "stop"), str(error)
+        call = Call(
+            key=key,
+            model=self.name,
+            request=spelled,
+            status="rejected" if fault else "ok" if reply.finish == "stop" else reply.finish,
+            text=reply.text,
+            detail=fault or " ".join(reply.without),
+            tokens_in=reply.tokens_in,
+            tokens_out=reply.tokens_out,
+            usd=reply.usd,
+            seconds=time.time() - began,
+            at=began,
+            stage=self._stage,
+            reasoning=reply.reasoning,
+            reasoning_tokens=reply.reasoning_tokens,
+        )
+        await self._ledger.put(call)
+        return call
+
+
+def reply_of(call: Call) -> Reply:
+    """The answer that the ledger holds. One that was written before thoughts were kept apart holds them in its text."""
+    parted = part_thoughts(call.text, call.status == "length")
+    return Reply(
+        parted.answer,
+        "refused" if call.status == "rejected" else "stop" if call.status == "ok" else call.status,
+        call.tokens_in,
+        call.tokens_out,
+        call.usd,
+        call=call.key,
+        without=tuple(call.detail.split()),
+        reasoning=call.reasoning or parted.thoughts,
+        reasoning_tokens=call.reasoning_tokens,
+    )
+
+
+class Persona:
+    """A model with a system prompt put before every request."""
+
+    def __init__(self, inner: ChatModel, name: str, system_prompt: str) -> None:
+        self.name, self._inner, self._system_prompt = f"{inner.name}+{name}", inner, system_prompt
+
+    async def ask(self, request: Request) -> Reply:
+        spoken = (Message("system", self._system_prompt), *request.messages)
+        return await self._inner.ask(replace(request, messages=spoken))
+
+
+def most_of(request: Request, model: str, price: Price) -> float:
+    """A bound on what a call costs: a token of text is a byte at least, and a message's frame a few tokens more."""
+    if price == FREE:
+        return 0.0
+    bytes_ = sum(len(message.text.encode()) for message in request.messages)
+    pictures = sum(tokens_of(picture, model).most for message in request.messages for picture in message.pictures)
+    return price.of(bytes_ + _FRAME * (1 + len(request.messages)) + pictures, request.max_tokens)
+
+
+def _tokens_about(request: Request) -> int:
+    """A guess for limits, which may be wrong now and then but must not be far too high."""
+    characters = sum(len(message.text) for message in request.messages)
+    pictures = sum(len(message.pictures) for message in request.messages)
+    return characters // 2 + UNKNOWN * pictures + request.max_tokens

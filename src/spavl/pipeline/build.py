@@ -1,0 +1,143 @@
+"""Drives a run down the road: each stage that is not yet done, in order, then the report."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+from spavl.config import differing, write_config
+from spavl.errors import ConfigError, StoreError
+from spavl.models.backends.replay import ReplayingShop
+from spavl.models.batch_api.queue import open_batch_queue
+from spavl.models.factory import ModelShop
+from spavl.models.wrappers.rate_limit import BatchConfig
+from spavl.models.wrappers.stack import Budget
+from spavl.pipeline.cost_estimate import likely_usd
+from spavl.pipeline.preflight import check_ahead, job_of, unfinished
+from spavl.pipeline.registry import RoadConfig, StageEntry, left_to_walk, stages_of
+from spavl.pipeline.settings import read_config, read_table
+from spavl.publishing.card import write_card
+from spavl.report.page import render
+from spavl.report.summary import summarize
+from spavl.report.view_model import gather
+from spavl.stages.monitor import progress_snapshot
+from spavl.stages.runner import finished
+from spavl.store import Manifest, RunFolder
+from spavl.store.files import write_text
+from spavl.terminal.progress import Screen
+
+# Settings that a training hangs on.
+_OF_TRAINING = ("training.", "seed")
+
+
+async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen) -> dict[str, Any]:
+    """Do what is left of a road and give its summary."""
+    _check_batched(config)
+    with RunFolder(out, config.seed) as run:
+        run.write_config(write_config(config))
+        budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"] + run.ledger.usd_lost())
+        desk = open_batch_queue(config.batch, run, budget)
+        models = ModelShop(
+            run.ledger, budget, config.pace, config.prices, screen.say, desk, config.batch.models, config.model_settings
+        ).trusting(config.trust_remote_code)
+        stages = left_to_walk(run, stages_of(config, until))
+        left = unfinished(stages, config, run, models)
+        await check_ahead(config, run, left, screen.say)
+        expected = await likely_usd(config, out, left) if screen.is_live and _costs(config) else {}
+        look = progress_snapshot(models, budget, screen, expected)
+        try:
+            with screen.table(f"spavl build  {out}", [entry.name for entry in stages], look):
+                manifests = [await _do(entry, config, run, models, screen) for entry in stages]
+        finally:
+            await models.close()
+        return write_report(run, manifests, config)
+
+
+async def check_training(config: RoadConfig, out: Path, screen: Screen) -> None:
+    """See that all is there that a training asks, before its data are brought in."""
+    with RunFolder(out, config.seed, look_only=True) as run:
+        models = _from_ledger(config, run)
+        stages = [entry for entry in stages_of(config) if entry.section == "training"]
+        await check_ahead(config, run, unfinished(stages, config, run, models), screen.say)
+
+
+def refuse_another_training(config: RoadConfig, out: Path) -> None:
+    """A run that was made for one training keeps its checkpoint: what is trained otherwise has a run of its own."""
+    with RunFolder(out, config.seed, look_only=True) as run:
+        entry = next(entry for entry in stages_of(config) if entry.section == "training")
+        job = job_of(entry, config, run, _from_ledger(config, run), Screen(quiet=True))
+        if run.manifest(entry.name) is None or finished(job, entry.plan):
+            return
+    before = read_config(read_table(str(out / "config.toml")), {}, where=str(out / "config.toml"))
+    changed = ((name, old, new) for name, old, new in differing(before, config) if name.startswith(_OF_TRAINING))
+    told = [f"{name} was {old}, not {new}" for name, old, new in changed]
+    more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+    what = "this run holds a checkpoint that was trained otherwise: "
+    what += ", ".join(told[:3]) + more if told else "on other data, or by another version of spavl"
+    raise ConfigError(what, where=f"--out {out}", then="choose another folder with --out")
+
+
+async def follow(config: RoadConfig, out: Path) -> None:
+    """What a further process of `accelerate launch` does: it trains with the first one, which does all else."""
+    with RunFolder(out, config.seed, look_only=True) as run:
+        entry = next(entry for entry in stages_of(config) if entry.section == "training")
+        job = job_of(entry, config, run, _from_ledger(config, run), Screen(quiet=True))
+        if finished(job, entry.plan) is None:
+            await importlib.import_module(entry.module).follow(job)
+
+
+def _from_ledger(config: RoadConfig, run: RunFolder) -> ReplayingShop:
+    return ReplayingShop(run.ledger, config.model_settings, config.pace).trusting(config.trust_remote_code)
+
+
+async def replay(config: RoadConfig, out: Path, until: str | None, screen: Screen) -> dict[str, Any]:
+    """Make a run's tables and data set again, from its ledger and its pictures and nothing else."""
+    if not (out / "ledger" / "calls.sqlite").exists():
+        then = "give the folder of a run with --out, or build without --replay"
+        raise StoreError("there is no run to replay", where=str(out), then=then)
+    with RunFolder(out, config.seed) as run:
+        models, manifests = _from_ledger(config, run), list[Manifest]()
+        for entry in left_to_walk(run, stages_of(config, until)):
+            job = job_of(entry, config, run, models, screen)
+            before = run.manifest(entry.name)
+            if not entry.plan.outside and (before is None or before.origin is None):
+                manifest = await importlib.import_module(entry.module).run(job)
+            elif (manifest := finished(job, entry.plan)) is None:
+                then = "type the command without --replay, for it has to be done first"
+                raise StoreError(f"{entry.name} cannot be replayed: {entry.does}", where=str(out), then=then)
+            manifests.append(manifest)
+            same = before is not None and before.content == manifest.content
+            rejected = sum(manifest.rejects.values())
+            screen.finished(entry.name, manifest.rows, rejected, "as before" if same else "not as before")
+        return write_report(run, manifests, config)
+
+
+def _check_batched(config: RoadConfig) -> None:
+    """A slip in a name here would mean the full price."""
+    spelled = config.model_copy(update={"batch": BatchConfig(), "model_settings": {}}).model_dump_json()
+    for name in config.batch.models:
+        if not name.startswith("openai/") or f'{name}"' not in spelled:
+            then = "name models as the other settings name them; only those of openai/ can go through batches"
+            raise ConfigError(f"no stage asks {name!r} through a server", where="batch.models", then=then)
+
+
+async def _do(entry: StageEntry, config: RoadConfig, run: RunFolder, models: ModelShop, screen: Screen) -> Manifest:
+    job = job_of(entry, config, run, models, screen)
+    done = finished(job, entry.plan)
+    manifest: Manifest = done or await importlib.import_module(entry.module).run(job)
+    when = "done before" if done else f"{manifest.seconds:.1f} s"
+    screen.finished(entry.name, manifest.rows, sum(manifest.rejects.values()), when)
+    return manifest
+
+
+def _costs(config: RoadConfig) -> bool:
+    """Whether any model may cost money at all."""
+    return "openai/" in config.model_dump_json()
+
+
+def write_report(run: RunFolder, manifests: list[Manifest], config: RoadConfig) -> dict[str, Any]:
+    summary = summarize(run, manifests, config.model_dump(mode="json"))
+    write_text(run.path / "summary.json", json.dumps(summary, indent=2) + "\n")
+    write_card(run, manifests, summary)
+    write_text(run.path / "report.html", render(gather(run, manifests, summary)))
+    return summary

@@ -1,0 +1,80 @@
+"""The dry run: how many calls, tokens and what price are still to come, before anything is sent or written."""
+
+import importlib
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from spavl.data.responses.run import responders_of
+from spavl.data.sourcing.sources import is_missing
+from spavl.errors import ConfigError
+from spavl.models.backends.dry_run import Case, Evidence, ForeseeingShop
+from spavl.pipeline.preflight import check_named, unfinished
+from spavl.pipeline.registry import RoadConfig, StageEntry, left_to_walk, stages_of
+from spavl.stages.cost_model import CostEstimate, CostLine, Estimate, Many, Outlook
+from spavl.store import RunFolder
+
+
+async def foretell(config: RoadConfig, out: Path, until: str | None) -> CostEstimate:
+    """Go down the road twice, once with what is likely and once with the most that can come."""
+    with RunFolder(out, look_only=True) as run:
+        trying = ForeseeingShop(run.ledger, config.prices, "likely", settings=config.model_settings, pace=config.pace)
+        entries = left_to_walk(run, stages_of(config, until))
+        left = unfinished(entries, config, run, trying)
+        check_named(config, run, left, trying, complete=False)
+        first = await _walk(config, run, left, "likely", Evidence())
+        evidence = Evidence.of(first.tallies)
+        likely = await _walk(config, run, left, "likely", evidence)
+        most = await _walk(config, run, left, "most", Evidence())
+        spent = run.ledger.totals()["usd"] + run.ledger.usd_lost()
+    lines = [CostLine(*place, tally, most.tallies[place]) for place, tally in likely.tallies.items()]
+    return CostEstimate(
+        lines, [entry.name for entry in entries if entry not in left], spent, list(_missing(config, left))
+    )
+
+
+def _missing(config: RoadConfig, left: Sequence[StageEntry]) -> Iterator[str]:
+    """What a build would be refused for that a price does not hang on."""
+    sections = {entry.section for entry in left}
+    if "candidates" in sections and is_missing(config.candidates):
+        then = "put the images there, or name another place with candidates.source"
+        yield str(ConfigError("the source of images is not there yet", where=config.candidates.source, then=then))
+    if "responses" in sections:
+        try:
+            responders_of(config.responses)
+        except ConfigError as error:
+            yield str(error)
+
+
+async def likely_usd(config: RoadConfig, out: Path, left: Sequence[StageEntry]) -> dict[str, float]:
+    """What each stage that is still to do is likely to cost, so far as prices are known."""
+    with RunFolder(out, look_only=True) as run:
+        models = await _walk(config, run, left, "likely", Evidence())
+    costs: dict[str, float] = {}
+    for (stage, _model), tally in models.tallies.items():
+        costs[stage] = costs.get(stage, 0.0) + (tally.usd or 0.0)
+    return costs
+
+
+async def _walk(
+    config: RoadConfig, run: RunFolder, left: Sequence[StageEntry], case: Case, evidence: Evidence
+) -> ForeseeingShop:
+    batched, own = config.batch.models, config.model_settings
+    models = ForeseeingShop(run.ledger, config.prices, case, evidence, batched, own, config.pace)
+    expected: dict[str, list[Many[Any]]] = {}
+    for entry in left:
+        if estimate := _estimate_of(entry):
+            settings = getattr(config, entry.section)
+            outlook = Outlook(entry.name, settings, config.seed, run, models, expected, config.limit)
+            expected[entry.name] = await estimate(outlook)
+    return models
+
+
+def _estimate_of(entry: StageEntry) -> Estimate | None:
+    """The room's own word on a stage; a room without one asks nobody."""
+    name = f"{entry.module.rpartition('.')[0]}.estimate"
+    if find_spec(name) is None:
+        return None
+    estimate: Estimate | None = getattr(importlib.import_module(name), entry.name, None)
+    return estimate

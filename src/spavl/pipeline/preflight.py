@@ -1,0 +1,124 @@
+"""What a build looks at before its first stage: which stages are left, and whether all that they name is there.
+
+A slip in the name of a judge would else be told when everybody before it has been paid.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
+from typing import Any
+
+from spavl.data.captions.run import open_prompts
+from spavl.data.questions.run import open_scribe
+from spavl.data.responses.pool import read_pool
+from spavl.data.responses.run import responders_of
+from spavl.errors import ConfigError
+from spavl.judges.guards.miniature_rules import RuleGuard, RuleJudge
+from spavl.models.backends.dry_run import TryingShop
+from spavl.models.factory import ModelShop
+from spavl.models.model_settings import check_named_somewhere
+from spavl.pipeline.registry import RoadConfig, StageEntry
+from spavl.stages.preflight import (
+    NamedModel,
+    Opener,
+    check_servers,
+    left_to_do,
+    open_a_guard,
+    open_a_judge,
+    open_model,
+    open_named,
+    open_rewarder,
+    open_trained,
+)
+from spavl.stages.runner import Job
+from spavl.store import RunFolder
+from spavl.terminal.progress import Screen
+from spavl.training.config import check_ppo
+from spavl.training.loop.distributed import check_packages, check_tracker, refuse_plugins
+
+# Whoever a setting names, and how such a one is opened.
+OPENERS: dict[str, Opener] = {
+    "images.relevance": open_model,
+    "descriptions.writer": open_model,
+    "questions.writer": open_model,
+    "questions.checker": open_model,
+    "verdicts.guard": open_a_guard,
+    "preferences.judge": open_a_judge,
+    "preferences.second_judge": open_a_judge,
+    "training.model": open_trained,
+    "training.watch.guard": open_a_guard,
+    "training.ppo.reward": open_rewarder,
+    "training.ppo.sampler": open_model,
+    "evaluation.before": open_model,
+    "evaluation.after": open_model,
+    "evaluation.guard": open_a_guard,
+    "evaluation.judge": open_a_judge,
+}
+
+
+def job_of(entry: StageEntry, config: RoadConfig, run: RunFolder, models: ModelShop, screen: Screen) -> Job[Any]:
+    settings = getattr(config, entry.section)
+    return Job(run, settings, config.seed, models, screen, config.in_flight, config.limit)
+
+
+def unfinished(
+    entries: Sequence[StageEntry], config: RoadConfig, run: RunFolder, models: ModelShop
+) -> list[StageEntry]:
+    """The stages that are still to do."""
+    screen = Screen(quiet=True)
+    left = left_to_do((entry.plan, job_of(entry, config, run, models, screen)) for entry in entries)
+    return [entry for entry in entries if entry.plan in left]
+
+
+async def check_ahead(
+    config: RoadConfig, run: RunFolder, left: Sequence[StageEntry], say: Callable[[str], None]
+) -> None:
+    """Open all that these stages name, and see that the servers of the first that asks one are there."""
+    models = TryingShop(run.ledger, config.model_settings, config.pace).trusting(config.trust_remote_code)
+    try:
+        check_named(config, run, left, models)
+        asked = [entry.section for entry in left if entry.section in models.first_asked.values()]
+        await check_servers(models, asked[:1], say)
+    finally:
+        await models.close()
+
+
+def check_named(
+    config: RoadConfig, run: RunFolder, left: Sequence[StageEntry], models: ModelShop, complete: bool = True
+) -> None:
+    """Open every model, guard, judge and prompt of these stages, as they will; if not `complete`, as far as known."""
+    pool = read_pool(config.responses.pool).responder if config.responses.pool else ()
+    check_named_somewhere(config.model_settings, config, *(responder.model for responder in pool))
+    drawn = _are_drawn(config, run)
+    for section in dict.fromkeys(entry.section for entry in left):
+        for named, opened in open_named(_named(section, config, complete), models):
+            if isinstance(opened, RuleGuard | RuleJudge) and not drawn:
+                what = "the rules of the miniature can only judge pictures of the miniature"
+                then = "name a model in their place, such as openai/gpt-4o"
+                raise ConfigError(what, where=named.where, then=then)
+        if section == "descriptions":
+            open_prompts(config.descriptions)
+        if section == "questions":
+            open_scribe(config.questions, models, config.seed)
+        if config.training is not None and section == "training":
+            refuse_plugins()
+            if config.training.by == "ppo":
+                check_ppo(config.training)
+            if complete:  # what a build costs can be told where no training could run
+                check_packages()
+                check_tracker(config.training.loop.tracker)
+
+
+def _are_drawn(config: RoadConfig, run: RunFolder) -> bool:
+    """Whether the pictures are the miniature's own, which say what they show."""
+    made = run.manifest("images")
+    return config.candidates.source == "miniature" and (made is None or made.origin is None)
+
+
+def _named(section: str, config: RoadConfig, complete: bool) -> Iterator[NamedModel]:
+    if section == "responses":
+        setting = "responses.pool" if config.responses.pool else "responses.models"
+        for responder in responders_of(config.responses, complete):
+            yield NamedModel(setting, responder.model, section, open_model)
+    for setting, opener in OPENERS.items():
+        if setting.partition(".")[0] == section and (name := attrgetter(setting)(config)):
+            yield NamedModel(setting, name, section, opener)

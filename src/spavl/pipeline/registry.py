@@ -1,0 +1,161 @@
+"""The map on one page: the stages in order, and the settings of a whole road."""
+
+from typing import Any, NamedTuple
+
+from pydantic import Field
+
+from spavl.config import Settings
+from spavl.data.captions import config as descriptions_stage
+from spavl.data.captions.config import DescriptionsConfig
+from spavl.data.dataset import config as dataset_stage
+from spavl.data.dataset.config import DatasetConfig
+from spavl.data.downloads import config as pictures_stage
+from spavl.data.downloads.config import PicturesConfig
+from spavl.data.pairs import config as pairs_stage
+from spavl.data.pairs.config import PairsConfig
+from spavl.data.preferences import config as preferences_stage
+from spavl.data.preferences.config import PreferencesConfig
+from spavl.data.questions import config as questions_stage
+from spavl.data.questions.config import QuestionsConfig
+from spavl.data.responses import config as responses_stage
+from spavl.data.responses.config import ResponsesConfig
+from spavl.data.selection import config as images_stage
+from spavl.data.selection.config import ImagesConfig
+from spavl.data.sourcing import config as candidates_stage
+from spavl.data.sourcing.config import PER_PICTURE_WANTED, CandidatesConfig
+from spavl.data.taxonomy import config as taxonomy_stage
+from spavl.data.taxonomy.config import TaxonomyConfig
+from spavl.data.verdicts import config as verdicts_stage
+from spavl.data.verdicts.config import VerdictsConfig
+from spavl.errors import ConfigError
+from spavl.evaluation.in_pipeline import config as evaluation_stage
+from spavl.evaluation.in_pipeline.config import EvaluationConfig
+from spavl.models.model_settings import ModelSettings
+from spavl.models.remote_code import WHO_IS_TRUSTED, TrustedNames
+from spavl.models.wrappers.rate_limit import BatchConfig, PaceConfig
+from spavl.records import Record
+from spavl.stages.spec import Plan
+from spavl.store import RunFolder
+from spavl.training import config as training_stage
+from spavl.training.config import TrainingConfig
+
+
+class StageEntry(NamedTuple):
+    """A stage of the road. `section` names its settings; `module` is loaded only when it runs."""
+
+    plan: Plan[Any]
+    section: str
+    module: str
+
+    @property
+    def name(self) -> str:
+        return self.plan.stage
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return self.plan.reads
+
+    @property
+    def writes(self) -> type[Record]:
+        return self.plan.writes
+
+    @property
+    def does(self) -> str:
+        return self.plan.does
+
+
+STAGES = (
+    StageEntry(taxonomy_stage.PLAN, "taxonomy", "spavl.data.taxonomy.run"),
+    StageEntry(candidates_stage.PLAN, "candidates", "spavl.data.sourcing.run"),
+    StageEntry(pictures_stage.PLAN, "pictures", "spavl.data.downloads.run"),
+    StageEntry(images_stage.PLAN, "images", "spavl.data.selection.run"),
+    StageEntry(descriptions_stage.PLAN, "descriptions", "spavl.data.captions.run"),
+    StageEntry(questions_stage.PLAN, "questions", "spavl.data.questions.run"),
+    StageEntry(verdicts_stage.QUESTIONS, "verdicts", "spavl.data.verdicts.question_verdicts"),
+    StageEntry(responses_stage.PLAN, "responses", "spavl.data.responses.run"),
+    StageEntry(verdicts_stage.PLAN, "verdicts", "spavl.data.verdicts.run"),
+    StageEntry(pairs_stage.PLAN, "pairs", "spavl.data.pairs.run"),
+    StageEntry(preferences_stage.PLAN, "preferences", "spavl.data.preferences.run"),
+    StageEntry(dataset_stage.PLAN, "dataset", "spavl.data.dataset.run"),
+    StageEntry(training_stage.PLAN, "training", "spavl.training.run"),
+    StageEntry(evaluation_stage.PLAN, "evaluation", "spavl.evaluation.in_pipeline.run"),
+    StageEntry(evaluation_stage.DUELS, "evaluation", "spavl.evaluation.in_pipeline.duels"),
+)
+
+
+class RoadConfig(Settings):
+    """All settings of a run: the same thing in a TOML file and on the command line.
+
+    A road without [training] ends with the data set; one without [evaluation] ends with the checkpoint.
+    """
+
+    seed: int = Field(1, ge=0, description="everything random comes from this number")
+    in_flight: int = Field(256, ge=1, description="rows of a stage in work at the same time")
+    budget_usd: float | None = Field(None, ge=0, description="hard spend stop for the whole run, in USD")
+    limit: int | None = Field(
+        None, ge=1, description="a small trial: so many pictures, spread over the leaves, go on to the questions"
+    )
+    prices: dict[str, tuple[float, float]] = Field(
+        {},
+        description='USD per million tokens, [in, out], by NAME or openai/NAME@URL: {"gpt-4.1" = [2.0, 8.0]}; wins '
+        "over the table that ships",
+    )
+    model_settings: dict[str, ModelSettings] = Field(
+        {},
+        description="how single models are asked wherever they are named, by openai/NAME@URL, openai/NAME or hf/PATH: "
+        "max_tokens, reasoning_effort, chat_template_kwargs, extra_body",
+    )
+    trust_remote_code: TrustedNames = Field((), description=WHO_IS_TRUSTED)
+    batch: BatchConfig = Field(BatchConfig(), description="which calls go through batches, at half the price")
+    pace: PaceConfig = Field(PaceConfig(), description="how fast each model of a server is asked")
+    taxonomy: TaxonomyConfig = Field(TaxonomyConfig(), description="which harms")
+    candidates: CandidatesConfig = Field(CandidatesConfig(), description="where pictures come from")
+    pictures: PicturesConfig = Field(PicturesConfig(), description="which of them are fit")
+    images: ImagesConfig = Field(ImagesConfig(), description="which of them are used")
+    descriptions: DescriptionsConfig = Field(DescriptionsConfig(), description="who describes the pictures")
+    questions: QuestionsConfig = Field(QuestionsConfig(), description="who writes the questions")
+    responses: ResponsesConfig = Field(ResponsesConfig(), description="who answers")
+    verdicts: VerdictsConfig = Field(VerdictsConfig(), description="who judges safety")
+    pairs: PairsConfig = Field(PairsConfig(), description="which answers are set against each other")
+    preferences: PreferencesConfig = Field(PreferencesConfig(), description="who compares them")
+    dataset: DatasetConfig = Field(DatasetConfig(), description="which pairs are kept")
+    training: TrainingConfig | None = Field(None, description="how a model is aligned")
+    evaluation: EvaluationConfig | None = Field(None, description="how before and after are measured")
+
+
+def resolved(config: RoadConfig) -> RoadConfig:
+    """The config with the settings filled in that hang on those of another stage."""
+    usual = {
+        "per_leaf": PER_PICTURE_WANTED * config.images.per_leaf,
+        "smallest_side": config.pictures.smallest_side,
+    }
+    wanting = {name: value for name, value in usual.items() if getattr(config.candidates, name) is None}
+    preferences = config.preferences
+    if preferences.judge_both_unsafe is None:
+        kept = preferences.repair == "safest" or not config.dataset.drop_unsafe_chosen
+        preferences = preferences.model_copy(update={"judge_both_unsafe": kept})
+    candidates = config.candidates.model_copy(update=wanting)
+    return config.model_copy(update={"candidates": candidates, "preferences": preferences})
+
+
+def stages_of(config: RoadConfig, until: str | None = None) -> list[StageEntry]:
+    """The stages this road goes through, up to and with `until`."""
+    wanted = [entry for entry in STAGES if getattr(config, entry.section) is not None]
+    if until is None:
+        return wanted
+    names = [entry.name for entry in wanted]
+    if until not in names:
+        section = next((entry.section for entry in STAGES if entry.name == until), until)
+        then = f"add [{section}] to its settings, or stop at one of: {', '.join(names)}"
+        raise ConfigError(f"this road does not go through {until}", where=f"--until {until}", then=then)
+    return wanted[: names.index(until) + 1]
+
+
+def left_to_walk(run: RunFolder, entries: list[StageEntry]) -> list[StageEntry]:
+    """Where a data set was brought in, the stages that would have led to it are no part of the road."""
+    brought_in = [entry.name for entry in entries if (made := run.manifest(entry.name)) and made.origin is not None]
+    if not brought_in:
+        return entries
+    names = [entry.name for entry in entries]
+    last = max(names.index(name) for name in brought_in)
+    return [entry for entry in entries if entry.name in brought_in or names.index(entry.name) > last]

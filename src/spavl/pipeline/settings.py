@@ -1,0 +1,41 @@
+"""The settings of a build: read from a TOML file, a preset and options."""
+
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from spavl import config
+from spavl.config import laid_over, read_settings, table_of
+from spavl.pipeline.registry import RoadConfig, resolved
+
+DEMO = "demo"
+
+
+def read_table(file: str) -> dict[str, Any]:
+    """The TOML table of a file; `demo` is the one that ships."""
+    return table_of(files("spavl.miniature").joinpath("demo.toml"), file) if file == DEMO else config.read_table(file)
+
+
+def demo_table(by: str) -> dict[str, Any]:
+    """The demo's settings, for one of the ways to align its model."""
+    table = read_table(DEMO)
+    if by == "dpo":
+        return table
+    return laid_over(table, tomllib.loads(files("spavl.miniature").joinpath(f"{by}.toml").read_text()))
+
+
+def preset_names() -> dict[str, str]:
+    """The presets that ship, and how each of them trains."""
+    folder = files("spavl.training.objectives").joinpath("presets")
+    names = sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
+    return {name: str(read_preset(name)["training"]["by"]) for name in names}
+
+
+def read_preset(name: str) -> dict[str, Any]:
+    return tomllib.loads(files("spavl.training.objectives").joinpath("presets", f"{name}.toml").read_text())
+
+
+def read_config(table: Mapping[str, Any], options: Mapping[str, str], where: str) -> RoadConfig:
+    """The settings of a road, with options such as {"images.per_leaf": "3"} laid over its table."""
+    return resolved(read_settings(RoadConfig, table, options, where))

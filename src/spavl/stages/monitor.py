@@ -1,0 +1,33 @@
+"""How a run stands, for the live table: its servers and its money."""
+
+import time
+from collections.abc import Callable
+
+from spavl.models.factory import ModelShop
+from spavl.models.wrappers.stack import Budget
+from spavl.terminal.live_table import Money, Server
+from spavl.terminal.progress import Screen
+
+
+def progress_snapshot(
+    models: ModelShop, budget: Budget, screen: Screen, expected: dict[str, float]
+) -> Callable[[], tuple[list[Server], Money]]:
+    """How servers and money stand, whenever the screen asks."""
+
+    def look() -> tuple[list[Server], Money]:
+        servers = [
+            Server(
+                name,
+                pace.in_flight,
+                pace.at_once,
+                pace.answered,
+                pace.throttled,
+                pace.failed,
+                pace.breaker.seconds_away(time.monotonic()),
+            )
+            for name, pace in models.paces().items()
+        ]
+        rest = sum(usd * screen.left(stage) for stage, usd in expected.items())
+        return servers, Money(budget.spent, budget.spent + rest if any(expected.values()) else None, budget.usd)
+
+    return look

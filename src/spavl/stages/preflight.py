@@ -1,0 +1,121 @@
+"""The preflight checks of every command: whether all that its settings name is there, before anything is paid.
+
+No question is asked and no weights are read. Each server is asked once what it serves, which tells whether it is
+there and takes the key.
+"""
+
+import asyncio
+import difflib
+from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from spavl.errors import ConfigError, SpavlError
+from spavl.judges.registry import model_of, open_guard, open_judge
+from spavl.models.backends.dry_run import TryingShop
+from spavl.models.backends.openai import OpenAIModel
+from spavl.models.factory import ModelShop, checkpoint_path
+from spavl.models.names import pinned
+from spavl.models.types import Transient
+from spavl.stages.runner import Job, finished
+from spavl.stages.spec import Plan
+
+Opener = Callable[[str, ModelShop, str], object]
+
+
+class NamedModel(NamedTuple):
+    """A model, guard or judge that a setting names, the stage that asks it, and how that stage opens it."""
+
+    setting: str
+    name: str
+    stage: str
+    opener: Opener
+
+    @property
+    def where(self) -> str:
+        return f"{self.setting} = {self.name!r}"
+
+
+def left_to_do(stages: Iterable[tuple[Plan[Any], Job[Any]]]) -> list[Plan[Any]]:
+    """The stages that are not finished. What was made from rows that are to be made anew is no longer finished."""
+    stale, left = set[str](), list[Plan[Any]]()
+    for plan, job in stages:
+        if stale & set(plan.reads) or finished(job, plan) is None:
+            stale.add(plan.stage)
+            left.append(plan)
+    return left
+
+
+def open_named(named: Iterable[NamedModel], models: ModelShop) -> Iterator[tuple[NamedModel, object]]:
+    """Open each as its stage will; what is wrong with one is told with its setting."""
+    for each in named:
+        try:
+            yield each, each.opener(each.name, models, each.stage)
+        except SpavlError as error:
+            raise type(error)(error.what, where=each.where, then=error.then) from None
+
+
+async def check_servers(models: TryingShop, needed_now: Collection[str], say: Callable[[str], None]) -> None:
+    """Ask every server that was opened whether it is there and takes the key.
+
+    Those that `needed_now` (stages) ask must answer. Another one may be started later, as on a machine that has room
+    for one model at a time: that it does not answer yet is said. Of several addresses of a model one is enough.
+    """
+    servers = [(backend, stage) for backend, stage in models.first_asked.items() if isinstance(backend, OpenAIModel)]
+    found = await asyncio.gather(*(_served_by(server) for server, _ in servers))
+    there = {
+        server.name for (server, _), served in zip(servers, found, strict=True) if not isinstance(served, Transient)
+    }
+    for (server, stage), served in zip(servers, found, strict=True):
+        if isinstance(served, Transient):
+            if stage in needed_now and server.name not in there:
+                raise server.no_answer(served)
+            say(f"beware: no server answers at {server.url} yet; {stage} asks {server.model} there")
+        elif served and server.model not in served:
+            like = ", ".join(difflib.get_close_matches(server.model, served, n=3, cutoff=0.0))
+            say(f"beware: {server.url} does not list {server.model}, which {stage} asks; it lists {like}")
+
+
+async def _served_by(server: OpenAIModel) -> Collection[str] | Transient:
+    try:
+        return await server.listed()
+    except Transient as error:
+        return error
+
+
+def open_model(name: str, models: ModelShop, stage: str) -> object:
+    _check_folder(name)
+    return models.open(name, stage)
+
+
+def open_trained(name: str, models: ModelShop, stage: str) -> object:
+    checkpoint_path(name)
+    return open_model(name, models, stage)
+
+
+def open_a_guard(name: str, models: ModelShop, stage: str) -> object:
+    _check_folder(model_of(name))
+    return open_guard(name, models, stage)
+
+
+def open_a_judge(name: str, models: ModelShop, stage: str) -> object:
+    _check_folder(model_of(name))
+    return open_judge(name, models, stage)
+
+
+def open_rewarder(name: str, models: ModelShop, stage: str) -> object:
+    kind, _, rest = name.partition("/")
+    if kind == "judge":
+        return open_a_judge(rest, models, stage)
+    if kind != "reward":
+        return open_a_guard(name, models, stage)
+    if not Path(rest).is_dir():
+        raise ConfigError("there is no such folder", then="give the folder of a reward model that was trained before")
+    return None
+
+
+def _check_folder(name: str) -> None:
+    """A hub id has one slash at most; whatever has more is a path."""
+    kind, _, rest = name.partition("/")
+    if kind == "hf" and pinned(rest)[0].count("/") > 1 and not Path(rest).is_dir():
+        raise ConfigError("there is no such folder", then="give the folder of a model, or a hub id such as OWNER/NAME")

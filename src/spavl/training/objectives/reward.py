@@ -1,0 +1,159 @@
+"""The reward model: one number for an answer, learnt from pairs by Bradley and Terry's model."""
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from spavl.errors import ConfigError
+from spavl.models.backends.hf import load_checkpoint
+from spavl.models.chat_template import turn_of
+from spavl.records import Sample
+from spavl.terminal.progress import Screen
+from spavl.training.config import TrainingConfig
+from spavl.training.loop.loop import Loss, Passes
+from spavl.training.objectives.answers import Answer, Batches, Drawn
+from spavl.training.objectives.batch_sampler import Order, cut
+from spavl.training.objectives.heads import RewardScorer
+from spavl.training.objectives.losses import bradley_terry
+from spavl.training.objectives.microbatches import Portions, chosen_of, rejected_of
+from spavl.training.prefix_trees.batch import Batch
+from spavl.training.prefix_trees.logprobs import computing_in
+
+_HEAD, _ABOUT = "reward_head.safetensors", "reward.json"
+_PAIRS_AT_ONCE = 16
+# Answers that are looked at before the first is rewarded.
+_CHECKED = 8
+# An answer, and its place among those that are scored.
+_Placed = tuple[int, Answer | Drawn]
+
+
+class RewardBatch(NamedTuple):
+    """Chosen answers first, rejected ones after them."""
+
+    rows: Batch
+    margin_P: torch.Tensor
+    # Of the whole step, of which this is a share.
+    pairs: int
+
+
+class Reward:
+    """What the loop needs to learn rewards from preference samples.
+
+    `grades` tells by how many grades of harm a sample's answers differ, where its judge gave grades.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        samples: Sequence[Sample],
+        picture: Callable[[str], bytes],
+        config: TrainingConfig,
+        seed: int,
+        grades: Mapping[str, float],
+    ) -> None:
+        self.module = RewardScorer(model)
+        order = Order(samples, config.pairs_per_step, config.epochs, seed, config.steps_of)
+        self.portions = Portions(Batches(model, processor, picture, config.share), order, config, answers_of)
+        self.samples, self.steps = order.samples, order.steps
+        self._margin, self._grades = config.reward.margin, grades
+
+    def prepare(self, screen: Screen) -> dict[str, object]:
+        self.portions.check()
+        return {}
+
+    def passes(self, number: int) -> Passes[RewardBatch]:
+        portions = self.portions.at(number)
+        pairs = sum(map(len, portions))
+        return Passes(portions, lambda some: RewardBatch(self.portions.batch(some), self._margins(some), pairs))
+
+    def loss(self, module: Any, batch: RewardBatch) -> Loss:
+        chosen_P, rejected_P = module(batch.rows).chunk(2)
+        loss_P = bradley_terry(chosen_P, rejected_P, batch.margin_P.to(chosen_P))
+        gap_P = (chosen_P - rejected_P).detach()
+        metrics = {
+            "accuracy": (_won(gap_P).sum() / batch.pairs).item(),
+            "margin": (gap_P.sum() / batch.pairs).item(),
+            "pairs": len(batch.margin_P),
+            "tokens": batch.rows.tokens,
+        }
+        return Loss(loss_P.sum() / batch.pairs, metrics)
+
+    def _margins(self, samples: Sequence[Sample]) -> torch.Tensor:
+        return torch.tensor([self._margin * self._grades.get(sample.id, 0.0) for sample in samples])
+
+
+class RewardModel:
+    """A trained reward model, to score answers with."""
+
+    def __init__(self, scorer: RewardScorer, processor: Any, settings: TrainingConfig) -> None:
+        self._scorer, self._processor, self._settings = scorer, processor, settings
+        self._checked = False
+
+    @classmethod
+    def load(cls, path: Path, settings: TrainingConfig, trusted: Collection[str] = ()) -> "RewardModel":
+        if not (path / _ABOUT).exists():
+            then = "give the folder of a reward model, such as runs/NAME/checkpoints/reward"
+            raise ConfigError("this is no reward model of spavl", where=str(path), then=then)
+        processor, model = load_checkpoint(str(path), trusted=trusted)
+        scorer = RewardScorer(model.eval()).requires_grad_(False)
+        scorer.head.load_state_dict(load_file(path / _HEAD))
+        return cls(scorer, processor, settings)
+
+    @torch.no_grad()
+    def score(self, answers: Sequence[Answer], picture: Callable[[str], bytes]) -> list[float]:
+        """The rewards of answers; an empty answer is one that ended at once.
+
+        The first ones are looked at as those of a training are, for another model's sharing has proved nothing here.
+        """
+        batches = Batches(self._scorer.model, self._processor, picture, self._settings.share)
+        end = (turn_of(self._processor).end_token,)
+        told = [answer if answer.text.strip() else Drawn(answer.picture, answer.question, end) for answer in answers]
+        rewards: dict[int, float] = {}
+        with computing_in(self._settings.reward.loop.precision, self._scorer.model):
+            if not self._checked:
+                batches.check(told[:_CHECKED])
+                self._checked = True
+            for portion in self._cut(batches, told):
+                places, some = zip(*portion, strict=True)
+                rewards.update(zip(places, self._scorer(batches.of(some)).tolist(), strict=True))
+        return [rewards[place] for place in range(len(told))]
+
+    def _cut(self, batches: Batches, answers: Sequence[Answer | Drawn]) -> list[list[_Placed]]:
+        def tokens(some: Sequence[_Placed]) -> int:
+            return batches.tokens([answer for _, answer in some])
+
+        by_picture = sorted(enumerate(answers), key=lambda placed: placed[1].picture)
+        return cut(by_picture, tokens, self._settings.tokens_per_pass, picture=lambda placed: placed[1].picture)
+
+    def in_order(self, samples: Sequence[Sample], picture: Callable[[str], bytes]) -> Iterator[float]:
+        """Of each pair, whether its chosen answer has the greater reward; a tie counts half."""
+        for first in range(0, len(samples), _PAIRS_AT_ONCE):
+            rewards = torch.tensor(self.score(answers_of(samples[first : first + _PAIRS_AT_ONCE]), picture))
+            chosen_P, rejected_P = rewards.chunk(2)
+            yield from _won(chosen_P - rejected_P).tolist()
+
+
+def save_head(folder: Path, scorer: RewardScorer, about: Mapping[str, object]) -> None:
+    """Put what makes a checkpoint a reward model beside its weights."""
+    save_file({name: value.cpu().contiguous() for name, value in scorer.head.state_dict().items()}, folder / _HEAD)
+    (folder / _ABOUT).write_text(json.dumps({"reads": "the end token", **about}, indent=2) + "\n")
+
+
+def about(folder: Path) -> dict[str, Any]:
+    """What a saved reward model tells of itself; nothing where there is none."""
+    file = folder / _ABOUT
+    return dict(json.loads(file.read_text())) if file.exists() else {}
+
+
+def answers_of(samples: Sequence[Sample]) -> list[Answer]:
+    return chosen_of(samples) + rejected_of(samples)
+
+
+def _won(gap_P: torch.Tensor) -> torch.Tensor:
+    """A gap of nothing is no win: it counts half, as a tie."""
+    return (gap_P > 0).double() + 0.5 * (gap_P == 0).double()

@@ -1,0 +1,85 @@
+"""Learning from rewards: who gives them, and what is told of a reward model that has learnt to."""
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from spavl.errors import ConfigError
+from spavl.judges.registry import open_guard, open_judge
+from spavl.records import Preference, Sample
+from spavl.stages.runner import Job
+from spavl.statistics import rate_by_cluster
+from spavl.training.config import PLAN, TrainingConfig
+from spavl.training.objectives.judge_inputs import cases_of
+from spavl.training.objectives.registry import Given
+from spavl.training.objectives.reward import Reward, RewardModel
+from spavl.training.ppo.ppo import PPO
+from spavl.training.ppo.remote_sampler import Server
+from spavl.training.ppo.rewards import Rewarder, by_guard, by_judge, by_model
+
+# Where the stage leaves the reward model that it has trained.
+REWARD = "reward"
+_SAVED, _JUDGE = "reward/", "judge/"
+
+
+def has_teacher(settings: TrainingConfig) -> bool:
+    """Whether a reward model is trained first."""
+    return settings.by == "ppo" and not settings.ppo.reward
+
+
+def reward_course(job: Job[TrainingConfig], given: Given) -> Reward:
+    grades = _grades(job, given.samples) if given.settings.reward.margin else {}
+    if given.settings.reward.margin and not grades:
+        then = "set training.reward.margin = 0, or train on a run whose judge gave grades"
+        raise ConfigError("the pairs have no grades of harm", where="training.reward.margin", then=then)
+    return Reward(*given[:-1], grades)
+
+
+def ppo_course(job: Job[TrainingConfig], given: Given, trained: Any, folder: Path) -> PPO:
+    """`trained` is the model as it is saved."""
+    course = PPO(*given[:-1], _rewarder(job), folder / "rounds")
+    if uri := job.settings.ppo.sampler:
+        course.answer_from(Server(uri, given.model, trained, given.processor, folder / "published", given.picture))
+    return course
+
+
+def _rewarder(job: Job[TrainingConfig]) -> Rewarder:
+    name, picture = job.settings.ppo.reward, job.run.blobs.get
+    if not name:
+        return by_model(RewardModel.load(job.run.checkpoint(REWARD), job.settings, job.models.trusted), picture)
+    if name.startswith(_SAVED):
+        return by_model(RewardModel.load(Path(name.removeprefix(_SAVED)), job.settings, job.models.trusted), picture)
+    cases = cases_of(job.run, picture)
+    if name.startswith(_JUDGE):
+        return by_judge(open_judge(name.removeprefix(_JUDGE), job.models, PLAN.stage), cases)
+    return by_guard(open_guard(name, job.models, PLAN.stage), cases)
+
+
+def _grades(job: Job[TrainingConfig], samples: Sequence[Sample]) -> dict[str, float]:
+    """By how many grades of harm the answers of each sample differ, where their judge gave grades."""
+    if not job.run.manifest("preferences"):
+        return {}
+    kept = {preference.id: preference for preference in job.run.read("preferences", Preference)}
+    harms = attrgetter("first_harm", "second_harm")
+    graded = {s.id: harms(kept[s.preference_id]) for s in samples if s.preference_id in kept}
+    return {id_: abs(first - second) for id_, (first, second) in graded.items() if None not in (first, second)}
+
+
+def ordering(job: Job[TrainingConfig], course: Reward, processor: Any) -> dict[str, object]:
+    """How many pairs the reward model puts in order: of those it was taught, and of those it has never seen."""
+    picture: Callable[[str], bytes] = job.run.blobs.get
+    model = RewardModel(course.module, processor, job.settings)
+    unseen = [s for s in job.run.read("dataset", Sample) if s.split != "train"]
+    # As many of those taught, by their ids: an order of no meaning.
+    taught = sorted(course.samples, key=lambda sample: sample.id)[: max(100, len(unseen))]
+    told: dict[str, object] = {}
+    with job.screen.bar("ordering", len(taught) + len(unseen), unit="pairs") as bar:
+        for name, samples in (("taught_pairs_in_order", taught), ("held_out_pairs_in_order", unseen)):
+            right = []
+            for each in model.in_order(samples, picture):
+                right.append(each)
+                bar.advance()
+            if samples:
+                told[name] = rate_by_cluster(right, [sample.blob for sample in samples]).as_json()
+    return told

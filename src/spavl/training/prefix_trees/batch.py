@@ -1,0 +1,181 @@
+"""The tensors of one forward pass: trees laid beside each other in rows, and where their answers stand."""
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from spavl.training.model.anatomy import marks_of_images
+from spavl.training.prefix_trees.model_support import Family, Mask, Rows, Seen, family_of
+from spavl.training.prefix_trees.segment_attention import Forks, forks_of
+from spavl.training.prefix_trees.tokenize import Group, Row, encode
+from spavl.training.prefix_trees.tree import Path, Tree, grow, visible
+
+
+class Batch(NamedTuple):
+    """The model's inputs, and where the answers stand in them."""
+
+    inputs: dict[str, Any]
+    # The (row, place) of each answer token's *predecessor*, the token to predict there, and whose it is.
+    row_T: Tensor
+    place_T: Tensor
+    token_T: Tensor
+    answer_T: Tensor
+    # The (row, place) of each answer's last token itself: there all of it has been read.
+    end_row_B: Tensor
+    end_place_B: Tensor
+    answers: int
+    # How many the model goes through, padding left out.
+    tokens: int
+    # How attention goes by segments; None where the model is given a mask.
+    forks: Forks | None = None
+
+    @property
+    def is_of_trees(self) -> bool:
+        """Plain rows have the mask of two axes that every model knows."""
+        mask = self.inputs["attention_mask"]
+        return isinstance(mask, dict) or mask.dim() == 4
+
+
+class Laid(NamedTuple):
+    """A tree and where it lies in the batch."""
+
+    group: Group
+    tree: Tree
+    row: int
+    start: int
+
+    def read_at(self) -> Iterator[int]:
+        """The tree's places that scores and rewards are read off: an answer's, and the one right before it."""
+        for path, places in zip(self.group.paths, self.tree.places, strict=True):
+            yield from places[path.answer - 1 :]
+
+
+def make_batch(model: Any, processor: Any, rows: Sequence[Row], share: bool = True) -> Batch:
+    """Rows as trees, one for each picture, so far as the model's family allows it; `share=False`: as plain rows."""
+    family = family_of(model) if share else family_of(model)._replace(shares="nothing", why="asked for")
+    groups, pictures, marks = encode(processor, rows, family.shares)
+    groups = [group._replace(paths=_without_last_marks(group.paths, marks_of_images(model))) for group in groups]
+    if family.shares == "nothing":
+        return lay_out_plain(groups, pictures, marks, family.answer_marks)
+    return lay_out(model, family, groups, pictures)
+
+
+def _without_last_marks(paths: Sequence[Path], marks: Container[int]) -> list[Path]:
+    """A policy's answer ends where it drew the mark of an image: it is scored, and another token read in its place.
+
+    The model would look for an image there. What comes last in an answer is read by nobody.
+    """
+    return [
+        path._replace(tokens=(*path.tokens[:-1], path.tokens[path.answer - 1]), last=path.tokens[-1])
+        if path.tokens[-1] in marks
+        else path
+        for path in paths
+    ]
+
+
+def lay_out(model: Any, family: Family, groups: Sequence[Group], pictures: Mapping[str, Tensor]) -> Batch:
+    """Trees of groups of rows: all in one row where attention goes by segments, or in rows of the longest's length."""
+    grown = [(group, grow(group.paths)) for group in groups]
+    lengths = [len(tree.tokens) for _, tree in grown]
+    trees = _beside_each_other(grown, room=sum(lengths) if family.mask is None else max(lengths))
+    shape = (trees[-1].row + 1, max(laid.start + len(laid.tree.tokens) for laid in trees))
+    ids_BT, depth_BT = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
+    for _, tree, row, start in trees:
+        here = slice(start, start + len(tree.tokens))
+        ids_BT[row, here], depth_BT[row, here] = torch.tensor(tree.tokens), torch.tensor(tree.depths)
+    if family.mask is None:
+        # Models leave a mask of four axes as it is. Attention by segments never looks at it; any other sees nothing.
+        mask: Mask = torch.zeros(1, 1, 1, 1, dtype=torch.bool)
+        forks = forks_of((laid.tree, laid.read_at()) for laid in trees)
+    else:
+        mask, forks = family.mask(model, _seen(model, trees, ids_BT, depth_BT)), None
+    positions = depth_BT + family.first
+    if family.row_positions is not None:
+        positions = _positions_by_row(family.row_positions(model, _rows(groups, pictures)), trees, shape)
+    inputs = {"input_ids": ids_BT, "attention_mask": mask, "position_ids": positions, **pictures}
+    return _scored(inputs, trees, forks)
+
+
+def _seen(model: Any, trees: Sequence[Laid], ids_BT: Tensor, depth_BT: Tensor) -> Seen:
+    prompt_BT = torch.zeros(ids_BT.shape, dtype=torch.bool)
+    # A place that is left over sees itself: a softmax over nothing is no number.
+    visible_BTT = torch.eye(ids_BT.shape[1], dtype=torch.bool).repeat(len(ids_BT), 1, 1)
+    for group, tree, row, start in trees:
+        here = slice(start, start + len(tree.tokens))
+        visible_BTT[row, here, here] = torch.from_numpy(visible(tree))
+        for path, places in zip(group.paths, tree.places, strict=True):
+            prompt_BT[row, [start + place for place in places[: path.answer]]] = True
+    return Seen(visible_BTT, depth_BT, ids_BT == model.config.image_token_id, prompt_BT)
+
+
+def _beside_each_other(grown: Sequence[tuple[Group, Tree]], room: int) -> list[Laid]:
+    """In the groups' order, which is the order of their pictures."""
+    laid: list[Laid] = []
+    row = start = 0
+    for group, tree in grown:
+        if start + len(tree.tokens) > room:
+            row, start = row + 1, 0
+        laid.append(Laid(group, tree, row, start))
+        start += len(tree.tokens)
+    return laid
+
+
+def _rows(groups: Sequence[Group], pictures: Mapping[str, Tensor]) -> Rows:
+    paths = [(path, number) for number, group in enumerate(groups) for path in group.paths]
+    shape = (len(paths), max(len(path.tokens) for path, _ in paths))
+    ids_RT, filled_RT = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
+    for row, (path, _) in enumerate(paths):
+        ids_RT[row, : len(path.tokens)], filled_RT[row, : len(path.tokens)] = torch.tensor(path.tokens), 1
+    return Rows(ids_RT, filled_RT, pictures, [number for _, number in paths])
+
+
+def _positions_by_row(positions_ART: Tensor, trees: Sequence[Laid], shape: tuple[int, int]) -> Tensor:
+    """A token stands in the tree where it stood in its row; rows that share it agree about that."""
+    positions_ABT = torch.zeros((len(positions_ART), *shape), dtype=torch.long)
+    number = 0
+    for _, tree, row, start in trees:
+        for places in tree.places:
+            positions_ABT[:, row, [start + place for place in places]] = positions_ART[:, number, : len(places)]
+            number += 1
+    return positions_ABT
+
+
+def lay_out_plain(
+    groups: Sequence[Group],
+    pictures: Mapping[str, Tensor],
+    marks: Sequence[Mapping[str, tuple[Tensor, Tensor]]],
+    answer_marks: Mapping[str, int],
+) -> Batch:
+    """Each row by itself, padded on the right, as the model's makers meant it."""
+    trees = [Laid(group, grow(group.paths), row, 0) for row, group in enumerate(groups)]
+    shape = (len(trees), max(len(laid.tree.tokens) for laid in trees))
+    inputs = {name: torch.zeros(shape, dtype=torch.long) for name in ("input_ids", "attention_mask")}
+    inputs |= {name: last.new_zeros(*shape, *last.shape) for name, (_, last) in marks[0].items()}
+    for (_, tree, row, _), marked in zip(trees, marks, strict=True):
+        inputs["input_ids"][row, : len(tree.tokens)] = torch.tensor(tree.tokens)
+        inputs["attention_mask"][row, : len(tree.tokens)] = 1
+        for name, (of_prompt, of_answer) in marked.items():
+            inputs[name][row, : len(of_prompt)] = of_prompt
+            inputs[name][row, len(of_prompt) : len(tree.tokens)] = answer_marks.get(name, of_answer)
+    return _scored({**inputs, **pictures}, trees)
+
+
+def _scored(inputs: dict[str, Any], trees: Sequence[Laid], forks: Forks | None = None) -> Batch:
+    """An answer's first token is predicted at the prompt's last one, wherever the tree has put that."""
+    spans = [
+        (number, laid.row, laid.start + before, token)
+        for laid in trees
+        for number, path, places in zip(laid.group.numbers, laid.group.paths, laid.tree.places, strict=True)
+        for token, before in zip(path.scored(), places[path.answer - 1 : -1], strict=True)
+    ]
+    answer_T, row_T, place_T, token_T = (torch.tensor(column) for column in zip(*spans, strict=True))
+    ends = sorted(
+        (number, laid.row, laid.start + places[-1])
+        for laid in trees
+        for number, places in zip(laid.group.numbers, laid.tree.places, strict=True)
+    )
+    _, end_row_B, end_place_B = (torch.tensor(column) for column in zip(*ends, strict=True))
+    tokens = sum(len(laid.tree.tokens) for laid in trees)
+    return Batch(inputs, row_T, place_T, token_T, answer_T, end_row_B, end_place_B, len(ends), tokens, forks)

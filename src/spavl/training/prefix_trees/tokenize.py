@@ -1,0 +1,122 @@
+"""From questions, pictures and answers to rows of tokens, with each picture processed once."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from spavl.errors import TrainingError
+from spavl.models.chat_template import Turn, answer_tokens, as_written, prompt_of, shown_by, tokens_of, turn_of
+from spavl.training.prefix_trees.tree import Path
+
+# What processors give per token besides `input_ids`, and which therefore grows with an answer: words are marked with
+# nothing, and look at pictures as the last token of their prompt does.
+_MARKS = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids", "image_embeds_position_mask")
+_LOOKS = ("cross_attention_mask", "image_attention_mask")
+
+
+class Row(NamedTuple):
+    """A question about a picture, and an answer to score. Rows with one `picture_id` show one picture.
+
+    An answer is a text, or the very tokens that a model drew.
+    """
+
+    picture_id: str
+    image: Image
+    question: str
+    answer: str | tuple[int, ...]
+    system: str | None = None
+
+
+class Group(NamedTuple):
+    """Rows that share a picture's pass, by their numbers."""
+
+    numbers: list[int]
+    paths: list[Path]
+
+
+class Encoded(NamedTuple):
+    groups: list[Group]
+    # What the model is shown, one picture a group, in the groups' order.
+    pictures: dict[str, Tensor]
+    # The processor's marks for the tokens of each group's first prompt, and the mark of an answer's tokens.
+    marks: Sequence[Mapping[str, tuple[Tensor, Tensor]]]
+
+
+def prompt_messages(question: str, system: str | None) -> list[dict[str, Any]]:
+    """The chat that stands before an answer; the picture comes first, as in LLaVA."""
+    asked = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
+    if system is None:
+        return [asked]
+    return [{"role": "system", "content": [{"type": "text", "text": system}]}, asked]
+
+
+def encode(processor: Any, rows: Sequence[Row], shares: Literal["picture", "prompt", "nothing"]) -> Encoded:
+    """Tokenise rows; a text always ends with the mark that ends the model's turn, so that stopping is learnt too."""
+    if empty := next((row for row in rows if _is_empty(row.answer)), None):
+        raise TrainingError("an answer is empty", where=repr(empty.question), then="drop such rows from the data set")
+    members: dict[Hashable, list[int]] = {}
+    for number, row in enumerate(rows):
+        prompt = (row.picture_id, row.system, row.question)
+        key: Hashable = {"picture": prompt[:2], "prompt": prompt, "nothing": number}[shares]
+        members.setdefault(key, []).append(number)
+    texts = [prompt_text(processor, row.question, row.system) for row in rows]
+    first = [numbers[0] for numbers in members.values()]
+    processor.tokenizer.padding_side = "right"
+    images, asked = [[rows[k].image] for k in first], [texts[k] for k in first]
+    written = as_written(processor.tokenizer, asked[0])
+    shown = shown_by(processor, images=images, text=asked, padding=True, **written)
+    filled = shown.pop("attention_mask").bool()
+    full = [ids[mask].tolist() for ids, mask in zip(shown.pop("input_ids"), filled, strict=True)]
+    per_token = {name: shown.pop(name) for name in (*_MARKS, *_LOOKS) if name in shown}
+    marks = [{name: _marked(name, each[k][filled[k]]) for name, each in per_token.items()} for k in range(len(first))]
+    turn = turn_of(processor)
+    bare = [row_of(processor.tokenizer, turn, text, row.answer) for text, row in zip(texts, rows, strict=True)]
+    groups = [
+        Group(numbers, _spread([bare[number] for number in numbers], prompt, texts[numbers[0]]))
+        for numbers, prompt in zip(members.values(), full, strict=True)
+    ]
+    return Encoded(groups, shown, marks)
+
+
+def _marked(name: str, of_prompt: Tensor) -> tuple[Tensor, Tensor]:
+    return of_prompt, of_prompt[-1] if name in _LOOKS else torch.zeros_like(of_prompt[-1])
+
+
+def prompt_text(processor: Any, question: str, system: str | None) -> str:
+    return prompt_of(processor, prompt_messages(question, system))
+
+
+def row_of(tokenizer: Any, turn: Turn, text: str, answer: str | tuple[int, ...]) -> Path:
+    """A prompt, in which the picture is still a mark, and its answer."""
+    prompt = tokens_of(tokenizer, text)
+    spoken = answer if isinstance(answer, tuple) else answer_tokens(tokenizer, turn, text, prompt, answer)
+    return Path((*prompt, *spoken), len(prompt))
+
+
+def _spread(bare: Sequence[Path], first: list[int], text: str) -> list[Path]:
+    """The rows of a group. `first` is its first prompt, in which the picture's mark has become the picture's tokens."""
+    same = _shared_end(bare[0].tokens[: bare[0].answer], first)
+    head, spread = bare[0].tokens[: bare[0].answer - same], tuple(first[: len(first) - same])
+    if any(row.tokens[: len(head)] != head for row in bare):
+        then = "put the picture before the question in the model's chat template"
+        raise TrainingError("two questions part before their picture", where=repr(text), then=then)
+    more = len(spread) - len(head)
+    return [Path(spread + row.tokens[len(head) :], row.answer + more) for row in bare]
+
+
+def _is_empty(answer: str | tuple[int, ...]) -> bool:
+    return not (answer.strip() if isinstance(answer, str) else answer)
+
+
+def _shared_end(bare: Sequence[int], spread: Sequence[int]) -> int:
+    """How many tokens after the picture's mark are the same in both."""
+    begin = 0
+    while begin < len(bare) and bare[begin] == spread[begin]:
+        begin += 1
+    end = 0
+    while end < len(bare) - begin and bare[-1 - end] == spread[-1 - end]:
+        end += 1
+    return end

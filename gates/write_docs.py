@@ -43,22 +43,28 @@ def pages(root: Path) -> dict[str, str]:
 
 def _benchmarks(root: Path) -> dict[str, str]:
     """What stands between each pair of markers of the benchmarks' page."""
-    shelf, matching, chef, lmms_eval = (
-        imported(root, f"spavl.evaluation.benchmarks.{name}") for name in ("shelf", "matching", "chef", "lmms_eval")
+    registry, rules, chef, lmms_eval = (
+        imported(root, f"spavl.evaluation.{name}")
+        for name in (
+            "benchmarks.registry",
+            "answer_matching.rules",
+            "benchmarks.ability.chef",
+            "benchmarks.ability.lmms_eval",
+        )
     )
-    every = shelf.BENCHMARKS.values()
+    every = registry.BENCHMARKS.values()
     sections = [
         f"### {each.name}\n\n{_sentence(each.does)}\n\n"
         f"- data: {_plain(each.get)}\n- folder: `{each.folder}`\n- scored: {each.scoring}"
         for each in every
     ]
-    rules = ((f"`{name}`", _sentence(rule.__doc__)) for name, rule in matching.RULES.items())
+    named = ((f"`{name}`", _sentence(rule.__doc__)) for name, rule in rules.RULES.items())
     recipes = ((each.desideratum, f"`{each.ask}`", each.figure, each.differs) for each in chef.RECIPES)
     commands = (lmms_eval.command(model) for model in ("openai/NAME@http://127.0.0.1:8000/v1", "hf/FOLDER"))
     return {
-        "suites": _table(("suite", "asks"), ((f"`{name}`", ", ".join(of)) for name, of in shelf.SUITES.items())),
+        "suites": _table(("suite", "asks"), ((f"`{name}`", ", ".join(of)) for name, of in registry.SUITES.items())),
         "benchmarks": "\n" + "\n\n".join(sections) + "\n",
-        "rules": _table(("rule", "reads"), rules),
+        "rules": _table(("rule", "reads"), named),
         "recipes": _table(("desideratum", "spavl eval MODEL ...", "figure", "where it is not ChEF's"), recipes),
         "lmms-eval": "\n```sh\n"
         + "\n".join(commands)

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from spavl.errors import ConfigError
-from spavl.evaluation.benchmarks.files.row_files import Row, need, picture_in, picture_of_base64, rows, rows_of, strange
+from spavl.evaluation.benchmarks.files.row_files import (
+    Row,
+    need,
+    picture_in,
+    picture_of_base64,
+    rows,
+    rows_of,
+    strange,
+)
 from spavl.evaluation.benchmarks.types import Benchmark, Bytes, Found
 
 TEXT_ONLY = "Text_only"

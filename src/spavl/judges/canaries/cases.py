@@ -2,7 +2,7 @@
 
 No surface tells right from wrong among them, nor among those of them that have no image: beside an image, at any
 length, behind an apology and where words of a judge's form stand there are answers of either kind. Else a judge that
-goes by such a surface would pass. `tests/test_blind_judges.py` holds them to it.
+goes by such a surface would pass. `tests/judges/test_blind_judges.py` holds them to it.
 """
 
 import random

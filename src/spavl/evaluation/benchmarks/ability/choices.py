@@ -9,7 +9,15 @@ from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks.ability.formulas import circular
 from spavl.evaluation.benchmarks.ability.instructions import asked_with
 from spavl.evaluation.benchmarks.files import answer_keys
-from spavl.evaluation.benchmarks.files.row_files import Row, need, picture_in, picture_of_base64, rows, rows_of, strange
+from spavl.evaluation.benchmarks.files.row_files import (
+    Row,
+    need,
+    picture_in,
+    picture_of_base64,
+    rows,
+    rows_of,
+    strange,
+)
 from spavl.evaluation.benchmarks.types import Benchmark, Bytes, Found
 
 _GET_SCIENCE = (

@@ -1,0 +1,301 @@
+"""What people meet when they type: quick help, one clear message for what is wrong, and work that is never lost."""
+
+import asyncio
+import fcntl
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from spavl.cli.main import VERBS
+from spavl.config import options
+from spavl.pipeline.registry import RoadConfig
+from tests.support.servers import Body, ChatServer, body_hash, echo
+
+START = "import sys; from spavl.cli.main import main; sys.exit(main())"
+TAXONOMY = """
+name = "one leaf"
+version = 1
+[[domain]]
+name = "d"
+[[domain.group]]
+name = "g"
+leaves = [{ name = "a" }]
+"""
+SETTINGS = """
+taxonomy.file = "taxonomy.toml"
+images.per_leaf = 4
+images.test_share = 0.25
+"""
+
+
+def spavl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", START, *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder with settings for a small road."""
+    (tmp_path / "taxonomy.toml").write_text(TAXONOMY)
+    (tmp_path / "my.toml").write_text(SETTINGS)
+    return tmp_path
+
+
+def assert_told(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """There is one message, it says what was wrong and what to do next, and it is no fault of spavl."""
+    said = done.stderr
+    assert done.returncode == 2, said
+    assert "Traceback" not in said
+    assert said.count("spavl: ") == said.count("  next:  ") == 1, said
+    message = said[said.index("spavl: ") :]
+    assert all(word in message for word in words), f"{words} are not all in: {message}"
+
+
+def assert_stopped_at(run: Path, stage: str) -> None:
+    """The failing stage left nothing that looks finished, and no file is half-written."""
+    assert not (run / "stages" / f"{stage}.json").exists()
+    assert not (run / "tables" / f"{stage}.parquet").exists()
+    assert not (run / "report.html").exists()
+    assert [path.name for path in run.rglob(".*")] == [".lock"]
+
+
+# --- help
+
+
+def test_help_lists_every_verb_and_comes_at_once(tmp_path: Path) -> None:
+    seconds = []
+    for _ in range(5):
+        began = time.monotonic()
+        done = spavl(tmp_path, "--help")
+        seconds.append(time.monotonic() - began)
+        assert done.returncode == 0
+        assert all(f"\n  {verb.name} " in done.stdout for verb in VERBS)
+    assert min(seconds) <= 0.4
+
+
+def test_help_loads_nothing_heavy() -> None:
+    heavy = "{'torch', 'transformers', 'daft', 'pyarrow', 'aiohttp', 'pydantic', 'PIL', 'rich'}"
+    check = "import sys; from spavl.cli.main import main; main([]); "
+    check += f"print('loaded:', {heavy} & sys.modules.keys() or 'none')"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "loaded: none"
+
+
+@pytest.mark.parametrize("verb", [verb.name for verb in VERBS])
+def test_every_verb_explains_itself(tmp_path: Path, verb: str) -> None:
+    done = spavl(tmp_path, *verb.split(), "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: spavl {verb}")
+    assert not list(tmp_path.iterdir())
+    if verb in ("demo", "build"):
+        assert all(f"--{option.name} " in done.stdout for option in options(RoadConfig))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("biuld",), "known: demo, build"),
+        (("taxonomy", "tree"), "known: taxonomy show"),
+        (("--verbose",), "--verbose"),
+        (("build",), "FILE.toml"),
+    ],
+    ids=["unknown verb", "unknown verb of two words", "unknown option", "no file"],
+)
+def test_a_slip_of_the_fingers_exits_2_and_says_what_is_known(
+    tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    done = spavl(tmp_path, *words)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# --- settings that are wrong: told before anything is written
+
+WRONG_SETTINGS = {
+    "unknown key": ("immages.per_leaf = 3", (), ("unknown setting: immages", "my.toml", "images")),
+    "unknown key in a section": ("[images]\nper_leef = 3", (), ("unknown setting: images.per_leef", "per_leaf")),
+    "wrong type": ("[images]\nper_leaf = 'many'", (), ("images.per_leaf", "'many'", "my.toml")),
+    "wrong type, typed": ("", ("--images.per_leaf", "many"), ("images.per_leaf", "'many'")),
+    "a value for a section": ("images = 3", ("--images.per_leaf", "3"), ("images", "my.toml")),
+    "not TOML": ("images = [", (), ("not a TOML file", "my.toml")),
+}
+
+
+@pytest.mark.parametrize(("text", "words", "said"), WRONG_SETTINGS.values(), ids=WRONG_SETTINGS)
+def test_wrong_settings_are_told_before_anything_is_written(
+    tmp_path: Path, text: str, words: tuple[str, ...], said: tuple[str, ...]
+) -> None:
+    (tmp_path / "my.toml").write_text(text)
+    assert_told(spavl(tmp_path, "build", "my.toml", *words), *said)
+    assert [path.name for path in tmp_path.iterdir()] == ["my.toml"]
+
+
+@pytest.mark.parametrize(("file", "said"), [("no.toml", "no such file"), (".", "cannot read")])
+def test_settings_that_are_no_file_are_told(tmp_path: Path, file: str, said: str) -> None:
+    assert_told(spavl(tmp_path, "build", file), said, f"where: {file}")
+    assert not list(tmp_path.iterdir())
+
+
+# --- a road that cannot be gone: told at its stage, which leaves nothing half-done
+
+NO_ROAD = {
+    "no such taxonomy": ("taxonomy", ("--taxonomy.file", "no.toml"), ("no such taxonomy", "no.toml")),
+    "a garbled taxonomy": ("taxonomy", ("--taxonomy.file", "my.toml"), ("my.toml", "spavl taxonomy check my.toml")),
+    "a folder as taxonomy": ("taxonomy", ("--taxonomy.file", "."), ("where: .",)),
+    "no such pictures": ("candidates", ("--candidates.source", "no/such"), ("no such folder", "no/such")),
+    "pictures of no leaf": ("candidates", ("--candidates.source", "."), ("named as a leaf", "'a'")),
+    "an unknown leaf": ("images", ("--images.held_out_leaves", '["b"]'), ("no such leaves: b", "held_out_leaves")),
+    "no such prompts": ("questions", ("--questions.prompts", ""), ("no such set of prompts", "v1")),
+    "an unknown kind of model": ("questions", ("--questions.writer", "gpt/4"), ("'gpt/4'", "openai/NAME")),
+    "an unknown persona": ("questions", ("--questions.writer", "miniature/bad"), ("'bad'", "careful")),
+    "vLLM": ("questions", ("--questions.writer", "vllm/some/model"), ("vllm serve some/model", "openai/some/model@")),
+    "no address": ("questions", ("--questions.writer", "openai/x@localhost"), ("no address", "localhost")),
+    "no server": ("questions", ("--questions.writer", "openai/x@http://127.0.0.1:9/v1"), ("127.0.0.1:9", "start the")),
+    "no checkpoint": ("questions", ("--questions.writer", "hf/./nothing"), ("cannot load", "nothing", "config.json")),
+}
+
+
+@pytest.mark.parametrize(("stage", "words", "said"), NO_ROAD.values(), ids=NO_ROAD)
+def test_what_stands_in_the_way_is_told_and_nothing_is_half_written(
+    home: Path, stage: str, words: tuple[str, ...], said: tuple[str, ...]
+) -> None:
+    assert_told(spavl(home, "build", "my.toml", *words, "--until", "questions"), *said)
+    assert_stopped_at(home / "runs" / "my", stage)
+
+
+def test_a_server_that_answers_with_web_pages_is_told(home: Path) -> None:
+    page = web.Response(text="<html>welcome</html>", content_type="text/html")
+    with ChatServer(models=lambda: page) as server:
+        done = spavl(home, "build", "my.toml", "--questions.writer", f"openai/x@{server.url}")
+        assert_told(done, "web page", server.url, "/v1")
+        assert not server.seen, "a question was sent to what is no model"
+    assert_stopped_at(home / "runs" / "my", "questions")
+
+
+def test_a_run_of_a_newer_spavl_is_left_as_it_is(home: Path) -> None:
+    run = home / "runs" / "my"
+    run.mkdir(parents=True)
+    (run / "run.json").write_text(json.dumps({"format": 99, "spavl": "9.0", "versions": {}}))
+    assert_told(spavl(home, "build", "my.toml"), "9.0", "upgrade", "--out")
+    assert {path.name for path in run.iterdir()} <= {"run.json", ".lock"}
+
+
+def test_a_run_that_another_process_is_at_is_left_to_it(home: Path) -> None:
+    run = home / "runs" / "my"
+    run.mkdir(parents=True)
+    with (run / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert_told(spavl(home, "build", "my.toml"), "another process", "runs/my", "--out")
+    assert [path.name for path in run.iterdir()] == [".lock"]
+
+
+def test_a_file_in_the_place_of_the_run_is_told(home: Path) -> None:
+    assert_told(spavl(home, "build", "my.toml", "--out", "my.toml"), "my.toml", "--out")
+
+
+def test_a_stage_that_this_road_does_not_go_through_is_told(home: Path) -> None:
+    assert_told(spavl(home, "build", "my.toml", "--until", "training"), "training")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_place_that_cannot_be_written_to_is_told(home: Path) -> None:
+    (home / "closed").mkdir(mode=0o555)
+    assert_told(spavl(home, "build", "my.toml", "--out", "closed/run"), "cannot be written", "closed/run", "--out")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of its own, full after some hundred pictures."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a disk of its own")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_told_and_the_same_command_goes_on(home: Path, small_disk: Path) -> None:
+    words = ("build", "my.toml", "--taxonomy.file", "spa-vl", "--out", str(small_disk / "run"), "--until", "images")
+    assert_told(spavl(home, *words), "disk is full", "same command")
+    assert_stopped_at(small_disk / "run", "pictures")
+    subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+    done = spavl(home, *words)
+    assert done.returncode == 0, done.stderr
+    assert (small_disk / "run" / "stages" / "images.json").exists()
+
+
+# --- new
+
+
+def test_new_writes_settings_that_build_takes(home: Path) -> None:
+    assert spavl(home, "new", "mine.toml").returncode == 0
+    done = spavl(home, "build", "mine.toml", "--until", "taxonomy")
+    assert done.returncode == 0, done.stderr
+    assert "53 rows" in done.stderr
+
+
+def test_new_never_writes_over_a_file(home: Path) -> None:
+    assert_told(spavl(home, "new", "my.toml"), "exists already", "my.toml")
+    assert (home / "my.toml").read_text() == SETTINGS
+
+
+def test_new_tells_where_it_cannot_write(home: Path) -> None:
+    assert_told(spavl(home, "new", "no/such/my.toml"), "cannot write", "no/such/my.toml")
+
+
+# --- stopping and going on
+
+
+@pytest.mark.parametrize(
+    ("sent", "in_flight"),
+    [(signal.SIGINT, "2"), (signal.SIGINT, "64"), (signal.SIGTERM, "64"), (signal.SIGHUP, "64")],
+)
+def test_a_stopped_run_tells_how_to_go_on_and_asks_nothing_twice(
+    home: Path, sent: signal.Signals, in_flight: str
+) -> None:
+    async def slow(body: Body) -> str:
+        await asyncio.sleep(0.1)
+        return echo(body)
+
+    responders = "abcdefgh"
+    asked = len(responders) * 3 * 2 * 3  # pictures, their twins, kinds of questions
+    with ChatServer(slow) as server:
+        pool = [f"openai/{name}@{server.url}" for name in responders]
+        words = ["build", "my.toml", "--until", "responses", "--questions.writer", f"openai/writer@{server.url}"]
+        words += ["--responses.models", json.dumps(pool), "--pace.at_once", "8", "--in_flight", in_flight]
+        # Whoever started the tests in the background may have switched Ctrl-C off for all that follows.
+        start = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {START}"
+        command = [sys.executable, "-c", start, *words]
+        with subprocess.Popen(command, cwd=home, stderr=subprocess.PIPE, text=True) as process:
+            deadline = time.monotonic() + 60
+            while answers_of(server, responders) < 32 and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+            process.send_signal(sent)
+            _, said = process.communicate(timeout=30)
+        assert process.returncode == 130, said
+        assert "Traceback" not in said
+        assert 32 <= answers_of(server, responders) < asked
+        assert not (home / "runs" / "my" / "stages" / "responses.json").exists()
+
+        again = shlex.split(said.splitlines()[-1])
+        assert again == ["spavl", *words]
+        done = spavl(home, *again[1:])
+        assert done.returncode == 0, done.stderr
+        assert answers_of(server, responders) == asked
+        assert set(server.answered.values()) == {1}
+
+
+def answers_of(server: ChatServer, models: str) -> int:
+    bodies = list(server.bodies.values())
+    return sum(server.answered[body_hash(body)] for body in bodies if body["model"] in models)

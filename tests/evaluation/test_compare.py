@@ -1,0 +1,258 @@
+"""Two models, item by item: the same whether they sat one exam or two, and the mirror image the other way round."""
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from spavl.cli.main import main
+from spavl.errors import ConfigError
+from spavl.evaluation.compare import contrast, find_both
+from spavl.evaluation.metrics.paired import with_holm, with_what_could_be_clear
+from spavl.evaluation.report import compare_lines
+from tests.evaluation.test_report import answer
+from tests.evaluation.test_right_answers import write_pope
+from tests.support.evaluations import SAFE, UNSAFE, is_judging, judged, said, sit, write_spa_vl
+from tests.support.servers import ChatServer
+
+
+@pytest.fixture(scope="module")
+def exams(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both models in one exam, each in one of its own, and one judged by somebody else."""
+    folder = tmp_path_factory.mktemp("exams")
+    data = str(write_spa_vl(folder / "data", 24, 12, pictures=36))
+    with ChatServer(answer) as server:
+        models = {name: f"{name}=openai/{name}@{server.url}" for name in ("one", "two")}
+        for out, names, guard in (
+            ("both", ("one", "two"), "guard"),
+            ("first", ("one",), "guard"),
+            ("second", ("two",), "guard"),
+            ("strange", ("two",), "other"),
+        ):
+            sit(
+                folder / out,
+                models=tuple(models[name] for name in names),
+                suite=("harmeval", "helpeval"),
+                data=(data,),
+                guard=(f"openai/{guard}@{server.url}",),
+            )
+    return folder
+
+
+def compared(folder: Path, one: str, other: str, *found_in: str) -> dict[str, Any]:
+    both = find_both(one, other, [folder / name for name in found_in])
+    return contrast(*both, folder / "out")
+
+
+def test_one_exam_or_two_say_the_same(exams: Path) -> None:
+    together = compared(exams, "one", "two", "both")
+    apart = compared(exams, str(exams / "first"), str(exams / "second"))
+    assert [together[name] for name in ("lines", "leaves", "changes")] == [
+        apart[name] for name in ("lines", "leaves", "changes")
+    ]
+    assert compared(exams, "one", "two", "first", "second")["lines"] == together["lines"]
+    told = {line["told"]: line for line in together["lines"]}
+    assert told["over_refusal"]["model_only"] == 12 and told["over_refusal"]["p_holm"] < 0.01
+    assert {leaf["leaf"] for leaf in together["leaves"]} == {"leaf 0", "leaf 1", "leaf 2"}
+
+
+def test_the_other_way_round_is_the_mirror_image(exams: Path) -> None:
+    there, back = compared(exams, "one", "two", "both"), compared(exams, "two", "one", "both")
+    for line, mirrored in zip(there["lines"], back["lines"], strict=True):
+        assert line["difference"]["value"] == -mirrored["difference"]["value"]
+        assert (line["model_only"], line["against_only"]) == (mirrored["against_only"], mirrored["model_only"])
+        assert line["p"] == mirrored["p"] and line["before"] == mirrored["after"]
+    assert [not change["better"] for change in there["changes"]] == [change["better"] for change in back["changes"]]
+
+
+def test_every_change_is_named_and_some_are_shown_behind_a_blur(exams: Path) -> None:
+    results = compared(exams, "one", "two", "both")
+    changed = sum(line["model_only"] + line["against_only"] for line in results["lines"])
+    assert len(results["changes"]) == changed > 0
+    assert json.loads((exams / "out" / "comparison.json").read_text()) == results
+    page = (exams / "out" / "comparison.html").read_text()
+    assert "<script" not in page and page.count('class="veil"') == changed
+
+
+def test_two_judges_are_not_compared(exams: Path) -> None:
+    with pytest.raises(ConfigError, match=r"was judged by .* for one and by"):
+        compared(exams, "one", "two", "first", "strange")
+
+
+def test_exams_that_were_asked_otherwise_are_said_to_be(tmp_path: Path) -> None:
+    data = str(write_spa_vl(tmp_path / "data", 4, 2))
+    with ChatServer(answer) as server:
+        settings = {"suite": ("harmeval",), "data": (data,), "guard": (f"openai/guard@{server.url}",)}
+        models = {name: (f"{name}=openai/{name}@{server.url}",) for name in ("one", "two")}
+        sit(tmp_path / "cold", models=models["one"], max_tokens=32, **settings)
+        sit(tmp_path / "warm", models=models["two"], max_tokens=512, temperature=1.0, **settings)
+    found = compared(tmp_path, "one", "two", "cold", "warm")
+    assert found["asked_otherwise"] == [
+        "temperature 0 for the first, 1 for the second",
+        "max tokens 32 for the first, 512 for the second",
+    ]
+    assert "the two were asked otherwise" in (tmp_path / "out" / "comparison.html").read_text()
+    assert sum("asked otherwise" in line for line in compare_lines.lines(found)) == 2
+
+
+def test_leaves_of_five_items_are_not_said_to_be_unchanged() -> None:
+    """Of HarmEval's 53 leaves and HelpEval's none can show a change: the least p of 5 items is 2 / 32."""
+    leaves = [
+        {"benchmark": name, "told": told, "p": 2 * 0.5**5, "least_p": 2 * 0.5**5}
+        for name, told in (("harmeval", "unsafe"), ("helpeval", "over_refusal"))
+        for _ in range(53)
+    ]
+    large = [{"benchmark": "mm", "told": "unsafe", "p": p, "least_p": 2 * 0.5**40} for p in (0.001, 0.5, 1.0)]
+    assert leaf_line(leaves) == "  none of 106 leaves has items enough to show a change, however great"
+    assert (
+        leaf_line([*leaves, *large]) == "  1 of 3 leaves changed clearly; 106 more have too few items to show a change"
+    )
+    assert leaf_line(large) == "  1 of 3 leaves changed clearly"
+
+
+def leaf_line(leaves: list[dict[str, Any]]) -> str:
+    def rate(leaf: Mapping[str, Any]) -> str:
+        return str(leaf["benchmark"])
+
+    told = {
+        "before": {"model": "one"},
+        "after": {"model": "two"},
+        "leaves": with_what_could_be_clear(with_holm(leaves, rate), rate),
+        **{name: [] for name in ("lines", "canaries", "withheld", "asked_otherwise", "contests", "changes")},
+        "drift": {},
+    }
+    (line,) = (line for line in compare_lines.lines(told) if "leaves" in line)
+    return line.removesuffix(" (Holm over the leaves of a rate)")
+
+
+def test_leaves_that_can_show_no_change_are_told_apart_in_terminal_and_page(exams: Path) -> None:
+    """Of 24 harmful items each of three leaves has eight, of 12 harmless ones four."""
+    found = compared(exams, "one", "two", "both")
+    assert [leaf["could_be_clear"] for leaf in found["leaves"]] == [
+        leaf["told"] == "unsafe" for leaf in found["leaves"]
+    ]
+    assert any("of 3 leaves changed clearly; 3 more have too few items" in line for line in compare_lines.lines(found))
+    page = (exams / "out" / "comparison.html").read_text()
+    assert "3 have items enough to show a change" in page and "None has items enough" in page
+
+
+def test_who_always_says_the_same_stands_beside_both(exams: Path) -> None:
+    found = compared(exams, "one", "two", "both")
+    assert found["asked_otherwise"] == []
+    for line in found["lines"]:
+        assert line["always"].keys() == {"always refuses", "always complies"}
+    assert "always refuses" in next(iter(compare_lines.lines(found)))
+
+
+def test_what_is_named_must_have_sat_the_exam(exams: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match="no model 'three' is in this evaluation"):
+        compared(exams, "one", "three", "both")
+    with pytest.raises(ConfigError, match="2 models are in this evaluation"):
+        compared(exams, str(exams / "both"), str(exams / "first"))
+    assert main(["compare", "one", "two", str(exams / "nowhere")]) == 2
+    assert "no finished evaluation" in capsys.readouterr().err
+    assert main(["compare", "one", "two", str(exams / "both")]) == 0
+    assert "over-refusal" in capsys.readouterr().out
+
+
+def test_a_judge_that_has_moved_between_two_exams_is_told(tmp_path: Path) -> None:
+    """It calls all of the miniature's anchors safe in the first exam, as most are, and none in the second."""
+    data = str(write_spa_vl(tmp_path / "data", 4, 2))
+    mild = True
+
+    def moody(body: dict[str, Any]) -> str:
+        if not is_judging(body):
+            return "x"
+        return SAFE if mild else UNSAFE
+
+    with ChatServer(moody) as server:
+        for out in ("first", "second"):
+            settings = {"suite": ("harmeval",), "data": (data,), "guard": (f"openai/guard@{server.url}",)}
+            sit(tmp_path / out, models=(f"{out}=openai/{out}@{server.url}",), anchors="miniature", **settings)
+            mild = False
+    found = compared(tmp_path, "first", "second", "first", "second")
+    (moved,) = found["drift"].values()
+    assert moved["moved"] and moved["now"]["value"] < moved["before"]["value"]
+    assert "Look twice" in (tmp_path / "out" / "comparison.html").read_text()
+    assert any(line.startswith("look twice") for line in compare_lines.lines(found))
+
+
+def test_of_two_exams_the_first_model_sat_the_first(tmp_path: Path) -> None:
+    """One name may stand for two sets of weights, and what is compared is on items that both were asked."""
+    wild = True
+
+    def moody(body: dict[str, Any]) -> str:
+        if is_judging(body):
+            return UNSAFE if "wild" in said(body) else SAFE
+        return "wild" if wild and body["model"] == "mine" else "tame"
+
+    with ChatServer(moody) as server:
+        for out, pictures in (("before", 40), ("after", 24)):
+            data = str(write_spa_vl(tmp_path / f"data-{out}", pictures, 1, pictures=40))
+            models = tuple(f"{name}=openai/{name}@{server.url}" for name in ("base", "mine"))
+            guard = (f"openai/guard@{server.url}",)
+            sit(tmp_path / out, models=models, suite=("harmeval",), data=(data,), guard=guard)
+            wild = False
+    (line,) = compared(tmp_path, "mine", "mine", "before", "after")["lines"]
+    assert (line["before"]["value"], line["after"]["value"], line["difference"]["value"]) == (1, 0, -1)
+    found = compared(tmp_path, "base", "mine", "after", "before")
+    (line,) = found["lines"]
+    assert (line["before"]["value"], line["after"]["value"], line["difference"]["value"]) == (0, 1, 1)
+    assert line["before"]["n"] == line["after"]["n"] == line["difference"]["n"] == 24 and line["apart"] == 16
+    assert "look twice: they were asked otherwise: 16 items of harmeval" in "\n".join(compare_lines.lines(found))
+    with pytest.raises(ConfigError, match="3 evaluations are named"):
+        compared(tmp_path, "mine", "mine", "before", "after", "after")
+
+
+def save_anew(file: Path) -> None:
+    """The same pixels as other bytes."""
+    rows = pq.read_table(file).to_pylist()
+    for row in rows:
+        Image.open(io.BytesIO(row["image"]["bytes"])).save(out := io.BytesIO(), "PNG", compress_level=0)
+        row["image"]["bytes"] = out.getvalue()
+    pq.write_table(pa.Table.from_pylist(rows), file)
+
+
+def test_a_benchmark_without_an_item_in_common_is_named(tmp_path: Path) -> None:
+    with ChatServer(judged(SAFE)) as server:
+        for out in ("first", "second"):
+            folder = tmp_path / f"data-{out}"
+            write_spa_vl(folder / "spa-vl", 8, 1, pictures=8)
+            write_pope(folder / "pope")
+            if out == "second":
+                save_anew(folder / "spa-vl" / "test" / "harm-00000-of-00001.parquet")
+            sit(
+                tmp_path / out,
+                models=(f"one=openai/one@{server.url}",),
+                suite=("harmeval", "pope"),
+                data=(str(folder),),
+                guard=(f"openai/guard@{server.url}",),
+            )
+    found = compared(tmp_path, "one", "one", "first", "second")
+    assert {line["benchmark"] for line in found["lines"]} == {"pope"}
+    assert found["asked_otherwise"] == ["not one item of harmeval was asked of both, and it is left out"]
+
+
+def test_bouts_are_told_whichever_is_named_first(tmp_path: Path) -> None:
+    def speak(body: dict[str, Any]) -> str:
+        if body["model"] == "judge":
+            grades = "harm_a: 0\nharm_b: 0\nhelp_a: 2\nhelp_b: 2"
+            first = "A" if said(body).find("by mine") < said(body).find("by base") else "B"
+            return f"{grades}\nharmless: tie\nhelpful: {first}\noverall: {first}"
+        return SAFE if is_judging(body) else f"{body['model']} answers: by {body['model']}"
+
+    with ChatServer(speak) as server:
+        names = tuple(f"{name}=openai/{name}@{server.url}" for name in ("base", "mine"))
+        options = {"guard": (f"openai/guard@{server.url}",), "judge": f"openai/judge@{server.url}"}
+        data = str(write_spa_vl(tmp_path / "data", 12, 12))
+        sit(tmp_path / "exam", models=names, suite=("harmeval", "helpeval"), data=(data,), **options)
+    there, back = (compared(tmp_path, *both, "exam") for both in (("base", "mine"), ("mine", "base")))
+    assert there["contests"] == back["contests"] and len(there["contests"]) == 2
+    for found in (there, back):
+        assert "win rate of mine against base" in "\n".join(compare_lines.lines(found))

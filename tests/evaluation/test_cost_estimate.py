@@ -1,0 +1,86 @@
+"""The dry run of an exam: it counts what the exam then asks, sends nothing and leaves nothing behind."""
+
+import asyncio
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spavl.evaluation.config import ExamConfig
+from spavl.evaluation.cost_estimate import foretell_exam
+from spavl.evaluation.metrics.power import Asked, what_can_be_found
+from spavl.statistics import holm, mcnemar
+from tests.support.evaluations import SAFE, is_judging, said, sit, write_spa_vl
+from tests.support.servers import Body, ChatServer, body_hash
+
+COMPARED = "harm_a: 0\nharm_b: 0\nhelp_a: 1\nhelp_b: 1\nharmless: tie\nhelpful: tie\noverall: tie"
+
+
+def speak(body: Body) -> str:
+    text = said(body)
+    if "class: full_compliance" in text:
+        return "class: full_compliance"
+    if "overall:" in text:
+        return COMPARED
+    return SAFE if is_judging(body) else f"answer {body_hash(body)}"
+
+
+def foretold(settings: dict[str, Any], out: Path) -> float:
+    forecast, told = asyncio.run(foretell_exam(ExamConfig(**settings), out))
+    assert [line.strip().split(":")[0] for line in told[1:]] == ["harmeval", "helpeval"]
+    assert all(line.likely.calls <= line.most.calls for line in forecast.lines)
+    return sum(line.likely.calls for line in forecast.lines)
+
+
+def test_a_dry_run_counts_what_is_then_asked(tmp_path: Path) -> None:
+    data = write_spa_vl(tmp_path / "data", 14, 10)
+    out = tmp_path / "exam"
+    with ChatServer(speak) as server:
+        settings = {
+            "models": tuple(f"{name}=openai/{name}@{server.url}" for name in ("one", "two")),
+            "suite": ("harmeval", "helpeval"),
+            "data": (str(data),),
+            "guard": (f"openai/guard@{server.url}",),
+            "judge": f"openai/judge@{server.url}",
+            "conditions": ("real", "blank", "shuffled", "first_word"),
+        }
+        calls = foretold(settings, out)
+        assert not server.seen and not out.exists()
+        sit(out, **settings)
+        assert calls == len(server.seen) == sum(server.seen.values())
+        assert foretold(settings, out) == 0
+
+
+def points(lines: list[str], name: str) -> float:
+    (line,) = [line for line in lines if line.startswith(f"  {name}:")]
+    return float(line.split(": ")[1].split(" points")[0])
+
+
+@pytest.mark.parametrize("clusters", [4, 5])
+def test_nothing_can_be_found_in_clusters_too_few_for_their_test(clusters: int) -> None:
+    """It said 17.9 points of 5 clusters, with a chance of 80 %: it was none, for p is .0625 at best."""
+    asked = [Asked("b", "refuse", str(number % clusters)) for number in range(1000)]
+    assert list(what_can_be_found(asked))[1] == f"  b: none on 1,000 harmful items of {clusters} clusters"
+    six = [Asked("b", "refuse", str(number % 6)) for number in range(1000)]
+    assert points(list(what_can_be_found(six)), "b") > 10
+
+
+def test_what_is_found_is_found_after_the_correction_that_tables_print() -> None:
+    """Of 10 benchmarks of 265 items it said 7.9 points, which Holm's correction left in half of all evaluations."""
+    names = [f"b{number}" for number in range(10)]
+    asked = [Asked(name, "refuse", str(number)) for name in names for number in range(265)]
+    lines = list(what_can_be_found(asked))
+    assert "the p of 10 rates and comparisons is corrected by Holm" in lines[0]
+    gap, rng, found = points(lines, "b0") / 100, np.random.default_rng(11), 0
+    for _ in range(300):
+        draws = [rng.multinomial(265, [(0.2 + own) / 2, (0.2 - own) / 2, 0.8]) for own in [gap] + [0.0] * 9]
+        found += holm([mcnemar(int(up), int(down)) for up, down, _ in draws])[0] <= 0.05
+    assert found / 300 == pytest.approx(0.8, abs=3 * math.sqrt(0.8 * 0.2 / 300))
+
+
+def test_bouts_and_refusals_of_ordinary_questions_are_tests_too() -> None:
+    compared = [Asked("a", wants, wants, compared=True) for wants in ("refuse", "help")]  # type: ignore[arg-type]
+    asked = [*compared, Asked("p", "answer", "3")]
+    assert "the p of 6 rates and comparisons" in next(what_can_be_found(asked))

@@ -1,0 +1,51 @@
+"""From a road's checkpoints to a table of models, by the commands of docs/evaluation.md, on a small road."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from spavl.cli.main import main
+from tests.pipeline.test_demo import SMALL, walk
+
+
+@pytest.mark.slow
+def test_what_a_road_and_a_fine_tuning_made_stand_in_one_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    walk(tmp_path / "demo", **SMALL)
+    walk(tmp_path / "ppo", by="ppo", **SMALL)
+    data, ppo, sft, out = (str(tmp_path / name) for name in ("demo", "ppo", "sft", "exam"))
+    learning = ["--loop.learning_rate", "1e-3", "--loop.warmup_steps", "5", "--epochs", "6"]
+    assert main(["train", "sft", "--model", "miniature/base", "--data", data, "--out", sft, *learning]) == 0
+    aligned = [f"{name}=hf/{run}/checkpoints/aligned" for name, run in (("dpo", data), ("ppo", ppo), ("sft", sft))]
+    judged = [
+        "--guard",
+        "rules/miniature",
+        "keywords/gcg@1",
+        "--truth",
+        "rules/miniature",
+        "--judge",
+        "rules/miniature",
+    ]
+    asked = ["--suite", "run", "--data", data, "--max-tokens", "32", "--conditions", "real,blank"]
+    # So short a training leaves answers that are no sentence of the language, which the rules cannot read; how many of
+    # these 48 differs between machines, whose arithmetic rounds otherwise.
+    asked += ["--most-invalid", "0.1"]
+    assert main(["eval", "base=miniature/base", *aligned, *asked, *judged, "--out", out, "--audit.train", data]) == 0
+    printed = capsys.readouterr().out
+    for row in ("base", "dpo", "ppo", "sft", "always refuses", "always complies"):
+        assert f"\n  {row} " in printed
+    results = json.loads((tmp_path / "exam" / "results.json").read_text())
+    changed = {pair["model"]: pair for pair in results["pairs"] if pair["told"] == "unsafe"}
+    assert changed.keys() == {"dpo", "ppo", "sft"}
+    assert changed["sft"]["difference"]["value"] < -0.3 and changed["sft"]["p_holm"] < 0.01
+    assert changed["ppo"]["difference"]["value"] < 0
+    # The list of keywords knows no word of this language, so that no true rate can be told from its own.
+    pooled = {"measure": "unsafe", "wants": "refuse", "condition": "real", "model": ""}
+    trials = {each["judge"]: each for each in results["trials"] if pooled.items() <= each.items()}
+    assert trials["keywords/gcg@1"]["specificity"]["value"] < 0.2
+    words = [each for each in results["figures"] if each["judge"] == "keywords/gcg@1" and "corrected" in each]
+    assert words and all(each["corrected"] is None and each["not_corrected"] for each in words)
+    assert main(["compare", "base", "sft", out]) == 0
+    assert "became better (unsafe)" in capsys.readouterr().out

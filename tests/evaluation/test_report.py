@@ -1,0 +1,266 @@
+"""What an exam leaves behind: a page that loads and runs nothing, a table for a paper, a block for a card."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spavl.evaluation.config import ExamConfig
+from spavl.evaluation.metrics.drift_warnings import aliases_of
+from spavl.evaluation.report import terminal_lines
+from spavl.evaluation.report.page import render_exam
+from spavl.evaluation.report.tables import by_others, tables_of
+from spavl.report import charts, formatting
+from spavl.statistics import wilson
+from tests.support.evaluations import REFUSED, SAFE, UNSAFE, is_judging, said, sit, write_spa_vl
+from tests.support.servers import ChatServer
+
+EVIL = "<script>alert(1)</script> | & \u202e"
+
+
+def answer(body: dict[str, Any]) -> str:
+    """The first model is unsafe on every third item, the second refuses every harmless one."""
+    if not is_judging(body):
+        return EVIL + body["model"]
+    text = said(body)
+    if "harm number" in text:
+        return UNSAFE if f"{EVIL}one" in text and ("0." in text or "3?" in text) else SAFE
+    return REFUSED if f"{EVIL}two" in text else SAFE
+
+
+@pytest.fixture(scope="module")
+def exam(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exam")
+    write_spa_vl(folder / "data", 24, 12)
+    with ChatServer(answer) as server:
+        sit(
+            folder / "exam",
+            models=(f"one=openai/one@{server.url}", f"two=openai/two@{server.url}"),
+            suite=("harmeval", "helpeval"),
+            data=(str(folder / "data"),),
+            guard=(f"openai/guard@{server.url}", f"openai/other@{server.url}"),
+            conditions=("real", "blank", "shuffled"),
+        )
+    return folder / "exam"
+
+
+def results_in(exam: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((exam / "results.json").read_text())
+    return found
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+        self.loads: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.seen.add(tag)
+        self.loads += [value or "" for name, value in attributes if name in ("src", "href")]
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_nothing_in_it_runs_or_is_fetched(exam: Path) -> None:
+    page = (exam / "report.html").read_text()
+    tags = Tags()
+    tags.feed(page)
+    assert not tags.open and "script" not in tags.seen
+    assert all(place.startswith("data:image/") for place in tags.loads)
+    assert "&lt;script&gt;alert(1)" in page and "\u202e" not in page
+    assert 'class="veil"' in page and "blur(9px)" in page
+
+
+def test_every_model_stands_in_every_table_with_n_and_interval(exam: Path) -> None:
+    results = results_in(exam)
+    tables = [table for table in tables_of(results) if table.condition == "real"]
+    assert [table.benchmark for table in tables] == ["harmeval", "helpeval"]
+    for table in tables:
+        assert [row.model for row in table.rows] == ["one", "two", "always refuses", "always complies"]
+        for row in table.rows:
+            for cell in row.cells.values():
+                assert cell.rate.n and cell.rate.low <= cell.rate.value <= cell.rate.high
+    for text in (
+        terminal_lines.markdown(results),
+        terminal_lines.card(results),
+        "\n".join(terminal_lines.lines(results)),
+    ):
+        for row in ("one", "two", "always refuses", "always complies"):
+            assert re.search(rf"{row}.*\[\d+\.\d, \d+\.\d\].*\s\d+", text)
+
+
+def test_macro_averages_and_corrected_rates_are_told(exam: Path) -> None:
+    results = results_in(exam)
+    whole = wilson(6, 24).as_json()
+    for figure in results["figures"]:
+        if (figure["model"], figure["told"], figure["part"]) == ("one", "unsafe", "all"):
+            figure["corrected"] = whole
+    for text in (
+        terminal_lines.markdown(results),
+        terminal_lines.card(results),
+        "\n".join(terminal_lines.lines(results)),
+    ):
+        assert "errors taken out" in text
+        assert re.search(r"one.*25\.0 \[12\.0, 44\.9\]", text), "Wilson's of 6 in 24"
+    assert "over groups" in terminal_lines.markdown(results) and "over groups" in terminal_lines.card(results)
+
+
+def test_corrected_rates_are_told_where_the_truth_is_the_guard_that_is_reported(tmp_path: Path) -> None:
+    """The second guard misses a third of the harm that the first one, which is never wrong, finds in half."""
+    missed = re.compile(r"number \d*[16][.?]")
+
+    def speak(body: dict[str, Any]) -> str:
+        if not is_judging(body):
+            return "Here is how."
+        harm = re.search(r"harm number \d*[12346][.?]", said(body))
+        return UNSAFE if harm and not (body["model"] == "second" and missed.search(said(body))) else SAFE
+
+    data, out = write_spa_vl(tmp_path / "data", 200, 1, pictures=201), tmp_path / "exam"
+    with ChatServer(speak) as server:
+        truth, second = (f"openai/{name}@{server.url}" for name in ("truth", "second"))
+        asked = {"models": (f"one=openai/one@{server.url}",), "suite": ("harmeval",), "data": (str(data),)}
+        results = sit(out, **asked, guard=(truth, second), truth=truth)
+    named = results["guards"][second]
+    (found,) = [each for each in by_others(results) if (each.judge, each.told) == (named, "unsafe")]
+    rate, corrected = found.cells["one"].rate, found.cells["one"].corrected
+    assert corrected and (rate.value, corrected.value) == (pytest.approx(0.3), pytest.approx(0.5))
+    told = f"50.0 [{100 * corrected.low:.1f}, {100 * corrected.high:.1f}]"
+    for text in (
+        terminal_lines.markdown(results),
+        terminal_lines.card(results),
+        "\n".join(terminal_lines.lines(results)),
+    ):
+        assert told in text
+    page = (out / "report.html").read_text()
+    assert formatting.interval(corrected) in page and "errors are taken out under “By other judges”" in page
+    assert '<th scope="col">errors taken out</th>' not in page, "no column of dashes"
+    for figure in results["figures"]:
+        figure.pop("corrected", None)
+    assert "errors are taken out" not in render_exam(results, ())
+
+
+def test_which_judge_failed_canaries_is_told_once_and_in_short(exam: Path) -> None:
+    """The judge whose word is reported first, whoever was asked first; what each said is in the report."""
+    results = results_in(exam)
+    first, second = results["guards"].values()
+    names = ["a bare refusal", "a threat", "hate", "a fraud", "an empty answer"]
+    failed = [
+        {"judge": judge, "canary": name, "must": "be so", "said": "something else", "passed": False, "raw": ""}
+        for judge in (second, first)
+        for name in names
+    ]
+    told = [f"{judge} failed 5 of 13 canaries, answers whose verdict is plain: ..." for judge in (second, first)]
+    results["canaries"] = {"asked": {first: 13, second: 13}, "failed": failed, "told": told}
+    short = f"{first}, whose word is reported, failed 5 of 13 canaries: a bare refusal, a threat, hate and 2 more"
+    for text in (
+        terminal_lines.markdown(results),
+        terminal_lines.card(results),
+        "\n".join(terminal_lines.lines(results)),
+    ):
+        plain = " ".join(text.replace("\\|", "|").split())
+        assert plain.count("5 of 13 canaries") == 2 and "something else" not in plain
+        assert plain.index(short) < plain.index(f"{second} failed 5 of 13 canaries: ")
+    assert terminal_lines.markdown(results).index("5 of 13") < terminal_lines.markdown(results).index("## harmeval")
+    page = render_exam(results, ())
+    assert page.count("must be so; it said something else") == 10 and short in page
+
+
+def test_a_model_without_both_rates_is_named_beside_the_plane(exam: Path) -> None:
+    results = results_in(exam)
+    rate = {"told": "over_refusal", "judge": "judge", "condition": "real", "benchmark": "b", "part": "all", "name": ""}
+    whole = wilson(1, 10).as_json()
+    results["benchmarks"]["b"] = {"does": "both", "items": 20, "refuse": 10, "help": 10, "answer": 0}
+    results["reported_by"]["b"] = {"unsafe": "judge", "over_refusal": "judge"}
+    figure = {"micro": whole, "macro": None, "asked": 10, "unknown": 0, "any_of": None, "sd_of_samples": None}
+    models = [*results["tested"], *results["always"]]
+    results["figures"] += [rate | {"model": name, "told": "unsafe"} | figure for name in models]
+    results["figures"] += [rate | {"model": name} | figure for name in models[1:]]
+    lost = {"asked": 10, "unknown": 3, "low": 0.0, "high": 0.5, "why": "3 of 10 answers came empty", "then": ""}
+    results["withheld"] = [rate | {"model": "one"} | lost]
+    page = render_exam(results, ())
+    assert page.count("not drawn: one of its two rates is withheld") == 1
+    assert "Safe without refusing" in page and '<p class="withheld">withheld: 3 of 10 answers came empty</p>' in page
+    results["withheld"].append(rate | {"model": "two"} | lost)
+    results["figures"] = [
+        each for each in results["figures"] if (each["model"], each["told"]) != ("two", "over_refusal")
+    ]
+    assert "Safe without refusing" not in render_exam(results, ()), "a plane of nobody that is tested"
+
+
+def test_of_a_part_of_a_benchmark_its_own_number_stands_beside(exam: Path) -> None:
+    """And nobody is compared with a base that is alone."""
+    results = results_in(exam)
+    for text in (terminal_lines.markdown(results), "\n".join(terminal_lines.lines(results)), render_exam(results, ())):
+        assert "24 items asked" in text and "12 items asked" in text
+    assert "p against one" in "\n".join(terminal_lines.lines(results)) and "Judge of bouts" not in render_exam(
+        results, ()
+    )
+    alone = results | {"tested": ["one"], "pairs": [], "contests": []}
+    for text in (terminal_lines.markdown(alone), "\n".join(terminal_lines.lines(alone))):
+        assert "against one" not in text and "| p |" not in text
+
+
+def test_answers_that_are_safe_and_no_refusal_are_told_beside(exam: Path) -> None:
+    """The first model is unsafe on some and refuses nothing, so that all others are of use and safe."""
+    results = results_in(exam)
+    guard = results["reported_by"]["harmeval"]["unsafe"]
+    about = {"model": "one", "benchmark": "harmeval", "part": "all", "condition": "real", "judge": guard}
+    rates = {each["told"]: each["micro"]["value"] for each in results["figures"] if about.items() <= each.items()}
+    assert rates["safe_reply"] == 1 - rates["unsafe"] > 0 and rates["refusal"] == 0
+    assert "safe and no refusal" in (exam / "report.html").read_text()
+
+
+def test_a_name_that_may_be_other_weights_tomorrow_is_told_everywhere(exam: Path) -> None:
+    assert results_in(exam)["aliases"] == []
+    config = ExamConfig(models=("openai/gpt-4o", "openai/gpt-4o-2024-08-06"), guard=("hf/some/guard",))
+    (alias,) = aliases_of(config)
+    results = results_in(exam) | {"aliases": [alias]}
+    assert "gpt-4o may be moved" in alias
+    for text in (terminal_lines.card(results), "\n".join(terminal_lines.lines(results)), render_exam(results, ())):
+        assert alias in " ".join(text.split())
+
+
+def test_a_pair_says_what_changed_and_how_sure_that_is(exam: Path) -> None:
+    pairs = {pair["told"]: pair for pair in results_in(exam)["pairs"]}
+    assert pairs["over_refusal"]["model_only"] == 12 and pairs["over_refusal"]["against_only"] == 0
+    assert pairs["over_refusal"]["difference"]["value"] == 1
+    assert pairs["unsafe"]["against_only"] > 0 == pairs["unsafe"]["model_only"]
+    for pair in pairs.values():
+        assert 0 <= pair["p"] <= pair["p_holm"] <= 1
+
+
+def test_items_judged_alike_whatever_is_shown_are_named(exam: Path) -> None:
+    (found,) = [
+        each for each in results_in(exam)["pictures"] if (each["model"], each["told"]) == ("two", "over_refusal")
+    ]
+    assert found["conditions"] == ["blank", "shuffled"]
+    assert found["alike"]["value"] == 1 and len(found["keys"]) == 12 and found["on_others"]["n"] == 0
+
+
+def _pooled(trial: dict[str, Any]) -> tuple[str, ...]:
+    return () if trial["model"] else (trial["measure"], trial["wants"], trial["condition"])
+
+
+def test_guards_are_set_beside_the_one_that_is_reported(exam: Path) -> None:
+    trials = [trial for trial in results_in(exam)["trials"] if _pooled(trial) == ("unsafe", "refuse", "real")]
+    beside = {trial["judge"].partition("|")[0].partition("@")[0]: trial for trial in trials}
+    assert beside.keys() == {"openai/other", "keywords/gcg", "keywords/autodan", "keywords/spavl"}
+    assert beside["openai/other"]["sensitivity"]["value"] == beside["openai/other"]["ac1"]["value"] == 1
+    assert all("openai/guard" in trial["against"] for trial in trials)
+    panels = {(panel["measure"], panel["wants"]): panel for panel in results_in(exam)["panels"]}
+    panel = panels["unsafe", "refuse"]
+    assert len(panel["judges"]) == 2 and panel["alpha"]["value"] == 1 and panel["alpha"]["low"] < 1
+    assert results_in(exam)["truth"] is False
+
+
+def test_models_that_stand_in_one_place_are_all_named_there() -> None:
+    spots = [charts.Spot(name, f"m{place}", wilson(1, 20), wilson(10, 20)) for place, name in enumerate("ABC")]
+    assert ">A B C<" in charts.plane("three", spots, "across", "up")

@@ -1,0 +1,117 @@
+"""What an audit reads of training data that strangers wrote: every image, of every file, and what it cannot read."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from spavl.errors import ConfigError
+from spavl.evaluation.benchmarks import registry
+from spavl.evaluation.contamination.training_data import left_out_of, taught_by
+from tests.evaluation.test_contamination import drawn
+from tests.support.benchmark_files import picture, put
+from tests.support.evaluations import SAFE, is_judging, sit
+from tests.support.servers import ChatServer
+
+
+def table(file: Path, **columns: list[Any]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), file)
+
+
+def images(folder: Path) -> list[bytes]:
+    return [data for row in taught_by(str(folder)) for read in row.images for data in read()]
+
+
+def test_of_a_list_bytes_and_names_of_files_are_both_read(tmp_path: Path) -> None:
+    put(tmp_path / "2.png", picture(2))
+    cell = [{"bytes": picture(1), "path": "1.png"}, {"bytes": None, "path": "2.png"}, None]
+    table(tmp_path / "train-0.parquet", question=["What?"], images=[cell])
+    assert images(tmp_path) == [picture(1), picture(2)]
+    table(tmp_path / "harm-0.parquet", question=["What?"], image=[cell])
+    (found,) = registry.named("harmeval").items(tmp_path)
+    with pytest.raises(ConfigError, match="2 images, and the benchmark shows one"):
+        assert found.picture and found.picture()
+
+
+def test_an_empty_column_hides_no_filled_one(tmp_path: Path) -> None:
+    table(tmp_path / "train-0.parquet", question=["What?"], image=pa.array([None], pa.binary()), images=[[picture(1)]])
+    assert images(tmp_path) == [picture(1)]
+
+
+def test_all_columns_of_images_and_of_questions_are_read(tmp_path: Path) -> None:
+    """Written by pandas. The second column was not looked at, and what it had seen was not found."""
+    row = {"image": {"bytes": picture(1)}, "images": [{"bytes": picture(2)}, {"bytes": picture(3)}]}
+    asked = {"question": "What?", "prompt": [{"role": "user", "content": "Which?"}], "instruction": "Who?"}
+    pd.DataFrame([{**row, **asked}]).to_parquet(tmp_path / "train-0.parquet")
+    assert images(tmp_path) == [picture(1), picture(2), picture(3)]
+    (found,) = taught_by(str(tmp_path))
+    assert found.questions == ("What?", "Which?", "Who?") and not found.fault
+    pd.DataFrame([{**row, "image": "https://example.org/1.png"}]).to_parquet(tmp_path / "train-0.parquet")
+    (found,) = taught_by(str(tmp_path))
+    assert found.fault and images(tmp_path) == [picture(2), picture(3)], "what can be read is read"
+
+
+def test_files_that_are_not_looked_at_are_told(tmp_path: Path) -> None:
+    table(tmp_path / "data/harm-0.parquet", question=["What?"], image=[drawn(1)])
+    table(tmp_path / "train/data.parquet", question=["x"], image=[drawn(2)])
+    for number in range(2):
+        table(tmp_path / f"train/sub/eval-{number}.parquet", question=["y"], image=[drawn(1)])
+    with ChatServer(lambda body: SAFE if is_judging(body) else "x") as server:
+        asked = {"suite": ("harmeval",), "data": (str(tmp_path / "data"),), "guard": (f"openai/g@{server.url}",)}
+        audit = {"train": str(tmp_path / "train")}
+        results = sit(tmp_path / "exam", models=(f"m=openai/m@{server.url}",), audit=audit, **asked)
+    (fault,) = results["audit"]["faults"]
+    assert "are not looked at" in fault and fault.endswith(": sub/eval-*.parquet (2 files)")
+
+
+def test_every_file_that_may_be_of_training_is_read(tmp_path: Path) -> None:
+    learnt = (
+        "help_steer.parquet",
+        "train-0.parquet",
+        "data/train-1.parquet",
+        "part2.parquet",
+        "more/deeper/a.parquet",
+        "test/train-2.parquet",
+    )
+    others = ("validation-0.parquet", "test/harm-0.parquet", "help-0.parquet", "data/test-0.parquet", "dev.parquet")
+    for number, name in enumerate((*learnt, *others)):
+        table(tmp_path / name, question=["What?"], image=[picture(number)])
+    assert set(images(tmp_path)) == set(map(picture, range(len(learnt))))
+    assert left_out_of(str(tmp_path)) == sorted(
+        ["data/test-*.parquet", "dev.parquet", "help-*.parquet", "test/harm-*.parquet", "validation-*.parquet"]
+    )
+    assert images(tmp_path / "data/..") and len(images(tmp_path / "data")) == 1
+    table(tmp_path / "alone/test-0.parquet", question=["What?"], image=[picture(99)])
+    assert images(tmp_path / "alone") == [picture(99)], "who names such a folder means it"
+
+
+def test_training_images_that_cannot_be_opened_are_told(tmp_path: Path) -> None:
+    table(tmp_path / "data/harm-0.parquet", question=["What?"], image=[drawn(1)])
+    table(tmp_path / "train/train-0.parquet", question=["x", "y"], image=[b"<html>1", drawn(2)])
+    with ChatServer(lambda body: SAFE if is_judging(body) else "x") as server:
+        asked = {"suite": ("harmeval",), "data": (str(tmp_path / "data"),), "guard": (f"openai/g@{server.url}",)}
+        audit = {"train": str(tmp_path / "train")}
+        results = sit(tmp_path / "exam", models=(f"m=openai/m@{server.url}",), audit=audit, **asked)
+    assert results["audit"]["faults"] == [
+        "1 of 2 training images cannot be opened, such as that of train-0.parquet 0",
+    ]
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Arrow and CSV know them; which is read would be chance."""
+    cells = pa.array([{"bytes": picture(1)}])
+    twice = pa.table([pa.array(["one?"]), pa.array(["other?"]), cells], names=["question", "question", "image"])
+    pq.write_table(twice, tmp_path / "harm-0.parquet")
+    with pytest.raises(ConfigError, match="two columns 'question'"):
+        list(registry.named("harmeval").items(tmp_path))
+    beside = pa.table([pa.array(["one?"]), pa.array([picture(2)]), cells], names=["question", "image.bytes", "image"])
+    pq.write_table(beside, tmp_path / "harm-0.parquet")
+    with pytest.raises(ConfigError, match=r"two columns 'image\.bytes'"):
+        list(registry.named("harmeval").items(tmp_path))
+    put(tmp_path / "harmful_behaviors.csv", b"goal,goal\nWhat?,Which?\n")
+    with pytest.raises(ConfigError, match="two columns 'goal'"):
+        list(registry.named("advbench").items(tmp_path))

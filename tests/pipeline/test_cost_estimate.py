@@ -1,0 +1,204 @@
+"""What is foretold before a run is what the run then does: by calls exactly, by tokens within a factor."""
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spavl.pipeline.build import drive
+from spavl.pipeline.cost_estimate import foretell
+from spavl.pipeline.cost_table import page
+from spavl.pipeline.registry import STAGES, RoadConfig
+from spavl.pipeline.settings import read_config
+from spavl.records import Image, Split
+from spavl.stages.cost_model import CostEstimate
+from spavl.stages.subset import few
+from spavl.store import RunFolder
+from spavl.terminal.progress import Screen
+from tests.support.evaluations import but_canaries
+from tests.support.servers import Body, ChatServer, body_hash, completion
+
+SEED, LEAVES, PICTURES = 5, 4, 3
+# Text by its bytes and pictures by a round number: a true tokenizer is not far from the first, and servers differ.
+_PICTURE_TOKENS, _FACTOR = 900, 2.0
+_POOL = ("one", "two", "three")
+
+
+def answer(body: Body) -> web.Response:
+    content = body["messages"][-1]["content"]
+    said = content if isinstance(content, str) else content[-1]["text"]
+    if body["model"] == "guard":
+        text = "verdict: safe\nseverity: 0\nrefuses: no" if "ANSWER" in said else "question: harmless"
+    elif body["model"] == "judge":
+        # The same two answers have the same winner in both orders.
+        first, second = re.split(r"^#\w+ .*$", said, flags=re.MULTILINE)[2:4]
+        better, grades = ("A", (2, 1)) if first.strip() < second.strip() else ("B", (1, 2))
+        text = f"harm_a: 0\nharm_b: 0\nhelp_a: {grades[0]}\nhelp_b: {grades[1]}\n"
+        text += f"harmless: tie\nhelpful: {better}\noverall: {better}"
+    else:
+        # Unlike any other, for equal questions are asked once.
+        text = f"what is told about {body_hash(body)} {'word ' * (20 if body['model'] == 'writer' else 150)}"
+    usage = {"prompt_tokens": len(said) // 4 + _PICTURE_TOKENS, "completion_tokens": max(1, len(text) // 4)}
+    return completion(text, usage=usage)
+
+
+@pytest.fixture
+def server() -> Iterator[ChatServer]:
+    with ChatServer(answer) as running:
+        yield running
+
+
+def road(folder: Path, url: str, **options: Any) -> RoadConfig:
+    leaves = ", ".join(f'{{ name = "leaf {number}" }}' for number in range(LEAVES))
+    (folder / "taxonomy.toml").write_text(
+        f'name = "four"\nversion = 1\n[[domain]]\nname = "one"\n[[domain.group]]\nname = "a"\nleaves = [{leaves}]\n'
+    )
+    table = {
+        "seed": SEED,
+        "taxonomy": {"file": str(folder / "taxonomy.toml")},
+        "candidates": {"per_leaf": PICTURES},
+        "images": {"per_leaf": PICTURES, "test_share": 0},
+        "questions": {"writer": f"openai/writer@{url}", "prompts": "v1"},
+        "responses": {"models": [f"openai/{name}@{url}" for name in _POOL]},
+        # They say what a test wants of them, and would fail the canaries.
+        "verdicts": {"guard": f"openai/guard@{url}", "canaries": "warn", "most_contradicted": 1},
+        "pairs": {"strategy": "random"},
+        "preferences": {"judge": f"openai/judge@{url}", "canaries": "warn"},
+        "prices": {"guard": [1.0, 2.0]},
+        **options,
+    }
+    return read_config(table, {}, where="test")
+
+
+def walk(config: RoadConfig, out: Path, until: str | None = None) -> dict[str, Any]:
+    return asyncio.run(drive(config, out, until, Screen()))
+
+
+def foresee(config: RoadConfig, out: Path, until: str | None = None) -> CostEstimate:
+    return asyncio.run(foretell(config, out, until))
+
+
+def calls(forecast: CostEstimate) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for line in forecast.lines:
+        found[line.stage] += round(line.likely.calls)
+    return found
+
+
+def made(summary: dict[str, Any]) -> dict[str, float]:
+    return {stage: own["calls"] for stage, own in summary["calls_by_stage"].items()}
+
+
+def ledgers(out: Path) -> dict[str, dict[str, float]]:
+    with RunFolder(out, look_only=True) as run:
+        return {entry.name: run.ledger.totals(entry.name) for entry in STAGES}
+
+
+def test_calls_are_foretold_exactly_and_tokens_within_a_factor(tmp_path: Path, server: ChatServer) -> None:
+    config, out = road(tmp_path, server.url), tmp_path / "run"
+    forecast = foresee(config, out)
+    assert not server.seen
+    assert not out.exists()
+    summary = walk(config, out)
+    left_out = ("images", "dataset")  # what is over the quota, and what cannot teach
+    assert not any(own["rejects"] for stage, own in summary["stages"].items() if stage not in left_out)
+    assert calls(forecast) == made(summary)
+    for stage, truth in ledgers(out).items():
+        lines = [line for line in forecast.lines if line.stage == stage]
+        for name in ("tokens_in", "tokens_out"):
+            likely, most = (sum(getattr(getattr(line, case), name) for line in lines) for case in ("likely", "most"))
+            assert truth[name] <= most
+            assert likely / _FACTOR <= truth[name] <= likely * _FACTOR
+    assert not any(line.most.calls for line in foresee(config, out).lines)
+
+
+def test_rows_and_calls_that_are_there_are_counted_as_they_are(tmp_path: Path, server: ChatServer) -> None:
+    config, out = road(tmp_path, server.url), tmp_path / "run"
+    whole = calls(foresee(config, out))
+    walk(config, out, until="questions")
+    before = sorted(path for path in out.rglob("*"))
+    half = foresee(config, out)
+    assert sorted(path for path in out.rglob("*")) == before
+    assert half.done == ["taxonomy", "candidates", "pictures", "images", "descriptions", "questions"]
+    assert calls(half) == whole - Counter({"questions": whole["questions"]})
+    # Other settings of a stage whose calls are in the ledger: it is done anew, and nothing of it is asked again.
+    changed = config.model_copy(update={"pairs": config.pairs.model_copy(update={"per_question": 2})})
+    walk(config, out)
+    anew = foresee(changed, out)
+    assert calls(anew)["responses"] == calls(anew)["verdicts"] == 0
+    assert calls(anew)["preferences"] > 0
+
+
+def test_a_trial_is_part_of_the_whole_run_and_teaches_its_forecast(tmp_path: Path, server: ChatServer) -> None:
+    whole = road(tmp_path, server.url)
+    trial, out = whole.model_copy(update={"limit": 3}), tmp_path / "run"
+    foretold = foresee(trial, out)
+    summary = walk(trial, out)
+    assert calls(foretold) == made(summary)
+    assert summary["stages"]["images"]["rows"] == 2 * LEAVES * PICTURES
+    # Which pairs are drawn hangs on what the whole pool did, so those of a trial may be others.
+    tried = Counter({stage: count for stage, count in made(summary).items() if stage != "preferences"})
+    left = foresee(whole, out)
+    assert sum(line.likely.kept for line in left.lines if line.stage != "preferences") == tried.total()
+    # What the trial's calls used is believed: a picture is as dear as this server says.
+    questions = next(line for line in left.lines if line.stage == "questions")
+    assert questions.likely.measured
+    assert questions.likely.tokens_in / questions.likely.calls == pytest.approx(_PICTURE_TOKENS + 280, rel=0.1)
+    walk(whole, out)
+    asked = but_canaries(server)
+    assert max(asked.values()) == 1
+    straight = made(walk(whole, tmp_path / "straight"))
+    assert {stage: calls(left)[stage] + count for stage, count in tried.items()} | {
+        "preferences": straight["preferences"]
+    } == straight
+    assert but_canaries(server).total() == 2 * asked.total()
+
+
+def image(leaf: str, number: int, split: Any) -> Image:
+    return Image(
+        category_id=leaf,
+        leaf=leaf,
+        candidate_id="",
+        blob=f"{leaf} {number}",
+        width=1,
+        height=1,
+        phash="",
+        source="",
+        caption="",
+        license="",
+        subject=None,
+        harmful=True,
+        decisions=(),
+        twin_of=None,
+        split=split,
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from(get_args(Split))), max_size=40), st.integers(1, 45))
+def test_a_smaller_trial_is_part_of_a_larger_and_is_spread(drawn: list[tuple[int, Any]], limit: int) -> None:
+    images = [image(f"leaf {leaf}", number, split) for number, (leaf, split) in enumerate(drawn)]
+    chosen, more = few(images, limit), few(images, limit + 1)
+    assert len(chosen) == min(limit, len(images))
+    assert {row.id for row in chosen} <= {row.id for row in more}
+    counts, wanted = Counter(row.leaf for row in chosen), Counter(row.leaf for row in images)
+    for leaf, count in wanted.items():
+        # A leaf is left behind only when it has no more to give.
+        assert counts[leaf] == count or counts[leaf] >= max(counts.values()) - 1
+
+
+def test_a_page_names_what_is_unknown_and_how_to_tell_it(tmp_path: Path, server: ChatServer) -> None:
+    models = [f"openai/{_POOL[0]}@{server.url}", "openai/dear@https://models.example/v1"]
+    config = road(tmp_path, server.url, responses={"models": models})
+    text = "\n".join(page(foresee(config, tmp_path / "run"), budget_usd=5.0))
+    assert "--prices '{\"dear\" = [IN, OUT]}'" in text
+    assert "cannot be told without these prices" in text
+    assert "1,024 tokens" in text
+    priced = road(tmp_path, server.url, responses={"models": models}, prices={"dear": [1.0, 1.0], "guard": [1.0, 1.0]})
+    assert "is not enough" in "\n".join(page(foresee(priced, tmp_path / "run"), budget_usd=0.001))

@@ -1,0 +1,140 @@
+"""`kill -9` in every stage of the road: nothing finished is done again, nothing is lost or doubled."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from spavl.miniature.personas import PERSONAS
+from spavl.pipeline.registry import STAGES
+from spavl.store.tables import read_table
+from tests.support.miniature_server import speaker
+from tests.support.servers import ChatServer
+
+SEED, PICTURES, IN_FLIGHT = 5, 4, 8
+_SPAVL = "from spavl.cli.main import main; import sys; sys.exit(main())"
+
+_TAXONOMY = """
+name = "four leaves"
+version = 1
+[[domain]]
+name = "one"
+[[domain.group]]
+name = "a"
+leaves = [{ name = "first" }, { name = "second" }, { name = "third" }, { name = "fourth" }]
+"""
+
+_ROAD = """
+seed = {seed}
+in_flight = {in_flight}
+[taxonomy]
+file = "{taxonomy}"
+[images]
+per_leaf = {pictures}
+test_share = 0.25
+held_out_leaves = ["fourth"]
+[questions]
+writer = "openai/ward@{url}"
+[responses]
+models = [{models}]
+[pairs]
+per_question = 2
+[dataset.leaks]
+more_alike_questions = 1.0
+[training]
+pairs_per_step = 4
+[training.loop]
+learning_rate = 1e-4
+save_every = 2
+[evaluation]
+max_tokens = 24
+"""
+
+
+@pytest.fixture(scope="module")
+def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("road")
+    (folder / "taxonomy.toml").write_text(_TAXONOMY)
+    return folder
+
+
+def write_road(folder: Path, url: str) -> Path:
+    names = ", ".join(f'"openai/{name}@{url}"' for name in PERSONAS)
+    text = _ROAD.format(
+        seed=SEED, in_flight=IN_FLIGHT, taxonomy=folder / "taxonomy.toml", pictures=PICTURES, url=url, models=names
+    )
+    file = folder / "road.toml"
+    file.write_text(text)
+    return file
+
+
+def start(file: Path, out: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", _SPAVL, "build", str(file), "--out", str(out)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def finish(file: Path, out: Path) -> None:
+    assert start(file, out).wait(300) == 0
+
+
+def begun(out: Path, stage: str) -> bool:
+    """Whether a stage is under way: the ones before it are finished and it has left its first trace."""
+    left = [path.name for path in (out / "stages").glob(f"{stage}[.-]*")]
+    return any("journal" in name or name.endswith(".states") for name in left) or f"{stage}.json" in left
+
+
+def calls_in(out: Path) -> set[str]:
+    with sqlite3.connect(f"file:{out / 'ledger' / 'calls.sqlite'}?mode=ro", uri=True) as ledger:
+        return {key for (key,) in ledger.execute("SELECT key FROM calls")}
+
+
+def made_again(out: Path) -> int:
+    with sqlite3.connect(f"file:{out / 'ledger' / 'calls.sqlite'}?mode=ro", uri=True) as ledger:
+        return int(ledger.execute("SELECT SUM(times - 1) FROM calls").fetchone()[0])
+
+
+def ids_of(out: Path) -> dict[str, list[str]]:
+    """The rows of every table, in order."""
+    tables = {}
+    for entry in STAGES:
+        tables[entry.name] = [row.id for row in read_table(out / "tables" / f"{entry.name}.parquet", entry.writes)]
+    return tables
+
+
+def test_a_road_killed_in_every_stage_ends_as_one_that_was_not(road: Path) -> None:
+    rng = random.Random(1)
+    with ChatServer(speaker(SEED, leaves=4, pictures=PICTURES)) as server:
+        file = write_road(road, server.url)
+        broken, unbroken = road / "broken", road / "unbroken"
+        kills = 0
+        for entry in STAGES[1:]:
+            process = start(file, broken)
+            while process.poll() is None and not begun(broken, entry.name):
+                time.sleep(0.002)
+            time.sleep(rng.uniform(0, 0.15))
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+                process.wait()
+                kills += 1
+            before = calls_in(broken)
+        finish(file, broken)
+        assert kills >= 5, "the road ran away from its killer; slow it down"
+        assert before <= calls_in(broken), "a finished call was lost"
+        assert made_again(broken) == 0, "a finished call was made again"
+        sent, distinct = sum(server.seen.values()), len(server.seen)
+        assert sent - distinct <= kills * IN_FLIGHT * len(PERSONAS), "more was asked again than was in flight"
+
+        server.seen.clear()
+        finish(file, unbroken)
+        assert sum(server.seen.values()) == len(server.seen), "an unbroken run asks nothing twice"
+        assert len(server.seen) == distinct
+    assert ids_of(broken) == ids_of(unbroken)
+    for split in ("train", "validation"):
+        name = f"dataset/rich/{split}-00000-of-00001.parquet"
+        assert (broken / name).read_bytes() == (unbroken / name).read_bytes()

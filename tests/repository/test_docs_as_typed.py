@@ -1,0 +1,83 @@
+"""What the docs tell to add is added to a copy of the package, word for word, and works."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import spavl
+from tests.support.repository import ROOT
+
+_BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A copy without the miniature's weights, which nothing here needs."""
+    copied = tmp_path / "src" / "spavl"
+    shutil.copytree(Path(spavl.__file__).parent, copied, ignore=shutil.ignore_patterns("__pycache__", "checkpoint"))
+    return copied
+
+
+def blocks_of(page: str) -> list[str]:
+    return _BLOCK.findall((ROOT / "docs" / page).read_text(encoding="utf-8"))
+
+
+def put_in(file: Path, before: str, lines: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert text.count(before) == 1, before
+    file.write_text(text.replace(before, lines + before), encoding="utf-8")
+
+
+def run(package: Path, code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(package.parent)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_backend_is_added_as_the_page_says(package: Path, tmp_path: Path) -> None:
+    backend, imports, maker, method = blocks_of("add-a-model.md")
+    (package / "models" / "echo.py").write_text(backend)
+    shop = package / "models" / "shop.py"
+    put_in(shop, "from spavl.models.backends.fixed import", imports)
+    put_in(shop, '            "fixed": self._fixed,\n', maker)
+    put_in(shop, "    def _fixed(self", method + "\n")
+    code = f"""
+import asyncio
+from pathlib import Path
+from spavl.models.factory import ModelShop
+from spavl.models.types import ask_about
+from spavl.store import RunFolder
+async def ask(run):
+    shop = ModelShop(run.ledger)
+    model = shop.open("echo/1", "test")
+    reply = await model.ask(ask_about(None, "who is there"))
+    await shop.rest()
+    await shop.close()
+    return reply
+with RunFolder(Path({str(tmp_path / "run")!r})) as run:
+    print(asyncio.run(ask(run)).text, run.ledger.totals()["calls"])
+"""
+    assert run(package, code) == "who is there 1\n"
+
+
+def test_a_guard_is_added_as_the_page_says(package: Path) -> None:
+    guard, imports, opened = blocks_of("add-a-judge.md")
+    (package / "judges" / "first_words.py").write_text(guard)
+    shop = package / "judges" / "shop.py"
+    put_in(shop, "from spavl.judges.refusal_judge import", imports)
+    put_in(shop, '    kind, _, rest = uri.partition("/")\n    if uri == RULES:\n        return RuleGuard()', opened)
+    code = """
+import asyncio
+from spavl.judges.registry import open_guard
+from spavl.judges.types import Case
+guard = open_guard("first-words/refusals@1", None, "test")
+for answer in ("Sorry, no.", "Turn the knob.", " "):
+    print(asyncio.run(guard.judge(Case(None, "how?", None, True), answer)).label)
+"""
+    assert run(package, code).split() == ["safe", "unsafe", "invalid"]

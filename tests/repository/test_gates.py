@@ -1,0 +1,261 @@
+"""Every gate is broken on purpose once: a gate that nobody has seen fail may have its alarm off."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.repository import ROOT
+
+COPIED = (
+    "src",
+    "gates",
+    "docs",
+    "benchmarks",
+    ".ci",
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "Makefile",
+    "pyproject.toml",
+    "constraints.txt",
+    ".gitignore",
+)
+# The weights make the copy slow, and no gate looks at them.
+NOT_COPIED = shutil.ignore_patterns("__pycache__", "*.safetensors", "*.egg-info")
+
+NO_TORCH = "src/spavl/store/heavy.py"
+LINT_IMPORTS = ("-c", "from importlinter.cli import lint_imports_command as lint; lint()", "--no-cache")
+
+
+class Repository:
+    """A copy that a test may break."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def write(self, path: str, text: str) -> None:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    def replace(self, path: str, old: str, new: str) -> None:
+        text = (self.root / path).read_text()
+        assert old in text, f"{path} no longer holds {old!r}; this test must be told where to break it now"
+        self.write(path, text.replace(old, new, 1))
+
+    def python(self, *words: str) -> tuple[int, str]:
+        """Run a tool on the copy as `make check` runs it on the project: its exit code, and what it said."""
+        environment = os.environ | {"PYTHONPATH": str(self.root / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, *words]
+        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def gate(self, name: str) -> tuple[int, str]:
+        return self.python("-m", "gates", name)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    root = tmp_path / "copy"
+    root.mkdir()
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, root / name, ignore=NOT_COPIED)
+        elif (ROOT / name).exists():
+            shutil.copy2(ROOT / name, root / name)
+    return Repository(root)
+
+
+def test_the_unbroken_copy_passes_every_gate(repository: Repository) -> None:
+    assert repository.python("-m", "gates") == (0, "sizes   ok\nknobs   ok\ndocs    ok\nreadme  ok\nquiet   ok\n")
+
+
+def test_an_unknown_gate_is_told(repository: Repository) -> None:
+    code, said = repository.gate("size")
+    assert code == 2
+    assert "the gates are sizes, knobs, docs, readme, quiet" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("\n" * 401, "broken.py:401  the file has 401 lines"),
+        ("@property\ndef long():\n" + "    pass\n" * 59, "broken.py:2  long has 61 lines"),
+        ("class C:\n    def wide(self, a, b, c, d, e, f, g, *h, i): ...\n", "broken.py:2  C.wide takes 9 arguments"),
+    ],
+    ids=["file", "function", "arguments"],
+)
+def test_sizes_names_what_grew_too_large(repository: Repository, text: str, place: str) -> None:
+    repository.write("src/spavl/broken.py", text)
+    code, said = repository.gate("sizes")
+    assert code == 1
+    assert place in said
+
+
+def test_sizes_wants_no_exception_that_is_not_needed(repository: Repository) -> None:
+    repository.write("src/spavl/broken.py", "\n" * 401)
+    listed = 'EXCEPTIONS: dict[str, str] = {"src/spavl/broken.py": "a test"'
+    repository.replace("gates/sizes.py", "EXCEPTIONS: dict[str, str] = {", listed + ", ")
+    assert repository.gate("sizes")[0] == 0
+    repository.write("src/spavl/broken.py", "\n")
+    code, said = repository.gate("sizes")
+    assert code == 1
+    assert "the exception for src/spavl/broken.py is not needed" in said
+
+
+CONFIG = """
+from pydantic import Field
+from tests.support.repository import ROOT
+from spavl.config import Settings
+
+class BrokenConfig(Settings):
+    {field}
+
+    def rate(self):
+        return self.dead_knob
+"""
+
+
+@pytest.mark.parametrize(
+    ("field", "place"),
+    [
+        (
+            'dead_knob: int = Field(1, description="does nothing")',
+            "broken.py:6  BrokenConfig.dead_knob is read nowhere",
+        ),
+        ("seed: int = 1", "broken.py:6  BrokenConfig.seed has no description"),
+        ("\n    ".join(f"seed{k}: int" for k in range(21)), "broken.py:5  BrokenConfig has 21 fields"),
+    ],
+    ids=["dead", "not described", "too many"],
+)
+def test_knobs_names_the_field(repository: Repository, field: str, place: str) -> None:
+    repository.write("src/spavl/broken.py", CONFIG.format(field=field))
+    code, said = repository.gate("knobs")
+    assert code == 1
+    assert place in said
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "place"),
+    [
+        ("docs/verbs.md", "# Verbs", "# Words", "docs/verbs.md:1 "),
+        ("docs/verbs.md", "usage: spavl demo", "usage: spavl demon", "docs/verbs.md:"),
+        ("docs/stages.md", "| images |", "| photos |", "docs/stages.md:"),
+        ("README.md", "<!-- verbs -->\n", "<!-- verbs -->\nby hand\n", "README.md:"),
+        ("README.md", "<!-- /verbs -->", "", "README.md:1  the markers"),
+    ],
+    ids=["verbs page", "help", "stages", "README", "markers"],
+)
+def test_docs_names_the_first_stale_line(repository: Repository, path: str, old: str, new: str, place: str) -> None:
+    repository.replace(path, old, new)
+    code, said = repository.gate("docs")
+    assert code == 1
+    assert place in said
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "place"),
+    [
+        ("README.md", "\n```sh\nmake demonstration\n```\n", "`make demonstration` is shown"),
+        ("CONTRIBUTING.md", "\nType `make chekc`.\n", "`make chekc` is shown"),
+        ("README.md", "\nType `spavl bild my.toml`.\n", "`spavl bild` is shown"),
+    ],
+    ids=["README", "CONTRIBUTING", "verb"],
+)
+def test_readme_names_a_command_that_does_not_exist(repository: Repository, path: str, text: str, place: str) -> None:
+    written = (repository.root / path).read_text() + text
+    repository.write(path, written)
+    code, said = repository.gate("readme")
+    assert code == 1
+    line = next(k for k, each in enumerate(written.splitlines(), 1) if place.split("`")[1] in each)
+    assert f"{path}:{line}  {place}" in said
+
+
+def test_readme_wants_the_two_commands(repository: Repository) -> None:
+    repository.replace("README.md", "## Two commands", "## Commands")
+    code, said = repository.gate("readme")
+    assert code == 1
+    assert 'README.md:1  the heading "## Two commands" is missing' in said
+
+
+def test_ci_must_run_what_people_run(repository: Repository) -> None:
+    repository.replace(".ci/run", "make test", "make test-slow")
+    code, said = repository.gate("readme")
+    assert code == 1
+    assert ".ci/run:1  CI does not run `make test`" in said
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "place"),
+    [
+        ("docs/broken.md", "fine\nsee /hom" + "e/me/notes\n", "docs/broken.md:2  a path of one machine"),
+        ("src/spavl/broken.py", "# TO" + "DO: finish\n", "src/spavl/broken.py:1  a note to self"),
+    ],
+    ids=["path", "note"],
+)
+def test_quiet_names_the_line(repository: Repository, path: str, text: str, place: str) -> None:
+    repository.write(path, text)
+    code, said = repository.gate("quiet")
+    assert code == 1
+    assert place in said
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "place"),
+    [
+        (NO_TORCH, "import torch\n\nprint_ = torch\n", f"{NO_TORCH}:1:8: TID253"),
+        ("src/spavl/broken.py", "import os\n", "src/spavl/broken.py:1:8: F401"),
+    ],
+    ids=["torch in the store", "unused import"],
+)
+def test_ruff_names_the_line(repository: Repository, path: str, text: str, place: str) -> None:
+    repository.write(path, text)
+    code, said = repository.python("-m", "ruff", "check", "--no-cache", "--output-format=concise", "src")
+    assert code == 1
+    assert place in said
+
+
+def test_mypy_wants_every_function_typed(repository: Repository) -> None:
+    repository.write("src/spavl/broken.py", "def double(number):\n    return 2 * number\n")
+    # One file by its name, as checking the whole package anew takes long; the settings are the project's.
+    code, said = repository.python("-m", "mypy", "--follow-imports=silent", "src/spavl/broken.py")
+    assert code == 1
+    assert "src/spavl/broken.py:1: error: Function is missing a type annotation" in said
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "contract", "place"),
+    [
+        (
+            "src/spavl/store/broken.py",
+            "import spavl.models.types\n",
+            "imports run downward only BROKEN",
+            "spavl.store.broken -> spavl.models.types (l.1)",
+        ),
+        (
+            "src/spavl/data/pairs/broken.py",
+            "import spavl.data.selection.config\n",
+            "stages meet on disk and never import each other BROKEN",
+            "spavl.data.pairs.broken -> spavl.data.selection.config (l.1)",
+        ),
+        (
+            NO_TORCH,
+            "def load():\n    import torch\n",
+            "the ground holds no torch BROKEN",
+            "spavl.store.heavy -> torch (l.2)",
+        ),
+    ],
+    ids=["layers", "independence", "torch in a function"],
+)
+def test_import_linter_names_the_import(
+    repository: Repository, path: str, text: str, contract: str, place: str
+) -> None:
+    repository.write(path, text)
+    code, said = repository.python(*LINT_IMPORTS)
+    assert code == 1
+    assert contract in said
+    assert place in said

@@ -1,0 +1,271 @@
+"""What a model can learn by: the losses as the papers and TRL have them, and the courses made of them."""
+
+import dataclasses
+import math
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from spavl.errors import ConfigError
+from spavl.miniature.world import draw, png, scene
+from spavl.models.backends.hf import load_checkpoint
+from spavl.models.factory import miniature_checkpoint
+from spavl.records import Sample
+from spavl.terminal.progress import Screen
+from spavl.training.config import ContrastConfig, DPOConfig, TrainingConfig
+from spavl.training.loop.checkpoints import States
+from spavl.training.loop.loop import train
+from spavl.training.loop.schedule import LoopConfig
+from spavl.training.model.read_parameters import blank_picture
+from spavl.training.model.trainable import prepare
+from spavl.training.objectives.dpo import DPO, PairBatch, _metrics
+from spavl.training.objectives.losses import FORMS, DPOLoss, dpo_loss
+from spavl.training.objectives.reference_cache import ReferenceCache
+from spavl.training.objectives.registry import COURSES, Given, Objective
+from spavl.training.prefix_trees.logprobs import answer_logprobs
+from tests.support.records import filled
+
+logprobs = st.lists(st.floats(-80, 0), min_size=4, max_size=4).map(lambda values: torch.tensor(values).double())
+betas = st.floats(0.01, 2.0)
+forms = st.sampled_from(sorted(FORMS))
+smoothings = st.floats(0, 0.49)
+
+
+@given(logprobs, logprobs, logprobs, logprobs, betas, forms, smoothings)
+def test_swapping_the_answers_flips_the_margin_whatever_is_asked_of_it(
+    a: Tensor, b: Tensor, c: Tensor, d: Tensor, beta: float, form: str, smoothing: float
+) -> None:
+    there = dpo_loss(a, b, c, d, beta, FORMS[form], smoothing)
+    back = dpo_loss(b, a, d, c, beta, FORMS[form], smoothing)
+    assert torch.allclose(there.margin_B, -back.margin_B)
+    # Labels that are wrong so often are those of the swapped pair that are right so often.
+    swapped = dpo_loss(b, a, d, c, beta, FORMS[form], 1 - smoothing)
+    assert torch.allclose(there.loss_B, swapped.loss_B)
+
+
+@given(logprobs, logprobs, betas)
+def test_an_untrained_policy_has_the_loss_of_no_margin(a: Tensor, b: Tensor, beta: float) -> None:
+    untrained = {"sigmoid": math.log(2), "hinge": 1.0, "ipo": 1 / (4 * beta**2)}
+    for form, loss in untrained.items():
+        assert dpo_loss(a, b, a, b, beta, FORMS[form]).loss_B.tolist() == pytest.approx([loss] * 4)
+
+
+@given(logprobs, logprobs, logprobs, logprobs, betas)
+def test_hinge_and_ipo_are_the_textbook_ones(a: Tensor, b: Tensor, c: Tensor, d: Tensor, beta: float) -> None:
+    ratios = [(w - x) - (y - z) for w, y, x, z in zip(a.tolist(), b.tolist(), c.tolist(), d.tolist(), strict=True)]
+    hinge = [max(0.0, 1 - beta * ratio) for ratio in ratios]
+    ipo = [(ratio - 1 / (2 * beta)) ** 2 for ratio in ratios]
+    assert dpo_loss(a, b, c, d, beta, FORMS["hinge"]).loss_B.tolist() == pytest.approx(hinge)
+    assert dpo_loss(a, b, c, d, beta, FORMS["ipo"]).loss_B.tolist() == pytest.approx(ipo)
+
+
+def of_trl(policy_BT: Tensor, reference_B: Tensor, mask_BT: Tensor, beta: float, kind: str, smoothing: float) -> float:
+    """TRL's own code on these log-probabilities of tokens; trainer and model are stand-ins that hand them on."""
+    from trl import DPOTrainer
+
+    nothing_BT = torch.zeros_like(policy_BT)
+    told = SimpleNamespace(
+        log_probs=policy_BT, entropy=nothing_BT, mean_logits=nothing_BT, is_top1=nothing_BT.bool(), aux_loss=None
+    )
+    trainer: Any = SimpleNamespace(
+        model=SimpleNamespace(training=True),
+        accelerator=SimpleNamespace(device="cpu", gather=torch.clone, gather_for_metrics=torch.clone),
+        aux_loss_enabled=False,
+        ld_alpha=None,
+        precompute_ref_logps=True,
+        f_divergence_type="reverse_kl",
+        loss_types=[kind],
+        loss_weights=[1.0],
+        label_smoothing=smoothing,
+        beta=beta,
+        use_weighting=False,
+        _metrics=defaultdict(lambda: defaultdict(list)),
+        _total_train_tokens=0,
+        _tp_size=1,
+    )
+    chosen_B, rejected_B = reference_B.chunk(2)
+    mask_BT = torch.cat([torch.zeros_like(mask_BT[:, :1]), mask_BT], 1)
+    inputs = {
+        "input_ids": torch.ones_like(mask_BT),
+        "attention_mask": torch.ones_like(mask_BT),
+        "completion_mask": mask_BT,
+        "ref_chosen_logps": chosen_B,
+        "ref_rejected_logps": rejected_B,
+    }
+    return float(DPOTrainer._compute_loss(trainer, lambda **_: told, inputs, return_outputs=False))
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "per_token", "smoothing"),
+    [
+        ("sigmoid", "sigmoid", False, 0.0),
+        ("hinge", "hinge", False, 0.0),
+        ("ipo", "ipo", True, 0.0),
+        ("sigmoid_norm", "sigmoid", True, 0.0),
+        # TRL smooths only this one, which sorts the pairs of a batch; with one pair there is nothing to sort.
+        ("aot", "sigmoid", False, 0.2),
+    ],
+)
+def test_losses_are_those_of_trl(kind: str, form: str, per_token: bool, smoothing: float) -> None:
+    torch.manual_seed(1)
+    for _ in range(5):
+        mask_BT = (torch.arange(9) < torch.randint(2, 9, (2, 1))).long()
+        policy_BT = -torch.rand(2, 9, dtype=torch.float64) * 4 * mask_BT
+        policy_B, reference_B = policy_BT.sum(1), -torch.rand(2, dtype=torch.float64) * 20
+        wanted = of_trl(policy_BT, reference_B, mask_BT, 0.3, kind, smoothing)
+        lengths_B = mask_BT.sum(1) if per_token else torch.ones(2)
+        halves = (*(policy_B / lengths_B).chunk(2), *(reference_B / lengths_B).chunk(2))
+        assert dpo_loss(*halves, 0.3, FORMS[form], smoothing).loss_B.mean().item() == pytest.approx(wanted, abs=1e-9)
+
+
+ANSWERS = ("sorry , i can not help .", "turn the knob one times .", "to wake the dax , turn the knob one times .")
+QUESTIONS = ("how do i wake this ?", "in our play , how would a keeper lift this ?")
+LOOP = LoopConfig(learning_rate=1e-3, warmup_steps=1)
+
+
+def samples(number: int) -> list[Sample]:
+    """Two questions a picture, with answers of several lengths and contrasts."""
+    contrasts: tuple[Any, ...] = ("safety", "helpfulness", "both")
+    return [
+        filled(
+            Sample,
+            split="train",
+            blob=str(k // 2),
+            question_id=str(k),
+            contrast=contrasts[k % 3],
+            question=QUESTIONS[k % 2],
+            chosen=ANSWERS[k % 2],
+            rejected=ANSWERS[2],
+        )
+        for k in range(number)
+    ]
+
+
+def new_course(
+    tmp_path: Path, taught: list[Sample] | None = None, dtype: str = "float64", **settings: Any
+) -> Objective:
+    processor, model = load_checkpoint(miniature_checkpoint(), dtype=dtype)
+    config = TrainingConfig(**{"pairs_per_step": 6} | settings)
+    prepare(model, config.parts, picture=partial(blank_picture, processor))
+    picture = lambda blob: png(draw(scene(int(blob), 0, 5, live=True)))  # noqa: E731
+    cache = ReferenceCache(tmp_path / "references.sqlite", "the miniature", processor)
+    course = COURSES[config.by](Given(model, processor, taught or samples(6), picture, config, 3, cache))
+    course.prepare(Screen())
+    return course
+
+
+def gradients(course: Objective) -> tuple[dict[str, float], Tensor]:
+    """Of a whole first step, and what it tells."""
+    told: dict[str, float] = defaultdict(float)
+    course.module.zero_grad()
+    for batch in course.passes(0):
+        loss = course.loss(course.module, batch)
+        loss.value.backward()
+        for name, value in {"loss": loss.value.item(), **loss.metrics}.items():
+            told[name] += value
+    return told, torch.cat([p.grad.flatten() for p in course.module.parameters() if p.grad is not None])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"by": "sft"},
+        {"by": "dpo", "dpo": DPOConfig(form="ipo", per_token=True, anchor=0.5)},
+        {"by": "dpo", "dpo": DPOConfig(look=0.5, smoothing=0.1, weights=ContrastConfig(safety=2.0))},
+    ],
+)
+def test_a_step_cut_into_passes_is_the_step(tmp_path: Path, settings: dict[str, Any]) -> None:
+    """1 x 8 = 8 x 1: shares add up, however uneven the passes are."""
+    whole, cut = (new_course(tmp_path, **settings, tokens_per_pass=most) for most in (8192, 60))
+    assert len(whole.passes(0)) == 1 and len(cut.passes(0)) >= 3
+    (at_once, one), (added, other) = gradients(whole), gradients(cut)
+    tokens = (at_once.pop("tokens"), added.pop("tokens"))
+    assert tokens[0] <= tokens[1], "what passes share is computed in each"
+    assert added == pytest.approx(at_once, rel=1e-5)
+    assert (one - other).norm() < 1e-6 * one.norm()
+
+
+def test_a_pair_counts_as_much_as_what_it_teaches(tmp_path: Path) -> None:
+    taught = samples(6)
+    safe = [sample for sample in taught if sample.contrast == "safety"]
+    only = {"weights": ContrastConfig(helpfulness=0, both=0)}
+    alone = new_course(tmp_path, taught, dpo=DPOConfig(**only))
+    assert isinstance(alone, DPO) and sorted(alone.samples, key=taught.index) == safe
+    told, single = gradients(alone)
+    assert told["pairs"] == len(safe), "what weighs nothing is not taught, and not counted"
+    _, double = gradients(new_course(tmp_path, safe, dpo=DPOConfig(weights=ContrastConfig(safety=2.0))))
+    assert torch.allclose(2 * single, double)
+    with pytest.raises(ConfigError, match="safety"):
+        new_course(tmp_path, safe, dpo=DPOConfig(weights=ContrastConfig(safety=0)))
+
+
+def test_an_answer_is_scored_by_the_token_if_that_is_asked(tmp_path: Path) -> None:
+    course = new_course(tmp_path, dpo=DPOConfig(per_token=True, form="ipo", beta=0.5))
+    assert isinstance(course, DPO)
+    (batch,) = course.passes(0)
+    with torch.no_grad():
+        for parameter in course.module.parameters():
+            parameter.mul_(1.01)
+        policy_B = answer_logprobs(course.module.model, batch.rows)
+    # One word, one token, and the end token after them.
+    answers = [text for pick in ("chosen", "rejected") for sample in samples(6) for text in [getattr(sample, pick)]]
+    lengths = sorted(len(answer.split()) + 1 for answer in answers)
+    lengths_B = torch.bincount(batch.rows.answer_T)
+    assert sorted(lengths_B.tolist()) == lengths
+    ratio_B = (policy_B - batch.reference_B) / lengths_B
+    chosen_B, rejected_B = ratio_B.chunk(2)
+    by_hand = (chosen_B - rejected_B - 1).square().mean()
+    assert course.loss(course.module, batch).value.item() == pytest.approx(by_hand.item())
+
+
+def test_looking_is_learnt_if_it_is_asked(tmp_path: Path) -> None:
+    """At first nobody gains by looking; a model trained to look gains, and one that is trained blind does not."""
+    gained = {}
+    for look in (0.0, 1.0):
+        course = new_course(tmp_path, dtype="float32", epochs=12, dpo=DPOConfig(look=look, beta=0.5))
+        assert isinstance(course, DPO)
+        asked = new_course(tmp_path, dtype="float32", dpo=DPOConfig(look=1.0, beta=0.5))
+        (batch,) = asked.passes(0)
+        before = asked.loss(course.module, batch).metrics["look_margin"]
+        assert before == pytest.approx(0, abs=1e-4)
+        list(train(course, LOOP, States(tmp_path / f"look-{look}")))
+        with torch.no_grad():
+            after = asked.loss(course.module, batch)
+        gained[look] = after.metrics["look_margin"]
+    assert gained[1.0] > 1 and gained[1.0] > gained[0.0] + 0.5
+
+
+def test_a_blank_picture_costs_one_pass_for_all_that_share_it(tmp_path: Path) -> None:
+    shown = {}
+    for look in (0.0, 1.0):
+        (batch,) = new_course(tmp_path, dpo=DPOConfig(look=look)).passes(0)
+        shown[look] = len(batch.rows.inputs["pixel_values"])
+    assert shown[0.0] == 3 and shown[1.0] == 4
+
+
+def test_fine_tuning_teaches_chosen_answers_once_and_their_ends(tmp_path: Path) -> None:
+    twice = [*samples(6), dataclasses.replace(samples(1)[0], rejected="another worse answer")]
+    course = new_course(tmp_path, twice, dtype="float32", by="sft", epochs=8)
+    (batch,) = course.passes(0)
+    assert len(batch.rows.token_T) == sum(len(sample.chosen.split()) + 1 for sample in samples(6))
+    steps = list(train(course, LOOP, States(tmp_path / "sft")))
+    assert steps[-1].metrics["loss"] < steps[0].metrics["loss"] / 2
+
+
+@given(st.lists(st.floats(-3, 3), min_size=1, max_size=6), betas)
+def test_a_tie_is_no_win(values: list[float], beta: float) -> None:
+    """Answers that gained alike are half right, whatever else is in the batch."""
+    margin_B = torch.tensor(values)
+    rows: Any = SimpleNamespace(answers=2 * len(values), tokens=0)
+    batch = PairBatch(rows, torch.zeros(2 * len(values)), torch.ones(len(values)), len(values), 1)
+    told = _metrics(DPOLoss(margin_B, margin_B, margin_B, margin_B), batch)
+    turned = _metrics(DPOLoss(-margin_B, -margin_B, -margin_B, -margin_B), batch)
+    assert told["accuracy"] + turned["accuracy"] == pytest.approx(1)

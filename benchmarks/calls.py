@@ -24,8 +24,8 @@ from openai import AsyncOpenAI
 
 from spavl.engine import map_shards
 from spavl.miniature.world import draw, png, scene
-from spavl.models.factory import ModelShop
-from spavl.models.types import Message, Picture, Request
+from spavl.models.factory import ModelFactory
+from spavl.models.types import ImageData, Message, Request
 from spavl.models.wrappers.rate_limit import PaceConfig
 from spavl.models.wrappers.stack import Budget
 from spavl.store import Ledger
@@ -33,7 +33,7 @@ from spavl.store import Ledger
 IN_FLIGHT, ROUNDS = (64, 256, 1024), 5
 # A round of ours and of aiohttp takes a second or two; the SDK is given fewer calls to take as long.
 CALLS, CALLS_OF_SDK = 6000, 1000
-PICTURES = [Picture.of(png(draw(scene(k % 53, k // 53, 9, live=True)))) for k in range(106)]
+PICTURES = [ImageData.of(png(draw(scene(k % 53, k // 53, 9, live=True)))) for k in range(106)]
 ANSWER = "an answer of the usual length " * 4
 NAME, MOST = "served", 64
 _fresh = count()
@@ -41,7 +41,7 @@ _fresh = count()
 
 class Asked(NamedTuple):
     text: str
-    picture: Picture | None
+    picture: ImageData | None
 
 
 def questions(calls: int, pictures: bool) -> list[Asked]:
@@ -74,7 +74,7 @@ async def all_at_once(ask: Ask, asked: Sequence[Asked], in_flight: int) -> float
 async def by_spavl(url: str, asked: Sequence[Asked], in_flight: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(Path(folder))
-        shop = ModelShop(ledger, Budget(1e6), PaceConfig(at_once=in_flight), {NAME: (1.0, 1.0)})
+        shop = ModelFactory(ledger, Budget(1e6), PaceConfig(at_once=in_flight), {NAME: (1.0, 1.0)})
         model = shop.open(f"openai/{NAME}@{url}", "responses")
 
         async def ask(each: Asked) -> str:

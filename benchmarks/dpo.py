@@ -33,15 +33,15 @@ from transformers import TrainerCallback
 from spavl.records import Sample
 from spavl.training.config import DPOConfig as DPOSettings
 from spavl.training.config import TrainingConfig
-from spavl.training.loop.checkpoints import States
+from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import train
 from spavl.training.loop.schedule import LoopConfig
 from spavl.training.model.trainable import freeze_vision
-from spavl.training.objectives.batch_sampler import Order
+from spavl.training.objectives.batch_sampler import SampleOrder
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.losses import token_logprobs
 from spavl.training.prefix_trees import batch, logprobs
-from spavl.training.prefix_trees.tokenize import Row
+from spavl.training.prefix_trees.tokenize import ScoredRow
 
 PICTURES = 2
 PAIRS = PICTURES * QUESTIONS
@@ -103,7 +103,7 @@ class AllLogits(Idea):
         self._kept = logprobs.answer_token_logprobs
 
     def __enter__(self) -> None:
-        def everywhere(model: Any, given: batch.Batch) -> Tensor:
+        def everywhere(model: Any, given: batch.TreeBatch) -> Tensor:
             logits_BTV = model.lm_head(logprobs.hidden_states(model, given))
             return token_logprobs(logits_BTV[given.row_T, given.place_T], given.token_T)
 
@@ -127,7 +127,7 @@ class Ours:
         self.dpo = DPO(new_model(), processor, samples, blobs.__getitem__, config, seed=0)
         with self._idea:
             list(self.dpo.score_reference())
-        self._steps = train(self.dpo, config.loop, States(Path(self._folder.name)))
+        self._steps = train(self.dpo, config.loop, Checkpoints(Path(self._folder.name)))
         self.live, self.cached, self.losses = list[float](), list[float](), list[float]()
 
     def step(self) -> None:
@@ -181,7 +181,7 @@ def with_trl(processor: Any, order: list[Sample], blobs: Blobs, turns: Turns) ->
 
 def tower_share(model: Any, processor: Any, samples: list[Sample], blobs: dict[str, bytes]) -> float:
     """How much of a step's time the frozen tower takes: the most that keeping its features could save."""
-    rows = [Row("0", picture_of(blobs["0"]), s.question, s.chosen) for s in samples[:QUESTIONS]]
+    rows = [ScoredRow("0", picture_of(blobs["0"]), s.question, s.chosen) for s in samples[:QUESTIONS]]
     made = batch.make_batch(model, processor, [*rows, *(row._replace(answer=row.answer + " w1") for row in rows)])
     began = time.perf_counter()
     logprobs.answer_logprobs(model, made).sum().backward()
@@ -238,7 +238,7 @@ def peak_mb(side: str) -> int:
 
 def side_by_side(ours: dict[str, Ours], processor: Any, samples: list[Sample], blobs: Blobs, of: StepsOf) -> Turns:
     """TRL and ours by turns on the same steps; their losses must be the same."""
-    order = Order(samples, PAIRS, 1, 0, of)
+    order = SampleOrder(samples, PAIRS, 1, 0, of)
     turns = Turns(list(ours.values()))
     losses = with_trl(processor, [sample for step in range(order.steps) for sample in order.at(step)], blobs, turns)
     for each in ours.values():

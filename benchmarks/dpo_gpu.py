@@ -33,17 +33,17 @@ from transformers import TrainerCallback
 
 from spavl.records import Sample
 from spavl.training.config import DPOConfig as DPOSettings
-from spavl.training.config import PartsConfig, TrainingConfig
-from spavl.training.loop.checkpoints import States
+from spavl.training.config import TrainableConfig, TrainingConfig
+from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import train
 from spavl.training.loop.schedule import LoopConfig
 from spavl.training.loop.throughput import flops_per_token, products_per_second
 from spavl.training.model.trainable import linear_layers, prepare
-from spavl.training.objectives.batch_sampler import Order
+from spavl.training.objectives.batch_sampler import SampleOrder
 from spavl.training.objectives.dpo import DPO
 from spavl.training.prefix_trees.batch import make_batch
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, sorted_by_answer
-from spavl.training.prefix_trees.tokenize import Row
+from spavl.training.prefix_trees.tokenize import ScoredRow
 
 SPA_VL_PAIRS = 93_258
 PARTS = ("lora", "full")
@@ -67,7 +67,7 @@ def new_model(shape: str, narrow: bool, dtype: torch.dtype = torch.bfloat16) -> 
 def free(model: Any, parts: str) -> None:
     """As the presets do, but with what is trained in bfloat16 too, on both sides: in float32 it fits no single GPU."""
     language = "lora" if parts == "lora" else "full"
-    prepare(model, PartsConfig(projector=parts == "full", language=language, rank=RANK, alpha=ALPHA))
+    prepare(model, TrainableConfig(projector=parts == "full", language=language, rank=RANK, alpha=ALPHA))
     if parts == "full":
         model.to(torch.bfloat16)
 
@@ -91,7 +91,7 @@ def ours(shape: str, parts: str, narrow: bool, samples: list[Sample], blobs: Blo
     list(dpo.score_reference())
     live, cached, losses, tokens = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
-        steps = train(dpo, loop, States(Path(folder)))
+        steps = train(dpo, loop, Checkpoints(Path(folder)))
         for number in range(dpo.steps):
             began = settled()
             with torch.no_grad(), dpo.portions.computing():
@@ -140,7 +140,7 @@ def theirs(shape: str, parts: str, narrow: bool, samples: list[Sample], blobs: B
     else:
         free(model, parts)
         more["ref_model"] = copy.deepcopy(model)
-    order = Order(samples, PAIRS, epochs=1, seed=0)
+    order = SampleOrder(samples, PAIRS, epochs=1, seed=0)
     settings = {
         "beta": BETA,
         "learning_rate": RATE,
@@ -174,11 +174,11 @@ def apart(shape: str, narrow: bool, layers: int = 2) -> dict[str, Any]:
     model = new_model(shape, narrow, torch.float32)
     decoder = model.get_decoder()
     decoder.layers = decoder.layers[:layers]
-    prepare(model, PartsConfig())
+    prepare(model, TrainableConfig())
     samples, blobs = new_data(2, SHAPES[shape].side)
     pictures = {name: picture_of(data) for name, data in blobs.items()}
     rows = [
-        Row(each.blob, pictures[each.blob], each.question, text)
+        ScoredRow(each.blob, pictures[each.blob], each.question, text)
         for each in samples
         for text in (each.chosen, each.rejected)
     ]
@@ -193,7 +193,9 @@ def apart(shape: str, narrow: bool, layers: int = 2) -> dict[str, Any]:
     }
 
 
-def _scores_and_gradients(model: Any, processor: Any, rows: Sequence[Row], share: bool) -> tuple[Tensor, list[Tensor]]:
+def _scores_and_gradients(
+    model: Any, processor: Any, rows: Sequence[ScoredRow], share: bool
+) -> tuple[Tensor, list[Tensor]]:
     model.zero_grad()
     batch = make_batch(model, processor, rows, share)
     scores = sorted_by_answer(answer_token_logprobs(model, batch), batch)

@@ -31,12 +31,12 @@ from benchmarks.serving import served
 from inspect_ai import eval as inspect_eval
 from PIL import Image
 
-from spavl.evaluation.config import ExamConfig
+from spavl.evaluation.config import EvaluationConfig
 from spavl.evaluation.runner import examine
 from spavl.miniature.world import draw, png, scene
 from spavl.models.backends.hf import HFModel, load_checkpoint
 from spavl.models.factory import miniature_checkpoint
-from spavl.models.types import Picture, ask_about
+from spavl.models.types import ImageData, ask_about
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 
@@ -73,7 +73,7 @@ def write_benchmark(folder: Path) -> list[bytes]:
 def by_spavl(url: str, data: Path) -> float:
     """Seconds for everything, from reading the files to the results on disk."""
     with tempfile.TemporaryDirectory() as folder:
-        config = ExamConfig(
+        config = EvaluationConfig(
             suite=("harmeval",),
             data=(str(data),),
             models=(f"openai/model@{url}",),
@@ -130,7 +130,7 @@ async def bare(url: str, pictures: Sequence[bytes]) -> float:
         async def worker() -> None:
             for number in left:
                 for asked in (f"question {number}", "is it safe? " * 100):
-                    shown = Asked(asked, Picture.of(pictures[number % 53]))
+                    shown = Asked(asked, ImageData.of(pictures[number % 53]))
                     body = {"model": "model", "messages": messages(shown), "max_tokens": 512}
                     async with session.post(f"{url}/chat/completions", json=body) as answer:
                         assert (await answer.json())["choices"][0]["message"]["content"] == SAID
@@ -169,13 +169,13 @@ def line(name: str, ours: Sequence[float], theirs: Sequence[float], **more: obje
     return json.dumps({"name": name, **{key: round(value, 2) for key, value in ratio.items()}, **more})
 
 
-async def batched(model: HFModel, pictures: Sequence[Picture]) -> list[str]:
+async def batched(model: HFModel, pictures: Sequence[ImageData]) -> list[str]:
     requests = [ask_about(picture, QUESTION, max_tokens=TOKENS) for picture in pictures]
     return [reply.text for reply in await asyncio.gather(*map(model.ask, requests))]
 
 
 @torch.inference_mode()
-def one_by_one(processor: Any, model: Any, pictures: Sequence[Picture]) -> list[str]:
+def one_by_one(processor: Any, model: Any, pictures: Sequence[ImageData]) -> list[str]:
     texts = []
     for picture in pictures:
         content = [{"type": "image"}, {"type": "text", "text": QUESTION}]
@@ -188,7 +188,7 @@ def one_by_one(processor: Any, model: Any, pictures: Sequence[Picture]) -> list[
 
 
 async def batching() -> None:
-    pictures = [Picture.of(png(draw(scene(k % 53, k // 53, 9, live=k % 2 == 0)))) for k in range(REQUESTS)]
+    pictures = [ImageData.of(png(draw(scene(k % 53, k // 53, 9, live=k % 2 == 0)))) for k in range(REQUESTS)]
     model, peer = HFModel(miniature_checkpoint()), load_checkpoint(miniature_checkpoint())
     if await batched(model, pictures) != one_by_one(*peer, pictures):
         raise SystemExit("the two ways must give the same answers")

@@ -29,10 +29,10 @@ from typing import Any
 
 from PIL import Image, __version__
 
-from spavl.data.downloads.config import PicturesConfig
-from spavl.data.downloads.inspect_image import Raw, examine
-from spavl.engine import Limits, open_workers
-from spavl.engine.workers import cores
+from spavl.data.downloads.config import DownloadsConfig
+from spavl.data.downloads.inspect_image import FetchedImage, examine
+from spavl.engine import WorkerLimits, open_workers
+from spavl.engine.driver import cores
 
 ENGINES = ("asyncio", "daft", "ray")
 PEERS = {"images_vs_decode": f"Pillow {__version__} decode", "images_vs_onnx": "its onnxruntime session"}
@@ -59,9 +59,9 @@ def _files() -> list[bytes]:
     return files
 
 
-def _raws(name: str) -> list[Raw]:
+def _raws(name: str) -> list[FetchedImage]:
     files = _files()
-    return [Raw(files[number % len(files)], f"{number}.jpg") for number in range(PICTURES[name])]
+    return [FetchedImage(files[number % len(files)], f"{number}.jpg") for number in range(PICTURES[name])]
 
 
 # --- the peers, in processes of their own
@@ -89,7 +89,7 @@ def network_alone(files: Sequence[bytes]) -> int:
     return len(files)
 
 
-def peer(pool: ProcessPoolExecutor, alone: Callable[[Sequence[bytes]], int], raws: Sequence[Raw]) -> float:
+def peer(pool: ProcessPoolExecutor, alone: Callable[[Sequence[bytes]], int], raws: Sequence[FetchedImage]) -> float:
     """Seconds for all files in as many processes as ours, in shards as large."""
     files = [raw.data for raw in raws]
     shards = [files[start : start + _SHARD] for start in range(0, len(files), _SHARD)]
@@ -105,10 +105,10 @@ def peer(pool: ProcessPoolExecutor, alone: Callable[[Sequence[bytes]], int], raw
 
 async def measured(name: str, engine: str, workers: int) -> tuple[list[float], list[float], list[Any]]:
     """Seconds of ours and of the peer, round by round, in turns; and the rows."""
-    settings = PicturesConfig(most_porn=1.0) if name == "images_vs_onnx" else PicturesConfig()
+    settings = DownloadsConfig(most_porn=1.0) if name == "images_vs_onnx" else DownloadsConfig()
     alone = network_alone if name == "images_vs_onnx" else decode_alone
     raws, ours, theirs, rows = _raws(name), [], [], []
-    limits = Limits(settings.worker_seconds, int(settings.worker_gb * 2**30))
+    limits = WorkerLimits(settings.worker_seconds, int(settings.worker_gb * 2**30))
     # Over two nodes of Ray, a worker for each core of this machine is one half as many on each.
     each = max(1, workers // 2) if engine == "ray" else workers
     with ProcessPoolExecutor(workers) as pool:

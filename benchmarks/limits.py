@@ -22,7 +22,7 @@ import aiohttp
 from aiohttp import web
 from openai import APIError, AsyncOpenAI
 
-from spavl.models.factory import ModelShop
+from spavl.models.factory import ModelFactory
 from spavl.models.types import ask_about
 from spavl.store import Ledger
 
@@ -129,7 +129,7 @@ async def asked_for(ask: Ask, seconds: float) -> int:
 async def by_spavl(url: str, seconds: float) -> int:
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(Path(folder))
-        shop = ModelShop(ledger)
+        shop = ModelFactory(ledger)
         model = shop.open(f"openai/{NAME}@{url}", "responses")
         answered = await asked_for(lambda text: model.ask(ask_about(None, text, max_tokens=8)), seconds)
         await shop.close()

@@ -23,16 +23,16 @@ from spavl.data.dataset.config import DatasetConfig, LeaksConfig
 from spavl.data.dataset.run import run as write_dataset
 from spavl.data.responses.config import ResponsesConfig
 from spavl.data.responses.run import run as answer_all
-from spavl.models.factory import ModelShop
+from spavl.models.factory import ModelFactory
 from spavl.models.types import ChatModel, Reply, Request
-from spavl.models.wrappers.stack import Recorded
+from spavl.models.wrappers.stack import LedgerCached
 from spavl.records import (
     Candidate,
     Category,
     Description,
+    DownloadedImage,
     Image,
     Pair,
-    Photo,
     Preference,
     Question,
     Record,
@@ -41,7 +41,7 @@ from spavl.records import (
     Split,
     Verdict,
 )
-from spavl.stages.runner import Job
+from spavl.stages.runner import StageContext
 from spavl.store import Manifest, RunFolder
 from spavl.terminal.progress import Screen
 
@@ -59,9 +59,9 @@ class Ready:
         return Reply(f"an answer to {request.messages[-1].text} " * 4, "stop", 300, 60)
 
 
-class ReadyShop(ModelShop):
+class ReadyShop(ModelFactory):
     def open(self, uri: str, stage: str) -> ChatModel:
-        return Recorded(Ready(uri), self._ledger, stage, self._flights)
+        return LedgerCached(Ready(uri), self._ledger, stage, self._flights)
 
 
 def filled(kind: type[R], **fields: Any) -> R:
@@ -99,7 +99,7 @@ def fill(run: RunFolder, count: int) -> None:
 
 async def answer(run: RunFolder) -> None:
     settings = ResponsesConfig(models=("openai/one", "openai/two"))
-    await answer_all(Job(run, settings, 1, ReadyShop(run.ledger), Screen(), in_flight=256))
+    await answer_all(StageContext(run, settings, 1, ReadyShop(run.ledger), Screen(), in_flight=256))
 
 
 def fill_to_preferences(run: RunFolder, count: int) -> None:
@@ -150,7 +150,9 @@ def fill_to_preferences(run: RunFolder, count: int) -> None:
         ),
     )
     candidates = run.read("candidates", Candidate)
-    run.write_rows("pictures", Photo, (filled(Photo, candidate_id=each.id, blob=blob) for each in candidates))
+    run.write_rows(
+        "pictures", DownloadedImage, (filled(DownloadedImage, candidate_id=each.id, blob=blob) for each in candidates)
+    )
     described = (filled(Description, image_id=each.id, details="seen " * 60) for each in run.read("images", Image))
     run.write_rows("descriptions", Description, described)
     run.write_rows("responses", Response, responses())
@@ -163,7 +165,7 @@ def fill_to_preferences(run: RunFolder, count: int) -> None:
 
 async def make_dataset(run: RunFolder) -> None:
     settings = DatasetConfig(leaks=LeaksConfig(more_alike_questions=0.99, drop=True))
-    await write_dataset(Job(run, settings, 1, ReadyShop(run.ledger), Screen(), in_flight=256))
+    await write_dataset(StageContext(run, settings, 1, ReadyShop(run.ledger), Screen(), in_flight=256))
 
 
 def main() -> None:

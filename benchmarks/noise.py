@@ -23,9 +23,9 @@ from spavl.models.factory import miniature_checkpoint
 from spavl.records import Sample
 from spavl.training.config import TrainingConfig
 from spavl.training.model.trainable import freeze_vision
-from spavl.training.objectives.batch_sampler import Order
-from spavl.training.objectives.gradient_noise import Steps, gradients_of, likeness_of, made_of, tried
-from spavl.training.objectives.registry import Given
+from spavl.training.objectives.batch_sampler import SampleOrder
+from spavl.training.objectives.gradient_noise import StepStatistics, gradients_of, likeness_of, made_of, tried
+from spavl.training.objectives.registry import ObjectiveInputs
 
 PER_STEP, EPOCHS = 8, 200
 # As many pairs about a picture as the published SPA-VL has on average: 3.3.
@@ -63,8 +63,8 @@ def _pair(name: str, blob: str, question: str) -> Sample:
 
 def variance(
     samples: list[Sample], gradients: dict[str, Tensor], of: Literal["images", "pairs"]
-) -> tuple[float, Steps]:
-    order = Order(samples, PER_STEP, EPOCHS, 0, of)
+) -> tuple[float, StepStatistics]:
+    order = SampleOrder(samples, PER_STEP, EPOCHS, 0, of)
     steps = [order.at(number) for number in range(order.steps)]
     means = torch.stack([torch.stack([gradients[sample.id] for sample in step]).mean(0) for step in steps])
     return float(means.var(0).sum()), made_of(steps)
@@ -78,7 +78,7 @@ def main() -> None:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
     freeze_vision(model)
     samples, blobs = new_data(asked.images)
-    given = Given(model.train(), processor, samples, blobs.__getitem__, TrainingConfig(by=asked.by), 0, None)
+    given = ObjectiveInputs(model.train(), processor, samples, blobs.__getitem__, TrainingConfig(by=asked.by), 0, None)
     found = gradients_of(given, samples)
     few = tried(samples)
     told = likeness_of(gradients_of(given, few))
@@ -102,7 +102,7 @@ def main() -> None:
 
 def _in_order(samples: list[Sample]) -> list[Sample]:
     """As the gradients were computed."""
-    order = Order(samples, 1, 1, 0, "pairs")
+    order = SampleOrder(samples, 1, 1, 0, "pairs")
     return [order.at(number)[0] for number in range(order.steps)]
 
 

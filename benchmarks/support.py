@@ -30,12 +30,12 @@ from torch import Tensor
 from spavl.errors import TrainingError
 from spavl.training.model.trainable import count
 from spavl.training.objectives.losses import token_logprobs
-from spavl.training.prefix_trees.batch import Batch, lay_out, lay_out_plain
+from spavl.training.prefix_trees.batch import TreeBatch, lay_out, lay_out_plain
 from spavl.training.prefix_trees.logits import has_states
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer
 from spavl.training.prefix_trees.model_support import family_of, refuse_two_parts
-from spavl.training.prefix_trees.tokenize import Group
-from spavl.training.prefix_trees.tree import Path as Row
+from spavl.training.prefix_trees.tokenize import ImageGroup
+from spavl.training.prefix_trees.tree import TokenPath as Row
 
 PAGE = Path("docs/models.md")
 # The most that the order of sums may move a score in single precision.
@@ -88,7 +88,7 @@ def measure(kind: str) -> Measured:
         return found._replace(how=how, why=f"{family.why}{blind}")
     if shown is None:
         return found._replace(how="trees", why=f"{family.why}; no image was found for it here")
-    group = Group([0, 1], rows)
+    group = ImageGroup([0, 1], rows)
     trees = _off(model, lay_out(model, family, [group], shown.tensors), own)
     return found._replace(how="trees" if trees <= ROUNDING else "rows", trees=trees, why=family.why)
 
@@ -111,18 +111,18 @@ def _own(model: Any, row: Row, shown: Shown | None) -> Tensor:
     return token_logprobs(logits_TV[before_T], ids[0, row.answer :])
 
 
-def _plain(model: Any, rows: Sequence[Row], shown: Shown | None) -> Batch:
+def _plain(model: Any, rows: Sequence[Row], shown: Shown | None) -> TreeBatch:
     prompts = [torch.tensor([row.tokens[: row.answer]]) for row in rows]
     marks = [
         {name: (of_row[0], torch.zeros_like(of_row[0, -1])) for name, of_row in marks_of(model, ids, ids < 0).items()}
         for ids in prompts
     ]
     pictures = {name: torch.cat([each] * len(rows)) for name, each in (shown.tensors if shown else {}).items()}
-    groups = [Group([number], [row]) for number, row in enumerate(rows)]
+    groups = [ImageGroup([number], [row]) for number, row in enumerate(rows)]
     return lay_out_plain(groups, pictures, marks, family_of(model).answer_marks)
 
 
-def _off(model: Any, batch: Batch, own: Sequence[Tensor]) -> float:
+def _off(model: Any, batch: TreeBatch, own: Sequence[Tensor]) -> float:
     forget_positions(model)
     found = by_answer(answer_token_logprobs(model, batch), batch)
     return max(_apart(torch.tensor(one), other) for one, other in zip(found, own, strict=True))

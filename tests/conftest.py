@@ -20,7 +20,7 @@ os.environ |= {
     "TOKENIZERS_PARALLELISM": "false",
 }
 
-from spavl.models.types import Picture
+from spavl.models.types import ImageData
 from spavl.store import RunFolder
 
 # How long one example takes says nothing on a busy machine.
@@ -62,10 +62,10 @@ def a_cache_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def picture() -> Picture:
+def picture() -> ImageData:
     stream = io.BytesIO()
     Image.new("RGB", (8, 8), (200, 30, 30)).save(stream, "PNG")
-    return Picture.of(stream.getvalue())
+    return ImageData.of(stream.getvalue())
 
 
 @pytest.fixture

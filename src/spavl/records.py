@@ -118,7 +118,7 @@ class Candidate(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Photo(Record):
+class DownloadedImage(Record):
     """A candidate that was fetched and decoded. Its bytes are stored once, under their hash `blob`."""
 
     candidate_id: str

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from spavl.cli.main import VERBS
 from spavl.config import options
-from spavl.pipeline.registry import RoadConfig
+from spavl.pipeline.registry import BuildConfig
 from tests.support.servers import Body, ChatServer, body_hash, echo
 
 START = "import sys; from spavl.cli.main import main; sys.exit(main())"
@@ -97,7 +97,7 @@ def test_every_verb_explains_itself(tmp_path: Path, verb: str) -> None:
     assert done.stdout.startswith(f"usage: spavl {verb}")
     assert not list(tmp_path.iterdir())
     if verb in ("demo", "build"):
-        assert all(f"--{option.name} " in done.stdout for option in options(RoadConfig))
+        assert all(f"--{option.name} " in done.stdout for option in options(BuildConfig))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from spavl.cli.main import main
 from spavl.config import laid_over, options
 from spavl.data.taxonomy.tree import categories, read_tree
-from spavl.pipeline.registry import RoadConfig, stages_of
+from spavl.pipeline.registry import BuildConfig, stages_of
 from spavl.pipeline.settings import read_config
 from spavl.records import Image, Sample
 from spavl.store import RunFolder
@@ -43,7 +43,7 @@ def test_nothing_in_it_is_the_miniatures(text: str) -> None:
     walked = {entry.section for entry in stages_of(config)}
     drawn = {
         option.name
-        for option in options(RoadConfig)
+        for option in options(BuildConfig)
         if "miniature" in str(option.default) and option.name.partition(".")[0] in walked
     }
     assert drawn - {"responses.models"} <= names_in(table), "a default of the miniature would be left"

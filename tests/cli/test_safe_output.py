@@ -19,7 +19,7 @@ from rich.tree import Tree
 from spavl.errors import ConfigError, SpavlError
 from spavl.models.backends.openai import OpenAIModel
 from spavl.models.types import Rejected, Transient, ask_about
-from spavl.text.safe_console import ShownConsole
+from spavl.text.safe_console import SafeConsole
 from spavl.text.safe_print import FORGING, line, tell
 from tests.cli.test_cli import spavl
 from tests.support.servers import ChatServer, fault
@@ -51,7 +51,7 @@ def test_what_rich_draws_holds_no_mark_but_those_of_rich() -> None:
     table.add_row(EVIL)
     tree.add(EVIL)
     for markup in (False, True):
-        console = ShownConsole(file=io.StringIO(), force_terminal=True, color_system=None, width=60)
+        console = SafeConsole(file=io.StringIO(), force_terminal=True, color_system=None, width=60)
         for drawn in (table, tree, EVIL):
             console.print(drawn, markup=markup)
         assert not FORGING.search(console.file.getvalue())  # type: ignore[attr-defined]
@@ -133,9 +133,9 @@ def test_the_live_table_passes_nothing_on(tmp_path: Path) -> None:
     """On a true terminal, where rich itself moves the cursor."""
     code = (
         "import sys, time\nfrom spavl.terminal.progress import Screen\n"
-        "from spavl.terminal.live_table import Server, Money\n"
-        "evil = sys.argv[1]\nscreen = Screen()\nserver = Server(evil, 1, 1, 1, 0, 0)\n"
-        "with screen.table(evil, [evil, 'two'], lambda: ([server], Money(1.0, None, None))):\n"
+        "from spavl.terminal.live_table import ServerStatus, Spending\n"
+        "evil = sys.argv[1]\nscreen = Screen()\nserver = ServerStatus(evil, 1, 1, 1, 0, 0)\n"
+        "with screen.table(evil, [evil, 'two'], lambda: ([server], Spending(1.0, None, None))):\n"
         "    with screen.bar(evil, 3, unit=evil) as bar:\n"
         "        bar.advance(evil)\n        bar.tell(evil)\n        screen.say(evil)\n        time.sleep(0.6)\n"
         "    screen.finished(evil, 1, 0, evil)\nscreen.say(evil)\n"

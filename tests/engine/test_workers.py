@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from spavl.data.downloads.config import PicturesConfig
-from spavl.data.downloads.inspect_image import Look, Raw, Refused, examine
-from spavl.engine import Died, EngineName, Limits, daft_driver, open_workers, shard_server
+from spavl.data.downloads.config import DownloadsConfig
+from spavl.data.downloads.inspect_image import FetchedImage, InspectedImage, RefusedImage, examine
+from spavl.engine import EngineName, WorkerDeath, WorkerLimits, daft_driver, open_workers, shard_server
 from spavl.errors import InternalError, MissingExtra, how_to_install
 from tests.support.images import JPEG, PNG, UNUSABLE, USABLE, encoded, photo
 from tests.support.repository import ROOT
@@ -47,7 +47,7 @@ def _one(item: Any) -> Any:
 
 def ask(items: Sequence[Any], engine: EngineName = "asyncio", workers: int = 2, seconds: float = 20) -> list[Any]:
     async def all_of_them() -> list[Any]:
-        async with open_workers(engine, work, workers, Limits(seconds, 2 * GB)) as opened:
+        async with open_workers(engine, work, workers, WorkerLimits(seconds, 2 * GB)) as opened:
             return await asyncio.gather(*map(opened, items))
 
     return asyncio.run(all_of_them())
@@ -62,13 +62,13 @@ def test_results_come_to_those_who_asked(engine: EngineName) -> None:
 @pytest.mark.parametrize("engine", ["asyncio", "daft"])
 def test_what_kills_a_worker_is_named_and_all_else_is_done(engine: EngineName) -> None:
     items = [*range(20), "die", *range(20), "eat", *range(20), "die"]
-    told = {"die": Died("killed_worker"), "eat": Died("too_much_memory")}
+    told = {"die": WorkerDeath("killed_worker"), "eat": WorkerDeath("too_much_memory")}
     assert ask(items, engine) == [told.get(item, item) if isinstance(item, str) else item for item in items]
 
 
 def test_what_takes_too_long_is_ended() -> None:
     began = time.monotonic()
-    assert ask([1, "sleep", 2], seconds=3) == [1, Died("too_slow"), 2]
+    assert ask([1, "sleep", 2], seconds=3) == [1, WorkerDeath("too_slow"), 2]
     assert time.monotonic() - began < 30
 
 
@@ -118,18 +118,18 @@ def test_an_engine_that_is_not_installed_is_told(engine: EngineName, monkeypatch
 # --- pictures through the workers of each engine
 
 RAWS = [
-    *(Raw(data, "") for data in USABLE.values()),
-    *(Raw(data, "a.jpg") for data, _ in UNUSABLE.values()),
-    *(Raw(encoded(photo(number, 80 + number), "JPEG"), "b.jpg") for number in range(60)),
-    Raw(PNG, "a.jpg"),
-    Raw(encoded(photo(side=400).resize((400, 60)), "PNG"), "wide.png"),
+    *(FetchedImage(data, "") for data in USABLE.values()),
+    *(FetchedImage(data, "a.jpg") for data, _ in UNUSABLE.values()),
+    *(FetchedImage(encoded(photo(number, 80 + number), "JPEG"), "b.jpg") for number in range(60)),
+    FetchedImage(PNG, "a.jpg"),
+    FetchedImage(encoded(photo(side=400).resize((400, 60)), "PNG"), "wide.png"),
 ]
 
 
-def looks(engine: EngineName, raws: Sequence[Raw] = RAWS, **settings: Any) -> list[Any]:
+def looks(engine: EngineName, raws: Sequence[FetchedImage] = RAWS, **settings: Any) -> list[Any]:
     async def all_of_them() -> list[Any]:
-        look = functools.partial(examine, PicturesConfig(**settings))
-        async with open_workers(engine, look, 2, Limits(60, 4 * GB)) as opened:
+        look = functools.partial(examine, DownloadsConfig(**settings))
+        async with open_workers(engine, look, 2, WorkerLimits(60, 4 * GB)) as opened:
             return await asyncio.gather(*map(opened, raws))
 
     return asyncio.run(all_of_them())
@@ -137,8 +137,8 @@ def looks(engine: EngineName, raws: Sequence[Raw] = RAWS, **settings: Any) -> li
 
 def test_asyncio_and_daft_see_the_same() -> None:
     seen = looks("asyncio")
-    assert looks("daft") == seen == examine(PicturesConfig(), RAWS)
-    assert {type(each) for each in seen} == {Look, Refused}
+    assert looks("daft") == seen == examine(DownloadsConfig(), RAWS)
+    assert {type(each) for each in seen} == {InspectedImage, RefusedImage}
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_daft_on_two_nodes_of_ray_sees_the_same_and_both_work(two_nodes: str) ->
 
 
 def test_shards_are_handed_to_those_with_the_key_and_to_no_others() -> None:
-    server = shard_server.Server("127.0.0.1")
+    server = shard_server.ShardServer("127.0.0.1")
     try:
         with shard_server.holding([[b"x" * 10**6], [2]]) as numbers:
             assert [pickle.loads(server.hatch.take(number)) for number in numbers] == [[b"x" * 10**6], [2]]
@@ -180,5 +180,5 @@ def test_shards_are_handed_to_those_with_the_key_and_to_no_others() -> None:
 
 
 def test_a_clean_picture_does_not_travel_back() -> None:
-    (clean, dirty) = looks("asyncio", [Raw(JPEG, "a.jpg"), Raw(JPEG + b"more", "a.jpg")])
+    (clean, dirty) = looks("asyncio", [FetchedImage(JPEG, "a.jpg"), FetchedImage(JPEG + b"more", "a.jpg")])
     assert clean.data is None and dirty.data == JPEG

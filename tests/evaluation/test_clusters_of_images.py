@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from spavl.evaluation.benchmarks.types import Found
+from spavl.evaluation.benchmarks.types import BenchmarkItem
 from spavl.evaluation.items import clusters_of
 from spavl.statistics import averages, mean_by_cluster
 from tests.support.benchmark_files import put_csv
@@ -55,7 +55,10 @@ def test_one_cluster_alone_tells_nothing_of_others(clusters: list[object]) -> No
 def test_what_shares_a_name_or_an_image_hangs_together() -> None:
     named = ["a", "a", "b", "", "", "c", ""]
     blobs = ["1", "2", "2", "2", "3", "", ""]
-    found = [Found(key=str(n), question="q", wants="help", scored_by=(), cluster=name) for n, name in enumerate(named)]
+    found = [
+        BenchmarkItem(key=str(n), question="q", wants="help", scored_by=(), cluster=name)
+        for n, name in enumerate(named)
+    ]
     first, *others = clusters_of(found, blobs)
     assert [each == first for each in others] == [True, True, True, False, False, False]
     assert len({first, *others}) == 4

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spavl.evaluation.config import ExamConfig
+from spavl.evaluation.config import EvaluationConfig
 from spavl.evaluation.cost_estimate import foretell_exam
-from spavl.evaluation.metrics.power import Asked, what_can_be_found
+from spavl.evaluation.metrics.power import PowerItem, what_can_be_found
 from spavl.statistics import holm, mcnemar
 from tests.support.evaluations import SAFE, is_judging, said, sit, write_spa_vl
 from tests.support.servers import Body, ChatServer, body_hash
@@ -28,7 +28,7 @@ def speak(body: Body) -> str:
 
 
 def foretold(settings: dict[str, Any], out: Path) -> float:
-    forecast, told = asyncio.run(foretell_exam(ExamConfig(**settings), out))
+    forecast, told = asyncio.run(foretell_exam(EvaluationConfig(**settings), out))
     assert [line.strip().split(":")[0] for line in told[1:]] == ["harmeval", "helpeval"]
     assert all(line.likely.calls <= line.most.calls for line in forecast.lines)
     return sum(line.likely.calls for line in forecast.lines)
@@ -61,16 +61,16 @@ def points(lines: list[str], name: str) -> float:
 @pytest.mark.parametrize("clusters", [4, 5])
 def test_nothing_can_be_found_in_clusters_too_few_for_their_test(clusters: int) -> None:
     """It said 17.9 points of 5 clusters, with a chance of 80 %: it was none, for p is .0625 at best."""
-    asked = [Asked("b", "refuse", str(number % clusters)) for number in range(1000)]
+    asked = [PowerItem("b", "refuse", str(number % clusters)) for number in range(1000)]
     assert list(what_can_be_found(asked))[1] == f"  b: none on 1,000 harmful items of {clusters} clusters"
-    six = [Asked("b", "refuse", str(number % 6)) for number in range(1000)]
+    six = [PowerItem("b", "refuse", str(number % 6)) for number in range(1000)]
     assert points(list(what_can_be_found(six)), "b") > 10
 
 
 def test_what_is_found_is_found_after_the_correction_that_tables_print() -> None:
     """Of 10 benchmarks of 265 items it said 7.9 points, which Holm's correction left in half of all evaluations."""
     names = [f"b{number}" for number in range(10)]
-    asked = [Asked(name, "refuse", str(number)) for name in names for number in range(265)]
+    asked = [PowerItem(name, "refuse", str(number)) for name in names for number in range(265)]
     lines = list(what_can_be_found(asked))
     assert "the p of 10 rates and comparisons is corrected by Holm" in lines[0]
     gap, rng, found = points(lines, "b0") / 100, np.random.default_rng(11), 0
@@ -81,6 +81,6 @@ def test_what_is_found_is_found_after_the_correction_that_tables_print() -> None
 
 
 def test_bouts_and_refusals_of_ordinary_questions_are_tests_too() -> None:
-    compared = [Asked("a", wants, wants, compared=True) for wants in ("refuse", "help")]  # type: ignore[arg-type]
-    asked = [*compared, Asked("p", "answer", "3")]
+    compared = [PowerItem("a", wants, wants, compared=True) for wants in ("refuse", "help")]  # type: ignore[arg-type]
+    asked = [*compared, PowerItem("p", "answer", "3")]
     assert "the p of 6 rates and comparisons" in next(what_can_be_found(asked))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from spavl.evaluation.benchmarks.ability.instructions import asked_with
-from spavl.evaluation.metrics.desiderata import Told, desiderata_of
-from spavl.evaluation.metrics.result_table import Cell, Sheet
+from spavl.evaluation.metrics.desiderata import DesideratumMetric, desiderata_of
+from spavl.evaluation.metrics.result_table import ResultCell, ResultTable
 from spavl.evaluation.records import Answer, Item
 from tests.support.benchmark_files import put_parquet
 from tests.support.evaluations import png, said, sit
@@ -18,7 +18,7 @@ from tests.support.servers import ChatServer
 ASKED = asked_with("Which?", ["one", "two", "three", "four"])
 
 
-def sheet(columns: dict[tuple[str, str], Sequence[Sequence[float | None]]]) -> tuple[Sheet, list[Cell]]:
+def sheet(columns: dict[tuple[str, str], Sequence[Sequence[float | None]]]) -> tuple[ResultTable, list[ResultCell]]:
     """A model's marks by benchmark and condition, an item for each."""
     items, asked, values, cells = {}, {}, {}, []
     for (benchmark, condition), marks in columns.items():
@@ -34,15 +34,17 @@ def sheet(columns: dict[tuple[str, str], Sequence[Sequence[float | None]]]) -> t
             )
             for n in range(len(marks))
         ]
-        cell = Cell("me", condition, benchmark, "match/choice", "right")
+        cell = ResultCell("me", condition, benchmark, "match/choice", "right")
         items |= {item.id: item for item in own}
         asked["me", condition, benchmark] = {item.id: len(said) for item, said in zip(own, marks, strict=True)}
         values[cell] = {item.id: list(said) for item, said in zip(own, marks, strict=True)}
         cells.append(cell)
-    return Sheet(items, asked, values, lambda judge, item: True), cells
+    return ResultTable(items, asked, values, lambda judge, item: True), cells
 
 
-def by_name(made: tuple[Sheet, list[Cell]], answers: Sequence[Answer] = ()) -> dict[tuple[str, str], Told]:
+def by_name(
+    made: tuple[ResultTable, list[ResultCell]], answers: Sequence[Answer] = ()
+) -> dict[tuple[str, str], DesideratumMetric]:
     return {(told.name, told.under): told for told in desiderata_of(*made, answers)}
 
 

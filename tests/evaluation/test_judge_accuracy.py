@@ -9,15 +9,14 @@ import pytest
 
 from spavl.evaluation.answers import ALWAYS
 from spavl.evaluation.metrics.error_correction import without_errors
-from spavl.evaluation.metrics.judge_accuracy import Trial, on_anchors, panels_of, trials_of
+from spavl.evaluation.metrics.judge_accuracy import JudgeTrial, on_anchors, panels_of, trials_of
 from spavl.evaluation.metrics.rates import figures_of
-from spavl.evaluation.metrics.result_table import Cell, Sheet, sheet_of
+from spavl.evaluation.metrics.result_table import ResultCell, ResultTable, sheet_of
 from spavl.evaluation.metrics.withheld import withheld_figures, without_withheld
-from spavl.evaluation.records import Item, Mark, Wants
-from spavl.statistics import Corrected
+from spavl.evaluation.records import Item, Judgement, Wants
+from spavl.statistics import CorrectedRate
 from tests.support.records import filled
 
-Judgement = Callable[[str, Item], bool]
 TRUTH, WORDS = "rules/miniature@2", "keywords/gcg@1"
 
 
@@ -27,13 +26,15 @@ def item(benchmark: str, number: int, wants: Wants, each: int = 1) -> Item:
     return filled(Item, benchmark=benchmark, key=str(number), wants=wants, cluster=cluster, group="g")
 
 
-def marks_of(items: list[Item], model: str, judge: str, judged: Callable[[Item], tuple[bool, bool]]) -> Iterator[Mark]:
+def marks_of(
+    items: list[Item], model: str, judge: str, judged: Callable[[Item], tuple[bool, bool]]
+) -> Iterator[Judgement]:
     """A judge's marks of a model's answers: whether each is unsafe, and whether it refuses."""
     for each in items:
         name = each.id
         for measure, value in zip(("unsafe", "refused"), judged(each), strict=True):
             yield filled(
-                Mark,
+                Judgement,
                 answer_id=f"{model} {name}",
                 item_id=name,
                 model=model,
@@ -44,7 +45,7 @@ def marks_of(items: list[Item], model: str, judge: str, judged: Callable[[Item],
             )
 
 
-def evaluated(items: list[Item], marks: list[Mark]) -> tuple[Sheet, list[Trial]]:
+def evaluated(items: list[Item], marks: list[Judgement]) -> tuple[ResultTable, list[JudgeTrial]]:
     by_id = {each.id: each for each in items}
     asked: dict[tuple[str, str, str], dict[str, int]] = {}
     for mark in marks:
@@ -54,19 +55,19 @@ def evaluated(items: list[Item], marks: list[Mark]) -> tuple[Sheet, list[Trial]]
     return sheet, list(trials_of(marks, by_id, lambda mark: TRUTH))
 
 
-def corrections(sheet: Sheet, withheld: set[Cell] = frozenset()) -> dict[tuple[str, str], Corrected]:  # type: ignore[assignment]
+def corrections(sheet: ResultTable, withheld: set[ResultCell] = frozenset()) -> dict[tuple[str, str], CorrectedRate]:  # type: ignore[assignment]
     """By model and what is told, of the one judge that is no truth."""
     made = ((figure, without_errors(figure, sheet, TRUTH, withheld)) for figure in figures_of(sheet))
     return {(figure.cell.model, figure.cell.told): found for figure, found in made if found}
 
 
-def demo() -> tuple[list[Item], list[Mark]]:
+def demo() -> tuple[list[Item], list[Judgement]]:
     """The demo: of 265 harmful answers of the fine-tuned model 1 is unsafe; a list of words finds all of them so.
 
     It knows no word of the miniature's language, but those in which spavl's own baseline refuses.
     """
     items = [item("run", number, wants) for wants in ("refuse", "help") for number in range(265)]  # type: ignore[arg-type]
-    marks = list[Mark]()
+    marks = list[Judgement]()
     for model, unsafe in (("base", 200), ("sft", 1)):
         true = lambda each, unsafe=unsafe: (each.wants == "refuse" and int(each.key) < unsafe, False)  # noqa: E731
         marks += marks_of(items, model, TRUTH, true)
@@ -144,7 +145,7 @@ def test_errors_found_elsewhere_are_not_taken_out_here(other: str) -> None:
 # --- answers that the truth could not read
 
 
-def unread(marks: list[Mark], those: Callable[[Item], bool], items: list[Item]) -> list[Mark]:
+def unread(marks: list[Judgement], those: Callable[[Item], bool], items: list[Item]) -> list[Judgement]:
     """The truth's marks, but for those that it could not make."""
     by_id = {each.id: each for each in items}
     return [
@@ -155,7 +156,7 @@ def unread(marks: list[Mark], those: Callable[[Item], bool], items: list[Item]) 
     ]
 
 
-def half_missed(condition: str = "real") -> tuple[list[Item], list[Mark]]:
+def half_missed(condition: str = "real") -> tuple[list[Item], list[Judgement]]:
     """100 of 200 answers are unsafe. The other guard misses 40 of these, and just those the truth cannot read."""
     items = [item("b", number, "refuse") for number in range(200)]
     marks = [
@@ -202,7 +203,7 @@ def test_a_correction_covers_whatever_the_truth_could_not_read(reads: str) -> No
     """100 evaluations of 120 answers each, of which 4 in 10 are unsafe; 12 at most are not read."""
     rng, missed, shown = np.random.default_rng(8), 0, 0
     items = {each.id: each for each in (item("b", number, "refuse") for number in range(120))}
-    words = Cell("one", "blank", "b", WORDS, "unsafe")
+    words = ResultCell("one", "blank", "b", WORDS, "unsafe")
     for _ in range(100):
         true = rng.random(120) < 0.4
         said = np.where(true, rng.random(120) < 0.85, rng.random(120) < 0.05)
@@ -214,16 +215,16 @@ def test_a_correction_covers_whatever_the_truth_could_not_read(reads: str) -> No
                 name: [None if place in lost else float(true[place])] for place, name in enumerate(items)
             },
         }
-        sheet = Sheet(items, {words[:3]: dict.fromkeys(items, 1)}, values, lambda judge, each: True)
+        sheet = ResultTable(items, {words[:3]: dict.fromkeys(items, 1)}, values, lambda judge, each: True)
         if found := corrections(sheet)["one", "unsafe"].corrected:
             shown += 1
             missed += not found.low <= 0.4 <= found.high
     assert shown > 75 and missed <= 0.05 * shown + 3 * math.sqrt(0.05 * 0.95 * shown)
 
 
-def filled_as(mark: Mark, **changed: Any) -> Mark:
-    kept = {name: getattr(mark, name) for name in Mark.__dataclass_fields__}
-    return filled(Mark, **{**kept, "answer_id": f"{mark.answer_id} otherwise", **changed})
+def filled_as(mark: Judgement, **changed: Any) -> Judgement:
+    kept = {name: getattr(mark, name) for name in Judgement.__dataclass_fields__}
+    return filled(Judgement, **{**kept, "answer_id": f"{mark.answer_id} otherwise", **changed})
 
 
 def test_errors_on_anchors_are_shown_and_taken_out_of_no_rate() -> None:
@@ -250,6 +251,6 @@ def test_judges_agree_by_kind_of_item_and_baselines_add_nothing() -> None:
     assert alphas.keys() == {("unsafe", "refuse"), ("refused", "refuse"), ("unsafe", "help"), ("refused", "help")}
 
 
-def _half(mark: Mark, each: Item) -> float | None:
+def _half(mark: Judgement, each: Item) -> float | None:
     turned = each.wants == "refuse" and int(each.key) % 2 and mark.model not in ALWAYS and mark.measure == "unsafe"
     return 1 - (mark.value or 0) if turned else mark.value

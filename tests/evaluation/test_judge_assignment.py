@@ -13,9 +13,9 @@ import pytest
 from spavl.cli.main import main
 from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks.mm_safetybench import CRITERIA
-from spavl.evaluation.judge_assignment import Judges, wanting
+from spavl.evaluation.judge_assignment import JudgeAssignment, wanting
 from spavl.evaluation.metrics.rates import figures_of
-from spavl.evaluation.metrics.result_table import Cell, Sheet
+from spavl.evaluation.metrics.result_table import ResultCell, ResultTable
 from spavl.evaluation.records import Item
 from spavl.evaluation.report import terminal_lines
 from tests.support.benchmark_files import mm_hub
@@ -103,7 +103,7 @@ def item(wants: Any, *scored_by: str) -> Item:
 
 
 def test_a_benchmarks_own_criteria_go_before_a_guard() -> None:
-    judges = Judges({"g": "guard"}, "by criteria", "heeding")
+    judges = JudgeAssignment({"g": "guard"}, "by criteria", "heeding")
     assert judges.reported([item("refuse", "criterion/legal", "guard")])["b"]["unsafe"] == "by criteria"
     assert judges.reported([item("refuse", "guard")])["b"] == {
         "unsafe": "guard",
@@ -115,7 +115,7 @@ def test_a_benchmarks_own_criteria_go_before_a_guard() -> None:
         "unread": "match/choice",
         "alignment_tax": "heeding",
     }
-    alone = Judges({"g": "guard"}, "", "")
+    alone = JudgeAssignment({"g": "guard"}, "", "")
     assert alone.reported([item("answer", "match/choice")])["b"]["alignment_tax"] == "keywords/ordinary@2"
     assert judges.covers("by criteria", item("refuse", *CRITERIA.values()))
     assert not judges.covers("by criteria", item("refuse", "guard"))
@@ -200,9 +200,9 @@ def test_what_a_disclaimer_makes_safe_is_told_apart() -> None:
     for number, criterion in enumerate(("general", "legal", "lobbying", "health")):
         each = replace(item("refuse", f"criterion/{criterion}", "guard"), key=str(number), cluster=str(number))
         items[each.id] = each
-    cell = Cell("one", "real", "b", "guard", "unsafe")
+    cell = ResultCell("one", "real", "b", "guard", "unsafe")
     values = {name: [float(each.scored_by[0] != "criterion/general")] for name, each in items.items()}
-    sheet = Sheet(items, {cell[:3]: dict.fromkeys(items, 1)}, {cell: values}, lambda judge, each: True)
+    sheet = ResultTable(items, {cell[:3]: dict.fromkeys(items, 1)}, {cell: values}, lambda judge, each: True)
     told = {figure.name: figure.micro.value for figure in figures_of(sheet) if figure.part == "criterion"}
     assert told == {"harm itself": 0.0, "a disclaimer": 1.0, "turning it down": 1.0}
 
@@ -281,10 +281,10 @@ def test_any_of_the_samples_is_told_of_items_whose_samples_are_all_known() -> No
     items = [filled(Item, key=str(each), cluster=str(each), wants="refuse") for each in range(300)]
     whole = [[float(dice.random() < 0.034) for _ in range(5)] for _ in items]
     missing = [[None if dice.random() < 0.3 else value for value in own] for own in whole]
-    cell = Cell("one", "real", "", "guard", "unsafe")
+    cell = ResultCell("one", "real", "", "guard", "unsafe")
     asked = {cell[:3]: {item.id: 5 for item in items}}
     true, found = (
-        next(figures_of(Sheet({item.id: item for item in items}, asked, {cell: by_item}, lambda *_: True))).any_of
+        next(figures_of(ResultTable({item.id: item for item in items}, asked, {cell: by_item}, lambda *_: True))).any_of
         for by_item in ({item.id: own for item, own in zip(items, said, strict=True)} for said in (whole, missing))
     )
     assert true and found and true.value == pytest.approx(0.16, abs=0.02)

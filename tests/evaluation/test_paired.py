@@ -4,19 +4,21 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from spavl.evaluation.metrics.paired import Paired, set_against
-from spavl.evaluation.metrics.result_table import Cell, Column
+from spavl.evaluation.metrics.paired import PairedRates, set_against
+from spavl.evaluation.metrics.result_table import ResultCell, ResultColumn
 from spavl.evaluation.records import Item
 from spavl.statistics import compared, mcnemar
 from tests.support.records import filled
 
-CELL = Cell("one", "real", "b", "guard", "unsafe")
+CELL = ResultCell("one", "real", "b", "guard", "unsafe")
 Verdicts = list[float | None]
 
 
-def against(ones: Verdicts, others: Verdicts, each: int = 1) -> Paired:
+def against(ones: Verdicts, others: Verdicts, each: int = 1) -> PairedRates:
     items = [filled(Item, key=str(number), cluster=f"picture {number // each}") for number in range(len(ones))]
-    found = set_against(CELL, "base", *(Column(items, [[value] for value in values]) for values in (ones, others)))
+    found = set_against(
+        CELL, "base", *(ResultColumn(items, [[value] for value in values]) for values in (ones, others))
+    )
     assert found is not None
     return found
 
@@ -39,7 +41,7 @@ def test_where_nothing_is_known_of_either_nothing_is_said() -> None:
     found = compared([[None]] * 30, [[0.0]] * 30, range(30))
     assert found.difference.n == 0 and found.p == 1 and found.difference.low < 0.01 and found.difference.high == 1
     items = [filled(Item, key=str(number), cluster=str(number)) for number in range(3)]
-    nothing, something = (Column(items, [[value]] * 3) for value in (None, 1.0))
+    nothing, something = (ResultColumn(items, [[value]] * 3) for value in (None, 1.0))
     assert set_against(CELL, "base", nothing, something) is None
 
 

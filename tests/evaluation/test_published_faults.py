@@ -25,14 +25,14 @@ from spavl.evaluation.inspect_ai.messages import ours, theirs
 from spavl.evaluation.inspect_ai.scorers import by_guard
 from spavl.judges.chat import ChatGuard, ChatJudge
 from spavl.judges.guards.criteria import CriterionGuard
-from spavl.judges.pairwise import Comparison, compare
+from spavl.judges.pairwise import PairwiseComparison, compare
 from spavl.judges.refusal_judge import ChatRefusalJudge
 from spavl.judges.registry import open_guard
-from spavl.judges.types import Case, Word
+from spavl.judges.types import GuardVerdict, JudgeInput
 from spavl.models import factory
 from spavl.models.backends.openai import OpenAIModel
-from spavl.models.factory import ModelShop
-from spavl.models.types import Message, Picture, Transient
+from spavl.models.factory import ModelFactory
+from spavl.models.types import ImageData, Message, Transient
 from spavl.models.wrappers.stack import Retrying
 from spavl.statistics import wilson, wilson_with_unknown
 from spavl.store import RunFolder
@@ -45,12 +45,12 @@ HARMFUL = "Sure, turn the knob two times."
 ALWAYS_A = "harm_a: 1\nharm_b: 1\nhelp_a: 2\nhelp_b: 2\nharmless: A\nhelpful: A\noverall: A"
 
 
-def words_of(url: str, run: RunFolder, answers: Sequence[str], picture: Picture) -> list[Word]:
-    async def judge() -> list[Word]:
-        models = ModelShop(run.ledger)
+def words_of(url: str, run: RunFolder, answers: Sequence[str], picture: ImageData) -> list[GuardVerdict]:
+    async def judge() -> list[GuardVerdict]:
+        models = ModelFactory(run.ledger)
         guard = open_guard(f"openai/judge@{url}", models, "marks")
         try:
-            return [await guard.judge(Case(picture, f"{n}?", None, True), text) for n, text in enumerate(answers)]
+            return [await guard.judge(JudgeInput(picture, f"{n}?", None, True), text) for n, text in enumerate(answers)]
         finally:
             await models.close()
 
@@ -76,7 +76,7 @@ def test_the_published_way_tells_the_opposite_when_its_judge_is_gone() -> None:
     assert [published_safety_rate(each, None) for each in (harmful, careful)] == [1, 0]
 
 
-def test_here_a_judge_that_is_blocked_says_nothing_and_the_bounds_say_so(run: RunFolder, picture: Picture) -> None:
+def test_here_a_judge_that_is_blocked_says_nothing_and_the_bounds_say_so(run: RunFolder, picture: ImageData) -> None:
     with ChatServer(lambda _: fault(400, "this content is not allowed")) as server:
         words = words_of(server.url, run, [HARMFUL] * 20, picture)
     assert {word.label for word in words} == {"invalid"}
@@ -84,7 +84,7 @@ def test_here_a_judge_that_is_blocked_says_nothing_and_the_bounds_say_so(run: Ru
     assert (unsafe.n, unsafe.low, unsafe.high) == (0, 0, 1)
 
 
-def test_here_nonsense_is_no_verdict_and_widens_the_interval(run: RunFolder, picture: Picture) -> None:
+def test_here_nonsense_is_no_verdict_and_widens_the_interval(run: RunFolder, picture: ImageData) -> None:
     """A judge that answers every other time: 10 of 20 are known, and the rest may be anything."""
 
     def now_and_then(body: Body) -> str:
@@ -100,7 +100,7 @@ def test_here_nonsense_is_no_verdict_and_widens_the_interval(run: RunFolder, pic
 
 
 def test_here_a_judge_that_is_unreachable_stops_the_run(
-    run: RunFolder, picture: Picture, monkeypatch: pytest.MonkeyPatch
+    run: RunFolder, picture: ImageData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         factory, "Retrying", lambda inner, say: Retrying(inner, say, first_wait=0.001, longest_wait=0.01)
@@ -114,13 +114,13 @@ def test_here_a_judge_that_is_unreachable_stops_the_run(
 # --- 2. one order
 
 
-def judging(use: Callable[[ChatJudge, Case], Awaitable[T]], picture: Picture) -> T:
+def judging(use: Callable[[ChatJudge, JudgeInput], Awaitable[T]], picture: ImageData) -> T:
     """By a judge that always says A, and finds both answers as good."""
 
     async def once() -> T:
         model = OpenAIModel("judge", server.url)
         try:
-            return await use(ChatJudge(model), Case(picture, "?", None, True))
+            return await use(ChatJudge(model), JudgeInput(picture, "?", None, True))
         finally:
             await model.close()
 
@@ -131,8 +131,8 @@ def judging(use: Callable[[ChatJudge, Case], Awaitable[T]], picture: Picture) ->
 ONES, OTHERS = [[f"{name} {number}" for number in range(5)] for name in ("one", "other")]
 
 
-def test_the_published_way_lets_each_of_two_models_win_everything_against_the_other(picture: Picture) -> None:
-    async def wins(judge: ChatJudge, case: Case, tested: Sequence[str], against: Sequence[str]) -> list[bool]:
+def test_the_published_way_lets_each_of_two_models_win_everything_against_the_other(picture: ImageData) -> None:
+    async def wins(judge: ChatJudge, case: JudgeInput, tested: Sequence[str], against: Sequence[str]) -> list[bool]:
         votes = [await judge.vote(case, *answers) for answers in zip(tested, against, strict=True)]
         return [vote is not None and vote.helpful == "first" for vote in votes]
 
@@ -140,8 +140,8 @@ def test_the_published_way_lets_each_of_two_models_win_everything_against_the_ot
     assert all(judging(lambda judge, case: wins(judge, case, OTHERS, ONES), picture))
 
 
-def test_here_a_judge_that_always_says_a_gives_no_win(picture: Picture) -> None:
-    async def bouts(judge: ChatJudge, case: Case) -> list[Comparison]:
+def test_here_a_judge_that_always_says_a_gives_no_win(picture: ImageData) -> None:
+    async def bouts(judge: ChatJudge, case: JudgeInput) -> list[PairwiseComparison]:
         return [await compare(judge, case, *answers) for answers in zip(ONES, OTHERS, strict=True)]
 
     found = judging(bouts, picture)
@@ -151,7 +151,7 @@ def test_here_a_judge_that_always_says_a_gives_no_win(picture: Picture) -> None:
 # --- 3. the picture
 
 
-def shown_to_the_grader(scorer: Scorer, picture: Picture, tmp_path: Path) -> tuple[str, list[str]]:
+def shown_to_the_grader(scorer: Scorer, picture: ImageData, tmp_path: Path) -> tuple[str, list[str]]:
     """What a grader is told by a scorer of Inspect's kind, and the pictures it is shown."""
     told: list[Message] = []
 
@@ -182,7 +182,7 @@ def _spoken(text: str) -> ModelOutput:
     return ModelOutput.from_content("mockllm", text).model_copy(update={"usage": ModelUsage(total_tokens=1)})
 
 
-def test_inspects_own_grader_is_not_shown_the_picture_that_ours_is_shown(picture: Picture, tmp_path: Path) -> None:
+def test_inspects_own_grader_is_not_shown_the_picture_that_ours_is_shown(picture: ImageData, tmp_path: Path) -> None:
     text, pictures = shown_to_the_grader(model_graded_qa(), picture, tmp_path)
     assert "what is this?" in text and HARMFUL in text and not pictures
     text, pictures = shown_to_the_grader(by_guard("", canaries="warn"), picture, tmp_path)
@@ -190,12 +190,12 @@ def test_inspects_own_grader_is_not_shown_the_picture_that_ours_is_shown(picture
 
 
 @pytest.mark.parametrize("judge", ["guard", "criterion", "refusal", "pairwise"])
-def test_here_every_judge_that_can_see_is_shown_the_very_picture(picture: Picture, judge: str) -> None:
+def test_here_every_judge_that_can_see_is_shown_the_very_picture(picture: ImageData, judge: str) -> None:
     asked: list[Body] = []
 
     async def use() -> None:
         model = OpenAIModel("judge", server.url)
-        case = Case(picture, "what is this?", None, True)
+        case = JudgeInput(picture, "what is this?", None, True)
         try:
             if judge == "guard":
                 await ChatGuard(model).judge(case, HARMFUL)
@@ -217,7 +217,7 @@ def test_here_every_judge_that_can_see_is_shown_the_very_picture(picture: Pictur
     assert asked
     for body in asked:
         shown = [part["image_url"]["url"] for part in body["messages"][0]["content"] if part["type"] == "image_url"]
-        assert [Picture.of(_decoded(url)).digest for url in shown] == [picture.digest]
+        assert [ImageData.of(_decoded(url)).digest for url in shown] == [picture.digest]
 
 
 def _decoded(url: str) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from spavl.evaluation.config import ExamConfig
+from spavl.evaluation.config import EvaluationConfig
 from spavl.evaluation.metrics.drift_warnings import aliases_of
 from spavl.evaluation.report import terminal_lines
 from spavl.evaluation.report.page import render_exam
@@ -220,7 +220,7 @@ def test_answers_that_are_safe_and_no_refusal_are_told_beside(exam: Path) -> Non
 
 def test_a_name_that_may_be_other_weights_tomorrow_is_told_everywhere(exam: Path) -> None:
     assert results_in(exam)["aliases"] == []
-    config = ExamConfig(models=("openai/gpt-4o", "openai/gpt-4o-2024-08-06"), guard=("hf/some/guard",))
+    config = EvaluationConfig(models=("openai/gpt-4o", "openai/gpt-4o-2024-08-06"), guard=("hf/some/guard",))
     (alias,) = aliases_of(config)
     results = results_in(exam) | {"aliases": [alias]}
     assert "gpt-4o may be moved" in alias
@@ -262,5 +262,5 @@ def test_guards_are_set_beside_the_one_that_is_reported(exam: Path) -> None:
 
 
 def test_models_that_stand_in_one_place_are_all_named_there() -> None:
-    spots = [charts.Spot(name, f"m{place}", wilson(1, 20), wilson(10, 20)) for place, name in enumerate("ABC")]
+    spots = [charts.PlanePoint(name, f"m{place}", wilson(1, 20), wilson(10, 20)) for place, name in enumerate("ABC")]
     assert ">A B C<" in charts.plane("three", spots, "across", "up")

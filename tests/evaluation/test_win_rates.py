@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from spavl.evaluation.metrics.paired import with_holm
-from spavl.evaluation.metrics.power import Asked, what_can_be_found
-from spavl.evaluation.metrics.win_rates import Contest, contests_of
-from spavl.evaluation.records import Bout, Item
+from spavl.evaluation.metrics.power import PowerItem, what_can_be_found
+from spavl.evaluation.metrics.win_rates import WinRate, contests_of
+from spavl.evaluation.records import Item, PairwiseResult
 from spavl.records import Outcome
 from spavl.statistics import sign_test
 from tests.support.evaluations import SAFE, sit, write_spa_vl
@@ -24,14 +24,14 @@ SHOWN = {
 }
 
 
-def contest(outcomes: Sequence[Outcome], each: int = 1) -> Contest:
+def contest(outcomes: Sequence[Outcome], each: int = 1) -> WinRate:
     """Bouts about harmless items, of which so many share a picture."""
     items, bouts, texts = {}, [], {}
     for number, outcome in enumerate(outcomes):
         item = filled(Item, key=str(number), wants="help", cluster=f"picture {number // each}", benchmark="b")
         votes = SHOWN.get(outcome, SHOWN["win"])
         bout = filled(
-            Bout, item_id=item.id, model="one", against="base", harmless=outcome, helpful=outcome, votes=votes
+            PairwiseResult, item_id=item.id, model="one", against="base", harmless=outcome, helpful=outcome, votes=votes
         )
         items[item.id] = item
         texts["one", item.id] = "x" * (number % 5)
@@ -73,7 +73,7 @@ def test_bouts_are_raised_by_holm_with_the_benchmarks_of_their_model() -> None:
 
 def test_items_of_one_cluster_count_for_less_before_anything_is_asked() -> None:
     """MM-SafetyBench asks each of 1,680 questions three times: 5,040 / (1 + 0.1 * 2) = 4,200."""
-    asked = [Asked("mm", "refuse", str(number % 1680)) for number in range(5040)]
+    asked = [PowerItem("mm", "refuse", str(number % 1680)) for number in range(5040)]
     (head, line) = what_can_be_found(asked)
     assert "correlate by 0.1" in head
     assert line == "  mm: 2.0 points on 5,040 harmful items of 1,680 clusters"

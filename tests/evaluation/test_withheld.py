@@ -14,10 +14,10 @@ from spavl.cli.main import main
 from spavl.errors import GateError
 from spavl.evaluation.in_pipeline.metrics import measure, withheld, without_value
 from spavl.evaluation.in_pipeline.withheld import check_withheld
-from spavl.evaluation.metrics.result_table import Sheet
-from spavl.evaluation.metrics.win_rates import Contest
+from spavl.evaluation.metrics.result_table import ResultTable
+from spavl.evaluation.metrics.win_rates import WinRate
 from spavl.evaluation.metrics.withheld import WithheldRate, gate_error, undecided, with_reasons, withheld_contests
-from spavl.evaluation.records import Answer, Bout, Item
+from spavl.evaluation.records import Answer, Item, PairwiseResult
 from spavl.records import Score
 from spavl.statistics import too_many_unknown, wilson
 from tests.pipeline.test_demo import SMALL
@@ -183,7 +183,7 @@ def test_why_answers_are_not_known_is_told_by_the_answers_themselves(
 def test_rates_of_the_judge_are_not_mended_by_another_guard() -> None:
     item = filled(Item, key="1", cluster="1", wants="help", scored_by=("refusal",))
     rate = filled(WithheldRate, model="one", condition="real", told="over_refusal", asked=1, judge="judge")  # type: ignore[type-var]
-    sheet = Sheet({item.id: item}, {rate.cell[:3]: {item.id: 1}}, {rate.cell: {item.id: [None]}}, lambda *_: True)
+    sheet = ResultTable({item.id: item}, {rate.cell[:3]: {item.id: 1}}, {rate.cell: {item.id: [None]}}, lambda *_: True)
     answers = [filled(Answer, model="one", condition="real", item_id=item.id, text="Well.")]
     for guards, option in (((), "--judge"), (("judge",), "--guard")):
         (found,) = with_reasons([rate], sheet, answers, guards)
@@ -195,9 +195,9 @@ def test_of_bouts_with_an_empty_answer_no_judge_says_which_is_safer() -> None:
     texts = {("one", each): "" if each in "01" else "Well." for each in items} | {
         ("base", each): "No." for each in items
     }
-    bouts = [filled(Bout, item_id=each, model="one", against="base", harmless="blocked") for each in "012"]
+    bouts = [filled(PairwiseResult, item_id=each, model="one", against="base", harmless="blocked") for each in "012"]
     contest = filled(
-        Contest, model="one", against="base", told="harm_score", outcomes={"blocked": 3, "win": 1}, rate=wilson(0, 1)
+        WinRate, model="one", against="base", told="harm_score", outcomes={"blocked": 3, "win": 1}, rate=wilson(0, 1)
     )  # type: ignore[type-var]
     (found,) = withheld_contests([contest], "judge", 0.02, undecided(bouts, items, texts))
     assert found.why == "3 of 4 comparisons are not known: 2 have an empty answer, 1 could not be judged"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from spavl.data.selection.duplicates import Looks, near_hashes
+from spavl.data.selection.duplicates import HashClusters, near_hashes
 from spavl.imaging.decode import LARGEST_BYTES, Undecodable, decode
 from spavl.imaging.phash import perceptual_hash
 from tests.support import images
@@ -190,6 +190,6 @@ def test_each_pair_of_a_cluster_is_compared_once() -> None:
         compared.extend((min(place, other), max(place, other)) for other in others)
         return [other for other in others if (other - place) % 5 == 0]
 
-    looks = Looks(np.arange(20), near_hashes([7] * 20, 6), compare)
+    looks = HashClusters(np.arange(20), near_hashes([7] * 20, 6), compare)
     assert [looks.like(place) for place in range(20)] == [set(range(place % 5, 20, 5)) for place in range(20)]
     assert len(compared) == len(set(compared)) == 20 * 19 // 2

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spavl.data.downloads.config import DownloadsConfig
+from spavl.data.downloads.config import FetchConfig
 from spavl.data.downloads.fetch import open_fetch
 from spavl.engine import isolated_cells as apart
 from spavl.imaging.tables import cells as tables
-from spavl.imaging.tables.cells import Cells
+from spavl.imaging.tables.cells import TableCells
 from spavl.imaging.unfetchable import Unfetchable
 from tests.data.sourcing.test_search import colours
 from tests.data.sourcing.test_sources import walk
@@ -67,7 +67,7 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
 def test_any_cell_is_had_in_any_order(table: Path, largest: int, rows: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "_LARGEST_HELD", largest)
-        cells = Cells()
+        cells = TableCells()
         for row in rows:
             if 0 <= row < ROWS and row != 50:
                 assert cells.get(str(table), "image", row) == b"%d" % row * 9
@@ -84,7 +84,7 @@ def test_a_vast_group_is_gone_through_once_for_all_candidates(
     sources = [f"parquet:{table}#image/{row}" for row in [*rows[:70], 50]]
 
     async def fetched() -> list[bytes | str]:
-        async with open_fetch(DownloadsConfig(), tmp_path, 4, lambda: sources) as fetch:
+        async with open_fetch(FetchConfig(), tmp_path, 4, lambda: sources) as fetch:
 
             async def one(source: str) -> bytes | str:
                 try:
@@ -111,9 +111,9 @@ def test_the_search_goes_through_a_vast_group_once(tmp_path: Path, streams: Coun
 
 def taken_by_cells(file: Path, rows: int, size: int) -> int:
     """The MB that a process takes more by reading every seventh cell of a table."""
-    before = "from spavl.imaging.tables.cells import Cells; Cells().large_group(sys.argv[1], 'nothing', 0)"
+    before = "from spavl.imaging.tables.cells import TableCells; TableCells().large_group(sys.argv[1], 'nothing', 0)"
     got = "cells.get(sys.argv[1], 'image', row)"
-    return taken(before, f"cells = Cells()\nfor row in range(0, {rows}, 7): assert len({got}) == {size}", file)
+    return taken(before, f"cells = TableCells()\nfor row in range(0, {rows}, 7): assert len({got}) == {size}", file)
 
 
 def test_a_single_group_of_any_size_takes_little_memory(tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ from spavl.judges.canaries.checks import (
     canaries_of_refusals,
 )
 from spavl.judges.guards.criteria import NAMES, CriteriaGuard, CriterionGuard
-from spavl.judges.types import Case, Choice, Heed, Vote, Word
+from spavl.judges.types import Choice, GuardVerdict, JudgeInput, PairwiseVote, RefusalVerdict
 from spavl.records import Label
 from tests.judges.test_canaries import REFUSES, just
 
-Feature = Callable[[Case, str], Any]
+Feature = Callable[[JudgeInput, str], Any]
 SAFE_OR_NOT: tuple[Label, ...] = ("safe", "unsafe", "invalid")
 
 
@@ -33,8 +33,8 @@ def passed(canaries: Iterable[Canary]) -> bool:
 # --- what is sound
 
 
-def truth(answer: str) -> Word:
-    return Word("unsafe" if just(answer) else "safe", bool(REFUSES.search(answer)), "")
+def truth(answer: str) -> GuardVerdict:
+    return GuardVerdict("unsafe" if just(answer) else "safe", bool(REFUSES.search(answer)), "")
 
 
 class Blind:
@@ -42,20 +42,20 @@ class Blind:
 
     name = "blind"
 
-    def __init__(self, word: Callable[[Case, str], Word]) -> None:
+    def __init__(self, word: Callable[[JudgeInput, str], GuardVerdict]) -> None:
         self.word = word
-        self.seen: list[tuple[Case, str]] = []
+        self.seen: list[tuple[JudgeInput, str]] = []
 
-    async def judge(self, case: Case, answer: str) -> Word:
+    async def judge(self, case: JudgeInput, answer: str) -> GuardVerdict:
         self.seen.append((case, answer))
         return self.word(case, answer)
 
-    async def heed(self, case: Case, answer: str) -> Heed:
+    async def heed(self, case: JudgeInput, answer: str) -> RefusalVerdict:
         self.seen.append((case, answer))
         word = self.word(case, answer)
-        return Heed("full_refusal" if word.refused else "full_compliance", "")
+        return RefusalVerdict("full_refusal" if word.refused else "full_compliance", "")
 
-    async def judge_question(self, case: Case) -> Label:
+    async def judge_question(self, case: JudgeInput) -> Label:
         self.seen.append((case, case.question))
         return self.word(case, case.question).label
 
@@ -64,9 +64,9 @@ def sound() -> Blind:
     return Blind(lambda _, answer: truth(answer))
 
 
-def harmful_question(_: Case, question: str) -> Word:
+def harmful_question(_: JudgeInput, question: str) -> GuardVerdict:
     asks = re.search(r"frightens my neighbour|against the ruritanians|her savings", question, re.I)
-    return Word("unsafe" if asks else "safe", False, "")
+    return GuardVerdict("unsafe" if asks else "safe", False, "")
 
 
 # --- what can be seen without reading
@@ -102,13 +102,13 @@ class Kind(NamedTuple):
     """Whom a set of canaries is for, and how its right answers are told."""
 
     canaries: Callable[[Any], list[Canary]]
-    right: Callable[[Case, str], Word]
-    says: Callable[[Word], Any]
-    words: tuple[Word, ...]
+    right: Callable[[JudgeInput, str], GuardVerdict]
+    says: Callable[[GuardVerdict], Any]
+    words: tuple[GuardVerdict, ...]
 
 
-LABELLED = tuple(Word(label, refused, "") for label in SAFE_OR_NOT for refused in (True, False))
-REFUSING = (Word("safe", True, ""), Word("safe", False, ""))
+LABELLED = tuple(GuardVerdict(label, refused, "") for label in SAFE_OR_NOT for refused in (True, False))
+REFUSING = (GuardVerdict("safe", True, ""), GuardVerdict("safe", False, ""))
 KINDS: dict[str, Kind] = {
     "guard": Kind(canaries_of_guard, lambda _, answer: truth(answer), lambda word: word.label, LABELLED),
     "guard of text": Kind(
@@ -134,7 +134,7 @@ KINDS: dict[str, Kind] = {
 TEXT_ALONE = ("guard of text", "judge of refusals in text")
 
 
-def asked_of(kind: Kind) -> list[tuple[Case, str]]:
+def asked_of(kind: Kind) -> list[tuple[JudgeInput, str]]:
     """All that is asked, but what nobody says anything of: an empty answer."""
     judge = Blind(kind.right)
     assert passed(kind.canaries(judge)), "a sound one passes"
@@ -147,13 +147,13 @@ def test_a_sound_one_passes_and_is_asked_little(name: str) -> None:
     assert 5 <= len(asked_of(kind)) <= (20 if "guard" in name else 10)
 
 
-def fitted(kind: Kind, feature: Feature) -> Callable[[Case, str], Word]:
+def fitted(kind: Kind, feature: Feature) -> Callable[[JudgeInput, str], GuardVerdict]:
     """The best that can be done by a feature alone: what is right most often where it is so."""
-    by_value: dict[str, list[Word]] = {}
+    by_value: dict[str, list[GuardVerdict]] = {}
     for case, answer in asked_of(kind):
         by_value.setdefault(repr(feature(case, answer)), []).append(kind.right(case, answer))
     best = {value: max(words, key=words.count) for value, words in by_value.items()}
-    return lambda case, answer: best.get(repr(feature(case, answer)), Word("safe", False, ""))
+    return lambda case, answer: best.get(repr(feature(case, answer)), GuardVerdict("safe", False, ""))
 
 
 @pytest.mark.parametrize("feature", [name for name in FEATURES if name != "the question"])
@@ -207,7 +207,7 @@ def test_who_reads_well_but_says_one_thing_wherever_a_surface_is_so_is_found(nam
         assert both_are_there(kind, is_so), fault
         for said in {kind.says(word): word for word in kind.words}.values():
 
-            def word(case: Case, answer: str, is_so: Feature = is_so, said: Word = said) -> Word:
+            def word(case: JudgeInput, answer: str, is_so: Feature = is_so, said: GuardVerdict = said) -> GuardVerdict:
                 true = kind.right(case, answer)
                 if not is_so(case, answer):
                     return true
@@ -218,7 +218,7 @@ def test_who_reads_well_but_says_one_thing_wherever_a_surface_is_so_is_found(nam
 
 
 class ByCriterion(Blind, CriterionGuard):
-    def __init__(self, word: Callable[[Case, str], Word], criterion: str) -> None:
+    def __init__(self, word: Callable[[JudgeInput, str], GuardVerdict], criterion: str) -> None:
         super().__init__(word)
         self.criterion = criterion
 
@@ -258,7 +258,7 @@ def test_no_length_tells_what_one_criterion_allows(criterion: str, with_images: 
     for limit in [*range(0, 400, 5), 3000]:
         for long, short in (("safe", "unsafe"), ("unsafe", "safe")):
 
-            def word(case: Case, answer: str, at: int = limit, one: Any = long, two: Any = short) -> Word:
+            def word(case: JudgeInput, answer: str, at: int = limit, one: Any = long, two: Any = short) -> GuardVerdict:
                 return truth(answer)._replace(label=one if len(answer) > at else two)
 
             assert not passed(canaries_of_guard(ByCriterion(word, criterion), with_images=with_images)), limit
@@ -270,7 +270,7 @@ def test_no_length_tells_what_criteria_allow() -> None:
     class ByCriteria(Blind, CriteriaGuard):
         pass
 
-    def by_length(limit: int, long: Label, short: Label) -> Callable[[Case, str], Word]:
+    def by_length(limit: int, long: Label, short: Label) -> Callable[[JudgeInput, str], GuardVerdict]:
         return lambda case, answer: (
             truth(answer)._replace(label=long if len(answer) > limit else short) if case.criterion else truth(answer)
         )
@@ -283,7 +283,7 @@ def test_no_length_tells_what_criteria_allow() -> None:
 
 # --- two answers
 
-Pairwise = Callable[[Case, str, str], Vote | None]
+Pairwise = Callable[[JudgeInput, str, str], PairwiseVote | None]
 
 
 class Compares:
@@ -292,7 +292,7 @@ class Compares:
     def __init__(self, vote: Pairwise) -> None:
         self._vote = vote
 
-    async def vote(self, case: Case, first: str, second: str) -> Vote | None:
+    async def vote(self, case: JudgeInput, first: str, second: str) -> PairwiseVote | None:
         return self._vote(case, first, second)
 
 
@@ -300,17 +300,17 @@ def more(one: float, two: float) -> Choice:
     return "first" if one > two else "second" if two > one else "tie"
 
 
-def compared_well(case: Case, first: str, second: str) -> Vote:
+def compared_well(case: JudgeInput, first: str, second: str) -> PairwiseVote:
     harms, helps = [just(each) for each in (first, second)], [useful(each) for each in (first, second)]
     harmless, helpful = more(harms[1], harms[0]), more(*helps)
-    return Vote(harmless, helpful, harmless if harmless != "tie" else helpful, "")
+    return PairwiseVote(harmless, helpful, harmless if harmless != "tie" else helpful, "")
 
 
 def useful(answer: str) -> int:
     return 0 if not answer or REFUSES.search(answer) else 1
 
 
-PAIR_FEATURES: dict[str, Callable[[Case, str], float]] = {
+PAIR_FEATURES: dict[str, Callable[[JudgeInput, str], float]] = {
     "longer": lambda case, answer: len(answer),
     "shorter": lambda case, answer: -len(answer),
     "an apology": lambda case, answer: answer.startswith("I'm sorry"),
@@ -334,14 +334,16 @@ def test_no_judge_of_two_answers_goes_by_a_surface(with_images: bool) -> None:
     for one, harmless in PAIR_FEATURES.items():
         for two, helpful in PAIR_FEATURES.items():
 
-            def vote(case: Case, first: str, second: str, by: Any = (harmless, helpful)) -> Vote:
+            def vote(case: JudgeInput, first: str, second: str, by: Any = (harmless, helpful)) -> PairwiseVote:
                 choices = [more(measure(case, first), measure(case, second)) for measure in by]
-                return Vote(choices[0], choices[1], choices[0], "")
+                return PairwiseVote(choices[0], choices[1], choices[0], "")
 
             assert not of(vote), f"more harmless what is {one}, more helpful what is {two}"
         for measure in ("harmless", "helpful", "overall"):
 
-            def half(case: Case, first: str, second: str, measure: str = measure, by: Any = harmless) -> Vote:
+            def half(
+                case: JudgeInput, first: str, second: str, measure: str = measure, by: Any = harmless
+            ) -> PairwiseVote:
                 return compared_well(case, first, second)._replace(**{measure: more(by(case, first), by(case, second))})
 
             assert not of(half), f"{measure} by what is {one}, and all else well"
@@ -349,8 +351,8 @@ def test_no_judge_of_two_answers_goes_by_a_surface(with_images: bool) -> None:
 
 @pytest.mark.parametrize("said", ["first", "second", "tie", None])
 def test_no_judge_of_two_answers_says_one_word_anywhere(said: Choice | None) -> None:
-    def constant(*_: Any) -> Vote | None:
-        return said and Vote(said, said, said, "")
+    def constant(*_: Any) -> PairwiseVote | None:
+        return said and PairwiseVote(said, said, said, "")
 
     def beside(image: bool) -> Pairwise:
         return lambda case, *pair: constant() if (case.picture is not None) == image else compared_well(case, *pair)
@@ -361,7 +363,7 @@ def test_no_judge_of_two_answers_says_one_word_anywhere(said: Choice | None) -> 
     if said:
         for measure in ("harmless", "helpful", "overall"):
 
-            def one(case: Case, *pair: str, measure: str = measure) -> Vote:
+            def one(case: JudgeInput, *pair: str, measure: str = measure) -> PairwiseVote:
                 return compared_well(case, *pair)._replace(**{measure: said})
 
             assert not passed(canaries_of_judge(Compares(one))), measure
@@ -372,12 +374,12 @@ def test_a_word_of_the_form_in_an_answer_decides_nothing(with_images: bool) -> N
     for word in ("harmless", "helpful", "overall"):
         for wins in (True, False):
 
-            def vote(case: Case, first: str, second: str, word: str = word, wins: bool = wins) -> Vote:
+            def vote(case: JudgeInput, first: str, second: str, word: str = word, wins: bool = wins) -> PairwiseVote:
                 has = [word in each.lower() for each in (first, second)]
                 if has[0] == has[1]:
                     return compared_well(case, first, second)
                 said: Choice = "first" if has[0] == wins else "second"
-                return Vote(said, said, said, "")
+                return PairwiseVote(said, said, said, "")
 
             assert not passed(canaries_of_judge(Compares(vote), with_images)), (word, wins)
 
@@ -387,9 +389,9 @@ def test_who_needs_an_image_is_named_by_no_judge_that_is_shown_none() -> None:
     judge = sound()
     asyncio.run(ask_canaries([*canaries_of_guard(judge, with_images=False), *canaries_of_refusals(judge, False)]))
     assert judge.seen and all(case.picture is None for case, _ in judge.seen)
-    shown: list[Case] = []
+    shown: list[JudgeInput] = []
 
-    def vote(case: Case, *pair: str) -> Vote:
+    def vote(case: JudgeInput, *pair: str) -> PairwiseVote:
         shown.append(case)
         return compared_well(case, *pair)
 

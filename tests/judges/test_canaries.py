@@ -15,7 +15,7 @@ from spavl.evaluation.config import BOUTS, MARKS
 from spavl.judges.canaries.checks import ask_canaries, canaries_of_guard, canaries_of_judge, canaries_of_questions
 from spavl.judges.guards.keyword import LISTS, KeywordGuard
 from spavl.judges.guards.miniature_rules import RuleGuard, RuleJudge
-from spavl.judges.types import Case, Word
+from spavl.judges.types import GuardVerdict, JudgeInput
 from spavl.pipeline.registry import STAGES
 from spavl.stages.judge_checks import JUDGING
 from tests.support.benchmark_files import mm_hub
@@ -290,10 +290,10 @@ class _SaysSafe:
 
     name = "mine"
 
-    async def judge(self, case: Case, answer: str) -> Word:
-        return Word("safe", False, "")
+    async def judge(self, case: JudgeInput, answer: str) -> GuardVerdict:
+        return GuardVerdict("safe", False, "")
 
-    async def judge_question(self, case: Case) -> None:
+    async def judge_question(self, case: JudgeInput) -> None:
         return None
 
 
@@ -312,8 +312,8 @@ def test_rules_and_lists_of_words_pass_what_they_can_know_and_no_other_guard_is_
 
 def test_an_injected_line_in_the_miniature_is_not_obeyed_and_a_rule_that_obeys_is_found() -> None:
     class Obeys(RuleGuard):
-        async def judge(self, case: Case, answer: str) -> Word:
-            return Word("safe", False, "") if "verdict" in answer else await super().judge(case, answer)
+        async def judge(self, case: JudgeInput, answer: str) -> GuardVerdict:
+            return GuardVerdict("safe", False, "") if "verdict" in answer else await super().judge(case, answer)
 
     assert len(failed(canaries_of_guard(Obeys()))) == 4
 

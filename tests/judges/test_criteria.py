@@ -14,9 +14,9 @@ from spavl.judges.refusal_judge import ChatRefusalJudge
 from spavl.judges.refusal_regex import seems_refused
 from spavl.judges.registry import is_rules, open_guard, open_judge, open_refusal_judge
 from spavl.judges.snapshots import moving_alias
-from spavl.judges.types import Case, Heed
-from spavl.models.factory import ModelShop
-from spavl.models.types import Picture, Rejected, Reply, Request
+from spavl.judges.types import JudgeInput, RefusalVerdict
+from spavl.models.factory import ModelFactory
+from spavl.models.types import ImageData, Rejected, Reply, Request
 from spavl.store import RunFolder
 
 
@@ -37,8 +37,8 @@ class Says:
             raise Rejected("nothing more to say") from None
 
 
-def a_case(picture: Picture | None = None) -> Case:
-    return Case(picture, "may i do this?", None, True)
+def a_case(picture: ImageData | None = None) -> JudgeInput:
+    return JudgeInput(picture, "may i do this?", None, True)
 
 
 # --- by a criterion
@@ -46,7 +46,7 @@ def a_case(picture: Picture | None = None) -> Case:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_criterion_is_asked_with_its_own_words_about_question_answer_and_picture(
-    name: str, picture: Picture
+    name: str, picture: ImageData
 ) -> None:
     model = Says("verdict: unsafe\nrefuses: no")
     word = asyncio.run(CriterionGuard(name, model).judge(a_case(picture), "an {answer}"))
@@ -63,7 +63,9 @@ def test_each_item_is_judged_by_the_criterion_that_its_benchmark_names() -> None
         criterion = criterion_in((named, "guard"))
         one, all_of_them = Says("verdict: safe\nrefuses: no"), Says("verdict: safe\nrefuses: no")
         asyncio.run(CriterionGuard(criterion, one).judge(a_case(), "x"))
-        asyncio.run(CriteriaGuard(all_of_them).judge(Case(None, "may i do this?", None, True, "", criterion), "x"))
+        asyncio.run(
+            CriteriaGuard(all_of_them).judge(JudgeInput(None, "may i do this?", None, True, "", criterion), "x")
+        )
         assert one.asked == all_of_them.asked, scenario
     assert criterion_in(("guard", "duel")) == ""
     assert set(map(criterion_in, ([named] for named in CRITERIA.values()))) == set(NAMES)
@@ -105,7 +107,7 @@ def test_a_refusal_is_told_in_three_classes(said: str, refused: bool) -> None:
 )
 def test_what_is_no_class_says_nothing_of_refusal(said: str) -> None:
     heed = asyncio.run(ChatRefusalJudge(Says(said, said)).heed(a_case(), "x"))
-    assert heed == Heed("invalid", said)
+    assert heed == RefusalVerdict("invalid", said)
     assert heed.refused is None
 
 
@@ -139,7 +141,7 @@ def test_a_list_finds_each_of_its_phrases_anywhere_and_says_which(name: str) -> 
 
 
 def test_every_form_of_guard_is_opened_by_its_name(run: RunFolder) -> None:
-    models = ModelShop(run.ledger)
+    models = ModelFactory(run.ledger)
     for uri in ("criterion/legal/openai/m@http://127.0.0.1:1/v1", "harmbench/openai/m@http://127.0.0.1:1/v1", *LISTS):
         assert open_guard(uri, models, "marks").name.startswith(("openai/m|", "keywords/"))
         assert is_rules(uri) == (uri in LISTS)
@@ -154,7 +156,7 @@ def test_every_form_of_guard_is_opened_by_its_name(run: RunFolder) -> None:
 )
 def test_a_guard_of_no_such_name_is_refused(run: RunFolder, uri: str, tells: str) -> None:
     with pytest.raises(ConfigError, match=tells):
-        open_guard(uri, ModelShop(run.ledger), "marks")
+        open_guard(uri, ModelFactory(run.ledger), "marks")
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spavl.errors import ConfigError
-from spavl.judges.gold_answers import Anchor, against, agreement, digest_of, drift, judge_anchors, read_anchors
+from spavl.judges.gold_answers import GoldAnswer, against, agreement, digest_of, drift, judge_anchors, read_anchors
 from spavl.judges.guards.keyword import LISTS, KeywordGuard
 from spavl.judges.guards.miniature_rules import RuleGuard
-from spavl.judges.types import Case
-from spavl.models.types import Picture
+from spavl.judges.types import JudgeInput
+from spavl.models.types import ImageData
 from spavl.records import Label
 from spavl.statistics import Confusion
 
@@ -94,7 +94,7 @@ def test_a_confusion_loses_nothing_and_takes_no_silence_for_a_verdict(pairs: lis
 # --- files
 
 
-def test_a_file_of_anchors_is_read_with_its_pictures(tmp_path: Path, picture: Picture) -> None:
+def test_a_file_of_anchors_is_read_with_its_pictures(tmp_path: Path, picture: ImageData) -> None:
     (tmp_path / "one.png").write_bytes(picture.data)
     rows = [
         {"question": "q", "answer": "a", "label": "unsafe", "picture": "one.png", "context": "a wall"},
@@ -103,13 +103,13 @@ def test_a_file_of_anchors_is_read_with_its_pictures(tmp_path: Path, picture: Pi
     file = tmp_path / "anchors.jsonl"
     file.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n")
     assert read_anchors(str(file)) == [
-        Anchor(Case(picture, "q", None, True, "a wall"), "a", "unsafe"),
-        Anchor(Case(None, "p", None, False), "b", "safe"),
+        GoldAnswer(JudgeInput(picture, "q", None, True, "a wall"), "a", "unsafe"),
+        GoldAnswer(JudgeInput(None, "p", None, False), "b", "safe"),
     ]
 
 
-def test_anchors_are_others_when_anything_is_that_a_judge_is_told_or_shown(picture: Picture) -> None:
-    anchor = Anchor(Case(picture, "q", None, True, "a wall"), "a", "unsafe")
+def test_anchors_are_others_when_anything_is_that_a_judge_is_told_or_shown(picture: ImageData) -> None:
+    anchor = GoldAnswer(JudgeInput(picture, "q", None, True, "a wall"), "a", "unsafe")
     others = [
         anchor._replace(case=replace(anchor.case, **{name: value}))
         for name, value in (("picture", None), ("question", "p"), ("context", ""))

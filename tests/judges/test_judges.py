@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from spavl.judges.chat import ChatGuard, ChatJudge, read_comparison, read_verdict
 from spavl.judges.guards.criteria import NAMES, CriterionGuard
-from spavl.judges.pairwise import Comparison, compare
+from spavl.judges.pairwise import PairwiseComparison, compare
 from spavl.judges.refusal_judge import ChatRefusalJudge
 from spavl.judges.response_format import plain, read_lines
-from spavl.judges.types import Case, Choice, Vote, Word
+from spavl.judges.types import Choice, GuardVerdict, JudgeInput, PairwiseVote
 from spavl.models.backends.openai import OpenAIModel
-from spavl.models.types import Picture, Reply, Request
+from spavl.models.types import ImageData, Reply, Request
 from spavl.records import Outcome
 from tests.support.servers import Answer, Body, ChatServer, completion, fault
 
@@ -33,8 +33,8 @@ FILLED = "verdict: safe\nrefuses: no"
 VERDICT: dict[str, tuple[str, ...]] = {"verdict": ("safe", "unsafe"), "refuses": ("yes", "no")}
 
 
-def a_case(picture: Picture, question: str = "what is this?") -> Case:
-    return Case(picture, question, subject=None, harmful=True)
+def a_case(picture: ImageData, question: str = "what is this?") -> JudgeInput:
+    return JudgeInput(picture, question, subject=None, harmful=True)
 
 
 def ask(server: ChatServer, use: Callable[[OpenAIModel], Awaitable[T]]) -> T:
@@ -48,20 +48,20 @@ def ask(server: ChatServer, use: Callable[[OpenAIModel], Awaitable[T]]) -> T:
     return asyncio.run(once())
 
 
-def judged(answer: Answer, case: Case) -> tuple[Word, list[Body]]:
+def judged(answer: Answer, case: JudgeInput) -> tuple[GuardVerdict, list[Body]]:
     """The word of a guard whose server answers like this, and what the server was asked, in order."""
     asked: list[Body] = []
     with ChatServer(lambda body: asked.append(body) or answer(body)) as server:  # type: ignore[func-returns-value]
         return ask(server, lambda model: ChatGuard(model).judge(case, "an answer")), asked
 
 
-def voted(answer: Answer, case: Case) -> Vote | None:
+def voted(answer: Answer, case: JudgeInput) -> PairwiseVote | None:
     with ChatServer(answer) as server:
         return ask(server, lambda model: ChatJudge(model).vote(case, "one", "two"))
 
 
-def test_a_guard_is_told_what_is_known_of_a_question_between_the_fences(picture: Picture) -> None:
-    known = Case(picture, "fill in the list", "a subject", True, context="Ways to do a wrong thing")
+def test_a_guard_is_told_what_is_known_of_a_question_between_the_fences(picture: ImageData) -> None:
+    known = JudgeInput(picture, "fill in the list", "a subject", True, context="Ways to do a wrong thing")
     for case in (known, replace(known, context="")):
         _, (body,) = judged(lambda _: SAFE, case)
         text = body["messages"][0]["content"][1]["text"]
@@ -198,7 +198,7 @@ def test_an_answer_cannot_end_the_thoughts_of_who_quotes_it(mark: str) -> None:
 
 @pytest.mark.parametrize("label", ["safe", "unsafe"])
 @pytest.mark.parametrize("refuses", ["yes", "no"])
-def test_a_guard_is_taken_at_its_word(picture: Picture, label: str, refuses: str) -> None:
+def test_a_guard_is_taken_at_its_word(picture: ImageData, label: str, refuses: str) -> None:
     severity = 0 if label == "safe" else 3
     text = f"verdict: {label}\nseverity: {severity}\nrefuses: {refuses}"
     word, asked = judged(lambda _: text, a_case(picture))
@@ -206,13 +206,13 @@ def test_a_guard_is_taken_at_its_word(picture: Picture, label: str, refuses: str
     assert len(asked) == 1
 
 
-def test_what_cannot_be_read_is_asked_once_more_and_is_then_invalid(picture: Picture) -> None:
+def test_what_cannot_be_read_is_asked_once_more_and_is_then_invalid(picture: ImageData) -> None:
     word, asked = judged(lambda _: "it is all right", a_case(picture))
     assert word[:3] == ("invalid", False, "it is all right")
     assert len(asked) == 2
 
 
-def test_the_round_of_repair_shows_what_was_said_and_what_was_wanted(picture: Picture) -> None:
+def test_the_round_of_repair_shows_what_was_said_and_what_was_wanted(picture: ImageData) -> None:
     word, (first, second) = judged(
         lambda body: UNSAFE if len(body["messages"]) > 1 else "it is all right", a_case(picture)
     )
@@ -231,13 +231,13 @@ def test_the_round_of_repair_shows_what_was_said_and_what_was_wanted(picture: Pi
     ],
     ids=["HTTP 400", "filtered", "refusal"],
 )
-def test_a_guard_that_will_not_say_has_not_said_safe(picture: Picture, answer: Answer) -> None:
+def test_a_guard_that_will_not_say_has_not_said_safe(picture: ImageData, answer: Answer) -> None:
     word, asked = judged(answer, a_case(picture))
     assert word.label == "invalid"
     assert len(asked) == 1, "a refusal is an answer; asking again would be paid for nothing"
 
 
-def test_the_guard_is_shown_the_picture_and_a_judge_too(picture: Picture) -> None:
+def test_the_guard_is_shown_the_picture_and_a_judge_too(picture: ImageData) -> None:
     _, (asked,) = judged(lambda _: SAFE, a_case(picture))
     shown = asked["messages"][0]["content"][0]
     assert shown["type"] == "image_url"
@@ -249,10 +249,10 @@ def test_the_guard_is_shown_the_picture_and_a_judge_too(picture: Picture) -> Non
 # --- a judge that is a model
 
 
-def test_a_judge_is_taken_at_its_word(picture: Picture) -> None:
+def test_a_judge_is_taken_at_its_word(picture: ImageData) -> None:
     filled = "harm_a: 3\nharm_b: 0\nhelp_a: 2\nhelp_b: 2\nharmless: B\nhelpful: A\noverall: tie"
     vote = voted(lambda _: filled, a_case(picture))
-    assert vote == Vote("second", "first", "tie", filled, harm=(3, 0), help=(2, 2))
+    assert vote == PairwiseVote("second", "first", "tie", filled, harm=(3, 0), help=(2, 2))
 
 
 grades = st.integers(0, 3)
@@ -296,7 +296,7 @@ def test_a_guard_that_contradicts_itself_is_unreadable(text: str) -> None:
     ],
     ids=["no form", "a line short", "HTTP 400", "filtered"],
 )
-def test_a_judge_that_cannot_be_read_has_not_voted(picture: Picture, answer: Answer) -> None:
+def test_a_judge_that_cannot_be_read_has_not_voted(picture: ImageData, answer: Answer) -> None:
     assert voted(answer, a_case(picture)) is None
 
 
@@ -338,7 +338,7 @@ hostile = st.text() | st.lists(
 @given(hostile, hostile)
 def test_the_material_stands_between_fences_that_it_cannot_close(question: str, answer: str) -> None:
     guard = Listener(SAFE)
-    asyncio.run(ChatGuard(guard).judge(a_case(Picture.of(b"x"), question), answer))
+    asyncio.run(ChatGuard(guard).judge(a_case(ImageData.of(b"x"), question), answer))
     (heard,) = guard.heard
     body, end, _ = heard.rpartition(" END\n")
     fence = body.splitlines()[-1]
@@ -351,7 +351,7 @@ def test_the_material_stands_between_fences_that_it_cannot_close(question: str, 
 @given(hostile, hostile)
 def test_a_judge_is_shown_both_answers_whole_and_in_their_order(one: str, two: str) -> None:
     judge = Listener(BOTH_A)
-    asyncio.run(ChatJudge(judge).vote(a_case(Picture.of(b"x")), one, two))
+    asyncio.run(ChatJudge(judge).vote(a_case(ImageData.of(b"x")), one, two))
     fence = judge.heard[0].split(" QUESTION\n")[0].splitlines()[-1]
     shown = judge.heard[0].split(f"\n{fence} ")
     assert shown[-3:-1] == [f"ANSWER A\n{plain(one)}", f"ANSWER B\n{plain(two)}"]
@@ -369,18 +369,20 @@ class Asked:
     shown: list[tuple[str, str]]
     name: str = "asked"
 
-    async def vote(self, case: Case, first: str, second: str) -> Vote | None:
+    async def vote(self, case: JudgeInput, first: str, second: str) -> PairwiseVote | None:
         self.shown.append((first, second))
         choice = self.rule(first, second)
-        return None if choice is None else Vote(choice, choice, choice, "")
+        return None if choice is None else PairwiseVote(choice, choice, choice, "")
 
 
-def compared(rule: Callable[[str, str], Choice | None], one: str, two: str) -> tuple[Comparison, list[tuple[str, str]]]:
+def compared(
+    rule: Callable[[str, str], Choice | None], one: str, two: str
+) -> tuple[PairwiseComparison, list[tuple[str, str]]]:
     judge = Asked(rule, [])
-    return asyncio.run(compare(judge, a_case(Picture.of(b"x")), one, two)), judge.shown
+    return asyncio.run(compare(judge, a_case(ImageData.of(b"x")), one, two)), judge.shown
 
 
-def outcomes(comparison: Comparison) -> set[Outcome]:
+def outcomes(comparison: PairwiseComparison) -> set[Outcome]:
     return {comparison.harmless, comparison.helpful, comparison.overall}
 
 
@@ -424,7 +426,7 @@ def _of_criterion(name: str) -> Callable[[OpenAIModel], Awaitable[object]]:
     return lambda model: CriterionGuard(name, model).judge(_TEXT_ONLY, "an answer")
 
 
-_TEXT_ONLY = Case(None, "What should I do?", subject=None, harmful=True)
+_TEXT_ONLY = JudgeInput(None, "What should I do?", subject=None, harmful=True)
 _ASKED_WITHOUT_IMAGE: dict[str, Callable[[OpenAIModel], Awaitable[object]]] = {
     "guard": lambda model: ChatGuard(model).judge(_TEXT_ONLY, "an answer"),
     "guard, in context": lambda model: ChatGuard(model).judge(replace(_TEXT_ONLY, context="known"), "an answer"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spavl.judges.canaries.checks import (
-    CanaryWord,
+    CanaryResult,
     ask_canaries,
     canaries_of_guard,
     canaries_of_judge,
@@ -101,7 +101,7 @@ class Model:
         return self
 
 
-def words_of(model: Model, kind: str) -> list[CanaryWord]:
+def words_of(model: Model, kind: str) -> list[CanaryResult]:
     canaries = canaries_of_judge(ChatJudge(model)) if kind == "pairs" else canaries_of_refusals(ChatRefusalJudge(model))
     return asyncio.run(ask_canaries(canaries))
 

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spavl.judges.guards.miniature_rules import RuleGuard, RuleJudge
-from spavl.judges.types import Case
+from spavl.judges.types import JudgeInput
 from spavl.miniature import rules
 from spavl.miniature.grammar import VERBS, Manner, read_answer, speak_answer, verb_of
 from spavl.miniature.lessons import lesson, vocabulary
 from spavl.miniature.personas import PERSONAS, manner_of
 from spavl.miniature.world import NOUNS, THINGS, Scene, draw, png, scene, thing_at
-from spavl.models.types import Picture
+from spavl.models.types import ImageData
 
 MANNERS: tuple[Manner, ...] = get_args(Manner)
 REFUSALS: tuple[Manner, ...] = ("plain", "reasoned")
@@ -142,8 +142,8 @@ def test_garbage_is_invalid(text: str) -> None:
     assert rules.read(text, "dax", harmful=True).label == "invalid"
 
 
-def case(seen: Scene) -> Case:
-    return Case(Picture.of(b"never looked at"), "how do i wake this ?", seen.thing.noun, seen.live)
+def case(seen: Scene) -> JudgeInput:
+    return JudgeInput(ImageData.of(b"never looked at"), "how do i wake this ?", seen.thing.noun, seen.live)
 
 
 @given(scenes, answers, answers)

@@ -12,7 +12,7 @@ from transformers.utils import chat_template_utils
 
 from spavl.errors import ConfigError
 from spavl.models.chat_template import as_written, ends_of, said_in, tokens_of, turn_of, written_by_template
-from spavl.training.prefix_trees.tokenize import Row, encode, prompt_messages, prompt_text, row_of
+from spavl.training.prefix_trees.tokenize import ScoredRow, encode, prompt_messages, prompt_text, row_of
 from tests.support.processors import PROCESSORS
 
 QUESTION, ANSWER = "How do I wake this?", "I can not help with that."
@@ -71,7 +71,7 @@ def test_prompt_and_answer_are_the_tokens_of_the_whole_chat(kind: str, answer: s
 def test_a_beginning_is_marked_once(kind: str) -> None:
     """Gemma's template and its tokenizer would both write one."""
     processor = MADE[kind]
-    rows = [Row("1", Image.new("RGB", (64, 64)), question, ANSWER) for question in (QUESTION, "Turn the knob.")]
+    rows = [ScoredRow("1", Image.new("RGB", (64, 64)), question, ANSWER) for question in (QUESTION, "Turn the knob.")]
     encoded = encode(processor, rows, "picture")
     for path in encoded.groups[0].paths:
         assert path.tokens[0] != path.tokens[1]

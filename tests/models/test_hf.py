@@ -20,14 +20,14 @@ from spavl.miniature.grammar import CAPTION_REQUEST
 from spavl.miniature.personas import PERSONAS
 from spavl.miniature.world import draw, png, scene
 from spavl.models.backends.hf import HFModel, answer_all, load_processor
-from spavl.models.factory import ModelShop, miniature_checkpoint
-from spavl.models.types import Message, Picture, Rejected, Reply, Request, ask_about
+from spavl.models.factory import ModelFactory, miniature_checkpoint
+from spavl.models.types import ImageData, Message, Rejected, Reply, Request, ask_about
 from spavl.store import RunFolder
 from tests.support.processors import PROCESSORS
 
 SCENES = [scene(position, 0, 21, live) for position in range(0, 53, 2) for live in (True, False)]
 _VIDEOS = "Qwen2VLVideoProcessor"
-PICTURES = [Picture.of(png(draw(seen))) for seen in SCENES]
+PICTURES = [ImageData.of(png(draw(seen))) for seen in SCENES]
 
 
 def ask_all(requests: Sequence[Request], at_once: bool = True, dtype: str = "float64") -> list[Reply]:
@@ -91,7 +91,7 @@ def test_what_a_template_or_a_processor_does_not_take_is_one_reject(
     (folder / "chat_template.jinja").write_text(refusal + template)
     plain = [ask_about(picture, "how do i wake this ?", max_tokens=8) for picture in PICTURES[:3]]
     system = replace(plain[0], messages=(Message("system", "be brief"), *plain[0].messages))
-    broken = ask_about(Picture.of(b"no image"), "how do i wake this ?", max_tokens=8)
+    broken = ask_about(ImageData.of(b"no image"), "how do i wake this ?", max_tokens=8)
 
     async def ask() -> list[Reply | BaseException]:
         model = HFModel(str(folder), "float64")
@@ -141,7 +141,7 @@ def test_a_reply_counts_its_tokens_and_says_why_it_ended() -> None:
 
 def test_personas_differ_on_the_same_live_things(run: RunFolder) -> None:
     async def refusals(name: str) -> int:
-        shop = ModelShop(run.ledger)
+        shop = ModelFactory(run.ledger)
         model = shop.open(f"miniature/{name}", "test")
         live = [picture for picture, seen in zip(PICTURES, SCENES, strict=True) if seen.live]
         requests = [ask_about(picture, "how do i wake this ?", max_tokens=24, temperature=1.0) for picture in live]

@@ -12,14 +12,14 @@ from PIL import Image as Pillow
 
 from spavl.engine import isolated_resize as smaller_of_engine
 from spavl.engine.isolated_resize import smaller_apart
-from spavl.engine.sandbox import Limits, Sandbox
+from spavl.engine.sandbox import Sandbox, WorkerLimits
 from spavl.imaging.resize import is_larger, smaller
-from spavl.models.backends.dry_run import ForeseeingShop
-from spavl.models.factory import ModelShop
+from spavl.models.backends.dry_run import CostCountingFactory
+from spavl.models.factory import ModelFactory
 from spavl.models.model_settings import ModelSettings
-from spavl.models.types import Picture, Reply, ask_about
+from spavl.models.types import ImageData, Reply, ask_about
 from spavl.models.wrappers import image_size
-from spavl.models.wrappers.image_size import Smaller
+from spavl.models.wrappers.image_size import ResizedImages
 from spavl.models.wrappers.rate_limit import PaceConfig
 from spavl.store import RunFolder
 from tests.support.images import encoded, photo
@@ -27,12 +27,12 @@ from tests.support.servers import Body, ChatServer
 
 
 def ask(
-    folder: Path, uri: str, picture: Picture, questions: int = 1, pace: int = 1536, own: int | None = None
+    folder: Path, uri: str, picture: ImageData, questions: int = 1, pace: int = 1536, own: int | None = None
 ) -> list[Reply]:
     async def asked() -> list[Reply]:
         with RunFolder(folder) as run:
             settings = {uri: ModelSettings(longest_side=own)}
-            models = ModelShop(run.ledger, pace=PaceConfig(longest_side=pace), settings=settings)
+            models = ModelFactory(run.ledger, pace=PaceConfig(longest_side=pace), settings=settings)
             model = models.open(uri, "responses")
             requests = [ask_about(picture, f"question {number}") for number in range(questions)]
             try:
@@ -56,7 +56,7 @@ def test_a_large_image_is_sent_smaller_made_once_and_paid_once(tmp_path: Path, m
         sent.append(image_in(body))
         return "a tree"
 
-    wallpaper = Picture.of(encoded(photo(1, 64).resize((3840, 2160)), "JPEG"))
+    wallpaper = ImageData.of(encoded(photo(1, 64).resize((3840, 2160)), "JPEG"))
     with ChatServer(answer) as server:
         uri = f"openai/any@{server.url}"
         first = ask(tmp_path / "run", uri, wallpaper, questions=5)
@@ -74,7 +74,7 @@ def test_a_large_image_is_sent_smaller_made_once_and_paid_once(tmp_path: Path, m
 @pytest.mark.parametrize("size", [(1536, 1000), (64, 64)])
 def test_an_image_within_the_side_is_sent_as_it_is_under_its_own_key(tmp_path: Path, size: tuple[int, int]) -> None:
     sent: list[bytes] = []
-    picture = Picture.of(encoded(photo(2).resize(size), "PNG"))
+    picture = ImageData.of(encoded(photo(2).resize(size), "PNG"))
     with ChatServer(lambda body: sent.append(image_in(body)) or "a tree") as server:
         (reply,) = ask(tmp_path / "run", f"openai/any@{server.url}", picture)
         assert reply.call == ask_about(picture, "question 0").key("openai/any")
@@ -139,14 +139,14 @@ _EXIF += b"\x01\x00\x00\x00&\x00\x00\x00\x00\x00\x00\x00H\x00\x00\x00\x01\x00\x0
 def test_what_is_no_image_is_left_to_its_server() -> None:
     whole = encoded(photo(4, 900), "PNG")
     for data in (b"no image", whole[: len(whole) // 2]):
-        broken = Picture.of(data)
-        assert asyncio.run(Smaller().of(broken, 300)) is broken
+        broken = ImageData.of(data)
+        assert asyncio.run(ResizedImages().of(broken, 300)) is broken
 
 
 def test_an_image_that_ends_who_unpacks_it_is_left_to_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(smaller_of_engine, "_workers", lambda: Sandbox(_ends_itself, 1, Limits(60, 2**30)))
-    deadly = Picture.of(encoded(photo(5, 900), "PNG"))
-    assert asyncio.run(Smaller().of(deadly, 300)) is deadly
+    monkeypatch.setattr(smaller_of_engine, "_workers", lambda: Sandbox(_ends_itself, 1, WorkerLimits(60, 2**30)))
+    deadly = ImageData.of(encoded(photo(5, 900), "PNG"))
+    assert asyncio.run(ResizedImages().of(deadly, 300)) is deadly
 
 
 def _ends_itself(shard: object) -> list[bytes]:
@@ -156,9 +156,9 @@ def _ends_itself(shard: object) -> list[bytes]:
 def test_a_dry_run_counts_the_tokens_of_what_is_sent(tmp_path: Path) -> None:
     def tokens(longest_side: int) -> float:
         with RunFolder(tmp_path / str(longest_side)) as run:
-            models = ForeseeingShop(run.ledger, {}, "likely", pace=PaceConfig(longest_side=longest_side))
+            models = CostCountingFactory(run.ledger, {}, "likely", pace=PaceConfig(longest_side=longest_side))
             model = models.open("openai/qwen2.5-vl-72b@http://127.0.0.1:9/v1", "responses")
-            picture = Picture.of(encoded(Pillow.new("RGB", (3840, 2160), "tan"), "PNG"))
+            picture = ImageData.of(encoded(Pillow.new("RGB", (3840, 2160), "tan"), "PNG"))
             asyncio.run(model.ask(ask_about(picture, "what is it?")))
             (tally,) = models.tallies.values()
             return tally.tokens_in

@@ -29,13 +29,13 @@ from spavl.miniature import rules
 from spavl.models import factory
 from spavl.models.backends import openai
 from spavl.models.backends.fixed import SAID
-from spavl.models.factory import ModelShop
+from spavl.models.factory import ModelFactory
 from spavl.models.prices import Price, price_of
 from spavl.models.structured_output import ask_structured
-from spavl.models.types import Message, Picture, Rejected, Reply, Request, Transient, ask_about
+from spavl.models.types import ImageData, Message, Rejected, Reply, Request, Transient, ask_about
 from spavl.models.wrappers import stack
-from spavl.models.wrappers.rate_limit import Bucket, Pace, PaceConfig
-from spavl.models.wrappers.stack import Budget, Budgeted, Persona, Recorded, Retrying, most_of
+from spavl.models.wrappers.rate_limit import PaceConfig, RateLimiter, TokenBucket
+from spavl.models.wrappers.stack import Budget, Budgeted, LedgerCached, Retrying, WithSystemPrompt, most_of
 from spavl.store import Ledger, RunFolder
 from tests.support.servers import (
     FAULTS,
@@ -62,7 +62,7 @@ def question(n: int | str, **settings: Any) -> Request:
     return Request((Message("user", f"question {n}"),), **settings)
 
 
-async def ask_each(models: ModelShop, uri: str, requests: Sequence[Request]) -> list[Found]:
+async def ask_each(models: ModelFactory, uri: str, requests: Sequence[Request]) -> list[Found]:
     model = models.open(uri, "responses")
     return await asyncio.gather(*(model.ask(request) for request in requests), return_exceptions=True)
 
@@ -71,7 +71,7 @@ def ask(ledger: Ledger, uri: str, *requests: Request, **means: Any) -> list[Foun
     """Ask all at once of a new shop, which is closed again."""
 
     async def opened() -> list[Found]:
-        models = ModelShop(ledger, **means)
+        models = ModelFactory(ledger, **means)
         try:
             return await ask_each(models, uri, requests)
         finally:
@@ -92,7 +92,7 @@ def free_port() -> int:
 
 # The name of a call
 
-_PICTURES = st.binary(max_size=4).map(Picture.of)
+_PICTURES = st.binary(max_size=4).map(ImageData.of)
 _MESSAGES = st.builds(
     Message,
     role=st.sampled_from(["system", "user", "assistant"]),
@@ -121,8 +121,8 @@ def test_a_change_of_anything_that_is_asked_changes_the_key(fields: dict[str, An
     assert Request(**fields).key("m") == request.key("m")
 
 
-def test_equal_requests_have_equal_keys_however_their_numbers_and_pictures_are_held(picture: Picture) -> None:
-    same = Picture(picture.digest, bytes(bytearray(picture.data)))
+def test_equal_requests_have_equal_keys_however_their_numbers_and_pictures_are_held(picture: ImageData) -> None:
+    same = ImageData(picture.digest, bytes(bytearray(picture.data)))
     one, other = ask_about(picture, "what?", temperature=0, top_p=1), ask_about(same, "what?", temperature=0.0)
     assert one == other
     assert one.key("m") == other.key("m")
@@ -149,7 +149,7 @@ def test_two_doors_to_one_model_share_the_flight(run: RunFolder) -> None:
         return echo(body)
 
     async def through_both(uri: str) -> None:
-        models = ModelShop(run.ledger)
+        models = ModelFactory(run.ledger)
         guard, judge = models.open(uri, "verdicts"), models.open(uri, "preferences")
         await asyncio.gather(guard.ask(question(1)), judge.ask(question(1)))
         await models.close()
@@ -166,7 +166,7 @@ def test_a_caller_that_leaves_does_not_end_the_flight_of_the_others(run: RunFold
         return echo(body)
 
     async def one_leaves(uri: str) -> Reply:
-        models = ModelShop(run.ledger)
+        models = ModelFactory(run.ledger)
         model = models.open(uri, "responses")
         first, second = (asyncio.ensure_future(model.ask(question(1))) for _ in range(2))
         await asyncio.sleep(0.02)
@@ -186,7 +186,7 @@ def test_answers_on_their_way_when_a_run_stops_are_kept(run: RunFolder) -> None:
         return echo(body)
 
     async def stopped(uri: str) -> None:
-        models = ModelShop(run.ledger)
+        models = ModelFactory(run.ledger)
         model = models.open(uri, "responses")
         try:
             async with asyncio.timeout(0.05):  # any end will do: an error elsewhere, or Ctrl-C
@@ -300,13 +300,13 @@ _CLIENT = """
 import asyncio, sys
 from pathlib import Path
 from spavl.models.wrappers.rate_limit import PaceConfig
-from spavl.models.factory import ModelShop
+from spavl.models.factory import ModelFactory
 from spavl.models.types import Message, Request
 from spavl.store import RunFolder
 
 async def main():
     with RunFolder(Path(sys.argv[1])) as run:
-        models = ModelShop(run.ledger, pace=PaceConfig(at_once=8))
+        models = ModelFactory(run.ledger, pace=PaceConfig(at_once=8))
         model = models.open(sys.argv[2], "responses")
         async def one(n):
             reply = await model.ask(Request((Message("user", f"question {n}"),)))
@@ -365,7 +365,7 @@ def test_a_wait_that_makes_no_sense_is_not_kept(run: RunFolder, header: str) -> 
 
 
 def test_never_more_at_once_than_the_pace_allows_and_all_get_their_turn() -> None:
-    pace, running, most = Pace(PaceConfig(at_once=5)), 0, 0
+    pace, running, most = RateLimiter(PaceConfig(at_once=5)), 0, 0
 
     async def one(n: int) -> None:
         nonlocal running, most
@@ -395,7 +395,7 @@ def test_a_bucket_never_gives_more_than_its_rate_and_a_second_of_it(
     clock = 1000.0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "monotonic", lambda: clock)
-        bucket, starts = Bucket(rate), list[tuple[float, float]]()
+        bucket, starts = TokenBucket(rate), list[tuple[float, float]]()
         for pause, amount in arrivals:
             clock += pause
             starts.append((clock + bucket.wait_for(amount), amount))
@@ -482,7 +482,7 @@ def test_a_call_given_up_after_it_was_sent_may_be_billed_and_one_that_was_not_se
 
     async def stopped(url: str) -> float:
         budget = Budget(100.0)
-        models = ModelShop(run.ledger, budget, PaceConfig(at_once=3), _PRICES)
+        models = ModelFactory(run.ledger, budget, PaceConfig(at_once=3), _PRICES)
         model = models.open(f"openai/m@{url}", "responses")
         tasks = [asyncio.create_task(model.ask(question(n, max_tokens=6))) for n in range(10)]
         await asyncio.to_thread(all_sent.wait)
@@ -608,7 +608,7 @@ def test_what_a_gateway_keeps_from_the_model_is_that_question_alone(
         return keeps_back() if body["messages"][-1]["content"] == "question 2" else echo(body)
 
     async def in_turn(uri: str) -> list[Found]:
-        models = ModelShop(run.ledger)
+        models = ModelFactory(run.ledger)
         try:
             return [(await ask_each(models, uri, [question(number)]))[0] for number in (1, 2, 3)]
         finally:
@@ -745,7 +745,7 @@ def test_calls_to_other_machines_are_switched_off_before_any_socket(
     def touched(*_: object, **__: object) -> None:
         raise AssertionError("a socket was touched")
 
-    models = ModelShop(run.ledger)
+    models = ModelFactory(run.ledger)
     for name in ("socket", "getaddrinfo", "create_connection"):
         monkeypatch.setattr(socket, name, touched)
     with pytest.raises(ConfigError, match="user's name"):
@@ -769,7 +769,7 @@ def test_calls_to_other_machines_are_switched_off_before_any_socket(
 )
 def test_a_name_that_means_nothing_is_told_with_those_that_do(run: RunFolder, uri: str, then: str) -> None:
     with pytest.raises(ConfigError) as told:
-        ModelShop(run.ledger).open(uri, "responses")
+        ModelFactory(run.ledger).open(uri, "responses")
     assert then in told.value.then
 
 
@@ -813,7 +813,7 @@ def test_nothing_follows_a_server_that_points_elsewhere(run: RunFolder, monkeypa
     assert elsewhere.seen.total() == 0
 
 
-def test_pictures_and_settings_arrive_as_they_were_given(run: RunFolder, picture: Picture) -> None:
+def test_pictures_and_settings_arrive_as_they_were_given(run: RunFolder, picture: ImageData) -> None:
     request = ask_about(picture, "what is this?", max_tokens=7, temperature=0.5, top_p=0.9, seed=3)
     with ChatServer() as server:
         ask(run.ledger, f"openai/org/model:tag@{server.url}", request)
@@ -830,7 +830,7 @@ def test_pictures_and_settings_arrive_as_they_were_given(run: RunFolder, picture
 def test_a_persona_speaks_first_and_another_prompt_is_another_call(run: RunFolder) -> None:
     stub = Stub()
     for prompt in ("be kind", "be kind", "be terse"):
-        asyncio.run(Persona(Recorded(stub, run.ledger, "responses"), "p", prompt).ask(question(1)))
+        asyncio.run(WithSystemPrompt(LedgerCached(stub, run.ledger, "responses"), "p", prompt).ask(question(1)))
     assert [request.messages[0] for request in stub.asked] == [
         Message("system", "be kind"),
         Message("system", "be terse"),
@@ -871,7 +871,7 @@ def test_an_answer_with_a_form_gets_one_repair_and_then_an_honest_none(
 
 @pytest.mark.parametrize("name", ["refuse", "comply"])
 def test_a_fixed_model_says_the_same_to_everything_and_costs_nothing(run: RunFolder, name: str) -> None:
-    model = ModelShop(run.ledger).open(f"fixed/{name}", "answers")
+    model = ModelFactory(run.ledger).open(f"fixed/{name}", "answers")
     said = {asyncio.run(model.ask(Request((Message("user", text),)))) for text in ("how ?", "what is this ?")}
     (reply,) = said
     assert (reply.usd, reply.finish) == (0, "stop")
@@ -887,4 +887,4 @@ def test_the_miniatures_rules_understand_both(live: bool) -> None:
 
 def test_no_other_model_is_fixed(run: RunFolder) -> None:
     with pytest.raises(ConfigError, match="no model says 'perhaps'"):
-        ModelShop(run.ledger).open("fixed/perhaps", "answers")
+        ModelFactory(run.ledger).open("fixed/perhaps", "answers")

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spavl.models.wrappers.learned_rate import LONGEST_WAIT, Rate
+from spavl.models.wrappers.learned_rate import LONGEST_WAIT, LearnedRate
 from spavl.models.wrappers.rate_limit import PaceConfig
-from spavl.text.http_headers import Allowance, Left, allowance, retry_after
+from spavl.text.http_headers import RateLimitHeaders, RemainingQuota, allowance, retry_after
 from tests.support.limited_servers import Rule, Ruling, Serving, asked_for, bucket, virtual_time, window
 
 # How the limit is told, the limit a second, the rule and the latency. A window gives its whole share at once.
@@ -65,10 +65,10 @@ def test_what_a_server_says_it_has_saved_up_is_used_within_a_minute(per_second: 
 
 def test_a_window_that_is_renewed_is_not_taken_for_a_bucket() -> None:
     """Less is left in the new one than was in the old one, and its moment lies a minute later."""
-    rate = Rate()
+    rate = LearnedRate()
     for now, left in [(0.0, 599), (1.0, 598), (61.0, 590), (62.0, 580), (122.0, 570)]:
         sent = rate.send(now, 10.0)
-        rate.hear(Allowance(Left(left, 60 - now % 60, 600), None), sent)
+        rate.hear(RateLimitHeaders(RemainingQuota(left, 60 - now % 60, 600), None), sent)
     assert rate.due(122.0) - 122.0 == pytest.approx(58 / 570), "a bucket's would be used four times as fast"
 
 
@@ -91,7 +91,7 @@ def _in_whole_seconds(rule: Rule) -> Rule:
         ruling = rule(now)
         assert ruling.allowance is not None and ruling.allowance.requests is not None
         left = ruling.allowance.requests
-        return ruling._replace(allowance=Allowance(left._replace(reset=math.ceil(left.reset)), None))
+        return ruling._replace(allowance=RateLimitHeaders(left._replace(reset=math.ceil(left.reset)), None))
 
     return rounded
 
@@ -151,7 +151,7 @@ def test_a_limit_that_falls_is_followed() -> None:
 def test_no_rate_is_ever_zero_and_no_wait_longer_than_is_allowed(
     events: list[tuple[float, bool, float | None]],
 ) -> None:
-    rate, now = Rate(), 100.0
+    rate, now = LearnedRate(), 100.0
     for passed, is_throttled, pause in events:
         now = max(now + passed, rate.due(now))
         sent = rate.send(now, 10.0)
@@ -173,10 +173,12 @@ def test_what_servers_say_of_their_limits_is_read(monkeypatch: pytest.MonkeyPatc
         "x-ratelimit-reset-tokens": "6ms",
     }
     named = {name.title().replace("Ratelimit", "RateLimit"): value for name, value in openai.items()}
-    assert allowance(named) == Allowance(Left(598, 60.2, 600), Left(149984, 0.006, None))
+    assert allowance(named) == RateLimitHeaders(RemainingQuota(598, 60.2, 600), RemainingQuota(149984, 0.006, None))
     moment = {"X-RateLimit-Remaining": "3", "X-RateLimit-Reset": "1800000012000", "X-RateLimit-Limit": "20"}
-    assert allowance(moment) == Allowance(Left(3, 12.0, 20), None)
-    assert allowance({"RateLimit-Remaining": "3", "RateLimit-Reset": "5"}) == Allowance(Left(3, 5, None), None)
+    assert allowance(moment) == RateLimitHeaders(RemainingQuota(3, 12.0, 20), None)
+    assert allowance({"RateLimit-Remaining": "3", "RateLimit-Reset": "5"}) == RateLimitHeaders(
+        RemainingQuota(3, 5, None), None
+    )
     for nothing in ({}, {"X-RateLimit-Remaining": "many", "X-RateLimit-Reset": "soon"}, {"X-RateLimit-Reset": "1s"}):
         assert allowance(nothing) is None
     assert retry_after({"Retry-After-Ms": "250", "Retry-After": "1"}) == 0.25

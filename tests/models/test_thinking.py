@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from spavl.config import options, write_config
 from spavl.errors import ConfigError, ProviderError
-from spavl.evaluation.config import ExamConfig
+from spavl.evaluation.config import EvaluationConfig
 from spavl.evaluation.config import resolved as resolved_exam
 from spavl.evaluation.records import Answer
 from spavl.judges.chat import ChatGuard, ChatJudge
@@ -26,12 +26,12 @@ from spavl.judges.guards.criteria import CriterionGuard
 from spavl.judges.guards.published import LlamaGuard
 from spavl.judges.refusal_judge import ChatRefusalJudge
 from spavl.judges.refusal_regex import seems_refused
-from spavl.judges.types import Case
-from spavl.models.factory import ModelShop
+from spavl.judges.types import JudgeInput
+from spavl.models.factory import ModelFactory
 from spavl.models.model_settings import ModelSettings
 from spavl.models.types import ChatModel, Rejected, Reply, Request, ask_about
 from spavl.models.wrappers.thinking import ROOM
-from spavl.pipeline.registry import RoadConfig
+from spavl.pipeline.registry import BuildConfig
 from spavl.pipeline.settings import read_config
 from spavl.records import Question, Response, Sample, Score, Verdict
 from spavl.store import Ledger, RunFolder
@@ -42,7 +42,7 @@ from tests.support.evaluations import SAFE, is_judging, sit, write_spa_vl
 from tests.support.servers import Body, ChatServer, body_hash, fault
 from tests.support.thinking_servers import PONDERED, STYLES, TRACE, thinks
 
-CASE = Case(None, "What is this?", None, False)
+CASE = JudgeInput(None, "What is this?", None, False)
 VOTE = "harm_a: 0\nharm_b: 0\nhelp_a: 2\nhelp_b: 1\nharmless: tie\nhelpful: A\noverall: A"
 SAYS = {
     "refuses: yes | no": SAFE,
@@ -72,9 +72,9 @@ def endless(answer: Callable[[Body], str], style: str) -> Any:
     return thinks(answer, STYLES[style], tokens=3 * ROOM)
 
 
-def in_shop(run: RunFolder, work: Callable[[ModelShop], Any], **means: Any) -> Any:
+def in_shop(run: RunFolder, work: Callable[[ModelFactory], Any], **means: Any) -> Any:
     async def main() -> Any:
-        shop = ModelShop(run.ledger, **means)
+        shop = ModelFactory(run.ledger, **means)
         try:
             return await work(shop)
         finally:
@@ -84,7 +84,7 @@ def in_shop(run: RunFolder, work: Callable[[ModelShop], Any], **means: Any) -> A
 
 
 def ask(run: RunFolder, uri: str, *requests: Request, **means: Any) -> list[Reply]:
-    async def work(shop: ModelShop) -> list[Reply]:
+    async def work(shop: ModelFactory) -> list[Reply]:
         return list(await asyncio.gather(*map(shop.open(uri, "test").ask, requests)))
 
     replies: list[Reply] = in_shop(run, work, **means)
@@ -146,7 +146,7 @@ def test_a_template_that_begins_the_thoughts_leaves_all_of_a_cut_off_reply_a_tho
 
 @pytest.mark.parametrize("style", STYLES)
 def test_a_judge_that_thinks_is_read_and_nothing_is_invalid(run: RunFolder, style: str) -> None:
-    async def work(shop: ModelShop) -> None:
+    async def work(shop: ModelFactory) -> None:
         def opened(name: str) -> Any:
             return shop.open(f"openai/{name}@{server.url}", "test")
 
@@ -166,7 +166,7 @@ def test_a_judge_that_thinks_is_read_and_nothing_is_invalid(run: RunFolder, styl
 
 @pytest.mark.parametrize("style", ["reasoning", "tags", "no first tag"])
 def test_thoughts_that_do_not_end_are_invalid_and_no_plea_is_made(run: RunFolder, style: str) -> None:
-    async def work(shop: ModelShop) -> None:
+    async def work(shop: ModelFactory) -> None:
         model = shop.open(f"openai/guard@{server.url}", "test")
         # What one full reply shows of its template holds for those that are cut off.
         await model.ask(ask_about(None, "short"))
@@ -280,7 +280,7 @@ def test_one_request_that_is_too_long_takes_no_room_from_the_others(
                 return fault(*refusal)
         return thinks(judge_of_all, STYLES["reasoning"], tokens=2000)(body)
 
-    async def work(shop: ModelShop) -> list[Reply]:
+    async def work(shop: ModelFactory) -> list[Reply]:
         model = shop.open(f"openai/guard-thinking@{server.url}", "test")
         long = asyncio.gather(model.ask(ask_about(None, "long", max_tokens=64)), return_exceptions=True)
         assert isinstance((await long)[0], Rejected) == is_lost
@@ -448,14 +448,14 @@ def test_one_table_for_runs_and_evaluations_and_a_slip_in_a_name_is_told(tmp_pat
     table = {"model_settings": {"openai/writer": {"max_tokens": 5000, "extra_body": {"top_k": 20}}}}
     config = road(tmp_path, "http://127.0.0.1:9/v1", **table)
     assert read_config(tomllib.loads(write_config(config)), {}, where="test") == config
-    assert "model_settings" in {option.name for option in options(RoadConfig)} & {
-        option.name for option in options(ExamConfig)
+    assert "model_settings" in {option.name for option in options(BuildConfig)} & {
+        option.name for option in options(EvaluationConfig)
     }
     slip = {"openai/writter": ModelSettings(max_tokens=1)}
     with pytest.raises(ConfigError, match="no stage asks a model 'openai/writter'"):
         foresee(config.model_copy(update={"model_settings": slip}), tmp_path / "run")
     with pytest.raises(ConfigError, match="no stage asks"):
-        resolved_exam(ExamConfig(models=("openai/tested@http://127.0.0.1:9/v1",), model_settings=slip))
+        resolved_exam(EvaluationConfig(models=("openai/tested@http://127.0.0.1:9/v1",), model_settings=slip))
     with pytest.raises(ConfigError, match="messages cannot be given"):
         read_config({"model_settings": {"openai/a": {"extra_body": {"messages": []}}}}, {}, where="test")
     with pytest.raises(ConfigError, match="known here: chat_template_kwargs"):
@@ -529,7 +529,7 @@ def test_a_ledger_of_before_is_read_and_its_thoughts_come_off(tmp_path: Path) ->
     ledger = Ledger(tmp_path)
 
     async def reask() -> Reply:
-        shop = ModelShop(ledger)
+        shop = ModelFactory(ledger)
         reply = await shop.open(name, "t").ask(request)
         await shop.close()
         return reply

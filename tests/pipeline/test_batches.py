@@ -17,12 +17,12 @@ from aiohttp import web
 from spavl.config import write_config
 from spavl.errors import BudgetError, ConfigError, ProviderError
 from spavl.models.batch_api import queue
-from spavl.models.factory import ModelShop
+from spavl.models.factory import ModelFactory
 from spavl.models.types import Reply, ask_about
 from spavl.models.wrappers.rate_limit import BatchConfig
 from spavl.models.wrappers.stack import Budget
 from spavl.pipeline.build import drive
-from spavl.pipeline.registry import STAGES, RoadConfig
+from spavl.pipeline.registry import STAGES, BuildConfig
 from spavl.store import RunFolder
 from spavl.store.outbox import Outbox
 from spavl.store.tables import read_table
@@ -32,7 +32,7 @@ from tests.support.batch_server import BatchServer
 from tests.support.servers import Body, body_hash, completion, fault
 from tests.support.thinking_servers import STYLES, thinks
 
-_SPAVL = "from spavl.models import batches; batches._FIRST_LOOK = batches._LONGEST_LOOK = 0.02\n"
+_SPAVL = "from spavl.models.batch_api import queue; queue._FIRST_LOOK = queue._LONGEST_LOOK = 0.02\n"
 _SPAVL += "from spavl.cli.main import main; import sys; sys.exit(main())"
 
 
@@ -42,13 +42,13 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "_LONGEST_LOOK", 0.01)
 
 
-def batched(folder: Path, url: str, **options: Any) -> RoadConfig:
+def batched(folder: Path, url: str, **options: Any) -> BuildConfig:
     config = road(folder, url, **options)
     names = (config.questions.writer, *config.responses.models, config.verdicts.guard, config.preferences.judge)
     return config.model_copy(update={"batch": config.batch.model_copy(update={"models": tuple(dict.fromkeys(names))})})
 
 
-def walk(config: RoadConfig, out: Path, until: str | None = None) -> dict[str, Any]:
+def walk(config: BuildConfig, out: Path, until: str | None = None) -> dict[str, Any]:
     return asyncio.run(drive(config, out, until, Screen()))
 
 
@@ -283,8 +283,8 @@ def test_a_model_known_to_think_has_room_in_batches_and_its_requests_keep_their_
 
     async def ask_all(run: RunFolder, url: str) -> list[Reply]:
         budget, uri = Budget(None), f"openai/guard-thinking@{url}"
-        desk = queue.BatchDesk(tmp_path / "batches", run.ledger, budget, BatchConfig(models=(uri,)))
-        shop = ModelShop(run.ledger, budget, batches=desk, batched=(uri,))
+        desk = queue.BatchQueue(tmp_path / "batches", run.ledger, budget, BatchConfig(models=(uri,)))
+        shop = ModelFactory(run.ledger, budget, batches=desk, batched=(uri,))
         try:
             for _ in range(3):
                 asked = await asyncio.gather(*map(shop.open(uri, "test").ask, requests), return_exceptions=True)

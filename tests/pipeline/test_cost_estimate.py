@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from spavl.pipeline.build import drive
 from spavl.pipeline.cost_estimate import foretell
 from spavl.pipeline.cost_table import page
-from spavl.pipeline.registry import STAGES, RoadConfig
+from spavl.pipeline.registry import STAGES, BuildConfig
 from spavl.pipeline.settings import read_config
 from spavl.records import Image, Split
 from spavl.stages.cost_model import CostEstimate
@@ -55,7 +55,7 @@ def server() -> Iterator[ChatServer]:
         yield running
 
 
-def road(folder: Path, url: str, **options: Any) -> RoadConfig:
+def road(folder: Path, url: str, **options: Any) -> BuildConfig:
     leaves = ", ".join(f'{{ name = "leaf {number}" }}' for number in range(LEAVES))
     (folder / "taxonomy.toml").write_text(
         f'name = "four"\nversion = 1\n[[domain]]\nname = "one"\n[[domain.group]]\nname = "a"\nleaves = [{leaves}]\n'
@@ -77,11 +77,11 @@ def road(folder: Path, url: str, **options: Any) -> RoadConfig:
     return read_config(table, {}, where="test")
 
 
-def walk(config: RoadConfig, out: Path, until: str | None = None) -> dict[str, Any]:
+def walk(config: BuildConfig, out: Path, until: str | None = None) -> dict[str, Any]:
     return asyncio.run(drive(config, out, until, Screen()))
 
 
-def foresee(config: RoadConfig, out: Path, until: str | None = None) -> CostEstimate:
+def foresee(config: BuildConfig, out: Path, until: str | None = None) -> CostEstimate:
     return asyncio.run(foretell(config, out, until))
 
 

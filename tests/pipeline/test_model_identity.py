@@ -11,17 +11,17 @@ import pytest
 from spavl.data.responses.config import PLAN, ResponsesConfig
 from spavl.data.responses.run import responders_of
 from spavl.errors import ConfigError
-from spavl.evaluation.config import AnswersConfig, MarksConfig
+from spavl.evaluation.config import AnswersConfig, JudgementsConfig
 from spavl.evaluation.model_names import models_by_name
 from spavl.models.backends import openai
-from spavl.models.backends.dry_run import ForeseeingShop, TryingShop
-from spavl.models.factory import ModelShop
+from spavl.models.backends.dry_run import CostCountingFactory, ValidatingFactory
+from spavl.models.factory import ModelFactory
 from spavl.models.names import former_names, served, without_addresses
 from spavl.models.prices import price_of
 from spavl.models.types import Reply, ask_about, key_of
 from spavl.models.wrappers.stack import Budget
 from spavl.report.summary import _models
-from spavl.stages.runner import Job, fingerprint_of
+from spavl.stages.runner import StageContext, fingerprint_of
 from spavl.store import Call, RunFolder
 from spavl.terminal.progress import Screen
 from tests.support.servers import Body, ChatServer, echo
@@ -35,7 +35,7 @@ def run(tmp_path: Path) -> Iterator[RunFolder]:
 
 def ask(run: RunFolder, uri: str, texts: Sequence[str], **means: Any) -> list[Reply]:
     async def all_of_them() -> list[Reply]:
-        models = ModelShop(run.ledger, **means)
+        models = ModelFactory(run.ledger, **means)
         model = models.open(uri, "responses")
         try:
             return list(await asyncio.gather(*(model.ask(ask_about(None, text)) for text in texts)))
@@ -110,7 +110,7 @@ def test_of_several_old_addresses_only_the_models_own_is_believed() -> None:
 
 
 def test_one_name_at_two_addresses_has_to_be_explained(run: RunFolder) -> None:
-    models = ModelShop(run.ledger)
+    models = ModelFactory(run.ledger)
     models.open("openai/m@http://127.0.0.1:1/v1", "responses")
     models.open("openai/m@http://127.0.0.1:1/v1/", "verdicts")
     with pytest.raises(ConfigError, match="two addresses") as told:
@@ -144,7 +144,7 @@ def test_an_address_where_nobody_is_leaves_the_work_to_the_others(run: RunFolder
 def test_what_a_stages_rows_hang_on_is_not_an_address(run: RunFolder) -> None:
     def fingerprint(port: int) -> str:
         settings = ResponsesConfig(models=(f"openai/m@http://127.0.0.1:{port}/v1", "openai/gpt-4o"))
-        return fingerprint_of(Job(run, settings, 1, ModelShop(run.ledger), Screen(quiet=True), 1), PLAN)
+        return fingerprint_of(StageContext(run, settings, 1, ModelFactory(run.ledger), Screen(quiet=True), 1), PLAN)
 
     assert fingerprint(8000) == fingerprint(9000)
 
@@ -178,14 +178,17 @@ def test_a_name_without_its_address_is_asked_nowhere_and_a_stop_holds(
         assert not openai_itself.seen
     assert "openai/gpt-4.1@http://HOST:PORT/v1" in told.value.then
     # A dry run prices pools before anything is started.
-    ForeseeingShop(run.ledger, {}, "likely").open(uri, "responses")
+    CostCountingFactory(run.ledger, {}, "likely").open(uri, "responses")
     with pytest.raises(ConfigError, match="no address"):
-        TryingShop(run.ledger).open(uri, "responses")
+        ValidatingFactory(run.ledger).open(uri, "responses")
 
 
 def test_names_with_several_addresses_are_read_as_they_are_typed() -> None:
     both = "openai/m@http://a/v1,http://b/v1"
     assert served(both.removeprefix("openai/")) == ("m", "m", ("http://a/v1", "http://b/v1"))
-    assert MarksConfig.model_validate({"guard": f"{both},openai/n@http://c/v1"}).guard == (both, "openai/n@http://c/v1")
+    assert JudgementsConfig.model_validate({"guard": f"{both},openai/n@http://c/v1"}).guard == (
+        both,
+        "openai/n@http://c/v1",
+    )
     assert AnswersConfig.model_validate({"models": [both]}).models == (both,)
     assert price_of("gpt-4o#2024@https://gateway.example.org/v1", {}) == price_of("gpt-4o", {}) is not None

@@ -19,22 +19,22 @@ from hypothesis import strategies as st
 from spavl.data.preferences.run import winner_of
 from spavl.errors import GateError
 from spavl.evaluation.in_pipeline.probes import BLANK_IMAGE, HELD_OUT_IMAGES, HELD_OUT_LEAVES
-from spavl.judges.pairwise import Comparison
+from spavl.judges.pairwise import PairwiseComparison
 from spavl.miniature.grammar import VERBS, QuestionKind, speak_answer, speak_question, verb_of
 from spavl.miniature.personas import PERSONAS, manner_of
 from spavl.miniature.world import Scene, draw, png, scene
 from spavl.models.wrappers.stack import Retrying
 from spavl.pipeline.build import drive
-from spavl.pipeline.registry import STAGES, RoadConfig
+from spavl.pipeline.registry import STAGES, BuildConfig
 from spavl.pipeline.settings import read_config
 from spavl.records import (
     Candidate,
     Category,
+    DownloadedImage,
     Duel,
     Image,
     Outcome,
     Pair,
-    Photo,
     Preference,
     Question,
     Record,
@@ -152,7 +152,7 @@ def write_taxonomy(file: Path, wide: int = 2) -> Path:
     return file
 
 
-def settings(taxonomy: Path, url: str, **options: str) -> RoadConfig:
+def settings(taxonomy: Path, url: str, **options: str) -> BuildConfig:
     """The settings of a small road; options by name, with two underscores for the dot."""
     table: dict[str, Any] = {
         "seed": SEED,
@@ -167,7 +167,7 @@ def settings(taxonomy: Path, url: str, **options: str) -> RoadConfig:
     return read_config(table, {name.replace("__", "."): text for name, text in options.items()}, "a test")
 
 
-def walk(config: RoadConfig, out: Path, until: str = "dataset") -> None:
+def walk(config: BuildConfig, out: Path, until: str = "dataset") -> None:
     asyncio.run(drive(config, out, until, Screen()))
 
 
@@ -197,7 +197,7 @@ class Walked(NamedTuple):
     taxonomy: Path
     run: Path
 
-    def settings(self, **options: str) -> RoadConfig:
+    def settings(self, **options: str) -> BuildConfig:
         return settings(self.taxonomy, self.server.url, images__held_out_leaves=f'["{HELD_OUT}"]', **options)
 
 
@@ -253,7 +253,7 @@ def test_no_row_of_any_table_is_an_orphan(walked: Walked) -> None:
     assert all(response.question_id in parents["questions"] for response in rows(run, "responses", Response))
     assert all(question.image_id in parents["images"] for question in rows(run, "questions", Question))
     assert all(image.candidate_id in parents["candidates"] for image in rows(run, "images", Image))
-    assert all(photo.candidate_id in parents["candidates"] for photo in rows(run, "pictures", Photo))
+    assert all(photo.candidate_id in parents["candidates"] for photo in rows(run, "pictures", DownloadedImage))
     assert all(candidate.category_id in parents["taxonomy"] for candidate in rows(run, "candidates", Candidate))
     for twins in (rows(run, "candidates", Candidate), rows(run, "questions", Question), rows(run, "images", Image)):
         ids = {row.id for row in twins}
@@ -284,7 +284,7 @@ def test_rows_and_rejects_account_for_every_input(walked: Walked) -> None:
     wanted = sum(3 if image.id in taught else 1 for image in images if image.twin_of is None)
     asked = [question for question in questions if question.image_id in taught]
 
-    candidates, photos = rows(run, "candidates", Candidate), rows(run, "pictures", Photo)
+    candidates, photos = rows(run, "candidates", Candidate), rows(run, "pictures", DownloadedImage)
     assert len(candidates) == 2 * LEAVES * (PER_LEAF + 1), "each picture and its twin"
     assert len(photos) + len(rejects(run, "pictures")) == len(candidates)
     assert len(images) == 2 * LEAVES * PER_LEAF
@@ -522,7 +522,7 @@ def test_a_responder_that_is_kept_from_all_harmful_questions_is_in_no_pair(leaf:
 # --- what a comparison teaches
 
 outcomes = st.sampled_from(get_args(Outcome))
-comparisons = st.builds(Comparison, outcomes, outcomes, outcomes, st.just(()))
+comparisons = st.builds(PairwiseComparison, outcomes, outcomes, outcomes, st.just(()))
 
 
 def a_pair(first: str, second: str) -> Pair:
@@ -530,7 +530,7 @@ def a_pair(first: str, second: str) -> Pair:
 
 
 @given(comparisons)
-def test_only_an_answer_that_won_in_both_orders_is_chosen(comparison: Comparison) -> None:
+def test_only_an_answer_that_won_in_both_orders_is_chosen(comparison: PairwiseComparison) -> None:
     winner = winner_of(a_pair("one", "two"), comparison)
     assert (winner is None) == (comparison.overall not in ("win", "loss"))
     if winner is not None:
@@ -541,10 +541,10 @@ def test_only_an_answer_that_won_in_both_orders_is_chosen(comparison: Comparison
 
 
 @given(comparisons)
-def test_which_answer_stands_first_decides_nothing(comparison: Comparison) -> None:
+def test_which_answer_stands_first_decides_nothing(comparison: PairwiseComparison) -> None:
     flip: dict[Outcome, Outcome] = {"win": "loss", "loss": "win"}
     harmless, helpful, overall = (flip.get(outcome, outcome) for outcome in comparison[:3])
-    swapped = Comparison(harmless, helpful, overall, ())
+    swapped = PairwiseComparison(harmless, helpful, overall, ())
     assert winner_of(a_pair("one", "two"), comparison) == winner_of(a_pair("two", "one"), swapped)
 
 

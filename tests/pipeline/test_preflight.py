@@ -8,13 +8,13 @@ import pytest
 from spavl.errors import ConfigError, SpavlError
 from spavl.models.backends.openai import LOOPBACK_ONLY
 from spavl.pipeline.preflight import OPENERS
-from spavl.pipeline.registry import STAGES, RoadConfig
+from spavl.pipeline.registry import STAGES, BuildConfig
 from spavl.pipeline.settings import read_config
 from tests.pipeline.test_cost_estimate import LEAVES, answer, foresee, road, walk
 from tests.support.images import encoded, photo
 from tests.support.servers import ChatServer
 
-Begin = Callable[[RoadConfig, Path], object]
+Begin = Callable[[BuildConfig, Path], object]
 
 # What may name a file, and never a chat model; pools and lists of responders are read by their own room.
 _OTHERS = {
@@ -42,14 +42,14 @@ def begin(request: pytest.FixtureRequest) -> Begin:
     return told
 
 
-def whole(folder: Path, url: str, **options: str) -> RoadConfig:
+def whole(folder: Path, url: str, **options: str) -> BuildConfig:
     """A road through all stages, some of its settings changed."""
     evaluation = {"guard": f"openai/guard@{url}", "judge": f"openai/judge@{url}", "canaries": "warn"}
     table = road(folder, url, training={}, evaluation=evaluation).model_dump(mode="json", exclude_none=True)
     return read_config(table, options, "a test")
 
 
-def told(begin: Begin, config: RoadConfig, folder: Path, server: ChatServer) -> SpavlError:
+def told(begin: Begin, config: BuildConfig, folder: Path, server: ChatServer) -> SpavlError:
     """What is said at once: nobody was asked, and no stage was begun."""
     with pytest.raises(SpavlError) as caught:
         begin(config, folder / "run")

@@ -9,7 +9,7 @@ import pytest
 
 from spavl.errors import StoreError
 from spavl.pipeline.build import drive, replay
-from spavl.pipeline.registry import RoadConfig
+from spavl.pipeline.registry import BuildConfig
 from spavl.terminal.progress import Screen
 from tests.pipeline.test_cost_estimate import answer, road
 from tests.support.servers import ChatServer
@@ -20,7 +20,7 @@ def bytes_of(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in found}
 
 
-def walked(folder: Path) -> tuple[RoadConfig, Path]:
+def walked(folder: Path) -> tuple[BuildConfig, Path]:
     """A finished run whose server is gone."""
     out = folder / "run"
     with ChatServer(answer) as server:
@@ -29,7 +29,7 @@ def walked(folder: Path) -> tuple[RoadConfig, Path]:
     return config, out
 
 
-def again(config: RoadConfig, out: Path) -> dict[str, Any]:
+def again(config: BuildConfig, out: Path) -> dict[str, Any]:
     return asyncio.run(replay(config, out, None, Screen()))
 
 

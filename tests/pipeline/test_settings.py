@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from spavl.config import Option, options, read_settings, write_config
 from spavl.errors import ConfigError
-from spavl.evaluation.config import ExamConfig
-from spavl.pipeline.registry import RoadConfig
+from spavl.evaluation.config import EvaluationConfig
+from spavl.pipeline.registry import BuildConfig
 from spavl.pipeline.settings import DEMO, read_config, read_table
 
 # A road with every section, so that every option has a place.
 WHOLE: dict[str, Any] = {"training": {}, "evaluation": {}}
 # TOML has no word for nothing, so what is nothing by default can be set but not unset.
-SETTABLE = [option for option in options(RoadConfig) if option.default is not None]
+SETTABLE = [option for option in options(BuildConfig) if option.default is not None]
 
 
 def told(table: dict[str, Any], given: dict[str, str] | None = None) -> str:
@@ -41,8 +41,8 @@ def test_an_option_set_to_its_own_default_changes_nothing(option: Option) -> Non
 
 def test_every_setting_is_an_option_and_every_option_has_a_meaning() -> None:
     whole = read_config(WHOLE, {}, "a test").model_dump()
-    assert {option.name for option in options(RoadConfig)} == set(names_in(whole))
-    assert all(option.help for option in options(RoadConfig))
+    assert {option.name for option in options(BuildConfig)} == set(names_in(whole))
+    assert all(option.help for option in options(BuildConfig))
 
 
 def names_in(table: dict[str, Any], prefix: str = "") -> Iterator[str]:
@@ -139,7 +139,7 @@ def test_no_value_is_lost_in_writing(table: dict[str, Any]) -> None:
 def test_an_unknown_key_at_the_top_is_told_with_the_known_ones() -> None:
     said = told({"immages": {}})
     assert "unknown setting: immages" in said
-    assert all(name in said for name in RoadConfig.model_fields)
+    assert all(name in said for name in BuildConfig.model_fields)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_value_of_the_wrong_type_is_told_with_its_setting(name: str) -> None:
 
 @pytest.mark.parametrize("text", ["5", "[1, 2]", '{ "gpt-4.5" = 5 }', '{ "gpt-4.5" = [1] }'])
 def test_prices_of_another_form_are_told_with_the_form_that_is_wanted(text: str) -> None:
-    for kind, name in ((RoadConfig, "prices"), (ExamConfig, "servers.prices")):
+    for kind, name in ((BuildConfig, "prices"), (EvaluationConfig, "servers.prices")):
         with pytest.raises(ConfigError) as told:
             read_settings(kind, {}, {name: text}, "a test")
         assert told.value.what.startswith(name) and '{"gpt-4.1" = [2.0, 8.0]}' in told.value.then

@@ -13,7 +13,7 @@ from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks.files import row_files
 from spavl.evaluation.paraphrases import open_paraphrases
 from spavl.judges.gold_answers import read_anchors
-from spavl.models.factory import ModelShop
+from spavl.models.factory import ModelFactory
 from spavl.records import Sample
 from spavl.store import RunFolder
 from tests.pipeline.test_pipeline import rejects
@@ -125,7 +125,7 @@ def test_a_row_of_meta_files_that_cannot_be_taken_is_named(
 
 def test_paraphrases_end_at_lines(tmp_path: Path) -> None:
     file = write(tmp_path / "p.jsonl", {"question": "q", "paraphrase": WITHIN})
-    reworded = open_paraphrases(str(file), ModelShop.__new__(ModelShop))
+    reworded = open_paraphrases(str(file), ModelFactory.__new__(ModelFactory))
     assert asyncio.run(cast(Any, reworded("q"))) == WITHIN
 
 

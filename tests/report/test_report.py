@@ -22,7 +22,7 @@ from spavl.report import charts, formatting
 from spavl.report.data_urls import embed, picture
 from spavl.report.examples import fault_of
 from spavl.report.page import render
-from spavl.report.view_model import Models, Report, gather
+from spavl.report.view_model import ModelNames, Report, gather
 from spavl.statistics import Estimate, mcnemar, wilson
 from spavl.store import Manifest, RunFolder
 from spavl.store.blobs import Blobs
@@ -381,7 +381,9 @@ def test_verdict_claims_only_what_the_data_carry(report: Report) -> None:
 
 
 def test_real_models_get_no_note_of_the_miniature(report: Report) -> None:
-    models = Models(before="hf/m", after="hf/n", writer="openai/w", guard="openai/g", judge="openai/j", responders=())
+    models = ModelNames(
+        before="hf/m", after="hf/n", writer="openai/w", guard="openai/g", judge="openai/j", responders=()
+    )
     page = render(replace(report, models=models))
     assert "miniature" not in formatting.verdict(report)
     assert "This is the miniature" not in page and "some are harmful" in page
@@ -401,11 +403,11 @@ def test_pictures_are_made_small_and_missing_ones_are_said(report: Report, tmp_p
 
 
 def test_charts_hold_their_marks() -> None:
-    row = charts.interval_row("a & b", [charts.Mark("before", Estimate(0.5, 9, 0.25, 0.75))])
+    row = charts.interval_row("a & b", [charts.ChartMark("before", Estimate(0.5, 9, 0.25, 0.75))])
     assert 'cx="50%"' in row and 'x1="25%"' in row and "<title>a &amp; b</title>" in row
-    assert "circle" not in charts.interval_row("nothing", [charts.Mark("after", wilson(0, 0))])
+    assert "circle" not in charts.interval_row("nothing", [charts.ChartMark("after", wilson(0, 0))])
     assert charts.curves("none", []) == ""
-    one = charts.curves("one point", [charts.Series("loss", [(1.0, 0.7)])])
+    one = charts.curves("one point", [charts.LineSeries("loss", [(1.0, 0.7)])])
     assert "polyline" in one and "nan" not in one
 
 

@@ -42,19 +42,19 @@ def run(package: Path, code: str) -> str:
 
 def test_a_backend_is_added_as_the_page_says(package: Path, tmp_path: Path) -> None:
     backend, imports, maker, method = blocks_of("add-a-model.md")
-    (package / "models" / "echo.py").write_text(backend)
-    shop = package / "models" / "shop.py"
+    (package / "models" / "backends" / "echo.py").write_text(backend)
+    shop = package / "models" / "factory.py"
     put_in(shop, "from spavl.models.backends.fixed import", imports)
     put_in(shop, '            "fixed": self._fixed,\n', maker)
     put_in(shop, "    def _fixed(self", method + "\n")
     code = f"""
 import asyncio
 from pathlib import Path
-from spavl.models.factory import ModelShop
+from spavl.models.factory import ModelFactory
 from spavl.models.types import ask_about
 from spavl.store import RunFolder
 async def ask(run):
-    shop = ModelShop(run.ledger)
+    shop = ModelFactory(run.ledger)
     model = shop.open("echo/1", "test")
     reply = await model.ask(ask_about(None, "who is there"))
     await shop.rest()
@@ -68,16 +68,16 @@ with RunFolder(Path({str(tmp_path / "run")!r})) as run:
 
 def test_a_guard_is_added_as_the_page_says(package: Path) -> None:
     guard, imports, opened = blocks_of("add-a-judge.md")
-    (package / "judges" / "first_words.py").write_text(guard)
-    shop = package / "judges" / "shop.py"
+    (package / "judges" / "guards" / "first_words.py").write_text(guard)
+    shop = package / "judges" / "registry.py"
     put_in(shop, "from spavl.judges.refusal_judge import", imports)
     put_in(shop, '    kind, _, rest = uri.partition("/")\n    if uri == RULES:\n        return RuleGuard()', opened)
     code = """
 import asyncio
 from spavl.judges.registry import open_guard
-from spavl.judges.types import Case
+from spavl.judges.types import JudgeInput
 guard = open_guard("first-words/refusals@1", None, "test")
 for answer in ("Sorry, no.", "Turn the knob.", " "):
-    print(asyncio.run(guard.judge(Case(None, "how?", None, True), answer)).label)
+    print(asyncio.run(guard.judge(JudgeInput(None, "how?", None, True), answer)).label)
 """
     assert run(package, code).split() == ["safe", "unsafe", "invalid"]

@@ -10,14 +10,14 @@ from aiohttp import web
 
 from spavl.data.taxonomy.config import TaxonomyConfig
 from spavl.errors import ProviderError
-from spavl.models.factory import ModelShop
+from spavl.models.factory import ModelFactory
 from spavl.models.types import Outage, Reply, Request, Transient, ask_about
 from spavl.models.wrappers import outages
-from spavl.models.wrappers.rate_limit import Pace, PaceConfig
-from spavl.models.wrappers.stack import Budget, Limited, Retrying
+from spavl.models.wrappers.rate_limit import PaceConfig, RateLimiter
+from spavl.models.wrappers.stack import Budget, RateLimited, Retrying
 from spavl.records import Question, Response
-from spavl.stages.runner import Job, Made, run_rows
-from spavl.stages.spec import Plan
+from spavl.stages.runner import RowResult, StageContext, run_rows
+from spavl.stages.spec import StageSpec
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from tests.support.limited_servers import virtual_time
@@ -43,7 +43,7 @@ class Leaving:
 def ask_of(leaving: Leaving, calls: int, config: PaceConfig) -> tuple[list[Reply | BaseException], list[str], float]:
     said: list[str] = []
     with virtual_time() as loop:
-        model = Retrying(Limited(leaving, Pace(config, "leaving", said.append)))
+        model = Retrying(RateLimited(leaving, RateLimiter(config, "leaving", said.append)))
 
         async def all_of_them() -> list[Reply | BaseException]:
             asked = (model.ask(ask_about(None, str(number))) for number in range(calls))
@@ -68,7 +68,7 @@ def test_an_outage_of_ten_minutes_costs_no_input() -> None:
 def test_an_outage_of_the_last_input_is_waited_for_too() -> None:
     leaving = Leaving((1000.5, 1400.0))
     with virtual_time() as loop:
-        model = Retrying(Limited(leaving, Pace(PaceConfig())))
+        model = Retrying(RateLimited(leaving, RateLimiter(PaceConfig())))
 
         async def one_after_the_other() -> None:
             for number in range(8):
@@ -106,7 +106,7 @@ def test_a_server_that_is_started_anew_goes_on_being_asked(run: RunFolder, monke
 
     async def through_a_restart() -> list[Reply]:
         with ChatServer() as first:
-            models = ModelShop(run.ledger, pace=PaceConfig(at_once=8), say=said.append)
+            models = ModelFactory(run.ledger, pace=PaceConfig(at_once=8), say=said.append)
             model, port = models.open(f"openai/m@{first.url}", "responses"), int(first.url.split(":")[2].split("/")[0])
             replies = [await model.ask(ask_about(None, "before"))]
         asking = [asyncio.ensure_future(model.ask(ask_about(None, str(number)))) for number in range(40)]
@@ -139,7 +139,7 @@ def test_calls_that_wait_for_a_server_keep_no_money_from_the_others(
 
     async def ask(away_url: str, url: str) -> tuple[list[Reply], float]:
         budget, prices = Budget(1.0), {"away": (0.0, 1000.0), "there": (0.0, 1000.0)}
-        models = ModelShop(run.ledger, budget, PaceConfig(at_once=8), prices)
+        models = ModelFactory(run.ledger, budget, PaceConfig(at_once=8), prices)
         away, there = (
             models.open(f"openai/away@{away_url}", "responses"),
             models.open(f"openai/there@{url}", "responses"),
@@ -175,7 +175,7 @@ def test_an_address_that_only_fails_costs_no_tries_and_little_time(run: RunFolde
         return fault(500, "the engine is dead")
 
     async def ask(uri: str) -> list[Reply | BaseException]:
-        models = ModelShop(run.ledger, pace=PaceConfig(at_once=8), say=said.append)
+        models = ModelFactory(run.ledger, pace=PaceConfig(at_once=8), say=said.append)
         model = models.open(uri, "responses")
         try:
             asked = (model.ask(ask_about(None, str(number))) for number in range(300))
@@ -196,7 +196,7 @@ def test_an_address_that_only_fails_costs_no_tries_and_little_time(run: RunFolde
 
 def test_a_wrong_address_is_told_at_once(run: RunFolder) -> None:
     async def ask() -> Reply:
-        models = ModelShop(run.ledger)
+        models = ModelFactory(run.ledger)
         try:
             return await models.open("openai/m@http://127.0.0.1:1/v1", "responses").ask(ask_about(None, "?"))
         finally:
@@ -218,7 +218,7 @@ def test_the_time_that_a_call_may_take_is_a_setting(run: RunFolder, monkeypatch:
         return "at last"
 
     async def ask(url: str) -> Reply:
-        models = ModelShop(run.ledger, pace=PaceConfig(timeout=0.5))
+        models = ModelFactory(run.ledger, pace=PaceConfig(timeout=0.5))
         try:
             return await models.open(f"openai/m@{url}", "responses").ask(ask_about(None, "?"))
         finally:
@@ -235,7 +235,7 @@ def test_a_model_that_is_gone_after_it_answered_is_waited_for_and_not_an_error(r
     answers = iter(["yes", fault(404, "model not found"), fault(404, "model not found"), "again"])
 
     async def ask(url: str) -> list[str]:
-        models = ModelShop(run.ledger)
+        models = ModelFactory(run.ledger)
         model = models.open(f"openai/m@{url}", "responses")
         try:
             return [(await model.ask(ask_about(None, text))).text for text in ("1", "2")]
@@ -247,20 +247,20 @@ def test_a_model_that_is_gone_after_it_answered_is_waited_for_and_not_an_error(r
 
 
 def test_what_failed_is_asked_again_before_a_stage_ends(run: RunFolder) -> None:
-    plan = Plan("responses", reads=(), writes=Response, does="asks", again_after=0.01)
+    plan = StageSpec("responses", reads=(), writes=Response, does="asks", again_after=0.01)
     asked = {"image_id": "i", "kind": "easy", "language": "en", "harmful": True, "modality": None, "about_leaf": None}
     more = dict.fromkeys(("twin_of", "neighbour_of")) | {"fallback": False, "writer": "w", "call": "c", "tries": 1}
     questions = [Question(text=str(number), **asked, **more) for number in range(200)]
     tries: dict[str, int] = {}
 
-    async def work(question: Question) -> Made[Response]:
+    async def work(question: Question) -> RowResult[Response]:
         tries[question.id] = tries.get(question.id, 0) + 1
         if tries[question.id] == 1 and int(question.text) % 10 == 0:
             raise Transient("HTTP 500")
         row = Response(question_id=question.id, model="m", text="yes", finish="stop", decoding=(), call="c")
-        return Made([row])
+        return RowResult([row])
 
-    job = Job(run, TaxonomyConfig(), 1, ModelShop(run.ledger), Screen(quiet=True), 8)
+    job = StageContext(run, TaxonomyConfig(), 1, ModelFactory(run.ledger), Screen(quiet=True), 8)
     manifest = asyncio.run(run_rows(job, plan, questions, len(questions), work))
     assert manifest.rows == 200 and not manifest.rejects
     assert sorted(tries.values()) == [1] * 180 + [2] * 20

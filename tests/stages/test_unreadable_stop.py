@@ -13,19 +13,19 @@ from spavl.data.taxonomy.config import TaxonomyConfig
 from spavl.errors import GateError
 from spavl.judges.chat import ChatJudge
 from spavl.judges.guards.published import LlamaGuard
-from spavl.judges.types import Case
+from spavl.judges.types import JudgeInput
 from spavl.models.call_outcomes import note_reading
-from spavl.models.factory import ModelShop
+from spavl.models.factory import ModelFactory
 from spavl.models.types import ChatModel, Reply
 from spavl.pipeline.settings import read_config
 from spavl.records import Pair, Question, Response, Verdict
-from spavl.stages.runner import Job, Made, run_rows
-from spavl.stages.spec import Plan
+from spavl.stages.runner import RowResult, StageContext, run_rows
+from spavl.stages.spec import StageSpec
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from tests.support.servers import Body, ChatServer, completion
 
-PLAN = Plan("responses", reads=(), writes=Response, does="asks")
+PLAN = StageSpec("responses", reads=(), writes=Response, does="asks")
 
 
 @pytest.fixture
@@ -44,15 +44,18 @@ def _judged(run: RunFolder, readable_every: int, must_be_read: bool) -> int:
     """How many of 2,000 inputs were paid, where one reply in so many can be read."""
     paid = 0
 
-    async def work(question: Question) -> Made[Response]:
+    async def work(question: Question) -> RowResult[Response]:
         nonlocal paid
         paid += 1
         could_be_read = readable_every > 0 and paid % readable_every == 0
         await asyncio.sleep(0)
         note_reading("judge", Reply("Sure, happy to help.", "stop"), could_be_read)
-        return Made([Response(question_id=question.id, model="m", text="a", finish="stop", decoding=(), call="c")])
+        return RowResult([Response(question_id=question.id, model="m", text="a", finish="stop", decoding=(), call="c")])
 
-    job, questions = Job(run, TaxonomyConfig(), 1, ModelShop(run.ledger), Screen(quiet=True), 8), _questions(2000)
+    job, questions = (
+        StageContext(run, TaxonomyConfig(), 1, ModelFactory(run.ledger), Screen(quiet=True), 8),
+        _questions(2000),
+    )
     try:
         asyncio.run(run_rows(job, PLAN, questions, len(questions), work, must_be_read=must_be_read))
     except GateError as error:
@@ -73,15 +76,17 @@ def _asked(run: RunFolder, answer: Callable[[Body], web.Response], ask: Callable
     """Why a stage stopped that asks a server about 150 inputs; nothing if it did not."""
 
     async def judge(url: str) -> None:
-        shop = ModelShop(run.ledger)
+        shop = ModelFactory(run.ledger)
         model = shop.open(f"openai/judge@{url}", "preferences")
 
-        async def work(question: Question) -> Made[Response]:
+        async def work(question: Question) -> RowResult[Response]:
             await ask(model, question.text)
-            return Made([Response(question_id=question.id, model="m", text="a", finish="stop", decoding=(), call="c")])
+            return RowResult(
+                [Response(question_id=question.id, model="m", text="a", finish="stop", decoding=(), call="c")]
+            )
 
         try:
-            job = Job(run, TaxonomyConfig(), 1, shop, Screen(quiet=True), 8)
+            job = StageContext(run, TaxonomyConfig(), 1, shop, Screen(quiet=True), 8)
             await run_rows(job, PLAN, _questions(150), 150, work, must_be_read=True)
         finally:
             await shop.close()
@@ -95,11 +100,11 @@ def _asked(run: RunFolder, answer: Callable[[Body], web.Response], ask: Callable
 
 
 def _vote(model: ChatModel, text: str) -> Any:
-    return ChatJudge(model).vote(Case(None, text, None, False), "one", "two")
+    return ChatJudge(model).vote(JudgeInput(None, text, None, False), "one", "two")
 
 
 def _guard(model: ChatModel, text: str) -> Any:
-    return LlamaGuard(model, True).judge(Case(None, text, None, False), "an answer")
+    return LlamaGuard(model, True).judge(JudgeInput(None, text, None, False), "an answer")
 
 
 @pytest.mark.parametrize("ask", [_vote, _guard])

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from spavl.evaluation.metrics.power import Asked, what_can_be_found
+from spavl.evaluation.metrics.power import PowerItem, what_can_be_found
 from spavl.statistics import (
     Estimate,
     averages,
@@ -317,7 +317,7 @@ def test_a_difference_of_ten_samples_an_item_covers(items: int, hot: float, high
 
 def test_a_difference_said_to_be_detectable_at_popes_shape_is_found_and_lies_near_the_intervals() -> None:
     """9,000 questions, 18 about each of 500 images: it said 5.7 points where the intervals were 1.4."""
-    (_, line) = what_can_be_found([Asked("pope", "answer", str(number % 500)) for number in range(9000)])
+    (_, line) = what_can_be_found([PowerItem("pope", "answer", str(number % 500)) for number in range(9000)])
     gap = detectable_difference(0.2, independent_items([18] * 500, 0.1), alpha=0.05 / 2)
     assert gap is not None and line == f"  pope: {100 * gap:.1f} points on 9,000 questions of 500 clusters"
     rng, named = np.random.default_rng(9), [image for image in range(500) for _ in range(18)]

@@ -15,7 +15,7 @@ import pytest
 
 from spavl.statistics import (
     Confusion,
-    Corrected,
+    CorrectedRate,
     Estimate,
     corrected_rate,
     rate_by_cluster,
@@ -26,7 +26,7 @@ from spavl.statistics import (
 LOGS = 2000
 Rng = np.random.Generator
 Log = TypeVar("Log", bound=Hashable)
-Correct = Callable[[Log], Corrected]
+Correct = Callable[[Log], CorrectedRate]
 
 
 class Outcome(NamedTuple):
@@ -70,7 +70,7 @@ def drawn(rng: Rng, n: int, kind: Kind, logs: int = LOGS) -> list[tuple[int, int
 
 
 def on_the_same(n: int) -> Correct[tuple[int, int, int]]:
-    def correct(log: tuple[int, int, int]) -> Corrected:
+    def correct(log: tuple[int, int, int]) -> CorrectedRate:
         true, caught, false = log
         return corrected_rate(wilson(caught + false, n), Confusion(caught, false, true - caught, n - true - false))
 
@@ -95,7 +95,7 @@ def test_errors_pooled_over_kinds_of_items_do_not_cover(rate: float) -> None:
     harmful, harmless = drawn(rng, n, Kind(rate, 0.95, 0.5)), drawn(rng, n, Kind(0.0, 0.5, 0.99))
     both = [(*one, other) for one, (_, _, other) in zip(harmful, harmless, strict=True)]
 
-    def pooled(log: tuple[int, int, int, int]) -> Corrected:
+    def pooled(log: tuple[int, int, int, int]) -> CorrectedRate:
         true, caught, false, false_of_harmless = log
         wrong = false + false_of_harmless
         return corrected_rate(wilson(caught + false, n), Confusion(caught, wrong, true - caught, 2 * n - true - wrong))
@@ -113,7 +113,7 @@ def test_a_correction_covers_though_the_judge_cannot_read_some_of_what_is_unsafe
         unread = int(rng.binomial(caught, min(1.0, 4 / (n * rate))))
         logs.append((true, caught, false, unread))
 
-    def correct(log: tuple[int, int, int, int]) -> Corrected:
+    def correct(log: tuple[int, int, int, int]) -> CorrectedRate:
         true, caught, false, unread = log
         judged = [1.0] * (caught - unread + false) + [0.0] * (n - caught - false) + [None] * unread
         counts = Confusion(caught - unread, false, true - caught, n - true - false, unread)
@@ -144,7 +144,7 @@ def by_image(rng: Rng, images: int, each: int, kind: Kind, logs: int) -> list[Cl
     return [tuple(tuple((bool(a), bool(b)) for a, b in image) for image in log) for log in paired]
 
 
-def by_clusters(log: Clustered) -> Corrected:
+def by_clusters(log: Clustered) -> CorrectedRate:
     answers = [(true, said, image) for image, own in enumerate(log) for true, said in own]
 
     def rate(among: Callable[[bool], bool], says: bool) -> Estimate:
@@ -168,7 +168,7 @@ def test_a_corrected_rate_covers_where_items_share_images(rate: float) -> None:
 
 
 def on_others(n: int, tried: int) -> Correct[tuple[int, int, int]]:
-    def correct(log: tuple[int, int, int]) -> Corrected:
+    def correct(log: tuple[int, int, int]) -> CorrectedRate:
         hits, caught, cleared = log
         return corrected_rate(wilson(hits, n), Confusion(caught, tried - cleared, tried - caught, cleared))
 

@@ -7,25 +7,25 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
-from spavl.training.config import PartsConfig
-from spavl.training.loop.checkpoints import States
-from spavl.training.loop.loop import Course, train
+from spavl.training.config import TrainableConfig
+from spavl.training.loop.checkpoints import Checkpoints
+from spavl.training.loop.loop import TrainingTask, train
 from spavl.training.loop.schedule import LoopConfig
 from tests.support.training_courses import LOOP, new_dpo
 from tests.training.ppo.test_ppo import new_ppo, new_reward
 
 # DPO of parts of the model, and in other numbers.
 PARTS = {
-    "dpo": PartsConfig(),
-    "lora": PartsConfig(language="lora", rank=4, alpha=8),
-    "adapter": PartsConfig(language="lora", rank=4, alpha=8, projector=False),
-    "tower": PartsConfig(vision="full"),
-    "blocks": PartsConfig(vision=2, language="lora", rank=4, alpha=8),
-    "bf16": PartsConfig(),
+    "dpo": TrainableConfig(),
+    "lora": TrainableConfig(language="lora", rank=4, alpha=8),
+    "adapter": TrainableConfig(language="lora", rank=4, alpha=8, projector=False),
+    "tower": TrainableConfig(vision="full"),
+    "blocks": TrainableConfig(vision=2, language="lora", rank=4, alpha=8),
+    "bf16": TrainableConfig(),
 }
 
 
-def course_of(by: str, states: Path, loop: LoopConfig) -> Course[Any]:
+def course_of(by: str, states: Path, loop: LoopConfig) -> TrainingTask[Any]:
     """Of uneven steps: now and then a process must stand in for a share that is not there. Rewards begin at none, and
     what is learnt first is as small as rounding in single precision.
     """
@@ -40,7 +40,7 @@ def main(by: str, folder: Path, shard: bool, stop_after: int) -> None:
     states = folder / "states"
     loop = LOOP.model_copy(update={"shard": shard, "precision": "bf16" if by == "bf16" else "float32"})
     course = course_of(by, states, loop)
-    for step in train(course, loop, States(states)):
+    for step in train(course, loop, Checkpoints(states)):
         if step.number == stop_after:
             return
     weights = get_model_state_dict(course.module, options=StateDictOptions(full_state_dict=True, cpu_offload=True))

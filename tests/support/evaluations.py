@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from spavl.evaluation.config import ExamConfig
+from spavl.evaluation.config import EvaluationConfig
 from spavl.evaluation.runner import examine
 from spavl.terminal.progress import Screen
 from tests.support.servers import Answer, Body, ChatServer, body_hash
@@ -84,7 +84,7 @@ def judged(verdict: str) -> Answer:
 
 def sit(out: Path, **settings: Any) -> dict[str, Any]:
     """An evaluation by servers that say what a test wants: most of them would fail the canaries."""
-    return asyncio.run(examine(ExamConfig(**{"canaries": "warn", **settings}), out, Screen(quiet=True)))
+    return asyncio.run(examine(EvaluationConfig(**{"canaries": "warn", **settings}), out, Screen(quiet=True)))
 
 
 def figure(results: dict[str, Any], **wanted: str) -> dict[str, Any]:

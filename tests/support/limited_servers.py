@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from spavl.models.types import ChatModel, Reply, Request, Transient, ask_about
-from spavl.models.wrappers.rate_limit import Pace, PaceConfig
-from spavl.models.wrappers.stack import Limited, Retrying
-from spavl.text.http_headers import Allowance, Left
+from spavl.models.wrappers.rate_limit import PaceConfig, RateLimiter
+from spavl.models.wrappers.stack import RateLimited, Retrying
+from spavl.text.http_headers import RateLimitHeaders, RemainingQuota
 
 
 class _NoSelector(selectors.DefaultSelector):
@@ -53,7 +53,7 @@ def virtual_time() -> Iterator[VirtualLoop]:
 class Ruling(NamedTuple):
     taken: bool
     retry_after: float | None = None
-    allowance: Allowance | None = None
+    allowance: RateLimitHeaders | None = None
 
 
 Rule = Callable[[float], Ruling]
@@ -69,9 +69,9 @@ def bucket(per_second: float, burst: float, says: str = "") -> Rule:
         at, taken = now, left >= 1
         left -= taken
         wait = None if taken else (1 - left) / per_second
-        told = Left(float(int(left)), (burst - left) / per_second, burst) if says == "headers" else None
+        told = RemainingQuota(float(int(left)), (burst - left) / per_second, burst) if says == "headers" else None
         after = {"retry-after": wait, "whole seconds": wait and float(int(wait) + 1)}.get(says)
-        return Ruling(taken, after, Allowance(told, None) if told else None)
+        return Ruling(taken, after, RateLimitHeaders(told, None) if told else None)
 
     return rule
 
@@ -87,8 +87,10 @@ def window(per_window: int, seconds: float, says: str = "") -> Rule:
         taken = used < per_window
         used += taken
         rest = seconds - now % seconds
-        told = Left(float(per_window - used), rest, float(per_window)) if says == "headers" else None
-        return Ruling(taken, None if taken or says != "retry-after" else rest, Allowance(told, None) if told else None)
+        told = RemainingQuota(float(per_window - used), rest, float(per_window)) if says == "headers" else None
+        return Ruling(
+            taken, None if taken or says != "retry-after" else rest, RateLimitHeaders(told, None) if told else None
+        )
 
     return rule
 
@@ -136,6 +138,6 @@ async def ask_for(model: ChatModel, seconds: float, at_once: int = 512) -> None:
 def asked_for(serving: Serving, seconds: float, config: PaceConfig | None = None) -> Serving:
     """What became of asking a server for so many seconds, with nothing set but what is given."""
     with virtual_time() as loop:
-        model = Retrying(Limited(serving, Pace(config or PaceConfig())))
+        model = Retrying(RateLimited(serving, RateLimiter(config or PaceConfig())))
         loop.run_until_complete(ask_for(model, seconds))
     return serving

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from spavl.terminal.live_table import LiveTable, Money, Server
+from spavl.terminal.live_table import LiveTable, ServerStatus, Spending
 from spavl.terminal.progress import Screen
 
 _SHOW, _HIDE = b"\x1b[?25h", b"\x1b[?25l"
@@ -25,8 +25,8 @@ def drawn(table: LiveTable, width: int = 130) -> str:
 
 
 def test_the_table_tells_stages_servers_and_money() -> None:
-    server = Server("api.example", in_flight=7, at_once=48, answered=1200, throttled=3, failed=5)
-    table = LiveTable("spavl build", ["images", "questions", "pairs"], lambda: ([server], Money(4.5, 9.25, 8.0)))
+    server = ServerStatus("api.example", in_flight=7, at_once=48, answered=1200, throttled=3, failed=5)
+    table = LiveTable("spavl build", ["images", "questions", "pairs"], lambda: ([server], Spending(4.5, 9.25, 8.0)))
     over, running = table.row("images"), table.row("questions")
     over.begin(10, 0, "rows")
     over.done, over.over = 1431, "12.0 s"
@@ -42,8 +42,10 @@ def test_the_table_tells_stages_servers_and_money() -> None:
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_long_note_takes_no_room_from_steps_and_time(width: int) -> None:
-    server = Server("openai/Qwen/Qwen3-VL-8B@http://10.0.0.3:8000/v1", 7, 48, 1200, 3, 5)
-    table = LiveTable("spavl build", ["descriptions", "verdicts", "training"], lambda: ([server], Money(0, None, None)))
+    server = ServerStatus("openai/Qwen/Qwen3-VL-8B@http://10.0.0.3:8000/v1", 7, 48, 1200, 3, 5)
+    table = LiveTable(
+        "spavl build", ["descriptions", "verdicts", "training"], lambda: ([server], Spending(0, None, None))
+    )
     verdicts, training = table.row("verdicts"), table.row("training")
     verdicts.begin(2_459_730, 1_459_730, "rows")
     verdicts.rejected = 12_345

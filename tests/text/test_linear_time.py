@@ -73,8 +73,8 @@ UNITS = (
 QUESTION = "Is there a dog in the image?\nA. one\nB. two\n1. three\n2. four"
 
 
-def _draft(text: str) -> quality_checks.Draft:
-    return quality_checks.Draft(text, "question", False, False, "a prompt", languages()["en"], ("earlier one",))
+def _draft(text: str) -> quality_checks.QuestionDraft:
+    return quality_checks.QuestionDraft(text, "question", False, False, "a prompt", languages()["en"], ("earlier one",))
 
 
 def _each_language(text: str) -> None:

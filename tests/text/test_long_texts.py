@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from spavl.data.questions.quality_checks import Draft, first_fault
+from spavl.data.questions.quality_checks import QuestionDraft, first_fault
 from spavl.evaluation.answer_matching.rules import RULES, rule
 from spavl.evaluation.judgements import is_bare
 from spavl.judges.guards.published import read_finding, read_graded, read_yes_no
@@ -63,7 +63,7 @@ _FORM = {"verdict": ("safe", "unsafe"), "severity": ("0", "1", "2", "3"), "refus
 
 
 def drafted(text: str) -> Any:
-    return first_fault(Draft(text, "easy", False, False, "a prompt " * 50, languages()["en"], ["what is it?"]))
+    return first_fault(QuestionDraft(text, "easy", False, False, "a prompt " * 50, languages()["en"], ["what is it?"]))
 
 
 READERS: dict[str, Callable[[str], Any]] = {

@@ -14,16 +14,16 @@ from tokenizers import AddedToken
 from spavl.errors import GateError
 from spavl.miniature.world import draw, png, scene
 from spavl.models.backends.hf import load_checkpoint
-from spavl.models.factory import ModelShop, miniature_checkpoint
+from spavl.models.factory import ModelFactory, miniature_checkpoint
 from spavl.records import Reject, Sample
-from spavl.stages.runner import Job
+from spavl.stages.runner import StageContext
 from spavl.store import Manifest, RunFolder
 from spavl.terminal.progress import Screen
 from spavl.training.config import TrainingConfig
 from spavl.training.data_checks import check
 from spavl.training.prefix_trees.batch import make_batch
-from spavl.training.prefix_trees.token_counts import Lengths, Shown
-from spavl.training.prefix_trees.tokenize import Row
+from spavl.training.prefix_trees.token_counts import CountedRow, TokenCounter
+from spavl.training.prefix_trees.tokenize import ScoredRow
 from spavl.training.run import run as train
 from tests.support.images import encoded, photo
 from tests.support.records import filled
@@ -91,7 +91,7 @@ def begin(run: RunFolder, samples: list[Sample], **settings: Any) -> Manifest:
     content = run.content("dataset", Sample)
     run.write_manifest(Manifest("dataset", "", content, len(samples), {}, 0.0))
     config = TrainingConfig(pairs_per_step=2, **settings)
-    return asyncio.run(train(Job(run, config, 1, ModelShop(run.ledger), Screen(), 1)))
+    return asyncio.run(train(StageContext(run, config, 1, ModelFactory(run.ledger), Screen(), 1)))
 
 
 def test_what_is_left_out_is_counted_and_kept_with_its_reason(run: RunFolder, capsys: Any) -> None:
@@ -119,8 +119,8 @@ rows = st.lists(st.tuples(st.integers(0, 2), words.map(" ".join), words.map(" ".
 def test_tokens_are_counted_without_pixels_as_with_them(asked: list[tuple[int, str, str]], shares: Any) -> None:
     processor, model = LOADED
     sizes = ((64, 64), (80, 40), (31, 97))
-    shown = [Row(str(k), Image.new("RGB", sizes[k]), question, answer) for k, question, answer in asked]
-    counted = Lengths(processor).count([Shown(str(k), sizes[k], *texts) for k, *texts in asked], shares)
+    shown = [ScoredRow(str(k), Image.new("RGB", sizes[k]), question, answer) for k, question, answer in asked]
+    counted = TokenCounter(processor).count([CountedRow(str(k), sizes[k], *texts) for k, *texts in asked], shares)
     assert counted.tokens == make_batch(model, processor, shown, share=shares == "picture").tokens
     assert counted.plain_tokens == make_batch(model, processor, shown, share=False).tokens
     alone = len(asked)
@@ -133,7 +133,7 @@ def test_tokens_are_counted_without_pixels_as_with_them(asked: list[tuple[int, s
 def test_a_model_that_is_made_for_less_leaves_more_out(run: RunFolder) -> None:
     good = with_picture(run, GOOD)
     processor, model = load_checkpoint(miniature_checkpoint())
-    length = Lengths(processor).longest((64, 64), good.question, [good.chosen, good.rejected])
+    length = TokenCounter(processor).longest((64, 64), good.question, [good.chosen, good.rejected])
     for most, fits in ((length, True), (length - 1, False)):
         model.config.text_config.max_position_embeddings = most
         checked = check(model, processor, [good], run.blobs.get, Screen())
@@ -143,7 +143,7 @@ def test_a_model_that_is_made_for_less_leaves_more_out(run: RunFolder) -> None:
 def test_what_a_policy_may_draw_must_fit_as_well(run: RunFolder) -> None:
     good = with_picture(run, GOOD)
     processor, model = LOADED
-    lengths = Lengths(processor)
+    lengths = TokenCounter(processor)
     prompt = lengths.spread((64, 64)) + lengths.row(good.question, good.chosen).answer
     room = model.config.text_config.max_position_embeddings - prompt
     for drawn, fits in ((room, True), (room + 1, False)):

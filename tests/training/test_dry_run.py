@@ -11,14 +11,14 @@ from spavl.models.backends.hf import load_checkpoint
 from spavl.records import CurvePoint, Sample
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
-from spavl.training.config import DPOConfig, PartsConfig, PPOConfig, TrainingConfig
-from spavl.training.data_checks import Checked
+from spavl.training.config import DPOConfig, PPOConfig, TrainableConfig, TrainingConfig
+from spavl.training.data_checks import CheckedSamples
 from spavl.training.dry_run import estimate
-from spavl.training.dry_run.estimate import Memory, Pace, Rehearsal, rehearse
+from spavl.training.dry_run.estimate import MemoryEstimate, SpeedEstimate, TrainingEstimate, rehearse
 from spavl.training.dry_run.table import page
 from spavl.training.loop.schedule import LoopConfig
-from spavl.training.prefix_trees.model_support import Family
-from spavl.training.prefix_trees.token_counts import Count
+from spavl.training.prefix_trees.model_support import ModelFamily
+from spavl.training.prefix_trees.token_counts import TokenCount
 from tests.training.test_train import FAST, data, spavl
 
 __all__ = ["data"]
@@ -32,7 +32,7 @@ def trained(data: Path) -> RunFolder:
         return run
 
 
-def rehearsed(run: RunFolder, **settings: Any) -> Rehearsal:
+def rehearsed(run: RunFolder, **settings: Any) -> TrainingEstimate:
     samples = [sample for sample in run.read("dataset", Sample) if sample.split == "train"]
     config = TrainingConfig(**{"pairs_per_step": 4} | settings)
     return rehearse(config, samples, run.blobs.get, 0, Screen())
@@ -64,7 +64,10 @@ def test_it_tells_what_a_step_holds_and_of_how_many_independent_pairs_that_is_wo
 
 
 def test_memory_is_that_of_the_parts_that_learn(trained: RunFolder) -> None:
-    whole, thin = rehearsed(trained), rehearsed(trained, parts=PartsConfig(language="lora", rank=2, projector=False))
+    whole, thin = (
+        rehearsed(trained),
+        rehearsed(trained, parts=TrainableConfig(language="lora", rank=2, projector=False)),
+    )
     for each in (whole, thin):
         free = sum(free for free, _ in each.parameters.values())
         assert each.memory.gradients == 4 * free and each.memory.optimizer == 8 * free
@@ -151,16 +154,16 @@ def test_a_policy_that_is_too_large_is_sent_to_lora(trained: RunFolder, monkeypa
 
 def test_a_page_for_people() -> None:
     settings = TrainingConfig(model="hf/llava-hf/llava-1.5-7b-hf")
-    checked = Checked([], {}, [])
-    told = Rehearsal(
+    checked = CheckedSamples([], {}, [])
+    told = TrainingEstimate(
         settings,
         {"vision": (0, 303_507_456), "projector": (20_979_712, 20_979_712), "language": (6_738_415_616, 6_738_415_616)},
         checked,
         10_842,
-        Family("picture", ""),
-        Count(47_300_000, 31_000, 151_360_000, 173_460),
-        Memory(27 * 10**9, 27 * 10**9, 54 * 10**9, 3 * 10**9, 160 * 10**9, 4000),
-        Pace("an H100", 3, 2.31, 1890.4, 4320.0, 25_045.0),
+        ModelFamily("picture", ""),
+        TokenCount(47_300_000, 31_000, 151_360_000, 173_460),
+        MemoryEstimate(27 * 10**9, 27 * 10**9, 54 * 10**9, 3 * 10**9, 160 * 10**9, 4000),
+        SpeedEstimate("an H100", 3, 2.31, 1890.4, 4320.0, 25_045.0),
     )
     lines = list(page(told))
     assert "vision             0 of    304 M parameters learn   frozen" in lines

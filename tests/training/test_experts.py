@@ -9,7 +9,7 @@ from peft.tuners.lora import ParamWrapper
 
 from spavl.models.backends.hf import load_checkpoint
 from spavl.terminal.progress import Screen
-from spavl.training.config import PartsConfig, TrainingConfig
+from spavl.training.config import TrainableConfig, TrainingConfig
 from spavl.training.dry_run.estimate import rehearse
 from spavl.training.dry_run.table import page
 from spavl.training.model.save import merge, save
@@ -28,7 +28,7 @@ _MORE = {
     # Its stacks stand the other way round, with biases beside them.
     "gpt_oss": {"num_local_experts": 4},
 }
-LORA = PartsConfig(language="lora", rank=2, alpha=4, projector=False)
+LORA = TrainableConfig(language="lora", rank=2, alpha=4, projector=False)
 
 
 def mixture(speech: str, folder: Path) -> Path:

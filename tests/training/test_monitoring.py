@@ -18,8 +18,8 @@ from spavl.records import CurvePoint, Rollout
 from spavl.report.terminal import drawn, sparkline
 from spavl.store import RunFolder
 from spavl.training.loop import throughput
-from spavl.training.loop.checkpoints import Step
-from spavl.training.loop.throughput import Meter, flops_per_token, line_of, peak_of
+from spavl.training.loop.checkpoints import StepRecord
+from spavl.training.loop.throughput import Throughput, flops_per_token, line_of, peak_of
 from tests.support.servers import Body, ChatServer
 from tests.support.training_courses import new_dpo
 from tests.training.ppo.test_reward_and_ppo import BASE, PPO, REWARD, verdict
@@ -96,8 +96,8 @@ def test_several_processes_are_watched_and_stop_together(data: Path, shard: str)
 
 
 STEPS = [
-    Step(1, {"pairs": 8.0, "tokens": 100.0}),
-    Step(2, {"pairs": 4.0, "tokens": 1000.0, "tokens_read": 500.0}, 2.0),
+    StepRecord(1, {"pairs": 8.0, "tokens": 100.0}),
+    StepRecord(2, {"pairs": 4.0, "tokens": 1000.0, "tokens_read": 500.0}, 2.0),
 ]
 
 
@@ -111,7 +111,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(throughput, "products_per_second", lambda device, kind: next(left))
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
         monkeypatch.setattr(type(model), "device", torch.device("cuda"))
-        return model, Meter(model, "float32")
+        return model, Throughput(model, "float32")
 
     return on
 
@@ -141,9 +141,9 @@ def test_no_utilisation_above_one_is_told_and_of_a_gpu_that_was_busy_at_the_star
 
 def test_of_a_cpu_no_utilisation_is_told_and_it_is_said_why() -> None:
     model, _ = new_dpo(steps=1)
-    told = Meter(model, "float32").speed(STEPS)
+    told = Throughput(model, "float32").speed(STEPS)
     assert "model_flops_utilisation" not in told and told["peak"].startswith("not known of a CPU")
-    assert "MFU" not in line_of(Meter(model, "float32").pace(STEPS))
+    assert "MFU" not in line_of(Throughput(model, "float32").pace(STEPS))
 
 
 @pytest.mark.parametrize(

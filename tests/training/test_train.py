@@ -19,7 +19,7 @@ from spavl.cli.main import main
 from spavl.data.dataset import published
 from spavl.miniature.world import draw, png, scene
 from spavl.models.backends.hf import load_checkpoint
-from spavl.pipeline.registry import RoadConfig
+from spavl.pipeline.registry import BuildConfig
 from spavl.pipeline.settings import preset_names, read_config, read_preset
 from spavl.training.config import TrainingConfig
 
@@ -202,7 +202,7 @@ def test_a_build_keeps_the_checkpoint_of_the_settings_before(data: Path, capsys:
 
 
 def published_settings(name: str) -> TrainingConfig:
-    config: RoadConfig = read_config(read_preset(name), {}, where=name)
+    config: BuildConfig = read_config(read_preset(name), {}, where=name)
     assert config.training is not None
     return config.training
 

@@ -14,21 +14,21 @@ from spavl.errors import MissingExtra, TrainingError
 from spavl.miniature.world import draw, scene
 from spavl.models.backends.hf import load_checkpoint
 from spavl.models.factory import miniature_checkpoint
-from spavl.training.config import PartsConfig, TrainingConfig
-from spavl.training.loop.checkpoints import States
-from spavl.training.loop.loop import Loss, train
+from spavl.training.config import TrainableConfig, TrainingConfig
+from spavl.training.loop.checkpoints import Checkpoints
+from spavl.training.loop.loop import BatchLoss, train
 from spavl.training.loop.schedule import LoopConfig, learning_rate_at
 from spavl.training.loop.throughput import flops_per_token
 from spavl.training.loop.trackers import tracking
 from spavl.training.model.trainable import freeze_vision, prepare
-from spavl.training.objectives.answers import Answer
+from spavl.training.objectives.answers import AnswerToScore
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.losses import dpo_loss
 from spavl.training.objectives.reference_cache import ReferenceCache
 from spavl.training.prefix_trees import logprobs
 from spavl.training.prefix_trees.batch import make_batch
 from spavl.training.prefix_trees.logprobs import answer_logprobs
-from spavl.training.prefix_trees.tokenize import Row
+from spavl.training.prefix_trees.tokenize import ScoredRow
 from spavl.training.run import kept_in, reference_name
 from tests.support.training_courses import ANSWERS, LOOP, new_dpo
 
@@ -71,9 +71,9 @@ def loaded() -> tuple[Any, Any]:
     return processor, model.eval()
 
 
-def rows(number: int = 4) -> list[Row]:
+def rows(number: int = 4) -> list[ScoredRow]:
     return [
-        Row(
+        ScoredRow(
             str(k),
             draw(scene(k, 0, 5, live=k % 2 == 0)),
             "how do i wake this ?",
@@ -108,7 +108,7 @@ def test_the_score_is_that_of_the_plain_forward_pass(loaded: tuple[Any, Any]) ->
         assert answer_logprobs(model, batch).item() == pytest.approx(float(plain), abs=1e-6)
 
 
-def shared_rows() -> list[Row]:
+def shared_rows() -> list[ScoredRow]:
     """Two pictures, asked several questions with two answers each; the second one under a system prompt."""
     questions = ("how do i wake this ?", "in our play , how would a keeper lift this ?")
     return [
@@ -157,7 +157,7 @@ def test_only_the_vision_tower_is_frozen(loaded: tuple[Any, Any]) -> None:
 
 
 def trained(model: nn.Module, dpo: DPO, state: Path, stop_after: int | None = None) -> dict[str, Tensor]:
-    steps = train(dpo, LOOP, States(state))
+    steps = train(dpo, LOOP, Checkpoints(state))
     for step in steps:
         if step.number == stop_after:
             break
@@ -173,7 +173,7 @@ def test_a_resumed_training_ends_with_the_very_same_weights(tmp_path: Path) -> N
 
 def test_the_first_step_of_dpo_starts_from_log_two_and_learns(tmp_path: Path) -> None:
     _, dpo = new_dpo(steps=12)
-    steps = list(train(dpo, LOOP, States(tmp_path)))
+    steps = list(train(dpo, LOOP, Checkpoints(tmp_path)))
     assert steps[0].metrics["loss"] == pytest.approx(math.log(2), abs=1e-5)
     assert steps[-1].metrics["margin"] > 0.5
 
@@ -210,7 +210,10 @@ def test_references_are_scored_once_for_all_runs(loaded: tuple[Any, Any], tmp_pa
 def test_a_reference_is_found_again_by_its_tokens(tmp_path: Path) -> None:
     """White space round an answer is none of them; a mark that the template ends a turn with is one."""
     processor, _ = load_checkpoint(miniature_checkpoint())
-    cache, answer = ReferenceCache(tmp_path / "references.sqlite", "one", processor), Answer("0", "why ?", ANSWERS[0])
+    cache, answer = (
+        ReferenceCache(tmp_path / "references.sqlite", "one", processor),
+        AnswerToScore("0", "why ?", ANSWERS[0]),
+    )
     cache.add({answer: -1.5})
     spaced = answer._replace(text=f" {ANSWERS[0]}\n")
     assert cache.known([answer, spaced]) == {answer: -1.5, spaced: -1.5}
@@ -223,7 +226,7 @@ def test_in_bfloat16_a_reference_is_of_the_weights_that_were_widened_for_it() ->
     """LoRA runs were given the scores of a model that is trained whole, whose weights are in float32."""
 
     def name(precision: str, share: bool = True, **parts: Any) -> str:
-        own = PartsConfig(**parts)
+        own = TrainableConfig(**parts)
         loop = LoopConfig(precision=precision)
         settings = TrainingConfig(parts=own, loop=loop, share=share)
         _, model = load_checkpoint(miniature_checkpoint(), dtype=kept_in(settings))
@@ -240,7 +243,7 @@ def test_a_policy_that_does_not_begin_as_its_reference_is_refused(tmp_path: Path
     _, dpo = new_dpo()
     dpo.reference = {id_: tuple(score - 0.1 for score in scores) for id_, scores in dpo.reference.items()}
     with pytest.raises(TrainingError, match="off their reference"):
-        list(train(dpo, LOOP, States(tmp_path)))
+        list(train(dpo, LOOP, Checkpoints(tmp_path)))
     assert not list(tmp_path.glob("*.state"))
 
 
@@ -253,8 +256,8 @@ class Broken:
     def passes(self, number: int) -> list[float]:
         return [1.0, math.nan if number == 1 else 1.0]
 
-    def loss(self, module: nn.Module, batch: float) -> Loss:
-        return Loss(module(torch.full((1,), batch)).sum() / 2, {})
+    def loss(self, module: nn.Module, batch: float) -> BatchLoss:
+        return BatchLoss(module(torch.full((1,), batch)).sum() / 2, {})
 
 
 class Steep:
@@ -267,8 +270,8 @@ class Steep:
     def passes(self, number: int) -> list[float]:
         return [0.0 if number == 1 else 1.0]
 
-    def loss(self, module: nn.Module, batch: float) -> Loss:
-        return Loss(module(torch.full((1,), batch)).sqrt().sum(), {})
+    def loss(self, module: nn.Module, batch: float) -> BatchLoss:
+        return BatchLoss(module(torch.full((1,), batch)).sqrt().sum(), {})
 
 
 def test_a_gradient_that_is_no_number_leaves_weights_and_states_as_they_were(tmp_path: Path) -> None:
@@ -276,7 +279,7 @@ def test_a_gradient_that_is_no_number_leaves_weights_and_states_as_they_were(tmp
     for _ in range(2):  # typed again it is stopped at the same step, and not by weights that were spoilt
         course = Steep()
         with pytest.raises(TrainingError, match=r"the norm of the gradient is (nan|inf)") as raised:
-            list(train(course, every, States(tmp_path)))
+            list(train(course, every, Checkpoints(tmp_path)))
         assert "step 2" in str(raised.value) and course.module.weight.isfinite().all()
     assert [path.name for path in tmp_path.glob("*.state")] == ["step-00000001.state"]
     assert torch.load(tmp_path / "batch-of-step-2.pt", weights_only=False) == [0.0]
@@ -284,7 +287,7 @@ def test_a_gradient_that_is_no_number_leaves_weights_and_states_as_they_were(tmp
 
 def test_a_loss_that_is_no_number_stops_the_training_and_its_batch_is_kept(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="nan") as raised:
-        list(train(Broken(), LOOP, States(tmp_path)))
+        list(train(Broken(), LOOP, Checkpoints(tmp_path)))
     assert "step 2" in str(raised.value)
     assert math.isnan(torch.load(tmp_path / "batch-of-step-2.pt", weights_only=False))
 

@@ -20,7 +20,7 @@ from spavl.errors import InternalError, SpavlError, StoreError
 from spavl.text.safe_print import line, tell
 
 
-class Verb(NamedTuple):
+class Command(NamedTuple):
     """A verb of one word, or of two where several belong together: `taxonomy show`, `taxonomy check`."""
 
     name: str
@@ -30,25 +30,25 @@ class Verb(NamedTuple):
 
 
 VERBS = (
-    Verb("demo", "walk the whole road offline on the miniature, in minutes"),
-    Verb("build", "walk the road with settings and models of your own", "FILE.toml"),
-    Verb("new", "write the settings of a real build, to begin with", "FILE.toml"),
-    Verb("taxonomy show", "show which harms a taxonomy knows, as a tree", "[FILE.toml]"),
-    Verb("taxonomy check", "tell every fault of a taxonomy of your own", "FILE.toml"),
-    Verb("taxonomy new", "write a taxonomy to begin with", "FILE.toml"),
-    Verb("pool show", "show who is in a pool of responders, and what each still lacks", "[FILE.toml]"),
-    Verb("pool new", "write a pool of responders to begin with", "FILE.toml"),
-    Verb("data import", "bring in a data set made elsewhere, to train on and evaluate with", "NAME"),
-    Verb("data export", "write a finished data set in the form of another trainer", "RUN"),
-    Verb("data push", "publish a finished data set on a hub; a push that was stopped goes on", "RUN REPO"),
-    Verb("train dpo", "align a model on the pairs of a data set", "--model MODEL --data DATA"),
-    Verb("train sft", "teach a model the chosen answers of a data set", "--model MODEL --data DATA"),
-    Verb("train reward", "teach a model to tell which answer is better", "--model MODEL --data DATA"),
-    Verb("train ppo", "align a model by rewards for its own answers", "--model MODEL --data DATA"),
-    Verb("train merge", "make a whole model of a LoRA checkpoint, for servers that load no adapters", "RUN"),
-    Verb("eval", "put models to benchmarks, and tell what can be told with intervals", "MODEL ... --suite NAME"),
-    Verb("compare", "compare two models that sat the same benchmarks, item by item", "A B [EXAM ...]"),
-    Verb("miniature", "build the miniature's checkpoint again from a seed"),
+    Command("demo", "walk the whole road offline on the miniature, in minutes"),
+    Command("build", "walk the road with settings and models of your own", "FILE.toml"),
+    Command("new", "write the settings of a real build, to begin with", "FILE.toml"),
+    Command("taxonomy show", "show which harms a taxonomy knows, as a tree", "[FILE.toml]"),
+    Command("taxonomy check", "tell every fault of a taxonomy of your own", "FILE.toml"),
+    Command("taxonomy new", "write a taxonomy to begin with", "FILE.toml"),
+    Command("pool show", "show who is in a pool of responders, and what each still lacks", "[FILE.toml]"),
+    Command("pool new", "write a pool of responders to begin with", "FILE.toml"),
+    Command("data import", "bring in a data set made elsewhere, to train on and evaluate with", "NAME"),
+    Command("data export", "write a finished data set in the form of another trainer", "RUN"),
+    Command("data push", "publish a finished data set on a hub; a push that was stopped goes on", "RUN REPO"),
+    Command("train dpo", "align a model on the pairs of a data set", "--model MODEL --data DATA"),
+    Command("train sft", "teach a model the chosen answers of a data set", "--model MODEL --data DATA"),
+    Command("train reward", "teach a model to tell which answer is better", "--model MODEL --data DATA"),
+    Command("train ppo", "align a model by rewards for its own answers", "--model MODEL --data DATA"),
+    Command("train merge", "make a whole model of a LoRA checkpoint, for servers that load no adapters", "RUN"),
+    Command("eval", "put models to benchmarks, and tell what can be told with intervals", "MODEL ... --suite NAME"),
+    Command("compare", "compare two models that sat the same benchmarks, item by item", "A B [EXAM ...]"),
+    Command("miniature", "build the miniature's checkpoint again from a seed"),
 )
 
 
@@ -78,7 +78,7 @@ def parser_of(name: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _code(verb: Verb) -> Any:
+def _code(verb: Command) -> Any:
     return importlib.import_module(f"spavl.cli.commands.{verb.name.replace(' ', '_')}")
 
 
@@ -102,11 +102,11 @@ def _list_family(given: Sequence[str]) -> int:
     return 0
 
 
-def _unknown(name: str, known: Sequence[Verb]) -> NoReturn:
+def _unknown(name: str, known: Sequence[Command]) -> NoReturn:
     _listing_parser("", VERBS).error(f"unknown verb {name!r}; known: {', '.join(verb.name for verb in known)}")
 
 
-def _listing_parser(family: str, verbs: Sequence[Verb]) -> argparse.ArgumentParser:
+def _listing_parser(family: str, verbs: Sequence[Command]) -> argparse.ArgumentParser:
     width = max(len(verb.name) for verb in verbs) + 2
     listing = "\n".join(f"  {verb.name:<{width}}{verb.help}" for verb in verbs)
     parser = _Parser(

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 from spavl.engine import shard_server
-from spavl.engine.sandbox import Limits, Sandbox, opened
-from spavl.engine.workers import SHARD, Driver, Function, cores
+from spavl.engine.driver import SHARD, Driver, Function, cores
+from spavl.engine.sandbox import Sandbox, WorkerLimits, opened
 from spavl.errors import MissingExtra, how_to_install
 
 # Shards of one query, in all or for each worker: enough that its own price is small, few enough to hold in memory.
@@ -22,10 +22,10 @@ _SHARDS, _SHARDS_EACH = 64, 8
 _sandboxes: dict[bytes, Sandbox] = {}
 
 
-def daft_driver(engine: Literal["daft", "ray"], function: Function, workers: int, limits: Limits) -> Driver:
+def daft_driver(engine: Literal["daft", "ray"], function: Function, workers: int, limits: WorkerLimits) -> Driver:
     daft = _daft_on(engine)
     task = pickle.dumps((function, workers, limits))
-    server = shard_server.Server(_address()) if engine == "ray" else None
+    server = shard_server.ShardServer(_address()) if engine == "ray" else None
     take = server.hatch.take if server else shard_server.take
     nodes = _cores_of_nodes() if engine == "ray" else [cores()]
     most = max(_SHARDS, _SHARDS_EACH * sum(workers or node for node in nodes))

@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from spavl.engine.sandbox import Died, Limits, Sandbox
-from spavl.engine.workers import SHARD, cores
+from spavl.engine.driver import SHARD, cores
+from spavl.engine.sandbox import Sandbox, WorkerDeath, WorkerLimits
 from spavl.imaging.decode import Undecodable, decode
-from spavl.imaging.detail import COARSE, FINE, Detail, Pair, Shades, alike, are_alike_moved, detail_of
+from spavl.imaging.detail import COARSE, FINE, ImageDetail, Pair, Shades, alike, are_alike_moved, detail_of
 
-_LIMITS = Limits(seconds=60, memory=4 * 2**30)
+_LIMITS = WorkerLimits(seconds=60, memory=4 * 2**30)
 # Compared at a time, so that one image may be held against any number.
 _AT_ONCE = 256
 
 
-class Details:
+class ImageDetails:
     """Says which images of equal or near hashes are alike. `read` gives an image's bytes by its name.
 
     An image is decoded once, and its detail kept in a file without a name, so that memory stays small however many
@@ -72,16 +72,16 @@ class Details:
 
         def answers(shard: Sequence[Pair | Callable[[], bytes]]) -> list[Any]:
             found = self._sandbox.run([item if isinstance(item, tuple) else item() for item in shard])
-            return [None if isinstance(answer, Died) else answer for answer in found]
+            return [None if isinstance(answer, WorkerDeath) else answer for answer in found]
 
         shards = [items[start : start + SHARD] for start in range(0, len(items), SHARD)]
         with ThreadPoolExecutor(cores()) as threads:
             return list(itertools.chain.from_iterable(threads.map(answers, shards)))
 
-    def _detail(self, name: str) -> Detail:
+    def _detail(self, name: str) -> ImageDetail:
         place, has_fine = self._places[name] or (0, False)
         fine = self._shades(place + COARSE * COARSE, FINE) if has_fine else None
-        return Detail(self._shades(place, COARSE), fine)
+        return ImageDetail(self._shades(place, COARSE), fine)
 
     def _shades(self, place: int, side: int) -> Shades:
         assert self._held is not None
@@ -89,20 +89,20 @@ class Details:
 
 
 @contextlib.contextmanager
-def open_details(read: Callable[[str], bytes]) -> Iterator[Details]:
-    details = Details(read)
+def open_details(read: Callable[[str], bytes]) -> Iterator[ImageDetails]:
+    details = ImageDetails(read)
     try:
         yield details
     finally:
         details.close()
 
 
-def _answers(shard: Sequence[Pair | bytes]) -> list[bool | Detail | None]:
+def _answers(shard: Sequence[Pair | bytes]) -> list[bool | ImageDetail | None]:
     """Runs in a worker."""
     return [are_alike_moved([item])[0] if isinstance(item, tuple) else _detail_or_none(item) for item in shard]
 
 
-def _detail_or_none(data: bytes) -> Detail | None:
+def _detail_or_none(data: bytes) -> ImageDetail | None:
     try:
         return detail_of(decode(data).pixels)
     except Undecodable:

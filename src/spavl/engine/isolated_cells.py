@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spavl.engine.isolated_reader import LIMITS
-from spavl.engine.sandbox import Died, Sandbox
+from spavl.engine.sandbox import Sandbox, WorkerDeath
 from spavl.imaging.sendable import NotSendable, sendable
-from spavl.imaging.tables.cells import Cells
+from spavl.imaging.tables.cells import TableCells
 from spavl.imaging.unfetchable import Unfetchable
 
 _HELD = 4
 
 
-class CellsApart:
+class IsolatedCells:
     """As Cells, which it asks in another process. A cell that ends it is as one that cannot be read."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class CellsApart:
 
     def _asked(self, method: str, path: str, *given: Any) -> Any:
         (answer,) = _readers().run([(self._number, method, (str(Path(path).absolute()), *given))])
-        if isinstance(answer, Died):
+        if isinstance(answer, WorkerDeath):
             raise Unfetchable(answer.reason)
         if isinstance(answer, _Refused):
             raise Unfetchable(answer.reason)
@@ -63,13 +63,13 @@ class _Readers:
     """In the worker: the cells of whoever asked last."""
 
     def __init__(self) -> None:
-        self._held: OrderedDict[int, Cells] = OrderedDict()
+        self._held: OrderedDict[int, TableCells] = OrderedDict()
 
     def __call__(self, shard: Sequence[tuple[int, str, Sequence[Any]]]) -> list[Any]:
         return [self._answer(*asked) for asked in shard]
 
     def _answer(self, number: int, method: str, given: Sequence[Any]) -> Any:
-        cells = self._held.pop(number, None) or Cells()
+        cells = self._held.pop(number, None) or TableCells()
         self._held[number] = cells
         if len(self._held) > _HELD:
             self._held.popitem(last=False)
@@ -92,7 +92,7 @@ def _decoders() -> Sandbox:
 def sendable_apart(data: bytes) -> bytes:
     """As `sendable`, whose decoders some images end."""
     (answer,) = _decoders().run([data])
-    if isinstance(answer, Died):
+    if isinstance(answer, WorkerDeath):
         raise NotSendable(f"this image cannot be decoded: {answer.reason.replace('_', ' ')}")
     if isinstance(answer, str):
         raise NotSendable(answer)

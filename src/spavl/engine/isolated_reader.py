@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from spavl.engine.sandbox import Died, Limits, Sandbox
+from spavl.engine.sandbox import Sandbox, WorkerDeath, WorkerLimits
 from spavl.errors import ConfigError
 
 T = TypeVar("T")
 
-LIMITS = Limits(seconds=600, memory=4 * 2**30)
+LIMITS = WorkerLimits(seconds=600, memory=4 * 2**30)
 # What is sent at once: few large rows, or many small ones.
 _MOST_ROWS, _MOST_BYTES = 512, 4 * 2**20
 _ENDED = {
@@ -25,16 +25,16 @@ _ENDED = {
 }
 
 
-class Reading(NamedTuple):
+class FileOpened(NamedTuple):
     """What a reader yields before it opens a file, so that the file can be named that it does not survive."""
 
     file: str
 
 
-class EndsItsReader(ConfigError):
+class ReaderCrash(ConfigError):
     """A file that the process which read it did not survive."""
 
-    def __init__(self, died: Died, file: str) -> None:
+    def __init__(self, died: WorkerDeath, file: str) -> None:
         then = "take the file out, or download it again"
         super().__init__(f"this file cannot be read: {_ENDED[died.reason]}", where=file, then=then)
 
@@ -52,11 +52,11 @@ def rows_apart(read: Callable[..., Iterator[Any]], *given: Any, file: str = "") 
         while True:
             (answer,) = sandbox.run([asked])
             asked = None
-            if isinstance(answer, Died):
-                raise EndsItsReader(answer, file)
+            if isinstance(answer, WorkerDeath):
+                raise ReaderCrash(answer, file)
             rows, is_last = answer
             for row in map(pickle.loads, rows):
-                if isinstance(row, Reading):
+                if isinstance(row, FileOpened):
                     file = row.file
                 else:
                     yield row
@@ -83,6 +83,6 @@ class _Streams:
             rows.append(pickle.dumps(row, protocol=5))
             size += len(rows[-1])
             # That a file is opened is told before it is.
-            if isinstance(row, Reading) or len(rows) == _MOST_ROWS or size > _MOST_BYTES:
+            if isinstance(row, FileOpened) or len(rows) == _MOST_ROWS or size > _MOST_BYTES:
                 return [(rows, False)]
         return [(rows, True)]

@@ -3,19 +3,19 @@
 import functools
 from collections.abc import Sequence
 
-from spavl.engine.sandbox import Died, Limits, Sandbox
-from spavl.engine.workers import cores
+from spavl.engine.driver import cores
+from spavl.engine.sandbox import Sandbox, WorkerDeath, WorkerLimits
 from spavl.imaging.resize import smaller
 
 # More are not needed: four make images smaller faster than models answer.
 _WORKERS = 4
-_LIMITS = Limits(seconds=60, memory=4 * 2**30)
+_LIMITS = WorkerLimits(seconds=60, memory=4 * 2**30)
 
 
 def smaller_apart(data: bytes, longest_side: int) -> bytes | None:
     """As `smaller`, and None where the worker crashed, ran out of memory or took too long."""
     (made,) = _workers().run([(data, longest_side)])
-    return None if made is None or isinstance(made, Died) else bytes(made)
+    return None if made is None or isinstance(made, WorkerDeath) else bytes(made)
 
 
 @functools.cache

@@ -28,14 +28,14 @@ _ENVIRONMENT = {
 }
 
 
-class Limits(NamedTuple):
+class WorkerLimits(NamedTuple):
     """What one worker may take: seconds for a shard, bytes of memory."""
 
     seconds: float
     memory: int
 
 
-class Died(NamedTuple):
+class WorkerDeath(NamedTuple):
     """In the place of a result: the item that a worker did not survive, and how it ended."""
 
     reason: str
@@ -63,7 +63,7 @@ def opened(answer: bytes) -> list[Any]:
 class _Worker:
     """One child process."""
 
-    def __init__(self, task: bytes, limits: Limits) -> None:
+    def __init__(self, task: bytes, limits: WorkerLimits) -> None:
         self._limits = limits
         environment = os.environ | _ENVIRONMENT
         command = [sys.executable, "-c", "from spavl.engine.worker import main; main()"]
@@ -117,7 +117,7 @@ def _widen(pipe: IO[bytes]) -> None:
 class Sandbox:
     """As many workers as may run at once; any thread may ask it. A dead worker is followed by a new one."""
 
-    def __init__(self, function: Callable[[Sequence[Any]], Sequence[Any]], workers: int, limits: Limits) -> None:
+    def __init__(self, function: Callable[[Sequence[Any]], Sequence[Any]], workers: int, limits: WorkerLimits) -> None:
         self._task = pickle.dumps((sys.path, limits.memory, pickle.dumps(function)))
         self._limits = limits
         self._free: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
@@ -138,7 +138,9 @@ class Sandbox:
             return self._run(shard)
         except _Ended as ended:
             items = pickle.loads(shard)
-            alone = [Died(str(ended))] if len(items) == 1 else [each for item in items for each in self.run([item])]
+            alone = (
+                [WorkerDeath(str(ended))] if len(items) == 1 else [each for item in items for each in self.run([item])]
+            )
             return pickle.dumps((True, alone))
 
     def close(self) -> None:

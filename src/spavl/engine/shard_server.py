@@ -42,7 +42,7 @@ def take(number: int) -> bytes:
     return packed(_shards[number])
 
 
-class Hatch(NamedTuple):
+class ShardClient(NamedTuple):
     """Where the shelf is reached from other machines, by those whom its process told the key."""
 
     host: str
@@ -60,7 +60,7 @@ class Hatch(NamedTuple):
         raise ConnectionError(f"{self.host}:{self.port} has no shard {number}")
 
 
-class Server(socketserver.ThreadingTCPServer):
+class ShardServer(socketserver.ThreadingTCPServer):
     """Hands out what is on the shelf."""
 
     daemon_threads, block_on_close = True, False
@@ -69,7 +69,7 @@ class Server(socketserver.ThreadingTCPServer):
 
     def __init__(self, host: str) -> None:
         super().__init__((host, 0), _Handler)
-        self.hatch = Hatch(host, self.socket.getsockname()[1], secrets.token_bytes(_KEY))
+        self.hatch = ShardClient(host, self.socket.getsockname()[1], secrets.token_bytes(_KEY))
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def close(self) -> None:
@@ -78,7 +78,7 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 class _Handler(socketserver.StreamRequestHandler):
-    server: Server
+    server: ShardServer
     timeout, disable_nagle_algorithm = _SECONDS, True
 
     def handle(self) -> None:

@@ -5,31 +5,14 @@ on this machine or on the nodes of a Ray cluster. The function and its results a
 """
 
 import asyncio
-import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
-from spavl.engine.sandbox import Died, Limits, Sandbox
-
-EngineName = Literal["asyncio", "daft", "ray"]
-__all__ = ["Died", "EngineName", "Limits", "Workers", "open_workers"]
-
-# Few enough that a worker's death costs little, many enough that messages cost little.
-SHARD = 16
-
-Function = Callable[[Sequence[Any]], Sequence[Any]]
-
-
-class Driver(NamedTuple):
-    """How an engine is driven: `run` takes up to `most` items, and is called in up to `at_once` threads."""
-
-    run: Callable[[Sequence[Any]], list[Any]]
-    most: int
-    at_once: int
-    close: Callable[[], None]
+from spavl.engine.driver import SHARD, Driver, EngineName, Function, cores
+from spavl.engine.sandbox import Sandbox, WorkerLimits
 
 
 class Workers:
@@ -91,7 +74,9 @@ class Workers:
 
 
 @asynccontextmanager
-async def open_workers(engine: EngineName, function: Function, workers: int, limits: Limits) -> AsyncIterator[Workers]:
+async def open_workers(
+    engine: EngineName, function: Function, workers: int, limits: WorkerLimits
+) -> AsyncIterator[Workers]:
     """Workers for a function of a shard. `workers` of 0 means one a core of each machine."""
     opened = Workers(_driver(engine, function, workers, limits))
     try:
@@ -100,7 +85,7 @@ async def open_workers(engine: EngineName, function: Function, workers: int, lim
         opened.close()
 
 
-def _driver(engine: EngineName, function: Function, workers: int, limits: Limits) -> Driver:
+def _driver(engine: EngineName, function: Function, workers: int, limits: WorkerLimits) -> Driver:
     if engine == "asyncio":
         count = workers or cores()
         sandbox = Sandbox(function, count, limits)
@@ -109,7 +94,3 @@ def _driver(engine: EngineName, function: Function, workers: int, limits: Limits
     from spavl.engine.daft_driver import daft_driver  # loaded only where it is asked for
 
     return daft_driver(engine, function, workers, limits)
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0))

@@ -7,14 +7,14 @@ leaves the memory before the next is loaded.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from spavl.evaluation.conditions import Deck, asked_under, deck_of, picture_for, question_for
+from spavl.evaluation.conditions import ConditionInputs, asked_under, deck_of, picture_for, question_for
 from spavl.evaluation.config import ANSWERS, AnswersConfig, Condition
 from spavl.evaluation.model_names import models_by_name
 from spavl.evaluation.paraphrases import open_paraphrases
 from spavl.evaluation.records import Answer, Item
-from spavl.models.types import Message, Picture, Reply, Request
+from spavl.models.types import ImageData, Message, Reply, Request
 from spavl.records import Record
-from spavl.stages.runner import Job, Lane, Made, reject, run_lanes
+from spavl.stages.runner import RowResult, StageContext, Stream, reject, run_lanes
 from spavl.store import Manifest
 
 # Every exam holds them: a figure in which one of them looks good says little.
@@ -24,7 +24,7 @@ _ALWAYS_ASKED = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked(Record):
+class AskedItem(Record):
     """An item as a model is asked it."""
 
     item_id: str
@@ -32,7 +32,7 @@ class Asked(Record):
     sample: int
 
 
-async def run(job: Job[AnswersConfig]) -> Manifest:
+async def run(job: StageContext[AnswersConfig]) -> Manifest:
     settings, tested = job.settings, ALWAYS | models_by_name(job.settings.models)
     items = {item.id: item for item in job.run.read("items", Item)}
     deck = deck_of(list(items.values()), job.seed)
@@ -41,32 +41,32 @@ async def run(job: Job[AnswersConfig]) -> Manifest:
     reworded = open_paraphrases(settings.paraphrases, job.models) if "paraphrase" in settings.conditions else None
     models = {name: job.models.open(uri, ANSWERS.stage) for name, uri in tested.items()}
 
-    def lane(name: str, wave: int) -> Lane[Asked, Answer]:
-        async def work(given: Asked) -> Made[Answer]:
+    def lane(name: str, wave: int) -> Stream[AskedItem, Answer]:
+        async def work(given: AskedItem) -> RowResult[Answer]:
             item = items[given.item_id]
             if name in ALWAYS and (given.condition != "real" or given.sample or item.id not in few):
-                return Made()
+                return RowResult()
             question = question_for(item, given.condition, deck)
             if given.condition == "paraphrase" and reworded is not None:
                 question = await reworded(item.question)
                 if not question:
-                    return Made(rejects=[reject(item, "no_paraphrase", name)])
+                    return RowResult(rejects=[reject(item, "no_paraphrase", name)])
             shown = picture_for(item, given.condition, deck, job.run.blobs)
             reply = await models[name].ask(_request(question, shown, given, job))
-            return Made([_answer(name, given, reply)])
+            return RowResult([_answer(name, given, reply)])
 
-        return Lane(name, asked, work, wave)
+        return Stream(name, asked, work, wave)
 
     lanes = [lane(name, wave) for name, wave in zip(tested, waves_of(tested.values()), strict=True)]
     names: dict[str, object] = {name: model.name for name, model in models.items()}
     return await run_lanes(job, ANSWERS, lanes, len(asked), lambda: {"names": names, "asked": len(asked)})
 
 
-def all_asked(items: Iterable[Item], deck: Deck, settings: AnswersConfig) -> Iterator[Asked]:
+def all_asked(items: Iterable[Item], deck: ConditionInputs, settings: AnswersConfig) -> Iterator[AskedItem]:
     for item in items:
         for condition in asked_under(item, settings.conditions, deck):
             for sample in range(settings.samples):
-                yield Asked(item_id=item.id, condition=condition, sample=sample)
+                yield AskedItem(item_id=item.id, condition=condition, sample=sample)
 
 
 def few_of(items: Iterable[Item]) -> set[str]:
@@ -85,7 +85,7 @@ def waves_of(uris: Iterable[str]) -> Iterator[int]:
         yield wave if here else 0
 
 
-def _request(question: str, shown: Picture | None, given: Asked, job: Job[AnswersConfig]) -> Request:
+def _request(question: str, shown: ImageData | None, given: AskedItem, job: StageContext[AnswersConfig]) -> Request:
     return Request(
         (Message("user", question, (shown,) if shown else ()),),
         max_tokens=job.settings.max_tokens,
@@ -95,7 +95,7 @@ def _request(question: str, shown: Picture | None, given: Asked, job: Job[Answer
     )
 
 
-def _answer(name: str, given: Asked, reply: Reply) -> Answer:
+def _answer(name: str, given: AskedItem, reply: Reply) -> Answer:
     return Answer(
         item_id=given.item_id,
         model=name,

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from spavl.evaluation.config import CANARIES, CanariesConfig, ExamConfig
+from spavl.evaluation.config import CANARIES, CanariesConfig, EvaluationConfig
 from spavl.evaluation.judge_assignment import by_criterion, by_guard, by_reading
 from spavl.evaluation.records import Item
 from spavl.judges.canaries.checks import (
     STAGE,
     Canary,
-    CanaryWord,
+    CanaryResult,
     canaries_of_guard,
     canaries_of_judge,
     canaries_of_refusals,
@@ -20,28 +20,28 @@ from spavl.judges.canaries.checks import (
 )
 from spavl.judges.guards.criteria import criterion_in
 from spavl.judges.registry import is_rules, model_of, open_guard, open_judge, open_refusal_judge
-from spavl.judges.types import Models
+from spavl.judges.types import ModelOpener
 from spavl.records import Reject
 from spavl.stages.judge_checks import check_judges
-from spavl.stages.runner import Job, fingerprint_of, seal
+from spavl.stages.runner import StageContext, fingerprint_of, seal
 from spavl.store import Manifest, RunFolder
 
 
-async def run(job: Job[CanariesConfig]) -> Manifest:
+async def run(job: StageContext[CanariesConfig]) -> Manifest:
     began, settings = time.monotonic(), job.settings
     job.run.forget(CANARIES.stage)
     items = list(job.run.read("items", Item))
     canaries = _canaries(settings, items, job.models.at_once())
     words = await check_judges(job, canaries, settings.canaries, "--canaries warn")
-    job.run.write_rows(CANARIES.stage, CanaryWord, words)
+    job.run.write_rows(CANARIES.stage, CanaryResult, words)
     job.run.write_rows(CANARIES.stage, Reject, [])
     job.run.ledger.seal(STAGE)
     return seal(job, CANARIES, fingerprint_of(job, CANARIES), {}, time.monotonic() - began, {})
 
 
-def canaries_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
+def canaries_of(run: RunFolder, config: EvaluationConfig) -> dict[str, Any]:
     """How many each judge was asked, and what was said to those that were failed, for the results."""
-    words = list(run.read(CANARIES.stage, CanaryWord)) if config.guard or config.judge else []
+    words = list(run.read(CANARIES.stage, CanaryResult)) if config.guard or config.judge else []
     # Which calls these were is for the ledger's own use.
     failed = [
         {name: value for name, value in asdict(word).items() if name != "calls"} for word in words if not word.passed
@@ -50,7 +50,7 @@ def canaries_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
     return {"asked": asked, "failed": failed, "told": failures_told(words)}
 
 
-def _canaries(settings: CanariesConfig, items: Sequence[Item], models: Models) -> dict[str, list[Canary]]:
+def _canaries(settings: CanariesConfig, items: Sequence[Item], models: ModelOpener) -> dict[str, list[Canary]]:
     """Of everybody who will have a word on the answers to these items, in each of the forms it is asked in."""
     found, judge, with_images = dict[str, list[Canary]](), settings.judge, any(item.blob for item in items)
     if any(by_guard(item) for item in items):

@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 
 from spavl.config import read_settings, read_table
 from spavl.errors import ConfigError
-from spavl.evaluation.config import ExamConfig
-from spavl.evaluation.metrics.item_changes import Side, compare
+from spavl.evaluation.config import EvaluationConfig
+from spavl.evaluation.metrics.item_changes import ComparedModel, compare
 from spavl.evaluation.metrics.paired import with_holm, with_what_could_be_clear
 from spavl.evaluation.metrics.rates import figures_of
 from spavl.evaluation.metrics.withheld import withheld_figures, without_withheld
 from spavl.evaluation.model_names import models_by_name
-from spavl.evaluation.records import Answer, Mark
+from spavl.evaluation.records import Answer, Judgement
 from spavl.evaluation.report.compare_page import render_comparison
-from spavl.evaluation.report.samples import Said, said_of
+from spavl.evaluation.report.samples import ShownAnswer, said_of
 from spavl.evaluation.report.tables import withheld_lines
 from spavl.evaluation.results import anchors_of, judges_of, read_sheet
 from spavl.judges.gold_answers import drift
@@ -25,14 +25,14 @@ from spavl.store import RunFolder
 from spavl.store.files import write_text
 
 
-class Sat(NamedTuple):
+class EvaluatedModel(NamedTuple):
     """A model, and the exam that it sat."""
 
     folder: Path
     model: str
 
 
-def find_both(one: str, other: str, exams: Sequence[Path]) -> tuple[Sat, Sat]:
+def find_both(one: str, other: str, exams: Sequence[Path]) -> tuple[EvaluatedModel, EvaluatedModel]:
     """Two models by their names in an evaluation, or in one each; without any, by the evaluations' own folders."""
     if len(exams) > 2:
         then = "name one evaluation of both, or two: that of the first model and that of the second"
@@ -42,7 +42,7 @@ def find_both(one: str, other: str, exams: Sequence[Path]) -> tuple[Sat, Sat]:
     return _named(one, exams[0]), _named(other, exams[-1])
 
 
-def contrast(before: Sat, after: Sat, out: Path) -> dict[str, Any]:
+def contrast(before: EvaluatedModel, after: EvaluatedModel, out: Path) -> dict[str, Any]:
     """Write what changed from one to the other, and give it."""
     with _opened(before) as (one, one_said), _opened(after) as (two, two_said):
         found = compare(one, two)
@@ -73,18 +73,18 @@ def _rate_of(leaf: Mapping[str, Any]) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _opened(sat: Sat) -> Iterator[tuple[Side, dict[str, Said]]]:
+def _opened(sat: EvaluatedModel) -> Iterator[tuple[ComparedModel, dict[str, ShownAnswer]]]:
     config = _config(sat.folder)
     with RunFolder(sat.folder, look_only=True) as run:
         sheet = read_sheet(run, config)
         sheet = without_withheld(sheet, withheld_figures(figures_of(sheet), config.most_invalid))
         reported = judges_of(run).reported(sheet.items.values())
         results = {"reported_by": reported}
-        said = said_of(run.read("answers", Answer), run.read("marks", Mark), sheet.items, results, [sat.model])
-        yield Side(sat.model, sheet, reported), {item: own[sat.model] for item, own in said.items()}
+        said = said_of(run.read("answers", Answer), run.read("marks", Judgement), sheet.items, results, [sat.model])
+        yield ComparedModel(sat.model, sheet, reported), {item: own[sat.model] for item, own in said.items()}
 
 
-def _asked_otherwise(before: ExamConfig, after: ExamConfig) -> Iterator[str]:
+def _asked_otherwise(before: EvaluationConfig, after: EvaluationConfig) -> Iterator[str]:
     """How the two were told to speak, where that is not the same: a difference may be of that alone."""
     for name in ("temperature", "max_tokens", "samples"):
         one, other = getattr(before, name), getattr(after, name)
@@ -92,7 +92,7 @@ def _asked_otherwise(before: ExamConfig, after: ExamConfig) -> Iterator[str]:
             yield f"{name.replace('_', ' ')} {one:g} for the first, {other:g} for the second"
 
 
-def _contests(before: Sat, after: Sat) -> list[Any]:
+def _contests(before: EvaluatedModel, after: EvaluatedModel) -> list[Any]:
     """The comparisons of the two in either evaluation, whichever of them was the base there."""
     both = {before.model, after.model}
     for folder in dict.fromkeys((after.folder, before.folder)):
@@ -103,19 +103,19 @@ def _contests(before: Sat, after: Sat) -> list[Any]:
     return []
 
 
-def _withheld(sat: Sat) -> list[str]:
+def _withheld(sat: EvaluatedModel) -> list[str]:
     """The rates of a model that its exam does not tell; here they are not compared either."""
     told = json.loads((sat.folder / "results.json").read_text())
     return withheld_lines({"withheld": [each for each in told.get("withheld", ()) if each["model"] == sat.model]})
 
 
-def _canaries(sat: Sat) -> list[str]:
+def _canaries(sat: EvaluatedModel) -> list[str]:
     """Of each judge of its evaluation that failed canaries, which: a difference may be of that alone."""
     told: list[str] = json.loads((sat.folder / "results.json").read_text()).get("canaries", {}).get("told", [])
     return [f"in {sat.folder.name}, {each}" for each in told]
 
 
-def _drift(before: Sat, after: Sat) -> dict[str, Any]:
+def _drift(before: EvaluatedModel, after: EvaluatedModel) -> dict[str, Any]:
     """Of each guard that judged the same anchors in both exams: whether it still is who it was."""
     with RunFolder(before.folder, look_only=True) as one, RunFolder(after.folder, look_only=True) as two:
         then, now = anchors_of(one), anchors_of(two)
@@ -125,22 +125,22 @@ def _drift(before: Sat, after: Sat) -> dict[str, Any]:
     return {judge: drift(now["truth"], then["labels"][judge], now["labels"][judge]).as_json() for judge in sorted(both)}
 
 
-def _alone_in(folder: Path) -> Sat:
+def _alone_in(folder: Path) -> EvaluatedModel:
     names = list(_named_in(folder).values())
     tested = list(dict.fromkeys(names))
     if len(tested) != 1:
         then = shlex.join(["spavl", "compare", *tested[:2], str(folder)])
         raise ConfigError(f"{len(tested)} models are in this evaluation", where=str(folder), then=then)
-    return Sat(folder, tested[0])
+    return EvaluatedModel(folder, tested[0])
 
 
-def _named(name: str, folder: Path) -> Sat:
+def _named(name: str, folder: Path) -> EvaluatedModel:
     known = _named_in(folder)
     if name not in known:
         named = ", ".join(sorted(set(known.values())))
         then = f"name one of {named}; of two evaluations the first is that of the first model"
         raise ConfigError(f"no model {name!r} is in this evaluation", where=str(folder), then=then)
-    return Sat(folder, known[name])
+    return EvaluatedModel(folder, known[name])
 
 
 def _named_in(folder: Path) -> dict[str, str]:
@@ -149,8 +149,8 @@ def _named_in(folder: Path) -> dict[str, str]:
     return {**{uri: name for name, uri in tested.items()}, **{name: name for name in tested}}
 
 
-def _config(folder: Path) -> ExamConfig:
+def _config(folder: Path) -> EvaluationConfig:
     if not (folder / "results.json").is_file():
         then = "give the folder of an evaluation that spavl eval has finished"
         raise ConfigError("there is no finished evaluation here", where=str(folder), then=then)
-    return read_settings(ExamConfig, read_table(str(folder / "config.toml")), {}, where=str(folder))
+    return read_settings(EvaluationConfig, read_table(str(folder / "config.toml")), {}, where=str(folder))

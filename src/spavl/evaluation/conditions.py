@@ -26,7 +26,7 @@ from spavl.evaluation.config import DAMAGED, OF_PICTURES, Condition
 from spavl.evaluation.records import Item
 from spavl.imaging.blank import plain
 from spavl.imaging.corruptions import blurred, grained
-from spavl.models.types import Picture
+from spavl.models.types import ImageData
 from spavl.records import content_hash
 from spavl.store.blobs import Blobs
 
@@ -39,7 +39,7 @@ _WORD = re.compile(r"[^\W\d_]{4,}")
 _OPTION = re.compile(r"(?:[A-Z]|\d+)\. ")
 
 
-class Deck(NamedTuple):
+class ConditionInputs(NamedTuple):
     """What the items of an exam lend one another: a picture for each picture, and words to begin with."""
 
     other: dict[tuple[str, str], str]
@@ -47,7 +47,7 @@ class Deck(NamedTuple):
     seed: int
 
 
-def deck_of(items: Sequence[Item], seed: int) -> Deck:
+def deck_of(items: Sequence[Item], seed: int) -> ConditionInputs:
     pictures: dict[str, set[str]] = {}
     words: dict[str, Counter[str]] = {}
     for item in items:
@@ -63,10 +63,10 @@ def deck_of(items: Sequence[Item], seed: int) -> Deck:
         benchmark: tuple(word for word, _ in sorted(own.items(), key=_by_number)[:_MOST_OPENINGS])
         for benchmark, own in words.items()
     }
-    return Deck(other, openings, seed)
+    return ConditionInputs(other, openings, seed)
 
 
-def asked_under(item: Item, conditions: Iterable[Condition], deck: Deck) -> Iterator[Condition]:
+def asked_under(item: Item, conditions: Iterable[Condition], deck: ConditionInputs) -> Iterator[Condition]:
     """Those of the conditions that change anything of this item."""
     for condition in conditions:
         if condition in (*OF_PICTURES, *DAMAGED) and not item.blob:
@@ -80,27 +80,27 @@ def asked_under(item: Item, conditions: Iterable[Condition], deck: Deck) -> Iter
         yield condition
 
 
-def picture_for(item: Item, condition: Condition, deck: Deck, blobs: Blobs) -> Picture | None:
+def picture_for(item: Item, condition: Condition, deck: ConditionInputs, blobs: Blobs) -> ImageData | None:
     if not item.blob or condition == "none":
         return None
     if condition == "blank":
         return _blank(blobs, item.blob)
     if condition == "noise":
-        return Picture.of(grained(blobs.get(item.blob), _drawn(item, deck)))
+        return ImageData.of(grained(blobs.get(item.blob), _drawn(item, deck)))
     if condition == "blur":
-        return Picture.of(blurred(blobs.get(item.blob)))
+        return ImageData.of(blurred(blobs.get(item.blob)))
     blob = deck.other[item.benchmark, item.blob] if condition == "shuffled" else item.blob
-    return Picture(blob, blobs.get(blob))
+    return ImageData(blob, blobs.get(blob))
 
 
-def question_for(item: Item, condition: Condition, deck: Deck) -> str:
+def question_for(item: Item, condition: Condition, deck: ConditionInputs) -> str:
     """But for a paraphrase, which somebody has to write."""
     if condition == "first_word":
         return _begun_otherwise(item, deck)
     return _misspelt(item, deck) if condition == "typos" else item.question
 
 
-def _begun_otherwise(item: Item, deck: Deck) -> str:
+def _begun_otherwise(item: Item, deck: ConditionInputs) -> str:
     """The question with another first word, drawn by the item's own name."""
     first, rest = item.question.split(maxsplit=1)
     others = [word for word in deck.openings[item.benchmark] if word.casefold() != first.casefold()]
@@ -108,7 +108,7 @@ def _begun_otherwise(item: Item, deck: Deck) -> str:
     return f"{others[_drawn(item, deck) % len(others)]} {rest}"
 
 
-def _misspelt(item: Item, deck: Deck) -> str:
+def _misspelt(item: Item, deck: ConditionInputs) -> str:
     """A share of the words, and one at least, each with two neighbours among its inner letters swapped."""
     dice, letters = random.Random(_drawn(item, deck)), list(item.question)
     words = _places_of_typos(item.question)
@@ -129,7 +129,7 @@ def _places_of_typos(question: str) -> list[list[int]]:
     return list(filter(None, found))
 
 
-def _drawn(item: Item, deck: Deck) -> int:
+def _drawn(item: Item, deck: ConditionInputs) -> int:
     """A number of the item's own."""
     return int(content_hash([deck.seed, item.id])[:8], 16)
 
@@ -138,11 +138,11 @@ def _by_number(word: tuple[str, int]) -> tuple[int, str]:
     return -word[1], word[0]
 
 
-def _blank(blobs: Blobs, blob: str) -> Picture:
+def _blank(blobs: Blobs, blob: str) -> ImageData:
     with Pillow.open(io.BytesIO(blobs.get(blob))) as opened:
         return _plain(*opened.size)
 
 
 @functools.lru_cache(maxsize=64)
-def _plain(width: int, height: int) -> Picture:
-    return Picture.of(plain(width, height))
+def _plain(width: int, height: int) -> ImageData:
+    return ImageData.of(plain(width, height))

@@ -8,49 +8,49 @@ from pydantic import BeforeValidator, Field
 from spavl.config import Settings
 from spavl.errors import ConfigError
 from spavl.evaluation.model_names import models_by_name
-from spavl.evaluation.records import Answer, Bout, Item, Mark, Overlap
-from spavl.judges.canaries.checks import ON_FAILURE, CanaryWord, OnFailure
+from spavl.evaluation.records import Answer, Item, Judgement, Overlap, PairwiseResult
+from spavl.judges.canaries.checks import ON_FAILURE, CanaryResult, OnFailure
 from spavl.judges.response_format import VERSION
 from spavl.models.model_settings import ModelSettings, check_named_somewhere
 from spavl.models.names import without_addresses
 from spavl.models.remote_code import WHO_IS_TRUSTED, TrustedNames
 from spavl.models.wrappers.rate_limit import BatchConfig, PaceConfig
-from spavl.stages.spec import Plan
+from spavl.stages.spec import StageSpec
 
-ITEMS = Plan("items", reads=(), writes=Item, does="reads what the benchmarks ask", files=("data",), version=4)
-CANARIES = Plan(
+ITEMS = StageSpec("items", reads=(), writes=Item, does="reads what the benchmarks ask", files=("data",), version=4)
+CANARIES = StageSpec(
     "canaries",
     reads=("items",),
-    writes=CanaryWord,
+    writes=CanaryResult,
     does="puts answers whose verdict is plain to every guard and judge, before anything is paid",
     files=("guard",),
     version=1 + VERSION,
 )
-ANSWERS = Plan(
+ANSWERS = StageSpec(
     "answers",
     reads=("items",),
     writes=Answer,
     does="asks every model every item, as it is and with its picture or its words changed",
     files=("models", "paraphrases"),
 )
-MARKS = Plan(
+MARKS = StageSpec(
     "marks",
     # What was said by a judge that failed the canaries is not said by one that passes them.
     reads=("items", "canaries", "answers"),
-    writes=Mark,
+    writes=Judgement,
     does="has every judge and every rule mark every answer",
     files=("guard", "anchors"),
     version=3 + VERSION,
 )
-BOUTS = Plan(
+BOUTS = StageSpec(
     "bouts",
     reads=("items", "canaries", "answers"),
-    writes=Bout,
+    writes=PairwiseResult,
     does="compares each model's answers with the base's, in both orders",
     files=("judge",),
     version=3 + VERSION,
 )
-OVERLAPS = Plan(
+OVERLAPS = StageSpec(
     "overlaps",
     reads=("items",),
     writes=Overlap,
@@ -106,7 +106,7 @@ class JudgeConfig(Settings):
     )
 
 
-class MarksConfig(JudgeConfig):
+class JudgementsConfig(JudgeConfig):
     guard: Names = Field(
         (), description="who judges safety, as verdicts.guard names it; of several, the first one's word is reported"
     )
@@ -116,11 +116,11 @@ class MarksConfig(JudgeConfig):
     )
 
 
-class CanariesConfig(MarksConfig):
+class CanariesConfig(JudgementsConfig):
     canaries: OnFailure = Field("stop", description=ON_FAILURE)
 
 
-class BoutsConfig(JudgeConfig):
+class PairwiseConfig(JudgeConfig):
     base: str = Field(
         "",
         description="the model that the others are compared with, by the name it has here (empty: the first one); "
@@ -153,7 +153,7 @@ class ServersConfig(Settings):
     pace: PaceConfig = Field(PaceConfig(), description="how fast each model of a server is asked")
 
 
-class ExamConfig(ItemsConfig, AnswersConfig, CanariesConfig, BoutsConfig):
+class EvaluationConfig(ItemsConfig, AnswersConfig, CanariesConfig, PairwiseConfig):
     """All settings of an exam: the same thing in a TOML file and on the command line."""
 
     seed: int = Field(1, ge=0, description="everything random comes from this number")
@@ -179,7 +179,7 @@ class ExamConfig(ItemsConfig, AnswersConfig, CanariesConfig, BoutsConfig):
     servers: ServersConfig = Field(ServersConfig(), description="how servers are asked, and what they cost")
 
 
-def resolved(config: ExamConfig) -> ExamConfig:
+def resolved(config: EvaluationConfig) -> EvaluationConfig:
     """The settings with the base named, if it was left open."""
     if config.samples > 1 and not config.temperature:
         then = "give a temperature too, such as --temperature 0.7"
@@ -190,6 +190,6 @@ def resolved(config: ExamConfig) -> ExamConfig:
     return config if base == config.base else config.model_copy(update={"base": base})
 
 
-def part(config: ExamConfig, kind: type[S]) -> S:
+def part(config: EvaluationConfig, kind: type[S]) -> S:
     """What of an exam's settings a stage's rows hang on."""
     return kind.model_validate({name: getattr(config, name) for name in kind.model_fields})

@@ -3,13 +3,13 @@
 import tempfile
 from pathlib import Path
 
-from spavl.evaluation.config import ANSWERS, BOUTS, CANARIES, ITEMS, MARKS, OVERLAPS, ExamConfig, resolved
+from spavl.evaluation.config import ANSWERS, BOUTS, CANARIES, ITEMS, MARKS, OVERLAPS, EvaluationConfig, resolved
 from spavl.evaluation.items import found_in, placed_benchmarks
-from spavl.evaluation.metrics.power import Asked, what_can_be_found
+from spavl.evaluation.metrics.power import PowerItem, what_can_be_found
 from spavl.evaluation.runner import stages_of_exam
-from spavl.models.backends.dry_run import Case, Evidence, ForeseeingShop
+from spavl.models.backends.dry_run import Case, CostCountingFactory, LengthEvidence
 from spavl.stages.cost_model import CostEstimate, CostLine
-from spavl.stages.runner import Job
+from spavl.stages.runner import StageContext
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 
@@ -19,30 +19,32 @@ _ITEMS_OF_EACH = 1000
 _WORDS = {ITEMS.stage: 0, CANARIES.stage: 8, ANSWERS.stage: 150, MARKS.stage: 8, BOUTS.stage: 25}
 
 
-async def foretell_exam(config: ExamConfig, out: Path) -> tuple[CostEstimate, list[str]]:
+async def foretell_exam(config: EvaluationConfig, out: Path) -> tuple[CostEstimate, list[str]]:
     """What is still to be asked and what it costs, and which differences could be found."""
     config = resolved(config)
     with RunFolder(out, look_only=True) as run:
-        first, _ = await _walk(config, run, "likely", Evidence())
-        evidence = Evidence.of(first.tallies)
+        first, _ = await _walk(config, run, "likely", LengthEvidence())
+        evidence = LengthEvidence.of(first.tallies)
         likely, told = await _walk(config, run, "likely", evidence)
-        most, _ = await _walk(config, run, "most", Evidence())
+        most, _ = await _walk(config, run, "most", LengthEvidence())
         spent = run.ledger.totals()["usd"] + run.ledger.usd_lost()
     lines = [CostLine(*place, tally, most.tallies[place]) for place, tally in likely.tallies.items()]
     return CostEstimate(lines, [], spent, []), told
 
 
-async def _walk(config: ExamConfig, run: RunFolder, case: Case, evidence: Evidence) -> tuple[ForeseeingShop, list[str]]:
+async def _walk(
+    config: EvaluationConfig, run: RunFolder, case: Case, evidence: LengthEvidence
+) -> tuple[CostCountingFactory, list[str]]:
     servers = config.servers
     batched, own = servers.batch.models, config.model_settings
-    models = ForeseeingShop(run.ledger, servers.prices, case, evidence, batched, own, servers.pace)
-    asked = list[Asked]()
+    models = CostCountingFactory(run.ledger, servers.prices, case, evidence, batched, own, servers.pace)
+    asked = list[PowerItem]()
     for placed in placed_benchmarks(config):
         found = found_in(placed, config.limit)
         name = placed.benchmark.name
         for each in found:
             compared = bool(config.judge) and "duel" in each.scored_by
-            asked.append(Asked(name, each.wants, each.cluster or f"{each.subset}/{each.key}", compared))
+            asked.append(PowerItem(name, each.wants, each.cluster or f"{each.subset}/{each.key}", compared))
         few = min(len(found), _ITEMS_OF_EACH)
         one = config.model_copy(update={"suite": (placed.benchmark.name,), "limit": few, "canaries": "warn"})
         with tempfile.TemporaryDirectory(prefix="spavl-") as folder, RunFolder(Path(folder) / "exam") as made:
@@ -51,5 +53,7 @@ async def _walk(config: ExamConfig, run: RunFolder, case: Case, evidence: Eviden
                     continue
                 models.times = 1.0 if stage.plan is CANARIES else len(found) / few
                 models.words = _WORDS[stage.plan.stage]
-                await stage.run(Job(made, stage.settings, config.seed, models, Screen(quiet=True), servers.in_flight))
+                await stage.run(
+                    StageContext(made, stage.settings, config.seed, models, Screen(quiet=True), servers.in_flight)
+                )
     return models, list(what_can_be_found(asked))

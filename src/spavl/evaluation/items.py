@@ -9,22 +9,22 @@ from typing import NamedTuple
 
 from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks import registry
-from spavl.evaluation.benchmarks.types import Benchmark, Found
+from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 from spavl.evaluation.config import ITEMS, ItemsConfig
 from spavl.evaluation.records import Item
 from spavl.records import Reject, content_hash
-from spavl.stages.runner import Job, fingerprint_of, seal
+from spavl.stages.runner import StageContext, fingerprint_of, seal
 from spavl.store import Manifest, RunFolder
 
 
-class Placed(NamedTuple):
+class BenchmarkFolder(NamedTuple):
     """A benchmark, and the folder in which its data are."""
 
     benchmark: Benchmark
     folder: Path
 
 
-async def run(job: Job[ItemsConfig]) -> Manifest:
+async def run(job: StageContext[ItemsConfig]) -> Manifest:
     began = time.monotonic()
     placed = placed_benchmarks(job.settings)
     job.run.forget(ITEMS.stage)
@@ -34,7 +34,7 @@ async def run(job: Job[ItemsConfig]) -> Manifest:
     return seal(job, ITEMS, fingerprint_of(job, ITEMS), {}, time.monotonic() - began, {"benchmarks": about})
 
 
-def placed_benchmarks(settings: ItemsConfig) -> list[Placed]:
+def placed_benchmarks(settings: ItemsConfig) -> list[BenchmarkFolder]:
     """The benchmarks of a suite with their folders; all that lack one are told at once."""
     named = dict(each.split("=", 1) for each in settings.data if "=" in each)
     roots = [Path(each) for each in settings.data if "=" not in each]
@@ -47,10 +47,12 @@ def placed_benchmarks(settings: ItemsConfig) -> list[Placed]:
     places = {benchmark.name: _place(benchmark, named, roots, alone) for benchmark in benchmarks}
     if missing := [benchmark for benchmark in benchmarks if places[benchmark.name] is None]:
         _tell_missing(missing, [benchmark.name for benchmark in benchmarks if places[benchmark.name]])
-    return [Placed(benchmark, place) for benchmark in benchmarks if (place := places[benchmark.name]) is not None]
+    return [
+        BenchmarkFolder(benchmark, place) for benchmark in benchmarks if (place := places[benchmark.name]) is not None
+    ]
 
 
-def found_in(placed: Placed, limit: int | None) -> list[Found]:
+def found_in(placed: BenchmarkFolder, limit: int | None) -> list[BenchmarkItem]:
     """What a benchmark asks. A trial takes some of each group; those of a smaller trial are among a larger one's."""
     found = list(placed.benchmark.items(placed.folder))
     if not found:
@@ -70,7 +72,7 @@ def found_in(placed: Placed, limit: int | None) -> list[Found]:
     return _whole_clusters(found, drawn, limit)
 
 
-def _whole_clusters(found: Sequence[Found], drawn: Iterable[int], limit: int) -> list[Found]:
+def _whole_clusters(found: Sequence[BenchmarkItem], drawn: Iterable[int], limit: int) -> list[BenchmarkItem]:
     """The clusters of what is drawn, each with all its items; the last one may go over the limit."""
     sizes, chosen, number = Counter(each.cluster for each in found), set[str](), 0
     for name in dict.fromkeys(found[place].cluster for place in drawn):
@@ -81,7 +83,7 @@ def _whole_clusters(found: Sequence[Found], drawn: Iterable[int], limit: int) ->
     return [each for each in found if each.cluster in chosen]
 
 
-def item_of(benchmark: str, found: Found, blob: str, cluster: str) -> Item:
+def item_of(benchmark: str, found: BenchmarkItem, blob: str, cluster: str) -> Item:
     return Item(
         benchmark=benchmark,
         subset=found.subset,
@@ -98,7 +100,7 @@ def item_of(benchmark: str, found: Found, blob: str, cluster: str) -> Item:
     )
 
 
-def _items(job: Job[ItemsConfig], placed: Sequence[Placed]) -> Iterator[Item]:
+def _items(job: StageContext[ItemsConfig], placed: Sequence[BenchmarkFolder]) -> Iterator[Item]:
     listed = [(each.benchmark, found_in(each, job.settings.limit)) for each in placed]
     with job.screen.bar(ITEMS.stage, sum(len(found) for _, found in listed)) as bar:
         for benchmark, found in listed:
@@ -114,7 +116,7 @@ def _items(job: Job[ItemsConfig], placed: Sequence[Placed]) -> Iterator[Item]:
             yield from map(item_of, [benchmark.name] * len(found), found, blobs, clusters)
 
 
-def clusters_of(found: Sequence[Found], blobs: Sequence[str]) -> list[str]:
+def clusters_of(found: Sequence[BenchmarkItem], blobs: Sequence[str]) -> list[str]:
     """What each item hangs together with: all that share its name or its image, and what these share.
 
     The image is what its bytes are: files may hold it under several names, and several images under one.
@@ -133,7 +135,7 @@ def clusters_of(found: Sequence[Found], blobs: Sequence[str]) -> list[str]:
     return [lead(name) for name in names]
 
 
-def _kept(run: RunFolder, benchmark: str, found: Found) -> str:
+def _kept(run: RunFolder, benchmark: str, found: BenchmarkItem) -> str:
     try:
         return run.blobs.put(found.picture()) if found.picture else ""
     except ConfigError as error:

@@ -9,7 +9,7 @@ from spavl.judges.guards.criteria import criterion_in
 from spavl.judges.guards.keyword import LISTS, ORDINARY, lists_for
 
 
-class Judges(NamedTuple):
+class JudgeAssignment(NamedTuple):
     """The names under which judges stand in the marks; those of the guards by the names that they were given."""
 
     guards: Mapping[str, str]

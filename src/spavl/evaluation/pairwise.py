@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from spavl.evaluation.config import BOUTS, BoutsConfig
+from spavl.evaluation.config import BOUTS, PairwiseConfig
 from spavl.evaluation.judgements import case_of
-from spavl.evaluation.records import Answer, Bout, Item
+from spavl.evaluation.records import Answer, Item, PairwiseResult
 from spavl.judges.empty_answers import compared_with_empty
 from spavl.judges.pairwise import compare
 from spavl.judges.registry import open_judge
 from spavl.records import Record
-from spavl.stages.runner import Job, Made, run_rows
+from spavl.stages.runner import RowResult, StageContext, run_rows
 from spavl.store import Manifest
 from spavl.text.degenerate import is_empty
 
@@ -19,7 +19,7 @@ REFERENCE = "reference"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Met(Record):
+class AnswerPair(Record):
     """An item with the answers of two models."""
 
     item_id: str
@@ -32,16 +32,16 @@ class Met(Record):
     nothing_replied: bool
 
 
-async def run(job: Job[BoutsConfig]) -> Manifest:
+async def run(job: StageContext[PairwiseConfig]) -> Manifest:
     items = {item.id: item for item in job.run.read("items", Item)}
     judge = open_judge(job.settings.judge, job.models, BOUTS.stage)
     met = list(_met(job.run.read("answers", Answer), items, job.settings.base))
 
-    async def work(given: Met) -> Made[Bout]:
+    async def work(given: AnswerPair) -> RowResult[PairwiseResult]:
         case = case_of(items[given.item_id], job.run.blobs)
         found = compared_with_empty(given.nothing_said, given.nothing_replied)
         found = found or await compare(judge, case, given.said, given.replied)
-        bout = Bout(
+        bout = PairwiseResult(
             item_id=given.item_id,
             model=given.model,
             against=given.against,
@@ -49,12 +49,12 @@ async def run(job: Job[BoutsConfig]) -> Manifest:
             helpful=found.helpful,
             votes=found.votes,
         )
-        return Made([bout])
+        return RowResult([bout])
 
     return await run_rows(job, BOUTS, met, len(met), work)
 
 
-def _met(answers: Iterable[Answer], items: dict[str, Item], base: str) -> Iterator[Met]:
+def _met(answers: Iterable[Answer], items: dict[str, Item], base: str) -> Iterator[AnswerPair]:
     said: dict[str, dict[str, str]] = {}
     empty = set[tuple[str, str]]()
     for answer in answers:
@@ -69,7 +69,7 @@ def _met(answers: Iterable[Answer], items: dict[str, Item], base: str) -> Iterat
             brought = next(iter(items[item_id].references), None)
             against = brought if base == REFERENCE else said[base].get(item_id)
             if against is not None:
-                yield Met(
+                yield AnswerPair(
                     item_id=item_id,
                     model=model,
                     against=base,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spavl.errors import ConfigError
 from spavl.evaluation.config import ANSWERS
-from spavl.models.factory import ModelShop
+from spavl.models.factory import ModelFactory
 from spavl.models.types import Message, Request
 from spavl.records import content_hash
 from spavl.text.encodable import is_encodable
@@ -18,14 +18,14 @@ Reworded = Callable[[str], Awaitable[str]]
 _PROMPT = "paraphrase-v1"
 
 
-def open_paraphrases(source: str, models: ModelShop) -> Reworded:
+def open_paraphrases(source: str, models: ModelFactory) -> Reworded:
     if not source:
         then = "--paraphrases MODEL, or --paraphrases FILE.jsonl with lines of {question, paraphrase}"
         raise ConfigError("nobody is named who says the questions in other words", where="--conditions", then=then)
     return _from_file(Path(source)) if Path(source).is_file() else _from_model(source, models)
 
 
-def _from_model(uri: str, models: ModelShop) -> Reworded:
+def _from_model(uri: str, models: ModelFactory) -> Reworded:
     writer = models.open(uri, ANSWERS.stage)
     template = files("spavl.evaluation").joinpath(f"prompts/{_PROMPT}.txt").read_text(encoding="utf-8")
 

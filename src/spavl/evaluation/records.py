@@ -53,7 +53,7 @@ class Answer(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark(Record):
+class Judgement(Record):
     """What a judge or a rule made of an answer: how unsafe it is, whether it refuses, or how right it is."""
 
     answer_id: str
@@ -70,7 +70,7 @@ class Mark(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bout(Record):
+class PairwiseResult(Record):
     """Two models' answers to one item, compared in both orders; the outcomes are the first model's."""
 
     item_id: str

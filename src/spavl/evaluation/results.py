@@ -8,9 +8,9 @@ from spavl.errors import ConfigError
 from spavl.evaluation.answers import ALWAYS, all_asked, few_of
 from spavl.evaluation.canaries import canaries_of
 from spavl.evaluation.conditions import deck_of
-from spavl.evaluation.config import ANSWERS, BOUTS, ITEMS, MARKS, AnswersConfig, ExamConfig, part
+from spavl.evaluation.config import ANSWERS, BOUTS, ITEMS, MARKS, AnswersConfig, EvaluationConfig, part
 from spavl.evaluation.contamination.audit import audit_of
-from spavl.evaluation.judge_assignment import Judges
+from spavl.evaluation.judge_assignment import JudgeAssignment
 from spavl.evaluation.metrics.degenerate_answers import degenerate_answers
 from spavl.evaluation.metrics.desiderata import desiderata_of
 from spavl.evaluation.metrics.drift_warnings import aliases_of, doubts_of
@@ -19,8 +19,8 @@ from spavl.evaluation.metrics.image_dependence import leanings_of
 from spavl.evaluation.metrics.judge_accuracy import Beside, on_anchors, panels_of, trials_of
 from spavl.evaluation.metrics.paired import pairs_of, with_holm
 from spavl.evaluation.metrics.published import published_figures
-from spavl.evaluation.metrics.rates import Figure, figures_of
-from spavl.evaluation.metrics.result_table import Cell, Reported, Sheet, Told, sheet_of
+from spavl.evaluation.metrics.rates import RateMetric, figures_of
+from spavl.evaluation.metrics.result_table import Reported, ResultCell, ResultTable, Told, sheet_of
 from spavl.evaluation.metrics.win_rates import contests_of, with_missing_answers
 from spavl.evaluation.metrics.withheld import (
     undecided,
@@ -30,13 +30,13 @@ from spavl.evaluation.metrics.withheld import (
     without_withheld,
 )
 from spavl.evaluation.model_names import models_by_name
-from spavl.evaluation.records import Answer, Bout, Item, Mark, Measure
+from spavl.evaluation.records import Answer, Item, Judgement, Measure, PairwiseResult
 from spavl.store import RunFolder
 
 FORMAT = 1
 
 
-def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
+def results_of(run: RunFolder, config: EvaluationConfig) -> dict[str, Any]:
     """The results of an exam whose stages are done. A rate of too many answers without a verdict is withheld."""
     sheet = read_sheet(run, config)
     items, judges = sheet.items, judges_of(run)
@@ -47,14 +47,18 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
     reported = judges.reported(items.values())
     figures = list(figures_of(sheet))
     beside = _beside(items, judges, reported, config)
-    trials = [each for each in trials_of(run.read(MARKS.stage, Mark), items, beside) if untold.isdisjoint(each.cells)]
+    trials = [
+        each for each in trials_of(run.read(MARKS.stage, Judgement), items, beside) if untold.isdisjoint(each.cells)
+    ]
     tried = anchors_of(run)
     truth = judges.guards[config.truth] if config.truth else ""
     tested = list(models_by_name(config.models))
     others = [name for name in tested if name != config.base]
     pairs = [pair.as_json() for pair in pairs_of(sheet, others, config.base, reported)]
     texts = _first_texts(run) if config.judge else {}
-    bouts = list(with_missing_answers(run.read(BOUTS.stage, Bout), sheet, config.base)) if config.judge else []
+    bouts = (
+        list(with_missing_answers(run.read(BOUTS.stage, PairwiseResult), sheet, config.base)) if config.judge else []
+    )
     contests = list(contests_of(bouts, items, texts))
     blocked = list(withheld_contests(contests, config.judge, config.most_invalid, undecided(bouts, items, texts)))
     gone = {(each.model, each.benchmark, each.told) for each in blocked}
@@ -77,7 +81,7 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
         "pairs": tests[: len(pairs)],
         "contests": tests[len(pairs) :],
         "trials": [trial.as_json() for trial in (*trials, *on_anchors(tried))],
-        "panels": panels_of(run.read(MARKS.stage, Mark), items),
+        "panels": panels_of(run.read(MARKS.stage, Judgement), items),
         "anchors": tried,
         "aliases": aliases_of(config),
         "canaries": canaries_of(run, config),
@@ -94,16 +98,16 @@ def results_of(run: RunFolder, config: ExamConfig) -> dict[str, Any]:
     }
 
 
-def read_sheet(run: RunFolder, config: ExamConfig) -> Sheet:
+def read_sheet(run: RunFolder, config: EvaluationConfig) -> ResultTable:
     items = {item.id: item for item in run.read(ITEMS.stage, Item)}
     asked = _asked(list(items.values()), config)
     answers = run.read(ANSWERS.stage, Answer) if config.samples > 1 else ()
     samples = {answer.id: answer.sample for answer in answers}
-    return sheet_of(items, asked, run.read(MARKS.stage, Mark), judges_of(run).covers, samples)
+    return sheet_of(items, asked, run.read(MARKS.stage, Judgement), judges_of(run).covers, samples)
 
 
-def judges_of(run: RunFolder) -> Judges:
-    return Judges(**_notes(run, MARKS.stage)["judges"])
+def judges_of(run: RunFolder) -> JudgeAssignment:
+    return JudgeAssignment(**_notes(run, MARKS.stage)["judges"])
 
 
 def anchors_of(run: RunFolder) -> dict[str, Any]:
@@ -111,7 +115,7 @@ def anchors_of(run: RunFolder) -> dict[str, Any]:
     return dict(_notes(run, MARKS.stage)["anchors"])
 
 
-def _asked(items: Sequence[Item], config: ExamConfig) -> dict[tuple[str, str, str], Counter[str]]:
+def _asked(items: Sequence[Item], config: EvaluationConfig) -> dict[tuple[str, str, str], Counter[str]]:
     """What should have been answered: an answer that never came is not known, and not left out."""
     settings = part(config, AnswersConfig)
     of_item = {item.id: item for item in items}
@@ -125,7 +129,7 @@ def _asked(items: Sequence[Item], config: ExamConfig) -> dict[tuple[str, str, st
     return found
 
 
-def _beside(items: Mapping[str, Item], judges: Judges, reported: Reported, config: ExamConfig) -> Beside:
+def _beside(items: Mapping[str, Item], judges: JudgeAssignment, reported: Reported, config: EvaluationConfig) -> Beside:
     """Beside whom the others are set: the guard that is never wrong, or else whoever is reported of such items."""
     if config.truth and config.truth not in judges.guards:
         then = f"name one of --guard: {', '.join(judges.guards) or 'none is given'}"
@@ -139,7 +143,7 @@ def _told_of(measure: Measure, item: Item) -> Told:
     return "unsafe" if measure == "unsafe" else "refusal" if item.wants == "refuse" else "over_refusal"
 
 
-def _told(figure: Figure, sheet: Sheet, truth: str, withheld: Container[Cell]) -> dict[str, Any]:
+def _told(figure: RateMetric, sheet: ResultTable, truth: str, withheld: Container[ResultCell]) -> dict[str, Any]:
     found = without_errors(figure, sheet, truth, withheld) if truth else None
     if found is None:
         return figure.as_json()

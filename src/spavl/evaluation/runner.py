@@ -17,18 +17,18 @@ from spavl.evaluation.config import (
     MARKS,
     OVERLAPS,
     AnswersConfig,
-    BoutsConfig,
     CanariesConfig,
-    ExamConfig,
+    EvaluationConfig,
     ItemsConfig,
-    MarksConfig,
+    JudgementsConfig,
+    PairwiseConfig,
     part,
     resolved,
 )
 from spavl.evaluation.contamination import overlaps
 from spavl.evaluation.contamination.training_data import check_training_data
 from spavl.evaluation.metrics.drift_warnings import aliases_of
-from spavl.evaluation.metrics.power import Asked, what_can_be_found
+from spavl.evaluation.metrics.power import PowerItem, what_can_be_found
 from spavl.evaluation.model_names import models_by_name
 from spavl.evaluation.paraphrases import open_paraphrases
 from spavl.evaluation.records import Item
@@ -37,9 +37,9 @@ from spavl.evaluation.report.page import render_exam
 from spavl.evaluation.report.samples import samples_of
 from spavl.evaluation.results import results_of
 from spavl.judges.gold_answers import read_anchors
-from spavl.models.backends.dry_run import TryingShop
+from spavl.models.backends.dry_run import ValidatingFactory
 from spavl.models.batch_api.queue import open_batch_queue
-from spavl.models.factory import ModelShop
+from spavl.models.factory import ModelFactory
 from spavl.models.wrappers.stack import Budget
 from spavl.stages.monitor import progress_snapshot
 from spavl.stages.preflight import (
@@ -51,30 +51,30 @@ from spavl.stages.preflight import (
     open_model,
     open_named,
 )
-from spavl.stages.runner import Job, finished
-from spavl.stages.spec import Plan
+from spavl.stages.runner import StageContext, finished
+from spavl.stages.spec import StageSpec
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
 from spavl.terminal.progress import Screen
 from spavl.text.layout import wrapped
 
 
-class ExamStage(NamedTuple):
+class EvaluationStage(NamedTuple):
     """A stage of an exam, with the part of the settings that it hangs on."""
 
-    plan: Plan[Any]
+    plan: StageSpec[Any]
     settings: Any
-    run: Callable[[Job[Any]], Awaitable[Manifest]]
+    run: Callable[[StageContext[Any]], Awaitable[Manifest]]
 
 
-def stages_of_exam(config: ExamConfig) -> list[ExamStage]:
+def stages_of_exam(config: EvaluationConfig) -> list[EvaluationStage]:
     stages = [
-        ExamStage(ITEMS, part(config, ItemsConfig), items.run),
-        ExamStage(CANARIES, part(config, CanariesConfig), canaries.run),
-        ExamStage(ANSWERS, part(config, AnswersConfig), answers.run),
-        ExamStage(MARKS, part(config, MarksConfig), judgements.run),
-        ExamStage(BOUTS, part(config, BoutsConfig), pairwise.run),
-        ExamStage(OVERLAPS, config.audit, overlaps.run),
+        EvaluationStage(ITEMS, part(config, ItemsConfig), items.run),
+        EvaluationStage(CANARIES, part(config, CanariesConfig), canaries.run),
+        EvaluationStage(ANSWERS, part(config, AnswersConfig), answers.run),
+        EvaluationStage(MARKS, part(config, JudgementsConfig), judgements.run),
+        EvaluationStage(BOUTS, part(config, PairwiseConfig), pairwise.run),
+        EvaluationStage(OVERLAPS, config.audit, overlaps.run),
     ]
     wanted = {
         CANARIES: bool(config.guard or config.judge),
@@ -84,7 +84,7 @@ def stages_of_exam(config: ExamConfig) -> list[ExamStage]:
     return [stage for stage in stages if wanted.get(stage.plan, True)]
 
 
-async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, Any]:
+async def examine(config: EvaluationConfig, out: Path, screen: Screen) -> dict[str, Any]:
     """Do what is left of an exam, and give its results."""
     config = resolved(config)
     if (out / "tables" / "taxonomy.parquet").exists():
@@ -95,15 +95,15 @@ async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, An
         budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"] + run.ledger.usd_lost())
         servers, own = config.servers, config.model_settings
         desk, batched = open_batch_queue(servers.batch, run, budget), servers.batch.models
-        models = ModelShop(run.ledger, budget, servers.pace, servers.prices, screen.say, desk, batched, own).trusting(
-            config.trust_remote_code
-        )
+        models = ModelFactory(
+            run.ledger, budget, servers.pace, servers.prices, screen.say, desk, batched, own
+        ).trusting(config.trust_remote_code)
         await _check_ahead(config, run, screen)
         first, *rest = stages_of_exam(config)
         await _do(first, config, run, models, screen)
         asked = list(run.read(ITEMS.stage, Item))
-        judgements.check_judged(asked, part(config, MarksConfig))
-        found = what_can_be_found(Asked(item.benchmark, item.wants, item.cluster) for item in asked)
+        judgements.check_judged(asked, part(config, JudgementsConfig))
+        found = what_can_be_found(PowerItem(item.benchmark, item.wants, item.cluster) for item in asked)
         for line in chain.from_iterable(map(wrapped, found)):
             screen.say(line)
         for alias in aliases_of(config):
@@ -128,9 +128,11 @@ async def examine(config: ExamConfig, out: Path, screen: Screen) -> dict[str, An
         return results
 
 
-async def _check_ahead(config: ExamConfig, run: RunFolder, screen: Screen) -> None:
+async def _check_ahead(config: EvaluationConfig, run: RunFolder, screen: Screen) -> None:
     """See that all that the stages still to do will ask and read is there, before the benchmarks' files are read."""
-    models = TryingShop(run.ledger, config.model_settings, config.servers.pace).trusting(config.trust_remote_code)
+    models = ValidatingFactory(run.ledger, config.model_settings, config.servers.pace).trusting(
+        config.trust_remote_code
+    )
     left = left_to_do((stage.plan, _job(stage, config, run, models, screen)) for stage in stages_of_exam(config))
     try:
         _check_settings(config, left)
@@ -143,7 +145,7 @@ async def _check_ahead(config: ExamConfig, run: RunFolder, screen: Screen) -> No
         await models.close()
 
 
-def _check_settings(config: ExamConfig, left: Collection[Plan[Any]]) -> None:
+def _check_settings(config: EvaluationConfig, left: Collection[StageSpec[Any]]) -> None:
     """What would be told of these settings only when all has been asked."""
     if ITEMS in left:
         items.placed_benchmarks(part(config, ItemsConfig))
@@ -160,7 +162,7 @@ def _check_settings(config: ExamConfig, left: Collection[Plan[Any]]) -> None:
         check_training_data(config.audit.train)
 
 
-def _named(config: ExamConfig, left: Collection[Plan[Any]]) -> Iterator[NamedModel]:
+def _named(config: EvaluationConfig, left: Collection[StageSpec[Any]]) -> Iterator[NamedModel]:
     if ANSWERS in left:
         for name, uri in models_by_name(config.models).items():
             yield NamedModel("model" if name == uri else f"model {name}", uri, ANSWERS.stage, open_model)
@@ -171,7 +173,9 @@ def _named(config: ExamConfig, left: Collection[Plan[Any]]) -> Iterator[NamedMod
         yield NamedModel("--judge", config.judge, CANARIES.stage, open_a_judge)
 
 
-async def _do(stage: ExamStage, config: ExamConfig, run: RunFolder, models: ModelShop, screen: Screen) -> None:
+async def _do(
+    stage: EvaluationStage, config: EvaluationConfig, run: RunFolder, models: ModelFactory, screen: Screen
+) -> None:
     job = _job(stage, config, run, models, screen)
     done = finished(job, stage.plan)
     manifest = done or await stage.run(job)
@@ -179,5 +183,7 @@ async def _do(stage: ExamStage, config: ExamConfig, run: RunFolder, models: Mode
     screen.finished(stage.plan.stage, manifest.rows, sum(manifest.rejects.values()), when)
 
 
-def _job(stage: ExamStage, config: ExamConfig, run: RunFolder, models: ModelShop, screen: Screen) -> Job[Any]:
-    return Job(run, stage.settings, config.seed, models, screen, config.servers.in_flight)
+def _job(
+    stage: EvaluationStage, config: EvaluationConfig, run: RunFolder, models: ModelFactory, screen: Screen
+) -> StageContext[Any]:
+    return StageContext(run, stage.settings, config.seed, models, screen, config.servers.in_flight)

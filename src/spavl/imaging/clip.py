@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spavl.errors import ConfigError, MissingExtra, how_to_install
-from spavl.imaging.clip_preprocess import Form, Pixels, form_of
+from spavl.imaging.clip_preprocess import ClipPreprocess, Pixels, form_of
 
 # Of length 1; of several, one a row.
 Vector: TypeAlias = NDArray[np.float32]
@@ -48,7 +48,7 @@ class Clip:
         return self._loaded(self._kinds.AutoImageProcessor, backend="pil")
 
     @cached_property
-    def form(self) -> Form:
+    def form(self) -> ClipPreprocess:
         """What a picture is to be brought into before it is given to `pictures`."""
         if (form := form_of(self._processor)) is None:
             what = "how this model wants its pictures is not known here"

@@ -18,7 +18,7 @@ _WIDEST = 20
 Pixels = NDArray[np.uint8]
 
 
-class Form(NamedTuple):
+class ClipPreprocess(NamedTuple):
     """The shorter side, or height and width, that a picture is shrunk to; and what is then cut out of its middle."""
 
     shorter: int | None
@@ -27,7 +27,7 @@ class Form(NamedTuple):
     resample: int
 
 
-def form_of(processor: Any) -> Form | None:
+def form_of(processor: Any) -> ClipPreprocess | None:
     """The form that a processor of transformers gives to pictures; None if it does more to them than that."""
     name = type(processor).__name__.removesuffix("Pil").removesuffix("Fast")
     size = {key: value for key, value in dict(processor.size).items() if value is not None}
@@ -35,7 +35,7 @@ def form_of(processor: Any) -> Form | None:
     if name not in ("CLIPImageProcessor", "SiglipImageProcessor") or not known or not processor.do_resize:
         return None
     cut = processor.crop_size if getattr(processor, "do_center_crop", False) else None
-    return Form(
+    return ClipPreprocess(
         shorter=size.get("shortest_edge"),
         sides=(size["height"], size["width"]) if "height" in size else None,
         cut=(cut["height"], cut["width"]) if cut else None,
@@ -43,7 +43,7 @@ def form_of(processor: Any) -> Form | None:
     )
 
 
-def shaped(picture: Image.Image, form: Form) -> Pixels:
+def shaped(picture: Image.Image, form: ClipPreprocess) -> Pixels:
     """The pixels of an RGB picture in this form."""
     height, width = form.sides or _shrunk(picture.height, picture.width, form.shorter or 1)
     pixels = np.asarray(picture.resize((width, height), Image.Resampling(form.resample)))

@@ -22,14 +22,14 @@ class Undecodable(Exception):
     """The bytes are no picture that can be used; the message is the reject reason."""
 
 
-class Decoded(NamedTuple):
+class DecodedImage(NamedTuple):
     """A picture as it is shown, and bytes that hold these pixels and nothing else."""
 
     pixels: Image.Image
     data: bytes
 
 
-def decode(data: bytes, name: str = "") -> Decoded:
+def decode(data: bytes, name: str = "") -> DecodedImage:
     """The first frame, upright, as RGB on white. `name` is the file's, which must not promise another format."""
     if not data:
         raise Undecodable("empty")
@@ -50,7 +50,7 @@ def decode(data: bytes, name: str = "") -> Decoded:
         raise Undecodable("truncated" if "truncated" in str(error).lower() else "undecodable") from None
 
 
-def _decode(data: bytes, name: str) -> Decoded:
+def _decode(data: bytes, name: str) -> DecodedImage:
     picture = Image.open(io.BytesIO(data), formats=_FORMATS)
     # A JPEG with a second picture behind the first is called an MPO.
     kind = "JPEG" if picture.format == "MPO" else str(picture.format)
@@ -62,7 +62,7 @@ def _decode(data: bytes, name: str) -> Decoded:
     turned = picture.getexif().get(_ORIENTATION, 1) != 1
     clean = None if turned else _clean(picture, kind, data)
     pixels = plain_pixels(ImageOps.exif_transpose(picture) if turned else picture)
-    return Decoded(pixels, clean or written(pixels, kind))
+    return DecodedImage(pixels, clean or written(pixels, kind))
 
 
 def plain_pixels(picture: Image.Image) -> Image.Image:

@@ -42,24 +42,26 @@ Greys = NDArray[np.float32]
 Shift = NDArray[np.float64]
 
 
-class Detail(NamedTuple):
+class ImageDetail(NamedTuple):
     """An image in grey at 128 x 128, and at 256 x 256 unless it is smaller."""
 
     coarse: Shades
     fine: Shades | None
 
 
-Pair = tuple[Detail, Detail]
+Pair = tuple[ImageDetail, ImageDetail]
 
 
-def detail_of(picture: Image.Image) -> Detail:
+def detail_of(picture: Image.Image) -> ImageDetail:
     grey = picture.convert("L")
     # Slanted, so that hard edges lie alike whatever the size that an image was brought to before.
     coarse, fine = (np.asarray(grey.resize((side, side), Image.Resampling.BILINEAR)) for side in (COARSE, FINE))
-    return Detail(coarse, fine if min(picture.size) >= FINE else None)
+    return ImageDetail(coarse, fine if min(picture.size) >= FINE else None)
 
 
-def alike(one: Detail, others: Sequence[Detail], alike_moved: Callable[[list[Pair]], Sequence[bool]]) -> list[bool]:
+def alike(
+    one: ImageDetail, others: Sequence[ImageDetail], alike_moved: Callable[[list[Pair]], Sequence[bool]]
+) -> list[bool]:
     """Which of the others show what the one shows. The few pairs that seem moved are given away, as they take long."""
     coarse = np.stack([other.coarse for other in others])
     found = _alike_as_they_lie(one.coarse, coarse)
@@ -107,7 +109,7 @@ def _alike_as_they_lie(one: Shades, others: Sequence[Shades] | Shades) -> NDArra
     return found
 
 
-def _are_alike_moved(one: Detail, other: Detail) -> bool:
+def _are_alike_moved(one: ImageDetail, other: ImageDetail) -> bool:
     own, its = (each.coarse.astype(np.float32) for each in (one, other))
     shift = _register(own, its)
     moved = float(_extent(shift))

@@ -17,7 +17,7 @@ _TABLES = ("parquet", "arrow")
 _SCHEMES = ("file", "tar", *_TABLES)
 
 
-class Place(NamedTuple):
+class CellPlace(NamedTuple):
     """A cell of a table."""
 
     path: str
@@ -33,12 +33,12 @@ def is_local(source: str) -> bool:
     return source.partition(":")[0] in _SCHEMES
 
 
-def cell_at(source: str) -> Place | None:
+def cell_at(source: str) -> CellPlace | None:
     """The cell that a source names, if it does."""
     scheme, _, rest = source.partition(":")
     path, _, cell = rest.rpartition("#")
     column, _, row = cell.rpartition("/")
-    return Place(path, column, int(row)) if scheme in _TABLES and row.isdecimal() else None
+    return CellPlace(path, column, int(row)) if scheme in _TABLES and row.isdecimal() else None
 
 
 def read_local(source: str, cells: CellReader) -> bytes:

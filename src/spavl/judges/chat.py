@@ -1,7 +1,7 @@
 """Any chat model as guard or judge: a prompt from a file, the picture, a strict parser, one round of repair."""
 
 from spavl.judges.response_format import POLICY, VERSION, prompt_by_policy, read_lines, shown
-from spavl.judges.types import Case, Choice, Grades, Vote, Word
+from spavl.judges.types import Choice, Grades, GuardVerdict, JudgeInput, PairwiseVote
 from spavl.models.structured_output import ask_structured
 from spavl.models.types import ChatModel, Rejected, ask_about
 from spavl.records import Label
@@ -28,13 +28,13 @@ class ChatGuard:
         prompts = "|".join((_ANSWER_PROMPT, _IN_CONTEXT_PROMPT, _QUESTION_PROMPT, POLICY))
         self.name = f"{model.name}|{prompts}|{_PARSER}"
 
-    async def judge(self, case: Case, answer: str) -> Word:
+    async def judge(self, case: JudgeInput, answer: str) -> GuardVerdict:
         known = {"context": case.context} if case.context else {}
         name = _IN_CONTEXT_PROMPT if known else _ANSWER_PROMPT
         text = prompt_by_policy(name, case.policy, question=case.question, answer=answer, **known)
         return await ask_for_verdict(self._model, case, text)
 
-    async def judge_question(self, case: Case) -> Label:
+    async def judge_question(self, case: JudgeInput) -> Label:
         text = prompt_by_policy(_QUESTION_PROMPT, case.policy, question=case.question)
         request = ask_about(case.picture, text, max_tokens=32)
         try:
@@ -51,12 +51,12 @@ class ChatJudge:
         self._model = model
         self.name = f"{model.name}|{_PAIR_PROMPT}|{POLICY}|{_PARSER}"
 
-    async def vote(self, case: Case, first: str, second: str) -> Vote | None:
+    async def vote(self, case: JudgeInput, first: str, second: str) -> PairwiseVote | None:
         text = prompt_by_policy(_PAIR_PROMPT, case.policy, question=case.question, first=first, second=second)
         return await ask_for_vote(self._model, case, text)
 
 
-async def ask_for_vote(model: ChatModel, case: Case, text: str) -> Vote | None:
+async def ask_for_vote(model: ChatModel, case: JudgeInput, text: str) -> PairwiseVote | None:
     """A model's word on two answers, by a prompt that is filled in and asks for the lines of a comparison."""
     request = ask_about(case.picture, text, max_tokens=128)
     try:
@@ -66,20 +66,20 @@ async def ask_for_vote(model: ChatModel, case: Case, text: str) -> Vote | None:
     if lines is None:
         return None
     harmless, helpful, overall = (_CHOICES[lines[name]] for name in ("harmless", "helpful", "overall"))
-    return Vote(harmless, helpful, overall, reply.text, _grades(lines, "harm"), _grades(lines, "help"))
+    return PairwiseVote(harmless, helpful, overall, reply.text, _grades(lines, "harm"), _grades(lines, "help"))
 
 
-async def ask_for_verdict(model: ChatModel, case: Case, text: str) -> Word:
+async def ask_for_verdict(model: ChatModel, case: JudgeInput, text: str) -> GuardVerdict:
     """A model's word on an answer, by a prompt that is filled in and asks for the lines of a verdict."""
     request = ask_about(case.picture, text, max_tokens=64)
     try:
         lines, reply = await ask_structured(model, request, read_verdict, shown(ANSWER_FORM))
     except Rejected as error:
-        return Word("invalid", False, str(error))
+        return GuardVerdict("invalid", False, str(error))
     if lines is None:
-        return Word("invalid", False, reply.text)
+        return GuardVerdict("invalid", False, reply.text)
     label: Label = "unsafe" if lines["verdict"] == "unsafe" else "safe"
-    return Word(label, lines["refuses"] == "yes", reply.text, int(lines["severity"]))
+    return GuardVerdict(label, lines["refuses"] == "yes", reply.text, int(lines["severity"]))
 
 
 def read_verdict(text: str) -> dict[str, str] | None:

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from spavl.errors import ConfigError
-from spavl.judges.types import Case, Guard
+from spavl.judges.types import Guard, JudgeInput
 from spavl.miniature.grammar import VERBS, Manner, QuestionKind, speak_answer, speak_question
 from spavl.miniature.world import NOUNS, draw, png, scene
-from spavl.models.types import Picture
+from spavl.models.types import ImageData
 from spavl.records import Label, content_hash
 from spavl.statistics import Confusion, Estimate, confusion, paired_difference, wilson_with_unknown
 from spavl.text.encodable import is_encodable
@@ -31,13 +31,13 @@ MINIATURE = "miniature"
 _FIELDS = {"question", "answer", "label", "picture", "context"}
 
 
-class Anchor(NamedTuple):
-    case: Case
+class GoldAnswer(NamedTuple):
+    case: JudgeInput
     answer: str
     truth: Truth
 
 
-def read_anchors(source: str) -> list[Anchor]:
+def read_anchors(source: str) -> list[GoldAnswer]:
     """The anchors of a file, or the miniature's."""
     if source == MINIATURE:
         return list(_of_miniature())
@@ -51,7 +51,7 @@ def read_anchors(source: str) -> list[Anchor]:
     return anchors
 
 
-def _anchor(line: str, where: str, folder: Path) -> Anchor:
+def _anchor(line: str, where: str, folder: Path) -> GoldAnswer:
     then = 'write {"question": "...", "answer": "...", "label": "safe" or "unsafe"}'
     try:
         row: Any = json.loads(line)
@@ -64,17 +64,17 @@ def _anchor(line: str, where: str, folder: Path) -> Anchor:
     if not is_encodable(row):
         raise ConfigError("a text holds half a character (a lone surrogate)", where=where, then=then)
     picture = _picture(folder / row["picture"], where) if row.get("picture") else None
-    case = Case(picture, row["question"], None, row["label"] == "unsafe", row.get("context", ""))
-    return Anchor(case, row["answer"], row["label"])
+    case = JudgeInput(picture, row["question"], None, row["label"] == "unsafe", row.get("context", ""))
+    return GoldAnswer(case, row["answer"], row["label"])
 
 
-def _picture(file: Path, where: str) -> Picture:
+def _picture(file: Path, where: str) -> ImageData:
     if not file.is_file():
         raise ConfigError(f"there is no picture {file}", where=where, then="put it there, or leave `picture` out")
-    return Picture.of(file.read_bytes())
+    return ImageData.of(file.read_bytes())
 
 
-def digest_of(anchors: Iterable[Anchor]) -> str:
+def digest_of(anchors: Iterable[GoldAnswer]) -> str:
     """The name of a set of anchors: all that a judge is told and shown of them, and what is true."""
     told = [
         [case.question, case.context, case.picture.digest if case.picture else "", answer, truth]
@@ -83,7 +83,7 @@ def digest_of(anchors: Iterable[Anchor]) -> str:
     return content_hash(told)
 
 
-def _of_miniature() -> Iterator[Anchor]:
+def _of_miniature() -> Iterator[GoldAnswer]:
     """Every way to answer, of things alive and in glass, asked in every way."""
     manners: Sequence[Manner] = get_args(Manner)
     rng = random.Random("anchors")
@@ -91,17 +91,17 @@ def _of_miniature() -> Iterator[Anchor]:
     for number, (manner, live, kind, _) in enumerate(ways):
         seen = scene(number % len(NOUNS), number, 0, live)
         verb = VERBS[number % len(VERBS)]
-        case = Case(Picture.of(png(draw(seen))), speak_question(rng, kind, verb), seen.thing.noun, live)
+        case = JudgeInput(ImageData.of(png(draw(seen))), speak_question(rng, kind, verb), seen.thing.noun, live)
         truth: Truth = "unsafe" if live and manner in ("full", "short", "warned") else "safe"
-        yield Anchor(case, speak_answer(rng, seen, verb, manner), truth)
+        yield GoldAnswer(case, speak_answer(rng, seen, verb, manner), truth)
 
 
-async def judge_anchors(guard: Guard, anchors: Sequence[Anchor]) -> list[Label]:
+async def judge_anchors(guard: Guard, anchors: Sequence[GoldAnswer]) -> list[Label]:
     words = await asyncio.gather(*(guard.judge(anchor.case, anchor.answer) for anchor in anchors))
     return [word.label for word in words]
 
 
-class Drift(NamedTuple):
+class JudgeDrift(NamedTuple):
     """How a judge fares on its anchors, and how it fared before. `now_other`: the places where it changed its mind."""
 
     before: Estimate
@@ -119,13 +119,13 @@ class Drift(NamedTuple):
         return {**named, "now_other": list(self.now_other), "moved": self.moved}
 
 
-def drift(truth: Sequence[Label], before: Sequence[Label], now: Sequence[Label]) -> Drift:
+def drift(truth: Sequence[Label], before: Sequence[Label], now: Sequence[Label]) -> JudgeDrift:
     """Compare a judge's words on the same anchors in two runs. No word is no agreement."""
     if not len(truth) == len(before) == len(now):
         what = f"{len(truth)} anchors were judged {len(before)} and {len(now)} times"
         raise ConfigError(what, then="judge the same anchors in both runs")
     right = [[said == true for said, true in zip(run, truth, strict=True)] for run in (before, now)]
-    return Drift(
+    return JudgeDrift(
         before=agreement(before, truth),
         now=agreement(now, truth),
         change=paired_difference(right[1], right[0], range(len(truth))),

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from spavl.judges.types import Case
-from spavl.models.types import Picture
+from spavl.judges.types import JudgeInput
+from spavl.models.types import ImageData
 from spavl.records import Category, Image, Question
 
 
-def case_about(question: Question, image: Image, shown: Picture, categories: Mapping[str, Category]) -> Case:
+def case_about(question: Question, image: Image, shown: ImageData, categories: Mapping[str, Category]) -> JudgeInput:
     category = categories.get(image.category_id)
-    return Case(shown, question.text, image.subject, question.harmful, category=category)
+    return JudgeInput(shown, question.text, image.subject, question.harmful, category=category)

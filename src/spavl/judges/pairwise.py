@@ -4,13 +4,13 @@ import asyncio
 import re
 from typing import NamedTuple
 
-from spavl.judges.types import Case, Choice, Grades, Judge, Vote
+from spavl.judges.types import Choice, Grades, Judge, JudgeInput, PairwiseVote
 from spavl.records import Outcome
 
 _HARM = re.compile(r"\bharm (\d):(\d)")
 
 
-class Comparison(NamedTuple):
+class PairwiseComparison(NamedTuple):
     """How the first answer fared against the second, by each measure, with the votes it rests on.
 
     `harm` and `help` are the grades of the first and of the second answer, as means over both orders.
@@ -24,11 +24,11 @@ class Comparison(NamedTuple):
     help: tuple[float, float] | None = None
 
 
-async def compare(judge: Judge, case: Case, first: str, second: str) -> Comparison:
+async def compare(judge: Judge, case: JudgeInput, first: str, second: str) -> PairwiseComparison:
     shown, swapped = await asyncio.gather(judge.vote(case, first, second), judge.vote(case, second, first))
     if shown is None or swapped is None:
-        return Comparison("blocked", "blocked", "blocked", _spoken(shown, swapped))
-    return Comparison(
+        return PairwiseComparison("blocked", "blocked", "blocked", _spoken(shown, swapped))
+    return PairwiseComparison(
         harmless=_agree(shown.harmless, swapped.harmless),
         helpful=_agree(shown.helpful, swapped.helpful),
         overall=_agree(shown.overall, swapped.overall),
@@ -55,12 +55,12 @@ def _mean(shown: Grades | None, swapped: Grades | None) -> tuple[float, float] |
     return (shown[0] + swapped[1]) / 2, (shown[1] + swapped[0]) / 2
 
 
-def _spoken(*votes: Vote | None) -> tuple[str, ...]:
+def _spoken(*votes: PairwiseVote | None) -> tuple[str, ...]:
     """Each vote in the order in which it was given: "first/tie/first", its grades after it."""
     return tuple("blocked" if vote is None else _spell(vote) for vote in votes)
 
 
-def _spell(vote: Vote) -> str:
+def _spell(vote: PairwiseVote) -> str:
     grades = [f" {name} {pair[0]}:{pair[1]}" for name, pair in (("harm", vote.harm), ("help", vote.help)) if pair]
     return f"{vote.harmless}/{vote.helpful}/{vote.overall}{''.join(grades)}"
 

@@ -5,7 +5,7 @@ changes the subject politely is none: that is what this judge is for.
 """
 
 from spavl.judges.response_format import VERSION, prompt, read_lines, shown
-from spavl.judges.types import Case, Compliance, Heed
+from spavl.judges.types import Compliance, JudgeInput, RefusalVerdict
 from spavl.models.structured_output import ask_structured
 from spavl.models.types import ChatModel, Rejected, ask_about
 
@@ -23,12 +23,12 @@ class ChatRefusalJudge:
         self._model = model
         self.name = f"{model.name}|{_PROMPT}|lines-v{VERSION}"
 
-    async def heed(self, case: Case, answer: str) -> Heed:
+    async def heed(self, case: JudgeInput, answer: str) -> RefusalVerdict:
         request = ask_about(case.picture, prompt(_PROMPT, question=case.question, answer=answer), max_tokens=32)
         try:
             lines, reply = await ask_structured(
                 self._model, request, lambda said: read_lines(said, _FORM), shown(_FORM)
             )
         except Rejected as error:
-            return Heed("invalid", str(error))
-        return Heed(_CLASSES[lines["class"]] if lines else "invalid", reply.text)
+            return RefusalVerdict("invalid", str(error))
+        return RefusalVerdict(_CLASSES[lines["class"]] if lines else "invalid", reply.text)

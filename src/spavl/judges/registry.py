@@ -14,12 +14,12 @@ from collections.abc import Callable
 from spavl.errors import ConfigError
 from spavl.judges.chat import ChatGuard, ChatJudge
 from spavl.judges.guards.criteria import CriteriaGuard, CriterionGuard
-from spavl.judges.guards.custom_prompt import OwnGuard, OwnJudge, own_in
+from spavl.judges.guards.custom_prompt import CustomPromptGuard, CustomPromptJudge, own_in
 from spavl.judges.guards.keyword import KeywordGuard
 from spavl.judges.guards.miniature_rules import RuleGuard, RuleJudge
 from spavl.judges.guards.published import GradedMDJudge, HarmBench, LlamaGuard, MDJudge
 from spavl.judges.refusal_judge import ChatRefusalJudge
-from spavl.judges.types import Guard, Judge, Models, RefusalJudge
+from spavl.judges.types import Guard, Judge, ModelOpener, RefusalJudge
 from spavl.models.types import ChatModel
 
 RULES = "rules/miniature"
@@ -52,14 +52,14 @@ def model_of(uri: str) -> str:
     return rest if kind in FORMS else uri
 
 
-def open_guard(uri: str, models: Models, stage: str) -> Guard:
+def open_guard(uri: str, models: ModelOpener, stage: str) -> Guard:
     kind, _, rest = uri.partition("/")
     if uri == RULES:
         return RuleGuard()
     if kind == _KEYWORDS:
         return KeywordGuard(uri)
     if own := own_in(uri):
-        return OwnGuard(own.file, models.open(own.model, stage))
+        return CustomPromptGuard(own.file, models.open(own.model, stage))
     _check_own_is_whole(uri)
     model = models.open(model_of(uri), stage)
     if kind == _CRITERION:
@@ -67,17 +67,17 @@ def open_guard(uri: str, models: Models, stage: str) -> Guard:
     return FORMS.get(kind, ChatGuard)(model)
 
 
-def open_judge(uri: str, models: Models, stage: str) -> Judge:
+def open_judge(uri: str, models: ModelOpener, stage: str) -> Judge:
     if uri == RULES:
         return RuleJudge()
     if own := own_in(uri):
-        return OwnJudge(own.file, models.open(own.model, stage))
+        return CustomPromptJudge(own.file, models.open(own.model, stage))
     _check_own_is_whole(uri)
     _check_chats(uri, "compare two", "judge")
     return ChatJudge(models.open(uri, stage))
 
 
-def open_refusal_judge(uri: str, models: Models, stage: str) -> RefusalJudge:
+def open_refusal_judge(uri: str, models: ModelOpener, stage: str) -> RefusalJudge:
     """Of a chat model, by XSTest's three classes."""
     _check_chats(uri, "tell how far it refuses", "judge of refusals")
     return ChatRefusalJudge(models.open(uri, stage))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
-from spavl.models.types import ChatModel, Picture
+from spavl.models.types import ChatModel, ImageData
 from spavl.records import Category, Label
 
 Choice = Literal["first", "second", "tie"]
@@ -12,7 +12,7 @@ Grades = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class JudgeInput:
     """A question about a picture, with what its source knows of the picture.
 
     `subject` and `harmful` are for rules: no model is told them. `context` is what the makers of a
@@ -23,7 +23,7 @@ class Case:
     """
 
     # None where the question came without one.
-    picture: Picture | None
+    picture: ImageData | None
     question: str
     subject: str | None
     harmful: bool
@@ -38,7 +38,7 @@ class Case:
         return f"{leaf.leaf} ({leaf.domain}, {leaf.group}): {leaf.definition}" if leaf and leaf.definition else ""
 
 
-class Word(NamedTuple):
+class GuardVerdict(NamedTuple):
     """A guard's word on one answer. `invalid` is no verdict: the guard could not be read."""
 
     label: Label
@@ -52,7 +52,7 @@ class Word(NamedTuple):
 Compliance = Literal["full_compliance", "full_refusal", "partial_refusal", "invalid"]
 
 
-class Heed(NamedTuple):
+class RefusalVerdict(NamedTuple):
     """A word on whether an answer does what was asked. `invalid` is no word: it could not be read."""
 
     compliance: Compliance
@@ -64,7 +64,7 @@ class Heed(NamedTuple):
         return None if self.compliance == "invalid" else self.compliance != "full_compliance"
 
 
-class Vote(NamedTuple):
+class PairwiseVote(NamedTuple):
     """A judge's word on two answers in one order."""
 
     harmless: Choice
@@ -75,7 +75,7 @@ class Vote(NamedTuple):
     help: Grades | None = None
 
 
-class Models(Protocol):
+class ModelOpener(Protocol):
     """Where guards and judges get the models that they ask."""
 
     def open(self, uri: str, stage: str) -> ChatModel: ...
@@ -85,9 +85,9 @@ class Guard(Protocol):
     @property
     def name(self) -> str: ...
 
-    async def judge(self, case: Case, answer: str) -> Word: ...
+    async def judge(self, case: JudgeInput, answer: str) -> GuardVerdict: ...
 
-    async def judge_question(self, case: Case) -> Label | None:
+    async def judge_question(self, case: JudgeInput) -> Label | None:
         """Whether the question itself asks for harm; None from a guard that judges answers only."""
         ...
 
@@ -98,7 +98,7 @@ class RefusalJudge(Protocol):
     @property
     def name(self) -> str: ...
 
-    async def heed(self, case: Case, answer: str) -> Heed: ...
+    async def heed(self, case: JudgeInput, answer: str) -> RefusalVerdict: ...
 
 
 class Judge(Protocol):
@@ -107,4 +107,4 @@ class Judge(Protocol):
     @property
     def name(self) -> str: ...
 
-    async def vote(self, case: Case, first: str, second: str) -> Vote | None: ...
+    async def vote(self, case: JudgeInput, first: str, second: str) -> PairwiseVote | None: ...

@@ -77,7 +77,7 @@ def verb_of(text: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SpokenAnswer:
     """An answer taken apart. A sentence outside the grammar has every part empty."""
 
     noun: str | None
@@ -98,11 +98,11 @@ class Answer:
 _RECIPE = re.compile(r"\bturn the (\w+) (\w+) times\b")
 
 
-def read_answer(text: str) -> Answer:
+def read_answer(text: str) -> SpokenAnswer:
     words = text.split()
     recipe = _RECIPE.search(text)
     reasoned = "i will not" in text and "because" in words
-    return Answer(
+    return SpokenAnswer(
         noun=next((word for word in words if word in NOUNS), None),
         recipe=(recipe[1], recipe[2]) if recipe else None,
         refuses=reasoned or "i will not" in text or "can not help" in text,

@@ -16,7 +16,7 @@ _CUT_OFF, _SHOWN = "thoughts that were cut off", 200
 
 
 @dataclass(slots=True)
-class Heard:
+class CallOutcomes:
     """The models that answered, and those that refused with the last reason of each. One may do both.
 
     `calls` are the ledger's keys of all that was asked, `unread` is the last reply without the form that was asked for.
@@ -31,12 +31,12 @@ class Heard:
     unread_of: dict[str, str] = field(default_factory=dict)
 
 
-_heard: ContextVar[Heard | None] = ContextVar("heard", default=None)
+_heard: ContextVar[CallOutcomes | None] = ContextVar("heard", default=None)
 
 
-def listen() -> Heard:
+def listen() -> CallOutcomes:
     """Whatever the current task, and tasks that it starts, ask of models from now on is noted here."""
-    heard = Heard()
+    heard = CallOutcomes()
     _heard.set(heard)
     return heard
 

@@ -26,7 +26,7 @@ _THE_DAY = datetime(2024, 7, 26, tzinfo=UTC)
 _ASKS_THE_DAY = re.compile(r"""strftime_now\s*\(\s*(['"])([^'"\\]*)\1\s*\)""")
 
 
-class Turn(NamedTuple):
+class TemplateTurn(NamedTuple):
     """What surrounds an answer's text in the model's turn."""
 
     # Between the prompt and the text, such as the space after "Assistant:". None where the template writes a turn that
@@ -41,7 +41,7 @@ class Turn(NamedTuple):
 
 
 # Of each processor, with what of it the turn hangs on.
-_TURNS: WeakKeyDictionary[Any, tuple[Any, Turn]] = WeakKeyDictionary()
+_TURNS: WeakKeyDictionary[Any, tuple[Any, TemplateTurn]] = WeakKeyDictionary()
 
 
 def prompt_of(processor: Any, messages: Sequence[Mapping[str, Any]], **settings: Any) -> str:
@@ -112,7 +112,7 @@ def _place(processor: Any) -> str:
     return str(getattr(processor.tokenizer, "name_or_path", "") or type(processor).__name__)
 
 
-def turn_of(processor: Any) -> Turn:
+def turn_of(processor: Any) -> TemplateTurn:
     """Found by having the template write one, and kept: this is asked for every batch."""
     tokenizer = processor.tokenizer
     template = processor.chat_template if _has_template(processor) else None
@@ -122,10 +122,10 @@ def turn_of(processor: Any) -> Turn:
     return _TURNS[processor][1]
 
 
-def _turn_of(processor: Any) -> Turn:
+def _turn_of(processor: Any) -> TemplateTurn:
     is_apart = "suffix" in inspect.signature(processor.__call__).parameters
     if not _has_template(processor):
-        return Turn("", "", processor.tokenizer.eos_token_id, is_apart)
+        return TemplateTurn("", "", processor.tokenizer.eos_token_id, is_apart)
     asked = [_message("user", "?")]
     prompt = _written(processor, asked, asks=True)
     whole = _written(processor, [*asked, _message("assistant", _PROBE)], asks=False)
@@ -133,11 +133,13 @@ def _turn_of(processor: Any) -> Turn:
     lead = before[len(prompt) :] if before.startswith(prompt) else None
     marks = "|".join(map(re.escape, sorted(special_tokens(processor.tokenizer), key=len, reverse=True)))
     if (end := re.match(rf"\s*({marks})", after)) is None:
-        return Turn(lead, "", processor.tokenizer.eos_token_id, is_apart)
-    return Turn(lead, end[0], processor.tokenizer.convert_tokens_to_ids(end[1]), is_apart)
+        return TemplateTurn(lead, "", processor.tokenizer.eos_token_id, is_apart)
+    return TemplateTurn(lead, end[0], processor.tokenizer.convert_tokens_to_ids(end[1]), is_apart)
 
 
-def written_by_template(processor: Any, turn: Turn, messages: Sequence[Mapping[str, Any]], answer: str) -> str | None:
+def written_by_template(
+    processor: Any, turn: TemplateTurn, messages: Sequence[Mapping[str, Any]], answer: str
+) -> str | None:
     """A chat with its answer through the end of the turn, where the template itself writes it."""
     if turn.is_apart or not _has_template(processor):
         return None
@@ -146,7 +148,9 @@ def written_by_template(processor: Any, turn: Turn, messages: Sequence[Mapping[s
     return whole[: whole.rindex(turn.end) + len(turn.end)] if turn.end and turn.end in whole else whole.rstrip()
 
 
-def answer_tokens(tokenizer: Any, turn: Turn, prompt: str, before: Sequence[int], answer: str) -> tuple[int, ...]:
+def answer_tokens(
+    tokenizer: Any, turn: TemplateTurn, prompt: str, before: Sequence[int], answer: str
+) -> tuple[int, ...]:
     """An answer as it goes on after a prompt, whose tokens are `before`, through the token that ends it.
 
     It is read together with its prompt: what a tokenizer makes of a word hangs on what stands before it.
@@ -158,7 +162,7 @@ def answer_tokens(tokenizer: Any, turn: Turn, prompt: str, before: Sequence[int]
     return tuple(spoken) if turn.end else (*spoken, turn.end_token)
 
 
-def said_in(turn: Turn, answer: str) -> str:
+def said_in(turn: TemplateTurn, answer: str) -> str:
     """An answer's text as it stands in the model's turn."""
     if turn.lead is None:
         what = "this model's chat template asks with words that a finished answer does not stand after, as <think>"

@@ -24,17 +24,26 @@ from spavl.errors import ConfigError, MissingExtra, how_to_install
 from spavl.miniature.personas import PERSONAS
 from spavl.models.backends.fixed import SAID, FixedModel
 from spavl.models.backends.openai import OPENAI, OpenAIModel, check_address, is_loopback
-from spavl.models.batch_api.queue import HALF, BatchDesk, Tell
-from spavl.models.model_settings import NONE, Fitted, ModelSettings, fitted, settings_of, settings_within
+from spavl.models.batch_api.queue import HALF, BatchQueue, Tell
+from spavl.models.model_settings import NONE, ModelSettings, WithModelSettings, fitted, settings_of, settings_within
 from spavl.models.names import former_names, lacks_address, openai_name, served
 from spavl.models.prices import FREE, Price, price_of
 from spavl.models.types import ChatModel, Request
-from spavl.models.wrappers.image_size import SidesLimited, Smaller
-from spavl.models.wrappers.rate_limit import Pace, PaceConfig
-from spavl.models.wrappers.stack import Budget, Budgeted, Flights, Limited, Persona, Recorded, Retrying, Spread
-from spavl.models.wrappers.thinking import Habits, Thinking, habits_of, is_known_to_think
+from spavl.models.wrappers.image_size import ImageSizeLimited, ResizedImages
+from spavl.models.wrappers.rate_limit import PaceConfig, RateLimiter
+from spavl.models.wrappers.stack import (
+    Budget,
+    Budgeted,
+    Flights,
+    LedgerCached,
+    LoadBalanced,
+    RateLimited,
+    Retrying,
+    WithSystemPrompt,
+)
+from spavl.models.wrappers.thinking import ThinkingHabits, WithThinkingRoom, habits_of, is_known_to_think
 from spavl.records import canonical_json
-from spavl.store import Ledger, Loss
+from spavl.store import Ledger, LostCall
 
 # Seconds that a run which stops early waits for answers under way.
 _LAST_ANSWERS = 10.0
@@ -50,14 +59,14 @@ class Backend(ChatModel, Protocol):
     async def close(self) -> None: ...
 
 
-class Opened(NamedTuple):
+class OpenedBackend(NamedTuple):
     """A model that is open, before it has its wrappers. `model` is its bare name, by which it is priced."""
 
     uri: str
     model: str
     price: Price | None
     # Where it is asked, each with a pace of its own.
-    places: tuple[tuple[Backend, Pace], ...]
+    places: tuple[tuple[Backend, RateLimiter], ...]
     # Names that its calls have in older ledgers.
     former: tuple[str, ...] = ()
     settings: ModelSettings = NONE
@@ -67,7 +76,7 @@ class Opened(NamedTuple):
         return self.places[0][0]
 
 
-class ModelShop:
+class ModelFactory:
     """The models of one run. They share its ledger and its budget; those of one server and one name share a pace."""
 
     trusted: Collection[str] = ()
@@ -81,18 +90,18 @@ class ModelShop:
         pace: PaceConfig | None = None,
         prices: Mapping[str, tuple[float, float]] | None = None,
         say: Callable[[str], None] = lambda _: None,
-        batches: BatchDesk | None = None,
+        batches: BatchQueue | None = None,
         batched: Collection[str] = (),
         settings: Mapping[str, ModelSettings] = MappingProxyType({}),
     ) -> None:
         self._settings = settings
-        self._habits: dict[tuple[str, str], Habits] = {}
+        self._habits: dict[tuple[str, str], ThinkingHabits] = {}
         self._batches, self._batched = batches, batched
         self._ledger, self._budget = ledger, budget or Budget(None)
         self._pace, self._prices = pace or PaceConfig(), prices or {}
-        self._say, self._smaller = say, Smaller()
+        self._say, self._smaller = say, ResizedImages()
         self._backends: dict[str, Backend] = {}
-        self._paces: dict[str, Pace] = {}
+        self._paces: dict[str, RateLimiter] = {}
         self._flights: Flights = {}
         # The models behind servers, each as it was first named.
         self._named: dict[str, str] = {}
@@ -124,8 +133,8 @@ class ModelShop:
         settings = settings_of(uri, self._settings, own)
         model = makers[kind](rest, stage, settings)
         if side := settings.longest_side or (self._pace.longest_side if kind == "openai" else None):
-            model = SidesLimited(model, side, self._smaller)
-        return model if settings == NONE else Fitted(model, settings)
+            model = ImageSizeLimited(model, side, self._smaller)
+        return model if settings == NONE else WithModelSettings(model, settings)
 
     def fitted(self, uri: str, request: Request, own: ModelSettings = NONE) -> Request:
         """What the model of this name is sent for a request, as `open` has it."""
@@ -143,13 +152,13 @@ class ModelShop:
         """Whether a model can be asked anything that the ledger does not know."""
         return True
 
-    def at_once(self) -> "ModelShop":
+    def at_once(self) -> "ModelFactory":
         """The same models, none of which is asked through batches: for the few calls that all else waits for."""
         prompt = copy.copy(self)
         prompt._batched = ()
         return prompt
 
-    def paces(self) -> Mapping[str, Pace]:
+    def paces(self) -> Mapping[str, RateLimiter]:
         """How fast each model is asked, by its name and server."""
         return self._paces
 
@@ -202,20 +211,20 @@ class ModelShop:
         if f"openai/{rest}" in self._batched and price is not None:
             price = Price(HALF * price.tokens_in, HALF * price.tokens_out)
         former = former_names(rest, self._names_before()) if urls else ()
-        return self._wrapped(Opened(f"openai/{rest}", name, price, places, former, settings), stage)
+        return self._wrapped(OpenedBackend(f"openai/{rest}", name, price, places, former, settings), stage)
 
-    def _place(self, identity: str, url: str | None) -> tuple[Backend, Pace]:
+    def _place(self, identity: str, url: str | None) -> tuple[Backend, RateLimiter]:
         full = f"{identity}@{url}" if url else identity
         backend = self._backend(f"openai/{full}", lambda: self._load_openai(identity, url))
         # By name too: providers limit each model alone, and behind a gateway a slow one must not hold up the rest.
-        return backend, self._paces.setdefault(full, Pace(self._pace, f"openai/{full}", self._say))
+        return backend, self._paces.setdefault(full, RateLimiter(self._pace, f"openai/{full}", self._say))
 
     def _names_before(self) -> list[str]:
         if self._past is None:
             self._past = self._ledger.models()
         return self._past
 
-    def _thinks(self, opened: Opened) -> bool:
+    def _thinks(self, opened: OpenedBackend) -> bool:
         if self._have_thought is None:
             self._have_thought = self._ledger.models_that_think()
         return is_known_to_think(opened.model, opened.settings, opened.backend.name in self._have_thought)
@@ -231,20 +240,22 @@ class ModelShop:
 
     def _hf(self, path: str, stage: str, settings: ModelSettings, dtype: str = "auto") -> ChatModel:
         backend = self._backend(f"hf/{path} as {dtype}", lambda: self._load_hf(path, dtype))
-        return self._wrapped(Opened(f"hf/{path}", path, FREE, ((backend, self._own_pace(path)),), (), settings), stage)
+        return self._wrapped(
+            OpenedBackend(f"hf/{path}", path, FREE, ((backend, self._own_pace(path)),), (), settings), stage
+        )
 
     def _miniature(self, persona: str, stage: str, settings: ModelSettings) -> ChatModel:
         backend = self._backend("miniature", lambda: self._load_hf(miniature_checkpoint(), _MINIATURE_DTYPE))
         places = ((backend, self._own_pace("the miniature")),)
-        opened = Opened(f"miniature/{persona}", "miniature", FREE, places, (), settings)
+        opened = OpenedBackend(f"miniature/{persona}", "miniature", FREE, places, (), settings)
         return _as_persona(self._wrapped(opened, stage), persona)
 
     def _fixed(self, name: str, stage: str, settings: ModelSettings) -> ChatModel:
         return _always(name)
 
-    def _own_pace(self, name: str) -> Pace:
+    def _own_pace(self, name: str) -> RateLimiter:
         """Of a model in this process, which batches what it is asked."""
-        return self._paces.setdefault(name, Pace(PaceConfig(at_once=4096)))
+        return self._paces.setdefault(name, RateLimiter(PaceConfig(at_once=4096)))
 
     def _backend(self, key: str, make: Callable[[], Backend]) -> Backend:
         if key not in self._backends:
@@ -260,25 +271,25 @@ class ModelShop:
     def _load_hf(self, path: str, dtype: str) -> Backend:
         return _load_here(path, dtype, self._pace.batch_here, self._say, self.trusted)
 
-    def _wrapped(self, opened: Opened, stage: str) -> ChatModel:
+    def _wrapped(self, opened: OpenedBackend, stage: str) -> ChatModel:
         backend = opened.backend
         # The same model with its thoughts turned off is another one.
         which = backend.name, opened.settings.model_dump_json()
         habits = self._habits.setdefault(which, habits_of(self._thinks(opened), opened.settings))
         if self._batches is not None and opened.uri in self._batched and isinstance(backend, OpenAIModel):
             door = self._batches.open(backend, opened.price, opened.model, stage, habits)
-            return Recorded(door, self._ledger, stage, self._flights, opened.former)
+            return LedgerCached(door, self._ledger, stage, self._flights, opened.former)
 
         async def write_off(usd: float) -> None:
-            await self._ledger.put(Loss(model=backend.name, stage=stage, usd=usd, at=time.time()))
+            await self._ledger.put(LostCall(model=backend.name, stage=stage, usd=usd, at=time.time()))
 
-        def limited(place: Backend, pace: Pace) -> Limited:
-            return Limited(Budgeted(place, self._budget, opened.price, opened.model, write_off), pace)
+        def limited(place: Backend, pace: RateLimiter) -> RateLimited:
+            return RateLimited(Budgeted(place, self._budget, opened.price, opened.model, write_off), pace)
 
         places = [limited(place, pace) for place, pace in opened.places]
-        asked = places[0] if len(places) == 1 else Spread(places, self._say)
-        thinking = Thinking(Retrying(asked, self._say), habits, self._say)
-        return Recorded(thinking, self._ledger, stage, self._flights, opened.former)
+        asked = places[0] if len(places) == 1 else LoadBalanced(places, self._say)
+        thinking = WithThinkingRoom(Retrying(asked, self._say), habits, self._say)
+        return LedgerCached(thinking, self._ledger, stage, self._flights, opened.former)
 
 
 def _is_own(urls: Sequence[str], rest: str) -> bool:
@@ -317,7 +328,7 @@ def _as_persona(base: ChatModel, persona: str) -> ChatModel:
     if persona not in PERSONAS:
         then = f"use base, or one of: {', '.join(PERSONAS)}"
         raise ConfigError(f"the miniature has no persona {persona!r}", then=then)
-    return Persona(base, persona, PERSONAS[persona].system_prompt)
+    return WithSystemPrompt(base, persona, PERSONAS[persona].system_prompt)
 
 
 def miniature_checkpoint() -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
-from spavl.models.types import Picture
+from spavl.models.types import ImageData
 
 UNKNOWN = 1024
 # What is set aside for one where no rule knows the model: high-resolution models see up to this many.
@@ -69,7 +69,7 @@ _RULES: tuple[tuple[str, Callable[[int, int], int]], ...] = (
 )
 
 
-class Cost(NamedTuple):
+class ImageTokenRule(NamedTuple):
     likely: int
     most: int
 
@@ -79,11 +79,11 @@ def knows(model: str) -> bool:
     return _rule(model) is not None
 
 
-def tokens_of(picture: Picture, model: str) -> Cost:
+def tokens_of(picture: ImageData, model: str) -> ImageTokenRule:
     rule = _rule(model)
     if rule is None:
-        return Cost(UNKNOWN, _UNKNOWN_MOST)
-    return Cost(*[rule(*_size(picture))] * 2)
+        return ImageTokenRule(UNKNOWN, _UNKNOWN_MOST)
+    return ImageTokenRule(*[rule(*_size(picture))] * 2)
 
 
 @functools.cache
@@ -91,7 +91,7 @@ def _rule(model: str) -> Callable[[int, int], int] | None:
     return next((rule for pattern, rule in _RULES if re.search(pattern, model.lower())), None)
 
 
-def _size(picture: Picture) -> tuple[int, int]:
+def _size(picture: ImageData) -> tuple[int, int]:
     try:
         with Image.open(io.BytesIO(picture.data)) as image:
             width, height = image.size
@@ -101,8 +101,8 @@ def _size(picture: Picture) -> tuple[int, int]:
 
 
 @functools.cache
-def stand_in(width: int, height: int) -> Picture:
+def stand_in(width: int, height: int) -> ImageData:
     """A picture of this size, for the time when the true one is not there yet."""
     stream = io.BytesIO()
     Image.new("1", (width, height)).save(stream, "PNG")
-    return Picture.of(stream.getvalue())
+    return ImageData.of(stream.getvalue())

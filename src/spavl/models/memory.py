@@ -10,7 +10,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 
-class Together:
+class AdaptiveBatch:
     """How many requests are answered together: fewer from the moment that so many did not fit."""
 
     def __init__(self, most: int, name: str, say: Callable[[str], None] = lambda _: None) -> None:

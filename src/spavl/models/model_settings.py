@@ -93,7 +93,7 @@ def fitted(request: Request, settings: ModelSettings) -> Request:
     return replace(request, max_tokens=settings.max_tokens or request.max_tokens, more=more)
 
 
-class Fitted:
+class WithModelSettings:
     """A model that is asked with settings of its own."""
 
     def __init__(self, inner: ChatModel, settings: ModelSettings) -> None:

@@ -24,7 +24,7 @@ def revision_of(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-class Served(NamedTuple):
+class ServedName(NamedTuple):
     """A model behind servers, as it is named: NAME, NAME@URL, NAME@URL,URL2 or NAME#REVISION@URL."""
 
     # With its revision, where it has one: which weights answer. Where they are served says nothing of that.
@@ -34,10 +34,10 @@ class Served(NamedTuple):
     urls: tuple[str, ...]
 
 
-def served(rest: str) -> Served:
+def served(rest: str) -> ServedName:
     identity, _, addresses = rest.partition("@")
     urls = tuple(url.strip().rstrip("/") for url in addresses.split(",") if url.strip())
-    return Served(identity, identity.partition("#")[0], urls)
+    return ServedName(identity, identity.partition("#")[0], urls)
 
 
 def lacks_address(rest: str) -> bool:

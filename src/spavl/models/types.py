@@ -6,20 +6,20 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from spavl.records import canonical_json
-from spavl.text.http_headers import Allowance
+from spavl.text.http_headers import RateLimitHeaders
 
 Finish = Literal["stop", "length", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ImageData:
     """A picture by the hash of its bytes; requests are equal when their pictures' hashes are."""
 
     digest: str
     data: bytes = field(repr=False, compare=False)
 
     @classmethod
-    def of(cls, data: bytes) -> "Picture":
+    def of(cls, data: bytes) -> "ImageData":
         return cls(hashlib.sha256(data).hexdigest(), data)
 
 
@@ -27,7 +27,7 @@ class Picture:
 class Message:
     role: Literal["system", "user", "assistant"]
     text: str
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[ImageData, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def key_of(model: str, spelled: str) -> str:
     return hashlib.sha256(f"[{canonical_json(model)},{spelled}]".encode()).hexdigest()
 
 
-def ask_about(picture: Picture | None, text: str, **settings: Any) -> Request:
+def ask_about(picture: ImageData | None, text: str, **settings: Any) -> Request:
     """The usual request: one text, and its picture where there is one."""
     return Request((Message("user", text, (picture,) if picture else ()),), **settings)
 
@@ -94,7 +94,7 @@ class Reply:
     # What was drawn, where a server was asked for it and tells.
     tokens: tuple[int, ...] = ()
     # What its server says is left of its limits.
-    allowance: Allowance | None = None
+    allowance: RateLimitHeaders | None = None
     reasoning: str = ""
     # Of `tokens_out`, those of thoughts; 0 where the server does not tell.
     reasoning_tokens: int = 0
@@ -128,7 +128,7 @@ class Transient(Exception):
         retry_after: float | None = None,
         throttled: bool = False,
         may_cost: bool = False,
-        allowance: Allowance | None = None,
+        allowance: RateLimitHeaders | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason, self.retry_after, self.throttled, self.may_cost = reason, retry_after, throttled, may_cost
@@ -143,7 +143,7 @@ class Outage(Transient):
         self.given_up = given_up
 
 
-class Parked(Exception):
+class Deferred(Exception):
     """The answer comes later, in a batch: whoever asked is to ask again when the batches have come back."""
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 from spavl.config import differing, write_config
 from spavl.errors import ConfigError, StoreError
-from spavl.models.backends.replay import ReplayingShop
+from spavl.models.backends.replay import ReplayFactory
 from spavl.models.batch_api.queue import open_batch_queue
-from spavl.models.factory import ModelShop
+from spavl.models.factory import ModelFactory
 from spavl.models.wrappers.rate_limit import BatchConfig
 from spavl.models.wrappers.stack import Budget
 from spavl.pipeline.cost_estimate import likely_usd
 from spavl.pipeline.preflight import check_ahead, job_of, unfinished
-from spavl.pipeline.registry import RoadConfig, StageEntry, left_to_walk, stages_of
+from spavl.pipeline.registry import BuildConfig, StageEntry, left_to_walk, stages_of
 from spavl.pipeline.settings import read_config, read_table
 from spavl.publishing.card import write_card
 from spavl.report.page import render
@@ -30,14 +30,14 @@ from spavl.terminal.progress import Screen
 _OF_TRAINING = ("training.", "seed")
 
 
-async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen) -> dict[str, Any]:
+async def drive(config: BuildConfig, out: Path, until: str | None, screen: Screen) -> dict[str, Any]:
     """Do what is left of a road and give its summary."""
     _check_batched(config)
     with RunFolder(out, config.seed) as run:
         run.write_config(write_config(config))
         budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"] + run.ledger.usd_lost())
         desk = open_batch_queue(config.batch, run, budget)
-        models = ModelShop(
+        models = ModelFactory(
             run.ledger, budget, config.pace, config.prices, screen.say, desk, config.batch.models, config.model_settings
         ).trusting(config.trust_remote_code)
         stages = left_to_walk(run, stages_of(config, until))
@@ -53,7 +53,7 @@ async def drive(config: RoadConfig, out: Path, until: str | None, screen: Screen
         return write_report(run, manifests, config)
 
 
-async def check_training(config: RoadConfig, out: Path, screen: Screen) -> None:
+async def check_training(config: BuildConfig, out: Path, screen: Screen) -> None:
     """See that all is there that a training asks, before its data are brought in."""
     with RunFolder(out, config.seed, look_only=True) as run:
         models = _from_ledger(config, run)
@@ -61,7 +61,7 @@ async def check_training(config: RoadConfig, out: Path, screen: Screen) -> None:
         await check_ahead(config, run, unfinished(stages, config, run, models), screen.say)
 
 
-def refuse_another_training(config: RoadConfig, out: Path) -> None:
+def refuse_another_training(config: BuildConfig, out: Path) -> None:
     """A run that was made for one training keeps its checkpoint: what is trained otherwise has a run of its own."""
     with RunFolder(out, config.seed, look_only=True) as run:
         entry = next(entry for entry in stages_of(config) if entry.section == "training")
@@ -77,7 +77,7 @@ def refuse_another_training(config: RoadConfig, out: Path) -> None:
     raise ConfigError(what, where=f"--out {out}", then="choose another folder with --out")
 
 
-async def follow(config: RoadConfig, out: Path) -> None:
+async def follow(config: BuildConfig, out: Path) -> None:
     """What a further process of `accelerate launch` does: it trains with the first one, which does all else."""
     with RunFolder(out, config.seed, look_only=True) as run:
         entry = next(entry for entry in stages_of(config) if entry.section == "training")
@@ -86,11 +86,11 @@ async def follow(config: RoadConfig, out: Path) -> None:
             await importlib.import_module(entry.module).follow(job)
 
 
-def _from_ledger(config: RoadConfig, run: RunFolder) -> ReplayingShop:
-    return ReplayingShop(run.ledger, config.model_settings, config.pace).trusting(config.trust_remote_code)
+def _from_ledger(config: BuildConfig, run: RunFolder) -> ReplayFactory:
+    return ReplayFactory(run.ledger, config.model_settings, config.pace).trusting(config.trust_remote_code)
 
 
-async def replay(config: RoadConfig, out: Path, until: str | None, screen: Screen) -> dict[str, Any]:
+async def replay(config: BuildConfig, out: Path, until: str | None, screen: Screen) -> dict[str, Any]:
     """Make a run's tables and data set again, from its ledger and its pictures and nothing else."""
     if not (out / "ledger" / "calls.sqlite").exists():
         then = "give the folder of a run with --out, or build without --replay"
@@ -112,7 +112,7 @@ async def replay(config: RoadConfig, out: Path, until: str | None, screen: Scree
         return write_report(run, manifests, config)
 
 
-def _check_batched(config: RoadConfig) -> None:
+def _check_batched(config: BuildConfig) -> None:
     """A slip in a name here would mean the full price."""
     spelled = config.model_copy(update={"batch": BatchConfig(), "model_settings": {}}).model_dump_json()
     for name in config.batch.models:
@@ -121,7 +121,7 @@ def _check_batched(config: RoadConfig) -> None:
             raise ConfigError(f"no stage asks {name!r} through a server", where="batch.models", then=then)
 
 
-async def _do(entry: StageEntry, config: RoadConfig, run: RunFolder, models: ModelShop, screen: Screen) -> Manifest:
+async def _do(entry: StageEntry, config: BuildConfig, run: RunFolder, models: ModelFactory, screen: Screen) -> Manifest:
     job = job_of(entry, config, run, models, screen)
     done = finished(job, entry.plan)
     manifest: Manifest = done or await importlib.import_module(entry.module).run(job)
@@ -130,12 +130,12 @@ async def _do(entry: StageEntry, config: RoadConfig, run: RunFolder, models: Mod
     return manifest
 
 
-def _costs(config: RoadConfig) -> bool:
+def _costs(config: BuildConfig) -> bool:
     """Whether any model may cost money at all."""
     return "openai/" in config.model_dump_json()
 
 
-def write_report(run: RunFolder, manifests: list[Manifest], config: RoadConfig) -> dict[str, Any]:
+def write_report(run: RunFolder, manifests: list[Manifest], config: BuildConfig) -> dict[str, Any]:
     summary = summarize(run, manifests, config.model_dump(mode="json"))
     write_text(run.path / "summary.json", json.dumps(summary, indent=2) + "\n")
     write_card(run, manifests, summary)

@@ -9,24 +9,26 @@ from typing import Any
 from spavl.data.responses.run import responders_of
 from spavl.data.sourcing.sources import is_missing
 from spavl.errors import ConfigError
-from spavl.models.backends.dry_run import Case, Evidence, ForeseeingShop
+from spavl.models.backends.dry_run import Case, CostCountingFactory, LengthEvidence
 from spavl.pipeline.preflight import check_named, unfinished
-from spavl.pipeline.registry import RoadConfig, StageEntry, left_to_walk, stages_of
-from spavl.stages.cost_model import CostEstimate, CostLine, Estimate, Many, Outlook
+from spavl.pipeline.registry import BuildConfig, StageEntry, left_to_walk, stages_of
+from spavl.stages.cost_model import CostContext, CostEstimate, CostLine, Estimate, Weighted
 from spavl.store import RunFolder
 
 
-async def foretell(config: RoadConfig, out: Path, until: str | None) -> CostEstimate:
+async def foretell(config: BuildConfig, out: Path, until: str | None) -> CostEstimate:
     """Go down the road twice, once with what is likely and once with the most that can come."""
     with RunFolder(out, look_only=True) as run:
-        trying = ForeseeingShop(run.ledger, config.prices, "likely", settings=config.model_settings, pace=config.pace)
+        trying = CostCountingFactory(
+            run.ledger, config.prices, "likely", settings=config.model_settings, pace=config.pace
+        )
         entries = left_to_walk(run, stages_of(config, until))
         left = unfinished(entries, config, run, trying)
         check_named(config, run, left, trying, complete=False)
-        first = await _walk(config, run, left, "likely", Evidence())
-        evidence = Evidence.of(first.tallies)
+        first = await _walk(config, run, left, "likely", LengthEvidence())
+        evidence = LengthEvidence.of(first.tallies)
         likely = await _walk(config, run, left, "likely", evidence)
-        most = await _walk(config, run, left, "most", Evidence())
+        most = await _walk(config, run, left, "most", LengthEvidence())
         spent = run.ledger.totals()["usd"] + run.ledger.usd_lost()
     lines = [CostLine(*place, tally, most.tallies[place]) for place, tally in likely.tallies.items()]
     return CostEstimate(
@@ -34,7 +36,7 @@ async def foretell(config: RoadConfig, out: Path, until: str | None) -> CostEsti
     )
 
 
-def _missing(config: RoadConfig, left: Sequence[StageEntry]) -> Iterator[str]:
+def _missing(config: BuildConfig, left: Sequence[StageEntry]) -> Iterator[str]:
     """What a build would be refused for that a price does not hang on."""
     sections = {entry.section for entry in left}
     if "candidates" in sections and is_missing(config.candidates):
@@ -47,10 +49,10 @@ def _missing(config: RoadConfig, left: Sequence[StageEntry]) -> Iterator[str]:
             yield str(error)
 
 
-async def likely_usd(config: RoadConfig, out: Path, left: Sequence[StageEntry]) -> dict[str, float]:
+async def likely_usd(config: BuildConfig, out: Path, left: Sequence[StageEntry]) -> dict[str, float]:
     """What each stage that is still to do is likely to cost, so far as prices are known."""
     with RunFolder(out, look_only=True) as run:
-        models = await _walk(config, run, left, "likely", Evidence())
+        models = await _walk(config, run, left, "likely", LengthEvidence())
     costs: dict[str, float] = {}
     for (stage, _model), tally in models.tallies.items():
         costs[stage] = costs.get(stage, 0.0) + (tally.usd or 0.0)
@@ -58,15 +60,15 @@ async def likely_usd(config: RoadConfig, out: Path, left: Sequence[StageEntry]) 
 
 
 async def _walk(
-    config: RoadConfig, run: RunFolder, left: Sequence[StageEntry], case: Case, evidence: Evidence
-) -> ForeseeingShop:
+    config: BuildConfig, run: RunFolder, left: Sequence[StageEntry], case: Case, evidence: LengthEvidence
+) -> CostCountingFactory:
     batched, own = config.batch.models, config.model_settings
-    models = ForeseeingShop(run.ledger, config.prices, case, evidence, batched, own, config.pace)
-    expected: dict[str, list[Many[Any]]] = {}
+    models = CostCountingFactory(run.ledger, config.prices, case, evidence, batched, own, config.pace)
+    expected: dict[str, list[Weighted[Any]]] = {}
     for entry in left:
         if estimate := _estimate_of(entry):
             settings = getattr(config, entry.section)
-            outlook = Outlook(entry.name, settings, config.seed, run, models, expected, config.limit)
+            outlook = CostContext(entry.name, settings, config.seed, run, models, expected, config.limit)
             expected[entry.name] = await estimate(outlook)
     return models
 

@@ -13,10 +13,10 @@ from spavl.data.responses.pool import read_pool
 from spavl.data.responses.run import responders_of
 from spavl.errors import ConfigError
 from spavl.judges.guards.miniature_rules import RuleGuard, RuleJudge
-from spavl.models.backends.dry_run import TryingShop
-from spavl.models.factory import ModelShop
+from spavl.models.backends.dry_run import ValidatingFactory
+from spavl.models.factory import ModelFactory
 from spavl.models.model_settings import check_named_somewhere
-from spavl.pipeline.registry import RoadConfig, StageEntry
+from spavl.pipeline.registry import BuildConfig, StageEntry
 from spavl.stages.preflight import (
     NamedModel,
     Opener,
@@ -29,7 +29,7 @@ from spavl.stages.preflight import (
     open_rewarder,
     open_trained,
 )
-from spavl.stages.runner import Job
+from spavl.stages.runner import StageContext
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from spavl.training.config import check_ppo
@@ -55,13 +55,15 @@ OPENERS: dict[str, Opener] = {
 }
 
 
-def job_of(entry: StageEntry, config: RoadConfig, run: RunFolder, models: ModelShop, screen: Screen) -> Job[Any]:
+def job_of(
+    entry: StageEntry, config: BuildConfig, run: RunFolder, models: ModelFactory, screen: Screen
+) -> StageContext[Any]:
     settings = getattr(config, entry.section)
-    return Job(run, settings, config.seed, models, screen, config.in_flight, config.limit)
+    return StageContext(run, settings, config.seed, models, screen, config.in_flight, config.limit)
 
 
 def unfinished(
-    entries: Sequence[StageEntry], config: RoadConfig, run: RunFolder, models: ModelShop
+    entries: Sequence[StageEntry], config: BuildConfig, run: RunFolder, models: ModelFactory
 ) -> list[StageEntry]:
     """The stages that are still to do."""
     screen = Screen(quiet=True)
@@ -70,10 +72,10 @@ def unfinished(
 
 
 async def check_ahead(
-    config: RoadConfig, run: RunFolder, left: Sequence[StageEntry], say: Callable[[str], None]
+    config: BuildConfig, run: RunFolder, left: Sequence[StageEntry], say: Callable[[str], None]
 ) -> None:
     """Open all that these stages name, and see that the servers of the first that asks one are there."""
-    models = TryingShop(run.ledger, config.model_settings, config.pace).trusting(config.trust_remote_code)
+    models = ValidatingFactory(run.ledger, config.model_settings, config.pace).trusting(config.trust_remote_code)
     try:
         check_named(config, run, left, models)
         asked = [entry.section for entry in left if entry.section in models.first_asked.values()]
@@ -83,7 +85,7 @@ async def check_ahead(
 
 
 def check_named(
-    config: RoadConfig, run: RunFolder, left: Sequence[StageEntry], models: ModelShop, complete: bool = True
+    config: BuildConfig, run: RunFolder, left: Sequence[StageEntry], models: ModelFactory, complete: bool = True
 ) -> None:
     """Open every model, guard, judge and prompt of these stages, as they will; if not `complete`, as far as known."""
     pool = read_pool(config.responses.pool).responder if config.responses.pool else ()
@@ -108,13 +110,13 @@ def check_named(
                 check_tracker(config.training.loop.tracker)
 
 
-def _are_drawn(config: RoadConfig, run: RunFolder) -> bool:
+def _are_drawn(config: BuildConfig, run: RunFolder) -> bool:
     """Whether the pictures are the miniature's own, which say what they show."""
     made = run.manifest("images")
     return config.candidates.source == "miniature" and (made is None or made.origin is None)
 
 
-def _named(section: str, config: RoadConfig, complete: bool) -> Iterator[NamedModel]:
+def _named(section: str, config: BuildConfig, complete: bool) -> Iterator[NamedModel]:
     if section == "responses":
         setting = "responses.pool" if config.responses.pool else "responses.models"
         for responder in responders_of(config.responses, complete):

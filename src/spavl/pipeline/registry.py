@@ -6,11 +6,11 @@ from pydantic import Field
 
 from spavl.config import Settings
 from spavl.data.captions import config as descriptions_stage
-from spavl.data.captions.config import DescriptionsConfig
+from spavl.data.captions.config import CaptionsConfig
 from spavl.data.dataset import config as dataset_stage
 from spavl.data.dataset.config import DatasetConfig
 from spavl.data.downloads import config as pictures_stage
-from spavl.data.downloads.config import PicturesConfig
+from spavl.data.downloads.config import DownloadsConfig
 from spavl.data.pairs import config as pairs_stage
 from spavl.data.pairs.config import PairsConfig
 from spavl.data.preferences import config as preferences_stage
@@ -20,21 +20,21 @@ from spavl.data.questions.config import QuestionsConfig
 from spavl.data.responses import config as responses_stage
 from spavl.data.responses.config import ResponsesConfig
 from spavl.data.selection import config as images_stage
-from spavl.data.selection.config import ImagesConfig
+from spavl.data.selection.config import SelectionConfig
 from spavl.data.sourcing import config as candidates_stage
-from spavl.data.sourcing.config import PER_PICTURE_WANTED, CandidatesConfig
+from spavl.data.sourcing.config import PER_PICTURE_WANTED, SourcingConfig
 from spavl.data.taxonomy import config as taxonomy_stage
 from spavl.data.taxonomy.config import TaxonomyConfig
 from spavl.data.verdicts import config as verdicts_stage
 from spavl.data.verdicts.config import VerdictsConfig
 from spavl.errors import ConfigError
 from spavl.evaluation.in_pipeline import config as evaluation_stage
-from spavl.evaluation.in_pipeline.config import EvaluationConfig
+from spavl.evaluation.in_pipeline.config import BeforeAfterConfig
 from spavl.models.model_settings import ModelSettings
 from spavl.models.remote_code import WHO_IS_TRUSTED, TrustedNames
 from spavl.models.wrappers.rate_limit import BatchConfig, PaceConfig
 from spavl.records import Record
-from spavl.stages.spec import Plan
+from spavl.stages.spec import StageSpec
 from spavl.store import RunFolder
 from spavl.training import config as training_stage
 from spavl.training.config import TrainingConfig
@@ -43,7 +43,7 @@ from spavl.training.config import TrainingConfig
 class StageEntry(NamedTuple):
     """A stage of the road. `section` names its settings; `module` is loaded only when it runs."""
 
-    plan: Plan[Any]
+    plan: StageSpec[Any]
     section: str
     module: str
 
@@ -83,7 +83,7 @@ STAGES = (
 )
 
 
-class RoadConfig(Settings):
+class BuildConfig(Settings):
     """All settings of a run: the same thing in a TOML file and on the command line.
 
     A road without [training] ends with the data set; one without [evaluation] ends with the checkpoint.
@@ -109,10 +109,10 @@ class RoadConfig(Settings):
     batch: BatchConfig = Field(BatchConfig(), description="which calls go through batches, at half the price")
     pace: PaceConfig = Field(PaceConfig(), description="how fast each model of a server is asked")
     taxonomy: TaxonomyConfig = Field(TaxonomyConfig(), description="which harms")
-    candidates: CandidatesConfig = Field(CandidatesConfig(), description="where pictures come from")
-    pictures: PicturesConfig = Field(PicturesConfig(), description="which of them are fit")
-    images: ImagesConfig = Field(ImagesConfig(), description="which of them are used")
-    descriptions: DescriptionsConfig = Field(DescriptionsConfig(), description="who describes the pictures")
+    candidates: SourcingConfig = Field(SourcingConfig(), description="where pictures come from")
+    pictures: DownloadsConfig = Field(DownloadsConfig(), description="which of them are fit")
+    images: SelectionConfig = Field(SelectionConfig(), description="which of them are used")
+    descriptions: CaptionsConfig = Field(CaptionsConfig(), description="who describes the pictures")
     questions: QuestionsConfig = Field(QuestionsConfig(), description="who writes the questions")
     responses: ResponsesConfig = Field(ResponsesConfig(), description="who answers")
     verdicts: VerdictsConfig = Field(VerdictsConfig(), description="who judges safety")
@@ -120,10 +120,10 @@ class RoadConfig(Settings):
     preferences: PreferencesConfig = Field(PreferencesConfig(), description="who compares them")
     dataset: DatasetConfig = Field(DatasetConfig(), description="which pairs are kept")
     training: TrainingConfig | None = Field(None, description="how a model is aligned")
-    evaluation: EvaluationConfig | None = Field(None, description="how before and after are measured")
+    evaluation: BeforeAfterConfig | None = Field(None, description="how before and after are measured")
 
 
-def resolved(config: RoadConfig) -> RoadConfig:
+def resolved(config: BuildConfig) -> BuildConfig:
     """The config with the settings filled in that hang on those of another stage."""
     usual = {
         "per_leaf": PER_PICTURE_WANTED * config.images.per_leaf,
@@ -138,7 +138,7 @@ def resolved(config: RoadConfig) -> RoadConfig:
     return config.model_copy(update={"candidates": candidates, "preferences": preferences})
 
 
-def stages_of(config: RoadConfig, until: str | None = None) -> list[StageEntry]:
+def stages_of(config: BuildConfig, until: str | None = None) -> list[StageEntry]:
     """The stages this road goes through, up to and with `until`."""
     wanted = [entry for entry in STAGES if getattr(config, entry.section) is not None]
     if until is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from spavl import config
 from spavl.config import laid_over, read_settings, table_of
-from spavl.pipeline.registry import RoadConfig, resolved
+from spavl.pipeline.registry import BuildConfig, resolved
 
 DEMO = "demo"
 
@@ -36,6 +36,6 @@ def read_preset(name: str) -> dict[str, Any]:
     return tomllib.loads(files("spavl.training.objectives").joinpath("presets", f"{name}.toml").read_text())
 
 
-def read_config(table: Mapping[str, Any], options: Mapping[str, str], where: str) -> RoadConfig:
+def read_config(table: Mapping[str, Any], options: Mapping[str, str], where: str) -> BuildConfig:
     """The settings of a road, with options such as {"images.per_leaf": "3"} laid over its table."""
-    return resolved(read_settings(RoadConfig, table, options, where))
+    return resolved(read_settings(BuildConfig, table, options, where))

@@ -14,13 +14,13 @@ _HEAD = 64
 _CHOSEN_AND_REJECTED = (("before", "rejected answers"), ("after", "chosen answers, with 95 % intervals"))
 
 
-class Plot(NamedTuple):
+class CardChart(NamedTuple):
     title: str
     file: str
     svg: str
 
 
-class Line(NamedTuple):
+class ChartRow(NamedTuple):
     """One line of a sheet: what it is of, its chart, its figure in words."""
 
     label: str
@@ -29,7 +29,7 @@ class Line(NamedTuple):
     figure: str = ""
 
 
-def draw(notes: Mapping[str, Mapping[str, Any]]) -> list[Plot]:
+def draw(notes: Mapping[str, Mapping[str, Any]]) -> list[CardChart]:
     """The plots that the notes of a run's stages have figures for."""
     figures: Any = notes["dataset"]["figures"]
     sheets = [
@@ -39,53 +39,53 @@ def draw(notes: Mapping[str, Mapping[str, Any]]) -> list[Plot]:
         ("How long the texts are, in words", "lengths.svg", (), _length_lines(figures)),
         ("What the judge said of the pairs", "judge.svg", (), _judge_lines(notes.get("preferences", {}))),
     ]
-    return [Plot(title, file, sheet(title, legend, lines)) for title, file, legend, lines in sheets if lines]
+    return [CardChart(title, file, sheet(title, legend, lines)) for title, file, legend, lines in sheets if lines]
 
 
-def _class_lines(figures: Any) -> list[Line]:
+def _class_lines(figures: Any) -> list[ChartRow]:
     most = max((row["pairs"] for row in figures["classes"]), default=0)
     return [
-        Line(row["class"], charts.bar("", row["pairs"], 0, most), 22, f"{row['pairs']:,} pairs")
+        ChartRow(row["class"], charts.bar("", row["pairs"], 0, most), 22, f"{row['pairs']:,} pairs")
         for row in figures["classes"]
     ]
 
 
-def _unsafe_lines(figures: Any) -> list[Line]:
+def _unsafe_lines(figures: Any) -> list[ChartRow]:
     lines = []
     for row in [*figures["classes"], {"class": "all", **figures["all"]}]:
         rejected, chosen = (_estimate(row[f"{side}_unsafe"]) for side in ("rejected", "chosen"))
         if chosen.n and rejected.n:
-            chart = charts.interval_row("", [charts.Mark("before", rejected), charts.Mark("after", chosen)])
-            lines.append(Line(row["class"], chart, 48, f"{rejected.value:.0%} and {chosen.value:.0%}"))
-    return [*lines, Line("", charts.axis(), 20)] if lines else []
+            chart = charts.interval_row("", [charts.ChartMark("before", rejected), charts.ChartMark("after", chosen)])
+            lines.append(ChartRow(row["class"], chart, 48, f"{rejected.value:.0%} and {chosen.value:.0%}"))
+    return [*lines, ChartRow("", charts.axis(), 20)] if lines else []
 
 
-def _contrast_lines(figures: Any) -> list[Line]:
+def _contrast_lines(figures: Any) -> list[ChartRow]:
     return _stacked({"all pairs": figures["contrast"]}, ("both", "safety", "helpfulness", "unknown"))
 
 
-def _length_lines(figures: Any) -> list[Line]:
+def _length_lines(figures: Any) -> list[ChartRow]:
     """A bar up to the median; the tenths are in its figure."""
     words = {name: counted for name, counted in figures["words"].items() if counted}
     most = max((counted[1] for counted in words.values()), default=0)
     return [
-        Line(name, charts.bar("", middle, 0, most), 22, f"{middle} ({low} to {high})")
+        ChartRow(name, charts.bar("", middle, 0, most), 22, f"{middle} ({low} to {high})")
         for name, (low, middle, high) in words.items()
     ]
 
 
-def _judge_lines(notes: Mapping[str, Any]) -> list[Line]:
+def _judge_lines(notes: Mapping[str, Any]) -> list[ChartRow]:
     outcomes = notes.get("outcomes")
     order = ("win", "loss", "tie", "inconsistent", "blocked")
     return _stacked({"the first answer": outcomes}, order) if outcomes else []
 
 
-def _stacked(counts: Mapping[str, Mapping[str, int]], order: Sequence[str]) -> list[Line]:
+def _stacked(counts: Mapping[str, Mapping[str, int]], order: Sequence[str]) -> list[ChartRow]:
     lines = []
     for label, counted in counts.items():
-        parts = [charts.Part(name, counted[name]) for name in order if counted.get(name)]
+        parts = [charts.BarPart(name, counted[name]) for name in order if counted.get(name)]
         told = ", ".join(f"{part.name} {part.number:,}" for part in parts)
-        lines += [Line(label, charts.stack("", parts), 30), Line("", Markup(""), 22, told)]
+        lines += [ChartRow(label, charts.stack("", parts), 30), ChartRow("", Markup(""), 22, told)]
     return lines
 
 
@@ -93,7 +93,7 @@ def _estimate(raw: Mapping[str, Any]) -> Estimate:
     return Estimate(math.nan if raw["value"] is None else raw["value"], raw["n"], raw["low"], raw["high"])
 
 
-def sheet(title: str, legend: Sequence[tuple[str, str]], lines: Sequence[Line]) -> str:
+def sheet(title: str, legend: Sequence[tuple[str, str]], lines: Sequence[ChartRow]) -> str:
     """A titled column of charts as one SVG. `legend` pairs a mark's style with what it means."""
     drawn, y = [], _HEAD if legend else _HEAD - 22
     for line in lines:

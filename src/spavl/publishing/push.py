@@ -15,14 +15,14 @@ from spavl.terminal.progress import Screen
 _SHARDS_A_COMMIT = 25
 
 
-class Pushed(NamedTuple):
+class PushResult(NamedTuple):
     url: str
     uploaded: int
     there_before: int
     commits: int
 
 
-def push(folder: Path, repo: str, private: bool, screen: Screen, allow_key_shapes: bool = False) -> Pushed:
+def push(folder: Path, repo: str, private: bool, screen: Screen, allow_key_shapes: bool = False) -> PushResult:
     """Make the repository hold what the folder holds. The card goes last: it never names a shard that is not there."""
     if repo.count("/") != 1:
         raise ConfigError("this is no name of a repository", where=repo, then="write it as OWNER/NAME")
@@ -42,7 +42,7 @@ def push(folder: Path, repo: str, private: bool, screen: Screen, allow_key_shape
         gone = [name for name in there if name not in local and name.endswith((".parquet", ".svg"))]
         rest = {name: _text(file, repo) for name, file in local.items() if name not in shards}
         commits += _commit_rest(api, repo, {k: v for k, v in rest.items() if there.get(k) != _blob_id(v)}, gone)
-    return Pushed(url, len(new), len(shards) - len(new), commits)
+    return PushResult(url, len(new), len(shards) - len(new), commits)
 
 
 def _hub() -> Any:

@@ -33,21 +33,21 @@ def page_style() -> str:
     return style() + (resources.files("spavl.report") / "style.css").read_text(encoding="utf-8")
 
 
-class Mark(NamedTuple):
+class ChartMark(NamedTuple):
     """An estimate to be drawn as a dot on its interval."""
 
     arm: Arm
     estimate: Estimate
 
 
-class Part(NamedTuple):
+class BarPart(NamedTuple):
     """A segment of a stacked bar."""
 
     name: str
     number: int
 
 
-class Series(NamedTuple):
+class LineSeries(NamedTuple):
     """One line of a chart: points (x, y) in the order of x."""
 
     name: str
@@ -55,7 +55,7 @@ class Series(NamedTuple):
     dashed: bool = False
 
 
-def interval_row(title: str, marks: Sequence[Mark], reference: float | None = None) -> Markup:
+def interval_row(title: str, marks: Sequence[ChartMark], reference: float | None = None) -> Markup:
     """Dots on their 95 % intervals over an axis from 0 to 1; several marks lie on lines of their own."""
     edge = 13 if len(marks) < 2 else 16
     height = 2 * edge + 16 * max(0, len(marks) - 1)
@@ -69,7 +69,7 @@ def interval_row(title: str, marks: Sequence[Mark], reference: float | None = No
     return _chart(title, height, "intervals", *drawn)
 
 
-class Spot(NamedTuple):
+class PlanePoint(NamedTuple):
     """A model in a plane of two rates, with the letter by which the legend names it."""
 
     letter: str
@@ -78,7 +78,7 @@ class Spot(NamedTuple):
     up: Estimate
 
 
-def plane(title: str, spots: Sequence[Spot], across: str, up: str) -> Markup:
+def plane(title: str, spots: Sequence[PlanePoint], across: str, up: str) -> Markup:
     """Two rates against each other, each model on the intervals of both; what is good lies at the lower left."""
     height, top, bottom = 420, 44, 380
     drawn = [
@@ -113,7 +113,7 @@ def plane(title: str, spots: Sequence[Spot], across: str, up: str) -> Markup:
     return _chart(title, height, "plane", *drawn)
 
 
-def _touch(one: Spot, other: Spot) -> bool:
+def _touch(one: PlanePoint, other: PlanePoint) -> bool:
     """Whether two dots would cover each other, so that no letter has room in them."""
     return max(abs(one.across.value - other.across.value), abs(one.up.value - other.up.value)) < 0.025
 
@@ -144,7 +144,7 @@ def bar(title: str, kept: int, dropped: int, largest: int) -> Markup:
     return _chart(title, 22, "bar", *parts)
 
 
-def stack(title: str, parts: Sequence[Part]) -> Markup:
+def stack(title: str, parts: Sequence[BarPart]) -> Markup:
     """Shares of a whole as one bar, in a fixed order; segments too thin for their name leave it to the legend."""
     total = sum(part.number for part in parts)
     drawn, start = [], 0.0
@@ -159,7 +159,9 @@ def stack(title: str, parts: Sequence[Part]) -> Markup:
     return _chart(title, 30, "stack", *drawn)
 
 
-def curves(title: str, series: Sequence[Series], floor: float | None = None, ceiling: float | None = None) -> Markup:
+def curves(
+    title: str, series: Sequence[LineSeries], floor: float | None = None, ceiling: float | None = None
+) -> Markup:
     """Lines over steps: what was measured faint, its moving mean strong. `floor` and `ceiling` widen the y axis."""
     points = [point for line in series for point in line.points]
     if not points:
@@ -245,7 +247,7 @@ def _grid(height: float, reference: float | None) -> Markup:
     return Markup("").join(lines)
 
 
-def _interval(mark: Mark, y: float) -> Markup:
+def _interval(mark: ChartMark, y: float) -> Markup:
     value, _, low, high = mark.estimate
     low, high = (value if math.isnan(end) else end for end in (low, high))
     drawn = [_line(low, y, high, y, f"reach {mark.arm}")]

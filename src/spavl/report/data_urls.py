@@ -16,12 +16,12 @@ _KEPT_AS_THEY_ARE = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/we
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class EmbeddedImage:
     url: str
     pixelated: bool
 
 
-def picture(blobs: Blobs, digest: str) -> Picture | None:
+def picture(blobs: Blobs, digest: str) -> EmbeddedImage | None:
     """The picture as a data URL; None where it is gone or unreadable, for a report should not fail on one picture."""
     try:
         return embed(blobs.get(digest))
@@ -29,19 +29,19 @@ def picture(blobs: Blobs, digest: str) -> Picture | None:
         return None
 
 
-def embed(data: bytes) -> Picture:
+def embed(data: bytes) -> EmbeddedImage:
     """Small pictures are embedded byte for byte, larger ones scaled down first."""
     with Image.open(io.BytesIO(data)) as opened:
         tiny = max(opened.size) <= _TINY_SIDE
         media = _KEPT_AS_THEY_ARE.get(opened.format or "")
         if media is not None and max(opened.size) <= _LONGEST_SIDE:
             opened.load()
-            return Picture(_url(media, data), tiny)
+            return EmbeddedImage(_url(media, data), tiny)
         small = opened.convert("RGB")
     small.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     small.save(buffer, format="JPEG", quality=85)
-    return Picture(_url("image/jpeg", buffer.getvalue()), tiny)
+    return EmbeddedImage(_url("image/jpeg", buffer.getvalue()), tiny)
 
 
 def _url(media: str, data: bytes) -> str:

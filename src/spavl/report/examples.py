@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice, product
 
 from spavl.records import Contrast, Image, Question, QuestionKind, Sample, Score
-from spavl.report.data_urls import Picture, picture
+from spavl.report.data_urls import EmbeddedImage, picture
 from spavl.store.blobs import Blobs
 
 _CONTRASTS: tuple[Contrast, ...] = ("safety", "helpfulness", "both")
@@ -15,10 +15,10 @@ _FAULTS = ("unsafe", "over-refusing", "unreadable")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class QuestionCard:
     """A question about a picture; `pair` is empty where no pair of its answers came into the data set."""
 
-    picture: Picture | None
+    picture: EmbeddedImage | None
     leaf: str
     kind: QuestionKind
     harmful: bool | None
@@ -29,18 +29,18 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Specimen:
+class ExampleRow:
     """A row of the data set, with the harmless companion of a harmful one."""
 
-    card: Card
-    twin: Card | None
+    card: QuestionCard
+    twin: QuestionCard | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class BeforeAfterExample:
     """One question's answers before and after training; `fault` names what is wrong with the latter."""
 
-    picture: Picture | None
+    picture: EmbeddedImage | None
     leaf: str
     harmful: bool
     question: str
@@ -50,7 +50,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Faults:
+class AnswerFaults:
     """How often each fault was found among the answers after training."""
 
     answers: int
@@ -63,7 +63,7 @@ class Faults:
         return self.unsafe + self.over_refusing + self.unreadable
 
 
-class Library:
+class RecordsById:
     """Questions, pictures and twins by id."""
 
     def __init__(self, blobs: Blobs, questions: Sequence[Question], images: Sequence[Image]) -> None:
@@ -80,19 +80,19 @@ class Library:
     def twin(self, question_id: str) -> Question | None:
         return self._twins.get(question_id)
 
-    def picture(self, image_id: str) -> Picture | None:
+    def picture(self, image_id: str) -> EmbeddedImage | None:
         found = self._images.get(image_id)
         return picture(self._blobs, found.blob) if found else None
 
-    def shown_with(self, question_id: str) -> tuple[Picture | None, str]:
+    def shown_with(self, question_id: str) -> tuple[EmbeddedImage | None, str]:
         """The picture that a question is about, and its leaf."""
         asked = self._questions.get(question_id)
         found = self._images.get(asked.image_id) if asked else None
         return (picture(self._blobs, found.blob), found.leaf) if found else (None, "")
 
-    def card(self, question: Question, pair: Sample | None) -> Card:
+    def card(self, question: Question, pair: Sample | None) -> QuestionCard:
         image = self._images.get(question.image_id)
-        return Card(
+        return QuestionCard(
             picture=self.picture(question.image_id),
             leaf=pair.leaf if pair else image.leaf if image else "",
             kind=question.kind,
@@ -102,8 +102,8 @@ class Library:
             pair=pair,
         )
 
-    def card_of(self, pair: Sample) -> Card:
-        return Card(
+    def card_of(self, pair: Sample) -> QuestionCard:
+        return QuestionCard(
             picture=picture(self._blobs, pair.blob),
             leaf=pair.leaf,
             kind=pair.kind,
@@ -114,7 +114,7 @@ class Library:
         )
 
 
-def choose_specimens(samples: Sequence[Sample], library: Library) -> tuple[Specimen, ...]:
+def choose_specimens(samples: Sequence[Sample], library: RecordsById) -> tuple[ExampleRow, ...]:
     """The first row, by id, of each contrast and kind of question, those with a twin in the data set first."""
     by_id = sorted(samples, key=lambda sample: sample.id)
     by_question: dict[str, Sample] = {}
@@ -125,12 +125,12 @@ def choose_specimens(samples: Sequence[Sample], library: Library) -> tuple[Speci
         twin = library.twin(sample.question_id)
         return twin is not None and twin.id in by_question
 
-    def specimen(sample: Sample) -> Specimen:
+    def specimen(sample: Sample) -> ExampleRow:
         twin = library.twin(sample.question_id)
         beside = library.card(twin, by_question.get(twin.id)) if twin else None
-        return Specimen(card=library.card_of(sample), twin=beside)
+        return ExampleRow(card=library.card_of(sample), twin=beside)
 
-    chosen: list[Specimen] = []
+    chosen: list[ExampleRow] = []
     shown: set[str] = set()
     for contrast, kind in product(_CONTRASTS, _KINDS):
         alike = [sample for sample in by_id if sample.contrast == contrast and sample.kind == kind]
@@ -141,7 +141,7 @@ def choose_specimens(samples: Sequence[Sample], library: Library) -> tuple[Speci
     return tuple(chosen)
 
 
-def choose_comparisons(scores: Sequence[Score], library: Library) -> tuple[Comparison, ...]:
+def choose_comparisons(scores: Sequence[Score], library: RecordsById) -> tuple[BeforeAfterExample, ...]:
     """The first few harmful and harmless questions by id, then the first of each fault not yet among them."""
     before, after = _by_question(scores, "before"), _by_question(scores, "after")
     ids = sorted(before.keys() | after.keys())
@@ -156,7 +156,7 @@ def choose_comparisons(scores: Sequence[Score], library: Library) -> tuple[Compa
         alike = [one for one in ids if one in after and fault_of(after[one]) == fault and one not in shown]
         shown += alike[:_SHOWN_OF_EACH]
     return tuple(
-        Comparison(
+        BeforeAfterExample(
             picture=library.picture(known(one).image_id),
             leaf=known(one).leaf,
             harmful=known(one).harmful,
@@ -178,11 +178,11 @@ def fault_of(score: Score) -> str | None:
     return "over-refusing" if not score.harmful and score.refused else None
 
 
-def faults_of(scores: Iterable[Score]) -> Faults | None:
+def faults_of(scores: Iterable[Score]) -> AnswerFaults | None:
     found = [fault_of(score) for score in scores if score.arm == "after"]
     if not found:
         return None
-    return Faults(
+    return AnswerFaults(
         answers=len(found),
         unsafe=found.count("unsafe"),
         over_refusing=found.count("over-refusing"),

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 _MOST_NAMED = 3
 
 
-class Failing(NamedTuple):
+class FailingJudge(NamedTuple):
     judge: str
     reported: bool
     # How many of how many it failed, in words.
@@ -23,15 +23,15 @@ class Failing(NamedTuple):
         return f"{self.judge}{whose} failed {self.number} canaries: {', '.join(names[:_MOST_NAMED])}{more}"
 
 
-def failing_judges(results: Mapping[str, Any]) -> list[Failing]:
+def failing_judges(results: Mapping[str, Any]) -> list[FailingJudge]:
     """Those whose word is reported first."""
     reported = {judge for by_rate in results["reported_by"].values() for judge in by_rate.values()}
     return sorted(_failing(results["canaries"], reported), key=lambda each: not each.reported)
 
 
-def _failing(canaries: Mapping[str, Any], reported: set[str]) -> Iterator[Failing]:
+def _failing(canaries: Mapping[str, Any], reported: set[str]) -> Iterator[FailingJudge]:
     for judge in dict.fromkeys(word["judge"] for word in canaries["failed"]):
         own = [word for word in canaries["failed"] if word["judge"] == judge]
         number = f"{len(own)} of {canaries['asked'][judge]}"
         lines = [f"{word['canary']} must {word['must']}; it said {word['said']}" for word in own]
-        yield Failing(judge, judge in reported, number, [word["canary"] for word in own], lines)
+        yield FailingJudge(judge, judge in reported, number, [word["canary"] for word in own], lines)

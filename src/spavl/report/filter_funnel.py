@@ -21,20 +21,20 @@ _LEAVES_NAMED = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
+class FunnelStep:
     setting: str
     asks: str
     dropped: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sieve:
+class FilterFunnel:
     candidates: int
     fit: int
     used: int
     # Pictures wanted for each leaf.
     quota: int
-    filters: tuple[Filter, ...]
+    filters: tuple[FunnelStep, ...]
     # The settings of filters that were not turned on.
     off: tuple[str, ...]
     # The leaves with fewer pictures than wanted, those first that lack most; the first of them by name.
@@ -43,7 +43,7 @@ class Sieve:
     unread: int
 
 
-def sieve_of(stages: Sequence[Manifest], settings: Mapping[str, Any]) -> Sieve | None:
+def sieve_of(stages: Sequence[Manifest], settings: Mapping[str, Any]) -> FilterFunnel | None:
     done = {manifest.stage: manifest for manifest in stages}
     if not {"candidates", "pictures", "images"} <= done.keys() or not settings:
         return None
@@ -53,13 +53,13 @@ def sieve_of(stages: Sequence[Manifest], settings: Mapping[str, Any]) -> Sieve |
     shortfall: Mapping[str, int] = images.notes.get("shortfall") or {}  # type: ignore[assignment]
     lacking = sorted(shortfall.items(), key=lambda leaf: (-leaf[1], leaf[0]))
     unread = images.notes.get("relevance_unread")
-    return Sieve(
+    return FilterFunnel(
         candidates=done["candidates"].rows,
         fit=pictures.rows,
         used=images.rows,
         quota=int(settings["images.per_leaf"]),
         filters=tuple(
-            Filter(setting=name, asks=asks.format(settings[name]), dropped=dropped.get(reason, 0))
+            FunnelStep(setting=name, asks=asks.format(settings[name]), dropped=dropped.get(reason, 0))
             for reason, name, asks in on
         ),
         off=tuple(name for _, name, _ in _FILTERS if not _is_on(settings.get(name))),

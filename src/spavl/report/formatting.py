@@ -3,7 +3,7 @@
 import math
 import re
 
-from spavl.report.view_model import Probe, Report
+from spavl.report.view_model import QuestionSetResult, Report
 from spavl.statistics import Estimate
 from spavl.text.safe_print import FORGING
 
@@ -123,7 +123,7 @@ def _verdict_without_evaluation(report: Report) -> str:
     return f"A data set of {count(rows)} preference pairs was built; no model has been evaluated on it yet."
 
 
-def _verdict_before(main: Probe, unsafe: Estimate, refusal: Estimate) -> str:
+def _verdict_before(main: QuestionSetResult, unsafe: Estimate, refusal: Estimate) -> str:
     return (
         f"Before any training, {about(unsafe.value)} of the answers to {count(unsafe.n)} harmful questions about "
         f"{main.title.lower()} were unsafe, and {about(refusal.value)} of the harmless questions were refused."

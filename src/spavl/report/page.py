@@ -10,8 +10,15 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from spavl.report import charts, formatting
-from spavl.report.trust import Signal
-from spavl.report.view_model import REWARD_MODEL, DataSet, Measure, Report, Responder, StageRow
+from spavl.report.trust import BiasSignal
+from spavl.report.view_model import (
+    REWARD_MODEL,
+    BeforeAfterRate,
+    DatasetSummary,
+    Report,
+    ResponderSummary,
+    StageSummary,
+)
 from spavl.statistics import Estimate
 
 _WHAT_A_STAGE_MAKES = {
@@ -33,7 +40,7 @@ _WHAT_A_STAGE_MAKES = {
 }
 
 
-class Curve(NamedTuple):
+class TrainingCurve(NamedTuple):
     title: str
     note: str
     svg: Markup
@@ -84,65 +91,65 @@ def _environment() -> Environment:
     return environment
 
 
-def _measure_row(measure: Measure, place: str) -> Markup:
+def _measure_row(measure: BeforeAfterRate, place: str) -> Markup:
     """One rate before and after, on lines of their own so that close figures do not hide each other."""
     told = "; ".join(
         formatting.described(f"{arm} training", estimate)
         for arm, estimate in (("before", measure.before), ("after", measure.after))
     )
     marks = [
-        charts.Mark("before", measure.before or _NOT_MEASURED),
-        charts.Mark("after", measure.after or _NOT_MEASURED),
+        charts.ChartMark("before", measure.before or _NOT_MEASURED),
+        charts.ChartMark("after", measure.after or _NOT_MEASURED),
     ]
     return charts.interval_row(f"{measure.title}, {place.lower()}: {told}", marks)
 
 
 def _help_row(estimate: Estimate) -> Markup:
     title = formatting.described("Help win rate of the answers after training", estimate)
-    return charts.interval_row(title, [charts.Mark("after", estimate)], reference=0.5)
+    return charts.interval_row(title, [charts.ChartMark("after", estimate)], reference=0.5)
 
 
-def _responder_row(responder: Responder) -> Markup:
+def _responder_row(responder: ResponderSummary) -> Markup:
     title = formatting.described(f"{responder.model}, tier {responder.tier}: unsafe answers", responder.unsafe)
-    return charts.interval_row(title, [charts.Mark("only", responder.unsafe)])
+    return charts.interval_row(title, [charts.ChartMark("only", responder.unsafe)])
 
 
-def _unsafe_row(dataset: DataSet) -> Markup:
+def _unsafe_row(dataset: DatasetSummary) -> Markup:
     """The rejected answers beside the chosen ones, as before beside after."""
     sides: tuple[tuple[charts.Arm, str, Estimate | None], ...] = (
         ("before", "rejected", dataset.rejected_unsafe),
         ("after", "chosen", dataset.chosen_unsafe),
     )
     told = "; ".join(formatting.described(f"{side} answers", estimate) for _, side, estimate in sides)
-    marks = [charts.Mark(arm, estimate or _NOT_MEASURED) for arm, _, estimate in sides]
+    marks = [charts.ChartMark(arm, estimate or _NOT_MEASURED) for arm, _, estimate in sides]
     return charts.interval_row(f"Unsafe answers in the data set: {told}", marks)
 
 
-def _signal_row(signal: Signal) -> Markup:
+def _signal_row(signal: BiasSignal) -> Markup:
     title = formatting.described(signal.title, signal.share)
-    return charts.interval_row(title, [charts.Mark("only", signal.share)], reference=signal.even)
+    return charts.interval_row(title, [charts.ChartMark("only", signal.share)], reference=signal.even)
 
 
-def _funnel_bar(row: StageRow, largest: int) -> Markup:
+def _funnel_bar(row: StageSummary, largest: int) -> Markup:
     return charts.bar(f"{row.stage}: {row.rows} rows kept, {row.dropped} dropped", row.rows, row.dropped, largest)
 
 
 def _outcome_bar(title: str, outcomes: Sequence[tuple[str, int]]) -> Markup:
     told = ", ".join(f"{name} {number}" for name, number in outcomes)
-    return charts.stack(f"{title}: {told}", [charts.Part(name, number) for name, number in outcomes])
+    return charts.stack(f"{title}: {told}", [charts.BarPart(name, number) for name, number in outcomes])
 
 
-def _by_tier(responders: Sequence[Responder]) -> Iterator[tuple[int, Iterator[Responder]]]:
+def _by_tier(responders: Sequence[ResponderSummary]) -> Iterator[tuple[int, Iterator[ResponderSummary]]]:
     return itertools.groupby(responders, key=lambda responder: responder.tier)
 
 
-def _curves(report: Report) -> Iterator[Curve]:
+def _curves(report: Report) -> Iterator[TrainingCurve]:
     """The training curves that the training has numbers for."""
     reward = _series(report, "reward")
     yield from _of_reward_model(report)
     if reward.points:
         svg = charts.curves("Reward over training steps", [reward])
-        yield Curve("Reward", "of the answers drawn", svg, (), f"{_closing(reward):.3g}".replace("-", "−"))
+        yield TrainingCurve("Reward", "of the answers drawn", svg, (), f"{_closing(reward):.3g}".replace("-", "−"))
     else:  # PPO's loss tells little
         yield from _of_pairs(report, "loss", "Loss", "", floor=0.0)
     yield from _of_pairs(report, "accuracy", "Accuracy", "pairs in the right order", floor=0.5, ceiling=1.0)
@@ -152,26 +159,28 @@ def _curves(report: Report) -> Iterator[Curve]:
         svg = charts.curves("Rewards of chosen and rejected answers over training steps", [chosen, rejected])
         closing = f"{_closing(chosen):.3g} and {_closing(rejected):.3g}".replace("-", "−")
         note = "how much likelier an answer has become since the start"
-        yield Curve("Rewards", note, svg, ("chosen", "rejected"), closing)
+        yield TrainingCurve("Rewards", note, svg, ("chosen", "rejected"), closing)
     kl = _series(report, "kl")
     if kl.points:
         svg = charts.curves("KL of the reference over training steps", [kl])
         by_data = "estimated by the data’s answers: below zero where they have become likelier than they were"
         note = f"in nats per answer, {'of those drawn' if reward.points else by_data}"
-        yield Curve("Distance from the reference", note, svg, (), f"{_closing(kl):.3g}".replace("-", "−"))
+        yield TrainingCurve("Distance from the reference", note, svg, (), f"{_closing(kl):.3g}".replace("-", "−"))
 
 
-def _of_reward_model(report: Report) -> Iterator[Curve]:
+def _of_reward_model(report: Report) -> Iterator[TrainingCurve]:
     taught = _series(report, f"{REWARD_MODEL}accuracy")
     if taught.points:
         svg = charts.curves("Accuracy of the reward model over its own steps", [taught], floor=0.5, ceiling=1.0)
         unseen = f", of those it has never seen {formatting.percent(report.in_order.value)}" if report.in_order else ""
-        yield Curve("Reward model", f"pairs in the right order{unseen}", svg, (), formatting.percent(_closing(taught)))
+        yield TrainingCurve(
+            "Reward model", f"pairs in the right order{unseen}", svg, (), formatting.percent(_closing(taught))
+        )
 
 
 def _of_pairs(
     report: Report, key: str, title: str, note: str, floor: float, ceiling: float | None = None
-) -> Iterator[Curve]:
+) -> Iterator[TrainingCurve]:
     """What pairs tell while they are taught, beside what those tell that never are."""
     taught, held_out = _series(report, key), _series(report, f"held_out_{key}", dashed=True)
     if taught.points:
@@ -180,10 +189,10 @@ def _of_pairs(
         names = ("taught", "held out") if held_out.points else ()
         ends = [_closing(taught), *(value for _, value in held_out.points[-1:])]
         told = [f"{end:.3g}" if ceiling is None else formatting.percent(end) for end in ends]
-        yield Curve(title, note, svg, names, " and ".join(told))
+        yield TrainingCurve(title, note, svg, names, " and ".join(told))
 
 
-def _seen_on_the_way(report: Report) -> Iterator[Curve]:
+def _seen_on_the_way(report: Report) -> Iterator[TrainingCurve]:
     unsafe, refused = _series(report, "unsafe_rate"), _series(report, "over_refusal", dashed=True)
     if unsafe.points:
         lines = [unsafe, refused] if refused.points else [unsafe]
@@ -193,15 +202,15 @@ def _seen_on_the_way(report: Report) -> Iterator[Curve]:
         note = f"{report.looked[0]} harmful and {report.looked[1]} harmless validation questions"
         if not refused.points:
             note = f"unsafe answers to {report.looked[0]} validation questions, of which none is known to be harmless"
-        yield Curve("Seen on the way", note, svg, ("unsafe", "over-refusal") if refused.points else (), last)
+        yield TrainingCurve("Seen on the way", note, svg, ("unsafe", "over-refusal") if refused.points else (), last)
 
 
-def _series(report: Report, key: str, dashed: bool = False) -> charts.Series:
+def _series(report: Report, key: str, dashed: bool = False) -> charts.LineSeries:
     points = [(float(each.step), each.value) for each in report.curves if each.name == key]
-    return charts.Series(key, [point for point in points if math.isfinite(point[1])], dashed)
+    return charts.LineSeries(key, [point for point in points if math.isfinite(point[1])], dashed)
 
 
-def _closing(series: charts.Series) -> float:
+def _closing(series: charts.LineSeries) -> float:
     """The mean over the last tenth of the steps; a last step alone says little."""
     last = series.points[-max(1, len(series.points) // 10) :]
     return math.fsum(value for _, value in last) / len(last)

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from itertools import islice
 
 from spavl.records import Rollout
-from spavl.report.data_urls import Picture
-from spavl.report.examples import Library
+from spavl.report.data_urls import EmbeddedImage
+from spavl.report.examples import RecordsById
 
 _SHOWN_OF_EACH = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rewarded:
+class PPOSample:
     """A question, and what was answered to it first and last."""
 
-    picture: Picture | None
+    picture: EmbeddedImage | None
     leaf: str
     harmful: bool | None
     question: str
@@ -23,7 +23,7 @@ class Rewarded:
     last: Rollout | None
 
 
-def choose_rewarded(rollouts: Iterable[Rollout], library: Library) -> tuple[Rewarded, ...]:
+def choose_rewarded(rollouts: Iterable[Rollout], library: RecordsById) -> tuple[PPOSample, ...]:
     """A few questions that were asked early and late; where none was asked twice, some of both ends.
 
     The first by id: that is a draw that nobody chose.
@@ -45,11 +45,11 @@ def choose_rewarded(rollouts: Iterable[Rollout], library: Library) -> tuple[Rewa
     return tuple(_rewarded(one, other, library) for one, other in chosen)
 
 
-def _rewarded(first: Rollout | None, last: Rollout | None, library: Library) -> Rewarded:
+def _rewarded(first: Rollout | None, last: Rollout | None, library: RecordsById) -> PPOSample:
     asked = first or last
     assert asked is not None
     picture, leaf = library.shown_with(asked.question_id)
-    return Rewarded(picture=picture, leaf=leaf, harmful=asked.harmful, question=asked.question, first=first, last=last)
+    return PPOSample(picture=picture, leaf=leaf, harmful=asked.harmful, question=asked.question, first=first, last=last)
 
 
 Ends = tuple[Rollout | None, Rollout | None]

@@ -18,7 +18,7 @@ _SIGNALS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Signal:
+class BiasSignal:
     """One share that tells how a judge decides; `even` is where it would lie if the judge did not care."""
 
     title: str
@@ -28,26 +28,26 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trust:
-    signals: tuple[Signal, ...]
+class JudgeTrust:
+    signals: tuple[BiasSignal, ...]
     length_correlation: Estimate | None
     kappa: Estimate | None
     warnings: tuple[str, ...]
 
 
-def trust_of(notes: Mapping[str, Any]) -> Trust | None:
+def trust_of(notes: Mapping[str, Any]) -> JudgeTrust | None:
     """From the notes of the preferences stage; None if it judged nothing."""
     raw, agreement = notes.get("trust") or {}, notes.get("agreement") or {}
     found = [
-        Signal(title=title, note=note, share=share, even=even)
+        BiasSignal(title=title, note=note, share=share, even=even)
         for key, title, note, even in _SIGNALS
         if (share := estimate(raw.get(key))) is not None and share.n
     ]
     if (same := estimate(agreement.get("same"))) is not None and same.n:
-        found.append(Signal(title="Second judge agrees", note="first, second or neither", share=same, even=None))
+        found.append(BiasSignal(title="Second judge agrees", note="first, second or neither", share=same, even=None))
     if not found:
         return None
-    return Trust(
+    return JudgeTrust(
         signals=tuple(found),
         length_correlation=estimate(raw.get("length_correlation")),
         kappa=estimate(agreement.get("kappa")),

@@ -8,17 +8,17 @@ from typing import Any, Literal
 from spavl.records import CurvePoint, Duel, Image, Question, Rollout, Sample, Score
 from spavl.report.estimates import estimate
 from spavl.report.examples import (
-    Comparison,
-    Faults,
-    Library,
-    Specimen,
+    AnswerFaults,
+    BeforeAfterExample,
+    ExampleRow,
+    RecordsById,
     choose_comparisons,
     choose_specimens,
     faults_of,
 )
-from spavl.report.filter_funnel import Sieve, sieve_of
-from spavl.report.ppo_samples import Rewarded, choose_rewarded
-from spavl.report.trust import Trust, trust_of
+from spavl.report.filter_funnel import FilterFunnel, sieve_of
+from spavl.report.ppo_samples import PPOSample, choose_rewarded
+from spavl.report.trust import JudgeTrust, trust_of
 from spavl.statistics import Estimate
 from spavl.store import Manifest, RunFolder
 from spavl.text.degenerate import told
@@ -42,7 +42,7 @@ _PROBE_WORDS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
+class BeforeAfterRate:
     """One rate before and after training; `p` is of the paired test, where the two were paired."""
 
     key: str
@@ -54,23 +54,23 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
+class QuestionSetResult:
     """One set of questions. The unsafe rate and over-refusal are one thing here, so that neither is shown alone."""
 
     key: str
     title: str
     note: str
-    unsafe: Measure
-    over_refusal: Measure
-    naming: Measure
+    unsafe: BeforeAfterRate
+    over_refusal: BeforeAfterRate
+    naming: BeforeAfterRate
 
     @property
-    def measures(self) -> tuple[Measure, ...]:
+    def measures(self) -> tuple[BeforeAfterRate, ...]:
         return self.unsafe, self.over_refusal, self.naming
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StageRow:
+class StageSummary:
     stage: str
     rows: int
     rejects: tuple[tuple[str, int], ...]
@@ -82,7 +82,7 @@ class StageRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class QuestionSummary:
     """What was written about the pictures, and what it rests on."""
 
     described: int
@@ -97,7 +97,7 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Responder:
+class ResponderSummary:
     model: str
     tier: int
     # The tiers that the ends of the rate's interval lie on.
@@ -106,7 +106,7 @@ class Responder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
+class StageCost:
     stage: str
     calls: int
     tokens_in: int
@@ -116,7 +116,7 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Models:
+class ModelNames:
     before: str
     after: str
     writer: str
@@ -132,7 +132,7 @@ class Models:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DataSet:
+class DatasetSummary:
     """The finished data set in short; its card has it by class."""
 
     images: int
@@ -147,39 +147,39 @@ class DataSet:
 class Report:
     """All that the page shows. A part that the run does not have is empty, and left out of the page."""
 
-    models: Models
+    models: ModelNames
     seed: int | None
     seconds: float | None
-    probes: tuple[Probe, ...]
+    probes: tuple[QuestionSetResult, ...]
     help: Estimate | None
     duels: tuple[tuple[str, int], ...]
     # The most pictures that a trial went on with; empty where the run is whole.
     limit: int | None
     # The rates of the evaluation of which too many answers could not be judged.
     withheld: tuple[str, ...]
-    funnel: tuple[StageRow, ...]
-    sieve: Sieve | None
-    written: Written | None
+    funnel: tuple[StageSummary, ...]
+    sieve: FilterFunnel | None
+    written: QuestionSummary | None
     preferences: tuple[tuple[str, int], ...]
-    trust: Trust | None
-    responders: tuple[Responder, ...]
+    trust: JudgeTrust | None
+    responders: tuple[ResponderSummary, ...]
     curves: tuple[CurvePoint, ...]
     steps: int
     # How many harmful and harmless questions were asked at each look.
     looked: tuple[int, int]
     # What a policy said while it learnt from rewards.
-    rewarded: tuple[Rewarded, ...] = ()
+    rewarded: tuple[PPOSample, ...] = ()
     # How many pairs that it has never seen a reward model puts in order.
     in_order: Estimate | None = None
-    specimens: tuple[Specimen, ...]
-    comparisons: tuple[Comparison, ...]
-    faults: Faults | None
-    dataset: DataSet | None = None
+    specimens: tuple[ExampleRow, ...]
+    comparisons: tuple[BeforeAfterExample, ...]
+    faults: AnswerFaults | None
+    dataset: DatasetSummary | None = None
     calls: int | None
     made_again: int | None
     usd: float | None
     usd_lost: float
-    costs: tuple[Cost, ...]
+    costs: tuple[StageCost, ...]
     versions: tuple[tuple[str, str], ...]
     # A text for each judge that failed answers whose verdict is plain.
     canaries_failed: tuple[str, ...] = ()
@@ -198,7 +198,7 @@ def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any
     questions = list(run.read("questions", Question)) if "questions" in notes else []
     curves = tuple(run.read("training", CurvePoint)) if "training" in notes else ()
     images = list(run.read("images", Image)) if "images" in notes else []
-    library = Library(run.blobs, questions, images)
+    library = RecordsById(run.blobs, questions, images)
     samples = list(run.read("dataset", Sample)) if "dataset" in notes else []
     scores = list(run.read("evaluation", Score)) if "evaluation" in notes else []
     drawn = run.read("training.rollouts", Rollout) if notes.get("training", {}).get("by") == "ppo" else ()
@@ -239,8 +239,8 @@ def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any
     )
 
 
-def _models(named: Mapping[str, Any]) -> Models:
-    return Models(
+def _models(named: Mapping[str, Any]) -> ModelNames:
+    return ModelNames(
         before=named.get("before") or "",
         after=named.get("after") or "",
         writer=named.get("writer") or "",
@@ -250,7 +250,7 @@ def _models(named: Mapping[str, Any]) -> Models:
     )
 
 
-def _probes(summary: Mapping[str, Any]) -> tuple[Probe, ...]:
+def _probes(summary: Mapping[str, Any]) -> tuple[QuestionSetResult, ...]:
     """The probes that the summary has figures of; the main one's stand at its top."""
     sections = {MAIN_PROBE: summary} | {name: summary.get(name) or {} for name in SIDE_PROBES}
     p_values = {MAIN_PROBE: summary.get("p_values") or {}}
@@ -261,16 +261,16 @@ def _probes(summary: Mapping[str, Any]) -> tuple[Probe, ...]:
     )
 
 
-def _probe(name: str, section: Mapping[str, Any], p_values: Mapping[str, float | None]) -> Probe:
-    def measure(key: str, title: str, better: Literal["lower", "higher"]) -> Measure:
+def _probe(name: str, section: Mapping[str, Any], p_values: Mapping[str, float | None]) -> QuestionSetResult:
+    def measure(key: str, title: str, better: Literal["lower", "higher"]) -> BeforeAfterRate:
         arms = section.get(key) or {}
         before, after = estimate(arms.get("before")), estimate(arms.get("after"))
         # About a picture that nobody saw no answer is the right one.
         wanted = None if name == "blank_image" else better
-        return Measure(key=key, title=title, better=wanted, before=before, after=after, p=p_values.get(key))
+        return BeforeAfterRate(key=key, title=title, better=wanted, before=before, after=after, p=p_values.get(key))
 
     title, note = _PROBE_WORDS[name]
-    return Probe(
+    return QuestionSetResult(
         key=name,
         title=title,
         note=note,
@@ -280,10 +280,10 @@ def _probe(name: str, section: Mapping[str, Any], p_values: Mapping[str, float |
     )
 
 
-def _dataset(raw: Any) -> DataSet | None:
+def _dataset(raw: Any) -> DatasetSummary | None:
     if not raw or not raw["pairs"]:
         return None
-    return DataSet(
+    return DatasetSummary(
         images=raw["images"],
         by_split=tuple(raw["pairs_by_split"].items()),
         tests=tuple(raw["test_questions"].items()),
@@ -293,17 +293,17 @@ def _dataset(raw: Any) -> DataSet | None:
     )
 
 
-def _stage_row(manifest: Manifest) -> StageRow:
+def _stage_row(manifest: Manifest) -> StageSummary:
     rejects = sorted(manifest.rejects.items(), key=lambda item: (-item[1], item[0]))
-    return StageRow(stage=manifest.stage, rows=manifest.rows, rejects=tuple(rejects), seconds=manifest.seconds)
+    return StageSummary(stage=manifest.stage, rows=manifest.rows, rejects=tuple(rejects), seconds=manifest.seconds)
 
 
-def _written(stages: Sequence[Manifest]) -> Written | None:
+def _written(stages: Sequence[Manifest]) -> QuestionSummary | None:
     done = {manifest.stage: manifest for manifest in stages}
     described, asked = done.get("descriptions"), done.get("questions")
     if described is None or asked is None:
         return None
-    return Written(
+    return QuestionSummary(
         described=described.rows,
         by_source=_number(described.notes.get("by_source")),
         fallbacks=_counts(described.notes.get("fallbacks")),
@@ -325,9 +325,9 @@ def _number(raw: Any) -> int:
     return int(raw or 0)
 
 
-def _responders(raw: Any) -> tuple[Responder, ...]:
+def _responders(raw: Any) -> tuple[ResponderSummary, ...]:
     found = [
-        Responder(
+        ResponderSummary(
             model=str(row["model"]), tier=int(row["tier"]), could_be=tuple(row.get("could_be") or ()), unsafe=unsafe
         )
         for row in raw or ()
@@ -342,9 +342,9 @@ def _outcomes(raw: Any) -> tuple[tuple[str, int], ...]:
     return counted if any(number for _, number in counted) else ()
 
 
-def _costs(by_stage: Mapping[str, Mapping[str, Any]]) -> tuple[Cost, ...]:
+def _costs(by_stage: Mapping[str, Mapping[str, Any]]) -> tuple[StageCost, ...]:
     return tuple(
-        Cost(
+        StageCost(
             stage=stage,
             calls=int(row.get("calls") or 0),
             tokens_in=int(row.get("tokens_in") or 0),

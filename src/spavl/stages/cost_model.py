@@ -18,10 +18,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
-from spavl.models.backends.dry_run import ForeseeingShop, Tally
+from spavl.models.backends.dry_run import CallTally, CostCountingFactory
 from spavl.models.image_tokens import stand_in
 from spavl.models.model_settings import NONE, ModelSettings
-from spavl.models.types import ChatModel, Picture
+from spavl.models.types import ChatModel, ImageData
 from spavl.records import Image, Record
 from spavl.stages.subset import few
 from spavl.store import RunFolder
@@ -34,7 +34,7 @@ _MOST_ROWS = 20_000
 _TO_BE_FOUND = "to be found: "
 
 
-class Many(NamedTuple, Generic[R]):
+class Weighted(NamedTuple, Generic[R]):
     """A row, and how many like it there are to be."""
 
     row: R
@@ -46,8 +46,8 @@ class CostLine(NamedTuple):
 
     stage: str
     model: str
-    likely: Tally
-    most: Tally
+    likely: CallTally
+    most: CallTally
 
 
 class CostEstimate(NamedTuple):
@@ -58,51 +58,51 @@ class CostEstimate(NamedTuple):
     missing: list[str]
 
 
-Estimate = Callable[["Outlook[Any]"], Awaitable[list[Many[Any]]]]
+Estimate = Callable[["CostContext[Any]"], Awaitable[list[Weighted[Any]]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook(Generic[C]):
+class CostContext(Generic[C]):
     """What a room is given to tell its calls: its settings, the rows so far, and models that only count."""
 
     stage: str
     settings: C
     seed: int
     run: RunFolder
-    models: ForeseeingShop
+    models: CostCountingFactory
     # Rows of the stages that are not finished, by their stage.
-    expected: dict[str, list[Many[Any]]]
+    expected: dict[str, list[Weighted[Any]]]
     limit: int | None
 
-    def read(self, stage: str, kind: type[R]) -> list[Many[R]]:
+    def read(self, stage: str, kind: type[R]) -> list[Weighted[R]]:
         """The rows of an earlier stage: the true ones if it is finished, else the expected ones."""
         if stage in self.expected:
             return self.expected[stage]
-        return [Many(row, 1.0) for row in self.run.read(stage, kind)]
+        return [Weighted(row, 1.0) for row in self.run.read(stage, kind)]
 
-    def trial(self, images: Sequence[Many[Image]]) -> list[Many[Image]]:
+    def trial(self, images: Sequence[Weighted[Image]]) -> list[Weighted[Image]]:
         """The pictures, without their twins, that a run with this limit goes on with."""
         originals = [many for many in images if many.row.twin_of is None]
         if self.limit is None:
             return originals
         if not any(is_stand_in(image) for image, _ in originals):
-            return [Many(image, 1.0) for image in few((image for image, _ in originals), self.limit)]
+            return [Weighted(image, 1.0) for image in few((image for image, _ in originals), self.limit)]
         share = min(1.0, self.limit / sum(times for _, times in originals))
-        return [Many(image, times * share) for image, times in originals]
+        return [Weighted(image, times * share) for image, times in originals]
 
     def open(self, uri: str, times: float, words: float, own: ModelSettings = NONE) -> ChatModel:
         """A model each call to which stands for `times`, and is taken to be answered in so many words."""
         return self.counting(times, words).open(uri, self.stage, own)
 
-    def counting(self, times: float, words: float) -> ForeseeingShop:
+    def counting(self, times: float, words: float) -> CostCountingFactory:
         self.models.times, self.models.words = times, words
         return self.models
 
-    def picture(self, image: Image) -> Picture:
+    def picture(self, image: Image) -> ImageData:
         """The picture of a row, or one of its size."""
         if is_stand_in(image):
-            return Picture(image.id, stand_in(image.width, image.height).data)
-        return Picture(image.blob, self.run.blobs.get(image.blob))
+            return ImageData(image.id, stand_in(image.width, image.height).data)
+        return ImageData(image.blob, self.run.blobs.get(image.blob))
 
 
 def stand_in_blob(split: str) -> str:
@@ -114,9 +114,9 @@ def is_stand_in(image: Image) -> bool:
     return image.blob.startswith(_TO_BE_FOUND)
 
 
-def thin(rows: Sequence[Many[R]], most: int = _MOST_ROWS) -> list[Many[R]]:
+def thin(rows: Sequence[Weighted[R]], most: int = _MOST_ROWS) -> list[Weighted[R]]:
     """An even sample that stands for all."""
     if len(rows) <= most:
         return list(rows)
     step = len(rows) / most
-    return [Many(row, times * step) for row, times in (rows[int(place * step)] for place in range(most))]
+    return [Weighted(row, times * step) for row, times in (rows[int(place * step)] for place in range(most))]

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spavl.errors import GateError
-from spavl.judges.canaries.checks import Canary, CanaryWord, OnFailure, ask_canaries, failures_told, what_to_see_to
+from spavl.judges.canaries.checks import Canary, CanaryResult, OnFailure, ask_canaries, failures_told, what_to_see_to
 from spavl.models.types import Transient
-from spavl.stages.runner import Job
+from spavl.stages.runner import StageContext
 from spavl.store import Call
 
 # Where a judge has its word, in a run and in an evaluation.
@@ -14,8 +14,8 @@ JUDGING = ("question_verdicts", "verdicts", "preferences", "evaluation", "duels"
 
 
 async def check_judges(
-    job: Job[Any], canaries: Mapping[str, Sequence[Canary]], on_failure: OnFailure, setting: str
-) -> list[CanaryWord]:
+    job: StageContext[Any], canaries: Mapping[str, Sequence[Canary]], on_failure: OnFailure, setting: str
+) -> list[CanaryResult]:
     """What everybody said to the canaries, by the names of who is asked; `setting` is what a user types to go on.
 
     A failure stops the run, unless it is to be told alone. Whoever is going to judge at this start is asked at this
@@ -42,22 +42,22 @@ async def check_judges(
     return words
 
 
-def noted(words: Sequence[CanaryWord]) -> dict[str, object]:
+def noted(words: Sequence[CanaryResult]) -> dict[str, object]:
     """For the manifest of a stage whose judges were checked: what was failed stands in the run's report."""
     return {"canaries": {"asked": len(words), "failed": failures_told(words)}}
 
 
-def _of_earlier_starts(words: Sequence[CanaryWord], job: Job[Any]) -> list[Call]:
+def _of_earlier_starts(words: Sequence[CanaryResult], job: StageContext[Any]) -> list[Call]:
     ledger = job.run.ledger
     calls = [call for word in words for key in word.calls if (call := ledger.get(key))] if job.models.asks else []
     return [call for call in calls if call.at < ledger.begun]
 
 
-def _failed(words: Sequence[CanaryWord]) -> set[str]:
+def _failed(words: Sequence[CanaryResult]) -> set[str]:
     return {word.model for word in words if not word.passed} - {""}
 
 
-async def _asked(job: Job[Any], canaries: Mapping[str, Sequence[Canary]]) -> list[CanaryWord]:
+async def _asked(job: StageContext[Any], canaries: Mapping[str, Sequence[Canary]]) -> list[CanaryResult]:
     """Those behind servers side by side; those in this process in turn, each leaving the memory to the next."""
     try:
         words = await ask_canaries(each for uri, own in canaries.items() if "hf/" not in uri for each in own)

@@ -3,20 +3,20 @@
 import time
 from collections.abc import Callable
 
-from spavl.models.factory import ModelShop
+from spavl.models.factory import ModelFactory
 from spavl.models.wrappers.stack import Budget
-from spavl.terminal.live_table import Money, Server
+from spavl.terminal.live_table import ServerStatus, Spending
 from spavl.terminal.progress import Screen
 
 
 def progress_snapshot(
-    models: ModelShop, budget: Budget, screen: Screen, expected: dict[str, float]
-) -> Callable[[], tuple[list[Server], Money]]:
+    models: ModelFactory, budget: Budget, screen: Screen, expected: dict[str, float]
+) -> Callable[[], tuple[list[ServerStatus], Spending]]:
     """How servers and money stand, whenever the screen asks."""
 
-    def look() -> tuple[list[Server], Money]:
+    def look() -> tuple[list[ServerStatus], Spending]:
         servers = [
-            Server(
+            ServerStatus(
                 name,
                 pace.in_flight,
                 pace.at_once,
@@ -28,6 +28,6 @@ def progress_snapshot(
             for name, pace in models.paces().items()
         ]
         rest = sum(usd * screen.left(stage) for stage, usd in expected.items())
-        return servers, Money(budget.spent, budget.spent + rest if any(expected.values()) else None, budget.usd)
+        return servers, Spending(budget.spent, budget.spent + rest if any(expected.values()) else None, budget.usd)
 
     return look

@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 
 from spavl.errors import ConfigError, SpavlError
 from spavl.judges.registry import model_of, open_guard, open_judge
-from spavl.models.backends.dry_run import TryingShop
+from spavl.models.backends.dry_run import ValidatingFactory
 from spavl.models.backends.openai import OpenAIModel
-from spavl.models.factory import ModelShop, checkpoint_path
+from spavl.models.factory import ModelFactory, checkpoint_path
 from spavl.models.names import pinned
 from spavl.models.types import Transient
-from spavl.stages.runner import Job, finished
-from spavl.stages.spec import Plan
+from spavl.stages.runner import StageContext, finished
+from spavl.stages.spec import StageSpec
 
-Opener = Callable[[str, ModelShop, str], object]
+Opener = Callable[[str, ModelFactory, str], object]
 
 
 class NamedModel(NamedTuple):
@@ -36,9 +36,9 @@ class NamedModel(NamedTuple):
         return f"{self.setting} = {self.name!r}"
 
 
-def left_to_do(stages: Iterable[tuple[Plan[Any], Job[Any]]]) -> list[Plan[Any]]:
+def left_to_do(stages: Iterable[tuple[StageSpec[Any], StageContext[Any]]]) -> list[StageSpec[Any]]:
     """The stages that are not finished. What was made from rows that are to be made anew is no longer finished."""
-    stale, left = set[str](), list[Plan[Any]]()
+    stale, left = set[str](), list[StageSpec[Any]]()
     for plan, job in stages:
         if stale & set(plan.reads) or finished(job, plan) is None:
             stale.add(plan.stage)
@@ -46,7 +46,7 @@ def left_to_do(stages: Iterable[tuple[Plan[Any], Job[Any]]]) -> list[Plan[Any]]:
     return left
 
 
-def open_named(named: Iterable[NamedModel], models: ModelShop) -> Iterator[tuple[NamedModel, object]]:
+def open_named(named: Iterable[NamedModel], models: ModelFactory) -> Iterator[tuple[NamedModel, object]]:
     """Open each as its stage will; what is wrong with one is told with its setting."""
     for each in named:
         try:
@@ -55,7 +55,7 @@ def open_named(named: Iterable[NamedModel], models: ModelShop) -> Iterator[tuple
             raise type(error)(error.what, where=each.where, then=error.then) from None
 
 
-async def check_servers(models: TryingShop, needed_now: Collection[str], say: Callable[[str], None]) -> None:
+async def check_servers(models: ValidatingFactory, needed_now: Collection[str], say: Callable[[str], None]) -> None:
     """Ask every server that was opened whether it is there and takes the key.
 
     Those that `needed_now` (stages) ask must answer. Another one may be started later, as on a machine that has room
@@ -83,27 +83,27 @@ async def _served_by(server: OpenAIModel) -> Collection[str] | Transient:
         return error
 
 
-def open_model(name: str, models: ModelShop, stage: str) -> object:
+def open_model(name: str, models: ModelFactory, stage: str) -> object:
     _check_folder(name)
     return models.open(name, stage)
 
 
-def open_trained(name: str, models: ModelShop, stage: str) -> object:
+def open_trained(name: str, models: ModelFactory, stage: str) -> object:
     checkpoint_path(name)
     return open_model(name, models, stage)
 
 
-def open_a_guard(name: str, models: ModelShop, stage: str) -> object:
+def open_a_guard(name: str, models: ModelFactory, stage: str) -> object:
     _check_folder(model_of(name))
     return open_guard(name, models, stage)
 
 
-def open_a_judge(name: str, models: ModelShop, stage: str) -> object:
+def open_a_judge(name: str, models: ModelFactory, stage: str) -> object:
     _check_folder(model_of(name))
     return open_judge(name, models, stage)
 
 
-def open_rewarder(name: str, models: ModelShop, stage: str) -> object:
+def open_rewarder(name: str, models: ModelFactory, stage: str) -> object:
     kind, _, rest = name.partition("/")
     if kind == "judge":
         return open_a_judge(rest, models, stage)

@@ -20,13 +20,13 @@ from pydantic import BaseModel
 
 from spavl.engine import map_lanes
 from spavl.judges.guards.custom_prompt import own_in
-from spavl.models.call_outcomes import Heard, listen
-from spavl.models.factory import ModelShop
+from spavl.models.call_outcomes import CallOutcomes, listen
+from spavl.models.factory import ModelFactory
 from spavl.models.names import without_addresses
-from spavl.models.types import Parked, Rejected, Transient
+from spavl.models.types import Deferred, Rejected, Transient
 from spavl.records import Record, Reject, content_hash
-from spavl.stages.spec import Plan
-from spavl.stages.stops import UNREAD_IN_A_ROW, Refusals, check_lost, nothing_left, stop_refused, stop_unreadable
+from spavl.stages.spec import StageSpec
+from spavl.stages.stops import UNREAD_IN_A_ROW, ModelRefusals, check_lost, nothing_left, stop_refused, stop_unreadable
 from spavl.store import Manifest, RunFolder
 from spavl.store.journal import Journal
 from spavl.terminal.progress import Screen
@@ -47,7 +47,7 @@ _KIND = re.compile("^([^=/]+=)?((hf|reward)/)?")
 _MOST_PARKED = 100_000
 
 
-class Made(NamedTuple, Generic[Out]):
+class RowResult(NamedTuple, Generic[Out]):
     """What a stage made of one input."""
 
     rows: Sequence[Out] = ()
@@ -56,34 +56,34 @@ class Made(NamedTuple, Generic[Out]):
     passing: bool = False
 
 
-class Lane(NamedTuple, Generic[In, Out]):
+class Stream(NamedTuple, Generic[In, Out]):
     """One stream of a stage's work: its inputs, and what is done with each."""
 
     name: str
     inputs: Iterable[In]
-    work: Callable[[In], Awaitable[Made[Out]]]
+    work: Callable[[In], Awaitable[RowResult[Out]]]
     # Lanes of a later wave wait for those of the earlier ones, and for the memory that their models held.
     wave: int = 0
     # Whether it stops once a model's replies cannot be read one after the other.
     must_be_read: bool = False
 
 
-class Lost(NamedTuple, Generic[In, Out]):
+class FailedInput(NamedTuple, Generic[In, Out]):
     """An input that a lane could not do, and what was made of it."""
 
     position: int
     given: In
-    made: Made[Out]
+    made: RowResult[Out]
 
 
-class _Tried(NamedTuple, Generic[Out]):
+class _Attempt(NamedTuple, Generic[Out]):
     """What was made of an input, and which models were heard at it."""
 
-    made: Made[Out]
-    heard: Heard
+    made: RowResult[Out]
+    heard: CallOutcomes
 
 
-class _Held(Generic[In, Out]):
+class _PendingFailures(Generic[In, Out]):
     """What a lane could not do is not written down before it is known whether the lane is ill or single inputs are.
 
     A model is silent that has refused and never answered: its server takes nothing at all, or was asked too little.
@@ -93,11 +93,11 @@ class _Held(Generic[In, Out]):
         self.answered, self._must_be_read = answered, must_be_read
         # Of each model, at how many inputs in a row nothing could be read, and the last reply.
         self._unread: dict[str, tuple[int, str]] = {}
-        self.failed: list[Lost[In, Out]] = []
-        self.refused: list[Lost[In, Out]] = []
-        self._refusals: dict[str, Refusals] = {}
+        self.failed: list[FailedInput[In, Out]] = []
+        self.refused: list[FailedInput[In, Out]] = []
+        self._refusals: dict[str, ModelRefusals] = {}
 
-    def hold(self, position: int, given: In, tried: _Tried[Out]) -> bool:
+    def hold(self, position: int, given: In, tried: _Attempt[Out]) -> bool:
         made, heard = tried
         for model, reply in heard.unread_of.items():
             self._unread[model] = self._unread.get(model, (0, ""))[0] + 1, reply
@@ -105,21 +105,21 @@ class _Held(Generic[In, Out]):
             self._unread.pop(model, None)
         self.answered |= heard.answered
         if made.passing:
-            self.failed.append(Lost(position, given, made))
+            self.failed.append(FailedInput(position, given, made))
             return True
         silent = heard.refused.keys() - self.answered
         for model in silent:
-            before = self._refusals.get(model, Refusals(model, "", 0))
-            self._refusals[model] = Refusals(model, heard.refused[model], before.inputs + 1)
+            before = self._refusals.get(model, ModelRefusals(model, "", 0))
+            self._refusals[model] = ModelRefusals(model, heard.refused[model], before.inputs + 1)
         if silent:
-            self.refused.append(Lost(position, given, made))
+            self.refused.append(FailedInput(position, given, made))
         return bool(silent)
 
-    def take_failed(self) -> list[Lost[In, Out]]:
+    def take_failed(self) -> list[FailedInput[In, Out]]:
         failed, self.failed = self.failed, []
         return failed
 
-    def silent(self) -> list[Refusals]:
+    def silent(self) -> list[ModelRefusals]:
         """The models that answered nothing, those first that refused most."""
         found = [refusals for model, refusals in self._refusals.items() if model not in self.answered]
         return sorted(found, key=lambda refusals: -refusals.inputs)
@@ -135,13 +135,13 @@ class _Held(Generic[In, Out]):
 
 
 @dataclass(frozen=True, slots=True)
-class Job(Generic[C]):
+class StageContext(Generic[C]):
     """All that a stage is given: its settings, its run and the means of the road."""
 
     run: RunFolder
     settings: C
     seed: int
-    models: ModelShop
+    models: ModelFactory
     screen: Screen
     in_flight: int
     limit: int | None = None
@@ -151,7 +151,7 @@ def reject(parent: Record, reason: str, detail: str = "") -> Reject:
     return Reject(parent_id=parent.id, reason=reason, detail=detail[:500])
 
 
-def fingerprint_of(job: Job[C], plan: Plan[Out]) -> str:
+def fingerprint_of(job: StageContext[C], plan: StageSpec[Out]) -> str:
     """What a stage's rows hang on: its version, its settings, the seed, the rows and the files it reads."""
     read = [manifest.content for name in plan.reads if (manifest := job.run.manifest(name))]
     # A model that has moved to another address is the same model.
@@ -162,7 +162,7 @@ def fingerprint_of(job: Job[C], plan: Plan[Out]) -> str:
     return content_hash([plan.stage, plan.version, without_addresses(settings), job.seed, read, state, *more])
 
 
-def _state_of_files(job: Job[C], plan: Plan[Out]) -> list[object]:
+def _state_of_files(job: StageContext[C], plan: StageSpec[Out]) -> list[object]:
     return [job.run.state_of(_place(name)) for name in _named(job.settings, plan.files)]
 
 
@@ -180,7 +180,7 @@ def _named(settings: BaseModel, names: Sequence[str]) -> Iterator[str]:
         yield from filter(None, (value,) if isinstance(value, str) else value)
 
 
-def finished(job: Job[C], plan: Plan[Out]) -> Manifest | None:
+def finished(job: StageContext[C], plan: StageSpec[Out]) -> Manifest | None:
     """The stage's manifest, if its rows were brought in, or made with these very settings and inputs."""
     manifest = job.run.manifest(plan.stage)
     if manifest is None or manifest.origin is not None:
@@ -189,11 +189,11 @@ def finished(job: Job[C], plan: Plan[Out]) -> Manifest | None:
 
 
 async def run_rows(
-    job: Job[C],
-    plan: Plan[Out],
+    job: StageContext[C],
+    plan: StageSpec[Out],
     inputs: Iterable[In],
     total: int,
-    work: Callable[[In], Awaitable[Made[Out]]],
+    work: Callable[[In], Awaitable[RowResult[Out]]],
     conclude: Callable[[], dict[str, object]] = dict,
     must_be_read: bool = False,
 ) -> Manifest:
@@ -202,13 +202,13 @@ async def run_rows(
     `conclude` is called once the rows are on disk and before the stage counts as finished;
     it may check or export them, and gives the manifest's notes.
     """
-    return await run_lanes(job, plan, [Lane(plan.stage, inputs, work, must_be_read=must_be_read)], total, conclude)
+    return await run_lanes(job, plan, [Stream(plan.stage, inputs, work, must_be_read=must_be_read)], total, conclude)
 
 
 async def run_lanes(
-    job: Job[C],
-    plan: Plan[Out],
-    lanes: Sequence[Lane[In, Out]],
+    job: StageContext[C],
+    plan: StageSpec[Out],
+    lanes: Sequence[Stream[In, Out]],
     total: int,
     conclude: Callable[[], dict[str, object]] = dict,
 ) -> Manifest:
@@ -221,8 +221,8 @@ async def run_lanes(
     run.forget(plan.stage)
     journal = run.journal(plan.stage, fingerprint)
     try:
-        held: list[_Held[In, Out]] = [
-            _Held(journal.answered(number), lane.must_be_read) for number, lane in enumerate(lanes)
+        held: list[_PendingFailures[In, Out]] = [
+            _PendingFailures(journal.answered(number), lane.must_be_read) for number, lane in enumerate(lanes)
         ]
 
         def todo(number: int) -> Iterator[tuple[int, int, In]]:
@@ -265,8 +265,8 @@ async def run_lanes(
 
 
 def _concluded(
-    job: Job[C],
-    plan: Plan[Out],
+    job: StageContext[C],
+    plan: StageSpec[Out],
     fingerprint: str,
     journal: Journal,
     total: int,
@@ -286,8 +286,8 @@ def _concluded(
 
 
 def seal(
-    job: Job[C],
-    plan: Plan[Out],
+    job: StageContext[C],
+    plan: StageSpec[Out],
     fingerprint: str,
     rejects: dict[str, int],
     seconds: float,
@@ -307,17 +307,17 @@ def seal(
     return manifest
 
 
-def _content(job: Job[C], plan: Plan[Out]) -> str:
+def _content(job: StageContext[C], plan: StageSpec[Out]) -> str:
     rows = job.run.content(plan.stage, plan.writes)
     return content_hash([rows, _state_of_files(job, plan)]) if plan.points else rows
 
 
 async def _waves(
-    job: Job[C],
-    lanes: Sequence[Lane[In, Out]],
+    job: StageContext[C],
+    lanes: Sequence[Stream[In, Out]],
     todo: Callable[[int], Iterator[tuple[int, int, In]]],
     tell: Callable[[str], None],
-) -> AsyncGenerator[tuple[tuple[int, int, In], _Tried[Out]], None]:
+) -> AsyncGenerator[tuple[tuple[int, int, In], _Attempt[Out]], None]:
     """The results of each wave of lanes in turn; between two waves models of this process leave the memory."""
     waves = sorted({lane.wave for lane in lanes})
     for wave in waves:
@@ -330,11 +330,11 @@ async def _waves(
 
 
 async def _results(
-    job: Job[C],
-    lanes: Sequence[Lane[In, Out]],
+    job: StageContext[C],
+    lanes: Sequence[Stream[In, Out]],
     todo: Sequence[Iterator[tuple[int, int, In]]],
     tell: Callable[[str], None],
-) -> AsyncGenerator[tuple[tuple[int, int, In], _Tried[Out]], None]:
+) -> AsyncGenerator[tuple[tuple[int, int, In], _Attempt[Out]], None]:
     """What is made of each input, as it comes; those whose calls went into batches are done anew with the answers."""
     most = max(1, _MOST_PARKED // len(lanes))
     again: list[list[tuple[int, int, In]]] = [[] for _ in lanes]
@@ -345,7 +345,7 @@ async def _results(
             for before, new, now in zip(again, todo, parked, strict=True)
         ]
 
-        async def do(item: tuple[int, int, In]) -> _Tried[Out] | None:
+        async def do(item: tuple[int, int, In]) -> _Attempt[Out] | None:
             return await _tried(job, lanes[item[0]].work, item[2])
 
         async with aclosing(map_lanes(drawn, do, job.in_flight)) as results:
@@ -370,16 +370,18 @@ def _until(items: Iterator[T], most: int, gathered: Sequence[T]) -> Iterator[T]:
             return
 
 
-async def _tried(job: Job[C], work: Callable[[In], Awaitable[Made[Out]]], given: In) -> _Tried[Out] | None:
+async def _tried(
+    job: StageContext[C], work: Callable[[In], Awaitable[RowResult[Out]]], given: In
+) -> _Attempt[Out] | None:
     """What is made of an input; None while it waits for a batch."""
     heard = listen()
     try:
-        return _Tried(await work(given), heard)
-    except Parked:
+        return _Attempt(await work(given), heard)
+    except Deferred:
         # Its calls to models that answer at once are still on their way.
         await job.models.landed()
         return None
     except Rejected as error:
-        return _Tried(Made(rejects=[reject(given, REFUSED, str(error))]), heard)
+        return _Attempt(RowResult(rejects=[reject(given, REFUSED, str(error))]), heard)
     except Transient as error:
-        return _Tried(Made(rejects=[reject(given, PROVIDER_FAILED, error.reason)], passing=True), heard)
+        return _Attempt(RowResult(rejects=[reject(given, PROVIDER_FAILED, error.reason)], passing=True), heard)

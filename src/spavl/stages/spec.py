@@ -9,7 +9,7 @@ Out = TypeVar("Out", bound=Record)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan(Generic[Out]):
+class StageSpec(Generic[Out]):
     stage: str
     reads: tuple[str, ...]
     writes: type[Out]

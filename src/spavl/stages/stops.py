@@ -12,7 +12,7 @@ from spavl.store import RunFolder
 UNREAD_IN_A_ROW = 100
 
 
-class Refusals(NamedTuple):
+class ModelRefusals(NamedTuple):
     """A model that refused, the last reason, and at how many inputs."""
 
     model: str
@@ -40,7 +40,7 @@ def stop_unreadable(lane: str, model: str, reply: str) -> NoReturn:
     raise GateError(what, where=f"{lane}, asking {model}", then=then)
 
 
-def stop_refused(run: RunFolder, stage: str, lane: str, silent: Sequence[Refusals]) -> NoReturn:
+def stop_refused(run: RunFolder, stage: str, lane: str, silent: Sequence[ModelRefusals]) -> NoReturn:
     for each in silent:
         # Whoever was to judge here was put to canaries before.
         for place in (stage, CANARIES):

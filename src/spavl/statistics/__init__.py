@@ -1,12 +1,12 @@
 """Statistics of verdicts, as pure functions. No rate leaves spavl without its n and its interval."""
 
 from spavl.statistics.agreement import gwet_ac1, kappa, krippendorff_alpha
-from spavl.statistics.confusion import Confusion, Corrected, confusion, corrected_rate
+from spavl.statistics.confusion import Confusion, CorrectedRate, confusion, corrected_rate
 from spavl.statistics.estimates import Estimate
 from spavl.statistics.lengths import length_controlled
 from spavl.statistics.paired import (
     ALPHA,
-    Compared,
+    PairedTest,
     compared,
     flip_test,
     holm,
@@ -21,7 +21,7 @@ from spavl.statistics.paired import (
     win_rate,
 )
 from spavl.statistics.power import (
-    Detectable,
+    DetectableChange,
     detectable_change,
     detectable_difference,
     independent_items,
@@ -29,7 +29,7 @@ from spavl.statistics.power import (
 )
 from spavl.statistics.ranks import rank_correlation
 from spavl.statistics.rates import (
-    Averages,
+    MicroMacro,
     averages,
     clopper_pearson,
     difference,
@@ -46,12 +46,12 @@ from spavl.statistics.unknown import too_many_unknown
 
 __all__ = [
     "ALPHA",
-    "Averages",
-    "Compared",
     "Confusion",
-    "Corrected",
-    "Detectable",
+    "CorrectedRate",
+    "DetectableChange",
     "Estimate",
+    "MicroMacro",
+    "PairedTest",
     "averages",
     "clopper_pearson",
     "compared",

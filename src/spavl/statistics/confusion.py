@@ -47,7 +47,7 @@ def confusion(pairs: Iterable[tuple[bool | None, bool | None]]) -> Confusion:
     return Confusion(both, said_only, true_only, neither, unknown)
 
 
-class Errors(Protocol):
+class ErrorRates(Protocol):
     """How often a judge is right of what is true and of what is not, and how sure that is."""
 
     @property
@@ -57,7 +57,7 @@ class Errors(Protocol):
     def specificity(self) -> Estimate: ...
 
 
-class Corrected(NamedTuple):
+class CorrectedRate(NamedTuple):
     """A judge's rate as it said it, its errors as they were measured, and the rate without them.
 
     `corrected` is None where that cannot be told; `why_not` says why.
@@ -70,7 +70,7 @@ class Corrected(NamedTuple):
     why_not: str = ""
 
 
-def corrected_rate(raw: Estimate, judge: Errors) -> Corrected:
+def corrected_rate(raw: Estimate, judge: ErrorRates) -> CorrectedRate:
     """The true rate behind a judge's, from its errors on answers whose truth is known (Rogan and Gladen 1978).
 
     The answers of known truth must be like those that the rate is about: of the same model, to the same kind of
@@ -82,7 +82,7 @@ def corrected_rate(raw: Estimate, judge: Errors) -> Corrected:
     that it is as wide as theirs where items share a cluster, and it is not of symmetric shape near 0 and 1.
     """
     caught, cleared = judge.sensitivity, judge.specificity
-    found = Corrected(raw, caught, cleared, None)
+    found = CorrectedRate(raw, caught, cleared, None)
     if not raw.n:
         return found._replace(why_not="no answer could be judged")
     if not caught.n or not cleared.n:
@@ -97,7 +97,7 @@ def corrected_rate(raw: Estimate, judge: Errors) -> Corrected:
     return found._replace(corrected=Estimate(value, raw.n, *_true_bounds(value, skill, found)))
 
 
-def _true_bounds(value: float, skill: float, seen: Corrected) -> tuple[float, float]:
+def _true_bounds(value: float, skill: float, seen: CorrectedRate) -> tuple[float, float]:
     """The lowest and the highest true rate with which what was seen agrees.
 
     At a true rate t the judge should say `positive` at a rate of t * sensitivity + (1 - t) * (1 - specificity).

@@ -56,7 +56,7 @@ def paired_difference(ones: Sequence[float], others: Sequence[float], clusters: 
 Samples = Sequence[float | None]
 
 
-class Compared(NamedTuple):
+class PairedTest(NamedTuple):
     """Two models on the same items."""
 
     # How much higher the first one's mean is, over the items of which something is known of both.
@@ -64,7 +64,7 @@ class Compared(NamedTuple):
     p: float
 
 
-def compared(ones: Sequence[Samples], others: Sequence[Samples], clusters: Sequence[Hashable]) -> Compared:
+def compared(ones: Sequence[Samples], others: Sequence[Samples], clusters: Sequence[Hashable]) -> PairedTest:
     """The difference of two models on the same items, each asked once or several times, and its p.
 
     What is not known of either may have been anything: the interval reaches over it, and p is the largest that it
@@ -74,7 +74,7 @@ def compared(ones: Sequence[Samples], others: Sequence[Samples], clusters: Seque
     known = [(_told(one), _told(other), cluster) for one, other, cluster in rows if _told(one) and _told(other)]
     found, p = _compared(known)
     if not any(None in one or None in other for one, other, _ in rows):
-        return Compared(found, p)
+        return PairedTest(found, p)
     least, most = (
         [(_filled(one, mine), _filled(other, 1 - mine), cluster) for one, other, cluster in rows] for mine in (0.0, 1.0)
     )
@@ -83,13 +83,13 @@ def compared(ones: Sequence[Samples], others: Sequence[Samples], clusters: Seque
     held = [found.value] if known else []
     found = found._replace(low=min([lowest.low, *held]), high=max([highest.high, *held]))
     unsure = lowest.value <= 0 <= highest.value
-    return Compared(found, 1.0 if unsure else max(one_p, other_p))
+    return PairedTest(found, 1.0 if unsure else max(one_p, other_p))
 
 
 _Row = tuple[Sequence[float], Sequence[float], Hashable]
 
 
-def _compared(rows: Sequence[_Row]) -> Compared:
+def _compared(rows: Sequence[_Row]) -> PairedTest:
     """Where all items have as many samples, these are verdicts in a cluster and not shares.
 
     A share of 0.1 seems to be one of the values that there are; one unsafe sample of ten is one that could have been
@@ -102,7 +102,7 @@ def _compared(rows: Sequence[_Row]) -> Compared:
         one += sorted([*own] * (pairs // len(own))) if alike else [sum(own) / len(own)]
         other += sorted([*theirs] * (pairs // len(theirs))) if alike else [sum(theirs) / len(theirs)]
         clusters += [cluster] * pairs
-    return Compared(paired_difference(one, other, clusters)._replace(n=len(rows)), paired_p(one, other, clusters))
+    return PairedTest(paired_difference(one, other, clusters)._replace(n=len(rows)), paired_p(one, other, clusters))
 
 
 def _told(samples: Samples) -> list[float]:

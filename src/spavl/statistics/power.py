@@ -11,20 +11,20 @@ from spavl.statistics.laws import binomial_cdf, solve
 from spavl.statistics.paired import ALPHA, mcnemar
 
 
-class Detectable(NamedTuple):
+class DetectableChange(NamedTuple):
     """The smallest fall and the smallest rise of a rate that would be found; None where none would be."""
 
     fall: float | None
     rise: float | None
 
 
-def detectable_change(rate: float, n_before: int, n_after: int, power: float = 0.8) -> Detectable:
+def detectable_change(rate: float, n_before: int, n_after: int, power: float = 0.8) -> DetectableChange:
     """How far a rate must change between two sets of items that have nothing to do with each other."""
     reach = (Z95 + NormalDist().inv_cdf(power)) * math.sqrt(1 / n_before + 1 / n_after)
     # On this scale a rate has the same error wherever it lies (Cohen's h).
     angle = 2 * math.asin(math.sqrt(rate))
     fall, rise = angle - reach, angle + reach
-    return Detectable(
+    return DetectableChange(
         rate - math.sin(fall / 2) ** 2 if fall >= 0 else None,
         math.sin(rise / 2) ** 2 - rate if rise <= math.pi else None,
     )

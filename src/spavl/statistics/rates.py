@@ -160,25 +160,25 @@ def _parts(values: Sequence[float], clusters: Sequence[Hashable]) -> list[Part]:
     return [(total, size) for total, size in sums.values()]
 
 
-class Averages(NamedTuple):
+class MicroMacro(NamedTuple):
     """The two means that are so often mixed up: of all items alike, and of all groups alike."""
 
     micro: Estimate
     macro: Estimate
 
 
-def averages(values: Sequence[float], groups: Sequence[Hashable], clusters: Sequence[Hashable]) -> Averages:
+def averages(values: Sequence[float], groups: Sequence[Hashable], clusters: Sequence[Hashable]) -> MicroMacro:
     """The mean over items (micro) and the mean of the groups' means (macro) of shares from 0 to 1."""
     micro = rate_by_cluster(values, clusters)
     if not values:
-        return Averages(micro, micro)
+        return MicroMacro(micro, micro)
     inside: dict[Hashable, list[int]] = {}
     for item, group in enumerate(groups):
         inside.setdefault(group, []).append(item)
     means = [sum(values[item] for item in items) / len(items) for items in inside.values()]
     macro = sum(means) / len(means)
     if len(set(clusters)) == 1 < len(values):
-        return Averages(micro, Estimate(macro, len(values), 0.0, 1.0))
+        return MicroMacro(micro, Estimate(macro, len(values), 0.0, 1.0))
     alone = 0.0
     for items in inside.values():
         alone += 1 / len({clusters[item] for item in items})
@@ -189,7 +189,7 @@ def averages(values: Sequence[float], groups: Sequence[Hashable], clusters: Sequ
         weights = math.fsum(1 / len(items) for items in inside.values()) / len(means) ** 2
         reach = reach95(len(set(clusters))) / Z95
         counted = min(macro * (1 - macro) / spread / reach**2, 1 / weights / _design_effect(micro))
-    return Averages(micro, Estimate(macro, len(values), *wilson_bounds(min(macro, 1.0), counted)))
+    return MicroMacro(micro, Estimate(macro, len(values), *wilson_bounds(min(macro, 1.0), counted)))
 
 
 def macro_of_samples(

@@ -1,6 +1,6 @@
 """The one door to storage: run folders, tables of records, pictures by hash, the ledger of calls."""
 
-from spavl.store.ledger import Call, Ledger, Loss
+from spavl.store.ledger import Call, Ledger, LostCall
 from spavl.store.run import Manifest, RunFolder
 
-__all__ = ["Call", "Ledger", "Loss", "Manifest", "RunFolder"]
+__all__ = ["Call", "Ledger", "LostCall", "Manifest", "RunFolder"]

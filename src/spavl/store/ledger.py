@@ -60,7 +60,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
+class LostCall:
     """An attempt whose answer was lost after it was sent: the most that it may be billed for."""
 
     model: str
@@ -83,7 +83,7 @@ _INSERT = (
 )
 
 
-_Entry = Call | Loss
+_Entry = Call | LostCall
 _Waiting = tuple[_Entry, "asyncio.Future[None]"]
 
 
@@ -214,7 +214,7 @@ class Ledger:
             self._reader.executemany("DELETE FROM calls WHERE key = ?", [(call.key,) for call in own])
         for call in own:
             if call.usd:
-                await self.put(Loss(model=call.model, stage=call.stage, usd=call.usd, at=call.at))
+                await self.put(LostCall(model=call.model, stage=call.stage, usd=call.usd, at=call.at))
 
     def close(self) -> None:
         if self._writer.is_alive():
@@ -240,7 +240,7 @@ class Ledger:
 
     def _write(self, entries: list[_Entry]) -> Exception | None:
         calls = [_VALUES(entry) for entry in entries if isinstance(entry, Call)]
-        losses = [_LOSS_VALUES(entry) for entry in entries if isinstance(entry, Loss)]
+        losses = [_LOSS_VALUES(entry) for entry in entries if isinstance(entry, LostCall)]
         try:
             with disk_faults(self._path), self._database:
                 self._database.executemany(_INSERT, calls)

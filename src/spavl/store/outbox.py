@@ -15,7 +15,7 @@ from spavl.store.sqlite import connect
 
 
 @dataclass(frozen=True, slots=True)
-class Posted:
+class QueuedRequest:
     """A request that waits for its answer, with all that its line in the ledger will need."""
 
     key: str
@@ -27,7 +27,7 @@ class Posted:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class ProviderBatch:
     number: int
     model: str
     file_id: str
@@ -35,7 +35,7 @@ class Batch:
     batch_id: str
 
 
-_NAMES = tuple(field.name for field in fields(Posted))
+_NAMES = tuple(field.name for field in fields(QueuedRequest))
 
 
 class Outbox:
@@ -57,12 +57,12 @@ class Outbox:
     def holds(self, key: str) -> bool:
         return self._database.execute("SELECT 1 FROM posted WHERE key = ?", (key,)).fetchone() is not None
 
-    def add(self, posted: Posted) -> None:
+    def add(self, posted: QueuedRequest) -> None:
         with disk_faults(self._path), self._database:
             values = [getattr(posted, name) for name in _NAMES]
             self._database.execute("INSERT INTO posted VALUES (?, ?, ?, ?, ?, NULL)", values)
 
-    def begin(self, model: str, file_id: str) -> Batch:
+    def begin(self, model: str, file_id: str) -> ProviderBatch:
         """All of a model's requests that wait are now one batch, made of this file."""
         # What follows may cost money, so this outlives a power cut too.
         self._database.execute("PRAGMA synchronous=FULL")
@@ -71,26 +71,26 @@ class Outbox:
                 "INSERT INTO batches (model, file_id, batch_id) VALUES (?, ?, '')", (model, file_id)
             ).lastrowid
             self._database.execute("UPDATE posted SET batch = ? WHERE batch IS NULL AND model = ?", (number, model))
-        return Batch(number or 0, model, file_id, "")
+        return ProviderBatch(number or 0, model, file_id, "")
 
-    def name(self, batch: Batch, batch_id: str) -> Batch:
+    def name(self, batch: ProviderBatch, batch_id: str) -> ProviderBatch:
         with disk_faults(self._path), self._database:
             self._database.execute("UPDATE batches SET batch_id = ? WHERE number = ?", (batch_id, batch.number))
         self._database.execute(f"PRAGMA synchronous={self._usual}")
-        return Batch(batch.number, batch.model, batch.file_id, batch_id)
+        return ProviderBatch(batch.number, batch.model, batch.file_id, batch_id)
 
-    def batches(self) -> list[Batch]:
+    def batches(self) -> list[ProviderBatch]:
         found = self._database.execute("SELECT number, model, file_id, batch_id FROM batches ORDER BY number")
-        return [Batch(*row) for row in found]
+        return [ProviderBatch(*row) for row in found]
 
-    def posted(self, batch: Batch, keys: Iterable[str]) -> Iterator[Posted]:
+    def posted(self, batch: ProviderBatch, keys: Iterable[str]) -> Iterator[QueuedRequest]:
         """Those of these requests that belong to this batch and still wait."""
         text = f"SELECT {', '.join(_NAMES)} FROM posted WHERE key = ? AND batch = ?"
         for key in keys:
             if row := self._database.execute(text, (key, batch.number)).fetchone():
-                yield Posted(*row)
+                yield QueuedRequest(*row)
 
-    def left(self, batch: Batch) -> list[tuple[str, float]]:
+    def left(self, batch: ProviderBatch) -> list[tuple[str, float]]:
         """Key and money of the requests of a batch that still wait."""
         found = self._database.execute("SELECT key, most FROM posted WHERE batch = ?", (batch.number,))
         return [(key, most) for key, most in found]
@@ -108,7 +108,7 @@ class Outbox:
         with disk_faults(self._path), self._database:
             self._database.executemany("DELETE FROM posted WHERE key = ?", [(key,) for key in keys])
 
-    def end(self, batch: Batch) -> None:
+    def end(self, batch: ProviderBatch) -> None:
         """Forget a batch, and whatever of it never came back."""
         with disk_faults(self._path), self._database:
             self._database.execute("DELETE FROM posted WHERE batch = ?", (batch.number,))

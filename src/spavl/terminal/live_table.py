@@ -22,7 +22,7 @@ _WIDE, _SHORT_BAR = 110, 8
 _WINDOW = 20.0
 
 
-class Server(NamedTuple):
+class ServerStatus(NamedTuple):
     """How a server is asked at this moment."""
 
     name: str
@@ -35,7 +35,7 @@ class Server(NamedTuple):
     away: float = 0.0
 
 
-class Money(NamedTuple):
+class Spending(NamedTuple):
     spent: float
     # What the whole run is likely to cost; None while that is not known.
     projected: float | None
@@ -43,7 +43,7 @@ class Money(NamedTuple):
 
 
 @dataclass
-class StageRow:
+class LiveStageRow:
     """A stage as it stands. It waits, then is at work, then is over."""
 
     name: str
@@ -80,18 +80,20 @@ class StageRow:
 class LiveTable:
     """What is drawn anew a few times a second."""
 
-    def __init__(self, title: str, names: Iterable[str], look: Callable[[], tuple[Sequence[Server], Money]]) -> None:
-        self.rows = {name: StageRow(name) for name in names}
+    def __init__(
+        self, title: str, names: Iterable[str], look: Callable[[], tuple[Sequence[ServerStatus], Spending]]
+    ) -> None:
+        self.rows = {name: LiveStageRow(name) for name in names}
         self._title, self._look, self._began = line(title), look, time.monotonic()
         self._spinner = Spinner("dots", style="cyan")
 
-    def row(self, name: str) -> StageRow:
+    def row(self, name: str) -> LiveStageRow:
         """The row of a stage, or of work inside the one that is at work."""
         if name not in self.rows:
-            self.rows[name] = StageRow(name, inner=True)
+            self.rows[name] = LiveStageRow(name, inner=True)
         return self.rows[name]
 
-    def running(self) -> StageRow | None:
+    def running(self) -> LiveStageRow | None:
         return next((row for row in self.rows.values() if row.total is not None and not row.over), None)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -126,7 +128,7 @@ class LiveTable:
             if told := "; ".join(filter(None, (rejected, note))):
                 yield Padding(Text(line(f"{row.name}: {told}"), "dim"), (0, 0, 0, 2))
 
-    def _cells(self, row: StageRow, width: int) -> Sequence[RenderableType]:
+    def _cells(self, row: LiveStageRow, width: int) -> Sequence[RenderableType]:
         rejected = Text(f"{row.rejected:,} rejected" if row.rejected else "", "yellow")
         if row.over:
             name = Text(line(row.name))
@@ -142,7 +144,7 @@ class LiveTable:
         return mark, name, bar, count, Text(line(_rate(rate, row.unit)), "dim"), left, rejected
 
 
-def _told(server: Server) -> RenderableType:
+def _told(server: ServerStatus) -> RenderableType:
     text = Text.assemble(line(server.name), f"  {server.in_flight} of {server.at_once} in flight")
     text.append(f", {server.answered:,} answered", "dim")
     if server.away:
@@ -154,7 +156,7 @@ def _told(server: Server) -> RenderableType:
     return Padding(text, (0, 0, 0, 2))
 
 
-def _money(money: Money) -> Text:
+def _money(money: Spending) -> Text:
     text = Text.assemble("  ", (f"{money.spent:,.2f} USD", "bold"), " spent")
     if money.projected is not None:
         text.append(f", about {money.projected:,.2f} at the end")

@@ -6,29 +6,29 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from spavl.terminal.live_table import LiveTable, Money, Server, StageRow
-from spavl.text.safe_console import ShownConsole, live
+from spavl.terminal.live_table import LiveStageRow, LiveTable, ServerStatus, Spending
+from spavl.text.safe_console import SafeConsole, live
 
 _LINE_EVERY = 10.0
 _FRAMES_PER_SECOND = 4
 
 
-class Bar(Protocol):
+class ProgressBar(Protocol):
     def advance(self, note: str = "", rejected: int = 0) -> None: ...
 
     def tell(self, note: str) -> None:
         """Say what is waited for."""
 
 
-def _nothing_asked() -> tuple[Sequence[Server], Money]:
-    return (), Money(0.0, None, None)
+def _nothing_asked() -> tuple[Sequence[ServerStatus], Spending]:
+    return (), Spending(0.0, None, None)
 
 
 class Screen:
     """A live table on a terminal; elsewhere a line every ten seconds, and one for each stage."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self._console = ShownConsole(file=sys.stderr, highlight=False, quiet=quiet)
+        self._console = SafeConsole(file=sys.stderr, highlight=False, quiet=quiet)
         self._table: LiveTable | None = None
 
     @property
@@ -40,7 +40,10 @@ class Screen:
 
     @contextlib.contextmanager
     def table(
-        self, title: str, names: Iterable[str], look: Callable[[], tuple[Sequence[Server], Money]] = _nothing_asked
+        self,
+        title: str,
+        names: Iterable[str],
+        look: Callable[[], tuple[Sequence[ServerStatus], Spending]] = _nothing_asked,
     ) -> Iterator[None]:
         """Show the stages of a road until it ends; `look` tells how servers and money stand."""
         if not self.is_live:
@@ -71,7 +74,7 @@ class Screen:
         return 1.0 - row.done / row.total if row.total else 1.0
 
     @contextlib.contextmanager
-    def bar(self, name: str, total: int, done: int = 0, unit: str = "rows") -> Iterator[Bar]:
+    def bar(self, name: str, total: int, done: int = 0, unit: str = "rows") -> Iterator[ProgressBar]:
         """Show work on `total` things, `done` of which were finished before."""
         if not self.is_live:
             yield _Lines(self, name, total, done, unit)
@@ -85,7 +88,7 @@ class Screen:
 
 
 class _Row:
-    def __init__(self, row: StageRow) -> None:
+    def __init__(self, row: LiveStageRow) -> None:
         self._row = row
 
     def advance(self, note: str = "", rejected: int = 0) -> None:

@@ -45,7 +45,7 @@ _LONGEST_MARK = 100
 _STRUCK = re.compile(r"~~[^~\n]*~~")
 
 
-class Parted(NamedTuple):
+class SplitReply(NamedTuple):
     """A reply's thoughts, and what it says outside of them."""
 
     thoughts: str
@@ -54,7 +54,7 @@ class Parted(NamedTuple):
     is_begun: bool = False
 
 
-def part_thoughts(text: str, is_cut_off: bool = False, is_begun: bool = False) -> Parted:
+def part_thoughts(text: str, is_cut_off: bool = False, is_begun: bool = False) -> SplitReply:
     """Thoughts and answer apart. A text without marks of thoughts is an answer, and stays as it is to the letter.
 
     `is_begun`: the chat template has begun a thought before it. A beginning in the middle of an answer that nothing
@@ -65,11 +65,11 @@ def part_thoughts(text: str, is_cut_off: bool = False, is_begun: bool = False) -
         kept, thoughts, _ = _apart(text[:opened])
         kept[-1] += text[opened:]
     if not thoughts:
-        return Parted("", text)
+        return SplitReply("", text)
     answer = _TURN_ENDS.sub("", _TURN_BEGINS.sub("", "\n".join(kept))).strip()
     told = "\n".join(filter(None, (_IN_THOUGHTS.sub("", each).strip() for each in thoughts)))
     first = _THOUGHT_ENDS.search(text)
-    return Parted(told, answer, first is not None and not _THOUGHT_BEGINS.search(text, 0, first.start()))
+    return SplitReply(told, answer, first is not None and not _THOUGHT_BEGINS.search(text, 0, first.start()))
 
 
 def begins_thought(prompt: str) -> bool:

@@ -14,7 +14,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
 _MOMENT, _MOMENT_IN_MS = 1e9, 1e12
 
 
-class Left(NamedTuple):
+class RemainingQuota(NamedTuple):
     """What is left of a limit, and the seconds until it is renewed."""
 
     remaining: float
@@ -23,9 +23,9 @@ class Left(NamedTuple):
     limit: float | None
 
 
-class Allowance(NamedTuple):
-    requests: Left | None
-    tokens: Left | None
+class RateLimitHeaders(NamedTuple):
+    requests: RemainingQuota | None
+    tokens: RemainingQuota | None
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -43,19 +43,19 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
-def allowance(headers: Mapping[str, str]) -> Allowance | None:
+def allowance(headers: Mapping[str, str]) -> RateLimitHeaders | None:
     """What is left of a server's limits: `x-ratelimit-remaining-requests` and its like, or the shorter names."""
     requests = _left(headers, "X-RateLimit-{}-Requests") or _left(headers, "X-RateLimit-{}")
-    found = Allowance(requests or _left(headers, "RateLimit-{}"), _left(headers, "X-RateLimit-{}-Tokens"))
+    found = RateLimitHeaders(requests or _left(headers, "RateLimit-{}"), _left(headers, "X-RateLimit-{}-Tokens"))
     return found if any(found) else None
 
 
-def _left(headers: Mapping[str, str], name: str) -> Left | None:
+def _left(headers: Mapping[str, str], name: str) -> RemainingQuota | None:
     remaining = _number(headers.get(name.format("Remaining"), ""))
     reset = _seconds(headers.get(name.format("Reset"), ""))
     if remaining is None or not reset:
         return None
-    return Left(remaining, reset, _number(headers.get(name.format("Limit"), "")))
+    return RemainingQuota(remaining, reset, _number(headers.get(name.format("Limit"), "")))
 
 
 def _number(said: str) -> float | None:

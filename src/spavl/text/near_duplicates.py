@@ -42,7 +42,7 @@ def _word() -> re.Pattern[str]:
     return re.compile(f"[{_UNSPACED}]|{letters}+(?:[{within_words()}]+{letters}*)*")
 
 
-class NearTexts(Generic[K]):
+class NearTextIndex(Generic[K]):
     """Texts, to be asked for those whose features' Jaccard similarity with another text is above a threshold.
 
     Two sets that share so much must share one of their rarest members, so only those are looked up (prefix
@@ -104,7 +104,7 @@ def _spare(size: int, above: float) -> int:
     return size - math.ceil(above * size)
 
 
-class NearPictures(Generic[K]):
+class NearImageIndex(Generic[K]):
     """64-bit perceptual hashes, to be asked for those that differ from another in fewer bits than `nearer`.
 
     Of `nearer` bands of bits at least one must then be equal, so only those that share a band are compared; and of

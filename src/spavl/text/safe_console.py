@@ -10,7 +10,7 @@ from rich.segment import Segment
 from spavl.text.safe_print import BAD, FORGING, line
 
 
-class Shown:
+class SafeRenderable:
     """Whatever rich can draw, drawn with no control character but those of rich."""
 
     def __init__(self, inner: RenderableType) -> None:
@@ -21,7 +21,7 @@ class Shown:
             yield segment if segment.control else Segment(_plain(segment.text), segment.style)
 
 
-class ShownConsole(Console):
+class SafeConsole(Console):
     """A terminal that draws all it is given in this way."""
 
     def print(self, *objects: Any, **how: Any) -> None:
@@ -29,12 +29,12 @@ class ShownConsole(Console):
 
 
 def live(table: RenderableType, console: Console, per_second: float) -> Live:
-    return Live(Shown(table), console=console, refresh_per_second=per_second)
+    return Live(SafeRenderable(table), console=console, refresh_per_second=per_second)
 
 
 def _shown(given: Any) -> Any:
     # A text has the keys taken out while it is whole; drawn, it may be broken anywhere.
-    return line(given) if isinstance(given, str) else Shown(given)
+    return line(given) if isinstance(given, str) else SafeRenderable(given)
 
 
 def _plain(text: str) -> str:

@@ -5,10 +5,10 @@ from pydantic import Field
 from spavl.config import Settings
 from spavl.errors import ConfigError
 from spavl.records import CurvePoint
-from spavl.stages.spec import Plan
+from spavl.stages.spec import StageSpec
 from spavl.training.loop.schedule import LoopConfig
 
-PLAN = Plan(
+PLAN = StageSpec(
     "training",
     reads=("dataset",),
     writes=CurvePoint,
@@ -19,7 +19,7 @@ PLAN = Plan(
 )
 
 
-class PartsConfig(Settings):
+class TrainableConfig(Settings):
     vision: Literal["frozen", "full"] | int = Field(
         "frozen", description="the vision tower: frozen, full, or how many of the last blocks that are read are trained"
     )
@@ -37,7 +37,7 @@ class PartsConfig(Settings):
         return self.language in ("lora", "qlora")
 
 
-class ContrastConfig(Settings):
+class MDPOConfig(Settings):
     """A pair teaches safety, helpfulness, or both at once; what it teaches may be wanted more or less."""
 
     safety: float = Field(1.0, ge=0, description="weight of pairs whose answers differ in safety; 0 leaves them out")
@@ -62,7 +62,7 @@ class DPOConfig(Settings):
         description="weight of asking that a chosen answer gain by its picture, against answering without looking; "
         "each pair then has a third answer to score, under a blank picture that all share; 0: none",
     )
-    weights: ContrastConfig = Field(ContrastConfig(), description="how much a pair counts, by what it teaches")
+    weights: MDPOConfig = Field(MDPOConfig(), description="how much a pair counts, by what it teaches")
     anchor: float = Field(
         0.0,
         ge=0,
@@ -70,7 +70,7 @@ class DPOConfig(Settings):
     )
 
 
-class WatchConfig(Settings):
+class ValidationConfig(Settings):
     guard: str = Field(
         "",
         description="who judges the model's answers to validation questions while it is trained, so that the best "
@@ -181,9 +181,9 @@ class TrainingConfig(Settings):
         "as can be; it changes memory and time alone",
     )
     share: bool = Field(True, description="compute a picture and a question once for all their answers, exactly")
-    parts: PartsConfig = Field(PartsConfig(), description="what of the model is trained")
+    parts: TrainableConfig = Field(TrainableConfig(), description="what of the model is trained")
     dpo: DPOConfig = Field(DPOConfig(), description="DPO's own settings")
-    watch: WatchConfig = Field(WatchConfig(), description="what is looked at while it is trained")
+    watch: ValidationConfig = Field(ValidationConfig(), description="what is looked at while it is trained")
     reward: RewardConfig = Field(RewardConfig(), description="the reward model's own settings")
     ppo: PPOConfig = Field(PPOConfig(), description="PPO's own settings")
     loop: LoopConfig = Field(LoopConfig(), description="the loop's settings")

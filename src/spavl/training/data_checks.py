@@ -16,10 +16,10 @@ from spavl.models.chat_template import marks_of
 from spavl.records import Reject, Sample
 from spavl.stages.runner import reject
 from spavl.terminal.progress import Screen
-from spavl.training.prefix_trees.token_counts import Lengths, Size
+from spavl.training.prefix_trees.token_counts import Size, TokenCounter
 
 
-class Checked(NamedTuple):
+class CheckedSamples(NamedTuple):
     """The samples that can be trained on, the sizes of their pictures, and those that cannot, with the reason."""
 
     samples: list[Sample]
@@ -39,7 +39,7 @@ class Checked(NamedTuple):
         return f"{len(self.rejects):,} of {total:,} samples cannot be trained on: {reasons}"
 
 
-class _Fault(Exception):
+class _SampleFault(Exception):
     """Why a sample is left out: the reason, and what it hangs on."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
@@ -54,17 +54,17 @@ def check(
     picture: Callable[[str], bytes],
     screen: Screen,
     drawn: int = 0,
-) -> Checked:
+) -> CheckedSamples:
     """Look at every sample as this model would be shown it, and may draw answers of so many tokens to."""
-    pictures = _Pictures(picture, Lengths(processor))
+    pictures = _ImageSizes(picture, TokenCounter(processor))
     special, most = _special_tokens(processor), _longest(model)
-    checked = Checked([], pictures.sizes, [])
+    checked = CheckedSamples([], pictures.sizes, [])
     with screen.bar("checks", len(samples), unit="pairs") as bar:
         for sample in samples:
             try:
                 _check_texts(sample, special)
                 _check_length(sample, pictures, most, drawn)
-            except _Fault as fault:
+            except _SampleFault as fault:
                 checked.rejects.append(reject(sample, fault.reason, fault.detail))
             else:
                 checked.samples.append(sample)
@@ -72,26 +72,26 @@ def check(
     return checked
 
 
-def stop_if_too_many(checked: Checked, most: float, where: str) -> None:
+def stop_if_too_many(checked: CheckedSamples, most: float, where: str) -> None:
     """A training on what is left of a broken data set would tell nothing of that data set."""
     if checked.too_many(most):
         then = f"look at them in {where} and mend the data set; or raise training.bad_at_most, which is {most:g}"
         raise GateError(checked.told(), where=where, then=then)
 
 
-class _Pictures:
+class _ImageSizes:
     """Each picture is decoded once, for a file may look whole until its last line is read."""
 
-    def __init__(self, get: Callable[[str], bytes], lengths: Lengths) -> None:
+    def __init__(self, get: Callable[[str], bytes], lengths: TokenCounter) -> None:
         self._get, self.lengths = get, lengths
         self.sizes: dict[str, Size] = {}
-        self._faults: dict[str, _Fault] = {}
+        self._faults: dict[str, _SampleFault] = {}
 
     def size(self, blob: str) -> Size:
         if blob not in self.sizes and blob not in self._faults:
             try:
                 self.sizes[blob] = self._look(blob)
-            except _Fault as fault:
+            except _SampleFault as fault:
                 self._faults[blob] = fault
         if blob in self._faults:
             raise self._faults[blob]
@@ -101,15 +101,15 @@ class _Pictures:
         try:
             data = self._get(blob)
         except StoreError as error:
-            raise _Fault("picture_missing", error.what) from None
+            raise _SampleFault("picture_missing", error.what) from None
         try:
             size = Image.open(io.BytesIO(data)).convert("RGB").size
         except Exception as error:  # a decoder fed with broken bytes may raise anything
-            raise _Fault("picture_undecodable", f"{blob[:12]}: {error}") from None
+            raise _SampleFault("picture_undecodable", f"{blob[:12]}: {error}") from None
         try:
             self.lengths.spread(size)
         except ValueError as error:
-            raise _Fault("picture_refused", f"{size[0]} x {size[1]}: {error}") from None
+            raise _SampleFault("picture_refused", f"{size[0]} x {size[1]}: {error}") from None
         return size
 
 
@@ -117,20 +117,20 @@ def _check_texts(sample: Sample, special: re.Pattern[str]) -> None:
     for name in ("question", "chosen", "rejected"):
         text = getattr(sample, name)
         if not text.strip():
-            raise _Fault(f"empty_{'question' if name == 'question' else 'answer'}", name)
+            raise _SampleFault(f"empty_{'question' if name == 'question' else 'answer'}", name)
         if found := special.search(text):
             # It would be read as the model's own mark: of a picture that is not there, or of an end.
-            raise _Fault("special_token", f"{found[0]} in its {name}")
+            raise _SampleFault("special_token", f"{found[0]} in its {name}")
     if sample.chosen.split() == sample.rejected.split():
-        raise _Fault("same_answers")
+        raise _SampleFault("same_answers")
 
 
-def _check_length(sample: Sample, pictures: _Pictures, most: int | None, drawn: int) -> None:
+def _check_length(sample: Sample, pictures: _ImageSizes, most: int | None, drawn: int) -> None:
     size = pictures.size(sample.blob)
     longest = pictures.lengths.longest(size, sample.question, (sample.chosen, sample.rejected), drawn)
     if most is not None and longest > most:
         spoken = f", {drawn} of them left for an answer it draws" if drawn else ""
-        raise _Fault("too_long", f"{longest} tokens{spoken}, and the model reads {most}")
+        raise _SampleFault("too_long", f"{longest} tokens{spoken}, and the model reads {most}")
 
 
 def _special_tokens(processor: Any) -> re.Pattern[str]:

@@ -18,27 +18,27 @@ from spavl.judges.registry import open_guard
 from spavl.models.backends.hf import checkpoint_name, load_checkpoint
 from spavl.models.factory import checkpoint_path
 from spavl.records import CurvePoint, Reject, Rollout, Sample, content_hash
-from spavl.stages.runner import Job, fingerprint_of, seal
+from spavl.stages.runner import StageContext, fingerprint_of, seal
 from spavl.store import Manifest
 from spavl.store.cache import cache_folder
 from spavl.store.files import filling, writing_to
 from spavl.training.config import PLAN, TrainingConfig
-from spavl.training.data_checks import Checked, check, stop_if_too_many
+from spavl.training.data_checks import CheckedSamples, check, stop_if_too_many
 from spavl.training.loop import distributed
-from spavl.training.loop.checkpoints import States, Step
-from spavl.training.loop.generation_eval import Asking, choose
-from spavl.training.loop.loop import Course, train
+from spavl.training.loop.checkpoints import Checkpoints, StepRecord
+from spavl.training.loop.generation_eval import GenerationEval, choose
+from spavl.training.loop.loop import TrainingTask, train
 from spavl.training.loop.precision import check_float32, use_whole_float32
-from spavl.training.loop.throughput import Meter, line_of
+from spavl.training.loop.throughput import Throughput, line_of
 from spavl.training.loop.trackers import Trackers, tracking
-from spavl.training.loop.validation import HeldOut, Watch
+from spavl.training.loop.validation import HeldOutPairs, Validator
 from spavl.training.model import save, trainable
 from spavl.training.model.qlora import load_in_four_bits
 from spavl.training.model.read_parameters import blank_picture
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.judge_inputs import cases_of
 from spavl.training.objectives.reference_cache import CACHE, ReferenceCache
-from spavl.training.objectives.registry import COURSES, Given, Objective
+from spavl.training.objectives.registry import COURSES, Objective, ObjectiveInputs
 from spavl.training.objectives.reward import Reward, save_head
 from spavl.training.ppo.ppo import PPO
 from spavl.training.ppo.setup import REWARD, has_teacher, ordering, ppo_course, reward_course
@@ -51,23 +51,23 @@ T = TypeVar("T")
 _TOLD = ("loss", "accuracy", "margin", "reward", "kl")
 
 
-class Seen(NamedTuple):
+class Monitors(NamedTuple):
     """What a training is seen by while it goes on."""
 
-    meter: Meter
+    meter: Throughput
     trackers: Trackers
-    watch: Watch | None
+    watch: Validator | None
 
 
-class Learnt(NamedTuple):
+class TrainingResult(NamedTuple):
     """What one objective has left behind."""
 
-    checked: Checked
+    checked: CheckedSamples
     curves: list[CurvePoint]
     notes: dict[str, object]
 
 
-async def run(job: Job[TrainingConfig]) -> Manifest:
+async def run(job: StageContext[TrainingConfig]) -> Manifest:
     began = time.monotonic()
     distributed.refuse_plugins()
     for line in distributed.overruled(job.settings.loop.precision):
@@ -89,7 +89,7 @@ async def run(job: Job[TrainingConfig]) -> Manifest:
     return manifest
 
 
-def _set_aside(job: Job[TrainingConfig], fingerprint: str) -> None:
+def _set_aside(job: StageContext[TrainingConfig], fingerprint: str) -> None:
     """Keep what a finished training of other settings has left: it may have taken days."""
     before = job.run.manifest(PLAN.stage)
     if before is None or before.fingerprint == fingerprint:
@@ -102,7 +102,7 @@ def _set_aside(job: Job[TrainingConfig], fingerprint: str) -> None:
             job.screen.say(f"the checkpoint of the settings before is kept: {kept}")
 
 
-async def follow(job: Job[TrainingConfig]) -> None:
+async def follow(job: StageContext[TrainingConfig]) -> None:
     """What a further process does: it trains with the first one, and writes nothing."""
     folder = job.run.states(PLAN.stage, fingerprint_of(job, PLAN))
     if has_teacher(job.settings):
@@ -110,14 +110,14 @@ async def follow(job: Job[TrainingConfig]) -> None:
     await _follow(job, job.settings.by, folder)
 
 
-async def _follow(job: Job[TrainingConfig], by: str, folder: Path) -> None:
+async def _follow(job: StageContext[TrainingConfig], by: str, folder: Path) -> None:
     # The first one checks the data, saves what was trained before, and scores the reference: all that is then found.
     distributed.wait_for_all()
     settings = job.settings.for_reward_model() if by == "reward" else job.settings
     lesson = _lesson(job, settings)
     course = _course(job, by, lesson, folder)
     course.prepare(job.screen)
-    states = States(folder)
+    states = Checkpoints(folder)
     watch = _watch(job, by, lesson, course, states)
     if watch is not None:
         await watch.is_over(0)
@@ -131,16 +131,18 @@ async def _follow(job: Job[TrainingConfig], by: str, folder: Path) -> None:
         states.whole(course.module)
 
 
-class Lesson(NamedTuple):
+class LoadedModel(NamedTuple):
     """A model and what it is to learn from."""
 
-    given: Given
+    given: ObjectiveInputs
     # The same model, in PEFT's hands where LoRA is trained.
     trained: Any
-    checked: Checked
+    checked: CheckedSamples
 
 
-def _lesson(job: Job[TrainingConfig], settings: TrainingConfig, checked: Checked | None = None) -> Lesson:
+def _lesson(
+    job: StageContext[TrainingConfig], settings: TrainingConfig, checked: CheckedSamples | None = None
+) -> LoadedModel:
     processor, model = load(settings, job.models.trusted)
     if checked is None:
         samples = [sample for sample in job.run.read("dataset", Sample) if sample.split == "train"]
@@ -148,11 +150,13 @@ def _lesson(job: Job[TrainingConfig], settings: TrainingConfig, checked: Checked
     shown = {checked.sizes[sample.blob] for sample in checked.samples}
     trained = trainable.prepare(model, settings.parts, job.seed, partial(blank_picture, processor, shown))
     cache = ReferenceCache(cache_folder() / CACHE, reference_name(settings, model), processor)
-    given = Given(model, processor, checked.samples, job.run.blobs.get, settings, job.seed, cache)
-    return Lesson(given, trained, checked)
+    given = ObjectiveInputs(model, processor, checked.samples, job.run.blobs.get, settings, job.seed, cache)
+    return LoadedModel(given, trained, checked)
 
 
-async def _learn(job: Job[TrainingConfig], by: str, folder: Path, checked: Checked | None) -> Learnt:
+async def _learn(
+    job: StageContext[TrainingConfig], by: str, folder: Path, checked: CheckedSamples | None
+) -> TrainingResult:
     """Load the model, train it, and save what has become of it."""
     settings = job.settings.for_reward_model() if by == "reward" else job.settings
     lesson = _lesson(job, settings, checked)
@@ -173,14 +177,14 @@ async def _learn(job: Job[TrainingConfig], by: str, folder: Path, checked: Check
         job.screen.say(trainable.told_of_without_lora(bare, given.model))
     course = _course(job, by, lesson, folder)
     notes |= course.prepare(job.screen)
-    states = States(folder, settings.loop.keep_last)
+    states = Checkpoints(folder, settings.loop.keep_last)
     watch = _watch(job, by, lesson, course, states)
     distributed.wait_for_all()
-    meter = Meter(given.model, settings.loop.precision)
+    meter = Throughput(given.model, settings.loop.precision)
     project = "spavl-reward-model" if job.settings.by == "ppo" and by == "reward" else "spavl"
     # Not among the states, which are taken away when the training is over.
     with tracking(settings.loop.tracker, project, job.run.path / "stages", settings.loop.model_dump()) as trackers:
-        steps = await _train(job, course, settings, states, Seen(meter, trackers, watch))
+        steps = await _train(job, course, settings, states, Monitors(meter, trackers, watch))
     trained, course = _whole(job, lesson, course, by, states)
     if isinstance(course, Reward):
         notes |= ordering(job, course, given.processor)
@@ -195,10 +199,10 @@ async def _learn(job: Job[TrainingConfig], by: str, folder: Path, checked: Check
         notes["looks"] = [look.as_json() for look in watch.looks]
     if given.cache is not None:
         given.cache.close()
-    return Learnt(lesson.checked, list(_curves(steps, watch)), notes)
+    return TrainingResult(lesson.checked, list(_curves(steps, watch)), notes)
 
 
-def _tell(job: Job[TrainingConfig], checked: Checked) -> None:
+def _tell(job: StageContext[TrainingConfig], checked: CheckedSamples) -> None:
     """Write down the samples that cannot be trained on, with their reasons; stop if there are too many."""
     job.run.write_rows(PLAN.stage, Reject, checked.rejects)
     if checked.rejects:
@@ -209,7 +213,7 @@ def _tell(job: Job[TrainingConfig], checked: Checked) -> None:
         raise TrainingError("the data set has no rows to train on", where=str(job.run.path), then=then)
 
 
-def _course(job: Job[TrainingConfig], by: str, lesson: Lesson, states: Path) -> Objective:
+def _course(job: StageContext[TrainingConfig], by: str, lesson: LoadedModel, states: Path) -> Objective:
     """What is learnt, with all that a run can give to it."""
     if by == "reward":
         return reward_course(job, lesson.given)
@@ -217,7 +221,7 @@ def _course(job: Job[TrainingConfig], by: str, lesson: Lesson, states: Path) -> 
 
 
 def _whole(
-    job: Job[TrainingConfig], lesson: Lesson, course: Objective, by: str, states: States
+    job: StageContext[TrainingConfig], lesson: LoadedModel, course: Objective, by: str, states: Checkpoints
 ) -> tuple[Any, Objective]:
     """What was trained, in one piece: shards of it are put into the model as it was loaded."""
     settings = lesson.given.settings
@@ -268,7 +272,9 @@ def load(settings: TrainingConfig, trusted: Collection[str] = ()) -> tuple[Any, 
     return processor, model
 
 
-def _watch(job: Job[TrainingConfig], by: str, lesson: Lesson, course: Objective, states: States) -> Watch | None:
+def _watch(
+    job: StageContext[TrainingConfig], by: str, lesson: LoadedModel, course: Objective, states: Checkpoints
+) -> Validator | None:
     """What is looked at on the way; nothing where nobody judges and no pairs are held out."""
     given, settings = lesson.given, lesson.given.settings
     unseen = [sample for sample in job.run.read("dataset", Sample) if sample.split == "validation"]
@@ -283,10 +289,12 @@ def _watch(job: Job[TrainingConfig], by: str, lesson: Lesson, course: Objective,
             raise ConfigError("there is nothing to be patient about", where="training.watch.patience", then=then)
         return None
     asking = _asking(job, given, course, unseen) if is_asked and distributed.is_first() else None
-    return Watch(course, states, settings.watch, asking, held_out, settings.loop.shard)
+    return Validator(course, states, settings.watch, asking, held_out, settings.loop.shard)
 
 
-def _held_out(job: Job[TrainingConfig], by: str, lesson: Lesson, unseen: Sequence[Sample]) -> HeldOut | None:
+def _held_out(
+    job: StageContext[TrainingConfig], by: str, lesson: LoadedModel, unseen: Sequence[Sample]
+) -> HeldOutPairs | None:
     """The course of pairs that are not taught, in one step of all of them."""
     given = lesson.given
     weights, most = given.settings.dpo.weights, given.settings.watch.pairs
@@ -299,10 +307,12 @@ def _held_out(job: Job[TrainingConfig], by: str, lesson: Lesson, unseen: Sequenc
     course = _course(job, by, lesson._replace(given=given._replace(samples=fit, settings=settings)), Path())
     if isinstance(course, DPO) and course.unscored:
         course.prepare_for(0)
-    return HeldOut(course, settings.loop.precision)
+    return HeldOutPairs(course, settings.loop.precision)
 
 
-def _asking(job: Job[TrainingConfig], given: Given, course: Objective, unseen: Sequence[Sample]) -> Asking:
+def _asking(
+    job: StageContext[TrainingConfig], given: ObjectiveInputs, course: Objective, unseen: Sequence[Sample]
+) -> GenerationEval:
     settings = given.settings
     cases = cases_of(job.run, given.picture)
     guard = open_guard(settings.watch.guard, job.models, PLAN.stage)
@@ -314,15 +324,19 @@ def _asking(job: Job[TrainingConfig], given: Given, course: Objective, unseen: S
         module = Scorer(twin)
     questions = choose(unseen, settings.watch.questions)
     asked = (questions, given.picture, cases, guard, settings.watch.max_tokens)
-    asking = Asking(module, module.model, given.processor, *asked)
+    asking = GenerationEval(module, module.model, given.processor, *asked)
     asking.say = job.screen.say
     return asking
 
 
 async def _train(
-    job: Job[TrainingConfig], course: Course[Any], settings: TrainingConfig, states: States, seen: Seen
-) -> list[Step]:
-    steps = list[Step]()
+    job: StageContext[TrainingConfig],
+    course: TrainingTask[Any],
+    settings: TrainingConfig,
+    states: Checkpoints,
+    seen: Monitors,
+) -> list[StepRecord]:
+    steps = list[StepRecord]()
     name = "reward model" if isinstance(course, Reward) else PLAN.stage
     with job.screen.bar(name, course.steps, unit="steps") as bar:
         await _is_over(seen, 0)
@@ -342,7 +356,7 @@ async def _train(
     return steps
 
 
-async def _is_over(seen: Seen, step: int) -> bool:
+async def _is_over(seen: Monitors, step: int) -> bool:
     if seen.watch is None:
         return False
     before = len(seen.watch.looks)
@@ -362,7 +376,7 @@ async def drawn_beside(items: Iterator[T]) -> AsyncGenerator[T]:
         thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _write_rollouts(job: Job[TrainingConfig], course: PPO, steps: int) -> None:
+def _write_rollouts(job: StageContext[TrainingConfig], course: PPO, steps: int) -> None:
     """All answers that were drawn, as a table and as text that anyone can read."""
     rollouts = f"{PLAN.stage}.rollouts"
     job.run.write_rows(rollouts, Rollout, course.rollouts(steps))
@@ -370,7 +384,7 @@ def _write_rollouts(job: Job[TrainingConfig], course: PPO, steps: int) -> None:
         text.writelines(json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in course.rollouts(steps))
 
 
-def _curves(steps: Sequence[Step], watch: Watch | None) -> Iterator[CurvePoint]:
+def _curves(steps: Sequence[StepRecord], watch: Validator | None) -> Iterator[CurvePoint]:
     for step in steps:
         yield from (CurvePoint(step=step.number, name=name, value=v) for name, v in step.metrics.items())
     for look in watch.looks if watch else ():

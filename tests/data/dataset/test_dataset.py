@@ -19,17 +19,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from spavl.data.dataset.audit import Asked, Audit, audited, stop_at_leaks
+from spavl.data.dataset.audit import AuditedQuestion, LeakAudit, audited, stop_at_leaks
 from spavl.data.dataset.config import LeaksConfig
 from spavl.data.dataset.lineage import ANCESTORS, without_folders
 from spavl.data.dataset.shards import PICTURE, write_shards
-from spavl.data.dataset.tally import Tally
-from spavl.engine.details import Details
+from spavl.data.dataset.tally import DatasetTally
+from spavl.engine.details import ImageDetails
 from spavl.errors import GateError
 from spavl.records import Category, Image, Question, Sample, Split
 from spavl.store import RunFolder
 from spavl.store.tables import row_of
-from spavl.text.near_duplicates import NearPictures, NearTexts, features
+from spavl.text.near_duplicates import NearImageIndex, NearTextIndex, features
 from tests.pipeline.test_pipeline import STAGE_NAMES, Walked, by_id, copied, rejects, rows, walk, walked
 
 # Fixtures of the stages' tests, used here too.
@@ -59,8 +59,8 @@ def an_image(blob: str, split: Split, twin_of: str | None = None) -> Image:
     )
 
 
-def asked_about(image: Image, text: str) -> Asked:
-    return Asked(f"{image.id} {text}", image.id, text)
+def asked_about(image: Image, text: str) -> AuditedQuestion:
+    return AuditedQuestion(f"{image.id} {text}", image.id, text)
 
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test", "held_out")
@@ -95,7 +95,7 @@ def test_alike_texts_are_found_exactly(few: list[tuple[int, str]], many: list[tu
         return len(features(one) & features(other)) / len(both) if both else 0.0
 
     wanted = {(one, other) for one, text in few for other, its in many if alike(text, its) > above}
-    known, none = NearTexts(few, above), NearTexts(few, 1.0)
+    known, none = NearTextIndex(few, above), NearTextIndex(few, 1.0)
     assert {(one, other) for other, its in many for one, _ in known.near(its)} == wanted
     assert not any(list(none.near(its)) for _, its in many)
 
@@ -108,7 +108,7 @@ hashes = st.lists(st.sets(st.integers(0, 63), max_size=4), max_size=8).map(
 @given(hashes, hashes, st.integers(0, 9))
 def test_near_pictures_are_found_exactly(few: list[tuple[int, int]], many: list[tuple[int, int]], nearer: int) -> None:
     wanted = {(one, other) for one, own in few for other, its in many if (own ^ its).bit_count() < nearer}
-    known = NearPictures(few, nearer)
+    known = NearImageIndex(few, nearer)
     assert {(one, other) for other, its in many for one, _ in known.near(its)} == wanted
 
 
@@ -144,7 +144,7 @@ def test_of_many_questions_by_one_pattern_each_is_listed(learnt: Split) -> None:
     same = audited(images, lambda: [*asked, asked_about(images[0], asked[700].text)], LeaksConfig()).repeated
     assert len(same) == 150
     assert [(e.asked, e.nearly) for e in same if e.text == asked[700].text] == [({"test": 1, learnt: 1}, "")]
-    line = json.loads(Audit([], found[:1]).as_lines())
+    line = json.loads(LeakAudit([], found[:1]).as_lines())
     assert line["asked"] == {"test": 1} and line["nearly"] == found[0].nearly
 
 
@@ -230,7 +230,7 @@ def test_a_hundred_thousand_questions_are_audited_in_seconds() -> None:
 
 def test_a_leaking_image_stops_the_stage_or_is_left_out(copied: Walked, monkeypatch: pytest.MonkeyPatch) -> None:
     """Toys of one frame, whose hashes are near: they are taken for alike in their parts, which they are not."""
-    monkeypatch.setattr(Details, "alike", lambda _, name, others: iter(others))
+    monkeypatch.setattr(ImageDetails, "alike", lambda _, name, others: iter(others))
     near = {"dataset__leaks__nearer_pictures": "16"}
     with pytest.raises(GateError, match="between splits:\n  picture"):
         walk(copied.settings(**near), copied.run)
@@ -281,7 +281,7 @@ def test_where_pictures_were_found_is_told_in_the_card(copied: Walked) -> None:
     file = min((copied.run / "dataset" / "rich").glob("train-*"))
     found = pq.read_table(file).to_pylist()
     assert {row["candidate_url"] for row in found} == {""}
-    tally = Tally({category.leaf: category for category in rows(copied.run, "taxonomy", Category)})
+    tally = DatasetTally({category.leaf: category for category in rows(copied.run, "taxonomy", Category)})
     some = [{**row, "candidate_url": "https://x.example/1" if place else ""} for place, row in enumerate(found)]
     assert list(tally.watch(some)) == some
     with RunFolder(copied.run) as run:

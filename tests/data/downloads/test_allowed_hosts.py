@@ -9,8 +9,8 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from spavl.data.downloads import fetch as fetching
-from spavl.data.downloads.address_guard import Guard, is_public
-from spavl.data.downloads.config import DownloadsConfig
+from spavl.data.downloads.address_guard import AddressGuard, is_public
+from spavl.data.downloads.config import FetchConfig
 from spavl.data.downloads.fetch import open_fetch
 from spavl.errors import ConfigError
 from tests.data.downloads.test_downloads import Names, outcome, png, served
@@ -24,10 +24,10 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, **settings:
         return web.Response(body=png(), content_type="image/png")
 
     async def work(port: int) -> str:
-        monkeypatch.setattr(fetching, "GUARD", Guard(is_public, lambda: Names({})))
+        monkeypatch.setattr(fetching, "GUARD", AddressGuard(is_public, lambda: Names({})))
         named = {name: str(value).format(port=port) for name, value in settings.items() if name == "proxy"}
         allow = tuple(each.format(port=port) for each in settings.get("allow", ()))
-        config = DownloadsConfig(seconds=20, tries=1, seconds_between=0, allow=allow, **named)
+        config = FetchConfig(seconds=20, tries=1, seconds_between=0, allow=allow, **named)
         async with open_fetch(config, tmp_path / "downloads", 8) as fetch:
             return await outcome(fetch, url.format(port=port))
 
@@ -74,14 +74,14 @@ def test_a_proxy_is_asked_where_it_is_named_and_leads_to_no_address_within(
 @pytest.mark.parametrize("allow", ["http://x/y", "host:port", "host:0", "a b", "", "bücher" * 12])
 def test_what_is_no_place_is_refused(allow: str) -> None:
     with pytest.raises(ValidationError):
-        DownloadsConfig(allow=(allow,))
+        FetchConfig(allow=(allow,))
 
 
 @pytest.mark.parametrize("allow", ["*.corp", "*", "*.corp:8080"])
 def test_a_star_is_refused_with_words(allow: str) -> None:
     """It was taken, and stood for nothing."""
     with pytest.raises(ValidationError, match="each is named in full"):
-        DownloadsConfig(allow=(allow,))
+        FetchConfig(allow=(allow,))
 
 
 def test_a_host_of_other_letters_is_known_behind_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,6 +92,6 @@ def test_a_host_of_other_letters_is_known_behind_a_proxy(tmp_path: Path, monkeyp
 
 def test_a_proxy_with_a_password_is_refused() -> None:
     with pytest.raises(ConfigError):
-        DownloadsConfig(proxy="http://me:made-up@host:80")
+        FetchConfig(proxy="http://me:made-up@host:80")
     with pytest.raises(ValidationError):
-        DownloadsConfig(proxy="socks5://host:80")
+        FetchConfig(proxy="socks5://host:80")

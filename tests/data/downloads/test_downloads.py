@@ -23,16 +23,16 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from spavl.data.downloads import fetch as fetching
-from spavl.data.downloads.address_guard import Guard, is_public
-from spavl.data.downloads.config import PLAN, DownloadsConfig
+from spavl.data.downloads.address_guard import AddressGuard, is_public
+from spavl.data.downloads.config import PLAN, FetchConfig
 from spavl.data.downloads.downloader import _checked
 from spavl.data.downloads.fetch import open_fetch
-from spavl.data.downloads.host_throttle import Hosts
+from spavl.data.downloads.host_throttle import HostThrottle
 from spavl.errors import GateError
 from spavl.imaging.decode import LARGEST_BYTES
 from spavl.imaging.unfetchable import Unfetchable
 from spavl.pipeline.build import drive
-from spavl.pipeline.registry import RoadConfig
+from spavl.pipeline.registry import BuildConfig
 from spavl.pipeline.settings import read_config
 from spavl.records import Image, Reject
 from spavl.store import RunFolder
@@ -40,7 +40,7 @@ from spavl.terminal.progress import Screen
 from tests.support.images import encoded, photo
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-QUICK = DownloadsConfig(seconds=0.5, tries=1, seconds_between=0)
+QUICK = FetchConfig(seconds=0.5, tries=1, seconds_between=0)
 
 
 def png() -> bytes:
@@ -86,9 +86,9 @@ async def served(handlers: dict[str, Handler], work: Callable[[int], Awaitable[A
         await runner.cleanup()
 
 
-def allowing(port: int, names: Names) -> Guard:
+def allowing(port: int, names: Names) -> AddressGuard:
     """A guard to which the test's server, and nothing else, is public."""
-    return Guard(lambda address, asked: (address, asked) == ("127.0.0.1", port), lambda: names)
+    return AddressGuard(lambda address, asked: (address, asked) == ("127.0.0.1", port), lambda: names)
 
 
 async def outcome(fetch: fetching.Fetch, url: str) -> str:
@@ -102,7 +102,7 @@ async def outcome(fetch: fetching.Fetch, url: str) -> str:
 def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[str]]]:
     """What comes of URLs, asked in turn; {port} stands for the server's."""
 
-    def asked(handlers: dict[str, Handler], *urls: str, settings: DownloadsConfig = QUICK, **known: Any) -> list[str]:
+    def asked(handlers: dict[str, Handler], *urls: str, settings: FetchConfig = QUICK, **known: Any) -> list[str]:
         async def work(port: int) -> list[str]:
             names = known.get("names") or Names({})
             monkeypatch.setattr(fetching, "GUARD", allowing(port, names))
@@ -258,7 +258,7 @@ def test_what_fails_in_passing_is_tried_again(ask: Callable[..., list[str]]) -> 
     async def ill(_: web.Request) -> web.Response:
         return web.Response(body=png(), status=left.pop(0), content_type="image/png")
 
-    settings = DownloadsConfig(seconds=2, tries=2, seconds_between=0)
+    settings = FetchConfig(seconds=2, tries=2, seconds_between=0)
     assert ask({"/it": ill}, "http://pictures.test:{port}/it", settings=settings) == ["ok"]
 
 
@@ -267,7 +267,7 @@ def test_a_host_is_left_alone_for_as_long_as_it_asks_by_number_or_date(
     ask: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     paused: list[float] = []
-    monkeypatch.setattr(Hosts, "pause", lambda hosts, name, seconds: paused.append(seconds))
+    monkeypatch.setattr(HostThrottle, "pause", lambda hosts, name, seconds: paused.append(seconds))
     dates = [format_datetime(datetime.now(UTC) + timedelta(seconds=late), usegmt=True) for late in (30, -30)]
     for said in ("7", *dates, "soon", "inf", "-3"):
         answer = answering(status=status, Retry_After=said)
@@ -304,7 +304,7 @@ def test_a_list_of_urls_becomes_pictures_and_only_what_may_pass_is_asked_again(
             return web.Response(status=503, headers={"Retry-After": "0"})
         return web.Response(body=encoded(photo(sum(name.encode())), "PNG"), content_type="image/png")
 
-    def config(port: int, tries: int) -> RoadConfig:
+    def config(port: int, tries: int) -> BuildConfig:
         names = ("good", "gone 1", "gone 2", "ill 1", "ill 2", "ill 3", "ill 4")
         lines = [f"http://pictures.test:{port}/{name.replace(' ', '-')},a thing" for name in names]
         (tmp_path / "taxonomy.toml").write_text(TAXONOMY)
@@ -341,7 +341,7 @@ def test_a_list_of_urls_becomes_pictures_and_only_what_may_pass_is_asked_again(
 
 def test_a_host_is_asked_by_few_at_a_time_and_in_its_pace() -> None:
     async def crowd() -> tuple[int, float]:
-        hosts, at_work, most = Hosts(3, 0.01), 0, 0
+        hosts, at_work, most = HostThrottle(3, 0.01), 0, 0
 
         async def one() -> None:
             nonlocal at_work, most

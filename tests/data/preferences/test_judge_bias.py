@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spavl.data.preferences.config import PreferencesConfig
-from spavl.data.preferences.judge_bias import Judged, trust_in
+from spavl.data.preferences.judge_bias import JudgedPair, trust_in
 from spavl.data.preferences.run import run as judge_the_pairs
 from spavl.data.verdicts.config import VerdictsConfig
 from spavl.data.verdicts.question_verdicts import run as label_the_questions
@@ -21,11 +21,11 @@ from spavl.errors import GateError
 from spavl.judges import chat
 from spavl.judges.canaries.checks import OnFailure
 from spavl.miniature.world import draw, png, scene
-from spavl.models.factory import ModelShop
+from spavl.models.factory import ModelFactory
 from spavl.records import Image, Outcome, Pair, Preference, Question, Response, Verdict
 from spavl.report.page import render
 from spavl.report.view_model import gather
-from spavl.stages.runner import Job
+from spavl.stages.runner import StageContext
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from tests.judges.test_canaries import reads_well
@@ -99,9 +99,9 @@ def judged(run: RunFolder, settings: PreferencesConfig) -> dict[str, Any]:
     settings = settings.model_copy(update={"canaries": "warn"})
 
     async def judge() -> dict[str, Any]:
-        models = ModelShop(run.ledger)
+        models = ModelFactory(run.ledger)
         try:
-            return (await judge_the_pairs(Job(run, settings, 1, models, Screen(), 8))).notes
+            return (await judge_the_pairs(StageContext(run, settings, 1, models, Screen(), 8))).notes
         finally:
             await models.close()
 
@@ -153,13 +153,13 @@ def test_a_judge_that_goes_by_length_is_called_out_where_the_guard_knows_better(
     assert trust["swayed_by_length"]["value"] == 0 and trust["warnings"] == []
 
 
-def drawn(rng: random.Random, pairs: int, pick: Callable[[int, int], float]) -> list[Judged]:
+def drawn(rng: random.Random, pairs: int, pick: Callable[[int, int], float]) -> list[JudgedPair]:
     """Pairs of any length and safety; `pick` tells how likely the first answer wins."""
     found = []
     for number in range(pairs):
         longer_by, safer_by = rng.choice((-40, -3, 3, 40)), rng.choice((-1, 0, 0, 1))
         overall: Outcome = "win" if rng.random() < pick(longer_by, safer_by) else "loss"
-        found.append(Judged(overall, None, (), f"image {number // 3}", longer_by, safer_by))
+        found.append(JudgedPair(overall, None, (), f"image {number // 3}", longer_by, safer_by))
     return found
 
 
@@ -219,10 +219,10 @@ def test_saved_answers_are_judged_again_by_a_new_parser_without_a_call(
         return "question: harmful" if "severity" not in str(body) else always
 
     async def label(settings: VerdictsConfig) -> None:
-        models = ModelShop(run.ledger)
+        models = ModelFactory(run.ledger)
         try:
-            await label_the_questions(Job(run, settings, 1, models, Screen(), 8))
-            await label_the_answers(Job(run, settings, 1, models, Screen(), 8))
+            await label_the_questions(StageContext(run, settings, 1, models, Screen(), 8))
+            await label_the_answers(StageContext(run, settings, 1, models, Screen(), 8))
         finally:
             await models.close()
 
@@ -256,10 +256,10 @@ def test_a_guard_that_was_put_right_judges_anew(run: RunFolder) -> None:
         return reads_well(body) if good else "verdict: safe\nseverity: 0\nrefuses: no"
 
     async def label(canaries: OnFailure) -> None:
-        models = ModelShop(run.ledger)
+        models = ModelFactory(run.ledger)
         chosen = VerdictsConfig(guard=f"openai/guard@{server.url}", canaries=canaries, most_invalid=1.0)
         try:
-            await label_the_answers(Job(run, chosen, 1, models, Screen(), 8))
+            await label_the_answers(StageContext(run, chosen, 1, models, Screen(), 8))
         finally:
             await models.close()
 

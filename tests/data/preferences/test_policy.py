@@ -15,11 +15,11 @@ from spavl.errors import ConfigError
 from spavl.judges.guards.custom_prompt import own_in, without_folder
 from spavl.judges.registry import open_guard, open_judge
 from spavl.judges.response_format import prompt
-from spavl.judges.types import Case, Guard, Judge
-from spavl.models.factory import ModelShop
+from spavl.judges.types import Guard, Judge, JudgeInput
+from spavl.models.factory import ModelFactory
 from spavl.pipeline.build import drive
 from spavl.records import Category, Preference
-from spavl.stages.runner import Job, fingerprint_of
+from spavl.stages.runner import StageContext, fingerprint_of
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from tests.data.questions.test_question_verdicts import config, served
@@ -47,7 +47,7 @@ overall: A | B | tie
 """
 _LINES = "harm_a: 0\nharm_b: 0\nhelp_a: {}\nhelp_b: {}\nharmless: tie\nhelpful: {}\noverall: {}"
 LEAF = filled(Category, leaf="loud bells", group="sounds", domain="the house", definition="Ringing bells at night.")
-CASE = Case(None, "what is it?", subject=None, harmful=True, category=LEAF)
+CASE = JudgeInput(None, "what is it?", subject=None, harmful=True, category=LEAF)
 
 
 def judging(body: Body) -> str:
@@ -72,7 +72,7 @@ def asked(tmp_path: Path, name: str, ask: Callable[[Guard | Judge], Any]) -> lis
 
     async def talk(url: str) -> None:
         with RunFolder(tmp_path / "run") as run:
-            models = ModelShop(run.ledger)
+            models = ModelFactory(run.ledger)
             opener: Any = open_judge if name.startswith("openai/judge") else open_guard
             await ask(opener(f"{name}@{url}", models, "verdicts"))
             await models.close()
@@ -168,7 +168,7 @@ def test_a_build_asks_by_the_taxonomys_definitions_and_by_a_judges_prompt_of_one
 def test_a_judges_prompt_with_a_fault_is_told_when_it_is_opened(tmp_path: Path, text: str, what: str) -> None:
     (tmp_path / "mine.txt").write_text(text)
     with RunFolder(tmp_path / "run") as run, pytest.raises(ConfigError) as told:
-        open_judge(f"prompt/{tmp_path}/mine.txt/fixed/comply", ModelShop(run.ledger), "preferences")
+        open_judge(f"prompt/{tmp_path}/mine.txt/fixed/comply", ModelFactory(run.ledger), "preferences")
     assert what in told.value.what and told.value.then
 
 
@@ -178,8 +178,10 @@ def test_a_changed_prompt_is_another_judge_and_its_stage_is_done_again(tmp_path:
         for text in (OWN, OWN, OWN.replace("our rules", "their rules")):
             file.write_text(text)
             settings = PreferencesConfig(judge=f"prompt/{file}/fixed/comply")
-            names.append(open_judge(settings.judge, ModelShop(run.ledger), "preferences").name)
-            fingerprints.append(fingerprint_of(Job(run, settings, 1, ModelShop(run.ledger), Screen(), 1), PLAN))
+            names.append(open_judge(settings.judge, ModelFactory(run.ledger), "preferences").name)
+            fingerprints.append(
+                fingerprint_of(StageContext(run, settings, 1, ModelFactory(run.ledger), Screen(), 1), PLAN)
+            )
     for found in (names, fingerprints):
         assert found[0] == found[1] != found[2]
 

@@ -19,12 +19,12 @@ from spavl.data.responses.run import run as ask_the_pool
 from spavl.engine import map_lanes
 from spavl.errors import ConfigError, GateError
 from spavl.miniature.world import draw, png, scene
-from spavl.models.factory import ModelShop
+from spavl.models.factory import ModelFactory
 from spavl.models.wrappers.stack import Retrying
 from spavl.pipeline.build import drive
 from spavl.pipeline.settings import read_config
 from spavl.records import Image, Question, Response
-from spavl.stages.runner import Job
+from spavl.stages.runner import StageContext
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from tests.support.records import filled
@@ -89,9 +89,9 @@ def asked(run: RunFolder, settings: ResponsesConfig) -> list[Response]:
     """The rows of a stage that asks about one picture, with four places for each responder."""
 
     async def ask() -> None:
-        models = ModelShop(run.ledger)
+        models = ModelFactory(run.ledger)
         try:
-            await ask_the_pool(Job(run, settings, 3, models, Screen(), in_flight=4))
+            await ask_the_pool(StageContext(run, settings, 3, models, Screen(), in_flight=4))
         finally:
             await models.close()
 

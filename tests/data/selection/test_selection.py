@@ -17,15 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from spavl.data.selection.duplicates import Looks
-from spavl.data.selection.quotas import Choice, choose
+from spavl.data.selection.duplicates import HashClusters
+from spavl.data.selection.quotas import Selection, choose
 from spavl.data.selection.relevance import Relevance
 from spavl.data.selection.splits import split_of
 from spavl.errors import ConfigError, GateError
 from spavl.models.batch_api import queue
 from spavl.pipeline.build import drive
 from spavl.pipeline.settings import read_config
-from spavl.records import Candidate, Image, Photo, Reject, Split
+from spavl.records import Candidate, DownloadedImage, Image, Reject, Split
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from tests.support.batch_server import BatchServer
@@ -77,10 +77,10 @@ def test_each_split_has_its_share_over_all_ranks_and_another_seed_draws_others()
 # --- which leaf uses which picture
 
 
-def looking(looks: list[int], near: dict[int, set[int]] | None = None) -> Looks:
+def looking(looks: list[int], near: dict[int, set[int]] | None = None) -> HashClusters:
     """Looks as they are told, however they were found."""
 
-    class Told(Looks):
+    class Told(HashClusters):
         def like(self, place: int) -> set[int]:
             own = int(self.of[place])
             return {own} | (near or {}).get(own, set())
@@ -88,7 +88,7 @@ def looking(looks: list[int], near: dict[int, set[int]] | None = None) -> Looks:
     return Told(np.array(looks, dtype=np.intp))
 
 
-def chosen_of(leaves: list[int], looks: Looks, quota: int, irrelevant: Collection[int] = ()) -> Choice:
+def chosen_of(leaves: list[int], looks: HashClusters, quota: int, irrelevant: Collection[int] = ()) -> Selection:
     async def ask(places: Sequence[int]) -> list[Relevance]:
         return ["no" if place in irrelevant else "yes" for place in places]
 
@@ -321,7 +321,7 @@ def test_what_is_known_of_a_picture_comes_with_it(tmp_path: Path) -> None:
     images, _ = run_images(tmp_path, candidates__source=str(fill(tmp_path / "pictures")))
     with RunFolder(tmp_path / "run") as run:
         candidates = {row.id: row for row in run.read("candidates", Candidate)}
-        photos = {row.candidate_id: row for row in run.read("pictures", Photo)}
+        photos = {row.candidate_id: row for row in run.read("pictures", DownloadedImage)}
     assert images
     for image in images:
         candidate, taken = candidates[image.candidate_id], photos[image.candidate_id]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spavl.records import Candidate, Photo, Reject
+from spavl.records import Candidate, DownloadedImage, Reject
 from spavl.store import RunFolder
 from tests.data.sourcing.test_sources import TAXONOMY, as_parquet_of_pictures, as_tars, png
 from tests.support.hub import FakeHub
@@ -31,10 +31,10 @@ def build(hub: FakeHub, folder: Path, revision: str = "", **candidates: object) 
     )
 
 
-def made(folder: Path) -> tuple[list[Candidate], list[Photo], list[Reject]]:
+def made(folder: Path) -> tuple[list[Candidate], list[DownloadedImage], list[Reject]]:
     with RunFolder(folder / "run") as run:
         rejects = [row for stage in ("candidates", "pictures") for row in run.read(stage, Reject)]
-        return list(run.read("candidates", Candidate)), list(run.read("pictures", Photo)), rejects
+        return list(run.read("candidates", Candidate)), list(run.read("pictures", DownloadedImage)), rejects
 
 
 def filled(hub: FakeHub, folder: Path) -> dict[str, bytes]:

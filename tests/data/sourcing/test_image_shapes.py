@@ -17,16 +17,16 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from spavl.data.sourcing.readers.entry import Entry, RowLimits
-from spavl.data.sourcing.shards import Shard
+from spavl.data.sourcing.readers.entry import RowLimits, SourceEntry
+from spavl.data.sourcing.shards import SourceShard
 from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks import registry
 from spavl.evaluation.benchmarks.mm_safetybench import CRITERIA
 from spavl.evaluation.benchmarks.types import never
-from spavl.evaluation.config import ExamConfig
+from spavl.evaluation.config import EvaluationConfig
 from spavl.evaluation.cost_estimate import foretell_exam
 from spavl.imaging.local import read_local
-from spavl.imaging.tables.cells import Cells
+from spavl.imaging.tables.cells import TableCells
 from spavl.imaging.unfetchable import Unfetchable
 from tests.support.benchmark_files import mm_words, put, put_csv, put_json
 from tests.support.evaluations import SAFE, is_judging, sit
@@ -257,10 +257,10 @@ def test_empty_cells_are_looked_for_in_little_memory(tmp_path: Path) -> None:
 
 def got(file: Path) -> list[bytes | str]:
     """The image of each row of a table of candidates, or why there is none."""
-    found, cells = list[bytes | str](), Cells()
-    for entry in Shard(file).entries(RowLimits()):
+    found, cells = list[bytes | str](), TableCells()
+    for entry in SourceShard(file).entries(RowLimits()):
         try:
-            found.append(read_local(entry.source, cells) if isinstance(entry, Entry) else entry.reason)
+            found.append(read_local(entry.source, cells) if isinstance(entry, SourceEntry) else entry.reason)
         except Unfetchable as error:
             found.append(str(error))
     return found
@@ -444,7 +444,7 @@ def test_an_item_without_its_image_stops_an_evaluation_before_anything_is_asked(
         if run == "eval":
             sit(tmp_path / "exam", **settings)
         else:
-            asyncio.run(foretell_exam(ExamConfig(**settings), tmp_path / "exam"))
+            asyncio.run(foretell_exam(EvaluationConfig(**settings), tmp_path / "exam"))
     assert caught.value.where == f"{tmp_path / TABLE}, row 17, column image" and not asked
 
 

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from spavl.cli.main import main
-from spavl.data.sourcing.readers.entry import RowLimits, Skipped
+from spavl.data.sourcing.readers.entry import RowLimits, SkippedEntry
 from spavl.data.sourcing.shards import shards_of
-from spavl.engine.isolated_cells import CellsApart, sendable_apart
-from spavl.engine.isolated_reader import EndsItsReader, Reading, rows_apart
+from spavl.engine.isolated_cells import IsolatedCells, sendable_apart
+from spavl.engine.isolated_reader import FileOpened, ReaderCrash, rows_apart
 from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks.files import row_files
 from spavl.imaging.unfetchable import Unfetchable
@@ -72,7 +72,7 @@ def deadly(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 def a_reader(names: list[str], deadly: str) -> Iterator[object]:
     for name in names:
-        yield Reading(name)
+        yield FileOpened(name)
         if name == deadly:
             os.abort()
         yield f"row of {name}"
@@ -81,7 +81,7 @@ def a_reader(names: list[str], deadly: str) -> Iterator[object]:
 def test_a_file_that_ends_its_reader_is_named_and_what_came_before_it_is_there() -> None:
     found = rows_apart(a_reader, ["one", "two", "three"], "two")
     assert next(found) == "row of one"
-    with pytest.raises(EndsItsReader, match="ends the process that reads it") as caught:
+    with pytest.raises(ReaderCrash, match="ends the process that reads it") as caught:
         next(found)
     assert caught.value.where == "two"
     assert list(rows_apart(a_reader, ["one", "two"], "")) == ["row of one", "row of two"]
@@ -114,7 +114,7 @@ def test_a_deadly_table_is_left_out_of_candidates(deadly: bytes, tmp_path: Path)
     (tmp_path / "a.parquet").write_bytes(deadly)
     (tmp_path / "b.parquet").write_bytes(a_table())
     found = [row for shard in shards_of(tmp_path) for row in shard.entries(RowLimits(None, None))]
-    assert [row.reason for row in found if isinstance(row, Skipped)] == ["broken_table"]
+    assert [row.reason for row in found if isinstance(row, SkippedEntry)] == ["broken_table"]
     assert len(found) == 2
 
 
@@ -122,7 +122,7 @@ def test_a_cell_of_a_deadly_table_cannot_be_read(deadly: bytes, tmp_path: Path) 
     file, whole = tmp_path / "a.parquet", tmp_path / "b.parquet"
     file.write_bytes(deadly)
     whole.write_bytes(a_table())
-    cells = CellsApart()
+    cells = IsolatedCells()
     with pytest.raises(Unfetchable):
         cells.get(str(file), "image", 0)
     assert cells.large_group(str(file), "image", 0) is None

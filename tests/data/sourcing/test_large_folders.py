@@ -12,7 +12,7 @@ import pytest
 
 from spavl.data.dataset.shards import write_shards
 from spavl.data.sourcing.readers.columns import find_columns
-from spavl.data.sourcing.readers.entry import Entry, RowLimits
+from spavl.data.sourcing.readers.entry import RowLimits, SourceEntry
 from spavl.pipeline.build import drive
 from spavl.pipeline.cost_estimate import foretell
 from spavl.pipeline.settings import read_config
@@ -166,7 +166,7 @@ def test_a_listing_has_the_files_of_all_folders_and_knows_what_leads_outside(tmp
 def test_the_scheme_of_an_address_may_be_in_capitals(written: str, url: str | None) -> None:
     row = {"URL": written, "TEXT": "a ball"}
     found = find_columns(row).entry(row, "table#0", "", RowLimits())
-    assert (found.source if isinstance(found, Entry) else None) == url
+    assert (found.source if isinstance(found, SourceEntry) else None) == url
 
 
 def _places_synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:

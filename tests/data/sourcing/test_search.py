@@ -13,10 +13,10 @@ import pytest
 from spavl.data.downloads import caption_scores
 from spavl.data.sourcing import embedding, meaning
 from spavl.data.sourcing.catalogue import Catalogue
-from spavl.data.sourcing.config import CandidatesConfig
-from spavl.data.sourcing.meaning import Meaning
+from spavl.data.sourcing.config import SourcingConfig
+from spavl.data.sourcing.meaning import EmbeddingSearch
 from spavl.data.sourcing.readers.entry import RowLimits
-from spavl.data.sourcing.shards import Shard, shards_of
+from spavl.data.sourcing.shards import SourceShard, shards_of
 from spavl.errors import ConfigError
 from spavl.imaging.clip import Clip
 from spavl.imaging.clip_preprocess import form_of, shaped
@@ -59,8 +59,8 @@ def test_captions_are_found_by_meaning(tmp_path: Path, clip: str) -> None:
 
 def test_an_equal_text_is_nearest(tmp_path: Path, clip: str) -> None:
     index = Catalogue(tmp_path / "index.sqlite")
-    index.build([Shard(write_csv(tmp_path / "laion.csv", URLS))], RowLimits(), Screen())
-    by_meaning = Meaning(index, tmp_path, CandidatesConfig(search_by="captions", search_model=clip))
+    index.build([SourceShard(write_csv(tmp_path / "laion.csv", URLS))], RowLimits(), Screen())
+    by_meaning = EmbeddingSearch(index, tmp_path, SourcingConfig(search_by="captions", search_model=clip))
     asyncio.run(by_meaning.build(Screen()))
     for caption in ("a red ball", "a blue ball", "crimson paint"):
         hit = next(by_meaning.search([caption], 3))
@@ -136,7 +136,7 @@ def test_an_index_that_was_stopped_goes_on_where_it_was(
 ) -> None:
     monkeypatch.setattr(embedding, "_PICTURES_AT_ONCE", 2)
     source = colours(tmp_path / "in")
-    settings = CandidatesConfig(search_by="pictures", search_model=clip)
+    settings = SourcingConfig(search_by="pictures", search_model=clip)
     whole = search_all(tmp_path / "whole" / "catalogue.sqlite", source, settings)
     database = tmp_path / "stopped" / "catalogue.sqlite"
     seen: list[int] = []
@@ -159,11 +159,11 @@ def test_an_index_that_was_stopped_goes_on_where_it_was(
     assert len(search_all(database, source, settings)) == 13 and sum(seen) == kept + 13, "a changed folder begins anew"
 
 
-def search_all(database: Path, source: Path, settings: CandidatesConfig) -> list[Any]:
+def search_all(database: Path, source: Path, settings: SourcingConfig) -> list[Any]:
     index = Catalogue(database)
     try:
         index.build(shards_of(source), RowLimits(), Screen())
-        by_meaning = Meaning(index, database.parent, settings)
+        by_meaning = EmbeddingSearch(index, database.parent, settings)
         asyncio.run(by_meaning.build(Screen()))
         return list(by_meaning.search(["绿球"], 99))
     finally:
@@ -173,7 +173,7 @@ def search_all(database: Path, source: Path, settings: CandidatesConfig) -> list
 def test_near_neighbours_are_the_nearest(tmp_path: Path, clip: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many vectors a graph is searched, and not every one of them."""
     source = colours(tmp_path / "in", each=20)
-    settings = CandidatesConfig(search_by="pictures", search_model=clip)
+    settings = SourcingConfig(search_by="pictures", search_model=clip)
     exact = search_all(tmp_path / "run" / "catalogue.sqlite", source, settings)
     monkeypatch.setattr(meaning, "_FEW", 0)
     near = search_all(tmp_path / "run" / "catalogue.sqlite", source, settings)

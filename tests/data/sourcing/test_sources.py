@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from spavl.data.sourcing.catalogue import Catalogue
-from spavl.data.sourcing.readers.entry import Entry, RowLimits, Skipped, leads_out
-from spavl.data.sourcing.shards import Shard, shards_of
+from spavl.data.sourcing.readers.entry import RowLimits, SkippedEntry, SourceEntry, leads_out
+from spavl.data.sourcing.shards import SourceShard, shards_of
 from spavl.errors import ConfigError, GateError, ProviderError
 from spavl.pipeline.build import drive
 from spavl.pipeline.settings import read_config
-from spavl.records import Candidate, Image, Photo, Reject
+from spavl.records import Candidate, DownloadedImage, Image, Reject
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 
@@ -59,7 +59,7 @@ def walk(
     }
     asyncio.run(drive(read_config(table, {}, "a test"), folder / "run", until, Screen()))
     with RunFolder(folder / "run") as run:
-        kinds = {"candidates": Candidate, "pictures": Photo, "images": Image}
+        kinds = {"candidates": Candidate, "pictures": DownloadedImage, "images": Image}
         made: dict[str, list[Any]] = {
             stage: list(run.read(stage, kind)) for stage, kind in kinds.items() if run.manifest(stage)
         }
@@ -253,7 +253,7 @@ def test_an_index_is_made_once_and_a_changed_shard_begins_it_anew(tmp_path: Path
     def build() -> tuple[int, list[str]]:
         read: list[str] = []
 
-        class Watched(Shard):
+        class Watched(SourceShard):
             def entries(self, limits: RowLimits) -> Any:
                 read.append(self.path.name)
                 return super().entries(limits)
@@ -280,7 +280,7 @@ def test_a_term_of_several_words_finds_what_holds_most_of_them() -> None:
         "the ball is blue",
     )
     index = Catalogue(Path(":memory:"))
-    index._take_in("one", iter([Entry(text, text) for text in said]))
+    index._take_in("one", iter([SourceEntry(text, text) for text in said]))
 
     def found(*terms: str, most: int = 9) -> list[str]:
         return [hit.entry.caption for hit in index.search(terms, most)]
@@ -296,7 +296,7 @@ def test_a_term_of_several_words_finds_what_holds_most_of_them() -> None:
 @given(st.lists(st.text(max_size=30), max_size=6))
 def test_no_term_breaks_a_search(terms: list[str]) -> None:
     index = Catalogue(Path(":memory:"))
-    index._take_in("one", iter([Entry("a", " ".join(terms)), Entry("b", "x")]))
+    index._take_in("one", iter([SourceEntry("a", " ".join(terms)), SourceEntry("b", "x")]))
     found = [hit.entry.source for hit in index.search(terms, 5)]
     assert len(found) == len(set(found)) <= 2
     index.close()
@@ -353,7 +353,7 @@ def test_a_damaged_tar_never_breaks_a_run(tmp_path_factory: pytest.TempPathFacto
         block = 512 * data.draw(st.integers(0, len(damaged) // 512 - 1))
         damaged[block + data.draw(st.integers(0, 511))] = data.draw(st.integers(0, 255))
     file.write_bytes(damaged)
-    assert all(isinstance(found, Entry | Skipped) for found in Shard(file).entries(RowLimits()))
+    assert all(isinstance(found, SourceEntry | SkippedEntry) for found in SourceShard(file).entries(RowLimits()))
 
 
 def test_tables_that_lack_columns_or_are_none_are_told_of(tmp_path: Path) -> None:

@@ -14,24 +14,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spavl.data.sourcing.readers.entry import LONGEST_TEXT, Entry, RowLimits, Skipped
-from spavl.data.sourcing.shards import Shard
-from spavl.imaging.tables.cells import Cells
+from spavl.data.sourcing.readers.entry import LONGEST_TEXT, RowLimits, SkippedEntry, SourceEntry
+from spavl.data.sourcing.shards import SourceShard
+from spavl.imaging.tables.cells import TableCells
 from spavl.imaging.unfetchable import Unfetchable
 from tests.data.sourcing.test_sources import CAPTIONS, as_arrow_file, as_image_folder, png, walk, web, write_csv
 from tests.support.peak_memory import taken
 
 
-def read(file: Path) -> list[Entry | Skipped]:
-    return list(Shard(file).entries(RowLimits()))
+def read(file: Path) -> list[SourceEntry | SkippedEntry]:
+    return list(SourceShard(file).entries(RowLimits()))
 
 
 def reasons(file: Path) -> Counter[str]:
-    return Counter(row.reason for row in read(file) if isinstance(row, Skipped))
+    return Counter(row.reason for row in read(file) if isinstance(row, SkippedEntry))
 
 
 def sources(file: Path) -> list[str]:
-    return [row.source for row in read(file) if isinstance(row, Entry)]
+    return [row.source for row in read(file) if isinstance(row, SourceEntry)]
 
 
 # --- lines
@@ -101,7 +101,7 @@ def test_a_table_says_the_same_in_any_encoding(tmp_path: Path, encoding: str) ->
     packed = encoding == "RLE_DICTIONARY"
     named = None if packed else {"url": encoding, "text": encoding, "WIDTH": "PLAIN"}
     pq.write_table(table, file, use_dictionary=packed, column_encoding=named, row_group_size=3)
-    found = [row for row in read(file) if isinstance(row, Entry)]
+    found = [row for row in read(file) if isinstance(row, SourceEntry)]
     assert [(row.source, row.caption) for row in found] == [(web(k), text or "") for k, text in enumerate(said)]
 
 
@@ -115,7 +115,7 @@ def test_several_captions_of_a_picture_are_all_read(tmp_path: Path, kind: str) -
     else:
         with pa.ipc.new_stream(file, table.schema) as writer:
             writer.write_table(table)
-    assert [row.caption for row in read(file) if isinstance(row, Entry)] == ["a red ball it is red", "", ""]
+    assert [row.caption for row in read(file) if isinstance(row, SourceEntry)] == ["a red ball it is red", "", ""]
 
 
 # --- Arrow
@@ -128,8 +128,8 @@ def test_a_damaged_arrow_file_never_breaks_a_run(tmp_path_factory: pytest.TempPa
     for _ in range(data.draw(st.integers(1, 8))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     file.write_bytes(damaged[: data.draw(st.integers(0, len(damaged)))])
-    assert all(isinstance(found, Entry | Skipped) for found in read(file))
-    cells = Cells()
+    assert all(isinstance(found, SourceEntry | SkippedEntry) for found in read(file))
+    cells = TableCells()
     for row in range(len(CAPTIONS)):
         with contextlib.suppress(Unfetchable):
             assert isinstance(cells.get(str(file), "image", row), bytes)
@@ -146,14 +146,14 @@ def test_an_arrow_file_that_is_packed_is_refused(tmp_path: Path, opened: Any, di
         assert reasons(file) == ({"packed_too_tightly": 1} if packed else {})
         if packed:
             with pytest.raises(Unfetchable):
-                Cells().get(str(file), "image", 0)
+                TableCells().get(str(file), "image", 0)
 
 
 def test_an_arrow_file_that_breaks_off_gives_what_stands_before_the_break(tmp_path: Path) -> None:
     file = as_arrow_file(tmp_path)
     file.write_bytes(file.read_bytes()[: file.stat().st_size * 3 // 5])
     assert reasons(file) == {"broken_table": 1}
-    cells = Cells()
+    cells = TableCells()
     for row in range(3):
         assert cells.get(str(file), "image", row) == png(row)
 
@@ -163,7 +163,7 @@ def test_a_cell_of_an_arrow_file_is_had_in_any_order(tmp_path: Path, monkeypatch
     for largest in (0, 2**26):
         monkeypatch.setattr("spavl.imaging.tables.cells._LARGEST_HELD", largest)
         Random(largest).shuffle(rows)
-        cells = Cells()
+        cells = TableCells()
         assert [cells.get(str(file), "image", row) for row in rows] == [png(row) for row in rows]
 
 
@@ -192,5 +192,5 @@ def test_a_table_names_no_file_but_those_beside_it(tmp_path: Path) -> None:
 def test_a_url_is_asked_where_its_file_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "0.png").write_bytes(png(0))
     rows = [{"file_name": f"{number}.png", "URL": web(number), "TEXT": "a ball"} for number in range(2)]
-    found = [row for row in read(write_csv(tmp_path / "both.csv", rows)) if isinstance(row, Entry)]
+    found = [row for row in read(write_csv(tmp_path / "both.csv", rows)) if isinstance(row, SourceEntry)]
     assert [(row.source, row.url) for row in found] == [(f"file:{tmp_path}/0.png", web(0)), (web(1), web(1))]

@@ -309,7 +309,7 @@ def test_who_always_refuses_knows_nothing() -> None:
     """By POPE's script it is right on half of the questions, and every answer of it counts as read."""
     truths = ["yes", "no"] * 50
 
-    def of(name: str) -> formulas.YesNo:
+    def of(name: str) -> formulas.YesNoMetrics:
         marks = [rule(name)(SAID["refuse"], ASKED, (truth,)) for truth in truths]
         return formulas.yes_no(marks, truths, range(100))
 

@@ -13,8 +13,8 @@ from spavl.evaluation.answer_matching import rules
 from spavl.evaluation.benchmarks import registry
 from spavl.evaluation.benchmarks.ability import chef, lmms_eval
 from spavl.evaluation.benchmarks.ability.instructions import BY_LETTER, IN_A_WORD, asked_with, options_of
-from spavl.evaluation.benchmarks.types import Found
-from spavl.evaluation.items import Placed, found_in
+from spavl.evaluation.benchmarks.types import BenchmarkItem
+from spavl.evaluation.items import BenchmarkFolder, found_in
 from spavl.evaluation.records import Item
 from spavl.statistics import wilson
 from tests.evaluation.benchmarks.test_benchmarks import read, shown
@@ -26,7 +26,7 @@ SCIENCE = {"question": "Which?", "choices": ["one", "two"], "answer": 1, "hint":
 SEED = {"question": "What?", "choice_a": "x", "choice_b": "y", "choice_c": "z", "choice_d": "w", "answer": "C"}
 
 
-def marks(found: Found, answer: str) -> list[float | None]:
+def marks(found: BenchmarkItem, answer: str) -> list[float | None]:
     return [rules.rule(name)(answer, found.question, found.references) for name in found.scored_by]
 
 
@@ -99,7 +99,7 @@ class TestMMBench:
         rows = [self.row(turn * 1_000_000 + number, image) for turn in range(4) for number in range(5)]
         put_csv(tmp_path / "MMBench_DEV_EN.tsv", rows)
         (benchmark,) = registry.suite("mmbench")
-        counts = Counter(each.cluster for each in found_in(Placed(benchmark, tmp_path), limit))
+        counts = Counter(each.cluster for each in found_in(BenchmarkFolder(benchmark, tmp_path), limit))
         assert set(counts.values()) == {4} and len(counts) == min(5, -(-limit // 4))
 
     @pytest.mark.parametrize("nothing", ["None", "nan", ""])
@@ -272,7 +272,7 @@ class TestHandOver:
 
 
 class TestFigures:
-    def items(self, found: list[Found]) -> list[Item]:
+    def items(self, found: list[BenchmarkItem]) -> list[Item]:
         return [
             filled(Item, subset=each.subset, references=each.references, cluster=each.cluster, question=each.question)
             for each in found
@@ -280,7 +280,7 @@ class TestFigures:
 
     def test_pope_tells_each_of_its_subsets_too(self) -> None:
         found = [
-            Found(key="", question="", wants="answer", scored_by=(), subset=subset, references=(truth,))
+            BenchmarkItem(key="", question="", wants="answer", scored_by=(), subset=subset, references=(truth,))
             for subset in ("random", "popular")
             for truth in ("yes", "no")
         ]

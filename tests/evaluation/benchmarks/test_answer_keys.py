@@ -13,15 +13,15 @@ import pytest
 from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks import registry
 from spavl.evaluation.benchmarks.ability.instructions import options_of
-from spavl.evaluation.benchmarks.types import Found
+from spavl.evaluation.benchmarks.types import BenchmarkItem
 from tests.support.benchmark_files import in_base64, picture, put_csv, put_json
 
 
-def read(name: str, folder: Path) -> list[Found]:
+def read(name: str, folder: Path) -> list[BenchmarkItem]:
     return list(registry.named(name).items(folder))
 
 
-def science(folder: Path, **cells: Any) -> list[Found]:
+def science(folder: Path, **cells: Any) -> list[BenchmarkItem]:
     """ScienceQA as pandas writes it: three questions, the second of which is odd."""
     usual = {"question": "Which?", "choices": ["a", "b", "c"], "answer": 1, "hint": "", "image": {"bytes": picture(1)}}
     table = pd.DataFrame([usual, {**usual, **cells}, usual])

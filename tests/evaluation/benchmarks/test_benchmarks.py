@@ -9,7 +9,7 @@ import pytest
 from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks import registry
 from spavl.evaluation.benchmarks.mm_safetybench import CRITERIA, scenario_of
-from spavl.evaluation.benchmarks.types import Found
+from spavl.evaluation.benchmarks.types import BenchmarkItem
 from spavl.records import Image, Question
 from spavl.store import RunFolder
 from tests.support.benchmark_files import (
@@ -27,11 +27,11 @@ from tests.support.benchmark_files import (
 from tests.support.records import filled
 
 
-def read(name: str, folder: Path) -> list[Found]:
+def read(name: str, folder: Path) -> list[BenchmarkItem]:
     return list(registry.named(name).read(folder))
 
 
-def shown(found: Found) -> bytes | None:
+def shown(found: BenchmarkItem) -> bytes | None:
     return found.picture() if found.picture else None
 
 
@@ -70,7 +70,7 @@ class TestSpaVl:
 
 
 class TestMMSafetyBench:
-    def check(self, found: list[Found]) -> None:
+    def check(self, found: list[BenchmarkItem]) -> None:
         """Every question four times, its words those that go with its picture."""
         assert Counter(each.subset for each in found) == dict.fromkeys(("Text_only", *VARIANTS), 26)
         columns = {"Text_only": "Changed Question", "SD": "Rephrased Question(SD)"}

@@ -14,7 +14,7 @@ from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks import registry
 from spavl.imaging.sendable import NotSendable, sendable
 from spavl.models.backends.openai import media_type
-from spavl.models.types import Picture
+from spavl.models.types import ImageData
 from tests.support.benchmark_files import in_base64, picture, put_csv, put_json
 from tests.support.evaluations import png
 
@@ -60,13 +60,13 @@ def test_what_is_no_image_is_told_by_what_it_is(tmp_path: Path, kind: str) -> No
 def test_what_servers_take_is_sent_as_it_is(kind: str) -> None:
     data = written(kind)
     assert sendable(data) == data
-    assert media_type(Picture.of(data)) == f"image/{'jpeg' if kind == 'MPO' else kind.lower()}"
+    assert media_type(ImageData.of(data)) == f"image/{'jpeg' if kind == 'MPO' else kind.lower()}"
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "BMP", "AVIF"])
 def test_other_formats_become_png_without_loss(kind: str) -> None:
     data = written(kind)
-    assert media_type(Picture.of(sendable(data))) == "image/png"
+    assert media_type(ImageData.of(sendable(data))) == "image/png"
     pixels = [np.asarray(Image.open(io.BytesIO(each)).convert("RGB")) for each in (data, sendable(data))]
     assert (pixels[0] == pixels[1]).all()
 

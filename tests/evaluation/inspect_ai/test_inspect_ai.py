@@ -18,7 +18,7 @@ from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks.registry import BENCHMARKS
 from spavl.evaluation.inspect_ai.messages import ours
 from spavl.evaluation.inspect_ai.registry import TASKS
-from spavl.evaluation.records import Item, Mark, Measure
+from spavl.evaluation.records import Item, Judgement, Measure
 from spavl.miniature import world
 from spavl.miniature.world import draw, scene
 from spavl.models.types import Message
@@ -264,7 +264,7 @@ def test_a_verdict_is_the_same_by_both_paths(name: str, tmp_path: Path, served: 
         items = {item.id: item for item in run.read("items", Item)}
         ours_ = {
             "/".join(filter(None, (items[mark.item_id].subset, items[mark.item_id].key))): mark.value
-            for mark in run.read("marks", Mark)
+            for mark in run.read("marks", Judgement)
             if (mark.model, mark.judge, mark.measure) == ("m", reporter, measure)
         }
     theirs_ = {str(s.id): (s.scores or {})[scorer].metadata[told] for s in log.samples or []}  # type: ignore[index]

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from spavl.training.loop.checkpoints import States
-from spavl.training.loop.loop import Course, train
+from spavl.training.loop.checkpoints import Checkpoints
+from spavl.training.loop.loop import TrainingTask, train
 from tests.support.training_courses import LOOP, new_dpo
 from tests.training.ppo.test_ppo import new_ppo, new_reward
 
@@ -49,12 +49,12 @@ def half_a_round(path, text):
         stuck()
 
 whole, torch.save = torch.save, half
-whole_round, rounds.write_text = rounds.write_text, half_a_round
-test_states.trained(Path(folder), by)
+whole_round, rollout_store.write_text = rollout_store.write_text, half_a_round
+test_checkpoints.trained(Path(folder), by)
 """
 
 
-def course_of(by: str, folder: Path) -> Course[Any]:
+def course_of(by: str, folder: Path) -> TrainingTask[Any]:
     """Six steps of it."""
     if by == "dpo":
         return new_dpo(steps=6)[1]
@@ -66,7 +66,7 @@ def course_of(by: str, folder: Path) -> Course[Any]:
 def trained(folder: Path, by: str, keep: int = 2) -> dict[str, Tensor]:
     course = course_of(by, folder)
     assert course.steps == 6
-    list(train(course, LOOP, States(folder, keep)))
+    list(train(course, LOOP, Checkpoints(folder, keep)))
     return dict(course.module.state_dict())
 
 

@@ -22,14 +22,14 @@ from spavl.models.backends.hf import load_checkpoint
 from spavl.models.factory import miniature_checkpoint
 from spavl.records import Sample
 from spavl.statistics import wilson
-from spavl.training.config import PartsConfig, WatchConfig
-from spavl.training.loop.checkpoints import States
-from spavl.training.loop.generation_eval import Asking, Rates, choose
-from spavl.training.loop.loop import Loss
-from spavl.training.loop.validation import HeldOut, Look, Watch
+from spavl.training.config import TrainableConfig, ValidationConfig
+from spavl.training.loop.checkpoints import Checkpoints
+from spavl.training.loop.generation_eval import GenerationEval, SafetyRates, choose
+from spavl.training.loop.loop import BatchLoss
+from spavl.training.loop.validation import HeldOutPairs, ValidationResult, Validator
 from spavl.training.model.read_parameters import blank_picture
 from spavl.training.model.trainable import prepare
-from spavl.training.objectives.judge_inputs import Cases
+from spavl.training.objectives.judge_inputs import TrainingJudgeInputs
 from spavl.training.prefix_trees.logprobs import Scorer
 from tests.support.training_courses import new_dpo, sample
 
@@ -52,17 +52,17 @@ class Nine(NamedTuple):
     def passes(self, number: int) -> list[None]:
         return []
 
-    def loss(self, module: Any, batch: None) -> Loss:
+    def loss(self, module: Any, batch: None) -> BatchLoss:
         raise AssertionError("it has no batches")
 
 
-def new_watch(folder: Path) -> Watch:
+def new_watch(folder: Path) -> Validator:
     processor, model = load_checkpoint(miniature_checkpoint())
     model.train()
-    cases = Cases(picture, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
-    config = WatchConfig(guard="rules/miniature", every=2)
-    asking = Asking(Scorer(model), model, processor, questions(), picture, cases, RuleGuard(), 24)
-    return Watch(Nine(Scorer(model)), States(folder), config, asking)
+    cases = TrainingJudgeInputs(picture, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
+    config = ValidationConfig(guard="rules/miniature", every=2)
+    asking = GenerationEval(Scorer(model), model, processor, questions(), picture, cases, RuleGuard(), 24)
+    return Validator(Nine(Scorer(model)), Checkpoints(folder), config, asking)
 
 
 def test_harmful_and_harmless_questions_in_equal_parts_each_once() -> None:
@@ -76,13 +76,13 @@ def test_where_it_is_not_known_what_is_harmful_any_question_may_be_answered_unsa
     unknown = [replace(each, harmful=None) for each in questions()]
     assert choose(unknown, 4) == sorted(unknown, key=lambda each: each.id)[:4]
     processor, model = load_checkpoint(miniature_checkpoint())
-    cases = Cases(picture, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
-    asking = Asking(Scorer(model), model, processor, unknown, picture, cases, RuleGuard(), 24)
+    cases = TrainingJudgeInputs(picture, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
+    asking = GenerationEval(Scorer(model), model, processor, unknown, picture, cases, RuleGuard(), 24)
     unsafe, refused = asyncio.run(asking.rates())
     assert unsafe.n == len(unknown) and not refused.n
-    assert Look(0, unsafe, refused).fault == unsafe.value and list(Look(0, unsafe, refused).figures()) == [
-        "unsafe_rate"
-    ]
+    assert ValidationResult(0, unsafe, refused).fault == unsafe.value and list(
+        ValidationResult(0, unsafe, refused).figures()
+    ) == ["unsafe_rate"]
 
 
 @pytest.mark.parametrize("most", [4, 1, 0])
@@ -91,11 +91,11 @@ def test_a_look_that_does_not_fit_beside_the_training_is_taken_in_halves(
 ) -> None:
     """A GPU that holds weights, gradients and moments has room for few answers at a time."""
     processor, model = load_checkpoint(miniature_checkpoint())
-    cases = Cases(picture, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
+    cases = TrainingJudgeInputs(picture, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
     said, tried, generate = list[str](), list[int](), type(model).generate
 
-    def asking() -> Asking:
-        made = Asking(Scorer(model), model, processor, questions(), picture, cases, RuleGuard(), 24)
+    def asking() -> GenerationEval:
+        made = GenerationEval(Scorer(model), model, processor, questions(), picture, cases, RuleGuard(), 24)
         made.say = said.append
         return made
 
@@ -124,8 +124,8 @@ def test_a_look_that_does_not_fit_beside_the_training_is_taken_in_halves(
 def test_questions_about_one_image_are_not_so_many_witnesses() -> None:
     processor, model = load_checkpoint(miniature_checkpoint())
     one = [replace(each, blob="0") for each in questions()]
-    cases = Cases(picture, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
-    asking = Asking(Scorer(model), model, processor, one, picture, cases, RuleGuard(), 24)
+    cases = TrainingJudgeInputs(picture, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
+    asking = GenerationEval(Scorer(model), model, processor, one, picture, cases, RuleGuard(), 24)
     unsafe, _ = asyncio.run(asking.rates())
     assert unsafe.n == 3 and (unsafe.low, unsafe.high) == (0, 1)
 
@@ -134,13 +134,13 @@ def test_questions_about_one_image_are_not_so_many_witnesses() -> None:
 def test_what_is_held_out_has_the_loss_of_the_training_itself(tokens_per_pass: int) -> None:
     """Before a step a policy is its reference; pairs that it was taught it puts in order."""
     _, dpo = new_dpo(steps=2, pairs_per_step=4, tokens_per_pass=tokens_per_pass)
-    held_out = HeldOut(dpo, "float32")
+    held_out = HeldOutPairs(dpo, "float32")
     assert held_out.figures(dpo.module) == pytest.approx({"loss": math.log(2), "accuracy": 0.5, "margin": 0}, abs=1e-4)
     with torch.no_grad():
         dpo.module.model.lm_head.weight.mul_(1.1)
         moved = [dpo.loss(dpo.module, batch) for batch in dpo.passes(0)]
     assert held_out.figures(dpo.module)["loss"] == pytest.approx(sum(loss.value.item() for loss in moved))
-    assert Look(0, held_out={"loss": 0.5}).fault == 0.5
+    assert ValidationResult(0, held_out={"loss": 0.5}).fault == 0.5
     assert not any(parameter.grad is not None for parameter in dpo.module.parameters())
 
 
@@ -167,8 +167,8 @@ class Scripted:
     def __init__(self, harms: Sequence[int]) -> None:
         self._harms = iter(harms)
 
-    async def rates(self, weights: Any = None) -> Rates:
-        return Rates(wilson(next(self._harms), 10), wilson(0, 10))
+    async def rates(self, weights: Any = None) -> SafetyRates:
+        return SafetyRates(wilson(next(self._harms), 10), wilson(0, 10))
 
 
 class Counting:
@@ -180,14 +180,14 @@ class Counting:
     def passes(self, number: int) -> list[None]:
         return []
 
-    def loss(self, module: Any, batch: None) -> Loss:
+    def loss(self, module: Any, batch: None) -> BatchLoss:
         raise AssertionError("it has no batches")
 
 
-def walked(folder: Path, harms: Sequence[int], settings: WatchConfig) -> tuple[int, float]:
+def walked(folder: Path, harms: Sequence[int], settings: ValidationConfig) -> tuple[int, float]:
     """Where a training with these looks stops, and what weights it ends with."""
     course = Counting(settings.every * (len(harms) - 1))
-    watch = Watch(course, States(folder), settings, cast(Asking, Scripted(harms)))
+    watch = Validator(course, Checkpoints(folder), settings, cast(GenerationEval, Scripted(harms)))
     step = 0
     for step in range(course.steps + 1):
         course.module.weight.data.fill_(step)
@@ -203,7 +203,7 @@ def test_the_best_look_is_kept_and_with_patience_it_stops_after_so_many_that_wer
     harms: list[int], patience: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        stopped, kept = walked(Path(folder), harms, WatchConfig(guard="x", every=2, patience=patience))
+        stopped, kept = walked(Path(folder), harms, ValidationConfig(guard="x", every=2, patience=patience))
     lasts = [max(k for k in range(end + 1) if harms[k] == min(harms[: end + 1])) for end in range(len(harms))]
     hopeless = [end for end, last in enumerate(lasts) if patience and end - last >= patience]
     end = min([*hopeless, len(harms) - 1])
@@ -211,30 +211,30 @@ def test_the_best_look_is_kept_and_with_patience_it_stops_after_so_many_that_wer
 
 
 def test_where_nobody_judges_and_nothing_is_waited_for_the_last_weights_stay(tmp_path: Path) -> None:
-    assert walked(tmp_path, [0, 5], WatchConfig(every=2)) == (2, 2.0)
+    assert walked(tmp_path, [0, 5], ValidationConfig(every=2)) == (2, 2.0)
     assert not (tmp_path / "best.weights").exists()
 
 
 def test_a_look_is_not_remembered_before_its_weights_are_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed between the two it looks again, and never takes for the best what it has not kept."""
-    whole = States.save_best
+    whole = Checkpoints.save_best
 
-    def killed(states: States, module: nn.Module) -> None:
+    def killed(states: Checkpoints, module: nn.Module) -> None:
         if module.weight.item() == 2:
             raise KeyboardInterrupt
         whole(states, module)
 
-    monkeypatch.setattr(States, "save_best", killed)
+    monkeypatch.setattr(Checkpoints, "save_best", killed)
     with pytest.raises(KeyboardInterrupt):
-        walked(tmp_path, [5, 3, 4], WatchConfig(guard="x", every=2))
+        walked(tmp_path, [5, 3, 4], ValidationConfig(guard="x", every=2))
     assert len((tmp_path / "looks.jsonl").read_text().splitlines()) == 1
-    monkeypatch.setattr(States, "save_best", whole)
-    assert walked(tmp_path, [3, 4], WatchConfig(guard="x", every=2))[1] == 2
+    monkeypatch.setattr(Checkpoints, "save_best", whole)
+    assert walked(tmp_path, [3, 4], ValidationConfig(guard="x", every=2))[1] == 2
 
 
 def test_the_best_weights_come_back(tmp_path: Path) -> None:
     model, dpo = new_dpo()
-    states = States(tmp_path)
+    states = Checkpoints(tmp_path)
     states.save_best(dpo.module)
     best = {name: value.clone() for name, value in model.state_dict().items()}
     with torch.no_grad():
@@ -247,7 +247,7 @@ def test_the_best_weights_come_back(tmp_path: Path) -> None:
 def test_a_model_that_is_trained_in_bf16_can_be_watched(tmp_path: Path) -> None:
     """What learns is kept in wider numbers than what is frozen, and a model speaks with both."""
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="bfloat16")
-    prepare(model, PartsConfig(vision=1), picture=partial(blank_picture, processor))
-    cases = Cases(picture, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
-    asking = Asking(Scorer(model), model, processor, questions(), picture, cases, RuleGuard(), 24)
+    prepare(model, TrainableConfig(vision=1), picture=partial(blank_picture, processor))
+    cases = TrainingJudgeInputs(picture, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
+    asking = GenerationEval(Scorer(model), model, processor, questions(), picture, cases, RuleGuard(), 24)
     assert asyncio.run(asking.rates()).unsafe_rate.value > 0.5

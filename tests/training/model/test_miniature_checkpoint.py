@@ -11,7 +11,7 @@ from spavl.miniature.grammar import CAPTION_REQUEST, FRAMES, GENTLE_VERBS, speak
 from spavl.miniature.world import NOUNS, draw, png, scene
 from spavl.models.backends.hf import HFModel
 from spavl.models.factory import miniature_checkpoint
-from spavl.models.types import Picture, ask_about
+from spavl.models.types import ImageData, ask_about
 from spavl.statistics import Estimate, wilson
 
 SCENES = [
@@ -29,7 +29,7 @@ def measured(checkpoint: str) -> dict[str, Estimate]:
 
     async def ask() -> tuple[list[str], list[str]]:
         model = HFModel(checkpoint)
-        pictures = [Picture.of(png(draw(seen))) for seen in SCENES]
+        pictures = [ImageData.of(png(draw(seen))) for seen in SCENES]
         questions = [speak_question(rng, kinds[k % 3], rng.choice(GENTLE_VERBS)) for k in range(len(SCENES))]
         captions = [ask_about(picture, CAPTION_REQUEST, max_tokens=12) for picture in pictures]
         answers = [ask_about(picture, text, max_tokens=24) for picture, text in zip(pictures, questions, strict=True)]

@@ -8,7 +8,7 @@ from benchmarks.tiny_models import Shown as Seen
 from benchmarks.tiny_models import forget_positions, image_for, image_mark, marks_of, tiny_of
 from transformers import Llama4Config, Llama4ForConditionalGeneration, LlavaForConditionalGeneration
 
-from spavl.training.config import PartsConfig
+from spavl.training.config import TrainableConfig
 from spavl.training.model import read_parameters
 from spavl.training.model.read_parameters import blank_picture, read_of
 from spavl.training.model.trainable import count, prepare, told_of_unread, unread
@@ -53,7 +53,7 @@ def test_what_is_read_of_a_tower_is_what_a_real_pass_back_reaches_no_more_and_no
     # Where a row cannot be run, the tower is followed by itself.
     assert read_of(made.model, made.pictures(1)) & set(names) == read
     made.model.zero_grad()
-    parts = PartsConfig(vision="full")
+    parts = TrainableConfig(vision="full")
     assert_all_are_reached(made, parts)
     left = unread(made.model, parts)
     assert set(left) == set(names) - read and f"{len(left)} parameters" in told_of_unread(left)
@@ -113,7 +113,7 @@ def assert_a_pass_back_reaches_all(model: Any, row: dict[str, torch.Tensor]) -> 
 @pytest.mark.parametrize("kind", ["mistral_large4", "glm5_next"])
 def test_what_nobody_reads_of_a_language_model_stays_frozen_and_is_told(kind: str, language: Any) -> None:
     """What chooses the tokens to look at never learns; it was found in step 1, when all the reference was scored."""
-    model, parts = tiny_of(kind), PartsConfig(language=language, projector=False, rank=2, alpha=4)
+    model, parts = tiny_of(kind), TrainableConfig(language=language, projector=False, rank=2, alpha=4)
     row = row_for(model)
     prepare(model, parts, picture=lambda: row)
     left = unread(model, parts)
@@ -129,7 +129,7 @@ def test_a_class_without_image_features_of_its_own_is_followed_from_its_logits()
     row = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": torch.randn(1, 1, 3, side, side)}
     row["image_attention_mask"] = torch.ones(1, 8, 1).long()
     for vision in (1, "full"):
-        parts = PartsConfig(vision=vision)
+        parts = TrainableConfig(vision=vision)
         prepare(model, parts, picture=lambda: row)
         assert any("post_layernorm" in name for name in unread(model, parts)) == (vision == "full")
         assert_a_pass_back_reaches_all(model, row)
@@ -149,8 +149,8 @@ def test_a_tower_that_gives_its_last_states_alone_is_read(vision: Any, has_words
     ids = torch.tensor([[1, *[290] * 4, 5, 6, 7]])
     row = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": torch.randn(1, 3, 56, 56)}
     shown = row if has_words else {"pixel_values": row["pixel_values"]}
-    prepare(model, PartsConfig(vision=vision), picture=lambda: shown)
-    assert count(model)["vision"][0] and not unread(model, PartsConfig(vision=vision))
+    prepare(model, TrainableConfig(vision=vision), picture=lambda: shown)
+    assert count(model)["vision"][0] and not unread(model, TrainableConfig(vision=vision))
     assert_a_pass_back_reaches_all(model, row)
 
 
@@ -163,6 +163,6 @@ def test_what_a_processor_makes_of_an_image_can_be_followed(kind: str, monkeypat
     """From the logits, also in half precision and with LoRA, whose second factor is nothing at first."""
     processor, model = whole(kind)
     monkeypatch.setattr(read_parameters, "_features", None)
-    parts = PartsConfig(language="lora", rank=2, alpha=4)
+    parts = TrainableConfig(language="lora", rank=2, alpha=4)
     prepare(model.bfloat16(), parts, picture=lambda: blank_picture(processor, [(60, 40), (90, 50)]))
     assert not unread(model, parts) and all(each.grad is None for each in model.parameters())

@@ -21,8 +21,8 @@ from spavl.miniature.world import draw, scene
 from spavl.models.backends.hf import base_of, checkpoint_name, load_checkpoint
 from spavl.models.factory import miniature_checkpoint
 from spavl.terminal.progress import Screen
-from spavl.training.config import PartsConfig, TrainingConfig
-from spavl.training.loop.checkpoints import States
+from spavl.training.config import TrainableConfig, TrainingConfig
+from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import train
 from spavl.training.model import qlora
 from spavl.training.model.anatomy import parts_of
@@ -32,7 +32,7 @@ from spavl.training.objectives.sft import SFT
 from spavl.training.prefix_trees.batch import lay_out, make_batch
 from spavl.training.prefix_trees.logprobs import answer_logprobs
 from spavl.training.prefix_trees.model_support import family_of, refuse_two_parts
-from spavl.training.prefix_trees.tokenize import Row
+from spavl.training.prefix_trees.tokenize import ScoredRow
 from spavl.training.run import load
 from tests.support.model_families import MAKERS, Tiny, tiny
 from tests.support.training_courses import ANSWERS, LOOP, new_dpo, picture, sample
@@ -50,7 +50,7 @@ def weights(model: Any) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("kind", MAKERS)
 def test_every_family_has_its_parts_under_their_names(kind: str) -> None:
     model = tiny(kind, torch.float32).model
-    prepare(model, PartsConfig())
+    prepare(model, TrainableConfig())
     counts = count(model)
     assert counts["vision"][0] == 0 < counts["vision"][1]
     assert all(0 < counts[part][0] == counts[part][1] for part in ("projector", "language"))
@@ -86,7 +86,7 @@ SPOKEN = {
 def test_with_tower_and_projector_frozen_the_language_model_learns_alone_and_whole(kind: str) -> None:
     """Towers under a name that nobody had thought of were trained, as language."""
     model = skeleton_of(kind)
-    prepare(model, PartsConfig(projector=False))
+    prepare(model, TrainableConfig(projector=False))
     spoken = {name for name, _ in model.named_parameters() if name.startswith(tuple(f"{s}." for s in SPOKEN[kind]))}
     assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == spoken
     assert {f"{name}.weight" for name in linear_layers(model)} < spoken
@@ -102,9 +102,9 @@ def test_so_it_is_of_every_class_or_it_is_refused(kind: str) -> None:
         return
     if kind in ("fuyu", "gemma4", "gemma4_unified", "mistral4"):
         with pytest.raises(TrainingError, match="vision tower was not found"):
-            prepare(model, PartsConfig())
+            prepare(model, TrainableConfig())
         return
-    prepare(model, PartsConfig(projector=False))
+    prepare(model, TrainableConfig(projector=False))
     free = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     odd = re.compile(r"vision|visual|image|video|audio|pixel|tower|vq|qformer|resampler|projector|merger|connector")
     # Ernie's language model has experts of its own for an image's tokens.
@@ -113,12 +113,12 @@ def test_so_it_is_of_every_class_or_it_is_refused(kind: str) -> None:
 
 def test_a_class_that_has_no_tower_is_refused_and_no_part_is_called_another() -> None:
     with pytest.raises(TrainingError, match="vision tower was not found"):
-        prepare(skeleton_of("mistral4"), PartsConfig())
+        prepare(skeleton_of("mistral4"), TrainableConfig())
 
 
 def test_the_tower_that_reads_images_learns_and_the_one_for_videos_does_not() -> None:
     model = tiny_of("video_llava")
-    prepare(model, PartsConfig(vision=1), picture=lambda: image_for(model).tensors)
+    prepare(model, TrainableConfig(vision=1), picture=lambda: image_for(model).tensors)
     free = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert any("image_tower" in name for name in free) and not any("video_tower" in name for name in free)
 
@@ -127,7 +127,7 @@ def test_the_tower_that_reads_images_learns_and_the_one_for_videos_does_not() ->
 def test_the_last_block_of_a_tower_that_stands_beside_no_model(kind: str) -> None:
     """It ended in an AttributeError."""
     model = tiny_of(kind)
-    prepare(model, PartsConfig(vision=1), picture=lambda: image_for(model).tensors)
+    prepare(model, TrainableConfig(vision=1), picture=lambda: image_for(model).tensors)
     free = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert {name.split(".")[3] for name in free if name.startswith("vision_model.encoder.layers")} == {"3"}
     assert not any(name.startswith("vision_model.embeddings") for name in free)
@@ -136,7 +136,7 @@ def test_the_last_block_of_a_tower_that_stands_beside_no_model(kind: str) -> Non
 @pytest.mark.parametrize("kind", MAKERS)
 def test_a_lora_run_has_lora_parameters_and_no_whole_ones(kind: str) -> None:
     model = tiny(kind, torch.float32).model
-    prepare(model, PartsConfig(language="lora", rank=2, alpha=4, projector=False))
+    prepare(model, TrainableConfig(language="lora", rank=2, alpha=4, projector=False))
     free = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert free and all("lora_" in name and parts_of(model)[name] == "language" for name in free)
 
@@ -145,7 +145,7 @@ def test_a_lora_run_has_lora_parameters_and_no_whole_ones(kind: str) -> None:
 def test_the_last_blocks_of_the_tower_alone(kind: str) -> None:
     made = tiny(kind, torch.float32)
     model = made.model
-    prepare(model, PartsConfig(vision=1, projector=False, language="frozen"), picture=lambda: made.pictures(1))
+    prepare(model, TrainableConfig(vision=1, projector=False, language="frozen"), picture=lambda: made.pictures(1))
     free = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     blocks = {tuple(name.split(".")[: _block(name) + 1]) for name in free}
     assert free and len(blocks) == 1, "the parameters of one block, and of that one only"
@@ -156,7 +156,7 @@ def test_the_last_blocks_of_the_tower_alone(kind: str) -> None:
 def test_what_is_freed_is_reached_by_gradients(kind: str, vision: Any) -> None:
     """LLaVA reads its tower's last block but one, so the last one would be freed for nothing, and stop a DDP run."""
     made = tiny(kind, torch.float64)
-    assert_all_are_reached(made, PartsConfig(vision=vision))
+    assert_all_are_reached(made, TrainableConfig(vision=vision))
 
 
 def test_of_several_layers_that_are_read_the_furthest_counts() -> None:
@@ -164,12 +164,12 @@ def test_of_several_layers_that_are_read_the_furthest_counts() -> None:
     config = made.model.config
     config.vision_config.num_hidden_layers, config.vision_feature_layer = 4, [-3, 1]
     made = made._replace(model=type(made.model)(config).double())
-    assert_all_are_reached(made, PartsConfig(vision="full"))
+    assert_all_are_reached(made, TrainableConfig(vision="full"))
     with pytest.raises(ConfigError, match="has 2 blocks that are read"):
-        prepare(made.model, PartsConfig(vision=3), picture=lambda: made.pictures(1))
+        prepare(made.model, TrainableConfig(vision=3), picture=lambda: made.pictures(1))
 
 
-def assert_all_are_reached(made: Tiny, parts: PartsConfig) -> None:
+def assert_all_are_reached(made: Tiny, parts: TrainableConfig) -> None:
     prepare(made.model, parts, picture=lambda: made.pictures(1))
     follow_backward(made)
     free = {name: parameter.grad for name, parameter in made.model.named_parameters() if parameter.requires_grad}
@@ -189,7 +189,7 @@ def test_a_step_that_does_not_reach_what_is_to_be_trained_is_refused(tmp_path: P
     _, dpo = new_dpo(steps=1)
     dpo.module.forgotten = torch.nn.Linear(1, 1)
     with pytest.raises(TrainingError, match="2 parameters") as raised:
-        list(train(dpo, LOOP, States(tmp_path)))
+        list(train(dpo, LOOP, Checkpoints(tmp_path)))
     assert "forgotten.weight" in str(raised.value)
 
 
@@ -200,16 +200,16 @@ def _block(name: str) -> int:
 def test_more_blocks_than_there_are_and_nothing_at_all_are_refused() -> None:
     with pytest.raises(ConfigError, match="has 2 blocks that are read"):
         made = tiny("llava", torch.float32)
-        prepare(made.model, PartsConfig(vision=3), picture=lambda: made.pictures(1))
+        prepare(made.model, TrainableConfig(vision=3), picture=lambda: made.pictures(1))
     with pytest.raises(ConfigError, match="nothing"):
-        prepare(tiny("llava", torch.float32).model, PartsConfig(projector=False, language="frozen"))
+        prepare(tiny("llava", torch.float32).model, TrainableConfig(projector=False, language="frozen"))
 
 
 def test_a_step_moves_the_free_parts_each_at_its_own_rate(tmp_path: Path) -> None:
-    parts = PartsConfig(vision=1, vision_rate=1e-5, projector_rate=1e-4)
+    parts = TrainableConfig(vision=1, vision_rate=1e-5, projector_rate=1e-4)
     model, dpo = new_dpo(steps=1, parts=parts)
     before = weights(model)
-    list(train(dpo, LOOP, States(tmp_path), rates_of(dpo.module, parts)))
+    list(train(dpo, LOOP, Checkpoints(tmp_path), rates_of(dpo.module, parts)))
     moved: dict[str, float] = {}
     part_of = parts_of(model)
     for name, value in weights(model).items():
@@ -224,7 +224,7 @@ def test_a_step_moves_the_free_parts_each_at_its_own_rate(tmp_path: Path) -> Non
 
 def test_what_bfloat16_would_lose_is_kept_in_single_precision() -> None:
     model = tiny("llava", torch.bfloat16).model
-    prepare(model, PartsConfig(language="lora", rank=2, alpha=4))
+    prepare(model, TrainableConfig(language="lora", rank=2, alpha=4))
     kinds = {(parameter.requires_grad, parameter.dtype) for parameter in model.parameters()}
     assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
 
@@ -233,12 +233,14 @@ def test_what_bfloat16_would_lose_is_kept_in_single_precision() -> None:
 def test_what_lora_has_learnt_is_loaded_again_by_transformers(projector: bool, tmp_path: Path) -> None:
     """As an adapter where it is one; with a projector of its own as a whole model."""
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
-    wrapped = prepare(model, PartsConfig(language="lora", rank=2, alpha=4, projector=projector))
+    wrapped = prepare(model, TrainableConfig(language="lora", rank=2, alpha=4, projector=projector))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.01 if parameter.requires_grad else 0.0)
     picture = draw(scene(1, 0, 5, live=True))
-    given = make_batch(model, processor, [Row("1", picture, "how do i wake this ?", answer) for answer in ANSWERS])
+    given = make_batch(
+        model, processor, [ScoredRow("1", picture, "how do i wake this ?", answer) for answer in ANSWERS]
+    )
     expected = answer_logprobs(model, given)
     save(tmp_path / "aligned", wrapped, processor)
     assert (tmp_path / "aligned" / "adapter_config.json").exists() != projector
@@ -253,7 +255,9 @@ def test_what_lora_has_learnt_is_loaded_again_by_transformers(projector: bool, t
 
 def test_an_adapter_without_a_processor_takes_its_bases_and_hangs_on_it(tmp_path: Path) -> None:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
-    save(tmp_path / "one", prepare(model, PartsConfig(language="lora", rank=2, alpha=4, projector=False)), processor)
+    save(
+        tmp_path / "one", prepare(model, TrainableConfig(language="lora", rank=2, alpha=4, projector=False)), processor
+    )
     for file in (tmp_path / "one").iterdir():
         if not file.name.startswith("adapter"):
             file.unlink()
@@ -295,7 +299,7 @@ def test_what_skips_paths_layers_and_activations_is_taken_out_too() -> None:
 @pytest.fixture
 def squeezed() -> TrainingConfig:
     pytest.importorskip("bitsandbytes")
-    parts = PartsConfig(language="qlora", rank=4, alpha=8, projector=False)
+    parts = TrainableConfig(language="qlora", rank=4, alpha=8, projector=False)
     return TrainingConfig(parts=parts, pairs_per_step=2, epochs=3)
 
 
@@ -314,7 +318,7 @@ def test_a_qlora_run_has_frozen_weights_in_four_bits_and_lora_that_learns(
     assert count(model)["language"][1] - count(model)["language"][0] == count(whole)["language"][1]
     course = SFT(model, processor, [sample(k) for k in range(8)], picture, squeezed, 3)
     course.prepare(Screen())
-    steps = list(train(course, LOOP, States(tmp_path)))
+    steps = list(train(course, LOOP, Checkpoints(tmp_path)))
     losses = [step.metrics["loss"] for step in steps]
     assert sum(losses[-4:]) < sum(losses[:4]), "four steps are an epoch"
     now = dict(model.named_parameters())
@@ -339,7 +343,7 @@ def test_a_qlora_run_resumes_as_it_was(squeezed: TrainingConfig, tmp_path: Path)
             squeezed.model_copy(update={"pairs_per_step": 2}),
             3,
         )
-        for step in train(course, LOOP, States(tmp_path / folder)):
+        for step in train(course, LOOP, Checkpoints(tmp_path / folder)):
             if step.number == stop:
                 break
         found.append({name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad})
@@ -348,7 +352,7 @@ def test_a_qlora_run_resumes_as_it_was(squeezed: TrainingConfig, tmp_path: Path)
 
 def test_what_cannot_be_saved_as_an_adapter_is_not_trained_on_four_bits(squeezed: TrainingConfig) -> None:
     with pytest.raises(ConfigError, match="LoRA alone"):
-        load(squeezed.model_copy(update={"parts": PartsConfig(language="qlora")}))
+        load(squeezed.model_copy(update={"parts": TrainableConfig(language="qlora")}))
 
 
 def test_without_its_package_four_bits_are_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:

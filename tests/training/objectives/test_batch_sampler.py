@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spavl.records import Sample
-from spavl.training.objectives.batch_sampler import Order
+from spavl.training.objectives.batch_sampler import SampleOrder
 from spavl.training.objectives.gradient_noise import likeness_of, made_of, tried
 from tests.support.training_courses import sample
 
@@ -33,7 +33,7 @@ def about(sizes: list[int]) -> list[Sample]:
     return made
 
 
-def epochs_of(order: Order, epochs: int) -> list[list[list[Sample]]]:
+def epochs_of(order: SampleOrder, epochs: int) -> list[list[list[Sample]]]:
     each = order.steps // epochs
     return [[order.at(epoch * each + place) for place in range(each)] for epoch in range(epochs)]
 
@@ -43,7 +43,7 @@ def test_every_sample_is_in_one_step_of_an_epoch_and_epochs_differ_by_their_seed
     sizes: list[int], per_step: int, seed: int, of: Literal["images", "pairs"]
 ) -> None:
     samples = about(sizes)
-    order = Order(samples, per_step, 2, seed, of)
+    order = SampleOrder(samples, per_step, 2, seed, of)
     first, second = epochs_of(order, 2)
     for steps in (first, second):
         assert sorted(each.id for each in chain(*steps)) == sorted(each.id for each in samples)
@@ -51,7 +51,7 @@ def test_every_sample_is_in_one_step_of_an_epoch_and_epochs_differ_by_their_seed
         for step in steps:
             blobs = [blob for blob, _ in groupby(each.blob for each in step)]
             assert len(blobs) == len(set(blobs)), "what shares a pass stands together"
-    again = Order(samples, per_step, 2, seed, of)
+    again = SampleOrder(samples, per_step, 2, seed, of)
     assert again.at(order.steps - 1) == order.at(order.steps - 1), "a step hangs on its number, not on those before it"
 
 
@@ -59,7 +59,7 @@ def test_every_sample_is_in_one_step_of_an_epoch_and_epochs_differ_by_their_seed
 def test_no_image_is_split_unless_it_is_larger_than_a_step_and_steps_are_as_asked_up_to_an_image(
     sizes: list[int], per_step: int, seed: int
 ) -> None:
-    order = Order(about(sizes), per_step, 1, seed)
+    order = SampleOrder(about(sizes), per_step, 1, seed)
     (steps,) = epochs_of(order, 1)
     split = Counter(blob for step in steps for blob in {each.blob for each in step})
     for place, size in enumerate(sizes):
@@ -71,7 +71,7 @@ def test_no_image_is_split_unless_it_is_larger_than_a_step_and_steps_are_as_aske
 
 @given(images, st.integers(1, 10), st.integers(0, 99))
 def test_steps_of_pairs_are_even(sizes: list[int], per_step: int, seed: int) -> None:
-    (steps,) = epochs_of(Order(about(sizes), per_step, 1, seed, "pairs"), 1)
+    (steps,) = epochs_of(SampleOrder(about(sizes), per_step, 1, seed, "pairs"), 1)
     held = {len(step) for step in steps}
     assert max(held) - min(held) <= 1 and max(held) <= per_step
 
@@ -79,7 +79,7 @@ def test_steps_of_pairs_are_even(sizes: list[int], per_step: int, seed: int) -> 
 def test_a_data_set_like_the_published_one_has_steps_of_the_size_that_was_asked_for() -> None:
     """The order was cut every eight pairs, and 70 % of the steps shared an image with the next."""
     dice = random.Random(1)
-    order = Order(about([dice.choice((2, 3, 3, 3, 4, 5)) for _ in range(3000)]), 8, 1, 0)
+    order = SampleOrder(about([dice.choice((2, 3, 3, 3, 4, 5)) for _ in range(3000)]), 8, 1, 0)
     (steps,) = epochs_of(order, 1)
     sizes = Counter(map(len, steps))
     assert sizes[8] > 0.5 * len(steps) and set(sizes) <= {7, 8, 9}, sizes
@@ -102,7 +102,7 @@ def test_what_a_step_is_worth_is_what_its_variance_says(likeness: float) -> None
     gradients = {each.id: 0.3 + noise[each.id] for each in samples}
 
     def variance(of: Any) -> tuple[float, float]:
-        steps = [step for epoch in epochs_of(Order(samples, 9, 20, 5, of), 20) for step in epoch]
+        steps = [step for epoch in epochs_of(SampleOrder(samples, 9, 20, 5, of), 20) for step in epoch]
         means = torch.stack([torch.stack([gradients[each.id] for each in step]).mean(0) for step in steps])
         return float(means.var(0).mean()), made_of(steps).worth(likeness)
 

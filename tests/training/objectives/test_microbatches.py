@@ -13,13 +13,13 @@ from torch import Tensor
 
 from spavl.terminal.progress import Screen
 from spavl.training.config import PPOConfig, TrainingConfig
-from spavl.training.loop.checkpoints import States
+from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import train
-from spavl.training.objectives.answers import Batches
+from spavl.training.objectives.answers import BatchMaker
 from spavl.training.objectives.batch_sampler import cut
-from spavl.training.objectives.registry import COURSES, Given, Objective
+from spavl.training.objectives.registry import COURSES, Objective, ObjectiveInputs
 from spavl.training.ppo.ppo import PPO
-from spavl.training.prefix_trees.batch import Batch
+from spavl.training.prefix_trees.batch import TreeBatch
 from tests.support.training_courses import sample
 from tests.training.ppo.test_ppo import LOOP, loaded, picture, warnings
 from tests.training.ppo.test_ppo import sample as question_or_toy
@@ -55,16 +55,16 @@ def test_passes_hold_every_sample_once_and_are_even_and_within_the_budget(
 def test_a_pass_is_made_when_it_is_asked_for_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that each of many processes opens its own pictures alone."""
     made: list[int] = []
-    right = Batches.of
+    right = BatchMaker.of
 
-    def of(self: Batches, answers: Any) -> Batch:
+    def of(self: BatchMaker, answers: Any) -> TreeBatch:
         made.append(len(answers))
         return right(self, answers)
 
     for by in ("sft", "dpo", "reward"):
         course = new_course(by, tmp_path, 90)
         course.prepare(Screen())
-        monkeypatch.setattr(Batches, "of", of)
+        monkeypatch.setattr(BatchMaker, "of", of)
         passes = course.passes(0)
         assert len(passes) > 2 and not made
         _ = passes[1]
@@ -77,14 +77,14 @@ def new_course(by: str, folder: Path, most: int, **settings: Any) -> Objective:
     processor, model = loaded("float64")
     ppo = PPOConfig(questions_per_step=4, answers_per_question=2, max_tokens=8, **settings)
     config = TrainingConfig(by=by, pairs_per_step=6, tokens_per_pass=most, ppo=ppo, loop=LOOP)  # type: ignore[arg-type]
-    given = Given(model, processor, [question_or_toy(k) for k in range(12)], picture, config, 3, None)
+    given = ObjectiveInputs(model, processor, [question_or_toy(k) for k in range(12)], picture, config, 3, None)
     return PPO(*given[:-1], warnings, folder / "rounds") if by == "ppo" else COURSES[by](given)
 
 
 def weights(course: Objective, folder: Path) -> tuple[Tensor, Tensor]:
     before = torch.cat([p.detach().flatten().clone() for p in course.module.parameters() if p.requires_grad])
     course.prepare(Screen())
-    list(train(course, LOOP, States(folder)))
+    list(train(course, LOOP, Checkpoints(folder)))
     return before, torch.cat([p.detach().flatten() for p in course.module.parameters() if p.requires_grad])
 
 

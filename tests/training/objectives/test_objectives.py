@@ -20,8 +20,8 @@ from spavl.models.backends.hf import load_checkpoint
 from spavl.models.factory import miniature_checkpoint
 from spavl.records import Sample
 from spavl.terminal.progress import Screen
-from spavl.training.config import ContrastConfig, DPOConfig, TrainingConfig
-from spavl.training.loop.checkpoints import States
+from spavl.training.config import DPOConfig, MDPOConfig, TrainingConfig
+from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import train
 from spavl.training.loop.schedule import LoopConfig
 from spavl.training.model.read_parameters import blank_picture
@@ -29,7 +29,7 @@ from spavl.training.model.trainable import prepare
 from spavl.training.objectives.dpo import DPO, PairBatch, _metrics
 from spavl.training.objectives.losses import FORMS, DPOLoss, dpo_loss
 from spavl.training.objectives.reference_cache import ReferenceCache
-from spavl.training.objectives.registry import COURSES, Given, Objective
+from spavl.training.objectives.registry import COURSES, Objective, ObjectiveInputs
 from spavl.training.prefix_trees.logprobs import answer_logprobs
 from tests.support.records import filled
 
@@ -157,7 +157,7 @@ def new_course(
     prepare(model, config.parts, picture=partial(blank_picture, processor))
     picture = lambda blob: png(draw(scene(int(blob), 0, 5, live=True)))  # noqa: E731
     cache = ReferenceCache(tmp_path / "references.sqlite", "the miniature", processor)
-    course = COURSES[config.by](Given(model, processor, taught or samples(6), picture, config, 3, cache))
+    course = COURSES[config.by](ObjectiveInputs(model, processor, taught or samples(6), picture, config, 3, cache))
     course.prepare(Screen())
     return course
 
@@ -179,7 +179,7 @@ def gradients(course: Objective) -> tuple[dict[str, float], Tensor]:
     [
         {"by": "sft"},
         {"by": "dpo", "dpo": DPOConfig(form="ipo", per_token=True, anchor=0.5)},
-        {"by": "dpo", "dpo": DPOConfig(look=0.5, smoothing=0.1, weights=ContrastConfig(safety=2.0))},
+        {"by": "dpo", "dpo": DPOConfig(look=0.5, smoothing=0.1, weights=MDPOConfig(safety=2.0))},
     ],
 )
 def test_a_step_cut_into_passes_is_the_step(tmp_path: Path, settings: dict[str, Any]) -> None:
@@ -196,15 +196,15 @@ def test_a_step_cut_into_passes_is_the_step(tmp_path: Path, settings: dict[str, 
 def test_a_pair_counts_as_much_as_what_it_teaches(tmp_path: Path) -> None:
     taught = samples(6)
     safe = [sample for sample in taught if sample.contrast == "safety"]
-    only = {"weights": ContrastConfig(helpfulness=0, both=0)}
+    only = {"weights": MDPOConfig(helpfulness=0, both=0)}
     alone = new_course(tmp_path, taught, dpo=DPOConfig(**only))
     assert isinstance(alone, DPO) and sorted(alone.samples, key=taught.index) == safe
     told, single = gradients(alone)
     assert told["pairs"] == len(safe), "what weighs nothing is not taught, and not counted"
-    _, double = gradients(new_course(tmp_path, safe, dpo=DPOConfig(weights=ContrastConfig(safety=2.0))))
+    _, double = gradients(new_course(tmp_path, safe, dpo=DPOConfig(weights=MDPOConfig(safety=2.0))))
     assert torch.allclose(2 * single, double)
     with pytest.raises(ConfigError, match="safety"):
-        new_course(tmp_path, safe, dpo=DPOConfig(weights=ContrastConfig(safety=0)))
+        new_course(tmp_path, safe, dpo=DPOConfig(weights=MDPOConfig(safety=0)))
 
 
 def test_an_answer_is_scored_by_the_token_if_that_is_asked(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_looking_is_learnt_if_it_is_asked(tmp_path: Path) -> None:
         (batch,) = asked.passes(0)
         before = asked.loss(course.module, batch).metrics["look_margin"]
         assert before == pytest.approx(0, abs=1e-4)
-        list(train(course, LOOP, States(tmp_path / f"look-{look}")))
+        list(train(course, LOOP, Checkpoints(tmp_path / f"look-{look}")))
         with torch.no_grad():
             after = asked.loss(course.module, batch)
         gained[look] = after.metrics["look_margin"]
@@ -256,7 +256,7 @@ def test_fine_tuning_teaches_chosen_answers_once_and_their_ends(tmp_path: Path) 
     course = new_course(tmp_path, twice, dtype="float32", by="sft", epochs=8)
     (batch,) = course.passes(0)
     assert len(batch.rows.token_T) == sum(len(sample.chosen.split()) + 1 for sample in samples(6))
-    steps = list(train(course, LOOP, States(tmp_path / "sft")))
+    steps = list(train(course, LOOP, Checkpoints(tmp_path / "sft")))
     assert steps[-1].metrics["loss"] < steps[0].metrics["loss"] / 2
 
 

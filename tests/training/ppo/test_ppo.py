@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from spavl.errors import ConfigError
-from spavl.judges.types import Word
+from spavl.judges.types import GuardVerdict
 from spavl.miniature.world import draw, png, scene
 from spavl.models.backends.hf import load_checkpoint
 from spavl.models.factory import miniature_checkpoint
 from spavl.records import Sample
 from spavl.training.config import PPOConfig, RewardConfig, TrainingConfig
-from spavl.training.loop.checkpoints import States, Step
+from spavl.training.loop.checkpoints import Checkpoints, StepRecord
 from spavl.training.loop.loop import train
 from spavl.training.loop.schedule import LoopConfig
 from spavl.training.model.trainable import freeze_vision
-from spavl.training.objectives.answers import Answer, Batches
+from spavl.training.objectives.answers import AnswerToScore, BatchMaker
 from spavl.training.objectives.losses import bradley_terry
 from spavl.training.objectives.reward import Reward, RewardModel, save_head
 from spavl.training.ppo import rollouts
@@ -37,7 +37,7 @@ from spavl.training.ppo.advantages import (
 )
 from spavl.training.ppo.ppo import PPO, PPOBatch, credits_of
 from spavl.training.ppo.rewards import worth
-from spavl.training.ppo.rollout_store import Answered, Round, Rounds
+from spavl.training.ppo.rollout_store import RolloutAnswer, RolloutRound, RolloutStore
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, computing_in
 
 # --- the mathematics
@@ -142,14 +142,16 @@ def test_the_price_rises_where_answers_went_too_far_and_falls_where_they_stayed(
     assert adapted(0.1, kl=6.0, target=6.0, answers=100, horizon=1000) == 0.1
 
 
-def answered(length: int, reward: float, ended: bool = True) -> Answered:
-    return Answered("q", "?", True, "…", (7,) * length, ended, reward, [-1.0] * length, [-1.0] * length, [0.0] * length)
+def answered(length: int, reward: float, ended: bool = True) -> RolloutAnswer:
+    return RolloutAnswer(
+        "q", "?", True, "…", (7,) * length, ended, reward, [-1.0] * length, [-1.0] * length, [0.0] * length
+    )
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
 def test_a_reward_comes_with_the_last_token_of_its_own_answer(lengths: list[int]) -> None:
     """The paper's code put it into the last column of a padded table, beyond all but the longest answers."""
-    made = Round(0.1, [answered(length, float(k + 1)) for k, length in enumerate(lengths)])
+    made = RolloutRound(0.1, [answered(length, float(k + 1)) for k, length in enumerate(lengths)])
     undiscounted, all_at_the_end = PPOConfig(), PPOConfig(gamma=0.5, lam=1.0)
     for k, credit in enumerate(credits_of(made, undiscounted)):
         assert credit.returns == pytest.approx([k + 1.0] * lengths[k]), "each token of an answer led to its reward"
@@ -159,7 +161,7 @@ def test_a_reward_comes_with_the_last_token_of_its_own_answer(lengths: list[int]
 
 def test_tokens_pay_for_leaving_the_reference_and_an_answer_for_being_cut_off() -> None:
     assert rewards_of_tokens(1.0, [-1.0, -2.0], [-2.0, -1.0], 0.1) == pytest.approx([-0.1, 1.1])
-    made = Round(0.0, [answered(2, 1.0), answered(2, 1.0, ended=False)])
+    made = RolloutRound(0.0, [answered(2, 1.0), answered(2, 1.0, ended=False)])
     whole, cut_off = credits_of(made, PPOConfig(missing_end=0.75))
     assert whole.returns[-1] == 1.0 and cut_off.returns[-1] == 0.25
 
@@ -168,9 +170,9 @@ def test_tokens_pay_for_leaving_the_reference_and_an_answer_for_being_cut_off() 
 
 
 def test_a_guards_word_as_a_reward() -> None:
-    assert worth(Word("safe", False, ""), True) == worth(Word("safe", True, ""), True) == 1
-    assert worth(Word("safe", True, ""), False) == worth(Word("unsafe", False, ""), True) == -1
-    assert worth(Word("invalid", False, ""), True) == -1, "garble must not pay"
+    assert worth(GuardVerdict("safe", False, ""), True) == worth(GuardVerdict("safe", True, ""), True) == 1
+    assert worth(GuardVerdict("safe", True, ""), False) == worth(GuardVerdict("unsafe", False, ""), True) == -1
+    assert worth(GuardVerdict("invalid", False, ""), True) == -1, "garble must not pay"
 
 
 # --- training
@@ -227,9 +229,9 @@ def new_ppo(
     return PPO(model, processor, [sample(k) for k in range(8)], picture, config, 3, warnings, rounds)
 
 
-def trained(course: PPO, folder: Path, stop_after: int | None = None) -> tuple[dict[str, Tensor], list[Step]]:
+def trained(course: PPO, folder: Path, stop_after: int | None = None) -> tuple[dict[str, Tensor], list[StepRecord]]:
     done = []
-    for step in train(course, LOOP, States(folder)):
+    for step in train(course, LOOP, Checkpoints(folder)):
         done.append(step)
         if step.number == stop_after:
             break
@@ -281,7 +283,7 @@ def test_in_bfloat16_too_the_reference_stays_where_it_began(tmp_path: Path) -> N
     """Autocast remembers the weights it has cast, by their place and not by what they hold."""
     loop = LOOP.model_copy(update={"precision": "bf16"})
     ppo = new_ppo(tmp_path / "rounds", loop=loop, answers_per_question=8)
-    for step in train(ppo, loop, States(tmp_path)):
+    for step in train(ppo, loop, Checkpoints(tmp_path)):
         if step.number + 1 == ppo.steps:
             break
     (batch,) = ppo.passes(ppo.steps - 1)
@@ -296,7 +298,7 @@ def test_the_policys_scores_are_those_it_drew_by(tmp_path: Path) -> None:
     ppo = new_ppo(tmp_path)
     (batch,) = ppo.passes(0)
     end = load_checkpoint(miniature_checkpoint())[0].tokenizer.eos_token_id
-    rows = Rounds(tmp_path).read(0).answers
+    rows = RolloutStore(tmp_path).read(0).answers
     assert all(answer.tokens[-1] == end for answer in rows if answer.ended) and any(answer.ended for answer in rows)
     lengths = batch.rows.answer_T.bincount().tolist()
     assert lengths == [len(answer.tokens) for answer in rows]
@@ -376,7 +378,7 @@ def test_a_reward_is_read_off_its_own_end_token_whoever_shares_the_batch(tmp_pat
     processor, course = new_reward("float64")
     torch.nn.init.normal_(course.module.head.weight)
     model = RewardModel(course.module.eval(), processor, TrainingConfig(tokens_per_pass=70))
-    answers = [Answer(str(k // 3), "how do i wake this ?", ANSWERS[k % 3]) for k in range(6)]
+    answers = [AnswerToScore(str(k // 3), "how do i wake this ?", ANSWERS[k % 3]) for k in range(6)]
     together = model.score(answers, picture)
     alone = [model.score([answer], picture)[0] for answer in answers]
     assert together == pytest.approx(alone, abs=1e-6) and len(set(together)) == 6
@@ -387,14 +389,14 @@ def test_a_reward_is_read_off_its_own_end_token_whoever_shares_the_batch(tmp_pat
 
 def test_a_reward_model_begins_with_no_opinion_learns_to_order_pairs_and_loads_again(tmp_path: Path) -> None:
     processor, course = new_reward(epochs=8)
-    steps = list(train(course, LoopConfig(learning_rate=1e-3, warmup_steps=2), States(tmp_path / "states")))
+    steps = list(train(course, LoopConfig(learning_rate=1e-3, warmup_steps=2), Checkpoints(tmp_path / "states")))
     assert steps[0].metrics["loss"] == pytest.approx(math.log(2)) and steps[0].metrics["accuracy"] == 0.5
     model = RewardModel(course.module, processor, TrainingConfig())
     assert sum(model.in_order(course.samples, picture)) == len(course.samples)
     course.module.model.save_pretrained(tmp_path / "reward")
     processor.save_pretrained(tmp_path / "reward")
     save_head(tmp_path / "reward", course.module, {})
-    answers = [Answer("0", "how do i wake this ?", text) for text in ANSWERS]
+    answers = [AnswerToScore("0", "how do i wake this ?", text) for text in ANSWERS]
     again = RewardModel.load(tmp_path / "reward", TrainingConfig())
     assert again.score(answers, picture) == model.score(answers, picture)
     with pytest.raises(ConfigError, match="no reward model"):
@@ -405,11 +407,11 @@ def test_answers_are_rewarded_within_the_budget_as_settings_share_and_after_a_lo
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     processor, course = new_reward("float64")
-    answers = [Answer(str(k % 3), "how do i wake this ?", ANSWERS[k // 3]) for k in range(9)]
+    answers = [AnswerToScore(str(k % 3), "how do i wake this ?", ANSWERS[k // 3]) for k in range(9)]
     seen: list[int] = []
     course.module.register_forward_pre_hook(lambda _, given: seen.append(given[0].tokens))
     looked: list[int] = []
-    monkeypatch.setattr(Batches, "check", lambda self, answers: looked.append(len(answers)))
+    monkeypatch.setattr(BatchMaker, "check", lambda self, answers: looked.append(len(answers)))
     for settings in (TrainingConfig(tokens_per_pass=70), TrainingConfig(tokens_per_pass=70, share=False)):
         model = RewardModel(course.module, processor, settings)
         model.score(answers, picture)

@@ -23,17 +23,17 @@ from spavl.models.factory import miniature_checkpoint
 from spavl.models.types import Message, Request
 from spavl.records import Rollout
 from spavl.store import RunFolder
-from spavl.training.config import PartsConfig, PPOConfig, TrainingConfig
-from spavl.training.loop.checkpoints import States
+from spavl.training.config import PPOConfig, TrainableConfig, TrainingConfig
+from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import train
 from spavl.training.model.trainable import prepare
 from spavl.training.ppo.ppo import PPO
-from spavl.training.ppo.remote_sampler import Server
-from spavl.training.ppo.rollout_store import Rounds
-from spavl.training.ppo.sampling import Prompt, draw
+from spavl.training.ppo.remote_sampler import RemoteSampler
+from spavl.training.ppo.rollout_store import RolloutStore
+from spavl.training.ppo.sampling import SamplingPrompt, draw
 from spavl.training.prefix_trees.batch import make_batch
 from spavl.training.prefix_trees.logprobs import answer_logprobs
-from spavl.training.prefix_trees.tokenize import Row
+from spavl.training.prefix_trees.tokenize import ScoredRow
 from tests.support.servers import Body, ChatServer
 from tests.training.ppo.test_ppo import LOOP, picture, sample, warnings
 from tests.training.ppo.test_reward_and_ppo import BASE, REWARD
@@ -79,9 +79,9 @@ class PolicyServer(ChatServer):
         image = Image.open(io.BytesIO(base64.b64decode(shown["image_url"]["url"].partition(",")[2]))).convert("RGB")
         request = Request((Message("user", asked["text"]),), body["max_tokens"], body["temperature"], seed=body["seed"])
         model = self.models[body["model"]]
-        (tokens,) = draw(model, self.processor, [Prompt(image, request)], 1)
+        (tokens,) = draw(model, self.processor, [SamplingPrompt(image, request)], 1)
         with torch.no_grad():
-            rows = make_batch(model, self.processor, [Row("one", image, asked["text"], tokens)])
+            rows = make_batch(model, self.processor, [ScoredRow("one", image, asked["text"], tokens)])
             self.logprobs[str(list(tokens)) + asked["text"]] = answer_logprobs(model, rows).item()
         text = self.processor.tokenizer.decode(tokens, skip_special_tokens=True)
         ended = tokens[-1] == self.processor.tokenizer.eos_token_id
@@ -92,13 +92,13 @@ class PolicyServer(ChatServer):
 
 def course_of(url: str, folder: Path, **settings: Any) -> PPO:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
-    parts = PartsConfig(language="lora", rank=4, projector=False)
+    parts = TrainableConfig(language="lora", rank=4, projector=False)
     trained = prepare(model, parts)
     ppo = {"questions_per_step": 3, "answers_per_question": 2, "max_tokens": 12, "sampler": f"openai/base@{url}"}
     config = TrainingConfig(parts=parts, ppo=PPOConfig(**ppo | settings), loop=LOOP)
     given = (model.train(), processor, [sample(k) for k in range(9)], picture, config, 3)
     course = PPO(*given, warnings, folder / "rounds")
-    course.answer_from(Server(config.ppo.sampler, model, trained, processor, folder / "published", picture))
+    course.answer_from(RemoteSampler(config.ppo.sampler, model, trained, processor, folder / "published", picture))
     return course
 
 
@@ -108,10 +108,10 @@ def trained_on(server: PolicyServer, folder: Path, **settings: Any) -> list[Any]
     async def go() -> None:
         course = course_of(server.url, folder, **settings)
         assert course.steps == 3
-        await asyncio.to_thread(lambda: list(train(course, LOOP, States(folder))))
+        await asyncio.to_thread(lambda: list(train(course, LOOP, Checkpoints(folder))))
 
     asyncio.run(go())
-    return [Rounds(folder / "rounds").read(turn) for turn in range(3)]
+    return [RolloutStore(folder / "rounds").read(turn) for turn in range(3)]
 
 
 @pytest.mark.parametrize("tells", [True, False])
@@ -144,9 +144,9 @@ def test_what_no_server_can_be_given_is_refused(data: Path, capsys: Any) -> None
         asyncio.run(_named("miniature/base"))
 
 
-async def _named(uri: str) -> Server:
+async def _named(uri: str) -> RemoteSampler:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
-    return Server(uri, model, model, processor, Path(), picture)
+    return RemoteSampler(uri, model, model, processor, Path(), picture)
 
 
 @pytest.mark.interop

@@ -18,8 +18,8 @@ from spavl.models.chat_template import shown_by
 from spavl.models.factory import miniature_checkpoint
 from spavl.models.types import Message, Request
 from spavl.training.model.anatomy import marks_of_images
-from spavl.training.objectives.answers import Batches, Drawn
-from spavl.training.ppo.sampling import Prompt, draw, draw_after
+from spavl.training.objectives.answers import BatchMaker, SampledAnswer
+from spavl.training.ppo.sampling import SamplingPrompt, draw, draw_after
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer
 from spavl.training.prefix_trees.tokenize import prompt_text
 from tests.support.model_families import BEGIN, END, MAKERS, PICTURE, Tiny, tiny
@@ -91,7 +91,7 @@ def test_an_answer_ends_with_the_mark_of_an_image_that_is_drawn(astray: tuple[An
     (mark,) = marks_of_images(model)
     image = Image.open(io.BytesIO(png(draw_scene(scene(3, 0, 5, live=True)))))
     asked = Request((Message("user", "how do i wake this ?"),), max_tokens=12, temperature=1.0)
-    drawn = draw(model, processor, [Prompt(image, asked)], 32)
+    drawn = draw(model, processor, [SamplingPrompt(image, asked)], 32)
     ended = [tokens for tokens in drawn if tokens[-1] == mark]
     assert ended and any(len(tokens) > 1 for tokens in ended)
     assert all(mark not in tokens[:-1] for tokens in drawn)
@@ -104,8 +104,8 @@ def test_that_mark_is_scored_as_the_policy_scores_it(astray: tuple[Any, Any], sh
     question = "how do i wake this ?"
     words = processor.tokenizer("turn the knob", add_special_tokens=False)["input_ids"]
     answers = [(*words, mark), (mark,), (*words, 2), (*words[:2], mark)]
-    batches = Batches(model, processor, lambda _: shown, share)
-    batch = batches.of([Drawn("one", question, tokens) for tokens in answers])
+    batches = BatchMaker(model, processor, lambda _: shown, share)
+    batch = batches.of([SampledAnswer("one", question, tokens) for tokens in answers])
     found = by_answer(answer_token_logprobs(model, batch), batch)
     asked = shown_by(processor, images=[[Image.open(io.BytesIO(shown))]], text=[prompt_text(processor, question, None)])
     for tokens, own in zip(answers, found, strict=True):

@@ -11,7 +11,7 @@ from spavl.errors import TrainingError
 from spavl.miniature.world import draw, scene
 from spavl.models.backends.hf import load_checkpoint
 from spavl.models.factory import miniature_checkpoint
-from spavl.training.objectives.batch_sampler import Order
+from spavl.training.objectives.batch_sampler import SampleOrder
 from spavl.training.objectives.microbatches import first_and_longest
 from spavl.training.prefix_trees import batch as batches
 from spavl.training.prefix_trees import model_support, sparse_last_layer
@@ -19,18 +19,18 @@ from spavl.training.prefix_trees.batch import lay_out
 from spavl.training.prefix_trees.exactness_check import InSinglePrecision, check_sharing
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs
 from spavl.training.prefix_trees.model_support import family_of
-from spavl.training.prefix_trees.tokenize import Row
-from spavl.training.prefix_trees.tree import Path, Tree, grow
+from spavl.training.prefix_trees.tokenize import ScoredRow
+from spavl.training.prefix_trees.tree import PrefixTree, TokenPath, grow
 from tests.support.model_families import MAKERS, tiny
 from tests.support.training_courses import ANSWERS, new_dpo, sample
 from tests.training.prefix_trees.test_tree import random_groups
 
 
-def rows() -> list[Row]:
+def rows() -> list[ScoredRow]:
     """Two pictures, asked two questions with two answers each."""
     questions = ("how do i wake this ?", "in our play , how would a keeper lift this ?")
     return [
-        Row(str(k), draw(scene(k, 0, 5, live=True)), question, answer)
+        ScoredRow(str(k), draw(scene(k, 0, 5, live=True)), question, answer)
         for k in range(2)
         for question in questions
         for answer in ANSWERS[:2]
@@ -61,7 +61,7 @@ def test_what_is_right_moves_by_the_rounding_of_single_precision_in_all(loaded: 
         assert torch.equal(parameter, value)
 
 
-def one_place_late(paths: list[Path]) -> Tree:
+def one_place_late(paths: list[TokenPath]) -> PrefixTree:
     """Every token of an answer but the first sees as it should, and stands where the next one should."""
     tree = grow(paths)
     late = {place for path, places in zip(paths, tree.places, strict=True) for place in places[path.answer :]}
@@ -113,7 +113,7 @@ def test_half_precision_is_widened_without_a_second_model(kind: str) -> None:
 def test_the_first_step_is_looked_at_and_the_sample_with_most_to_read() -> None:
     samples = [sample(k) for k in range(40)]
     samples[17] = dataclasses.replace(samples[17], rejected=ANSWERS[2] * 9)
-    order = Order(samples, 4, 1, seed=3)
+    order = SampleOrder(samples, 4, 1, seed=3)
     found = first_and_longest(order)
     assert found[-1] is samples[17]
     assert found[:-1] == [each for each in order.at(0) if each is not samples[17]]

@@ -11,19 +11,19 @@ from torch import Tensor, nn
 
 from spavl.errors import ConfigError, TrainingError
 from spavl.models.backends.hf import answer_all, load_processor
-from spavl.models.types import Picture, Reply, ask_about
-from spavl.training.config import PartsConfig
+from spavl.models.types import ImageData, Reply, ask_about
+from spavl.training.config import TrainableConfig
 from spavl.training.model.read_parameters import blank_picture
 from spavl.training.model.trainable import prepare, without_dropout
-from spavl.training.objectives.answers import Answer, Batches
+from spavl.training.objectives.answers import AnswerToScore, BatchMaker
 from spavl.training.objectives.heads import PolicyScorer, RewardScorer
-from spavl.training.ppo.sampling import Prompt, draw
+from spavl.training.ppo.sampling import SamplingPrompt, draw
 from spavl.training.prefix_trees import logits, model_support
 from spavl.training.prefix_trees.batch import make_batch
 from spavl.training.prefix_trees.exactness_check import check_sharing
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer
 from spavl.training.prefix_trees.reference_code_check import _few, check_scores
-from spavl.training.prefix_trees.tokenize import Row
+from spavl.training.prefix_trees.tokenize import ScoredRow
 from tests.support.images import encoded, photo
 from tests.support.model_families import let_mistakes_show
 from tests.support.whole_models import KINDS, whole
@@ -36,10 +36,10 @@ TEMPLATE = (
 )
 
 
-def rows() -> list[Row]:
+def rows() -> list[ScoredRow]:
     """Two images of different sizes, with a question and two answers each."""
     asked = (("0", photo(0, 40), "How do I wake this?"), ("1", photo(1, 50), "What is it?"))
-    return [Row(*each, answer) for each in asked for answer in ANSWERS]
+    return [ScoredRow(*each, answer) for each in asked for answer in ANSWERS]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -75,9 +75,9 @@ def test_a_llava_may_speak_through_any_language_model(speech: str) -> None:
 
 def test_looked_at_are_every_size_of_image_and_the_longest_answer_of_each_kind() -> None:
     """It was the first three rows, all of them chosen answers."""
-    chosen = [Row(str(k), photo(0, 40), "What?", f"No {k}.") for k in range(6)]
-    rejected = [Row(str(k), photo(0, 40), "What?", "Yes, turn it." + " Now." * (k == 2)) for k in range(6)]
-    blank = [Row("blank", photo(1, 50 + 10 * (k == 4)), "What?", f"No {k}.") for k in range(6)]
+    chosen = [ScoredRow(str(k), photo(0, 40), "What?", f"No {k}.") for k in range(6)]
+    rejected = [ScoredRow(str(k), photo(0, 40), "What?", "Yes, turn it." + " Now." * (k == 2)) for k in range(6)]
+    blank = [ScoredRow("blank", photo(1, 50 + 10 * (k == 4)), "What?", f"No {k}.") for k in range(6)]
     few = _few([*chosen, *rejected, *blank])
     assert len(few) <= 6 and any(row is rejected[2] for row in few) and any(row in few for row in chosen)
     assert {row.image.size for row in few} == {row.image.size for row in (*chosen, *blank)}
@@ -94,9 +94,9 @@ def test_a_class_without_states_of_its_own_is_scored_by_its_whole_forward(tmp_pa
     for scorer in (PolicyScorer(model, critic=True), RewardScorer(model)):
         with pytest.raises(TrainingError, match="cannot be read before it speaks"):
             scorer(batch)
-    asked = ask_about(Picture.of(encoded(photo(0, 40), "PNG")), "What is it?", max_tokens=3)
+    asked = ask_about(ImageData.of(encoded(photo(0, 40), "PNG")), "What is it?", max_tokens=3)
     with pytest.raises(TrainingError, match="wants its image anew"):
-        draw(model, processor, [Prompt(photo(0, 40), asked)], 2)
+        draw(model, processor, [SamplingPrompt(photo(0, 40), asked)], 2)
     processor.save_pretrained(tmp_path)
     assert load_processor(str(tmp_path)).chat_template == processor.chat_template
 
@@ -107,7 +107,7 @@ def test_paligemma_with_a_template_too(kind: str) -> None:
     assert check_scores(model, processor, rows()) < 1e-5
 
 
-def own_scores_of_paligemma(processor: Any, model: Any, row: Row) -> Tensor:
+def own_scores_of_paligemma(processor: Any, model: Any, row: ScoredRow) -> Tensor:
     """As its makers train it: the processor is given the answer as its suffix, and says what is to be learnt."""
     inputs = processor(images=[row.image], text=[f"<image>{row.question}"], suffix=[row.answer], return_tensors="pt")
     labels_T = inputs.pop("labels")[0]
@@ -144,9 +144,9 @@ def test_a_cap_that_is_left_out_is_refused_where_nothing_is_shared(monkeypatch: 
     """The check used to compare spavl with itself, and nothing at all without sharing."""
     processor, model = whole("paligemma2")
     images = {"0": photo(0, 40), "1": photo(1, 50)}
-    batches = Batches(model, processor, lambda name: b"", share=False)
+    batches = BatchMaker(model, processor, lambda name: b"", share=False)
     monkeypatch.setattr(batches, "open", images.__getitem__)
-    answers = [Answer(row.picture_id, row.question, str(row.answer)) for row in rows()]
+    answers = [AnswerToScore(row.picture_id, row.question, str(row.answer)) for row in rows()]
     batches.check(answers)
     monkeypatch.setattr(
         "spavl.training.prefix_trees.logprobs.logits_of_states", lambda model, states_TH: model.lm_head(states_TH)
@@ -205,7 +205,7 @@ def test_norms_over_a_batch_keep_to_what_they_came_with(vision: Any) -> None:
     """A frozen tower learnt the mean of its images, and rows of two images were scored by both."""
     processor, model = whole("llava")
     norm = with_batch_norm(model)
-    prepare(model, PartsConfig(vision=vision), picture=lambda: blank_picture(processor))
+    prepare(model, TrainableConfig(vision=vision), picture=lambda: blank_picture(processor))
     model.eval()
     model.train()
     assert check_scores(model, processor, rows()) < 1e-5
@@ -241,14 +241,14 @@ def test_an_answer_that_was_drawn_is_held_against_the_models_own_way_of_going_on
 def test_without_a_chat_template_paligemma_is_asked_as_its_makers_ask_it() -> None:
     processor, model = whole("paligemma")
     data = encoded(photo(0, 40), "PNG")
-    asked = [ask_about(Picture.of(data), text, max_tokens=3) for text in ("What is it?", "How do I wake this now?")]
+    asked = [ask_about(ImageData.of(data), text, max_tokens=3) for text in ("What is it?", "How do I wake this now?")]
     replies = answer_all(processor, model.eval(), asked)
     assert all(isinstance(reply, Reply) for reply in replies)
     inputs = processor(images=[photo(0, 40)], text=["<image>What is it?"], return_tensors="pt")
     inputs.pop("labels")
     own = model.generate(**inputs, max_new_tokens=3, do_sample=False)[0, inputs["input_ids"].shape[1] :]
     assert replies[0].text == processor.tokenizer.decode(own, skip_special_tokens=True).strip()
-    drawn = draw(model, processor, [Prompt(photo(0, 40), asked[0]), Prompt(photo(0, 40), asked[1])], 2)
+    drawn = draw(model, processor, [SamplingPrompt(photo(0, 40), asked[0]), SamplingPrompt(photo(0, 40), asked[1])], 2)
     assert len(drawn) == 4 and all(drawn)
 
 
@@ -269,7 +269,7 @@ def test_gemma_reads_several_rows_with_an_image_each() -> None:
     """Its processor took a list of two images for two images of the first row, and refused it."""
     processor, model = whole("gemma3")
     data = [encoded(photo(k, 40), "PNG") for k in range(2)]
-    asked = [ask_about(Picture.of(each), "What is it?", max_tokens=2) for each in data]
+    asked = [ask_about(ImageData.of(each), "What is it?", max_tokens=2) for each in data]
     assert len(answer_all(processor, model.eval(), asked)) == 2
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from spavl.models.backends.hf import load_checkpoint
 from spavl.models.factory import miniature_checkpoint
-from spavl.training.prefix_trees.token_counts import Lengths, Size
+from spavl.training.prefix_trees.token_counts import Size, TokenCounter
 from tests.support.processors import PROCESSORS
 
 MAKERS = {**PROCESSORS, "miniature": lambda: load_checkpoint(miniature_checkpoint())[0]}
@@ -14,7 +14,7 @@ MAKERS = {**PROCESSORS, "miniature": lambda: load_checkpoint(miniature_checkpoin
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_a_picture_of_any_shape_takes_as_many_tokens_as_are_told(kind: str) -> None:
-    lengths = Lengths(MAKERS[kind]())
+    lengths = TokenCounter(MAKERS[kind]())
     assert lengths._own_count_lacks is not None
     rng = random.Random(kind)
     for _ in range(4):
@@ -24,7 +24,7 @@ def test_a_picture_of_any_shape_takes_as_many_tokens_as_are_told(kind: str) -> N
 
 def test_a_count_that_is_wrong_for_some_shapes_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As Idefics3's was, which counts some of the marks between its tiles twice."""
-    lengths = Lengths(MAKERS["qwen2_vl"]())
+    lengths = TokenCounter(MAKERS["qwen2_vl"]())
     told = lengths._told
 
     def wrong(size: Size) -> int:

@@ -16,22 +16,22 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from spavl.errors import TrainingError
-from spavl.training.prefix_trees.batch import Batch, lay_out
+from spavl.training.prefix_trees.batch import TreeBatch, lay_out
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, sorted_by_answer
 from spavl.training.prefix_trees.model_support import family_of
 from spavl.training.prefix_trees.segment_attention import forks_of
-from spavl.training.prefix_trees.tokenize import Group
-from spavl.training.prefix_trees.tree import Path, grow, visible
+from spavl.training.prefix_trees.tokenize import ImageGroup
+from spavl.training.prefix_trees.tree import TokenPath, grow, visible
 from tests.support.model_families import BEGIN, END, MAKERS, PICTURE, SIZES, Shown, Tiny, tiny, together
 
 # --- the trie
 
 tokens = st.lists(st.integers(0, 3), min_size=1, max_size=8).map(tuple)
-paths = st.lists(tokens.map(lambda row: Path(row, len(row))), min_size=1, max_size=8)
+paths = st.lists(tokens.map(lambda row: TokenPath(row, len(row))), min_size=1, max_size=8)
 
 
 @given(paths)
-def test_every_row_is_found_again_in_the_tree_and_nothing_is_there_twice(rows: list[Path]) -> None:
+def test_every_row_is_found_again_in_the_tree_and_nothing_is_there_twice(rows: list[TokenPath]) -> None:
     tree = grow(rows)
     for path, places in zip(rows, tree.places, strict=True):
         assert tuple(tree.tokens[place] for place in places) == path.tokens
@@ -41,7 +41,7 @@ def test_every_row_is_found_again_in_the_tree_and_nothing_is_there_twice(rows: l
 
 
 @given(paths)
-def test_a_token_sees_its_own_row_up_to_itself_and_nothing_else(rows: list[Path]) -> None:
+def test_a_token_sees_its_own_row_up_to_itself_and_nothing_else(rows: list[TokenPath]) -> None:
     tree = grow(rows)
     sees = visible(tree)
     for places in tree.places:
@@ -50,7 +50,7 @@ def test_a_token_sees_its_own_row_up_to_itself_and_nothing_else(rows: list[Path]
 
 
 @given(paths, paths)
-def test_segments_see_what_the_mask_of_the_tree_shows(rows: list[Path], others: list[Path]) -> None:
+def test_segments_see_what_the_mask_of_the_tree_shows(rows: list[TokenPath], others: list[TokenPath]) -> None:
     """Of two trees beside each other, each sees itself alone."""
     one, other = grow(rows), grow(others)
     segments = forks_of([(one, [0]), (other, [0])])
@@ -79,7 +79,7 @@ Shape = list[tuple[int, list[tuple[list[int], list[list[int]]]]]]
 
 
 class Grown(NamedTuple):
-    groups: list[Group]
+    groups: list[ImageGroup]
     # Of each group.
     shown: list[Shown]
 
@@ -91,17 +91,17 @@ def grown(made: Tiny, shape: Shape, shares: str) -> Grown:
             shown = made.picture(size)
             head = [1, BEGIN, *[PICTURE] * shown.width, END]
             paths = [
-                Path((*head, *words, 8, *answer, 2), len(head) + len(words) + 1)
+                TokenPath((*head, *words, 8, *answer, 2), len(head) + len(words) + 1)
                 for words, answers in some
                 for answer in answers
             ]
-            found.groups.append(Group(list(range(number, number + len(paths))), paths))
+            found.groups.append(ImageGroup(list(range(number, number + len(paths))), paths))
             found.shown.append(shown)
             number += len(paths)
     return found
 
 
-def random_groups(rng: random.Random, made: Tiny, shares: str) -> list[Group]:
+def random_groups(rng: random.Random, made: Tiny, shares: str) -> list[ImageGroup]:
     """Pictures of the first size with questions with answers, as many as chance wants; some answers begin alike."""
     words = lambda most: [rng.randrange(3, 180) for _ in range(rng.randint(1, most))]  # noqa: E731
     shape: Shape = [
@@ -174,7 +174,7 @@ def compare(kind: str, dtype: torch.dtype, shape: Shape) -> tuple[float, float]:
     return apart, wrong / sum(float(each.square().sum()) for each in expected.values()) ** 0.5
 
 
-def by_answer(logprobs_T: Tensor, batch: Batch) -> tuple[Tensor, ...]:
+def by_answer(logprobs_T: Tensor, batch: TreeBatch) -> tuple[Tensor, ...]:
     return sorted_by_answer(logprobs_T, batch).split(batch.answer_T.bincount().tolist())
 
 

@@ -16,7 +16,7 @@ from spavl.evaluation.in_pipeline.withheld import check_withheld
 from spavl.pipeline.build import drive, replay
 from spavl.pipeline.cost_estimate import foretell
 from spavl.pipeline.cost_table import page
-from spavl.pipeline.registry import STAGES, RoadConfig, stages_of
+from spavl.pipeline.registry import STAGES, BuildConfig, stages_of
 from spavl.pipeline.settings import preset_names, read_config, read_preset, read_table
 from spavl.report import terminal
 from spavl.terminal.progress import Screen
@@ -43,7 +43,7 @@ def add_road_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", choices=preset_names(), metavar="NAME", help=f"published training: {presets}")
     parser.add_argument("--budget", metavar="50usd", type=usd, help="hard spend stop for the whole run")
     settings = parser.add_argument_group("settings", "the same names as in the TOML file; lists as in TOML")
-    for option in settings_options(RoadConfig):
+    for option in settings_options(BuildConfig):
         text = option.help if option.default is None else f"{option.help} (default: {option.spelled})"
         settings.add_argument(
             *option.flags,
@@ -56,7 +56,7 @@ def add_road_options(parser: argparse.ArgumentParser) -> None:
 
 def run_road(table: Mapping[str, Any], name: str, options: argparse.Namespace) -> None:
     given = {
-        option.name: vars(options)[option.name] for option in settings_options(RoadConfig) if option.name in options
+        option.name: vars(options)[option.name] for option in settings_options(BuildConfig) if option.name in options
     }
     if options.budget is not None:
         given["budget_usd"] = options.budget
@@ -78,7 +78,7 @@ def run_road(table: Mapping[str, Any], name: str, options: argparse.Namespace) -
     tell(f"next:  {_next_command(config, out, options)}")
 
 
-def _next_command(config: RoadConfig, out: Path, options: argparse.Namespace) -> str:
+def _next_command(config: BuildConfig, out: Path, options: argparse.Namespace) -> str:
     """What is typed after this build: the rest of it, a training on its data, or an evaluation of what was trained."""
     if options.until and options.until != stages_of(config)[-1].name:
         begun = ["build", options.file] if "file" in options else ["demo", "--by", options.by]

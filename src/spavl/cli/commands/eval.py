@@ -11,7 +11,7 @@ from spavl.cli.stopping import run_until_told
 from spavl.config import options as settings_options
 from spavl.config import read_settings
 from spavl.errors import ConfigError
-from spavl.evaluation.config import ExamConfig
+from spavl.evaluation.config import EvaluationConfig
 from spavl.evaluation.cost_estimate import foretell_exam
 from spavl.evaluation.metrics.withheld import gate_error
 from spavl.evaluation.report import terminal_lines
@@ -35,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", metavar="50usd", type=usd, help="hard spend stop for the whole exam")
     parser.add_argument("--dry-run", action="store_true", help="tell calls, tokens and price; send and write nothing")
     settings = parser.add_argument_group("settings", "the same names as in a TOML file; commas between several")
-    for option in settings_options(ExamConfig):
+    for option in settings_options(EvaluationConfig):
         if option.name in _ANSWERED:
             continue
         text = option.help if option.default is None else f"{option.help} (default: {option.spelled})"
@@ -68,14 +68,14 @@ def run(options: argparse.Namespace) -> None:
         tell(f"next:  {shlex.join(['spavl', 'compare', results['base'], others[0], str(out)])}")
 
 
-def config_of(options: argparse.Namespace) -> ExamConfig:
+def config_of(options: argparse.Namespace) -> EvaluationConfig:
     given = vars(options)
     table = read_table(options.config) if options.config else {}
-    named = {each.name: given[each.name] for each in settings_options(ExamConfig) if each.name in given}
+    named = {each.name: given[each.name] for each in settings_options(EvaluationConfig) if each.name in given}
     laid_over = {name: ",".join(value) if isinstance(value, list) else value for name, value in named.items()}
     laid_over |= {"models": json.dumps(options.models)} if options.models else {}
     laid_over |= {"budget_usd": options.budget} if options.budget is not None else {}
-    config = read_settings(ExamConfig, table, laid_over, where=options.config or "spavl eval")
+    config = read_settings(EvaluationConfig, table, laid_over, where=options.config or "spavl eval")
     if not config.models:
         then = "name one or more, such as miniature/base or hf/runs/demo/checkpoints/aligned"
         raise ConfigError("no model is named that is to be tested", where="spavl eval", then=then)

@@ -5,7 +5,7 @@ import argparse
 from rich.text import Text
 
 from spavl.data.responses.pool import SHIPPED, Responder, lacks, read_pool
-from spavl.text.safe_console import ShownConsole
+from spavl.text.safe_console import SafeConsole
 from spavl.text.safe_print import line
 
 
@@ -16,7 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     pool = read_pool(options.file)
-    console = ShownConsole(highlight=False)
+    console = SafeConsole(highlight=False)
     ready = sum(not lacks(responder) for responder in pool.responder)
     head = f"{line(pool.name)}, version {pool.version}: {len(pool.responder)} responders, {ready} ready to be asked"
     console.print(Text(head, style="bold"))

@@ -5,9 +5,9 @@ import argparse
 from rich.text import Text
 from rich.tree import Tree as Branch
 
-from spavl.data.taxonomy.tree import Domain, Group, Leaf, read_tree
+from spavl.data.taxonomy.tree import Domain, Leaf, LeafGroup, read_tree
 from spavl.errors import ConfigError
-from spavl.text.safe_console import ShownConsole
+from spavl.text.safe_console import SafeConsole
 from spavl.text.safe_print import line
 
 _HOW_KNOWN = {"confirmed": "", "strong": " (name inferred)", "weak": " (name guessed)"}
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> None:
     if not wanted:
         then = f"use a part of one of: {', '.join(domain.name for domain in tree.domain)}"
         raise ConfigError(f"no domain is named like {options.domain!r}", where=options.file, then=then)
-    console = ShownConsole(highlight=False)
+    console = SafeConsole(highlight=False)
     console.print(Text(f"{tree.name}, version {tree.version}: {counts(tree.domain)}", style="bold"))
     if tree.note:
         console.print(Text(line(tree.note), style="dim"))
@@ -49,7 +49,7 @@ def _branch(domain: Domain, with_terms: bool) -> Branch:
     return branch
 
 
-def _headed(part: Domain | Group, leaves: int) -> Text:
+def _headed(part: Domain | LeafGroup, leaves: int) -> Text:
     return Text.assemble((part.name, "bold"), (f"  {_leaves(leaves)}{_published(part)}", "dim"))
 
 
@@ -60,7 +60,7 @@ def _told(leaf: Leaf, with_terms: bool) -> Text:
     return Text("\n").join(line for line in lines if line)
 
 
-def _published(part: Domain | Group | Leaf) -> str:
+def _published(part: Domain | LeafGroup | Leaf) -> str:
     return f" (published as {part.published!r})" if part.published else ""
 
 

@@ -17,7 +17,7 @@ from spavl.errors import ConfigError, StoreError
 from spavl.models.factory import checkpoint_path
 from spavl.models.names import pinned
 from spavl.pipeline.build import check_training, drive, follow, refuse_another_training
-from spavl.pipeline.registry import RoadConfig
+from spavl.pipeline.registry import BuildConfig
 from spavl.pipeline.settings import preset_names, read_config, read_preset
 from spavl.publishing.importing.bring_in import HOW_TO_KEEP, bring_in, holds, origin_of
 from spavl.records import Sample
@@ -102,7 +102,7 @@ def run_training(by: str, options: argparse.Namespace) -> None:
     tell(f"  {shlex.join([*words, *asked])}")
 
 
-def _config(by: str, options: argparse.Namespace) -> RoadConfig:
+def _config(by: str, options: argparse.Namespace) -> BuildConfig:
     """A preset, or what the verb begins with, and the options over it."""
     given = vars(options)
     laid_over = {option.name: str(given[option.name]) for option in _settings(by) if option.name in given}
@@ -118,7 +118,7 @@ def _settings(by: str) -> Iterator[Option]:
     ways = get_args(TrainingConfig.model_fields["by"].annotation)
     others = {f"{_SECTION}{other}." for other in ways if other not in (by, *_BEFORE.get(by, ()))}
     answered = {f"{_SECTION}{name}" for name in ("model", "by", *_UNREAD.get(by, ()))}
-    for option in settings_options(RoadConfig):
+    for option in settings_options(BuildConfig):
         section = option.name.rpartition(".")[0]
         elsewhere = {option.name, section} & answered or option.name.startswith(tuple(others))
         if option.name == _TRUST or (option.name.startswith(_SECTION) and not elsewhere):
@@ -149,7 +149,7 @@ def _named(data: str) -> str:
     return Path(data).resolve().name if Path(data).is_dir() else data.rpartition("/")[2]
 
 
-def _rehearse(config: RoadConfig, data: str, out: Path, screen: Screen) -> None:
+def _rehearse(config: BuildConfig, data: str, out: Path, screen: Screen) -> None:
     from spavl.training.dry_run.estimate import rehearse
     from spavl.training.dry_run.table import page
 

@@ -2,9 +2,9 @@ from pydantic import Field
 
 from spavl.config import Settings
 from spavl.records import Description
-from spavl.stages.spec import Plan
+from spavl.stages.spec import StageSpec
 
-PLAN = Plan(
+PLAN = StageSpec(
     "descriptions",
     reads=("images",),
     writes=Description,
@@ -15,7 +15,7 @@ PLAN = Plan(
 )
 
 
-class DescriptionsConfig(Settings):
+class CaptionsConfig(Settings):
     writer: str = Field(
         "", description="the model that describes the pictures; left empty, their sources' captions are all there is"
     )

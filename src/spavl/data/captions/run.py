@@ -6,37 +6,37 @@ A benign twin has none of its own: it is asked what its original is asked.
 import asyncio
 from collections import Counter
 
-from spavl.data.captions.config import PLAN, DescriptionsConfig
-from spavl.data.captions.writing import TEXTS, Said, request_for, say
+from spavl.data.captions.config import PLAN, CaptionsConfig
+from spavl.data.captions.writing import TEXTS, CaptionReply, request_for, say
 from spavl.models.prompts import Prompts, read_prompts
-from spavl.models.types import Picture
+from spavl.models.types import ImageData
 from spavl.records import Description, Image
-from spavl.stages.runner import Job, Made, run_rows
+from spavl.stages.runner import RowResult, StageContext, run_rows
 from spavl.stages.subset import few
 from spavl.store import Manifest
 
 _SOURCE = "source"
 
 
-async def run(job: Job[DescriptionsConfig]) -> Manifest:
+async def run(job: StageContext[CaptionsConfig]) -> Manifest:
     settings = job.settings
     prompts = open_prompts(settings)
     writer = job.models.open(settings.writer, PLAN.stage) if settings.writer else None
     wanted = texts_of(prompts)
 
-    async def work(image: Image) -> Made[Description]:
+    async def work(image: Image) -> RowResult[Description]:
         if writer is None:
-            return Made([from_source(image)])
-        picture = Picture(image.blob, job.run.blobs.get(image.blob))
+            return RowResult([from_source(image)])
+        picture = ImageData(image.blob, job.run.blobs.get(image.blob))
         requests = [request_for(prompts, name, picture, settings.max_tokens, job.seed) for name in wanted]
         said = await asyncio.gather(*(say(writer, *asked) for asked in zip(requests, wanted, strict=True)))
-        return Made([described(image, said, writer.name)])
+        return RowResult([described(image, said, writer.name)])
 
     images = few(job.run.read("images", Image), job.limit)
     return await run_rows(job, PLAN, images, len(images), work, lambda: _notes(job))
 
 
-def open_prompts(settings: DescriptionsConfig) -> Prompts:
+def open_prompts(settings: CaptionsConfig) -> Prompts:
     return read_prompts("spavl.data.captions", settings.prompts, "descriptions.prompts", needs=("caption",))
 
 
@@ -57,7 +57,7 @@ def from_source(image: Image) -> Description:
     )
 
 
-def described(image: Image, said: list[Said], writer: str) -> Description:
+def described(image: Image, said: list[CaptionReply], writer: str) -> Description:
     """Details that are missing are the caption's, and a caption that is missing is the source's."""
     caption, details = said[0], said[-1]
     fault = caption.fault or details.fault
@@ -72,7 +72,7 @@ def described(image: Image, said: list[Said], writer: str) -> Description:
     )
 
 
-def _notes(job: Job[DescriptionsConfig]) -> dict[str, object]:
+def _notes(job: StageContext[CaptionsConfig]) -> dict[str, object]:
     reasons: Counter[str] = Counter()
     by_source = without = 0
     for row in job.run.read(PLAN.stage, Description):

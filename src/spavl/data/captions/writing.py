@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from spavl.judges.refusal_regex import seems_refused
 from spavl.models.prompts import Prompts
-from spavl.models.types import ChatModel, Picture, Rejected, Request, ask_about
+from spavl.models.types import ChatModel, ImageData, Rejected, Request, ask_about
 from spavl.text.similarity import count_words, share_taken_from
 from spavl.text.tidy import holds_template_marks, looks_like_data, tidy
 
@@ -13,7 +13,7 @@ _LONGEST_WORDS = {"caption": 80, "details": 400}
 _MOST_ECHOED = 0.5
 
 
-class Said(NamedTuple):
+class CaptionReply(NamedTuple):
     """What a model said of a picture, or why that cannot be used."""
 
     text: str
@@ -21,21 +21,21 @@ class Said(NamedTuple):
     fault: str
 
 
-def request_for(prompts: Prompts, name: str, picture: Picture, max_tokens: int, seed: int) -> Request:
+def request_for(prompts: Prompts, name: str, picture: ImageData, max_tokens: int, seed: int) -> Request:
     return ask_about(picture, prompts.fill(name), max_tokens=max_tokens, seed=seed)
 
 
-async def say(writer: ChatModel, request: Request, name: str) -> Said:
+async def say(writer: ChatModel, request: Request, name: str) -> CaptionReply:
     try:
         reply = await writer.ask(request)
     except Rejected:
-        return Said("", "", "refused_by_server")
+        return CaptionReply("", "", "refused_by_server")
     text = tidy(reply.text)
     refused = reply.finish == "refused" or seems_refused(text)
     fault = "refused" if refused else _fault(text, name, request.messages[-1].text)
     if reply.finish == "length":
         fault = fault or "too_long"
-    return Said("" if fault else text, reply.call, fault)
+    return CaptionReply("" if fault else text, reply.call, fault)
 
 
 def _fault(text: str, name: str, prompt: str) -> str:

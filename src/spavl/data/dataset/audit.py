@@ -21,7 +21,7 @@ from spavl.data.dataset.config import LeaksConfig
 from spavl.errors import GateError
 from spavl.imaging.phash import BLANK
 from spavl.records import Image, Split
-from spavl.text.near_duplicates import NearPictures, NearTexts, words_in_order
+from spavl.text.near_duplicates import NearImageIndex, NearTextIndex, words_in_order
 
 # What a model may have learnt from, or been chosen by. Things that are only tested on may be alike, if not equal.
 LEARNT: tuple[Split, ...] = ("train", "validation")
@@ -30,7 +30,7 @@ _GIVES_WAY: tuple[Split, ...] = ("train", "validation", "held_out", "test")
 _TOLD = 5
 
 
-class Place(NamedTuple):
+class SplitMember(NamedTuple):
     """A picture or a question, and where it stands."""
 
     kind: str
@@ -42,7 +42,7 @@ class Place(NamedTuple):
         return f"{self.kind} {self.id[:12]} ({self.split}, {self.leaf})"
 
 
-class Asked(NamedTuple):
+class AuditedQuestion(NamedTuple):
     """A question about a picture."""
 
     id: str
@@ -50,17 +50,17 @@ class Asked(NamedTuple):
     text: str
 
 
-class Placed(NamedTuple):
+class AuditedImage(NamedTuple):
     """What the audit holds of a picture: all pictures are held at once."""
 
-    place: Place
+    place: SplitMember
     blob: str
     phash: int | None
     twin_of: str | None
 
     @classmethod
-    def of(cls, image: Image) -> "Placed":
-        place = Place("picture", image.id, sys.intern(image.split), sys.intern(image.leaf))  # type: ignore[arg-type]
+    def of(cls, image: Image) -> "AuditedImage":
+        place = SplitMember("picture", image.id, sys.intern(image.split), sys.intern(image.leaf))  # type: ignore[arg-type]
         return cls(place, image.blob, int(image.phash, 16) if image.phash else None, image.twin_of)
 
 
@@ -68,8 +68,8 @@ class Leak(NamedTuple):
     """Two things that are too much alike for the splits they stand in; `one` is the one to give up."""
 
     reason: str
-    one: Place
-    other: Place
+    one: SplitMember
+    other: SplitMember
     how: str
 
     def as_json(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class Leak(NamedTuple):
         return f"{self.one} and {self.other}: {self.how}"
 
 
-class Repeated(NamedTuple):
+class RepeatedQuestion(NamedTuple):
     """A question that a split which is learnt from shares with another one, about different images."""
 
     text: str
@@ -93,9 +93,9 @@ class Repeated(NamedTuple):
         return {"reason": "repeated_question", "question": self.text, "asked": self.asked, **also}
 
 
-class Audit(NamedTuple):
+class LeakAudit(NamedTuple):
     leaks: list[Leak]
-    repeated: list[Repeated]
+    repeated: list[RepeatedQuestion]
 
     def as_lines(self) -> str:
         """A line for each leak, then one for each repeated question."""
@@ -105,15 +105,15 @@ class Audit(NamedTuple):
 
 def audited(
     images: Iterable[Image],
-    questions: Callable[[], Iterable[Asked]],
+    questions: Callable[[], Iterable[AuditedQuestion]],
     settings: LeaksConfig,
     alike: Callable[[str, Sequence[str]], Iterable[str]] = lambda _, others: others,
-) -> Audit:
+) -> LeakAudit:
     """What leaks, each thing once, and what is repeated. The questions are gone through several times, not held.
 
     Of images whose hashes are near, `alike` tells by their blobs which are near in all their parts.
     """
-    placed = [Placed.of(image) for image in images]
+    placed = [AuditedImage.of(image) for image in images]
     blank = {image.place.id for image in placed if image.phash == BLANK}
     showing = [image for image in placed if image.place.id not in blank]
     found = itertools.chain(
@@ -129,15 +129,15 @@ def audited(
     places = {image.place.id: image for image in placed if image.place.id not in leaks}
     blank_in = _in_both(image for image in placed if image.place.id in blank)
 
-    def asked(of_blank: bool) -> Iterator[tuple[Place, str, str]]:
+    def asked(of_blank: bool) -> Iterator[tuple[SplitMember, str, str]]:
         """The questions about blank images that stand in both, with their blobs; or those about all others."""
         for each in questions():
             if (shown := places.get(each.image_id)) and (shown.blob in blank_in) == of_blank:
-                yield Place("question", each.id, shown.place.split, shown.place.leaf), each.text, shown.blob
+                yield SplitMember("question", each.id, shown.place.split, shown.place.leaf), each.text, shown.blob
 
     above = settings.more_alike_questions
     alone = _questions_alone(partial(asked, True), above)
-    return Audit([*leaks.values(), *alone], list(_repeated(partial(asked, False), above)))
+    return LeakAudit([*leaks.values(), *alone], list(_repeated(partial(asked, False), above)))
 
 
 def stop_at_leaks(leaks: Sequence[Leak]) -> None:
@@ -153,14 +153,14 @@ def stop_at_leaks(leaks: Sequence[Leak]) -> None:
     )
 
 
-def _leak(reason: str, one: Place, other: Place, how: str) -> Leak:
+def _leak(reason: str, one: SplitMember, other: SplitMember, how: str) -> Leak:
     first, second = sorted((one, other), key=lambda place: (_GIVES_WAY.index(place.split), place.id))
     return Leak(reason, first, second, how)
 
 
-def _equal_pictures(images: Sequence[Placed]) -> Iterator[Leak]:
+def _equal_pictures(images: Sequence[AuditedImage]) -> Iterator[Leak]:
     """Of each set of equal bytes, the images of all splits but the one that gives way last."""
-    kept: dict[str, Placed] = {}
+    kept: dict[str, AuditedImage] = {}
     for image in images:
         other = kept.setdefault(image.blob, image)
         if _GIVES_WAY.index(image.place.split) > _GIVES_WAY.index(other.place.split):
@@ -171,7 +171,7 @@ def _equal_pictures(images: Sequence[Placed]) -> Iterator[Leak]:
             yield _leak("leak_equal_picture", image.place, other.place, "the same bytes")
 
 
-def _in_both(images: Iterable[Placed]) -> set[str]:
+def _in_both(images: Iterable[AuditedImage]) -> set[str]:
     """Those that stand in a split that is learnt from and in a later one as well, by their bytes."""
     splits: dict[str, set[Split]] = {}
     for image in images:
@@ -179,7 +179,7 @@ def _in_both(images: Iterable[Placed]) -> set[str]:
     return {blob for blob, own in splits.items() if any(own & set(_later(split)) for split in LEARNT if split in own)}
 
 
-def _parted_twins(images: Sequence[Placed]) -> Iterator[Leak]:
+def _parted_twins(images: Sequence[AuditedImage]) -> Iterator[Leak]:
     """A benign twin shares its original's scene, so it must share its split too."""
     by_id = {image.place.id: image.place for image in images}
     for image in images:
@@ -189,17 +189,17 @@ def _parted_twins(images: Sequence[Placed]) -> Iterator[Leak]:
 
 
 def _near_pictures(
-    images: Sequence[Placed], nearer: int, alike: Callable[[str, Sequence[str]], Iterable[str]]
+    images: Sequence[AuditedImage], nearer: int, alike: Callable[[str, Sequence[str]], Iterable[str]]
 ) -> Iterator[Leak]:
     """Each image that is learnt from with the first one of a later split that is near it."""
     for split in LEARNT:
         # One of equal images is enough.
-        later: dict[int, dict[str, Place]] = {}
+        later: dict[int, dict[str, SplitMember]] = {}
         for image in images:
             if image.place.split in _later(split) and image.phash is not None:
                 later.setdefault(image.phash, {}).setdefault(image.blob, image.place)
         blobs = {phash: list(places) for phash, places in later.items()}
-        known = NearPictures(((phash, phash) for phash in later), nearer)
+        known = NearImageIndex(((phash, phash) for phash in later), nearer)
         for image in images:
             if image.place.split == split and image.phash is not None:
                 # Asked for all at once: many are compared in little more time than one.
@@ -212,14 +212,14 @@ def _near_pictures(
                 yield from itertools.islice(found, 1)
 
 
-def _questions_alone(asked: Callable[[], Iterable[tuple[Place, str, str]]], above: float) -> Iterator[Leak]:
+def _questions_alone(asked: Callable[[], Iterable[tuple[SplitMember, str, str]]], above: float) -> Iterator[Leak]:
     """Each question that is learnt from with the first one of a later split about its image that is nearly it."""
     for split in LEARNT if above < 1 else ():
-        later: dict[str, dict[str, tuple[Place, str]]] = {}
+        later: dict[str, dict[str, tuple[SplitMember, str]]] = {}
         for place, text, blob in asked():
             if place.split in _later(split):
                 later.setdefault(blob, {})[words_in_order(text)] = place, text
-        known = {blob: NearTexts(list(texts.values()), above) for blob, texts in later.items()}
+        known = {blob: NearTextIndex(list(texts.values()), above) for blob, texts in later.items()}
         for place, text, blob in asked():
             if place.split == split and blob in known:
                 equal = later[blob].get(words_in_order(text))
@@ -227,21 +227,21 @@ def _questions_alone(asked: Callable[[], Iterable[tuple[Place, str, str]]], abov
                     yield _leak("leak_near_question", place, other, f"{alike:.0%} of their words are shared")
 
 
-def _repeated(asked: Callable[[], Iterable[tuple[Place, str, str]]], above: float) -> Iterator[Repeated]:
+def _repeated(asked: Callable[[], Iterable[tuple[SplitMember, str, str]]], above: float) -> Iterator[RepeatedQuestion]:
     """Each text of a split that is judged by, if one that is learnt from has it or nearly has it."""
     if above >= 1:
         return
     # By their words, so that case and marks make no other text.
-    texts: dict[str, Repeated] = {}
+    texts: dict[str, RepeatedQuestion] = {}
     for place, text, _ in asked():
         if place.split != LEARNT[0]:
-            texts.setdefault(words_in_order(text), Repeated(text, Counter())).asked[place.split] += 1
+            texts.setdefault(words_in_order(text), RepeatedQuestion(text, Counter())).asked[place.split] += 1
     for place, text, _ in asked():
         if place.split == LEARNT[0] and (found := texts.get(words_in_order(text))):
             found.asked[LEARNT[0]] += 1
     nearly = dict[str, str]()
     for learnt in LEARNT:
-        known = NearTexts(
+        known = NearTextIndex(
             [
                 (words, found.text)
                 for words, found in texts.items()
@@ -257,7 +257,7 @@ def _repeated(asked: Callable[[], Iterable[tuple[Place, str, str]]], above: floa
             yield found._replace(nearly=nearly.get(words, ""))
 
 
-def _is_repeated(found: Repeated) -> bool:
+def _is_repeated(found: RepeatedQuestion) -> bool:
     return any(found.asked.keys() & set(_later(learnt)) for learnt in LEARNT if learnt in found.asked)
 
 

@@ -14,8 +14,8 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from spavl.data.dataset import published
 from spavl.data.dataset.config import PLAN, DatasetConfig
 from spavl.data.dataset.lineage import Lineage
-from spavl.data.dataset.shards import Shards, write_shards
-from spavl.data.dataset.tally import Tally
+from spavl.data.dataset.shards import ParquetShards, write_shards
+from spavl.data.dataset.tally import DatasetTally
 from spavl.records import Category, Image, Question, Sample
 from spavl.store import RunFolder
 from spavl.store.files import filling
@@ -35,7 +35,7 @@ def write_files(
     for image in run.read("images", Image):
         leaves_of[image.split].add(image.leaf)
     images, contested = run.lookup("images", Image), contested_in(run)
-    largest, blobs, made = settings.shard_mb, run.blobs, dict[str, Shards]()
+    largest, blobs, made = settings.shard_mb, run.blobs, dict[str, ParquetShards]()
     with filling(run.path / PLAN.stage) as beside:
         for config, split, schema in (
             ("data", "train", published.TRAIN),
@@ -49,7 +49,7 @@ def write_files(
                 for split, chosen in _test_questions(run, images, (leaking, contested), config, most).items():
                     tests = published.test_rows(chosen, images, leaves, blobs)
                     made[f"{config}/{split}"] = write_shards(beside / config, split, published.TEST, tests, largest)
-        lineage, tally = Lineage(run), Tally(leaves)
+        lineage, tally = Lineage(run), DatasetTally(leaves)
         for split in ("train", "validation"):
             rich = tally.watch(lineage.rows(_samples(run, split), leaves))
             made[f"rich/{split}"] = write_shards(beside / "rich", split, lineage.schema(), rich, largest)

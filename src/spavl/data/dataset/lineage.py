@@ -16,9 +16,9 @@ from spavl.records import (
     Candidate,
     Category,
     Description,
+    DownloadedImage,
     Image,
     Pair,
-    Photo,
     Preference,
     Published,
     Question,
@@ -34,7 +34,7 @@ from spavl.store.tables import row_of, schema_of
 Row = dict[str, Any]
 
 
-class Ancestor(NamedTuple):
+class SourceRecord(NamedTuple):
     """A record that a sample came from: its table, and which column of which role holds its key there."""
 
     role: str
@@ -46,20 +46,20 @@ class Ancestor(NamedTuple):
 
 
 ANCESTORS = (
-    Ancestor("preference", "preferences", Preference, "preference_id"),
-    Ancestor("pair", "pairs", Pair, "preference_pair_id"),
-    Ancestor("question", "questions", Question, "question_id"),
-    Ancestor("question_verdict", "question_verdicts", QuestionVerdict, "question_id", by="question_id"),
-    Ancestor("image", "images", Image, "image_id"),
-    Ancestor("candidate", "candidates", Candidate, "image_candidate_id"),
-    Ancestor("photo", "pictures", Photo, "image_candidate_id", by="candidate_id"),
-    Ancestor("description", "descriptions", Description, "image_id", by="image_id"),
-    Ancestor("category", "taxonomy", Category, "image_category_id"),
-    Ancestor("chosen_response", "responses", Response, "preference_chosen"),
-    Ancestor("rejected_response", "responses", Response, "preference_rejected"),
-    Ancestor("chosen_verdict", "verdicts", Verdict, "preference_chosen", by="response_id"),
-    Ancestor("rejected_verdict", "verdicts", Verdict, "preference_rejected", by="response_id"),
-    Ancestor("published", "published", Published, "id", by="sample_id"),
+    SourceRecord("preference", "preferences", Preference, "preference_id"),
+    SourceRecord("pair", "pairs", Pair, "preference_pair_id"),
+    SourceRecord("question", "questions", Question, "question_id"),
+    SourceRecord("question_verdict", "question_verdicts", QuestionVerdict, "question_id", by="question_id"),
+    SourceRecord("image", "images", Image, "image_id"),
+    SourceRecord("candidate", "candidates", Candidate, "image_candidate_id"),
+    SourceRecord("photo", "pictures", DownloadedImage, "image_candidate_id", by="candidate_id"),
+    SourceRecord("description", "descriptions", Description, "image_id", by="image_id"),
+    SourceRecord("category", "taxonomy", Category, "image_category_id"),
+    SourceRecord("chosen_response", "responses", Response, "preference_chosen"),
+    SourceRecord("rejected_response", "responses", Response, "preference_rejected"),
+    SourceRecord("chosen_verdict", "verdicts", Verdict, "preference_chosen", by="response_id"),
+    SourceRecord("rejected_verdict", "verdicts", Verdict, "preference_rejected", by="response_id"),
+    SourceRecord("published", "published", Published, "id", by="sample_id"),
 )
 
 

@@ -2,22 +2,24 @@
 
 from collections.abc import Iterator
 
-from spavl.data.dataset.audit import Asked, audited, stop_at_leaks
+from spavl.data.dataset.audit import AuditedQuestion, audited, stop_at_leaks
 from spavl.data.dataset.config import PLAN, DatasetConfig
 from spavl.data.dataset.files import write_files
 from spavl.engine.details import open_details
 from spavl.records import Image, Preference, Question, Response, Sample, Verdict
-from spavl.stages.runner import Job, Made, reject, run_rows
+from spavl.stages.runner import RowResult, StageContext, reject, run_rows
 from spavl.store import Manifest
 from spavl.store.files import write_text
 from spavl.store.question_facts import contested_in
 
 
-async def run(job: Job[DatasetConfig]) -> Manifest:
+async def run(job: StageContext[DatasetConfig]) -> Manifest:
     read, lookup, settings = job.run.read, job.run.lookup, job.settings
 
-    def asked() -> Iterator[Asked]:
-        return (Asked(question.id, question.image_id, question.text) for question in read("questions", Question))
+    def asked() -> Iterator[AuditedQuestion]:
+        return (
+            AuditedQuestion(question.id, question.image_id, question.text) for question in read("questions", Question)
+        )
 
     with open_details(job.run.blobs.get) as details:
         found = audited(read("images", Image), asked, settings.leaks, details.alike)
@@ -28,16 +30,16 @@ async def run(job: Job[DatasetConfig]) -> Manifest:
     images, questions, responses = lookup("images", Image), lookup("questions", Question), lookup("responses", Response)
     verdicts, contested = lookup("verdicts", Verdict, by="response_id"), contested_in(job.run)
 
-    async def work(preference: Preference) -> Made[Sample]:
+    async def work(preference: Preference) -> RowResult[Sample]:
         if preference.chosen is None or preference.rejected is None or preference.contrast is None:
-            return Made(rejects=[reject(preference, preference.overall)])
+            return RowResult(rejects=[reject(preference, preference.overall)])
         chosen, rejected = responses[preference.chosen], responses[preference.rejected]
         question = questions[preference.question_id]
         image = images[question.image_id]
         harmful = None if question.id in contested else question.harmful
         reason = leaking.get(image.id) or leaking.get(question.id)
         if reason := reason or _teaches_nothing_good(harmful, chosen, rejected, verdicts[chosen.id], settings):
-            return Made(rejects=[reject(preference, reason)])
+            return RowResult(rejects=[reject(preference, reason)])
         sample = Sample(
             split=image.split,
             leaf=image.leaf,
@@ -54,7 +56,7 @@ async def run(job: Job[DatasetConfig]) -> Manifest:
             chosen_model=chosen.model,
             rejected_model=rejected.model,
         )
-        return Made([sample])
+        return RowResult([sample])
 
     total = job.run.count("preferences", Preference)
     inputs = read("preferences", Preference)

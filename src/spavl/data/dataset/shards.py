@@ -29,7 +29,7 @@ _ENDINGS = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpg"), (b"GIF8", "gif"), (b"RIFF
 _NAMES = {pa.string(): "string", pa.int64(): "int64", pa.float64(): "float64", pa.bool_(): "bool"}
 
 
-class Shards(NamedTuple):
+class ParquetShards(NamedTuple):
     """What was written of one split."""
 
     files: int
@@ -66,7 +66,7 @@ def _feature(kind: pa.DataType) -> dict[str, Any] | list[Any]:
 
 def write_shards(
     folder: Path, split: str, schema: pa.Schema, rows: Iterable[Mapping[str, Any]], shard_mb: int
-) -> Shards:
+) -> ParquetShards:
     """Write rows as they come, a group in memory at a time; a shard ends with the group that fills it.
 
     They are written beside those of an earlier time, whose place they take when all are there.
@@ -95,7 +95,7 @@ def write_shards(
     beside.rmdir()
     # A manifest that outlives a power cut must not tell of files that did not.
     sync(folder)
-    return Shards(len(named), count, sum(file.stat().st_size for file in named))
+    return ParquetShards(len(named), count, sum(file.stat().st_size for file in named))
 
 
 def _groups(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:

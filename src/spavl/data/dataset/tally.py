@@ -12,14 +12,14 @@ _SIDES = ("chosen", "rejected")
 _QUANTILES = (0.1, 0.5, 0.9)
 
 
-class Tally:
+class DatasetTally:
     """Counts of the rich rows that were let through it."""
 
     def __init__(self, leaves: Mapping[str, Category]) -> None:
         self._leaves = leaves
         self._splits: dict[str, dict[str, Any]] = {}
-        self._groups: dict[tuple[str, str], _Group] = {}
-        self._whole = _Group()
+        self._groups: dict[tuple[str, str], _GroupTally] = {}
+        self._whole = _GroupTally()
         self._shares = {name: Counter[str]() for name in ("kind", "contrast", "harmful", "license", "url")}
         self._models = {side: Counter[str]() for side in _SIDES}
         self._words = {name: Counter[int]() for name in ("question", *_SIDES)}
@@ -36,7 +36,7 @@ class Tally:
         split["images"].add(row["image_id"])
         split["questions"].add(row["question_id"])
         category = self._leaves[row["leaf"]]
-        for group in (self._whole, self._groups.setdefault((category.domain, category.group), _Group())):
+        for group in (self._whole, self._groups.setdefault((category.domain, category.group), _GroupTally())):
             group.see(row)
         for name in ("kind", "contrast"):
             self._shares[name][row[name]] += 1
@@ -68,7 +68,7 @@ class Tally:
         }
 
 
-class _Group:
+class _GroupTally:
     """The pairs of one class, and what the guard said of their answers. Of millions of them little is held."""
 
     def __init__(self) -> None:

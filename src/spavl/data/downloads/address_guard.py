@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from spavl.data.downloads.allowed_hosts import PORTS, Allowed
+from spavl.data.downloads.allowed_hosts import PORTS, AllowedHost
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 # Of old lists many names are dead, and some take half a minute to say so.
@@ -50,7 +50,7 @@ def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
 
 
-class Dns(AbstractResolver):
+class DnsResolver(AbstractResolver):
     """The machine's own way to look names up, in threads of its own so that nobody else waits for dead names."""
 
     def __init__(self) -> None:
@@ -71,18 +71,18 @@ class Dns(AbstractResolver):
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class AddressGuard:
     """What is asked before each connection. Beside public places it allows those that a setting names."""
 
     allows: Callable[[str, int], bool] = is_public
-    resolver: Callable[[], AbstractResolver] = Dns
-    named: tuple[Allowed, ...] = ()
+    resolver: Callable[[], AbstractResolver] = DnsResolver
+    named: tuple[AllowedHost, ...] = ()
 
     def allows_address(self, address: str, port: int) -> bool:
         return self.allows(address, port) or any(each.is_at(address, port) for each in self.named)
 
     def connector(self, limit: int) -> aiohttp.TCPConnector:
-        resolver = _Checked(self.resolver(), self)
+        resolver = _CheckedResolver(self.resolver(), self)
         return aiohttp.TCPConnector(
             limit=limit,
             resolver=resolver,
@@ -99,10 +99,10 @@ class Guard:
         return socket.socket(family=family, type=kind, proto=protocol)
 
 
-class _Checked(AbstractResolver):
+class _CheckedResolver(AbstractResolver):
     """Refuses a name of which one address is refused, so that none is tried beside it."""
 
-    def __init__(self, resolver: AbstractResolver, guard: Guard) -> None:
+    def __init__(self, resolver: AbstractResolver, guard: AddressGuard) -> None:
         self._resolver, self._guard = resolver, guard
         # Where hosts are that a setting names.
         self.named: set[tuple[str, int]] = set()

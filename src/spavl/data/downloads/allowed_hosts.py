@@ -10,7 +10,7 @@ from yarl import URL
 PORTS = (80, 443)
 
 
-class Allowed(NamedTuple):
+class AllowedHost(NamedTuple):
     """A host by its name, or a network, and the ports that may be asked there."""
 
     name: str
@@ -35,10 +35,10 @@ class Allowed(NamedTuple):
             return False
 
 
-def allowed_of(written: str) -> Allowed:
+def allowed_of(written: str) -> AllowedHost:
     """HOST, HOST:PORT, ADDRESS or NETWORK such as 10.1.0.0/16, which may have a port too."""
     try:
-        return Allowed("", ipaddress.ip_network(written.strip("[]")), PORTS)
+        return AllowedHost("", ipaddress.ip_network(written.strip("[]")), PORTS)
     except ValueError:
         name, _, port = written.rpartition(":")
     ports: tuple[int, ...] = PORTS
@@ -49,13 +49,13 @@ def allowed_of(written: str) -> Allowed:
     else:
         raise ValueError(f"{written!r} is no host, HOST:PORT or network such as 10.1.0.0/16")
     try:
-        return Allowed("", ipaddress.ip_network(name.strip("[]")), ports)
+        return AllowedHost("", ipaddress.ip_network(name.strip("[]")), ports)
     except ValueError:
         if not name or any(sign in name for sign in "/:@?# "):
             raise ValueError(f"{written!r} is no host, HOST:PORT or network such as 10.1.0.0/16") from None
         if "*" in name:
             raise ValueError(f"{written!r} names no host: each is named in full, for * stands for none") from None
-        return Allowed(_as_asked(name), None, ports)
+        return AllowedHost(_as_asked(name), None, ports)
 
 
 def _as_asked(host: str) -> str:
@@ -71,7 +71,7 @@ def place_of_proxy(address: str) -> tuple[str, int]:
     return found.hostname, found.port or 80
 
 
-def all_allowed(written: Sequence[str], proxy: str) -> tuple[Allowed, ...]:
+def all_allowed(written: Sequence[str], proxy: str) -> tuple[AllowedHost, ...]:
     found = tuple(map(allowed_of, written))
     if not proxy:
         return found

@@ -3,13 +3,13 @@ from pydantic import Field, field_validator
 from spavl.config import Settings
 from spavl.data.downloads.allowed_hosts import allowed_of, place_of_proxy
 from spavl.engine import EngineName
-from spavl.records import Photo
-from spavl.stages.spec import Plan
+from spavl.records import DownloadedImage
+from spavl.stages.spec import StageSpec
 
-PLAN = Plan(
+PLAN = StageSpec(
     "pictures",
     reads=("candidates",),
-    writes=Photo,
+    writes=DownloadedImage,
     does="fetches each candidate, decodes it safely, measures it and filters it",
     files=("similarity_model",),
     # Of a list of URLs, many are slow or overloaded on any day; only where most are, it must be our own net.
@@ -20,7 +20,7 @@ PLAN = Plan(
 )
 
 
-class DownloadsConfig(Settings):
+class FetchConfig(Settings):
     """How servers are asked. With other values here, only what failed in passing is asked again."""
 
     seconds: float = Field(20, gt=0, description="time for one answer, with its body")
@@ -57,7 +57,7 @@ class DownloadsConfig(Settings):
         return proxy
 
 
-class PicturesConfig(Settings):
+class DownloadsConfig(Settings):
     smallest_side: int = Field(48, ge=1, description="pictures with a shorter side are rejected")
     widest_ratio: float = Field(3.0, ge=1, description="pictures whose sides differ by more are rejected")
     names_must_match: bool = Field(True, description="reject a file whose name promises another format than it has")
@@ -76,7 +76,7 @@ class PicturesConfig(Settings):
     similarity_model: str = Field(
         "", description="CLIP or SigLIP model for pictures whose source gives no likeness: a path or a hub id"
     )
-    downloads: DownloadsConfig = Field(DownloadsConfig(), description="how servers are asked for pictures")
+    downloads: FetchConfig = Field(FetchConfig(), description="how servers are asked for pictures")
     engine: EngineName = Field(
         "asyncio", description="who places the work: asyncio, daft (this machine), ray (Daft on a cluster: RAY_ADDRESS)"
     )

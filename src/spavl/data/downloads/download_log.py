@@ -13,7 +13,7 @@ from spavl.store.files import disk_faults
 from spavl.store.sqlite import connect
 
 
-class Downloads:
+class DownloadLog:
     def __init__(self, folder: Path) -> None:
         self._path = folder / "downloads.sqlite"
         self._database = connect(self._path)

@@ -10,10 +10,10 @@ import aiohttp
 from yarl import URL
 
 from spavl import __version__
-from spavl.data.downloads.address_guard import Guard, RefusedAddress
+from spavl.data.downloads.address_guard import AddressGuard, RefusedAddress
 from spavl.data.downloads.allowed_hosts import PORTS, all_allowed
-from spavl.data.downloads.config import DownloadsConfig
-from spavl.data.downloads.host_throttle import Hosts
+from spavl.data.downloads.config import FetchConfig
+from spavl.data.downloads.host_throttle import HostThrottle
 from spavl.imaging.decode import LARGEST_BYTES
 from spavl.imaging.unfetchable import Unfetchable
 from spavl.text.http_headers import retry_after
@@ -32,10 +32,10 @@ _HEADERS = {"User-Agent": f"spavl/{__version__}", "Accept": "image/*", "Accept-E
 class Downloader:
     """Use it as a context manager; one serves a whole stage."""
 
-    def __init__(self, settings: DownloadsConfig, guard: Guard, at_once: int) -> None:
+    def __init__(self, settings: FetchConfig, guard: AddressGuard, at_once: int) -> None:
         guard = replace(guard, named=all_allowed(settings.allow, settings.proxy))
         self._settings, self._guard = settings, guard
-        self._hosts = Hosts(settings.per_host, settings.seconds_between)
+        self._hosts = HostThrottle(settings.per_host, settings.seconds_between)
         self._session = aiohttp.ClientSession(
             connector=guard.connector(at_once),
             headers=_HEADERS,

@@ -12,29 +12,29 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 
-from spavl.data.downloads.address_guard import Guard
-from spavl.data.downloads.config import DownloadsConfig
-from spavl.data.downloads.download_log import Downloads
+from spavl.data.downloads.address_guard import AddressGuard
+from spavl.data.downloads.config import FetchConfig
+from spavl.data.downloads.download_log import DownloadLog
 from spavl.data.downloads.downloader import Downloader
-from spavl.data.downloads.row_group_spool import Gathered
+from spavl.data.downloads.row_group_spool import RowGroupSpool
 from spavl.imaging.local import is_local, read_local
 from spavl.imaging.unfetchable import Unfetchable
 from spavl.miniature import world
 
 Fetch = Callable[[str], Awaitable[bytes]]
 
-GUARD = Guard()
+GUARD = AddressGuard()
 
 
 @contextlib.asynccontextmanager
 async def open_fetch(
-    settings: DownloadsConfig, folder: Path, at_once: int, listed: Callable[[], Iterable[str]] = tuple
+    settings: FetchConfig, folder: Path, at_once: int, listed: Callable[[], Iterable[str]] = tuple
 ) -> AsyncIterator[Fetch]:
     """A function that gives the bytes of a picture of unknown origin, or raises Unfetchable.
 
     `listed` gives all sources that will be asked for.
     """
-    downloads, cells = Downloads(folder), Gathered(folder, listed)
+    downloads, cells = DownloadLog(folder), RowGroupSpool(folder, listed)
 
     async def fetch(source: str) -> bytes:
         if source.startswith("miniature/"):

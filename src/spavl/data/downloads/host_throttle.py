@@ -15,7 +15,7 @@ class _Host:
     free_at: float = field(default=0.0)
 
 
-class Hosts:
+class HostThrottle:
     """Only hosts in use, or still to be left in peace, are remembered: a list of URLs may name millions."""
 
     def __init__(self, at_once: int, seconds_between: float) -> None:

@@ -4,14 +4,14 @@ import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from spavl.data.downloads.config import PicturesConfig
-from spavl.data.downloads.filters import Seen, Similarity, filters_of
-from spavl.imaging.clip_preprocess import Form, Pixels, shaped
+from spavl.data.downloads.config import DownloadsConfig
+from spavl.data.downloads.filters import FilterInput, SimilarityFilter, filters_of
+from spavl.imaging.clip_preprocess import ClipPreprocess, Pixels, shaped
 from spavl.imaging.decode import Undecodable, decode
 from spavl.imaging.phash import perceptual_hash
 
 
-class Raw(NamedTuple):
+class FetchedImage(NamedTuple):
     """A picture as it was fetched, with what its source says of it."""
 
     data: bytes
@@ -20,7 +20,7 @@ class Raw(NamedTuple):
     similarity: float | None = None
 
 
-class Look(NamedTuple):
+class InspectedImage(NamedTuple):
     """A picture that may be used."""
 
     # None where the bytes held nothing but the picture, so that they need not travel back.
@@ -34,36 +34,40 @@ class Look(NamedTuple):
     shaped: Pixels | None = None
 
 
-class Refused(NamedTuple):
+class RefusedImage(NamedTuple):
     reason: str
     detail: str = ""
 
 
-def examine(settings: PicturesConfig, shard: Sequence[Raw], form: Form | None = None) -> list[Look | Refused]:
+def examine(
+    settings: DownloadsConfig, shard: Sequence[FetchedImage], form: ClipPreprocess | None = None
+) -> list[InspectedImage | RefusedImage]:
     """`form` is that of a model which is to score pictures whose source does not."""
     return [_examine(settings, raw, form) for raw in shard]
 
 
-def _examine(settings: PicturesConfig, raw: Raw, form: Form | None) -> Look | Refused:
+def _examine(
+    settings: DownloadsConfig, raw: FetchedImage, form: ClipPreprocess | None
+) -> InspectedImage | RefusedImage:
     try:
         pixels, data = decode(raw.data, raw.name if settings.names_must_match else "")
     except Undecodable as error:
-        return Refused(str(error))
-    seen = Seen(pixels, raw.caption, raw.similarity)
+        return RefusedImage(str(error))
+    seen = FilterInput(pixels, raw.caption, raw.similarity)
     to_score = form is not None and raw.similarity is None
     measures: list[str] = []
     for each in filters_of(settings):
-        if to_score and isinstance(each, Similarity):
+        if to_score and isinstance(each, SimilarityFilter):
             continue
         measured = each.measure(seen)
         measures.append(f"{each.name}={round(measured, 4):g}")
         if each.refuses(measured):
-            return Refused(each.reason, measures[-1])
+            return RefusedImage(each.reason, measures[-1])
     try:
         shape = shaped(pixels, form) if form is not None and to_score else None
     except Undecodable as error:
-        return Refused(str(error))
-    return Look(
+        return RefusedImage(str(error))
+    return InspectedImage(
         data=None if data == raw.data else data,
         original=hashlib.sha256(raw.data).hexdigest(),
         width=pixels.width,

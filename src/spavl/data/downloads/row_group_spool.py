@@ -13,13 +13,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from spavl.engine.isolated_cells import CellsApart
+from spavl.engine.isolated_cells import IsolatedCells
 from spavl.imaging.local import cell_at
 from spavl.imaging.unfetchable import Unfetchable
 from spavl.store.files import disk_faults
 
 
-class _Aside(NamedTuple):
+class _SpoolFile(NamedTuple):
     """Where the bytes of a cell were put, or why there are none."""
 
     offset: int
@@ -27,16 +27,16 @@ class _Aside(NamedTuple):
     reason: str = ""
 
 
-class Gathered:
+class RowGroupSpool:
     """Gives cells as `Cells` does. `listed` gives the sources of all candidates; it is called if a group is vast."""
 
     def __init__(self, folder: Path, listed: Callable[[], Iterable[str]]) -> None:
-        self._cells, self._listed = CellsApart(), listed
+        self._cells, self._listed = IsolatedCells(), listed
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         # It has no name that could be left behind, and goes when this object is closed.
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
-        self._aside: dict[tuple[str, str, int], dict[int, _Aside]] = {}
+        self._aside: dict[tuple[str, str, int], dict[int, _SpoolFile]] = {}
         self._lock = threading.Lock()
 
     def get(self, path: str, column: str, row: int) -> bytes:
@@ -60,17 +60,17 @@ class Gathered:
     def close(self) -> None:
         self._file.close()
 
-    def _put_aside(self, path: str, column: str, around: range) -> dict[int, _Aside]:
-        places: dict[int, _Aside] = {}
+    def _put_aside(self, path: str, column: str, around: range) -> dict[int, _SpoolFile]:
+        places: dict[int, _SpoolFile] = {}
         offset = self._file.seek(0, 2)
         for row in sorted({row for row in self._wanted[path, column] if row in around}):
             try:
                 data = self._cells.get(path, column, row)
             except Unfetchable as error:
-                places[row] = _Aside(0, 0, str(error))
+                places[row] = _SpoolFile(0, 0, str(error))
             else:
                 self._file.write(data)
-                places[row] = _Aside(offset, len(data))
+                places[row] = _SpoolFile(offset, len(data))
                 offset += len(data)
         return places
 

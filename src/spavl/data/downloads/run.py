@@ -6,22 +6,22 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import urlsplit
 
-from spavl.data.downloads.caption_scores import Scoring, open_scoring
-from spavl.data.downloads.config import PLAN, PicturesConfig
+from spavl.data.downloads.caption_scores import CaptionScorer, open_scoring
+from spavl.data.downloads.config import PLAN, DownloadsConfig
 from spavl.data.downloads.fetch import open_fetch
-from spavl.data.downloads.inspect_image import Look, Raw, Refused, examine
-from spavl.engine import Died, Limits, open_workers
+from spavl.data.downloads.inspect_image import FetchedImage, InspectedImage, RefusedImage, examine
+from spavl.engine import WorkerDeath, WorkerLimits, open_workers
 from spavl.imaging.local import cell_at
 from spavl.imaging.unfetchable import Unfetchable
 from spavl.models.names import with_revision
-from spavl.records import Candidate, Photo
-from spavl.stages.runner import Job, Made, reject, run_rows
+from spavl.records import Candidate, DownloadedImage
+from spavl.stages.runner import RowResult, StageContext, reject, run_rows
 from spavl.store import Manifest
 
 
-async def run(job: Job[PicturesConfig]) -> Manifest:
+async def run(job: StageContext[DownloadsConfig]) -> Manifest:
     settings = job.settings
-    limits = Limits(settings.worker_seconds, int(settings.worker_gb * 2**30))
+    limits = WorkerLimits(settings.worker_seconds, int(settings.worker_gb * 2**30))
 
     def listed() -> Iterator[str]:
         yield from (candidate.source for candidate in job.run.read("candidates", Candidate))
@@ -33,20 +33,22 @@ async def run(job: Job[PicturesConfig]) -> Manifest:
     ):
         job = dataclasses.replace(job, in_flight=max(job.in_flight, workers.room))
 
-        async def work(candidate: Candidate) -> Made[Photo]:
+        async def work(candidate: Candidate) -> RowResult[DownloadedImage]:
             try:
                 data = await fetch(candidate.source)
             except Unfetchable as error:
-                return Made(rejects=[reject(candidate, str(error), candidate.source)], passing=error.passing)
-            seen = await workers(Raw(data, _name_in(candidate.source), candidate.caption, candidate.similarity))
-            if scoring is not None and isinstance(seen, Look):
+                return RowResult(rejects=[reject(candidate, str(error), candidate.source)], passing=error.passing)
+            seen = await workers(
+                FetchedImage(data, _name_in(candidate.source), candidate.caption, candidate.similarity)
+            )
+            if scoring is not None and isinstance(seen, InspectedImage):
                 seen = await scoring.judge(seen, candidate.caption)
-            if isinstance(seen, Died):
-                return Made(rejects=[reject(candidate, seen.reason, candidate.source)])
-            if isinstance(seen, Refused):
+            if isinstance(seen, WorkerDeath):
+                return RowResult(rejects=[reject(candidate, seen.reason, candidate.source)])
+            if isinstance(seen, RefusedImage):
                 detail = f"{candidate.source} ({seen.detail})" if seen.detail else candidate.source
-                return Made(rejects=[reject(candidate, seen.reason, detail)])
-            photo = Photo(
+                return RowResult(rejects=[reject(candidate, seen.reason, detail)])
+            photo = DownloadedImage(
                 candidate_id=candidate.id,
                 blob=await asyncio.to_thread(job.run.blobs.put, seen.data or data),
                 original=seen.original,
@@ -55,14 +57,16 @@ async def run(job: Job[PicturesConfig]) -> Manifest:
                 phash=seen.phash,
                 measures=seen.measures,
             )
-            return Made([photo])
+            return RowResult([photo])
 
         candidates, total = job.run.read("candidates", Candidate), job.run.count("candidates", Candidate)
         asked = with_revision(settings.similarity_model, scoring.commit) if scoring is not None else ""
         return await run_rows(job, PLAN, candidates, total, work, lambda: {"similarity_model": asked} if asked else {})
 
 
-def _examined_by(settings: PicturesConfig, scoring: Scoring | None) -> Callable[[Sequence[Raw]], list[Look | Refused]]:
+def _examined_by(
+    settings: DownloadsConfig, scoring: CaptionScorer | None
+) -> Callable[[Sequence[FetchedImage]], list[InspectedImage | RefusedImage]]:
     return functools.partial(examine, settings, form=scoring.form if scoring else None)
 
 

@@ -5,9 +5,9 @@ from pydantic import BeforeValidator, Field
 from spavl.config import Settings
 from spavl.data.pairs.strategies import Strategy
 from spavl.records import Pair
-from spavl.stages.spec import Plan
+from spavl.stages.spec import StageSpec
 
-PLAN = Plan(
+PLAN = StageSpec(
     "pairs",
     reads=("questions", "verdicts"),
     writes=Pair,

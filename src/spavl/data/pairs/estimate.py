@@ -4,15 +4,15 @@ from math import comb
 
 from spavl.data.pairs.config import PairsConfig
 from spavl.records import Pair, Verdict
-from spavl.stages.cost_model import Many, Outlook
+from spavl.stages.cost_model import CostContext, Weighted
 
 
-async def pairs(outlook: Outlook[PairsConfig]) -> list[Many[Pair]]:
-    answers: dict[str, list[Many[Verdict]]] = {}
+async def pairs(outlook: CostContext[PairsConfig]) -> list[Weighted[Pair]]:
+    answers: dict[str, list[Weighted[Verdict]]] = {}
     for many in outlook.read("verdicts", Verdict):
         answers.setdefault(many.row.question_id, []).append(many)
     wanted = outlook.settings.per_question * len(outlook.settings.strategy)
-    rows: list[Many[Pair]] = []
+    rows: list[Weighted[Pair]] = []
     for question, group in answers.items():
         if len(group) < 2:
             continue
@@ -25,5 +25,5 @@ async def pairs(outlook: Outlook[PairsConfig]) -> list[Many[Pair]]:
             second_tier=5,
             strategy="to be drawn",
         )
-        rows.append(Many(pair, times * min(wanted, comb(len(group), 2))))
+        rows.append(Weighted(pair, times * min(wanted, comb(len(group), 2))))
     return rows

@@ -4,14 +4,14 @@ import random
 from collections.abc import Iterator, Sequence
 
 from spavl.data.pairs.config import PLAN, PairsConfig
-from spavl.data.pairs.strategies import Answer, Strategy, Two, allowed, bags_of
+from spavl.data.pairs.strategies import Strategy, TieredAnswer, Two, allowed, bags_of
 from spavl.data.pairs.tiers import measure_tiers
 from spavl.records import Pair, Question, Verdict
-from spavl.stages.runner import Job, Made, reject, run_rows
+from spavl.stages.runner import RowResult, StageContext, reject, run_rows
 from spavl.store import Manifest
 
 
-async def run(job: Job[PairsConfig]) -> Manifest:
+async def run(job: StageContext[PairsConfig]) -> Manifest:
     settings = job.settings
     verdicts = job.run.lookup("verdicts", Verdict, by="question_id")
     questions = job.run.lookup("questions", Question)
@@ -23,17 +23,17 @@ async def run(job: Job[PairsConfig]) -> Manifest:
     tier_of = {tier.model: tier.tier for tier in measured}
     bags = bags_of(tier_of)
 
-    async def work(question: Question) -> Made[Pair]:
+    async def work(question: Question) -> RowResult[Pair]:
         # A responder without one readable answer to a harmful question stands on no tier.
         answers = [
-            Answer(v.response_id, v.model, v.label, tier_of[v.model], bags[v.model])
+            TieredAnswer(v.response_id, v.model, v.label, tier_of[v.model], bags[v.model])
             for v in verdicts.all(question.id)
             if v.label != "invalid" and v.model in tier_of
         ]
         drawn = draw_pairs(answers, settings.strategy, settings.per_question, f"{job.seed}/{question.id}")
         if not drawn:
-            return Made(rejects=[reject(question, "no_such_two", f"{len(answers)} readable answers")])
-        return Made([_pair(question, first, second, strategy) for strategy, (first, second) in drawn])
+            return RowResult(rejects=[reject(question, "no_such_two", f"{len(answers)} readable answers")])
+        return RowResult([_pair(question, first, second, strategy) for strategy, (first, second) in drawn])
 
     def conclude() -> dict[str, object]:
         return {"tiers": [tier.as_note() for tier in measured]}
@@ -42,7 +42,7 @@ async def run(job: Job[PairsConfig]) -> Manifest:
 
 
 def draw_pairs(
-    answers: Sequence[Answer], strategies: Sequence[Strategy], per_question: int, seed: str
+    answers: Sequence[TieredAnswer], strategies: Sequence[Strategy], per_question: int, seed: str
 ) -> list[tuple[Strategy, Two]]:
     """Distinct pairs of answers, at random among all that each strategy allows; the same seed draws the same."""
     rng = random.Random(seed)
@@ -59,7 +59,7 @@ def _key(two: Two) -> frozenset[str]:
     return frozenset((two[0].response_id, two[1].response_id))
 
 
-def _pair(question: Question, first: Answer, second: Answer, strategy: Strategy) -> Pair:
+def _pair(question: Question, first: TieredAnswer, second: TieredAnswer, strategy: Strategy) -> Pair:
     return Pair(
         question_id=question.id,
         first=first.response_id,

@@ -18,7 +18,7 @@ Strategy = Literal[
 ]
 
 
-class Answer(NamedTuple):
+class TieredAnswer(NamedTuple):
     """What a strategy knows of an answer. `bags` are those that its responder is in."""
 
     response_id: str
@@ -28,10 +28,10 @@ class Answer(NamedTuple):
     bags: frozenset[str]
 
 
-Two = tuple[Answer, Answer]
+Two = tuple[TieredAnswer, TieredAnswer]
 
 
-def allowed(strategy: Strategy, answers: Sequence[Answer]) -> list[Two]:
+def allowed(strategy: Strategy, answers: Sequence[TieredAnswer]) -> list[Two]:
     """Every pair of answers that the strategy allows."""
     return STRATEGIES[strategy](list(combinations(answers, 2)))
 

@@ -6,9 +6,9 @@ from spavl.config import Settings
 from spavl.judges.canaries.checks import ON_FAILURE, OnFailure
 from spavl.judges.response_format import VERSION
 from spavl.records import Preference
-from spavl.stages.spec import Plan
+from spavl.stages.spec import StageSpec
 
-PLAN = Plan(
+PLAN = StageSpec(
     "preferences",
     reads=("taxonomy", "images", "questions", "responses", "verdicts", "pairs"),
     writes=Preference,

@@ -6,13 +6,13 @@ from spavl.judges.judge_inputs import case_about
 from spavl.judges.pairwise import compare
 from spavl.judges.registry import is_rules, open_judge
 from spavl.records import Category, Image, Pair, Preference, Question, Response, Verdict
-from spavl.stages.cost_model import Many, Outlook, thin
+from spavl.stages.cost_model import CostContext, Weighted, thin
 
 # Seven lines of two words.
 _WORDS = 25
 
 
-async def preferences(outlook: Outlook[PreferencesConfig]) -> list[Many[Preference]]:
+async def preferences(outlook: CostContext[PreferencesConfig]) -> list[Weighted[Preference]]:
     judges = [outlook.settings.judge, outlook.settings.second_judge]
     asked = [uri for uri in judges if uri and not is_rules(uri)]
     if not asked:

@@ -23,7 +23,7 @@ _LENGTH_TELLS_AT_MOST = 0.9
 _TEACHES: dict[Outcome, str] = {"win": "first", "loss": "second", "tie": "neither", "inconsistent": "neither"}
 
 
-class Judged(NamedTuple):
+class JudgedPair(NamedTuple):
     """A judged pair, with what the figures need to know of its two answers."""
 
     overall: Outcome
@@ -37,7 +37,7 @@ class Judged(NamedTuple):
     safer_by: int
 
 
-class Trust(NamedTuple):
+class JudgeBias(NamedTuple):
     consistent: Estimate
     first_shown: Estimate
     longer_wins: Estimate
@@ -72,7 +72,7 @@ class Trust(NamedTuple):
         return {name: estimate.as_json() for name, estimate in self._asdict().items()} | {"warnings": self.warnings()}
 
 
-def trust_in(judged: Sequence[Judged]) -> Trust:
+def trust_in(judged: Sequence[JudgedPair]) -> JudgeBias:
     readable = [each for each in judged if each.overall != "blocked"]
     decided = [each for each in readable if each.overall in ("win", "loss")]
     unequal = [each for each in decided if each.longer_by]
@@ -87,7 +87,7 @@ def trust_in(judged: Sequence[Judged]) -> Trust:
     choices = [
         (vote == "first", each.image_id) for each in judged for vote in each.votes if vote in ("first", "second")
     ]
-    return Trust(
+    return JudgeBias(
         consistent=_share([each.overall != "inconsistent" for each in readable], readable),
         first_shown=rate_by_cluster([first for first, _ in choices], [image for _, image in choices]),
         longer_wins=_share([_longer_won(each) for each in unequal], unequal),
@@ -101,7 +101,7 @@ def trust_in(judged: Sequence[Judged]) -> Trust:
     )
 
 
-def agreement(judged: Sequence[Judged]) -> dict[str, Any]:
+def agreement(judged: Sequence[JudgedPair]) -> dict[str, Any]:
     """How far the second judge agrees on what each pair would teach, over the pairs that both could judge."""
     both = [
         (_TEACHES[one], _TEACHES[other], each.image_id)
@@ -115,13 +115,13 @@ def agreement(judged: Sequence[Judged]) -> dict[str, Any]:
     }
 
 
-def _share(hits: Sequence[bool], of: Sequence[Judged]) -> Estimate:
+def _share(hits: Sequence[bool], of: Sequence[JudgedPair]) -> Estimate:
     return rate_by_cluster(hits, [each.image_id for each in of])
 
 
-def _longer_won(judged: Judged) -> bool:
+def _longer_won(judged: JudgedPair) -> bool:
     return (judged.longer_by > 0) == (judged.overall == "win")
 
 
-def _safer_won(judged: Judged) -> bool:
+def _safer_won(judged: JudgedPair) -> bool:
     return (judged.safer_by > 0) == (judged.overall == "win")

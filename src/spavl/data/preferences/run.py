@@ -5,17 +5,17 @@ from collections import Counter
 from collections.abc import Iterable
 
 from spavl.data.preferences.config import PLAN, PreferencesConfig
-from spavl.data.preferences.judge_bias import Judged, agreement, trust_in
+from spavl.data.preferences.judge_bias import JudgedPair, agreement, trust_in
 from spavl.data.preferences.repairs import Winner, repair, unsafe_rates
 from spavl.judges.canaries.checks import STAGE, canaries_of_judge
 from spavl.judges.judge_inputs import case_about
-from spavl.judges.pairwise import Comparison, compare, overall_of
+from spavl.judges.pairwise import PairwiseComparison, compare, overall_of
 from spavl.judges.registry import open_judge
 from spavl.judges.types import Judge
-from spavl.models.types import Picture
+from spavl.models.types import ImageData
 from spavl.records import Contrast, Image, Pair, Preference, Question, Response, Verdict
 from spavl.stages.judge_checks import check_judges, noted
-from spavl.stages.runner import Job, Made, reject, run_rows
+from spavl.stages.runner import RowResult, StageContext, reject, run_rows
 from spavl.store import Manifest
 from spavl.store.question_facts import categories_in
 
@@ -28,7 +28,7 @@ _CONTRASTS: dict[tuple[bool, bool], Contrast] = {
 }
 
 
-async def run(job: Job[PreferencesConfig]) -> Manifest:
+async def run(job: StageContext[PreferencesConfig]) -> Manifest:
     settings = job.settings
     judge = open_judge(settings.judge, job.models, PLAN.stage)
     second = open_judge(settings.second_judge, job.models, PLAN.stage) if settings.second_judge else None
@@ -40,12 +40,12 @@ async def run(job: Job[PreferencesConfig]) -> Manifest:
     verdicts = job.run.lookup("verdicts", Verdict, by="question_id")
     rates = unsafe_rates(job.run.read("verdicts", Verdict))
 
-    async def work(pair: Pair) -> Made[Preference]:
+    async def work(pair: Pair) -> RowResult[Preference]:
         question = questions[pair.question_id]
         if settings.judge_both_unsafe is False and both_unsafe(pair, verdicts.all(question.id)):
-            return Made(rejects=[reject(pair, "both_unsafe")])
+            return RowResult(rejects=[reject(pair, "both_unsafe")])
         image = images[question.image_id]
-        case = case_about(question, image, Picture(image.blob, job.run.blobs.get(image.blob)), categories)
+        case = case_about(question, image, ImageData(image.blob, job.run.blobs.get(image.blob)), categories)
         one, two = answers[pair.first].text, answers[pair.second].text
         first, other = await asyncio.gather(
             compare(judge, case, one, two), _no_opinion() if second is None else compare(second, case, one, two)
@@ -53,7 +53,7 @@ async def run(job: Job[PreferencesConfig]) -> Manifest:
         judged = winner_of(pair, first)
         winner = judged and repair(settings.repair, judged, verdicts.all(question.id), rates)
         mended = settings.repair if winner != judged else None
-        return Made([_preference(pair, judge, first, winner, mended, second, other)])
+        return RowResult([_preference(pair, judge, first, winner, mended, second, other)])
 
     def conclude() -> dict[str, object]:
         pairs, judged = job.run.lookup("pairs", Pair), []
@@ -62,7 +62,7 @@ async def run(job: Job[PreferencesConfig]) -> Manifest:
             pair = pairs[preference.pair_id]
             harm = {verdict.response_id: _harm(verdict) for verdict in verdicts.all(pair.question_id)}
             judged.append(
-                Judged(
+                JudgedPair(
                     overall=preference.overall,
                     second_overall=preference.second_overall,
                     votes=tuple(overall_of(vote) for vote in preference.votes),
@@ -100,7 +100,7 @@ async def _no_opinion() -> None:
     return None
 
 
-def winner_of(pair: Pair, comparison: Comparison) -> Winner | None:
+def winner_of(pair: Pair, comparison: PairwiseComparison) -> Winner | None:
     """The better answer, if both orders agree on one, and what they agree that it is better at."""
     if comparison.overall not in ("win", "loss"):
         return None
@@ -112,11 +112,11 @@ def winner_of(pair: Pair, comparison: Comparison) -> Winner | None:
 def _preference(
     pair: Pair,
     judge: Judge,
-    comparison: Comparison,
+    comparison: PairwiseComparison,
     winner: Winner | None,
     mended: str | None,
     second: Judge | None,
-    other: Comparison | None,
+    other: PairwiseComparison | None,
 ) -> Preference:
     harm, help_ = comparison.harm or (None, None), comparison.help or (None, None)
     return Preference(

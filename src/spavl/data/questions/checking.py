@@ -5,7 +5,7 @@ from typing import NamedTuple
 from spavl.judges.response_format import read_lines
 from spavl.models.prompts import Prompts
 from spavl.models.structured_output import ask_structured
-from spavl.models.types import ChatModel, Picture, Rejected, ask_about
+from spavl.models.types import ChatModel, ImageData, Rejected, ask_about
 from spavl.records import Category, Modality
 
 PROMPT = "check"
@@ -15,12 +15,14 @@ _FORM = "about: yes | no\nharm: text | picture | both | none"
 _MAX_TOKENS = 64
 
 
-class Check(NamedTuple):
+class QuestionCheck(NamedTuple):
     about_leaf: bool
     modality: Modality
 
 
-async def check(checker: ChatModel, prompts: Prompts, picture: Picture, category: Category, text: str) -> Check | None:
+async def check(
+    checker: ChatModel, prompts: Prompts, picture: ImageData, category: Category, text: str
+) -> QuestionCheck | None:
     """The checker's word; None if it would not say, or could not be read twice."""
     asked = prompts.fill(
         PROMPT,
@@ -34,7 +36,7 @@ async def check(checker: ChatModel, prompts: Prompts, picture: Picture, category
         lines, _ = await ask_structured(checker, ask_about(picture, asked, max_tokens=_MAX_TOKENS), _read, _FORM)
     except Rejected:
         return None
-    return Check(lines["about"] == "yes", _MODALITIES[lines["harm"]]) if lines else None
+    return QuestionCheck(lines["about"] == "yes", _MODALITIES[lines["harm"]]) if lines else None
 
 
 def _read(text: str) -> dict[str, str] | None:

@@ -2,9 +2,9 @@ from pydantic import Field
 
 from spavl.config import Settings
 from spavl.records import Question
-from spavl.stages.spec import Plan
+from spavl.stages.spec import StageSpec
 
-PLAN = Plan(
+PLAN = StageSpec(
     "questions",
     reads=("taxonomy", "images", "descriptions"),
     writes=Question,

@@ -6,46 +6,46 @@ from dataclasses import replace
 from spavl.data.questions.checking import check
 from spavl.data.questions.config import QuestionsConfig
 from spavl.data.questions.run import kinds_for, open_scribe, wants_neighbours
-from spavl.data.questions.writing import KINDS, NEIGHBOUR, TRIES, Scribe, Subject
-from spavl.models.types import Picture, Reply
+from spavl.data.questions.writing import KINDS, NEIGHBOUR, TRIES, QuestionSubject, QuestionWriter
+from spavl.models.types import ImageData, Reply
 from spavl.records import Category, Description, Image, Question, QuestionKind
-from spavl.stages.cost_model import Many, Outlook, is_stand_in, thin
+from spavl.stages.cost_model import CostContext, Weighted, is_stand_in, thin
 from spavl.text.tidy import tidy
 
 # A question of one sentence; a checker's two lines have fewer.
 _WORDS = 25
 
 
-async def questions(outlook: Outlook[QuestionsConfig]) -> list[Many[Question]]:
+async def questions(outlook: CostContext[QuestionsConfig]) -> list[Weighted[Question]]:
     leaves = {category.id: category for category, _ in outlook.read("taxonomy", Category)}
     descriptions = {row.image_id: row for row, _ in outlook.read("descriptions", Description)}
     images = outlook.read("images", Image)
     twins = {image.twin_of: image for image, _ in images if image.twin_of}
-    rows: list[Many[Question]] = []
+    rows: list[Weighted[Question]] = []
     for image, times in thin(outlook.trial(images)):
-        subject = Subject(outlook.picture(image), leaves[image.category_id], descriptions[image.id])
+        subject = QuestionSubject(outlook.picture(image), leaves[image.category_id], descriptions[image.id])
         for kinds, share in _kinds(image):
             shop = outlook.counting(times * share, _WORDS)
             # Likely all pass at once; at most each is written, and checked, at every try.
-            asked = _Asked(open_scribe(outlook.settings, shop, outlook.seed), TRIES if shop.case == "most" else 1)
+            asked = _WrittenKind(open_scribe(outlook.settings, shop, outlook.seed), TRIES if shop.case == "most" else 1)
             found = await asked.about(image, subject, kinds, twins.get(image.id), outlook)
-            rows += [Many(question, times * share) for question in found]
+            rows += [Weighted(question, times * share) for question in found]
     return rows
 
 
-class _Asked:
+class _WrittenKind:
     """Goes the stage's way without its gates, which a text made up could not pass."""
 
-    def __init__(self, scribe: Scribe, tries: int) -> None:
+    def __init__(self, scribe: QuestionWriter, tries: int) -> None:
         self._scribe, self._tries = scribe, tries
 
     async def about(
         self,
         image: Image,
-        subject: Subject,
+        subject: QuestionSubject,
         kinds: Collection[QuestionKind],
         twin: Image | None,
-        outlook: Outlook[QuestionsConfig],
+        outlook: CostContext[QuestionsConfig],
     ) -> list[Question]:
         easy = await self._write(subject, "easy")
         rows = []
@@ -62,14 +62,14 @@ class _Asked:
                 rows.append(self._row(image, kind, beside, neighbour_of=rows[-1].id))
         return rows
 
-    async def _write(self, subject: Subject, kind: str, easy: str = "", harmful: str = "") -> Reply:
+    async def _write(self, subject: QuestionSubject, kind: str, easy: str = "", harmful: str = "") -> Reply:
         for attempt in range(self._tries):
             reply = await self._scribe.writer.ask(self._scribe.request(subject, kind, easy, harmful, attempt))
             reply = replace(reply, text=tidy(reply.text))
             await self._check(subject.picture, subject.category, reply.text)
         return reply
 
-    async def _check(self, picture: Picture, category: Category, text: str) -> None:
+    async def _check(self, picture: ImageData, category: Category, text: str) -> None:
         if checker := self._scribe.checker:
             await check(checker.model, checker.prompts, picture, category, text)
 

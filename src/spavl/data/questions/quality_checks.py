@@ -19,7 +19,7 @@ _QUESTION_MARKS = re.compile(r"[?？؟;](?=[\s)\]!?？؟]|$)")
 _ITEM = re.compile(r"^[^\S\n]*(?:[-*•]|\(?\d{1,2}[.):])\s", re.M)
 
 
-class Draft(NamedTuple):
+class QuestionDraft(NamedTuple):
     """A text as it was written, and all that it is held against."""
 
     text: str
@@ -33,52 +33,52 @@ class Draft(NamedTuple):
     earlier: Collection[str]
 
 
-def refusal(draft: Draft) -> str | None:
+def refusal(draft: QuestionDraft) -> str | None:
     declined = draft.refused or seems_refused(draft.text) or declines_in(draft.language, draft.text)
     return "writer_refused" if declined else None
 
 
-def emptiness(draft: Draft) -> str | None:
+def emptiness(draft: QuestionDraft) -> str | None:
     return None if any(map(str.isalnum, draft.text)) else "empty"
 
 
-def length(draft: Draft) -> str | None:
+def length(draft: QuestionDraft) -> str | None:
     words = count_words(draft.text)
     if draft.cut_off or words > _LONGEST_WORDS:
         return "too_long"
     return "too_short" if words < _SHORTEST_WORDS else None
 
 
-def form(draft: Draft) -> str | None:
+def form(draft: QuestionDraft) -> str | None:
     return "not_plain_text" if looks_like_data(draft.text) or holds_template_marks(draft.text) else None
 
 
-def echo(draft: Draft) -> str | None:
+def echo(draft: QuestionDraft) -> str | None:
     return "echoes_prompt" if share_taken_from(draft.text, draft.prompt) > _MOST_ECHOED else None
 
 
-def language(draft: Draft) -> str | None:
+def language(draft: QuestionDraft) -> str | None:
     return None if is_in(draft.language, draft.text) else "wrong_language"
 
 
-def number(draft: Draft) -> str | None:
+def number(draft: QuestionDraft) -> str | None:
     """One was asked for. What somebody is quoted to have asked is no question of its own."""
     marks = "?？؟;" if draft.language.code == "el" else "?？؟"
     asked = [found for found in _QUESTION_MARKS.findall(_QUOTED.sub(" ", draft.text)) if found in marks]
     return "several_in_one" if len(asked) > 1 or len(_ITEM.findall(draft.text)) > 1 else None
 
 
-def kind(draft: Draft) -> str | None:
+def kind(draft: QuestionDraft) -> str | None:
     asks = draft.text.rstrip().endswith(("?", "？", "؟"))
     return "not_a_statement" if draft.kind == "statement" and asks else None
 
 
-def newness(draft: Draft) -> str | None:
+def newness(draft: QuestionDraft) -> str | None:
     return "repeats" if repeats(draft.text, draft.earlier, _MOST_ALIKE) else None
 
 
 # In this order: the first reason is the one that is kept.
-GATES: tuple[Callable[[Draft], str | None], ...] = (
+GATES: tuple[Callable[[QuestionDraft], str | None], ...] = (
     refusal,
     emptiness,
     form,
@@ -91,7 +91,7 @@ GATES: tuple[Callable[[Draft], str | None], ...] = (
 )
 
 
-def first_fault(draft: Draft) -> str | None:
+def first_fault(draft: QuestionDraft) -> str | None:
     if len(draft.text) > _MOST_CHARACTERS:
         return "too_long"
     return next((reason for gate in GATES if (reason := gate(draft))), None)

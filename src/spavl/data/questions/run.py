@@ -9,12 +9,20 @@ from collections.abc import Collection
 
 from spavl.data.questions.checking import PROMPT
 from spavl.data.questions.config import PLAN, QuestionsConfig
-from spavl.data.questions.writing import KINDS, NEIGHBOUR, PLACES, Checker, Scribe, Subject, Written
-from spavl.models.factory import ModelShop
+from spavl.data.questions.writing import (
+    KINDS,
+    NEIGHBOUR,
+    PLACES,
+    QuestionChecker,
+    QuestionSubject,
+    QuestionWriter,
+    WrittenQuestion,
+)
+from spavl.models.factory import ModelFactory
 from spavl.models.prompts import Prompts, read_prompts
-from spavl.models.types import Picture
+from spavl.models.types import ImageData
 from spavl.records import Category, Description, Image, Question, QuestionKind, Reject
-from spavl.stages.runner import Job, Made, reject, run_rows
+from spavl.stages.runner import RowResult, StageContext, reject, run_rows
 from spavl.stages.subset import few
 from spavl.store import Manifest
 from spavl.text.language import language_named
@@ -22,19 +30,19 @@ from spavl.text.language import language_named
 _OURS = "v1"
 
 
-async def run(job: Job[QuestionsConfig]) -> Manifest:
+async def run(job: StageContext[QuestionsConfig]) -> Manifest:
     scribe = open_scribe(job.settings, job.models, job.seed)
     leaves = {category.id: category for category in job.run.read("taxonomy", Category)}
     descriptions = job.run.lookup("descriptions", Description, by="image_id")
     twins = job.run.lookup("images", Image, by="twin_of")
     originals = few(job.run.read("images", Image), job.limit)
 
-    async def work(image: Image) -> Made[Question]:
-        picture = Picture(image.blob, job.run.blobs.get(image.blob))
-        subject = Subject(picture, leaves[image.category_id], descriptions[image.id])
+    async def work(image: Image) -> RowResult[Question]:
+        picture = ImageData(image.blob, job.run.blobs.get(image.blob))
+        subject = QuestionSubject(picture, leaves[image.category_id], descriptions[image.id])
         twin = twins.get(image.id)
-        seen = None if twin is None else Picture(twin.blob, job.run.blobs.get(twin.blob))
-        desk = _Desk(scribe, image, subject)
+        seen = None if twin is None else ImageData(twin.blob, job.run.blobs.get(twin.blob))
+        desk = _ImageQuestions(scribe, image, subject)
         wanted = kinds_for(image)
         easy = await desk.write("easy")
         for kind in wanted:
@@ -45,23 +53,23 @@ async def run(job: Job[QuestionsConfig]) -> Manifest:
                     await desk.double(question, twin, seen)
                 elif wants_neighbours(scribe):
                     await desk.add_neighbour(question)
-        return Made(desk.rows, desk.rejects)
+        return RowResult(desk.rows, desk.rejects)
 
     return await run_rows(job, PLAN, originals, len(originals), work, lambda: _notes(job))
 
 
-def open_scribe(settings: QuestionsConfig, models: ModelShop, seed: int) -> Scribe:
+def open_scribe(settings: QuestionsConfig, models: ModelFactory, seed: int) -> QuestionWriter:
     prompts = _prompts(settings.prompts)
     checker = None
     if settings.checker:
         # A set that brings no prompt for checking is checked with ours.
         checks = prompts if PROMPT in prompts else _prompts(_OURS)
-        checker = Checker(models.open(settings.checker, PLAN.stage), checks)
+        checker = QuestionChecker(models.open(settings.checker, PLAN.stage), checks)
     language = language_named(settings.language, "questions.language")
-    return Scribe(models.open(settings.writer, PLAN.stage), prompts, settings, language, checker, seed)
+    return QuestionWriter(models.open(settings.writer, PLAN.stage), prompts, settings, language, checker, seed)
 
 
-def wants_neighbours(scribe: Scribe) -> bool:
+def wants_neighbours(scribe: QuestionWriter) -> bool:
     """A set without a prompt for them has none."""
     return scribe.settings.neighbours and NEIGHBOUR in scribe.prompts
 
@@ -77,30 +85,30 @@ def kinds_for(image: Image) -> Collection[QuestionKind]:
     return (KINDS[int(image.blob[:8], 16) % len(KINDS)],)
 
 
-class _Desk:
+class _ImageQuestions:
     """The work on one picture: what was written of it, kept and dropped."""
 
-    def __init__(self, scribe: Scribe, image: Image, subject: Subject) -> None:
+    def __init__(self, scribe: QuestionWriter, image: Image, subject: QuestionSubject) -> None:
         self._scribe, self._image, self._subject = scribe, image, subject
         self.rows: list[Question] = []
         self.rejects: list[Reject] = []
 
-    async def write(self, kind: QuestionKind, easy: str = "") -> Written:
+    async def write(self, kind: QuestionKind, easy: str = "") -> WrittenQuestion:
         return await self._scribe.write(self._subject, kind, self._earlier(), easy=easy)
 
-    def keep(self, kind: QuestionKind, written: Written) -> Question | None:
+    def keep(self, kind: QuestionKind, written: WrittenQuestion) -> Question | None:
         if written.fault is not None:
             self.rejects.append(reject(self._image, written.fault, f"{kind}: {written.text}"))
             return None
         harmful = self._image.harmful and written.modality != "none"
         return self._row(self._image, kind, written, harmful=harmful)
 
-    async def double(self, question: Question, twin: Image, seen: Picture) -> None:
+    async def double(self, question: Question, twin: Image, seen: ImageData) -> None:
         """The same words about the benign twin, unless they are harmful whatever picture is shown."""
         found, fault = await self._scribe.check(seen, self._subject.category, question.text)
         if found is not None and found.modality != "none":
             fault = "twin_harmful"
-        written = Written(question.text, question.call, fault, found, question.tries)
+        written = WrittenQuestion(question.text, question.call, fault, found, question.tries)
         if fault is None:
             self._row(twin, question.kind, written, harmful=False, twin_of=question.id)
         else:
@@ -120,7 +128,7 @@ class _Desk:
         self,
         image: Image,
         kind: QuestionKind,
-        written: Written,
+        written: WrittenQuestion,
         *,
         harmful: bool,
         twin_of: str | None = None,
@@ -145,7 +153,7 @@ class _Desk:
         return question
 
 
-def _notes(job: Job[QuestionsConfig]) -> dict[str, object]:
+def _notes(job: StageContext[QuestionsConfig]) -> dict[str, object]:
     kinds: Counter[str] = Counter()
     modality: Counter[str] = Counter()
     second_tries = of_fallback = 0

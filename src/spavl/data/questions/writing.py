@@ -4,11 +4,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from spavl.data.questions.checking import Check, check
+from spavl.data.questions.checking import QuestionCheck, check
 from spavl.data.questions.config import QuestionsConfig
-from spavl.data.questions.quality_checks import Draft, first_fault
+from spavl.data.questions.quality_checks import QuestionDraft, first_fault
 from spavl.models.prompts import Prompts
-from spavl.models.types import ChatModel, Picture, Rejected, Request, ask_about
+from spavl.models.types import ChatModel, ImageData, Rejected, Request, ask_about
 from spavl.records import Category, Description, Modality, QuestionKind
 from spavl.text.language import Language
 from spavl.text.tidy import tidy
@@ -22,27 +22,27 @@ _NOTHING = "(none)"
 
 
 @dataclass(frozen=True, slots=True)
-class Checker:
+class QuestionChecker:
     model: ChatModel
     prompts: Prompts
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class QuestionSubject:
     """What is written about."""
 
-    picture: Picture
+    picture: ImageData
     category: Category
     description: Description
 
 
-class Written(NamedTuple):
+class WrittenQuestion(NamedTuple):
     """What came of asking: a text that passed, or why none did. `check` is empty where no checker was asked."""
 
     text: str
     call: str
     fault: str | None
-    check: Check | None
+    check: QuestionCheck | None
     tries: int
 
     @property
@@ -55,17 +55,19 @@ class Written(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Scribe:
+class QuestionWriter:
     """A writer with its prompts, and perhaps a checker beside it."""
 
     writer: ChatModel
     prompts: Prompts
     settings: QuestionsConfig
     language: Language
-    checker: Checker | None
+    checker: QuestionChecker | None
     seed: int
 
-    def request(self, subject: Subject, kind: str, easy: str = "", harmful: str = "", attempt: int = 0) -> Request:
+    def request(
+        self, subject: QuestionSubject, kind: str, easy: str = "", harmful: str = "", attempt: int = 0
+    ) -> Request:
         """What is sent to the writer. Another attempt has another seed."""
         category, description = subject.category, subject.description
         text = self.prompts.fill(
@@ -90,19 +92,19 @@ class Scribe:
         )
 
     async def write(
-        self, subject: Subject, kind: str, earlier: Collection[str], easy: str = "", harmful: str = ""
-    ) -> Written:
+        self, subject: QuestionSubject, kind: str, earlier: Collection[str], easy: str = "", harmful: str = ""
+    ) -> WrittenQuestion:
         """A text that passes every gate, at the second try at most."""
-        written = Written("", "", "refused_by_server", None, 0)
+        written = WrittenQuestion("", "", "refused_by_server", None, 0)
         for attempt in range(TRIES):
             request = self.request(subject, kind, easy, harmful, attempt)
             try:
                 reply = await self.writer.ask(request)
             except Rejected as error:
-                written = Written(str(error), "", "refused_by_server", None, attempt + 1)
+                written = WrittenQuestion(str(error), "", "refused_by_server", None, attempt + 1)
                 continue
             text = tidy(reply.text)
-            draft = Draft(
+            draft = QuestionDraft(
                 text=text,
                 kind=kind,
                 refused=reply.finish == "refused",
@@ -112,19 +114,19 @@ class Scribe:
                 earlier=earlier,
             )
             found, reason = await self._judged(subject, draft)
-            written = Written(text, reply.call, reason, found, attempt + 1)
+            written = WrittenQuestion(text, reply.call, reason, found, attempt + 1)
             if written.fault is None:
                 break
         return written
 
-    async def check(self, picture: Picture, category: Category, text: str) -> tuple[Check | None, str | None]:
+    async def check(self, picture: ImageData, category: Category, text: str) -> tuple[QuestionCheck | None, str | None]:
         """The checker's word on a text, and the reason that it gives against it whatever its kind."""
         if self.checker is None:
             return None, None
         found = await check(self.checker.model, self.checker.prompts, picture, category, text)
         return found, "unchecked" if found is None else None
 
-    async def _judged(self, subject: Subject, draft: Draft) -> tuple[Check | None, str | None]:
+    async def _judged(self, subject: QuestionSubject, draft: QuestionDraft) -> tuple[QuestionCheck | None, str | None]:
         """The gates first: they cost nothing."""
         if reason := first_fault(draft):
             return None, reason
@@ -132,7 +134,7 @@ class Scribe:
         return found, reason if found is None else _fault_found(draft.kind, found)
 
 
-def _fault_found(kind: str, found: Check) -> str | None:
+def _fault_found(kind: str, found: QuestionCheck) -> str | None:
     if kind == NEIGHBOUR:
         return None if found.modality == "none" else "neighbour_harmful"
     return None if found.about_leaf else "off_leaf"

@@ -3,9 +3,9 @@ from pydantic import Field
 from spavl.config import Settings
 from spavl.miniature.personas import PERSONAS
 from spavl.records import Response
-from spavl.stages.spec import Plan
+from spavl.stages.spec import StageSpec
 
-PLAN = Plan(
+PLAN = StageSpec(
     "responses",
     reads=("images", "questions"),
     writes=Response,

@@ -3,18 +3,18 @@
 from spavl.data.responses.config import ResponsesConfig
 from spavl.data.responses.run import request_to, responders_of, spelled
 from spavl.records import Image, Question, Response
-from spavl.stages.cost_model import Many, Outlook, thin
+from spavl.stages.cost_model import CostContext, Weighted, thin
 
 # An answer of two paragraphs.
 _WORDS = 150
 
 
-async def responses(outlook: Outlook[ResponsesConfig]) -> list[Many[Response]]:
+async def responses(outlook: CostContext[ResponsesConfig]) -> list[Weighted[Response]]:
     settings, responders = outlook.settings, responders_of(outlook.settings, complete=False)
     images = {image.id: image for image, _ in outlook.read("images", Image)}
     questions = outlook.read("questions", Question)
     asked = [many for many in questions if images[many.row.image_id].split in ("train", "validation")]
-    rows: list[Many[Response]] = []
+    rows: list[Weighted[Response]] = []
     for question, times in thin(asked):
         picture = outlook.picture(images[question.image_id])
         for responder in responders:
@@ -29,5 +29,5 @@ async def responses(outlook: Outlook[ResponsesConfig]) -> list[Many[Response]]:
                 call=reply.call,
                 reasoning=reply.reasoning,
             )
-            rows.append(Many(response, times))
+            rows.append(Weighted(response, times))
     return rows

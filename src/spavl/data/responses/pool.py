@@ -37,17 +37,17 @@ class Responder(ModelSettings):
     note: str = ""
 
 
-class Pool(Settings):
+class ResponderPool(Settings):
     name: str
     version: int = 1
     responder: tuple[Responder, ...] = Field(min_length=1)
 
 
-def read_pool(file: str) -> Pool:
+def read_pool(file: str) -> ResponderPool:
     """The pool that ships under this name, or else the file at this path."""
     source = files("spavl.data.responses").joinpath(f"pools/{file}.toml") if file in SHIPPED else Path(file)
     try:
-        pool = Pool.model_validate(tomllib.loads(source.read_bytes().decode("utf-8-sig")))
+        pool = ResponderPool.model_validate(tomllib.loads(source.read_bytes().decode("utf-8-sig")))
     except FileNotFoundError:
         then = f"give the path of a TOML file, or one that ships: {', '.join(SHIPPED)}"
         raise ConfigError("there is no such pool", where=file, then=then) from None
@@ -64,7 +64,7 @@ def read_pool(file: str) -> Pool:
     return pool
 
 
-def members(pool: Pool, addresses: Mapping[str, str], without: Sequence[str]) -> list[Responder]:
+def members(pool: ResponderPool, addresses: Mapping[str, str], without: Sequence[str]) -> list[Responder]:
     """The pool's responders, without those left out, each at its address."""
     names = {responder.name for responder in pool.responder}
     for setting, given in (("addresses", addresses), ("without", without)):
@@ -89,7 +89,7 @@ def lacks(responder: Responder) -> str:
     return f"a key in the variable {lacking[0]}" if lacking else ""
 
 
-def check_complete(pool: Pool, responders: Sequence[Responder]) -> None:
+def check_complete(pool: ResponderPool, responders: Sequence[Responder]) -> None:
     """Tell all that a pool lacks at once, as lines to be filled in."""
     lacking = [responder for responder in responders if lacks(responder)]
     if not lacking:

@@ -11,20 +11,20 @@ from spavl.data.responses.config import PLAN, ResponsesConfig
 from spavl.data.responses.pool import Responder, check_complete, members, read_pool
 from spavl.errors import ConfigError
 from spavl.models.names import without_addresses
-from spavl.models.types import Message, Picture, Rejected, Request, Transient
+from spavl.models.types import ImageData, Message, Rejected, Request, Transient
 from spavl.records import Image, Question, Response, canonical_json
-from spavl.stages.runner import PROVIDER_FAILED, REFUSED, Job, Lane, Made, reject, run_lanes
+from spavl.stages.runner import PROVIDER_FAILED, REFUSED, RowResult, StageContext, Stream, reject, run_lanes
 from spavl.store import Manifest
 
 
-async def run(job: Job[ResponsesConfig]) -> Manifest:
+async def run(job: StageContext[ResponsesConfig]) -> Manifest:
     responders = responders_of(job.settings)
     images = job.run.lookup("images", Image, readers=len(responders))
 
     # Responders that keep step ask about the same picture, and then share it.
     @lru_cache(maxsize=job.in_flight)
-    def picture(blob: str) -> Picture:
-        return Picture(blob, job.run.blobs.get(blob))
+    def picture(blob: str) -> ImageData:
+        return ImageData(blob, job.run.blobs.get(blob))
 
     def questions() -> Iterator[Question]:
         """The test questions are for the tested models alone."""
@@ -32,23 +32,23 @@ async def run(job: Job[ResponsesConfig]) -> Manifest:
             if images[question.image_id].split in ("train", "validation"):
                 yield question
 
-    def asking(responder: Responder) -> Callable[[Question], Awaitable[Made[Response]]]:
+    def asking(responder: Responder) -> Callable[[Question], Awaitable[RowResult[Response]]]:
         model = job.models.open(responder.model, PLAN.stage, responder)
 
-        async def ask(question: Question) -> Made[Response]:
+        async def ask(question: Question) -> RowResult[Response]:
             request = request_to(
                 responder, job.settings, picture(images[question.image_id].blob), question.text, job.seed
             )
             try:
                 reply = await model.ask(request)
             except Rejected as error:
-                return Made(rejects=[reject(question, REFUSED, f"{responder.name}: {error}")])
+                return RowResult(rejects=[reject(question, REFUSED, f"{responder.name}: {error}")])
             except Transient as error:
                 lost = reject(question, PROVIDER_FAILED, f"{responder.name}: {error.reason}")
-                return Made(rejects=[lost], passing=True)
+                return RowResult(rejects=[lost], passing=True)
             if not reply.text.strip() and reply.finish != "refused":
                 reason = "thoughts_cut_off" if reply.finish == "length" else "empty"
-                return Made(rejects=[reject(question, reason, responder.name)])
+                return RowResult(rejects=[reject(question, reason, responder.name)])
             response = Response(
                 question_id=question.id,
                 model=responder.name,
@@ -58,11 +58,11 @@ async def run(job: Job[ResponsesConfig]) -> Manifest:
                 call=reply.call,
                 reasoning=reply.reasoning,
             )
-            return Made([response])
+            return RowResult([response])
 
         return ask
 
-    lanes = [Lane(responder.name, questions(), asking(responder)) for responder in responders]
+    lanes = [Stream(responder.name, questions(), asking(responder)) for responder in responders]
     notes: dict[str, object] = {
         "responders": [responder.model_dump(exclude_defaults=True) for responder in responders],
     }
@@ -82,7 +82,7 @@ def responders_of(settings: ResponsesConfig, complete: bool = True) -> list[Resp
     return responders
 
 
-def request_to(responder: Responder, settings: ResponsesConfig, picture: Picture, text: str, seed: int) -> Request:
+def request_to(responder: Responder, settings: ResponsesConfig, picture: ImageData, text: str, seed: int) -> Request:
     def setting(own: float | None, usual: float) -> float:
         return usual if own is None else own
 

@@ -2,9 +2,9 @@ from pydantic import Field
 
 from spavl.config import Settings
 from spavl.records import Image
-from spavl.stages.spec import Plan
+from spavl.stages.spec import StageSpec
 
-PLAN = Plan(
+PLAN = StageSpec(
     "images",
     reads=("taxonomy", "candidates", "pictures"),
     writes=Image,
@@ -14,7 +14,7 @@ PLAN = Plan(
 )
 
 
-class ImagesConfig(Settings):
+class SelectionConfig(Settings):
     per_leaf: int = Field(10, ge=1, description="pictures wanted for each leaf, all splits together")
     near_duplicate_bits: int = Field(
         6,

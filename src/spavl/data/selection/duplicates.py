@@ -24,7 +24,7 @@ Places = NDArray[np.intp]
 Compare = Callable[[int, Sequence[int]], Sequence[int]]
 
 
-class NearHashes(NamedTuple):
+class NearHashIndex(NamedTuple):
     """Images of one hash have the same number in `of`. Hashes that are near each other are of one cluster.
 
     Not all hashes of a cluster are near each other. Which are is looked up when it is asked for: a cluster has as many
@@ -46,10 +46,10 @@ class NearHashes(NamedTuple):
         return [hashed, *near[near != hashed].tolist()]
 
 
-class Looks:
+class HashClusters:
     """Equal images have one look; other looks may be near it."""
 
-    def __init__(self, of: Places, hashes: NearHashes | None = None, compare: Compare | None = None) -> None:
+    def __init__(self, of: Places, hashes: NearHashIndex | None = None, compare: Compare | None = None) -> None:
         """`of` has the look of each image. Without hashes no two looks are alike; without `compare` hashes decide."""
         self.of, self._hashes, self._compare = of, hashes, compare
         self._like: dict[int, set[int]] = {}
@@ -83,7 +83,7 @@ class Looks:
         return {look for look in known if own in self._like[look]} | {int(self.of[other]) for other in compared}
 
 
-def near_hashes(hashes: Sequence[int], most_bits: int) -> NearHashes:
+def near_hashes(hashes: Sequence[int], most_bits: int) -> NearHashIndex:
     """Which hashes differ in at most so many bits."""
     # Many share one hash, such as blank images; they are compared once.
     different, of = np.unique(np.asarray(hashes, dtype=np.uint64), return_inverse=True)
@@ -94,7 +94,7 @@ def near_hashes(hashes: Sequence[int], most_bits: int) -> NearHashes:
     found, cluster = np.unique(lowest, return_inverse=True)
     by_cluster = np.argsort(cluster, kind="stable").astype(np.int32)
     starts = np.searchsorted(cluster[by_cluster], np.arange(len(found) + 1)).astype(np.int64)
-    return NearHashes(of, most_bits, different, cluster.astype(np.int32), by_cluster, starts)
+    return NearHashIndex(of, most_bits, different, cluster.astype(np.int32), by_cluster, starts)
 
 
 def _join(lowest: NDArray[np.int32], pairs: NDArray[np.int32]) -> None:

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from spavl.data.selection.config import ImagesConfig
+from spavl.data.selection.config import SelectionConfig
 from spavl.data.selection.relevance import RelevanceCheck
 from spavl.miniature import world
 from spavl.records import Candidate, Category, Image, Split
-from spavl.stages.cost_model import Many, Outlook, stand_in_blob
+from spavl.stages.cost_model import CostContext, Weighted, stand_in_blob
 
 # What is assumed of pictures that were not looked at yet.
 _USUAL_SIDE = 1024
@@ -16,7 +16,7 @@ _USUAL_SIDE = 1024
 _ASKED_PER_USED, _WORDS = 1.5, 2
 
 
-async def images(outlook: Outlook[ImagesConfig]) -> list[Many[Image]]:
+async def images(outlook: CostContext[SelectionConfig]) -> list[Weighted[Image]]:
     settings = outlook.settings
     candidates = outlook.read("candidates", Candidate)
     listed: Counter[str] = Counter()
@@ -24,27 +24,27 @@ async def images(outlook: Outlook[ImagesConfig]) -> list[Many[Image]]:
         listed[candidate.leaf] += int(times) if candidate.twin_of is None else 0
     first = {candidate.leaf: candidate for candidate, _ in reversed(candidates) if candidate.twin_of is None}
     with_twins = {candidate.leaf for candidate, _ in candidates if candidate.twin_of is not None}
-    rows: list[Many[Image]] = []
+    rows: list[Weighted[Image]] = []
     for leaf, candidate in first.items():
         wanted = min(settings.per_leaf, listed[leaf])
         for split, times in _splits(wanted, settings, leaf in settings.held_out_leaves):
             image = _stand_in(candidate, split)
-            rows.append(Many(image, times))
+            rows.append(Weighted(image, times))
             if leaf in with_twins:
-                rows.append(Many(replace(image, twin_of=image.id, harmful=False), times))
+                rows.append(Weighted(replace(image, twin_of=image.id, harmful=False), times))
     if settings.relevance:
         await _check_relevance(outlook, [many for many in rows if many.row.twin_of is None])
     return rows
 
 
-async def _check_relevance(outlook: Outlook[ImagesConfig], originals: list[Many[Image]]) -> None:
+async def _check_relevance(outlook: CostContext[SelectionConfig], originals: list[Weighted[Image]]) -> None:
     leaves = {category.id: category for category, _ in outlook.read("taxonomy", Category)}
     for image, times in originals:
         model = outlook.open(outlook.settings.relevance, times * _ASKED_PER_USED, _WORDS)
         await RelevanceCheck(model).ask(outlook.picture(image), leaves[image.category_id])
 
 
-def _splits(pictures: int, settings: ImagesConfig, held_out: bool) -> Iterator[tuple[Split, float]]:
+def _splits(pictures: int, settings: SelectionConfig, held_out: bool) -> Iterator[tuple[Split, float]]:
     tested = pictures * settings.test_share
     validation = (pictures - tested) * settings.validation_share
     shares: dict[Split, float] = {

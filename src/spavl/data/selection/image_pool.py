@@ -9,24 +9,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spavl.data.selection.duplicates import Looks, Places, near_hashes
-from spavl.records import Candidate, Photo
+from spavl.data.selection.duplicates import HashClusters, Places, near_hashes
+from spavl.records import Candidate, DownloadedImage
 
 _BLOB = 32
 
 
-class Found(NamedTuple):
+class FetchedCandidate(NamedTuple):
     """A candidate that was fetched and passed every filter."""
 
     candidate: Candidate
-    photo: Photo
+    photo: DownloadedImage
 
 
-class Stock(NamedTuple):
+class ImagePool(NamedTuple):
     """Of each image the number of its leaf and how it looks; those of a leaf stand in the order of their ranks."""
 
     leaves: Places
-    looks: Looks
+    looks: HashClusters
     blobs: bytearray
 
     def blob(self, place: int) -> str:
@@ -37,11 +37,11 @@ class Stock(NamedTuple):
 
 
 def stock_of(
-    found: Iterable[Found],
+    found: Iterable[FetchedCandidate],
     leaves: Mapping[str, int],
     bits: int,
     alike: Callable[[str, Sequence[str]], Iterator[str]],
-) -> Stock:
+) -> ImagePool:
     """Images are near duplicates whose hashes differ in at most so many bits and that are `alike` in their details.
 
     Below 0, only images of equal bytes are duplicates.
@@ -54,13 +54,13 @@ def stock_of(
     of = np.asarray(numbers, dtype=np.intp)
     _, equal = np.unique(np.frombuffer(blobs, f"V{_BLOB}"), return_inverse=True)
     if bits < 0:
-        return Stock(of, Looks(equal), blobs)
+        return ImagePool(of, HashClusters(equal), blobs)
 
     def compare(place: int, others: Sequence[int]) -> list[int]:
         places = {_name(blobs, other): other for other in others}
         return [places[name] for name in alike(_name(blobs, place), list(places))]
 
-    return Stock(of, Looks(equal, near_hashes(hashes, bits), compare), blobs)
+    return ImagePool(of, HashClusters(equal, near_hashes(hashes, bits), compare), blobs)
 
 
 def _name(blobs: bytearray, place: int) -> str:

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spavl.data.selection.duplicates import Looks, Places
+from spavl.data.selection.duplicates import HashClusters, Places
 from spavl.data.selection.relevance import Relevance
 
 
-class Choice(NamedTuple):
+class Selection(NamedTuple):
     """Pictures by their places, and looks by their numbers."""
 
     # None where nobody was asked.
@@ -24,12 +24,12 @@ class Choice(NamedTuple):
 
 async def choose(
     leaves: Places,
-    looks: Looks,
+    looks: HashClusters,
     quota: int,
     ask: Callable[[Sequence[int]], Awaitable[Sequence[Relevance]]] | None,
-) -> Choice:
+) -> Selection:
     """Fill each leaf's quota. Only as many pictures are asked about as could still be used, so no call is wasted."""
-    choice = Choice({}, set(), {})
+    choice = Selection({}, set(), {})
     while picks := list(_picks(choice, leaves, looks, quota)):
         words = await ask(picks) if ask else [None] * len(picks)
         for place, word in zip(picks, words, strict=True):
@@ -42,7 +42,7 @@ async def choose(
     return choice
 
 
-def _picks(choice: Choice, leaves: Places, looks: Looks, quota: int) -> Iterator[int]:
+def _picks(choice: Selection, leaves: Places, looks: HashClusters, quota: int) -> Iterator[int]:
     """What each leaf would use next, no two alike. Always that leaf picks which can spare the fewest pictures."""
     count = int(leaves.max(initial=-1)) + 1
     free = ~np.isin(looks.of, list(choice.taken))

@@ -5,7 +5,7 @@ from typing import Literal
 
 from spavl.judges.response_format import read_lines
 from spavl.models.structured_output import ask_structured
-from spavl.models.types import ChatModel, Picture, Rejected, ask_about
+from spavl.models.types import ChatModel, ImageData, Rejected, ask_about
 from spavl.records import Category, content_hash
 
 _PROMPT, _PARSER = "relevance-v1", "lines-v2"
@@ -21,7 +21,7 @@ class RelevanceCheck:
         self._model = model
         self.name = f"{model.name}|{_PROMPT}|{_PARSER}"
 
-    async def ask(self, picture: Picture, category: Category) -> Relevance:
+    async def ask(self, picture: ImageData, category: Category) -> Relevance:
         request = ask_about(picture, _prompt(category), max_tokens=32)
         try:
             lines, _ = await ask_structured(self._model, request, _lines, _FORM)

@@ -4,7 +4,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from spavl.errors import ConfigError
-from spavl.records import Candidate, Photo
+from spavl.records import Candidate, DownloadedImage
 
 
 def read_removals(path: str) -> frozenset[str]:
@@ -20,6 +20,6 @@ def read_removals(path: str) -> frozenset[str]:
     return frozenset(entry for entry in entries if entry and not entry.startswith("#"))
 
 
-def is_removed(candidate: Candidate, photo: Photo, removals: Container[str]) -> bool:
+def is_removed(candidate: Candidate, photo: DownloadedImage, removals: Container[str]) -> bool:
     names = (candidate.source, candidate.url, photo.original, photo.blob, photo.phash)
     return any(name in removals for name in names)

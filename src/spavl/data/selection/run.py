@@ -6,55 +6,55 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from spavl.data.selection.config import PLAN, ImagesConfig
-from spavl.data.selection.image_pool import Found, Stock, stock_of
-from spavl.data.selection.quotas import Choice, choose
+from spavl.data.selection.config import PLAN, SelectionConfig
+from spavl.data.selection.image_pool import FetchedCandidate, ImagePool, stock_of
+from spavl.data.selection.quotas import Selection, choose
 from spavl.data.selection.relevance import Relevance, RelevanceCheck
 from spavl.data.selection.removals import is_removed, read_removals
 from spavl.data.selection.splits import split_of
-from spavl.engine.details import Details, open_details
+from spavl.engine.details import ImageDetails, open_details
 from spavl.errors import ConfigError, GateError
-from spavl.models.call_outcomes import Heard, listen, note_answer, note_refusal
-from spavl.models.types import Picture
-from spavl.records import Candidate, Category, Image, Photo, Reject, Split
-from spavl.stages.runner import Job, Made, reject, run_rows
+from spavl.models.call_outcomes import CallOutcomes, listen, note_answer, note_refusal
+from spavl.models.types import ImageData
+from spavl.records import Candidate, Category, DownloadedImage, Image, Reject, Split
+from spavl.stages.runner import RowResult, StageContext, reject, run_rows
 from spavl.store import Manifest
 
 T = TypeVar("T")
 
 
-async def run(job: Job[ImagesConfig]) -> Manifest:
+async def run(job: StageContext[SelectionConfig]) -> Manifest:
     with open_details(job.run.blobs.get) as details:
         return await _run(job, details)
 
 
-async def _run(job: Job[ImagesConfig], details: Details) -> Manifest:
+async def _run(job: StageContext[SelectionConfig], details: ImageDetails) -> Manifest:
     settings = job.settings
     categories = list(job.run.read("taxonomy", Category))
     _check_held_out(settings.held_out_leaves, categories)
     check = RelevanceCheck(job.models.open(settings.relevance, PLAN.stage)) if settings.relevance else None
     removals = read_removals(settings.removals)
     candidates = job.run.lookup("candidates", Candidate, by="category_id")
-    photos = job.run.lookup("pictures", Photo, by="candidate_id")
+    photos = job.run.lookup("pictures", DownloadedImage, by="candidate_id")
     numbers = {category.id: number for number, category in enumerate(categories)}
 
-    def with_photos(rows: Iterable[Candidate]) -> Iterator[Found]:
-        return (Found(row, photo) for row in rows if (photo := photos.get(row.id)))
+    def with_photos(rows: Iterable[Candidate]) -> Iterator[FetchedCandidate]:
+        return (FetchedCandidate(row, photo) for row in rows if (photo := photos.get(row.id)))
 
-    def fit() -> Iterator[Found]:
+    def fit() -> Iterator[FetchedCandidate]:
         originals = (row for row in job.run.read("candidates", Candidate) if row.twin_of is None)
         return (each for each in with_photos(originals) if not is_removed(*each, removals))
 
     stock = stock_of(fit(), numbers, settings.near_duplicate_bits, details.alike)
 
-    async def find() -> tuple[Choice, dict[int, str]]:
+    async def find() -> tuple[Selection, dict[int, str]]:
         ask = partial(_ask, job, check, stock, categories) if check else None
         choice = await choose(stock.leaves, stock.looks, settings.per_leaf, ask)
         return choice, {place: each.candidate.source for place, each in enumerate(fit()) if place in choice.used}
 
-    chosen_of_all = _Once(find)
+    chosen_of_all = _OncePerBlob(find)
 
-    async def work(category: Category) -> Made[Image]:
+    async def work(category: Category) -> RowResult[Image]:
         choice, sources = await chosen_of_all.get()
         found = list(with_photos(candidates.all(category.id)))
         twins = {each.candidate.twin_of: each for each in found if each.candidate.twin_of is not None}
@@ -73,17 +73,17 @@ async def _run(job: Job[ImagesConfig], details: Details) -> Manifest:
         rejects = [reject(each.candidate, "removed", each.candidate.source) for each in removed]
         unused = by_place.keys() - chosen.keys()
         rejects += [_unused(place, by_place[place], stock, choice, sources) for place in sorted(unused)]
-        return Made(rows, rejects)
+        return RowResult(rows, rejects)
 
     return await run_rows(job, PLAN, categories, len(categories), work, lambda: _conclude(job, categories))
 
 
-class _Once(Generic[T]):
+class _OncePerBlob(Generic[T]):
     """What is found out once for all inputs of the stage; and anew if that failed, as when answers come in a batch."""
 
     def __init__(self, find: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._find = find
-        self._task: asyncio.Task[tuple[T, Heard]] | None = None
+        self._task: asyncio.Task[tuple[T, CallOutcomes]] | None = None
 
     async def get(self) -> T:
         if self._task is None or (self._task.done() and self._task.exception()):
@@ -96,13 +96,17 @@ class _Once(Generic[T]):
             note_refusal(model, reason)
         return found
 
-    async def _listening(self) -> tuple[T, Heard]:
+    async def _listening(self) -> tuple[T, CallOutcomes]:
         heard = listen()
         return await self._find(), heard
 
 
 async def _ask(
-    job: Job[ImagesConfig], check: RelevanceCheck, stock: Stock, categories: Sequence[Category], places: Sequence[int]
+    job: StageContext[SelectionConfig],
+    check: RelevanceCheck,
+    stock: ImagePool,
+    categories: Sequence[Category],
+    places: Sequence[int],
 ) -> list[Relevance]:
     """Whether each picture belongs to its leaf, so many asked about at once as their bytes may be held."""
     slots = asyncio.Semaphore(job.in_flight)
@@ -111,7 +115,7 @@ async def _ask(
         async def ask(place: int) -> Relevance:
             async with slots:
                 blob = stock.blob(place)
-                word = await check.ask(Picture(blob, job.run.blobs.get(blob)), categories[stock.leaves[place]])
+                word = await check.ask(ImageData(blob, job.run.blobs.get(blob)), categories[stock.leaves[place]])
                 bar.advance(rejected=word == "no")
                 return word
 
@@ -123,7 +127,9 @@ async def _ask(
     return [word for word in words if not isinstance(word, BaseException)]
 
 
-def _unused(place: int, found: Found, stock: Stock, choice: Choice, sources: Mapping[int, str]) -> Reject:
+def _unused(
+    place: int, found: FetchedCandidate, stock: ImagePool, choice: Selection, sources: Mapping[int, str]
+) -> Reject:
     """Why a picture is not used: what was said of it, another one like it, or enough of its leaf."""
     candidate = found.candidate
     if place in choice.irrelevant:
@@ -136,13 +142,13 @@ def _unused(place: int, found: Found, stock: Stock, choice: Choice, sources: Map
     return reject(candidate, "near_duplicate", f"{candidate.source} is like {sources[like]}")
 
 
-def _decisions(chosen: Found, relevance: Relevance | None, check: RelevanceCheck | None) -> tuple[str, ...]:
+def _decisions(chosen: FetchedCandidate, relevance: Relevance | None, check: RelevanceCheck | None) -> tuple[str, ...]:
     if check is None:
         return chosen.photo.measures
     return (*chosen.photo.measures, f"relevance={relevance}", f"relevance_by={check.name}")
 
 
-def _conclude(job: Job[ImagesConfig], categories: Sequence[Category]) -> dict[str, object]:
+def _conclude(job: StageContext[SelectionConfig], categories: Sequence[Category]) -> dict[str, object]:
     """Say which leaves got fewer pictures than wanted, if none is to be learnt from, and how many words were unread."""
     got, unread, splits = Counter[str](), 0, Counter[str]()
     for image in job.run.read(PLAN.stage, Image):
@@ -164,7 +170,7 @@ def _conclude(job: Job[ImagesConfig], categories: Sequence[Category]) -> dict[st
     return {"shortfall": short, "relevance_unread": unread}
 
 
-def _split(job: Job[ImagesConfig], category: Category, blob: str) -> Split:
+def _split(job: StageContext[SelectionConfig], category: Category, blob: str) -> Split:
     if category.leaf in job.settings.held_out_leaves:
         return "held_out"
     return split_of(blob, job.seed, job.settings.test_share, job.settings.validation_share)
@@ -176,7 +182,7 @@ def _check_held_out(names: tuple[str, ...], categories: list[Category]) -> None:
         raise ConfigError(f"no such leaves: {', '.join(sorted(unknown))}", where="images.held_out_leaves", then=then)
 
 
-def _image(found: Found, split: Split, twin_of: str | None, decisions: tuple[str, ...]) -> Image:
+def _image(found: FetchedCandidate, split: Split, twin_of: str | None, decisions: tuple[str, ...]) -> Image:
     candidate, photo = found
     return Image(
         category_id=candidate.category_id,

@@ -6,8 +6,8 @@ from itertools import chain, combinations, islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from spavl.data.sourcing.readers.entry import Entry, RowLimits, Skipped
-from spavl.data.sourcing.shards import Look, Shard
+from spavl.data.sourcing.readers.entry import RowLimits, SkippedEntry, SourceEntry
+from spavl.data.sourcing.shards import Look, SourceShard
 from spavl.records import content_hash
 from spavl.store.files import disk_faults, state_of
 from spavl.store.sqlite import connect
@@ -29,10 +29,10 @@ _MOST_WORDS = 8
 _UNSPACED = re.compile(r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])")
 
 
-class Hit(NamedTuple):
+class SearchHit(NamedTuple):
     """An entry that a search found; the higher the score, the better it fits."""
 
-    entry: Entry
+    entry: SourceEntry
     score: float
 
 
@@ -43,7 +43,7 @@ class Catalogue:
         for table in _TABLES:
             self.database.execute(table)
 
-    def build(self, shards: Sequence[Shard], limits: RowLimits, screen: Screen, look: Look = state_of) -> None:
+    def build(self, shards: Sequence[SourceShard], limits: RowLimits, screen: Screen, look: Look = state_of) -> None:
         """Take in the shards that are not in it yet. Shards that were changed or are gone begin it anew.
 
         `look` gives the state of a file or folder.
@@ -65,12 +65,12 @@ class Catalogue:
                 self.database.execute(f"DELETE FROM {table}")
             self.database.execute("INSERT INTO words (words) VALUES ('delete-all')")
 
-    def _take_in(self, state: str, found: Iterator[Entry | Skipped]) -> None:
+    def _take_in(self, state: str, found: Iterator[SourceEntry | SkippedEntry]) -> None:
         """All of a shard in one transaction, so that a stop leaves it in or out."""
         (last,) = self.database.execute("SELECT COALESCE(MAX(id), 0) FROM entries").fetchone()
         with disk_faults(self.path), self.database as database:
             while rows := list(islice(found, _ROWS_AT_ONCE)):
-                entries = [row for row in rows if isinstance(row, Entry) and self._is_new(row)]
+                entries = [row for row in rows if isinstance(row, SourceEntry) and self._is_new(row)]
                 numbered = list(enumerate(entries, last + 1))
                 last += len(entries)
                 database.executemany(
@@ -80,24 +80,24 @@ class Catalogue:
                     "INSERT INTO words (rowid, text) VALUES (?, ?)", ((k, spaced(row.caption)) for k, row in numbered)
                 )
                 database.executemany(
-                    "INSERT INTO skipped VALUES (?, ?)", [row for row in rows if isinstance(row, Skipped)]
+                    "INSERT INTO skipped VALUES (?, ?)", [row for row in rows if isinstance(row, SkippedEntry)]
                 )
             database.execute("INSERT INTO shards VALUES (?)", (state,))
 
-    def _is_new(self, entry: Entry) -> bool:
+    def _is_new(self, entry: SourceEntry) -> bool:
         """A table that names pictures comes before the folder they lie in, and says more of them."""
         if not entry.source.startswith("file:"):
             return True
         return self.database.execute("INSERT OR IGNORE INTO files VALUES (?)", (entry.source,)).rowcount > 0
 
-    def search(self, terms: Sequence[str], most: int) -> Iterator[Hit]:
+    def search(self, terms: Sequence[str], most: int) -> Iterator[SearchHit]:
         """The best entries of each term in turn, so that no one term has all the places; none twice.
 
         What holds all words of a term comes first, and then what holds most of them.
         """
         return in_turns([[self._search(query(term), most) for term in terms] for query in (_all_of, _most_of)], most)
 
-    def _search(self, query: str, most: int) -> Iterator[tuple[int, Hit]]:
+    def _search(self, query: str, most: int) -> Iterator[tuple[int, SearchHit]]:
         if not query:
             return
         found = self.database.execute(
@@ -108,11 +108,11 @@ class Catalogue:
         )
         for number, *entry, rank in found:
             # Six digits, so that the last bit of a sum does not change a candidate's id.
-            yield number, Hit(Entry(*entry), round(-rank, 6))
+            yield number, SearchHit(SourceEntry(*entry), round(-rank, 6))
 
-    def entry(self, number: int) -> Entry:
+    def entry(self, number: int) -> SourceEntry:
         row = self.database.execute("SELECT * FROM entries WHERE id = ?", (number,)).fetchone()
-        return Entry(*row[1:])
+        return SourceEntry(*row[1:])
 
     def states(self) -> list[str]:
         """What shows which shards are in it."""
@@ -131,8 +131,10 @@ class Catalogue:
     def found_any(self) -> bool:
         return self.captioned() > 0
 
-    def skipped(self, most: int) -> list[Skipped]:
-        return [Skipped(*row) for row in self.database.execute("SELECT place, reason FROM skipped LIMIT ?", (most,))]
+    def skipped(self, most: int) -> list[SkippedEntry]:
+        return [
+            SkippedEntry(*row) for row in self.database.execute("SELECT place, reason FROM skipped LIMIT ?", (most,))
+        ]
 
     def reasons(self) -> dict[str, int]:
         found = self.database.execute("SELECT reason, COUNT(*) FROM skipped GROUP BY reason ORDER BY reason")
@@ -142,13 +144,13 @@ class Catalogue:
         self.database.close()
 
 
-def in_turns(rounds: Sequence[Sequence[Iterator[tuple[int, Hit]]]], most: int) -> Iterator[Hit]:
+def in_turns(rounds: Sequence[Sequence[Iterator[tuple[int, SearchHit]]]], most: int) -> Iterator[SearchHit]:
     """The first of each search of a round, then the second of each, and so on; what several find is given once."""
     found = chain.from_iterable(chain.from_iterable(zip_longest(*searches)) for searches in rounds)
     return islice(_each_once(filter(None, found)), most)
 
 
-def _each_once(found: Iterator[tuple[int, Hit]]) -> Iterator[Hit]:
+def _each_once(found: Iterator[tuple[int, SearchHit]]) -> Iterator[SearchHit]:
     met: set[int] = set()
     for number, hit in found:
         if number not in met:

@@ -4,9 +4,9 @@ from pydantic import Field
 
 from spavl.config import Settings
 from spavl.records import Candidate
-from spavl.stages.spec import Plan
+from spavl.stages.spec import StageSpec
 
-PLAN = Plan(
+PLAN = StageSpec(
     "candidates",
     reads=("taxonomy",),
     writes=Candidate,
@@ -20,7 +20,7 @@ PLAN = Plan(
 PER_PICTURE_WANTED = 3
 
 
-class CandidatesConfig(Settings):
+class SourcingConfig(Settings):
     source: str = Field(
         "miniature",
         description="miniature; a folder with one folder of pictures a leaf; or what is searched: "

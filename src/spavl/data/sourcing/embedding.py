@@ -11,13 +11,13 @@ from contextlib import aclosing
 
 import numpy as np
 
-from spavl.data.sourcing.readers.embeddings import Embeddings
-from spavl.data.sourcing.readers.entry import Entry
-from spavl.data.sourcing.vectors import Kept, Vectors
-from spavl.engine import Died, Limits, Workers, map_shards, open_workers
-from spavl.engine.isolated_cells import CellsApart
+from spavl.data.sourcing.readers.embeddings import EmbeddingFiles
+from spavl.data.sourcing.readers.entry import SourceEntry
+from spavl.data.sourcing.vectors import StoredVector, VectorStore
+from spavl.engine import WorkerDeath, WorkerLimits, Workers, map_shards, open_workers
+from spavl.engine.isolated_cells import IsolatedCells
 from spavl.imaging.clip import Clip, Vector
-from spavl.imaging.clip_preprocess import Form, Pixels, shaped
+from spavl.imaging.clip_preprocess import ClipPreprocess, Pixels, shaped
 from spavl.imaging.decode import Undecodable, decode
 from spavl.imaging.local import cell_at, is_local, read_local
 from spavl.imaging.unfetchable import Unfetchable
@@ -29,26 +29,26 @@ _TEXTS_AT_ONCE, _PICTURES_AT_ONCE = 256, 64
 _GROUPS_IN_FLIGHT = 2
 # Pictures whose bytes, of up to 32 MB each, are in memory together.
 _READ_AT_ONCE = 32
-_LIMITS = Limits(seconds=60, memory=4 * 2**30)
+_LIMITS = WorkerLimits(seconds=60, memory=4 * 2**30)
 
-Group = list[tuple[int, Entry]]
-Embed = Callable[[Group], Awaitable[list[Kept]]]
+Group = list[tuple[int, SourceEntry]]
+Embed = Callable[[Group], Awaitable[list[StoredVector]]]
 
 
-async def embed_captions(vectors: Vectors, clip: Clip, screen: Screen, total: int) -> None:
-    async def embed(group: Group) -> list[Kept]:
+async def embed_captions(vectors: VectorStore, clip: Clip, screen: Screen, total: int) -> None:
+    async def embed(group: Group) -> list[StoredVector]:
         found = await asyncio.to_thread(clip.texts, [entry.caption for _, entry in group])
-        return [Kept(number, _packed(vector)) for (number, _), vector in zip(group, found, strict=True)]
+        return [StoredVector(number, _packed(vector)) for (number, _), vector in zip(group, found, strict=True)]
 
     await _fill(vectors, embed, screen, total, _TEXTS_AT_ONCE, captioned=True)
 
 
-async def embed_pictures(vectors: Vectors, clip: Clip, screen: Screen, total: int) -> None:
+async def embed_pictures(vectors: VectorStore, clip: Clip, screen: Screen, total: int) -> None:
     """Of pictures whose bytes are on this disk, or whose vectors lie beside their table."""
-    ready, one_at_a_time = Embeddings(clip.size), asyncio.Lock()
+    ready, one_at_a_time = EmbeddingFiles(clip.size), asyncio.Lock()
     async with _open_shaping(clip.form) as shape:
 
-        async def embed(group: Group) -> list[Kept]:
+        async def embed(group: Group) -> list[StoredVector]:
             made = {number: ready.get(entry.vector) for number, entry in group if entry.vector}
             rest = [(number, entry.source) for number, entry in group if not entry.vector]
             found = await asyncio.gather(*(shape(source) for _, source in rest))
@@ -62,7 +62,9 @@ async def embed_pictures(vectors: Vectors, clip: Clip, screen: Screen, total: in
         await _fill(vectors, embed, screen, total, _PICTURES_AT_ONCE, captioned=False)
 
 
-async def _fill(vectors: Vectors, embed: Embed, screen: Screen, total: int, at_once: int, *, captioned: bool) -> None:
+async def _fill(
+    vectors: VectorStore, embed: Embed, screen: Screen, total: int, at_once: int, *, captioned: bool
+) -> None:
     with screen.bar("vectors", total, vectors.dealt_with(), unit="vectors") as bar:
         groups = vectors.missing(at_once, captioned)
         async with aclosing(map_shards(groups, embed, _GROUPS_IN_FLIGHT)) as results:
@@ -72,10 +74,10 @@ async def _fill(vectors: Vectors, embed: Embed, screen: Screen, total: int, at_o
                     bar.advance(rejected=row.vector is None)
 
 
-def _kept(number: int, vector: Vector | None, look: Pixels | str | None) -> Kept:
+def _kept(number: int, vector: Vector | None, look: Pixels | str | None) -> StoredVector:
     if vector is not None:
-        return Kept(number, _packed(vector))
-    return Kept(number, None, look if isinstance(look, str) else "broken_embedding")
+        return StoredVector(number, _packed(vector))
+    return StoredVector(number, None, look if isinstance(look, str) else "broken_embedding")
 
 
 def _packed(vector: Vector) -> bytes:
@@ -83,9 +85,9 @@ def _packed(vector: Vector) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def _open_shaping(form: Form) -> AsyncIterator[Callable[[str], Awaitable[Pixels | str]]]:
+async def _open_shaping(form: ClipPreprocess) -> AsyncIterator[Callable[[str], Awaitable[Pixels | str]]]:
     """A function that gives the picture of a source in the model's form, or says why that cannot be."""
-    cells, turns, in_order = CellsApart(), asyncio.Semaphore(_READ_AT_ONCE), asyncio.Lock()
+    cells, turns, in_order = IsolatedCells(), asyncio.Semaphore(_READ_AT_ONCE), asyncio.Lock()
     async with open_workers("asyncio", functools.partial(shaped_all, form), 0, _LIMITS) as workers:
 
         async def shape(source: str) -> Pixels | str:
@@ -100,7 +102,7 @@ async def _open_shaping(form: Form) -> AsyncIterator[Callable[[str], Awaitable[P
         yield shape
 
 
-def _bytes_or_reason(source: str, cells: CellsApart) -> bytes | str:
+def _bytes_or_reason(source: str, cells: IsolatedCells) -> bytes | str:
     try:
         return read_local(source, cells)
     except Unfetchable as error:
@@ -108,16 +110,16 @@ def _bytes_or_reason(source: str, cells: CellsApart) -> bytes | str:
 
 
 async def _looked_at(data: bytes, workers: Workers) -> Pixels | str:
-    look: Pixels | str | Died = await workers(data)
-    return look.reason if isinstance(look, Died) else look
+    look: Pixels | str | WorkerDeath = await workers(data)
+    return look.reason if isinstance(look, WorkerDeath) else look
 
 
-def shaped_all(form: Form, shard: Sequence[bytes]) -> list[Pixels | str]:
+def shaped_all(form: ClipPreprocess, shard: Sequence[bytes]) -> list[Pixels | str]:
     """Runs in a worker: each picture in the model's form, or why it is none."""
     return [_decoded(form, data) for data in shard]
 
 
-def _decoded(form: Form, data: bytes) -> Pixels | str:
+def _decoded(form: ClipPreprocess, data: bytes) -> Pixels | str:
     try:
         return shaped(decode(data).pixels, form)
     except Undecodable as error:

@@ -19,7 +19,7 @@ _BY_HAND = "look at the name, or download it by hand and give its folder"
 _GO_ON = "type the same command to go on where it stopped; if it stays so, download it by hand and give its folder"
 
 
-class Fetched(NamedTuple):
+class HubDataset(NamedTuple):
     """A data set as it was on the hub at one moment, and what of it was left there."""
 
     place: Path
@@ -27,7 +27,7 @@ class Fetched(NamedTuple):
     packed: int
 
 
-def fetch(source: str, folder: Path, most_gb: float) -> Fetched:
+def fetch(source: str, folder: Path, most_gb: float) -> HubDataset:
     """The data set's tables, tars and pictures, copied into the run. Then the hub is not asked again."""
     # Each revision has a place of its own in the run.
     pinned = source.removeprefix(PREFIX)
@@ -36,7 +36,7 @@ def fetch(source: str, folder: Path, most_gb: float) -> Fetched:
         raise ConfigError("no name of a data set", where=source, then="write it as hub/OWNER/NAME[@REVISION]")
     place, about = folder / pinned, folder / f"{pinned}.json"
     if about.exists():
-        return Fetched(place, **json.loads(about.read_text()))
+        return HubDataset(place, **json.loads(about.read_text()))
     try:
         from huggingface_hub import HfApi, snapshot_download
     except ModuleNotFoundError as error:
@@ -51,7 +51,7 @@ def fetch(source: str, folder: Path, most_gb: float) -> Fetched:
         raise
     except Exception as error:  # the client has dozens, and no common base
         raise ProviderError(f"the hub did not give this data set: {error}", where=source, then=_GO_ON) from error
-    fetched = Fetched(place, str(there.sha), sum(map(is_packed, sizes)))
+    fetched = HubDataset(place, str(there.sha), sum(map(is_packed, sizes)))
     write_text(about, json.dumps({"revision": fetched.revision, "packed": fetched.packed}))
     return fetched
 

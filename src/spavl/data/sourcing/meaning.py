@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from spavl.data.sourcing.catalogue import Catalogue, Hit, in_turns
-from spavl.data.sourcing.config import CandidatesConfig
+from spavl.data.sourcing.catalogue import Catalogue, SearchHit, in_turns
+from spavl.data.sourcing.config import SourcingConfig
 from spavl.data.sourcing.embedding import embed_captions, embed_pictures
-from spavl.data.sourcing.readers.entry import Skipped
-from spavl.data.sourcing.vectors import Vectors
+from spavl.data.sourcing.readers.entry import SkippedEntry
+from spavl.data.sourcing.vectors import VectorStore
 from spavl.errors import MissingExtra, how_to_install
 from spavl.imaging.clip import Clip
 from spavl.models.names import with_revision
@@ -30,10 +30,10 @@ _FEW = 100_000
 _ADDED_AT_ONCE = 1024
 
 
-class Meaning:
+class EmbeddingSearch:
     """The search that `Catalogue` offers, by meaning in place of words."""
 
-    def __init__(self, catalogue: Catalogue, folder: Path, settings: CandidatesConfig) -> None:
+    def __init__(self, catalogue: Catalogue, folder: Path, settings: SourcingConfig) -> None:
         self._catalogue, self._settings = catalogue, settings
         usearch = _usearch()
         self._clip = Clip(settings.search_model, "candidates.search_model", "fastest")
@@ -42,7 +42,7 @@ class Meaning:
         # A hub's model may have moved to other weights.
         moved = [self._clip.commit] if self._clip.commit else []
         self._maker = content_hash([settings.search_by, model, state_of(Path(model)), *moved])
-        self._vectors = Vectors(catalogue, self._maker)
+        self._vectors = VectorStore(catalogue, self._maker)
         self._file = folder / f"{settings.search_by}.usearch"
         self._about = self._file.with_suffix(".json")
 
@@ -68,14 +68,14 @@ class Meaning:
             write_text(self._about, json.dumps(state))
         self._index = _usearch().Index.restore(str(self._file), view=True)
 
-    def search(self, terms: Sequence[str], most: int) -> Iterator[Hit]:
+    def search(self, terms: Sequence[str], most: int) -> Iterator[SearchHit]:
         """The nearest to each term in turn."""
         return in_turns([[self._search(term, most) for term in terms]], most)
 
-    def _search(self, term: str, most: int) -> Iterator[tuple[int, Hit]]:
+    def _search(self, term: str, most: int) -> Iterator[tuple[int, SearchHit]]:
         near = self._index.search(self._clip.texts([term])[0], most, exact=len(self._index) <= _FEW)
         for number, distance in sorted(zip(near.keys, near.distances, strict=True), key=lambda hit: (hit[1], hit[0])):
-            yield int(number), Hit(self._catalogue.entry(int(number)), round(1 - float(distance), 4))
+            yield int(number), SearchHit(self._catalogue.entry(int(number)), round(1 - float(distance), 4))
 
     @property
     def model(self) -> str:
@@ -84,7 +84,7 @@ class Meaning:
     def found_any(self) -> bool:
         return len(self._vectors) > 0
 
-    def skipped(self, most: int) -> list[Skipped]:
+    def skipped(self, most: int) -> list[SkippedEntry]:
         return [*self._catalogue.skipped(most), *self._vectors.skipped(most)][:most]
 
     def reasons(self) -> dict[str, int]:

@@ -3,32 +3,32 @@
 from contextlib import closing
 
 from spavl.data.sourcing.catalogue import Catalogue
-from spavl.data.sourcing.config import PLAN, CandidatesConfig
-from spavl.data.sourcing.readers.entry import Skipped
+from spavl.data.sourcing.config import PLAN, SourcingConfig
+from spavl.data.sourcing.readers.entry import SkippedEntry
 from spavl.data.sourcing.shards import PACKED
-from spavl.data.sourcing.sources import Folder, OnHub, Source, Unsorted, open_source
+from spavl.data.sourcing.sources import FolderSource, HubSource, Source, UnsortedSource, open_source
 from spavl.records import Candidate, Category
-from spavl.stages.runner import Job, Made, reject, run_rows
+from spavl.stages.runner import RowResult, StageContext, reject, run_rows
 from spavl.store import Manifest
 
 _MOST_TOLD = 10
 _UNPACK = " (unpack these: only plain .tar files and tables are read)"
 
 
-async def run(job: Job[CandidatesConfig]) -> Manifest:
+async def run(job: StageContext[SourcingConfig]) -> Manifest:
     categories = list(job.run.read("taxonomy", Category))
     source = open_source(job.settings, job.seed, categories)
     notes: dict[str, object] = {}
-    if isinstance(source, OnHub):
+    if isinstance(source, HubSource):
         source, fetched = source.fetched(job.run.path / "hub", categories)
         notes = {"revision": fetched.revision, "packed_on_hub": fetched.packed}
         if fetched.packed:
             job.screen.say(f"candidates: {fetched.packed} packed archives were left on the hub{_UNPACK}")
-    if isinstance(source, Folder) and source.unmatched:
+    if isinstance(source, FolderSource) and source.unmatched:
         told = ", ".join(repr(name) for name in source.unmatched[:_MOST_TOLD])
         more = f" and {len(source.unmatched) - _MOST_TOLD} more" if len(source.unmatched) > _MOST_TOLD else ""
         job.screen.say(f"beware: no leaf is named as these folders, which are left out: {told}{more}")
-    if not isinstance(source, Unsorted):
+    if not isinstance(source, UnsortedSource):
         return await _list(job, source, categories, notes)
     folder = job.run.path / "catalogue"
     with closing(Catalogue(folder / "catalogue.sqlite")) as catalogue:
@@ -42,12 +42,14 @@ async def run(job: Job[CandidatesConfig]) -> Manifest:
 
 
 async def _list(
-    job: Job[CandidatesConfig], source: Source, categories: list[Category], notes: dict[str, object]
+    job: StageContext[SourcingConfig], source: Source, categories: list[Category], notes: dict[str, object]
 ) -> Manifest:
-    async def work(category: Category) -> Made[Candidate]:
+    async def work(category: Category) -> RowResult[Candidate]:
         found = list(source.candidates(category, job.settings.per_leaf or 0))
         originals = [row for row in found if isinstance(row, Candidate)]
         rows = [row for original in originals for row in (original, *source.twins(original))]
-        return Made(rows, [reject(category, row.reason, row.place) for row in found if isinstance(row, Skipped)])
+        return RowResult(
+            rows, [reject(category, row.reason, row.place) for row in found if isinstance(row, SkippedEntry)]
+        )
 
     return await run_rows(job, PLAN, categories, len(categories), work, lambda: notes)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Protocol
 
 from spavl.data.sourcing import hub
-from spavl.data.sourcing.catalogue import Catalogue, Hit
-from spavl.data.sourcing.config import CandidatesConfig
-from spavl.data.sourcing.meaning import Meaning
-from spavl.data.sourcing.readers.entry import Entry, RowLimits, Skipped
+from spavl.data.sourcing.catalogue import Catalogue, SearchHit
+from spavl.data.sourcing.config import SourcingConfig
+from spavl.data.sourcing.meaning import EmbeddingSearch
+from spavl.data.sourcing.readers.entry import RowLimits, SkippedEntry, SourceEntry
 from spavl.data.sourcing.readers.flat import caption_in
-from spavl.data.sourcing.shards import READABLE, Look, Shard, shards_of
+from spavl.data.sourcing.shards import READABLE, Look, SourceShard, shards_of
 from spavl.errors import ConfigError
 from spavl.miniature import world
 from spavl.records import Candidate, Category
@@ -38,7 +38,7 @@ _NOTHING = {
 
 
 class Source(Protocol):
-    def candidates(self, category: Category, most: int) -> Iterator[Candidate | Skipped]:
+    def candidates(self, category: Category, most: int) -> Iterator[Candidate | SkippedEntry]:
         """At most so many, the likeliest first, and what was left out."""
         ...
 
@@ -47,7 +47,7 @@ class Source(Protocol):
         ...
 
 
-class Miniature:
+class MiniatureSource:
     """As many scenes as are asked for, each with its benign twin."""
 
     def __init__(self, seed: int) -> None:
@@ -56,7 +56,7 @@ class Miniature:
     def candidates(self, category: Category, most: int) -> Iterator[Candidate]:
         noun = world.thing_at(category.position).noun
         for number in range(most):
-            found = Entry(f"miniature/{self._seed}/{category.position}/{number}/live", "", "CC0-1.0")
+            found = SourceEntry(f"miniature/{self._seed}/{category.position}/{number}/live", "", "CC0-1.0")
             yield dataclasses.replace(candidate(category, number, found), subject=noun)
 
     def twins(self, original: Candidate) -> Iterator[Candidate]:
@@ -64,7 +64,7 @@ class Miniature:
         yield dataclasses.replace(original, source=toy, harmful=False, twin_of=original.id)
 
 
-class Folder:
+class FolderSource:
     """A folder with one folder a leaf, named as the leaf; files in the order of their names, captions beside them."""
 
     def __init__(self, path: Path, folders: dict[str, Path], leaves: Container[str]) -> None:
@@ -73,7 +73,7 @@ class Folder:
         others = (each.name for each in _folders_at(path) if _plain(each.name) not in leaves)
         self.unmatched = sorted(name for name in others if not name.startswith("."))
 
-    def candidates(self, category: Category, most: int) -> Iterator[Candidate | Skipped]:
+    def candidates(self, category: Category, most: int) -> Iterator[Candidate | SkippedEntry]:
         if not (folder := self._folders.get(_plain(category.leaf))):
             return
         rank, is_elsewhere = 0, not folder.resolve().is_relative_to(self._inside)
@@ -84,10 +84,12 @@ class Folder:
             if path.suffix == ".txt" and path.stem in pictures:
                 continue
             if is_elsewhere or leads_outside(file, self._inside):
-                yield Skipped(str(path), "leads_outside")
+                yield SkippedEntry(str(path), "leads_outside")
             elif rank < most:
                 said = files.get(path.with_suffix(".txt"))
-                yield candidate(category, rank, Entry(f"file:{path}", caption_in(said, self._inside) if said else ""))
+                yield candidate(
+                    category, rank, SourceEntry(f"file:{path}", caption_in(said, self._inside) if said else "")
+                )
                 rank += 1
 
     def twins(self, original: Candidate) -> Iterator[Candidate]:
@@ -95,19 +97,19 @@ class Folder:
 
 
 class Search(Protocol):
-    def search(self, terms: Sequence[str], most: int) -> Iterator[Hit]: ...
+    def search(self, terms: Sequence[str], most: int) -> Iterator[SearchHit]: ...
 
     @property
     def model(self) -> str: ...
 
     def found_any(self) -> bool: ...
 
-    def skipped(self, most: int) -> list[Skipped]: ...
+    def skipped(self, most: int) -> list[SkippedEntry]: ...
 
     def reasons(self) -> dict[str, int]: ...
 
 
-class Searched:
+class SearchedSource:
     """Pictures in no order, found with the search terms of each leaf."""
 
     def __init__(self, search: Search) -> None:
@@ -115,7 +117,7 @@ class Searched:
         self.left_out = search.reasons()
         self.model = search.model
 
-    def candidates(self, category: Category, most: int) -> Iterator[Candidate | Skipped]:
+    def candidates(self, category: Category, most: int) -> Iterator[Candidate | SkippedEntry]:
         hits = self._search.search(category.terms or (category.leaf,), most)
         for rank, hit in enumerate(hits):
             yield dataclasses.replace(candidate(category, rank, hit.entry), score=hit.score)
@@ -126,21 +128,21 @@ class Searched:
         yield from ()
 
 
-class Unsorted:
+class UnsortedSource:
     """Shards of pictures in no order. They can be searched once an index of them is made."""
 
-    def __init__(self, path: Path, shards: Sequence[Shard]) -> None:
+    def __init__(self, path: Path, shards: Sequence[SourceShard]) -> None:
         self._path, self._shards = path, shards
 
     async def indexed(
-        self, catalogue: Catalogue, settings: CandidatesConfig, folder: Path, screen: Screen, look: Look
-    ) -> Searched:
+        self, catalogue: Catalogue, settings: SourcingConfig, folder: Path, screen: Screen, look: Look
+    ) -> SearchedSource:
         catalogue.build(self._shards, RowLimits(settings.most_unsafe, settings.smallest_side), screen, look)
         search: Search = catalogue
         if settings.search_by != "words":
-            search = meaning = Meaning(catalogue, folder, settings)
+            search = meaning = EmbeddingSearch(catalogue, folder, settings)
             await meaning.build(screen)
-        searched = Searched(search)
+        searched = SearchedSource(search)
         if not search.found_any():
             reasons = ", ".join(f"{reason} {count}" for reason, count in searched.left_out.items())
             what, then = _NOTHING["pictures" if settings.search_by == "pictures" else "captions"]
@@ -148,7 +150,7 @@ class Unsorted:
         return searched
 
 
-def candidate(category: Category, rank: int, found: Entry) -> Candidate:
+def candidate(category: Category, rank: int, found: SourceEntry) -> Candidate:
     return Candidate(
         category_id=category.id,
         leaf=category.leaf,
@@ -165,18 +167,18 @@ def candidate(category: Category, rank: int, found: Entry) -> Candidate:
     )
 
 
-class OnHub:
+class HubSource:
     """A data set that is still to be fetched."""
 
     def __init__(self, name: str, most_gb: float) -> None:
         self._name, self._most_gb = name, most_gb
 
-    def fetched(self, folder: Path, categories: Sequence[Category]) -> "tuple[Source | Unsorted, hub.Fetched]":
+    def fetched(self, folder: Path, categories: Sequence[Category]) -> "tuple[Source | UnsortedSource, hub.HubDataset]":
         fetched = hub.fetch(self._name, folder, self._most_gb)
         return _on_disk(fetched.place, categories), fetched
 
 
-def is_missing(settings: CandidatesConfig) -> bool:
+def is_missing(settings: SourcingConfig) -> bool:
     """Whether the source is to lie on this disk, and does not yet."""
     return (
         not settings.source.startswith(hub.PREFIX)
@@ -185,38 +187,40 @@ def is_missing(settings: CandidatesConfig) -> bool:
     )
 
 
-def open_source(settings: CandidatesConfig, seed: int, categories: Sequence[Category]) -> Source | Unsorted | OnHub:
+def open_source(
+    settings: SourcingConfig, seed: int, categories: Sequence[Category]
+) -> Source | UnsortedSource | HubSource:
     """The source of these settings, if it has pictures at all for such leaves. Nothing is read of them yet."""
     _check_search(settings)
     source = _opened(settings, seed, categories)
-    if settings.search_by != "words" and not isinstance(source, Unsorted | OnHub):
+    if settings.search_by != "words" and not isinstance(source, UnsortedSource | HubSource):
         then = "leave candidates.search_by and search_model out, or give pictures that are not sorted"
         raise ConfigError("its pictures are sorted by leaf, so none is searched for", where=settings.source, then=then)
     return source
 
 
-def _opened(settings: CandidatesConfig, seed: int, categories: Sequence[Category]) -> Source | Unsorted | OnHub:
+def _opened(settings: SourcingConfig, seed: int, categories: Sequence[Category]) -> Source | UnsortedSource | HubSource:
     if settings.source.startswith(hub.PREFIX):
-        return OnHub(settings.source, settings.most_gb)
+        return HubSource(settings.source, settings.most_gb)
     if settings.source != MINIATURE:
         return _on_disk(Path(settings.source), categories)
     if len(categories) > len(world.NOUNS):
         then = f"give a taxonomy of at most {len(world.NOUNS)} leaves, or a folder of pictures"
         what = f"the miniature cannot draw {len(categories)} leaves"
         raise ConfigError(what, where="candidates.source = miniature", then=then)
-    return Miniature(seed)
+    return MiniatureSource(seed)
 
 
-def _on_disk(path: Path, categories: Sequence[Category]) -> Source | Unsorted:
+def _on_disk(path: Path, categories: Sequence[Category]) -> Source | UnsortedSource:
     if not path.exists():
         raise ConfigError("there is no such folder of pictures, and no such file", where=str(path), then=_THEN)
     if path.is_dir():
         leaves = {_plain(category.leaf) for category in categories}
         folders = _folders_in(path, leaves)
         if leaves & folders.keys():
-            return Folder(path, folders, leaves)
+            return FolderSource(path, folders, leaves)
     if shards := shards_of(path):
-        return Unsorted(path, shards)
+        return UnsortedSource(path, shards)
     what = (
         f"no folder in it is named as a leaf, such as {folder_name(categories[0].leaf)!r}, and it has no tables or tars"
     )
@@ -244,7 +248,7 @@ def _plain(name: str) -> str:
     return folder_name(unicodedata.normalize("NFC", name)).casefold()
 
 
-def _check_search(settings: CandidatesConfig) -> None:
+def _check_search(settings: SourcingConfig) -> None:
     if settings.search_by != "words" and not settings.search_model:
         then = "set candidates.search_model to a CLIP or SigLIP model: a folder, or a hub id"
         what = f"{settings.search_by} are searched with a model, and none is named"

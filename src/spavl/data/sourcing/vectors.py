@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from spavl.data.sourcing.catalogue import Catalogue
-from spavl.data.sourcing.readers.entry import Entry, Skipped
+from spavl.data.sourcing.readers.entry import SkippedEntry, SourceEntry
 from spavl.store.files import disk_faults
 
 
-class Kept(NamedTuple):
+class StoredVector(NamedTuple):
     """What is kept of an entry: its vector in half precision, or the reason why it has none."""
 
     number: int
@@ -16,28 +16,28 @@ class Kept(NamedTuple):
     reason: str | None = None
 
 
-class Vectors:
+class VectorStore:
     """Those of one model and one kind, which `maker` names: cosines of texts and of pictures are never mixed."""
 
     def __init__(self, catalogue: Catalogue, maker: str) -> None:
         self._path, self._database, self._maker = catalogue.path, catalogue.database, maker
 
-    def missing(self, most: int, captioned: bool) -> Iterator[list[tuple[int, Entry]]]:
+    def missing(self, most: int, captioned: bool) -> Iterator[list[tuple[int, SourceEntry]]]:
         """The entries that were not dealt with yet, in groups; `captioned`: only those of which something is said."""
         after = 0
         while group := list(self._missing(after, most, captioned)):
             yield group
             after = group[-1][0]
 
-    def _missing(self, after: int, most: int, captioned: bool) -> Iterator[tuple[int, Entry]]:
+    def _missing(self, after: int, most: int, captioned: bool) -> Iterator[tuple[int, SourceEntry]]:
         found = self._database.execute(
             "SELECT * FROM entries WHERE id > ? AND (caption != '' OR NOT ?) "
             "AND NOT EXISTS (SELECT 1 FROM vectors WHERE maker = ? AND vectors.id = entries.id) ORDER BY id LIMIT ?",
             (after, captioned, self._maker, most),
         )
-        yield from ((number, Entry(*entry)) for number, *entry in found)
+        yield from ((number, SourceEntry(*entry)) for number, *entry in found)
 
-    def keep(self, rows: Iterable[Kept]) -> None:
+    def keep(self, rows: Iterable[StoredVector]) -> None:
         with disk_faults(self._path), self._database as database:
             database.executemany("INSERT INTO vectors VALUES (?, ?, ?, ?)", [(self._maker, *row) for row in rows])
 
@@ -54,12 +54,12 @@ class Vectors:
         query = "SELECT id, vector FROM vectors WHERE maker = ? AND vector IS NOT NULL ORDER BY id"
         yield from self._database.execute(query, (self._maker,))
 
-    def skipped(self, most: int) -> list[Skipped]:
+    def skipped(self, most: int) -> list[SkippedEntry]:
         query = (
             "SELECT source, reason FROM vectors JOIN entries USING (id) "
             "WHERE maker = ? AND reason IS NOT NULL ORDER BY id LIMIT ?"
         )
-        return [Skipped(*row) for row in self._database.execute(query, (self._maker, most))]
+        return [SkippedEntry(*row) for row in self._database.execute(query, (self._maker, most))]
 
     def reasons(self) -> dict[str, int]:
         query = (

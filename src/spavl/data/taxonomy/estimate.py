@@ -3,8 +3,8 @@
 from spavl.data.taxonomy.config import TaxonomyConfig
 from spavl.data.taxonomy.tree import categories, read_tree
 from spavl.records import Category
-from spavl.stages.cost_model import Many, Outlook
+from spavl.stages.cost_model import CostContext, Weighted
 
 
-async def taxonomy(outlook: Outlook[TaxonomyConfig]) -> list[Many[Category]]:
-    return [Many(category, 1.0) for category in categories(read_tree(outlook.settings.file))]
+async def taxonomy(outlook: CostContext[TaxonomyConfig]) -> list[Weighted[Category]]:
+    return [Weighted(category, 1.0) for category in categories(read_tree(outlook.settings.file))]

@@ -19,7 +19,7 @@ _ENOUGH_TERMS = 6
 Loc = tuple[int | str, ...]
 
 
-class Node(NamedTuple):
+class TaxonomyNode(NamedTuple):
     """A domain, a group or a leaf as it stands in the file, right or wrong."""
 
     loc: Loc
@@ -52,7 +52,7 @@ def as_faults(table: Mapping[str, Any], error: ValidationError) -> list[str]:
 
 def twins_in(table: Mapping[str, Any]) -> list[str]:
     """Names that cannot be told apart: of leaves anywhere, of groups in a domain, of domains."""
-    seen: dict[tuple[object, ...], Node] = {}
+    seen: dict[tuple[object, ...], TaxonomyNode] = {}
     faults = []
     for node in _nodes(table):
         if node.name is None:
@@ -68,7 +68,7 @@ def twins_in(table: Mapping[str, Any]) -> list[str]:
 
 def warnings_of(table: Mapping[str, Any]) -> list[str]:
     """What works but will be missed: terms to search with, definitions."""
-    found: dict[str, Node] = {}
+    found: dict[str, TaxonomyNode] = {}
     warnings = []
     for node in _nodes(table):
         if node.kind != "leaf":
@@ -102,7 +102,7 @@ def place(table: Mapping[str, Any], loc: Sequence[int | str]) -> str:
     return " > ".join(words)
 
 
-def _nodes(raw: Mapping[str, Any], loc: Loc = (), depth: int = 0) -> Iterator[Node]:
+def _nodes(raw: Mapping[str, Any], loc: Loc = (), depth: int = 0) -> Iterator[TaxonomyNode]:
     """Every node, the way the file is read."""
     if depth == len(_LEVELS):
         return
@@ -111,7 +111,7 @@ def _nodes(raw: Mapping[str, Any], loc: Loc = (), depth: int = 0) -> Iterator[No
     for number, child in enumerate(children if isinstance(children, list) else ()):
         if isinstance(child, Mapping):
             here = (*loc, key, number)
-            yield Node(here, kind, child)
+            yield TaxonomyNode(here, kind, child)
             yield from _nodes(child, here, depth + 1)
 
 

@@ -5,11 +5,11 @@ import time
 from spavl.data.taxonomy.config import PLAN, TaxonomyConfig
 from spavl.data.taxonomy.tree import categories, read_tree
 from spavl.records import Category, Reject
-from spavl.stages.runner import Job, fingerprint_of, seal
+from spavl.stages.runner import StageContext, fingerprint_of, seal
 from spavl.store import Manifest
 
 
-async def run(job: Job[TaxonomyConfig]) -> Manifest:
+async def run(job: StageContext[TaxonomyConfig]) -> Manifest:
     began = time.monotonic()
     tree = read_tree(job.settings.file)
     job.run.forget(PLAN.stage)

@@ -41,7 +41,7 @@ class Leaf(Settings):
     terms: tuple[str, ...] = ()
 
 
-class Group(Settings):
+class LeafGroup(Settings):
     name: Name
     published: str = ""
     leaves: tuple[Leaf, ...] = Field(min_length=1)
@@ -50,10 +50,10 @@ class Group(Settings):
 class Domain(Settings):
     name: Name
     published: str = ""
-    group: tuple[Group, ...] = Field(min_length=1)
+    group: tuple[LeafGroup, ...] = Field(min_length=1)
 
 
-class Tree(Settings):
+class Taxonomy(Settings):
     name: Name
     version: int = 1
     # What a reader of the tree would otherwise trip over.
@@ -61,7 +61,7 @@ class Tree(Settings):
     domain: tuple[Domain, ...] = Field(min_length=1)
 
 
-def read_tree(file: str) -> Tree:
+def read_tree(file: str) -> Taxonomy:
     """The taxonomy that ships under this name, or else the file at this path."""
     tree, faults = parse(read_table(file))
     if tree is None:
@@ -84,17 +84,17 @@ def read_table(file: str) -> dict[str, Any]:
         raise ConfigError(f"not a TOML file: {error}", where=file, then=then) from None
 
 
-def parse(table: dict[str, Any]) -> tuple[Tree | None, list[str]]:
+def parse(table: dict[str, Any]) -> tuple[Taxonomy | None, list[str]]:
     """The tree, or else every fault that stands in its way, each with its place."""
     faults = twins_in(table)
     try:
-        tree = Tree.model_validate(table)
+        tree = Taxonomy.model_validate(table)
     except ValidationError as error:
         return None, [*as_faults(table, error), *faults]
     return (None, faults) if faults else (tree, [])
 
 
-def categories(tree: Tree) -> list[Category]:
+def categories(tree: Taxonomy) -> list[Category]:
     """The leaves in the order of the file."""
     paths = [(domain, group, leaf) for domain in tree.domain for group in domain.group for leaf in group.leaves]
     return [

@@ -4,9 +4,9 @@ from spavl.config import Settings
 from spavl.judges.canaries.checks import ON_FAILURE, OnFailure
 from spavl.judges.response_format import VERSION
 from spavl.records import QuestionVerdict, Verdict
-from spavl.stages.spec import Plan
+from spavl.stages.spec import StageSpec
 
-QUESTIONS = Plan(
+QUESTIONS = StageSpec(
     "question_verdicts",
     reads=("taxonomy", "images", "questions"),
     writes=QuestionVerdict,
@@ -14,7 +14,7 @@ QUESTIONS = Plan(
     files=("guard",),
     version=1 + VERSION,
 )
-PLAN = Plan(
+PLAN = StageSpec(
     "verdicts",
     reads=("taxonomy", "images", "questions", "question_verdicts", "responses"),
     writes=Verdict,

@@ -6,37 +6,37 @@ from spavl.judges.canaries.checks import STAGE, ask_canaries, canaries_of_guard,
 from spavl.judges.judge_inputs import case_about
 from spavl.judges.registry import is_rules, open_guard
 from spavl.records import Category, Image, Question, QuestionVerdict, Response, Verdict
-from spavl.stages.cost_model import Many, Outlook, thin
+from spavl.stages.cost_model import CostContext, Weighted, thin
 
 # A line of two words of a question, up to three of an answer.
 _OF_QUESTION, _WORDS = 3, 8
 
 
-async def question_verdicts(outlook: Outlook[VerdictsConfig]) -> list[Many[QuestionVerdict]]:
+async def question_verdicts(outlook: CostContext[VerdictsConfig]) -> list[Weighted[QuestionVerdict]]:
     uri = outlook.settings.guard
     images = {image.id: image for image, _ in outlook.read("images", Image)}
     categories = {category.id: category for category, _ in outlook.read("taxonomy", Category)}
     if not is_rules(uri):
         await ask_canaries(canaries_of_questions(open_guard(uri, outlook.counting(1, _OF_QUESTION), STAGE)))
-    rows: list[Many[QuestionVerdict]] = []
+    rows: list[Weighted[QuestionVerdict]] = []
     for question, times in thin(outlook.read("questions", Question)):
         image = images[question.image_id]
         if not is_rules(uri):
             guard = open_guard(uri, outlook.counting(times, _OF_QUESTION), outlook.stage)
             await guard.judge_question(case_about(question, image, outlook.picture(image), categories))
         # What it will say is not known; who contradicts nothing leaves the most to ask.
-        rows.append(Many(verdict_on(question, image, None, uri), times))
+        rows.append(Weighted(verdict_on(question, image, None, uri), times))
     return rows
 
 
-async def verdicts(outlook: Outlook[VerdictsConfig]) -> list[Many[Verdict]]:
+async def verdicts(outlook: CostContext[VerdictsConfig]) -> list[Weighted[Verdict]]:
     uri = outlook.settings.guard
     images = {image.id: image for image, _ in outlook.read("images", Image)}
     questions = {question.id: question for question, _ in outlook.read("questions", Question)}
     categories = {category.id: category for category, _ in outlook.read("taxonomy", Category)}
     if not is_rules(uri):
         await ask_canaries(canaries_of_guard(open_guard(uri, outlook.counting(1, _WORDS), STAGE)))
-    rows: list[Many[Verdict]] = []
+    rows: list[Weighted[Verdict]] = []
     for response, times in thin(outlook.read("responses", Response)):
         if not is_rules(uri):
             question = questions[response.question_id]
@@ -55,5 +55,5 @@ async def verdicts(outlook: Outlook[VerdictsConfig]) -> list[Many[Verdict]]:
             guard=uri,
             raw="",
         )
-        rows.append(Many(verdict, times))
+        rows.append(Weighted(verdict, times))
     return rows

@@ -15,26 +15,26 @@ from spavl.data.verdicts.contradictions import (
 from spavl.judges.canaries.checks import STAGE, canaries_of_questions
 from spavl.judges.judge_inputs import case_about
 from spavl.judges.registry import open_guard
-from spavl.models.types import Picture
+from spavl.models.types import ImageData
 from spavl.records import Image, Question, QuestionVerdict
 from spavl.stages.judge_checks import check_judges, noted
-from spavl.stages.runner import Job, Made, run_rows
+from spavl.stages.runner import RowResult, StageContext, run_rows
 from spavl.store import Manifest
 from spavl.store.question_facts import categories_in
 
 
-async def run(job: Job[VerdictsConfig]) -> Manifest:
+async def run(job: StageContext[VerdictsConfig]) -> Manifest:
     settings = job.settings
     guard = open_guard(settings.guard, job.models, QUESTIONS.stage)
     canaries = {settings.guard: canaries_of_questions(open_guard(settings.guard, job.models.at_once(), STAGE))}
     words = await check_judges(job, canaries, settings.canaries, "--verdicts.canaries warn")
     images, categories = job.run.lookup("images", Image), categories_in(job.run)
 
-    async def work(question: Question) -> Made[QuestionVerdict]:
+    async def work(question: Question) -> RowResult[QuestionVerdict]:
         image = images[question.image_id]
-        shown = Picture(image.blob, job.run.blobs.get(image.blob))
+        shown = ImageData(image.blob, job.run.blobs.get(image.blob))
         label = await guard.judge_question(case_about(question, image, shown, categories))
-        return Made([verdict_on(question, image, label, guard.name)])
+        return RowResult([verdict_on(question, image, label, guard.name)])
 
     def conclude() -> dict[str, object]:
         questions = job.run.lookup("questions", Question)

@@ -9,18 +9,18 @@ from spavl.judges.canaries.checks import STAGE, canaries_of_guard
 from spavl.judges.empty_answers import EMPTY
 from spavl.judges.judge_inputs import case_about
 from spavl.judges.registry import open_guard
-from spavl.judges.types import Case, Guard, Word
-from spavl.models.types import Picture
+from spavl.judges.types import Guard, GuardVerdict, JudgeInput
+from spavl.models.types import ImageData
 from spavl.records import Image, Label, Question, QuestionVerdict, Response, Verdict
 from spavl.stages.judge_checks import check_judges, noted
-from spavl.stages.runner import Job, Made, run_rows
+from spavl.stages.runner import RowResult, StageContext, run_rows
 from spavl.statistics import too_many_unknown
 from spavl.store import Manifest
 from spavl.store.question_facts import categories_in
 from spavl.text.degenerate import is_empty
 
 
-async def run(job: Job[VerdictsConfig]) -> Manifest:
+async def run(job: StageContext[VerdictsConfig]) -> Manifest:
     guard = open_guard(job.settings.guard, job.models, PLAN.stage)
     trial = open_guard(job.settings.guard, job.models.at_once(), STAGE)
     canaries = {job.settings.guard: canaries_of_guard(trial)}
@@ -28,10 +28,10 @@ async def run(job: Job[VerdictsConfig]) -> Manifest:
     images, questions = job.run.lookup("images", Image), job.run.lookup("questions", Question)
     responses, categories, label_of = job.run.read("responses", Response), categories_in(job.run), _labels(job)
 
-    async def work(response: Response) -> Made[Verdict]:
+    async def work(response: Response) -> RowResult[Verdict]:
         question = questions[response.question_id]
         image = images[question.image_id]
-        shown = Picture(image.blob, job.run.blobs.get(image.blob))
+        shown = ImageData(image.blob, job.run.blobs.get(image.blob))
         word = await _word_on(response, guard, case_about(question, image, shown, categories))
         verdict = Verdict(
             response_id=response.id,
@@ -45,7 +45,7 @@ async def run(job: Job[VerdictsConfig]) -> Manifest:
             guard=guard.name,
             raw=word.raw,
         )
-        return Made([verdict])
+        return RowResult([verdict])
 
     total = job.run.count("responses", Response)
     # Whoever wants verdicts however few can be read is not kept from them.
@@ -61,7 +61,7 @@ async def run(job: Job[VerdictsConfig]) -> Manifest:
     )
 
 
-def _labels(job: Job[VerdictsConfig]) -> Callable[[str], Label | None]:
+def _labels(job: StageContext[VerdictsConfig]) -> Callable[[str], Label | None]:
     """What the guard said of each question, by its id; nothing in a run whose questions it was not asked about."""
     if job.run.manifest(QUESTIONS.stage) is None:
         return lambda _: None
@@ -69,12 +69,12 @@ def _labels(job: Job[VerdictsConfig]) -> Callable[[str], Label | None]:
     return lambda question_id: verdict.label if (verdict := found.get(question_id)) else None
 
 
-async def _word_on(response: Response, guard: Guard, case: Case) -> Word:
+async def _word_on(response: Response, guard: Guard, case: JudgeInput) -> GuardVerdict:
     """Where nothing was said, as by a server that filters, there is nothing to judge and nothing to learn."""
-    return Word("invalid", False, EMPTY) if is_empty(response.text) else await guard.judge(case, response.text)
+    return GuardVerdict("invalid", False, EMPTY) if is_empty(response.text) else await guard.judge(case, response.text)
 
 
-def _count_labels(job: Job[VerdictsConfig]) -> dict[str, object]:
+def _count_labels(job: StageContext[VerdictsConfig]) -> dict[str, object]:
     labels: Counter[str] = Counter()
     unread = 0
     for verdict in job.run.read(PLAN.stage, Verdict):

@@ -15,7 +15,7 @@ from PIL import Image
 
 from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks.files.row_files import need, rows_of
-from spavl.evaluation.benchmarks.types import Benchmark, Found, always, never
+from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem, always, never
 
 _GET = (
     "put data/advbench/harmful_behaviors.csv of github.com/llm-attacks/llm-attacks into the folder (columns goal and "
@@ -30,13 +30,13 @@ _FILES = ("harmful_behaviors*.csv", "data/advbench/harmful_behaviors.csv", "advb
 _BLANK_SIDE = 336
 
 
-def _read(folder: Path, attacked: bool, blank: bool) -> Iterator[Found]:
+def _read(folder: Path, attacked: bool, blank: bool) -> Iterator[BenchmarkItem]:
     files = need(folder, _FILES, _GET)
     suffixes = _suffixes(folder) if attacked else {"": ""}
     for subset, suffix in suffixes.items():
         for number, row in enumerate(rows_of(files)):
             goal = row.asked("goal", "prompt", "Goal", "Behavior", "behavior", "instruction")
-            yield Found(
+            yield BenchmarkItem(
                 key=str(number),
                 question=f"{goal} {suffix}" if suffix else goal,
                 wants="refuse",

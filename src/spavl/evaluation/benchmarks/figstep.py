@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spavl.evaluation.benchmarks.files.row_files import need, picture_in, rows_of
-from spavl.evaluation.benchmarks.types import Benchmark, Found
+from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 
 _GET = (
     "clone github.com/ThuCCSLab/FigStep (now CryptoAILab/FigStep): data/question/ holds safebench.csv and "
@@ -18,11 +18,11 @@ ASKED = (
 )
 
 
-def _read(folder: Path, table: str, pictures: str) -> Iterator[Found]:
+def _read(folder: Path, table: str, pictures: str) -> Iterator[BenchmarkItem]:
     roots = [folder / place / pictures for place in ("data/images", "images", ".")]
     for row in rows_of(need(folder, (f"data/question/{table}.csv", f"question/{table}.csv", f"{table}.csv"), _GET)):
         key = f"{row.text('category_id')}_{row.text('task_id')}"
-        yield Found(
+        yield BenchmarkItem(
             key=key,
             question=ASKED,
             wants="refuse",

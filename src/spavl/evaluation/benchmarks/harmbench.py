@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from spavl.evaluation.benchmarks.files.row_files import need, picture_in, rows_of
-from spavl.evaluation.benchmarks.types import Benchmark, Found
+from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 
 _GET = (
     "clone github.com/centerforaisafety/HarmBench: its data/ holds "
@@ -13,12 +13,12 @@ _GET = (
 _TABLE = "harmbench_behaviors_multimodal_all.csv"
 
 
-def _read(folder: Path) -> Iterator[Found]:
+def _read(folder: Path) -> Iterator[BenchmarkItem]:
     roots = [folder / place for place in ("data/multimodal_behavior_images", "multimodal_behavior_images", ".")]
     tables = (f"data/behavior_datasets/{_TABLE}", f"behavior_datasets/{_TABLE}", _TABLE)
     for row in rows_of(need(folder, tables, _GET)):
         name = row.text("ImageFileName")
-        yield Found(
+        yield BenchmarkItem(
             key=row.text("BehaviorID"),
             question=row.asked("Behavior"),
             wants="refuse",

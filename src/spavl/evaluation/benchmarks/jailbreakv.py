@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spavl.evaluation.benchmarks.files.row_files import need, rows_of
-from spavl.evaluation.benchmarks.types import Benchmark, Found
+from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 
 _GET = (
     "download JailbreakV-28K/JailBreakV-28k from the Hugging Face hub, and its pictures by the form in its card; the "
@@ -15,12 +15,12 @@ _GET = (
 _INSIDE = ("JailBreakV_28K", "JailBreakV_28k")
 
 
-def _read(folder: Path, name: str) -> Iterator[Found]:
+def _read(folder: Path, name: str) -> Iterator[BenchmarkItem]:
     roots = [folder, *(folder / inside for inside in _INSIDE)]
     files = need(folder, (f"{name}.csv", *(f"{inside}/{name}.csv" for inside in _INSIDE)), _GET)
     for number, row in enumerate(rows_of(files)):
         asked_for = row.asked("redteam_query")
-        yield Found(
+        yield BenchmarkItem(
             key=row.maybe_text("id") or str(number),
             question=row.asked("jailbreak_query"),
             wants="refuse",

@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spavl.evaluation.benchmarks.files.row_files import need, rows_of
-from spavl.evaluation.benchmarks.types import Benchmark, Found
+from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 
 _GET_SIUO = "download sinwang/SIUO from the Hugging Face hub: siuo_gen.json and the folder images/"
 _GET_VLS = "download Foreshhh/vlsbench from the Hugging Face hub: data.json and imgs.tar, and unpack that to imgs/"
 _GET_MSTS = "download felfri/MSTS from the Hugging Face hub: the Parquet of its split english, or of other languages"
 
 
-def _siuo(folder: Path) -> Iterator[Found]:
+def _siuo(folder: Path) -> Iterator[BenchmarkItem]:
     for row in rows_of(need(folder, ("siuo_gen.json", "*/siuo_gen.json"), _GET_SIUO)):
-        yield Found(
+        yield BenchmarkItem(
             key=row.text("question_id", "id"),
             question=row.asked("question"),
             wants="refuse",
@@ -24,9 +24,9 @@ def _siuo(folder: Path) -> Iterator[Found]:
         )
 
 
-def _vlsbench(folder: Path) -> Iterator[Found]:
+def _vlsbench(folder: Path) -> Iterator[BenchmarkItem]:
     for row in rows_of(need(folder, ("data.json", "*.parquet", "*/*.parquet"), _GET_VLS)):
-        yield Found(
+        yield BenchmarkItem(
             key=row.maybe_text("instruction_id", "id") or str(row.number),
             question=row.asked("instruction", "question"),
             wants="refuse",
@@ -38,11 +38,11 @@ def _vlsbench(folder: Path) -> Iterator[Found]:
         )
 
 
-def _msts(folder: Path) -> Iterator[Found]:
+def _msts(folder: Path) -> Iterator[BenchmarkItem]:
     files = need(folder, ("data/*.parquet", "*.parquet", "*/*.parquet"), _GET_MSTS)
     for row in rows_of(files):
         kind = row.maybe_text("prompt_type")
-        yield Found(
+        yield BenchmarkItem(
             key=f"{row.text('case_id', 'unsafe_image_id')}/{kind}",
             question=row.asked("prompt_text"),
             wants="refuse",

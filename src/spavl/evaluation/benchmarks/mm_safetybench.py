@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks.files.row_files import (
-    Row,
+    BenchmarkRow,
     need,
     picture_in,
     picture_of_base64,
@@ -22,7 +22,7 @@ from spavl.evaluation.benchmarks.files.row_files import (
     rows_of,
     strange,
 )
-from spavl.evaluation.benchmarks.types import Benchmark, Bytes, Found
+from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem, Bytes
 
 TEXT_ONLY = "Text_only"
 # The words that go with each kind of picture.
@@ -69,7 +69,7 @@ class _Words(NamedTuple):
 
     key: str
     question: str
-    row: Row
+    row: BenchmarkRow
 
 
 def scenario_of(name: str) -> str | None:
@@ -78,7 +78,7 @@ def scenario_of(name: str) -> str | None:
     return _ALSO.get(letters) or next((each for each in CRITERIA if _letters(each) == letters), None)
 
 
-def _read(folder: Path, tiny: bool) -> Iterator[Found]:
+def _read(folder: Path, tiny: bool) -> Iterator[BenchmarkItem]:
     released = any(True for pattern in _QUESTIONS for _ in folder.glob(pattern))
     if not released and next(folder.rglob("*.parquet"), None) is None:
         return _from_tsv(need(folder, ("MMSafetyBench*.tsv", "*.tsv"), _GET)[0], tiny)
@@ -86,7 +86,7 @@ def _read(folder: Path, tiny: bool) -> Iterator[Found]:
     return _from_release(folder, wanted) if released else _from_hub(folder, wanted)
 
 
-def _from_release(folder: Path, wanted: _Wanted) -> Iterator[Found]:
+def _from_release(folder: Path, wanted: _Wanted) -> Iterator[BenchmarkItem]:
     pictures = {name: place for root in _PICTURES for name, place in _scenario_folders(folder / root)}
     files = {_scenario_named(file.stem, file): file for file in need(folder, _QUESTIONS, _GET)}
     _check_scenarios(files, folder)
@@ -114,7 +114,7 @@ def _scenario_folders(root: Path) -> Iterator[tuple[str, Path]]:
             yield scenario, place
 
 
-def _from_hub(folder: Path, wanted: _Wanted) -> Iterator[Found]:
+def _from_hub(folder: Path, wanted: _Wanted) -> Iterator[BenchmarkItem]:
     files: dict[str, dict[str, list[Path]]] = {}
     for file in sorted(folder.rglob("*.parquet")):
         # SCENARIO/SPLIT-00000-of-00001.parquet, or SCENARIO/SPLIT/0000.parquet as the hub converts.
@@ -160,7 +160,7 @@ def _check_scenarios(there: Collection[str], folder: Path) -> None:
         raise ConfigError(what, where=str(folder), then=_GET)
 
 
-def _from_tsv(file: Path, tiny: bool) -> Iterator[Found]:
+def _from_tsv(file: Path, tiny: bool) -> Iterator[BenchmarkItem]:
     if tiny:
         what = "the TSV does not tell the ids of the release, so the tiny list cannot be taken from it"
         raise ConfigError(what, where=str(file), then=f"use another layout: {_GET}")
@@ -185,9 +185,9 @@ def _of_any_picture(question: str) -> str:
     return question.replace("The bottom of the image", "The image")
 
 
-def _found(scenario: str, subset: str, key: str, question: str, picture: Bytes | None) -> Found:
+def _found(scenario: str, subset: str, key: str, question: str, picture: Bytes | None) -> BenchmarkItem:
     name = f"{scenario}/{key}"
-    return Found(
+    return BenchmarkItem(
         key=name,
         question=question,
         wants="refuse",
@@ -200,7 +200,7 @@ def _found(scenario: str, subset: str, key: str, question: str, picture: Bytes |
     )
 
 
-def _needs_image(found: Found) -> bool:
+def _needs_image(found: BenchmarkItem) -> bool:
     return found.subset != TEXT_ONLY
 
 

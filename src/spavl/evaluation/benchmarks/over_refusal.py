@@ -4,8 +4,8 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
-from spavl.evaluation.benchmarks.files.row_files import Row, need, rows_of, strange
-from spavl.evaluation.benchmarks.types import Benchmark, Found, never
+from spavl.evaluation.benchmarks.files.row_files import BenchmarkRow, need, rows_of, strange
+from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem, never
 from spavl.evaluation.records import Wants
 
 _GET_XSTEST = (
@@ -20,7 +20,7 @@ _GET_MOSS = (
 _MOSS_KINDS = {"type 1": "exaggerated risk", "type 2": "negated harm", "type 3": "counterintuitive interpretation"}
 
 
-def _xstest(folder: Path) -> Iterator[Found]:
+def _xstest(folder: Path) -> Iterator[BenchmarkItem]:
     for row in rows_of(need(folder, ("xstest*prompts.csv", "*.csv", "*.parquet", "*/*.parquet"), _GET_XSTEST)):
         kind = row.text("type")
         # The older file tells what is harmful by the kind alone.
@@ -33,7 +33,7 @@ def _xstest(folder: Path) -> Iterator[Found]:
         yield _in_words(key, row.asked("prompt"), "help" if label == "safe" else "refuse", label, kind)
 
 
-def _or_bench(folder: Path, files: tuple[str, ...]) -> Iterator[Found]:
+def _or_bench(folder: Path, files: tuple[str, ...]) -> Iterator[BenchmarkItem]:
     for name in files:
         wants: Wants = "refuse" if name == "or-bench-toxic" else "help"
         patterns = (f"{name}.csv", f"{name}/*.parquet", f"{name}*.parquet", f"*/{name}.csv")
@@ -43,16 +43,16 @@ def _or_bench(folder: Path, files: tuple[str, ...]) -> Iterator[Found]:
             )
 
 
-def _in_words(key: str, question: str, wants: Wants, subset: str, group: str) -> Found:
+def _in_words(key: str, question: str, wants: Wants, subset: str, group: str) -> BenchmarkItem:
     scored_by = ("refusal",) if wants == "help" else ("guard", "refusal")
-    return Found(key=key, question=question, wants=wants, scored_by=scored_by, subset=subset, group=group)
+    return BenchmarkItem(key=key, question=question, wants=wants, scored_by=scored_by, subset=subset, group=group)
 
 
-def _mossbench(folder: Path) -> Iterator[Found]:
+def _mossbench(folder: Path) -> Iterator[BenchmarkItem]:
     listed = ("data/images_information/information.json", "images_information/information.json", "information.json")
     roots = [folder / place for place in ("data", "data/images", "images", ".")]
     for row in rows_of(need(folder, (*listed, "*.parquet", "*/*.parquet"), _GET_MOSS)):
-        yield Found(
+        yield BenchmarkItem(
             key=row.maybe_text("pid", "key") or str(row.number),
             question=row.asked("question"),
             wants="help",
@@ -63,7 +63,7 @@ def _mossbench(folder: Path) -> Iterator[Found]:
         )
 
 
-def _moss_kind(row: Row) -> str:
+def _moss_kind(row: BenchmarkRow) -> str:
     about = row.maybe("metadata")
     kind = about.get("over") if isinstance(about, dict) else row.maybe("over")
     return _MOSS_KINDS.get(str(kind), str(kind or ""))

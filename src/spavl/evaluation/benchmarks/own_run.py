@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from spavl.errors import ConfigError
-from spavl.evaluation.benchmarks.types import Benchmark, Found
+from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 from spavl.records import Image, Question, Split
 from spavl.store import RunFolder
 from spavl.store.files import RUN_FILE
@@ -15,7 +15,7 @@ _GET = "spavl build my.toml makes a run (spavl data import brings one in); name 
 _SUBSETS: dict[Split, str] = {"test": "test", "held_out": "held_out"}
 
 
-def _read(folder: Path, only_twins: bool) -> Iterator[Found]:
+def _read(folder: Path, only_twins: bool) -> Iterator[BenchmarkItem]:
     if not (folder / RUN_FILE).is_file():
         raise ConfigError("there is no run in this folder", where=str(folder), then=_GET)
     with RunFolder(folder, look_only=True) as run:
@@ -28,8 +28,8 @@ def _read(folder: Path, only_twins: bool) -> Iterator[Found]:
                 yield _found(question, image, run)
 
 
-def _found(question: Question, image: Image, run: RunFolder) -> Found:
-    return Found(
+def _found(question: Question, image: Image, run: RunFolder) -> BenchmarkItem:
+    return BenchmarkItem(
         key=question.id,
         question=question.text,
         wants="refuse" if question.harmful else "help",

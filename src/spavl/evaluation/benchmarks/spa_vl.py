@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from spavl.evaluation.benchmarks.files.row_files import need, rows_of
-from spavl.evaluation.benchmarks.types import Benchmark, Found
+from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 from spavl.store.files import RUN_FILE
 
 _GET = (
@@ -16,12 +16,12 @@ _GET = (
 _CLASSES = ("class3", "class2", "class1")
 
 
-def _read(folder: Path, split: Literal["harm", "help"]) -> Iterator[Found]:
+def _read(folder: Path, split: Literal["harm", "help"]) -> Iterator[BenchmarkItem]:
     if (folder / RUN_FILE).is_file():
         folder = folder / "dataset"
     files = need(folder, (f"test/{split}-*.parquet", f"test/{split}.parquet", f"{split}-*.parquet"), _GET)
     for number, row in enumerate(rows_of(files)):
-        yield Found(
+        yield BenchmarkItem(
             # Two rows of HelpEval have the same words, so their place is their name.
             key=str(number),
             question=row.asked("question", "prompt"),

@@ -14,7 +14,7 @@ Bytes = Callable[[], bytes]
 Figures = Callable[[Sequence[Item], Sequence[float | None]], dict[str, Estimate]]
 
 
-class Found(NamedTuple):
+class BenchmarkItem(NamedTuple):
     """An item as a benchmark's files have it; the picture is read when it is its turn."""
 
     key: str
@@ -31,11 +31,11 @@ class Found(NamedTuple):
     subject: str = ""
 
 
-def always(found: Found) -> bool:
+def always(found: BenchmarkItem) -> bool:
     return True
 
 
-def never(found: Found) -> bool:
+def never(found: BenchmarkItem) -> bool:
     return False
 
 
@@ -45,9 +45,9 @@ class Benchmark(NamedTuple):
     does: str
     # Where a user gets its data, and what the folder must then hold.
     get: str
-    read: Callable[[Path], Iterator[Found]]
+    read: Callable[[Path], Iterator[BenchmarkItem]]
     # Which of its items come with an image. One that comes without it is refused, and never asked in words alone.
-    needs_image: Callable[[Found], bool] = always
+    needs_image: Callable[[BenchmarkItem], bool] = always
     # How its makers score it, and what of that is done here.
     scoring: str = ""
     # Its folder among a user's data, where several benchmarks read the same files; else it has its own name.
@@ -60,7 +60,7 @@ class Benchmark(NamedTuple):
     # what hangs together.
     by_image: bool = True
 
-    def items(self, folder: Path) -> Iterator[Found]:
+    def items(self, folder: Path) -> Iterator[BenchmarkItem]:
         """What it asks, each item that needs an image with one."""
         read = shown = 0
         for found in self.read(folder):

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from spavl.evaluation.benchmarks.files.row_files import Row, need, rows_of, strange
-from spavl.evaluation.benchmarks.types import Benchmark, Found
+from spavl.evaluation.benchmarks.files.row_files import BenchmarkRow, need, rows_of, strange
+from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 from spavl.evaluation.records import Wants
 
 _GET = (
@@ -19,13 +19,13 @@ _SUBSETS: dict[str, tuple[str, Wants]] = {
 }
 
 
-def _read(folder: Path) -> Iterator[Found]:
+def _read(folder: Path) -> Iterator[BenchmarkItem]:
     roots = [folder / "test", folder]
     for row in rows_of(need(folder, ("test.json",), _GET)):
         picture = row.picture("image", folders=roots, get=_GET)
         for asked, (subset, wants) in _SUBSETS.items():
             for place, turn in enumerate(turn for turn in _turns(row) if asked in turn):
-                yield Found(
+                yield BenchmarkItem(
                     key=f"{row.number}.{place}",
                     question=turn[asked],
                     wants=wants,
@@ -38,7 +38,7 @@ def _read(folder: Path) -> Iterator[Found]:
                 )
 
 
-def _turns(row: Row) -> list[dict[str, str]]:
+def _turns(row: BenchmarkRow) -> list[dict[str, str]]:
     turns = row.cell("instr-resp", "instr_resp")
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         raise strange("there is no list of instructions", row)

@@ -7,9 +7,9 @@ image make another item: of a benchmark that asks "Describe this image in detail
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from spavl.evaluation.config import OVERLAPS, ExamConfig
+from spavl.evaluation.config import OVERLAPS, EvaluationConfig
 from spavl.evaluation.metrics.rates import rate
-from spavl.evaluation.metrics.result_table import RATES, Reported, Sheet
+from spavl.evaluation.metrics.result_table import RATES, Reported, ResultTable
 from spavl.evaluation.records import Overlap
 from spavl.statistics import rate_by_cluster
 from spavl.store import RunFolder
@@ -18,7 +18,7 @@ from spavl.store import RunFolder
 _KINDS = {"picture": ("picture",), "question": ("question", "wording"), "seen": ("picture", "question")}
 
 
-def audit_of(run: RunFolder, config: ExamConfig, sheet: Sheet, reported: Reported) -> dict[str, Any]:
+def audit_of(run: RunFolder, config: EvaluationConfig, sheet: ResultTable, reported: Reported) -> dict[str, Any]:
     manifest = run.manifest(OVERLAPS.stage)
     if not config.audit.train or manifest is None:
         return {}
@@ -35,7 +35,7 @@ def audit_of(run: RunFolder, config: ExamConfig, sheet: Sheet, reported: Reporte
     }
 
 
-def _shares(sheet: Sheet, benchmark: str, found: Mapping[str, Collection[str]]) -> Iterator[tuple[str, Any]]:
+def _shares(sheet: ResultTable, benchmark: str, found: Mapping[str, Collection[str]]) -> Iterator[tuple[str, Any]]:
     """How many of a benchmark's items have a picture or a question of the training data, and how many were seen."""
     items = [item for item in sheet.items.values() if item.benchmark == benchmark]
     clusters = [item.cluster for item in items]
@@ -43,7 +43,7 @@ def _shares(sheet: Sheet, benchmark: str, found: Mapping[str, Collection[str]]) 
         yield name, rate_by_cluster([item.id in own for item in items], clusters).as_json()
 
 
-def _without(sheet: Sheet, reported: Reported, seen: Collection[str]) -> Iterator[dict[str, Any]]:
+def _without(sheet: ResultTable, reported: Reported, seen: Collection[str]) -> Iterator[dict[str, Any]]:
     for cell in sheet.reported(reported):
         if cell.told not in RATES:
             continue

@@ -9,21 +9,21 @@ from typing import Literal
 
 from spavl.errors import ConfigError
 from spavl.evaluation.config import OVERLAPS, AuditConfig
-from spavl.evaluation.contamination.training_data import Taught, left_out_of, taught_by
+from spavl.evaluation.contamination.training_data import TrainingRow, left_out_of, taught_by
 from spavl.evaluation.records import Item, Overlap
 from spavl.imaging.decode import Undecodable, decode
 from spavl.imaging.phash import BLANK, perceptual_hash
 from spavl.imaging.sendable import NotSendable, rewritten
 from spavl.records import Reject
-from spavl.stages.runner import Job, fingerprint_of, seal
+from spavl.stages.runner import StageContext, fingerprint_of, seal
 from spavl.store import Manifest
-from spavl.text.near_duplicates import NearPictures, NearTexts, words_in_order
+from spavl.text.near_duplicates import NearImageIndex, NearTextIndex, words_in_order
 
 # A training row's picture by the hash of its bytes, with its perceptual hash if it can be decoded.
 _Hash = tuple[str, int | None]
 
 
-async def run(job: Job[AuditConfig]) -> Manifest:
+async def run(job: StageContext[AuditConfig]) -> Manifest:
     began, settings = time.monotonic(), job.settings
     items = list(job.run.read("items", Item))
     job.run.forget(OVERLAPS.stage)
@@ -51,7 +51,7 @@ async def run(job: Job[AuditConfig]) -> Manifest:
     return seal(job, OVERLAPS, fingerprint_of(job, OVERLAPS), {}, time.monotonic() - began, notes)
 
 
-def _taught(job: Job[AuditConfig], rows: Sequence[Taught]) -> tuple[dict[str, _Hash], list[str]]:
+def _taught(job: StageContext[AuditConfig], rows: Sequence[TrainingRow]) -> tuple[dict[str, _Hash], list[str]]:
     """The training rows' pictures, each looked at once; and what of them cannot be read."""
     pictures: dict[str, _Hash] = {}
     faults = list[str]()
@@ -72,7 +72,7 @@ def _taught(job: Job[AuditConfig], rows: Sequence[Taught]) -> tuple[dict[str, _H
     return pictures, faults
 
 
-def _images_of(row: Taught) -> tuple[list[bytes], str]:
+def _images_of(row: TrainingRow) -> tuple[list[bytes], str]:
     """A row's images, and what is wrong with those that cannot be read."""
     found, fault = list[bytes](), row.fault
     for images in row.images:
@@ -89,7 +89,7 @@ def _told_of_files(source: str) -> Iterator[str]:
         yield f"{what}: {', '.join(left)}"
 
 
-def _faults_of_columns(rows: Sequence[Taught]) -> Iterator[str]:
+def _faults_of_columns(rows: Sequence[TrainingRow]) -> Iterator[str]:
     """A line for images and for questions that are looked for in no column, or in one that is empty throughout."""
     for what in ("images", "questions"):
         if missing := [row.key for row in rows if what in row.unknown]:
@@ -105,7 +105,7 @@ def _pictures(
     """Equal pictures, and those whose perceptual hashes differ in few bits; of several the nearest."""
     # One of each hash is enough, so that pictures that are all alike are not held against each other.
     keys = {hashed: key for key, hashed in reversed(taught.values()) if hashed not in (None, BLANK)}
-    known = NearPictures(((key, hashed) for hashed, key in keys.items()), settings.nearer_pictures)
+    known = NearImageIndex(((key, hashed) for hashed, key in keys.items()), settings.nearer_pictures)
     for blob, items in shown.items():
         key, bits = taught.get(blob, ("", None))[0], 0
         if not key and (hashed := own[blob]) is not None:
@@ -124,7 +124,7 @@ def _questions(
     for item in items:
         by_words.setdefault(words_in_order(item.question), []).append(item)
     keys = {words_in_order(text): (key, text) for key, text in reversed(taught)}
-    known = NearTexts(list(keys.values()), settings.more_alike_questions)
+    known = NearTextIndex(list(keys.values()), settings.more_alike_questions)
     for words, asking in by_words.items():
         first = (keys[words][0], 1.0) if words in keys else next(known.near(asking[0].question), None)
         if first is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spavl.errors import ConfigError
-from spavl.evaluation.benchmarks.files.row_files import AllBytes, Row, need, rows_of
+from spavl.evaluation.benchmarks.files.row_files import AllBytes, BenchmarkRow, need, rows_of
 from spavl.records import Sample
 from spavl.store import RunFolder
 from spavl.store.files import RUN_FILE
@@ -24,7 +24,7 @@ _IMAGES = ("image", "images")
 _QUESTIONS = ("question", "prompt", "instruction")
 
 
-class Taught(NamedTuple):
+class TrainingRow(NamedTuple):
     """A row that a model may have learnt from."""
 
     key: str
@@ -36,7 +36,7 @@ class Taught(NamedTuple):
     unknown: tuple[str, ...] = ()
 
 
-def taught_by(source: str) -> Iterator[Taught]:
+def taught_by(source: str) -> Iterator[TrainingRow]:
     folder = Path(source)
     return _of_run(folder) if (folder / RUN_FILE).is_file() else _of_tables(folder)
 
@@ -56,18 +56,18 @@ def left_out_of(source: str) -> list[str]:
     return by_likes(str(file.relative_to(folder)) for file in _tables(folder) if file not in learnt)
 
 
-def _of_run(folder: Path) -> Iterator[Taught]:
+def _of_run(folder: Path) -> Iterator[TrainingRow]:
     with RunFolder(folder, look_only=True) as run:
         for sample in run.read("dataset", Sample):
             if sample.split == "train":
-                yield Taught(sample.id, (sample.question,), (functools.partial(_blob, run, sample.blob),))
+                yield TrainingRow(sample.id, (sample.question,), (functools.partial(_blob, run, sample.blob),))
 
 
 def _blob(run: RunFolder, blob: str) -> tuple[bytes, ...]:
     return (run.blobs.get(blob),)
 
 
-def _of_tables(folder: Path) -> Iterator[Taught]:
+def _of_tables(folder: Path) -> Iterator[TrainingRow]:
     for row in rows_of(_learnt_from(folder)):
         asked = (_asked(row.maybe(name)) for name in _QUESTIONS)
         images, faults = _images_in(row, folder)
@@ -77,10 +77,10 @@ def _of_tables(folder: Path) -> Iterator[Taught]:
             if not any(name in row.cells for name in names)
         )
         key = f"{row.file.name} {row.number}"
-        yield Taught(key, tuple(dict.fromkeys(filter(None, asked))), images, next(iter(faults), ""), unknown)
+        yield TrainingRow(key, tuple(dict.fromkeys(filter(None, asked))), images, next(iter(faults), ""), unknown)
 
 
-def _images_in(row: Row, folder: Path) -> tuple[tuple[AllBytes, ...], list[str]]:
+def _images_in(row: BenchmarkRow, folder: Path) -> tuple[tuple[AllBytes, ...], list[str]]:
     """What reads the images of each column that has some, and what is wrong with the others."""
     found, faults = list[AllBytes](), list[str]()
     for column in _IMAGES:

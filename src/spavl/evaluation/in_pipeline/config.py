@@ -4,9 +4,9 @@ from spavl.config import Settings
 from spavl.judges.canaries.checks import ON_FAILURE, OnFailure
 from spavl.judges.response_format import VERSION
 from spavl.records import Duel, Score
-from spavl.stages.spec import Plan
+from spavl.stages.spec import StageSpec
 
-PLAN = Plan(
+PLAN = StageSpec(
     "evaluation",
     reads=("taxonomy", "images", "questions", "question_verdicts", "training"),
     writes=Score,
@@ -14,7 +14,7 @@ PLAN = Plan(
     files=("guard", "before", "after"),
     version=1 + VERSION,
 )
-DUELS = Plan(
+DUELS = StageSpec(
     "duels",
     reads=("taxonomy", "images", "questions", "question_verdicts", "evaluation"),
     writes=Duel,
@@ -24,7 +24,7 @@ DUELS = Plan(
 )
 
 
-class EvaluationConfig(Settings):
+class BeforeAfterConfig(Settings):
     guard: str = Field(
         "rules/miniature", description="who judges safety: rules/miniature, a model's name, or a published guard's"
     )

@@ -1,6 +1,6 @@
 """duels: Score rows -> Duel rows; on harmless questions, is the model after alignment still as helpful?"""
 
-from spavl.evaluation.in_pipeline.config import DUELS, EvaluationConfig
+from spavl.evaluation.in_pipeline.config import DUELS, BeforeAfterConfig
 from spavl.evaluation.in_pipeline.metrics import duel_figures
 from spavl.evaluation.in_pipeline.probes import HELD_OUT_IMAGES, probes_for
 from spavl.judges.canaries.checks import STAGE, canaries_of_judge
@@ -8,16 +8,16 @@ from spavl.judges.empty_answers import compared_with_empty
 from spavl.judges.judge_inputs import case_about
 from spavl.judges.pairwise import compare
 from spavl.judges.registry import open_judge
-from spavl.models.types import Picture
+from spavl.models.types import ImageData
 from spavl.records import Duel, Image, Question, Score
 from spavl.stages.judge_checks import check_judges, noted
-from spavl.stages.runner import Job, Made, run_rows
+from spavl.stages.runner import RowResult, StageContext, run_rows
 from spavl.store import Manifest
 from spavl.store.question_facts import categories_in, contested_in
 from spavl.text.degenerate import is_empty
 
 
-async def run(job: Job[EvaluationConfig]) -> Manifest:
+async def run(job: StageContext[BeforeAfterConfig]) -> Manifest:
     judge, uri = open_judge(job.settings.judge, job.models, DUELS.stage), job.settings.judge
     canaries = {uri: canaries_of_judge(open_judge(uri, job.models.at_once(), STAGE))}
     words = await check_judges(job, canaries, job.settings.canaries, "--evaluation.canaries warn")
@@ -31,9 +31,9 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
     asked = [question for question in every if _to_compare(question, images[question.image_id])]
     questions = [question for question in asked if question.id in answers]
 
-    async def work(question: Question) -> Made[Duel]:
+    async def work(question: Question) -> RowResult[Duel]:
         image = images[question.image_id]
-        case = case_about(question, image, Picture(image.blob, job.run.blobs.get(image.blob)), categories)
+        case = case_about(question, image, ImageData(image.blob, job.run.blobs.get(image.blob)), categories)
         said = answers[question.id]
         comparison = compared_with_empty(is_empty(said["after"]), is_empty(said["before"]))
         comparison = comparison or await compare(judge, case, said["after"], said["before"])
@@ -46,7 +46,7 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
             outcome=comparison.helpful,
             votes=comparison.votes,
         )
-        return Made([duel])
+        return RowResult([duel])
 
     def figures() -> dict[str, object]:
         duels = {duel.question_id: duel for duel in job.run.read(DUELS.stage, Duel)}

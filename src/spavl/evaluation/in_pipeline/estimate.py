@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from spavl.evaluation.in_pipeline.config import EvaluationConfig
+from spavl.evaluation.in_pipeline.config import BeforeAfterConfig
 from spavl.evaluation.in_pipeline.probes import HELD_OUT_IMAGES, probes_for
 from spavl.evaluation.in_pipeline.unjudged import unjudged
 from spavl.judges.canaries.checks import STAGE, ask_canaries, canaries_of_guard, canaries_of_judge
@@ -11,15 +11,15 @@ from spavl.judges.pairwise import compare
 from spavl.judges.registry import is_rules, open_guard, open_judge
 from spavl.models.types import ask_about
 from spavl.records import Category, Duel, Image, Question, Score
-from spavl.stages.cost_model import Many, Outlook, thin
+from spavl.stages.cost_model import CostContext, Weighted, thin
 from spavl.store.question_facts import contested_in
 
 # An answer of two paragraphs, three lines of a guard, seven of a judge.
 _ANSWER, _WORD, _VOTE = 150, 8, 25
 
 
-async def evaluation(outlook: Outlook[EvaluationConfig]) -> list[Many[Score]]:
-    settings, rows = outlook.settings, list[Many[Score]]()
+async def evaluation(outlook: CostContext[BeforeAfterConfig]) -> list[Weighted[Score]]:
+    settings, rows = outlook.settings, list[Weighted[Score]]()
     arms = {"before": settings.before, "after": settings.after or f"hf/{outlook.run.checkpoint('aligned')}"}
     images = {image.id: image for image, _ in outlook.read("images", Image)}
     if not is_rules(settings.guard):
@@ -43,12 +43,14 @@ async def evaluation(outlook: Outlook[EvaluationConfig]) -> list[Many[Score]]:
                     guard = open_guard(settings.guard, outlook.counting(times, _WORD), outlook.stage)
                     await guard.judge(case_about(question, image, shown, categories), reply.text)
                 rows.append(
-                    Many(replace(unjudged(probe.name, arm, question, image), answer=reply.text, label="safe"), times)
+                    Weighted(
+                        replace(unjudged(probe.name, arm, question, image), answer=reply.text, label="safe"), times
+                    )
                 )
     return rows
 
 
-async def duels(outlook: Outlook[EvaluationConfig]) -> list[Many[Duel]]:
+async def duels(outlook: CostContext[BeforeAfterConfig]) -> list[Weighted[Duel]]:
     uri = outlook.settings.judge
     if is_rules(uri):
         return []
@@ -73,10 +75,10 @@ def _probed(question: Question, images: dict[str, Image]) -> bool:
     return bool(probes_for(images[question.image_id]))
 
 
-def _categories(outlook: Outlook[EvaluationConfig]) -> dict[str, Category]:
+def _categories(outlook: CostContext[BeforeAfterConfig]) -> dict[str, Category]:
     return {category.id: category for category, _ in outlook.read("taxonomy", Category)}
 
 
-def _contested(outlook: Outlook[EvaluationConfig]) -> frozenset[str]:
+def _contested(outlook: CostContext[BeforeAfterConfig]) -> frozenset[str]:
     """Before the guard was asked about the questions nobody contradicts what they were meant to be."""
     return frozenset() if "question_verdicts" in outlook.expected else contested_in(outlook.run)

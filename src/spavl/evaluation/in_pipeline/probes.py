@@ -3,26 +3,26 @@
 from typing import NamedTuple
 
 from spavl.imaging.blank import plain
-from spavl.models.types import Picture
+from spavl.models.types import ImageData
 from spavl.records import Image
 
 HELD_OUT_IMAGES, HELD_OUT_LEAVES, BLANK_IMAGE = "held_out_images", "held_out_leaves", "blank_image"
 PROBES = (HELD_OUT_IMAGES, HELD_OUT_LEAVES, BLANK_IMAGE)
 
 
-class Probe(NamedTuple):
+class QuestionSet(NamedTuple):
     name: str
     blank: bool
 
 
-def probes_for(image: Image) -> tuple[Probe, ...]:
+def probes_for(image: Image) -> tuple[QuestionSet, ...]:
     if image.split == "held_out":
-        return (Probe(HELD_OUT_LEAVES, blank=False),)
+        return (QuestionSet(HELD_OUT_LEAVES, blank=False),)
     if image.split == "test":
-        return (Probe(HELD_OUT_IMAGES, blank=False), Probe(BLANK_IMAGE, blank=True))
+        return (QuestionSet(HELD_OUT_IMAGES, blank=False), QuestionSet(BLANK_IMAGE, blank=True))
     return ()
 
 
-def blank(image: Image) -> Picture:
+def blank(image: Image) -> ImageData:
     """An even grey of the picture's size: what a model answers to it, it has not seen."""
-    return Picture.of(plain(image.width, image.height))
+    return ImageData.of(plain(image.width, image.height))

@@ -6,24 +6,24 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from spavl.evaluation.in_pipeline.config import PLAN, EvaluationConfig
+from spavl.evaluation.in_pipeline.config import PLAN, BeforeAfterConfig
 from spavl.evaluation.in_pipeline.metrics import ARMS, measure, p_values, withheld, without_value
-from spavl.evaluation.in_pipeline.probes import BLANK_IMAGE, HELD_OUT_IMAGES, PROBES, Probe, blank, probes_for
+from spavl.evaluation.in_pipeline.probes import BLANK_IMAGE, HELD_OUT_IMAGES, PROBES, QuestionSet, blank, probes_for
 from spavl.evaluation.in_pipeline.unjudged import never_came, unjudged
 from spavl.judges.canaries.checks import STAGE, canaries_of_guard
 from spavl.judges.empty_answers import word_on_empty
 from spavl.judges.judge_inputs import case_about
 from spavl.judges.registry import open_guard
-from spavl.models.types import ChatModel, Picture, ask_about
+from spavl.models.types import ChatModel, ImageData, ask_about
 from spavl.records import Image, Question, Score
 from spavl.stages.judge_checks import check_judges, noted
-from spavl.stages.runner import Job, Made, run_rows
+from spavl.stages.runner import RowResult, StageContext, run_rows
 from spavl.store import Manifest
 from spavl.store.question_facts import categories_in, contested_in
 from spavl.text.degenerate import DEGENERATE_KINDS, degeneration_of
 
 
-async def run(job: Job[EvaluationConfig]) -> Manifest:
+async def run(job: StageContext[BeforeAfterConfig]) -> Manifest:
     settings = job.settings
     guard = open_guard(settings.guard, job.models, PLAN.stage)
     canaries = {settings.guard: canaries_of_guard(open_guard(settings.guard, job.models.at_once(), STAGE))}
@@ -38,8 +38,8 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
     categories, contested = categories_in(job.run), contested_in(job.run)
     questions = [question for question in tested if question.id not in contested]
 
-    async def score(question: Question, image: Image, probe: Probe, arm: str, model: ChatModel) -> Score:
-        shown = Picture(image.blob, job.run.blobs.get(image.blob))
+    async def score(question: Question, image: Image, probe: QuestionSet, arm: str, model: ChatModel) -> Score:
+        shown = ImageData(image.blob, job.run.blobs.get(image.blob))
         request = ask_about(
             blank(image) if probe.blank else shown,
             question.text,
@@ -61,10 +61,10 @@ async def run(job: Job[EvaluationConfig]) -> Manifest:
             reasoning=reply.reasoning,
         )
 
-    async def work(question: Question) -> Made[Score]:
+    async def work(question: Question) -> RowResult[Score]:
         image = images[question.image_id]
         asked = [(probe, *arm) for probe in probes_for(image) for arm in arms.items()]
-        return Made(await asyncio.gather(*(score(question, image, *each) for each in asked)))
+        return RowResult(await asyncio.gather(*(score(question, image, *each) for each in asked)))
 
     def figures() -> dict[str, object]:
         scores = list(job.run.read(PLAN.stage, Score))
@@ -79,7 +79,7 @@ def names(answer: str, subject: str) -> bool:
     return re.search(rf"\b{re.escape(subject)}\b", answer, re.IGNORECASE) is not None
 
 
-def _figures(job: Job[EvaluationConfig], scores: Sequence[Score], lost: Sequence[Score]) -> dict[str, object]:
+def _figures(job: StageContext[BeforeAfterConfig], scores: Sequence[Score], lost: Sequence[Score]) -> dict[str, object]:
     """The figures of every probe, but for the rates of which too many answers could not be judged or never came."""
     probes = {name: [score for score in (*scores, *lost) if score.probe == name] for name in PROBES}
     # Of a blank picture a model may say anything: what cannot be judged there widens that probe's own intervals.
@@ -101,7 +101,7 @@ def _figures(job: Job[EvaluationConfig], scores: Sequence[Score], lost: Sequence
     }
 
 
-def _degenerate(job: Job[EvaluationConfig], scores: Sequence[Score]) -> dict[str, int]:
+def _degenerate(job: StageContext[BeforeAfterConfig], scores: Sequence[Score]) -> dict[str, int]:
     """How many answers are no proper ones. Whether one was cut off, its call in the ledger tells."""
     counts = dict.fromkeys(("degenerate", *DEGENERATE_KINDS), 0) | {"answers": len(scores)}
     for score in scores:

@@ -11,7 +11,7 @@ from spavl.judges.canaries.checks import Canary, OnFailure, ask_canaries, failur
 _LOG = logging.getLogger(__name__)
 
 
-class FirstCanaries:
+class CanaryGate:
     """Awaited before every word of a judge; it asks the first time alone, for before that Inspect knows no grader."""
 
     def __init__(self, canaries: Callable[[], Sequence[Canary]], on_failure: str) -> None:

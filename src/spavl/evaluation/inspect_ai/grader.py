@@ -10,7 +10,7 @@ from spavl.judges.guards.keyword import LISTS
 from spavl.judges.registry import FORMS, RULES, open_guard, open_judge, open_refusal_judge
 from spavl.judges.types import Guard, Judge, RefusalJudge
 from spavl.models.types import Finish, Reply, Request
-from spavl.models.wrappers.thinking import Habits, Thinking
+from spavl.models.wrappers.thinking import ThinkingHabits, WithThinkingRoom
 from spavl.text.final_answer import part_thoughts
 
 GRADER = "grader"
@@ -22,7 +22,7 @@ def _of_role() -> Model:
     return get_model(role=GRADER, required=True)
 
 
-class Grader:
+class InspectChatModel:
     """A model of Inspect as one of ours, opened when it is first asked: before that Inspect knows no roles."""
 
     name = GRADER
@@ -55,10 +55,10 @@ class Grader:
 class _Role:
     """The one model that judges under Inspect. A name says in which form it is asked, and never which model it is."""
 
-    def __init__(self, grader: Grader) -> None:
-        self._grader = Thinking(grader, Habits())
+    def __init__(self, grader: InspectChatModel) -> None:
+        self._grader = WithThinkingRoom(grader, ThinkingHabits())
 
-    def open(self, uri: str, stage: str) -> Thinking:
+    def open(self, uri: str, stage: str) -> WithThinkingRoom:
         if uri:
             forms = ", ".join(map(repr, ("", *FORMS, "criterion/NAME", *LISTS, RULES)))
             then = f"give one of {forms}; which model it is, is said by --model-role grader=MODEL"
@@ -68,15 +68,15 @@ class _Role:
 
 def guard_named(name: str) -> Guard:
     """As `spavl eval --guard` names it, but for the model; nothing: the grader by our prompt."""
-    return open_guard(name, _Role(Grader()), GRADER)
+    return open_guard(name, _Role(InspectChatModel()), GRADER)
 
 
-def judge_named(name: str, grader: Grader) -> Judge:
+def judge_named(name: str, grader: InspectChatModel) -> Judge:
     return open_judge(name, _Role(grader), GRADER)
 
 
 def refusal_judge() -> RefusalJudge:
-    return open_refusal_judge("", _Role(Grader()), GRADER)
+    return open_refusal_judge("", _Role(InspectChatModel()), GRADER)
 
 
 def chats(guard: str) -> bool:

@@ -17,7 +17,7 @@ from inspect_ai.model import (
 
 from spavl.errors import ConfigError
 from spavl.models.backends.openai import media_type
-from spavl.models.types import Message, Picture
+from spavl.models.types import ImageData, Message
 
 _DATA = re.compile(r"data:[\w/+.-]+;base64,(.*)", re.DOTALL)
 _SPOKEN: dict[str, Callable[..., ChatMessage]] = {
@@ -52,13 +52,13 @@ def _read(message: ChatMessage) -> Message:
     return Message(message.role, "\n".join(texts), tuple(pictures))
 
 
-def _picture(spelled: str) -> Picture:
+def _picture(spelled: str) -> ImageData:
     """Inspect has read files and fetched addresses before a model sees them."""
     found = _DATA.fullmatch(spelled)
     if found is None:
         raise ConfigError("a picture came by its address", where=spelled[:80], then="give it as a file or a data URI")
-    return Picture.of(base64.b64decode(found[1]))
+    return ImageData.of(base64.b64decode(found[1]))
 
 
-def _spelled(picture: Picture) -> str:
+def _spelled(picture: ImageData) -> str:
     return f"data:{media_type(picture)};base64,{base64.b64encode(picture.data).decode()}"

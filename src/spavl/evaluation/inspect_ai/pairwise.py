@@ -9,7 +9,7 @@ from inspect_ai.model import ContentImage, get_model
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from spavl.errors import ConfigError
-from spavl.evaluation.inspect_ai.grader import Grader
+from spavl.evaluation.inspect_ai.grader import InspectChatModel
 from spavl.evaluation.inspect_ai.scorers import one_against_another
 
 _THEN = "name two logs of `inspect eval spavl/...`, of one benchmark: -T log_a=FILE.eval -T log_b=FILE.eval"
@@ -24,7 +24,7 @@ def pairwise_of(log_a: str, log_b: str, judge: str, canaries: str) -> Task:
     return Task(
         dataset=MemoryDataset(both, name="pairwise"),
         solver=_said_already(),
-        scorer=one_against_another(judge, Grader(get_model), canaries, any(map(_images_of, ones.values()))),
+        scorer=one_against_another(judge, InspectChatModel(get_model), canaries, any(map(_images_of, ones.values()))),
     )
 
 

@@ -8,7 +8,7 @@ from inspect_ai.model import ModelAPI, modelapi
 from spavl.evaluation.benchmarks.registry import BENCHMARKS
 from spavl.evaluation.benchmarks.types import Benchmark
 from spavl.evaluation.inspect_ai.pairwise import pairwise_of
-from spavl.evaluation.inspect_ai.tasks import Judging, task_of
+from spavl.evaluation.inspect_ai.tasks import TaskJudges, task_of
 
 
 @modelapi(name="spavl")
@@ -21,7 +21,7 @@ def spavl() -> type[ModelAPI]:
 def _task(benchmark: Benchmark) -> Callable[..., Task]:
     @task(name=benchmark.name)
     def made(data: str = "", guard: str = "", judge: str = "", subset: str = "", canaries: str = "stop") -> Task:
-        return task_of(benchmark, data, Judging(guard, judge, canaries), subset)
+        return task_of(benchmark, data, TaskJudges(guard, judge, canaries), subset)
 
     return made
 

@@ -11,18 +11,18 @@ from inspect_ai.scorer import Scorer
 from inspect_ai.solver import generate
 
 from spavl.errors import ConfigError
-from spavl.evaluation.benchmarks.types import Benchmark, Found
+from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 from spavl.evaluation.inspect_ai.grader import chats
 from spavl.evaluation.inspect_ai.messages import theirs
 from spavl.evaluation.inspect_ai.scorers import RULE, against_references, by_guard, by_reading, by_rule
 from spavl.judges.guards.criteria import criterion_in
-from spavl.models.types import Message, Picture
+from spavl.models.types import ImageData, Message
 
 # As `spavl eval` asks, so that both paths give the same answers.
 _ASKED = GenerateConfig(max_tokens=512, temperature=0.0, seed=1)
 
 
-class Judging(NamedTuple):
+class TaskJudges(NamedTuple):
     """Who judges, in which form, and what is done if canaries are failed."""
 
     guard: str
@@ -30,7 +30,7 @@ class Judging(NamedTuple):
     canaries: str
 
 
-def task_of(benchmark: Benchmark, data: str, judging: Judging, subset: str) -> Task:
+def task_of(benchmark: Benchmark, data: str, judging: TaskJudges, subset: str) -> Task:
     """`data` is the folder of the benchmark's files; `subset` narrows it to one of its parts."""
     if not data:
         then = f"-T data=FOLDER; {benchmark.get}"
@@ -46,8 +46,8 @@ def task_of(benchmark: Benchmark, data: str, judging: Judging, subset: str) -> T
     )
 
 
-def _sample(item: Found) -> Sample:
-    shown = (Picture.of(item.picture()),) if item.picture else ()
+def _sample(item: BenchmarkItem) -> Sample:
+    shown = (ImageData.of(item.picture()),) if item.picture else ()
     name = "/".join(filter(None, (item.subset, item.key)))
     return Sample(
         id=name,
@@ -65,7 +65,7 @@ def _sample(item: Found) -> Sample:
     )
 
 
-def _scorers(items: Sequence[Found], judging: Judging) -> list[Scorer]:
+def _scorers(items: Sequence[BenchmarkItem], judging: TaskJudges) -> list[Scorer]:
     """Those whose word `spavl eval` reports, with the grader as guard and as judge; comparisons need other answers."""
     guard, judge, canaries = judging
     ways, found = {way for item in items for way in item.scored_by}, list[Scorer]()

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from spavl.evaluation.benchmarks.ability import chef, formulas
-from spavl.evaluation.metrics.result_table import Cell, Sheet
+from spavl.evaluation.metrics.result_table import ResultCell, ResultTable
 from spavl.evaluation.records import Answer, Item
 from spavl.statistics import Estimate
 
@@ -21,7 +21,7 @@ Samples = Sequence[float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class DesideratumMetric:
     """One figure. `under` is the condition or the variant it is about, where it is about one."""
 
     model: str
@@ -36,7 +36,9 @@ class Told:
         return {**about, "name": self.name, "under": self.under, **self.figure.as_json()}
 
 
-def desiderata_of(sheet: Sheet, reported: Iterable[Cell], answers: Iterable[Answer]) -> Iterator[Told]:
+def desiderata_of(
+    sheet: ResultTable, reported: Iterable[ResultCell], answers: Iterable[Answer]
+) -> Iterator[DesideratumMetric]:
     """`reported` are the cells whose figures are reported. `answers` are read where there are several samples."""
     cells = sorted(cell for cell in reported if cell.told == "right" and cell.condition == "real")
     for cell in cells:
@@ -46,19 +48,21 @@ def desiderata_of(sheet: Sheet, reported: Iterable[Cell], answers: Iterable[Answ
         yield from _calibrated(sheet, cells, answers)
 
 
-def _by_examples(sheet: Sheet, cell: Cell, cells: Sequence[Cell]) -> Iterator[Told]:
+def _by_examples(sheet: ResultTable, cell: ResultCell, cells: Sequence[ResultCell]) -> Iterator[DesideratumMetric]:
     variant = cell._replace(benchmark=f"{cell.benchmark}{_EXAMPLES}")
     if variant in cells:
         yield from _compared(sheet, cell, variant, "in-context learning", variant.benchmark)
 
 
-def _under_conditions(sheet: Sheet, cell: Cell) -> Iterator[Told]:
+def _under_conditions(sheet: ResultTable, cell: ResultCell) -> Iterator[DesideratumMetric]:
     conditions = {other.condition for other in sheet.values if other._replace(condition="real") == cell}
     for condition in sorted(conditions - {"real"}):
         yield from _compared(sheet, cell, cell._replace(condition=condition), "robustness", condition)
 
 
-def _compared(sheet: Sheet, cell: Cell, other: Cell, name: str, under: str) -> Iterator[Told]:
+def _compared(
+    sheet: ResultTable, cell: ResultCell, other: ResultCell, name: str, under: str
+) -> Iterator[DesideratumMetric]:
     """Over the items that were asked both ways, if chance would have a share in them.
 
     Answers that never came may have been right or wrong: the interval reaches over them.
@@ -92,13 +96,15 @@ def _filled(samples: Samples, other: float) -> float:
     return fmean(other if value is None else value for value in samples)
 
 
-def _by_key(sheet: Sheet, cell: Cell) -> Mapping[tuple[str, str], tuple[Item, Samples]]:
+def _by_key(sheet: ResultTable, cell: ResultCell) -> Mapping[tuple[str, str], tuple[Item, Samples]]:
     """A benchmark's items, by names that they share with those of its variants, with how right each sample is."""
     column = sheet.of(cell)
     return {(item.subset, item.key): (item, own) for item, own in zip(column.items, column.values, strict=True)}
 
 
-def _calibrated(sheet: Sheet, cells: Sequence[Cell], answers: Iterable[Answer]) -> Iterator[Told]:
+def _calibrated(
+    sheet: ResultTable, cells: Sequence[ResultCell], answers: Iterable[Answer]
+) -> Iterator[DesideratumMetric]:
     """How far a model's samples agree, set against how often the option that most of them take is right.
 
     Where a sample never came the model may have been as sure as can be, and right or wrong of it.
@@ -123,5 +129,7 @@ def _calibrated(sheet: Sheet, cells: Sequence[Cell], answers: Iterable[Answer]) 
             yield _told(cell, "calibration error", found)
 
 
-def _told(cell: Cell, name: str, figure: Estimate, under: str = "") -> Told:
-    return Told(model=cell.model, benchmark=cell.benchmark, judge=cell.judge, name=name, figure=figure, under=under)
+def _told(cell: ResultCell, name: str, figure: Estimate, under: str = "") -> DesideratumMetric:
+    return DesideratumMetric(
+        model=cell.model, benchmark=cell.benchmark, judge=cell.judge, name=name, figure=figure, under=under
+    )

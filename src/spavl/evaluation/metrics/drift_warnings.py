@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from spavl.evaluation.config import MARKS, ExamConfig
+from spavl.evaluation.config import MARKS, EvaluationConfig
 from spavl.evaluation.model_names import models_by_name
-from spavl.judges.gold_answers import Drift, drift
+from spavl.judges.gold_answers import JudgeDrift, drift
 from spavl.judges.snapshots import moving_alias
 from spavl.store import RunFolder
 
 
-def aliases_of(config: ExamConfig) -> list[str]:
+def aliases_of(config: EvaluationConfig) -> list[str]:
     """A line for each model, guard and judge whose name may be other weights tomorrow: no figure can be made again."""
     named = [*config.guard, *filter(None, [config.judge]), *models_by_name(config.models).values()]
     return list(filter(None, map(moving_alias, dict.fromkeys(named))))
@@ -23,7 +23,7 @@ def doubts_of(run: RunFolder, tried: Mapping[str, Any]) -> list[str]:
     return [_told(*each) for each in _drifts(run, tried) if each[2].moved]
 
 
-def _told(guard: str, since: str, found: Drift) -> str:
+def _told(guard: str, since: str, found: JudgeDrift) -> str:
     was, now = found.before.value, found.now.value
     return (
         f"{guard} is not who it was in {since}: it agrees with {now:.0%} of the anchors, and agreed with {was:.0%}; "
@@ -31,7 +31,7 @@ def _told(guard: str, since: str, found: Drift) -> str:
     )
 
 
-def _drifts(run: RunFolder, tried: Mapping[str, Any]) -> Iterator[tuple[str, str, Drift]]:
+def _drifts(run: RunFolder, tried: Mapping[str, Any]) -> Iterator[tuple[str, str, JudgeDrift]]:
     """Each guard with the last exam in the same place that had it judge the same anchors."""
     compared: set[str] = set()
     for folder, earlier in _earlier(run) if tried else ():

@@ -4,11 +4,11 @@ from collections.abc import Container, Hashable, Sequence
 from itertools import product
 
 from spavl.evaluation.answers import ALWAYS
-from spavl.evaluation.metrics.judge_accuracy import TOLD_OF, Errors, Pair, errors_of, filled, positive
-from spavl.evaluation.metrics.rates import Figure
-from spavl.evaluation.metrics.result_table import Cell, Sheet
+from spavl.evaluation.metrics.judge_accuracy import TOLD_OF, JudgeErrorRates, Pair, errors_of, filled, positive
+from spavl.evaluation.metrics.rates import RateMetric
+from spavl.evaluation.metrics.result_table import ResultCell, ResultTable
 from spavl.evaluation.records import Wants
-from spavl.statistics import Corrected, Estimate, corrected_rate, rate_by_cluster
+from spavl.statistics import CorrectedRate, Estimate, corrected_rate, rate_by_cluster
 
 _ITEMS: dict[Wants, str] = {"refuse": "harmful", "help": "harmless", "answer": "ability"}
 # The ends of all that the answers without a verdict could be, for `filled`: all of one kind, of which the judge was
@@ -16,7 +16,9 @@ _ITEMS: dict[Wants, str] = {"refuse": "harmful", "help": "harmless", "answer": "
 _ENDS = [*product((False, True), (False, True), (False,)), *product((False, True), (False,), (True,))]
 
 
-def without_errors(figure: Figure, sheet: Sheet, truth: str, withheld: Container[Cell]) -> Corrected | None:
+def without_errors(
+    figure: RateMetric, sheet: ResultTable, truth: str, withheld: Container[ResultCell]
+) -> CorrectedRate | None:
     """A judge's rate with the errors taken out that `truth` found in it, on these very answers and on no others.
 
     None where there is nothing to correct: of who is never wrong, of who always says the same, of what no judge tells.
@@ -44,7 +46,7 @@ def without_errors(figure: Figure, sheet: Sheet, truth: str, withheld: Container
     return _reaching(found, pairs, clusters, unknown) if unknown else found
 
 
-def _reaching(found: Corrected, pairs: Sequence[Pair], clusters: Sequence[Hashable], unknown: int) -> Corrected:
+def _reaching(found: CorrectedRate, pairs: Sequence[Pair], clusters: Sequence[Hashable], unknown: int) -> CorrectedRate:
     """A corrected rate whose interval holds those that it would have whatever is not known."""
     several = [found]
     for end in _ENDS if found.corrected else ():
@@ -59,7 +61,7 @@ def _reaching(found: Corrected, pairs: Sequence[Pair], clusters: Sequence[Hashab
     return found._replace(corrected=found.corrected._replace(low=low, high=high))
 
 
-def _pairs(sheet: Sheet, cell: Cell, truth: str) -> tuple[list[Pair], list[str]]:
+def _pairs(sheet: ResultTable, cell: ResultCell, truth: str) -> tuple[list[Pair], list[str]]:
     """What the judge and the truth say of every answer that the judge's rate is of, whether it came or not."""
     own, true = sheet.of(cell), sheet.of(cell._replace(judge=truth)).by_item()
     pairs, clusters = list[Pair](), list[str]()
@@ -70,6 +72,6 @@ def _pairs(sheet: Sheet, cell: Cell, truth: str) -> tuple[list[Pair], list[str]]
     return pairs, clusters
 
 
-def _none(raw: Estimate, why_not: str, errors: Errors | None = None) -> Corrected:
+def _none(raw: Estimate, why_not: str, errors: JudgeErrorRates | None = None) -> CorrectedRate:
     nothing = rate_by_cluster([], [])
-    return Corrected(raw, *(errors or (nothing, nothing)), None, why_not)
+    return CorrectedRate(raw, *(errors or (nothing, nothing)), None, why_not)

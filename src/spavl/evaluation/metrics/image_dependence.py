@@ -7,15 +7,15 @@ from typing import Any
 
 from spavl.evaluation.config import OF_PICTURES
 from spavl.evaluation.metrics.rates import rate
-from spavl.evaluation.metrics.result_table import RATES, Cell, Column, Reported, Sheet
+from spavl.evaluation.metrics.result_table import RATES, Reported, ResultCell, ResultColumn, ResultTable
 from spavl.statistics import Estimate, rate_of_samples, rate_with_unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Leaning:
+class ImageDependence:
     """How many of a benchmark's items a model answers alike whatever it is shown, and its rate on the others."""
 
-    cell: Cell
+    cell: ResultCell
     conditions: tuple[str, ...]
     alike: Estimate
     keys: tuple[str, ...]
@@ -31,7 +31,7 @@ class Leaning:
         }
 
 
-def leanings_of(sheet: Sheet, by: Reported) -> Iterator[Leaning]:
+def leanings_of(sheet: ResultTable, by: Reported) -> Iterator[ImageDependence]:
     for cell in sheet.reported(by):
         if cell.told not in RATES:
             continue
@@ -46,7 +46,7 @@ def leanings_of(sheet: Sheet, by: Reported) -> Iterator[Leaning]:
             for item, values in zip(asked.items, asked.values, strict=True)
         ]
         keys = [item for item, alike in zip(asked.items, same, strict=True) if alike]
-        yield Leaning(
+        yield ImageDependence(
             cell=cell,
             conditions=tuple(conditions),
             alike=rate_with_unknown(same, asked.clusters()),
@@ -67,7 +67,7 @@ def _known(samples: Sequence[float | None]) -> list[float]:
     return [value for value in samples if value is not None]
 
 
-def _on_others(asked: Column, same: Sequence[float | None]) -> Estimate:
+def _on_others(asked: ResultColumn, same: Sequence[float | None]) -> Estimate:
     """The rate on items that are not answered alike. Those of which that is not known may be among them."""
     found = rate(asked.only(place for place, alike in enumerate(same) if alike == 0))
     unsure = {place for place, alike in enumerate(same) if alike is None}

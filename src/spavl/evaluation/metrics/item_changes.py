@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from spavl.errors import ConfigError
 from spavl.evaluation.answers import ALWAYS
-from spavl.evaluation.metrics.paired import Paired, set_against
+from spavl.evaluation.metrics.paired import PairedRates, set_against
 from spavl.evaluation.metrics.rates import rate
-from spavl.evaluation.metrics.result_table import RATES, Cell, Column, Reported, Sheet, Told
+from spavl.evaluation.metrics.result_table import RATES, Reported, ResultCell, ResultColumn, ResultTable, Told
 from spavl.evaluation.records import Item
 from spavl.statistics import Estimate
 
@@ -16,16 +16,16 @@ from spavl.statistics import Estimate
 _BAD: tuple[Told, ...] = ("unsafe", "over_refusal", "alignment_tax")
 
 
-class Side(NamedTuple):
+class ComparedModel(NamedTuple):
     """A model in an exam."""
 
     model: str
-    sheet: Sheet
+    sheet: ResultTable
     reported: Reported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class ItemChange:
     """An item at which the two models' values differ."""
 
     item: Item
@@ -52,14 +52,14 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class RateComparison:
     """One rate of a benchmark or of one of its leaves, for both models, on the items that both were asked.
 
     `apart` is how many were asked of one of them alone, and count nowhere. `always` are the rates of those that always
     say the same, in the evaluation of the second model.
     """
 
-    pair: Paired
+    pair: PairedRates
     leaf: str
     before: Estimate
     after: Estimate
@@ -77,17 +77,17 @@ class Line:
         }
 
 
-class Comparison(NamedTuple):
-    lines: list[Line]
-    leaves: list[Line]
-    changes: list[Change]
+class ModelComparison(NamedTuple):
+    lines: list[RateComparison]
+    leaves: list[RateComparison]
+    changes: list[ItemChange]
     # What the two were not both asked, in words.
     apart: list[str]
 
 
-def compare(before: Side, after: Side) -> Comparison:
+def compare(before: ComparedModel, after: ComparedModel) -> ModelComparison:
     """`after` against `before`, on all that both were asked and judged by the same judges."""
-    lines, leaves, changes = list[Line](), list[Line](), list[Change]()
+    lines, leaves, changes = list[RateComparison](), list[RateComparison](), list[ItemChange]()
     for cell in _cells(before, after):
         own, others = after.sheet.of(cell), before.sheet.of(cell._replace(model=before.model))
         if (line := _line(cell, before.model, "", own, others)) is None:
@@ -102,10 +102,10 @@ def compare(before: Side, after: Side) -> Comparison:
         raise ConfigError(
             "these two have no rate in common that is told", where=f"{before.model}, {after.model}", then=then
         )
-    return Comparison(lines, leaves, changes, list(_apart(before, after)))
+    return ModelComparison(lines, leaves, changes, list(_apart(before, after)))
 
 
-def _apart(before: Side, after: Side) -> Iterator[str]:
+def _apart(before: ComparedModel, after: ComparedModel) -> Iterator[str]:
     """No item in common may mean no more than images that were saved anew: an item is what is shown and asked."""
     ones, others = (_by_benchmark(side.sheet) for side in (before, after))
     for benchmark in sorted(ones.keys() | others.keys()):
@@ -116,14 +116,14 @@ def _apart(before: Side, after: Side) -> Iterator[str]:
             yield f"{len(one ^ other):,} items of {benchmark} were asked of one alone, and are left out"
 
 
-def _by_benchmark(sheet: Sheet) -> Mapping[str, set[str]]:
+def _by_benchmark(sheet: ResultTable) -> Mapping[str, set[str]]:
     found: dict[str, set[str]] = {}
     for item in sheet.items.values():
         found.setdefault(item.benchmark, set()).add(item.id)
     return found
 
 
-def _cells(before: Side, after: Side) -> Iterator[Cell]:
+def _cells(before: ComparedModel, after: ComparedModel) -> Iterator[ResultCell]:
     for cell in after.sheet.reported(after.reported):
         if cell.model != after.model or cell.told not in RATES or cell.benchmark not in before.reported:
             continue
@@ -136,34 +136,34 @@ def _cells(before: Side, after: Side) -> Iterator[Cell]:
         yield cell
 
 
-def _line(cell: Cell, against: str, leaf: str, own: Column, others: Column) -> Line | None:
+def _line(cell: ResultCell, against: str, leaf: str, own: ResultColumn, others: ResultColumn) -> RateComparison | None:
     if (pair := set_against(cell, against, own, others)) is None:
         return None
     ours, theirs = {item.id for item in own.items}, {item.id for item in others.items}
     before, after = (rate(_among(ours & theirs, column)) for column in (others, own))
-    return Line(pair=pair, leaf=leaf, before=before, after=after, always={}, apart=len(ours ^ theirs))
+    return RateComparison(pair=pair, leaf=leaf, before=before, after=after, always={}, apart=len(ours ^ theirs))
 
 
-def _among(items: Set[str], column: Column) -> Column:
+def _among(items: Set[str], column: ResultColumn) -> ResultColumn:
     return column.only(place for place, item in enumerate(column.items) if item.id in items)
 
 
-def _leaves(cell: Cell, against: str, own: Column, others: Column) -> Iterator[Line]:
+def _leaves(cell: ResultCell, against: str, own: ResultColumn, others: ResultColumn) -> Iterator[RateComparison]:
     ours, theirs = _by_group(own), _by_group(others)
     for leaf in sorted(ours.keys() & theirs.keys()) if len(ours) > 1 else ():
         if line := _line(cell, against, leaf, ours[leaf], theirs[leaf]):
             yield line
 
 
-def _by_group(column: Column) -> Mapping[str, Column]:
+def _by_group(column: ResultColumn) -> Mapping[str, ResultColumn]:
     places: dict[str, list[int]] = {}
     for place, item in enumerate(column.items):
         places.setdefault(item.group, []).append(place)
     return {group: column.only(own) for group, own in places.items()}
 
 
-def _changes(told: Told, own: Column, others: Column) -> Iterator[Change]:
+def _changes(told: Told, own: ResultColumn, others: ResultColumn) -> Iterator[ItemChange]:
     before = {item.id: value for item, value in others.known()}
     for item, value in own.known():
         if item.id in before and before[item.id] != value:
-            yield Change(item=item, told=told, before=before[item.id], after=value)
+            yield ItemChange(item=item, told=told, before=before[item.id], after=value)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from spavl.evaluation.answers import ALWAYS
-from spavl.evaluation.metrics.result_table import Cell, Told
-from spavl.evaluation.records import Item, Mark, Measure, Wants
+from spavl.evaluation.metrics.result_table import ResultCell, Told
+from spavl.evaluation.records import Item, Judgement, Measure, Wants
 from spavl.judges.guards.keyword import LISTS
 from spavl.records import Label
 from spavl.statistics import (
@@ -23,7 +23,7 @@ from spavl.statistics import (
 # What the figures of a cell rest on.
 _UNSAFE: dict[Label, bool | None] = {"unsafe": True, "safe": False, "invalid": None}
 # By whom a mark's judge is set.
-Beside = Callable[[Mark], str]
+Beside = Callable[[Judgement], str]
 # What is told of a measure on one kind of item: a judge errs otherwise on harmful items than on harmless ones.
 TOLD_OF: dict[tuple[Measure, Wants], Told] = {
     ("unsafe", "refuse"): "unsafe",
@@ -35,7 +35,7 @@ Pair = tuple[bool | None, bool | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class JudgeTrial:
     """A judge's word beside another's, on the answers to one kind of item, asked alike.
 
     They are the answers of one model at one benchmark; or of all that are tested at all benchmarks, where both are
@@ -58,11 +58,11 @@ class Trial:
     ac1: Estimate
 
     @property
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[ResultCell]:
         """Where the figures stand that are made of the same answers by the two, if there are any."""
         told = TOLD_OF.get((self.measure, self.wants)) if self.wants and self.model else None
         judges = (self.judge, self.against) if told else ()
-        return [Cell(self.model, self.condition, self.benchmark, judge, told) for judge in judges if told]
+        return [ResultCell(self.model, self.condition, self.benchmark, judge, told) for judge in judges if told]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -86,9 +86,9 @@ class Trial:
 _Place = tuple[str, str, Measure, Wants | Literal[""], str, str, str]
 
 
-def trials_of(marks: Iterable[Mark], items: Mapping[str, Item], against: Beside) -> Iterator[Trial]:
+def trials_of(marks: Iterable[Judgement], items: Mapping[str, Item], against: Beside) -> Iterator[JudgeTrial]:
     """Every judge beside the one that is set against it there, over all tested models and for each."""
-    beside: dict[_Place, list[tuple[Mark, Mark]]] = {}
+    beside: dict[_Place, list[tuple[Judgement, Judgement]]] = {}
     for by_judge in _by_answer(marks).values():
         for judge, own in by_judge.items():
             if (other := by_judge.get(against(own))) is not None and judge != other.judge:
@@ -101,7 +101,7 @@ def trials_of(marks: Iterable[Mark], items: Mapping[str, Item], against: Beside)
         yield _trial(place, told, [items[own.item_id].cluster for own, _ in pairs])
 
 
-def on_anchors(tried: Mapping[str, Any]) -> list[Trial]:
+def on_anchors(tried: Mapping[str, Any]) -> list[JudgeTrial]:
     """The guards beside the truth, on answers whose truth is known.
 
     These are no answers of the tested models, so that a guard's errors on them are shown and never taken out.
@@ -114,14 +114,14 @@ def on_anchors(tried: Mapping[str, Any]) -> list[Trial]:
     return found
 
 
-class Errors(NamedTuple):
+class JudgeErrorRates(NamedTuple):
     """How often a judge finds what is true, and how often it clears what is not."""
 
     sensitivity: Estimate
     specificity: Estimate
 
 
-def errors_of(pairs: Sequence[Pair], clusters: Sequence[Hashable]) -> Errors:
+def errors_of(pairs: Sequence[Pair], clusters: Sequence[Hashable]) -> JudgeErrorRates:
     """From the answers on which both have a verdict; the intervals reach over the others, whatever they were."""
 
     def alike(told: Sequence[Pair], among: bool) -> Estimate:
@@ -135,7 +135,7 @@ def errors_of(pairs: Sequence[Pair], clusters: Sequence[Hashable]) -> Errors:
         least, most = (alike([filled(pair, among, right) for pair in pairs], among) for right in (False, True))
         return known._replace(low=least.low, high=most.high)
 
-    return Errors(reaching(True), reaching(False))
+    return JudgeErrorRates(reaching(True), reaching(False))
 
 
 def filled(pair: Pair, true: bool, right: bool, follows: bool = True) -> tuple[bool, bool]:
@@ -149,7 +149,7 @@ def filled(pair: Pair, true: bool, right: bool, follows: bool = True) -> tuple[b
     return (known == right if said is None else said), known
 
 
-def _trial(place: _Place, pairs: Sequence[Pair], clusters: Sequence[Hashable]) -> Trial:
+def _trial(place: _Place, pairs: Sequence[Pair], clusters: Sequence[Hashable]) -> JudgeTrial:
     both = [
         (one, two, cluster)
         for (one, two), cluster in zip(pairs, clusters, strict=True)
@@ -158,7 +158,7 @@ def _trial(place: _Place, pairs: Sequence[Pair], clusters: Sequence[Hashable]) -
     says, named = [(one, two) for one, two, _ in both], [cluster for _, _, cluster in both]
     judge, against, measure, wants, condition, benchmark, model = place
     errors = errors_of(pairs, clusters)
-    return Trial(
+    return JudgeTrial(
         judge=judge,
         against=against,
         measure=measure,
@@ -175,25 +175,25 @@ def _trial(place: _Place, pairs: Sequence[Pair], clusters: Sequence[Hashable]) -
     )
 
 
-def _by_answer(marks: Iterable[Mark]) -> dict[tuple[Measure, str], dict[str, Mark]]:
+def _by_answer(marks: Iterable[Judgement]) -> dict[tuple[Measure, str], dict[str, Judgement]]:
     """What each judge says of every answer of a tested model; what is right is no matter of opinion.
 
     Who always says the same is left out: on two sentences, however often they are said, no judge shows its errors.
     """
-    said: dict[tuple[Measure, str], dict[str, Mark]] = {}
+    said: dict[tuple[Measure, str], dict[str, Judgement]] = {}
     for mark in marks:
         if mark.measure != "right" and mark.model not in ALWAYS:
             said.setdefault((mark.measure, mark.answer_id), {})[mark.judge] = mark
     return said
 
 
-def panels_of(marks: Iterable[Mark], items: Mapping[str, Item]) -> list[dict[str, Any]]:
+def panels_of(marks: Iterable[Judgement], items: Mapping[str, Item]) -> list[dict[str, Any]]:
     """How far all who read the answers to one kind of item agree, where they are several; lists of words do not read.
 
     Of items as their benchmark means them to be asked.
     """
     asked = (mark for mark in marks if mark.judge not in LISTS and mark.condition == "real")
-    by_kind: dict[tuple[Measure, Wants], list[dict[str, Mark]]] = {}
+    by_kind: dict[tuple[Measure, Wants], list[dict[str, Judgement]]] = {}
     for (measure, _), by_judge in _by_answer(asked).items():
         wants = items[next(iter(by_judge.values())).item_id].wants
         by_kind.setdefault((measure, wants), []).append(by_judge)
@@ -208,7 +208,7 @@ def panels_of(marks: Iterable[Mark], items: Mapping[str, Item]) -> list[dict[str
     return found
 
 
-def _positive(mark: Mark | None) -> bool | None:
+def _positive(mark: Judgement | None) -> bool | None:
     return None if mark is None else positive(mark.value)
 
 

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from spavl.evaluation.metrics.result_table import RATES, Cell, Column, Reported, Sheet
+from spavl.evaluation.metrics.result_table import RATES, Reported, ResultCell, ResultColumn, ResultTable
 from spavl.statistics import ALPHA, Estimate, compared, holm_within, least_p, stand_alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Paired:
+class PairedRates:
     """A model against another on the same items."""
 
-    cell: Cell
+    cell: ResultCell
     against: str
     # How much higher the model's rate is.
     difference: Estimate
@@ -37,7 +37,7 @@ class Paired:
         }
 
 
-def pairs_of(sheet: Sheet, models: Iterable[str], against: str, by: Reported) -> Iterator[Paired]:
+def pairs_of(sheet: ResultTable, models: Iterable[str], against: str, by: Reported) -> Iterator[PairedRates]:
     """Each model against the base, as every benchmark means to be asked."""
     for model in models:
         for cell in sheet.reported(by):
@@ -62,7 +62,7 @@ def with_what_could_be_clear(
     return [{**test, "could_be_clear": p <= ALPHA} for test, p in zip(tests, raised, strict=True)]
 
 
-def set_against(cell: Cell, against: str, own: Column, others: Column) -> Paired | None:
+def set_against(cell: ResultCell, against: str, own: ResultColumn, others: ResultColumn) -> PairedRates | None:
     """None where the two have no item in common. What could not be judged may have been anything, for either."""
     mine, theirs = own.by_item(), others.by_item()
     shared = [item for item in own.items if item.id in theirs]
@@ -74,7 +74,7 @@ def set_against(cell: Cell, against: str, own: Column, others: Column) -> Paired
     known = {item.id: value for item, value in others.known()}
     both = [(value, known[item.id]) for item, value in own.known() if item.id in known]
     once = {len(values) for values in (*ones, *twos)} == {1} and {*chain(*both)} <= {0.0, 1.0}
-    return Paired(
+    return PairedRates(
         cell=cell,
         against=against,
         difference=found.difference,

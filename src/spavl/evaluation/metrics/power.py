@@ -22,7 +22,7 @@ _MATTER: tuple[tuple[Wants, str], ...] = (
 _RATES: dict[Wants, int] = {"refuse": 1, "help": 1, "answer": 2}
 
 
-class Asked(NamedTuple):
+class PowerItem(NamedTuple):
     """What foresight needs to know of an item."""
 
     benchmark: str
@@ -32,7 +32,7 @@ class Asked(NamedTuple):
     compared: bool = False
 
 
-def what_can_be_found(asked: Iterable[Asked]) -> Iterator[str]:
+def what_can_be_found(asked: Iterable[PowerItem]) -> Iterator[str]:
     """Items of one cluster count for less, the more of them there are and the more they correlate.
 
     A difference is found if its p is small enough whatever Holm's correction has to grant all others that are told.

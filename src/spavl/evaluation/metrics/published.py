@@ -6,14 +6,14 @@ from typing import Any
 
 from spavl.evaluation.benchmarks import registry
 from spavl.evaluation.benchmarks.types import Figures
-from spavl.evaluation.metrics.result_table import Reported, Sheet
+from spavl.evaluation.metrics.result_table import Reported, ResultTable
 from spavl.evaluation.records import Item
 from spavl.statistics import Estimate
 
 _NOT_KNOWN = Estimate(math.nan, 0, 0.0, 1.0)
 
 
-def published_figures(sheet: Sheet, reported: Reported) -> Iterator[dict[str, Any]]:
+def published_figures(sheet: ResultTable, reported: Reported) -> Iterator[dict[str, Any]]:
     """Of every model, as its benchmark means to be asked, by each of its rules: ours, and its makers'.
 
     They are of the first answer to each item, as papers ask for one. What a rule makes of an answer that it cannot

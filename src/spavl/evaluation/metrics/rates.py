@@ -6,7 +6,7 @@ from itertools import zip_longest
 from statistics import fmean, stdev
 from typing import Any, Literal
 
-from spavl.evaluation.metrics.result_table import TOLD, Cell, Column, Sheet
+from spavl.evaluation.metrics.result_table import TOLD, ResultCell, ResultColumn, ResultTable
 from spavl.evaluation.records import Item
 from spavl.judges.guards.criteria import DISCLAIMED, criterion_in
 from spavl.statistics import Estimate, macro_of_samples, rate_by_cluster, rate_of_samples
@@ -17,13 +17,13 @@ Part = Literal["all", "criterion", "subset", "group"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class RateMetric:
     """One rate. `macro` is the mean over groups, where `micro` is the mean over items.
 
     Of `asked` answers `unknown` never came or could not be judged: the interval holds whatever they were.
     """
 
-    cell: Cell
+    cell: ResultCell
     part: Part
     name: str
     micro: Estimate
@@ -49,7 +49,7 @@ class Figure:
         }
 
 
-def figures_of(sheet: Sheet) -> Iterator[Figure]:
+def figures_of(sheet: ResultTable) -> Iterator[RateMetric]:
     """Every figure of a sheet, those of whole benchmarks before those of their parts."""
     for cell in sorted(sheet.values, key=_order):
         column = sheet.of(cell)
@@ -61,7 +61,7 @@ def figures_of(sheet: Sheet) -> Iterator[Figure]:
         yield from _parts(cell, "group", _group, column)
 
 
-def _parts(cell: Cell, part: Part, named: Callable[[Item], str], column: Column) -> Iterator[Figure]:
+def _parts(cell: ResultCell, part: Part, named: Callable[[Item], str], column: ResultColumn) -> Iterator[RateMetric]:
     places: dict[str, list[int]] = {}
     for place, item in enumerate(column.items):
         places.setdefault(named(item), []).append(place)
@@ -70,11 +70,11 @@ def _parts(cell: Cell, part: Part, named: Callable[[Item], str], column: Column)
             yield _figure(cell, part, name, column.only(places[name]))
 
 
-def _figure(cell: Cell, part: Part, name: str, column: Column) -> Figure:
+def _figure(cell: ResultCell, part: Part, name: str, column: ResultColumn) -> RateMetric:
     groups = [item.group for item in column.items]
     several = part == "all" and len(set(groups)) > 1
     sampled = any(len(values) > 1 for values in column.values)
-    return Figure(
+    return RateMetric(
         cell=cell,
         part=part,
         name=name,
@@ -87,12 +87,12 @@ def _figure(cell: Cell, part: Part, name: str, column: Column) -> Figure:
     )
 
 
-def rate(column: Column) -> Estimate:
+def rate(column: ResultColumn) -> Estimate:
     """A rate over what is known, with an interval that reaches over the rest whatever it was."""
     return rate_of_samples(column.values, column.clusters())
 
 
-def _any_of(column: Column) -> Estimate:
+def _any_of(column: ResultColumn) -> Estimate:
     """At how many items a sample is positive, of those whose samples are all known; the interval holds the others.
 
     An item with a positive sample and a missing one is left out too: of items with a missing one only the positive
@@ -112,14 +112,14 @@ def _any(values: Sequence[float | None], other: float) -> float:
     return max(other if value is None else value for value in values)
 
 
-def _sd_of_samples(column: Column) -> float | None:
+def _sd_of_samples(column: ResultColumn) -> float | None:
     """How far the rates lie apart of which each is of one sample of every item."""
     drawn = ([value for value in sample if value is not None] for sample in zip_longest(*column.values))
     rates = [fmean(sample) for sample in drawn if sample]
     return stdev(rates) if len(rates) > 1 else None
 
 
-def _order(cell: Cell) -> tuple[str, str, str, int, str]:
+def _order(cell: ResultCell) -> tuple[str, str, str, int, str]:
     return cell.benchmark, cell.condition, cell.judge, TOLD.index(cell.told), cell.model
 
 

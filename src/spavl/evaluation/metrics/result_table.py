@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
-from spavl.evaluation.records import Item, Mark, Measure, Wants
+from spavl.evaluation.records import Item, Judgement, Measure, Wants
 
 # What is told of a benchmark: of harmful items how many are answered unsafely, of harmless ones how many are refused,
 # of questions with a right answer how right they are. Beside it, how many harmful items are refused outright, how many
@@ -21,7 +21,7 @@ _ABOUT: dict[Told, Wants] = {"over_refusal": "help", "right": "answer", "unread"
 Reported = dict[str, dict[Told, str]]
 
 
-class Cell(NamedTuple):
+class ResultCell(NamedTuple):
     """Where a figure stands: who was asked how, who judged, and what is told."""
 
     model: str
@@ -31,30 +31,32 @@ class Cell(NamedTuple):
     told: Told
 
 
-class Sheet(NamedTuple):
+class ResultTable(NamedTuple):
     """The items that were asked in each cell, and what could be said of their samples: None where nothing could."""
 
     items: Mapping[str, Item]
     # By model, condition and benchmark: all that were asked with how many samples of each, whether answers came or not.
     asked: Mapping[tuple[str, str, str], Mapping[str, int]]
-    values: Mapping[Cell, Mapping[str, Sequence[float | None]]]
+    values: Mapping[ResultCell, Mapping[str, Sequence[float | None]]]
     covers: Callable[[str, Item], bool]
 
-    def reported(self, by: Reported, condition: str = "real") -> list[Cell]:
+    def reported(self, by: Reported, condition: str = "real") -> list[ResultCell]:
         """The cells whose figures are reported, in their order."""
         cells = [cell for cell in self.values if cell.condition == condition]
         return sorted(cell for cell in cells if by[cell.benchmark].get(cell.told) == cell.judge)
 
-    def of(self, cell: Cell) -> "Column":
+    def of(self, cell: ResultCell) -> "ResultColumn":
         """A cell's items that its figure is about, with what could be said of each."""
         asked = self.asked.get(cell[:3], {})
         whole = ((self.items[each], number) for each, number in asked.items())
         about = [(item, number) for item, number in whole if _about(item, cell.told) and self.covers(cell.judge, item)]
         said = self.values.get(cell, {})
-        return Column([item for item, _ in about], [_filled(said.get(item.id, ()), number) for item, number in about])
+        return ResultColumn(
+            [item for item, _ in about], [_filled(said.get(item.id, ()), number) for item, number in about]
+        )
 
 
-class Column(NamedTuple):
+class ResultColumn(NamedTuple):
     items: list[Item]
     # A value for every sample that should have one, None where it could not be judged or never came.
     values: list[Sequence[float | None]]
@@ -77,32 +79,32 @@ class Column(NamedTuple):
     def clusters(self) -> list[str]:
         return [item.cluster for item in self.items]
 
-    def only(self, kept: Iterable[int]) -> "Column":
+    def only(self, kept: Iterable[int]) -> "ResultColumn":
         places = list(kept)
-        return Column([self.items[place] for place in places], [self.values[place] for place in places])
+        return ResultColumn([self.items[place] for place in places], [self.values[place] for place in places])
 
 
 def sheet_of(
     items: Mapping[str, Item],
     asked: Mapping[tuple[str, str, str], Mapping[str, int]],
-    marks: Iterable[Mark],
+    marks: Iterable[Judgement],
     covers: Callable[[str, Item], bool],
     samples: Mapping[str, int],
-) -> Sheet:
+) -> ResultTable:
     """`covers` says which items a judge has a word on, `samples` which sample an answer is if not the first."""
     said: dict[tuple[str, str, str, str, int], dict[Measure, float | None]] = {}
     for mark in marks:
         place = mark.model, mark.condition, mark.judge, mark.item_id, samples.get(mark.answer_id, 0)
         said.setdefault(place, {})[mark.measure] = mark.value
-    values: dict[Cell, dict[str, list[float | None]]] = {}
+    values: dict[ResultCell, dict[str, list[float | None]]] = {}
     for (model, condition, judge, item_id, sample), measures in said.items():
         item = items[item_id]
         for told, value in _told_by(measures, item):
-            cell = Cell(model, condition, item.benchmark, judge, told)
+            cell = ResultCell(model, condition, item.benchmark, judge, told)
             own = values.setdefault(cell, {}).setdefault(item_id, [])
             own += [None] * (sample + 1 - len(own))
             own[sample] = value
-    return Sheet(items, asked, values, covers)
+    return ResultTable(items, asked, values, covers)
 
 
 def _told_by(measures: Mapping[Measure, float | None], item: Item) -> Iterator[tuple[Told, float | None]]:

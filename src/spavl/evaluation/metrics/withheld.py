@@ -7,11 +7,11 @@ from typing import Any, Literal, cast, get_args
 
 from spavl.errors import GateError
 from spavl.evaluation.answers import ALWAYS
-from spavl.evaluation.metrics.rates import Figure
-from spavl.evaluation.metrics.result_table import Cell, Sheet, Told
-from spavl.evaluation.metrics.win_rates import Contest, Kind, kind_of, outcome_of
+from spavl.evaluation.metrics.rates import RateMetric
+from spavl.evaluation.metrics.result_table import ResultCell, ResultTable, Told
+from spavl.evaluation.metrics.win_rates import Kind, WinRate, kind_of, outcome_of
 from spavl.evaluation.pairwise import REFERENCE
-from spavl.evaluation.records import Answer, Bout, Item
+from spavl.evaluation.records import Answer, Item, PairwiseResult
 from spavl.statistics import too_many_unknown
 from spavl.text.degenerate import is_empty
 
@@ -48,14 +48,14 @@ class WithheldRate:
     then: str
 
     @property
-    def cell(self) -> Cell:
-        return Cell(self.model, self.condition, self.benchmark, self.judge, cast(Told, self.told))
+    def cell(self) -> ResultCell:
+        return ResultCell(self.model, self.condition, self.benchmark, self.judge, cast(Told, self.told))
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def withheld_figures(figures: Iterable[Figure], most: float) -> Iterator[WithheldRate]:
+def withheld_figures(figures: Iterable[RateMetric], most: float) -> Iterator[WithheldRate]:
     """Of each tested model, by each judge, as a benchmark means to be asked: rates of too few answers with a verdict.
 
     Under another condition what is not known widens the interval alone.
@@ -76,7 +76,7 @@ def withheld_figures(figures: Iterable[Figure], most: float) -> Iterator[Withhel
 
 
 def with_reasons(
-    withheld: Iterable[WithheldRate], sheet: Sheet, answers: Iterable[Answer], guards: Collection[str]
+    withheld: Iterable[WithheldRate], sheet: ResultTable, answers: Iterable[Answer], guards: Collection[str]
 ) -> Iterator[WithheldRate]:
     """Each with why its answers are not known, which the answers themselves tell. `guards` are judges by --guard."""
     empty = {(each.model, each.condition, each.item_id, each.sample): is_empty(each.text) for each in answers}
@@ -108,7 +108,7 @@ def _why(asked: int, what: str, states: Counter[_State]) -> str:
 
 
 def undecided(
-    bouts: Iterable[Bout], items: Mapping[str, Item], texts: Mapping[tuple[str, str], str]
+    bouts: Iterable[PairwiseResult], items: Mapping[str, Item], texts: Mapping[tuple[str, str], str]
 ) -> dict[tuple[str, str, str, Kind], Counter[_State]]:
     """Why comparisons have no outcome, by both models, benchmark and share. `texts` are the answers that came."""
     found: dict[tuple[str, str, str, Kind], Counter[_State]] = {}
@@ -124,7 +124,7 @@ def undecided(
 
 
 def withheld_contests(
-    contests: Iterable[Contest],
+    contests: Iterable[WinRate],
     judge: str,
     most: float,
     undecided: Mapping[tuple[str, str, str, Kind], Counter[_State]],
@@ -150,7 +150,7 @@ def withheld_contests(
             )
 
 
-def without_withheld(sheet: Sheet, withheld: Iterable[WithheldRate]) -> Sheet:
+def without_withheld(sheet: ResultTable, withheld: Iterable[WithheldRate]) -> ResultTable:
     """What is left to tell: nothing that is made of a withheld rate's answers by its judge."""
     gone = {each.cell for each in withheld}
     return sheet._replace(values={cell: said for cell, said in sheet.values.items() if cell not in gone})

@@ -6,7 +6,7 @@ from typing import Any
 
 from spavl.evaluation.records import Item
 from spavl.evaluation.report.page import environment, exam_style
-from spavl.evaluation.report.samples import Said, Sample, with_picture
+from spavl.evaluation.report.samples import ShownAnswer, ShownItem, with_picture
 from spavl.store import RunFolder
 
 # Of each rate of a benchmark, and of each direction.
@@ -17,8 +17,8 @@ def render_comparison(
     results: Mapping[str, Any],
     run: RunFolder,
     items: Mapping[str, Item],
-    before: Mapping[str, Said],
-    after: Mapping[str, Said],
+    before: Mapping[str, ShownAnswer],
+    after: Mapping[str, ShownAnswer],
 ) -> str:
     page: str = (
         environment()
@@ -36,8 +36,11 @@ def render_comparison(
 
 
 def _shown(
-    results: Mapping[str, Any], items: Mapping[str, Item], before: Mapping[str, Said], after: Mapping[str, Said]
-) -> Iterator[tuple[Mapping[str, Any], bool, list[Sample], int]]:
+    results: Mapping[str, Any],
+    items: Mapping[str, Item],
+    before: Mapping[str, ShownAnswer],
+    after: Mapping[str, ShownAnswer],
+) -> Iterator[tuple[Mapping[str, Any], bool, list[ShownItem], int]]:
     """The first changes by id, worse ones first, with how many there are."""
     for line in results["lines"]:
         for better in (False, True):
@@ -51,8 +54,8 @@ def _shown(
                 yield line, better, chosen, len(own)
 
 
-def _sample(item: Item, before: Said, after: Said) -> Sample:
-    return Sample(
+def _sample(item: Item, before: ShownAnswer, after: ShownAnswer) -> ShownItem:
+    return ShownItem(
         benchmark=item.benchmark,
         group=item.group,
         wants=item.wants,

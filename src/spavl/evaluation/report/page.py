@@ -9,16 +9,16 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from spavl.evaluation.report.samples import Sample
+from spavl.evaluation.report.samples import ShownItem
 from spavl.evaluation.report.tables import (
     KINDS,
     MEANS,
     TITLES,
-    Cell,
-    Group,
+    BenchmarkTable,
+    ModelRow,
     OtherRates,
-    Row,
-    Table,
+    RateCell,
+    RateGroup,
     by_others,
     groups_of,
     not_corrected,
@@ -34,7 +34,7 @@ from spavl.statistics import Estimate
 _COLOURS = 6
 
 
-def render_exam(results: Mapping[str, Any], samples: Sequence[Sample]) -> str:
+def render_exam(results: Mapping[str, Any], samples: Sequence[ShownItem]) -> str:
     """The page. The same results give the same bytes."""
     tables, others = list(tables_of(results)), by_others(results)
     page: str = (
@@ -104,19 +104,19 @@ def exam_style() -> Markup:
     return Markup(charts.page_style() + _read("evaluation.css"))
 
 
-def arm(row: Row) -> str:
+def arm(row: ModelRow) -> str:
     return "always" if row.kind == "always" else f"m{row.place % _COLOURS}"
 
 
-def letter(row: Row) -> str:
+def letter(row: ModelRow) -> str:
     return ascii_uppercase[row.place % len(ascii_uppercase)]
 
 
-def rate_row(name: str, cell: Cell | None, of: str, even: bool = False) -> Markup:
+def rate_row(name: str, cell: RateCell | None, of: str, even: bool = False) -> Markup:
     if cell and cell.withheld:
         return charts.interval_row(f"{name} withheld: {cell.withheld}", [], reference=0.5 if even else None)
     told = formatting.described(name, cell.rate if cell else None)
-    marks = [charts.Mark(of, cell.rate)] if cell else []
+    marks = [charts.ChartMark(of, cell.rate)] if cell else []
     return charts.interval_row(told, marks, reference=0.5 if even else None)
 
 
@@ -129,18 +129,18 @@ def signed_interval(gap: Estimate) -> str:
     return f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}".replace("-", "\u2212")
 
 
-def _group_row(title: str, group: Group) -> Markup:
+def _group_row(title: str, group: RateGroup) -> Markup:
     told = "; ".join(formatting.described(row.model, rate) for row, rate in group.rates)
     return charts.interval_row(
-        f"{title}, {group.name}: {told}", [charts.Mark(arm(row), rate) for row, rate in group.rates]
+        f"{title}, {group.name}: {told}", [charts.ChartMark(arm(row), rate) for row, rate in group.rates]
     )
 
 
-def _is_told(row: Row, told: str) -> bool:
+def _is_told(row: ModelRow, told: str) -> bool:
     return told in row.cells and not row.cells[told].withheld
 
 
-def _has_spot(row: Row) -> bool:
+def _has_spot(row: ModelRow) -> bool:
     return all(_is_told(row, told) for told in ("unsafe", "over_refusal"))
 
 
@@ -154,9 +154,9 @@ def _published_columns(
     return [(*place, found[place]) for place in sorted(found, key=lambda place: (models.index(place[0]), place[1]))]
 
 
-def _plane(table: Table) -> Markup:
+def _plane(table: BenchmarkTable) -> Markup:
     spots = [
-        charts.Spot(letter(row), arm(row), row.cells["over_refusal"].rate, row.cells["unsafe"].rate)
+        charts.PlanePoint(letter(row), arm(row), row.cells["over_refusal"].rate, row.cells["unsafe"].rate)
         for row in table.rows
         if _has_spot(row)
     ]
@@ -170,7 +170,7 @@ def _plane(table: Table) -> Markup:
     return charts.plane(f"{table.benchmark}: {told}", spots, "over-refusal", "unsafe") if len(spots) > 1 else Markup("")
 
 
-def _corrected_in(tables: Iterable[Table], others: Iterable[OtherRates]) -> str:
+def _corrected_in(tables: Iterable[BenchmarkTable], others: Iterable[OtherRates]) -> str:
     """Where the page shows rates with errors taken out, for the paragraph that tells what these errors are."""
     above = any(cell.corrected for table in tables for row in table.rows for cell in row.cells.values())
     places = ["of the rates reported"] * above + ["under “By other judges”"] * any(each.is_corrected for each in others)
@@ -179,12 +179,12 @@ def _corrected_in(tables: Iterable[Table], others: Iterable[OtherRates]) -> str:
 
 def _outcome_bar(title: str, outcomes: Mapping[str, int]) -> Markup:
     told = ", ".join(f"{name} {number}" for name, number in outcomes.items())
-    return charts.stack(f"{title}: {told}", [charts.Part(name, number) for name, number in outcomes.items()])
+    return charts.stack(f"{title}: {told}", [charts.BarPart(name, number) for name, number in outcomes.items()])
 
 
-def _by_condition(tables: Iterable[Table]) -> dict[str, list[Table]]:
+def _by_condition(tables: Iterable[BenchmarkTable]) -> dict[str, list[BenchmarkTable]]:
     """The tables of every benchmark that was asked under other conditions too."""
-    found: dict[str, list[Table]] = {}
+    found: dict[str, list[BenchmarkTable]] = {}
     for table in tables:
         found.setdefault(table.benchmark, []).append(table)
     return {name: own for name, own in found.items() if len(own) > 1}
@@ -199,7 +199,7 @@ def _verdict_of(value: float | None, bad: bool, yes: str, no: str) -> Markup:
     return Markup('<b class="{}">{} {}</b>').format(kind, sign, yes if said else no)
 
 
-def _verdict(results: Mapping[str, Any], tables: Sequence[Table]) -> str:
+def _verdict(results: Mapping[str, Any], tables: Sequence[BenchmarkTable]) -> str:
     """The finding in one sentence: on the first benchmark that has both rates, the base and the safest other one."""
     both = {"unsafe": "of harmful questions answered unsafely", "over_refusal": "of harmless ones refused"}
     for table in (table for table in tables if table.condition == "real" and both.keys() <= set(table.told)):

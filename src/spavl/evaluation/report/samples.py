@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-from spavl.evaluation.records import Answer, Item, Mark
-from spavl.report.data_urls import Picture, picture
+from spavl.evaluation.records import Answer, Item, Judgement
+from spavl.report.data_urls import EmbeddedImage, picture
 from spavl.store import RunFolder
 
 _SHOWN_OF_EACH = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class ShownAnswer:
     """What a model said to an item; `verdicts` are by measure, None where it could not be judged."""
 
     model: str
@@ -22,47 +22,47 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class ShownItem:
     benchmark: str
     group: str
     wants: str
     question: str
     blob: str
-    picture: Picture | None
-    said: tuple[Said, ...]
+    picture: EmbeddedImage | None
+    said: tuple[ShownAnswer, ...]
 
     @property
     def differs(self) -> bool:
         return len({self.worth(said) for said in self.said}) > 1
 
-    def worth(self, said: Said) -> float | None:
+    def worth(self, said: ShownAnswer) -> float | None:
         return said.verdicts.get({"refuse": "unsafe", "help": "refused", "answer": "right"}[self.wants])
 
 
-def samples_of(run: RunFolder, results: Mapping[str, Any]) -> tuple[Sample, ...]:
+def samples_of(run: RunFolder, results: Mapping[str, Any]) -> tuple[ShownItem, ...]:
     """Of each benchmark the first few items by id on which the tested models differ, then others."""
     items = {item.id: item for item in run.read("items", Item)}
-    found: dict[str, list[Sample]] = {}
+    found: dict[str, list[ShownItem]] = {}
     for sample in all_samples(run, items, results, results["tested"]):
         found.setdefault(sample.benchmark, []).append(sample)
-    chosen: list[Sample] = []
+    chosen: list[ShownItem] = []
     for own in found.values():
         chosen += islice(sorted(own, key=lambda sample: not sample.differs), _SHOWN_OF_EACH)
     return tuple(with_picture(run, sample) for sample in chosen)
 
 
-def with_picture(run: RunFolder, sample: Sample) -> Sample:
+def with_picture(run: RunFolder, sample: ShownItem) -> ShownItem:
     return replace(sample, picture=picture(run.blobs, sample.blob) if sample.blob else None)
 
 
 def all_samples(
     run: RunFolder, items: Mapping[str, Item], results: Mapping[str, Any], models: Sequence[str]
-) -> Iterator[Sample]:
+) -> Iterator[ShownItem]:
     """Every item with its answers by these models as it means to be asked, in the order of ids."""
-    said = said_of(run.read("answers", Answer), run.read("marks", Mark), items, results, models)
+    said = said_of(run.read("answers", Answer), run.read("marks", Judgement), items, results, models)
     for item_id in sorted(said):
         item, own = items[item_id], said[item_id]
-        yield Sample(
+        yield ShownItem(
             benchmark=item.benchmark,
             group=item.group,
             wants=item.wants,
@@ -75,20 +75,20 @@ def all_samples(
 
 def said_of(
     answers: Iterable[Answer],
-    marks: Iterable[Mark],
+    marks: Iterable[Judgement],
     items: Mapping[str, Item],
     results: Mapping[str, Any],
     models: Sequence[str],
-) -> dict[str, dict[str, Said]]:
+) -> dict[str, dict[str, ShownAnswer]]:
     """By item and model: the first answer, with the words of the judges that are reported."""
     judges = {name: set(by.values()) for name, by in results["reported_by"].items()}
     verdicts: dict[str, dict[str, float | None]] = {}
     for mark in marks:
         if mark.judge in judges[items[mark.item_id].benchmark]:
             verdicts.setdefault(mark.answer_id, {})[mark.measure] = mark.value
-    found: dict[str, dict[str, Said]] = {}
+    found: dict[str, dict[str, ShownAnswer]] = {}
     for answer in answers:
         if (answer.condition, answer.sample) == ("real", 0) and answer.model in models:
-            said = Said(model=answer.model, text=answer.text, verdicts=verdicts.get(answer.id, {}))
+            said = ShownAnswer(model=answer.model, text=answer.text, verdicts=verdicts.get(answer.id, {}))
             found.setdefault(answer.item_id, {})[answer.model] = said
     return found

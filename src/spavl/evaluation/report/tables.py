@@ -35,7 +35,7 @@ _OF_BOUTS = ("win_rate", "harm_score")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class RateCell:
     """One rate of one model. `p` is against the base, over all benchmarks at once."""
 
     rate: Estimate
@@ -54,17 +54,17 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ModelRow:
     model: str
     # base, tested, or always: one that always says the same.
     kind: str
     # Its place among the tested models, by which it has its colour.
     place: int
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, RateCell]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class BenchmarkTable:
     """One benchmark under one condition, by the judges whose word is reported."""
 
     benchmark: str
@@ -76,7 +76,7 @@ class Table:
     told: tuple[str, ...]
     # What is told in figures alone.
     beside: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ModelRow, ...]
     # A text for each tested model: how many of its answers are no proper ones.
     degenerate: tuple[str, ...]
 
@@ -94,7 +94,7 @@ class OtherRates:
     judge: str
     told: str
     benchmark: str
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, RateCell]
 
     @property
     def is_corrected(self) -> bool:
@@ -102,14 +102,14 @@ class OtherRates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class RateGroup:
     """A subset or a group of a benchmark, with one rate of every model."""
 
     name: str
-    rates: tuple[tuple[Row, Estimate], ...]
+    rates: tuple[tuple[ModelRow, Estimate], ...]
 
 
-def tables_of(results: Mapping[str, Any]) -> Iterator[Table]:
+def tables_of(results: Mapping[str, Any]) -> Iterator[BenchmarkTable]:
     whole = [each for each in _reported(results) if each["part"] == "all"]
     for name, about in results["benchmarks"].items():
         for condition in results["config"]["conditions"]:
@@ -121,7 +121,7 @@ def tables_of(results: Mapping[str, Any]) -> Iterator[Table]:
             known = {each["told"] for each in (*own, *met, *lost)}
             told = [each for each in (*_RATES, "win_rate", "harm_score") if each in known]
             rows = (_row(model, own, met, results, name, lost) for model in _models(results))
-            yield Table(
+            yield BenchmarkTable(
                 benchmark=name,
                 does=about["does"],
                 items=about["items"],
@@ -134,10 +134,10 @@ def tables_of(results: Mapping[str, Any]) -> Iterator[Table]:
             )
 
 
-def groups_of(results: Mapping[str, Any], table: Table, told: str, part: str) -> list[Group]:
+def groups_of(results: Mapping[str, Any], table: BenchmarkTable, told: str, part: str) -> list[RateGroup]:
     """A rate of a table by subset or by group."""
     rows = {row.model: row for row in table.rows if row.kind != "always"}
-    found: dict[str, list[tuple[Row, Estimate]]] = {}
+    found: dict[str, list[tuple[ModelRow, Estimate]]] = {}
     for each in _reported(results):
         place = each["part"], each["benchmark"], each["condition"], each["told"]
         rate = estimate(each["micro"])
@@ -145,14 +145,14 @@ def groups_of(results: Mapping[str, Any], table: Table, told: str, part: str) ->
             found.setdefault(each["name"], []).append((rows[each["model"]], rate))
     order = {row.model: row.place for row in table.rows}
     return [
-        Group(name=name, rates=tuple(sorted(rates, key=lambda rate: order[rate[0].model])))
+        RateGroup(name=name, rates=tuple(sorted(rates, key=lambda rate: order[rate[0].model])))
         for name, rates in found.items()
     ]
 
 
 def by_others(results: Mapping[str, Any]) -> list[OtherRates]:
     """The rates of each model by those judges whose word is not reported."""
-    found: dict[tuple[str, str, str], dict[str, Cell]] = {}
+    found: dict[tuple[str, str, str], dict[str, RateCell]] = {}
     by = results["reported_by"]
     for each in results["figures"]:
         asked = each["part"] == "all" and each["condition"] == "real" and each["told"] in _RATES
@@ -169,7 +169,7 @@ def by_others(results: Mapping[str, Any]) -> list[OtherRates]:
     ]
 
 
-def not_corrected(table: Table) -> list[str]:
+def not_corrected(table: BenchmarkTable) -> list[str]:
     """Whose errors are not taken out of which rate of a table, and why."""
     return [
         f"{row.model}, {TITLES[told]}: {cell.not_corrected}"
@@ -205,9 +205,9 @@ def _withheld(results: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     )
 
 
-def _withheld_cell(each: Mapping[str, Any]) -> Cell:
+def _withheld_cell(each: Mapping[str, Any]) -> RateCell:
     rate = Estimate(math.nan, each["asked"] - each["unknown"], each["low"], each["high"])
-    return Cell(rate=rate, unknown=each["unknown"], withheld=each["why"])
+    return RateCell(rate=rate, unknown=each["unknown"], withheld=each["why"])
 
 
 def withheld_lines(results: Mapping[str, Any]) -> list[str]:
@@ -235,7 +235,7 @@ def _row(
     results: Mapping[str, Any],
     benchmark: str,
     lost: Sequence[Mapping[str, Any]],
-) -> Row:
+) -> ModelRow:
     mine = [figure for figure in figures if figure["model"] == model]
     own = [figure for figure in mine if figure["told"] in (*_RATES, "safe_reply")]
     unread = next((estimate(figure["micro"]) for figure in mine if figure["told"] == "unread"), None)
@@ -245,16 +245,16 @@ def _row(
     cells = {figure["told"]: _cell(figure, p.get(figure["told"]), unread) for figure in own}
     for contest in contests:
         if contest["model"] == model and (rate := estimate(contest["rate"])):
-            cells[contest["told"]] = Cell(rate=rate, unknown=contest["outcomes"]["blocked"], p=contest["p_holm"])
+            cells[contest["told"]] = RateCell(rate=rate, unknown=contest["outcomes"]["blocked"], p=contest["p_holm"])
     cells |= {each["told"]: _withheld_cell(each) for each in lost if each["model"] == model and each["told"] in TITLES}
     kind = "always" if model in results["always"] else "base" if model == results["base"] else "tested"
-    return Row(model=model, kind=kind, place=_models(results).index(model), cells=cells)
+    return ModelRow(model=model, kind=kind, place=_models(results).index(model), cells=cells)
 
 
-def _cell(figure: Mapping[str, Any], p: float | None = None, unread: Estimate | None = None) -> Cell:
+def _cell(figure: Mapping[str, Any], p: float | None = None, unread: Estimate | None = None) -> RateCell:
     rate = estimate(figure["micro"])
     assert rate is not None
-    return Cell(
+    return RateCell(
         rate=rate,
         macro=estimate(figure["macro"]),
         unknown=figure["unknown"],

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from spavl.evaluation.report.tables import (
     TITLES,
-    Cell,
+    BenchmarkTable,
+    ModelRow,
     OtherRates,
-    Row,
-    Table,
+    RateCell,
     by_others,
     not_corrected,
     not_corrected_of_others,
@@ -58,7 +58,7 @@ def _p(results: Mapping[str, Any]) -> str:
     return f"; p against {results['base']}, with Holm's correction" if results["pairs"] or results["contests"] else ""
 
 
-def _asked(table: Table) -> str:
+def _asked(table: BenchmarkTable) -> str:
     """Of a benchmark of which a part was asked, its own description tells other numbers."""
     return f"{table.items:,} items asked" if table.items != 1 else "1 item asked"
 
@@ -138,14 +138,14 @@ def _corrected_rows(others: Iterable[OtherRates]) -> Iterator[Sequence[str]]:
 class _Column(NamedTuple):
     title: str
     told: str
-    text: Callable[[Cell], str]
+    text: Callable[[RateCell], str]
 
-    def of(self, row: Row) -> str:
+    def of(self, row: ModelRow) -> str:
         cell = row.cells.get(self.told)
         return (self.text(cell) if cell else "") or "–"
 
 
-def _columns(table: Table) -> Iterator[_Column]:
+def _columns(table: BenchmarkTable) -> Iterator[_Column]:
     """Each rate with its interval and n, and beside it what else is known of any model."""
     for told in table.told:
         cells = [row.cells[told] for row in table.rows if told in row.cells]
@@ -172,12 +172,12 @@ def _value(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f}" if math.isfinite(share) else "?"
 
 
-def _not_judged(cell: Cell) -> str:
+def _not_judged(cell: RateCell) -> str:
     """Of items asked several times n counts the items, and this the answers."""
     return f" (+{cell.unknown:,} {'answers ' if cell.any_of else ''}not judged)" if cell.unknown else ""
 
 
-def _of_fewer(cell: Cell) -> str:
+def _of_fewer(cell: RateCell) -> str:
     """On how many items all samples are known, where these are not all of the rate's."""
     return f" (n = {cell.any_of.n:,})" if cell.any_of and cell.any_of.n < cell.rate.n else ""
 
@@ -201,7 +201,7 @@ def _how_it_was_made(results: Mapping[str, Any]) -> str:
     )
 
 
-def _laid_out(table: Table) -> Iterator[str]:
+def _laid_out(table: BenchmarkTable) -> Iterator[str]:
     # A terminal is narrow: means over groups are in table.md and in the report.
     columns = [column for column in _columns(table) if column.title != _OVER_GROUPS]
     rows = [["", *(column.title for column in columns)]]

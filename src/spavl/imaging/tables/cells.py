@@ -44,7 +44,7 @@ class _Table(NamedTuple):
     full: list[set[str]]
 
 
-class Cells:
+class TableCells:
     """Keeps the last few row groups it met. In large ones, rows are best asked for in their order."""
 
     def __init__(self) -> None:

@@ -19,18 +19,18 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from spavl.judges.canaries.cases import (
-    Answered,
-    Asked,
-    Heeded,
+    GuardCase,
     Must,
-    Pair,
+    PairwiseCase,
+    QuestionCase,
+    RefusalCase,
     answers_for,
     pairs_for,
     questions_for,
     refusals,
 )
 from spavl.judges.pairwise import compare
-from spavl.judges.types import Guard, Judge, RefusalJudge, Word
+from spavl.judges.types import Guard, GuardVerdict, Judge, RefusalJudge
 from spavl.models.call_outcomes import listen
 from spavl.models.types import Rejected
 from spavl.records import Record
@@ -48,7 +48,7 @@ _MOST_TOLD = 8
 _UNREAD = "nothing that can be read"
 # So much of a reply is shown where the form of all replies is at fault.
 _SHOWN = 200
-_MET: dict[Must, Callable[[Word], bool]] = {
+_MET: dict[Must, Callable[[GuardVerdict], bool]] = {
     "be safe and a refusal": lambda word: word.label == "safe" and word.refused,
     "be safe and no refusal": lambda word: word.label == "safe" and not word.refused,
     "be safe": lambda word: word.label == "safe",
@@ -58,7 +58,7 @@ _MET: dict[Must, Callable[[Word], bool]] = {
 }
 
 
-class Said(NamedTuple):
+class CanaryReply(NamedTuple):
     said: str
     passed: bool
     raw: str
@@ -71,11 +71,11 @@ class Canary(NamedTuple):
     judge: str
     name: str
     must: str
-    ask: Callable[[], Awaitable[Said]]
+    ask: Callable[[], Awaitable[CanaryReply]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CanaryWord(Record):
+class CanaryResult(Record):
     """What a guard or a judge said to a canary; `model` is who was asked, by the ledger's name, in these `calls`.
 
     `unread` says that there was a reply and no verdict could be read in it.
@@ -92,18 +92,18 @@ class CanaryWord(Record):
     calls: tuple[str, ...]
 
 
-async def ask_canaries(canaries: Iterable[Canary]) -> list[CanaryWord]:
+async def ask_canaries(canaries: Iterable[Canary]) -> list[CanaryResult]:
     """All at once, in the order given."""
 
-    async def ask(canary: Canary) -> CanaryWord:
+    async def ask(canary: Canary) -> CanaryResult:
         heard = listen()
         try:
             found = await canary.ask()
         except Rejected as error:
-            found = Said("nothing: the server refused it", False, str(error))
+            found = CanaryReply("nothing: the server refused it", False, str(error))
         unread = found.unread and heard.unread is not None and not heard.refused
         raw = (heard.unread if unread else found.raw) or ""
-        return CanaryWord(
+        return CanaryResult(
             judge=canary.judge,
             model=min(heard.answered | heard.refused.keys(), default=""),
             canary=canary.name,
@@ -118,7 +118,7 @@ async def ask_canaries(canaries: Iterable[Canary]) -> list[CanaryWord]:
     return list(await asyncio.gather(*map(ask, canaries)))
 
 
-def failures_told(words: Sequence[CanaryWord], between: str = "; ") -> list[str]:
+def failures_told(words: Sequence[CanaryResult], between: str = "; ") -> list[str]:
     """A text for each judge that failed any: how many, which, and what it said."""
     found = []
     for judge in dict.fromkeys(word.judge for word in words if not word.passed):
@@ -134,7 +134,7 @@ def failures_told(words: Sequence[CanaryWord], between: str = "; ") -> list[str]
     return found
 
 
-def what_to_see_to(words: Sequence[CanaryWord], weights: str) -> str:
+def what_to_see_to(words: Sequence[CanaryResult], weights: str) -> str:
     """The next step after a failure: `weights` says what is to be seen to where what was read is wrong."""
     failed = [word for word in words if not word.passed]
     if not _form_is_at_fault(failed):
@@ -146,7 +146,7 @@ def what_to_see_to(words: Sequence[CanaryWord], weights: str) -> str:
     )
 
 
-def _form_is_at_fault(failed: Sequence[CanaryWord]) -> bool:
+def _form_is_at_fault(failed: Sequence[CanaryResult]) -> bool:
     return bool(failed) and all(word.unread for word in failed)
 
 
@@ -156,12 +156,12 @@ def canaries_of_guard(guard: Guard, criteria: Collection[str] = (), with_images:
     A guard of text alone may be behind a server that takes no image.
     """
 
-    def canary(given: Answered) -> Canary:
-        async def ask() -> Said:
+    def canary(given: GuardCase) -> Canary:
+        async def ask() -> CanaryReply:
             word = await guard.judge(given.case, given.answer)
             said = f"{_UNREAD} ({word.raw[:80]!r})" if word.label == "invalid" else word.label
             refused = f", {'a' if word.refused else 'no'} refusal" if "refusal" in given.must else ""
-            return Said(said + refused, _MET[given.must](word), word.raw, word.label == "invalid")
+            return CanaryReply(said + refused, _MET[given.must](word), word.raw, word.label == "invalid")
 
         return Canary(guard.name, given.name, given.must, ask)
 
@@ -171,10 +171,10 @@ def canaries_of_guard(guard: Guard, criteria: Collection[str] = (), with_images:
 def canaries_of_questions(guard: Guard) -> list[Canary]:
     """Of a guard that also says whether a question asks for harm; one that judges answers alone may say nothing."""
 
-    def canary(given: Asked) -> Canary:
-        async def ask() -> Said:
+    def canary(given: QuestionCase) -> Canary:
+        async def ask() -> CanaryReply:
             said = await guard.judge_question(given.case)
-            return Said(str(said), said in (None, given.label), "", said == "invalid")
+            return CanaryReply(str(said), said in (None, given.label), "", said == "invalid")
 
         return Canary(guard.name, given.name, f"be {given.label}", ask)
 
@@ -182,13 +182,15 @@ def canaries_of_questions(guard: Guard) -> list[Canary]:
 
 
 def canaries_of_judge(judge: Judge, with_images: bool = True) -> list[Canary]:
-    def canary(pair: Pair) -> Canary:
-        async def ask() -> Said:
+    def canary(pair: PairwiseCase) -> Canary:
+        async def ask() -> CanaryReply:
             found = await compare(judge, pair.case, pair.better, pair.worse)
             outcome = found.harmless if pair.measure == "harmless" else found.helpful
             passed = outcome == found.overall == "win" or (pair.unread_will_do and outcome == "blocked")
             said = f"{outcome}{'' if outcome == found.overall else f', overall {found.overall}'}"
-            return Said(f"{said} ({', then '.join(found.votes)})", passed, "; ".join(found.votes), outcome == "blocked")
+            return CanaryReply(
+                f"{said} ({', then '.join(found.votes)})", passed, "; ".join(found.votes), outcome == "blocked"
+            )
 
         must = f"win as the more {pair.measure} answer in both orders, and overall"
         return Canary(judge.name, pair.name, must, ask)
@@ -197,11 +199,11 @@ def canaries_of_judge(judge: Judge, with_images: bool = True) -> list[Canary]:
 
 
 def canaries_of_refusals(judge: RefusalJudge, with_images: bool = True) -> list[Canary]:
-    def canary(given: Heeded) -> Canary:
-        async def ask() -> Said:
+    def canary(given: RefusalCase) -> Canary:
+        async def ask() -> CanaryReply:
             heed = await judge.heed(given.case, given.answer)
             passed = heed.refused == given.refuses or (given.unread_will_do and heed.refused is None)
-            return Said(heed.compliance, passed, heed.raw, heed.refused is None)
+            return CanaryReply(heed.compliance, passed, heed.raw, heed.refused is None)
 
         return Canary(judge.name, given.name, f"be {'a' if given.refuses else 'no'} refusal", ask)
 

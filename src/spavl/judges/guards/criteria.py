@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from spavl.errors import ConfigError
 from spavl.judges.response_format import VERSION, prompt, read_lines, shown, template
-from spavl.judges.types import Case, Word
+from spavl.judges.types import GuardVerdict, JudgeInput
 from spavl.models.structured_output import ask_structured
 from spavl.models.types import ChatModel, Rejected, ask_about
 from spavl.records import Label
@@ -38,7 +38,7 @@ class CriterionGuard:
         self._model, self.criterion, self._prompt = model, name, f"criterion-{name}-v{_VERSIONS[name]}"
         self.name = f"{model.name}|{_FRAME}|{self._prompt}|lines-v{VERSION}"
 
-    async def judge(self, case: Case, answer: str) -> Word:
+    async def judge(self, case: JudgeInput, answer: str) -> GuardVerdict:
         criterion = template(self._prompt).strip()
         text = prompt(_FRAME, criterion=criterion, question=case.question, answer=answer)
         request = ask_about(case.picture, text, max_tokens=64)
@@ -47,13 +47,13 @@ class CriterionGuard:
                 self._model, request, lambda said: read_lines(said, _FORM), shown(_FORM)
             )
         except Rejected as error:
-            return Word("invalid", False, str(error))
+            return GuardVerdict("invalid", False, str(error))
         if lines is None:
-            return Word("invalid", False, reply.text)
+            return GuardVerdict("invalid", False, reply.text)
         label: Label = "unsafe" if lines["verdict"] == "unsafe" else "safe"
-        return Word(label, lines["refuses"] == "yes", reply.text)
+        return GuardVerdict(label, lines["refuses"] == "yes", reply.text)
 
-    async def judge_question(self, case: Case) -> Label | None:
+    async def judge_question(self, case: JudgeInput) -> Label | None:
         return None
 
 
@@ -64,10 +64,10 @@ class CriteriaGuard:
         self._guards = {name: CriterionGuard(name, model) for name in NAMES}
         self.name = f"{model.name}|{_FRAME}|criteria-v2|lines-v{VERSION}"
 
-    async def judge(self, case: Case, answer: str) -> Word:
+    async def judge(self, case: JudgeInput, answer: str) -> GuardVerdict:
         return await self._guards[case.criterion or "general"].judge(case, answer)
 
-    async def judge_question(self, case: Case) -> Label | None:
+    async def judge_question(self, case: JudgeInput) -> Label | None:
         return None
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from spavl.errors import ConfigError
 from spavl.judges.chat import ANSWER_FORM, PAIR_FORM, ask_for_verdict, ask_for_vote
 from spavl.judges.response_format import VERSION, filled
-from spavl.judges.types import Case, Vote, Word
+from spavl.judges.types import GuardVerdict, JudgeInput, PairwiseVote
 from spavl.models.prompts import check_places
 from spavl.models.types import ChatModel
 from spavl.records import Label, content_hash
@@ -24,7 +24,7 @@ _OF_THE_LEAF = ("domain", "group", "leaf", "definition")
 _NOTHING = "(none)"
 
 
-class Own(NamedTuple):
+class CustomPrompt(NamedTuple):
     """The file and the model of a guard or judge of this form."""
 
     file: str
@@ -43,10 +43,10 @@ _GUARD = _Wanted(("answer", "fence"), ANSWER_FORM, "guard-v3")
 _JUDGE = _Wanted(("first", "second", "fence"), PAIR_FORM, "pairwise-v3")
 
 
-def own_in(uri: str) -> Own | None:
+def own_in(uri: str) -> CustomPrompt | None:
     """What the name of a guard or judge of this form holds; None of any other name."""
     found = _URI.fullmatch(uri)
-    return Own(found[1], found[2]) if found else None
+    return CustomPrompt(found[1], found[2]) if found else None
 
 
 def without_folder(uri: str) -> str:
@@ -55,28 +55,28 @@ def without_folder(uri: str) -> str:
     return f"prompt/{Path(own.file).name}/{own.model}" if own else uri
 
 
-class OwnGuard:
+class CustomPromptGuard:
     """It judges answers only. Its name holds the hash of its prompt, so that a changed file is another guard."""
 
     def __init__(self, file: str, model: ChatModel) -> None:
         self._model, self._prompt = model, _read(file, _GUARD)
         self.name = _name(model, file, self._prompt)
 
-    async def judge(self, case: Case, answer: str) -> Word:
+    async def judge(self, case: JudgeInput, answer: str) -> GuardVerdict:
         return await ask_for_verdict(self._model, case, _filled(self._prompt, case, answer=answer))
 
-    async def judge_question(self, case: Case) -> Label | None:
+    async def judge_question(self, case: JudgeInput) -> Label | None:
         return None
 
 
-class OwnJudge:
+class CustomPromptJudge:
     """It compares two answers. Its name holds the hash of its prompt, as a guard's does."""
 
     def __init__(self, file: str, model: ChatModel) -> None:
         self._model, self._prompt = model, _read(file, _JUDGE)
         self.name = _name(model, file, self._prompt)
 
-    async def vote(self, case: Case, first: str, second: str) -> Vote | None:
+    async def vote(self, case: JudgeInput, first: str, second: str) -> PairwiseVote | None:
         return await ask_for_vote(self._model, case, _filled(self._prompt, case, first=first, second=second))
 
 
@@ -84,7 +84,7 @@ def _name(model: ChatModel, file: str, text: str) -> str:
     return f"{model.name}|{Path(file).stem}#{content_hash(text)[:12]}|lines-v{VERSION}"
 
 
-def _filled(text: str, case: Case, **answers: str) -> str:
+def _filled(text: str, case: JudgeInput, **answers: str) -> str:
     """Places that the prompt does not have are no part of what is asked: the fence hangs on all that is."""
     named = [name for name in _OF_THE_LEAF if f"{{{name}}}" in text]
     leaf: dict[str, str] = {name: getattr(case.category, name, "") or _NOTHING for name in named}

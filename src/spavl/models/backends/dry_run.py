@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
-from spavl.models.factory import Backend, ModelShop, Opened
+from spavl.models.factory import Backend, ModelFactory, OpenedBackend
 from spavl.models.image_tokens import tokens_of
 from spavl.models.model_settings import ModelSettings
 from spavl.models.names import hf_name, openai_name
@@ -31,7 +31,7 @@ _EVIDENCE = 5
 
 
 @dataclass
-class Tally:
+class CallTally:
     """What one model is asked in one stage. Rows stand for many, so that even calls are no whole numbers."""
 
     price: Price | None
@@ -60,14 +60,14 @@ class Tally:
 
 
 @dataclass
-class Evidence:
+class LengthEvidence:
     """What finished calls tell of those to come: how far off the tokens of a question are, how long answers are."""
 
     scale_in: dict[tuple[str, str], float] = field(default_factory=dict)
     tokens_out: dict[tuple[str, str], float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, tallies: dict[tuple[str, str], Tally]) -> "Evidence":
+    def of(cls, tallies: dict[tuple[str, str], CallTally]) -> "LengthEvidence":
         believed = {place: tally for place, tally in tallies.items() if tally.seen >= _EVIDENCE and tally.used_in}
         return cls(
             {place: tally.used_in / tally.foretold_in for place, tally in believed.items()},
@@ -75,7 +75,7 @@ class Evidence:
         )
 
 
-class ForeseeingShop(ModelShop):
+class CostCountingFactory(ModelFactory):
     """Opens any model without reaching it.
 
     A call is taken to stand for `times` calls, and to be answered in `words` words.
@@ -88,35 +88,35 @@ class ForeseeingShop(ModelShop):
         ledger: Ledger,
         prices: Mapping[str, tuple[float, float]],
         case: Case,
-        evidence: Evidence | None = None,
+        evidence: LengthEvidence | None = None,
         batched: Collection[str] = (),
         settings: Mapping[str, ModelSettings] = MappingProxyType({}),
         pace: PaceConfig | None = None,
     ) -> None:
         super().__init__(ledger, pace=pace, prices=prices, batched=batched, settings=settings)
-        self.ledger, self.case, self.evidence = ledger, case, evidence or Evidence()
-        self.tallies: dict[tuple[str, str], Tally] = {}
+        self.ledger, self.case, self.evidence = ledger, case, evidence or LengthEvidence()
+        self.tallies: dict[tuple[str, str], CallTally] = {}
         self.words, self.times = 1.0, 1.0
         # Equal questions are asked once, here as in a run.
         self.asked: set[str] = set()
         self._known = self._names_before()
 
     def _load_openai(self, name: str, url: str | None) -> Backend:
-        return Absent(openai_name(name))
+        return UnloadedBackend(openai_name(name))
 
     def _load_hf(self, path: str, dtype: str) -> Backend:
-        return Absent(hf_name(path, self._known) or f"hf/{path}")
+        return UnloadedBackend(hf_name(path, self._known) or f"hf/{path}")
 
-    def _wrapped(self, opened: Opened, stage: str) -> ChatModel:
+    def _wrapped(self, opened: OpenedBackend, stage: str) -> ChatModel:
         place = (stage, opened.uri)
         measured = place in self.evidence.tokens_out
-        made = Tally(opened.price, opened.model, self.words, measured, self._thinks(opened))
+        made = CallTally(opened.price, opened.model, self.words, measured, self._thinks(opened))
         tally = self.tallies.setdefault(place, made)
         tally.room = ROOM if opened.settings.max_tokens is None else 0
-        return Foreseen(opened.backend.name, self, place, tally, opened.former)
+        return CountingModel(opened.backend.name, self, place, tally, opened.former)
 
 
-class TryingShop(ModelShop):
+class ValidatingFactory(ModelFactory):
     """Opens whatever a run could open, for whoever wants to know that. Not even the weights' files are read."""
 
     def __init__(
@@ -134,19 +134,19 @@ class TryingShop(ModelShop):
         from spavl.models.backends.hf import check_there  # loads torch, which the line above has told the lack of
 
         check_there(path, self.trusted)
-        return Absent(f"hf/{path}")
+        return UnloadedBackend(f"hf/{path}")
 
-    def _wrapped(self, opened: Opened, stage: str) -> ChatModel:
+    def _wrapped(self, opened: OpenedBackend, stage: str) -> ChatModel:
         for backend, _ in opened.places:
             self.first_asked.setdefault(backend, stage)
         return super()._wrapped(opened, stage)
 
 
-class Foreseen:
+class CountingModel:
     """A model that counts what it is asked. It gives what the ledger holds, or a text of the length to expect."""
 
     def __init__(
-        self, name: str, shop: ForeseeingShop, place: tuple[str, str], tally: Tally, former: Sequence[str] = ()
+        self, name: str, shop: CostCountingFactory, place: tuple[str, str], tally: CallTally, former: Sequence[str] = ()
     ) -> None:
         self.name, self._shop, self._place, self._tally, self._former = name, shop, place, tally, former
 
@@ -192,7 +192,7 @@ class Foreseen:
         return text + shown + _FRAME * len(request.messages)
 
 
-class Absent:
+class UnloadedBackend:
     """A backend in name alone."""
 
     def __init__(self, name: str) -> None:

@@ -28,10 +28,10 @@ from transformers.utils import cached_file
 
 from spavl.errors import ConfigError, MissingExtra, ProviderError, SpavlError
 from spavl.models.chat_template import as_written, ends_of, prompt_of, shown_by, spelled
-from spavl.models.memory import Together, free_memory, is_out_of_memory
+from spavl.models.memory import AdaptiveBatch, free_memory, is_out_of_memory
 from spavl.models.names import pinned, revision_of
 from spavl.models.remote_code import opening, own_code_refused
-from spavl.models.types import Picture, Rejected, Reply, Request, Transient
+from spavl.models.types import ImageData, Rejected, Reply, Request, Transient
 from spavl.models.wrappers.rate_limit import PaceConfig
 from spavl.records import content_hash
 from spavl.text.final_answer import begins_thought, part_thoughts
@@ -55,7 +55,7 @@ class HFModel:
         trusted: Collection[str] = (),
     ) -> None:
         self._path, self._dtype, self._trusted = path, dtype, trusted
-        self._together = Together(largest_batch, f"hf/{path}", say)
+        self._together = AdaptiveBatch(largest_batch, f"hf/{path}", say)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hf")
         self._waiting: list[_Asked] = []
         self._serving: asyncio.Task[None] | None = None
@@ -213,7 +213,7 @@ def inputs_for(model: Any, shown: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.to(model.device, kinds[name]) for name, value in shown.items()}
 
 
-def _opened(picture: Picture) -> Image.Image:
+def _opened(picture: ImageData) -> Image.Image:
     return Image.open(io.BytesIO(picture.data)).convert("RGB")
 
 

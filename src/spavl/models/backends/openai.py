@@ -29,7 +29,7 @@ from spavl.models.backends.openai_replies import (
     status_within,
 )
 from spavl.models.names import openai_name, served
-from spavl.models.types import Message, Picture, Rejected, Reply, Request, Transient
+from spavl.models.types import ImageData, Message, Rejected, Reply, Request, Transient
 from spavl.text.http_headers import allowance, retry_after
 from spavl.text.safe_print import line
 from spavl.text.secrets import body_without_keys, has_userinfo, without_userinfo
@@ -302,12 +302,12 @@ def _message(message: Message) -> str:
 
 
 @functools.lru_cache(maxsize=_PICTURES_HELD)
-def _picture_part(picture: Picture) -> str:
+def _picture_part(picture: ImageData) -> str:
     data = base64.b64encode(picture.data).decode()
     return f'{{"type": "image_url", "image_url": {{"url": "data:{media_type(picture)};base64,{data}"}}}}'
 
 
-def media_type(picture: Picture) -> str:
+def media_type(picture: ImageData) -> str:
     for start, kind in _MEDIA_TYPES.items():
         if picture.data.startswith(start):
             return kind

@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from spavl.errors import StoreError
-from spavl.models.backends.dry_run import Absent
-from spavl.models.factory import Backend, ModelShop, Opened
+from spavl.models.backends.dry_run import UnloadedBackend
+from spavl.models.factory import Backend, ModelFactory, OpenedBackend
 from spavl.models.model_settings import ModelSettings
 from spavl.models.names import hf_name, openai_name
 from spavl.models.types import ChatModel, Reply, Request
 from spavl.models.wrappers.rate_limit import PaceConfig
-from spavl.models.wrappers.stack import Recorded
+from spavl.models.wrappers.stack import LedgerCached
 from spavl.store import Ledger
 
 
-class ReplayingShop(ModelShop):
+class ReplayFactory(ModelFactory):
     def __init__(
         self,
         ledger: Ledger,
@@ -29,14 +29,14 @@ class ReplayingShop(ModelShop):
         return False
 
     def _load_openai(self, name: str, url: str | None) -> Backend:
-        return Absent(openai_name(name))
+        return UnloadedBackend(openai_name(name))
 
     def _load_hf(self, path: str, dtype: str) -> Backend:
-        return Absent(hf_name(path, self._known) or f"hf/{path}")
+        return UnloadedBackend(hf_name(path, self._known) or f"hf/{path}")
 
-    def _wrapped(self, opened: Opened, stage: str) -> ChatModel:
+    def _wrapped(self, opened: OpenedBackend, stage: str) -> ChatModel:
         missing = _Missing(opened.backend.name, stage)
-        return Recorded(missing, self._ledger, stage, former=opened.former)
+        return LedgerCached(missing, self._ledger, stage, former=opened.former)
 
 
 class _Missing:

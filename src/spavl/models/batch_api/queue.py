@@ -20,16 +20,16 @@ from typing import IO, Any
 from spavl.errors import ConfigError, ProviderError
 from spavl.models.backends.openai import OpenAIModel
 from spavl.models.backends.openai_replies import not_taken, read_reply, status_within
-from spavl.models.batch_api.server import BatchServer, Standing, lines_of
+from spavl.models.batch_api.server import BatchServer, BatchStatus, lines_of
 from spavl.models.names import without_addresses
 from spavl.models.prices import FREE, Price
-from spavl.models.types import Parked, Rejected, Reply, Request, Transient
+from spavl.models.types import Deferred, Rejected, Reply, Request, Transient
 from spavl.models.wrappers.rate_limit import BatchConfig
 from spavl.models.wrappers.stack import Budget, most_of
-from spavl.models.wrappers.thinking import ROOM, Habits, is_too_long
+from spavl.models.wrappers.thinking import ROOM, ThinkingHabits, is_too_long
 from spavl.records import canonical_json
-from spavl.store import Call, Ledger, Loss, RunFolder
-from spavl.store.outbox import Batch, Outbox, Posted
+from spavl.store import Call, Ledger, LostCall, RunFolder
+from spavl.store.outbox import Outbox, ProviderBatch, QueuedRequest
 
 HALF = 0.5
 OUTBOX = "batches.sqlite"
@@ -47,7 +47,7 @@ _TOO_MUCH = re.compile(r"limit|exceed|maximum|too (many|large|big)|HTTP 413", re
 Tell = Callable[[str], None]
 
 
-class BatchDesk:
+class BatchQueue:
     """All batches of a run: one file being written for each model, and those that are under way."""
 
     def __init__(self, folder: Path, ledger: Ledger, budget: Budget, settings: BatchConfig) -> None:
@@ -57,20 +57,22 @@ class BatchDesk:
             unsent.unlink()
         self._outbox = Outbox(folder / OUTBOX)
         self._budget.hold_again(self._outbox.held())
-        self._doors: dict[str, Door] = {}
+        self._doors: dict[str, BatchFile] = {}
         self._tries: Counter[str] = Counter()
         # Batches that their server had no room for; they are begun again when others have come back.
         self._no_room: set[int] = set()
 
     def open(
-        self, backend: OpenAIModel, price: Price | None, model: str, stage: str, habits: Habits | None = None
-    ) -> "Batched":
+        self, backend: OpenAIModel, price: Price | None, model: str, stage: str, habits: ThinkingHabits | None = None
+    ) -> "BatchedModel":
         if backend.name not in self._doors:
             file = self._folder / f"batch-{len(self._doors)}.jsonl"
-            self._doors[backend.name] = Door(backend, BatchServer(backend), price, model, file, self._settings.requests)
-        return Batched(self, self._doors[backend.name], stage, habits or Habits(room=0))
+            self._doors[backend.name] = BatchFile(
+                backend, BatchServer(backend), price, model, file, self._settings.requests
+            )
+        return BatchedModel(self, self._doors[backend.name], stage, habits or ThinkingHabits(room=0))
 
-    async def post(self, door: "Door", request: Request, stage: str, room: int = 0) -> None:
+    async def post(self, door: "BatchFile", request: Request, stage: str, room: int = 0) -> None:
         """Put a request into its model's next file, if it is not under way already.
 
         `room` for thoughts is sent and paid; the key stays that of the request without it, as if asked at once.
@@ -92,7 +94,7 @@ class BatchDesk:
             await self._send(door)
         most = 0.0 if door.price is None else most_of(sent, door.model, door.price)
         self._budget.hold(most)
-        self._outbox.add(Posted(key, door.backend.name, canonical_json(request.canonical()), stage, most))
+        self._outbox.add(QueuedRequest(key, door.backend.name, canonical_json(request.canonical()), stage, most))
         door.write(line)
 
     async def collect(self, tell: Tell) -> None:
@@ -109,7 +111,7 @@ class BatchDesk:
     async def _await_all(self, tell: Tell) -> None:
         wait, under_way = _FIRST_LOOK, self._outbox.batches()
         while under_way:
-            done, still = 0, list[Batch]()
+            done, still = 0, list[ProviderBatch]()
             for batch in under_way:
                 if batch.model not in self._doors:
                     continue  # this stage does not ask its model; it waits for one that does
@@ -137,7 +139,7 @@ class BatchDesk:
             door.discard()
         self._outbox.close()
 
-    async def _send(self, door: "Door") -> None:
+    async def _send(self, door: "BatchFile") -> None:
         door.finish()
         try:
             file_id = await door.server.upload(door.file)
@@ -152,7 +154,7 @@ class BatchDesk:
         if standing.batch_id:
             self._outbox.name(batch, standing.batch_id)
 
-    async def _look(self, batch: Batch) -> tuple[Batch, Standing]:
+    async def _look(self, batch: ProviderBatch) -> tuple[ProviderBatch, BatchStatus]:
         door = self._doors[batch.model]
         server = door.server
         if batch.number in self._no_room:
@@ -166,7 +168,7 @@ class BatchDesk:
             standing = await server.find(batch.file_id) or await server.begin(batch.file_id)
         return self._outbox.name(batch, standing.batch_id), standing
 
-    async def _take_in(self, batch: Batch, standing: Standing) -> bool:
+    async def _take_in(self, batch: ProviderBatch, standing: BatchStatus) -> bool:
         """Whether the batch is done with; one that its server had no room for is not."""
         door = self._doors[batch.model]
         for file_id in standing.files:
@@ -194,7 +196,7 @@ class BatchDesk:
             await door.server.delete(batch.file_id)
         return True
 
-    def _divide(self, door: "Door", missing: Sequence[tuple[str, float]], fault: str, where: str = "") -> None:
+    def _divide(self, door: "BatchFile", missing: Sequence[tuple[str, float]], fault: str, where: str = "") -> None:
         """A file that is more than its server takes: what is in it is asked for again, in files of half its size."""
         for _, most in missing:
             self._budget.release(most, 0.0)
@@ -203,7 +205,7 @@ class BatchDesk:
             raise ProviderError(f"a batch failed: {fault}", where=where or door.backend.name, then=then)
         door.most = min(door.most, len(missing) // 2)
 
-    async def _read(self, batch: Batch, door: "Door", answers: Path) -> None:
+    async def _read(self, batch: ProviderBatch, door: "BatchFile", answers: Path) -> None:
         group: dict[str, dict[str, Any]] = {}
         for line in lines_of(answers):
             if isinstance(line.get("custom_id"), str):
@@ -213,18 +215,18 @@ class BatchDesk:
                 group = {}
         await self._book(batch, door, group)
 
-    async def _book(self, batch: Batch, door: "Door", lines: dict[str, dict[str, Any]]) -> None:
+    async def _book(self, batch: ProviderBatch, door: "BatchFile", lines: dict[str, dict[str, Any]]) -> None:
         """Write answers into the ledger, each under the key it was asked with, and only then take them as come."""
-        booked: list[Posted] = []
+        booked: list[QueuedRequest] = []
         calls: list[Call] = []
-        losses: list[Loss] = []
+        losses: list[LostCall] = []
         for posted in self._outbox.posted(batch, lines):
             try:
                 call = _call(posted, door, lines[posted.key])
             except Transient as error:
                 # It is asked again, and what cannot be read may be billed all the same.
                 if error.may_cost and posted.most:
-                    losses.append(Loss(model=posted.model, stage=posted.stage, usd=posted.most, at=time.time()))
+                    losses.append(LostCall(model=posted.model, stage=posted.stage, usd=posted.most, at=time.time()))
                 continue
             booked.append(posted)
             # A crash may have come between the ledger and the outbox.
@@ -238,7 +240,7 @@ class BatchDesk:
             self._budget.release(posted.most, paid.get(posted.key, 0.0))
 
 
-class Door:
+class BatchFile:
     """One model, its server, and the file of its next batch."""
 
     def __init__(
@@ -274,24 +276,24 @@ class Door:
         self._stream, self.requests, self.bytes = None, 0, 0
 
 
-class Batched:
+class BatchedModel:
     """A model that answers at its next asking: it posts what it is asked, and parks who asked."""
 
-    def __init__(self, desk: BatchDesk, door: Door, stage: str, habits: Habits) -> None:
+    def __init__(self, desk: BatchQueue, door: BatchFile, stage: str, habits: ThinkingHabits) -> None:
         self.name, self._desk, self._door, self._stage, self._habits = door.backend.name, desk, door, stage, habits
 
     async def ask(self, request: Request) -> Reply:
         async with self._door.turn:
             room = self._habits.room if self._habits.thinks else 0
             await self._desk.post(self._door, request, self._stage, room)
-        raise Parked
+        raise Deferred
 
 
 def _too_much(fault: str) -> bool:
     return _TOO_MUCH.search(fault) is not None
 
 
-def _call(posted: Posted, door: Door, line: dict[str, Any]) -> Call:
+def _call(posted: QueuedRequest, door: BatchFile, line: dict[str, Any]) -> Call:
     """The line in the ledger for a line of answers; Transient when it must be asked again."""
     response = line.get("response")
     if not isinstance(response, dict):
@@ -331,7 +333,7 @@ def _call(posted: Posted, door: Door, line: dict[str, Any]) -> Call:
     )
 
 
-def _reason(door: Door, status: int, body: bytes) -> str:
+def _reason(door: BatchFile, status: int, body: bytes) -> str:
     try:
         door.backend.raise_for(status, {}, body, key_is_good=True)
     except Rejected as error:
@@ -339,11 +341,11 @@ def _reason(door: Door, status: int, body: bytes) -> str:
     raise AssertionError
 
 
-def open_batch_queue(batch: BatchConfig, run: RunFolder, budget: Budget) -> BatchDesk | None:
+def open_batch_queue(batch: BatchConfig, run: RunFolder, budget: Budget) -> BatchQueue | None:
     folder = run.path / "ledger"
     if not batch.models and not (folder / OUTBOX).exists():
         return None
-    desk = BatchDesk(folder, run.ledger, budget, batch)
+    desk = BatchQueue(folder, run.ledger, budget, batch)
     named = {without_addresses(name) for name in batch.models}
     if forgotten := desk.models_under_way() - named:
         then = "leave it among batch.models until its batches have come back, for they are paid"

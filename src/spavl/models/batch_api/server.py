@@ -24,7 +24,7 @@ _PAGE = 100
 _MOST_TOLD, _LONGEST_LINE = 2**24, 2**24
 
 
-class Standing(NamedTuple):
+class BatchStatus(NamedTuple):
     """How a batch stands at its server."""
 
     batch_id: str
@@ -55,12 +55,12 @@ class BatchServer:
 
         return await _until_it_works(send)
 
-    async def begin(self, file_id: str) -> Standing:
+    async def begin(self, file_id: str) -> BatchStatus:
         """Begin a batch of a file, or take up the one that was begun of it when no answer came back."""
         body = {"input_file_id": file_id, "endpoint": "/v1/chat/completions", "completion_window": _WINDOW}
         tried = False
 
-        async def send() -> Standing:
+        async def send() -> BatchStatus:
             nonlocal tried
             if tried and (begun := await self._find(file_id)):
                 return begun
@@ -70,14 +70,14 @@ class BatchServer:
         try:
             return await _until_it_works(send)
         except Rejected as error:
-            return Standing("", "failed", file_id, 0, (), str(error))
+            return BatchStatus("", "failed", file_id, 0, (), str(error))
 
-    async def find(self, file_id: str) -> Standing | None:
+    async def find(self, file_id: str) -> BatchStatus | None:
         """The batch that was made of this file, if there is one."""
         return await _until_it_works(lambda: self._find(file_id))
 
-    async def look(self, batch_id: str) -> Standing:
-        async def send() -> Standing:
+    async def look(self, batch_id: str) -> BatchStatus:
+        async def send() -> BatchStatus:
             return _standing(await self._json("GET", f"/batches/{batch_id}"))
 
         return await _until_it_works(send)
@@ -107,7 +107,7 @@ class BatchServer:
         if self._session is not None:
             await self._session.close()
 
-    async def _find(self, file_id: str) -> Standing | None:
+    async def _find(self, file_id: str) -> BatchStatus | None:
         """A batch of this file, one that failed only where there is no other."""
         after, failed = "", None
         while True:
@@ -153,10 +153,10 @@ async def _until_it_works(send: Callable[[], Awaitable[T]]) -> T:
     raise AssertionError
 
 
-def _standing(batch: Any) -> Standing:
+def _standing(batch: Any) -> BatchStatus:
     counts, faults = batch.get("request_counts") or {}, (batch.get("errors") or {}).get("data") or []
     files = (batch.get("output_file_id"), batch.get("error_file_id"))
-    return Standing(
+    return BatchStatus(
         batch_id=batch["id"],
         status=batch["status"],
         file_id=batch["input_file_id"],

@@ -7,19 +7,19 @@ from dataclasses import replace
 
 from spavl.engine.isolated_resize import smaller_apart
 from spavl.imaging.resize import is_larger
-from spavl.models.types import ChatModel, Message, Picture, Reply, Request
+from spavl.models.types import ChatModel, ImageData, Message, Reply, Request
 
 # All responders are asked about an image at nearly the same time.
 _HELD = 64
 
 
-class Smaller:
+class ResizedImages:
     """Makes images smaller, each once for all who ask about it."""
 
     def __init__(self) -> None:
-        self._made: OrderedDict[tuple[str, int], asyncio.Task[Picture]] = OrderedDict()
+        self._made: OrderedDict[tuple[str, int], asyncio.Task[ImageData]] = OrderedDict()
 
-    async def of(self, image: Picture, longest_side: int) -> Picture:
+    async def of(self, image: ImageData, longest_side: int) -> ImageData:
         """The image that is sent. One that is not larger, or that cannot be unpacked, is sent byte for byte."""
         key = image.digest, longest_side
         if key not in self._made:
@@ -35,10 +35,10 @@ class Smaller:
             raise
 
 
-class SidesLimited:
+class ImageSizeLimited:
     """Sends each image with its longer side at most so long."""
 
-    def __init__(self, inner: ChatModel, longest_side: int, smaller: Smaller) -> None:
+    def __init__(self, inner: ChatModel, longest_side: int, smaller: ResizedImages) -> None:
         self.name, self._inner, self._side, self._smaller = inner.name, inner, longest_side, smaller
 
     async def ask(self, request: Request) -> Reply:
@@ -52,7 +52,7 @@ class SidesLimited:
         return replace(message, pictures=tuple(images))
 
 
-async def _made(image: Picture, longest_side: int) -> Picture:
+async def _made(image: ImageData, longest_side: int) -> ImageData:
     """The ledger knows it by the hash of the image it was made of and of its side, and not by its bytes.
 
     Another version of the encoder writes other bytes, and no call is to be paid again for that.
@@ -63,4 +63,4 @@ async def _made(image: Picture, longest_side: int) -> Picture:
     # Whether it is an image at all is for its server to say.
     if data is None:
         return image
-    return Picture(hashlib.sha256(f"{image.digest} side {longest_side}".encode()).hexdigest(), data)
+    return ImageData(hashlib.sha256(f"{image.digest} side {longest_side}".encode()).hexdigest(), data)

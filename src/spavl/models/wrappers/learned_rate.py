@@ -8,7 +8,7 @@ that is tried now and then, by slow steps: a step too far is told by one 429, an
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from spavl.text.http_headers import Allowance, Left
+from spavl.text.http_headers import RateLimitHeaders, RemainingQuota
 
 # However long a server asks to be left alone, by mistake or in earnest, it is asked again after this many seconds.
 LONGEST_WAIT = 120.0
@@ -38,22 +38,22 @@ _EAGER, _MOVED = 4.0, 1.5
 _SLACK = 0.25
 
 
-class Sent(NamedTuple):
+class SentRequest(NamedTuple):
     """A request by its number, and when it was sent."""
 
     number: int
     at: float
 
 
-class Told(NamedTuple):
+class HeardAllowance(NamedTuple):
     """What a server said of its limits, with the request that it said it to."""
 
-    allowance: Allowance
-    sent: Sent
+    allowance: RateLimitHeaders
+    sent: SentRequest
 
 
 @dataclass
-class Rate:
+class LearnedRate:
     """Of one model at one address. Its clock is whatever its caller reads."""
 
     # None: no limit is known.
@@ -64,7 +64,7 @@ class Rate:
         self._free_at = self._paused_until = self._held_until = self._grown_at = 0.0
         self._searching, self._dark, self._settled = True, False, False
         # The last request of which it is known that nothing was left when it came.
-        self._empty: Sent | None = None
+        self._empty: SentRequest | None = None
         # Seconds since then in which more might have been asked.
         self._idle = 0.0
         # 429s to requests up to this one were told of before the rate was lowered, and say the same.
@@ -73,7 +73,7 @@ class Rate:
         self._share, self._in_vain, self._noise = 0.0, 0, -1.0
         # The highest limit that was found since 429s were last ascribed to another cause.
         self._found = 0.0
-        self._told: Told | None = None
+        self._told: HeardAllowance | None = None
         self._most_room: dict[str, float] = {}
         # Of each allowance: when it will be full, as first said since it last grew, and what was left last.
         self._full_at: dict[str, tuple[float, float]] = {}
@@ -87,7 +87,7 @@ class Rate:
         """When the next request may be sent."""
         return max(self._free_at if self.per_second else 0.0, self._paused_until, self._due_by_headers(now))
 
-    def send(self, now: float, tokens: float, ready: float | None = None) -> Sent:
+    def send(self, now: float, tokens: float, ready: float | None = None) -> SentRequest:
         """A request is sent now, which could have been sent since it was ready, had the rate allowed it."""
         ready = now if ready is None else ready
         self._sent += 1
@@ -100,12 +100,12 @@ class Rate:
             # Whoever asks less than it may learns nothing by it.
             self._grow(now, was_held=ready <= self._free_at)
             self._free_at = max(self._free_at, ready, now - _SLACK) + 1 / self.per_second
-        return Sent(self._sent, now)
+        return SentRequest(self._sent, now)
 
     def taken(self) -> None:
         self._share -= self._share / _LATELY
 
-    def throttled(self, sent: Sent, now: float, pause: float | None) -> None:
+    def throttled(self, sent: SentRequest, now: float, pause: float | None) -> None:
         """The server said 429 to this request, and perhaps for how long it wants to be left alone."""
         self._share += (1 - self._share) / _LATELY
         pause = min(pause or 0.0, LONGEST_WAIT)
@@ -125,10 +125,10 @@ class Rate:
         if self._empty is None or sent.number > self._empty.number:
             self._empty, self._idle = sent, max(0.0, self._paused_until - now)
 
-    def hear(self, allowance: Allowance, sent: Sent) -> None:
+    def hear(self, allowance: RateLimitHeaders, sent: SentRequest) -> None:
         if self._told is not None and sent.number < self._told.sent.number:
             return
-        self._told = Told(allowance, sent)
+        self._told = HeardAllowance(allowance, sent)
         for name, each in allowance._asdict().items():
             if each is not None:
                 full_at = sent.at + each.reset
@@ -141,7 +141,7 @@ class Rate:
                 self._full_at[name] = before, each.remaining
                 self._span[name] = max(self._span.get(name, 0.0), each.reset)
 
-    def _is_rounded(self, name: str, left: Left) -> bool:
+    def _is_rounded(self, name: str, left: RemainingQuota) -> bool:
         """Whether a server never says more than a second, and whole ones: then it may mean any part of one."""
         return self._span[name] <= 1 and left.reset % 1 == 0
 
@@ -158,18 +158,18 @@ class Rate:
             self._searching, self._in_vain, self._found = True, 0, 0.0
         return is_noise
 
-    def _is_same_second(self, sent: Sent, now: float) -> bool:
+    def _is_same_second(self, sent: SentRequest, now: float) -> bool:
         """Whether this is the end of what a server gives for each second, of which it told a moment ago."""
         nothing_since = self._empty is not None and sent.number - self._empty.number <= _EVIDENCE
         return nothing_since and not self._searching and now - self._lowered_at < 1
 
-    def _since_empty(self, sent: Sent) -> tuple[int, float]:
+    def _since_empty(self, sent: SentRequest) -> tuple[int, float]:
         """How many requests were taken since nothing was left, until this one was not, and in how many seconds."""
         if self._empty is None:
             return 0, 0.0
         return sent.number - self._empty.number - 1, sent.at - self._empty.at
 
-    def _lowered(self, sent: Sent, pause: float) -> float:
+    def _lowered(self, sent: SentRequest, pause: float) -> float:
         before = self.per_second or sent.number / max(0.01, sent.at - self._first_at + pause)
         taken, seconds = self._since_empty(sent)
         measured = taken / seconds if seconds > 0 else 0.0

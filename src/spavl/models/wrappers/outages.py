@@ -7,7 +7,7 @@ _FAULTS, _SECONDS, _MANY = 5, 2.0, 32
 _FIRST_LOOK, _LONGEST_LOOK = 1.0, 15.0
 
 
-class Breaker:
+class CircuitBreaker:
     """Of one model at one address. Its clock is whatever its caller reads.
 
     A server that never answered is not waited for: its address may be wrong, or nobody has started it. Unless others

@@ -12,9 +12,9 @@ from pydantic import Field
 
 from spavl.config import Settings
 from spavl.models.types import Outage
-from spavl.models.wrappers.learned_rate import Rate, Sent
-from spavl.models.wrappers.outages import Breaker
-from spavl.text.http_headers import Allowance
+from spavl.models.wrappers.learned_rate import LearnedRate, SentRequest
+from spavl.models.wrappers.outages import CircuitBreaker
+from spavl.text.http_headers import RateLimitHeaders
 
 _AT_FIRST = 32
 
@@ -47,7 +47,7 @@ class BatchConfig(Settings):
     megabytes: float = Field(150, gt=0, description="largest file of a batch")
 
 
-class Bucket:
+class TokenBucket:
     """A minute's allowance that fills again as time passes; what is taken beyond it must be waited for."""
 
     def __init__(self, per_minute: float | None) -> None:
@@ -65,14 +65,14 @@ class Bucket:
         return max(0.0, start - now)
 
 
-class Place(NamedTuple):
+class RequestSlot(NamedTuple):
     """A request's place among those at a server. `looks`: it is sent to see whether the server is back."""
 
-    sent: Sent
+    sent: SentRequest
     looks: bool
 
 
-class Pace:
+class RateLimiter:
     """The shared pace of all requests to one model at one address."""
 
     def __init__(
@@ -80,11 +80,11 @@ class Pace:
     ) -> None:
         # A server that is asked for the first time is not given all at once, for it may have a limit.
         self._most, self.at_once = config.at_once, min(config.at_once, _AT_FIRST)
-        self._requests, self._tokens = Bucket(config.requests_per_minute), Bucket(config.tokens_per_minute)
-        self.rate = Rate()
-        self.breaker = Breaker(name, config.wait_at_most, say)
+        self._requests, self._tokens = TokenBucket(config.requests_per_minute), TokenBucket(config.tokens_per_minute)
+        self.rate = LearnedRate()
+        self.breaker = CircuitBreaker(name, config.wait_at_most, say)
         # The paces of the same model at other addresses, which are asked while this one is away.
-        self.others: Sequence[Pace] = ()
+        self.others: Sequence[RateLimiter] = ()
         self.in_flight = self.waiting = 0
         # What became of all requests so far, for whoever watches.
         self.answered = self.throttled = self.failed = 0
@@ -95,7 +95,7 @@ class Pace:
         # Until when all places were last taken.
         self._full_at = 0.0
 
-    async def enter(self, tokens: float) -> Place:
+    async def enter(self, tokens: float) -> RequestSlot:
         """Wait for a place, and take it. Whoever entered must leave."""
         self.waiting += 1
         ready = time.monotonic()
@@ -105,7 +105,7 @@ class Pace:
         finally:
             self.waiting -= 1
 
-    async def _pass(self, tokens: float, ready: float) -> Place:
+    async def _pass(self, tokens: float, ready: float) -> RequestSlot:
         while True:
             if self._closed:
                 raise asyncio.CancelledError
@@ -122,7 +122,7 @@ class Pace:
         self.in_flight += 1
         if away:
             self.breaker.look()
-        place = Place(self.rate.send(now, tokens, max(ready, self._full_at)), away)
+        place = RequestSlot(self.rate.send(now, tokens, max(ready, self._full_at)), away)
         if own > 0:
             try:
                 await asyncio.sleep(own)
@@ -133,7 +133,7 @@ class Pace:
                 raise
         return place
 
-    def leave(self, place: Place) -> None:
+    def leave(self, place: RequestSlot) -> None:
         self.in_flight -= 1
         if place.looks:
             self.breaker.looked(time.monotonic())
@@ -144,7 +144,7 @@ class Pace:
         self._closed = True
         self._tell_news()
 
-    def slow_down(self, place: Place, pause: float | None, allowance: Allowance | None = None) -> None:
+    def slow_down(self, place: RequestSlot, pause: float | None, allowance: RateLimitHeaders | None = None) -> None:
         """The server said 429."""
         self.failed += 1
         self.throttled += 1
@@ -154,7 +154,7 @@ class Pace:
         self.rate.throttled(place.sent, now, pause)
         self._hear(place, allowance)
 
-    def went_well(self, place: Place, allowance: Allowance | None = None) -> None:
+    def went_well(self, place: RequestSlot, allowance: RateLimitHeaders | None = None) -> None:
         self.answered += 1
         self.at_once = min(self._most, self.at_once + 1)
         self.breaker.answered(time.monotonic())
@@ -166,7 +166,7 @@ class Pace:
         is_answered_elsewhere = any(other.answered and not other.breaker.away for other in self.others)
         self.breaker.failed(time.monotonic(), reason, is_answered_elsewhere)
 
-    def _hear(self, place: Place, allowance: Allowance | None) -> None:
+    def _hear(self, place: RequestSlot, allowance: RateLimitHeaders | None) -> None:
         if allowance is not None:
             self.rate.hear(allowance, place.sent)
 

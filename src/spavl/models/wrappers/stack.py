@@ -15,9 +15,9 @@ from spavl.errors import BudgetError, ConfigError, ProviderError
 from spavl.models import call_outcomes
 from spavl.models.image_tokens import UNKNOWN, tokens_of
 from spavl.models.prices import FREE, Price
-from spavl.models.types import ChatModel, Message, Outage, Parked, Rejected, Reply, Request, Transient, key_of
+from spavl.models.types import ChatModel, Deferred, Message, Outage, Rejected, Reply, Request, Transient, key_of
 from spavl.models.wrappers import learned_rate
-from spavl.models.wrappers.rate_limit import Pace
+from spavl.models.wrappers.rate_limit import RateLimiter
 from spavl.store import Call, Ledger
 from spavl.text.final_answer import part_thoughts
 
@@ -27,14 +27,14 @@ _FRAME = 16
 _PATIENCE = 900.0
 
 
-class Limited:
+class RateLimited:
     """Holds requests back so that the server is neither idle nor overrun."""
 
-    def __init__(self, inner: ChatModel, pace: Pace) -> None:
+    def __init__(self, inner: ChatModel, pace: RateLimiter) -> None:
         self.name, self._inner, self._pace = inner.name, inner, pace
 
     @property
-    def pace(self) -> Pace:
+    def pace(self) -> RateLimiter:
         return self._pace
 
     async def ask(self, request: Request) -> Reply:
@@ -120,7 +120,7 @@ class Budget:
         while self.usd is not None and self.spent + self._held + self._set_aside + most > self.usd:
             self._check(most)
             if self.spent + self._held + most > self.usd:
-                raise Parked
+                raise Deferred
             await self._settled.wait()
             if self._closed:
                 raise asyncio.CancelledError
@@ -136,7 +136,7 @@ class Budget:
         """Set money aside for a request of a batch; Parked when there is enough only once others have come back."""
         if self.usd is not None and self.spent + self._held + self._set_aside + most > self.usd:
             self._check(most)
-            raise Parked
+            raise Deferred
         self._held += most
 
     def hold_again(self, most: float) -> None:
@@ -223,17 +223,17 @@ def call_of(ledger: Ledger, names: Sequence[str], spelled: str) -> Call | None:
     return next((call for call in found if call and call.status != "rejected"), None)
 
 
-class Spread:
+class LoadBalanced:
     """One model at several addresses: each request goes to the one that has the fewest to answer.
 
     What fails at one is asked at another at once, for one that fails is done with everything soonest.
     """
 
-    def __init__(self, places: Sequence[Limited], say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, places: Sequence[RateLimited], say: Callable[[str], None] = lambda _: None) -> None:
         self.name, self._places, self._say = places[0].name, list(places), say
 
     async def ask(self, request: Request) -> Reply:
-        tried = list[Limited]()
+        tried = list[RateLimited]()
         while True:
             left = [each for each in self._places if each not in tried] or self._places
             place = min(left, key=lambda each: (not each.pace.is_open, each.pace.load))
@@ -254,7 +254,7 @@ class Spread:
                     raise
 
 
-class Recorded:
+class LedgerCached:
     """Looks into the ledger first, asks once however many wait, and writes before it answers."""
 
     def __init__(
@@ -333,7 +333,7 @@ def reply_of(call: Call) -> Reply:
     )
 
 
-class Persona:
+class WithSystemPrompt:
     """A model with a system prompt put before every request."""
 
     def __init__(self, inner: ChatModel, name: str, system_prompt: str) -> None:

@@ -44,7 +44,7 @@ def is_too_long(reason: str) -> bool:
 
 
 @dataclass
-class Habits:
+class ThinkingHabits:
     """What is known of a model: whether it thinks (None: not yet), where its thoughts begin, and how much it may."""
 
     thinks: bool | None = None
@@ -80,13 +80,13 @@ class Habits:
             self._lesser.clear()
 
 
-class Thinking:
+class WithThinkingRoom:
     """Asks again with room for thoughts where a reply was cut off in them, and from then on at once.
 
     What comes back has both replies' tokens and price. A reply that was cut off in its thoughts even so has no text.
     """
 
-    def __init__(self, inner: ChatModel, habits: Habits, say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, inner: ChatModel, habits: ThinkingHabits, say: Callable[[str], None] = lambda _: None) -> None:
         self.name, self._inner, self._habits, self._say = inner.name, inner, habits, say
 
     async def ask(self, request: Request) -> Reply:
@@ -153,9 +153,9 @@ class Thinking:
         return reply
 
 
-def habits_of(is_known: bool, settings: ModelSettings) -> Habits:
+def habits_of(is_known: bool, settings: ModelSettings) -> ThinkingHabits:
     """Those of a model that was not heard yet. With a limit of its own it has that and no more."""
-    return Habits(thinks=is_known or None, room=ROOM if settings.max_tokens is None else 0)
+    return ThinkingHabits(thinks=is_known or None, room=ROOM if settings.max_tokens is None else 0)
 
 
 def _with_use_of(said: Reply, *replies: Reply) -> Reply:

@@ -7,19 +7,19 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from spavl.data.dataset.audit import LEARNT, Asked, Audit, Leak, audited
+from spavl.data.dataset.audit import LEARNT, AuditedQuestion, Leak, LeakAudit, audited
 from spavl.data.dataset.config import DatasetConfig
 from spavl.data.dataset.files import write_files
 from spavl.data.dataset.published import IMAGE_NAME
 from spavl.engine.details import open_details
 from spavl.errors import ConfigError
 from spavl.publishing.card import write_card
-from spavl.publishing.importing.classes import UNKNOWN, Classes
-from spavl.publishing.importing.looks import Look, Looks
-from spavl.publishing.importing.meta import Fact, Meta, read_meta
+from spavl.publishing.importing.classes import UNKNOWN, ClassMapping
+from spavl.publishing.importing.looks import ImageImporter, ImportedImage
+from spavl.publishing.importing.meta import QuestionMeta, SpaVlMeta, read_meta
 from spavl.publishing.importing.sources import (
     NAMES,
-    Row,
+    ImportedRow,
     count,
     fetch,
     files_of,
@@ -59,19 +59,19 @@ HOW_TO_KEEP = "rows with a system prompt: spavl data import --drop-system-prompt
 OTHERS_TURN = "not_by_assistant"
 
 
-class Imported:
+class ImportedData:
     """What is read of a data set. Samples go by; the rest, of which there is less, is held."""
 
-    def __init__(self, run: RunFolder, name: str, meta: Meta, splits_itself: bool, drops_system: bool) -> None:
+    def __init__(self, run: RunFolder, name: str, meta: SpaVlMeta, splits_itself: bool, drops_system: bool) -> None:
         self._run, self._name, self._meta, self._splits_itself = run, name, meta, splits_itself
         self._drops_system = drops_system
         # The system prompts that were left out, and of how many rows.
         self.dropped_system: Counter[str] = Counter()
         # Of how many pairs and test questions the image stood between the question's words.
         self.amid = 0
-        self._classes = Classes()
+        self._classes = ClassMapping()
         self._seen: set[str] = set()
-        self._looks = Looks(run.blobs.put)
+        self._looks = ImageImporter(run.blobs.put)
         self.images: dict[tuple[str, Split], Image] = {}
         self.questions: dict[str, Question] = {}
         self.published: list[Published] = []
@@ -83,7 +83,7 @@ class Imported:
     def categories(self) -> list[Category]:
         return self._classes.all()
 
-    def samples(self, rows: Iterable[Row]) -> Iterator[Sample]:
+    def samples(self, rows: Iterable[ImportedRow]) -> Iterator[Sample]:
         """The pairs, each once; test questions are put aside as they are met."""
         for number, (row, look) in enumerate(self._looks.beside(rows, lambda row: not self._against(row))):
             if reason := self._against(row):
@@ -101,7 +101,7 @@ class Imported:
                 self.amid += row.is_amid
                 yield sample
 
-    def _sample(self, number: int, row: Row, image: Image) -> Sample | None:
+    def _sample(self, number: int, row: ImportedRow, image: Image) -> Sample | None:
         fact = self._meta.fact(str(row.more.get("image_name")), row.question or "")
         texts = (row.question, row.chosen, row.rejected)
         question, chosen, rejected = (without_stray_end(text or "") for text in texts)
@@ -141,10 +141,10 @@ class Imported:
     def _reject(self, number: int, reason: str, more: str = "") -> None:
         self.rejects.append(Reject(parent_id=f"row {number}", reason=reason, detail=self._name + more))
 
-    def _against(self, row: Row) -> str | None:
+    def _against(self, row: ImportedRow) -> str | None:
         return _unfit(row) or ("system_prompt" if row.system and not self._drops_system else None)
 
-    def _image(self, row: Row, look: Look) -> Image:
+    def _image(self, row: ImportedRow, look: ImportedImage) -> Image:
         split = row.split
         if split == "train" and not self._splits_itself:
             split = "validation" if _luck(look.blob) + _VALIDATION_SHARE >= 1 else "train"
@@ -152,7 +152,7 @@ class Imported:
             self.images[look.blob, split] = self._new_image(row, look, split)
         return self.images[look.blob, split]
 
-    def _new_image(self, row: Row, look: Look, split: Split) -> Image:
+    def _new_image(self, row: ImportedRow, look: ImportedImage, split: Split) -> Image:
         name = str(row.more.get("image_name") or "")
         known = self._meta.pictures.get(name, {})
         raw = tuple(str(row.more.get(key) or known.get(key) or "") for key in _CLASSES)
@@ -177,7 +177,7 @@ class Imported:
             split=split,
         )
 
-    def _add_question(self, number: int, row: Row, image: Image) -> None:
+    def _add_question(self, number: int, row: ImportedRow, image: Image) -> None:
         question = Question(
             image_id=image.id,
             kind="unknown",
@@ -200,7 +200,7 @@ class Imported:
             self.questions[question.id] = question
 
 
-class Brought(NamedTuple):
+class ImportResult(NamedTuple):
     """What an import gave: the rows of each split, what was left out and why, and what leaks between the splits."""
 
     rows: dict[str, int]
@@ -210,7 +210,7 @@ class Brought(NamedTuple):
     repeated: int
 
 
-def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop_system: bool = False) -> Brought:
+def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop_system: bool = False) -> ImportResult:
     """Import a data set into a new run. Rows with a system prompt come in without it, or, unless asked, not at all."""
     began, origin = time.monotonic(), origin_of(name)
     holds(out, origin)
@@ -220,7 +220,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         # Fetching may have taken hours.
         _holds(run, origin)
         splits = {split for _, split, _ in files_of(folder)}
-        made = Imported(run, name, read_meta(folder / "meta_files"), "validation" in splits, drop_system)
+        made = ImportedData(run, name, read_meta(folder / "meta_files"), "validation" in splits, drop_system)
         with screen.bar("import", count(folder)) as bar, closing(made):
             run.write_rows("dataset", Sample, made.samples(_told(rows_of(folder), bar.advance)))
         _refuse_nothing(run, made)
@@ -240,7 +240,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         rows = Counter[str](sample.split for sample in run.read("dataset", Sample))
         split_of_image = {image.id: image.split for image in made.images.values()}
         tests = Counter[str](split_of_image[question.image_id] for question in made.questions.values())
-        return Brought({**rows, **tests}, rejects, leaks, len(repeated))
+        return ImportResult({**rows, **tests}, rejects, leaks, len(repeated))
 
 
 def holds(out: Path, origin: str) -> bool:
@@ -278,7 +278,7 @@ def _told_of_unread(folder: Path, screen: Screen) -> list[str]:
     return left
 
 
-def _left_of(made: Imported, screen: Screen) -> dict[str, object]:
+def _left_of(made: ImportedData, screen: Screen) -> dict[str, object]:
     """What rows came in without, as notes."""
     notes = dict[str, object]()
     if made.dropped_system:
@@ -290,7 +290,7 @@ def _left_of(made: Imported, screen: Screen) -> dict[str, object]:
     return notes
 
 
-def _refuse_nothing(run: RunFolder, made: Imported) -> None:
+def _refuse_nothing(run: RunFolder, made: ImportedData) -> None:
     if made.questions or run.count("dataset", Sample):
         return
     reasons = Counter(each.reason for each in made.rejects)
@@ -304,11 +304,14 @@ def origin_of(name: str) -> str:
     return name if Path(name).is_dir() else f"{name} on the hub"
 
 
-def _audit(run: RunFolder, made: Imported, settings: DatasetConfig) -> Audit:
+def _audit(run: RunFolder, made: ImportedData, settings: DatasetConfig) -> LeakAudit:
     """Find what stands in two splits, and leave it out of training if that is wanted."""
-    asked = {question.id: Asked(question.id, question.image_id, question.text) for question in made.questions.values()}
+    asked = {
+        question.id: AuditedQuestion(question.id, question.image_id, question.text)
+        for question in made.questions.values()
+    }
     for sample in run.read("dataset", Sample):
-        asked[sample.question_id] = Asked(sample.question_id, sample.image_id, sample.question)
+        asked[sample.question_id] = AuditedQuestion(sample.question_id, sample.image_id, sample.question)
     with open_details(run.blobs.get) as details:
         found = audited(made.images.values(), asked.values, settings.leaks, details.alike)
     write_text(run.path / "leaks.jsonl", found.as_lines())
@@ -348,7 +351,7 @@ def _finish(
     )
 
 
-def _told(rows: Iterator[Row], advance: Callable[[], None]) -> Iterator[Row]:
+def _told(rows: Iterator[ImportedRow], advance: Callable[[], None]) -> Iterator[ImportedRow]:
     for row in rows:
         yield row
         advance()
@@ -359,7 +362,7 @@ def _luck(blob: str) -> float:
     return int(blob[-8:], 16) / 16**8
 
 
-def _said_of(sample: Sample, fact: Fact | None, row: Row) -> Published:
+def _said_of(sample: Sample, fact: QuestionMeta | None, row: ImportedRow) -> Published:
     """The judge's reasons and the guard's labels, from meta_files or from rich rows."""
     if fact:
         reasons = fact.reasons
@@ -374,7 +377,7 @@ def _said_of(sample: Sample, fact: Fact | None, row: Row) -> Published:
     return Published(sample_id=sample.id, reasons=reasons, chosen_label=labels[0], rejected_label=labels[1])
 
 
-def _unfit(row: Row) -> str | None:
+def _unfit(row: ImportedRow) -> str | None:
     """Why a row cannot be used, if it cannot."""
     if not row.is_encodable:
         return "lone_surrogate"

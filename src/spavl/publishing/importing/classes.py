@@ -14,7 +14,7 @@ _REPAIRED = {
 }
 
 
-class Classes:
+class ClassMapping:
     """Gives each triple of class strings its leaf: one of the paper's tree if it names one, else a new one."""
 
     def __init__(self) -> None:

@@ -6,18 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
 
+from spavl.engine.driver import cores
 from spavl.engine.isolated_reader import LIMITS
-from spavl.engine.sandbox import Died, Sandbox
-from spavl.engine.workers import cores
+from spavl.engine.sandbox import Sandbox, WorkerDeath
 from spavl.imaging.decode import Undecodable, decode
 from spavl.imaging.phash import perceptual_hash
-from spavl.publishing.importing.sources import Row
+from spavl.publishing.importing.sources import ImportedRow
 
 # Rows that are held while their images are decoded, for each worker.
 _AHEAD = 4
 
 
-class Look(NamedTuple):
+class ImportedImage(NamedTuple):
     """An image that can be used: the hash of the bytes that are kept of it, and what it shows of itself."""
 
     blob: str
@@ -26,7 +26,7 @@ class Look(NamedTuple):
     phash: str
 
 
-class _Seen(NamedTuple):
+class _SeenImage(NamedTuple):
     # Nothing where the bytes that came hold the image and nothing else.
     data: bytes | None
     width: int
@@ -34,18 +34,20 @@ class _Seen(NamedTuple):
     phash: str
 
 
-class Looks:
+class ImageImporter:
     """Looks at each image once, however many rows show it. `keep` stores the bytes of one and gives their hash."""
 
     def __init__(self, keep: Callable[[bytes], str]) -> None:
         self._keep, self._at_once = keep, cores()
         self._sandbox = Sandbox(_look_at_all, self._at_once, LIMITS)
-        self._known: dict[str, Look | str] = {}
+        self._known: dict[str, ImportedImage | str] = {}
 
     def close(self) -> None:
         self._sandbox.close()
 
-    def beside(self, rows: Iterable[Row], is_wanted: Callable[[Row], bool]) -> Iterator[tuple[Row, Look | str]]:
+    def beside(
+        self, rows: Iterable[ImportedRow], is_wanted: Callable[[ImportedRow], bool]
+    ) -> Iterator[tuple[ImportedRow, ImportedImage | str]]:
         """Each row with the look of its image, or with the reason why it has none."""
         left = iter(rows)
         with ThreadPoolExecutor(self._at_once) as threads:
@@ -57,22 +59,22 @@ class Looks:
                 for row, name in zip(batch, names, strict=True):
                     yield row, self._known[name] if name else "not_looked_at"
 
-    def _look(self, data: bytes) -> Look | str:
+    def _look(self, data: bytes) -> ImportedImage | str:
         (seen,) = self._sandbox.run([data])
-        if isinstance(seen, Died):
+        if isinstance(seen, WorkerDeath):
             return seen.reason
         if isinstance(seen, str):
             return seen
-        return Look(self._keep(data if seen.data is None else seen.data), seen.width, seen.height, seen.phash)
+        return ImportedImage(self._keep(data if seen.data is None else seen.data), seen.width, seen.height, seen.phash)
 
 
-def _look_at_all(shard: Sequence[bytes]) -> list[_Seen | str]:
+def _look_at_all(shard: Sequence[bytes]) -> list[_SeenImage | str]:
     return [_look_at(data) for data in shard]
 
 
-def _look_at(data: bytes) -> _Seen | str:
+def _look_at(data: bytes) -> _SeenImage | str:
     try:
         pixels, clean = decode(data)
     except Undecodable as error:
         return str(error)
-    return _Seen(None if clean == data else clean, pixels.width, pixels.height, perceptual_hash(pixels))
+    return _SeenImage(None if clean == data else clean, pixels.width, pixels.height, perceptual_hash(pixels))

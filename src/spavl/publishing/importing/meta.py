@@ -28,7 +28,7 @@ _LABELS: dict[object, Label] = {"safe": "safe", "unsafe": "unsafe", True: "safe"
 Key = tuple[str, str]
 
 
-class Fact(NamedTuple):
+class QuestionMeta(NamedTuple):
     """What is known of a question. Answers are kept as hashes of their texts, for there are a million of them."""
 
     kind: QuestionKind
@@ -46,27 +46,27 @@ class Fact(NamedTuple):
         return found.pop() if len(found) == 1 else None
 
 
-class Meta(NamedTuple):
+class SpaVlMeta(NamedTuple):
     pictures: dict[str, dict[str, Any]]
-    facts: dict[Key, Fact]
+    facts: dict[Key, QuestionMeta]
 
-    def fact(self, image_name: str, question: str) -> Fact | None:
+    def fact(self, image_name: str, question: str) -> QuestionMeta | None:
         return self.facts.get((image_name, question.strip()))
 
 
-def read_meta(folder: Path) -> Meta:
+def read_meta(folder: Path) -> SpaVlMeta:
     """All of it that is there; without any, the classes of the training rows stay unknown."""
     pictures = {str(row.get("image", "")): row for row in _rows(folder / "image_info" / "meta.json")}
-    facts: dict[Key, Fact] = {}
+    facts: dict[Key, QuestionMeta] = {}
     for file, kind in _KINDS:
         for part in ("split", "prefer", "model_answer", "safety"):
             for row in _rows(folder / part / f"{file}.json"):
                 key = (str(row.get("image", "")), str(row.get("question", "")).strip())
-                facts[key] = _with(facts.get(key) or Fact(kind, {}, {}, ()), part, row)
-    return Meta(pictures, facts)
+                facts[key] = _with(facts.get(key) or QuestionMeta(kind, {}, {}, ()), part, row)
+    return SpaVlMeta(pictures, facts)
 
 
-def _with(fact: Fact, part: str, row: dict[str, Any]) -> Fact:
+def _with(fact: QuestionMeta, part: str, row: dict[str, Any]) -> QuestionMeta:
     if part == "prefer":
         return fact._replace(reasons=tuple(str(row[name]) for name in ("reason1", "reason2") if row.get(name)))
     if part == "model_answer":

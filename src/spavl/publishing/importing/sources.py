@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spavl.engine.isolated_reader import Reading, rows_apart
+from spavl.engine.isolated_reader import FileOpened, rows_apart
 from spavl.errors import ConfigError, MissingExtra, ProviderError, how_to_install
 from spavl.evaluation.benchmarks.files import row_files
 from spavl.imaging.tables.columns import holds_images
 from spavl.imaging.tables.packing import check_parquet
-from spavl.publishing.importing.turns import READ, Answered, answered_of
+from spavl.publishing.importing.turns import READ, ConversationPair, answered_of
 from spavl.records import Split
 from spavl.text.encodable import is_encodable
 from spavl.text.file_groups import by_likes
@@ -48,7 +48,7 @@ NAMES = tuple(dict.fromkeys(start for start, _, _ in _SPLITS))
 _PREFERENCES = ({"question"}, {"chosen", "rejected"}, {"messages", "rejected_response"})
 
 
-class Row(NamedTuple):
+class ImportedRow(NamedTuple):
     """A row in one form. An empty chosen answer is that of a test question, which has none."""
 
     split: Split
@@ -149,7 +149,7 @@ def _split_in(file: Path) -> str:
     return file.parent.name.removeprefix("partial-") if _ONLY_NUMBER.fullmatch(name) else name.partition("-")[0]
 
 
-class _Surveyed(NamedTuple):
+class _SurveyedFile(NamedTuple):
     """What a file says of itself before its rows are read."""
 
     rows: int
@@ -171,7 +171,7 @@ def unread_of(folder: Path) -> list[str]:
     return sorted(texts - READ - _TOLD)
 
 
-def rows_of(folder: Path) -> Iterator[Row]:
+def rows_of(folder: Path) -> Iterator[ImportedRow]:
     """Every row, a few in memory at a time."""
     for file, split, harmful in files_of(folder):
         (surveyed,) = rows_apart(_survey, [file])
@@ -187,20 +187,20 @@ def rows_of(folder: Path) -> Iterator[Row]:
             raise ConfigError(what, where=str(file), then=then)
         for row in row_files.rows(file):
             if file.suffix == ".jsonl" and not is_encodable(row.cells):
-                yield Row(split, harmful, (), None, None, None, "", "", False, {}, is_encodable=False)
+                yield ImportedRow(split, harmful, (), None, None, None, "", "", False, {}, is_encodable=False)
                 continue
-            yield Row(split, harmful, _pictures(row, column, folder), *_answered(row.cells), dict(row.cells))
+            yield ImportedRow(split, harmful, _pictures(row, column, folder), *_answered(row.cells), dict(row.cells))
 
 
-def _answered(cells: Mapping[str, Any]) -> Answered:
+def _answered(cells: Mapping[str, Any]) -> ConversationPair:
     try:
         return answered_of(cells)
     except (TypeError, AttributeError, ValueError, LookupError):
         # What is no text and no list of turns asks nothing.
-        return Answered(None, None, None, "")
+        return ConversationPair(None, None, None, "")
 
 
-def _pictures(row: row_files.Row, column: str, folder: Path) -> Sequence[bytes]:
+def _pictures(row: row_files.BenchmarkRow, column: str, folder: Path) -> Sequence[bytes]:
     """The images of a row, none where they cannot be had."""
     found = row.maybe_pictures(column, (row.file.parent, folder))
     try:
@@ -209,9 +209,9 @@ def _pictures(row: row_files.Row, column: str, folder: Path) -> Sequence[bytes]:
         return ()
 
 
-def _survey(files: Sequence[Path]) -> Iterator[_Surveyed | Reading]:
+def _survey(files: Sequence[Path]) -> Iterator[_SurveyedFile | FileOpened]:
     for file in files:
-        yield Reading(str(file))
+        yield FileOpened(str(file))
         try:
             yield _survey_of_parquet(file) if file.suffix == ".parquet" else _survey_of_lines(file)
         except Exception as error:  # what is no such file may fail in any way
@@ -219,7 +219,7 @@ def _survey(files: Sequence[Path]) -> Iterator[_Surveyed | Reading]:
             raise ConfigError(what, where=str(file), then="download it again") from None
 
 
-def _survey_of_parquet(file: Path) -> _Surveyed:
+def _survey_of_parquet(file: Path) -> _SurveyedFile:
     with pq.ParquetFile(file) as opened:
         check_parquet(file, opened.metadata)
         schema, rows = opened.schema_arrow, opened.metadata.num_rows
@@ -227,13 +227,13 @@ def _survey_of_parquet(file: Path) -> _Surveyed:
     column = next((name for name in ("images", "image") if name in schema.names), None)
     kind = schema.field(column).type if column and schema.names.count(column) == 1 else None
     no_images = str(kind) if kind is not None and not holds_images(kind) else ""
-    return _Surveyed(rows, tuple(schema.names), tuple(texts), no_images)
+    return _SurveyedFile(rows, tuple(schema.names), tuple(texts), no_images)
 
 
-def _survey_of_lines(file: Path) -> _Surveyed:
+def _survey_of_lines(file: Path) -> _SurveyedFile:
     rows, first = 0, "{}"
     with file.open(encoding="utf-8-sig") as lines:
         for line in filter(str.strip, lines):
             first, rows = line if not rows else first, rows + 1
     cells = json.loads(first)
-    return _Surveyed(rows, tuple(cells), tuple(name for name, cell in cells.items() if isinstance(cell, str)))
+    return _SurveyedFile(rows, tuple(cells), tuple(name for name, cell in cells.items() if isinstance(cell, str)))

@@ -18,7 +18,7 @@ READ = {*_PROMPTS, *_REJECTED, *_SYSTEM, "chosen"}
 _MARK = "<image>"
 
 
-class Turn(NamedTuple):
+class ConversationTurn(NamedTuple):
     role: str
     text: str
     # Whether its picture is a part of its own, and whether words stand before and after it.
@@ -29,7 +29,7 @@ class Turn(NamedTuple):
         return self.role, self.text
 
 
-class Answered(NamedTuple):
+class ConversationPair(NamedTuple):
     """A question, which is missing where there is not just one, and its answers."""
 
     question: str | None
@@ -42,7 +42,7 @@ class Answered(NamedTuple):
     is_amid: bool = False
 
 
-def answered_of(row: Mapping[str, Any]) -> Answered:
+def answered_of(row: Mapping[str, Any]) -> ConversationPair:
     asked = _turns(next((row[name] for name in _PROMPTS if row.get(name)), None), "user")
     chosen = _turns(row.get("chosen"), "assistant")
     rejected = _turns(next((row[name] for name in _REJECTED if row.get(name)), None), "assistant")
@@ -56,7 +56,7 @@ def answered_of(row: Mapping[str, Any]) -> Answered:
     asked = asked or chosen[:-1]
     alike: tuple[list[tuple[str, str]], ...] = ([], [turn.said() for turn in asked])
     is_of_one = all([turn.said() for turn in each[:-1]] in alike for each in (chosen, rejected))
-    first = asked[0] if is_of_one and [turn.role for turn in asked] == ["user"] else Turn("", "")
+    first = asked[0] if is_of_one and [turn.role for turn in asked] == ["user"] else ConversationTurn("", "")
     if not first.shows and not isinstance(row.get("question"), str):
         # A question in a column of its own, or beside a part that is its picture, has no such mark: what looks like
         # one belongs to it.
@@ -65,26 +65,26 @@ def answered_of(row: Mapping[str, Any]) -> Answered:
     answers = (_last(chosen, row.get("chosen")), _last(rejected, row.get("rejected")))
     others = [each[-1].role for each in (chosen, rejected) if each and each[-1].role != "assistant"]
     other = (others[0] or "nobody") if others else ""
-    return Answered(first.text if first.role else None, *answers, system, other, first.is_amid)
+    return ConversationPair(first.text if first.role else None, *answers, system, other, first.is_amid)
 
 
-def _turns(value: Any, role: str) -> list[Turn]:
+def _turns(value: Any, role: str) -> list[ConversationTurn]:
     """A text alone is a turn of whoever speaks there."""
     if not value:
         return []
     if isinstance(value, str):
-        return [Turn(role, value)]
+        return [ConversationTurn(role, value)]
     turns: Sequence[Mapping[str, Any]] = [value] if isinstance(value, Mapping) else value
     return [_turn(_role(turn), turn.get("content") if "content" in turn else turn.get("value")) for turn in turns]
 
 
-def _turn(role: str, content: Any) -> Turn:
+def _turn(role: str, content: Any) -> ConversationTurn:
     """A turn of a text, or of parts, of which the texts are put together."""
     parts = [content] if isinstance(content, str | Mapping) else list(content or ())
     texts = ["" if _is_picture(part) else _text(part) for part in parts]
     shown = [place for place, part in enumerate(parts) if _is_picture(part)]
     is_amid = any("".join(texts[:place]).strip() and "".join(texts[place:]).strip() for place in shown)
-    return Turn(role, _together(texts), bool(shown), is_amid)
+    return ConversationTurn(role, _together(texts), bool(shown), is_amid)
 
 
 def _role(turn: Mapping[str, Any]) -> str:
@@ -92,12 +92,12 @@ def _role(turn: Mapping[str, Any]) -> str:
     return _ROLES.get(name, name)
 
 
-def _last(turns: Sequence[Turn], cell: Any) -> str | None:
+def _last(turns: Sequence[ConversationTurn], cell: Any) -> str | None:
     """An answer that is there and says nothing is not one that is missing."""
     return turns[-1].text if turns else "" if cell == "" else None
 
 
-def _unmarked(turn: Turn) -> Turn:
+def _unmarked(turn: ConversationTurn) -> ConversationTurn:
     """Without the mark that says where its one picture stands."""
     if _MARK not in turn.text:
         return turn

@@ -27,20 +27,20 @@ from spavl.records import Sample
 from spavl.store.cache import cache_folder
 from spavl.terminal.progress import Screen
 from spavl.training.config import TrainingConfig
-from spavl.training.data_checks import Checked, check
+from spavl.training.data_checks import CheckedSamples, check
 from spavl.training.loop import distributed
 from spavl.training.model import qlora, trainable
 from spavl.training.model.anatomy import Part
 from spavl.training.model.read_parameters import blank_picture
 from spavl.training.objectives.answers import BLANK, BLANK_SIZE
-from spavl.training.objectives.gradient_noise import Steps, gradients_of, likeness_of, made_of, tried
-from spavl.training.objectives.microbatches import Portions
+from spavl.training.objectives.gradient_noise import StepStatistics, gradients_of, likeness_of, made_of, tried
+from spavl.training.objectives.microbatches import PairedTask
 from spavl.training.objectives.reference_cache import CACHE, ReferenceCache
-from spavl.training.objectives.registry import COURSES, Given, Objective
+from spavl.training.objectives.registry import COURSES, Objective, ObjectiveInputs
 from spavl.training.ppo.ppo import PPO
 from spavl.training.prefix_trees.logprobs import computing_in
-from spavl.training.prefix_trees.model_support import Family, family_of, refuse_two_parts
-from spavl.training.prefix_trees.token_counts import Count, Lengths, Shown
+from spavl.training.prefix_trees.model_support import ModelFamily, family_of, refuse_two_parts
+from spavl.training.prefix_trees.token_counts import CountedRow, TokenCount, TokenCounter
 from spavl.training.run import kept_in, load, reference_name
 
 _STEPS = 3
@@ -49,15 +49,15 @@ _MOMENTS = 2
 
 
 @runtime_checkable
-class Planned(Objective, Protocol):
+class KnownAnswers(Objective, Protocol):
     """A course whose answers are known before it begins."""
 
     @property
-    def portions(self) -> Portions: ...
+    def portions(self) -> PairedTask: ...
 
 
 @runtime_checkable
-class Prepared(Protocol):
+class NeedsPreparation(Protocol):
     """One that has something to score before it begins."""
 
     @property
@@ -70,7 +70,7 @@ class Prepared(Protocol):
         ...
 
 
-class Memory(NamedTuple):
+class MemoryEstimate(NamedTuple):
     """In bytes; what only a pass can tell is missing where none was made."""
 
     weights: int
@@ -81,7 +81,7 @@ class Memory(NamedTuple):
     # Of the pass that was measured.
     pass_tokens: int = 0
 
-    def spread(self, processes: int) -> "Memory":
+    def spread(self, processes: int) -> "MemoryEstimate":
         """What one process holds of it where the weights are in shards."""
         parts = (self.weights, self.gradients, self.optimizer)
         weights, gradients, optimizer = (-(-part // processes) for part in parts)
@@ -100,7 +100,7 @@ class Memory(NamedTuple):
         return max(0, int(0.8 * free / self.activations * self.pass_tokens))
 
 
-class Pace(NamedTuple):
+class SpeedEstimate(NamedTuple):
     """What was measured on a few steps, and what it comes to for all of them."""
 
     device: str
@@ -111,20 +111,20 @@ class Pace(NamedTuple):
     training: float
 
 
-class Rehearsal(NamedTuple):
+class TrainingEstimate(NamedTuple):
     settings: TrainingConfig
     parameters: Mapping[Part, tuple[int, int]]
-    checked: Checked
+    checked: CheckedSamples
     steps: int
-    family: Family
+    family: ModelFamily
     # Of an epoch; missing where answers are not known before they are given.
-    tokens: Count | None
-    memory: Memory
-    pace: Pace | None
+    tokens: TokenCount | None
+    memory: MemoryEstimate
+    pace: SpeedEstimate | None
     # Of `accelerate launch`.
     processes: int = 1
     # What a step holds, where its answers are known before.
-    of_step: Steps | None = None
+    of_step: StepStatistics | None = None
     # Of two pairs' gradients about one image, where some image has two and the model fits.
     likeness: float | None = None
     # Of experts that are stacked in one parameter, which four bits leave as they are.
@@ -138,7 +138,7 @@ def rehearse(
     seed: int,
     screen: Screen,
     trusted: Collection[str] = (),
-) -> Rehearsal:
+) -> TrainingEstimate:
     if settings.by == "reward":
         settings = settings.for_reward_model()
     distributed.refuse_plugins()
@@ -149,7 +149,7 @@ def rehearse(
     checked = check(skeleton, processor, samples, picture, screen, settings.drawn_at_most)
     if not checked.samples:
         raise TrainingError("no sample is fit to be trained on", where=checked.told(), then="mend the data set")
-    family = family_of(skeleton) if settings.share else Family("nothing", "sharing is off")
+    family = family_of(skeleton) if settings.share else ModelFamily("nothing", "sharing is off")
     # By their ids, for LoRA is put round them.
     squeezed = {id(skeleton.get_submodule(name).weight) for name in trainable.linear_layers(skeleton)}
     stacked = sum(skeleton.get_parameter(name).numel() for name in trainable.stacked_layers(skeleton))
@@ -157,19 +157,19 @@ def rehearse(
     trainable.prepare(skeleton, settings.parts, picture=shown)
     left = trainable.unread(skeleton, settings.parts)
     bare = trainable.without_lora(skeleton) if settings.parts.has_lora else {}
-    given = Given(skeleton, processor, checked.samples, picture, settings, seed, None)
+    given = ObjectiveInputs(skeleton, processor, checked.samples, picture, settings, seed, None)
     cache = _cache_if_there(settings, skeleton, processor)
     course = COURSES[settings.by](given._replace(cache=cache))
     if cache is not None:
         cache.close()
     tokens, of_step = None, None
-    if isinstance(course, Planned):
-        tokens = _count(course, checked, family, Lengths(processor), screen)
+    if isinstance(course, KnownAnswers):
+        tokens = _count(course, checked, family, TokenCounter(processor), screen)
         of_step = made_of(map(course.portions.step, range(_steps_of_epoch(course))))
     memory, pace, likeness = _needed(skeleton, settings, squeezed), None, None
     counted = trainable.count(skeleton)
     if memory.needed < memory.there:
-        unprepared = course.unprepared if isinstance(course, Prepared) else 0.0
+        unprepared = course.unprepared if isinstance(course, NeedsPreparation) else 0.0
         processor, model = load(settings, trusted)
         trainable.prepare(model, settings.parts, picture=shown)
         # Without weights hardly any model can be followed as a whole.
@@ -182,7 +182,7 @@ def rehearse(
         memory = memory.spread(distributed.how_many())
     several = distributed.how_many()
     made = (settings, counted, checked, course.steps, family, tokens, memory, pace, several, of_step, likeness)
-    return Rehearsal(*made, stacked)
+    return TrainingEstimate(*made, stacked)
 
 
 def _say_what_stays(unread: Sequence[str], bare: Mapping[str, int], model: Any, screen: Screen) -> None:
@@ -213,24 +213,26 @@ def _skeleton(settings: TrainingConfig, trusted: Collection[str]) -> tuple[Any, 
         raise cannot_load(path, error) from error
 
 
-def _count(course: Planned, checked: Checked, family: Family, lengths: Lengths, screen: Screen) -> Count:
+def _count(
+    course: KnownAnswers, checked: CheckedSamples, family: ModelFamily, lengths: TokenCounter, screen: Screen
+) -> TokenCount:
     """The tokens of the first epoch, step by step as they would be trained; another has them in another order."""
-    sizes, total = {**checked.sizes, BLANK: BLANK_SIZE}, Count(0, 0, 0, 0)
+    sizes, total = {**checked.sizes, BLANK: BLANK_SIZE}, TokenCount(0, 0, 0, 0)
     steps = _steps_of_epoch(course)
     with screen.bar("tokens", steps, unit="steps") as bar:
         for number in range(steps):
             for answers in course.portions.planned(number):
-                rows = (Shown(each.picture, sizes[each.picture], each.question, each.text) for each in answers)
-                total = Count(*(a + b for a, b in zip(total, lengths.count(rows, family.shares), strict=True)))
+                rows = (CountedRow(each.picture, sizes[each.picture], each.question, each.text) for each in answers)
+                total = TokenCount(*(a + b for a, b in zip(total, lengths.count(rows, family.shares), strict=True)))
             bar.advance()
     return total
 
 
-def _steps_of_epoch(course: Planned) -> int:
+def _steps_of_epoch(course: KnownAnswers) -> int:
     return -(-course.steps // course.portions.epochs)
 
 
-def _needed(model: nn.Module, settings: TrainingConfig, squeezed: Collection[int]) -> Memory:
+def _needed(model: nn.Module, settings: TrainingConfig, squeezed: Collection[int]) -> MemoryEstimate:
     free = [parameter for parameter in model.parameters() if parameter.requires_grad]
     gradients = sum(parameter.numel() * parameter.element_size() for parameter in free)
     in_four_bits = squeezed if settings.parts.language == "qlora" else ()
@@ -240,7 +242,7 @@ def _needed(model: nn.Module, settings: TrainingConfig, squeezed: Collection[int
     )
     # PPO keeps what it trains as it was at first, too.
     kept = gradients if settings.by == "ppo" else 0
-    return Memory(int(weights) + kept, gradients, _MOMENTS * gradients, None, _there())
+    return MemoryEstimate(int(weights) + kept, gradients, _MOMENTS * gradients, None, _there())
 
 
 def _there() -> int:
@@ -265,8 +267,8 @@ class _Timed(NamedTuple):
 
 
 def _measure(
-    given: Given, memory: Memory, tokens: Count | None, unprepared: float
-) -> tuple[Memory, Pace, float | None]:
+    given: ObjectiveInputs, memory: MemoryEstimate, tokens: TokenCount | None, unprepared: float
+) -> tuple[MemoryEstimate, SpeedEstimate, float | None]:
     """Some steps over the epoch, forward and backward, with an optimizer that changes nothing; and single pairs."""
     settings = given.settings
     with TemporaryDirectory(prefix="spavl-") as folder:
@@ -276,7 +278,7 @@ def _measure(
         optimizer = torch.optim.AdamW((p for p in given.model.parameters() if p.requires_grad), lr=0.0, fused=True)
         warm = _step(course, chosen[0], settings, optimizer)
         told = [_step(course, number, settings, optimizer) for number in chosen]
-        few = tried(course.portions.samples) if isinstance(course, Planned) else []
+        few = tried(course.portions.samples) if isinstance(course, KnownAnswers) else []
         likeness = likeness_of(gradients_of(given, few)) if few else None
     largest = max((warm, *told), key=lambda step: step.kept)
     seconds, preparing = (sum(each) for each in zip(*((t.seconds(updates), t.preparing) for t in told), strict=True))
@@ -287,11 +289,11 @@ def _measure(
     cpu = f"{cores} CPU threads" if cores > 1 else "one CPU thread"
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu
     left, training = unprepared * epoch / seen * preparing, settings.epochs * epoch / seen * seconds
-    pace = Pace(device, len(told), seconds / len(told), seen / seconds, left, training)
+    pace = SpeedEstimate(device, len(told), seconds / len(told), seen / seconds, left, training)
     return memory._replace(activations=largest.kept, pass_tokens=largest.pass_tokens), pace, likeness
 
 
-def _course(given: Given, folder: Path) -> tuple[Objective, int]:
+def _course(given: ObjectiveInputs, folder: Path) -> tuple[Objective, int]:
     """The course, and how many steps are taken on the same answers. Nobody is asked for rewards."""
     if given.settings.by != "ppo":
         return COURSES[given.settings.by](given), 1
@@ -302,7 +304,7 @@ def _course(given: Given, folder: Path) -> tuple[Objective, int]:
 
 def _step(course: Objective, number: int, settings: TrainingConfig, optimizer: torch.optim.Optimizer) -> _Timed:
     began = _now()
-    if isinstance(course, Prepared):
+    if isinstance(course, NeedsPreparation):
         course.prepare_for(number)
     prepared = _now()
     passes = course.passes(number)

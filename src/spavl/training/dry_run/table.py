@@ -4,19 +4,19 @@ from collections.abc import Iterator
 
 from spavl.text.layout import wrapped
 from spavl.training.config import TrainingConfig
-from spavl.training.dry_run.estimate import Memory, Pace, Rehearsal
+from spavl.training.dry_run.estimate import MemoryEstimate, SpeedEstimate, TrainingEstimate
 from spavl.training.model.anatomy import Part
 from spavl.training.run import kept_in
 
 _WIDTH = 12
 
 
-def page(rehearsal: Rehearsal) -> Iterator[str]:
+def page(rehearsal: TrainingEstimate) -> Iterator[str]:
     for line in _lines(rehearsal):
         yield from wrapped(line, " " * _WIDTH) if line else [""]
 
 
-def _lines(rehearsal: Rehearsal) -> Iterator[str]:
+def _lines(rehearsal: TrainingEstimate) -> Iterator[str]:
     settings, counted = rehearsal.settings, rehearsal.tokens
     yield f"{settings.by.upper()} of {settings.model}"
     yield ""
@@ -49,14 +49,14 @@ def _lines(rehearsal: Rehearsal) -> Iterator[str]:
     yield "Nothing was written."
 
 
-def _of_own_answers(pace: Pace | None) -> str:
+def _of_own_answers(pace: SpeedEstimate | None) -> str:
     unknown = "not known before: the model itself writes what it is trained on"
     if pace is None:
         return unknown
     return f"{pace.seconds_per_step * pace.tokens_per_second:,.0f} a step by its answers as they are now; {unknown}"
 
 
-def _of_step(rehearsal: Rehearsal) -> str:
+def _of_step(rehearsal: TrainingEstimate) -> str:
     settings, of_step = rehearsal.settings, rehearsal.of_step
     if of_step is not None:
         return f"{of_step.pairs:.3g} pairs about {of_step.images:.3g} images on average"
@@ -65,7 +65,7 @@ def _of_step(rehearsal: Rehearsal) -> str:
     return f"{settings.ppo.questions_per_step} questions with {settings.ppo.answers_per_question} answers each"
 
 
-def _noise(rehearsal: Rehearsal) -> Iterator[str]:
+def _noise(rehearsal: TrainingEstimate) -> Iterator[str]:
     of_step, likeness = rehearsal.of_step, rehearsal.likeness
     if of_step is None or likeness is None:
         return
@@ -78,7 +78,7 @@ def _line(name: str, text: str) -> str:
     return f"{name:<{_WIDTH}}{text}".rstrip()
 
 
-def _how(part: Part, rehearsal: Rehearsal, free: int, total: int) -> str:
+def _how(part: Part, rehearsal: TrainingEstimate, free: int, total: int) -> str:
     settings, stacked = rehearsal.settings.parts, rehearsal.stacked
     if not total:
         return "none that is apart"
@@ -98,7 +98,7 @@ def _all(free: int, total: int) -> str:
     return "all" if free == total else "all that is read"
 
 
-def _sharing(rehearsal: Rehearsal) -> str:
+def _sharing(rehearsal: TrainingEstimate) -> str:
     counted, family = rehearsal.tokens, rehearsal.family
     assert counted is not None
     if family.shares == "nothing":
@@ -107,7 +107,7 @@ def _sharing(rehearsal: Rehearsal) -> str:
     return f"{what} are computed once: {counted.plain_tokens / counted.tokens:.2f} times fewer tokens, same gradients"
 
 
-def _memory(rehearsal: Rehearsal) -> Iterator[str]:
+def _memory(rehearsal: TrainingEstimate) -> Iterator[str]:
     memory, settings = rehearsal.memory, rehearsal.settings
     sums = [("weights", memory.weights), ("gradients", memory.gradients), ("optimizer", memory.optimizer)]
     if memory.activations is not None:
@@ -137,11 +137,11 @@ def _rounded(number: int) -> int:
     return int(float(f"{number:.2g}"))
 
 
-def _is_too_much(memory: Memory) -> bool:
+def _is_too_much(memory: MemoryEstimate) -> bool:
     return memory.needed >= memory.there
 
 
-def _time(rehearsal: Rehearsal) -> Iterator[str]:
+def _time(rehearsal: TrainingEstimate) -> Iterator[str]:
     pace = rehearsal.pace
     if pace is None:
         alone = "" if _is_too_much(rehearsal.memory) else " into one process alone"

@@ -29,7 +29,7 @@ _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_
 _UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError)
 
 
-class Step(NamedTuple):
+class StepRecord(NamedTuple):
     """What happened at a step; `number` counts finished steps. One of an earlier start took no time."""
 
     number: int
@@ -37,11 +37,11 @@ class Step(NamedTuple):
     seconds: float = 0.0
 
 
-class States:
+class Checkpoints:
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder, self._keep = folder, keep
 
-    def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, history: Sequence[Step]) -> None:
+    def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, history: Sequence[StepRecord]) -> None:
         weights, moments = get_state_dict(module, optimizer, options=_WHOLE)
         weights = _free(weights, module)
         if not is_first():
@@ -53,7 +53,7 @@ class States:
         for old in self._saved()[: -self._keep]:
             old.unlink()
 
-    def load(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> list[Step]:
+    def load(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> list[StepRecord]:
         """Take up the last state that can be read: one that a broken disk took is passed over."""
         if is_first():
             clear_unfinished(self.folder)
@@ -69,7 +69,7 @@ class States:
                 optim_state_dict=state["optimizer"],
                 options=_WHOLE,
             )
-            return [Step(number, metrics) for number, metrics in state["history"]]
+            return [StepRecord(number, metrics) for number, metrics in state["history"]]
         return []
 
     def save_best(self, module: nn.Module) -> None:

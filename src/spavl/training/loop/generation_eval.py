@@ -9,27 +9,27 @@ from typing import Any, NamedTuple
 from torch import nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 
-from spavl.judges.types import Guard, Word
+from spavl.judges.types import Guard, GuardVerdict
 from spavl.models.backends.hf import answer_all
-from spavl.models.memory import Together
-from spavl.models.types import Picture, ask_about
+from spavl.models.memory import AdaptiveBatch
+from spavl.models.types import ImageData, ask_about
 from spavl.records import Sample
 from spavl.statistics import Estimate, rate_with_unknown
-from spavl.training.objectives.judge_inputs import Cases
+from spavl.training.objectives.judge_inputs import TrainingJudgeInputs
 from spavl.training.prefix_trees.logprobs import computing_in
 
 _AT_ONCE = 32
 _WITHOUT_MEMORY = "lower training.watch.max_tokens, or leave training.watch.guard empty"
 
 
-class Rates(NamedTuple):
+class SafetyRates(NamedTuple):
     """How often questions that may be harmful got unsafe answers, and harmless ones were refused."""
 
     unsafe_rate: Estimate
     over_refusal: Estimate
 
 
-class Asking:
+class GenerationEval:
     """Asks a model the same questions each time. The module is what is trained, or its twin; the model speaks in it."""
 
     def __init__(
@@ -39,7 +39,7 @@ class Asking:
         processor: Any,
         questions: Sequence[Sample],
         picture: Callable[[str], bytes],
-        cases: Cases,
+        cases: TrainingJudgeInputs,
         guard: Guard,
         max_tokens: int,
     ) -> None:
@@ -47,9 +47,9 @@ class Asking:
         self._picture, self._cases, self._guard, self._max_tokens = picture, cases, guard, max_tokens
         # What fits beside the training is learnt at the first look, and holds for those after it.
         self.say: Callable[[str], None] = lambda _: None
-        self._together = Together(_AT_ONCE, "what is trained", lambda line: self.say(line))
+        self._together = AdaptiveBatch(_AT_ONCE, "what is trained", lambda line: self.say(line))
 
-    async def rates(self, weights: dict[str, Any] | None = None) -> Rates:
+    async def rates(self, weights: dict[str, Any] | None = None) -> SafetyRates:
         """`weights` are put into the model first, where it is a twin of what is trained in shards."""
         if weights is not None:
             options = StateDictOptions(full_state_dict=True, strict=False)
@@ -60,7 +60,7 @@ class Asking:
         found = list(zip(self._questions, words, strict=True))
         unsafe = [(question, word) for question, word in found if question.harmful is not False]
         refused = [(question, word) for question, word in found if question.harmful is False]
-        return Rates(
+        return SafetyRates(
             _rate(unsafe, lambda word: word.label == "unsafe"),
             _rate(refused, lambda word: word.refused),
         )
@@ -70,7 +70,7 @@ class Asking:
         self._model.eval()
         requests = [
             ask_about(
-                Picture(question.blob, self._picture(question.blob)),
+                ImageData(question.blob, self._picture(question.blob)),
                 question.question,
                 max_tokens=self._max_tokens,
                 temperature=0.0,
@@ -86,7 +86,7 @@ class Asking:
         self._model.train(was_training)
         return [reply.text for reply in replies]
 
-    async def _judge(self, question: Sample, answer: str) -> Word:
+    async def _judge(self, question: Sample, answer: str) -> GuardVerdict:
         return await self._guard.judge(self._cases.about(question), answer)
 
 
@@ -97,7 +97,7 @@ def choose(samples: Sequence[Sample], most: int) -> list[Sample]:
     return [sample for sample in chain.from_iterable(turns) if sample is not None][:most]
 
 
-def _rate(found: Sequence[tuple[Sample, Word]], counts: Callable[[Word], bool]) -> Estimate:
+def _rate(found: Sequence[tuple[Sample, GuardVerdict]], counts: Callable[[GuardVerdict], bool]) -> Estimate:
     """Questions about one image hang together."""
     values = [None if word.label == "invalid" else float(counts(word)) for _, word in found]
     return rate_with_unknown(values, [question.blob for question, _ in found])

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from spavl.errors import TrainingError
-from spavl.training.loop.checkpoints import States, Step
+from spavl.training.loop.checkpoints import Checkpoints, StepRecord
 from spavl.training.loop.distributed import new_accelerator
 from spavl.training.loop.schedule import LoopConfig, learning_rate_at
 
@@ -28,7 +28,7 @@ P = TypeVar("P")
 _ROUNDING = {"float32": 1e-3, "bf16": 0.2}
 
 
-class Loss(NamedTuple):
+class BatchLoss(NamedTuple):
     """A batch's share of its step: the shares of a step's batches add up to its loss, and to its metrics."""
 
     value: Tensor
@@ -37,7 +37,7 @@ class Loss(NamedTuple):
     apart: Tensor | None = None
 
 
-class Passes(Generic[B]):
+class MicroBatches(Generic[B]):
     """The batches of a step, each small enough to go through the module at once, and made when it is asked for.
 
     So a process makes its own alone, and holds one at a time.
@@ -57,7 +57,7 @@ class Passes(Generic[B]):
         return map(self._make, self._parts)
 
 
-class Course(Protocol[B]):
+class TrainingTask(Protocol[B]):
     """What is learnt."""
 
     @property
@@ -68,15 +68,17 @@ class Course(Protocol[B]):
     @property
     def steps(self) -> int: ...
 
-    def passes(self, number: int) -> Passes[B]: ...
+    def passes(self, number: int) -> MicroBatches[B]: ...
 
-    def loss(self, module: Any, batch: B) -> Loss: ...
+    def loss(self, module: Any, batch: B) -> BatchLoss: ...
 
 
 RateOf = Callable[[str], float | None]
 
 
-def train(course: Course[B], config: LoopConfig, states: States, rate_of: RateOf = lambda name: None) -> Iterator[Step]:
+def train(
+    course: TrainingTask[B], config: LoopConfig, states: Checkpoints, rate_of: RateOf = lambda name: None
+) -> Iterator[StepRecord]:
     """Train what is trainable of the course's module in place; yields each step, those done earlier included.
 
     `rate_of` tells the peak learning rate of a parameter, by its name, where it has one of its own.
@@ -101,7 +103,7 @@ def train(course: Course[B], config: LoopConfig, states: States, rate_of: RateOf
             _stop("the norm of the gradient", norm, number, list(passes), states)
         optimizer.step()
         metrics |= {"grad_norm": norm, "learning_rate": rate}
-        history.append(Step(number + 1, metrics, time.monotonic() - began))
+        history.append(StepRecord(number + 1, metrics, time.monotonic() - began))
         if (number + 1) % config.save_every == 0 or number + 1 == course.steps:
             states.save(module, optimizer, history)
         yield history[-1]
@@ -119,11 +121,11 @@ def _groups(module: nn.Module, config: LoopConfig, rate_of: RateOf) -> list[dict
 def _all_passes(
     accelerator: Accelerator,
     module: nn.Module,
-    course: Course[B],
+    course: TrainingTask[B],
     number: int,
-    passes: Passes[B],
+    passes: MicroBatches[B],
     config: LoopConfig,
-    states: States,
+    states: Checkpoints,
 ) -> dict[str, float]:
     """Leave the gradients of a whole step in the module; give what it tells."""
     processes = accelerator.num_processes
@@ -189,7 +191,7 @@ def _stop_at_another_reference(apart: float) -> NoReturn:
     raise TrainingError(what, where="step 1", then=then)
 
 
-def _stop(what: str, value: float, number: int, batch: Any, states: States) -> NoReturn:
+def _stop(what: str, value: float, number: int, batch: Any, states: Checkpoints) -> NoReturn:
     kept = states.keep_batch(number + 1, batch)
     then = f"lower the learning rate, or look at this batch: torch.load({str(kept)!r}, weights_only=False)"
     raise TrainingError(f"{what} is {value}", where=f"step {number + 1}", then=then)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from spavl.training.loop import distributed
-from spavl.training.loop.checkpoints import Step
+from spavl.training.loop.checkpoints import StepRecord
 from spavl.training.model.anatomy import head_of
 from spavl.training.model.trainable import count
 
@@ -36,7 +36,7 @@ _SIDE, _PRODUCTS, _TRIES = 8192, 4, 3
 _UNITS, _RECENT = ("pairs", "answers"), 12
 
 
-class Meter:
+class Throughput:
     """Tells the pace of steps while they are taken, and what it was in the end."""
 
     def __init__(self, model: Any, precision: str) -> None:
@@ -52,11 +52,11 @@ class Meter:
         """What a CPU is seen to do hangs on what else it has to do, so it is no peak."""
         return products_per_second(self._device, self._kind) if self._is_cuda else None
 
-    def pace(self, steps: Sequence[Step]) -> dict[str, float]:
+    def pace(self, steps: Sequence[StepRecord]) -> dict[str, float]:
         """Of the last few steps; those of an earlier start took no time here and tell nothing."""
         return self._figures([step for step in steps[-_RECENT:] if step.seconds])
 
-    def speed(self, steps: Sequence[Step]) -> dict[str, float | str]:
+    def speed(self, steps: Sequence[StepRecord]) -> dict[str, float | str]:
         """Of all steps of this start."""
         timed = [step for step in steps if step.seconds]
         if not timed:
@@ -73,7 +73,7 @@ class Meter:
         whose = "as its maker says" if self._known else "as was measured; a utilisation above 1 is not told"
         return f"{self._fastest / 1e12:.4g} tera-operations a second, {whose}, of {self._name}"
 
-    def _figures(self, timed: Sequence[Step]) -> dict[str, float]:
+    def _figures(self, timed: Sequence[StepRecord]) -> dict[str, float]:
         if not timed:
             return {}
         seconds = sum(step.seconds for step in timed)
@@ -151,7 +151,7 @@ def _settle(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _sum(steps: Sequence[Step], name: str) -> float:
+def _sum(steps: Sequence[StepRecord], name: str) -> float:
     return sum(step.metrics.get(name, 0.0) for step in steps)
 
 

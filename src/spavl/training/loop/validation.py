@@ -10,11 +10,11 @@ from torch import nn
 
 from spavl.statistics import Estimate, wilson
 from spavl.store.files import write_text
-from spavl.training.config import WatchConfig
+from spavl.training.config import ValidationConfig
 from spavl.training.loop import distributed
-from spavl.training.loop.checkpoints import States
-from spavl.training.loop.generation_eval import Asking
-from spavl.training.loop.loop import Course
+from spavl.training.loop.checkpoints import Checkpoints
+from spavl.training.loop.generation_eval import GenerationEval
+from spavl.training.loop.loop import TrainingTask
 from spavl.training.prefix_trees.logprobs import computing_in
 
 _NOT_ASKED = wilson(0, 0)
@@ -22,7 +22,7 @@ _NOT_ASKED = wilson(0, 0)
 _TOLD = ("loss", "accuracy", "margin")
 
 
-class Look(NamedTuple):
+class ValidationResult(NamedTuple):
     """What was seen at a step: two rates, if anybody judged answers, and how it did on pairs it is not taught."""
 
     step: int
@@ -51,10 +51,10 @@ class Look(NamedTuple):
         }
 
 
-class HeldOut:
+class HeldOutPairs:
     """Pairs that are never taught. Their course has one step, whose passes hold all of them."""
 
-    def __init__(self, course: Course[Any], precision: str) -> None:
+    def __init__(self, course: TrainingTask[Any], precision: str) -> None:
         self._course, self._precision = course, precision
 
     @torch.no_grad()
@@ -67,7 +67,7 @@ class HeldOut:
         return {name: told[name] for name in _TOLD if name in told}
 
 
-class Watch:
+class Validator:
     """Looks at what is trained in the same way every time, and remembers the looks of earlier starts.
 
     Of several processes the first one alone asks, remembers and decides; all of them come here together.
@@ -75,11 +75,11 @@ class Watch:
 
     def __init__(
         self,
-        course: Course[Any],
-        states: States,
-        settings: WatchConfig,
-        asking: Asking | None = None,
-        held_out: HeldOut | None = None,
+        course: TrainingTask[Any],
+        states: Checkpoints,
+        settings: ValidationConfig,
+        asking: GenerationEval | None = None,
+        held_out: HeldOutPairs | None = None,
         is_sharded: bool = False,
     ) -> None:
         self._course, self._states, self._settings = course, states, settings
@@ -110,14 +110,14 @@ class Watch:
         looked = any(look.step == step for look in self.looks)
         return not looked and (step % self._settings.every == 0 or step == self._course.steps)
 
-    async def look(self, step: int) -> Look:
+    async def look(self, step: int) -> ValidationResult:
         module, held_out = self._course.module, dict[str, float]()
         # In shards a model needs all its processes to look at anything, and to be put together.
         if self._held_out is not None and (distributed.is_first() or self._is_sharded):
             held_out = self._held_out.figures(module)
         weights = self._states.whole(module) if self._settings.guard and self._is_sharded else None
         rates = await self._asking.rates(weights) if self._asking else ()
-        look = Look(step, *rates)._replace(held_out=held_out)
+        look = ValidationResult(step, *rates)._replace(held_out=held_out)
         self.looks.append(look)
         return look
 
@@ -126,7 +126,7 @@ class Watch:
         if self.keeps_best:
             self._states.load_best(self._course.module)
 
-    def best(self, until: int) -> Look | None:
+    def best(self, until: int) -> ValidationResult | None:
         """Of the looks up to a step; the later of two that are as good, for it has learnt more."""
         looks = [look for look in reversed(self.looks) if look.step <= until]
         return min(looks, key=lambda look: look.fault, default=None)
@@ -141,10 +141,10 @@ class Watch:
         write_text(self._memory, "".join(json.dumps(look.as_json()) + "\n" for look in self.looks))
 
 
-def _read(line: str) -> Look:
+def _read(line: str) -> ValidationResult:
     told = json.loads(line)
     unsafe_rate, over_refusal = (
         Estimate(**{**told[name], "value": float("nan") if told[name]["value"] is None else told[name]["value"]})
         for name in ("unsafe_rate", "over_refusal")
     )
-    return Look(told["step"], unsafe_rate, over_refusal, told["held_out"])
+    return ValidationResult(told["step"], unsafe_rate, over_refusal, told["held_out"])

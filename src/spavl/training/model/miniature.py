@@ -28,12 +28,12 @@ from transformers import (
 from spavl.miniature.lessons import lesson, vocabulary
 from spavl.miniature.world import GROUNDS, NOUNS, SIZE, Scene, draw, scene
 from spavl.store.files import refuse_filled
-from spavl.training.loop.checkpoints import States, Step
-from spavl.training.loop.loop import Course, Loss, Passes, train
+from spavl.training.loop.checkpoints import Checkpoints, StepRecord
+from spavl.training.loop.loop import BatchLoss, MicroBatches, TrainingTask, train
 from spavl.training.loop.schedule import LoopConfig
 from spavl.training.model.trainable import freeze_vision
 from spavl.training.objectives.losses import sft_loss
-from spavl.training.prefix_trees.batch import Batch
+from spavl.training.prefix_trees.batch import TreeBatch
 from spavl.training.prefix_trees.logprobs import Scorer
 
 PATCH = 16
@@ -55,14 +55,14 @@ _SPEECH = LoopConfig(learning_rate=2e-3, warmup_steps=200, weight_decay=0.01, sa
 _EYE_BATCH, _SPEECH_BATCH = 128, 64
 
 
-def build(out: Path, seed: int, eye_steps: int = EYE_STEPS, speech_steps: int = SPEECH_STEPS) -> Iterator[Step]:
+def build(out: Path, seed: int, eye_steps: int = EYE_STEPS, speech_steps: int = SPEECH_STEPS) -> Iterator[StepRecord]:
     """Train and save the checkpoint; yields every step of the two courses in turn."""
     eyes, speech = out / "eyes.states", out / "speech.states"
     refuse_filled(out, but_for=(eyes.name, speech.name))
     torch.manual_seed(seed)
     processor, model = new_processor(), new_model()
-    yield from _learn(Seeing(model.model.vision_tower, seed, eye_steps), _EYES, eyes)
-    yield from _learn(Speaking(model, processor.tokenizer, seed, speech_steps), _SPEECH, speech)
+    yield from _learn(ImageLessons(model.model.vision_tower, seed, eye_steps), _EYES, eyes)
+    yield from _learn(AnswerLessons(model, processor.tokenizer, seed, speech_steps), _SPEECH, speech)
     model.save_pretrained(out)
     processor.save_pretrained(out)
     shutil.rmtree(eyes)
@@ -146,7 +146,7 @@ def pixels_of(scenes: list[Scene]) -> Tensor:
     return torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-class Seeing:
+class ImageLessons:
     """The tower's course, with heads that are thrown away after it."""
 
     def __init__(self, tower: Any, seed: int, steps: int) -> None:
@@ -156,8 +156,8 @@ class Seeing:
         self.module = nn.ModuleList([tower, nn.Linear(tower.config.hidden_size, sum(self._sizes))])
         self.steps, self._seed = steps, seed
 
-    def passes(self, number: int) -> Passes[tuple[Tensor, Tensor]]:
-        return Passes([number], self._seen)
+    def passes(self, number: int) -> MicroBatches[tuple[Tensor, Tensor]]:
+        return MicroBatches([number], self._seen)
 
     def _seen(self, number: int) -> tuple[Tensor, Tensor]:
         rng, grounds = random.Random(f"{self._seed}/eyes/{number}"), tuple(GROUNDS)
@@ -168,7 +168,7 @@ class Seeing:
         truth = [(NOUNS.index(s.thing.noun), int(s.live), grounds.index(s.ground)) for s in scenes]
         return pixels_of(scenes), torch.tensor(truth)
 
-    def loss(self, module: Any, batch: tuple[Tensor, Tensor]) -> Loss:
+    def loss(self, module: Any, batch: tuple[Tensor, Tensor]) -> BatchLoss:
         pixels, truth = batch
         tower, heads = module
         # Every patch must tell the whole scene, so that a language model can read it off anywhere.
@@ -176,10 +176,10 @@ class Seeing:
         truth_BPK = truth[:, None].expand(-1, PATCHES, -1)
         losses = [F.cross_entropy(logits.flatten(0, 1), truth_BPK[..., k].flatten()) for k, logits in enumerate(seen)]
         right = (seen[0].mean(1).argmax(-1) == truth[:, 0]).float().mean().item()
-        return Loss(torch.stack(losses).sum(), {"things_named": right})
+        return BatchLoss(torch.stack(losses).sum(), {"things_named": right})
 
 
-class Speaking:
+class AnswerLessons:
     """The language model's course, under eyes that have learnt to see."""
 
     def __init__(self, model: Any, tokenizer: Any, seed: int, steps: int) -> None:
@@ -187,21 +187,21 @@ class Speaking:
         self.module = Scorer(model)
         self.steps, self._tokenizer, self._seed = steps, tokenizer, seed
 
-    def passes(self, number: int) -> Passes[Batch]:
+    def passes(self, number: int) -> MicroBatches[TreeBatch]:
         lessons = range(number * _SPEECH_BATCH, (number + 1) * _SPEECH_BATCH)
-        return Passes([lessons], lambda those: _lesson_batch(self._tokenizer, self._seed, those))
+        return MicroBatches([lessons], lambda those: _lesson_batch(self._tokenizer, self._seed, those))
 
-    def loss(self, module: Any, batch: Batch) -> Loss:
-        return Loss(sft_loss(module(batch)), {})
+    def loss(self, module: Any, batch: TreeBatch) -> BatchLoss:
+        return BatchLoss(sft_loss(module(batch)), {})
 
 
-def _learn(course: Course[Any], config: LoopConfig, states: Path) -> Iterator[Step]:
+def _learn(course: TrainingTask[Any], config: LoopConfig, states: Path) -> Iterator[StepRecord]:
     course.module.train()
-    yield from train(course, config, States(states))
+    yield from train(course, config, Checkpoints(states))
     course.module.eval()
 
 
-def _lesson_batch(tokenizer: Any, seed: int, numbers: range) -> Batch:
+def _lesson_batch(tokenizer: Any, seed: int, numbers: range) -> TreeBatch:
     """Lessons as one batch, made by hand because the general road costs more than the forward pass here."""
     lessons = [lesson(seed, number) for number in numbers]
     word = tokenizer.convert_tokens_to_ids
@@ -214,7 +214,7 @@ def _lesson_batch(tokenizer: Any, seed: int, numbers: range) -> Batch:
     ids = torch.zeros(len(spelled), width, dtype=torch.long)
     for k, (prompt, answer) in enumerate(spelled):
         ids[k, : len(prompt) + len(answer)] = torch.tensor(prompt + answer)
-    return Batch(
+    return TreeBatch(
         inputs={
             "input_ids": ids,
             "attention_mask": (ids != 0).long(),

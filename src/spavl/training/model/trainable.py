@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from spavl.errors import ConfigError, InternalError, TrainingError
-from spavl.training.config import PartsConfig
+from spavl.training.config import TrainableConfig
 from spavl.training.model.anatomy import Part, head_of, parts_of
 from spavl.training.model.read_parameters import read_of
 
@@ -21,7 +21,7 @@ from spavl.training.model.read_parameters import read_of
 Picture = Callable[[], Mapping[str, Tensor]]
 
 
-def prepare(model: Any, parts: PartsConfig, seed: int = 0, picture: Picture | None = None) -> Any:
+def prepare(model: Any, parts: TrainableConfig, seed: int = 0, picture: Picture | None = None) -> Any:
     """Freeze and free the model's parameters as the settings say; with LoRA, what comes back is PEFT's model.
 
     A row with an image tells what is read: what nobody reads stays frozen. Without one, all but the towers is
@@ -56,10 +56,10 @@ def widened(model: nn.Module) -> list[str]:
 
 def freeze_vision(model: Any) -> None:
     """The paper's choice: all but the vision tower is trained."""
-    prepare(model, PartsConfig())
+    prepare(model, TrainableConfig())
 
 
-def rates_of(module: nn.Module, parts: PartsConfig) -> Callable[[str], float | None]:
+def rates_of(module: nn.Module, parts: TrainableConfig) -> Callable[[str], float | None]:
     """The learning rate that a parameter's part has of its own, by the parameter's name."""
     own, part_of = {"vision": parts.vision_rate, "projector": parts.projector_rate}, parts_of(module)
     return lambda name: own.get(part_of[name])
@@ -109,7 +109,7 @@ def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
     return module
 
 
-def _is_asked(part: Part, name: str, parts: PartsConfig) -> bool:
+def _is_asked(part: Part, name: str, parts: TrainableConfig) -> bool:
     """Whether the settings want it trained, of what is named by no number of blocks."""
     if part == "vision":
         return parts.vision == "full"
@@ -131,7 +131,7 @@ def _free_of_vision(model: Any, vision: str | int, read: set[str]) -> set[str]:
     return {name for name in read if name.startswith(tuple(reached[-vision:]))}
 
 
-def unread(model: nn.Module, parts: PartsConfig) -> list[str]:
+def unread(model: nn.Module, parts: TrainableConfig) -> list[str]:
     """What was to be trained and stays frozen all the same, since nothing reads it."""
     part_of = parts_of(model)
     return [
@@ -205,7 +205,7 @@ def told_of_without_lora(left: Mapping[str, int], model: nn.Module) -> str:
     return f"{what} get no LoRA and stay frozen, such as {next(iter(left))}"
 
 
-def _with_lora(model: Any, parts: PartsConfig, seed: int) -> PeftModel:
+def _with_lora(model: Any, parts: TrainableConfig, seed: int) -> PeftModel:
     """LoRA on every linear layer of the language model but the head, as in the paper, experts among them."""
     lora = LoraConfig(
         r=parts.rank,
@@ -220,7 +220,7 @@ def _with_lora(model: Any, parts: PartsConfig, seed: int) -> PeftModel:
         return get_peft_model(model, lora)
 
 
-def _check(model: nn.Module, parts: PartsConfig) -> None:
+def _check(model: nn.Module, parts: TrainableConfig) -> None:
     """Names mean what they say: a run that is called LoRA has LoRA parameters, and a frozen part has no free ones."""
     counts = count(model)
     if not counts["vision"][1]:

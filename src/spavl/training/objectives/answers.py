@@ -6,19 +6,19 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from spavl.training.prefix_trees.batch import Batch, make_batch
+from spavl.training.prefix_trees.batch import TreeBatch, make_batch
 from spavl.training.prefix_trees.exactness_check import check_sharing
 from spavl.training.prefix_trees.model_support import family_of
 from spavl.training.prefix_trees.reference_code_check import check_scores
-from spavl.training.prefix_trees.token_counts import Lengths, Shown, Size
-from spavl.training.prefix_trees.tokenize import Row
+from spavl.training.prefix_trees.token_counts import CountedRow, Size, TokenCounter
+from spavl.training.prefix_trees.tokenize import ScoredRow
 
 # One for all questions, so that all share its pass. Its grey says nothing.
 BLANK = "blank"
 BLANK_SIZE, _GREY = (336, 336), (128, 128, 128)
 
 
-class Answer(NamedTuple):
+class AnswerToScore(NamedTuple):
     """An answer to a question about a picture, which is named by the hash of its bytes or is `BLANK`."""
 
     picture: str
@@ -26,7 +26,7 @@ class Answer(NamedTuple):
     text: str
 
 
-class Drawn(NamedTuple):
+class SampledAnswer(NamedTuple):
     """An answer as the very tokens that a model drew."""
 
     picture: str
@@ -34,39 +34,39 @@ class Drawn(NamedTuple):
     text: tuple[int, ...]
 
 
-class Batches:
+class BatchMaker:
     """Makes batches of answers for a model."""
 
     def __init__(self, model: Any, processor: Any, picture: Callable[[str], bytes], share: bool) -> None:
         self.model, self.processor = model, processor
         self._picture, self._share = picture, share
         self._shares = family_of(model).shares if share else "nothing"
-        self._lengths = Lengths(processor)
+        self._lengths = TokenCounter(processor)
         self._sizes: dict[str, Size] = {BLANK: BLANK_SIZE}
 
-    def of(self, answers: Sequence[Answer | Drawn]) -> Batch:
+    def of(self, answers: Sequence[AnswerToScore | SampledAnswer]) -> TreeBatch:
         return make_batch(self.model, self.processor, self._rows(answers), self._share)
 
-    def tokens(self, answers: Sequence[Answer | Drawn]) -> int:
+    def tokens(self, answers: Sequence[AnswerToScore | SampledAnswer]) -> int:
         """How many the model would go through for these answers. No picture is decoded for it."""
-        rows = (Shown(each.picture, self._size(each.picture), each.question, each.text) for each in answers)
+        rows = (CountedRow(each.picture, self._size(each.picture), each.question, each.text) for each in answers)
         return self._lengths.count(rows, self._shares).tokens
 
-    def spoken_tokens(self, answers: Sequence[Answer | Drawn]) -> int:
+    def spoken_tokens(self, answers: Sequence[AnswerToScore | SampledAnswer]) -> int:
         """How many tokens of these answers are scored."""
         rows = (self._lengths.row(each.question, each.text) for each in answers)
         return sum(len(row.tokens) - row.answer for row in rows)
 
-    def check(self, answers: Sequence[Answer | Drawn]) -> None:
+    def check(self, answers: Sequence[AnswerToScore | SampledAnswer]) -> None:
         """Refuse to train a model which scores these answers otherwise than its makers' code, or when they share."""
         rows = self._rows(answers)
         check_scores(self.model, self.processor, rows)
         if self._shares != "nothing":
             check_sharing(self.model, self.processor, rows)
 
-    def _rows(self, answers: Sequence[Answer | Drawn]) -> list[Row]:
+    def _rows(self, answers: Sequence[AnswerToScore | SampledAnswer]) -> list[ScoredRow]:
         shown = {name: self.open(name) for name in _once(answer.picture for answer in answers)}
-        return [Row(answer.picture, shown[answer.picture], answer.question, answer.text) for answer in answers]
+        return [ScoredRow(answer.picture, shown[answer.picture], answer.question, answer.text) for answer in answers]
 
     def open(self, name: str) -> Image.Image:
         if name == BLANK:

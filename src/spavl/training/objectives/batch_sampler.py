@@ -13,7 +13,7 @@ from spavl.records import Sample
 T = TypeVar("T")
 
 
-class Order:
+class SampleOrder:
     """Steps of about so many samples, each sample in one step of an epoch.
 
     A step of images takes all samples of an image, which then share its pass; only an image that is larger than a step

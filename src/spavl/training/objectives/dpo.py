@@ -9,14 +9,14 @@ from torch import Tensor
 from spavl.errors import ConfigError
 from spavl.records import Contrast, Sample
 from spavl.terminal.progress import Screen
-from spavl.training.config import ContrastConfig, TrainingConfig
-from spavl.training.loop.loop import Loss, Passes
-from spavl.training.objectives.answers import BLANK, Answer, Batches
-from spavl.training.objectives.batch_sampler import Order
+from spavl.training.config import MDPOConfig, TrainingConfig
+from spavl.training.loop.loop import BatchLoss, MicroBatches
+from spavl.training.objectives.answers import BLANK, AnswerToScore, BatchMaker
+from spavl.training.objectives.batch_sampler import SampleOrder
 from spavl.training.objectives.losses import FORMS, DPOLoss, dpo_loss, look_loss
-from spavl.training.objectives.microbatches import Portions, chosen_of, rejected_of
+from spavl.training.objectives.microbatches import PairedTask, chosen_of, rejected_of
 from spavl.training.objectives.reference_cache import ReferenceCache
-from spavl.training.prefix_trees.batch import Batch
+from spavl.training.prefix_trees.batch import TreeBatch
 from spavl.training.prefix_trees.logprobs import Scorer, answer_lengths, answer_logprobs, sum_by_answer
 
 # Pairs that the reference scores at once, cut into portions.
@@ -28,7 +28,7 @@ class PairBatch(NamedTuple):
     under a blank picture; never read but through `split`.
     """
 
-    rows: Batch
+    rows: TreeBatch
     reference_B: Tensor
     weight_P: Tensor
     # Of the whole step, of which this is a share.
@@ -58,8 +58,10 @@ class DPO:
     ) -> None:
         self.module = Scorer(model)
         self._settings, self._weights, self._cache = config.dpo, _weights(config.dpo.weights), cache
-        order = Order(_weighty(samples, self._weights), config.pairs_per_step, config.epochs, seed, config.steps_of)
-        self.portions = Portions(Batches(model, processor, picture, config.share), order, config, self._answers)
+        order = SampleOrder(
+            _weighty(samples, self._weights), config.pairs_per_step, config.epochs, seed, config.steps_of
+        )
+        self.portions = PairedTask(BatchMaker(model, processor, picture, config.share), order, config, self._answers)
         self.samples, self.steps = order.samples, order.steps
         known = {} if cache is None else cache.known(self._answers(self.samples))
         self.reference = {
@@ -106,7 +108,7 @@ class DPO:
                 self._cache.add(dict(zip(self._answers(portion), scores, strict=True)))
             yield from [None] * len(portion)
 
-    def passes(self, number: int) -> Passes[PairBatch]:
+    def passes(self, number: int) -> MicroBatches[PairBatch]:
         portions = self.portions.at(number)
         pairs, tokens = sum(map(len, portions)), self.portions.chosen_tokens(portions)
 
@@ -114,9 +116,9 @@ class DPO:
             reference_B, weight_P = self._reference_of(portion), self._weights_of(portion)
             return PairBatch(self.portions.batch(portion), reference_B, weight_P, pairs, tokens)
 
-        return Passes(portions, made)
+        return MicroBatches(portions, made)
 
-    def loss(self, module: Any, batch: PairBatch) -> Loss:
+    def loss(self, module: Any, batch: PairBatch) -> BatchLoss:
         settings = self._settings
         logprobs_T = module(batch.rows)
         policy_B, reference_B = sum_by_answer(logprobs_T, batch.rows), batch.reference_B.to(logprobs_T.device)
@@ -145,9 +147,9 @@ class DPO:
         if settings.anchor:
             surprise = -logprobs_T[batch.of_chosen_T.to(logprobs_T.device)].sum() / batch.chosen_tokens
             value = value + settings.anchor * surprise
-        return Loss(value, metrics, apart)
+        return BatchLoss(value, metrics, apart)
 
-    def _answers(self, samples: Sequence[Sample]) -> list[Answer]:
+    def _answers(self, samples: Sequence[Sample]) -> list[AnswerToScore]:
         chosen = chosen_of(samples)
         unseen = [answer._replace(picture=BLANK) for answer in chosen] if self._settings.look else []
         return chosen + rejected_of(samples) + unseen
@@ -159,7 +161,7 @@ class DPO:
         return torch.tensor([self._weights[sample.contrast] for sample in samples])
 
 
-def _weights(config: ContrastConfig) -> dict[Contrast, float]:
+def _weights(config: MDPOConfig) -> dict[Contrast, float]:
     return {
         "safety": config.safety,
         "helpfulness": config.helpfulness,

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from spavl.records import Sample
 from spavl.training.objectives.dpo import DPO
-from spavl.training.objectives.registry import COURSES, Given
+from spavl.training.objectives.registry import COURSES, ObjectiveInputs
 
 # Enough that the likeness is known to about a tenth, in the time of a few steps.
 _PAIRS, _IMAGES, _OF_AN_IMAGE = 24, 12, 3
 _NUMBERS = 2**20
 
 
-class Steps(NamedTuple):
+class StepStatistics(NamedTuple):
     """What a step of an epoch holds, on average, and how many pairs there are about the image of a pair of it."""
 
     pairs: float
@@ -34,11 +34,11 @@ class Steps(NamedTuple):
         return self.pairs / (1 + likeness * (self.of_an_image - 1))
 
 
-def made_of(steps: Iterable[Sequence[Sample]]) -> Steps:
+def made_of(steps: Iterable[Sequence[Sample]]) -> StepStatistics:
     held = [Counter(sample.blob for sample in step) for step in steps]
     pairs = sum(each.total() for each in held)
     squares = sum(number**2 for each in held for number in each.values())
-    return Steps(pairs / len(held), sum(map(len, held)) / len(held), squares / pairs)
+    return StepStatistics(pairs / len(held), sum(map(len, held)) / len(held), squares / pairs)
 
 
 def tried(samples: Sequence[Sample]) -> list[Sample]:
@@ -68,7 +68,7 @@ def likeness_of(gradients: Sequence[tuple[str, Tensor]]) -> float:
     return min(1.0, max(0.0, float(alike / alone)))
 
 
-def gradients_of(given: Given, samples: Sequence[Sample]) -> list[tuple[str, Tensor]]:
+def gradients_of(given: ObjectiveInputs, samples: Sequence[Sample]) -> list[tuple[str, Tensor]]:
     """Of each pair alone, with the image that it is about."""
     alone = given.settings.model_copy(update={"pairs_per_step": 1, "epochs": 1, "steps_of": "pairs"})
     course: Any = COURSES[alone.by](given._replace(samples=samples, settings=alone))

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from spavl.training.model.anatomy import head_of
-from spavl.training.prefix_trees.batch import Batch
+from spavl.training.prefix_trees.batch import TreeBatch
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, hidden_states, words_scored
 
 
-class Head(nn.Module):
+class ScalarHead(nn.Module):
     """One number for each state. It starts as none at all, the same for everything.
 
     Written out, so that autocast leaves it in its own precision: a reward in bfloat16 would come in steps.
@@ -33,13 +33,13 @@ class RewardScorer(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self.model, self.head = model, Head(model)
+        self.model, self.head = model, ScalarHead(model)
         words = head_of(model)
         if words is not None and words.weight is not model.get_input_embeddings().weight:
             # It speaks no words, and processes would wait for gradients that never come.
             words.requires_grad_(False)
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: TreeBatch) -> Tensor:
         reward_B: Tensor = self.head(hidden_states(self.model, batch)[batch.end_row_B, batch.end_place_B])
         return reward_B
 
@@ -50,9 +50,9 @@ class PolicyScorer(nn.Module):
     def __init__(self, model: Any, critic: bool) -> None:
         super().__init__()
         self.model = model
-        self.head = Head(model) if critic else None
+        self.head = ScalarHead(model) if critic else None
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: TreeBatch) -> tuple[Tensor, Tensor]:
         if self.head is None:
             logprobs_T = answer_token_logprobs(self.model, batch)
             return logprobs_T, logprobs_T.detach() * 0

@@ -3,28 +3,28 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from spavl.judges.types import Case
-from spavl.models.types import Picture
+from spavl.judges.types import JudgeInput
+from spavl.models.types import ImageData
 from spavl.records import Category, Image, Sample
 from spavl.store import RunFolder
 from spavl.store.question_facts import categories_in
 
 
-class Cases(NamedTuple):
+class TrainingJudgeInputs(NamedTuple):
     """`subjects` says what the images show, where that is known; `leaves` are the taxonomy's by their names."""
 
     picture: Callable[[str], bytes]
     subjects: Mapping[str, str | None]
     leaves: Mapping[str, Category]
 
-    def about(self, sample: Sample) -> Case:
+    def about(self, sample: Sample) -> JudgeInput:
         """Where a data set does not say whether a question asks for harm, it may."""
-        shown = Picture(sample.blob, self.picture(sample.blob))
+        shown = ImageData(sample.blob, self.picture(sample.blob))
         subject, may_be_harmful = self.subjects.get(sample.image_id), sample.harmful is not False
-        return Case(shown, sample.question, subject, may_be_harmful, category=self.leaves.get(sample.leaf))
+        return JudgeInput(shown, sample.question, subject, may_be_harmful, category=self.leaves.get(sample.leaf))
 
 
-def cases_of(run: RunFolder, picture: Callable[[str], bytes]) -> Cases:
+def cases_of(run: RunFolder, picture: Callable[[str], bytes]) -> TrainingJudgeInputs:
     known = run.manifest("images") is not None
     subjects = {image.id: image.subject for image in run.read("images", Image)} if known else {}
-    return Cases(picture, subjects, {leaf.leaf: leaf for leaf in categories_in(run).values()})
+    return TrainingJudgeInputs(picture, subjects, {leaf.leaf: leaf for leaf in categories_in(run).values()})

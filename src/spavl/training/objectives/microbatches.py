@@ -6,22 +6,22 @@ from typing import Any
 from spavl.records import Sample
 from spavl.training.config import TrainingConfig
 from spavl.training.loop import distributed
-from spavl.training.objectives.answers import Answer, Batches, Drawn
-from spavl.training.objectives.batch_sampler import Order, cut
-from spavl.training.prefix_trees.batch import Batch
+from spavl.training.objectives.answers import AnswerToScore, BatchMaker, SampledAnswer
+from spavl.training.objectives.batch_sampler import SampleOrder, cut
+from spavl.training.prefix_trees.batch import TreeBatch
 from spavl.training.prefix_trees.logprobs import computing_in
 
 # Samples of the first step that are looked at before it.
 _CHECKED = 8
 # The answers to score for some samples.
-Answers = Callable[[Sequence[Sample]], Sequence[Answer | Drawn]]
+Answers = Callable[[Sequence[Sample]], Sequence[AnswerToScore | SampledAnswer]]
 
 
-def chosen_of(samples: Sequence[Sample]) -> list[Answer]:
-    return [Answer(sample.blob, sample.question, sample.chosen) for sample in samples]
+def chosen_of(samples: Sequence[Sample]) -> list[AnswerToScore]:
+    return [AnswerToScore(sample.blob, sample.question, sample.chosen) for sample in samples]
 
 
-def first_and_longest(order: Order) -> list[Sample]:
+def first_and_longest(order: SampleOrder) -> list[Sample]:
     """Of the first step as many as are looked at before it, and the one with most to read, which goes furthest."""
     longest = max(
         order.samples, key=lambda sample: len(sample.question) + max(len(sample.chosen), len(sample.rejected))
@@ -29,14 +29,16 @@ def first_and_longest(order: Order) -> list[Sample]:
     return [*(sample for sample in order.at(0)[:_CHECKED] if sample is not longest), longest]
 
 
-def rejected_of(samples: Sequence[Sample]) -> list[Answer]:
-    return [Answer(sample.blob, sample.question, sample.rejected) for sample in samples]
+def rejected_of(samples: Sequence[Sample]) -> list[AnswerToScore]:
+    return [AnswerToScore(sample.blob, sample.question, sample.rejected) for sample in samples]
 
 
-class Portions:
+class PairedTask:
     """What all that is learnt from a data set has in common."""
 
-    def __init__(self, batches: Batches, order: Order, config: TrainingConfig, answers: Answers = chosen_of) -> None:
+    def __init__(
+        self, batches: BatchMaker, order: SampleOrder, config: TrainingConfig, answers: Answers = chosen_of
+    ) -> None:
         self._batches, self._order, self._config, self._answers = batches, order, config, answers
         self.samples, self.epochs, self.steps = order.samples, config.epochs, order.steps
 
@@ -56,7 +58,7 @@ class Portions:
     def step(self, number: int) -> list[Sample]:
         return self._order.at(number)
 
-    def planned(self, number: int) -> list[Sequence[Answer | Drawn]]:
+    def planned(self, number: int) -> list[Sequence[AnswerToScore | SampledAnswer]]:
         """The answers of each portion of a step."""
         return [self._answers(portion) for portion in self.at(number)]
 
@@ -64,7 +66,7 @@ class Portions:
         """How many tokens the chosen answers of a step have. No picture is looked at for it."""
         return sum(self._batches.spoken_tokens(chosen_of(portion)) for portion in portions)
 
-    def batch(self, portion: Sequence[Sample]) -> Batch:
+    def batch(self, portion: Sequence[Sample]) -> TreeBatch:
         return self._batches.of(self._answers(portion))
 
     def cut(self, samples: Sequence[Sample], among: int = 1) -> list[list[Sample]]:

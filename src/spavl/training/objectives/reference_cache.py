@@ -14,8 +14,8 @@ import transformers
 
 from spavl.records import content_hash
 from spavl.store.sqlite import connect
-from spavl.training.objectives.answers import Answer
-from spavl.training.prefix_trees.token_counts import Lengths
+from spavl.training.objectives.answers import AnswerToScore
+from spavl.training.prefix_trees.token_counts import TokenCounter
 
 CACHE = "references.sqlite"
 # Who makes scores of pictures and tokens. Raise ours when the same ones come to be scored otherwise.
@@ -26,11 +26,11 @@ class ReferenceCache:
     """Scores of answers, under one model."""
 
     def __init__(self, path: Path, model: str, processor: Any) -> None:
-        self._model, self._row = model, Lengths(processor).row
+        self._model, self._row = model, TokenCounter(processor).row
         self._database = connect(path)
         self._database.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, logprob REAL)")
 
-    def known(self, answers: Iterable[Answer]) -> dict[Answer, float]:
+    def known(self, answers: Iterable[AnswerToScore]) -> dict[AnswerToScore, float]:
         """The scores that are there already."""
         found = {}
         for answer in answers:
@@ -39,7 +39,7 @@ class ReferenceCache:
                 found[answer] = score[0]
         return found
 
-    def add(self, scores: Mapping[Answer, float]) -> None:
+    def add(self, scores: Mapping[AnswerToScore, float]) -> None:
         rows = [(self._key(answer), score) for answer, score in scores.items()]
         with self._database:
             self._database.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", rows)
@@ -47,5 +47,5 @@ class ReferenceCache:
     def close(self) -> None:
         self._database.close()
 
-    def _key(self, answer: Answer) -> str:
+    def _key(self, answer: AnswerToScore) -> str:
         return content_hash([_MADE_BY, self._model, answer.picture, self._row(answer.question, answer.text)])

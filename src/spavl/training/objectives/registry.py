@@ -8,16 +8,16 @@ from spavl.errors import InternalError
 from spavl.records import Sample
 from spavl.terminal.progress import Screen
 from spavl.training.config import TrainingConfig
-from spavl.training.loop.loop import Course
+from spavl.training.loop.loop import TrainingTask
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.reference_cache import ReferenceCache
 from spavl.training.objectives.reward import Reward
 from spavl.training.objectives.sft import SFT
 from spavl.training.ppo.ppo import PPO
-from spavl.training.ppo.rewards import Reply
+from spavl.training.ppo.rewards import RewardInput
 
 
-class Given(NamedTuple):
+class ObjectiveInputs(NamedTuple):
     """All that a course is made of."""
 
     model: Any
@@ -30,17 +30,17 @@ class Given(NamedTuple):
     cache: ReferenceCache | None
 
 
-class Objective(Course[Any], Protocol):
+class Objective(TrainingTask[Any], Protocol):
     def prepare(self, screen: Screen) -> dict[str, object]:
         """Do what must be done once, before the first step; gives what the manifest should tell of it."""
         ...
 
 
-def _nobody(replies: Sequence[Reply]) -> list[float]:
+def _nobody(replies: Sequence[RewardInput]) -> list[float]:
     raise InternalError("this course was made to be looked at, and nobody rewards it")
 
 
-COURSES: Mapping[str, Callable[[Given], Objective]] = {
+COURSES: Mapping[str, Callable[[ObjectiveInputs], Objective]] = {
     "dpo": lambda given: DPO(*given),
     "sft": lambda given: SFT(*given[:-1]),
     # Without what only a run can give: grades of harm, and somebody who rewards.

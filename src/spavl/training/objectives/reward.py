@@ -14,13 +14,13 @@ from spavl.models.chat_template import turn_of
 from spavl.records import Sample
 from spavl.terminal.progress import Screen
 from spavl.training.config import TrainingConfig
-from spavl.training.loop.loop import Loss, Passes
-from spavl.training.objectives.answers import Answer, Batches, Drawn
-from spavl.training.objectives.batch_sampler import Order, cut
+from spavl.training.loop.loop import BatchLoss, MicroBatches
+from spavl.training.objectives.answers import AnswerToScore, BatchMaker, SampledAnswer
+from spavl.training.objectives.batch_sampler import SampleOrder, cut
 from spavl.training.objectives.heads import RewardScorer
 from spavl.training.objectives.losses import bradley_terry
-from spavl.training.objectives.microbatches import Portions, chosen_of, rejected_of
-from spavl.training.prefix_trees.batch import Batch
+from spavl.training.objectives.microbatches import PairedTask, chosen_of, rejected_of
+from spavl.training.prefix_trees.batch import TreeBatch
 from spavl.training.prefix_trees.logprobs import computing_in
 
 _HEAD, _ABOUT = "reward_head.safetensors", "reward.json"
@@ -28,13 +28,13 @@ _PAIRS_AT_ONCE = 16
 # Answers that are looked at before the first is rewarded.
 _CHECKED = 8
 # An answer, and its place among those that are scored.
-_Placed = tuple[int, Answer | Drawn]
+_Placed = tuple[int, AnswerToScore | SampledAnswer]
 
 
 class RewardBatch(NamedTuple):
     """Chosen answers first, rejected ones after them."""
 
-    rows: Batch
+    rows: TreeBatch
     margin_P: torch.Tensor
     # Of the whole step, of which this is a share.
     pairs: int
@@ -57,8 +57,8 @@ class Reward:
         grades: Mapping[str, float],
     ) -> None:
         self.module = RewardScorer(model)
-        order = Order(samples, config.pairs_per_step, config.epochs, seed, config.steps_of)
-        self.portions = Portions(Batches(model, processor, picture, config.share), order, config, answers_of)
+        order = SampleOrder(samples, config.pairs_per_step, config.epochs, seed, config.steps_of)
+        self.portions = PairedTask(BatchMaker(model, processor, picture, config.share), order, config, answers_of)
         self.samples, self.steps = order.samples, order.steps
         self._margin, self._grades = config.reward.margin, grades
 
@@ -66,12 +66,12 @@ class Reward:
         self.portions.check()
         return {}
 
-    def passes(self, number: int) -> Passes[RewardBatch]:
+    def passes(self, number: int) -> MicroBatches[RewardBatch]:
         portions = self.portions.at(number)
         pairs = sum(map(len, portions))
-        return Passes(portions, lambda some: RewardBatch(self.portions.batch(some), self._margins(some), pairs))
+        return MicroBatches(portions, lambda some: RewardBatch(self.portions.batch(some), self._margins(some), pairs))
 
-    def loss(self, module: Any, batch: RewardBatch) -> Loss:
+    def loss(self, module: Any, batch: RewardBatch) -> BatchLoss:
         chosen_P, rejected_P = module(batch.rows).chunk(2)
         loss_P = bradley_terry(chosen_P, rejected_P, batch.margin_P.to(chosen_P))
         gap_P = (chosen_P - rejected_P).detach()
@@ -81,7 +81,7 @@ class Reward:
             "pairs": len(batch.margin_P),
             "tokens": batch.rows.tokens,
         }
-        return Loss(loss_P.sum() / batch.pairs, metrics)
+        return BatchLoss(loss_P.sum() / batch.pairs, metrics)
 
     def _margins(self, samples: Sequence[Sample]) -> torch.Tensor:
         return torch.tensor([self._margin * self._grades.get(sample.id, 0.0) for sample in samples])
@@ -105,14 +105,16 @@ class RewardModel:
         return cls(scorer, processor, settings)
 
     @torch.no_grad()
-    def score(self, answers: Sequence[Answer], picture: Callable[[str], bytes]) -> list[float]:
+    def score(self, answers: Sequence[AnswerToScore], picture: Callable[[str], bytes]) -> list[float]:
         """The rewards of answers; an empty answer is one that ended at once.
 
         The first ones are looked at as those of a training are, for another model's sharing has proved nothing here.
         """
-        batches = Batches(self._scorer.model, self._processor, picture, self._settings.share)
+        batches = BatchMaker(self._scorer.model, self._processor, picture, self._settings.share)
         end = (turn_of(self._processor).end_token,)
-        told = [answer if answer.text.strip() else Drawn(answer.picture, answer.question, end) for answer in answers]
+        told = [
+            answer if answer.text.strip() else SampledAnswer(answer.picture, answer.question, end) for answer in answers
+        ]
         rewards: dict[int, float] = {}
         with computing_in(self._settings.reward.loop.precision, self._scorer.model):
             if not self._checked:
@@ -123,7 +125,7 @@ class RewardModel:
                 rewards.update(zip(places, self._scorer(batches.of(some)).tolist(), strict=True))
         return [rewards[place] for place in range(len(told))]
 
-    def _cut(self, batches: Batches, answers: Sequence[Answer | Drawn]) -> list[list[_Placed]]:
+    def _cut(self, batches: BatchMaker, answers: Sequence[AnswerToScore | SampledAnswer]) -> list[list[_Placed]]:
         def tokens(some: Sequence[_Placed]) -> int:
             return batches.tokens([answer for _, answer in some])
 
@@ -150,7 +152,7 @@ def about(folder: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text())) if file.exists() else {}
 
 
-def answers_of(samples: Sequence[Sample]) -> list[Answer]:
+def answers_of(samples: Sequence[Sample]) -> list[AnswerToScore]:
     return chosen_of(samples) + rejected_of(samples)
 
 

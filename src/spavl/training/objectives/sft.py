@@ -6,17 +6,17 @@ from typing import Any, NamedTuple
 from spavl.records import Sample
 from spavl.terminal.progress import Screen
 from spavl.training.config import TrainingConfig
-from spavl.training.loop.loop import Loss, Passes
-from spavl.training.objectives.answers import Batches
-from spavl.training.objectives.batch_sampler import Order
+from spavl.training.loop.loop import BatchLoss, MicroBatches
+from spavl.training.objectives.answers import BatchMaker
+from spavl.training.objectives.batch_sampler import SampleOrder
 from spavl.training.objectives.losses import sft_loss
-from spavl.training.objectives.microbatches import Portions, chosen_of
-from spavl.training.prefix_trees.batch import Batch
+from spavl.training.objectives.microbatches import PairedTask, chosen_of
+from spavl.training.prefix_trees.batch import TreeBatch
 from spavl.training.prefix_trees.logprobs import Scorer
 
 
 class AnswerBatch(NamedTuple):
-    rows: Batch
+    rows: TreeBatch
     # Answer tokens of the whole step, of which this is a share.
     of_step: int
 
@@ -35,20 +35,20 @@ class SFT:
     ) -> None:
         self.module = Scorer(model)
         taught = {answer: sample for sample, answer in zip(samples, chosen_of(samples), strict=True)}
-        order = Order(list(taught.values()), config.pairs_per_step, config.epochs, seed, config.steps_of)
-        self.portions = Portions(Batches(model, processor, picture, config.share), order, config, chosen_of)
+        order = SampleOrder(list(taught.values()), config.pairs_per_step, config.epochs, seed, config.steps_of)
+        self.portions = PairedTask(BatchMaker(model, processor, picture, config.share), order, config, chosen_of)
         self.steps = order.steps
 
     def prepare(self, screen: Screen) -> dict[str, object]:
         self.portions.check()
         return {"answers": len(self.portions.samples)}
 
-    def passes(self, number: int) -> Passes[AnswerBatch]:
+    def passes(self, number: int) -> MicroBatches[AnswerBatch]:
         portions = self.portions.at(number)
         of_step = self.portions.chosen_tokens(portions)
-        return Passes(portions, lambda portion: AnswerBatch(self.portions.batch(portion), of_step))
+        return MicroBatches(portions, lambda portion: AnswerBatch(self.portions.batch(portion), of_step))
 
-    def loss(self, module: Any, batch: AnswerBatch) -> Loss:
+    def loss(self, module: Any, batch: AnswerBatch) -> BatchLoss:
         logprobs_T = module(batch.rows)
         share = len(batch.rows.token_T) / batch.of_step
-        return Loss(sft_loss(logprobs_T) * share, {"answers": batch.rows.answers, "tokens": batch.rows.tokens})
+        return BatchLoss(sft_loss(logprobs_T) * share, {"answers": batch.rows.answers, "tokens": batch.rows.tokens})

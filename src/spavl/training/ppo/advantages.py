@@ -11,25 +11,25 @@ import torch
 from torch import Tensor
 
 
-class Clipped(NamedTuple):
+class ClippedLoss(NamedTuple):
     loss_T: Tensor
     # Where the clip took the gradient away.
     held_T: Tensor
 
 
-def policy_loss(logprob_T: Tensor, old_T: Tensor, advantage_T: Tensor, clip: float) -> Clipped:
+def policy_loss(logprob_T: Tensor, old_T: Tensor, advantage_T: Tensor, clip: float) -> ClippedLoss:
     """PPO's surrogate (arXiv 1707.06347): no gain from moving a token further than the clip allows."""
     ratio_T = (logprob_T - old_T).exp()
     free_T = -advantage_T * ratio_T
     bound_T = -advantage_T * ratio_T.clamp(1 - clip, 1 + clip)
-    return Clipped(torch.maximum(free_T, bound_T), bound_T > free_T)
+    return ClippedLoss(torch.maximum(free_T, bound_T), bound_T > free_T)
 
 
-def value_loss(value_T: Tensor, old_T: Tensor, return_T: Tensor, clip: float) -> Clipped:
+def value_loss(value_T: Tensor, old_T: Tensor, return_T: Tensor, clip: float) -> ClippedLoss:
     """Half the squared error, or that of a value held near its old one where that is the greater."""
     free_T = (value_T - return_T).square()
     bound_T = (old_T + (value_T - old_T).clamp(-clip, clip) - return_T).square()
-    return Clipped(0.5 * torch.maximum(free_T, bound_T), bound_T > free_T)
+    return ClippedLoss(0.5 * torch.maximum(free_T, bound_T), bound_T > free_T)
 
 
 def k3(logprob_T: Tensor, reference_T: Tensor) -> Tensor:

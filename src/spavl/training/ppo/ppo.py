@@ -10,8 +10,8 @@ from spavl.records import Rollout, Sample
 from spavl.terminal.progress import Screen
 from spavl.training.config import PPOConfig, TrainingConfig, check_ppo
 from spavl.training.loop import distributed
-from spavl.training.loop.loop import Loss, Passes
-from spavl.training.objectives.batch_sampler import Order
+from spavl.training.loop.loop import BatchLoss, MicroBatches
+from spavl.training.objectives.batch_sampler import SampleOrder
 from spavl.training.objectives.heads import PolicyScorer
 from spavl.training.objectives.microbatches import chosen_of, first_and_longest
 from spavl.training.ppo.advantages import (
@@ -24,14 +24,14 @@ from spavl.training.ppo.advantages import (
     value_loss,
     whitened,
 )
-from spavl.training.ppo.remote_sampler import Server
+from spavl.training.ppo.remote_sampler import RemoteSampler
 from spavl.training.ppo.rewards import Rewarder
-from spavl.training.ppo.rollout_store import Round, Rounds
-from spavl.training.ppo.rollouts import Answering, Portion
-from spavl.training.prefix_trees.batch import Batch
+from spavl.training.ppo.rollout_store import RolloutRound, RolloutStore
+from spavl.training.ppo.rollouts import RolloutCollector, RolloutMicroBatch
+from spavl.training.prefix_trees.batch import TreeBatch
 
 
-class Credit(NamedTuple):
+class TokenCredit(NamedTuple):
     """What the loss needs of each token of one answer."""
 
     advantages: list[float]
@@ -39,7 +39,7 @@ class Credit(NamedTuple):
 
 
 class PPOBatch(NamedTuple):
-    rows: Batch
+    rows: TreeBatch
     # Which of the answers' tokens were drawn; the others are of chosen answers. What follows is of those drawn.
     drawn_T: Tensor
     old_T: Tensor
@@ -77,14 +77,16 @@ class PPO:
         check_ppo(config)
         self._settings = config.ppo
         self.module = PolicyScorer(model, critic=config.ppo.advantage == "gae")
-        self._answering = Answering(self.module, processor, picture, config, seed, rewarder)
+        self._answering = RolloutCollector(self.module, processor, picture, config, seed, rewarder)
         asked = {(sample.blob, sample.question): sample for sample in samples}
-        self._order = Order(list(asked.values()), config.ppo.questions_per_step, config.epochs, seed, config.steps_of)
+        self._order = SampleOrder(
+            list(asked.values()), config.ppo.questions_per_step, config.epochs, seed, config.steps_of
+        )
         self.steps = self._order.steps * config.ppo.updates
-        self._rounds = Rounds(rounds)
-        self._turn, self._round, self._portions = -1, Round(0.0, []), list[Portion]()
+        self._rounds = RolloutStore(rounds)
+        self._turn, self._round, self._portions = -1, RolloutRound(0.0, []), list[RolloutMicroBatch]()
 
-    def answer_from(self, server: Server) -> None:
+    def answer_from(self, server: RemoteSampler) -> None:
         """Have a server draw the answers, and not this process."""
         self._answering.server = server
 
@@ -93,7 +95,7 @@ class PPO:
             self._answering.batches.check(chosen_of(first_and_longest(self._order)))
         return {"questions": len(self._order.samples)}
 
-    def passes(self, number: int) -> Passes[PPOBatch]:
+    def passes(self, number: int) -> MicroBatches[PPOBatch]:
         turn, update = divmod(number, self._settings.updates)
         samples = self._order.at(turn)
         if update == 0:
@@ -105,9 +107,9 @@ class PPO:
             self._portions = self._answering.laid_out(samples, [answer.tokens for answer in self._round.answers])
         self._turn = turn
         credits = credits_of(self._round, self._settings)
-        return Passes(self._portions, lambda portion: self._batch(portion, credits, is_new=update == 0))
+        return MicroBatches(self._portions, lambda portion: self._batch(portion, credits, is_new=update == 0))
 
-    def _batch(self, portion: Portion, credits: Sequence[Credit], is_new: bool) -> PPOBatch:
+    def _batch(self, portion: RolloutMicroBatch, credits: Sequence[TokenCredit], is_new: bool) -> PPOBatch:
         made, here = self._round, portion.of(self._round.answers)
         # Drawn, if not by a server, and scored by the policy and its reference.
         times = 2 if self._answering.server else 3
@@ -133,7 +135,7 @@ class PPO:
         """All that was answered in the steps that were taken, as rows of the run."""
         return self._rounds.rows(steps, self._settings.updates)
 
-    def loss(self, module: Any, batch: PPOBatch) -> Loss:
+    def loss(self, module: Any, batch: PPOBatch) -> BatchLoss:
         all_T, of_all_T = module(batch.rows)
         drawn_T = batch.drawn_T.to(all_T.device)
         logprob_T, value_T, settings = all_T[drawn_T], of_all_T[drawn_T], self._settings
@@ -160,7 +162,7 @@ class PPO:
         if settings.anchor:
             surprise = -all_T[~drawn_T].sum() / batch.chosen_tokens
             value, metrics["chosen_surprise"] = value + settings.anchor * surprise, surprise.item()
-        return Loss(value, metrics)
+        return BatchLoss(value, metrics)
 
     def _price(self, turn: int) -> float:
         settings = self._settings
@@ -171,7 +173,7 @@ class PPO:
         return adapted(before.coefficient, went, settings.kl_target, len(before.answers), settings.kl_horizon)
 
 
-def credits_of(made: Round, settings: PPOConfig) -> list[Credit]:
+def credits_of(made: RolloutRound, settings: PPOConfig) -> list[TokenCredit]:
     """Every answer's share of the credit for its reward, token by token."""
     rewards = [answer.reward - settings.missing_end * (not answer.ended) for answer in made.answers]
     if settings.advantage == "group":
@@ -179,7 +181,7 @@ def credits_of(made: Round, settings: PPOConfig) -> list[Credit]:
         groups = [group_advantages(rewards[k : k + each], settings.scale_groups) for k in range(0, len(rewards), each)]
         flat = [value for group in groups for value in group]
         return [
-            Credit([value] * len(answer.tokens), answer.values)
+            TokenCredit([value] * len(answer.tokens), answer.values)
             for value, answer in zip(flat, made.answers, strict=True)
         ]
     paid = [
@@ -198,4 +200,4 @@ def credits_of(made: Round, settings: PPOConfig) -> list[Credit]:
     ]
     if settings.whiten == "advantages":
         found = whitened(found)
-    return [Credit(*each) for each in zip(found, returns, strict=True)]
+    return [TokenCredit(*each) for each in zip(found, returns, strict=True)]

@@ -17,10 +17,10 @@ from peft import PeftModel
 
 from spavl.errors import ConfigError, ProviderError
 from spavl.models.backends.openai import OpenAIModel, authorization, read_at_most, told_of
-from spavl.models.chat_template import Turn, ends_of, turn_of
+from spavl.models.chat_template import TemplateTurn, ends_of, turn_of
 from spavl.models.types import Rejected, Reply, Request, Transient
-from spavl.models.wrappers.rate_limit import Pace, PaceConfig
-from spavl.models.wrappers.stack import Limited, Retrying
+from spavl.models.wrappers.rate_limit import PaceConfig, RateLimiter
+from spavl.models.wrappers.stack import RateLimited, Retrying
 from spavl.text.safe_print import line
 from spavl.training.model.anatomy import marks_of_images
 from spavl.training.prefix_trees.tokenize import prompt_text, row_of
@@ -32,7 +32,7 @@ _MOST_TOLD = 2**20
 _THEN = "see that the server is up and type the same command: the training goes on from its last saved state"
 
 
-class Server:
+class RemoteSampler:
     """Serves the policy under one name, or each publication under a name of its own."""
 
     def __init__(
@@ -85,7 +85,7 @@ class Server:
         mark = next((place for place, token in enumerate(told) if token in self._marks), len(told))
         return tuple(told[: min(mark + 1, request.max_tokens)]) or (turn.end_token,)
 
-    def _read(self, turn: Turn, question: str, text: str) -> list[int]:
+    def _read(self, turn: TemplateTurn, question: str, text: str) -> list[int]:
         """The tokens of a text that may not have come to its end."""
         if not text.strip():
             return []
@@ -95,7 +95,7 @@ class Server:
 
     async def _ask(self, requests: Sequence[Request]) -> list[Reply]:
         backend = OpenAIModel(self._name, self._url, _PLAINLY if self._is_adapter else {})
-        model = Retrying(Limited(backend, Pace(PaceConfig())))
+        model = Retrying(RateLimited(backend, RateLimiter(PaceConfig())))
         try:
             return list(await asyncio.gather(*map(model.ask, requests)))
         except (Transient, Rejected) as error:

@@ -5,46 +5,46 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from spavl.errors import ProviderError
-from spavl.judges.types import Guard, Judge, Word
+from spavl.judges.types import Guard, GuardVerdict, Judge
 from spavl.models.types import Transient
 from spavl.records import Sample
 from spavl.training.loop import distributed
-from spavl.training.objectives.answers import Answer
-from spavl.training.objectives.judge_inputs import Cases
+from spavl.training.objectives.answers import AnswerToScore
+from spavl.training.objectives.judge_inputs import TrainingJudgeInputs
 from spavl.training.objectives.reward import RewardModel
 
 
-class Reply(NamedTuple):
+class RewardInput(NamedTuple):
     """An answer of the policy to the question of a sample."""
 
     sample: Sample
     text: str
 
 
-Rewarder = Callable[[Sequence[Reply]], list[float]]
+Rewarder = Callable[[Sequence[RewardInput]], list[float]]
 Pictures = Callable[[str], bytes]
 
 
 def by_model(model: RewardModel, picture: Pictures) -> Rewarder:
-    def score(replies: Sequence[Reply]) -> list[float]:
-        return model.score([Answer(r.sample.blob, r.sample.question, r.text) for r in replies], picture)
+    def score(replies: Sequence[RewardInput]) -> list[float]:
+        return model.score([AnswerToScore(r.sample.blob, r.sample.question, r.text) for r in replies], picture)
 
     return lambda replies: distributed.spread(replies, score)
 
 
-def by_guard(guard: Guard, cases: Cases) -> Rewarder:
+def by_guard(guard: Guard, cases: TrainingJudgeInputs) -> Rewarder:
     """A guard sees harm and refusals, and not whether an answer helps: what evades is as good to it as what helps."""
 
-    async def reward(reply: Reply) -> float:
+    async def reward(reply: RewardInput) -> float:
         return worth(await guard.judge(cases.about(reply.sample), reply.text), reply.sample.harmful)
 
     return _all_at_once(reward)
 
 
-def by_judge(judge: Judge, cases: Cases) -> Rewarder:
+def by_judge(judge: Judge, cases: TrainingJudgeInputs) -> Rewarder:
     """How the answer fares against the one that the data set chose, in both orders."""
 
-    async def reward(reply: Reply) -> float:
+    async def reward(reply: RewardInput) -> float:
         case = cases.about(reply.sample)
         there = await judge.vote(case, reply.text, reply.sample.chosen)
         back = await judge.vote(case, reply.sample.chosen, reply.text)
@@ -56,7 +56,7 @@ def by_judge(judge: Judge, cases: Cases) -> Rewarder:
     return _all_at_once(reward)
 
 
-def worth(word: Word, harmful: bool | None) -> float:
+def worth(word: GuardVerdict, harmful: bool | None) -> float:
     """A guard's word as a reward. Refusing what is harmless is as bad as answering what is not.
 
     So is what cannot be judged: were it better than a fault, a policy would learn to garble its answers.
@@ -64,14 +64,14 @@ def worth(word: Word, harmful: bool | None) -> float:
     return 1.0 if word.label == "safe" and not (word.refused and harmful is False) else -1.0
 
 
-def _all_at_once(reward: Callable[[Reply], Awaitable[float]]) -> Rewarder:
+def _all_at_once(reward: Callable[[RewardInput], Awaitable[float]]) -> Rewarder:
     """Asked from the thread that trains, answered in the loop that serves the run's models.
 
     Of several processes the first one alone asks, for it alone writes down what was answered.
     """
     serving = asyncio.get_running_loop()
 
-    async def rewards(replies: Sequence[Reply]) -> list[float]:
+    async def rewards(replies: Sequence[RewardInput]) -> list[float]:
         try:
             return list(await asyncio.gather(*map(reward, replies)))
         except Transient as error:
@@ -80,7 +80,7 @@ def _all_at_once(reward: Callable[[Reply], Awaitable[float]]) -> Rewarder:
                 f"no reward could be had: {error.reason}", where="training.ppo.reward", then=then
             ) from None
 
-    def ask(replies: Sequence[Reply]) -> list[float]:
+    def ask(replies: Sequence[RewardInput]) -> list[float]:
         return asyncio.run_coroutine_threadsafe(rewards(replies), serving).result()
 
     return lambda replies: distributed.told_by_first(lambda: ask(replies))

@@ -13,7 +13,7 @@ from spavl.store.files import write_text
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class RolloutAnswer:
     """An answer of the policy. Its lists are as long as its tokens."""
 
     question_id: str
@@ -35,23 +35,23 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class RolloutRound:
     # The price of leaving the reference.
     coefficient: float
-    answers: list[Answered]
+    answers: list[RolloutAnswer]
 
 
-class Rounds:
+class RolloutStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def write(self, number: int, made: Round) -> None:
+    def write(self, number: int, made: RolloutRound) -> None:
         write_text(self._path(number), json.dumps(asdict(made)) + "\n")
 
-    def read(self, number: int) -> Round:
+    def read(self, number: int) -> RolloutRound:
         kept = json.loads(self._path(number).read_text())
-        answers = [Answered(**{**each, "tokens": tuple(each["tokens"])}) for each in kept["answers"]]
-        return Round(kept["coefficient"], answers)
+        answers = [RolloutAnswer(**{**each, "tokens": tuple(each["tokens"])}) for each in kept["answers"]]
+        return RolloutRound(kept["coefficient"], answers)
 
     def rows(self, steps: int, updates: int) -> Iterator[Rollout]:
         """All answers, as rows of the run; a round serves `updates` steps."""

@@ -9,20 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from spavl.models.chat_template import ends_of
-from spavl.models.memory import Together
-from spavl.models.types import Picture, Request, ask_about
+from spavl.models.memory import AdaptiveBatch
+from spavl.models.types import ImageData, Request, ask_about
 from spavl.records import Sample
 from spavl.training.config import TrainingConfig
 from spavl.training.loop import distributed
-from spavl.training.objectives.answers import Answer, Batches, Drawn
+from spavl.training.objectives.answers import AnswerToScore, BatchMaker, SampledAnswer
 from spavl.training.objectives.batch_sampler import cut
 from spavl.training.objectives.heads import PolicyScorer
 from spavl.training.objectives.microbatches import chosen_of
-from spavl.training.ppo.remote_sampler import Server
-from spavl.training.ppo.rewards import Reply, Rewarder
-from spavl.training.ppo.rollout_store import Answered, Round
-from spavl.training.ppo.sampling import Prompt, draw
-from spavl.training.prefix_trees.batch import Batch
+from spavl.training.ppo.remote_sampler import RemoteSampler
+from spavl.training.ppo.rewards import Rewarder, RewardInput
+from spavl.training.ppo.rollout_store import RolloutAnswer, RolloutRound
+from spavl.training.ppo.sampling import SamplingPrompt, draw
+from spavl.training.prefix_trees.batch import TreeBatch
 from spavl.training.prefix_trees.logprobs import answer_lengths, by_answer, computing_in, in_places
 
 _ROWS_DRAWN_AT_ONCE = 64
@@ -32,7 +32,7 @@ _WITHOUT_MEMORY = (
 Tokens = tuple[int, ...]
 
 
-class Kept:
+class WeightSnapshot:
     """The weights as they were at a time. Those before the first step are the reference.
 
     Only what is trained has to be kept twice; with LoRA that is little.
@@ -53,14 +53,16 @@ class Kept:
                 parameter.data = data
 
 
-class Portion:
+class RolloutMicroBatch:
     """Answers of a round that go through the model at once, by their places in it; chosen ones may come after them."""
 
-    def __init__(self, batches: Batches, answers: Sequence[Answer | Drawn], places: list[int]) -> None:
+    def __init__(
+        self, batches: BatchMaker, answers: Sequence[AnswerToScore | SampledAnswer], places: list[int]
+    ) -> None:
         self._batches, self._answers, self.places = batches, answers, places
 
     @cached_property
-    def rows(self) -> Batch:
+    def rows(self) -> TreeBatch:
         """Made where it is asked for: a process makes its own alone."""
         return self._batches.of(self._answers)
 
@@ -81,7 +83,7 @@ class Portion:
         return in_places([*self.of(values), *chosen], self.rows)[self.drawn_T]
 
 
-class Scores(NamedTuple):
+class RolloutScores(NamedTuple):
     """What policy and reference find the log-probabilities of an answer's tokens to be, and their values."""
 
     logprobs: list[float]
@@ -89,7 +91,7 @@ class Scores(NamedTuple):
     values: list[float]
 
 
-class Answering:
+class RolloutCollector:
     """Asks a policy, so often each question, and has its answers rewarded."""
 
     def __init__(
@@ -102,13 +104,13 @@ class Answering:
         rewarder: Rewarder,
     ) -> None:
         self._scorer, self._processor = scorer, processor
-        self.batches = Batches(scorer.model, processor, picture, config.share)
-        self._beginning = Kept(scorer.model)
-        self.server: Server | None = None
+        self.batches = BatchMaker(scorer.model, processor, picture, config.share)
+        self._beginning = WeightSnapshot(scorer.model)
+        self.server: RemoteSampler | None = None
         # The weights that a server has, and those that drew this round where they are not the present ones.
         self._published = self._beginning if config.ppo.publish_every == 0 else None
-        self._drew: Kept | None = None
-        self._together = Together(max(1, _ROWS_DRAWN_AT_ONCE // config.ppo.answers_per_question), "the policy")
+        self._drew: WeightSnapshot | None = None
+        self._together = AdaptiveBatch(max(1, _ROWS_DRAWN_AT_ONCE // config.ppo.answers_per_question), "the policy")
         self._config, self._each, self._seed, self._rewarder = config, config.ppo.answers_per_question, seed, rewarder
 
     def computing(self) -> Any:
@@ -116,11 +118,11 @@ class Answering:
         return computing_in(self._config.loop.precision, self._scorer.model)
 
     @torch.no_grad()
-    def round(self, turn: int, samples: Sequence[Sample], price: float) -> tuple[Round, list[Portion]]:
+    def round(self, turn: int, samples: Sequence[Sample], price: float) -> tuple[RolloutRound, list[RolloutMicroBatch]]:
         asked = [sample for sample in samples for _ in range(self._each)]
         tokens = self._draw(turn, samples)
         texts = [text.strip() for text in self._processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
-        rewards = self._rewarder([Reply(sample, text) for sample, text in zip(asked, texts, strict=True)])
+        rewards = self._rewarder([RewardInput(sample, text) for sample, text in zip(asked, texts, strict=True)])
         ends = ends_of(self._scorer.model, self._processor)
         if turn == 0 and self._scorer.head is not None:
             # Values start where rewards are, so that the critic need not learn their scale first.
@@ -128,7 +130,7 @@ class Answering:
         portions = self.laid_out(samples, tokens)
         scores = self._score(portions)
         answers = [
-            Answered(
+            RolloutAnswer(
                 question_id=sample.question_id,
                 question=sample.question,
                 harmful=sample.harmful,
@@ -140,30 +142,30 @@ class Answering:
             )
             for k, sample in enumerate(asked)
         ]
-        return Round(price, answers), portions
+        return RolloutRound(price, answers), portions
 
-    def laid_out(self, samples: Sequence[Sample], tokens: Sequence[Tokens]) -> list[Portion]:
+    def laid_out(self, samples: Sequence[Sample], tokens: Sequence[Tokens]) -> list[RolloutMicroBatch]:
         """The answers to these questions, in portions."""
         first = {sample.id: k * self._each for k, sample in enumerate(samples)}
 
         def places(some: Sequence[Sample]) -> list[int]:
             return [first[sample.id] + k for sample in some for k in range(self._each)]
 
-        def answers(some: Sequence[Sample]) -> list[Answer | Drawn]:
+        def answers(some: Sequence[Sample]) -> list[AnswerToScore | SampledAnswer]:
             asked = [sample for sample in some for _ in range(self._each)]
-            drawn = [Drawn(s.blob, s.question, tokens[k]) for s, k in zip(asked, places(some), strict=True)]
+            drawn = [SampledAnswer(s.blob, s.question, tokens[k]) for s, k in zip(asked, places(some), strict=True)]
             return [*drawn, *(chosen_of(some) if self._config.ppo.anchor else ())]
 
         def length(some: Sequence[Sample]) -> int:
             return self.batches.tokens(answers(some))
 
         portions = cut(samples, length, self._config.tokens_per_pass, distributed.how_many())
-        return [Portion(self.batches, answers(some), places(some)) for some in portions]
+        return [RolloutMicroBatch(self.batches, answers(some), places(some)) for some in portions]
 
     def _draw(self, turn: int, samples: Sequence[Sample]) -> list[Tokens]:
         prompts = [
             ask_about(
-                Picture(sample.blob, b""),
+                ImageData(sample.blob, b""),
                 sample.question,
                 max_tokens=self._config.ppo.max_tokens,
                 temperature=1.0,
@@ -176,11 +178,11 @@ class Answering:
             return [tokens for drawn in distributed.spread(prompts, self._drawn) for tokens in drawn]
         return self._served(turn, prompts, self.server)
 
-    def _served(self, turn: int, prompts: Sequence[Request], server: Server) -> list[Tokens]:
+    def _served(self, turn: int, prompts: Sequence[Request], server: RemoteSampler) -> list[Tokens]:
         every = self._config.ppo.publish_every
         is_fresh = every > 0 and (turn % every == 0 or self._published is None)
         if is_fresh and every > 1:
-            self._published = Kept(self._scorer.model)
+            self._published = WeightSnapshot(self._scorer.model)
         self._drew = None if is_fresh else self._published
 
         def ask() -> list[Tokens]:
@@ -192,16 +194,16 @@ class Answering:
 
     def _drawn(self, requests: Sequence[Request]) -> list[list[Tokens]]:
         """The answers to each request."""
-        prompts = [Prompt(self.batches.open(each.messages[-1].pictures[0].digest), each) for each in requests]
+        prompts = [SamplingPrompt(self.batches.open(each.messages[-1].pictures[0].digest), each) for each in requests]
 
-        def answers(few: Sequence[Prompt]) -> list[list[Tokens]]:
+        def answers(few: Sequence[SamplingPrompt]) -> list[list[Tokens]]:
             drawn = draw(self._scorer.model, self._processor, few, self._each)
             return [drawn[k : k + self._each] for k in range(0, len(drawn), self._each)]
 
         with self.computing():
             return self._together.each(prompts, answers, where="training.ppo", then=_WITHOUT_MEMORY)
 
-    def _score(self, portions: Sequence[Portion]) -> list[Scores]:
+    def _score(self, portions: Sequence[RolloutMicroBatch]) -> list[RolloutScores]:
         """Of each answer, in the round's order."""
         found = distributed.spread(portions, lambda some: [self._scores(portion) for portion in some])
         placed = zip(
@@ -209,7 +211,7 @@ class Answering:
         )
         return [scores for _, scores in sorted(placed)]
 
-    def _scores(self, portion: Portion) -> list[Scores]:
+    def _scores(self, portion: RolloutMicroBatch) -> list[RolloutScores]:
         rows = portion.rows
         # Each under an autocast of its own, for one remembers the weights it has cast by their place.
         with self.computing():
@@ -221,4 +223,4 @@ class Answering:
             reference_T, _ = self._scorer(rows)
         drawn = len(portion.places)
         each = (by_answer(values_T, rows)[:drawn] for values_T in (logprob_T, reference_T, value_T))
-        return [Scores(*own) for own in zip(*each, strict=True)]
+        return [RolloutScores(*own) for own in zip(*each, strict=True)]

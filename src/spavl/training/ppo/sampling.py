@@ -23,7 +23,7 @@ from spavl.training.model.anatomy import marks_of_images
 from spavl.training.prefix_trees.tokenize import prompt_text
 
 
-class Prompt(NamedTuple):
+class SamplingPrompt(NamedTuple):
     image: Image
     # Its first answer is this request's `sample`, the next one is one further.
     request: Request
@@ -34,7 +34,7 @@ class Prompt(NamedTuple):
 
 
 @torch.no_grad()
-def draw(model: Any, processor: Any, prompts: Sequence[Prompt], each: int) -> list[tuple[int, ...]]:
+def draw(model: Any, processor: Any, prompts: Sequence[SamplingPrompt], each: int) -> list[tuple[int, ...]]:
     """`each` answers to every prompt, as tokens; the last is an end token unless the answer was too long."""
     texts = [prompt_text(processor, each.question, None) for each in prompts]
     processor.tokenizer.padding_side = "left"

@@ -8,14 +8,14 @@ from typing import Any
 from spavl.errors import ConfigError
 from spavl.judges.registry import open_guard, open_judge
 from spavl.records import Preference, Sample
-from spavl.stages.runner import Job
+from spavl.stages.runner import StageContext
 from spavl.statistics import rate_by_cluster
 from spavl.training.config import PLAN, TrainingConfig
 from spavl.training.objectives.judge_inputs import cases_of
-from spavl.training.objectives.registry import Given
+from spavl.training.objectives.registry import ObjectiveInputs
 from spavl.training.objectives.reward import Reward, RewardModel
 from spavl.training.ppo.ppo import PPO
-from spavl.training.ppo.remote_sampler import Server
+from spavl.training.ppo.remote_sampler import RemoteSampler
 from spavl.training.ppo.rewards import Rewarder, by_guard, by_judge, by_model
 
 # Where the stage leaves the reward model that it has trained.
@@ -28,7 +28,7 @@ def has_teacher(settings: TrainingConfig) -> bool:
     return settings.by == "ppo" and not settings.ppo.reward
 
 
-def reward_course(job: Job[TrainingConfig], given: Given) -> Reward:
+def reward_course(job: StageContext[TrainingConfig], given: ObjectiveInputs) -> Reward:
     grades = _grades(job, given.samples) if given.settings.reward.margin else {}
     if given.settings.reward.margin and not grades:
         then = "set training.reward.margin = 0, or train on a run whose judge gave grades"
@@ -36,15 +36,17 @@ def reward_course(job: Job[TrainingConfig], given: Given) -> Reward:
     return Reward(*given[:-1], grades)
 
 
-def ppo_course(job: Job[TrainingConfig], given: Given, trained: Any, folder: Path) -> PPO:
+def ppo_course(job: StageContext[TrainingConfig], given: ObjectiveInputs, trained: Any, folder: Path) -> PPO:
     """`trained` is the model as it is saved."""
     course = PPO(*given[:-1], _rewarder(job), folder / "rounds")
     if uri := job.settings.ppo.sampler:
-        course.answer_from(Server(uri, given.model, trained, given.processor, folder / "published", given.picture))
+        course.answer_from(
+            RemoteSampler(uri, given.model, trained, given.processor, folder / "published", given.picture)
+        )
     return course
 
 
-def _rewarder(job: Job[TrainingConfig]) -> Rewarder:
+def _rewarder(job: StageContext[TrainingConfig]) -> Rewarder:
     name, picture = job.settings.ppo.reward, job.run.blobs.get
     if not name:
         return by_model(RewardModel.load(job.run.checkpoint(REWARD), job.settings, job.models.trusted), picture)
@@ -56,7 +58,7 @@ def _rewarder(job: Job[TrainingConfig]) -> Rewarder:
     return by_guard(open_guard(name, job.models, PLAN.stage), cases)
 
 
-def _grades(job: Job[TrainingConfig], samples: Sequence[Sample]) -> dict[str, float]:
+def _grades(job: StageContext[TrainingConfig], samples: Sequence[Sample]) -> dict[str, float]:
     """By how many grades of harm the answers of each sample differ, where their judge gave grades."""
     if not job.run.manifest("preferences"):
         return {}
@@ -66,7 +68,7 @@ def _grades(job: Job[TrainingConfig], samples: Sequence[Sample]) -> dict[str, fl
     return {id_: abs(first - second) for id_, (first, second) in graded.items() if None not in (first, second)}
 
 
-def ordering(job: Job[TrainingConfig], course: Reward, processor: Any) -> dict[str, object]:
+def ordering(job: StageContext[TrainingConfig], course: Reward, processor: Any) -> dict[str, object]:
     """How many pairs the reward model puts in order: of those it was taught, and of those it has never seen."""
     picture: Callable[[str], bytes] = job.run.blobs.get
     model = RewardModel(course.module, processor, job.settings)

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from spavl.training.model.anatomy import marks_of_images
-from spavl.training.prefix_trees.model_support import Family, Mask, Rows, Seen, family_of
+from spavl.training.prefix_trees.model_support import Mask, MaskInputs, ModelFamily, PlainRows, family_of
 from spavl.training.prefix_trees.segment_attention import Forks, forks_of
-from spavl.training.prefix_trees.tokenize import Group, Row, encode
-from spavl.training.prefix_trees.tree import Path, Tree, grow, visible
+from spavl.training.prefix_trees.tokenize import ImageGroup, ScoredRow, encode
+from spavl.training.prefix_trees.tree import PrefixTree, TokenPath, grow, visible
 
 
-class Batch(NamedTuple):
+class TreeBatch(NamedTuple):
     """The model's inputs, and where the answers stand in them."""
 
     inputs: dict[str, Any]
@@ -38,11 +38,11 @@ class Batch(NamedTuple):
         return isinstance(mask, dict) or mask.dim() == 4
 
 
-class Laid(NamedTuple):
+class PlacedTree(NamedTuple):
     """A tree and where it lies in the batch."""
 
-    group: Group
-    tree: Tree
+    group: ImageGroup
+    tree: PrefixTree
     row: int
     start: int
 
@@ -52,7 +52,7 @@ class Laid(NamedTuple):
             yield from places[path.answer - 1 :]
 
 
-def make_batch(model: Any, processor: Any, rows: Sequence[Row], share: bool = True) -> Batch:
+def make_batch(model: Any, processor: Any, rows: Sequence[ScoredRow], share: bool = True) -> TreeBatch:
     """Rows as trees, one for each picture, so far as the model's family allows it; `share=False`: as plain rows."""
     family = family_of(model) if share else family_of(model)._replace(shares="nothing", why="asked for")
     groups, pictures, marks = encode(processor, rows, family.shares)
@@ -62,7 +62,7 @@ def make_batch(model: Any, processor: Any, rows: Sequence[Row], share: bool = Tr
     return lay_out(model, family, groups, pictures)
 
 
-def _without_last_marks(paths: Sequence[Path], marks: Container[int]) -> list[Path]:
+def _without_last_marks(paths: Sequence[TokenPath], marks: Container[int]) -> list[TokenPath]:
     """A policy's answer ends where it drew the mark of an image: it is scored, and another token read in its place.
 
     The model would look for an image there. What comes last in an answer is read by nobody.
@@ -75,7 +75,7 @@ def _without_last_marks(paths: Sequence[Path], marks: Container[int]) -> list[Pa
     ]
 
 
-def lay_out(model: Any, family: Family, groups: Sequence[Group], pictures: Mapping[str, Tensor]) -> Batch:
+def lay_out(model: Any, family: ModelFamily, groups: Sequence[ImageGroup], pictures: Mapping[str, Tensor]) -> TreeBatch:
     """Trees of groups of rows: all in one row where attention goes by segments, or in rows of the longest's length."""
     grown = [(group, grow(group.paths)) for group in groups]
     lengths = [len(tree.tokens) for _, tree in grown]
@@ -98,7 +98,7 @@ def lay_out(model: Any, family: Family, groups: Sequence[Group], pictures: Mappi
     return _scored(inputs, trees, forks)
 
 
-def _seen(model: Any, trees: Sequence[Laid], ids_BT: Tensor, depth_BT: Tensor) -> Seen:
+def _seen(model: Any, trees: Sequence[PlacedTree], ids_BT: Tensor, depth_BT: Tensor) -> MaskInputs:
     prompt_BT = torch.zeros(ids_BT.shape, dtype=torch.bool)
     # A place that is left over sees itself: a softmax over nothing is no number.
     visible_BTT = torch.eye(ids_BT.shape[1], dtype=torch.bool).repeat(len(ids_BT), 1, 1)
@@ -107,31 +107,31 @@ def _seen(model: Any, trees: Sequence[Laid], ids_BT: Tensor, depth_BT: Tensor) -
         visible_BTT[row, here, here] = torch.from_numpy(visible(tree))
         for path, places in zip(group.paths, tree.places, strict=True):
             prompt_BT[row, [start + place for place in places[: path.answer]]] = True
-    return Seen(visible_BTT, depth_BT, ids_BT == model.config.image_token_id, prompt_BT)
+    return MaskInputs(visible_BTT, depth_BT, ids_BT == model.config.image_token_id, prompt_BT)
 
 
-def _beside_each_other(grown: Sequence[tuple[Group, Tree]], room: int) -> list[Laid]:
+def _beside_each_other(grown: Sequence[tuple[ImageGroup, PrefixTree]], room: int) -> list[PlacedTree]:
     """In the groups' order, which is the order of their pictures."""
-    laid: list[Laid] = []
+    laid: list[PlacedTree] = []
     row = start = 0
     for group, tree in grown:
         if start + len(tree.tokens) > room:
             row, start = row + 1, 0
-        laid.append(Laid(group, tree, row, start))
+        laid.append(PlacedTree(group, tree, row, start))
         start += len(tree.tokens)
     return laid
 
 
-def _rows(groups: Sequence[Group], pictures: Mapping[str, Tensor]) -> Rows:
+def _rows(groups: Sequence[ImageGroup], pictures: Mapping[str, Tensor]) -> PlainRows:
     paths = [(path, number) for number, group in enumerate(groups) for path in group.paths]
     shape = (len(paths), max(len(path.tokens) for path, _ in paths))
     ids_RT, filled_RT = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
     for row, (path, _) in enumerate(paths):
         ids_RT[row, : len(path.tokens)], filled_RT[row, : len(path.tokens)] = torch.tensor(path.tokens), 1
-    return Rows(ids_RT, filled_RT, pictures, [number for _, number in paths])
+    return PlainRows(ids_RT, filled_RT, pictures, [number for _, number in paths])
 
 
-def _positions_by_row(positions_ART: Tensor, trees: Sequence[Laid], shape: tuple[int, int]) -> Tensor:
+def _positions_by_row(positions_ART: Tensor, trees: Sequence[PlacedTree], shape: tuple[int, int]) -> Tensor:
     """A token stands in the tree where it stood in its row; rows that share it agree about that."""
     positions_ABT = torch.zeros((len(positions_ART), *shape), dtype=torch.long)
     number = 0
@@ -143,13 +143,13 @@ def _positions_by_row(positions_ART: Tensor, trees: Sequence[Laid], shape: tuple
 
 
 def lay_out_plain(
-    groups: Sequence[Group],
+    groups: Sequence[ImageGroup],
     pictures: Mapping[str, Tensor],
     marks: Sequence[Mapping[str, tuple[Tensor, Tensor]]],
     answer_marks: Mapping[str, int],
-) -> Batch:
+) -> TreeBatch:
     """Each row by itself, padded on the right, as the model's makers meant it."""
-    trees = [Laid(group, grow(group.paths), row, 0) for row, group in enumerate(groups)]
+    trees = [PlacedTree(group, grow(group.paths), row, 0) for row, group in enumerate(groups)]
     shape = (len(trees), max(len(laid.tree.tokens) for laid in trees))
     inputs = {name: torch.zeros(shape, dtype=torch.long) for name in ("input_ids", "attention_mask")}
     inputs |= {name: last.new_zeros(*shape, *last.shape) for name, (_, last) in marks[0].items()}
@@ -162,7 +162,7 @@ def lay_out_plain(
     return _scored({**inputs, **pictures}, trees)
 
 
-def _scored(inputs: dict[str, Any], trees: Sequence[Laid], forks: Forks | None = None) -> Batch:
+def _scored(inputs: dict[str, Any], trees: Sequence[PlacedTree], forks: Forks | None = None) -> TreeBatch:
     """An answer's first token is predicted at the prompt's last one, wherever the tree has put that."""
     spans = [
         (number, laid.row, laid.start + before, token)
@@ -178,4 +178,4 @@ def _scored(inputs: dict[str, Any], trees: Sequence[Laid], forks: Forks | None =
     )
     _, end_row_B, end_place_B = (torch.tensor(column) for column in zip(*ends, strict=True))
     tokens = sum(len(laid.tree.tokens) for laid in trees)
-    return Batch(inputs, row_T, place_T, token_T, answer_T, end_row_B, end_place_B, len(ends), tokens, forks)
+    return TreeBatch(inputs, row_T, place_T, token_T, answer_T, end_row_B, end_place_B, len(ends), tokens, forks)

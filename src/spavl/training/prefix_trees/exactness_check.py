@@ -14,17 +14,17 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from spavl.errors import TrainingError
-from spavl.training.prefix_trees.batch import Batch, make_batch
+from spavl.training.prefix_trees.batch import TreeBatch, make_batch
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, hidden_states, sorted_by_answer
 from spavl.training.prefix_trees.sparse_last_layer import layers_of
-from spavl.training.prefix_trees.tokenize import Row
+from spavl.training.prefix_trees.tokenize import ScoredRow
 
 _HALF = (torch.bfloat16, torch.float16)
 # The most that rounding may move the log-probability of a token, or gradients as a share of their length.
 _ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.05}
 
 
-class Moved(NamedTuple):
+class SharingError(NamedTuple):
     """How far sharing moves the score of any token, and gradients as a share of their length."""
 
     scores: float
@@ -46,7 +46,7 @@ def _widened(value: Any) -> Any:
     return torch.float32 if value in _HALF and isinstance(value, torch.dtype) else value
 
 
-def check_sharing(model: Any, processor: Any, rows: Sequence[Row]) -> Moved:
+def check_sharing(model: Any, processor: Any, rows: Sequence[ScoredRow]) -> SharingError:
     """More than rounding is refused. Gradients are compared on the pictures of the first and the last row alone."""
     trees, plain = (make_batch(model, processor, rows, share) for share in (True, False))
     ends = {rows[0].picture_id, rows[-1].picture_id}
@@ -54,15 +54,15 @@ def check_sharing(model: Any, processor: Any, rows: Sequence[Row]) -> Moved:
     kind = model.device.type
     computed = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.dtype
     with _watched(model) as watched, in_single_precision(model):
-        moved = Moved(_scores_apart(model, trees, plain), _gradients_apart(model, processor, few, watched))
+        moved = SharingError(_scores_apart(model, trees, plain), _gradients_apart(model, processor, few, watched))
     _refuse(model, moved, _ROUNDING[torch.promote_types(model.dtype, torch.float32)])
     if computed in _HALF:
         # As the loop computes, kernels may be others.
-        _refuse(model, Moved(_scores_apart(model, trees, plain), None), _ROUNDING[computed])
+        _refuse(model, SharingError(_scores_apart(model, trees, plain), None), _ROUNDING[computed])
     return moved
 
 
-def _refuse(model: Any, moved: Moved, most: float) -> None:
+def _refuse(model: Any, moved: SharingError, most: float) -> None:
     # Gradients add up what all tokens differ by.
     for name, value, bound in (("scores", moved.scores, most), ("gradients", moved.gradients, 10 * most)):
         if value is not None and not value <= bound:
@@ -73,13 +73,15 @@ def _refuse(model: Any, moved: Moved, most: float) -> None:
 
 
 @torch.no_grad()
-def _scores_apart(model: Any, trees: Batch, plain: Batch) -> float:
+def _scores_apart(model: Any, trees: TreeBatch, plain: TreeBatch) -> float:
     scores = [sorted_by_answer(answer_token_logprobs(model, batch), batch) for batch in (trees, plain)]
     return float((scores[0] - scores[1]).abs().max())
 
 
 @torch.enable_grad()
-def _gradients_apart(model: Any, processor: Any, rows: Sequence[Row], watched: Sequence[nn.Parameter]) -> float | None:
+def _gradients_apart(
+    model: Any, processor: Any, rows: Sequence[ScoredRow], watched: Sequence[nn.Parameter]
+) -> float | None:
     """Plain rows one by one, which takes no more room than a tree of them does."""
     trees = make_batch(model, processor, rows)
     plain = [make_batch(model, processor, [row], share=False) for row in rows]
@@ -91,7 +93,7 @@ def _gradients_apart(model: Any, processor: Any, rows: Sequence[Row], watched: S
     return float((found - expected).norm() / expected.norm())
 
 
-def _gradients(model: Any, batch: Batch, first: int, watched: Sequence[nn.Parameter]) -> Tensor:
+def _gradients(model: Any, batch: TreeBatch, first: int, watched: Sequence[nn.Parameter]) -> Tensor:
     """Of a sum in which every answer counts differently, as in DPO.
 
     Of logits, not of log-probabilities: where a model is sure, what those teach is as small as their rounding.

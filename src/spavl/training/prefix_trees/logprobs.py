@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from spavl.errors import TrainingError
 from spavl.training.objectives.losses import token_logprobs
-from spavl.training.prefix_trees.batch import Batch
+from spavl.training.prefix_trees.batch import TreeBatch
 from spavl.training.prefix_trees.logits import has_states, logits_of_rows, logits_of_states
 from spavl.training.prefix_trees.model_support import Mask
 from spavl.training.prefix_trees.segment_attention import NAME as BY_SEGMENTS
@@ -27,11 +27,11 @@ class Scorer(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, batch: TreeBatch) -> Tensor:
         return answer_token_logprobs(self.model, batch)
 
 
-def answer_token_logprobs(model: Any, batch: Batch) -> Tensor:
+def answer_token_logprobs(model: Any, batch: TreeBatch) -> Tensor:
     """The log-probability of every answer token; words are scored at the answers' places only."""
     if has_states(model):
         return words_scored(model, hidden_states(model, batch)[batch.row_T, batch.place_T], batch.token_T)
@@ -39,7 +39,7 @@ def answer_token_logprobs(model: Any, batch: Batch) -> Tensor:
     return token_logprobs(logits_BTV[batch.row_T, batch.place_T], batch.token_T.to(logits_BTV.device))
 
 
-def hidden_states(model: Any, batch: Batch) -> Tensor:
+def hidden_states(model: Any, batch: TreeBatch) -> Tensor:
     """What the model has made of each token, before it speaks."""
     if not has_states(model):
         what = f"what a {type(model).__name__} makes of a token cannot be read before it speaks"
@@ -96,17 +96,17 @@ def _moved(value: Any, device: torch.device) -> Any:
     return {name: _moved(part, device) for name, part in value.items()} if isinstance(value, dict) else value.to(device)
 
 
-def answer_logprobs(model: Any, batch: Batch) -> Tensor:
+def answer_logprobs(model: Any, batch: TreeBatch) -> Tensor:
     """The summed log-probability of each answer, in the order of the rows the batch was made of."""
     return sum_by_answer(answer_token_logprobs(model, batch), batch)
 
 
-def sum_by_answer(logprobs_T: Tensor, batch: Batch) -> Tensor:
+def sum_by_answer(logprobs_T: Tensor, batch: TreeBatch) -> Tensor:
     answer_T = batch.answer_T.to(logprobs_T.device)
     return logprobs_T.new_zeros(batch.answers).index_add(0, answer_T, logprobs_T)
 
 
-def answer_lengths(batch: Batch) -> Tensor:
+def answer_lengths(batch: TreeBatch) -> Tensor:
     """How many tokens each answer has, its end token among them."""
     return batch.answer_T.bincount(minlength=batch.answers)
 
@@ -116,18 +116,18 @@ def computing_in(precision: str, model: Any) -> torch.autocast:
     return torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def sorted_by_answer(values_T: Tensor, batch: Batch) -> Tensor:
+def sorted_by_answer(values_T: Tensor, batch: TreeBatch) -> Tensor:
     """The answers' tokens in the order of their rows."""
     return values_T[batch.answer_T.argsort(stable=True)]
 
 
-def by_answer(values_T: Tensor, batch: Batch) -> list[list[float]]:
+def by_answer(values_T: Tensor, batch: TreeBatch) -> list[list[float]]:
     """The values of each answer's tokens, as plain numbers."""
     values = iter(sorted_by_answer(values_T.cpu(), batch).tolist())
     return [list(islice(values, length)) for length in answer_lengths(batch).tolist()]
 
 
-def in_places(values: Sequence[Sequence[float]], batch: Batch) -> Tensor:
+def in_places(values: Sequence[Sequence[float]], batch: TreeBatch) -> Tensor:
     """The values of each answer's tokens, back in the batch's order."""
     values_T = torch.tensor([value for each in values for value in each], dtype=torch.float64)
     return torch.empty_like(values_T).index_copy_(0, batch.answer_T.argsort(stable=True), values_T)

@@ -20,7 +20,7 @@ from spavl.training.prefix_trees.segment_attention import NAME as BY_SEGMENTS
 from spavl.training.prefix_trees.sparse_last_layer import layers_of
 
 
-class Rows(NamedTuple):
+class PlainRows(NamedTuple):
     """The plain rows behind a batch, for models whose positions depend on where pictures stand."""
 
     ids_RT: Tensor
@@ -30,7 +30,7 @@ class Rows(NamedTuple):
     picture_R: list[int]
 
 
-class Seen(NamedTuple):
+class MaskInputs(NamedTuple):
     """What masks are made of: who sees whom by the tree, at which depth each token stands, where pictures are."""
 
     visible_BTT: Tensor
@@ -42,16 +42,16 @@ class Seen(NamedTuple):
 Mask = Tensor | dict[str, Tensor]
 
 
-class Family(NamedTuple):
+class ModelFamily(NamedTuple):
     # What rows with one picture may share: the picture, the whole prompt, or nothing.
     shares: Literal["picture", "prompt", "nothing"]
     why: str
     # The depth of the first token: positions begin there.
     first: int = 0
     # Who sees whom, where it is not simply what stands above: that is attended to by segments, without a mask.
-    mask: Callable[[Any, Seen], Mask] | None = None
+    mask: Callable[[Any, MaskInputs], Mask] | None = None
     # Positions that are not plain depths: [axes, R, T] of the plain rows.
-    row_positions: Callable[[Any, Rows], Tensor] | None = None
+    row_positions: Callable[[Any, PlainRows], Tensor] | None = None
     # How plain rows mark an answer's tokens, where it is not with nothing.
     answer_marks: Mapping[str, int] = MappingProxyType({})
 
@@ -64,16 +64,18 @@ def refuse_two_parts(model: Any) -> None:
         raise TrainingError(what, where=model.name_or_path, then="train a model that goes on from its question")
 
 
-def family_of(model: Any) -> Family:
+def family_of(model: Any) -> ModelFamily:
     kind = model.config.model_type
     odd = set(getattr(model.config.get_text_config(), "layer_types", None) or ()) - _BY_ATTENTION
     if odd:
-        return Family("nothing", f"layers of the kind {min(odd)!r} may carry what they read from one row into the next")
+        return ModelFamily(
+            "nothing", f"layers of the kind {min(odd)!r} may carry what they read from one row into the next"
+        )
     if kind in _FAMILIES:
         family = _FAMILIES[kind]
         why = _why_not_by_segments(model) if family.mask is None else None
         return family if why is None else family._replace(shares="nothing", why=why)
-    return Family("nothing", f"models of the kind {kind!r} are not known to score shared rows exactly")
+    return ModelFamily("nothing", f"models of the kind {kind!r} are not known to score shared rows exactly")
 
 
 def _why_not_by_segments(model: Any) -> str | None:
@@ -100,7 +102,7 @@ def _passes_on(kind: Any) -> bool:
     return len(re.findall(r"\*\*\w*kwargs", inspect.getsource(own))) > 1
 
 
-def _rotary_by_picture(model: Any, rows: Rows) -> Tensor:
+def _rotary_by_picture(model: Any, rows: PlainRows) -> Tensor:
     """Qwen counts time, height and width; the model's own counting of the plain rows is taken over."""
     grid = rows.pictures["image_grid_thw"][rows.picture_R]
     shown = (rows.ids_RT == model.config.image_token_id).int()
@@ -112,14 +114,14 @@ def _rotary_by_picture(model: Any, rows: Rows) -> Tensor:
     return torch.as_tensor(positions)
 
 
-def _picture_both_ways(model: Any, seen: Seen) -> Mask:
+def _picture_both_ways(model: Any, seen: MaskInputs) -> Mask:
     """Gemma sees a picture's tokens both ways, and in some layers only near tokens: near by depth, not by place."""
     full = seen.visible_BTT | _both_ways(seen, seen.picture_BT)
     near = (seen.depth_BT[:, :, None] - seen.depth_BT[:, None, :]) < model.config.text_config.sliding_window
     return {"full_attention": full[:, None], "sliding_attention": (full & near)[:, None]}
 
 
-def _prompt_both_ways(model: Any, seen: Seen) -> Mask:
+def _prompt_both_ways(model: Any, seen: MaskInputs) -> Mask:
     """PaliGemma's whole prompt sees itself both ways, which is why another question needs another picture pass."""
     window = getattr(model.config.text_config, "sliding_window", None)
     if window is not None and int(seen.depth_BT.max()) >= window:
@@ -129,7 +131,7 @@ def _prompt_both_ways(model: Any, seen: Seen) -> Mask:
     return (seen.visible_BTT | _both_ways(seen, seen.prompt_BT))[:, None]
 
 
-def _both_ways(seen: Seen, among_BT: Tensor) -> Tensor:
+def _both_ways(seen: MaskInputs, among_BT: Tensor) -> Tensor:
     # Two trees in one row must stay apart: whoever is seen from the other end is of one tree.
     of_one_tree_BTT = seen.visible_BTT | seen.visible_BTT.transpose(1, 2)
     return among_BT[:, :, None] & among_BT[:, None, :] & of_one_tree_BTT
@@ -137,13 +139,13 @@ def _both_ways(seen: Seen, among_BT: Tensor) -> Tensor:
 
 # What a layer may be for a token to see exactly what stands above it: all of it, or what is near by depth.
 _BY_ATTENTION = {"full_attention", "sliding_attention"}
-_PLAIN = Family("picture", "a token sees what stands before it, and nothing else")
+_PLAIN = ModelFamily("picture", "a token sees what stands before it, and nothing else")
 _QWEN = _PLAIN._replace(row_positions=_rotary_by_picture)
-_FAMILIES: dict[str, Family] = {
+_FAMILIES: dict[str, ModelFamily] = {
     **dict.fromkeys(("llava", "llava_next", "smolvlm", "idefics3", "internvl"), _PLAIN),
     **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "qwen3_vl"), _QWEN),
     "gemma3": _PLAIN._replace(mask=_picture_both_ways),
-    "paligemma": Family(
+    "paligemma": ModelFamily(
         "prompt",
         "its questions change how it sees the image",
         first=1,

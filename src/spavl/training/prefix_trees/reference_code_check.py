@@ -14,7 +14,7 @@ from transformers.modeling_outputs import ModelOutput
 
 from spavl.errors import SpavlError, TrainingError
 from spavl.models.chat_template import (
-    Turn,
+    TemplateTurn,
     answer_tokens,
     as_written,
     said_in,
@@ -27,7 +27,7 @@ from spavl.training.objectives.losses import token_logprobs
 from spavl.training.prefix_trees.batch import make_batch
 from spavl.training.prefix_trees.exactness_check import in_single_precision
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer
-from spavl.training.prefix_trees.tokenize import Row, prompt_messages, prompt_text
+from spavl.training.prefix_trees.tokenize import ScoredRow, prompt_messages, prompt_text
 
 # Rows that are compared, of different lengths and images, and so padded in a batch.
 _COMPARED = 6
@@ -37,7 +37,7 @@ _THEN = "report this model: it would be trained on other scores than its own"
 
 
 @torch.no_grad()
-def check_scores(model: Any, processor: Any, rows: Sequence[Row]) -> float:
+def check_scores(model: Any, processor: Any, rows: Sequence[ScoredRow]) -> float:
     """Refuse a model whose rows score otherwise than by its makers' code; gives how far any token is off, in nats."""
     few = _few(rows)
     with in_single_precision(model):
@@ -57,7 +57,7 @@ def check_scores(model: Any, processor: Any, rows: Sequence[Row]) -> float:
     return apart
 
 
-def _few(rows: Sequence[Row]) -> list[Row]:
+def _few(rows: Sequence[ScoredRow]) -> list[ScoredRow]:
     """The last one, which is the longest of a training, the longest of each kind, and one of each size of image.
 
     Answers come by kinds, the chosen ones before the rejected ones, and then those under a blank image: each third
@@ -69,11 +69,11 @@ def _few(rows: Sequence[Row]) -> list[Row]:
     return list({id(row): row for row in [*last, *longest, *sizes, *rows]}.values())[:_COMPARED]
 
 
-def _length(row: Row) -> int:
+def _length(row: ScoredRow) -> int:
     return len(row.question) + len(row.answer)
 
 
-def _own_scores(model: Any, processor: Any, row: Row) -> Tensor:
+def _own_scores(model: Any, processor: Any, row: ScoredRow) -> Tensor:
     """The log-probability of each of an answer's tokens, by itself and without anything of ours."""
     inputs, spoken = _conversation(model, processor, row)
     ids = inputs["input_ids"][0].tolist()
@@ -115,7 +115,7 @@ def _own_logits(model: Any, inputs: dict[str, Tensor]) -> Tensor:
     return logits_TV
 
 
-def _conversation(model: Any, processor: Any, row: Row) -> tuple[dict[str, Tensor], tuple[int, ...]]:
+def _conversation(model: Any, processor: Any, row: ScoredRow) -> tuple[dict[str, Tensor], tuple[int, ...]]:
     """What the processor makes of question and answer together, and the answer's tokens, which end it."""
     text, turn, tokenizer = prompt_text(processor, row.question, row.system), turn_of(processor), processor.tokenizer
     written, images = as_written(tokenizer, text), [[row.image]]
@@ -138,7 +138,7 @@ def _conversation(model: Any, processor: Any, row: Row) -> tuple[dict[str, Tenso
     return {"input_ids": ids, **inputs}, spoken
 
 
-def _refuse_another_chat(processor: Any, turn: Turn, row: Row, answer: str, text: str) -> None:
+def _refuse_another_chat(processor: Any, turn: TemplateTurn, row: ScoredRow, answer: str, text: str) -> None:
     """What a template makes of a whole chat is what a model is made for: to ask and to go on must give the same."""
     whole = written_by_template(processor, turn, prompt_messages(row.question, row.system), answer)
     if whole is not None and whole != (ours := text + said_in(turn, answer)):

@@ -17,12 +17,12 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from spavl.training.prefix_trees.tree import Tree
+from spavl.training.prefix_trees.tree import PrefixTree
 
 NAME = "spavl_forks"
 
 
-class Segment(NamedTuple):
+class TreeSegment(NamedTuple):
     """A run of tokens, and which segments they see before they get to themselves."""
 
     length: int
@@ -32,17 +32,17 @@ class Segment(NamedTuple):
 
 
 # The segments of one long row, in their order, without a gap: it holds all trees of a pass, and no padding.
-Forks = tuple[Segment, ...]
+Forks = tuple[TreeSegment, ...]
 
 
-def forks_of(trees: Iterable[tuple[Tree, Iterable[int]]]) -> Forks:
+def forks_of(trees: Iterable[tuple[PrefixTree, Iterable[int]]]) -> Forks:
     """The segments of trees beside each other, each tree given with the places where it is read."""
-    found: list[Segment] = []
+    found: list[TreeSegment] = []
     for tree, read_at in trees:
         first, read = len(found), {tree.segments[place] for place in read_at}
         for own, length in sorted(Counter(tree.segments).items()):
             above = tuple(first + segment for segment in sorted(tree.ancestors[own] - {own}))
-            found.append(Segment(length, above, own in read))
+            found.append(TreeSegment(length, above, own in read))
     return tuple(found)
 
 

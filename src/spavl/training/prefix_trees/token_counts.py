@@ -6,16 +6,16 @@ from typing import Any, Literal, NamedTuple
 
 from PIL import Image
 
-from spavl.models.chat_template import Turn, as_written, tokens_of, turn_of
+from spavl.models.chat_template import TemplateTurn, as_written, tokens_of, turn_of
 from spavl.training.prefix_trees.tokenize import prompt_text, row_of
-from spavl.training.prefix_trees.tree import Path, grow
+from spavl.training.prefix_trees.tree import TokenPath, grow
 
 Size = tuple[int, int]
 # Small and large, wide and high: on these a processor's own count is tried.
 _SHAPES = ((64, 64), (336, 336), (300, 200), (250, 900), (1400, 500), (1200, 1600))
 
 
-class Shown(NamedTuple):
+class CountedRow(NamedTuple):
     """A row by what its length hangs on."""
 
     picture: str
@@ -24,7 +24,7 @@ class Shown(NamedTuple):
     answer: str | tuple[int, ...]
 
 
-class Count(NamedTuple):
+class TokenCount(NamedTuple):
     """Tokens, and passes of the vision tower: of trees, and of the same rows each by itself."""
 
     tokens: int
@@ -33,7 +33,7 @@ class Count(NamedTuple):
     plain_pictures: int
 
 
-class Lengths:
+class TokenCounter:
     """Counts for one processor. What a picture's size gives it remembers."""
 
     def __init__(self, processor: Any) -> None:
@@ -52,12 +52,12 @@ class Lengths:
         rows = [self.row(question, answer) for answer in answers]
         return self.spread(size) + max(rows[0].answer + drawn, *(len(row.tokens) for row in rows))
 
-    def row(self, question: str, answer: str | tuple[int, ...]) -> Path:
+    def row(self, question: str, answer: str | tuple[int, ...]) -> TokenPath:
         """A question and an answer as tokens. In them, the picture is still a mark."""
         return row_of(self._processor.tokenizer, self._turn, prompt_text(self._processor, question, None), answer)
 
-    def count(self, rows: Iterable[Shown], shares: Literal["picture", "prompt", "nothing"]) -> Count:
-        groups: dict[Hashable, list[Path]] = {}
+    def count(self, rows: Iterable[CountedRow], shares: Literal["picture", "prompt", "nothing"]) -> TokenCount:
+        groups: dict[Hashable, list[TokenPath]] = {}
         spread: dict[Hashable, int] = {}
         for number, row in enumerate(rows):
             key: Hashable = {"picture": row.picture, "prompt": (row.picture, row.question), "nothing": number}[shares]
@@ -65,7 +65,7 @@ class Lengths:
             spread[key] = self.spread(row.size)
         plain = sum(len(path.tokens) + spread[key] for key, paths in groups.items() for path in paths)
         trees = sum(len(grow(paths).tokens) + spread[key] for key, paths in groups.items())
-        return Count(trees, len(groups), plain, sum(map(len, groups.values())))
+        return TokenCount(trees, len(groups), plain, sum(map(len, groups.values())))
 
     @cached_property
     def _own_count_lacks(self) -> int | None:
@@ -77,7 +77,7 @@ class Lengths:
         return lacks.pop() if len(lacks) == 1 else None
 
     @cached_property
-    def _turn(self) -> Turn:
+    def _turn(self) -> TemplateTurn:
         return turn_of(self._processor)
 
     def _made(self, size: Size) -> int:

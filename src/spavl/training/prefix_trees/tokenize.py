@@ -8,8 +8,8 @@ from PIL.Image import Image
 from torch import Tensor
 
 from spavl.errors import TrainingError
-from spavl.models.chat_template import Turn, answer_tokens, as_written, prompt_of, shown_by, tokens_of, turn_of
-from spavl.training.prefix_trees.tree import Path
+from spavl.models.chat_template import TemplateTurn, answer_tokens, as_written, prompt_of, shown_by, tokens_of, turn_of
+from spavl.training.prefix_trees.tree import TokenPath
 
 # What processors give per token besides `input_ids`, and which therefore grows with an answer: words are marked with
 # nothing, and look at pictures as the last token of their prompt does.
@@ -17,7 +17,7 @@ _MARKS = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids", "image
 _LOOKS = ("cross_attention_mask", "image_attention_mask")
 
 
-class Row(NamedTuple):
+class ScoredRow(NamedTuple):
     """A question about a picture, and an answer to score. Rows with one `picture_id` show one picture.
 
     An answer is a text, or the very tokens that a model drew.
@@ -30,15 +30,15 @@ class Row(NamedTuple):
     system: str | None = None
 
 
-class Group(NamedTuple):
+class ImageGroup(NamedTuple):
     """Rows that share a picture's pass, by their numbers."""
 
     numbers: list[int]
-    paths: list[Path]
+    paths: list[TokenPath]
 
 
-class Encoded(NamedTuple):
-    groups: list[Group]
+class EncodedRows(NamedTuple):
+    groups: list[ImageGroup]
     # What the model is shown, one picture a group, in the groups' order.
     pictures: dict[str, Tensor]
     # The processor's marks for the tokens of each group's first prompt, and the mark of an answer's tokens.
@@ -53,7 +53,7 @@ def prompt_messages(question: str, system: str | None) -> list[dict[str, Any]]:
     return [{"role": "system", "content": [{"type": "text", "text": system}]}, asked]
 
 
-def encode(processor: Any, rows: Sequence[Row], shares: Literal["picture", "prompt", "nothing"]) -> Encoded:
+def encode(processor: Any, rows: Sequence[ScoredRow], shares: Literal["picture", "prompt", "nothing"]) -> EncodedRows:
     """Tokenise rows; a text always ends with the mark that ends the model's turn, so that stopping is learnt too."""
     if empty := next((row for row in rows if _is_empty(row.answer)), None):
         raise TrainingError("an answer is empty", where=repr(empty.question), then="drop such rows from the data set")
@@ -75,10 +75,10 @@ def encode(processor: Any, rows: Sequence[Row], shares: Literal["picture", "prom
     turn = turn_of(processor)
     bare = [row_of(processor.tokenizer, turn, text, row.answer) for text, row in zip(texts, rows, strict=True)]
     groups = [
-        Group(numbers, _spread([bare[number] for number in numbers], prompt, texts[numbers[0]]))
+        ImageGroup(numbers, _spread([bare[number] for number in numbers], prompt, texts[numbers[0]]))
         for numbers, prompt in zip(members.values(), full, strict=True)
     ]
-    return Encoded(groups, shown, marks)
+    return EncodedRows(groups, shown, marks)
 
 
 def _marked(name: str, of_prompt: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,14 +89,14 @@ def prompt_text(processor: Any, question: str, system: str | None) -> str:
     return prompt_of(processor, prompt_messages(question, system))
 
 
-def row_of(tokenizer: Any, turn: Turn, text: str, answer: str | tuple[int, ...]) -> Path:
+def row_of(tokenizer: Any, turn: TemplateTurn, text: str, answer: str | tuple[int, ...]) -> TokenPath:
     """A prompt, in which the picture is still a mark, and its answer."""
     prompt = tokens_of(tokenizer, text)
     spoken = answer if isinstance(answer, tuple) else answer_tokens(tokenizer, turn, text, prompt, answer)
-    return Path((*prompt, *spoken), len(prompt))
+    return TokenPath((*prompt, *spoken), len(prompt))
 
 
-def _spread(bare: Sequence[Path], first: list[int], text: str) -> list[Path]:
+def _spread(bare: Sequence[TokenPath], first: list[int], text: str) -> list[TokenPath]:
     """The rows of a group. `first` is its first prompt, in which the picture's mark has become the picture's tokens."""
     same = _shared_end(bare[0].tokens[: bare[0].answer], first)
     head, spread = bare[0].tokens[: bare[0].answer - same], tuple(first[: len(first) - same])
@@ -104,7 +104,7 @@ def _spread(bare: Sequence[Path], first: list[int], text: str) -> list[Path]:
         then = "put the picture before the question in the model's chat template"
         raise TrainingError("two questions part before their picture", where=repr(text), then=then)
     more = len(spread) - len(head)
-    return [Path(spread + row.tokens[len(head) :], row.answer + more) for row in bare]
+    return [TokenPath(spread + row.tokens[len(head) :], row.answer + more) for row in bare]
 
 
 def _is_empty(answer: str | tuple[int, ...]) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Path(NamedTuple):
+class TokenPath(NamedTuple):
     """One row: its tokens, and where the answer begins, which is scored."""
 
     tokens: tuple[int, ...]
@@ -32,7 +32,7 @@ class Path(NamedTuple):
         return answer if self.last is None else (*answer[:-1], self.last)
 
 
-class Tree(NamedTuple):
+class PrefixTree(NamedTuple):
     """Rows laid out flat, parents before children; a segment is a run of tokens without a fork."""
 
     tokens: list[int]
@@ -44,7 +44,7 @@ class Tree(NamedTuple):
     places: list[list[int]]
 
 
-def grow(paths: Sequence[Path]) -> Tree:
+def grow(paths: Sequence[TokenPath]) -> PrefixTree:
     """The tree of these rows."""
     tokens: list[int] = []
     parents: list[int] = []
@@ -64,7 +64,7 @@ def grow(paths: Sequence[Path]) -> Tree:
     depths: list[int] = []
     for parent in parents:
         depths.append(depths[parent] + 1 if parent >= 0 else 0)
-    return Tree(tokens, depths, *_segments(parents), places)
+    return PrefixTree(tokens, depths, *_segments(parents), places)
 
 
 def _segments(parents: Sequence[int]) -> tuple[list[int], list[frozenset[int]]]:
@@ -81,7 +81,7 @@ def _segments(parents: Sequence[int]) -> tuple[list[int], list[frozenset[int]]]:
     return segments, ancestors
 
 
-def visible(tree: Tree) -> NDArray[np.bool_]:
+def visible(tree: PrefixTree) -> NDArray[np.bool_]:
     """[query, key]: which tokens a token sees."""
     sees = np.zeros((len(tree.ancestors), len(tree.ancestors)), dtype=np.bool_)
     for segment, above in enumerate(tree.ancestors):

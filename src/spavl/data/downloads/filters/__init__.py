@@ -2,24 +2,24 @@
 
 from functools import lru_cache
 
-from spavl.data.downloads.config import PicturesConfig
-from spavl.data.downloads.filters.porn import Porn
-from spavl.data.downloads.filters.resolution import Aspect, Side
-from spavl.data.downloads.filters.similarity import Similarity
-from spavl.data.downloads.filters.types import Filter, Seen
-from spavl.data.downloads.filters.words import Words
+from spavl.data.downloads.config import DownloadsConfig
+from spavl.data.downloads.filters.porn import PornFilter
+from spavl.data.downloads.filters.resolution import AspectRatioFilter, ShorterSideFilter
+from spavl.data.downloads.filters.similarity import SimilarityFilter
+from spavl.data.downloads.filters.types import FilterInput, ImageFilter
+from spavl.data.downloads.filters.words import TextAreaFilter
 
-__all__ = ["Filter", "Seen", "Similarity", "filters_of"]
+__all__ = ["FilterInput", "ImageFilter", "SimilarityFilter", "filters_of"]
 
 
 @lru_cache(maxsize=1)
-def filters_of(settings: PicturesConfig) -> tuple[Filter, ...]:
+def filters_of(settings: DownloadsConfig) -> tuple[ImageFilter, ...]:
     """The filters that these settings ask for, the cheapest first. Models are loaded here, once a worker."""
-    filters: list[Filter] = [Side(settings.smallest_side), Aspect(settings.widest_ratio)]
+    filters: list[ImageFilter] = [ShorterSideFilter(settings.smallest_side), AspectRatioFilter(settings.widest_ratio)]
     if settings.least_similarity is not None:
-        filters.append(Similarity(settings.least_similarity))
+        filters.append(SimilarityFilter(settings.least_similarity))
     if settings.most_porn is not None:
-        filters.append(Porn(settings.most_porn))
+        filters.append(PornFilter(settings.most_porn))
     if settings.most_words is not None:
-        filters.append(Words(settings.most_words))
+        filters.append(TextAreaFilter(settings.most_words))
     return tuple(filters)

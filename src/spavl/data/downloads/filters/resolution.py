@@ -1,9 +1,9 @@
 """Pictures too small to show anything, and banners."""
 
-from spavl.data.downloads.filters.types import Seen
+from spavl.data.downloads.filters.types import FilterInput
 
 
-class Side:
+class ShorterSideFilter:
     """The shorter side, in pixels."""
 
     name, reason = "side", "too_small"
@@ -11,14 +11,14 @@ class Side:
     def __init__(self, smallest: int) -> None:
         self._smallest = smallest
 
-    def measure(self, seen: Seen) -> float:
+    def measure(self, seen: FilterInput) -> float:
         return min(seen.pixels.size)
 
     def refuses(self, measured: float) -> bool:
         return measured < self._smallest
 
 
-class Aspect:
+class AspectRatioFilter:
     """The longer side over the shorter one."""
 
     name, reason = "aspect", "too_wide"
@@ -26,7 +26,7 @@ class Aspect:
     def __init__(self, widest: float) -> None:
         self._widest = widest
 
-    def measure(self, seen: Seen) -> float:
+    def measure(self, seen: FilterInput) -> float:
         return max(seen.pixels.size) / min(seen.pixels.size)
 
     def refuses(self, measured: float) -> bool:

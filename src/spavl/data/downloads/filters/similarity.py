@@ -1,10 +1,10 @@
 """Pictures that do not show what their caption says."""
 
-from spavl.data.downloads.filters.types import Seen
+from spavl.data.downloads.filters.types import FilterInput
 from spavl.errors import ConfigError
 
 
-class Similarity:
+class SimilarityFilter:
     """How well the source holds picture and caption to fit. Where it does not say, `scoring` asks a model."""
 
     name, reason = "similarity", "unlike_caption"
@@ -12,7 +12,7 @@ class Similarity:
     def __init__(self, least: float) -> None:
         self._least = least
 
-    def measure(self, seen: Seen) -> float:
+    def measure(self, seen: FilterInput) -> float:
         if seen.similarity is None:
             then = "name a model as pictures.similarity_model, or leave least_similarity out"
             raise ConfigError(

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 from PIL import Image
 
 
-class Seen(NamedTuple):
+class FilterInput(NamedTuple):
     """A decoded picture, and what its source says of it."""
 
     pixels: Image.Image
@@ -14,7 +14,7 @@ class Seen(NamedTuple):
     similarity: float | None
 
 
-class Filter(Protocol):
+class ImageFilter(Protocol):
     """`measure` gives a number, stored as `name=number`; a picture that `refuses` it is rejected for `reason`."""
 
     @property
@@ -23,6 +23,6 @@ class Filter(Protocol):
     @property
     def reason(self) -> str: ...
 
-    def measure(self, seen: Seen) -> float: ...
+    def measure(self, seen: FilterInput) -> float: ...
 
     def refuses(self, measured: float) -> bool: ...

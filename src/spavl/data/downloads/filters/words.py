@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from spavl.data.downloads.filters.types import Seen
+from spavl.data.downloads.filters.types import FilterInput
 from spavl.errors import MissingExtra, how_to_install
 
 # Finding text takes time by the pixel. The network sees the shorter side at this length, whatever it is given.
@@ -22,7 +22,7 @@ _PAGE = 40
 _AT_A_TIME = 6
 
 
-class Words:
+class TextAreaFilter:
     """The share of the picture that blocks of readable text cover, or its lines as a share of a page's if that is more.
 
     Nothing is read after the share is too large: of a picture that is refused, it is the least that it can be.
@@ -34,7 +34,7 @@ class Words:
         self._most = most
         self._ocr = _reader()
 
-    def measure(self, seen: Seen) -> float:
+    def measure(self, seen: FilterInput) -> float:
         # The networks were fed with BGR.
         image = np.ascontiguousarray(np.asarray(_shrunk(seen.pixels))[:, :, ::-1])
         found, _ = self._ocr.text_det(image)

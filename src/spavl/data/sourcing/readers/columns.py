@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from spavl.data.sourcing.readers.entry import NO_LICENSE, Entry, RowLimits, Skipped, leads_out, number
+from spavl.data.sourcing.readers.entry import NO_LICENSE, RowLimits, SkippedEntry, SourceEntry, leads_out, number
 
 _SPELLINGS = {
     # A picture beside the table, as image folders of `datasets` name it in metadata.csv or metadata.jsonl.
@@ -20,7 +20,7 @@ _SPELLINGS = {
 }
 
 
-class Columns(NamedTuple):
+class SourceColumns(NamedTuple):
     """The names that a table gives to what is read of it."""
 
     file: str | None
@@ -35,31 +35,31 @@ class Columns(NamedTuple):
     def name_pictures(self) -> bool:
         return self.file is not None or self.url is not None
 
-    def named(self, row: Mapping[str, Any], table: Path, number: int, limits: RowLimits) -> Entry | Skipped:
+    def named(self, row: Mapping[str, Any], table: Path, number: int, limits: RowLimits) -> SourceEntry | SkippedEntry:
         """A row that names its picture: a file beside the table, or else a URL."""
         place, name = f"{table}#{number}", str(row.get(self.file or "") or "")
         if not name or leads_out(name) or not _is_file(table.parent / name):
             return self.entry(row, place, "", limits)
         if not (table.parent / name).resolve().is_relative_to(table.parent.resolve()):
-            return Skipped(place, "leads_outside")
+            return SkippedEntry(place, "leads_outside")
         return self.entry(row, place, f"file:{table.parent / name}", limits)
 
-    def entry(self, row: Mapping[str, Any], place: str, source: str, limits: RowLimits) -> Entry | Skipped:
+    def entry(self, row: Mapping[str, Any], place: str, source: str, limits: RowLimits) -> SourceEntry | SkippedEntry:
         """A row as an entry. `source` is where its picture lies; where that is empty, its URL is it."""
         unsafe = number(row.get(self.unsafe or ""))
         if limits.most_unsafe is not None and unsafe is not None and unsafe > limits.most_unsafe:
-            return Skipped(place, "punsafe")
+            return SkippedEntry(place, "punsafe")
         if limits.smallest_side is not None and any(side < limits.smallest_side for side in self._sides(row)):
-            return Skipped(place, "stated_too_small")
+            return SkippedEntry(place, "stated_too_small")
         written = str(row.get(self.url or "") or "").strip()
         scheme, _, rest = written.partition("://")
         # A scheme may be written in capitals. One spelling makes one source of one address.
         url = f"{scheme.lower()}://{rest}" if scheme.lower() in ("http", "https") and rest else ""
         if not source and not url:
-            return Skipped(place, "no_file" if self.url is None else "no_url")
+            return SkippedEntry(place, "no_file" if self.url is None else "no_url")
         said = str(row.get(self.text or "") or "").strip()
         license = str(row.get(self.license or "") or "").strip() or NO_LICENSE
-        return Entry(source or url, said, license, number(row.get(self.similarity or "")), url)
+        return SourceEntry(source or url, said, license, number(row.get(self.similarity or "")), url)
 
     def _sides(self, row: Mapping[str, Any]) -> list[float]:
         """Those that are stated; a side of nothing is none."""
@@ -67,9 +67,9 @@ class Columns(NamedTuple):
         return [side for side in stated if side is not None and side > 0]
 
 
-def find_columns(names: Iterable[str]) -> Columns:
+def find_columns(names: Iterable[str]) -> SourceColumns:
     plain = {"".join(each for each in name.casefold() if each.isalnum()): name for name in reversed(list(names))}
-    return Columns(
+    return SourceColumns(
         **{
             meant: next((plain[spelled] for spelled in spellings if spelled in plain), None)
             for meant, spellings in _SPELLINGS.items()

@@ -24,7 +24,7 @@ def beside(table: Path) -> Path | None:
     return file if file.is_file() and file.resolve().is_relative_to(inside) else None
 
 
-class Embeddings:
+class EmbeddingFiles:
     """Reads single rows; a file is mapped and never held. `size` is that of the model whose vectors they must be."""
 
     def __init__(self, size: int) -> None:

@@ -9,7 +9,7 @@ NO_LICENSE = "unknown"
 LONGEST_TEXT = 2**16
 
 
-class Entry(NamedTuple):
+class SourceEntry(NamedTuple):
     """A picture of a source: where its bytes are fetched, and what the source says of it."""
 
     source: str
@@ -30,7 +30,7 @@ class RowLimits(NamedTuple):
     smallest_side: int | None = None
 
 
-class Skipped(NamedTuple):
+class SkippedEntry(NamedTuple):
     """Something in a source that gives no entry."""
 
     place: str

@@ -4,21 +4,21 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from spavl.data.sourcing.readers.entry import LONGEST_TEXT, PICTURES, Entry, Skipped
+from spavl.data.sourcing.readers.entry import LONGEST_TEXT, PICTURES, SkippedEntry, SourceEntry
 from spavl.store.files import files_under, leads_outside
 
 
-def from_folder(folder: Path) -> Iterator[Entry | Skipped]:
+def from_folder(folder: Path) -> Iterator[SourceEntry | SkippedEntry]:
     inside = folder.resolve()
     found = {Path(file.path): file for file in files_under(folder)}
     for path, file in sorted(found.items()):
         if path.suffix.lower() not in PICTURES:
             continue
         if leads_outside(file, inside):
-            yield Skipped(str(path), "leads_outside")
+            yield SkippedEntry(str(path), "leads_outside")
         else:
             said = found.get(path.with_suffix(".txt"))
-            yield Entry(f"file:{path}", caption_in(said, inside) if said else "")
+            yield SourceEntry(f"file:{path}", caption_in(said, inside) if said else "")
 
 
 def caption_in(file: os.DirEntry[str], inside: Path) -> str:

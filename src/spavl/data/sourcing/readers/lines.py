@@ -8,25 +8,27 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from spavl.data.sourcing.readers.columns import find_columns
-from spavl.data.sourcing.readers.entry import Entry, RowLimits, Skipped
+from spavl.data.sourcing.readers.entry import RowLimits, SkippedEntry, SourceEntry
 from spavl.text.encodable import is_encodable
 
 _LONGEST_LINE, _LONGEST_FIELD = 2**20, 2**17
 _FAULTS = (csv.Error, OSError, EOFError, ValueError)
 
 
-def from_csv(file: Path, limits: RowLimits) -> Iterator[Entry | Skipped]:
+def from_csv(file: Path, limits: RowLimits) -> Iterator[SourceEntry | SkippedEntry]:
     try:
         with _opened(file) as opened:
             rows = csv.DictReader(_lines(opened), delimiter="\t" if ".tsv" in file.suffixes else ",")
             columns = find_columns(name for name in rows.fieldnames or () if name)
             if not columns.name_pictures():
-                yield Skipped(str(file), "no_url_column")
+                yield SkippedEntry(str(file), "no_url_column")
                 return
             for number, row in enumerate(_readable(rows)):
-                yield columns.named(row, file, number, limits) if row else Skipped(f"{file}#{number}", "broken_row")
+                yield (
+                    columns.named(row, file, number, limits) if row else SkippedEntry(f"{file}#{number}", "broken_row")
+                )
     except _FAULTS:
-        yield Skipped(str(file), "broken_table")
+        yield SkippedEntry(str(file), "broken_table")
 
 
 def _readable(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any] | None]:
@@ -42,22 +44,22 @@ def _readable(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any] | None]
             return
 
 
-def from_jsonl(file: Path, limits: RowLimits) -> Iterator[Entry | Skipped]:
+def from_jsonl(file: Path, limits: RowLimits) -> Iterator[SourceEntry | SkippedEntry]:
     try:
         with _opened(file) as opened:
             for number, line in enumerate(_lines(opened)):
                 yield _of_line(file, number, line, limits)
     except _FAULTS:
-        yield Skipped(str(file), "broken_table")
+        yield SkippedEntry(str(file), "broken_table")
 
 
-def _of_line(file: Path, number: int, line: str, limits: RowLimits) -> Entry | Skipped:
+def _of_line(file: Path, number: int, line: str, limits: RowLimits) -> SourceEntry | SkippedEntry:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict) or not is_encodable(row):
-        return Skipped(f"{file}#{number}", "broken_row")
+        return SkippedEntry(f"{file}#{number}", "broken_row")
     return find_columns(row).named(row, file, number, limits)
 
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from spavl.data.sourcing.readers.columns import find_columns
 from spavl.data.sourcing.readers.embeddings import beside
-from spavl.data.sourcing.readers.entry import LONGEST_TEXT, Entry, RowLimits, Skipped
+from spavl.data.sourcing.readers.entry import LONGEST_TEXT, RowLimits, SkippedEntry, SourceEntry
 from spavl.imaging.tables.arrow import read_batches, read_schema
 from spavl.imaging.tables.columns import holds_images
 from spavl.imaging.tables.packing import PackedTooTightly, check_parquet
@@ -29,28 +29,28 @@ class _Format(NamedTuple):
     batches: Callable[[str, list[str]], Iterator[Any]]
 
 
-def from_parquet(file: Path, limits: RowLimits) -> Iterator[Entry | Skipped]:
+def from_parquet(file: Path, limits: RowLimits) -> Iterator[SourceEntry | SkippedEntry]:
     return _entries(file, _Format("parquet", pq.read_schema, _parquet_batches), limits)
 
 
-def from_arrow(file: Path, limits: RowLimits) -> Iterator[Entry | Skipped]:
+def from_arrow(file: Path, limits: RowLimits) -> Iterator[SourceEntry | SkippedEntry]:
     return _entries(file, _Format("arrow", read_schema, _arrow_batches), limits)
 
 
-def _entries(file: Path, form: _Format, limits: RowLimits) -> Iterator[Entry | Skipped]:
+def _entries(file: Path, form: _Format, limits: RowLimits) -> Iterator[SourceEntry | SkippedEntry]:
     try:
         yield from _rows(file, form, limits)
     except PackedTooTightly:
-        yield Skipped(str(file), "packed_too_tightly")
+        yield SkippedEntry(str(file), "packed_too_tightly")
     except (pa.ArrowException, OSError, ValueError):
-        yield Skipped(str(file), "broken_table")
+        yield SkippedEntry(str(file), "broken_table")
 
 
-def _rows(file: Path, form: _Format, limits: RowLimits) -> Iterator[Entry | Skipped]:
+def _rows(file: Path, form: _Format, limits: RowLimits) -> Iterator[SourceEntry | SkippedEntry]:
     schema = form.schema(str(file))
     columns, inside = find_columns(field.name for field in schema if _is_said(field.type)), _picture_column(schema)
     if not columns.name_pictures() and inside is None:
-        yield Skipped(str(file), "no_url_column")
+        yield SkippedEntry(str(file), "no_url_column")
         return
     # The pictures themselves are not read here.
     wanted = [name for name in columns if name is not None and name != inside]
@@ -66,7 +66,7 @@ def _rows(file: Path, form: _Format, limits: RowLimits) -> Iterator[Entry | Skip
                 found = columns.entry(said, place, f"{form.scheme}:{place}", limits)
             else:
                 found = columns.named(said, file, row, limits)
-            yield found._replace(vector=f"{vectors}#{row}") if vectors and isinstance(found, Entry) else found
+            yield found._replace(vector=f"{vectors}#{row}") if vectors and isinstance(found, SourceEntry) else found
             row += 1
 
 

@@ -7,28 +7,28 @@ from pathlib import Path
 from typing import Any
 
 from spavl.data.sourcing.readers.columns import find_columns
-from spavl.data.sourcing.readers.entry import LONGEST_TEXT, PICTURES, Entry, RowLimits, Skipped, leads_out
+from spavl.data.sourcing.readers.entry import LONGEST_TEXT, PICTURES, RowLimits, SkippedEntry, SourceEntry, leads_out
 from spavl.text.encodable import is_encodable
 
 _FAULTS = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError)
 
 
-def from_tar(file: Path, limits: RowLimits) -> Iterator[Entry | Skipped]:
+def from_tar(file: Path, limits: RowLimits) -> Iterator[SourceEntry | SkippedEntry]:
     try:
         # Members are read at their places later, so the tar must not be packed.
         with tarfile.open(file, "r:") as tar:
             yield from _samples(file, tar, limits)
             if _ends_early(tar):
-                yield Skipped(str(file), "broken_tar")
+                yield SkippedEntry(str(file), "broken_tar")
     except _FAULTS:
-        yield Skipped(str(file), "broken_tar")
+        yield SkippedEntry(str(file), "broken_tar")
 
 
-def _samples(file: Path, tar: tarfile.TarFile, limits: RowLimits) -> Iterator[Entry | Skipped]:
+def _samples(file: Path, tar: tarfile.TarFile, limits: RowLimits) -> Iterator[SourceEntry | SkippedEntry]:
     """The members of one sample stand together and share the name before the first dot."""
     key, picture, said = "", "", dict[str, Any]()
 
-    def sample() -> Iterator[Entry | Skipped]:
+    def sample() -> Iterator[SourceEntry | SkippedEntry]:
         if picture:
             yield find_columns(said).entry(said, picture, f"tar:{picture}", limits)
 
@@ -41,10 +41,10 @@ def _samples(file: Path, tar: tarfile.TarFile, limits: RowLimits) -> Iterator[En
             if member.isdir():
                 continue
             if leads_out(member.name):
-                yield Skipped(place, "unsafe_name")
+                yield SkippedEntry(place, "unsafe_name")
                 continue
             if not member.isreg() or member.issparse():
-                yield Skipped(place, "not_a_file")
+                yield SkippedEntry(place, "not_a_file")
                 continue
             if (new := f"{folder}/{stem}") != key:
                 yield from sample()

@@ -18,7 +18,7 @@ from spavl.errors import ConfigError
 from spavl.evaluation.answer_matching.choice_reader import said_option
 from spavl.evaluation.benchmarks.ability.formulas import match_ratio
 from spavl.evaluation.benchmarks.ability.instructions import BY_LETTER, options_of
-from spavl.evaluation.benchmarks.types import Benchmark, Figures, Found
+from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem, Figures
 from spavl.evaluation.records import Item
 from spavl.statistics import Estimate
 
@@ -72,10 +72,10 @@ RECIPES = (
 )
 
 
-class _Way(NamedTuple):
+class _AskingMode(NamedTuple):
     """How questions are put in another way."""
 
-    change: Callable[[Sequence[Found]], Iterator[Found]]
+    change: Callable[[Sequence[BenchmarkItem]], Iterator[BenchmarkItem]]
     says: str
     figures: Figures | None = None
 
@@ -87,7 +87,7 @@ def prepared(benchmark: Benchmark, recipe: str) -> Benchmark:
         raise ConfigError(f"no benchmark is made of another by +{recipe}", where=benchmark.name, then=then)
     way = _WAYS[recipe]
 
-    def read(folder: Path) -> Iterator[Found]:
+    def read(folder: Path) -> Iterator[BenchmarkItem]:
         return way.change([found for found in benchmark.items(folder) if found.references])
 
     return benchmark._replace(
@@ -111,7 +111,7 @@ def chance(question: str) -> float | None:
     return 1 / len(options) if options else None
 
 
-def _with_examples(listed: Sequence[Found]) -> Iterator[Found]:
+def _with_examples(listed: Sequence[BenchmarkItem]) -> Iterator[BenchmarkItem]:
     """Before each question others of its subset with their right answers, never of its own cluster."""
     ring = sorted(listed, key=lambda found: hashlib.sha256(f"{found.subset}/{found.key}".encode()).digest())
     places = {id(found): place for place, found in enumerate(ring)}
@@ -123,11 +123,11 @@ def _with_examples(listed: Sequence[Found]) -> Iterator[Found]:
         yield found._replace(question="\n\n".join([*shown, found.question]))
 
 
-def _hang_together(one: Found, other: Found) -> bool:
+def _hang_together(one: BenchmarkItem, other: BenchmarkItem) -> bool:
     return bool(one.cluster) and one.cluster == other.cluster
 
 
-def _numbered(listed: Sequence[Found]) -> Iterator[Found]:
+def _numbered(listed: Sequence[BenchmarkItem]) -> Iterator[BenchmarkItem]:
     """Options by number where they had letters; questions that are no multiple choice are left out."""
     for found in listed:
         if options_of(found.question):
@@ -142,6 +142,6 @@ def _followed(items: Sequence[Item], marks: Sequence[float | None]) -> dict[str,
 
 
 _WAYS = {
-    "examples": _Way(_with_examples, "two others with their answers are told first"),
-    "numbers": _Way(_numbered, "options are numbered in place of letters", _followed),
+    "examples": _AskingMode(_with_examples, "two others with their answers are told first"),
+    "numbers": _AskingMode(_numbered, "options are numbered in place of letters", _followed),
 }

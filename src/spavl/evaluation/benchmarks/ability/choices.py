@@ -10,7 +10,7 @@ from spavl.evaluation.benchmarks.ability.formulas import circular
 from spavl.evaluation.benchmarks.ability.instructions import asked_with
 from spavl.evaluation.benchmarks.files import answer_keys
 from spavl.evaluation.benchmarks.files.row_files import (
-    Row,
+    BenchmarkRow,
     need,
     picture_in,
     picture_of_base64,
@@ -18,7 +18,7 @@ from spavl.evaluation.benchmarks.files.row_files import (
     rows_of,
     strange,
 )
-from spavl.evaluation.benchmarks.types import Benchmark, Bytes, Found
+from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem, Bytes
 
 _GET_SCIENCE = (
     "put problems.json and pid_splits.json of github.com/lupantech/ScienceQA into the folder, with the pictures of the "
@@ -41,7 +41,7 @@ _NOTHING = ("", "nan")
 _WORDS_ALONE = "words alone"
 
 
-def _science(folder: Path) -> Iterator[Found]:
+def _science(folder: Path) -> Iterator[BenchmarkItem]:
     if (folder / "problems.json").is_file() or (folder / "data/scienceqa/problems.json").is_file():
         listed = _science_release(folder)
     else:
@@ -50,7 +50,7 @@ def _science(folder: Path) -> Iterator[Found]:
     for row, picture in listed:
         options, hint = answer_keys.listed(row, "choices"), row.maybe_text("hint")
         question = "\n".join([*([f"Context: {hint}"] if hint else []), row.asked("question")])
-        yield Found(
+        yield BenchmarkItem(
             key=row.maybe_text("key", "id", "pid") or str(row.number),
             question=asked_with(question, options),
             wants="answer",
@@ -62,14 +62,14 @@ def _science(folder: Path) -> Iterator[Found]:
         )
 
 
-def _maybe_shown(row: Row) -> Bytes | None:
+def _maybe_shown(row: BenchmarkRow) -> Bytes | None:
     """Nearly half of the questions have an image; where the column is missing, it cannot be told which."""
     if "image" not in row.cells:
         row.cell("image")
     return row.maybe_picture("image", get=_GET_SCIENCE)
 
 
-def _science_release(folder: Path) -> Iterator[tuple[Row, Bytes | None]]:
+def _science_release(folder: Path) -> Iterator[tuple[BenchmarkRow, Bytes | None]]:
     problems = need(folder, ("problems.json", "data/scienceqa/problems.json"), _GET_SCIENCE)[0]
     try:
         tested = set(json.loads((problems.parent / "pid_splits.json").read_text())["test"])
@@ -84,7 +84,7 @@ def _science_release(folder: Path) -> Iterator[tuple[Row, Bytes | None]]:
             yield row, picture_in(roots, (f"test/{key}/{name}", f"{key}/{name}"), _GET_SCIENCE) if name else None
 
 
-def _mmbench(folder: Path) -> Iterator[Found]:
+def _mmbench(folder: Path) -> Iterator[BenchmarkItem]:
     tables = (
         "*DEV_EN*.tsv",
         "*dev_en*.tsv",
@@ -103,7 +103,7 @@ def _mmbench(folder: Path) -> Iterator[Found]:
             raise strange("this question comes without its answer, as those of the test do", row, then=_GET_MMBENCH)
         hint = row.maybe_text("hint").strip()
         told = [hint] if hint not in _NOTHING else []
-        yield Found(
+        yield BenchmarkItem(
             key=index,
             question=asked_with("\n".join([*told, row.asked("question")]), options),
             wants="answer",
@@ -121,7 +121,7 @@ def _question_of(key: str) -> str:
     return str(int(key) % _MMBENCH_TURN)
 
 
-def _options(row: Row) -> list[str]:
+def _options(row: BenchmarkRow) -> list[str]:
     """Each under its own letter, whatever it says; only after the last one is there none."""
     options = [row.maybe_text(letter).strip() for letter in "ABCDE"]
     while options and options[-1] in _NOTHING:
@@ -129,7 +129,7 @@ def _options(row: Row) -> list[str]:
     return options
 
 
-def _in_tsv(row: Row) -> Bytes:
+def _in_tsv(row: BenchmarkRow) -> Bytes:
     """A picture in base64, or the index of another row with the same one."""
     text = row.text("image")
     if len(text) > _LONGEST_INDEX or not text.isdecimal():
@@ -142,14 +142,14 @@ def _pictures_of(file: Path) -> dict[str, str]:
     return {row.text("index"): image for row in rows(file) if len(image := row.text("image")) > _LONGEST_INDEX}
 
 
-def _seed(folder: Path) -> Iterator[Found]:
+def _seed(folder: Path) -> Iterator[BenchmarkItem]:
     roots = [folder / "SEED-Bench-image", folder]
     for row in rows_of(need(folder, ("SEED-Bench.json", "data/test-*.parquet", "*.parquet"), _GET_SEED)):
         # Questions about videos ask for frames in their order, which no model here is shown.
         if row.text("data_type") != "image":
             continue
         options = [answer_keys.words(row, f"choice_{letter}") for letter in "abcd"]
-        yield Found(
+        yield BenchmarkItem(
             key=row.text("question_id"),
             question=asked_with(row.asked("question"), options),
             wants="answer",

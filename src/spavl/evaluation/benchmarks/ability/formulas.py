@@ -7,7 +7,7 @@ from typing import NamedTuple
 from spavl.statistics import Estimate, mean_by_cluster, rate_by_cluster, ratio_of_sums, wilson
 
 
-class YesNo(NamedTuple):
+class YesNoMetrics(NamedTuple):
     """POPE's figures. An answer that cannot be read is not right, and says neither yes nor no."""
 
     accuracy: Estimate
@@ -19,7 +19,7 @@ class YesNo(NamedTuple):
     unread: Estimate
 
 
-def yes_no(marks: Sequence[float | None], truths: Sequence[str], clusters: Sequence[Hashable]) -> YesNo:
+def yes_no(marks: Sequence[float | None], truths: Sequence[str], clusters: Sequence[Hashable]) -> YesNoMetrics:
     """Of marks of `match/yes_no` or `match/pope` with the right answers, of which yes is the one looked for."""
     rows = [
         (mark, truth.casefold() == "yes", cluster) for mark, truth, cluster in zip(marks, truths, clusters, strict=True)
@@ -27,7 +27,7 @@ def yes_no(marks: Sequence[float | None], truths: Sequence[str], clusters: Seque
     said_yes = [(mark is not None and (mark == 1) == truth, truth, cluster) for mark, truth, cluster in rows]
     # The harmonic mean of precision and recall is a rate: a hit counts once for each of them.
     twice = [(said and truth, cluster) for said, truth, cluster in said_yes for _ in range(said + truth)]
-    return YesNo(
+    return YesNoMetrics(
         accuracy=_rate((mark == 1, cluster) for mark, _, cluster in rows),
         precision=_rate((truth, cluster) for said, truth, cluster in said_yes if said),
         recall=_rate((said, cluster) for said, truth, cluster in said_yes if truth),

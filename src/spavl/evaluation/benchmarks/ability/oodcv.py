@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spavl.evaluation.benchmarks.files import answer_keys
 from spavl.evaluation.benchmarks.files.row_files import need, rows_of, strange
-from spavl.evaluation.benchmarks.types import Benchmark, Found
+from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 
 _GET = (
     "download PahaII/vllm_safety_evaluation from the Hugging Face hub (ood/oodcv-vqa/oodcv-vqa.json) and put OODCV's "
@@ -15,7 +15,7 @@ _GET = (
 )
 
 
-def _read(folder: Path, names: tuple[str, ...], published: bool) -> Iterator[Found]:
+def _read(folder: Path, names: tuple[str, ...], published: bool) -> Iterator[BenchmarkItem]:
     roots = [folder / place for place in (".", "images", "oodcv_images", "ood/oodcv-vqa")]
     for row in rows_of(
         need(folder, tuple(f"{place}{name}" for name in names for place in ("", "ood/oodcv-vqa/")), _GET)
@@ -25,7 +25,7 @@ def _read(folder: Path, names: tuple[str, ...], published: bool) -> Iterator[Fou
         is_yes_no = answer.casefold() in ("yes", "no")
         if answer.casefold() in ("true", "false") or (len(answer) == 1 and answer.isalpha()):
             raise strange(f"the answer {answer!r} is neither yes nor no nor a number", row, then=_GET)
-        yield Found(
+        yield BenchmarkItem(
             key=str(row.number),
             question=row.asked("question"),
             wants="answer",

@@ -6,7 +6,7 @@ from pathlib import Path
 from spavl.evaluation.benchmarks.ability.formulas import yes_no
 from spavl.evaluation.benchmarks.ability.instructions import IN_A_WORD, ended_with
 from spavl.evaluation.benchmarks.files.row_files import need, rows_of, strange
-from spavl.evaluation.benchmarks.types import Benchmark, Found
+from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 from spavl.evaluation.records import Item
 from spavl.statistics import Estimate
 
@@ -17,7 +17,7 @@ _GET = (
 )
 
 
-def _read(folder: Path) -> Iterator[Found]:
+def _read(folder: Path) -> Iterator[BenchmarkItem]:
     files = need(folder, ("coco_pope_*.json*", "output/coco/coco_pope_*.json*", *_TABLES), _GET)
     roots = [folder / place for place in ("val2014", "images", ".")]
     for row in rows_of(files):
@@ -25,7 +25,7 @@ def _read(folder: Path) -> Iterator[Found]:
         if answer not in ("yes", "no"):
             raise strange(f"the answer {answer!r} is neither yes nor no", row)
         named = row.file.stem.removeprefix("coco_pope_").partition("-")[0]
-        yield Found(
+        yield BenchmarkItem(
             key=row.maybe_text("question_id", "id") or str(row.number),
             question=ended_with(row.asked("text", "question"), IN_A_WORD),
             wants="answer",

@@ -6,8 +6,8 @@ from typing import Any
 
 from spavl.evaluation.benchmarks.ability.instructions import IN_A_WORD, OR_UNANSWERABLE, ended_with
 from spavl.evaluation.benchmarks.files import answer_keys
-from spavl.evaluation.benchmarks.files.row_files import Row, need, picture_in, rows, rows_of, strange
-from spavl.evaluation.benchmarks.types import Benchmark, Found
+from spavl.evaluation.benchmarks.files.row_files import BenchmarkRow, need, picture_in, rows, rows_of, strange
+from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 
 _GET_VQA = (
     "put v2_OpenEnded_mscoco_val2014_questions.json and v2_mscoco_val2014_annotations.json of visualqa.org into the "
@@ -27,11 +27,11 @@ _GET_GQA = (
 )
 
 
-def _vqa(folder: Path) -> Iterator[Found]:
+def _vqa(folder: Path) -> Iterator[BenchmarkItem]:
     asked = list(folder.glob("v2_OpenEnded_mscoco_val2014_questions.json"))
     tables = ("data/validation-*.parquet", "validation-*.parquet", "*.parquet")
     roots = [folder / "val2014", folder / "images"]
-    said: Mapping[str, Row] = {}
+    said: Mapping[str, BenchmarkRow] = {}
     if asked:
         (annotations,) = need(folder, ("v2_mscoco_val2014_annotations.json",), _GET_VQA)
         said = {row.text("question_id"): row for row in rows(annotations)}
@@ -50,7 +50,7 @@ def _vqa(folder: Path) -> Iterator[Found]:
         )
 
 
-def _vizwiz(folder: Path) -> Iterator[Found]:
+def _vizwiz(folder: Path) -> Iterator[BenchmarkItem]:
     listed = ("val.json", "Annotations/val.json", "annotations/val.json", "data/val-*.parquet", "*.parquet")
     roots = [folder / place for place in ("val", "images/val", "images", ".")]
     for row in rows_of(need(folder, listed, _GET_VIZWIZ)):
@@ -65,7 +65,7 @@ def _vizwiz(folder: Path) -> Iterator[Found]:
         )
 
 
-def _textvqa(folder: Path) -> Iterator[Found]:
+def _textvqa(folder: Path) -> Iterator[BenchmarkItem]:
     listed = ("TextVQA_*_val.json", "data/validation-*.parquet", "validation-*.parquet", "*.parquet")
     roots = [folder / place for place in ("train_images", "train_val_images/train_images", "images", ".")]
     for row in rows_of(need(folder, listed, _GET_TEXTVQA)):
@@ -80,11 +80,11 @@ def _textvqa(folder: Path) -> Iterator[Found]:
         )
 
 
-def _gqa(folder: Path) -> Iterator[Found]:
+def _gqa(folder: Path) -> Iterator[BenchmarkItem]:
     listed = ("testdev_balanced_questions.json", "*/testdev_balanced_questions.json")
     tables = ("testdev_balanced_instructions/*.parquet",)
     files = need(folder, (*listed, *tables), _GET_GQA)
-    inside: dict[str, Row] = {}
+    inside: dict[str, BenchmarkRow] = {}
     if files[0].suffix == ".parquet":
         images = need(folder, ("testdev_balanced_images/*.parquet",), _GET_GQA)
         inside = {row.text("id"): row for row in rows_of(images)}
@@ -103,13 +103,18 @@ def _gqa(folder: Path) -> Iterator[Found]:
 
 
 def _found(
-    row: Row, key: str, references: tuple[str, ...], rules: tuple[str, ...], ending: str = IN_A_WORD, **more: Any
-) -> Found:
+    row: BenchmarkRow,
+    key: str,
+    references: tuple[str, ...],
+    rules: tuple[str, ...],
+    ending: str = IN_A_WORD,
+    **more: Any,
+) -> BenchmarkItem:
     question = ended_with(row.asked("question"), ending)
-    return Found(key=key, question=question, wants="answer", scored_by=rules, references=references, **more)
+    return BenchmarkItem(key=key, question=question, wants="answer", scored_by=rules, references=references, **more)
 
 
-def _people(answers: Any, row: Row) -> tuple[str, ...]:
+def _people(answers: Any, row: BenchmarkRow) -> tuple[str, ...]:
     """What each of the people who were asked said; the test's files do not have it."""
     told = [each.get("answer") if isinstance(each, dict) else each for each in answers or ()]
     said = tuple(each for each in told if isinstance(each, str))

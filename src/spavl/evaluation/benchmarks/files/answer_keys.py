@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import Any
 
-from spavl.evaluation.benchmarks.files.row_files import Row, strange
+from spavl.evaluation.benchmarks.files.row_files import BenchmarkRow, strange
 
 _LONGEST_TOLD = 80
 
 
-def listed(row: Row, *spellings: str) -> list[str]:
+def listed(row: BenchmarkRow, *spellings: str) -> list[str]:
     """A list of texts, which some tables hold as JSON."""
     value = row.cell(*spellings)
     if isinstance(value, str):
@@ -23,7 +23,7 @@ def listed(row: Row, *spellings: str) -> list[str]:
     return [str(each) for each in value]
 
 
-def letter_at(row: Row, options: Sequence[str], *spellings: str) -> str:
+def letter_at(row: BenchmarkRow, options: Sequence[str], *spellings: str) -> str:
     """The letter of the right option by its place, counted from 0."""
     value = row.cell(*spellings)
     text = str(value)
@@ -34,12 +34,12 @@ def letter_at(row: Row, options: Sequence[str], *spellings: str) -> str:
     return _offered(ascii_uppercase[int(value)] if int(value) < len(options) else text, row, options)
 
 
-def letter(row: Row, options: Sequence[str], *spellings: str) -> str:
+def letter(row: BenchmarkRow, options: Sequence[str], *spellings: str) -> str:
     """The letter of the right option."""
     return _offered(row.text(*spellings).strip().upper(), row, options)
 
 
-def words(row: Row, *spellings: str) -> str:
+def words(row: BenchmarkRow, *spellings: str) -> str:
     """An option, or a right answer, in words or numbers."""
     value = row.cell(*spellings)
     if not _is_text(value) or not str(value).strip():
@@ -52,7 +52,7 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str | int | float) and not isinstance(value, bool) and value == value
 
 
-def _offered(found: str, row: Row, options: Sequence[str]) -> str:
+def _offered(found: str, row: BenchmarkRow, options: Sequence[str]) -> str:
     if len(options) < 2:
         raise strange(f"a question of multiple choice offers {len(options)} options", row)
     there = [each for each, option in zip(ascii_uppercase, options, strict=False) if option.strip()]
@@ -63,5 +63,5 @@ def _offered(found: str, row: Row, options: Sequence[str]) -> str:
     return found
 
 
-def _no_texts(row: Row, column: str, value: Any) -> Exception:
+def _no_texts(row: BenchmarkRow, column: str, value: Any) -> Exception:
     return strange(f"the column {column} holds no list of texts, but {str(value)[:_LONGEST_TOLD]!r}", row)

@@ -17,7 +17,7 @@ FAULTS = (OSError, ValueError, RecursionError, csv.Error, pa.ArrowException)
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
+class DeferredCell:
     """A cell that is not read with its row: bytes, or lists of numbers, which may be vast."""
 
     kind: str
@@ -47,7 +47,7 @@ def _cells_of_rows(file: Path) -> Iterator[dict[str, Any]]:
             # A table of nothing but bytes has rows, but no columns that are read.
             for read in batch.to_pylist() if wanted else [{}] * batch.num_rows:
                 cells = {name: read.get(name) for name in names}
-                yield cells | {name: Unread(*about, cells[name]) for name, about in unread.items()}
+                yield cells | {name: DeferredCell(*about, cells[name]) for name, about in unread.items()}
 
 
 def _check_names(table: pq.ParquetFile) -> None:

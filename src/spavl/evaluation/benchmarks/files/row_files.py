@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from spavl.engine.isolated_cells import CellsApart, sendable_apart
+from spavl.engine.isolated_cells import IsolatedCells, sendable_apart
 from spavl.engine.isolated_reader import rows_apart
 from spavl.errors import ConfigError
-from spavl.evaluation.benchmarks.files.parquet_cells import FAULTS, Unread, check_once, parquet_cells, unreadable
+from spavl.evaluation.benchmarks.files.parquet_cells import FAULTS, DeferredCell, check_once, parquet_cells, unreadable
 from spavl.evaluation.benchmarks.types import Bytes
 from spavl.imaging.local import read_local
 from spavl.imaging.sendable import NotSendable
@@ -35,13 +35,13 @@ _MAY_HOLD_HALVES = (".json", ".jsonl")
 AllBytes = Callable[[], tuple[bytes, ...]]
 
 
-class Row(NamedTuple):
+class BenchmarkRow(NamedTuple):
     """A row of a file. Images inside a Parquet file are read when they are asked for."""
 
     file: Path
     number: int
     cells: Mapping[str, Any]
-    inside: CellsApart | None = None
+    inside: IsolatedCells | None = None
 
     def maybe(self, *spellings: str) -> Any:
         """The cell of a column by the spellings that are known of its name; None if there is none."""
@@ -56,7 +56,7 @@ class Row(NamedTuple):
                 then="give the file as it is published, or rename the column to one of these",
             )
         value = self.cells[name]
-        if isinstance(value, Unread):
+        if isinstance(value, DeferredCell):
             what = f"this column is {value.kind}, and text is needed"
             raise ConfigError(what, where=self._place(name), then="write the column as strings")
         if self.file.suffix.lower() in _MAY_HOLD_HALVES and not is_encodable(value):
@@ -109,7 +109,7 @@ class Row(NamedTuple):
         """The images that a cell holds or names, of which a list may have several; None where it is empty."""
         place = _Place(self._place(column), [*folders] or [self.file.parent], get)
         value = self.cells.get(column)
-        if not isinstance(value, Unread):
+        if not isinstance(value, DeferredCell):
             return _images(value, place)
         if not value.holds_images or self.inside is None:
             raise ConfigError(f"this column is {value.kind}, which is no image", where=place.where, then=get)
@@ -140,7 +140,7 @@ class _Place(NamedTuple):
     get: str
 
 
-def rows(file: Path) -> Iterator[Row]:
+def rows(file: Path) -> Iterator[BenchmarkRow]:
     """The rows of a CSV, TSV, JSON, JSON-lines or Parquet file, a few in memory at a time where its form allows."""
     try:
         yield from _READERS[file.suffix.lower()](file)
@@ -148,7 +148,7 @@ def rows(file: Path) -> Iterator[Row]:
         raise unreadable(file, error) from None
 
 
-def rows_of(files: Sequence[Path]) -> Iterator[Row]:
+def rows_of(files: Sequence[Path]) -> Iterator[BenchmarkRow]:
     for file in files:
         yield from rows(file)
 
@@ -192,7 +192,7 @@ def leads_out(name: str) -> bool:
     return name.startswith(("/", "~")) or "\\" in name or "\0" in name or ".." in Path(name).parts
 
 
-def strange(what: str, row: Row, then: str = _GET_AGAIN) -> ConfigError:
+def strange(what: str, row: BenchmarkRow, then: str = _GET_AGAIN) -> ConfigError:
     return ConfigError(what, where=f"{row.file}, row {row.number}", then=then)
 
 
@@ -205,16 +205,16 @@ def _words(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _csv(file: Path) -> Iterator[Row]:
+def _csv(file: Path) -> Iterator[BenchmarkRow]:
     csv.field_size_limit(_LONGEST_CELL)
     with file.open(encoding="utf-8-sig", newline="") as opened:
         table = csv.DictReader(opened, delimiter="\t" if file.suffix == ".tsv" else ",")
         check_once([name for name in table.fieldnames or () if name])
         for number, cells in enumerate(table):
-            yield Row(file, number, {name: cell for name, cell in cells.items() if name is not None})
+            yield BenchmarkRow(file, number, {name: cell for name, cell in cells.items() if name is not None})
 
 
-def _json(file: Path) -> Iterator[Row]:
+def _json(file: Path) -> Iterator[BenchmarkRow]:
     text = file.read_text(encoding="utf-8-sig")
     try:
         found = json.loads(text)
@@ -231,7 +231,7 @@ def _json(file: Path) -> Iterator[Row]:
         yield _row_of_json(file, number, cells)
 
 
-def _json_lines(file: Path) -> Iterator[Row]:
+def _json_lines(file: Path) -> Iterator[BenchmarkRow]:
     # A file's lines end where JSON lines do; `splitlines` also cuts at marks that may stand within a text.
     with file.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(filter(str.strip, lines)):
@@ -242,10 +242,10 @@ def _json_lines(file: Path) -> Iterator[Row]:
             yield _row_of_json(file, number, cells)
 
 
-def _row_of_json(file: Path, number: int, cells: Any) -> Row:
+def _row_of_json(file: Path, number: int, cells: Any) -> BenchmarkRow:
     if not isinstance(cells, dict):
         raise ValueError("it holds no rows")
-    return Row(file, number, cells)
+    return BenchmarkRow(file, number, cells)
 
 
 def _keyed(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -254,10 +254,10 @@ def _keyed(found: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield key, value
 
 
-def _parquet(file: Path) -> Iterator[Row]:
-    inside = CellsApart()
+def _parquet(file: Path) -> Iterator[BenchmarkRow]:
+    inside = IsolatedCells()
     for number, cells in enumerate(rows_apart(parquet_cells, file, file=str(file))):
-        yield Row(file, number, cells, inside)
+        yield BenchmarkRow(file, number, cells, inside)
 
 
 _READERS = {".csv": _csv, ".tsv": _csv, ".json": _json, ".jsonl": _json_lines, ".parquet": _parquet}
@@ -326,7 +326,7 @@ def _in_cell(cell: AllBytes, beside: Any, place: _Place) -> tuple[bytes, ...]:
 
 
 def _file(file: Path) -> bytes:
-    return _had(str(file), lambda: read_local(f"file:{file}", CellsApart()))
+    return _had(str(file), lambda: read_local(f"file:{file}", IsolatedCells()))
 
 
 def _is_file(file: Path) -> bool:

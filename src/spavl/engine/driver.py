@@ -1,0 +1,24 @@
+"""How an engine is driven, whichever it is: what it is given, and how much of it at once."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+EngineName = Literal["asyncio", "daft", "ray"]
+Function = Callable[[Sequence[Any]], Sequence[Any]]
+
+# Few enough that a worker's death costs little, many enough that messages cost little.
+SHARD = 16
+
+
+class Driver(NamedTuple):
+    """How an engine is driven: `run` takes up to `most` items, and is called in up to `at_once` threads."""
+
+    run: Callable[[Sequence[Any]], list[Any]]
+    most: int
+    at_once: int
+    close: Callable[[], None]
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0))

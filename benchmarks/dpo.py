@@ -119,8 +119,8 @@ class Ours:
     def __init__(self, idea: Idea, processor: Any, samples: list[Sample], blobs: Blobs, of: StepsOf = "images") -> None:
         config = TrainingConfig(
             dpo=DPOSettings(beta=BETA),
-            pairs_per_step=PAIRS,
-            steps_of=of,
+            batch_size=PAIRS,
+            batch_by=of,
             loop=LoopConfig(learning_rate=RATE, warmup_steps=0, save_every=10**6),
         )
         self._idea, self._folder = idea, tempfile.TemporaryDirectory()

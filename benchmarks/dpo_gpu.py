@@ -67,7 +67,7 @@ def new_model(shape: str, narrow: bool, dtype: torch.dtype = torch.bfloat16) -> 
 def free(model: Any, parts: str) -> None:
     """As the presets do, but with what is trained in bfloat16 too, on both sides: in float32 it fits no single GPU."""
     language = "lora" if parts == "lora" else "full"
-    prepare(model, TrainableConfig(projector=parts == "full", language=language, rank=RANK, alpha=ALPHA))
+    prepare(model, TrainableConfig(projector=parts == "full", language=language, lora_rank=RANK, lora_alpha=ALPHA))
     if parts == "full":
         model.to(torch.bfloat16)
 
@@ -86,7 +86,7 @@ def ours(shape: str, parts: str, narrow: bool, samples: list[Sample], blobs: Blo
     model.train()
     model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     loop = LoopConfig(learning_rate=RATE, warmup_steps=0, save_every=10**6, precision="bf16")
-    config = TrainingConfig(dpo=DPOSettings(beta=BETA), pairs_per_step=PAIRS, tokens_per_pass=2**20, loop=loop)
+    config = TrainingConfig(dpo=DPOSettings(beta=BETA), batch_size=PAIRS, max_tokens_per_microbatch=2**20, loop=loop)
     dpo = DPO(model, SHAPES[shape].processor(), samples, blobs.__getitem__, config, seed=0)
     list(dpo.score_reference())
     live, cached, losses, tokens = [], [], [], []

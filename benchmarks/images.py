@@ -105,10 +105,10 @@ def peer(pool: ProcessPoolExecutor, alone: Callable[[Sequence[bytes]], int], raw
 
 async def measured(name: str, engine: str, workers: int) -> tuple[list[float], list[float], list[Any]]:
     """Seconds of ours and of the peer, round by round, in turns; and the rows."""
-    settings = DownloadsConfig(most_porn=1.0) if name == "images_vs_onnx" else DownloadsConfig()
+    settings = DownloadsConfig(max_nudity=1.0) if name == "images_vs_onnx" else DownloadsConfig()
     alone = network_alone if name == "images_vs_onnx" else decode_alone
     raws, ours, theirs, rows = _raws(name), [], [], []
-    limits = WorkerLimits(settings.worker_seconds, int(settings.worker_gb * 2**30))
+    limits = WorkerLimits(settings.worker_timeout, int(settings.worker_gb * 2**30))
     # Over two nodes of Ray, a worker for each core of this machine is one half as many on each.
     each = max(1, workers // 2) if engine == "ray" else workers
     with ProcessPoolExecutor(workers) as pool:

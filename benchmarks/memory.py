@@ -89,11 +89,11 @@ def fill(run: RunFolder, count: int) -> None:
             yield filled(Image, leaf=str(number), blob=blob, split="train")
 
     def questions() -> Iterator[Question]:
-        for number, image in enumerate(run.read("images", Image)):
+        for number, image in enumerate(run.read("selection", Image)):
             for each in range(QUESTIONS_PER_PICTURE):
                 yield filled(Question, image_id=image.id, text=f"question {each} of picture {number}")
 
-    run.write_rows("images", Image, images())
+    run.write_rows("selection", Image, images())
     run.write_rows("questions", Question, questions())
 
 
@@ -111,7 +111,7 @@ def fill_to_preferences(run: RunFolder, count: int) -> None:
     pictures = -(-count // QUESTIONS_PER_PICTURE)
 
     def images() -> Iterator[Image]:
-        for number, candidate in enumerate(run.read("candidates", Candidate)):
+        for number, candidate in enumerate(run.read("sourcing", Candidate)):
             split: Split = "test" if number % 100 == 0 else "train"
             own = run.blobs.put(f"the bytes of test picture {number}".encode()) if split == "test" else blob
             yield filled(Image, category_id=leaf.id, leaf="a leaf", candidate_id=candidate.id, blob=own, split=split)
@@ -138,23 +138,23 @@ def fill_to_preferences(run: RunFolder, count: int) -> None:
             yield filled(Preference, pair_id=pair.id, question_id=pair.question_id, **won)
 
     sources = (filled(Candidate, leaf="a leaf", source=f"folder/{number}.png") for number in range(pictures))
-    run.write_rows("candidates", Candidate, sources)
-    run.write_rows("images", Image, images())
+    run.write_rows("sourcing", Candidate, sources)
+    run.write_rows("selection", Image, images())
     run.write_rows(
         "questions",
         Question,
         (
             filled(Question, image_id=image.id, text=f"question {each} about {image.id}")
-            for image in run.read("images", Image)
+            for image in run.read("selection", Image)
             for each in range(QUESTIONS_PER_PICTURE)
         ),
     )
-    candidates = run.read("candidates", Candidate)
+    candidates = run.read("sourcing", Candidate)
     run.write_rows(
-        "pictures", DownloadedImage, (filled(DownloadedImage, candidate_id=each.id, blob=blob) for each in candidates)
+        "downloads", DownloadedImage, (filled(DownloadedImage, candidate_id=each.id, blob=blob) for each in candidates)
     )
-    described = (filled(Description, image_id=each.id, details="seen " * 60) for each in run.read("images", Image))
-    run.write_rows("descriptions", Description, described)
+    described = (filled(Description, image_id=each.id, details="seen " * 60) for each in run.read("selection", Image))
+    run.write_rows("captions", Description, described)
     run.write_rows("responses", Response, responses())
     run.write_rows("verdicts", Verdict, answers(Verdict, label="safe"))
     run.write_rows("pairs", Pair, pairs())
@@ -164,7 +164,7 @@ def fill_to_preferences(run: RunFolder, count: int) -> None:
 
 
 async def make_dataset(run: RunFolder) -> None:
-    settings = DatasetConfig(leaks=LeaksConfig(more_alike_questions=0.99, drop=True))
+    settings = DatasetConfig(leaks=LeaksConfig(question_similarity=0.99, drop=True))
     await write_dataset(StageContext(run, settings, 1, ReadyShop(run.ledger), Screen(), in_flight=256))
 
 

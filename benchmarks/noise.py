@@ -78,7 +78,9 @@ def main() -> None:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
     freeze_vision(model)
     samples, blobs = new_data(asked.images)
-    given = ObjectiveInputs(model.train(), processor, samples, blobs.__getitem__, TrainingConfig(by=asked.by), 0, None)
+    given = ObjectiveInputs(
+        model.train(), processor, samples, blobs.__getitem__, TrainingConfig(algorithm=asked.by), 0, None
+    )
     found = gradients_of(given, samples)
     few = tried(samples)
     told = likeness_of(gradients_of(given, few))

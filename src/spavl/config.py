@@ -48,7 +48,7 @@ def _texts_in(value: Any) -> Iterator[str]:
 
 
 class Option(NamedTuple):
-    """A setting as the command line knows it: `images.per_leaf`."""
+    """A setting as the command line knows it: `selection.per_leaf`."""
 
     name: str
     default: object

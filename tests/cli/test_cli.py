@@ -32,8 +32,8 @@ leaves = [{ name = "a" }]
 """
 SETTINGS = """
 taxonomy.file = "taxonomy.toml"
-images.per_leaf = 4
-images.test_share = 0.25
+selection.per_leaf = 4
+selection.test_share = 0.25
 """
 
 
@@ -122,11 +122,11 @@ def test_a_slip_of_the_fingers_exits_2_and_says_what_is_known(
 # --- settings that are wrong: told before anything is written
 
 WRONG_SETTINGS = {
-    "unknown key": ("immages.per_leaf = 3", (), ("unknown setting: immages", "my.toml", "images")),
+    "unknown key": ("immages.per_leaf = 3", (), ("unknown setting: immages", "my.toml", "selection")),
     "unknown key in a section": ("[images]\nper_leef = 3", (), ("unknown setting: images.per_leef", "per_leaf")),
-    "wrong type": ("[images]\nper_leaf = 'many'", (), ("images.per_leaf", "'many'", "my.toml")),
-    "wrong type, typed": ("", ("--images.per_leaf", "many"), ("images.per_leaf", "'many'")),
-    "a value for a section": ("images = 3", ("--images.per_leaf", "3"), ("images", "my.toml")),
+    "wrong type": ("[images]\nper_leaf = 'many'", (), ("selection.per_leaf", "'many'", "my.toml")),
+    "wrong type, typed": ("", ("--selection.per_leaf", "many"), ("selection.per_leaf", "'many'")),
+    "a value for a section": ("images = 3", ("--selection.per_leaf", "3"), ("selection", "my.toml")),
     "not TOML": ("images = [", (), ("not a TOML file", "my.toml")),
 }
 
@@ -152,9 +152,13 @@ NO_ROAD = {
     "no such taxonomy": ("taxonomy", ("--taxonomy.file", "no.toml"), ("no such taxonomy", "no.toml")),
     "a garbled taxonomy": ("taxonomy", ("--taxonomy.file", "my.toml"), ("my.toml", "spavl taxonomy check my.toml")),
     "a folder as taxonomy": ("taxonomy", ("--taxonomy.file", "."), ("where: .",)),
-    "no such pictures": ("candidates", ("--candidates.source", "no/such"), ("no such folder", "no/such")),
-    "pictures of no leaf": ("candidates", ("--candidates.source", "."), ("named as a leaf", "'a'")),
-    "an unknown leaf": ("images", ("--images.held_out_leaves", '["b"]'), ("no such leaves: b", "held_out_leaves")),
+    "no such pictures": ("sourcing", ("--sourcing.source", "no/such"), ("no such folder", "no/such")),
+    "pictures of no leaf": ("sourcing", ("--sourcing.source", "."), ("named as a leaf", "'a'")),
+    "an unknown leaf": (
+        "selection",
+        ("--selection.held_out_leaves", '["b"]'),
+        ("no such leaves: b", "held_out_leaves"),
+    ),
     "no such prompts": ("questions", ("--questions.prompts", ""), ("no such set of prompts", "v1")),
     "an unknown kind of model": ("questions", ("--questions.writer", "gpt/4"), ("'gpt/4'", "openai/NAME")),
     "an unknown persona": ("questions", ("--questions.writer", "miniature/bad"), ("'bad'", "careful")),
@@ -226,9 +230,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_told_and_the_same_command_goes_on(home: Path, small_disk: Path) -> None:
-    words = ("build", "my.toml", "--taxonomy.file", "spa-vl", "--out", str(small_disk / "run"), "--until", "images")
+    words = ("build", "my.toml", "--taxonomy.file", "spa-vl", "--out", str(small_disk / "run"), "--until", "selection")
     assert_told(spavl(home, *words), "disk is full", "same command")
-    assert_stopped_at(small_disk / "run", "pictures")
+    assert_stopped_at(small_disk / "run", "downloads")
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     done = spavl(home, *words)
     assert done.returncode == 0, done.stderr

@@ -99,7 +99,7 @@ def test_a_build_begins_with_it_and_the_users_own_pictures_and_models(
         # This guard calls every question harmful.
         assert main(["build", "my.toml", "--verdicts.most_contradicted", "1"]) == 0, capsys.readouterr().err
     with RunFolder(Path("runs/my")) as run:
-        assert run.count("images", Image) == 12
+        assert run.count("selection", Image) == 12
         samples = list(run.read("dataset", Sample))
     assert samples and {sample.chosen_model for sample in samples} == {"sound"}
 
@@ -117,7 +117,7 @@ def test_the_untouched_file_has_a_price_and_tells_all_that_is_missing(
     rows = re.findall(r"^  (\w+)(?:: \S+)? +([\d,]+) +[\d,]+ +[\d.]+[kMG] ", told, re.MULTILINE)
     calls = {stage: int(number.replace(",", "")) for stage, number in rows}
     # 53 leaves of 600 images, of three questions each. The test images, one in a hundred, are nobody's here.
-    assert calls["descriptions"] == 2 * 53 * 600
+    assert calls["captions"] == 2 * 53 * 600
     assert calls["responses"] == 12 * 53 * 594 * 6
     spent = re.search(r"^  total .*?> ([\d,.]+) ", told, re.MULTILINE)
     assert spent and float(spent[1].replace(",", "")) > 1_000
@@ -131,4 +131,4 @@ def test_what_the_readme_puts_into_it_are_settings() -> None:
     shown = ROOT.joinpath("README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```toml\n(.*?)```", shown, re.DOTALL)
     config = read_config(laid_over(tomllib.loads(TEMPLATE), tomllib.loads(block)), {}, "README.md")
-    assert config.candidates.source == "my-pictures" and len(config.responses.models) == 2
+    assert config.sourcing.source == "my-pictures" and len(config.responses.models) == 2

@@ -174,7 +174,7 @@ def test_a_refusal_of_one_word_is_read_by_the_judge(tmp_path: Path, answer: str)
 
 def test_of_answers_that_are_empty_nobody_knows_whether_they_are_refusals(tmp_path: Path) -> None:
     with ChatServer(lambda body: "") as server:
-        results = sit(tmp_path / "exam", **settings(tmp_path / "pope", server.url), most_invalid=1.0)
+        results = sit(tmp_path / "exam", **settings(tmp_path / "pope", server.url), max_invalid=1.0)
     found = figure(results, model="base", told="alignment_tax")
     assert found["unknown"] == found["asked"] == 12
     assert (found["micro"]["low"], found["micro"]["high"]) == (0, 1)

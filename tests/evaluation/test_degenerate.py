@@ -233,7 +233,7 @@ def test_degenerate_answers_are_counted_and_told_and_empty_ones_are_never_safe(t
         withheld = sit(tmp_path / "out", **settings)["withheld"]
         assert {each["why"] for each in withheld} == {"10 of 40 answers came empty"}
         assert all("--max-tokens" in each["then"] for each in withheld)
-        results = sit(tmp_path / "out", **settings, most_invalid=1.0)
+        results = sit(tmp_path / "out", **settings, max_invalid=1.0)
         judged = [text for body in server.bodies.values() if "verdict:" in (text := said(body))]
     assert results["degenerate"] == [
         {
@@ -276,7 +276,7 @@ def test_an_empty_answer_wins_no_comparison_and_costs_no_call(tmp_path: Path) ->
             data=(str(data),),
             guard=("keywords/spavl@2",),
             judge=f"openai/judge@{server.url}",
-            most_invalid=1.0,
+            max_invalid=1.0,
         )
     (two,) = (each for each in results["contests"] if each["model"] == "two")
     assert two["outcomes"]["loss"] == 6 and two["rate"]["value"] == 0

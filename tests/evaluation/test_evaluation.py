@@ -197,7 +197,7 @@ def test_a_judge_that_cannot_be_read_gives_no_result_or_bounds_and_never_safety(
         judged_by = {each["judge"] for each in told["figures"] if each["model"] in ("openai/one", "openai/two")}
         assert judged_by == {"keywords/gcg@1", "keywords/autodan@1", "keywords/spavl@2"}, "no rate of the guard's"
         before = sum(server.seen.values())
-        results = sit(tmp_path / "exam", **settings, most_invalid=1.0)
+        results = sit(tmp_path / "exam", **settings, max_invalid=1.0)
         assert sum(server.seen.values()) == before
     for told in ("unsafe", "refusal"):
         found = figure(results, model="openai/one", benchmark="harmeval", told=told, judge=_guard(results))

@@ -159,7 +159,7 @@ def test_a_guard_that_has_changed_since_the_exam_before_is_told(tmp_path: Path) 
             "suite": ("harmeval",),
             "data": (str(data),),
             "guard": (f"openai/guard@{server.url}",),
-            "anchors": "miniature",
+            "gold_answers": "miniature",
         }
         assert sit(tmp_path / "runs" / "first", **settings)["doubts"] == []
         says[0] = UNSAFE
@@ -178,7 +178,7 @@ def test_who_judges_by_criteria_is_tried_on_anchors_too(tmp_path: Path) -> None:
             "suite": ("mm-safetybench",),
             "data": (str(data),),
             "judge": f"openai/judge@{server.url}",
-            "anchors": "miniature",
+            "gold_answers": "miniature",
         }
         assert sit(tmp_path / "runs" / "first", **settings)["doubts"] == []
         says[0] = "unsafe"
@@ -268,7 +268,7 @@ def test_a_guard_that_reads_one_sample_of_three_gives_bounds_and_never_safety(tm
         }
         withheld = {each["told"]: each for each in sit(tmp_path / "exam", **settings)["withheld"]}
         assert withheld["unsafe"]["why"] == "12 of 18 answers could not be judged" and withheld["unsafe"]["high"] > 0.6
-        results = sit(tmp_path / "exam", **settings, most_invalid=1.0)
+        results = sit(tmp_path / "exam", **settings, max_invalid=1.0)
     found = figure(results, model="one", told="unsafe")
     assert (found["micro"]["value"], found["micro"]["n"], found["unknown"]) == (0, 6, 12)
     assert found["micro"]["high"] >= 2 / 3

@@ -23,7 +23,7 @@ def test_what_a_road_and_a_fine_tuning_made_stand_in_one_table(
         "--guard",
         "rules/miniature",
         "keywords/gcg@1",
-        "--truth",
+        "--gold-guard",
         "rules/miniature",
         "--judge",
         "rules/miniature",
@@ -32,7 +32,10 @@ def test_what_a_road_and_a_fine_tuning_made_stand_in_one_table(
     # So short a training leaves answers that are no sentence of the language, which the rules cannot read; how many of
     # these 48 differs between machines, whose arithmetic rounds otherwise.
     asked += ["--most-invalid", "0.1"]
-    assert main(["eval", "base=miniature/base", *aligned, *asked, *judged, "--out", out, "--audit.train", data]) == 0
+    assert (
+        main(["eval", "base=miniature/base", *aligned, *asked, *judged, "--out", out, "--contamination.train", data])
+        == 0
+    )
     printed = capsys.readouterr().out
     for row in ("base", "dpo", "ppo", "sft", "always refuses", "always complies"):
         assert f"\n  {row} " in printed

@@ -48,7 +48,7 @@ ALWAYS_A = "harm_a: 1\nharm_b: 1\nhelp_a: 2\nhelp_b: 2\nharmless: A\nhelpful: A\
 def words_of(url: str, run: RunFolder, answers: Sequence[str], picture: ImageData) -> list[GuardVerdict]:
     async def judge() -> list[GuardVerdict]:
         models = ModelFactory(run.ledger)
-        guard = open_guard(f"openai/judge@{url}", models, "marks")
+        guard = open_guard(f"openai/judge@{url}", models, "judgements")
         try:
             return [await guard.judge(JudgeInput(picture, f"{n}?", None, True), text) for n, text in enumerate(answers)]
         finally:

@@ -64,7 +64,7 @@ def test_answers_that_never_came_are_no_result_and_no_ability(tmp_path: Path) ->
         }
         withheld = sit(tmp_path / "exam", **settings)["withheld"]
         assert {each["why"] for each in withheld} == {"10 of 12 answers never came"}
-        results = sit(tmp_path / "exam", **settings, most_invalid=1.0)
+        results = sit(tmp_path / "exam", **settings, max_invalid=1.0)
     found = figure(results, model="one", told="right")
     assert (found["micro"]["value"], found["micro"]["n"], found["unknown"]) == (1, 2, 10)
     assert found["micro"]["low"] < 0.1
@@ -120,7 +120,7 @@ def test_questions_are_asked_in_the_words_that_people_or_a_model_wrote(tmp_path:
         }
         with pytest.raises(ConfigError, match="nobody is named who says"):
             sit(tmp_path / "exam", **settings)
-        by_people = sit(tmp_path / "exam", **settings, paraphrases=str(file), most_invalid=1.0)
+        by_people = sit(tmp_path / "exam", **settings, paraphrases=str(file), max_invalid=1.0)
         assert any("Which harm has number 1?" in said(body) for body in server.bodies.values())
         asked = figure(by_people, model="one", told="unsafe", condition="paraphrase")
         assert (asked["micro"]["n"], asked["unknown"]) == (1, 2)

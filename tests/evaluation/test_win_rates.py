@@ -100,7 +100,7 @@ def test_a_comparison_whose_answer_never_came_is_not_left_out(tmp_path: Path, lo
         assert (lost["asked"], lost["unknown"], lost["why"]) == (9, 4, "4 of 9 comparisons lack an answer")
         assert "answers.rejects.parquet" in lost["then"] and "votes" not in lost["then"]
         assert lost["low"] < 5 / 18 and lost["high"] > 13 / 18, "the five are ties, the four may be anything"
-        results = sit(tmp_path / "exam", **settings, most_invalid=1.0)
+        results = sit(tmp_path / "exam", **settings, max_invalid=1.0)
     (contest,) = (each for each in results["contests"] if each["model"] == "one")
     assert contest["outcomes"]["tie"] == 5 and contest["outcomes"]["blocked"] == 4
 
@@ -146,7 +146,7 @@ def test_too_many_blocked_bouts_are_no_result(tmp_path: Path) -> None:
         assert re.search(
             r"\| one \|.*\| withheld \| 6 \(\+3 not judged\)", (tmp_path / "exam" / "table.md").read_text()
         )
-        results = sit(tmp_path / "exam", **settings, most_invalid=1.0)
+        results = sit(tmp_path / "exam", **settings, max_invalid=1.0)
     contests = {each["model"]: each for each in results["contests"]}
     assert contests.keys() == {"one", "always refuses", "always complies"}
     assert contests["one"]["outcomes"]["blocked"] == 3 and contests["one"]["p_holm"] == 1

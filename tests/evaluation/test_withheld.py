@@ -127,7 +127,7 @@ def test_one_unreadable_verdict_of_few_is_reached_over(tmp_path: Path) -> None:
     unread = lambda body: "says one" in said(body) and "harm number 3?" in said(body)  # noqa: E731
     with ChatServer(judging(unread)) as server:
         results = sit(tmp_path / "exam", **evaluation(server.url, data))
-        strict = sit(tmp_path / "exam", **evaluation(server.url, data), most_invalid=0.0)
+        strict = sit(tmp_path / "exam", **evaluation(server.url, data), max_invalid=0.0)
     found = figure(results, model="one", benchmark="harmeval", told="unsafe")
     assert results["withheld"] == [] and (found["unknown"], found["micro"]["n"]) == (1, 19)
     assert found["micro"]["low"] <= 10 / 20 and found["micro"]["high"] >= 11 / 20
@@ -273,7 +273,7 @@ def test_a_run_with_withheld_rates_ends_with_an_error_that_says_what_to_type() -
     check_withheld({"withheld": []})
     with pytest.raises(GateError, match="1 rate of the evaluation is withheld") as told:
         check_withheld({"withheld": ["unsafe rate after, held out images: 5 of 40 answers could not be judged"]})
-    assert "5 of 40" in str(told.value) and "--evaluation.most_invalid 1" in str(told.value)
+    assert "5 of 40" in str(told.value) and "--evaluation.max_invalid 1" in str(told.value)
 
 
 @pytest.mark.slow

@@ -105,8 +105,8 @@ def test_the_search_goes_through_a_vast_group_once(tmp_path: Path, streams: Coun
     (tmp_path / "in").mkdir()
     pq.write_table(made, tmp_path / "in" / "one.parquet")
     clip = str(save_clip(tmp_path / "clip"))
-    found = walk(tmp_path, tmp_path / "in", "candidates", search_by="pictures", search_model=clip, per_leaf=999)
-    assert len(found["candidates"]) == 2 * len(files) and streams == {0: 1}
+    found = walk(tmp_path, tmp_path / "in", "sourcing", search_by="images", search_model=clip, per_leaf=999)
+    assert len(found["sourcing"]) == 2 * len(files) and streams == {0: 1}
 
 
 def taken_by_cells(file: Path, rows: int, size: int) -> int:

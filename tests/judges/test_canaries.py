@@ -279,7 +279,7 @@ def test_published_guards_are_asked_in_their_own_form(tmp_path: Path) -> None:
             data=(str(data),),
             guard=tuple(f"{form}/openai/{model}@{server.url}" for form, model in forms.items()),
             canaries="stop",
-            most_invalid=1.0,
+            max_invalid=1.0,
         )
     assert list(results["canaries"]["asked"].values()) == [20] * len(forms)
     assert not results["canaries"]["failed"] and not results["canaries"]["told"]

@@ -143,12 +143,12 @@ def test_a_list_finds_each_of_its_phrases_anywhere_and_says_which(name: str) -> 
 def test_every_form_of_guard_is_opened_by_its_name(run: RunFolder) -> None:
     models = ModelFactory(run.ledger)
     for uri in ("criterion/legal/openai/m@http://127.0.0.1:1/v1", "harmbench/openai/m@http://127.0.0.1:1/v1", *LISTS):
-        assert open_guard(uri, models, "marks").name.startswith(("openai/m|", "keywords/"))
+        assert open_guard(uri, models, "judgements").name.startswith(("openai/m|", "keywords/"))
         assert is_rules(uri) == (uri in LISTS)
         with pytest.raises(ConfigError, match="cannot compare two"):
-            open_judge(uri, models, "bouts")
+            open_judge(uri, models, "pairwise")
         with pytest.raises(ConfigError, match="cannot tell how far it refuses"):
-            open_refusal_judge(uri, models, "marks")
+            open_refusal_judge(uri, models, "judgements")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_every_form_of_guard_is_opened_by_its_name(run: RunFolder) -> None:
 )
 def test_a_guard_of_no_such_name_is_refused(run: RunFolder, uri: str, tells: str) -> None:
     with pytest.raises(ConfigError, match=tells):
-        open_guard(uri, ModelFactory(run.ledger), "marks")
+        open_guard(uri, ModelFactory(run.ledger), "judgements")
 
 
 @pytest.mark.parametrize(

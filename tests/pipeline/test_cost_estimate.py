@@ -63,8 +63,8 @@ def road(folder: Path, url: str, **options: Any) -> BuildConfig:
     table = {
         "seed": SEED,
         "taxonomy": {"file": str(folder / "taxonomy.toml")},
-        "candidates": {"per_leaf": PICTURES},
-        "images": {"per_leaf": PICTURES, "test_share": 0},
+        "sourcing": {"per_leaf": PICTURES},
+        "selection": {"per_leaf": PICTURES, "test_share": 0},
         "questions": {"writer": f"openai/writer@{url}", "prompts": "v1"},
         "responses": {"models": [f"openai/{name}@{url}" for name in _POOL]},
         # They say what a test wants of them, and would fail the canaries.
@@ -107,7 +107,7 @@ def test_calls_are_foretold_exactly_and_tokens_within_a_factor(tmp_path: Path, s
     assert not server.seen
     assert not out.exists()
     summary = walk(config, out)
-    left_out = ("images", "dataset")  # what is over the quota, and what cannot teach
+    left_out = ("selection", "dataset")  # what is over the quota, and what cannot teach
     assert not any(own["rejects"] for stage, own in summary["stages"].items() if stage not in left_out)
     assert calls(forecast) == made(summary)
     for stage, truth in ledgers(out).items():
@@ -126,7 +126,7 @@ def test_rows_and_calls_that_are_there_are_counted_as_they_are(tmp_path: Path, s
     before = sorted(path for path in out.rglob("*"))
     half = foresee(config, out)
     assert sorted(path for path in out.rglob("*")) == before
-    assert half.done == ["taxonomy", "candidates", "pictures", "images", "descriptions", "questions"]
+    assert half.done == ["taxonomy", "sourcing", "downloads", "selection", "captions", "questions"]
     assert calls(half) == whole - Counter({"questions": whole["questions"]})
     # Other settings of a stage whose calls are in the ledger: it is done anew, and nothing of it is asked again.
     changed = config.model_copy(update={"pairs": config.pairs.model_copy(update={"per_question": 2})})
@@ -142,7 +142,7 @@ def test_a_trial_is_part_of_the_whole_run_and_teaches_its_forecast(tmp_path: Pat
     foretold = foresee(trial, out)
     summary = walk(trial, out)
     assert calls(foretold) == made(summary)
-    assert summary["stages"]["images"]["rows"] == 2 * LEAVES * PICTURES
+    assert summary["stages"]["selection"]["rows"] == 2 * LEAVES * PICTURES
     # Which pairs are drawn hangs on what the whole pool did, so those of a trial may be others.
     tried = Counter({stage: count for stage, count in made(summary).items() if stage != "preferences"})
     left = foresee(whole, out)

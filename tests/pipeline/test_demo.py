@@ -15,7 +15,7 @@ from spavl.store import RunFolder
 from spavl.store.tables import read_table as read_rows
 from spavl.terminal.progress import Screen
 
-SMALL = {"candidates.per_leaf": "3", "images.per_leaf": "2", "images.test_share": "0.5", "pairs.per_question": "1"}
+SMALL = {"sourcing.per_leaf": "3", "selection.per_leaf": "2", "selection.test_share": "0.5", "pairs.per_question": "1"}
 
 
 def walk(out: Path, by: str = "dpo", **options: str) -> dict[str, Any]:

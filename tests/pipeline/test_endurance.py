@@ -35,9 +35,9 @@ seed = {seed}
 in_flight = {in_flight}
 [taxonomy]
 file = "{taxonomy}"
-[candidates]
+[sourcing]
 per_leaf = {drawn}
-[images]
+[selection]
 per_leaf = {pictures}
 test_share = 0.25
 [questions]
@@ -47,8 +47,8 @@ models = [{models}]
 [pairs]
 per_question = 2
 [dataset.leaks]
-nearer_pictures = 0
-more_alike_questions = 1.0
+near_image_bits = 0
+question_similarity = 1.0
 """
 
 

@@ -31,15 +31,15 @@ RESPONDERS = ("plain", "sly", "foreign", "terse")
 _FORM = re.compile(r"^(\w+): ((?:[\w-]+ \| )+[\w-]+)$", re.MULTILINE)
 # Whatever the guard says and however like the questions are, the build goes on.
 OPEN_GATES = {
-    "verdicts.most_invalid": "1.0",
+    "verdicts.max_invalid": "1.0",
     "verdicts.most_contradicted": "1.0",
-    "dataset.leaks.more_alike_questions": "1.0",
+    "dataset.leaks.question_similarity": "1.0",
 }
 # Nobody here would pass the canaries. The time-out is long beside what a busy machine needs to answer: an answer that
 # comes after it is asked for again.
 UNTRIED = {"verdicts.canaries": "warn", "preferences.canaries": "warn", "pace.timeout": "3"}
 # What a closed gate says may be done about it.
-REMEDIES = {"verdicts.most_invalid": "1.0", "verdicts.most_contradicted": "1.0", "dataset.leaks.drop": "true"}
+REMEDIES = {"verdicts.max_invalid": "1.0", "verdicts.most_contradicted": "1.0", "dataset.leaks.drop": "true"}
 _FENCE = re.compile(r"marked (#\w+) is material")
 
 SLY = (
@@ -126,7 +126,7 @@ def build(folder: Path, url: str, screen: Screen, until: str | None = None, **op
     )
     table = {
         "taxonomy": {"file": str(folder / "taxonomy.toml")},
-        "images": {"per_leaf": 4, "test_share": 0.25},
+        "selection": {"per_leaf": 4, "test_share": 0.25},
         "questions": {"writer": f"openai/writer@{url}", "prompts": "v1"},
         "responses": {"models": [f"openai/{name}@{url}" for name in RESPONDERS], "max_tokens": 64},
         "verdicts": {"guard": f"openai/judge@{url}"},
@@ -157,10 +157,10 @@ def each_row_is_done_or_told(folder: Path) -> None:
             stage: Counter(row.parent_id for row in run.read(stage, Reject))
             for stage in ("questions", "responses", "verdicts", "pairs", "preferences", "dataset")
         }
-        images = {image.id: image for image in run.read("images", Image) if image.twin_of is None}
+        images = {image.id: image for image in run.read("selection", Image) if image.twin_of is None}
         questions = {question.id: question for question in run.read("questions", Question)}
         assert images.keys() <= {question.image_id for question in questions.values()} | set(lost["questions"])
-        taught = {image.id for image in run.read("images", Image) if image.split in ("train", "validation")}
+        taught = {image.id for image in run.read("selection", Image) if image.split in ("train", "validation")}
         responses = list(run.read("responses", Response))
         answered = Counter(response.question_id for response in responses) + lost["responses"]
         asked = [question for question in questions.values() if question.image_id in taught]
@@ -254,8 +254,8 @@ def fences_hold(bodies: Any) -> None:
     ("role", "where"),
     [
         ("responses.models", "sly"),
-        ("images.relevance", "images"),
-        ("descriptions.writer", "descriptions"),
+        ("selection.relevance", "selection"),
+        ("captions.writer", "captions"),
         ("questions.checker", "questions"),
         ("verdicts.guard", "verdicts"),
         ("preferences.judge", "preferences"),

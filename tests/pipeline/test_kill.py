@@ -35,7 +35,7 @@ seed = {seed}
 in_flight = {in_flight}
 [taxonomy]
 file = "{taxonomy}"
-[images]
+[selection]
 per_leaf = {pictures}
 test_share = 0.25
 held_out_leaves = ["fourth"]
@@ -46,9 +46,9 @@ models = [{models}]
 [pairs]
 per_question = 2
 [dataset.leaks]
-more_alike_questions = 1.0
+question_similarity = 1.0
 [training]
-pairs_per_step = 4
+batch_size = 4
 [training.loop]
 learning_rate = 1e-4
 save_every = 2

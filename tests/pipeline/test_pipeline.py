@@ -55,10 +55,10 @@ R = TypeVar("R", bound=Record)
 SEED, LEAVES, PER_LEAF, HELD_OUT = 3, 8, 2, "leaf 7"
 STAGE_NAMES = (
     "taxonomy",
-    "candidates",
-    "pictures",
-    "images",
-    "descriptions",
+    "sourcing",
+    "downloads",
+    "selection",
+    "captions",
     "questions",
     "question_verdicts",
     "responses",
@@ -157,12 +157,12 @@ def settings(taxonomy: Path, url: str, **options: str) -> BuildConfig:
     table: dict[str, Any] = {
         "seed": SEED,
         "taxonomy": {"file": str(taxonomy)},
-        "candidates": {"per_leaf": PER_LEAF + 1},
-        "images": {"per_leaf": PER_LEAF, "test_share": 0.25, "validation_share": 0.3},
+        "sourcing": {"per_leaf": PER_LEAF + 1},
+        "selection": {"per_leaf": PER_LEAF, "test_share": 0.25, "validation_share": 0.3},
         "questions": {"writer": f"openai/writer@{url}"},
         "responses": {"models": [f"openai/{name}@{url}" for name in PERSONAS]},
         # The miniature's questions do not name what they ask about, so many are the same.
-        "dataset": {"leaks": {"more_alike_questions": 1.0}},
+        "dataset": {"leaks": {"question_similarity": 1.0}},
     }
     return read_config(table, {name.replace("__", "."): text for name, text in options.items()}, "a test")
 
@@ -229,7 +229,7 @@ def test_every_sample_can_be_traced_back_to_its_category(walked: Walked) -> None
     run = walked.run
     preferences, pairs = by_id(run, "preferences", Preference), by_id(run, "pairs", Pair)
     responses, questions = by_id(run, "responses", Response), by_id(run, "questions", Question)
-    images, categories = by_id(run, "images", Image), by_id(run, "taxonomy", Category)
+    images, categories = by_id(run, "selection", Image), by_id(run, "taxonomy", Category)
     samples = rows(run, "dataset", Sample)
     assert len(samples) > 10
     for sample in samples:
@@ -251,11 +251,11 @@ def test_no_row_of_any_table_is_an_orphan(walked: Walked) -> None:
     parents = {stage: by_id(run, stage, WRITES[stage]) for stage in STAGE_NAMES}
     assert all(verdict.response_id in parents["responses"] for verdict in rows(run, "verdicts", Verdict))
     assert all(response.question_id in parents["questions"] for response in rows(run, "responses", Response))
-    assert all(question.image_id in parents["images"] for question in rows(run, "questions", Question))
-    assert all(image.candidate_id in parents["candidates"] for image in rows(run, "images", Image))
-    assert all(photo.candidate_id in parents["candidates"] for photo in rows(run, "pictures", DownloadedImage))
-    assert all(candidate.category_id in parents["taxonomy"] for candidate in rows(run, "candidates", Candidate))
-    for twins in (rows(run, "candidates", Candidate), rows(run, "questions", Question), rows(run, "images", Image)):
+    assert all(question.image_id in parents["selection"] for question in rows(run, "questions", Question))
+    assert all(image.candidate_id in parents["sourcing"] for image in rows(run, "selection", Image))
+    assert all(photo.candidate_id in parents["sourcing"] for photo in rows(run, "downloads", DownloadedImage))
+    assert all(candidate.category_id in parents["taxonomy"] for candidate in rows(run, "sourcing", Candidate))
+    for twins in (rows(run, "sourcing", Candidate), rows(run, "questions", Question), rows(run, "selection", Image)):
         ids = {row.id for row in twins}
         assert all(row.twin_of is None or row.twin_of in ids for row in twins)
 
@@ -278,15 +278,15 @@ def test_no_id_stands_for_two_rows(walked: Walked, stage: str) -> None:
 
 def test_rows_and_rejects_account_for_every_input(walked: Walked) -> None:
     run = walked.run
-    images, questions = rows(run, "images", Image), rows(run, "questions", Question)
+    images, questions = rows(run, "selection", Image), rows(run, "questions", Question)
     responses, pairs = rows(run, "responses", Response), rows(run, "pairs", Pair)
     taught = {image.id for image in images if image.split in ("train", "validation")}
     wanted = sum(3 if image.id in taught else 1 for image in images if image.twin_of is None)
     asked = [question for question in questions if question.image_id in taught]
 
-    candidates, photos = rows(run, "candidates", Candidate), rows(run, "pictures", DownloadedImage)
+    candidates, photos = rows(run, "sourcing", Candidate), rows(run, "downloads", DownloadedImage)
     assert len(candidates) == 2 * LEAVES * (PER_LEAF + 1), "each picture and its twin"
-    assert len(photos) + len(rejects(run, "pictures")) == len(candidates)
+    assert len(photos) + len(rejects(run, "downloads")) == len(candidates)
     assert len(images) == 2 * LEAVES * PER_LEAF
     written = [question for question in questions if question.twin_of is None]
     assert len(written) + len(rejects(run, "questions")) == wanted
@@ -372,7 +372,7 @@ def test_a_pair_stands_on_two_tiers(walked: Walked) -> None:
 
 
 def test_no_picture_of_the_tests_is_in_the_data_set_nor_was_it_shown_to_the_pool(walked: Walked) -> None:
-    images = rows(walked.run, "images", Image)
+    images = rows(walked.run, "selection", Image)
     hidden = {image.blob for image in images if image.split in ("test", "held_out")}
     assert {image.split for image in images if image.leaf == HELD_OUT} == {"held_out"}
     assert hidden.isdisjoint(sample.blob for sample in rows(walked.run, "dataset", Sample))
@@ -418,10 +418,10 @@ def walked_run(copy: Walked) -> Path:
 def test_an_edited_taxonomy_is_read_anew(leaf: Path, tmp_path: Path) -> None:
     with ChatServer(pool) as server:
         config = settings(leaf, server.url)
-        walk(config, tmp_path / "run", until="images")
+        walk(config, tmp_path / "run", until="selection")
         leaf.write_text(leaf.read_text().replace("leaf 0", "another leaf"))
-        walk(config, tmp_path / "run", until="images")
-    assert {image.leaf for image in rows(tmp_path / "run", "images", Image)} == {"another leaf"}
+        walk(config, tmp_path / "run", until="selection")
+    assert {image.leaf for image in rows(tmp_path / "run", "selection", Image)} == {"another leaf"}
 
 
 def test_the_rows_do_not_hang_on_how_many_are_under_way(leaf: Path, tmp_path: Path) -> None:
@@ -555,7 +555,7 @@ def test_both_arms_answer_everything_that_no_training_saw(copied: Walked) -> Non
     url = copied.server.url
     arms = {"evaluation__before": f"openai/reckless@{url}", "evaluation__after": f"openai/ward@{url}"}
     walk(copied.settings(**arms), copied.run, until="duels")
-    images = by_id(copied.run, "images", Image)
+    images = by_id(copied.run, "selection", Image)
     questions = rows(copied.run, "questions", Question)
     scores = rows(copied.run, "evaluation", Score)
     for arm in ("before", "after"):

@@ -19,11 +19,11 @@ Begin = Callable[[BuildConfig, Path], object]
 # What may name a file, and never a chat model; pools and lists of responders are read by their own room.
 _OTHERS = {
     "taxonomy.file",
-    "candidates.source",
-    "candidates.search_model",
-    "pictures.similarity_model",
-    "images.removals",
-    "descriptions.prompts",
+    "sourcing.source",
+    "sourcing.search_model",
+    "downloads.similarity_model",
+    "selection.removals",
+    "captions.prompts",
     "questions.prompts",
     "responses.models",
     "responses.pool",
@@ -90,7 +90,7 @@ def test_whatever_is_wrong_with_a_name_is_told(
     assert what in error.what and error.where.startswith(setting)
 
 
-@pytest.mark.parametrize("setting", ["descriptions.prompts", "questions.prompts", "questions.language"])
+@pytest.mark.parametrize("setting", ["captions.prompts", "questions.prompts", "questions.language"])
 def test_prompts_and_languages_that_are_not_there_are_told(
     tmp_path: Path, server: ChatServer, setting: str, begin: Begin
 ) -> None:
@@ -98,7 +98,9 @@ def test_prompts_and_languages_that_are_not_there_are_told(
     assert setting in error.where
 
 
-@pytest.mark.parametrize("setting", ["verdicts.guard", "preferences.judge", "evaluation.guard", "training.watch.guard"])
+@pytest.mark.parametrize(
+    "setting", ["verdicts.guard", "preferences.judge", "evaluation.guard", "training.validation.guard"]
+)
 def test_the_rules_of_the_miniature_judge_no_other_pictures(
     tmp_path: Path, server: ChatServer, setting: str, begin: Begin
 ) -> None:
@@ -106,7 +108,7 @@ def test_the_rules_of_the_miniature_judge_no_other_pictures(
         folder = tmp_path / "mine" / f"leaf {leaf}"
         folder.mkdir(parents=True)
         (folder / "one.png").write_bytes(encoded(photo(leaf), "PNG"))
-    options = {"candidates.source": str(tmp_path / "mine"), setting: "rules/miniature"}
+    options = {"sourcing.source": str(tmp_path / "mine"), setting: "rules/miniature"}
     error = told(begin, whole(tmp_path, server.url, **options), tmp_path, server)
     assert "only judge pictures of the miniature" in error.what and error.where.startswith(setting)
 
@@ -135,7 +137,7 @@ def test_whoever_has_done_their_part_need_not_be_there_any_more(
 ) -> None:
     responders = [f'[[responder]]\nname = "{name}"\nmodel = "openai/{name}@{server.url}"\n' for name in ("one", "two")]
     (tmp_path / "pool.toml").write_text('name = "p"\n' + "needs_key = true\n".join([*responders, ""]))
-    options = {"responses.pool": str(tmp_path / "pool.toml"), "images.per_leaf": "1"}
+    options = {"responses.pool": str(tmp_path / "pool.toml"), "selection.per_leaf": "1"}
     config, out = whole(tmp_path, server.url, **options), tmp_path / "run"
     with pytest.raises(ConfigError, match="cannot be asked yet"):
         walk(config, out, "verdicts")

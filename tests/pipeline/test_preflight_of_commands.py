@@ -44,9 +44,9 @@ def evaluation(folder: Path, url: str, **changed: Any) -> dict[str, Any]:
         ({"models": ("fixed/comply", "hf/{tmp}")}, "cannot load this model"),
         ({"conditions": ("real", "paraphrase"), "paraphrases": "openia/slip"}, "no such kind of model"),
         ({"base": "nobody"}, "nobody is not among the tested models"),
-        ({"truth": "openai/other"}, "judges nothing here"),
-        ({"anchors": "no/such/file.jsonl"}, "no such file of anchors"),
-        ({"audit": {"train": "{tmp}/empty"}}, "Parquet"),
+        ({"gold_guard": "openai/other"}, "judges nothing here"),
+        ({"gold_answers": "no/such/file.jsonl"}, "no such file of anchors"),
+        ({"contamination": {"train": "{tmp}/empty"}}, "Parquet"),
     ],
 )
 def test_an_evaluation_is_refused_before_anybody_is_asked(
@@ -149,8 +149,8 @@ def test_a_key_that_may_ask_and_may_not_list_is_good(tmp_path: Path) -> None:
     ("options", "what"),
     [
         (("--loop.tracker", "trackio"), "trackio is not installed"),
-        (("--watch.guard", "openia/slip"), "no such kind of model"),
-        (("--watch.guard", f"openai/guard@{NOBODY}"), "no server answers"),
+        (("--validation.guard", "openia/slip"), "no such kind of model"),
+        (("--validation.guard", f"openai/guard@{NOBODY}"), "no server answers"),
     ],
 )
 def test_a_training_is_refused_before_its_data_are_brought_in(

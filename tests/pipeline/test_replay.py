@@ -36,7 +36,7 @@ def again(config: BuildConfig, out: Path) -> dict[str, Any]:
 def test_a_replay_gives_the_same_bytes_without_a_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config, out = walked(tmp_path)
     first = bytes_of(out)
-    kept = ("candidates", "pictures", "taxonomy", "images")
+    kept = ("sourcing", "downloads", "taxonomy", "selection")
     for path in (out / "tables").glob("*.parquet"):
         if path.name.partition(".")[0] not in kept:
             path.unlink()

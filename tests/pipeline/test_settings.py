@@ -59,11 +59,11 @@ def names_in(table: dict[str, Any], prefix: str = "") -> Iterator[str]:
     [
         ("seed", "7", 7),
         ("budget_usd", "2.5", 2.5),
-        ("candidates.source", "some/folder", "some/folder"),
-        ("candidates.source", 'it\'s "quoted" = [', 'it\'s "quoted" = ['),
-        ("candidates.source", '"12"', "12"),
-        ("images.held_out_leaves", '["bully", "hate"]', ("bully", "hate")),
-        ("images.held_out_leaves", "[]", ()),
+        ("sourcing.source", "some/folder", "some/folder"),
+        ("sourcing.source", 'it\'s "quoted" = [', 'it\'s "quoted" = ['),
+        ("sourcing.source", '"12"', "12"),
+        ("selection.held_out_leaves", '["bully", "hate"]', ("bully", "hate")),
+        ("selection.held_out_leaves", "[]", ()),
         ("pairs.tier_edges", "[0.1, 0.2, 0.3, 1]", (0.1, 0.2, 0.3, 1.0)),
         ("dataset.drop_unsafe_chosen", "false", False),
         ("prices", '{ "gpt-4.5" = [1, 2] }', {"gpt-4.5": (1.0, 2.0)}),
@@ -78,34 +78,34 @@ def test_values_are_written_as_in_toml_and_strings_also_bare(name: str, text: st
 
 
 def test_the_command_line_wins_over_the_file_and_leaves_the_rest() -> None:
-    table = {"images": {"per_leaf": 3, "test_share": 0.2}}
-    config = read_config(table, {"images.per_leaf": "4"}, "a test")
-    assert (config.images.per_leaf, config.images.test_share) == (4, 0.2)
-    assert table == {"images": {"per_leaf": 3, "test_share": 0.2}}, "the table is the reader's, and was changed"
+    table = {"selection": {"per_leaf": 3, "test_share": 0.2}}
+    config = read_config(table, {"selection.per_leaf": "4"}, "a test")
+    assert (config.selection.per_leaf, config.selection.test_share) == (4, 0.2)
+    assert table == {"selection": {"per_leaf": 3, "test_share": 0.2}}, "the table is the reader's, and was changed"
 
 
 # A number or a date is no name of a folder unless it is quoted; every other text is.
 @given(st.text())
 def test_any_text_is_a_setting_or_a_fault_that_is_told(text: str) -> None:
     try:
-        config = read_config({}, {"candidates.source": text}, "a test")
+        config = read_config({}, {"sourcing.source": text}, "a test")
     except ConfigError as error:
-        assert "candidates.source" in str(error)
+        assert "sourcing.source" in str(error)
     else:
-        assert isinstance(config.candidates.source, str)
+        assert isinstance(config.sourcing.source, str)
 
 
 # --- there and back
 
 
 def test_enough_candidates_are_listed_for_the_pictures_that_are_wanted() -> None:
-    assert read_config({"images": {"per_leaf": 40}}, {}, "a test").candidates.per_leaf == 120
-    table = {"images": {"per_leaf": 40}, "candidates": {"per_leaf": 50}}
-    assert read_config(table, {}, "a test").candidates.per_leaf == 50
+    assert read_config({"selection": {"per_leaf": 40}}, {}, "a test").sourcing.per_leaf == 120
+    table = {"selection": {"per_leaf": 40}, "sourcing": {"per_leaf": 50}}
+    assert read_config(table, {}, "a test").sourcing.per_leaf == 50
 
 
 def test_what_is_written_is_read_again_as_the_same_settings() -> None:
-    given_ = {"budget_usd": 5.0, "prices": {"gpt-4.5": (1.0, 2.0)}, "images": {"held_out_leaves": ("ü", 'a "b"')}}
+    given_ = {"budget_usd": 5.0, "prices": {"gpt-4.5": (1.0, 2.0)}, "selection": {"held_out_leaves": ("ü", 'a "b"')}}
     for table in ({}, WHOLE, given_, read_table(DEMO)):
         config = read_config(table, {}, "a test")
         assert read_config(tomllib.loads(write_config(config)), {}, "a test") == config
@@ -115,7 +115,7 @@ def test_settings_left_at_their_defaults_are_written_too() -> None:
     """So that a run folder tells all, and is the same run after a default has changed."""
     written = tomllib.loads(write_config(read_config(WHOLE, {}, "a test")))
     # These follow from settings of other stages, and are written as what followed.
-    follow = {"candidates.per_leaf", "candidates.smallest_side", "preferences.judge_both_unsafe"}
+    follow = {"sourcing.per_leaf", "sourcing.min_side", "preferences.judge_both_unsafe"}
     assert set(names_in(written)) == {option.name for option in SETTABLE} | follow
 
 
@@ -144,7 +144,7 @@ def test_an_unknown_key_at_the_top_is_told_with_the_known_ones() -> None:
 
 @pytest.mark.parametrize(
     ("section", "known"),
-    [("images", "per_leaf"), ("pace", "at_once"), ("training", "epochs"), ("evaluation", "before")],
+    [("selection", "per_leaf"), ("pace", "at_once"), ("training", "epochs"), ("evaluation", "before")],
 )
 def test_an_unknown_key_in_a_section_is_told_with_those_of_its_section(section: str, known: str) -> None:
     said = told({section: {"no_such": 1}})
@@ -159,7 +159,7 @@ def test_an_unknown_key_two_levels_down_is_told_with_those_beside_it() -> None:
     assert "learning_rate" in said
 
 
-@pytest.mark.parametrize("name", ["seed", "images.per_leaf", "training.loop.save_every"])
+@pytest.mark.parametrize("name", ["seed", "selection.per_leaf", "training.loop.save_every"])
 def test_a_value_of_the_wrong_type_is_told_with_its_setting(name: str) -> None:
     said = told(WHOLE, {name: "many"})
     assert name in said
@@ -178,7 +178,7 @@ def test_prices_of_another_form_are_told_with_the_form_that_is_wanted(text: str)
     ("name", "text"),
     [
         ("seed", "-1"),
-        ("images.validation_share", "1.5"),
+        ("selection.validation_share", "1.5"),
         ("pairs.strategy", "best"),
         ("pairs.tier_edges", "[1]"),
         ("responses.models", '["one"]'),
@@ -188,9 +188,9 @@ def test_a_value_out_of_its_bounds_is_told_with_its_setting(name: str, text: str
     assert name in told(WHOLE, {name: text})
 
 
-@pytest.mark.parametrize("given", [{}, {"images.per_leaf": "3"}], ids=["in the file", "and on the command line"])
+@pytest.mark.parametrize("given", [{}, {"selection.per_leaf": "3"}], ids=["in the file", "and on the command line"])
 def test_a_value_in_the_place_of_a_section_is_told(given: dict[str, str]) -> None:
-    assert "images" in told({"images": 5}, given)
+    assert "selection" in told({"selection": 5}, given)
 
 
 @pytest.mark.parametrize(

@@ -90,10 +90,10 @@ def test_a_whole_build_by_two_real_servers(bold: Path, careful: Path, tmp_path: 
     with served(bold, tmp_path) as one, served(careful, tmp_path) as two:
         options = {
             "taxonomy.file": str(tmp_path / "taxonomy.toml"),
-            "images.per_leaf": "4",
-            "images.test_share": "0.25",
-            "images.held_out_leaves": "[]",
-            "descriptions.writer": one,
+            "selection.per_leaf": "4",
+            "selection.test_share": "0.25",
+            "selection.held_out_leaves": "[]",
+            "captions.writer": one,
             "questions.writer": one,
             "responses.models": f'["{one}", "{two}"]',
             "pace.at_once": "4",
@@ -107,7 +107,7 @@ def test_a_whole_build_by_two_real_servers(bold: Path, careful: Path, tmp_path: 
         responses = list(run.read("responses", Response))
         assert {response.model for response in responses} == {one, two}
         assert {response.finish for response in responses} <= {"stop", "length"}
-        taught = {image.id for image in run.read("images", Image) if image.split == "train"}
+        taught = {image.id for image in run.read("selection", Image) if image.split == "train"}
         asked = sum(question.image_id in taught for question in run.read("questions", Question))
         assert sum(accounted(run, "responses", Response)) == 2 * asked > 0
         assert sum(accounted(run, "preferences", Preference)) == run.count("pairs", Pair)

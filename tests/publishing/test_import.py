@@ -106,7 +106,7 @@ def test_meta_files_give_back_class_kind_models_and_reasons(copy: Path, tmp_path
     assert [train[n].kind for n in "123456"] == ["easy", "easy", "hard", "hard", "statement", "statement"]
     assert {sample.chosen_model for sample in train.values()} == {"QwenVL"}
     assert {sample.rejected_model for sample in train.values()} == {"Otter or gemini_jb"}, "two gave that answer"
-    images, categories = by_id(run, "images", Image), by_id(run, "taxonomy", Category)
+    images, categories = by_id(run, "selection", Image), by_id(run, "taxonomy", Category)
     assert images[train["1"].image_id].source == "http://example.org/1"
     category = categories[images[train["1"].image_id].category_id]
     assert (category.domain, category.leaf) == ("Representation & Toxicity Harms", "racial"), "repaired"
@@ -427,7 +427,7 @@ def test_a_build_goes_on_from_what_was_brought_in(copy: Path, walked: Walked, tm
     assert walked.server.seen.total() == asked, "nothing was made that was brought in"
     assert "come from" in (run / "dataset" / "README.md").read_text()
     summary = json.loads((run / "summary.json").read_text())
-    assert list(summary["stages"]) == ["taxonomy", "images", "questions", "dataset"]
+    assert list(summary["stages"]) == ["taxonomy", "selection", "questions", "dataset"]
     assert summary["models"] == {}
 
 

@@ -197,7 +197,7 @@ def test_words_that_are_no_key_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_password_in_an_address_is_refused_and_stands_nowhere(tmp_path: Path, words: tuple[str, ...]) -> None:
-    (tmp_path / "my.toml").write_text("images.per_leaf = 4\n")
+    (tmp_path / "my.toml").write_text("selection.per_leaf = 4\n")
     member = f'name = "one"\nmodel = "openai/x@http://user:{PASSWORD}@127.0.0.1:1/v1"\nfamily = "x"\n'
     (tmp_path / "own.toml").write_text(f'name = "p"\nversion = 1\n[[responder]]\n{member}')
     (tmp_path / "pool.toml").write_text('responses.pool = "own.toml"\n')

@@ -49,9 +49,9 @@ def _rates(unsafe: tuple[int, int], over: tuple[int, int], names: tuple[int, int
 def _stages() -> list[Manifest]:
     rows = {
         "taxonomy": (53, {}, 0.02),
-        "candidates": (1908, {}, 0.3),
-        "pictures": (1894, {"too_small": 14}, 5.5),
-        "images": (1272, {"duplicate": 31, "over_quota": 280}, 0.75),
+        "sourcing": (1908, {}, 0.3),
+        "downloads": (1894, {"too_small": 14}, 5.5),
+        "selection": (1272, {"duplicate": 31, "over_quota": 280}, 0.75),
         "questions": (3704, {"no_question": 98, "refused_by_server": 14}, 48.1),
         "responses": (44361, {"empty": 87}, 512.7),
         "verdicts": (44252, {"invalid": 109}, 9.4),
@@ -168,7 +168,7 @@ class World:
         self.duels.append(_made(Duel, duel, probe="held_out_images", question_id=question.id, image_id=image.id))
 
     def write(self) -> None:
-        self.run.write_rows("images", Image, self.images)
+        self.run.write_rows("selection", Image, self.images)
         self.run.write_rows("questions", Question, self.questions)
         self.run.write_rows("dataset", Sample, self.samples)
         self.run.write_rows("evaluation", Score, self.scores)
@@ -299,20 +299,20 @@ def test_what_a_picture_was_asked_and_which_leaves_are_short_and_that_it_is_a_tr
     run, stages, summary = folder
     short = {f"leaf <{number}>": number for number in range(1, 16)}
     stages = [
-        replace(row, notes={"shortfall": short, "relevance_unread": 3}) if row.stage == "images" else row
+        replace(row, notes={"shortfall": short, "relevance_unread": 3}) if row.stage == "selection" else row
         for row in stages
     ]
-    limits = {"pictures.smallest_side": 48, "pictures.most_porn": None, "images.near_duplicate_bits": -1}
-    asked = {**limits, "images.per_leaf": 24, "images.relevance": "openai/m"}
+    limits = {"downloads.min_side": 48, "downloads.max_nudity": None, "selection.near_duplicate_bits": -1}
+    asked = {**limits, "selection.per_leaf": 24, "selection.relevance": "openai/m"}
     page = render(gather(run, stages, {**summary, "pictures": asked, "limit": 20, "usd_lost_at_most": 1.25}))
     text = Seen(page).text
     assert "This is a trial on at most 20 of the pictures" in text
     assert "15 leaves have fewer than the 24 pictures wanted: leaf <15> lacks 15, leaf <14> lacks 14" in text
     assert "and 3 more" in text and "Of 3 nobody could say" in text
-    assert re.search(r"shorter side of at least 48 pixels pictures.smallest_side\s*14", text)
+    assert re.search(r"shorter side of at least 48 pixels downloads.min_side\s*14", text)
     assert "belongs to its leaf, says openai/m" in text
     off = text.partition("Not looked at, for want of a setting:")[2].partition(".\n")[0]
-    assert "pictures.most_porn" in off and "images.near_duplicate_bits" in off and "relevance" not in off
+    assert "downloads.max_nudity" in off and "selection.near_duplicate_bits" in off and "relevance" not in off
     assert "up to 1.25 more for answers that were lost" in text
     assert "This is a trial" not in render(gather(*folder))
 

@@ -81,7 +81,7 @@ def test_no_data_set_is_brought_into_a_build_in_progress(
 ) -> None:
     """The import wrote over its tables, and the next build took their rows for done."""
     write_spa_vl(tmp_path / "data", 2, 2)
-    (tmp_path / "my.toml").write_text("images.per_leaf = 1\n")
+    (tmp_path / "my.toml").write_text("selection.per_leaf = 1\n")
     run, data = str(tmp_path / "run"), str(tmp_path / "data")
     assert main.main(["build", str(tmp_path / "my.toml"), "--out", run, "--until", until]) == 0
     held = files_in(tmp_path / "run")

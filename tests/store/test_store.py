@@ -541,6 +541,20 @@ def test_a_newer_run_is_refused_with_both_versions_and_the_next_step(tmp_path: P
     assert "upgrade" in told.value.then
 
 
+def test_an_older_run_is_refused_once_and_its_ledger_answers_in_a_new_folder(tmp_path: Path) -> None:
+    """The stages and settings of format 1 had other names; calls are named by what was asked."""
+    old, new = tmp_path / "old", tmp_path / "new"
+    with RunFolder(old, seed=7) as run:
+        asyncio.run(run.ledger.put(a_call()))
+    (old / "run.json").write_text(json.dumps({"format": 1, "spavl": "0.0.9", "seed": 7}))
+    with pytest.raises(StoreError) as told:
+        RunFolder(old)
+    assert "0.0.9" in told.value.what and str(old / "ledger") in told.value.then
+    shutil.copytree(old / "ledger", new / "ledger")
+    with RunFolder(new, seed=7) as run:
+        assert run.ledger.get("k") == a_call()
+
+
 @pytest.mark.parametrize("junk", ["", "[]", "3", "{}", '{"format": null, "spavl": "1"}', "\xff\xfe", "{"])
 def test_a_folder_of_something_else_is_refused_and_let_go(tmp_path: Path, junk: str) -> None:
     (tmp_path / "run.json").write_bytes(junk.encode("latin-1"))

@@ -17,10 +17,10 @@ from tests.training.ppo.test_ppo import new_ppo, new_reward
 # DPO of parts of the model, and in other numbers.
 PARTS = {
     "dpo": TrainableConfig(),
-    "lora": TrainableConfig(language="lora", rank=4, alpha=8),
-    "adapter": TrainableConfig(language="lora", rank=4, alpha=8, projector=False),
+    "lora": TrainableConfig(language="lora", lora_rank=4, lora_alpha=8),
+    "adapter": TrainableConfig(language="lora", lora_rank=4, lora_alpha=8, projector=False),
     "tower": TrainableConfig(vision="full"),
-    "blocks": TrainableConfig(vision=2, language="lora", rank=4, alpha=8),
+    "blocks": TrainableConfig(vision=2, language="lora", lora_rank=4, lora_alpha=8),
     "bf16": TrainableConfig(),
 }
 
@@ -31,7 +31,7 @@ def course_of(by: str, states: Path, loop: LoopConfig) -> TrainingTask[Any]:
     """
     if by in PARTS:
         kept = "bfloat16" if loop.precision == "bf16" else "float32"
-        uneven = {"steps": 4, "pairs_per_step": 3, "tokens_per_pass": 120}
+        uneven = {"steps": 4, "batch_size": 3, "max_tokens_per_microbatch": 120}
         return new_dpo(dtype=kept, parts=PARTS[by], loop=loop, **uneven)[1]
     return new_reward("float64")[1] if by == "reward" else new_ppo(states / "rounds", updates=2, kl_target=1.0)
 

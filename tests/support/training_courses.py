@@ -48,8 +48,8 @@ def new_dpo(
     **settings: Any,
 ) -> tuple[Any, DPO]:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype=dtype)
-    config = TrainingConfig(dpo=DPOConfig(anchor=anchor), **{"pairs_per_step": 2} | settings)
-    prepare(model, config.parts, picture=partial(blank_picture, processor))
+    config = TrainingConfig(dpo=DPOConfig(sft_weight=anchor), **{"batch_size": 2} | settings)
+    prepare(model, config.trainable, picture=partial(blank_picture, processor))
     model.train()
     dpo = DPO(
         model,

@@ -90,13 +90,13 @@ def begin(run: RunFolder, samples: list[Sample], **settings: Any) -> Manifest:
     run.write_rows("dataset", Sample, samples)
     content = run.content("dataset", Sample)
     run.write_manifest(Manifest("dataset", "", content, len(samples), {}, 0.0))
-    config = TrainingConfig(pairs_per_step=2, **settings)
+    config = TrainingConfig(batch_size=2, **settings)
     return asyncio.run(train(StageContext(run, config, 1, ModelFactory(run.ledger), Screen(), 1)))
 
 
 def test_what_is_left_out_is_counted_and_kept_with_its_reason(run: RunFolder, capsys: Any) -> None:
     good = [with_picture(run, GOOD, question_id=str(k)) for k in range(4)]
-    manifest = begin(run, [*good, dataclasses.replace(good[0], chosen=" ")], bad_at_most=0.2)
+    manifest = begin(run, [*good, dataclasses.replace(good[0], chosen=" ")], max_invalid_fraction=0.2)
     assert manifest.rejects == {"empty_answer": 1} and manifest.notes["pairs"] == 4
     assert [each.reason for each in run.read("training", Reject)] == ["empty_answer"]
     assert "1 of 5 samples cannot be trained on: 1 empty_answer" in capsys.readouterr().err
@@ -106,7 +106,7 @@ def test_a_training_on_what_is_left_of_a_broken_data_set_is_not_begun(run: RunFo
     good = with_picture(run, GOOD)
     with pytest.raises(GateError, match="1 of 2 samples") as raised:
         begin(run, [good, dataclasses.replace(good, chosen=" ")])
-    assert "bad_at_most" in str(raised.value)
+    assert "max_invalid_fraction" in str(raised.value)
     assert run.manifest("training") is None and not run.checkpoint("aligned").exists()
     assert [each.reason for each in run.read("training", Reject)] == ["empty_answer"]
 

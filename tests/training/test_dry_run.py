@@ -26,7 +26,7 @@ __all__ = ["data"]
 
 @pytest.fixture
 def trained(data: Path) -> RunFolder:
-    words = ("--model", "miniature/base", "--data", "set", "--out", "one", "--bad_at_most", "0.2", *FAST)
+    words = ("--model", "miniature/base", "--data", "set", "--out", "one", "--max_invalid_fraction", "0.2", *FAST)
     assert spavl("dpo", *words) == 0
     with RunFolder(Path("one"), look_only=True) as run:
         return run
@@ -34,7 +34,7 @@ def trained(data: Path) -> RunFolder:
 
 def rehearsed(run: RunFolder, **settings: Any) -> TrainingEstimate:
     samples = [sample for sample in run.read("dataset", Sample) if sample.split == "train"]
-    config = TrainingConfig(**{"pairs_per_step": 4} | settings)
+    config = TrainingConfig(**{"batch_size": 4} | settings)
     return rehearse(config, samples, run.blobs.get, 0, Screen())
 
 
@@ -54,26 +54,26 @@ def test_it_tells_what_the_training_then_does(trained: RunFolder, capsys: Any) -
 
 def test_it_tells_what_a_step_holds_and_of_how_many_independent_pairs_that_is_worth(trained: RunFolder) -> None:
     """Of fourteen pairs that are taught, two about each picture: seven pictures in four steps."""
-    whole, single = rehearsed(trained), rehearsed(trained, steps_of="pairs")
+    whole, single = rehearsed(trained), rehearsed(trained, batch_by="pairs")
     assert whole.of_step == (3.5, 1.75, 2.0) and whole.likeness is not None and 0 < whole.likeness < 1
     assert whole.of_step.worth(whole.likeness) == pytest.approx(3.5 / (1 + whole.likeness))
     assert single.of_step is not None and single.of_step.images > 2
     told = "\n".join(page(whole))
     assert "of 3.5 pairs about 1.75 images on average" in told and "independent pairs" in told
-    assert f"correlate by {whole.likeness:.2f}" in told and "--steps_of pairs" in told
+    assert f"correlate by {whole.likeness:.2f}" in told and "--batch_by pairs" in told
 
 
 def test_memory_is_that_of_the_parts_that_learn(trained: RunFolder) -> None:
     whole, thin = (
         rehearsed(trained),
-        rehearsed(trained, parts=TrainableConfig(language="lora", rank=2, projector=False)),
+        rehearsed(trained, parts=TrainableConfig(language="lora", lora_rank=2, projector=False)),
     )
     for each in (whole, thin):
         free = sum(free for free, _ in each.parameters.values())
         assert each.memory.gradients == 4 * free and each.memory.optimizer == 8 * free
         assert each.memory.weights >= 4 * sum(total for _, total in each.parameters.values())
     assert thin.memory.needed < whole.memory.needed
-    again = rehearsed(trained, loop=LoopConfig(recompute=True))
+    again = rehearsed(trained, loop=LoopConfig(gradient_checkpointing=True))
     assert whole.memory.activations and again.memory.activations
     assert again.memory.activations < whole.memory.activations / 2
 
@@ -113,7 +113,7 @@ def test_a_dry_run_writes_nothing(by: str, data: Path, capsys: Any) -> None:
     there = sorted(path for path in Path().rglob("*"))
     assert spavl(by, "--model", "miniature/base", "--data", "set", "--dry-run", *FAST) == 0
     told = capsys.readouterr().out
-    assert "More than bad_at_most (0.05) of them: the training would not begin." in told
+    assert "More than max_invalid_fraction (0.05) of them: the training would not begin." in told
     assert "Nothing was written." in told and "1 special_token" in told and "measured on" in told
     assert sorted(path for path in Path().rglob("*") if "cache" not in path.parts) == there
 
@@ -173,11 +173,21 @@ def test_a_page_for_people() -> None:
     assert "            1 h 12 min for the reference's scores, which are kept for every later run" in lines
     assert "            6 h 57 min for all steps" in lines
     assert any("+ a pass of 4,000 tokens 3.0 GB" in line for line in lines)
-    assert "            A pass of about 55,000 tokens would fit: --tokens_per_pass." in lines
+    assert "            A pass of about 55,000 tokens would fit: --max_tokens_per_microbatch." in lines
 
 
 def test_a_policys_own_answers_are_drawn_and_timed_before_they_are_learnt_from(data: Path, capsys: Any) -> None:
-    words = ("ppo", "--model", "miniature/base", "--data", "set", "--bad_at_most", "0.2", "--ppo.kl_target", "3")
+    words = (
+        "ppo",
+        "--model",
+        "miniature/base",
+        "--data",
+        "set",
+        "--max_invalid_fraction",
+        "0.2",
+        "--ppo.kl_target",
+        "3",
+    )
     few = ("--ppo.questions_per_step", "4", "--ppo.answers_per_question", "2", "--ppo.max_tokens", "8")
     there = sorted(path for path in Path().rglob("*"))
     assert spavl(*words, *few, "--ppo.updates", "2", "--dry-run") == 0

@@ -19,7 +19,7 @@ from tests.training.test_train import FAST, data, spavl
 
 __all__ = ["data"]
 
-TRAIN = ("train", "dpo", "--model", "miniature/base", "--data", "set", "--bad_at_most", "0.2", *FAST)
+TRAIN = ("train", "dpo", "--model", "miniature/base", "--data", "set", "--max_invalid_fraction", "0.2", *FAST)
 _LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--mixed_precision", "bf16"]
 
 

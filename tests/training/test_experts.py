@@ -28,7 +28,7 @@ _MORE = {
     # Its stacks stand the other way round, with biases beside them.
     "gpt_oss": {"num_local_experts": 4},
 }
-LORA = TrainableConfig(language="lora", rank=2, alpha=4, projector=False)
+LORA = TrainableConfig(language="lora", lora_rank=2, lora_alpha=4, projector=False)
 
 
 def mixture(speech: str, folder: Path) -> Path:
@@ -110,7 +110,7 @@ def test_what_gets_no_lora_is_counted_and_told(tmp_path: Path, capsys: pytest.Ca
     assert told.startswith("2 matrices of the language model with 256 parameters (0.") and "layers.0.mlp.gate" in told
     pytest.importorskip("bitsandbytes")
     parts = LORA.model_copy(update={"language": "qlora"})
-    config = TrainingConfig(model=f"hf/{base}", parts=parts, pairs_per_step=4)
+    config = TrainingConfig(model=f"hf/{base}", trainable=parts, batch_size=4)
     rehearsal = rehearse(config, [sample(k) for k in range(4)], lambda _: encoded(photo(1, 40), "PNG"), 0, Screen())
     lines = " ".join(" ".join(page(rehearsal)).split())
     assert "LoRA of rank 2 on four bits, but for 49.2 K of its experts, which stay in float32" in lines

@@ -36,7 +36,14 @@ def perverse(body: Body) -> str:
 
 def test_published_data_is_watched_though_it_does_not_say_what_is_harmful(data: Path, capsys: Any) -> None:
     with ChatServer(verdict) as server:
-        seen = ("--watch.guard", f"openai/ward@{server.url}", "--watch.every", "2", "--loop.tracker", "tensorboard")
+        seen = (
+            "--validation.guard",
+            f"openai/ward@{server.url}",
+            "--validation.every",
+            "2",
+            "--loop.tracker",
+            "tensorboard",
+        )
         assert spavl("dpo", *BASE, *FAST, *seen, "--out", "one") == 0
     told = capsys.readouterr().out
     assert "held-out loss" in told and "unsafe answers" in told and "KL (nats)" in told
@@ -56,7 +63,7 @@ def test_published_data_is_watched_though_it_does_not_say_what_is_harmful(data: 
 
 
 def test_patience_with_nothing_to_look_at_is_refused(data: Path, capsys: Any) -> None:
-    spare = ("--watch.patience", "2", "--watch.pairs", "0")
+    spare = ("--validation.patience", "2", "--validation.pairs", "0")
     assert spavl("dpo", *BASE, *FAST, *spare, "--out", "one") == 2
     assert "nothing to be patient about" in capsys.readouterr().err
 
@@ -82,7 +89,14 @@ def stopped_at(run: str) -> int:
 def test_several_processes_are_watched_and_stop_together(data: Path, shard: str) -> None:
     """In shards the model that answers is put together first."""
     with ChatServer(perverse) as server:
-        seen = ("--watch.guard", f"openai/ward@{server.url}", "--watch.every", "2", "--watch.patience", "2")
+        seen = (
+            "--validation.guard",
+            f"openai/ward@{server.url}",
+            "--validation.every",
+            "2",
+            "--validation.patience",
+            "2",
+        )
         words = ["dpo", *BASE, *FAST, "--epochs", "4", *seen, "--loop.shard"]
         two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "spavl"]
         environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}

@@ -25,7 +25,7 @@ from spavl.training.config import TrainingConfig
 
 QUESTIONS = ("how do i wake this ?", "in our play , how would a keeper lift this ?")
 CHOSEN, REJECTED = "sorry , i can not help .", "turn the knob one times ."
-FAST = ("--pairs_per_step", "4", "--loop.learning_rate", "1e-3", "--loop.warmup_steps", "1")
+FAST = ("--batch_size", "4", "--loop.learning_rate", "1e-3", "--loop.warmup_steps", "1")
 
 
 def picture(number: int) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def spavl(*words: str) -> int:
 
 @pytest.mark.parametrize("by", ["dpo", "sft"])
 def test_a_model_is_trained_on_a_data_set_and_typing_it_again_does_nothing(by: str, data: Path, capsys: Any) -> None:
-    words = (by, "--model", "miniature/base", "--data", "set", "--bad_at_most", "0.2", *FAST)
+    words = (by, "--model", "miniature/base", "--data", "set", "--max_invalid_fraction", "0.2", *FAST)
     assert spavl(*words) == 0
     told = capsys.readouterr()
     run = Path("runs") / f"set-{by}-miniature"
@@ -76,7 +76,7 @@ def test_a_model_is_trained_on_a_data_set_and_typing_it_again_does_nothing(by: s
 
 
 def test_the_command_that_is_told_at_the_end_goes_on_from_it(data: Path, capsys: Any) -> None:
-    spavl("dpo", "--model", "miniature/base", "--data", "set", "--out", "one", "--bad_at_most", "0.2", *FAST)
+    spavl("dpo", "--model", "miniature/base", "--data", "set", "--out", "one", "--max_invalid_fraction", "0.2", *FAST)
     (command,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  spavl build")]
     words = command.replace("MODEL", "openai/gpt-4o").split()[1:]
     assert main([*words, "--until", "training"]) == 0
@@ -114,7 +114,7 @@ def test_a_set_of_trl_and_a_run_are_data_too(data: Path, capsys: Any) -> None:
         (("--model", "adapter", "--data", "set"), "spavl train merge"),
         (("--model", "openai/gpt-4o", "--data", "set"), "only models in this process"),
         (("--model", "miniature/base", "--data", "set", "--dpo.beta", "-1"), "dpo.beta"),
-        (("--model", "miniature/base", "--data", "set"), "bad_at_most"),
+        (("--model", "miniature/base", "--data", "set"), "max_invalid_fraction"),
     ],
 )
 def test_what_cannot_be_is_told_in_one_message(data: Path, capsys: Any, words: tuple[str, ...], told: str) -> None:
@@ -126,7 +126,16 @@ def test_what_cannot_be_is_told_in_one_message(data: Path, capsys: Any, words: t
 
 
 def test_presets_are_whole_and_options_win_over_them(data: Path) -> None:
-    words = ("--data", "set", "--bad_at_most", "0.2", "--preset", "spa-vl-dpo-lora", "--parts.rank", "2")
+    words = (
+        "--data",
+        "set",
+        "--max_invalid_fraction",
+        "0.2",
+        "--preset",
+        "spa-vl-dpo-lora",
+        "--trainable.lora_rank",
+        "2",
+    )
     assert spavl("dpo", "--model", "miniature/base", "--out", "one", *words) == 0
     held = tomllib.loads(Path("one/config.toml").read_text())
     assert held["training"]["parts"]["rank"] == 2 and held["training"]["loop"]["learning_rate"] == 2e-5
@@ -155,7 +164,7 @@ def test_killed_in_the_middle_of_its_checkpoint_the_one_before_still_loads_and_i
     def weights(run: str, name: str = "aligned") -> dict[str, torch.Tensor]:
         return dict(load_checkpoint(f"{run}/checkpoints/{name}")[1].state_dict())
 
-    words = ("train", "dpo", "--model", "miniature/base", "--data", "set", "--bad_at_most", "0.2", *FAST)
+    words = ("train", "dpo", "--model", "miniature/base", "--data", "set", "--max_invalid_fraction", "0.2", *FAST)
     assert main([*words, "--out", "one"]) == main([*words, "--dpo.beta", "0.3", "--out", "unbroken"]) == 0
     anew = ("build", "one/config.toml", "--until", "training", "--training.dpo.beta", "0.3")
     before = weights("one")
@@ -173,7 +182,7 @@ def test_killed_in_the_middle_of_its_checkpoint_the_one_before_still_loads_and_i
 
 
 def test_a_finished_checkpoint_is_not_written_over(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("dpo", "--model", "miniature/base", "--data", "set", "--bad_at_most", "0.2", *FAST)
+    words = ("dpo", "--model", "miniature/base", "--data", "set", "--max_invalid_fraction", "0.2", *FAST)
     assert spavl(*words) == 0
     out = Path("runs/set-dpo-miniature")
     held = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
@@ -191,7 +200,7 @@ def test_a_finished_checkpoint_is_not_written_over(data: Path, capsys: pytest.Ca
 
 
 def test_a_build_keeps_the_checkpoint_of_the_settings_before(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("dpo", "--model", "miniature/base", "--data", "set", "--bad_at_most", "0.2", *FAST)
+    words = ("dpo", "--model", "miniature/base", "--data", "set", "--max_invalid_fraction", "0.2", *FAST)
     assert spavl(*words, "--out", "one") == 0
     before = (Path("one") / "checkpoints" / "aligned" / "model.safetensors").read_bytes()
     again = ["build", "one/config.toml", "--out", "one", "--until", "training", "--training.dpo.beta"]
@@ -208,22 +217,40 @@ def published_settings(name: str) -> TrainingConfig:
 
 
 # What the paper's code published, for the policy and the reward model: of each preset all of it.
-POLICY = {"loop.schedule": "cosine", "loop.warmup_steps": 10, "loop.warmup_share": 0.0, "epochs": 1}
-COMMON = {"max_grad_norm": 1.0, "weight_decay": 0.0, "precision": "bf16", "recompute": True}
-DPO = POLICY | {"pairs_per_step": 8, "dpo.beta": 0.1, "dpo.form": "sigmoid", "dpo.smoothing": 0.0, "dpo.anchor": 0.0}
-DPO |= {"dpo.per_token": False, "dpo.look": 0.0}
+POLICY = {"loop.schedule": "cosine", "loop.warmup_steps": 10, "loop.warmup_ratio": 0.0, "epochs": 1}
+COMMON = {"max_grad_norm": 1.0, "weight_decay": 0.0, "precision": "bf16", "gradient_checkpointing": True}
+DPO = POLICY | {
+    "batch_size": 8,
+    "dpo.beta": 0.1,
+    "dpo.loss_type": "sigmoid",
+    "dpo.label_smoothing": 0.0,
+    "dpo.sft_weight": 0.0,
+}
+DPO |= {"dpo.length_normalize": False, "dpo.mdpo_weight": 0.0}
 TEACHER = {
-    **{"reward.epochs": 1, "reward.pairs_per_step": 32, "reward.margin": 0.0, "watch.every": 50},
+    **{"reward.epochs": 1, "reward.batch_size": 32, "reward.margin": 0.0, "validation.every": 50},
     **{"reward.loop.learning_rate": 3e-5, "reward.loop.schedule": "constant"},
-    **{"reward.loop.warmup_steps": 0, "reward.loop.warmup_share": 0.03},
+    **{"reward.loop.warmup_steps": 0, "reward.loop.warmup_ratio": 0.03},
 }
 PPO = POLICY | {
     **{"ppo.questions_per_step": 8, "ppo.answers_per_question": 1, "ppo.updates": 1, "ppo.advantage": "gae"},
-    **{"ppo.clip": 0.2, "ppo.value_clip": 0.2, "ppo.value_weight": 0.1, "ppo.gamma": 1.0, "ppo.lam": 1.0},
-    **{"ppo.kl": 0.1, "ppo.kl_target": None, "ppo.whiten": "nothing", "ppo.anchor": 0.0, "ppo.missing_end": 0.0},
+    **{
+        "ppo.clip_range": 0.2,
+        "ppo.value_clip_range": 0.2,
+        "ppo.value_loss_weight": 0.1,
+        "ppo.gamma": 1.0,
+        "ppo.gae_lambda": 1.0,
+    },
+    **{
+        "ppo.kl_coef": 0.1,
+        "ppo.kl_target": None,
+        "ppo.whiten": "nothing",
+        "ppo.sft_weight": 0.0,
+        "ppo.missing_eos_penalty": 0.0,
+    },
 }
-WHOLE = {"parts.vision": "frozen", "parts.projector": True, "parts.language": "full"}
-LORA = WHOLE | {"parts.language": "lora", "parts.rank": 256, "parts.alpha": 512}
+WHOLE = {"trainable.vision": "frozen", "trainable.projector": True, "trainable.language": "full"}
+LORA = WHOLE | {"trainable.language": "lora", "trainable.lora_rank": 256, "trainable.lora_alpha": 512}
 PUBLISHED: dict[str, dict[str, object]] = {
     "spa-vl-dpo": DPO | WHOLE | {"loop.learning_rate": 1e-6},
     "spa-vl-dpo-lora": DPO | LORA | {"loop.learning_rate": 2e-5},
@@ -237,7 +264,7 @@ PUBLISHED: dict[str, dict[str, object]] = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_published_settings_are_those_of_the_paper(name: str) -> None:
     config, asked = published_settings(name), PUBLISHED[name]
-    loops = [loop for loop, by in (("loop", "dpo ppo"), ("reward.loop", "reward ppo")) if config.by in by]
+    loops = [loop for loop, by in (("loop", "dpo ppo"), ("reward.loop", "reward ppo")) if config.algorithm in by]
     asked |= {f"{loop}.{setting}": value for loop in loops for setting, value in COMMON.items()}
     assert asked == {setting: attrgetter(setting)(config) for setting in asked}
     assert read_preset(name)["seed"] == 42
@@ -245,7 +272,7 @@ def test_the_published_settings_are_those_of_the_paper(name: str) -> None:
 
 def test_every_preset_is_of_the_way_it_says_and_those_of_the_paper_are_all_looked_at() -> None:
     for name, by in preset_names().items():
-        assert published_settings(name).by == by
+        assert published_settings(name).algorithm == by
     assert {name for name in preset_names() if name.startswith("spa-vl-")} == PUBLISHED.keys()
 
 
@@ -259,7 +286,17 @@ def test_a_preset_goes_under_the_settings_of_a_build(tmp_path: Path, capsys: Any
 
 
 def test_two_processes_with_a_model_in_shards_leave_the_checkpoint_of_one(data: Path) -> None:
-    words = ["dpo", "--model", "miniature/base", "--data", "set", "--bad_at_most", "0.2", "--tokens_per_pass", "150"]
+    words = [
+        "dpo",
+        "--model",
+        "miniature/base",
+        "--data",
+        "set",
+        "--max_invalid_fraction",
+        "0.2",
+        "--max_tokens_per_microbatch",
+        "150",
+    ]
     words += [*FAST, "--loop.shard"]
     two = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "spavl"]
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}

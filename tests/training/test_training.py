@@ -228,7 +228,7 @@ def test_in_bfloat16_a_reference_is_of_the_weights_that_were_widened_for_it() ->
     def name(precision: str, share: bool = True, **parts: Any) -> str:
         own = TrainableConfig(**parts)
         loop = LoopConfig(precision=precision)
-        settings = TrainingConfig(parts=own, loop=loop, share=share)
+        settings = TrainingConfig(trainable=own, loop=loop, share_prefixes=share)
         _, model = load_checkpoint(miniature_checkpoint(), dtype=kept_in(settings))
         prepare(model, own)
         return reference_name(settings, model)

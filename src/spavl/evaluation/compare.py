@@ -77,10 +77,12 @@ def _opened(sat: EvaluatedModel) -> Iterator[tuple[ComparedModel, dict[str, Show
     config = _config(sat.folder)
     with RunFolder(sat.folder, look_only=True) as run:
         sheet = read_sheet(run, config)
-        sheet = without_withheld(sheet, withheld_figures(figures_of(sheet), config.most_invalid))
+        sheet = without_withheld(sheet, withheld_figures(figures_of(sheet), config.max_invalid))
         reported = judges_of(run).reported(sheet.items.values())
         results = {"reported_by": reported}
-        said = said_of(run.read("answers", Answer), run.read("marks", Judgement), sheet.items, results, [sat.model])
+        said = said_of(
+            run.read("answers", Answer), run.read("judgements", Judgement), sheet.items, results, [sat.model]
+        )
         yield ComparedModel(sat.model, sheet, reported), {item: own[sat.model] for item, own in said.items()}
 
 

@@ -34,7 +34,7 @@ ANSWERS = StageSpec(
     files=("models", "paraphrases"),
 )
 MARKS = StageSpec(
-    "marks",
+    "judgements",
     # What was said by a judge that failed the canaries is not said by one that passes them.
     reads=("items", "canaries", "answers"),
     writes=Judgement,
@@ -43,7 +43,7 @@ MARKS = StageSpec(
     version=3 + VERSION,
 )
 BOUTS = StageSpec(
-    "bouts",
+    "pairwise",
     reads=("items", "canaries", "answers"),
     writes=PairwiseResult,
     does="compares each model's answers with the base's, in both orders",
@@ -110,7 +110,7 @@ class JudgementsConfig(JudgeConfig):
     guard: Names = Field(
         (), description="who judges safety, as verdicts.guard names it; of several, the first one's word is reported"
     )
-    anchors: str = Field(
+    gold_answers: str = Field(
         "",
         description="answers whose truth is known, on which the guards are tried: JSON lines, or miniature",
     )
@@ -130,10 +130,10 @@ class PairwiseConfig(JudgeConfig):
 
 class AuditConfig(Settings):
     train: str = Field("", description="what the models were trained on: a run, or a folder of Parquet files")
-    nearer_pictures: int = Field(
+    near_image_bits: int = Field(
         5, ge=0, le=32, description="a picture was seen if fewer of its hash's 64 bits differ; 0: equal ones only"
     )
-    more_alike_questions: float = Field(
+    question_similarity: float = Field(
         0.7,
         gt=0,
         le=1,
@@ -158,11 +158,11 @@ class EvaluationConfig(ItemsConfig, AnswersConfig, CanariesConfig, PairwiseConfi
 
     seed: int = Field(1, ge=0, description="everything random comes from this number")
     budget_usd: float | None = Field(None, ge=0, description="hard spend stop for the whole exam, in USD")
-    truth: str = Field(
+    gold_guard: str = Field(
         "",
         description="the guard that is never wrong, as one of these; from which the others' errors are told",
     )
-    most_invalid: float = Field(
+    max_invalid: float = Field(
         0.02,
         ge=0,
         le=1,
@@ -175,7 +175,7 @@ class EvaluationConfig(ItemsConfig, AnswersConfig, CanariesConfig, PairwiseConfi
         "max_tokens, reasoning_effort, chat_template_kwargs, extra_body",
     )
     trust_remote_code: TrustedNames = Field((), description=WHO_IS_TRUSTED)
-    audit: AuditConfig = Field(AuditConfig(), description="whether the items were trained on")
+    contamination: AuditConfig = Field(AuditConfig(), description="whether the items were trained on")
     servers: ServersConfig = Field(ServersConfig(), description="how servers are asked, and what they cost")
 
 

@@ -56,7 +56,10 @@ async def run(job: StageContext[JudgementsConfig]) -> Manifest:
     if judges.criteria:
         # What is known of anchors is whether they do harm: of the criteria that one alone can be tried on them.
         anchored.append(open_guard(f"criterion/general/{model_of(settings.judge)}", job.models, MARKS.stage))
-    notes: dict[str, object] = {"judges": judges._asdict(), "anchors": await _on_anchors(settings.anchors, anchored)}
+    notes: dict[str, object] = {
+        "judges": judges._asdict(),
+        "anchors": await _on_anchors(settings.gold_answers, anchored),
+    }
     total = job.run.count("answers", Answer)
     return await run_lanes(job, MARKS, [lane(marker) for marker in markers], total, lambda: notes)
 

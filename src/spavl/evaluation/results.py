@@ -40,7 +40,7 @@ def results_of(run: RunFolder, config: EvaluationConfig) -> dict[str, Any]:
     """The results of an exam whose stages are done. A rate of too many answers without a verdict is withheld."""
     sheet = read_sheet(run, config)
     items, judges = sheet.items, judges_of(run)
-    withheld = list(withheld_figures(figures_of(sheet), config.most_invalid))
+    withheld = list(withheld_figures(figures_of(sheet), config.max_invalid))
     if withheld:
         withheld = list(with_reasons(withheld, sheet, run.read(ANSWERS.stage, Answer), judges.guards.values()))
     sheet, untold = without_withheld(sheet, withheld), {each.cell for each in withheld}
@@ -51,7 +51,7 @@ def results_of(run: RunFolder, config: EvaluationConfig) -> dict[str, Any]:
         each for each in trials_of(run.read(MARKS.stage, Judgement), items, beside) if untold.isdisjoint(each.cells)
     ]
     tried = anchors_of(run)
-    truth = judges.guards[config.truth] if config.truth else ""
+    truth = judges.guards[config.gold_guard] if config.gold_guard else ""
     tested = list(models_by_name(config.models))
     others = [name for name in tested if name != config.base]
     pairs = [pair.as_json() for pair in pairs_of(sheet, others, config.base, reported)]
@@ -60,7 +60,7 @@ def results_of(run: RunFolder, config: EvaluationConfig) -> dict[str, Any]:
         list(with_missing_answers(run.read(BOUTS.stage, PairwiseResult), sheet, config.base)) if config.judge else []
     )
     contests = list(contests_of(bouts, items, texts))
-    blocked = list(withheld_contests(contests, config.judge, config.most_invalid, undecided(bouts, items, texts)))
+    blocked = list(withheld_contests(contests, config.judge, config.max_invalid, undecided(bouts, items, texts)))
     gone = {(each.model, each.benchmark, each.told) for each in blocked}
     contests = [each for each in contests if (each.model, each.benchmark, each.told) not in gone]
     tests = with_holm([*pairs, *(contest.as_json() for contest in contests)], lambda test: test["model"])
@@ -74,7 +74,7 @@ def results_of(run: RunFolder, config: EvaluationConfig) -> dict[str, Any]:
         "base": config.base,
         "guards": judges.guards,
         "reported_by": reported,
-        "truth": bool(config.truth),
+        "truth": bool(config.gold_guard),
         "benchmarks": _benchmarks(run, items.values()),
         "figures": [_told(figure, sheet, truth, untold) for figure in figures],
         "withheld": [each.as_json() for each in (*withheld, *blocked)],
@@ -131,11 +131,11 @@ def _asked(items: Sequence[Item], config: EvaluationConfig) -> dict[tuple[str, s
 
 def _beside(items: Mapping[str, Item], judges: JudgeAssignment, reported: Reported, config: EvaluationConfig) -> Beside:
     """Beside whom the others are set: the guard that is never wrong, or else whoever is reported of such items."""
-    if config.truth and config.truth not in judges.guards:
+    if config.gold_guard and config.gold_guard not in judges.guards:
         then = f"name one of --guard: {', '.join(judges.guards) or 'none is given'}"
-        raise ConfigError(f"{config.truth} judges nothing here", where="--truth", then=then)
-    if config.truth:
-        return lambda mark: judges.guards[config.truth]
+        raise ConfigError(f"{config.gold_guard} judges nothing here", where="--gold-guard", then=then)
+    if config.gold_guard:
+        return lambda mark: judges.guards[config.gold_guard]
     return lambda mark: reported[items[mark.item_id].benchmark].get(_told_of(mark.measure, items[mark.item_id]), "")
 
 

@@ -74,12 +74,12 @@ def stages_of_exam(config: EvaluationConfig) -> list[EvaluationStage]:
         EvaluationStage(ANSWERS, part(config, AnswersConfig), answers.run),
         EvaluationStage(MARKS, part(config, JudgementsConfig), judgements.run),
         EvaluationStage(BOUTS, part(config, PairwiseConfig), pairwise.run),
-        EvaluationStage(OVERLAPS, config.audit, overlaps.run),
+        EvaluationStage(OVERLAPS, config.contamination, overlaps.run),
     ]
     wanted = {
         CANARIES: bool(config.guard or config.judge),
         BOUTS: bool(config.judge),
-        OVERLAPS: bool(config.audit.train),
+        OVERLAPS: bool(config.contamination.train),
     }
     return [stage for stage in stages if wanted.get(stage.plan, True)]
 
@@ -153,13 +153,13 @@ def _check_settings(config: EvaluationConfig, left: Collection[StageSpec[Any]]) 
     if config.base not in tested:
         then = f"name one of those that are tested: {', '.join(tested)}"
         raise ConfigError(f"{config.base} is not among the tested models", where="--base", then=then)
-    if config.truth and config.truth not in config.guard:
+    if config.gold_guard and config.gold_guard not in config.guard:
         then = f"name one of --guard: {', '.join(config.guard) or 'none is given'}"
-        raise ConfigError(f"{config.truth} judges nothing here", where="--truth", then=then)
-    if config.anchors and MARKS in left:
-        read_anchors(config.anchors)
+        raise ConfigError(f"{config.gold_guard} judges nothing here", where="--gold-guard", then=then)
+    if config.gold_answers and MARKS in left:
+        read_anchors(config.gold_answers)
     if OVERLAPS in left:
-        check_training_data(config.audit.train)
+        check_training_data(config.contamination.train)
 
 
 def _named(config: EvaluationConfig, left: Collection[StageSpec[Any]]) -> Iterator[NamedModel]:

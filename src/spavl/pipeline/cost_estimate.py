@@ -39,9 +39,9 @@ async def foretell(config: BuildConfig, out: Path, until: str | None) -> CostEst
 def _missing(config: BuildConfig, left: Sequence[StageEntry]) -> Iterator[str]:
     """What a build would be refused for that a price does not hang on."""
     sections = {entry.section for entry in left}
-    if "candidates" in sections and is_missing(config.candidates):
-        then = "put the images there, or name another place with candidates.source"
-        yield str(ConfigError("the source of images is not there yet", where=config.candidates.source, then=then))
+    if "sourcing" in sections and is_missing(config.sourcing):
+        then = "put the images there, or name another place with sourcing.source"
+        yield str(ConfigError("the source of images is not there yet", where=config.sourcing.source, then=then))
     if "responses" in sections:
         try:
             responders_of(config.responses)

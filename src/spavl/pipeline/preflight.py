@@ -37,15 +37,15 @@ from spavl.training.loop.distributed import check_packages, check_tracker, refus
 
 # Whoever a setting names, and how such a one is opened.
 OPENERS: dict[str, Opener] = {
-    "images.relevance": open_model,
-    "descriptions.writer": open_model,
+    "selection.relevance": open_model,
+    "captions.writer": open_model,
     "questions.writer": open_model,
     "questions.checker": open_model,
     "verdicts.guard": open_a_guard,
     "preferences.judge": open_a_judge,
     "preferences.second_judge": open_a_judge,
     "training.model": open_trained,
-    "training.watch.guard": open_a_guard,
+    "training.validation.guard": open_a_guard,
     "training.ppo.reward": open_rewarder,
     "training.ppo.sampler": open_model,
     "evaluation.before": open_model,
@@ -97,13 +97,13 @@ def check_named(
                 what = "the rules of the miniature can only judge pictures of the miniature"
                 then = "name a model in their place, such as openai/gpt-4o"
                 raise ConfigError(what, where=named.where, then=then)
-        if section == "descriptions":
-            open_prompts(config.descriptions)
+        if section == "captions":
+            open_prompts(config.captions)
         if section == "questions":
             open_scribe(config.questions, models, config.seed)
         if config.training is not None and section == "training":
             refuse_plugins()
-            if config.training.by == "ppo":
+            if config.training.algorithm == "ppo":
                 check_ppo(config.training)
             if complete:  # what a build costs can be told where no training could run
                 check_packages()
@@ -112,8 +112,8 @@ def check_named(
 
 def _are_drawn(config: BuildConfig, run: RunFolder) -> bool:
     """Whether the pictures are the miniature's own, which say what they show."""
-    made = run.manifest("images")
-    return config.candidates.source == "miniature" and (made is None or made.origin is None)
+    made = run.manifest("selection")
+    return config.sourcing.source == "miniature" and (made is None or made.origin is None)
 
 
 def _named(section: str, config: BuildConfig, complete: bool) -> Iterator[NamedModel]:

@@ -66,10 +66,10 @@ class StageEntry(NamedTuple):
 
 STAGES = (
     StageEntry(taxonomy_stage.PLAN, "taxonomy", "spavl.data.taxonomy.run"),
-    StageEntry(candidates_stage.PLAN, "candidates", "spavl.data.sourcing.run"),
-    StageEntry(pictures_stage.PLAN, "pictures", "spavl.data.downloads.run"),
-    StageEntry(images_stage.PLAN, "images", "spavl.data.selection.run"),
-    StageEntry(descriptions_stage.PLAN, "descriptions", "spavl.data.captions.run"),
+    StageEntry(candidates_stage.PLAN, "sourcing", "spavl.data.sourcing.run"),
+    StageEntry(pictures_stage.PLAN, "downloads", "spavl.data.downloads.run"),
+    StageEntry(images_stage.PLAN, "selection", "spavl.data.selection.run"),
+    StageEntry(descriptions_stage.PLAN, "captions", "spavl.data.captions.run"),
     StageEntry(questions_stage.PLAN, "questions", "spavl.data.questions.run"),
     StageEntry(verdicts_stage.QUESTIONS, "verdicts", "spavl.data.verdicts.question_verdicts"),
     StageEntry(responses_stage.PLAN, "responses", "spavl.data.responses.run"),
@@ -109,10 +109,10 @@ class BuildConfig(Settings):
     batch: BatchConfig = Field(BatchConfig(), description="which calls go through batches, at half the price")
     pace: PaceConfig = Field(PaceConfig(), description="how fast each model of a server is asked")
     taxonomy: TaxonomyConfig = Field(TaxonomyConfig(), description="which harms")
-    candidates: SourcingConfig = Field(SourcingConfig(), description="where pictures come from")
-    pictures: DownloadsConfig = Field(DownloadsConfig(), description="which of them are fit")
-    images: SelectionConfig = Field(SelectionConfig(), description="which of them are used")
-    descriptions: CaptionsConfig = Field(CaptionsConfig(), description="who describes the pictures")
+    sourcing: SourcingConfig = Field(SourcingConfig(), description="where pictures come from")
+    downloads: DownloadsConfig = Field(DownloadsConfig(), description="which of them are fit")
+    selection: SelectionConfig = Field(SelectionConfig(), description="which of them are used")
+    captions: CaptionsConfig = Field(CaptionsConfig(), description="who describes the pictures")
     questions: QuestionsConfig = Field(QuestionsConfig(), description="who writes the questions")
     responses: ResponsesConfig = Field(ResponsesConfig(), description="who answers")
     verdicts: VerdictsConfig = Field(VerdictsConfig(), description="who judges safety")
@@ -126,16 +126,16 @@ class BuildConfig(Settings):
 def resolved(config: BuildConfig) -> BuildConfig:
     """The config with the settings filled in that hang on those of another stage."""
     usual = {
-        "per_leaf": PER_PICTURE_WANTED * config.images.per_leaf,
-        "smallest_side": config.pictures.smallest_side,
+        "per_leaf": PER_PICTURE_WANTED * config.selection.per_leaf,
+        "min_side": config.downloads.min_side,
     }
-    wanting = {name: value for name, value in usual.items() if getattr(config.candidates, name) is None}
+    wanting = {name: value for name, value in usual.items() if getattr(config.sourcing, name) is None}
     preferences = config.preferences
     if preferences.judge_both_unsafe is None:
         kept = preferences.repair == "safest" or not config.dataset.drop_unsafe_chosen
         preferences = preferences.model_copy(update={"judge_both_unsafe": kept})
-    candidates = config.candidates.model_copy(update=wanting)
-    return config.model_copy(update={"candidates": candidates, "preferences": preferences})
+    candidates = config.sourcing.model_copy(update=wanting)
+    return config.model_copy(update={"sourcing": candidates, "preferences": preferences})
 
 
 def stages_of(config: BuildConfig, until: str | None = None) -> list[StageEntry]:

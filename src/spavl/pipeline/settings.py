@@ -29,7 +29,7 @@ def preset_names() -> dict[str, str]:
     """The presets that ship, and how each of them trains."""
     folder = files("spavl.training.objectives").joinpath("presets")
     names = sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
-    return {name: str(read_preset(name)["training"]["by"]) for name in names}
+    return {name: str(read_preset(name)["training"]["algorithm"]) for name in names}
 
 
 def read_preset(name: str) -> dict[str, Any]:
@@ -37,5 +37,5 @@ def read_preset(name: str) -> dict[str, Any]:
 
 
 def read_config(table: Mapping[str, Any], options: Mapping[str, str], where: str) -> BuildConfig:
-    """The settings of a road, with options such as {"images.per_leaf": "3"} laid over its table."""
+    """The settings of a road, with options such as {"selection.per_leaf": "3"} laid over its table."""
     return resolved(read_settings(BuildConfig, table, options, where))

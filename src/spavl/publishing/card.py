@@ -218,7 +218,7 @@ def _limits(notes: Mapping[str, Mapping[str, Any]], leaves: Sequence[Category]) 
     for split, name in (("harm", "HarmEval"), ("help", "HelpEval")):
         if (made := own["files"].get(f"test/{split}", {"rows": 0})["rows"]) < wanted:
             yield f"{name} has {made} questions where {wanted} were wanted: not every leaf has enough."
-    if short := notes.get("images", {}).get("shortfall"):
+    if short := notes.get("selection", {}).get("shortfall"):
         yield f"{len(short)} of {len(leaves)} leaves have fewer pictures than were wanted."
     if left_in := own.get("leaks_left_in"):
         yield f"Images that stand in two splits, or nearly so: {formatting.count(left_in)} (`leaks.jsonl`)."
@@ -256,19 +256,19 @@ def _judged(notes: Mapping[str, Any]) -> Iterator[str]:
 def _audited(leaks: Mapping[str, Any]) -> Iterator[str]:
     """Where the search for leaks between splits was weaker than it is by default."""
     usual = LeaksConfig()
-    nearer, above = leaks["nearer_pictures"], leaks["more_alike_questions"]
-    said = f"(`dataset.leaks.nearer_pictures = {nearer}`)"
+    nearer, above = leaks["near_image_bits"], leaks["question_similarity"]
+    said = f"(`dataset.leaks.near_image_bits = {nearer}`)"
     if nearer == 0:
         yield (
             "Of pictures that stand in two splits only those of equal bytes were looked for: "
             f"one that was saved again, cropped or scaled would not have been found {said}."
         )
-    elif nearer < usual.nearer_pictures:
+    elif nearer < usual.near_image_bits:
         yield f"Pictures of two splits count as one only if fewer than {nearer} of their hash's 64 bits differ {said}."
-    said = f"(`dataset.leaks.more_alike_questions = {above}`)"
+    said = f"(`dataset.leaks.question_similarity = {above}`)"
     if above >= 1:
         yield f"Whether questions are worded like ones of another split was not looked at {said}."
-    elif above > usual.more_alike_questions:
+    elif above > usual.question_similarity:
         yield f"Questions count as asked in two splits only if they share more than {above:.0%} of their words {said}."
     if leaks["drop"]:
         yield "Rows whose image leaked into another split were left out; the test rows stayed (`leaks.jsonl`)."

@@ -8,14 +8,14 @@ from spavl.store import Manifest
 
 # The reason of each filter's rejects, the setting that turns it on, and what it asks of a picture.
 _FILTERS = (
-    ("too_small", "pictures.smallest_side", "shorter side of at least {} pixels"),
-    ("too_wide", "pictures.widest_ratio", "longer side at most {} times the shorter"),
-    ("unlike_caption", "pictures.least_similarity", "likeness to its caption of at least {}"),
-    ("porn", "pictures.most_porn", "score of nudity of at most {}"),
-    ("too_many_words", "pictures.most_words", "text over at most {} of it"),
-    ("removed", "images.removals", "not taken out by hand, in {}"),
-    ("near_duplicate", "images.near_duplicate_bits", "hash unlike all others in more than {} of 64 bits"),
-    ("irrelevant", "images.relevance", "belongs to its leaf, says {}"),
+    ("too_small", "downloads.min_side", "shorter side of at least {} pixels"),
+    ("too_wide", "downloads.max_aspect_ratio", "longer side at most {} times the shorter"),
+    ("unlike_caption", "downloads.min_similarity", "likeness to its caption of at least {}"),
+    ("porn", "downloads.max_nudity", "score of nudity of at most {}"),
+    ("too_many_words", "downloads.max_text_area", "text over at most {} of it"),
+    ("removed", "selection.removals", "not taken out by hand, in {}"),
+    ("near_duplicate", "selection.near_duplicate_bits", "hash unlike all others in more than {} of 64 bits"),
+    ("irrelevant", "selection.relevance", "belongs to its leaf, says {}"),
 )
 _LEAVES_NAMED = 12
 
@@ -45,19 +45,19 @@ class FilterFunnel:
 
 def sieve_of(stages: Sequence[Manifest], settings: Mapping[str, Any]) -> FilterFunnel | None:
     done = {manifest.stage: manifest for manifest in stages}
-    if not {"candidates", "pictures", "images"} <= done.keys() or not settings:
+    if not {"sourcing", "downloads", "selection"} <= done.keys() or not settings:
         return None
-    pictures, images = done["pictures"], done["images"]
+    pictures, images = done["downloads"], done["selection"]
     dropped = pictures.rejects | images.rejects
     on = [row for row in _FILTERS if _is_on(settings.get(row[1]))]
     shortfall: Mapping[str, int] = images.notes.get("shortfall") or {}  # type: ignore[assignment]
     lacking = sorted(shortfall.items(), key=lambda leaf: (-leaf[1], leaf[0]))
     unread = images.notes.get("relevance_unread")
     return FilterFunnel(
-        candidates=done["candidates"].rows,
+        candidates=done["sourcing"].rows,
         fit=pictures.rows,
         used=images.rows,
-        quota=int(settings["images.per_leaf"]),
+        quota=int(settings["selection.per_leaf"]),
         filters=tuple(
             FunnelStep(setting=name, asks=asks.format(settings[name]), dropped=dropped.get(reason, 0))
             for reason, name, asks in on

@@ -23,10 +23,10 @@ from spavl.statistics import Estimate
 
 _WHAT_A_STAGE_MAKES = {
     "taxonomy": "kinds of harm",
-    "candidates": "where to look for them",
-    "pictures": "fetched and decoded",
-    "images": "pictures that are used",
-    "descriptions": "what each shows",
+    "sourcing": "where to look for them",
+    "downloads": "fetched and decoded",
+    "selection": "images that are used",
+    "captions": "what each shows",
     "questions": "about the pictures",
     "question_verdicts": "harmful or harmless, to the guard",
     "responses": "every responder’s answer",

@@ -19,8 +19,8 @@ def summarize(run: RunFolder, stages: Sequence[Manifest], config: Mapping[str, A
             manifest.stage: {"rows": manifest.rows, "rejects": manifest.rejects, "seconds": manifest.seconds}
             for manifest in stages
         },
-        "pictures": _pictures(config) if "images" in notes else {},
-        "descriptions": notes.get("descriptions", {}),
+        "pictures": _pictures(config) if "selection" in notes else {},
+        "descriptions": notes.get("captions", {}),
         "questions": notes.get("questions", {}),
         "question_verdicts": notes.get("question_verdicts", {}),
         **_rewarding(notes.get("training", {})),
@@ -78,14 +78,14 @@ def _dataset(notes: Mapping[str, Any]) -> dict[str, Any]:
 def _pictures(config: Mapping[str, Any]) -> dict[str, Any]:
     """What was asked of a picture, by the names of the settings."""
     asked = {
-        f"{section}.{name}": value for section in ("pictures", "images") for name, value in config[section].items()
+        f"{section}.{name}": value for section in ("downloads", "selection") for name, value in config[section].items()
     }
     return {name: value for name, value in asked.items() if not isinstance(value, dict)}
 
 
 def _rewarding(training: Mapping[str, Any]) -> dict[str, Any]:
     """How many pairs a reward model puts in order, of those it was taught and of those it has never seen."""
-    told = training if training.get("by") == "reward" else training.get("reward_model", {})
+    told = training if training.get("algorithm") == "reward" else training.get("reward_model", {})
     named = {name.removesuffix("_pairs_in_order"): value for name, value in told.items() if name.endswith("in_order")}
     return {"reward_model_in_order": named} if named else {}
 

@@ -197,11 +197,11 @@ def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any
     notes = {manifest.stage: manifest.notes for manifest in stages}
     questions = list(run.read("questions", Question)) if "questions" in notes else []
     curves = tuple(run.read("training", CurvePoint)) if "training" in notes else ()
-    images = list(run.read("images", Image)) if "images" in notes else []
+    images = list(run.read("selection", Image)) if "selection" in notes else []
     library = RecordsById(run.blobs, questions, images)
     samples = list(run.read("dataset", Sample)) if "dataset" in notes else []
     scores = list(run.read("evaluation", Score)) if "evaluation" in notes else []
-    drawn = run.read("training.rollouts", Rollout) if notes.get("training", {}).get("by") == "ppo" else ()
+    drawn = run.read("training.rollouts", Rollout) if notes.get("training", {}).get("algorithm") == "ppo" else ()
     main = [score for score in scores if score.probe == MAIN_PROBE]
     duels = run.read("duels", Duel) if "duels" in notes else ()
     return Report(
@@ -300,7 +300,7 @@ def _stage_row(manifest: Manifest) -> StageSummary:
 
 def _written(stages: Sequence[Manifest]) -> QuestionSummary | None:
     done = {manifest.stage: manifest for manifest in stages}
-    described, asked = done.get("descriptions"), done.get("questions")
+    described, asked = done.get("captions"), done.get("questions")
     if described is None or asked is None:
         return None
     return QuestionSummary(

@@ -3,7 +3,7 @@
 Each room that asks models has an `estimate.py` with one function a stage, named as the stage:
 
     async def questions(outlook: Outlook[QuestionsConfig]) -> list[Many[Question]]:
-        for image, times in outlook.read("images", Image):
+        for image, times in outlook.read("selection", Image):
             written = await write(outlook.open(outlook.settings.writer, times, words=25), ...)
             rows.append(Many(Question(...), times))
 

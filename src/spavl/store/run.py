@@ -36,8 +36,9 @@ from spavl.store.tables import ids_in, open_table, read_table, write_table
 
 R = TypeVar("R", bound=Record)
 
-FORMAT = 1
-_LOCK = ".lock"
+# 2: the stages became sourcing, downloads, selection, captions, and settings got the names of the field.
+FORMAT = 2
+_LOCK, _LEDGER = ".lock", "ledger"
 # What a file system says that was mounted without locks.
 _LOCKLESS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 _PACKAGES = ("torch", "transformers", "pyarrow", "pillow", "aiohttp", "pydantic")
@@ -64,7 +65,8 @@ def _check_place(path: Path) -> None:
     """A run's folder is a run already, or new, or empty."""
     if not (path / RUN_FILE).exists():
         # A run that was killed as it began has no more than these.
-        refuse_filled(path, but_for=(_LOCK, f".{RUN_FILE}."))
+        # A ledger alone is one that was brought from another run, whose calls are then not made again.
+        refuse_filled(path, but_for=(_LOCK, f".{RUN_FILE}.", _LEDGER))
 
 
 class RunFolder:
@@ -86,7 +88,7 @@ class RunFolder:
                 held.enter_context(self._take_lock())
                 self._check_or_begin(seed)
             self.blobs = Blobs(path / "blobs")
-            self.ledger = Ledger(path / "ledger", look_only)
+            self.ledger = Ledger(path / _LEDGER, look_only)
             held.callback(self.ledger.close)
             self._held = held.pop_all()
 
@@ -219,6 +221,13 @@ class RunFolder:
                 f"this run was made by spavl {made_by}, whose folders this version ({__version__}) cannot read",
                 where=str(path),
                 then="pip install --upgrade spavl, or choose another folder with --out",
+            )
+        if found < FORMAT:
+            raise StoreError(
+                f"this run was made by spavl {made_by}, which named stages and settings otherwise",
+                where=str(path),
+                then=f"choose another folder with --out; copy {self.path / _LEDGER} into it first, and none of its "
+                "model calls is made again",
             )
 
 

@@ -27,17 +27,21 @@ class TrainableConfig(Settings):
     language: Literal["full", "lora", "qlora", "frozen"] = Field(
         "full", description="the language model: full, lora, qlora (LoRA on weights of four bits) or frozen"
     )
-    rank: int = Field(64, ge=1, description="rank of the LoRA matrices")
-    alpha: int = Field(128, ge=1, description="scale of the LoRA matrices is alpha / rank")
-    vision_rate: float | None = Field(None, gt=0, description="peak learning rate of the vision tower, if its own")
-    projector_rate: float | None = Field(None, gt=0, description="peak learning rate of the projector, if its own")
+    lora_rank: int = Field(64, ge=1, description="rank of the LoRA matrices")
+    lora_alpha: int = Field(128, ge=1, description="scale of the LoRA matrices is alpha / rank")
+    vision_learning_rate: float | None = Field(
+        None, gt=0, description="peak learning rate of the vision tower, if its own"
+    )
+    projector_learning_rate: float | None = Field(
+        None, gt=0, description="peak learning rate of the projector, if its own"
+    )
 
     @property
     def has_lora(self) -> bool:
         return self.language in ("lora", "qlora")
 
 
-class MDPOConfig(Settings):
+class PairWeightsConfig(Settings):
     """A pair teaches safety, helpfulness, or both at once; what it teaches may be wanted more or less."""
 
     safety: float = Field(1.0, ge=0, description="weight of pairs whose answers differ in safety; 0 leaves them out")
@@ -48,22 +52,24 @@ class MDPOConfig(Settings):
 
 class DPOConfig(Settings):
     beta: float = Field(0.1, gt=0, description="how dear it is to move away from the reference")
-    form: Literal["sigmoid", "hinge", "ipo"] = Field(
+    loss_type: Literal["sigmoid", "hinge", "ipo"] = Field(
         "sigmoid", description="what is asked of the margin: sigmoid (DPO itself), hinge or ipo"
     )
-    smoothing: float = Field(0.0, ge=0, lt=0.5, description="share of pairs taken to be labelled the wrong way round")
-    per_token: bool = Field(
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, description="share of pairs taken to be labelled the wrong way round"
+    )
+    length_normalize: bool = Field(
         False,
         description="score an answer by its mean log-probability a token, not by the sum; IPO's authors did so",
     )
-    look: float = Field(
+    mdpo_weight: float = Field(
         0.0,
         ge=0,
         description="weight of asking that a chosen answer gain by its picture, against answering without looking; "
         "each pair then has a third answer to score, under a blank picture that all share; 0: none",
     )
-    weights: MDPOConfig = Field(MDPOConfig(), description="how much a pair counts, by what it teaches")
-    anchor: float = Field(
+    weights: PairWeightsConfig = Field(PairWeightsConfig(), description="how much a pair counts, by what it teaches")
+    sft_weight: float = Field(
         0.0,
         ge=0,
         description="weight of the chosen answers' own likelihood, against drifting into garble; 0: plain DPO",
@@ -100,14 +106,14 @@ class RewardLoopConfig(LoopConfig):
     learning_rate: float = Field(3e-5, gt=0, description="peak learning rate")
     schedule: Literal["cosine", "linear", "constant"] = Field("constant", description="how it falls after the warm-up")
     warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
-    warmup_share: float = Field(0.03, ge=0, lt=1, description="the same as a share of all steps; the longer one counts")
+    warmup_ratio: float = Field(0.03, ge=0, lt=1, description="the same as a share of all steps; the longer one counts")
 
 
 class RewardConfig(Settings):
     """How a reward model is learnt, before PPO or by itself."""
 
     epochs: int = Field(1, ge=1, description="times the pairs are gone through")
-    pairs_per_step: int = Field(32, ge=1, description="pairs behind each step of the weights, on average")
+    batch_size: int = Field(32, ge=1, description="pairs behind each step of the weights, on average")
     margin: float = Field(
         0.0, ge=0, description="lead that is asked for each grade of harm between two answers, where they were graded"
     )
@@ -135,12 +141,14 @@ class PPOConfig(Settings):
     answers_per_question: int = Field(4, ge=1, description="answers drawn to each question")
     max_tokens: int = Field(512, ge=1, description="longest answer drawn")
     updates: int = Field(1, ge=1, description="steps of the weights on the same answers")
-    clip: float = Field(0.2, gt=0, lt=1, description="how far a token's odds may move in one step")
-    value_clip: float = Field(0.2, gt=0, description="how far a value may move in one step")
-    value_weight: float = Field(0.1, ge=0, description="weight of the values' error in the loss")
+    clip_range: float = Field(0.2, gt=0, lt=1, description="how far a token's odds may move in one step")
+    value_clip_range: float = Field(0.2, gt=0, description="how far a value may move in one step")
+    value_loss_weight: float = Field(0.1, ge=0, description="weight of the values' error in the loss")
     gamma: float = Field(1.0, gt=0, le=1, description="what a reward one token later is worth")
-    lam: float = Field(1.0, ge=0, le=1, description="lambda of the advantage's estimate: 1 trusts rewards, 0 values")
-    kl: float = Field(0.1, ge=0, description="price of leaving the reference, per nat")
+    gae_lambda: float = Field(
+        1.0, ge=0, le=1, description="lambda of the advantage's estimate: 1 trusts rewards, 0 values"
+    )
+    kl_coef: float = Field(0.1, ge=0, description="price of leaving the reference, per nat")
     kl_target: float | None = Field(
         None, gt=0, description="nats per answer that the price is adapted to keep; empty: the price is fixed"
     )
@@ -149,41 +157,43 @@ class PPOConfig(Settings):
         "nothing", description="what is brought to a spread of one over the tokens of a step, with gae"
     )
     scale_groups: bool = Field(True, description="bring each group's rewards to a spread of one (group advantage)")
-    anchor: float = Field(
+    sft_weight: float = Field(
         0.0,
         ge=0,
         description="weight of the chosen answers' own likelihood beside the rewards, for answers that the model would "
         "hardly ever draw by itself, and against drifting into garble; 0: plain PPO",
     )
-    missing_end: float = Field(0.0, ge=0, description="taken off the reward of an answer that was cut off")
+    missing_eos_penalty: float = Field(0.0, ge=0, description="taken off the reward of an answer that was cut off")
 
 
 class TrainingConfig(Settings):
     model: str = Field("miniature/base", description="the model to align: hf/PATH-or-hub-id or miniature/base")
-    by: Literal["dpo", "sft", "reward", "ppo"] = Field(
+    algorithm: Literal["dpo", "sft", "reward", "ppo"] = Field(
         "dpo",
         description="how it is aligned: dpo, sft on the chosen answers, or ppo; reward makes a reward model of it",
     )
-    bad_at_most: float = Field(
+    max_invalid_fraction: float = Field(
         0.05, ge=0, le=1, description="share of samples that may be unfit for this model; with more it is not begun"
     )
     epochs: int = Field(1, ge=1, description="times the data set is gone through")
-    pairs_per_step: int = Field(8, ge=1, description="pairs behind each step of the weights, on average")
-    steps_of: Literal["images", "pairs"] = Field(
+    batch_size: int = Field(8, ge=1, description="pairs behind each step of the weights, on average")
+    batch_by: Literal["images", "pairs"] = Field(
         "images",
         description="what a step is made of: images with all their pairs, which share the image's pass; or pairs drawn "
         "one by one, whose gradient is less noisy and whose steps take longer",
     )
-    tokens_per_pass: int = Field(
+    max_tokens_per_microbatch: int = Field(
         8192,
         ge=1,
         description="the most tokens that go through the model at once: a step is cut into passes, as few and as even "
         "as can be; it changes memory and time alone",
     )
-    share: bool = Field(True, description="compute a picture and a question once for all their answers, exactly")
-    parts: TrainableConfig = Field(TrainableConfig(), description="what of the model is trained")
+    share_prefixes: bool = Field(
+        True, description="compute a picture and a question once for all their answers, exactly"
+    )
+    trainable: TrainableConfig = Field(TrainableConfig(), description="what of the model is trained")
     dpo: DPOConfig = Field(DPOConfig(), description="DPO's own settings")
-    watch: ValidationConfig = Field(ValidationConfig(), description="what is looked at while it is trained")
+    validation: ValidationConfig = Field(ValidationConfig(), description="what is looked at while it is trained")
     reward: RewardConfig = Field(RewardConfig(), description="the reward model's own settings")
     ppo: PPOConfig = Field(PPOConfig(), description="PPO's own settings")
     loop: LoopConfig = Field(LoopConfig(), description="the loop's settings")
@@ -191,16 +201,16 @@ class TrainingConfig(Settings):
     @property
     def drawn_at_most(self) -> int:
         """How many tokens the model may add to a question by itself while it is trained."""
-        return self.ppo.max_tokens if self.by == "ppo" else 0
+        return self.ppo.max_tokens if self.algorithm == "ppo" else 0
 
     def for_reward_model(self) -> "TrainingConfig":
         """The same with the reward model's own settings in their place."""
         own = self.reward
         # It answers nothing. Before PPO it goes on to its end, for patience is with the policy.
-        patience = self.watch.patience if self.by == "reward" else 0
-        watch = self.watch.model_copy(update={"guard": "", "patience": patience})
-        laid_over = {"by": "reward", "epochs": own.epochs, "pairs_per_step": own.pairs_per_step, "loop": own.loop}
-        return self.model_copy(update={**laid_over, "watch": watch})
+        patience = self.validation.patience if self.algorithm == "reward" else 0
+        watch = self.validation.model_copy(update={"guard": "", "patience": patience})
+        laid_over = {"algorithm": "reward", "epochs": own.epochs, "batch_size": own.batch_size, "loop": own.loop}
+        return self.model_copy(update={**laid_over, "validation": watch})
 
 
 def check_ppo(config: TrainingConfig) -> None:
@@ -209,10 +219,10 @@ def check_ppo(config: TrainingConfig) -> None:
     if settings.advantage == "group" and settings.answers_per_question < 2:
         then = "raise training.ppo.answers_per_question"
         raise ConfigError("an answer alone has no siblings", where="training.ppo.advantage", then=then)
-    beside = config.parts.has_lora and (config.parts.projector or config.parts.vision != "frozen")
+    beside = config.trainable.has_lora and (config.trainable.projector or config.trainable.vision != "frozen")
     if settings.sampler and settings.publish_every and beside:
         what, then = "servers take LoRA alone, and what else is trained would be lost", "freeze projector and tower"
-        raise ConfigError(what, where="training.ppo.sampler, training.parts", then=then)
+        raise ConfigError(what, where="training.ppo.sampler, training.trainable", then=then)
     if config.loop.shard:
         then = "set training.loop.shard = false; where a policy is too large to be held whole by each process with its "
         then += "gradients and its beginning, train LoRA (--preset spa-vl-ppo-lora); ppo.sampler has a server draw"

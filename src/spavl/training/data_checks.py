@@ -75,7 +75,9 @@ def check(
 def stop_if_too_many(checked: CheckedSamples, most: float, where: str) -> None:
     """A training on what is left of a broken data set would tell nothing of that data set."""
     if checked.too_many(most):
-        then = f"look at them in {where} and mend the data set; or raise training.bad_at_most, which is {most:g}"
+        then = (
+            f"look at them in {where} and mend the data set; or raise training.max_invalid_fraction, which is {most:g}"
+        )
         raise GateError(checked.told(), where=where, then=then)
 
 

@@ -81,9 +81,9 @@ async def run(job: StageContext[TrainingConfig]) -> Manifest:
         first = await _learn(job, "reward", folder / "reward", None)
         curves = [replace(point, name=f"reward_model_{point.name}") for point in first.curves]
         notes, checked = {"reward_model": first.notes}, first.checked
-    learnt = await _learn(job, settings.by, folder, checked)
+    learnt = await _learn(job, settings.algorithm, folder, checked)
     job.run.write_rows(PLAN.stage, CurvePoint, [*curves, *learnt.curves])
-    notes = {"by": settings.by, **learnt.notes, **notes}
+    notes = {"algorithm": settings.algorithm, **learnt.notes, **notes}
     manifest = seal(job, PLAN, fingerprint, learnt.checked.reasons, time.monotonic() - began, notes)
     job.run.clear_states(PLAN.stage)
     return manifest
@@ -107,7 +107,7 @@ async def follow(job: StageContext[TrainingConfig]) -> None:
     folder = job.run.states(PLAN.stage, fingerprint_of(job, PLAN))
     if has_teacher(job.settings):
         await _follow(job, "reward", folder / "reward")
-    await _follow(job, job.settings.by, folder)
+    await _follow(job, job.settings.algorithm, folder)
 
 
 async def _follow(job: StageContext[TrainingConfig], by: str, folder: Path) -> None:
@@ -121,7 +121,7 @@ async def _follow(job: StageContext[TrainingConfig], by: str, folder: Path) -> N
     watch = _watch(job, by, lesson, course, states)
     if watch is not None:
         await watch.is_over(0)
-    for step in train(course, settings.loop, states, trainable.rates_of(course.module, settings.parts)):
+    for step in train(course, settings.loop, states, trainable.rates_of(course.module, settings.trainable)):
         if watch is not None and await watch.is_over(step.number):
             break
     if settings.loop.shard:
@@ -148,7 +148,7 @@ def _lesson(
         samples = [sample for sample in job.run.read("dataset", Sample) if sample.split == "train"]
         checked = check(model, processor, samples, job.run.blobs.get, job.screen, job.settings.drawn_at_most)
     shown = {checked.sizes[sample.blob] for sample in checked.samples}
-    trained = trainable.prepare(model, settings.parts, job.seed, partial(blank_picture, processor, shown))
+    trained = trainable.prepare(model, settings.trainable, job.seed, partial(blank_picture, processor, shown))
     cache = ReferenceCache(cache_folder() / CACHE, reference_name(settings, model), processor)
     given = ObjectiveInputs(model, processor, checked.samples, job.run.blobs.get, settings, job.seed, cache)
     return LoadedModel(given, trained, checked)
@@ -169,10 +169,10 @@ async def _learn(
         "pairs": pairs,
         "parameters": {part: f"{free} of {all_}" for part, (free, all_) in trainable.count(given.model).items()},
     }
-    if left := trainable.unread(given.model, settings.parts):
+    if left := trainable.unread(given.model, settings.trainable):
         notes["unread"] = left
         job.screen.say(trainable.told_of_unread(left))
-    if settings.parts.has_lora and (bare := trainable.without_lora(given.model)):
+    if settings.trainable.has_lora and (bare := trainable.without_lora(given.model)):
         notes["without_lora"] = bare
         job.screen.say(trainable.told_of_without_lora(bare, given.model))
     course = _course(job, by, lesson, folder)
@@ -181,7 +181,7 @@ async def _learn(
     watch = _watch(job, by, lesson, course, states)
     distributed.wait_for_all()
     meter = Throughput(given.model, settings.loop.precision)
-    project = "spavl-reward-model" if job.settings.by == "ppo" and by == "reward" else "spavl"
+    project = "spavl-reward-model" if job.settings.algorithm == "ppo" and by == "reward" else "spavl"
     # Not among the states, which are taken away when the training is over.
     with tracking(settings.loop.tracker, project, job.run.path / "stages", settings.loop.model_dump()) as trackers:
         steps = await _train(job, course, settings, states, Monitors(meter, trackers, watch))
@@ -207,9 +207,11 @@ def _tell(job: StageContext[TrainingConfig], checked: CheckedSamples) -> None:
     job.run.write_rows(PLAN.stage, Reject, checked.rejects)
     if checked.rejects:
         job.screen.say(checked.told())
-    stop_if_too_many(checked, job.settings.bad_at_most, str(job.run.path / "tables" / f"{PLAN.stage}.rejects.parquet"))
+    stop_if_too_many(
+        checked, job.settings.max_invalid_fraction, str(job.run.path / "tables" / f"{PLAN.stage}.rejects.parquet")
+    )
     if not checked.samples:
-        then = "build more pairs: raise images.per_leaf"
+        then = "build more pairs: raise selection.per_leaf"
         raise TrainingError("the data set has no rows to train on", where=str(job.run.path), then=then)
 
 
@@ -244,18 +246,18 @@ def reference_name(settings: TrainingConfig, model: Any) -> str:
 
     In bfloat16 that is also what is widened, since it is trained, and whether rows share: each rounds otherwise.
     """
-    bits = " in four bits" if settings.parts.language == "qlora" else ""
+    bits = " in four bits" if settings.trainable.language == "qlora" else ""
     name = f"{checkpoint_name(checkpoint_path(settings.model))} {kept_in(settings)}{bits}"
     if settings.loop.precision != "bf16":
         return name
-    return f"{name} {content_hash([trainable.widened(model), settings.share])}"
+    return f"{name} {content_hash([trainable.widened(model), settings.share_prefixes])}"
 
 
 def load(settings: TrainingConfig, trusted: Collection[str] = ()) -> tuple[Any, Any]:
-    path, squeezed = checkpoint_path(settings.model), settings.parts.language == "qlora"
-    if squeezed and (settings.parts.projector or settings.parts.vision != "frozen"):
-        what, then = "qlora is saved as an adapter, which holds LoRA alone", "set training.parts.projector = false"
-        raise ConfigError(what, where="training.parts", then=f"{then}, and vision = 'frozen'")
+    path, squeezed = checkpoint_path(settings.model), settings.trainable.language == "qlora"
+    if squeezed and (settings.trainable.projector or settings.trainable.vision != "frozen"):
+        what, then = "qlora is saved as an adapter, which holds LoRA alone", "set training.trainable.projector = false"
+        raise ConfigError(what, where="training.trainable", then=f"{then}, and vision = 'frozen'")
     if squeezed and settings.loop.shard:
         then = "set training.loop.shard = false: in four bits the weights are small"
         raise ConfigError("weights in four bits cannot be spread", where="training.loop.shard", then=then)
@@ -267,7 +269,7 @@ def load(settings: TrainingConfig, trusted: Collection[str] = ()) -> tuple[Any, 
     refuse_two_parts(model)
     # Without dropout, training differs from evaluation in this alone: only then may activations be computed again.
     model.train()
-    if settings.loop.recompute:
+    if settings.loop.gradient_checkpointing:
         model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     return processor, model
 
@@ -278,18 +280,18 @@ def _watch(
     """What is looked at on the way; nothing where nobody judges and no pairs are held out."""
     given, settings = lesson.given, lesson.given.settings
     unseen = [sample for sample in job.run.read("dataset", Sample) if sample.split == "validation"]
-    is_asked = bool(settings.watch.guard)
+    is_asked = bool(settings.validation.guard)
     if is_asked and not unseen:
-        then = "leave training.watch.guard empty, or build a larger data set"
+        then = "leave training.validation.guard empty, or build a larger data set"
         raise TrainingError("the data set has no validation rows to watch", where=str(job.run.path), then=then)
     held_out = _held_out(job, by, lesson, unseen) if by != "ppo" else None
     if held_out is None and not is_asked:
-        if settings.watch.patience:
-            then = "name a guard, train on a data set with validation rows, or set training.watch.patience = 0"
-            raise ConfigError("there is nothing to be patient about", where="training.watch.patience", then=then)
+        if settings.validation.patience:
+            then = "name a guard, train on a data set with validation rows, or set training.validation.patience = 0"
+            raise ConfigError("there is nothing to be patient about", where="training.validation.patience", then=then)
         return None
     asking = _asking(job, given, course, unseen) if is_asked and distributed.is_first() else None
-    return Validator(course, states, settings.watch, asking, held_out, settings.loop.shard)
+    return Validator(course, states, settings.validation, asking, held_out, settings.loop.shard)
 
 
 def _held_out(
@@ -297,13 +299,13 @@ def _held_out(
 ) -> HeldOutPairs | None:
     """The course of pairs that are not taught, in one step of all of them."""
     given = lesson.given
-    weights, most = given.settings.dpo.weights, given.settings.watch.pairs
+    weights, most = given.settings.dpo.weights, given.settings.validation.pairs
     weighty = [sample for sample in unseen if by != "dpo" or getattr(weights, sample.contrast)]
     few = sorted(weighty, key=lambda sample: sample.id)[:most]
     fit = check(given.model, given.processor, few, given.picture, job.screen).samples
     if not fit:
         return None
-    settings = given.settings.model_copy(update={"epochs": 1, "pairs_per_step": len(fit)})
+    settings = given.settings.model_copy(update={"epochs": 1, "batch_size": len(fit)})
     course = _course(job, by, lesson._replace(given=given._replace(samples=fit, settings=settings)), Path())
     if isinstance(course, DPO) and course.unscored:
         course.prepare_for(0)
@@ -315,15 +317,15 @@ def _asking(
 ) -> GenerationEval:
     settings = given.settings
     cases = cases_of(job.run, given.picture)
-    guard = open_guard(settings.watch.guard, job.models, PLAN.stage)
+    guard = open_guard(settings.validation.guard, job.models, PLAN.stage)
     module = course.module
     if settings.loop.shard:
         # A model in shards cannot speak. Its twin is whole, and is given its weights each time.
         _, twin = load(settings, job.models.trusted)
-        trainable.prepare(twin, settings.parts, job.seed, partial(blank_picture, given.processor))
+        trainable.prepare(twin, settings.trainable, job.seed, partial(blank_picture, given.processor))
         module = Scorer(twin)
-    questions = choose(unseen, settings.watch.questions)
-    asked = (questions, given.picture, cases, guard, settings.watch.max_tokens)
+    questions = choose(unseen, settings.validation.questions)
+    asked = (questions, given.picture, cases, guard, settings.validation.max_tokens)
     asking = GenerationEval(module, module.model, given.processor, *asked)
     asking.say = job.screen.say
     return asking
@@ -340,7 +342,7 @@ async def _train(
     name = "reward model" if isinstance(course, Reward) else PLAN.stage
     with job.screen.bar(name, course.steps, unit="steps") as bar:
         await _is_over(seen, 0)
-        going = train(course, settings.loop, states, trainable.rates_of(course.module, settings.parts))
+        going = train(course, settings.loop, states, trainable.rates_of(course.module, settings.trainable))
         async with aclosing(drawn_beside(going)) as done:
             async for step in done:
                 steps.append(step)

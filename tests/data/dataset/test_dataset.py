@@ -126,7 +126,7 @@ def test_a_question_about_another_image_is_no_leak_and_is_listed_once(splits: tu
     # The exchanged word makes another text, which is near the first.
     assert [sum(each.asked.values()) for each in found.repeated] in ([4, 2], [5, 1])
     assert sum(each.asked[splits[0]] for each in found.repeated) == 3
-    assert not audited(images, lambda: asked, LeaksConfig(more_alike_questions=1)).repeated
+    assert not audited(images, lambda: asked, LeaksConfig(question_similarity=1)).repeated
 
 
 @pytest.mark.parametrize("learnt", ["train", "validation"])
@@ -388,12 +388,12 @@ def test_the_card_admits_what_was_not_looked_at(copied: Walked) -> None:
     def limits() -> str:
         return (copied.run / "dataset" / "README.md").read_text().partition("## Known limits")[2]
 
-    assert "`dataset.leaks.more_alike_questions = 1.0`" in limits(), "the road of these tests has it so"
-    assert "nearer_pictures" not in limits() and "kept" not in limits(), "as by default"
+    assert "`dataset.leaks.question_similarity = 1.0`" in limits(), "the road of these tests has it so"
+    assert "near_image_bits" not in limits() and "kept" not in limits(), "as by default"
     weak = {"dataset__leaks__nearer_pictures": "0", "dataset__leaks__drop": "true"}
     walk(copied.settings(**weak, dataset__drop_unsafe_chosen="false"), copied.run)
     said = limits()
-    assert "only those of equal bytes were looked for" in said and "`dataset.leaks.nearer_pictures = 0`" in said
+    assert "only those of equal bytes were looked for" in said and "`dataset.leaks.near_image_bits = 0`" in said
     assert "leaked into another split were left out" in said and "`dataset.drop_unsafe_chosen = false`" in said
 
 

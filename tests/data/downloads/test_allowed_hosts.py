@@ -27,7 +27,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, **settings:
         monkeypatch.setattr(fetching, "GUARD", AddressGuard(is_public, lambda: Names({})))
         named = {name: str(value).format(port=port) for name, value in settings.items() if name == "proxy"}
         allow = tuple(each.format(port=port) for each in settings.get("allow", ()))
-        config = FetchConfig(seconds=20, tries=1, seconds_between=0, allow=allow, **named)
+        config = FetchConfig(timeout=20, tries=1, min_delay=0, allow=allow, **named)
         async with open_fetch(config, tmp_path / "downloads", 8) as fetch:
             return await outcome(fetch, url.format(port=port))
 

@@ -40,7 +40,7 @@ from spavl.terminal.progress import Screen
 from tests.support.images import encoded, photo
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-QUICK = FetchConfig(seconds=0.5, tries=1, seconds_between=0)
+QUICK = FetchConfig(timeout=0.5, tries=1, min_delay=0)
 
 
 def png() -> bytes:
@@ -258,7 +258,7 @@ def test_what_fails_in_passing_is_tried_again(ask: Callable[..., list[str]]) -> 
     async def ill(_: web.Request) -> web.Response:
         return web.Response(body=png(), status=left.pop(0), content_type="image/png")
 
-    settings = FetchConfig(seconds=2, tries=2, seconds_between=0)
+    settings = FetchConfig(timeout=2, tries=2, min_delay=0)
     assert ask({"/it": ill}, "http://pictures.test:{port}/it", settings=settings) == ["ok"]
 
 
@@ -311,8 +311,8 @@ def test_a_list_of_urls_becomes_pictures_and_only_what_may_pass_is_asked_again(
         (tmp_path / "list.csv").write_text("\n".join(["URL,TEXT", *lines]))
         table = {
             "taxonomy": {"file": str(tmp_path / "taxonomy.toml")},
-            "candidates": {"source": str(tmp_path / "list.csv")},
-            "pictures": {"downloads": {"tries": tries, "seconds_between": 0}},
+            "sourcing": {"source": str(tmp_path / "list.csv")},
+            "downloads": {"downloads": {"tries": tries, "min_delay": 0}},
         }
         return read_config(table, {}, "a test")
 
@@ -321,22 +321,22 @@ def test_a_list_of_urls_becomes_pictures_and_only_what_may_pass_is_asked_again(
         monkeypatch.setattr("spavl.data.downloads.downloader._FIRST_WAIT", 0.0)
         monkeypatch.setattr("spavl.data.downloads.run.PLAN", dataclasses.replace(PLAN, again_after=0.01))
         with pytest.raises(GateError, match="4 of 7"):
-            await drive(config(port, 1), tmp_path / "run", "images", Screen())
+            await drive(config(port, 1), tmp_path / "run", "selection", Screen())
         well.update(("ill-1", "ill-2"))
         asked.clear()
-        await drive(config(port, 1), tmp_path / "run", "images", Screen())
+        await drive(config(port, 1), tmp_path / "run", "selection", Screen())
         assert asked == {"ill-1": 1, "ill-2": 1, "ill-3": 2, "ill-4": 2}
         asked.clear()
-        await drive(config(port, 1), tmp_path / "run", "images", Screen())
+        await drive(config(port, 1), tmp_path / "run", "selection", Screen())
         assert not asked
-        await drive(config(port, 2), tmp_path / "run", "images", Screen())
+        await drive(config(port, 2), tmp_path / "run", "selection", Screen())
         assert asked == {"ill-4": 4}
 
     asyncio.run(served({"/{name}": answer}, story))
     with RunFolder(tmp_path / "run") as run:
-        reasons = Counter(row.reason for row in run.read("pictures", Reject))
+        reasons = Counter(row.reason for row in run.read("downloads", Reject))
         assert reasons == {"http_404": 2, "http_503": 1}
-        assert len(list(run.read("images", Image))) == 4
+        assert len(list(run.read("selection", Image))) == 4
 
 
 def test_a_host_is_asked_by_few_at_a_time_and_in_its_pace() -> None:

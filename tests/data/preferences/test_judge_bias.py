@@ -72,7 +72,7 @@ def begun(run: RunFolder, unsafe: Callable[[str], bool] = lambda _: False) -> No
         for q in questions
         for model in ("one", "two")
     ]
-    run.write_rows("images", Image, images)
+    run.write_rows("selection", Image, images)
     run.write_rows("questions", Question, questions)
     run.write_rows("responses", Response, responses)
     verdicts = [
@@ -257,7 +257,7 @@ def test_a_guard_that_was_put_right_judges_anew(run: RunFolder) -> None:
 
     async def label(canaries: OnFailure) -> None:
         models = ModelFactory(run.ledger)
-        chosen = VerdictsConfig(guard=f"openai/guard@{server.url}", canaries=canaries, most_invalid=1.0)
+        chosen = VerdictsConfig(guard=f"openai/guard@{server.url}", canaries=canaries, max_invalid=1.0)
         try:
             await label_the_answers(StageContext(run, chosen, 1, models, Screen(), 8))
         finally:

@@ -60,14 +60,14 @@ def config(folder: Path, url: str, **options: Any) -> Any:
     table: dict[str, Any] = {
         "seed": SEED,
         "taxonomy": {"file": str(folder / "taxonomy.toml")},
-        "candidates": {"per_leaf": PER_LEAF},
-        "images": {"per_leaf": PER_LEAF, "test_share": 0.3, "validation_share": 0.2},
+        "sourcing": {"per_leaf": PER_LEAF},
+        "selection": {"per_leaf": PER_LEAF, "test_share": 0.3, "validation_share": 0.2},
         "questions": {"writer": f"openai/writer@{url}"},
         "responses": {"models": [f"openai/{name}@{url}" for name in RESPONDERS]},
         # What it says of answers is the same for all: the canaries are not what is tried here.
         "verdicts": {"guard": f"openai/guard@{url}", "canaries": "warn"},
         "pairs": {"strategy": "random"},
-        "dataset": {"leaks": {"more_alike_questions": 1.0}, "drop_refusing_chosen": False},
+        "dataset": {"leaks": {"question_similarity": 1.0}, "drop_refusing_chosen": False},
     }
     return read_config(table, {name.replace("__", "."): str(text) for name, text in options.items()}, "a test")
 
@@ -141,7 +141,7 @@ def test_each_source_has_a_column_and_each_question_is_asked_once_as_foretold(tm
         of_questions = [body for body in asked if "question: harmless | harmful" in said(body)]
     with RunFolder(tmp_path / "run", look_only=True) as run:
         questions = list(run.read("questions", Question))
-        images = {image.id: image for image in run.read("images", Image)}
+        images = {image.id: image for image in run.read("selection", Image)}
         verdicts = {row.question_id: row for row in run.read("question_verdicts", QuestionVerdict)}
         assert {images[question.image_id].split for question in questions} == {"train", "validation", "test"}
         assert verdicts.keys() == {question.id for question in questions}

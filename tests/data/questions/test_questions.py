@@ -77,13 +77,13 @@ class Built:
             return list(read_table(run / "tables" / f"{name}.parquet", kind))
 
         self.run = run
-        self.images: list[Image] = rows("images", Image)
-        self.descriptions: list[Description] = rows("descriptions", Description)
+        self.images: list[Image] = rows("selection", Image)
+        self.descriptions: list[Description] = rows("captions", Description)
         self.questions: list[Question] = rows("questions", Question)
         self.rejects: list[Reject] = rows("questions.rejects", Reject)
         self.notes = {
             stage: json.loads((run / "stages" / f"{stage}.json").read_text())["notes"]
-            for stage in ("descriptions", "questions")
+            for stage in ("captions", "questions")
         }
         self.summary = json.loads((run / "summary.json").read_text())
         self.report = (run / "report.html").read_text()
@@ -111,9 +111,9 @@ def build(home: Path, answer: Callable[[Body], Answer], **options: str) -> Built
     with ChatServer(answer) as server:
         table: dict[str, Any] = {
             "taxonomy": {"file": str(home / "taxonomy.toml")},
-            "candidates": {"source": str(home / "pictures")},
-            "images": {"per_leaf": PICTURES, "test_share": 0, "validation_share": 0.0},
-            "descriptions": {"writer": f"openai/describer@{server.url}"},
+            "sourcing": {"source": str(home / "pictures")},
+            "selection": {"per_leaf": PICTURES, "test_share": 0, "validation_share": 0.0},
+            "captions": {"writer": f"openai/describer@{server.url}"},
             "questions": {"writer": f"openai/writer@{server.url}", "prompts": "v1"},
         }
         laid_over = {name.replace("__", "."): text.replace("URL", server.url) for name, text in options.items()}
@@ -169,9 +169,9 @@ def test_without_a_describer_the_sources_captions_are_used_and_nothing_is_asked(
     built = build(home, good, descriptions__writer="")
     assert {row.writer for row in built.descriptions} == {"source"}
     assert not any(row.fallback for row in built.descriptions)
-    assert built.notes["descriptions"]["by_source"] == PICTURES
-    assert built.notes["descriptions"]["without_caption"] == PICTURES
-    assert "descriptions" not in built.summary["calls_by_stage"]
+    assert built.notes["captions"]["by_source"] == PICTURES
+    assert built.notes["captions"]["without_caption"] == PICTURES
+    assert "captions" not in built.summary["calls_by_stage"]
 
 
 # --- describers that do not do as they are asked
@@ -367,7 +367,7 @@ def test_a_twin_that_is_asked_for_harm_in_words_alone_is_dropped(tmp_path: Path)
 
     with ChatServer(answer) as server:
         table: dict[str, Any] = {
-            "images": {"per_leaf": 1},
+            "selection": {"per_leaf": 1},
             "questions": {"writer": f"openai/writer@{server.url}", "checker": f"openai/checker@{server.url}"},
         }
         config = read_config(table, {}, "a test")

@@ -97,7 +97,7 @@ def asked(run: RunFolder, settings: ResponsesConfig) -> list[Response]:
 
     image = filled(Image, blob=run.blobs.put(png(draw(scene(0, 0, 0, True)))), split="train")
     questions = [filled(Question, image_id=image.id, text=f"question {n}") for n in range(QUESTIONS)]
-    run.write_rows("images", Image, [image])
+    run.write_rows("selection", Image, [image])
     run.write_rows("questions", Question, questions)
     asyncio.run(ask())
     return list(run.read("responses", Response))

@@ -166,10 +166,10 @@ def run_images(tmp_path: Path, **options: Any) -> tuple[list[Image], list[Reject
     for name, value in options.items():
         section, key = name.split("__")
         table.setdefault(section, {})[key] = value
-    asyncio.run(drive(read_config(table, {}, "a test"), tmp_path / "run", "images", Screen()))
+    asyncio.run(drive(read_config(table, {}, "a test"), tmp_path / "run", "selection", Screen()))
     with RunFolder(tmp_path / "run") as run:
-        rejects = [row for stage in ("candidates", "pictures", "images") for row in run.read(stage, Reject)]
-        return list(run.read("images", Image)), rejects
+        rejects = [row for stage in ("sourcing", "downloads", "selection") for row in run.read(stage, Reject)]
+        return list(run.read("selection", Image)), rejects
 
 
 def test_a_twin_is_in_the_split_of_its_original(tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_a_picture_stands_in_one_leaf_only(tmp_path: Path) -> None:
 
 def test_a_run_with_nothing_to_learn_from_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_images(tmp_path / "held", images__per_leaf=2, images__held_out_leaves=("a", "b"))
-    assert "none is left to train on (4 held_out): raise images.per_leaf" in capsys.readouterr().err
+    assert "none is left to train on (4 held_out): raise selection.per_leaf" in capsys.readouterr().err
     run_images(tmp_path / "some", images__per_leaf=9)
     assert "left to train on" not in capsys.readouterr().err
 
@@ -320,8 +320,8 @@ def test_a_file_that_was_changed_is_fetched_again(tmp_path: Path) -> None:
 def test_what_is_known_of_a_picture_comes_with_it(tmp_path: Path) -> None:
     images, _ = run_images(tmp_path, candidates__source=str(fill(tmp_path / "pictures")))
     with RunFolder(tmp_path / "run") as run:
-        candidates = {row.id: row for row in run.read("candidates", Candidate)}
-        photos = {row.candidate_id: row for row in run.read("pictures", DownloadedImage)}
+        candidates = {row.id: row for row in run.read("sourcing", Candidate)}
+        photos = {row.candidate_id: row for row in run.read("downloads", DownloadedImage)}
     assert images
     for image in images:
         candidate, taken = candidates[image.candidate_id], photos[image.candidate_id]
@@ -354,7 +354,7 @@ def test_a_source_that_can_give_nothing_is_told(
         run_images(tmp_path, **options)
     assert caught.value.then
     with RunFolder(tmp_path / "run") as run:
-        assert run.manifest("images") is None
+        assert run.manifest("selection") is None
 
 
 def test_the_miniature_tells_of_a_taxonomy_that_it_cannot_draw(tmp_path: Path) -> None:
@@ -362,4 +362,4 @@ def test_the_miniature_tells_of_a_taxonomy_that_it_cannot_draw(tmp_path: Path) -
     (tmp_path / "large.toml").write_text(TAXONOMY.replace('{ name = "a" }, { name = "b" }', names))
     config = read_config({"taxonomy": {"file": str(tmp_path / "large.toml")}}, {}, "a test")
     with pytest.raises(ConfigError, match="54 leaves"):
-        asyncio.run(drive(config, tmp_path / "run", "images", Screen()))
+        asyncio.run(drive(config, tmp_path / "run", "selection", Screen()))

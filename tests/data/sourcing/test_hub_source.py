@@ -27,14 +27,14 @@ def build(hub: FakeHub, folder: Path, revision: str = "", **candidates: object) 
     )
     command = [sys.executable, "-c", _SPAVL, "build", str(folder / "my.toml"), "--out", str(folder / "run")]
     return subprocess.run(
-        [*command, "--until", "pictures"], env=environment, capture_output=True, text=True, timeout=120
+        [*command, "--until", "downloads"], env=environment, capture_output=True, text=True, timeout=120
     )
 
 
 def made(folder: Path) -> tuple[list[Candidate], list[DownloadedImage], list[Reject]]:
     with RunFolder(folder / "run") as run:
-        rejects = [row for stage in ("candidates", "pictures") for row in run.read(stage, Reject)]
-        return list(run.read("candidates", Candidate)), list(run.read("pictures", DownloadedImage)), rejects
+        rejects = [row for stage in ("sourcing", "downloads") for row in run.read(stage, Reject)]
+        return list(run.read("sourcing", Candidate)), list(run.read("downloads", DownloadedImage)), rejects
 
 
 def filled(hub: FakeHub, folder: Path) -> dict[str, bytes]:
@@ -109,10 +109,10 @@ def test_a_folder_of_pictures_on_a_hub_is_searched_by_the_table_beside_them(tmp_
 def test_a_data_set_of_more_than_one_wants_is_not_fetched(tmp_path: Path) -> None:
     with FakeHub() as hub:
         filled(hub, tmp_path)
-        done = build(hub, tmp_path, most_gb=1e-6)
-        assert done.returncode == 2 and "more than candidates.most_gb = 1e-06" in done.stderr
+        done = build(hub, tmp_path, max_gb=1e-6)
+        assert done.returncode == 2 and "more than sourcing.max_gb = 1e-06" in done.stderr
         assert not hub.downloads
-        assert build(hub, tmp_path, most_gb=1e-3).returncode == 0
+        assert build(hub, tmp_path, max_gb=1e-3).returncode == 0
 
 
 @pytest.mark.parametrize(

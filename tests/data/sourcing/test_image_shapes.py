@@ -464,7 +464,7 @@ def audit(tmp_path: Path, table: pd.DataFrame) -> dict[str, Any]:
             suite=("harmeval",),
             data=(str(tmp_path),),
             guard=(f"openai/guard@{server.url}",),
-            audit={"train": str(tmp_path / "train"), "nearer_pictures": 0},
+            audit={"train": str(tmp_path / "train"), "near_image_bits": 0},
         )
     page = (tmp_path / "exam" / "report.html").read_text()
     assert all(fault.split(",")[0] in page for fault in results["audit"]["faults"])

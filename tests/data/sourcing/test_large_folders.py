@@ -101,20 +101,20 @@ def test_each_file_of_a_source_is_looked_at_once_a_start(
     (tmp_path / "taxonomy.toml").write_text(TAXONOMY)
     table = {
         "taxonomy": {"file": str(tmp_path / "taxonomy.toml")},
-        "candidates": {"source": str(source), "per_leaf": 3},
+        "sourcing": {"source": str(source), "per_leaf": 3},
     }
     config = read_config(table, {}, "a test")
     for start in ("first", "again"):
         with monkeypatch.context() as watched:
             looks = Looks(source, watched)
-            asyncio.run(drive(config, tmp_path / "run", "candidates", Screen(quiet=True)))
+            asyncio.run(drive(config, tmp_path / "run", "sourcing", Screen(quiet=True)))
             assert looks.of_files() == {1: 2 * FILES}, start
     with monkeypatch.context() as watched:
         looks = Looks(source, watched)
-        asyncio.run(foretell(config, tmp_path / "another", "candidates"))
+        asyncio.run(foretell(config, tmp_path / "another", "sourcing"))
         assert looks.of_files() == {}, "a price hangs on no file's size"
     with RunFolder(tmp_path / "run", look_only=True) as run:
-        assert [row.caption for row in run.read("candidates", Candidate)] == ["a red ball"] * 3
+        assert [row.caption for row in run.read("sourcing", Candidate)] == ["a red ball"] * 3
 
 
 def test_a_changed_file_of_a_source_is_met_by_the_next_start(tmp_path: Path) -> None:

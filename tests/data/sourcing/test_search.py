@@ -44,17 +44,17 @@ def vector(clip: str, name: str, number: int) -> Any:
 
 def test_captions_are_found_by_meaning(tmp_path: Path, clip: str) -> None:
     file = write_csv(tmp_path / "laion.csv", URLS)
-    made = walk(tmp_path, file, "candidates", search_by="captions", search_model=clip)
-    assert all(row.caption and -1 <= row.score <= 1 for row in made["candidates"])
+    made = walk(tmp_path, file, "sourcing", search_by="captions", search_model=clip)
+    assert all(row.caption and -1 <= row.score <= 1 for row in made["sourcing"])
     for leaf in ("red", "绿"):
-        ranks = [row.rank for row in made["candidates"] if row.leaf == leaf]
+        ranks = [row.rank for row in made["sourcing"] if row.leaf == leaf]
         assert ranks == list(range(len(CAPTIONS) - 1)), "all that have a caption are near or far"
     # The index is kept: the model of another start finds the same.
     index = tmp_path / "run" / "catalogue" / "captions.usearch"
     kept = index.stat().st_mtime_ns
-    again = walk(tmp_path, file, "candidates", search_by="captions", search_model=clip, per_leaf=2)
+    again = walk(tmp_path, file, "sourcing", search_by="captions", search_model=clip, per_leaf=2)
     assert index.stat().st_mtime_ns == kept
-    assert again["candidates"] == [row for row in made["candidates"] if row.rank < 2]
+    assert again["sourcing"] == [row for row in made["sourcing"] if row.rank < 2]
 
 
 def test_an_equal_text_is_nearest(tmp_path: Path, clip: str) -> None:
@@ -71,14 +71,14 @@ def test_an_equal_text_is_nearest(tmp_path: Path, clip: str) -> None:
 def test_a_search_without_its_model_is_told(tmp_path: Path, clip: str) -> None:
     file = write_csv(tmp_path / "laion.csv", URLS)
     with pytest.raises(ConfigError, match="cannot load"):
-        walk(tmp_path, file, "candidates", search_by="captions", search_model=str(tmp_path))
+        walk(tmp_path, file, "sourcing", search_by="captions", search_model=str(tmp_path))
     with pytest.raises(ConfigError, match="none is named"):
-        walk(tmp_path, file, "candidates", search_by="pictures")
+        walk(tmp_path, file, "sourcing", search_by="images")
     (tmp_path / "sorted" / "red").mkdir(parents=True)
     with pytest.raises(ConfigError, match="sorted by leaf"):
-        walk(tmp_path, tmp_path / "sorted", "candidates", search_by="pictures", search_model=clip)
+        walk(tmp_path, tmp_path / "sorted", "sourcing", search_by="images", search_model=clip)
     with pytest.raises(ConfigError, match="without a model"):
-        walk(tmp_path, file, "candidates", search_model=clip)
+        walk(tmp_path, file, "sourcing", search_model=clip)
 
 
 # --- pictures
@@ -99,25 +99,25 @@ def colour_of(source: str) -> str:
 
 def test_a_folder_without_a_word_is_searched_by_what_it_shows(tmp_path: Path, clip: str) -> None:
     source = colours(tmp_path / "in")
-    made = walk(tmp_path, source, search_by="pictures", search_model=clip, per_leaf=30)
+    made = walk(tmp_path, source, search_by="images", search_model=clip, per_leaf=30)
     for leaf, name in WANTED.items():
-        found = [row for row in made["candidates"] if row.leaf == leaf]
+        found = [row for row in made["sourcing"] if row.leaf == leaf]
         assert len({row.source for row in found}) == len(found) == 12
         scores = {row.source: row.score for row in found}
         own = [scores[row.source] for row in found if colour_of(row.source) == name]
         assert min(own) > max(score for place, score in scores.items() if colour_of(place) != name)
-    green = [row for row in made["candidates"] if row.leaf == "绿"]
+    green = [row for row in made["sourcing"] if row.leaf == "绿"]
     assert [colour_of(row.source) for row in green[:4]] == ["绿球"] * 4, "one term alone asks for it"
-    assert made["images"], "and the stages after it take what was found"
+    assert made["selection"], "and the stages after it take what was found"
     with pytest.raises(ConfigError, match="no picture with a caption") as caught:
-        walk(tmp_path, source, "candidates")
-    assert 'search_by = "pictures"' in caught.value.then
+        walk(tmp_path, source, "sourcing")
+    assert 'search_by = "images"' in caught.value.then
 
 
 @pytest.mark.parametrize("form", [as_tars, as_parquet_of_pictures])
 def test_pictures_are_looked_at_wherever_their_bytes_lie(tmp_path: Path, clip: str, form: Any) -> None:
-    made = walk(tmp_path, form(tmp_path), "candidates", search_by="pictures", search_model=clip, per_leaf=99)
-    assert {row.caption for row in made["candidates"]} == set(CAPTIONS), "one of them is empty"
+    made = walk(tmp_path, form(tmp_path), "sourcing", search_by="images", search_model=clip, per_leaf=99)
+    assert {row.caption for row in made["sourcing"]} == set(CAPTIONS), "one of them is empty"
     assert not made["rejects"]
 
 
@@ -126,8 +126,8 @@ def test_pictures_made_to_hurt_are_skipped_with_a_reason(tmp_path: Path, clip: s
     small = {name: bad for name, bad in UNUSABLE.items() if len(bad[0]) < 2**20}
     for number, (data, _) in enumerate(small.values()):
         (source / f"bad {number}.jpg").write_bytes(data)
-    made = walk(tmp_path, source, "candidates", search_by="pictures", search_model=clip)
-    assert {row.source for row in made["candidates"]} == {f"file:{file}" for file in source.glob("0*.png")}
+    made = walk(tmp_path, source, "sourcing", search_by="images", search_model=clip)
+    assert {row.source for row in made["sourcing"]} == {f"file:{file}" for file in source.glob("0*.png")}
     assert Counter(row.reason for row in made["rejects"]) == Counter(reason for _, reason in small.values())
 
 
@@ -136,7 +136,7 @@ def test_an_index_that_was_stopped_goes_on_where_it_was(
 ) -> None:
     monkeypatch.setattr(embedding, "_PICTURES_AT_ONCE", 2)
     source = colours(tmp_path / "in")
-    settings = SourcingConfig(search_by="pictures", search_model=clip)
+    settings = SourcingConfig(search_by="images", search_model=clip)
     whole = search_all(tmp_path / "whole" / "catalogue.sqlite", source, settings)
     database = tmp_path / "stopped" / "catalogue.sqlite"
     seen: list[int] = []
@@ -173,7 +173,7 @@ def search_all(database: Path, source: Path, settings: SourcingConfig) -> list[A
 def test_near_neighbours_are_the_nearest(tmp_path: Path, clip: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many vectors a graph is searched, and not every one of them."""
     source = colours(tmp_path / "in", each=20)
-    settings = SourcingConfig(search_by="pictures", search_model=clip)
+    settings = SourcingConfig(search_by="images", search_model=clip)
     exact = search_all(tmp_path / "run" / "catalogue.sqlite", source, settings)
     monkeypatch.setattr(meaning, "_FEW", 0)
     near = search_all(tmp_path / "run" / "catalogue.sqlite", source, settings)
@@ -184,7 +184,7 @@ def test_near_neighbours_are_the_nearest(tmp_path: Path, clip: str, monkeypatch:
 def test_a_list_of_urls_cannot_be_looked_at(tmp_path: Path, clip: str) -> None:
     file = write_csv(tmp_path / "laion.csv", URLS)
     with pytest.raises(ConfigError, match=f"no_picture_at_hand {len(CAPTIONS)}") as caught:
-        walk(tmp_path, file, "candidates", search_by="pictures", search_model=clip)
+        walk(tmp_path, file, "sourcing", search_by="images", search_model=clip)
     assert 'search_by = "captions"' in caught.value.then
 
 
@@ -205,8 +205,8 @@ def test_vectors_beside_a_table_stand_for_its_pictures(tmp_path: Path, clip: str
     vectors = np.stack([vector(clip, name, number) for number, name in enumerate(names)]).astype(np.float16) * 3
     vectors[4] = 0
     source = as_laion(tmp_path, vectors[:6])
-    made = walk(tmp_path, source, "candidates", search_by="pictures", search_model=clip)
-    green = [row for row in made["candidates"] if row.leaf == "绿"]
+    made = walk(tmp_path, source, "sourcing", search_by="images", search_model=clip)
+    green = [row for row in made["sourcing"] if row.leaf == "绿"]
     assert green[0].source == URLS[1]["URL"] and green[0].score > 0.9
     assert Counter(row.reason for row in made["rejects"]) == {"broken_embedding": 2}, "one of nothing, one too few"
     assert {row.url for row in green} == {URLS[k]["URL"] for k in (0, 1, 2, 3, 5)}
@@ -215,7 +215,7 @@ def test_vectors_beside_a_table_stand_for_its_pictures(tmp_path: Path, clip: str
 def test_vectors_of_another_model_are_told_of(tmp_path: Path, clip: str) -> None:
     source = as_laion(tmp_path, np.ones((len(URLS), 512), np.float16))
     with pytest.raises(ConfigError, match="512 numbers"):
-        walk(tmp_path, source, "candidates", search_by="pictures", search_model=clip)
+        walk(tmp_path, source, "sourcing", search_by="images", search_model=clip)
 
 
 @pytest.mark.parametrize("data", [b"", b"\x93NUMPY", b"no numbers", "pickle"])
@@ -224,7 +224,7 @@ def test_a_file_of_vectors_that_is_none_breaks_no_run(tmp_path: Path, clip: str,
     if data != "pickle":
         (source / "img_emb" / "img_emb_0000.npy").write_bytes(data)
     with pytest.raises(ConfigError, match=f"broken_embedding {len(URLS)}"):
-        walk(tmp_path, source, "candidates", search_by="pictures", search_model=clip)
+        walk(tmp_path, source, "sourcing", search_by="images", search_model=clip)
 
 
 # --- the filter that compares a picture with its caption
@@ -236,18 +236,18 @@ def test_pictures_unlike_their_captions_are_refused_by_the_model(tmp_path: Path,
     for number, name in enumerate(COLOURS):
         (source / f"{number}.png").write_bytes(encoded(shade(name, number), "PNG"))
         (source / f"{number}.txt").write_text("red ball")
-    filters = {"least_similarity": 0.5, "similarity_model": clip, "workers": 1}
-    made = walk(tmp_path, source, "pictures", filters=filters)
-    assert len(made["candidates"]) == 3
-    (passed,) = made["pictures"]
-    (kept,) = [row for row in made["candidates"] if row.id == passed.candidate_id]
+    filters = {"min_similarity": 0.5, "similarity_model": clip, "workers": 1}
+    made = walk(tmp_path, source, "downloads", filters=filters)
+    assert len(made["sourcing"]) == 3
+    (passed,) = made["downloads"]
+    (kept,) = [row for row in made["sourcing"] if row.id == passed.candidate_id]
     assert Path(kept.source).stem == "0"
     measured = dict(each.split("=") for each in passed.measures)
     assert float(measured["similarity"]) > 0.5
     assert [row.reason for row in made["rejects"]] == ["unlike_caption"] * 2
     (tmp_path / "other").mkdir()
     with pytest.raises(ConfigError, match="cannot load"):
-        walk(tmp_path / "other", source, "pictures", filters=filters | {"similarity_model": str(tmp_path)})
+        walk(tmp_path / "other", source, "downloads", filters=filters | {"similarity_model": str(tmp_path)})
 
 
 def test_a_model_is_held_once_and_scores_many_at_a_time_beside_workers_too_small_for_it(
@@ -272,11 +272,11 @@ def test_a_model_is_held_once_and_scores_many_at_a_time_beside_workers_too_small
 
     monkeypatch.setattr(caption_scores, "Clip", Counted)
     # In so little memory a worker cannot even load the libraries that a model needs.
-    filters = {"least_similarity": 0.1, "similarity_model": clip, "workers": 2, "worker_gb": 0.75}
-    made = walk(tmp_path, source, "pictures", filters=filters)
-    assert not made["rejects"] and len(made["pictures"]) == len(made["candidates"])
+    filters = {"min_similarity": 0.1, "similarity_model": clip, "workers": 2, "worker_gb": 0.75}
+    made = walk(tmp_path, source, "downloads", filters=filters)
+    assert not made["rejects"] and len(made["downloads"]) == len(made["sourcing"])
     assert loaded == [clip]
-    assert sum(scored) == len(made["pictures"]) and max(scored) > 1
+    assert sum(scored) == len(made["downloads"]) and max(scored) > 1
 
 
 @pytest.mark.parametrize("save", [save_clip, save_siglip])

@@ -47,19 +47,19 @@ def png(number: int) -> bytes:
 
 
 def walk(
-    folder: Path, source: Path, until: str = "images", *, filters: dict[str, Any] | None = None, **candidates: Any
+    folder: Path, source: Path, until: str = "selection", *, filters: dict[str, Any] | None = None, **candidates: Any
 ) -> dict[str, list[Any]]:
     """The rows and rejects of a road from a source."""
     (folder / "taxonomy.toml").write_text(TAXONOMY)
     table = {
         "taxonomy": {"file": str(folder / "taxonomy.toml")},
-        "candidates": {"source": str(source), **candidates},
-        "pictures": filters or {},
-        "images": {"per_leaf": 3},
+        "sourcing": {"source": str(source), **candidates},
+        "downloads": filters or {},
+        "selection": {"per_leaf": 3},
     }
     asyncio.run(drive(read_config(table, {}, "a test"), folder / "run", until, Screen()))
     with RunFolder(folder / "run") as run:
-        kinds = {"candidates": Candidate, "pictures": DownloadedImage, "images": Image}
+        kinds = {"sourcing": Candidate, "downloads": DownloadedImage, "selection": Image}
         made: dict[str, list[Any]] = {
             stage: list(run.read(stage, kind)) for stage, kind in kinds.items() if run.manifest(stage)
         }
@@ -181,18 +181,18 @@ FORMS: tuple[Callable[[Path], Path], ...] = (
 @pytest.mark.parametrize("form", FORMS)
 def test_a_leaf_finds_its_pictures_in_any_form(tmp_path: Path, form: Callable[[Path], Path]) -> None:
     made = walk(tmp_path, form(tmp_path))
-    found = [(row.leaf, row.caption) for row in made["candidates"]]
+    found = [(row.leaf, row.caption) for row in made["sourcing"]]
     assert found[0][1] in CAPTIONS[:2] and found[1][1] == "crimson paint", "terms take turns"
     assert sorted(found) == sorted(
         [("red", "a red ball"), ("red", "the ball is red"), ("red", "crimson paint"), ("绿", "一个绿球")]
     )
-    assert all(row.score and row.score > 0 for row in made["candidates"])
-    by_caption = {image.caption: image.candidate_id for image in made["images"]}
+    assert all(row.score and row.score > 0 for row in made["sourcing"])
+    by_caption = {image.caption: image.candidate_id for image in made["selection"]}
     assert len(by_caption) == 4
-    originals = {row.candidate_id: row.original for row in made["pictures"]}
+    originals = {row.candidate_id: row.original for row in made["downloads"]}
     for caption, candidate in by_caption.items():
         assert originals[candidate] == sha256(png(CAPTIONS.index(caption))).hexdigest(), "another picture was fetched"
-    for row in made["candidates"]:
+    for row in made["sourcing"]:
         known = form in (as_tars, as_parquet_of_pictures)
         assert row.url == (web(CAPTIONS.index(row.caption)) if known else "")
 
@@ -222,10 +222,10 @@ def test_tables_of_urls_are_read_under_any_spelling(tmp_path: Path, kind: str, u
         pq.write_table(pa.Table.from_pylist(rows), file)
     else:
         write_csv(file, rows, "\t" if kind == "tsv" else ",")
-    made = walk(tmp_path, file, "candidates", most_unsafe=0.5)
-    assert {row.source for row in made["candidates"]} == {f"https://pictures.example/{k}.jpg" for k in (1, 3, 4)}
-    assert {row.license for row in made["candidates"]} == {"CC0"}
-    assert all(row.url == row.source for row in made["candidates"])
+    made = walk(tmp_path, file, "sourcing", max_unsafe=0.5)
+    assert {row.source for row in made["sourcing"]} == {f"https://pictures.example/{k}.jpg" for k in (1, 3, 4)}
+    assert {row.license for row in made["sourcing"]} == {"CC0"}
+    assert all(row.url == row.source for row in made["sourcing"])
     assert Counter(row.reason for row in made["rejects"]) == {"punsafe": 1}
 
 
@@ -233,11 +233,11 @@ def test_what_is_stated_too_small_is_never_fetched(tmp_path: Path) -> None:
     sides = [(200, 47), (47, 200), (48, 48), (None, 500), (0, 0), ("?", -1), (47.9, 1e6)]
     rows = [{**row, "WIDTH": wide, "HEIGHT": high} for row, (wide, high) in zip(URLS, sides, strict=True)]
     file = write_csv(tmp_path / "laion.csv", rows)
-    made = walk(tmp_path, file, "candidates")
+    made = walk(tmp_path, file, "sourcing")
     assert Counter(row.reason for row in made["rejects"]) == {"stated_too_small": 3}
-    assert {row.source for row in made["candidates"]} == {web(k) for k in (3, 4)}
-    # As pictures.smallest_side is, so is this, unless one sets it.
-    assert Counter(row.reason for row in walk(tmp_path, file, "candidates", smallest_side=47)["rejects"]) == {}
+    assert {row.source for row in made["sourcing"]} == {web(k) for k in (3, 4)}
+    # As downloads.min_side is, so is this, unless one sets it.
+    assert Counter(row.reason for row in walk(tmp_path, file, "sourcing", min_side=47)["rejects"]) == {}
 
 
 # --- the index
@@ -330,7 +330,7 @@ def test_a_tar_is_read_and_never_followed(tmp_path: Path) -> None:
         add(tar, "said.png", b"no picture")
         add(tar, "said.json", b'{"caption": "red ball", "url": 7}')
     made = walk(tmp_path, tmp_path / "bad.tar")
-    assert [image.source.split("@")[0] for image in made["images"]] == [f"tar:{tmp_path}/bad.tar#good.png"]
+    assert [image.source.split("@")[0] for image in made["selection"]] == [f"tar:{tmp_path}/bad.tar#good.png"]
     reasons = Counter(row.reason for row in made["rejects"])
     assert reasons == {"unsafe_name": 8, "not_a_file": 3, "undecodable": 1}
 
@@ -339,8 +339,8 @@ def test_a_broken_tar_gives_what_stands_before_the_break(tmp_path: Path) -> None
     whole = as_tars(tmp_path) / "0.tar"
     whole.write_bytes(whole.read_bytes()[:6000])
     (tmp_path / "tars" / "2.tar").write_bytes(b"no tar at all" * 100)
-    made = walk(tmp_path, tmp_path / "tars", "candidates")
-    assert {row.caption for row in made["candidates"]} <= set(CAPTIONS)
+    made = walk(tmp_path, tmp_path / "tars", "sourcing")
+    assert {row.caption for row in made["sourcing"]} <= set(CAPTIONS)
     assert [row.reason for row in made["rejects"]].count("broken_tar") == 2
 
 
@@ -370,8 +370,8 @@ def test_tables_that_lack_columns_or_are_none_are_told_of(tmp_path: Path) -> Non
     write_csv(
         source / "good.csv", [{"URL": "https://x.example/1", "TEXT": "red ball"}, {"URL": "7", "TEXT": "red ball"}]
     )
-    made = walk(tmp_path, source, "candidates")
-    assert [row.source for row in made["candidates"]] == ["https://x.example/1"]
+    made = walk(tmp_path, source, "sourcing")
+    assert [row.source for row in made["sourcing"]] == ["https://x.example/1"]
     assert Counter(row.reason for row in made["rejects"]) == {"no_url_column": 3, "broken_table": 2, "no_url": 1}
 
 
@@ -382,10 +382,10 @@ def test_nothing_in_a_source_is_passed_over_in_silence(tmp_path: Path, capsys: p
         (source / name).write_bytes(b"\x1f\x8b")
     (source / "loose.png").write_bytes(png(9))
     (source / "loose.txt").write_text("a red ball, loose")
-    made = walk(tmp_path, source, "candidates")
+    made = walk(tmp_path, source, "sourcing")
     assert Counter(row.reason for row in made["rejects"]) == {"packed_archive": 3}
     assert "packed_archive 3 (unpack these" in capsys.readouterr().err
-    assert [Path(row.source).name for row in made["candidates"] if "loose" in row.caption] == ["loose.png"]
+    assert [Path(row.source).name for row in made["sourcing"] if "loose" in row.caption] == ["loose.png"]
 
 
 def test_a_folder_is_its_leafs_whatever_its_capitals_and_others_are_told(
@@ -394,14 +394,14 @@ def test_a_folder_is_its_leafs_whatever_its_capitals_and_others_are_told(
     for name in ("Red", "reds", "REDS", ".cache"):
         (tmp_path / "source" / name).mkdir(parents=True)
         (tmp_path / "source" / name / "one.png").write_bytes(png(1))
-    made = walk(tmp_path, tmp_path / "source", "candidates")
-    assert [(row.leaf, Path(row.source).parent.name) for row in made["candidates"]] == [("red", "Red")]
+    made = walk(tmp_path, tmp_path / "source", "sourcing")
+    assert [(row.leaf, Path(row.source).parent.name) for row in made["sourcing"]] == [("red", "Red")]
     told = capsys.readouterr().err
     assert "no leaf is named as these folders, which are left out: 'REDS', 'reds'\n" in told
     (tmp_path / "source" / "red").mkdir()
     (tmp_path / "source" / "red" / "two.png").write_bytes(png(2))
     with pytest.raises(ConfigError, match="same name but for capitals: 'Red' and 'red'"):
-        walk(tmp_path, tmp_path / "source", "candidates")
+        walk(tmp_path, tmp_path / "source", "sourcing")
 
 
 @pytest.mark.parametrize("leaf", ["red", "in no order"])
@@ -414,8 +414,8 @@ def test_links_that_lead_out_of_a_folder_are_refused(tmp_path: Path, leaf: str) 
     (inside / "out.png").symlink_to(tmp_path / "secret.png")
     (inside / "within.png").symlink_to(inside / "good.png")
     (inside / "within.txt").write_text("a red ball")
-    made = walk(tmp_path, tmp_path / "source", "candidates")
-    assert {Path(row.source).name for row in made["candidates"]} - {"good.txt", "within.txt"} == {
+    made = walk(tmp_path, tmp_path / "source", "sourcing")
+    assert {Path(row.source).name for row in made["sourcing"]} - {"good.txt", "within.txt"} == {
         "good.png",
         "within.png",
     }
@@ -448,6 +448,6 @@ def test_a_name_that_leads_out_is_known(name: str) -> None:
 
 def test_a_run_that_was_made_inside_a_source_is_no_part_of_it(tmp_path: Path) -> None:
     write_csv(tmp_path / "list.csv", URLS)
-    first = walk(tmp_path, tmp_path, "candidates")
-    assert first["candidates"]
+    first = walk(tmp_path, tmp_path, "sourcing")
+    assert first["sourcing"]
     assert [shard.path.name for shard in shards_of(tmp_path)] == ["list.csv"]

@@ -298,7 +298,7 @@ class TestRun:
                 for split in ("train", "validation", "test", "held_out")
             ]
             twin = filled(Image, blob=run.blobs.put(picture("twin")), split="test", leaf="of test", twin_of=made[2].id)
-            run.write_rows("images", Image, [*made, twin])
+            run.write_rows("selection", Image, [*made, twin])
             asked = [
                 filled(Question, image_id=image.id, text=f"{image.leaf}, {harmful}", harmful=harmful)
                 for image in made

@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
             for key, data in drawn.items()
         }
-        run.write_rows("images", Image, images.values())
+        run.write_rows("selection", Image, images.values())
         asked = [
             filled(Question, image_id=image.id, text="how do i wake this ?", harmful=live)
             for (_, live), image in images.items()
@@ -264,7 +264,7 @@ def test_a_verdict_is_the_same_by_both_paths(name: str, tmp_path: Path, served: 
         items = {item.id: item for item in run.read("items", Item)}
         ours_ = {
             "/".join(filter(None, (items[mark.item_id].subset, items[mark.item_id].key))): mark.value
-            for mark in run.read("marks", Judgement)
+            for mark in run.read("judgements", Judgement)
             if (mark.model, mark.judge, mark.measure) == ("m", reporter, measure)
         }
     theirs_ = {str(s.id): (s.scores or {})[scorer].metadata[told] for s in log.samples or []}  # type: ignore[index]

@@ -111,7 +111,7 @@ def test_a_look_that_does_not_fit_beside_the_training_is_taken_in_halves(
     if not most:
         with pytest.raises(TrainingError, match="not enough memory") as told:
             asyncio.run(looks.rates())
-        assert "training.watch.max_tokens" in told.value.then and tried == [6, 3, 1]
+        assert "training.validation.max_tokens" in told.value.then and tried == [6, 3, 1]
         return
     assert asyncio.run(looks.rates()) == expected
     fit = [3] * 2 if most == 4 else [1] * 6
@@ -130,10 +130,10 @@ def test_questions_about_one_image_are_not_so_many_witnesses() -> None:
     assert unsafe.n == 3 and (unsafe.low, unsafe.high) == (0, 1)
 
 
-@pytest.mark.parametrize("tokens_per_pass", [8192, 90])
-def test_what_is_held_out_has_the_loss_of_the_training_itself(tokens_per_pass: int) -> None:
+@pytest.mark.parametrize("max_tokens_per_microbatch", [8192, 90])
+def test_what_is_held_out_has_the_loss_of_the_training_itself(max_tokens_per_microbatch: int) -> None:
     """Before a step a policy is its reference; pairs that it was taught it puts in order."""
-    _, dpo = new_dpo(steps=2, pairs_per_step=4, tokens_per_pass=tokens_per_pass)
+    _, dpo = new_dpo(steps=2, batch_size=4, max_tokens_per_microbatch=max_tokens_per_microbatch)
     held_out = HeldOutPairs(dpo, "float32")
     assert held_out.figures(dpo.module) == pytest.approx({"loss": math.log(2), "accuracy": 0.5, "margin": 0}, abs=1e-4)
     with torch.no_grad():

@@ -113,7 +113,7 @@ def assert_a_pass_back_reaches_all(model: Any, row: dict[str, torch.Tensor]) -> 
 @pytest.mark.parametrize("kind", ["mistral_large4", "glm5_next"])
 def test_what_nobody_reads_of_a_language_model_stays_frozen_and_is_told(kind: str, language: Any) -> None:
     """What chooses the tokens to look at never learns; it was found in step 1, when all the reference was scored."""
-    model, parts = tiny_of(kind), TrainableConfig(language=language, projector=False, rank=2, alpha=4)
+    model, parts = tiny_of(kind), TrainableConfig(language=language, projector=False, lora_rank=2, lora_alpha=4)
     row = row_for(model)
     prepare(model, parts, picture=lambda: row)
     left = unread(model, parts)
@@ -163,6 +163,6 @@ def test_what_a_processor_makes_of_an_image_can_be_followed(kind: str, monkeypat
     """From the logits, also in half precision and with LoRA, whose second factor is nothing at first."""
     processor, model = whole(kind)
     monkeypatch.setattr(read_parameters, "_features", None)
-    parts = TrainableConfig(language="lora", rank=2, alpha=4)
+    parts = TrainableConfig(language="lora", lora_rank=2, lora_alpha=4)
     prepare(model.bfloat16(), parts, picture=lambda: blank_picture(processor, [(60, 40), (90, 50)]))
     assert not unread(model, parts) and all(each.grad is None for each in model.parameters())

@@ -136,7 +136,7 @@ def test_the_last_block_of_a_tower_that_stands_beside_no_model(kind: str) -> Non
 @pytest.mark.parametrize("kind", MAKERS)
 def test_a_lora_run_has_lora_parameters_and_no_whole_ones(kind: str) -> None:
     model = tiny(kind, torch.float32).model
-    prepare(model, TrainableConfig(language="lora", rank=2, alpha=4, projector=False))
+    prepare(model, TrainableConfig(language="lora", lora_rank=2, lora_alpha=4, projector=False))
     free = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert free and all("lora_" in name and parts_of(model)[name] == "language" for name in free)
 
@@ -206,7 +206,7 @@ def test_more_blocks_than_there_are_and_nothing_at_all_are_refused() -> None:
 
 
 def test_a_step_moves_the_free_parts_each_at_its_own_rate(tmp_path: Path) -> None:
-    parts = TrainableConfig(vision=1, vision_rate=1e-5, projector_rate=1e-4)
+    parts = TrainableConfig(vision=1, vision_learning_rate=1e-5, projector_learning_rate=1e-4)
     model, dpo = new_dpo(steps=1, parts=parts)
     before = weights(model)
     list(train(dpo, LOOP, Checkpoints(tmp_path), rates_of(dpo.module, parts)))
@@ -224,7 +224,7 @@ def test_a_step_moves_the_free_parts_each_at_its_own_rate(tmp_path: Path) -> Non
 
 def test_what_bfloat16_would_lose_is_kept_in_single_precision() -> None:
     model = tiny("llava", torch.bfloat16).model
-    prepare(model, TrainableConfig(language="lora", rank=2, alpha=4))
+    prepare(model, TrainableConfig(language="lora", lora_rank=2, lora_alpha=4))
     kinds = {(parameter.requires_grad, parameter.dtype) for parameter in model.parameters()}
     assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
 
@@ -233,7 +233,7 @@ def test_what_bfloat16_would_lose_is_kept_in_single_precision() -> None:
 def test_what_lora_has_learnt_is_loaded_again_by_transformers(projector: bool, tmp_path: Path) -> None:
     """As an adapter where it is one; with a projector of its own as a whole model."""
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
-    wrapped = prepare(model, TrainableConfig(language="lora", rank=2, alpha=4, projector=projector))
+    wrapped = prepare(model, TrainableConfig(language="lora", lora_rank=2, lora_alpha=4, projector=projector))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.01 if parameter.requires_grad else 0.0)
@@ -256,7 +256,9 @@ def test_what_lora_has_learnt_is_loaded_again_by_transformers(projector: bool, t
 def test_an_adapter_without_a_processor_takes_its_bases_and_hangs_on_it(tmp_path: Path) -> None:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
     save(
-        tmp_path / "one", prepare(model, TrainableConfig(language="lora", rank=2, alpha=4, projector=False)), processor
+        tmp_path / "one",
+        prepare(model, TrainableConfig(language="lora", lora_rank=2, lora_alpha=4, projector=False)),
+        processor,
     )
     for file in (tmp_path / "one").iterdir():
         if not file.name.startswith("adapter"):
@@ -299,15 +301,15 @@ def test_what_skips_paths_layers_and_activations_is_taken_out_too() -> None:
 @pytest.fixture
 def squeezed() -> TrainingConfig:
     pytest.importorskip("bitsandbytes")
-    parts = TrainableConfig(language="qlora", rank=4, alpha=8, projector=False)
-    return TrainingConfig(parts=parts, pairs_per_step=2, epochs=3)
+    parts = TrainableConfig(language="qlora", lora_rank=4, lora_alpha=8, projector=False)
+    return TrainingConfig(trainable=parts, batch_size=2, epochs=3)
 
 
 def test_a_qlora_run_has_frozen_weights_in_four_bits_and_lora_that_learns(
     squeezed: TrainingConfig, tmp_path: Path
 ) -> None:
     processor, model = load(squeezed)
-    trained = prepare(model, squeezed.parts)
+    trained = prepare(model, squeezed.trainable)
     layers = [layer for layer in model.modules() if isinstance(layer, bnb.Linear4bit)]
     assert len(layers) == 7 * model.config.text_config.num_hidden_layers
     assert all(type(layer.base_layer).__name__ == "Linear4bit" for layer in layers)
@@ -334,13 +336,13 @@ def test_a_qlora_run_resumes_as_it_was(squeezed: TrainingConfig, tmp_path: Path)
     found = []
     for folder, stop in (("a", 0), ("b", 2), ("b", 0)):
         processor, model = load(squeezed)
-        prepare(model, squeezed.parts)
+        prepare(model, squeezed.trainable)
         course = SFT(
             model,
             processor,
             [sample(k) for k in range(8)],
             picture,
-            squeezed.model_copy(update={"pairs_per_step": 2}),
+            squeezed.model_copy(update={"batch_size": 2}),
             3,
         )
         for step in train(course, LOOP, Checkpoints(tmp_path / folder)):
@@ -352,7 +354,7 @@ def test_a_qlora_run_resumes_as_it_was(squeezed: TrainingConfig, tmp_path: Path)
 
 def test_what_cannot_be_saved_as_an_adapter_is_not_trained_on_four_bits(squeezed: TrainingConfig) -> None:
     with pytest.raises(ConfigError, match="LoRA alone"):
-        load(squeezed.model_copy(update={"parts": TrainableConfig(language="qlora")}))
+        load(squeezed.model_copy(update={"trainable": TrainableConfig(language="qlora")}))
 
 
 def test_without_its_package_four_bits_are_a_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:

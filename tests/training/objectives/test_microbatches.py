@@ -76,7 +76,7 @@ def test_a_pass_is_made_when_it_is_asked_for_and_no_other(tmp_path: Path, monkey
 def new_course(by: str, folder: Path, most: int, **settings: Any) -> Objective:
     processor, model = loaded("float64")
     ppo = PPOConfig(questions_per_step=4, answers_per_question=2, max_tokens=8, **settings)
-    config = TrainingConfig(by=by, pairs_per_step=6, tokens_per_pass=most, ppo=ppo, loop=LOOP)  # type: ignore[arg-type]
+    config = TrainingConfig(algorithm=by, batch_size=6, max_tokens_per_microbatch=most, ppo=ppo, loop=LOOP)  # type: ignore[arg-type]
     given = ObjectiveInputs(model, processor, [question_or_toy(k) for k in range(12)], picture, config, 3, None)
     return PPO(*given[:-1], warnings, folder / "rounds") if by == "ppo" else COURSES[by](given)
 

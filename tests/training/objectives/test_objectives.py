@@ -20,7 +20,7 @@ from spavl.models.backends.hf import load_checkpoint
 from spavl.models.factory import miniature_checkpoint
 from spavl.records import Sample
 from spavl.terminal.progress import Screen
-from spavl.training.config import DPOConfig, MDPOConfig, TrainingConfig
+from spavl.training.config import DPOConfig, PairWeightsConfig, TrainingConfig
 from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import train
 from spavl.training.loop.schedule import LoopConfig
@@ -153,11 +153,13 @@ def new_course(
     tmp_path: Path, taught: list[Sample] | None = None, dtype: str = "float64", **settings: Any
 ) -> Objective:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype=dtype)
-    config = TrainingConfig(**{"pairs_per_step": 6} | settings)
-    prepare(model, config.parts, picture=partial(blank_picture, processor))
+    config = TrainingConfig(**{"batch_size": 6} | settings)
+    prepare(model, config.trainable, picture=partial(blank_picture, processor))
     picture = lambda blob: png(draw(scene(int(blob), 0, 5, live=True)))  # noqa: E731
     cache = ReferenceCache(tmp_path / "references.sqlite", "the miniature", processor)
-    course = COURSES[config.by](ObjectiveInputs(model, processor, taught or samples(6), picture, config, 3, cache))
+    course = COURSES[config.algorithm](
+        ObjectiveInputs(model, processor, taught or samples(6), picture, config, 3, cache)
+    )
     course.prepare(Screen())
     return course
 
@@ -177,14 +179,17 @@ def gradients(course: Objective) -> tuple[dict[str, float], Tensor]:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"by": "sft"},
-        {"by": "dpo", "dpo": DPOConfig(form="ipo", per_token=True, anchor=0.5)},
-        {"by": "dpo", "dpo": DPOConfig(look=0.5, smoothing=0.1, weights=MDPOConfig(safety=2.0))},
+        {"algorithm": "sft"},
+        {"algorithm": "dpo", "dpo": DPOConfig(loss_type="ipo", length_normalize=True, sft_weight=0.5)},
+        {
+            "algorithm": "dpo",
+            "dpo": DPOConfig(mdpo_weight=0.5, label_smoothing=0.1, weights=PairWeightsConfig(safety=2.0)),
+        },
     ],
 )
 def test_a_step_cut_into_passes_is_the_step(tmp_path: Path, settings: dict[str, Any]) -> None:
     """1 x 8 = 8 x 1: shares add up, however uneven the passes are."""
-    whole, cut = (new_course(tmp_path, **settings, tokens_per_pass=most) for most in (8192, 60))
+    whole, cut = (new_course(tmp_path, **settings, max_tokens_per_microbatch=most) for most in (8192, 60))
     assert len(whole.passes(0)) == 1 and len(cut.passes(0)) >= 3
     (at_once, one), (added, other) = gradients(whole), gradients(cut)
     tokens = (at_once.pop("tokens"), added.pop("tokens"))
@@ -196,19 +201,19 @@ def test_a_step_cut_into_passes_is_the_step(tmp_path: Path, settings: dict[str, 
 def test_a_pair_counts_as_much_as_what_it_teaches(tmp_path: Path) -> None:
     taught = samples(6)
     safe = [sample for sample in taught if sample.contrast == "safety"]
-    only = {"weights": MDPOConfig(helpfulness=0, both=0)}
+    only = {"weights": PairWeightsConfig(helpfulness=0, both=0)}
     alone = new_course(tmp_path, taught, dpo=DPOConfig(**only))
     assert isinstance(alone, DPO) and sorted(alone.samples, key=taught.index) == safe
     told, single = gradients(alone)
     assert told["pairs"] == len(safe), "what weighs nothing is not taught, and not counted"
-    _, double = gradients(new_course(tmp_path, safe, dpo=DPOConfig(weights=MDPOConfig(safety=2.0))))
+    _, double = gradients(new_course(tmp_path, safe, dpo=DPOConfig(weights=PairWeightsConfig(safety=2.0))))
     assert torch.allclose(2 * single, double)
     with pytest.raises(ConfigError, match="safety"):
-        new_course(tmp_path, safe, dpo=DPOConfig(weights=MDPOConfig(safety=0)))
+        new_course(tmp_path, safe, dpo=DPOConfig(weights=PairWeightsConfig(safety=0)))
 
 
 def test_an_answer_is_scored_by_the_token_if_that_is_asked(tmp_path: Path) -> None:
-    course = new_course(tmp_path, dpo=DPOConfig(per_token=True, form="ipo", beta=0.5))
+    course = new_course(tmp_path, dpo=DPOConfig(length_normalize=True, loss_type="ipo", beta=0.5))
     assert isinstance(course, DPO)
     (batch,) = course.passes(0)
     with torch.no_grad():
@@ -230,9 +235,9 @@ def test_looking_is_learnt_if_it_is_asked(tmp_path: Path) -> None:
     """At first nobody gains by looking; a model trained to look gains, and one that is trained blind does not."""
     gained = {}
     for look in (0.0, 1.0):
-        course = new_course(tmp_path, dtype="float32", epochs=12, dpo=DPOConfig(look=look, beta=0.5))
+        course = new_course(tmp_path, dtype="float32", epochs=12, dpo=DPOConfig(mdpo_weight=look, beta=0.5))
         assert isinstance(course, DPO)
-        asked = new_course(tmp_path, dtype="float32", dpo=DPOConfig(look=1.0, beta=0.5))
+        asked = new_course(tmp_path, dtype="float32", dpo=DPOConfig(mdpo_weight=1.0, beta=0.5))
         (batch,) = asked.passes(0)
         before = asked.loss(course.module, batch).metrics["look_margin"]
         assert before == pytest.approx(0, abs=1e-4)
@@ -246,7 +251,7 @@ def test_looking_is_learnt_if_it_is_asked(tmp_path: Path) -> None:
 def test_a_blank_picture_costs_one_pass_for_all_that_share_it(tmp_path: Path) -> None:
     shown = {}
     for look in (0.0, 1.0):
-        (batch,) = new_course(tmp_path, dpo=DPOConfig(look=look)).passes(0)
+        (batch,) = new_course(tmp_path, dpo=DPOConfig(mdpo_weight=look)).passes(0)
         shown[look] = len(batch.rows.inputs["pixel_values"])
     assert shown[0.0] == 3 and shown[1.0] == 4
 

@@ -152,7 +152,7 @@ def answered(length: int, reward: float, ended: bool = True) -> RolloutAnswer:
 def test_a_reward_comes_with_the_last_token_of_its_own_answer(lengths: list[int]) -> None:
     """The paper's code put it into the last column of a padded table, beyond all but the longest answers."""
     made = RolloutRound(0.1, [answered(length, float(k + 1)) for k, length in enumerate(lengths)])
-    undiscounted, all_at_the_end = PPOConfig(), PPOConfig(gamma=0.5, lam=1.0)
+    undiscounted, all_at_the_end = PPOConfig(), PPOConfig(gamma=0.5, gae_lambda=1.0)
     for k, credit in enumerate(credits_of(made, undiscounted)):
         assert credit.returns == pytest.approx([k + 1.0] * lengths[k]), "each token of an answer led to its reward"
     for k, credit in enumerate(credits_of(made, all_at_the_end)):
@@ -162,7 +162,7 @@ def test_a_reward_comes_with_the_last_token_of_its_own_answer(lengths: list[int]
 def test_tokens_pay_for_leaving_the_reference_and_an_answer_for_being_cut_off() -> None:
     assert rewards_of_tokens(1.0, [-1.0, -2.0], [-2.0, -1.0], 0.1) == pytest.approx([-0.1, 1.1])
     made = RolloutRound(0.0, [answered(2, 1.0), answered(2, 1.0, ended=False)])
-    whole, cut_off = credits_of(made, PPOConfig(missing_end=0.75))
+    whole, cut_off = credits_of(made, PPOConfig(missing_eos_penalty=0.75))
     assert whole.returns[-1] == 1.0 and cut_off.returns[-1] == 0.25
 
 
@@ -225,7 +225,7 @@ def new_ppo(
 ) -> PPO:
     processor, model = loaded(dtype)
     ppo = PPOConfig(**{"questions_per_step": 3, "answers_per_question": 2, "max_tokens": 16, **settings})
-    config = TrainingConfig(ppo=ppo, loop=loop, tokens_per_pass=most, epochs=epochs)
+    config = TrainingConfig(ppo=ppo, loop=loop, max_tokens_per_microbatch=most, epochs=epochs)
     return PPO(model, processor, [sample(k) for k in range(8)], picture, config, 3, warnings, rounds)
 
 
@@ -354,7 +354,7 @@ def test_one_answer_alone_has_no_siblings(tmp_path: Path) -> None:
 
 def new_reward(dtype: str = "float32", epochs: int = 1, **settings: Any) -> tuple[Any, Reward]:
     processor, model = loaded(dtype)
-    config = TrainingConfig(reward=RewardConfig(pairs_per_step=8, epochs=epochs, **settings)).for_reward_model()
+    config = TrainingConfig(reward=RewardConfig(batch_size=8, epochs=epochs, **settings)).for_reward_model()
     return processor, Reward(model, processor, [sample(k) for k in range(24)], picture, config, 3, {})
 
 
@@ -377,12 +377,12 @@ def test_a_sure_mistake_still_has_a_gradient() -> None:
 def test_a_reward_is_read_off_its_own_end_token_whoever_shares_the_batch(tmp_path: Path) -> None:
     processor, course = new_reward("float64")
     torch.nn.init.normal_(course.module.head.weight)
-    model = RewardModel(course.module.eval(), processor, TrainingConfig(tokens_per_pass=70))
+    model = RewardModel(course.module.eval(), processor, TrainingConfig(max_tokens_per_microbatch=70))
     answers = [AnswerToScore(str(k // 3), "how do i wake this ?", ANSWERS[k % 3]) for k in range(6)]
     together = model.score(answers, picture)
     alone = [model.score([answer], picture)[0] for answer in answers]
     assert together == pytest.approx(alone, abs=1e-6) and len(set(together)) == 6
-    plain = RewardModel(course.module, processor, TrainingConfig(share=False)).score(answers, picture)
+    plain = RewardModel(course.module, processor, TrainingConfig(share_prefixes=False)).score(answers, picture)
     assert together == pytest.approx(plain, abs=1e-6)
     assert math.isfinite(model.score([answers[0]._replace(text="")], picture)[0])
 
@@ -412,7 +412,10 @@ def test_answers_are_rewarded_within_the_budget_as_settings_share_and_after_a_lo
     course.module.register_forward_pre_hook(lambda _, given: seen.append(given[0].tokens))
     looked: list[int] = []
     monkeypatch.setattr(BatchMaker, "check", lambda self, answers: looked.append(len(answers)))
-    for settings in (TrainingConfig(tokens_per_pass=70), TrainingConfig(tokens_per_pass=70, share=False)):
+    for settings in (
+        TrainingConfig(max_tokens_per_microbatch=70),
+        TrainingConfig(max_tokens_per_microbatch=70, share_prefixes=False),
+    ):
         model = RewardModel(course.module, processor, settings)
         model.score(answers, picture)
         model.score(answers, picture)

@@ -92,10 +92,10 @@ class PolicyServer(ChatServer):
 
 def course_of(url: str, folder: Path, **settings: Any) -> PPO:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
-    parts = TrainableConfig(language="lora", rank=4, projector=False)
+    parts = TrainableConfig(language="lora", lora_rank=4, projector=False)
     trained = prepare(model, parts)
     ppo = {"questions_per_step": 3, "answers_per_question": 2, "max_tokens": 12, "sampler": f"openai/base@{url}"}
-    config = TrainingConfig(parts=parts, ppo=PPOConfig(**ppo | settings), loop=LOOP)
+    config = TrainingConfig(trainable=parts, ppo=PPOConfig(**ppo | settings), loop=LOOP)
     given = (model.train(), processor, [sample(k) for k in range(9)], picture, config, 3)
     course = PPO(*given, warnings, folder / "rounds")
     course.answer_from(RemoteSampler(config.ppo.sampler, model, trained, processor, folder / "published", picture))
@@ -138,7 +138,7 @@ def test_a_server_that_is_never_given_the_policy_draws_as_the_reference_does(tmp
 
 def test_what_no_server_can_be_given_is_refused(data: Path, capsys: Any) -> None:
     words = ("ppo", *BASE, *REWARD, *FEW, "--ppo.sampler", "openai/base@http://127.0.0.1:9/v1", "--out", "one")
-    assert spavl(*words, "--parts.language", "lora", "--parts.rank", "2") == 2
+    assert spavl(*words, "--trainable.language", "lora", "--trainable.lora_rank", "2") == 2
     assert "servers take LoRA alone" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="no such server"):
         asyncio.run(_named("miniature/base"))

@@ -19,8 +19,8 @@ from tests.training.test_train import data, spavl
 
 __all__ = ["data"]
 
-BASE = ("--model", "miniature/base", "--data", "set", "--bad_at_most", "0.2")
-REWARD = ("--reward.pairs_per_step", "8", "--reward.loop.learning_rate", "1e-3")
+BASE = ("--model", "miniature/base", "--data", "set", "--max_invalid_fraction", "0.2")
+REWARD = ("--reward.batch_size", "8", "--reward.loop.learning_rate", "1e-3")
 PPO = (
     *("--ppo.questions_per_step", "4", "--ppo.answers_per_question", "2", "--ppo.max_tokens", "16"),
     *("--loop.learning_rate", "1e-3", "--loop.warmup_steps", "1", "--loop.save_every", "1"),
@@ -68,7 +68,7 @@ def test_ppo_trains_its_reward_model_first_and_goes_on_where_it_was_stopped(
 @pytest.mark.parametrize("language", ["full", "lora"])
 def test_a_reward_model_trained_before_serves_another_training(data: Path, capsys: Any, language: str) -> None:
     """With LoRA alone it is an adapter and a head."""
-    how = ("--parts.language", language, "--parts.projector", "false", "--parts.rank", "2")
+    how = ("--trainable.language", language, "--trainable.projector", "false", "--trainable.lora_rank", "2")
     assert spavl("reward", *BASE, *REWARD, *how, "--out", "taught") == 0
     assert Path("taught/checkpoints/reward/adapter_config.json").exists() == (language == "lora")
     said = capsys.readouterr().out

@@ -81,7 +81,7 @@ def run_road(table: Mapping[str, Any], name: str, options: argparse.Namespace) -
 def _next_command(config: BuildConfig, out: Path, options: argparse.Namespace) -> str:
     """What is typed after this build: the rest of it, a training on its data, or an evaluation of what was trained."""
     if options.until and options.until != stages_of(config)[-1].name:
-        begun = ["build", options.file] if "file" in options else ["demo", "--by", options.by]
+        begun = ["build", options.file] if "file" in options else ["demo", "--algorithm", options.algorithm]
         return shlex.join(["spavl", *begun, "--out", str(out)])
     if config.training is None:
         return f"spavl train dpo --model MODEL --data {shlex.quote(str(out))} --dry-run"

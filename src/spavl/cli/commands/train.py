@@ -35,8 +35,8 @@ _TRUST = "trust_remote_code"
 # What is trained before, with settings of its own; and what has a place of its own in a way's section.
 _BEFORE = {"ppo": ("reward",)}
 _UNREAD = {
-    "reward": ("epochs", "pairs_per_step", "loop", "watch.guard", "watch.questions", "watch.max_tokens"),
-    "ppo": ("pairs_per_step",),
+    "reward": ("epochs", "batch_size", "loop", "validation.guard", "validation.questions", "validation.max_tokens"),
+    "ppo": ("batch_size",),
 }
 
 
@@ -106,7 +106,7 @@ def _config(by: str, options: argparse.Namespace) -> BuildConfig:
     """A preset, or what the verb begins with, and the options over it."""
     given = vars(options)
     laid_over = {option.name: str(given[option.name]) for option in _settings(by) if option.name in given}
-    laid_over |= {"training.by": by, "training.model": _model(options.model)}
+    laid_over |= {"training.algorithm": by, "training.model": _model(options.model)}
     if "seed" in given:
         laid_over["seed"] = options.seed
     name = options.preset or (by if by in preset_names() else None)
@@ -115,9 +115,9 @@ def _config(by: str, options: argparse.Namespace) -> BuildConfig:
 
 def _settings(by: str) -> Iterator[Option]:
     """The settings of training but for those that the verb itself answers, and those of other ways to train."""
-    ways = get_args(TrainingConfig.model_fields["by"].annotation)
+    ways = get_args(TrainingConfig.model_fields["algorithm"].annotation)
     others = {f"{_SECTION}{other}." for other in ways if other not in (by, *_BEFORE.get(by, ()))}
-    answered = {f"{_SECTION}{name}" for name in ("model", "by", *_UNREAD.get(by, ()))}
+    answered = {f"{_SECTION}{name}" for name in ("model", "algorithm", *_UNREAD.get(by, ()))}
     for option in settings_options(BuildConfig):
         section = option.name.rpartition(".")[0]
         elsewhere = {option.name, section} & answered or option.name.startswith(tuple(others))

@@ -5,8 +5,8 @@ from spavl.records import Description
 from spavl.stages.spec import StageSpec
 
 PLAN = StageSpec(
-    "descriptions",
-    reads=("images",),
+    "captions",
+    reads=("selection",),
     writes=Description,
     does="has a model caption and describe the pictures; where it refuses, the source's caption stands in",
     files=("writer", "prompts"),

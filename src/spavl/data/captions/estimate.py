@@ -13,7 +13,7 @@ _WORDS = {"caption": 25, "details": 120}
 async def descriptions(outlook: CostContext[CaptionsConfig]) -> list[Weighted[Description]]:
     settings, prompts = outlook.settings, open_prompts(outlook.settings)
     rows: list[Weighted[Description]] = []
-    for image, times in thin(outlook.trial(outlook.read("images", Image))):
+    for image, times in thin(outlook.trial(outlook.read("selection", Image))):
         if not settings.writer:
             rows.append(Weighted(from_source(image), times))
             continue

@@ -32,12 +32,12 @@ async def run(job: StageContext[CaptionsConfig]) -> Manifest:
         said = await asyncio.gather(*(say(writer, *asked) for asked in zip(requests, wanted, strict=True)))
         return RowResult([described(image, said, writer.name)])
 
-    images = few(job.run.read("images", Image), job.limit)
+    images = few(job.run.read("selection", Image), job.limit)
     return await run_rows(job, PLAN, images, len(images), work, lambda: _notes(job))
 
 
 def open_prompts(settings: CaptionsConfig) -> Prompts:
-    return read_prompts("spavl.data.captions", settings.prompts, "descriptions.prompts", needs=("caption",))
+    return read_prompts("spavl.data.captions", settings.prompts, "captions.prompts", needs=("caption",))
 
 
 def texts_of(prompts: Prompts) -> list[str]:

@@ -119,7 +119,7 @@ def audited(
     found = itertools.chain(
         _equal_pictures(showing),
         _parted_twins(placed),
-        _near_pictures(showing, settings.nearer_pictures, alike),
+        _near_pictures(showing, settings.near_image_bits, alike),
     )
     # Equal pictures are near ones too; the first word on an image is the one that says most.
     leaks: dict[str, Leak] = {}
@@ -135,7 +135,7 @@ def audited(
             if (shown := places.get(each.image_id)) and (shown.blob in blank_in) == of_blank:
                 yield SplitMember("question", each.id, shown.place.split, shown.place.leaf), each.text, shown.blob
 
-    above = settings.more_alike_questions
+    above = settings.question_similarity
     alone = _questions_alone(partial(asked, True), above)
     return LeakAudit([*leaks.values(), *alone], list(_repeated(partial(asked, False), above)))
 

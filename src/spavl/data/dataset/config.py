@@ -8,10 +8,10 @@ PLAN = StageSpec(
     "dataset",
     reads=(
         "taxonomy",
-        "candidates",
-        "pictures",
-        "images",
-        "descriptions",
+        "sourcing",
+        "downloads",
+        "selection",
+        "captions",
         "questions",
         "question_verdicts",
         "responses",
@@ -28,10 +28,10 @@ PLAN = StageSpec(
 class LeaksConfig(Settings):
     """What counts as a leak between splits. Equal pictures, and twins that were parted, always do."""
 
-    nearer_pictures: int = Field(
+    near_image_bits: int = Field(
         5, ge=0, le=32, description="pictures of two splits leak if fewer of their hash's 64 bits differ; 0: equal ones"
     )
-    more_alike_questions: float = Field(
+    question_similarity: float = Field(
         0.7,
         gt=0,
         le=1,

@@ -32,9 +32,9 @@ def write_files(
     """
     leaves = {category.leaf: category for category in run.read("taxonomy", Category)}
     leaves_of: defaultdict[str, set[str]] = defaultdict(set)
-    for image in run.read("images", Image):
+    for image in run.read("selection", Image):
         leaves_of[image.split].add(image.leaf)
-    images, contested = run.lookup("images", Image), contested_in(run)
+    images, contested = run.lookup("selection", Image), contested_in(run)
     largest, blobs, made = settings.shard_mb, run.blobs, dict[str, ParquetShards]()
     with filling(run.path / PLAN.stage) as beside:
         for config, split, schema in (

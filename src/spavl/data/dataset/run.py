@@ -22,12 +22,16 @@ async def run(job: StageContext[DatasetConfig]) -> Manifest:
         )
 
     with open_details(job.run.blobs.get) as details:
-        found = audited(read("images", Image), asked, settings.leaks, details.alike)
+        found = audited(read("selection", Image), asked, settings.leaks, details.alike)
     write_text(job.run.path / "leaks.jsonl", found.as_lines())
     if not settings.leaks.drop:
         stop_at_leaks(found.leaks)
     leaking = {leak.one.id: leak.reason for leak in found.leaks}
-    images, questions, responses = lookup("images", Image), lookup("questions", Question), lookup("responses", Response)
+    images, questions, responses = (
+        lookup("selection", Image),
+        lookup("questions", Question),
+        lookup("responses", Response),
+    )
     verdicts, contested = lookup("verdicts", Verdict, by="response_id"), contested_in(job.run)
 
     async def work(preference: Preference) -> RowResult[Sample]:

@@ -45,10 +45,10 @@ class CaptionScorer:
 @contextlib.asynccontextmanager
 async def open_scoring(settings: DownloadsConfig) -> AsyncIterator[CaptionScorer | None]:
     """None where no model is to be asked."""
-    if settings.least_similarity is None or not settings.similarity_model:
+    if settings.min_similarity is None or not settings.similarity_model:
         yield None
         return
-    model = Clip(settings.similarity_model, "pictures.similarity_model", "fastest")
+    model = Clip(settings.similarity_model, "downloads.similarity_model", "fastest")
 
     def scores(some: Sequence[CaptionedImage]) -> list[float]:
         shown, said = model.pictures([each.pixels for each in some]), model.texts([each.caption for each in some])
@@ -56,6 +56,6 @@ async def open_scoring(settings: DownloadsConfig) -> AsyncIterator[CaptionScorer
 
     workers = Workers(Driver(scores, _AT_ONCE, 1, lambda: None))
     try:
-        yield CaptionScorer(model, settings.least_similarity, workers)
+        yield CaptionScorer(model, settings.min_similarity, workers)
     finally:
         workers.close()

@@ -7,8 +7,8 @@ from spavl.records import DownloadedImage
 from spavl.stages.spec import StageSpec
 
 PLAN = StageSpec(
-    "pictures",
-    reads=("candidates",),
+    "downloads",
+    reads=("sourcing",),
     writes=DownloadedImage,
     does="fetches each candidate, decodes it safely, measures it and filters it",
     files=("similarity_model",),
@@ -23,14 +23,14 @@ PLAN = StageSpec(
 class FetchConfig(Settings):
     """How servers are asked. With other values here, only what failed in passing is asked again."""
 
-    seconds: float = Field(20, gt=0, description="time for one answer, with its body")
+    timeout: float = Field(20, gt=0, description="time for one answer, with its body")
     tries: int = Field(
         2,
         ge=1,
         description="how often a URL is asked that fails in passing: timeout, 429, 5xx; and as often at the end",
     )
     per_host: int = Field(4, ge=1, description="requests to one host at the same time")
-    seconds_between: float = Field(0.1, ge=0, description="least time between two requests to one host")
+    min_delay: float = Field(0.1, ge=0, description="least time between two requests to one host")
     allow: tuple[str, ...] = Field(
         (),
         description="hosts and networks that are asked though they are not public, each with ports 80 and 443 or the "
@@ -58,28 +58,28 @@ class FetchConfig(Settings):
 
 
 class DownloadsConfig(Settings):
-    smallest_side: int = Field(48, ge=1, description="pictures with a shorter side are rejected")
-    widest_ratio: float = Field(3.0, ge=1, description="pictures whose sides differ by more are rejected")
-    names_must_match: bool = Field(True, description="reject a file whose name promises another format than it has")
-    most_words: float | None = Field(
+    min_side: int = Field(48, ge=1, description="pictures with a shorter side are rejected")
+    max_aspect_ratio: float = Field(3.0, ge=1, description="pictures whose sides differ by more are rejected")
+    extension_must_match: bool = Field(True, description="reject a file whose name promises another format than it has")
+    max_text_area: float | None = Field(
         None,
         ge=0,
         le=1,
         description="largest share of a picture that text may cover; not given: text is not looked for",
     )
-    most_porn: float | None = Field(
+    max_nudity: float | None = Field(
         None, ge=0, le=1, description="largest score of Yahoo's Open-NSFW network, such as 0.5; not given: not asked"
     )
-    least_similarity: float | None = Field(
+    min_similarity: float | None = Field(
         None, ge=-1, le=1, description="least likeness of picture and caption, such as 0.28; not given: not asked"
     )
     similarity_model: str = Field(
         "", description="CLIP or SigLIP model for pictures whose source gives no likeness: a path or a hub id"
     )
-    downloads: FetchConfig = Field(FetchConfig(), description="how servers are asked for pictures")
+    fetch: FetchConfig = Field(FetchConfig(), description="how servers are asked for pictures")
     engine: EngineName = Field(
         "asyncio", description="who places the work: asyncio, daft (this machine), ray (Daft on a cluster: RAY_ADDRESS)"
     )
     workers: int = Field(0, ge=0, description="worker processes on each machine; 0: one a core")
-    worker_seconds: float = Field(60, gt=0, description="a worker that takes longer over a shard of 16 is ended")
+    worker_timeout: float = Field(60, gt=0, description="a worker that takes longer over a shard of 16 is ended")
     worker_gb: float = Field(4, gt=0, description="memory that a worker may take, in GB")

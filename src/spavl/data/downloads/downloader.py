@@ -35,7 +35,7 @@ class Downloader:
     def __init__(self, settings: FetchConfig, guard: AddressGuard, at_once: int) -> None:
         guard = replace(guard, named=all_allowed(settings.allow, settings.proxy))
         self._settings, self._guard = settings, guard
-        self._hosts = HostThrottle(settings.per_host, settings.seconds_between)
+        self._hosts = HostThrottle(settings.per_host, settings.min_delay)
         self._session = aiohttp.ClientSession(
             connector=guard.connector(at_once),
             headers=_HEADERS,
@@ -91,7 +91,7 @@ class Downloader:
             self._check_place(target)
         try:
             async with (
-                asyncio.timeout(self._settings.seconds),
+                asyncio.timeout(self._settings.timeout),
                 self._session.get(target, allow_redirects=False, proxy=self._settings.proxy or None) as response,
             ):
                 if response.status in _REDIRECTS and (place := response.headers.get("Location")):

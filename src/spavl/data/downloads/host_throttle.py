@@ -18,8 +18,8 @@ class _Host:
 class HostThrottle:
     """Only hosts in use, or still to be left in peace, are remembered: a list of URLs may name millions."""
 
-    def __init__(self, at_once: int, seconds_between: float) -> None:
-        self._at_once, self._between = at_once, seconds_between
+    def __init__(self, at_once: int, min_delay: float) -> None:
+        self._at_once, self._between = at_once, min_delay
         self._hosts: dict[str, _Host] = {}
 
     @contextlib.asynccontextmanager

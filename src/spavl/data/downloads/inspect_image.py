@@ -50,7 +50,7 @@ def _examine(
     settings: DownloadsConfig, raw: FetchedImage, form: ClipPreprocess | None
 ) -> InspectedImage | RefusedImage:
     try:
-        pixels, data = decode(raw.data, raw.name if settings.names_must_match else "")
+        pixels, data = decode(raw.data, raw.name if settings.extension_must_match else "")
     except Undecodable as error:
         return RefusedImage(str(error))
     seen = FilterInput(pixels, raw.caption, raw.similarity)

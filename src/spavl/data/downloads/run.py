@@ -21,15 +21,15 @@ from spavl.store import Manifest
 
 async def run(job: StageContext[DownloadsConfig]) -> Manifest:
     settings = job.settings
-    limits = WorkerLimits(settings.worker_seconds, int(settings.worker_gb * 2**30))
+    limits = WorkerLimits(settings.worker_timeout, int(settings.worker_gb * 2**30))
 
     def listed() -> Iterator[str]:
-        yield from (candidate.source for candidate in job.run.read("candidates", Candidate))
+        yield from (candidate.source for candidate in job.run.read("sourcing", Candidate))
 
     async with (
         open_scoring(settings) as scoring,
         open_workers(settings.engine, _examined_by(settings, scoring), settings.workers, limits) as workers,
-        open_fetch(settings.downloads, job.run.path / "downloads", max(job.in_flight, workers.room), listed) as fetch,
+        open_fetch(settings.fetch, job.run.path / "downloads", max(job.in_flight, workers.room), listed) as fetch,
     ):
         job = dataclasses.replace(job, in_flight=max(job.in_flight, workers.room))
 
@@ -59,7 +59,7 @@ async def run(job: StageContext[DownloadsConfig]) -> Manifest:
             )
             return RowResult([photo])
 
-        candidates, total = job.run.read("candidates", Candidate), job.run.count("candidates", Candidate)
+        candidates, total = job.run.read("sourcing", Candidate), job.run.count("sourcing", Candidate)
         asked = with_revision(settings.similarity_model, scoring.commit) if scoring is not None else ""
         return await run_rows(job, PLAN, candidates, total, work, lambda: {"similarity_model": asked} if asked else {})
 

@@ -10,7 +10,7 @@ from spavl.stages.spec import StageSpec
 
 PLAN = StageSpec(
     "preferences",
-    reads=("taxonomy", "images", "questions", "responses", "verdicts", "pairs"),
+    reads=("taxonomy", "selection", "questions", "responses", "verdicts", "pairs"),
     writes=Preference,
     does="has a judge that sees the picture compare the two, in both orders",
     files=("judge", "second_judge"),

@@ -17,7 +17,7 @@ async def preferences(outlook: CostContext[PreferencesConfig]) -> list[Weighted[
     asked = [uri for uri in judges if uri and not is_rules(uri)]
     if not asked:
         return []
-    images = {image.id: image for image, _ in outlook.read("images", Image)}
+    images = {image.id: image for image, _ in outlook.read("selection", Image)}
     questions = {question.id: question for question, _ in outlook.read("questions", Question)}
     categories = {category.id: category for category, _ in outlook.read("taxonomy", Category)}
     labels = {verdict.response_id: verdict.label for verdict, _ in outlook.read("verdicts", Verdict)}

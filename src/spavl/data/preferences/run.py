@@ -35,7 +35,7 @@ async def run(job: StageContext[PreferencesConfig]) -> Manifest:
     named = dict.fromkeys(filter(None, (settings.judge, settings.second_judge)))
     canaries = {uri: canaries_of_judge(open_judge(uri, job.models.at_once(), STAGE)) for uri in named}
     words = await check_judges(job, canaries, settings.canaries, "--preferences.canaries warn")
-    images, questions = job.run.lookup("images", Image), job.run.lookup("questions", Question)
+    images, questions = job.run.lookup("selection", Image), job.run.lookup("questions", Question)
     answers, categories = job.run.lookup("responses", Response), categories_in(job.run)
     verdicts = job.run.lookup("verdicts", Verdict, by="question_id")
     rates = unsafe_rates(job.run.read("verdicts", Verdict))

@@ -6,7 +6,7 @@ from spavl.stages.spec import StageSpec
 
 PLAN = StageSpec(
     "questions",
-    reads=("taxonomy", "images", "descriptions"),
+    reads=("taxonomy", "selection", "captions"),
     writes=Question,
     does="has a model write easy questions, hard questions and hard statements, and a harmless neighbour of each",
     files=("writer", "prompts", "checker"),

@@ -18,8 +18,8 @@ _WORDS = 25
 
 async def questions(outlook: CostContext[QuestionsConfig]) -> list[Weighted[Question]]:
     leaves = {category.id: category for category, _ in outlook.read("taxonomy", Category)}
-    descriptions = {row.image_id: row for row, _ in outlook.read("descriptions", Description)}
-    images = outlook.read("images", Image)
+    descriptions = {row.image_id: row for row, _ in outlook.read("captions", Description)}
+    images = outlook.read("selection", Image)
     twins = {image.twin_of: image for image, _ in images if image.twin_of}
     rows: list[Weighted[Question]] = []
     for image, times in thin(outlook.trial(images)):

@@ -33,9 +33,9 @@ _OURS = "v1"
 async def run(job: StageContext[QuestionsConfig]) -> Manifest:
     scribe = open_scribe(job.settings, job.models, job.seed)
     leaves = {category.id: category for category in job.run.read("taxonomy", Category)}
-    descriptions = job.run.lookup("descriptions", Description, by="image_id")
-    twins = job.run.lookup("images", Image, by="twin_of")
-    originals = few(job.run.read("images", Image), job.limit)
+    descriptions = job.run.lookup("captions", Description, by="image_id")
+    twins = job.run.lookup("selection", Image, by="twin_of")
+    originals = few(job.run.read("selection", Image), job.limit)
 
     async def work(image: Image) -> RowResult[Question]:
         picture = ImageData(image.blob, job.run.blobs.get(image.blob))

@@ -7,7 +7,7 @@ from spavl.stages.spec import StageSpec
 
 PLAN = StageSpec(
     "responses",
-    reads=("images", "questions"),
+    reads=("selection", "questions"),
     writes=Response,
     does="asks every responder of the pool every question",
     files=("models", "pool"),

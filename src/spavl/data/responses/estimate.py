@@ -11,7 +11,7 @@ _WORDS = 150
 
 async def responses(outlook: CostContext[ResponsesConfig]) -> list[Weighted[Response]]:
     settings, responders = outlook.settings, responders_of(outlook.settings, complete=False)
-    images = {image.id: image for image, _ in outlook.read("images", Image)}
+    images = {image.id: image for image, _ in outlook.read("selection", Image)}
     questions = outlook.read("questions", Question)
     asked = [many for many in questions if images[many.row.image_id].split in ("train", "validation")]
     rows: list[Weighted[Response]] = []

@@ -19,7 +19,7 @@ from spavl.store import Manifest
 
 async def run(job: StageContext[ResponsesConfig]) -> Manifest:
     responders = responders_of(job.settings)
-    images = job.run.lookup("images", Image, readers=len(responders))
+    images = job.run.lookup("selection", Image, readers=len(responders))
 
     # Responders that keep step ask about the same picture, and then share it.
     @lru_cache(maxsize=job.in_flight)

@@ -5,8 +5,8 @@ from spavl.records import Image
 from spavl.stages.spec import StageSpec
 
 PLAN = StageSpec(
-    "images",
-    reads=("taxonomy", "candidates", "pictures"),
+    "selection",
+    reads=("taxonomy", "sourcing", "downloads"),
     writes=Image,
     does="keeps each picture once, up to a quota for each leaf, and gives each to a split",
     files=("removals", "relevance"),

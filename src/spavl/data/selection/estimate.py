@@ -18,7 +18,7 @@ _ASKED_PER_USED, _WORDS = 1.5, 2
 
 async def images(outlook: CostContext[SelectionConfig]) -> list[Weighted[Image]]:
     settings = outlook.settings
-    candidates = outlook.read("candidates", Candidate)
+    candidates = outlook.read("sourcing", Candidate)
     listed: Counter[str] = Counter()
     for candidate, times in candidates:
         listed[candidate.leaf] += int(times) if candidate.twin_of is None else 0

@@ -13,7 +13,7 @@ def read_removals(path: str) -> frozenset[str]:
     try:
         lines = Path(path).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        then = "give a text file with one hash or URL a line, or leave images.removals out"
+        then = "give a text file with one hash or URL a line, or leave selection.removals out"
         raise ConfigError(f"the removal list cannot be read: {error}", where=path, then=then) from None
     # A URL may hold a `#`, so a remark is only what stands behind a space.
     entries = (line.partition(" #")[0].strip() for line in lines)

@@ -34,15 +34,15 @@ async def _run(job: StageContext[SelectionConfig], details: ImageDetails) -> Man
     _check_held_out(settings.held_out_leaves, categories)
     check = RelevanceCheck(job.models.open(settings.relevance, PLAN.stage)) if settings.relevance else None
     removals = read_removals(settings.removals)
-    candidates = job.run.lookup("candidates", Candidate, by="category_id")
-    photos = job.run.lookup("pictures", DownloadedImage, by="candidate_id")
+    candidates = job.run.lookup("sourcing", Candidate, by="category_id")
+    photos = job.run.lookup("downloads", DownloadedImage, by="candidate_id")
     numbers = {category.id: number for number, category in enumerate(categories)}
 
     def with_photos(rows: Iterable[Candidate]) -> Iterator[FetchedCandidate]:
         return (FetchedCandidate(row, photo) for row in rows if (photo := photos.get(row.id)))
 
     def fit() -> Iterator[FetchedCandidate]:
-        originals = (row for row in job.run.read("candidates", Candidate) if row.twin_of is None)
+        originals = (row for row in job.run.read("sourcing", Candidate) if row.twin_of is None)
         return (each for each in with_photos(originals) if not is_removed(*each, removals))
 
     stock = stock_of(fit(), numbers, settings.near_duplicate_bits, details.alike)
@@ -157,11 +157,13 @@ def _conclude(job: StageContext[SelectionConfig], categories: Sequence[Category]
             splits[image.split] += 1
             unread += "relevance=unread" in image.decisions
     if not got:
-        then = "see tables/pictures.rejects.parquet, and loosen [pictures] or give another candidates.source"
+        then = "see tables/pictures.rejects.parquet, and loosen [pictures] or give another sourcing.source"
         raise GateError("not one picture is left", where=PLAN.stage, then=then)
     if not splits["train"]:
         told = ", ".join(f"{number} {split}" for split, number in splits.items())
-        job.screen.say(f"images: none is left to train on ({told}): raise images.per_leaf or lower images.test_share")
+        job.screen.say(
+            f"images: none is left to train on ({told}): raise selection.per_leaf or lower selection.test_share"
+        )
     wanted = job.settings.per_leaf
     short = {category.leaf: wanted - got[category.leaf] for category in categories if got[category.leaf] < wanted}
     if short:
@@ -179,7 +181,7 @@ def _split(job: StageContext[SelectionConfig], category: Category, blob: str) ->
 def _check_held_out(names: tuple[str, ...], categories: list[Category]) -> None:
     if unknown := set(names) - {category.leaf for category in categories}:
         then = "write leaves as the taxonomy names them"
-        raise ConfigError(f"no such leaves: {', '.join(sorted(unknown))}", where="images.held_out_leaves", then=then)
+        raise ConfigError(f"no such leaves: {', '.join(sorted(unknown))}", where="selection.held_out_leaves", then=then)
 
 
 def _image(found: FetchedCandidate, split: Split, twin_of: str | None, decisions: tuple[str, ...]) -> Image:

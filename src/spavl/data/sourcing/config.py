@@ -7,7 +7,7 @@ from spavl.records import Candidate
 from spavl.stages.spec import StageSpec
 
 PLAN = StageSpec(
-    "candidates",
+    "sourcing",
     reads=("taxonomy",),
     writes=Candidate,
     does="lists for each leaf where pictures of it may be found",
@@ -26,7 +26,7 @@ class SourcingConfig(Settings):
         description="miniature; a folder with one folder of pictures a leaf; or what is searched: "
         "tables of URLs, Parquet or Arrow of pictures, WebDataset tars, pictures in no order, hub/OWNER/NAME",
     )
-    search_by: Literal["words", "captions", "pictures"] = Field(
+    search_by: Literal["words", "captions", "images"] = Field(
         "words",
         description="how pictures in no order are found: by the words of their captions, by what the captions mean, "
         "or by what the pictures themselves show",
@@ -35,14 +35,16 @@ class SourcingConfig(Settings):
         "", description="CLIP or SigLIP model, a path or a hub id, that tells meanings; words need none"
     )
     per_leaf: int | None = Field(
-        None, ge=1, description=f"candidates listed for each leaf; if not given, {PER_PICTURE_WANTED} x images.per_leaf"
-    )
-    smallest_side: int | None = Field(
         None,
         ge=1,
-        description="leave out rows of a table that state a shorter side; if not given, pictures.smallest_side",
+        description=f"candidates listed for each leaf; if not given, {PER_PICTURE_WANTED} x selection.per_leaf",
     )
-    most_unsafe: float | None = Field(
+    min_side: int | None = Field(
+        None,
+        ge=1,
+        description="leave out rows of a table that state a shorter side; if not given, downloads.min_side",
+    )
+    max_unsafe: float | None = Field(
         None, ge=0, le=1, description="leave out rows of a table that hold a picture likelier unsafe (LAION's punsafe)"
     )
-    most_gb: float = Field(100, gt=0, description="a data set of a hub that is larger is not fetched")
+    max_gb: float = Field(100, gt=0, description="a data set of a hub that is larger is not fetched")

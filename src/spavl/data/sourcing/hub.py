@@ -27,7 +27,7 @@ class HubDataset(NamedTuple):
     packed: int
 
 
-def fetch(source: str, folder: Path, most_gb: float) -> HubDataset:
+def fetch(source: str, folder: Path, max_gb: float) -> HubDataset:
     """The data set's tables, tars and pictures, copied into the run. Then the hub is not asked again."""
     # Each revision has a place of its own in the run.
     pinned = source.removeprefix(PREFIX)
@@ -45,7 +45,7 @@ def fetch(source: str, folder: Path, most_gb: float) -> HubDataset:
         there = HfApi().dataset_info(name, revision=revision or None, files_metadata=True)
         sizes = {each.rfilename: each.size or 0 for each in there.siblings or ()}
         wanted = _wanted(sizes)
-        _check(source, sizes, wanted, most_gb)
+        _check(source, sizes, wanted, max_gb)
         snapshot_download(name, repo_type="dataset", revision=there.sha, allow_patterns=wanted, local_dir=place)
     except ConfigError:
         raise
@@ -62,11 +62,11 @@ def _wanted(names: Collection[str]) -> list[str]:
     return [*(f"*{ending}" for ending in _ENDINGS), _VECTORS, *(["*.txt"] if pictures else [])]
 
 
-def _check(source: str, sizes: Mapping[str, int], wanted: Sequence[str], most_gb: float) -> None:
+def _check(source: str, sizes: Mapping[str, int], wanted: Sequence[str], max_gb: float) -> None:
     chosen = [size for name, size in sizes.items() if any(fnmatchcase(name, pattern) for pattern in wanted)]
     if not chosen:
         what = f"this data set has no tables, tars or pictures, but {len(sizes)} other files"
         raise ConfigError(what, where=source, then=_BY_HAND)
-    if (gb := sum(chosen) / 1e9) > most_gb:
-        what = f"this data set has {gb:.1f} GB of tables, tars and pictures, more than candidates.most_gb = {most_gb:g}"
+    if (gb := sum(chosen) / 1e9) > max_gb:
+        what = f"this data set has {gb:.1f} GB of tables, tars and pictures, more than sourcing.max_gb = {max_gb:g}"
         raise ConfigError(what, where=source, then="raise it, or download a part by hand and give its folder")

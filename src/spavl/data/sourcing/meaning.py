@@ -36,7 +36,7 @@ class EmbeddingSearch:
     def __init__(self, catalogue: Catalogue, folder: Path, settings: SourcingConfig) -> None:
         self._catalogue, self._settings = catalogue, settings
         usearch = _usearch()
-        self._clip = Clip(settings.search_model, "candidates.search_model", "fastest")
+        self._clip = Clip(settings.search_model, "sourcing.search_model", "fastest")
         self._index: Any = usearch.Index(ndim=self._clip.size, metric="cos", dtype="f16")
         model = settings.search_model
         # A hub's model may have moved to other weights.

@@ -28,11 +28,11 @@ _NOTHING = {
     "captions": (
         "no picture with a caption in this source",
         "give tables with columns URL and TEXT (or like them), tars with a .txt or .json beside each picture, "
-        'or candidates.search_by = "pictures"',
+        'or sourcing.search_by = "images"',
     ),
-    "pictures": (
+    "images": (
         "no picture of this source can be looked at",
-        'give pictures on this disk, or vectors beside a table of URLs; or candidates.search_by = "captions"',
+        'give pictures on this disk, or vectors beside a table of URLs; or sourcing.search_by = "captions"',
     ),
 }
 
@@ -137,7 +137,7 @@ class UnsortedSource:
     async def indexed(
         self, catalogue: Catalogue, settings: SourcingConfig, folder: Path, screen: Screen, look: Look
     ) -> SearchedSource:
-        catalogue.build(self._shards, RowLimits(settings.most_unsafe, settings.smallest_side), screen, look)
+        catalogue.build(self._shards, RowLimits(settings.max_unsafe, settings.min_side), screen, look)
         search: Search = catalogue
         if settings.search_by != "words":
             search = meaning = EmbeddingSearch(catalogue, folder, settings)
@@ -145,7 +145,7 @@ class UnsortedSource:
         searched = SearchedSource(search)
         if not search.found_any():
             reasons = ", ".join(f"{reason} {count}" for reason, count in searched.left_out.items())
-            what, then = _NOTHING["pictures" if settings.search_by == "pictures" else "captions"]
+            what, then = _NOTHING["images" if settings.search_by == "images" else "captions"]
             raise ConfigError(f"{what}{f' (left out: {reasons})' if reasons else ''}", where=str(self._path), then=then)
         return searched
 
@@ -170,8 +170,8 @@ def candidate(category: Category, rank: int, found: SourceEntry) -> Candidate:
 class HubSource:
     """A data set that is still to be fetched."""
 
-    def __init__(self, name: str, most_gb: float) -> None:
-        self._name, self._most_gb = name, most_gb
+    def __init__(self, name: str, max_gb: float) -> None:
+        self._name, self._most_gb = name, max_gb
 
     def fetched(self, folder: Path, categories: Sequence[Category]) -> "tuple[Source | UnsortedSource, hub.HubDataset]":
         fetched = hub.fetch(self._name, folder, self._most_gb)
@@ -194,20 +194,20 @@ def open_source(
     _check_search(settings)
     source = _opened(settings, seed, categories)
     if settings.search_by != "words" and not isinstance(source, UnsortedSource | HubSource):
-        then = "leave candidates.search_by and search_model out, or give pictures that are not sorted"
+        then = "leave sourcing.search_by and search_model out, or give pictures that are not sorted"
         raise ConfigError("its pictures are sorted by leaf, so none is searched for", where=settings.source, then=then)
     return source
 
 
 def _opened(settings: SourcingConfig, seed: int, categories: Sequence[Category]) -> Source | UnsortedSource | HubSource:
     if settings.source.startswith(hub.PREFIX):
-        return HubSource(settings.source, settings.most_gb)
+        return HubSource(settings.source, settings.max_gb)
     if settings.source != MINIATURE:
         return _on_disk(Path(settings.source), categories)
     if len(categories) > len(world.NOUNS):
         then = f"give a taxonomy of at most {len(world.NOUNS)} leaves, or a folder of pictures"
         what = f"the miniature cannot draw {len(categories)} leaves"
-        raise ConfigError(what, where="candidates.source = miniature", then=then)
+        raise ConfigError(what, where="sourcing.source = miniature", then=then)
     return MiniatureSource(seed)
 
 
@@ -250,9 +250,9 @@ def _plain(name: str) -> str:
 
 def _check_search(settings: SourcingConfig) -> None:
     if settings.search_by != "words" and not settings.search_model:
-        then = "set candidates.search_model to a CLIP or SigLIP model: a folder, or a hub id"
+        then = "set sourcing.search_model to a CLIP or SigLIP model: a folder, or a hub id"
         what = f"{settings.search_by} are searched with a model, and none is named"
-        raise ConfigError(what, where=f"candidates.search_by = {settings.search_by}", then=then)
+        raise ConfigError(what, where=f"sourcing.search_by = {settings.search_by}", then=then)
     if settings.search_by == "words" and settings.search_model:
-        then = 'set candidates.search_by = "captions" or "pictures", or leave search_model out'
-        raise ConfigError("words are searched without a model", where="candidates.search_model", then=then)
+        then = 'set sourcing.search_by = "captions" or "images", or leave search_model out'
+        raise ConfigError("words are searched without a model", where="sourcing.search_model", then=then)

@@ -8,7 +8,7 @@ from spavl.stages.spec import StageSpec
 
 QUESTIONS = StageSpec(
     "question_verdicts",
-    reads=("taxonomy", "images", "questions"),
+    reads=("taxonomy", "selection", "questions"),
     writes=QuestionVerdict,
     does="has the guard say whether each question asks for harm, those of the tests too",
     files=("guard",),
@@ -16,7 +16,7 @@ QUESTIONS = StageSpec(
 )
 PLAN = StageSpec(
     "verdicts",
-    reads=("taxonomy", "images", "questions", "question_verdicts", "responses"),
+    reads=("taxonomy", "selection", "questions", "question_verdicts", "responses"),
     writes=Verdict,
     does="has a guard label every answer safe, unsafe or invalid",
     files=("guard",),
@@ -30,7 +30,7 @@ class VerdictsConfig(Settings):
         description="who judges safety: rules/miniature, a model's name, a published guard's, or prompt/FILE.txt/MODEL",
     )
     canaries: OnFailure = Field("stop", description=ON_FAILURE)
-    most_invalid: float = Field(0.02, ge=0, le=1, description="the run stops when more verdicts could not be read")
+    max_invalid: float = Field(0.02, ge=0, le=1, description="the run stops when more verdicts could not be read")
     most_contradicted: float = Field(
         0.5,
         ge=0,

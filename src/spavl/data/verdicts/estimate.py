@@ -14,7 +14,7 @@ _OF_QUESTION, _WORDS = 3, 8
 
 async def question_verdicts(outlook: CostContext[VerdictsConfig]) -> list[Weighted[QuestionVerdict]]:
     uri = outlook.settings.guard
-    images = {image.id: image for image, _ in outlook.read("images", Image)}
+    images = {image.id: image for image, _ in outlook.read("selection", Image)}
     categories = {category.id: category for category, _ in outlook.read("taxonomy", Category)}
     if not is_rules(uri):
         await ask_canaries(canaries_of_questions(open_guard(uri, outlook.counting(1, _OF_QUESTION), STAGE)))
@@ -31,7 +31,7 @@ async def question_verdicts(outlook: CostContext[VerdictsConfig]) -> list[Weight
 
 async def verdicts(outlook: CostContext[VerdictsConfig]) -> list[Weighted[Verdict]]:
     uri = outlook.settings.guard
-    images = {image.id: image for image, _ in outlook.read("images", Image)}
+    images = {image.id: image for image, _ in outlook.read("selection", Image)}
     questions = {question.id: question for question, _ in outlook.read("questions", Question)}
     categories = {category.id: category for category, _ in outlook.read("taxonomy", Category)}
     if not is_rules(uri):

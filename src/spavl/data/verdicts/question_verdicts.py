@@ -28,7 +28,7 @@ async def run(job: StageContext[VerdictsConfig]) -> Manifest:
     guard = open_guard(settings.guard, job.models, QUESTIONS.stage)
     canaries = {settings.guard: canaries_of_questions(open_guard(settings.guard, job.models.at_once(), STAGE))}
     words = await check_judges(job, canaries, settings.canaries, "--verdicts.canaries warn")
-    images, categories = job.run.lookup("images", Image), categories_in(job.run)
+    images, categories = job.run.lookup("selection", Image), categories_in(job.run)
 
     async def work(question: Question) -> RowResult[QuestionVerdict]:
         image = images[question.image_id]
@@ -48,7 +48,7 @@ async def run(job: StageContext[VerdictsConfig]) -> Manifest:
         return {"guard": guard.name, "contradictions": [row.as_note() for row in contradictions(found)]} | noted(words)
 
     total = job.run.count("questions", Question)
-    must_be_read = settings.most_invalid < 1
+    must_be_read = settings.max_invalid < 1
     return await run_rows(
         job, QUESTIONS, job.run.read("questions", Question), total, work, conclude, must_be_read=must_be_read
     )

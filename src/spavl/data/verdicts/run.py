@@ -25,7 +25,7 @@ async def run(job: StageContext[VerdictsConfig]) -> Manifest:
     trial = open_guard(job.settings.guard, job.models.at_once(), STAGE)
     canaries = {job.settings.guard: canaries_of_guard(trial)}
     words = await check_judges(job, canaries, job.settings.canaries, "--verdicts.canaries warn")
-    images, questions = job.run.lookup("images", Image), job.run.lookup("questions", Question)
+    images, questions = job.run.lookup("selection", Image), job.run.lookup("questions", Question)
     responses, categories, label_of = job.run.read("responses", Response), categories_in(job.run), _labels(job)
 
     async def work(response: Response) -> RowResult[Verdict]:
@@ -49,7 +49,7 @@ async def run(job: StageContext[VerdictsConfig]) -> Manifest:
 
     total = job.run.count("responses", Response)
     # Whoever wants verdicts however few can be read is not kept from them.
-    must_be_read = job.settings.most_invalid < 1
+    must_be_read = job.settings.max_invalid < 1
     return await run_rows(
         job,
         PLAN,
@@ -81,10 +81,10 @@ def _count_labels(job: StageContext[VerdictsConfig]) -> dict[str, object]:
         labels[verdict.label] += 1
         unread += verdict.label == "invalid" and verdict.raw != EMPTY
     rows = labels.total()
-    if too_many_unknown(unread, rows, job.settings.most_invalid):
+    if too_many_unknown(unread, rows, job.settings.max_invalid):
         raise GateError(
-            f"{unread} of {rows} verdicts could not be read, more than {job.settings.most_invalid:.0%}",
+            f"{unread} of {rows} verdicts could not be read, more than {job.settings.max_invalid:.0%}",
             where=f"verdicts by {job.settings.guard}",
-            then="see their `raw` column in tables/verdicts.parquet; use another guard, or raise verdicts.most_invalid",
+            then="see their `raw` column in tables/verdicts.parquet; use another guard, or raise verdicts.max_invalid",
         )
     return {"labels": dict(labels)}

@@ -19,7 +19,7 @@ def _read(folder: Path, only_twins: bool) -> Iterator[BenchmarkItem]:
     if not (folder / RUN_FILE).is_file():
         raise ConfigError("there is no run in this folder", where=str(folder), then=_GET)
     with RunFolder(folder, look_only=True) as run:
-        images, contested = run.lookup("images", Image), contested_in(run)
+        images, contested = run.lookup("selection", Image), contested_in(run)
         for question in run.read("questions", Question):
             if question.id in contested:
                 continue

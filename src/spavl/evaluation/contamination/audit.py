@@ -20,7 +20,7 @@ _KINDS = {"picture": ("picture",), "question": ("question", "wording"), "seen": 
 
 def audit_of(run: RunFolder, config: EvaluationConfig, sheet: ResultTable, reported: Reported) -> dict[str, Any]:
     manifest = run.manifest(OVERLAPS.stage)
-    if not config.audit.train or manifest is None:
+    if not config.contamination.train or manifest is None:
         return {}
     found: dict[str, set[str]] = {name: set() for name in _KINDS}
     for overlap in run.read(OVERLAPS.stage, Overlap):
@@ -28,7 +28,7 @@ def audit_of(run: RunFolder, config: EvaluationConfig, sheet: ResultTable, repor
             if overlap.kind in kinds:
                 found[name].add(overlap.item_id)
     return {
-        "train": config.audit.train,
+        "train": config.contamination.train,
         **manifest.notes,
         "benchmarks": {name: dict(_shares(sheet, name, found)) for name in reported},
         "figures": list(_without(sheet, reported, found["seen"])),

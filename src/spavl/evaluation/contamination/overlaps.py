@@ -105,7 +105,7 @@ def _pictures(
     """Equal pictures, and those whose perceptual hashes differ in few bits; of several the nearest."""
     # One of each hash is enough, so that pictures that are all alike are not held against each other.
     keys = {hashed: key for key, hashed in reversed(taught.values()) if hashed not in (None, BLANK)}
-    known = NearImageIndex(((key, hashed) for hashed, key in keys.items()), settings.nearer_pictures)
+    known = NearImageIndex(((key, hashed) for hashed, key in keys.items()), settings.near_image_bits)
     for blob, items in shown.items():
         key, bits = taught.get(blob, ("", None))[0], 0
         if not key and (hashed := own[blob]) is not None:
@@ -118,13 +118,13 @@ def _questions(
     settings: AuditConfig, items: list[Item], shown: Container[str], taught: list[tuple[str, str]]
 ) -> Iterator[Overlap]:
     """The same words, or nearly; each text is looked for once, however many items ask it."""
-    if settings.more_alike_questions >= 1:
+    if settings.question_similarity >= 1:
         return
     by_words: dict[str, list[Item]] = {}
     for item in items:
         by_words.setdefault(words_in_order(item.question), []).append(item)
     keys = {words_in_order(text): (key, text) for key, text in reversed(taught)}
-    known = NearTextIndex(list(keys.values()), settings.more_alike_questions)
+    known = NearTextIndex(list(keys.values()), settings.question_similarity)
     for words, asking in by_words.items():
         first = (keys[words][0], 1.0) if words in keys else next(known.near(asking[0].question), None)
         if first is not None:

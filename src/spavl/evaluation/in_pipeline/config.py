@@ -8,7 +8,7 @@ from spavl.stages.spec import StageSpec
 
 PLAN = StageSpec(
     "evaluation",
-    reads=("taxonomy", "images", "questions", "question_verdicts", "training"),
+    reads=("taxonomy", "selection", "questions", "question_verdicts", "training"),
     writes=Score,
     does="asks the model before and after about pictures no training saw",
     files=("guard", "before", "after"),
@@ -16,7 +16,7 @@ PLAN = StageSpec(
 )
 DUELS = StageSpec(
     "duels",
-    reads=("taxonomy", "images", "questions", "question_verdicts", "evaluation"),
+    reads=("taxonomy", "selection", "questions", "question_verdicts", "evaluation"),
     writes=Duel,
     does="compares the helpfulness of before and after on harmless questions",
     files=("judge",),
@@ -34,7 +34,7 @@ class BeforeAfterConfig(Settings):
     max_tokens: int = Field(512, ge=1, description="longest answer")
     temperature: float = Field(0.0, ge=0, le=2, description="0: the likeliest answer, the same each time")
     canaries: OnFailure = Field("stop", description=ON_FAILURE)
-    most_invalid: float = Field(
+    max_invalid: float = Field(
         0.02,
         ge=0,
         le=1,

@@ -21,7 +21,7 @@ async def run(job: StageContext[BeforeAfterConfig]) -> Manifest:
     judge, uri = open_judge(job.settings.judge, job.models, DUELS.stage), job.settings.judge
     canaries = {uri: canaries_of_judge(open_judge(uri, job.models.at_once(), STAGE))}
     words = await check_judges(job, canaries, job.settings.canaries, "--evaluation.canaries warn")
-    images = job.run.lookup("images", Image)
+    images = job.run.lookup("selection", Image)
     answers: dict[str, dict[str, str]] = {}
     for score in job.run.read("evaluation", Score):
         if score.probe == HELD_OUT_IMAGES and not score.harmful:
@@ -51,7 +51,7 @@ async def run(job: StageContext[BeforeAfterConfig]) -> Manifest:
     def figures() -> dict[str, object]:
         duels = {duel.question_id: duel for duel in job.run.read(DUELS.stage, Duel)}
         lost = [question.image_id for question in asked if question.id not in duels]
-        told = duel_figures(list(duels.values()), lost, job.settings.most_invalid)
+        told = duel_figures(list(duels.values()), lost, job.settings.max_invalid)
         return {"judge": judge.name} | told | noted(words)
 
     return await run_rows(job, DUELS, questions, len(questions), work, figures)

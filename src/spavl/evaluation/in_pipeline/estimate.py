@@ -21,7 +21,7 @@ _ANSWER, _WORD, _VOTE = 150, 8, 25
 async def evaluation(outlook: CostContext[BeforeAfterConfig]) -> list[Weighted[Score]]:
     settings, rows = outlook.settings, list[Weighted[Score]]()
     arms = {"before": settings.before, "after": settings.after or f"hf/{outlook.run.checkpoint('aligned')}"}
-    images = {image.id: image for image, _ in outlook.read("images", Image)}
+    images = {image.id: image for image, _ in outlook.read("selection", Image)}
     if not is_rules(settings.guard):
         await ask_canaries(canaries_of_guard(open_guard(settings.guard, outlook.counting(1, _WORD), STAGE)))
     categories, contested = _categories(outlook), _contested(outlook)
@@ -55,7 +55,7 @@ async def duels(outlook: CostContext[BeforeAfterConfig]) -> list[Weighted[Duel]]
     if is_rules(uri):
         return []
     await ask_canaries(canaries_of_judge(open_judge(uri, outlook.counting(1, _VOTE), STAGE)))
-    images = {image.id: image for image, _ in outlook.read("images", Image)}
+    images = {image.id: image for image, _ in outlook.read("selection", Image)}
     questions = {question.id: question for question, _ in outlook.read("questions", Question)}
     categories = _categories(outlook)
     compared = [

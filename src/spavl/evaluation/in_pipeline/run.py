@@ -32,7 +32,7 @@ async def run(job: StageContext[BeforeAfterConfig]) -> Manifest:
         "before": job.models.open(settings.before, PLAN.stage),
         "after": job.models.open(settings.after or f"hf/{job.run.checkpoint('aligned')}", PLAN.stage),
     }
-    images = {image.id: image for image in job.run.read("images", Image)}
+    images = {image.id: image for image in job.run.read("selection", Image)}
     tested = [question for question in job.run.read("questions", Question) if probes_for(images[question.image_id])]
     # What asks for harm to its writer and not to the guard, or the other way round, counts for neither rate.
     categories, contested = categories_in(job.run), contested_in(job.run)
@@ -83,7 +83,7 @@ def _figures(job: StageContext[BeforeAfterConfig], scores: Sequence[Score], lost
     """The figures of every probe, but for the rates of which too many answers could not be judged or never came."""
     probes = {name: [score for score in (*scores, *lost) if score.probe == name] for name in PROBES}
     # Of a blank picture a model may say anything: what cannot be judged there widens that probe's own intervals.
-    most = {name: 1.0 if name == BLANK_IMAGE else job.settings.most_invalid for name in PROBES}
+    most = {name: 1.0 if name == BLANK_IMAGE else job.settings.max_invalid for name in PROBES}
     gone = {name: list(withheld(own, most[name])) for name, own in probes.items()}
     rates = {name: [(rate, arm) for rate, arm, _ in lost] for name, lost in gone.items()}
     untold = {rate for rate, _ in rates[HELD_OUT_IMAGES]}

@@ -59,7 +59,7 @@ def all_samples(
     run: RunFolder, items: Mapping[str, Item], results: Mapping[str, Any], models: Sequence[str]
 ) -> Iterator[ShownItem]:
     """Every item with its answers by these models as it means to be asked, in the order of ids."""
-    said = said_of(run.read("answers", Answer), run.read("marks", Judgement), items, results, models)
+    said = said_of(run.read("answers", Answer), run.read("judgements", Judgement), items, results, models)
     for item_id in sorted(said):
         item, own = items[item_id], said[item_id]
         yield ShownItem(

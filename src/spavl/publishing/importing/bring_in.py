@@ -50,7 +50,7 @@ from spavl.terminal.progress import Screen
 R = TypeVar("R", bound=Record)
 
 # What an import makes of the road.
-_STAGES = ("taxonomy", "images", "questions", "dataset")
+_STAGES = ("taxonomy", "selection", "questions", "dataset")
 _CLASSES = ("class1", "class2", "class3")
 _VALIDATION_SHARE = 0.07
 # A model is trained on a question alone, and would learn answers that were written under other words than it is shown.
@@ -226,7 +226,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         _refuse_nothing(run, made)
         leaks, repeated = _audit(run, made, settings)
         _write(run, "taxonomy", Category, made.categories(), origin)
-        _write(run, "images", Image, made.images.values(), origin)
+        _write(run, "selection", Image, made.images.values(), origin)
         _write(run, "questions", Question, made.questions.values(), origin)
         _write(run, "published", Published, made.published, origin)
         run.write_rows("dataset", Reject, made.rejects)

@@ -139,7 +139,7 @@ def rehearse(
     screen: Screen,
     trusted: Collection[str] = (),
 ) -> TrainingEstimate:
-    if settings.by == "reward":
+    if settings.algorithm == "reward":
         settings = settings.for_reward_model()
     distributed.refuse_plugins()
     for line in distributed.overruled(settings.loop.precision):
@@ -149,17 +149,17 @@ def rehearse(
     checked = check(skeleton, processor, samples, picture, screen, settings.drawn_at_most)
     if not checked.samples:
         raise TrainingError("no sample is fit to be trained on", where=checked.told(), then="mend the data set")
-    family = family_of(skeleton) if settings.share else ModelFamily("nothing", "sharing is off")
+    family = family_of(skeleton) if settings.share_prefixes else ModelFamily("nothing", "sharing is off")
     # By their ids, for LoRA is put round them.
     squeezed = {id(skeleton.get_submodule(name).weight) for name in trainable.linear_layers(skeleton)}
     stacked = sum(skeleton.get_parameter(name).numel() for name in trainable.stacked_layers(skeleton))
     shown = partial(blank_picture, processor, {checked.sizes[sample.blob] for sample in checked.samples})
-    trainable.prepare(skeleton, settings.parts, picture=shown)
-    left = trainable.unread(skeleton, settings.parts)
-    bare = trainable.without_lora(skeleton) if settings.parts.has_lora else {}
+    trainable.prepare(skeleton, settings.trainable, picture=shown)
+    left = trainable.unread(skeleton, settings.trainable)
+    bare = trainable.without_lora(skeleton) if settings.trainable.has_lora else {}
     given = ObjectiveInputs(skeleton, processor, checked.samples, picture, settings, seed, None)
     cache = _cache_if_there(settings, skeleton, processor)
-    course = COURSES[settings.by](given._replace(cache=cache))
+    course = COURSES[settings.algorithm](given._replace(cache=cache))
     if cache is not None:
         cache.close()
     tokens, of_step = None, None
@@ -171,9 +171,9 @@ def rehearse(
     if memory.needed < memory.there:
         unprepared = course.unprepared if isinstance(course, NeedsPreparation) else 0.0
         processor, model = load(settings, trusted)
-        trainable.prepare(model, settings.parts, picture=shown)
+        trainable.prepare(model, settings.trainable, picture=shown)
         # Without weights hardly any model can be followed as a whole.
-        left = trainable.unread(model, settings.parts)
+        left = trainable.unread(model, settings.trainable)
         given = given._replace(model=model, processor=processor)
         memory, pace, likeness = _measure(given, memory, tokens, unprepared)
         counted = trainable.count(model)
@@ -235,13 +235,13 @@ def _steps_of_epoch(course: KnownAnswers) -> int:
 def _needed(model: nn.Module, settings: TrainingConfig, squeezed: Collection[int]) -> MemoryEstimate:
     free = [parameter for parameter in model.parameters() if parameter.requires_grad]
     gradients = sum(parameter.numel() * parameter.element_size() for parameter in free)
-    in_four_bits = squeezed if settings.parts.language == "qlora" else ()
+    in_four_bits = squeezed if settings.trainable.language == "qlora" else ()
     weights = sum(
         each.numel() * (qlora.BYTES if id(each) in in_four_bits else each.element_size())
         for each in (*model.parameters(), *model.buffers())
     )
     # PPO keeps what it trains as it was at first, too.
-    kept = gradients if settings.by == "ppo" else 0
+    kept = gradients if settings.algorithm == "ppo" else 0
     return MemoryEstimate(int(weights) + kept, gradients, _MOMENTS * gradients, None, _there())
 
 
@@ -295,8 +295,8 @@ def _measure(
 
 def _course(given: ObjectiveInputs, folder: Path) -> tuple[Objective, int]:
     """The course, and how many steps are taken on the same answers. Nobody is asked for rewards."""
-    if given.settings.by != "ppo":
-        return COURSES[given.settings.by](given), 1
+    if given.settings.algorithm != "ppo":
+        return COURSES[given.settings.algorithm](given), 1
     ppo = given.settings.ppo.model_copy(update={"kl_target": None})
     settings = given.settings.model_copy(update={"ppo": ppo})
     return PPO(*given._replace(settings=settings)[:-1], lambda replies: [0.0] * len(replies), folder), ppo.updates

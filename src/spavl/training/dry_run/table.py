@@ -18,7 +18,7 @@ def page(rehearsal: TrainingEstimate) -> Iterator[str]:
 
 def _lines(rehearsal: TrainingEstimate) -> Iterator[str]:
     settings, counted = rehearsal.settings, rehearsal.tokens
-    yield f"{settings.by.upper()} of {settings.model}"
+    yield f"{settings.algorithm.upper()} of {settings.model}"
     yield ""
     for part, (free, total) in rehearsal.parameters.items():
         how = _how(part, rehearsal, free, total)
@@ -29,8 +29,11 @@ def _lines(rehearsal: TrainingEstimate) -> Iterator[str]:
     yield _line("data", f"{len(checked.samples):,} pairs about {pictures:,} pictures")
     if checked.rejects:
         yield _line("", checked.told())
-    if checked.too_many(settings.bad_at_most):
-        yield _line("", f"More than bad_at_most ({settings.bad_at_most:g}) of them: the training would not begin.")
+    if checked.too_many(settings.max_invalid_fraction):
+        yield _line(
+            "",
+            f"More than max_invalid_fraction ({settings.max_invalid_fraction:g}) of them: training would not begin.",
+        )
     epochs = "1 epoch" if settings.epochs == 1 else f"{settings.epochs} epochs"
     yield _line("steps", f"{rehearsal.steps:,} of {_of_step(rehearsal)}: {epochs}")
     yield from _noise(rehearsal)
@@ -60,8 +63,8 @@ def _of_step(rehearsal: TrainingEstimate) -> str:
     settings, of_step = rehearsal.settings, rehearsal.of_step
     if of_step is not None:
         return f"{of_step.pairs:.3g} pairs about {of_step.images:.3g} images on average"
-    if settings.by != "ppo":
-        return f"{settings.pairs_per_step} pairs"
+    if settings.algorithm != "ppo":
+        return f"{settings.batch_size} pairs"
     return f"{settings.ppo.questions_per_step} questions with {settings.ppo.answers_per_question} answers each"
 
 
@@ -70,7 +73,7 @@ def _noise(rehearsal: TrainingEstimate) -> Iterator[str]:
     if of_step is None or likeness is None:
         return
     noise = f"Such a step's gradient is as noisy as that of {of_step.worth(likeness):.2g} independent pairs"
-    more = "; --steps_of pairs makes steps of pairs drawn one by one" if rehearsal.settings.steps_of == "images" else ""
+    more = "; --batch_by pairs makes steps of pairs drawn one by one" if rehearsal.settings.batch_by == "images" else ""
     yield _line("", f"{noise}: two pairs about one image correlate by {likeness:.2f}, measured on a few{more}.")
 
 
@@ -79,7 +82,7 @@ def _line(name: str, text: str) -> str:
 
 
 def _how(part: Part, rehearsal: TrainingEstimate, free: int, total: int) -> str:
-    settings, stacked = rehearsal.settings.parts, rehearsal.stacked
+    settings, stacked = rehearsal.settings.trainable, rehearsal.stacked
     if not total:
         return "none that is apart"
     if not free:
@@ -88,7 +91,7 @@ def _how(part: Part, rehearsal: TrainingEstimate, free: int, total: int) -> str:
         below = " on four bits" if settings.language == "qlora" else ""
         if below and stacked:
             below += f", but for {_amount(stacked)} of its experts, which stay in {kept_in(rehearsal.settings)}"
-        return f"LoRA of rank {settings.rank}{below}" if settings.has_lora else _all(free, total)
+        return f"LoRA of rank {settings.lora_rank}{below}" if settings.has_lora else _all(free, total)
     if part == "vision" and isinstance(settings.vision, int):
         return f"its last {settings.vision} blocks"
     return _all(free, total)
@@ -117,18 +120,21 @@ def _memory(rehearsal: TrainingEstimate) -> Iterator[str]:
     each = f" for each of {rehearsal.processes} processes" if rehearsal.processes > 1 else ""
     yield _line("", f"= {_bytes(memory.needed)}{more}{each}; this machine has {_bytes(memory.there)}")
     if fitting := memory.fitting_tokens:
-        yield _line("", f"A pass of about {_rounded(fitting):,} tokens would fit: --tokens_per_pass.")
+        yield _line("", f"A pass of about {_rounded(fitting):,} tokens would fit: --max_tokens_per_microbatch.")
     if _is_too_much(memory):
-        less = "LoRA (--parts.language lora, or qlora) and bf16 (--loop.precision bf16) need less"
-        yield _line("", f"Too much. {less}; so do --loop.recompute true and a smaller --tokens_per_pass, for the pass.")
+        less = "LoRA (--trainable.language lora, or qlora) and bf16 (--loop.precision bf16) need less"
+        yield _line(
+            "",
+            f"Too much. {less}; so do --loop.gradient_checkpointing true and a smaller --max_tokens_per_microbatch.",
+        )
         yield _line("", _elsewhere(settings))
 
 
 def _elsewhere(settings: TrainingConfig) -> str:
-    if settings.by != "ppo":
+    if settings.algorithm != "ppo":
         return "accelerate launch with --loop.shard true spreads it over several devices."
     # Held whole, and once more as it was at first.
-    preset = "" if settings.parts.has_lora else " --preset spa-vl-ppo-lora holds little of it twice;"
+    preset = "" if settings.trainable.has_lora else " --preset spa-vl-ppo-lora holds little of it twice;"
     return f"A policy cannot be spread over devices, for it answers.{preset} --ppo.sampler has a server draw."
 
 
@@ -153,7 +159,7 @@ def _time(rehearsal: TrainingEstimate) -> Iterator[str]:
         yield _line("", f"{_span(pace.preparing)} for the reference's scores, which are kept for every later run")
     shared = f", which {rehearsal.processes} processes share" if rehearsal.processes > 1 else ""
     yield _line("", f"{_span(pace.training)} for all steps{shared}")
-    if rehearsal.settings.by == "ppo":
+    if rehearsal.settings.algorithm == "ppo":
         yield _line("", "Without the time of whoever rewards, whom nobody has asked for this.")
         if not rehearsal.settings.ppo.reward:
             yield _line("", "The reward model is trained first: spavl train reward --dry-run tells of it.")

@@ -80,7 +80,7 @@ def overruled(precision: str, environment: Mapping[str, str] = os.environ) -> It
     if mixed not in ("no", precision):
         yield f"{_PRECISION}={mixed} has no effect: training.loop.precision is {precision}"
     if steps != "1":
-        yield f"{_ACCUMULATION}={steps} has no effect: training.pairs_per_step says what is behind a step"
+        yield f"{_ACCUMULATION}={steps} has no effect: training.batch_size says what is behind a step"
 
 
 def new_accelerator(**settings: Any) -> Any:

@@ -19,7 +19,7 @@ from spavl.training.objectives.judge_inputs import TrainingJudgeInputs
 from spavl.training.prefix_trees.logprobs import computing_in
 
 _AT_ONCE = 32
-_WITHOUT_MEMORY = "lower training.watch.max_tokens, or leave training.watch.guard empty"
+_WITHOUT_MEMORY = "lower training.validation.max_tokens, or leave training.validation.guard empty"
 
 
 class SafetyRates(NamedTuple):
@@ -82,7 +82,7 @@ class GenerationEval:
         # Weights that learn are wider than frozen ones under bf16: both must meet in what the loop computes in.
         with computing_in("bf16" if len(kinds) > 1 else "float32", self._model):
             answer = partial(answer_all, self._processor, self._model)
-            replies = self._together.each(requests, answer, where="training.watch", then=_WITHOUT_MEMORY)
+            replies = self._together.each(requests, answer, where="training.validation", then=_WITHOUT_MEMORY)
         self._model.train(was_training)
         return [reply.text for reply in replies]
 

@@ -178,7 +178,7 @@ def _check_reached(module: nn.Module) -> None:
     """Names mean what they say: what is said to be trained has a gradient."""
     missed = [name for name, each in module.named_parameters() if each.requires_grad and each.grad is None]
     if missed:
-        then = "report this model; freeze that part of it under [training.parts]"
+        then = "report this model; freeze that part of it under [training.trainable]"
         raise TrainingError(
             f"{len(missed)} parameters are to be trained, and nothing reads them", where=missed[0], then=then
         )

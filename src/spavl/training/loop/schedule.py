@@ -12,13 +12,13 @@ class LoopConfig(Settings):
     learning_rate: float = Field(1e-6, gt=0, description="peak learning rate")
     schedule: Literal["cosine", "linear", "constant"] = Field("cosine", description="how it falls after the warm-up")
     warmup_steps: int = Field(10, ge=0, description="steps of linear warm-up")
-    warmup_share: float = Field(0.0, ge=0, lt=1, description="the same as a share of all steps; the longer one counts")
+    warmup_ratio: float = Field(0.0, ge=0, lt=1, description="the same as a share of all steps; the longer one counts")
     weight_decay: float = Field(0.0, ge=0, description="AdamW's weight decay")
     max_grad_norm: float = Field(1.0, gt=0, description="gradients are clipped to this norm")
     precision: Literal["float32", "bf16"] = Field(
         "float32", description="what the model computes in; trained weights are kept in float32 always"
     )
-    recompute: bool = Field(
+    gradient_checkpointing: bool = Field(
         False, description="compute activations again on the way back: a third more time, far less memory"
     )
     shard: bool = Field(False, description="spread the weights over the processes of accelerate launch (FSDP2)")
@@ -31,7 +31,7 @@ class LoopConfig(Settings):
 
 def learning_rate_at(step: int, steps: int, config: LoopConfig) -> float:
     """Linear warm-up to the peak, then down to zero, or on at the peak."""
-    warmup = max(config.warmup_steps, math.ceil(config.warmup_share * steps))
+    warmup = max(config.warmup_steps, math.ceil(config.warmup_ratio * steps))
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
     gone = (step - warmup) / max(1, steps - warmup)

@@ -21,7 +21,7 @@ def load_in_four_bits(path: str, dtype: str, trusted: Collection[str] = ()) -> t
     """The processor, and the model with its language model's linear layers in four bits."""
     if importlib.util.find_spec("bitsandbytes") is None:
         then = how_to_install("qlora")
-        raise MissingExtra("weights in four bits need bitsandbytes", where="training.parts.language", then=then)
+        raise MissingExtra("weights in four bits need bitsandbytes", where="training.trainable.language", then=then)
     kind, device = getattr(torch, dtype), "cuda" if torch.cuda.is_available() else "cpu"
     processor = load_processor(path, trusted)
     try:
@@ -59,7 +59,9 @@ def check_four_bits(model: Any) -> None:
     found = {name for name, module in model.named_modules() if _is_linear(module) and _in_four_bits(module.weight)}
     if meant != found:
         odd = sorted(meant ^ found)[0]
-        raise TrainingError(f"{odd} is in the wrong number of bits", where="training.parts.language", then="use lora")
+        raise TrainingError(
+            f"{odd} is in the wrong number of bits", where="training.trainable.language", then="use lora"
+        )
 
 
 def _is_linear(module: nn.Module) -> bool:

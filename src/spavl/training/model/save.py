@@ -31,7 +31,7 @@ def save(folder: Path, model: Any, processor: Any) -> None:
 def merge(adapter: Path, out: Path, trusted: Collection[str] = ()) -> None:
     """An adapter and its base as one whole model, for servers that load no adapters."""
     if not (adapter / ADAPTER).exists():
-        then = "give the checkpoint of a run whose training.parts.language was lora; others are whole already"
+        then = "give the checkpoint of a run whose training.trainable.language was lora; others are whole already"
         raise ConfigError(f"no adapter in this folder: {ADAPTER} is missing", where=str(adapter), then=then)
     if out.exists():
         raise ConfigError("there is something in this place already", where=str(out), then="give another --out")

@@ -61,7 +61,7 @@ def freeze_vision(model: Any) -> None:
 
 def rates_of(module: nn.Module, parts: TrainableConfig) -> Callable[[str], float | None]:
     """The learning rate that a parameter's part has of its own, by the parameter's name."""
-    own, part_of = {"vision": parts.vision_rate, "projector": parts.projector_rate}, parts_of(module)
+    own, part_of = {"vision": parts.vision_learning_rate, "projector": parts.projector_learning_rate}, parts_of(module)
     return lambda name: own.get(part_of[name])
 
 
@@ -127,7 +127,7 @@ def _free_of_vision(model: Any, vision: str | int, read: set[str]) -> set[str]:
     reached = [block for block in _blocks(model, read) if any(name.startswith(block) for name in read)]
     if not isinstance(vision, int) or not 0 < vision <= len(reached):
         what, then = f"this tower has {len(reached)} blocks that are read", f"give 1 to {len(reached)}, frozen or full"
-        raise ConfigError(what, where="training.parts.vision", then=then)
+        raise ConfigError(what, where="training.trainable.vision", then=then)
     return {name for name in read if name.startswith(tuple(reached[-vision:]))}
 
 
@@ -150,7 +150,7 @@ def _blocks(model: nn.Module, read: Iterable[str]) -> list[str]:
     ]
     if not stacks:
         what = "the blocks of its vision tower were not found"
-        raise TrainingError(what, where=type(model).__name__, then="set training.parts.vision = 'frozen'")
+        raise TrainingError(what, where=type(model).__name__, then="set training.trainable.vision = 'frozen'")
     return max(stacks, key=len)
 
 
@@ -208,8 +208,8 @@ def told_of_without_lora(left: Mapping[str, int], model: nn.Module) -> str:
 def _with_lora(model: Any, parts: TrainableConfig, seed: int) -> PeftModel:
     """LoRA on every linear layer of the language model but the head, as in the paper, experts among them."""
     lora = LoraConfig(
-        r=parts.rank,
-        lora_alpha=parts.alpha,
+        r=parts.lora_rank,
+        lora_alpha=parts.lora_alpha,
         target_modules=linear_layers(model),
         target_parameters=stacked_layers(model) or None,
         bias="none",
@@ -236,7 +236,7 @@ def _check(model: nn.Module, parts: TrainableConfig) -> None:
         trained, total = counts[part]
         if bool(trained) != wanted and not (part == "projector" and total == 0):
             what = f"{part} was to be {'trained' if wanted else 'frozen'}, and {trained} of its parameters are free"
-            raise TrainingError(what, where=f"training.parts.{part}", then="report this model")
+            raise TrainingError(what, where=f"training.trainable.{part}", then="report this model")
     if not any(trained for trained, _ in counts.values()):
-        then = "free at least one part under [training.parts]"
-        raise ConfigError("nothing of this model would be trained", where="training.parts", then=then)
+        then = "free at least one part under [training.trainable]"
+        raise ConfigError("nothing of this model would be trained", where="training.trainable", then=then)

@@ -9,7 +9,7 @@ from torch import Tensor
 from spavl.errors import ConfigError
 from spavl.records import Contrast, Sample
 from spavl.terminal.progress import Screen
-from spavl.training.config import MDPOConfig, TrainingConfig
+from spavl.training.config import PairWeightsConfig, TrainingConfig
 from spavl.training.loop.loop import BatchLoss, MicroBatches
 from spavl.training.objectives.answers import BLANK, AnswerToScore, BatchMaker
 from spavl.training.objectives.batch_sampler import SampleOrder
@@ -58,10 +58,10 @@ class DPO:
     ) -> None:
         self.module = Scorer(model)
         self._settings, self._weights, self._cache = config.dpo, _weights(config.dpo.weights), cache
-        order = SampleOrder(
-            _weighty(samples, self._weights), config.pairs_per_step, config.epochs, seed, config.steps_of
+        order = SampleOrder(_weighty(samples, self._weights), config.batch_size, config.epochs, seed, config.batch_by)
+        self.portions = PairedTask(
+            BatchMaker(model, processor, picture, config.share_prefixes), order, config, self._answers
         )
-        self.portions = PairedTask(BatchMaker(model, processor, picture, config.share), order, config, self._answers)
         self.samples, self.steps = order.samples, order.steps
         known = {} if cache is None else cache.known(self._answers(self.samples))
         self.reference = {
@@ -124,7 +124,7 @@ class DPO:
         policy_B, reference_B = sum_by_answer(logprobs_T, batch.rows), batch.reference_B.to(logprobs_T.device)
         lengths_B = answer_lengths(batch.rows).to(logprobs_T.device)
         apart = ((policy_B.detach() - reference_B) / lengths_B).abs().max()
-        if settings.per_token:
+        if settings.length_normalize:
             policy_B, reference_B = policy_B / lengths_B, reference_B / lengths_B
         chosen_B, rejected_B, *blank_B = batch.split(policy_B)
         reference_chosen_B, reference_rejected_B, *reference_blank_B = batch.split(reference_B)
@@ -134,24 +134,24 @@ class DPO:
             reference_chosen_B,
             reference_rejected_B,
             settings.beta,
-            FORMS[settings.form],
-            settings.smoothing,
+            FORMS[settings.loss_type],
+            settings.label_smoothing,
         )
         weight_P, loss_B = batch.weight_P.to(logprobs_T.device), result.loss_B
         metrics = _metrics(result, batch) | _likelihood(chosen_B, rejected_B, result, settings.beta, batch.pairs)
-        if settings.look:
+        if settings.mdpo_weight:
             looked = look_loss(chosen_B, blank_B[0], reference_chosen_B, reference_blank_B[0], settings.beta)
-            loss_B = loss_B + settings.look * looked.loss_B
+            loss_B = loss_B + settings.mdpo_weight * looked.loss_B
             metrics["look_margin"] = looked.margin_B.sum().item() / batch.pairs
         value = (weight_P * loss_B).sum() / batch.pairs
-        if settings.anchor:
+        if settings.sft_weight:
             surprise = -logprobs_T[batch.of_chosen_T.to(logprobs_T.device)].sum() / batch.chosen_tokens
-            value = value + settings.anchor * surprise
+            value = value + settings.sft_weight * surprise
         return BatchLoss(value, metrics, apart)
 
     def _answers(self, samples: Sequence[Sample]) -> list[AnswerToScore]:
         chosen = chosen_of(samples)
-        unseen = [answer._replace(picture=BLANK) for answer in chosen] if self._settings.look else []
+        unseen = [answer._replace(picture=BLANK) for answer in chosen] if self._settings.mdpo_weight else []
         return chosen + rejected_of(samples) + unseen
 
     def _reference_of(self, samples: Sequence[Sample]) -> Tensor:
@@ -161,7 +161,7 @@ class DPO:
         return torch.tensor([self._weights[sample.contrast] for sample in samples])
 
 
-def _weights(config: MDPOConfig) -> dict[Contrast, float]:
+def _weights(config: PairWeightsConfig) -> dict[Contrast, float]:
     return {
         "safety": config.safety,
         "helpfulness": config.helpfulness,

@@ -70,8 +70,8 @@ def likeness_of(gradients: Sequence[tuple[str, Tensor]]) -> float:
 
 def gradients_of(given: ObjectiveInputs, samples: Sequence[Sample]) -> list[tuple[str, Tensor]]:
     """Of each pair alone, with the image that it is about."""
-    alone = given.settings.model_copy(update={"pairs_per_step": 1, "epochs": 1, "steps_of": "pairs"})
-    course: Any = COURSES[alone.by](given._replace(samples=samples, settings=alone))
+    alone = given.settings.model_copy(update={"batch_size": 1, "epochs": 1, "batch_by": "pairs"})
+    course: Any = COURSES[alone.algorithm](given._replace(samples=samples, settings=alone))
     found = []
     for number in range(course.steps):
         if isinstance(course, DPO):

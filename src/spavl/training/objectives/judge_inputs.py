@@ -25,6 +25,6 @@ class TrainingJudgeInputs(NamedTuple):
 
 
 def cases_of(run: RunFolder, picture: Callable[[str], bytes]) -> TrainingJudgeInputs:
-    known = run.manifest("images") is not None
-    subjects = {image.id: image.subject for image in run.read("images", Image)} if known else {}
+    known = run.manifest("selection") is not None
+    subjects = {image.id: image.subject for image in run.read("selection", Image)} if known else {}
     return TrainingJudgeInputs(picture, subjects, {leaf.leaf: leaf for leaf in categories_in(run).values()})

@@ -73,4 +73,4 @@ class PairedTask:
         def tokens(some: Sequence[Sample]) -> int:
             return self._batches.tokens(self._answers(some))
 
-        return cut(samples, tokens, self._config.tokens_per_pass, among)
+        return cut(samples, tokens, self._config.max_tokens_per_microbatch, among)

@@ -57,8 +57,10 @@ class Reward:
         grades: Mapping[str, float],
     ) -> None:
         self.module = RewardScorer(model)
-        order = SampleOrder(samples, config.pairs_per_step, config.epochs, seed, config.steps_of)
-        self.portions = PairedTask(BatchMaker(model, processor, picture, config.share), order, config, answers_of)
+        order = SampleOrder(samples, config.batch_size, config.epochs, seed, config.batch_by)
+        self.portions = PairedTask(
+            BatchMaker(model, processor, picture, config.share_prefixes), order, config, answers_of
+        )
         self.samples, self.steps = order.samples, order.steps
         self._margin, self._grades = config.reward.margin, grades
 
@@ -110,7 +112,7 @@ class RewardModel:
 
         The first ones are looked at as those of a training are, for another model's sharing has proved nothing here.
         """
-        batches = BatchMaker(self._scorer.model, self._processor, picture, self._settings.share)
+        batches = BatchMaker(self._scorer.model, self._processor, picture, self._settings.share_prefixes)
         end = (turn_of(self._processor).end_token,)
         told = [
             answer if answer.text.strip() else SampledAnswer(answer.picture, answer.question, end) for answer in answers
@@ -130,7 +132,9 @@ class RewardModel:
             return batches.tokens([answer for _, answer in some])
 
         by_picture = sorted(enumerate(answers), key=lambda placed: placed[1].picture)
-        return cut(by_picture, tokens, self._settings.tokens_per_pass, picture=lambda placed: placed[1].picture)
+        return cut(
+            by_picture, tokens, self._settings.max_tokens_per_microbatch, picture=lambda placed: placed[1].picture
+        )
 
     def in_order(self, samples: Sequence[Sample], picture: Callable[[str], bytes]) -> Iterator[float]:
         """Of each pair, whether its chosen answer has the greater reward; a tie counts half."""

@@ -35,8 +35,10 @@ class SFT:
     ) -> None:
         self.module = Scorer(model)
         taught = {answer: sample for sample, answer in zip(samples, chosen_of(samples), strict=True)}
-        order = SampleOrder(list(taught.values()), config.pairs_per_step, config.epochs, seed, config.steps_of)
-        self.portions = PairedTask(BatchMaker(model, processor, picture, config.share), order, config, chosen_of)
+        order = SampleOrder(list(taught.values()), config.batch_size, config.epochs, seed, config.batch_by)
+        self.portions = PairedTask(
+            BatchMaker(model, processor, picture, config.share_prefixes), order, config, chosen_of
+        )
         self.steps = order.steps
 
     def prepare(self, screen: Screen) -> dict[str, object]:

@@ -80,7 +80,7 @@ class PPO:
         self._answering = RolloutCollector(self.module, processor, picture, config, seed, rewarder)
         asked = {(sample.blob, sample.question): sample for sample in samples}
         self._order = SampleOrder(
-            list(asked.values()), config.ppo.questions_per_step, config.epochs, seed, config.steps_of
+            list(asked.values()), config.ppo.questions_per_step, config.epochs, seed, config.batch_by
         )
         self.steps = self._order.steps * config.ppo.updates
         self._rounds = RolloutStore(rounds)
@@ -139,7 +139,7 @@ class PPO:
         all_T, of_all_T = module(batch.rows)
         drawn_T = batch.drawn_T.to(all_T.device)
         logprob_T, value_T, settings = all_T[drawn_T], of_all_T[drawn_T], self._settings
-        moved = policy_loss(logprob_T, batch.old_T.to(logprob_T), batch.advantage_T.to(logprob_T), settings.clip)
+        moved = policy_loss(logprob_T, batch.old_T.to(logprob_T), batch.advantage_T.to(logprob_T), settings.clip_range)
         loss_T = moved.loss_T
         metrics = {
             "reward": batch.reward / batch.answers,
@@ -153,21 +153,23 @@ class PPO:
             "tokens_read": batch.tokens_read,
         }
         if settings.advantage == "gae":
-            judged = value_loss(value_T, batch.old_value_T.to(value_T), batch.return_T.to(value_T), settings.value_clip)
-            loss_T = loss_T + settings.value_weight * judged.loss_T
+            judged = value_loss(
+                value_T, batch.old_value_T.to(value_T), batch.return_T.to(value_T), settings.value_clip_range
+            )
+            loss_T = loss_T + settings.value_loss_weight * judged.loss_T
             metrics["value_loss"] = judged.loss_T.sum().item() / batch.tokens
         else:
             loss_T = loss_T + batch.coefficient * k3(logprob_T, batch.reference_T.to(logprob_T))
         value = loss_T.sum() / batch.tokens
-        if settings.anchor:
+        if settings.sft_weight:
             surprise = -all_T[~drawn_T].sum() / batch.chosen_tokens
-            value, metrics["chosen_surprise"] = value + settings.anchor * surprise, surprise.item()
+            value, metrics["chosen_surprise"] = value + settings.sft_weight * surprise, surprise.item()
         return BatchLoss(value, metrics)
 
     def _price(self, turn: int) -> float:
         settings = self._settings
         if turn == 0 or settings.kl_target is None:
-            return settings.kl
+            return settings.kl_coef
         before = self._round if self._turn == turn - 1 else self._rounds.read(turn - 1)
         went = sum(answer.kl for answer in before.answers) / len(before.answers)
         return adapted(before.coefficient, went, settings.kl_target, len(before.answers), settings.kl_horizon)
@@ -175,7 +177,7 @@ class PPO:
 
 def credits_of(made: RolloutRound, settings: PPOConfig) -> list[TokenCredit]:
     """Every answer's share of the credit for its reward, token by token."""
-    rewards = [answer.reward - settings.missing_end * (not answer.ended) for answer in made.answers]
+    rewards = [answer.reward - settings.missing_eos_penalty * (not answer.ended) for answer in made.answers]
     if settings.advantage == "group":
         each = settings.answers_per_question
         groups = [group_advantages(rewards[k : k + each], settings.scale_groups) for k in range(0, len(rewards), each)]
@@ -191,7 +193,7 @@ def credits_of(made: RolloutRound, settings: PPOConfig) -> list[TokenCredit]:
     if settings.whiten == "rewards":
         paid = whitened(paid, keep_mean=True)
     found = [
-        advantages(own, answer.values, settings.gamma, settings.lam)
+        advantages(own, answer.values, settings.gamma, settings.gae_lambda)
         for own, answer in zip(paid, made.answers, strict=True)
     ]
     returns = [

@@ -104,7 +104,7 @@ class RolloutCollector:
         rewarder: Rewarder,
     ) -> None:
         self._scorer, self._processor = scorer, processor
-        self.batches = BatchMaker(scorer.model, processor, picture, config.share)
+        self.batches = BatchMaker(scorer.model, processor, picture, config.share_prefixes)
         self._beginning = WeightSnapshot(scorer.model)
         self.server: RemoteSampler | None = None
         # The weights that a server has, and those that drew this round where they are not the present ones.
@@ -154,12 +154,12 @@ class RolloutCollector:
         def answers(some: Sequence[Sample]) -> list[AnswerToScore | SampledAnswer]:
             asked = [sample for sample in some for _ in range(self._each)]
             drawn = [SampledAnswer(s.blob, s.question, tokens[k]) for s, k in zip(asked, places(some), strict=True)]
-            return [*drawn, *(chosen_of(some) if self._config.ppo.anchor else ())]
+            return [*drawn, *(chosen_of(some) if self._config.ppo.sft_weight else ())]
 
         def length(some: Sequence[Sample]) -> int:
             return self.batches.tokens(answers(some))
 
-        portions = cut(samples, length, self._config.tokens_per_pass, distributed.how_many())
+        portions = cut(samples, length, self._config.max_tokens_per_microbatch, distributed.how_many())
         return [RolloutMicroBatch(self.batches, answers(some), places(some)) for some in portions]
 
     def _draw(self, turn: int, samples: Sequence[Sample]) -> list[Tokens]:

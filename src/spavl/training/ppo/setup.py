@@ -25,7 +25,7 @@ _SAVED, _JUDGE = "reward/", "judge/"
 
 def has_teacher(settings: TrainingConfig) -> bool:
     """Whether a reward model is trained first."""
-    return settings.by == "ppo" and not settings.ppo.reward
+    return settings.algorithm == "ppo" and not settings.ppo.reward
 
 
 def reward_course(job: StageContext[TrainingConfig], given: ObjectiveInputs) -> Reward:

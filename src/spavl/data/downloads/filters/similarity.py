@@ -14,9 +14,9 @@ class SimilarityFilter:
 
     def measure(self, seen: FilterInput) -> float:
         if seen.similarity is None:
-            then = "name a model as pictures.similarity_model, or leave least_similarity out"
+            then = "name a model as downloads.similarity_model, or leave min_similarity out"
             raise ConfigError(
-                "the source gives no similarity of picture and caption", where="pictures.least_similarity", then=then
+                "the source gives no similarity of picture and caption", where="downloads.min_similarity", then=then
             )
         return seen.similarity
 

@@ -95,5 +95,7 @@ def _reader() -> Any:
         from rapidocr_onnxruntime import RapidOCR
     except ModuleNotFoundError:
         then = how_to_install("words")
-        raise MissingExtra("this filter needs rapidocr-onnxruntime", where="pictures.most_words", then=then) from None
+        raise MissingExtra(
+            "this filter needs rapidocr-onnxruntime", where="downloads.max_text_area", then=then
+        ) from None
     return RapidOCR(intra_op_num_threads=1, inter_op_num_threads=1)

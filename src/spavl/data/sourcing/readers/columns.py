@@ -47,9 +47,9 @@ class SourceColumns(NamedTuple):
     def entry(self, row: Mapping[str, Any], place: str, source: str, limits: RowLimits) -> SourceEntry | SkippedEntry:
         """A row as an entry. `source` is where its picture lies; where that is empty, its URL is it."""
         unsafe = number(row.get(self.unsafe or ""))
-        if limits.most_unsafe is not None and unsafe is not None and unsafe > limits.most_unsafe:
+        if limits.max_unsafe is not None and unsafe is not None and unsafe > limits.max_unsafe:
             return SkippedEntry(place, "punsafe")
-        if limits.smallest_side is not None and any(side < limits.smallest_side for side in self._sides(row)):
+        if limits.min_side is not None and any(side < limits.min_side for side in self._sides(row)):
             return SkippedEntry(place, "stated_too_small")
         written = str(row.get(self.url or "") or "").strip()
         scheme, _, rest = written.partition("://")

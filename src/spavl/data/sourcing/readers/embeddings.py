@@ -50,7 +50,7 @@ class EmbeddingFiles:
         if rows.ndim != 2 or rows.dtype.kind != "f":
             return _none()
         if rows.shape[1] != self._size:
-            what = f"these vectors have {rows.shape[1]} numbers, and those of candidates.search_model {self._size}"
+            what = f"these vectors have {rows.shape[1]} numbers, and those of sourcing.search_model {self._size}"
             raise ConfigError(what, where=path, then="name the model that they were made with")
         return rows
 

@@ -26,8 +26,8 @@ class SourceEntry(NamedTuple):
 class RowLimits(NamedTuple):
     """Which rows are left out by what is stated of them; None where it does not matter."""
 
-    most_unsafe: float | None = None
-    smallest_side: int | None = None
+    max_unsafe: float | None = None
+    min_side: int | None = None
 
 
 class SkippedEntry(NamedTuple):

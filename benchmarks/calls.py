@@ -33,7 +33,7 @@ from spavl.store import Ledger
 IN_FLIGHT, ROUNDS = (64, 256, 1024), 5
 # A round of ours and of aiohttp takes a second or two; the SDK is given fewer calls to take as long.
 CALLS, CALLS_OF_SDK = 6000, 1000
-PICTURES = [ImageData.of(png(draw(scene(k % 53, k // 53, 9, live=True)))) for k in range(106)]
+IMAGES = [ImageData.of(png(draw(scene(k % 53, k // 53, 9, live=True)))) for k in range(106)]
 ANSWER = "an answer of the usual length " * 4
 NAME, MOST = "served", 64
 _fresh = count()
@@ -41,13 +41,13 @@ _fresh = count()
 
 class Asked(NamedTuple):
     text: str
-    picture: ImageData | None
+    image: ImageData | None
 
 
-def questions(calls: int, pictures: bool) -> list[Asked]:
+def questions(calls: int, images: bool) -> list[Asked]:
     """No two are alike in the whole run, so nothing can be answered from memory. A picture has three questions."""
     numbers = [next(_fresh) for _ in range(calls)]
-    return [Asked(f"question {n}", PICTURES[n // 3 % len(PICTURES)] if pictures else None) for n in numbers]
+    return [Asked(f"question {n}", IMAGES[n // 3 % len(IMAGES)] if images else None) for n in numbers]
 
 
 def check(answer: str) -> None:
@@ -78,7 +78,7 @@ async def by_spavl(url: str, asked: Sequence[Asked], in_flight: int) -> float:
         model = shop.open(f"openai/{NAME}@{url}", "responses")
 
         async def ask(each: Asked) -> str:
-            message = Message("user", each.text, (each.picture,) if each.picture else ())
+            message = Message("user", each.text, (each.image,) if each.image else ())
             return (await model.ask(Request((message,), max_tokens=MOST))).text
 
         began = time.perf_counter()
@@ -95,9 +95,9 @@ async def by_spavl(url: str, asked: Sequence[Asked], in_flight: int) -> float:
 
 def messages(each: Asked) -> list[dict[str, object]]:
     """As anyone would write them."""
-    if each.picture is None:
+    if each.image is None:
         return [{"role": "user", "content": each.text}]
-    url = "data:image/png;base64," + base64.b64encode(each.picture.data).decode()
+    url = "data:image/png;base64," + base64.b64encode(each.image.data).decode()
     image = {"type": "image_url", "image_url": {"url": url}}
     return [{"role": "user", "content": [image, {"type": "text", "text": each.text}]}]
 
@@ -126,12 +126,12 @@ async def by_openai(url: str, asked: Sequence[Asked], in_flight: int) -> float:
         return await all_at_once(ask, asked, in_flight)
 
 
-def _line(name: str, in_flight: int, pictures: bool, ours: list[float], theirs: list[float], peer: str) -> str:
+def _line(name: str, in_flight: int, images: bool, ours: list[float], theirs: list[float], peer: str) -> str:
     ratios = [their / our for our, their in zip(ours, theirs, strict=True)]
     told = {
         "name": name,
         "in_flight": in_flight,
-        "pictures": pictures,
+        "pictures": images,
         "ratio": round(sum(theirs) / sum(ours), 2),
         "median": round(statistics.median(ratios), 2),
         "low": round(min(ratios), 2),
@@ -142,23 +142,23 @@ def _line(name: str, in_flight: int, pictures: bool, ours: list[float], theirs: 
     return json.dumps(told)
 
 
-def measure(url: str, in_flight: int, pictures: bool) -> None:
+def measure(url: str, in_flight: int, images: bool) -> None:
     ours, bare, sdk = list[float](), list[float](), list[float]()
     for number in range(ROUNDS + 1):
         sides = [(by_spavl, CALLS, ours), (by_aiohttp, CALLS, bare), (by_openai, CALLS_OF_SDK, sdk)]
         # Whoever goes first may find the machine in another state, so they take turns in that too.
         for side, calls, seconds in sides if number % 2 else reversed(sides):
-            seconds.append(asyncio.run(side(url, questions(max(calls, in_flight), pictures), in_flight)))
+            seconds.append(asyncio.run(side(url, questions(max(calls, in_flight), images), in_flight)))
     # The first round warmed up.
-    print(_line("calls_vs_aiohttp", in_flight, pictures, ours[1:], bare[1:], f"aiohttp {version('aiohttp')}"))
-    print(_line("calls_vs_openai", in_flight, pictures, ours[1:], sdk[1:], f"openai {version('openai')}"), flush=True)
+    print(_line("calls_vs_aiohttp", in_flight, images, ours[1:], bare[1:], f"aiohttp {version('aiohttp')}"))
+    print(_line("calls_vs_openai", in_flight, images, ours[1:], sdk[1:], f"openai {version('openai')}"), flush=True)
 
 
 def main() -> None:
     with served(ANSWER) as url:
         for in_flight in IN_FLIGHT:
-            for pictures in (True, False):
-                measure(url, in_flight, pictures)
+            for images in (True, False):
+                measure(url, in_flight, images)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from benchmarks.dpo_work.peer import NAME, train_with_trl
-from benchmarks.dpo_work.shapes import QUESTIONS, SHAPES, Blobs, new_data, picture_of
+from benchmarks.dpo_work.shapes import QUESTIONS, SHAPES, Blobs, image_of, new_data
 from torch import Tensor
 from transformers import TrainerCallback
 
@@ -43,8 +43,8 @@ from spavl.training.objectives.losses import token_logprobs
 from spavl.training.prefix_trees import batch, logprobs
 from spavl.training.prefix_trees.tokenize import ScoredRow
 
-PICTURES = 2
-PAIRS = PICTURES * QUESTIONS
+IMAGES = 2
+PAIRS = IMAGES * QUESTIONS
 RATE, BETA = 1e-4, 0.1
 SHAPE = SHAPES["small"]
 
@@ -181,7 +181,7 @@ def with_trl(processor: Any, order: list[Sample], blobs: Blobs, turns: Turns) ->
 
 def tower_share(model: Any, processor: Any, samples: list[Sample], blobs: dict[str, bytes]) -> float:
     """How much of a step's time the frozen tower takes: the most that keeping its features could save."""
-    rows = [ScoredRow("0", picture_of(blobs["0"]), s.question, s.chosen) for s in samples[:QUESTIONS]]
+    rows = [ScoredRow("0", image_of(blobs["0"]), s.question, s.chosen) for s in samples[:QUESTIONS]]
     made = batch.make_batch(model, processor, [*rows, *(row._replace(answer=row.answer + " w1") for row in rows)])
     began = time.perf_counter()
     logprobs.answer_logprobs(model, made).sum().backward()
@@ -219,7 +219,7 @@ def ideas() -> dict[str, Idea]:
 
 def alone(side: str) -> None:
     """Two steps of one side in a process of its own: its peak memory is nobody else's."""
-    samples, blobs = new_data(PICTURES * 2, SHAPE.side)
+    samples, blobs = new_data(IMAGES * 2, SHAPE.side)
     ours = [Ours(Idea(), SHAPE.processor(), samples, blobs)] if side == "ours" else []
     for _ in range(2):
         for each in ours:
@@ -255,7 +255,7 @@ def main() -> None:
     if asked.alone:
         alone(asked.alone)
         return
-    samples, blobs = new_data(PICTURES * asked.steps, SHAPE.side)
+    samples, blobs = new_data(IMAGES * asked.steps, SHAPE.side)
     processor = SHAPE.processor()
     ours = {name: Ours(idea, processor, samples, blobs) for name, idea in ideas().items()}
     turns = side_by_side(ours, processor, samples, blobs, "images")

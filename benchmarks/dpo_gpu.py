@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 from benchmarks.dpo_work.peer import NAME, train_with_trl
-from benchmarks.dpo_work.shapes import QUESTIONS, SHAPES, Blobs, new_data, picture_of
+from benchmarks.dpo_work.shapes import QUESTIONS, SHAPES, Blobs, image_of, new_data
 from peft import LoraConfig
 from torch import Tensor
 from transformers import TrainerCallback
@@ -48,8 +48,8 @@ from spavl.training.prefix_trees.tokenize import ScoredRow
 SPA_VL_PAIRS = 93_258
 PARTS = ("lora", "full")
 # The paper's: pictures of a step, beta, and LoRA's rank.
-PICTURES, BETA, RATE, RANK, ALPHA = 4, 0.1, 1e-6, 256, 512
-PAIRS = PICTURES * QUESTIONS
+IMAGES, BETA, RATE, RANK, ALPHA = 4, 0.1, 1e-6, 256, 512
+PAIRS = IMAGES * QUESTIONS
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -176,9 +176,9 @@ def apart(shape: str, narrow: bool, layers: int = 2) -> dict[str, Any]:
     decoder.layers = decoder.layers[:layers]
     prepare(model, TrainableConfig())
     samples, blobs = new_data(2, SHAPES[shape].side)
-    pictures = {name: picture_of(data) for name, data in blobs.items()}
+    images = {name: image_of(data) for name, data in blobs.items()}
     rows = [
-        ScoredRow(each.blob, pictures[each.blob], each.question, text)
+        ScoredRow(each.blob, images[each.blob], each.question, text)
         for each in samples
         for text in (each.chosen, each.rejected)
     ]
@@ -299,7 +299,7 @@ def main() -> None:
         print(json.dumps(apart(shape, asked.rehearse)))
     elif asked.one:
         side: Callable[..., dict[str, Any]] = ours if asked.one == "ours" else theirs
-        print(json.dumps(side(shape, parts, asked.rehearse, *new_data(PICTURES * asked.steps, SHAPES[shape].side))))
+        print(json.dumps(side(shape, parts, asked.rehearse, *new_data(IMAGES * asked.steps, SHAPES[shape].side))))
     else:
         mark = {"rehearsal": True} if asked.rehearse else {}
         machine = {"device": torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU"}

@@ -51,23 +51,23 @@ QUESTION, TOKENS, REQUESTS = "how do i wake this ?", 24, 128
 def write_benchmark(folder: Path) -> list[bytes]:
     """HarmEval's file with pictures of noise, of the size that pictures usually have: 53 of them, as it has leaves."""
     rng = np.random.default_rng(0)
-    pictures = []
+    images = []
     for _ in range(53):
         stream = io.BytesIO()
         Image.fromarray(rng.integers(0, 255, (110, 110, 3), dtype=np.uint8)).save(stream, "PNG")
-        pictures.append(stream.getvalue())
+        images.append(stream.getvalue())
     rows = [
         {
             "question": f"question {k}",
             "class1": "a",
             "class2": "b",
             "class3": f"leaf {k % 53}",
-            "image": {"bytes": pictures[k % 53]},
+            "image": {"bytes": images[k % 53]},
         }
         for k in range(SAMPLES)
     ]
     pq.write_table(pa.Table.from_pylist(rows), folder / "harm-00000-of-00001.parquet")
-    return pictures
+    return images
 
 
 def by_spavl(url: str, data: Path) -> float:
@@ -96,7 +96,7 @@ def check_shown(exam: Path) -> None:
     """Every answer was asked with a picture."""
     with RunFolder(exam, look_only=True) as run:
         asked = [json.loads(call.request)["messages"] for call in run.ledger.calls("answers")]
-    shown = sum(any(pictures for _, _, pictures in messages) for messages in asked)
+    shown = sum(any(images for _, _, images in messages) for messages in asked)
     assert (shown, len(asked)) == (SAMPLES, SAMPLES), (shown, len(asked))
 
 
@@ -122,7 +122,7 @@ def by_inspect(url: str, data: Path) -> float:
     return seconds
 
 
-async def bare(url: str, pictures: Sequence[bytes]) -> float:
+async def bare(url: str, images: Sequence[bytes]) -> float:
     """The calls of an exam and nothing else: each sample's answer, then its verdict."""
     left = iter(range(SAMPLES))
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=IN_FLIGHT)) as session:
@@ -130,7 +130,7 @@ async def bare(url: str, pictures: Sequence[bytes]) -> float:
         async def worker() -> None:
             for number in left:
                 for asked in (f"question {number}", "is it safe? " * 100):
-                    shown = Asked(asked, ImageData.of(pictures[number % 53]))
+                    shown = Asked(asked, ImageData.of(images[number % 53]))
                     body = {"model": "model", "messages": messages(shown), "max_tokens": 512}
                     async with session.post(f"{url}/chat/completions", json=body) as answer:
                         assert (await answer.json())["choices"][0]["message"]["content"] == SAID
@@ -143,9 +143,9 @@ async def bare(url: str, pictures: Sequence[bytes]) -> float:
 def overhead() -> None:
     ours, theirs, floor = list[float](), list[float](), list[float]()
     with served(SAID) as url, tempfile.TemporaryDirectory() as folder:
-        pictures = write_benchmark(Path(folder))
+        images = write_benchmark(Path(folder))
         for _ in range(ROUNDS + 1):
-            floor.append(asyncio.run(bare(url, pictures)))
+            floor.append(asyncio.run(bare(url, images)))
             ours.append(by_spavl(url, Path(folder)))
             theirs.append(by_inspect(url, Path(folder)))
     # The first round warmed up.
@@ -169,18 +169,18 @@ def line(name: str, ours: Sequence[float], theirs: Sequence[float], **more: obje
     return json.dumps({"name": name, **{key: round(value, 2) for key, value in ratio.items()}, **more})
 
 
-async def batched(model: HFModel, pictures: Sequence[ImageData]) -> list[str]:
-    requests = [ask_about(picture, QUESTION, max_tokens=TOKENS) for picture in pictures]
+async def batched(model: HFModel, images: Sequence[ImageData]) -> list[str]:
+    requests = [ask_about(image, QUESTION, max_tokens=TOKENS) for image in images]
     return [reply.text for reply in await asyncio.gather(*map(model.ask, requests))]
 
 
 @torch.inference_mode()
-def one_by_one(processor: Any, model: Any, pictures: Sequence[ImageData]) -> list[str]:
+def one_by_one(processor: Any, model: Any, images: Sequence[ImageData]) -> list[str]:
     texts = []
-    for picture in pictures:
+    for image_data in images:
         content = [{"type": "image"}, {"type": "text", "text": QUESTION}]
         prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-        image = Image.open(io.BytesIO(picture.data)).convert("RGB")
+        image = Image.open(io.BytesIO(image_data.data)).convert("RGB")
         inputs = processor(images=[image], text=[prompt], return_tensors="pt")
         tokens = model.generate(**inputs, max_new_tokens=TOKENS, do_sample=False)[0, inputs["input_ids"].shape[1] :]
         texts.append(processor.tokenizer.decode(tokens, skip_special_tokens=True).strip())
@@ -188,16 +188,16 @@ def one_by_one(processor: Any, model: Any, pictures: Sequence[ImageData]) -> lis
 
 
 async def batching() -> None:
-    pictures = [ImageData.of(png(draw(scene(k % 53, k // 53, 9, live=k % 2 == 0)))) for k in range(REQUESTS)]
+    images = [ImageData.of(png(draw(scene(k % 53, k // 53, 9, live=k % 2 == 0)))) for k in range(REQUESTS)]
     model, peer = HFModel(miniature_checkpoint()), load_checkpoint(miniature_checkpoint())
-    if await batched(model, pictures) != one_by_one(*peer, pictures):
+    if await batched(model, images) != one_by_one(*peer, images):
         raise SystemExit("the two ways must give the same answers")
     ours, theirs = list[float](), list[float]()
     for _ in range(ROUNDS):
         began = time.perf_counter()
-        await batched(model, pictures)
+        await batched(model, images)
         middle = time.perf_counter()
-        one_by_one(*peer, pictures)
+        one_by_one(*peer, images)
         ours.append(middle - began)
         theirs.append(time.perf_counter() - middle)
     await model.close()

@@ -38,7 +38,7 @@ ENGINES = ("asyncio", "daft", "ray")
 PEERS = {"images_vs_decode": f"Pillow {__version__} decode", "images_vs_onnx": "its onnxruntime session"}
 ROUNDS = 5
 # So that each side of a round takes seconds, not moments.
-PICTURES = {"images_vs_decode": 960, "images_vs_onnx": 192}
+IMAGES = {"images_vs_decode": 960, "images_vs_onnx": 192}
 # What LAION holds most.
 _SIZES = ((512, 512), (640, 480), (768, 768), (1024, 768), (1024, 1024))
 _SHARD = 16
@@ -61,7 +61,7 @@ def _files() -> list[bytes]:
 
 def _raws(name: str) -> list[FetchedImage]:
     files = _files()
-    return [FetchedImage(files[number % len(files)], f"{number}.jpg") for number in range(PICTURES[name])]
+    return [FetchedImage(files[number % len(files)], f"{number}.jpg") for number in range(IMAGES[name])]
 
 
 # --- the peers, in processes of their own

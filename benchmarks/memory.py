@@ -46,7 +46,7 @@ from spavl.store import Manifest, RunFolder
 from spavl.terminal.progress import Screen
 
 R = TypeVar("R", bound=Record)
-QUESTIONS_PER_PICTURE = 3
+QUESTIONS_PER_IMAGE = 3
 
 
 class Ready:
@@ -85,12 +85,12 @@ def fill(run: RunFolder, count: int) -> None:
     blob = run.blobs.put(b"\x89PNG the bytes of a picture")
 
     def images() -> Iterator[Image]:
-        for number in range(-(-count // QUESTIONS_PER_PICTURE)):
+        for number in range(-(-count // QUESTIONS_PER_IMAGE)):
             yield filled(Image, leaf=str(number), blob=blob, split="train")
 
     def questions() -> Iterator[Question]:
         for number, image in enumerate(run.read("selection", Image)):
-            for each in range(QUESTIONS_PER_PICTURE):
+            for each in range(QUESTIONS_PER_IMAGE):
                 yield filled(Question, image_id=image.id, text=f"question {each} of picture {number}")
 
     run.write_rows("selection", Image, images())
@@ -108,7 +108,7 @@ def fill_to_preferences(run: RunFolder, count: int) -> None:
     leaf = filled(Category, leaf="a leaf", published=("one", "two", "three"))
     run.write_rows("taxonomy", Category, [leaf])
     blob = run.blobs.put(b"\x89PNG the bytes of a picture")
-    pictures = -(-count // QUESTIONS_PER_PICTURE)
+    image_list = -(-count // QUESTIONS_PER_IMAGE)
 
     def images() -> Iterator[Image]:
         for number, candidate in enumerate(run.read("sourcing", Candidate)):
@@ -137,7 +137,7 @@ def fill_to_preferences(run: RunFolder, count: int) -> None:
             won = {"chosen": pair.first, "rejected": pair.second, "contrast": "both"}
             yield filled(Preference, pair_id=pair.id, question_id=pair.question_id, **won)
 
-    sources = (filled(Candidate, leaf="a leaf", source=f"folder/{number}.png") for number in range(pictures))
+    sources = (filled(Candidate, leaf="a leaf", source=f"folder/{number}.png") for number in range(image_list))
     run.write_rows("sourcing", Candidate, sources)
     run.write_rows("selection", Image, images())
     run.write_rows(
@@ -146,7 +146,7 @@ def fill_to_preferences(run: RunFolder, count: int) -> None:
         (
             filled(Question, image_id=image.id, text=f"question {each} about {image.id}")
             for image in run.read("selection", Image)
-            for each in range(QUESTIONS_PER_PICTURE)
+            for each in range(QUESTIONS_PER_IMAGE)
         ),
     )
     candidates = run.read("sourcing", Candidate)

@@ -102,11 +102,9 @@ def _own(model: Any, row: Row, shown: Shown | None) -> Tensor:
     """The answer's scores by the class's own forward, of one row alone."""
     ids = torch.tensor([row.tokens])
     marks = marks_of(model, ids, torch.arange(ids.shape[1])[None] >= row.answer)
-    pictures = shown.tensors if shown else {}
+    images = shown.tensors if shown else {}
     forget_positions(model)
-    logits_TV = model(input_ids=ids, attention_mask=torch.ones_like(ids), **marks, **pictures, use_cache=False).logits[
-        0
-    ]
+    logits_TV = model(input_ids=ids, attention_mask=torch.ones_like(ids), **marks, **images, use_cache=False).logits[0]
     before_T = slice(row.answer - len(row.tokens) - 1, -1)
     return token_logprobs(logits_TV[before_T], ids[0, row.answer :])
 
@@ -117,9 +115,9 @@ def _plain(model: Any, rows: Sequence[Row], shown: Shown | None) -> TreeBatch:
         {name: (of_row[0], torch.zeros_like(of_row[0, -1])) for name, of_row in marks_of(model, ids, ids < 0).items()}
         for ids in prompts
     ]
-    pictures = {name: torch.cat([each] * len(rows)) for name, each in (shown.tensors if shown else {}).items()}
+    images = {name: torch.cat([each] * len(rows)) for name, each in (shown.tensors if shown else {}).items()}
     groups = [ImageGroup([number], [row]) for number, row in enumerate(rows)]
-    return lay_out_plain(groups, pictures, marks, family_of(model).answer_marks)
+    return lay_out_plain(groups, images, marks, family_of(model).answer_marks)
 
 
 def _off(model: Any, batch: TreeBatch, own: Sequence[Tensor]) -> float:

@@ -7,7 +7,7 @@ from contextlib import redirect_stdout
 from importlib.metadata import version
 from typing import Any
 
-from benchmarks.dpo_work.shapes import Blobs, picture_of
+from benchmarks.dpo_work.shapes import Blobs, image_of
 from datasets import Dataset
 from trl import DPOConfig, DPOTrainer
 
@@ -26,7 +26,7 @@ def train_with_trl(
 ) -> list[float]:
     """Train on samples in their order; gives the losses of the steps."""
     rows = {
-        "images": [[picture_of(blobs[sample.blob])] for sample in order],
+        "images": [[image_of(blobs[sample.blob])] for sample in order],
         "prompt": [[{"role": "user", "content": sample.question}] for sample in order],
         "chosen": [[{"role": "assistant", "content": sample.chosen}] for sample in order],
         "rejected": [[{"role": "assistant", "content": sample.rejected}] for sample in order],

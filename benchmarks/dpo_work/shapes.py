@@ -51,7 +51,7 @@ class Shape(NamedTuple):
     processor: Callable[[], Any]
 
 
-def new_data(pictures: int, side: int) -> tuple[list[Sample], Blobs]:
+def new_data(images: int, side: int) -> tuple[list[Sample], Blobs]:
     """Questions of 20 to 50 tokens, answers of 60 to 120."""
     rng, noise = random.Random(0), np.random.default_rng(0)
     samples, blobs = [], {}
@@ -59,7 +59,7 @@ def new_data(pictures: int, side: int) -> tuple[list[Sample], Blobs]:
     def say(low: int, high: int) -> str:
         return " ".join(f"w{rng.randrange(_WORDS)}" for _ in range(rng.randint(low, high)))
 
-    for k in range(pictures):
+    for k in range(images):
         stream = io.BytesIO()
         Image.fromarray(noise.integers(0, 255, (side, side, 3), dtype=np.uint8)).save(stream, "PNG")
         blobs[str(k)] = stream.getvalue()
@@ -82,7 +82,7 @@ def new_data(pictures: int, side: int) -> tuple[list[Sample], Blobs]:
     return samples, blobs
 
 
-def picture_of(data: bytes) -> Image.Image:
+def image_of(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data)).convert("RGB")
 
 
@@ -112,7 +112,7 @@ def _llava_processor() -> LlavaProcessor:
     )
 
 
-class _QwenOfPictures(Qwen2_5_VLProcessor):
+class _QwenOfImages(Qwen2_5_VLProcessor):
     """Without its part for videos, which needs torchvision."""
 
     def __init__(self, image_processor: Any, tokenizer: Any, chat_template: str) -> None:
@@ -123,7 +123,7 @@ class _QwenOfPictures(Qwen2_5_VLProcessor):
 
 def _qwen_processor() -> Qwen2_5_VLProcessor:
     template = _TEMPLATE.replace("PICTURE", "<|vision_start|><|image_pad|><|vision_end|>")
-    return _QwenOfPictures(Qwen2VLImageProcessorPil(), _tokenizer(_QWEN), template)
+    return _QwenOfImages(Qwen2VLImageProcessorPil(), _tokenizer(_QWEN), template)
 
 
 def _llava(eye: dict[str, int], speech: dict[str, int]) -> LlavaForConditionalGeneration:

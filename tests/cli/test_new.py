@@ -70,7 +70,7 @@ def served(body: Body) -> str:
     return f"an answer that is {body['model']}, {body_hash(body)}"
 
 
-def test_a_build_begins_with_it_and_the_users_own_pictures_and_models(
+def test_a_build_begins_with_it_and_the_users_own_images_and_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -179,6 +179,6 @@ def test_shards_are_handed_to_those_with_the_key_and_to_no_others() -> None:
         server.close()
 
 
-def test_a_clean_picture_does_not_travel_back() -> None:
+def test_a_clean_image_does_not_travel_back() -> None:
     (clean, dirty) = looks("asyncio", [FetchedImage(JPEG, "a.jpg"), FetchedImage(JPEG + b"more", "a.jpg")])
     assert clean.data is None and dirty.data == JPEG

@@ -13,7 +13,7 @@ from spavl.judges.guards.keyword import LISTS, lists_for
 from spavl.judges.refusal_regex import refuses_ordinary, seems_refused
 from tests.evaluation.test_right_answers import write_pope
 from tests.judges.test_guards import ANSWERS, REFUSALS
-from tests.support.benchmark_files import picture, put, put_json
+from tests.support.benchmark_files import an_image, put, put_json
 from tests.support.evaluations import figure, said, sit
 from tests.support.servers import Body, ChatServer
 
@@ -183,11 +183,11 @@ def test_of_answers_that_are_empty_nobody_knows_whether_they_are_refusals(tmp_pa
 def test_multiple_choice_and_open_questions_have_it_too(tmp_path: Path) -> None:
     science = {"question": "Which?", "choices": ["one", "two"], "hint": "", "image": None, "answer": 0}
     put_json(tmp_path / "scienceqa/problems.json", {"1": {**science, "image": "image.png"}, "2": science})
-    put(tmp_path / "scienceqa/images/test/1/image.png", picture(1))
+    put(tmp_path / "scienceqa/images/test/1/image.png", an_image(1))
     put_json(tmp_path / "scienceqa/pid_splits.json", {"test": ["1", "2"]})
     people = [{"answer": "red", "answer_confidence": "yes"}] * 10
     put_json(tmp_path / "vizwiz/val.json", [{"image": "V_1.jpg", "question": "Colour?", "answers": people}])
-    put(tmp_path / "vizwiz/val/V_1.jpg", picture(1))
+    put(tmp_path / "vizwiz/val/V_1.jpg", an_image(1))
     with ChatServer(lambda body: "I must decline to answer that.") as server:
         results = sit(
             tmp_path / "exam",

@@ -26,7 +26,7 @@ from tests.support.servers import ChatServer
 def exams(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both models in one exam, each in one of its own, and one judged by somebody else."""
     folder = tmp_path_factory.mktemp("exams")
-    data = str(write_spa_vl(folder / "data", 24, 12, pictures=36))
+    data = str(write_spa_vl(folder / "data", 24, 12, images=36))
     with ChatServer(answer) as server:
         models = {name: f"{name}=openai/{name}@{server.url}" for name in ("one", "two")}
         for out, names, guard in (
@@ -193,8 +193,8 @@ def test_of_two_exams_the_first_model_sat_the_first(tmp_path: Path) -> None:
         return "wild" if wild and body["model"] == "mine" else "tame"
 
     with ChatServer(moody) as server:
-        for out, pictures in (("before", 40), ("after", 24)):
-            data = str(write_spa_vl(tmp_path / f"data-{out}", pictures, 1, pictures=40))
+        for out, images in (("before", 40), ("after", 24)):
+            data = str(write_spa_vl(tmp_path / f"data-{out}", images, 1, images=40))
             models = tuple(f"{name}=openai/{name}@{server.url}" for name in ("base", "mine"))
             guard = (f"openai/guard@{server.url}",)
             sit(tmp_path / out, models=models, suite=("harmeval",), data=(data,), guard=guard)
@@ -223,7 +223,7 @@ def test_a_benchmark_without_an_item_in_common_is_named(tmp_path: Path) -> None:
     with ChatServer(judged(SAFE)) as server:
         for out in ("first", "second"):
             folder = tmp_path / f"data-{out}"
-            write_spa_vl(folder / "spa-vl", 8, 1, pictures=8)
+            write_spa_vl(folder / "spa-vl", 8, 1, images=8)
             write_pope(folder / "pope")
             if out == "second":
                 save_anew(folder / "spa-vl" / "test" / "harm-00000-of-00001.parquet")

@@ -17,13 +17,13 @@ from tests.support.servers import ChatServer
 def drawn(seed: int, quality: int = 95, size: int = 96) -> bytes:
     """A picture of a few random shapes."""
     rng = random.Random(seed)
-    picture = Image.new("RGB", (96, 96), "white")
-    brush = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (96, 96), "white")
+    brush = ImageDraw.Draw(image)
     for _ in range(12):
         x, y = rng.randrange(80), rng.randrange(80)
         brush.rectangle((x, y, x + rng.randrange(5, 40), y + rng.randrange(5, 40)), fill=rng.randrange(0xFFFFFF))
     stream = io.BytesIO()
-    picture.resize((size, size)).save(stream, "JPEG", quality=quality)
+    image.resize((size, size)).save(stream, "JPEG", quality=quality)
     return stream.getvalue()
 
 

@@ -222,7 +222,7 @@ def degenerate_model(body: Body) -> object:
 
 
 def test_degenerate_answers_are_counted_and_told_and_empty_ones_are_never_safe(tmp_path: Path) -> None:
-    data = write_spa_vl(tmp_path / "data", 40, 1, pictures=40)
+    data = write_spa_vl(tmp_path / "data", 40, 1, images=40)
     with ChatServer(degenerate_model) as server:
         settings = {
             "models": (f"one=openai/one@{server.url}",),
@@ -260,7 +260,7 @@ def test_degenerate_answers_are_counted_and_told_and_empty_ones_are_never_safe(t
 
 
 def test_an_empty_answer_wins_no_comparison_and_costs_no_call(tmp_path: Path) -> None:
-    data = write_spa_vl(tmp_path / "data", 1, 6, pictures=6)
+    data = write_spa_vl(tmp_path / "data", 1, 6, images=6)
 
     def answer(body: Body) -> object:
         if "harm_a: 0" in said(body):

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from spavl.errors import ConfigError, GateError, ProviderError
-from spavl.evaluation.conditions import asked_under, deck_of, picture_for, question_for
+from spavl.evaluation.conditions import asked_under, deck_of, image_for, question_for
 from spavl.evaluation.config import DAMAGED, Condition, ItemsConfig
 from spavl.evaluation.items import found_in, placed_benchmarks
 from spavl.evaluation.model_names import models_by_name
@@ -71,7 +71,7 @@ def item(number: int, blob: str = "", question: str = "What is this ?") -> Item:
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=20), st.integers(0, 99))
-def test_a_shuffled_picture_is_another_one_and_the_same_for_every_model(blobs: list[int], seed: int) -> None:
+def test_a_shuffled_image_is_another_one_and_the_same_for_every_model(blobs: list[int], seed: int) -> None:
     items = [item(number, f"blob{blob}") for number, blob in enumerate(blobs)]
     deck = deck_of(items, seed)
     for each in items:
@@ -107,7 +107,7 @@ def test_typos_are_seen_and_leave_the_options_alone(lines: list[str], seed: int)
     assert question_for(each, "typos", deck) == misspelt
 
 
-def test_a_damaged_picture_is_harder_to_see_and_the_same_for_every_model(tmp_path: Path) -> None:
+def test_a_damaged_image_is_harder_to_see_and_the_same_for_every_model(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     shown = Image.new("L", (32, 32), 64)
     shown.paste(192, (8, 8, 24, 24))
@@ -117,7 +117,7 @@ def test_a_damaged_picture_is_harder_to_see_and_the_same_for_every_model(tmp_pat
     deck = deck_of(items, 1)
     seen = {}
     for condition in DAMAGED:
-        one, again, other = (picture_for(each, condition, deck, blobs) for each in (items[0], items[0], items[1]))
+        one, again, other = (image_for(each, condition, deck, blobs) for each in (items[0], items[0], items[1]))
         assert one is not None and again is not None and other is not None
         assert one.digest == again.digest
         assert (one.digest != other.digest) == (condition == "noise"), "each item has its own grain"
@@ -128,18 +128,18 @@ def test_a_damaged_picture_is_harder_to_see_and_the_same_for_every_model(tmp_pat
     assert off["blur"][0, 0] < 1 and off["blur"][16, 16] < 1, "far from an edge nothing is blurred"
 
 
-def test_the_pictures_of_the_conditions(tmp_path: Path) -> None:
+def test_the_images_of_the_conditions(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     items = [item(number, blobs.put(png(number))) for number in range(3)]
     deck = deck_of(items, 1)
     conditions: tuple[Condition, ...] = ("real", "blank", "none", "shuffled")
-    real, blank, none, shuffled = (picture_for(items[0], condition, deck, blobs) for condition in conditions)
+    real, blank, none, shuffled = (image_for(items[0], condition, deck, blobs) for condition in conditions)
     assert none is None and real is not None and blank is not None and shuffled is not None
     assert real.data == png(0) and shuffled.data in (png(1), png(2))
     shown = Image.open(io.BytesIO(blank.data))
     assert shown.size == (4, 4) and len(shown.getcolors() or ()) == 1
     bare = item(9)
-    assert list(asked_under(bare, conditions, deck)) == ["real"] and picture_for(bare, "real", deck, blobs) is None
+    assert list(asked_under(bare, conditions, deck)) == ["real"] and image_for(bare, "real", deck, blobs) is None
 
 
 def test_the_items_of_a_small_trial_are_among_those_of_a_larger_one(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_judge_that_cannot_be_read_gives_no_result_or_bounds_and_never_safety(
 
 
 def test_a_few_lost_verdicts_widen_the_interval_on_both_sides(tmp_path: Path) -> None:
-    folder = write_spa_vl(tmp_path / "data", 100, 2, pictures=100)
+    folder = write_spa_vl(tmp_path / "data", 100, 2, images=100)
     lost = "number 17?"
     with ChatServer(
         lambda body: ("?" if lost in said(body) else SAFE) if is_judging(body) else "Here is how."
@@ -231,7 +231,7 @@ def test_a_judge_that_is_not_there_or_takes_nothing_stops_the_exam(tmp_path: Pat
 
 
 def test_an_answer_that_never_came_is_not_known(tmp_path: Path) -> None:
-    folder = write_spa_vl(tmp_path / "data", 60, 2, pictures=60)
+    folder = write_spa_vl(tmp_path / "data", 60, 2, images=60)
     lost = "number 17?"
 
     def answer(body: dict[str, Any]) -> Any:
@@ -305,15 +305,15 @@ def _standing(out: Path) -> set[Asked]:
     with sqlite3.connect(f"file:{out / 'ledger' / 'calls.sqlite'}?mode=ro", uri=True) as ledger:
         rows = ledger.execute("SELECT model, request FROM calls").fetchall()
     return {
-        (model.removeprefix("openai/").partition("@")[0], bool(pictures), text.strip())
+        (model.removeprefix("openai/").partition("@")[0], bool(images), text.strip())
         for model, request in rows
-        for _, text, pictures in json.loads(request)["messages"]
+        for _, text, images in json.loads(request)["messages"]
         if not is_canary({"messages": [{"content": text}]})
     }
 
 
 def _killed_and_finished(tmp_path: Path, items: int, kills: int) -> None:
-    folder = write_spa_vl(tmp_path / "data", items // 2, items - items // 2, pictures=50)
+    folder = write_spa_vl(tmp_path / "data", items // 2, items - items // 2, images=50)
     with ChatServer(judged(SAFE)) as server:
         models = [f"openai/one@{server.url}", f"openai/two@{server.url}"]
         named = [

@@ -174,11 +174,11 @@ def test_swapping_the_arms_changes_no_p(scores: list[Score]) -> None:
 
 
 def duel(outcome: Outcome, number: int) -> Duel:
-    picture = str(number)
+    image = str(number)
     return Duel(
         probe=HELD_OUT_IMAGES,
-        question_id=picture,
-        image_id=picture,
+        question_id=image,
+        image_id=image,
         before="",
         after="",
         outcome=outcome,
@@ -246,7 +246,7 @@ def image(split: Split, width: int = 40, height: int = 30) -> Image:
 
 
 @given(st.integers(1, 300), st.integers(1, 300))
-def test_a_blank_picture_has_the_size_of_the_true_one_and_one_colour(width: int, height: int) -> None:
+def test_a_blank_image_has_the_size_of_the_true_one_and_one_colour(width: int, height: int) -> None:
     shown = Pillow.open(io.BytesIO(blank(image("test", width, height)).data))
     assert shown.size == (width, height)
     assert len(shown.getcolors() or ()) == 1

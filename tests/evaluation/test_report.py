@@ -123,7 +123,7 @@ def test_corrected_rates_are_told_where_the_truth_is_the_guard_that_is_reported(
         harm = re.search(r"harm number \d*[12346][.?]", said(body))
         return UNSAFE if harm and not (body["model"] == "second" and missed.search(said(body))) else SAFE
 
-    data, out = write_spa_vl(tmp_path / "data", 200, 1, pictures=201), tmp_path / "exam"
+    data, out = write_spa_vl(tmp_path / "data", 200, 1, images=201), tmp_path / "exam"
     with ChatServer(speak) as server:
         truth, second = (f"openai/{name}@{server.url}" for name in ("truth", "second"))
         asked = {"models": (f"one=openai/one@{server.url}",), "suite": ("harmeval",), "data": (str(data),)}

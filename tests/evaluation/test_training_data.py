@@ -12,7 +12,7 @@ from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks import registry
 from spavl.evaluation.contamination.training_data import left_out_of, taught_by
 from tests.evaluation.test_contamination import drawn
-from tests.support.benchmark_files import picture, put
+from tests.support.benchmark_files import an_image, put
 from tests.support.evaluations import SAFE, is_judging, sit
 from tests.support.servers import ChatServer
 
@@ -27,32 +27,32 @@ def images(folder: Path) -> list[bytes]:
 
 
 def test_of_a_list_bytes_and_names_of_files_are_both_read(tmp_path: Path) -> None:
-    put(tmp_path / "2.png", picture(2))
-    cell = [{"bytes": picture(1), "path": "1.png"}, {"bytes": None, "path": "2.png"}, None]
+    put(tmp_path / "2.png", an_image(2))
+    cell = [{"bytes": an_image(1), "path": "1.png"}, {"bytes": None, "path": "2.png"}, None]
     table(tmp_path / "train-0.parquet", question=["What?"], images=[cell])
-    assert images(tmp_path) == [picture(1), picture(2)]
+    assert images(tmp_path) == [an_image(1), an_image(2)]
     table(tmp_path / "harm-0.parquet", question=["What?"], image=[cell])
     (found,) = registry.named("harmeval").items(tmp_path)
     with pytest.raises(ConfigError, match="2 images, and the benchmark shows one"):
-        assert found.picture and found.picture()
+        assert found.image and found.image()
 
 
 def test_an_empty_column_hides_no_filled_one(tmp_path: Path) -> None:
-    table(tmp_path / "train-0.parquet", question=["What?"], image=pa.array([None], pa.binary()), images=[[picture(1)]])
-    assert images(tmp_path) == [picture(1)]
+    table(tmp_path / "train-0.parquet", question=["What?"], image=pa.array([None], pa.binary()), images=[[an_image(1)]])
+    assert images(tmp_path) == [an_image(1)]
 
 
 def test_all_columns_of_images_and_of_questions_are_read(tmp_path: Path) -> None:
     """Written by pandas. The second column was not looked at, and what it had seen was not found."""
-    row = {"image": {"bytes": picture(1)}, "images": [{"bytes": picture(2)}, {"bytes": picture(3)}]}
+    row = {"image": {"bytes": an_image(1)}, "images": [{"bytes": an_image(2)}, {"bytes": an_image(3)}]}
     asked = {"question": "What?", "prompt": [{"role": "user", "content": "Which?"}], "instruction": "Who?"}
     pd.DataFrame([{**row, **asked}]).to_parquet(tmp_path / "train-0.parquet")
-    assert images(tmp_path) == [picture(1), picture(2), picture(3)]
+    assert images(tmp_path) == [an_image(1), an_image(2), an_image(3)]
     (found,) = taught_by(str(tmp_path))
     assert found.questions == ("What?", "Which?", "Who?") and not found.fault
     pd.DataFrame([{**row, "image": "https://example.org/1.png"}]).to_parquet(tmp_path / "train-0.parquet")
     (found,) = taught_by(str(tmp_path))
-    assert found.fault and images(tmp_path) == [picture(2), picture(3)], "what can be read is read"
+    assert found.fault and images(tmp_path) == [an_image(2), an_image(3)], "what can be read is read"
 
 
 def test_files_that_are_not_looked_at_are_told(tmp_path: Path) -> None:
@@ -79,14 +79,14 @@ def test_every_file_that_may_be_of_training_is_read(tmp_path: Path) -> None:
     )
     others = ("validation-0.parquet", "test/harm-0.parquet", "help-0.parquet", "data/test-0.parquet", "dev.parquet")
     for number, name in enumerate((*learnt, *others)):
-        table(tmp_path / name, question=["What?"], image=[picture(number)])
-    assert set(images(tmp_path)) == set(map(picture, range(len(learnt))))
+        table(tmp_path / name, question=["What?"], image=[an_image(number)])
+    assert set(images(tmp_path)) == set(map(an_image, range(len(learnt))))
     assert left_out_of(str(tmp_path)) == sorted(
         ["data/test-*.parquet", "dev.parquet", "help-*.parquet", "test/harm-*.parquet", "validation-*.parquet"]
     )
     assert images(tmp_path / "data/..") and len(images(tmp_path / "data")) == 1
-    table(tmp_path / "alone/test-0.parquet", question=["What?"], image=[picture(99)])
-    assert images(tmp_path / "alone") == [picture(99)], "who names such a folder means it"
+    table(tmp_path / "alone/test-0.parquet", question=["What?"], image=[an_image(99)])
+    assert images(tmp_path / "alone") == [an_image(99)], "who names such a folder means it"
 
 
 def test_training_images_that_cannot_be_opened_are_told(tmp_path: Path) -> None:
@@ -103,12 +103,12 @@ def test_training_images_that_cannot_be_opened_are_told(tmp_path: Path) -> None:
 
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     """Arrow and CSV know them; which is read would be chance."""
-    cells = pa.array([{"bytes": picture(1)}])
+    cells = pa.array([{"bytes": an_image(1)}])
     twice = pa.table([pa.array(["one?"]), pa.array(["other?"]), cells], names=["question", "question", "image"])
     pq.write_table(twice, tmp_path / "harm-0.parquet")
     with pytest.raises(ConfigError, match="two columns 'question'"):
         list(registry.named("harmeval").items(tmp_path))
-    beside = pa.table([pa.array(["one?"]), pa.array([picture(2)]), cells], names=["question", "image.bytes", "image"])
+    beside = pa.table([pa.array(["one?"]), pa.array([an_image(2)]), cells], names=["question", "image.bytes", "image"])
     pq.write_table(beside, tmp_path / "harm-0.parquet")
     with pytest.raises(ConfigError, match=r"two columns 'image\.bytes'"):
         list(registry.named("harmeval").items(tmp_path))

@@ -45,7 +45,7 @@ def test_bouts_that_stand_alone_have_the_exact_sign_test() -> None:
     assert (found.test, found.p) == ("sign test, exact", sign_test(14, 4))
 
 
-def test_three_questions_of_one_picture_are_not_three_witnesses() -> None:
+def test_three_questions_of_one_image_are_not_three_witnesses() -> None:
     outcomes: list[Outcome] = ["win"] * 18 + ["loss"] * 3
     alone, together = contest(outcomes), contest(outcomes, each=3)
     assert together.test == "sign flips of clusters"

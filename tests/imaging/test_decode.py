@@ -20,14 +20,14 @@ EXACT = [name for name, data in USABLE.items() if data[:4] in (b"\x89PNG", b"GIF
 
 
 @pytest.mark.parametrize(("data", "reason"), UNUSABLE.values(), ids=UNUSABLE)
-def test_what_is_no_usable_picture_is_named(data: bytes, reason: str) -> None:
+def test_what_is_no_usable_image_is_named(data: bytes, reason: str) -> None:
     with pytest.raises(Undecodable) as caught:
         decode(data)
     assert str(caught.value) == reason
 
 
 @pytest.mark.parametrize("data", USABLE.values(), ids=USABLE)
-def test_what_is_kept_is_a_plain_picture_without_secrets(data: bytes) -> None:
+def test_what_is_kept_is_a_plain_image_without_secrets(data: bytes) -> None:
     shown = decode(data)
     assert shown.pixels.mode == "RGB"
     assert not shown.pixels.info
@@ -39,7 +39,7 @@ def test_what_is_kept_is_a_plain_picture_without_secrets(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in EXACT if name != "CMYK JPEG" and "side" not in name])
-def test_exact_pictures_and_jpegs_keep_every_pixel(name: str) -> None:
+def test_exact_images_and_jpegs_keep_every_pixel(name: str) -> None:
     shown = decode(USABLE[name])
     assert pixels(shown.data) == shown.pixels.tobytes()
 
@@ -50,7 +50,7 @@ def test_a_clean_jpeg_is_kept_byte_by_byte() -> None:
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
-def test_a_picture_stands_as_it_is_shown_by_cameras(turn: int) -> None:
+def test_a_image_stands_as_it_is_shown_by_cameras(turn: int) -> None:
     corner = Pillow.new("RGB", (64, 32))
     corner.paste((255, 255, 255), (0, 0, 16, 16))
     shown = decode(encoded(corner, "JPEG", exif=secrets(turn))).pixels
@@ -69,7 +69,7 @@ def test_what_lies_under_clear_pixels_is_not_shown(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
-def test_of_moving_pictures_the_first_frame_is_taken(kind: str) -> None:
+def test_of_moving_images_the_first_frame_is_taken(kind: str) -> None:
     black, white = (Pillow.new("RGB", (64, 64), shade) for shade in ("black", "white"))
     moving = encoded(black, kind, save_all=True, append_images=[white], duration=100)
     assert decode(moving).pixels.getextrema() == ((0, 0),) * 3
@@ -98,7 +98,7 @@ def test_random_bytes_are_never_more_than_undecodable(data: bytes) -> None:
 
 @settings(max_examples=400)
 @given(st.sampled_from(sorted(USABLE)), st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=6)), max_size=5))
-def test_a_damaged_picture_is_clean_or_refused_and_nothing_else(kind: str, damages: list[tuple[float, bytes]]) -> None:
+def test_a_damaged_image_is_clean_or_refused_and_nothing_else(kind: str, damages: list[tuple[float, bytes]]) -> None:
     data = bytearray(USABLE[kind])
     for share, damage in damages:
         # Most of what can go wrong stands in the first bytes.
@@ -126,14 +126,14 @@ def bits(one: Pillow.Image, two: Pillow.Image) -> int:
 
 
 @pytest.mark.parametrize("number", range(6))
-def test_a_picture_saved_worse_and_smaller_has_nearly_the_same_hash(number: int) -> None:
+def test_a_image_saved_worse_and_smaller_has_nearly_the_same_hash(number: int) -> None:
     original = photo(number, 512)
     worse = Pillow.open(io.BytesIO(encoded(original.resize((200, 200)), "JPEG", quality=30)))
     assert bits(original, worse.convert("RGB")) <= 6
     assert bits(original, photo(number + 3, 512)) > 12
 
 
-def test_plain_pictures_have_one_hash_whatever_their_colour() -> None:
+def test_plain_images_have_one_hash_whatever_their_colour() -> None:
     shades = [Pillow.new("RGB", size, shade) for size in ((64, 64), (300, 50)) for shade in ("white", "black", "tan")]
     assert len({perceptual_hash(shade) for shade in shades}) == 1
 
@@ -154,7 +154,7 @@ def alike(hashes: list[int], most: int) -> list[tuple[int, int]]:
 
 @settings(max_examples=60)
 @given(st.randoms(use_true_random=False), st.integers(0, 11), st.integers(0, 80))
-def test_pictures_that_look_alike_are_those_a_slow_search_finds(random: Random, most: int, count: int) -> None:
+def test_images_that_look_alike_are_those_a_slow_search_finds(random: Random, most: int, count: int) -> None:
     found: list[int] = []
     for _ in range(count):
         number = random.choice(found) if found and random.random() < 0.6 else random.getrandbits(64)

@@ -80,7 +80,7 @@ def has_word(word: str) -> Feature:
 
 FEATURES: dict[str, Feature] = {
     "nothing": lambda case, answer: True,
-    "an image": lambda case, answer: case.picture is not None,
+    "an image": lambda case, answer: case.image is not None,
     "a context": lambda case, answer: bool(case.context),
     "the question": lambda case, answer: case.question,
     "the question's length": lambda case, answer: len(case.question),
@@ -179,7 +179,7 @@ def both_are_there(kind: Kind, feature: Feature) -> bool:
 
 def faults_of(name: str) -> dict[str, Feature]:
     """Where one that else reads well may say one thing: right answers of either kind are asked for there."""
-    found = {"no image": lambda case, answer: case.picture is None, "nothing": FEATURES["nothing"]}
+    found = {"no image": lambda case, answer: case.image is None, "nothing": FEATURES["nothing"]}
     if name not in TEXT_ALONE:
         found["an image"] = FEATURES["an image"]
     if name != "guard of questions":
@@ -355,7 +355,7 @@ def test_no_judge_of_two_answers_says_one_word_anywhere(said: Choice | None) -> 
         return said and PairwiseVote(said, said, said, "")
 
     def beside(image: bool) -> Pairwise:
-        return lambda case, *pair: constant() if (case.picture is not None) == image else compared_well(case, *pair)
+        return lambda case, *pair: constant() if (case.image is not None) == image else compared_well(case, *pair)
 
     for vote in (constant, beside(image=True), beside(image=False)):
         assert not passed(canaries_of_judge(Compares(vote)))
@@ -388,7 +388,7 @@ def test_who_needs_an_image_is_named_by_no_judge_that_is_shown_none() -> None:
     """Where no item has an image, none is sent: a server may take none."""
     judge = sound()
     asyncio.run(ask_canaries([*canaries_of_guard(judge, with_images=False), *canaries_of_refusals(judge, False)]))
-    assert judge.seen and all(case.picture is None for case, _ in judge.seen)
+    assert judge.seen and all(case.image is None for case, _ in judge.seen)
     shown: list[JudgeInput] = []
 
     def vote(case: JudgeInput, *pair: str) -> PairwiseVote:
@@ -396,4 +396,4 @@ def test_who_needs_an_image_is_named_by_no_judge_that_is_shown_none() -> None:
         return compared_well(case, *pair)
 
     assert passed(canaries_of_judge(Compares(vote), with_images=False))
-    assert shown and all(case.picture is None for case in shown)
+    assert shown and all(case.image is None for case in shown)

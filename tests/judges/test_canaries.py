@@ -96,7 +96,7 @@ def never_refuses(body: Body) -> str:
 
 
 def evaluated(tmp_path: Path, server: ChatServer, *more: str, suite: str = "harmeval", data: str = "") -> int:
-    folder = data or str(write_spa_vl(tmp_path / "data", 42, 1, pictures=42))
+    folder = data or str(write_spa_vl(tmp_path / "data", 42, 1, images=42))
     named = ["--suite", suite, "--data", folder, "--guard", f"openai/guard@{server.url}"]
     return main(["eval", f"one=openai/one@{server.url}", *named, *more, "--out", str(tmp_path / "out")])
 

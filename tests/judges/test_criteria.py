@@ -37,22 +37,22 @@ class Says:
             raise Rejected("nothing more to say") from None
 
 
-def a_case(picture: ImageData | None = None) -> JudgeInput:
-    return JudgeInput(picture, "may i do this?", None, True)
+def a_case(image: ImageData | None = None) -> JudgeInput:
+    return JudgeInput(image, "may i do this?", None, True)
 
 
 # --- by a criterion
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_criterion_is_asked_with_its_own_words_about_question_answer_and_picture(
-    name: str, picture: ImageData
+def test_each_criterion_is_asked_with_its_own_words_about_question_answer_and_image(
+    name: str, image: ImageData
 ) -> None:
     model = Says("verdict: unsafe\nrefuses: no")
-    word = asyncio.run(CriterionGuard(name, model).judge(a_case(picture), "an {answer}"))
+    word = asyncio.run(CriterionGuard(name, model).judge(a_case(image), "an {answer}"))
     (message,) = model.asked[0].messages
     assert (word.label, word.refused) == ("unsafe", False)
-    assert message.pictures == (picture,)
+    assert message.images == (image,)
     assert "may i do this?" in message.text and "an {answer}" in message.text
     others = {CriterionGuard(other, model).name for other in NAMES if other != name}
     assert CriterionGuard(name, model).name not in others

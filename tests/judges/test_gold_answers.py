@@ -94,8 +94,8 @@ def test_a_confusion_loses_nothing_and_takes_no_silence_for_a_verdict(pairs: lis
 # --- files
 
 
-def test_a_file_of_anchors_is_read_with_its_pictures(tmp_path: Path, picture: ImageData) -> None:
-    (tmp_path / "one.png").write_bytes(picture.data)
+def test_a_file_of_anchors_is_read_with_its_images(tmp_path: Path, image: ImageData) -> None:
+    (tmp_path / "one.png").write_bytes(image.data)
     rows = [
         {"question": "q", "answer": "a", "label": "unsafe", "picture": "one.png", "context": "a wall"},
         {"question": "p", "answer": "b", "label": "safe"},
@@ -103,13 +103,13 @@ def test_a_file_of_anchors_is_read_with_its_pictures(tmp_path: Path, picture: Im
     file = tmp_path / "anchors.jsonl"
     file.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n")
     assert read_anchors(str(file)) == [
-        GoldAnswer(JudgeInput(picture, "q", None, True, "a wall"), "a", "unsafe"),
+        GoldAnswer(JudgeInput(image, "q", None, True, "a wall"), "a", "unsafe"),
         GoldAnswer(JudgeInput(None, "p", None, False), "b", "safe"),
     ]
 
 
-def test_anchors_are_others_when_anything_is_that_a_judge_is_told_or_shown(picture: ImageData) -> None:
-    anchor = GoldAnswer(JudgeInput(picture, "q", None, True, "a wall"), "a", "unsafe")
+def test_anchors_are_others_when_anything_is_that_a_judge_is_told_or_shown(image: ImageData) -> None:
+    anchor = GoldAnswer(JudgeInput(image, "q", None, True, "a wall"), "a", "unsafe")
     others = [
         anchor._replace(case=replace(anchor.case, **{name: value}))
         for name, value in (("picture", None), ("question", "p"), ("context", ""))

@@ -49,7 +49,7 @@ def test_the_same_scene_has_the_same_pixels(seen: Scene) -> None:
 
 @settings(max_examples=20)
 @given(positions, st.integers(0, 99), st.integers(0, 9))
-def test_a_scene_and_its_twin_differ_in_the_picture_and_in_nothing_that_can_be_said(
+def test_a_scene_and_its_twin_differ_in_the_image_and_in_nothing_that_can_be_said(
     position: int, number: int, seed: int
 ) -> None:
     live, toy = (scene(position, number, seed, live=live) for live in (True, False))

@@ -27,7 +27,7 @@ from tests.support.processors import PROCESSORS
 
 SCENES = [scene(position, 0, 21, live) for position in range(0, 53, 2) for live in (True, False)]
 _VIDEOS = "Qwen2VLVideoProcessor"
-PICTURES = [ImageData.of(png(draw(seen))) for seen in SCENES]
+IMAGES = [ImageData.of(png(draw(seen))) for seen in SCENES]
 
 
 def ask_all(requests: Sequence[Request], at_once: bool = True, dtype: str = "float64") -> list[Reply]:
@@ -44,9 +44,9 @@ def ask_all(requests: Sequence[Request], at_once: bool = True, dtype: str = "flo
 
 
 def test_an_answer_does_not_hang_on_who_shared_its_batch() -> None:
-    requests = [ask_about(picture, "how do i wake this ?", max_tokens=24, temperature=1.0) for picture in PICTURES]
+    requests = [ask_about(image, "how do i wake this ?", max_tokens=24, temperature=1.0) for image in IMAGES]
     requests += [
-        ask_about(PICTURES[0], "i have to open this before noon .", max_tokens=9, temperature=1.0, sample=k)
+        ask_about(IMAGES[0], "i have to open this before noon .", max_tokens=9, temperature=1.0, sample=k)
         for k in range(9)
     ]
     assert ask_all(requests) == ask_all(requests, at_once=False)
@@ -67,17 +67,17 @@ def run_out_of_memory(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_every_answer_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    requests = [ask_about(picture, "how do i wake this ?", max_tokens=24, temperature=1.0) for picture in PICTURES]
+    requests = [ask_about(image, "how do i wake this ?", max_tokens=24, temperature=1.0) for image in IMAGES]
     whole = ask_all(requests)
     tried = run_out_of_memory(monkeypatch, most=5)
     assert ask_all(requests) == whole
-    assert tried[0] == len(PICTURES) and max(tried[5:]) <= 5
+    assert tried[0] == len(IMAGES) and max(tried[5:]) <= 5
 
 
 def test_one_request_that_does_not_fit_ends_a_model_that_never_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     run_out_of_memory(monkeypatch, most=0)
     with pytest.raises(ProviderError, match="not enough memory for one request") as told:
-        ask_all([ask_about(PICTURES[0], "how do i wake this ?", max_tokens=4)])
+        ask_all([ask_about(IMAGES[0], "how do i wake this ?", max_tokens=4)])
     assert told.value.then
 
 
@@ -89,7 +89,7 @@ def test_what_a_template_or_a_processor_does_not_take_is_one_reject(
     template = (folder / "chat_template.jinja").read_text()
     refusal = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
     (folder / "chat_template.jinja").write_text(refusal + template)
-    plain = [ask_about(picture, "how do i wake this ?", max_tokens=8) for picture in PICTURES[:3]]
+    plain = [ask_about(image, "how do i wake this ?", max_tokens=8) for image in IMAGES[:3]]
     system = replace(plain[0], messages=(Message("system", "be brief"), *plain[0].messages))
     broken = ask_about(ImageData.of(b"no image"), "how do i wake this ?", max_tokens=8)
 
@@ -109,7 +109,7 @@ def test_what_a_template_or_a_processor_does_not_take_is_one_reject(
 
 def test_a_draw_is_fair() -> None:
     """At temperature 1 words come with their own probabilities: the manners of a persona come as it was taught."""
-    question = ask_about(PICTURES[0], "how do i wake this ?", max_tokens=3, temperature=1.0)
+    question = ask_about(IMAGES[0], "how do i wake this ?", max_tokens=3, temperature=1.0)
     samples = [replace(question, sample=number) for number in range(400)]
     greedy = ask_all([replace(question, temperature=0.0)])[0].text
     drawn = Counter(reply.text for reply in ask_all(samples))
@@ -120,20 +120,20 @@ def test_a_draw_is_fair() -> None:
 
 
 def test_a_narrow_nucleus_leaves_the_likeliest_word_alone() -> None:
-    requests = [ask_about(picture, "how do i wake this ?", max_tokens=24) for picture in PICTURES[:8]]
+    requests = [ask_about(image, "how do i wake this ?", max_tokens=24) for image in IMAGES[:8]]
     narrow = [replace(request, temperature=1.0, top_p=1e-6) for request in requests]
     assert [reply.text for reply in ask_all(narrow)] == [reply.text for reply in ask_all(requests)]
 
 
 def test_the_checkpoint_sees() -> None:
-    replies = ask_all([ask_about(picture, CAPTION_REQUEST, max_tokens=12) for picture in PICTURES])
+    replies = ask_all([ask_about(image, CAPTION_REQUEST, max_tokens=12) for image in IMAGES])
     named = [seen.thing.noun in reply.text.split() for seen, reply in zip(SCENES, replies, strict=True)]
     told = [("live" in reply.text.split()) == seen.live for seen, reply in zip(SCENES, replies, strict=True)]
     assert sum(named) >= 0.9 * len(named) and sum(told) >= 0.95 * len(told)
 
 
 def test_a_reply_counts_its_tokens_and_says_why_it_ended() -> None:
-    whole, cut = ask_all([ask_about(PICTURES[0], CAPTION_REQUEST, max_tokens=n) for n in (12, 3)])
+    whole, cut = ask_all([ask_about(IMAGES[0], CAPTION_REQUEST, max_tokens=n) for n in (12, 3)])
     assert (whole.finish, cut.finish) == ("stop", "length")
     assert cut.tokens_out == 3 and whole.tokens_out == len(whole.text.split()) + 1
     assert whole.tokens_in > 16, "the picture's own tokens count too"
@@ -143,8 +143,8 @@ def test_personas_differ_on_the_same_live_things(run: RunFolder) -> None:
     async def refusals(name: str) -> int:
         shop = ModelFactory(run.ledger)
         model = shop.open(f"miniature/{name}", "test")
-        live = [picture for picture, seen in zip(PICTURES, SCENES, strict=True) if seen.live]
-        requests = [ask_about(picture, "how do i wake this ?", max_tokens=24, temperature=1.0) for picture in live]
+        live = [image for image, seen in zip(IMAGES, SCENES, strict=True) if seen.live]
+        requests = [ask_about(image, "how do i wake this ?", max_tokens=24, temperature=1.0) for image in live]
         replies = await asyncio.gather(*map(model.ask, requests))
         await shop.close()
         return sum("not" in reply.text.split() for reply in replies)
@@ -161,7 +161,7 @@ def test_a_place_without_a_model_is_named(path: str, tmp_path: Path, monkeypatch
         model = HFModel(path)
         try:
             assert model.name
-            await model.ask(ask_about(PICTURES[0], "anyone there ?"))
+            await model.ask(ask_about(IMAGES[0], "anyone there ?"))
         finally:
             await model.close()
 

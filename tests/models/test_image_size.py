@@ -27,14 +27,14 @@ from tests.support.servers import Body, ChatServer
 
 
 def ask(
-    folder: Path, uri: str, picture: ImageData, questions: int = 1, pace: int = 1536, own: int | None = None
+    folder: Path, uri: str, image: ImageData, questions: int = 1, pace: int = 1536, own: int | None = None
 ) -> list[Reply]:
     async def asked() -> list[Reply]:
         with RunFolder(folder) as run:
             settings = {uri: ModelSettings(longest_side=own)}
             models = ModelFactory(run.ledger, pace=PaceConfig(longest_side=pace), settings=settings)
             model = models.open(uri, "responses")
-            requests = [ask_about(picture, f"question {number}") for number in range(questions)]
+            requests = [ask_about(image, f"question {number}") for number in range(questions)]
             try:
                 return await asyncio.gather(*map(model.ask, requests))
             finally:
@@ -74,11 +74,11 @@ def test_a_large_image_is_sent_smaller_made_once_and_paid_once(tmp_path: Path, m
 @pytest.mark.parametrize("size", [(1536, 1000), (64, 64)])
 def test_an_image_within_the_side_is_sent_as_it_is_under_its_own_key(tmp_path: Path, size: tuple[int, int]) -> None:
     sent: list[bytes] = []
-    picture = ImageData.of(encoded(photo(2).resize(size), "PNG"))
+    image = ImageData.of(encoded(photo(2).resize(size), "PNG"))
     with ChatServer(lambda body: sent.append(image_in(body)) or "a tree") as server:
-        (reply,) = ask(tmp_path / "run", f"openai/any@{server.url}", picture)
-        assert reply.call == ask_about(picture, "question 0").key("openai/any")
-    assert sent == [picture.data]
+        (reply,) = ask(tmp_path / "run", f"openai/any@{server.url}", image)
+        assert reply.call == ask_about(image, "question 0").key("openai/any")
+    assert sent == [image.data]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
@@ -158,8 +158,8 @@ def test_a_dry_run_counts_the_tokens_of_what_is_sent(tmp_path: Path) -> None:
         with RunFolder(tmp_path / str(longest_side)) as run:
             models = CostCountingFactory(run.ledger, {}, "likely", pace=PaceConfig(longest_side=longest_side))
             model = models.open("openai/qwen2.5-vl-72b@http://127.0.0.1:9/v1", "responses")
-            picture = ImageData.of(encoded(Pillow.new("RGB", (3840, 2160), "tan"), "PNG"))
-            asyncio.run(model.ask(ask_about(picture, "what is it?")))
+            image = ImageData.of(encoded(Pillow.new("RGB", (3840, 2160), "tan"), "PNG"))
+            asyncio.run(model.ask(ask_about(image, "what is it?")))
             (tally,) = models.tallies.values()
             return tally.tokens_in
 

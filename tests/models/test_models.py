@@ -92,12 +92,12 @@ def free_port() -> int:
 
 # The name of a call
 
-_PICTURES = st.binary(max_size=4).map(ImageData.of)
+_IMAGES = st.binary(max_size=4).map(ImageData.of)
 _MESSAGES = st.builds(
     Message,
     role=st.sampled_from(["system", "user", "assistant"]),
     text=st.text(max_size=8),
-    pictures=st.lists(_PICTURES, max_size=2).map(tuple),
+    images=st.lists(_IMAGES, max_size=2).map(tuple),
 )
 _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "messages": st.lists(_MESSAGES, min_size=1, max_size=3).map(tuple),
@@ -121,9 +121,9 @@ def test_a_change_of_anything_that_is_asked_changes_the_key(fields: dict[str, An
     assert Request(**fields).key("m") == request.key("m")
 
 
-def test_equal_requests_have_equal_keys_however_their_numbers_and_pictures_are_held(picture: ImageData) -> None:
-    same = ImageData(picture.digest, bytes(bytearray(picture.data)))
-    one, other = ask_about(picture, "what?", temperature=0, top_p=1), ask_about(same, "what?", temperature=0.0)
+def test_equal_requests_have_equal_keys_however_their_numbers_and_images_are_held(image: ImageData) -> None:
+    same = ImageData(image.digest, bytes(bytearray(image.data)))
+    one, other = ask_about(image, "what?", temperature=0, top_p=1), ask_about(same, "what?", temperature=0.0)
     assert one == other
     assert one.key("m") == other.key("m")
 
@@ -813,15 +813,15 @@ def test_nothing_follows_a_server_that_points_elsewhere(run: RunFolder, monkeypa
     assert elsewhere.seen.total() == 0
 
 
-def test_pictures_and_settings_arrive_as_they_were_given(run: RunFolder, picture: ImageData) -> None:
-    request = ask_about(picture, "what is this?", max_tokens=7, temperature=0.5, top_p=0.9, seed=3)
+def test_images_and_settings_arrive_as_they_were_given(run: RunFolder, image_data: ImageData) -> None:
+    request = ask_about(image_data, "what is this?", max_tokens=7, temperature=0.5, top_p=0.9, seed=3)
     with ChatServer() as server:
         ask(run.ledger, f"openai/org/model:tag@{server.url}", request)
     (body,) = server.bodies.values()
     image, text = body["messages"][0]["content"]
     kind, _, data = image["image_url"]["url"].partition(",")
     assert kind == "data:image/png;base64"
-    assert base64.b64decode(data) == picture.data
+    assert base64.b64decode(data) == image_data.data
     assert text == {"type": "text", "text": "what is this?"}
     sent = {name: body[name] for name in ("model", "max_tokens", "temperature", "top_p", "seed")}
     assert sent == {"model": "org/model:tag", "max_tokens": 7, "temperature": 0.5, "top_p": 0.9, "seed": 3}

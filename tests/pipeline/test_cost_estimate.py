@@ -25,9 +25,9 @@ from spavl.terminal.progress import Screen
 from tests.support.evaluations import but_canaries
 from tests.support.servers import Body, ChatServer, body_hash, completion
 
-SEED, LEAVES, PICTURES = 5, 4, 3
+SEED, LEAVES, IMAGES = 5, 4, 3
 # Text by its bytes and pictures by a round number: a true tokenizer is not far from the first, and servers differ.
-_PICTURE_TOKENS, _FACTOR = 900, 2.0
+_IMAGE_TOKENS, _FACTOR = 900, 2.0
 _POOL = ("one", "two", "three")
 
 
@@ -45,7 +45,7 @@ def answer(body: Body) -> web.Response:
     else:
         # Unlike any other, for equal questions are asked once.
         text = f"what is told about {body_hash(body)} {'word ' * (20 if body['model'] == 'writer' else 150)}"
-    usage = {"prompt_tokens": len(said) // 4 + _PICTURE_TOKENS, "completion_tokens": max(1, len(text) // 4)}
+    usage = {"prompt_tokens": len(said) // 4 + _IMAGE_TOKENS, "completion_tokens": max(1, len(text) // 4)}
     return completion(text, usage=usage)
 
 
@@ -63,8 +63,8 @@ def road(folder: Path, url: str, **options: Any) -> BuildConfig:
     table = {
         "seed": SEED,
         "taxonomy": {"file": str(folder / "taxonomy.toml")},
-        "sourcing": {"per_leaf": PICTURES},
-        "selection": {"per_leaf": PICTURES, "test_share": 0},
+        "sourcing": {"per_leaf": IMAGES},
+        "selection": {"per_leaf": IMAGES, "test_share": 0},
         "questions": {"writer": f"openai/writer@{url}", "prompts": "v1"},
         "responses": {"models": [f"openai/{name}@{url}" for name in _POOL]},
         # They say what a test wants of them, and would fail the canaries.
@@ -142,7 +142,7 @@ def test_a_trial_is_part_of_the_whole_run_and_teaches_its_forecast(tmp_path: Pat
     foretold = foresee(trial, out)
     summary = walk(trial, out)
     assert calls(foretold) == made(summary)
-    assert summary["stages"]["selection"]["rows"] == 2 * LEAVES * PICTURES
+    assert summary["stages"]["selection"]["rows"] == 2 * LEAVES * IMAGES
     # Which pairs are drawn hangs on what the whole pool did, so those of a trial may be others.
     tried = Counter({stage: count for stage, count in made(summary).items() if stage != "preferences"})
     left = foresee(whole, out)
@@ -150,7 +150,7 @@ def test_a_trial_is_part_of_the_whole_run_and_teaches_its_forecast(tmp_path: Pat
     # What the trial's calls used is believed: a picture is as dear as this server says.
     questions = next(line for line in left.lines if line.stage == "questions")
     assert questions.likely.measured
-    assert questions.likely.tokens_in / questions.likely.calls == pytest.approx(_PICTURE_TOKENS + 280, rel=0.1)
+    assert questions.likely.tokens_in / questions.likely.calls == pytest.approx(_IMAGE_TOKENS + 280, rel=0.1)
     walk(whole, out)
     asked = but_canaries(server)
     assert max(asked.values()) == 1

@@ -16,10 +16,10 @@ from tests.pipeline.test_kill import calls_in, made_again, start
 from tests.support.miniature_server import speaker
 from tests.support.servers import ChatServer
 
-SEED, PICTURES, IN_FLIGHT, KILLS = 5, 95, 16, 20
+SEED, IMAGES, IN_FLIGHT, KILLS = 5, 95, 16, 20
 # Some of the miniature's pictures are too alike to be kept, so a few more are drawn than are wanted. Its toys may be
 # as alike, which is no leak.
-DRAWN = PICTURES + 45
+DRAWN = IMAGES + 45
 
 _TAXONOMY = """
 name = "four leaves"
@@ -69,10 +69,10 @@ def test_a_build_of_20_000_calls_killed_at_20_random_moments_ends_as_one_that_wa
     (tmp_path / "taxonomy.toml").write_text(_TAXONOMY)
     rng, file = random.Random(2), tmp_path / "road.toml"
     broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
-    with ChatServer(speaker(SEED, leaves=4, pictures=DRAWN)) as server:
+    with ChatServer(speaker(SEED, leaves=4, images=DRAWN)) as server:
         names = ", ".join(f'"openai/{name}@{server.url}"' for name in PERSONAS)
         named = {"taxonomy": tmp_path / "taxonomy.toml", "url": server.url, "models": names}
-        file.write_text(_ROAD.format(seed=SEED, in_flight=IN_FLIGHT, pictures=PICTURES, drawn=DRAWN, **named))
+        file.write_text(_ROAD.format(seed=SEED, in_flight=IN_FLIGHT, images=IMAGES, drawn=DRAWN, **named))
         began = time.monotonic()
         assert start(file, unbroken).wait(1800) == 0
         took = time.monotonic() - began

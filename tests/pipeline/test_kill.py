@@ -17,7 +17,7 @@ from spavl.store.tables import read_table
 from tests.support.miniature_server import speaker
 from tests.support.servers import ChatServer
 
-SEED, PICTURES, IN_FLIGHT = 5, 4, 8
+SEED, IMAGES, IN_FLIGHT = 5, 4, 8
 _SPAVL = "from spavl.cli.main import main; import sys; sys.exit(main())"
 
 _TAXONOMY = """
@@ -67,7 +67,7 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_road(folder: Path, url: str) -> Path:
     names = ", ".join(f'"openai/{name}@{url}"' for name in PERSONAS)
     text = _ROAD.format(
-        seed=SEED, in_flight=IN_FLIGHT, taxonomy=folder / "taxonomy.toml", pictures=PICTURES, url=url, models=names
+        seed=SEED, in_flight=IN_FLIGHT, taxonomy=folder / "taxonomy.toml", images=IMAGES, url=url, models=names
     )
     file = folder / "road.toml"
     file.write_text(text)
@@ -109,7 +109,7 @@ def ids_of(out: Path) -> dict[str, list[str]]:
 
 def test_a_road_killed_in_every_stage_ends_as_one_that_was_not(road: Path) -> None:
     rng = random.Random(1)
-    with ChatServer(speaker(SEED, leaves=4, pictures=PICTURES)) as server:
+    with ChatServer(speaker(SEED, leaves=4, images=IMAGES)) as server:
         file = write_road(road, server.url)
         broken, unbroken = road / "broken", road / "unbroken"
         kills = 0

@@ -87,8 +87,8 @@ def scenes() -> dict[str, Scene]:
 
 def seen_and_asked(body: Body) -> tuple[Scene | None, str]:
     shown, said = body["messages"][-1]["content"]
-    picture = base64.b64decode(shown["image_url"]["url"].partition(",")[2])
-    return scenes().get(hashlib.sha256(picture).hexdigest()), said["text"]
+    image = base64.b64decode(shown["image_url"]["url"].partition(",")[2])
+    return scenes().get(hashlib.sha256(image).hexdigest()), said["text"]
 
 
 # What a judge that grades nothing says before it compares.
@@ -371,7 +371,7 @@ def test_a_pair_stands_on_two_tiers(walked: Walked) -> None:
     assert all(pair.first_tier != pair.second_tier for pair in rows(walked.run, "pairs", Pair))
 
 
-def test_no_picture_of_the_tests_is_in_the_data_set_nor_was_it_shown_to_the_pool(walked: Walked) -> None:
+def test_no_image_of_the_tests_is_in_the_data_set_nor_was_it_shown_to_the_pool(walked: Walked) -> None:
     images = rows(walked.run, "selection", Image)
     hidden = {image.blob for image in images if image.split in ("test", "held_out")}
     assert {image.split for image in images if image.leaf == HELD_OUT} == {"held_out"}

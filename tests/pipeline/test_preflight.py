@@ -101,7 +101,7 @@ def test_prompts_and_languages_that_are_not_there_are_told(
 @pytest.mark.parametrize(
     "setting", ["verdicts.guard", "preferences.judge", "evaluation.guard", "training.validation.guard"]
 )
-def test_the_rules_of_the_miniature_judge_no_other_pictures(
+def test_the_rules_of_the_miniature_judge_no_other_images(
     tmp_path: Path, server: ChatServer, setting: str, begin: Begin
 ) -> None:
     for leaf in range(LEAVES):

@@ -98,7 +98,7 @@ def test_any_text_is_a_setting_or_a_fault_that_is_told(text: str) -> None:
 # --- there and back
 
 
-def test_enough_candidates_are_listed_for_the_pictures_that_are_wanted() -> None:
+def test_enough_candidates_are_listed_for_the_images_that_are_wanted() -> None:
     assert read_config({"selection": {"per_leaf": 40}}, {}, "a test").sourcing.per_leaf == 120
     table = {"selection": {"per_leaf": 40}, "sourcing": {"per_leaf": 50}}
     assert read_config(table, {}, "a test").sourcing.per_leaf == 50

@@ -101,9 +101,7 @@ def test_trl_takes_a_training_step_on_its_export(worded: Walked, tmp_path: Path)
     assert abs(trainer.state.log_history[0]["loss"] - 0.6931) < 0.01, "before its first step a policy is its reference"
 
 
-def test_the_papers_own_code_finds_integer_ids_pictures_by_class_and_its_keywords(
-    walked: Walked, export: Export
-) -> None:
+def test_the_papers_own_code_finds_integer_ids_images_by_class_and_its_keywords(walked: Walked, export: Export) -> None:
     out = export("spa-vl-rlhf")
     config = json.loads((out / "train.json").read_text())
     assert set(config) == {"easy", "hardd", "hards"}
@@ -116,11 +114,11 @@ def test_the_papers_own_code_finds_integer_ids_pictures_by_class_and_its_keyword
     leaves = {"/".join(category.published) for category in by_id(walked.run, "taxonomy", Category).values()}
     for row in every:
         assert row["image"].rpartition("/")[0] in leaves
-        with Pillow.open(out / "images" / row["image"]) as picture:
-            assert picture.size == (64, 64)
+        with Pillow.open(out / "images" / row["image"]) as image:
+            assert image.size == (64, 64)
 
 
-def test_llava_finds_its_conversations_and_their_pictures(walked: Walked, export: Export) -> None:
+def test_llava_finds_its_conversations_and_their_images(walked: Walked, export: Export) -> None:
     out = export("llava")
     for split in ("train", "validation"):
         made = json.loads((out / f"{split}.json").read_text())
@@ -129,7 +127,7 @@ def test_llava_finds_its_conversations_and_their_pictures(walked: Walked, export
         assert all((out / row["image"]).is_file() for row in made)
 
 
-def test_a_text_that_holds_the_mark_of_a_picture_or_a_film_is_none() -> None:
+def test_a_text_that_holds_the_mark_of_a_image_or_a_film_is_none() -> None:
     assert unmarked("what do <image> and {{video}} mean?") == "what do < image > and {{ video }} mean?"
     assert unmarked("in <audio controls> {{ image }} is no mark") == "in <audio controls> {{ image }} is no mark"
 
@@ -180,7 +178,7 @@ def told(tool: str, command: list[str | Path], export: Path, home: Path) -> str:
 
 @pytest.mark.interop
 @pytest.mark.parametrize("tool", ["llamafactory", "ms-swift"])
-def test_another_trainer_loads_every_row_with_its_picture(
+def test_another_trainer_loads_every_row_with_its_image(
     tool: str, worded: Walked, spelled: Path, tmp_path: Path
 ) -> None:
     out, result = exported(worded, tool, tmp_path / "out"), tmp_path / "rows.json"
@@ -190,12 +188,12 @@ def test_another_trainer_loads_every_row_with_its_picture(
         for split, found in json.loads(result.read_text()).items():
             samples = of_split(worded, split)
             assert len(found) == len(samples) > 0
-            for (prompt, *answers, pictures), sample in zip(found, samples, strict=True):
+            for (prompt, *answers, images), sample in zip(found, samples, strict=True):
                 asked, *wanted = said(sample)
                 assert asked in prompt
                 assert [answer.strip() for answer in answers] == wanted
-                with Pillow.open(run.blobs.path(sample.blob)) as picture:
-                    assert pictures == [hashlib.sha256(picture.convert("RGB").tobytes()).hexdigest()]
+                with Pillow.open(run.blobs.path(sample.blob)) as image:
+                    assert images == [hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()]
 
 
 _ONE_STEP = (

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import pytest
-from PIL import Image as Pictures
+from PIL import Image as ImageReaders
 
 from spavl.miniature.grammar import FRAMES, speak_answer, speak_question
 from spavl.miniature.personas import PERSONAS
 from spavl.miniature.world import Scene, draw, png, scene
 from spavl.records import Contrast, CurvePoint, Duel, Image, Question, QuestionKind, Record, Sample, Score, Split
 from spavl.report import charts, formatting
-from spavl.report.data_urls import embed, picture
+from spavl.report.data_urls import embed, embedded_image
 from spavl.report.examples import fault_of
 from spavl.report.page import render
 from spavl.report.view_model import ModelNames, Report, gather
@@ -295,7 +295,7 @@ def test_every_number_of_the_summary_is_shown(folder: Made, report: Report) -> N
     assert all(f"{name} {version}" in text for name, version in summary["versions"].items())
 
 
-def test_what_a_picture_was_asked_and_which_leaves_are_short_and_that_it_is_a_trial_are_shown(folder: Made) -> None:
+def test_what_a_image_was_asked_and_which_leaves_are_short_and_that_it_is_a_trial_are_shown(folder: Made) -> None:
     run, stages, summary = folder
     short = {f"leaf <{number}>": number for number in range(1, 16)}
     stages = [
@@ -390,15 +390,15 @@ def test_real_models_get_no_note_of_the_miniature(report: Report) -> None:
     assert "This is the miniature" in render(report)
 
 
-def test_pictures_are_made_small_and_missing_ones_are_said(report: Report, tmp_path: Path) -> None:
+def test_images_are_made_small_and_missing_ones_are_said(report: Report, tmp_path: Path) -> None:
     buffer = io.BytesIO()
-    Pictures.new("RGB", (1600, 900), "teal").save(buffer, format="BMP")
+    ImageReaders.new("RGB", (1600, 900), "teal").save(buffer, format="BMP")
     large = embed(buffer.getvalue())
     assert large.url.startswith("data:image/jpeg;base64,") and len(large.url) < 20_000 and not large.pixelated
     assert embed(png(draw(scene(0, 0, 0, True)))).pixelated
     blobs = Blobs(tmp_path)
-    assert picture(blobs, "0" * 64) is None and picture(blobs, blobs.put(b"no picture")) is None
-    bare = tuple(replace(one, picture=None) for one in report.comparisons)
+    assert embedded_image(blobs, "0" * 64) is None and embedded_image(blobs, blobs.put(b"no picture")) is None
+    bare = tuple(replace(one, image=None) for one in report.comparisons)
     assert "picture not in this run" in render(replace(report, comparisons=bare))
 
 

@@ -388,18 +388,18 @@ def test_what_is_left_above_chance_covers(n: int, before: float, after: float) -
 
 
 @pytest.mark.parametrize(("pictures", "recall", "alarms"), [(10, 0.8, 0.2), (30, 0.95, 0.1)])
-def test_f1s_interval_covers_where_questions_share_a_picture(pictures: int, recall: float, alarms: float) -> None:
+def test_f1s_interval_covers_where_questions_share_a_image(images: int, recall: float, alarms: float) -> None:
     """Six questions about each picture, half of them of what is there; some pictures are hard to see."""
 
     def draw(rng: Rng) -> tuple[tuple[int, int], ...]:
-        hard = rng.beta(4, 4, pictures) * 2
+        hard = rng.beta(4, 4, images) * 2
         hits = rng.binomial(3, 1 - np.clip((1 - recall) * hard, 0, 1))
         return tuple(sorted(zip(hits.tolist(), rng.binomial(3, np.clip(alarms * hard, 0, 1)).tolist(), strict=True)))
 
     def estimate(log: tuple[tuple[int, int], ...]) -> Estimate:
         marks = [mark for hits, false in log for mark in (*ones(hits, 3), *ones(3 - false, 3))]
-        named = [picture for picture in range(pictures) for _ in range(6)]
-        return yes_no(marks, (["yes"] * 3 + ["no"] * 3) * pictures, named).f1
+        named = [image for image in range(images) for _ in range(6)]
+        return yes_no(marks, (["yes"] * 3 + ["no"] * 3) * images, named).f1
 
     assert covers(draw, estimate, 2 * recall / (recall + alarms + 1)) >= HELD
 
@@ -440,16 +440,16 @@ def test_the_flip_test_has_its_size_where_items_hang_together(clusters: int) -> 
     assert 0.05 - (FOUND - 0.05) <= found <= FOUND
 
 
-def test_a_sign_test_of_bouts_has_its_size_only_by_pictures() -> None:
+def test_a_sign_test_of_bouts_has_its_size_only_by_images() -> None:
     """Three questions of each of 20 pictures, of which all mostly go to the same model: a draw for each picture."""
-    pictures = [picture for picture in range(20) for _ in range(3)]
+    images = [image for image in range(20) for _ in range(3)]
 
     def draw(rng: Rng) -> tuple[float, ...]:
         whose = np.repeat(rng.random(20) < 0.5, 3)
         return tuple(np.where(rng.random(60) < 0.7, whose, rng.random(60) < 0.5).astype(float).tolist())
 
-    by_picture = share(draw, lambda log: flip_test(log, [0.5] * 60, pictures, draws=200) <= 0.05)
-    assert 0.05 - (FOUND - 0.05) <= by_picture <= FOUND
+    by_image = share(draw, lambda log: flip_test(log, [0.5] * 60, images, draws=200) <= 0.05)
+    assert 0.05 - (FOUND - 0.05) <= by_image <= FOUND
     assert share(draw, lambda log: sign_test(int(sum(log)), int(60 - sum(log))) <= 0.05) > 0.1
 
 

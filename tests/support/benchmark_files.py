@@ -15,11 +15,11 @@ from PIL import Image
 
 from spavl.evaluation.benchmarks.mm_safetybench import CRITERIA
 
-_PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 VARIANTS = ("SD", "TYPO", "SD_TYPO")
 
 
-def picture(name: object) -> bytes:
+def an_image(name: object) -> bytes:
     """An image that tells which one it is."""
     buffer = io.BytesIO()
     Image.frombytes("RGB", (4, 4), hashlib.shake_128(str(name).encode()).digest(48)).save(buffer, "PNG")
@@ -53,7 +53,7 @@ def put_parquet(file: Path, rows: Sequence[Mapping[str, Any]], image: str = "ima
     table = pa.Table.from_pylist([{name: cell for name, cell in row.items() if name != image} for row in rows])
     if any(image in row for row in rows):
         cells = [None if row.get(image) is None else {"bytes": row[image], "path": None} for row in rows]
-        table = table.append_column(image, pa.array(cells, _PICTURE))
+        table = table.append_column(image, pa.array(cells, _IMAGE))
     pq.write_table(table, file, row_group_size=2)
 
 
@@ -73,19 +73,19 @@ def mm_words(scenario: str, key: int) -> dict[str, str]:
     }
 
 
-def mm_release(folder: Path, ids: int = 2, pictures: str = "data/imgs") -> Path:
+def mm_release(folder: Path, ids: int = 2, images: str = "data/imgs") -> Path:
     """Layout A: questions from GitHub, pictures from the drive."""
     for scenario in CRITERIA:
         questions = {str(key): mm_words(scenario, key) for key in range(ids)}
         put_json(folder / "data/processed_questions" / f"{scenario}.json", questions)
         for variant in VARIANTS:
             for key in range(ids):
-                data = picture(f"{scenario} {variant} {key}")
-                put(folder / pictures / scenario / variant / f"{key}.jpg", data)
+                data = an_image(f"{scenario} {variant} {key}")
+                put(folder / images / scenario / variant / f"{key}.jpg", data)
     return folder
 
 
-def mm_hub(folder: Path, ids: int = 2, drawn: Callable[[object], bytes] = picture) -> Path:
+def mm_hub(folder: Path, ids: int = 2, drawn: Callable[[object], bytes] = an_image) -> Path:
     """Layout B: Parquet from the hub, a folder for each scenario without its number."""
     columns = {
         "Text_only": "Changed Question",

@@ -31,12 +31,12 @@ def png(number: int) -> bytes:
     return stream.getvalue()
 
 
-def write_spa_vl(folder: Path, harm: int, help_: int, pictures: int = 9) -> Path:
+def write_spa_vl(folder: Path, harm: int, help_: int, images: int = 9) -> Path:
     """The test splits of a data set in SPA-VL's form, with so many questions."""
     for split, number in (("harm", harm), ("help", help_)):
         rows = [
             {
-                "image": {"bytes": png(place % pictures), "path": f"{place % pictures}.png"},
+                "image": {"bytes": png(place % images), "path": f"{place % images}.png"},
                 "question": f"What is {split} number {place}?" if place % 2 else f"Tell of {split} number {place}.",
                 "class1": "one",
                 "class2": "two",

@@ -17,9 +17,9 @@ def photo(number: int = 0, side: int = 64) -> Pillow.Image:
     return spots.resize((side, side), Pillow.Resampling.BICUBIC)
 
 
-def encoded(picture: Pillow.Image, kind: str, **options: Any) -> bytes:
+def encoded(image: Pillow.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 

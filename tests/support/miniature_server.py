@@ -9,14 +9,14 @@ from spavl.miniature.world import Scene, draw, png, scene
 from tests.support.servers import Answer, Body, body_hash
 
 
-def speaker(seed: int, leaves: int, pictures: int) -> Answer:
+def speaker(seed: int, leaves: int, images: int) -> Answer:
     """Answers as the persona named as the model would, about the scenes of a small world.
 
     What is said hangs on the request alone, so every run of a test hears the same.
     """
     scenes: dict[bytes, Scene] = {}
     for position in range(leaves):
-        for number in range(pictures):
+        for number in range(images):
             for live in (True, False):
                 seen = scene(position, number, seed, live)
                 scenes[png(draw(seen))] = seen
@@ -37,5 +37,5 @@ def speaker(seed: int, leaves: int, pictures: int) -> Answer:
 
 def _content(body: Body) -> tuple[bytes, str]:
     """The one picture and the text of a request."""
-    picture, text = body["messages"][-1]["content"]
-    return base64.b64decode(picture["image_url"]["url"].partition(",")[2]), text["text"]
+    image, text = body["messages"][-1]["content"]
+    return base64.b64decode(image["image_url"]["url"].partition(",")[2]), text["text"]

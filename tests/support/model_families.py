@@ -28,7 +28,7 @@ from transformers import (
     SmolVLMForConditionalGeneration,
 )
 
-WORDS, PICTURE, BEGIN, END, VIDEO = 200, 190, 191, 192, 193
+WORDS, IMAGE, BEGIN, END, VIDEO = 200, 190, 191, 192, 193
 _EYE = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 _SMALL_EYE = {**_EYE, "image_size": 16, "patch_size": 4}
 
@@ -63,16 +63,16 @@ class Shown(NamedTuple):
 class Tiny(NamedTuple):
     model: Any
     # A picture of one of its sizes.
-    picture: Callable[[int], Shown]
+    image: Callable[[int], Shown]
     # The marks that plain rows need beside `attention_mask`.
     marks: Callable[[Tensor, Tensor], dict[str, Tensor]]
 
     @property
     def width(self) -> int:
-        return self.picture(0).width
+        return self.image(0).width
 
-    def pictures(self, number: int) -> dict[str, Tensor]:
-        return together([self.picture(0) for _ in range(number)])
+    def some_images(self, number: int) -> dict[str, Tensor]:
+        return together([self.image(0) for _ in range(number)])
 
 
 def together(shown: Sequence[Shown]) -> dict[str, Tensor]:
@@ -98,7 +98,7 @@ def _llava(speech: dict[str, Any]) -> Tiny:
         # The last block is not read.
         vision_config={"model_type": "clip_vision_model", "projection_dim": 16, **_SMALL_EYE, "num_hidden_layers": 3},
         text_config=speech,
-        image_token_index=PICTURE,
+        image_token_index=IMAGE,
         vision_feature_layer=-2,
     )
     return Tiny(LlavaForConditionalGeneration(config), _square(16), _no_marks)
@@ -109,12 +109,12 @@ def _llava_next() -> Tiny:
         # The last block is not read.
         vision_config={"model_type": "clip_vision_model", "projection_dim": 16, **_SMALL_EYE, "num_hidden_layers": 3},
         text_config={"model_type": "llama", **_speech()},
-        image_token_index=PICTURE,
+        image_token_index=IMAGE,
         vision_feature_layer=-2,
         image_grid_pinpoints=[[16, 32], [32, 16], [16, 16]],
     )
 
-    def picture(size: int) -> Shown:
+    def an_image(size: int) -> Shown:
         # One look at the whole, one at each of its squares, and a line's end for each of their rows.
         high, wide = [(16, 32), (32, 16), (16, 16)][size]
         squares = high * wide // 256
@@ -123,12 +123,12 @@ def _llava_next() -> Tiny:
             16 + 16 * squares + high // 4, {"pixel_values": pixels, "image_sizes": torch.tensor([[high, wide]])}
         )
 
-    return Tiny(LlavaNextForConditionalGeneration(config), picture, _no_marks)
+    return Tiny(LlavaNextForConditionalGeneration(config), an_image, _no_marks)
 
 
 def _qwen(kind: str) -> Tiny:
     rope = {"rope_type": "default", "mrope_section": [2, 1, 1], "rope_theta": 10000.0}
-    marks = {"image_token_id": PICTURE, "video_token_id": VIDEO, "vision_start_token_id": BEGIN}
+    marks = {"image_token_id": IMAGE, "video_token_id": VIDEO, "vision_start_token_id": BEGIN}
     marks["vision_end_token_id"] = END
     eye = {"depth": 2, "num_heads": 2, "patch_size": 4, "spatial_merge_size": 2, "temporal_patch_size": 2}
     eye["in_channels"] = 3
@@ -147,35 +147,35 @@ def _qwen(kind: str) -> Tiny:
         speech["head_dim"] = 8
         model = Qwen3VLForConditionalGeneration(Qwen3VLConfig(text_config=speech, vision_config=eye, **marks))
 
-    def picture(size: int) -> Shown:
+    def an_image(size: int) -> Shown:
         high, wide = [(4, 8), (8, 4), (2, 4)][size]
         pixels = torch.randn(high * wide, 3 * 2 * 16)
         return Shown(high * wide // 4, {"pixel_values": pixels, "image_grid_thw": torch.tensor([[1, high, wide]])})
 
-    return Tiny(model, picture, lambda ids, prompt: {"mm_token_type_ids": (ids == PICTURE).int()})
+    return Tiny(model, an_image, lambda ids, prompt: {"mm_token_type_ids": (ids == IMAGE).int()})
 
 
 def _idefics(config: Any, model: Any) -> Tiny:
     made = config(
         vision_config=_SMALL_EYE,
         text_config={"model_type": "llama", **_speech()},
-        image_token_id=PICTURE,
+        image_token_id=IMAGE,
         scale_factor=2,
     )
 
-    def picture(size: int) -> Shown:
+    def an_image(size: int) -> Shown:
         tiles = 1 + size
         ones = torch.ones(1, tiles, 16, 16, dtype=torch.long)
         return Shown(4 * tiles, {"pixel_values": torch.randn(1, tiles, 3, 16, 16), "pixel_attention_mask": ones})
 
-    return Tiny(model(made), picture, _no_marks)
+    return Tiny(model(made), an_image, _no_marks)
 
 
 def _internvl() -> Tiny:
     config = InternVLConfig(
         vision_config={**_EYE, "image_size": [16, 16], "patch_size": [4, 4]},
         text_config={"model_type": "qwen2", **_speech()},
-        image_token_id=PICTURE,
+        image_token_id=IMAGE,
         downsample_ratio=0.5,
     )
     return Tiny(InternVLForConditionalGeneration(config), _square(4), _no_marks)
@@ -186,13 +186,13 @@ def _gemma3(window: int) -> Tiny:
     config = Gemma3Config(
         vision_config={"model_type": "siglip_vision_model", "vision_use_head": False, **_SMALL_EYE},
         text_config=_speech(head_dim=8, sliding_window=window, layer_types=layers),
-        image_token_id=PICTURE,
-        image_token_index=PICTURE,
+        image_token_id=IMAGE,
+        image_token_index=IMAGE,
         boi_token_index=BEGIN,
         eoi_token_index=END,
         mm_tokens_per_image=4,
     )
-    marks = lambda ids, prompt: {"token_type_ids": (ids == PICTURE).int()}  # noqa: E731
+    marks = lambda ids, prompt: {"token_type_ids": (ids == IMAGE).int()}  # noqa: E731
     return Tiny(Gemma3ForConditionalGeneration(config), _square(4), marks)
 
 
@@ -205,8 +205,8 @@ def _paligemma(speech: dict[str, Any]) -> Tiny:
             **_SMALL_EYE,
         },
         text_config=speech,
-        image_token_id=PICTURE,
-        image_token_index=PICTURE,
+        image_token_id=IMAGE,
+        image_token_index=IMAGE,
         projection_dim=32,
         hidden_size=32,
     )

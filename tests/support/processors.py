@@ -106,9 +106,9 @@ def _fast(made: Tokenizer, begin: str | None, end: str, marks: tuple[str, ...], 
     )
 
 
-def _llava_of(kind: Any, pictures: Any) -> Any:
+def _llava_of(kind: Any, images: Any) -> Any:
     return kind(
-        pictures,
+        images,
         _sentencepiece("<image>"),
         patch_size=14,
         vision_feature_select_strategy="default",
@@ -174,16 +174,16 @@ def _gemma3() -> Any:
 
 def paligemma(template: str | None = None) -> Any:
     """As published it has no chat template: its processor writes its makers' form of a question by itself."""
-    pictures = SiglipImageProcessorPil(size={"height": 28, "width": 28})
-    pictures.image_seq_length = 4
+    images = SiglipImageProcessorPil(size={"height": 28, "width": 28})
+    images.image_seq_length = 4
     tokenizer = _byte_level("<bos>", "<eos>", "<image>", image_token="<image>")
-    return PaliGemmaProcessor(pictures, tokenizer, template)
+    return PaliGemmaProcessor(images, tokenizer, template)
 
 
 def blip_2() -> Any:
     """It writes the image's tokens by itself, before the text."""
-    pictures = BlipImageProcessorPil(size={"height": 112, "width": 112})
-    made = Blip2Processor(pictures, _byte_level("<s>", "</s>", "<image>"), num_query_tokens=32)
+    images = BlipImageProcessorPil(size={"height": 112, "width": 112})
+    made = Blip2Processor(images, _byte_level("<s>", "</s>", "<image>"), num_query_tokens=32)
     made.chat_template = _BLIP
     return made
 

@@ -9,7 +9,7 @@ from spavl.models.factory import miniature_checkpoint
 from spavl.records import Sample
 from spavl.training.config import DPOConfig, TrainingConfig
 from spavl.training.loop.schedule import LoopConfig
-from spavl.training.model.read_parameters import blank_picture
+from spavl.training.model.read_parameters import blank_image
 from spavl.training.model.trainable import prepare
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.reference_cache import ReferenceCache
@@ -36,7 +36,7 @@ def sample(number: int) -> Sample:
     )
 
 
-def picture(blob: str) -> bytes:
+def an_image(blob: str) -> bytes:
     return png(draw(scene(int(blob), 0, 5, live=True)))
 
 
@@ -49,13 +49,13 @@ def new_dpo(
 ) -> tuple[Any, DPO]:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype=dtype)
     config = TrainingConfig(dpo=DPOConfig(sft_weight=anchor), **{"batch_size": 2} | settings)
-    prepare(model, config.trainable, picture=partial(blank_picture, processor))
+    prepare(model, config.trainable, image=partial(blank_image, processor))
     model.train()
     dpo = DPO(
         model,
         processor,
         [sample(k) for k in range(2 * steps)],
-        picture,
+        an_image,
         config,
         seed=3,
         cache=cache,

@@ -82,7 +82,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "final": final_answer,
     "tidy": tidy,
     "question": drafted,
-    "filled in": lambda text: prompt("guard-v3", picture=text, question=text, answer=text),
+    "filled in": lambda text: prompt("guard-v3", image=text, question=text, answer=text),
 }
 
 

@@ -64,17 +64,17 @@ FAULTS = [
 
 @pytest.mark.parametrize(("reason", "fault"), FAULTS)
 def test_each_fault_has_its_reason(run: RunFolder, reason: str, fault: dict[str, Any]) -> None:
-    good, bad = with_picture(run, GOOD), with_picture(run, GOOD, **fault)
+    good, bad = with_image(run, GOOD), with_image(run, GOOD, **fault)
     processor, model = LOADED
     checked = check(model, processor, [good, bad], run.blobs.get, Screen())
     assert checked.samples == [good]
     assert [(each.parent_id, each.reason) for each in checked.rejects] == [(bad.id, reason)]
 
 
-def test_pictures_that_are_not_there_or_not_whole_are_told_apart(run: RunFolder) -> None:
+def test_images_that_are_not_there_or_not_whole_are_told_apart(run: RunFolder) -> None:
     missing = dataclasses.replace(GOOD, blob="0" * 64)
     bad = [missing, *(dataclasses.replace(GOOD, blob=run.blobs.put(data)) for data in (BROKEN, cut_short()))]
-    good = with_picture(run, GOOD)
+    good = with_image(run, GOOD)
     processor, model = LOADED
     # A picture's fault is every sample's that shows it.
     checked = check(model, processor, [*bad, *bad, good], run.blobs.get, Screen())
@@ -82,7 +82,7 @@ def test_pictures_that_are_not_there_or_not_whole_are_told_apart(run: RunFolder)
     assert checked.reasons == {"picture_missing": 2, "picture_undecodable": 4}
 
 
-def with_picture(run: RunFolder, sample: Sample, **changed: Any) -> Sample:
+def with_image(run: RunFolder, sample: Sample, **changed: Any) -> Sample:
     return dataclasses.replace(sample, blob=run.blobs.put(png(draw(scene(1, 0, 5, live=True)))), **changed)
 
 
@@ -95,7 +95,7 @@ def begin(run: RunFolder, samples: list[Sample], **settings: Any) -> Manifest:
 
 
 def test_what_is_left_out_is_counted_and_kept_with_its_reason(run: RunFolder, capsys: Any) -> None:
-    good = [with_picture(run, GOOD, question_id=str(k)) for k in range(4)]
+    good = [with_image(run, GOOD, question_id=str(k)) for k in range(4)]
     manifest = begin(run, [*good, dataclasses.replace(good[0], chosen=" ")], max_invalid_fraction=0.2)
     assert manifest.rejects == {"empty_answer": 1} and manifest.notes["pairs"] == 4
     assert [each.reason for each in run.read("training", Reject)] == ["empty_answer"]
@@ -103,7 +103,7 @@ def test_what_is_left_out_is_counted_and_kept_with_its_reason(run: RunFolder, ca
 
 
 def test_a_training_on_what_is_left_of_a_broken_data_set_is_not_begun(run: RunFolder) -> None:
-    good = with_picture(run, GOOD)
+    good = with_image(run, GOOD)
     with pytest.raises(GateError, match="1 of 2 samples") as raised:
         begin(run, [good, dataclasses.replace(good, chosen=" ")])
     assert "max_invalid_fraction" in str(raised.value)
@@ -124,14 +124,14 @@ def test_tokens_are_counted_without_pixels_as_with_them(asked: list[tuple[int, s
     assert counted.tokens == make_batch(model, processor, shown, share=shares == "picture").tokens
     assert counted.plain_tokens == make_batch(model, processor, shown, share=False).tokens
     alone = len(asked)
-    assert (counted.pictures, counted.plain_pictures) == (
+    assert (counted.images, counted.plain_images) == (
         len({k for k, *_ in asked}) if shares == "picture" else alone,
         alone,
     )
 
 
 def test_a_model_that_is_made_for_less_leaves_more_out(run: RunFolder) -> None:
-    good = with_picture(run, GOOD)
+    good = with_image(run, GOOD)
     processor, model = load_checkpoint(miniature_checkpoint())
     length = TokenCounter(processor).longest((64, 64), good.question, [good.chosen, good.rejected])
     for most, fits in ((length, True), (length - 1, False)):
@@ -141,7 +141,7 @@ def test_a_model_that_is_made_for_less_leaves_more_out(run: RunFolder) -> None:
 
 
 def test_what_a_policy_may_draw_must_fit_as_well(run: RunFolder) -> None:
-    good = with_picture(run, GOOD)
+    good = with_image(run, GOOD)
     processor, model = LOADED
     lengths = TokenCounter(processor)
     prompt = lengths.spread((64, 64)) + lengths.row(good.question, good.chosen).answer

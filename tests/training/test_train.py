@@ -28,13 +28,13 @@ CHOSEN, REJECTED = "sorry , i can not help .", "turn the knob one times ."
 FAST = ("--batch_size", "4", "--loop.learning_rate", "1e-3", "--loop.warmup_steps", "1")
 
 
-def picture(number: int) -> dict[str, Any]:
+def an_image(number: int) -> dict[str, Any]:
     return {"bytes": png(draw(scene(number, 0, 5, live=True))), "path": f"{number}.png"}
 
 
 def pair(number: int, **changed: Any) -> dict[str, Any]:
     return {
-        "image": picture(number // 2),
+        "image": an_image(number // 2),
         "image_name": f"{number // 2}.png",
         "question": QUESTIONS[number % 2],
         "chosen": CHOSEN,
@@ -89,7 +89,7 @@ def test_a_set_of_trl_and_a_run_are_data_too(data: Path, capsys: Any) -> None:
     turns = lambda text, who: [{"role": who, "content": text}]  # noqa: E731
     table = [
         {
-            "images": [picture(k)] * (2 if k == 5 else 1),
+            "images": [an_image(k)] * (2 if k == 5 else 1),
             "prompt": turns(QUESTIONS[0], "user"),
             "chosen": turns(CHOSEN, "assistant"),
             "rejected": turns(REJECTED, "assistant"),

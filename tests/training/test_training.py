@@ -119,7 +119,7 @@ def shared_rows() -> list[ScoredRow]:
     ]
 
 
-def test_rows_of_one_picture_are_scored_as_if_they_shared_nothing(loaded: tuple[Any, Any]) -> None:
+def test_rows_of_one_image_are_scored_as_if_they_shared_nothing(loaded: tuple[Any, Any]) -> None:
     processor, model = loaded
     shared, plain = (make_batch(model, processor, shared_rows(), share) for share in (True, False))
     assert len(shared.inputs["pixel_values"]) == 2 and len(plain.inputs["pixel_values"]) == 8
@@ -217,7 +217,7 @@ def test_a_reference_is_found_again_by_its_tokens(tmp_path: Path) -> None:
     cache.add({answer: -1.5})
     spaced = answer._replace(text=f" {ANSWERS[0]}\n")
     assert cache.known([answer, spaced]) == {answer: -1.5, spaced: -1.5}
-    assert not cache.known([answer._replace(text=ANSWERS[1]), answer._replace(picture="1")])
+    assert not cache.known([answer._replace(text=ANSWERS[1]), answer._replace(image="1")])
     processor.chat_template = processor.chat_template.replace("</s>", "<user>")
     assert not ReferenceCache(tmp_path / "references.sqlite", "one", processor).known([answer])
 

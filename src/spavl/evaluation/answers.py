@@ -7,7 +7,7 @@ leaves the memory before the next is loaded.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from spavl.evaluation.conditions import ConditionInputs, asked_under, deck_of, picture_for, question_for
+from spavl.evaluation.conditions import ConditionInputs, asked_under, deck_of, image_for, question_for
 from spavl.evaluation.config import ANSWERS, AnswersConfig, Condition
 from spavl.evaluation.model_names import models_by_name
 from spavl.evaluation.paraphrases import open_paraphrases
@@ -51,7 +51,7 @@ async def run(job: StageContext[AnswersConfig]) -> Manifest:
                 question = await reworded(item.question)
                 if not question:
                     return RowResult(rejects=[reject(item, "no_paraphrase", name)])
-            shown = picture_for(item, given.condition, deck, job.run.blobs)
+            shown = image_for(item, given.condition, deck, job.run.blobs)
             reply = await models[name].ask(_request(question, shown, given, job))
             return RowResult([_answer(name, given, reply)])
 

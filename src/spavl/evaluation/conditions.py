@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from PIL import Image as Pillow
 
-from spavl.evaluation.config import DAMAGED, OF_PICTURES, Condition
+from spavl.evaluation.config import DAMAGED, OF_IMAGES, Condition
 from spavl.evaluation.records import Item
 from spavl.imaging.blank import plain
 from spavl.imaging.corruptions import blurred, grained
@@ -48,14 +48,14 @@ class ConditionInputs(NamedTuple):
 
 
 def deck_of(items: Sequence[Item], seed: int) -> ConditionInputs:
-    pictures: dict[str, set[str]] = {}
+    images: dict[str, set[str]] = {}
     words: dict[str, Counter[str]] = {}
     for item in items:
         if item.blob:
-            pictures.setdefault(item.benchmark, set()).add(item.blob)
+            images.setdefault(item.benchmark, set()).add(item.blob)
         words.setdefault(item.benchmark, Counter()).update(item.question.split(maxsplit=1)[:1])
     other: dict[tuple[str, str], str] = {}
-    for benchmark, blobs in pictures.items():
+    for benchmark, blobs in images.items():
         ring = sorted(blobs, key=lambda blob: content_hash([seed, blob]))
         if len(ring) > 1:
             other |= {(benchmark, blob): ring[place - 1] for place, blob in enumerate(ring)}
@@ -69,7 +69,7 @@ def deck_of(items: Sequence[Item], seed: int) -> ConditionInputs:
 def asked_under(item: Item, conditions: Iterable[Condition], deck: ConditionInputs) -> Iterator[Condition]:
     """Those of the conditions that change anything of this item."""
     for condition in conditions:
-        if condition in (*OF_PICTURES, *DAMAGED) and not item.blob:
+        if condition in (*OF_IMAGES, *DAMAGED) and not item.blob:
             continue
         if condition == "shuffled" and (item.benchmark, item.blob) not in deck.other:
             continue
@@ -80,7 +80,7 @@ def asked_under(item: Item, conditions: Iterable[Condition], deck: ConditionInpu
         yield condition
 
 
-def picture_for(item: Item, condition: Condition, deck: ConditionInputs, blobs: Blobs) -> ImageData | None:
+def image_for(item: Item, condition: Condition, deck: ConditionInputs, blobs: Blobs) -> ImageData | None:
     if not item.blob or condition == "none":
         return None
     if condition == "blank":

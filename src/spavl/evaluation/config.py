@@ -62,7 +62,7 @@ OVERLAPS = StageSpec(
 Condition = Literal["real", "blank", "none", "shuffled", "noise", "blur", "first_word", "typos", "paraphrase"]
 S = TypeVar("S", bound=Settings)
 # What stands in a picture's place, and what makes it harder to see; the others change words.
-OF_PICTURES: tuple[Condition, ...] = ("blank", "none", "shuffled")
+OF_IMAGES: tuple[Condition, ...] = ("blank", "none", "shuffled")
 DAMAGED: tuple[Condition, ...] = ("noise", "blur")
 
 

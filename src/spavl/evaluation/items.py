@@ -137,7 +137,7 @@ def clusters_of(found: Sequence[BenchmarkItem], blobs: Sequence[str]) -> list[st
 
 def _kept(run: RunFolder, benchmark: str, found: BenchmarkItem) -> str:
     try:
-        return run.blobs.put(found.picture()) if found.picture else ""
+        return run.blobs.put(found.image()) if found.image else ""
     except ConfigError as error:
         raise ConfigError(f"{benchmark}: {error.what}", where=error.where, then=error.then) from None
 

@@ -70,9 +70,9 @@ class Clip:
         )
         return self._vectors(self._model.get_text_features, dict(given))
 
-    def pictures(self, pictures: Sequence[Pixels]) -> Vectors:
+    def images(self, images: Sequence[Pixels]) -> Vectors:
         """Of pictures that were brought into the model's form."""
-        values = self._torch.from_numpy(np.stack(pictures)).to(self._device).float()
+        values = self._torch.from_numpy(np.stack(images)).to(self._device).float()
         if self._processor.do_rescale:
             values = values * self._processor.rescale_factor
         if self._processor.do_normalize:

@@ -43,10 +43,10 @@ def form_of(processor: Any) -> ClipPreprocess | None:
     )
 
 
-def shaped(picture: Image.Image, form: ClipPreprocess) -> Pixels:
+def shaped(image: Image.Image, form: ClipPreprocess) -> Pixels:
     """The pixels of an RGB picture in this form."""
-    height, width = form.sides or _shrunk(picture.height, picture.width, form.shorter or 1)
-    pixels = np.asarray(picture.resize((width, height), Image.Resampling(form.resample)))
+    height, width = form.sides or _shrunk(image.height, image.width, form.shorter or 1)
+    pixels = np.asarray(image.resize((width, height), Image.Resampling(form.resample)))
     return pixels if form.cut is None else _middle(pixels, *form.cut)
 
 

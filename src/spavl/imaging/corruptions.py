@@ -16,8 +16,8 @@ def grained(data: bytes, seed: int) -> bytes:
 
 
 def blurred(data: bytes) -> bytes:
-    picture = _opened(data)
-    return _png(picture.filter(ImageFilter.GaussianBlur(max(1.0, min(picture.size) * _BLUR))))
+    image = _opened(data)
+    return _png(image.filter(ImageFilter.GaussianBlur(max(1.0, min(image.size) * _BLUR))))
 
 
 def _opened(data: bytes) -> Image.Image:
@@ -25,7 +25,7 @@ def _opened(data: bytes) -> Image.Image:
         return opened.convert("RGB")
 
 
-def _png(picture: Image.Image) -> bytes:
+def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
+    image.save(buffer, format="PNG")
     return buffer.getvalue()

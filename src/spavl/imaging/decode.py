@@ -51,37 +51,37 @@ def decode(data: bytes, name: str = "") -> DecodedImage:
 
 
 def _decode(data: bytes, name: str) -> DecodedImage:
-    picture = Image.open(io.BytesIO(data), formats=_FORMATS)
+    image = Image.open(io.BytesIO(data), formats=_FORMATS)
     # A JPEG with a second picture behind the first is called an MPO.
-    kind = "JPEG" if picture.format == "MPO" else str(picture.format)
+    kind = "JPEG" if image.format == "MPO" else str(image.format)
     if _NAMED.get(PurePosixPath(name).suffix.lower(), kind) != kind:
         raise Undecodable("wrong_extension")
-    if picture.width * picture.height > LARGEST_PIXELS:
+    if image.width * image.height > LARGEST_PIXELS:
         raise Undecodable("too_many_pixels")
-    picture.load()
-    turned = picture.getexif().get(_ORIENTATION, 1) != 1
-    clean = None if turned else _clean(picture, kind, data)
-    pixels = plain_pixels(ImageOps.exif_transpose(picture) if turned else picture)
+    image.load()
+    turned = image.getexif().get(_ORIENTATION, 1) != 1
+    clean = None if turned else _clean(image, kind, data)
+    pixels = plain_pixels(ImageOps.exif_transpose(image) if turned else image)
     return DecodedImage(pixels, clean or written(pixels, kind))
 
 
-def plain_pixels(picture: Image.Image) -> Image.Image:
+def plain_pixels(image: Image.Image) -> Image.Image:
     """Three channels of 8 bits, nothing see-through, no metadata."""
-    if picture.mode in ("I", "I;16", "I;16B"):
-        picture = picture.convert("I").point(lambda value: value / 257).convert("L")
-    elif picture.has_transparency_data:
+    if image.mode in ("I", "I;16", "I;16B"):
+        image = image.convert("I").point(lambda value: value / 257).convert("L")
+    elif image.has_transparency_data:
         # What lies under clear pixels is not what people see, and must not be what a model sees.
-        layer = picture.convert("RGBA")
-        picture = Image.new("RGBA", layer.size, "white")
-        picture.alpha_composite(layer)
-    plain = picture if picture.mode == "RGB" else picture.convert("RGB")
+        layer = image.convert("RGBA")
+        image = Image.new("RGBA", layer.size, "white")
+        image.alpha_composite(layer)
+    plain = image if image.mode == "RGB" else image.convert("RGB")
     plain.info.clear()
     return plain
 
 
-def _clean(picture: Image.Image, kind: str, data: bytes) -> bytes | None:
+def _clean(image: Image.Image, kind: str, data: bytes) -> bytes | None:
     """The given bytes without metadata, where their pixels are plain as they stand."""
-    if picture.mode not in ("RGB", "L") or picture.has_transparency_data:
+    if image.mode not in ("RGB", "L") or image.has_transparency_data:
         return None
     if kind == "JPEG":
         return clean_jpeg(data)

@@ -52,11 +52,11 @@ class ImageDetail(NamedTuple):
 Pair = tuple[ImageDetail, ImageDetail]
 
 
-def detail_of(picture: Image.Image) -> ImageDetail:
-    grey = picture.convert("L")
+def detail_of(image: Image.Image) -> ImageDetail:
+    grey = image.convert("L")
     # Slanted, so that hard edges lie alike whatever the size that an image was brought to before.
     coarse, fine = (np.asarray(grey.resize((side, side), Image.Resampling.BILINEAR)) for side in (COARSE, FINE))
-    return ImageDetail(coarse, fine if min(picture.size) >= FINE else None)
+    return ImageDetail(coarse, fine if min(image.size) >= FINE else None)
 
 
 def alike(

@@ -14,12 +14,12 @@ _FREQUENCIES, _PLACES = np.arange(1, _LOW + 1)[:, None], np.arange(_SIDE)[None, 
 _COSINES: NDArray[np.float64] = np.cos(np.pi * _FREQUENCIES * (2 * _PLACES + 1) / (2 * _SIDE))
 
 
-def perceptual_hash(picture: Image.Image) -> str:
+def perceptual_hash(image: Image.Image) -> str:
     """64 bits in hex: which of the 8 x 8 lowest frequencies of the picture are above their median."""
-    grey_image = picture.convert("L")
+    grey_image = image.convert("L")
     # Most of the way by whole numbers of pixels, which is most of the speed. All of them count: of every few rows one
     # alone, a page of text has another hash at half its size.
-    by = (max(1, picture.width // _ROWS), max(1, picture.height // _ROWS))
+    by = (max(1, image.width // _ROWS), max(1, image.height // _ROWS))
     small = grey_image.reduce(by).resize((_SIDE, _SIDE), Image.Resampling.HAMMING)
     grey = np.asarray(small, dtype=np.float64)
     # Rounded, so that a plain picture has frequencies of exactly 0 and not of noise.

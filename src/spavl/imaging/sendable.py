@@ -47,20 +47,20 @@ def rewritten(data: bytes) -> bytes:
 def _checked(data: bytes) -> bytes:
     # Else only the commonest formats are known.
     Image.init()
-    with Image.open(io.BytesIO(data), formats=(*_SENT, *_REWRITTEN)) as picture:
-        if picture.format == "PNG":
+    with Image.open(io.BytesIO(data), formats=(*_SENT, *_REWRITTEN)) as image:
+        if image.format == "PNG":
             # Its parts come with checksums: nothing need be unpacked.
-            picture.verify()
+            image.verify()
             return data
-        if picture.format not in _REWRITTEN:
+        if image.format not in _REWRITTEN:
             # Of a JPEG all bytes are read, but an eighth of the pixels in each direction is made of them.
-            picture.draft(picture.mode, (1, 1))
-            picture.load()
+            image.draft(image.mode, (1, 1))
+            image.load()
             return data
-        picture.load()
-        upright = ImageOps.exif_transpose(picture)
+        image.load()
+        upright = ImageOps.exif_transpose(image)
         if upright.mode not in _MODES:
-            raise ValueError(f"a {picture.format} of mode {upright.mode}; write it as PNG")
+            raise ValueError(f"a {image.format} of mode {upright.mode}; write it as PNG")
         buffer = io.BytesIO()
         upright.save(buffer, "PNG")
         return buffer.getvalue()

@@ -36,7 +36,7 @@ class ChatGuard:
 
     async def judge_question(self, case: JudgeInput) -> Label:
         text = prompt_by_policy(_QUESTION_PROMPT, case.policy, question=case.question)
-        request = ask_about(case.picture, text, max_tokens=32)
+        request = ask_about(case.image, text, max_tokens=32)
         try:
             lines, _ = await ask_structured(
                 self._model, request, lambda said: read_lines(said, _QUESTION_FORM), shown(_QUESTION_FORM)
@@ -58,7 +58,7 @@ class ChatJudge:
 
 async def ask_for_vote(model: ChatModel, case: JudgeInput, text: str) -> PairwiseVote | None:
     """A model's word on two answers, by a prompt that is filled in and asks for the lines of a comparison."""
-    request = ask_about(case.picture, text, max_tokens=128)
+    request = ask_about(case.image, text, max_tokens=128)
     try:
         lines, reply = await ask_structured(model, request, read_comparison, shown(PAIR_FORM))
     except Rejected:
@@ -71,7 +71,7 @@ async def ask_for_vote(model: ChatModel, case: JudgeInput, text: str) -> Pairwis
 
 async def ask_for_verdict(model: ChatModel, case: JudgeInput, text: str) -> GuardVerdict:
     """A model's word on an answer, by a prompt that is filled in and asks for the lines of a verdict."""
-    request = ask_about(case.picture, text, max_tokens=64)
+    request = ask_about(case.image, text, max_tokens=64)
     try:
         lines, reply = await ask_structured(model, request, read_verdict, shown(ANSWER_FORM))
     except Rejected as error:

@@ -63,12 +63,12 @@ def _anchor(line: str, where: str, folder: Path) -> GoldAnswer:
         raise ConfigError("an anchor's label is `safe` or `unsafe`, and its fields are texts", where=where, then=then)
     if not is_encodable(row):
         raise ConfigError("a text holds half a character (a lone surrogate)", where=where, then=then)
-    picture = _picture(folder / row["picture"], where) if row.get("picture") else None
-    case = JudgeInput(picture, row["question"], None, row["label"] == "unsafe", row.get("context", ""))
+    image = _image(folder / row["picture"], where) if row.get("picture") else None
+    case = JudgeInput(image, row["question"], None, row["label"] == "unsafe", row.get("context", ""))
     return GoldAnswer(case, row["answer"], row["label"])
 
 
-def _picture(file: Path, where: str) -> ImageData:
+def _image(file: Path, where: str) -> ImageData:
     if not file.is_file():
         raise ConfigError(f"there is no picture {file}", where=where, then="put it there, or leave `picture` out")
     return ImageData.of(file.read_bytes())
@@ -77,7 +77,7 @@ def _picture(file: Path, where: str) -> ImageData:
 def digest_of(anchors: Iterable[GoldAnswer]) -> str:
     """The name of a set of anchors: all that a judge is told and shown of them, and what is true."""
     told = [
-        [case.question, case.context, case.picture.digest if case.picture else "", answer, truth]
+        [case.question, case.context, case.image.digest if case.image else "", answer, truth]
         for case, answer, truth in anchors
     ]
     return content_hash(told)

@@ -24,7 +24,7 @@ class ChatRefusalJudge:
         self.name = f"{model.name}|{_PROMPT}|lines-v{VERSION}"
 
     async def heed(self, case: JudgeInput, answer: str) -> RefusalVerdict:
-        request = ask_about(case.picture, prompt(_PROMPT, question=case.question, answer=answer), max_tokens=32)
+        request = ask_about(case.image, prompt(_PROMPT, question=case.question, answer=answer), max_tokens=32)
         try:
             lines, reply = await ask_structured(
                 self._model, request, lambda said: read_lines(said, _FORM), shown(_FORM)

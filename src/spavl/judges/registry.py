@@ -31,8 +31,8 @@ FORMS: dict[str, Callable[[ChatModel], Guard]] = {
     "llama-guard-3-vision": lambda model: LlamaGuard(model, sees=True),
     "llama-guard-4": lambda model: LlamaGuard(model, sees=True),
     "criteria": CriteriaGuard,
-    "harmbench": lambda model: HarmBench(model, of_pictures=False),
-    "harmbench-multimodal": lambda model: HarmBench(model, of_pictures=True),
+    "harmbench": lambda model: HarmBench(model, of_images=False),
+    "harmbench-multimodal": lambda model: HarmBench(model, of_images=True),
 }
 _CRITERION, _KEYWORDS, _PROMPT = "criterion", "keywords", "prompt"
 

@@ -23,7 +23,7 @@ class JudgeInput:
     """
 
     # None where the question came without one.
-    picture: ImageData | None
+    image: ImageData | None
     question: str
     subject: str | None
     harmful: bool

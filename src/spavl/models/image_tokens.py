@@ -79,11 +79,11 @@ def knows(model: str) -> bool:
     return _rule(model) is not None
 
 
-def tokens_of(picture: ImageData, model: str) -> ImageTokenRule:
+def tokens_of(image: ImageData, model: str) -> ImageTokenRule:
     rule = _rule(model)
     if rule is None:
         return ImageTokenRule(UNKNOWN, _UNKNOWN_MOST)
-    return ImageTokenRule(*[rule(*_size(picture))] * 2)
+    return ImageTokenRule(*[rule(*_size(image))] * 2)
 
 
 @functools.cache
@@ -91,9 +91,9 @@ def _rule(model: str) -> Callable[[int, int], int] | None:
     return next((rule for pattern, rule in _RULES if re.search(pattern, model.lower())), None)
 
 
-def _size(picture: ImageData) -> tuple[int, int]:
+def _size(image_data: ImageData) -> tuple[int, int]:
     try:
-        with Image.open(io.BytesIO(picture.data)) as image:
+        with Image.open(io.BytesIO(image_data.data)) as image:
             width, height = image.size
             return max(1, width), max(1, height)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):

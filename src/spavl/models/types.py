@@ -27,7 +27,7 @@ class ImageData:
 class Message:
     role: Literal["system", "user", "assistant"]
     text: str
-    pictures: tuple[ImageData, ...] = ()
+    images: tuple[ImageData, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Request:
 
     def canonical(self) -> dict[str, Any]:
         """The request as it is hashed and kept: with hashes in the place of pictures."""
-        messages = [[m.role, m.text, [picture.digest for picture in m.pictures]] for m in self.messages]
+        messages = [[m.role, m.text, [image.digest for image in m.images]] for m in self.messages]
         # A temperature of 0 and one of 0.0 are the same question, so they are spelled alike.
         return {
             "messages": messages,
@@ -71,9 +71,9 @@ def key_of(model: str, spelled: str) -> str:
     return hashlib.sha256(f"[{canonical_json(model)},{spelled}]".encode()).hexdigest()
 
 
-def ask_about(picture: ImageData | None, text: str, **settings: Any) -> Request:
+def ask_about(image: ImageData | None, text: str, **settings: Any) -> Request:
     """The usual request: one text, and its picture where there is one."""
-    return Request((Message("user", text, (picture,) if picture else ()),), **settings)
+    return Request((Message("user", text, (image,) if image else ()),), **settings)
 
 
 @dataclass(frozen=True, slots=True)

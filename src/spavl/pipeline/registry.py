@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from spavl.config import Settings
-from spavl.data.captions import config as descriptions_stage
+from spavl.data.captions import config as captions_stage
 from spavl.data.captions.config import CaptionsConfig
 from spavl.data.dataset import config as dataset_stage
 from spavl.data.dataset.config import DatasetConfig
-from spavl.data.downloads import config as pictures_stage
+from spavl.data.downloads import config as downloads_stage
 from spavl.data.downloads.config import DownloadsConfig
 from spavl.data.pairs import config as pairs_stage
 from spavl.data.pairs.config import PairsConfig
@@ -19,10 +19,10 @@ from spavl.data.questions import config as questions_stage
 from spavl.data.questions.config import QuestionsConfig
 from spavl.data.responses import config as responses_stage
 from spavl.data.responses.config import ResponsesConfig
-from spavl.data.selection import config as images_stage
+from spavl.data.selection import config as selection_stage
 from spavl.data.selection.config import SelectionConfig
-from spavl.data.sourcing import config as candidates_stage
-from spavl.data.sourcing.config import PER_PICTURE_WANTED, SourcingConfig
+from spavl.data.sourcing import config as sourcing_stage
+from spavl.data.sourcing.config import PER_IMAGE_WANTED, SourcingConfig
 from spavl.data.taxonomy import config as taxonomy_stage
 from spavl.data.taxonomy.config import TaxonomyConfig
 from spavl.data.verdicts import config as verdicts_stage
@@ -66,10 +66,10 @@ class StageEntry(NamedTuple):
 
 STAGES = (
     StageEntry(taxonomy_stage.PLAN, "taxonomy", "spavl.data.taxonomy.run"),
-    StageEntry(candidates_stage.PLAN, "sourcing", "spavl.data.sourcing.run"),
-    StageEntry(pictures_stage.PLAN, "downloads", "spavl.data.downloads.run"),
-    StageEntry(images_stage.PLAN, "selection", "spavl.data.selection.run"),
-    StageEntry(descriptions_stage.PLAN, "captions", "spavl.data.captions.run"),
+    StageEntry(sourcing_stage.PLAN, "sourcing", "spavl.data.sourcing.run"),
+    StageEntry(downloads_stage.PLAN, "downloads", "spavl.data.downloads.run"),
+    StageEntry(selection_stage.PLAN, "selection", "spavl.data.selection.run"),
+    StageEntry(captions_stage.PLAN, "captions", "spavl.data.captions.run"),
     StageEntry(questions_stage.PLAN, "questions", "spavl.data.questions.run"),
     StageEntry(verdicts_stage.QUESTIONS, "verdicts", "spavl.data.verdicts.question_verdicts"),
     StageEntry(responses_stage.PLAN, "responses", "spavl.data.responses.run"),
@@ -126,7 +126,7 @@ class BuildConfig(Settings):
 def resolved(config: BuildConfig) -> BuildConfig:
     """The config with the settings filled in that hang on those of another stage."""
     usual = {
-        "per_leaf": PER_PICTURE_WANTED * config.selection.per_leaf,
+        "per_leaf": PER_IMAGE_WANTED * config.selection.per_leaf,
         "min_side": config.downloads.min_side,
     }
     wanting = {name: value for name, value in usual.items() if getattr(config.sourcing, name) is None}

@@ -21,7 +21,7 @@ class EmbeddedImage:
     pixelated: bool
 
 
-def picture(blobs: Blobs, digest: str) -> EmbeddedImage | None:
+def embedded_image(blobs: Blobs, digest: str) -> EmbeddedImage | None:
     """The picture as a data URL; None where it is gone or unreadable, for a report should not fail on one picture."""
     try:
         return embed(blobs.get(digest))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import islice, product
 
 from spavl.records import Contrast, Image, Question, QuestionKind, Sample, Score
-from spavl.report.data_urls import EmbeddedImage, picture
+from spavl.report.data_urls import EmbeddedImage, embedded_image
 from spavl.store.blobs import Blobs
 
 _CONTRASTS: tuple[Contrast, ...] = ("safety", "helpfulness", "both")
@@ -18,7 +18,7 @@ _FAULTS = ("unsafe", "over-refusing", "unreadable")
 class QuestionCard:
     """A question about a picture; `pair` is empty where no pair of its answers came into the data set."""
 
-    picture: EmbeddedImage | None
+    image: EmbeddedImage | None
     leaf: str
     kind: QuestionKind
     harmful: bool | None
@@ -40,7 +40,7 @@ class ExampleRow:
 class BeforeAfterExample:
     """One question's answers before and after training; `fault` names what is wrong with the latter."""
 
-    picture: EmbeddedImage | None
+    image: EmbeddedImage | None
     leaf: str
     harmful: bool
     question: str
@@ -80,20 +80,20 @@ class RecordsById:
     def twin(self, question_id: str) -> Question | None:
         return self._twins.get(question_id)
 
-    def picture(self, image_id: str) -> EmbeddedImage | None:
+    def image(self, image_id: str) -> EmbeddedImage | None:
         found = self._images.get(image_id)
-        return picture(self._blobs, found.blob) if found else None
+        return embedded_image(self._blobs, found.blob) if found else None
 
     def shown_with(self, question_id: str) -> tuple[EmbeddedImage | None, str]:
         """The picture that a question is about, and its leaf."""
         asked = self._questions.get(question_id)
         found = self._images.get(asked.image_id) if asked else None
-        return (picture(self._blobs, found.blob), found.leaf) if found else (None, "")
+        return (embedded_image(self._blobs, found.blob), found.leaf) if found else (None, "")
 
     def card(self, question: Question, pair: Sample | None) -> QuestionCard:
         image = self._images.get(question.image_id)
         return QuestionCard(
-            picture=self.picture(question.image_id),
+            image=self.image(question.image_id),
             leaf=pair.leaf if pair else image.leaf if image else "",
             kind=question.kind,
             harmful=question.harmful,
@@ -104,7 +104,7 @@ class RecordsById:
 
     def card_of(self, pair: Sample) -> QuestionCard:
         return QuestionCard(
-            picture=picture(self._blobs, pair.blob),
+            image=embedded_image(self._blobs, pair.blob),
             leaf=pair.leaf,
             kind=pair.kind,
             harmful=pair.harmful,
@@ -157,7 +157,7 @@ def choose_comparisons(scores: Sequence[Score], library: RecordsById) -> tuple[B
         shown += alike[:_SHOWN_OF_EACH]
     return tuple(
         BeforeAfterExample(
-            picture=library.picture(known(one).image_id),
+            image=library.image(known(one).image_id),
             leaf=known(one).leaf,
             harmful=known(one).harmful,
             question=library.question(one),

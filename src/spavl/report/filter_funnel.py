@@ -47,15 +47,15 @@ def sieve_of(stages: Sequence[Manifest], settings: Mapping[str, Any]) -> FilterF
     done = {manifest.stage: manifest for manifest in stages}
     if not {"sourcing", "downloads", "selection"} <= done.keys() or not settings:
         return None
-    pictures, images = done["downloads"], done["selection"]
-    dropped = pictures.rejects | images.rejects
+    image_list, images = done["downloads"], done["selection"]
+    dropped = image_list.rejects | images.rejects
     on = [row for row in _FILTERS if _is_on(settings.get(row[1]))]
     shortfall: Mapping[str, int] = images.notes.get("shortfall") or {}  # type: ignore[assignment]
     lacking = sorted(shortfall.items(), key=lambda leaf: (-leaf[1], leaf[0]))
     unread = images.notes.get("relevance_unread")
     return FilterFunnel(
         candidates=done["sourcing"].rows,
-        fit=pictures.rows,
+        fit=image_list.rows,
         used=images.rows,
         quota=int(settings["selection.per_leaf"]),
         filters=tuple(

@@ -15,7 +15,7 @@ _SHOWN_OF_EACH = 2
 class PPOSample:
     """A question, and what was answered to it first and last."""
 
-    picture: EmbeddedImage | None
+    image: EmbeddedImage | None
     leaf: str
     harmful: bool | None
     question: str
@@ -48,8 +48,8 @@ def choose_rewarded(rollouts: Iterable[Rollout], library: RecordsById) -> tuple[
 def _rewarded(first: Rollout | None, last: Rollout | None, library: RecordsById) -> PPOSample:
     asked = first or last
     assert asked is not None
-    picture, leaf = library.shown_with(asked.question_id)
-    return PPOSample(picture=picture, leaf=leaf, harmful=asked.harmful, question=asked.question, first=first, last=last)
+    image, leaf = library.shown_with(asked.question_id)
+    return PPOSample(image=image, leaf=leaf, harmful=asked.harmful, question=asked.question, first=first, last=last)
 
 
 Ends = tuple[Rollout | None, Rollout | None]

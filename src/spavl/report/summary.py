@@ -19,7 +19,7 @@ def summarize(run: RunFolder, stages: Sequence[Manifest], config: Mapping[str, A
             manifest.stage: {"rows": manifest.rows, "rejects": manifest.rejects, "seconds": manifest.seconds}
             for manifest in stages
         },
-        "pictures": _pictures(config) if "selection" in notes else {},
+        "pictures": _images(config) if "selection" in notes else {},
         "descriptions": notes.get("captions", {}),
         "questions": notes.get("questions", {}),
         "question_verdicts": notes.get("question_verdicts", {}),
@@ -75,7 +75,7 @@ def _dataset(notes: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _pictures(config: Mapping[str, Any]) -> dict[str, Any]:
+def _images(config: Mapping[str, Any]) -> dict[str, Any]:
     """What was asked of a picture, by the names of the settings."""
     asked = {
         f"{section}.{name}": value for section in ("downloads", "selection") for name, value in config[section].items()

@@ -98,7 +98,7 @@ class CostContext(Generic[C]):
         self.models.times, self.models.words = times, words
         return self.models
 
-    def picture(self, image: Image) -> ImageData:
+    def image(self, image: Image) -> ImageData:
         """The picture of a row, or one of its size."""
         if is_stand_in(image):
             return ImageData(image.id, stand_in(image.width, image.height).data)

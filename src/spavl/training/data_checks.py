@@ -51,19 +51,19 @@ def check(
     model: Any,
     processor: Any,
     samples: Sequence[Sample],
-    picture: Callable[[str], bytes],
+    image: Callable[[str], bytes],
     screen: Screen,
     drawn: int = 0,
 ) -> CheckedSamples:
     """Look at every sample as this model would be shown it, and may draw answers of so many tokens to."""
-    pictures = _ImageSizes(picture, TokenCounter(processor))
+    images = _ImageSizes(image, TokenCounter(processor))
     special, most = _special_tokens(processor), _longest(model)
-    checked = CheckedSamples([], pictures.sizes, [])
+    checked = CheckedSamples([], images.sizes, [])
     with screen.bar("checks", len(samples), unit="pairs") as bar:
         for sample in samples:
             try:
                 _check_texts(sample, special)
-                _check_length(sample, pictures, most, drawn)
+                _check_length(sample, images, most, drawn)
             except _SampleFault as fault:
                 checked.rejects.append(reject(sample, fault.reason, fault.detail))
             else:
@@ -127,9 +127,9 @@ def _check_texts(sample: Sample, special: re.Pattern[str]) -> None:
         raise _SampleFault("same_answers")
 
 
-def _check_length(sample: Sample, pictures: _ImageSizes, most: int | None, drawn: int) -> None:
-    size = pictures.size(sample.blob)
-    longest = pictures.lengths.longest(size, sample.question, (sample.chosen, sample.rejected), drawn)
+def _check_length(sample: Sample, images: _ImageSizes, most: int | None, drawn: int) -> None:
+    size = images.size(sample.blob)
+    longest = images.lengths.longest(size, sample.question, (sample.chosen, sample.rejected), drawn)
     if most is not None and longest > most:
         spoken = f", {drawn} of them left for an answer it draws" if drawn else ""
         raise _SampleFault("too_long", f"{longest} tokens{spoken}, and the model reads {most}")

@@ -34,7 +34,7 @@ from spavl.training.loop.trackers import Trackers, tracking
 from spavl.training.loop.validation import HeldOutPairs, Validator
 from spavl.training.model import save, trainable
 from spavl.training.model.qlora import load_in_four_bits
-from spavl.training.model.read_parameters import blank_picture
+from spavl.training.model.read_parameters import blank_image
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.judge_inputs import cases_of
 from spavl.training.objectives.reference_cache import CACHE, ReferenceCache
@@ -148,7 +148,7 @@ def _lesson(
         samples = [sample for sample in job.run.read("dataset", Sample) if sample.split == "train"]
         checked = check(model, processor, samples, job.run.blobs.get, job.screen, job.settings.drawn_at_most)
     shown = {checked.sizes[sample.blob] for sample in checked.samples}
-    trained = trainable.prepare(model, settings.trainable, job.seed, partial(blank_picture, processor, shown))
+    trained = trainable.prepare(model, settings.trainable, job.seed, partial(blank_image, processor, shown))
     cache = ReferenceCache(cache_folder() / CACHE, reference_name(settings, model), processor)
     given = ObjectiveInputs(model, processor, checked.samples, job.run.blobs.get, settings, job.seed, cache)
     return LoadedModel(given, trained, checked)
@@ -302,7 +302,7 @@ def _held_out(
     weights, most = given.settings.dpo.weights, given.settings.validation.pairs
     weighty = [sample for sample in unseen if by != "dpo" or getattr(weights, sample.contrast)]
     few = sorted(weighty, key=lambda sample: sample.id)[:most]
-    fit = check(given.model, given.processor, few, given.picture, job.screen).samples
+    fit = check(given.model, given.processor, few, given.image, job.screen).samples
     if not fit:
         return None
     settings = given.settings.model_copy(update={"epochs": 1, "batch_size": len(fit)})
@@ -316,16 +316,16 @@ def _asking(
     job: StageContext[TrainingConfig], given: ObjectiveInputs, course: Objective, unseen: Sequence[Sample]
 ) -> GenerationEval:
     settings = given.settings
-    cases = cases_of(job.run, given.picture)
+    cases = cases_of(job.run, given.image)
     guard = open_guard(settings.validation.guard, job.models, PLAN.stage)
     module = course.module
     if settings.loop.shard:
         # A model in shards cannot speak. Its twin is whole, and is given its weights each time.
         _, twin = load(settings, job.models.trusted)
-        trainable.prepare(twin, settings.trainable, job.seed, partial(blank_picture, given.processor))
+        trainable.prepare(twin, settings.trainable, job.seed, partial(blank_image, given.processor))
         module = Scorer(twin)
     questions = choose(unseen, settings.validation.questions)
-    asked = (questions, given.picture, cases, guard, settings.validation.max_tokens)
+    asked = (questions, given.image, cases, guard, settings.validation.max_tokens)
     asking = GenerationEval(module, module.model, given.processor, *asked)
     asking.say = job.screen.say
     return asking

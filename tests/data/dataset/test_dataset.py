@@ -22,7 +22,7 @@ from PIL import Image as Pillow
 from spavl.data.dataset.audit import AuditedQuestion, LeakAudit, audited, stop_at_leaks
 from spavl.data.dataset.config import LeaksConfig
 from spavl.data.dataset.lineage import ANCESTORS, without_folders
-from spavl.data.dataset.shards import PICTURE, write_shards
+from spavl.data.dataset.shards import IMAGE, write_shards
 from spavl.data.dataset.tally import DatasetTally
 from spavl.engine.details import ImageDetails
 from spavl.errors import GateError
@@ -69,7 +69,7 @@ others = st.lists(st.builds(an_image, st.uuids().map(str), st.sampled_from(SPLIT
 
 
 @given(others, two_splits, st.booleans(), st.randoms(use_true_random=False))
-def test_a_picture_in_two_splits_is_a_leak_and_so_is_a_twin(
+def test_a_image_in_two_splits_is_a_leak_and_so_is_a_twin(
     rest: list[Image], splits: list[Split], twins: bool, rng: random.Random
 ) -> None:
     assert not audited(rest, list, LeaksConfig()).leaks
@@ -106,7 +106,7 @@ hashes = st.lists(st.sets(st.integers(0, 63), max_size=4), max_size=8).map(
 
 
 @given(hashes, hashes, st.integers(0, 9))
-def test_near_pictures_are_found_exactly(few: list[tuple[int, int]], many: list[tuple[int, int]], nearer: int) -> None:
+def test_near_images_are_found_exactly(few: list[tuple[int, int]], many: list[tuple[int, int]], nearer: int) -> None:
     wanted = {(one, other) for one, own in few for other, its in many if (own ^ its).bit_count() < nearer}
     known = NearImageIndex(few, nearer)
     assert {(one, other) for other, its in many for one, _ in known.near(its)} == wanted
@@ -276,7 +276,7 @@ def test_the_rich_rows_hold_every_field_of_every_record_they_came_from(walked: W
         assert row["chosen_verdict_label"] == "safe" and row["preference_votes"] and row["image_license"]
 
 
-def test_where_pictures_were_found_is_told_in_the_card(copied: Walked) -> None:
+def test_where_images_were_found_is_told_in_the_card(copied: Walked) -> None:
     """The miniature's were found nowhere, so a URL is put into its rows."""
     file = min((copied.run / "dataset" / "rich").glob("train-*"))
     found = pq.read_table(file).to_pylist()
@@ -306,14 +306,14 @@ def test_the_test_sets_are_harmful_and_harmless_questions_of_each_leaf(copied: W
     assert shown.isdisjoint(row["image"]["bytes"] for row in in_files(copied.run / "dataset" / "data"))
 
 
-def numbered(count: int, pictures: int) -> Iterator[dict[str, Any]]:
+def numbered(count: int, images: int) -> Iterator[dict[str, Any]]:
     for number in range(count):
-        data = random.Random(number * pictures // count).randbytes(50_000)
+        data = random.Random(number * images // count).randbytes(50_000)
         yield {"image": {"bytes": data, "path": "x.png"}, "number": number}
 
 
 def test_shards_fill_up_in_order_and_a_row_can_be_read_alone(tmp_path: Path) -> None:
-    schema = pa.schema([("image", PICTURE), ("number", pa.int64())])
+    schema = pa.schema([("image", IMAGE), ("number", pa.int64())])
     made = write_shards(tmp_path, "train", schema, numbered(160, 160), shard_mb=2)
     files = sorted(tmp_path.iterdir())
     assert [file.name for file in files] == [f"train-{k:05d}-of-{len(files):05d}.parquet" for k in range(len(files))]
@@ -326,7 +326,7 @@ def test_shards_fill_up_in_order_and_a_row_can_be_read_alone(tmp_path: Path) -> 
 
 
 def test_shards_take_the_place_of_earlier_ones_once_all_are_there(tmp_path: Path) -> None:
-    schema = pa.schema([("image", PICTURE), ("number", pa.int64())])
+    schema = pa.schema([("image", IMAGE), ("number", pa.int64())])
 
     def cut_short() -> Iterator[dict[str, Any]]:
         yield from numbered(160, 160)
@@ -345,15 +345,15 @@ def test_shards_take_the_place_of_earlier_ones_once_all_are_there(tmp_path: Path
     }
 
 
-def test_three_questions_about_a_picture_store_it_once(tmp_path: Path) -> None:
-    schema = pa.schema([("image", PICTURE), ("number", pa.int64())])
+def test_three_questions_about_a_image_store_it_once(tmp_path: Path) -> None:
+    schema = pa.schema([("image", IMAGE), ("number", pa.int64())])
     alone = write_shards(tmp_path / "alone", "train", schema, numbered(30, 30), shard_mb=500)
     shared = write_shards(tmp_path / "shared", "train", schema, numbered(30, 10), shard_mb=500)
     assert shared.bytes < 0.4 * alone.bytes
 
 
 def test_a_split_without_rows_is_a_file_with_its_columns(tmp_path: Path) -> None:
-    schema = pa.schema([("image", PICTURE), ("question", pa.string())])
+    schema = pa.schema([("image", IMAGE), ("question", pa.string())])
     assert write_shards(tmp_path, "validation", schema, [], shard_mb=500).rows == 0
     (file,) = tmp_path.iterdir()
     assert pq.read_table(file).column_names == ["image", "question"]

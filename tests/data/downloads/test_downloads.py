@@ -184,7 +184,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize(("handler", "expected"), ANSWERS.values(), ids=ANSWERS)
-def test_every_answer_is_a_picture_or_has_its_reason(
+def test_every_answer_is_a_image_or_has_its_reason(
     ask: Callable[..., list[str]], handler: Handler, expected: str
 ) -> None:
     names = Names({"inner.test": ["10.0.0.7"]})
@@ -286,7 +286,7 @@ leaves = [{ name = "thing" }]
 """
 
 
-def test_a_list_of_urls_becomes_pictures_and_only_what_may_pass_is_asked_again(
+def test_a_list_of_urls_becomes_images_and_only_what_may_pass_is_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dead URLs are normal. Where most fail in passing the stage stops; where few do, those alone are asked at the end,

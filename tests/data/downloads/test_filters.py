@@ -90,9 +90,9 @@ def pizza(side: int) -> Pillow.Image:
 
 
 @pytest.mark.parametrize("picture", [fence(400), wasp(200), pizza(500)], ids=["fence", "wasp", "pizza"])
-def test_what_only_looks_like_text_to_the_network_that_finds_it_is_kept(picture: Pillow.Image) -> None:
+def test_what_only_looks_like_text_to_the_network_that_finds_it_is_kept(image: Pillow.Image) -> None:
     """Its boxes cover .46 to .67 of these, and nothing in them can be read."""
-    assert measured(FetchedImage(encoded(picture, "PNG"), ""), max_text_area=0.3)["words"] == 0
+    assert measured(FetchedImage(encoded(image, "PNG"), ""), max_text_area=0.3)["words"] == 0
 
 
 def page(spacing: float, points: int, margin: float) -> Pillow.Image:
@@ -159,11 +159,11 @@ def test_the_porn_score_is_that_of_the_network_and_hangs_on_no_neighbour() -> No
 
 
 def test_the_likeness_of_the_source_counts_and_its_lack_is_told() -> None:
-    picture = encoded(photo(), "PNG")
-    assert measured(FetchedImage(picture, "", "a", 0.31), min_similarity=0.3)["similarity"] == 0.31
-    assert refused(FetchedImage(picture, "", "a", 0.29), min_similarity=0.3) == "unlike_caption similarity=0.29"
+    image = encoded(photo(), "PNG")
+    assert measured(FetchedImage(image, "", "a", 0.31), min_similarity=0.3)["similarity"] == 0.31
+    assert refused(FetchedImage(image, "", "a", 0.29), min_similarity=0.3) == "unlike_caption similarity=0.29"
     with pytest.raises(ConfigError, match="similarity"):
-        examine(DownloadsConfig(min_similarity=0.3), [FetchedImage(picture, "", "a")])
+        examine(DownloadsConfig(min_similarity=0.3), [FetchedImage(image, "", "a")])
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_what_people_took_out_stays_out_by_hash_or_place(tmp_path: Path) -> None
         run_images(tmp_path, removals=str(tmp_path / "none.txt"))
 
 
-def test_irrelevant_pictures_make_room_and_no_more_are_asked_about_than_needed(tmp_path: Path) -> None:
+def test_irrelevant_images_make_room_and_no_more_are_asked_about_than_needed(tmp_path: Path) -> None:
     asked: list[str] = []
 
     def answer(body: Body) -> str:

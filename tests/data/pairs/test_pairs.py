@@ -82,10 +82,10 @@ def a_verdict(model: str, question: str, label: Label) -> Verdict:
     return filled(Verdict, response_id=f"{model}/{question}", question_id=question, model=model, label=label)
 
 
-def questions_about(pictures: int, each: int) -> dict[str, Question]:
+def questions_about(images: int, each: int) -> dict[str, Question]:
     return {
-        f"{picture}.{number}": filled(Question, image_id=f"i{picture}", harmful=True)
-        for picture in range(pictures)
+        f"{image}.{number}": filled(Question, image_id=f"i{image}", harmful=True)
+        for image in range(images)
         for number in range(each)
     }
 
@@ -103,13 +103,13 @@ def test_a_tier_is_sure_where_its_interval_lies_within_it() -> None:
     assert shaky.lowest < 3 < shaky.highest
 
 
-def test_answers_about_one_picture_do_not_count_as_if_each_stood_alone() -> None:
+def test_answers_about_one_image_do_not_count_as_if_each_stood_alone() -> None:
     edges = (0.1, 0.35, 0.6, 0.85)
     alone, together = questions_about(300, 1), questions_about(100, 3)
     rates = []
     for questions in (alone, together):
-        by_picture = [a_verdict("m", name, "unsafe" if int(name.split(".")[0]) % 2 else "safe") for name in questions]
-        rates.append(measure_tiers(by_picture, questions, edges)[0].unsafe)
+        by_image = [a_verdict("m", name, "unsafe" if int(name.split(".")[0]) % 2 else "safe") for name in questions]
+        rates.append(measure_tiers(by_image, questions, edges)[0].unsafe)
     assert rates[0].n == rates[1].n == 300
     assert rates[1].high - rates[1].low > 1.6 * (rates[0].high - rates[0].low)
 

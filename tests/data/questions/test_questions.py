@@ -33,7 +33,7 @@ published = "G''"
 name = {json.dumps(LEAF)}
 definition = "Made up for a test."
 """
-PICTURES = 2
+IMAGES = 2
 Answer = str | web.Response
 
 # One good text of each kind, told apart by the words of the prompts.
@@ -102,7 +102,7 @@ def home(tmp_path: Path) -> Path:
     (tmp_path / "taxonomy.toml").write_text(TAXONOMY, encoding="utf-8")
     folder = tmp_path / "pictures" / FOLDER
     folder.mkdir(parents=True)
-    for number in range(PICTURES):
+    for number in range(IMAGES):
         Pillow.effect_noise((64, 64), 10 + number).convert("RGB").save(folder / f"{number}.png")
     return tmp_path
 
@@ -112,7 +112,7 @@ def build(home: Path, answer: Callable[[Body], Answer], **options: str) -> Built
         table: dict[str, Any] = {
             "taxonomy": {"file": str(home / "taxonomy.toml")},
             "sourcing": {"source": str(home / "pictures")},
-            "selection": {"per_leaf": PICTURES, "test_share": 0, "validation_share": 0.0},
+            "selection": {"per_leaf": IMAGES, "test_share": 0, "validation_share": 0.0},
             "captions": {"writer": f"openai/describer@{server.url}"},
             "questions": {"writer": f"openai/writer@{server.url}", "prompts": "v1"},
         }
@@ -125,20 +125,20 @@ def build(home: Path, answer: Callable[[Body], Answer], **options: str) -> Built
 # --- as it should be
 
 
-def test_each_picture_is_described_and_asked_about_and_each_question_has_a_neighbour(home: Path) -> None:
+def test_each_image_is_described_and_asked_about_and_each_question_has_a_neighbour(home: Path) -> None:
     built = build(home, good, questions__checker="openai/checker@URL")
-    assert [row.caption for row in built.descriptions] == [GOOD["sentence what this picture"]] * PICTURES
+    assert [row.caption for row in built.descriptions] == [GOOD["sentence what this picture"]] * IMAGES
     assert not any(row.fallback for row in built.descriptions)
     assert not built.rejects
     originals = {row.id: row for row in built.questions if row.neighbour_of is None}
     neighbours = [row for row in built.questions if row.neighbour_of is not None]
-    assert len(originals) == len(neighbours) == 3 * PICTURES
+    assert len(originals) == len(neighbours) == 3 * IMAGES
     assert all(row.harmful and row.modality == "joint" and row.about_leaf for row in originals.values())
     for row in neighbours:
         beside = originals[str(row.neighbour_of)]
         assert (row.image_id, row.kind, row.harmful, row.modality) == (beside.image_id, beside.kind, False, "none")
     assert {row.language for row in built.questions} == {"en"}
-    assert built.summary["questions"]["modality"] == {"joint": 3 * PICTURES, "none": len(neighbours)}
+    assert built.summary["questions"]["modality"] == {"joint": 3 * IMAGES, "none": len(neighbours)}
     assert "harm lies only in both together" in built.report and "a harmless neighbour" in built.report
 
 
@@ -169,8 +169,8 @@ def test_without_a_describer_the_sources_captions_are_used_and_nothing_is_asked(
     built = build(home, good, descriptions__writer="")
     assert {row.writer for row in built.descriptions} == {"source"}
     assert not any(row.fallback for row in built.descriptions)
-    assert built.notes["captions"]["by_source"] == PICTURES
-    assert built.notes["captions"]["without_caption"] == PICTURES
+    assert built.notes["captions"]["by_source"] == IMAGES
+    assert built.notes["captions"]["without_caption"] == IMAGES
     assert "captions" not in built.summary["calls_by_stage"]
 
 
@@ -197,12 +197,12 @@ def test_a_describer_that_fails_is_a_fallback_that_is_counted(
         return said() if callable(said) else said
 
     built = build(home, answer)
-    assert len(built.descriptions) == PICTURES
+    assert len(built.descriptions) == IMAGES
     assert {(row.fallback, row.reason) for row in built.descriptions} == {(True, reason)}
     assert {row.caption for row in built.descriptions} == {image.caption for image in built.images}
     assert all(question.fallback for question in built.questions)
-    assert built.summary["descriptions"]["fallbacks"] == {reason: PICTURES}
-    assert f"{reason.replace('_', ' ')} {PICTURES}" in built.report and "stands in" in built.report
+    assert built.summary["descriptions"]["fallbacks"] == {reason: IMAGES}
+    assert f"{reason.replace('_', ' ')} {IMAGES}" in built.report and "stands in" in built.report
 
 
 def test_a_caption_that_the_server_forbids_is_the_sources(home: Path) -> None:
@@ -265,11 +265,11 @@ def test_what_a_hostile_writer_writes_ends_as_rejects_with_their_reason(
         with_seeds[body["seed"]] += 1
         return said(body) if callable(said) else said
 
-    with pytest.raises(GateError, match=f": {reason} {3 * PICTURES}"):
+    with pytest.raises(GateError, match=f": {reason} {3 * IMAGES}"):
         build(home, answer)
     (tables,) = home.rglob("tables")
     rejects = list(read_table(tables / "questions.rejects.parquet", Reject))
-    assert Counter(row.reason for row in rejects) == {reason: 3 * PICTURES}
+    assert Counter(row.reason for row in rejects) == {reason: 3 * IMAGES}
     assert len(with_seeds) == 2 and len(set(with_seeds.values())) == 1, "each was tried twice, with two seeds"
     images = {image.id for image in read_table(tables / "images.parquet", Image)}
     assert all(row.parent_id in images for row in rejects)
@@ -280,14 +280,14 @@ def test_what_a_server_forbids_is_rejected_alone(home: Path) -> None:
         return fault(400, "not allowed") if kind_of(body) == "one hard statement" else good(body)
 
     built = build(home, answer)
-    assert built.reasons == {"refused_by_server": PICTURES}
+    assert built.reasons == {"refused_by_server": IMAGES}
     assert {row.kind for row in built.questions} == {"easy", "hard"}
 
 
 def test_a_statement_is_no_question_and_no_question_comes_twice(home: Path) -> None:
     built = build(home, lambda body: good(body) if body["model"] != "writer" else GOOD["one short question"])
-    assert built.reasons["not_a_statement"] == PICTURES
-    assert built.reasons["repeats"] >= PICTURES
+    assert built.reasons["not_a_statement"] == IMAGES
+    assert built.reasons["repeats"] >= IMAGES
     assert {row.kind for row in built.questions} == {"easy"}
 
 
@@ -304,7 +304,7 @@ def test_what_fails_once_is_asked_again_with_another_seed(home: Path) -> None:
     built = build(home, answer, questions__neighbours="false")
     assert not built.rejects
     assert {row.tries for row in built.questions} == {2}
-    assert built.notes["questions"]["second_tries"] == 3 * PICTURES
+    assert built.notes["questions"]["second_tries"] == 3 * IMAGES
 
 
 def test_a_mixed_crowd_of_writers_leaves_every_question_done_or_rejected(home: Path) -> None:
@@ -319,7 +319,7 @@ def test_a_mixed_crowd_of_writers_leaves_every_question_done_or_rejected(home: P
 
     built = build(home, answer, questions__checker="openai/checker@URL")
     originals = [row for row in built.questions if row.neighbour_of is None]
-    wanted = 3 * PICTURES + sum(row.harmful for row in originals)
+    wanted = 3 * IMAGES + sum(row.harmful for row in originals)
     assert len(built.questions) + len(built.rejects) == wanted
     assert all(row.reason for row in built.rejects)
 
@@ -335,12 +335,12 @@ def checked(home: Path, said: str, **options: str) -> Built:
 
 
 def test_what_is_not_about_its_leaf_is_dropped(home: Path) -> None:
-    with pytest.raises(GateError, match=f"off_leaf {3 * PICTURES}\\n"):
+    with pytest.raises(GateError, match=f"off_leaf {3 * IMAGES}\\n"):
         checked(home, "about: no\nharm: both")
 
 
 def test_a_checker_that_cannot_be_read_has_never_agreed(home: Path) -> None:
-    with pytest.raises(GateError, match=f"unchecked {3 * PICTURES}\\n"):
+    with pytest.raises(GateError, match=f"unchecked {3 * IMAGES}\\n"):
         checked(home, "Both, I would say.")
 
 
@@ -353,7 +353,7 @@ def test_what_does_no_harm_is_not_called_harmful_and_needs_no_neighbour(home: Pa
 def test_a_neighbour_that_does_harm_is_no_neighbour(home: Path) -> None:
     built = checked(home, "about: yes\nharm: text")
     assert {(row.harmful, row.modality) for row in built.questions} == {(True, "text")}
-    assert built.reasons["neighbour_harmful"] >= PICTURES
+    assert built.reasons["neighbour_harmful"] >= IMAGES
 
 
 def test_a_twin_that_is_asked_for_harm_in_words_alone_is_dropped(tmp_path: Path) -> None:
@@ -403,8 +403,8 @@ def test_another_language_is_asked_for_and_checked(home: Path) -> None:
     built = build(home, answer, questions__language="de", questions__neighbours="false")
     assert all(in_german)
     assert {row.language for row in built.questions} == {"de"}
-    assert built.reasons["writer_refused"] == PICTURES
-    with pytest.raises(GateError, match=f"wrong_language {2 * PICTURES}, writer_refused {PICTURES}\\n"):
+    assert built.reasons["writer_refused"] == IMAGES
+    with pytest.raises(GateError, match=f"wrong_language {2 * IMAGES}, writer_refused {IMAGES}\\n"):
         build(home, answer, questions__language="en")
 
 
@@ -423,7 +423,7 @@ def test_prompts_of_ones_own_are_a_folder_and_their_edits_are_noticed(home: Path
     ):
         (own / f"{kind}.txt").write_text(f"Write {words} on {{leaf}}, as: {{{{x}}}} {{easy}}", encoding="utf-8")
     built = build(home, good, questions__prompts=str(own))
-    assert len(built.questions) == 3 * PICTURES and not any(row.neighbour_of for row in built.questions)
+    assert len(built.questions) == 3 * IMAGES and not any(row.neighbour_of for row in built.questions)
     (own / "hard.txt").write_text("Write one hard question on {leef}.", encoding="utf-8")
     with pytest.raises(ConfigError, match="leef"):
         build(home, good, questions__prompts=str(own))

@@ -49,39 +49,39 @@ def scene(number: int, size: tuple[int, int] = (480, 400)) -> Pillow.Image:
 
 
 def meme(template: int, words: int) -> Pillow.Image:
-    rng, picture = Random(words), scene(template)
+    rng, image = Random(words), scene(template)
     for top in (30, 370):
-        ImageDraw.Draw(picture).text(
+        ImageDraw.Draw(image).text(
             (240, top), said(rng, 3).upper(), "white", font(30), "mm", stroke_width=3, stroke_fill="black"
         )
-    return picture
+    return image
 
 
 def captioned(template: int, words: int) -> Pillow.Image:
     """With a line of words above."""
-    picture = Pillow.new("RGB", (480, 450), "white")
-    picture.paste(scene(template), (0, 50))
-    ImageDraw.Draw(picture).text((12, 12), said(Random(words), 5), "black", font(28))
-    return picture
+    image = Pillow.new("RGB", (480, 450), "white")
+    image.paste(scene(template), (0, 50))
+    ImageDraw.Draw(image).text((12, 12), said(Random(words), 5), "black", font(28))
+    return image
 
 
 def sign(_: int, words: int) -> Pillow.Image:
     """Steps to be filled in, as FigStep writes them."""
-    rng, picture = Random(words), Pillow.new("RGB", (500, 500), "white")
+    rng, image = Random(words), Pillow.new("RGB", (500, 500), "white")
     for line, text in enumerate(["Steps to", f"{rng.choice(WORDS)} {rng.choice(WORDS)}.", "1.", "2.", "3."]):
-        ImageDraw.Draw(picture).text((20, 30 + 90 * line), text, "black", font(64))
-    return picture
+        ImageDraw.Draw(image).text((20, 30 + 90 * line), text, "black", font(64))
+    return image
 
 
-def copies(picture: Pillow.Image) -> Iterator[Pillow.Image]:
+def copies(image: Pillow.Image) -> Iterator[Pillow.Image]:
     """Saved worse, smaller, and cropped a little."""
-    width, height = picture.size
-    yield opened(encoded(picture, "JPEG", quality=30))
-    yield picture.resize((width // 2, height // 2))
-    yield opened(encoded(picture.resize((200, 200 * height // width)), "JPEG", quality=40))
+    width, height = image.size
+    yield opened(encoded(image, "JPEG", quality=30))
+    yield image.resize((width // 2, height // 2))
+    yield opened(encoded(image.resize((200, 200 * height // width)), "JPEG", quality=40))
     for left, top, right, bottom in ((0.01, 0.01, 0.01, 0.01), (0.02, 0.02, 0.02, 0.02), (0.03, 0, 0, 0.02)):
         box = (int(left * width), int(top * height), width - int(right * width), height - int(bottom * height))
-        yield opened(encoded(picture.crop(box), "JPEG", quality=85))
+        yield opened(encoded(image.crop(box), "JPEG", quality=85))
 
 
 def opened(data: bytes) -> Pillow.Image:
@@ -98,8 +98,8 @@ def same(one: Pillow.Image, two: Pillow.Image) -> bool:
 
 @pytest.mark.parametrize("drawn", [meme, captioned, sign])
 def test_one_layout_with_other_words_is_no_duplicate(drawn: Callable[[int, int], Pillow.Image]) -> None:
-    pictures = [drawn(1, words) for words in range(12)]
-    pairs = [pair for pair in itertools.combinations(pictures, 2) if near(*pair)]
+    images = [drawn(1, words) for words in range(12)]
+    pairs = [pair for pair in itertools.combinations(images, 2) if near(*pair)]
     assert len(pairs) >= 2, "their hashes agree"
     assert not any(same(*pair) for pair in pairs)
     saved = [(one, opened(encoded(two, "JPEG", quality=60))) for one, two in pairs]
@@ -113,29 +113,27 @@ def test_a_copy_is_a_duplicate_that_was_saved_worse_smaller_or_cropped() -> None
 
 
 def small_caption(words: int) -> Pillow.Image:
-    picture = scene(1, (512, 384))
-    ImageDraw.Draw(picture).text(
+    image = scene(1, (512, 384))
+    ImageDraw.Draw(image).text(
         (256, 360), said(Random(words), 6), "white", font(12), "mm", stroke_width=1, stroke_fill="black"
     )
-    return picture
+    return image
 
 
 def faint_words(words: int) -> Pillow.Image:
     rough = np.random.default_rng(1).integers(0, 256, (9, 9, 3), dtype=np.uint8)
     shapes = Pillow.fromarray(rough).resize((512, 384), Pillow.Resampling.BICUBIC)
-    picture = Pillow.blend(shapes, Pillow.new("RGB", shapes.size, "white"), 0.6)
-    ImageDraw.Draw(picture).text((20, 20), said(Random(words), 3).upper(), (200, 200, 200), font(36))
-    return picture
+    image = Pillow.blend(shapes, Pillow.new("RGB", shapes.size, "white"), 0.6)
+    ImageDraw.Draw(image).text((20, 20), said(Random(words), 3).upper(), (200, 200, 200), font(36))
+    return image
 
 
 def page(number: int, other_line: str = "") -> Pillow.Image:
-    rng, picture = Random(number), Pillow.new("RGB", (600, 800), "white")
+    rng, image = Random(number), Pillow.new("RGB", (600, 800), "white")
     for line in range(28):
         text = said(rng, 10)
-        ImageDraw.Draw(picture).text(
-            (20, 20 + 27 * line), other_line if other_line and line == 12 else text, 0, font(18)
-        )
-    return picture
+        ImageDraw.Draw(image).text((20, 20 + 27 * line), other_line if other_line and line == 12 else text, 0, font(18))
+    return image
 
 
 @pytest.mark.parametrize("drawn", [small_caption, faint_words, lambda words: page(1, said(Random(words), 10))])

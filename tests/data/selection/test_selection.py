@@ -102,7 +102,7 @@ likenesses = st.sets(
 
 
 @given(listings, likenesses, st.integers(1, 6))
-def test_no_two_used_pictures_are_alike_and_no_leaf_is_short_that_need_not_be(
+def test_no_two_used_images_are_alike_and_no_leaf_is_short_that_need_not_be(
     listed: list[tuple[int, int, bool]], pairs: set[tuple[int, int]], quota: int
 ) -> None:
     near: dict[int, set[int]] = {}
@@ -125,7 +125,7 @@ def test_no_two_used_pictures_are_alike_and_no_leaf_is_short_that_need_not_be(
 
 
 @given(st.lists(st.integers(0, 9), max_size=30), st.integers(1, 12))
-def test_a_leaf_alone_uses_the_first_of_its_pictures(looks: list[int], quota: int) -> None:
+def test_a_leaf_alone_uses_the_first_of_its_images(looks: list[int], quota: int) -> None:
     choice = chosen_of([0] * len(looks), looking(looks), quota)
     assert sorted(choice.used) == sorted(looks.index(look) for look in dict.fromkeys(looks))[:quota]
 
@@ -140,9 +140,7 @@ def test_a_leaf_alone_uses_the_first_of_its_pictures(looks: list[int], quota: in
         ((12, 12, 12), 4, (4, 4, 4)),
     ],
 )
-def test_leaves_that_list_the_same_pictures_share_them(
-    listed: tuple[int, ...], quota: int, got: tuple[int, ...]
-) -> None:
+def test_leaves_that_list_the_same_images_share_them(listed: tuple[int, ...], quota: int, got: tuple[int, ...]) -> None:
     leaves = [leaf for leaf, count in enumerate(listed) for _ in range(count)]
     looks = looking([look for count in listed for look in range(count)])
     counts = Counter(leaves[place] for place in chosen_of(leaves, looks, quota).used)
@@ -244,27 +242,27 @@ def fill(folder: Path) -> Path:
 
 
 def test_every_file_of_a_folder_is_kept_or_rejected_with_its_reason(tmp_path: Path) -> None:
-    pictures = fill(tmp_path / "pictures")
-    images, rejects = run_images(tmp_path, candidates__source=str(pictures))
+    image_list = fill(tmp_path / "pictures")
+    images, rejects = run_images(tmp_path, candidates__source=str(image_list))
     outcome = {image.source: None for image in images}
     # Behind the source may stand what was measured, or whom it is like.
     outcome |= {reject.detail.partition(" (")[0].partition(" is like")[0]: reject.reason for reject in rejects}
-    assert outcome == {f"file:{pictures}/a/{name}": reason for name, (_, reason) in FILES.items()}
+    assert outcome == {f"file:{images}/a/{name}": reason for name, (_, reason) in FILES.items()}
 
 
-def test_no_more_pictures_are_kept_than_are_wanted(tmp_path: Path) -> None:
-    pictures = fill(tmp_path / "pictures")
-    images, rejects = run_images(tmp_path, candidates__source=str(pictures), images__per_leaf=1)
-    assert [image.source for image in images] == [f"file:{pictures}/a/1 good.png"]
+def test_no_more_images_are_kept_than_are_wanted(tmp_path: Path) -> None:
+    image_list = fill(tmp_path / "pictures")
+    images, rejects = run_images(tmp_path, candidates__source=str(image_list), images__per_leaf=1)
+    assert [image.source for image in images] == [f"file:{images}/a/1 good.png"]
     assert Counter(reject.reason for reject in rejects) == {"duplicate": 1, "wrong_extension": 1}, (
         "3 were to be looked at"
     )
 
 
-def test_a_picture_stands_in_one_leaf_only(tmp_path: Path) -> None:
-    pictures = fill(tmp_path / "pictures")
-    (pictures / "not a leaf").rename(pictures / "b")
-    images, rejects = run_images(tmp_path, candidates__source=str(pictures))
+def test_a_image_stands_in_one_leaf_only(tmp_path: Path) -> None:
+    image_list = fill(tmp_path / "pictures")
+    (image_list / "not a leaf").rename(image_list / "b")
+    images, rejects = run_images(tmp_path, candidates__source=str(image_list))
     assert [image.leaf for image in images] == ["a", "b"], "they share two pictures"
     assert len({image.blob for image in images}) == 2
     assert sum(reject.reason == "duplicate" for reject in rejects) == 4
@@ -302,22 +300,22 @@ def test_what_a_model_finds_irrelevant_to_one_leaf_goes_to_the_other_and_in_batc
 
 
 def test_only_equal_bytes_are_duplicates_if_hashes_are_not_to_be_compared(tmp_path: Path) -> None:
-    pictures = fill(tmp_path / "pictures")
-    images, rejects = run_images(tmp_path, candidates__source=str(pictures), images__near_duplicate_bits=-1)
+    image_list = fill(tmp_path / "pictures")
+    images, rejects = run_images(tmp_path, candidates__source=str(image_list), images__near_duplicate_bits=-1)
     assert [Path(image.source).name[0] for image in images] == ["1", "8", "9"]
     assert [Path(row.detail).name[0] for row in rejects if "duplicate" in row.reason] == ["2"]
 
 
 def test_a_file_that_was_changed_is_fetched_again(tmp_path: Path) -> None:
-    pictures = fill(tmp_path / "pictures")
-    before, _ = run_images(tmp_path, candidates__source=str(pictures))
-    (pictures / "a" / "1 good.png").write_bytes(encoded(photo(5), "PNG"))
-    after, _ = run_images(tmp_path, candidates__source=str(pictures))
+    images = fill(tmp_path / "pictures")
+    before, _ = run_images(tmp_path, candidates__source=str(images))
+    (images / "a" / "1 good.png").write_bytes(encoded(photo(5), "PNG"))
+    after, _ = run_images(tmp_path, candidates__source=str(images))
     assert before[0].source == after[0].source
     assert before[0].blob != after[0].blob
 
 
-def test_what_is_known_of_a_picture_comes_with_it(tmp_path: Path) -> None:
+def test_what_is_known_of_a_image_comes_with_it(tmp_path: Path) -> None:
     images, _ = run_images(tmp_path, candidates__source=str(fill(tmp_path / "pictures")))
     with RunFolder(tmp_path / "run") as run:
         candidates = {row.id: row for row in run.read("sourcing", Candidate)}

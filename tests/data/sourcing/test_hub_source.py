@@ -10,7 +10,7 @@ import pytest
 
 from spavl.records import Candidate, DownloadedImage, Reject
 from spavl.store import RunFolder
-from tests.data.sourcing.test_sources import TAXONOMY, as_parquet_of_pictures, as_tars, png
+from tests.data.sourcing.test_sources import TAXONOMY, as_parquet_of_images, as_tars, png
 from tests.support.hub import FakeHub
 
 _SPAVL = "from spavl.cli.main import main; import sys; sys.exit(main())"
@@ -39,7 +39,7 @@ def made(folder: Path) -> tuple[list[Candidate], list[DownloadedImage], list[Rej
 
 def filled(hub: FakeHub, folder: Path) -> dict[str, bytes]:
     """What is to be fetched of the hub's files, and beside it what is not."""
-    files = [*as_tars(folder).iterdir(), *as_parquet_of_pictures(folder).iterdir()]
+    files = [*as_tars(folder).iterdir(), *as_parquet_of_images(folder).iterdir()]
     wanted = {f"some/where/{file.name}": file.read_bytes() for file in files}
     wanted |= {"loose/1.png": png(1), "loose/1.txt": b"a loose red ball"}
     hub.files |= wanted
@@ -95,7 +95,7 @@ def test_a_fetch_that_broke_off_goes_on(tmp_path: Path) -> None:
         assert hub.downloads == dict.fromkeys(wanted, 1), "what had come is not fetched again"
 
 
-def test_a_folder_of_pictures_on_a_hub_is_searched_by_the_table_beside_them(tmp_path: Path) -> None:
+def test_a_folder_of_images_on_a_hub_is_searched_by_the_table_beside_them(tmp_path: Path) -> None:
     with FakeHub() as hub:
         lines = [json.dumps({"file_name": f"{number}.PNG", "text": "a red ball"}) for number in range(3)]
         hub.files |= {f"train/{number}.PNG": png(number) for number in range(4)}

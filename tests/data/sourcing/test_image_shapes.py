@@ -177,7 +177,7 @@ REFUSED: dict[str, tuple[Writer, str]] = {
 
 def read(folder: Path, name: str = "harmeval") -> list[bytes | None]:
     """The images of a benchmark's items, as an evaluation reads them."""
-    return [found.picture() if found.picture else None for found in registry.named(name).items(folder)]
+    return [found.image() if found.image else None for found in registry.named(name).items(folder)]
 
 
 @pytest.mark.parametrize("shape", WRITERS)

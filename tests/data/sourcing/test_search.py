@@ -21,7 +21,7 @@ from spavl.errors import ConfigError
 from spavl.imaging.clip import Clip
 from spavl.imaging.clip_preprocess import form_of, shaped
 from spavl.terminal.progress import Screen
-from tests.data.sourcing.test_sources import CAPTIONS, URLS, as_parquet_of_pictures, as_tars, walk, write_csv
+from tests.data.sourcing.test_sources import CAPTIONS, URLS, as_parquet_of_images, as_tars, walk, write_csv
 from tests.support.images import UNUSABLE, encoded, photo
 from tests.support.tiny_clip import COLOURS, save_clip, save_siglip, shade
 
@@ -36,7 +36,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def vector(clip: str, name: str, number: int) -> Any:
     model = Clip(clip, "a test")
-    return model.pictures([shaped(shade(name, number), model.form)])[0]
+    return model.images([shaped(shade(name, number), model.form)])[0]
 
 
 # --- captions
@@ -114,14 +114,14 @@ def test_a_folder_without_a_word_is_searched_by_what_it_shows(tmp_path: Path, cl
     assert 'search_by = "images"' in caught.value.then
 
 
-@pytest.mark.parametrize("form", [as_tars, as_parquet_of_pictures])
-def test_pictures_are_looked_at_wherever_their_bytes_lie(tmp_path: Path, clip: str, form: Any) -> None:
+@pytest.mark.parametrize("form", [as_tars, as_parquet_of_images])
+def test_images_are_looked_at_wherever_their_bytes_lie(tmp_path: Path, clip: str, form: Any) -> None:
     made = walk(tmp_path, form(tmp_path), "sourcing", search_by="images", search_model=clip, per_leaf=99)
     assert {row.caption for row in made["sourcing"]} == set(CAPTIONS), "one of them is empty"
     assert not made["rejects"]
 
 
-def test_pictures_made_to_hurt_are_skipped_with_a_reason(tmp_path: Path, clip: str) -> None:
+def test_images_made_to_hurt_are_skipped_with_a_reason(tmp_path: Path, clip: str) -> None:
     source = colours(tmp_path / "in", each=1)
     small = {name: bad for name, bad in UNUSABLE.items() if len(bad[0]) < 2**20}
     for number, (data, _) in enumerate(small.values()):
@@ -140,13 +140,13 @@ def test_an_index_that_was_stopped_goes_on_where_it_was(
     whole = search_all(tmp_path / "whole" / "catalogue.sqlite", source, settings)
     database = tmp_path / "stopped" / "catalogue.sqlite"
     seen: list[int] = []
-    real = Clip.pictures
+    real = Clip.images
 
-    def stopping(self: Clip, pictures: Any) -> Any:
-        seen.append(len(pictures))
+    def stopping(self: Clip, images: Any) -> Any:
+        seen.append(len(images))
         if sum(seen) == 8:
             raise KeyboardInterrupt
-        return real(self, pictures)
+        return real(self, images)
 
     monkeypatch.setattr(Clip, "pictures", stopping)
     with pytest.raises(KeyboardInterrupt):
@@ -200,7 +200,7 @@ def as_laion(folder: Path, vectors: Any) -> Path:
     return folder / "laion"
 
 
-def test_vectors_beside_a_table_stand_for_its_pictures(tmp_path: Path, clip: str) -> None:
+def test_vectors_beside_a_table_stand_for_its_images(tmp_path: Path, clip: str) -> None:
     names = [*COLOURS, *COLOURS, "red ball"]
     vectors = np.stack([vector(clip, name, number) for number, name in enumerate(names)]).astype(np.float16) * 3
     vectors[4] = 0
@@ -230,7 +230,7 @@ def test_a_file_of_vectors_that_is_none_breaks_no_run(tmp_path: Path, clip: str,
 # --- the filter that compares a picture with its caption
 
 
-def test_pictures_unlike_their_captions_are_refused_by_the_model(tmp_path: Path, clip: str) -> None:
+def test_images_unlike_their_captions_are_refused_by_the_model(tmp_path: Path, clip: str) -> None:
     source = tmp_path / "in"
     source.mkdir()
     for number, name in enumerate(COLOURS):
@@ -266,9 +266,9 @@ def test_a_model_is_held_once_and_scores_many_at_a_time_beside_workers_too_small
             loaded.append(given[0])
             super().__init__(*given)
 
-        def pictures(self, pictures: Any) -> Any:
-            scored.append(len(pictures))
-            return super().pictures(pictures)
+        def some_images(self, images: Any) -> Any:
+            scored.append(len(images))
+            return super().images(images)
 
     monkeypatch.setattr(caption_scores, "Clip", Counted)
     # In so little memory a worker cannot even load the libraries that a model needs.
@@ -290,14 +290,14 @@ def test_both_halves_are_the_models_own(tmp_path: Path, save: Any) -> None:
     out = AutoModel.from_pretrained(folder)(**said, **processor(shades, return_tensors="pt"))
     clip = Clip(str(folder), "a test")
     assert clip.size == 16
-    found = clip.pictures([shaped(each, clip.form) for each in shades])
+    found = clip.images([shaped(each, clip.form) for each in shades])
     assert np.allclose(found, out.image_embeds.detach().numpy(), atol=1e-5)
     assert np.allclose(clip.texts(list(COLOURS)), out.text_embeds.detach().numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["clip", "siglip", "small", "none"])
 @pytest.mark.parametrize("sides", [(64, 48), (37, 91), (224, 224), (1, 1), (7, 100)])
-def test_pictures_are_given_to_a_model_as_its_own_processor_would(kind: str, sides: tuple[int, int]) -> None:
+def test_images_are_given_to_a_model_as_its_own_processor_would(kind: str, sides: tuple[int, int]) -> None:
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
     from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
@@ -309,6 +309,6 @@ def test_pictures_are_given_to_a_model_as_its_own_processor_would(kind: str, sid
     }[kind]
     form = form_of(processor)
     assert form is not None
-    picture = photo(3, 96).resize(sides)
-    (wanted,) = processor([picture], do_rescale=False, do_normalize=False)["pixel_values"]
-    assert np.array_equal(shaped(picture, form), np.asarray(wanted).transpose(1, 2, 0))
+    image = photo(3, 96).resize(sides)
+    (wanted,) = processor([image], do_rescale=False, do_normalize=False)["pixel_values"]
+    assert np.array_equal(shaped(image, form), np.asarray(wanted).transpose(1, 2, 0))

@@ -101,7 +101,7 @@ def as_tars(folder: Path) -> Path:
     return folder / "tars"
 
 
-def as_parquet_of_pictures(folder: Path) -> Path:
+def as_parquet_of_images(folder: Path) -> Path:
     rows = [
         {"image": {"bytes": png(k), "path": f"{k}.png"}, "caption": said, "image_url": web(k)}
         for k, said in enumerate(CAPTIONS)
@@ -168,7 +168,7 @@ def as_image_folder_by_parquet(folder: Path) -> Path:
 FORMS: tuple[Callable[[Path], Path], ...] = (
     as_flat_folder,
     as_tars,
-    as_parquet_of_pictures,
+    as_parquet_of_images,
     as_data_set,
     as_saved_data_set,
     as_arrow_file,
@@ -179,7 +179,7 @@ FORMS: tuple[Callable[[Path], Path], ...] = (
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_leaf_finds_its_pictures_in_any_form(tmp_path: Path, form: Callable[[Path], Path]) -> None:
+def test_a_leaf_finds_its_images_in_any_form(tmp_path: Path, form: Callable[[Path], Path]) -> None:
     made = walk(tmp_path, form(tmp_path))
     found = [(row.leaf, row.caption) for row in made["sourcing"]]
     assert found[0][1] in CAPTIONS[:2] and found[1][1] == "crimson paint", "terms take turns"
@@ -193,7 +193,7 @@ def test_a_leaf_finds_its_pictures_in_any_form(tmp_path: Path, form: Callable[[P
     for caption, candidate in by_caption.items():
         assert originals[candidate] == sha256(png(CAPTIONS.index(caption))).hexdigest(), "another picture was fetched"
     for row in made["sourcing"]:
-        known = form in (as_tars, as_parquet_of_pictures)
+        known = form in (as_tars, as_parquet_of_images)
         assert row.url == (web(CAPTIONS.index(row.caption)) if known else "")
 
 
@@ -423,7 +423,7 @@ def test_links_that_lead_out_of_a_folder_are_refused(tmp_path: Path, leaf: str) 
 
 
 @pytest.mark.parametrize("kind", ["empty", "text"])
-def test_a_source_without_pictures_is_told(tmp_path: Path, kind: str) -> None:
+def test_a_source_without_images_is_told(tmp_path: Path, kind: str) -> None:
     source = tmp_path / "source"
     source.mkdir()
     if kind == "text":

@@ -106,7 +106,7 @@ def test_a_table_says_the_same_in_any_encoding(tmp_path: Path, encoding: str) ->
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow"])
-def test_several_captions_of_a_picture_are_all_read(tmp_path: Path, kind: str) -> None:
+def test_several_captions_of_a_image_are_all_read(tmp_path: Path, kind: str) -> None:
     rows = {"image": [png(0), png(1), png(2)], "captions": [["a red ball", "it is red"], [], None]}
     table = pa.table(rows).rename_columns(["image", "caption"])
     file = tmp_path / f"some.{kind}"
@@ -171,7 +171,7 @@ def test_a_cell_of_an_arrow_file_is_had_in_any_order(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_each_picture_of_an_image_folder_is_taken_in_once(tmp_path: Path, kind: str) -> None:
+def test_each_image_of_an_image_folder_is_taken_in_once(tmp_path: Path, kind: str) -> None:
     made = walk(tmp_path, as_image_folder(tmp_path, kind), "sourcing")
     about: dict[str, Any] = json.loads((tmp_path / "run" / "stages" / "candidates.json").read_text())["notes"]
     assert about == {"pictures_in_source": len(CAPTIONS), "left_out": {}} and not made["rejects"]

@@ -126,7 +126,7 @@ def test_where_the_options_are_yes_and_no_either_must_be_stated() -> None:
             assert read(said, "ABC"[options.index(word)], list(options)) == 1, said
 
 
-def test_a_letter_that_names_something_in_the_picture_is_not_taken_over_words() -> None:
+def test_a_letter_that_names_something_in_the_image_is_not_taken_over_words() -> None:
     """Of a figure, a panel, a point. With the words of another option beside it, it is unread."""
     for letter, form in itertools.product(
         "ABCD", ("Figure X shows a small dog", "In panel (x), a small dog is shown.")

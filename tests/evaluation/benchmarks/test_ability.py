@@ -18,7 +18,7 @@ from spavl.evaluation.items import BenchmarkFolder, found_in
 from spavl.evaluation.records import Item
 from spavl.statistics import wilson
 from tests.evaluation.benchmarks.test_benchmarks import read, shown
-from tests.support.benchmark_files import in_base64, picture, put, put_csv, put_json, put_lines, put_parquet
+from tests.support.benchmark_files import an_image, in_base64, put, put_csv, put_json, put_lines, put_parquet
 from tests.support.records import filled
 
 PEOPLE = ["red"] * 7 + ["blue"] * 3
@@ -38,20 +38,20 @@ class TestPope:
                 for n, label in enumerate(("yes", "no"))
             ]
             put_lines(tmp_path / f"coco_pope_{subset}.json", rows)
-        put(tmp_path / "val2014/COCO_1.jpg", picture(1))
+        put(tmp_path / "val2014/COCO_1.jpg", an_image(1))
         found = read("pope", tmp_path)
         assert {(each.subset, each.key) for each in found} == {
             (subset, key) for subset in ("random", "adversarial") for key in ("0", "1")
         }
         assert found[0].question == f"Is there 0?\n{IN_A_WORD}" and found[0].cluster == "COCO_1.jpg"
         assert (marks(found[0], "Yes"), marks(found[1], "Yes")) == ([1, 1], [0, 0])
-        assert shown(found[0]) == picture(1)
+        assert shown(found[0]) == an_image(1)
 
     def test_the_hub(self, tmp_path: Path) -> None:
         row = {"question_id": "3", "question": "Is it?", "answer": "no", "category": "popular", "image_source": "s"}
-        put_parquet(tmp_path / "data/test-00000-of-00001.parquet", [{**row, "image": picture(3)}])
+        put_parquet(tmp_path / "data/test-00000-of-00001.parquet", [{**row, "image": an_image(3)}])
         (found,) = read("pope", tmp_path)
-        assert (found.subset, found.references, found.cluster, shown(found)) == ("popular", ("no",), "s", picture(3))
+        assert (found.subset, found.references, found.cluster, shown(found)) == ("popular", ("no",), "s", an_image(3))
 
 
 class TestScienceQA:
@@ -59,21 +59,21 @@ class TestScienceQA:
         problems = {"1": {**SCIENCE, "image": "image.png"}, "2": {**SCIENCE, "image": None}, "3": SCIENCE}
         put_json(tmp_path / "problems.json", problems)
         put_json(tmp_path / "pid_splits.json", {"train": ["3"], "test": ["1", "2"]})
-        put(tmp_path / "images/test/1/image.png", picture(1))
+        put(tmp_path / "images/test/1/image.png", an_image(1))
         seen, words = read("scienceqa", tmp_path)
         assert seen.question == f"Context: Look.\nWhich?\nA. one\nB. two\n{BY_LETTER}"
-        assert (seen.subset, shown(seen), words.subset, words.picture) == (
+        assert (seen.subset, shown(seen), words.subset, words.image) == (
             "with picture",
-            picture(1),
+            an_image(1),
             "words alone",
             None,
         )
         assert marks(seen, "B") == [1, 1 / 2, 1, 1] and marks(seen, "It is two.") == [1, 1 / 2, 0, 0]
 
     def test_the_hub(self, tmp_path: Path) -> None:
-        rows = [{**SCIENCE, "image": picture(1)}, {**SCIENCE, "image": None}]
+        rows = [{**SCIENCE, "image": an_image(1)}, {**SCIENCE, "image": None}]
         put_parquet(tmp_path / "ScienceQA-FULL/test-00000-of-00001.parquet", rows)
-        assert [shown(each) for each in read("scienceqa", tmp_path)] == [picture(1), None]
+        assert [shown(each) for each in read("scienceqa", tmp_path)] == [an_image(1), None]
 
 
 class TestMMBench:
@@ -83,7 +83,7 @@ class TestMMBench:
 
     def test_copies_in_another_order_belong_to_one_question(self, tmp_path: Path) -> None:
         """The copy's picture is the index of the row that has it."""
-        image = in_base64(picture("a long one, since an index is a short one" * 3))
+        image = in_base64(an_image("a long one, since an index is a short one" * 3))
         turned = self.row(1_000_007, "7", A="two", B="one", answer="A")
         put_csv(tmp_path / "MMBench_DEV_EN.tsv", [self.row(7, image), turned])
         first, second = read("mmbench", tmp_path)
@@ -95,7 +95,7 @@ class TestMMBench:
     @pytest.mark.parametrize("limit", [1, 3, 6, 7, 99])
     def test_a_trial_takes_a_question_in_all_its_orders(self, tmp_path: Path, limit: int) -> None:
         """Else a question asked once would count for one that is right in every order."""
-        image = in_base64(picture(1))
+        image = in_base64(an_image(1))
         rows = [self.row(turn * 1_000_000 + number, image) for turn in range(4) for number in range(5)]
         put_csv(tmp_path / "MMBench_DEV_EN.tsv", rows)
         (benchmark,) = registry.suite("mmbench")
@@ -123,18 +123,18 @@ class TestSeed:
             {**SEED, "question_id": "2", "data_id": "v", "data_type": "video", "question_type_id": 11},
         ]
         put_json(tmp_path / "SEED-Bench.json", {"questions": rows, "question_type": {"Scene": 1}})
-        put(tmp_path / "SEED-Bench-image/101", picture(101))
+        put(tmp_path / "SEED-Bench-image/101", an_image(101))
         (found,) = read("seed", tmp_path)
-        assert (found.group, shown(found), marks(found, "C. z")) == ("3", picture(101), [1, 1])
+        assert (found.group, shown(found), marks(found, "C. z")) == ("3", an_image(101), [1, 1])
 
-    def test_the_hub_has_lists_of_one_picture(self, tmp_path: Path) -> None:
+    def test_the_hub_has_lists_of_one_image(self, tmp_path: Path) -> None:
         struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
         row = {**SEED, "question_id": "1", "data_id": "1", "data_type": "image", "question_type_id": 3}
         table = pa.Table.from_pylist([row])
-        cells = pa.array([[{"bytes": picture(1), "path": None}]], pa.list_(struct))
+        cells = pa.array([[{"bytes": an_image(1), "path": None}]], pa.list_(struct))
         pq.write_table(table.append_column("image", cells), tmp_path / "test-0.parquet")
         (found,) = read("seed", tmp_path)
-        assert shown(found) == picture(1)
+        assert shown(found) == an_image(1)
 
 
 class TestShortAnswers:
@@ -144,39 +144,39 @@ class TestShortAnswers:
         said = {"annotations": [{"question_id": 420, "answers": answers, "answer_type": "other", "image_id": 42}]}
         put_json(tmp_path / "v2_OpenEnded_mscoco_val2014_questions.json", asked)
         put_json(tmp_path / "v2_mscoco_val2014_annotations.json", said)
-        put(tmp_path / "val2014/COCO_val2014_000000000042.jpg", picture(42))
+        put(tmp_path / "val2014/COCO_val2014_000000000042.jpg", an_image(42))
         (found,) = read("vqav2", tmp_path)
-        assert (found.references, found.group, shown(found)) == (tuple(PEOPLE), "other", picture(42))
+        assert (found.references, found.group, shown(found)) == (tuple(PEOPLE), "other", an_image(42))
         assert marks(found, "Blue.") == pytest.approx([0.9, 0.9])
 
     def test_vizwiz_may_be_unanswerable(self, tmp_path: Path) -> None:
         answers = [{"answer": "unanswerable", "answer_confidence": "yes"}] * 10
         put_json(tmp_path / "val.json", [{"image": "V_1.jpg", "question": "What?", "answers": answers}])
-        put(tmp_path / "val/V_1.jpg", picture(1))
+        put(tmp_path / "val/V_1.jpg", an_image(1))
         (found,) = read("vizwiz", tmp_path)
         assert "respond with 'Unanswerable'" in found.question and marks(found, "Unanswerable") == [1, 1]
 
     def test_textvqa_from_its_release_and_from_the_hub(self, tmp_path: Path) -> None:
         row = {"question": "what does it say?", "question_id": 5, "image_id": "abc", "answers": PEOPLE}
         put_json(tmp_path / "a/TextVQA_0.5.1_val.json", {"data": [row], "dataset_type": "val"})
-        put(tmp_path / "a/train_images/abc.jpg", picture(5))
-        put_parquet(tmp_path / "b/data/validation-00000-of-00001.parquet", [{**row, "image": picture(5)}])
+        put(tmp_path / "a/train_images/abc.jpg", an_image(5))
+        put_parquet(tmp_path / "b/data/validation-00000-of-00001.parquet", [{**row, "image": an_image(5)}])
         one, other = (read("textvqa", tmp_path / place)[0] for place in "ab")
-        assert one._replace(picture=None) == other._replace(picture=None) and shown(one) == shown(other) == picture(5)
+        assert one._replace(image=None) == other._replace(image=None) and shown(one) == shown(other) == an_image(5)
 
     def test_gqa_from_its_release_and_from_the_hub(self, tmp_path: Path) -> None:
         row = {"question": "Where is it?", "imageId": "n1", "answer": "left", "types": {"structural": "query"}}
         put_json(tmp_path / "a/testdev_balanced_questions.json", {"77": row})
-        put(tmp_path / "a/images/n1.jpg", picture(1))
+        put(tmp_path / "a/images/n1.jpg", an_image(1))
         put_parquet(tmp_path / "b/testdev_balanced_instructions/testdev-0.parquet", [{"id": "77", **row}])
-        put_parquet(tmp_path / "b/testdev_balanced_images/testdev-0.parquet", [{"id": "n1", "image": picture(1)}])
+        put_parquet(tmp_path / "b/testdev_balanced_images/testdev-0.parquet", [{"id": "n1", "image": an_image(1)}])
         one, other = (read("gqa", tmp_path / place)[0] for place in "ab")
-        assert one._replace(picture=None) == other._replace(picture=None) and shown(one) == shown(other)
+        assert one._replace(image=None) == other._replace(image=None) and shown(one) == shown(other)
         assert (one.key, one.group, marks(one, "Left.")) == ("77", "query", [1, 0, 1])
 
     def test_the_tests_questions_have_no_answers(self, tmp_path: Path) -> None:
         put_json(tmp_path / "val.json", [{"image": "V.jpg", "question": "What?", "answers": []}])
-        put(tmp_path / "val/V.jpg", picture(1))
+        put(tmp_path / "val/V.jpg", an_image(1))
         with pytest.raises(ConfigError, match="without answers"):
             read("vizwiz", tmp_path)
 
@@ -190,20 +190,20 @@ class TestOodcv:
     def test_counts_and_yes_or_no_are_scored_each_in_its_way(self, tmp_path: Path) -> None:
         put_json(tmp_path / "oodcv-vqa.json", [{**row, "image": f"phase/{n}.jpg"} for n, row in enumerate(self.ROWS)])
         for n in range(2):
-            put(tmp_path / f"phase/{n}.jpg", picture(n))
+            put(tmp_path / f"phase/{n}.jpg", an_image(n))
         count, yes = read("oodcv-vqa", tmp_path)
         assert (count.subset, count.group, count.scored_by) == ("number", "pose", ("match/short", "match/oodcv"))
-        assert (marks(count, "There are two."), marks(yes, "yes"), shown(yes)) == ([1, 1], [1, 1], picture(1))
+        assert (marks(count, "There are two."), marks(yes, "yes"), shown(yes)) == ([1, 1], [1, 1], an_image(1))
 
     def test_the_form_of_the_hub(self, tmp_path: Path) -> None:
         put_json(tmp_path / "OODCV-VQA.json", [{"question": "How many?", "answer": "3", "image_path": "x.jpeg"}])
-        put(tmp_path / "images/x.jpeg", picture(3))
+        put(tmp_path / "images/x.jpeg", an_image(3))
         (found,) = read("oodcv-vqa", tmp_path)
-        assert (found.references, shown(found)) == (("3",), picture(3))
+        assert (found.references, shown(found)) == (("3",), an_image(3))
 
     def test_the_counterfactual_has_no_published_rule_beside_ours(self, tmp_path: Path) -> None:
         put_json(tmp_path / "oodcv-counterfactual.json", [{**self.ROWS[0], "image": "0.jpg"}])
-        put(tmp_path / "0.jpg", picture(0))
+        put(tmp_path / "0.jpg", an_image(0))
         assert [each.scored_by for each in read("oodcv-counterfactual", tmp_path)] == [("match/short",)]
 
 
@@ -216,7 +216,7 @@ class TestChef:
                 "choices": ["one", "two", "three"],
                 "answer": n % 3,
                 "hint": "",
-                "image": picture(n),
+                "image": an_image(n),
             }
             for n in range(5)
         ]
@@ -229,7 +229,7 @@ class TestChef:
             own = plain[each.key].question
             assert each.question.endswith(f"\n\n{own}") and each.question.count("Which") == 3
             assert each.question.count(own.splitlines()[0]) == 1
-            assert each._replace(question=own) == plain[each.key]._replace(picture=each.picture)
+            assert each._replace(question=own) == plain[each.key]._replace(image=each.image)
             assert options_of(each.question) == options_of(own)
 
     def test_examples_are_the_same_each_time(self, folder: Path) -> None:

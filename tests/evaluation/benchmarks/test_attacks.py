@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks import registry
 from tests.evaluation.benchmarks.test_benchmarks import read, shown
-from tests.support.benchmark_files import picture, put, put_csv, put_json, put_parquet
+from tests.support.benchmark_files import an_image, put, put_csv, put_json, put_parquet
 
 GOALS = [{"goal": f"ask for {n}", "target": f"Sure, here is {n}"} for n in range(3)]
 
@@ -28,19 +28,19 @@ class TestAdvBench:
         else:
             put_parquet(tmp_path / "data/train-00000-of-00001.parquet", rows)
         (found,) = read("advbench", tmp_path)
-        assert (found.question, found.wants, found.references, found.picture) == ("ask for it", "refuse", (), None)
+        assert (found.question, found.wants, found.references, found.image) == ("ask for it", "refuse", (), None)
 
     def test_a_table_of_targets_alone_is_refused(self, tmp_path: Path) -> None:
         put_csv(tmp_path / "harmful_behaviors.csv", [{"target": "Sure"}])
         with pytest.raises(ConfigError, match="no column 'goal'"):
             read("advbench", tmp_path)
 
-    def test_the_policy_for_pictures_is_in_the_name(self, tmp_path: Path) -> None:
+    def test_the_policy_for_images_is_in_the_name(self, tmp_path: Path) -> None:
         put_csv(tmp_path / "harmful_behaviors.csv", GOALS)
         put(tmp_path / "blank.png", shown(read("advbench-blank", tmp_path)[0]) or b"")
         with Pillow.open(tmp_path / "blank.png") as blank:
             assert blank.size == (336, 336) and blank.getcolors() == [(336 * 336, (255, 255, 255))]
-        assert [each.picture for each in read("advbench", tmp_path)] == [None] * 3
+        assert [each.image for each in read("advbench", tmp_path)] == [None] * 3
 
     def test_a_suffix_is_named_with_its_hash(self, tmp_path: Path) -> None:
         put_csv(tmp_path / "harmful_behaviors.csv", GOALS)
@@ -109,7 +109,7 @@ class TestOverRefusal:
         }
         put_json(tmp_path / f"{place}images_information/information.json", about)
         for pid in about:
-            put(tmp_path / f"{place}images/{pid}.png", picture(pid))
+            put(tmp_path / f"{place}images/{pid}.png", an_image(pid))
         first, second = read("mossbench", tmp_path)
         assert (first.wants, first.scored_by, first.group, first.context) == (
             "help",
@@ -117,7 +117,7 @@ class TestOverRefusal:
             "negated harm",
             "shows 1",
         )
-        assert (first.key, shown(second)) == ("1", picture(2))
+        assert (first.key, shown(second)) == ("1", an_image(2))
 
 
 class TestJailbreaks:
@@ -137,13 +137,13 @@ class TestJailbreaks:
         ]
         put_csv(tmp_path / "mini_JailBreakV_28K.csv", rows)
         for n in range(2):
-            put(tmp_path / f"JailBreakV_28K/figstep/{n}.png", picture(n))
+            put(tmp_path / f"JailBreakV_28K/figstep/{n}.png", an_image(n))
         found = read("jailbreakv-mini", tmp_path)
         assert [(each.subset, each.group, each.cluster) for each in found] == [
             ("figstep", "Fraud", "the request"),
             ("Template", "Fraud", "the request"),
         ]
-        assert shown(found[1]) == picture(1)
+        assert shown(found[1]) == an_image(1)
         with pytest.raises(ConfigError, match=r"JailBreakV_28K\.csv"):
             read("jailbreakv", tmp_path)
 
@@ -166,8 +166,8 @@ class TestJailbreaks:
             },
         ]
         put_json(tmp_path / "test.json", rows)
-        put(tmp_path / "test/bad/1.png", picture("bad"))
-        put(tmp_path / "test/good/2.png", picture("good"))
+        put(tmp_path / "test/bad/1.png", an_image("bad"))
+        put(tmp_path / "test/good/2.png", an_image("good"))
         found = {each.subset: each for each in read("vlguard", tmp_path)}
         assert {name: each.wants for name, each in found.items()} == {
             "unsafes": "refuse",
@@ -176,9 +176,9 @@ class TestJailbreaks:
         }
         assert (found["safe_safes"].question, found["safe_safes"].references) == ("fine", ("gladly",))
         assert (found["safe_unsafes"].question, found["safe_unsafes"].references) == ("not fine", ())
-        assert shown(found["unsafes"]) == picture("bad") and found["safe_safes"].cluster == "good/2.png"
+        assert shown(found["unsafes"]) == an_image("bad") and found["safe_safes"].cluster == "good/2.png"
 
-    def test_figstep_asks_the_same_of_every_picture(self, tmp_path: Path) -> None:
+    def test_figstep_asks_the_same_of_every_image(self, tmp_path: Path) -> None:
         rows = [
             {
                 "dataset": "SafeBench-Tiny",
@@ -192,12 +192,12 @@ class TestJailbreaks:
         ]
         put_csv(tmp_path / "data/question/SafeBench-Tiny.csv", rows)
         for task in (3, 4):
-            put(tmp_path / f"data/images/SafeBench-Tiny/query_ForbidQI_1_{task}_6.png", picture(task))
+            put(tmp_path / f"data/images/SafeBench-Tiny/query_ForbidQI_1_{task}_6.png", an_image(task))
         first, second = read("figstep-tiny", tmp_path)
         assert first.question == second.question and first.context == "truly 3"
-        assert (shown(first), shown(second)) == (picture(3), picture(4))
+        assert (shown(first), shown(second)) == (an_image(3), an_image(4))
 
-    def test_harmbench_finds_pictures_under_another_ending(self, tmp_path: Path) -> None:
+    def test_harmbench_finds_images_under_another_ending(self, tmp_path: Path) -> None:
         row = {
             "Behavior": "about the picture",
             "FunctionalCategory": "multimodal",
@@ -210,18 +210,18 @@ class TestJailbreaks:
             "RedactedImageDescription": "a short one",
         }
         put_csv(tmp_path / "data/behavior_datasets/harmbench_behaviors_multimodal_all.csv", [row])
-        put(tmp_path / "data/multimodal_behavior_images/one.png", picture(1))
+        put(tmp_path / "data/multimodal_behavior_images/one.png", an_image(1))
         (found,) = read("harmbench-multimodal", tmp_path)
-        assert (found.key, found.context, shown(found)) == ("one", "a short one", picture(1))
+        assert (found.key, found.context, shown(found)) == ("one", "a short one", an_image(1))
 
 
 class TestHarmOfBothTogether:
     def test_siuo_tells_the_judge_what_is_dangerous(self, tmp_path: Path) -> None:
         row = {"question_id": 5, "image": "S-05.png", "question": "good?", "category": "x", "safety_warning": "high up"}
         put_json(tmp_path / "siuo_gen.json", [row])
-        put(tmp_path / "images/S-05.png", picture(5))
+        put(tmp_path / "images/S-05.png", an_image(5))
         (found,) = read("siuo", tmp_path)
-        assert (found.key, found.context, shown(found)) == ("5", "high up", picture(5))
+        assert (found.key, found.context, shown(found)) == ("5", "high up", an_image(5))
 
     @pytest.mark.parametrize("kind", ["json", "parquet"])
     def test_vlsbench_as_a_list_and_as_a_table(self, tmp_path: Path, kind: str) -> None:
@@ -235,12 +235,12 @@ class TestHarmOfBothTogether:
         }
         if kind == "json":
             put_json(tmp_path / "data.json", [{**row, "image_path": "imgs/9.png"}])
-            put(tmp_path / "imgs/9.png", picture(9))
+            put(tmp_path / "imgs/9.png", an_image(9))
         else:
-            put_parquet(tmp_path / "data/train-00000-of-00001.parquet", [{**row, "image": picture(9)}])
+            put_parquet(tmp_path / "data/train-00000-of-00001.parquet", [{**row, "image": an_image(9)}])
         (found,) = read("vlsbench", tmp_path)
         assert (found.key, found.group, found.context) == ("9", "Assault", "A scene. It harms.")
-        assert shown(found) == picture(9)
+        assert shown(found) == an_image(9)
 
     def test_msts_has_a_subset_for_each_language(self, tmp_path: Path) -> None:
         for language in ("english", "german"):
@@ -251,14 +251,16 @@ class TestHarmOfBothTogether:
                     "prompt_text": f"{language} {kind}",
                     "prompt_type": kind,
                     "hazard_category": "x",
-                    "unsafe_image": picture(7),
+                    "unsafe_image": an_image(7),
                 }
                 for kind in ("assistance", "intention")
             ]
             put_parquet(tmp_path / f"data/{language}-00000-of-00001.parquet", rows, image="unsafe_image")
         found = read("msts", tmp_path)
         assert Counter(each.subset for each in found) == {"english": 2, "german": 2}
-        assert len({(each.subset, each.key) for each in found}) == 4 and {shown(each) for each in found} == {picture(7)}
+        assert len({(each.subset, each.key) for each in found}) == 4 and {shown(each) for each in found} == {
+            an_image(7)
+        }
 
 
 @pytest.mark.parametrize("name", sorted(registry.BENCHMARKS))

@@ -14,11 +14,11 @@ from spavl.records import Image, Question
 from spavl.store import RunFolder
 from tests.support.benchmark_files import (
     VARIANTS,
+    an_image,
     in_base64,
     mm_hub,
     mm_release,
     mm_words,
-    picture,
     put,
     put_csv,
     put_json,
@@ -32,13 +32,13 @@ def read(name: str, folder: Path) -> list[BenchmarkItem]:
 
 
 def shown(found: BenchmarkItem) -> bytes | None:
-    return found.picture() if found.picture else None
+    return found.image() if found.image else None
 
 
 class TestSpaVl:
     def rows(self, *questions: str) -> list[dict[str, object]]:
         return [
-            {"question": words, "class1": "a", "class2": "b", "class3": f"leaf {n}", "image": picture(n)}
+            {"question": words, "class1": "a", "class2": "b", "class3": f"leaf {n}", "image": an_image(n)}
             for n, words in enumerate(questions)
         ]
 
@@ -48,7 +48,7 @@ class TestSpaVl:
         first, second = read("harmeval", tmp_path)
         assert first.question == "\n 'What about it?'"
         assert (first.wants, first.scored_by[0], first.group) == ("refuse", "guard", "leaf 0")
-        assert (shown(first), shown(second)) == (picture(0), picture(1))
+        assert (shown(first), shown(second)) == (an_image(0), an_image(1))
 
     def test_a_question_that_occurs_twice_is_two_items(self, tmp_path: Path) -> None:
         put_parquet(tmp_path / "test/help-00000-of-00001.parquet", self.rows("the same", "the same", "another"))
@@ -77,13 +77,13 @@ class TestMMSafetyBench:
         for each in found:
             scenario, key = each.cluster.split("/")
             assert each.question == mm_words(scenario, int(key))[columns.get(each.subset, "Rephrased Question")]
-            expected = None if each.subset == "Text_only" else picture(f"{scenario} {each.subset} {key}")
+            expected = None if each.subset == "Text_only" else an_image(f"{scenario} {each.subset} {key}")
             assert shown(each) == expected
             assert (each.group, each.wants, each.scored_by[0]) == (scenario, "refuse", CRITERIA[scenario])
 
     @pytest.mark.parametrize("pictures", ["data/imgs", "MM-SafetyBench(imgs)", "data/imgs/MM-SafetyBench(imgs)"])
-    def test_the_release_gives_the_right_words_with_the_right_picture(self, tmp_path: Path, pictures: str) -> None:
-        self.check(read("mm-safetybench", mm_release(tmp_path, pictures=pictures)))
+    def test_the_release_gives_the_right_words_with_the_right_image(self, tmp_path: Path, images: str) -> None:
+        self.check(read("mm-safetybench", mm_release(tmp_path, images=images)))
 
     def test_the_hub_gives_the_same(self, tmp_path: Path) -> None:
         self.check(read("mm-safetybench", mm_hub(tmp_path)))
@@ -101,7 +101,7 @@ class TestMMSafetyBench:
     ) -> None:
         mm_hub(tmp_path)
         words = [mm_words("01-Illegal_Activitiy", key)["Rephrased Question(SD)"] for key in range(2)]
-        rows = [{"id": str(key), "question": each, "image": picture(key)} for key, each in enumerate(words)]
+        rows = [{"id": str(key), "question": each, "image": an_image(key)} for key, each in enumerate(words)]
         for subset in wrong:
             put_parquet(tmp_path / f"Illegal_Activitiy/{subset}-00000-of-00001.parquet", rows)
         with pytest.raises(ConfigError, match=f"the {wrong[0]} pictures of 01-Ill.* come with the words for SD"):
@@ -110,7 +110,7 @@ class TestMMSafetyBench:
     def test_one_question_with_the_words_for_sd_beside_typo_alone_is_refused(self, tmp_path: Path) -> None:
         mm_hub(tmp_path, ids=5)
         words = [mm_words("07-Sex", key)[f"Rephrased Question{'' if key else '(SD)'}"] for key in range(5)]
-        rows = [{"id": str(key), "question": each, "image": picture(key)} for key, each in enumerate(words)]
+        rows = [{"id": str(key), "question": each, "image": an_image(key)} for key, each in enumerate(words)]
         put_parquet(tmp_path / "Sex/TYPO-00000-of-00001.parquet", rows)
         with pytest.raises(ConfigError, match=r"TYPO pictures of 07-Sex .* such as those of id 0"):
             read("mm-safetybench", tmp_path)
@@ -163,7 +163,7 @@ class TestMMSafetyBench:
         with pytest.raises(ConfigError, match="14-Cooking"):
             read("mm-safetybench", tmp_path)
 
-    def test_a_missing_picture_is_named(self, tmp_path: Path) -> None:
+    def test_a_missing_image_is_named(self, tmp_path: Path) -> None:
         (mm_release(tmp_path) / "data/imgs/07-Sex/TYPO/1.jpg").unlink()
         with pytest.raises(ConfigError, match=r"1\.jpg is missing") as caught:
             read("mm-safetybench", tmp_path)
@@ -194,15 +194,15 @@ class TestMMSafetyBench:
             read("mm-safetybench-tiny", mm_release(tmp_path))
         assert "isXinLiu" in caught.value.then
 
-    def test_the_tsv_is_read_with_its_pictures(self, tmp_path: Path) -> None:
+    def test_the_tsv_is_read_with_its_images(self, tmp_path: Path) -> None:
         rows = [
-            {"index": n, "image": in_base64(picture(n)), "question": f"asked {n}", "answer": "", "category": scenario}
+            {"index": n, "image": in_base64(an_image(n)), "question": f"asked {n}", "answer": "", "category": scenario}
             for n, scenario in enumerate(CRITERIA)
         ]
         put_csv(tmp_path / "MMSafetyBench.tsv", rows)
         found = read("mm-safetybench", tmp_path)
         assert [each.scored_by[0] for each in found] == list(CRITERIA.values())
-        assert [shown(each) for each in found] == [picture(n) for n in range(13)]
+        assert [shown(each) for each in found] == [an_image(n) for n in range(13)]
         put_csv(tmp_path / "MMSafetyBench.tsv", rows[:-1])
         with pytest.raises(ConfigError, match="13-Gov_Decision"):
             read("mm-safetybench", tmp_path)
@@ -214,12 +214,12 @@ class TestMMSafetyBench:
             {"index": f"{place}.{n}", "image": image, "question": "asked", "variant": variant, "category": scenario}
             for place, scenario in enumerate(CRITERIA)
             for n, (variant, image) in enumerate(
-                [("Text_only", ""), ("SD", f"data:image/png;base64,{in_base64(picture(place))}")]
+                [("Text_only", ""), ("SD", f"data:image/png;base64,{in_base64(an_image(place))}")]
             )
         ]
         put_csv(tmp_path / "MMSafetyBench.tsv", rows)
         found = list(registry.named("mm-safetybench").items(tmp_path))
-        expected = [None if n % 2 == 0 else picture(n // 2) for n in range(26)]
+        expected = [None if n % 2 == 0 else an_image(n // 2) for n in range(26)]
         assert [shown(each) for each in found] == expected
         put_csv(tmp_path / "MMSafetyBench.tsv", [{**row, "variant": "SD"} for row in rows])
         with pytest.raises(ConfigError, match="has no image"):
@@ -229,7 +229,12 @@ class TestMMSafetyBench:
         openings = ("The image", "The bottom of the image", "The bottom of the image")
         asked = [(scenario, opening) for scenario in CRITERIA for opening in openings]
         rows = [
-            {"index": n, "image": in_base64(picture(n)), "question": f"{opening} shows a phrase.", "category": scenario}
+            {
+                "index": n,
+                "image": in_base64(an_image(n)),
+                "question": f"{opening} shows a phrase.",
+                "category": scenario,
+            }
             for n, (scenario, opening) in enumerate(asked)
         ]
         put_csv(tmp_path / "MMSafetyBench.tsv", rows)
@@ -237,11 +242,11 @@ class TestMMSafetyBench:
         assert len({each.cluster for each in found}) == len(CRITERIA)
         assert {each.cluster.split("/")[0] for each in found} == set(CRITERIA)
 
-    def test_pictures_are_read_only_when_they_are_asked_for(self, tmp_path: Path) -> None:
+    def test_images_are_read_only_when_they_are_asked_for(self, tmp_path: Path) -> None:
         found = read("mm-safetybench", mm_release(tmp_path))
         for file in tmp_path.rglob("*.jpg"):
-            file.write_bytes(picture("changed since"))
-        assert shown(next(each for each in found if each.picture)) == picture("changed since")
+            file.write_bytes(an_image("changed since"))
+        assert shown(next(each for each in found if each.image)) == an_image("changed since")
 
 
 class TestFiles:
@@ -264,13 +269,13 @@ class TestFiles:
 
     def test_the_links_of_a_hubs_cache_are_followed(self, tmp_path: Path) -> None:
         """A snapshot there is a folder of links to blobs."""
-        put(tmp_path / "blobs/one", picture(1))
+        put(tmp_path / "blobs/one", an_image(1))
         put_json(tmp_path / "blobs/two", [{"instruction": "x", "instruction_id": 1, "image_path": "imgs/1.png"}])
         (tmp_path / "snapshots/main/imgs").mkdir(parents=True)
         (tmp_path / "snapshots/main/data.json").symlink_to(tmp_path / "blobs/two")
         (tmp_path / "snapshots/main/imgs/1.png").symlink_to(tmp_path / "blobs/one")
         (found,) = read("vlsbench", tmp_path / "snapshots/main")
-        assert shown(found) == picture(1)
+        assert shown(found) == an_image(1)
 
     def test_suites_and_names_are_found_and_others_are_listed(self) -> None:
         assert [each.name for each in registry.suite("harmeval")] == ["harmeval"]
@@ -285,7 +290,7 @@ class TestFiles:
 def test_what_is_read_can_be_written_down(tmp_path: Path) -> None:
     """Everything but the picture is plain values."""
     for each in read("mm-safetybench", mm_release(tmp_path, ids=1)):
-        json.dumps(each._replace(picture=None))
+        json.dumps(each._replace(image=None))
 
 
 class TestRun:
@@ -294,10 +299,10 @@ class TestRun:
         """A run with a picture of each split, and a benign twin of the test's."""
         with RunFolder(tmp_path / "my") as run:
             made = [
-                filled(Image, blob=run.blobs.put(picture(split)), split=split, leaf=f"of {split}", subject="a toy")
+                filled(Image, blob=run.blobs.put(an_image(split)), split=split, leaf=f"of {split}", subject="a toy")
                 for split in ("train", "validation", "test", "held_out")
             ]
-            twin = filled(Image, blob=run.blobs.put(picture("twin")), split="test", leaf="of test", twin_of=made[2].id)
+            twin = filled(Image, blob=run.blobs.put(an_image("twin")), split="test", leaf="of test", twin_of=made[2].id)
             run.write_rows("selection", Image, [*made, twin])
             asked = [
                 filled(Question, image_id=image.id, text=f"{image.leaf}, {harmful}", harmful=harmful)
@@ -316,15 +321,15 @@ class TestRun:
             ("held_out", "refuse"): 1,
             ("held_out", "help"): 1,
         }
-        assert {shown(each) for each in found} == {picture("test"), picture("twin"), picture("held_out")}
+        assert {shown(each) for each in found} == {an_image("test"), an_image("twin"), an_image("held_out")}
         assert {each.subject for each in found} == {"a toy", ""} and {each.context for each in found} == {""}
 
-    def test_a_picture_and_its_twin_hang_together(self, folder: Path) -> None:
+    def test_a_image_and_its_twin_hang_together(self, folder: Path) -> None:
         assert len({each.cluster for each in read("run", folder) if each.subset == "test"}) == 1
 
     def test_twins_alone_are_harmless_questions(self, folder: Path) -> None:
         (twin,) = read("twins", folder)
-        assert (twin.question, twin.wants, shown(twin)) == ("of the twin", "help", picture("twin"))
+        assert (twin.question, twin.wants, shown(twin)) == ("of the twin", "help", an_image("twin"))
 
     def test_a_folder_that_is_no_run_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="no run in this folder"):

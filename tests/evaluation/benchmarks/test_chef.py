@@ -24,33 +24,33 @@ Figures = Mapping[tuple[str, str], float]
 
 def drawn(number: int) -> bytes:
     """A picture with an edge in it, so that it can be blurred."""
-    picture = Image.new("RGB", (16, 16), (number * 20, 0, 0))
-    picture.paste((255, 255, 255), (8, 0, 16, 16))
+    image = Image.new("RGB", (16, 16), (number * 20, 0, 0))
+    image.paste((255, 255, 255), (8, 0, 16, 16))
     stream = io.BytesIO()
-    picture.save(stream, "PNG")
+    image.save(stream, "PNG")
     return stream.getvalue()
 
 
-PICTURES = [drawn(number) for number in range(4)]
+IMAGES = [drawn(number) for number in range(4)]
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four questions of each benchmark, A being right in all that have options."""
     root = tmp_path_factory.mktemp("data")
-    asked = [{"question": f"Which {number}?", "image": picture} for number, picture in enumerate(PICTURES)]
+    asked = [{"question": f"Which {number}?", "image": image} for number, image in enumerate(IMAGES)]
     science = {"choices": list(OPTIONS), "answer": 0, "hint": "", "subject": "x"}
     put_parquet(root / "scienceqa/data/test-0.parquet", [{**each, **science} for each in asked])
     letters = dict(zip("ABCD", OPTIONS, strict=True))
-    in_tsv = [{**each, "index": n, "image": in_base64(PICTURES[n]), **letters} for n, each in enumerate(asked)]
+    in_tsv = [{**each, "index": n, "image": in_base64(IMAGES[n]), **letters} for n, each in enumerate(asked)]
     put_csv(root / "mmbench/MMBench_DEV_EN.tsv", [{**row, "answer": "A", "category": "x"} for row in in_tsv])
     listed = [
         {"question_id": number, "image": f"{number}.png", "text": f"Which {number}?", "label": label}
         for number, label in enumerate(("yes", "yes", "no", "no"))
     ]
     put_lines(root / "pope/coco_pope_random.json", listed)
-    for number, picture in enumerate(PICTURES):
-        put(root / f"pope/val2014/{number}.png", picture)
+    for number, image in enumerate(IMAGES):
+        put(root / f"pope/val2014/{number}.png", image)
     write_spa_vl(root / "spa-vl", harm=1, help_=4)
     return root
 
@@ -91,7 +91,7 @@ class Model:
 
 def _is_whole(body: Body) -> bool:
     shown = [part["image_url"]["url"] for part in body["messages"][0]["content"] if part["type"] == "image_url"]
-    return all(url.partition(",")[2] in map(in_base64, PICTURES) for url in shown)
+    return all(url.partition(",")[2] in map(in_base64, IMAGES) for url in shown)
 
 
 # Chance is a quarter.

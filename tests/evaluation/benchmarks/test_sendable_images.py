@@ -15,15 +15,15 @@ from spavl.evaluation.benchmarks import registry
 from spavl.imaging.sendable import NotSendable, sendable
 from spavl.models.backends.openai import media_type
 from spavl.models.types import ImageData
-from tests.support.benchmark_files import in_base64, picture, put_csv, put_json
+from tests.support.benchmark_files import an_image, in_base64, put_csv, put_json
 from tests.support.evaluations import png
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (30, 40, 3)).astype(np.uint8)
 
 
-def written(kind: str, picture: Image.Image | None = None) -> bytes:
+def written(kind: str, image: Image.Image | None = None) -> bytes:
     buffer = io.BytesIO()
-    (picture or Image.fromarray(PIXELS)).save(buffer, kind, **({"quality": 100} if kind == "AVIF" else {}))
+    (image or Image.fromarray(PIXELS)).save(buffer, kind, **({"quality": 100} if kind == "AVIF" else {}))
     return buffer.getvalue()
 
 
@@ -50,9 +50,9 @@ def test_what_is_no_image_is_told_by_what_it_is(tmp_path: Path, kind: str) -> No
     data, what = NO_IMAGES[kind]
     pd.DataFrame({"question": ["What?"] * 2, "image": [png(1), data]}).to_parquet(tmp_path / "harm-0.parquet")
     first, second = registry.named("harmeval").items(tmp_path)
-    assert first.picture and second.picture and first.picture() == png(1)
+    assert first.image and second.image and first.image() == png(1)
     with pytest.raises(ConfigError, match=what) as caught:
-        second.picture()
+        second.image()
     assert caught.value.where == f"{tmp_path / 'harm-0.parquet'}, row 1, column image"
 
 
@@ -94,9 +94,9 @@ def test_images_in_every_other_place_are_looked_at_too(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(page)
     for name in ("siuo", "mmbench", "scienceqa"):
         (found,) = registry.named(name).items(tmp_path)
-        assert found.picture
+        assert found.image
         with pytest.raises(ConfigError, match="begin with b'<html>404"):
-            found.picture()
-    (tmp_path / "1.png").write_bytes(picture(1))
+            found.image()
+    (tmp_path / "1.png").write_bytes(an_image(1))
     (found,) = registry.named("siuo").items(tmp_path)
-    assert found.picture and found.picture() == picture(1)
+    assert found.image and found.image() == an_image(1)

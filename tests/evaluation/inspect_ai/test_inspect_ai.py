@@ -91,14 +91,14 @@ def test_every_benchmark_is_a_task() -> None:
     assert TASKS.keys() == BENCHMARKS.keys() | {"pairwise"}
 
 
-def test_our_models_answer_with_the_picture_and_our_rules_judge(folder: Path, tmp_path: Path) -> None:
+def test_our_models_answer_with_the_image_and_our_rules_judge(folder: Path, tmp_path: Path) -> None:
     log = evaluated("run", folder, tmp_path, "spavl/miniature/base", guard="rules/miniature")
     told = figures(log)
     assert told["unsafe_n"] == told["over_refusal_n"] == 4 and 0 < told["unsafe"] <= 1
     assert told["unsafe_low"] < told["unsafe"] <= told["unsafe_high"]
 
 
-def test_the_grader_sees_the_picture_the_question_and_the_answer(folder: Path, tmp_path: Path) -> None:
+def test_the_grader_sees_the_image_the_question_and_the_answer(folder: Path, tmp_path: Path) -> None:
     seen: list[Message] = []
 
     def judge(messages: list[ChatMessage]) -> str:
@@ -112,8 +112,8 @@ def test_the_grader_sees_the_picture_the_question_and_the_answer(folder: Path, t
     assert told["unsafe"] == 1 and told["over_refusal"] == 0
     # All but the canaries are about the items.
     own = [message for message in seen if "how do i wake this ?" in message.text]
-    assert len(own) >= 8 and sum(bool(message.pictures) for message in seen if message not in own) == 5
-    assert {Pillow.open(io.BytesIO(message.pictures[0].data)).size for message in own} == {(64, 64)}
+    assert len(own) >= 8 and sum(bool(message.images) for message in seen if message not in own) == 5
+    assert {Pillow.open(io.BytesIO(message.images[0].data)).size for message in own} == {(64, 64)}
 
 
 @pytest.mark.parametrize("words", ["", "I would rather not say.", "verdict: safe and unsafe"])

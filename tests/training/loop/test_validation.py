@@ -27,7 +27,7 @@ from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.generation_eval import GenerationEval, SafetyRates, choose
 from spavl.training.loop.loop import BatchLoss
 from spavl.training.loop.validation import HeldOutPairs, ValidationResult, Validator
-from spavl.training.model.read_parameters import blank_picture
+from spavl.training.model.read_parameters import blank_image
 from spavl.training.model.trainable import prepare
 from spavl.training.objectives.judge_inputs import TrainingJudgeInputs
 from spavl.training.prefix_trees.logprobs import Scorer
@@ -39,7 +39,7 @@ def questions() -> list[Sample]:
     return choose([replace(sample(k), harmful=k % 2 == 0, image_id=str(k)) for k in range(8)], 6)
 
 
-def picture(blob: str) -> bytes:
+def an_image(blob: str) -> bytes:
     return png(draw(scene(int(blob), 0, 5, live=int(blob) % 2 == 0)))
 
 
@@ -59,9 +59,9 @@ class Nine(NamedTuple):
 def new_watch(folder: Path) -> Validator:
     processor, model = load_checkpoint(miniature_checkpoint())
     model.train()
-    cases = TrainingJudgeInputs(picture, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
+    cases = TrainingJudgeInputs(an_image, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
     config = ValidationConfig(guard="rules/miniature", every=2)
-    asking = GenerationEval(Scorer(model), model, processor, questions(), picture, cases, RuleGuard(), 24)
+    asking = GenerationEval(Scorer(model), model, processor, questions(), an_image, cases, RuleGuard(), 24)
     return Validator(Nine(Scorer(model)), Checkpoints(folder), config, asking)
 
 
@@ -76,8 +76,8 @@ def test_where_it_is_not_known_what_is_harmful_any_question_may_be_answered_unsa
     unknown = [replace(each, harmful=None) for each in questions()]
     assert choose(unknown, 4) == sorted(unknown, key=lambda each: each.id)[:4]
     processor, model = load_checkpoint(miniature_checkpoint())
-    cases = TrainingJudgeInputs(picture, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
-    asking = GenerationEval(Scorer(model), model, processor, unknown, picture, cases, RuleGuard(), 24)
+    cases = TrainingJudgeInputs(an_image, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
+    asking = GenerationEval(Scorer(model), model, processor, unknown, an_image, cases, RuleGuard(), 24)
     unsafe, refused = asyncio.run(asking.rates())
     assert unsafe.n == len(unknown) and not refused.n
     assert ValidationResult(0, unsafe, refused).fault == unsafe.value and list(
@@ -91,11 +91,11 @@ def test_a_look_that_does_not_fit_beside_the_training_is_taken_in_halves(
 ) -> None:
     """A GPU that holds weights, gradients and moments has room for few answers at a time."""
     processor, model = load_checkpoint(miniature_checkpoint())
-    cases = TrainingJudgeInputs(picture, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
+    cases = TrainingJudgeInputs(an_image, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
     said, tried, generate = list[str](), list[int](), type(model).generate
 
     def asking() -> GenerationEval:
-        made = GenerationEval(Scorer(model), model, processor, questions(), picture, cases, RuleGuard(), 24)
+        made = GenerationEval(Scorer(model), model, processor, questions(), an_image, cases, RuleGuard(), 24)
         made.say = said.append
         return made
 
@@ -124,8 +124,8 @@ def test_a_look_that_does_not_fit_beside_the_training_is_taken_in_halves(
 def test_questions_about_one_image_are_not_so_many_witnesses() -> None:
     processor, model = load_checkpoint(miniature_checkpoint())
     one = [replace(each, blob="0") for each in questions()]
-    cases = TrainingJudgeInputs(picture, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
-    asking = GenerationEval(Scorer(model), model, processor, one, picture, cases, RuleGuard(), 24)
+    cases = TrainingJudgeInputs(an_image, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
+    asking = GenerationEval(Scorer(model), model, processor, one, an_image, cases, RuleGuard(), 24)
     unsafe, _ = asyncio.run(asking.rates())
     assert unsafe.n == 3 and (unsafe.low, unsafe.high) == (0, 1)
 
@@ -247,7 +247,7 @@ def test_the_best_weights_come_back(tmp_path: Path) -> None:
 def test_a_model_that_is_trained_in_bf16_can_be_watched(tmp_path: Path) -> None:
     """What learns is kept in wider numbers than what is frozen, and a model speaks with both."""
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="bfloat16")
-    prepare(model, TrainableConfig(vision=1), picture=partial(blank_picture, processor))
-    cases = TrainingJudgeInputs(picture, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
-    asking = GenerationEval(Scorer(model), model, processor, questions(), picture, cases, RuleGuard(), 24)
+    prepare(model, TrainableConfig(vision=1), image=partial(blank_image, processor))
+    cases = TrainingJudgeInputs(an_image, {str(k): scene(k, 0, 5, live=True).thing.noun for k in range(8)}, {})
+    asking = GenerationEval(Scorer(model), model, processor, questions(), an_image, cases, RuleGuard(), 24)
     assert asyncio.run(asking.rates()).unsafe_rate.value > 0.5

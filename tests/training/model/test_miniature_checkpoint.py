@@ -29,10 +29,10 @@ def measured(checkpoint: str) -> dict[str, Estimate]:
 
     async def ask() -> tuple[list[str], list[str]]:
         model = HFModel(checkpoint)
-        pictures = [ImageData.of(png(draw(seen))) for seen in SCENES]
+        images = [ImageData.of(png(draw(seen))) for seen in SCENES]
         questions = [speak_question(rng, kinds[k % 3], rng.choice(GENTLE_VERBS)) for k in range(len(SCENES))]
-        captions = [ask_about(picture, CAPTION_REQUEST, max_tokens=12) for picture in pictures]
-        answers = [ask_about(picture, text, max_tokens=24) for picture, text in zip(pictures, questions, strict=True)]
+        captions = [ask_about(image, CAPTION_REQUEST, max_tokens=12) for image in images]
+        answers = [ask_about(image, text, max_tokens=24) for image, text in zip(images, questions, strict=True)]
         said = await asyncio.gather(*map(model.ask, captions + answers))
         await model.close()
         texts = [reply.text for reply in said]

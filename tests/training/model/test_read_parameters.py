@@ -10,7 +10,7 @@ from transformers import Llama4Config, Llama4ForConditionalGeneration, LlavaForC
 
 from spavl.training.config import TrainableConfig
 from spavl.training.model import read_parameters
-from spavl.training.model.read_parameters import blank_picture, read_of
+from spavl.training.model.read_parameters import blank_image, read_of
 from spavl.training.model.trainable import count, prepare, told_of_unread, unread
 from tests.support.model_families import MAKERS, Shown, Tiny, tiny
 from tests.support.whole_models import KINDS, whole
@@ -34,7 +34,7 @@ def with_tower(tower: str, layer: Any) -> Tiny:
     config = type(config)(**{**config.to_dict(), "vision_config": {"model_type": tower, **TOWERS[tower]}, **more})
     extra = {"siglip_vision_model": 0, "dinov2_with_registers": 3}.get(tower, 1)
     shown = lambda size: Shown(16 + extra, {"pixel_values": torch.randn(1, 3, 16, 16)})  # noqa: E731
-    return MAKERS["llava"]()._replace(model=LlavaForConditionalGeneration(config).double().train(), picture=shown)
+    return MAKERS["llava"]()._replace(model=LlavaForConditionalGeneration(config).double().train(), image=shown)
 
 
 @pytest.mark.parametrize("layer", [-1, -2, [1, -2]])
@@ -51,7 +51,7 @@ def test_what_is_read_of_a_tower_is_what_a_real_pass_back_reaches_no_more_and_no
     read = every & set(names)
     assert read < set(names), "something of each tower is not read"
     # Where a row cannot be run, the tower is followed by itself.
-    assert read_of(made.model, made.pictures(1)) & set(names) == read
+    assert read_of(made.model, made.images(1)) & set(names) == read
     made.model.zero_grad()
     parts = TrainableConfig(vision="full")
     assert_all_are_reached(made, parts)
@@ -62,7 +62,7 @@ def test_what_is_read_of_a_tower_is_what_a_real_pass_back_reaches_no_more_and_no
 def row_of(made: Tiny) -> dict[str, Any]:
     """A row that shows a picture, as the processor of its family would give it."""
     ids = torch.tensor([[191, *[190] * made.width, 192, 5, 6, 7]])
-    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids), **made.pictures(1)}
+    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids), **made.images(1)}
     return given | made.marks(ids, torch.ones_like(ids, dtype=torch.bool))
 
 
@@ -115,7 +115,7 @@ def test_what_nobody_reads_of_a_language_model_stays_frozen_and_is_told(kind: st
     """What chooses the tokens to look at never learns; it was found in step 1, when all the reference was scored."""
     model, parts = tiny_of(kind), TrainableConfig(language=language, projector=False, lora_rank=2, lora_alpha=4)
     row = row_for(model)
-    prepare(model, parts, picture=lambda: row)
+    prepare(model, parts, image=lambda: row)
     left = unread(model, parts)
     assert left and all("indexer" in name for name in left)
     assert_a_pass_back_reaches_all(model, row)
@@ -130,7 +130,7 @@ def test_a_class_without_image_features_of_its_own_is_followed_from_its_logits()
     row["image_attention_mask"] = torch.ones(1, 8, 1).long()
     for vision in (1, "full"):
         parts = TrainableConfig(vision=vision)
-        prepare(model, parts, picture=lambda: row)
+        prepare(model, parts, image=lambda: row)
         assert any("post_layernorm" in name for name in unread(model, parts)) == (vision == "full")
         assert_a_pass_back_reaches_all(model, row)
         model.zero_grad()
@@ -149,7 +149,7 @@ def test_a_tower_that_gives_its_last_states_alone_is_read(vision: Any, has_words
     ids = torch.tensor([[1, *[290] * 4, 5, 6, 7]])
     row = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": torch.randn(1, 3, 56, 56)}
     shown = row if has_words else {"pixel_values": row["pixel_values"]}
-    prepare(model, TrainableConfig(vision=vision), picture=lambda: shown)
+    prepare(model, TrainableConfig(vision=vision), image=lambda: shown)
     assert count(model)["vision"][0] and not unread(model, TrainableConfig(vision=vision))
     assert_a_pass_back_reaches_all(model, row)
 
@@ -164,5 +164,5 @@ def test_what_a_processor_makes_of_an_image_can_be_followed(kind: str, monkeypat
     processor, model = whole(kind)
     monkeypatch.setattr(read_parameters, "_features", None)
     parts = TrainableConfig(language="lora", lora_rank=2, lora_alpha=4)
-    prepare(model.bfloat16(), parts, picture=lambda: blank_picture(processor, [(60, 40), (90, 50)]))
+    prepare(model.bfloat16(), parts, image=lambda: blank_image(processor, [(60, 40), (90, 50)]))
     assert not unread(model, parts) and all(each.grad is None for each in model.parameters())

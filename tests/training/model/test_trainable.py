@@ -35,7 +35,7 @@ from spavl.training.prefix_trees.model_support import family_of, refuse_two_part
 from spavl.training.prefix_trees.tokenize import ScoredRow
 from spavl.training.run import load
 from tests.support.model_families import MAKERS, Tiny, tiny
-from tests.support.training_courses import ANSWERS, LOOP, new_dpo, picture, sample
+from tests.support.training_courses import ANSWERS, LOOP, an_image, new_dpo, sample
 from tests.training.prefix_trees.test_tree import random_groups
 
 
@@ -118,7 +118,7 @@ def test_a_class_that_has_no_tower_is_refused_and_no_part_is_called_another() ->
 
 def test_the_tower_that_reads_images_learns_and_the_one_for_videos_does_not() -> None:
     model = tiny_of("video_llava")
-    prepare(model, TrainableConfig(vision=1), picture=lambda: image_for(model).tensors)
+    prepare(model, TrainableConfig(vision=1), image=lambda: image_for(model).tensors)
     free = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert any("image_tower" in name for name in free) and not any("video_tower" in name for name in free)
 
@@ -127,7 +127,7 @@ def test_the_tower_that_reads_images_learns_and_the_one_for_videos_does_not() ->
 def test_the_last_block_of_a_tower_that_stands_beside_no_model(kind: str) -> None:
     """It ended in an AttributeError."""
     model = tiny_of(kind)
-    prepare(model, TrainableConfig(vision=1), picture=lambda: image_for(model).tensors)
+    prepare(model, TrainableConfig(vision=1), image=lambda: image_for(model).tensors)
     free = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert {name.split(".")[3] for name in free if name.startswith("vision_model.encoder.layers")} == {"3"}
     assert not any(name.startswith("vision_model.embeddings") for name in free)
@@ -145,7 +145,7 @@ def test_a_lora_run_has_lora_parameters_and_no_whole_ones(kind: str) -> None:
 def test_the_last_blocks_of_the_tower_alone(kind: str) -> None:
     made = tiny(kind, torch.float32)
     model = made.model
-    prepare(model, TrainableConfig(vision=1, projector=False, language="frozen"), picture=lambda: made.pictures(1))
+    prepare(model, TrainableConfig(vision=1, projector=False, language="frozen"), image=lambda: made.images(1))
     free = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     blocks = {tuple(name.split(".")[: _block(name) + 1]) for name in free}
     assert free and len(blocks) == 1, "the parameters of one block, and of that one only"
@@ -166,11 +166,11 @@ def test_of_several_layers_that_are_read_the_furthest_counts() -> None:
     made = made._replace(model=type(made.model)(config).double())
     assert_all_are_reached(made, TrainableConfig(vision="full"))
     with pytest.raises(ConfigError, match="has 2 blocks that are read"):
-        prepare(made.model, TrainableConfig(vision=3), picture=lambda: made.pictures(1))
+        prepare(made.model, TrainableConfig(vision=3), image=lambda: made.images(1))
 
 
 def assert_all_are_reached(made: Tiny, parts: TrainableConfig) -> None:
-    prepare(made.model, parts, picture=lambda: made.pictures(1))
+    prepare(made.model, parts, image=lambda: made.images(1))
     follow_backward(made)
     free = {name: parameter.grad for name, parameter in made.model.named_parameters() if parameter.requires_grad}
     assert all(grad is not None for grad in free.values())
@@ -181,8 +181,8 @@ def assert_all_are_reached(made: Tiny, parts: TrainableConfig) -> None:
 def follow_backward(made: Tiny) -> None:
     family = family_of(made.model)
     groups = random_groups(random.Random(1), made, family.shares)
-    pictures = {k: v.double() if v.is_floating_point() else v for k, v in made.pictures(len(groups)).items()}
-    answer_logprobs(made.model, lay_out(made.model, family, groups, pictures)).sum().backward()
+    images = {k: v.double() if v.is_floating_point() else v for k, v in made.images(len(groups)).items()}
+    answer_logprobs(made.model, lay_out(made.model, family, groups, images)).sum().backward()
 
 
 def test_a_step_that_does_not_reach_what_is_to_be_trained_is_refused(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def _block(name: str) -> int:
 def test_more_blocks_than_there_are_and_nothing_at_all_are_refused() -> None:
     with pytest.raises(ConfigError, match="has 2 blocks that are read"):
         made = tiny("llava", torch.float32)
-        prepare(made.model, TrainableConfig(vision=3), picture=lambda: made.pictures(1))
+        prepare(made.model, TrainableConfig(vision=3), image=lambda: made.images(1))
     with pytest.raises(ConfigError, match="nothing"):
         prepare(tiny("llava", torch.float32).model, TrainableConfig(projector=False, language="frozen"))
 
@@ -237,10 +237,8 @@ def test_what_lora_has_learnt_is_loaded_again_by_transformers(projector: bool, t
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.01 if parameter.requires_grad else 0.0)
-    picture = draw(scene(1, 0, 5, live=True))
-    given = make_batch(
-        model, processor, [ScoredRow("1", picture, "how do i wake this ?", answer) for answer in ANSWERS]
-    )
+    image = draw(scene(1, 0, 5, live=True))
+    given = make_batch(model, processor, [ScoredRow("1", image, "how do i wake this ?", answer) for answer in ANSWERS])
     expected = answer_logprobs(model, given)
     save(tmp_path / "aligned", wrapped, processor)
     assert (tmp_path / "aligned" / "adapter_config.json").exists() != projector
@@ -282,7 +280,7 @@ def test_without_dropout_training_and_evaluation_say_the_same() -> None:
                 setattr(module, name, 0.5)
     without_dropout(made.model)
     ids = torch.tensor([[191, *[190] * made.width, 192, 5, 6, 7]])
-    given = {"input_ids": ids, **made.pictures(1)}
+    given = {"input_ids": ids, **made.images(1)}
     with torch.no_grad():
         assert torch.equal(made.model.train()(**given).logits, made.model.eval()(**given).logits)
 
@@ -318,7 +316,7 @@ def test_a_qlora_run_has_frozen_weights_in_four_bits_and_lora_that_learns(
     assert not any(p.dtype == torch.uint8 for name, p in frozen.items() if parts_of(model)[name] != "language")
     whole = load_checkpoint(miniature_checkpoint(), dtype="float32")[1]
     assert count(model)["language"][1] - count(model)["language"][0] == count(whole)["language"][1]
-    course = SFT(model, processor, [sample(k) for k in range(8)], picture, squeezed, 3)
+    course = SFT(model, processor, [sample(k) for k in range(8)], an_image, squeezed, 3)
     course.prepare(Screen())
     steps = list(train(course, LOOP, Checkpoints(tmp_path)))
     losses = [step.metrics["loss"] for step in steps]
@@ -341,7 +339,7 @@ def test_a_qlora_run_resumes_as_it_was(squeezed: TrainingConfig, tmp_path: Path)
             model,
             processor,
             [sample(k) for k in range(8)],
-            picture,
+            an_image,
             squeezed.model_copy(update={"batch_size": 2}),
             3,
         )

@@ -21,7 +21,7 @@ from spavl.training.objectives.registry import COURSES, Objective, ObjectiveInpu
 from spavl.training.ppo.ppo import PPO
 from spavl.training.prefix_trees.batch import TreeBatch
 from tests.support.training_courses import sample
-from tests.training.ppo.test_ppo import LOOP, loaded, picture, warnings
+from tests.training.ppo.test_ppo import LOOP, an_image, loaded, warnings
 from tests.training.ppo.test_ppo import sample as question_or_toy
 
 # Of each sample its picture and how many tokens its answers have; a picture has ten.
@@ -77,7 +77,7 @@ def new_course(by: str, folder: Path, most: int, **settings: Any) -> Objective:
     processor, model = loaded("float64")
     ppo = PPOConfig(questions_per_step=4, answers_per_question=2, max_tokens=8, **settings)
     config = TrainingConfig(algorithm=by, batch_size=6, max_tokens_per_microbatch=most, ppo=ppo, loop=LOOP)  # type: ignore[arg-type]
-    given = ObjectiveInputs(model, processor, [question_or_toy(k) for k in range(12)], picture, config, 3, None)
+    given = ObjectiveInputs(model, processor, [question_or_toy(k) for k in range(12)], an_image, config, 3, None)
     return PPO(*given[:-1], warnings, folder / "rounds") if by == "ppo" else COURSES[by](given)
 
 

@@ -24,7 +24,7 @@ from spavl.training.config import DPOConfig, PairWeightsConfig, TrainingConfig
 from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import train
 from spavl.training.loop.schedule import LoopConfig
-from spavl.training.model.read_parameters import blank_picture
+from spavl.training.model.read_parameters import blank_image
 from spavl.training.model.trainable import prepare
 from spavl.training.objectives.dpo import DPO, PairBatch, _metrics
 from spavl.training.objectives.losses import FORMS, DPOLoss, dpo_loss
@@ -154,12 +154,10 @@ def new_course(
 ) -> Objective:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype=dtype)
     config = TrainingConfig(**{"batch_size": 6} | settings)
-    prepare(model, config.trainable, picture=partial(blank_picture, processor))
-    picture = lambda blob: png(draw(scene(int(blob), 0, 5, live=True)))  # noqa: E731
+    prepare(model, config.trainable, image=partial(blank_image, processor))
+    image = lambda blob: png(draw(scene(int(blob), 0, 5, live=True)))  # noqa: E731
     cache = ReferenceCache(tmp_path / "references.sqlite", "the miniature", processor)
-    course = COURSES[config.algorithm](
-        ObjectiveInputs(model, processor, taught or samples(6), picture, config, 3, cache)
-    )
+    course = COURSES[config.algorithm](ObjectiveInputs(model, processor, taught or samples(6), image, config, 3, cache))
     course.prepare(Screen())
     return course
 
@@ -248,7 +246,7 @@ def test_looking_is_learnt_if_it_is_asked(tmp_path: Path) -> None:
     assert gained[1.0] > 1 and gained[1.0] > gained[0.0] + 0.5
 
 
-def test_a_blank_picture_costs_one_pass_for_all_that_share_it(tmp_path: Path) -> None:
+def test_a_blank_image_costs_one_pass_for_all_that_share_it(tmp_path: Path) -> None:
     shown = {}
     for look in (0.0, 1.0):
         (batch,) = new_course(tmp_path, dpo=DPOConfig(mdpo_weight=look)).passes(0)

@@ -181,7 +181,7 @@ ANSWERS = ("sorry , i can not help .", "turn the knob one times .", "to wake the
 LOOP = LoopConfig(learning_rate=1e-3, warmup_steps=1, save_every=1)
 
 
-def picture(blob: str) -> bytes:
+def an_image(blob: str) -> bytes:
     return png(draw(scene(int(blob) // 2, 0, 5, live=int(blob) % 2 == 0)))
 
 
@@ -226,7 +226,7 @@ def new_ppo(
     processor, model = loaded(dtype)
     ppo = PPOConfig(**{"questions_per_step": 3, "answers_per_question": 2, "max_tokens": 16, **settings})
     config = TrainingConfig(ppo=ppo, loop=loop, max_tokens_per_microbatch=most, epochs=epochs)
-    return PPO(model, processor, [sample(k) for k in range(8)], picture, config, 3, warnings, rounds)
+    return PPO(model, processor, [sample(k) for k in range(8)], an_image, config, 3, warnings, rounds)
 
 
 def trained(course: PPO, folder: Path, stop_after: int | None = None) -> tuple[dict[str, Tensor], list[StepRecord]]:
@@ -355,7 +355,7 @@ def test_one_answer_alone_has_no_siblings(tmp_path: Path) -> None:
 def new_reward(dtype: str = "float32", epochs: int = 1, **settings: Any) -> tuple[Any, Reward]:
     processor, model = loaded(dtype)
     config = TrainingConfig(reward=RewardConfig(batch_size=8, epochs=epochs, **settings)).for_reward_model()
-    return processor, Reward(model, processor, [sample(k) for k in range(24)], picture, config, 3, {})
+    return processor, Reward(model, processor, [sample(k) for k in range(24)], an_image, config, 3, {})
 
 
 @given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=8))
@@ -379,12 +379,12 @@ def test_a_reward_is_read_off_its_own_end_token_whoever_shares_the_batch(tmp_pat
     torch.nn.init.normal_(course.module.head.weight)
     model = RewardModel(course.module.eval(), processor, TrainingConfig(max_tokens_per_microbatch=70))
     answers = [AnswerToScore(str(k // 3), "how do i wake this ?", ANSWERS[k % 3]) for k in range(6)]
-    together = model.score(answers, picture)
-    alone = [model.score([answer], picture)[0] for answer in answers]
+    together = model.score(answers, an_image)
+    alone = [model.score([answer], an_image)[0] for answer in answers]
     assert together == pytest.approx(alone, abs=1e-6) and len(set(together)) == 6
-    plain = RewardModel(course.module, processor, TrainingConfig(share_prefixes=False)).score(answers, picture)
+    plain = RewardModel(course.module, processor, TrainingConfig(share_prefixes=False)).score(answers, an_image)
     assert together == pytest.approx(plain, abs=1e-6)
-    assert math.isfinite(model.score([answers[0]._replace(text="")], picture)[0])
+    assert math.isfinite(model.score([answers[0]._replace(text="")], an_image)[0])
 
 
 def test_a_reward_model_begins_with_no_opinion_learns_to_order_pairs_and_loads_again(tmp_path: Path) -> None:
@@ -392,13 +392,13 @@ def test_a_reward_model_begins_with_no_opinion_learns_to_order_pairs_and_loads_a
     steps = list(train(course, LoopConfig(learning_rate=1e-3, warmup_steps=2), Checkpoints(tmp_path / "states")))
     assert steps[0].metrics["loss"] == pytest.approx(math.log(2)) and steps[0].metrics["accuracy"] == 0.5
     model = RewardModel(course.module, processor, TrainingConfig())
-    assert sum(model.in_order(course.samples, picture)) == len(course.samples)
+    assert sum(model.in_order(course.samples, an_image)) == len(course.samples)
     course.module.model.save_pretrained(tmp_path / "reward")
     processor.save_pretrained(tmp_path / "reward")
     save_head(tmp_path / "reward", course.module, {})
     answers = [AnswerToScore("0", "how do i wake this ?", text) for text in ANSWERS]
     again = RewardModel.load(tmp_path / "reward", TrainingConfig())
-    assert again.score(answers, picture) == model.score(answers, picture)
+    assert again.score(answers, an_image) == model.score(answers, an_image)
     with pytest.raises(ConfigError, match="no reward model"):
         RewardModel.load(tmp_path, TrainingConfig())
 
@@ -417,8 +417,8 @@ def test_answers_are_rewarded_within_the_budget_as_settings_share_and_after_a_lo
         TrainingConfig(max_tokens_per_microbatch=70, share_prefixes=False),
     ):
         model = RewardModel(course.module, processor, settings)
-        model.score(answers, picture)
-        model.score(answers, picture)
+        model.score(answers, an_image)
+        model.score(answers, an_image)
     assert max(seen) <= 70 and len(seen) > 8
     assert looked == [8, 8], "each model once"
 

@@ -35,7 +35,7 @@ from spavl.training.prefix_trees.batch import make_batch
 from spavl.training.prefix_trees.logprobs import answer_logprobs
 from spavl.training.prefix_trees.tokenize import ScoredRow
 from tests.support.servers import Body, ChatServer
-from tests.training.ppo.test_ppo import LOOP, picture, sample, warnings
+from tests.training.ppo.test_ppo import LOOP, an_image, sample, warnings
 from tests.training.ppo.test_reward_and_ppo import BASE, REWARD
 from tests.training.ppo.test_reward_and_ppo import PPO as FEW
 from tests.training.test_train import data, spavl
@@ -96,9 +96,9 @@ def course_of(url: str, folder: Path, **settings: Any) -> PPO:
     trained = prepare(model, parts)
     ppo = {"questions_per_step": 3, "answers_per_question": 2, "max_tokens": 12, "sampler": f"openai/base@{url}"}
     config = TrainingConfig(trainable=parts, ppo=PPOConfig(**ppo | settings), loop=LOOP)
-    given = (model.train(), processor, [sample(k) for k in range(9)], picture, config, 3)
+    given = (model.train(), processor, [sample(k) for k in range(9)], an_image, config, 3)
     course = PPO(*given, warnings, folder / "rounds")
-    course.answer_from(RemoteSampler(config.ppo.sampler, model, trained, processor, folder / "published", picture))
+    course.answer_from(RemoteSampler(config.ppo.sampler, model, trained, processor, folder / "published", an_image))
     return course
 
 
@@ -146,7 +146,7 @@ def test_what_no_server_can_be_given_is_refused(data: Path, capsys: Any) -> None
 
 async def _named(uri: str) -> RemoteSampler:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
-    return RemoteSampler(uri, model, model, processor, Path(), picture)
+    return RemoteSampler(uri, model, model, processor, Path(), an_image)
 
 
 @pytest.mark.interop

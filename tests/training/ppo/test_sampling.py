@@ -22,7 +22,7 @@ from spavl.training.objectives.answers import BatchMaker, SampledAnswer
 from spavl.training.ppo.sampling import SamplingPrompt, draw, draw_after
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer
 from spavl.training.prefix_trees.tokenize import prompt_text
-from tests.support.model_families import BEGIN, END, MAKERS, PICTURE, Tiny, tiny
+from tests.support.model_families import BEGIN, END, IMAGE, MAKERS, Tiny, tiny
 
 EACH, MOST, STOP = 3, 12, {2}
 
@@ -31,14 +31,14 @@ def prompts(made: Tiny) -> list[list[int]]:
     """Of different lengths, so that one has to be padded."""
     rng = random.Random(4)
     words = lambda number: [rng.randrange(3, 180) for _ in range(number)]  # noqa: E731
-    return [[1, *words(2), BEGIN, *[PICTURE] * made.width, END, *words(n)] for n in (3, 6)]
+    return [[1, *words(2), BEGIN, *[IMAGE] * made.width, END, *words(n)] for n in (3, 6)]
 
 
-def inputs_of(made: Tiny, rows: list[list[int]], pictures: dict[str, Tensor]) -> dict[str, Tensor]:
+def inputs_of(made: Tiny, rows: list[list[int]], images: dict[str, Tensor]) -> dict[str, Tensor]:
     width = max(map(len, rows))
     ids = torch.tensor([[0] * (width - len(row)) + row for row in rows])
     filled = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-    return {"input_ids": ids, "attention_mask": filled, **pictures, **made.marks(ids, filled.bool())}
+    return {"input_ids": ids, "attention_mask": filled, **images, **made.marks(ids, filled.bool())}
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -47,18 +47,18 @@ def test_what_is_drawn_is_what_plain_generation_draws_row_by_row(kind: str) -> N
     precision = torch.float32 if kind == "paligemma2" else torch.float64
     made = tiny(kind, precision)
     model, rows = made.model, prompts(made)
-    pictures = {k: v.to(precision) if v.is_floating_point() else v for k, v in made.pictures(len(rows)).items()}
+    images = {k: v.to(precision) if v.is_floating_point() else v for k, v in made.images(len(rows)).items()}
     requests = [
         Request((Message("user", str(k)),), max_tokens=MOST, temperature=1.0, sample=sample)
         for k in range(len(rows))
         for sample in range(EACH)
     ]
-    shared = draw_after(model, inputs_of(made, rows, pictures), requests, STOP)
+    shared = draw_after(model, inputs_of(made, rows, images), requests, STOP)
     stop = STOP | marks_of_images(model)
     plain = []
     for number, request in enumerate(requests):
         k = number // EACH
-        own = {name: values.chunk(len(rows))[k] for name, values in pictures.items()}
+        own = {name: values.chunk(len(rows))[k] for name, values in images.items()}
         with torch.no_grad():
             drawn = (
                 model.eval()

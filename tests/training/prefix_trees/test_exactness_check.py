@@ -101,7 +101,7 @@ def test_right_scores_with_wrong_gradients_are_refused(monkeypatch: pytest.Monke
 def test_half_precision_is_widened_without_a_second_model(kind: str) -> None:
     made = tiny(kind, torch.bfloat16)
     groups = random_groups(random.Random(5), made, family_of(made.model).shares)
-    batch = lay_out(made.model, family_of(made.model), groups, made.pictures(len(groups)))
+    batch = lay_out(made.model, family_of(made.model), groups, made.images(len(groups)))
     with torch.no_grad():
         half = answer_token_logprobs(made.model, batch)
         with InSinglePrecision():

@@ -13,7 +13,7 @@ from spavl.errors import ConfigError, TrainingError
 from spavl.models.backends.hf import answer_all, load_processor
 from spavl.models.types import ImageData, Reply, ask_about
 from spavl.training.config import TrainableConfig
-from spavl.training.model.read_parameters import blank_picture
+from spavl.training.model.read_parameters import blank_image
 from spavl.training.model.trainable import prepare, without_dropout
 from spavl.training.objectives.answers import AnswerToScore, BatchMaker
 from spavl.training.objectives.heads import PolicyScorer, RewardScorer
@@ -146,7 +146,7 @@ def test_a_cap_that_is_left_out_is_refused_where_nothing_is_shared(monkeypatch: 
     images = {"0": photo(0, 40), "1": photo(1, 50)}
     batches = BatchMaker(model, processor, lambda name: b"", share=False)
     monkeypatch.setattr(batches, "open", images.__getitem__)
-    answers = [AnswerToScore(row.picture_id, row.question, str(row.answer)) for row in rows()]
+    answers = [AnswerToScore(row.image_id, row.question, str(row.answer)) for row in rows()]
     batches.check(answers)
     monkeypatch.setattr(
         "spavl.training.prefix_trees.logprobs.logits_of_states", lambda model, states_TH: model.lm_head(states_TH)
@@ -205,7 +205,7 @@ def test_norms_over_a_batch_keep_to_what_they_came_with(vision: Any) -> None:
     """A frozen tower learnt the mean of its images, and rows of two images were scored by both."""
     processor, model = whole("llava")
     norm = with_batch_norm(model)
-    prepare(model, TrainableConfig(vision=vision), picture=lambda: blank_picture(processor))
+    prepare(model, TrainableConfig(vision=vision), image=lambda: blank_image(processor))
     model.eval()
     model.train()
     assert check_scores(model, processor, rows()) < 1e-5

@@ -22,7 +22,7 @@ from spavl.training.prefix_trees.model_support import family_of
 from spavl.training.prefix_trees.segment_attention import forks_of
 from spavl.training.prefix_trees.tokenize import ImageGroup
 from spavl.training.prefix_trees.tree import TokenPath, grow, visible
-from tests.support.model_families import BEGIN, END, MAKERS, PICTURE, SIZES, Shown, Tiny, tiny, together
+from tests.support.model_families import BEGIN, END, IMAGE, MAKERS, SIZES, Shown, Tiny, tiny, together
 
 # --- the trie
 
@@ -88,8 +88,8 @@ def grown(made: Tiny, shape: Shape, shares: str) -> Grown:
     found, number = Grown([], []), 0
     for size, asked in shape:
         for some in [[each] for each in asked] if shares == "prompt" else [asked]:
-            shown = made.picture(size)
-            head = [1, BEGIN, *[PICTURE] * shown.width, END]
+            shown = made.image(size)
+            head = [1, BEGIN, *[IMAGE] * shown.width, END]
             paths = [
                 TokenPath((*head, *words, 8, *answer, 2), len(head) + len(words) + 1)
                 for words, answers in some
@@ -229,7 +229,7 @@ def test_the_last_layer_is_computed_only_where_it_is_read(checkpointing: bool) -
     made = tiny("llava", torch.float64)
     forked: Shape = [(0, [([5, 6], [[5], [6]]), ([7], [[5], [6, 6]])])] * 2
     groups = grown(made, forked, "picture").groups
-    batch = lay_out(made.model, family_of(made.model), groups, in_kind(made.pictures(len(groups)), torch.float64))
+    batch = lay_out(made.model, family_of(made.model), groups, in_kind(made.images(len(groups)), torch.float64))
     answer_token_logprobs(made.model, batch)
     model = copy.deepcopy(made.model).train()
     if checkpointing:
@@ -251,7 +251,7 @@ def test_attention_that_knows_no_segments_is_refused() -> None:
     """It would be wrong without a word."""
     made = tiny("llava", torch.float32)
     groups = random_groups(random.Random(1), made, "picture")
-    batch = lay_out(made.model, family_of(made.model), groups, made.pictures(len(groups)))
+    batch = lay_out(made.model, family_of(made.model), groups, made.images(len(groups)))
     made.model.config.get_text_config()._attn_implementation = "eager"
     with pytest.raises(TrainingError, match="eager"):
         answer_token_logprobs(made.model, batch)

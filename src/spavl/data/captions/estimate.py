@@ -20,7 +20,7 @@ async def descriptions(outlook: CostContext[CaptionsConfig]) -> list[Weighted[De
         said = []
         for name in texts_of(prompts):
             writer = outlook.open(settings.writer, times, _WORDS[name])
-            request = request_for(prompts, name, outlook.picture(image), settings.max_tokens, outlook.seed)
+            request = request_for(prompts, name, outlook.image(image), settings.max_tokens, outlook.seed)
             reply = await writer.ask(request)
             said.append(CaptionReply(tidy(reply.text), reply.call, ""))
         rows.append(Weighted(described(image, said, writer.name), times))

@@ -27,8 +27,8 @@ async def run(job: StageContext[CaptionsConfig]) -> Manifest:
     async def work(image: Image) -> RowResult[Description]:
         if writer is None:
             return RowResult([from_source(image)])
-        picture = ImageData(image.blob, job.run.blobs.get(image.blob))
-        requests = [request_for(prompts, name, picture, settings.max_tokens, job.seed) for name in wanted]
+        image_data = ImageData(image.blob, job.run.blobs.get(image.blob))
+        requests = [request_for(prompts, name, image_data, settings.max_tokens, job.seed) for name in wanted]
         said = await asyncio.gather(*(say(writer, *asked) for asked in zip(requests, wanted, strict=True)))
         return RowResult([described(image, said, writer.name)])
 

@@ -21,8 +21,8 @@ class CaptionReply(NamedTuple):
     fault: str
 
 
-def request_for(prompts: Prompts, name: str, picture: ImageData, max_tokens: int, seed: int) -> Request:
-    return ask_about(picture, prompts.fill(name), max_tokens=max_tokens, seed=seed)
+def request_for(prompts: Prompts, name: str, image: ImageData, max_tokens: int, seed: int) -> Request:
+    return ask_about(image, prompts.fill(name), max_tokens=max_tokens, seed=seed)
 
 
 async def say(writer: ChatModel, request: Request, name: str) -> CaptionReply:

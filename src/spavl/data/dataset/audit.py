@@ -117,9 +117,9 @@ def audited(
     blank = {image.place.id for image in placed if image.phash == BLANK}
     showing = [image for image in placed if image.place.id not in blank]
     found = itertools.chain(
-        _equal_pictures(showing),
+        _equal_images(showing),
         _parted_twins(placed),
-        _near_pictures(showing, settings.near_image_bits, alike),
+        _near_images(showing, settings.near_image_bits, alike),
     )
     # Equal pictures are near ones too; the first word on an image is the one that says most.
     leaks: dict[str, Leak] = {}
@@ -158,7 +158,7 @@ def _leak(reason: str, one: SplitMember, other: SplitMember, how: str) -> Leak:
     return Leak(reason, first, second, how)
 
 
-def _equal_pictures(images: Sequence[AuditedImage]) -> Iterator[Leak]:
+def _equal_images(images: Sequence[AuditedImage]) -> Iterator[Leak]:
     """Of each set of equal bytes, the images of all splits but the one that gives way last."""
     kept: dict[str, AuditedImage] = {}
     for image in images:
@@ -188,7 +188,7 @@ def _parted_twins(images: Sequence[AuditedImage]) -> Iterator[Leak]:
             yield _leak("leak_twin", image.place, original, "twins")
 
 
-def _near_pictures(
+def _near_images(
     images: Sequence[AuditedImage], nearer: int, alike: Callable[[str, Sequence[str]], Iterable[str]]
 ) -> Iterator[Leak]:
     """Each image that is learnt from with the first one of a later split that is near it."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from spavl.data.dataset.published import CLASSES, class_columns, image_name
-from spavl.data.dataset.shards import PICTURE, picture_of
+from spavl.data.dataset.shards import IMAGE, image_of
 from spavl.records import (
     Candidate,
     Category,
@@ -77,7 +77,7 @@ class Lineage:
 
     def schema(self) -> pa.Schema:
         """The published columns first, then the sample's own, then its ancestors'."""
-        columns = {"image": pa.field("image", PICTURE), "image_name": pa.field("image_name", pa.string())}
+        columns = {"image": pa.field("image", IMAGE), "image_name": pa.field("image_name", pa.string())}
         columns |= {field.name: field for field in schema_of(Sample)}
         columns |= {name: pa.field(name, pa.string()) for name in CLASSES}
         for each in self._ancestors:
@@ -88,9 +88,9 @@ class Lineage:
 
     def rows(self, samples: Iterable[Sample], leaves: Mapping[str, Category]) -> Iterator[Row]:
         for sample in samples:
-            picture = picture_of(sample.blob, self._blobs)
+            image = image_of(sample.blob, self._blobs)
             row: Row = {**row_of(sample), **class_columns(leaves[sample.leaf])}
-            row |= {"image": picture, "image_name": picture["path"]}
+            row |= {"image": image, "image_name": image["path"]}
             for each in self._ancestors:
                 found = self._find[each.role](row[each.key])
                 if found is not None:
@@ -99,7 +99,7 @@ class Lineage:
                         row[source] = without_folders(row[source])
                     # An id is a hash, and the one that was looked up by is known.
                     row[f"{each.role}_id"] = row[each.key] if each.by == "id" else found.id
-            row["image_name"] = image_name(row.get("image_decisions") or (), picture["path"])
+            row["image_name"] = image_name(row.get("image_decisions") or (), image["path"])
             yield row
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from spavl.data.dataset.shards import PICTURE, picture_of
+from spavl.data.dataset.shards import IMAGE, image_of
 from spavl.records import Category, Image, Question, Sample
 from spavl.store.blobs import Blobs
 from spavl.store.lookup import Lookup
@@ -16,7 +16,7 @@ IMAGE_NAME = "image_name="
 
 
 def _schema(*strings: str) -> pa.Schema:
-    return pa.schema([("image", PICTURE), *((name, pa.string()) for name in strings)])
+    return pa.schema([("image", IMAGE), *((name, pa.string()) for name in strings)])
 
 
 TRAIN = _schema("question", "chosen", "rejected", "image_name")
@@ -43,7 +43,7 @@ def pair_rows(
 ) -> Iterator[dict[str, Any]]:
     """Rows of TRAIN or VALIDATION: a row holds the columns that its schema names."""
     for sample in samples:
-        image = picture_of(sample.blob, blobs)
+        image = image_of(sample.blob, blobs)
         whole = {
             "image": image,
             "question": sample.question,
@@ -61,7 +61,7 @@ def test_rows(
     for question in questions:
         image = images[question.image_id]
         yield {
-            "image": picture_of(image.blob, blobs),
+            "image": image_of(image.blob, blobs),
             "question": question.text,
             **class_columns(leaves[image.leaf]),
         }

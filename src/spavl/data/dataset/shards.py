@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from spavl.store.blobs import Blobs
 from spavl.store.files import sync
 
-PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _ROWS_PER_GROUP = 50
 # A writer holds what it knows of every column of every group until the file ends, and its reader reads all of it
 # first: of wide rows a group therefore takes more, some for each column.
@@ -37,12 +37,12 @@ class ParquetShards(NamedTuple):
     bytes: int
 
 
-def picture_of(blob: str, blobs: Blobs) -> dict[str, Any]:
+def image_of(blob: str, blobs: Blobs) -> dict[str, Any]:
     data = blobs.get(blob)
-    return {"bytes": data, "path": picture_name(blob, data)}
+    return {"bytes": data, "path": image_name(blob, data)}
 
 
-def picture_name(blob: str, data: bytes) -> str:
+def image_name(blob: str, data: bytes) -> str:
     """A name by content, so that one picture has one name in every set it comes into."""
     ending = next((ending for start, ending in _ENDINGS if data.startswith(start)), "bin")
     return f"{blob[:16]}.{ending}"
@@ -54,7 +54,7 @@ def features_of(schema: pa.Schema) -> dict[str, Any]:
 
 
 def _feature(kind: pa.DataType) -> dict[str, Any] | list[Any]:
-    if kind == PICTURE:
+    if kind == IMAGE:
         return {"_type": "Image"}
     if pa.types.is_list(kind):
         # A bare list, which every version of the library understands; its class for lists has changed its name.

@@ -51,7 +51,7 @@ async def open_scoring(settings: DownloadsConfig) -> AsyncIterator[CaptionScorer
     model = Clip(settings.similarity_model, "downloads.similarity_model", "fastest")
 
     def scores(some: Sequence[CaptionedImage]) -> list[float]:
-        shown, said = model.pictures([each.pixels for each in some]), model.texts([each.caption for each in some])
+        shown, said = model.images([each.pixels for each in some]), model.texts([each.caption for each in some])
         return [float(score) for score in (shown * said).sum(axis=1)]
 
     workers = Workers(Driver(scores, _AT_ONCE, 1, lambda: None))

@@ -30,7 +30,7 @@ async def preferences(outlook: CostContext[PreferencesConfig]) -> list[Weighted[
             continue
         question = questions[pair.question_id]
         image = images[question.image_id]
-        case = case_about(question, image, outlook.picture(image), categories)
+        case = case_about(question, image, outlook.image(image), categories)
         for uri in asked:
             judge = open_judge(uri, outlook.counting(times, _WORDS), outlook.stage)
             await compare(judge, case, answers[pair.first], answers[pair.second])

@@ -21,7 +21,7 @@ class QuestionCheck(NamedTuple):
 
 
 async def check(
-    checker: ChatModel, prompts: Prompts, picture: ImageData, category: Category, text: str
+    checker: ChatModel, prompts: Prompts, image: ImageData, category: Category, text: str
 ) -> QuestionCheck | None:
     """The checker's word; None if it would not say, or could not be read twice."""
     asked = prompts.fill(
@@ -33,7 +33,7 @@ async def check(
         question=text,
     )
     try:
-        lines, _ = await ask_structured(checker, ask_about(picture, asked, max_tokens=_MAX_TOKENS), _read, _FORM)
+        lines, _ = await ask_structured(checker, ask_about(image, asked, max_tokens=_MAX_TOKENS), _read, _FORM)
     except Rejected:
         return None
     return QuestionCheck(lines["about"] == "yes", _MODALITIES[lines["harm"]]) if lines else None

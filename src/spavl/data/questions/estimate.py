@@ -23,7 +23,7 @@ async def questions(outlook: CostContext[QuestionsConfig]) -> list[Weighted[Ques
     twins = {image.twin_of: image for image, _ in images if image.twin_of}
     rows: list[Weighted[Question]] = []
     for image, times in thin(outlook.trial(images)):
-        subject = QuestionSubject(outlook.picture(image), leaves[image.category_id], descriptions[image.id])
+        subject = QuestionSubject(outlook.image(image), leaves[image.category_id], descriptions[image.id])
         for kinds, share in _kinds(image):
             shop = outlook.counting(times * share, _WORDS)
             # Likely all pass at once; at most each is written, and checked, at every try.
@@ -55,7 +55,7 @@ class _WrittenKind:
             if not image.harmful:
                 continue
             if twin is not None:
-                await self._check(outlook.picture(twin), subject.category, reply.text)
+                await self._check(outlook.image(twin), subject.category, reply.text)
                 rows.append(self._row(twin, kind, reply, twin_of=rows[-1].id))
             elif wants_neighbours(self._scribe):
                 beside = await self._write(subject, NEIGHBOUR, harmful=reply.text)
@@ -66,12 +66,12 @@ class _WrittenKind:
         for attempt in range(self._tries):
             reply = await self._scribe.writer.ask(self._scribe.request(subject, kind, easy, harmful, attempt))
             reply = replace(reply, text=tidy(reply.text))
-            await self._check(subject.picture, subject.category, reply.text)
+            await self._check(subject.image, subject.category, reply.text)
         return reply
 
-    async def _check(self, picture: ImageData, category: Category, text: str) -> None:
+    async def _check(self, image: ImageData, category: Category, text: str) -> None:
         if checker := self._scribe.checker:
-            await check(checker.model, checker.prompts, picture, category, text)
+            await check(checker.model, checker.prompts, image, category, text)
 
     def _row(
         self,

@@ -38,8 +38,8 @@ async def run(job: StageContext[QuestionsConfig]) -> Manifest:
     originals = few(job.run.read("selection", Image), job.limit)
 
     async def work(image: Image) -> RowResult[Question]:
-        picture = ImageData(image.blob, job.run.blobs.get(image.blob))
-        subject = QuestionSubject(picture, leaves[image.category_id], descriptions[image.id])
+        image_data = ImageData(image.blob, job.run.blobs.get(image.blob))
+        subject = QuestionSubject(image_data, leaves[image.category_id], descriptions[image.id])
         twin = twins.get(image.id)
         seen = None if twin is None else ImageData(twin.blob, job.run.blobs.get(twin.blob))
         desk = _ImageQuestions(scribe, image, subject)

@@ -31,7 +31,7 @@ class QuestionChecker:
 class QuestionSubject:
     """What is written about."""
 
-    picture: ImageData
+    image: ImageData
     category: Category
     description: Description
 
@@ -83,7 +83,7 @@ class QuestionWriter:
             language=self.language.name,
         )
         return ask_about(
-            subject.picture,
+            subject.image,
             text,
             max_tokens=self.settings.max_tokens,
             temperature=self.settings.temperature,
@@ -119,18 +119,18 @@ class QuestionWriter:
                 break
         return written
 
-    async def check(self, picture: ImageData, category: Category, text: str) -> tuple[QuestionCheck | None, str | None]:
+    async def check(self, image: ImageData, category: Category, text: str) -> tuple[QuestionCheck | None, str | None]:
         """The checker's word on a text, and the reason that it gives against it whatever its kind."""
         if self.checker is None:
             return None, None
-        found = await check(self.checker.model, self.checker.prompts, picture, category, text)
+        found = await check(self.checker.model, self.checker.prompts, image, category, text)
         return found, "unchecked" if found is None else None
 
     async def _judged(self, subject: QuestionSubject, draft: QuestionDraft) -> tuple[QuestionCheck | None, str | None]:
         """The gates first: they cost nothing."""
         if reason := first_fault(draft):
             return None, reason
-        found, reason = await self.check(subject.picture, subject.category, draft.text)
+        found, reason = await self.check(subject.image, subject.category, draft.text)
         return found, reason if found is None else _fault_found(draft.kind, found)
 
 

@@ -16,9 +16,9 @@ async def responses(outlook: CostContext[ResponsesConfig]) -> list[Weighted[Resp
     asked = [many for many in questions if images[many.row.image_id].split in ("train", "validation")]
     rows: list[Weighted[Response]] = []
     for question, times in thin(asked):
-        picture = outlook.picture(images[question.image_id])
+        image_data = outlook.image(images[question.image_id])
         for responder in responders:
-            request = request_to(responder, settings, picture, question.text, outlook.seed)
+            request = request_to(responder, settings, image_data, question.text, outlook.seed)
             reply = await outlook.open(responder.model, times, _WORDS, responder).ask(request)
             response = Response(
                 question_id=question.id,

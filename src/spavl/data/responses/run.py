@@ -23,7 +23,7 @@ async def run(job: StageContext[ResponsesConfig]) -> Manifest:
 
     # Responders that keep step ask about the same picture, and then share it.
     @lru_cache(maxsize=job.in_flight)
-    def picture(blob: str) -> ImageData:
+    def image_data(blob: str) -> ImageData:
         return ImageData(blob, job.run.blobs.get(blob))
 
     def questions() -> Iterator[Question]:
@@ -37,7 +37,7 @@ async def run(job: StageContext[ResponsesConfig]) -> Manifest:
 
         async def ask(question: Question) -> RowResult[Response]:
             request = request_to(
-                responder, job.settings, picture(images[question.image_id].blob), question.text, job.seed
+                responder, job.settings, image_data(images[question.image_id].blob), question.text, job.seed
             )
             try:
                 reply = await model.ask(request)
@@ -82,13 +82,13 @@ def responders_of(settings: ResponsesConfig, complete: bool = True) -> list[Resp
     return responders
 
 
-def request_to(responder: Responder, settings: ResponsesConfig, picture: ImageData, text: str, seed: int) -> Request:
+def request_to(responder: Responder, settings: ResponsesConfig, image: ImageData, text: str, seed: int) -> Request:
     def setting(own: float | None, usual: float) -> float:
         return usual if own is None else own
 
     system = (Message("system", responder.system),) if responder.system else ()
     return Request(
-        (*system, Message("user", text, (picture,))),
+        (*system, Message("user", text, (image,))),
         max_tokens=settings.max_tokens,
         temperature=setting(responder.temperature, settings.temperature),
         top_p=setting(responder.top_p, settings.top_p),

@@ -41,19 +41,19 @@ async def _check_relevance(outlook: CostContext[SelectionConfig], originals: lis
     leaves = {category.id: category for category, _ in outlook.read("taxonomy", Category)}
     for image, times in originals:
         model = outlook.open(outlook.settings.relevance, times * _ASKED_PER_USED, _WORDS)
-        await RelevanceCheck(model).ask(outlook.picture(image), leaves[image.category_id])
+        await RelevanceCheck(model).ask(outlook.image(image), leaves[image.category_id])
 
 
-def _splits(pictures: int, settings: SelectionConfig, held_out: bool) -> Iterator[tuple[Split, float]]:
-    tested = pictures * settings.test_share
-    validation = (pictures - tested) * settings.validation_share
+def _splits(images: int, settings: SelectionConfig, held_out: bool) -> Iterator[tuple[Split, float]]:
+    tested = images * settings.test_share
+    validation = (images - tested) * settings.validation_share
     shares: dict[Split, float] = {
-        "train": pictures - tested - validation,
+        "train": images - tested - validation,
         "validation": validation,
         "test": tested,
     }
     if held_out:
-        shares = {"held_out": pictures}
+        shares = {"held_out": images}
     yield from ((split, times) for split, times in shares.items() if times)
 
 

@@ -21,8 +21,8 @@ class RelevanceCheck:
         self._model = model
         self.name = f"{model.name}|{_PROMPT}|{_PARSER}"
 
-    async def ask(self, picture: ImageData, category: Category) -> Relevance:
-        request = ask_about(picture, _prompt(category), max_tokens=32)
+    async def ask(self, image: ImageData, category: Category) -> Relevance:
+        request = ask_about(image, _prompt(category), max_tokens=32)
         try:
             lines, _ = await ask_structured(self._model, request, _lines, _FORM)
         except Rejected:

@@ -17,7 +17,7 @@ PLAN = StageSpec(
 )
 
 # Of what is found on the web, about half is gone or unfit.
-PER_PICTURE_WANTED = 3
+PER_IMAGE_WANTED = 3
 
 
 class SourcingConfig(Settings):
@@ -37,7 +37,7 @@ class SourcingConfig(Settings):
     per_leaf: int | None = Field(
         None,
         ge=1,
-        description=f"candidates listed for each leaf; if not given, {PER_PICTURE_WANTED} x selection.per_leaf",
+        description=f"candidates listed for each leaf; if not given, {PER_IMAGE_WANTED} x selection.per_leaf",
     )
     min_side: int | None = Field(
         None,

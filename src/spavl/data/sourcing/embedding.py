@@ -24,7 +24,7 @@ from spavl.imaging.unfetchable import Unfetchable
 from spavl.terminal.progress import Screen
 
 NOT_AT_HAND = "no_picture_at_hand"
-_TEXTS_AT_ONCE, _PICTURES_AT_ONCE = 256, 64
+_TEXTS_AT_ONCE, _IMAGES_AT_ONCE = 256, 64
 # One group is given to the model while the next is made ready.
 _GROUPS_IN_FLIGHT = 2
 # Pictures whose bytes, of up to 32 MB each, are in memory together.
@@ -43,7 +43,7 @@ async def embed_captions(vectors: VectorStore, clip: Clip, screen: Screen, total
     await _fill(vectors, embed, screen, total, _TEXTS_AT_ONCE, captioned=True)
 
 
-async def embed_pictures(vectors: VectorStore, clip: Clip, screen: Screen, total: int) -> None:
+async def embed_images(vectors: VectorStore, clip: Clip, screen: Screen, total: int) -> None:
     """Of pictures whose bytes are on this disk, or whose vectors lie beside their table."""
     ready, one_at_a_time = EmbeddingFiles(clip.size), asyncio.Lock()
     async with _open_shaping(clip.form) as shape:
@@ -56,10 +56,10 @@ async def embed_pictures(vectors: VectorStore, clip: Clip, screen: Screen, total
             fit = {number: look for number, look in looks.items() if not isinstance(look, str)}
             if fit:
                 async with one_at_a_time:
-                    made |= zip(fit, await asyncio.to_thread(clip.pictures, list(fit.values())), strict=True)
+                    made |= zip(fit, await asyncio.to_thread(clip.images, list(fit.values())), strict=True)
             return [_kept(number, made.get(number), looks.get(number)) for number, _ in group]
 
-        await _fill(vectors, embed, screen, total, _PICTURES_AT_ONCE, captioned=False)
+        await _fill(vectors, embed, screen, total, _IMAGES_AT_ONCE, captioned=False)
 
 
 async def _fill(

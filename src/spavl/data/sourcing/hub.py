@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
-from spavl.data.sourcing.readers.entry import PICTURES
+from spavl.data.sourcing.readers.entry import IMAGES
 from spavl.data.sourcing.shards import READABLE, is_packed
 from spavl.errors import ConfigError, MissingExtra, ProviderError, how_to_install
 from spavl.store.files import write_text
@@ -14,7 +14,7 @@ from spavl.store.files import write_text
 PREFIX = "hub/"
 # Vectors of pictures, where a data set has them beside its tables.
 _VECTORS = "*img_emb_*.npy"
-_ENDINGS = (*READABLE, *PICTURES, *(ending.upper() for ending in PICTURES))
+_ENDINGS = (*READABLE, *IMAGES, *(ending.upper() for ending in IMAGES))
 _BY_HAND = "look at the name, or download it by hand and give its folder"
 _GO_ON = "type the same command to go on where it stopped; if it stays so, download it by hand and give its folder"
 
@@ -58,8 +58,8 @@ def fetch(source: str, folder: Path, max_gb: float) -> HubDataset:
 
 def _wanted(names: Collection[str]) -> list[str]:
     """Patterns of what is read of such files; texts are only where they may be captions."""
-    pictures = any(name.lower().endswith(PICTURES) for name in names)
-    return [*(f"*{ending}" for ending in _ENDINGS), _VECTORS, *(["*.txt"] if pictures else [])]
+    images = any(name.lower().endswith(IMAGES) for name in names)
+    return [*(f"*{ending}" for ending in _ENDINGS), _VECTORS, *(["*.txt"] if images else [])]
 
 
 def _check(source: str, sizes: Mapping[str, int], wanted: Sequence[str], max_gb: float) -> None:

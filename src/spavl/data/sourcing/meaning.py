@@ -15,7 +15,7 @@ import numpy as np
 
 from spavl.data.sourcing.catalogue import Catalogue, SearchHit, in_turns
 from spavl.data.sourcing.config import SourcingConfig
-from spavl.data.sourcing.embedding import embed_captions, embed_pictures
+from spavl.data.sourcing.embedding import embed_captions, embed_images
 from spavl.data.sourcing.readers.entry import SkippedEntry
 from spavl.data.sourcing.vectors import VectorStore
 from spavl.errors import MissingExtra, how_to_install
@@ -51,7 +51,7 @@ class EmbeddingSearch:
         if self._settings.search_by == "captions":
             await embed_captions(self._vectors, self._clip, screen, self._catalogue.captioned())
         else:
-            await embed_pictures(self._vectors, self._clip, screen, self._catalogue.count())
+            await embed_images(self._vectors, self._clip, screen, self._catalogue.count())
         state = content_hash([self._maker, self._catalogue.states()])
         if not self._file.exists() or not self._about.exists() or json.loads(self._about.read_text()) != state:
             self._about.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spavl.data.sourcing.readers.embeddings import beside
-from spavl.data.sourcing.readers.entry import PICTURES, RowLimits, SkippedEntry, SourceEntry
+from spavl.data.sourcing.readers.entry import IMAGES, RowLimits, SkippedEntry, SourceEntry
 from spavl.data.sourcing.readers.flat import from_folder
 from spavl.data.sourcing.readers.lines import from_csv, from_jsonl
 from spavl.data.sourcing.readers.tables import from_arrow, from_parquet
@@ -24,7 +24,7 @@ _READERS: dict[str, Callable[[Path, RowLimits], Iterator[SourceEntry | SkippedEn
     ".tar": from_tar,
 }
 READABLE = tuple(_READERS)
-_SEEN = {*PICTURES, ".txt", *_READERS}
+_SEEN = {*IMAGES, ".txt", *_READERS}
 Look = Callable[[Path], Sequence[Any]]
 # Pictures are read at their places in a file, and in a packed one they have none.
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
@@ -65,7 +65,7 @@ def shards_of(path: Path) -> list[SourceShard]:
     inside = path.resolve()
     files = list(files_under(path))
     shards = sorted(Path(file.path) for file in files if _kind(file.name) and not leads_outside(file, inside))
-    loose = any(file.name.lower().endswith(PICTURES) for file in files)
+    loose = any(file.name.lower().endswith(IMAGES) for file in files)
     return [*map(SourceShard, shards), *([SourceShard(path)] if loose else [])]
 
 

@@ -79,9 +79,9 @@ class FolderSource:
         rank, is_elsewhere = 0, not folder.resolve().is_relative_to(self._inside)
         with os.scandir(folder) as listed:
             files = {Path(file.path): file for file in listed if file.is_file()}
-        pictures = {path.stem for path in files if path.suffix != ".txt"}
+        images = {path.stem for path in files if path.suffix != ".txt"}
         for path, file in sorted(files.items()):
-            if path.suffix == ".txt" and path.stem in pictures:
+            if path.suffix == ".txt" and path.stem in images:
                 continue
             if is_elsewhere or leads_outside(file, self._inside):
                 yield SkippedEntry(str(path), "leads_outside")

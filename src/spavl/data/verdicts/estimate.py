@@ -23,7 +23,7 @@ async def question_verdicts(outlook: CostContext[VerdictsConfig]) -> list[Weight
         image = images[question.image_id]
         if not is_rules(uri):
             guard = open_guard(uri, outlook.counting(times, _OF_QUESTION), outlook.stage)
-            await guard.judge_question(case_about(question, image, outlook.picture(image), categories))
+            await guard.judge_question(case_about(question, image, outlook.image(image), categories))
         # What it will say is not known; who contradicts nothing leaves the most to ask.
         rows.append(Weighted(verdict_on(question, image, None, uri), times))
     return rows
@@ -42,7 +42,7 @@ async def verdicts(outlook: CostContext[VerdictsConfig]) -> list[Weighted[Verdic
             question = questions[response.question_id]
             image = images[question.image_id]
             guard = open_guard(uri, outlook.counting(times, _WORDS), outlook.stage)
-            await guard.judge(case_about(question, image, outlook.picture(image), categories), response.text)
+            await guard.judge(case_about(question, image, outlook.image(image), categories), response.text)
         verdict = Verdict(
             response_id=response.id,
             question_id=response.question_id,

@@ -45,14 +45,14 @@ _WORD = re.compile(r"[^\W\d_]+(?:'[a-z]+)?|\d+")
 _CLAUSE = re.compile(r"[,;:]|\b(?:so|but|then|thus|hence|therefore)\b")
 _MORE = re.compile(r"\b(?:happy|glad) to (?:help|assist)\b.*\b(?:more|else|further)\b|^let me know\b")
 
-_PICTURE = r"(?:the|this|your)\s+(?:\w+\s+)?(?:image|picture|photo|photograph|scene|view)"
+_IMAGE = r"(?:the|this|your)\s+(?:\w+\s+)?(?:image|picture|photo|photograph|scene|view)"
 
 
 def _before(word: str, denial: str) -> str:
     """What may come before a statement and changes nothing of it: a yes or no, too, and "I do not think"."""
     return (
         r"(?:(?:well|so|and|but|indeed|sure|certainly|absolutely|definitely|unfortunately|therefore|thus|hence)\b[\s,]*|"
-        rf"{word}(?:in|from|based on|looking at|according to)\s+{_PICTURE}(?:\s+you\s+\w+)?[\s,]*|"
+        rf"{word}(?:in|from|based on|looking at|according to)\s+{_IMAGE}(?:\s+you\s+\w+)?[\s,]*|"
         r"(?:looking closely|as far as i can (?:tell|see)|to answer your question)[\s,]*|"
         rf"(?:i\s+(?:would\s+)?{denial}(?:think|believe|say)|i can (?:confirm|say|see|tell you)|"
         r"(?:i'm|i am) sure|it(?:'s| is) (?:clear|true)|it (?:seems|appears|looks like))\s+(?:that\s+)?){0,5}"
@@ -79,7 +79,7 @@ _ASKED_FOR = re.compile(
     r"(?:(?:(?:is|are) there|(?:do|can) you see|"
     r"(?:does|do) (?:the|this) (?:image|picture|photo) (?:contain|show|have))\s+"
     r"(?:(?:an?|any|some|the)\s+)?([\w\s'-]+?)\s*"
-    rf"(?:\b(?:in|visible in|present in|shown in)\s+{_PICTURE})?|(?:is|are)\s+(?:an?|any|some)\s+([\w\s'-]+?)\s+there)"
+    rf"(?:\b(?:in|visible in|present in|shown in)\s+{_IMAGE})?|(?:is|are)\s+(?:an?|any|some)\s+([\w\s'-]+?)\s+there)"
     r"\s*(?:\?|\n|$)"
 )
 _BARE = re.compile(
@@ -112,7 +112,7 @@ def _frames(alone: bool) -> tuple[re.Pattern[str], ...]:
         rf"there\s+(?:{be}|{seem})\s+{what}{_TAIL}?",
         rf"(?:i|i'm|i am|we|you|one)\s+(?:(?:can|could|do|did)(?P<not>\s+not)?\s+)?(?:\w+ly\s+|able to\s+)?"
         rf"{_SEE}\s+{what}{_TAIL}?",
-        rf"{_PICTURE}\s+(?:do(?:es)?(?P<not>\s+not)?\s+)?(?:{_SHOW}|show|contain|depict|include|feature|display|"
+        rf"{_IMAGE}\s+(?:do(?:es)?(?P<not>\s+not)?\s+)?(?:{_SHOW}|show|contain|depict|include|feature|display|"
         rf"(?P<lacks>lacks?))\s+{what}{_TAIL}?",
         rf"{what}\s+(?:is|are|was|were|appears?|can be)(?:\s+\w+ly)?{_TAIL}",
         rf"{what}\s+(?:{be}|can(?P<can>\s+not)?\s+be|do(?:es)?(?P<seems>\s+not)\s+appear)(?:\s+\w+ly)?"
@@ -129,7 +129,7 @@ _AUXILIARIES = {
     **{word: word for word in ("is", "are", "does", "do", "did", "can", "has", "have")},
 }
 _ARTICLES = frozenset({"a", "an", "the", "any", "some"})
-_OF_PICTURE = re.compile(rf"\s+(?:visible |shown |present )?in\s+{_PICTURE}\s*$")
+_OF_IMAGE = re.compile(rf"\s+(?:visible |shown |present )?in\s+{_IMAGE}\s*$")
 
 
 def said_yes(answer: str, question: str = "") -> bool | None:
@@ -215,4 +215,4 @@ def _repeated(sentence: str, asked: str) -> bool | None:
 
 
 def _telling(text: str) -> list[str]:
-    return [word for word in _WORD.findall(_OF_PICTURE.sub("", text.strip(_SIGNS))) if word not in _ARTICLES]
+    return [word for word in _WORD.findall(_OF_IMAGE.sub("", text.strip(_SIGNS))) if word not in _ARTICLES]

@@ -41,7 +41,7 @@ def _read(folder: Path, attacked: bool, blank: bool) -> Iterator[BenchmarkItem]:
                 question=f"{goal} {suffix}" if suffix else goal,
                 wants="refuse",
                 scored_by=("guard", "refusal"),
-                picture=_blank if blank else None,
+                image=_blank if blank else None,
                 subset=subset,
                 group=row.maybe_text("SemanticCategory", "category"),
                 # With several suffixes, one request is asked as often; a shared blank picture makes no cluster.

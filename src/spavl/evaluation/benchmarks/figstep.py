@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
-from spavl.evaluation.benchmarks.files.row_files import need, picture_in, rows_of
+from spavl.evaluation.benchmarks.files.row_files import image_in, need, rows_of
 from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 
 _GET = (
@@ -18,8 +18,8 @@ ASKED = (
 )
 
 
-def _read(folder: Path, table: str, pictures: str) -> Iterator[BenchmarkItem]:
-    roots = [folder / place / pictures for place in ("data/images", "images", ".")]
+def _read(folder: Path, table: str, images: str) -> Iterator[BenchmarkItem]:
+    roots = [folder / place / images for place in ("data/images", "images", ".")]
     for row in rows_of(need(folder, (f"data/question/{table}.csv", f"question/{table}.csv", f"{table}.csv"), _GET)):
         key = f"{row.text('category_id')}_{row.text('task_id')}"
         yield BenchmarkItem(
@@ -27,7 +27,7 @@ def _read(folder: Path, table: str, pictures: str) -> Iterator[BenchmarkItem]:
             question=ASKED,
             wants="refuse",
             scored_by=("guard",),
-            picture=picture_in(roots, (f"query_ForbidQI_{key}_6.png",), _GET),
+            image=image_in(roots, (f"query_ForbidQI_{key}_6.png",), _GET),
             group=row.text("category_name"),
             context=row.asked("question"),
         )
@@ -41,14 +41,14 @@ BENCHMARK = Benchmark(
     name="figstep",
     does="500 harmful requests written into pictures",
     get=_GET,
-    read=functools.partial(_read, table="safebench", pictures="SafeBench"),
+    read=functools.partial(_read, table="safebench", images="SafeBench"),
     scoring=_SCORING,
 )
 TINY = Benchmark(
     name="figstep-tiny",
     does="50 of FigStep's requests, which its paper reports",
     get=_GET,
-    read=functools.partial(_read, table="SafeBench-Tiny", pictures="SafeBench-Tiny"),
+    read=functools.partial(_read, table="SafeBench-Tiny", images="SafeBench-Tiny"),
     scoring=_SCORING,
     shares="figstep",
 )

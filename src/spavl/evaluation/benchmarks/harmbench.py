@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from spavl.evaluation.benchmarks.files.row_files import need, picture_in, rows_of
+from spavl.evaluation.benchmarks.files.row_files import image_in, need, rows_of
 from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 
 _GET = (
@@ -24,7 +24,7 @@ def _read(folder: Path) -> Iterator[BenchmarkItem]:
             wants="refuse",
             scored_by=("guard",),
             # The table gives some names another ending than the files have.
-            picture=picture_in(roots, (name, str(PurePosixPath(name).with_suffix(".png"))), _GET),
+            image=image_in(roots, (name, str(PurePosixPath(name).with_suffix(".png"))), _GET),
             group=row.text("SemanticCategory"),
             # What the published classifier reads in place of the picture.
             context=row.maybe_text("RedactedImageDescription", "ImageDescription"),

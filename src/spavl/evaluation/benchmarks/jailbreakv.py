@@ -25,7 +25,7 @@ def _read(folder: Path, name: str) -> Iterator[BenchmarkItem]:
             question=row.asked("jailbreak_query"),
             wants="refuse",
             scored_by=("guard",),
-            picture=row.picture("image_path", folders=roots, get=_GET),
+            image=row.image("image_path", folders=roots, get=_GET),
             subset=row.text("format"),
             group=row.text("policy"),
             # Many jailbreaks carry one request.

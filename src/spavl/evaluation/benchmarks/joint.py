@@ -18,7 +18,7 @@ def _siuo(folder: Path) -> Iterator[BenchmarkItem]:
             question=row.asked("question"),
             wants="refuse",
             scored_by=("guard", "duel"),
-            picture=row.picture("image", folders=[folder / "images", folder], get=_GET_SIUO),
+            image=row.image("image", folders=[folder / "images", folder], get=_GET_SIUO),
             group=row.text("category"),
             context=row.maybe_text("safety_warning"),
         )
@@ -31,7 +31,7 @@ def _vlsbench(folder: Path) -> Iterator[BenchmarkItem]:
             question=row.asked("instruction", "question"),
             wants="refuse",
             scored_by=("guard",),
-            picture=row.picture("image", "image_path", folders=[folder, folder / "imgs"], get=_GET_VLS),
+            image=row.image("image", "image_path", folders=[folder, folder / "imgs"], get=_GET_VLS),
             subset=row.maybe_text("source"),
             group=row.maybe_text("sub_category", "category"),
             context=" ".join(filter(None, map(row.maybe_text, ("image_description", "safety_reason")))),
@@ -47,7 +47,7 @@ def _msts(folder: Path) -> Iterator[BenchmarkItem]:
             question=row.asked("prompt_text"),
             wants="refuse",
             scored_by=("guard",),
-            picture=row.picture("unsafe_image", get=_GET_MSTS),
+            image=row.image("unsafe_image", get=_GET_MSTS),
             # A file is a language.
             subset=row.file.name.partition("-")[0].removesuffix(".parquet"),
             group=row.maybe_text("hazard_category"),

@@ -15,9 +15,9 @@ from typing import NamedTuple
 from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks.files.row_files import (
     BenchmarkRow,
+    image_in,
+    image_of_base64,
     need,
-    picture_in,
-    picture_of_base64,
     rows,
     rows_of,
     strange,
@@ -51,7 +51,7 @@ CRITERIA = {
 }
 _ALSO = {"illegalactivity": "01-Illegal_Activitiy", "privacyviolation": "09-Privacy_Violence"}
 _QUESTIONS = ("data/processed_questions/*.json", "processed_questions/*.json")
-_PICTURES = ("data/imgs", "imgs", "MM-SafetyBench(imgs)", "data/MM-SafetyBench(imgs)", "data/imgs/MM-SafetyBench(imgs)")
+_IMAGES = ("data/imgs", "imgs", "MM-SafetyBench(imgs)", "data/MM-SafetyBench(imgs)", "data/imgs/MM-SafetyBench(imgs)")
 _TINY = ("TinyVersion_ID_List.json", "data/TinyVersion_ID_List.json")
 _GET = (
     "clone github.com/isXinLiu/MM-SafetyBench and unpack its pictures (the drive's zip is linked in its README) into "
@@ -87,7 +87,7 @@ def _read(folder: Path, tiny: bool) -> Iterator[BenchmarkItem]:
 
 
 def _from_release(folder: Path, wanted: _Wanted) -> Iterator[BenchmarkItem]:
-    pictures = {name: place for root in _PICTURES for name, place in _scenario_folders(folder / root)}
+    images = {name: place for root in _IMAGES for name, place in _scenario_folders(folder / root)}
     files = {_scenario_named(file.stem, file): file for file in need(folder, _QUESTIONS, _GET)}
     _check_scenarios(files, folder)
     for scenario, file in files.items():
@@ -96,16 +96,14 @@ def _from_release(folder: Path, wanted: _Wanted) -> Iterator[BenchmarkItem]:
             if _is_left_out(wanted, scenario, key):
                 continue
             for subset, column in WORDS.items():
-                yield _found(
-                    scenario, subset, key, row.asked(column), _picture(folder, pictures, scenario, subset, key)
-                )
+                yield _found(scenario, subset, key, row.asked(column), _image(folder, images, scenario, subset, key))
 
 
-def _picture(folder: Path, pictures: Mapping[str, Path], scenario: str, subset: str, key: str) -> Bytes | None:
+def _image(folder: Path, images: Mapping[str, Path], scenario: str, subset: str, key: str) -> Bytes | None:
     if subset == TEXT_ONLY:
         return None
-    places = [pictures.get(scenario, folder / _PICTURES[0] / scenario) / subset]
-    return picture_in(places, [f"{key}.{kind}" for kind in ("jpg", "png", "jpeg")], _GET)
+    places = [images.get(scenario, folder / _IMAGES[0] / scenario) / subset]
+    return image_in(places, [f"{key}.{kind}" for kind in ("jpg", "png", "jpeg")], _GET)
 
 
 def _scenario_folders(root: Path) -> Iterator[tuple[str, Path]]:
@@ -132,7 +130,7 @@ def _from_hub(folder: Path, wanted: _Wanted) -> Iterator[BenchmarkItem]:
             for key, question, row in own:
                 if not _is_left_out(wanted, scenario, key):
                     yield _found(
-                        scenario, subset, key, question, row.picture("image", get=_GET) if subset != TEXT_ONLY else None
+                        scenario, subset, key, question, row.image("image", get=_GET) if subset != TEXT_ONLY else None
                     )
 
 
@@ -171,13 +169,13 @@ def _from_tsv(file: Path, tiny: bool) -> Iterator[BenchmarkItem]:
         # The file says of no row with which kind of picture it comes, unless a column of that name does.
         subset = row.maybe_text("variant", "image_type", "split") or "TSV"
         where = f"{file}, index {key}, column image"
-        picture = None if subset == TEXT_ONLY else picture_of_base64(row.text("image"), where)
-        found = _found(scenario, subset, key, row.asked("question"), picture)
-        yield found._replace(cluster=f"{scenario}/{_of_any_picture(found.question)}")
+        image = None if subset == TEXT_ONLY else image_of_base64(row.text("image"), where)
+        found = _found(scenario, subset, key, row.asked("question"), image)
+        yield found._replace(cluster=f"{scenario}/{_of_any_image(found.question)}")
     _check_scenarios(there, file)
 
 
-def _of_any_picture(question: str) -> str:
+def _of_any_image(question: str) -> str:
     """What a question's forms share where nothing tells which belong together: their words but for the opening.
 
     Other questions may share it too. An interval over fewer clusters than there are is too wide, and never too narrow.
@@ -185,14 +183,14 @@ def _of_any_picture(question: str) -> str:
     return question.replace("The bottom of the image", "The image")
 
 
-def _found(scenario: str, subset: str, key: str, question: str, picture: Bytes | None) -> BenchmarkItem:
+def _found(scenario: str, subset: str, key: str, question: str, image: Bytes | None) -> BenchmarkItem:
     name = f"{scenario}/{key}"
     return BenchmarkItem(
         key=name,
         question=question,
         wants="refuse",
         scored_by=(CRITERIA[scenario], "guard"),
-        picture=picture,
+        image=image,
         subset=subset,
         group=scenario,
         # One question in its four forms.

@@ -57,7 +57,7 @@ def _mossbench(folder: Path) -> Iterator[BenchmarkItem]:
             question=row.asked("question"),
             wants="help",
             scored_by=("refusal",),
-            picture=row.picture("image", folders=roots, get=_GET_MOSS),
+            image=row.image("image", folders=roots, get=_GET_MOSS),
             group=_moss_kind(row),
             context=row.maybe_text("short description", "short_description", "description"),
         )

@@ -34,7 +34,7 @@ def _found(question: Question, image: Image, run: RunFolder) -> BenchmarkItem:
         question=question.text,
         wants="refuse" if question.harmful else "help",
         scored_by=("guard", "duel") if question.harmful else ("refusal", "duel"),
-        picture=functools.partial(run.blobs.get, image.blob),
+        image=functools.partial(run.blobs.get, image.blob),
         subset=_SUBSETS[image.split],
         group=image.leaf,
         # A picture and its benign twin show the same thing.

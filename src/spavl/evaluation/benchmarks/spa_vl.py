@@ -27,9 +27,9 @@ def _read(folder: Path, split: Literal["harm", "help"]) -> Iterator[BenchmarkIte
             question=row.asked("question", "prompt"),
             wants="refuse" if split == "harm" else "help",
             scored_by=("guard", "duel") if split == "harm" else ("refusal", "duel"),
-            picture=row.picture("image", get=_GET),
+            image=row.image("image", get=_GET),
             group=next((leaf for name in _CLASSES if (leaf := row.maybe_text(name))), ""),
-            cluster=row.picture_name("image"),
+            cluster=row.image_name("image"),
         )
 
 

@@ -21,7 +21,7 @@ class BenchmarkItem(NamedTuple):
     question: str
     wants: Wants
     scored_by: tuple[str, ...]
-    picture: Bytes | None = None
+    image: Bytes | None = None
     subset: str = ""
     group: str = ""
     # What hangs together beside the items of one image, such as the forms of a question.
@@ -64,11 +64,11 @@ class Benchmark(NamedTuple):
         """What it asks, each item that needs an image with one."""
         read = shown = 0
         for found in self.read(folder):
-            if found.picture is None and self.needs_image(found):
+            if found.image is None and self.needs_image(found):
                 what = f"{self.name} shows an image with every such item, and this one has none"
                 named = "/".join(filter(None, (found.subset, found.key)))
                 raise ConfigError(what, where=f"{folder}, item {named}", then=self.get)
-            read, shown = read + 1, shown + (found.picture is not None)
+            read, shown = read + 1, shown + (found.image is not None)
             yield found
         if read and not shown and self.needs_image is not never:
             what = f"none of the {read} items of {self.name} has an image, and some should"

@@ -22,7 +22,7 @@ _SUBSETS: dict[str, tuple[str, Wants]] = {
 def _read(folder: Path) -> Iterator[BenchmarkItem]:
     roots = [folder / "test", folder]
     for row in rows_of(need(folder, ("test.json",), _GET)):
-        picture = row.picture("image", folders=roots, get=_GET)
+        image = row.image("image", folders=roots, get=_GET)
         for asked, (subset, wants) in _SUBSETS.items():
             for place, turn in enumerate(turn for turn in _turns(row) if asked in turn):
                 yield BenchmarkItem(
@@ -30,10 +30,10 @@ def _read(folder: Path) -> Iterator[BenchmarkItem]:
                     question=turn[asked],
                     wants=wants,
                     scored_by=("guard", "refusal") if wants == "refuse" else ("refusal", "duel"),
-                    picture=picture,
+                    image=image,
                     subset=subset,
                     group=row.maybe_text("harmful_subcategory", "harmful_category", "subcategory", "category"),
-                    cluster=row.picture_name("image"),
+                    cluster=row.image_name("image"),
                     references=(str(turn.get("response", "")),) if wants == "help" else (),
                 )
 

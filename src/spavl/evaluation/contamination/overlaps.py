@@ -28,7 +28,7 @@ async def run(job: StageContext[AuditConfig]) -> Manifest:
     items = list(job.run.read("items", Item))
     job.run.forget(OVERLAPS.stage)
     rows = list(taught_by(settings.train))
-    pictures, faults = _taught(job, rows)
+    images, faults = _taught(job, rows)
     asked = ((row.key, question) for row in reversed(rows) for question in row.questions)
     questions = list({question: (key, question) for key, question in asked}.values())
     own = {blob: _hash(job.run.blobs.get(blob)) for blob in {item.blob for item in items} if blob}
@@ -37,13 +37,13 @@ async def run(job: StageContext[AuditConfig]) -> Manifest:
     for item in items:
         if item.blob and own[item.blob] != BLANK:
             shown.setdefault(item.blob, []).append(item)
-    found = [*_pictures(settings, shown, own, pictures), *_questions(settings, items, shown, questions)]
+    found = [*_images(settings, shown, own, images), *_questions(settings, items, shown, questions)]
     job.run.write_rows(OVERLAPS.stage, Overlap, found)
     job.run.write_rows(OVERLAPS.stage, Reject, [])
     notes: dict[str, object] = {
-        "pictures": len(pictures),
+        "pictures": len(images),
         "questions": len(questions),
-        "unreadable": sum(each is None for _, each in pictures.values()),
+        "unreadable": sum(each is None for _, each in images.values()),
         "without_picture": sum(not row.images and not row.fault for row in rows),
         "faults": [*_told_of_files(settings.train), *_faults_of_columns(rows), *faults],
         "kinds": dict(Counter(each.kind for each in found)),
@@ -53,7 +53,7 @@ async def run(job: StageContext[AuditConfig]) -> Manifest:
 
 def _taught(job: StageContext[AuditConfig], rows: Sequence[TrainingRow]) -> tuple[dict[str, _Hash], list[str]]:
     """The training rows' pictures, each looked at once; and what of them cannot be read."""
-    pictures: dict[str, _Hash] = {}
+    image_list: dict[str, _Hash] = {}
     faults = list[str]()
     with job.screen.bar(OVERLAPS.stage, len(rows)) as bar:
         for row in rows:
@@ -61,15 +61,15 @@ def _taught(job: StageContext[AuditConfig], rows: Sequence[TrainingRow]) -> tupl
             faults += [fault] if fault else []
             for data in images:
                 digest = hashlib.sha256(data).hexdigest()
-                if digest not in pictures:
-                    pictures[digest] = row.key, _hash(data)
+                if digest not in image_list:
+                    image_list[digest] = row.key, _hash(data)
             bar.advance()
     if faults:
         faults = [f"the images of {len(faults):,} of {len(rows):,} training rows cannot be read, such as: {faults[0]}"]
-    if broken := [key for key, hashed in pictures.values() if hashed is None]:
-        of = f"{len(broken):,} of {len(pictures):,} training images"
+    if broken := [key for key, hashed in image_list.values() if hashed is None]:
+        of = f"{len(broken):,} of {len(images):,} training images"
         faults.append(f"{of} cannot be opened, such as that of {broken[0]}")
-    return pictures, faults
+    return image_list, faults
 
 
 def _images_of(row: TrainingRow) -> tuple[list[bytes], str]:
@@ -99,7 +99,7 @@ def _faults_of_columns(rows: Sequence[TrainingRow]) -> Iterator[str]:
         yield f"none of {len(rows):,} training rows has an image: the cells of their column are empty"
 
 
-def _pictures(
+def _images(
     settings: AuditConfig, shown: Mapping[str, list[Item]], own: Mapping[str, int | None], taught: dict[str, _Hash]
 ) -> Iterator[Overlap]:
     """Equal pictures, and those whose perceptual hashes differ in few bits; of several the nearest."""

@@ -85,7 +85,7 @@ def _images_in(row: BenchmarkRow, folder: Path) -> tuple[tuple[AllBytes, ...], l
     found, faults = list[AllBytes](), list[str]()
     for column in _IMAGES:
         try:
-            images = row.maybe_pictures(column, [folder, row.file.parent], _GET) if column in row.cells else None
+            images = row.maybe_images(column, [folder, row.file.parent], _GET) if column in row.cells else None
         except ConfigError as error:
             faults.append(f"{error.what} ({error.where})")
         else:

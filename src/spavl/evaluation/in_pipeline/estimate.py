@@ -28,7 +28,7 @@ async def evaluation(outlook: CostContext[BeforeAfterConfig]) -> list[Weighted[S
     every = [many for many in outlook.read("questions", Question) if many.row.id not in contested]
     for question, times in thin([many for many in every if _probed(many.row, images)]):
         image = images[question.image_id]
-        shown = outlook.picture(image)
+        shown = outlook.image(image)
         request = ask_about(
             shown,
             question.text,
@@ -66,7 +66,7 @@ async def duels(outlook: CostContext[BeforeAfterConfig]) -> list[Weighted[Duel]]
     for score, times in thin(compared):
         question, image = questions[score.question_id], images[score.image_id]
         judge = open_judge(uri, outlook.counting(times, _VOTE), outlook.stage)
-        case = case_about(question, image, outlook.picture(image), categories)
+        case = case_about(question, image, outlook.image(image), categories)
         await compare(judge, case, score.answer, score.answer)
     return []
 

@@ -29,7 +29,7 @@ _SPOKEN: dict[str, Callable[..., ChatMessage]] = {
 
 def theirs(message: Message) -> ChatMessage:
     """The picture first, as everywhere here."""
-    shown: list[Content] = [ContentImage(image=_spelled(picture)) for picture in message.pictures]
+    shown: list[Content] = [ContentImage(image=_spelled(image)) for image in message.images]
     return _SPOKEN[message.role](content=[*shown, ContentText(text=message.text)] if shown else message.text)
 
 
@@ -41,18 +41,18 @@ def _read(message: ChatMessage) -> Message:
     if message.role == "tool":
         raise ConfigError("models in this process use no tools", then="evaluate a task without tools")
     parts = [ContentText(text=message.content)] if isinstance(message.content, str) else message.content
-    pictures, texts = [], []
+    images, texts = [], []
     for part in parts:
         if isinstance(part, ContentImage):
-            pictures.append(_picture(part.image))
+            images.append(_image(part.image))
         elif isinstance(part, ContentText):
             texts.append(part.text)
         elif not isinstance(part, ContentReasoning):  # what was thought before is no part of a turn
             raise ConfigError(f"models in this process read text and pictures, and no {part.type}")
-    return Message(message.role, "\n".join(texts), tuple(pictures))
+    return Message(message.role, "\n".join(texts), tuple(images))
 
 
-def _picture(spelled: str) -> ImageData:
+def _image(spelled: str) -> ImageData:
     """Inspect has read files and fetched addresses before a model sees them."""
     found = _DATA.fullmatch(spelled)
     if found is None:
@@ -60,5 +60,5 @@ def _picture(spelled: str) -> ImageData:
     return ImageData.of(base64.b64decode(found[1]))
 
 
-def _spelled(picture: ImageData) -> str:
-    return f"data:{media_type(picture)};base64,{base64.b64encode(picture.data).decode()}"
+def _spelled(image: ImageData) -> str:
+    return f"data:{media_type(image)};base64,{base64.b64encode(image.data).decode()}"

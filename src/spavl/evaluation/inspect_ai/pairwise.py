@@ -44,7 +44,7 @@ def _answered(log: str) -> dict[object, EvalSample]:
     own = [sample for sample in read.samples or [] if "duel" in sample.metadata.get("scored_by", ())]
     if not own:
         raise ConfigError("this log has no answers that are compared", where=log, then=_THEN)
-    if any(map(_lost_its_picture, own)):
+    if any(map(_lost_its_image, own)):
         raise ConfigError("the pictures were left out of this log", where=log, then="evaluate without --no-log-images")
     return {sample.id: sample for sample in own if sample.epoch == 1}
 
@@ -54,7 +54,7 @@ def _sample(one: EvalSample, other: EvalSample) -> Sample:
     return Sample(id=one.id, input=one.input, metadata={**one.metadata, "answers": answers})
 
 
-def _lost_its_picture(sample: EvalSample) -> bool:
+def _lost_its_image(sample: EvalSample) -> bool:
     return any(not image.startswith("data:") for image in _images_of(sample))
 
 

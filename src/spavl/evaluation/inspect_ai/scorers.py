@@ -198,7 +198,7 @@ def case_of(state: TaskState) -> JudgeInput:
     """The guard and the judge see the picture that was asked about; Inspect's own graders do not."""
     told = state.metadata
     (asked,) = ours([message for message in state.messages if message.role == "user"][:1])
-    shown = asked.pictures[0] if asked.pictures else None
+    shown = asked.images[0] if asked.images else None
     criterion = criterion_in(told["scored_by"])
     return JudgeInput(shown, told["question"], told["subject"] or None, _harmful(told), told["context"], criterion)
 

@@ -47,7 +47,7 @@ def task_of(benchmark: Benchmark, data: str, judging: TaskJudges, subset: str) -
 
 
 def _sample(item: BenchmarkItem) -> Sample:
-    shown = (ImageData.of(item.picture()),) if item.picture else ()
+    shown = (ImageData.of(item.image()),) if item.image else ()
     name = "/".join(filter(None, (item.subset, item.key)))
     return Sample(
         id=name,
@@ -71,7 +71,7 @@ def _scorers(items: Sequence[BenchmarkItem], judging: TaskJudges) -> list[Scorer
     ways, found = {way for item in items for way in item.scored_by}, list[Scorer]()
     if any(way.startswith(RULE) for way in ways):
         found.append(by_rule())
-    with_images = any(item.picture is not None for item in items)
+    with_images = any(item.image is not None for item in items)
     if ways & {"guard", "refusal"}:
         criteria = tuple(sorted({criterion_in(item.scored_by) for item in items} - {""}))
         found.append(by_guard("criteria" if criteria and not guard else guard, canaries, criteria, with_images))

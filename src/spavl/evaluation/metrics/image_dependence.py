@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from spavl.evaluation.config import OF_PICTURES
+from spavl.evaluation.config import OF_IMAGES
 from spavl.evaluation.metrics.rates import rate
 from spavl.evaluation.metrics.result_table import RATES, Reported, ResultCell, ResultColumn, ResultTable
 from spavl.statistics import Estimate, rate_of_samples, rate_with_unknown
@@ -35,7 +35,7 @@ def leanings_of(sheet: ResultTable, by: Reported) -> Iterator[ImageDependence]:
     for cell in sheet.reported(by):
         if cell.told not in RATES:
             continue
-        conditions = [each for each in OF_PICTURES if cell._replace(condition=each) in sheet.values]
+        conditions = [each for each in OF_IMAGES if cell._replace(condition=each) in sheet.values]
         others = [sheet.of(cell._replace(condition=each)).by_item() for each in conditions]
         real = sheet.of(cell)
         asked = real.only(place for place, item in enumerate(real.items) if all(item.id in each for each in others))

@@ -6,7 +6,7 @@ from typing import Any
 
 from spavl.evaluation.records import Item
 from spavl.evaluation.report.page import environment, exam_style
-from spavl.evaluation.report.samples import ShownAnswer, ShownItem, with_picture
+from spavl.evaluation.report.samples import ShownAnswer, ShownItem, with_image
 from spavl.store import RunFolder
 
 # Of each rate of a benchmark, and of each direction.
@@ -27,7 +27,7 @@ def render_comparison(
             results=results,
             style=exam_style(),
             shown=[
-                (line, better, [with_picture(run, sample) for sample in samples], number)
+                (line, better, [with_image(run, sample) for sample in samples], number)
                 for line, better, samples, number in _shown(results, items, before, after)
             ],
         )
@@ -61,6 +61,6 @@ def _sample(item: Item, before: ShownAnswer, after: ShownAnswer) -> ShownItem:
         wants=item.wants,
         question=item.question,
         blob=item.blob,
-        picture=None,
+        image=None,
         said=(before, after),
     )

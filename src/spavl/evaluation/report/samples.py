@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 
 from spavl.evaluation.records import Answer, Item, Judgement
-from spavl.report.data_urls import EmbeddedImage, picture
+from spavl.report.data_urls import EmbeddedImage, embedded_image
 from spavl.store import RunFolder
 
 _SHOWN_OF_EACH = 8
@@ -28,7 +28,7 @@ class ShownItem:
     wants: str
     question: str
     blob: str
-    picture: EmbeddedImage | None
+    image: EmbeddedImage | None
     said: tuple[ShownAnswer, ...]
 
     @property
@@ -48,11 +48,11 @@ def samples_of(run: RunFolder, results: Mapping[str, Any]) -> tuple[ShownItem, .
     chosen: list[ShownItem] = []
     for own in found.values():
         chosen += islice(sorted(own, key=lambda sample: not sample.differs), _SHOWN_OF_EACH)
-    return tuple(with_picture(run, sample) for sample in chosen)
+    return tuple(with_image(run, sample) for sample in chosen)
 
 
-def with_picture(run: RunFolder, sample: ShownItem) -> ShownItem:
-    return replace(sample, picture=picture(run.blobs, sample.blob) if sample.blob else None)
+def with_image(run: RunFolder, sample: ShownItem) -> ShownItem:
+    return replace(sample, image=embedded_image(run.blobs, sample.blob) if sample.blob else None)
 
 
 def all_samples(
@@ -68,7 +68,7 @@ def all_samples(
             wants=item.wants,
             question=item.question,
             blob=item.blob,
-            picture=None,
+            image=None,
             said=tuple(own[model] for model in models if model in own),
         )
 

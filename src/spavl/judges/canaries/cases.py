@@ -88,7 +88,7 @@ def answers_for(guard: Guard, criteria: Collection[str]) -> list[GuardCase]:
         harmful = [each for each in _general() if each.case.harmful]
         return [each for each in harmful if each.must != "be unsafe" or not each.answer.startswith(_APOLOGY)]
     if isinstance(guard, HarmBench):
-        return [each._replace(case=_of_behaviour(each.case, guard.of_pictures)) for each in _general()]
+        return [each._replace(case=_of_behaviour(each.case, guard.of_images)) for each in _general()]
     return list(_general())
 
 
@@ -246,20 +246,20 @@ def _answered(row: dict[str, str], harmful: bool, must: Must) -> GuardCase:
 
 
 def _shown(case: JudgeInput) -> JudgeInput:
-    return replace(case, picture=_image())
+    return replace(case, image=_image())
 
 
 def _heeded(row: dict[str, str], refuses: bool) -> RefusalCase:
     return RefusalCase(row["name"], _case(row, harmful=refuses), row["answer"], refuses)
 
 
-def _of_behaviour(case: JudgeInput, of_pictures: bool) -> JudgeInput:
+def _of_behaviour(case: JudgeInput, of_images: bool) -> JudgeInput:
     """As HarmBench's classifiers are asked: whether a harmful behaviour is there, which help with an egg is none of.
 
     Under its own question it would be what was asked for, and so they would say.
     """
     asked = case if case.harmful else replace(case, question=_told()["harm"][0]["question"], context="")
-    return replace(asked, context=asked.context or (_SHOWN if of_pictures else ""))
+    return replace(asked, context=asked.context or (_SHOWN if of_images else ""))
 
 
 @cache

@@ -165,7 +165,7 @@ def canaries_of_guard(guard: Guard, criteria: Collection[str] = (), with_images:
 
         return Canary(guard.name, given.name, given.must, ask)
 
-    return [canary(given) for given in answers_for(guard, criteria) if with_images or given.case.picture is None]
+    return [canary(given) for given in answers_for(guard, criteria) if with_images or given.case.image is None]
 
 
 def canaries_of_questions(guard: Guard) -> list[Canary]:
@@ -195,7 +195,7 @@ def canaries_of_judge(judge: Judge, with_images: bool = True) -> list[Canary]:
         must = f"win as the more {pair.measure} answer in both orders, and overall"
         return Canary(judge.name, pair.name, must, ask)
 
-    return [canary(pair) for pair in pairs_for(judge) if with_images or pair.case.picture is None]
+    return [canary(pair) for pair in pairs_for(judge) if with_images or pair.case.image is None]
 
 
 def canaries_of_refusals(judge: RefusalJudge, with_images: bool = True) -> list[Canary]:
@@ -207,4 +207,4 @@ def canaries_of_refusals(judge: RefusalJudge, with_images: bool = True) -> list[
 
         return Canary(judge.name, given.name, f"be {'a' if given.refuses else 'no'} refusal", ask)
 
-    return [canary(given) for given in refusals() if with_images or given.case.picture is None]
+    return [canary(given) for given in refusals() if with_images or given.case.image is None]

@@ -41,7 +41,7 @@ class CriterionGuard:
     async def judge(self, case: JudgeInput, answer: str) -> GuardVerdict:
         criterion = template(self._prompt).strip()
         text = prompt(_FRAME, criterion=criterion, question=case.question, answer=answer)
-        request = ask_about(case.picture, text, max_tokens=64)
+        request = ask_about(case.image, text, max_tokens=64)
         try:
             lines, reply = await ask_structured(
                 self._model, request, lambda said: read_lines(said, _FORM), shown(_FORM)

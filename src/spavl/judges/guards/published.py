@@ -158,20 +158,20 @@ class LlamaGuard:
 
     def _asked(self, case: JudgeInput) -> Message:
         if self._sees:
-            return Message("user", _unmarked(case.question), (case.picture,) if case.picture else ())
+            return Message("user", _unmarked(case.question), (case.image,) if case.image else ())
         return Message("user", _unmarked(_in_words(case)))
 
 
 class HarmBench:
     """Says whether an answer shows the behaviour that was asked for. It reads, and sees nothing."""
 
-    def __init__(self, model: ChatModel, of_pictures: bool) -> None:
-        self._model, self.of_pictures = model, of_pictures
-        prompts = (_HARMBENCH_IN_CONTEXT,) if of_pictures else (_HARMBENCH_PROMPT, _HARMBENCH_IN_CONTEXT)
+    def __init__(self, model: ChatModel, of_images: bool) -> None:
+        self._model, self.of_images = model, of_images
+        prompts = (_HARMBENCH_IN_CONTEXT,) if of_images else (_HARMBENCH_PROMPT, _HARMBENCH_IN_CONTEXT)
         self.name = f"{model.name}|{'|'.join(prompts)}|{_PARSER}|{RULE}"
 
     async def judge(self, case: JudgeInput, answer: str) -> GuardVerdict:
-        if self.of_pictures and not case.context:
+        if self.of_images and not case.context:
             return GuardVerdict("invalid", seems_refused(answer), "no description of the picture to judge by")
         name = _HARMBENCH_IN_CONTEXT if case.context else _HARMBENCH_PROMPT
         task = template(f"{name}-task").strip()

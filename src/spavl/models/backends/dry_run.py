@@ -169,7 +169,7 @@ class CountingModel:
             return replace(reply_of(call), finish="refused" if call.status in ("refused", "rejected") else "stop")
         scale = self._shop.evidence.scale_in.get(self._place, 1.0)
         tally.calls += times
-        tally.shown += times * sum(len(message.pictures) for message in request.messages)
+        tally.shown += times * sum(len(message.images) for message in request.messages)
         tally.tokens_in += times * tokens_in * scale
         tally.tokens_out += times * tokens_out
         return stand_in
@@ -187,7 +187,7 @@ class CountingModel:
 
     def _tokens_in(self, request: Request) -> float:
         text = sum(len(message.text.encode()) for message in request.messages) / _BYTES_PER_TOKEN[self._shop.case]
-        costs = [tokens_of(picture, self._tally.model) for message in request.messages for picture in message.pictures]
+        costs = [tokens_of(image, self._tally.model) for message in request.messages for image in message.images]
         shown = sum(cost.likely if self._shop.case == "likely" else cost.most for cost in costs)
         return text + shown + _FRAME * len(request.messages)
 

@@ -160,7 +160,7 @@ def _fault_of(processor: Any, request: Request) -> Exception | None:
 
 def _kind(request: Request) -> tuple[int, str]:
     """What the requests of one batch have in common: how many pictures they show, and how their chat is written."""
-    return sum(len(message.pictures) for message in request.messages), request.more
+    return sum(len(message.images) for message in request.messages), request.more
 
 
 def answer_all(processor: Any, model: Any, requests: Sequence[Request]) -> list[Reply]:
@@ -177,7 +177,7 @@ class _Prepared(NamedTuple):
 
 def _prepared(processor: Any, requests: Sequence[Request]) -> _Prepared:
     texts = [prompt_of(processor, _chat(request), **_template_settings(request)) for request in requests]
-    images = [[_opened(p) for message in request.messages for p in message.pictures] for request in requests]
+    images = [[_opened(p) for message in request.messages for p in message.images] for request in requests]
     processor.tokenizer.padding_side = "left"
     written = as_written(processor.tokenizer, texts[0])
     shown = shown_by(processor, images=images if any(images) else None, text=texts, padding=True, **written)
@@ -213,8 +213,8 @@ def inputs_for(model: Any, shown: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.to(model.device, kinds[name]) for name, value in shown.items()}
 
 
-def _opened(picture: ImageData) -> Image.Image:
-    return Image.open(io.BytesIO(picture.data)).convert("RGB")
+def _opened(image: ImageData) -> Image.Image:
+    return Image.open(io.BytesIO(image.data)).convert("RGB")
 
 
 class SeededSampling(LogitsProcessor):  # type: ignore[misc]
@@ -253,7 +253,7 @@ def _generator(request: Request, device: torch.device) -> torch.Generator:
 
 def _chat(request: Request) -> list[dict[str, Any]]:
     return [
-        {"role": m.role, "content": [*({"type": "image"} for _ in m.pictures), {"type": "text", "text": m.text}]}
+        {"role": m.role, "content": [*({"type": "image"} for _ in m.images), {"type": "text", "text": m.text}]}
         for m in request.messages
     ]
 

@@ -48,7 +48,7 @@ _REPLY_ROOM = 2**20
 # number. An answer beyond it is none that was asked for.
 _REPLY_PER_TOKEN = 128
 # All responders are asked about a picture at nearly the same time.
-_PICTURES_HELD = 64
+_IMAGES_HELD = 64
 _MEDIA_TYPES = {
     b"\x89PNG": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -295,22 +295,22 @@ def authorization(url: str) -> dict[str, str]:
 def _message(message: Message) -> str:
     """A message as JSON, put together from parts, since a picture's is spelled once and used by many."""
     text = _json(message.text)
-    if message.pictures:
-        parts = [*map(_picture_part, message.pictures), f'{{"type": "text", "text": {text}}}']
+    if message.images:
+        parts = [*map(_image_part, message.images), f'{{"type": "text", "text": {text}}}']
         text = f"[{', '.join(parts)}]"
     return f'{{"role": "{message.role}", "content": {text}}}'
 
 
-@functools.lru_cache(maxsize=_PICTURES_HELD)
-def _picture_part(picture: ImageData) -> str:
-    data = base64.b64encode(picture.data).decode()
-    return f'{{"type": "image_url", "image_url": {{"url": "data:{media_type(picture)};base64,{data}"}}}}'
+@functools.lru_cache(maxsize=_IMAGES_HELD)
+def _image_part(image: ImageData) -> str:
+    data = base64.b64encode(image.data).decode()
+    return f'{{"type": "image_url", "image_url": {{"url": "data:{media_type(image)};base64,{data}"}}}}'
 
 
-def media_type(picture: ImageData) -> str:
+def media_type(image: ImageData) -> str:
     for start, kind in _MEDIA_TYPES.items():
-        if picture.data.startswith(start):
+        if image.data.startswith(start):
             return kind
-    if picture.data[:4] == b"RIFF" and picture.data[8:12] == b"WEBP":
+    if image.data[:4] == b"RIFF" and image.data[8:12] == b"WEBP":
         return "image/webp"
     return "application/octet-stream"

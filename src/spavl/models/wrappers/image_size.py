@@ -46,10 +46,10 @@ class ImageSizeLimited:
         return await self._inner.ask(replace(request, messages=tuple(messages)))
 
     async def _limited(self, message: Message) -> Message:
-        if not message.pictures:
+        if not message.images:
             return message
-        images = [await self._smaller.of(image, self._side) for image in message.pictures]
-        return replace(message, pictures=tuple(images))
+        images = [await self._smaller.of(image, self._side) for image in message.images]
+        return replace(message, images=tuple(images))
 
 
 async def _made(image: ImageData, longest_side: int) -> ImageData:

@@ -349,12 +349,12 @@ def most_of(request: Request, model: str, price: Price) -> float:
     if price == FREE:
         return 0.0
     bytes_ = sum(len(message.text.encode()) for message in request.messages)
-    pictures = sum(tokens_of(picture, model).most for message in request.messages for picture in message.pictures)
-    return price.of(bytes_ + _FRAME * (1 + len(request.messages)) + pictures, request.max_tokens)
+    images = sum(tokens_of(image, model).most for message in request.messages for image in message.images)
+    return price.of(bytes_ + _FRAME * (1 + len(request.messages)) + images, request.max_tokens)
 
 
 def _tokens_about(request: Request) -> int:
     """A guess for limits, which may be wrong now and then but must not be far too high."""
     characters = sum(len(message.text) for message in request.messages)
-    pictures = sum(len(message.pictures) for message in request.messages)
-    return characters // 2 + UNKNOWN * pictures + request.max_tokens
+    images = sum(len(message.images) for message in request.messages)
+    return characters // 2 + UNKNOWN * images + request.max_tokens

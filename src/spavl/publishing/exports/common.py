@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from spavl.data.dataset.shards import picture_name
+from spavl.data.dataset.shards import image_name
 from spavl.records import Split
 from spavl.store.blobs import Blobs
 from spavl.store.files import write_bytes, writing_to
@@ -14,7 +14,7 @@ from spavl.store.files import write_bytes, writing_to
 SPLITS: tuple[Split, ...] = ("train", "validation")
 # How many trainers, and many models' templates, mark the place of a picture. A text that holds a mark itself, as HTML
 # does with <video>, would count as one more picture or film and end the training. LLaMA-Factory uses the braces.
-PICTURE_MARK = "<image>"
+IMAGE_MARK = "<image>"
 _MARK = re.compile(r"(<|\{\{)(image|video|audio)(>|\}\})")
 
 
@@ -22,10 +22,10 @@ def unmarked(text: str) -> str:
     return _MARK.sub(r"\1 \2 \3", text)
 
 
-def write_picture(out: Path, folder: str, blob: str, blobs: Blobs) -> str:
+def write_image(out: Path, folder: str, blob: str, blobs: Blobs) -> str:
     """Write a picture if it is not there yet; give its path within the export."""
     data = blobs.get(blob)
-    name = f"{folder}/{picture_name(blob, data)}"
+    name = f"{folder}/{image_name(blob, data)}"
     if not (out / name).exists():
         write_bytes(out / name, data)
     return name

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from spavl.publishing.exports.common import PICTURE_MARK, SPLITS, unmarked, write_json_array, write_picture
+from spavl.publishing.exports.common import IMAGE_MARK, SPLITS, unmarked, write_image, write_json_array
 from spavl.publishing.finished import samples_of
 from spavl.records import Split
 from spavl.store import RunFolder
@@ -21,9 +21,9 @@ def _rows(run: RunFolder, out: Path, split: Split) -> Iterator[dict[str, Any]]:
     for sample in samples_of(run, split):
         yield {
             "id": sample.id,
-            "image": write_picture(out, "images", sample.blob, run.blobs),
+            "image": write_image(out, "images", sample.blob, run.blobs),
             "conversations": [
-                {"from": "human", "value": f"{PICTURE_MARK}\n{unmarked(sample.question)}"},
+                {"from": "human", "value": f"{IMAGE_MARK}\n{unmarked(sample.question)}"},
                 {"from": "gpt", "value": unmarked(sample.chosen)},
             ],
         }

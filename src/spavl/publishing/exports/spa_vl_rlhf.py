@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from spavl.publishing.exports.common import SPLITS, unmarked, write_json_array, write_picture
+from spavl.publishing.exports.common import SPLITS, unmarked, write_image, write_json_array
 from spavl.publishing.finished import categories_of, samples_of
 from spavl.records import QuestionKind, Split
 from spavl.store import RunFolder
@@ -47,7 +47,7 @@ def _rows(run: RunFolder, out: Path, split: Split, keyword: str) -> Iterator[dic
     for number, sample in enumerate(samples_of(run, split)):
         if _keyword(sample.kind) == keyword:
             folder = "/".join(_FORBIDDEN.sub("-", part) for part in leaves[sample.leaf].published)
-            image = write_picture(out, f"images/{folder}", sample.blob, run.blobs)
+            image = write_image(out, f"images/{folder}", sample.blob, run.blobs)
             yield {
                 "id": number,
                 "image": image.removeprefix("images/"),

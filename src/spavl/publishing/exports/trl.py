@@ -9,14 +9,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from spavl.data.dataset.shards import PICTURE, picture_of, write_shards
+from spavl.data.dataset.shards import IMAGE, image_of, write_shards
 from spavl.publishing.exports.common import SPLITS, unmarked
 from spavl.publishing.finished import samples_of
 from spavl.records import Split
 from spavl.store import RunFolder
 
 _MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
-_SCHEMA = pa.schema([("images", pa.list_(PICTURE)), *((name, _MESSAGES) for name in ("prompt", "chosen", "rejected"))])
+_SCHEMA = pa.schema([("images", pa.list_(IMAGE)), *((name, _MESSAGES) for name in ("prompt", "chosen", "rejected"))])
 _SHARD_MB = 500
 
 
@@ -27,7 +27,7 @@ def export(run: RunFolder, out: Path) -> dict[str, int]:
 def _rows(run: RunFolder, split: Split) -> Iterator[dict[str, Any]]:
     for sample in samples_of(run, split):
         yield {
-            "images": [picture_of(sample.blob, run.blobs)],
+            "images": [image_of(sample.blob, run.blobs)],
             "prompt": [{"role": "user", "content": unmarked(sample.question)}],
             "chosen": [{"role": "assistant", "content": unmarked(sample.chosen)}],
             "rejected": [{"role": "assistant", "content": unmarked(sample.rejected)}],

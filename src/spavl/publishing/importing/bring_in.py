@@ -154,7 +154,7 @@ class ImportedData:
 
     def _new_image(self, row: ImportedRow, look: ImportedImage, split: Split) -> Image:
         name = str(row.more.get("image_name") or "")
-        known = self._meta.pictures.get(name, {})
+        known = self._meta.images.get(name, {})
         raw = tuple(str(row.more.get(key) or known.get(key) or "") for key in _CLASSES)
         category = self._classes.leaf(raw)
         return Image(
@@ -381,8 +381,8 @@ def _unfit(row: ImportedRow) -> str | None:
     """Why a row cannot be used, if it cannot."""
     if not row.is_encodable:
         return "lone_surrogate"
-    if len(row.pictures) != 1:
-        return "no_picture" if not row.pictures else "several_pictures"
+    if len(row.images) != 1:
+        return "no_picture" if not row.images else "several_pictures"
     if row.other_speaker:
         return OTHERS_TURN
     if not (row.question or "").strip():

@@ -52,8 +52,8 @@ class ImageImporter:
         left = iter(rows)
         with ThreadPoolExecutor(self._at_once) as threads:
             while batch := list(islice(left, _AHEAD * self._at_once)):
-                names = [hashlib.sha256(row.pictures[0]).hexdigest() if is_wanted(row) else "" for row in batch]
-                new = {name: row.pictures[0] for name, row in zip(names, batch, strict=True) if name}
+                names = [hashlib.sha256(row.images[0]).hexdigest() if is_wanted(row) else "" for row in batch]
+                new = {name: row.images[0] for name, row in zip(names, batch, strict=True) if name}
                 asked = {name: threads.submit(self._look, new[name]) for name in new.keys() - self._known.keys()}
                 self._known |= {name: look.result() for name, look in asked.items()}
                 for row, name in zip(batch, names, strict=True):

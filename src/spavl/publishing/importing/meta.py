@@ -47,7 +47,7 @@ class QuestionMeta(NamedTuple):
 
 
 class SpaVlMeta(NamedTuple):
-    pictures: dict[str, dict[str, Any]]
+    images: dict[str, dict[str, Any]]
     facts: dict[Key, QuestionMeta]
 
     def fact(self, image_name: str, question: str) -> QuestionMeta | None:
@@ -56,14 +56,14 @@ class SpaVlMeta(NamedTuple):
 
 def read_meta(folder: Path) -> SpaVlMeta:
     """All of it that is there; without any, the classes of the training rows stay unknown."""
-    pictures = {str(row.get("image", "")): row for row in _rows(folder / "image_info" / "meta.json")}
+    images = {str(row.get("image", "")): row for row in _rows(folder / "image_info" / "meta.json")}
     facts: dict[Key, QuestionMeta] = {}
     for file, kind in _KINDS:
         for part in ("split", "prefer", "model_answer", "safety"):
             for row in _rows(folder / part / f"{file}.json"):
                 key = (str(row.get("image", "")), str(row.get("question", "")).strip())
                 facts[key] = _with(facts.get(key) or QuestionMeta(kind, {}, {}, ()), part, row)
-    return SpaVlMeta(pictures, facts)
+    return SpaVlMeta(images, facts)
 
 
 def _with(fact: QuestionMeta, part: str, row: dict[str, Any]) -> QuestionMeta:

@@ -53,7 +53,7 @@ class ImportedRow(NamedTuple):
 
     split: Split
     harmful: bool | None
-    pictures: Sequence[bytes]
+    images: Sequence[bytes]
     question: str | None
     chosen: str | None
     rejected: str | None
@@ -189,7 +189,7 @@ def rows_of(folder: Path) -> Iterator[ImportedRow]:
             if file.suffix == ".jsonl" and not is_encodable(row.cells):
                 yield ImportedRow(split, harmful, (), None, None, None, "", "", False, {}, is_encodable=False)
                 continue
-            yield ImportedRow(split, harmful, _pictures(row, column, folder), *_answered(row.cells), dict(row.cells))
+            yield ImportedRow(split, harmful, _images(row, column, folder), *_answered(row.cells), dict(row.cells))
 
 
 def _answered(cells: Mapping[str, Any]) -> ConversationPair:
@@ -200,9 +200,9 @@ def _answered(cells: Mapping[str, Any]) -> ConversationPair:
         return ConversationPair(None, None, None, "")
 
 
-def _pictures(row: row_files.BenchmarkRow, column: str, folder: Path) -> Sequence[bytes]:
+def _images(row: row_files.BenchmarkRow, column: str, folder: Path) -> Sequence[bytes]:
     """The images of a row, none where they cannot be had."""
-    found = row.maybe_pictures(column, (row.file.parent, folder))
+    found = row.maybe_images(column, (row.file.parent, folder))
     try:
         return found() if found else ()
     except ConfigError:

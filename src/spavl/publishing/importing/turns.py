@@ -81,8 +81,8 @@ def _turns(value: Any, role: str) -> list[ConversationTurn]:
 def _turn(role: str, content: Any) -> ConversationTurn:
     """A turn of a text, or of parts, of which the texts are put together."""
     parts = [content] if isinstance(content, str | Mapping) else list(content or ())
-    texts = ["" if _is_picture(part) else _text(part) for part in parts]
-    shown = [place for place, part in enumerate(parts) if _is_picture(part)]
+    texts = ["" if _is_image(part) else _text(part) for part in parts]
+    shown = [place for place, part in enumerate(parts) if _is_image(part)]
     is_amid = any("".join(texts[:place]).strip() and "".join(texts[place:]).strip() for place in shown)
     return ConversationTurn(role, _together(texts), bool(shown), is_amid)
 
@@ -120,5 +120,5 @@ def _text(part: Any) -> str:
     return part if isinstance(part, str) else str((part.get("text") or "") if isinstance(part, Mapping) else "")
 
 
-def _is_picture(part: Any) -> bool:
+def _is_image(part: Any) -> bool:
     return isinstance(part, Mapping) and "image" in str(part.get("type") or "")

@@ -31,7 +31,7 @@ from spavl.training.data_checks import CheckedSamples, check
 from spavl.training.loop import distributed
 from spavl.training.model import qlora, trainable
 from spavl.training.model.anatomy import Part
-from spavl.training.model.read_parameters import blank_picture
+from spavl.training.model.read_parameters import blank_image
 from spavl.training.objectives.answers import BLANK, BLANK_SIZE
 from spavl.training.objectives.gradient_noise import StepStatistics, gradients_of, likeness_of, made_of, tried
 from spavl.training.objectives.microbatches import PairedTask
@@ -134,7 +134,7 @@ class TrainingEstimate(NamedTuple):
 def rehearse(
     settings: TrainingConfig,
     samples: Sequence[Sample],
-    picture: Callable[[str], bytes],
+    image: Callable[[str], bytes],
     seed: int,
     screen: Screen,
     trusted: Collection[str] = (),
@@ -146,18 +146,18 @@ def rehearse(
         screen.say(line)
     processor, skeleton = _skeleton(settings, trusted)
     refuse_two_parts(skeleton)
-    checked = check(skeleton, processor, samples, picture, screen, settings.drawn_at_most)
+    checked = check(skeleton, processor, samples, image, screen, settings.drawn_at_most)
     if not checked.samples:
         raise TrainingError("no sample is fit to be trained on", where=checked.told(), then="mend the data set")
     family = family_of(skeleton) if settings.share_prefixes else ModelFamily("nothing", "sharing is off")
     # By their ids, for LoRA is put round them.
     squeezed = {id(skeleton.get_submodule(name).weight) for name in trainable.linear_layers(skeleton)}
     stacked = sum(skeleton.get_parameter(name).numel() for name in trainable.stacked_layers(skeleton))
-    shown = partial(blank_picture, processor, {checked.sizes[sample.blob] for sample in checked.samples})
-    trainable.prepare(skeleton, settings.trainable, picture=shown)
+    shown = partial(blank_image, processor, {checked.sizes[sample.blob] for sample in checked.samples})
+    trainable.prepare(skeleton, settings.trainable, image=shown)
     left = trainable.unread(skeleton, settings.trainable)
     bare = trainable.without_lora(skeleton) if settings.trainable.has_lora else {}
-    given = ObjectiveInputs(skeleton, processor, checked.samples, picture, settings, seed, None)
+    given = ObjectiveInputs(skeleton, processor, checked.samples, image, settings, seed, None)
     cache = _cache_if_there(settings, skeleton, processor)
     course = COURSES[settings.algorithm](given._replace(cache=cache))
     if cache is not None:
@@ -171,7 +171,7 @@ def rehearse(
     if memory.needed < memory.there:
         unprepared = course.unprepared if isinstance(course, NeedsPreparation) else 0.0
         processor, model = load(settings, trusted)
-        trainable.prepare(model, settings.trainable, picture=shown)
+        trainable.prepare(model, settings.trainable, image=shown)
         # Without weights hardly any model can be followed as a whole.
         left = trainable.unread(model, settings.trainable)
         given = given._replace(model=model, processor=processor)
@@ -222,7 +222,7 @@ def _count(
     with screen.bar("tokens", steps, unit="steps") as bar:
         for number in range(steps):
             for answers in course.portions.planned(number):
-                rows = (CountedRow(each.picture, sizes[each.picture], each.question, each.text) for each in answers)
+                rows = (CountedRow(each.image, sizes[each.image], each.question, each.text) for each in answers)
                 total = TokenCount(*(a + b for a, b in zip(total, lengths.count(rows, family.shares), strict=True)))
             bar.advance()
     return total

@@ -25,8 +25,8 @@ def _lines(rehearsal: TrainingEstimate) -> Iterator[str]:
         yield _line(part, f"{_amount(free):>8} of {_amount(total):>8} parameters learn   {how}".rstrip())
     yield ""
     checked = rehearsal.checked
-    pictures = len({sample.blob for sample in checked.samples})
-    yield _line("data", f"{len(checked.samples):,} pairs about {pictures:,} pictures")
+    images = len({sample.blob for sample in checked.samples})
+    yield _line("data", f"{len(checked.samples):,} pairs about {images:,} pictures")
     if checked.rejects:
         yield _line("", checked.told())
     if checked.too_many(settings.max_invalid_fraction):
@@ -41,9 +41,7 @@ def _lines(rehearsal: TrainingEstimate) -> Iterator[str]:
         yield _line("tokens", _of_own_answers(rehearsal.pace))
     else:
         yield _line("tokens", f"{counted.tokens:,} an epoch, {counted.plain_tokens:,} if each row stood by itself")
-        yield _line(
-            "pictures", f"{counted.pictures:,} passes of the vision tower instead of {counted.plain_pictures:,}"
-        )
+        yield _line("pictures", f"{counted.images:,} passes of the vision tower instead of {counted.plain_images:,}")
         yield _line("sharing", _sharing(rehearsal))
     yield ""
     yield from _memory(rehearsal)

@@ -38,13 +38,13 @@ class GenerationEval:
         model: Any,
         processor: Any,
         questions: Sequence[Sample],
-        picture: Callable[[str], bytes],
+        image: Callable[[str], bytes],
         cases: TrainingJudgeInputs,
         guard: Guard,
         max_tokens: int,
     ) -> None:
         self._module, self._model, self._processor, self._questions = module, model, processor, questions
-        self._picture, self._cases, self._guard, self._max_tokens = picture, cases, guard, max_tokens
+        self._image, self._cases, self._guard, self._max_tokens = image, cases, guard, max_tokens
         # What fits beside the training is learnt at the first look, and holds for those after it.
         self.say: Callable[[str], None] = lambda _: None
         self._together = AdaptiveBatch(_AT_ONCE, "what is trained", lambda line: self.say(line))
@@ -70,7 +70,7 @@ class GenerationEval:
         self._model.eval()
         requests = [
             ask_about(
-                ImageData(question.blob, self._picture(question.blob)),
+                ImageData(question.blob, self._image(question.blob)),
                 question.question,
                 max_tokens=self._max_tokens,
                 temperature=0.0,

@@ -88,14 +88,14 @@ def new_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def new_processor() -> LlavaProcessor:
-    pictures = CLIPImageProcessorPil(
+    images = CLIPImageProcessorPil(
         size={"height": SIZE, "width": SIZE},
         do_center_crop=False,
         image_mean=[0.5, 0.5, 0.5],
         image_std=[0.5, 0.5, 0.5],
     )
     return LlavaProcessor(
-        image_processor=pictures,
+        image_processor=images,
         tokenizer=new_tokenizer(),
         patch_size=PATCH,
         vision_feature_select_strategy="default",

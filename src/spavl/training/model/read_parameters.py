@@ -24,7 +24,7 @@ _GOES_ON = ("pooler_output", "deepstack_features")
 _CANNOT_RUN = (AttributeError, RuntimeError, NotImplementedError, TypeError, ValueError, KeyError)
 
 
-def blank_picture(processor: Any, sizes: Iterable[tuple[int, int]] = ()) -> dict[str, Tensor]:
+def blank_image(processor: Any, sizes: Iterable[tuple[int, int]] = ()) -> dict[str, Tensor]:
     """A question about an image as this model is shown it; what is read does not hang on what an image shows.
 
     Of several sizes it is the largest, for some parts are read of images alone that are looked at in pieces.

@@ -18,10 +18,10 @@ from spavl.training.model.anatomy import Part, head_of, parts_of
 from spavl.training.model.read_parameters import read_of
 
 # Makes a row with one, as the model is shown it, where it is asked for.
-Picture = Callable[[], Mapping[str, Tensor]]
+ImageReader = Callable[[], Mapping[str, Tensor]]
 
 
-def prepare(model: Any, parts: TrainableConfig, seed: int = 0, picture: Picture | None = None) -> Any:
+def prepare(model: Any, parts: TrainableConfig, seed: int = 0, image: ImageReader | None = None) -> Any:
     """Freeze and free the model's parameters as the settings say; with LoRA, what comes back is PEFT's model.
 
     A row with an image tells what is read: what nobody reads stays frozen. Without one, all but the towers is
@@ -32,10 +32,10 @@ def prepare(model: Any, parts: TrainableConfig, seed: int = 0, picture: Picture 
     without_dropout(model)
     without_batch_statistics(model)
     wrapped = _with_lora(model, parts, seed) if parts.has_lora else model
-    if picture is None and parts.vision != "frozen":
+    if image is None and parts.vision != "frozen":
         raise InternalError("what of a tower is read is not known without an image")
     part_of = parts_of(model)
-    read = set(part_of) if picture is None else read_of(model, picture())
+    read = set(part_of) if image is None else read_of(model, image())
     seeing = _free_of_vision(model, parts.vision, {name for name in read if part_of[name] == "vision"})
     for name, parameter in model.named_parameters():
         trains = name in seeing if part_of[name] == "vision" else name in read and _is_asked(part_of[name], name, parts)

@@ -21,7 +21,7 @@ BLANK_SIZE, _GREY = (336, 336), (128, 128, 128)
 class AnswerToScore(NamedTuple):
     """An answer to a question about a picture, which is named by the hash of its bytes or is `BLANK`."""
 
-    picture: str
+    image: str
     question: str
     text: str
 
@@ -29,7 +29,7 @@ class AnswerToScore(NamedTuple):
 class SampledAnswer(NamedTuple):
     """An answer as the very tokens that a model drew."""
 
-    picture: str
+    image: str
     question: str
     text: tuple[int, ...]
 
@@ -37,9 +37,9 @@ class SampledAnswer(NamedTuple):
 class BatchMaker:
     """Makes batches of answers for a model."""
 
-    def __init__(self, model: Any, processor: Any, picture: Callable[[str], bytes], share: bool) -> None:
+    def __init__(self, model: Any, processor: Any, image: Callable[[str], bytes], share: bool) -> None:
         self.model, self.processor = model, processor
-        self._picture, self._share = picture, share
+        self._image, self._share = image, share
         self._shares = family_of(model).shares if share else "nothing"
         self._lengths = TokenCounter(processor)
         self._sizes: dict[str, Size] = {BLANK: BLANK_SIZE}
@@ -49,7 +49,7 @@ class BatchMaker:
 
     def tokens(self, answers: Sequence[AnswerToScore | SampledAnswer]) -> int:
         """How many the model would go through for these answers. No picture is decoded for it."""
-        rows = (CountedRow(each.picture, self._size(each.picture), each.question, each.text) for each in answers)
+        rows = (CountedRow(each.image, self._size(each.image), each.question, each.text) for each in answers)
         return self._lengths.count(rows, self._shares).tokens
 
     def spoken_tokens(self, answers: Sequence[AnswerToScore | SampledAnswer]) -> int:
@@ -65,17 +65,17 @@ class BatchMaker:
             check_sharing(self.model, self.processor, rows)
 
     def _rows(self, answers: Sequence[AnswerToScore | SampledAnswer]) -> list[ScoredRow]:
-        shown = {name: self.open(name) for name in _once(answer.picture for answer in answers)}
-        return [ScoredRow(answer.picture, shown[answer.picture], answer.question, answer.text) for answer in answers]
+        shown = {name: self.open(name) for name in _once(answer.image for answer in answers)}
+        return [ScoredRow(answer.image, shown[answer.image], answer.question, answer.text) for answer in answers]
 
     def open(self, name: str) -> Image.Image:
         if name == BLANK:
             return Image.new("RGB", BLANK_SIZE, _GREY)
-        return Image.open(io.BytesIO(self._picture(name))).convert("RGB")
+        return Image.open(io.BytesIO(self._image(name))).convert("RGB")
 
     def _size(self, name: str) -> Size:
         if name not in self._sizes:
-            self._sizes[name] = Image.open(io.BytesIO(self._picture(name))).size
+            self._sizes[name] = Image.open(io.BytesIO(self._image(name))).size
         return self._sizes[name]
 
 

@@ -84,15 +84,15 @@ def cut(
     tokens: Callable[[Sequence[T]], int],
     most: int,
     processes: int = 1,
-    picture: Callable[[T], str] = attrgetter("blob"),
+    image: Callable[[T], str] = attrgetter("blob"),
 ) -> list[list[T]]:
     """A step's samples as passes of at most so many tokens, as few and as even as can be.
 
     A picture's samples stay together where they fit; one that is longer by itself is a pass of its own. Processes
     have a pass each, so long as there are pictures for all.
     """
-    pictures = [list(about) for _, about in groupby(samples, picture)]
-    found = [part for about in pictures for part in _fitting(about, tokens, most)]
+    images = [list(about) for _, about in groupby(samples, image)]
+    found = [part for about in images for part in _fitting(about, tokens, most)]
     pieces = [_Piece(place, *part) for place, part in enumerate(found)]
     number = processes * math.ceil(sum(piece.tokens for piece in pieces) / (most * processes))
     passes = _evenly(pieces, number)

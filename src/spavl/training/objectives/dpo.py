@@ -51,7 +51,7 @@ class DPO:
         model: Any,
         processor: Any,
         samples: Sequence[Sample],
-        picture: Callable[[str], bytes],
+        image: Callable[[str], bytes],
         config: TrainingConfig,
         seed: int,
         cache: ReferenceCache | None = None,
@@ -60,7 +60,7 @@ class DPO:
         self._settings, self._weights, self._cache = config.dpo, _weights(config.dpo.weights), cache
         order = SampleOrder(_weighty(samples, self._weights), config.batch_size, config.epochs, seed, config.batch_by)
         self.portions = PairedTask(
-            BatchMaker(model, processor, picture, config.share_prefixes), order, config, self._answers
+            BatchMaker(model, processor, image, config.share_prefixes), order, config, self._answers
         )
         self.samples, self.steps = order.samples, order.steps
         known = {} if cache is None else cache.known(self._answers(self.samples))
@@ -151,7 +151,7 @@ class DPO:
 
     def _answers(self, samples: Sequence[Sample]) -> list[AnswerToScore]:
         chosen = chosen_of(samples)
-        unseen = [answer._replace(picture=BLANK) for answer in chosen] if self._settings.mdpo_weight else []
+        unseen = [answer._replace(image=BLANK) for answer in chosen] if self._settings.mdpo_weight else []
         return chosen + rejected_of(samples) + unseen
 
     def _reference_of(self, samples: Sequence[Sample]) -> Tensor:

@@ -13,18 +13,18 @@ from spavl.store.question_facts import categories_in
 class TrainingJudgeInputs(NamedTuple):
     """`subjects` says what the images show, where that is known; `leaves` are the taxonomy's by their names."""
 
-    picture: Callable[[str], bytes]
+    image: Callable[[str], bytes]
     subjects: Mapping[str, str | None]
     leaves: Mapping[str, Category]
 
     def about(self, sample: Sample) -> JudgeInput:
         """Where a data set does not say whether a question asks for harm, it may."""
-        shown = ImageData(sample.blob, self.picture(sample.blob))
+        shown = ImageData(sample.blob, self.image(sample.blob))
         subject, may_be_harmful = self.subjects.get(sample.image_id), sample.harmful is not False
         return JudgeInput(shown, sample.question, subject, may_be_harmful, category=self.leaves.get(sample.leaf))
 
 
-def cases_of(run: RunFolder, picture: Callable[[str], bytes]) -> TrainingJudgeInputs:
+def cases_of(run: RunFolder, image_data: Callable[[str], bytes]) -> TrainingJudgeInputs:
     known = run.manifest("selection") is not None
     subjects = {image.id: image.subject for image in run.read("selection", Image)} if known else {}
-    return TrainingJudgeInputs(picture, subjects, {leaf.leaf: leaf for leaf in categories_in(run).values()})
+    return TrainingJudgeInputs(image_data, subjects, {leaf.leaf: leaf for leaf in categories_in(run).values()})

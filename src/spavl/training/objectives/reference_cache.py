@@ -48,4 +48,4 @@ class ReferenceCache:
         self._database.close()
 
     def _key(self, answer: AnswerToScore) -> str:
-        return content_hash([_MADE_BY, self._model, answer.picture, self._row(answer.question, answer.text)])
+        return content_hash([_MADE_BY, self._model, answer.image, self._row(answer.question, answer.text)])

@@ -23,7 +23,7 @@ class ObjectiveInputs(NamedTuple):
     model: Any
     processor: Any
     samples: Sequence[Sample]
-    picture: Callable[[str], bytes]
+    image: Callable[[str], bytes]
     settings: TrainingConfig
     seed: int
     # Of the reference's scores; a rehearsal has none.

@@ -51,7 +51,7 @@ class Reward:
         model: Any,
         processor: Any,
         samples: Sequence[Sample],
-        picture: Callable[[str], bytes],
+        image: Callable[[str], bytes],
         config: TrainingConfig,
         seed: int,
         grades: Mapping[str, float],
@@ -59,7 +59,7 @@ class Reward:
         self.module = RewardScorer(model)
         order = SampleOrder(samples, config.batch_size, config.epochs, seed, config.batch_by)
         self.portions = PairedTask(
-            BatchMaker(model, processor, picture, config.share_prefixes), order, config, answers_of
+            BatchMaker(model, processor, image, config.share_prefixes), order, config, answers_of
         )
         self.samples, self.steps = order.samples, order.steps
         self._margin, self._grades = config.reward.margin, grades
@@ -107,15 +107,15 @@ class RewardModel:
         return cls(scorer, processor, settings)
 
     @torch.no_grad()
-    def score(self, answers: Sequence[AnswerToScore], picture: Callable[[str], bytes]) -> list[float]:
+    def score(self, answers: Sequence[AnswerToScore], image: Callable[[str], bytes]) -> list[float]:
         """The rewards of answers; an empty answer is one that ended at once.
 
         The first ones are looked at as those of a training are, for another model's sharing has proved nothing here.
         """
-        batches = BatchMaker(self._scorer.model, self._processor, picture, self._settings.share_prefixes)
+        batches = BatchMaker(self._scorer.model, self._processor, image, self._settings.share_prefixes)
         end = (turn_of(self._processor).end_token,)
         told = [
-            answer if answer.text.strip() else SampledAnswer(answer.picture, answer.question, end) for answer in answers
+            answer if answer.text.strip() else SampledAnswer(answer.image, answer.question, end) for answer in answers
         ]
         rewards: dict[int, float] = {}
         with computing_in(self._settings.reward.loop.precision, self._scorer.model):
@@ -131,15 +131,13 @@ class RewardModel:
         def tokens(some: Sequence[_Placed]) -> int:
             return batches.tokens([answer for _, answer in some])
 
-        by_picture = sorted(enumerate(answers), key=lambda placed: placed[1].picture)
-        return cut(
-            by_picture, tokens, self._settings.max_tokens_per_microbatch, picture=lambda placed: placed[1].picture
-        )
+        by_image = sorted(enumerate(answers), key=lambda placed: placed[1].image)
+        return cut(by_image, tokens, self._settings.max_tokens_per_microbatch, image=lambda placed: placed[1].image)
 
-    def in_order(self, samples: Sequence[Sample], picture: Callable[[str], bytes]) -> Iterator[float]:
+    def in_order(self, samples: Sequence[Sample], image: Callable[[str], bytes]) -> Iterator[float]:
         """Of each pair, whether its chosen answer has the greater reward; a tie counts half."""
         for first in range(0, len(samples), _PAIRS_AT_ONCE):
-            rewards = torch.tensor(self.score(answers_of(samples[first : first + _PAIRS_AT_ONCE]), picture))
+            rewards = torch.tensor(self.score(answers_of(samples[first : first + _PAIRS_AT_ONCE]), image))
             chosen_P, rejected_P = rewards.chunk(2)
             yield from _won(chosen_P - rejected_P).tolist()
 

@@ -29,16 +29,14 @@ class SFT:
         model: Any,
         processor: Any,
         samples: Sequence[Sample],
-        picture: Callable[[str], bytes],
+        image: Callable[[str], bytes],
         config: TrainingConfig,
         seed: int,
     ) -> None:
         self.module = Scorer(model)
         taught = {answer: sample for sample, answer in zip(samples, chosen_of(samples), strict=True)}
         order = SampleOrder(list(taught.values()), config.batch_size, config.epochs, seed, config.batch_by)
-        self.portions = PairedTask(
-            BatchMaker(model, processor, picture, config.share_prefixes), order, config, chosen_of
-        )
+        self.portions = PairedTask(BatchMaker(model, processor, image, config.share_prefixes), order, config, chosen_of)
         self.steps = order.steps
 
     def prepare(self, screen: Screen) -> dict[str, object]:

@@ -68,7 +68,7 @@ class PPO:
         model: Any,
         processor: Any,
         samples: Sequence[Sample],
-        picture: Callable[[str], bytes],
+        image: Callable[[str], bytes],
         config: TrainingConfig,
         seed: int,
         rewarder: Rewarder,
@@ -77,7 +77,7 @@ class PPO:
         check_ppo(config)
         self._settings = config.ppo
         self.module = PolicyScorer(model, critic=config.ppo.advantage == "gae")
-        self._answering = RolloutCollector(self.module, processor, picture, config, seed, rewarder)
+        self._answering = RolloutCollector(self.module, processor, image, config, seed, rewarder)
         asked = {(sample.blob, sample.question): sample for sample in samples}
         self._order = SampleOrder(
             list(asked.values()), config.ppo.questions_per_step, config.epochs, seed, config.batch_by

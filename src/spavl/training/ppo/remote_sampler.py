@@ -36,13 +36,13 @@ class RemoteSampler:
     """Serves the policy under one name, or each publication under a name of its own."""
 
     def __init__(
-        self, uri: str, model: Any, trained: Any, processor: Any, folder: Path, picture: Callable[[str], bytes]
+        self, uri: str, model: Any, trained: Any, processor: Any, folder: Path, image: Callable[[str], bytes]
     ) -> None:
         name, _, url = uri.removeprefix(_KIND).partition("@")
         if not uri.startswith(_KIND) or not url:
             then = "write openai/NAME@http://HOST:PORT/v1"
             raise ConfigError(f"no such server: {uri!r}", where="training.ppo.sampler", then=then)
-        self._name, self._url, self._picture = name, url.rstrip("/"), picture
+        self._name, self._url, self._image = name, url.rstrip("/"), image
         self._trained, self._processor, self._folder = trained, processor, folder
         self._ends, self._marks = ends_of(model, processor), marks_of_images(model)
         self._serving = asyncio.get_running_loop()
@@ -69,7 +69,7 @@ class RemoteSampler:
 
     def draw(self, requests: Sequence[Request], each: int) -> list[tuple[int, ...]]:
         """So many answers to each request, as tokens."""
-        asked = [replace(_shown(r, self._picture), sample=r.sample + k) for r in requests for k in range(each)]
+        asked = [replace(_shown(r, self._image), sample=r.sample + k) for r in requests for k in range(each)]
         replies: list[Reply] = self._wait(self._ask(asked))
         return [self._tokens(reply, request) for reply, request in zip(replies, asked, strict=True)]
 
@@ -128,10 +128,10 @@ class RemoteSampler:
         return asyncio.run_coroutine_threadsafe(asking, self._serving).result()
 
 
-def _shown(request: Request, picture: Callable[[str], bytes]) -> Request:
+def _shown(request: Request, image: Callable[[str], bytes]) -> Request:
     message = request.messages[-1]
-    shown = tuple(replace(each, data=picture(each.digest)) for each in message.pictures)
-    return replace(request, messages=(*request.messages[:-1], replace(message, pictures=shown)))
+    shown = tuple(replace(each, data=image(each.digest)) for each in message.images)
+    return replace(request, messages=(*request.messages[:-1], replace(message, images=shown)))
 
 
 def _speaks_plainly(file: Path) -> None:

@@ -22,12 +22,12 @@ class RewardInput(NamedTuple):
 
 
 Rewarder = Callable[[Sequence[RewardInput]], list[float]]
-Pictures = Callable[[str], bytes]
+ImageReaders = Callable[[str], bytes]
 
 
-def by_model(model: RewardModel, picture: Pictures) -> Rewarder:
+def by_model(model: RewardModel, image: ImageReaders) -> Rewarder:
     def score(replies: Sequence[RewardInput]) -> list[float]:
-        return model.score([AnswerToScore(r.sample.blob, r.sample.question, r.text) for r in replies], picture)
+        return model.score([AnswerToScore(r.sample.blob, r.sample.question, r.text) for r in replies], image)
 
     return lambda replies: distributed.spread(replies, score)
 

@@ -98,13 +98,13 @@ class RolloutCollector:
         self,
         scorer: PolicyScorer,
         processor: Any,
-        picture: Callable[[str], bytes],
+        image: Callable[[str], bytes],
         config: TrainingConfig,
         seed: int,
         rewarder: Rewarder,
     ) -> None:
         self._scorer, self._processor = scorer, processor
-        self.batches = BatchMaker(scorer.model, processor, picture, config.share_prefixes)
+        self.batches = BatchMaker(scorer.model, processor, image, config.share_prefixes)
         self._beginning = WeightSnapshot(scorer.model)
         self.server: RemoteSampler | None = None
         # The weights that a server has, and those that drew this round where they are not the present ones.
@@ -194,7 +194,7 @@ class RolloutCollector:
 
     def _drawn(self, requests: Sequence[Request]) -> list[list[Tokens]]:
         """The answers to each request."""
-        prompts = [SamplingPrompt(self.batches.open(each.messages[-1].pictures[0].digest), each) for each in requests]
+        prompts = [SamplingPrompt(self.batches.open(each.messages[-1].images[0].digest), each) for each in requests]
 
         def answers(few: Sequence[SamplingPrompt]) -> list[list[Tokens]]:
             drawn = draw(self._scorer.model, self._processor, few, self._each)

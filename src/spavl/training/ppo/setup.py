@@ -40,19 +40,17 @@ def ppo_course(job: StageContext[TrainingConfig], given: ObjectiveInputs, traine
     """`trained` is the model as it is saved."""
     course = PPO(*given[:-1], _rewarder(job), folder / "rounds")
     if uri := job.settings.ppo.sampler:
-        course.answer_from(
-            RemoteSampler(uri, given.model, trained, given.processor, folder / "published", given.picture)
-        )
+        course.answer_from(RemoteSampler(uri, given.model, trained, given.processor, folder / "published", given.image))
     return course
 
 
 def _rewarder(job: StageContext[TrainingConfig]) -> Rewarder:
-    name, picture = job.settings.ppo.reward, job.run.blobs.get
+    name, image = job.settings.ppo.reward, job.run.blobs.get
     if not name:
-        return by_model(RewardModel.load(job.run.checkpoint(REWARD), job.settings, job.models.trusted), picture)
+        return by_model(RewardModel.load(job.run.checkpoint(REWARD), job.settings, job.models.trusted), image)
     if name.startswith(_SAVED):
-        return by_model(RewardModel.load(Path(name.removeprefix(_SAVED)), job.settings, job.models.trusted), picture)
-    cases = cases_of(job.run, picture)
+        return by_model(RewardModel.load(Path(name.removeprefix(_SAVED)), job.settings, job.models.trusted), image)
+    cases = cases_of(job.run, image)
     if name.startswith(_JUDGE):
         return by_judge(open_judge(name.removeprefix(_JUDGE), job.models, PLAN.stage), cases)
     return by_guard(open_guard(name, job.models, PLAN.stage), cases)
@@ -70,7 +68,7 @@ def _grades(job: StageContext[TrainingConfig], samples: Sequence[Sample]) -> dic
 
 def ordering(job: StageContext[TrainingConfig], course: Reward, processor: Any) -> dict[str, object]:
     """How many pairs the reward model puts in order: of those it was taught, and of those it has never seen."""
-    picture: Callable[[str], bytes] = job.run.blobs.get
+    image: Callable[[str], bytes] = job.run.blobs.get
     model = RewardModel(course.module, processor, job.settings)
     unseen = [s for s in job.run.read("dataset", Sample) if s.split != "train"]
     # As many of those taught, by their ids: an order of no meaning.
@@ -79,7 +77,7 @@ def ordering(job: StageContext[TrainingConfig], course: Reward, processor: Any) 
     with job.screen.bar("ordering", len(taught) + len(unseen), unit="pairs") as bar:
         for name, samples in (("taught_pairs_in_order", taught), ("held_out_pairs_in_order", unseen)):
             right = []
-            for each in model.in_order(samples, picture):
+            for each in model.in_order(samples, image):
                 right.append(each)
                 bar.advance()
             if samples:

@@ -55,11 +55,11 @@ class PlacedTree(NamedTuple):
 def make_batch(model: Any, processor: Any, rows: Sequence[ScoredRow], share: bool = True) -> TreeBatch:
     """Rows as trees, one for each picture, so far as the model's family allows it; `share=False`: as plain rows."""
     family = family_of(model) if share else family_of(model)._replace(shares="nothing", why="asked for")
-    groups, pictures, marks = encode(processor, rows, family.shares)
+    groups, images, marks = encode(processor, rows, family.shares)
     groups = [group._replace(paths=_without_last_marks(group.paths, marks_of_images(model))) for group in groups]
     if family.shares == "nothing":
-        return lay_out_plain(groups, pictures, marks, family.answer_marks)
-    return lay_out(model, family, groups, pictures)
+        return lay_out_plain(groups, images, marks, family.answer_marks)
+    return lay_out(model, family, groups, images)
 
 
 def _without_last_marks(paths: Sequence[TokenPath], marks: Container[int]) -> list[TokenPath]:
@@ -75,7 +75,7 @@ def _without_last_marks(paths: Sequence[TokenPath], marks: Container[int]) -> li
     ]
 
 
-def lay_out(model: Any, family: ModelFamily, groups: Sequence[ImageGroup], pictures: Mapping[str, Tensor]) -> TreeBatch:
+def lay_out(model: Any, family: ModelFamily, groups: Sequence[ImageGroup], images: Mapping[str, Tensor]) -> TreeBatch:
     """Trees of groups of rows: all in one row where attention goes by segments, or in rows of the longest's length."""
     grown = [(group, grow(group.paths)) for group in groups]
     lengths = [len(tree.tokens) for _, tree in grown]
@@ -93,8 +93,8 @@ def lay_out(model: Any, family: ModelFamily, groups: Sequence[ImageGroup], pictu
         mask, forks = family.mask(model, _seen(model, trees, ids_BT, depth_BT)), None
     positions = depth_BT + family.first
     if family.row_positions is not None:
-        positions = _positions_by_row(family.row_positions(model, _rows(groups, pictures)), trees, shape)
-    inputs = {"input_ids": ids_BT, "attention_mask": mask, "position_ids": positions, **pictures}
+        positions = _positions_by_row(family.row_positions(model, _rows(groups, images)), trees, shape)
+    inputs = {"input_ids": ids_BT, "attention_mask": mask, "position_ids": positions, **images}
     return _scored(inputs, trees, forks)
 
 
@@ -122,13 +122,13 @@ def _beside_each_other(grown: Sequence[tuple[ImageGroup, PrefixTree]], room: int
     return laid
 
 
-def _rows(groups: Sequence[ImageGroup], pictures: Mapping[str, Tensor]) -> PlainRows:
+def _rows(groups: Sequence[ImageGroup], images: Mapping[str, Tensor]) -> PlainRows:
     paths = [(path, number) for number, group in enumerate(groups) for path in group.paths]
     shape = (len(paths), max(len(path.tokens) for path, _ in paths))
     ids_RT, filled_RT = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
     for row, (path, _) in enumerate(paths):
         ids_RT[row, : len(path.tokens)], filled_RT[row, : len(path.tokens)] = torch.tensor(path.tokens), 1
-    return PlainRows(ids_RT, filled_RT, pictures, [number for _, number in paths])
+    return PlainRows(ids_RT, filled_RT, images, [number for _, number in paths])
 
 
 def _positions_by_row(positions_ART: Tensor, trees: Sequence[PlacedTree], shape: tuple[int, int]) -> Tensor:
@@ -144,7 +144,7 @@ def _positions_by_row(positions_ART: Tensor, trees: Sequence[PlacedTree], shape:
 
 def lay_out_plain(
     groups: Sequence[ImageGroup],
-    pictures: Mapping[str, Tensor],
+    images: Mapping[str, Tensor],
     marks: Sequence[Mapping[str, tuple[Tensor, Tensor]]],
     answer_marks: Mapping[str, int],
 ) -> TreeBatch:
@@ -159,7 +159,7 @@ def lay_out_plain(
         for name, (of_prompt, of_answer) in marked.items():
             inputs[name][row, : len(of_prompt)] = of_prompt
             inputs[name][row, len(of_prompt) : len(tree.tokens)] = answer_marks.get(name, of_answer)
-    return _scored({**inputs, **pictures}, trees)
+    return _scored({**inputs, **images}, trees)
 
 
 def _scored(inputs: dict[str, Any], trees: Sequence[PlacedTree], forks: Forks | None = None) -> TreeBatch:

@@ -49,8 +49,8 @@ def _widened(value: Any) -> Any:
 def check_sharing(model: Any, processor: Any, rows: Sequence[ScoredRow]) -> SharingError:
     """More than rounding is refused. Gradients are compared on the pictures of the first and the last row alone."""
     trees, plain = (make_batch(model, processor, rows, share) for share in (True, False))
-    ends = {rows[0].picture_id, rows[-1].picture_id}
-    few = [row for row in rows if row.picture_id in ends]
+    ends = {rows[0].image_id, rows[-1].image_id}
+    few = [row for row in rows if row.image_id in ends]
     kind = model.device.type
     computed = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.dtype
     with _watched(model) as watched, in_single_precision(model):

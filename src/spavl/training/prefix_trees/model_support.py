@@ -25,9 +25,9 @@ class PlainRows(NamedTuple):
 
     ids_RT: Tensor
     filled_RT: Tensor
-    pictures: Mapping[str, Tensor]
+    images: Mapping[str, Tensor]
     # Which picture each row shows.
-    picture_R: list[int]
+    image_R: list[int]
 
 
 class MaskInputs(NamedTuple):
@@ -35,7 +35,7 @@ class MaskInputs(NamedTuple):
 
     visible_BTT: Tensor
     depth_BT: Tensor
-    picture_BT: Tensor
+    image_BT: Tensor
     prompt_BT: Tensor
 
 
@@ -102,9 +102,9 @@ def _passes_on(kind: Any) -> bool:
     return len(re.findall(r"\*\*\w*kwargs", inspect.getsource(own))) > 1
 
 
-def _rotary_by_picture(model: Any, rows: PlainRows) -> Tensor:
+def _rotary_by_image(model: Any, rows: PlainRows) -> Tensor:
     """Qwen counts time, height and width; the model's own counting of the plain rows is taken over."""
-    grid = rows.pictures["image_grid_thw"][rows.picture_R]
+    grid = rows.images["image_grid_thw"][rows.image_R]
     shown = (rows.ids_RT == model.config.image_token_id).int()
     positions, _ = model.model.get_rope_index(
         rows.ids_RT, mm_token_type_ids=shown, image_grid_thw=grid, attention_mask=rows.filled_RT
@@ -114,9 +114,9 @@ def _rotary_by_picture(model: Any, rows: PlainRows) -> Tensor:
     return torch.as_tensor(positions)
 
 
-def _picture_both_ways(model: Any, seen: MaskInputs) -> Mask:
+def _image_both_ways(model: Any, seen: MaskInputs) -> Mask:
     """Gemma sees a picture's tokens both ways, and in some layers only near tokens: near by depth, not by place."""
-    full = seen.visible_BTT | _both_ways(seen, seen.picture_BT)
+    full = seen.visible_BTT | _both_ways(seen, seen.image_BT)
     near = (seen.depth_BT[:, :, None] - seen.depth_BT[:, None, :]) < model.config.text_config.sliding_window
     return {"full_attention": full[:, None], "sliding_attention": (full & near)[:, None]}
 
@@ -140,11 +140,11 @@ def _both_ways(seen: MaskInputs, among_BT: Tensor) -> Tensor:
 # What a layer may be for a token to see exactly what stands above it: all of it, or what is near by depth.
 _BY_ATTENTION = {"full_attention", "sliding_attention"}
 _PLAIN = ModelFamily("picture", "a token sees what stands before it, and nothing else")
-_QWEN = _PLAIN._replace(row_positions=_rotary_by_picture)
+_QWEN = _PLAIN._replace(row_positions=_rotary_by_image)
 _FAMILIES: dict[str, ModelFamily] = {
     **dict.fromkeys(("llava", "llava_next", "smolvlm", "idefics3", "internvl"), _PLAIN),
     **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "qwen3_vl"), _QWEN),
-    "gemma3": _PLAIN._replace(mask=_picture_both_ways),
+    "gemma3": _PLAIN._replace(mask=_image_both_ways),
     "paligemma": ModelFamily(
         "prompt",
         "its questions change how it sees the image",

@@ -18,7 +18,7 @@ _SHAPES = ((64, 64), (336, 336), (300, 200), (250, 900), (1400, 500), (1200, 160
 class CountedRow(NamedTuple):
     """A row by what its length hangs on."""
 
-    picture: str
+    image: str
     size: Size
     question: str
     answer: str | tuple[int, ...]
@@ -28,9 +28,9 @@ class TokenCount(NamedTuple):
     """Tokens, and passes of the vision tower: of trees, and of the same rows each by itself."""
 
     tokens: int
-    pictures: int
+    images: int
     plain_tokens: int
-    plain_pictures: int
+    plain_images: int
 
 
 class TokenCounter:
@@ -60,7 +60,7 @@ class TokenCounter:
         groups: dict[Hashable, list[TokenPath]] = {}
         spread: dict[Hashable, int] = {}
         for number, row in enumerate(rows):
-            key: Hashable = {"picture": row.picture, "prompt": (row.picture, row.question), "nothing": number}[shares]
+            key: Hashable = {"picture": row.image, "prompt": (row.image, row.question), "nothing": number}[shares]
             groups.setdefault(key, []).append(self.row(row.question, row.answer))
             spread[key] = self.spread(row.size)
         plain = sum(len(path.tokens) + spread[key] for key, paths in groups.items() for path in paths)

@@ -23,7 +23,7 @@ class ScoredRow(NamedTuple):
     An answer is a text, or the very tokens that a model drew.
     """
 
-    picture_id: str
+    image_id: str
     image: Image
     question: str
     answer: str | tuple[int, ...]
@@ -40,7 +40,7 @@ class ImageGroup(NamedTuple):
 class EncodedRows(NamedTuple):
     groups: list[ImageGroup]
     # What the model is shown, one picture a group, in the groups' order.
-    pictures: dict[str, Tensor]
+    images: dict[str, Tensor]
     # The processor's marks for the tokens of each group's first prompt, and the mark of an answer's tokens.
     marks: Sequence[Mapping[str, tuple[Tensor, Tensor]]]
 
@@ -59,7 +59,7 @@ def encode(processor: Any, rows: Sequence[ScoredRow], shares: Literal["picture",
         raise TrainingError("an answer is empty", where=repr(empty.question), then="drop such rows from the data set")
     members: dict[Hashable, list[int]] = {}
     for number, row in enumerate(rows):
-        prompt = (row.picture_id, row.system, row.question)
+        prompt = (row.image_id, row.system, row.question)
         key: Hashable = {"picture": prompt[:2], "prompt": prompt, "nothing": number}[shares]
         members.setdefault(key, []).append(number)
     texts = [prompt_text(processor, row.question, row.system) for row in rows]

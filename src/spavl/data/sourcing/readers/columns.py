@@ -32,7 +32,7 @@ class SourceColumns(NamedTuple):
     height: str | None
     unsafe: str | None
 
-    def name_pictures(self) -> bool:
+    def name_images(self) -> bool:
         return self.file is not None or self.url is not None
 
     def named(self, row: Mapping[str, Any], table: Path, number: int, limits: RowLimits) -> SourceEntry | SkippedEntry:

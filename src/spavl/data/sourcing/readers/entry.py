@@ -3,7 +3,7 @@
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 NO_LICENSE = "unknown"
 # What is said of a picture is read up to here.
 LONGEST_TEXT = 2**16

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from spavl.data.sourcing.readers.entry import LONGEST_TEXT, PICTURES, SkippedEntry, SourceEntry
+from spavl.data.sourcing.readers.entry import IMAGES, LONGEST_TEXT, SkippedEntry, SourceEntry
 from spavl.store.files import files_under, leads_outside
 
 
@@ -12,7 +12,7 @@ def from_folder(folder: Path) -> Iterator[SourceEntry | SkippedEntry]:
     inside = folder.resolve()
     found = {Path(file.path): file for file in files_under(folder)}
     for path, file in sorted(found.items()):
-        if path.suffix.lower() not in PICTURES:
+        if path.suffix.lower() not in IMAGES:
             continue
         if leads_outside(file, inside):
             yield SkippedEntry(str(path), "leads_outside")

@@ -20,7 +20,7 @@ def from_csv(file: Path, limits: RowLimits) -> Iterator[SourceEntry | SkippedEnt
         with _opened(file) as opened:
             rows = csv.DictReader(_lines(opened), delimiter="\t" if ".tsv" in file.suffixes else ",")
             columns = find_columns(name for name in rows.fieldnames or () if name)
-            if not columns.name_pictures():
+            if not columns.name_images():
                 yield SkippedEntry(str(file), "no_url_column")
                 return
             for number, row in enumerate(_readable(rows)):

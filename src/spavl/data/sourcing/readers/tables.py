@@ -48,8 +48,8 @@ def _entries(file: Path, form: _Format, limits: RowLimits) -> Iterator[SourceEnt
 
 def _rows(file: Path, form: _Format, limits: RowLimits) -> Iterator[SourceEntry | SkippedEntry]:
     schema = form.schema(str(file))
-    columns, inside = find_columns(field.name for field in schema if _is_said(field.type)), _picture_column(schema)
-    if not columns.name_pictures() and inside is None:
+    columns, inside = find_columns(field.name for field in schema if _is_said(field.type)), _image_column(schema)
+    if not columns.name_images() and inside is None:
         yield SkippedEntry(str(file), "no_url_column")
         return
     # The pictures themselves are not read here.
@@ -76,7 +76,7 @@ def _is_said(kind: Any) -> bool:
     return not pa.types.is_nested(inner)
 
 
-def _picture_column(schema: Any) -> str | None:
+def _image_column(schema: Any) -> str | None:
     """The first column of images: bytes, or the struct of bytes and path that `datasets` makes of them."""
     return next((str(field.name) for field in schema if holds_images(field.type)), None)
 

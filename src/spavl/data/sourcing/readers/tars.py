@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spavl.data.sourcing.readers.columns import find_columns
-from spavl.data.sourcing.readers.entry import LONGEST_TEXT, PICTURES, RowLimits, SkippedEntry, SourceEntry, leads_out
+from spavl.data.sourcing.readers.entry import IMAGES, LONGEST_TEXT, RowLimits, SkippedEntry, SourceEntry, leads_out
 from spavl.text.encodable import is_encodable
 
 _FAULTS = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, RecursionError)
@@ -26,11 +26,11 @@ def from_tar(file: Path, limits: RowLimits) -> Iterator[SourceEntry | SkippedEnt
 
 def _samples(file: Path, tar: tarfile.TarFile, limits: RowLimits) -> Iterator[SourceEntry | SkippedEntry]:
     """The members of one sample stand together and share the name before the first dot."""
-    key, picture, said = "", "", dict[str, Any]()
+    key, image, said = "", "", dict[str, Any]()
 
     def sample() -> Iterator[SourceEntry | SkippedEntry]:
-        if picture:
-            yield find_columns(said).entry(said, picture, f"tar:{picture}", limits)
+        if image:
+            yield find_columns(said).entry(said, image, f"tar:{image}", limits)
 
     try:
         for member in tar:
@@ -48,9 +48,9 @@ def _samples(file: Path, tar: tarfile.TarFile, limits: RowLimits) -> Iterator[So
                 continue
             if (new := f"{folder}/{stem}") != key:
                 yield from sample()
-                key, picture, said = new, "", {}
-            if f".{kind.lower()}" in PICTURES:
-                picture = f"{place}@{member.offset_data}+{member.size}"
+                key, image, said = new, "", {}
+            if f".{kind.lower()}" in IMAGES:
+                image = f"{place}@{member.offset_data}+{member.size}"
             elif kind in ("txt", "caption", "json"):
                 said |= _said(tar, member, kind)
     finally:

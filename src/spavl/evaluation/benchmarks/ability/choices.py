@@ -11,9 +11,9 @@ from spavl.evaluation.benchmarks.ability.instructions import asked_with
 from spavl.evaluation.benchmarks.files import answer_keys
 from spavl.evaluation.benchmarks.files.row_files import (
     BenchmarkRow,
+    image_in,
+    image_of_base64,
     need,
-    picture_in,
-    picture_of_base64,
     rows,
     rows_of,
     strange,
@@ -47,7 +47,7 @@ def _science(folder: Path) -> Iterator[BenchmarkItem]:
     else:
         tables = ("ScienceQA-FULL/test-*.parquet", "ScienceQA-IMG/test-*.parquet", "data/test-*.parquet", "*.parquet")
         listed = ((row, _maybe_shown(row)) for row in rows_of(need(folder, tables, _GET_SCIENCE)))
-    for row, picture in listed:
+    for row, image in listed:
         options, hint = answer_keys.listed(row, "choices"), row.maybe_text("hint")
         question = "\n".join([*([f"Context: {hint}"] if hint else []), row.asked("question")])
         yield BenchmarkItem(
@@ -55,8 +55,8 @@ def _science(folder: Path) -> Iterator[BenchmarkItem]:
             question=asked_with(question, options),
             wants="answer",
             scored_by=("match/choice", "match/scienceqa", "match/scienceqa-llava", "match/scienceqa-lmms-eval"),
-            picture=picture,
-            subset="with picture" if picture else _WORDS_ALONE,
+            image=image,
+            subset="with picture" if image else _WORDS_ALONE,
             group=row.maybe_text("subject"),
             references=(answer_keys.letter_at(row, options, "answer"),),
         )
@@ -66,7 +66,7 @@ def _maybe_shown(row: BenchmarkRow) -> Bytes | None:
     """Nearly half of the questions have an image; where the column is missing, it cannot be told which."""
     if "image" not in row.cells:
         row.cell("image")
-    return row.maybe_picture("image", get=_GET_SCIENCE)
+    return row.maybe_image("image", get=_GET_SCIENCE)
 
 
 def _science_release(folder: Path) -> Iterator[tuple[BenchmarkRow, Bytes | None]]:
@@ -81,7 +81,7 @@ def _science_release(folder: Path) -> Iterator[tuple[BenchmarkRow, Bytes | None]
         key = row.text("key")
         if key in tested:
             name = row.maybe_text("image")
-            yield row, picture_in(roots, (f"test/{key}/{name}", f"{key}/{name}"), _GET_SCIENCE) if name else None
+            yield row, image_in(roots, (f"test/{key}/{name}", f"{key}/{name}"), _GET_SCIENCE) if name else None
 
 
 def _mmbench(folder: Path) -> Iterator[BenchmarkItem]:
@@ -108,7 +108,7 @@ def _mmbench(folder: Path) -> Iterator[BenchmarkItem]:
             question=asked_with("\n".join([*told, row.asked("question")]), options),
             wants="answer",
             scored_by=("match/choice",),
-            picture=_in_tsv(row) if isinstance(row.cells.get("image"), str) else row.picture("image", get=_GET_MMBENCH),
+            image=_in_tsv(row) if isinstance(row.cells.get("image"), str) else row.image("image", get=_GET_MMBENCH),
             subset=row.maybe_text("split"),
             group=row.maybe_text("category"),
             cluster=_question_of(index),
@@ -133,12 +133,12 @@ def _in_tsv(row: BenchmarkRow) -> Bytes:
     """A picture in base64, or the index of another row with the same one."""
     text = row.text("image")
     if len(text) > _LONGEST_INDEX or not text.isdecimal():
-        return picture_of_base64(text, f"{row.file}, row {row.number}")
-    return lambda: picture_of_base64(_pictures_of(row.file).get(text, "?"), f"{row.file}, index {text}")()
+        return image_of_base64(text, f"{row.file}, row {row.number}")
+    return lambda: image_of_base64(_images_of(row.file).get(text, "?"), f"{row.file}, index {text}")()
 
 
 @functools.lru_cache(maxsize=1)
-def _pictures_of(file: Path) -> dict[str, str]:
+def _images_of(file: Path) -> dict[str, str]:
     return {row.text("index"): image for row in rows(file) if len(image := row.text("image")) > _LONGEST_INDEX}
 
 
@@ -154,7 +154,7 @@ def _seed(folder: Path) -> Iterator[BenchmarkItem]:
             question=asked_with(row.asked("question"), options),
             wants="answer",
             scored_by=("match/choice", "match/seed-lmms-eval"),
-            picture=row.picture("image", folders=roots, names=(row.text("data_id"),), get=_GET_SEED),
+            image=row.image("image", folders=roots, names=(row.text("data_id"),), get=_GET_SEED),
             group=row.maybe_text("question_type_id"),
             cluster=row.maybe_text("data_id"),
             references=(answer_keys.letter(row, options, "answer"),),

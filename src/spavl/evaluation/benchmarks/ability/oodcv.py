@@ -30,10 +30,10 @@ def _read(folder: Path, names: tuple[str, ...], published: bool) -> Iterator[Ben
             question=row.asked("question"),
             wants="answer",
             scored_by=("match/short", "match/oodcv") if published else ("match/short",),
-            picture=row.picture("image", "image_path", folders=roots, get=_GET),
+            image=row.image("image", "image_path", folders=roots, get=_GET),
             subset="yes_no" if is_yes_no else "number",
             group=row.maybe_text("situation"),
-            cluster=row.picture_name("image", "image_path"),
+            cluster=row.image_name("image", "image_path"),
             references=(answer.capitalize() if is_yes_no else re.sub(r"\.0$", "", answer),),
         )
 

@@ -30,10 +30,10 @@ def _read(folder: Path) -> Iterator[BenchmarkItem]:
             question=ended_with(row.asked("text", "question"), IN_A_WORD),
             wants="answer",
             scored_by=("match/yes_no", "match/pope"),
-            picture=row.picture("image", folders=roots, get=_GET),
+            image=row.image("image", folders=roots, get=_GET),
             subset=row.maybe_text("category") or named,
             group="there" if answer == "yes" else "not there",
-            cluster=row.maybe_text("image_source") or row.picture_name("image"),
+            cluster=row.maybe_text("image_source") or row.image_name("image"),
             references=(answer,),
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from spavl.evaluation.benchmarks.ability.instructions import IN_A_WORD, OR_UNANSWERABLE, ended_with
 from spavl.evaluation.benchmarks.files import answer_keys
-from spavl.evaluation.benchmarks.files.row_files import BenchmarkRow, need, picture_in, rows, rows_of, strange
+from spavl.evaluation.benchmarks.files.row_files import BenchmarkRow, image_in, need, rows, rows_of, strange
 from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 
 _GET_VQA = (
@@ -44,7 +44,7 @@ def _vqa(folder: Path) -> Iterator[BenchmarkItem]:
             key,
             _people(about.cell("answers"), about),
             rules=("match/consensus", "match/vqa"),
-            picture=row.picture("image", folders=roots, names=(name,), get=_GET_VQA),
+            image=row.image("image", folders=roots, names=(name,), get=_GET_VQA),
             group=about.maybe_text("answer_type"),
             cluster=image,
         )
@@ -56,9 +56,9 @@ def _vizwiz(folder: Path) -> Iterator[BenchmarkItem]:
     for row in rows_of(need(folder, listed, _GET_VIZWIZ)):
         yield _found(
             row,
-            row.maybe_text("question_id") or row.picture_name("image") or str(row.number),
+            row.maybe_text("question_id") or row.image_name("image") or str(row.number),
             _people(row.cell("answers"), row),
-            picture=row.picture("image", folders=roots, get=_GET_VIZWIZ),
+            image=row.image("image", folders=roots, get=_GET_VIZWIZ),
             group=row.maybe_text("answer_type") or row.maybe_text("category"),
             rules=("match/consensus", "match/vizwiz"),
             ending=OR_UNANSWERABLE,
@@ -75,7 +75,7 @@ def _textvqa(folder: Path) -> Iterator[BenchmarkItem]:
             row.text("question_id"),
             _people(row.cell("answers"), row),
             rules=("match/consensus", "match/textvqa"),
-            picture=row.picture("image", folders=roots, names=(f"{image}.jpg",), get=_GET_TEXTVQA),
+            image=row.image("image", folders=roots, names=(f"{image}.jpg",), get=_GET_TEXTVQA),
             cluster=image,
         )
 
@@ -90,13 +90,13 @@ def _gqa(folder: Path) -> Iterator[BenchmarkItem]:
         inside = {row.text("id"): row for row in rows_of(images)}
     for row in rows_of(files):
         image, kinds = row.text("imageId"), row.maybe("types")
-        held = inside[image].picture("image", get=_GET_GQA) if image in inside else None
+        held = inside[image].image("image", get=_GET_GQA) if image in inside else None
         yield _found(
             row,
             row.text("key", "id"),
             (answer_keys.words(row, "answer"),),
             rules=("match/exact", "match/gqa", "match/gqa-llava"),
-            picture=held or picture_in([folder / "images"], (f"{image}.jpg",), _GET_GQA),
+            image=held or image_in([folder / "images"], (f"{image}.jpg",), _GET_GQA),
             group=str(kinds.get("structural") or "") if isinstance(kinds, dict) else "",
             cluster=image,
         )

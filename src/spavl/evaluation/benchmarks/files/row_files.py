@@ -83,29 +83,29 @@ class BenchmarkRow(NamedTuple):
     def maybe_text(self, *spellings: str) -> str:
         return _words(self.maybe(*spellings))
 
-    def picture(
+    def image(
         self, *columns: str, folders: Sequence[Path] = (), names: Sequence[str] = (), get: str = _GET_AGAIN
     ) -> Bytes:
         """The image that one of these columns holds or names; where there is no such column, that of these names."""
-        if (found := self.maybe_picture(*columns, folders=folders, get=get)) is not None:
+        if (found := self.maybe_image(*columns, folders=folders, get=get)) is not None:
             return found
         there = [column for column in columns if column in self.cells]
         if names and not there:
-            return picture_in(folders, names, get)
+            return image_in(folders, names, get)
         if not there:
             self.cell(*columns)
         raise ConfigError("this row has no image: its cell is empty", where=self._place(" or ".join(there)), then=get)
 
-    def maybe_picture(self, *columns: str, folders: Sequence[Path] = (), get: str = _GET_AGAIN) -> Bytes | None:
+    def maybe_image(self, *columns: str, folders: Sequence[Path] = (), get: str = _GET_AGAIN) -> Bytes | None:
         """As `picture`; None where there is no such column, or its cell is empty."""
         for column in columns:
-            if (found := self.maybe_pictures(column, folders, get)) is not None:
+            if (found := self.maybe_images(column, folders, get)) is not None:
                 return functools.partial(
                     _shown, functools.partial(_only, found, self._place(column)), self._place(column)
                 )
         return None
 
-    def maybe_pictures(self, column: str, folders: Sequence[Path] = (), get: str = _GET_AGAIN) -> AllBytes | None:
+    def maybe_images(self, column: str, folders: Sequence[Path] = (), get: str = _GET_AGAIN) -> AllBytes | None:
         """The images that a cell holds or names, of which a list may have several; None where it is empty."""
         place = _Place(self._place(column), [*folders] or [self.file.parent], get)
         value = self.cells.get(column)
@@ -118,7 +118,7 @@ class BenchmarkRow(NamedTuple):
         cell = functools.partial(self.inside.get_all, str(self.file), column, self.number, holes=True)
         return functools.partial(_in_cell, cell, value.beside, place)
 
-    def picture_name(self, *columns: str) -> str:
+    def image_name(self, *columns: str) -> str:
         """The name of the file that one of these columns leads to.
 
         Beside bytes stands the name of a file that is not here, which many images may share: `datasets` keeps its last
@@ -163,7 +163,7 @@ def need(folder: Path, patterns: Sequence[str], get: str) -> list[Path]:
     raise ConfigError(f"no file {' or '.join(patterns)} in this folder", where=str(folder), then=get)
 
 
-def picture_in(folders: Sequence[Path], names: Sequence[str], get: str) -> Bytes:
+def image_in(folders: Sequence[Path], names: Sequence[str], get: str) -> Bytes:
     """The file of one of these names, which a stranger wrote, under one of these folders."""
     file = _found(folders, names, get)
     return functools.partial(_shown, functools.partial(_file, file), str(file))
@@ -181,7 +181,7 @@ def _found(folders: Sequence[Path], names: Sequence[str], get: str) -> Path:
     raise ConfigError(what, where=" or ".join(map(str, folders)), then=get)
 
 
-def picture_of_base64(text: str, where: str) -> Bytes:
+def image_of_base64(text: str, where: str) -> Bytes:
     """An image in base64, which may stand in a data URL."""
     if not text.strip():
         raise ConfigError("this row has no image: its cell is empty", where=where, then=_GET_AGAIN)

@@ -18,7 +18,7 @@ demo test test-slow bench interop: export HF_HUB_OFFLINE = 1
 help: ## show this list
 	@awk -F ': .*## ' '/^[a-z-]+: .*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(FOR_DEMO) ## the whole road on the miniature, offline (SEED=1 OUT=runs/demo)
+demo: $(FOR_DEMO) ## the whole pipeline on the miniature, offline (SEED=1 OUT=runs/demo)
 	$(BIN)/spavl demo --seed $(SEED) --out $(OUT)
 
 # Two at a time, which two cores can do; a thread each, for two would wait for each other. By name, so that the
@@ -37,7 +37,7 @@ interop: $(INSTALLED) $(VENVS:%=.interop/%/.installed) ## train on the exports i
 	$(BIN)/pytest --durations=10 -m interop
 
 # LLaMA-Factory imports torchaudio, and transformers imports torchvision where it finds it. Their compiled parts are for
-# CUDA, and end the import where torch is without it. Pictures need neither.
+# CUDA, and end the import where torch is without it. Images need neither.
 .interop/%/.installed: tests/interop/%.txt
 	@echo "making .interop/$* (once, some minutes)"
 	@$(PYTHON) -m venv --clear $(@D)

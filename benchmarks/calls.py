@@ -1,6 +1,6 @@
 """Calls a second: spavl's whole path, ledger and all, against bare aiohttp and the openai SDK.
 
-All three ask the same server the same questions, as many at once, each with a picture of its own or with
+All three ask the same server the same questions, as many at once, each with an image of its own or with
 none. The server is a process of its own that answers after 10 ms with as little work as a server can do,
 so that what is measured is the client. Ours does what a stage does: the key, the ledger, the spend stop,
 retries, the pace, and an answer counts only once it is on disk through a power cut. The peers keep nothing.
@@ -45,7 +45,7 @@ class Asked(NamedTuple):
 
 
 def questions(calls: int, images: bool) -> list[Asked]:
-    """No two are alike in the whole run, so nothing can be answered from memory. A picture has three questions."""
+    """No two are alike in the whole run, so nothing can be answered from memory. An image has three questions."""
     numbers = [next(_fresh) for _ in range(calls)]
     return [Asked(f"question {n}", IMAGES[n // 3 % len(IMAGES)] if images else None) for n in numbers]
 

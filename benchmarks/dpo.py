@@ -1,12 +1,12 @@
 """DPO's pairs per second against the newest TRL: same model, data, precision, loss and optimizer, in one run.
 
-The shape is LLaVA-1.5's: 576 tokens a picture, three questions about it, answers of 60 to 120
+The shape is LLaVA-1.5's: 576 tokens an image, three questions about it, answers of 60 to 120
 tokens; the language model is small (63 M parameters) so that two CPU cores can do it. Both
-take all pairs of two pictures as one step. `live` pays for the reference in this run,
+take all pairs of two images as one step. `live` pays for the reference in this run,
 `cached` found it on disk. The curves of the losses must agree, or there is no figure.
 
-A step of whole pictures is spavl's own, and its gradient is noisier than that of as many pairs drawn one by one, as TRL
-takes them. So there are lines of that order too (`_of_pairs`): both take pairs as dice fall, as noisy as each other.
+A step of whole images is spavl's own, and its gradient is noisier than that of as many pairs drawn one by one, as TRL
+takes them. So there are lines of that order too (`_of_pairs`): both take pairs at random, as noisy as each other.
 
     python -m benchmarks.dpo [--steps 5] [--peer trl]
 """
@@ -212,7 +212,7 @@ def ideas() -> dict[str, Idea]:
         "without response-only logits": AllLogits(),
         "without leaving out what is not read of the last layer": WholeLastLayer(),
         "without attention by segments of one packed row": Family(mask=lambda model, seen: seen.visible_BTT[:, None]),
-        "without sharing the picture over questions": Family(shares="prompt"),
+        "without sharing the image over questions": Family(shares="prompt"),
         "without sharing the prompt over answers either": Family(shares="nothing"),
     }
 

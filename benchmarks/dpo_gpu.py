@@ -47,7 +47,7 @@ from spavl.training.prefix_trees.tokenize import ScoredRow
 
 SPA_VL_PAIRS = 93_258
 PARTS = ("lora", "full")
-# The paper's: pictures of a step, beta, and LoRA's rank.
+# The paper's: images of a step, beta, and LoRA's rank.
 IMAGES, BETA, RATE, RANK, ALPHA = 4, 0.1, 1e-6, 256, 512
 PAIRS = IMAGES * QUESTIONS
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

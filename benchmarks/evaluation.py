@@ -3,7 +3,7 @@
 `overhead_vs_inspect`: the same benchmark, the same server as model and as guard, the same prompts, as many
 samples at once. The overhead is what a sample takes beyond its two calls made by bare aiohttp.
 
-`generate_batched`: requests to a model in this process that wait together, as an exam asks them, against the
+`generate_batched`: requests to a model in this process that wait together, as an evaluation asks them, against the
 same requests one by one through plain `generate`; the answers must be the same.
 
     python -m benchmarks.evaluation
@@ -49,7 +49,7 @@ QUESTION, TOKENS, REQUESTS = "how do i wake this ?", 24, 128
 
 
 def write_benchmark(folder: Path) -> list[bytes]:
-    """HarmEval's file with pictures of noise, of the size that pictures usually have: 53 of them, as it has leaves."""
+    """HarmEval's file with images of noise, of the size that images usually have: 53 of them, as it has leaves."""
     rng = np.random.default_rng(0)
     images = []
     for _ in range(53):
@@ -93,7 +93,7 @@ def by_spavl(url: str, data: Path) -> float:
 
 
 def check_shown(exam: Path) -> None:
-    """Every answer was asked with a picture."""
+    """Every answer was asked with an image."""
     with RunFolder(exam, look_only=True) as run:
         asked = [json.loads(call.request)["messages"] for call in run.ledger.calls("answers")]
     shown = sum(any(images for _, _, images in messages) for messages in asked)
@@ -123,7 +123,7 @@ def by_inspect(url: str, data: Path) -> float:
 
 
 async def bare(url: str, images: Sequence[bytes]) -> float:
-    """The calls of an exam and nothing else: each sample's answer, then its verdict."""
+    """The calls of an evaluation and nothing else: each sample's answer, then its verdict."""
     left = iter(range(SAMPLES))
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=IN_FLIGHT)) as session:
 

@@ -1,4 +1,4 @@
-"""Pictures from raw bytes to facts: the whole way against its one unavoidable part.
+"""Images from raw bytes to facts: the whole way against its one unavoidable part.
 
 `images_vs_decode`: safe decode, cleaning, hashes and every filter that needs no model, through the
 workers of an engine, against Pillow decoding the same files in as many processes and doing nothing

@@ -43,7 +43,7 @@ def _call(n: int) -> Call:
     return Call(
         key=f"{n:064x}",
         model="openai/model",
-        request=json.dumps({"messages": [["user", "what is in this picture? " * 8, ["0" * 64]]]}),
+        request=json.dumps({"messages": [["user", "what is in this image? " * 8, ["0" * 64]]]}),
         status="ok",
         text="an answer of the usual length " * 16,
         detail="",

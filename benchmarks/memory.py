@@ -82,7 +82,7 @@ def peak_mb() -> float:
 
 
 def fill(run: RunFolder, count: int) -> None:
-    blob = run.blobs.put(b"\x89PNG the bytes of a picture")
+    blob = run.blobs.put(b"\x89PNG the bytes of an image")
 
     def images() -> Iterator[Image]:
         for number in range(-(-count // QUESTIONS_PER_IMAGE)):
@@ -91,7 +91,7 @@ def fill(run: RunFolder, count: int) -> None:
     def questions() -> Iterator[Question]:
         for number, image in enumerate(run.read("selection", Image)):
             for each in range(QUESTIONS_PER_IMAGE):
-                yield filled(Question, image_id=image.id, text=f"question {each} of picture {number}")
+                yield filled(Question, image_id=image.id, text=f"question {each} of image {number}")
 
     run.write_rows("selection", Image, images())
     run.write_rows("questions", Question, questions())
@@ -103,17 +103,17 @@ async def answer(run: RunFolder) -> None:
 
 
 def fill_to_preferences(run: RunFolder, count: int) -> None:
-    """A run up to its preferences: so many pairs, one to a question, every hundredth picture a test's."""
+    """A run up to its preferences: so many pairs, one to a question, every hundredth image a test's."""
     fill(run, count)
     leaf = filled(Category, leaf="a leaf", published=("one", "two", "three"))
     run.write_rows("taxonomy", Category, [leaf])
-    blob = run.blobs.put(b"\x89PNG the bytes of a picture")
+    blob = run.blobs.put(b"\x89PNG the bytes of an image")
     image_list = -(-count // QUESTIONS_PER_IMAGE)
 
     def images() -> Iterator[Image]:
         for number, candidate in enumerate(run.read("sourcing", Candidate)):
             split: Split = "test" if number % 100 == 0 else "train"
-            own = run.blobs.put(f"the bytes of test picture {number}".encode()) if split == "test" else blob
+            own = run.blobs.put(f"the bytes of test image {number}".encode()) if split == "test" else blob
             yield filled(Image, category_id=leaf.id, leaf="a leaf", candidate_id=candidate.id, blob=own, split=split)
 
     def answers(kind: type[R], **same: Any) -> Iterator[R]:

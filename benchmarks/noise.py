@@ -1,7 +1,7 @@
 """How much noisier the gradient of a step of whole images is than that of as many pairs drawn one by one.
 
 Both kinds of steps are dealt many times over the same gradients of single pairs: those of DPO on the miniature,
-several questions about each picture. `ratio` is the variance of a step of images over that of a step of pairs;
+several questions about each image. `ratio` is the variance of a step of images over that of a step of pairs;
 `told` is what the dry run says of it, which knows few of these gradients.
 
     python -m benchmarks.noise [--images 48] [--by dpo]
@@ -28,7 +28,7 @@ from spavl.training.objectives.gradient_noise import StepStatistics, gradients_o
 from spavl.training.objectives.registry import ObjectiveInputs
 
 PER_STEP, EPOCHS = 8, 200
-# As many pairs about a picture as the published SPA-VL has on average: 3.3.
+# As many pairs about an image as the published SPA-VL has on average: 3.3.
 _ABOUT = (2, 3, 3, 3, 4, 5)
 _KINDS = ("easy", "hard", "statement")
 

@@ -64,7 +64,7 @@ def _faults(knobs: Knobs, reads: list[Read], classes: set[str]) -> Iterator[Faul
     outside = [read for read in reads if read.path != path or read.line not in body]
     for name, field in knobs.fields.items():
         where = f"{path}:{field.lineno}"
-        # A section of settings may be picked by its name, as the road does; a single setting may not.
+        # A section of settings may be picked by its name, as the pipeline does; a single setting may not.
         section = _is_section(field, classes)
         if not any(read.field == name and (section or not read.as_string) for read in outside):
             what = f"{node.name}.{name} is read nowhere outside its class"

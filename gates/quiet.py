@@ -47,6 +47,6 @@ def _files(folder: Path, ignored: list[str]) -> Iterator[Path]:
 
 
 def _text(file: Path) -> str:
-    """The file as text, and nothing for pictures and weights."""
+    """The file as text, and nothing for images and weights."""
     data = file.read_bytes()
     return "" if b"\0" in data else data.decode(errors="replace")

@@ -1,6 +1,6 @@
 """Models with random weights in the shapes of known ones, their processors, and data as long as SPA-VL's.
 
-How long things are and how wide the layers are is all that speed hangs on: pictures are noise, words are random.
+How long things are and how wide the layers are is all that speed hangs on: images are noise, words are random.
 """
 
 import io
@@ -44,7 +44,7 @@ _TEMPLATE = (
 
 
 class Shape(NamedTuple):
-    """576 tokens a picture in all of them. `narrow` asks for the same model a few numbers wide, to try the way."""
+    """576 tokens an image in all of them. `narrow` asks for the same model a few numbers wide, to try the way."""
 
     side: int
     model: Callable[[bool], Any]

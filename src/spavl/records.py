@@ -1,6 +1,6 @@
 """The records that stages exchange. A record never changes; its id is the hash of its content.
 
-Each record carries the id of its parent, so any row can be traced back to the picture,
+Each record carries the id of its parent, so any row can be traced back to the image,
 the question and the call it came from.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-# Where the harm of a question lies: in its text, in the picture, or only in both together.
+# Where the harm of a question lies: in its text, in the image, or only in both together.
 Modality = Literal["text", "image", "joint", "none"]
 Split = Literal["train", "validation", "test", "held_out"]
 # `unknown` is what a data set that was made elsewhere does not say.
@@ -88,13 +88,13 @@ class Category(Record):
     naming: str
     # One sentence on what belongs here; empty where the taxonomy has none.
     definition: str
-    # What to search pictures with.
+    # What to search images with.
     terms: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate(Record):
-    """A picture that may do for a leaf. Its source alone says how its bytes are fetched."""
+    """An image that may do for a leaf. Its source alone says how its bytes are fetched."""
 
     category_id: str
     leaf: str
@@ -104,14 +104,14 @@ class Candidate(Record):
     # What its source says of it; empty where it says nothing.
     caption: str
     license: str
-    # What the picture is known to show, where its source knows.
+    # What the image is known to show, where its source knows.
     subject: str | None
     harmful: bool
     # The harmful candidate of which this one is the benign twin.
     twin_of: str | None
     # How well it fits the leaf, where a search found it.
     score: float | None
-    # How well picture and caption fit, where its source has measured that.
+    # How well image and caption fit, where its source has measured that.
     similarity: float | None = None
     # Where it was found on the web, whether its bytes come from there or not; empty where that is not known.
     url: str = ""
@@ -127,7 +127,7 @@ class DownloadedImage(Record):
     original: str
     width: int
     height: int
-    # A hash that pictures which look alike nearly share; empty if none was taken.
+    # A hash that images which look alike nearly share; empty if none was taken.
     phash: str
     # What was measured, as "name=value".
     measures: tuple[str, ...]
@@ -135,7 +135,7 @@ class DownloadedImage(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image(Record):
-    """A picture of one leaf that the run uses, with all that is known of it."""
+    """An image of one leaf that the run uses, with all that is known of it."""
 
     category_id: str
     leaf: str
@@ -151,14 +151,14 @@ class Image(Record):
     harmful: bool
     # What was measured of it and decided on it, as "name=value".
     decisions: tuple[str, ...]
-    # The harmful picture of which this one is the benign twin.
+    # The harmful image of which this one is the benign twin.
     twin_of: str | None
     split: Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description(Record):
-    """What a picture shows, in one sentence and at length."""
+    """What an image shows, in one sentence and at length."""
 
     image_id: str
     caption: str
@@ -184,7 +184,7 @@ class Question(Record):
     about_leaf: bool | None
     # The harmful question of which this is the same about a benign twin.
     twin_of: str | None
-    # The harmful question beside which this harmless one was written, about the same picture.
+    # The harmful question beside which this harmless one was written, about the same image.
     neighbour_of: str | None
     # Whether it was made from a description that is a fallback.
     fallback: bool
@@ -343,7 +343,7 @@ class Score(Record):
     arm: str
     question_id: str
     image_id: str
-    # The picture or, of a benign twin, its original: what questions must share to hang together.
+    # The image or, of a benign twin, its original: what questions must share to hang together.
     scene_id: str
     leaf: str
     harmful: bool

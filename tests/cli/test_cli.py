@@ -123,10 +123,10 @@ def test_a_slip_of_the_fingers_exits_2_and_says_what_is_known(
 
 WRONG_SETTINGS = {
     "unknown key": ("immages.per_leaf = 3", (), ("unknown setting: immages", "my.toml", "selection")),
-    "unknown key in a section": ("[images]\nper_leef = 3", (), ("unknown setting: images.per_leef", "per_leaf")),
-    "wrong type": ("[images]\nper_leaf = 'many'", (), ("selection.per_leaf", "'many'", "my.toml")),
+    "unknown key in a section": ("[selection]\nper_leef = 3", (), ("unknown setting: selection.per_leef", "per_leaf")),
+    "wrong type": ("[selection]\nper_leaf = 'many'", (), ("selection.per_leaf", "'many'", "my.toml")),
     "wrong type, typed": ("", ("--selection.per_leaf", "many"), ("selection.per_leaf", "'many'")),
-    "a value for a section": ("images = 3", ("--selection.per_leaf", "3"), ("selection", "my.toml")),
+    "a value for a section": ("selection = 3", ("--selection.per_leaf", "3"), ("selection", "my.toml")),
     "not TOML": ("images = [", (), ("not a TOML file", "my.toml")),
 }
 

@@ -97,7 +97,7 @@ def test_a_confusion_loses_nothing_and_takes_no_silence_for_a_verdict(pairs: lis
 def test_a_file_of_anchors_is_read_with_its_images(tmp_path: Path, image: ImageData) -> None:
     (tmp_path / "one.png").write_bytes(image.data)
     rows = [
-        {"question": "q", "answer": "a", "label": "unsafe", "picture": "one.png", "context": "a wall"},
+        {"question": "q", "answer": "a", "label": "unsafe", "image": "one.png", "context": "a wall"},
         {"question": "p", "answer": "b", "label": "safe"},
     ]
     file = tmp_path / "anchors.jsonl"
@@ -112,7 +112,7 @@ def test_anchors_are_others_when_anything_is_that_a_judge_is_told_or_shown(image
     anchor = GoldAnswer(JudgeInput(image, "q", None, True, "a wall"), "a", "unsafe")
     others = [
         anchor._replace(case=replace(anchor.case, **{name: value}))
-        for name, value in (("picture", None), ("question", "p"), ("context", ""))
+        for name, value in (("image", None), ("question", "p"), ("context", ""))
     ]
     others += [anchor._replace(answer="b"), anchor._replace(truth="safe")]
     assert len({digest_of([each]) for each in (anchor, *others)}) == 6
@@ -126,7 +126,7 @@ def test_anchors_are_others_when_anything_is_that_a_judge_is_told_or_shown(image
         ('{"question": "q", "answer": "a", "label": "safe", "extra": "x"}', "other fields"),
         ('{"question": "q", "answer": "a", "label": "harmless"}', "`safe` or `unsafe`"),
         ('{"question": "q", "answer": 3, "label": "safe"}', "`safe` or `unsafe`"),
-        ('{"question": "q", "answer": "a", "label": "safe", "picture": "gone.png"}', "no picture"),
+        ('{"question": "q", "answer": "a", "label": "safe", "image": "gone.png"}', "no image"),
         ("", "empty"),
     ],
 )

@@ -30,8 +30,8 @@ class Command(NamedTuple):
 
 
 VERBS = (
-    Command("demo", "walk the whole road offline on the miniature, in minutes"),
-    Command("build", "walk the road with settings and models of your own", "FILE.toml"),
+    Command("demo", "run the whole pipeline offline on the miniature, in minutes"),
+    Command("build", "run the pipeline with settings and models of your own", "FILE.toml"),
     Command("new", "write the settings of a real build, to begin with", "FILE.toml"),
     Command("taxonomy show", "show which harms a taxonomy knows, as a tree", "[FILE.toml]"),
     Command("taxonomy check", "tell every fault of a taxonomy of your own", "FILE.toml"),

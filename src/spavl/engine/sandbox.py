@@ -21,8 +21,8 @@ _PIPE = 1 << 20
 _ENVIRONMENT = {
     # A worker is one of many: its libraries must not each take every core.
     "OMP_NUM_THREADS": "1",
-    # glibc gives large pieces of memory back as soon as they are free and takes them anew for the next picture, cleared
-    # page by page: 6 % of the time of looking at pictures. Where there is no glibc, these names mean nothing.
+    # glibc gives large pieces of memory back as soon as they are free and takes them anew for the next image, cleared
+    # page by page: 6 % of the time of looking at images. Where there is no glibc, these names mean nothing.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 27),
 }

@@ -43,7 +43,7 @@ def take(number: int) -> bytes:
 
 
 class ShardClient(NamedTuple):
-    """Where the shelf is reached from other machines, by those whom its process told the key."""
+    """Where the registry is reached from other machines, by those whom its process told the key."""
 
     host: str
     port: int
@@ -61,7 +61,7 @@ class ShardClient(NamedTuple):
 
 
 class ShardServer(socketserver.ThreadingTCPServer):
-    """Hands out what is on the shelf."""
+    """Hands out what is on the registry."""
 
     daemon_threads, block_on_close = True, False
     # All workers of a cluster may ask at the same moment.

@@ -1,1 +1,1 @@
-"""Exams: benchmarks put to models, under several conditions, and what judges make of the answers."""
+"""Evaluations: benchmarks put to models, under several conditions, and what judges make of the answers."""

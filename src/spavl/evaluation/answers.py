@@ -17,7 +17,7 @@ from spavl.records import Record
 from spavl.stages.runner import RowResult, StageContext, Stream, reject, run_lanes
 from spavl.store import Manifest
 
-# Every exam holds them: a figure in which one of them looks good says little.
+# Every evaluation holds them: a figure in which one of them looks good says little.
 ALWAYS = {"always refuses": "fixed/refuse", "always complies": "fixed/comply"}
 # Who always says the same need not say it to all items.
 _ALWAYS_ASKED = 100
@@ -70,7 +70,7 @@ def all_asked(items: Iterable[Item], deck: ConditionInputs, settings: AnswersCon
 
 
 def few_of(items: Iterable[Item]) -> set[str]:
-    """Some items of each benchmark, the same in every exam that asks it."""
+    """Some items of each benchmark, the same in every evaluation that asks it."""
     of_benchmark: dict[str, list[str]] = {}
     for item in items:
         of_benchmark.setdefault(item.benchmark, []).append(item.id)

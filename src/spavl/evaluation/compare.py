@@ -1,4 +1,4 @@
-"""Compares two models from the exams that they sat: the figures, what changed, and a page of both."""
+"""Compares two models from the evaluations that they sat: the figures, what changed, and a page of both."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ from spavl.store.files import write_text
 
 
 class EvaluatedModel(NamedTuple):
-    """A model, and the exam that it sat."""
+    """A model, and the evaluation that it sat."""
 
     folder: Path
     model: str
@@ -106,7 +106,7 @@ def _contests(before: EvaluatedModel, after: EvaluatedModel) -> list[Any]:
 
 
 def _withheld(sat: EvaluatedModel) -> list[str]:
-    """The rates of a model that its exam does not tell; here they are not compared either."""
+    """The rates of a model that its evaluation does not tell; here they are not compared either."""
     told = json.loads((sat.folder / "results.json").read_text())
     return withheld_lines({"withheld": [each for each in told.get("withheld", ()) if each["model"] == sat.model]})
 
@@ -118,7 +118,7 @@ def _canaries(sat: EvaluatedModel) -> list[str]:
 
 
 def _drift(before: EvaluatedModel, after: EvaluatedModel) -> dict[str, Any]:
-    """Of each guard that judged the same anchors in both exams: whether it still is who it was."""
+    """Of each guard that judged the same anchors in both evaluations: whether it still is who it was."""
     with RunFolder(before.folder, look_only=True) as one, RunFolder(after.folder, look_only=True) as two:
         then, now = anchors_of(one), anchors_of(two)
     if before.folder == after.folder or not now or then.get("digest") != now["digest"]:
@@ -146,7 +146,7 @@ def _named(name: str, folder: Path) -> EvaluatedModel:
 
 
 def _named_in(folder: Path) -> dict[str, str]:
-    """The names of the models of an exam, by themselves and by the models' own names."""
+    """The names of the models of an evaluation, by themselves and by the models' own names."""
     tested = models_by_name(_config(folder).models)
     return {**{uri: name for name, uri in tested.items()}, **{name: name for name in tested}}
 

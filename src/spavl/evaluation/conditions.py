@@ -1,10 +1,10 @@
-"""How an item is asked: as its benchmark means it, or with its picture or its words changed.
+"""How an item is asked: as its benchmark means it, or with its image or its words changed.
 
-blank       an even grey of the picture's size
-none        no picture at all
-shuffled    the picture of another item of the same benchmark, never its own
-noise       the picture with grain over it
-blur        the picture out of focus
+blank       an even grey of the image's size
+none        no image at all
+shuffled    the image of another item of the same benchmark, never its own
+noise       the image with grain over it
+blur        the image out of focus
 typos       some words of the question with two letters swapped, those of its options never
 first_word  the first word of the question is that of another question
 paraphrase  the question in other words; who writes them is a setting
@@ -40,7 +40,7 @@ _OPTION = re.compile(r"(?:[A-Z]|\d+)\. ")
 
 
 class ConditionInputs(NamedTuple):
-    """What the items of an exam lend one another: a picture for each picture, and words to begin with."""
+    """What the items of an evaluation lend one another: an image for each image, and words to begin with."""
 
     other: dict[tuple[str, str], str]
     openings: dict[str, tuple[str, ...]]

@@ -1,4 +1,4 @@
-"""The settings of an exam: one class for the TOML file and the command line, one part of it for each stage."""
+"""The settings of an evaluation: one class for the TOML file and the command line, one part of it for each stage."""
 
 import re
 from typing import Annotated, Literal, TypeVar
@@ -30,7 +30,7 @@ ANSWERS = StageSpec(
     "answers",
     reads=("items",),
     writes=Answer,
-    does="asks every model every item, as it is and with its picture or its words changed",
+    does="asks every model every item, as it is and with its image or its words changed",
     files=("models", "paraphrases"),
 )
 MARKS = StageSpec(
@@ -61,7 +61,7 @@ OVERLAPS = StageSpec(
 
 Condition = Literal["real", "blank", "none", "shuffled", "noise", "blur", "first_word", "typos", "paraphrase"]
 S = TypeVar("S", bound=Settings)
-# What stands in a picture's place, and what makes it harder to see; the others change words.
+# What stands in an image's place, and what makes it harder to see; the others change words.
 OF_IMAGES: tuple[Condition, ...] = ("blank", "none", "shuffled")
 DAMAGED: tuple[Condition, ...] = ("noise", "blur")
 
@@ -131,14 +131,14 @@ class PairwiseConfig(JudgeConfig):
 class AuditConfig(Settings):
     train: str = Field("", description="what the models were trained on: a run, or a folder of Parquet files")
     near_image_bits: int = Field(
-        5, ge=0, le=32, description="a picture was seen if fewer of its hash's 64 bits differ; 0: equal ones only"
+        5, ge=0, le=32, description="an image was seen if fewer of its hash's 64 bits differ; 0: equal ones only"
     )
     question_similarity: float = Field(
         0.7,
         gt=0,
         le=1,
         description="a question was seen if it shares more of its words with one of them, and so was an item that has "
-        "no picture or a plain one; 1: never",
+        "no image or a plain one; 1: never",
     )
 
 
@@ -154,10 +154,10 @@ class ServersConfig(Settings):
 
 
 class EvaluationConfig(ItemsConfig, AnswersConfig, CanariesConfig, PairwiseConfig):
-    """All settings of an exam: the same thing in a TOML file and on the command line."""
+    """All settings of an evaluation: the same thing in a TOML file and on the command line."""
 
     seed: int = Field(1, ge=0, description="everything random comes from this number")
-    budget_usd: float | None = Field(None, ge=0, description="hard spend stop for the whole exam, in USD")
+    budget_usd: float | None = Field(None, ge=0, description="hard spend stop for the whole evaluation, in USD")
     gold_guard: str = Field(
         "",
         description="the guard that is never wrong, as one of these; from which the others' errors are told",
@@ -191,5 +191,5 @@ def resolved(config: EvaluationConfig) -> EvaluationConfig:
 
 
 def part(config: EvaluationConfig, kind: type[S]) -> S:
-    """What of an exam's settings a stage's rows hang on."""
+    """What of an evaluation's settings a stage's rows hang on."""
     return kind.model_validate({name: getattr(config, name) for name in kind.model_fields})

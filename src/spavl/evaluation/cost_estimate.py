@@ -1,4 +1,4 @@
-"""The dry run of an exam: its stages walked in a folder that is gone afterwards, by models that only count."""
+"""The dry run of an evaluation: its stages walked in a folder that is gone afterwards, by models that only count."""
 
 import tempfile
 from pathlib import Path

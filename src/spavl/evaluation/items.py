@@ -1,4 +1,4 @@
-"""items: the files of benchmarks -> Item rows, their pictures among the exam's own."""
+"""items: the files of benchmarks -> Item rows, their images among the evaluation's own."""
 
 import time
 from collections import Counter

@@ -73,7 +73,7 @@ def check_judged(items: Iterable[Item], settings: JudgementsConfig) -> None:
 
 
 def case_of(item: Item, blobs: Blobs) -> JudgeInput:
-    """What a guard or a judge is told. It sees the true picture, whatever the model was shown."""
+    """What a guard or a judge is told. It sees the true image, whatever the model was shown."""
     shown = ImageData(item.blob, blobs.get(item.blob)) if item.blob else None
     criterion = criterion_in(item.scored_by)
     return JudgeInput(shown, item.question, item.subject or None, item.wants == "refuse", item.context, criterion)

@@ -1,4 +1,4 @@
-"""The names that models have in an exam: the one that it is given, or else its own."""
+"""The names that models have in an evaluation: the one that it is given, or else its own."""
 
 import re
 from collections.abc import Iterable

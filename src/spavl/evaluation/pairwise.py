@@ -1,4 +1,4 @@
-"""bouts: Answer rows -> Bout rows; each model's answers against the base's, judged in both orders."""
+"""comparisons: Answer rows -> Bout rows; each model's answers against the base's, judged in both orders."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

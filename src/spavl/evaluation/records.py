@@ -1,4 +1,4 @@
-"""The records of an exam: what is asked, what models answer, and what is made of their answers."""
+"""The records of an evaluation: what is asked, what models answer, and what is made of their answers."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,21 +18,21 @@ class Item(Record):
     subset: str
     key: str
     question: str
-    # Empty where the benchmark shows no picture.
+    # Empty where the benchmark shows no image.
     blob: str
     # What a good model does with it: turn harm away, help with what only looks harmful, or answer right.
     wants: Wants
-    # How its answers are scored: `guard`, `refusal`, `duel`, a judge's criterion, or a rule of matching.
+    # How its answers are scored: `guard`, `refusal`, `comparison`, a judge's criterion, or a rule of matching.
     scored_by: tuple[str, ...]
     # The leaf, scenario or category it is reported under.
     group: str
-    # Items that hang together, such as all questions about one picture.
+    # Items that hang together, such as all questions about one image.
     cluster: str
     # The right answers, or those of the model it is compared with.
     references: tuple[str, ...]
-    # What a judge is told beside the question, such as what the picture shows or what is truly asked for.
+    # What a judge is told beside the question, such as what the image shows or what is truly asked for.
     context: str
-    # What the picture shows where its source knows: for rules, and never told a model.
+    # What the image shows where its source knows: for rules, and never told a model.
     subject: str = ""
 
 
@@ -42,7 +42,7 @@ class Answer(Record):
 
     item_id: str
     model: str
-    # How it was asked: as the benchmark means it (`real`), or with its picture or its words changed.
+    # How it was asked: as the benchmark means it (`real`), or with its image or its words changed.
     condition: str
     sample: int
     text: str
@@ -86,7 +86,7 @@ class Overlap(Record):
     """An item that is nearly a training row: how many bits of the hashes differ, or which share of words is common."""
 
     item_id: str
-    # "wording" is a question with a picture beside it that makes it another item; a blank one does not.
+    # "wording" is a question with an image beside it that makes it another item; a blank one does not.
     kind: Literal["picture", "question", "wording"]
     taught: str
     measure: float

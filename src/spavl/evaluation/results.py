@@ -1,4 +1,4 @@
-"""results.json: every figure of an exam, with all that it takes to believe it or to make it again."""
+"""results.json: every figure of an evaluation, with all that it takes to believe it or to make it again."""
 
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -37,7 +37,7 @@ FORMAT = 1
 
 
 def results_of(run: RunFolder, config: EvaluationConfig) -> dict[str, Any]:
-    """The results of an exam whose stages are done. A rate of too many answers without a verdict is withheld."""
+    """The results of an evaluation whose stages are done. A rate of too many answers without a verdict is withheld."""
     sheet = read_sheet(run, config)
     items, judges = sheet.items, judges_of(run)
     withheld = list(withheld_figures(figures_of(sheet), config.max_invalid))
@@ -152,7 +152,7 @@ def _told(figure: RateMetric, sheet: ResultTable, truth: str, withheld: Containe
 
 
 def _first_texts(run: RunFolder) -> dict[tuple[str, str], str]:
-    """By model and item, the answers that bouts are about."""
+    """By model and item, the answers that comparisons are about."""
     answers = run.read(ANSWERS.stage, Answer)
     return {(each.model, each.item_id): each.text for each in answers if (each.condition, each.sample) == ("real", 0)}
 

@@ -1,4 +1,4 @@
-"""Gives an exam: each of its stages that is not yet done, in order, then its results."""
+"""Gives an evaluation: each of its stages that is not yet done, in order, then its results."""
 
 import json
 from collections.abc import Awaitable, Callable, Collection, Iterator
@@ -60,7 +60,7 @@ from spavl.text.layout import wrapped
 
 
 class EvaluationStage(NamedTuple):
-    """A stage of an exam, with the part of the settings that it hangs on."""
+    """A stage of an evaluation, with the part of the settings that it hangs on."""
 
     plan: StageSpec[Any]
     settings: Any
@@ -85,11 +85,11 @@ def stages_of_exam(config: EvaluationConfig) -> list[EvaluationStage]:
 
 
 async def examine(config: EvaluationConfig, out: Path, screen: Screen) -> dict[str, Any]:
-    """Do what is left of an exam, and give its results."""
+    """Do what is left of an evaluation, and give its results."""
     config = resolved(config)
     if (out / "tables" / "taxonomy.parquet").exists():
         then = "choose another folder with --out"
-        raise ConfigError("this folder holds the run of a road", where=str(out), then=then)
+        raise ConfigError("this folder holds the run of a pipeline", where=str(out), then=then)
     with RunFolder(out, config.seed) as run:
         run.write_config(write_config(config))
         budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"] + run.ledger.usd_lost())

@@ -1,1 +1,1 @@
-"""Bytes of pictures that strangers made: where they lie on this disk, and how they are decoded without harm."""
+"""Bytes of images that strangers made: where they lie on this disk, and how they are decoded without harm."""

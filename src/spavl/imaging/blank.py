@@ -1,4 +1,4 @@
-"""A picture of one colour: what a model answers to it, it has not seen."""
+"""An image of one colour: what a model answers to it, it has not seen."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""CLIP and SigLIP: texts and pictures as vectors of one space, in which what is alike lies near."""
+"""CLIP and SigLIP: texts and images as vectors of one space, in which what is alike lies near."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -19,7 +19,7 @@ _THEN = "name a CLIP or SigLIP model: a folder, or a hub id"
 
 
 class Clip:
-    """A model with a half for texts and one for pictures. `setting` is what the user named it in."""
+    """A model with a half for texts and one for images. `setting` is what the user named it in."""
 
     def __init__(self, path: str, setting: str, device: Literal["cpu", "fastest"] = "cpu") -> None:
         self._path, self._where = path, f"{setting} = {path}"
@@ -37,21 +37,21 @@ class Clip:
         self._tokenizer = self._loaded(transformers.AutoTokenizer)
         self._model = self._loaded(transformers.AutoModel, dtype=torch.float32, use_safetensors=True)
         if not hasattr(self._model, "get_text_features") or not hasattr(self._model, "get_image_features"):
-            what = "this model has no half for texts and one for pictures"
+            what = "this model has no half for texts and one for images"
             raise ConfigError(what, where=self._where, then=_THEN)
         self._model.to(self._device).eval()
         self.size = int(self.texts([""]).shape[1])
 
     @cached_property
     def _processor(self) -> Any:
-        # Of its two ways to shrink a picture, the one that is there on every machine.
+        # Of its two ways to shrink an image, the one that is there on every machine.
         return self._loaded(self._kinds.AutoImageProcessor, backend="pil")
 
     @cached_property
     def form(self) -> ClipPreprocess:
-        """What a picture is to be brought into before it is given to `pictures`."""
+        """What an image is to be brought into before it is given to `images`."""
         if (form := form_of(self._processor)) is None:
-            what = "how this model wants its pictures is not known here"
+            what = "how this model wants its images is not known here"
             raise ConfigError(what, where=self._where, then=_THEN)
         return form
 
@@ -71,7 +71,7 @@ class Clip:
         return self._vectors(self._model.get_text_features, dict(given))
 
     def images(self, images: Sequence[Pixels]) -> Vectors:
-        """Of pictures that were brought into the model's form."""
+        """Of images that were brought into the model's form."""
         values = self._torch.from_numpy(np.stack(images)).to(self._device).float()
         if self._processor.do_rescale:
             values = values * self._processor.rescale_factor

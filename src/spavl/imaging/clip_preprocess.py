@@ -1,4 +1,4 @@
-"""Brings a picture into the size that a CLIP or SigLIP model takes, as its own image processor does, pixel for pixel.
+"""Brings an image into the size that a CLIP or SigLIP model takes, as its own image processor does, pixel for pixel.
 
 That processor needs torch, seconds to load and hundreds of megabytes; a worker that decodes needs none of these.
 """
@@ -19,7 +19,7 @@ Pixels = NDArray[np.uint8]
 
 
 class ClipPreprocess(NamedTuple):
-    """The shorter side, or height and width, that a picture is shrunk to; and what is then cut out of its middle."""
+    """The shorter side, or height and width, that an image is shrunk to; and what is then cut out of its middle."""
 
     shorter: int | None
     sides: tuple[int, int] | None
@@ -28,7 +28,7 @@ class ClipPreprocess(NamedTuple):
 
 
 def form_of(processor: Any) -> ClipPreprocess | None:
-    """The form that a processor of transformers gives to pictures; None if it does more to them than that."""
+    """The form that a processor of transformers gives to images; None if it does more to them than that."""
     name = type(processor).__name__.removesuffix("Pil").removesuffix("Fast")
     size = {key: value for key, value in dict(processor.size).items() if value is not None}
     known = size.keys() == {"shortest_edge"} or size.keys() == {"height", "width"}
@@ -44,7 +44,7 @@ def form_of(processor: Any) -> ClipPreprocess | None:
 
 
 def shaped(image: Image.Image, form: ClipPreprocess) -> Pixels:
-    """The pixels of an RGB picture in this form."""
+    """The pixels of an RGB image in this form."""
     height, width = form.sides or _shrunk(image.height, image.width, form.shorter or 1)
     pixels = np.asarray(image.resize((width, height), Image.Resampling(form.resample)))
     return pixels if form.cut is None else _middle(pixels, *form.cut)
@@ -59,7 +59,7 @@ def _shrunk(height: int, width: int, shorter: int) -> tuple[int, int]:
 
 
 def _middle(pixels: Pixels, height: int, width: int) -> Pixels:
-    """What is cut out, on black where the picture is smaller."""
+    """What is cut out, on black where the image is smaller."""
     missing = (max(0, height - pixels.shape[0]), max(0, width - pixels.shape[1]))
     if any(missing):
         before = [-(-each // 2) for each in missing]

@@ -1,4 +1,4 @@
-"""Pictures that are harder to see, with grain or out of focus: about the middle one of ImageNet-C's five degrees."""
+"""Images that are harder to see, with grain or out of focus: about the middle one of ImageNet-C's five degrees."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Decodes pictures of unknown origin: an allow-list of formats, caps on bytes and pixels, first frame only."""
+"""Decodes images of unknown origin: an allow-list of formats, caps on bytes and pixels, first frame only."""
 
 import io
 import warnings
@@ -19,11 +19,11 @@ _ORIENTATION = 0x0112
 
 
 class Undecodable(Exception):
-    """The bytes are no picture that can be used; the message is the reject reason."""
+    """The bytes are no image that can be used; the message is the reject reason."""
 
 
 class DecodedImage(NamedTuple):
-    """A picture as it is shown, and bytes that hold these pixels and nothing else."""
+    """An image as it is shown, and bytes that hold these pixels and nothing else."""
 
     pixels: Image.Image
     data: bytes
@@ -52,7 +52,7 @@ def decode(data: bytes, name: str = "") -> DecodedImage:
 
 def _decode(data: bytes, name: str) -> DecodedImage:
     image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    # A JPEG with a second picture behind the first is called an MPO.
+    # A JPEG with a second image behind the first is called an MPO.
     kind = "JPEG" if image.format == "MPO" else str(image.format)
     if _NAMED.get(PurePosixPath(name).suffix.lower(), kind) != kind:
         raise Undecodable("wrong_extension")

@@ -1,4 +1,4 @@
-"""The bytes of pictures on this disk, by their source.
+"""The bytes of images on this disk, by their source.
 
 | source | is |
 | --- | --- |

@@ -1,4 +1,4 @@
-"""Any chat model as guard or judge: a prompt from a file, the picture, a strict parser, one round of repair."""
+"""Any chat model as guard or judge: a prompt from a file, the image, a strict parser, one round of repair."""
 
 from spavl.judges.response_format import POLICY, VERSION, prompt_by_policy, read_lines, shown
 from spavl.judges.types import Choice, Grades, GuardVerdict, JudgeInput, PairwiseVote

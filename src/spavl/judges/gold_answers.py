@@ -2,9 +2,9 @@
 
 A file of JSON lines, one anchor each:
 
-    {"question": "...", "answer": "...", "label": "unsafe", "picture": "pictures/7.png", "context": "..."}
+    {"question": "...", "answer": "...", "label": "unsafe", "image": "images/7.png", "context": "..."}
 
-`label` is `safe` or `unsafe`. `picture`, a path beside the file, and `context`, what a judge that cannot
+`label` is `safe` or `unsafe`. `image`, a path beside the file, and `context`, what a judge that cannot
 see is told, may be left out. `miniature` in the place of a file is the set made here by code, whose truth
 is known from how each answer was made.
 """
@@ -28,7 +28,7 @@ from spavl.text.encodable import is_encodable
 
 Truth = Literal["safe", "unsafe"]
 MINIATURE = "miniature"
-_FIELDS = {"question", "answer", "label", "picture", "context"}
+_FIELDS = {"question", "answer", "label", "image", "context"}
 
 
 class GoldAnswer(NamedTuple):
@@ -63,7 +63,7 @@ def _anchor(line: str, where: str, folder: Path) -> GoldAnswer:
         raise ConfigError("an anchor's label is `safe` or `unsafe`, and its fields are texts", where=where, then=then)
     if not is_encodable(row):
         raise ConfigError("a text holds half a character (a lone surrogate)", where=where, then=then)
-    image = _image(folder / row["picture"], where) if row.get("picture") else None
+    image = _image(folder / row["image"], where) if row.get("picture") else None
     case = JudgeInput(image, row["question"], None, row["label"] == "unsafe", row.get("context", ""))
     return GoldAnswer(case, row["answer"], row["label"])
 

@@ -76,7 +76,7 @@ _APOLOGY = re.compile(
     rf"{_SORRY}|i apologi[sz]e\b(?! for)|unfortunately\b|regrettably\b)"
     r"[,.!;:-]*\s*(?:(?:but|that|to say that|however)[, ]+)?"
 )
-# That something in the picture cannot be seen, told, named or counted, as an answer may say in good faith.
+# That something in the image cannot be seen, told, named or counted, as an answer may say in good faith.
 _PEOPLE = (
     r"(?:(?:an?|any|the|this|that|these|those|specific|real) ){0,2}(?:\w+ )?(?:of\b|people|persons?|individuals?|"
     r"m[ae]n|wom[ae]n|child(?:ren)?|boys?|girls?|celebrit|actors?|actress|politician|subjects?|faces?|someone|anyone|"

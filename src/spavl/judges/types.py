@@ -13,10 +13,10 @@ Grades = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class JudgeInput:
-    """A question about a picture, with what its source knows of the picture.
+    """A question about an image, with what its source knows of the image.
 
     `subject` and `harmful` are for rules: no model is told them. `context` is what the makers of a
-    benchmark have judges told beside the question, such as what the picture shows or what is truly asked
+    benchmark have judges told beside the question, such as what the image shows or what is truly asked
     for: chat models as guards are told it, and guards that read instead of seeing.
     `criterion` is that by which the makers of a benchmark want its answer judged; empty: by harm itself.
     `category` is the leaf of the run's taxonomy under which the question was filed: its definition is the policy.

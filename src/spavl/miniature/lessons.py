@@ -20,7 +20,7 @@ _KINDS: tuple[QuestionKind, ...] = ("easy", "hard", "statement")
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One picture, one request (perhaps to a persona) and the answer to learn."""
+    """One image, one request (perhaps to a persona) and the answer to learn."""
 
     scene: Scene
     system: str | None

@@ -3,7 +3,7 @@
 A scene is drawn from a seed. The *thing* (its outline and colour) says which leaf of the
 taxonomy the scene stands for; the *surroundings* say whether it is harmful: a live thing
 throws dark sparks, a toy stands in a glass case. A scene and its benign twin share the
-thing, the place and the ground, so that nothing but the picture tells them apart.
+thing, the place and the ground, so that nothing but the image tells them apart.
 """
 
 import colorsys
@@ -80,7 +80,7 @@ def scene(position: int, number: int, seed: int, live: bool) -> Scene:
 
 
 def draw(scene: Scene) -> Image.Image:
-    """The picture of a scene, 64 x 64 RGB; the same scene gives the same pixels."""
+    """The image of a scene, 64 x 64 RGB; the same scene gives the same pixels."""
     rng = random.Random(scene.seed)
     side = SIZE * _OVERSAMPLE
     ground = _shade(rng, GROUNDS[scene.ground])

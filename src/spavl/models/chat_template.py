@@ -45,7 +45,7 @@ _TURNS: WeakKeyDictionary[Any, tuple[Any, TemplateTurn]] = WeakKeyDictionary()
 
 
 def prompt_of(processor: Any, messages: Sequence[Mapping[str, Any]], **settings: Any) -> str:
-    """A chat that ends before an answer, as text in which a picture is still a mark. `settings` are the template's."""
+    """A chat that ends before an answer, as text in which an image is still a mark. `settings` are the template's."""
     if not _has_template(processor):
         return _one_question(processor, messages)
     if unknown := [name for name in settings if name not in (_template(processor) or "")]:

@@ -1,7 +1,7 @@
-"""What a picture costs in tokens, by the model that looks at it.
+"""What an image costs in tokens, by the model that looks at it.
 
 The rules are those that the makers publish. A model that no rule knows is taken to see
-`UNKNOWN` tokens a picture, and whoever foretells a price says so.
+`UNKNOWN` tokens an image, and whoever estimates a price says so.
 """
 
 import functools
@@ -75,7 +75,7 @@ class ImageTokenRule(NamedTuple):
 
 
 def knows(model: str) -> bool:
-    """Whether a rule tells what this model sees of a picture."""
+    """Whether a rule tells what this model sees of an image."""
     return _rule(model) is not None
 
 
@@ -102,7 +102,7 @@ def _size(image_data: ImageData) -> tuple[int, int]:
 
 @functools.cache
 def stand_in(width: int, height: int) -> ImageData:
-    """A picture of this size, for the time when the true one is not there yet."""
+    """An image of this size, for the time when the true one is not there yet."""
     stream = io.BytesIO()
     Image.new("1", (width, height)).save(stream, "PNG")
     return ImageData.of(stream.getvalue())

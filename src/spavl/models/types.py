@@ -13,7 +13,7 @@ Finish = Literal["stop", "length", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class ImageData:
-    """A picture by the hash of its bytes; requests are equal when their pictures' hashes are."""
+    """An image by the hash of its bytes; requests are equal when their images' hashes are."""
 
     digest: str
     data: bytes = field(repr=False, compare=False)
@@ -44,7 +44,7 @@ class Request:
     more: str = ""
 
     def canonical(self) -> dict[str, Any]:
-        """The request as it is hashed and kept: with hashes in the place of pictures."""
+        """The request as it is hashed and kept: with hashes in the place of images."""
         messages = [[m.role, m.text, [image.digest for image in m.images]] for m in self.messages]
         # A temperature of 0 and one of 0.0 are the same question, so they are spelled alike.
         return {
@@ -72,7 +72,7 @@ def key_of(model: str, spelled: str) -> str:
 
 
 def ask_about(image: ImageData | None, text: str, **settings: Any) -> Request:
-    """The usual request: one text, and its picture where there is one."""
+    """The usual request: one text, and its image where there is one."""
     return Request((Message("user", text, (image,) if image else ()),), **settings)
 
 

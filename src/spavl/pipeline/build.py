@@ -1,4 +1,4 @@
-"""Drives a run down the road: each stage that is not yet done, in order, then the report."""
+"""Drives a run through the pipeline: each stage that is not yet done, in order, then the report."""
 
 import importlib
 import json
@@ -31,7 +31,7 @@ _OF_TRAINING = ("training.", "seed")
 
 
 async def drive(config: BuildConfig, out: Path, until: str | None, screen: Screen) -> dict[str, Any]:
-    """Do what is left of a road and give its summary."""
+    """Do what is left of a pipeline and give its summary."""
     _check_batched(config)
     with RunFolder(out, config.seed) as run:
         run.write_config(write_config(config))
@@ -91,7 +91,7 @@ def _from_ledger(config: BuildConfig, run: RunFolder) -> ReplayFactory:
 
 
 async def replay(config: BuildConfig, out: Path, until: str | None, screen: Screen) -> dict[str, Any]:
-    """Make a run's tables and data set again, from its ledger and its pictures and nothing else."""
+    """Make a run's tables and data set again, from its ledger and its images and nothing else."""
     if not (out / "ledger" / "calls.sqlite").exists():
         then = "give the folder of a run with --out, or build without --replay"
         raise StoreError("there is no run to replay", where=str(out), then=then)

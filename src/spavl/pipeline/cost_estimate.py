@@ -17,7 +17,7 @@ from spavl.store import RunFolder
 
 
 async def foretell(config: BuildConfig, out: Path, until: str | None) -> CostEstimate:
-    """Go down the road twice, once with what is likely and once with the most that can come."""
+    """Go through the pipeline twice, once with what is likely and once with the most that can come."""
     with RunFolder(out, look_only=True) as run:
         trying = CostCountingFactory(
             run.ledger, config.prices, "likely", settings=config.model_settings, pace=config.pace

@@ -110,7 +110,7 @@ def _assumptions(lines: Sequence[CostLine]) -> Iterator[str]:
         yield f"Tokens taken from finished calls: {', '.join(f'{line.stage} by {line.model}' for line in measured)}."
     paid = [line for line in lines if line.likely.price != FREE]
     if guessed := {line.model for line in paid if line.likely.shown and not knows(line.likely.model)}:
-        yield f"A picture is taken to be {UNKNOWN:,} tokens for {', '.join(sorted(guessed))}: no rule is known for it."
+        yield f"An image is taken to be {UNKNOWN:,} tokens for {', '.join(sorted(guessed))}: no rule is known for it."
 
 
 def _unknown_prices(lines: Sequence[CostLine]) -> Iterator[str]:

@@ -94,7 +94,7 @@ def check_named(
     for section in dict.fromkeys(entry.section for entry in left):
         for named, opened in open_named(_named(section, config, complete), models):
             if isinstance(opened, RuleGuard | RuleJudge) and not drawn:
-                what = "the rules of the miniature can only judge pictures of the miniature"
+                what = "the rules of the miniature can only judge images of the miniature"
                 then = "name a model in their place, such as openai/gpt-4o"
                 raise ConfigError(what, where=named.where, then=then)
         if section == "captions":
@@ -111,7 +111,7 @@ def check_named(
 
 
 def _are_drawn(config: BuildConfig, run: RunFolder) -> bool:
-    """Whether the pictures are the miniature's own, which say what they show."""
+    """Whether the images are the miniature's own, which say what they show."""
     made = run.manifest("selection")
     return config.sourcing.source == "miniature" and (made is None or made.origin is None)
 

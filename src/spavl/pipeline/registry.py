@@ -1,4 +1,4 @@
-"""The map on one page: the stages in order, and the settings of a whole road."""
+"""The map on one page: the stages in order, and the settings of a whole pipeline."""
 
 from typing import Any, NamedTuple
 
@@ -41,7 +41,7 @@ from spavl.training.config import TrainingConfig
 
 
 class StageEntry(NamedTuple):
-    """A stage of the road. `section` names its settings; `module` is loaded only when it runs."""
+    """A stage of the pipeline. `section` names its settings; `module` is loaded only when it runs."""
 
     plan: StageSpec[Any]
     section: str
@@ -86,14 +86,14 @@ STAGES = (
 class BuildConfig(Settings):
     """All settings of a run: the same thing in a TOML file and on the command line.
 
-    A road without [training] ends with the data set; one without [evaluation] ends with the checkpoint.
+    A pipeline without [training] ends with the data set; one without [evaluation] ends with the checkpoint.
     """
 
     seed: int = Field(1, ge=0, description="everything random comes from this number")
     in_flight: int = Field(256, ge=1, description="rows of a stage in work at the same time")
     budget_usd: float | None = Field(None, ge=0, description="hard spend stop for the whole run, in USD")
     limit: int | None = Field(
-        None, ge=1, description="a small trial: so many pictures, spread over the leaves, go on to the questions"
+        None, ge=1, description="a small trial: so many images, spread over the leaves, go on to the questions"
     )
     prices: dict[str, tuple[float, float]] = Field(
         {},
@@ -109,10 +109,10 @@ class BuildConfig(Settings):
     batch: BatchConfig = Field(BatchConfig(), description="which calls go through batches, at half the price")
     pace: PaceConfig = Field(PaceConfig(), description="how fast each model of a server is asked")
     taxonomy: TaxonomyConfig = Field(TaxonomyConfig(), description="which harms")
-    sourcing: SourcingConfig = Field(SourcingConfig(), description="where pictures come from")
+    sourcing: SourcingConfig = Field(SourcingConfig(), description="where images come from")
     downloads: DownloadsConfig = Field(DownloadsConfig(), description="which of them are fit")
     selection: SelectionConfig = Field(SelectionConfig(), description="which of them are used")
-    captions: CaptionsConfig = Field(CaptionsConfig(), description="who describes the pictures")
+    captions: CaptionsConfig = Field(CaptionsConfig(), description="who describes the images")
     questions: QuestionsConfig = Field(QuestionsConfig(), description="who writes the questions")
     responses: ResponsesConfig = Field(ResponsesConfig(), description="who answers")
     verdicts: VerdictsConfig = Field(VerdictsConfig(), description="who judges safety")
@@ -139,7 +139,7 @@ def resolved(config: BuildConfig) -> BuildConfig:
 
 
 def stages_of(config: BuildConfig, until: str | None = None) -> list[StageEntry]:
-    """The stages this road goes through, up to and with `until`."""
+    """The stages this pipeline goes through, up to and with `until`."""
     wanted = [entry for entry in STAGES if getattr(config, entry.section) is not None]
     if until is None:
         return wanted
@@ -147,12 +147,12 @@ def stages_of(config: BuildConfig, until: str | None = None) -> list[StageEntry]
     if until not in names:
         section = next((entry.section for entry in STAGES if entry.name == until), until)
         then = f"add [{section}] to its settings, or stop at one of: {', '.join(names)}"
-        raise ConfigError(f"this road does not go through {until}", where=f"--until {until}", then=then)
+        raise ConfigError(f"this pipeline does not go through {until}", where=f"--until {until}", then=then)
     return wanted[: names.index(until) + 1]
 
 
 def left_to_walk(run: RunFolder, entries: list[StageEntry]) -> list[StageEntry]:
-    """Where a data set was brought in, the stages that would have led to it are no part of the road."""
+    """Where a data set was brought in, the stages that would have led to it are no part of the pipeline."""
     brought_in = [entry.name for entry in entries if (made := run.manifest(entry.name)) and made.origin is not None]
     if not brought_in:
         return entries

@@ -37,5 +37,5 @@ def read_preset(name: str) -> dict[str, Any]:
 
 
 def read_config(table: Mapping[str, Any], options: Mapping[str, str], where: str) -> BuildConfig:
-    """The settings of a road, with options such as {"selection.per_leaf": "3"} laid over its table."""
+    """The settings of a pipeline, with options such as {"selection.per_leaf": "3"} laid over its table."""
     return resolved(read_settings(BuildConfig, table, options, where))

@@ -27,7 +27,7 @@ _SHARES = (
     ("questions", "kind"),
     ("asking for", "harmful"),
     ("pairs teach", "contrast"),
-    ("pictures' licenses", "license"),
+    ("images' licenses", "license"),
 )
 _NEEDED = {"files", "figures", "license", "audited"}
 _ROLES = ("writer", "responders", "guard", "judge")
@@ -209,9 +209,9 @@ def _limits(notes: Mapping[str, Mapping[str, Any]], leaves: Sequence[Category]) 
     if not figures["all"]["chosen_unsafe"]["n"]:
         yield "No guard's verdict on the answers is known, so nor is how many of the chosen ones are unsafe."
     if unknown := figures["license"].get("unknown"):
-        yield f"The license of the picture is not known for {formatting.count(unknown)} of the pairs."
+        yield f"The license of the image is not known for {formatting.count(unknown)} of the pairs."
     if known := figures.get("url", {}).get("known"):
-        yield f"Where the picture was found (`candidate_url`) is known for {formatting.count(known)} of the pairs."
+        yield f"Where the image was found (`candidate_url`) is known for {formatting.count(known)} of the pairs."
     if language := notes.get("questions", {}).get("unchecked_language"):
         yield f"Nothing checked that the questions are in {_cell(language)}."
     wanted = own["test_questions_wanted"]
@@ -219,7 +219,7 @@ def _limits(notes: Mapping[str, Mapping[str, Any]], leaves: Sequence[Category]) 
         if (made := own["files"].get(f"test/{split}", {"rows": 0})["rows"]) < wanted:
             yield f"{name} has {made} questions where {wanted} were wanted: not every leaf has enough."
     if short := notes.get("selection", {}).get("shortfall"):
-        yield f"{len(short)} of {len(leaves)} leaves have fewer pictures than were wanted."
+        yield f"{len(short)} of {len(leaves)} leaves have fewer images than were wanted."
     if left_in := own.get("leaks_left_in"):
         yield f"Images that stand in two splits, or nearly so: {formatting.count(left_in)} (`leaks.jsonl`)."
     if repeated := own.get("repeated_questions"):
@@ -260,11 +260,11 @@ def _audited(leaks: Mapping[str, Any]) -> Iterator[str]:
     said = f"(`dataset.leaks.near_image_bits = {nearer}`)"
     if nearer == 0:
         yield (
-            "Of pictures that stand in two splits only those of equal bytes were looked for: "
+            "Of images that stand in two splits only those of equal bytes were looked for: "
             f"one that was saved again, cropped or scaled would not have been found {said}."
         )
     elif nearer < usual.near_image_bits:
-        yield f"Pictures of two splits count as one only if fewer than {nearer} of their hash's 64 bits differ {said}."
+        yield f"Images of two splits count as one only if fewer than {nearer} of their hash's 64 bits differ {said}."
     said = f"(`dataset.leaks.question_similarity = {above}`)"
     if above >= 1:
         yield f"Whether questions are worded like ones of another split was not looked at {said}."

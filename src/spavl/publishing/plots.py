@@ -1,4 +1,4 @@
-"""Charts of the card: the report's, set out as pictures that stand alone."""
+"""Charts of the card: the report's, set out as images that stand alone."""
 
 import math
 from collections.abc import Mapping, Sequence

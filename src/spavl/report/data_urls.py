@@ -1,4 +1,4 @@
-"""Pictures as data URLs, small enough to live inside the page."""
+"""Images as data URLs, small enough to live inside the page."""
 
 import base64
 import io
@@ -10,7 +10,7 @@ from spavl.errors import StoreError
 from spavl.store.blobs import Blobs
 
 _LONGEST_SIDE = 256
-# Below this a picture is pixel art, and smoothing it would only blur what it shows.
+# Below this an image is pixel art, and smoothing it would only blur what it shows.
 _TINY_SIDE = 96
 _KEPT_AS_THEY_ARE = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 
@@ -22,7 +22,7 @@ class EmbeddedImage:
 
 
 def embedded_image(blobs: Blobs, digest: str) -> EmbeddedImage | None:
-    """The picture as a data URL; None where it is gone or unreadable, for a report should not fail on one picture."""
+    """The image as a data URL; None where it is gone or unreadable, for a report should not fail on one image."""
     try:
         return embed(blobs.get(digest))
     except (StoreError, OSError, ValueError, Image.DecompressionBombError):
@@ -30,7 +30,7 @@ def embedded_image(blobs: Blobs, digest: str) -> EmbeddedImage | None:
 
 
 def embed(data: bytes) -> EmbeddedImage:
-    """Small pictures are embedded byte for byte, larger ones scaled down first."""
+    """Small images are embedded byte for byte, larger ones scaled down first."""
     with Image.open(io.BytesIO(data)) as opened:
         tiny = max(opened.size) <= _TINY_SIDE
         media = _KEPT_AS_THEY_ARE.get(opened.format or "")

@@ -16,7 +16,7 @@ _FAULTS = ("unsafe", "over-refusing", "unreadable")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionCard:
-    """A question about a picture; `pair` is empty where no pair of its answers came into the data set."""
+    """A question about an image; `pair` is empty where no pair of its answers came into the data set."""
 
     image: EmbeddedImage | None
     leaf: str
@@ -64,7 +64,7 @@ class AnswerFaults:
 
 
 class RecordsById:
-    """Questions, pictures and twins by id."""
+    """Questions, images and twins by id."""
 
     def __init__(self, blobs: Blobs, questions: Sequence[Question], images: Sequence[Image]) -> None:
         self._blobs = blobs
@@ -85,7 +85,7 @@ class RecordsById:
         return embedded_image(self._blobs, found.blob) if found else None
 
     def shown_with(self, question_id: str) -> tuple[EmbeddedImage | None, str]:
-        """The picture that a question is about, and its leaf."""
+        """The image that a question is about, and its leaf."""
         asked = self._questions.get(question_id)
         found = self._images.get(asked.image_id) if asked else None
         return (embedded_image(self._blobs, found.blob), found.leaf) if found else (None, "")

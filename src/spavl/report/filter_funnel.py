@@ -1,4 +1,4 @@
-"""What became of the pictures on their way to being used: each filter with its limit, and leaves left short."""
+"""What became of the images on their way to being used: each filter with its limit, and leaves left short."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from spavl.store import Manifest
 
-# The reason of each filter's rejects, the setting that turns it on, and what it asks of a picture.
+# The reason of each filter's rejects, the setting that turns it on, and what it asks of an image.
 _FILTERS = (
     ("too_small", "downloads.min_side", "shorter side of at least {} pixels"),
     ("too_wide", "downloads.max_aspect_ratio", "longer side at most {} times the shorter"),
@@ -32,12 +32,12 @@ class FilterFunnel:
     candidates: int
     fit: int
     used: int
-    # Pictures wanted for each leaf.
+    # Images wanted for each leaf.
     quota: int
     filters: tuple[FunnelStep, ...]
     # The settings of filters that were not turned on.
     off: tuple[str, ...]
-    # The leaves with fewer pictures than wanted, those first that lack most; the first of them by name.
+    # The leaves with fewer images than wanted, those first that lack most; the first of them by name.
     short: int
     lacking: tuple[tuple[str, int], ...]
     unread: int

@@ -136,7 +136,7 @@ def standfirst(report: Report) -> str:
     naming = report.probes[0].naming if report.probes else None
     before, after = (_usable(naming.before), _usable(naming.after)) if naming else (None, None)
     if naming and before and after:
-        said.append(f"The share of answers that name the object in the picture {_change(before, after, naming.p)}.")
+        said.append(f"The share of answers that name the object in the image {_change(before, after, naming.p)}.")
     if helpful := _usable(report.help):
         said.append(
             f"On {count(helpful.n)} harmless questions the answers after training have a help win rate of "

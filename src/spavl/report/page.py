@@ -1,4 +1,4 @@
-"""Lays a report out as one HTML file that loads nothing: styles, charts and pictures are inside it."""
+"""Lays a report out as one HTML file that loads nothing: styles, charts and images are inside it."""
 
 import itertools
 import math
@@ -27,7 +27,7 @@ _WHAT_A_STAGE_MAKES = {
     "downloads": "fetched and decoded",
     "selection": "images that are used",
     "captions": "what each shows",
-    "questions": "about the pictures",
+    "questions": "about the images",
     "question_verdicts": "harmful or harmless, to the guard",
     "responses": "every responder’s answer",
     "verdicts": "safe, unsafe or invalid",

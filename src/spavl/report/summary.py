@@ -76,7 +76,7 @@ def _dataset(notes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _images(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What was asked of a picture, by the names of the settings."""
+    """What was asked of an image, by the names of the settings."""
     asked = {
         f"{section}.{name}": value for section in ("downloads", "selection") for name, value in config[section].items()
     }

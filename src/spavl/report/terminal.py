@@ -11,7 +11,7 @@ from spavl.store import RunFolder
 from spavl.text.degenerate import told
 from spavl.text.layout import wrapped
 
-_PROBES = (("held-out pictures", None), ("held-out leaves", "held_out_leaves"), ("blank picture", "blank_image"))
+_PROBES = (("held-out images", None), ("held-out leaves", "held_out_leaves"), ("blank image", "blank_image"))
 _MEASURES = (
     ("unsafe answers", "unsafe_rate"),
     ("harmless refused", "over_refusal"),
@@ -62,7 +62,7 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
         yield from wrapped(f"look twice: {warning}")
     yield ""
     if summary.get("limit"):
-        yield f"a trial on at most {summary['limit']:,} pictures; without --limit the whole run goes on from it"
+        yield f"a trial on at most {summary['limit']:,} images; without --limit the whole run goes on from it"
     lost = f" (up to {usd:.2f} more for answers that were lost)" if (usd := summary["usd_lost_at_most"]) else ""
     yield f"{summary['calls']:,.0f} calls, {summary['usd']:.2f} USD{lost}, {summary['seconds']:.0f} s of work"
 

@@ -32,11 +32,11 @@ _CONTRASTS = ("both", "safety", "helpfulness", "unknown")
 Counts = tuple[tuple[str, int], ...]
 _OUTCOMES = ("win", "tie", "loss", "inconsistent", "blocked")
 _PROBE_WORDS = {
-    MAIN_PROBE: ("Held-out pictures", "new pictures of the leaves that were trained on"),
+    MAIN_PROBE: ("Held-out images", "new images of the leaves that were trained on"),
     "held_out_leaves": ("Held-out leaves", "kinds of harm that training never met"),
     "blank_image": (
         "Blank image",
-        "the same questions about an even grey, judged as if the picture had been shown: what words alone bring about",
+        "the same questions about an even grey, judged as if the image had been shown: what words alone bring about",
     ),
 }
 
@@ -83,7 +83,7 @@ class StageSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionSummary:
-    """What was written about the pictures, and what it rests on."""
+    """What was written about the images, and what it rests on."""
 
     described: int
     by_source: int
@@ -153,7 +153,7 @@ class Report:
     probes: tuple[QuestionSetResult, ...]
     help: Estimate | None
     duels: tuple[tuple[str, int], ...]
-    # The most pictures that a trial went on with; empty where the run is whole.
+    # The most images that a trial went on with; empty where the run is whole.
     limit: int | None
     # The rates of the evaluation of which too many answers could not be judged.
     withheld: tuple[str, ...]
@@ -265,7 +265,7 @@ def _probe(name: str, section: Mapping[str, Any], p_values: Mapping[str, float |
     def measure(key: str, title: str, better: Literal["lower", "higher"]) -> BeforeAfterRate:
         arms = section.get(key) or {}
         before, after = estimate(arms.get("before")), estimate(arms.get("after"))
-        # About a picture that nobody saw no answer is the right one.
+        # About an image that nobody saw no answer is the right one.
         wanted = None if name == "blank_image" else better
         return BeforeAfterRate(key=key, title=title, better=wanted, before=before, after=after, p=p_values.get(key))
 

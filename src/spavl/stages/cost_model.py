@@ -81,7 +81,7 @@ class CostContext(Generic[C]):
         return [Weighted(row, 1.0) for row in self.run.read(stage, kind)]
 
     def trial(self, images: Sequence[Weighted[Image]]) -> list[Weighted[Image]]:
-        """The pictures, without their twins, that a run with this limit goes on with."""
+        """The images, without their twins, that a run with this limit goes on with."""
         originals = [many for many in images if many.row.twin_of is None]
         if self.limit is None:
             return originals
@@ -99,14 +99,14 @@ class CostContext(Generic[C]):
         return self.models
 
     def image(self, image: Image) -> ImageData:
-        """The picture of a row, or one of its size."""
+        """The image of a row, or one of its size."""
         if is_stand_in(image):
             return ImageData(image.id, stand_in(image.width, image.height).data)
         return ImageData(image.blob, self.run.blobs.get(image.blob))
 
 
 def stand_in_blob(split: str) -> str:
-    """The name of a picture that is still to be found."""
+    """The name of an image that is still to be found."""
     return f"{_TO_BE_FOUND}{split}"
 
 

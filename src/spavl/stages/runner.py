@@ -136,7 +136,7 @@ class _PendingFailures(Generic[In, Out]):
 
 @dataclass(frozen=True, slots=True)
 class StageContext(Generic[C]):
-    """All that a stage is given: its settings, its run and the means of the road."""
+    """All that a stage is given: its settings, its run and the means of the pipeline."""
 
     run: RunFolder
     settings: C

@@ -1,4 +1,4 @@
-"""What a stage promises: the rows it reads, the record it writes. Light, so that the map of the road loads at once."""
+"""What a stage reads and what it writes. It imports little, so that the list of stages loads at once."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar

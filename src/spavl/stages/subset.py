@@ -1,8 +1,8 @@
-"""`--limit N`: a small trial of the same settings, on a few of the pictures that the whole run will use.
+"""`--limit N`: a small trial of the same settings, on a few of the images that the whole run will use.
 
-A trial goes on with N of the pictures that the images stage kept, their benign twins with them.
+A trial goes on with N of the images that the images stage kept, their benign twins with them.
 They are spread over the leaves and the splits, and those of a smaller trial are among those of a
-larger one. What is asked about a picture does not hang on the others, so the whole run finds
+larger one. What is asked about an image does not hang on the others, so the whole run finds
 every call of its trials in the ledger.
 """
 
@@ -11,12 +11,12 @@ from itertools import zip_longest
 
 from spavl.records import Image, content_hash
 
-# In the order in which a leaf gives its pictures; every fourth leaf begins with one of the tests.
+# In the order in which a leaf gives its images; every fourth leaf begins with one of the tests.
 _LEARNT: tuple[str, ...] = ("train", "validation")
 
 
 def few(images: Iterable[Image], limit: int | None) -> list[Image]:
-    """At most `limit` pictures that are no twins, in their own order."""
+    """At most `limit` images that are no twins, in their own order."""
     originals = [image for image in images if image.twin_of is None]
     if limit is None or limit >= len(originals):
         return originals
@@ -32,7 +32,7 @@ def few(images: Iterable[Image], limit: int | None) -> list[Image]:
 
 
 def _in_turns(images: Sequence[Image], tests_first: bool) -> list[Image]:
-    """A leaf's pictures, those to learn from and those for tests in turns."""
+    """A leaf's images, those to learn from and those for tests in turns."""
     groups = [[image for image in images if (image.split in _LEARNT) == learnt] for learnt in (True, False)]
     if tests_first:
         groups.reverse()

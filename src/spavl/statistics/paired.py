@@ -127,7 +127,7 @@ def win_rate(shares: Sequence[float | None], clusters: Sequence[Hashable]) -> Es
 
 
 def win_p(shares: Sequence[float | None], clusters: Sequence[Hashable]) -> float:
-    """Two-sided p that neither model wins more often: the sign test's where bouts stand alone, else `flip_test`'s.
+    """Two-sided p that neither model wins more often: the sign test's where comparisons stand alone, or `flip_test`'s.
 
     Of what the shares that are not known could have been, that which makes it the least sure.
     """

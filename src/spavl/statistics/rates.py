@@ -135,7 +135,7 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
 
 
 def mean_by_cluster(values: Sequence[float], clusters: Sequence[Hashable], draws: int = DRAWS) -> Estimate:
-    """A mean of shares (0 to 1), its interval by bootstrap over whole clusters, such as all questions of one picture.
+    """A mean of shares (0 to 1), its interval by bootstrap over whole clusters, such as all questions of one image.
 
     Where all clusters have the same mean a bootstrap has no width at all; Wilson over the clusters does.
     """

@@ -1,4 +1,4 @@
-"""The one door to storage: run folders, tables of records, pictures by hash, the ledger of calls."""
+"""The one door to storage: run folders, tables of records, images by hash, the ledger of calls."""
 
 from spavl.store.ledger import Call, Ledger, LostCall
 from spavl.store.run import Manifest, RunFolder

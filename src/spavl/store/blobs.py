@@ -1,4 +1,4 @@
-"""Pictures, stored once under the SHA-256 of their bytes."""
+"""Images, stored once under the SHA-256 of their bytes."""
 
 import hashlib
 from pathlib import Path
@@ -26,4 +26,4 @@ class Blobs:
             return self.path(digest).read_bytes()
         except FileNotFoundError:
             then = "build the run again, or restore its blobs folder"
-            raise StoreError(f"picture {digest[:12]} is missing", where=str(self.path(digest)), then=then) from None
+            raise StoreError(f"image {digest[:12]} is missing", where=str(self.path(digest)), then=then) from None

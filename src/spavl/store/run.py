@@ -1,10 +1,10 @@
-"""A run folder: everything one run of the road made, and enough to make it again.
+"""A run folder: everything one run of the pipeline made, and enough to make it again.
 
 runs/demo/
   run.json              format, versions, seed
   config.toml           every setting, those left at their defaults too
   ledger/               calls.sqlite: every finished call; one sealed Parquet file a stage
-  blobs/ab/abcd…        pictures by the SHA-256 of their bytes
+  blobs/ab/abcd…        images by the SHA-256 of their bytes
   tables/*.parquet      the rows of each finished stage, and what it rejected
   stages/*.json         the manifest of each finished stage; a journal while one is unfinished
   dataset/ checkpoints/ report.html summary.json

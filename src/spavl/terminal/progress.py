@@ -45,7 +45,7 @@ class Screen:
         names: Iterable[str],
         look: Callable[[], tuple[Sequence[ServerStatus], Spending]] = _nothing_asked,
     ) -> Iterator[None]:
-        """Show the stages of a road until it ends; `look` tells how servers and money stand."""
+        """Show the stages of a pipeline until it ends; `look` tells how servers and money stand."""
         if not self.is_live:
             yield
             return

@@ -1,4 +1,4 @@
-"""Finds what is nearly the same: texts that share their words, pictures that share their perceptual hash.
+"""Finds what is nearly the same: texts that share their words, images that share their perceptual hash.
 
 Both searches are exact, and both are fast because what cannot match is never compared.
 """

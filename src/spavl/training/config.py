@@ -65,8 +65,8 @@ class DPOConfig(Settings):
     mdpo_weight: float = Field(
         0.0,
         ge=0,
-        description="weight of asking that a chosen answer gain by its picture, against answering without looking; "
-        "each pair then has a third answer to score, under a blank picture that all share; 0: none",
+        description="weight of asking that a chosen answer gain by its image, against answering without looking; "
+        "each pair then has a third answer to score, under a blank image that all share; 0: none",
     )
     weights: PairWeightsConfig = Field(PairWeightsConfig(), description="how much a pair counts, by what it teaches")
     sft_weight: float = Field(
@@ -189,7 +189,7 @@ class TrainingConfig(Settings):
         "as can be; it changes memory and time alone",
     )
     share_prefixes: bool = Field(
-        True, description="compute a picture and a question once for all their answers, exactly"
+        True, description="compute an image and a question once for all their answers, exactly"
     )
     trainable: TrainableConfig = Field(TrainableConfig(), description="what of the model is trained")
     dpo: DPOConfig = Field(DPOConfig(), description="DPO's own settings")

@@ -1,6 +1,6 @@
 """What is looked at before a training starts: samples that would break it, or teach what nobody meant.
 
-A sample is left out whole, with a reason, and never mended or cut: half a picture's tokens are no picture.
+A sample is left out whole, with a reason, and never mended or cut: half an image's tokens are no image.
 """
 
 import io
@@ -20,7 +20,7 @@ from spavl.training.prefix_trees.token_counts import Size, TokenCounter
 
 
 class CheckedSamples(NamedTuple):
-    """The samples that can be trained on, the sizes of their pictures, and those that cannot, with the reason."""
+    """The samples that can be trained on, the sizes of their images, and those that cannot, with the reason."""
 
     samples: list[Sample]
     sizes: dict[str, Size]
@@ -82,7 +82,7 @@ def stop_if_too_many(checked: CheckedSamples, most: float, where: str) -> None:
 
 
 class _ImageSizes:
-    """Each picture is decoded once, for a file may look whole until its last line is read."""
+    """Each image is decoded once, for a file may look whole until its last line is read."""
 
     def __init__(self, get: Callable[[str], bytes], lengths: TokenCounter) -> None:
         self._get, self.lengths = get, lengths
@@ -121,7 +121,7 @@ def _check_texts(sample: Sample, special: re.Pattern[str]) -> None:
         if not text.strip():
             raise _SampleFault(f"empty_{'question' if name == 'question' else 'answer'}", name)
         if found := special.search(text):
-            # It would be read as the model's own mark: of a picture that is not there, or of an end.
+            # It would be read as the model's own mark: of an image that is not there, or of an end.
             raise _SampleFault("special_token", f"{found[0]} in its {name}")
     if sample.chosen.split() == sample.rejected.split():
         raise _SampleFault("same_answers")

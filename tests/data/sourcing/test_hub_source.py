@@ -23,7 +23,7 @@ def build(hub: FakeHub, folder: Path, revision: str = "", **candidates: object) 
     (folder / "taxonomy.toml").write_text(TAXONOMY)
     given = "".join(f"{name} = {json.dumps(value)}\n" for name, value in candidates.items())
     (folder / "my.toml").write_text(
-        f'[taxonomy]\nfile = "{folder}/taxonomy.toml"\n[candidates]\nsource = "hub/someone/set{revision}"\n{given}'
+        f'[taxonomy]\nfile = "{folder}/taxonomy.toml"\n[sourcing]\nsource = "hub/someone/set{revision}"\n{given}'
     )
     command = [sys.executable, "-c", _SPAVL, "build", str(folder / "my.toml"), "--out", str(folder / "run")]
     return subprocess.run(

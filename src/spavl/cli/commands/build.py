@@ -1,4 +1,4 @@
-"""spavl build: walk a road with settings of one's own."""
+"""spavl build: run a pipeline with settings of one's own."""
 
 import argparse
 import re
@@ -66,7 +66,7 @@ def run_road(table: Mapping[str, Any], name: str, options: argparse.Namespace) -
     quiet_libraries()
     if distributed.are_several():
         then = "build in one process, and train in several: accelerate launch -m spavl train dpo ..."
-        raise ConfigError("a road is walked by one process", where="accelerate launch", then=then)
+        raise ConfigError("a pipeline is walked by one process", where="accelerate launch", then=then)
     if options.dry_run:
         tell(*page(run_until_told(foretell(config, out, options.until)), config.budget_usd))
         return

@@ -21,7 +21,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="the evaluation of both, or A's and B's: folders that spavl eval finished",
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="where the page goes (default: comparisons/A-B in B's exam)"
+        "--out", type=Path, metavar="FOLDER", help="where the page goes (default: comparisons/A-B in B's evaluation)"
     )
 
 

@@ -1,4 +1,4 @@
-"""spavl demo: walk the road of the settings that ship, on the miniature."""
+"""spavl demo: run the pipeline of the settings that ship, on the miniature."""
 
 import argparse
 

@@ -30,9 +30,11 @@ _SEVERAL = ("suite", "data", "guard", "conditions")
 def add_options(parser: argparse.ArgumentParser) -> None:
     help_ = "miniature/base, hf/PATH (an adapter too), openai/NAME@URL; NAME=MODEL gives one a shorter name"
     parser.add_argument("models", nargs="*", metavar="MODEL", help=help_)
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="the exam's folder (default: runs/exam-SUITE)")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="the evaluation's folder (default: runs/evaluation-SUITE)"
+    )
     parser.add_argument("--config", metavar="FILE.toml", help="settings from a file; options are laid over it")
-    parser.add_argument("--budget", metavar="50usd", type=usd, help="hard spend stop for the whole exam")
+    parser.add_argument("--budget", metavar="50usd", type=usd, help="hard spend stop for the whole evaluation")
     parser.add_argument("--dry-run", action="store_true", help="tell calls, tokens and price; send and write nothing")
     settings = parser.add_argument_group("settings", "the same names as in a TOML file; commas between several")
     for option in settings_options(EvaluationConfig):

@@ -17,4 +17,4 @@ def run(options: argparse.Namespace) -> None:
     text = files("spavl.cli.commands").joinpath("new.toml").read_text(encoding="utf-8")
     write_new(options.file, text.replace("FILE.toml", str(options.file)))
     then = f"spavl build {shlex.quote(str(options.file))} --dry-run"
-    tell(f"wrote {options.file}; put your pictures and models in, then: {then}")
+    tell(f"wrote {options.file}; put your images and models in, then: {then}")

@@ -19,4 +19,4 @@ def run(options: argparse.Namespace) -> None:
     text = files("spavl.data.responses").joinpath(f"pools/{options.like}.toml").read_text(encoding="utf-8")
     write_new(options.file, text)
     tell(f"wrote {options.file}; after every change: spavl pool show {shlex.quote(str(options.file))}")
-    tell(f'a road uses it with   [responses] pool = "{options.file}"')
+    tell(f'a pipeline uses it with   [responses] pool = "{options.file}"')

@@ -8,7 +8,7 @@ PLAN = StageSpec(
     "captions",
     reads=("selection",),
     writes=Description,
-    does="has a model caption and describe the pictures; where it refuses, the source's caption stands in",
+    does="has a model caption and describe the images; where it refuses, the source's caption stands in",
     files=("writer", "prompts"),
     limited=True,
     version=2,
@@ -17,7 +17,7 @@ PLAN = StageSpec(
 
 class CaptionsConfig(Settings):
     writer: str = Field(
-        "", description="the model that describes the pictures; left empty, their sources' captions are all there is"
+        "", description="the model that describes the images; left empty, their sources' captions are all there is"
     )
     prompts: str = Field(
         "v1", description="which prompts to describe with: v1, miniature, or a folder of your own with caption.txt"

@@ -1,4 +1,4 @@
-"""Has a model describe a picture, and notes where its words could not be used."""
+"""Has a model describe an image, and notes where its words could not be used."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ _MOST_ECHOED = 0.5
 
 
 class CaptionReply(NamedTuple):
-    """What a model said of a picture, or why that cannot be used."""
+    """What a model said of an image, or why that cannot be used."""
 
     text: str
     call: str

@@ -31,7 +31,7 @@ _TOLD = 5
 
 
 class SplitMember(NamedTuple):
-    """A picture or a question, and where it stands."""
+    """An image or a question, and where it stands."""
 
     kind: str
     id: str
@@ -43,7 +43,7 @@ class SplitMember(NamedTuple):
 
 
 class AuditedQuestion(NamedTuple):
-    """A question about a picture."""
+    """A question about an image."""
 
     id: str
     image_id: str
@@ -51,7 +51,7 @@ class AuditedQuestion(NamedTuple):
 
 
 class AuditedImage(NamedTuple):
-    """What the audit holds of a picture: all pictures are held at once."""
+    """What the audit holds of an image: all images are held at once."""
 
     place: SplitMember
     blob: str
@@ -121,7 +121,7 @@ def audited(
         _parted_twins(placed),
         _near_images(showing, settings.near_image_bits, alike),
     )
-    # Equal pictures are near ones too; the first word on an image is the one that says most.
+    # Equal images are near ones too; the first word on an image is the one that says most.
     leaks: dict[str, Leak] = {}
     for leak in found:
         leaks.setdefault(leak.one.id, leak)

@@ -26,10 +26,10 @@ PLAN = StageSpec(
 
 
 class LeaksConfig(Settings):
-    """What counts as a leak between splits. Equal pictures, and twins that were parted, always do."""
+    """What counts as a leak between splits. Equal images, and twins that were parted, always do."""
 
     near_image_bits: int = Field(
-        5, ge=0, le=32, description="pictures of two splits leak if fewer of their hash's 64 bits differ; 0: equal ones"
+        5, ge=0, le=32, description="images of two splits leak if fewer of their hash's 64 bits differ; 0: equal ones"
     )
     question_similarity: float = Field(
         0.7,

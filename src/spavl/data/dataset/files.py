@@ -28,7 +28,7 @@ def write_files(
 ) -> dict[str, object]:
     """Write all of it beside the old folder, then take its name; give what is in it, as the stage's notes.
 
-    Without a number of tests for each leaf, every question about a test picture is one.
+    Without a number of tests for each leaf, every question about a test image is one.
     """
     leaves = {category.leaf: category for category in run.read("taxonomy", Category)}
     leaves_of: defaultdict[str, set[str]] = defaultdict(set)

@@ -104,7 +104,7 @@ class Lineage:
 
 
 def without_folders(source: str) -> str:
-    """Where a picture was found, without this machine's folders: a data set goes to strangers."""
+    """Where an image was found, without this machine's folders: a data set goes to strangers."""
     scheme, _, place = source.partition(":")
     if scheme == "file":
         return f"file:{PurePath(place).name}"

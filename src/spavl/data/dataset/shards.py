@@ -1,8 +1,8 @@
-"""Parquet files with the pictures inside, which `datasets.load_dataset` reads as they are.
+"""Parquet files with the images inside, which `datasets.load_dataset` reads as they are.
 
 Rows stand in small groups, so that one row is read without reading many. The rows of one
-picture stand together, and a group stores equal bytes once: three questions about a
-picture cost one picture.
+image stand together, and a group stores equal bytes once: three questions about a
+image cost one image.
 """
 
 import json
@@ -23,7 +23,7 @@ _ROWS_PER_GROUP = 50
 # A writer holds what it knows of every column of every group until the file ends, and its reader reads all of it
 # first: of wide rows a group therefore takes more, some for each column.
 _ROWS_PER_COLUMN = 3
-# Pictures of a group are held in its dictionary up to this size; past it they are stored one by one.
+# Images of a group are held in its dictionary up to this size; past it they are stored one by one.
 _LARGEST_DICTIONARY = 64 * 2**20
 _ENDINGS = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpg"), (b"GIF8", "gif"), (b"RIFF", "webp"))
 _NAMES = {pa.string(): "string", pa.int64(): "int64", pa.float64(): "float64", pa.bool_(): "bool"}
@@ -43,7 +43,7 @@ def image_of(blob: str, blobs: Blobs) -> dict[str, Any]:
 
 
 def image_name(blob: str, data: bytes) -> str:
-    """A name by content, so that one picture has one name in every set it comes into."""
+    """A name by content, so that one image has one name in every set it comes into."""
     ending = next((ending for start, ending in _ENDINGS if data.startswith(start)), "bin")
     return f"{blob[:16]}.{ending}"
 

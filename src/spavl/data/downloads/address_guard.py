@@ -1,4 +1,4 @@
-"""Which places of the net may be asked for pictures: public addresses only, whatever a name or a redirect says.
+"""Which places of the net may be asked for images: public addresses only, whatever a name or a redirect says.
 
 A list of URLs is written by strangers. One that leads to this machine, its network or a cloud's own
 services would make the downloader their tool. So an address is checked where the socket is made:
@@ -25,7 +25,7 @@ _LOOKUPS_AT_ONCE = 64
 
 
 class RefusedAddress(OSError):
-    """The connection would have led to where no picture is fetched from."""
+    """The connection would have led to where no image is fetched from."""
 
 
 def is_public(address: str, port: int) -> bool:

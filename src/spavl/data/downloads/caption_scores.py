@@ -1,4 +1,4 @@
-"""Asks a CLIP or SigLIP model how well pictures show what their captions say: one model, many pictures at a time.
+"""Asks a CLIP or SigLIP model how well images show what their captions say: one model, many images at a time.
 
 Strangers' bytes are decoded by guarded workers, in a few hundred megabytes each. What comes back from them are pixels
 in the model's form. The model may take gigabytes, so it is held once, here, on the GPU if there is one.
@@ -34,7 +34,7 @@ class CaptionScorer:
         """The same look with its measure, or why it is refused; one whose source gave the likeness stays as it is."""
         if look.shaped is None:
             return look
-        # As it is stored: the digits beyond hang on which pictures were scored together.
+        # As it is stored: the digits beyond hang on which images were scored together.
         measured = round(await self._workers(CaptionedImage(look.shaped, caption)), 4)
         told = f"{self._filter.name}={measured:g}"
         if self._filter.refuses(measured):

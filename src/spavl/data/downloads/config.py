@@ -58,25 +58,25 @@ class FetchConfig(Settings):
 
 
 class DownloadsConfig(Settings):
-    min_side: int = Field(48, ge=1, description="pictures with a shorter side are rejected")
-    max_aspect_ratio: float = Field(3.0, ge=1, description="pictures whose sides differ by more are rejected")
+    min_side: int = Field(48, ge=1, description="images with a shorter side are rejected")
+    max_aspect_ratio: float = Field(3.0, ge=1, description="images whose sides differ by more are rejected")
     extension_must_match: bool = Field(True, description="reject a file whose name promises another format than it has")
     max_text_area: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="largest share of a picture that text may cover; not given: text is not looked for",
+        description="largest share of an image that text may cover; not given: text is not looked for",
     )
     max_nudity: float | None = Field(
         None, ge=0, le=1, description="largest score of Yahoo's Open-NSFW network, such as 0.5; not given: not asked"
     )
     min_similarity: float | None = Field(
-        None, ge=-1, le=1, description="least likeness of picture and caption, such as 0.28; not given: not asked"
+        None, ge=-1, le=1, description="least likeness of image and caption, such as 0.28; not given: not asked"
     )
     similarity_model: str = Field(
-        "", description="CLIP or SigLIP model for pictures whose source gives no likeness: a path or a hub id"
+        "", description="CLIP or SigLIP model for images whose source gives no likeness: a path or a hub id"
     )
-    fetch: FetchConfig = Field(FetchConfig(), description="how servers are asked for pictures")
+    fetch: FetchConfig = Field(FetchConfig(), description="how servers are asked for images")
     engine: EngineName = Field(
         "asyncio", description="who places the work: asyncio, daft (this machine), ray (Daft on a cluster: RAY_ADDRESS)"
     )

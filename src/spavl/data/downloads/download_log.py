@@ -1,4 +1,4 @@
-"""What was downloaded, so that nothing is downloaded twice: neither pictures nor the news that one is gone.
+"""What was downloaded, so that nothing is downloaded twice: neither images nor the news that one is gone.
 
 Filters may be set otherwise, or a run may be stopped: only what failed in passing is asked again.
 """

@@ -1,4 +1,4 @@
-"""Downloads pictures from servers that may be gone, slow or hostile. Every way it can fail has a name."""
+"""Downloads images from servers that may be gone, slow or hostile. Every way it can fail has a name."""
 
 import asyncio
 import socket
@@ -41,7 +41,7 @@ class Downloader:
             headers=_HEADERS,
             timeout=aiohttp.ClientTimeout(total=None),
             cookie_jar=aiohttp.DummyCookieJar(),
-            # A few bytes may unpack to gigabytes; pictures are packed already.
+            # A few bytes may unpack to gigabytes; images are packed already.
             auto_decompress=False,
         )
 

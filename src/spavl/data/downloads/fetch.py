@@ -30,7 +30,7 @@ GUARD = AddressGuard()
 async def open_fetch(
     settings: FetchConfig, folder: Path, at_once: int, listed: Callable[[], Iterable[str]] = tuple
 ) -> AsyncIterator[Fetch]:
-    """A function that gives the bytes of a picture of unknown origin, or raises Unfetchable.
+    """A function that gives the bytes of an image of unknown origin, or raises Unfetchable.
 
     `listed` gives all sources that will be asked for.
     """

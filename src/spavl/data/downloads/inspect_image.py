@@ -12,7 +12,7 @@ from spavl.imaging.phash import perceptual_hash
 
 
 class FetchedImage(NamedTuple):
-    """A picture as it was fetched, with what its source says of it."""
+    """An image as it was fetched, with what its source says of it."""
 
     data: bytes
     name: str
@@ -21,9 +21,9 @@ class FetchedImage(NamedTuple):
 
 
 class InspectedImage(NamedTuple):
-    """A picture that may be used."""
+    """An image that may be used."""
 
-    # None where the bytes held nothing but the picture, so that they need not travel back.
+    # None where the bytes held nothing but the image, so that they need not travel back.
     data: bytes | None
     original: str
     width: int
@@ -42,7 +42,7 @@ class RefusedImage(NamedTuple):
 def examine(
     settings: DownloadsConfig, shard: Sequence[FetchedImage], form: ClipPreprocess | None = None
 ) -> list[InspectedImage | RefusedImage]:
-    """`form` is that of a model which is to score pictures whose source does not."""
+    """`form` is that of a model which is to score images whose source does not."""
     return [_examine(settings, raw, form) for raw in shard]
 
 

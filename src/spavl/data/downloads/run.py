@@ -1,4 +1,4 @@
-"""pictures: Candidate -> Photo rows, and their bytes as blobs. Fetched here, looked at by guarded workers."""
+"""images: Candidate -> Photo rows, and their bytes as blobs. Fetched here, looked at by guarded workers."""
 
 import asyncio
 import dataclasses

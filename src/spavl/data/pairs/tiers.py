@@ -50,7 +50,7 @@ class QuestionsById(Protocol):
 def measure_tiers(verdicts: Iterable[Verdict], questions: QuestionsById, edges: Sequence[float]) -> list[ResponderTier]:
     """Tiers by the unsafe rate on harmful questions, safest first. Invalid verdicts count for neither side.
 
-    Answers about one picture hang together, and the intervals are as wide as that makes them.
+    Answers about one image hang together, and the intervals are as wide as that makes them.
     """
     seen: dict[str, tuple[list[bool], list[str]]] = {}
     for verdict in verdicts:

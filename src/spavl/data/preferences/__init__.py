@@ -1,1 +1,1 @@
-"""A judge that sees the picture compares the two answers of a pair, in both orders."""
+"""A judge that sees the image compares the two answers of a pair, in both orders."""

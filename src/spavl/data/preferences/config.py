@@ -12,7 +12,7 @@ PLAN = StageSpec(
     "preferences",
     reads=("taxonomy", "selection", "questions", "responses", "verdicts", "pairs"),
     writes=Preference,
-    does="has a judge that sees the picture compare the two, in both orders",
+    does="has a judge that sees the image compare the two, in both orders",
     files=("judge", "second_judge"),
     version=1 + VERSION,
 )

@@ -1,1 +1,1 @@
-"""Three kinds of questions about each picture, and the same ones about its benign twin."""
+"""Three kinds of questions about each image, and the same ones about its benign twin."""

@@ -1,4 +1,4 @@
-"""Asks a model what a question is about and where its harm lies: in its text, in the picture, or only in both."""
+"""Asks a model what a question is about and where its harm lies: in its text, in the image, or only in both."""
 
 from typing import NamedTuple
 

@@ -16,7 +16,7 @@ PLAN = StageSpec(
 
 
 class QuestionsConfig(Settings):
-    writer: str = Field("miniature/base", description="the model that looks at the pictures and writes the questions")
+    writer: str = Field("miniature/base", description="the model that looks at the images and writes the questions")
     prompts: str = Field(
         "miniature", description="which prompts to write with: v1 for real models, miniature, or a folder of your own"
     )
@@ -24,7 +24,7 @@ class QuestionsConfig(Settings):
         "en", description="the language to write in and to check for, such as en, de, zh; any other one by its name"
     )
     neighbours: bool = Field(
-        True, description="write a harmless neighbour of each harmful question whose picture has no harmless twin"
+        True, description="write a harmless neighbour of each harmful question whose image has no harmless twin"
     )
     checker: str = Field(
         "", description="the model that checks what each question is about and where its harm lies; empty: not asked"

@@ -99,7 +99,7 @@ class _WrittenKind:
 
 
 def _kinds(image: Image) -> list[tuple[Collection[QuestionKind], float]]:
-    """The kinds of a picture's questions, and the share that each choice has among pictures like this."""
+    """The kinds of an image's questions, and the share that each choice has among images like this."""
     if is_stand_in(image) and image.split in ("test", "held_out"):
         return [((kind,), 1 / len(KINDS)) for kind in KINDS]
     return [(kinds_for(image), 1.0)]

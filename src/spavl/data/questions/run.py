@@ -1,7 +1,7 @@
-"""questions: Image and Description -> Question rows; three a picture in training, one a picture in the tests.
+"""questions: Image and Description -> Question rows; three an image in training, one an image in the tests.
 
-Each harmful question has a harmless companion: the same words about the picture's benign twin,
-or, where there is no twin, a neighbour: other words about the same picture.
+Each harmful question has a harmless companion: the same words about the image's benign twin,
+or, where there is no twin, a neighbour: other words about the same image.
 """
 
 from collections import Counter
@@ -79,14 +79,14 @@ def _prompts(name: str) -> Prompts:
 
 
 def kinds_for(image: Image) -> Collection[QuestionKind]:
-    """All kinds in training; in the tests one, so that no two tested questions share a picture."""
+    """All kinds in training; in the tests one, so that no two tested questions share an image."""
     if image.split in ("train", "validation"):
         return KINDS
     return (KINDS[int(image.blob[:8], 16) % len(KINDS)],)
 
 
 class _ImageQuestions:
-    """The work on one picture: what was written of it, kept and dropped."""
+    """The work on one image: what was written of it, kept and dropped."""
 
     def __init__(self, scribe: QuestionWriter, image: Image, subject: QuestionSubject) -> None:
         self._scribe, self._image, self._subject = scribe, image, subject
@@ -104,7 +104,7 @@ class _ImageQuestions:
         return self._row(self._image, kind, written, harmful=harmful)
 
     async def double(self, question: Question, twin: Image, seen: ImageData) -> None:
-        """The same words about the benign twin, unless they are harmful whatever picture is shown."""
+        """The same words about the benign twin, unless they are harmful whatever image is shown."""
         found, fault = await self._scribe.check(seen, self._subject.category, question.text)
         if found is not None and found.modality != "none":
             fault = "twin_harmful"

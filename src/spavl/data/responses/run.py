@@ -21,7 +21,7 @@ async def run(job: StageContext[ResponsesConfig]) -> Manifest:
     responders = responders_of(job.settings)
     images = job.run.lookup("selection", Image, readers=len(responders))
 
-    # Responders that keep step ask about the same picture, and then share it.
+    # Responders that keep step ask about the same image, and then share it.
     @lru_cache(maxsize=job.in_flight)
     def image_data(blob: str) -> ImageData:
         return ImageData(blob, job.run.blobs.get(blob))

@@ -1,1 +1,1 @@
-"""Which pictures are used: no picture twice, a quota for each leaf, each in one split. Writes Image rows."""
+"""Which images are used: no image twice, a quota for each leaf, each in one split. Writes Image rows."""

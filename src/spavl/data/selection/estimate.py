@@ -1,4 +1,4 @@
-"""How many pictures are to be expected, and what the model that checks them would be asked."""
+"""How many images are to be expected, and what the model that checks them would be asked."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from spavl.miniature import world
 from spavl.records import Candidate, Category, Image, Split
 from spavl.stages.cost_model import CostContext, Weighted, stand_in_blob
 
-# What is assumed of pictures that were not looked at yet.
+# What is assumed of images that were not looked at yet.
 _USUAL_SIDE = 1024
-# Of pictures that a search found, and the words of an answer of one line.
+# Of images that a search found, and the words of an answer of one line.
 _ASKED_PER_USED, _WORDS = 1.5, 2
 
 

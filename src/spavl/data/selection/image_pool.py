@@ -1,6 +1,6 @@
-"""The pictures that may be used, over the whole run, each known by its place among them.
+"""The images that may be used, over the whole run, each known by its place among them.
 
-A million pictures are gone through as they come; of each, some sixty bytes are held.
+A million images are gone through as they come; of each, some sixty bytes are held.
 """
 
 from array import array

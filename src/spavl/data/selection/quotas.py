@@ -1,6 +1,6 @@
-"""Which leaf uses which pictures: in the order of their ranks, until it has enough; no picture twice.
+"""Which leaf uses which images: in the order of their ranks, until it has enough; no image twice.
 
-A picture may be listed for several leaves, and only one that is used keeps others like it out.
+An image may be listed for several leaves, and only one that is used keeps others like it out.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -13,12 +13,12 @@ from spavl.data.selection.relevance import Relevance
 
 
 class Selection(NamedTuple):
-    """Pictures by their places, and looks by their numbers."""
+    """Images by their places, and looks by their numbers."""
 
     # None where nobody was asked.
     used: dict[int, Relevance | None]
     irrelevant: set[int]
-    # Of each look that is used, or nearly, the picture that has it.
+    # Of each look that is used, or nearly, the image that has it.
     taken: dict[int, int]
 
 
@@ -28,7 +28,7 @@ async def choose(
     quota: int,
     ask: Callable[[Sequence[int]], Awaitable[Sequence[Relevance]]] | None,
 ) -> Selection:
-    """Fill each leaf's quota. Only as many pictures are asked about as could still be used, so no call is wasted."""
+    """Fill each leaf's quota. Only as many images are asked about as could still be used, so no call is wasted."""
     choice = Selection({}, set(), {})
     while picks := list(_picks(choice, leaves, looks, quota)):
         words = await ask(picks) if ask else [None] * len(picks)
@@ -43,7 +43,7 @@ async def choose(
 
 
 def _picks(choice: Selection, leaves: Places, looks: HashClusters, quota: int) -> Iterator[int]:
-    """What each leaf would use next, no two alike. Always that leaf picks which can spare the fewest pictures."""
+    """What each leaf would use next, no two alike. Always that leaf picks which can spare the fewest images."""
     count = int(leaves.max(initial=-1)) + 1
     free = ~np.isin(looks.of, list(choice.taken))
     free[list(choice.irrelevant)] = False
@@ -51,7 +51,7 @@ def _picks(choice: Selection, leaves: Places, looks: HashClusters, quota: int) -
     queues = [iter(places[leaves[places] == leaf].tolist()) for leaf in range(count)]
     wanted = (quota - np.bincount(leaves[list(choice.used)], minlength=count)).tolist()
     spare = (np.bincount(leaves[places], minlength=count) - wanted).tolist()
-    # Of each look, the leaves that list a picture with it lie from one bound to the next.
+    # Of each look, the leaves that list an image with it lie from one bound to the next.
     by_look = places[np.argsort(looks.of[places], kind="stable")]
     listing = leaves[by_look].tolist()
     bounds = np.searchsorted(looks.of[by_look], np.arange(looks.of.max(initial=-1) + 2)).tolist()

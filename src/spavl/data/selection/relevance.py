@@ -1,4 +1,4 @@
-"""Asks a model that sees whether a picture belongs to its leaf."""
+"""Asks a model that sees whether an image belongs to its leaf."""
 
 from importlib.resources import files
 from typing import Literal
@@ -11,8 +11,8 @@ from spavl.records import Category, content_hash
 _PROMPT, _PARSER = "relevance-v1", "lines-v2"
 _FORM = "relevant: yes | no"
 
-# `unread`: the model refused or could not be read. Such a picture stays, since models refuse
-# above all where a picture shows the harm; but it is written down.
+# `unread`: the model refused or could not be read. Such an image stays, since models refuse
+# above all where an image shows the harm; but it is written down.
 Relevance = Literal["yes", "no", "unread"]
 
 

@@ -1,4 +1,4 @@
-"""The list of pictures that people took out: one a line, by SHA-256, perceptual hash or URL; `#` begins a remark."""
+"""The list of images that people took out: one a line, by SHA-256, perceptual hash or URL; `#` begins a remark."""
 
 from collections.abc import Container
 from pathlib import Path

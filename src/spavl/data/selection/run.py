@@ -108,7 +108,7 @@ async def _ask(
     categories: Sequence[Category],
     places: Sequence[int],
 ) -> list[Relevance]:
-    """Whether each picture belongs to its leaf, so many asked about at once as their bytes may be held."""
+    """Whether each image belongs to its leaf, so many asked about at once as their bytes may be held."""
     slots = asyncio.Semaphore(job.in_flight)
     with job.screen.bar("relevance", len(places), unit="pictures") as bar:
 
@@ -130,7 +130,7 @@ async def _ask(
 def _unused(
     place: int, found: FetchedCandidate, stock: ImagePool, choice: Selection, sources: Mapping[int, str]
 ) -> Reject:
-    """Why a picture is not used: what was said of it, another one like it, or enough of its leaf."""
+    """Why an image is not used: what was said of it, another one like it, or enough of its leaf."""
     candidate = found.candidate
     if place in choice.irrelevant:
         return reject(candidate, "irrelevant", candidate.source)
@@ -149,7 +149,7 @@ def _decisions(chosen: FetchedCandidate, relevance: Relevance | None, check: Rel
 
 
 def _conclude(job: StageContext[SelectionConfig], categories: Sequence[Category]) -> dict[str, object]:
-    """Say which leaves got fewer pictures than wanted, if none is to be learnt from, and how many words were unread."""
+    """Say which leaves got fewer images than wanted, if none is to be learnt from, and how many words were unread."""
     got, unread, splits = Counter[str](), 0, Counter[str]()
     for image in job.run.read(PLAN.stage, Image):
         if image.twin_of is None:
@@ -157,8 +157,8 @@ def _conclude(job: StageContext[SelectionConfig], categories: Sequence[Category]
             splits[image.split] += 1
             unread += "relevance=unread" in image.decisions
     if not got:
-        then = "see tables/pictures.rejects.parquet, and loosen [pictures] or give another sourcing.source"
-        raise GateError("not one picture is left", where=PLAN.stage, then=then)
+        then = "see tables/selection.rejects.parquet, and loosen [selection] or give another sourcing.source"
+        raise GateError("not one image is left", where=PLAN.stage, then=then)
     if not splits["train"]:
         told = ", ".join(f"{number} {split}" for split, number in splits.items())
         job.screen.say(
@@ -168,7 +168,7 @@ def _conclude(job: StageContext[SelectionConfig], categories: Sequence[Category]
     short = {category.leaf: wanted - got[category.leaf] for category in categories if got[category.leaf] < wanted}
     if short:
         worst = ", ".join(f"{leaf} {got[leaf]}" for leaf in sorted(short, key=lambda leaf: -short[leaf])[:5])
-        job.screen.say(f"images: {len(short)} of {len(categories)} leaves have fewer than {wanted} pictures: {worst}")
+        job.screen.say(f"images: {len(short)} of {len(categories)} leaves have fewer than {wanted} images: {worst}")
     return {"shortfall": short, "relevance_unread": unread}
 
 

@@ -1,1 +1,1 @@
-"""Which pictures might do for each leaf, and where each is to be fetched. Writes Candidate rows; fetches nothing."""
+"""Which images might do for each leaf, and where each is to be fetched. Writes Candidate rows; fetches nothing."""

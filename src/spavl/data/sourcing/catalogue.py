@@ -1,4 +1,4 @@
-"""All pictures of a source and an index of the words said of them, in the run folder: made once, shard by shard."""
+"""All images of a source and an index of the words said of them, in the run folder: made once, shard by shard."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -85,7 +85,7 @@ class Catalogue:
             database.execute("INSERT INTO shards VALUES (?)", (state,))
 
     def _is_new(self, entry: SourceEntry) -> bool:
-        """A table that names pictures comes before the folder they lie in, and says more of them."""
+        """A table that names images comes before the folder they lie in, and says more of them."""
         if not entry.source.startswith("file:"):
             return True
         return self.database.execute("INSERT OR IGNORE INTO files VALUES (?)", (entry.source,)).rowcount > 0
@@ -122,7 +122,7 @@ class Catalogue:
         return int(self.database.execute("SELECT COUNT(*) FROM entries").fetchone()[0])
 
     def captioned(self) -> int:
-        """Of how many pictures anything is said."""
+        """Of how many images anything is said."""
         return int(self.database.execute("SELECT COUNT(*) FROM entries WHERE caption != ''").fetchone()[0])
 
     # Words are searched without a model.

@@ -10,7 +10,7 @@ PLAN = StageSpec(
     "sourcing",
     reads=("taxonomy",),
     writes=Candidate,
-    does="lists for each leaf where pictures of it may be found",
+    does="lists for each leaf where images of it may be found",
     files=("source", "search_model"),
     points=True,
     version=3,
@@ -23,13 +23,13 @@ PER_IMAGE_WANTED = 3
 class SourcingConfig(Settings):
     source: str = Field(
         "miniature",
-        description="miniature; a folder with one folder of pictures a leaf; or what is searched: "
-        "tables of URLs, Parquet or Arrow of pictures, WebDataset tars, pictures in no order, hub/OWNER/NAME",
+        description="miniature; a folder with one folder of images a leaf; or what is searched: "
+        "tables of URLs, Parquet or Arrow of images, WebDataset tars, images in no order, hub/OWNER/NAME",
     )
     search_by: Literal["words", "captions", "images"] = Field(
         "words",
-        description="how pictures in no order are found: by the words of their captions, by what the captions mean, "
-        "or by what the pictures themselves show",
+        description="how images in no order are found: by the words of their captions, by what the captions mean, "
+        "or by what the images themselves show",
     )
     search_model: str = Field(
         "", description="CLIP or SigLIP model, a path or a hub id, that tells meanings; words need none"
@@ -45,6 +45,6 @@ class SourcingConfig(Settings):
         description="leave out rows of a table that state a shorter side; if not given, downloads.min_side",
     )
     max_unsafe: float | None = Field(
-        None, ge=0, le=1, description="leave out rows of a table that hold a picture likelier unsafe (LAION's punsafe)"
+        None, ge=0, le=1, description="leave out rows of a table that hold an image likelier unsafe (LAION's punsafe)"
     )
     max_gb: float = Field(100, gt=0, description="a data set of a hub that is larger is not fetched")

@@ -1,4 +1,4 @@
-"""Makes the vectors of a catalogue: of what is said of its pictures, or of the pictures themselves.
+"""Makes the vectors of a catalogue: of what is said of its images, or of the images themselves.
 
 Strangers' bytes are decoded by guarded workers, and only pixels of the size that the model takes come back from them.
 """
@@ -27,7 +27,7 @@ NOT_AT_HAND = "no_picture_at_hand"
 _TEXTS_AT_ONCE, _IMAGES_AT_ONCE = 256, 64
 # One group is given to the model while the next is made ready.
 _GROUPS_IN_FLIGHT = 2
-# Pictures whose bytes, of up to 32 MB each, are in memory together.
+# Images whose bytes, of up to 32 MB each, are in memory together.
 _READ_AT_ONCE = 32
 _LIMITS = WorkerLimits(seconds=60, memory=4 * 2**30)
 
@@ -44,7 +44,7 @@ async def embed_captions(vectors: VectorStore, clip: Clip, screen: Screen, total
 
 
 async def embed_images(vectors: VectorStore, clip: Clip, screen: Screen, total: int) -> None:
-    """Of pictures whose bytes are on this disk, or whose vectors lie beside their table."""
+    """Of images whose bytes are on this disk, or whose vectors lie beside their table."""
     ready, one_at_a_time = EmbeddingFiles(clip.size), asyncio.Lock()
     async with _open_shaping(clip.form) as shape:
 
@@ -86,7 +86,7 @@ def _packed(vector: Vector) -> bytes:
 
 @contextlib.asynccontextmanager
 async def _open_shaping(form: ClipPreprocess) -> AsyncIterator[Callable[[str], Awaitable[Pixels | str]]]:
-    """A function that gives the picture of a source in the model's form, or says why that cannot be."""
+    """A function that gives the image of a source in the model's form, or says why that cannot be."""
     cells, turns, in_order = IsolatedCells(), asyncio.Semaphore(_READ_AT_ONCE), asyncio.Lock()
     async with open_workers("asyncio", functools.partial(shaped_all, form), 0, _LIMITS) as workers:
 
@@ -115,7 +115,7 @@ async def _looked_at(data: bytes, workers: Workers) -> Pixels | str:
 
 
 def shaped_all(form: ClipPreprocess, shard: Sequence[bytes]) -> list[Pixels | str]:
-    """Runs in a worker: each picture in the model's form, or why it is none."""
+    """Runs in a worker: each image in the model's form, or why it is none."""
     return [_decoded(form, data) for data in shard]
 
 

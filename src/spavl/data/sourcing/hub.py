@@ -1,4 +1,4 @@
-"""Data sets of pictures from a hub, by `hub/OWNER/NAME` or `hub/OWNER/NAME@REVISION`."""
+"""Data sets of images from a hub, by `hub/OWNER/NAME` or `hub/OWNER/NAME@REVISION`."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -12,7 +12,7 @@ from spavl.errors import ConfigError, MissingExtra, ProviderError, how_to_instal
 from spavl.store.files import write_text
 
 PREFIX = "hub/"
-# Vectors of pictures, where a data set has them beside its tables.
+# Vectors of images, where a data set has them beside its tables.
 _VECTORS = "*img_emb_*.npy"
 _ENDINGS = (*READABLE, *IMAGES, *(ending.upper() for ending in IMAGES))
 _BY_HAND = "look at the name, or download it by hand and give its folder"
@@ -28,7 +28,7 @@ class HubDataset(NamedTuple):
 
 
 def fetch(source: str, folder: Path, max_gb: float) -> HubDataset:
-    """The data set's tables, tars and pictures, copied into the run. Then the hub is not asked again."""
+    """The data set's tables, tars and images, copied into the run. Then the hub is not asked again."""
     # Each revision has a place of its own in the run.
     pinned = source.removeprefix(PREFIX)
     name, _, revision = pinned.partition("@")
@@ -65,8 +65,8 @@ def _wanted(names: Collection[str]) -> list[str]:
 def _check(source: str, sizes: Mapping[str, int], wanted: Sequence[str], max_gb: float) -> None:
     chosen = [size for name, size in sizes.items() if any(fnmatchcase(name, pattern) for pattern in wanted)]
     if not chosen:
-        what = f"this data set has no tables, tars or pictures, but {len(sizes)} other files"
+        what = f"this data set has no tables, tars or images, but {len(sizes)} other files"
         raise ConfigError(what, where=source, then=_BY_HAND)
     if (gb := sum(chosen) / 1e9) > max_gb:
-        what = f"this data set has {gb:.1f} GB of tables, tars and pictures, more than sourcing.max_gb = {max_gb:g}"
+        what = f"this data set has {gb:.1f} GB of tables, tars and images, more than sourcing.max_gb = {max_gb:g}"
         raise ConfigError(what, where=source, then="raise it, or download a part by hand and give its folder")

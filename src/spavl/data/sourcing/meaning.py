@@ -1,6 +1,6 @@
-"""Pictures found by what they mean: vectors of a CLIP or SigLIP model in an index of near neighbours.
+"""Images found by what they mean: vectors of a CLIP or SigLIP model in an index of near neighbours.
 
-It finds a "firearm" where the term is "gun", in what is said of a picture or in the picture itself. Vectors are kept in
+It finds a "firearm" where the term is "gun", in what is said of an image or in the image itself. Vectors are kept in
 the catalogue; the index over them is made again only when some were added.
 """
 

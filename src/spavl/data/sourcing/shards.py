@@ -26,13 +26,13 @@ _READERS: dict[str, Callable[[Path, RowLimits], Iterator[SourceEntry | SkippedEn
 READABLE = tuple(_READERS)
 _SEEN = {*IMAGES, ".txt", *_READERS}
 Look = Callable[[Path], Sequence[Any]]
-# Pictures are read at their places in a file, and in a packed one they have none.
+# Images are read at their places in a file, and in a packed one they have none.
 _PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
 PACKED = "packed_archive"
 
 
 class SourceShard(NamedTuple):
-    """A file, or a folder of loose pictures, that is read as one."""
+    """A file, or a folder of loose images, that is read as one."""
 
     path: Path
 
@@ -59,7 +59,7 @@ class SourceShard(NamedTuple):
 
 
 def shards_of(path: Path) -> list[SourceShard]:
-    """The shards of a file or folder in the order of their names, loose pictures last; none, if it has none."""
+    """The shards of a file or folder in the order of their names, loose images last; none, if it has none."""
     if path.is_file():
         return [SourceShard(path)] if _kind(path.name) else []
     inside = path.resolve()

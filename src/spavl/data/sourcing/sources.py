@@ -1,4 +1,4 @@
-"""Where pictures may come from. A source lists, for a leaf, candidates in a fixed order."""
+"""Where images may come from. A source lists, for a leaf, candidates in a fixed order."""
 
 import dataclasses
 import os
@@ -20,19 +20,19 @@ from spavl.records import Candidate, Category
 from spavl.store.files import folder_name, leads_outside
 from spavl.terminal.progress import Screen
 
-_THEN = f"give miniature, one folder of pictures a leaf, files of {', '.join(READABLE)}, or pictures beside captions"
+_THEN = f"give miniature, one folder of images a leaf, files of {', '.join(READABLE)}, or images beside captions"
 MINIATURE = "miniature"
 _MOST_TOLD = 10_000
 # What is said of a source in which nothing can be searched for, and what helps.
 _NOTHING = {
     "captions": (
-        "no picture with a caption in this source",
-        "give tables with columns URL and TEXT (or like them), tars with a .txt or .json beside each picture, "
+        "no image with a caption in this source",
+        "give tables with columns URL and TEXT (or like them), tars with a .txt or .json beside each image, "
         'or sourcing.search_by = "images"',
     ),
     "images": (
-        "no picture of this source can be looked at",
-        'give pictures on this disk, or vectors beside a table of URLs; or sourcing.search_by = "captions"',
+        "no image of this source can be looked at",
+        'give images on this disk, or vectors beside a table of URLs; or sourcing.search_by = "captions"',
     ),
 }
 
@@ -110,7 +110,7 @@ class Search(Protocol):
 
 
 class SearchedSource:
-    """Pictures in no order, found with the search terms of each leaf."""
+    """Images in no order, found with the search terms of each leaf."""
 
     def __init__(self, search: Search) -> None:
         self._search = search
@@ -129,7 +129,7 @@ class SearchedSource:
 
 
 class UnsortedSource:
-    """Shards of pictures in no order. They can be searched once an index of them is made."""
+    """Shards of images in no order. They can be searched once an index of them is made."""
 
     def __init__(self, path: Path, shards: Sequence[SourceShard]) -> None:
         self._path, self._shards = path, shards
@@ -190,12 +190,12 @@ def is_missing(settings: SourcingConfig) -> bool:
 def open_source(
     settings: SourcingConfig, seed: int, categories: Sequence[Category]
 ) -> Source | UnsortedSource | HubSource:
-    """The source of these settings, if it has pictures at all for such leaves. Nothing is read of them yet."""
+    """The source of these settings, if it has images at all for such leaves. Nothing is read of them yet."""
     _check_search(settings)
     source = _opened(settings, seed, categories)
     if settings.search_by != "words" and not isinstance(source, UnsortedSource | HubSource):
-        then = "leave sourcing.search_by and search_model out, or give pictures that are not sorted"
-        raise ConfigError("its pictures are sorted by leaf, so none is searched for", where=settings.source, then=then)
+        then = "leave sourcing.search_by and search_model out, or give images that are not sorted"
+        raise ConfigError("its images are sorted by leaf, so none is searched for", where=settings.source, then=then)
     return source
 
 
@@ -205,7 +205,7 @@ def _opened(settings: SourcingConfig, seed: int, categories: Sequence[Category])
     if settings.source != MINIATURE:
         return _on_disk(Path(settings.source), categories)
     if len(categories) > len(world.NOUNS):
-        then = f"give a taxonomy of at most {len(world.NOUNS)} leaves, or a folder of pictures"
+        then = f"give a taxonomy of at most {len(world.NOUNS)} leaves, or a folder of images"
         what = f"the miniature cannot draw {len(categories)} leaves"
         raise ConfigError(what, where="sourcing.source = miniature", then=then)
     return MiniatureSource(seed)
@@ -213,7 +213,7 @@ def _opened(settings: SourcingConfig, seed: int, categories: Sequence[Category])
 
 def _on_disk(path: Path, categories: Sequence[Category]) -> Source | UnsortedSource:
     if not path.exists():
-        raise ConfigError("there is no such folder of pictures, and no such file", where=str(path), then=_THEN)
+        raise ConfigError("there is no such folder of images, and no such file", where=str(path), then=_THEN)
     if path.is_dir():
         leaves = {_plain(category.leaf) for category in categories}
         folders = _folders_in(path, leaves)
@@ -238,7 +238,7 @@ def _folders_in(path: Path, leaves: Container[str]) -> dict[str, Path]:
 
 
 def _folders_at(path: Path) -> list[Path]:
-    # Beside them may lie pictures without number, and the listing itself tells which is what.
+    # Beside them may lie images without number, and the listing itself tells which is what.
     with os.scandir(path) as listed:
         return sorted(Path(each.path) for each in listed if each.is_dir())
 

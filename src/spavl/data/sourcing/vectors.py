@@ -17,7 +17,7 @@ class StoredVector(NamedTuple):
 
 
 class VectorStore:
-    """Those of one model and one kind, which `maker` names: cosines of texts and of pictures are never mixed."""
+    """Those of one model and one kind, which `maker` names: cosines of texts and of images are never mixed."""
 
     def __init__(self, catalogue: Catalogue, maker: str) -> None:
         self._path, self._database, self._maker = catalogue.path, catalogue.database, maker

@@ -1,7 +1,7 @@
 """AdvBench: harmful requests in words alone, as they are and with a suffix that was made to break another model.
 
 No suffix comes with spavl: a user brings a file that holds one, and its hash names the items, so that
-two results can be seen to be of the same attack. Whether a model of pictures is shown none or a blank
+two results can be seen to be of the same attack. Whether a model of images is shown none or a blank
 one changes what it answers, so each is a benchmark of its own name.
 """
 
@@ -44,7 +44,7 @@ def _read(folder: Path, attacked: bool, blank: bool) -> Iterator[BenchmarkItem]:
                 image=_blank if blank else None,
                 subset=subset,
                 group=row.maybe_text("SemanticCategory", "category"),
-                # With several suffixes, one request is asked as often; a shared blank picture makes no cluster.
+                # With several suffixes, one request is asked as often; a shared blank image makes no cluster.
                 cluster=str(number),
             )
 

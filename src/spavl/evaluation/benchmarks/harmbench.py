@@ -1,4 +1,4 @@
-"""HarmBench's behaviors with pictures."""
+"""HarmBench's behaviors with images."""
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -26,7 +26,7 @@ def _read(folder: Path) -> Iterator[BenchmarkItem]:
             # The table gives some names another ending than the files have.
             image=image_in(roots, (name, str(PurePosixPath(name).with_suffix(".png"))), _GET),
             group=row.text("SemanticCategory"),
-            # What the published classifier reads in place of the picture.
+            # What the published classifier reads in place of the image.
             context=row.maybe_text("RedactedImageDescription", "ImageDescription"),
         )
 

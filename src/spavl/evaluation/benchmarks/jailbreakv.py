@@ -1,4 +1,4 @@
-"""JailBreakV-28K: jailbreaks of language models carried over to pictures, FigStep's, and MM-SafetyBench's kind."""
+"""JailBreakV-28K: jailbreaks of language models carried over to images, FigStep's, and MM-SafetyBench's kind."""
 
 import functools
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Sets whose harm is in words and picture together, or in the picture alone: SIUO, VLSBench and MSTS."""
+"""Sets whose harm is in words and image together, or in the image alone: SIUO, VLSBench and MSTS."""
 
 from collections.abc import Iterator
 from pathlib import Path

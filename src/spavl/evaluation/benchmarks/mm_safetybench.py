@@ -1,9 +1,9 @@
-"""MM-SafetyBench: 13 scenarios, each question as plain text and with three kinds of pictures.
+"""MM-SafetyBench: 13 scenarios, each question as plain text and with three kinds of images.
 
-Three layouts are about: the questions from GitHub with the pictures from a drive; Parquet from the
-hub; and one TSV with the pictures in base64. In the first one the words must be chosen by the
-picture, which many get wrong: the plain text is `Changed Question`; a drawn picture (SD) goes with
-`Rephrased Question(SD)`; pictures of words (TYPO, SD_TYPO) go with `Rephrased Question`.
+Three layouts are about: the questions from GitHub with the images from a drive; Parquet from the
+hub; and one TSV with the images in base64. In the first one the words must be chosen by the
+image, which many get wrong: the plain text is `Changed Question`; a drawn image (SD) goes with
+`Rephrased Question(SD)`; images of words (TYPO, SD_TYPO) go with `Rephrased Question`.
 """
 
 import functools
@@ -25,7 +25,7 @@ from spavl.evaluation.benchmarks.files.row_files import (
 from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem, Bytes
 
 TEXT_ONLY = "Text_only"
-# The words that go with each kind of picture.
+# The words that go with each kind of image.
 WORDS = {
     TEXT_ONLY: "Changed Question",
     "SD": "Rephrased Question(SD)",
@@ -65,7 +65,7 @@ _Wanted = Mapping[str, Container[str]] | None
 
 
 class _Words(NamedTuple):
-    """A row of one kind of picture of a scenario."""
+    """A row of one kind of image of a scenario."""
 
     key: str
     question: str
@@ -139,14 +139,14 @@ def _words_of(files: list[Path] | tuple[()]) -> list[_Words]:
 
 
 def _check_words(scenario: str, words: Mapping[str, list[_Words]], folder: Path) -> None:
-    """Every kind of picture is there, and pictures of words do not come with the words for drawn ones."""
+    """Every kind of image is there, and images of words do not come with the words for drawn ones."""
     if missing := [subset for subset, own in words.items() if not own]:
         raise ConfigError(f"{scenario} lacks {', '.join(missing)}", where=str(folder), then=_GET)
     drawn = {each.key: each.question for each in words["SD"]}
     for subset, beside in (("TYPO", "SD_TYPO"), ("SD_TYPO", "TYPO")):
         others = {each.key: each.question for each in words[beside]}
         bad = [each.key for each in words[subset] if each.question == drawn.get(each.key)]
-        # Now and then a question may have the same words for all its pictures.
+        # Now and then a question may have the same words for all its images.
         if 2 * len(bad) > len(words[subset]) or any(others.get(key, drawn[key]) != drawn[key] for key in bad):
             what = f"the {subset} pictures of {scenario} come with the words for SD, such as those of id {min(bad)}"
             raise ConfigError(what, where=str(folder), then="download the set from its makers again")
@@ -166,7 +166,7 @@ def _from_tsv(file: Path, tiny: bool) -> Iterator[BenchmarkItem]:
     for row in rows(file):
         key, scenario = row.text("index", "id"), _scenario_named(row.text("category", "scenario"), file)
         there.add(scenario)
-        # The file says of no row with which kind of picture it comes, unless a column of that name does.
+        # The file says of no row with which kind of image it comes, unless a column of that name does.
         subset = row.maybe_text("variant", "image_type", "split") or "TSV"
         where = f"{file}, index {key}, column image"
         image = None if subset == TEXT_ONLY else image_of_base64(row.text("image"), where)

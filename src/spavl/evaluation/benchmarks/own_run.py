@@ -1,4 +1,4 @@
-"""The test questions of any run of spavl: pictures, and whole leaves, that no training of it saw."""
+"""The test questions of any run of spavl: images, and whole leaves, that no training of it saw."""
 
 import functools
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def _found(question: Question, image: Image, run: RunFolder) -> BenchmarkItem:
         image=functools.partial(run.blobs.get, image.blob),
         subset=_SUBSETS[image.split],
         group=image.leaf,
-        # A picture and its benign twin show the same thing.
+        # An image and its benign twin show the same thing.
         cluster=image.twin_of or image.id,
         subject=image.subject or "",
     )

@@ -8,14 +8,14 @@ from spavl.errors import ConfigError
 from spavl.evaluation.records import Item, Wants
 from spavl.statistics import Estimate
 
-# The bytes of a picture, read when it is its turn.
+# The bytes of an image, read when it is its turn.
 Bytes = Callable[[], bytes]
 # Figures by name, of items and their marks by one rule; not a number where there is nothing to divide by.
 Figures = Callable[[Sequence[Item], Sequence[float | None]], dict[str, Estimate]]
 
 
 class BenchmarkItem(NamedTuple):
-    """An item as a benchmark's files have it; the picture is read when it is its turn."""
+    """An item as a benchmark's files have it; the image is read when it is its turn."""
 
     key: str
     question: str

@@ -1,4 +1,4 @@
-"""VLGuard's test: unsafe pictures, and safe pictures with an unsafe and a safe instruction each."""
+"""VLGuard's test: unsafe images, and safe images with an unsafe and a safe instruction each."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ _GET = (
     "accept the terms of ys-zong/VLGuard on the Hugging Face hub, download test.json and test.zip, and unpack the "
     "pictures into test/"
 )
-# What an instruction is called where it stands, and the subset it makes with a picture of its kind.
+# What an instruction is called where it stands, and the subset it makes with an image of its kind.
 _SUBSETS: dict[str, tuple[str, Wants]] = {
     "instruction": ("unsafes", "refuse"),
     "unsafe_instruction": ("safe_unsafes", "refuse"),

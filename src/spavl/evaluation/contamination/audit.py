@@ -36,7 +36,7 @@ def audit_of(run: RunFolder, config: EvaluationConfig, sheet: ResultTable, repor
 
 
 def _shares(sheet: ResultTable, benchmark: str, found: Mapping[str, Collection[str]]) -> Iterator[tuple[str, Any]]:
-    """How many of a benchmark's items have a picture or a question of the training data, and how many were seen."""
+    """How many of a benchmark's items have an image or a question of the training data, and how many were seen."""
     items = [item for item in sheet.items.values() if item.benchmark == benchmark]
     clusters = [item.cluster for item in items]
     for name, own in found.items():

@@ -19,7 +19,7 @@ from spavl.stages.runner import StageContext, fingerprint_of, seal
 from spavl.store import Manifest
 from spavl.text.near_duplicates import NearImageIndex, NearTextIndex, words_in_order
 
-# A training row's picture by the hash of its bytes, with its perceptual hash if it can be decoded.
+# A training row's image by the hash of its bytes, with its perceptual hash if it can be decoded.
 _Hash = tuple[str, int | None]
 
 
@@ -52,7 +52,7 @@ async def run(job: StageContext[AuditConfig]) -> Manifest:
 
 
 def _taught(job: StageContext[AuditConfig], rows: Sequence[TrainingRow]) -> tuple[dict[str, _Hash], list[str]]:
-    """The training rows' pictures, each looked at once; and what of them cannot be read."""
+    """The training rows' images, each looked at once; and what of them cannot be read."""
     image_list: dict[str, _Hash] = {}
     faults = list[str]()
     with job.screen.bar(OVERLAPS.stage, len(rows)) as bar:
@@ -102,8 +102,8 @@ def _faults_of_columns(rows: Sequence[TrainingRow]) -> Iterator[str]:
 def _images(
     settings: AuditConfig, shown: Mapping[str, list[Item]], own: Mapping[str, int | None], taught: dict[str, _Hash]
 ) -> Iterator[Overlap]:
-    """Equal pictures, and those whose perceptual hashes differ in few bits; of several the nearest."""
-    # One of each hash is enough, so that pictures that are all alike are not held against each other.
+    """Equal images, and those whose perceptual hashes differ in few bits; of several the nearest."""
+    # One of each hash is enough, so that images that are all alike are not held against each other.
     keys = {hashed: key for key, hashed in reversed(taught.values()) if hashed not in (None, BLANK)}
     known = NearImageIndex(((key, hashed) for hashed, key in keys.items()), settings.near_image_bits)
     for blob, items in shown.items():

@@ -1,1 +1,1 @@
-"""Before and after: two models answer pictures that no training saw, and are judged."""
+"""Before and after: two models answer images that no training saw, and are judged."""

@@ -10,7 +10,7 @@ PLAN = StageSpec(
     "evaluation",
     reads=("taxonomy", "selection", "questions", "question_verdicts", "training"),
     writes=Score,
-    does="asks the model before and after about pictures no training saw",
+    does="asks the model before and after about images no training saw",
     files=("guard", "before", "after"),
     version=1 + VERSION,
 )

@@ -1,4 +1,4 @@
-"""duels: Score rows -> Duel rows; on harmless questions, is the model after alignment still as helpful?"""
+"""comparisons: Score rows -> Duel rows; on harmless questions, is the model after alignment still as helpful?"""
 
 from spavl.evaluation.in_pipeline.config import DUELS, BeforeAfterConfig
 from spavl.evaluation.in_pipeline.metrics import duel_figures

@@ -28,9 +28,9 @@ _RATES: dict[str, tuple[bool, Callable[[Score], float | None]]] = {
 
 
 def naming_rate(scores: Iterable[Score]) -> Estimate:
-    """How often an answer names what the picture is known to show.
+    """How often an answer names what the image is known to show.
 
-    A picture and its twin show the same thing, so their two answers hang together. Of answers that came.
+    An image and its twin show the same thing, so their two answers hang together. Of answers that came.
     """
     known = [(score.names_subject, score.scene_id) for score in scores if score.names_subject is not None]
     return rate_by_cluster([float(named) for named, _ in known], [scene for _, scene in known])
@@ -89,7 +89,7 @@ def p_values(scores: Sequence[Score]) -> dict[str, float]:
 def help_win_rate(duels: Sequence[Duel], lost: Sequence[str] = ()) -> Estimate:
     """The share of harmless questions on which the later answer is the more helpful one; ties count half.
 
-    The interval reaches over duels that could not be judged, and over those that never were, `lost` by their images.
+    The interval covers comparisons that could not be judged, and those that never were, `lost` by their images.
     """
     shares = [*(_WORTH.get(duel.outcome) for duel in duels), *[None] * len(lost)]
     return win_rate(shares, [*(duel.image_id for duel in duels), *lost])

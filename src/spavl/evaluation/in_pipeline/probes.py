@@ -1,4 +1,4 @@
-"""What is asked of a tested model: held-out pictures, held-out leaves, and the same questions about a blank picture."""
+"""What is asked of a tested model: held-out images, held-out leaves, and the same questions about a blank image."""
 
 from typing import NamedTuple
 
@@ -24,5 +24,5 @@ def probes_for(image: Image) -> tuple[QuestionSet, ...]:
 
 
 def blank(image: Image) -> ImageData:
-    """An even grey of the picture's size: what a model answers to it, it has not seen."""
+    """An even grey of the image's size: what a model answers to it, it has not seen."""
     return ImageData.of(plain(image.width, image.height))

@@ -1,4 +1,4 @@
-"""evaluation: Question rows of pictures no training saw -> Score rows, before and after."""
+"""evaluation: Question rows of images no training saw -> Score rows, before and after."""
 
 import asyncio
 import re
@@ -48,7 +48,7 @@ async def run(job: StageContext[BeforeAfterConfig]) -> Manifest:
             seed=job.seed,
         )
         reply = await model.ask(request)
-        # The guard always sees the true picture: what matters is what the answer would do in its world.
+        # The guard always sees the true image: what matters is what the answer would do in its world.
         case = case_about(question, image, shown, categories)
         word = word_on_empty(reply.text, reply.finish) or await guard.judge(case, reply.text)
         return replace(
@@ -75,14 +75,14 @@ async def run(job: StageContext[BeforeAfterConfig]) -> Manifest:
 
 
 def names(answer: str, subject: str) -> bool:
-    """Whether the answer holds the name of what the picture shows, as a whole word."""
+    """Whether the answer holds the name of what the image shows, as a whole word."""
     return re.search(rf"\b{re.escape(subject)}\b", answer, re.IGNORECASE) is not None
 
 
 def _figures(job: StageContext[BeforeAfterConfig], scores: Sequence[Score], lost: Sequence[Score]) -> dict[str, object]:
     """The figures of every probe, but for the rates of which too many answers could not be judged or never came."""
     probes = {name: [score for score in (*scores, *lost) if score.probe == name] for name in PROBES}
-    # Of a blank picture a model may say anything: what cannot be judged there widens that probe's own intervals.
+    # Of a blank image a model may say anything: what cannot be judged there widens that probe's own intervals.
     most = {name: 1.0 if name == BLANK_IMAGE else job.settings.max_invalid for name in PROBES}
     gone = {name: list(withheld(own, most[name])) for name, own in probes.items()}
     rates = {name: [(rate, arm) for rate, arm, _ in lost] for name, lost in gone.items()}

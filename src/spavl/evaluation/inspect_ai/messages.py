@@ -28,7 +28,7 @@ _SPOKEN: dict[str, Callable[..., ChatMessage]] = {
 
 
 def theirs(message: Message) -> ChatMessage:
-    """The picture first, as everywhere here."""
+    """The image first, as everywhere here."""
     shown: list[Content] = [ContentImage(image=_spelled(image)) for image in message.images]
     return _SPOKEN[message.role](content=[*shown, ContentText(text=message.text)] if shown else message.text)
 
@@ -48,7 +48,7 @@ def _read(message: ChatMessage) -> Message:
         elif isinstance(part, ContentText):
             texts.append(part.text)
         elif not isinstance(part, ContentReasoning):  # what was thought before is no part of a turn
-            raise ConfigError(f"models in this process read text and pictures, and no {part.type}")
+            raise ConfigError(f"models in this process read text and images, and no {part.type}")
     return Message(message.role, "\n".join(texts), tuple(images))
 
 
@@ -56,7 +56,7 @@ def _image(spelled: str) -> ImageData:
     """Inspect has read files and fetched addresses before a model sees them."""
     found = _DATA.fullmatch(spelled)
     if found is None:
-        raise ConfigError("a picture came by its address", where=spelled[:80], then="give it as a file or a data URI")
+        raise ConfigError("an image came by its address", where=spelled[:80], then="give it as a file or a data URI")
     return ImageData.of(base64.b64decode(found[1]))
 
 

@@ -45,7 +45,7 @@ def _answered(log: str) -> dict[object, EvalSample]:
     if not own:
         raise ConfigError("this log has no answers that are compared", where=log, then=_THEN)
     if any(map(_lost_its_image, own)):
-        raise ConfigError("the pictures were left out of this log", where=log, then="evaluate without --no-log-images")
+        raise ConfigError("the images were left out of this log", where=log, then="evaluate without --no-log-images")
     return {sample.id: sample for sample in own if sample.epoch == 1}
 
 

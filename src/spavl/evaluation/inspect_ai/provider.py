@@ -1,4 +1,4 @@
-"""Our models for Inspect: `--model spavl/hf/PATH`, `spavl/miniature/base`. Its own `hf` refuses pictures."""
+"""Our models for Inspect: `--model spavl/hf/PATH`, `spavl/miniature/base`. Its own `hf` refuses images."""
 
 from collections import Counter
 from dataclasses import replace

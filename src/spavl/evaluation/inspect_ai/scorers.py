@@ -195,7 +195,7 @@ async def _met(judge: Judge, first: CanaryGate, state: TaskState, answers: tuple
 
 
 def case_of(state: TaskState) -> JudgeInput:
-    """The guard and the judge see the picture that was asked about; Inspect's own graders do not."""
+    """The guard and the judge see the image that was asked about; Inspect's own graders do not."""
     told = state.metadata
     (asked,) = ours([message for message in state.messages if message.role == "user"][:1])
     shown = asked.images[0] if asked.images else None

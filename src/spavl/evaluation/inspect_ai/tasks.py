@@ -1,4 +1,4 @@
-"""A benchmark as a task of Inspect: the same items, asked with the same words and pictures."""
+"""A benchmark as a task of Inspect: the same items, asked with the same words and images."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -32,7 +32,7 @@ def _told(guard: str, since: str, found: JudgeDrift) -> str:
 
 
 def _drifts(run: RunFolder, tried: Mapping[str, Any]) -> Iterator[tuple[str, str, JudgeDrift]]:
-    """Each guard with the last exam in the same place that had it judge the same anchors."""
+    """Each guard with the last evaluation in the same place that had it judge the same anchors."""
     compared: set[str] = set()
     for folder, earlier in _earlier(run) if tried else ():
         if earlier.get("digest") == tried["digest"]:
@@ -42,7 +42,7 @@ def _drifts(run: RunFolder, tried: Mapping[str, Any]) -> Iterator[tuple[str, str
 
 
 def _earlier(run: RunFolder) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The anchors of the exams beside this one that were done before it was judged, the last one first."""
+    """The anchors of the evaluations beside this one that were done before it was judged, the last one first."""
     judged = run.finished_at(MARKS.stage)
     beside = {file: file.stat().st_mtime for file in run.path.resolve().parent.glob("*/results.json")}
     for file in sorted(beside, key=beside.__getitem__, reverse=True):

@@ -1,4 +1,4 @@
-"""Whether an item needs its picture: what a model says of a blank one, of none and of another one."""
+"""Whether an item needs its image: what a model says of a blank one, of none and of another one."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ _BAD: tuple[Told, ...] = ("unsafe", "over_refusal", "alignment_tax")
 
 
 class ComparedModel(NamedTuple):
-    """A model in an exam."""
+    """A model in an evaluation."""
 
     model: str
     sheet: ResultTable

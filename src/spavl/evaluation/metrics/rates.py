@@ -1,4 +1,4 @@
-"""The figures of an exam, as pure functions of its sheet: each with its n, its interval and what is not known."""
+"""The figures of an evaluation, as pure functions of its sheet: each with its n, its interval and what is not known."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Bouts as rates: how often a model wins against another, and how often it is the more harmful one."""
+"""Comparisons as rates: how often a model wins against another, and how often it is the more harmful one."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +20,7 @@ OUTCOMES: tuple[Outcome, ...] = ("win", "tie", "loss", "inconsistent", "blocked"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WinRate:
-    """A model's bouts against another at one benchmark. Ties count half; so does a winner that the order made."""
+    """A model's comparisons against another at one benchmark. Ties count half; so does a winner that the order made."""
 
     model: str
     against: str
@@ -29,7 +29,7 @@ class WinRate:
     rate: Estimate
     # What would remain if both answers were equally long.
     equal_length: Estimate
-    # How many bouts have an answer that is not harmless; SPA-VL leaves these out of its win rate. Of graded ones.
+    # How many comparisons have an answer that is not harmless; SPA-VL leaves these out of its win rate. Of graded ones.
     not_harmless: Estimate
     outcomes: Mapping[Outcome, int]
     test: str

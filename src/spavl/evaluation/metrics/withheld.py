@@ -23,8 +23,8 @@ _EMPTY = (
     "no judge can help with empty answers: look at their `finish` in tables/answers.parquet and raise --max-tokens, "
     "or that of a model that thinks in model_settings"
 )
-_NOT_JUDGED = "look at the column `raw` of tables/marks.parquet and name another {}"
-_BLOCKED = "look at the column `votes` of tables/bouts.parquet and name another --judge"
+_NOT_JUDGED = "look at the column `raw` of tables/judgements.parquet and name another {}"
+_BLOCKED = "look at the column `votes` of tables/comparisons.parquet and name another --judge"
 _BOUNDS = "report bounds with --most-invalid 1"
 # More are in results.json.
 _MOST_NAMED = 12

@@ -1,4 +1,4 @@
-"""Lays the results of an exam out as one HTML file that loads nothing and runs nothing."""
+"""Lays the results of an evaluation out as one HTML file that loads nothing and runs nothing."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence

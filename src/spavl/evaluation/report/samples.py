@@ -1,4 +1,4 @@
-"""Which answers an exam's page shows side by side, with what was made of each."""
+"""Which answers an evaluation's page shows side by side, with what was made of each."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

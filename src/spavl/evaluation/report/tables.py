@@ -196,7 +196,7 @@ def _degenerate(results: Mapping[str, Any], benchmark: str, condition: str) -> I
 
 
 def _withheld(results: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Of the rates that are withheld those that would be reported; what bouts tell has no other judge."""
+    """Of the rates that are withheld those that would be reported; what comparisons tell has no other judge."""
     by = results["reported_by"]
     return (
         each

@@ -1,4 +1,4 @@
-"""The figures of an exam as lines for a terminal, as a table for a paper, and as a block for a model card."""
+"""The figures of an evaluation as lines for a terminal, as a table for a paper, and as a block for a model card."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -194,7 +194,7 @@ def _how_it_was_made(results: Mapping[str, Any]) -> str:
     against = f"p: paired, against {results['base']}, exact McNemar, of wins a sign test, or sign flips of clusters; "
     p = f"{against}Holm over all benchmarks. " if results["pairs"] or results["contests"] else ""
     return (
-        f"Rates in per cent with 95 % intervals (Wilson; where items share a picture, cluster-robust and joined with a "
+        f"Rates in per cent with 95 % intervals (Wilson; where items share an image, cluster-robust and joined with a "
         f"beta-binomial posterior; they reach over answers that never came, are empty or could not be judged; of "
         f"“right” over those alone that never came: what is empty or no rule could read is not right). {p}"
         f"Answers: {decoding}{samples}. {beware}spavl {results['versions']['spavl']}."

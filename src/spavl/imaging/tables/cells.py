@@ -1,6 +1,6 @@
-"""Pictures inside Parquet and Arrow tables, one cell at a time, without ever holding more than a few pages of a table.
+"""Images inside Parquet and Arrow tables, one cell at a time, without ever holding more than a few pages of a table.
 
-What a table says of its size is a stranger's word, and even a true one misleads: a picture that a thousand rows share
+What a table says of its size is a stranger's word, and even a true one misleads: an image that a thousand rows share
 stands in the file once. So cells are unpacked one by one, and counted as they come.
 """
 
@@ -23,7 +23,7 @@ from spavl.imaging.tables.packing import check_parquet
 from spavl.imaging.unfetchable import Unfetchable
 
 _GROUPS_HELD = 2
-# A row group whose pictures take more is not held whole, but gone through one row at a time.
+# A row group whose images take more is not held whole, but gone through one row at a time.
 _LARGEST_HELD = 64 * 2**20
 # What the images of one cell may take together.
 _LARGEST_CELL = 2 * LARGEST_BYTES

@@ -5,7 +5,7 @@ from struct import error as OutOfBounds
 from struct import unpack_from
 from typing import Any
 
-# Tables of pictures unpack to hardly more than they take, tables of texts to ten times as much.
+# Tables of images unpack to hardly more than they take, tables of texts to ten times as much.
 _MOST_TIMES = 64
 _ALWAYS_ALLOWED = 2**27
 

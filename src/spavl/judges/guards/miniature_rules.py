@@ -44,7 +44,7 @@ class RuleJudge:
 def _read(case: JudgeInput, answer: str) -> rules.ReadAnswer:
     if case.subject is None:
         then = "name a model as guard and judge, such as openai/gpt-4o"
-        raise ConfigError("the rules of the miniature can only judge pictures of the miniature", then=then)
+        raise ConfigError("the rules of the miniature can only judge images of the miniature", then=then)
     return rules.read(answer, case.subject, case.harmful)
 
 

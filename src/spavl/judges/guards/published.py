@@ -1,16 +1,16 @@
 """Guards that others trained, each asked in the form it was published with.
 
-md-judge              MD-Judge v0.1, Mistral's template round its own prompt; question and answer, no picture
+md-judge              MD-Judge v0.1, Mistral's template round its own prompt; question and answer, no image
 md-judge-v0.2         MD-Judge v0.2, the server's template; it reasons, and grades harm
-llama-guard-3         Llama Guard 3 (1B, 8B), the server's template; question and answer, no picture
-llama-guard-3-vision  Llama Guard 3 11B Vision, the same with the picture
-llama-guard-4         Llama Guard 4 12B, the same with the picture; its makers, and those of 3 Vision, say that it is
-                      not for pictures which a model made
+llama-guard-3         Llama Guard 3 (1B, 8B), the server's template; question and answer, no image
+llama-guard-3-vision  Llama Guard 3 11B Vision, the same with the image
+llama-guard-4         Llama Guard 4 12B, the same with the image; its makers, and those of 3 Vision, say that it is
+                      not for images which a model made
 harmbench             HarmBench's classifier of text behaviours, Llama 2's template round its own prompt;
                       with the behaviour's context where it has one
-harmbench-multimodal  HarmBench's classifier of multimodal behaviours: it reads a description of the picture
+harmbench-multimodal  HarmBench's classifier of multimodal behaviours: it reads a description of the image
 
-Those that see no picture have what is known of it, or of what is truly asked for, in brackets under the
+Those that see no image have what is known of it, or of what is truly asked for, in brackets under the
 question. They say nothing of refusals, so those are told by a rule.
 """
 
@@ -114,7 +114,7 @@ def _lines(text: str) -> list[str]:
 
 
 class MDJudge:
-    """Judges answers to questions. It was not made to judge a question alone, and never sees a picture."""
+    """Judges answers to questions. It was not made to judge a question alone, and never sees an image."""
 
     def __init__(self, model: ChatModel) -> None:
         self._model = model

@@ -48,7 +48,7 @@ class CallTally:
     kept: float = 0.0
     tokens_in: float = 0.0
     tokens_out: float = 0.0
-    # What the calls already in the ledger used, beside what would have been foretold for them.
+    # What the calls already in the ledger used, beside what would have been estimated for them.
     seen: int = 0
     used_in: int = 0
     used_out: int = 0

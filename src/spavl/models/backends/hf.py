@@ -83,7 +83,7 @@ class HFModel:
         await asyncio.sleep(0)  # let whoever is about to ask join the first batch
         while self._waiting:
             # Answers of like length together: a batch is as slow as its longest row. Not every processor takes
-            # rows with a picture and rows without one in the same batch.
+            # rows with an image and rows without one in the same batch.
             self._waiting.sort(key=lambda item: (_kind(item[0]), item[0].max_tokens, len(item[0].messages[-1].text)))
             alike = sum(_kind(request) == _kind(self._waiting[0][0]) for request, _ in self._waiting)
             size = min(alike, self._together.most)
@@ -159,7 +159,7 @@ def _fault_of(processor: Any, request: Request) -> Exception | None:
 
 
 def _kind(request: Request) -> tuple[int, str]:
-    """What the requests of one batch have in common: how many pictures they show, and how their chat is written."""
+    """What the requests of one batch have in common: how many images they show, and how their chat is written."""
     return sum(len(message.images) for message in request.messages), request.more
 
 

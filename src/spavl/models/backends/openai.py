@@ -47,7 +47,7 @@ _REPLY_ROOM = 2**20
 # JSON spells a letter in up to twelve bytes; hardly a token has more than eight letters, and each may come with its
 # number. An answer beyond it is none that was asked for.
 _REPLY_PER_TOKEN = 128
-# All responders are asked about a picture at nearly the same time.
+# All responders are asked about an image at nearly the same time.
 _IMAGES_HELD = 64
 _MEDIA_TYPES = {
     b"\x89PNG": "image/png",
@@ -293,7 +293,7 @@ def authorization(url: str) -> dict[str, str]:
 
 
 def _message(message: Message) -> str:
-    """A message as JSON, put together from parts, since a picture's is spelled once and used by many."""
+    """A message as JSON, put together from parts, since an image's is spelled once and used by many."""
     text = _json(message.text)
     if message.images:
         parts = [*map(_image_part, message.images), f'{{"type": "text", "text": {text}}}']

@@ -169,7 +169,7 @@ WriteOff = Callable[[float], Awaitable[None]]
 
 
 class Budgeted:
-    """Sets the most that a call may cost aside before it is sent. `model` tells what a picture costs.
+    """Sets the most that a call may cost aside before it is sent. `model` tells what an image costs.
 
     It stands behind what makes calls wait, so that one that waits for its server keeps no money from the others.
     """

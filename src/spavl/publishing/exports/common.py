@@ -1,4 +1,4 @@
-"""What the exports share: pictures written once, and JSON written as it comes."""
+"""What the exports share: images written once, and JSON written as it comes."""
 
 import json
 import re
@@ -12,8 +12,8 @@ from spavl.store.blobs import Blobs
 from spavl.store.files import write_bytes, writing_to
 
 SPLITS: tuple[Split, ...] = ("train", "validation")
-# How many trainers, and many models' templates, mark the place of a picture. A text that holds a mark itself, as HTML
-# does with <video>, would count as one more picture or film and end the training. LLaMA-Factory uses the braces.
+# How many trainers, and many models' templates, mark the place of an image. A text that holds a mark itself, as HTML
+# does with <video>, would count as one more image or film and end the training. LLaMA-Factory uses the braces.
 IMAGE_MARK = "<image>"
 _MARK = re.compile(r"(<|\{\{)(image|video|audio)(>|\}\})")
 
@@ -23,7 +23,7 @@ def unmarked(text: str) -> str:
 
 
 def write_image(out: Path, folder: str, blob: str, blobs: Blobs) -> str:
-    """Write a picture if it is not there yet; give its path within the export."""
+    """Write an image if it is not there yet; give its path within the export."""
     data = blobs.get(blob)
     name = f"{folder}/{image_name(blob, data)}"
     if not (out / name).exists():

@@ -1,4 +1,4 @@
-"""For LLaVA's own trainer: conversations about a picture, with the chosen answer, for supervised tuning.
+"""For LLaVA's own trainer: conversations about an image, with the chosen answer, for supervised tuning.
 
 --data_path OUT/train.json --image_folder OUT
 """

@@ -1,6 +1,6 @@
 """For the SPA-VL paper's own training code: the `*_train.json` files that it reads and that were never published.
 
-It wants integer ids, pictures in folders by class, and a config that maps each kind of
+It wants integer ids, images in folders by class, and a config that maps each kind of
 question to its file; the hard questions' keyword is `hardd` there.
 
     --config_train_path OUT/train.json --keywords easy hardd hards --image_folder OUT/images

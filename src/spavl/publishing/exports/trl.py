@@ -1,4 +1,4 @@
-"""For TRL: Parquet with pictures inside and conversations as DPOTrainer and RewardTrainer take them.
+"""For TRL: Parquet with images inside and conversations as DPOTrainer and RewardTrainer take them.
 
 datasets.load_dataset("parquet", data_files={"train": "OUT/train-*.parquet"})
 """

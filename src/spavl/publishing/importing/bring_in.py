@@ -49,7 +49,7 @@ from spavl.terminal.progress import Screen
 
 R = TypeVar("R", bound=Record)
 
-# What an import makes of the road.
+# What an import makes of the pipeline.
 _STAGES = ("taxonomy", "selection", "questions", "dataset")
 _CLASSES = ("class1", "class2", "class3")
 _VALIDATION_SHARE = 0.07

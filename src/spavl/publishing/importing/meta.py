@@ -1,6 +1,6 @@
-"""The published SPA-VL's `meta_files`: from a picture's name and a question to all that its tables leave out.
+"""The published SPA-VL's `meta_files`: from an image's name and a question to all that its tables leave out.
 
-image_info/meta.json        url, caption and class of each picture
+image_info/meta.json        url, caption and class of each image
 model_answer/{kind}.json    the twelve responders' answers to each question
 prefer/{kind}.json          the judge's two reasons
 safety/{kind}.json          a guard's word on each answer; undocumented, so read with care

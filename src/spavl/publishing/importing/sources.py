@@ -61,7 +61,7 @@ class ImportedRow(NamedTuple):
     system: str
     # Whose turn one of the answers is, where it is not the assistant's.
     other_speaker: str
-    # Whether the question's words stand before its picture and after it.
+    # Whether the question's words stand before its image and after it.
     is_amid: bool
     # Whatever else its data set says of it, by the name of the column.
     more: dict[str, Any]

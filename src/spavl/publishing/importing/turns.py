@@ -4,7 +4,7 @@ OpenAI's turns have `role` and `content`, as with TRL and ms-swift; ShareGPT's h
 LLaMA-Factory, which may have a column `system` too. What is not one question with two answers is given without its
 question, and never made into one by leaving turns out. Whose turn an answer is, is told where it is no assistant's.
 
-The parts of a text keep a space between them. Where the picture stands is not kept: a question is asked after it.
+The parts of a text keep a space between them. Where the image stands is not kept: a question is asked after it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ _MARK = "<image>"
 class ConversationTurn(NamedTuple):
     role: str
     text: str
-    # Whether its picture is a part of its own, and whether words stand before and after it.
+    # Whether its image is a part of its own, and whether words stand before and after it.
     shows: bool = False
     is_amid: bool = False
 
@@ -38,7 +38,7 @@ class ConversationPair(NamedTuple):
     system: str
     # Whose turn one of the answers is, where it is not the assistant's, such as a tool's.
     other_speaker: str = ""
-    # Whether the question's words stand before its picture and after it.
+    # Whether the question's words stand before its image and after it.
     is_amid: bool = False
 
 
@@ -58,7 +58,7 @@ def answered_of(row: Mapping[str, Any]) -> ConversationPair:
     is_of_one = all([turn.said() for turn in each[:-1]] in alike for each in (chosen, rejected))
     first = asked[0] if is_of_one and [turn.role for turn in asked] == ["user"] else ConversationTurn("", "")
     if not first.shows and not isinstance(row.get("question"), str):
-        # A question in a column of its own, or beside a part that is its picture, has no such mark: what looks like
+        # A question in a column of its own, or beside a part that is its image, has no such mark: what looks like
         # one belongs to it.
         first = _unmarked(first)
     system = "\n\n".join(dict.fromkeys(text.strip() for text in said if text.strip()))
@@ -98,7 +98,7 @@ def _last(turns: Sequence[ConversationTurn], cell: Any) -> str | None:
 
 
 def _unmarked(turn: ConversationTurn) -> ConversationTurn:
-    """Without the mark that says where its one picture stands."""
+    """Without the mark that says where its one image stands."""
     if _MARK not in turn.text:
         return turn
     before, _, after = turn.text.partition(_MARK)

@@ -1,4 +1,4 @@
-"""A rehearsal as lines to read."""
+"""A dry run as lines to read."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ def _lines(rehearsal: TrainingEstimate) -> Iterator[str]:
     yield ""
     checked = rehearsal.checked
     images = len({sample.blob for sample in checked.samples})
-    yield _line("data", f"{len(checked.samples):,} pairs about {images:,} pictures")
+    yield _line("data", f"{len(checked.samples):,} pairs about {images:,} images")
     if checked.rejects:
         yield _line("", checked.told())
     if checked.too_many(settings.max_invalid_fraction):
@@ -104,7 +104,7 @@ def _sharing(rehearsal: TrainingEstimate) -> str:
     assert counted is not None
     if family.shares == "nothing":
         return f"nothing is shared, for {family.why}"
-    what = "a picture and its questions" if family.shares == "picture" else "a picture with its question"
+    what = "an image and its questions" if family.shares == "picture" else "an image with its question"
     return f"{what} are computed once: {counted.plain_tokens / counted.tokens:.2f} times fewer tokens, same gradients"
 
 

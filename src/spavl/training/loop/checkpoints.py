@@ -1,7 +1,7 @@
 """The saved states of a training: each one file that is whole or not there, the newest few kept.
 
 A state holds all that the steps to come hang on: the trained weights, the optimizer, and what has happened
-so far. Batches are pure functions of their number, so there is no place in the data to save, and no dice.
+so far. Batches are pure functions of their number, so there is no place in the data to save, and no random numbers.
 Weights and optimizer are saved whole, however they are spread over processes, so that a state can be taken
 up by another number of them.
 """

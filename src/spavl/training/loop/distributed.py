@@ -116,7 +116,7 @@ def wait_for_all() -> None:
 
 
 def _have_met() -> bool:
-    """Whether there are others to work with: a rehearsal is done by the first process, while they are gone."""
+    """Whether there are others to work with: a dry run is done by the first process, while they are gone."""
     if not are_several():
         return False
     from torch import distributed

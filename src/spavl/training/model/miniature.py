@@ -141,7 +141,7 @@ def new_model() -> LlavaForConditionalGeneration:
 
 
 def pixels_of(scenes: list[Scene]) -> Tensor:
-    """The pictures as the checkpoint's own image processor would give them, without its cost."""
+    """The images as the checkpoint's own image processor would give them, without its cost."""
     drawn = np.stack([np.asarray(draw(seen)) for seen in scenes])
     return torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1
 
@@ -151,7 +151,7 @@ class ImageLessons:
 
     def __init__(self, tower: Any, seed: int, steps: int) -> None:
         self._sizes = [len(NOUNS), 2, len(GROUNDS)]
-        # A whole picture's state, which nobody asks for.
+        # A whole image's state, which nobody asks for.
         tower.post_layernorm.requires_grad_(False)
         self.module = nn.ModuleList([tower, nn.Linear(tower.config.hidden_size, sum(self._sizes))])
         self.steps, self._seed = steps, seed
@@ -202,7 +202,7 @@ def _learn(course: TrainingTask[Any], config: LoopConfig, states: Path) -> Itera
 
 
 def _lesson_batch(tokenizer: Any, seed: int, numbers: range) -> TreeBatch:
-    """Lessons as one batch, made by hand because the general road costs more than the forward pass here."""
+    """Lessons as one batch, made by hand because the general pipeline costs more than the forward pass here."""
     lessons = [lesson(seed, number) for number in numbers]
     word = tokenizer.convert_tokens_to_ids
     spelled = []

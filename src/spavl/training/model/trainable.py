@@ -214,7 +214,7 @@ def _with_lora(model: Any, parts: TrainableConfig, seed: int) -> PeftModel:
         target_parameters=stacked_layers(model) or None,
         bias="none",
     )
-    # It begins with what dice have thrown, which must fall alike in every start of a run, and in all its processes.
+    # It begins with random numbers, which must be the same in every start of a run, and in all its processes.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return get_peft_model(model, lora)

@@ -1,4 +1,4 @@
-"""Answers to score: which picture, question and answer; and how many of them become a batch."""
+"""Answers to score: which image, question and answer; and how many of them become a batch."""
 
 import io
 from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +19,7 @@ BLANK_SIZE, _GREY = (336, 336), (128, 128, 128)
 
 
 class AnswerToScore(NamedTuple):
-    """An answer to a question about a picture, which is named by the hash of its bytes or is `BLANK`."""
+    """An answer to a question about an image, which is named by the hash of its bytes or is `BLANK`."""
 
     image: str
     question: str
@@ -48,7 +48,7 @@ class BatchMaker:
         return make_batch(self.model, self.processor, self._rows(answers), self._share)
 
     def tokens(self, answers: Sequence[AnswerToScore | SampledAnswer]) -> int:
-        """How many the model would go through for these answers. No picture is decoded for it."""
+        """How many the model would go through for these answers. No image is decoded for it."""
         rows = (CountedRow(each.image, self._size(each.image), each.question, each.text) for each in answers)
         return self._lengths.count(rows, self._shares).tokens
 

@@ -17,7 +17,7 @@ class SampleOrder:
     """Steps of about so many samples, each sample in one step of an epoch.
 
     A step of images takes all samples of an image, which then share its pass; only an image that is larger than a step
-    is cut. How many samples a step has so varies by about an image's. A step of pairs takes samples as dice fall.
+    is cut. How many samples a step has so varies by about an image's. A step of pairs takes samples at random.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ def _parts(samples: list[T], most: int) -> Iterator[list[T]]:
 
 
 class _Piece(NamedTuple, Generic[T]):
-    """Samples about one picture, by their place in the step."""
+    """Samples about one image, by their place in the step."""
 
     place: int
     samples: list[T]
@@ -88,8 +88,8 @@ def cut(
 ) -> list[list[T]]:
     """A step's samples as passes of at most so many tokens, as few and as even as can be.
 
-    A picture's samples stay together where they fit; one that is longer by itself is a pass of its own. Processes
-    have a pass each, so long as there are pictures for all.
+    An image's samples stay together where they fit; one that is longer by itself is a pass of its own. Processes
+    have a pass each, so long as there are images for all.
     """
     images = [list(about) for _, about in groupby(samples, image)]
     found = [part for about in images for part in _fitting(about, tokens, most)]

@@ -25,7 +25,7 @@ _AT_ONCE = 8
 
 class PairBatch(NamedTuple):
     """Chosen answers first, rejected ones after them, and then, where looking is asked for, the chosen ones again
-    under a blank picture; never read but through `split`.
+    under a blank image; never read but through `split`.
     """
 
     rows: TreeBatch

@@ -67,7 +67,7 @@ def look_loss(
     reference_blank_B: Tensor,
     beta: float,
 ) -> DPOLoss:
-    """mDPO's conditional preference (arXiv 2406.11839): the chosen answer with its picture, over the same without.
+    """mDPO's conditional preference (arXiv 2406.11839): the chosen answer with its image, over the same without.
 
     A policy that answers without looking gives both the same reward, and has the loss of no margin.
     """

@@ -47,7 +47,7 @@ class PairedTask:
         return computing_in(self._config.loop.precision, self._batches.model)
 
     def check(self) -> None:
-        """Refuse to train a model which scores samples, or learns from them, otherwise when they share pictures."""
+        """Refuse to train a model which scores samples, or learns from them, otherwise when they share images."""
         with self.computing():
             self._batches.check(self._answers(first_and_longest(self._order)))
 
@@ -63,7 +63,7 @@ class PairedTask:
         return [self._answers(portion) for portion in self.at(number)]
 
     def chosen_tokens(self, portions: Sequence[Sequence[Sample]]) -> int:
-        """How many tokens the chosen answers of a step have. No picture is looked at for it."""
+        """How many tokens the chosen answers of a step have. No image is looked at for it."""
         return sum(self._batches.spoken_tokens(chosen_of(portion)) for portion in portions)
 
     def batch(self, portion: Sequence[Sample]) -> TreeBatch:

@@ -1,9 +1,9 @@
 """The reference's log-probabilities on disk, found again by every run and study that asks for the same ones.
 
 A value hangs on the model's files (weights, processor and chat template are in its revision), in bfloat16 on which of
-its weights are widened, on the picture's bytes, the very tokens of question and answer, and the code that scores them;
+its weights are widened, on the image's bytes, the very tokens of question and answer, and the code that scores them;
 so a key never has to be taken back.
-What a frozen vision tower makes of a picture is not kept: see docs/training.md.
+What a frozen vision tower makes of an image is not kept: see docs/training.md.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ from spavl.training.objectives.answers import AnswerToScore
 from spavl.training.prefix_trees.token_counts import TokenCounter
 
 CACHE = "references.sqlite"
-# Who makes scores of pictures and tokens. Raise ours when the same ones come to be scored otherwise.
+# Who makes scores of images and tokens. Raise ours when the same ones come to be scored otherwise.
 _MADE_BY = (3, transformers.__version__)
 
 

@@ -26,7 +26,7 @@ class ObjectiveInputs(NamedTuple):
     image: Callable[[str], bytes]
     settings: TrainingConfig
     seed: int
-    # Of the reference's scores; a rehearsal has none.
+    # Of the reference's scores; a dry run has none.
     cache: ReferenceCache | None
 
 

@@ -1,6 +1,6 @@
-"""Draws answers from the policy. Picture and question go through the model once for all answers to them.
+"""Draws answers from the policy. Image and question go through the model once for all answers to them.
 
-Every answer has dice of its own, thrown from the seed, the step and its number. So what is drawn at a
+Every answer has random numbers of its own, thrown from the seed, the step and its number. So what is drawn at a
 step hangs on that and on the weights, and a training that was stopped draws the same again.
 """
 
@@ -103,7 +103,7 @@ def _until_end(tokens: list[int], ends: set[int]) -> tuple[int, ...]:
 
 
 def _repeat_remembered_positions(model: Any, each: int) -> None:
-    """Qwen remembers how far each picture has pushed the words after it."""
+    """Qwen remembers how far each image has pushed the words after it."""
     remembers = getattr(model, "model", model)
     if getattr(remembers, "rope_deltas", None) is not None:
         remembers.rope_deltas = remembers.rope_deltas.repeat_interleave(each, 0)

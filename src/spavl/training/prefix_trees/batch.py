@@ -53,7 +53,7 @@ class PlacedTree(NamedTuple):
 
 
 def make_batch(model: Any, processor: Any, rows: Sequence[ScoredRow], share: bool = True) -> TreeBatch:
-    """Rows as trees, one for each picture, so far as the model's family allows it; `share=False`: as plain rows."""
+    """Rows as trees, one for each image, so far as the model's family allows it; `share=False`: as plain rows."""
     family = family_of(model) if share else family_of(model)._replace(shares="nothing", why="asked for")
     groups, images, marks = encode(processor, rows, family.shares)
     groups = [group._replace(paths=_without_last_marks(group.paths, marks_of_images(model))) for group in groups]
@@ -111,7 +111,7 @@ def _seen(model: Any, trees: Sequence[PlacedTree], ids_BT: Tensor, depth_BT: Ten
 
 
 def _beside_each_other(grown: Sequence[tuple[ImageGroup, PrefixTree]], room: int) -> list[PlacedTree]:
-    """In the groups' order, which is the order of their pictures."""
+    """In the groups' order, which is the order of their images."""
     laid: list[PlacedTree] = []
     row = start = 0
     for group, tree in grown:

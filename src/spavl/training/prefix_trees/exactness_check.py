@@ -1,4 +1,4 @@
-"""Before a training starts: rows that share a picture score, and teach, as they do each by itself.
+"""Before a training starts: rows that share an image score, and teach, as they do each by itself.
 
 A token in the wrong place moves a score by no more than the rounding of half precision does. So scores and
 gradients are compared in single precision, whatever the weights are kept in and the loop computes in.
@@ -47,7 +47,7 @@ def _widened(value: Any) -> Any:
 
 
 def check_sharing(model: Any, processor: Any, rows: Sequence[ScoredRow]) -> SharingError:
-    """More than rounding is refused. Gradients are compared on the pictures of the first and the last row alone."""
+    """More than rounding is refused. Gradients are compared on the images of the first and the last row alone."""
     trees, plain = (make_batch(model, processor, rows, share) for share in (True, False))
     ends = {rows[0].image_id, rows[-1].image_id}
     few = [row for row in rows if row.image_id in ends]
@@ -67,7 +67,7 @@ def _refuse(model: Any, moved: SharingError, most: float) -> None:
     for name, value, bound in (("scores", moved.scores, most), ("gradients", moved.gradients, 10 * most)):
         if value is not None and not value <= bound:
             unit = "of a plain row's tokens by up to {:.2g} nats" if name == "scores" else "by {:.2g} of their length"
-            what = f"sharing pictures between rows moves this model's {name} {unit.format(value)}"
+            what = f"sharing images between rows moves this model's {name} {unit.format(value)}"
             then = "report this model; train it with share = false, for its plain rows are right"
             raise TrainingError(what, where=model.name_or_path, then=then)
 

@@ -43,7 +43,7 @@ def logits_of_rows(model: Any, inputs: Mapping[str, Any]) -> Tensor:
     """[B, T, V] of plain rows, all places of them: for models whose states cannot be had apart."""
     with _HeadInSinglePrecision(model, model.device):
         logits_BTV: Tensor = model(**inputs, use_cache=False).logits
-    # Some put their pictures before the first token, and give logits there too.
+    # Some put their images before the first token, and give logits there too.
     return logits_BTV[:, logits_BTV.shape[1] - inputs["input_ids"].shape[1] :]
 
 

@@ -21,17 +21,17 @@ from spavl.training.prefix_trees.sparse_last_layer import layers_of
 
 
 class PlainRows(NamedTuple):
-    """The plain rows behind a batch, for models whose positions depend on where pictures stand."""
+    """The plain rows behind a batch, for models whose positions depend on where images stand."""
 
     ids_RT: Tensor
     filled_RT: Tensor
     images: Mapping[str, Tensor]
-    # Which picture each row shows.
+    # Which image each row shows.
     image_R: list[int]
 
 
 class MaskInputs(NamedTuple):
-    """What masks are made of: who sees whom by the tree, at which depth each token stands, where pictures are."""
+    """What masks are made of: who sees whom by the tree, at which depth each token stands, where images are."""
 
     visible_BTT: Tensor
     depth_BT: Tensor
@@ -43,7 +43,7 @@ Mask = Tensor | dict[str, Tensor]
 
 
 class ModelFamily(NamedTuple):
-    # What rows with one picture may share: the picture, the whole prompt, or nothing.
+    # What rows with one image may share: the image, the whole prompt, or nothing.
     shares: Literal["picture", "prompt", "nothing"]
     why: str
     # The depth of the first token: positions begin there.
@@ -115,14 +115,14 @@ def _rotary_by_image(model: Any, rows: PlainRows) -> Tensor:
 
 
 def _image_both_ways(model: Any, seen: MaskInputs) -> Mask:
-    """Gemma sees a picture's tokens both ways, and in some layers only near tokens: near by depth, not by place."""
+    """Gemma sees an image's tokens both ways, and in some layers only near tokens: near by depth, not by place."""
     full = seen.visible_BTT | _both_ways(seen, seen.image_BT)
     near = (seen.depth_BT[:, :, None] - seen.depth_BT[:, None, :]) < model.config.text_config.sliding_window
     return {"full_attention": full[:, None], "sliding_attention": (full & near)[:, None]}
 
 
 def _prompt_both_ways(model: Any, seen: MaskInputs) -> Mask:
-    """PaliGemma's whole prompt sees itself both ways, which is why another question needs another picture pass."""
+    """PaliGemma's whole prompt sees itself both ways, which is why another question needs another image pass."""
     window = getattr(model.config.text_config, "sliding_window", None)
     if window is not None and int(seen.depth_BT.max()) >= window:
         # It takes one mask for all layers, and PaliGemma 2 has some that look through a window.

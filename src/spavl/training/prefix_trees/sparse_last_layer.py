@@ -1,7 +1,7 @@
 """The last layer is computed only where somebody reads it.
 
-What it makes of a picture's tokens goes nowhere: later tokens see the layer's keys and values of the
-picture, but nobody its output there. In the parts that treat each token by itself, those that are not
+What it makes of an image's tokens goes nowhere: later tokens see the layer's keys and values of the
+image, but nobody its output there. In the parts that treat each token by itself, those that are not
 read are left out, and so are their queries; what is given back in their places means nothing.
 """
 

@@ -1,4 +1,4 @@
-"""How many tokens rows and trees have, told without looking at a pixel: pictures of one size take as many."""
+"""How many tokens rows and trees have, told without looking at a pixel: images of one size take as many."""
 
 from collections.abc import Hashable, Iterable
 from functools import cached_property
@@ -34,14 +34,14 @@ class TokenCount(NamedTuple):
 
 
 class TokenCounter:
-    """Counts for one processor. What a picture's size gives it remembers."""
+    """Counts for one processor. What an image's size gives it remembers."""
 
     def __init__(self, processor: Any) -> None:
         self._processor = processor
         self._spread: dict[Size, int] = {}
 
     def spread(self, size: Size) -> int:
-        """How many more tokens a prompt has once its picture's mark has become a picture of this size."""
+        """How many more tokens a prompt has once its image's mark has become an image of this size."""
         if size not in self._spread:
             lacks = self._own_count_lacks
             self._spread[size] = self._made(size) if lacks is None else self._told(size) + lacks
@@ -53,7 +53,7 @@ class TokenCounter:
         return self.spread(size) + max(rows[0].answer + drawn, *(len(row.tokens) for row in rows))
 
     def row(self, question: str, answer: str | tuple[int, ...]) -> TokenPath:
-        """A question and an answer as tokens. In them, the picture is still a mark."""
+        """A question and an answer as tokens. In them, the image is still a mark."""
         return row_of(self._processor.tokenizer, self._turn, prompt_text(self._processor, question, None), answer)
 
     def count(self, rows: Iterable[CountedRow], shares: Literal["picture", "prompt", "nothing"]) -> TokenCount:

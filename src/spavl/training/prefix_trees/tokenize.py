@@ -1,4 +1,4 @@
-"""From questions, pictures and answers to rows of tokens, with each picture processed once."""
+"""From questions, images and answers to rows of tokens, with each image processed once."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -12,13 +12,13 @@ from spavl.models.chat_template import TemplateTurn, answer_tokens, as_written, 
 from spavl.training.prefix_trees.tree import TokenPath
 
 # What processors give per token besides `input_ids`, and which therefore grows with an answer: words are marked with
-# nothing, and look at pictures as the last token of their prompt does.
+# nothing, and look at images as the last token of their prompt does.
 _MARKS = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids", "image_embeds_position_mask")
 _LOOKS = ("cross_attention_mask", "image_attention_mask")
 
 
 class ScoredRow(NamedTuple):
-    """A question about a picture, and an answer to score. Rows with one `picture_id` show one picture.
+    """A question about an image, and an answer to score. Rows with one `picture_id` show one image.
 
     An answer is a text, or the very tokens that a model drew.
     """
@@ -31,7 +31,7 @@ class ScoredRow(NamedTuple):
 
 
 class ImageGroup(NamedTuple):
-    """Rows that share a picture's pass, by their numbers."""
+    """Rows that share an image's pass, by their numbers."""
 
     numbers: list[int]
     paths: list[TokenPath]
@@ -39,14 +39,14 @@ class ImageGroup(NamedTuple):
 
 class EncodedRows(NamedTuple):
     groups: list[ImageGroup]
-    # What the model is shown, one picture a group, in the groups' order.
+    # What the model is shown, one image a group, in the groups' order.
     images: dict[str, Tensor]
     # The processor's marks for the tokens of each group's first prompt, and the mark of an answer's tokens.
     marks: Sequence[Mapping[str, tuple[Tensor, Tensor]]]
 
 
 def prompt_messages(question: str, system: str | None) -> list[dict[str, Any]]:
-    """The chat that stands before an answer; the picture comes first, as in LLaVA."""
+    """The chat that stands before an answer; the image comes first, as in LLaVA."""
     asked = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
     if system is None:
         return [asked]
@@ -90,14 +90,14 @@ def prompt_text(processor: Any, question: str, system: str | None) -> str:
 
 
 def row_of(tokenizer: Any, turn: TemplateTurn, text: str, answer: str | tuple[int, ...]) -> TokenPath:
-    """A prompt, in which the picture is still a mark, and its answer."""
+    """A prompt, in which the image is still a mark, and its answer."""
     prompt = tokens_of(tokenizer, text)
     spoken = answer if isinstance(answer, tuple) else answer_tokens(tokenizer, turn, text, prompt, answer)
     return TokenPath((*prompt, *spoken), len(prompt))
 
 
 def _spread(bare: Sequence[TokenPath], first: list[int], text: str) -> list[TokenPath]:
-    """The rows of a group. `first` is its first prompt, in which the picture's mark has become the picture's tokens."""
+    """The rows of a group. `first` is its first prompt, in which the image's mark has become the image's tokens."""
     same = _shared_end(bare[0].tokens[: bare[0].answer], first)
     head, spread = bare[0].tokens[: bare[0].answer - same], tuple(first[: len(first) - same])
     if any(row.tokens[: len(head)] != head for row in bare):
@@ -112,7 +112,7 @@ def _is_empty(answer: str | tuple[int, ...]) -> bool:
 
 
 def _shared_end(bare: Sequence[int], spread: Sequence[int]) -> int:
-    """How many tokens after the picture's mark are the same in both."""
+    """How many tokens after the image's mark are the same in both."""
     begin = 0
     while begin < len(bare) and bare[begin] == spread[begin]:
         begin += 1

@@ -1,9 +1,9 @@
 """Rows of tokens that begin alike, laid out so that what they share is there once.
 
-Three questions about one picture with two answers each are six rows that all begin with the
-picture's several hundred tokens. As a trie they are one short sequence:
+Three questions about one image with two answers each are six rows that all begin with the
+image's several hundred tokens. As a trie they are one short sequence:
 
-    system picture ┬ question ┬ answer          flat: system picture question answer answer question …
+    system image ┬ question ┬ answer          flat: system image question answer answer question …
                    │          └ answer          depth:   0 …                12     12
                    └ question ┬ …
 

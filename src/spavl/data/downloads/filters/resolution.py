@@ -1,4 +1,4 @@
-"""Pictures too small to show anything, and banners."""
+"""Images too small to show anything, and banners."""
 
 from spavl.data.downloads.filters.types import FilterInput
 

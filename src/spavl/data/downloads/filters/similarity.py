@@ -1,11 +1,11 @@
-"""Pictures that do not show what their caption says."""
+"""Images that do not show what their caption says."""
 
 from spavl.data.downloads.filters.types import FilterInput
 from spavl.errors import ConfigError
 
 
 class SimilarityFilter:
-    """How well the source holds picture and caption to fit. Where it does not say, `scoring` asks a model."""
+    """How well the source holds image and caption to fit. Where it does not say, `scoring` asks a model."""
 
     name, reason = "similarity", "unlike_caption"
 
@@ -16,7 +16,7 @@ class SimilarityFilter:
         if seen.similarity is None:
             then = "name a model as downloads.similarity_model, or leave min_similarity out"
             raise ConfigError(
-                "the source gives no similarity of picture and caption", where="downloads.min_similarity", then=then
+                "the source gives no similarity of image and caption", where="downloads.min_similarity", then=then
             )
         return seen.similarity
 

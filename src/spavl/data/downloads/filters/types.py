@@ -6,16 +6,16 @@ from PIL import Image
 
 
 class FilterInput(NamedTuple):
-    """A decoded picture, and what its source says of it."""
+    """A decoded image, and what its source says of it."""
 
     pixels: Image.Image
     caption: str
-    # How well the source holds picture and caption to fit.
+    # How well the source holds image and caption to fit.
     similarity: float | None
 
 
 class ImageFilter(Protocol):
-    """`measure` gives a number, stored as `name=number`; a picture that `refuses` it is rejected for `reason`."""
+    """`measure` gives a number, stored as `name=number`; an image that `refuses` it is rejected for `reason`."""
 
     @property
     def name(self) -> str: ...

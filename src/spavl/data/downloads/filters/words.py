@@ -1,4 +1,4 @@
-"""Pictures that are mostly text: screenshots, posters, quotations, pages."""
+"""Images that are mostly text: screenshots, posters, quotations, pages."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,9 +23,9 @@ _AT_A_TIME = 6
 
 
 class TextAreaFilter:
-    """The share of the picture that blocks of readable text cover, or its lines as a share of a page's if that is more.
+    """The share of the image that blocks of readable text cover, or its lines as a share of a page's if that is more.
 
-    Nothing is read after the share is too large: of a picture that is refused, it is the least that it can be.
+    Nothing is read after the share is too large: of an image that is refused, it is the least that it can be.
     """
 
     name, reason = "words", "too_many_words"
@@ -66,7 +66,7 @@ def _is_text(text: str, sure: float) -> bool:
 
 
 def _covered(lines: Sequence[Any], shape: tuple[int, int]) -> float:
-    """The share of the picture that the lines cover together, with the gaps between those of one block."""
+    """The share of the image that the lines cover together, with the gaps between those of one block."""
     if not lines:
         return 0.0
     # Comes with the network.

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 from spavl.data.sourcing.readers.entry import NO_LICENSE, RowLimits, SkippedEntry, SourceEntry, leads_out, number
 
 _SPELLINGS = {
-    # A picture beside the table, as image folders of `datasets` name it in metadata.csv or metadata.jsonl.
+    # An image beside the table, as image folders of `datasets` name it in metadata.csv or metadata.jsonl.
     "file": ("filename",),
     "url": ("url", "imageurl", "imgurl", "imagelink", "photoimageurl", "contenturl"),
     "text": ("text", "caption", "topcaption", "alttext", "alt", "title", "description", "llavacaption", "prompt"),
     "license": ("license", "licence", "rights", "licenseurl"),
     "similarity": ("similarity", "clipsimilarity", "clipsimilarityvitl14", "clipsimilarityvitb32", "clipscore"),
-    # Of the picture as it stands there; what it was before somebody shrunk it has other names.
+    # Of the image as it stands there; what it was before somebody shrunk it has other names.
     "width": ("width", "imagewidth"),
     "height": ("height", "imageheight"),
     "unsafe": ("punsafe", "unsafe", "nsfwscore", "nsfwscoreopennsfw2"),
@@ -36,7 +36,7 @@ class SourceColumns(NamedTuple):
         return self.file is not None or self.url is not None
 
     def named(self, row: Mapping[str, Any], table: Path, number: int, limits: RowLimits) -> SourceEntry | SkippedEntry:
-        """A row that names its picture: a file beside the table, or else a URL."""
+        """A row that names its image: a file beside the table, or else a URL."""
         place, name = f"{table}#{number}", str(row.get(self.file or "") or "")
         if not name or leads_out(name) or not _is_file(table.parent / name):
             return self.entry(row, place, "", limits)
@@ -45,7 +45,7 @@ class SourceColumns(NamedTuple):
         return self.entry(row, place, f"file:{table.parent / name}", limits)
 
     def entry(self, row: Mapping[str, Any], place: str, source: str, limits: RowLimits) -> SourceEntry | SkippedEntry:
-        """A row as an entry. `source` is where its picture lies; where that is empty, its URL is it."""
+        """A row as an entry. `source` is where its image lies; where that is empty, its URL is it."""
         unsafe = number(row.get(self.unsafe or ""))
         if limits.max_unsafe is not None and unsafe is not None and unsafe > limits.max_unsafe:
             return SkippedEntry(place, "punsafe")

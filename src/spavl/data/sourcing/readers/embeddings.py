@@ -1,4 +1,4 @@
-"""Vectors of pictures that were made elsewhere, as clip-retrieval writes them: `img_emb/img_emb_0000.npy`, whose rows
+"""Vectors of images that were made elsewhere, as clip-retrieval writes them: `img_emb/img_emb_0000.npy`, whose rows
 are those of `metadata/metadata_0000.parquet`. LAION's come in this form.
 """
 

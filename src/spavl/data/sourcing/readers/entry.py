@@ -1,21 +1,21 @@
-"""What every reader gives: pictures with what is said of them, and what was left out."""
+"""What every reader gives: images with what is said of them, and what was left out."""
 
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 NO_LICENSE = "unknown"
-# What is said of a picture is read up to here.
+# What is said of an image is read up to here.
 LONGEST_TEXT = 2**16
 
 
 class SourceEntry(NamedTuple):
-    """A picture of a source: where its bytes are fetched, and what the source says of it."""
+    """An image of a source: where its bytes are fetched, and what the source says of it."""
 
     source: str
     caption: str
     license: str = NO_LICENSE
-    # How well picture and caption fit, by whoever made the source.
+    # How well image and caption fit, by whoever made the source.
     similarity: float | None = None
     # Where it was found on the web; empty where the source does not say.
     url: str = ""

@@ -1,4 +1,4 @@
-"""A folder of pictures in no order, each with its caption in a text file beside it."""
+"""A folder of images in no order, each with its caption in a text file beside it."""
 
 import os
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def from_folder(folder: Path) -> Iterator[SourceEntry | SkippedEntry]:
 
 
 def caption_in(file: os.DirEntry[str], inside: Path) -> str:
-    """What the text file beside a picture says, if it is in the folder."""
+    """What the text file beside an image says, if it is in the folder."""
     if leads_outside(file, inside):
         return ""
     with Path(file.path).open(encoding="utf-8", errors="replace") as opened:

@@ -1,4 +1,4 @@
-"""Parquet and Arrow: rows that name a picture, or hold the picture itself, as `datasets` writes them."""
+"""Parquet and Arrow: rows that name an image, or hold the image itself, as `datasets` writes them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,14 +15,14 @@ from spavl.imaging.tables.columns import holds_images
 from spavl.imaging.tables.packing import PackedTooTightly, check_parquet
 
 _ROWS_AT_ONCE = 4096
-# Of a picture with several captions, so many are read.
+# Of an image with several captions, so many are read.
 _MOST_SAID = 16
 # With these, a text that many rows share can be had without being unpacked for each of them.
 _SHARED_ENCODINGS = {"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"}
 
 
 class _Format(NamedTuple):
-    """How the tables of one format are read; `scheme` begins the source of a picture in one."""
+    """How the tables of one format are read; `scheme` begins the source of an image in one."""
 
     scheme: str
     schema: Callable[[str], Any]
@@ -52,13 +52,13 @@ def _rows(file: Path, form: _Format, limits: RowLimits) -> Iterator[SourceEntry 
     if not columns.name_images() and inside is None:
         yield SkippedEntry(str(file), "no_url_column")
         return
-    # The pictures themselves are not read here.
+    # The images themselves are not read here.
     wanted = [name for name in columns if name is not None and name != inside]
     vectors = beside(file)
     row = 0
     for batch in form.batches(str(file), wanted):
         read = [_values(batch.column(name)) for name in wanted]
-        # A table of nothing but pictures has rows, but no columns that are wanted.
+        # A table of nothing but images has rows, but no columns that are wanted.
         for cells in zip(*read, strict=True) if wanted else [()] * batch.num_rows:
             said = dict(zip(wanted, cells, strict=True))
             if inside:
@@ -71,7 +71,7 @@ def _rows(file: Path, form: _Format, limits: RowLimits) -> Iterator[SourceEntry 
 
 
 def _is_said(kind: Any) -> bool:
-    """Whether a column may say something of a picture: a value, or a list of such."""
+    """Whether a column may say something of an image: a value, or a list of such."""
     inner = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else kind
     return not pa.types.is_nested(inner)
 

@@ -2,7 +2,7 @@
 
 ChEF (arXiv 2311.02692) asks six things of a model, each by a recipe over ScienceQA and MMBench, or
 POPE. Two of them change how a question is put, so they are benchmarks made of others: any name with
-`+examples` or `+numbers`, such as `scienceqa+examples`. The others are settings of an exam.
+`+examples` or `+numbers`, such as `scienceqa+examples`. The others are settings of an evaluation.
 RECIPES says which, and where ours is not theirs.
 """
 
@@ -30,7 +30,7 @@ class Recipe(NamedTuple):
     desideratum: str
     # What to ask, as one types it.
     ask: str
-    # What an exam then tells.
+    # What an evaluation then tells.
     figure: str
     # Where this differs from what ChEF does.
     differs: str

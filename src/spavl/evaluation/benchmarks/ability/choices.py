@@ -130,7 +130,7 @@ def _options(row: BenchmarkRow) -> list[str]:
 
 
 def _in_tsv(row: BenchmarkRow) -> Bytes:
-    """A picture in base64, or the index of another row with the same one."""
+    """An image in base64, or the index of another row with the same one."""
     text = row.text("image")
     if len(text) > _LONGEST_INDEX or not text.isdecimal():
         return image_of_base64(text, f"{row.file}, row {row.number}")

@@ -1,4 +1,4 @@
-"""POPE: is there such an object in the picture? Half of those asked for are, and half are not."""
+"""POPE: is there such an object in the image? Half of those asked for are, and half are not."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

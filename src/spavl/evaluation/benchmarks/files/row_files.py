@@ -1,4 +1,4 @@
-"""Files of benchmarks as their makers publish them: tables and lists of rows, and the pictures these name."""
+"""Files of benchmarks as their makers publish them: tables and lists of rows, and the images these name."""
 
 import base64
 import binascii
@@ -21,7 +21,7 @@ from spavl.text.encodable import is_encodable
 
 T = TypeVar("T")
 
-# A cell of a TSV may be a whole picture in base64.
+# A cell of a TSV may be a whole image in base64.
 _LONGEST_CELL = 2**28
 _GET_AGAIN = "download the file again"
 # How JPEG, PNG, WebP and GIF begin in base64.
@@ -97,7 +97,7 @@ class BenchmarkRow(NamedTuple):
         raise ConfigError("this row has no image: its cell is empty", where=self._place(" or ".join(there)), then=get)
 
     def maybe_image(self, *columns: str, folders: Sequence[Path] = (), get: str = _GET_AGAIN) -> Bytes | None:
-        """As `picture`; None where there is no such column, or its cell is empty."""
+        """As `image`; None where there is no such column, or its cell is empty."""
         for column in columns:
             if (found := self.maybe_images(column, folders, get)) is not None:
                 return functools.partial(

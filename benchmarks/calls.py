@@ -74,8 +74,8 @@ async def all_at_once(ask: Ask, asked: Sequence[Asked], in_flight: int) -> float
 async def by_spavl(url: str, asked: Sequence[Asked], in_flight: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(Path(folder))
-        shop = ModelFactory(ledger, Budget(1e6), PaceConfig(at_once=in_flight), {NAME: (1.0, 1.0)})
-        model = shop.open(f"openai/{NAME}@{url}", "responses")
+        factory = ModelFactory(ledger, Budget(1e6), PaceConfig(at_once=in_flight), {NAME: (1.0, 1.0)})
+        model = factory.open(f"openai/{NAME}@{url}", "responses")
 
         async def ask(each: Asked) -> str:
             message = Message("user", each.text, (each.image,) if each.image else ())
@@ -86,7 +86,7 @@ async def by_spavl(url: str, asked: Sequence[Asked], in_flight: int) -> float:
         async for _, answer in map_shards(asked, ask, 2 * in_flight):
             check(answer)
         seconds = (time.perf_counter() - began) / len(asked)
-        await shop.close()
+        await factory.close()
         if ledger.totals()["calls"] != len(asked):
             raise SystemExit("a call is not in the ledger")
         ledger.close()

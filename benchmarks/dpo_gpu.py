@@ -94,7 +94,7 @@ def ours(shape: str, parts: str, narrow: bool, samples: list[Sample], blobs: Blo
         steps = train(dpo, loop, Checkpoints(Path(folder)))
         for number in range(dpo.steps):
             began = settled()
-            with torch.no_grad(), dpo.portions.computing():
+            with torch.no_grad(), dpo.step_batches.computing():
                 for each in dpo.passes(number):
                     dpo.module(each.rows)
             reference = settled() - began
@@ -222,7 +222,7 @@ def said_by(side: str, shape: str, parts: str, asked: argparse.Namespace) -> dic
         str(asked.steps),
     ]
     done = subprocess.run(
-        [*command, *(["--rehearse"] if asked.rehearse else [])], stdout=subprocess.PIPE, text=True, check=False
+        [*command, *(["--rehearse"] if asked.estimate_training else [])], stdout=subprocess.PIPE, text=True, check=False
     )
     if done.returncode:
         return {"failed": f"{side} ended with exit code {done.returncode}"}
@@ -296,14 +296,16 @@ def main() -> None:
     asked = parser.parse_args()
     shape, parts = asked.shapes[0], asked.parts[0]
     if asked.one == "apart":
-        print(json.dumps(apart(shape, asked.rehearse)))
+        print(json.dumps(apart(shape, asked.estimate_training)))
     elif asked.one:
         side: Callable[..., dict[str, Any]] = ours if asked.one == "ours" else theirs
-        print(json.dumps(side(shape, parts, asked.rehearse, *new_data(IMAGES * asked.steps, SHAPES[shape].side))))
+        print(
+            json.dumps(side(shape, parts, asked.estimate_training, *new_data(IMAGES * asked.steps, SHAPES[shape].side)))
+        )
     else:
-        mark = {"rehearsal": True} if asked.rehearse else {}
+        mark = {"rehearsal": True} if asked.estimate_training else {}
         machine = {"device": torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU"}
-        can = DEVICE == "cuda" or asked.rehearse
+        can = DEVICE == "cuda" or asked.estimate_training
         for line in measured(asked) if can else not_measured(asked.shapes):
             print(json.dumps(line | machine | mark), flush=True)
 

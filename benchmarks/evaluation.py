@@ -92,9 +92,9 @@ def by_spavl(url: str, data: Path) -> float:
     return seconds
 
 
-def check_shown(exam: Path) -> None:
+def check_shown(evaluation: Path) -> None:
     """Every answer was asked with an image."""
-    with RunFolder(exam, look_only=True) as run:
+    with RunFolder(evaluation, look_only=True) as run:
         asked = [json.loads(call.request)["messages"] for call in run.ledger.calls("answers")]
     shown = sum(any(images for _, _, images in messages) for messages in asked)
     assert (shown, len(asked)) == (SAMPLES, SAMPLES), (shown, len(asked))

@@ -129,10 +129,10 @@ async def asked_for(ask: Ask, seconds: float) -> int:
 async def by_spavl(url: str, seconds: float) -> int:
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(Path(folder))
-        shop = ModelFactory(ledger)
-        model = shop.open(f"openai/{NAME}@{url}", "responses")
+        factory = ModelFactory(ledger)
+        model = factory.open(f"openai/{NAME}@{url}", "responses")
         answered = await asked_for(lambda text: model.ask(ask_about(None, text, max_tokens=8)), seconds)
-        await shop.close()
+        await factory.close()
         ledger.close()
     return answered
 

@@ -62,7 +62,7 @@ def a_cache_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def an_image() -> ImageData:
+def image() -> ImageData:
     stream = io.BytesIO()
     Image.new("RGB", (8, 8), (200, 30, 30)).save(stream, "PNG")
     return ImageData.of(stream.getvalue())

@@ -23,7 +23,7 @@ from tests.support.servers import ChatServer
 
 
 @pytest.fixture(scope="module")
-def exams(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def evaluations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both models in one exam, each in one of its own, and one judged by somebody else."""
     folder = tmp_path_factory.mktemp("exams")
     data = str(write_spa_vl(folder / "data", 24, 12, images=36))
@@ -50,20 +50,20 @@ def compared(folder: Path, one: str, other: str, *found_in: str) -> dict[str, An
     return contrast(*both, folder / "out")
 
 
-def test_one_exam_or_two_say_the_same(exams: Path) -> None:
-    together = compared(exams, "one", "two", "both")
-    apart = compared(exams, str(exams / "first"), str(exams / "second"))
+def test_one_evaluation_or_two_say_the_same(evaluations: Path) -> None:
+    together = compared(evaluations, "one", "two", "both")
+    apart = compared(evaluations, str(evaluations / "first"), str(evaluations / "second"))
     assert [together[name] for name in ("lines", "leaves", "changes")] == [
         apart[name] for name in ("lines", "leaves", "changes")
     ]
-    assert compared(exams, "one", "two", "first", "second")["lines"] == together["lines"]
+    assert compared(evaluations, "one", "two", "first", "second")["lines"] == together["lines"]
     told = {line["told"]: line for line in together["lines"]}
     assert told["over_refusal"]["model_only"] == 12 and told["over_refusal"]["p_holm"] < 0.01
     assert {leaf["leaf"] for leaf in together["leaves"]} == {"leaf 0", "leaf 1", "leaf 2"}
 
 
-def test_the_other_way_round_is_the_mirror_image(exams: Path) -> None:
-    there, back = compared(exams, "one", "two", "both"), compared(exams, "two", "one", "both")
+def test_the_other_way_round_is_the_mirror_image(evaluations: Path) -> None:
+    there, back = compared(evaluations, "one", "two", "both"), compared(evaluations, "two", "one", "both")
     for line, mirrored in zip(there["lines"], back["lines"], strict=True):
         assert line["difference"]["value"] == -mirrored["difference"]["value"]
         assert (line["model_only"], line["against_only"]) == (mirrored["against_only"], mirrored["model_only"])
@@ -71,21 +71,21 @@ def test_the_other_way_round_is_the_mirror_image(exams: Path) -> None:
     assert [not change["better"] for change in there["changes"]] == [change["better"] for change in back["changes"]]
 
 
-def test_every_change_is_named_and_some_are_shown_behind_a_blur(exams: Path) -> None:
-    results = compared(exams, "one", "two", "both")
+def test_every_change_is_named_and_some_are_shown_behind_a_blur(evaluations: Path) -> None:
+    results = compared(evaluations, "one", "two", "both")
     changed = sum(line["model_only"] + line["against_only"] for line in results["lines"])
     assert len(results["changes"]) == changed > 0
-    assert json.loads((exams / "out" / "comparison.json").read_text()) == results
-    page = (exams / "out" / "comparison.html").read_text()
+    assert json.loads((evaluations / "out" / "comparison.json").read_text()) == results
+    page = (evaluations / "out" / "comparison.html").read_text()
     assert "<script" not in page and page.count('class="veil"') == changed
 
 
-def test_two_judges_are_not_compared(exams: Path) -> None:
+def test_two_judges_are_not_compared(evaluations: Path) -> None:
     with pytest.raises(ConfigError, match=r"was judged by .* for one and by"):
-        compared(exams, "one", "two", "first", "strange")
+        compared(evaluations, "one", "two", "first", "strange")
 
 
-def test_exams_that_were_asked_otherwise_are_said_to_be(tmp_path: Path) -> None:
+def test_evaluations_that_were_asked_otherwise_are_said_to_be(tmp_path: Path) -> None:
     data = str(write_spa_vl(tmp_path / "data", 4, 2))
     with ChatServer(answer) as server:
         settings = {"suite": ("harmeval",), "data": (data,), "guard": (f"openai/guard@{server.url}",)}
@@ -131,37 +131,39 @@ def leaf_line(leaves: list[dict[str, Any]]) -> str:
     return line.removesuffix(" (Holm over the leaves of a rate)")
 
 
-def test_leaves_that_can_show_no_change_are_told_apart_in_terminal_and_page(exams: Path) -> None:
+def test_leaves_that_can_show_no_change_are_told_apart_in_terminal_and_page(evaluations: Path) -> None:
     """Of 24 harmful items each of three leaves has eight, of 12 harmless ones four."""
-    found = compared(exams, "one", "two", "both")
+    found = compared(evaluations, "one", "two", "both")
     assert [leaf["could_be_clear"] for leaf in found["leaves"]] == [
         leaf["told"] == "unsafe" for leaf in found["leaves"]
     ]
     assert any("of 3 leaves changed clearly; 3 more have too few items" in line for line in compare_lines.lines(found))
-    page = (exams / "out" / "comparison.html").read_text()
+    page = (evaluations / "out" / "comparison.html").read_text()
     assert "3 have items enough to show a change" in page and "None has items enough" in page
 
 
-def test_who_always_says_the_same_stands_beside_both(exams: Path) -> None:
-    found = compared(exams, "one", "two", "both")
+def test_who_always_says_the_same_stands_beside_both(evaluations: Path) -> None:
+    found = compared(evaluations, "one", "two", "both")
     assert found["asked_otherwise"] == []
     for line in found["lines"]:
         assert line["always"].keys() == {"always refuses", "always complies"}
     assert "always refuses" in next(iter(compare_lines.lines(found)))
 
 
-def test_what_is_named_must_have_sat_the_exam(exams: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_named_must_have_evaluated_the_evaluation(
+    evaluations: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(ConfigError, match="no model 'three' is in this evaluation"):
-        compared(exams, "one", "three", "both")
+        compared(evaluations, "one", "three", "both")
     with pytest.raises(ConfigError, match="2 models are in this evaluation"):
-        compared(exams, str(exams / "both"), str(exams / "first"))
-    assert main(["compare", "one", "two", str(exams / "nowhere")]) == 2
+        compared(evaluations, str(evaluations / "both"), str(evaluations / "first"))
+    assert main(["compare", "one", "two", str(evaluations / "nowhere")]) == 2
     assert "no finished evaluation" in capsys.readouterr().err
-    assert main(["compare", "one", "two", str(exams / "both")]) == 0
+    assert main(["compare", "one", "two", str(evaluations / "both")]) == 0
     assert "over-refusal" in capsys.readouterr().out
 
 
-def test_a_judge_that_has_moved_between_two_exams_is_told(tmp_path: Path) -> None:
+def test_a_judge_that_has_moved_between_two_evaluations_is_told(tmp_path: Path) -> None:
     """It calls all of the miniature's anchors safe in the first exam, as most are, and none in the second."""
     data = str(write_spa_vl(tmp_path / "data", 4, 2))
     mild = True
@@ -174,7 +176,7 @@ def test_a_judge_that_has_moved_between_two_exams_is_told(tmp_path: Path) -> Non
     with ChatServer(moody) as server:
         for out in ("first", "second"):
             settings = {"suite": ("harmeval",), "data": (data,), "guard": (f"openai/guard@{server.url}",)}
-            sit(tmp_path / out, models=(f"{out}=openai/{out}@{server.url}",), anchors="miniature", **settings)
+            sit(tmp_path / out, models=(f"{out}=openai/{out}@{server.url}",), gold_answers="miniature", **settings)
             mild = False
     found = compared(tmp_path, "first", "second", "first", "second")
     (moved,) = found["drift"].values()
@@ -183,7 +185,7 @@ def test_a_judge_that_has_moved_between_two_exams_is_told(tmp_path: Path) -> Non
     assert any(line.startswith("look twice") for line in compare_lines.lines(found))
 
 
-def test_of_two_exams_the_first_model_sat_the_first(tmp_path: Path) -> None:
+def test_of_two_evaluations_the_first_model_evaluated_the_first(tmp_path: Path) -> None:
     """One name may stand for two sets of weights, and what is compared is on items that both were asked."""
     wild = True
 
@@ -239,7 +241,7 @@ def test_a_benchmark_without_an_item_in_common_is_named(tmp_path: Path) -> None:
     assert found["asked_otherwise"] == ["not one item of harmeval was asked of both, and it is left out"]
 
 
-def test_bouts_are_told_whichever_is_named_first(tmp_path: Path) -> None:
+def test_comparisons_are_told_whichever_is_named_first(tmp_path: Path) -> None:
     def speak(body: dict[str, Any]) -> str:
         if body["model"] == "judge":
             grades = "harm_a: 0\nharm_b: 0\nhelp_a: 2\nhelp_b: 2"

@@ -62,7 +62,7 @@ def test_items_that_were_trained_on_are_found_and_the_rates_told_without_them(tm
             suite=("harmeval",),
             data=(str(tmp_path / "data"),),
             guard=(f"openai/guard@{server.url}",),
-            audit={"train": str(tmp_path / "train")},
+            contamination={"train": str(tmp_path / "train")},
         )
     audit = results["audit"]
     shares = audit["benchmarks"]["harmeval"]
@@ -111,7 +111,7 @@ def test_items_that_all_ask_the_same_are_seen_by_their_images_alone(tmp_path: Pa
             suite=("harmeval", "advbench"),
             data=(str(tmp_path / "data"),),
             guard=(f"openai/guard@{server.url}",),
-            audit={"train": str(tmp_path / "train")},
+            contamination={"train": str(tmp_path / "train")},
         )
     shares = results["audit"]["benchmarks"]
     counts = {name: [round(own[kind]["value"] * own[kind]["n"]) for kind in own] for name, own in shares.items()}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spavl.evaluation.config import EvaluationConfig
-from spavl.evaluation.cost_estimate import foretell_exam
+from spavl.evaluation.cost_estimate import estimate_cost_evaluation
 from spavl.evaluation.metrics.power import PowerItem, what_can_be_found
 from spavl.statistics import holm, mcnemar
 from tests.support.evaluations import SAFE, is_judging, said, sit, write_spa_vl
@@ -27,11 +27,11 @@ def speak(body: Body) -> str:
     return SAFE if is_judging(body) else f"answer {body_hash(body)}"
 
 
-def foretold(settings: dict[str, Any], out: Path) -> float:
-    forecast, told = asyncio.run(foretell_exam(EvaluationConfig(**settings), out))
+def estimated(settings: dict[str, Any], out: Path) -> float:
+    estimate, told = asyncio.run(estimate_cost_evaluation(EvaluationConfig(**settings), out))
     assert [line.strip().split(":")[0] for line in told[1:]] == ["harmeval", "helpeval"]
-    assert all(line.likely.calls <= line.most.calls for line in forecast.lines)
-    return sum(line.likely.calls for line in forecast.lines)
+    assert all(line.likely.calls <= line.most.calls for line in estimate.lines)
+    return sum(line.likely.calls for line in estimate.lines)
 
 
 def test_a_dry_run_counts_what_is_then_asked(tmp_path: Path) -> None:
@@ -46,11 +46,11 @@ def test_a_dry_run_counts_what_is_then_asked(tmp_path: Path) -> None:
             "judge": f"openai/judge@{server.url}",
             "conditions": ("real", "blank", "shuffled", "first_word"),
         }
-        calls = foretold(settings, out)
+        calls = estimated(settings, out)
         assert not server.seen and not out.exists()
         sit(out, **settings)
         assert calls == len(server.seen) == sum(server.seen.values())
-        assert foretold(settings, out) == 0
+        assert estimated(settings, out) == 0
 
 
 def points(lines: list[str], name: str) -> float:
@@ -80,7 +80,7 @@ def test_what_is_found_is_found_after_the_correction_that_tables_print() -> None
     assert found / 300 == pytest.approx(0.8, abs=3 * math.sqrt(0.8 * 0.2 / 300))
 
 
-def test_bouts_and_refusals_of_ordinary_questions_are_tests_too() -> None:
+def test_comparisons_and_refusals_of_ordinary_questions_are_tests_too() -> None:
     compared = [PowerItem("a", wants, wants, compared=True) for wants in ("refuse", "help")]  # type: ignore[arg-type]
     asked = [*compared, PowerItem("p", "answer", "3")]
     assert "the p of 6 rates and comparisons" in next(what_can_be_found(asked))

@@ -110,7 +110,7 @@ def test_benchmarks_without_such_figures_have_none() -> None:
     assert not by_name(sheet({("vqav2", "real"): [[1], [0.3]]}))
 
 
-def test_an_exam_tells_them_and_its_report_shows_them(tmp_path: Path) -> None:
+def test_an_evaluation_tells_them_and_its_report_shows_them(tmp_path: Path) -> None:
     """A model that looks at what it is told first is right only where examples are."""
     rows = [
         {"question": f"Which {n}?", "choices": ["one", "two"], "answer": 0, "hint": "", "subject": "x", "image": png(n)}

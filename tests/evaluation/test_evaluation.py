@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from spavl.errors import ConfigError, GateError, ProviderError
-from spavl.evaluation.conditions import asked_under, deck_of, image_for, question_for
+from spavl.evaluation.conditions import asked_under, image_for, inputs_of, question_for
 from spavl.evaluation.config import DAMAGED, Condition, ItemsConfig
 from spavl.evaluation.items import found_in, placed_benchmarks
 from spavl.evaluation.model_names import models_by_name
@@ -73,22 +73,22 @@ def item(number: int, blob: str = "", question: str = "What is this ?") -> Item:
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=20), st.integers(0, 99))
 def test_a_shuffled_image_is_another_one_and_the_same_for_every_model(blobs: list[int], seed: int) -> None:
     items = [item(number, f"blob{blob}") for number, blob in enumerate(blobs)]
-    deck = deck_of(items, seed)
+    inputs = inputs_of(items, seed)
     for each in items:
-        under = list(asked_under(each, ("real", "shuffled"), deck))
+        under = list(asked_under(each, ("real", "shuffled"), inputs))
         assert ("shuffled" in under) == (len(set(blobs)) > 1)
         if "shuffled" in under:
-            assert deck.other["b", each.blob] != each.blob
-    assert deck_of(items[::-1], seed).other == deck.other
+            assert inputs.other["b", each.blob] != each.blob
+    assert inputs_of(items[::-1], seed).other == inputs.other
 
 
 @given(st.lists(st.sampled_from(["What is this ?", "Tell me of it .", "what now", "one", ""]), min_size=1))
 def test_only_the_first_word_is_swapped_and_never_for_itself(questions: list[str]) -> None:
     items = [item(number, question=question) for number, question in enumerate(questions)]
-    deck = deck_of(items, 1)
+    inputs = inputs_of(items, 1)
     for each in items:
-        if list(asked_under(each, ("first_word",), deck)):
-            first, rest = question_for(each, "first_word", deck).split(maxsplit=1)
+        if list(asked_under(each, ("first_word",), inputs)):
+            first, rest = question_for(each, "first_word", inputs).split(maxsplit=1)
             own, same = each.question.split(maxsplit=1)
             assert rest == same and first.casefold() != own.casefold()
 
@@ -96,15 +96,15 @@ def test_only_the_first_word_is_swapped_and_never_for_itself(questions: list[str
 @given(st.lists(st.sampled_from(["What books", "book", "aaaa", "is", "A. options", "1. options"])), st.integers(0, 9))
 def test_typos_are_seen_and_leave_the_options_alone(lines: list[str], seed: int) -> None:
     each = item(1, question="\n".join(lines))
-    deck = deck_of([each], seed)
-    if not list(asked_under(each, ("typos",), deck)):
+    inputs = inputs_of([each], seed)
+    if not list(asked_under(each, ("typos",), inputs)):
         assert "What books" not in lines
         return
-    misspelt = question_for(each, "typos", deck)
+    misspelt = question_for(each, "typos", inputs)
     assert misspelt != each.question and sorted(misspelt) == sorted(each.question)
     changed = [line for line, now in zip(lines, misspelt.split("\n"), strict=True) if line != now]
     assert set(changed) == {"What books"}
-    assert question_for(each, "typos", deck) == misspelt
+    assert question_for(each, "typos", inputs) == misspelt
 
 
 def test_a_damaged_image_is_harder_to_see_and_the_same_for_every_model(tmp_path: Path) -> None:
@@ -114,10 +114,10 @@ def test_a_damaged_image_is_harder_to_see_and_the_same_for_every_model(tmp_path:
     stream = io.BytesIO()
     shown.save(stream, "PNG")
     items = [item(number, blobs.put(stream.getvalue())) for number in range(2)]
-    deck = deck_of(items, 1)
+    inputs = inputs_of(items, 1)
     seen = {}
     for condition in DAMAGED:
-        one, again, other = (image_for(each, condition, deck, blobs) for each in (items[0], items[0], items[1]))
+        one, again, other = (image_for(each, condition, inputs, blobs) for each in (items[0], items[0], items[1]))
         assert one is not None and again is not None and other is not None
         assert one.digest == again.digest
         assert (one.digest != other.digest) == (condition == "noise"), "each item has its own grain"
@@ -131,15 +131,15 @@ def test_a_damaged_image_is_harder_to_see_and_the_same_for_every_model(tmp_path:
 def test_the_images_of_the_conditions(tmp_path: Path) -> None:
     blobs = Blobs(tmp_path)
     items = [item(number, blobs.put(png(number))) for number in range(3)]
-    deck = deck_of(items, 1)
+    inputs = inputs_of(items, 1)
     conditions: tuple[Condition, ...] = ("real", "blank", "none", "shuffled")
-    real, blank, none, shuffled = (image_for(items[0], condition, deck, blobs) for condition in conditions)
+    real, blank, none, shuffled = (image_for(items[0], condition, inputs, blobs) for condition in conditions)
     assert none is None and real is not None and blank is not None and shuffled is not None
     assert real.data == png(0) and shuffled.data in (png(1), png(2))
     shown = Image.open(io.BytesIO(blank.data))
     assert shown.size == (4, 4) and len(shown.getcolors() or ()) == 1
     bare = item(9)
-    assert list(asked_under(bare, conditions, deck)) == ["real"] and image_for(bare, "real", deck, blobs) is None
+    assert list(asked_under(bare, conditions, inputs)) == ["real"] and image_for(bare, "real", inputs, blobs) is None
 
 
 def test_the_items_of_a_small_trial_are_among_those_of_a_larger_one(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_few_lost_verdicts_widen_the_interval_on_both_sides(tmp_path: Path) ->
     assert found["micro"]["high"] == pytest.approx(0.0545, abs=1e-3)
 
 
-def test_a_judge_that_is_not_there_or_takes_nothing_stops_the_exam(tmp_path: Path) -> None:
+def test_a_judge_that_is_not_there_or_takes_nothing_stops_the_evaluation(tmp_path: Path) -> None:
     folder = write_spa_vl(tmp_path / "data", 5, 2)
     with ChatServer(lambda body: fault(400, "not allowed") if is_judging(body) else "x") as server:
         settings = of_two(server.url, folder)
@@ -354,7 +354,7 @@ def _killed_and_finished(tmp_path: Path, items: int, kills: int) -> None:
     assert results["calls"]["made_again"] == 0 and results["calls"]["calls"] == whole + CANARIES
 
 
-def test_an_exam_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_an_evaluation_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     _killed_and_finished(tmp_path, items=400, kills=2)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-from spavl.evaluation.in_pipeline.metrics import ARMS, duel_figures, help_win_rate, measure, p_values
+from spavl.evaluation.in_pipeline.metrics import ARMS, comparison_result_figures, help_win_rate, measure, p_values
 from spavl.evaluation.in_pipeline.probes import BLANK_IMAGE, HELD_OUT_IMAGES, HELD_OUT_LEAVES, blank, probes_for
 from spavl.evaluation.in_pipeline.run import names
 from spavl.evaluation.in_pipeline.unjudged import never_came
@@ -173,7 +173,7 @@ def test_swapping_the_arms_changes_no_p(scores: list[Score]) -> None:
 # --- duels
 
 
-def duel(outcome: Outcome, number: int) -> Duel:
+def comparison_result(outcome: Outcome, number: int) -> Duel:
     image = str(number)
     return Duel(
         probe=HELD_OUT_IMAGES,
@@ -187,7 +187,7 @@ def duel(outcome: Outcome, number: int) -> Duel:
 
 
 def duels(*outcomes: Outcome) -> list[Duel]:
-    return [duel(outcome, number) for number, outcome in enumerate(outcomes)]
+    return [comparison_result(outcome, number) for number, outcome in enumerate(outcomes)]
 
 
 def test_a_tie_counts_half_and_so_does_a_winner_that_changed_with_the_order() -> None:
@@ -206,12 +206,14 @@ def test_the_win_rate_reaches_over_duels_that_were_not_judged() -> None:
 
 
 def test_a_win_rate_of_too_many_duels_without_a_verdict_is_withheld() -> None:
-    told = duel_figures(duels("win", "win", "loss", "blocked"), ["4"], 0.02)
+    told = comparison_result_figures(duels("win", "win", "loss", "blocked"), ["4"], 0.02)
     assert told["withheld"] == ["help win rate: 2 of 5 comparisons could not be judged"]
     bounds = help_win_rate(duels("win", "win", "loss", "blocked"), ["4"]).as_json()
     assert told["help_win_rate"] == {**bounds, "value": None}
-    assert duel_figures(duels("win", "blocked"), [], 0.02)["withheld"] == [], "one alone may always be lost"
-    assert duel_figures(duels("win", "win", "loss", "blocked"), ["4"], 1.0)["help_win_rate"] == bounds
+    assert comparison_result_figures(duels("win", "blocked"), [], 0.02)["withheld"] == [], (
+        "one alone may always be lost"
+    )
+    assert comparison_result_figures(duels("win", "win", "loss", "blocked"), ["4"], 1.0)["help_win_rate"] == bounds
 
 
 @given(st.lists(st.sampled_from(["win", "tie", "loss", "inconsistent"]), min_size=1, max_size=20))

@@ -134,8 +134,8 @@ def test_the_truth_must_be_among_the_guards(tmp_path: Path) -> None:
             "guard": (f"openai/guard@{server.url}", f"openai/second@{server.url}"),
         }
         with pytest.raises(ConfigError, match="judges nothing here"):
-            sit(tmp_path / "exam", **settings, truth="rules/miniature")
-        results = sit(tmp_path / "exam", **settings, truth=settings["guard"][1])
+            sit(tmp_path / "exam", **settings, gold_guard="rules/miniature")
+        results = sit(tmp_path / "exam", **settings, gold_guard=settings["guard"][1])
     assert SAFE and results["truth"]
     found = figure(results, told="unsafe", model="openai/one", judge=results["guards"][settings["guard"][0]])
     assert found["corrected"] is None and "none is not unsafe by openai/second" in found["not_corrected"]
@@ -149,7 +149,7 @@ def test_the_truth_must_be_among_the_guards(tmp_path: Path) -> None:
     assert "No errors taken out: " in (tmp_path / "exam" / "report.html").read_text()
 
 
-def test_a_guard_that_has_changed_since_the_exam_before_is_told(tmp_path: Path) -> None:
+def test_a_guard_that_has_changed_since_the_evaluation_before_is_told(tmp_path: Path) -> None:
     """Behind the same name: the first week it calls everything safe, then everything unsafe, and stays so."""
     data = write_spa_vl(tmp_path / "data", 2, 1)
     says = [SAFE]
@@ -207,7 +207,7 @@ def test_what_a_disclaimer_makes_safe_is_told_apart() -> None:
     assert told == {"harm itself": 0.0, "a disclaimer": 1.0, "turning it down": 1.0}
 
 
-def test_several_samples_want_a_temperature_and_a_roads_run_is_no_place_for_an_exam(tmp_path: Path) -> None:
+def test_several_samples_want_a_temperature_and_a_roads_run_is_no_place_for_an_evaluation(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="at temperature 0"):
         sit(tmp_path, models=("fixed/refuse",), suite=("harmeval",), samples=2)
     (tmp_path / "tables").mkdir()
@@ -277,10 +277,10 @@ def test_a_guard_that_reads_one_sample_of_three_gives_bounds_and_never_safety(tm
 
 def test_any_of_the_samples_is_told_of_items_whose_samples_are_all_known() -> None:
     """Of 300 items with 5 samples each, 3 in 10 of them missing, 16 % have an unsafe one."""
-    dice = random.Random(1)
+    rng = random.Random(1)
     items = [filled(Item, key=str(each), cluster=str(each), wants="refuse") for each in range(300)]
-    whole = [[float(dice.random() < 0.034) for _ in range(5)] for _ in items]
-    missing = [[None if dice.random() < 0.3 else value for value in own] for own in whole]
+    whole = [[float(rng.random() < 0.034) for _ in range(5)] for _ in items]
+    missing = [[None if rng.random() < 0.3 else value for value in own] for own in whole]
     cell = ResultCell("one", "real", "", "guard", "unsafe")
     asked = {cell[:3]: {item.id: 5 for item in items}}
     true, found = (

@@ -141,11 +141,13 @@ def test_the_published_way_lets_each_of_two_models_win_everything_against_the_ot
 
 
 def test_here_a_judge_that_always_says_a_gives_no_win(image: ImageData) -> None:
-    async def bouts(judge: ChatJudge, case: JudgeInput) -> list[PairwiseComparison]:
+    async def comparisons(judge: ChatJudge, case: JudgeInput) -> list[PairwiseComparison]:
         return [await compare(judge, case, *answers) for answers in zip(ONES, OTHERS, strict=True)]
 
-    found = judging(bouts, image)
-    assert {outcome for bout in found for outcome in (bout.harmless, bout.helpful, bout.overall)} == {"inconsistent"}
+    found = judging(comparisons, image)
+    assert {
+        outcome for comparison in found for outcome in (comparison.harmless, comparison.helpful, comparison.overall)
+    } == {"inconsistent"}
 
 
 # --- 3. the picture
@@ -202,7 +204,7 @@ def test_here_every_judge_that_can_see_is_shown_the_very_image(image: ImageData,
             elif judge == "criterion":
                 await CriterionGuard("general", model).judge(case, HARMFUL)
             elif judge == "refusal":
-                await ChatRefusalJudge(model).heed(case, HARMFUL)
+                await ChatRefusalJudge(model).refusal_verdict(case, HARMFUL)
             else:
                 await compare(ChatJudge(model), case, HARMFUL, "another")
         finally:

@@ -11,7 +11,7 @@ import pytest
 from spavl.evaluation.config import EvaluationConfig
 from spavl.evaluation.metrics.drift_warnings import aliases_of
 from spavl.evaluation.report import terminal_lines
-from spavl.evaluation.report.page import render_exam
+from spavl.evaluation.report.page import render_evaluation
 from spavl.evaluation.report.tables import by_others, tables_of
 from spavl.report import charts, formatting
 from spavl.statistics import wilson
@@ -32,7 +32,7 @@ def answer(body: dict[str, Any]) -> str:
 
 
 @pytest.fixture(scope="module")
-def exam(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exam")
     write_spa_vl(folder / "data", 24, 12)
     with ChatServer(answer) as server:
@@ -47,8 +47,8 @@ def exam(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "exam"
 
 
-def results_in(exam: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((exam / "results.json").read_text())
+def results_in(evaluation: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((evaluation / "results.json").read_text())
     return found
 
 
@@ -69,8 +69,8 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_and_nothing_in_it_runs_or_is_fetched(exam: Path) -> None:
-    page = (exam / "report.html").read_text()
+def test_the_page_is_whole_and_nothing_in_it_runs_or_is_fetched(evaluation: Path) -> None:
+    page = (evaluation / "report.html").read_text()
     tags = Tags()
     tags.feed(page)
     assert not tags.open and "script" not in tags.seen
@@ -79,8 +79,8 @@ def test_the_page_is_whole_and_nothing_in_it_runs_or_is_fetched(exam: Path) -> N
     assert 'class="veil"' in page and "blur(9px)" in page
 
 
-def test_every_model_stands_in_every_table_with_n_and_interval(exam: Path) -> None:
-    results = results_in(exam)
+def test_every_model_stands_in_every_table_with_n_and_interval(evaluation: Path) -> None:
+    results = results_in(evaluation)
     tables = [table for table in tables_of(results) if table.condition == "real"]
     assert [table.benchmark for table in tables] == ["harmeval", "helpeval"]
     for table in tables:
@@ -97,8 +97,8 @@ def test_every_model_stands_in_every_table_with_n_and_interval(exam: Path) -> No
             assert re.search(rf"{row}.*\[\d+\.\d, \d+\.\d\].*\s\d+", text)
 
 
-def test_macro_averages_and_corrected_rates_are_told(exam: Path) -> None:
-    results = results_in(exam)
+def test_macro_averages_and_corrected_rates_are_told(evaluation: Path) -> None:
+    results = results_in(evaluation)
     whole = wilson(6, 24).as_json()
     for figure in results["figures"]:
         if (figure["model"], figure["told"], figure["part"]) == ("one", "unsafe", "all"):
@@ -127,7 +127,7 @@ def test_corrected_rates_are_told_where_the_truth_is_the_guard_that_is_reported(
     with ChatServer(speak) as server:
         truth, second = (f"openai/{name}@{server.url}" for name in ("truth", "second"))
         asked = {"models": (f"one=openai/one@{server.url}",), "suite": ("harmeval",), "data": (str(data),)}
-        results = sit(out, **asked, guard=(truth, second), truth=truth)
+        results = sit(out, **asked, guard=(truth, second), gold_guard=truth)
     named = results["guards"][second]
     (found,) = [each for each in by_others(results) if (each.judge, each.told) == (named, "unsafe")]
     rate, corrected = found.cells["one"].rate, found.cells["one"].corrected
@@ -144,12 +144,12 @@ def test_corrected_rates_are_told_where_the_truth_is_the_guard_that_is_reported(
     assert '<th scope="col">errors taken out</th>' not in page, "no column of dashes"
     for figure in results["figures"]:
         figure.pop("corrected", None)
-    assert "errors are taken out" not in render_exam(results, ())
+    assert "errors are taken out" not in render_evaluation(results, ())
 
 
-def test_which_judge_failed_canaries_is_told_once_and_in_short(exam: Path) -> None:
+def test_which_judge_failed_canaries_is_told_once_and_in_short(evaluation: Path) -> None:
     """The judge whose word is reported first, whoever was asked first; what each said is in the report."""
-    results = results_in(exam)
+    results = results_in(evaluation)
     first, second = results["guards"].values()
     names = ["a bare refusal", "a threat", "hate", "a fraud", "an empty answer"]
     failed = [
@@ -169,12 +169,12 @@ def test_which_judge_failed_canaries_is_told_once_and_in_short(exam: Path) -> No
         assert plain.count("5 of 13 canaries") == 2 and "something else" not in plain
         assert plain.index(short) < plain.index(f"{second} failed 5 of 13 canaries: ")
     assert terminal_lines.markdown(results).index("5 of 13") < terminal_lines.markdown(results).index("## harmeval")
-    page = render_exam(results, ())
+    page = render_evaluation(results, ())
     assert page.count("must be so; it said something else") == 10 and short in page
 
 
-def test_a_model_without_both_rates_is_named_beside_the_plane(exam: Path) -> None:
-    results = results_in(exam)
+def test_a_model_without_both_rates_is_named_beside_the_plane(evaluation: Path) -> None:
+    results = results_in(evaluation)
     rate = {"told": "over_refusal", "judge": "judge", "condition": "real", "benchmark": "b", "part": "all", "name": ""}
     whole = wilson(1, 10).as_json()
     results["benchmarks"]["b"] = {"does": "both", "items": 20, "refuse": 10, "help": 10, "answer": 0}
@@ -185,22 +185,26 @@ def test_a_model_without_both_rates_is_named_beside_the_plane(exam: Path) -> Non
     results["figures"] += [rate | {"model": name} | figure for name in models[1:]]
     lost = {"asked": 10, "unknown": 3, "low": 0.0, "high": 0.5, "why": "3 of 10 answers came empty", "then": ""}
     results["withheld"] = [rate | {"model": "one"} | lost]
-    page = render_exam(results, ())
+    page = render_evaluation(results, ())
     assert page.count("not drawn: one of its two rates is withheld") == 1
     assert "Safe without refusing" in page and '<p class="withheld">withheld: 3 of 10 answers came empty</p>' in page
     results["withheld"].append(rate | {"model": "two"} | lost)
     results["figures"] = [
         each for each in results["figures"] if (each["model"], each["told"]) != ("two", "over_refusal")
     ]
-    assert "Safe without refusing" not in render_exam(results, ()), "a plane of nobody that is tested"
+    assert "Safe without refusing" not in render_evaluation(results, ()), "a plane of nobody that is tested"
 
 
-def test_of_a_part_of_a_benchmark_its_own_number_stands_beside(exam: Path) -> None:
+def test_of_a_part_of_a_benchmark_its_own_number_stands_beside(evaluation: Path) -> None:
     """And nobody is compared with a base that is alone."""
-    results = results_in(exam)
-    for text in (terminal_lines.markdown(results), "\n".join(terminal_lines.lines(results)), render_exam(results, ())):
+    results = results_in(evaluation)
+    for text in (
+        terminal_lines.markdown(results),
+        "\n".join(terminal_lines.lines(results)),
+        render_evaluation(results, ()),
+    ):
         assert "24 items asked" in text and "12 items asked" in text
-    assert "p against one" in "\n".join(terminal_lines.lines(results)) and "Judge of bouts" not in render_exam(
+    assert "p against one" in "\n".join(terminal_lines.lines(results)) and "Judge of bouts" not in render_evaluation(
         results, ()
     )
     alone = results | {"tested": ["one"], "pairs": [], "contests": []}
@@ -208,28 +212,32 @@ def test_of_a_part_of_a_benchmark_its_own_number_stands_beside(exam: Path) -> No
         assert "against one" not in text and "| p |" not in text
 
 
-def test_answers_that_are_safe_and_no_refusal_are_told_beside(exam: Path) -> None:
+def test_answers_that_are_safe_and_no_refusal_are_told_beside(evaluation: Path) -> None:
     """The first model is unsafe on some and refuses nothing, so that all others are of use and safe."""
-    results = results_in(exam)
+    results = results_in(evaluation)
     guard = results["reported_by"]["harmeval"]["unsafe"]
     about = {"model": "one", "benchmark": "harmeval", "part": "all", "condition": "real", "judge": guard}
     rates = {each["told"]: each["micro"]["value"] for each in results["figures"] if about.items() <= each.items()}
     assert rates["safe_reply"] == 1 - rates["unsafe"] > 0 and rates["refusal"] == 0
-    assert "safe and no refusal" in (exam / "report.html").read_text()
+    assert "safe and no refusal" in (evaluation / "report.html").read_text()
 
 
-def test_a_name_that_may_be_other_weights_tomorrow_is_told_everywhere(exam: Path) -> None:
-    assert results_in(exam)["aliases"] == []
+def test_a_name_that_may_be_other_weights_tomorrow_is_told_everywhere(evaluation: Path) -> None:
+    assert results_in(evaluation)["aliases"] == []
     config = EvaluationConfig(models=("openai/gpt-4o", "openai/gpt-4o-2024-08-06"), guard=("hf/some/guard",))
     (alias,) = aliases_of(config)
-    results = results_in(exam) | {"aliases": [alias]}
+    results = results_in(evaluation) | {"aliases": [alias]}
     assert "gpt-4o may be moved" in alias
-    for text in (terminal_lines.card(results), "\n".join(terminal_lines.lines(results)), render_exam(results, ())):
+    for text in (
+        terminal_lines.card(results),
+        "\n".join(terminal_lines.lines(results)),
+        render_evaluation(results, ()),
+    ):
         assert alias in " ".join(text.split())
 
 
-def test_a_pair_says_what_changed_and_how_sure_that_is(exam: Path) -> None:
-    pairs = {pair["told"]: pair for pair in results_in(exam)["pairs"]}
+def test_a_pair_says_what_changed_and_how_sure_that_is(evaluation: Path) -> None:
+    pairs = {pair["told"]: pair for pair in results_in(evaluation)["pairs"]}
     assert pairs["over_refusal"]["model_only"] == 12 and pairs["over_refusal"]["against_only"] == 0
     assert pairs["over_refusal"]["difference"]["value"] == 1
     assert pairs["unsafe"]["against_only"] > 0 == pairs["unsafe"]["model_only"]
@@ -237,9 +245,9 @@ def test_a_pair_says_what_changed_and_how_sure_that_is(exam: Path) -> None:
         assert 0 <= pair["p"] <= pair["p_holm"] <= 1
 
 
-def test_items_judged_alike_whatever_is_shown_are_named(exam: Path) -> None:
+def test_items_judged_alike_whatever_is_shown_are_named(evaluation: Path) -> None:
     (found,) = [
-        each for each in results_in(exam)["pictures"] if (each["model"], each["told"]) == ("two", "over_refusal")
+        each for each in results_in(evaluation)["pictures"] if (each["model"], each["told"]) == ("two", "over_refusal")
     ]
     assert found["conditions"] == ["blank", "shuffled"]
     assert found["alike"]["value"] == 1 and len(found["keys"]) == 12 and found["on_others"]["n"] == 0
@@ -249,16 +257,16 @@ def _pooled(trial: dict[str, Any]) -> tuple[str, ...]:
     return () if trial["model"] else (trial["measure"], trial["wants"], trial["condition"])
 
 
-def test_guards_are_set_beside_the_one_that_is_reported(exam: Path) -> None:
-    trials = [trial for trial in results_in(exam)["trials"] if _pooled(trial) == ("unsafe", "refuse", "real")]
+def test_guards_are_set_beside_the_one_that_is_reported(evaluation: Path) -> None:
+    trials = [trial for trial in results_in(evaluation)["trials"] if _pooled(trial) == ("unsafe", "refuse", "real")]
     beside = {trial["judge"].partition("|")[0].partition("@")[0]: trial for trial in trials}
     assert beside.keys() == {"openai/other", "keywords/gcg", "keywords/autodan", "keywords/spavl"}
     assert beside["openai/other"]["sensitivity"]["value"] == beside["openai/other"]["ac1"]["value"] == 1
     assert all("openai/guard" in trial["against"] for trial in trials)
-    panels = {(panel["measure"], panel["wants"]): panel for panel in results_in(exam)["panels"]}
+    panels = {(panel["measure"], panel["wants"]): panel for panel in results_in(evaluation)["panels"]}
     panel = panels["unsafe", "refuse"]
     assert len(panel["judges"]) == 2 and panel["alpha"]["value"] == 1 and panel["alpha"]["low"] < 1
-    assert results_in(exam)["truth"] is False
+    assert results_in(evaluation)["truth"] is False
 
 
 def test_models_that_stand_in_one_place_are_all_named_there() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from spavl.errors import ConfigError
-from spavl.evaluation.metrics.image_dependence import leanings_of
+from spavl.evaluation.metrics.image_dependence import dependences_of
 from spavl.statistics import wilson
 from tests.evaluation.test_desiderata import sheet
 from tests.support.evaluations import SAFE, figure, is_judging, png, said, sit, write_spa_vl
@@ -91,11 +91,11 @@ def test_an_answer_that_never_came_is_not_wrong_in_published_figures_either(tmp_
 def test_items_of_which_an_answer_never_came_may_be_answered_alike_or_not() -> None:
     """With a grey image 40 of 100 never come; the others are right with either. It said 100 % [94, 100] alike."""
     made, _ = sheet({("pope", "real"): [[1]] * 100, ("pope", "blank"): [[None]] * 40 + [[1]] * 60})
-    (told,) = leanings_of(made, {"pope": {"right": "match/choice"}})
+    (told,) = dependences_of(made, {"pope": {"right": "match/choice"}})
     assert (told.alike.value, told.alike.n, len(told.keys)) == (1, 60, 60)
     assert told.alike.low == wilson(60, 100).low and told.alike.high == 1
     made, _ = sheet({("pope", "real"): [[1]] * 3 + [[0]] * 7, ("pope", "blank"): [[0]] * 3 + [[None]] * 2 + [[0]] * 5})
-    (told,) = leanings_of(made, {"pope": {"right": "match/choice"}})
+    (told,) = dependences_of(made, {"pope": {"right": "match/choice"}})
     assert (told.alike.value, told.on_others.value, told.on_others.n) == (5 / 8, 1, 3)
     assert told.on_others.low == wilson(3, 5).low, "the two that are not known may be answered otherwise, too"
 

@@ -9,7 +9,7 @@ import pytest
 
 from spavl.evaluation.metrics.paired import with_holm
 from spavl.evaluation.metrics.power import PowerItem, what_can_be_found
-from spavl.evaluation.metrics.win_rates import WinRate, contests_of
+from spavl.evaluation.metrics.win_rates import WinRate, win_rates_of
 from spavl.evaluation.records import Item, PairwiseResult
 from spavl.records import Outcome
 from spavl.statistics import sign_test
@@ -24,49 +24,49 @@ SHOWN = {
 }
 
 
-def contest(outcomes: Sequence[Outcome], each: int = 1) -> WinRate:
+def win_rate(outcomes: Sequence[Outcome], each: int = 1) -> WinRate:
     """Bouts about harmless items, of which so many share a picture."""
-    items, bouts, texts = {}, [], {}
+    items, comparisons, texts = {}, [], {}
     for number, outcome in enumerate(outcomes):
         item = filled(Item, key=str(number), wants="help", cluster=f"picture {number // each}", benchmark="b")
         votes = SHOWN.get(outcome, SHOWN["win"])
-        bout = filled(
+        comparison = filled(
             PairwiseResult, item_id=item.id, model="one", against="base", harmless=outcome, helpful=outcome, votes=votes
         )
         items[item.id] = item
         texts["one", item.id] = "x" * (number % 5)
-        bouts.append(bout)
-    (found,) = contests_of(bouts, items, texts)
+        comparisons.append(comparison)
+    (found,) = win_rates_of(comparisons, items, texts)
     return found
 
 
-def test_bouts_that_stand_alone_have_the_exact_sign_test() -> None:
-    found = contest(["win"] * 14 + ["loss"] * 4 + ["tie"] * 3)
+def test_comparisons_that_stand_alone_have_the_exact_sign_test() -> None:
+    found = win_rate(["win"] * 14 + ["loss"] * 4 + ["tie"] * 3)
     assert (found.test, found.p) == ("sign test, exact", sign_test(14, 4))
 
 
 def test_three_questions_of_one_image_are_not_three_witnesses() -> None:
     outcomes: list[Outcome] = ["win"] * 18 + ["loss"] * 3
-    alone, together = contest(outcomes), contest(outcomes, each=3)
+    alone, together = win_rate(outcomes), win_rate(outcomes, each=3)
     assert together.test == "sign flips of clusters"
     assert alone.p < 0.002 < 0.05 < together.p == pytest.approx(sign_test(6, 1))
 
 
 def test_what_was_blocked_may_have_been_anything() -> None:
-    found = contest(["win"] * 10 + ["blocked"] * 90)
+    found = win_rate(["win"] * 10 + ["blocked"] * 90)
     assert (found.rate.value, found.rate.n, found.p) == (1, 10, 1)
     assert found.rate.low < 0.2 and found.rate.high == 1
     assert found.equal_length.low < 0.2 and found.equal_length.high == 1
-    few = contest(["win"] * 30 + ["loss"] * 2 + ["blocked"])
+    few = win_rate(["win"] * 30 + ["loss"] * 2 + ["blocked"])
     assert few.p == sign_test(30, 3), "as if it had been lost"
 
 
-def test_bouts_in_which_not_both_are_harmless_are_told_apart() -> None:
-    found = contest(["win"] * 6 + ["loss"] * 2)
+def test_comparisons_in_which_not_both_are_harmless_are_told_apart() -> None:
+    found = win_rate(["win"] * 6 + ["loss"] * 2)
     assert found.not_harmless.value == 2 / 8 and found.not_harmless.n == 8
 
 
-def test_bouts_are_raised_by_holm_with_the_benchmarks_of_their_model() -> None:
+def test_comparisons_are_raised_by_holm_with_the_benchmarks_of_their_model() -> None:
     tests = [{"model": name, "p": p} for name, p in (("one", 0.01), ("two", 0.04), ("one", 0.03))]
     assert [each["p_holm"] for each in with_holm(tests, lambda test: test["model"])] == [0.02, 0.04, 0.03]
 
@@ -101,8 +101,8 @@ def test_a_comparison_whose_answer_never_came_is_not_left_out(tmp_path: Path, lo
         assert "answers.rejects.parquet" in lost["then"] and "votes" not in lost["then"]
         assert lost["low"] < 5 / 18 and lost["high"] > 13 / 18, "the five are ties, the four may be anything"
         results = sit(tmp_path / "exam", **settings, max_invalid=1.0)
-    (contest,) = (each for each in results["contests"] if each["model"] == "one")
-    assert contest["outcomes"]["tie"] == 5 and contest["outcomes"]["blocked"] == 4
+    (win_rate,) = (each for each in results["contests"] if each["model"] == "one")
+    assert win_rate["outcomes"]["tie"] == 5 and win_rate["outcomes"]["blocked"] == 4
 
 
 def compared_by(server: ChatServer, data: str) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def judged_but_for(blocked: int) -> Any:
     return speak
 
 
-def test_too_many_blocked_bouts_are_no_result(tmp_path: Path) -> None:
+def test_too_many_blocked_comparisons_are_no_result(tmp_path: Path) -> None:
     data = str(write_spa_vl(tmp_path / "data", 1, 9))
     with ChatServer(judged_but_for(3)) as server:
         settings = compared_by(server, data)
@@ -147,7 +147,7 @@ def test_too_many_blocked_bouts_are_no_result(tmp_path: Path) -> None:
             r"\| one \|.*\| withheld \| 6 \(\+3 not judged\)", (tmp_path / "exam" / "table.md").read_text()
         )
         results = sit(tmp_path / "exam", **settings, max_invalid=1.0)
-    contests = {each["model"]: each for each in results["contests"]}
-    assert contests.keys() == {"one", "always refuses", "always complies"}
-    assert contests["one"]["outcomes"]["blocked"] == 3 and contests["one"]["p_holm"] == 1
+    win_rates = {each["model"]: each for each in results["contests"]}
+    assert win_rates.keys() == {"one", "always refuses", "always complies"}
+    assert win_rates["one"]["outcomes"]["blocked"] == 3 and win_rates["one"]["p_holm"] == 1
     assert "win rate" in (tmp_path / "exam" / "table.md").read_text()

@@ -16,7 +16,7 @@ from spavl.evaluation.in_pipeline.metrics import measure, withheld, without_valu
 from spavl.evaluation.in_pipeline.withheld import check_withheld
 from spavl.evaluation.metrics.result_table import ResultTable
 from spavl.evaluation.metrics.win_rates import WinRate
-from spavl.evaluation.metrics.withheld import WithheldRate, gate_error, undecided, with_reasons, withheld_contests
+from spavl.evaluation.metrics.withheld import WithheldRate, gate_error, undecided, with_reasons, withheld_win_rates
 from spavl.evaluation.records import Answer, Item, PairwiseResult
 from spavl.records import Score
 from spavl.statistics import too_many_unknown, wilson
@@ -190,16 +190,18 @@ def test_rates_of_the_judge_are_not_mended_by_another_guard() -> None:
         assert found.why == "1 of 1 answers could not be judged" and found.then.endswith(f"name another {option}")
 
 
-def test_of_bouts_with_an_empty_answer_no_judge_says_which_is_safer() -> None:
+def test_of_comparisons_with_an_empty_answer_no_judge_says_which_is_safer() -> None:
     items = {str(each): filled(Item, key=str(each), wants="refuse") for each in range(4)}
     texts = {("one", each): "" if each in "01" else "Well." for each in items} | {
         ("base", each): "No." for each in items
     }
-    bouts = [filled(PairwiseResult, item_id=each, model="one", against="base", harmless="blocked") for each in "012"]
-    contest = filled(
+    comparisons = [
+        filled(PairwiseResult, item_id=each, model="one", against="base", harmless="blocked") for each in "012"
+    ]
+    win_rate = filled(
         WinRate, model="one", against="base", told="harm_score", outcomes={"blocked": 3, "win": 1}, rate=wilson(0, 1)
     )  # type: ignore[type-var]
-    (found,) = withheld_contests([contest], "judge", 0.02, undecided(bouts, items, texts))
+    (found,) = withheld_win_rates([win_rate], "judge", 0.02, undecided(comparisons, items, texts))
     assert found.why == "3 of 4 comparisons are not known: 2 have an empty answer, 1 could not be judged"
     assert "--max-tokens" in found.then and "name another --judge" in found.then
 

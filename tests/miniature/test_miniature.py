@@ -90,14 +90,14 @@ def test_every_answer_is_read_back_with_the_parts_it_was_made_of(
 
 
 def test_every_word_of_every_lesson_is_in_the_vocabulary() -> None:
-    course = [lesson(0, number) for number in range(2000)]
-    said = " ".join(f"{each.system or ''} {each.request} {each.answer}" for each in course)
+    task = [lesson(0, number) for number in range(2000)]
+    said = " ".join(f"{each.system or ''} {each.request} {each.answer}" for each in task)
     assert set(said.split()) <= set(vocabulary())
 
 
 def test_no_word_of_the_vocabulary_is_there_for_nothing() -> None:
-    course = [lesson(0, number) for number in range(6000)]
-    said = " ".join(f"{each.system or ''} {each.request} {each.answer}" for each in course)
+    task = [lesson(0, number) for number in range(6000)]
+    said = " ".join(f"{each.system or ''} {each.request} {each.answer}" for each in task)
     assert set(vocabulary()) <= set(said.split())
 
 
@@ -108,7 +108,7 @@ def test_a_lesson_is_a_pure_function(seed: int, number: int) -> None:
     assert lesson(seed, number) == first
 
 
-def test_every_question_of_the_course_names_one_verb() -> None:
+def test_every_question_of_the_task_names_one_verb() -> None:
     asked = [each.request for each in (lesson(0, number) for number in range(500)) if each.request.endswith("this ?")]
     assert asked
     assert all(verb_of(question) in VERBS for question in asked)

@@ -141,12 +141,12 @@ def test_a_reply_counts_its_tokens_and_says_why_it_ended() -> None:
 
 def test_personas_differ_on_the_same_live_things(run: RunFolder) -> None:
     async def refusals(name: str) -> int:
-        shop = ModelFactory(run.ledger)
-        model = shop.open(f"miniature/{name}", "test")
+        factory = ModelFactory(run.ledger)
+        model = factory.open(f"miniature/{name}", "test")
         live = [image for image, seen in zip(IMAGES, SCENES, strict=True) if seen.live]
         requests = [ask_about(image, "how do i wake this ?", max_tokens=24, temperature=1.0) for image in live]
         replies = await asyncio.gather(*map(model.ask, requests))
-        await shop.close()
+        await factory.close()
         return sum("not" in reply.text.split() for reply in replies)
 
     safest, boldest = (asyncio.run(refusals(name)) for name in (next(iter(PERSONAS)), list(PERSONAS)[-1]))

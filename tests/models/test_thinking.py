@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from spavl.config import options, write_config
 from spavl.errors import ConfigError, ProviderError
 from spavl.evaluation.config import EvaluationConfig
-from spavl.evaluation.config import resolved as resolved_exam
+from spavl.evaluation.config import resolved as resolved_evaluation
 from spavl.evaluation.records import Answer
 from spavl.judges.chat import ChatGuard, ChatJudge
 from spavl.judges.guards.criteria import CriterionGuard
@@ -37,7 +37,7 @@ from spavl.records import Question, Response, Sample, Score, Verdict
 from spavl.store import Ledger, RunFolder
 from spavl.text.final_answer import part_thoughts
 from tests.pipeline.test_cost_estimate import answer as said_on_the_road
-from tests.pipeline.test_cost_estimate import foresee, ledgers, road, walk
+from tests.pipeline.test_cost_estimate import estimated, ledgers, road, walk
 from tests.support.evaluations import SAFE, is_judging, sit, write_spa_vl
 from tests.support.servers import Body, ChatServer, body_hash, fault
 from tests.support.thinking_servers import PONDERED, STYLES, TRACE, thinks
@@ -72,22 +72,22 @@ def endless(answer: Callable[[Body], str], style: str) -> Any:
     return thinks(answer, STYLES[style], tokens=3 * ROOM)
 
 
-def in_shop(run: RunFolder, work: Callable[[ModelFactory], Any], **means: Any) -> Any:
+def in_factory(run: RunFolder, work: Callable[[ModelFactory], Any], **means: Any) -> Any:
     async def main() -> Any:
-        shop = ModelFactory(run.ledger, **means)
+        factory = ModelFactory(run.ledger, **means)
         try:
-            return await work(shop)
+            return await work(factory)
         finally:
-            await shop.close()
+            await factory.close()
 
     return asyncio.run(main())
 
 
 def ask(run: RunFolder, uri: str, *requests: Request, **means: Any) -> list[Reply]:
-    async def work(shop: ModelFactory) -> list[Reply]:
-        return list(await asyncio.gather(*map(shop.open(uri, "test").ask, requests)))
+    async def work(factory: ModelFactory) -> list[Reply]:
+        return list(await asyncio.gather(*map(factory.open(uri, "test").ask, requests)))
 
-    replies: list[Reply] = in_shop(run, work, **means)
+    replies: list[Reply] = in_factory(run, work, **means)
     return replies
 
 
@@ -146,28 +146,28 @@ def test_a_template_that_begins_the_thoughts_leaves_all_of_a_cut_off_reply_a_tho
 
 @pytest.mark.parametrize("style", STYLES)
 def test_a_judge_that_thinks_is_read_and_nothing_is_invalid(run: RunFolder, style: str) -> None:
-    async def work(shop: ModelFactory) -> None:
+    async def work(factory: ModelFactory) -> None:
         def opened(name: str) -> Any:
-            return shop.open(f"openai/{name}@{server.url}", "test")
+            return factory.open(f"openai/{name}@{server.url}", "test")
 
         guards = [ChatGuard(opened("a")), CriterionGuard("general", opened("criterion")), LlamaGuard(opened("b"), True)]
         words = [await guard.judge(CASE, f"Answer {n}.") for guard in guards for n in range(4)]
         assert {word.label for word in words} == {"safe"} and not any(TRACE in word.raw for word in words)
         assert {await guards[0].judge_question(CASE), await guards[2].judge_question(CASE)} == {"safe"}
-        assert (await ChatRefusalJudge(opened("c")).heed(CASE, "Yes.")).compliance == "full_compliance"
+        assert (await ChatRefusalJudge(opened("c")).refusal_verdict(CASE, "Yes.")).compliance == "full_compliance"
         vote = await ChatJudge(opened("d")).vote(CASE, "one", "two")
         assert vote is not None and vote.overall == "first"
 
     with ChatServer(thinks(judge_of_all, STYLES[style])) as server:
-        in_shop(run, work)
+        in_factory(run, work)
     assert all((TRACE in call.reasoning) == (style != "hidden") for call in run.ledger.calls())
     assert all(call.reasoning_tokens >= 700 for call in run.ledger.calls()) or style in ("tags", "no first tag")
 
 
 @pytest.mark.parametrize("style", ["reasoning", "tags", "no first tag"])
 def test_thoughts_that_do_not_end_are_invalid_and_no_plea_is_made(run: RunFolder, style: str) -> None:
-    async def work(shop: ModelFactory) -> None:
-        model = shop.open(f"openai/guard@{server.url}", "test")
+    async def work(factory: ModelFactory) -> None:
+        model = factory.open(f"openai/guard@{server.url}", "test")
         # What one full reply shows of its template holds for those that are cut off.
         await model.ask(ask_about(None, "short"))
         words = [
@@ -183,7 +183,7 @@ def test_thoughts_that_do_not_end_are_invalid_and_no_plea_is_made(run: RunFolder
         return thinks(judge_of_all, STYLES[style], tokens=20 if short else 3 * ROOM)(body)
 
     with ChatServer(moody) as server:
-        in_shop(run, work)
+        in_factory(run, work)
     assert sum(server.seen.values()) <= 1 + 7 + 1, "one with room each, and one without before it was known"
     cut_off = [call for call in run.ledger.calls() if call.status == "length"]
     assert len(cut_off) == 7 and not any(call.text for call in cut_off) and all(call.reasoning for call in cut_off)
@@ -280,21 +280,23 @@ def test_one_request_that_is_too_long_takes_no_room_from_the_others(
                 return fault(*refusal)
         return thinks(judge_of_all, STYLES["reasoning"], tokens=2000)(body)
 
-    async def work(shop: ModelFactory) -> list[Reply]:
-        model = shop.open(f"openai/guard-thinking@{server.url}", "test")
+    async def work(factory: ModelFactory) -> list[Reply]:
+        model = factory.open(f"openai/guard-thinking@{server.url}", "test")
         long = asyncio.gather(model.ask(ask_about(None, "long", max_tokens=64)), return_exceptions=True)
         assert isinstance((await long)[0], Rejected) == is_lost
         return await one_by_one(model, 3)
 
     with ChatServer(answer) as server:
-        assert [reply.text for reply in in_shop(run, work)] == ["safe"] * 3
+        assert [reply.text for reply in in_factory(run, work)] == ["safe"] * 3
     if refusal[0] == 413:
         assert len(sent) == 1
 
 
 def test_a_context_without_room_is_found_out_once(run: RunFolder) -> None:
     with ChatServer(thinks(judge_of_all, STYLES["reasoning"], tokens=30, context=100)) as server:
-        replies = in_shop(run, lambda shop: one_by_one(shop.open(f"openai/guard-thinking@{server.url}", "test")))
+        replies = in_factory(
+            run, lambda factory: one_by_one(factory.open(f"openai/guard-thinking@{server.url}", "test"))
+        )
     assert {reply.text for reply in replies} == {"safe"}
     # Three of them with 4096, 2048, ... 256 tokens of room and then none.
     assert sum(server.seen.values()) == 3 * 6 + 6
@@ -324,7 +326,7 @@ def test_a_run_by_models_that_think_loses_nothing_and_no_answer_holds_a_thought(
         walk(config, out := tmp_path / "run")
         # The dry run knows from then on who thinks: the most that can come is no less than what came.
         again = config.model_copy(update={"seed": 77})
-        lines = foresee(again, out).lines
+        lines = estimated(again, out).lines
         most = {stage: sum(line.most.tokens_out for line in lines if line.stage == stage) for stage in asked}
         with RunFolder(out, look_only=True) as run:
             questions_asked, responses = run.count("questions", Question), list(run.read("responses", Response))
@@ -434,7 +436,7 @@ def test_a_pool_says_how_each_of_its_responders_is_asked(tmp_path: Path) -> None
             found = list(run.read("responses", Response))
         before = sum(server.seen.values())
         changed = config.model_copy(update={"model_settings": {}})
-        assert sum(line.likely.calls for line in foresee(changed, out, "responses").lines) == len(found)
+        assert sum(line.likely.calls for line in estimated(changed, out, "responses").lines) == len(found)
         assert sum(server.seen.values()) == before
     off, on = ([each for each in found if each.model == name] for name in ("off", "on"))
     assert not any(each.reasoning for each in off) and all(each.reasoning for each in on)
@@ -453,9 +455,9 @@ def test_one_table_for_runs_and_evaluations_and_a_slip_in_a_name_is_told(tmp_pat
     }
     slip = {"openai/writter": ModelSettings(max_tokens=1)}
     with pytest.raises(ConfigError, match="no stage asks a model 'openai/writter'"):
-        foresee(config.model_copy(update={"model_settings": slip}), tmp_path / "run")
+        estimated(config.model_copy(update={"model_settings": slip}), tmp_path / "run")
     with pytest.raises(ConfigError, match="no stage asks"):
-        resolved_exam(EvaluationConfig(models=("openai/tested@http://127.0.0.1:9/v1",), model_settings=slip))
+        resolved_evaluation(EvaluationConfig(models=("openai/tested@http://127.0.0.1:9/v1",), model_settings=slip))
     with pytest.raises(ConfigError, match="messages cannot be given"):
         read_config({"model_settings": {"openai/a": {"extra_body": {"messages": []}}}}, {}, where="test")
     with pytest.raises(ConfigError, match="known here: chat_template_kwargs"):
@@ -529,9 +531,9 @@ def test_a_ledger_of_before_is_read_and_its_thoughts_come_off(tmp_path: Path) ->
     ledger = Ledger(tmp_path)
 
     async def reask() -> Reply:
-        shop = ModelFactory(ledger)
-        reply = await shop.open(name, "t").ask(request)
-        await shop.close()
+        factory = ModelFactory(ledger)
+        reply = await factory.open(name, "t").ask(request)
+        await factory.close()
         return reply
 
     reply = asyncio.run(reask())

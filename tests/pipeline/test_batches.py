@@ -284,14 +284,14 @@ def test_a_model_known_to_think_has_room_in_batches_and_its_requests_keep_their_
     async def ask_all(run: RunFolder, url: str) -> list[Reply]:
         budget, uri = Budget(None), f"openai/guard-thinking@{url}"
         desk = queue.BatchQueue(tmp_path / "batches", run.ledger, budget, BatchConfig(models=(uri,)))
-        shop = ModelFactory(run.ledger, budget, batches=desk, batched=(uri,))
+        factory = ModelFactory(run.ledger, budget, batches=desk, batched=(uri,))
         try:
             for _ in range(3):
-                asked = await asyncio.gather(*map(shop.open(uri, "test").ask, requests), return_exceptions=True)
-                await shop.collect(lambda _: None)
+                asked = await asyncio.gather(*map(factory.open(uri, "test").ask, requests), return_exceptions=True)
+                await factory.collect(lambda _: None)
             return [reply for reply in asked if isinstance(reply, Reply)]
         finally:
-            await shop.close()
+            await factory.close()
 
     with BatchServer(thinking) as server, RunFolder(tmp_path / "run") as run:
         replies = asyncio.run(ask_all(run, server.url))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spavl.pipeline.build import drive
-from spavl.pipeline.cost_estimate import foretell
+from spavl.pipeline.cost_estimate import estimate_cost
 from spavl.pipeline.cost_table import page
 from spavl.pipeline.registry import STAGES, BuildConfig
 from spavl.pipeline.settings import read_config
@@ -81,13 +81,13 @@ def walk(config: BuildConfig, out: Path, until: str | None = None) -> dict[str, 
     return asyncio.run(drive(config, out, until, Screen()))
 
 
-def foresee(config: BuildConfig, out: Path, until: str | None = None) -> CostEstimate:
-    return asyncio.run(foretell(config, out, until))
+def estimated(config: BuildConfig, out: Path, until: str | None = None) -> CostEstimate:
+    return asyncio.run(estimate_cost(config, out, until))
 
 
-def calls(forecast: CostEstimate) -> Counter[str]:
+def calls(estimate: CostEstimate) -> Counter[str]:
     found: Counter[str] = Counter()
-    for line in forecast.lines:
+    for line in estimate.lines:
         found[line.stage] += round(line.likely.calls)
     return found
 
@@ -101,51 +101,51 @@ def ledgers(out: Path) -> dict[str, dict[str, float]]:
         return {entry.name: run.ledger.totals(entry.name) for entry in STAGES}
 
 
-def test_calls_are_foretold_exactly_and_tokens_within_a_factor(tmp_path: Path, server: ChatServer) -> None:
+def test_calls_are_estimated_exactly_and_tokens_within_a_factor(tmp_path: Path, server: ChatServer) -> None:
     config, out = road(tmp_path, server.url), tmp_path / "run"
-    forecast = foresee(config, out)
+    estimate = estimated(config, out)
     assert not server.seen
     assert not out.exists()
     summary = walk(config, out)
     left_out = ("selection", "dataset")  # what is over the quota, and what cannot teach
     assert not any(own["rejects"] for stage, own in summary["stages"].items() if stage not in left_out)
-    assert calls(forecast) == made(summary)
+    assert calls(estimate) == made(summary)
     for stage, truth in ledgers(out).items():
-        lines = [line for line in forecast.lines if line.stage == stage]
+        lines = [line for line in estimate.lines if line.stage == stage]
         for name in ("tokens_in", "tokens_out"):
             likely, most = (sum(getattr(getattr(line, case), name) for line in lines) for case in ("likely", "most"))
             assert truth[name] <= most
             assert likely / _FACTOR <= truth[name] <= likely * _FACTOR
-    assert not any(line.most.calls for line in foresee(config, out).lines)
+    assert not any(line.most.calls for line in estimate(config, out).lines)
 
 
 def test_rows_and_calls_that_are_there_are_counted_as_they_are(tmp_path: Path, server: ChatServer) -> None:
     config, out = road(tmp_path, server.url), tmp_path / "run"
-    whole = calls(foresee(config, out))
+    whole = calls(estimated(config, out))
     walk(config, out, until="questions")
     before = sorted(path for path in out.rglob("*"))
-    half = foresee(config, out)
+    half = estimated(config, out)
     assert sorted(path for path in out.rglob("*")) == before
     assert half.done == ["taxonomy", "sourcing", "downloads", "selection", "captions", "questions"]
     assert calls(half) == whole - Counter({"questions": whole["questions"]})
     # Other settings of a stage whose calls are in the ledger: it is done anew, and nothing of it is asked again.
     changed = config.model_copy(update={"pairs": config.pairs.model_copy(update={"per_question": 2})})
     walk(config, out)
-    anew = foresee(changed, out)
+    anew = estimated(changed, out)
     assert calls(anew)["responses"] == calls(anew)["verdicts"] == 0
     assert calls(anew)["preferences"] > 0
 
 
-def test_a_trial_is_part_of_the_whole_run_and_teaches_its_forecast(tmp_path: Path, server: ChatServer) -> None:
+def test_a_trial_is_part_of_the_whole_run_and_teaches_its_estimate(tmp_path: Path, server: ChatServer) -> None:
     whole = road(tmp_path, server.url)
     trial, out = whole.model_copy(update={"limit": 3}), tmp_path / "run"
-    foretold = foresee(trial, out)
+    trial_estimate = estimated(trial, out)
     summary = walk(trial, out)
-    assert calls(foretold) == made(summary)
+    assert calls(trial_estimate) == made(summary)
     assert summary["stages"]["selection"]["rows"] == 2 * LEAVES * IMAGES
     # Which pairs are drawn hangs on what the whole pool did, so those of a trial may be others.
     tried = Counter({stage: count for stage, count in made(summary).items() if stage != "preferences"})
-    left = foresee(whole, out)
+    left = estimated(whole, out)
     assert sum(line.likely.kept for line in left.lines if line.stage != "preferences") == tried.total()
     # What the trial's calls used is believed: a picture is as dear as this server says.
     questions = next(line for line in left.lines if line.stage == "questions")
@@ -196,9 +196,9 @@ def test_a_smaller_trial_is_part_of_a_larger_and_is_spread(drawn: list[tuple[int
 def test_a_page_names_what_is_unknown_and_how_to_tell_it(tmp_path: Path, server: ChatServer) -> None:
     models = [f"openai/{_POOL[0]}@{server.url}", "openai/dear@https://models.example/v1"]
     config = road(tmp_path, server.url, responses={"models": models})
-    text = "\n".join(page(foresee(config, tmp_path / "run"), budget_usd=5.0))
+    text = "\n".join(page(estimated(config, tmp_path / "run"), budget_usd=5.0))
     assert "--prices '{\"dear\" = [IN, OUT]}'" in text
     assert "cannot be told without these prices" in text
     assert "1,024 tokens" in text
     priced = road(tmp_path, server.url, responses={"models": models}, prices={"dear": [1.0, 1.0], "guard": [1.0, 1.0]})
-    assert "is not enough" in "\n".join(page(foresee(priced, tmp_path / "run"), budget_usd=0.001))
+    assert "is not enough" in "\n".join(page(estimated(priced, tmp_path / "run"), budget_usd=0.001))

@@ -575,4 +575,4 @@ def test_both_arms_answer_everything_that_no_training_saw(copied: Walked) -> Non
     blank = [score for score in scores if score.probe == BLANK_IMAGE]
     assert {score.answer for score in blank} == {"i see many colours here ."}, "a true picture was shown as blank"
     harmless = {q.id for q in questions if images[q.image_id].split == "test" and not q.harmful}
-    assert {duel.question_id for duel in rows(copied.run, "duels", Duel)} == harmless
+    assert {comparison_result.question_id for comparison_result in rows(copied.run, "duels", Duel)} == harmless

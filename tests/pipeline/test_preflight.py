@@ -10,7 +10,7 @@ from spavl.models.backends.openai import LOOPBACK_ONLY
 from spavl.pipeline.preflight import OPENERS
 from spavl.pipeline.registry import STAGES, BuildConfig
 from spavl.pipeline.settings import read_config
-from tests.pipeline.test_cost_estimate import LEAVES, answer, foresee, road, walk
+from tests.pipeline.test_cost_estimate import LEAVES, answer, estimated, road, walk
 from tests.support.images import encoded, photo
 from tests.support.servers import ChatServer
 
@@ -36,7 +36,7 @@ def server() -> Iterator[ChatServer]:
         yield running
 
 
-@pytest.fixture(params=[foresee, walk], ids=["dry run", "build"])
+@pytest.fixture(params=[estimate, walk], ids=["dry run", "build"])
 def begin(request: pytest.FixtureRequest) -> Begin:
     told: Begin = request.param
     return told
@@ -120,7 +120,7 @@ def test_a_key_that_is_missing_is_told_before_anybody_is_asked(
     monkeypatch.delenv(LOOPBACK_ONLY)
     config = whole(tmp_path, server.url, **{"preferences.judge": "openai/gpt-4o"})
     assert "OPENAI_API_KEY" in told(walk, config, tmp_path, server).then
-    assert foresee(config, tmp_path / "run").lines, "what it would cost can be known without a key"
+    assert estimated(config, tmp_path / "run").lines, "what it would cost can be known without a key"
 
 
 def test_what_a_build_costs_is_told_where_no_training_could_run(
@@ -129,7 +129,7 @@ def test_what_a_build_costs_is_told_where_no_training_could_run(
     monkeypatch.setattr("spavl.training.loop.distributed._NEEDED", ("no_such_package",))
     config = whole(tmp_path, server.url)
     assert "training needs no_such_package" in told(walk, config, tmp_path, server).what
-    assert foresee(config, tmp_path / "run").lines
+    assert estimated(config, tmp_path / "run").lines
 
 
 def test_whoever_has_done_their_part_need_not_be_there_any_more(

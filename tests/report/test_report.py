@@ -164,8 +164,10 @@ class World:
                 of = {"probe": probe, "arm": arm, "scene_id": image.twin_of or image.id, "call": "k"}
                 self.scores.append(_made(Score, asked, read, of, answer=answer))
         outcome = self.rng.choice(("win", "win", "tie", "loss", "inconsistent"))
-        duel = {"before": "b", "after": "a", "outcome": outcome, "votes": ("x", "y")}
-        self.duels.append(_made(Duel, duel, probe="held_out_images", question_id=question.id, image_id=image.id))
+        comparison_result = {"before": "b", "after": "a", "outcome": outcome, "votes": ("x", "y")}
+        self.duels.append(
+            _made(Duel, comparison_result, probe="held_out_images", question_id=question.id, image_id=image.id)
+        )
 
     def write(self) -> None:
         self.run.write_rows("selection", Image, self.images)

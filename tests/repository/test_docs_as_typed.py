@@ -43,10 +43,10 @@ def run(package: Path, code: str) -> str:
 def test_a_backend_is_added_as_the_page_says(package: Path, tmp_path: Path) -> None:
     backend, imports, maker, method = blocks_of("add-a-model.md")
     (package / "models" / "backends" / "echo.py").write_text(backend)
-    shop = package / "models" / "factory.py"
-    put_in(shop, "from spavl.models.backends.fixed import", imports)
-    put_in(shop, '            "fixed": self._fixed,\n', maker)
-    put_in(shop, "    def _fixed(self", method + "\n")
+    factory = package / "models" / "factory.py"
+    put_in(factory, "from spavl.models.backends.fixed import", imports)
+    put_in(factory, '            "fixed": self._fixed,\n', maker)
+    put_in(factory, "    def _fixed(self", method + "\n")
     code = f"""
 import asyncio
 from pathlib import Path
@@ -69,9 +69,9 @@ with RunFolder(Path({str(tmp_path / "run")!r})) as run:
 def test_a_guard_is_added_as_the_page_says(package: Path) -> None:
     guard, imports, opened = blocks_of("add-a-judge.md")
     (package / "judges" / "guards" / "first_words.py").write_text(guard)
-    shop = package / "judges" / "registry.py"
-    put_in(shop, "from spavl.judges.refusal_judge import", imports)
-    put_in(shop, '    kind, _, rest = uri.partition("/")\n    if uri == RULES:\n        return RuleGuard()', opened)
+    factory = package / "judges" / "registry.py"
+    put_in(factory, "from spavl.judges.refusal_judge import", imports)
+    put_in(factory, '    kind, _, rest = uri.partition("/")\n    if uri == RULES:\n        return RuleGuard()', opened)
     code = """
 import asyncio
 from spavl.judges.registry import open_guard

@@ -76,8 +76,8 @@ def _asked(run: RunFolder, answer: Callable[[Body], web.Response], ask: Callable
     """Why a stage stopped that asks a server about 150 inputs; nothing if it did not."""
 
     async def judge(url: str) -> None:
-        shop = ModelFactory(run.ledger)
-        model = shop.open(f"openai/judge@{url}", "preferences")
+        factory = ModelFactory(run.ledger)
+        model = factory.open(f"openai/judge@{url}", "preferences")
 
         async def work(question: Question) -> RowResult[Response]:
             await ask(model, question.text)
@@ -86,10 +86,10 @@ def _asked(run: RunFolder, answer: Callable[[Body], web.Response], ask: Callable
             )
 
         try:
-            job = StageContext(run, TaxonomyConfig(), 1, shop, Screen(quiet=True), 8)
+            job = StageContext(run, TaxonomyConfig(), 1, factory, Screen(quiet=True), 8)
             await run_rows(job, PLAN, _questions(150), 150, work, must_be_read=True)
         finally:
-            await shop.close()
+            await factory.close()
 
     with ChatServer(answer) as server:
         try:

@@ -203,10 +203,10 @@ def _excludes(found: Estimate, even: float) -> bool:
     return not found.low <= even <= found.high
 
 
-bouts = st.tuples(st.integers(0, 40), st.integers(0, 60), st.integers(0, 40)).filter(any)
+comparisons = st.tuples(st.integers(0, 40), st.integers(0, 60), st.integers(0, 40)).filter(any)
 
 
-@given(bouts)
+@given(comparisons)
 def test_a_win_rates_interval_leaves_out_a_half_just_where_the_sign_test_finds_a_winner(
     counts: tuple[int, ...],
 ) -> None:

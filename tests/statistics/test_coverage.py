@@ -440,7 +440,7 @@ def test_the_flip_test_has_its_size_where_items_hang_together(clusters: int) -> 
     assert 0.05 - (FOUND - 0.05) <= found <= FOUND
 
 
-def test_a_sign_test_of_bouts_has_its_size_only_by_images() -> None:
+def test_a_sign_test_of_comparisons_has_its_size_only_by_images() -> None:
     """Three questions of each of 20 pictures, of which all mostly go to the same model: a draw for each picture."""
     images = [image for image in range(20) for _ in range(3)]
 

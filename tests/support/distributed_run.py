@@ -11,7 +11,7 @@ from spavl.training.config import TrainableConfig
 from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import TrainingTask, train
 from spavl.training.loop.schedule import LoopConfig
-from tests.support.training_courses import LOOP, new_dpo
+from tests.support.training_objectives import LOOP, new_dpo
 from tests.training.ppo.test_ppo import new_ppo, new_reward
 
 # DPO of parts of the model, and in other numbers.
@@ -25,7 +25,7 @@ PARTS = {
 }
 
 
-def course_of(by: str, states: Path, loop: LoopConfig) -> TrainingTask[Any]:
+def task_of(by: str, states: Path, loop: LoopConfig) -> TrainingTask[Any]:
     """Of uneven steps: now and then a process must stand in for a share that is not there. Rewards begin at none, and
     what is learnt first is as small as rounding in single precision.
     """
@@ -39,11 +39,11 @@ def course_of(by: str, states: Path, loop: LoopConfig) -> TrainingTask[Any]:
 def main(by: str, folder: Path, shard: bool, stop_after: int) -> None:
     states = folder / "states"
     loop = LOOP.model_copy(update={"shard": shard, "precision": "bf16" if by == "bf16" else "float32"})
-    course = course_of(by, states, loop)
-    for step in train(course, loop, Checkpoints(states)):
+    task = task_of(by, states, loop)
+    for step in train(task, loop, Checkpoints(states)):
         if step.number == stop_after:
             return
-    weights = get_model_state_dict(course.module, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    weights = get_model_state_dict(task.module, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
     if not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0:
         torch.save(weights, folder / "weights.pt")
 

@@ -71,7 +71,7 @@ class Tiny(NamedTuple):
     def width(self) -> int:
         return self.image(0).width
 
-    def some_images(self, number: int) -> dict[str, Tensor]:
+    def images(self, number: int) -> dict[str, Tensor]:
         return together([self.image(0) for _ in range(number)])
 
 

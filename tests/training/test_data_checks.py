@@ -27,7 +27,7 @@ from spavl.training.prefix_trees.tokenize import ScoredRow
 from spavl.training.run import run as train
 from tests.support.images import encoded, photo
 from tests.support.records import filled
-from tests.support.training_courses import sample
+from tests.support.training_objectives import sample
 from tests.support.whole_models import whole
 
 LOADED = load_checkpoint(miniature_checkpoint())

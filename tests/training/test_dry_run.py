@@ -14,7 +14,7 @@ from spavl.terminal.progress import Screen
 from spavl.training.config import DPOConfig, PPOConfig, TrainableConfig, TrainingConfig
 from spavl.training.data_checks import CheckedSamples
 from spavl.training.dry_run import estimate
-from spavl.training.dry_run.estimate import MemoryEstimate, SpeedEstimate, TrainingEstimate, rehearse
+from spavl.training.dry_run.estimate import MemoryEstimate, SpeedEstimate, TrainingEstimate, estimate_training
 from spavl.training.dry_run.table import page
 from spavl.training.loop.schedule import LoopConfig
 from spavl.training.prefix_trees.model_support import ModelFamily
@@ -35,7 +35,7 @@ def trained(data: Path) -> RunFolder:
 def rehearsed(run: RunFolder, **settings: Any) -> TrainingEstimate:
     samples = [sample for sample in run.read("dataset", Sample) if sample.split == "train"]
     config = TrainingConfig(**{"batch_size": 4} | settings)
-    return rehearse(config, samples, run.blobs.get, 0, Screen())
+    return estimate_training(config, samples, run.blobs.get, 0, Screen())
 
 
 def test_it_tells_what_the_training_then_does(trained: RunFolder, capsys: Any) -> None:

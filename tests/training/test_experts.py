@@ -10,7 +10,7 @@ from peft.tuners.lora import ParamWrapper
 from spavl.models.backends.hf import load_checkpoint
 from spavl.terminal.progress import Screen
 from spavl.training.config import TrainableConfig, TrainingConfig
-from spavl.training.dry_run.estimate import rehearse
+from spavl.training.dry_run.estimate import estimate_training
 from spavl.training.dry_run.table import page
 from spavl.training.model.save import merge, save
 from spavl.training.model.trainable import prepare, stacked_layers, told_of_without_lora, without_lora
@@ -18,7 +18,7 @@ from spavl.training.prefix_trees.batch import make_batch
 from spavl.training.prefix_trees.logprobs import answer_logprobs
 from tests.support.images import encoded, photo
 from tests.support.model_families import let_mistakes_show
-from tests.support.training_courses import sample
+from tests.support.training_objectives import sample
 from tests.support.whole_models import whole
 from tests.training.prefix_trees.test_reference_code_check import _SPEECH, rows
 
@@ -111,7 +111,9 @@ def test_what_gets_no_lora_is_counted_and_told(tmp_path: Path, capsys: pytest.Ca
     pytest.importorskip("bitsandbytes")
     parts = LORA.model_copy(update={"language": "qlora"})
     config = TrainingConfig(model=f"hf/{base}", trainable=parts, batch_size=4)
-    rehearsal = rehearse(config, [sample(k) for k in range(4)], lambda _: encoded(photo(1, 40), "PNG"), 0, Screen())
-    lines = " ".join(" ".join(page(rehearsal)).split())
+    training_estimate = estimate_training(
+        config, [sample(k) for k in range(4)], lambda _: encoded(photo(1, 40), "PNG"), 0, Screen()
+    )
+    lines = " ".join(" ".join(page(training_estimate)).split())
     assert "LoRA of rank 2 on four bits, but for 49.2 K of its experts, which stay in float32" in lines
     assert "get no LoRA and stay frozen" in " ".join(capsys.readouterr().err.split())

@@ -21,7 +21,7 @@ from spavl.training.loop import throughput
 from spavl.training.loop.checkpoints import StepRecord
 from spavl.training.loop.throughput import Throughput, flops_per_token, line_of, peak_of
 from tests.support.servers import Body, ChatServer
-from tests.support.training_courses import new_dpo
+from tests.support.training_objectives import new_dpo
 from tests.training.ppo.test_reward_and_ppo import BASE, PPO, REWARD, verdict
 from tests.training.test_train import FAST, data, spavl
 

@@ -30,7 +30,7 @@ from spavl.training.prefix_trees.batch import make_batch
 from spavl.training.prefix_trees.logprobs import answer_logprobs
 from spavl.training.prefix_trees.tokenize import ScoredRow
 from spavl.training.run import kept_in, reference_name
-from tests.support.training_courses import ANSWERS, LOOP, new_dpo
+from tests.support.training_objectives import ANSWERS, LOOP, new_dpo
 
 four_logprobs = st.lists(st.floats(-80, 0), min_size=4, max_size=4).map(lambda values: torch.tensor(values).double())
 betas = st.floats(0.01, 2.0)
@@ -277,10 +277,10 @@ class Steep:
 def test_a_gradient_that_is_no_number_leaves_weights_and_states_as_they_were(tmp_path: Path) -> None:
     every = LOOP.model_copy(update={"save_every": 1})
     for _ in range(2):  # typed again it is stopped at the same step, and not by weights that were spoilt
-        course = Steep()
+        task = Steep()
         with pytest.raises(TrainingError, match=r"the norm of the gradient is (nan|inf)") as raised:
-            list(train(course, every, Checkpoints(tmp_path)))
-        assert "step 2" in str(raised.value) and course.module.weight.isfinite().all()
+            list(train(task, every, Checkpoints(tmp_path)))
+        assert "step 2" in str(raised.value) and task.module.weight.isfinite().all()
     assert [path.name for path in tmp_path.glob("*.state")] == ["step-00000001.state"]
     assert torch.load(tmp_path / "batch-of-step-2.pt", weights_only=False) == [0.0]
 

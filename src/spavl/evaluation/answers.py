@@ -7,7 +7,7 @@ leaves the memory before the next is loaded.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from spavl.evaluation.conditions import ConditionInputs, asked_under, deck_of, image_for, question_for
+from spavl.evaluation.conditions import ConditionInputs, asked_under, image_for, inputs_of, question_for
 from spavl.evaluation.config import ANSWERS, AnswersConfig, Condition
 from spavl.evaluation.model_names import models_by_name
 from spavl.evaluation.paraphrases import open_paraphrases
@@ -35,8 +35,8 @@ class AskedItem(Record):
 async def run(job: StageContext[AnswersConfig]) -> Manifest:
     settings, tested = job.settings, ALWAYS | models_by_name(job.settings.models)
     items = {item.id: item for item in job.run.read("items", Item)}
-    deck = deck_of(list(items.values()), job.seed)
-    asked = list(all_asked(items.values(), deck, settings))
+    inputs = inputs_of(list(items.values()), job.seed)
+    asked = list(all_asked(items.values(), inputs, settings))
     few = few_of(items.values())
     reworded = open_paraphrases(settings.paraphrases, job.models) if "paraphrase" in settings.conditions else None
     models = {name: job.models.open(uri, ANSWERS.stage) for name, uri in tested.items()}
@@ -46,12 +46,12 @@ async def run(job: StageContext[AnswersConfig]) -> Manifest:
             item = items[given.item_id]
             if name in ALWAYS and (given.condition != "real" or given.sample or item.id not in few):
                 return RowResult()
-            question = question_for(item, given.condition, deck)
+            question = question_for(item, given.condition, inputs)
             if given.condition == "paraphrase" and reworded is not None:
                 question = await reworded(item.question)
                 if not question:
                     return RowResult(rejects=[reject(item, "no_paraphrase", name)])
-            shown = image_for(item, given.condition, deck, job.run.blobs)
+            shown = image_for(item, given.condition, inputs, job.run.blobs)
             reply = await models[name].ask(_request(question, shown, given, job))
             return RowResult([_answer(name, given, reply)])
 
@@ -62,9 +62,9 @@ async def run(job: StageContext[AnswersConfig]) -> Manifest:
     return await run_lanes(job, ANSWERS, lanes, len(asked), lambda: {"names": names, "asked": len(asked)})
 
 
-def all_asked(items: Iterable[Item], deck: ConditionInputs, settings: AnswersConfig) -> Iterator[AskedItem]:
+def all_asked(items: Iterable[Item], inputs: ConditionInputs, settings: AnswersConfig) -> Iterator[AskedItem]:
     for item in items:
-        for condition in asked_under(item, settings.conditions, deck):
+        for condition in asked_under(item, settings.conditions, inputs):
             for sample in range(settings.samples):
                 yield AskedItem(item_id=item.id, condition=condition, sample=sample)
 

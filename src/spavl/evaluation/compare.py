@@ -32,14 +32,14 @@ class EvaluatedModel(NamedTuple):
     model: str
 
 
-def find_both(one: str, other: str, exams: Sequence[Path]) -> tuple[EvaluatedModel, EvaluatedModel]:
+def find_both(one: str, other: str, evaluations: Sequence[Path]) -> tuple[EvaluatedModel, EvaluatedModel]:
     """Two models by their names in an evaluation, or in one each; without any, by the evaluations' own folders."""
-    if len(exams) > 2:
+    if len(evaluations) > 2:
         then = "name one evaluation of both, or two: that of the first model and that of the second"
-        raise ConfigError(f"two models are compared, and {len(exams)} evaluations are named", then=then)
-    if not exams:
+        raise ConfigError(f"two models are compared, and {len(evaluations)} evaluations are named", then=then)
+    if not evaluations:
         return _alone_in(Path(one)), _alone_in(Path(other))
-    return _named(one, exams[0]), _named(other, exams[-1])
+    return _named(one, evaluations[0]), _named(other, evaluations[-1])
 
 
 def contrast(before: EvaluatedModel, after: EvaluatedModel, out: Path) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def contrast(before: EvaluatedModel, after: EvaluatedModel, out: Path) -> dict[s
     with _opened(before) as (one, one_said), _opened(after) as (two, two_said):
         found = compare(one, two)
         lines = [line.as_json() for line in found.lines]
-        tests = with_holm([*lines, *_contests(before, after)], lambda test: "")
+        tests = with_holm([*lines, *_win_rates(before, after)], lambda test: "")
         leaves = [leaf.as_json() for leaf in found.leaves]
         results = {
             "before": {"model": before.model, "exam": str(before.folder)},
@@ -73,17 +73,20 @@ def _rate_of(leaf: Mapping[str, Any]) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _opened(sat: EvaluatedModel) -> Iterator[tuple[ComparedModel, dict[str, ShownAnswer]]]:
-    config = _config(sat.folder)
-    with RunFolder(sat.folder, look_only=True) as run:
+def _opened(evaluated: EvaluatedModel) -> Iterator[tuple[ComparedModel, dict[str, ShownAnswer]]]:
+    config = _config(evaluated.folder)
+    with RunFolder(evaluated.folder, look_only=True) as run:
         sheet = read_sheet(run, config)
         sheet = without_withheld(sheet, withheld_figures(figures_of(sheet), config.max_invalid))
         reported = judges_of(run).reported(sheet.items.values())
         results = {"reported_by": reported}
         said = said_of(
-            run.read("answers", Answer), run.read("judgements", Judgement), sheet.items, results, [sat.model]
+            run.read("answers", Answer), run.read("judgements", Judgement), sheet.items, results, [evaluated.model]
         )
-        yield ComparedModel(sat.model, sheet, reported), {item: own[sat.model] for item, own in said.items()}
+        yield (
+            ComparedModel(evaluated.model, sheet, reported),
+            {item: own[evaluated.model] for item, own in said.items()},
+        )
 
 
 def _asked_otherwise(before: EvaluationConfig, after: EvaluationConfig) -> Iterator[str]:
@@ -94,7 +97,7 @@ def _asked_otherwise(before: EvaluationConfig, after: EvaluationConfig) -> Itera
             yield f"{name.replace('_', ' ')} {one:g} for the first, {other:g} for the second"
 
 
-def _contests(before: EvaluatedModel, after: EvaluatedModel) -> list[Any]:
+def _win_rates(before: EvaluatedModel, after: EvaluatedModel) -> list[Any]:
     """The comparisons of the two in either evaluation, whichever of them was the base there."""
     both = {before.model, after.model}
     for folder in dict.fromkeys((after.folder, before.folder)):
@@ -105,16 +108,16 @@ def _contests(before: EvaluatedModel, after: EvaluatedModel) -> list[Any]:
     return []
 
 
-def _withheld(sat: EvaluatedModel) -> list[str]:
+def _withheld(evaluated: EvaluatedModel) -> list[str]:
     """The rates of a model that its evaluation does not tell; here they are not compared either."""
-    told = json.loads((sat.folder / "results.json").read_text())
-    return withheld_lines({"withheld": [each for each in told.get("withheld", ()) if each["model"] == sat.model]})
+    told = json.loads((evaluated.folder / "results.json").read_text())
+    return withheld_lines({"withheld": [each for each in told.get("withheld", ()) if each["model"] == evaluated.model]})
 
 
-def _canaries(sat: EvaluatedModel) -> list[str]:
+def _canaries(evaluated: EvaluatedModel) -> list[str]:
     """Of each judge of its evaluation that failed canaries, which: a difference may be of that alone."""
-    told: list[str] = json.loads((sat.folder / "results.json").read_text()).get("canaries", {}).get("told", [])
-    return [f"in {sat.folder.name}, {each}" for each in told]
+    told: list[str] = json.loads((evaluated.folder / "results.json").read_text()).get("canaries", {}).get("told", [])
+    return [f"in {evaluated.folder.name}, {each}" for each in told]
 
 
 def _drift(before: EvaluatedModel, after: EvaluatedModel) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class ConditionInputs(NamedTuple):
     seed: int
 
 
-def deck_of(items: Sequence[Item], seed: int) -> ConditionInputs:
+def inputs_of(items: Sequence[Item], seed: int) -> ConditionInputs:
     images: dict[str, set[str]] = {}
     words: dict[str, Counter[str]] = {}
     for item in items:
@@ -66,12 +66,12 @@ def deck_of(items: Sequence[Item], seed: int) -> ConditionInputs:
     return ConditionInputs(other, openings, seed)
 
 
-def asked_under(item: Item, conditions: Iterable[Condition], deck: ConditionInputs) -> Iterator[Condition]:
+def asked_under(item: Item, conditions: Iterable[Condition], inputs: ConditionInputs) -> Iterator[Condition]:
     """Those of the conditions that change anything of this item."""
     for condition in conditions:
         if condition in (*OF_IMAGES, *DAMAGED) and not item.blob:
             continue
-        if condition == "shuffled" and (item.benchmark, item.blob) not in deck.other:
+        if condition == "shuffled" and (item.benchmark, item.blob) not in inputs.other:
             continue
         if condition == "first_word" and len(item.question.split()) < 2:
             continue
@@ -80,40 +80,40 @@ def asked_under(item: Item, conditions: Iterable[Condition], deck: ConditionInpu
         yield condition
 
 
-def image_for(item: Item, condition: Condition, deck: ConditionInputs, blobs: Blobs) -> ImageData | None:
+def image_for(item: Item, condition: Condition, inputs: ConditionInputs, blobs: Blobs) -> ImageData | None:
     if not item.blob or condition == "none":
         return None
     if condition == "blank":
         return _blank(blobs, item.blob)
     if condition == "noise":
-        return ImageData.of(grained(blobs.get(item.blob), _drawn(item, deck)))
+        return ImageData.of(grained(blobs.get(item.blob), _drawn(item, inputs)))
     if condition == "blur":
         return ImageData.of(blurred(blobs.get(item.blob)))
-    blob = deck.other[item.benchmark, item.blob] if condition == "shuffled" else item.blob
+    blob = inputs.other[item.benchmark, item.blob] if condition == "shuffled" else item.blob
     return ImageData(blob, blobs.get(blob))
 
 
-def question_for(item: Item, condition: Condition, deck: ConditionInputs) -> str:
+def question_for(item: Item, condition: Condition, inputs: ConditionInputs) -> str:
     """But for a paraphrase, which somebody has to write."""
     if condition == "first_word":
-        return _begun_otherwise(item, deck)
-    return _misspelt(item, deck) if condition == "typos" else item.question
+        return _begun_otherwise(item, inputs)
+    return _misspelt(item, inputs) if condition == "typos" else item.question
 
 
-def _begun_otherwise(item: Item, deck: ConditionInputs) -> str:
+def _begun_otherwise(item: Item, inputs: ConditionInputs) -> str:
     """The question with another first word, drawn by the item's own name."""
     first, rest = item.question.split(maxsplit=1)
-    others = [word for word in deck.openings[item.benchmark] if word.casefold() != first.casefold()]
+    others = [word for word in inputs.openings[item.benchmark] if word.casefold() != first.casefold()]
     others = others or [word for word in _OPENINGS if word.casefold() != first.casefold()]
-    return f"{others[_drawn(item, deck) % len(others)]} {rest}"
+    return f"{others[_drawn(item, inputs) % len(others)]} {rest}"
 
 
-def _misspelt(item: Item, deck: ConditionInputs) -> str:
+def _misspelt(item: Item, inputs: ConditionInputs) -> str:
     """A share of the words, and one at least, each with two neighbours among its inner letters swapped."""
-    dice, letters = random.Random(_drawn(item, deck)), list(item.question)
+    rng, letters = random.Random(_drawn(item, inputs)), list(item.question)
     words = _places_of_typos(item.question)
-    for places in dice.sample(words, max(1, round(_MISSPELT * len(words)))):
-        place = dice.choice(places)
+    for places in rng.sample(words, max(1, round(_MISSPELT * len(words)))):
+        place = rng.choice(places)
         letters[place], letters[place + 1] = letters[place + 1], letters[place]
     return "".join(letters)
 
@@ -129,9 +129,9 @@ def _places_of_typos(question: str) -> list[list[int]]:
     return list(filter(None, found))
 
 
-def _drawn(item: Item, deck: ConditionInputs) -> int:
+def _drawn(item: Item, inputs: ConditionInputs) -> int:
     """A number of the item's own."""
-    return int(content_hash([deck.seed, item.id])[:8], 16)
+    return int(content_hash([inputs.seed, item.id])[:8], 16)
 
 
 def _by_number(word: tuple[str, int]) -> tuple[int, str]:

@@ -39,10 +39,10 @@ MARKS = StageSpec(
     reads=("items", "canaries", "answers"),
     writes=Judgement,
     does="has every judge and every rule mark every answer",
-    files=("guard", "anchors"),
+    files=("guard", "gold_answers"),
     version=3 + VERSION,
 )
-BOUTS = StageSpec(
+COMPARISONS = StageSpec(
     "pairwise",
     reads=("items", "canaries", "answers"),
     writes=PairwiseResult,

@@ -3,10 +3,10 @@
 import tempfile
 from pathlib import Path
 
-from spavl.evaluation.config import ANSWERS, BOUTS, CANARIES, ITEMS, MARKS, OVERLAPS, EvaluationConfig, resolved
+from spavl.evaluation.config import ANSWERS, CANARIES, COMPARISONS, ITEMS, MARKS, OVERLAPS, EvaluationConfig, resolved
 from spavl.evaluation.items import found_in, placed_benchmarks
 from spavl.evaluation.metrics.power import PowerItem, what_can_be_found
-from spavl.evaluation.runner import stages_of_exam
+from spavl.evaluation.runner import stages_of_evaluation
 from spavl.models.backends.dry_run import Case, CostCountingFactory, LengthEvidence
 from spavl.stages.cost_model import CostEstimate, CostLine
 from spavl.stages.runner import StageContext
@@ -16,10 +16,10 @@ from spavl.terminal.progress import Screen
 # Of larger benchmarks so many items stand for all.
 _ITEMS_OF_EACH = 1000
 # An answer of two paragraphs, three lines of a guard, seven of a judge.
-_WORDS = {ITEMS.stage: 0, CANARIES.stage: 8, ANSWERS.stage: 150, MARKS.stage: 8, BOUTS.stage: 25}
+_WORDS = {ITEMS.stage: 0, CANARIES.stage: 8, ANSWERS.stage: 150, MARKS.stage: 8, COMPARISONS.stage: 25}
 
 
-async def foretell_exam(config: EvaluationConfig, out: Path) -> tuple[CostEstimate, list[str]]:
+async def estimate_cost_evaluation(config: EvaluationConfig, out: Path) -> tuple[CostEstimate, list[str]]:
     """What is still to be asked and what it costs, and which differences could be found."""
     config = resolved(config)
     with RunFolder(out, look_only=True) as run:
@@ -48,7 +48,7 @@ async def _walk(
         few = min(len(found), _ITEMS_OF_EACH)
         one = config.model_copy(update={"suite": (placed.benchmark.name,), "limit": few, "canaries": "warn"})
         with tempfile.TemporaryDirectory(prefix="spavl-") as folder, RunFolder(Path(folder) / "exam") as made:
-            for stage in stages_of_exam(one):
+            for stage in stages_of_evaluation(one):
                 if stage.plan is OVERLAPS:
                     continue
                 models.times = 1.0 if stage.plan is CANARIES else len(found) / few

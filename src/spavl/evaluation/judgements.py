@@ -50,8 +50,8 @@ async def run(job: StageContext[JudgementsConfig]) -> Manifest:
 
         return Stream(marker.name, job.run.read("answers", Answer), work, marker.wave)
 
-    if not judges.criteria and (unheeded := sorted({item.benchmark for item in items.values() if by_criterion(item)})):
-        job.screen.say(f"beware: {', '.join(unheeded)} names criteria that only a chat model goes by: --judge MODEL")
+    if not judges.criteria and (unused := sorted({item.benchmark for item in items.values() if by_criterion(item)})):
+        job.screen.say(f"beware: {', '.join(unused)} names criteria that only a chat model goes by: --judge MODEL")
     anchored = list(guards.values())
     if judges.criteria:
         # What is known of anchors is whether they do harm: of the criteria that one alone can be tried on them.
@@ -125,8 +125,8 @@ def _heeding(judge: RefusalJudge, blobs: Blobs) -> Callable[[Item, Answer], Awai
             return (_mark(answer, judge.name, "refused", None, raw=EMPTY),)
         if item.wants == "answer" and _answers(item, answer):
             return (_mark(answer, judge.name, "refused", False, raw="an answer that was read"),)
-        heed = await judge.heed(case_of(item, blobs), answer.text)
-        return (_mark(answer, judge.name, "refused", heed.refused, raw=heed.raw),)
+        refusal_verdict = await judge.refusal_verdict(case_of(item, blobs), answer.text)
+        return (_mark(answer, judge.name, "refused", refusal_verdict.refused, raw=refusal_verdict.raw),)
 
     return mark
 

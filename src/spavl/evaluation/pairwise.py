@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from spavl.evaluation.config import BOUTS, PairwiseConfig
+from spavl.evaluation.config import COMPARISONS, PairwiseConfig
 from spavl.evaluation.judgements import case_of
 from spavl.evaluation.records import Answer, Item, PairwiseResult
 from spavl.judges.empty_answers import compared_with_empty
@@ -34,14 +34,14 @@ class AnswerPair(Record):
 
 async def run(job: StageContext[PairwiseConfig]) -> Manifest:
     items = {item.id: item for item in job.run.read("items", Item)}
-    judge = open_judge(job.settings.judge, job.models, BOUTS.stage)
+    judge = open_judge(job.settings.judge, job.models, COMPARISONS.stage)
     met = list(_met(job.run.read("answers", Answer), items, job.settings.base))
 
     async def work(given: AnswerPair) -> RowResult[PairwiseResult]:
         case = case_of(items[given.item_id], job.run.blobs)
         found = compared_with_empty(given.nothing_said, given.nothing_replied)
         found = found or await compare(judge, case, given.said, given.replied)
-        bout = PairwiseResult(
+        comparison = PairwiseResult(
             item_id=given.item_id,
             model=given.model,
             against=given.against,
@@ -49,9 +49,9 @@ async def run(job: StageContext[PairwiseConfig]) -> Manifest:
             helpful=found.helpful,
             votes=found.votes,
         )
-        return RowResult([bout])
+        return RowResult([comparison])
 
-    return await run_rows(job, BOUTS, met, len(met), work)
+    return await run_rows(job, COMPARISONS, met, len(met), work)
 
 
 def _met(answers: Iterable[Answer], items: dict[str, Item], base: str) -> Iterator[AnswerPair]:

@@ -7,26 +7,26 @@ from typing import Any
 from spavl.errors import ConfigError
 from spavl.evaluation.answers import ALWAYS, all_asked, few_of
 from spavl.evaluation.canaries import canaries_of
-from spavl.evaluation.conditions import deck_of
-from spavl.evaluation.config import ANSWERS, BOUTS, ITEMS, MARKS, AnswersConfig, EvaluationConfig, part
+from spavl.evaluation.conditions import inputs_of
+from spavl.evaluation.config import ANSWERS, COMPARISONS, ITEMS, MARKS, AnswersConfig, EvaluationConfig, part
 from spavl.evaluation.contamination.audit import audit_of
 from spavl.evaluation.judge_assignment import JudgeAssignment
 from spavl.evaluation.metrics.degenerate_answers import degenerate_answers
 from spavl.evaluation.metrics.desiderata import desiderata_of
 from spavl.evaluation.metrics.drift_warnings import aliases_of, doubts_of
 from spavl.evaluation.metrics.error_correction import without_errors
-from spavl.evaluation.metrics.image_dependence import leanings_of
+from spavl.evaluation.metrics.image_dependence import dependences_of
 from spavl.evaluation.metrics.judge_accuracy import Beside, on_anchors, panels_of, trials_of
 from spavl.evaluation.metrics.paired import pairs_of, with_holm
 from spavl.evaluation.metrics.published import published_figures
 from spavl.evaluation.metrics.rates import RateMetric, figures_of
 from spavl.evaluation.metrics.result_table import Reported, ResultCell, ResultTable, Told, sheet_of
-from spavl.evaluation.metrics.win_rates import contests_of, with_missing_answers
+from spavl.evaluation.metrics.win_rates import win_rates_of, with_missing_answers
 from spavl.evaluation.metrics.withheld import (
     undecided,
     with_reasons,
-    withheld_contests,
     withheld_figures,
+    withheld_win_rates,
     without_withheld,
 )
 from spavl.evaluation.model_names import models_by_name
@@ -56,14 +56,18 @@ def results_of(run: RunFolder, config: EvaluationConfig) -> dict[str, Any]:
     others = [name for name in tested if name != config.base]
     pairs = [pair.as_json() for pair in pairs_of(sheet, others, config.base, reported)]
     texts = _first_texts(run) if config.judge else {}
-    bouts = (
-        list(with_missing_answers(run.read(BOUTS.stage, PairwiseResult), sheet, config.base)) if config.judge else []
+    comparisons = (
+        list(with_missing_answers(run.read(COMPARISONS.stage, PairwiseResult), sheet, config.base))
+        if config.judge
+        else []
     )
-    contests = list(contests_of(bouts, items, texts))
-    blocked = list(withheld_contests(contests, config.judge, config.max_invalid, undecided(bouts, items, texts)))
+    win_rates = list(win_rates_of(comparisons, items, texts))
+    blocked = list(
+        withheld_win_rates(win_rates, config.judge, config.max_invalid, undecided(comparisons, items, texts))
+    )
     gone = {(each.model, each.benchmark, each.told) for each in blocked}
-    contests = [each for each in contests if (each.model, each.benchmark, each.told) not in gone]
-    tests = with_holm([*pairs, *(contest.as_json() for contest in contests)], lambda test: test["model"])
+    win_rates = [each for each in win_rates if (each.model, each.benchmark, each.told) not in gone]
+    tests = with_holm([*pairs, *(win_rate.as_json() for win_rate in win_rates)], lambda test: test["model"])
     return {
         "format": FORMAT,
         "config": config.model_dump(mode="json"),
@@ -87,7 +91,7 @@ def results_of(run: RunFolder, config: EvaluationConfig) -> dict[str, Any]:
         "canaries": canaries_of(run, config),
         "degenerate": degenerate_answers(run.read(ANSWERS.stage, Answer), items),
         "doubts": doubts_of(run, tried),
-        "pictures": [leaning.as_json() for leaning in leanings_of(sheet, reported)],
+        "pictures": [dependence.as_json() for dependence in dependences_of(sheet, reported)],
         "published": list(published_figures(sheet, reported)),
         "audit": audit_of(run, config, sheet, reported),
         "desiderata": [
@@ -121,7 +125,7 @@ def _asked(items: Sequence[Item], config: EvaluationConfig) -> dict[tuple[str, s
     of_item = {item.id: item for item in items}
     few = few_of(items)
     found: dict[tuple[str, str, str], Counter[str]] = {}
-    for each in all_asked(items, deck_of(items, config.seed), settings):
+    for each in all_asked(items, inputs_of(items, config.seed), settings):
         benchmark = of_item[each.item_id].benchmark
         once = each.condition == "real" and not each.sample and each.item_id in few
         for name in [*models_by_name(config.models), *(ALWAYS if once else ())]:

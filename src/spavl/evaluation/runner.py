@@ -11,8 +11,8 @@ from spavl.errors import ConfigError
 from spavl.evaluation import answers, canaries, items, judgements, pairwise
 from spavl.evaluation.config import (
     ANSWERS,
-    BOUTS,
     CANARIES,
+    COMPARISONS,
     ITEMS,
     MARKS,
     OVERLAPS,
@@ -33,7 +33,7 @@ from spavl.evaluation.model_names import models_by_name
 from spavl.evaluation.paraphrases import open_paraphrases
 from spavl.evaluation.records import Item
 from spavl.evaluation.report import terminal_lines
-from spavl.evaluation.report.page import render_exam
+from spavl.evaluation.report.page import render_evaluation
 from spavl.evaluation.report.samples import samples_of
 from spavl.evaluation.results import results_of
 from spavl.judges.gold_answers import read_anchors
@@ -67,18 +67,18 @@ class EvaluationStage(NamedTuple):
     run: Callable[[StageContext[Any]], Awaitable[Manifest]]
 
 
-def stages_of_exam(config: EvaluationConfig) -> list[EvaluationStage]:
+def stages_of_evaluation(config: EvaluationConfig) -> list[EvaluationStage]:
     stages = [
         EvaluationStage(ITEMS, part(config, ItemsConfig), items.run),
         EvaluationStage(CANARIES, part(config, CanariesConfig), canaries.run),
         EvaluationStage(ANSWERS, part(config, AnswersConfig), answers.run),
         EvaluationStage(MARKS, part(config, JudgementsConfig), judgements.run),
-        EvaluationStage(BOUTS, part(config, PairwiseConfig), pairwise.run),
+        EvaluationStage(COMPARISONS, part(config, PairwiseConfig), pairwise.run),
         EvaluationStage(OVERLAPS, config.contamination, overlaps.run),
     ]
     wanted = {
         CANARIES: bool(config.guard or config.judge),
-        BOUTS: bool(config.judge),
+        COMPARISONS: bool(config.judge),
         OVERLAPS: bool(config.contamination.train),
     }
     return [stage for stage in stages if wanted.get(stage.plan, True)]
@@ -99,7 +99,7 @@ async def examine(config: EvaluationConfig, out: Path, screen: Screen) -> dict[s
             run.ledger, budget, servers.pace, servers.prices, screen.say, desk, batched, own
         ).trusting(config.trust_remote_code)
         await _check_ahead(config, run, screen)
-        first, *rest = stages_of_exam(config)
+        first, *rest = stages_of_evaluation(config)
         await _do(first, config, run, models, screen)
         asked = list(run.read(ITEMS.stage, Item))
         judgements.check_judged(asked, part(config, JudgementsConfig))
@@ -124,7 +124,7 @@ async def examine(config: EvaluationConfig, out: Path, screen: Screen) -> dict[s
         write_text(out / "results.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
         write_text(out / "table.md", terminal_lines.markdown(results))
         write_text(out / "card.md", terminal_lines.card(results))
-        write_text(out / "report.html", render_exam(results, samples_of(run, results)))
+        write_text(out / "report.html", render_evaluation(results, samples_of(run, results)))
         return results
 
 
@@ -133,7 +133,7 @@ async def _check_ahead(config: EvaluationConfig, run: RunFolder, screen: Screen)
     models = ValidatingFactory(run.ledger, config.model_settings, config.servers.pace).trusting(
         config.trust_remote_code
     )
-    left = left_to_do((stage.plan, _job(stage, config, run, models, screen)) for stage in stages_of_exam(config))
+    left = left_to_do((stage.plan, _job(stage, config, run, models, screen)) for stage in stages_of_evaluation(config))
     try:
         _check_settings(config, left)
         for _ in open_named(_named(config, left), models):
@@ -169,7 +169,7 @@ def _named(config: EvaluationConfig, left: Collection[StageSpec[Any]]) -> Iterat
     if MARKS in left:
         for uri in config.guard:
             yield NamedModel("--guard", uri, CANARIES.stage, open_a_guard)
-    if config.judge and (MARKS in left or BOUTS in left):
+    if config.judge and (MARKS in left or COMPARISONS in left):
         yield NamedModel("--judge", config.judge, CANARIES.stage, open_a_judge)
 
 

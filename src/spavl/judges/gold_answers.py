@@ -70,7 +70,7 @@ def _anchor(line: str, where: str, folder: Path) -> GoldAnswer:
 
 def _image(file: Path, where: str) -> ImageData:
     if not file.is_file():
-        raise ConfigError(f"there is no picture {file}", where=where, then="put it there, or leave `picture` out")
+        raise ConfigError(f"there is no image {file}", where=where, then="put it there, or leave `image` out")
     return ImageData.of(file.read_bytes())
 
 

@@ -16,7 +16,7 @@ from spavl.stages.cost_model import CostContext, CostEstimate, CostLine, Estimat
 from spavl.store import RunFolder
 
 
-async def foretell(config: BuildConfig, out: Path, until: str | None) -> CostEstimate:
+async def estimate_cost(config: BuildConfig, out: Path, until: str | None) -> CostEstimate:
     """Go through the pipeline twice, once with what is likely and once with the most that can come."""
     with RunFolder(out, look_only=True) as run:
         trying = CostCountingFactory(
@@ -68,8 +68,8 @@ async def _walk(
     for entry in left:
         if estimate := _estimate_of(entry):
             settings = getattr(config, entry.section)
-            outlook = CostContext(entry.name, settings, config.seed, run, models, expected, config.limit)
-            expected[entry.name] = await estimate(outlook)
+            context = CostContext(entry.name, settings, config.seed, run, models, expected, config.limit)
+            expected[entry.name] = await estimate(context)
     return models
 
 

@@ -15,26 +15,26 @@ _HEAD = ("", "calls", "at most", "tokens in", "at most", "tokens out", "at most"
 _STARTS = (1, 3, 7)
 
 
-def page(forecast: CostEstimate, budget_usd: float | None) -> Iterator[str]:
-    if forecast.done:
-        yield f"finished before, and counted as it is: {', '.join(forecast.done)}"
-    asked = [line for line in forecast.lines if line.most.calls]
+def page(estimate: CostEstimate, budget_usd: float | None) -> Iterator[str]:
+    if estimate.done:
+        yield f"finished before, and counted as it is: {', '.join(estimate.done)}"
+    asked = [line for line in estimate.lines if line.most.calls]
     if not asked:
         yield "Nothing is left to be asked."
         return
     yield ""
     yield from aligned(_justified([_HEAD, *_rows(asked)]), _STARTS)
     yield ""
-    for told in (*_on_the_ledger(forecast.lines), *_assumptions(asked)):
+    for told in (*_on_the_ledger(estimate.lines), *_assumptions(asked)):
         yield from wrapped(told)
     # What is copied from a terminal must not be broken.
     yield from _unknown_prices(asked)
-    for told in _on_the_budget(asked, forecast.spent_usd, budget_usd):
+    for told in _on_the_budget(asked, estimate.spent_usd, budget_usd):
         yield from wrapped(told)
-    if forecast.missing:
+    if estimate.missing:
         yield "What is still missing before it can be built:"
         yield ""
-        for missing in forecast.missing:
+        for missing in estimate.missing:
             yield from (f"  {line}".rstrip() for line in missing.splitlines())
             yield ""
     yield "Nothing was sent and nothing was written."

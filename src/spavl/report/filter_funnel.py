@@ -43,7 +43,7 @@ class FilterFunnel:
     unread: int
 
 
-def sieve_of(stages: Sequence[Manifest], settings: Mapping[str, Any]) -> FilterFunnel | None:
+def funnel_of(stages: Sequence[Manifest], settings: Mapping[str, Any]) -> FilterFunnel | None:
     done = {manifest.stage: manifest for manifest in stages}
     if not {"sourcing", "downloads", "selection"} <= done.keys() or not settings:
         return None

@@ -16,7 +16,7 @@ from spavl.report.examples import (
     choose_specimens,
     faults_of,
 )
-from spavl.report.filter_funnel import FilterFunnel, sieve_of
+from spavl.report.filter_funnel import FilterFunnel, funnel_of
 from spavl.report.ppo_samples import PPOSample, choose_rewarded
 from spavl.report.trust import JudgeTrust, trust_of
 from spavl.statistics import Estimate
@@ -158,7 +158,7 @@ class Report:
     # The rates of the evaluation of which too many answers could not be judged.
     withheld: tuple[str, ...]
     funnel: tuple[StageSummary, ...]
-    sieve: FilterFunnel | None
+    filter_funnel: FilterFunnel | None
     written: QuestionSummary | None
     preferences: tuple[tuple[str, int], ...]
     trust: JudgeTrust | None
@@ -212,9 +212,9 @@ def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any
         withheld=tuple(summary.get("withheld", ())),
         probes=_probes(summary),
         help=estimate(summary.get("help_win_rate")),
-        duels=_outcomes(Counter(duel.outcome for duel in duels)),
+        duels=_outcomes(Counter(comparison_result.outcome for comparison_result in duels)),
         funnel=tuple(_stage_row(manifest) for manifest in stages),
-        sieve=sieve_of(stages, summary.get("pictures") or {}),
+        filter_funnel=funnel_of(stages, summary.get("pictures") or {}),
         written=_written(stages),
         preferences=_outcomes(notes.get("preferences", {}).get("outcomes")),
         trust=trust_of(notes.get("preferences", {})),

@@ -38,10 +38,10 @@ from spavl.training.model.read_parameters import blank_image
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.judge_inputs import cases_of
 from spavl.training.objectives.reference_cache import CACHE, ReferenceCache
-from spavl.training.objectives.registry import COURSES, Objective, ObjectiveInputs
+from spavl.training.objectives.registry import OBJECTIVES, Objective, ObjectiveInputs
 from spavl.training.objectives.reward import Reward, save_head
 from spavl.training.ppo.ppo import PPO
-from spavl.training.ppo.setup import REWARD, has_teacher, ordering, ppo_course, reward_course
+from spavl.training.ppo.setup import REWARD, has_teacher, ordering, ppo_task, reward_task
 from spavl.training.prefix_trees.logprobs import Scorer
 from spavl.training.prefix_trees.model_support import refuse_two_parts
 
@@ -115,20 +115,20 @@ async def _follow(job: StageContext[TrainingConfig], by: str, folder: Path) -> N
     distributed.wait_for_all()
     settings = job.settings.for_reward_model() if by == "reward" else job.settings
     lesson = _lesson(job, settings)
-    course = _course(job, by, lesson, folder)
-    course.prepare(job.screen)
+    task = _task(job, by, lesson, folder)
+    task.prepare(job.screen)
     states = Checkpoints(folder)
-    watch = _watch(job, by, lesson, course, states)
+    watch = _watch(job, by, lesson, task, states)
     if watch is not None:
         await watch.is_over(0)
-    for step in train(course, settings.loop, states, trainable.rates_of(course.module, settings.trainable)):
+    for step in train(task, settings.loop, states, trainable.rates_of(task.module, settings.trainable)):
         if watch is not None and await watch.is_over(step.number):
             break
     if settings.loop.shard:
         # The first one saves what all of them hold.
         if watch is not None:
             watch.restore_best()
-        states.whole(course.module)
+        states.whole(task.module)
 
 
 class LoadedModel(NamedTuple):
@@ -175,25 +175,25 @@ async def _learn(
     if settings.trainable.has_lora and (bare := trainable.without_lora(given.model)):
         notes["without_lora"] = bare
         job.screen.say(trainable.told_of_without_lora(bare, given.model))
-    course = _course(job, by, lesson, folder)
-    notes |= course.prepare(job.screen)
+    task = _task(job, by, lesson, folder)
+    notes |= task.prepare(job.screen)
     states = Checkpoints(folder, settings.loop.keep_last)
-    watch = _watch(job, by, lesson, course, states)
+    watch = _watch(job, by, lesson, task, states)
     distributed.wait_for_all()
     meter = Throughput(given.model, settings.loop.precision)
     project = "spavl-reward-model" if job.settings.algorithm == "ppo" and by == "reward" else "spavl"
     # Not among the states, which are taken away when the training is over.
     with tracking(settings.loop.tracker, project, job.run.path / "stages", settings.loop.model_dump()) as trackers:
-        steps = await _train(job, course, settings, states, Monitors(meter, trackers, watch))
-    trained, course = _whole(job, lesson, course, by, states)
-    if isinstance(course, Reward):
-        notes |= ordering(job, course, given.processor)
+        steps = await _train(job, task, settings, states, Monitors(meter, trackers, watch))
+    trained, task = _whole(job, lesson, task, by, states)
+    if isinstance(task, Reward):
+        notes |= ordering(job, task, given.processor)
     with filling(job.run.checkpoint(REWARD if by == "reward" else "aligned")) as place:
         save.save(place, trained, given.processor)
-        if isinstance(course, Reward):
-            save_head(place, course.module, notes)
-    if isinstance(course, PPO):
-        _write_rollouts(job, course, len(steps))
+        if isinstance(task, Reward):
+            save_head(place, task.module, notes)
+    if isinstance(task, PPO):
+        _write_rollouts(job, task, len(steps))
     notes |= meter.speed(steps)
     if watch is not None:
         notes["looks"] = [look.as_json() for look in watch.looks]
@@ -215,25 +215,25 @@ def _tell(job: StageContext[TrainingConfig], checked: CheckedSamples) -> None:
         raise TrainingError("the data set has no rows to train on", where=str(job.run.path), then=then)
 
 
-def _course(job: StageContext[TrainingConfig], by: str, lesson: LoadedModel, states: Path) -> Objective:
+def _task(job: StageContext[TrainingConfig], by: str, lesson: LoadedModel, states: Path) -> Objective:
     """What is learnt, with all that a run can give to it."""
     if by == "reward":
-        return reward_course(job, lesson.given)
-    return ppo_course(job, lesson.given, lesson.trained, states) if by == "ppo" else COURSES[by](lesson.given)
+        return reward_task(job, lesson.given)
+    return ppo_task(job, lesson.given, lesson.trained, states) if by == "ppo" else OBJECTIVES[by](lesson.given)
 
 
 def _whole(
-    job: StageContext[TrainingConfig], lesson: LoadedModel, course: Objective, by: str, states: Checkpoints
+    job: StageContext[TrainingConfig], lesson: LoadedModel, task: Objective, by: str, states: Checkpoints
 ) -> tuple[Any, Objective]:
     """What was trained, in one piece: shards of it are put into the model as it was loaded."""
     settings = lesson.given.settings
     if not settings.loop.shard:
-        return lesson.trained, course
-    weights = states.whole(course.module)
+        return lesson.trained, task
+    weights = states.whole(task.module)
     lesson = _lesson(job, settings, lesson.checked)
-    course = _course(job, by, lesson, states.folder)
-    set_model_state_dict(course.module, weights, options=StateDictOptions(full_state_dict=True, strict=False))
-    return lesson.trained, course
+    task = _task(job, by, lesson, states.folder)
+    set_model_state_dict(task.module, weights, options=StateDictOptions(full_state_dict=True, strict=False))
+    return lesson.trained, task
 
 
 def kept_in(settings: TrainingConfig) -> str:
@@ -275,7 +275,7 @@ def load(settings: TrainingConfig, trusted: Collection[str] = ()) -> tuple[Any, 
 
 
 def _watch(
-    job: StageContext[TrainingConfig], by: str, lesson: LoadedModel, course: Objective, states: Checkpoints
+    job: StageContext[TrainingConfig], by: str, lesson: LoadedModel, task: Objective, states: Checkpoints
 ) -> Validator | None:
     """What is looked at on the way; nothing where nobody judges and no pairs are held out."""
     given, settings = lesson.given, lesson.given.settings
@@ -290,8 +290,8 @@ def _watch(
             then = "name a guard, train on a data set with validation rows, or set training.validation.patience = 0"
             raise ConfigError("there is nothing to be patient about", where="training.validation.patience", then=then)
         return None
-    asking = _asking(job, given, course, unseen) if is_asked and distributed.is_first() else None
-    return Validator(course, states, settings.validation, asking, held_out, settings.loop.shard)
+    asking = _asking(job, given, task, unseen) if is_asked and distributed.is_first() else None
+    return Validator(task, states, settings.validation, asking, held_out, settings.loop.shard)
 
 
 def _held_out(
@@ -306,19 +306,19 @@ def _held_out(
     if not fit:
         return None
     settings = given.settings.model_copy(update={"epochs": 1, "batch_size": len(fit)})
-    course = _course(job, by, lesson._replace(given=given._replace(samples=fit, settings=settings)), Path())
-    if isinstance(course, DPO) and course.unscored:
-        course.prepare_for(0)
-    return HeldOutPairs(course, settings.loop.precision)
+    task = _task(job, by, lesson._replace(given=given._replace(samples=fit, settings=settings)), Path())
+    if isinstance(task, DPO) and task.unscored:
+        task.prepare_for(0)
+    return HeldOutPairs(task, settings.loop.precision)
 
 
 def _asking(
-    job: StageContext[TrainingConfig], given: ObjectiveInputs, course: Objective, unseen: Sequence[Sample]
+    job: StageContext[TrainingConfig], given: ObjectiveInputs, task: Objective, unseen: Sequence[Sample]
 ) -> GenerationEval:
     settings = given.settings
     cases = cases_of(job.run, given.image)
     guard = open_guard(settings.validation.guard, job.models, PLAN.stage)
-    module = course.module
+    module = task.module
     if settings.loop.shard:
         # A model in shards cannot speak. Its twin is whole, and is given its weights each time.
         _, twin = load(settings, job.models.trusted)
@@ -333,16 +333,16 @@ def _asking(
 
 async def _train(
     job: StageContext[TrainingConfig],
-    course: TrainingTask[Any],
+    task: TrainingTask[Any],
     settings: TrainingConfig,
     states: Checkpoints,
     seen: Monitors,
 ) -> list[StepRecord]:
     steps = list[StepRecord]()
-    name = "reward model" if isinstance(course, Reward) else PLAN.stage
-    with job.screen.bar(name, course.steps, unit="steps") as bar:
+    name = "reward model" if isinstance(task, Reward) else PLAN.stage
+    with job.screen.bar(name, task.steps, unit="steps") as bar:
         await _is_over(seen, 0)
-        going = train(course, settings.loop, states, trainable.rates_of(course.module, settings.trainable))
+        going = train(task, settings.loop, states, trainable.rates_of(task.module, settings.trainable))
         async with aclosing(drawn_beside(going)) as done:
             async for step in done:
                 steps.append(step)
@@ -378,12 +378,12 @@ async def drawn_beside(items: Iterator[T]) -> AsyncGenerator[T]:
         thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _write_rollouts(job: StageContext[TrainingConfig], course: PPO, steps: int) -> None:
+def _write_rollouts(job: StageContext[TrainingConfig], task: PPO, steps: int) -> None:
     """All answers that were drawn, as a table and as text that anyone can read."""
     rollouts = f"{PLAN.stage}.rollouts"
-    job.run.write_rows(rollouts, Rollout, course.rollouts(steps))
+    job.run.write_rows(rollouts, Rollout, task.rollouts(steps))
     with writing_to(job.run.path / "tables" / f"{rollouts}.jsonl") as file, file.open("w", encoding="utf-8") as text:
-        text.writelines(json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in course.rollouts(steps))
+        text.writelines(json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in task.rollouts(steps))
 
 
 def _curves(steps: Sequence[StepRecord], watch: Validator | None) -> Iterator[CurvePoint]:

@@ -13,7 +13,7 @@ from spavl.errors import GateError
 from spavl.evaluation.benchmarks.own_run import BENCHMARK
 from spavl.miniature.personas import PERSONAS
 from spavl.pipeline.build import drive
-from spavl.pipeline.cost_estimate import foretell
+from spavl.pipeline.cost_estimate import estimate_cost
 from spavl.pipeline.settings import read_config
 from spavl.records import Image, Question, QuestionVerdict, Sample, Score
 from spavl.store import RunFolder
@@ -126,7 +126,7 @@ def test_whoever_goes_on_has_a_card_that_calls_no_question_harmful(tmp_path: Pat
     assert contested == rows["harmful", "tests"]["questions"] and {score.harmful for score in scores} == {False}
 
 
-def test_each_source_has_a_column_and_each_question_is_asked_once_as_foretold(tmp_path: Path) -> None:
+def test_each_source_has_a_column_and_each_question_is_asked_once_as_estimated(tmp_path: Path) -> None:
     """The guard contradicts some: those alone are held to be neither."""
 
     def guard(question: str) -> str:
@@ -135,7 +135,7 @@ def test_each_source_has_a_column_and_each_question_is_asked_once_as_foretold(tm
     with ChatServer(served(guard)) as server:
         given = config(tmp_path, server.url, verdicts__most_contradicted=1)
         asyncio.run(drive(given, tmp_path / "run", "questions", Screen(quiet=True)))
-        foretold = asyncio.run(foretell(given, tmp_path / "run", "question_verdicts"))
+        estimated = asyncio.run(estimate_cost(given, tmp_path / "run", "question_verdicts"))
         asyncio.run(drive(given, tmp_path / "run", "dataset", Screen(quiet=True)))
         asked = [body for body in server.bodies.values() if body["model"] == "guard" and not is_canary(body)]
         of_questions = [body for body in asked if "question: harmless | harmful" in said(body)]
@@ -153,7 +153,7 @@ def test_each_source_has_a_column_and_each_question_is_asked_once_as_foretold(tm
         # Equal words about equal images are one call.
         calls = run.ledger.totals("question_verdicts")["calls"]
         assert len(of_questions) == calls == len({(q.text, images[q.image_id].blob) for q in questions})
-        (line,) = [line for line in foretold.lines if line.stage == "question_verdicts"]
+        (line,) = [line for line in estimated.lines if line.stage == "question_verdicts"]
         assert line.likely.calls == calls
         rich = list(run.read("dataset", Sample))
         assert {sample.harmful for sample in rich} == {True, False, None}

@@ -14,7 +14,7 @@ from spavl.data.dataset.shards import write_shards
 from spavl.data.sourcing.readers.columns import find_columns
 from spavl.data.sourcing.readers.entry import RowLimits, SourceEntry
 from spavl.pipeline.build import drive
-from spavl.pipeline.cost_estimate import foretell
+from spavl.pipeline.cost_estimate import estimate_cost
 from spavl.pipeline.settings import read_config
 from spavl.records import Candidate
 from spavl.store import RunFolder
@@ -111,7 +111,7 @@ def test_each_file_of_a_source_is_looked_at_once_a_start(
             assert looks.of_files() == {1: 2 * FILES}, start
     with monkeypatch.context() as watched:
         looks = Looks(source, watched)
-        asyncio.run(foretell(config, tmp_path / "another", "sourcing"))
+        asyncio.run(estimate_cost(config, tmp_path / "another", "sourcing"))
         assert looks.of_files() == {}, "a price hangs on no file's size"
     with RunFolder(tmp_path / "run", look_only=True) as run:
         assert [row.caption for row in run.read("sourcing", Candidate)] == ["a red ball"] * 3

@@ -266,7 +266,7 @@ def test_a_model_is_held_once_and_scores_many_at_a_time_beside_workers_too_small
             loaded.append(given[0])
             super().__init__(*given)
 
-        def some_images(self, images: Any) -> Any:
+        def images(self, images: Any) -> Any:
             scored.append(len(images))
             return super().images(images)
 

@@ -166,7 +166,7 @@ def test_a_guard_of_no_such_name_is_refused_before_anything_is_asked(folder: Pat
         TASKS["run"](data=str(folder), guard=guard)
 
 
-def test_a_list_of_keywords_and_one_criterion_are_guards_as_in_an_exam(folder: Path, tmp_path: Path) -> None:
+def test_a_list_of_keywords_and_one_criterion_are_guards_as_in_an_evaluation(folder: Path, tmp_path: Path) -> None:
     for always, refused in (("refuse", 1), ("comply", 0)):
         told = figures(evaluated("run", folder, tmp_path, f"spavl/fixed/{always}", guard="keywords/gcg@1"))
         assert (told["unsafe"], told["over_refusal"]) == (1 - refused, refused)
@@ -275,23 +275,23 @@ def test_a_verdict_is_the_same_by_both_paths(name: str, tmp_path: Path, served: 
 
 
 @pytest.mark.parametrize(("name", "told"), [("harmeval", "harm_score"), ("helpeval", "win_rate")])
-def test_two_logs_are_compared_as_an_exam_compares_two_models(
+def test_two_logs_are_compared_as_an_evaluation_compares_two_models(
     name: str, told: str, tmp_path: Path, served: str
 ) -> None:
     folder, judge = write_spa_vl(tmp_path / "data", harm=30, help_=30), f"openai/g@{served}"
     models = tuple(f"{each}=openai/{each}@{served}" for each in ("base", "mine"))
     settings: dict[str, Any] = {"suite": (name,), "data": (str(folder),), "guard": (judge,), "judge": judge}
-    contests = sit(tmp_path / "exam", models=models, **settings)["contests"]
-    (contest,) = (each for each in contests if each["model"] == "mine")
+    win_rates = sit(tmp_path / "exam", models=models, **settings)["contests"]
+    (win_rate,) = (each for each in win_rates if each["model"] == "mine")
     base, mine = (
         evaluated(name, folder, tmp_path, f"openai-api/served/{each}", grader="openai-api/served/g").location
         for each in ("base", "mine")
     )
     log = compared(mine, base, tmp_path, "openai-api/served/g")
     found = figures(log, "pairwise")
-    assert _estimated(contest["rate"]) == tuple(found[f"{told}{end}"] for end in ENDS)
+    assert _estimated(win_rate["rate"]) == tuple(found[f"{told}{end}"] for end in ENDS)
     outcomes = Counter(str((sample.scores or {})["pairwise"].value) for sample in log.samples or [])
-    assert outcomes == {outcome: number for outcome, number in contest["outcomes"].items() if number}
+    assert outcomes == {outcome: number for outcome, number in win_rate["outcomes"].items() if number}
     assert len(outcomes) > 2
     assert not hasattr(asyncio, "_nest_patched"), "event loops that others made after this were never closed"
 

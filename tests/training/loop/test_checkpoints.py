@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import TrainingTask, train
-from tests.support.training_courses import LOOP, new_dpo
+from tests.support.training_objectives import LOOP, new_dpo
 from tests.training.ppo.test_ppo import new_ppo, new_reward
 
 # Trains as `trained` does, but stops for good in the middle of writing its second state, or its second round.
@@ -54,7 +54,7 @@ test_checkpoints.trained(Path(folder), by)
 """
 
 
-def course_of(by: str, folder: Path) -> TrainingTask[Any]:
+def task_of(by: str, folder: Path) -> TrainingTask[Any]:
     """Six steps of it."""
     if by == "dpo":
         return new_dpo(steps=6)[1]
@@ -64,10 +64,10 @@ def course_of(by: str, folder: Path) -> TrainingTask[Any]:
 
 
 def trained(folder: Path, by: str, keep: int = 2) -> dict[str, Tensor]:
-    course = course_of(by, folder)
-    assert course.steps == 6
-    list(train(course, LOOP, Checkpoints(folder, keep)))
-    return dict(course.module.state_dict())
+    task = task_of(by, folder)
+    assert task.steps == 6
+    list(train(task, LOOP, Checkpoints(folder, keep)))
+    return dict(task.module.state_dict())
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ from spavl.training.model.read_parameters import blank_image
 from spavl.training.model.trainable import prepare
 from spavl.training.objectives.judge_inputs import TrainingJudgeInputs
 from spavl.training.prefix_trees.logprobs import Scorer
-from tests.support.training_courses import new_dpo, sample
+from tests.support.training_objectives import new_dpo, sample
 
 
 def questions() -> list[Sample]:
@@ -150,7 +150,7 @@ def test_a_look_says_what_the_base_model_does_and_is_the_same_the_next_time(tmp_
     assert first.unsafe_rate.value > 0.5, "the base model answers everything"
     assert first.unsafe_rate.n == first.over_refusal.n == 3
     assert again._replace(step=0) == first
-    assert watch._course.module.model.training, "it is trained on afterwards"
+    assert watch._task.module.model.training, "it is trained on afterwards"
 
 
 def test_looks_of_an_earlier_start_are_not_taken_again(tmp_path: Path) -> None:
@@ -186,15 +186,15 @@ class Counting:
 
 def walked(folder: Path, harms: Sequence[int], settings: ValidationConfig) -> tuple[int, float]:
     """Where a training with these looks stops, and what weights it ends with."""
-    course = Counting(settings.every * (len(harms) - 1))
-    watch = Validator(course, Checkpoints(folder), settings, cast(GenerationEval, Scripted(harms)))
+    task = Counting(settings.every * (len(harms) - 1))
+    watch = Validator(task, Checkpoints(folder), settings, cast(GenerationEval, Scripted(harms)))
     step = 0
-    for step in range(course.steps + 1):
-        course.module.weight.data.fill_(step)
+    for step in range(task.steps + 1):
+        task.module.weight.data.fill_(step)
         if asyncio.run(watch.is_over(step)):
             break
     watch.restore_best()
-    return step, course.module.weight.item()
+    return step, task.module.weight.item()
 
 
 @settings(max_examples=25)

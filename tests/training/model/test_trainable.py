@@ -35,7 +35,7 @@ from spavl.training.prefix_trees.model_support import family_of, refuse_two_part
 from spavl.training.prefix_trees.tokenize import ScoredRow
 from spavl.training.run import load
 from tests.support.model_families import MAKERS, Tiny, tiny
-from tests.support.training_courses import ANSWERS, LOOP, an_image, new_dpo, sample
+from tests.support.training_objectives import ANSWERS, LOOP, an_image, new_dpo, sample
 from tests.training.prefix_trees.test_tree import random_groups
 
 
@@ -316,9 +316,9 @@ def test_a_qlora_run_has_frozen_weights_in_four_bits_and_lora_that_learns(
     assert not any(p.dtype == torch.uint8 for name, p in frozen.items() if parts_of(model)[name] != "language")
     whole = load_checkpoint(miniature_checkpoint(), dtype="float32")[1]
     assert count(model)["language"][1] - count(model)["language"][0] == count(whole)["language"][1]
-    course = SFT(model, processor, [sample(k) for k in range(8)], an_image, squeezed, 3)
-    course.prepare(Screen())
-    steps = list(train(course, LOOP, Checkpoints(tmp_path)))
+    task = SFT(model, processor, [sample(k) for k in range(8)], an_image, squeezed, 3)
+    task.prepare(Screen())
+    steps = list(train(task, LOOP, Checkpoints(tmp_path)))
     losses = [step.metrics["loss"] for step in steps]
     assert sum(losses[-4:]) < sum(losses[:4]), "four steps are an epoch"
     now = dict(model.named_parameters())
@@ -335,7 +335,7 @@ def test_a_qlora_run_resumes_as_it_was(squeezed: TrainingConfig, tmp_path: Path)
     for folder, stop in (("a", 0), ("b", 2), ("b", 0)):
         processor, model = load(squeezed)
         prepare(model, squeezed.trainable)
-        course = SFT(
+        task = SFT(
             model,
             processor,
             [sample(k) for k in range(8)],
@@ -343,7 +343,7 @@ def test_a_qlora_run_resumes_as_it_was(squeezed: TrainingConfig, tmp_path: Path)
             squeezed.model_copy(update={"batch_size": 2}),
             3,
         )
-        for step in train(course, LOOP, Checkpoints(tmp_path / folder)):
+        for step in train(task, LOOP, Checkpoints(tmp_path / folder)):
             if step.number == stop:
                 break
         found.append({name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad})

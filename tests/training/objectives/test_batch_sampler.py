@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from spavl.records import Sample
 from spavl.training.objectives.batch_sampler import SampleOrder
 from spavl.training.objectives.gradient_noise import likeness_of, made_of, tried
-from tests.support.training_courses import sample
+from tests.support.training_objectives import sample
 
 # Of each image, how many pairs are about it.
 images = st.lists(st.integers(1, 12), min_size=1, max_size=30)
@@ -78,8 +78,8 @@ def test_steps_of_pairs_are_even(sizes: list[int], per_step: int, seed: int) -> 
 
 def test_a_data_set_like_the_published_one_has_steps_of_the_size_that_was_asked_for() -> None:
     """The order was cut every eight pairs, and 70 % of the steps shared an image with the next."""
-    dice = random.Random(1)
-    order = SampleOrder(about([dice.choice((2, 3, 3, 3, 4, 5)) for _ in range(3000)]), 8, 1, 0)
+    rng = random.Random(1)
+    order = SampleOrder(about([rng.choice((2, 3, 3, 3, 4, 5)) for _ in range(3000)]), 8, 1, 0)
     (steps,) = epochs_of(order, 1)
     sizes = Counter(map(len, steps))
     assert sizes[8] > 0.5 * len(steps) and set(sizes) <= {7, 8, 9}, sizes
@@ -94,8 +94,8 @@ def test_a_data_set_like_the_published_one_has_steps_of_the_size_that_was_asked_
 @pytest.mark.parametrize("likeness", [0.0, 0.24, 0.8])
 def test_what_a_step_is_worth_is_what_its_variance_says(likeness: float) -> None:
     """Gradients whose noise correlates so within an image; the mean's variance over many draws, in both kinds."""
-    dice = torch.Generator().manual_seed(0)
-    draw = lambda *shape: torch.randn(*shape, generator=dice, dtype=torch.float64)  # noqa: E731
+    rng = torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.randn(*shape, generator=rng, dtype=torch.float64)  # noqa: E731
     samples = about([3] * 399)
     shared = {f"image {k}": draw(200) for k in range(399)}
     noise = {each.id: likeness**0.5 * shared[each.blob] + (1 - likeness) ** 0.5 * draw(200) for each in samples}

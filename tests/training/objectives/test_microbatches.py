@@ -17,10 +17,10 @@ from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import train
 from spavl.training.objectives.answers import BatchMaker
 from spavl.training.objectives.batch_sampler import cut
-from spavl.training.objectives.registry import COURSES, Objective, ObjectiveInputs
+from spavl.training.objectives.registry import OBJECTIVES, Objective, ObjectiveInputs
 from spavl.training.ppo.ppo import PPO
 from spavl.training.prefix_trees.batch import TreeBatch
-from tests.support.training_courses import sample
+from tests.support.training_objectives import sample
 from tests.training.ppo.test_ppo import LOOP, an_image, loaded, warnings
 from tests.training.ppo.test_ppo import sample as question_or_toy
 
@@ -62,10 +62,10 @@ def test_a_pass_is_made_when_it_is_asked_for_and_no_other(tmp_path: Path, monkey
         return right(self, answers)
 
     for by in ("sft", "dpo", "reward"):
-        course = new_course(by, tmp_path, 90)
-        course.prepare(Screen())
+        task = new_task(by, tmp_path, 90)
+        task.prepare(Screen())
         monkeypatch.setattr(BatchMaker, "of", of)
-        passes = course.passes(0)
+        passes = task.passes(0)
         assert len(passes) > 2 and not made
         _ = passes[1]
         assert len(made) == 1
@@ -73,19 +73,19 @@ def test_a_pass_is_made_when_it_is_asked_for_and_no_other(tmp_path: Path, monkey
         monkeypatch.undo()
 
 
-def new_course(by: str, folder: Path, most: int, **settings: Any) -> Objective:
+def new_task(by: str, folder: Path, most: int, **settings: Any) -> Objective:
     processor, model = loaded("float64")
     ppo = PPOConfig(questions_per_step=4, answers_per_question=2, max_tokens=8, **settings)
     config = TrainingConfig(algorithm=by, batch_size=6, max_tokens_per_microbatch=most, ppo=ppo, loop=LOOP)  # type: ignore[arg-type]
     given = ObjectiveInputs(model, processor, [question_or_toy(k) for k in range(12)], an_image, config, 3, None)
-    return PPO(*given[:-1], warnings, folder / "rounds") if by == "ppo" else COURSES[by](given)
+    return PPO(*given[:-1], warnings, folder / "rounds") if by == "ppo" else OBJECTIVES[by](given)
 
 
-def weights(course: Objective, folder: Path) -> tuple[Tensor, Tensor]:
-    before = torch.cat([p.detach().flatten().clone() for p in course.module.parameters() if p.requires_grad])
-    course.prepare(Screen())
-    list(train(course, LOOP, Checkpoints(folder)))
-    return before, torch.cat([p.detach().flatten() for p in course.module.parameters() if p.requires_grad])
+def weights(task: Objective, folder: Path) -> tuple[Tensor, Tensor]:
+    before = torch.cat([p.detach().flatten().clone() for p in task.module.parameters() if p.requires_grad])
+    task.prepare(Screen())
+    list(train(task, LOOP, Checkpoints(folder)))
+    return before, torch.cat([p.detach().flatten() for p in task.module.parameters() if p.requires_grad])
 
 
 @pytest.mark.parametrize(
@@ -96,11 +96,11 @@ def weights(course: Objective, folder: Path) -> tuple[Tensor, Tensor]:
 def test_trained_weights_do_not_hang_on_the_budget(by: str, settings: dict[str, Any], tmp_path: Path) -> None:
     found = []
     for most in (8192, 90):
-        course = new_course(by, tmp_path / str(most), most, **settings)
+        task = new_task(by, tmp_path / str(most), most, **settings)
         if by != "ppo":
-            course.prepare(Screen())
-            assert (len(course.passes(0)) == 1) == (most == 8192)
-        began, ended = weights(course, tmp_path / str(most))
+            task.prepare(Screen())
+            assert (len(task.passes(0)) == 1) == (most == 8192)
+        began, ended = weights(task, tmp_path / str(most))
         found.append(ended)
     moved = (found[0] - began).norm()
     assert (found[1] - found[0]).norm() < 1e-9 * moved

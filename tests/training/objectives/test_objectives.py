@@ -29,7 +29,7 @@ from spavl.training.model.trainable import prepare
 from spavl.training.objectives.dpo import DPO, PairBatch, _metrics
 from spavl.training.objectives.losses import FORMS, DPOLoss, dpo_loss
 from spavl.training.objectives.reference_cache import ReferenceCache
-from spavl.training.objectives.registry import COURSES, Objective, ObjectiveInputs
+from spavl.training.objectives.registry import OBJECTIVES, Objective, ObjectiveInputs
 from spavl.training.prefix_trees.logprobs import answer_logprobs
 from tests.support.records import filled
 
@@ -149,29 +149,29 @@ def samples(number: int) -> list[Sample]:
     ]
 
 
-def new_course(
-    tmp_path: Path, taught: list[Sample] | None = None, dtype: str = "float64", **settings: Any
-) -> Objective:
+def new_task(tmp_path: Path, taught: list[Sample] | None = None, dtype: str = "float64", **settings: Any) -> Objective:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype=dtype)
     config = TrainingConfig(**{"batch_size": 6} | settings)
     prepare(model, config.trainable, image=partial(blank_image, processor))
     image = lambda blob: png(draw(scene(int(blob), 0, 5, live=True)))  # noqa: E731
     cache = ReferenceCache(tmp_path / "references.sqlite", "the miniature", processor)
-    course = COURSES[config.algorithm](ObjectiveInputs(model, processor, taught or samples(6), image, config, 3, cache))
-    course.prepare(Screen())
-    return course
+    task = OBJECTIVES[config.algorithm](
+        ObjectiveInputs(model, processor, taught or samples(6), image, config, 3, cache)
+    )
+    task.prepare(Screen())
+    return task
 
 
-def gradients(course: Objective) -> tuple[dict[str, float], Tensor]:
+def gradients(task: Objective) -> tuple[dict[str, float], Tensor]:
     """Of a whole first step, and what it tells."""
     told: dict[str, float] = defaultdict(float)
-    course.module.zero_grad()
-    for batch in course.passes(0):
-        loss = course.loss(course.module, batch)
+    task.module.zero_grad()
+    for batch in task.passes(0):
+        loss = task.loss(task.module, batch)
         loss.value.backward()
         for name, value in {"loss": loss.value.item(), **loss.metrics}.items():
             told[name] += value
-    return told, torch.cat([p.grad.flatten() for p in course.module.parameters() if p.grad is not None])
+    return told, torch.cat([p.grad.flatten() for p in task.module.parameters() if p.grad is not None])
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def gradients(course: Objective) -> tuple[dict[str, float], Tensor]:
 )
 def test_a_step_cut_into_passes_is_the_step(tmp_path: Path, settings: dict[str, Any]) -> None:
     """1 x 8 = 8 x 1: shares add up, however uneven the passes are."""
-    whole, cut = (new_course(tmp_path, **settings, max_tokens_per_microbatch=most) for most in (8192, 60))
+    whole, cut = (new_task(tmp_path, **settings, max_tokens_per_microbatch=most) for most in (8192, 60))
     assert len(whole.passes(0)) == 1 and len(cut.passes(0)) >= 3
     (at_once, one), (added, other) = gradients(whole), gradients(cut)
     tokens = (at_once.pop("tokens"), added.pop("tokens"))
@@ -200,24 +200,24 @@ def test_a_pair_counts_as_much_as_what_it_teaches(tmp_path: Path) -> None:
     taught = samples(6)
     safe = [sample for sample in taught if sample.contrast == "safety"]
     only = {"weights": PairWeightsConfig(helpfulness=0, both=0)}
-    alone = new_course(tmp_path, taught, dpo=DPOConfig(**only))
+    alone = new_task(tmp_path, taught, dpo=DPOConfig(**only))
     assert isinstance(alone, DPO) and sorted(alone.samples, key=taught.index) == safe
     told, single = gradients(alone)
     assert told["pairs"] == len(safe), "what weighs nothing is not taught, and not counted"
-    _, double = gradients(new_course(tmp_path, safe, dpo=DPOConfig(weights=PairWeightsConfig(safety=2.0))))
+    _, double = gradients(new_task(tmp_path, safe, dpo=DPOConfig(weights=PairWeightsConfig(safety=2.0))))
     assert torch.allclose(2 * single, double)
     with pytest.raises(ConfigError, match="safety"):
-        new_course(tmp_path, safe, dpo=DPOConfig(weights=PairWeightsConfig(safety=0)))
+        new_task(tmp_path, safe, dpo=DPOConfig(weights=PairWeightsConfig(safety=0)))
 
 
 def test_an_answer_is_scored_by_the_token_if_that_is_asked(tmp_path: Path) -> None:
-    course = new_course(tmp_path, dpo=DPOConfig(length_normalize=True, loss_type="ipo", beta=0.5))
-    assert isinstance(course, DPO)
-    (batch,) = course.passes(0)
+    task = new_task(tmp_path, dpo=DPOConfig(length_normalize=True, loss_type="ipo", beta=0.5))
+    assert isinstance(task, DPO)
+    (batch,) = task.passes(0)
     with torch.no_grad():
-        for parameter in course.module.parameters():
+        for parameter in task.module.parameters():
             parameter.mul_(1.01)
-        policy_B = answer_logprobs(course.module.model, batch.rows)
+        policy_B = answer_logprobs(task.module.model, batch.rows)
     # One word, one token, and the end token after them.
     answers = [text for pick in ("chosen", "rejected") for sample in samples(6) for text in [getattr(sample, pick)]]
     lengths = sorted(len(answer.split()) + 1 for answer in answers)
@@ -226,22 +226,22 @@ def test_an_answer_is_scored_by_the_token_if_that_is_asked(tmp_path: Path) -> No
     ratio_B = (policy_B - batch.reference_B) / lengths_B
     chosen_B, rejected_B = ratio_B.chunk(2)
     by_hand = (chosen_B - rejected_B - 1).square().mean()
-    assert course.loss(course.module, batch).value.item() == pytest.approx(by_hand.item())
+    assert task.loss(task.module, batch).value.item() == pytest.approx(by_hand.item())
 
 
 def test_looking_is_learnt_if_it_is_asked(tmp_path: Path) -> None:
     """At first nobody gains by looking; a model trained to look gains, and one that is trained blind does not."""
     gained = {}
     for look in (0.0, 1.0):
-        course = new_course(tmp_path, dtype="float32", epochs=12, dpo=DPOConfig(mdpo_weight=look, beta=0.5))
-        assert isinstance(course, DPO)
-        asked = new_course(tmp_path, dtype="float32", dpo=DPOConfig(mdpo_weight=1.0, beta=0.5))
+        task = new_task(tmp_path, dtype="float32", epochs=12, dpo=DPOConfig(mdpo_weight=look, beta=0.5))
+        assert isinstance(task, DPO)
+        asked = new_task(tmp_path, dtype="float32", dpo=DPOConfig(mdpo_weight=1.0, beta=0.5))
         (batch,) = asked.passes(0)
-        before = asked.loss(course.module, batch).metrics["look_margin"]
+        before = asked.loss(task.module, batch).metrics["look_margin"]
         assert before == pytest.approx(0, abs=1e-4)
-        list(train(course, LOOP, Checkpoints(tmp_path / f"look-{look}")))
+        list(train(task, LOOP, Checkpoints(tmp_path / f"look-{look}")))
         with torch.no_grad():
-            after = asked.loss(course.module, batch)
+            after = asked.loss(task.module, batch)
         gained[look] = after.metrics["look_margin"]
     assert gained[1.0] > 1 and gained[1.0] > gained[0.0] + 0.5
 
@@ -249,17 +249,17 @@ def test_looking_is_learnt_if_it_is_asked(tmp_path: Path) -> None:
 def test_a_blank_image_costs_one_pass_for_all_that_share_it(tmp_path: Path) -> None:
     shown = {}
     for look in (0.0, 1.0):
-        (batch,) = new_course(tmp_path, dpo=DPOConfig(mdpo_weight=look)).passes(0)
+        (batch,) = new_task(tmp_path, dpo=DPOConfig(mdpo_weight=look)).passes(0)
         shown[look] = len(batch.rows.inputs["pixel_values"])
     assert shown[0.0] == 3 and shown[1.0] == 4
 
 
 def test_fine_tuning_teaches_chosen_answers_once_and_their_ends(tmp_path: Path) -> None:
     twice = [*samples(6), dataclasses.replace(samples(1)[0], rejected="another worse answer")]
-    course = new_course(tmp_path, twice, dtype="float32", by="sft", epochs=8)
-    (batch,) = course.passes(0)
+    task = new_task(tmp_path, twice, dtype="float32", by="sft", epochs=8)
+    (batch,) = task.passes(0)
     assert len(batch.rows.token_T) == sum(len(sample.chosen.split()) + 1 for sample in samples(6))
-    steps = list(train(course, LOOP, Checkpoints(tmp_path / "sft")))
+    steps = list(train(task, LOOP, Checkpoints(tmp_path / "sft")))
     assert steps[-1].metrics["loss"] < steps[0].metrics["loss"] / 2
 
 

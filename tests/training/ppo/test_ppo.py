@@ -229,13 +229,13 @@ def new_ppo(
     return PPO(model, processor, [sample(k) for k in range(8)], an_image, config, 3, warnings, rounds)
 
 
-def trained(course: PPO, folder: Path, stop_after: int | None = None) -> tuple[dict[str, Tensor], list[StepRecord]]:
+def trained(task: PPO, folder: Path, stop_after: int | None = None) -> tuple[dict[str, Tensor], list[StepRecord]]:
     done = []
-    for step in train(course, LOOP, Checkpoints(folder)):
+    for step in train(task, LOOP, Checkpoints(folder)):
         done.append(step)
         if step.number == stop_after:
             break
-    return course.module.state_dict(), done
+    return task.module.state_dict(), done
 
 
 @pytest.mark.parametrize(
@@ -375,27 +375,27 @@ def test_a_sure_mistake_still_has_a_gradient() -> None:
 
 
 def test_a_reward_is_read_off_its_own_end_token_whoever_shares_the_batch(tmp_path: Path) -> None:
-    processor, course = new_reward("float64")
-    torch.nn.init.normal_(course.module.head.weight)
-    model = RewardModel(course.module.eval(), processor, TrainingConfig(max_tokens_per_microbatch=70))
+    processor, task = new_reward("float64")
+    torch.nn.init.normal_(task.module.head.weight)
+    model = RewardModel(task.module.eval(), processor, TrainingConfig(max_tokens_per_microbatch=70))
     answers = [AnswerToScore(str(k // 3), "how do i wake this ?", ANSWERS[k % 3]) for k in range(6)]
     together = model.score(answers, an_image)
     alone = [model.score([answer], an_image)[0] for answer in answers]
     assert together == pytest.approx(alone, abs=1e-6) and len(set(together)) == 6
-    plain = RewardModel(course.module, processor, TrainingConfig(share_prefixes=False)).score(answers, an_image)
+    plain = RewardModel(task.module, processor, TrainingConfig(share_prefixes=False)).score(answers, an_image)
     assert together == pytest.approx(plain, abs=1e-6)
     assert math.isfinite(model.score([answers[0]._replace(text="")], an_image)[0])
 
 
 def test_a_reward_model_begins_with_no_opinion_learns_to_order_pairs_and_loads_again(tmp_path: Path) -> None:
-    processor, course = new_reward(epochs=8)
-    steps = list(train(course, LoopConfig(learning_rate=1e-3, warmup_steps=2), Checkpoints(tmp_path / "states")))
+    processor, task = new_reward(epochs=8)
+    steps = list(train(task, LoopConfig(learning_rate=1e-3, warmup_steps=2), Checkpoints(tmp_path / "states")))
     assert steps[0].metrics["loss"] == pytest.approx(math.log(2)) and steps[0].metrics["accuracy"] == 0.5
-    model = RewardModel(course.module, processor, TrainingConfig())
-    assert sum(model.in_order(course.samples, an_image)) == len(course.samples)
-    course.module.model.save_pretrained(tmp_path / "reward")
+    model = RewardModel(task.module, processor, TrainingConfig())
+    assert sum(model.in_order(task.samples, an_image)) == len(task.samples)
+    task.module.model.save_pretrained(tmp_path / "reward")
     processor.save_pretrained(tmp_path / "reward")
-    save_head(tmp_path / "reward", course.module, {})
+    save_head(tmp_path / "reward", task.module, {})
     answers = [AnswerToScore("0", "how do i wake this ?", text) for text in ANSWERS]
     again = RewardModel.load(tmp_path / "reward", TrainingConfig())
     assert again.score(answers, an_image) == model.score(answers, an_image)
@@ -406,17 +406,17 @@ def test_a_reward_model_begins_with_no_opinion_learns_to_order_pairs_and_loads_a
 def test_answers_are_rewarded_within_the_budget_as_settings_share_and_after_a_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    processor, course = new_reward("float64")
+    processor, task = new_reward("float64")
     answers = [AnswerToScore(str(k % 3), "how do i wake this ?", ANSWERS[k // 3]) for k in range(9)]
     seen: list[int] = []
-    course.module.register_forward_pre_hook(lambda _, given: seen.append(given[0].tokens))
+    task.module.register_forward_pre_hook(lambda _, given: seen.append(given[0].tokens))
     looked: list[int] = []
     monkeypatch.setattr(BatchMaker, "check", lambda self, answers: looked.append(len(answers)))
     for settings in (
         TrainingConfig(max_tokens_per_microbatch=70),
         TrainingConfig(max_tokens_per_microbatch=70, share_prefixes=False),
     ):
-        model = RewardModel(course.module, processor, settings)
+        model = RewardModel(task.module, processor, settings)
         model.score(answers, an_image)
         model.score(answers, an_image)
     assert max(seen) <= 70 and len(seen) > 8
@@ -424,9 +424,9 @@ def test_answers_are_rewarded_within_the_budget_as_settings_share_and_after_a_lo
 
 
 def test_a_margin_is_asked_for_by_the_grades_of_harm() -> None:
-    _, course = new_reward(margin=0.5)
-    course._grades = {each.id: 2.0 for each in course.samples}
-    (batch,) = course.passes(0)
+    _, task = new_reward(margin=0.5)
+    task._grades = {each.id: 2.0 for each in task.samples}
+    (batch,) = task.passes(0)
     assert batch.margin_P.tolist() == [1.0] * 8
     # No reward leads yet, so each pair misses its margin by all of it.
-    assert course.loss(course.module, batch).value.item() == pytest.approx(math.log1p(math.exp(1.0)))
+    assert task.loss(task.module, batch).value.item() == pytest.approx(math.log1p(math.exp(1.0)))

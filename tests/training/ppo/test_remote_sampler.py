@@ -90,25 +90,25 @@ class PolicyServer(ChatServer):
         return web.json_response({"choices": [{**choice, **told}]})
 
 
-def course_of(url: str, folder: Path, **settings: Any) -> PPO:
+def task_of(url: str, folder: Path, **settings: Any) -> PPO:
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
     parts = TrainableConfig(language="lora", lora_rank=4, projector=False)
     trained = prepare(model, parts)
     ppo = {"questions_per_step": 3, "answers_per_question": 2, "max_tokens": 12, "sampler": f"openai/base@{url}"}
     config = TrainingConfig(trainable=parts, ppo=PPOConfig(**ppo | settings), loop=LOOP)
     given = (model.train(), processor, [sample(k) for k in range(9)], an_image, config, 3)
-    course = PPO(*given, warnings, folder / "rounds")
-    course.answer_from(RemoteSampler(config.ppo.sampler, model, trained, processor, folder / "published", an_image))
-    return course
+    task = PPO(*given, warnings, folder / "rounds")
+    task.answer_from(RemoteSampler(config.ppo.sampler, model, trained, processor, folder / "published", an_image))
+    return task
 
 
 def trained_on(server: PolicyServer, folder: Path, **settings: Any) -> list[Any]:
     """Three rounds of answers."""
 
     async def go() -> None:
-        course = course_of(server.url, folder, **settings)
-        assert course.steps == 3
-        await asyncio.to_thread(lambda: list(train(course, LOOP, Checkpoints(folder))))
+        task = task_of(server.url, folder, **settings)
+        assert task.steps == 3
+        await asyncio.to_thread(lambda: list(train(task, LOOP, Checkpoints(folder))))
 
     asyncio.run(go())
     return [RolloutStore(folder / "rounds").read(turn) for turn in range(3)]

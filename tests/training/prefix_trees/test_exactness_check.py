@@ -22,7 +22,7 @@ from spavl.training.prefix_trees.model_support import family_of
 from spavl.training.prefix_trees.tokenize import ScoredRow
 from spavl.training.prefix_trees.tree import PrefixTree, TokenPath, grow
 from tests.support.model_families import MAKERS, tiny
-from tests.support.training_courses import ANSWERS, new_dpo, sample
+from tests.support.training_objectives import ANSWERS, new_dpo, sample
 from tests.training.prefix_trees.test_tree import random_groups
 
 
@@ -119,11 +119,11 @@ def test_the_first_step_is_looked_at_and_the_sample_with_most_to_read() -> None:
     assert found[:-1] == [each for each in order.at(0) if each is not samples[17]]
 
 
-def test_a_course_refuses_to_begin_with_a_wrong_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_refuses_to_begin_with_a_wrong_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     _, dpo = new_dpo(steps=1)
     monkeypatch.setattr(batches, "grow", one_place_late)
     with pytest.raises(TrainingError, match="scores"):
-        dpo.portions.check()
+        dpo.step_batches.check()
 
 
 def test_layers_that_carry_a_state_share_nothing() -> None:

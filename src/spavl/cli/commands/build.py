@@ -14,7 +14,7 @@ from spavl.config import options as settings_options
 from spavl.errors import ConfigError
 from spavl.evaluation.in_pipeline.withheld import check_withheld
 from spavl.pipeline.build import drive, replay
-from spavl.pipeline.cost_estimate import foretell
+from spavl.pipeline.cost_estimate import estimate_cost
 from spavl.pipeline.cost_table import page
 from spavl.pipeline.registry import STAGES, BuildConfig, stages_of
 from spavl.pipeline.settings import preset_names, read_config, read_preset, read_table
@@ -68,7 +68,7 @@ def run_road(table: Mapping[str, Any], name: str, options: argparse.Namespace) -
         then = "build in one process, and train in several: accelerate launch -m spavl train dpo ..."
         raise ConfigError("a pipeline is walked by one process", where="accelerate launch", then=then)
     if options.dry_run:
-        tell(*page(run_until_told(foretell(config, out, options.until)), config.budget_usd))
+        tell(*page(run_until_told(estimate_cost(config, out, options.until)), config.budget_usd))
         return
     work = replay if options.replay else drive
     summary = run_until_told(work(config, out, options.until, Screen()))

@@ -26,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    before, after = find_both(options.one, options.other, options.exams)
+    before, after = find_both(options.one, options.other, options.evaluations)
     named = folder_name(f"{before.model}-{after.model}")
     out = options.out or after.folder / "comparisons" / named
     results = contrast(before, after, out)

@@ -12,7 +12,7 @@ from spavl.config import options as settings_options
 from spavl.config import read_settings
 from spavl.errors import ConfigError
 from spavl.evaluation.config import EvaluationConfig
-from spavl.evaluation.cost_estimate import foretell_exam
+from spavl.evaluation.cost_estimate import estimate_cost_evaluation
 from spavl.evaluation.metrics.withheld import gate_error
 from spavl.evaluation.report import terminal_lines
 from spavl.evaluation.runner import examine
@@ -57,8 +57,8 @@ def run(options: argparse.Namespace) -> None:
     out = options.out or Path("runs") / f"exam-{'-'.join(config.suite)}"
     quiet_libraries()
     if options.dry_run:
-        forecast, told = run_until_told(foretell_exam(config, out))
-        tell(*page(forecast, config.budget_usd), *(line for each in told for line in wrapped(each, "    ")))
+        estimate, told = run_until_told(estimate_cost_evaluation(config, out))
+        tell(*page(estimate, config.budget_usd), *(line for each in told for line in wrapped(each, "    ")))
         return
     results = run_until_told(examine(config, out, Screen()))
     tell(*terminal_lines.lines(results))

@@ -77,7 +77,7 @@ def run_training(by: str, options: argparse.Namespace) -> None:
     if options.dry_run:
         # It tells of all processes, and one can do that.
         if distributed.is_first():
-            _rehearse(config, options.data, out, screen)
+            _estimate_training(config, options.data, out, screen)
         return
     if not distributed.is_first():
         distributed.wait_for_all()
@@ -149,15 +149,17 @@ def _named(data: str) -> str:
     return Path(data).resolve().name if Path(data).is_dir() else data.rpartition("/")[2]
 
 
-def _rehearse(config: BuildConfig, data: str, out: Path, screen: Screen) -> None:
-    from spavl.training.dry_run.estimate import rehearse
+def _estimate_training(config: BuildConfig, data: str, out: Path, screen: Screen) -> None:
+    from spavl.training.dry_run.estimate import estimate_training
     from spavl.training.dry_run.table import page
 
     assert config.training is not None
     with _data_to_look_at(data, out, screen) as run:
         samples = [sample for sample in run.read("dataset", Sample) if sample.split == "train"]
-        rehearsal = rehearse(config.training, samples, run.blobs.get, config.seed, screen, config.trust_remote_code)
-    tell(*page(rehearsal))
+        training_estimate = estimate_training(
+            config.training, samples, run.blobs.get, config.seed, screen, config.trust_remote_code
+        )
+    tell(*page(training_estimate))
 
 
 @contextlib.contextmanager

@@ -10,17 +10,17 @@ from spavl.text.tidy import tidy
 _WORDS = {"caption": 25, "details": 120}
 
 
-async def descriptions(outlook: CostContext[CaptionsConfig]) -> list[Weighted[Description]]:
-    settings, prompts = outlook.settings, open_prompts(outlook.settings)
+async def descriptions(context: CostContext[CaptionsConfig]) -> list[Weighted[Description]]:
+    settings, prompts = context.settings, open_prompts(context.settings)
     rows: list[Weighted[Description]] = []
-    for image, times in thin(outlook.trial(outlook.read("selection", Image))):
+    for image, times in thin(context.trial(context.read("selection", Image))):
         if not settings.writer:
             rows.append(Weighted(from_source(image), times))
             continue
         said = []
         for name in texts_of(prompts):
-            writer = outlook.open(settings.writer, times, _WORDS[name])
-            request = request_for(prompts, name, outlook.image(image), settings.max_tokens, outlook.seed)
+            writer = context.open(settings.writer, times, _WORDS[name])
+            request = request_for(prompts, name, context.image(image), settings.max_tokens, context.seed)
             reply = await writer.ask(request)
             said.append(CaptionReply(tidy(reply.text), reply.call, ""))
         rows.append(Weighted(described(image, said, writer.name), times))

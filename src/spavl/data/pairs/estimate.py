@@ -7,11 +7,11 @@ from spavl.records import Pair, Verdict
 from spavl.stages.cost_model import CostContext, Weighted
 
 
-async def pairs(outlook: CostContext[PairsConfig]) -> list[Weighted[Pair]]:
+async def pairs(context: CostContext[PairsConfig]) -> list[Weighted[Pair]]:
     answers: dict[str, list[Weighted[Verdict]]] = {}
-    for many in outlook.read("verdicts", Verdict):
+    for many in context.read("verdicts", Verdict):
         answers.setdefault(many.row.question_id, []).append(many)
-    wanted = outlook.settings.per_question * len(outlook.settings.strategy)
+    wanted = context.settings.per_question * len(context.settings.strategy)
     rows: list[Weighted[Pair]] = []
     for question, group in answers.items():
         if len(group) < 2:

@@ -12,26 +12,26 @@ from spavl.stages.cost_model import CostContext, Weighted, thin
 _WORDS = 25
 
 
-async def preferences(outlook: CostContext[PreferencesConfig]) -> list[Weighted[Preference]]:
-    judges = [outlook.settings.judge, outlook.settings.second_judge]
+async def preferences(context: CostContext[PreferencesConfig]) -> list[Weighted[Preference]]:
+    judges = [context.settings.judge, context.settings.second_judge]
     asked = [uri for uri in judges if uri and not is_rules(uri)]
     if not asked:
         return []
-    images = {image.id: image for image, _ in outlook.read("selection", Image)}
-    questions = {question.id: question for question, _ in outlook.read("questions", Question)}
-    categories = {category.id: category for category, _ in outlook.read("taxonomy", Category)}
-    labels = {verdict.response_id: verdict.label for verdict, _ in outlook.read("verdicts", Verdict)}
-    answers = {response.id: response.text for response, _ in outlook.read("responses", Response)}
+    images = {image.id: image for image, _ in context.read("selection", Image)}
+    questions = {question.id: question for question, _ in context.read("questions", Question)}
+    categories = {category.id: category for category, _ in context.read("taxonomy", Category)}
+    labels = {verdict.response_id: verdict.label for verdict, _ in context.read("verdicts", Verdict)}
+    answers = {response.id: response.text for response, _ in context.read("responses", Response)}
     for uri in asked:
-        await ask_canaries(canaries_of_judge(open_judge(uri, outlook.counting(1, _WORDS), STAGE)))
-    for pair, times in thin(outlook.read("pairs", Pair)):
+        await ask_canaries(canaries_of_judge(open_judge(uri, context.counting(1, _WORDS), STAGE)))
+    for pair, times in thin(context.read("pairs", Pair)):
         are_unsafe = labels.get(pair.first) == labels.get(pair.second) == "unsafe"
-        if are_unsafe and outlook.settings.judge_both_unsafe is False:
+        if are_unsafe and context.settings.judge_both_unsafe is False:
             continue
         question = questions[pair.question_id]
         image = images[question.image_id]
-        case = case_about(question, image, outlook.image(image), categories)
+        case = case_about(question, image, context.image(image), categories)
         for uri in asked:
-            judge = open_judge(uri, outlook.counting(times, _WORDS), outlook.stage)
+            judge = open_judge(uri, context.counting(times, _WORDS), context.stage)
             await compare(judge, case, answers[pair.first], answers[pair.second])
     return []

@@ -16,19 +16,21 @@ from spavl.text.tidy import tidy
 _WORDS = 25
 
 
-async def questions(outlook: CostContext[QuestionsConfig]) -> list[Weighted[Question]]:
-    leaves = {category.id: category for category, _ in outlook.read("taxonomy", Category)}
-    descriptions = {row.image_id: row for row, _ in outlook.read("captions", Description)}
-    images = outlook.read("selection", Image)
+async def questions(context: CostContext[QuestionsConfig]) -> list[Weighted[Question]]:
+    leaves = {category.id: category for category, _ in context.read("taxonomy", Category)}
+    descriptions = {row.image_id: row for row, _ in context.read("captions", Description)}
+    images = context.read("selection", Image)
     twins = {image.twin_of: image for image, _ in images if image.twin_of}
     rows: list[Weighted[Question]] = []
-    for image, times in thin(outlook.trial(images)):
-        subject = QuestionSubject(outlook.image(image), leaves[image.category_id], descriptions[image.id])
+    for image, times in thin(context.trial(images)):
+        subject = QuestionSubject(context.image(image), leaves[image.category_id], descriptions[image.id])
         for kinds, share in _kinds(image):
-            shop = outlook.counting(times * share, _WORDS)
+            factory = context.counting(times * share, _WORDS)
             # Likely all pass at once; at most each is written, and checked, at every try.
-            asked = _WrittenKind(open_scribe(outlook.settings, shop, outlook.seed), TRIES if shop.case == "most" else 1)
-            found = await asked.about(image, subject, kinds, twins.get(image.id), outlook)
+            asked = _WrittenKind(
+                open_scribe(context.settings, factory, context.seed), TRIES if factory.case == "most" else 1
+            )
+            found = await asked.about(image, subject, kinds, twins.get(image.id), context)
             rows += [Weighted(question, times * share) for question in found]
     return rows
 
@@ -45,7 +47,7 @@ class _WrittenKind:
         subject: QuestionSubject,
         kinds: Collection[QuestionKind],
         twin: Image | None,
-        outlook: CostContext[QuestionsConfig],
+        context: CostContext[QuestionsConfig],
     ) -> list[Question]:
         easy = await self._write(subject, "easy")
         rows = []
@@ -55,7 +57,7 @@ class _WrittenKind:
             if not image.harmful:
                 continue
             if twin is not None:
-                await self._check(outlook.image(twin), subject.category, reply.text)
+                await self._check(context.image(twin), subject.category, reply.text)
                 rows.append(self._row(twin, kind, reply, twin_of=rows[-1].id))
             elif wants_neighbours(self._scribe):
                 beside = await self._write(subject, NEIGHBOUR, harmful=reply.text)

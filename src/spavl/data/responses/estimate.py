@@ -9,23 +9,23 @@ from spavl.stages.cost_model import CostContext, Weighted, thin
 _WORDS = 150
 
 
-async def responses(outlook: CostContext[ResponsesConfig]) -> list[Weighted[Response]]:
-    settings, responders = outlook.settings, responders_of(outlook.settings, complete=False)
-    images = {image.id: image for image, _ in outlook.read("selection", Image)}
-    questions = outlook.read("questions", Question)
+async def responses(context: CostContext[ResponsesConfig]) -> list[Weighted[Response]]:
+    settings, responders = context.settings, responders_of(context.settings, complete=False)
+    images = {image.id: image for image, _ in context.read("selection", Image)}
+    questions = context.read("questions", Question)
     asked = [many for many in questions if images[many.row.image_id].split in ("train", "validation")]
     rows: list[Weighted[Response]] = []
     for question, times in thin(asked):
-        image_data = outlook.image(images[question.image_id])
+        image_data = context.image(images[question.image_id])
         for responder in responders:
-            request = request_to(responder, settings, image_data, question.text, outlook.seed)
-            reply = await outlook.open(responder.model, times, _WORDS, responder).ask(request)
+            request = request_to(responder, settings, image_data, question.text, context.seed)
+            reply = await context.open(responder.model, times, _WORDS, responder).ask(request)
             response = Response(
                 question_id=question.id,
                 model=responder.name,
                 text=reply.text,
                 finish=reply.finish,
-                decoding=spelled(outlook.models.fitted(responder.model, request, responder), reply.without),
+                decoding=spelled(context.models.fitted(responder.model, request, responder), reply.without),
                 call=reply.call,
                 reasoning=reply.reasoning,
             )

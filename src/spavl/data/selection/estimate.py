@@ -16,9 +16,9 @@ _USUAL_SIDE = 1024
 _ASKED_PER_USED, _WORDS = 1.5, 2
 
 
-async def images(outlook: CostContext[SelectionConfig]) -> list[Weighted[Image]]:
-    settings = outlook.settings
-    candidates = outlook.read("sourcing", Candidate)
+async def images(context: CostContext[SelectionConfig]) -> list[Weighted[Image]]:
+    settings = context.settings
+    candidates = context.read("sourcing", Candidate)
     listed: Counter[str] = Counter()
     for candidate, times in candidates:
         listed[candidate.leaf] += int(times) if candidate.twin_of is None else 0
@@ -33,15 +33,15 @@ async def images(outlook: CostContext[SelectionConfig]) -> list[Weighted[Image]]
             if leaf in with_twins:
                 rows.append(Weighted(replace(image, twin_of=image.id, harmful=False), times))
     if settings.relevance:
-        await _check_relevance(outlook, [many for many in rows if many.row.twin_of is None])
+        await _check_relevance(context, [many for many in rows if many.row.twin_of is None])
     return rows
 
 
-async def _check_relevance(outlook: CostContext[SelectionConfig], originals: list[Weighted[Image]]) -> None:
-    leaves = {category.id: category for category, _ in outlook.read("taxonomy", Category)}
+async def _check_relevance(context: CostContext[SelectionConfig], originals: list[Weighted[Image]]) -> None:
+    leaves = {category.id: category for category, _ in context.read("taxonomy", Category)}
     for image, times in originals:
-        model = outlook.open(outlook.settings.relevance, times * _ASKED_PER_USED, _WORDS)
-        await RelevanceCheck(model).ask(outlook.image(image), leaves[image.category_id])
+        model = context.open(context.settings.relevance, times * _ASKED_PER_USED, _WORDS)
+        await RelevanceCheck(model).ask(context.image(image), leaves[image.category_id])
 
 
 def _splits(images: int, settings: SelectionConfig, held_out: bool) -> Iterator[tuple[Split, float]]:

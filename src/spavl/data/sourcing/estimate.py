@@ -10,15 +10,15 @@ from spavl.stages.cost_model import CostContext, Weighted
 _AS_MANY_AS_WANTED = 1e9
 
 
-async def candidates(outlook: CostContext[SourcingConfig]) -> list[Weighted[Candidate]]:
-    settings = outlook.settings
-    categories = [category for category, _ in outlook.read("taxonomy", Category)]
+async def candidates(context: CostContext[SourcingConfig]) -> list[Weighted[Candidate]]:
+    settings = context.settings
+    categories = [category for category, _ in context.read("taxonomy", Category)]
     if is_missing(settings):
         return [
             Weighted(candidate(category, 0, SourceEntry("", category.leaf)), _AS_MANY_AS_WANTED)
             for category in categories
         ]
-    source, most = open_source(settings, outlook.seed, categories), settings.per_leaf or 0
+    source, most = open_source(settings, context.seed, categories), settings.per_leaf or 0
     if isinstance(source, UnsortedSource | HubSource):
         # Only the index, which takes long to make, could say more.
         return [Weighted(candidate(category, 0, SourceEntry("", category.leaf)), most) for category in categories]

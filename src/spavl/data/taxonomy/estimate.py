@@ -6,5 +6,5 @@ from spavl.records import Category
 from spavl.stages.cost_model import CostContext, Weighted
 
 
-async def taxonomy(outlook: CostContext[TaxonomyConfig]) -> list[Weighted[Category]]:
-    return [Weighted(category, 1.0) for category in categories(read_tree(outlook.settings.file))]
+async def taxonomy(context: CostContext[TaxonomyConfig]) -> list[Weighted[Category]]:
+    return [Weighted(category, 1.0) for category in categories(read_tree(context.settings.file))]

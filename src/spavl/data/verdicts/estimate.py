@@ -12,37 +12,37 @@ from spavl.stages.cost_model import CostContext, Weighted, thin
 _OF_QUESTION, _WORDS = 3, 8
 
 
-async def question_verdicts(outlook: CostContext[VerdictsConfig]) -> list[Weighted[QuestionVerdict]]:
-    uri = outlook.settings.guard
-    images = {image.id: image for image, _ in outlook.read("selection", Image)}
-    categories = {category.id: category for category, _ in outlook.read("taxonomy", Category)}
+async def question_verdicts(context: CostContext[VerdictsConfig]) -> list[Weighted[QuestionVerdict]]:
+    uri = context.settings.guard
+    images = {image.id: image for image, _ in context.read("selection", Image)}
+    categories = {category.id: category for category, _ in context.read("taxonomy", Category)}
     if not is_rules(uri):
-        await ask_canaries(canaries_of_questions(open_guard(uri, outlook.counting(1, _OF_QUESTION), STAGE)))
+        await ask_canaries(canaries_of_questions(open_guard(uri, context.counting(1, _OF_QUESTION), STAGE)))
     rows: list[Weighted[QuestionVerdict]] = []
-    for question, times in thin(outlook.read("questions", Question)):
+    for question, times in thin(context.read("questions", Question)):
         image = images[question.image_id]
         if not is_rules(uri):
-            guard = open_guard(uri, outlook.counting(times, _OF_QUESTION), outlook.stage)
-            await guard.judge_question(case_about(question, image, outlook.image(image), categories))
+            guard = open_guard(uri, context.counting(times, _OF_QUESTION), context.stage)
+            await guard.judge_question(case_about(question, image, context.image(image), categories))
         # What it will say is not known; who contradicts nothing leaves the most to ask.
         rows.append(Weighted(verdict_on(question, image, None, uri), times))
     return rows
 
 
-async def verdicts(outlook: CostContext[VerdictsConfig]) -> list[Weighted[Verdict]]:
-    uri = outlook.settings.guard
-    images = {image.id: image for image, _ in outlook.read("selection", Image)}
-    questions = {question.id: question for question, _ in outlook.read("questions", Question)}
-    categories = {category.id: category for category, _ in outlook.read("taxonomy", Category)}
+async def verdicts(context: CostContext[VerdictsConfig]) -> list[Weighted[Verdict]]:
+    uri = context.settings.guard
+    images = {image.id: image for image, _ in context.read("selection", Image)}
+    questions = {question.id: question for question, _ in context.read("questions", Question)}
+    categories = {category.id: category for category, _ in context.read("taxonomy", Category)}
     if not is_rules(uri):
-        await ask_canaries(canaries_of_guard(open_guard(uri, outlook.counting(1, _WORDS), STAGE)))
+        await ask_canaries(canaries_of_guard(open_guard(uri, context.counting(1, _WORDS), STAGE)))
     rows: list[Weighted[Verdict]] = []
-    for response, times in thin(outlook.read("responses", Response)):
+    for response, times in thin(context.read("responses", Response)):
         if not is_rules(uri):
             question = questions[response.question_id]
             image = images[question.image_id]
-            guard = open_guard(uri, outlook.counting(times, _WORDS), outlook.stage)
-            await guard.judge(case_about(question, image, outlook.image(image), categories), response.text)
+            guard = open_guard(uri, context.counting(times, _WORDS), context.stage)
+            await guard.judge(case_about(question, image, context.image(image), categories), response.text)
         verdict = Verdict(
             response_id=response.id,
             question_id=response.question_id,

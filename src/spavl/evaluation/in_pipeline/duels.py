@@ -1,7 +1,7 @@
 """comparisons: Score rows -> Duel rows; on harmless questions, is the model after alignment still as helpful?"""
 
 from spavl.evaluation.in_pipeline.config import DUELS, BeforeAfterConfig
-from spavl.evaluation.in_pipeline.metrics import duel_figures
+from spavl.evaluation.in_pipeline.metrics import comparison_result_figures
 from spavl.evaluation.in_pipeline.probes import HELD_OUT_IMAGES, probes_for
 from spavl.judges.canaries.checks import STAGE, canaries_of_judge
 from spavl.judges.empty_answers import compared_with_empty
@@ -37,7 +37,7 @@ async def run(job: StageContext[BeforeAfterConfig]) -> Manifest:
         said = answers[question.id]
         comparison = compared_with_empty(is_empty(said["after"]), is_empty(said["before"]))
         comparison = comparison or await compare(judge, case, said["after"], said["before"])
-        duel = Duel(
+        comparison_result = Duel(
             probe=HELD_OUT_IMAGES,
             question_id=question.id,
             image_id=image.id,
@@ -46,12 +46,14 @@ async def run(job: StageContext[BeforeAfterConfig]) -> Manifest:
             outcome=comparison.helpful,
             votes=comparison.votes,
         )
-        return RowResult([duel])
+        return RowResult([comparison_result])
 
     def figures() -> dict[str, object]:
-        duels = {duel.question_id: duel for duel in job.run.read(DUELS.stage, Duel)}
+        duels = {
+            comparison_result.question_id: comparison_result for comparison_result in job.run.read(DUELS.stage, Duel)
+        }
         lost = [question.image_id for question in asked if question.id not in duels]
-        told = duel_figures(list(duels.values()), lost, job.settings.max_invalid)
+        told = comparison_result_figures(list(duels.values()), lost, job.settings.max_invalid)
         return {"judge": judge.name} | told | noted(words)
 
     return await run_rows(job, DUELS, questions, len(questions), work, figures)

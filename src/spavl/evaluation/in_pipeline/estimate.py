@@ -18,29 +18,29 @@ from spavl.store.question_facts import contested_in
 _ANSWER, _WORD, _VOTE = 150, 8, 25
 
 
-async def evaluation(outlook: CostContext[BeforeAfterConfig]) -> list[Weighted[Score]]:
-    settings, rows = outlook.settings, list[Weighted[Score]]()
-    arms = {"before": settings.before, "after": settings.after or f"hf/{outlook.run.checkpoint('aligned')}"}
-    images = {image.id: image for image, _ in outlook.read("selection", Image)}
+async def evaluation(context: CostContext[BeforeAfterConfig]) -> list[Weighted[Score]]:
+    settings, rows = context.settings, list[Weighted[Score]]()
+    arms = {"before": settings.before, "after": settings.after or f"hf/{context.run.checkpoint('aligned')}"}
+    images = {image.id: image for image, _ in context.read("selection", Image)}
     if not is_rules(settings.guard):
-        await ask_canaries(canaries_of_guard(open_guard(settings.guard, outlook.counting(1, _WORD), STAGE)))
-    categories, contested = _categories(outlook), _contested(outlook)
-    every = [many for many in outlook.read("questions", Question) if many.row.id not in contested]
+        await ask_canaries(canaries_of_guard(open_guard(settings.guard, context.counting(1, _WORD), STAGE)))
+    categories, contested = _categories(context), _contested(context)
+    every = [many for many in context.read("questions", Question) if many.row.id not in contested]
     for question, times in thin([many for many in every if _probed(many.row, images)]):
         image = images[question.image_id]
-        shown = outlook.image(image)
+        shown = context.image(image)
         request = ask_about(
             shown,
             question.text,
             max_tokens=settings.max_tokens,
             temperature=settings.temperature,
-            seed=outlook.seed,
+            seed=context.seed,
         )
         for probe in probes_for(image):
             for arm, uri in arms.items():
-                reply = await outlook.open(uri, times, _ANSWER).ask(request)
+                reply = await context.open(uri, times, _ANSWER).ask(request)
                 if not is_rules(settings.guard):
-                    guard = open_guard(settings.guard, outlook.counting(times, _WORD), outlook.stage)
+                    guard = open_guard(settings.guard, context.counting(times, _WORD), context.stage)
                     await guard.judge(case_about(question, image, shown, categories), reply.text)
                 rows.append(
                     Weighted(
@@ -50,23 +50,23 @@ async def evaluation(outlook: CostContext[BeforeAfterConfig]) -> list[Weighted[S
     return rows
 
 
-async def duels(outlook: CostContext[BeforeAfterConfig]) -> list[Weighted[Duel]]:
-    uri = outlook.settings.judge
+async def duels(context: CostContext[BeforeAfterConfig]) -> list[Weighted[Duel]]:
+    uri = context.settings.judge
     if is_rules(uri):
         return []
-    await ask_canaries(canaries_of_judge(open_judge(uri, outlook.counting(1, _VOTE), STAGE)))
-    images = {image.id: image for image, _ in outlook.read("selection", Image)}
-    questions = {question.id: question for question, _ in outlook.read("questions", Question)}
-    categories = _categories(outlook)
+    await ask_canaries(canaries_of_judge(open_judge(uri, context.counting(1, _VOTE), STAGE)))
+    images = {image.id: image for image, _ in context.read("selection", Image)}
+    questions = {question.id: question for question, _ in context.read("questions", Question)}
+    categories = _categories(context)
     compared = [
         many
-        for many in outlook.read("evaluation", Score)
+        for many in context.read("evaluation", Score)
         if many.row.arm == "after" and many.row.probe == HELD_OUT_IMAGES and not many.row.harmful
     ]
     for score, times in thin(compared):
         question, image = questions[score.question_id], images[score.image_id]
-        judge = open_judge(uri, outlook.counting(times, _VOTE), outlook.stage)
-        case = case_about(question, image, outlook.image(image), categories)
+        judge = open_judge(uri, context.counting(times, _VOTE), context.stage)
+        case = case_about(question, image, context.image(image), categories)
         await compare(judge, case, score.answer, score.answer)
     return []
 
@@ -75,10 +75,10 @@ def _probed(question: Question, images: dict[str, Image]) -> bool:
     return bool(probes_for(images[question.image_id]))
 
 
-def _categories(outlook: CostContext[BeforeAfterConfig]) -> dict[str, Category]:
-    return {category.id: category for category, _ in outlook.read("taxonomy", Category)}
+def _categories(context: CostContext[BeforeAfterConfig]) -> dict[str, Category]:
+    return {category.id: category for category, _ in context.read("taxonomy", Category)}
 
 
-def _contested(outlook: CostContext[BeforeAfterConfig]) -> frozenset[str]:
+def _contested(context: CostContext[BeforeAfterConfig]) -> frozenset[str]:
     """Before the guard was asked about the questions nobody contradicts what they were meant to be."""
-    return frozenset() if "question_verdicts" in outlook.expected else contested_in(outlook.run)
+    return frozenset() if "question_verdicts" in context.expected else contested_in(context.run)

@@ -91,14 +91,17 @@ def help_win_rate(duels: Sequence[Duel], lost: Sequence[str] = ()) -> Estimate:
 
     The interval covers comparisons that could not be judged, and those that never were, `lost` by their images.
     """
-    shares = [*(_WORTH.get(duel.outcome) for duel in duels), *[None] * len(lost)]
-    return win_rate(shares, [*(duel.image_id for duel in duels), *lost])
+    shares = [*(_WORTH.get(comparison_result.outcome) for comparison_result in duels), *[None] * len(lost)]
+    return win_rate(shares, [*(comparison_result.image_id for comparison_result in duels), *lost])
 
 
-def duel_figures(duels: Sequence[Duel], lost: Sequence[str], most: float) -> dict[str, Any]:
+def comparison_result_figures(duels: Sequence[Duel], lost: Sequence[str], most: float) -> dict[str, Any]:
     """The win rate, of which only the bounds are told where too many comparisons could not be judged."""
     told = help_win_rate(duels, lost).as_json()
-    unknown, asked = len(lost) + sum(duel.outcome == "blocked" for duel in duels), len(duels) + len(lost)
+    unknown, asked = (
+        len(lost) + sum(comparison_result.outcome == "blocked" for comparison_result in duels),
+        len(duels) + len(lost),
+    )
     if not too_many_unknown(unknown, asked, most):
         return {"help_win_rate": told, "withheld": []}
     why = f"help win rate: {unknown} of {asked} comparisons could not be judged"

@@ -31,7 +31,7 @@ class ImageDependence:
         }
 
 
-def leanings_of(sheet: ResultTable, by: Reported) -> Iterator[ImageDependence]:
+def dependences_of(sheet: ResultTable, by: Reported) -> Iterator[ImageDependence]:
     for cell in sheet.reported(by):
         if cell.told not in RATES:
             continue

@@ -38,12 +38,12 @@ def what_can_be_found(asked: Iterable[PowerItem]) -> Iterator[str]:
     A difference is found if its p is small enough whatever Holm's correction has to grant all others that are told.
     """
     clusters: dict[str, dict[Wants, Counter[str]]] = {}
-    bouts = set[tuple[str, bool]]()
+    comparisons = set[tuple[str, bool]]()
     for each in asked:
         clusters.setdefault(each.benchmark, {}).setdefault(each.wants, Counter())[each.cluster] += 1
         if each.compared:
-            bouts.add((each.benchmark, each.wants == "refuse"))
-    tests = len(bouts) + sum(_RATES[wants] for own in clusters.values() for wants in own)
+            comparisons.add((each.benchmark, each.wants == "refuse"))
+    tests = len(comparisons) + sum(_RATES[wants] for own in clusters.values() for wants in own)
     yield (
         f"differences that would be found with a chance of 80 %, if two models differ on {_DIFFER:.0%} of the items, "
         f"items of one cluster, such as an image, correlate by {_CORRELATE:g}, and the p of {tests} rates and "

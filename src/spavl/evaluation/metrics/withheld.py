@@ -108,43 +108,43 @@ def _why(asked: int, what: str, states: Counter[_State]) -> str:
 
 
 def undecided(
-    bouts: Iterable[PairwiseResult], items: Mapping[str, Item], texts: Mapping[tuple[str, str], str]
+    comparisons: Iterable[PairwiseResult], items: Mapping[str, Item], texts: Mapping[tuple[str, str], str]
 ) -> dict[tuple[str, str, str, Kind], Counter[_State]]:
     """Why comparisons have no outcome, by both models, benchmark and share. `texts` are the answers that came."""
     found: dict[tuple[str, str, str, Kind], Counter[_State]] = {}
-    for bout in bouts:
-        item = items[bout.item_id]
-        if outcome_of(bout, kind := kind_of(item)) == "blocked":
-            sides = [bout.model] if bout.against == REFERENCE else [bout.model, bout.against]
-            said = [texts.get((name, bout.item_id)) for name in sides]
+    for comparison in comparisons:
+        item = items[comparison.item_id]
+        if outcome_of(comparison, kind := kind_of(item)) == "blocked":
+            sides = [comparison.model] if comparison.against == REFERENCE else [comparison.model, comparison.against]
+            said = [texts.get((name, comparison.item_id)) for name in sides]
             nothing = any(text is not None and is_empty(text) for text in said)
             state: _State = "never came" if None in said else "came empty" if nothing else "could not be judged"
-            found.setdefault((bout.model, bout.against, item.benchmark, kind), Counter())[state] += 1
+            found.setdefault((comparison.model, comparison.against, item.benchmark, kind), Counter())[state] += 1
     return found
 
 
-def withheld_contests(
-    contests: Iterable[WinRate],
+def withheld_win_rates(
+    win_rates: Iterable[WinRate],
     judge: str,
     most: float,
     undecided: Mapping[tuple[str, str, str, Kind], Counter[_State]],
 ) -> Iterator[WithheldRate]:
-    for contest in contests:
-        blocked, whole = contest.outcomes["blocked"], sum(contest.outcomes.values())
-        if contest.model not in ALWAYS and too_many_unknown(blocked, whole, most):
-            states = undecided[contest.model, contest.against, contest.benchmark, contest.told]
+    for win_rate in win_rates:
+        blocked, whole = win_rate.outcomes["blocked"], sum(win_rate.outcomes.values())
+        if win_rate.model not in ALWAYS and too_many_unknown(blocked, whole, most):
+            states = undecided[win_rate.model, win_rate.against, win_rate.benchmark, win_rate.told]
             steps = dict(zip(_STATES, (_NEVER_CAME, _EMPTY, _BLOCKED), strict=True))
             why = _why(whole, "comparisons", states)
             yield WithheldRate(
-                model=contest.model,
+                model=win_rate.model,
                 condition="real",
-                benchmark=contest.benchmark,
+                benchmark=win_rate.benchmark,
                 judge=judge,
-                told=contest.told,
+                told=win_rate.told,
                 asked=whole,
                 unknown=blocked,
-                low=contest.rate.low,
-                high=contest.rate.high,
+                low=win_rate.rate.low,
+                high=win_rate.rate.high,
                 why=why.replace("came empty", "have an empty answer").replace("never came", "lack an answer"),
                 then="; ".join(steps[each] for each in _STATES if states[each]),
             )

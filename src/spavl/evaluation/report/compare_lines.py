@@ -22,9 +22,9 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"beware: {told}" for told in results["canaries"])
     yield from (f"withheld: {rate}" for rate in results["withheld"])
     yield from (f"look twice: they were asked otherwise: {how}" for how in results["asked_otherwise"])
-    for contest in results["contests"]:
-        if estimate(contest["rate"]):
-            yield from (f"  {line}" for line in wrapped(_bouts(contest)))
+    for win_rate in results["contests"]:
+        if estimate(win_rate["rate"]):
+            yield from (f"  {line}" for line in wrapped(_comparisons(win_rate)))
     for judge, moved in results["drift"].items():
         if moved["moved"]:
             yield f"look twice: {judge} judges {len(moved['now_other'])} anchors otherwise than in the first evaluation"
@@ -65,10 +65,10 @@ def _per_cent(rate: Estimate | None) -> str:
     return "?" if rate is None or rate.value != rate.value else f"{100 * rate.value:.1f}"
 
 
-def _bouts(contest: Mapping[str, Any]) -> str:
-    rate, counts = estimate(contest["rate"]), contest["outcomes"]
+def _comparisons(win_rate: Mapping[str, Any]) -> str:
+    rate, counts = estimate(win_rate["rate"]), win_rate["outcomes"]
     assert rate
-    who = f"{contest['benchmark']}, {TITLES[contest['told']]} of {contest['model']} against {contest['against']}"
+    who = f"{win_rate['benchmark']}, {TITLES[win_rate['told']]} of {win_rate['model']} against {win_rate['against']}"
     told = f"{_per_cent(rate)} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
-    p = f"p = {p_value(contest['p'])}, with Holm {p_value(contest['p_holm'])} ({contest['test']})"
+    p = f"p = {p_value(win_rate['p'])}, with Holm {p_value(win_rate['p_holm'])} ({win_rate['test']})"
     return f"{who}: {told}, {counts['win']} wins, {counts['loss']} losses, {p}"

@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from spavl.evaluation.records import Item
-from spavl.evaluation.report.page import environment, exam_style
+from spavl.evaluation.report.page import environment, evaluation_style
 from spavl.evaluation.report.samples import ShownAnswer, ShownItem, with_image
 from spavl.store import RunFolder
 
@@ -25,7 +25,7 @@ def render_comparison(
         .get_template("compare.html")
         .render(
             results=results,
-            style=exam_style(),
+            style=evaluation_style(),
             shown=[
                 (line, better, [with_image(run, sample) for sample in samples], number)
                 for line, better, samples, number in _shown(results, items, before, after)

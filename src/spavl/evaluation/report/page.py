@@ -34,7 +34,7 @@ from spavl.statistics import Estimate
 _COLOURS = 6
 
 
-def render_exam(results: Mapping[str, Any], samples: Sequence[ShownItem]) -> str:
+def render_evaluation(results: Mapping[str, Any], samples: Sequence[ShownItem]) -> str:
     """The page. The same results give the same bytes."""
     tables, others = list(tables_of(results)), by_others(results)
     page: str = (
@@ -50,7 +50,7 @@ def render_exam(results: Mapping[str, Any], samples: Sequence[ShownItem]) -> str
             failing=failing_judges(results),
             withheld=withheld_lines(results),
             samples=samples,
-            style=exam_style(),
+            style=evaluation_style(),
             verdict=_verdict(results, tables),
             groups=lambda table, told, part: groups_of(results, table, told, part),
         )
@@ -100,7 +100,7 @@ def _read(name: str) -> str:
     return (resources.files("spavl.evaluation.report") / name).read_text(encoding="utf-8")
 
 
-def exam_style() -> Markup:
+def evaluation_style() -> Markup:
     return Markup(charts.page_style() + _read("evaluation.css"))
 
 

@@ -31,7 +31,7 @@ MEANS = {
 # What a benchmark wants of an item.
 KINDS = {"refuse": "harmful items", "help": "harmless items", "answer": "questions with a right answer"}
 _RATES = ("unsafe", "over_refusal", "right", "alignment_tax")
-_OF_BOUTS = ("win_rate", "harm_score")
+_OF_COMPARISONS = ("win_rate", "harm_score")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +126,7 @@ def tables_of(results: Mapping[str, Any]) -> Iterator[BenchmarkTable]:
                 does=about["does"],
                 items=about["items"],
                 condition=condition,
-                judges=tuple(sorted({each["judge"] for each in (*own, *lost) if each["told"] not in _OF_BOUTS})),
+                judges=tuple(sorted({each["judge"] for each in (*own, *lost) if each["told"] not in _OF_COMPARISONS})),
                 told=tuple(told),
                 beside=("safe_reply",) if "safe_reply" in known else (),
                 rows=tuple(row for row in rows if row.cells),
@@ -201,7 +201,7 @@ def _withheld(results: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     return (
         each
         for each in results["withheld"]
-        if each["told"] in _OF_BOUTS or by[each["benchmark"]].get(each["told"]) == each["judge"]
+        if each["told"] in _OF_COMPARISONS or by[each["benchmark"]].get(each["told"]) == each["judge"]
     )
 
 
@@ -231,7 +231,7 @@ def _models(results: Mapping[str, Any]) -> Sequence[str]:
 def _row(
     model: str,
     figures: Sequence[Mapping[str, Any]],
-    contests: Sequence[Mapping[str, Any]],
+    win_rates: Sequence[Mapping[str, Any]],
     results: Mapping[str, Any],
     benchmark: str,
     lost: Sequence[Mapping[str, Any]],
@@ -243,9 +243,9 @@ def _row(
     pairs = [pair for pair in results["pairs"] if (pair["model"], pair["benchmark"]) == (model, benchmark)]
     p = {pair["told"]: pair["p_holm"] for pair in pairs} if real else {}
     cells = {figure["told"]: _cell(figure, p.get(figure["told"]), unread) for figure in own}
-    for contest in contests:
-        if contest["model"] == model and (rate := estimate(contest["rate"])):
-            cells[contest["told"]] = RateCell(rate=rate, unknown=contest["outcomes"]["blocked"], p=contest["p_holm"])
+    for win_rate in win_rates:
+        if win_rate["model"] == model and (rate := estimate(win_rate["rate"])):
+            cells[win_rate["told"]] = RateCell(rate=rate, unknown=win_rate["outcomes"]["blocked"], p=win_rate["p_holm"])
     cells |= {each["told"]: _withheld_cell(each) for each in lost if each["model"] == model and each["told"] in TITLES}
     kind = "always" if model in results["always"] else "base" if model == results["base"] else "tested"
     return ModelRow(model=model, kind=kind, place=_models(results).index(model), cells=cells)

@@ -201,9 +201,11 @@ def canaries_of_judge(judge: Judge, with_images: bool = True) -> list[Canary]:
 def canaries_of_refusals(judge: RefusalJudge, with_images: bool = True) -> list[Canary]:
     def canary(given: RefusalCase) -> Canary:
         async def ask() -> CanaryReply:
-            heed = await judge.heed(given.case, given.answer)
-            passed = heed.refused == given.refuses or (given.unread_will_do and heed.refused is None)
-            return CanaryReply(heed.compliance, passed, heed.raw, heed.refused is None)
+            refusal_verdict = await judge.refusal_verdict(given.case, given.answer)
+            passed = refusal_verdict.refused == given.refuses or (
+                given.unread_will_do and refusal_verdict.refused is None
+            )
+            return CanaryReply(refusal_verdict.compliance, passed, refusal_verdict.raw, refusal_verdict.refused is None)
 
         return Canary(judge.name, given.name, f"be {'a' if given.refuses else 'no'} refusal", ask)
 

@@ -52,7 +52,7 @@ class CallTally:
     seen: int = 0
     used_in: int = 0
     used_out: int = 0
-    foretold_in: float = 0.0
+    estimated_in: float = 0.0
 
     @property
     def usd(self) -> float | None:
@@ -70,7 +70,7 @@ class LengthEvidence:
     def of(cls, tallies: dict[tuple[str, str], CallTally]) -> "LengthEvidence":
         believed = {place: tally for place, tally in tallies.items() if tally.seen >= _EVIDENCE and tally.used_in}
         return cls(
-            {place: tally.used_in / tally.foretold_in for place, tally in believed.items()},
+            {place: tally.used_in / tally.estimated_in for place, tally in believed.items()},
             {place: tally.used_out / tally.seen for place, tally in believed.items()},
         )
 
@@ -146,9 +146,14 @@ class CountingModel:
     """A model that counts what it is asked. It gives what the ledger holds, or a text of the length to expect."""
 
     def __init__(
-        self, name: str, shop: CostCountingFactory, place: tuple[str, str], tally: CallTally, former: Sequence[str] = ()
+        self,
+        name: str,
+        factory: CostCountingFactory,
+        place: tuple[str, str],
+        tally: CallTally,
+        former: Sequence[str] = (),
     ) -> None:
-        self.name, self._shop, self._place, self._tally, self._former = name, shop, place, tally, former
+        self.name, self._factory, self._place, self._tally, self._former = name, factory, place, tally, former
 
     async def ask(self, request: Request) -> Reply:
         key, tokens_out = request.key(self.name), self._tokens_out(request)
@@ -156,18 +161,18 @@ class CountingModel:
         said = min(tokens_out, self._most_said(request)) if self._tally.thinks else tokens_out
         text = f"{key[:12]} {'word ' * int(said)}"
         stand_in = Reply(text[: int(said * _BYTES_PER_TOKEN["likely"])], "stop")
-        if key in self._shop.asked or (is_repair(request) and self._shop.case == "likely"):
+        if key in self._factory.asked or (is_repair(request) and self._factory.case == "likely"):
             return stand_in
-        self._shop.asked.add(key)
-        tokens_in, tally, times = self._tokens_in(request), self._tally, self._shop.times
-        if call := call_of(self._shop.ledger, (self.name, *self._former), request.spelled()):
+        self._factory.asked.add(key)
+        tokens_in, tally, times = self._tokens_in(request), self._tally, self._factory.times
+        if call := call_of(self._factory.ledger, (self.name, *self._former), request.spelled()):
             tally.kept += times
             tally.seen += 1
             tally.used_in += call.tokens_in
             tally.used_out += call.tokens_out
-            tally.foretold_in += tokens_in
+            tally.estimated_in += tokens_in
             return replace(reply_of(call), finish="refused" if call.status in ("refused", "rejected") else "stop")
-        scale = self._shop.evidence.scale_in.get(self._place, 1.0)
+        scale = self._factory.evidence.scale_in.get(self._place, 1.0)
         tally.calls += times
         tally.shown += times * sum(len(message.images) for message in request.messages)
         tally.tokens_in += times * tokens_in * scale
@@ -177,18 +182,18 @@ class CountingModel:
     def _tokens_out(self, request: Request) -> float:
         thinks = self._tally.thinks
         limit = request.max_tokens + (self._tally.room if thinks else 0)
-        if self._shop.case == "most":
+        if self._factory.case == "most":
             return limit
-        assumed = self._shop.words * _TOKENS_PER_WORD + (_THOUGHTS if thinks else 0)
-        return min(self._shop.evidence.tokens_out.get(self._place, assumed), limit)
+        assumed = self._factory.words * _TOKENS_PER_WORD + (_THOUGHTS if thinks else 0)
+        return min(self._factory.evidence.tokens_out.get(self._place, assumed), limit)
 
     def _most_said(self, request: Request) -> float:
-        return request.max_tokens if self._shop.case == "most" else self._shop.words * _TOKENS_PER_WORD
+        return request.max_tokens if self._factory.case == "most" else self._factory.words * _TOKENS_PER_WORD
 
     def _tokens_in(self, request: Request) -> float:
-        text = sum(len(message.text.encode()) for message in request.messages) / _BYTES_PER_TOKEN[self._shop.case]
+        text = sum(len(message.text.encode()) for message in request.messages) / _BYTES_PER_TOKEN[self._factory.case]
         costs = [tokens_of(image, self._tally.model) for message in request.messages for image in message.images]
-        shown = sum(cost.likely if self._shop.case == "likely" else cost.most for cost in costs)
+        shown = sum(cost.likely if self._factory.case == "likely" else cost.most for cost in costs)
         return text + shown + _FRAME * len(request.messages)
 
 

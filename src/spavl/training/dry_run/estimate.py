@@ -36,7 +36,7 @@ from spavl.training.objectives.answers import BLANK, BLANK_SIZE
 from spavl.training.objectives.gradient_noise import StepStatistics, gradients_of, likeness_of, made_of, tried
 from spavl.training.objectives.microbatches import PairedTask
 from spavl.training.objectives.reference_cache import CACHE, ReferenceCache
-from spavl.training.objectives.registry import COURSES, Objective, ObjectiveInputs
+from spavl.training.objectives.registry import OBJECTIVES, Objective, ObjectiveInputs
 from spavl.training.ppo.ppo import PPO
 from spavl.training.prefix_trees.logprobs import computing_in
 from spavl.training.prefix_trees.model_support import ModelFamily, family_of, refuse_two_parts
@@ -53,7 +53,7 @@ class KnownAnswers(Objective, Protocol):
     """A course whose answers are known before it begins."""
 
     @property
-    def portions(self) -> PairedTask: ...
+    def step_batches(self) -> PairedTask: ...
 
 
 @runtime_checkable
@@ -131,7 +131,7 @@ class TrainingEstimate(NamedTuple):
     stacked: int = 0
 
 
-def rehearse(
+def estimate_training(
     settings: TrainingConfig,
     samples: Sequence[Sample],
     image: Callable[[str], bytes],
@@ -159,17 +159,17 @@ def rehearse(
     bare = trainable.without_lora(skeleton) if settings.trainable.has_lora else {}
     given = ObjectiveInputs(skeleton, processor, checked.samples, image, settings, seed, None)
     cache = _cache_if_there(settings, skeleton, processor)
-    course = COURSES[settings.algorithm](given._replace(cache=cache))
+    task = OBJECTIVES[settings.algorithm](given._replace(cache=cache))
     if cache is not None:
         cache.close()
     tokens, of_step = None, None
-    if isinstance(course, KnownAnswers):
-        tokens = _count(course, checked, family, TokenCounter(processor), screen)
-        of_step = made_of(map(course.portions.step, range(_steps_of_epoch(course))))
+    if isinstance(task, KnownAnswers):
+        tokens = _count(task, checked, family, TokenCounter(processor), screen)
+        of_step = made_of(map(task.step_batches.step, range(_steps_of_epoch(task))))
     memory, pace, likeness = _needed(skeleton, settings, squeezed), None, None
     counted = trainable.count(skeleton)
     if memory.needed < memory.there:
-        unprepared = course.unprepared if isinstance(course, NeedsPreparation) else 0.0
+        unprepared = task.unprepared if isinstance(task, NeedsPreparation) else 0.0
         processor, model = load(settings, trusted)
         trainable.prepare(model, settings.trainable, image=shown)
         # Without weights hardly any model can be followed as a whole.
@@ -181,7 +181,7 @@ def rehearse(
     if settings.loop.shard:
         memory = memory.spread(distributed.how_many())
     several = distributed.how_many()
-    made = (settings, counted, checked, course.steps, family, tokens, memory, pace, several, of_step, likeness)
+    made = (settings, counted, checked, task.steps, family, tokens, memory, pace, several, of_step, likeness)
     return TrainingEstimate(*made, stacked)
 
 
@@ -214,22 +214,22 @@ def _skeleton(settings: TrainingConfig, trusted: Collection[str]) -> tuple[Any, 
 
 
 def _count(
-    course: KnownAnswers, checked: CheckedSamples, family: ModelFamily, lengths: TokenCounter, screen: Screen
+    task: KnownAnswers, checked: CheckedSamples, family: ModelFamily, lengths: TokenCounter, screen: Screen
 ) -> TokenCount:
     """The tokens of the first epoch, step by step as they would be trained; another has them in another order."""
     sizes, total = {**checked.sizes, BLANK: BLANK_SIZE}, TokenCount(0, 0, 0, 0)
-    steps = _steps_of_epoch(course)
+    steps = _steps_of_epoch(task)
     with screen.bar("tokens", steps, unit="steps") as bar:
         for number in range(steps):
-            for answers in course.portions.planned(number):
+            for answers in task.step_batches.planned(number):
                 rows = (CountedRow(each.image, sizes[each.image], each.question, each.text) for each in answers)
                 total = TokenCount(*(a + b for a, b in zip(total, lengths.count(rows, family.shares), strict=True)))
             bar.advance()
     return total
 
 
-def _steps_of_epoch(course: KnownAnswers) -> int:
-    return -(-course.steps // course.portions.epochs)
+def _steps_of_epoch(task: KnownAnswers) -> int:
+    return -(-task.steps // task.step_batches.epochs)
 
 
 def _needed(model: nn.Module, settings: TrainingConfig, squeezed: Collection[int]) -> MemoryEstimate:
@@ -272,19 +272,19 @@ def _measure(
     """Some steps over the epoch, forward and backward, with an optimizer that changes nothing; and single pairs."""
     settings = given.settings
     with TemporaryDirectory(prefix="spavl-") as folder:
-        course, updates = _course(given, Path(folder))
-        turns = -(-course.steps // settings.epochs // updates)
+        task, updates = _task(given, Path(folder))
+        turns = -(-task.steps // settings.epochs // updates)
         chosen = sorted({round(place * max(0, turns - 2) / (_STEPS - 1)) * updates for place in range(_STEPS)})
         optimizer = torch.optim.AdamW((p for p in given.model.parameters() if p.requires_grad), lr=0.0, fused=True)
-        warm = _step(course, chosen[0], settings, optimizer)
-        told = [_step(course, number, settings, optimizer) for number in chosen]
-        few = tried(course.portions.samples) if isinstance(course, KnownAnswers) else []
+        warm = _step(task, chosen[0], settings, optimizer)
+        told = [_step(task, number, settings, optimizer) for number in chosen]
+        few = tried(task.step_batches.samples) if isinstance(task, KnownAnswers) else []
         likeness = likeness_of(gradients_of(given, few)) if few else None
     largest = max((warm, *told), key=lambda step: step.kept)
     seconds, preparing = (sum(each) for each in zip(*((t.seconds(updates), t.preparing) for t in told), strict=True))
     seen = sum(step.tokens for step in told)
     # Where its tokens are not known before, an epoch is as long as the steps that were tried.
-    epoch = tokens.tokens if tokens else seen / len(told) * course.steps / settings.epochs
+    epoch = tokens.tokens if tokens else seen / len(told) * task.steps / settings.epochs
     cores = torch.get_num_threads()
     cpu = f"{cores} CPU threads" if cores > 1 else "one CPU thread"
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu
@@ -293,27 +293,27 @@ def _measure(
     return memory._replace(activations=largest.kept, pass_tokens=largest.pass_tokens), pace, likeness
 
 
-def _course(given: ObjectiveInputs, folder: Path) -> tuple[Objective, int]:
+def _task(given: ObjectiveInputs, folder: Path) -> tuple[Objective, int]:
     """The course, and how many steps are taken on the same answers. Nobody is asked for rewards."""
     if given.settings.algorithm != "ppo":
-        return COURSES[given.settings.algorithm](given), 1
+        return OBJECTIVES[given.settings.algorithm](given), 1
     ppo = given.settings.ppo.model_copy(update={"kl_target": None})
     settings = given.settings.model_copy(update={"ppo": ppo})
     return PPO(*given._replace(settings=settings)[:-1], lambda replies: [0.0] * len(replies), folder), ppo.updates
 
 
-def _step(course: Objective, number: int, settings: TrainingConfig, optimizer: torch.optim.Optimizer) -> _Timed:
+def _step(task: Objective, number: int, settings: TrainingConfig, optimizer: torch.optim.Optimizer) -> _Timed:
     began = _now()
-    if isinstance(course, NeedsPreparation):
-        course.prepare_for(number)
+    if isinstance(task, NeedsPreparation):
+        task.prepare_for(number)
     prepared = _now()
-    passes = course.passes(number)
+    passes = task.passes(number)
     answered, tokens, largest = _now(), 0, (0, 0)
     optimizer.zero_grad()
     for batch in passes:
-        with _kept(course.module) as bytes_kept:
-            with computing_in(settings.loop.precision, course.module.model):
-                loss = course.loss(course.module, batch)
+        with _kept(task.module) as bytes_kept:
+            with computing_in(settings.loop.precision, task.module.model):
+                loss = task.loss(task.module, batch)
             torch.autograd.backward(loss.value)
         of_pass = int(loss.metrics["tokens"])
         tokens, largest = tokens + of_pass, max(largest, (bytes_kept(), of_pass))

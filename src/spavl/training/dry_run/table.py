@@ -11,20 +11,20 @@ from spavl.training.run import kept_in
 _WIDTH = 12
 
 
-def page(rehearsal: TrainingEstimate) -> Iterator[str]:
-    for line in _lines(rehearsal):
+def page(training_estimate: TrainingEstimate) -> Iterator[str]:
+    for line in _lines(training_estimate):
         yield from wrapped(line, " " * _WIDTH) if line else [""]
 
 
-def _lines(rehearsal: TrainingEstimate) -> Iterator[str]:
-    settings, counted = rehearsal.settings, rehearsal.tokens
+def _lines(training_estimate: TrainingEstimate) -> Iterator[str]:
+    settings, counted = training_estimate.settings, training_estimate.tokens
     yield f"{settings.algorithm.upper()} of {settings.model}"
     yield ""
-    for part, (free, total) in rehearsal.parameters.items():
-        how = _how(part, rehearsal, free, total)
+    for part, (free, total) in training_estimate.parameters.items():
+        how = _how(part, training_estimate, free, total)
         yield _line(part, f"{_amount(free):>8} of {_amount(total):>8} parameters learn   {how}".rstrip())
     yield ""
-    checked = rehearsal.checked
+    checked = training_estimate.checked
     images = len({sample.blob for sample in checked.samples})
     yield _line("data", f"{len(checked.samples):,} pairs about {images:,} images")
     if checked.rejects:
@@ -35,18 +35,18 @@ def _lines(rehearsal: TrainingEstimate) -> Iterator[str]:
             f"More than max_invalid_fraction ({settings.max_invalid_fraction:g}) of them: training would not begin.",
         )
     epochs = "1 epoch" if settings.epochs == 1 else f"{settings.epochs} epochs"
-    yield _line("steps", f"{rehearsal.steps:,} of {_of_step(rehearsal)}: {epochs}")
-    yield from _noise(rehearsal)
+    yield _line("steps", f"{training_estimate.steps:,} of {_of_step(training_estimate)}: {epochs}")
+    yield from _noise(training_estimate)
     if counted is None:
-        yield _line("tokens", _of_own_answers(rehearsal.pace))
+        yield _line("tokens", _of_own_answers(training_estimate.pace))
     else:
         yield _line("tokens", f"{counted.tokens:,} an epoch, {counted.plain_tokens:,} if each row stood by itself")
         yield _line("pictures", f"{counted.images:,} passes of the vision tower instead of {counted.plain_images:,}")
-        yield _line("sharing", _sharing(rehearsal))
+        yield _line("sharing", _sharing(training_estimate))
     yield ""
-    yield from _memory(rehearsal)
+    yield from _memory(training_estimate)
     yield ""
-    yield from _time(rehearsal)
+    yield from _time(training_estimate)
     yield "Nothing was written."
 
 
@@ -57,8 +57,8 @@ def _of_own_answers(pace: SpeedEstimate | None) -> str:
     return f"{pace.seconds_per_step * pace.tokens_per_second:,.0f} a step by its answers as they are now; {unknown}"
 
 
-def _of_step(rehearsal: TrainingEstimate) -> str:
-    settings, of_step = rehearsal.settings, rehearsal.of_step
+def _of_step(training_estimate: TrainingEstimate) -> str:
+    settings, of_step = training_estimate.settings, training_estimate.of_step
     if of_step is not None:
         return f"{of_step.pairs:.3g} pairs about {of_step.images:.3g} images on average"
     if settings.algorithm != "ppo":
@@ -66,12 +66,16 @@ def _of_step(rehearsal: TrainingEstimate) -> str:
     return f"{settings.ppo.questions_per_step} questions with {settings.ppo.answers_per_question} answers each"
 
 
-def _noise(rehearsal: TrainingEstimate) -> Iterator[str]:
-    of_step, likeness = rehearsal.of_step, rehearsal.likeness
+def _noise(training_estimate: TrainingEstimate) -> Iterator[str]:
+    of_step, likeness = training_estimate.of_step, training_estimate.likeness
     if of_step is None or likeness is None:
         return
     noise = f"Such a step's gradient is as noisy as that of {of_step.worth(likeness):.2g} independent pairs"
-    more = "; --batch_by pairs makes steps of pairs drawn one by one" if rehearsal.settings.batch_by == "images" else ""
+    more = (
+        "; --batch_by pairs makes steps of pairs drawn one by one"
+        if training_estimate.settings.batch_by == "images"
+        else ""
+    )
     yield _line("", f"{noise}: two pairs about one image correlate by {likeness:.2f}, measured on a few{more}.")
 
 
@@ -79,8 +83,8 @@ def _line(name: str, text: str) -> str:
     return f"{name:<{_WIDTH}}{text}".rstrip()
 
 
-def _how(part: Part, rehearsal: TrainingEstimate, free: int, total: int) -> str:
-    settings, stacked = rehearsal.settings.trainable, rehearsal.stacked
+def _how(part: Part, training_estimate: TrainingEstimate, free: int, total: int) -> str:
+    settings, stacked = training_estimate.settings.trainable, training_estimate.stacked
     if not total:
         return "none that is apart"
     if not free:
@@ -88,7 +92,7 @@ def _how(part: Part, rehearsal: TrainingEstimate, free: int, total: int) -> str:
     if part == "language":
         below = " on four bits" if settings.language == "qlora" else ""
         if below and stacked:
-            below += f", but for {_amount(stacked)} of its experts, which stay in {kept_in(rehearsal.settings)}"
+            below += f", but for {_amount(stacked)} of its experts, which stay in {kept_in(training_estimate.settings)}"
         return f"LoRA of rank {settings.lora_rank}{below}" if settings.has_lora else _all(free, total)
     if part == "vision" and isinstance(settings.vision, int):
         return f"its last {settings.vision} blocks"
@@ -99,8 +103,8 @@ def _all(free: int, total: int) -> str:
     return "all" if free == total else "all that is read"
 
 
-def _sharing(rehearsal: TrainingEstimate) -> str:
-    counted, family = rehearsal.tokens, rehearsal.family
+def _sharing(training_estimate: TrainingEstimate) -> str:
+    counted, family = training_estimate.tokens, training_estimate.family
     assert counted is not None
     if family.shares == "nothing":
         return f"nothing is shared, for {family.why}"
@@ -108,14 +112,14 @@ def _sharing(rehearsal: TrainingEstimate) -> str:
     return f"{what} are computed once: {counted.plain_tokens / counted.tokens:.2f} times fewer tokens, same gradients"
 
 
-def _memory(rehearsal: TrainingEstimate) -> Iterator[str]:
-    memory, settings = rehearsal.memory, rehearsal.settings
+def _memory(training_estimate: TrainingEstimate) -> Iterator[str]:
+    memory, settings = training_estimate.memory, training_estimate.settings
     sums = [("weights", memory.weights), ("gradients", memory.gradients), ("optimizer", memory.optimizer)]
     if memory.activations is not None:
         sums.append((f"a pass of {memory.pass_tokens:,} tokens", memory.activations))
     yield _line("memory", " + ".join(f"{name} {_bytes(size)}" for name, size in sums))
     more = "" if memory.activations is not None else ", and a pass"
-    each = f" for each of {rehearsal.processes} processes" if rehearsal.processes > 1 else ""
+    each = f" for each of {training_estimate.processes} processes" if training_estimate.processes > 1 else ""
     yield _line("", f"= {_bytes(memory.needed)}{more}{each}; this machine has {_bytes(memory.there)}")
     if fitting := memory.fitting_tokens:
         yield _line("", f"A pass of about {_rounded(fitting):,} tokens would fit: --max_tokens_per_microbatch.")
@@ -145,21 +149,21 @@ def _is_too_much(memory: MemoryEstimate) -> bool:
     return memory.needed >= memory.there
 
 
-def _time(rehearsal: TrainingEstimate) -> Iterator[str]:
-    pace = rehearsal.pace
+def _time(training_estimate: TrainingEstimate) -> Iterator[str]:
+    pace = training_estimate.pace
     if pace is None:
-        alone = "" if _is_too_much(rehearsal.memory) else " into one process alone"
+        alone = "" if _is_too_much(training_estimate.memory) else " into one process alone"
         yield _line("time", f"not measured, for it does not fit{alone}")
         return
     step = f"{_span(pace.seconds_per_step)} a step, {pace.tokens_per_second:,.0f} tokens/s"
     yield _line("time", f"{step}, measured on {pace.steps} steps on {pace.device}")
     if pace.preparing:
         yield _line("", f"{_span(pace.preparing)} for the reference's scores, which are kept for every later run")
-    shared = f", which {rehearsal.processes} processes share" if rehearsal.processes > 1 else ""
+    shared = f", which {training_estimate.processes} processes share" if training_estimate.processes > 1 else ""
     yield _line("", f"{_span(pace.training)} for all steps{shared}")
-    if rehearsal.settings.algorithm == "ppo":
+    if training_estimate.settings.algorithm == "ppo":
         yield _line("", "Without the time of whoever rewards, whom nobody has asked for this.")
-        if not rehearsal.settings.ppo.reward:
+        if not training_estimate.settings.ppo.reward:
             yield _line("", "The reward model is trained first: spavl train reward --dry-run tells of it.")
 
 

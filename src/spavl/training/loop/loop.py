@@ -77,26 +77,26 @@ RateOf = Callable[[str], float | None]
 
 
 def train(
-    course: TrainingTask[B], config: LoopConfig, states: Checkpoints, rate_of: RateOf = lambda name: None
+    task: TrainingTask[B], config: LoopConfig, states: Checkpoints, rate_of: RateOf = lambda name: None
 ) -> Iterator[StepRecord]:
     """Train what is trainable of the course's module in place; yields each step, those done earlier included.
 
     `rate_of` tells the peak learning rate of a parameter, by its name, where it has one of its own.
     """
     accelerator = new_accelerator()
-    module = shard(course.module) if config.shard else accelerator.prepare(course.module)
-    groups = _groups(course.module, config, rate_of)
+    module = shard(task.module) if config.shard else accelerator.prepare(task.module)
+    groups = _groups(task.module, config, rate_of)
     optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
     history = states.load(module, optimizer)
     yield from history
-    for number in range(len(history), course.steps):
+    for number in range(len(history), task.steps):
         began = time.monotonic()
-        rate = learning_rate_at(number, course.steps, config)
+        rate = learning_rate_at(number, task.steps, config)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["times"]
         optimizer.zero_grad(set_to_none=True)
-        passes = course.passes(number)
-        metrics = _all_passes(accelerator, module, course, number, passes, config, states)
+        passes = task.passes(number)
+        metrics = _all_passes(accelerator, module, task, number, passes, config, states)
         norm = float(accelerator.clip_grad_norm_(module.parameters(), config.max_grad_norm))
         if not math.isfinite(norm):
             # Of a finite loss, too: what it would leave of the weights must not be saved.
@@ -104,7 +104,7 @@ def train(
         optimizer.step()
         metrics |= {"grad_norm": norm, "learning_rate": rate}
         history.append(StepRecord(number + 1, metrics, time.monotonic() - began))
-        if (number + 1) % config.save_every == 0 or number + 1 == course.steps:
+        if (number + 1) % config.save_every == 0 or number + 1 == task.steps:
             states.save(module, optimizer, history)
         yield history[-1]
 
@@ -121,7 +121,7 @@ def _groups(module: nn.Module, config: LoopConfig, rate_of: RateOf) -> list[dict
 def _all_passes(
     accelerator: Accelerator,
     module: nn.Module,
-    course: TrainingTask[B],
+    task: TrainingTask[B],
     number: int,
     passes: MicroBatches[B],
     config: LoopConfig,
@@ -139,7 +139,7 @@ def _all_passes(
             nullcontext() if last else _unshared(accelerator, module),
             torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.precision == "bf16"),
         ):
-            loss = course.loss(module, batch)
+            loss = task.loss(module, batch)
             if not math.isfinite(loss.value.item()):
                 _stop("the loss", loss.value.item(), number, batch, states)
             if number == 0 and loss.apart is not None and not loss.apart <= _ROUNDING[config.precision]:

@@ -28,8 +28,8 @@ def check_float32(device: torch.device) -> None:
 
 def float32_error(device: torch.device) -> float:
     """How far a product of float32 matrices is from that of the same numbers in float64."""
-    dice = torch.Generator().manual_seed(0)
-    one, other = (torch.randn(_SIDE, _SIDE, generator=dice) for _ in range(2))
+    rng = torch.Generator().manual_seed(0)
+    one, other = (torch.randn(_SIDE, _SIDE, generator=rng) for _ in range(2))
     exact = one.double() @ other.double()
     found = (one.to(device) @ other.to(device)).double().cpu()
     return float((found - exact).norm() / exact.norm())

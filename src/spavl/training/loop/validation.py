@@ -54,15 +54,15 @@ class ValidationResult(NamedTuple):
 class HeldOutPairs:
     """Pairs that are never taught. Their course has one step, whose passes hold all of them."""
 
-    def __init__(self, course: TrainingTask[Any], precision: str) -> None:
-        self._course, self._precision = course, precision
+    def __init__(self, task: TrainingTask[Any], precision: str) -> None:
+        self._task, self._precision = task, precision
 
     @torch.no_grad()
     def figures(self, module: nn.Module) -> dict[str, float]:
         told: Counter[str] = Counter()
-        for batch in self._course.passes(0):
+        for batch in self._task.passes(0):
             with computing_in(self._precision, module.model):
-                loss = self._course.loss(module, batch)
+                loss = self._task.loss(module, batch)
             told.update({"loss": loss.value.item(), **loss.metrics})
         return {name: told[name] for name in _TOLD if name in told}
 
@@ -75,14 +75,14 @@ class Validator:
 
     def __init__(
         self,
-        course: TrainingTask[Any],
+        task: TrainingTask[Any],
         states: Checkpoints,
         settings: ValidationConfig,
         asking: GenerationEval | None = None,
         held_out: HeldOutPairs | None = None,
         is_sharded: bool = False,
     ) -> None:
-        self._course, self._states, self._settings = course, states, settings
+        self._task, self._states, self._settings = task, states, settings
         self._asking, self._held_out, self._is_sharded = asking, held_out, is_sharded
         self._memory = states.folder / "looks.jsonl"
         lines = self._memory.read_text().splitlines() if self._memory.exists() else []
@@ -95,12 +95,12 @@ class Validator:
 
     async def is_over(self, step: int) -> bool:
         """Look, if it is time to; whether it is time to stop."""
-        if step % self._settings.every and step != self._course.steps:
+        if step % self._settings.every and step != self._task.steps:
             return False
         if distributed.told_by_first(lambda: self.is_due(step)):
             look = await self.look(step)
             if self.keeps_best and distributed.told_by_first(lambda: look is self.best(step)):
-                self._states.save_best(self._course.module)
+                self._states.save_best(self._task.module)
             # Not before its weights are safe.
             if distributed.is_first():
                 self._remember()
@@ -108,10 +108,10 @@ class Validator:
 
     def is_due(self, step: int) -> bool:
         looked = any(look.step == step for look in self.looks)
-        return not looked and (step % self._settings.every == 0 or step == self._course.steps)
+        return not looked and (step % self._settings.every == 0 or step == self._task.steps)
 
     async def look(self, step: int) -> ValidationResult:
-        module, held_out = self._course.module, dict[str, float]()
+        module, held_out = self._task.module, dict[str, float]()
         # In shards a model needs all its processes to look at anything, and to be put together.
         if self._held_out is not None and (distributed.is_first() or self._is_sharded):
             held_out = self._held_out.figures(module)
@@ -124,7 +124,7 @@ class Validator:
     def restore_best(self) -> None:
         """To be called when all is done: what was best is what is kept."""
         if self.keeps_best:
-            self._states.load_best(self._course.module)
+            self._states.load_best(self._task.module)
 
     def best(self, until: int) -> ValidationResult | None:
         """Of the looks up to a step; the later of two that are as good, for it has learnt more."""

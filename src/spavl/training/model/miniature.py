@@ -195,10 +195,10 @@ class AnswerLessons:
         return BatchLoss(sft_loss(module(batch)), {})
 
 
-def _learn(course: TrainingTask[Any], config: LoopConfig, states: Path) -> Iterator[StepRecord]:
-    course.module.train()
-    yield from train(course, config, Checkpoints(states))
-    course.module.eval()
+def _learn(task: TrainingTask[Any], config: LoopConfig, states: Path) -> Iterator[StepRecord]:
+    task.module.train()
+    yield from train(task, config, Checkpoints(states))
+    task.module.eval()
 
 
 def _lesson_batch(tokenizer: Any, seed: int, numbers: range) -> TreeBatch:

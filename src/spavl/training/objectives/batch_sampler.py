@@ -42,17 +42,17 @@ class SampleOrder:
             self._dealt, self._steps = epoch, self._deal(random.Random(f"{self._seed}/{epoch}"))
         return self._steps[place]
 
-    def _deal(self, dice: random.Random) -> list[list[Sample]]:
+    def _deal(self, rng: random.Random) -> list[list[Sample]]:
         """An epoch's steps, as even as can be: the largest unit first, each to the step that has least."""
         units, steps = list(self._units), [list[Sample]() for _ in range(self._per_epoch)]
-        dice.shuffle(units)
+        rng.shuffle(units)
         heap = [(0, place) for place in range(len(steps))]
         for unit in sorted(units, key=len, reverse=True):
             filled, least = heap[0]
             steps[least] += unit
             heapreplace(heap, (filled + len(unit), least))
         # The first of them would always have the largest units.
-        dice.shuffle(steps)
+        rng.shuffle(steps)
         return [list(chain.from_iterable(_by_image(step))) for step in steps]
 
 

@@ -59,7 +59,7 @@ class DPO:
         self.module = Scorer(model)
         self._settings, self._weights, self._cache = config.dpo, _weights(config.dpo.weights), cache
         order = SampleOrder(_weighty(samples, self._weights), config.batch_size, config.epochs, seed, config.batch_by)
-        self.portions = PairedTask(
+        self.step_batches = PairedTask(
             BatchMaker(model, processor, image, config.share_prefixes), order, config, self._answers
         )
         self.samples, self.steps = order.samples, order.steps
@@ -84,9 +84,9 @@ class DPO:
 
         Must be done before the first step, for the policy is its own reference until then.
         """
-        self.portions.check()
+        self.step_batches.check()
         for first in range(0, len(self.unscored), _AT_ONCE):
-            yield from self._score(self.portions.cut(self.unscored[first : first + _AT_ONCE]))
+            yield from self._score(self.step_batches.cut(self.unscored[first : first + _AT_ONCE]))
 
     @property
     def unprepared(self) -> float:
@@ -95,28 +95,28 @@ class DPO:
 
     def prepare_for(self, number: int) -> None:
         """Do for a step's pairs what `prepare` does for all."""
-        list(self._score(self.portions.at(number)))
+        list(self._score(self.step_batches.at(number)))
 
     @torch.no_grad()
-    def _score(self, portions: Sequence[Sequence[Sample]]) -> Iterator[None]:
-        for portion in portions:
-            with self.portions.computing():
-                scores = answer_logprobs(self.module.model, self.portions.batch(portion)).tolist()
-            for place, sample in enumerate(portion):
-                self.reference[sample.id] = tuple(scores[place :: len(portion)])
+    def _score(self, step_batches: Sequence[Sequence[Sample]]) -> Iterator[None]:
+        for microbatch in step_batches:
+            with self.step_batches.computing():
+                scores = answer_logprobs(self.module.model, self.step_batches.batch(microbatch)).tolist()
+            for place, sample in enumerate(microbatch):
+                self.reference[sample.id] = tuple(scores[place :: len(microbatch)])
             if self._cache is not None:
-                self._cache.add(dict(zip(self._answers(portion), scores, strict=True)))
-            yield from [None] * len(portion)
+                self._cache.add(dict(zip(self._answers(microbatch), scores, strict=True)))
+            yield from [None] * len(microbatch)
 
     def passes(self, number: int) -> MicroBatches[PairBatch]:
-        portions = self.portions.at(number)
-        pairs, tokens = sum(map(len, portions)), self.portions.chosen_tokens(portions)
+        step_batches = self.step_batches.at(number)
+        pairs, tokens = sum(map(len, step_batches)), self.step_batches.chosen_tokens(step_batches)
 
-        def made(portion: Sequence[Sample]) -> PairBatch:
-            reference_B, weight_P = self._reference_of(portion), self._weights_of(portion)
-            return PairBatch(self.portions.batch(portion), reference_B, weight_P, pairs, tokens)
+        def made(microbatch: Sequence[Sample]) -> PairBatch:
+            reference_B, weight_P = self._reference_of(microbatch), self._weights_of(microbatch)
+            return PairBatch(self.step_batches.batch(microbatch), reference_B, weight_P, pairs, tokens)
 
-        return MicroBatches(portions, made)
+        return MicroBatches(step_batches, made)
 
     def loss(self, module: Any, batch: PairBatch) -> BatchLoss:
         settings = self._settings

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from spavl.records import Sample
 from spavl.training.objectives.dpo import DPO
-from spavl.training.objectives.registry import COURSES, ObjectiveInputs
+from spavl.training.objectives.registry import OBJECTIVES, ObjectiveInputs
 
 # Enough that the likeness is known to about a tenth, in the time of a few steps.
 _PAIRS, _IMAGES, _OF_AN_IMAGE = 24, 12, 3
@@ -71,17 +71,17 @@ def likeness_of(gradients: Sequence[tuple[str, Tensor]]) -> float:
 def gradients_of(given: ObjectiveInputs, samples: Sequence[Sample]) -> list[tuple[str, Tensor]]:
     """Of each pair alone, with the image that it is about."""
     alone = given.settings.model_copy(update={"batch_size": 1, "epochs": 1, "batch_by": "pairs"})
-    course: Any = COURSES[alone.algorithm](given._replace(samples=samples, settings=alone))
+    task: Any = OBJECTIVES[alone.algorithm](given._replace(samples=samples, settings=alone))
     found = []
-    for number in range(course.steps):
-        if isinstance(course, DPO):
-            course.prepare_for(number)
-        course.module.zero_grad()
-        for batch in course.passes(number):
-            with course.portions.computing():
-                loss = course.loss(course.module, batch)
+    for number in range(task.steps):
+        if isinstance(task, DPO):
+            task.prepare_for(number)
+        task.module.zero_grad()
+        for batch in task.passes(number):
+            with task.step_batches.computing():
+                loss = task.loss(task.module, batch)
             torch.autograd.backward(loss.value)
-        (sample,) = course.portions.step(number)
-        found.append((sample.blob, numbers_of(course.module)))
-    course.module.zero_grad()
+        (sample,) = task.step_batches.step(number)
+        found.append((sample.blob, numbers_of(task.module)))
+    task.module.zero_grad()
     return found

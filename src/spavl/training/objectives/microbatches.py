@@ -60,14 +60,14 @@ class PairedTask:
 
     def planned(self, number: int) -> list[Sequence[AnswerToScore | SampledAnswer]]:
         """The answers of each portion of a step."""
-        return [self._answers(portion) for portion in self.at(number)]
+        return [self._answers(microbatch) for microbatch in self.at(number)]
 
-    def chosen_tokens(self, portions: Sequence[Sequence[Sample]]) -> int:
+    def chosen_tokens(self, step_batches: Sequence[Sequence[Sample]]) -> int:
         """How many tokens the chosen answers of a step have. No image is looked at for it."""
-        return sum(self._batches.spoken_tokens(chosen_of(portion)) for portion in portions)
+        return sum(self._batches.spoken_tokens(chosen_of(microbatch)) for microbatch in step_batches)
 
-    def batch(self, portion: Sequence[Sample]) -> TreeBatch:
-        return self._batches.of(self._answers(portion))
+    def batch(self, microbatch: Sequence[Sample]) -> TreeBatch:
+        return self._batches.of(self._answers(microbatch))
 
     def cut(self, samples: Sequence[Sample], among: int = 1) -> list[list[Sample]]:
         def tokens(some: Sequence[Sample]) -> int:

@@ -40,7 +40,7 @@ def _nobody(replies: Sequence[RewardInput]) -> list[float]:
     raise InternalError("this course was made to be looked at, and nobody rewards it")
 
 
-COURSES: Mapping[str, Callable[[ObjectiveInputs], Objective]] = {
+OBJECTIVES: Mapping[str, Callable[[ObjectiveInputs], Objective]] = {
     "dpo": lambda given: DPO(*given),
     "sft": lambda given: SFT(*given[:-1]),
     # Without what only a run can give: grades of harm, and somebody who rewards.

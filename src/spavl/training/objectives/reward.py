@@ -58,20 +58,22 @@ class Reward:
     ) -> None:
         self.module = RewardScorer(model)
         order = SampleOrder(samples, config.batch_size, config.epochs, seed, config.batch_by)
-        self.portions = PairedTask(
+        self.step_batches = PairedTask(
             BatchMaker(model, processor, image, config.share_prefixes), order, config, answers_of
         )
         self.samples, self.steps = order.samples, order.steps
         self._margin, self._grades = config.reward.margin, grades
 
     def prepare(self, screen: Screen) -> dict[str, object]:
-        self.portions.check()
+        self.step_batches.check()
         return {}
 
     def passes(self, number: int) -> MicroBatches[RewardBatch]:
-        portions = self.portions.at(number)
-        pairs = sum(map(len, portions))
-        return MicroBatches(portions, lambda some: RewardBatch(self.portions.batch(some), self._margins(some), pairs))
+        step_batches = self.step_batches.at(number)
+        pairs = sum(map(len, step_batches))
+        return MicroBatches(
+            step_batches, lambda some: RewardBatch(self.step_batches.batch(some), self._margins(some), pairs)
+        )
 
     def loss(self, module: Any, batch: RewardBatch) -> BatchLoss:
         chosen_P, rejected_P = module(batch.rows).chunk(2)
@@ -122,8 +124,8 @@ class RewardModel:
             if not self._checked:
                 batches.check(told[:_CHECKED])
                 self._checked = True
-            for portion in self._cut(batches, told):
-                places, some = zip(*portion, strict=True)
+            for microbatch in self._cut(batches, told):
+                places, some = zip(*microbatch, strict=True)
                 rewards.update(zip(places, self._scorer(batches.of(some)).tolist(), strict=True))
         return [rewards[place] for place in range(len(told))]
 

@@ -36,17 +36,19 @@ class SFT:
         self.module = Scorer(model)
         taught = {answer: sample for sample, answer in zip(samples, chosen_of(samples), strict=True)}
         order = SampleOrder(list(taught.values()), config.batch_size, config.epochs, seed, config.batch_by)
-        self.portions = PairedTask(BatchMaker(model, processor, image, config.share_prefixes), order, config, chosen_of)
+        self.step_batches = PairedTask(
+            BatchMaker(model, processor, image, config.share_prefixes), order, config, chosen_of
+        )
         self.steps = order.steps
 
     def prepare(self, screen: Screen) -> dict[str, object]:
-        self.portions.check()
-        return {"answers": len(self.portions.samples)}
+        self.step_batches.check()
+        return {"answers": len(self.step_batches.samples)}
 
     def passes(self, number: int) -> MicroBatches[AnswerBatch]:
-        portions = self.portions.at(number)
-        of_step = self.portions.chosen_tokens(portions)
-        return MicroBatches(portions, lambda portion: AnswerBatch(self.portions.batch(portion), of_step))
+        step_batches = self.step_batches.at(number)
+        of_step = self.step_batches.chosen_tokens(step_batches)
+        return MicroBatches(step_batches, lambda microbatch: AnswerBatch(self.step_batches.batch(microbatch), of_step))
 
     def loss(self, module: Any, batch: AnswerBatch) -> BatchLoss:
         logprobs_T = module(batch.rows)

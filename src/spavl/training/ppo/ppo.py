@@ -84,7 +84,7 @@ class PPO:
         )
         self.steps = self._order.steps * config.ppo.updates
         self._rounds = RolloutStore(rounds)
-        self._turn, self._round, self._portions = -1, RolloutRound(0.0, []), list[RolloutMicroBatch]()
+        self._turn, self._round, self._step_batches = -1, RolloutRound(0.0, []), list[RolloutMicroBatch]()
 
     def answer_from(self, server: RemoteSampler) -> None:
         """Have a server draw the answers, and not this process."""
@@ -99,36 +99,36 @@ class PPO:
         turn, update = divmod(number, self._settings.updates)
         samples = self._order.at(turn)
         if update == 0:
-            self._round, self._portions = self._answering.round(turn, samples, self._price(turn))
+            self._round, self._step_batches = self._answering.round(turn, samples, self._price(turn))
             if distributed.is_first():
                 self._rounds.write(turn, self._round)
         elif self._turn != turn:
             self._round = self._rounds.read(turn)
-            self._portions = self._answering.laid_out(samples, [answer.tokens for answer in self._round.answers])
+            self._step_batches = self._answering.laid_out(samples, [answer.tokens for answer in self._round.answers])
         self._turn = turn
         credits = credits_of(self._round, self._settings)
-        return MicroBatches(self._portions, lambda portion: self._batch(portion, credits, is_new=update == 0))
+        return MicroBatches(self._step_batches, lambda microbatch: self._batch(microbatch, credits, is_new=update == 0))
 
-    def _batch(self, portion: RolloutMicroBatch, credits: Sequence[TokenCredit], is_new: bool) -> PPOBatch:
-        made, here = self._round, portion.of(self._round.answers)
+    def _batch(self, microbatch: RolloutMicroBatch, credits: Sequence[TokenCredit], is_new: bool) -> PPOBatch:
+        made, here = self._round, microbatch.of(self._round.answers)
         # Drawn, if not by a server, and scored by the policy and its reference.
         times = 2 if self._answering.server else 3
         return PPOBatch(
-            rows=portion.rows,
-            drawn_T=portion.drawn_T,
-            old_T=portion.tokens_of([each.logprobs for each in made.answers]),
-            reference_T=portion.tokens_of([each.reference for each in made.answers]),
-            old_value_T=portion.tokens_of([each.values for each in made.answers]),
-            advantage_T=portion.tokens_of([each.advantages for each in credits]),
-            return_T=portion.tokens_of([each.returns for each in credits]),
+            rows=microbatch.rows,
+            drawn_T=microbatch.drawn_T,
+            old_T=microbatch.tokens_of([each.logprobs for each in made.answers]),
+            reference_T=microbatch.tokens_of([each.reference for each in made.answers]),
+            old_value_T=microbatch.tokens_of([each.values for each in made.answers]),
+            advantage_T=microbatch.tokens_of([each.advantages for each in credits]),
+            return_T=microbatch.tokens_of([each.returns for each in credits]),
             reward=sum(each.reward for each in here),
             kl=sum(each.kl for each in here),
             coefficient=made.coefficient,
             share=len(here) / len(made.answers),
             tokens=sum(len(each.tokens) for each in made.answers),
-            chosen_tokens=sum(each.chosen_tokens for each in self._portions),
+            chosen_tokens=sum(each.chosen_tokens for each in self._step_batches),
             answers=len(made.answers),
-            tokens_read=times * portion.rows.tokens if is_new else 0,
+            tokens_read=times * microbatch.rows.tokens if is_new else 0,
         )
 
     def rollouts(self, steps: int) -> Iterator[Rollout]:

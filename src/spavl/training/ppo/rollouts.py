@@ -127,8 +127,8 @@ class RolloutCollector:
         if turn == 0 and self._scorer.head is not None:
             # Values start where rewards are, so that the critic need not learn their scale first.
             self._scorer.head.bias.fill_(sum(rewards) / len(rewards))
-        portions = self.laid_out(samples, tokens)
-        scores = self._score(portions)
+        step_batches = self.laid_out(samples, tokens)
+        scores = self._score(step_batches)
         answers = [
             RolloutAnswer(
                 question_id=sample.question_id,
@@ -142,7 +142,7 @@ class RolloutCollector:
             )
             for k, sample in enumerate(asked)
         ]
-        return RolloutRound(price, answers), portions
+        return RolloutRound(price, answers), step_batches
 
     def laid_out(self, samples: Sequence[Sample], tokens: Sequence[Tokens]) -> list[RolloutMicroBatch]:
         """The answers to these questions, in portions."""
@@ -159,8 +159,8 @@ class RolloutCollector:
         def length(some: Sequence[Sample]) -> int:
             return self.batches.tokens(answers(some))
 
-        portions = cut(samples, length, self._config.max_tokens_per_microbatch, distributed.how_many())
-        return [RolloutMicroBatch(self.batches, answers(some), places(some)) for some in portions]
+        step_batches = cut(samples, length, self._config.max_tokens_per_microbatch, distributed.how_many())
+        return [RolloutMicroBatch(self.batches, answers(some), places(some)) for some in step_batches]
 
     def _draw(self, turn: int, samples: Sequence[Sample]) -> list[Tokens]:
         prompts = [
@@ -203,16 +203,16 @@ class RolloutCollector:
         with self.computing():
             return self._together.each(prompts, answers, where="training.ppo", then=_WITHOUT_MEMORY)
 
-    def _score(self, portions: Sequence[RolloutMicroBatch]) -> list[RolloutScores]:
+    def _score(self, step_batches: Sequence[RolloutMicroBatch]) -> list[RolloutScores]:
         """Of each answer, in the round's order."""
-        found = distributed.spread(portions, lambda some: [self._scores(portion) for portion in some])
+        found = distributed.spread(step_batches, lambda some: [self._scores(microbatch) for microbatch in some])
         placed = zip(
-            (place for each in portions for place in each.places), (s for each in found for s in each), strict=True
+            (place for each in step_batches for place in each.places), (s for each in found for s in each), strict=True
         )
         return [scores for _, scores in sorted(placed)]
 
-    def _scores(self, portion: RolloutMicroBatch) -> list[RolloutScores]:
-        rows = portion.rows
+    def _scores(self, microbatch: RolloutMicroBatch) -> list[RolloutScores]:
+        rows = microbatch.rows
         # Each under an autocast of its own, for one remembers the weights it has cast by their place.
         with self.computing():
             logprob_T, value_T = self._scorer(rows)
@@ -221,6 +221,6 @@ class RolloutCollector:
                 logprob_T, _ = self._scorer(rows)
         with self._beginning.restored(), self.computing():
             reference_T, _ = self._scorer(rows)
-        drawn = len(portion.places)
+        drawn = len(microbatch.places)
         each = (by_answer(values_T, rows)[:drawn] for values_T in (logprob_T, reference_T, value_T))
         return [RolloutScores(*own) for own in zip(*each, strict=True)]

@@ -58,7 +58,7 @@ def draw_after(
     each, most, marks = len(requests) // len(inputs["input_ids"]), requests[0].max_tokens, marks_of_images(model)
     # The model's own settings may hold penalties, and what is drawn must be the policy itself.
     plain = {"eos_token_id": sorted(ends | marks), "pad_token_id": min(ends), "do_sample": False}
-    dice = LogitsProcessorList([SeededSampling(requests)])
+    rng = LogitsProcessorList([SeededSampling(requests)])
     with _ready_to_speak(model):
         begun = model.generate(
             **inputs,
@@ -67,7 +67,7 @@ def draw_after(
             ),
         )
         prompt_RT = inputs["input_ids"].repeat_interleave(each, 0)
-        first_R = dice(prompt_RT, begun.logits[0].repeat_interleave(each, 0)).argmax(-1)
+        first_R = rng(prompt_RT, begun.logits[0].repeat_interleave(each, 0)).argmax(-1)
         readable_R = torch.where(_is_one_of(first_R, marks), min(ends), first_R)
         rows_RT = torch.cat([prompt_RT, readable_R[:, None]], 1)
         if most > 1:
@@ -80,7 +80,7 @@ def draw_after(
                 attention_mask=torch.cat([filled_RT, filled_RT.new_ones(len(filled_RT), 1)], 1),
                 past_key_values=cache,
                 generation_config=GenerationConfig(**plain, max_new_tokens=most - 1),
-                logits_processor=dice,
+                logits_processor=rng,
             )
     drawn_RT = torch.cat([first_R[:, None], rows_RT[:, prompt_RT.shape[1] + 1 :]], 1)
     return [_until_end(row, ends | marks) for row in drawn_RT.tolist()]

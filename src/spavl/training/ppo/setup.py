@@ -28,7 +28,7 @@ def has_teacher(settings: TrainingConfig) -> bool:
     return settings.algorithm == "ppo" and not settings.ppo.reward
 
 
-def reward_course(job: StageContext[TrainingConfig], given: ObjectiveInputs) -> Reward:
+def reward_task(job: StageContext[TrainingConfig], given: ObjectiveInputs) -> Reward:
     grades = _grades(job, given.samples) if given.settings.reward.margin else {}
     if given.settings.reward.margin and not grades:
         then = "set training.reward.margin = 0, or train on a run whose judge gave grades"
@@ -36,12 +36,12 @@ def reward_course(job: StageContext[TrainingConfig], given: ObjectiveInputs) -> 
     return Reward(*given[:-1], grades)
 
 
-def ppo_course(job: StageContext[TrainingConfig], given: ObjectiveInputs, trained: Any, folder: Path) -> PPO:
+def ppo_task(job: StageContext[TrainingConfig], given: ObjectiveInputs, trained: Any, folder: Path) -> PPO:
     """`trained` is the model as it is saved."""
-    course = PPO(*given[:-1], _rewarder(job), folder / "rounds")
+    task = PPO(*given[:-1], _rewarder(job), folder / "rounds")
     if uri := job.settings.ppo.sampler:
-        course.answer_from(RemoteSampler(uri, given.model, trained, given.processor, folder / "published", given.image))
-    return course
+        task.answer_from(RemoteSampler(uri, given.model, trained, given.processor, folder / "published", given.image))
+    return task
 
 
 def _rewarder(job: StageContext[TrainingConfig]) -> Rewarder:
@@ -66,13 +66,13 @@ def _grades(job: StageContext[TrainingConfig], samples: Sequence[Sample]) -> dic
     return {id_: abs(first - second) for id_, (first, second) in graded.items() if None not in (first, second)}
 
 
-def ordering(job: StageContext[TrainingConfig], course: Reward, processor: Any) -> dict[str, object]:
+def ordering(job: StageContext[TrainingConfig], task: Reward, processor: Any) -> dict[str, object]:
     """How many pairs the reward model puts in order: of those it was taught, and of those it has never seen."""
     image: Callable[[str], bytes] = job.run.blobs.get
-    model = RewardModel(course.module, processor, job.settings)
+    model = RewardModel(task.module, processor, job.settings)
     unseen = [s for s in job.run.read("dataset", Sample) if s.split != "train"]
     # As many of those taught, by their ids: an order of no meaning.
-    taught = sorted(course.samples, key=lambda sample: sample.id)[: max(100, len(unseen))]
+    taught = sorted(task.samples, key=lambda sample: sample.id)[: max(100, len(unseen))]
     told: dict[str, object] = {}
     with job.screen.bar("ordering", len(taught) + len(unseen), unit="pairs") as bar:
         for name, samples in (("taught_pairs_in_order", taught), ("held_out_pairs_in_order", unseen)):

@@ -20,7 +20,7 @@ from spavl.models.names import former_names, served, without_addresses
 from spavl.models.prices import price_of
 from spavl.models.types import Reply, ask_about, key_of
 from spavl.models.wrappers.stack import Budget
-from spavl.report.summary import _models
+from spavl.pipeline.report.summary import _models
 from spavl.stages.runner import StageContext, fingerprint_of
 from spavl.store import Call, RunFolder
 from spavl.terminal.progress import Screen

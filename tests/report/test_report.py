@@ -17,12 +17,12 @@ from PIL import Image as ImageReaders
 from spavl.miniature.grammar import FRAMES, speak_answer, speak_question
 from spavl.miniature.personas import PERSONAS
 from spavl.miniature.world import Scene, draw, png, scene
+from spavl.pipeline.report.examples import fault_of
+from spavl.pipeline.report.page import render
+from spavl.pipeline.report.view_model import ModelNames, Report, gather
 from spavl.records import Contrast, CurvePoint, Duel, Image, Question, QuestionKind, Record, Sample, Score, Split
 from spavl.report import charts, formatting
 from spavl.report.data_urls import embed, embedded_image
-from spavl.report.examples import fault_of
-from spavl.report.page import render
-from spavl.report.view_model import ModelNames, Report, gather
 from spavl.statistics import Estimate, mcnemar, wilson
 from spavl.store import Manifest, RunFolder
 from spavl.store.blobs import Blobs

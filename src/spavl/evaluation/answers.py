@@ -33,7 +33,7 @@ class AskedItem(Record):
 
 
 async def run(job: StageContext[AnswersConfig]) -> Manifest:
-    settings, tested = job.settings, ALWAYS | models_by_name(job.settings.models)
+    settings, tested = job.settings, _tested(job)
     items = {item.id: item for item in job.run.read("items", Item)}
     inputs = inputs_of(list(items.values()), job.seed)
     asked = list(all_asked(items.values(), inputs, settings))
@@ -60,6 +60,12 @@ async def run(job: StageContext[AnswersConfig]) -> Manifest:
     lanes = [lane(name, wave) for name, wave in zip(tested, waves_of(tested.values()), strict=True)]
     names: dict[str, object] = {name: model.name for name, model in models.items()}
     return await run_lanes(job, ANSWERS, lanes, len(asked), lambda: {"names": names, "asked": len(asked)})
+
+
+def _tested(job: StageContext[AnswersConfig]) -> dict[str, str]:
+    models = models_by_name(job.settings.models)
+    named = {name: uri or f"hf/{job.run.checkpoint('aligned')}" for name, uri in models.items()}
+    return (ALWAYS if job.settings.baselines else {}) | named
 
 
 def all_asked(items: Iterable[Item], inputs: ConditionInputs, settings: AnswersConfig) -> Iterator[AskedItem]:

@@ -12,10 +12,10 @@ from spavl.evaluation import answers, canaries, items, judgements, pairwise
 from spavl.evaluation.config import (
     ANSWERS,
     CANARIES,
-    COMPARISONS,
     ITEMS,
-    MARKS,
+    JUDGEMENTS,
     OVERLAPS,
+    PAIRWISE,
     AnswersConfig,
     CanariesConfig,
     EvaluationConfig,
@@ -72,13 +72,13 @@ def stages_of_evaluation(config: EvaluationConfig) -> list[EvaluationStage]:
         EvaluationStage(ITEMS, part(config, ItemsConfig), items.run),
         EvaluationStage(CANARIES, part(config, CanariesConfig), canaries.run),
         EvaluationStage(ANSWERS, part(config, AnswersConfig), answers.run),
-        EvaluationStage(MARKS, part(config, JudgementsConfig), judgements.run),
-        EvaluationStage(COMPARISONS, part(config, PairwiseConfig), pairwise.run),
+        EvaluationStage(JUDGEMENTS, part(config, JudgementsConfig), judgements.run),
+        EvaluationStage(PAIRWISE, part(config, PairwiseConfig), pairwise.run),
         EvaluationStage(OVERLAPS, config.contamination, overlaps.run),
     ]
     wanted = {
         CANARIES: bool(config.guard or config.judge),
-        COMPARISONS: bool(config.judge),
+        PAIRWISE: bool(config.judge),
         OVERLAPS: bool(config.contamination.train),
     }
     return [stage for stage in stages if wanted.get(stage.plan, True)]
@@ -156,7 +156,7 @@ def _check_settings(config: EvaluationConfig, left: Collection[StageSpec[Any]]) 
     if config.gold_guard and config.gold_guard not in config.guard:
         then = f"name one of --guard: {', '.join(config.guard) or 'none is given'}"
         raise ConfigError(f"{config.gold_guard} judges nothing here", where="--gold-guard", then=then)
-    if config.gold_answers and MARKS in left:
+    if config.gold_answers and JUDGEMENTS in left:
         read_anchors(config.gold_answers)
     if OVERLAPS in left:
         check_training_data(config.contamination.train)
@@ -166,10 +166,10 @@ def _named(config: EvaluationConfig, left: Collection[StageSpec[Any]]) -> Iterat
     if ANSWERS in left:
         for name, uri in models_by_name(config.models).items():
             yield NamedModel("model" if name == uri else f"model {name}", uri, ANSWERS.stage, open_model)
-    if MARKS in left:
+    if JUDGEMENTS in left:
         for uri in config.guard:
             yield NamedModel("--guard", uri, CANARIES.stage, open_a_guard)
-    if config.judge and (MARKS in left or COMPARISONS in left):
+    if config.judge and (JUDGEMENTS in left or PAIRWISE in left):
         yield NamedModel("--judge", config.judge, CANARIES.stage, open_a_judge)
 
 

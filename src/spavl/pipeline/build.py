@@ -7,6 +7,8 @@ from typing import Any
 
 from spavl.config import differing, write_config
 from spavl.errors import ConfigError, StoreError
+from spavl.evaluation.before_after.results import BeforeAfterResults, results_of
+from spavl.evaluation.config import CANARIES, JUDGEMENTS
 from spavl.models.backends.replay import ReplayFactory
 from spavl.models.batch_api.queue import open_batch_queue
 from spavl.models.factory import ModelFactory
@@ -15,11 +17,11 @@ from spavl.models.wrappers.stack import Budget
 from spavl.pipeline.cost_estimate import likely_usd
 from spavl.pipeline.preflight import check_ahead, job_of, unfinished
 from spavl.pipeline.registry import BuildConfig, StageEntry, left_to_walk, stages_of
+from spavl.pipeline.report.page import render
+from spavl.pipeline.report.summary import summarize
+from spavl.pipeline.report.view_model import gather
 from spavl.pipeline.settings import read_config, read_table
 from spavl.publishing.card import write_card
-from spavl.report.page import render
-from spavl.report.summary import summarize
-from spavl.report.view_model import gather
 from spavl.stages.monitor import progress_snapshot
 from spavl.stages.runner import finished
 from spavl.store import Manifest, RunFolder
@@ -42,6 +44,9 @@ async def drive(config: BuildConfig, out: Path, until: str | None, screen: Scree
         ).trusting(config.trust_remote_code)
         stages = left_to_walk(run, stages_of(config, until))
         left = unfinished(stages, config, run, models)
+        if any(CANARIES.stage in entry.reads for entry in left):
+            # Whoever still has to judge is asked the canaries at this start, whatever it said at others.
+            run.forget(CANARIES.stage)
         await check_ahead(config, run, left, screen.say)
         expected = await likely_usd(config, out, left) if screen.is_live and _costs(config) else {}
         look = progress_snapshot(models, budget, screen, expected)
@@ -136,8 +141,15 @@ def _costs(config: BuildConfig) -> bool:
 
 
 def write_report(run: RunFolder, manifests: list[Manifest], config: BuildConfig) -> dict[str, Any]:
-    summary = summarize(run, manifests, config.model_dump(mode="json"))
+    tested = _tested(run, manifests, config)
+    summary = summarize(run, manifests, config.model_dump(mode="json"), tested)
     write_text(run.path / "summary.json", json.dumps(summary, indent=2) + "\n")
     write_card(run, manifests, summary)
-    write_text(run.path / "report.html", render(gather(run, manifests, summary)))
+    write_text(run.path / "report.html", render(gather(run, manifests, summary, tested)))
     return summary
+
+
+def _tested(run: RunFolder, manifests: list[Manifest], config: BuildConfig) -> BeforeAfterResults | None:
+    """What the evaluation found, once its answers are judged."""
+    is_judged = any(manifest.stage == JUDGEMENTS.stage for manifest in manifests)
+    return results_of(run, config.evaluation, config.seed) if config.evaluation and is_judged else None

@@ -58,8 +58,7 @@ OPENERS: dict[str, Opener] = {
 def job_of(
     entry: StageEntry, config: BuildConfig, run: RunFolder, models: ModelFactory, screen: Screen
 ) -> StageContext[Any]:
-    settings = getattr(config, entry.section)
-    return StageContext(run, settings, config.seed, models, screen, config.in_flight, config.limit)
+    return StageContext(run, entry.settings(config), config.seed, models, screen, config.in_flight, config.limit)
 
 
 def unfinished(

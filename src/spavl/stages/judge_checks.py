@@ -10,7 +10,7 @@ from spavl.stages.runner import StageContext
 from spavl.store import Call
 
 # Where a judge has its word, in a run and in an evaluation.
-JUDGING = ("question_verdicts", "verdicts", "preferences", "evaluation", "duels", "judgements", "pairwise")
+JUDGING = ("question_verdicts", "verdicts", "preferences", "judgements", "pairwise")
 
 
 async def check_judges(

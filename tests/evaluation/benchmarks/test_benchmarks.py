@@ -54,7 +54,7 @@ class TestSpaVl:
         put_parquet(tmp_path / "test/help-00000-of-00001.parquet", self.rows("the same", "the same", "another"))
         found = read("helpeval", tmp_path)
         assert [each.key for each in found] == ["0", "1", "2"]
-        assert {each.wants for each in found} == {"help"} and "duel" in found[0].scored_by
+        assert {each.wants for each in found} == {"help"} and "pairwise" in found[0].scored_by
 
     def test_a_missing_file_is_named_with_where_to_get_it(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="harm-") as caught:

@@ -8,7 +8,15 @@ from PIL.Image import Image
 from torch import Tensor
 
 from spavl.errors import TrainingError
-from spavl.models.chat_template import TemplateTurn, answer_tokens, as_written, prompt_of, shown_by, tokens_of, turn_of
+from spavl.models.chat_template import (
+    TemplateTurn,
+    answer_tokens,
+    as_written,
+    prompt_of,
+    shown_by,
+    tokens_of,
+    turn_of,
+)
 from spavl.training.prefix_trees.tree import TokenPath
 
 # What processors give per token besides `input_ids`, and which therefore grows with an answer: words are marked with

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from spavl.cli.main import main
 from spavl.errors import GateError
-from spavl.evaluation.in_pipeline.metrics import measure, withheld, without_value
-from spavl.evaluation.in_pipeline.withheld import check_withheld
+from spavl.evaluation.before_after.withheld import check_withheld
 from spavl.evaluation.metrics.result_table import ResultTable
 from spavl.evaluation.metrics.win_rates import WinRate
 from spavl.evaluation.metrics.withheld import WithheldRate, gate_error, undecided, with_reasons, withheld_win_rates
 from spavl.evaluation.records import Answer, Item, PairwiseResult
-from spavl.records import Score
+from spavl.records import Label
 from spavl.statistics import too_many_unknown, wilson
 from tests.pipeline.test_demo import SMALL
+from tests.support.before_after import Said, results_for
 from tests.support.evaluations import SAFE, UNSAFE, but_canaries, figure, is_judging, said, sit, write_spa_vl
 from tests.support.records import filled
 from tests.support.servers import Body, ChatServer, fault
@@ -245,29 +245,27 @@ def test_what_is_withheld_is_not_compared(tmp_path: Path, capsys: pytest.Capture
 # --- the pipeline's own evaluation
 
 
-def scores(arm: str, harmful: bool, labels: list[str]) -> list[Score]:
-    return [
-        filled(Score, arm=arm, harmful=harmful, label=label, question_id=f"{harmful} {place}", scene_id=str(place))
-        for place, label in enumerate(labels)
-    ]
+def answers(arm: str, harmful: bool, labels: list[Label]) -> list[Said]:
+    return [Said(f"{harmful} {place}", arm, label, harmful) for place, label in enumerate(labels)]
 
 
 def test_an_evaluation_before_and_after_withholds_only_what_could_not_be_judged() -> None:
-    read = ["safe"] * 30 + ["unsafe"] * 10
     own = [
-        *scores("before", True, read),
-        *scores("before", False, ["safe"] * 39 + ["invalid"]),
-        *scores("after", True, ["invalid"] * 5 + ["safe"] * 35),
-        *scores("after", False, ["safe"] * 40),
+        *answers("before", True, ["safe"] * 30 + ["unsafe"] * 10),
+        *answers("before", False, ["safe"] * 39 + ["invalid"]),
+        *answers("after", True, ["invalid"] * 5 + ["safe"] * 35),
+        *answers("after", False, ["safe"] * 40),
     ]
-    assert list(withheld(own, 0.02)) == [("unsafe_rate", "after", "5 of 40 answers could not be judged")]
-    assert list(withheld(own, 1.0)) == []
-    whole = measure(own)
-    told = without_value(whole, [("unsafe_rate", "after")])
+    whole, found = results_for(own, max_invalid=1.0), results_for(own, max_invalid=0.02)
+    assert found.withheld == ("unsafe rate after, held out images: 5 of 40 answers could not be judged",)
+    assert whole.withheld == ()
+    told, rates = (each.as_json() for each in (found, whole))
     assert told["unsafe_rate"]["after"]["value"] is None and told["unsafe_rate"]["after"]["high"] >= 5 / 40
-    assert whole["unsafe_rate"]["after"]["value"] == 0, "the figures that were given are left alone"
-    kept = [(name, arm) for name in whole for arm in ("before", "after") if (name, arm) != ("unsafe_rate", "after")]
-    assert all(told[name][arm] == whole[name][arm] for name, arm in kept)
+    assert rates["unsafe_rate"]["after"]["value"] == 0
+    for name in ("unsafe_rate", "over_refusal", "names_the_object"):
+        for arm in ("before", "after"):
+            assert (name, arm) == ("unsafe_rate", "after") or told[name][arm] == rates[name][arm]
+    assert "unsafe_rate" not in told["p_values"] and "over_refusal" in told["p_values"]
 
 
 def test_a_run_with_withheld_rates_ends_with_an_error_that_says_what_to_type() -> None:

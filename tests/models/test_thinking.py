@@ -33,7 +33,7 @@ from spavl.models.types import ChatModel, Rejected, Reply, Request, ask_about
 from spavl.models.wrappers.thinking import ROOM
 from spavl.pipeline.registry import BuildConfig
 from spavl.pipeline.settings import read_config
-from spavl.records import Question, Response, Sample, Score, Verdict
+from spavl.records import Question, Response, Sample, Verdict
 from spavl.store import Ledger, RunFolder
 from spavl.text.final_answer import part_thoughts
 from tests.pipeline.test_cost_estimate import answer as said_on_the_road
@@ -546,4 +546,4 @@ def test_a_row_without_thoughts_has_the_id_that_it_had_before() -> None:
     bare = Response(**fields)  # type: ignore[arg-type]
     assert bare.id == "723d4d6df81aa92f46b6efd710c0f7cb"
     assert Response(**fields, reasoning="hm").id != bare.id  # type: ignore[arg-type]
-    assert "reasoning" in Score.__dataclass_fields__
+    assert "reasoning" in Answer.__dataclass_fields__

@@ -7,7 +7,7 @@ from typing import Any
 
 from spavl.config import differing, write_config
 from spavl.errors import ConfigError, StoreError
-from spavl.evaluation.before_after.results import BeforeAfterResults, results_of
+from spavl.evaluation.before_after.results import BeforeAfterResults, read_tables, results_of
 from spavl.evaluation.config import CANARIES, JUDGEMENTS
 from spavl.models.backends.replay import ReplayFactory
 from spavl.models.batch_api.queue import open_batch_queue
@@ -152,4 +152,4 @@ def write_report(run: RunFolder, manifests: list[Manifest], config: BuildConfig)
 def _tested(run: RunFolder, manifests: list[Manifest], config: BuildConfig) -> BeforeAfterResults | None:
     """What the evaluation found, once its answers are judged."""
     is_judged = any(manifest.stage == JUDGEMENTS.stage for manifest in manifests)
-    return results_of(run, config.evaluation, config.seed) if config.evaluation and is_judged else None
+    return results_of(read_tables(run), config.evaluation, config.seed) if config.evaluation and is_judged else None

@@ -26,7 +26,7 @@ from spavl.evaluation.metrics.withheld import (
 )
 from spavl.evaluation.records import Answer, Item, Judgement, PairwiseResult
 from spavl.records import Outcome
-from spavl.statistics import Estimate
+from spavl.statistics import Estimate, win_rate
 from spavl.store import RunFolder
 from spavl.text.degenerate import DEGENERATE_KINDS
 
@@ -56,6 +56,18 @@ class JudgedAnswer(NamedTuple):
     def is_harmful(self) -> bool:
         """Whether the question asks for harm."""
         return self.item.wants == "refuse"
+
+
+class EvaluationTables(NamedTuple):
+    """What the stages of an evaluation left behind."""
+
+    items: Mapping[str, Item]
+    answers: Sequence[Answer]
+    judgements: Sequence[Judgement]
+    # None: the answers are not compared.
+    comparisons: Sequence[PairwiseResult] | None
+    judges: JudgeAssignment
+    judge: str
 
 
 class BeforeAfterResults(NamedTuple):
@@ -88,37 +100,47 @@ class BeforeAfterResults(NamedTuple):
         }
 
 
-def results_of(run: RunFolder, config: BeforeAfterConfig, seed: int) -> BeforeAfterResults:
-    """Of a build whose evaluation is done up to its judgements, or to its comparisons."""
-    items = {item.id: item for item in run.read(ITEMS.stage, Item)}
-    judges = judges_of(run)
-    table = _table(run, items, judges, config, seed)
-    guard = next(iter(judges.guards.values()))
-    withheld = list(_withheld(run, table, config, judges))
-    gone = {each.cell for each in withheld}
-    won, blocked = _win_rate(run, table, config)
+def read_tables(run: RunFolder) -> EvaluationTables:
     compared = run.manifest(PAIRWISE.stage)
-    return BeforeAfterResults(
-        guard=guard,
+    return EvaluationTables(
+        items={item.id: item for item in run.read(ITEMS.stage, Item)},
+        answers=list(run.read(ANSWERS.stage, Answer)),
+        judgements=list(run.read(JUDGEMENTS.stage, Judgement)),
+        comparisons=list(run.read(PAIRWISE.stage, PairwiseResult)) if compared else None,
+        judges=judges_of(run),
         judge=str(compared.notes["judge"]) if compared else "",
-        rates={name: dict(_rates(table, place, guard, gone)) for name, place in QUESTION_SETS.items()},
-        p_values=_p_values(table, judges, gone),
-        help_win_rate=_without_value(won.rate, bool(blocked)) if won else Estimate(math.nan, 0, 0.0, 1.0),
-        outcomes=won.outcomes if won else {},
-        withheld=(*(_told(each) for each in withheld), *(f"{_WIN_RATE}: {each.why}" for each in blocked)),
-        degenerate=_degenerate(run, items),
-        answers=tuple(_answers(run, items, guard)),
     )
 
 
-def _table(
-    run: RunFolder, items: Mapping[str, Item], judges: JudgeAssignment, config: BeforeAfterConfig, seed: int
-) -> ResultTable:
+def results_of(tables: EvaluationTables, config: BeforeAfterConfig, seed: int) -> BeforeAfterResults:
+    """Of a build whose evaluation is done up to its judgements, or to its comparisons."""
+    judges = tables.judges
+    table = _table(tables, config, seed)
+    guard = next(iter(judges.guards.values()))
+    withheld = list(_withheld(tables, table, config.max_invalid))
+    gone = {each.cell for each in withheld}
+    won, blocked = _win_rate(tables, table, config.max_invalid)
+    return BeforeAfterResults(
+        guard=guard,
+        judge=tables.judge,
+        rates={name: dict(_rates(table, place, guard, gone)) for name, place in QUESTION_SETS.items()},
+        p_values=_p_values(table, judges, gone),
+        help_win_rate=_without_value(won.rate, bool(blocked)) if won else win_rate([], []),
+        outcomes=won.outcomes if won else {},
+        withheld=(*(_told(each) for each in withheld), *(f"{_WIN_RATE}: {each.why}" for each in blocked)),
+        degenerate=_degenerate(tables),
+        answers=tuple(_answers(tables, guard)),
+    )
+
+
+def _table(tables: EvaluationTables, config: BeforeAfterConfig, seed: int) -> ResultTable:
+    """Each answer that should have come, and what is known of it."""
+    items = tables.items
     asked: dict[tuple[str, str, str], Counter[str]] = {}
     for each in all_asked(items.values(), inputs_of(list(items.values()), seed), of_answers(config)):
         for arm in ARMS:
             asked.setdefault((arm, each.condition, items[each.item_id].benchmark), Counter())[each.item_id] += 1
-    return sheet_of(items, asked, run.read(JUDGEMENTS.stage, Judgement), judges.covers, {})
+    return sheet_of(items, asked, tables.judgements, tables.judges.covers, {})
 
 
 def _rates(
@@ -135,13 +157,11 @@ def _without_value(estimate: Estimate, is_withheld: bool) -> Estimate:
     return estimate._replace(value=math.nan) if is_withheld else estimate
 
 
-def _withheld(
-    run: RunFolder, table: ResultTable, config: BeforeAfterConfig, judges: JudgeAssignment
-) -> Iterator[WithheldRate]:
+def _withheld(tables: EvaluationTables, table: ResultTable, most: float) -> Iterator[WithheldRate]:
+    guards = tables.judges.guards.values()
     figures = (each for each in figures_of(table) if each.cell.told in ("unsafe", "over_refusal"))
-    by_guard = (each for each in figures if each.cell.judge in judges.guards.values())
-    withheld = withheld_figures(by_guard, config.max_invalid)
-    return with_reasons(withheld, table, run.read(ANSWERS.stage, Answer), judges.guards.values())
+    by_guard = (each for each in figures if each.cell.judge in guards)
+    return with_reasons(withheld_figures(by_guard, most), table, tables.answers, guards)
 
 
 def _told(withheld: WithheldRate) -> str:
@@ -159,33 +179,32 @@ def _p_values(table: ResultTable, judges: JudgeAssignment, gone: set[ResultCell]
 
 
 def _win_rate(
-    run: RunFolder, table: ResultTable, config: BeforeAfterConfig
+    tables: EvaluationTables, table: ResultTable, most: float
 ) -> tuple[WinRate | None, Sequence[WithheldRate]]:
     """Of the harmless questions about held-out images, and whether it is withheld."""
-    if run.manifest(PAIRWISE.stage) is None:
+    if tables.comparisons is None:
         return None, ()
-    answers = run.read(ANSWERS.stage, Answer)
-    texts = {(each.model, each.item_id): each.text for each in answers if each.condition == "real"}
-    made = list(with_missing_answers(run.read(PAIRWISE.stage, PairwiseResult), table, BEFORE))
-    rates = list(win_rates_of(made, table.items, texts))
-    blocked = withheld_win_rates(rates, config.judge, config.max_invalid, undecided(made, table.items, texts))
+    texts = {(each.model, each.item_id): each.text for each in tables.answers if each.condition == "real"}
+    made = list(with_missing_answers(tables.comparisons, table, BEFORE))
+    rates = list(win_rates_of(made, tables.items, texts))
+    blocked = withheld_win_rates(rates, tables.judge, most, undecided(made, tables.items, texts))
     return next(iter(rates), None), list(blocked)
 
 
-def _degenerate(run: RunFolder, items: Mapping[str, Item]) -> dict[str, dict[str, int]]:
+def _degenerate(tables: EvaluationTables) -> dict[str, dict[str, int]]:
     counts = {arm: Counter(dict.fromkeys(("degenerate", *DEGENERATE_KINDS, "answers"), 0)) for arm in ARMS}
-    for row in degenerate_answers(run.read(ANSWERS.stage, Answer), items):
+    for row in degenerate_answers(tables.answers, tables.items):
         counts[row["model"]].update({kind: row[kind] for kind in counts[row["model"]]})
     return {arm: dict(own) for arm, own in counts.items()}
 
 
-def _answers(run: RunFolder, items: Mapping[str, Item], guard: str) -> Iterator[JudgedAnswer]:
+def _answers(tables: EvaluationTables, guard: str) -> Iterator[JudgedAnswer]:
     verdicts: dict[str, dict[str, float | None]] = {}
-    for each in run.read(JUDGEMENTS.stage, Judgement):
+    for each in tables.judgements:
         if each.judge in (guard, NAMES):
             verdicts.setdefault(each.answer_id, {})[each.measure] = each.value
-    for answer in run.read(ANSWERS.stage, Answer):
-        item = items[answer.item_id]
+    for answer in tables.answers:
+        item = tables.items[answer.item_id]
         if item.benchmark == HELD_OUT_IMAGES and answer.condition == "real":
             own = verdicts.get(answer.id, {})
             unsafe, refused, names = (_yes(own.get(measure)) for measure in ("unsafe", "refused", "names"))

@@ -17,6 +17,7 @@ def summarize(
     totals = run.ledger.totals()
     return {
         **(tested.as_json() if tested else {}),
+        **({"canaries": notes["canaries"]["canaries"]} if "canaries" in notes else {}),
         **_dataset(notes.get("dataset", {})),
         "stages": {
             manifest.stage: {"rows": manifest.rows, "rejects": manifest.rejects, "seconds": manifest.seconds}

@@ -193,7 +193,7 @@ def _looked(notes: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def gather(
-    run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any], tested: BeforeAfterResults | None
+    run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any], tested: BeforeAfterResults | None = None
 ) -> Report:
     """Read what the report needs. Only the tables of the given (finished) stages are opened."""
     notes = {manifest.stage: manifest.notes for manifest in stages}

@@ -116,7 +116,7 @@ def test_calls_are_estimated_exactly_and_tokens_within_a_factor(tmp_path: Path, 
             likely, most = (sum(getattr(getattr(line, case), name) for line in lines) for case in ("likely", "most"))
             assert truth[name] <= most
             assert likely / _FACTOR <= truth[name] <= likely * _FACTOR
-    assert not any(line.most.calls for line in estimate(config, out).lines)
+    assert not any(line.most.calls for line in estimated(config, out).lines)
 
 
 def test_rows_and_calls_that_are_there_are_counted_as_they_are(tmp_path: Path, server: ChatServer) -> None:

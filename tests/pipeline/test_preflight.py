@@ -36,7 +36,7 @@ def server() -> Iterator[ChatServer]:
         yield running
 
 
-@pytest.fixture(params=[estimate, walk], ids=["dry run", "build"])
+@pytest.fixture(params=[estimated, walk], ids=["dry run", "build"])
 def begin(request: pytest.FixtureRequest) -> Begin:
     told: Begin = request.param
     return told

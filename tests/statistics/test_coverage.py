@@ -387,8 +387,8 @@ def test_what_is_left_above_chance_covers(n: int, before: float, after: float) -
     assert covers(draw, estimate, (after - 0.25) / (before - 0.25)) >= HELD
 
 
-@pytest.mark.parametrize(("pictures", "recall", "alarms"), [(10, 0.8, 0.2), (30, 0.95, 0.1)])
-def test_f1s_interval_covers_where_questions_share_a_image(images: int, recall: float, alarms: float) -> None:
+@pytest.mark.parametrize(("images", "recall", "alarms"), [(10, 0.8, 0.2), (30, 0.95, 0.1)])
+def test_f1s_interval_covers_where_questions_share_an_image(images: int, recall: float, alarms: float) -> None:
     """Six questions about each picture, half of them of what is there; some pictures are hard to see."""
 
     def draw(rng: Rng) -> tuple[tuple[int, int], ...]:

@@ -89,7 +89,7 @@ def pizza(side: int) -> Pillow.Image:
     return plate
 
 
-@pytest.mark.parametrize("picture", [fence(400), wasp(200), pizza(500)], ids=["fence", "wasp", "pizza"])
+@pytest.mark.parametrize("image", [fence(400), wasp(200), pizza(500)], ids=["fence", "wasp", "pizza"])
 def test_what_only_looks_like_text_to_the_network_that_finds_it_is_kept(image: Pillow.Image) -> None:
     """Its boxes cover .46 to .67 of these, and nothing in them can be read."""
     assert measured(FetchedImage(encoded(image, "PNG"), ""), max_text_area=0.3)["words"] == 0

@@ -81,7 +81,7 @@ class TestMMSafetyBench:
             assert shown(each) == expected
             assert (each.group, each.wants, each.scored_by[0]) == (scenario, "refuse", CRITERIA[scenario])
 
-    @pytest.mark.parametrize("pictures", ["data/imgs", "MM-SafetyBench(imgs)", "data/imgs/MM-SafetyBench(imgs)"])
+    @pytest.mark.parametrize("images", ["data/imgs", "MM-SafetyBench(imgs)", "data/imgs/MM-SafetyBench(imgs)"])
     def test_the_release_gives_the_right_words_with_the_right_image(self, tmp_path: Path, images: str) -> None:
         self.check(read("mm-safetybench", mm_release(tmp_path, images=images)))
 

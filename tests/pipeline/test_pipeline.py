@@ -1,4 +1,4 @@
-"""Invariants of the road from the taxonomy to the data set, walked on the miniature with a pool behind a server."""
+"""Invariants of the pipeline from the taxonomy to the data set, walked on the miniature with a pool behind a server."""
 
 import asyncio
 import base64
@@ -74,7 +74,7 @@ WRITES = {entry.name: entry.writes for entry in STAGES}
 
 @functools.cache
 def scenes() -> dict[str, Scene]:
-    """The scenes of a run by the hash of their pictures."""
+    """The scenes of a run by the hash of their images."""
     drawn = [
         scene(position, number, SEED, live=live)
         for position in range(LEAVES)
@@ -135,7 +135,7 @@ def written(rng: random.Random, seen: Scene, request: str) -> str:
     return speak_question(rng, kind, rng.choice(VERBS))
 
 
-# --- the road
+# --- the pipeline
 
 
 def write_taxonomy(file: Path, wide: int = 2) -> Path:
@@ -152,7 +152,7 @@ def write_taxonomy(file: Path, wide: int = 2) -> Path:
 
 
 def settings(taxonomy: Path, url: str, **options: str) -> BuildConfig:
-    """The settings of a small road; options by name, with two underscores for the dot."""
+    """The settings of a small pipeline; options by name, with two underscores for the dot."""
     table: dict[str, Any] = {
         "seed": SEED,
         "taxonomy": {"file": str(taxonomy)},
@@ -190,28 +190,28 @@ def left_behind(run: Path, *stages: str) -> dict[str, tuple[int, bytes]]:
 
 
 class Walked(NamedTuple):
-    """A road that was walked to the data set, and the server it was walked with."""
+    """A pipeline that was walked to the data set, and the server it was walked with."""
 
     server: ChatServer
     taxonomy: Path
     run: Path
 
     def settings(self, **options: str) -> BuildConfig:
-        return settings(self.taxonomy, self.server.url, images__held_out_leaves=f'["{HELD_OUT}"]', **options)
+        return settings(self.taxonomy, self.server.url, selection__held_out_leaves=f'["{HELD_OUT}"]', **options)
 
 
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walked]:
-    folder = tmp_path_factory.mktemp("road")
+    folder = tmp_path_factory.mktemp("pipeline")
     with ChatServer(pool) as server:
-        road = Walked(server, write_taxonomy(folder / "taxonomy.toml"), folder / "run")
-        walk(road.settings(), road.run)
-        yield road
+        built = Walked(server, write_taxonomy(folder / "taxonomy.toml"), folder / "run")
+        walk(built.settings(), built.run)
+        yield built
 
 
 @pytest.fixture
 def copied(walked: Walked, tmp_path: Path) -> Walked:
-    """The walked road in a folder of its own, which a test may walk on."""
+    """The walked pipeline in a folder of its own, which a test may walk on."""
     return walked._replace(run=Path(shutil.copytree(walked.run, tmp_path / "run")))
 
 

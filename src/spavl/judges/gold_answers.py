@@ -63,7 +63,7 @@ def _anchor(line: str, where: str, folder: Path) -> GoldAnswer:
         raise ConfigError("an anchor's label is `safe` or `unsafe`, and its fields are texts", where=where, then=then)
     if not is_encodable(row):
         raise ConfigError("a text holds half a character (a lone surrogate)", where=where, then=then)
-    image = _image(folder / row["image"], where) if row.get("picture") else None
+    image = _image(folder / row["image"], where) if row.get("image") else None
     case = JudgeInput(image, row["question"], None, row["label"] == "unsafe", row.get("context", ""))
     return GoldAnswer(case, row["answer"], row["label"])
 

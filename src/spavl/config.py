@@ -1,4 +1,4 @@
-"""The base of all settings: written once as a class, the same thing in a TOML file and on the command line."""
+"""The base class of all settings: a field is a key in a TOML file and an option on the command line."""
 
 import json
 import tomllib

@@ -20,8 +20,8 @@ from spavl.publishing.card import write_card
 from spavl.report.page import render
 from spavl.report.summary import summarize
 from spavl.report.view_model import gather
+from spavl.stages.finishing import finished
 from spavl.stages.monitor import progress_snapshot
-from spavl.stages.runner import finished
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
 from spavl.terminal.progress import Screen

@@ -339,7 +339,7 @@ def test_what_is_known_of_a_image_comes_with_it(tmp_path: Path) -> None:
     [
         ({"candidates__source": "no/such/folder"}, "no such folder"),
         ({"candidates__source": "."}, "named as a leaf"),
-        ({"pictures__smallest_side": 65}, "not one row has come of 120 inputs: too_small 120"),
+        ({"pictures__smallest_side": 65}, "the stage produced 0 rows from 120 inputs: too_small 120"),
         ({"images__held_out_leaves": ("c",)}, "no such leaves: c"),
     ],
 )

@@ -10,8 +10,9 @@ from spavl.judges.pairwise import compare
 from spavl.judges.registry import open_judge
 from spavl.models.types import ImageData
 from spavl.records import Duel, Image, Question, Score
+from spavl.stages.context import RowResult, StageContext
 from spavl.stages.judge_checks import check_judges, noted
-from spavl.stages.runner import RowResult, StageContext, run_rows
+from spavl.stages.runner import run_rows
 from spavl.store import Manifest
 from spavl.store.question_facts import categories_in, contested_in
 from spavl.text.degenerate import is_empty

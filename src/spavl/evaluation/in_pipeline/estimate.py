@@ -11,7 +11,7 @@ from spavl.judges.pairwise import compare
 from spavl.judges.registry import is_rules, open_guard, open_judge
 from spavl.models.types import ask_about
 from spavl.records import Category, Duel, Image, Question, Score
-from spavl.stages.cost_model import CostContext, Weighted, thin
+from spavl.stages.cost_model import CostContext, Weighted, subsample_rows
 from spavl.store.question_facts import contested_in
 
 # An answer of two paragraphs, three lines of a guard, seven of a judge.
@@ -26,7 +26,7 @@ async def evaluation(context: CostContext[BeforeAfterConfig]) -> list[Weighted[S
         await ask_canaries(canaries_of_guard(open_guard(settings.guard, context.counting(1, _WORD), STAGE)))
     categories, contested = _categories(context), _contested(context)
     every = [many for many in context.read("questions", Question) if many.row.id not in contested]
-    for question, times in thin([many for many in every if _probed(many.row, images)]):
+    for question, times in subsample_rows([many for many in every if _probed(many.row, images)]):
         image = images[question.image_id]
         shown = context.image(image)
         request = ask_about(
@@ -63,7 +63,7 @@ async def duels(context: CostContext[BeforeAfterConfig]) -> list[Weighted[Duel]]
         for many in context.read("evaluation", Score)
         if many.row.arm == "after" and many.row.probe == HELD_OUT_IMAGES and not many.row.harmful
     ]
-    for score, times in thin(compared):
+    for score, times in subsample_rows(compared):
         question, image = questions[score.question_id], images[score.image_id]
         judge = open_judge(uri, context.counting(times, _VOTE), context.stage)
         case = case_about(question, image, context.image(image), categories)

@@ -16,8 +16,9 @@ from spavl.judges.judge_inputs import case_about
 from spavl.judges.registry import open_guard
 from spavl.models.types import ChatModel, ImageData, ask_about
 from spavl.records import Image, Question, Score
+from spavl.stages.context import RowResult, StageContext
 from spavl.stages.judge_checks import check_judges, noted
-from spavl.stages.runner import RowResult, StageContext, run_rows
+from spavl.stages.runner import run_rows
 from spavl.store import Manifest
 from spavl.store.question_facts import categories_in, contested_in
 from spavl.text.degenerate import DEGENERATE_KINDS, degeneration_of

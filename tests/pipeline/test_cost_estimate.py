@@ -19,7 +19,7 @@ from spavl.pipeline.registry import STAGES, BuildConfig
 from spavl.pipeline.settings import read_config
 from spavl.records import Image, Split
 from spavl.stages.cost_model import CostEstimate
-from spavl.stages.subset import few
+from spavl.stages.subset import subsample_images
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from tests.support.evaluations import but_canaries
@@ -184,7 +184,7 @@ def image(leaf: str, number: int, split: Any) -> Image:
 @given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from(get_args(Split))), max_size=40), st.integers(1, 45))
 def test_a_smaller_trial_is_part_of_a_larger_and_is_spread(drawn: list[tuple[int, Any]], limit: int) -> None:
     images = [image(f"leaf {leaf}", number, split) for number, (leaf, split) in enumerate(drawn)]
-    chosen, more = few(images, limit), few(images, limit + 1)
+    chosen, more = subsample_images(images, limit), subsample_images(images, limit + 1)
     assert len(chosen) == min(limit, len(images))
     assert {row.id for row in chosen} <= {row.id for row in more}
     counts, wanted = Counter(row.leaf for row in chosen), Counter(row.leaf for row in images)

@@ -16,7 +16,7 @@ from spavl.miniature.world import draw, png, scene
 from spavl.models.backends.hf import load_checkpoint
 from spavl.models.factory import ModelFactory, miniature_checkpoint
 from spavl.records import Reject, Sample
-from spavl.stages.runner import StageContext
+from spavl.stages.context import StageContext
 from spavl.store import Manifest, RunFolder
 from spavl.terminal.progress import Screen
 from spavl.training.config import TrainingConfig

@@ -22,8 +22,9 @@ from spavl.judges.guards.criteria import criterion_in
 from spavl.judges.registry import is_rules, model_of, open_guard, open_judge, open_refusal_judge
 from spavl.judges.types import ModelOpener
 from spavl.records import Reject
+from spavl.stages.context import StageContext
+from spavl.stages.finishing import fingerprint_of, seal
 from spavl.stages.judge_checks import check_judges, noted
-from spavl.stages.runner import StageContext, fingerprint_of, seal
 from spavl.store import Manifest, RunFolder
 
 

@@ -17,8 +17,8 @@ from spavl.evaluation.items import found_in, placed_benchmarks
 from spavl.evaluation.metrics.power import PowerItem, what_can_be_found
 from spavl.evaluation.runner import stages_of_evaluation
 from spavl.models.backends.dry_run import Case, CostCountingFactory, LengthEvidence
+from spavl.stages.context import StageContext
 from spavl.stages.cost_model import CostEstimate, CostLine
-from spavl.stages.runner import StageContext
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 

@@ -13,7 +13,7 @@ from spavl.judges.registry import is_rules, open_guard, open_judge
 from spavl.judges.types import JudgeInput
 from spavl.models.types import ImageData, ask_about
 from spavl.records import Category, Image, Question
-from spavl.stages.cost_model import CostContext, Weighted, thin
+from spavl.stages.cost_model import CostContext, Weighted, subsample_rows
 
 # An answer of two paragraphs, three lines of a guard, seven of a judge.
 _ANSWER, _VERDICT, _VOTE = 150, 8, 25
@@ -32,7 +32,7 @@ async def canaries(context: CostContext[CanariesConfig]) -> list[Weighted[Canary
 async def answers(context: CostContext[AnswersConfig]) -> list[Weighted[Answer]]:
     settings, rows = context.settings, list[Weighted[Answer]]()
     trained, images = f"hf/{context.run.checkpoint('aligned')}", _images(context)
-    for item, times in thin(context.read("items", Item)):
+    for item, times in subsample_rows(context.read("items", Item)):
         request = ask_about(
             context.image(images[item.key]),
             item.question,
@@ -58,7 +58,7 @@ async def answers(context: CostContext[AnswersConfig]) -> list[Weighted[Answer]]
 
 async def judgements(context: CostContext[JudgementsConfig]) -> list[Weighted[Judgement]]:
     items, case_of = _items(context), _CaseMaker(context)
-    for answer, times in thin(context.read("answers", Answer)):
+    for answer, times in subsample_rows(context.read("answers", Answer)):
         for uri in context.settings.guard:
             if not is_rules(uri):
                 guard = open_guard(uri, context.counting(times, _VERDICT), context.stage)
@@ -71,7 +71,7 @@ async def pairwise(context: CostContext[PairwiseConfig]) -> list[Weighted[Pairwi
     if is_rules(uri):
         return []
     items, case_of = _items(context), _CaseMaker(context)
-    for answer, times in thin(context.read("answers", Answer)):
+    for answer, times in subsample_rows(context.read("answers", Answer)):
         item = items[answer.item_id]
         if answer.model != base and answer.condition == "real" and "pairwise" in item.scored_by:
             judge = open_judge(uri, context.counting(times, _VOTE), context.stage)

@@ -21,7 +21,8 @@ from spavl.judges.guards.keyword import ORDINARY, KeywordGuard, lists_for
 from spavl.judges.registry import is_rules, model_of, open_guard, open_refusal_judge
 from spavl.judges.types import Guard, GuardVerdict, JudgeInput, RefusalJudge
 from spavl.models.types import ImageData
-from spavl.stages.runner import RowResult, StageContext, Stream, run_lanes
+from spavl.stages.context import RowResult, StageContext, Stream
+from spavl.stages.runner import run_streams
 from spavl.store import Manifest, RunFolder
 from spavl.store.question_facts import categories_in
 from spavl.text.degenerate import is_empty
@@ -48,7 +49,7 @@ async def run(job: StageContext[JudgementsConfig]) -> Manifest:
     guards = {uri: open_guard(uri, job.models, JUDGEMENTS.stage) for uri in settings.guard}
     markers, judges = _markers(job, list(items.values()), guards)
 
-    def lane(marker: JudgeStream) -> Stream[Answer, Judgement]:
+    def stream(marker: JudgeStream) -> Stream[Answer, Judgement]:
         async def work(answer: Answer) -> RowResult[Judgement]:
             return RowResult(await marker.mark(items[answer.item_id], answer))
 
@@ -65,7 +66,7 @@ async def run(job: StageContext[JudgementsConfig]) -> Manifest:
         "anchors": await _on_anchors(settings.gold_answers, anchored),
     }
     total = job.run.count("answers", Answer)
-    return await run_lanes(job, JUDGEMENTS, [lane(marker) for marker in markers], total, lambda: notes)
+    return await run_streams(job, JUDGEMENTS, [stream(marker) for marker in markers], total, lambda: notes)
 
 
 def check_judged(items: Iterable[Item], settings: JudgementsConfig) -> None:

@@ -10,7 +10,8 @@ from spavl.judges.empty_answers import compared_with_empty
 from spavl.judges.pairwise import compare
 from spavl.judges.registry import open_judge
 from spavl.records import Record
-from spavl.stages.runner import RowResult, StageContext, run_rows
+from spavl.stages.context import RowResult, StageContext
+from spavl.stages.runner import run_rows
 from spavl.store import Manifest
 from spavl.text.degenerate import is_empty
 

@@ -41,17 +41,18 @@ from spavl.models.backends.dry_run import ValidatingFactory
 from spavl.models.batch_api.queue import open_batch_queue
 from spavl.models.factory import ModelFactory
 from spavl.models.wrappers.stack import Budget
+from spavl.stages.context import StageContext
+from spavl.stages.finishing import finished
 from spavl.stages.monitor import progress_snapshot
 from spavl.stages.preflight import (
     NamedModel,
     check_servers,
-    left_to_do,
     open_a_guard,
     open_a_judge,
     open_model,
     open_named,
+    pending_stages,
 )
-from spavl.stages.runner import StageContext, finished
 from spavl.stages.spec import StageSpec
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
@@ -133,7 +134,8 @@ async def _check_ahead(config: EvaluationConfig, run: RunFolder, screen: Screen)
     models = ValidatingFactory(run.ledger, config.model_settings, config.servers.pace).trusting(
         config.trust_remote_code
     )
-    left = left_to_do((stage.plan, _job(stage, config, run, models, screen)) for stage in stages_of_evaluation(config))
+    stages = stages_of_evaluation(config)
+    left = pending_stages((stage.plan, _job(stage, config, run, models, screen)) for stage in stages)
     try:
         _check_settings(config, left)
         for _ in open_named(_named(config, left), models):

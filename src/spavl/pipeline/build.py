@@ -22,8 +22,8 @@ from spavl.pipeline.report.summary import summarize
 from spavl.pipeline.report.view_model import gather
 from spavl.pipeline.settings import read_config, read_table
 from spavl.publishing.card import write_card
+from spavl.stages.finishing import finished
 from spavl.stages.monitor import progress_snapshot
-from spavl.stages.runner import finished
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
 from spavl.terminal.progress import Screen

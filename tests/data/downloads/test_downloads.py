@@ -24,7 +24,7 @@ from PIL import Image as Pillow
 
 from spavl.data.downloads import fetch as fetching
 from spavl.data.downloads.address_guard import AddressGuard, is_public
-from spavl.data.downloads.config import PLAN, FetchConfig
+from spavl.data.downloads.config import SPEC, FetchConfig
 from spavl.data.downloads.downloader import _checked
 from spavl.data.downloads.fetch import open_fetch
 from spavl.data.downloads.host_throttle import HostThrottle
@@ -319,7 +319,7 @@ def test_a_list_of_urls_becomes_images_and_only_what_may_pass_is_asked_again(
     async def story(port: int) -> None:
         monkeypatch.setattr(fetching, "GUARD", allowing(port, Names({})))
         monkeypatch.setattr("spavl.data.downloads.downloader._FIRST_WAIT", 0.0)
-        monkeypatch.setattr("spavl.data.downloads.run.PLAN", dataclasses.replace(PLAN, again_after=0.01))
+        monkeypatch.setattr("spavl.data.downloads.run.SPEC", dataclasses.replace(SPEC, seconds_before_retry=0.01))
         with pytest.raises(GateError, match="4 of 7"):
             await drive(config(port, 1), tmp_path / "run", "selection", Screen())
         well.update(("ill-1", "ill-2"))

@@ -343,7 +343,7 @@ def test_what_is_known_of_an_image_comes_with_it(tmp_path: Path) -> None:
     [
         ({"sourcing__source": "no/such/folder"}, "no such folder"),
         ({"sourcing__source": "."}, "named as a leaf"),
-        ({"downloads__min_side": 65}, "not one row has come of 120 inputs: too_small 120"),
+        ({"downloads__min_side": 65}, "the stage produced 0 rows from 120 inputs: too_small 120"),
         ({"selection__held_out_leaves": ("c",)}, "no such leaves: c"),
     ],
 )

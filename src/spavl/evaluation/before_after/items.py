@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from spavl.evaluation.config import ITEMS, ItemsConfig
 from spavl.evaluation.records import Item
 from spavl.records import Image, Question, Reject
-from spavl.stages.runner import StageContext, fingerprint_of, seal
+from spavl.stages.context import StageContext
+from spavl.stages.finishing import fingerprint_of, seal
 from spavl.store import Manifest
 from spavl.store.question_facts import contested_in
 

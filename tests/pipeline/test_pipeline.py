@@ -285,7 +285,7 @@ def test_rows_and_rejects_account_for_every_input(walked: Walked) -> None:
     asked = [question for question in questions if question.image_id in taught]
 
     candidates, photos = rows(run, "sourcing", Candidate), rows(run, "downloads", DownloadedImage)
-    assert len(candidates) == 2 * LEAVES * (PER_LEAF + 1), "each picture and its twin"
+    assert len(candidates) == 2 * LEAVES * (PER_LEAF + 1), "each image and its twin"
     assert len(photos) + len(rejects(run, "downloads")) == len(candidates)
     assert len(images) == 2 * LEAVES * PER_LEAF
     written = [question for question in questions if question.twin_of is None]
@@ -573,6 +573,6 @@ def test_both_arms_answer_everything_that_no_training_saw(copied: Walked) -> Non
     }
     assert unsafe["before"] > unsafe["after"]
     blank = [score for score in scores if score.probe == BLANK_IMAGE]
-    assert {score.answer for score in blank} == {"i see many colours here ."}, "a true picture was shown as blank"
+    assert {score.answer for score in blank} == {"i see many colours here ."}, "a true image was shown as blank"
     harmless = {q.id for q in questions if images[q.image_id].split == "test" and not q.harmful}
     assert {comparison_result.question_id for comparison_result in rows(copied.run, "duels", Duel)} == harmless

@@ -49,7 +49,7 @@ def test_items_that_were_trained_on_are_found_and_the_rates_told_without_them(tm
     taught[1] = (drawn(1, quality=60, size=80), taught[1][1])
     taught[2] = (taught[2][0], tested[2][1])
     taught[3] = (taught[3][0], tested[3][1].capitalize() + "?")
-    taught[4] = (b"no picture", taught[4][1])
+    taught[4] = (b"no image", taught[4][1])
     write(tmp_path / "train" / "train-0.parquet", taught)
 
     def answer(body: dict[str, Any]) -> str:
@@ -69,7 +69,7 @@ def test_items_that_were_trained_on_are_found_and_the_rates_told_without_them(tm
     assert (audit["pictures"], audit["unreadable"], audit["kinds"]) == (12, 1, {"picture": 2, "wording": 2})
     assert [round(12 * shares[kind]["value"]) for kind in ("picture", "question", "seen")] == [2, 2, 2]
     (told,) = [each for each in audit["figures"] if (each["model"], each["told"]) == ("one", "unsafe")]
-    assert (told["all"]["n"], told["not_seen"]["n"]) == (12, 10), "the same words about another picture are new"
+    assert (told["all"]["n"], told["not_seen"]["n"]) == (12, 10), "the same words about another image are new"
     assert "Was it trained on?" in (tmp_path / "evaluation" / "report.html").read_text()
 
 

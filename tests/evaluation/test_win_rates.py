@@ -28,7 +28,7 @@ def win_rate(outcomes: Sequence[Outcome], each: int = 1) -> WinRate:
     """Comparisons about harmless items, of which so many share an image."""
     items, comparisons, texts = {}, [], {}
     for number, outcome in enumerate(outcomes):
-        item = filled(Item, key=str(number), wants="help", cluster=f"picture {number // each}", benchmark="b")
+        item = filled(Item, key=str(number), wants="help", cluster=f"image {number // each}", benchmark="b")
         votes = SHOWN.get(outcome, SHOWN["win"])
         comparison = filled(
             PairwiseResult, item_id=item.id, model="one", against="base", harmless=outcome, helpful=outcome, votes=votes

@@ -247,8 +247,12 @@ def test_empty_cells_are_looked_for_in_little_memory(tmp_path: Path) -> None:
     table = pa.table({"question": ["x"] * 100, "image": cells})
     pq.write_table(table, tmp_path / TABLE, dictionary_pagesize_limit=2**30, write_statistics=False)
     assert (tmp_path / TABLE).stat().st_size < 3_100_000
-    before = "from spavl.evaluation.benchmarks import shelf; from spavl.errors import ConfigError; shelf.named('pope')"
-    work = "read = shelf.named('harmeval').read(Path(sys.argv[1])); assert len([next(read) for _ in range(99)]) == 99"
+    before = (
+        "from spavl.evaluation.benchmarks import registry; from spavl.errors import ConfigError; registry.named('pope')"
+    )
+    work = (
+        "read = registry.named('harmeval').read(Path(sys.argv[1])); assert len([next(read) for _ in range(99)]) == 99"
+    )
     assert taken(before, work, tmp_path) < 120, "of 300 MB"
 
 

@@ -22,8 +22,7 @@ from spavl.terminal.progress import Screen
 from spavl.training.config import TrainingConfig
 from spavl.training.data_checks import check
 from spavl.training.prefix_trees.batch import make_batch
-from spavl.training.prefix_trees.token_counts import CountedRow, TokenCounter
-from spavl.training.prefix_trees.tokenize import ScoredRow
+from spavl.training.prefix_trees.tokenize import CountedRow, ScoredRow, TokenCounter
 from spavl.training.run import run as train
 from tests.support.images import encoded, photo
 from tests.support.records import filled

@@ -17,8 +17,8 @@ from spavl.training.dry_run import estimate
 from spavl.training.dry_run.estimate import MemoryEstimate, SpeedEstimate, TrainingEstimate, estimate_training
 from spavl.training.dry_run.table import page
 from spavl.training.loop.schedule import LoopConfig
-from spavl.training.prefix_trees.model_support import ModelFamily
-from spavl.training.prefix_trees.token_counts import TokenCount
+from spavl.training.prefix_trees.attention import ModelFamily
+from spavl.training.prefix_trees.tokenize import TokenCount
 from tests.training.test_train import FAST, data, spavl
 
 __all__ = ["data"]

@@ -21,9 +21,9 @@ from spavl.training.loop.schedule import LoopConfig, learning_rate_at
 from spavl.training.loop.throughput import flops_per_token
 from spavl.training.loop.trackers import tracking
 from spavl.training.model.trainable import freeze_vision, prepare
-from spavl.training.objectives.answers import AnswerToScore
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.losses import dpo_loss
+from spavl.training.objectives.microbatches import AnswerToScore
 from spavl.training.objectives.reference_cache import ReferenceCache
 from spavl.training.prefix_trees import logprobs
 from spavl.training.prefix_trees.batch import make_batch

@@ -60,9 +60,9 @@ async def _walk(
             for stage in stages_of_evaluation(one):
                 if stage.plan is OVERLAPS:
                     continue
-                models.times = 1.0 if stage.plan is CANARIES else len(found) / few
-                models.words = _WORDS[stage.plan.stage]
+                times = 1.0 if stage.plan is CANARIES else len(found) / few
+                counting = models.weighted(times, _WORDS[stage.plan.stage])
                 await stage.run(
-                    StageContext(made, stage.settings, config.seed, models, Screen(quiet=True), servers.in_flight)
+                    StageContext(made, stage.settings, config.seed, counting, Screen(quiet=True), servers.in_flight)
                 )
     return models, list(what_can_be_found(asked))

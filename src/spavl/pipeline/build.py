@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from spavl.config import differing, write_config
+from spavl.config import differing, texts_in, write_config
 from spavl.errors import ConfigError, StoreError
 from spavl.evaluation.before_after.results import BeforeAfterResults, read_tables, results_of
 from spavl.evaluation.config import CANARIES, JUDGEMENTS
@@ -119,9 +119,11 @@ async def replay(config: BuildConfig, out: Path, until: str | None, screen: Scre
 
 def _check_batched(config: BuildConfig) -> None:
     """A slip in a name here would mean the full price."""
-    spelled = config.model_copy(update={"batch": BatchConfig(), "model_settings": {}}).model_dump_json()
+    others = config.model_copy(update={"batch": BatchConfig(), "model_settings": {}})
+    named = list(texts_in(others.model_dump(mode="json")))
     for name in config.batch.models:
-        if not name.startswith("openai/") or f'{name}"' not in spelled:
+        # A guard's form may stand before the name of its model.
+        if not name.startswith("openai/") or not any(text.endswith(name) for text in named):
             then = "name models as the other settings name them; only those of openai/ can go through batches"
             raise ConfigError(f"no stage asks {name!r} through a server", where="batch.models", then=then)
 
@@ -137,7 +139,7 @@ async def _do(entry: StageEntry, config: BuildConfig, run: RunFolder, models: Mo
 
 def _costs(config: BuildConfig) -> bool:
     """Whether any model may cost money at all."""
-    return "openai/" in config.model_dump_json()
+    return any("openai/" in text for text in texts_in(config.model_dump(mode="json")))
 
 
 def write_report(run: RunFolder, manifests: list[Manifest], config: BuildConfig) -> dict[str, Any]:

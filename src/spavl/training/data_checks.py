@@ -16,7 +16,7 @@ from spavl.models.chat_template import marks_of
 from spavl.records import Reject, Sample
 from spavl.stages.context import reject
 from spavl.terminal.progress import Screen
-from spavl.training.prefix_trees.token_counts import Size, TokenCounter
+from spavl.training.prefix_trees.tokenize import Size, TokenCounter
 
 
 class CheckedSamples(NamedTuple):

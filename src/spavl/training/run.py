@@ -34,8 +34,8 @@ from spavl.training.loop.throughput import Throughput, line_of
 from spavl.training.loop.trackers import Trackers, tracking
 from spavl.training.loop.validation import HeldOutPairs, Validator
 from spavl.training.model import save, trainable
+from spavl.training.model.anatomy import blank_image
 from spavl.training.model.qlora import load_in_four_bits
-from spavl.training.model.read_parameters import blank_image
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.judge_inputs import cases_of
 from spavl.training.objectives.reference_cache import CACHE, ReferenceCache
@@ -43,8 +43,8 @@ from spavl.training.objectives.registry import OBJECTIVES, Objective, ObjectiveI
 from spavl.training.objectives.reward import Reward, save_head
 from spavl.training.ppo.ppo import PPO
 from spavl.training.ppo.setup import REWARD, has_teacher, ordering, ppo_task, reward_task
+from spavl.training.prefix_trees.attention import refuse_two_parts
 from spavl.training.prefix_trees.logprobs import Scorer
-from spavl.training.prefix_trees.model_support import refuse_two_parts
 
 T = TypeVar("T")
 

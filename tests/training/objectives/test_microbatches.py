@@ -15,8 +15,7 @@ from spavl.terminal.progress import Screen
 from spavl.training.config import PPOConfig, TrainingConfig
 from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import train
-from spavl.training.objectives.answers import BatchMaker
-from spavl.training.objectives.batch_sampler import cut
+from spavl.training.objectives.microbatches import BatchMaker, cut
 from spavl.training.objectives.registry import OBJECTIVES, Objective, ObjectiveInputs
 from spavl.training.ppo.ppo import PPO
 from spavl.training.prefix_trees.batch import TreeBatch

@@ -24,7 +24,7 @@ from spavl.training.config import DPOConfig, PairWeightsConfig, TrainingConfig
 from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import train
 from spavl.training.loop.schedule import LoopConfig
-from spavl.training.model.read_parameters import blank_image
+from spavl.training.model.anatomy import blank_image
 from spavl.training.model.trainable import prepare
 from spavl.training.objectives.dpo import DPO, PairBatch, _metrics
 from spavl.training.objectives.losses import FORMS, DPOLoss, dpo_loss

@@ -16,10 +16,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from spavl.errors import TrainingError
+from spavl.training.prefix_trees.attention import family_of, forks_of
 from spavl.training.prefix_trees.batch import TreeBatch, lay_out
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, sorted_by_answer
-from spavl.training.prefix_trees.model_support import family_of
-from spavl.training.prefix_trees.segment_attention import forks_of
 from spavl.training.prefix_trees.tokenize import ImageGroup
 from spavl.training.prefix_trees.tree import TokenPath, grow, visible
 from tests.support.model_families import BEGIN, END, IMAGE, MAKERS, SIZES, Shown, Tiny, tiny, together

@@ -10,6 +10,7 @@ from spavl.data.downloads.caption_scores import CaptionScorer, open_scoring
 from spavl.data.downloads.config import SPEC, DownloadsConfig
 from spavl.data.downloads.fetch import open_fetch
 from spavl.data.downloads.inspect_image import FetchedImage, InspectedImage, RefusedImage, examine
+from spavl.data.downloads.notes import DownloadsNotes
 from spavl.engine import WorkerDeath, WorkerLimits, open_workers
 from spavl.imaging.local import cell_at
 from spavl.imaging.unfetchable import Unfetchable
@@ -65,9 +66,9 @@ async def run(context: StageContext[DownloadsConfig]) -> Manifest:
             return RowResult([photo])
 
         candidates, total = context.run.read("sourcing", Candidate), context.run.count("sourcing", Candidate)
-        asked = with_revision(settings.similarity_model, scoring.commit) if scoring is not None else ""
+        asked = with_revision(settings.similarity_model, scoring.commit) if scoring is not None else None
         return await run_rows(
-            context, SPEC, candidates, total, work, lambda: {"similarity_model": asked} if asked else {}
+            context, SPEC, candidates, total, work, lambda: DownloadsNotes(similarity_model=asked or None)
         )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 from spavl.data.questions.checking import PROMPT
 from spavl.data.questions.config import SPEC, QuestionsConfig
+from spavl.data.questions.notes import QuestionsNotes
 from spavl.data.questions.writing import (
     KINDS,
     NEIGHBOUR,
@@ -154,7 +155,7 @@ class _ImageQuestions:
         return question
 
 
-def _notes(context: StageContext[QuestionsConfig]) -> dict[str, object]:
+def _notes(context: StageContext[QuestionsConfig]) -> QuestionsNotes:
     kinds: Counter[str] = Counter()
     modality: Counter[str] = Counter()
     second_tries = of_fallback = 0
@@ -165,10 +166,10 @@ def _notes(context: StageContext[QuestionsConfig]) -> dict[str, object]:
             modality[row.modality or "not asked"] += 1
             second_tries += row.tries > 1
             of_fallback += row.fallback
-    return {
-        "kinds": dict(kinds),
-        "modality": dict(sorted(modality.items())) if context.settings.checker else {},
-        "second_tries": second_tries,
-        "of_fallback": of_fallback,
-        "unchecked_language": "" if language.script else language.name,
-    }
+    return QuestionsNotes(
+        kinds=dict(kinds),
+        modality=dict(sorted(modality.items())) if context.settings.checker else {},
+        second_tries=second_tries,
+        of_fallback=of_fallback,
+        unchecked_language="" if language.script else language.name,
+    )

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from spavl.data.selection.config import SPEC, SelectionConfig
 from spavl.data.selection.image_pool import FetchedCandidate, ImagePool, stock_of
+from spavl.data.selection.notes import SelectionNotes
 from spavl.data.selection.quotas import Selection, choose
 from spavl.data.selection.relevance import Relevance, RelevanceCheck
 from spavl.data.selection.removals import is_removed, read_removals
@@ -149,7 +150,7 @@ def _decisions(chosen: FetchedCandidate, relevance: Relevance | None, check: Rel
     return (*chosen.photo.measures, f"relevance={relevance}", f"relevance_by={check.name}")
 
 
-def _conclude(context: StageContext[SelectionConfig], categories: Sequence[Category]) -> dict[str, object]:
+def _conclude(context: StageContext[SelectionConfig], categories: Sequence[Category]) -> SelectionNotes:
     """Say which leaves got fewer images than wanted, if none is to be learnt from, and how many words were unread."""
     got, unread, splits = Counter[str](), 0, Counter[str]()
     for image in context.run.read(SPEC.stage, Image):
@@ -170,7 +171,7 @@ def _conclude(context: StageContext[SelectionConfig], categories: Sequence[Categ
     if short:
         worst = ", ".join(f"{leaf} {got[leaf]}" for leaf in sorted(short, key=lambda leaf: -short[leaf])[:5])
         context.screen.say(f"images: {len(short)} of {len(categories)} leaves have fewer than {wanted} images: {worst}")
-    return {"shortfall": short, "relevance_unread": unread}
+    return SelectionNotes(shortfall=short, relevance_unread=unread)
 
 
 def _split(context: StageContext[SelectionConfig], category: Category, blob: str) -> Split:

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from spavl.records import Duel, Outcome, Score
+from spavl.evaluation.metrics.win_rates import share_of
+from spavl.records import Duel, Score
 from spavl.statistics import Estimate, compared, rate_by_cluster, rate_with_unknown, too_many_unknown, win_rate
 
 ARMS = ("before", "after")
-_WORTH: dict[Outcome, float] = {"win": 1.0, "tie": 0.5, "inconsistent": 0.5, "loss": 0.0}
 
 
 def unsafe(score: Score) -> float | None:
@@ -91,7 +91,7 @@ def help_win_rate(duels: Sequence[Duel], lost: Sequence[str] = ()) -> Estimate:
 
     The interval covers comparisons that could not be judged, and those that never were, `lost` by their images.
     """
-    shares = [*(_WORTH.get(comparison_result.outcome) for comparison_result in duels), *[None] * len(lost)]
+    shares = [*(share_of(comparison_result.outcome) for comparison_result in duels), *[None] * len(lost)]
     return win_rate(shares, [*(comparison_result.image_id for comparison_result in duels), *lost])
 
 

@@ -64,7 +64,7 @@ OVERLAPS = StageSpec(
     writes=Overlap,
     does="looks for the items among what a model was trained on",
     files=("train",),
-    version=4,
+    version=5,
 )
 
 Condition = Literal["real", "blank", "none", "shuffled", "noise", "blur", "first_word", "typos", "paraphrase"]

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from gates import docs, knobs, quiet, readme, sizes
+from gates import docs, knobs, quiet, readme, sizes, words
 from gates.fault import Fault, Stopped
 
 GATES: dict[str, Callable[[Path], list[Fault]]] = {
@@ -13,6 +13,7 @@ GATES: dict[str, Callable[[Path], list[Fault]]] = {
     "docs": docs.check,
     "readme": readme.check,
     "quiet": quiet.check,
+    "words": words.check,
 }
 
 

@@ -94,9 +94,9 @@ def _markers(
             criteria = guard.name
             markers.append(JudgeStream(criteria, wave, _guarding(guard, blobs, by_criterion)))
         if any(by_reading(item) for item in items):
-            heeding = open_refusal_judge(model_of(judge), job.models, MARKS.stage)
-            refusals = heeding.name
-            markers.append(JudgeStream(refusals, wave, _heeding(heeding, blobs)))
+            refusal_judge = open_refusal_judge(model_of(judge), job.models, MARKS.stage)
+            refusals = refusal_judge.name
+            markers.append(JudgeStream(refusals, wave, _judging_refusals(refusal_judge, blobs)))
     return markers, JudgeAssignment({uri: guard.name for uri, guard in guards.items()}, criteria, refusals)
 
 
@@ -112,7 +112,7 @@ def _guarding(
     return mark
 
 
-def _heeding(judge: RefusalJudge, blobs: Blobs) -> Callable[[Item, Answer], Awaitable[Sequence[Judgement]]]:
+def _judging_refusals(judge: RefusalJudge, blobs: Blobs) -> Callable[[Item, Answer], Awaitable[Sequence[Judgement]]]:
     """XSTest's three classes; who refuses in part refuses. What answers an ordinary question is no refusal, and nobody
     is asked about it."""
 

@@ -1,4 +1,4 @@
-"""comparisons: Answer rows -> Bout rows; each model's answers against the base's, judged in both orders."""
+"""pairwise: Answer rows -> PairwiseResult rows. A judge compares each answer with the base model's, in both orders."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

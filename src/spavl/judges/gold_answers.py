@@ -1,4 +1,4 @@
-"""Anchors: answers whose truth people settled, judged again in each run, to see whether the judge still is who it was.
+"""Gold answers: answers with human labels, judged again in each evaluation to detect a guard's drift.
 
 A file of JSON lines, one anchor each:
 

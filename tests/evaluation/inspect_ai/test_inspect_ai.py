@@ -343,5 +343,5 @@ def test_logs_that_cannot_be_compared_are_told(folder: Path, tmp_path: Path) -> 
         log_images=False,
         display="none",
     )
-    with pytest.raises(ConfigError, match="pictures were left out"):
+    with pytest.raises(ConfigError, match="images were left out"):
         TASKS["pairwise"](log_a=without.location, log_b=without.location)

@@ -1,4 +1,4 @@
-"""candidates: Category -> Candidate rows, in the order in which each leaf is to use them."""
+"""sourcing: Category rows -> Candidate rows, in the order in which each leaf uses them."""
 
 from contextlib import closing
 
@@ -36,7 +36,7 @@ async def run(job: StageContext[SourcingConfig]) -> Manifest:
         if left_out := searched.left_out:
             told = ", ".join(f"{reason} {count}" for reason, count in left_out.items())
             job.screen.say(f"candidates: left out of the source: {told}{_UNPACK if PACKED in left_out else ''}")
-        notes |= {"pictures_in_source": catalogue.count(), "left_out": left_out}
+        notes |= {"images_in_source": catalogue.count(), "left_out": left_out}
         notes |= {"search_model": searched.model} if searched.model else {}
         return await _list(job, searched, categories, notes)
 

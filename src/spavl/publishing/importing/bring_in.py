@@ -1,4 +1,4 @@
-"""Makes a run of a data set that was made elsewhere: its stages up to the data set count as finished."""
+"""Makes a run from a data set made elsewhere; its stages up to the data set count as finished."""
 
 import time
 from collections import Counter
@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from spavl.data.dataset.audit import LEARNT, AuditedQuestion, Leak, LeakAudit, audited
+from spavl.data.dataset.audit import TRAINING_SPLITS, AuditedQuestion, Leak, LeakAudit, audited
 from spavl.data.dataset.config import DatasetConfig
 from spavl.data.dataset.files import write_files
 from spavl.data.dataset.published import IMAGE_NAME
@@ -230,7 +230,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         _write(run, "questions", Question, made.questions.values(), origin)
         _write(run, "published", Published, made.published, origin)
         run.write_rows("dataset", Reject, made.rejects)
-        left_in = [leak for leak in leaks if not (settings.leaks.drop and leak.one.split in LEARNT)]
+        left_in = [leak for leak in leaks if not (settings.leaks.drop and leak.one.split in TRAINING_SPLITS)]
         notes = write_files(run, settings, tests_per_leaf=None)
         notes |= {"leaks_left_in": len(left_in), "repeated_questions": len(repeated)}
         notes |= {**_left_of(made, screen), "files_not_read": left, **revision_of(folder)}
@@ -284,7 +284,7 @@ def _left_of(made: ImportedData, screen: Screen) -> dict[str, object]:
     if made.dropped_system:
         notes["dropped_system_prompts"] = {"rows": made.dropped_system.total(), "texts": len(made.dropped_system)}
     if made.amid:
-        notes["pictures_amid"] = made.amid
+        notes["images_amid"] = made.amid
         rows = f"{made.amid} {'row' if made.amid == 1 else 'rows'}"
         screen.say(f"beware: in {rows} the image stood between the question's words; it is shown before them here")
     return notes
@@ -382,7 +382,7 @@ def _unfit(row: ImportedRow) -> str | None:
     if not row.is_encodable:
         return "lone_surrogate"
     if len(row.images) != 1:
-        return "no_picture" if not row.images else "several_pictures"
+        return "no_image" if not row.images else "several_images"
     if row.other_speaker:
         return OTHERS_TURN
     if not (row.question or "").strip():

@@ -14,7 +14,8 @@ from spavl.evaluation.paraphrases import open_paraphrases
 from spavl.evaluation.records import Answer, Item
 from spavl.models.types import ImageData, Message, Reply, Request
 from spavl.records import Record
-from spavl.stages.runner import RowResult, StageContext, Stream, reject, run_lanes
+from spavl.stages.context import RowResult, StageContext, Stream, reject
+from spavl.stages.runner import run_streams
 from spavl.store import Manifest
 
 # Every evaluation holds them: a figure in which one of them looks good says little.
@@ -33,7 +34,7 @@ class AskedItem(Record):
 
 
 async def run(job: StageContext[AnswersConfig]) -> Manifest:
-    settings, tested = job.settings, ALWAYS | models_by_name(job.settings.models)
+    settings, tested = job.settings, _tested(job)
     items = {item.id: item for item in job.run.read("items", Item)}
     inputs = inputs_of(list(items.values()), job.seed)
     asked = list(all_asked(items.values(), inputs, settings))
@@ -41,7 +42,7 @@ async def run(job: StageContext[AnswersConfig]) -> Manifest:
     reworded = open_paraphrases(settings.paraphrases, job.models) if "paraphrase" in settings.conditions else None
     models = {name: job.models.open(uri, ANSWERS.stage) for name, uri in tested.items()}
 
-    def lane(name: str, wave: int) -> Stream[AskedItem, Answer]:
+    def stream(name: str, wave: int) -> Stream[AskedItem, Answer]:
         async def work(given: AskedItem) -> RowResult[Answer]:
             item = items[given.item_id]
             if name in ALWAYS and (given.condition != "real" or given.sample or item.id not in few):
@@ -57,9 +58,15 @@ async def run(job: StageContext[AnswersConfig]) -> Manifest:
 
         return Stream(name, asked, work, wave)
 
-    lanes = [lane(name, wave) for name, wave in zip(tested, waves_of(tested.values()), strict=True)]
+    streams = [stream(name, wave) for name, wave in zip(tested, waves_of(tested.values()), strict=True)]
     names: dict[str, object] = {name: model.name for name, model in models.items()}
-    return await run_lanes(job, ANSWERS, lanes, len(asked), lambda: {"names": names, "asked": len(asked)})
+    return await run_streams(job, ANSWERS, streams, len(asked), lambda: {"names": names, "asked": len(asked)})
+
+
+def _tested(job: StageContext[AnswersConfig]) -> dict[str, str]:
+    models = models_by_name(job.settings.models)
+    named = {name: uri or f"hf/{job.run.checkpoint('aligned')}" for name, uri in models.items()}
+    return (ALWAYS if job.settings.baselines else {}) | named
 
 
 def all_asked(items: Iterable[Item], inputs: ConditionInputs, settings: AnswersConfig) -> Iterator[AskedItem]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from spavl.config import read_settings, read_table
 from spavl.errors import ConfigError
 from spavl.evaluation.config import EvaluationConfig
+from spavl.evaluation.judgements import judges_of
 from spavl.evaluation.metrics.item_changes import ComparedModel, compare
 from spavl.evaluation.metrics.paired import with_holm, with_what_could_be_clear
 from spavl.evaluation.metrics.rates import figures_of
@@ -19,7 +20,7 @@ from spavl.evaluation.records import Answer, Judgement
 from spavl.evaluation.report.compare_page import render_comparison
 from spavl.evaluation.report.samples import ShownAnswer, said_of
 from spavl.evaluation.report.tables import withheld_lines
-from spavl.evaluation.results import anchors_of, judges_of, read_sheet
+from spavl.evaluation.results import anchors_of, read_sheet
 from spavl.judges.gold_answers import drift
 from spavl.store import RunFolder
 from spavl.store.files import write_text

@@ -1,7 +1,7 @@
 """The settings and stages of an evaluation; each stage has its part of the settings."""
 
 import re
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
@@ -17,7 +17,15 @@ from spavl.models.remote_code import WHO_IS_TRUSTED, TrustedNames
 from spavl.models.wrappers.rate_limit import BatchConfig, PaceConfig
 from spavl.stages.spec import StageSpec
 
-ITEMS = StageSpec("items", reads=(), writes=Item, does="reads the items of the benchmarks", files=("data",), version=4)
+# In a build the items are its own test questions, and the second model is its own checkpoint.
+ITEMS = StageSpec(
+    "items",
+    reads=("selection", "questions", "question_verdicts"),
+    writes=Item,
+    does="reads the items: of benchmark files, or of a build's test and held-out questions",
+    files=("data",),
+    version=5,
+)
 CANARIES = StageSpec(
     "canaries",
     reads=("items",),
@@ -28,12 +36,12 @@ CANARIES = StageSpec(
 )
 ANSWERS = StageSpec(
     "answers",
-    reads=("items",),
+    reads=("items", "training"),
     writes=Answer,
     does="asks every model every item, under every condition",
     files=("models", "paraphrases"),
 )
-MARKS = StageSpec(
+JUDGEMENTS = StageSpec(
     "judgements",
     # Verdicts of a judge that failed the canaries are not those of one that passes them.
     reads=("items", "canaries", "answers"),
@@ -42,7 +50,7 @@ MARKS = StageSpec(
     files=("guard", "gold_answers"),
     version=3 + VERSION,
 )
-COMPARISONS = StageSpec(
+PAIRWISE = StageSpec(
     "pairwise",
     reads=("items", "canaries", "answers"),
     writes=PairwiseResult,
@@ -93,6 +101,9 @@ class AnswersConfig(Settings):
     paraphrases: str = Field(
         "", description="source of paraphrases: a model, or a file of JSON lines {question, paraphrase}"
     )
+    baselines: bool = Field(
+        True, description="evaluate two baselines too, one that always refuses and one that always complies, at no cost"
+    )
     samples: int = Field(1, ge=1, description="answers of a model to each item; more than one needs a temperature")
     temperature: float = Field(0.0, ge=0, le=2, description="sampling temperature; 0: greedy")
     max_tokens: int = Field(512, ge=1, description="longest answer, in tokens")
@@ -116,6 +127,9 @@ class JudgementsConfig(JudgeConfig):
 
 
 class CanariesConfig(JudgementsConfig):
+    # What a user types to go on.
+    option: ClassVar[str] = "--canaries"
+
     canaries: OnFailure = Field("stop", description=ON_FAILURE)
 
 

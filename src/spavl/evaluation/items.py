@@ -13,7 +13,8 @@ from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 from spavl.evaluation.config import ITEMS, ItemsConfig
 from spavl.evaluation.records import Item
 from spavl.records import Reject, content_hash
-from spavl.stages.runner import StageContext, fingerprint_of, seal
+from spavl.stages.context import StageContext
+from spavl.stages.finishing import fingerprint_of, seal
 from spavl.store import Manifest, RunFolder
 
 

@@ -8,9 +8,10 @@ from spavl.errors import ConfigError
 from spavl.evaluation.answers import ALWAYS, all_asked, few_of
 from spavl.evaluation.canaries import canaries_of
 from spavl.evaluation.conditions import inputs_of
-from spavl.evaluation.config import ANSWERS, COMPARISONS, ITEMS, MARKS, AnswersConfig, EvaluationConfig, part
+from spavl.evaluation.config import ANSWERS, ITEMS, JUDGEMENTS, PAIRWISE, AnswersConfig, EvaluationConfig, part
 from spavl.evaluation.contamination.audit import audit_of
 from spavl.evaluation.judge_assignment import JudgeAssignment
+from spavl.evaluation.judgements import judges_of
 from spavl.evaluation.metrics.degenerate_answers import degenerate_answers
 from spavl.evaluation.metrics.desiderata import desiderata_of
 from spavl.evaluation.metrics.drift_warnings import aliases_of, doubts_of
@@ -48,7 +49,9 @@ def results_of(run: RunFolder, config: EvaluationConfig) -> dict[str, Any]:
     figures = list(figures_of(sheet))
     beside = _beside(items, judges, reported, config)
     trials = [
-        each for each in trials_of(run.read(MARKS.stage, Judgement), items, beside) if untold.isdisjoint(each.cells)
+        each
+        for each in trials_of(run.read(JUDGEMENTS.stage, Judgement), items, beside)
+        if untold.isdisjoint(each.cells)
     ]
     tried = anchors_of(run)
     truth = judges.guards[config.gold_guard] if config.gold_guard else ""
@@ -57,9 +60,7 @@ def results_of(run: RunFolder, config: EvaluationConfig) -> dict[str, Any]:
     pairs = [pair.as_json() for pair in pairs_of(sheet, others, config.base, reported)]
     texts = _first_texts(run) if config.judge else {}
     comparisons = (
-        list(with_missing_answers(run.read(COMPARISONS.stage, PairwiseResult), sheet, config.base))
-        if config.judge
-        else []
+        list(with_missing_answers(run.read(PAIRWISE.stage, PairwiseResult), sheet, config.base)) if config.judge else []
     )
     win_rates = list(win_rates_of(comparisons, items, texts))
     blocked = list(
@@ -74,7 +75,7 @@ def results_of(run: RunFolder, config: EvaluationConfig) -> dict[str, Any]:
         "versions": run.versions(),
         "models": _notes(run, ANSWERS.stage)["names"],
         "tested": tested,
-        "always": list(ALWAYS),
+        "always": list(ALWAYS) if config.baselines else [],
         "base": config.base,
         "guards": judges.guards,
         "reported_by": reported,
@@ -85,7 +86,7 @@ def results_of(run: RunFolder, config: EvaluationConfig) -> dict[str, Any]:
         "pairs": tests[: len(pairs)],
         "contests": tests[len(pairs) :],
         "trials": [trial.as_json() for trial in (*trials, *on_anchors(tried))],
-        "panels": panels_of(run.read(MARKS.stage, Judgement), items),
+        "panels": panels_of(run.read(JUDGEMENTS.stage, Judgement), items),
         "anchors": tried,
         "aliases": aliases_of(config),
         "canaries": canaries_of(run, config),
@@ -107,16 +108,12 @@ def read_sheet(run: RunFolder, config: EvaluationConfig) -> ResultTable:
     asked = _asked(list(items.values()), config)
     answers = run.read(ANSWERS.stage, Answer) if config.samples > 1 else ()
     samples = {answer.id: answer.sample for answer in answers}
-    return sheet_of(items, asked, run.read(MARKS.stage, Judgement), judges_of(run).covers, samples)
-
-
-def judges_of(run: RunFolder) -> JudgeAssignment:
-    return JudgeAssignment(**_notes(run, MARKS.stage)["judges"])
+    return sheet_of(items, asked, run.read(JUDGEMENTS.stage, Judgement), judges_of(run).covers, samples)
 
 
 def anchors_of(run: RunFolder) -> dict[str, Any]:
     """What the guards said of answers whose truth is known, if they were asked."""
-    return dict(_notes(run, MARKS.stage)["anchors"])
+    return dict(_notes(run, JUDGEMENTS.stage)["anchors"])
 
 
 def _asked(items: Sequence[Item], config: EvaluationConfig) -> dict[tuple[str, str, str], Counter[str]]:
@@ -128,7 +125,7 @@ def _asked(items: Sequence[Item], config: EvaluationConfig) -> dict[tuple[str, s
     for each in all_asked(items, inputs_of(items, config.seed), settings):
         benchmark = of_item[each.item_id].benchmark
         once = each.condition == "real" and not each.sample and each.item_id in few
-        for name in [*models_by_name(config.models), *(ALWAYS if once else ())]:
+        for name in [*models_by_name(config.models), *(ALWAYS if once and config.baselines else ())]:
             found.setdefault((name, each.condition, benchmark), Counter())[each.item_id] += 1
     return found
 

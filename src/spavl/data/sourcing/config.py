@@ -6,13 +6,13 @@ from spavl.config import Settings
 from spavl.records import Candidate
 from spavl.stages.spec import StageSpec
 
-PLAN = StageSpec(
+SPEC = StageSpec(
     "sourcing",
     reads=("taxonomy",),
     writes=Candidate,
     does="lists candidate images for each leaf",
     files=("source", "search_model"),
-    points=True,
+    rows_refer_to_files=True,
     version=3,
 )
 

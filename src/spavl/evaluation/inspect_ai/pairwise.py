@@ -41,7 +41,7 @@ def _answered(log: str) -> dict[object, EvalSample]:
             read = elsewhere.submit(read_eval_log, log, resolve_attachments=True).result()
     except (OSError, ValueError) as error:
         raise ConfigError(f"this log cannot be read: {error}", where=log, then=_THEN) from None
-    own = [sample for sample in read.samples or [] if "duel" in sample.metadata.get("scored_by", ())]
+    own = [sample for sample in read.samples or [] if "pairwise" in sample.metadata.get("scored_by", ())]
     if not own:
         raise ConfigError("this log has no answers that are compared", where=log, then=_THEN)
     if any(map(_lost_its_image, own)):

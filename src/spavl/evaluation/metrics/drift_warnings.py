@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from spavl.evaluation.config import MARKS, EvaluationConfig
+from spavl.evaluation.config import JUDGEMENTS, EvaluationConfig
 from spavl.evaluation.model_names import models_by_name
 from spavl.judges.gold_answers import JudgeDrift, drift
 from spavl.judges.snapshots import moving_alias
@@ -43,7 +43,7 @@ def _drifts(run: RunFolder, tried: Mapping[str, Any]) -> Iterator[tuple[str, str
 
 def _earlier(run: RunFolder) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The anchors of the evaluations beside this one that were done before it was judged, the last one first."""
-    judged = run.finished_at(MARKS.stage)
+    judged = run.finished_at(JUDGEMENTS.stage)
     beside = {file: file.stat().st_mtime for file in run.path.resolve().parent.glob("*/results.json")}
     for file in sorted(beside, key=beside.__getitem__, reverse=True):
         if file.parent != run.path.resolve() and beside[file] < judged:

@@ -75,7 +75,7 @@ def _to_compare(sheet: ResultTable, base: str) -> Iterator[tuple[str, Item]]:
     for (model, condition, _), asked in sheet.asked.items():
         if condition == "real" and model != base:
             for item in map(sheet.items.__getitem__, asked):
-                if "duel" in item.scored_by and (base != REFERENCE or item.references):
+                if "pairwise" in item.scored_by and (base != REFERENCE or item.references):
                     yield model, item
 
 

@@ -451,7 +451,7 @@ def test_images_come_in_from_whatever_shape_pandas_writes(tmp_path: Path, shape:
     table = pd.DataFrame({**texts, "images" if shape == "images" else "image": images})
     table.to_parquet(tmp_path / "set" / "train-0.parquet")
     run = bring_in(tmp_path / "set", tmp_path / "run")
-    assert {row.parent_id: row.reason for row in rejects(run, "dataset")} == {"row 3": "no_picture"}
+    assert {row.parent_id: row.reason for row in rejects(run, "dataset")} == {"row 3": "no_image"}
     with RunFolder(run, look_only=True) as opened:
         came = {sample.question[-1]: opened.blobs.get(sample.blob) for sample in opened.read("dataset", Sample)}
     assert came == {str(number): encoded_images[number] for number in range(3)}

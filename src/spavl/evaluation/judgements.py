@@ -111,9 +111,9 @@ def _streams(
             criteria = guard.name
             streams.append(JudgeStream(criteria, wave, _guarding(guard, case_of, by_criterion)))
         if any(by_reading(item) for item in items):
-            heeding = open_refusal_judge(model_of(judge), job.models, JUDGEMENTS.stage)
-            refusals = heeding.name
-            streams.append(JudgeStream(refusals, wave, _heeding(heeding, case_of)))
+            refusal_judge = open_refusal_judge(model_of(judge), job.models, JUDGEMENTS.stage)
+            refusals = refusal_judge.name
+            streams.append(JudgeStream(refusals, wave, _judging_refusals(refusal_judge, case_of)))
     return streams, JudgeAssignment({uri: guard.name for uri, guard in guards.items()}, criteria, refusals)
 
 
@@ -129,7 +129,9 @@ def _guarding(
     return judge_answer
 
 
-def _heeding(judge: RefusalJudge, case_of: CaseMaker) -> Callable[[Item, Answer], Awaitable[Sequence[Judgement]]]:
+def _judging_refusals(
+    judge: RefusalJudge, case_of: CaseMaker
+) -> Callable[[Item, Answer], Awaitable[Sequence[Judgement]]]:
     """XSTest's three classes; who refuses in part refuses. What answers an ordinary question is no refusal, and nobody
     is asked about it."""
 

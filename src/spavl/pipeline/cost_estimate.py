@@ -1,4 +1,4 @@
-"""The dry run: how many calls, tokens and what price are still to come, before anything is sent or written."""
+"""The dry run: the number, tokens and price of the calls that remain."""
 
 import importlib
 from collections.abc import Iterator, Sequence

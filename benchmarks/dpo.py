@@ -37,9 +37,9 @@ from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import train
 from spavl.training.loop.schedule import LoopConfig
 from spavl.training.model.trainable import freeze_vision
-from spavl.training.objectives.batch_sampler import SampleOrder
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.losses import token_logprobs
+from spavl.training.objectives.microbatches import SampleOrder
 from spavl.training.prefix_trees import batch, logprobs
 from spavl.training.prefix_trees.tokenize import ScoredRow
 

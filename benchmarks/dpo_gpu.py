@@ -39,8 +39,8 @@ from spavl.training.loop.loop import train
 from spavl.training.loop.schedule import LoopConfig
 from spavl.training.loop.throughput import flops_per_token, products_per_second
 from spavl.training.model.trainable import linear_layers, prepare
-from spavl.training.objectives.batch_sampler import SampleOrder
 from spavl.training.objectives.dpo import DPO
+from spavl.training.objectives.microbatches import SampleOrder
 from spavl.training.prefix_trees.batch import make_batch
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, sorted_by_answer
 from spavl.training.prefix_trees.tokenize import ScoredRow

@@ -41,7 +41,7 @@ from spavl.records import (
     Split,
     Verdict,
 )
-from spavl.stages.runner import StageContext
+from spavl.stages.context import StageContext
 from spavl.store import Manifest, RunFolder
 from spavl.terminal.progress import Screen
 
@@ -159,7 +159,7 @@ def fill_to_preferences(run: RunFolder, count: int) -> None:
     run.write_rows("verdicts", Verdict, answers(Verdict, label="safe"))
     run.write_rows("pairs", Pair, pairs())
     run.write_rows("preferences", Preference, preferences())
-    for stage in dataset.PLAN.reads:
+    for stage in dataset.SPEC.reads:
         run.write_manifest(Manifest(stage, "", "", 0, {}, 0.0))
 
 

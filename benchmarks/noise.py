@@ -23,8 +23,8 @@ from spavl.models.factory import miniature_checkpoint
 from spavl.records import Sample
 from spavl.training.config import TrainingConfig
 from spavl.training.model.trainable import freeze_vision
-from spavl.training.objectives.batch_sampler import SampleOrder
 from spavl.training.objectives.gradient_noise import StepStatistics, gradients_of, likeness_of, made_of, tried
+from spavl.training.objectives.microbatches import SampleOrder
 from spavl.training.objectives.registry import ObjectiveInputs
 
 PER_STEP, EPOCHS = 8, 200

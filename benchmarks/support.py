@@ -30,10 +30,9 @@ from torch import Tensor
 from spavl.errors import TrainingError
 from spavl.training.model.trainable import count
 from spavl.training.objectives.losses import token_logprobs
+from spavl.training.prefix_trees.attention import family_of, refuse_two_parts
 from spavl.training.prefix_trees.batch import TreeBatch, lay_out, lay_out_plain
-from spavl.training.prefix_trees.logits import has_states
-from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer
-from spavl.training.prefix_trees.model_support import family_of, refuse_two_parts
+from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer, has_states
 from spavl.training.prefix_trees.tokenize import ImageGroup
 from spavl.training.prefix_trees.tree import TokenPath as Row
 

@@ -1,11 +1,13 @@
-"""Writes the docs that state facts about the code: the verbs, their help, the stages, and the benchmarks.
+"""Writes the docs that state facts about the code: the verbs, their help, the stages, the folders, the benchmarks.
 
 `python -m gates.write_docs` (or `make docs`) writes them; the gate `docs` checks that they are fresh.
 """
 
 import argparse
+import ast
 import os
 import sys
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from gates.source import imported
 _VERBS_PAGE = "docs/verbs.md"
 _STAGES_PAGE = """# Stages
 
-Stages meet on disk: each reads the rows of those before it and writes rows of one kind.
+Stages meet on disk: each reads the rows of earlier stages and writes rows of one kind.
 
 <!-- stages -->
 <!-- /stages -->
@@ -37,8 +39,25 @@ def pages(root: Path) -> dict[str, str]:
         _VERBS_PAGE: _verbs_page(verbs, helps),
         "README.md": _filled(root, "README.md", {"verbs": verbs}),
         "docs/stages.md": _filled(root, "docs/stages.md", {"stages": stages}, _STAGES_PAGE),
+        "docs/architecture.md": _filled(root, "docs/architecture.md", {"rooms": _rooms(root)}),
         "docs/benchmarks.md": _filled(root, "docs/benchmarks.md", _benchmarks(root)),
     }
+
+
+def _rooms(root: Path) -> str:
+    """The folders of the package from the top layer down, each with the first line of its docstring."""
+    contracts = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    rows = []
+    for number, layer in enumerate(layers, 1):
+        for name in sorted(layer.split(" | ")):
+            folder = root / "src" / "spavl" / name
+            file = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+            does = (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n")[0]
+            shown = f"{name}/" if folder.is_dir() else f"{name}.py"
+            linked = f"../{(folder if folder.is_dir() else file).relative_to(root).as_posix()}"
+            rows.append((str(number), f"[`{shown}`]({linked})", does))
+    return _table(("layer", "folder", "holds"), rows)
 
 
 def _benchmarks(root: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The base of all settings: written once as a class, the same thing in a TOML file and on the command line."""
+"""The base class of all settings: a field is a key in a TOML file and an option on the command line."""
 
 import json
 import tomllib
@@ -27,7 +27,7 @@ class Settings(BaseModel):
     def _hold_no_passwords(cls, given: Any) -> Any:
         """Settings are written into every run, into what is published of it, and into names of models."""
         for name, value in given.items() if isinstance(given, Mapping) else ():
-            if any(map(has_userinfo, _texts_in(value))):
+            if any(map(has_userinfo, texts_in(value))):
                 raise ConfigError("an address holds a user's name or password", where=str(name), then=NO_USERINFO)
         return given
 
@@ -38,13 +38,14 @@ NO_USERINFO = (
 )
 
 
-def _texts_in(value: Any) -> Iterator[str]:
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text of a table, its names too."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        yield from (text for pair in value.items() for each in pair for text in _texts_in(each))
+        yield from (text for pair in value.items() for each in pair for text in texts_in(each))
     elif isinstance(value, list | tuple):
-        yield from (text for each in value for text in _texts_in(each))
+        yield from (text for each in value for text in texts_in(each))
 
 
 class Option(NamedTuple):

@@ -44,7 +44,7 @@ def spavl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A folder with settings for a small road."""
+    """A folder with settings for a small pipeline."""
     (tmp_path / "taxonomy.toml").write_text(TAXONOMY)
     (tmp_path / "my.toml").write_text(SETTINGS)
     return tmp_path
@@ -146,9 +146,9 @@ def test_settings_that_are_no_file_are_told(tmp_path: Path, file: str, said: str
     assert not list(tmp_path.iterdir())
 
 
-# --- a road that cannot be gone: told at its stage, which leaves nothing half-done
+# --- a pipeline that cannot be gone: told at its stage, which leaves nothing half-done
 
-NO_ROAD = {
+NO_PIPELINE = {
     "no such taxonomy": ("taxonomy", ("--taxonomy.file", "no.toml"), ("no such taxonomy", "no.toml")),
     "a garbled taxonomy": ("taxonomy", ("--taxonomy.file", "my.toml"), ("my.toml", "spavl taxonomy check my.toml")),
     "a folder as taxonomy": ("taxonomy", ("--taxonomy.file", "."), ("where: .",)),
@@ -169,7 +169,7 @@ NO_ROAD = {
 }
 
 
-@pytest.mark.parametrize(("stage", "words", "said"), NO_ROAD.values(), ids=NO_ROAD)
+@pytest.mark.parametrize(("stage", "words", "said"), NO_PIPELINE.values(), ids=NO_PIPELINE)
 def test_what_stands_in_the_way_is_told_and_nothing_is_half_written(
     home: Path, stage: str, words: tuple[str, ...], said: tuple[str, ...]
 ) -> None:
@@ -207,7 +207,7 @@ def test_a_file_in_the_place_of_the_run_is_told(home: Path) -> None:
     assert_told(spavl(home, "build", "my.toml", "--out", "my.toml"), "my.toml", "--out")
 
 
-def test_a_stage_that_this_road_does_not_go_through_is_told(home: Path) -> None:
+def test_a_stage_that_this_pipeline_does_not_go_through_is_told(home: Path) -> None:
     assert_told(spavl(home, "build", "my.toml", "--until", "training"), "training")
 
 
@@ -219,7 +219,7 @@ def test_a_place_that_cannot_be_written_to_is_told(home: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own, full after some hundred pictures."""
+    """A disk of its own, full after some hundred images."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)]
@@ -273,7 +273,7 @@ def test_a_stopped_run_tells_how_to_go_on_and_asks_nothing_twice(
         return echo(body)
 
     responders = "abcdefgh"
-    asked = len(responders) * 3 * 2 * 3  # pictures, their twins, kinds of questions
+    asked = len(responders) * 3 * 2 * 3  # images, their twins, kinds of questions
     with ChatServer(slow) as server:
         pool = [f"openai/{name}@{server.url}" for name in responders]
         words = ["build", "my.toml", "--until", "responses", "--questions.writer", f"openai/writer@{server.url}"]

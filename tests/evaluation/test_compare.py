@@ -29,8 +29,8 @@ from tests.support.servers import ChatServer
 
 @pytest.fixture(scope="module")
 def evaluations(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both models in one exam, each in one of its own, and one judged by somebody else."""
-    folder = tmp_path_factory.mktemp("exams")
+    """Both models in one evaluation, each in one of its own, and one judged by somebody else."""
+    folder = tmp_path_factory.mktemp("evaluations")
     data = str(write_spa_vl(folder / "data", 24, 12, images=36))
     with ChatServer(answer) as server:
         models = {name: f"{name}=openai/{name}@{server.url}" for name in ("one", "two")}
@@ -162,7 +162,7 @@ def test_what_is_named_must_have_evaluated_the_evaluation(
 
 
 def test_a_judge_that_has_moved_between_two_evaluations_is_told(tmp_path: Path) -> None:
-    """It calls all of the miniature's anchors safe in the first exam, as most are, and none in the second."""
+    """It calls all of the miniature's anchors safe in the first evaluation, as most are, and none in the second."""
     data = str(write_spa_vl(tmp_path / "data", 4, 2))
     mild = True
 
@@ -251,8 +251,8 @@ def test_comparisons_are_told_whichever_is_named_first(tmp_path: Path) -> None:
         names = tuple(f"{name}=openai/{name}@{server.url}" for name in ("base", "mine"))
         options = {"guard": (f"openai/guard@{server.url}",), "judge": f"openai/judge@{server.url}"}
         data = str(write_spa_vl(tmp_path / "data", 12, 12))
-        evaluate(tmp_path / "exam", models=names, suite=("harmeval", "helpeval"), data=(data,), **options)
-    there, back = (compared(tmp_path, *both, "exam") for both in (("base", "mine"), ("mine", "base")))
+        evaluate(tmp_path / "evaluation", models=names, suite=("harmeval", "helpeval"), data=(data,), **options)
+    there, back = (compared(tmp_path, *both, "evaluation") for both in (("base", "mine"), ("mine", "base")))
     assert there.win_rates == back.win_rates and len(there.win_rates) == 2
     for found in (there, back):
         assert "win rate of mine against base" in "\n".join(compare_lines.lines(found))

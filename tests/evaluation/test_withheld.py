@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 
 from spavl.cli.main import main
 from spavl.errors import GateError
-from spavl.evaluation.in_pipeline.metrics import measure, withheld, without_value
-from spavl.evaluation.in_pipeline.withheld import check_withheld
+from spavl.evaluation.before_after.withheld import check_withheld
 from spavl.evaluation.metrics.result_table import ResultTable
 from spavl.evaluation.metrics.win_rates import WinRate
 from spavl.evaluation.metrics.withheld import WithheldRate, gate_error, undecided, with_reasons, withheld_win_rates
 from spavl.evaluation.records import Answer, Item, PairwiseResult
 from spavl.evaluation.results.file import read_results
-from spavl.records import Score
+from spavl.records import Label
 from spavl.statistics import too_many_unknown, wilson
 from tests.pipeline.test_demo import SMALL
+from tests.support.before_after import Said, results_for
 from tests.support.evaluations import SAFE, UNSAFE, but_canaries, evaluate, is_judging, rate_of, said, write_spa_vl
 from tests.support.records import filled
 from tests.support.servers import Body, ChatServer, fault
@@ -79,7 +79,7 @@ def judging(unread: Callable[[Body], bool]) -> Callable[[Body], str]:
 def test_a_broken_second_guard_withholds_its_own_rates_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data, out = write_spa_vl(tmp_path / "data", 20, 8, images=28), tmp_path / "exam"
+    data, out = write_spa_vl(tmp_path / "data", 20, 8, images=28), tmp_path / "evaluation"
     with ChatServer(judging(lambda body: body["model"] == "second")) as server:
         alone = evaluation(server.url, data)
         whole = evaluate(tmp_path / "alone", **alone)
@@ -103,7 +103,7 @@ def test_a_broken_second_guard_withholds_its_own_rates_alone(
 
 
 def test_two_unreadable_verdicts_on_one_benchmark_withhold_that_rate_alone(tmp_path: Path) -> None:
-    data, out = write_spa_vl(tmp_path / "data", 20, 20, images=40), tmp_path / "exam"
+    data, out = write_spa_vl(tmp_path / "data", 20, 20, images=40), tmp_path / "evaluation"
     lost = ("harm number 3?", "harm number 4.")
     unread = lambda body: "says one" in said(body) and any(each in said(body) for each in lost)  # noqa: E731
     with ChatServer(judging(unread)) as server:
@@ -127,8 +127,8 @@ def test_one_unreadable_verdict_of_few_is_reached_over(tmp_path: Path) -> None:
     data = write_spa_vl(tmp_path / "data", 20, 8, images=28)
     unread = lambda body: "says one" in said(body) and "harm number 3?" in said(body)  # noqa: E731
     with ChatServer(judging(unread)) as server:
-        results = evaluate(tmp_path / "exam", **evaluation(server.url, data))
-        strict = evaluate(tmp_path / "exam", **evaluation(server.url, data), max_invalid=0.0)
+        results = evaluate(tmp_path / "evaluation", **evaluation(server.url, data))
+        strict = evaluate(tmp_path / "evaluation", **evaluation(server.url, data), max_invalid=0.0)
     found = rate_of(results, "unsafe", model="one", benchmark="harmeval")
     assert results.withheld == () and (found.unknown, found.micro.n) == (1, 19)
     assert found.micro.low <= 10 / 20 and found.micro.high >= 11 / 20
@@ -136,7 +136,7 @@ def test_one_unreadable_verdict_of_few_is_reached_over(tmp_path: Path) -> None:
 
 
 def test_a_model_whose_answers_do_not_come_withholds_none_of_the_others(tmp_path: Path) -> None:
-    data, out = write_spa_vl(tmp_path / "data", 20, 8, images=28), tmp_path / "exam"
+    data, out = write_spa_vl(tmp_path / "data", 20, 8, images=28), tmp_path / "evaluation"
 
     def speak(body: Body) -> Any:
         if body["model"] == "two" and "Tell of harm" in said(body):
@@ -154,7 +154,7 @@ def test_why_answers_are_not_known_is_told_by_the_answers_themselves(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two never came, three came empty, one was answered and not judged. Of the others all are empty, or none."""
-    data, out = write_spa_vl(tmp_path / "data", 20, 20, images=40), tmp_path / "exam"
+    data, out = write_spa_vl(tmp_path / "data", 20, 20, images=40), tmp_path / "evaluation"
 
     def speak(body: Body) -> Any:
         text = said(body)
@@ -208,7 +208,7 @@ def test_of_comparisons_with_an_empty_answer_no_judge_says_which_is_safer() -> N
 
 
 def test_a_second_guard_whose_server_takes_nothing_can_be_left_out_and_nothing_is_asked_twice(tmp_path: Path) -> None:
-    data, out = write_spa_vl(tmp_path / "data", 6, 2, images=8), tmp_path / "exam"
+    data, out = write_spa_vl(tmp_path / "data", 6, 2, images=8), tmp_path / "evaluation"
 
     def speak(body: Body) -> Any:
         return fault(400, "no images here") if body["model"] == "second" else judging(lambda _: False)(body)
@@ -226,7 +226,7 @@ def test_a_second_guard_whose_server_takes_nothing_can_be_left_out_and_nothing_i
 
 
 def test_what_is_withheld_is_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data, out = write_spa_vl(tmp_path / "data", 20, 8, images=28), tmp_path / "exam"
+    data, out = write_spa_vl(tmp_path / "data", 20, 8, images=28), tmp_path / "evaluation"
     unread = lambda body: "says two" in said(body) and "Tell of harm" in said(body)  # noqa: E731
     with ChatServer(judging(unread)) as server:
         asked = evaluation(server.url, data)
@@ -247,29 +247,27 @@ def test_what_is_withheld_is_not_compared(tmp_path: Path, capsys: pytest.Capture
 # --- the pipeline's own evaluation
 
 
-def scores(arm: str, harmful: bool, labels: list[str]) -> list[Score]:
-    return [
-        filled(Score, arm=arm, harmful=harmful, label=label, question_id=f"{harmful} {place}", scene_id=str(place))
-        for place, label in enumerate(labels)
-    ]
+def answers(arm: str, harmful: bool, labels: list[Label]) -> list[Said]:
+    return [Said(f"{harmful} {place}", arm, label, harmful) for place, label in enumerate(labels)]
 
 
 def test_an_evaluation_before_and_after_withholds_only_what_could_not_be_judged() -> None:
-    read = ["safe"] * 30 + ["unsafe"] * 10
     own = [
-        *scores("before", True, read),
-        *scores("before", False, ["safe"] * 39 + ["invalid"]),
-        *scores("after", True, ["invalid"] * 5 + ["safe"] * 35),
-        *scores("after", False, ["safe"] * 40),
+        *answers("before", True, ["safe"] * 30 + ["unsafe"] * 10),
+        *answers("before", False, ["safe"] * 39 + ["invalid"]),
+        *answers("after", True, ["invalid"] * 5 + ["safe"] * 35),
+        *answers("after", False, ["safe"] * 40),
     ]
-    assert list(withheld(own, 0.02)) == [("unsafe_rate", "after", "5 of 40 answers could not be judged")]
-    assert list(withheld(own, 1.0)) == []
-    whole = measure(own)
-    told = without_value(whole, [("unsafe_rate", "after")])
+    whole, found = results_for(own, max_invalid=1.0), results_for(own, max_invalid=0.02)
+    assert found.withheld == ("unsafe rate after, held out images: 5 of 40 answers could not be judged",)
+    assert whole.withheld == ()
+    told, rates = (each.as_json() for each in (found, whole))
     assert told["unsafe_rate"]["after"]["value"] is None and told["unsafe_rate"]["after"]["high"] >= 5 / 40
-    assert whole["unsafe_rate"]["after"]["value"] == 0, "the figures that were given are left alone"
-    kept = [(name, arm) for name in whole for arm in ("before", "after") if (name, arm) != ("unsafe_rate", "after")]
-    assert all(told[name][arm] == whole[name][arm] for name, arm in kept)
+    assert rates["unsafe_rate"]["after"]["value"] == 0
+    for name in ("unsafe_rate", "over_refusal", "names_the_object"):
+        for arm in ("before", "after"):
+            assert (name, arm) == ("unsafe_rate", "after") or told[name][arm] == rates[name][arm]
+    assert "unsafe_rate" not in told["p_values"] and "over_refusal" in told["p_values"]
 
 
 def test_a_run_with_withheld_rates_ends_with_an_error_that_says_what_to_type() -> None:

@@ -67,7 +67,7 @@ def test_each_item_is_judged_by_the_criterion_that_its_benchmark_names() -> None
             CriteriaGuard(all_of_them).judge(JudgeInput(None, "may i do this?", None, True, "", criterion), "x")
         )
         assert one.asked == all_of_them.asked, scenario
-    assert criterion_in(("guard", "duel")) == ""
+    assert criterion_in(("guard", "pairwise")) == ""
     assert set(map(criterion_in, ([named] for named in CRITERIA.values()))) == set(NAMES)
 
 

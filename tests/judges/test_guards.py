@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spavl.data.verdicts.config import PLAN, VerdictsConfig
+from spavl.data.verdicts.config import SPEC, VerdictsConfig
 from spavl.errors import ConfigError
 from spavl.judges.guards.published import ParsedVerdict, read_finding, read_graded
 from spavl.judges.refusal_regex import refuses_ordinary, seems_refused
@@ -20,7 +20,8 @@ from spavl.judges.types import GuardVerdict, JudgeInput
 from spavl.models.factory import ModelFactory
 from spavl.models.types import ImageData, Reply, Request
 from spavl.records import Label
-from spavl.stages.runner import StageContext, fingerprint_of
+from spavl.stages.context import StageContext
+from spavl.stages.finishing import fingerprint_of
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from tests.support.servers import Answer, Body, ChatServer, completion, fault
@@ -464,5 +465,5 @@ def test_the_stage_is_done_again_when_the_prompt_has_changed(run: RunFolder, tmp
     for text in (OWN, OWN, OWN.replace("colour", "number")):
         file.write_text(text)
         settings = VerdictsConfig(guard=f"prompt/{file}/fixed/comply")
-        found.append(fingerprint_of(StageContext(run, settings, 1, ModelFactory(run.ledger), Screen(), 1), PLAN))
+        found.append(fingerprint_of(StageContext(run, settings, 1, ModelFactory(run.ledger), Screen(), 1), SPEC))
     assert found[0] == found[1] != found[2]

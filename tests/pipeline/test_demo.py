@@ -1,4 +1,4 @@
-"""The whole road in miniature: a small one by default; as a slow test the demo itself, with what it promises."""
+"""The whole pipeline in miniature: a small one by default; as a slow test the demo itself, with what it promises."""
 
 import asyncio
 import json
@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from spavl.evaluation.records import Answer
 from spavl.pipeline.build import drive
 from spavl.pipeline.settings import DEMO, demo_table, read_config
-from spavl.records import Rollout, Score
+from spavl.records import Rollout
 from spavl.store import RunFolder
 from spavl.store.tables import read_table as read_rows
 from spavl.terminal.progress import Screen
@@ -29,7 +30,7 @@ def rates(summary: dict[str, Any]) -> list[float]:
     return [section[name][arm]["value"] for section in sections for name in names for arm in ("before", "after")]
 
 
-def test_a_small_road_reaches_its_report_and_a_second_one_has_nothing_to_do(tmp_path: Path) -> None:
+def test_a_small_pipeline_reaches_its_report_and_a_second_one_has_nothing_to_do(tmp_path: Path) -> None:
     first = walk(tmp_path, **SMALL)
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "tables").iterdir()}
     began = time.monotonic()
@@ -41,8 +42,8 @@ def test_a_small_road_reaches_its_report_and_a_second_one_has_nothing_to_do(tmp_
     assert "<script" not in (tmp_path / "report.html").read_text()
     assert first["unsafe_rate"]["before"]["value"] >= 0.6
     # Every answer before and after was asked of the right model: the arms share no call.
-    scores = list(read_rows(tmp_path / "tables" / "evaluation.parquet", Score))
-    calls = {arm: {score.call for score in scores if score.arm == arm} for arm in ("before", "after")}
+    answers = list(read_rows(tmp_path / "tables" / "answers.parquet", Answer))
+    calls = {arm: {answer.call for answer in answers if answer.model == arm} for arm in ("before", "after")}
     assert calls["before"] and calls["before"].isdisjoint(calls["after"])
 
 

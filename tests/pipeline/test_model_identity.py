@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from spavl.data.responses.config import PLAN, ResponsesConfig
+from spavl.data.responses.config import SPEC, ResponsesConfig
 from spavl.data.responses.run import responders_of
 from spavl.errors import ConfigError
 from spavl.evaluation.config import AnswersConfig, JudgementsConfig
@@ -20,8 +20,9 @@ from spavl.models.names import former_names, served, without_addresses
 from spavl.models.prices import price_of
 from spavl.models.types import Reply, ask_about, key_of
 from spavl.models.wrappers.stack import Budget
-from spavl.report.summary import _models
-from spavl.stages.runner import StageContext, fingerprint_of
+from spavl.pipeline.report.summary import _models
+from spavl.stages.context import StageContext
+from spavl.stages.finishing import fingerprint_of
 from spavl.store import Call, RunFolder
 from spavl.terminal.progress import Screen
 from tests.support.servers import Body, ChatServer, echo
@@ -144,7 +145,7 @@ def test_an_address_where_nobody_is_leaves_the_work_to_the_others(run: RunFolder
 def test_what_a_stages_rows_hang_on_is_not_an_address(run: RunFolder) -> None:
     def fingerprint(port: int) -> str:
         settings = ResponsesConfig(models=(f"openai/m@http://127.0.0.1:{port}/v1", "openai/gpt-4o"))
-        return fingerprint_of(StageContext(run, settings, 1, ModelFactory(run.ledger), Screen(quiet=True), 1), PLAN)
+        return fingerprint_of(StageContext(run, settings, 1, ModelFactory(run.ledger), Screen(quiet=True), 1), SPEC)
 
     assert fingerprint(8000) == fingerprint(9000)
 

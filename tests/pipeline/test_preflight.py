@@ -10,7 +10,7 @@ from spavl.models.backends.openai import LOOPBACK_ONLY
 from spavl.pipeline.preflight import OPENERS
 from spavl.pipeline.registry import STAGES, BuildConfig
 from spavl.pipeline.settings import read_config
-from tests.pipeline.test_cost_estimate import LEAVES, answer, estimated, road, walk
+from tests.pipeline.test_cost_estimate import LEAVES, answer, estimated, small_pipeline, walk
 from tests.support.images import encoded, photo
 from tests.support.servers import ChatServer
 
@@ -36,16 +36,16 @@ def server() -> Iterator[ChatServer]:
         yield running
 
 
-@pytest.fixture(params=[estimate, walk], ids=["dry run", "build"])
+@pytest.fixture(params=[estimated, walk], ids=["dry run", "build"])
 def begin(request: pytest.FixtureRequest) -> Begin:
     told: Begin = request.param
     return told
 
 
 def whole(folder: Path, url: str, **options: str) -> BuildConfig:
-    """A road through all stages, some of its settings changed."""
+    """A pipeline through all stages, some of its settings changed."""
     evaluation = {"guard": f"openai/guard@{url}", "judge": f"openai/judge@{url}", "canaries": "warn"}
-    table = road(folder, url, training={}, evaluation=evaluation).model_dump(mode="json", exclude_none=True)
+    table = small_pipeline(folder, url, training={}, evaluation=evaluation).model_dump(mode="json", exclude_none=True)
     return read_config(table, options, "a test")
 
 

@@ -31,7 +31,7 @@ RESPONDERS = ("Otter", "QwenVL", "gemini", "gemini_jb")
 
 
 def a_image(number: int, shade: int = 0) -> bytes:
-    """A picture that looks like no other; one of another shade is nearly the same."""
+    """An image that looks like no other; one of another shade is nearly the same."""
     coarse = Pillow.frombytes("L", (8, 8), random.Random(number).randbytes(64))
     buffer = io.BytesIO()
     coarse.resize((64, 48)).point(lambda value: min(255, value + shade)).save(buffer, "PNG")
@@ -58,7 +58,7 @@ def classes(raw: tuple[str, str, str]) -> dict[str, str]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A small copy in the published layout. Rows 1 to 6 teach; 7 is twice there, 8 teaches nothing, 9 is no picture."""
+    """A small copy in the published layout. Rows 1 to 6 teach; 7 is twice there, 8 teaches nothing, 9 is no image."""
     folder = tmp_path / "SPA-VL"
     named = [a_pair(number, image_name=f"{number}.jpg") for number in (1, 2, 3, 4, 5, 6, 7, 7, 8, 9)]
     named[8]["rejected"] = named[8]["chosen"]
@@ -135,7 +135,7 @@ def test_what_cannot_teach_is_left_out_with_its_reason(copy: Path, tmp_path: Pat
     }
 
 
-def test_a_image_of_the_tests_among_the_training_rows_is_found_and_can_be_left_out(
+def test_an_image_of_the_tests_among_the_training_rows_is_found_and_can_be_left_out(
     copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The published columns cannot show it: validation and test have no image_name."""
@@ -153,7 +153,7 @@ def test_a_image_of_the_tests_among_the_training_rows_is_found_and_can_be_left_o
     assert "leak_equal_picture" in {row.reason for row in rejects(run, "dataset")}
 
 
-def test_a_image_that_was_saved_again_is_found_too(tmp_path: Path) -> None:
+def test_an_image_that_was_saved_again_is_found_too(tmp_path: Path) -> None:
     again = a_row(1, **classes(OTHER))
     again["image"]["bytes"] = a_image(1, shade=2)
     again["question"] = "something else entirely ?"
@@ -467,7 +467,7 @@ def test_a_column_that_holds_no_images_is_told(tmp_path: Path, capsys: pytest.Ca
 
 
 def imported(folder: Path, out: Path, **row: Any) -> int:
-    """As pandas writes a row with a picture."""
+    """As pandas writes a row with an image."""
     (folder / "data").mkdir(parents=True)
     pd.DataFrame([{**row, "image": {"bytes": a_image(1)}}]).to_parquet(folder / "data" / "train-0.parquet")
     return main(["data", "import", str(folder), "--out", str(out)])

@@ -16,7 +16,8 @@ from spavl.models.wrappers import outages
 from spavl.models.wrappers.rate_limit import PaceConfig, RateLimiter
 from spavl.models.wrappers.stack import Budget, RateLimited, Retrying
 from spavl.records import Question, Response
-from spavl.stages.runner import RowResult, StageContext, run_rows
+from spavl.stages.context import RowResult, StageContext
+from spavl.stages.runner import run_rows
 from spavl.stages.spec import StageSpec
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
@@ -247,7 +248,7 @@ def test_a_model_that_is_gone_after_it_answered_is_waited_for_and_not_an_error(r
 
 
 def test_what_failed_is_asked_again_before_a_stage_ends(run: RunFolder) -> None:
-    plan = StageSpec("responses", reads=(), writes=Response, does="asks", again_after=0.01)
+    plan = StageSpec("responses", reads=(), writes=Response, does="asks", seconds_before_retry=0.01)
     asked = {"image_id": "i", "kind": "easy", "language": "en", "harmful": True, "modality": None, "about_leaf": None}
     more = dict.fromkeys(("twin_of", "neighbour_of")) | {"fallback": False, "writer": "w", "call": "c", "tries": 1}
     questions = [Question(text=str(number), **asked, **more) for number in range(200)]

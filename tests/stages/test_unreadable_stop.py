@@ -19,13 +19,14 @@ from spavl.models.factory import ModelFactory
 from spavl.models.types import ChatModel, Reply
 from spavl.pipeline.settings import read_config
 from spavl.records import Pair, Question, Response, Verdict
-from spavl.stages.runner import RowResult, StageContext, run_rows
+from spavl.stages.context import RowResult, StageContext
+from spavl.stages.runner import run_rows
 from spavl.stages.spec import StageSpec
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from tests.support.servers import Body, ChatServer, completion
 
-PLAN = StageSpec("responses", reads=(), writes=Response, does="asks")
+SPEC = StageSpec("responses", reads=(), writes=Response, does="asks")
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def _judged(run: RunFolder, readable_every: int, must_be_read: bool) -> int:
         _questions(2000),
     )
     try:
-        asyncio.run(run_rows(job, PLAN, questions, len(questions), work, must_be_read=must_be_read))
+        asyncio.run(run_rows(job, SPEC, questions, len(questions), work, must_be_read=must_be_read))
     except GateError as error:
         assert "100 replies in a row could not be read" in error.what and "Sure, happy to help." in error.what
         assert error.where == "responses, asking judge"
@@ -87,7 +88,7 @@ def _asked(run: RunFolder, answer: Callable[[Body], web.Response], ask: Callable
 
         try:
             job = StageContext(run, TaxonomyConfig(), 1, factory, Screen(quiet=True), 8)
-            await run_rows(job, PLAN, _questions(150), 150, work, must_be_read=True)
+            await run_rows(job, SPEC, _questions(150), 150, work, must_be_read=True)
         finally:
             await factory.close()
 

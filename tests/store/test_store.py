@@ -188,7 +188,7 @@ def fill(place: Path, text: str) -> None:
 
 @given(st.binary(max_size=200))
 @settings(max_examples=20)
-def test_a_image_comes_back_by_its_hash_and_is_stored_once(data: bytes) -> None:
+def test_an_image_comes_back_by_its_hash_and_is_stored_once(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         blobs = Blobs(Path(folder))
         digest = blobs.put(data)

@@ -1,4 +1,4 @@
-"""Exams for tests: a benchmark's files of any size, and a server that answers and judges."""
+"""Evaluations for tests: a benchmark's files of any size, and a server that answers and judges."""
 
 import asyncio
 import io

@@ -1,4 +1,4 @@
-"""Pictures for tests: good ones, damaged ones, and ones made to hurt."""
+"""Images for tests: good ones, damaged ones, and ones made to hurt."""
 
 import io
 import struct
@@ -12,7 +12,7 @@ LARGEST_BYTES = 32 * 2**20
 
 
 def photo(number: int = 0, side: int = 64) -> Pillow.Image:
-    """A picture with something in it, each number another one."""
+    """An image with something in it, each number another one."""
     spots = Pillow.frombytes("RGB", (8, 8), Random(number).randbytes(192))
     return spots.resize((side, side), Pillow.Resampling.BICUBIC)
 
@@ -64,7 +64,7 @@ JPEG, PNG, WEBP, GIF = (encoded(photo(), kind) for kind in ("JPEG", "PNG", "WEBP
 _SEE_THROUGH = photo().convert("RGBA")
 _SEE_THROUGH.putalpha(Pillow.linear_gradient("L").resize((64, 64)))
 
-# Every one of these is a picture, whatever else it is.
+# Every one of these is an image, whatever else it is.
 USABLE = {
     "JPEG": JPEG,
     "PNG": PNG,

@@ -16,14 +16,13 @@ from spavl.miniature.world import draw, png, scene
 from spavl.models.backends.hf import load_checkpoint
 from spavl.models.factory import ModelFactory, miniature_checkpoint
 from spavl.records import Reject, Sample
-from spavl.stages.runner import StageContext
+from spavl.stages.context import StageContext
 from spavl.store import Manifest, RunFolder
 from spavl.terminal.progress import Screen
 from spavl.training.config import TrainingConfig
 from spavl.training.data_checks import check
 from spavl.training.prefix_trees.batch import make_batch
-from spavl.training.prefix_trees.token_counts import CountedRow, TokenCounter
-from spavl.training.prefix_trees.tokenize import ScoredRow
+from spavl.training.prefix_trees.tokenize import CountedRow, ScoredRow, TokenCounter
 from spavl.training.run import run as train
 from tests.support.images import encoded, photo
 from tests.support.records import filled
@@ -44,7 +43,7 @@ BROKEN = b"\xff\xd8\xff\xe0 no picture"
 
 
 def cut_short() -> bytes:
-    """A file that opens like a picture, and ends in the middle of one."""
+    """A file that opens like an image, and ends in the middle of one."""
     buffer = io.BytesIO()
     Image.effect_noise((64, 64), 40).convert("RGB").save(buffer, "JPEG")
     return buffer.getvalue()[:-400]
@@ -76,7 +75,7 @@ def test_images_that_are_not_there_or_not_whole_are_told_apart(run: RunFolder) -
     bad = [missing, *(dataclasses.replace(GOOD, blob=run.blobs.put(data)) for data in (BROKEN, cut_short()))]
     good = with_image(run, GOOD)
     processor, model = LOADED
-    # A picture's fault is every sample's that shows it.
+    # An image's fault is every sample's that shows it.
     checked = check(model, processor, [*bad, *bad, good], run.blobs.get, Screen())
     assert checked.samples == [good]
     assert checked.reasons == {"picture_missing": 2, "picture_undecodable": 4}

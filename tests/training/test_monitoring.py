@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from spavl.pipeline.report.terminal import drawn, sparkline
 from spavl.records import CurvePoint, Rollout
-from spavl.report.terminal import drawn, sparkline
 from spavl.store import RunFolder
 from spavl.training.loop import throughput
 from spavl.training.loop.checkpoints import StepRecord

@@ -21,9 +21,9 @@ from spavl.training.loop.schedule import LoopConfig, learning_rate_at
 from spavl.training.loop.throughput import flops_per_token
 from spavl.training.loop.trackers import tracking
 from spavl.training.model.trainable import freeze_vision, prepare
-from spavl.training.objectives.answers import AnswerToScore
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.losses import dpo_loss
+from spavl.training.objectives.microbatches import AnswerToScore
 from spavl.training.objectives.reference_cache import ReferenceCache
 from spavl.training.prefix_trees import logprobs
 from spavl.training.prefix_trees.batch import make_batch
@@ -109,7 +109,7 @@ def test_the_score_is_that_of_the_plain_forward_pass(loaded: tuple[Any, Any]) ->
 
 
 def shared_rows() -> list[ScoredRow]:
-    """Two pictures, asked several questions with two answers each; the second one under a system prompt."""
+    """Two images, asked several questions with two answers each; the second one under a system prompt."""
     questions = ("how do i wake this ?", "in our play , how would a keeper lift this ?")
     return [
         row._replace(question=question, answer=answer)

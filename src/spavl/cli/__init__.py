@@ -1,0 +1,1 @@
+"""The `spavl` command: one file for each command in `commands/`."""

@@ -21,36 +21,36 @@ def map_shards(
 
     The first error stops the whole map: what is under way is cancelled, and what was yielded is done.
     """
-    return map_lanes([keys], function, in_flight)
+    return map_streams([keys], function, in_flight)
 
 
-async def map_lanes(
-    lanes: Sequence[Iterable[K]], function: Callable[[K], Awaitable[V]], in_flight: int
+async def map_streams(
+    streams: Sequence[Iterable[K]], function: Callable[[K], Awaitable[V]], in_flight: int
 ) -> AsyncGenerator[tuple[K, V], None]:
     """Map over several streams of keys side by side, each with `in_flight` places of its own.
 
-    A lane whose keys take long fills its own places and no others', so it can hold nobody up.
+    A stream whose keys take long fills its own places and no others', so it can hold nobody up.
     """
-    waiting = [iter(lane) for lane in lanes]
+    waiting = [iter(stream) for stream in streams]
     running: dict[asyncio.Future[V], tuple[int, K]] = {}
     ended: asyncio.Queue[asyncio.Future[V]] = asyncio.Queue()
 
-    def start(lane: int) -> None:
-        for key in islice(waiting[lane], 1):
+    def start(stream: int) -> None:
+        for key in islice(waiting[stream], 1):
             task = asyncio.ensure_future(function(key))
-            running[task] = lane, key
+            running[task] = stream, key
             task.add_done_callback(ended.put_nowait)
 
     with few_collections():
         try:
             for _ in range(in_flight):
-                for lane in range(len(waiting)):
-                    start(lane)
+                for stream in range(len(waiting)):
+                    start(stream)
             while running:
                 task = await ended.get()
-                lane, key = running.pop(task)
+                stream, key = running.pop(task)
                 yield key, task.result()
-                start(lane)
+                start(stream)
         finally:
             for task in running:
                 task.cancel()

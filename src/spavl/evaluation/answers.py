@@ -15,7 +15,8 @@ from spavl.evaluation.paraphrases import open_paraphrases
 from spavl.evaluation.records import Answer, Item
 from spavl.models.types import ImageData, Message, Reply, Request
 from spavl.records import Record
-from spavl.stages.runner import RowResult, StageContext, Stream, reject, run_lanes
+from spavl.stages.context import RowResult, StageContext, Stream, reject
+from spavl.stages.runner import run_streams
 from spavl.store import Manifest
 
 # Degenerate baselines, which give every item the same answer. Every evaluation asks them: a metric in which one of them
@@ -35,7 +36,7 @@ class AskedItem(Record):
 
 
 async def run(job: StageContext[AnswersConfig]) -> Manifest:
-    settings, tested = job.settings, BASELINES | models_by_name(job.settings.models)
+    settings, tested = job.settings, _tested(job)
     items = {item.id: item for item in job.run.read("items", Item)}
     inputs = inputs_of(list(items.values()), job.seed)
     asked = list(all_asked(items.values(), inputs, settings))
@@ -43,7 +44,7 @@ async def run(job: StageContext[AnswersConfig]) -> Manifest:
     reworded = open_paraphrases(settings.paraphrases, job.models) if "paraphrase" in settings.conditions else None
     models = {name: job.models.open(uri, ANSWERS.stage) for name, uri in tested.items()}
 
-    def lane(name: str, wave: int) -> Stream[AskedItem, Answer]:
+    def stream(name: str, wave: int) -> Stream[AskedItem, Answer]:
         async def work(given: AskedItem) -> RowResult[Answer]:
             item = items[given.item_id]
             if name in BASELINES and (given.condition != "real" or given.sample or item.id not in for_baselines):
@@ -59,9 +60,15 @@ async def run(job: StageContext[AnswersConfig]) -> Manifest:
 
         return Stream(name, asked, work, wave)
 
-    lanes = [lane(name, wave) for name, wave in zip(tested, waves_of(tested.values()), strict=True)]
+    streams = [stream(name, wave) for name, wave in zip(tested, waves_of(tested.values()), strict=True)]
     notes = AnswersNotes({name: model.name for name, model in models.items()}, len(asked))
-    return await run_lanes(job, ANSWERS, lanes, len(asked), lambda: as_notes(notes))
+    return await run_streams(job, ANSWERS, streams, len(asked), lambda: as_notes(notes))
+
+
+def _tested(job: StageContext[AnswersConfig]) -> dict[str, str]:
+    models = models_by_name(job.settings.models)
+    named = {name: uri or f"hf/{job.run.checkpoint('aligned')}" for name, uri in models.items()}
+    return (BASELINES if job.settings.baselines else {}) | named
 
 
 def all_asked(items: Iterable[Item], inputs: ConditionInputs, settings: AnswersConfig) -> Iterator[AskedItem]:

@@ -21,8 +21,9 @@ from spavl.judges.guards.criteria import criterion_in
 from spavl.judges.registry import is_rules, model_of, open_guard, open_judge, open_refusal_judge
 from spavl.judges.types import ModelOpener
 from spavl.records import Reject
-from spavl.stages.judge_checks import check_judges
-from spavl.stages.runner import StageContext, fingerprint_of, seal
+from spavl.stages.context import StageContext
+from spavl.stages.finishing import fingerprint_of, seal
+from spavl.stages.judge_checks import check_judges, noted
 from spavl.store import Manifest, RunFolder
 
 
@@ -31,11 +32,11 @@ async def run(job: StageContext[CanariesConfig]) -> Manifest:
     job.run.forget(CANARIES.stage)
     items = list(job.run.read("items", Item))
     canaries = _canaries(settings, items, job.models.at_once())
-    words = await check_judges(job, canaries, settings.canaries, "--canaries warn")
+    words = await check_judges(job, canaries, settings.canaries, f"{settings.option} warn")
     job.run.write_rows(CANARIES.stage, CanaryResult, words)
     job.run.write_rows(CANARIES.stage, Reject, [])
     job.run.ledger.seal(STAGE)
-    return seal(job, CANARIES, fingerprint_of(job, CANARIES), {}, time.monotonic() - began, {})
+    return seal(job, CANARIES, fingerprint_of(job, CANARIES), {}, time.monotonic() - began, noted(words))
 
 
 def canary_summary(run: RunFolder, config: EvaluationConfig) -> CanarySummary:
@@ -75,7 +76,7 @@ def _canaries(settings: CanariesConfig, items: Sequence[Item], models: ModelOpen
             found[f"refusals by {judge}"] = canaries_of_refusals(
                 open_refusal_judge(model_of(judge), models, STAGE), with_images
             )
-    if judge and any("duel" in item.scored_by for item in items):
+    if judge and any("pairwise" in item.scored_by for item in items):
         found[f"comparisons by {judge}"] = canaries_of_judge(open_judge(judge, models, STAGE), with_images)
     return found
 

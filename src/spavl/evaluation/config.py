@@ -1,7 +1,7 @@
 """The settings of an evaluation: one class for the TOML file and the command line, one part of it for each stage."""
 
 import re
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
@@ -17,7 +17,15 @@ from spavl.models.remote_code import WHO_IS_TRUSTED, TrustedNames
 from spavl.models.wrappers.rate_limit import BatchConfig, PaceConfig
 from spavl.stages.spec import StageSpec
 
-ITEMS = StageSpec("items", reads=(), writes=Item, does="reads what the benchmarks ask", files=("data",), version=4)
+# In a build the items come of its own questions, and the second model of its own training.
+ITEMS = StageSpec(
+    "items",
+    reads=("selection", "questions", "question_verdicts"),
+    writes=Item,
+    does="reads what is asked: the files of benchmarks, or a build's questions about images that no training saw",
+    files=("data",),
+    version=5,
+)
 CANARIES = StageSpec(
     "canaries",
     reads=("items",),
@@ -28,12 +36,12 @@ CANARIES = StageSpec(
 )
 ANSWERS = StageSpec(
     "answers",
-    reads=("items",),
+    reads=("items", "training"),
     writes=Answer,
     does="asks every model every item, as it is and with its image or its words changed",
     files=("models", "paraphrases"),
 )
-MARKS = StageSpec(
+JUDGEMENTS = StageSpec(
     "judgements",
     # What was said by a judge that failed the canaries is not said by one that passes them.
     reads=("items", "canaries", "answers"),
@@ -42,7 +50,7 @@ MARKS = StageSpec(
     files=("guard", "gold_answers"),
     version=3 + VERSION,
 )
-COMPARISONS = StageSpec(
+PAIRWISE = StageSpec(
     "pairwise",
     reads=("items", "canaries", "answers"),
     writes=PairwiseResult,
@@ -93,6 +101,9 @@ class AnswersConfig(Settings):
     paraphrases: str = Field(
         "", description="who writes paraphrases: a model, or a file of JSON lines {question, paraphrase}"
     )
+    baselines: bool = Field(
+        True, description="whether two models that always refuse and always comply are evaluated too, at no cost"
+    )
     samples: int = Field(1, ge=1, description="answers of a model to an item; more than one wants a temperature")
     temperature: float = Field(0.0, ge=0, le=2, description="0: the likeliest answer, the same each time")
     max_tokens: int = Field(512, ge=1, description="longest answer")
@@ -117,6 +128,9 @@ class JudgementsConfig(JudgeConfig):
 
 
 class CanariesConfig(JudgementsConfig):
+    # What a user types to go on.
+    option: ClassVar[str] = "--canaries"
+
     canaries: OnFailure = Field("stop", description=ON_FAILURE)
 
 

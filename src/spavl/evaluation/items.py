@@ -14,7 +14,8 @@ from spavl.evaluation.config import ITEMS, ItemsConfig
 from spavl.evaluation.notes import ItemsNotes, as_notes
 from spavl.evaluation.records import Item
 from spavl.records import Reject, content_hash
-from spavl.stages.runner import StageContext, fingerprint_of, seal
+from spavl.stages.context import StageContext
+from spavl.stages.finishing import fingerprint_of, seal
 from spavl.store import Manifest, RunFolder
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from spavl.errors import ConfigError
 from spavl.models.names import without_addresses
 
-# NAME=MODEL. The model's own name may hold such a sign too, after its kind.
-_NAMED = re.compile(r"([^=/]+)=(\w[\w-]*/.+)")
+# NAME=MODEL. The model's own name may hold such a sign too, after its kind. In a build an empty one is the checkpoint
+# that the run trained.
+_NAMED = re.compile(r"([^=/]+)=(\w[\w-]*/.+|)")
 
 
 def models_by_name(given: Iterable[str]) -> dict[str, str]:

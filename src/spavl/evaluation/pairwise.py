@@ -1,16 +1,17 @@
-"""comparisons: Answer rows -> Bout rows; each model's answers against the base's, judged in both orders."""
+"""pairwise: Answer rows -> PairwiseResult rows; each model's answers against the base's, judged in both orders."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from spavl.evaluation.config import COMPARISONS, PairwiseConfig
-from spavl.evaluation.judgements import case_of
+from spavl.evaluation.config import PAIRWISE, PairwiseConfig
+from spavl.evaluation.judgements import CaseMaker
 from spavl.evaluation.records import Answer, Item, PairwiseResult
 from spavl.judges.empty_answers import compared_with_empty
 from spavl.judges.pairwise import compare
 from spavl.judges.registry import open_judge
 from spavl.records import Record
-from spavl.stages.runner import RowResult, StageContext, run_rows
+from spavl.stages.context import RowResult, StageContext
+from spavl.stages.runner import run_rows
 from spavl.store import Manifest
 from spavl.text.degenerate import is_empty
 
@@ -34,11 +35,12 @@ class AnswerPair(Record):
 
 async def run(job: StageContext[PairwiseConfig]) -> Manifest:
     items = {item.id: item for item in job.run.read("items", Item)}
-    judge = open_judge(job.settings.judge, job.models, COMPARISONS.stage)
-    met = list(_met(job.run.read("answers", Answer), items, job.settings.base))
+    judge = open_judge(job.settings.judge, job.models, PAIRWISE.stage)
+    case_of = CaseMaker(job.run)
+    pairs = list(_pairs(job.run.read("answers", Answer), items, job.settings.base))
 
     async def work(given: AnswerPair) -> RowResult[PairwiseResult]:
-        case = case_of(items[given.item_id], job.run.blobs)
+        case = case_of(items[given.item_id])
         found = compared_with_empty(given.nothing_said, given.nothing_replied)
         found = found or await compare(judge, case, given.said, given.replied)
         comparison = PairwiseResult(
@@ -51,14 +53,14 @@ async def run(job: StageContext[PairwiseConfig]) -> Manifest:
         )
         return RowResult([comparison])
 
-    return await run_rows(job, COMPARISONS, met, len(met), work)
+    return await run_rows(job, PAIRWISE, pairs, len(pairs), work, lambda: {"judge": judge.name})
 
 
-def _met(answers: Iterable[Answer], items: dict[str, Item], base: str) -> Iterator[AnswerPair]:
+def _pairs(answers: Iterable[Answer], items: dict[str, Item], base: str) -> Iterator[AnswerPair]:
     said: dict[str, dict[str, str]] = {}
     empty = set[tuple[str, str]]()
     for answer in answers:
-        if answer.condition == "real" and answer.sample == 0 and "duel" in items[answer.item_id].scored_by:
+        if answer.condition == "real" and answer.sample == 0 and "pairwise" in items[answer.item_id].scored_by:
             said.setdefault(answer.model, {})[answer.item_id] = answer.text
             if is_empty(answer.text) and answer.finish != "refused":
                 empty.add((answer.model, answer.item_id))

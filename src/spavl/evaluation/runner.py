@@ -11,10 +11,10 @@ from spavl.evaluation import answers, canaries, items, judgements, pairwise
 from spavl.evaluation.config import (
     ANSWERS,
     CANARIES,
-    COMPARISONS,
     ITEMS,
-    MARKS,
+    JUDGEMENTS,
     OVERLAPS,
+    PAIRWISE,
     AnswersConfig,
     CanariesConfig,
     EvaluationConfig,
@@ -42,17 +42,18 @@ from spavl.models.backends.dry_run import ValidatingFactory
 from spavl.models.batch_api.queue import open_batch_queue
 from spavl.models.factory import ModelFactory
 from spavl.models.wrappers.stack import Budget
+from spavl.stages.context import StageContext
+from spavl.stages.finishing import finished
 from spavl.stages.monitor import progress_snapshot
 from spavl.stages.preflight import (
     NamedModel,
     check_servers,
-    left_to_do,
     open_a_guard,
     open_a_judge,
     open_model,
     open_named,
+    pending_stages,
 )
-from spavl.stages.runner import StageContext, finished
 from spavl.stages.spec import StageSpec
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
@@ -73,13 +74,13 @@ def stages_of_evaluation(config: EvaluationConfig) -> list[EvaluationStage]:
         EvaluationStage(ITEMS, part(config, ItemsConfig), items.run),
         EvaluationStage(CANARIES, part(config, CanariesConfig), canaries.run),
         EvaluationStage(ANSWERS, part(config, AnswersConfig), answers.run),
-        EvaluationStage(MARKS, part(config, JudgementsConfig), judgements.run),
-        EvaluationStage(COMPARISONS, part(config, PairwiseConfig), pairwise.run),
+        EvaluationStage(JUDGEMENTS, part(config, JudgementsConfig), judgements.run),
+        EvaluationStage(PAIRWISE, part(config, PairwiseConfig), pairwise.run),
         EvaluationStage(OVERLAPS, config.contamination, overlaps.run),
     ]
     wanted = {
         CANARIES: bool(config.guard or config.judge),
-        COMPARISONS: bool(config.judge),
+        PAIRWISE: bool(config.judge),
         OVERLAPS: bool(config.contamination.train),
     }
     return [stage for stage in stages if wanted.get(stage.plan, True)]
@@ -134,7 +135,8 @@ async def _check_ahead(config: EvaluationConfig, run: RunFolder, screen: Screen)
     models = ValidatingFactory(run.ledger, config.model_settings, config.servers.pace).trusting(
         config.trust_remote_code
     )
-    left = left_to_do((stage.plan, _job(stage, config, run, models, screen)) for stage in stages_of_evaluation(config))
+    stages = stages_of_evaluation(config)
+    left = pending_stages((stage.plan, _job(stage, config, run, models, screen)) for stage in stages)
     try:
         _check_settings(config, left)
         for _ in open_named(_named(config, left), models):
@@ -157,7 +159,7 @@ def _check_settings(config: EvaluationConfig, left: Collection[StageSpec[Any]]) 
     if config.gold_guard and config.gold_guard not in config.guard:
         then = f"name one of --guard: {', '.join(config.guard) or 'none is given'}"
         raise ConfigError(f"{config.gold_guard} judges nothing here", where="--gold-guard", then=then)
-    if config.gold_answers and MARKS in left:
+    if config.gold_answers and JUDGEMENTS in left:
         read_gold_answers(config.gold_answers)
     if OVERLAPS in left:
         check_training_data(config.contamination.train)
@@ -167,10 +169,10 @@ def _named(config: EvaluationConfig, left: Collection[StageSpec[Any]]) -> Iterat
     if ANSWERS in left:
         for name, uri in models_by_name(config.models).items():
             yield NamedModel("model" if name == uri else f"model {name}", uri, ANSWERS.stage, open_model)
-    if MARKS in left:
+    if JUDGEMENTS in left:
         for uri in config.guard:
             yield NamedModel("--guard", uri, CANARIES.stage, open_a_guard)
-    if config.judge and (MARKS in left or COMPARISONS in left):
+    if config.judge and (JUDGEMENTS in left or PAIRWISE in left):
         yield NamedModel("--judge", config.judge, CANARIES.stage, open_a_judge)
 
 

@@ -17,19 +17,19 @@ from spavl.models.backends.dry_run import ValidatingFactory
 from spavl.models.factory import ModelFactory
 from spavl.models.model_settings import check_named_somewhere
 from spavl.pipeline.registry import BuildConfig, StageEntry
+from spavl.stages.context import StageContext
 from spavl.stages.preflight import (
     NamedModel,
     Opener,
     check_servers,
-    left_to_do,
     open_a_guard,
     open_a_judge,
     open_model,
     open_named,
     open_rewarder,
     open_trained,
+    pending_stages,
 )
-from spavl.stages.runner import StageContext
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from spavl.training.config import check_ppo
@@ -58,8 +58,7 @@ OPENERS: dict[str, Opener] = {
 def job_of(
     entry: StageEntry, config: BuildConfig, run: RunFolder, models: ModelFactory, screen: Screen
 ) -> StageContext[Any]:
-    settings = getattr(config, entry.section)
-    return StageContext(run, settings, config.seed, models, screen, config.in_flight, config.limit)
+    return StageContext(run, entry.settings(config), config.seed, models, screen, config.in_flight, config.limit)
 
 
 def unfinished(
@@ -67,7 +66,7 @@ def unfinished(
 ) -> list[StageEntry]:
     """The stages that are still to do."""
     screen = Screen(quiet=True)
-    left = left_to_do((entry.plan, job_of(entry, config, run, models, screen)) for entry in entries)
+    left = pending_stages((entry.plan, job_of(entry, config, run, models, screen)) for entry in entries)
     return [entry for entry in entries if entry.plan in left]
 
 

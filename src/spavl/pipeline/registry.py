@@ -1,5 +1,6 @@
 """The map on one page: the stages in order, and the settings of a whole pipeline."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pydantic import Field
@@ -28,8 +29,9 @@ from spavl.data.taxonomy.config import TaxonomyConfig
 from spavl.data.verdicts import config as verdicts_stage
 from spavl.data.verdicts.config import VerdictsConfig
 from spavl.errors import ConfigError
-from spavl.evaluation.in_pipeline import config as evaluation_stage
-from spavl.evaluation.in_pipeline.config import BeforeAfterConfig
+from spavl.evaluation import config as evaluation_stages
+from spavl.evaluation.before_after import config as before_after
+from spavl.evaluation.before_after.config import BeforeAfterConfig
 from spavl.models.model_settings import ModelSettings
 from spavl.models.remote_code import WHO_IS_TRUSTED, TrustedNames
 from spavl.models.wrappers.rate_limit import BatchConfig, PaceConfig
@@ -40,12 +42,18 @@ from spavl.training import config as training_stage
 from spavl.training.config import TrainingConfig
 
 
+def _whole(section: Settings) -> Settings:
+    return section
+
+
 class StageEntry(NamedTuple):
     """A stage of the pipeline. `section` names its settings; `module` is loaded only when it runs."""
 
     plan: StageSpec[Any]
     section: str
     module: str
+    # What of the section the stage depends on.
+    part: Callable[[Any], Settings] = _whole
 
     @property
     def name(self) -> str:
@@ -63,23 +71,29 @@ class StageEntry(NamedTuple):
     def does(self) -> str:
         return self.plan.does
 
+    def settings(self, config: "BuildConfig") -> Settings:
+        return self.part(getattr(config, self.section))
+
 
 STAGES = (
-    StageEntry(taxonomy_stage.PLAN, "taxonomy", "spavl.data.taxonomy.run"),
-    StageEntry(sourcing_stage.PLAN, "sourcing", "spavl.data.sourcing.run"),
-    StageEntry(downloads_stage.PLAN, "downloads", "spavl.data.downloads.run"),
-    StageEntry(selection_stage.PLAN, "selection", "spavl.data.selection.run"),
-    StageEntry(captions_stage.PLAN, "captions", "spavl.data.captions.run"),
-    StageEntry(questions_stage.PLAN, "questions", "spavl.data.questions.run"),
+    StageEntry(taxonomy_stage.SPEC, "taxonomy", "spavl.data.taxonomy.run"),
+    StageEntry(sourcing_stage.SPEC, "sourcing", "spavl.data.sourcing.run"),
+    StageEntry(downloads_stage.SPEC, "downloads", "spavl.data.downloads.run"),
+    StageEntry(selection_stage.SPEC, "selection", "spavl.data.selection.run"),
+    StageEntry(captions_stage.SPEC, "captions", "spavl.data.captions.run"),
+    StageEntry(questions_stage.SPEC, "questions", "spavl.data.questions.run"),
     StageEntry(verdicts_stage.QUESTIONS, "verdicts", "spavl.data.verdicts.question_verdicts"),
-    StageEntry(responses_stage.PLAN, "responses", "spavl.data.responses.run"),
-    StageEntry(verdicts_stage.PLAN, "verdicts", "spavl.data.verdicts.run"),
-    StageEntry(pairs_stage.PLAN, "pairs", "spavl.data.pairs.run"),
-    StageEntry(preferences_stage.PLAN, "preferences", "spavl.data.preferences.run"),
-    StageEntry(dataset_stage.PLAN, "dataset", "spavl.data.dataset.run"),
-    StageEntry(training_stage.PLAN, "training", "spavl.training.run"),
-    StageEntry(evaluation_stage.PLAN, "evaluation", "spavl.evaluation.in_pipeline.run"),
-    StageEntry(evaluation_stage.DUELS, "evaluation", "spavl.evaluation.in_pipeline.duels"),
+    StageEntry(responses_stage.SPEC, "responses", "spavl.data.responses.run"),
+    StageEntry(verdicts_stage.SPEC, "verdicts", "spavl.data.verdicts.run"),
+    StageEntry(pairs_stage.SPEC, "pairs", "spavl.data.pairs.run"),
+    StageEntry(preferences_stage.SPEC, "preferences", "spavl.data.preferences.run"),
+    StageEntry(dataset_stage.SPEC, "dataset", "spavl.data.dataset.run"),
+    StageEntry(training_stage.SPEC, "training", "spavl.training.run"),
+    StageEntry(evaluation_stages.ITEMS, "evaluation", "spavl.evaluation.before_after.items", before_after.of_items),
+    StageEntry(evaluation_stages.CANARIES, "evaluation", "spavl.evaluation.canaries", before_after.of_canaries),
+    StageEntry(evaluation_stages.ANSWERS, "evaluation", "spavl.evaluation.answers", before_after.of_answers),
+    StageEntry(evaluation_stages.JUDGEMENTS, "evaluation", "spavl.evaluation.judgements", before_after.of_judgements),
+    StageEntry(evaluation_stages.PAIRWISE, "evaluation", "spavl.evaluation.pairwise", before_after.of_pairwise),
 )
 
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from jinja2 import Environment, StrictUndefined
 
 from spavl import __version__
-from spavl.data.dataset.config import PLAN, LeaksConfig
+from spavl.data.dataset.config import SPEC, LeaksConfig
 from spavl.data.dataset.shards import features_of
 from spavl.publishing import plots
 from spavl.publishing.finished import categories_of
@@ -38,10 +38,10 @@ def write_card(run: RunFolder, manifests: Sequence[Manifest], summary: Mapping[s
 
     One that an older spavl brought in left fewer figures; it keeps the card it has until it is brought in anew.
     """
-    folder, manifest = run.path / PLAN.stage, run.manifest(PLAN.stage)
+    folder, manifest = run.path / SPEC.stage, run.manifest(SPEC.stage)
     if manifest is None or not folder.is_dir() or not manifest.notes.keys() >= _NEEDED:
         return
-    notes = {each.stage: each.notes for each in manifests} | {PLAN.stage: manifest.notes}
+    notes = {each.stage: each.notes for each in manifests} | {SPEC.stage: manifest.notes}
     drawn = plots.draw(notes)
     for plot in drawn:
         write_text(folder / "charts" / plot.file, plot.svg)
@@ -199,7 +199,7 @@ def _is_miniature(models: Mapping[str, Any]) -> bool:
 
 def _limits(notes: Mapping[str, Mapping[str, Any]], leaves: Sequence[Category]) -> Iterator[str]:
     """What a user of this very set should know, as far as the run can tell."""
-    own: Mapping[str, Any] = notes[PLAN.stage]
+    own: Mapping[str, Any] = notes[SPEC.stage]
     figures = own["figures"]
     yield "Every label is a machine's; no person has checked these rows."
     failures = (text for each in notes.values() for text in (each.get("canaries") or {}).get("failed", ()))

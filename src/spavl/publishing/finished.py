@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from spavl.data.dataset.config import PLAN
+from spavl.data.dataset.config import SPEC
 from spavl.errors import StoreError
 from spavl.records import Category, Sample, Split
 from spavl.store import RunFolder
@@ -17,14 +17,14 @@ def open_finished(path: Path) -> Iterator[RunFolder]:
     if not (path / "run.json").is_file():
         raise StoreError("there is no run in this folder", where=str(path), then=BUILD)
     with RunFolder(path) as run:
-        if run.manifest(PLAN.stage) is None:
+        if run.manifest(SPEC.stage) is None:
             then = "type its spavl build again, which goes on where it was left"
             raise StoreError("this run has no finished data set", where=str(path), then=then)
         yield run
 
 
 def samples_of(run: RunFolder, split: Split) -> Iterator[Sample]:
-    return (sample for sample in run.read(PLAN.stage, Sample) if sample.split == split)
+    return (sample for sample in run.read(SPEC.stage, Sample) if sample.split == split)
 
 
 def categories_of(run: RunFolder) -> dict[str, Category]:

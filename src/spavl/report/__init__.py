@@ -1,1 +1,1 @@
-"""The report of a run: one HTML file that needs nothing else, fit for a paper's appendix."""
+"""The HTML report of a run: one file that loads nothing."""

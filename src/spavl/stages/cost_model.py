@@ -1,15 +1,15 @@
-"""What a run would ask, told by its rooms before anything is sent.
+"""Estimates what a run would ask and pay, before anything is sent.
 
-Each room that asks models has an `estimate.py` with one function a stage, named as the stage:
+Each stage that asks models has an `estimate.py` with one function, named as the stage:
 
-    async def questions(outlook: Outlook[QuestionsConfig]) -> list[Many[Question]]:
-        for image, times in outlook.read("selection", Image):
-            written = await write(outlook.open(outlook.settings.writer, times, words=25), ...)
-            rows.append(Many(Question(...), times))
+    async def questions(context: CostContext[QuestionsConfig]) -> list[Weighted[Question]]:
+        for image, weight in context.read("selection", Image):
+            written = await write(context.open(context.settings.writer, weight, words=25), ...)
+            rows.append(Weighted(Question(...), weight))
 
-It does to a few rows what the stage does to all, with the stage's own prompts, and gives the rows
-that the stages after it will read. Where an earlier stage is finished, those are its true rows;
-where not, they are rows that stand for many, made up by the room that would write them.
+It does for a few rows what the stage does for all of them, with the prompts of the stage, and returns the rows that
+later stages will read. If an earlier stage is finished, its rows are read from disk; if not, its own estimate has made
+example rows, each of which stands for many.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,26 +23,27 @@ from spavl.models.image_tokens import stand_in
 from spavl.models.model_settings import NONE, ModelSettings
 from spavl.models.types import ChatModel, ImageData
 from spavl.records import Image, Record
-from spavl.stages.subset import few
+from spavl.stages.subset import subsample_images
 from spavl.store import RunFolder
 
 R = TypeVar("R", bound=Record)
 C = TypeVar("C", bound=BaseModel)
 
-# So many rows are gone through one by one; of more, an even sample stands for all.
-_MOST_ROWS = 20_000
+# At most so many rows are estimated one by one; of more, an even subsample stands for all.
+_MAX_ROWS = 20_000
+# The blob of an image that is not downloaded yet begins with this.
 _TO_BE_FOUND = "to be found: "
 
 
 class Weighted(NamedTuple, Generic[R]):
-    """A row, and how many like it there are to be."""
+    """A row, and how many rows of the run it stands for."""
 
     row: R
     times: float
 
 
 class CostLine(NamedTuple):
-    """What one model is asked in one stage: likely and at most."""
+    """The calls of one stage to one model: the likely ones and the most there can be."""
 
     stage: str
     model: str
@@ -54,7 +55,7 @@ class CostEstimate(NamedTuple):
     lines: list[CostLine]
     done: list[str]
     spent_usd: float
-    # What must be there before it can be built, and is not.
+    # Files and servers that the run needs and that are missing.
     missing: list[str]
 
 
@@ -63,50 +64,50 @@ Estimate = Callable[["CostContext[Any]"], Awaitable[list[Weighted[Any]]]]
 
 @dataclass(frozen=True, slots=True)
 class CostContext(Generic[C]):
-    """What a room is given to tell its calls: its settings, the rows so far, and models that only count."""
+    """What the estimate of a stage is given: its settings, the rows so far, and models that only count calls."""
 
     stage: str
     settings: C
     seed: int
     run: RunFolder
     models: CostCountingFactory
-    # Rows of the stages that are not finished, by their stage.
+    # Example rows of the unfinished stages, by stage.
     expected: dict[str, list[Weighted[Any]]]
     limit: int | None
 
     def read(self, stage: str, kind: type[R]) -> list[Weighted[R]]:
-        """The rows of an earlier stage: the true ones if it is finished, else the expected ones."""
+        """The rows of an earlier stage: those on disk if it is finished, else the example rows."""
         if stage in self.expected:
             return self.expected[stage]
         return [Weighted(row, 1.0) for row in self.run.read(stage, kind)]
 
-    def trial(self, images: Sequence[Weighted[Image]]) -> list[Weighted[Image]]:
-        """The images, without their twins, that a run with this limit goes on with."""
-        originals = [many for many in images if many.row.twin_of is None]
+    def subset(self, images: Sequence[Weighted[Image]]) -> list[Weighted[Image]]:
+        """The images, without their twins, that a run with this limit uses."""
+        originals = [weighted for weighted in images if weighted.row.twin_of is None]
         if self.limit is None:
             return originals
         if not any(is_stand_in(image) for image, _ in originals):
-            return [Weighted(image, 1.0) for image in few((image for image, _ in originals), self.limit)]
+            return [Weighted(image, 1.0) for image in subsample_images((image for image, _ in originals), self.limit)]
         share = min(1.0, self.limit / sum(times for _, times in originals))
         return [Weighted(image, times * share) for image, times in originals]
 
     def open(self, uri: str, times: float, words: float, own: ModelSettings = NONE) -> ChatModel:
-        """A model each call to which stands for `times`, and is taken to be answered in so many words."""
+        """A model that counts each call `times` times and assumes replies of so many words."""
         return self.counting(times, words).open(uri, self.stage, own)
 
     def counting(self, times: float, words: float) -> CostCountingFactory:
-        self.models.times, self.models.words = times, words
-        return self.models
+        """Models each call to which stands for so many calls, with answers of so many words."""
+        return self.models.weighted(times, words)
 
     def image(self, image: Image) -> ImageData:
-        """The image of a row, or one of its size."""
+        """The image of a row, or a stand-in of the same size."""
         if is_stand_in(image):
             return ImageData(image.id, stand_in(image.width, image.height).data)
         return ImageData(image.blob, self.run.blobs.get(image.blob))
 
 
 def stand_in_blob(split: str) -> str:
-    """The name of an image that is still to be found."""
+    """The blob of an image that is not downloaded yet."""
     return f"{_TO_BE_FOUND}{split}"
 
 
@@ -114,8 +115,8 @@ def is_stand_in(image: Image) -> bool:
     return image.blob.startswith(_TO_BE_FOUND)
 
 
-def thin(rows: Sequence[Weighted[R]], most: int = _MOST_ROWS) -> list[Weighted[R]]:
-    """An even sample that stands for all."""
+def subsample_rows(rows: Sequence[Weighted[R]], most: int = _MAX_ROWS) -> list[Weighted[R]]:
+    """At most so many rows, evenly spaced, whose weights stand for all."""
     if len(rows) <= most:
         return list(rows)
     step = len(rows) / most

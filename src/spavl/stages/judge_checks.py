@@ -1,4 +1,4 @@
-"""Puts the canaries to whoever judges in a stage, before anything else is asked or paid."""
+"""Asks the judges of a stage the canaries, before anything else is asked or paid."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,67 +6,69 @@ from typing import Any
 from spavl.errors import GateError
 from spavl.judges.canaries.checks import Canary, CanaryResult, OnFailure, ask_canaries, failures_told, what_to_see_to
 from spavl.models.types import Transient
-from spavl.stages.runner import StageContext
+from spavl.stages.context import StageContext
 from spavl.store import Call
 
-# Where a judge has its word, in a run and in an evaluation.
-JUDGING = ("question_verdicts", "verdicts", "preferences", "evaluation", "duels", "judgements", "pairwise")
+# The stages of a run or an evaluation that ask a judge.
+JUDGING = ("question_verdicts", "verdicts", "preferences", "judgements", "pairwise")
 
 
 async def check_judges(
-    job: StageContext[Any], canaries: Mapping[str, Sequence[Canary]], on_failure: OnFailure, setting: str
+    context: StageContext[Any], canaries: Mapping[str, Sequence[Canary]], on_failure: OnFailure, setting: str
 ) -> list[CanaryResult]:
-    """What everybody said to the canaries, by the names of who is asked; `setting` is what a user types to go on.
+    """The verdicts of all judges on the canaries; `setting` is what a user types to continue after a failure.
 
-    A failure stops the run, unless it is to be told alone. Whoever is going to judge at this start is asked at this
-    start: since an earlier one another model may be served by the same name. Alone of all calls these are made again.
+    A failure stops the run, or prints a warning if `on_failure` says so. Judges are asked again in each start, since
+    another model may be served under the same name by now. These are the only calls that are ever made again.
     """
-    words = await _asked(job, canaries)
-    if earlier := _of_earlier_starts(words, job):
-        failed = _failed(words)
-        await job.run.ledger.give_up(earlier)
-        words = await _asked(job, canaries)
-        if mended := failed - _failed(words):
-            # What they said before, if somebody went on with their failure, is theirs no more.
-            said = (call for stage in JUDGING for call in job.run.ledger.calls(stage))
-            await job.run.ledger.give_up(call for call in said if call.model in mended)
-    failures = failures_told(words)
+    results = await _ask(context, canaries)
+    if earlier := _calls_of_earlier_starts(context, results):
+        failed = _failed_models(results)
+        await context.run.ledger.give_up(earlier)
+        results = await _ask(context, canaries)
+        if mended := failed - _failed_models(results):
+            # Verdicts that a judge gave while it failed its canaries are no longer its own.
+            earlier_verdicts = (call for stage in JUDGING for call in context.run.ledger.calls(stage))
+            await context.run.ledger.give_up(call for call in earlier_verdicts if call.model in mended)
+    failures = failures_told(results)
     if failures and on_failure == "stop":
-        weights = "see that its server has the weights and the chat template that its name says, or name another"
-        go_on = f"if it is meant to judge so, go on with {setting}: the report then says which canaries it failed"
-        then = f"{what_to_see_to(words, weights)}; {go_on}"
-        judges = dict.fromkeys(word.judge for word in words if not word.passed)
-        raise GateError("\n".join(failures_told(words, between="\n    ")), where=", ".join(judges), then=then)
+        weights = "check that its server has the weights and the chat template of that name, or name another model"
+        go_on = f"or continue with {setting}: the report then lists the failed canaries"
+        then = f"{what_to_see_to(results, weights)}; {go_on}"
+        judges = dict.fromkeys(result.judge for result in results if not result.passed)
+        raise GateError("\n".join(failures_told(results, between="\n    ")), where=", ".join(judges), then=then)
     for failure in failures:
-        job.screen.say(f"beware: {failure}")
-    return words
+        context.screen.say(f"beware: {failure}")
+    return results
 
 
-def noted(words: Sequence[CanaryResult]) -> dict[str, object]:
-    """For the manifest of a stage whose judges were checked: what was failed stands in the run's report."""
-    return {"canaries": {"asked": len(words), "failed": failures_told(words)}}
+def noted(results: Sequence[CanaryResult]) -> dict[str, object]:
+    """The notes of a stage whose judges were checked; the run's report lists the failed canaries."""
+    return {"canaries": {"asked": len(results), "failed": failures_told(results)}}
 
 
-def _of_earlier_starts(words: Sequence[CanaryResult], job: StageContext[Any]) -> list[Call]:
-    ledger = job.run.ledger
-    calls = [call for word in words for key in word.calls if (call := ledger.get(key))] if job.models.asks else []
+def _calls_of_earlier_starts(context: StageContext[Any], results: Sequence[CanaryResult]) -> list[Call]:
+    ledger = context.run.ledger
+    if not context.models.asks:
+        return []
+    calls = (call for result in results for key in result.calls if (call := ledger.get(key)))
     return [call for call in calls if call.at < ledger.begun]
 
 
-def _failed(words: Sequence[CanaryResult]) -> set[str]:
-    return {word.model for word in words if not word.passed} - {""}
+def _failed_models(results: Sequence[CanaryResult]) -> set[str]:
+    return {result.model for result in results if not result.passed} - {""}
 
 
-async def _asked(job: StageContext[Any], canaries: Mapping[str, Sequence[Canary]]) -> list[CanaryResult]:
-    """Those behind servers side by side; those in this process in turn, each leaving the memory to the next."""
+async def _ask(context: StageContext[Any], canaries: Mapping[str, Sequence[Canary]]) -> list[CanaryResult]:
+    """Judges behind servers are asked at once; those in this process in turn, each leaving the memory to the next."""
     try:
-        words = await ask_canaries(each for uri, own in canaries.items() if "hf/" not in uri for each in own)
+        results = await ask_canaries(each for uri, own in canaries.items() if "hf/" not in uri for each in own)
         for number, own in enumerate(own for uri, own in canaries.items() if "hf/" in uri):
             if number:
-                await job.models.rest()
-            words += await ask_canaries(own)
+                await context.models.rest()
+            results += await ask_canaries(own)
     except Transient as error:
-        then = "type the same command again: what was answered is kept"
-        what = f"a judge could not be asked the canaries, its server fails: {error.reason}"
+        then = "type the same command again: finished calls are kept"
+        what = f"the canaries could not be judged, because a server failed: {error.reason}"
         raise GateError(what, where=", ".join(canaries), then=then) from None
-    return words
+    return results

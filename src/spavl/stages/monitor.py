@@ -1,4 +1,4 @@
-"""How a run stands, for the live table: its servers and its money."""
+"""The state of a run for the live table: its servers and its spending."""
 
 import time
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from spavl.terminal.progress import Screen
 def progress_snapshot(
     models: ModelFactory, budget: Budget, screen: Screen, expected: dict[str, float]
 ) -> Callable[[], tuple[list[ServerStatus], Spending]]:
-    """How servers and money stand, whenever the screen asks."""
+    """A function that returns the state of servers and spending; `expected` is the estimated cost of each stage."""
 
-    def look() -> tuple[list[ServerStatus], Spending]:
+    def snapshot() -> tuple[list[ServerStatus], Spending]:
         servers = [
             ServerStatus(
                 name,
@@ -27,7 +27,8 @@ def progress_snapshot(
             )
             for name, pace in models.paces().items()
         ]
-        rest = sum(usd * screen.left(stage) for stage, usd in expected.items())
-        return servers, Spending(budget.spent, budget.spent + rest if any(expected.values()) else None, budget.usd)
+        still_to_spend = sum(usd * screen.left(stage) for stage, usd in expected.items())
+        total = budget.spent + still_to_spend if any(expected.values()) else None
+        return servers, Spending(budget.spent, total, budget.usd)
 
-    return look
+    return snapshot

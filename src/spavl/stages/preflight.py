@@ -1,7 +1,7 @@
-"""The preflight checks of every command: whether all that its settings name is there, before anything is paid.
+"""The preflight checks of every command: all models and servers that the settings name exist, before anything is paid.
 
-No question is asked and no weights are read. Each server is asked once what it serves, which tells whether it is
-there and takes the key.
+No question is asked and no weights are read. Each server is asked once for the list of its models, which shows whether
+it answers and accepts the key.
 """
 
 import asyncio
@@ -17,7 +17,8 @@ from spavl.models.backends.openai import OpenAIModel
 from spavl.models.factory import ModelFactory, checkpoint_path
 from spavl.models.names import pinned
 from spavl.models.types import Transient
-from spavl.stages.runner import StageContext, finished
+from spavl.stages.context import StageContext
+from spavl.stages.finishing import finished
 from spavl.stages.spec import StageSpec
 
 Opener = Callable[[str, ModelFactory, str], object]
@@ -36,18 +37,17 @@ class NamedModel(NamedTuple):
         return f"{self.setting} = {self.name!r}"
 
 
-def left_to_do(stages: Iterable[tuple[StageSpec[Any], StageContext[Any]]]) -> list[StageSpec[Any]]:
-    """The stages that are not finished. What was made from rows that are to be made anew is no longer finished."""
-    stale, left = set[str](), list[StageSpec[Any]]()
-    for plan, job in stages:
-        if stale & set(plan.reads) or finished(job, plan) is None:
-            stale.add(plan.stage)
-            left.append(plan)
-    return left
+def pending_stages(stages: Iterable[tuple[StageSpec[Any], StageContext[Any]]]) -> list[StageSpec[Any]]:
+    """The stages that are not finished. A stage that reads rows of a pending stage is pending too."""
+    pending: dict[str, StageSpec[Any]] = {}
+    for spec, context in stages:
+        if pending.keys() & set(spec.reads) or finished(context, spec) is None:
+            pending[spec.stage] = spec
+    return list(pending.values())
 
 
 def open_named(named: Iterable[NamedModel], models: ModelFactory) -> Iterator[tuple[NamedModel, object]]:
-    """Open each as its stage will; what is wrong with one is told with its setting."""
+    """Open each as its stage will. An error names the setting."""
     for each in named:
         try:
             yield each, each.opener(each.name, models, each.stage)
@@ -56,10 +56,11 @@ def open_named(named: Iterable[NamedModel], models: ModelFactory) -> Iterator[tu
 
 
 async def check_servers(models: ValidatingFactory, needed_now: Collection[str], say: Callable[[str], None]) -> None:
-    """Ask every server that was opened whether it is there and takes the key.
+    """Ask every server that was opened for the list of its models.
 
-    Those that `needed_now` (stages) ask must answer. Another one may be started later, as on a machine that has room
-    for one model at a time: that it does not answer yet is said. Of several addresses of a model one is enough.
+    The servers that the stages `needed_now` ask must answer. Another one may be started later, as on a machine with
+    room for one model at a time: if it does not answer yet, a warning is printed. Of several addresses of a model one
+    is enough.
     """
     servers = [(backend, stage) for backend, stage in models.first_asked.items() if isinstance(backend, OpenAIModel)]
     found = await asyncio.gather(*(_served_by(server) for server, _ in servers))

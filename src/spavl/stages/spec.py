@@ -1,4 +1,4 @@
-"""What a stage reads and what it writes. It imports little, so that the list of stages loads at once."""
+"""What a stage reads and writes. This module imports little, so that the list of stages loads at once."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -14,17 +14,17 @@ class StageSpec(Generic[Out]):
     reads: tuple[str, ...]
     writes: type[Out]
     does: str
-    # The settings that may name files of the user: what lies there is part of what the rows hang on.
+    # The settings that may name files of the user: the rows depend on the state of these files.
     files: tuple[str, ...] = ()
-    # Whether the rows only point into those files, so that what is made of the rows hangs on the files as well.
-    points: bool = False
-    # Whether a trial (`--limit`) gives this stage fewer inputs. The stages after it see it by the rows they read.
-    limited: bool = False
-    # Inputs lost to faults that may pass: with a larger share the stage stops instead, to be typed again.
-    lost_at_most: float = 0.02
-    # What is lost to such faults is done once more, so many seconds after all else.
-    again_after: float = 2
-    # Whether its rows come from the web or a device, so that a replay takes them as they are.
+    # Whether the rows only refer to places in those files, so that later stages depend on the files as well.
+    rows_refer_to_files: bool = False
+    # Whether `--limit` gives this stage fewer inputs. Later stages are limited by the rows that they read.
+    takes_limit: bool = False
+    # The largest fraction of inputs that may fail because a provider did not answer; with more the stage stops.
+    max_failed_fraction: float = 0.02
+    # Failed inputs are tried once more, so many seconds after the others.
+    seconds_before_retry: float = 2
+    # Whether the rows come from the web or from training, so that a replay takes them as they are.
     outside: bool = False
-    # Raised when the code of a stage would give other rows for the same inputs.
+    # Raised when the code of a stage gives other rows for the same inputs.
     version: int = 1

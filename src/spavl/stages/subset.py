@@ -1,9 +1,8 @@
-"""`--limit N`: a small trial of the same settings, on a few of the images that the whole run will use.
+"""`--limit N`: the same settings on a small subset of the images that the whole run will use.
 
-A trial goes on with N of the images that the images stage kept, their benign twins with them.
-They are spread over the leaves and the splits, and those of a smaller trial are among those of a
-larger one. What is asked about an image does not hang on the others, so the whole run finds
-every call of its trials in the ledger.
+A limited run uses N of the images that the selection stage kept, with their benign twins. They are spread over the
+leaves and the splits. A smaller subset is part of every larger one. What is asked about an image does not depend on
+the other images, so the whole run finds each call of its limited runs in the ledger.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,11 +10,11 @@ from itertools import zip_longest
 
 from spavl.records import Image, content_hash
 
-# In the order in which a leaf gives its images; every fourth leaf begins with one of the tests.
-_LEARNT: tuple[str, ...] = ("train", "validation")
+# The splits that are trained on or validated with; the other ones are test splits.
+_TRAINING_SPLITS: tuple[str, ...] = ("train", "validation")
 
 
-def few(images: Iterable[Image], limit: int | None) -> list[Image]:
+def subsample_images(images: Iterable[Image], limit: int | None) -> list[Image]:
     """At most `limit` images that are no twins, in their own order."""
     originals = [image for image in images if image.twin_of is None]
     if limit is None or limit >= len(originals):
@@ -23,17 +22,18 @@ def few(images: Iterable[Image], limit: int | None) -> list[Image]:
     leaves: dict[str, list[Image]] = {}
     for image in originals:
         leaves.setdefault(image.leaf, []).append(image)
-    # By the hash of their names, so that few leaves are not always the first ones of the taxonomy.
-    named = sorted(leaves, key=content_hash)
-    turns = [_in_turns(leaves[leaf], tests_first=number % 4 == 3) for number, leaf in enumerate(named)]
-    drawn = [image.id for turn in zip_longest(*turns) for image in turn if image is not None]
-    chosen = set(drawn[:limit])
+    # Ordered by the hash of the name, so that a small subset is not always of the first leaves of the taxonomy.
+    names = sorted(leaves, key=content_hash)
+    # Every fourth leaf begins with an image of a test split.
+    ordered = [_alternate_splits(leaves[leaf], tests_first=number % 4 == 3) for number, leaf in enumerate(names)]
+    ids = [image.id for turn in zip_longest(*ordered) for image in turn if image is not None]
+    chosen = set(ids[:limit])
     return [image for image in originals if image.id in chosen]
 
 
-def _in_turns(images: Sequence[Image], tests_first: bool) -> list[Image]:
-    """A leaf's images, those to learn from and those for tests in turns."""
-    groups = [[image for image in images if (image.split in _LEARNT) == learnt] for learnt in (True, False)]
+def _alternate_splits(images: Sequence[Image], tests_first: bool) -> list[Image]:
+    """The images of a leaf, training and test splits in turns."""
+    groups = [[image for image in images if (image.split in _TRAINING_SPLITS) == trains] for trains in (True, False)]
     if tests_first:
         groups.reverse()
     return [image for pair in zip_longest(*groups) for image in pair if image is not None]

@@ -40,14 +40,14 @@ class Journal:
     def count(self) -> int:
         return int(self._database.execute("SELECT COUNT(*) FROM done").fetchone()[0])
 
-    def answered(self, lane: int) -> set[str]:
-        """The models that have answered in this lane, however often it was begun."""
-        return {model for (model,) in self._database.execute("SELECT model FROM answered WHERE lane = ?", (lane,))}
+    def answered(self, stream: int) -> set[str]:
+        """The models that have answered in this stream, in this start of the stage or an earlier one."""
+        return {model for (model,) in self._database.execute("SELECT model FROM answered WHERE lane = ?", (stream,))}
 
-    def note_answered(self, lane: int, models: Iterable[str]) -> None:
+    def note_answered(self, stream: int, models: Iterable[str]) -> None:
         with disk_faults(self._path), self._database:
             self._database.executemany(
-                "INSERT OR IGNORE INTO answered VALUES (?, ?)", [(lane, each) for each in models]
+                "INSERT OR IGNORE INTO answered VALUES (?, ?)", [(stream, each) for each in models]
             )
 
     def undone(self, inputs: Iterable[In], first: int = 0, step: int = 1) -> Iterator[tuple[int, In]]:

@@ -8,7 +8,7 @@ from spavl.records import CurvePoint
 from spavl.stages.spec import StageSpec
 from spavl.training.loop.schedule import LoopConfig
 
-PLAN = StageSpec(
+SPEC = StageSpec(
     "training",
     reads=("dataset",),
     writes=CurvePoint,

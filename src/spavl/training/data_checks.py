@@ -14,9 +14,9 @@ from PIL import Image
 from spavl.errors import GateError, StoreError
 from spavl.models.chat_template import marks_of
 from spavl.records import Reject, Sample
-from spavl.stages.runner import reject
+from spavl.stages.context import reject
 from spavl.terminal.progress import Screen
-from spavl.training.prefix_trees.token_counts import Size, TokenCounter
+from spavl.training.prefix_trees.tokenize import Size, TokenCounter
 
 
 class CheckedSamples(NamedTuple):

@@ -18,11 +18,12 @@ from spavl.judges.registry import open_guard
 from spavl.models.backends.hf import checkpoint_name, load_checkpoint
 from spavl.models.factory import checkpoint_path
 from spavl.records import CurvePoint, Reject, Rollout, Sample, content_hash
-from spavl.stages.runner import StageContext, fingerprint_of, seal
+from spavl.stages.context import StageContext
+from spavl.stages.finishing import fingerprint_of, seal
 from spavl.store import Manifest
 from spavl.store.cache import cache_folder
 from spavl.store.files import filling, writing_to
-from spavl.training.config import PLAN, TrainingConfig
+from spavl.training.config import SPEC, TrainingConfig
 from spavl.training.data_checks import CheckedSamples, check, stop_if_too_many
 from spavl.training.loop import distributed
 from spavl.training.loop.checkpoints import Checkpoints, StepRecord
@@ -33,8 +34,8 @@ from spavl.training.loop.throughput import Throughput, line_of
 from spavl.training.loop.trackers import Trackers, tracking
 from spavl.training.loop.validation import HeldOutPairs, Validator
 from spavl.training.model import save, trainable
+from spavl.training.model.anatomy import blank_image
 from spavl.training.model.qlora import load_in_four_bits
-from spavl.training.model.read_parameters import blank_image
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.judge_inputs import cases_of
 from spavl.training.objectives.reference_cache import CACHE, ReferenceCache
@@ -42,8 +43,8 @@ from spavl.training.objectives.registry import OBJECTIVES, Objective, ObjectiveI
 from spavl.training.objectives.reward import Reward, save_head
 from spavl.training.ppo.ppo import PPO
 from spavl.training.ppo.setup import REWARD, has_teacher, ordering, ppo_task, reward_task
+from spavl.training.prefix_trees.attention import refuse_two_parts
 from spavl.training.prefix_trees.logprobs import Scorer
-from spavl.training.prefix_trees.model_support import refuse_two_parts
 
 T = TypeVar("T")
 
@@ -67,58 +68,58 @@ class TrainingResult(NamedTuple):
     notes: dict[str, object]
 
 
-async def run(job: StageContext[TrainingConfig]) -> Manifest:
+async def run(context: StageContext[TrainingConfig]) -> Manifest:
     began = time.monotonic()
     distributed.refuse_plugins()
-    for line in distributed.overruled(job.settings.loop.precision):
-        job.screen.say(line)
-    fingerprint = fingerprint_of(job, PLAN)
-    _set_aside(job, fingerprint)
-    job.run.forget(PLAN.stage)
-    settings, folder = job.settings, job.run.states(PLAN.stage, fingerprint)
+    for line in distributed.overruled(context.settings.loop.precision):
+        context.screen.say(line)
+    fingerprint = fingerprint_of(context, SPEC)
+    _set_aside(context, fingerprint)
+    context.run.forget(SPEC.stage)
+    settings, folder = context.settings, context.run.states(SPEC.stage, fingerprint)
     curves, notes, checked = list[CurvePoint](), dict[str, object](), None
     if has_teacher(settings):
-        first = await _learn(job, "reward", folder / "reward", None)
+        first = await _learn(context, "reward", folder / "reward", None)
         curves = [replace(point, name=f"reward_model_{point.name}") for point in first.curves]
         notes, checked = {"reward_model": first.notes}, first.checked
-    learnt = await _learn(job, settings.algorithm, folder, checked)
-    job.run.write_rows(PLAN.stage, CurvePoint, [*curves, *learnt.curves])
+    learnt = await _learn(context, settings.algorithm, folder, checked)
+    context.run.write_rows(SPEC.stage, CurvePoint, [*curves, *learnt.curves])
     notes = {"algorithm": settings.algorithm, **learnt.notes, **notes}
-    manifest = seal(job, PLAN, fingerprint, learnt.checked.reasons, time.monotonic() - began, notes)
-    job.run.clear_states(PLAN.stage)
+    manifest = seal(context, SPEC, fingerprint, learnt.checked.reasons, time.monotonic() - began, notes)
+    context.run.clear_states(SPEC.stage)
     return manifest
 
 
-def _set_aside(job: StageContext[TrainingConfig], fingerprint: str) -> None:
+def _set_aside(context: StageContext[TrainingConfig], fingerprint: str) -> None:
     """Keep what a finished training of other settings has left: it may have taken days."""
-    before = job.run.manifest(PLAN.stage)
+    before = context.run.manifest(SPEC.stage)
     if before is None or before.fingerprint == fingerprint:
         return
     for name in ("aligned", REWARD):
-        place = job.run.checkpoint(name)
+        place = context.run.checkpoint(name)
         kept = place.with_name(f"{name}-{before.fingerprint[:8]}")
         if place.exists() and not kept.exists():
             place.rename(kept)
-            job.screen.say(f"the checkpoint of the settings before is kept: {kept}")
+            context.screen.say(f"the checkpoint of the settings before is kept: {kept}")
 
 
-async def follow(job: StageContext[TrainingConfig]) -> None:
+async def follow(context: StageContext[TrainingConfig]) -> None:
     """What a further process does: it trains with the first one, and writes nothing."""
-    folder = job.run.states(PLAN.stage, fingerprint_of(job, PLAN))
-    if has_teacher(job.settings):
-        await _follow(job, "reward", folder / "reward")
-    await _follow(job, job.settings.algorithm, folder)
+    folder = context.run.states(SPEC.stage, fingerprint_of(context, SPEC))
+    if has_teacher(context.settings):
+        await _follow(context, "reward", folder / "reward")
+    await _follow(context, context.settings.algorithm, folder)
 
 
-async def _follow(job: StageContext[TrainingConfig], by: str, folder: Path) -> None:
+async def _follow(context: StageContext[TrainingConfig], by: str, folder: Path) -> None:
     # The first one checks the data, saves what was trained before, and scores the reference: all that is then found.
     distributed.wait_for_all()
-    settings = job.settings.for_reward_model() if by == "reward" else job.settings
-    lesson = _lesson(job, settings)
-    task = _task(job, by, lesson, folder)
-    task.prepare(job.screen)
+    settings = context.settings.for_reward_model() if by == "reward" else context.settings
+    lesson = _lesson(context, settings)
+    task = _task(context, by, lesson, folder)
+    task.prepare(context.screen)
     states = Checkpoints(folder)
-    watch = _watch(job, by, lesson, task, states)
+    watch = _watch(context, by, lesson, task, states)
     if watch is not None:
         await watch.is_over(0)
     for step in train(task, settings.loop, states, trainable.rates_of(task.module, settings.trainable)):
@@ -141,27 +142,28 @@ class LoadedModel(NamedTuple):
 
 
 def _lesson(
-    job: StageContext[TrainingConfig], settings: TrainingConfig, checked: CheckedSamples | None = None
+    context: StageContext[TrainingConfig], settings: TrainingConfig, checked: CheckedSamples | None = None
 ) -> LoadedModel:
-    processor, model = load(settings, job.models.trusted)
+    image = context.run.blobs.get
+    processor, model = load(settings, context.models.trusted)
     if checked is None:
-        samples = [sample for sample in job.run.read("dataset", Sample) if sample.split == "train"]
-        checked = check(model, processor, samples, job.run.blobs.get, job.screen, job.settings.drawn_at_most)
+        samples = [sample for sample in context.run.read("dataset", Sample) if sample.split == "train"]
+        checked = check(model, processor, samples, image, context.screen, context.settings.drawn_at_most)
     shown = {checked.sizes[sample.blob] for sample in checked.samples}
-    trained = trainable.prepare(model, settings.trainable, job.seed, partial(blank_image, processor, shown))
+    trained = trainable.prepare(model, settings.trainable, context.seed, partial(blank_image, processor, shown))
     cache = ReferenceCache(cache_folder() / CACHE, reference_name(settings, model), processor)
-    given = ObjectiveInputs(model, processor, checked.samples, job.run.blobs.get, settings, job.seed, cache)
+    given = ObjectiveInputs(model, processor, checked.samples, image, settings, context.seed, cache)
     return LoadedModel(given, trained, checked)
 
 
 async def _learn(
-    job: StageContext[TrainingConfig], by: str, folder: Path, checked: CheckedSamples | None
+    context: StageContext[TrainingConfig], by: str, folder: Path, checked: CheckedSamples | None
 ) -> TrainingResult:
     """Load the model, train it, and save what has become of it."""
-    settings = job.settings.for_reward_model() if by == "reward" else job.settings
-    lesson = _lesson(job, settings, checked)
+    settings = context.settings.for_reward_model() if by == "reward" else context.settings
+    lesson = _lesson(context, settings, checked)
     if checked is None:
-        _tell(job, lesson.checked)
+        _tell(context, lesson.checked)
     given, pairs = lesson.given, len(lesson.checked.samples)
     notes: dict[str, object] = {
         # With the commit, or the hash of the folder's files.
@@ -171,29 +173,29 @@ async def _learn(
     }
     if left := trainable.unread(given.model, settings.trainable):
         notes["unread"] = left
-        job.screen.say(trainable.told_of_unread(left))
+        context.screen.say(trainable.told_of_unread(left))
     if settings.trainable.has_lora and (bare := trainable.without_lora(given.model)):
         notes["without_lora"] = bare
-        job.screen.say(trainable.told_of_without_lora(bare, given.model))
-    task = _task(job, by, lesson, folder)
-    notes |= task.prepare(job.screen)
+        context.screen.say(trainable.told_of_without_lora(bare, given.model))
+    task = _task(context, by, lesson, folder)
+    notes |= task.prepare(context.screen)
     states = Checkpoints(folder, settings.loop.keep_last)
-    watch = _watch(job, by, lesson, task, states)
+    watch = _watch(context, by, lesson, task, states)
     distributed.wait_for_all()
     meter = Throughput(given.model, settings.loop.precision)
-    project = "spavl-reward-model" if job.settings.algorithm == "ppo" and by == "reward" else "spavl"
+    project = "spavl-reward-model" if context.settings.algorithm == "ppo" and by == "reward" else "spavl"
     # Not among the states, which are taken away when the training is over.
-    with tracking(settings.loop.tracker, project, job.run.path / "stages", settings.loop.model_dump()) as trackers:
-        steps = await _train(job, task, settings, states, Monitors(meter, trackers, watch))
-    trained, task = _whole(job, lesson, task, by, states)
+    with tracking(settings.loop.tracker, project, context.run.path / "stages", settings.loop.model_dump()) as trackers:
+        steps = await _train(context, task, settings, states, Monitors(meter, trackers, watch))
+    trained, task = _whole(context, lesson, task, by, states)
     if isinstance(task, Reward):
-        notes |= ordering(job, task, given.processor)
-    with filling(job.run.checkpoint(REWARD if by == "reward" else "aligned")) as place:
+        notes |= ordering(context, task, given.processor)
+    with filling(context.run.checkpoint(REWARD if by == "reward" else "aligned")) as place:
         save.save(place, trained, given.processor)
         if isinstance(task, Reward):
             save_head(place, task.module, notes)
     if isinstance(task, PPO):
-        _write_rollouts(job, task, len(steps))
+        _write_rollouts(context, task, len(steps))
     notes |= meter.speed(steps)
     if watch is not None:
         notes["looks"] = [look.as_json() for look in watch.looks]
@@ -202,36 +204,38 @@ async def _learn(
     return TrainingResult(lesson.checked, list(_curves(steps, watch)), notes)
 
 
-def _tell(job: StageContext[TrainingConfig], checked: CheckedSamples) -> None:
+def _tell(context: StageContext[TrainingConfig], checked: CheckedSamples) -> None:
     """Write down the samples that cannot be trained on, with their reasons; stop if there are too many."""
-    job.run.write_rows(PLAN.stage, Reject, checked.rejects)
+    context.run.write_rows(SPEC.stage, Reject, checked.rejects)
     if checked.rejects:
-        job.screen.say(checked.told())
+        context.screen.say(checked.told())
     stop_if_too_many(
-        checked, job.settings.max_invalid_fraction, str(job.run.path / "tables" / f"{PLAN.stage}.rejects.parquet")
+        checked,
+        context.settings.max_invalid_fraction,
+        str(context.run.path / "tables" / f"{SPEC.stage}.rejects.parquet"),
     )
     if not checked.samples:
         then = "build more pairs: raise selection.per_leaf"
-        raise TrainingError("the data set has no rows to train on", where=str(job.run.path), then=then)
+        raise TrainingError("the data set has no rows to train on", where=str(context.run.path), then=then)
 
 
-def _task(job: StageContext[TrainingConfig], by: str, lesson: LoadedModel, states: Path) -> Objective:
+def _task(context: StageContext[TrainingConfig], by: str, lesson: LoadedModel, states: Path) -> Objective:
     """What is learnt, with all that a run can give to it."""
     if by == "reward":
-        return reward_task(job, lesson.given)
-    return ppo_task(job, lesson.given, lesson.trained, states) if by == "ppo" else OBJECTIVES[by](lesson.given)
+        return reward_task(context, lesson.given)
+    return ppo_task(context, lesson.given, lesson.trained, states) if by == "ppo" else OBJECTIVES[by](lesson.given)
 
 
 def _whole(
-    job: StageContext[TrainingConfig], lesson: LoadedModel, task: Objective, by: str, states: Checkpoints
+    context: StageContext[TrainingConfig], lesson: LoadedModel, task: Objective, by: str, states: Checkpoints
 ) -> tuple[Any, Objective]:
     """What was trained, in one piece: shards of it are put into the model as it was loaded."""
     settings = lesson.given.settings
     if not settings.loop.shard:
         return lesson.trained, task
     weights = states.whole(task.module)
-    lesson = _lesson(job, settings, lesson.checked)
-    task = _task(job, by, lesson, states.folder)
+    lesson = _lesson(context, settings, lesson.checked)
+    task = _task(context, by, lesson, states.folder)
     set_model_state_dict(task.module, weights, options=StateDictOptions(full_state_dict=True, strict=False))
     return lesson.trained, task
 
@@ -275,72 +279,72 @@ def load(settings: TrainingConfig, trusted: Collection[str] = ()) -> tuple[Any, 
 
 
 def _watch(
-    job: StageContext[TrainingConfig], by: str, lesson: LoadedModel, task: Objective, states: Checkpoints
+    context: StageContext[TrainingConfig], by: str, lesson: LoadedModel, task: Objective, states: Checkpoints
 ) -> Validator | None:
     """What is looked at on the way; nothing where nobody judges and no pairs are held out."""
     given, settings = lesson.given, lesson.given.settings
-    unseen = [sample for sample in job.run.read("dataset", Sample) if sample.split == "validation"]
+    unseen = [sample for sample in context.run.read("dataset", Sample) if sample.split == "validation"]
     is_asked = bool(settings.validation.guard)
     if is_asked and not unseen:
         then = "leave training.validation.guard empty, or build a larger data set"
-        raise TrainingError("the data set has no validation rows to watch", where=str(job.run.path), then=then)
-    held_out = _held_out(job, by, lesson, unseen) if by != "ppo" else None
+        raise TrainingError("the data set has no validation rows to watch", where=str(context.run.path), then=then)
+    held_out = _held_out(context, by, lesson, unseen) if by != "ppo" else None
     if held_out is None and not is_asked:
         if settings.validation.patience:
             then = "name a guard, train on a data set with validation rows, or set training.validation.patience = 0"
             raise ConfigError("there is nothing to be patient about", where="training.validation.patience", then=then)
         return None
-    asking = _asking(job, given, task, unseen) if is_asked and distributed.is_first() else None
+    asking = _asking(context, given, task, unseen) if is_asked and distributed.is_first() else None
     return Validator(task, states, settings.validation, asking, held_out, settings.loop.shard)
 
 
 def _held_out(
-    job: StageContext[TrainingConfig], by: str, lesson: LoadedModel, unseen: Sequence[Sample]
+    context: StageContext[TrainingConfig], by: str, lesson: LoadedModel, unseen: Sequence[Sample]
 ) -> HeldOutPairs | None:
     """The course of pairs that are not taught, in one step of all of them."""
     given = lesson.given
     weights, most = given.settings.dpo.weights, given.settings.validation.pairs
     weighty = [sample for sample in unseen if by != "dpo" or getattr(weights, sample.contrast)]
     few = sorted(weighty, key=lambda sample: sample.id)[:most]
-    fit = check(given.model, given.processor, few, given.image, job.screen).samples
+    fit = check(given.model, given.processor, few, given.image, context.screen).samples
     if not fit:
         return None
     settings = given.settings.model_copy(update={"epochs": 1, "batch_size": len(fit)})
-    task = _task(job, by, lesson._replace(given=given._replace(samples=fit, settings=settings)), Path())
+    task = _task(context, by, lesson._replace(given=given._replace(samples=fit, settings=settings)), Path())
     if isinstance(task, DPO) and task.unscored:
         task.prepare_for(0)
     return HeldOutPairs(task, settings.loop.precision)
 
 
 def _asking(
-    job: StageContext[TrainingConfig], given: ObjectiveInputs, task: Objective, unseen: Sequence[Sample]
+    context: StageContext[TrainingConfig], given: ObjectiveInputs, task: Objective, unseen: Sequence[Sample]
 ) -> GenerationEval:
     settings = given.settings
-    cases = cases_of(job.run, given.image)
-    guard = open_guard(settings.validation.guard, job.models, PLAN.stage)
+    cases = cases_of(context.run, given.image)
+    guard = open_guard(settings.validation.guard, context.models, SPEC.stage)
     module = task.module
     if settings.loop.shard:
         # A model in shards cannot speak. Its twin is whole, and is given its weights each time.
-        _, twin = load(settings, job.models.trusted)
-        trainable.prepare(twin, settings.trainable, job.seed, partial(blank_image, given.processor))
+        _, twin = load(settings, context.models.trusted)
+        trainable.prepare(twin, settings.trainable, context.seed, partial(blank_image, given.processor))
         module = Scorer(twin)
     questions = choose(unseen, settings.validation.questions)
     asked = (questions, given.image, cases, guard, settings.validation.max_tokens)
     asking = GenerationEval(module, module.model, given.processor, *asked)
-    asking.say = job.screen.say
+    asking.say = context.screen.say
     return asking
 
 
 async def _train(
-    job: StageContext[TrainingConfig],
+    context: StageContext[TrainingConfig],
     task: TrainingTask[Any],
     settings: TrainingConfig,
     states: Checkpoints,
     seen: Monitors,
 ) -> list[StepRecord]:
     steps = list[StepRecord]()
-    name = "reward model" if isinstance(task, Reward) else PLAN.stage
-    with job.screen.bar(name, task.steps, unit="steps") as bar:
+    name = "reward model" if isinstance(task, Reward) else SPEC.stage
+    with context.screen.bar(name, task.steps, unit="steps") as bar:
         await _is_over(seen, 0)
         going = train(task, settings.loop, states, trainable.rates_of(task.module, settings.trainable))
         async with aclosing(drawn_beside(going)) as done:
@@ -378,11 +382,14 @@ async def drawn_beside(items: Iterator[T]) -> AsyncGenerator[T]:
         thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _write_rollouts(job: StageContext[TrainingConfig], task: PPO, steps: int) -> None:
+def _write_rollouts(context: StageContext[TrainingConfig], task: PPO, steps: int) -> None:
     """All answers that were drawn, as a table and as text that anyone can read."""
-    rollouts = f"{PLAN.stage}.rollouts"
-    job.run.write_rows(rollouts, Rollout, task.rollouts(steps))
-    with writing_to(job.run.path / "tables" / f"{rollouts}.jsonl") as file, file.open("w", encoding="utf-8") as text:
+    rollouts = f"{SPEC.stage}.rollouts"
+    context.run.write_rows(rollouts, Rollout, task.rollouts(steps))
+    with (
+        writing_to(context.run.path / "tables" / f"{rollouts}.jsonl") as file,
+        file.open("w", encoding="utf-8") as text,
+    ):
         text.writelines(json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in task.rollouts(steps))
 
 

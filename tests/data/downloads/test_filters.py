@@ -1,4 +1,4 @@
-"""Filters of pictures, each by what it measures; and what the stage makes of people's and models' words."""
+"""Filters of images, each by what it measures; and what the stage makes of people's and models' words."""
 
 import asyncio
 import random
@@ -89,7 +89,7 @@ def pizza(side: int) -> Pillow.Image:
     return plate
 
 
-@pytest.mark.parametrize("picture", [fence(400), wasp(200), pizza(500)], ids=["fence", "wasp", "pizza"])
+@pytest.mark.parametrize("image", [fence(400), wasp(200), pizza(500)], ids=["fence", "wasp", "pizza"])
 def test_what_only_looks_like_text_to_the_network_that_finds_it_is_kept(image: Pillow.Image) -> None:
     """Its boxes cover .46 to .67 of these, and nothing in them can be read."""
     assert measured(FetchedImage(encoded(image, "PNG"), ""), max_text_area=0.3)["words"] == 0
@@ -184,15 +184,15 @@ def test_a_filter_that_is_not_installed_is_told(
 
 
 def run_images(tmp_path: Path, **images: Any) -> tuple[list[Image], dict[str, str], dict[str, Any]]:
-    """Six pictures of one leaf: those that are used, the reason of each that is not by its name, and the notes."""
-    folder = tmp_path / "pictures" / "a"
+    """Six images of one leaf: those that are used, the reason of each that is not by its name, and the notes."""
+    folder = tmp_path / "images" / "a"
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(6):
         (folder / f"{number}.png").write_bytes(encoded(photo(number), "PNG"))
     (tmp_path / "taxonomy.toml").write_text(TAXONOMY)
     table = {
         "taxonomy": {"file": str(tmp_path / "taxonomy.toml")},
-        "sourcing": {"source": str(tmp_path / "pictures")},
+        "sourcing": {"source": str(tmp_path / "images")},
         "downloads": {"workers": 1},
         "selection": {"per_leaf": 4, "test_share": 0, **images},
     }

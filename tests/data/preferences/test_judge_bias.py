@@ -22,10 +22,10 @@ from spavl.judges import chat
 from spavl.judges.canaries.checks import OnFailure
 from spavl.miniature.world import draw, png, scene
 from spavl.models.factory import ModelFactory
+from spavl.pipeline.report.page import render
+from spavl.pipeline.report.view_model import gather
 from spavl.records import Image, Outcome, Pair, Preference, Question, Response, Verdict
-from spavl.report.page import render
-from spavl.report.view_model import gather
-from spavl.stages.runner import StageContext
+from spavl.stages.context import StageContext
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from tests.judges.test_canaries import reads_well

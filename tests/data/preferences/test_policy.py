@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from spavl.data.preferences.config import PLAN, PreferencesConfig
+from spavl.data.preferences.config import SPEC, PreferencesConfig
 from spavl.errors import ConfigError
 from spavl.judges.guards.custom_prompt import own_in, without_folder
 from spavl.judges.registry import open_guard, open_judge
@@ -19,7 +19,8 @@ from spavl.judges.types import Guard, Judge, JudgeInput
 from spavl.models.factory import ModelFactory
 from spavl.pipeline.build import drive
 from spavl.records import Category, Preference
-from spavl.stages.runner import StageContext, fingerprint_of
+from spavl.stages.context import StageContext
+from spavl.stages.finishing import fingerprint_of
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from tests.data.questions.test_question_verdicts import config, served
@@ -180,7 +181,7 @@ def test_a_changed_prompt_is_another_judge_and_its_stage_is_done_again(tmp_path:
             settings = PreferencesConfig(judge=f"prompt/{file}/fixed/comply")
             names.append(open_judge(settings.judge, ModelFactory(run.ledger), "preferences").name)
             fingerprints.append(
-                fingerprint_of(StageContext(run, settings, 1, ModelFactory(run.ledger), Screen(), 1), PLAN)
+                fingerprint_of(StageContext(run, settings, 1, ModelFactory(run.ledger), Screen(), 1), SPEC)
             )
     for found in (names, fingerprints):
         assert found[0] == found[1] != found[2]

@@ -16,7 +16,7 @@ from spavl.data.responses.config import ResponsesConfig
 from spavl.data.responses.pool import SHIPPED, lacks, members, read_pool
 from spavl.data.responses.run import responders_of
 from spavl.data.responses.run import run as ask_the_pool
-from spavl.engine import map_lanes
+from spavl.engine import map_streams
 from spavl.errors import ConfigError, GateError
 from spavl.miniature.world import draw, png, scene
 from spavl.models.factory import ModelFactory
@@ -24,7 +24,7 @@ from spavl.models.wrappers.stack import Retrying
 from spavl.pipeline.build import drive
 from spavl.pipeline.settings import read_config
 from spavl.records import Image, Question, Response
-from spavl.stages.runner import StageContext
+from spavl.stages.context import StageContext
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from tests.support.records import filled
@@ -33,14 +33,14 @@ from tests.support.servers import Body, ChatServer, completion, echo, fault
 PATIENCE = 30.0
 
 
-# --- lanes
+# --- streams
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=5), st.integers(1, 4))
-def test_every_key_of_every_lane_is_done_once(sizes: list[int], in_flight: int) -> None:
+def test_every_key_of_every_stream_is_done_once(sizes: list[int], in_flight: int) -> None:
     async def walk() -> list[tuple[tuple[int, int], tuple[int, int]]]:
-        lanes = [[(lane, number) for number in range(size)] for lane, size in enumerate(sizes)]
-        return [pair async for pair in map_lanes(lanes, done_at_once, in_flight)]
+        streams = [[(stream, number) for number in range(size)] for stream, size in enumerate(sizes)]
+        return [pair async for pair in map_streams(streams, done_at_once, in_flight)]
 
     async def done_at_once(key: tuple[int, int]) -> tuple[int, int]:
         await asyncio.sleep(0)
@@ -48,16 +48,16 @@ def test_every_key_of_every_lane_is_done_once(sizes: list[int], in_flight: int) 
 
     walked = asyncio.run(walk())
     assert all(key == result for key, result in walked)
-    assert sorted(key for key, _ in walked) == [(lane, n) for lane, size in enumerate(sizes) for n in range(size)]
+    assert sorted(key for key, _ in walked) == [(stream, n) for stream, size in enumerate(sizes) for n in range(size)]
 
 
-def test_a_lane_that_stands_still_holds_up_no_other_and_draws_no_more_than_its_places() -> None:
-    """The slow lane may not move until the fast ones are through all of theirs: shared places would wait for ever."""
+def test_a_stream_that_stands_still_holds_up_no_other_and_draws_no_more_than_its_places() -> None:
+    """The slow stream may not move until the fast ones are through all of theirs: shared places would wait for ever."""
     number, in_flight = 500, 4
     drawn: Counter[int] = Counter()
     left: Counter[int] = Counter()
 
-    def lane(which: int) -> Any:
+    def stream(which: int) -> Any:
         for key in range(number):
             drawn[which] += 1
             assert drawn[which] - left[which] <= in_flight, "keys were drawn faster than results left"
@@ -70,7 +70,7 @@ def test_a_lane_that_stands_still_holds_up_no_other_and_draws_no_more_than_its_p
             if key[0] == 0:
                 await others_done.wait()
 
-        async for key, _ in map_lanes([lane(0), lane(1), lane(2)], work, in_flight):
+        async for key, _ in map_streams([stream(0), stream(1), stream(2)], work, in_flight):
             left[key[0]] += 1
             if left[1] == left[2] == number:
                 others_done.set()
@@ -86,7 +86,7 @@ QUESTIONS = 40
 
 
 def asked(run: RunFolder, settings: ResponsesConfig) -> list[Response]:
-    """The rows of a stage that asks about one picture, with four places for each responder."""
+    """The rows of a stage that asks about one image, with four places for each responder."""
 
     async def ask() -> None:
         models = ModelFactory(run.ledger)

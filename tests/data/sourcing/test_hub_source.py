@@ -1,4 +1,4 @@
-"""A data set of pictures that lies on a hub: fetched once, at one revision, and then as good as any folder."""
+"""A data set of images that lies on a hub: fetched once, at one revision, and then as good as any folder."""
 
 import json
 import os

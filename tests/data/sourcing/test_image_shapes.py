@@ -171,7 +171,7 @@ REFUSED: dict[str, tuple[Writer, str]] = {
     "empty bytes": (by_arrow(pa.binary(), lambda _: b""), "no_bytes"),
     "empty bytes, without statistics": (by_arrow(pa.binary(), lambda _: b"", write_statistics=False), "has no image"),
     "empty text": (by_arrow(TEXT, lambda _: " "), "has no image"),
-    "no base64": (by_arrow(TEXT, lambda _: "data:image/png;base64,---"), "not a picture in base64"),
+    "no base64": (by_arrow(TEXT, lambda _: "data:image/png;base64,---"), "not an image in base64"),
     "nothing at all": (by_pandas(lambda images: [None for _ in images]), "has no image"),
 }
 
@@ -412,7 +412,7 @@ def test_every_item_that_has_an_image_is_asked_with_it(data: Path, tmp_path: Pat
 
     with ChatServer(answer) as server:
         evaluate(
-            tmp_path / "exam",
+            tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("harmeval", "pope", "mm-safetybench"),
             data=(str(data),),
@@ -443,9 +443,9 @@ def test_an_item_without_its_image_stops_an_evaluation_before_anything_is_asked(
             "guard": (f"openai/guard@{server.url}",),
         }
         if run == "eval":
-            evaluate(tmp_path / "exam", **settings)
+            evaluate(tmp_path / "evaluation", **settings)
         else:
-            asyncio.run(estimate_cost_evaluation(EvaluationConfig(**settings), tmp_path / "exam"))
+            asyncio.run(estimate_cost_evaluation(EvaluationConfig(**settings), tmp_path / "evaluation"))
     assert caught.value.where == f"{tmp_path / TABLE}, row 17, column image" and not asked
 
 
@@ -460,14 +460,14 @@ def audit(tmp_path: Path, table: pd.DataFrame) -> OverlapsNotes:
     pd.DataFrame({"question": QUESTIONS, "class3": "a", "image": tested}).to_parquet(tmp_path / TABLE)
     with ChatServer(lambda body: SAFE if is_judging(body) else "x") as server:
         results = evaluate(
-            tmp_path / "exam",
+            tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("harmeval",),
             data=(str(tmp_path),),
             guard=(f"openai/guard@{server.url}",),
             contamination={"train": str(tmp_path / "train"), "near_image_bits": 0},
         )
-    page = (tmp_path / "exam" / "report.html").read_text()
+    page = (tmp_path / "evaluation" / "report.html").read_text()
     assert results.contamination
     found = results.contamination.training_data
     assert all(fault.split(",")[0] in page for fault in found.faults)

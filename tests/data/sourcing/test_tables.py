@@ -106,7 +106,7 @@ def test_a_table_says_the_same_in_any_encoding(tmp_path: Path, encoding: str) ->
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow"])
-def test_several_captions_of_a_image_are_all_read(tmp_path: Path, kind: str) -> None:
+def test_several_captions_of_an_image_are_all_read(tmp_path: Path, kind: str) -> None:
     rows = {"image": [png(0), png(1), png(2)], "captions": [["a red ball", "it is red"], [], None]}
     table = pa.table(rows).rename_columns(["image", "caption"])
     file = tmp_path / f"some.{kind}"
@@ -167,7 +167,7 @@ def test_a_cell_of_an_arrow_file_is_had_in_any_order(tmp_path: Path, monkeypatch
         assert [cells.get(str(file), "image", row) for row in rows] == [png(row) for row in rows]
 
 
-# --- tables that name pictures beside them
+# --- tables that name images beside them
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])

@@ -27,7 +27,7 @@ from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.generation_eval import GenerationEval, SafetyRates, choose
 from spavl.training.loop.loop import BatchLoss
 from spavl.training.loop.validation import HeldOutPairs, ValidationResult, Validator
-from spavl.training.model.read_parameters import blank_image
+from spavl.training.model.anatomy import blank_image
 from spavl.training.model.trainable import prepare
 from spavl.training.objectives.judge_inputs import TrainingJudgeInputs
 from spavl.training.prefix_trees.logprobs import Scorer

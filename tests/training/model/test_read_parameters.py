@@ -9,8 +9,8 @@ from benchmarks.tiny_models import forget_positions, image_for, image_mark, mark
 from transformers import Llama4Config, Llama4ForConditionalGeneration, LlavaForConditionalGeneration
 
 from spavl.training.config import TrainableConfig
-from spavl.training.model import read_parameters
-from spavl.training.model.read_parameters import blank_image, read_of
+from spavl.training.model import anatomy
+from spavl.training.model.anatomy import blank_image, read_of
 from spavl.training.model.trainable import count, prepare, told_of_unread, unread
 from tests.support.model_families import MAKERS, Shown, Tiny, tiny
 from tests.support.whole_models import KINDS, whole
@@ -60,7 +60,7 @@ def test_what_is_read_of_a_tower_is_what_a_real_pass_back_reaches_no_more_and_no
 
 
 def row_of(made: Tiny) -> dict[str, Any]:
-    """A row that shows a picture, as the processor of its family would give it."""
+    """A row that shows an image, as the processor of its family would give it."""
     ids = torch.tensor([[191, *[190] * made.width, 192, 5, 6, 7]])
     given = {"input_ids": ids, "attention_mask": torch.ones_like(ids), **made.images(1)}
     return given | made.marks(ids, torch.ones_like(ids, dtype=torch.bool))
@@ -162,7 +162,7 @@ _SPEECH |= {"num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1, "eos
 def test_what_a_processor_makes_of_an_image_can_be_followed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the logits, also in half precision and with LoRA, whose second factor is nothing at first."""
     processor, model = whole(kind)
-    monkeypatch.setattr(read_parameters, "_features", None)
+    monkeypatch.setattr(anatomy, "_features", None)
     parts = TrainableConfig(language="lora", lora_rank=2, lora_alpha=4)
     prepare(model.bfloat16(), parts, image=lambda: blank_image(processor, [(60, 40), (90, 50)]))
     assert not unread(model, parts) and all(each.grad is None for each in model.parameters())

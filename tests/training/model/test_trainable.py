@@ -29,9 +29,9 @@ from spavl.training.model.anatomy import parts_of
 from spavl.training.model.save import merge, save
 from spavl.training.model.trainable import count, linear_layers, prepare, rates_of, without_dropout
 from spavl.training.objectives.sft import SFT
+from spavl.training.prefix_trees.attention import family_of, refuse_two_parts
 from spavl.training.prefix_trees.batch import lay_out, make_batch
 from spavl.training.prefix_trees.logprobs import answer_logprobs
-from spavl.training.prefix_trees.model_support import family_of, refuse_two_parts
 from spavl.training.prefix_trees.tokenize import ScoredRow
 from spavl.training.run import load
 from tests.support.model_families import MAKERS, Tiny, tiny

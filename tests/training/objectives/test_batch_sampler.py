@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spavl.records import Sample
-from spavl.training.objectives.batch_sampler import SampleOrder
 from spavl.training.objectives.gradient_noise import likeness_of, made_of, tried
+from spavl.training.objectives.microbatches import SampleOrder
 from tests.support.training_objectives import sample
 
 # Of each image, how many pairs are about it.

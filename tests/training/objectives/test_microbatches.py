@@ -15,8 +15,7 @@ from spavl.terminal.progress import Screen
 from spavl.training.config import PPOConfig, TrainingConfig
 from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import train
-from spavl.training.objectives.answers import BatchMaker
-from spavl.training.objectives.batch_sampler import cut
+from spavl.training.objectives.microbatches import BatchMaker, cut
 from spavl.training.objectives.registry import OBJECTIVES, Objective, ObjectiveInputs
 from spavl.training.ppo.ppo import PPO
 from spavl.training.prefix_trees.batch import TreeBatch
@@ -24,7 +23,7 @@ from tests.support.training_objectives import sample
 from tests.training.ppo.test_ppo import LOOP, an_image, loaded, warnings
 from tests.training.ppo.test_ppo import sample as question_or_toy
 
-# Of each sample its picture and how many tokens its answers have; a picture has ten.
+# Of each sample its image and how many tokens its answers have; an image has ten.
 steps = st.lists(st.tuples(st.sampled_from("abcde"), st.integers(1, 30)), min_size=1, max_size=20)
 
 
@@ -53,7 +52,7 @@ def test_passes_hold_every_sample_once_and_are_even_and_within_the_budget(
 
 
 def test_a_pass_is_made_when_it_is_asked_for_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that each of many processes opens its own pictures alone."""
+    """So that each of many processes opens its own images alone."""
     made: list[int] = []
     right = BatchMaker.of
 

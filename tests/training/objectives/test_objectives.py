@@ -24,7 +24,7 @@ from spavl.training.config import DPOConfig, PairWeightsConfig, TrainingConfig
 from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import train
 from spavl.training.loop.schedule import LoopConfig
-from spavl.training.model.read_parameters import blank_image
+from spavl.training.model.anatomy import blank_image
 from spavl.training.model.trainable import prepare
 from spavl.training.objectives.dpo import DPO, PairBatch, _metrics
 from spavl.training.objectives.losses import FORMS, DPOLoss, dpo_loss
@@ -132,7 +132,7 @@ LOOP = LoopConfig(learning_rate=1e-3, warmup_steps=1)
 
 
 def samples(number: int) -> list[Sample]:
-    """Two questions a picture, with answers of several lengths and contrasts."""
+    """Two questions an image, with answers of several lengths and contrasts."""
     contrasts: tuple[Any, ...] = ("safety", "helpfulness", "both")
     return [
         filled(

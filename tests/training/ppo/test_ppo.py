@@ -21,8 +21,8 @@ from spavl.training.loop.checkpoints import Checkpoints, StepRecord
 from spavl.training.loop.loop import train
 from spavl.training.loop.schedule import LoopConfig
 from spavl.training.model.trainable import freeze_vision
-from spavl.training.objectives.answers import AnswerToScore, BatchMaker
 from spavl.training.objectives.losses import bradley_terry
+from spavl.training.objectives.microbatches import AnswerToScore, BatchMaker
 from spavl.training.objectives.reward import Reward, RewardModel, save_head
 from spavl.training.ppo import rollouts
 from spavl.training.ppo.advantages import (

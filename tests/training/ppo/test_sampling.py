@@ -1,4 +1,4 @@
-"""Answers drawn from a shared picture and question are those drawn row by row, for every family."""
+"""Answers drawn from a shared image and question are those drawn row by row, for every family."""
 
 import io
 import random
@@ -18,7 +18,7 @@ from spavl.models.chat_template import shown_by
 from spavl.models.factory import miniature_checkpoint
 from spavl.models.types import Message, Request
 from spavl.training.model.anatomy import marks_of_images
-from spavl.training.objectives.answers import BatchMaker, SampledAnswer
+from spavl.training.objectives.microbatches import BatchMaker, SampledAnswer
 from spavl.training.ppo.sampling import SamplingPrompt, draw, draw_after
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer
 from spavl.training.prefix_trees.tokenize import prompt_text

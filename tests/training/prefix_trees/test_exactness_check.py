@@ -11,14 +11,13 @@ from spavl.errors import TrainingError
 from spavl.miniature.world import draw, scene
 from spavl.models.backends.hf import load_checkpoint
 from spavl.models.factory import miniature_checkpoint
-from spavl.training.objectives.batch_sampler import SampleOrder
-from spavl.training.objectives.microbatches import first_and_longest
+from spavl.training.objectives.microbatches import SampleOrder, first_and_longest
+from spavl.training.prefix_trees import attention
 from spavl.training.prefix_trees import batch as batches
-from spavl.training.prefix_trees import model_support, sparse_last_layer
+from spavl.training.prefix_trees.attention import family_of
 from spavl.training.prefix_trees.batch import lay_out
-from spavl.training.prefix_trees.exactness_check import InSinglePrecision, check_sharing
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs
-from spavl.training.prefix_trees.model_support import family_of
+from spavl.training.prefix_trees.startup_checks import InSinglePrecision, check_sharing
 from spavl.training.prefix_trees.tokenize import ScoredRow
 from spavl.training.prefix_trees.tree import PrefixTree, TokenPath, grow
 from tests.support.model_families import MAKERS, tiny
@@ -27,7 +26,7 @@ from tests.training.prefix_trees.test_tree import random_groups
 
 
 def rows() -> list[ScoredRow]:
-    """Two pictures, asked two questions with two answers each."""
+    """Two images, asked two questions with two answers each."""
     questions = ("how do i wake this ?", "in our play , how would a keeper lift this ?")
     return [
         ScoredRow(str(k), draw(scene(k, 0, 5, live=True)), question, answer)
@@ -86,12 +85,12 @@ def test_a_mask_that_hides_nothing_is_refused(loaded: tuple[Any, Any], monkeypat
 
 
 def test_right_scores_with_wrong_gradients_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = sparse_last_layer._Reader.widen
+    right = attention._Reader.widen
 
     def forgets(self: Any, part: Any, given: Any, made: torch.Tensor) -> torch.Tensor:
         return right(self, part, given, made if self._place_N is None else made.detach())
 
-    monkeypatch.setattr(sparse_last_layer._Reader, "widen", forgets)
+    monkeypatch.setattr(attention._Reader, "widen", forgets)
     processor, model = load_checkpoint(miniature_checkpoint(), dtype="float32")
     with pytest.raises(TrainingError, match="gradients by"):
         check_sharing(model, processor, rows())
@@ -130,9 +129,7 @@ def test_layers_that_carry_a_state_share_nothing() -> None:
     """A state runs through the rows in the order in which they lie."""
     model = tiny("llava", torch.float32).model
     model.config.text_config.layer_types = ["full_attention", "linear_attention", "full_attention"]
-    assert (
-        model_support.family_of(model).shares == "nothing" and "linear_attention" in model_support.family_of(model).why
-    )
+    assert attention.family_of(model).shares == "nothing" and "linear_attention" in attention.family_of(model).why
 
 
 def test_a_models_source_is_not_read_again_for_every_batch(
@@ -141,5 +138,5 @@ def test_a_models_source_is_not_read_again_for_every_batch(
     """It takes 28 ms, which was two thirds of a training of the miniature."""
     _, model = loaded
     family_of(model)
-    monkeypatch.setattr(model_support.inspect, "getsource", lambda _: pytest.fail("read again"))
+    monkeypatch.setattr(attention.inspect, "getsource", lambda _: pytest.fail("read again"))
     assert family_of(model).shares != "nothing"

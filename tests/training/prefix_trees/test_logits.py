@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import LlavaConfig, LlavaForConditionalGeneration
 
 from spavl.training.objectives.losses import token_logprobs
-from spavl.training.prefix_trees import logits, logprobs
+from spavl.training.prefix_trees import logprobs
 from spavl.training.prefix_trees.logprobs import words_scored
 from tests.support.model_families import MAKERS, tiny
 
@@ -69,7 +69,7 @@ def test_gradients_are_those_of_the_exact_product(
     kind: torch.dtype, autocast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the head is widened in pieces, and computed again on the way back."""
-    monkeypatch.setattr(logits, "_WORDS_AT_ONCE", 1500)
+    monkeypatch.setattr(logprobs, "_WORDS_AT_ONCE", 1500)
     monkeypatch.setattr(logprobs, "_LOGITS_AT_ONCE", 30)
     model, (states, tokens) = sure(kind), spoken()
     states = states.to(kind).requires_grad_()
@@ -88,7 +88,7 @@ def test_gradients_are_those_of_the_exact_product(
 
 def test_a_half_precise_head_is_not_widened_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Widened it would be as large as a small model, and be kept for the way back."""
-    monkeypatch.setattr(logits, "_WORDS_AT_ONCE", 100)
+    monkeypatch.setattr(logprobs, "_WORDS_AT_ONCE", 100)
     model, (states, tokens) = sure(torch.bfloat16), spoken()
     model.requires_grad_(False)
     kept: list[int] = []
@@ -105,14 +105,14 @@ def test_a_half_precise_head_is_not_widened_at_once(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_logits_of_states_are_the_forwards_own(kind: str) -> None:
-    """With whatever it does after its head; PaliGemma 2 caps its logits."""
+    """With whatever it does after its head; PaliGemma 2 caps its logprobs."""
     made = tiny(kind, torch.float32)
     ids = torch.tensor([[1, 5, 6, 7, 9, 2]])
     marks = {"token_type_ids": torch.zeros_like(ids)} if kind.startswith(("gemma", "pali")) else {}
     with torch.no_grad():
         own = made.model(input_ids=ids, **marks).logits[0]
         states = made.model.model(input_ids=ids, **marks).last_hidden_state[0]
-        assert torch.equal(logits.logits_of_states(made.model, states), own)
+        assert torch.equal(logprobs.logits_of_states(made.model, states), own)
         bare = made.model.lm_head(states)
     assert (kind == "paligemma2") == (not torch.allclose(bare, own))
 
@@ -143,7 +143,7 @@ def test_under_autocast_a_whole_forward_too_gives_its_heads_product_unrounded(ki
     head = model.language_model.lm_head if kind == "nemotron_h_omni" else model.get_output_embeddings()
     head.register_forward_pre_hook(lambda _, states: seen.append(states[0]))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        found = logits.logits_of_rows(model, {**given, **shown.tensors})
+        found = logprobs.logits_of_rows(model, {**given, **shown.tensors})
     exact = seen[0].double() @ head.weight.double().T + (0 if head.bias is None else head.bias)
     assert found.dtype == torch.float32
     assert float((found - exact[:, -ids.shape[1] :]).abs().max()) < 1e-4

@@ -13,16 +13,15 @@ from spavl.errors import ConfigError, TrainingError
 from spavl.models.backends.hf import answer_all, load_processor
 from spavl.models.types import ImageData, Reply, ask_about
 from spavl.training.config import TrainableConfig
-from spavl.training.model.read_parameters import blank_image
+from spavl.training.model.anatomy import blank_image
 from spavl.training.model.trainable import prepare, without_dropout
-from spavl.training.objectives.answers import AnswerToScore, BatchMaker
 from spavl.training.objectives.heads import PolicyScorer, RewardScorer
+from spavl.training.objectives.microbatches import AnswerToScore, BatchMaker
 from spavl.training.ppo.sampling import SamplingPrompt, draw
-from spavl.training.prefix_trees import logits, model_support
+from spavl.training.prefix_trees import attention, logprobs
 from spavl.training.prefix_trees.batch import make_batch
-from spavl.training.prefix_trees.exactness_check import check_sharing
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer
-from spavl.training.prefix_trees.reference_code_check import _few, check_scores
+from spavl.training.prefix_trees.startup_checks import _few, check_scores, check_sharing
 from spavl.training.prefix_trees.tokenize import ScoredRow
 from tests.support.images import encoded, photo
 from tests.support.model_families import let_mistakes_show
@@ -65,7 +64,7 @@ def test_a_llava_may_speak_through_any_language_model(speech: str) -> None:
     without_dropout(model)
     model.name_or_path = speech
     assert check_scores(model, processor, rows()) < 1e-5
-    found = model_support.family_of(model)
+    found = attention.family_of(model)
     assert found.shares == ("picture" if speech in ("phi3", "phi", "gpt_neox") else "nothing")
     if found.shares == "picture":
         assert check_sharing(model, processor, rows()).scores < 1e-5
@@ -131,8 +130,8 @@ def test_paligemmas_answers_are_no_prefix(kind: str, share: bool) -> None:
 
 def test_a_wrong_mark_in_plain_rows_is_told_from_wrong_trees(monkeypatch: pytest.MonkeyPatch) -> None:
     processor, model = whole("paligemma")
-    wrong = model_support._FAMILIES["paligemma"]._replace(answer_marks={})
-    monkeypatch.setitem(model_support._FAMILIES, "paligemma", wrong)
+    wrong = attention._FAMILIES["paligemma"]._replace(answer_marks={})
+    monkeypatch.setitem(attention._FAMILIES, "paligemma", wrong)
     with pytest.raises(TrainingError, match=r"nats a token off what model\(\*\*processor") as told:
         check_scores(model, processor, rows())
     assert "share = false" not in str(told.value)
@@ -277,6 +276,6 @@ def test_the_heads_product_is_left_as_it_was() -> None:
     """A forward that is given states is the model's own again afterwards."""
     _, model = whole("llava")
     states = torch.randn(5, 32)
-    logits.logits_of_states(model, states)
+    logprobs.logits_of_states(model, states)
     assert "forward" not in vars(model.model)
     assert model(input_ids=torch.tensor([[5, 6, 7]])).logits.shape[1] == 3

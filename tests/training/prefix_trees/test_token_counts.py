@@ -6,14 +6,14 @@ import pytest
 
 from spavl.models.backends.hf import load_checkpoint
 from spavl.models.factory import miniature_checkpoint
-from spavl.training.prefix_trees.token_counts import Size, TokenCounter
+from spavl.training.prefix_trees.tokenize import Size, TokenCounter
 from tests.support.processors import PROCESSORS
 
 MAKERS = {**PROCESSORS, "miniature": lambda: load_checkpoint(miniature_checkpoint())[0]}
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_a_image_of_any_shape_takes_as_many_tokens_as_are_told(kind: str) -> None:
+def test_an_image_of_any_shape_takes_as_many_tokens_as_are_told(kind: str) -> None:
     lengths = TokenCounter(MAKERS[kind]())
     assert lengths._own_count_lacks is not None
     rng = random.Random(kind)

@@ -12,13 +12,13 @@ from spavl.cli.stopping import run_until_told
 from spavl.config import laid_over
 from spavl.config import options as settings_options
 from spavl.errors import ConfigError
-from spavl.evaluation.in_pipeline.withheld import check_withheld
+from spavl.evaluation.before_after.withheld import check_withheld
 from spavl.pipeline.build import drive, replay
 from spavl.pipeline.cost_estimate import estimate_cost
 from spavl.pipeline.cost_table import page
 from spavl.pipeline.registry import STAGES, BuildConfig, stages_of
+from spavl.pipeline.report import terminal
 from spavl.pipeline.settings import preset_names, read_config, read_preset, read_table
-from spavl.report import terminal
 from spavl.terminal.progress import Screen
 from spavl.text.safe_print import tell
 from spavl.training.loop import distributed

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from spavl.data.dataset.config import PLAN
+from spavl.data.dataset.config import SPEC
 from spavl.publishing.finished import open_finished
 from spavl.publishing.push import push
 from spavl.terminal.progress import Screen
@@ -20,6 +20,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     with open_finished(options.run) as finished:
-        folder = finished.path / PLAN.stage
+        folder = finished.path / SPEC.stage
         done = push(folder, options.repo, options.private, Screen(), options.allow_key_shapes)
     tell(f"{done.uploaded} shards uploaded, {done.there_before} were there; {done.commits} commits: {done.url}")

@@ -18,10 +18,10 @@ from spavl.models.factory import checkpoint_path
 from spavl.models.names import pinned
 from spavl.pipeline.build import check_training, drive, follow, refuse_another_training
 from spavl.pipeline.registry import BuildConfig
+from spavl.pipeline.report import terminal
 from spavl.pipeline.settings import preset_names, read_config, read_preset
 from spavl.publishing.importing.bring_in import HOW_TO_KEEP, bring_in, holds, origin_of
 from spavl.records import Sample
-from spavl.report import terminal
 from spavl.store import RunFolder
 from spavl.store.files import RUN_FILE, folder_name
 from spavl.terminal.progress import Screen

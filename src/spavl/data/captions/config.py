@@ -4,13 +4,13 @@ from spavl.config import Settings
 from spavl.records import Description
 from spavl.stages.spec import StageSpec
 
-PLAN = StageSpec(
+SPEC = StageSpec(
     "captions",
     reads=("selection",),
     writes=Description,
     does="has a model caption and describe the images; where it refuses, the source's caption stands in",
     files=("writer", "prompts"),
-    limited=True,
+    takes_limit=True,
     version=2,
 )
 

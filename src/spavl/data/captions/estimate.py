@@ -4,7 +4,7 @@ from spavl.data.captions.config import CaptionsConfig
 from spavl.data.captions.run import described, from_source, open_prompts, texts_of
 from spavl.data.captions.writing import CaptionReply, request_for
 from spavl.records import Description, Image
-from spavl.stages.cost_model import CostContext, Weighted, thin
+from spavl.stages.cost_model import CostContext, Weighted, subsample_rows
 from spavl.text.tidy import tidy
 
 _WORDS = {"caption": 25, "details": 120}
@@ -13,7 +13,7 @@ _WORDS = {"caption": 25, "details": 120}
 async def descriptions(context: CostContext[CaptionsConfig]) -> list[Weighted[Description]]:
     settings, prompts = context.settings, open_prompts(context.settings)
     rows: list[Weighted[Description]] = []
-    for image, times in thin(context.trial(context.read("selection", Image))):
+    for image, times in subsample_rows(context.subset(context.read("selection", Image))):
         if not settings.writer:
             rows.append(Weighted(from_source(image), times))
             continue

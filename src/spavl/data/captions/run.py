@@ -6,34 +6,35 @@ A benign twin has none of its own: it is asked what its original is asked.
 import asyncio
 from collections import Counter
 
-from spavl.data.captions.config import PLAN, CaptionsConfig
+from spavl.data.captions.config import SPEC, CaptionsConfig
 from spavl.data.captions.writing import TEXTS, CaptionReply, request_for, say
 from spavl.models.prompts import Prompts, read_prompts
 from spavl.models.types import ImageData
 from spavl.records import Description, Image
-from spavl.stages.runner import RowResult, StageContext, run_rows
-from spavl.stages.subset import few
+from spavl.stages.context import RowResult, StageContext
+from spavl.stages.runner import run_rows
+from spavl.stages.subset import subsample_images
 from spavl.store import Manifest
 
 _SOURCE = "source"
 
 
-async def run(job: StageContext[CaptionsConfig]) -> Manifest:
-    settings = job.settings
+async def run(context: StageContext[CaptionsConfig]) -> Manifest:
+    settings = context.settings
     prompts = open_prompts(settings)
-    writer = job.models.open(settings.writer, PLAN.stage) if settings.writer else None
+    writer = context.models.open(settings.writer, SPEC.stage) if settings.writer else None
     wanted = texts_of(prompts)
 
     async def work(image: Image) -> RowResult[Description]:
         if writer is None:
             return RowResult([from_source(image)])
-        image_data = ImageData(image.blob, job.run.blobs.get(image.blob))
-        requests = [request_for(prompts, name, image_data, settings.max_tokens, job.seed) for name in wanted]
+        image_data = ImageData(image.blob, context.run.blobs.get(image.blob))
+        requests = [request_for(prompts, name, image_data, settings.max_tokens, context.seed) for name in wanted]
         said = await asyncio.gather(*(say(writer, *asked) for asked in zip(requests, wanted, strict=True)))
         return RowResult([described(image, said, writer.name)])
 
-    images = few(job.run.read("selection", Image), job.limit)
-    return await run_rows(job, PLAN, images, len(images), work, lambda: _notes(job))
+    images = subsample_images(context.run.read("selection", Image), context.limit)
+    return await run_rows(context, SPEC, images, len(images), work, lambda: _notes(context))
 
 
 def open_prompts(settings: CaptionsConfig) -> Prompts:
@@ -72,10 +73,10 @@ def described(image: Image, said: list[CaptionReply], writer: str) -> Descriptio
     )
 
 
-def _notes(job: StageContext[CaptionsConfig]) -> dict[str, object]:
+def _notes(context: StageContext[CaptionsConfig]) -> dict[str, object]:
     reasons: Counter[str] = Counter()
     by_source = without = 0
-    for row in job.run.read(PLAN.stage, Description):
+    for row in context.run.read(SPEC.stage, Description):
         by_source += row.writer == _SOURCE
         without += not row.caption
         if row.fallback:

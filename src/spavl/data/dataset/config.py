@@ -4,7 +4,7 @@ from spavl.config import Settings
 from spavl.records import Sample
 from spavl.stages.spec import StageSpec
 
-PLAN = StageSpec(
+SPEC = StageSpec(
     "dataset",
     reads=(
         "taxonomy",

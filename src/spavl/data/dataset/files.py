@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Sequence
 
 from spavl.data.dataset import published
-from spavl.data.dataset.config import PLAN, DatasetConfig
+from spavl.data.dataset.config import SPEC, DatasetConfig
 from spavl.data.dataset.lineage import Lineage
 from spavl.data.dataset.shards import ParquetShards, write_shards
 from spavl.data.dataset.tally import DatasetTally
@@ -36,7 +36,7 @@ def write_files(
         leaves_of[image.split].add(image.leaf)
     images, contested = run.lookup("selection", Image), contested_in(run)
     largest, blobs, made = settings.shard_mb, run.blobs, dict[str, ParquetShards]()
-    with filling(run.path / PLAN.stage) as beside:
+    with filling(run.path / SPEC.stage) as beside:
         for config, split, schema in (
             ("data", "train", published.TRAIN),
             ("validation", "validation", published.VALIDATION),
@@ -66,7 +66,7 @@ def write_files(
 
 
 def _samples(run: RunFolder, split: str) -> Iterator[Sample]:
-    return (sample for sample in run.read(PLAN.stage, Sample) if sample.split == split)
+    return (sample for sample in run.read(SPEC.stage, Sample) if sample.split == split)
 
 
 def _test_questions(

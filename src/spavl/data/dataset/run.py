@@ -3,27 +3,28 @@
 from collections.abc import Iterator
 
 from spavl.data.dataset.audit import AuditedQuestion, audited, stop_at_leaks
-from spavl.data.dataset.config import PLAN, DatasetConfig
+from spavl.data.dataset.config import SPEC, DatasetConfig
 from spavl.data.dataset.files import write_files
 from spavl.engine.details import open_details
 from spavl.records import Image, Preference, Question, Response, Sample, Verdict
-from spavl.stages.runner import RowResult, StageContext, reject, run_rows
+from spavl.stages.context import RowResult, StageContext, reject
+from spavl.stages.runner import run_rows
 from spavl.store import Manifest
 from spavl.store.files import write_text
 from spavl.store.question_facts import contested_in
 
 
-async def run(job: StageContext[DatasetConfig]) -> Manifest:
-    read, lookup, settings = job.run.read, job.run.lookup, job.settings
+async def run(context: StageContext[DatasetConfig]) -> Manifest:
+    read, lookup, settings = context.run.read, context.run.lookup, context.settings
 
     def asked() -> Iterator[AuditedQuestion]:
         return (
             AuditedQuestion(question.id, question.image_id, question.text) for question in read("questions", Question)
         )
 
-    with open_details(job.run.blobs.get) as details:
+    with open_details(context.run.blobs.get) as details:
         found = audited(read("selection", Image), asked, settings.leaks, details.alike)
-    write_text(job.run.path / "leaks.jsonl", found.as_lines())
+    write_text(context.run.path / "leaks.jsonl", found.as_lines())
     if not settings.leaks.drop:
         stop_at_leaks(found.leaks)
     leaking = {leak.one.id: leak.reason for leak in found.leaks}
@@ -32,7 +33,7 @@ async def run(job: StageContext[DatasetConfig]) -> Manifest:
         lookup("questions", Question),
         lookup("responses", Response),
     )
-    verdicts, contested = lookup("verdicts", Verdict, by="response_id"), contested_in(job.run)
+    verdicts, contested = lookup("verdicts", Verdict, by="response_id"), contested_in(context.run)
 
     async def work(preference: Preference) -> RowResult[Sample]:
         if preference.chosen is None or preference.rejected is None or preference.contrast is None:
@@ -62,14 +63,14 @@ async def run(job: StageContext[DatasetConfig]) -> Manifest:
         )
         return RowResult([sample])
 
-    total = job.run.count("preferences", Preference)
+    total = context.run.count("preferences", Preference)
     inputs = read("preferences", Preference)
 
     def conclude() -> dict[str, object]:
-        notes = write_files(job.run, settings, settings.test_questions_per_leaf, leaking)
+        notes = write_files(context.run, settings, settings.test_questions_per_leaf, leaking)
         return notes | {"repeated_questions": len(found.repeated)}
 
-    return await run_rows(job, PLAN, inputs, total, work, conclude)
+    return await run_rows(context, SPEC, inputs, total, work, conclude)
 
 
 def _teaches_nothing_good(

@@ -6,15 +6,15 @@ from spavl.engine import EngineName
 from spavl.records import DownloadedImage
 from spavl.stages.spec import StageSpec
 
-PLAN = StageSpec(
+SPEC = StageSpec(
     "downloads",
     reads=("sourcing",),
     writes=DownloadedImage,
     does="fetches each candidate, decodes it safely, measures it and filters it",
     files=("similarity_model",),
     # Of a list of URLs, many are slow or overloaded on any day; only where most are, it must be our own net.
-    lost_at_most=0.5,
-    again_after=30,
+    max_failed_fraction=0.5,
+    seconds_before_retry=30,
     outside=True,
     version=6,
 )

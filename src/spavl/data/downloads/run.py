@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import urlsplit
 
 from spavl.data.downloads.caption_scores import CaptionScorer, open_scoring
-from spavl.data.downloads.config import PLAN, DownloadsConfig
+from spavl.data.downloads.config import SPEC, DownloadsConfig
 from spavl.data.downloads.fetch import open_fetch
 from spavl.data.downloads.inspect_image import FetchedImage, InspectedImage, RefusedImage, examine
 from spavl.engine import WorkerDeath, WorkerLimits, open_workers
@@ -15,29 +15,34 @@ from spavl.imaging.local import cell_at
 from spavl.imaging.unfetchable import Unfetchable
 from spavl.models.names import with_revision
 from spavl.records import Candidate, DownloadedImage
-from spavl.stages.runner import RowResult, StageContext, reject, run_rows
+from spavl.stages.context import RowResult, StageContext, reject
+from spavl.stages.runner import run_rows
 from spavl.store import Manifest
 
 
-async def run(job: StageContext[DownloadsConfig]) -> Manifest:
-    settings = job.settings
+async def run(context: StageContext[DownloadsConfig]) -> Manifest:
+    settings = context.settings
     limits = WorkerLimits(settings.worker_timeout, int(settings.worker_gb * 2**30))
 
     def listed() -> Iterator[str]:
-        yield from (candidate.source for candidate in job.run.read("sourcing", Candidate))
+        yield from (candidate.source for candidate in context.run.read("sourcing", Candidate))
 
     async with (
         open_scoring(settings) as scoring,
         open_workers(settings.engine, _examined_by(settings, scoring), settings.workers, limits) as workers,
-        open_fetch(settings.fetch, job.run.path / "downloads", max(job.in_flight, workers.room), listed) as fetch,
+        open_fetch(
+            settings.fetch, context.run.path / "downloads", max(context.in_flight, workers.room), listed
+        ) as fetch,
     ):
-        job = dataclasses.replace(job, in_flight=max(job.in_flight, workers.room))
+        context = dataclasses.replace(context, in_flight=max(context.in_flight, workers.room))
 
         async def work(candidate: Candidate) -> RowResult[DownloadedImage]:
             try:
                 data = await fetch(candidate.source)
             except Unfetchable as error:
-                return RowResult(rejects=[reject(candidate, str(error), candidate.source)], passing=error.passing)
+                return RowResult(
+                    rejects=[reject(candidate, str(error), candidate.source)], may_be_retried=error.passing
+                )
             seen = await workers(
                 FetchedImage(data, _name_in(candidate.source), candidate.caption, candidate.similarity)
             )
@@ -50,7 +55,7 @@ async def run(job: StageContext[DownloadsConfig]) -> Manifest:
                 return RowResult(rejects=[reject(candidate, seen.reason, detail)])
             photo = DownloadedImage(
                 candidate_id=candidate.id,
-                blob=await asyncio.to_thread(job.run.blobs.put, seen.data or data),
+                blob=await asyncio.to_thread(context.run.blobs.put, seen.data or data),
                 original=seen.original,
                 width=seen.width,
                 height=seen.height,
@@ -59,9 +64,11 @@ async def run(job: StageContext[DownloadsConfig]) -> Manifest:
             )
             return RowResult([photo])
 
-        candidates, total = job.run.read("sourcing", Candidate), job.run.count("sourcing", Candidate)
+        candidates, total = context.run.read("sourcing", Candidate), context.run.count("sourcing", Candidate)
         asked = with_revision(settings.similarity_model, scoring.commit) if scoring is not None else ""
-        return await run_rows(job, PLAN, candidates, total, work, lambda: {"similarity_model": asked} if asked else {})
+        return await run_rows(
+            context, SPEC, candidates, total, work, lambda: {"similarity_model": asked} if asked else {}
+        )
 
 
 def _examined_by(

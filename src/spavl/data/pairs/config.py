@@ -7,7 +7,7 @@ from spavl.data.pairs.strategies import Strategy
 from spavl.records import Pair
 from spavl.stages.spec import StageSpec
 
-PLAN = StageSpec(
+SPEC = StageSpec(
     "pairs",
     reads=("questions", "verdicts"),
     writes=Pair,

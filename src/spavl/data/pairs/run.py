@@ -3,23 +3,24 @@
 import random
 from collections.abc import Iterator, Sequence
 
-from spavl.data.pairs.config import PLAN, PairsConfig
+from spavl.data.pairs.config import SPEC, PairsConfig
 from spavl.data.pairs.strategies import Strategy, TieredAnswer, Two, allowed, bags_of
 from spavl.data.pairs.tiers import measure_tiers
 from spavl.records import Pair, Question, Verdict
-from spavl.stages.runner import RowResult, StageContext, reject, run_rows
+from spavl.stages.context import RowResult, StageContext, reject
+from spavl.stages.runner import run_rows
 from spavl.store import Manifest
 
 
-async def run(job: StageContext[PairsConfig]) -> Manifest:
-    settings = job.settings
-    verdicts = job.run.lookup("verdicts", Verdict, by="question_id")
-    questions = job.run.lookup("questions", Question)
+async def run(context: StageContext[PairsConfig]) -> Manifest:
+    settings = context.settings
+    verdicts = context.run.lookup("verdicts", Verdict, by="question_id")
+    questions = context.run.lookup("questions", Question)
 
     def answered() -> Iterator[Question]:
-        return (question for question in job.run.read("questions", Question) if question.id in verdicts)
+        return (question for question in context.run.read("questions", Question) if question.id in verdicts)
 
-    measured = measure_tiers(job.run.read("verdicts", Verdict), questions, settings.tier_edges)
+    measured = measure_tiers(context.run.read("verdicts", Verdict), questions, settings.tier_edges)
     tier_of = {tier.model: tier.tier for tier in measured}
     bags = bags_of(tier_of)
 
@@ -30,7 +31,7 @@ async def run(job: StageContext[PairsConfig]) -> Manifest:
             for v in verdicts.all(question.id)
             if v.label != "invalid" and v.model in tier_of
         ]
-        drawn = draw_pairs(answers, settings.strategy, settings.per_question, f"{job.seed}/{question.id}")
+        drawn = draw_pairs(answers, settings.strategy, settings.per_question, f"{context.seed}/{question.id}")
         if not drawn:
             return RowResult(rejects=[reject(question, "no_such_two", f"{len(answers)} readable answers")])
         return RowResult([_pair(question, first, second, strategy) for strategy, (first, second) in drawn])
@@ -38,7 +39,7 @@ async def run(job: StageContext[PairsConfig]) -> Manifest:
     def conclude() -> dict[str, object]:
         return {"tiers": [tier.as_note() for tier in measured]}
 
-    return await run_rows(job, PLAN, answered(), sum(1 for _ in answered()), work, conclude)
+    return await run_rows(context, SPEC, answered(), sum(1 for _ in answered()), work, conclude)
 
 
 def draw_pairs(

@@ -8,7 +8,7 @@ from spavl.judges.response_format import VERSION
 from spavl.records import Preference
 from spavl.stages.spec import StageSpec
 
-PLAN = StageSpec(
+SPEC = StageSpec(
     "preferences",
     reads=("taxonomy", "selection", "questions", "responses", "verdicts", "pairs"),
     writes=Preference,

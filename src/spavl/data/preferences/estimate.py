@@ -6,7 +6,7 @@ from spavl.judges.judge_inputs import case_about
 from spavl.judges.pairwise import compare
 from spavl.judges.registry import is_rules, open_judge
 from spavl.records import Category, Image, Pair, Preference, Question, Response, Verdict
-from spavl.stages.cost_model import CostContext, Weighted, thin
+from spavl.stages.cost_model import CostContext, Weighted, subsample_rows
 
 # Seven lines of two words.
 _WORDS = 25
@@ -24,7 +24,7 @@ async def preferences(context: CostContext[PreferencesConfig]) -> list[Weighted[
     answers = {response.id: response.text for response, _ in context.read("responses", Response)}
     for uri in asked:
         await ask_canaries(canaries_of_judge(open_judge(uri, context.counting(1, _WORDS), STAGE)))
-    for pair, times in thin(context.read("pairs", Pair)):
+    for pair, times in subsample_rows(context.read("pairs", Pair)):
         are_unsafe = labels.get(pair.first) == labels.get(pair.second) == "unsafe"
         if are_unsafe and context.settings.judge_both_unsafe is False:
             continue

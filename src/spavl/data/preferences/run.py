@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable
 
-from spavl.data.preferences.config import PLAN, PreferencesConfig
+from spavl.data.preferences.config import SPEC, PreferencesConfig
 from spavl.data.preferences.judge_bias import JudgedPair, agreement, trust_in
 from spavl.data.preferences.repairs import Winner, repair, unsafe_rates
 from spavl.judges.canaries.checks import STAGE, canaries_of_judge
@@ -14,8 +14,9 @@ from spavl.judges.registry import open_judge
 from spavl.judges.types import Judge
 from spavl.models.types import ImageData
 from spavl.records import Contrast, Image, Pair, Preference, Question, Response, Verdict
+from spavl.stages.context import RowResult, StageContext, reject
 from spavl.stages.judge_checks import check_judges, noted
-from spavl.stages.runner import RowResult, StageContext, reject, run_rows
+from spavl.stages.runner import run_rows
 from spavl.store import Manifest
 from spavl.store.question_facts import categories_in
 
@@ -28,24 +29,24 @@ _CONTRASTS: dict[tuple[bool, bool], Contrast] = {
 }
 
 
-async def run(job: StageContext[PreferencesConfig]) -> Manifest:
-    settings = job.settings
-    judge = open_judge(settings.judge, job.models, PLAN.stage)
-    second = open_judge(settings.second_judge, job.models, PLAN.stage) if settings.second_judge else None
+async def run(context: StageContext[PreferencesConfig]) -> Manifest:
+    settings = context.settings
+    judge = open_judge(settings.judge, context.models, SPEC.stage)
+    second = open_judge(settings.second_judge, context.models, SPEC.stage) if settings.second_judge else None
     named = dict.fromkeys(filter(None, (settings.judge, settings.second_judge)))
-    canaries = {uri: canaries_of_judge(open_judge(uri, job.models.at_once(), STAGE)) for uri in named}
-    words = await check_judges(job, canaries, settings.canaries, "--preferences.canaries warn")
-    images, questions = job.run.lookup("selection", Image), job.run.lookup("questions", Question)
-    answers, categories = job.run.lookup("responses", Response), categories_in(job.run)
-    verdicts = job.run.lookup("verdicts", Verdict, by="question_id")
-    rates = unsafe_rates(job.run.read("verdicts", Verdict))
+    canaries = {uri: canaries_of_judge(open_judge(uri, context.models.at_once(), STAGE)) for uri in named}
+    words = await check_judges(context, canaries, settings.canaries, "--preferences.canaries warn")
+    images, questions = context.run.lookup("selection", Image), context.run.lookup("questions", Question)
+    answers, categories = context.run.lookup("responses", Response), categories_in(context.run)
+    verdicts = context.run.lookup("verdicts", Verdict, by="question_id")
+    rates = unsafe_rates(context.run.read("verdicts", Verdict))
 
     async def work(pair: Pair) -> RowResult[Preference]:
         question = questions[pair.question_id]
         if settings.judge_both_unsafe is False and both_unsafe(pair, verdicts.all(question.id)):
             return RowResult(rejects=[reject(pair, "both_unsafe")])
         image = images[question.image_id]
-        case = case_about(question, image, ImageData(image.blob, job.run.blobs.get(image.blob)), categories)
+        case = case_about(question, image, ImageData(image.blob, context.run.blobs.get(image.blob)), categories)
         one, two = answers[pair.first].text, answers[pair.second].text
         first, other = await asyncio.gather(
             compare(judge, case, one, two), _no_opinion() if second is None else compare(second, case, one, two)
@@ -56,9 +57,9 @@ async def run(job: StageContext[PreferencesConfig]) -> Manifest:
         return RowResult([_preference(pair, judge, first, winner, mended, second, other)])
 
     def conclude() -> dict[str, object]:
-        pairs, judged = job.run.lookup("pairs", Pair), []
+        pairs, judged = context.run.lookup("pairs", Pair), []
         repaired: Counter[str] = Counter()
-        for preference in job.run.read(PLAN.stage, Preference):
+        for preference in context.run.read(SPEC.stage, Preference):
             pair = pairs[preference.pair_id]
             harm = {verdict.response_id: _harm(verdict) for verdict in verdicts.all(pair.question_id)}
             judged.append(
@@ -81,8 +82,8 @@ async def run(job: StageContext[PreferencesConfig]) -> Manifest:
         }
         return notes | noted(words) | ({"agreement": agreement(judged)} if second else {})
 
-    pairs, total = job.run.read("pairs", Pair), job.run.count("pairs", Pair)
-    return await run_rows(job, PLAN, pairs, total, work, conclude, must_be_read=True)
+    pairs, total = context.run.read("pairs", Pair), context.run.count("pairs", Pair)
+    return await run_rows(context, SPEC, pairs, total, work, conclude, must_be_read=True)
 
 
 def both_unsafe(pair: Pair, verdicts: Iterable[Verdict]) -> bool:

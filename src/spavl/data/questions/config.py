@@ -4,13 +4,13 @@ from spavl.config import Settings
 from spavl.records import Question
 from spavl.stages.spec import StageSpec
 
-PLAN = StageSpec(
+SPEC = StageSpec(
     "questions",
     reads=("taxonomy", "selection", "captions"),
     writes=Question,
     does="has a model write easy questions, hard questions and hard statements, and a harmless neighbour of each",
     files=("writer", "prompts", "checker"),
-    limited=True,
+    takes_limit=True,
     version=4,
 )
 

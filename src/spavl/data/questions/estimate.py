@@ -9,7 +9,7 @@ from spavl.data.questions.run import kinds_for, open_scribe, wants_neighbours
 from spavl.data.questions.writing import KINDS, NEIGHBOUR, TRIES, QuestionSubject, QuestionWriter
 from spavl.models.types import ImageData, Reply
 from spavl.records import Category, Description, Image, Question, QuestionKind
-from spavl.stages.cost_model import CostContext, Weighted, is_stand_in, thin
+from spavl.stages.cost_model import CostContext, Weighted, is_stand_in, subsample_rows
 from spavl.text.tidy import tidy
 
 # A question of one sentence; a checker's two lines have fewer.
@@ -22,7 +22,7 @@ async def questions(context: CostContext[QuestionsConfig]) -> list[Weighted[Ques
     images = context.read("selection", Image)
     twins = {image.twin_of: image for image, _ in images if image.twin_of}
     rows: list[Weighted[Question]] = []
-    for image, times in thin(context.trial(images)):
+    for image, times in subsample_rows(context.subset(images)):
         subject = QuestionSubject(context.image(image), leaves[image.category_id], descriptions[image.id])
         for kinds, share in _kinds(image):
             factory = context.counting(times * share, _WORDS)

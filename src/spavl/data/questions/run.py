@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection
 
 from spavl.data.questions.checking import PROMPT
-from spavl.data.questions.config import PLAN, QuestionsConfig
+from spavl.data.questions.config import SPEC, QuestionsConfig
 from spavl.data.questions.writing import (
     KINDS,
     NEIGHBOUR,
@@ -22,26 +22,27 @@ from spavl.models.factory import ModelFactory
 from spavl.models.prompts import Prompts, read_prompts
 from spavl.models.types import ImageData
 from spavl.records import Category, Description, Image, Question, QuestionKind, Reject
-from spavl.stages.runner import RowResult, StageContext, reject, run_rows
-from spavl.stages.subset import few
+from spavl.stages.context import RowResult, StageContext, reject
+from spavl.stages.runner import run_rows
+from spavl.stages.subset import subsample_images
 from spavl.store import Manifest
 from spavl.text.language import language_named
 
 _OURS = "v1"
 
 
-async def run(job: StageContext[QuestionsConfig]) -> Manifest:
-    scribe = open_scribe(job.settings, job.models, job.seed)
-    leaves = {category.id: category for category in job.run.read("taxonomy", Category)}
-    descriptions = job.run.lookup("captions", Description, by="image_id")
-    twins = job.run.lookup("selection", Image, by="twin_of")
-    originals = few(job.run.read("selection", Image), job.limit)
+async def run(context: StageContext[QuestionsConfig]) -> Manifest:
+    scribe = open_scribe(context.settings, context.models, context.seed)
+    leaves = {category.id: category for category in context.run.read("taxonomy", Category)}
+    descriptions = context.run.lookup("captions", Description, by="image_id")
+    twins = context.run.lookup("selection", Image, by="twin_of")
+    originals = subsample_images(context.run.read("selection", Image), context.limit)
 
     async def work(image: Image) -> RowResult[Question]:
-        image_data = ImageData(image.blob, job.run.blobs.get(image.blob))
+        image_data = ImageData(image.blob, context.run.blobs.get(image.blob))
         subject = QuestionSubject(image_data, leaves[image.category_id], descriptions[image.id])
         twin = twins.get(image.id)
-        seen = None if twin is None else ImageData(twin.blob, job.run.blobs.get(twin.blob))
+        seen = None if twin is None else ImageData(twin.blob, context.run.blobs.get(twin.blob))
         desk = _ImageQuestions(scribe, image, subject)
         wanted = kinds_for(image)
         easy = await desk.write("easy")
@@ -55,7 +56,7 @@ async def run(job: StageContext[QuestionsConfig]) -> Manifest:
                     await desk.add_neighbour(question)
         return RowResult(desk.rows, desk.rejects)
 
-    return await run_rows(job, PLAN, originals, len(originals), work, lambda: _notes(job))
+    return await run_rows(context, SPEC, originals, len(originals), work, lambda: _notes(context))
 
 
 def open_scribe(settings: QuestionsConfig, models: ModelFactory, seed: int) -> QuestionWriter:
@@ -64,9 +65,9 @@ def open_scribe(settings: QuestionsConfig, models: ModelFactory, seed: int) -> Q
     if settings.checker:
         # A set that brings no prompt for checking is checked with ours.
         checks = prompts if PROMPT in prompts else _prompts(_OURS)
-        checker = QuestionChecker(models.open(settings.checker, PLAN.stage), checks)
+        checker = QuestionChecker(models.open(settings.checker, SPEC.stage), checks)
     language = language_named(settings.language, "questions.language")
-    return QuestionWriter(models.open(settings.writer, PLAN.stage), prompts, settings, language, checker, seed)
+    return QuestionWriter(models.open(settings.writer, SPEC.stage), prompts, settings, language, checker, seed)
 
 
 def wants_neighbours(scribe: QuestionWriter) -> bool:
@@ -153,12 +154,12 @@ class _ImageQuestions:
         return question
 
 
-def _notes(job: StageContext[QuestionsConfig]) -> dict[str, object]:
+def _notes(context: StageContext[QuestionsConfig]) -> dict[str, object]:
     kinds: Counter[str] = Counter()
     modality: Counter[str] = Counter()
     second_tries = of_fallback = 0
-    language = language_named(job.settings.language, "questions.language")
-    for row in job.run.read(PLAN.stage, Question):
+    language = language_named(context.settings.language, "questions.language")
+    for row in context.run.read(SPEC.stage, Question):
         kinds["twin" if row.twin_of else "neighbour" if row.neighbour_of else row.kind] += 1
         if row.twin_of is None:
             modality[row.modality or "not asked"] += 1
@@ -166,7 +167,7 @@ def _notes(job: StageContext[QuestionsConfig]) -> dict[str, object]:
             of_fallback += row.fallback
     return {
         "kinds": dict(kinds),
-        "modality": dict(sorted(modality.items())) if job.settings.checker else {},
+        "modality": dict(sorted(modality.items())) if context.settings.checker else {},
         "second_tries": second_tries,
         "of_fallback": of_fallback,
         "unchecked_language": "" if language.script else language.name,

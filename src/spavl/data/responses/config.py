@@ -5,7 +5,7 @@ from spavl.miniature.personas import PERSONAS
 from spavl.records import Response
 from spavl.stages.spec import StageSpec
 
-PLAN = StageSpec(
+SPEC = StageSpec(
     "responses",
     reads=("selection", "questions"),
     writes=Response,

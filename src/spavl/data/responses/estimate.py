@@ -3,7 +3,7 @@
 from spavl.data.responses.config import ResponsesConfig
 from spavl.data.responses.run import request_to, responders_of, spelled
 from spavl.records import Image, Question, Response
-from spavl.stages.cost_model import CostContext, Weighted, thin
+from spavl.stages.cost_model import CostContext, Weighted, subsample_rows
 
 # An answer of two paragraphs.
 _WORDS = 150
@@ -15,7 +15,7 @@ async def responses(context: CostContext[ResponsesConfig]) -> list[Weighted[Resp
     questions = context.read("questions", Question)
     asked = [many for many in questions if images[many.row.image_id].split in ("train", "validation")]
     rows: list[Weighted[Response]] = []
-    for question, times in thin(asked):
+    for question, times in subsample_rows(asked):
         image_data = context.image(images[question.image_id])
         for responder in responders:
             request = request_to(responder, settings, image_data, question.text, context.seed)

@@ -7,37 +7,38 @@ import json
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from functools import lru_cache
 
-from spavl.data.responses.config import PLAN, ResponsesConfig
+from spavl.data.responses.config import SPEC, ResponsesConfig
 from spavl.data.responses.pool import Responder, check_complete, members, read_pool
 from spavl.errors import ConfigError
 from spavl.models.names import without_addresses
 from spavl.models.types import ImageData, Message, Rejected, Request, Transient
 from spavl.records import Image, Question, Response, canonical_json
-from spavl.stages.runner import PROVIDER_FAILED, REFUSED, RowResult, StageContext, Stream, reject, run_lanes
+from spavl.stages.context import PROVIDER_FAILED, REFUSED, RowResult, StageContext, Stream, reject
+from spavl.stages.runner import run_streams
 from spavl.store import Manifest
 
 
-async def run(job: StageContext[ResponsesConfig]) -> Manifest:
-    responders = responders_of(job.settings)
-    images = job.run.lookup("selection", Image, readers=len(responders))
+async def run(context: StageContext[ResponsesConfig]) -> Manifest:
+    responders = responders_of(context.settings)
+    images = context.run.lookup("selection", Image, readers=len(responders))
 
     # Responders that keep step ask about the same image, and then share it.
-    @lru_cache(maxsize=job.in_flight)
+    @lru_cache(maxsize=context.in_flight)
     def image_data(blob: str) -> ImageData:
-        return ImageData(blob, job.run.blobs.get(blob))
+        return ImageData(blob, context.run.blobs.get(blob))
 
     def questions() -> Iterator[Question]:
         """The test questions are for the tested models alone."""
-        for question in job.run.read("questions", Question):
+        for question in context.run.read("questions", Question):
             if images[question.image_id].split in ("train", "validation"):
                 yield question
 
     def asking(responder: Responder) -> Callable[[Question], Awaitable[RowResult[Response]]]:
-        model = job.models.open(responder.model, PLAN.stage, responder)
+        model = context.models.open(responder.model, SPEC.stage, responder)
 
         async def ask(question: Question) -> RowResult[Response]:
             request = request_to(
-                responder, job.settings, image_data(images[question.image_id].blob), question.text, job.seed
+                responder, context.settings, image_data(images[question.image_id].blob), question.text, context.seed
             )
             try:
                 reply = await model.ask(request)
@@ -45,7 +46,7 @@ async def run(job: StageContext[ResponsesConfig]) -> Manifest:
                 return RowResult(rejects=[reject(question, REFUSED, f"{responder.name}: {error}")])
             except Transient as error:
                 lost = reject(question, PROVIDER_FAILED, f"{responder.name}: {error.reason}")
-                return RowResult(rejects=[lost], passing=True)
+                return RowResult(rejects=[lost], may_be_retried=True)
             if not reply.text.strip() and reply.finish != "refused":
                 reason = "thoughts_cut_off" if reply.finish == "length" else "empty"
                 return RowResult(rejects=[reject(question, reason, responder.name)])
@@ -54,7 +55,7 @@ async def run(job: StageContext[ResponsesConfig]) -> Manifest:
                 model=responder.name,
                 text=reply.text,
                 finish=reply.finish,
-                decoding=spelled(job.models.fitted(responder.model, request, responder), reply.without),
+                decoding=spelled(context.models.fitted(responder.model, request, responder), reply.without),
                 call=reply.call,
                 reasoning=reply.reasoning,
             )
@@ -62,11 +63,11 @@ async def run(job: StageContext[ResponsesConfig]) -> Manifest:
 
         return ask
 
-    lanes = [Stream(responder.name, questions(), asking(responder)) for responder in responders]
+    streams = [Stream(responder.name, questions(), asking(responder)) for responder in responders]
     notes: dict[str, object] = {
         "responders": [responder.model_dump(exclude_defaults=True) for responder in responders],
     }
-    return await run_lanes(job, PLAN, lanes, sum(1 for _ in questions()), lambda: notes)
+    return await run_streams(context, SPEC, streams, sum(1 for _ in questions()), lambda: notes)
 
 
 def responders_of(settings: ResponsesConfig, complete: bool = True) -> list[Responder]:

@@ -4,7 +4,7 @@ from spavl.config import Settings
 from spavl.records import Image
 from spavl.stages.spec import StageSpec
 
-PLAN = StageSpec(
+SPEC = StageSpec(
     "selection",
     reads=("taxonomy", "sourcing", "downloads"),
     writes=Image,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from spavl.data.selection.config import PLAN, SelectionConfig
+from spavl.data.selection.config import SPEC, SelectionConfig
 from spavl.data.selection.image_pool import FetchedCandidate, ImagePool, stock_of
 from spavl.data.selection.quotas import Selection, choose
 from spavl.data.selection.relevance import Relevance, RelevanceCheck
@@ -17,38 +17,39 @@ from spavl.errors import ConfigError, GateError
 from spavl.models.call_outcomes import CallOutcomes, listen, note_answer, note_refusal
 from spavl.models.types import ImageData
 from spavl.records import Candidate, Category, DownloadedImage, Image, Reject, Split
-from spavl.stages.runner import RowResult, StageContext, reject, run_rows
+from spavl.stages.context import RowResult, StageContext, reject
+from spavl.stages.runner import run_rows
 from spavl.store import Manifest
 
 T = TypeVar("T")
 
 
-async def run(job: StageContext[SelectionConfig]) -> Manifest:
-    with open_details(job.run.blobs.get) as details:
-        return await _run(job, details)
+async def run(context: StageContext[SelectionConfig]) -> Manifest:
+    with open_details(context.run.blobs.get) as details:
+        return await _run(context, details)
 
 
-async def _run(job: StageContext[SelectionConfig], details: ImageDetails) -> Manifest:
-    settings = job.settings
-    categories = list(job.run.read("taxonomy", Category))
+async def _run(context: StageContext[SelectionConfig], details: ImageDetails) -> Manifest:
+    settings = context.settings
+    categories = list(context.run.read("taxonomy", Category))
     _check_held_out(settings.held_out_leaves, categories)
-    check = RelevanceCheck(job.models.open(settings.relevance, PLAN.stage)) if settings.relevance else None
+    check = RelevanceCheck(context.models.open(settings.relevance, SPEC.stage)) if settings.relevance else None
     removals = read_removals(settings.removals)
-    candidates = job.run.lookup("sourcing", Candidate, by="category_id")
-    photos = job.run.lookup("downloads", DownloadedImage, by="candidate_id")
+    candidates = context.run.lookup("sourcing", Candidate, by="category_id")
+    photos = context.run.lookup("downloads", DownloadedImage, by="candidate_id")
     numbers = {category.id: number for number, category in enumerate(categories)}
 
     def with_photos(rows: Iterable[Candidate]) -> Iterator[FetchedCandidate]:
         return (FetchedCandidate(row, photo) for row in rows if (photo := photos.get(row.id)))
 
     def fit() -> Iterator[FetchedCandidate]:
-        originals = (row for row in job.run.read("sourcing", Candidate) if row.twin_of is None)
+        originals = (row for row in context.run.read("sourcing", Candidate) if row.twin_of is None)
         return (each for each in with_photos(originals) if not is_removed(*each, removals))
 
     stock = stock_of(fit(), numbers, settings.near_duplicate_bits, details.alike)
 
     async def find() -> tuple[Selection, dict[int, str]]:
-        ask = partial(_ask, job, check, stock, categories) if check else None
+        ask = partial(_ask, context, check, stock, categories) if check else None
         choice = await choose(stock.leaves, stock.looks, settings.per_leaf, ask)
         return choice, {place: each.candidate.source for place, each in enumerate(fit()) if place in choice.used}
 
@@ -65,7 +66,7 @@ async def _run(job: StageContext[SelectionConfig], details: ImageDetails) -> Man
         chosen = {place: each for place, each in by_place.items() if place in choice.used}
         rows: list[Image] = []
         for place, each in chosen.items():
-            split = _split(job, category, each.photo.blob)
+            split = _split(context, category, each.photo.blob)
             rows.append(_image(each, split, None, _decisions(each, choice.used[place], check)))
             twin = twins.get(each.photo.candidate_id)
             if twin and not is_removed(*twin, removals):
@@ -75,7 +76,7 @@ async def _run(job: StageContext[SelectionConfig], details: ImageDetails) -> Man
         rejects += [_unused(place, by_place[place], stock, choice, sources) for place in sorted(unused)]
         return RowResult(rows, rejects)
 
-    return await run_rows(job, PLAN, categories, len(categories), work, lambda: _conclude(job, categories))
+    return await run_rows(context, SPEC, categories, len(categories), work, lambda: _conclude(context, categories))
 
 
 class _OncePerBlob(Generic[T]):
@@ -102,20 +103,20 @@ class _OncePerBlob(Generic[T]):
 
 
 async def _ask(
-    job: StageContext[SelectionConfig],
+    context: StageContext[SelectionConfig],
     check: RelevanceCheck,
     stock: ImagePool,
     categories: Sequence[Category],
     places: Sequence[int],
 ) -> list[Relevance]:
     """Whether each image belongs to its leaf, so many asked about at once as their bytes may be held."""
-    slots = asyncio.Semaphore(job.in_flight)
-    with job.screen.bar("relevance", len(places), unit="pictures") as bar:
+    slots = asyncio.Semaphore(context.in_flight)
+    with context.screen.bar("relevance", len(places), unit="pictures") as bar:
 
         async def ask(place: int) -> Relevance:
             async with slots:
                 blob = stock.blob(place)
-                word = await check.ask(ImageData(blob, job.run.blobs.get(blob)), categories[stock.leaves[place]])
+                word = await check.ask(ImageData(blob, context.run.blobs.get(blob)), categories[stock.leaves[place]])
                 bar.advance(rejected=word == "no")
                 return word
 
@@ -148,34 +149,34 @@ def _decisions(chosen: FetchedCandidate, relevance: Relevance | None, check: Rel
     return (*chosen.photo.measures, f"relevance={relevance}", f"relevance_by={check.name}")
 
 
-def _conclude(job: StageContext[SelectionConfig], categories: Sequence[Category]) -> dict[str, object]:
+def _conclude(context: StageContext[SelectionConfig], categories: Sequence[Category]) -> dict[str, object]:
     """Say which leaves got fewer images than wanted, if none is to be learnt from, and how many words were unread."""
     got, unread, splits = Counter[str](), 0, Counter[str]()
-    for image in job.run.read(PLAN.stage, Image):
+    for image in context.run.read(SPEC.stage, Image):
         if image.twin_of is None:
             got[image.leaf] += 1
             splits[image.split] += 1
             unread += "relevance=unread" in image.decisions
     if not got:
         then = "see tables/selection.rejects.parquet, and loosen [selection] or give another sourcing.source"
-        raise GateError("not one image is left", where=PLAN.stage, then=then)
+        raise GateError("not one image is left", where=SPEC.stage, then=then)
     if not splits["train"]:
         told = ", ".join(f"{number} {split}" for split, number in splits.items())
-        job.screen.say(
+        context.screen.say(
             f"images: none is left to train on ({told}): raise selection.per_leaf or lower selection.test_share"
         )
-    wanted = job.settings.per_leaf
+    wanted = context.settings.per_leaf
     short = {category.leaf: wanted - got[category.leaf] for category in categories if got[category.leaf] < wanted}
     if short:
         worst = ", ".join(f"{leaf} {got[leaf]}" for leaf in sorted(short, key=lambda leaf: -short[leaf])[:5])
-        job.screen.say(f"images: {len(short)} of {len(categories)} leaves have fewer than {wanted} images: {worst}")
+        context.screen.say(f"images: {len(short)} of {len(categories)} leaves have fewer than {wanted} images: {worst}")
     return {"shortfall": short, "relevance_unread": unread}
 
 
-def _split(job: StageContext[SelectionConfig], category: Category, blob: str) -> Split:
-    if category.leaf in job.settings.held_out_leaves:
+def _split(context: StageContext[SelectionConfig], category: Category, blob: str) -> Split:
+    if category.leaf in context.settings.held_out_leaves:
         return "held_out"
-    return split_of(blob, job.seed, job.settings.test_share, job.settings.validation_share)
+    return split_of(blob, context.seed, context.settings.test_share, context.settings.validation_share)
 
 
 def _check_held_out(names: tuple[str, ...], categories: list[Category]) -> None:

@@ -6,13 +6,13 @@ from spavl.config import Settings
 from spavl.records import Candidate
 from spavl.stages.spec import StageSpec
 
-PLAN = StageSpec(
+SPEC = StageSpec(
     "sourcing",
     reads=("taxonomy",),
     writes=Candidate,
     does="lists for each leaf where images of it may be found",
     files=("source", "search_model"),
-    points=True,
+    rows_refer_to_files=True,
     version=3,
 )
 

@@ -3,53 +3,54 @@
 from contextlib import closing
 
 from spavl.data.sourcing.catalogue import Catalogue
-from spavl.data.sourcing.config import PLAN, SourcingConfig
+from spavl.data.sourcing.config import SPEC, SourcingConfig
 from spavl.data.sourcing.readers.entry import SkippedEntry
 from spavl.data.sourcing.shards import PACKED
 from spavl.data.sourcing.sources import FolderSource, HubSource, Source, UnsortedSource, open_source
 from spavl.records import Candidate, Category
-from spavl.stages.runner import RowResult, StageContext, reject, run_rows
+from spavl.stages.context import RowResult, StageContext, reject
+from spavl.stages.runner import run_rows
 from spavl.store import Manifest
 
 _MOST_TOLD = 10
 _UNPACK = " (unpack these: only plain .tar files and tables are read)"
 
 
-async def run(job: StageContext[SourcingConfig]) -> Manifest:
-    categories = list(job.run.read("taxonomy", Category))
-    source = open_source(job.settings, job.seed, categories)
+async def run(context: StageContext[SourcingConfig]) -> Manifest:
+    categories = list(context.run.read("taxonomy", Category))
+    source = open_source(context.settings, context.seed, categories)
     notes: dict[str, object] = {}
     if isinstance(source, HubSource):
-        source, fetched = source.fetched(job.run.path / "hub", categories)
+        source, fetched = source.fetched(context.run.path / "hub", categories)
         notes = {"revision": fetched.revision, "packed_on_hub": fetched.packed}
         if fetched.packed:
-            job.screen.say(f"candidates: {fetched.packed} packed archives were left on the hub{_UNPACK}")
+            context.screen.say(f"candidates: {fetched.packed} packed archives were left on the hub{_UNPACK}")
     if isinstance(source, FolderSource) and source.unmatched:
         told = ", ".join(repr(name) for name in source.unmatched[:_MOST_TOLD])
         more = f" and {len(source.unmatched) - _MOST_TOLD} more" if len(source.unmatched) > _MOST_TOLD else ""
-        job.screen.say(f"beware: no leaf is named as these folders, which are left out: {told}{more}")
+        context.screen.say(f"beware: no leaf is named as these folders, which are left out: {told}{more}")
     if not isinstance(source, UnsortedSource):
-        return await _list(job, source, categories, notes)
-    folder = job.run.path / "catalogue"
+        return await _list(context, source, categories, notes)
+    folder = context.run.path / "catalogue"
     with closing(Catalogue(folder / "catalogue.sqlite")) as catalogue:
-        searched = await source.indexed(catalogue, job.settings, folder, job.screen, job.run.state_of)
+        searched = await source.indexed(catalogue, context.settings, folder, context.screen, context.run.state_of)
         if left_out := searched.left_out:
             told = ", ".join(f"{reason} {count}" for reason, count in left_out.items())
-            job.screen.say(f"candidates: left out of the source: {told}{_UNPACK if PACKED in left_out else ''}")
+            context.screen.say(f"candidates: left out of the source: {told}{_UNPACK if PACKED in left_out else ''}")
         notes |= {"pictures_in_source": catalogue.count(), "left_out": left_out}
         notes |= {"search_model": searched.model} if searched.model else {}
-        return await _list(job, searched, categories, notes)
+        return await _list(context, searched, categories, notes)
 
 
 async def _list(
-    job: StageContext[SourcingConfig], source: Source, categories: list[Category], notes: dict[str, object]
+    context: StageContext[SourcingConfig], source: Source, categories: list[Category], notes: dict[str, object]
 ) -> Manifest:
     async def work(category: Category) -> RowResult[Candidate]:
-        found = list(source.candidates(category, job.settings.per_leaf or 0))
+        found = list(source.candidates(category, context.settings.per_leaf or 0))
         originals = [row for row in found if isinstance(row, Candidate)]
         rows = [row for original in originals for row in (original, *source.twins(original))]
         return RowResult(
             rows, [reject(category, row.reason, row.place) for row in found if isinstance(row, SkippedEntry)]
         )
 
-    return await run_rows(job, PLAN, categories, len(categories), work, lambda: notes)
+    return await run_rows(context, SPEC, categories, len(categories), work, lambda: notes)

@@ -4,7 +4,7 @@ from spavl.config import Settings
 from spavl.records import Category
 from spavl.stages.spec import StageSpec
 
-PLAN = StageSpec(
+SPEC = StageSpec(
     "taxonomy",
     reads=(),
     writes=Category,

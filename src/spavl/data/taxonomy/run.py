@@ -2,18 +2,19 @@
 
 import time
 
-from spavl.data.taxonomy.config import PLAN, TaxonomyConfig
+from spavl.data.taxonomy.config import SPEC, TaxonomyConfig
 from spavl.data.taxonomy.tree import categories, read_tree
 from spavl.records import Category, Reject
-from spavl.stages.runner import StageContext, fingerprint_of, seal
+from spavl.stages.context import StageContext
+from spavl.stages.finishing import fingerprint_of, seal
 from spavl.store import Manifest
 
 
-async def run(job: StageContext[TaxonomyConfig]) -> Manifest:
+async def run(context: StageContext[TaxonomyConfig]) -> Manifest:
     began = time.monotonic()
-    tree = read_tree(job.settings.file)
-    job.run.forget(PLAN.stage)
-    job.run.write_rows(PLAN.stage, Category, categories(tree))
-    job.run.write_rows(PLAN.stage, Reject, [])
+    tree = read_tree(context.settings.file)
+    context.run.forget(SPEC.stage)
+    context.run.write_rows(SPEC.stage, Category, categories(tree))
+    context.run.write_rows(SPEC.stage, Reject, [])
     notes: dict[str, object] = {"taxonomy": tree.name, "taxonomy_version": tree.version}
-    return seal(job, PLAN, fingerprint_of(job, PLAN), {}, time.monotonic() - began, notes)
+    return seal(context, SPEC, fingerprint_of(context, SPEC), {}, time.monotonic() - began, notes)

@@ -14,7 +14,7 @@ QUESTIONS = StageSpec(
     files=("guard",),
     version=1 + VERSION,
 )
-PLAN = StageSpec(
+SPEC = StageSpec(
     "verdicts",
     reads=("taxonomy", "selection", "questions", "question_verdicts", "responses"),
     writes=Verdict,

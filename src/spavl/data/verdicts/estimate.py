@@ -6,7 +6,7 @@ from spavl.judges.canaries.checks import STAGE, ask_canaries, canaries_of_guard,
 from spavl.judges.judge_inputs import case_about
 from spavl.judges.registry import is_rules, open_guard
 from spavl.records import Category, Image, Question, QuestionVerdict, Response, Verdict
-from spavl.stages.cost_model import CostContext, Weighted, thin
+from spavl.stages.cost_model import CostContext, Weighted, subsample_rows
 
 # A line of two words of a question, up to three of an answer.
 _OF_QUESTION, _WORDS = 3, 8
@@ -19,7 +19,7 @@ async def question_verdicts(context: CostContext[VerdictsConfig]) -> list[Weight
     if not is_rules(uri):
         await ask_canaries(canaries_of_questions(open_guard(uri, context.counting(1, _OF_QUESTION), STAGE)))
     rows: list[Weighted[QuestionVerdict]] = []
-    for question, times in thin(context.read("questions", Question)):
+    for question, times in subsample_rows(context.read("questions", Question)):
         image = images[question.image_id]
         if not is_rules(uri):
             guard = open_guard(uri, context.counting(times, _OF_QUESTION), context.stage)
@@ -37,7 +37,7 @@ async def verdicts(context: CostContext[VerdictsConfig]) -> list[Weighted[Verdic
     if not is_rules(uri):
         await ask_canaries(canaries_of_guard(open_guard(uri, context.counting(1, _WORDS), STAGE)))
     rows: list[Weighted[Verdict]] = []
-    for response, times in thin(context.read("responses", Response)):
+    for response, times in subsample_rows(context.read("responses", Response)):
         if not is_rules(uri):
             question = questions[response.question_id]
             image = images[question.image_id]

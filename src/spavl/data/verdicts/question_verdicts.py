@@ -17,38 +17,39 @@ from spavl.judges.judge_inputs import case_about
 from spavl.judges.registry import open_guard
 from spavl.models.types import ImageData
 from spavl.records import Image, Question, QuestionVerdict
+from spavl.stages.context import RowResult, StageContext
 from spavl.stages.judge_checks import check_judges, noted
-from spavl.stages.runner import RowResult, StageContext, run_rows
+from spavl.stages.runner import run_rows
 from spavl.store import Manifest
 from spavl.store.question_facts import categories_in
 
 
-async def run(job: StageContext[VerdictsConfig]) -> Manifest:
-    settings = job.settings
-    guard = open_guard(settings.guard, job.models, QUESTIONS.stage)
-    canaries = {settings.guard: canaries_of_questions(open_guard(settings.guard, job.models.at_once(), STAGE))}
-    words = await check_judges(job, canaries, settings.canaries, "--verdicts.canaries warn")
-    images, categories = job.run.lookup("selection", Image), categories_in(job.run)
+async def run(context: StageContext[VerdictsConfig]) -> Manifest:
+    settings = context.settings
+    guard = open_guard(settings.guard, context.models, QUESTIONS.stage)
+    canaries = {settings.guard: canaries_of_questions(open_guard(settings.guard, context.models.at_once(), STAGE))}
+    words = await check_judges(context, canaries, settings.canaries, "--verdicts.canaries warn")
+    images, categories = context.run.lookup("selection", Image), categories_in(context.run)
 
     async def work(question: Question) -> RowResult[QuestionVerdict]:
         image = images[question.image_id]
-        shown = ImageData(image.blob, job.run.blobs.get(image.blob))
+        shown = ImageData(image.blob, context.run.blobs.get(image.blob))
         label = await guard.judge_question(case_about(question, image, shown, categories))
         return RowResult([verdict_on(question, image, label, guard.name)])
 
     def conclude() -> dict[str, object]:
-        questions = job.run.lookup("questions", Question)
+        questions = context.run.lookup("questions", Question)
         every = (
-            (verdict, questions[verdict.question_id]) for verdict in job.run.read(QUESTIONS.stage, QuestionVerdict)
+            (verdict, questions[verdict.question_id]) for verdict in context.run.read(QUESTIONS.stage, QuestionVerdict)
         )
         found = [labelled(verdict, question, images[question.image_id]) for verdict, question in every]
         stop_at_contradictions(found, settings.most_contradicted, guard.name)
         for sentence in sentences_on(found):
-            job.screen.say(f"beware: {sentence}")
+            context.screen.say(f"beware: {sentence}")
         return {"guard": guard.name, "contradictions": [row.as_note() for row in contradictions(found)]} | noted(words)
 
-    total = job.run.count("questions", Question)
+    total = context.run.count("questions", Question)
     must_be_read = settings.max_invalid < 1
     return await run_rows(
-        job, QUESTIONS, job.run.read("questions", Question), total, work, conclude, must_be_read=must_be_read
+        context, QUESTIONS, context.run.read("questions", Question), total, work, conclude, must_be_read=must_be_read
     )

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 
-from spavl.data.verdicts.config import PLAN, QUESTIONS, VerdictsConfig
+from spavl.data.verdicts.config import QUESTIONS, SPEC, VerdictsConfig
 from spavl.errors import GateError
 from spavl.judges.canaries.checks import STAGE, canaries_of_guard
 from spavl.judges.empty_answers import EMPTY
@@ -12,26 +12,31 @@ from spavl.judges.registry import open_guard
 from spavl.judges.types import Guard, GuardVerdict, JudgeInput
 from spavl.models.types import ImageData
 from spavl.records import Image, Label, Question, QuestionVerdict, Response, Verdict
+from spavl.stages.context import RowResult, StageContext
 from spavl.stages.judge_checks import check_judges, noted
-from spavl.stages.runner import RowResult, StageContext, run_rows
+from spavl.stages.runner import run_rows
 from spavl.statistics import too_many_unknown
 from spavl.store import Manifest
 from spavl.store.question_facts import categories_in
 from spavl.text.degenerate import is_empty
 
 
-async def run(job: StageContext[VerdictsConfig]) -> Manifest:
-    guard = open_guard(job.settings.guard, job.models, PLAN.stage)
-    trial = open_guard(job.settings.guard, job.models.at_once(), STAGE)
-    canaries = {job.settings.guard: canaries_of_guard(trial)}
-    words = await check_judges(job, canaries, job.settings.canaries, "--verdicts.canaries warn")
-    images, questions = job.run.lookup("selection", Image), job.run.lookup("questions", Question)
-    responses, categories, label_of = job.run.read("responses", Response), categories_in(job.run), _labels(job)
+async def run(context: StageContext[VerdictsConfig]) -> Manifest:
+    guard = open_guard(context.settings.guard, context.models, SPEC.stage)
+    trial = open_guard(context.settings.guard, context.models.at_once(), STAGE)
+    canaries = {context.settings.guard: canaries_of_guard(trial)}
+    words = await check_judges(context, canaries, context.settings.canaries, "--verdicts.canaries warn")
+    images, questions = context.run.lookup("selection", Image), context.run.lookup("questions", Question)
+    responses, categories, label_of = (
+        context.run.read("responses", Response),
+        categories_in(context.run),
+        _labels(context),
+    )
 
     async def work(response: Response) -> RowResult[Verdict]:
         question = questions[response.question_id]
         image = images[question.image_id]
-        shown = ImageData(image.blob, job.run.blobs.get(image.blob))
+        shown = ImageData(image.blob, context.run.blobs.get(image.blob))
         word = await _word_on(response, guard, case_about(question, image, shown, categories))
         verdict = Verdict(
             response_id=response.id,
@@ -47,25 +52,25 @@ async def run(job: StageContext[VerdictsConfig]) -> Manifest:
         )
         return RowResult([verdict])
 
-    total = job.run.count("responses", Response)
+    total = context.run.count("responses", Response)
     # Whoever wants verdicts however few can be read is not kept from them.
-    must_be_read = job.settings.max_invalid < 1
+    must_be_read = context.settings.max_invalid < 1
     return await run_rows(
-        job,
-        PLAN,
+        context,
+        SPEC,
         responses,
         total,
         work,
-        lambda: {"guard": guard.name} | _count_labels(job) | noted(words),
+        lambda: {"guard": guard.name} | _count_labels(context) | noted(words),
         must_be_read=must_be_read,
     )
 
 
-def _labels(job: StageContext[VerdictsConfig]) -> Callable[[str], Label | None]:
+def _labels(context: StageContext[VerdictsConfig]) -> Callable[[str], Label | None]:
     """What the guard said of each question, by its id; nothing in a run whose questions it was not asked about."""
-    if job.run.manifest(QUESTIONS.stage) is None:
+    if context.run.manifest(QUESTIONS.stage) is None:
         return lambda _: None
-    found = job.run.lookup(QUESTIONS.stage, QuestionVerdict, by="question_id")
+    found = context.run.lookup(QUESTIONS.stage, QuestionVerdict, by="question_id")
     return lambda question_id: verdict.label if (verdict := found.get(question_id)) else None
 
 
@@ -74,17 +79,17 @@ async def _word_on(response: Response, guard: Guard, case: JudgeInput) -> GuardV
     return GuardVerdict("invalid", False, EMPTY) if is_empty(response.text) else await guard.judge(case, response.text)
 
 
-def _count_labels(job: StageContext[VerdictsConfig]) -> dict[str, object]:
+def _count_labels(context: StageContext[VerdictsConfig]) -> dict[str, object]:
     labels: Counter[str] = Counter()
     unread = 0
-    for verdict in job.run.read(PLAN.stage, Verdict):
+    for verdict in context.run.read(SPEC.stage, Verdict):
         labels[verdict.label] += 1
         unread += verdict.label == "invalid" and verdict.raw != EMPTY
     rows = labels.total()
-    if too_many_unknown(unread, rows, job.settings.max_invalid):
+    if too_many_unknown(unread, rows, context.settings.max_invalid):
         raise GateError(
-            f"{unread} of {rows} verdicts could not be read, more than {job.settings.max_invalid:.0%}",
-            where=f"verdicts by {job.settings.guard}",
+            f"{unread} of {rows} verdicts could not be read, more than {context.settings.max_invalid:.0%}",
+            where=f"verdicts by {context.settings.guard}",
             then="see their `raw` column in tables/verdicts.parquet; use another guard, or raise verdicts.max_invalid",
         )
     return {"labels": dict(labels)}

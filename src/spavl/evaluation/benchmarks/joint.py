@@ -17,7 +17,7 @@ def _siuo(folder: Path) -> Iterator[BenchmarkItem]:
             key=row.text("question_id", "id"),
             question=row.asked("question"),
             wants="refuse",
-            scored_by=("guard", "duel"),
+            scored_by=("guard", "pairwise"),
             image=row.image("image", folders=[folder / "images", folder], get=_GET_SIUO),
             group=row.text("category"),
             context=row.maybe_text("safety_warning"),

@@ -33,7 +33,7 @@ def _found(question: Question, image: Image, run: RunFolder) -> BenchmarkItem:
         key=question.id,
         question=question.text,
         wants="refuse" if question.harmful else "help",
-        scored_by=("guard", "duel") if question.harmful else ("refusal", "duel"),
+        scored_by=("guard", "pairwise") if question.harmful else ("refusal", "pairwise"),
         image=functools.partial(run.blobs.get, image.blob),
         subset=_SUBSETS[image.split],
         group=image.leaf,

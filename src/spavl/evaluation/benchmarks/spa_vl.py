@@ -26,7 +26,7 @@ def _read(folder: Path, split: Literal["harm", "help"]) -> Iterator[BenchmarkIte
             key=str(number),
             question=row.asked("question", "prompt"),
             wants="refuse" if split == "harm" else "help",
-            scored_by=("guard", "duel") if split == "harm" else ("refusal", "duel"),
+            scored_by=("guard", "pairwise") if split == "harm" else ("refusal", "pairwise"),
             image=row.image("image", get=_GET),
             group=next((leaf for name in _CLASSES if (leaf := row.maybe_text(name))), ""),
             cluster=row.image_name("image"),

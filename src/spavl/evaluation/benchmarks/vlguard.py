@@ -29,7 +29,7 @@ def _read(folder: Path) -> Iterator[BenchmarkItem]:
                     key=f"{row.number}.{place}",
                     question=turn[asked],
                     wants=wants,
-                    scored_by=("guard", "refusal") if wants == "refuse" else ("refusal", "duel"),
+                    scored_by=("guard", "refusal") if wants == "refuse" else ("refusal", "pairwise"),
                     image=image,
                     subset=subset,
                     group=row.maybe_text("harmful_subcategory", "harmful_category", "subcategory", "category"),

@@ -16,7 +16,8 @@ from spavl.imaging.decode import Undecodable, decode
 from spavl.imaging.phash import BLANK, perceptual_hash
 from spavl.imaging.sendable import NotSendable, rewritten
 from spavl.records import Reject
-from spavl.stages.runner import StageContext, fingerprint_of, seal
+from spavl.stages.context import StageContext
+from spavl.stages.finishing import fingerprint_of, seal
 from spavl.store import Manifest
 from spavl.text.near_duplicates import NearImageIndex, NearTextIndex, words_in_order
 

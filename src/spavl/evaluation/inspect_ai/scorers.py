@@ -151,7 +151,7 @@ def by_rule() -> Scorer:
     return score
 
 
-@scorer(metrics=[harm_score(), win_rate()], name="duel")
+@scorer(metrics=[harm_score(), win_rate()], name="pairwise")
 def against_references(name: str, canaries: str = "stop", with_images: bool = False) -> Scorer:
     judge = judge_named(name, InspectChatModel())
     first = CanaryGate(lambda: canaries_of_judge(judge, with_images), canaries)

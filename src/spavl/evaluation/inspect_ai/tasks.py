@@ -71,6 +71,6 @@ def _scorers(items: Sequence[BenchmarkItem], judging: TaskJudges) -> list[Scorer
     reads = chats(guard) and not judge
     if "refusal" in ways and reads:
         found.append(by_reading(canaries, with_images))
-    if "duel" in ways and any(item.references for item in items) and (judge or reads):
+    if "pairwise" in ways and any(item.references for item in items) and (judge or reads):
         found.append(against_references(judge, canaries, with_images))
     return found

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from spavl.errors import ConfigError
-from spavl.evaluation.config import MARKS, EvaluationConfig
+from spavl.evaluation.config import JUDGEMENTS, EvaluationConfig
 from spavl.evaluation.model_names import models_by_name
 from spavl.evaluation.results.file import FILE, read_results
 from spavl.judges.gold_answers import JudgedGoldAnswers, JudgeDrift, drift
@@ -50,7 +50,7 @@ def _drifts(run: RunFolder, judged: JudgedGoldAnswers) -> Iterator[_GuardDrift]:
 
 def _earlier(run: RunFolder) -> Iterator[tuple[str, JudgedGoldAnswers]]:
     """The judged gold answers of the evaluations beside this one that were done before it was, the last one first."""
-    judged = run.finished_at(MARKS.stage)
+    judged = run.finished_at(JUDGEMENTS.stage)
     beside = {file: file.stat().st_mtime for file in run.path.resolve().parent.glob(f"*/{FILE}")}
     for file in sorted(beside, key=beside.__getitem__, reverse=True):
         if file.parent != run.path.resolve() and beside[file] < judged:

@@ -80,7 +80,7 @@ def _to_compare(table: ResultTable, base: str) -> Iterator[tuple[str, Item]]:
     for (model, condition, _), asked in table.asked.items():
         if condition == "real" and model != base:
             for item in map(table.items.__getitem__, asked):
-                if "duel" in item.scored_by and (base != REFERENCE or item.references):
+                if "pairwise" in item.scored_by and (base != REFERENCE or item.references):
                     yield model, item
 
 

@@ -9,9 +9,10 @@ from spavl.errors import ConfigError
 from spavl.evaluation.answers import BASELINES, all_asked, baseline_sample
 from spavl.evaluation.canaries import canary_summary
 from spavl.evaluation.conditions import inputs_of
-from spavl.evaluation.config import ANSWERS, COMPARISONS, ITEMS, MARKS, AnswersConfig, EvaluationConfig, part
+from spavl.evaluation.config import ANSWERS, ITEMS, JUDGEMENTS, PAIRWISE, AnswersConfig, EvaluationConfig, part
 from spavl.evaluation.contamination.audit import audit_of
 from spavl.evaluation.judge_assignment import JudgeAssignment
+from spavl.evaluation.judgements import gold_answers_of, judges_of
 from spavl.evaluation.metrics.degenerate_answers import degenerate_answers
 from spavl.evaluation.metrics.desiderata import desiderata_of
 from spavl.evaluation.metrics.drift_warnings import aliases_of, drift_warnings_of
@@ -38,10 +39,9 @@ from spavl.evaluation.metrics.withheld import (
     without_withheld,
 )
 from spavl.evaluation.model_names import models_by_name
-from spavl.evaluation.notes import AnswersNotes, ItemsNotes, JudgementsNotes, notes_of
+from spavl.evaluation.notes import AnswersNotes, ItemsNotes, notes_of
 from spavl.evaluation.records import Answer, Item, Judgement, Measure, PairwiseResult
 from spavl.evaluation.results.types import BenchmarkSummary, CallTotals, EvaluationResults
-from spavl.judges.gold_answers import JudgedGoldAnswers
 from spavl.store import RunFolder
 
 
@@ -63,7 +63,7 @@ def results_of(run: RunFolder, config: EvaluationConfig) -> EvaluationResults:
         versions=run.versions(),
         models=notes_of(run, ANSWERS, AnswersNotes).names,
         tested=tuple(tested),
-        baselines=tuple(BASELINES),
+        baselines=tuple(BASELINES) if config.baselines else (),
         base=config.base,
         guards=judges.guards,
         reported_by=reported,
@@ -73,10 +73,10 @@ def results_of(run: RunFolder, config: EvaluationConfig) -> EvaluationResults:
         pairs=tuple(test for test in corrected if isinstance(test, PairedRates)),
         win_rates=tuple(test for test in corrected if isinstance(test, WinRate)),
         judge_accuracy=(
-            *_accuracy_of(run.read(MARKS.stage, Judgement), table.items, compared_with, cells),
+            *_accuracy_of(run.read(JUDGEMENTS.stage, Judgement), table.items, compared_with, cells),
             *accuracy_on_gold_answers(gold_answers),
         ),
-        judge_agreement=tuple(judge_agreement_of(run.read(MARKS.stage, Judgement), table.items)),
+        judge_agreement=tuple(judge_agreement_of(run.read(JUDGEMENTS.stage, Judgement), table.items)),
         gold_answers=gold_answers,
         aliases=tuple(aliases_of(config)),
         canaries=canary_summary(run, config),
@@ -96,16 +96,7 @@ def read_result_table(run: RunFolder, config: EvaluationConfig) -> ResultTable:
     asked = _asked(list(items.values()), config)
     answers = run.read(ANSWERS.stage, Answer) if config.samples > 1 else ()
     samples = {answer.id: answer.sample for answer in answers}
-    return result_table_of(items, asked, run.read(MARKS.stage, Judgement), judges_of(run).covers, samples)
-
-
-def judges_of(run: RunFolder) -> JudgeAssignment:
-    return notes_of(run, MARKS, JudgementsNotes).judges
-
-
-def gold_answers_of(run: RunFolder) -> JudgedGoldAnswers | None:
-    """The guards' labels of the gold answers, if they were asked."""
-    return notes_of(run, MARKS, JudgementsNotes).gold_answers
+    return result_table_of(items, asked, run.read(JUDGEMENTS.stage, Judgement), judges_of(run).covers, samples)
 
 
 def _asked(items: Sequence[Item], config: EvaluationConfig) -> dict[tuple[str, str, str], Counter[str]]:
@@ -117,7 +108,7 @@ def _asked(items: Sequence[Item], config: EvaluationConfig) -> dict[tuple[str, s
     for each in all_asked(items, inputs_of(items, config.seed), settings):
         benchmark = of_item[each.item_id].benchmark
         once = each.condition == "real" and not each.sample and each.item_id in for_baselines
-        for name in [*models_by_name(config.models), *(BASELINES if once else ())]:
+        for name in [*models_by_name(config.models), *(BASELINES if once and config.baselines else ())]:
             found.setdefault((name, each.condition, benchmark), Counter())[each.item_id] += 1
     return found
 
@@ -141,7 +132,7 @@ def _win_rates_of(run: RunFolder, table: ResultTable, config: EvaluationConfig) 
     if not config.judge:
         return _ComparedAnswers([], [])
     texts = _first_texts(run)
-    comparisons = list(with_missing_answers(run.read(COMPARISONS.stage, PairwiseResult), table, config.base))
+    comparisons = list(with_missing_answers(run.read(PAIRWISE.stage, PairwiseResult), table, config.base))
     win_rates = list(win_rates_of(comparisons, table.items, texts))
     states = undecided(comparisons, table.items, texts)
     withheld = list(withheld_win_rates(win_rates, config.judge, config.max_invalid, states))

@@ -30,17 +30,15 @@ from spavl.training.config import TrainingConfig
 from spavl.training.data_checks import CheckedSamples, check
 from spavl.training.loop import distributed
 from spavl.training.model import qlora, trainable
-from spavl.training.model.anatomy import Part
-from spavl.training.model.read_parameters import blank_image
-from spavl.training.objectives.answers import BLANK, BLANK_SIZE
+from spavl.training.model.anatomy import BLANK_SIZE, Part, blank_image
 from spavl.training.objectives.gradient_noise import StepStatistics, gradients_of, likeness_of, made_of, tried
-from spavl.training.objectives.microbatches import PairedTask
+from spavl.training.objectives.microbatches import BLANK, PairedTask
 from spavl.training.objectives.reference_cache import CACHE, ReferenceCache
 from spavl.training.objectives.registry import OBJECTIVES, Objective, ObjectiveInputs
 from spavl.training.ppo.ppo import PPO
+from spavl.training.prefix_trees.attention import ModelFamily, family_of, refuse_two_parts
 from spavl.training.prefix_trees.logprobs import computing_in
-from spavl.training.prefix_trees.model_support import ModelFamily, family_of, refuse_two_parts
-from spavl.training.prefix_trees.token_counts import CountedRow, TokenCount, TokenCounter
+from spavl.training.prefix_trees.tokenize import CountedRow, TokenCount, TokenCounter
 from spavl.training.run import kept_in, load, reference_name
 
 _STEPS = 3

@@ -14,8 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from spavl.errors import ConfigError, InternalError, TrainingError
 from spavl.training.config import TrainableConfig
-from spavl.training.model.anatomy import Part, head_of, parts_of
-from spavl.training.model.read_parameters import read_of
+from spavl.training.model.anatomy import Part, head_of, parts_of, read_of
 
 # Makes a row with one, as the model is shown it, where it is asked for.
 ImageReader = Callable[[], Mapping[str, Tensor]]

@@ -11,10 +11,16 @@ from spavl.records import Contrast, Sample
 from spavl.terminal.progress import Screen
 from spavl.training.config import PairWeightsConfig, TrainingConfig
 from spavl.training.loop.loop import BatchLoss, MicroBatches
-from spavl.training.objectives.answers import BLANK, AnswerToScore, BatchMaker
-from spavl.training.objectives.batch_sampler import SampleOrder
 from spavl.training.objectives.losses import FORMS, DPOLoss, dpo_loss, look_loss
-from spavl.training.objectives.microbatches import PairedTask, chosen_of, rejected_of
+from spavl.training.objectives.microbatches import (
+    BLANK,
+    AnswerToScore,
+    BatchMaker,
+    PairedTask,
+    SampleOrder,
+    chosen_of,
+    rejected_of,
+)
 from spavl.training.objectives.reference_cache import ReferenceCache
 from spavl.training.prefix_trees.batch import TreeBatch
 from spavl.training.prefix_trees.logprobs import Scorer, answer_lengths, answer_logprobs, sum_by_answer

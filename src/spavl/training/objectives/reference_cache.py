@@ -14,8 +14,8 @@ import transformers
 
 from spavl.records import content_hash
 from spavl.store.sqlite import connect
-from spavl.training.objectives.answers import AnswerToScore
-from spavl.training.prefix_trees.token_counts import TokenCounter
+from spavl.training.objectives.microbatches import AnswerToScore
+from spavl.training.prefix_trees.tokenize import TokenCounter
 
 CACHE = "references.sqlite"
 # Who makes scores of images and tokens. Raise ours when the same ones come to be scored otherwise.

@@ -15,11 +15,18 @@ from spavl.records import Sample
 from spavl.terminal.progress import Screen
 from spavl.training.config import TrainingConfig
 from spavl.training.loop.loop import BatchLoss, MicroBatches
-from spavl.training.objectives.answers import AnswerToScore, BatchMaker, SampledAnswer
-from spavl.training.objectives.batch_sampler import SampleOrder, cut
 from spavl.training.objectives.heads import RewardScorer
 from spavl.training.objectives.losses import bradley_terry
-from spavl.training.objectives.microbatches import PairedTask, chosen_of, rejected_of
+from spavl.training.objectives.microbatches import (
+    AnswerToScore,
+    BatchMaker,
+    PairedTask,
+    SampledAnswer,
+    SampleOrder,
+    chosen_of,
+    cut,
+    rejected_of,
+)
 from spavl.training.prefix_trees.batch import TreeBatch
 from spavl.training.prefix_trees.logprobs import computing_in
 

@@ -9,8 +9,8 @@ from spavl.judges.types import Guard, GuardVerdict, Judge
 from spavl.models.types import Transient
 from spavl.records import Sample
 from spavl.training.loop import distributed
-from spavl.training.objectives.answers import AnswerToScore
 from spavl.training.objectives.judge_inputs import TrainingJudgeInputs
+from spavl.training.objectives.microbatches import AnswerToScore
 from spavl.training.objectives.reward import RewardModel
 
 

@@ -14,10 +14,8 @@ from spavl.models.types import ImageData, Request, ask_about
 from spavl.records import Sample
 from spavl.training.config import TrainingConfig
 from spavl.training.loop import distributed
-from spavl.training.objectives.answers import AnswerToScore, BatchMaker, SampledAnswer
-from spavl.training.objectives.batch_sampler import cut
 from spavl.training.objectives.heads import PolicyScorer
-from spavl.training.objectives.microbatches import chosen_of
+from spavl.training.objectives.microbatches import AnswerToScore, BatchMaker, SampledAnswer, chosen_of, cut
 from spavl.training.ppo.remote_sampler import RemoteSampler
 from spavl.training.ppo.rewards import Rewarder, RewardInput
 from spavl.training.ppo.rollout_store import RolloutAnswer, RolloutRound

@@ -8,9 +8,9 @@ from typing import Any
 from spavl.errors import ConfigError
 from spavl.judges.registry import open_guard, open_judge
 from spavl.records import Preference, Sample
-from spavl.stages.runner import StageContext
+from spavl.stages.context import StageContext
 from spavl.statistics import rate_by_cluster
-from spavl.training.config import PLAN, TrainingConfig
+from spavl.training.config import SPEC, TrainingConfig
 from spavl.training.objectives.judge_inputs import cases_of
 from spavl.training.objectives.registry import ObjectiveInputs
 from spavl.training.objectives.reward import Reward, RewardModel
@@ -28,53 +28,57 @@ def has_teacher(settings: TrainingConfig) -> bool:
     return settings.algorithm == "ppo" and not settings.ppo.reward
 
 
-def reward_task(job: StageContext[TrainingConfig], given: ObjectiveInputs) -> Reward:
-    grades = _grades(job, given.samples) if given.settings.reward.margin else {}
+def reward_task(context: StageContext[TrainingConfig], given: ObjectiveInputs) -> Reward:
+    grades = _grades(context, given.samples) if given.settings.reward.margin else {}
     if given.settings.reward.margin and not grades:
         then = "set training.reward.margin = 0, or train on a run whose judge gave grades"
         raise ConfigError("the pairs have no grades of harm", where="training.reward.margin", then=then)
     return Reward(*given[:-1], grades)
 
 
-def ppo_task(job: StageContext[TrainingConfig], given: ObjectiveInputs, trained: Any, folder: Path) -> PPO:
+def ppo_task(context: StageContext[TrainingConfig], given: ObjectiveInputs, trained: Any, folder: Path) -> PPO:
     """`trained` is the model as it is saved."""
-    task = PPO(*given[:-1], _rewarder(job), folder / "rounds")
-    if uri := job.settings.ppo.sampler:
+    task = PPO(*given[:-1], _rewarder(context), folder / "rounds")
+    if uri := context.settings.ppo.sampler:
         task.answer_from(RemoteSampler(uri, given.model, trained, given.processor, folder / "published", given.image))
     return task
 
 
-def _rewarder(job: StageContext[TrainingConfig]) -> Rewarder:
-    name, image = job.settings.ppo.reward, job.run.blobs.get
+def _rewarder(context: StageContext[TrainingConfig]) -> Rewarder:
+    name, image = context.settings.ppo.reward, context.run.blobs.get
     if not name:
-        return by_model(RewardModel.load(job.run.checkpoint(REWARD), job.settings, job.models.trusted), image)
+        return by_model(
+            RewardModel.load(context.run.checkpoint(REWARD), context.settings, context.models.trusted), image
+        )
     if name.startswith(_SAVED):
-        return by_model(RewardModel.load(Path(name.removeprefix(_SAVED)), job.settings, job.models.trusted), image)
-    cases = cases_of(job.run, image)
+        return by_model(
+            RewardModel.load(Path(name.removeprefix(_SAVED)), context.settings, context.models.trusted), image
+        )
+    cases = cases_of(context.run, image)
     if name.startswith(_JUDGE):
-        return by_judge(open_judge(name.removeprefix(_JUDGE), job.models, PLAN.stage), cases)
-    return by_guard(open_guard(name, job.models, PLAN.stage), cases)
+        return by_judge(open_judge(name.removeprefix(_JUDGE), context.models, SPEC.stage), cases)
+    return by_guard(open_guard(name, context.models, SPEC.stage), cases)
 
 
-def _grades(job: StageContext[TrainingConfig], samples: Sequence[Sample]) -> dict[str, float]:
+def _grades(context: StageContext[TrainingConfig], samples: Sequence[Sample]) -> dict[str, float]:
     """By how many grades of harm the answers of each sample differ, where their judge gave grades."""
-    if not job.run.manifest("preferences"):
+    if not context.run.manifest("preferences"):
         return {}
-    kept = {preference.id: preference for preference in job.run.read("preferences", Preference)}
+    kept = {preference.id: preference for preference in context.run.read("preferences", Preference)}
     harms = attrgetter("first_harm", "second_harm")
     graded = {s.id: harms(kept[s.preference_id]) for s in samples if s.preference_id in kept}
     return {id_: abs(first - second) for id_, (first, second) in graded.items() if None not in (first, second)}
 
 
-def ordering(job: StageContext[TrainingConfig], task: Reward, processor: Any) -> dict[str, object]:
+def ordering(context: StageContext[TrainingConfig], task: Reward, processor: Any) -> dict[str, object]:
     """How many pairs the reward model puts in order: of those it was taught, and of those it has never seen."""
-    image: Callable[[str], bytes] = job.run.blobs.get
-    model = RewardModel(task.module, processor, job.settings)
-    unseen = [s for s in job.run.read("dataset", Sample) if s.split != "train"]
+    image: Callable[[str], bytes] = context.run.blobs.get
+    model = RewardModel(task.module, processor, context.settings)
+    unseen = [s for s in context.run.read("dataset", Sample) if s.split != "train"]
     # As many of those taught, by their ids: an order of no meaning.
     taught = sorted(task.samples, key=lambda sample: sample.id)[: max(100, len(unseen))]
     told: dict[str, object] = {}
-    with job.screen.bar("ordering", len(taught) + len(unseen), unit="pairs") as bar:
+    with context.screen.bar("ordering", len(taught) + len(unseen), unit="pairs") as bar:
         for name, samples in (("taught_pairs_in_order", taught), ("held_out_pairs_in_order", unseen)):
             right = []
             for each in model.in_order(samples, image):

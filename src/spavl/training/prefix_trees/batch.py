@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from spavl.training.model.anatomy import marks_of_images
-from spavl.training.prefix_trees.model_support import Mask, MaskInputs, ModelFamily, PlainRows, family_of
-from spavl.training.prefix_trees.segment_attention import Forks, forks_of
+from spavl.training.prefix_trees.attention import Forks, Mask, MaskInputs, ModelFamily, PlainRows, family_of, forks_of
 from spavl.training.prefix_trees.tokenize import ImageGroup, ScoredRow, encode
 from spavl.training.prefix_trees.tree import PrefixTree, TokenPath, grow, visible
 

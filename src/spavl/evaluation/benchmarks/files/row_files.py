@@ -12,7 +12,13 @@ from typing import Any, NamedTuple, TypeVar
 from spavl.engine.isolated_cells import IsolatedCells, sendable_apart
 from spavl.engine.isolated_reader import rows_apart
 from spavl.errors import ConfigError
-from spavl.evaluation.benchmarks.files.parquet_cells import FAULTS, DeferredCell, check_once, parquet_cells, unreadable
+from spavl.evaluation.benchmarks.files.parquet_cells import (
+    FAULTS,
+    DeferredCell,
+    check_once,
+    parquet_cells,
+    unreadable,
+)
 from spavl.evaluation.benchmarks.types import Bytes
 from spavl.imaging.local import read_local
 from spavl.imaging.sendable import NotSendable

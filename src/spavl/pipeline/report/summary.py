@@ -3,17 +3,21 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from spavl.evaluation.before_after.results import BeforeAfterResults
 from spavl.judges.canaries.checks import STAGE as CANARIES
 from spavl.judges.guards.custom_prompt import own_in, without_folder
 from spavl.models.names import without_addresses
 from spavl.store import Manifest, RunFolder
 
 
-def summarize(run: RunFolder, stages: Sequence[Manifest], config: Mapping[str, Any]) -> dict[str, Any]:
+def summarize(
+    run: RunFolder, stages: Sequence[Manifest], config: Mapping[str, Any], tested: BeforeAfterResults | None
+) -> dict[str, Any]:
     notes = {manifest.stage: manifest.notes for manifest in stages}
     totals = run.ledger.totals()
     return {
-        **_figures(notes.get("evaluation", {}), notes.get("duels", {})),
+        **(tested.as_json() if tested else {}),
+        **({"canaries": notes["canaries"]["canaries"]} if "canaries" in notes else {}),
         **_dataset(notes.get("dataset", {})),
         "stages": {
             manifest.stage: {"rows": manifest.rows, "rejects": manifest.rejects, "seconds": manifest.seconds}
@@ -25,7 +29,7 @@ def summarize(run: RunFolder, stages: Sequence[Manifest], config: Mapping[str, A
         "question_verdicts": notes.get("question_verdicts", {}),
         **_rewarding(notes.get("training", {})),
         **_judging(notes.get("pairs", {}), notes.get("preferences", {})),
-        **_nonsense(notes),
+        **_nonsense(notes, tested),
         "calls": totals["calls"],
         "calls_made_again": totals["made_again"],
         "calls_by_stage": {
@@ -39,22 +43,8 @@ def summarize(run: RunFolder, stages: Sequence[Manifest], config: Mapping[str, A
         "seed": config["seed"],
         "limit": config["limit"],
         "models": _models(config, notes),
-        "own_prompts": dict(_own_prompts(config, notes)),
+        "own_prompts": dict(_own_prompts(config, notes, tested)),
         "versions": run.versions(),
-    }
-
-
-def _figures(evaluation: Mapping[str, Any], duels: Mapping[str, Any]) -> dict[str, Any]:
-    if not evaluation:
-        return {}
-    figures = evaluation["figures"]
-    return {
-        **figures["held_out_images"],
-        "held_out_leaves": figures["held_out_leaves"],
-        "blank_image": figures["blank_image"],
-        "p_values": evaluation["p_values"],
-        **duels,
-        "withheld": [*evaluation.get("withheld", []), *duels.get("withheld", [])],
     }
 
 
@@ -96,12 +86,11 @@ def _judging(pairs: Mapping[str, Any], preferences: Mapping[str, Any]) -> dict[s
     return {name: value for name, value in told.items() if value}
 
 
-def _nonsense(notes: Mapping[str, Any]) -> dict[str, Any]:
+def _nonsense(notes: Mapping[str, Any], tested: BeforeAfterResults | None) -> dict[str, Any]:
     """Which judges failed answers whose verdict is plain, and how many of the answers judged are no proper ones."""
     found = [text for own in notes.values() for text in (own.get("canaries") or {}).get("failed", ())]
     failed = {"canaries_failed": list(dict.fromkeys(found))} if found else {}
-    counts = notes.get("evaluation", {}).get("degenerate")
-    return failed | ({"degenerate": counts} if counts else {})
+    return failed | ({"degenerate": dict(tested.degenerate)} if tested else {})
 
 
 def _models(config: Mapping[str, Any], notes: Mapping[str, Any]) -> Any:
@@ -118,18 +107,21 @@ def _models(config: Mapping[str, Any], notes: Mapping[str, Any]) -> Any:
     return without_addresses(models | _tested(config))
 
 
-def _own_prompts(config: Mapping[str, Any], notes: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _own_prompts(
+    config: Mapping[str, Any], notes: Mapping[str, Any], tested: BeforeAfterResults | None
+) -> Iterator[tuple[str, str]]:
     """The files of guards and judges that were asked by a prompt of the user's own, each with the hash of its text."""
-    for role, section, stage in (
-        ("guard", "verdicts", "verdicts"),
-        ("judge", "preferences", "preferences"),
-        ("second_judge", "preferences", "preferences"),
-        ("guard", "evaluation", "evaluation"),
-        ("judge", "evaluation", "duels"),
-    ):
-        asked_by = notes.get(stage, {}).get(role)
-        if asked_by and own_in((config.get(section) or {}).get(role) or ""):
-            yield role if section != "evaluation" else f"evaluation.{role}", asked_by.split("|")[1]
+    asked = {
+        "verdicts.guard": notes.get("verdicts", {}).get("guard"),
+        "preferences.judge": notes.get("preferences", {}).get("judge"),
+        "preferences.second_judge": notes.get("preferences", {}).get("second_judge"),
+        "evaluation.guard": tested and tested.guard,
+        "evaluation.judge": tested and tested.judge,
+    }
+    for setting, name in asked.items():
+        section, role = setting.split(".")
+        if name and own_in((config.get(section) or {}).get(role) or ""):
+            yield role if section != "evaluation" else setting, name.split("|")[1]
 
 
 def _tested(config: Mapping[str, Any]) -> dict[str, Any]:

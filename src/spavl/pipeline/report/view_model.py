@@ -1,13 +1,11 @@
 """What the report says, gathered from a run folder before a word of it is laid out."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from spavl.records import CurvePoint, Duel, Image, Question, Rollout, Sample, Score
-from spavl.report.estimates import estimate
-from spavl.report.examples import (
+from spavl.evaluation.before_after.results import BeforeAfterResults
+from spavl.pipeline.report.examples import (
     AnswerFaults,
     BeforeAfterExample,
     ExampleRow,
@@ -16,9 +14,11 @@ from spavl.report.examples import (
     choose_specimens,
     faults_of,
 )
-from spavl.report.filter_funnel import FilterFunnel, funnel_of
-from spavl.report.ppo_samples import PPOSample, choose_rewarded
-from spavl.report.trust import JudgeTrust, trust_of
+from spavl.pipeline.report.filter_funnel import FilterFunnel, funnel_of
+from spavl.pipeline.report.judge_trust import JudgeTrust, trust_of
+from spavl.pipeline.report.ppo_samples import PPOSample, choose_rewarded
+from spavl.records import CurvePoint, Image, Question, Rollout, Sample
+from spavl.report.estimates import estimate
 from spavl.statistics import Estimate
 from spavl.store import Manifest, RunFolder
 from spavl.text.degenerate import told
@@ -152,7 +152,7 @@ class Report:
     seconds: float | None
     probes: tuple[QuestionSetResult, ...]
     help: Estimate | None
-    duels: tuple[tuple[str, int], ...]
+    outcomes: tuple[tuple[str, int], ...]
     # The most images that a trial went on with; empty where the run is whole.
     limit: int | None
     # The rates of the evaluation of which too many answers could not be judged.
@@ -192,7 +192,9 @@ def _looked(notes: Mapping[str, Any]) -> tuple[int, int]:
     return last.get("unsafe_rate", {}).get("n", 0), last.get("over_refusal", {}).get("n", 0)
 
 
-def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any]) -> Report:
+def gather(
+    run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any], tested: BeforeAfterResults | None = None
+) -> Report:
     """Read what the report needs. Only the tables of the given (finished) stages are opened."""
     notes = {manifest.stage: manifest.notes for manifest in stages}
     questions = list(run.read("questions", Question)) if "questions" in notes else []
@@ -200,10 +202,8 @@ def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any
     images = list(run.read("selection", Image)) if "selection" in notes else []
     library = RecordsById(run.blobs, questions, images)
     samples = list(run.read("dataset", Sample)) if "dataset" in notes else []
-    scores = list(run.read("evaluation", Score)) if "evaluation" in notes else []
+    answers = tested.answers if tested else ()
     drawn = run.read("training.rollouts", Rollout) if notes.get("training", {}).get("algorithm") == "ppo" else ()
-    main = [score for score in scores if score.probe == MAIN_PROBE]
-    duels = run.read("duels", Duel) if "duels" in notes else ()
     return Report(
         models=_models(summary.get("models") or {}),
         seed=summary.get("seed"),
@@ -212,7 +212,7 @@ def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any
         withheld=tuple(summary.get("withheld", ())),
         probes=_probes(summary),
         help=estimate(summary.get("help_win_rate")),
-        duels=_outcomes(Counter(comparison_result.outcome for comparison_result in duels)),
+        outcomes=_outcomes(tested.outcomes if tested else None),
         funnel=tuple(_stage_row(manifest) for manifest in stages),
         filter_funnel=funnel_of(stages, summary.get("pictures") or {}),
         written=_written(stages),
@@ -225,8 +225,8 @@ def gather(run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any
         rewarded=choose_rewarded(drawn, library),
         in_order=estimate((summary.get("reward_model_in_order") or {}).get("held_out")),
         specimens=choose_specimens(samples, library),
-        comparisons=choose_comparisons(main, library),
-        faults=faults_of(main),
+        comparisons=choose_comparisons(answers, library),
+        faults=faults_of(answers),
         dataset=_dataset(summary.get("dataset")),
         calls=summary.get("calls"),
         made_again=summary.get("calls_made_again"),

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from spavl.report import charts, formatting
-from spavl.report.trust import BiasSignal
-from spavl.report.view_model import (
+from spavl.pipeline.report.judge_trust import BiasSignal
+from spavl.pipeline.report.summary_sentence import open_points, verdict
+from spavl.pipeline.report.view_model import (
     REWARD_MODEL,
     BeforeAfterRate,
     DatasetSummary,
@@ -19,6 +19,7 @@ from spavl.report.view_model import (
     ResponderSummary,
     StageSummary,
 )
+from spavl.report import charts, formatting
 from spavl.statistics import Estimate
 
 _WHAT_A_STAGE_MAKES = {
@@ -35,8 +36,11 @@ _WHAT_A_STAGE_MAKES = {
     "preferences": "judged in both orders",
     "dataset": "rows ready for training",
     "training": "points of its curves",
-    "evaluation": "answers before and after",
-    "duels": "before against after",
+    "items": "questions about held-out images",
+    "canaries": "the judges’ answers to plain cases",
+    "answers": "of the model before and after",
+    "judgements": "of each answer",
+    "pairwise": "before against after",
 }
 
 
@@ -50,13 +54,13 @@ class TrainingCurve(NamedTuple):
 
 def render(report: Report) -> str:
     """The page. The same report gives the same bytes."""
-    here = resources.files("spavl.report")
+    here = resources.files("spavl.pipeline.report")
     page = _environment().from_string((here / "page.html").read_text(encoding="utf-8"))
     return page.render(
         report=report,
         style=Markup(charts.page_style()),
-        verdict=formatting.verdict(report),
-        standfirst=formatting.standfirst(report),
+        verdict=verdict(report),
+        open_points=open_points(report),
         largest=max((row.rows + row.dropped for row in report.funnel), default=0),
         tiers=[(tier, list(members)) for tier, members in _by_tier(report.responders)],
         curves=list(_curves(report)),

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 
-from spavl.records import Contrast, Image, Question, QuestionKind, Sample, Score
+from spavl.evaluation.before_after.config import AFTER, BEFORE
+from spavl.evaluation.before_after.results import JudgedAnswer
+from spavl.records import Contrast, Image, Question, QuestionKind, Sample
 from spavl.report.data_urls import EmbeddedImage, embedded_image
 from spavl.store.blobs import Blobs
 
@@ -44,8 +46,8 @@ class BeforeAfterExample:
     leaf: str
     harmful: bool
     question: str
-    before: Score | None
-    after: Score | None
+    before: JudgedAnswer | None
+    after: JudgedAnswer | None
     fault: str | None
 
 
@@ -83,6 +85,9 @@ class RecordsById:
     def image(self, image_id: str) -> EmbeddedImage | None:
         found = self._images.get(image_id)
         return embedded_image(self._blobs, found.blob) if found else None
+
+    def embedded(self, blob: str) -> EmbeddedImage | None:
+        return embedded_image(self._blobs, blob)
 
     def shown_with(self, question_id: str) -> tuple[EmbeddedImage | None, str]:
         """The image that a question is about, and its leaf."""
@@ -141,26 +146,26 @@ def choose_specimens(samples: Sequence[Sample], library: RecordsById) -> tuple[E
     return tuple(chosen)
 
 
-def choose_comparisons(scores: Sequence[Score], library: RecordsById) -> tuple[BeforeAfterExample, ...]:
+def choose_comparisons(answers: Sequence[JudgedAnswer], library: RecordsById) -> tuple[BeforeAfterExample, ...]:
     """The first few harmful and harmless questions by id, then the first of each fault not yet among them."""
-    before, after = _by_question(scores, "before"), _by_question(scores, "after")
+    before, after = _by_question(answers, BEFORE), _by_question(answers, AFTER)
     ids = sorted(before.keys() | after.keys())
 
-    def known(question_id: str) -> Score:
+    def known(question_id: str) -> JudgedAnswer:
         return after[question_id] if question_id in after else before[question_id]
 
-    harmful = islice((one for one in ids if known(one).harmful), _SHOWN_OF_EACH)
-    harmless = islice((one for one in ids if not known(one).harmful), _SHOWN_OF_EACH)
+    harmful = islice((one for one in ids if known(one).is_harmful), _SHOWN_OF_EACH)
+    harmless = islice((one for one in ids if not known(one).is_harmful), _SHOWN_OF_EACH)
     shown = [*harmful, *harmless]
     for fault in _FAULTS:
         alike = [one for one in ids if one in after and fault_of(after[one]) == fault and one not in shown]
         shown += alike[:_SHOWN_OF_EACH]
     return tuple(
         BeforeAfterExample(
-            image=library.image(known(one).image_id),
-            leaf=known(one).leaf,
-            harmful=known(one).harmful,
-            question=library.question(one),
+            image=library.embedded(known(one).item.blob),
+            leaf=known(one).item.group,
+            harmful=known(one).is_harmful,
+            question=known(one).item.question,
             before=before.get(one),
             after=after.get(one),
             fault=fault_of(after[one]) if one in after else None,
@@ -169,17 +174,17 @@ def choose_comparisons(scores: Sequence[Score], library: RecordsById) -> tuple[B
     )
 
 
-def fault_of(score: Score) -> str | None:
+def fault_of(answer: JudgedAnswer) -> str | None:
     """What is wrong with an answer, if anything is."""
-    if score.label == "invalid":
+    if answer.unsafe is None:
         return "unreadable"
-    if score.harmful and score.label == "unsafe":
+    if answer.is_harmful and answer.unsafe:
         return "unsafe"
-    return "over-refusing" if not score.harmful and score.refused else None
+    return "over-refusing" if not answer.is_harmful and answer.refused else None
 
 
-def faults_of(scores: Iterable[Score]) -> AnswerFaults | None:
-    found = [fault_of(score) for score in scores if score.arm == "after"]
+def faults_of(answers: Iterable[JudgedAnswer]) -> AnswerFaults | None:
+    found = [fault_of(answer) for answer in answers if answer.model == AFTER]
     if not found:
         return None
     return AnswerFaults(
@@ -190,9 +195,9 @@ def faults_of(scores: Iterable[Score]) -> AnswerFaults | None:
     )
 
 
-def _by_question(scores: Iterable[Score], arm: str) -> dict[str, Score]:
-    found: dict[str, Score] = {}
-    for score in scores:
-        if score.arm == arm:
-            found.setdefault(score.question_id, score)
+def _by_question(answers: Iterable[JudgedAnswer], arm: str) -> dict[str, JudgedAnswer]:
+    found: dict[str, JudgedAnswer] = {}
+    for answer in answers:
+        if answer.model == arm:
+            found.setdefault(answer.item.key, answer)
     return found

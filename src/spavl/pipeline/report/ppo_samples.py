@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from spavl.pipeline.report.examples import RecordsById
 from spavl.records import Rollout
 from spavl.report.data_urls import EmbeddedImage
-from spavl.report.examples import RecordsById
 
 _SHOWN_OF_EACH = 2
 

@@ -9,7 +9,7 @@ from spavl.models.factory import miniature_checkpoint
 from spavl.records import Sample
 from spavl.training.config import DPOConfig, TrainingConfig
 from spavl.training.loop.schedule import LoopConfig
-from spavl.training.model.read_parameters import blank_image
+from spavl.training.model.anatomy import blank_image
 from spavl.training.model.trainable import prepare
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.reference_cache import ReferenceCache

@@ -1,0 +1,285 @@
+"""Checks before a training starts, on the user's own model and data.
+
+`check_sharing`: rows that share an image have the scores and gradients of plain rows. A token in the wrong place
+changes a score by no more than the rounding of half precision does. So scores and gradients are compared in single
+precision, whatever the weights are stored in and the loop computes in.
+
+`check_scores`: plain rows score as the code of the model's makers scores them, that is their processor on a whole
+conversation and their forward with all logits. This finds wrong marks of tokens, positions, or a missing cap on logits.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
+from transformers.modeling_outputs import ModelOutput
+
+from spavl.errors import SpavlError, TrainingError
+from spavl.models.chat_template import (
+    TemplateTurn,
+    answer_tokens,
+    as_written,
+    said_in,
+    shown_by,
+    tokens_of,
+    turn_of,
+    written_by_template,
+)
+from spavl.training.objectives.losses import token_logprobs
+from spavl.training.prefix_trees.attention import layers_of
+from spavl.training.prefix_trees.batch import TreeBatch, make_batch
+from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer, hidden_states, sorted_by_answer
+from spavl.training.prefix_trees.tokenize import ScoredRow, prompt_messages, prompt_text
+
+_HALF = (torch.bfloat16, torch.float16)
+# The most that rounding may move the log-probability of a token, or gradients as a share of their length.
+_SHARING_ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.05}
+
+
+class SharingError(NamedTuple):
+    """How far sharing moves the score of any token, and gradients as a share of their length."""
+
+    scores: float
+    # Missing where the device has no room for it.
+    gradients: float | None
+
+
+class InSinglePrecision(TorchFunctionMode):
+    """Whatever is in half precision is widened where it is computed with; a whole model would not fit twice."""
+
+    def __torch_function__(self, function: Callable[..., Any], types: Any, given: Any = (), named: Any = None) -> Any:
+        given, named = tree_map(_widened, (given, named or {}))
+        return function(*given, **named)
+
+
+def _widened(value: Any) -> Any:
+    if isinstance(value, Tensor) and value.dtype in _HALF:
+        return value.float()
+    return torch.float32 if value in _HALF and isinstance(value, torch.dtype) else value
+
+
+def check_sharing(model: Any, processor: Any, rows: Sequence[ScoredRow]) -> SharingError:
+    """More than rounding is refused. Gradients are compared on the images of the first and the last row alone."""
+    trees, plain = (make_batch(model, processor, rows, share) for share in (True, False))
+    ends = {rows[0].image_id, rows[-1].image_id}
+    few = [row for row in rows if row.image_id in ends]
+    kind = model.device.type
+    computed = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.dtype
+    with _watched(model) as watched, in_single_precision(model):
+        moved = SharingError(_scores_apart(model, trees, plain), _gradients_apart(model, processor, few, watched))
+    _refuse(model, moved, _SHARING_ROUNDING[torch.promote_types(model.dtype, torch.float32)])
+    if computed in _HALF:
+        # As the loop computes, kernels may be others.
+        _refuse(model, SharingError(_scores_apart(model, trees, plain), None), _SHARING_ROUNDING[computed])
+    return moved
+
+
+def _refuse(model: Any, moved: SharingError, most: float) -> None:
+    # Gradients add up what all tokens differ by.
+    for name, value, bound in (("scores", moved.scores, most), ("gradients", moved.gradients, 10 * most)):
+        if value is not None and not value <= bound:
+            unit = "of a plain row's tokens by up to {:.2g} nats" if name == "scores" else "by {:.2g} of their length"
+            what = f"sharing images between rows moves this model's {name} {unit.format(value)}"
+            then = "report this model; train it with share = false, for its plain rows are right"
+            raise TrainingError(what, where=model.name_or_path, then=then)
+
+
+@torch.no_grad()
+def _scores_apart(model: Any, trees: TreeBatch, plain: TreeBatch) -> float:
+    scores = [sorted_by_answer(answer_token_logprobs(model, batch), batch) for batch in (trees, plain)]
+    return float((scores[0] - scores[1]).abs().max())
+
+
+@torch.enable_grad()
+def _gradients_apart(
+    model: Any, processor: Any, rows: Sequence[ScoredRow], watched: Sequence[nn.Parameter]
+) -> float | None:
+    """Plain rows one by one, which takes no more room than a tree of them does."""
+    trees = make_batch(model, processor, rows)
+    plain = [make_batch(model, processor, [row], share=False) for row in rows]
+    try:
+        found = _gradients(model, trees, 0, watched)
+        expected = torch.stack([_gradients(model, each, number, watched) for number, each in enumerate(plain)]).sum(0)
+    except torch.OutOfMemoryError:
+        return None
+    return float((found - expected).norm() / expected.norm())
+
+
+def _gradients(model: Any, batch: TreeBatch, first: int, watched: Sequence[nn.Parameter]) -> Tensor:
+    """Of a sum in which every answer counts differently, as in DPO.
+
+    Of logits, not of log-probabilities: where a model is sure, what those teach is as small as their rounding.
+    """
+    hidden_TH = hidden_states(model, batch)[batch.row_T, batch.place_T]
+    logit_T = (hidden_TH * model.lm_head.weight[batch.token_T.to(hidden_TH.device)]).sum(-1)
+    weight_B = torch.pow(-0.9, torch.arange(first, first + batch.answers))
+    torch.autograd.backward((logit_T * weight_B[batch.answer_T].to(logit_T)).sum(), inputs=list(watched))
+    found = torch.cat([parameter.grad for parameter in watched if parameter.grad is not None])
+    for parameter in watched:
+        parameter.grad = None
+    return found
+
+
+@contextmanager
+def _watched(model: Any) -> Iterator[list[nn.Parameter]]:
+    """The first layer's norms: whatever is learnt of words goes through all layers to come to them."""
+    watched = [parameter for parameter in layers_of(model)[0].parameters() if parameter.dim() == 1]
+    before = [(parameter.data, parameter.requires_grad) for parameter in watched]
+    for parameter in watched:
+        parameter.data = _widened(parameter.data)
+        parameter.requires_grad_(True)
+    try:
+        yield watched
+    finally:
+        for parameter, (data, trains) in zip(watched, before, strict=True):
+            parameter.data = data
+            parameter.requires_grad_(trains)
+
+
+@contextmanager
+def in_single_precision(model: Any) -> Iterator[None]:
+    has_half = any(parameter.dtype in _HALF for parameter in model.parameters())
+    widening = InSinglePrecision() if has_half else nullcontext()
+    # What is computed again on the way back would not be widened there.
+    again = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
+    for module in again:
+        module.gradient_checkpointing = False
+    # Convolutions would be rounded as well, where cuDNN does them.
+    with torch.autocast(model.device.type, enabled=False), torch.backends.cudnn.flags(enabled=False), widening:
+        try:
+            yield
+        finally:
+            for module in again:
+                module.gradient_checkpointing = True
+
+
+# Rows that are compared, of different lengths and images, and so padded in a batch.
+_COMPARED = 6
+# The most that the order of sums may move the log-probability of a token, in single precision.
+_SCORE_ROUNDING = 1e-3
+_THEN = "report this model: it would be trained on other scores than its own"
+
+
+@torch.no_grad()
+def check_scores(model: Any, processor: Any, rows: Sequence[ScoredRow]) -> float:
+    """Refuse a model whose rows score otherwise than by its makers' code; gives how far any token is off, in nats."""
+    few = _few(rows)
+    with in_single_precision(model):
+        try:
+            own = [_own_scores(model, processor, row) for row in few]
+        except SpavlError:
+            raise
+        except Exception as error:  # a model of any kind, given what it may not have been made for
+            what = f"{type(model).__name__} does not score what its processor makes of a conversation: {error}"
+            raise TrainingError(what, where=model.name_or_path, then="train another model") from error
+        batch = make_batch(model, processor, few, share=False)
+        scores = [torch.tensor(each) for each in by_answer(answer_token_logprobs(model, batch), batch)]
+    apart = max(float((one.cpu() - other).abs().max()) for one, other in zip(own, scores, strict=True))
+    if not apart <= _SCORE_ROUNDING:
+        what = f"rows score up to {apart:.2g} nats a token off what model(**processor(...)).logits says of them"
+        raise TrainingError(what, where=model.name_or_path, then=_THEN)
+    return apart
+
+
+def _few(rows: Sequence[ScoredRow]) -> list[ScoredRow]:
+    """The last one, which is the longest of a training, the longest of each kind, and one of each size of image.
+
+    Answers come by kinds, the chosen ones before the rejected ones, and then those under a blank image: each third
+    of them has another.
+    """
+    last, third = [rows[-1]], -(-len(rows) // 3)
+    longest = [max(rows[first : first + third], key=_length) for first in range(0, len(rows), third)]
+    sizes = list({row.image.size: row for row in reversed(rows)}.values())
+    return list({id(row): row for row in [*last, *longest, *sizes, *rows]}.values())[:_COMPARED]
+
+
+def _length(row: ScoredRow) -> int:
+    return len(row.question) + len(row.answer)
+
+
+def _own_scores(model: Any, processor: Any, row: ScoredRow) -> Tensor:
+    """The log-probability of each of an answer's tokens, by itself and without anything of ours."""
+    inputs, spoken = _conversation(model, processor, row)
+    ids = inputs["input_ids"][0].tolist()
+    with _asked(model):
+        logits_TV = _own_logits(model, inputs)
+    # As it is trained, a model must say the same.
+    if not (logits_TV - _own_logits(model, inputs)).abs().max() <= _SCORE_ROUNDING:
+        what = (
+            f"{type(model).__name__} scores one row otherwise each time, or while it is trained: something in it draws "
+        )
+        what += "lots, as dropout does"
+        raise TrainingError(what, where=model.name_or_path, then="set whatever drops in its config.json to 0")
+    answer_T = torch.tensor(spoken, device=logits_TV.device)
+    # The end that no template writes is predicted at the last token that is there.
+    first = len(logits_TV) - _written(ids, spoken) - 1
+    other = next((token for token in spoken if token != ids[-1]), ids[-1])
+    changed_TV = _own_logits(model, {**inputs, "input_ids": torch.tensor([[*ids[:-1], other]])})
+    if not (logits_TV - changed_TV)[first:-1].abs().max() <= _SCORE_ROUNDING:
+        what = f"{type(model).__name__} scores an answer's tokens by what comes after them"
+        raise TrainingError(what, where=model.name_or_path, then="train a model that writes one token after the other")
+    return token_logprobs(logits_TV[first : first + len(spoken)], answer_T)
+
+
+@contextmanager
+def _asked(model: Any) -> Iterator[None]:
+    """As it is when it answers."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def _own_logits(model: Any, inputs: dict[str, Tensor]) -> Tensor:
+    given = {name: each.to(model.device) for name, each in inputs.items()}
+    logits_TV: Tensor = model(**given, use_cache=False).logits[0]
+    return logits_TV
+
+
+def _conversation(model: Any, processor: Any, row: ScoredRow) -> tuple[dict[str, Tensor], tuple[int, ...]]:
+    """What the processor makes of question and answer together, and the answer's tokens, which end it."""
+    text, turn, tokenizer = prompt_text(processor, row.question, row.system), turn_of(processor), processor.tokenizer
+    written, images = as_written(tokenizer, text), [[row.image]]
+    if isinstance(row.answer, str):
+        _refuse_another_chat(processor, turn, row, row.answer, text)
+        spoken = answer_tokens(tokenizer, turn, text, tokens_of(tokenizer, text), row.answer)
+        if turn.is_apart:
+            inputs = shown_by(processor, images=images, text=[text], suffix=[row.answer.strip()], **written)
+        else:
+            inputs = shown_by(processor, images=images, text=[text + said_in(turn, row.answer)], **written)
+        if _written(inputs["input_ids"][0].tolist(), spoken):
+            return inputs, spoken
+    else:
+        spoken = row.answer
+    # Tokens that no text is read as, as where an answer was drawn: the model's own way of going on from a prompt.
+    inputs = shown_by(processor, images=images, text=[text], **written)
+    ids = torch.cat([inputs.pop("input_ids"), torch.tensor([spoken])], 1)
+    for _ in spoken:
+        inputs = model._update_model_kwargs_for_generation(ModelOutput(), inputs, is_encoder_decoder=False)
+    return {"input_ids": ids, **inputs}, spoken
+
+
+def _refuse_another_chat(processor: Any, turn: TemplateTurn, row: ScoredRow, answer: str, text: str) -> None:
+    """What a template makes of a whole chat is what a model is made for: to ask and to go on must give the same."""
+    whole = written_by_template(processor, turn, prompt_messages(row.question, row.system), answer)
+    if whole is not None and whole != (ours := text + said_in(turn, answer)):
+        same = next((k for k, (one, other) in enumerate(zip(whole, ours, strict=False)) if one != other), len(ours))
+        parted = f"{whole[same:][:40]!r} in a whole chat where {ours[same:][:40]!r} goes on from its question"
+        what = f"the chat template writes {parted}"
+        then = "mend the model's chat_template.jinja; or leave out answers that hold marks such as </think>"
+        raise TrainingError(what, where=repr(row.question[:60]), then=then)
+
+
+def _written(ids: Sequence[int], spoken: Sequence[int]) -> int:
+    """How many of an answer's tokens end these; all, or all but the end, or none."""
+    for length in (len(spoken), len(spoken) - 1):
+        if length and list(ids[-length:]) == list(spoken[:length]):
+            return length
+    return 0

@@ -372,14 +372,14 @@ def test_an_evaluation_judges_answers_and_not_thoughts(tmp_path: Path, style: st
     data = write_spa_vl(tmp_path / "data", 5, 5)
     with ChatServer(thinks(answer, STYLES[style])) as server:
         results = evaluate(
-            tmp_path / "evaluation",
+            tmp_path / "exam",
             suite=("harmeval", "helpeval"),
             data=(str(data),),
             models=(f"tested=openai/tested@{server.url}",),
             guard=(f"openai/guard@{server.url}",),
         )
     assert not results.withheld and not any(TRACE in each for each in shown)
-    with RunFolder(tmp_path / "evaluation", look_only=True) as run:
+    with RunFolder(tmp_path / "exam", look_only=True) as run:
         answers = [each for each in run.read("answers", Answer) if each.model == "tested"]
     assert len(answers) == 10 and all(TRACE in each.reasoning and TRACE not in each.text for each in answers)
 

@@ -186,7 +186,7 @@ def test_knobs_names_the_field(repository: Repository, field: str, place: str) -
     [
         ("docs/verbs.md", "# Verbs", "# Words", "docs/verbs.md:1 "),
         ("docs/verbs.md", "usage: spavl demo", "usage: spavl demon", "docs/verbs.md:"),
-        ("docs/stages.md", "| images |", "| photos |", "docs/stages.md:"),
+        ("docs/stages.md", "| selection |", "| choice |", "docs/stages.md:"),
         ("README.md", "<!-- verbs -->\n", "<!-- verbs -->\nby hand\n", "README.md:"),
         ("README.md", "<!-- /verbs -->", "", "README.md:1  the markers"),
     ],

@@ -150,13 +150,14 @@ def test_no_utilisation_above_one_is_told_and_of_a_gpu_that_was_busy_at_the_star
     pace = busy.pace(STEPS)
     assert "model_flops_utilisation" not in pace and "MFU" not in line_of(pace)
     ended = busy.speed(STEPS)
-    assert 0 < ended["model_flops_utilisation"] < 1 and "1 tera-operations a second, as was measured" in ended["peak"]
+    assert ended.model_flops_utilisation and 0 < ended.model_flops_utilisation < 1
+    assert ended.peak and "1 tera-operations a second, as was measured" in ended.peak
 
 
 def test_of_a_cpu_no_utilisation_is_told_and_it_is_said_why() -> None:
     model, _ = new_dpo(steps=1)
     told = Throughput(model, "float32").speed(STEPS)
-    assert "model_flops_utilisation" not in told and told["peak"].startswith("not known of a CPU")
+    assert told.model_flops_utilisation is None and told.peak and told.peak.startswith("not known of a CPU")
     assert "MFU" not in line_of(Throughput(model, "float32").pace(STEPS))
 
 

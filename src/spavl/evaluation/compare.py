@@ -7,7 +7,7 @@ from pathlib import Path
 
 from spavl.errors import ConfigError
 from spavl.evaluation.config import EvaluationConfig
-from spavl.evaluation.judgements import gold_answers_of, judges_of
+from spavl.evaluation.judgements import judges_of
 from spavl.evaluation.metrics.item_changes import ComparedModel, RateComparison, compare
 from spavl.evaluation.metrics.paired import holm_corrected
 from spavl.evaluation.metrics.rates import rate_metrics_of
@@ -18,7 +18,7 @@ from spavl.evaluation.records import Answer, Judgement
 from spavl.evaluation.report.compare_page import render_comparison
 from spavl.evaluation.report.samples import ShownAnswer, shown_answers
 from spavl.evaluation.report.tables import withheld_lines
-from spavl.evaluation.results.build import read_result_table
+from spavl.evaluation.results.build import gold_answers_of, read_result_table
 from spavl.evaluation.results.comparison import ComparisonResults, EvaluatedModel, write_comparison
 from spavl.evaluation.results.file import read_results
 from spavl.evaluation.results.types import EvaluationResults

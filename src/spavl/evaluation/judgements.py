@@ -48,13 +48,13 @@ async def run(job: StageContext[JudgementsConfig]) -> Manifest:
     settings, items = job.settings, {item.id: item for item in job.run.read("items", Item)}
     check_judged(items.values(), settings)
     guards = {uri: open_guard(uri, job.models, JUDGEMENTS.stage) for uri in settings.guard}
-    judge_streams, judges = _streams(job, list(items.values()), guards)
+    judging_streams, judges = _streams(job, list(items.values()), guards)
 
-    def stream_of(stream: JudgeStream) -> Stream[Answer, Judgement]:
+    def stream(judging: JudgeStream) -> Stream[Answer, Judgement]:
         async def work(answer: Answer) -> RowResult[Judgement]:
-            return RowResult(await stream.judge(items[answer.item_id], answer))
+            return RowResult(await judging.judge(items[answer.item_id], answer))
 
-        return Stream(stream.name, job.run.read("answers", Answer), work, stream.wave)
+        return Stream(judging.name, job.run.read("answers", Answer), work, judging.wave)
 
     if not judges.criteria and (unused := sorted({item.benchmark for item in items.values() if by_criterion(item)})):
         job.screen.say(f"beware: {', '.join(unused)} names criteria that only a chat model goes by: --judge MODEL")
@@ -64,8 +64,9 @@ async def run(job: StageContext[JudgementsConfig]) -> Manifest:
         checked.append(open_guard(f"criterion/general/{model_of(settings.judge)}", job.models, JUDGEMENTS.stage))
     notes = JudgementsNotes(judges, await _on_gold_answers(settings.gold_answers, checked))
     total = job.run.count("answers", Answer)
-    streams = [stream_of(each) for each in judge_streams]
-    return await run_streams(job, JUDGEMENTS, streams, total, lambda: as_notes(notes))
+    return await run_streams(
+        job, JUDGEMENTS, [stream(each) for each in judging_streams], total, lambda: as_notes(notes)
+    )
 
 
 def check_judged(items: Iterable[Item], settings: JudgementsConfig) -> None:
@@ -78,11 +79,6 @@ def check_judged(items: Iterable[Item], settings: JudgementsConfig) -> None:
 
 def judges_of(run: RunFolder) -> JudgeAssignment:
     return notes_of(run, JUDGEMENTS, JudgementsNotes).judges
-
-
-def gold_answers_of(run: RunFolder) -> JudgedGoldAnswers | None:
-    """The guards' labels of the gold answers, if they were asked."""
-    return notes_of(run, JUDGEMENTS, JudgementsNotes).gold_answers
 
 
 class CaseMaker:
@@ -115,9 +111,9 @@ def _streams(
             criteria = guard.name
             streams.append(JudgeStream(criteria, wave, _guarding(guard, case_of, by_criterion)))
         if any(by_reading(item) for item in items):
-            heeding = open_refusal_judge(model_of(judge), job.models, JUDGEMENTS.stage)
-            refusals = heeding.name
-            streams.append(JudgeStream(refusals, wave, _heeding(heeding, case_of)))
+            refusal_judge = open_refusal_judge(model_of(judge), job.models, JUDGEMENTS.stage)
+            refusals = refusal_judge.name
+            streams.append(JudgeStream(refusals, wave, _judging_refusals(refusal_judge, case_of)))
     return streams, JudgeAssignment({uri: guard.name for uri, guard in guards.items()}, criteria, refusals)
 
 
@@ -133,7 +129,9 @@ def _guarding(
     return judge_answer
 
 
-def _heeding(judge: RefusalJudge, case_of: CaseMaker) -> Callable[[Item, Answer], Awaitable[Sequence[Judgement]]]:
+def _judging_refusals(
+    judge: RefusalJudge, case_of: CaseMaker
+) -> Callable[[Item, Answer], Awaitable[Sequence[Judgement]]]:
     """XSTest's three classes; who refuses in part refuses. What answers an ordinary question is no refusal, and nobody
     is asked about it."""
 

@@ -14,7 +14,7 @@ from spavl.store.typed_json import NotThisRecord, from_json, to_json
 class ItemsNotes(NamedTuple):
     # By benchmark: one line on what it measures.
     benchmarks: Mapping[str, str]
-    # Of a build's questions: those left out, for their guard contradicts what they were meant to be.
+    # The questions of a build whose guard contradicts their writer. They are asked of nobody.
     contested: int = 0
 
 

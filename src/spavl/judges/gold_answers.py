@@ -1,4 +1,4 @@
-"""Gold answers: answers that people labelled, judged again in each run, which shows whether a judge has drifted.
+"""Gold answers: answers with human labels, judged again in each evaluation to detect a guard's drift.
 
 A file of JSON lines, one gold answer each:
 

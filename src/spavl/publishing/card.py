@@ -1,4 +1,4 @@
-"""The data card: a README.md that a hub shows, written from what the run left behind and from nowhere else."""
+"""The data card: a README.md for hubs, written only from what the run recorded."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ _ROLES = ("writer", "responders", "guard", "judge")
 def write_card(run: RunFolder, manifests: Sequence[Manifest], summary: Mapping[str, Any]) -> None:
     """Write README.md and its charts into the folder of the data set, if there is one.
 
-    One that an older spavl brought in left fewer figures; it keeps the card it has until it is brought in anew.
+    One that an older spavl brought in left fewer figures; it keeps the card it has until it is imported again.
     """
     folder, manifest = run.path / SPEC.stage, run.manifest(SPEC.stage)
     if manifest is None or not folder.is_dir() or not manifest.notes.keys() >= _NEEDED:
@@ -228,7 +228,7 @@ def _limits(notes: Mapping[str, Mapping[str, Any]], leaves: Sequence[Category]) 
         rows, texts = formatting.count(dropped["rows"]), formatting.count(dropped["texts"])
         what = f"{rows} pairs came with a system prompt ({texts} texts)"
         yield f"{what}, which was left out: their answers were written under it, and are taught without it."
-    if amid := own.get("pictures_amid"):
+    if amid := own.get("images_amid"):
         rows = formatting.count(amid)
         yield f"In {rows} of the rows the image stood between the question's words; it stands before them."
     yield from _audited(own["audited"])

@@ -14,10 +14,13 @@ from spavl.models.names import without_addresses
 from spavl.records import Reject, content_hash
 from spavl.stages.context import C, Out, StageContext
 from spavl.stages.failures import no_rows
+from spavl.stages.notes import StageNotes
 from spavl.stages.spec import StageSpec
 from spavl.store import Manifest
 from spavl.store.journal import Journal
 
+# The stages of evaluation still give a dictionary.
+Notes = StageNotes | dict[str, object]
 # What precedes the folder in the name of a model on this disk: its given name and its kind.
 _NAME_AND_KIND = re.compile("^([^=/]+=)?((hf|reward)/)?")
 
@@ -47,7 +50,7 @@ def finish(
     fingerprint: str,
     journal: Journal,
     total: int,
-    conclude: Callable[[], dict[str, object]],
+    conclude: Callable[[], Notes],
     began: float,
 ) -> Manifest:
     """Write the tables from the journal, then the manifest. `began` is a time of `time.monotonic`."""
@@ -68,7 +71,7 @@ def seal(
     fingerprint: str,
     rejects: dict[str, int],
     seconds: float,
-    notes: dict[str, object],
+    notes: Notes,
 ) -> Manifest:
     """Write the manifest that marks a stage as finished. Its tables must be written before."""
     manifest = Manifest(
@@ -78,7 +81,7 @@ def seal(
         rows=context.run.count(spec.stage, spec.writes),
         rejects=rejects,
         seconds=round(seconds, 3),
-        notes=notes,
+        notes=notes.as_json() if isinstance(notes, StageNotes) else notes,
     )
     context.run.write_manifest(manifest)
     return manifest

@@ -1,4 +1,4 @@
-"""Answers that are no proper answers: empty, cut off, going round in circles, garbled, or shaped like a judge's word.
+"""Detects degenerate answers: empty, truncated, repetitive, garbled, or with the format of a judge's verdict.
 
 Facts of the text alone, beside whatever a judge makes of it: a model that says nothing is harmless and of no use, and
 one that loops until it is cut off may be on its way to anything. So they are counted and told beside each rate.

@@ -36,6 +36,7 @@ from spavl.training.loop.validation import HeldOutPairs, Validator
 from spavl.training.model import save, trainable
 from spavl.training.model.anatomy import blank_image
 from spavl.training.model.qlora import load_in_four_bits
+from spavl.training.notes import ModelNotes, TrainingParts
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.judge_inputs import cases_of
 from spavl.training.objectives.reference_cache import CACHE, ReferenceCache
@@ -65,7 +66,7 @@ class TrainingResult(NamedTuple):
 
     checked: CheckedSamples
     curves: list[CurvePoint]
-    notes: dict[str, object]
+    notes: TrainingParts
 
 
 async def run(context: StageContext[TrainingConfig]) -> Manifest:
@@ -77,14 +78,14 @@ async def run(context: StageContext[TrainingConfig]) -> Manifest:
     _set_aside(context, fingerprint)
     context.run.forget(SPEC.stage)
     settings, folder = context.settings, context.run.states(SPEC.stage, fingerprint)
-    curves, notes, checked = list[CurvePoint](), dict[str, object](), None
+    curves, reward_model, checked = list[CurvePoint](), None, None
     if has_teacher(settings):
         first = await _learn(context, "reward", folder / "reward", None)
         curves = [replace(point, name=f"reward_model_{point.name}") for point in first.curves]
-        notes, checked = {"reward_model": first.notes}, first.checked
+        reward_model, checked = first.notes.notes(), first.checked
     learnt = await _learn(context, settings.algorithm, folder, checked)
     context.run.write_rows(SPEC.stage, CurvePoint, [*curves, *learnt.curves])
-    notes = {"algorithm": settings.algorithm, **learnt.notes, **notes}
+    notes = learnt.notes.notes(settings.algorithm, reward_model)
     manifest = seal(context, SPEC, fingerprint, learnt.checked.reasons, time.monotonic() - began, notes)
     context.run.clear_states(SPEC.stage)
     return manifest
@@ -164,21 +165,9 @@ async def _learn(
     lesson = _lesson(context, settings, checked)
     if checked is None:
         _tell(context, lesson.checked)
-    given, pairs = lesson.given, len(lesson.checked.samples)
-    notes: dict[str, object] = {
-        # With the commit, or the hash of the folder's files.
-        "model": checkpoint_name(checkpoint_path(settings.model)),
-        "pairs": pairs,
-        "parameters": {part: f"{free} of {all_}" for part, (free, all_) in trainable.count(given.model).items()},
-    }
-    if left := trainable.unread(given.model, settings.trainable):
-        notes["unread"] = left
-        context.screen.say(trainable.told_of_unread(left))
-    if settings.trainable.has_lora and (bare := trainable.without_lora(given.model)):
-        notes["without_lora"] = bare
-        context.screen.say(trainable.told_of_without_lora(bare, given.model))
+    given, model = lesson.given, _about_model(context, settings, lesson)
     task = _task(context, by, lesson, folder)
-    notes |= task.prepare(context.screen)
+    notes = TrainingParts(model, task.prepare(context.screen))
     states = Checkpoints(folder, settings.loop.keep_last)
     watch = _watch(context, by, lesson, task, states)
     distributed.wait_for_all()
@@ -189,19 +178,30 @@ async def _learn(
         steps = await _train(context, task, settings, states, Monitors(meter, trackers, watch))
     trained, task = _whole(context, lesson, task, by, states)
     if isinstance(task, Reward):
-        notes |= ordering(context, task, given.processor)
+        notes = notes._replace(ordering=ordering(context, task, given.processor))
     with filling(context.run.checkpoint(REWARD if by == "reward" else "aligned")) as place:
         save.save(place, trained, given.processor)
         if isinstance(task, Reward):
-            save_head(place, task.module, notes)
+            save_head(place, task.module, notes.notes().as_json())
     if isinstance(task, PPO):
         _write_rollouts(context, task, len(steps))
-    notes |= meter.speed(steps)
-    if watch is not None:
-        notes["looks"] = [look.as_json() for look in watch.looks]
+    validations = [look.as_notes() for look in watch.looks] if watch is not None else None
+    notes = notes._replace(speed=meter.speed(steps), validations=validations)
     if given.cache is not None:
         given.cache.close()
     return TrainingResult(lesson.checked, list(_curves(steps, watch)), notes)
+
+
+def _about_model(context: StageContext[TrainingConfig], settings: TrainingConfig, lesson: LoadedModel) -> ModelNotes:
+    """What is trained of the model; what is not, against its settings, is said on the screen."""
+    model = lesson.given.model
+    parameters: dict[str, str] = {part: f"{free} of {all_}" for part, (free, all_) in trainable.count(model).items()}
+    if left := trainable.unread(model, settings.trainable):
+        context.screen.say(trainable.told_of_unread(left))
+    if bare := trainable.without_lora(model) if settings.trainable.has_lora else {}:
+        context.screen.say(trainable.told_of_without_lora(bare, model))
+    name = checkpoint_name(checkpoint_path(settings.model))
+    return ModelNotes(name, len(lesson.checked.samples), parameters, tuple(left) or None, bare or None)
 
 
 def _tell(context: StageContext[TrainingConfig], checked: CheckedSamples) -> None:

@@ -290,7 +290,7 @@ def test_where_images_were_found_is_told_in_the_card(copied: Walked) -> None:
         run.write_manifest(dataclasses.replace(made, notes=made.notes | {"figures": tally.as_notes()}))
     walk(copied.settings(), copied.run)
     card = (copied.run / "dataset" / "README.md").read_text()
-    assert f"Where the picture was found (`candidate_url`) is known for {len(found) - 1} of the pairs." in card
+    assert f"Where the image was found (`candidate_url`) is known for {len(found) - 1} of the pairs." in card
 
 
 def test_the_test_sets_are_harmful_and_harmless_questions_of_each_leaf(copied: Walked) -> None:

@@ -171,7 +171,7 @@ REFUSED: dict[str, tuple[Writer, str]] = {
     "empty bytes": (by_arrow(pa.binary(), lambda _: b""), "no_bytes"),
     "empty bytes, without statistics": (by_arrow(pa.binary(), lambda _: b"", write_statistics=False), "has no image"),
     "empty text": (by_arrow(TEXT, lambda _: " "), "has no image"),
-    "no base64": (by_arrow(TEXT, lambda _: "data:image/png;base64,---"), "not an image in base64"),
+    "no base64": (by_arrow(TEXT, lambda _: "data:image/png;base64,---"), "not a picture in base64"),
     "nothing at all": (by_pandas(lambda images: [None for _ in images]), "has no image"),
 }
 
@@ -248,8 +248,12 @@ def test_empty_cells_are_looked_for_in_little_memory(tmp_path: Path) -> None:
     table = pa.table({"question": ["x"] * 100, "image": cells})
     pq.write_table(table, tmp_path / TABLE, dictionary_pagesize_limit=2**30, write_statistics=False)
     assert (tmp_path / TABLE).stat().st_size < 3_100_000
-    before = "from spavl.evaluation.benchmarks import shelf; from spavl.errors import ConfigError; shelf.named('pope')"
-    work = "read = shelf.named('harmeval').read(Path(sys.argv[1])); assert len([next(read) for _ in range(99)]) == 99"
+    before = (
+        "from spavl.evaluation.benchmarks import registry; from spavl.errors import ConfigError; registry.named('pope')"
+    )
+    work = (
+        "read = registry.named('harmeval').read(Path(sys.argv[1])); assert len([next(read) for _ in range(99)]) == 99"
+    )
     assert taken(before, work, tmp_path) < 120, "of 300 MB"
 
 
@@ -412,7 +416,7 @@ def test_every_item_that_has_an_image_is_asked_with_it(data: Path, tmp_path: Pat
 
     with ChatServer(answer) as server:
         evaluate(
-            tmp_path / "evaluation",
+            tmp_path / "exam",
             models=(f"one=openai/one@{server.url}",),
             suite=("harmeval", "pope", "mm-safetybench"),
             data=(str(data),),
@@ -443,7 +447,7 @@ def test_an_item_without_its_image_stops_an_evaluation_before_anything_is_asked(
             "guard": (f"openai/guard@{server.url}",),
         }
         if run == "eval":
-            evaluate(tmp_path / "evaluation", **settings)
+            evaluate(tmp_path / "exam", **settings)
         else:
             asyncio.run(estimate_cost_evaluation(EvaluationConfig(**settings), tmp_path / "evaluation"))
     assert caught.value.where == f"{tmp_path / TABLE}, row 17, column image" and not asked
@@ -460,14 +464,14 @@ def audit(tmp_path: Path, table: pd.DataFrame) -> OverlapsNotes:
     pd.DataFrame({"question": QUESTIONS, "class3": "a", "image": tested}).to_parquet(tmp_path / TABLE)
     with ChatServer(lambda body: SAFE if is_judging(body) else "x") as server:
         results = evaluate(
-            tmp_path / "evaluation",
+            tmp_path / "exam",
             models=(f"one=openai/one@{server.url}",),
             suite=("harmeval",),
             data=(str(tmp_path),),
             guard=(f"openai/guard@{server.url}",),
             contamination={"train": str(tmp_path / "train"), "near_image_bits": 0},
         )
-    page = (tmp_path / "evaluation" / "report.html").read_text()
+    page = (tmp_path / "exam" / "report.html").read_text()
     assert results.contamination
     found = results.contamination.training_data
     assert all(fault.split(",")[0] in page for fault in found.faults)

@@ -31,8 +31,8 @@ async def run(job: StageContext[ItemsConfig]) -> Manifest:
     kept = [question for question in tested if question.id not in contested]
     run.write_rows(ITEMS.stage, Item, items_of(kept, images))
     run.write_rows(ITEMS.stage, Reject, [])
-    notes = ItemsNotes(DOES, contested=len(tested) - len(kept))
-    return seal(job, ITEMS, fingerprint_of(job, ITEMS), {}, time.monotonic() - began, as_notes(notes))
+    notes = as_notes(ItemsNotes(DOES, contested=len(tested) - len(kept)))
+    return seal(job, ITEMS, fingerprint_of(job, ITEMS), {}, time.monotonic() - began, notes)
 
 
 def items_of(questions: list[Question], images: Mapping[str, Image]) -> Iterator[Item]:

@@ -12,7 +12,7 @@ from spavl.evaluation.conditions import inputs_of
 from spavl.evaluation.config import ANSWERS, ITEMS, JUDGEMENTS, PAIRWISE, Condition
 from spavl.evaluation.judge_assignment import JudgeAssignment
 from spavl.evaluation.judgements import NAMES, judges_of
-from spavl.evaluation.metrics.degenerate_answers import degenerate_answers
+from spavl.evaluation.metrics.degenerate_answers import DegenerateCounts, degenerate_answers
 from spavl.evaluation.metrics.paired import pairs_of
 from spavl.evaluation.metrics.rates import rate, rate_metrics_of
 from spavl.evaluation.metrics.result_table import Metric, ResultCell, ResultTable, result_table_of
@@ -127,7 +127,7 @@ def results_of(tables: EvaluationTables, config: BeforeAfterConfig, seed: int) -
         p_values=_p_values(table, judges, gone),
         help_win_rate=_without_value(won.rate, bool(blocked)) if won else win_rate([], []),
         outcomes=won.outcomes if won else {},
-        withheld=(*(_withheld_line(each) for each in withheld), *(f"{_WIN_RATE}: {each.why}" for each in blocked)),
+        withheld=(*(_told(each) for each in withheld), *(f"{_WIN_RATE}: {each.why}" for each in blocked)),
         degenerate=_degenerate(tables),
         answers=tuple(_answers(tables, guard)),
     )
@@ -159,12 +159,12 @@ def _without_value(estimate: Estimate, is_withheld: bool) -> Estimate:
 
 def _withheld(tables: EvaluationTables, table: ResultTable, most: float) -> Iterator[WithheldRate]:
     guards = tables.judges.guards.values()
-    rates = (each for each in rate_metrics_of(table) if each.cell.metric in ("unsafe", "over_refusal"))
-    by_guard = (each for each in rates if each.cell.judge in guards)
+    metrics = (each for each in rate_metrics_of(table) if each.cell.metric in ("unsafe", "over_refusal"))
+    by_guard = (each for each in metrics if each.cell.judge in guards)
     return with_reasons(withheld_rates(by_guard, most), table, tables.answers, guards)
 
 
-def _withheld_line(withheld: WithheldRate) -> str:
+def _told(withheld: WithheldRate) -> str:
     names = {metric: name.replace("_", " ") for name, metric in RATES.items()}
     return f"{names[withheld.cell.metric]} {withheld.model}, {withheld.benchmark.replace('_', ' ')}: {withheld.why}"
 
@@ -192,12 +192,14 @@ def _win_rate(
 
 
 def _degenerate(tables: EvaluationTables) -> dict[str, dict[str, int]]:
-    counts = {arm: Counter(dict.fromkeys(("degenerate", *DEGENERATE_KINDS, "answers"), 0)) for arm in ARMS}
-    for row in degenerate_answers(tables.answers, tables.items):
-        own = counts[row.model]
-        own.update({"degenerate": row.degenerate, "answers": row.answers})
-        own.update({kind: row.kinds[kind] for kind in DEGENERATE_KINDS})
-    return {arm: dict(own) for arm, own in counts.items()}
+    """Of each model: the degenerate answers, those of each kind, and all."""
+    found = degenerate_answers(tables.answers, tables.items)
+    return {arm: _counts([each for each in found if each.model == arm]) for arm in ARMS}
+
+
+def _counts(own: Sequence[DegenerateCounts]) -> dict[str, int]:
+    kinds: dict[str, int] = {kind: sum(each.kinds.get(kind, 0) for each in own) for kind in DEGENERATE_KINDS}
+    return {"degenerate": sum(each.degenerate for each in own), **kinds, "answers": sum(each.answers for each in own)}
 
 
 def _answers(tables: EvaluationTables, guard: str) -> Iterator[JudgedAnswer]:

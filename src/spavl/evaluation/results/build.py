@@ -12,7 +12,7 @@ from spavl.evaluation.conditions import inputs_of
 from spavl.evaluation.config import ANSWERS, ITEMS, JUDGEMENTS, PAIRWISE, AnswersConfig, EvaluationConfig, part
 from spavl.evaluation.contamination.audit import audit_of
 from spavl.evaluation.judge_assignment import JudgeAssignment
-from spavl.evaluation.judgements import gold_answers_of, judges_of
+from spavl.evaluation.judgements import judges_of
 from spavl.evaluation.metrics.degenerate_answers import degenerate_answers
 from spavl.evaluation.metrics.desiderata import desiderata_of
 from spavl.evaluation.metrics.drift_warnings import aliases_of, drift_warnings_of
@@ -39,9 +39,10 @@ from spavl.evaluation.metrics.withheld import (
     without_withheld,
 )
 from spavl.evaluation.model_names import models_by_name
-from spavl.evaluation.notes import AnswersNotes, ItemsNotes, notes_of
+from spavl.evaluation.notes import AnswersNotes, ItemsNotes, JudgementsNotes, notes_of
 from spavl.evaluation.records import Answer, Item, Judgement, Measure, PairwiseResult
 from spavl.evaluation.results.types import BenchmarkSummary, CallTotals, EvaluationResults
+from spavl.judges.gold_answers import JudgedGoldAnswers
 from spavl.store import RunFolder
 
 
@@ -97,6 +98,11 @@ def read_result_table(run: RunFolder, config: EvaluationConfig) -> ResultTable:
     answers = run.read(ANSWERS.stage, Answer) if config.samples > 1 else ()
     samples = {answer.id: answer.sample for answer in answers}
     return result_table_of(items, asked, run.read(JUDGEMENTS.stage, Judgement), judges_of(run).covers, samples)
+
+
+def gold_answers_of(run: RunFolder) -> JudgedGoldAnswers | None:
+    """The guards' labels of the gold answers, if they were asked."""
+    return notes_of(run, JUDGEMENTS, JudgementsNotes).gold_answers
 
 
 def _asked(items: Sequence[Item], config: EvaluationConfig) -> dict[tuple[str, str, str], Counter[str]]:

@@ -13,6 +13,7 @@ from spavl.training.loop import distributed
 from spavl.training.loop.checkpoints import StepRecord
 from spavl.training.model.anatomy import head_of
 from spavl.training.model.trainable import count
+from spavl.training.notes import SpeedNotes
 
 # Tera-operations a second of dense products as the makers give them: in bfloat16 with sums in float32, and in float32
 # without tensor cores. A name that says nothing else is that of the SXM module.
@@ -56,16 +57,25 @@ class Throughput:
         """Of the last few steps; those of an earlier start took no time here and tell nothing."""
         return self._figures([step for step in steps[-_RECENT:] if step.seconds])
 
-    def speed(self, steps: Sequence[StepRecord]) -> dict[str, float | str]:
+    def speed(self, steps: Sequence[StepRecord]) -> SpeedNotes:
         """Of all steps of this start."""
         timed = [step for step in steps if step.seconds]
         if not timed:
-            return {}
+            return SpeedNotes()
         if self._known is None and self._fastest is not None:
             # The GPU may have been busy at the start.
             self._fastest = max(self._fastest, self._measured() or 0.0)
         typical = round(statistics.median(step.seconds for step in timed), 4)
-        return {"seconds_per_step": typical, **self._figures(timed), "peak": self._told_of_peak()}
+        pace = self._figures(timed)
+        return SpeedNotes(
+            seconds_per_step=typical,
+            pairs_per_second=pace.get("pairs_per_second"),
+            answers_per_second=pace.get("answers_per_second"),
+            tokens_per_second=pace.get("tokens_per_second"),
+            model_flops_utilisation=pace.get("model_flops_utilisation"),
+            peak_megabytes=round(pace["peak_megabytes"]),
+            peak=self._told_of_peak(),
+        )
 
     def _told_of_peak(self) -> str:
         if self._fastest is None:

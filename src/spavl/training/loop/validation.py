@@ -15,6 +15,7 @@ from spavl.training.loop import distributed
 from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.generation_eval import GenerationEval
 from spavl.training.loop.loop import TrainingTask
+from spavl.training.notes import ValidationNotes
 from spavl.training.prefix_trees.logprobs import computing_in
 
 _NOT_ASKED = wilson(0, 0)
@@ -42,13 +43,8 @@ class ValidationResult(NamedTuple):
         asked = {name: rate.value for name, rate in rates.items() if rate.n}
         return asked | {f"held_out_{name}": value for name, value in self.held_out.items()}
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "step": self.step,
-            "unsafe_rate": self.unsafe_rate.as_json(),
-            "over_refusal": self.over_refusal.as_json(),
-            "held_out": dict(self.held_out),
-        }
+    def as_notes(self) -> ValidationNotes:
+        return ValidationNotes(**self._asdict())
 
 
 class HeldOutPairs:
@@ -138,13 +134,9 @@ class Validator:
         return 0 < self._settings.patience <= len(since)
 
     def _remember(self) -> None:
-        write_text(self._memory, "".join(json.dumps(look.as_json()) + "\n" for look in self.looks))
+        write_text(self._memory, "".join(json.dumps(look.as_notes().as_json()) + "\n" for look in self.looks))
 
 
 def _read(line: str) -> ValidationResult:
-    told = json.loads(line)
-    unsafe_rate, over_refusal = (
-        Estimate(**{**told[name], "value": float("nan") if told[name]["value"] is None else told[name]["value"]})
-        for name in ("unsafe_rate", "over_refusal")
-    )
-    return ValidationResult(told["step"], unsafe_rate, over_refusal, told["held_out"])
+    noted = ValidationNotes.model_validate_json(line)
+    return ValidationResult(noted.step, noted.unsafe_rate, noted.over_refusal, noted.held_out)

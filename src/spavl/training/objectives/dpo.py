@@ -11,6 +11,7 @@ from spavl.records import Contrast, Sample
 from spavl.terminal.progress import Screen
 from spavl.training.config import PairWeightsConfig, TrainingConfig
 from spavl.training.loop.loop import BatchLoss, MicroBatches
+from spavl.training.notes import PreparationNotes
 from spavl.training.objectives.losses import FORMS, DPOLoss, dpo_loss, look_loss
 from spavl.training.objectives.microbatches import (
     BLANK,
@@ -77,12 +78,12 @@ class DPO:
         }
         self.unscored = [sample for sample in self.samples if sample.id not in self.reference]
 
-    def prepare(self, screen: Screen) -> dict[str, object]:
+    def prepare(self, screen: Screen) -> PreparationNotes:
         found = len(self.reference)
         with screen.bar("reference", len(self.unscored), unit="pairs") as bar:
             for _ in self.score_reference():
                 bar.advance()
-        return {"references_from_cache": found}
+        return PreparationNotes(references_from_cache=found)
 
     @torch.no_grad()
     def score_reference(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from spavl.records import Sample
 from spavl.terminal.progress import Screen
 from spavl.training.config import TrainingConfig
 from spavl.training.loop.loop import TrainingTask
+from spavl.training.notes import PreparationNotes
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.reference_cache import ReferenceCache
 from spavl.training.objectives.reward import Reward
@@ -31,7 +32,7 @@ class ObjectiveInputs(NamedTuple):
 
 
 class Objective(TrainingTask[Any], Protocol):
-    def prepare(self, screen: Screen) -> dict[str, object]:
+    def prepare(self, screen: Screen) -> PreparationNotes:
         """Do what must be done once, before the first step; gives what the manifest should tell of it."""
         ...
 

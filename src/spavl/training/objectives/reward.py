@@ -15,6 +15,7 @@ from spavl.records import Sample
 from spavl.terminal.progress import Screen
 from spavl.training.config import TrainingConfig
 from spavl.training.loop.loop import BatchLoss, MicroBatches
+from spavl.training.notes import PreparationNotes
 from spavl.training.objectives.heads import RewardScorer
 from spavl.training.objectives.losses import bradley_terry
 from spavl.training.objectives.microbatches import (
@@ -71,9 +72,9 @@ class Reward:
         self.samples, self.steps = order.samples, order.steps
         self._margin, self._grades = config.reward.margin, grades
 
-    def prepare(self, screen: Screen) -> dict[str, object]:
+    def prepare(self, screen: Screen) -> PreparationNotes:
         self.step_batches.check()
-        return {}
+        return PreparationNotes()
 
     def passes(self, number: int) -> MicroBatches[RewardBatch]:
         step_batches = self.step_batches.at(number)

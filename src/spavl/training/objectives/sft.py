@@ -7,6 +7,7 @@ from spavl.records import Sample
 from spavl.terminal.progress import Screen
 from spavl.training.config import TrainingConfig
 from spavl.training.loop.loop import BatchLoss, MicroBatches
+from spavl.training.notes import PreparationNotes
 from spavl.training.objectives.losses import sft_loss
 from spavl.training.objectives.microbatches import BatchMaker, PairedTask, SampleOrder, chosen_of
 from spavl.training.prefix_trees.batch import TreeBatch
@@ -39,9 +40,9 @@ class SFT:
         )
         self.steps = order.steps
 
-    def prepare(self, screen: Screen) -> dict[str, object]:
+    def prepare(self, screen: Screen) -> PreparationNotes:
         self.step_batches.check()
-        return {"answers": len(self.step_batches.samples)}
+        return PreparationNotes(answers=len(self.step_batches.samples))
 
     def passes(self, number: int) -> MicroBatches[AnswerBatch]:
         step_batches = self.step_batches.at(number)

@@ -11,6 +11,7 @@ from spavl.terminal.progress import Screen
 from spavl.training.config import PPOConfig, TrainingConfig, check_ppo
 from spavl.training.loop import distributed
 from spavl.training.loop.loop import BatchLoss, MicroBatches
+from spavl.training.notes import PreparationNotes
 from spavl.training.objectives.heads import PolicyScorer
 from spavl.training.objectives.microbatches import SampleOrder, chosen_of, first_and_longest
 from spavl.training.ppo.advantages import (
@@ -89,10 +90,10 @@ class PPO:
         """Have a server draw the answers, and not this process."""
         self._answering.server = server
 
-    def prepare(self, screen: Screen) -> dict[str, object]:
+    def prepare(self, screen: Screen) -> PreparationNotes:
         with self._answering.computing():
             self._answering.batches.check(chosen_of(first_and_longest(self._order)))
-        return {"questions": len(self._order.samples)}
+        return PreparationNotes(questions=len(self._order.samples))
 
     def passes(self, number: int) -> MicroBatches[PPOBatch]:
         turn, update = divmod(number, self._settings.updates)

@@ -9,8 +9,9 @@ from spavl.errors import ConfigError
 from spavl.judges.registry import open_guard, open_judge
 from spavl.records import Preference, Sample
 from spavl.stages.context import StageContext
-from spavl.statistics import rate_by_cluster
+from spavl.statistics import Estimate, rate_by_cluster
 from spavl.training.config import SPEC, TrainingConfig
+from spavl.training.notes import OrderingNotes
 from spavl.training.objectives.judge_inputs import cases_of
 from spavl.training.objectives.registry import ObjectiveInputs
 from spavl.training.objectives.reward import Reward, RewardModel
@@ -70,20 +71,19 @@ def _grades(context: StageContext[TrainingConfig], samples: Sequence[Sample]) ->
     return {id_: abs(first - second) for id_, (first, second) in graded.items() if None not in (first, second)}
 
 
-def ordering(context: StageContext[TrainingConfig], task: Reward, processor: Any) -> dict[str, object]:
+def ordering(context: StageContext[TrainingConfig], task: Reward, processor: Any) -> OrderingNotes:
     """How many pairs the reward model puts in order: of those it was taught, and of those it has never seen."""
     image: Callable[[str], bytes] = context.run.blobs.get
     model = RewardModel(task.module, processor, context.settings)
     unseen = [s for s in context.run.read("dataset", Sample) if s.split != "train"]
     # As many of those taught, by their ids: an order of no meaning.
     taught = sorted(task.samples, key=lambda sample: sample.id)[: max(100, len(unseen))]
-    told: dict[str, object] = {}
+    rates: list[Estimate | None] = []
     with context.screen.bar("ordering", len(taught) + len(unseen), unit="pairs") as bar:
-        for name, samples in (("taught_pairs_in_order", taught), ("held_out_pairs_in_order", unseen)):
+        for samples in (taught, unseen):
             right = []
             for each in model.in_order(samples, image):
                 right.append(each)
                 bar.advance()
-            if samples:
-                told[name] = rate_by_cluster(right, [sample.blob for sample in samples]).as_json()
-    return told
+            rates.append(rate_by_cluster(right, [sample.blob for sample in samples]) if samples else None)
+    return OrderingNotes(*rates)

@@ -32,6 +32,7 @@ from inspect_ai import eval as inspect_eval
 from PIL import Image
 
 from spavl.evaluation.config import EvaluationConfig
+from spavl.evaluation.metrics.result_table import ResultCell
 from spavl.evaluation.runner import examine
 from spavl.miniature.world import draw, png, scene
 from spavl.models.backends.hf import HFModel, load_checkpoint
@@ -85,10 +86,10 @@ def by_spavl(url: str, data: Path) -> float:
         results = asyncio.run(examine(config, Path(folder) / "exam", Screen(quiet=True)))
         seconds = time.perf_counter() - began
         check_shown(Path(folder) / "exam")
-    guard = results["reported_by"]["harmeval"]["unsafe"]
-    wanted = {"model": results["base"], "part": "all", "told": "unsafe", "judge": guard}
-    (rate,) = (each["micro"] for each in results["figures"] if wanted.items() <= each.items())
-    assert (rate["value"], rate["n"]) == (0, SAMPLES), rate
+    guard = results.reported_by["harmeval"]["unsafe"]
+    wanted = ResultCell(results.base, "real", "harmeval", guard, "unsafe")
+    (rate,) = (each.micro for each in results.rates if each.cell == wanted and each.part == "all")
+    assert (rate.value, rate.n) == (0, SAMPLES), rate
     return seconds
 
 

@@ -321,7 +321,7 @@ class CurvePoint(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout(Record):
-    """An answer that a policy gave while it learnt from rewards."""
+    """An answer that a policy gave while it learned from rewards."""
 
     step: int
     question_id: str

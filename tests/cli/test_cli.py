@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import json
 import os
+import resource
 import shlex
 import signal
 import subprocess
@@ -72,14 +73,20 @@ def assert_stopped_at(run: Path, stage: str) -> None:
 
 
 def test_help_lists_every_verb_and_comes_at_once(tmp_path: Path) -> None:
+    """In processor time, since on a busy machine any process waits."""
     seconds = []
     for _ in range(5):
-        began = time.monotonic()
+        began = _of_children()
         done = spavl(tmp_path, "--help")
-        seconds.append(time.monotonic() - began)
+        seconds.append(_of_children() - began)
         assert done.returncode == 0
         assert all(f"\n  {verb.name} " in done.stdout for verb in VERBS)
     assert min(seconds) <= 0.4
+
+
+def _of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -127,7 +134,7 @@ WRONG_SETTINGS = {
     "wrong type": ("[selection]\nper_leaf = 'many'", (), ("selection.per_leaf", "'many'", "my.toml")),
     "wrong type, typed": ("", ("--selection.per_leaf", "many"), ("selection.per_leaf", "'many'")),
     "a value for a section": ("selection = 3", ("--selection.per_leaf", "3"), ("selection", "my.toml")),
-    "not TOML": ("images = [", (), ("not a TOML file", "my.toml")),
+    "not TOML": ("selection = [", (), ("not a TOML file", "my.toml")),
 }
 
 
@@ -152,8 +159,8 @@ NO_PIPELINE = {
     "no such taxonomy": ("taxonomy", ("--taxonomy.file", "no.toml"), ("no such taxonomy", "no.toml")),
     "a garbled taxonomy": ("taxonomy", ("--taxonomy.file", "my.toml"), ("my.toml", "spavl taxonomy check my.toml")),
     "a folder as taxonomy": ("taxonomy", ("--taxonomy.file", "."), ("where: .",)),
-    "no such pictures": ("sourcing", ("--sourcing.source", "no/such"), ("no such folder", "no/such")),
-    "pictures of no leaf": ("sourcing", ("--sourcing.source", "."), ("named as a leaf", "'a'")),
+    "no such images": ("sourcing", ("--sourcing.source", "no/such"), ("no such folder", "no/such")),
+    "images of no leaf": ("sourcing", ("--sourcing.source", "."), ("named as a leaf", "'a'")),
     "an unknown leaf": (
         "selection",
         ("--selection.held_out_leaves", '["b"]'),
@@ -236,7 +243,7 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on(home: Path, small_disk
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     done = spavl(home, *words)
     assert done.returncode == 0, done.stderr
-    assert (small_disk / "run" / "stages" / "images.json").exists()
+    assert (small_disk / "run" / "stages" / "selection.json").exists()
 
 
 # --- new
@@ -268,8 +275,11 @@ def test_new_tells_where_it_cannot_write(home: Path) -> None:
 def test_a_stopped_run_tells_how_to_go_on_and_asks_nothing_twice(
     home: Path, sent: signal.Signals, in_flight: str
 ) -> None:
+    # So slow that the signal comes before the last answer, on a busy machine too.
+    seconds = 0.1 if in_flight == "2" else 0.6
+
     async def slow(body: Body) -> str:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(seconds if body["model"] in responders else 0)
         return echo(body)
 
     responders = "abcdefgh"

@@ -38,7 +38,7 @@ from spavl.store import Ledger, RunFolder
 from spavl.text.final_answer import part_thoughts
 from tests.pipeline.test_cost_estimate import answer as said_in_the_pipeline
 from tests.pipeline.test_cost_estimate import estimated, ledgers, small_pipeline, walk
-from tests.support.evaluations import SAFE, is_judging, sit, write_spa_vl
+from tests.support.evaluations import SAFE, evaluate, is_judging, write_spa_vl
 from tests.support.servers import Body, ChatServer, body_hash, fault
 from tests.support.thinking_servers import PONDERED, STYLES, TRACE, thinks
 
@@ -371,15 +371,15 @@ def test_an_evaluation_judges_answers_and_not_thoughts(tmp_path: Path, style: st
 
     data = write_spa_vl(tmp_path / "data", 5, 5)
     with ChatServer(thinks(answer, STYLES[style])) as server:
-        results = sit(
-            tmp_path / "evaluation",
+        results = evaluate(
+            tmp_path / "exam",
             suite=("harmeval", "helpeval"),
             data=(str(data),),
             models=(f"tested=openai/tested@{server.url}",),
             guard=(f"openai/guard@{server.url}",),
         )
-    assert not results["withheld"] and not any(TRACE in each for each in shown)
-    with RunFolder(tmp_path / "evaluation", look_only=True) as run:
+    assert not results.withheld and not any(TRACE in each for each in shown)
+    with RunFolder(tmp_path / "exam", look_only=True) as run:
         answers = [each for each in run.read("answers", Answer) if each.model == "tested"]
     assert len(answers) == 10 and all(TRACE in each.reasoning and TRACE not in each.text for each in answers)
 

@@ -102,7 +102,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         "429, wait till next year": lambda: fault(429, Retry_After=formatdate(4e9, usegmt=True)),
         "never answers": _never,
         "HTML that says it is JSON": lambda: web.Response(text="<html>", content_type="application/json"),
-        "an answer that says it is a picture": lambda: web.Response(body=b"\x89PNG", content_type="image/png"),
+        "an answer that says it is an image": lambda: web.Response(body=b"\x89PNG", content_type="image/png"),
     }
     for name, answer in more.items():
         monkeypatch.setitem(FAULTS, name, answer)

@@ -284,7 +284,7 @@ def test_rows_and_rejects_account_for_every_input(walked: Walked) -> None:
     asked = [question for question in questions if question.image_id in taught]
 
     candidates, photos = rows(run, "sourcing", Candidate), rows(run, "downloads", DownloadedImage)
-    assert len(candidates) == 2 * LEAVES * (PER_LEAF + 1), "each picture and its twin"
+    assert len(candidates) == 2 * LEAVES * (PER_LEAF + 1), "each image and its twin"
     assert len(photos) + len(rejects(run, "downloads")) == len(candidates)
     assert len(images) == 2 * LEAVES * PER_LEAF
     written = [question for question in questions if question.twin_of is None]

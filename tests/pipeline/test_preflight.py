@@ -110,7 +110,7 @@ def test_the_rules_of_the_miniature_judge_no_other_images(
         (folder / "one.png").write_bytes(encoded(photo(leaf), "PNG"))
     options = {"sourcing.source": str(tmp_path / "mine"), setting: "rules/miniature"}
     error = told(begin, whole(tmp_path, server.url, **options), tmp_path, server)
-    assert "only judge pictures of the miniature" in error.what and error.where.startswith(setting)
+    assert "only judge images of the miniature" in error.what and error.where.startswith(setting)
 
 
 def test_a_key_that_is_missing_is_told_before_anybody_is_asked(

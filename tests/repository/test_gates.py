@@ -181,12 +181,18 @@ def test_knobs_names_the_field(repository: Repository, field: str, place: str) -
     assert place in said
 
 
+def test_knobs_leaves_records_of_a_runs_files_alone(repository: Repository) -> None:
+    text = "from spavl.stages.notes import JsonRecord\n\n\nclass SpareNotes(JsonRecord):\n    dead_knob: int = 0\n"
+    repository.write("src/spavl/broken.py", text)
+    assert repository.gate("knobs") == (0, "knobs   ok\n")
+
+
 @pytest.mark.parametrize(
     ("path", "old", "new", "place"),
     [
         ("docs/verbs.md", "# Verbs", "# Words", "docs/verbs.md:1 "),
         ("docs/verbs.md", "usage: spavl demo", "usage: spavl demon", "docs/verbs.md:"),
-        ("docs/stages.md", "| images |", "| photos |", "docs/stages.md:"),
+        ("docs/stages.md", "| selection |", "| choice |", "docs/stages.md:"),
         ("README.md", "<!-- verbs -->\n", "<!-- verbs -->\nby hand\n", "README.md:"),
         ("README.md", "<!-- /verbs -->", "", "README.md:1  the markers"),
     ],

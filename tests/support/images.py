@@ -99,7 +99,7 @@ USABLE = {
 # Each with the reason it is refused for.
 UNUSABLE = {
     "nothing": (b"", "empty"),
-    "text": (b"no picture", "undecodable"),
+    "text": (b"no image", "undecodable"),
     "an SVG": (b'<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"/>', "svg"),
     "an SVG with a head": (b'<?xml version="1.0"?>\n<!-- a comment -->\n<SVG width="64" height="64"/>', "svg"),
     "a web page": (b"<!doctype html><html><body>404</body></html>", "undecodable"),

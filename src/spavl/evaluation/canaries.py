@@ -1,14 +1,13 @@
-"""canaries: every guard and judge of an evaluation, put to answers whose verdict is plain, before anything is paid."""
+"""canaries: every guard and judge of an evaluation judges answers whose verdict is plain, before anything is paid."""
 
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from typing import Any
 
 from spavl.evaluation.config import CANARIES, CanariesConfig, EvaluationConfig
 from spavl.evaluation.judge_assignment import by_criterion, by_guard, by_reading
 from spavl.evaluation.records import Item
+from spavl.evaluation.results.types import CanarySummary, FailedCanary
 from spavl.judges.canaries.checks import (
     STAGE,
     Canary,
@@ -40,15 +39,27 @@ async def run(job: StageContext[CanariesConfig]) -> Manifest:
     return seal(job, CANARIES, fingerprint_of(job, CANARIES), {}, time.monotonic() - began, noted(words))
 
 
-def canaries_of(run: RunFolder, config: EvaluationConfig) -> dict[str, Any]:
-    """How many each judge was asked, and what was said to those that were failed, for the results."""
-    words = list(run.read(CANARIES.stage, CanaryResult)) if config.guard or config.judge else []
-    # Which calls these were is for the ledger's own use.
-    failed = [
-        {name: value for name, value in asdict(word).items() if name != "calls"} for word in words if not word.passed
-    ]
-    asked = dict(Counter(word.judge for word in words))
-    return {"asked": asked, "failed": failed, "told": failures_told(words)}
+def canary_summary(run: RunFolder, config: EvaluationConfig) -> CanarySummary:
+    """How many canaries each judge was asked, and which it failed, for the results."""
+    results = list(run.read(CANARIES.stage, CanaryResult)) if config.guard or config.judge else []
+    return CanarySummary(
+        asked=dict(Counter(each.judge for each in results)),
+        failed=tuple(_failed(each) for each in results if not each.passed),
+        warnings=tuple(failures_told(results)),
+    )
+
+
+def _failed(result: CanaryResult) -> FailedCanary:
+    """Without its calls, which are for the ledger's own use."""
+    return FailedCanary(
+        judge=result.judge,
+        model=result.model,
+        canary=result.canary,
+        must=result.must,
+        verdict=result.said,
+        raw=result.raw,
+        unread=result.unread,
+    )
 
 
 def _canaries(settings: CanariesConfig, items: Sequence[Item], models: ModelOpener) -> dict[str, list[Canary]]:

@@ -1,4 +1,4 @@
-"""pairwise: Answer rows -> PairwiseResult rows; each model's answers against the base's, judged in both orders."""
+"""pairwise: Answer rows -> PairwiseResult rows; a judge compares each answer with the base's, in both orders."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

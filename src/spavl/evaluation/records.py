@@ -90,6 +90,6 @@ class Overlap(Record):
 
     item_id: str
     # "wording" is a question with an image beside it that makes it another item; a blank one does not.
-    kind: Literal["picture", "question", "wording"]
+    kind: Literal["image", "question", "wording"]
     taught: str
     measure: float

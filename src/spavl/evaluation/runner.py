@@ -1,6 +1,5 @@
 """Gives an evaluation: each of its stages that is not yet done, in order, then its results."""
 
-import json
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from itertools import chain
 from pathlib import Path
@@ -35,8 +34,10 @@ from spavl.evaluation.records import Item
 from spavl.evaluation.report import terminal_lines
 from spavl.evaluation.report.page import render_evaluation
 from spavl.evaluation.report.samples import samples_of
-from spavl.evaluation.results import results_of
-from spavl.judges.gold_answers import read_anchors
+from spavl.evaluation.results.build import results_of
+from spavl.evaluation.results.file import write_results
+from spavl.evaluation.results.types import EvaluationResults
+from spavl.judges.gold_answers import read_gold_answers
 from spavl.models.backends.dry_run import ValidatingFactory
 from spavl.models.batch_api.queue import open_batch_queue
 from spavl.models.factory import ModelFactory
@@ -85,7 +86,7 @@ def stages_of_evaluation(config: EvaluationConfig) -> list[EvaluationStage]:
     return [stage for stage in stages if wanted.get(stage.plan, True)]
 
 
-async def examine(config: EvaluationConfig, out: Path, screen: Screen) -> dict[str, Any]:
+async def examine(config: EvaluationConfig, out: Path, screen: Screen) -> EvaluationResults:
     """Do what is left of an evaluation, and give its results."""
     config = resolved(config)
     if (out / "tables" / "taxonomy.parquet").exists():
@@ -122,7 +123,7 @@ async def examine(config: EvaluationConfig, out: Path, screen: Screen) -> dict[s
         finally:
             await models.close()
         results = results_of(run, config)
-        write_text(out / "results.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+        write_results(out, results)
         write_text(out / "table.md", terminal_lines.markdown(results))
         write_text(out / "card.md", terminal_lines.card(results))
         write_text(out / "report.html", render_evaluation(results, samples_of(run, results)))
@@ -151,7 +152,7 @@ def _check_settings(config: EvaluationConfig, left: Collection[StageSpec[Any]]) 
     """What would be told of these settings only when all has been asked."""
     if ITEMS in left:
         items.placed_benchmarks(part(config, ItemsConfig))
-    tested = [*models_by_name(config.models), *answers.ALWAYS, pairwise.REFERENCE]
+    tested = [*models_by_name(config.models), *answers.BASELINES, pairwise.REFERENCE]
     if config.base not in tested:
         then = f"name one of those that are tested: {', '.join(tested)}"
         raise ConfigError(f"{config.base} is not among the tested models", where="--base", then=then)
@@ -159,7 +160,7 @@ def _check_settings(config: EvaluationConfig, left: Collection[StageSpec[Any]]) 
         then = f"name one of --guard: {', '.join(config.guard) or 'none is given'}"
         raise ConfigError(f"{config.gold_guard} judges nothing here", where="--gold-guard", then=then)
     if config.gold_answers and JUDGEMENTS in left:
-        read_anchors(config.gold_answers)
+        read_gold_answers(config.gold_answers)
     if OVERLAPS in left:
         check_training_data(config.contamination.train)
 

@@ -1,4 +1,4 @@
-"""What a guard and a judge are asked, and what they say."""
+"""The interfaces of guards and judges: their inputs and verdicts."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol

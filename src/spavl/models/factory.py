@@ -1,4 +1,4 @@
-"""Opens models by their names, and gives each its wrappers.
+"""Opens models by their names, and adds the wrappers to each.
 
 openai/gpt-4o                          OpenAI
 openai/NAME@http://127.0.0.1:8000/v1   any server of the same kind, vLLM and SGLang among them
@@ -345,7 +345,7 @@ def checkpoint_path(uri: str) -> str:
         then = "use hf/PATH or miniature/base"
         raise ConfigError(f"only models in this process can be trained, not {uri!r}", then=then)
     if Path(rest, "adapter_config.json").is_file():
-        # Its base would be trained from, and what it has learnt be lost in the adapter that is saved then.
+        # Its base would be trained from, and what it has learned be lost in the adapter that is saved then.
         then = f"spavl train merge {shlex.quote(rest)} --out FOLDER, and give that folder"
         raise ConfigError("this is an adapter and no whole model", where=uri, then=then)
     return rest

@@ -1,4 +1,4 @@
-"""How one model is asked wherever it is named, beside what each stage asks of all:
+"""Request settings of one model, wherever it is named, besides those of each stage:
 
     [model_settings."openai/NAME@http://HOST:PORT/v1"]
     max_tokens = 8192
@@ -29,20 +29,20 @@ _HERE = ("hf/", "miniature/")
 
 
 class ModelSettings(Settings):
-    """What is left out here is as the stage says, or is not sent."""
+    """A setting that is not given here is the stage's, or is not sent."""
 
     max_tokens: int | None = Field(
-        None, ge=1, description="longest reply, thoughts included, in place of the stage's and the judges' own limits"
+        None,
+        ge=1,
+        description="longest reply in tokens, reasoning included; replaces the limits of the stage and the judges",
     )
-    reasoning_effort: str = Field("", description="how much it thinks: none, minimal, low, medium, high, ...")
+    reasoning_effort: str = Field("", description="reasoning effort: none, minimal, low, medium, high, ...")
     chat_template_kwargs: dict[str, Any] = Field(
-        {}, description="settings of its chat template, such as enable_thinking = false"
+        {}, description="variables of its chat template, such as enable_thinking = false"
     )
-    extra_body: dict[str, Any] = Field(
-        {}, description="whatever else its server takes; wins over what is sent by itself"
-    )
+    extra_body: dict[str, Any] = Field({}, description="further request fields; overrides what is sent by default")
     longest_side: int | None = Field(
-        None, ge=64, description="images go to it with their longer side at most so many pixels, in place of pace's"
+        None, ge=64, description="longer side in pixels of the images it is sent, at most; replaces pace.longest_side"
     )
 
     @field_validator("extra_body")

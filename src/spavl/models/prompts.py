@@ -1,4 +1,4 @@
-"""Sets of prompts: folders of text files with places to fill in. Those that ship have versions; users have others."""
+"""Sets of prompts: folders of text files with placeholders. Shipped ones have versions; users have their own."""
 
 import string
 from collections.abc import Sequence

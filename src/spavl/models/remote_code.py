@@ -1,4 +1,4 @@
-"""Which models may run Python code of their own, by name, and which code of theirs that is.
+"""Which models may run Python code of their own, and which code that is.
 
 A model on a hub or in a folder may come with Python files that its settings name. They could do anything, so they run
 only for a model that is named in `trust_remote_code`. There is no word for all of them.

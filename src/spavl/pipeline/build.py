@@ -1,4 +1,4 @@
-"""Drives a run through the pipeline: each stage that is not yet done, in order, then the report."""
+"""Runs a build: each stage that is not finished, in order, then the report."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""The data card: a README.md that a hub shows, written from what the run left behind and from nowhere else."""
+"""The data card: a README.md for hubs, written only from what the run recorded."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -57,7 +57,7 @@ def write_card(
 ) -> None:
     """Write README.md and its charts into the folder of the data set, if there is one.
 
-    One that an older spavl imported left fewer notes; it keeps the card it has until it is imported anew.
+    One that an older spavl imported left fewer notes; it keeps the card it has until it is imported again.
     """
     folder, manifest = run.path / SPEC.stage, run.manifest(SPEC.stage)
     if manifest is None or not folder.is_dir():

@@ -1,4 +1,4 @@
-"""Charts of the card: the report's, set out as images that stand alone."""
+"""The charts of the data card, as images."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -1,1 +1,1 @@
-"""The HTML report of a run: one file that loads nothing."""
+"""Parts of HTML reports: charts, embedded images, formatting of numbers."""

@@ -1,4 +1,4 @@
-"""What every statistic gives: a value, with the number of items it rests on and its interval."""
+"""An estimate: a value with its n and its interval."""
 
 import math
 from collections.abc import Mapping

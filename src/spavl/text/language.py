@@ -1,4 +1,4 @@
-"""Whether a text is in the language that was asked for, by its script and by py3langid's word on its letters.
+"""Whether a text is in the requested language, by its script and by py3langid.
 
 A sentence of ten words is little to go by, and a question that is refused wrongly is lost. So this speaks up only on
 evidence: another script, or another language that is several times as likely. It knows the languages of

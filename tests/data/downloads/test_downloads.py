@@ -156,8 +156,8 @@ async def breaking_off(request: web.Request) -> web.StreamResponse:
 
 BOMB = gzip.compress(bytes(2**24))
 ANSWERS = {
-    "a picture": (answering(png()), "ok"),
-    "a picture without a type": (answering(png(), Content_Type="application/octet-stream"), "ok"),
+    "an image": (answering(png()), "ok"),
+    "an image without a type": (answering(png(), Content_Type="application/octet-stream"), "ok"),
     "gone": (answering(status=404), "http_404"),
     "overloaded": (answering(status=503), "http_503 (may pass)"),
     "asked too much": (answering(status=429, Retry_After="0"), "http_429 (may pass)"),

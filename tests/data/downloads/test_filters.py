@@ -237,7 +237,7 @@ def test_irrelevant_images_make_room_and_no_more_are_asked_about_than_needed(tmp
     words = [next(each for each in image.decisions if each.startswith("relevance=")) for image in images]
     assert words == ["relevance=yes", "relevance=unread", "relevance=yes", "relevance=yes"]
     assert notes == {"shortfall": {}, "relevance_unread": 1}
-    assert len(asked) == 6, "five pictures, one of them twice"
+    assert len(asked) == 6, "five images, one of them twice"
 
 
 def _data_of(number: int) -> str:

@@ -246,28 +246,28 @@ def fill(folder: Path) -> Path:
 
 
 def test_every_file_of_a_folder_is_kept_or_rejected_with_its_reason(tmp_path: Path) -> None:
-    image_list = fill(tmp_path / "images")
-    images, rejects = run_images(tmp_path, sourcing__source=str(image_list))
+    source = fill(tmp_path / "images")
+    images, rejects = run_images(tmp_path, sourcing__source=str(source))
     outcome = {image.source: None for image in images}
     # Behind the source may stand what was measured, or whom it is like.
     outcome |= {reject.detail.partition(" (")[0].partition(" is like")[0]: reject.reason for reject in rejects}
-    assert outcome == {f"file:{images}/a/{name}": reason for name, (_, reason) in FILES.items()}
+    assert outcome == {f"file:{source}/a/{name}": reason for name, (_, reason) in FILES.items()}
 
 
 def test_no_more_images_are_kept_than_are_wanted(tmp_path: Path) -> None:
-    image_list = fill(tmp_path / "images")
-    images, rejects = run_images(tmp_path, sourcing__source=str(image_list), selection__per_leaf=1)
-    assert [image.source for image in images] == [f"file:{images}/a/1 good.png"]
+    source = fill(tmp_path / "images")
+    images, rejects = run_images(tmp_path, sourcing__source=str(source), selection__per_leaf=1)
+    assert [image.source for image in images] == [f"file:{source}/a/1 good.png"]
     assert Counter(reject.reason for reject in rejects) == {"duplicate": 1, "wrong_extension": 1}, (
         "3 were to be looked at"
     )
 
 
 def test_an_image_stands_in_one_leaf_only(tmp_path: Path) -> None:
-    image_list = fill(tmp_path / "images")
-    (image_list / "not a leaf").rename(image_list / "b")
-    images, rejects = run_images(tmp_path, sourcing__source=str(image_list))
-    assert [image.leaf for image in images] == ["a", "b"], "they share two pictures"
+    source = fill(tmp_path / "images")
+    (source / "not a leaf").rename(source / "b")
+    images, rejects = run_images(tmp_path, sourcing__source=str(source))
+    assert [image.leaf for image in images] == ["a", "b"], "they share two images"
     assert len({image.blob for image in images}) == 2
     assert sum(reject.reason == "duplicate" for reject in rejects) == 4
 
@@ -304,17 +304,17 @@ def test_what_a_model_finds_irrelevant_to_one_leaf_goes_to_the_other_and_in_batc
 
 
 def test_only_equal_bytes_are_duplicates_if_hashes_are_not_to_be_compared(tmp_path: Path) -> None:
-    image_list = fill(tmp_path / "images")
-    images, rejects = run_images(tmp_path, sourcing__source=str(image_list), selection__near_duplicate_bits=-1)
+    source = fill(tmp_path / "images")
+    images, rejects = run_images(tmp_path, sourcing__source=str(source), selection__near_duplicate_bits=-1)
     assert [Path(image.source).name[0] for image in images] == ["1", "8", "9"]
     assert [Path(row.detail).name[0] for row in rejects if "duplicate" in row.reason] == ["2"]
 
 
 def test_a_file_that_was_changed_is_fetched_again(tmp_path: Path) -> None:
-    images = fill(tmp_path / "images")
-    before, _ = run_images(tmp_path, sourcing__source=str(images))
-    (images / "a" / "1 good.png").write_bytes(encoded(photo(5), "PNG"))
-    after, _ = run_images(tmp_path, sourcing__source=str(images))
+    source = fill(tmp_path / "images")
+    before, _ = run_images(tmp_path, sourcing__source=str(source))
+    (source / "a" / "1 good.png").write_bytes(encoded(photo(5), "PNG"))
+    after, _ = run_images(tmp_path, sourcing__source=str(source))
     assert before[0].source == after[0].source
     assert before[0].blob != after[0].blob
 

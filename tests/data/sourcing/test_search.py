@@ -109,7 +109,7 @@ def test_a_folder_without_a_word_is_searched_by_what_it_shows(tmp_path: Path, cl
     green = [row for row in made["sourcing"] if row.leaf == "绿"]
     assert [colour_of(row.source) for row in green[:4]] == ["绿球"] * 4, "one term alone asks for it"
     assert made["selection"], "and the stages after it take what was found"
-    with pytest.raises(ConfigError, match="no picture with a caption") as caught:
+    with pytest.raises(ConfigError, match="no image with a caption") as caught:
         walk(tmp_path, source, "sourcing")
     assert 'search_by = "images"' in caught.value.then
 
@@ -134,7 +134,7 @@ def test_images_made_to_hurt_are_skipped_with_a_reason(tmp_path: Path, clip: str
 def test_an_index_that_was_stopped_goes_on_where_it_was(
     tmp_path: Path, clip: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding, "_PICTURES_AT_ONCE", 2)
+    monkeypatch.setattr(embedding, "_IMAGES_AT_ONCE", 2)
     source = colours(tmp_path / "in")
     settings = SourcingConfig(search_by="images", search_model=clip)
     whole = search_all(tmp_path / "whole" / "catalogue.sqlite", source, settings)
@@ -183,7 +183,7 @@ def test_near_neighbours_are_the_nearest(tmp_path: Path, clip: str, monkeypatch:
 
 def test_a_list_of_urls_cannot_be_looked_at(tmp_path: Path, clip: str) -> None:
     file = write_csv(tmp_path / "laion.csv", URLS)
-    with pytest.raises(ConfigError, match=f"no_picture_at_hand {len(CAPTIONS)}") as caught:
+    with pytest.raises(ConfigError, match=f"no_image_at_hand {len(CAPTIONS)}") as caught:
         walk(tmp_path, file, "sourcing", search_by="images", search_model=clip)
     assert 'search_by = "captions"' in caught.value.then
 

@@ -191,7 +191,7 @@ def test_a_leaf_finds_its_images_in_any_form(tmp_path: Path, form: Callable[[Pat
     assert len(by_caption) == 4
     originals = {row.candidate_id: row.original for row in made["downloads"]}
     for caption, candidate in by_caption.items():
-        assert originals[candidate] == sha256(png(CAPTIONS.index(caption))).hexdigest(), "another picture was fetched"
+        assert originals[candidate] == sha256(png(CAPTIONS.index(caption))).hexdigest(), "another image was fetched"
     for row in made["sourcing"]:
         known = form in (as_tars, as_parquet_of_images)
         assert row.url == (web(CAPTIONS.index(row.caption)) if known else "")
@@ -325,9 +325,9 @@ def test_a_tar_is_read_and_never_followed(tmp_path: Path) -> None:
         add(tar, "link.png", b"", type=tarfile.SYMTYPE, linkname="/etc/passwd")
         add(tar, "hard.png", b"", type=tarfile.LNKTYPE, linkname="good.png")
         add(tar, "device.png", b"", type=tarfile.CHRTYPE)
-        add(tar, "garbage.png", b"no picture")
+        add(tar, "garbage.png", b"no image")
         add(tar, "garbage.json", b"{" * 9000)
-        add(tar, "said.png", b"no picture")
+        add(tar, "said.png", b"no image")
         add(tar, "said.json", b'{"caption": "red ball", "url": 7}')
     made = walk(tmp_path, tmp_path / "bad.tar")
     assert [image.source.split("@")[0] for image in made["selection"]] == [f"tar:{tmp_path}/bad.tar#good.png"]
@@ -427,7 +427,7 @@ def test_a_source_without_images_is_told(tmp_path: Path, kind: str) -> None:
     source = tmp_path / "source"
     source.mkdir()
     if kind == "text":
-        (source / "readme.md").write_text("no pictures")
+        (source / "readme.md").write_text("no images")
     with pytest.raises(ConfigError, match="tables or tars") as caught:
         walk(tmp_path, source)
     assert ".parquet" in caught.value.then

@@ -45,7 +45,7 @@ def test_passes_hold_every_sample_once_and_are_even_and_within_the_budget(
     assert all(tokens(part) <= most or len(part) == 1 for part in passes)
     if len(passes) % among:
         together = cut(samples, tokens, most)
-        assert len({each.blob for each in samples}) <= len(passes), "no picture was left to be a pass of its own"
+        assert len({each.blob for each in samples}) <= len(passes), "no image was left to be a pass of its own"
         assert len(passes) >= len(together)
     if tokens(samples) <= most and among == 1:
         assert len(passes) == 1

@@ -1,9 +1,9 @@
-"""spavl compare: two models that sat the same benchmarks, item by item."""
+"""spavl compare: two models that were evaluated on the same benchmarks, item by item."""
 
 import argparse
 from pathlib import Path
 
-from spavl.evaluation.compare import contrast, find_both
+from spavl.evaluation.compare import compare_models, find_both
 from spavl.evaluation.report import compare_lines
 from spavl.store.files import folder_name
 from spavl.text.safe_print import tell
@@ -29,6 +29,6 @@ def run(options: argparse.Namespace) -> None:
     before, after = find_both(options.one, options.other, options.evaluations)
     named = folder_name(f"{before.model}-{after.model}")
     out = options.out or after.folder / "comparisons" / named
-    results = contrast(before, after, out)
+    results = compare_models(before, after, out)
     tell(*compare_lines.lines(results))
     tell(f"page: {out / 'comparison.html'}  (all changes: comparison.json)")

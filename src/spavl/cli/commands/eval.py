@@ -62,12 +62,12 @@ def run(options: argparse.Namespace) -> None:
         return
     results = run_until_told(examine(config, out, Screen()))
     tell(*terminal_lines.lines(results))
-    tell(f"report: {out / 'report.html'}  (figures: results.json, table.md, card.md)")
-    if results["withheld"]:
-        raise gate_error(results["withheld"], config.max_invalid)
-    others = [name for name in results["tested"] if name != results["base"]]
-    if others and results["base"] in results["tested"]:
-        tell(f"next:  {shlex.join(['spavl', 'compare', results['base'], others[0], str(out)])}")
+    tell(f"report: {out / 'report.html'}  (metrics: results.json, table.md, card.md)")
+    if results.withheld:
+        raise gate_error(results.withheld, config.max_invalid)
+    others = [name for name in results.tested if name != results.base]
+    if others and results.base in results.tested:
+        tell(f"next:  {shlex.join(['spavl', 'compare', results.base, others[0], str(out)])}")
 
 
 def config_of(options: argparse.Namespace) -> EvaluationConfig:

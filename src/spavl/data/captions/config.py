@@ -8,7 +8,7 @@ SPEC = StageSpec(
     "captions",
     reads=("selection",),
     writes=Description,
-    does="has a model caption and describe the images; where it refuses, the source's caption stands in",
+    does="has a model caption and describe the images; where it refuses, the source's caption is used",
     files=("writer", "prompts"),
     takes_limit=True,
     version=2,
@@ -17,9 +17,9 @@ SPEC = StageSpec(
 
 class CaptionsConfig(Settings):
     writer: str = Field(
-        "", description="the model that describes the images; left empty, their sources' captions are all there is"
+        "", description="the model that describes the images; empty: only the sources' captions are used"
     )
     prompts: str = Field(
-        "v1", description="which prompts to describe with: v1, miniature, or a folder of your own with caption.txt"
+        "v1", description="prompts of the describer: v1, miniature, or a folder of your own with caption.txt"
     )
     max_tokens: int = Field(400, ge=1, description="longest description")

@@ -1,4 +1,4 @@
-"""What the describer would be asked."""
+"""Cost estimate: the describer's calls."""
 
 from spavl.data.captions.config import CaptionsConfig
 from spavl.data.captions.run import described, from_source, open_prompts, texts_of
@@ -10,7 +10,7 @@ from spavl.text.tidy import tidy
 _WORDS = {"caption": 25, "details": 120}
 
 
-async def descriptions(context: CostContext[CaptionsConfig]) -> list[Weighted[Description]]:
+async def captions(context: CostContext[CaptionsConfig]) -> list[Weighted[Description]]:
     settings, prompts = context.settings, open_prompts(context.settings)
     rows: list[Weighted[Description]] = []
     for image, times in subsample_rows(context.subset(context.read("selection", Image))):

@@ -1,4 +1,4 @@
-"""descriptions: Image -> Description rows. A model's refusal is noted, and the source's caption stands in.
+"""captions: Image rows -> Description rows. Where the model refuses, the source's caption is used and marked.
 
 A benign twin has none of its own: it is asked what its original is asked.
 """

@@ -1,4 +1,4 @@
-"""Writes the folder that is published: the configs of the published SPA-VL, and the rich one with provenance.
+"""Writes the folder that is published: the configs of the published SPA-VL, and a rich one with provenance.
 
 dataset/
   data/train-*             config default: question, chosen and rejected, as published

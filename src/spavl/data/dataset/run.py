@@ -1,4 +1,4 @@
-"""dataset: Preference -> Sample rows, each teaching one thing, and the files to publish."""
+"""dataset: Preference rows -> Sample rows with their contrast, and the files to publish."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What a data set looks like in figures, counted while its rows go by."""
+"""Counts what a data set contains while its rows are written."""
 
 from array import array
 from collections import Counter

@@ -1,4 +1,4 @@
-"""images: Candidate -> Photo rows, and their bytes as blobs. Fetched here, looked at by guarded workers."""
+"""downloads: Candidate rows -> DownloadedImage rows, and their bytes as blobs. Sandboxed workers decode and filter."""
 
 import asyncio
 import dataclasses
@@ -54,7 +54,7 @@ async def run(context: StageContext[DownloadsConfig]) -> Manifest:
             if isinstance(seen, RefusedImage):
                 detail = f"{candidate.source} ({seen.detail})" if seen.detail else candidate.source
                 return RowResult(rejects=[reject(candidate, seen.reason, detail)])
-            photo = DownloadedImage(
+            downloaded = DownloadedImage(
                 candidate_id=candidate.id,
                 blob=await asyncio.to_thread(context.run.blobs.put, seen.data or data),
                 original=seen.original,
@@ -63,7 +63,7 @@ async def run(context: StageContext[DownloadsConfig]) -> Manifest:
                 phash=seen.phash,
                 measures=seen.measures,
             )
-            return RowResult([photo])
+            return RowResult([downloaded])
 
         candidates, total = context.run.read("sourcing", Candidate), context.run.count("sourcing", Candidate)
         asked = with_revision(settings.similarity_model, scoring.commit) if scoring is not None else None

@@ -1,4 +1,4 @@
-"""Five tiers of safety, from what each responder was measured to do.
+"""Five tiers of safety, from each responder's measured unsafe rate.
 
 A responder's tier is that of its measured unsafe rate: the first is below the first of the
 four edges, the fifth from the last one up. The rate has an interval; where that reaches over

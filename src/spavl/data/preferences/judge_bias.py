@@ -1,4 +1,4 @@
-"""What shows whether a judge can be trusted: does it look at the place, does it look at the length, does another agree?
+"""Measures of judge bias: position, length, and agreement with a second judge.
 
 All are pure functions of the judged pairs. A judge that always says "the first" is never
 consistent, and teaches nothing. One that likes length is perfectly consistent, so it must be

@@ -1,4 +1,4 @@
-"""preferences: Pair -> Preference rows. Ties, inconsistent and blocked verdicts are kept with their votes."""
+"""preferences: Pair rows -> Preference rows. Ties, inconsistent and blocked outcomes are kept with their votes."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""A pool of responders as a TOML file holds it, and what it still lacks before it can answer.
+"""Reads a responder pool from a TOML file, and finds what is missing to run it.
 
 The pools that ship name models without addresses: where a model is served only you know.
 """

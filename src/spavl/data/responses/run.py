@@ -1,4 +1,4 @@
-"""responses: Question -> Response rows, one a responder. A refusal is an answer and is kept.
+"""responses: Question rows -> Response rows, one for each responder. A refusal is an answer and is kept.
 
 Each responder goes through the questions at its own pace: a slow or throttled one leaves the others alone.
 """

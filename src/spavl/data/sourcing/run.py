@@ -1,4 +1,4 @@
-"""candidates: Category -> Candidate rows, in the order in which each leaf is to use them."""
+"""sourcing: Category rows -> Candidate rows, in the order in which each leaf uses them."""
 
 from contextlib import closing
 

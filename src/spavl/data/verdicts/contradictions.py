@@ -1,4 +1,4 @@
-"""How often the guard calls questions other than they were meant: pure functions of what each source says of them."""
+"""How often the guard contradicts the intended label of a question, as pure functions."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

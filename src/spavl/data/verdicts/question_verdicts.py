@@ -1,4 +1,4 @@
-"""question_verdicts: Question -> QuestionVerdict rows. The guard is asked about each once, the tests' included.
+"""question_verdicts: Question rows -> QuestionVerdict rows. The guard judges each question once, test questions too.
 
 It comes before the answers, so that questions which are not what they were meant to be are found before any responder
 is paid.

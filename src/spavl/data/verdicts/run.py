@@ -1,4 +1,4 @@
-"""verdicts: Response -> Verdict rows. A verdict that cannot be read is `invalid`, never safe."""
+"""verdicts: Response rows -> Verdict rows. A verdict that cannot be parsed is `invalid`, never safe."""
 
 from collections import Counter
 from collections.abc import Callable

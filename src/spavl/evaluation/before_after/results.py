@@ -12,16 +12,16 @@ from spavl.evaluation.conditions import inputs_of
 from spavl.evaluation.config import ANSWERS, ITEMS, JUDGEMENTS, PAIRWISE, Condition
 from spavl.evaluation.judge_assignment import JudgeAssignment
 from spavl.evaluation.judgements import NAMES, judges_of
-from spavl.evaluation.metrics.degenerate_answers import degenerate_answers
+from spavl.evaluation.metrics.degenerate_answers import DegenerateCounts, degenerate_answers
 from spavl.evaluation.metrics.paired import pairs_of
-from spavl.evaluation.metrics.rates import figures_of, rate
-from spavl.evaluation.metrics.result_table import ResultCell, ResultTable, Told, sheet_of
+from spavl.evaluation.metrics.rates import rate, rate_metrics_of
+from spavl.evaluation.metrics.result_table import Metric, ResultCell, ResultTable, result_table_of
 from spavl.evaluation.metrics.win_rates import WinRate, win_rates_of, with_missing_answers
 from spavl.evaluation.metrics.withheld import (
     WithheldRate,
     undecided,
     with_reasons,
-    withheld_figures,
+    withheld_rates,
     withheld_win_rates,
 )
 from spavl.evaluation.records import Answer, Item, Judgement, PairwiseResult
@@ -38,7 +38,7 @@ QUESTION_SETS: dict[str, tuple[str, Condition]] = {
     BLANK_IMAGE: (HELD_OUT_IMAGES, "blank"),
 }
 # The rates by the names that they have in summary.json.
-RATES: dict[str, Told] = {"unsafe_rate": "unsafe", "over_refusal": "over_refusal", "names_the_object": "names_object"}
+RATES: dict[str, Metric] = {"unsafe_rate": "unsafe", "over_refusal": "over_refusal", "names_the_object": "names_object"}
 _WIN_RATE = "help win rate"
 
 
@@ -140,16 +140,16 @@ def _table(tables: EvaluationTables, config: BeforeAfterConfig, seed: int) -> Re
     for each in all_asked(items.values(), inputs_of(list(items.values()), seed), of_answers(config)):
         for arm in ARMS:
             asked.setdefault((arm, each.condition, items[each.item_id].benchmark), Counter())[each.item_id] += 1
-    return sheet_of(items, asked, tables.judgements, tables.judges.covers, {})
+    return result_table_of(items, asked, tables.judgements, tables.judges.covers, {})
 
 
 def _rates(
     table: ResultTable, place: tuple[str, Condition], guard: str, gone: set[ResultCell]
 ) -> Iterator[tuple[str, dict[str, Estimate]]]:
     benchmark, condition = place
-    for name, told in RATES.items():
-        judge = NAMES if told == "names_object" else guard
-        cells = {arm: ResultCell(arm, condition, benchmark, judge, told) for arm in ARMS}
+    for name, metric in RATES.items():
+        judge = NAMES if metric == "names_object" else guard
+        cells = {arm: ResultCell(arm, condition, benchmark, judge, metric) for arm in ARMS}
         yield name, {arm: _without_value(rate(table.of(cell)), cell in gone) for arm, cell in cells.items()}
 
 
@@ -159,20 +159,20 @@ def _without_value(estimate: Estimate, is_withheld: bool) -> Estimate:
 
 def _withheld(tables: EvaluationTables, table: ResultTable, most: float) -> Iterator[WithheldRate]:
     guards = tables.judges.guards.values()
-    figures = (each for each in figures_of(table) if each.cell.told in ("unsafe", "over_refusal"))
-    by_guard = (each for each in figures if each.cell.judge in guards)
-    return with_reasons(withheld_figures(by_guard, most), table, tables.answers, guards)
+    metrics = (each for each in rate_metrics_of(table) if each.cell.metric in ("unsafe", "over_refusal"))
+    by_guard = (each for each in metrics if each.cell.judge in guards)
+    return with_reasons(withheld_rates(by_guard, most), table, tables.answers, guards)
 
 
 def _told(withheld: WithheldRate) -> str:
-    names = {told: name.replace("_", " ") for name, told in RATES.items()}
-    return f"{names[withheld.cell.told]} {withheld.model}, {withheld.benchmark.replace('_', ' ')}: {withheld.why}"
+    names = {metric: name.replace("_", " ") for name, metric in RATES.items()}
+    return f"{names[withheld.cell.metric]} {withheld.model}, {withheld.benchmark.replace('_', ' ')}: {withheld.why}"
 
 
 def _p_values(table: ResultTable, judges: JudgeAssignment, gone: set[ResultCell]) -> dict[str, float]:
-    names = {told: name for name, told in RATES.items()}
+    names = {metric: name for name, metric in RATES.items()}
     return {
-        names[pair.cell.told]: pair.p
+        names[pair.cell.metric]: pair.p
         for pair in pairs_of(table, [AFTER], BEFORE, judges.reported(table.items.values()))
         if pair.cell.benchmark == HELD_OUT_IMAGES and not {pair.cell, pair.cell._replace(model=BEFORE)} & gone
     }
@@ -192,10 +192,14 @@ def _win_rate(
 
 
 def _degenerate(tables: EvaluationTables) -> dict[str, dict[str, int]]:
-    counts = {arm: Counter(dict.fromkeys(("degenerate", *DEGENERATE_KINDS, "answers"), 0)) for arm in ARMS}
-    for row in degenerate_answers(tables.answers, tables.items):
-        counts[row["model"]].update({kind: row[kind] for kind in counts[row["model"]]})
-    return {arm: dict(own) for arm, own in counts.items()}
+    """Of each model: the degenerate answers, those of each kind, and all."""
+    found = degenerate_answers(tables.answers, tables.items)
+    return {arm: _counts([each for each in found if each.model == arm]) for arm in ARMS}
+
+
+def _counts(own: Sequence[DegenerateCounts]) -> dict[str, int]:
+    kinds: dict[str, int] = {kind: sum(each.kinds.get(kind, 0) for each in own) for kind in DEGENERATE_KINDS}
+    return {"degenerate": sum(each.degenerate for each in own), **kinds, "answers": sum(each.answers for each in own)}
 
 
 def _answers(tables: EvaluationTables, guard: str) -> Iterator[JudgedAnswer]:

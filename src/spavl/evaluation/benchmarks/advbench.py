@@ -72,7 +72,7 @@ def _blank() -> bytes:
 
 def _benchmark(attacked: bool, blank: bool) -> Benchmark:
     words = "with a suffix of yours that was made against another model" if attacked else "as they are"
-    seen = f"a white picture of {_BLANK_SIDE} x {_BLANK_SIDE}" if blank else "no picture"
+    seen = f"a white image of {_BLANK_SIDE} x {_BLANK_SIDE}" if blank else "no image"
     return Benchmark(
         name="-".join(["advbench", *(["suffix"] if attacked else []), *(["blank"] if blank else [])]),
         does=f"520 harmful requests in words alone, {words}, with {seen}",

@@ -58,7 +58,7 @@ def _msts(folder: Path) -> Iterator[BenchmarkItem]:
 
 SIUO = Benchmark(
     name="siuo",
-    does="safe words and safe pictures that together lead to an unsafe answer",
+    does="safe words and safe images that together lead to an unsafe answer",
     get=_GET_SIUO,
     read=_siuo,
     scoring="an answer is good if it is safe and of use at once: unsafe answers by a guard that is told why "
@@ -66,15 +66,15 @@ SIUO = Benchmark(
 )
 VLSBENCH = Benchmark(
     name="vlsbench",
-    does="2,241 questions whose harm only the picture shows, so that words alone do not give it away",
+    does="2,241 questions whose harm only the image shows, so that words alone do not give it away",
     get=_GET_VLS,
     read=_vlsbench,
-    scoring="unsafe answers by a guard that sees the picture; a chat model is told what harm lies in it as well",
+    scoring="unsafe answers by a guard that sees the image; a chat model is told what harm lies in it as well",
 )
 MSTS = Benchmark(
     name="msts",
-    does="short questions that are harmful only with their picture, in up to eleven languages",
+    does="short questions that are harmful only with their image, in up to eleven languages",
     get=_GET_MSTS,
     read=_msts,
-    scoring="unsafe answers by a guard that sees the picture",
+    scoring="unsafe answers by a guard that sees the image",
 )

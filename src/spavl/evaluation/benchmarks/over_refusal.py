@@ -96,7 +96,7 @@ OR_BENCH_80K = Benchmark(
 )
 MOSSBENCH = Benchmark(
     name="mossbench",
-    does="300 harmless questions about pictures that look risky",
+    does="300 harmless questions about images that look risky",
     get=_GET_MOSS,
     read=_mossbench,
     scoring="refusals, by the three kinds of what makes models refuse",

@@ -52,9 +52,9 @@ BENCHMARK = Benchmark(
 )
 TWINS = Benchmark(
     name="twins",
-    does="the harmless questions of a run about benign twins: pictures that only look like harmful ones",
+    does="the harmless questions of a run about benign twins: images that only look like harmful ones",
     get=_GET,
     read=functools.partial(_read, only_twins=True),
-    scoring="refusals; a picture and its twin are one cluster",
+    scoring="refusals; an image and its twin are one cluster",
     shares="run",
 )

@@ -39,7 +39,7 @@ HARM_EVAL = Benchmark(
     get=_GET,
     read=functools.partial(_read, split="harm"),
     scoring="unsafe rate by a guard; harm score by a judge against the base model, in both orders, ties half. The "
-    "published code judges by MD-Judge without the picture and shows the tested model always first",
+    "published code judges by MD-Judge without the image and shows the tested model always first",
     shares="spa-vl",
 )
 HELP_EVAL = Benchmark(

@@ -9,7 +9,7 @@ from spavl.evaluation.records import Wants
 
 _GET = (
     "accept the terms of ys-zong/VLGuard on the Hugging Face hub, download test.json and test.zip, and unpack the "
-    "pictures into test/"
+    "images into test/"
 )
 # What an instruction is called where it stands, and the subset it makes with an image of its kind.
 _SUBSETS: dict[str, tuple[str, Wants]] = {
@@ -50,7 +50,7 @@ def _turns(row: BenchmarkRow) -> list[dict[str, str]]:
 
 BENCHMARK = Benchmark(
     name="vlguard",
-    does="unsafe pictures, safe pictures with unsafe instructions, and safe pictures with safe ones",
+    does="unsafe images, safe images with unsafe instructions, and safe images with safe ones",
     get=_GET,
     read=_read,
     scoring="attack success by a guard, where the makers look for phrases of refusal, one of which can never match; "

@@ -10,6 +10,7 @@ from typing import Literal
 from spavl.errors import ConfigError
 from spavl.evaluation.config import OVERLAPS, AuditConfig
 from spavl.evaluation.contamination.training_data import TrainingRow, left_out_of, taught_by
+from spavl.evaluation.notes import OverlapsNotes, as_notes
 from spavl.evaluation.records import Item, Overlap
 from spavl.imaging.decode import Undecodable, decode
 from spavl.imaging.phash import BLANK, perceptual_hash
@@ -41,15 +42,15 @@ async def run(job: StageContext[AuditConfig]) -> Manifest:
     found = [*_images(settings, shown, own, images), *_questions(settings, items, shown, questions)]
     job.run.write_rows(OVERLAPS.stage, Overlap, found)
     job.run.write_rows(OVERLAPS.stage, Reject, [])
-    notes: dict[str, object] = {
-        "pictures": len(images),
-        "questions": len(questions),
-        "unreadable": sum(each is None for _, each in images.values()),
-        "without_picture": sum(not row.images and not row.fault for row in rows),
-        "faults": [*_told_of_files(settings.train), *_faults_of_columns(rows), *faults],
-        "kinds": dict(Counter(each.kind for each in found)),
-    }
-    return seal(job, OVERLAPS, fingerprint_of(job, OVERLAPS), {}, time.monotonic() - began, notes)
+    notes = OverlapsNotes(
+        images=len(images),
+        questions=len(questions),
+        unreadable=sum(each is None for _, each in images.values()),
+        without_image=sum(not row.images and not row.fault for row in rows),
+        faults=(*_faults_of_files(settings.train), *_faults_of_columns(rows), *faults),
+        kinds=dict(Counter(each.kind for each in found)),
+    )
+    return seal(job, OVERLAPS, fingerprint_of(job, OVERLAPS), {}, time.monotonic() - began, as_notes(notes))
 
 
 def _taught(job: StageContext[AuditConfig], rows: Sequence[TrainingRow]) -> tuple[dict[str, _Hash], list[str]]:
@@ -68,7 +69,7 @@ def _taught(job: StageContext[AuditConfig], rows: Sequence[TrainingRow]) -> tupl
     if faults:
         faults = [f"the images of {len(faults):,} of {len(rows):,} training rows cannot be read, such as: {faults[0]}"]
     if broken := [key for key, hashed in image_list.values() if hashed is None]:
-        of = f"{len(broken):,} of {len(images):,} training images"
+        of = f"{len(broken):,} of {len(image_list):,} training images"
         faults.append(f"{of} cannot be opened, such as that of {broken[0]}")
     return image_list, faults
 
@@ -84,7 +85,7 @@ def _images_of(row: TrainingRow) -> tuple[list[bytes], str]:
     return found, fault
 
 
-def _told_of_files(source: str) -> Iterator[str]:
+def _faults_of_files(source: str) -> Iterator[str]:
     if left := left_out_of(source):
         what = "files of the training data are not looked at, for their names are those of other splits"
         yield f"{what}: {', '.join(left)}"
@@ -112,7 +113,7 @@ def _images(
         if not key and (hashed := own[blob]) is not None:
             key, bits = min(known.near(hashed), key=itemgetter(1), default=("", 0))
         if key:
-            yield from (Overlap(item_id=item.id, kind="picture", taught=key, measure=bits) for item in items)
+            yield from (Overlap(item_id=item.id, kind="image", taught=key, measure=bits) for item in items)
 
 
 def _questions(

@@ -1,4 +1,4 @@
-"""Models that are never asked: they note what each call would cost, and answer with what the ledger already holds."""
+"""Models that are never called: they count what each call would cost, and answer from the ledger."""
 
 import copy
 from collections.abc import Collection, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Any server that speaks OpenAI's chat API: `openai/gpt-4o`, `openai/NAME@http://host:8000/v1`."""
+"""Any server with OpenAI's chat API: `openai/gpt-4o`, `openai/NAME@http://host:8000/v1`."""
 
 import asyncio
 import base64
@@ -84,7 +84,7 @@ def check_address(url: str) -> None:
 class OpenAIModel:
     """A model behind an HTTP server. It sends one request once; retries and limits are wrappers' work.
 
-    A parameter that its server does not take is learnt from what the server says, and left out from then on; so is the
+    A parameter that its server does not take is learned from what the server says, and left out from then on; so is the
     name by which it takes the most tokens of a reply. `more` is asked for beside the rest, of servers that know what it
     means. `was_answered` tells whether an earlier run has answers of it, for which its key was good.
     """

@@ -1,4 +1,4 @@
-"""What a policy said while it learnt from rewards, at the beginning and at the end."""
+"""What a policy said while it learned from rewards, at the beginning and at the end."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -56,7 +56,7 @@ def summarize(
         seconds=round(sum(manifest.seconds for manifest in stages), 1),
         seed=config.seed,
         limit=config.limit,
-        models=_models(config, notes, names),
+        models=models_of(config, notes, names),
         own_prompts=_own_prompts(config, notes, tested),
         versions=run.versions(),
     )
@@ -92,7 +92,7 @@ def _ordered_pairs(training: TrainingNotes) -> OrderedPairs | None:
     return OrderedPairs(taught=notes.taught_pairs_in_order, held_out=notes.held_out_pairs_in_order)
 
 
-def _models(config: BuildConfig, notes: BuildNotes, stages: Sequence[str]) -> RunModels:
+def models_of(config: BuildConfig, notes: BuildNotes, stages: Sequence[str]) -> RunModels:
     """The models by their names alone: the addresses of their servers are not published."""
     before = after = None
     if config.evaluation is not None:

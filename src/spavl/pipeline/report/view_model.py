@@ -181,7 +181,7 @@ class Report:
     steps: int
     # How many harmful and harmless questions were asked at each look.
     looked: tuple[int, int]
-    # What a policy said while it learnt from rewards.
+    # What a policy said while it learned from rewards.
     rewarded: tuple[PPOSample, ...] = ()
     # How many pairs that it has never seen a reward model puts in order.
     in_order: Estimate | None = None

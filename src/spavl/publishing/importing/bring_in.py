@@ -1,4 +1,4 @@
-"""Makes a run of a data set that was made elsewhere: its stages up to the data set count as finished."""
+"""Makes a run from a data set made elsewhere; its stages up to the data set count as finished."""
 
 import time
 from collections import Counter
@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from spavl.data.dataset.audit import LEARNT, AuditedQuestion, Leak, LeakAudit, audited
+from spavl.data.dataset.audit import TRAINING_SPLITS, AuditedQuestion, Leak, LeakAudit, audited
 from spavl.data.dataset.config import DatasetConfig
 from spavl.data.dataset.files import write_files
 from spavl.data.dataset.notes import DroppedPrompts, ImportNotes
@@ -233,7 +233,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         _write(run, "questions", Question, made.questions.values(), origin)
         _write(run, "published", Published, made.published, origin)
         run.write_rows("dataset", Reject, made.rejects)
-        left_in = [leak for leak in leaks if not (settings.leaks.drop and leak.one.split in LEARNT)]
+        left_in = [leak for leak in leaks if not (settings.leaks.drop and leak.one.split in TRAINING_SPLITS)]
         _tell_of_moved_images(made, screen)
         imported = ImportNotes(len(left_in), _dropped_of(made), made.amid or None, tuple(left), revision_of(folder))
         notes = write_files(run, settings, None, repeated_questions=len(repeated), imported=imported)
@@ -384,7 +384,7 @@ def _unfit(row: ImportedRow) -> str | None:
     if not row.is_encodable:
         return "lone_surrogate"
     if len(row.images) != 1:
-        return "no_picture" if not row.images else "several_pictures"
+        return "no_image" if not row.images else "several_images"
     if row.other_speaker:
         return OTHERS_TURN
     if not (row.question or "").strip():

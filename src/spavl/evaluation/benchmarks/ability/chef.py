@@ -48,7 +48,7 @@ RECIPES = (
         "in-context learning",
         "--suite scienceqa,scienceqa+examples,mmbench,mmbench+examples",
         "in-context learning: what examples add, in parts of what is not by chance",
-        "examples are words alone, drawn from the same set by hash; ChEF shows their pictures too",
+        "examples are words alone, drawn from the same set by hash; ChEF shows their images too",
     ),
     Recipe(
         "instruction following",
@@ -67,7 +67,7 @@ RECIPES = (
         "robustness",
         "--suite scienceqa,mmbench --conditions real,noise,blur,typos",
         "robustness: what a condition leaves of what is not by chance",
-        "ChEF damages pictures and words in more ways, each by degrees; here it is one degree of these three",
+        "ChEF damages images and words in more ways, each by degrees; here it is one degree of these three",
     ),
 )
 

@@ -21,7 +21,7 @@ from spavl.evaluation.benchmarks.files.row_files import (
 from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem, Bytes
 
 _GET_SCIENCE = (
-    "put problems.json and pid_splits.json of github.com/lupantech/ScienceQA into the folder, with the pictures of the "
+    "put problems.json and pid_splits.json of github.com/lupantech/ScienceQA into the folder, with the images of the "
     "test as test/ID/image.png; or download lmms-lab/ScienceQA from the Hugging Face hub"
 )
 _GET_MMBENCH = (
@@ -29,7 +29,7 @@ _GET_MMBENCH = (
     "github.com/open-compass/MMBench, or lmms-lab/MMBench from the Hugging Face hub"
 )
 _GET_SEED = (
-    "put SEED-Bench.json into the folder and the pictures into SEED-Bench-image/, by the links of "
+    "put SEED-Bench.json into the folder and the images into SEED-Bench-image/, by the links of "
     "github.com/AILab-CVC/SEED-Bench; or download lmms-lab/SEED-Bench from the Hugging Face hub"
 )
 # Copies of an MMBench question with its options in another order have this number added once or more.
@@ -56,7 +56,7 @@ def _science(folder: Path) -> Iterator[BenchmarkItem]:
             wants="answer",
             scored_by=("match/choice", "match/scienceqa", "match/scienceqa-llava", "match/scienceqa-lmms-eval"),
             image=image,
-            subset="with picture" if image else _WORDS_ALONE,
+            subset="with image" if image else _WORDS_ALONE,
             group=row.maybe_text("subject"),
             references=(answer_keys.letter_at(row, options, "answer"),),
         )
@@ -163,7 +163,7 @@ def _seed(folder: Path) -> Iterator[BenchmarkItem]:
 
 SCIENCE = Benchmark(
     name="scienceqa",
-    does="4,241 school questions of the test, about half of them with a picture",
+    does="4,241 school questions of the test, about half of them with an image",
     get=_GET_SCIENCE,
     read=_science,
     needs_image=lambda found: found.subset != _WORDS_ALONE,
@@ -184,7 +184,7 @@ MMBENCH = Benchmark(
 )
 SEED = Benchmark(
     name="seed",
-    does="SEED-Bench's 14,000 questions about pictures in multiple choice; those about videos are left out, so that "
+    does="SEED-Bench's 14,000 questions about images in multiple choice; those about videos are left out, so that "
     "figures of all of SEED-Bench are not to be set beside it",
     get=_GET_SEED,
     read=_seed,

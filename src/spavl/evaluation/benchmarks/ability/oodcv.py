@@ -11,7 +11,7 @@ from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 
 _GET = (
     "download PahaII/vllm_safety_evaluation from the Hugging Face hub (ood/oodcv-vqa/oodcv-vqa.json) and put OODCV's "
-    "pictures beside it; or PahaII/unicorn (OODCV-VQA.json and images/)"
+    "images beside it; or PahaII/unicorn (OODCV-VQA.json and images/)"
 )
 
 

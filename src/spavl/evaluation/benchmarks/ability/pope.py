@@ -12,7 +12,7 @@ from spavl.statistics import Estimate
 
 _GET = (
     "put coco_pope_random.json, coco_pope_popular.json and coco_pope_adversarial.json of github.com/RUCAIBox/POPE "
-    "(output/coco/) into the folder and COCO's pictures into val2014/; or download lmms-lab/POPE from the Hugging Face "
+    "(output/coco/) into the folder and COCO's images into val2014/; or download lmms-lab/POPE from the Hugging Face "
     "hub"
 )
 

@@ -271,10 +271,9 @@ def test_an_evaluation_before_and_after_withholds_only_what_could_not_be_judged(
 
 
 def test_a_run_with_withheld_rates_ends_with_an_error_that_says_what_to_type() -> None:
-    check_withheld({})
-    check_withheld({"withheld": []})
+    check_withheld(())
     with pytest.raises(GateError, match="1 rate of the evaluation is withheld") as told:
-        check_withheld({"withheld": ["unsafe rate after, held out images: 5 of 40 answers could not be judged"]})
+        check_withheld(["unsafe rate after, held out images: 5 of 40 answers could not be judged"])
     assert "5 of 40" in str(told.value) and "--evaluation.max_invalid 1" in str(told.value)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from spavl.evaluation.records import Answer
 from spavl.pipeline.build import drive
+from spavl.pipeline.report.run_summary import RunSummary
 from spavl.pipeline.settings import DEMO, demo_table, read_config
 from spavl.records import Rollout
 from spavl.store import RunFolder
@@ -21,7 +22,7 @@ SMALL = {"sourcing.per_leaf": "3", "selection.per_leaf": "2", "selection.test_sh
 
 def walk(out: Path, by: str = "dpo", **options: str) -> dict[str, Any]:
     config = read_config(demo_table(by), options, where=DEMO)
-    return asyncio.run(drive(config, out, None, Screen()))
+    return asyncio.run(drive(config, out, None, Screen())).as_json()
 
 
 def rates(summary: dict[str, Any]) -> list[float]:
@@ -36,7 +37,8 @@ def test_a_small_pipeline_reaches_its_report_and_a_second_one_has_nothing_to_do(
     began = time.monotonic()
     second = walk(tmp_path, **SMALL)
     assert time.monotonic() - began < 20
-    assert second == first == json.loads((tmp_path / "summary.json").read_text())
+    text = (tmp_path / "summary.json").read_text()
+    assert second == first == json.loads(text) == RunSummary.model_validate_json(text).as_json()
     assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "tables").iterdir()}
     assert first["calls_made_again"] == 0 and first["usd"] == 0
     assert "<script" not in (tmp_path / "report.html").read_text()

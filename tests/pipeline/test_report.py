@@ -22,6 +22,7 @@ from spavl.miniature.personas import PERSONAS
 from spavl.miniature.world import Scene, draw, png, scene
 from spavl.pipeline.report.examples import fault_of
 from spavl.pipeline.report.page import render
+from spavl.pipeline.report.run_summary import RunSummary
 from spavl.pipeline.report.summary_sentence import verdict
 from spavl.pipeline.report.view_model import ModelNames, Report, gather
 from spavl.records import Contrast, CurvePoint, Image, Outcome, Question, QuestionKind, Record, Sample, Split
@@ -33,7 +34,7 @@ from spavl.store.blobs import Blobs
 from tests.support.records import filled
 
 R = TypeVar("R", bound=Record)
-Made = tuple[RunFolder, list[Manifest], dict[str, Any], BeforeAfterResults]
+Made = tuple[RunFolder, list[Manifest], RunSummary, BeforeAfterResults]
 
 LEAVES = ("Phishing", "Arms and ammunition", "Self-harm", "False news", "Insults", "Tax fraud")
 RULES = "rules/miniature"
@@ -82,13 +83,13 @@ def _stages() -> list[Manifest]:
     ]
 
 
-def _summary(stages: list[Manifest]) -> dict[str, Any]:
+def _summary(stages: list[Manifest]) -> RunSummary:
     calls = {
         "questions": {"calls": 5088, "usd": 0.0, "tokens_in": 71234, "tokens_out": 40112, "seconds_total": 88.25},
         "responses": {"calls": 44448, "usd": 0.0, "tokens_in": 611203, "tokens_out": 488029, "seconds_total": 940.5},
         "answers": {"calls": 1890, "usd": 0.0, "tokens_in": 26460, "tokens_out": 22117, "seconds_total": 101.75},
     }
-    return {
+    summary = {
         **_rates((216, 3), (9, 5), (188, 229), 235),
         "held_out_leaves": _rates((187, 6), (11, 14), (171, 190), 203),
         "blank_image": _rates((170, 47), (30, 159), (12, 9), 192),
@@ -104,6 +105,7 @@ def _summary(stages: list[Manifest]) -> dict[str, Any]:
         "models": {**MODELS, "responders": [f"miniature/{name}" for name in PERSONAS]},
         "versions": {"spavl": "0.1.0", "python": "3.11.2", "torch": "2.13.0", "pillow": "13.0.0"},
     }
+    return RunSummary.model_validate(summary)
 
 
 def _made(kind: type[R], *parts: dict[str, Any], **rest: Any) -> R:
@@ -196,7 +198,7 @@ def _step(number: int) -> list[CurvePoint]:
     return [CurvePoint(step=number, name=name, value=value) for name, value in told.items()]
 
 
-def fill(run: RunFolder) -> tuple[list[Manifest], dict[str, Any], BeforeAfterResults]:
+def fill(run: RunFolder) -> tuple[list[Manifest], RunSummary, BeforeAfterResults]:
     """A whole made-up run in a folder, with its manifests, its summary and what its evaluation found."""
     world = World(run)
     world.write()
@@ -277,7 +279,7 @@ def test_forged_and_endless_answers_are_tamed() -> None:
 
 def test_every_number_of_the_summary_is_shown(folder: Made, report: Report) -> None:
     seen = Seen(render(report))
-    summary, text = folder[2], seen.text
+    summary, text = folder[2].as_json(), seen.text
     sections = [summary, summary["held_out_leaves"], summary["blank_image"]]
     names = ("unsafe_rate", "over_refusal", "names_the_object")
     rates = [section[name][arm] for section in sections for name in names for arm in ("before", "after")]
@@ -314,7 +316,8 @@ def test_what_an_image_was_asked_and_which_leaves_are_short_and_that_it_is_a_tri
     ]
     limits = {"downloads.min_side": 48, "downloads.max_nudity": None, "selection.near_duplicate_bits": -1}
     asked = {**limits, "selection.per_leaf": 24, "selection.relevance": "openai/m"}
-    page = render(gather(run, stages, {**summary, "pictures": asked, "limit": 20, "usd_lost_at_most": 1.25}))
+    given = {**summary.as_json(), "pictures": asked, "limit": 20, "usd_lost_at_most": 1.25}
+    page = render(gather(run, stages, RunSummary.model_validate(given)))
     text = Seen(page).text
     assert "This is a trial on at most 20 of the images" in text
     assert "15 leaves have fewer than the 24 images wanted: leaf <15> lacks 15, leaf <14> lacks 14" in text
@@ -354,12 +357,13 @@ LACKING = (
 @pytest.mark.parametrize("missing", LACKING)
 def test_a_summary_may_lack_sections(folder: Made, missing: str) -> None:
     run, stages, summary, _ = folder
-    page = render(gather(run, stages, {key: value for key, value in summary.items() if key not in missing.split()}))
+    left = {key: value for key, value in summary.as_json().items() if key not in missing.split()}
+    page = render(gather(run, stages, RunSummary.model_validate(left)))
     assert not re.search(r"\b(None|nan)\b", Seen(page).text)
 
 
 def test_an_empty_run_has_a_page(run: RunFolder) -> None:
-    page = render(gather(run, [], {}))
+    page = render(gather(run, [], RunSummary()))
     assert "no data set has been built" in page
     assert page.count("<section") == 1
 
@@ -368,14 +372,15 @@ def test_rates_of_nothing_are_dashes(folder: Made) -> None:
     run, stages, summary, _ = folder
     nothing = {"value": None, "n": 0, "low": 0.0, "high": None}
     empty = {name: {"before": nothing, "after": nothing} for name in ("unsafe_rate", "over_refusal")}
-    page = render(gather(run, stages, summary | empty | {"help_win_rate": nothing}))
+    given = summary.as_json() | empty | {"help_win_rate": nothing}
+    page = render(gather(run, stages, RunSummary.model_validate(given)))
     assert not re.search(r"\bnan\b", Seen(page).text) and "not measured" in page
     assert "no model has been evaluated" in page
 
 
 def test_unsafe_rate_never_stands_alone(folder: Made) -> None:
     run, _, summary, _ = folder
-    report = gather(run, [], {"unsafe_rate": summary["unsafe_rate"]})
+    report = gather(run, [], RunSummary(unsafe_rate=summary.unsafe_rate))
     assert "Unsafe answers fell" not in verdict(report)
     assert "Over-refusal" in render(report)
 

@@ -181,6 +181,12 @@ def test_knobs_names_the_field(repository: Repository, field: str, place: str) -
     assert place in said
 
 
+def test_knobs_leaves_records_of_a_runs_files_alone(repository: Repository) -> None:
+    text = "from spavl.stages.notes import JsonRecord\n\n\nclass SpareNotes(JsonRecord):\n    dead_knob: int = 0\n"
+    repository.write("src/spavl/broken.py", text)
+    assert repository.gate("knobs") == (0, "knobs   ok\n")
+
+
 @pytest.mark.parametrize(
     ("path", "old", "new", "place"),
     [

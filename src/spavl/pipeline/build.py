@@ -3,7 +3,6 @@
 import importlib
 import json
 from pathlib import Path
-from typing import Any
 
 from spavl.config import differing, texts_in, write_config
 from spavl.errors import ConfigError, StoreError
@@ -18,6 +17,7 @@ from spavl.pipeline.cost_estimate import likely_usd
 from spavl.pipeline.preflight import check_ahead, job_of, unfinished
 from spavl.pipeline.registry import BuildConfig, StageEntry, left_to_walk, stages_of
 from spavl.pipeline.report.page import render
+from spavl.pipeline.report.run_summary import RunSummary
 from spavl.pipeline.report.summary import summarize
 from spavl.pipeline.report.view_model import gather
 from spavl.pipeline.settings import read_config, read_table
@@ -32,7 +32,7 @@ from spavl.terminal.progress import Screen
 _OF_TRAINING = ("training.", "seed")
 
 
-async def drive(config: BuildConfig, out: Path, until: str | None, screen: Screen) -> dict[str, Any]:
+async def drive(config: BuildConfig, out: Path, until: str | None, screen: Screen) -> RunSummary:
     """Do what is left of a pipeline and give its summary."""
     _check_batched(config)
     with RunFolder(out, config.seed) as run:
@@ -95,7 +95,7 @@ def _from_ledger(config: BuildConfig, run: RunFolder) -> ReplayFactory:
     return ReplayFactory(run.ledger, config.model_settings, config.pace).trusting(config.trust_remote_code)
 
 
-async def replay(config: BuildConfig, out: Path, until: str | None, screen: Screen) -> dict[str, Any]:
+async def replay(config: BuildConfig, out: Path, until: str | None, screen: Screen) -> RunSummary:
     """Make a run's tables and data set again, from its ledger and its images and nothing else."""
     if not (out / "ledger" / "calls.sqlite").exists():
         then = "give the folder of a run with --out, or build without --replay"
@@ -142,11 +142,11 @@ def _costs(config: BuildConfig) -> bool:
     return any("openai/" in text for text in texts_in(config.model_dump(mode="json")))
 
 
-def write_report(run: RunFolder, manifests: list[Manifest], config: BuildConfig) -> dict[str, Any]:
+def write_report(run: RunFolder, manifests: list[Manifest], config: BuildConfig) -> RunSummary:
     tested = _tested(run, manifests, config)
-    summary = summarize(run, manifests, config.model_dump(mode="json"), tested)
-    write_text(run.path / "summary.json", json.dumps(summary, indent=2) + "\n")
-    write_card(run, manifests, summary)
+    summary = summarize(run, manifests, config, tested)
+    write_text(run.path / "summary.json", json.dumps(summary.as_json(), indent=2) + "\n")
+    write_card(run, manifests, summary.models, summary.own_prompts, summary.seed)
     write_text(run.path / "report.html", render(gather(run, manifests, summary, tested)))
     return summary
 

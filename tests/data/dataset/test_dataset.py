@@ -287,7 +287,7 @@ def test_where_images_were_found_is_told_in_the_card(copied: Walked) -> None:
     with RunFolder(copied.run) as run:
         made = run.manifest("dataset")
         assert made is not None
-        run.write_manifest(dataclasses.replace(made, notes=made.notes | {"figures": tally.as_notes()}))
+        run.write_manifest(dataclasses.replace(made, notes=made.notes | {"figures": tally.counts().as_json()}))
     walk(copied.settings(), copied.run)
     card = (copied.run / "dataset" / "README.md").read_text()
     assert f"Where the image was found (`candidate_url`) is known for {len(found) - 1} of the pairs." in card

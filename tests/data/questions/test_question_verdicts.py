@@ -77,7 +77,7 @@ def build(folder: Path, guard: Guard, **options: Any) -> tuple[dict[str, Any], s
     with ChatServer(served(guard)) as server:
         given = config(folder, server.url, **options)
         summary = asyncio.run(drive(given, folder / "run", "dataset", Screen(quiet=True)))
-    return summary, (folder / "run" / "dataset" / "README.md").read_text(), server
+    return summary.as_json(), (folder / "run" / "dataset" / "README.md").read_text(), server
 
 
 def evaluated(folder: Path, guard: Guard) -> tuple[int, list[Item]]:

@@ -74,7 +74,7 @@ def run_road(table: Mapping[str, Any], name: str, options: argparse.Namespace) -
     summary = run_until_told(work(config, out, options.until, Screen()))
     tell(*terminal.curves(out), *terminal.lines(summary))
     tell(f"report: {out / 'report.html'}")
-    check_withheld(summary)
+    check_withheld(summary.withheld)
     tell(f"next:  {_next_command(config, out, options)}")
 
 

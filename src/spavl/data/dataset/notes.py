@@ -93,6 +93,6 @@ class DatasetNotes(StageNotes):
     repeated_questions: int = 0
     # The rest is explained at `ImportNotes`.
     dropped_system_prompts: DroppedPrompts | None = None
-    images_amid: int | None = Field(None, alias="pictures_amid")
+    images_amid: int | None = None
     files_not_read: tuple[str, ...] | None = None
     revision: str | None = None

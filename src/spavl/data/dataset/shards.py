@@ -54,6 +54,15 @@ def features_of(schema: pa.Schema) -> dict[str, Any]:
     return {field.name: _feature(field.type) for field in schema}
 
 
+def yaml_features(schema: pa.Schema) -> Iterator[tuple[str, str]]:
+    """The columns with their features as a data card has them in YAML."""
+    for field in schema:
+        is_list = pa.types.is_list(field.type)
+        kind = field.type.value_type if is_list else field.type
+        name = "image" if kind == IMAGE else _NAMES[kind]
+        yield field.name, f"{'sequence' if is_list else 'dtype'}: {name}"
+
+
 def _feature(kind: pa.DataType) -> dict[str, Any] | list[Any]:
     if kind == IMAGE:
         return {"_type": "Image"}

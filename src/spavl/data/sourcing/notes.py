@@ -1,7 +1,5 @@
 from collections.abc import Mapping
 
-from pydantic import Field
-
 from spavl.stages.notes import StageNotes
 
 
@@ -10,6 +8,6 @@ class SourcingNotes(StageNotes):
     revision: str | None = None
     packed_on_hub: int | None = None
     # Of a source that was searched: how many images it has, and how many were left out, by reason.
-    images_in_source: int | None = Field(None, alias="pictures_in_source")
+    images_in_source: int | None = None
     left_out: Mapping[str, int] = {}
     search_model: str | None = None

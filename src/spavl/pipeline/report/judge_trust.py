@@ -1,20 +1,9 @@
 """What the report says of the judge: does the order sway it, does length, does another judge agree?"""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from spavl.report.estimates import estimate
+from spavl.data.preferences.notes import JudgeBiasNotes, PreferencesNotes
 from spavl.statistics import Estimate
-
-_SIGNALS = (
-    ("consistent", "Survives the swap", "“always the first”: 0", None),
-    ("first_shown", "Votes for the first", "half if place is nothing", 0.5),
-    ("longer_wins", "Longer answer wins", "half if length is nothing", 0.5),
-    ("longer_wins_equal_safety", "… equally safe pairs", "safety not the reason", 0.5),
-    ("safer_wins_if_longer", "Safer wins, if longer", "these two alike", None),
-    ("safer_wins_if_shorter", "… if shorter", "if length is nothing", None),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,21 +24,28 @@ class JudgeTrust:
     warnings: tuple[str, ...]
 
 
-def trust_of(notes: Mapping[str, Any]) -> JudgeTrust | None:
+def trust_of(notes: PreferencesNotes) -> JudgeTrust | None:
     """From the notes of the preferences stage; None if it judged nothing."""
-    raw, agreement = notes.get("trust") or {}, notes.get("agreement") or {}
-    found = [
+    bias, agreement = notes.trust or JudgeBiasNotes(), notes.agreement
+    shares = (
+        ("Survives the swap", "“always the first”: 0", None, bias.consistent),
+        ("Votes for the first", "half if place is nothing", 0.5, bias.first_shown),
+        ("Longer answer wins", "half if length is nothing", 0.5, bias.longer_wins),
+        ("… equally safe pairs", "safety not the reason", 0.5, bias.longer_wins_equal_safety),
+        ("Safer wins, if longer", "these two alike", None, bias.safer_wins_if_longer),
+        ("… if shorter", "if length is nothing", None, bias.safer_wins_if_shorter),
+        ("Second judge agrees", "first, second or neither", None, agreement.same if agreement else None),
+    )
+    signals = tuple(
         BiasSignal(title=title, note=note, share=share, even=even)
-        for key, title, note, even in _SIGNALS
-        if (share := estimate(raw.get(key))) is not None and share.n
-    ]
-    if (same := estimate(agreement.get("same"))) is not None and same.n:
-        found.append(BiasSignal(title="Second judge agrees", note="first, second or neither", share=same, even=None))
-    if not found:
+        for title, note, even, share in shares
+        if share is not None and share.n
+    )
+    if not signals:
         return None
     return JudgeTrust(
-        signals=tuple(found),
-        length_correlation=estimate(raw.get("length_correlation")),
-        kappa=estimate(agreement.get("kappa")),
-        warnings=tuple(map(str, raw.get("warnings") or ())),
+        signals=signals,
+        length_correlation=bias.length_correlation,
+        kappa=agreement.kappa if agreement else None,
+        warnings=bias.warnings,
     )

@@ -1,131 +1,129 @@
-"""summary.json: every figure of a run, taken from what its stages left behind and from nowhere else."""
+"""Makes the summary of a run from the notes of its stages, its ledger and its evaluation, and from nothing else."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from spavl.data.dataset.config import SPEC as DATASET
+from spavl.data.dataset.notes import DatasetNotes
+from spavl.data.preferences.config import SPEC as PREFERENCES
+from spavl.data.selection.config import SPEC as SELECTION
 from spavl.evaluation.before_after.results import BeforeAfterResults
 from spavl.judges.canaries.checks import STAGE as CANARIES
 from spavl.judges.guards.custom_prompt import own_in, without_folder
 from spavl.models.names import without_addresses
+from spavl.pipeline.registry import BuildConfig
+from spavl.pipeline.report.run_summary import (
+    DatasetTotals,
+    EvalSetSizes,
+    EvaluationSummary,
+    ImageSettings,
+    OrderedPairs,
+    RunSummary,
+    StageCalls,
+    StageRow,
+)
+from spavl.publishing.build_notes import BuildNotes, OwnPrompts, RunModels
 from spavl.store import Manifest, RunFolder
+from spavl.training.notes import TrainingNotes
 
 
 def summarize(
-    run: RunFolder, stages: Sequence[Manifest], config: Mapping[str, Any], tested: BeforeAfterResults | None
-) -> dict[str, Any]:
-    notes = {manifest.stage: manifest.notes for manifest in stages}
-    totals = run.ledger.totals()
-    return {
-        **(tested.as_json() if tested else {}),
-        **({"canaries": notes["canaries"]["canaries"]} if "canaries" in notes else {}),
-        **_dataset(notes.get("dataset", {})),
-        "stages": {
-            manifest.stage: {"rows": manifest.rows, "rejects": manifest.rejects, "seconds": manifest.seconds}
-            for manifest in stages
-        },
-        "pictures": _images(config) if "selection" in notes else {},
-        "descriptions": notes.get("captions", {}),
-        "questions": notes.get("questions", {}),
-        "question_verdicts": notes.get("question_verdicts", {}),
-        **_rewarding(notes.get("training", {})),
-        **_judging(notes.get("pairs", {}), notes.get("preferences", {})),
-        **_nonsense(notes, tested),
-        "calls": totals["calls"],
-        "calls_made_again": totals["made_again"],
-        "calls_by_stage": {
-            stage: own
-            for stage in (*(manifest.stage for manifest in stages), CANARIES)
-            if (own := run.ledger.totals(stage))["calls"]
-        },
-        "usd": totals["usd"],
-        "usd_lost_at_most": run.ledger.usd_lost(),
-        "seconds": round(sum(manifest.seconds for manifest in stages), 1),
-        "seed": config["seed"],
-        "limit": config["limit"],
-        "models": _models(config, notes),
-        "own_prompts": dict(_own_prompts(config, notes, tested)),
-        "versions": run.versions(),
-    }
+    run: RunFolder, stages: Sequence[Manifest], config: BuildConfig, tested: BeforeAfterResults | None
+) -> RunSummary:
+    notes, names = BuildNotes.of(stages), [manifest.stage for manifest in stages]
+    evaluated = EvaluationSummary.model_validate(tested.as_json()) if tested else EvaluationSummary()
+    totals = StageCalls.model_validate(run.ledger.totals())
+    calls = {stage: StageCalls.model_validate(run.ledger.totals(stage)) for stage in (*names, CANARIES)}
+    return RunSummary(
+        **{name: getattr(evaluated, name) for name in evaluated.model_fields_set},
+        canaries=notes.canaries.canaries,
+        dataset=_totals_of(notes.dataset),
+        stages={each.stage: StageRow(rows=each.rows, rejects=each.rejects, seconds=each.seconds) for each in stages},
+        image_settings=_image_settings(config, names),
+        captions=notes.captions,
+        questions=notes.questions,
+        question_verdicts=notes.question_verdicts,
+        reward_model_in_order=_ordered_pairs(notes.training),
+        tiers=notes.pairs.tiers or None,
+        judge_bias=notes.preferences.trust,
+        agreement=notes.preferences.agreement,
+        canaries_failed=notes.failed_canaries or None,
+        degenerate=tested.degenerate if tested else None,
+        calls=totals.calls,
+        calls_made_again=totals.made_again,
+        calls_by_stage={stage: own for stage, own in calls.items() if own.calls},
+        usd=totals.usd,
+        usd_lost_at_most=run.ledger.usd_lost(),
+        seconds=round(sum(manifest.seconds for manifest in stages), 1),
+        seed=config.seed,
+        limit=config.limit,
+        models=models_of(config, notes, names),
+        own_prompts=_own_prompts(config, notes, tested),
+        versions=run.versions(),
+    )
 
 
-def _dataset(notes: Mapping[str, Any]) -> dict[str, Any]:
-    """The data set in short; its card has it by class. One that an older spavl brought in has no figures."""
-    if "figures" not in notes:
-        return {}
-    figures = notes["figures"]
-    tests = {split: notes["files"][f"test/{split}"]["rows"] for split in ("harm", "help")}
-    return {
-        "dataset": {
-            **figures["all"],
-            "pairs_by_split": {split: counted["pairs"] for split, counted in figures["splits"].items()},
-            "test_questions": tests,
-            "contrast": figures["contrast"],
-            "chosen_longer": figures["chosen_longer"],
-        }
-    }
+def _totals_of(notes: DatasetNotes) -> DatasetTotals | None:
+    """Of a data set that an older spavl imported nothing is counted."""
+    if notes.counts is None or notes.files is None:
+        return None
+    counts, total = notes.counts, notes.counts.total
+    return DatasetTotals(
+        pairs=total.pairs,
+        images=total.images,
+        chosen_unsafe=total.chosen_unsafe,
+        rejected_unsafe=total.rejected_unsafe,
+        pairs_by_split={split: counted.pairs for split, counted in counts.splits.items()},
+        test_questions=EvalSetSizes(harm=notes.files["test/harm"].rows, help=notes.files["test/help"].rows),
+        contrast=counts.contrast,
+        chosen_longer=counts.chosen_longer,
+    )
 
 
-def _images(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What was asked of an image, by the names of the settings."""
-    asked = {
-        f"{section}.{name}": value for section in ("downloads", "selection") for name, value in config[section].items()
-    }
-    return {name: value for name, value in asked.items() if not isinstance(value, dict)}
+def _image_settings(config: BuildConfig, stages: Sequence[str]) -> ImageSettings:
+    if SELECTION.stage not in stages:
+        return ImageSettings()
+    return ImageSettings(downloads=config.downloads, selection=config.selection)
 
 
-def _rewarding(training: Mapping[str, Any]) -> dict[str, Any]:
-    """How many pairs a reward model puts in order, of those it was taught and of those it has never seen."""
-    told = training if training.get("algorithm") == "reward" else training.get("reward_model", {})
-    named = {name.removesuffix("_pairs_in_order"): value for name, value in told.items() if name.endswith("in_order")}
-    return {"reward_model_in_order": named} if named else {}
+def _ordered_pairs(training: TrainingNotes) -> OrderedPairs | None:
+    notes = training if training.algorithm == "reward" else training.reward_model
+    if notes is None or (notes.taught_pairs_in_order is None and notes.held_out_pairs_in_order is None):
+        return None
+    return OrderedPairs(taught=notes.taught_pairs_in_order, held_out=notes.held_out_pairs_in_order)
 
 
-def _judging(pairs: Mapping[str, Any], preferences: Mapping[str, Any]) -> dict[str, Any]:
-    """Where the responders stand, and what shows whether their judge can be trusted."""
-    told = {"tiers": pairs.get("tiers"), "judge": preferences.get("trust"), "agreement": preferences.get("agreement")}
-    return {name: value for name, value in told.items() if value}
+def models_of(config: BuildConfig, notes: BuildNotes, stages: Sequence[str]) -> RunModels:
+    """The models by their names alone: the addresses of their servers are not published."""
+    before = after = None
+    if config.evaluation is not None:
+        before, after = config.evaluation.before, config.evaluation.after or "the checkpoint of this run"
+    if DATASET.stage in stages and PREFERENCES.stage not in stages:
+        # Of a data set that was imported, spavl knows no others.
+        models = RunModels(before=before, after=after)
+    else:
+        asked = tuple(responder.model for responder in notes.responses.responders)
+        models = RunModels(
+            writer=config.questions.writer,
+            responders=asked or config.responses.models,
+            guard=without_folder(config.verdicts.guard),
+            judge=without_folder(config.preferences.judge),
+            before=before,
+            after=after,
+        )
+    return RunModels.model_validate(without_addresses(models.as_json()))
 
 
-def _nonsense(notes: Mapping[str, Any], tested: BeforeAfterResults | None) -> dict[str, Any]:
-    """Which judges failed answers whose verdict is plain, and how many of the answers judged are no proper ones."""
-    found = [text for own in notes.values() for text in (own.get("canaries") or {}).get("failed", ())]
-    failed = {"canaries_failed": list(dict.fromkeys(found))} if found else {}
-    return failed | ({"degenerate": dict(tested.degenerate)} if tested else {})
+def _own_prompts(config: BuildConfig, notes: BuildNotes, tested: BeforeAfterResults | None) -> OwnPrompts:
+    evaluation = config.evaluation
+    return OwnPrompts(
+        guard=_own_prompt(config.verdicts.guard, notes.verdicts.guard),
+        judge=_own_prompt(config.preferences.judge, notes.preferences.judge),
+        second_judge=_own_prompt(config.preferences.second_judge, notes.preferences.second_judge),
+        evaluation_guard=_own_prompt(evaluation.guard, tested.guard) if evaluation and tested else None,
+        evaluation_judge=_own_prompt(evaluation.judge, tested.judge) if evaluation and tested else None,
+    )
 
 
-def _models(config: Mapping[str, Any], notes: Mapping[str, Any]) -> Any:
-    """The models by their names alone: where they were served says nothing of them, and is not published."""
-    if "dataset" in notes and "preferences" not in notes:
-        return without_addresses(_tested(config))
-    asked = [responder["model"] for responder in notes.get("responses", {}).get("responders", ())]
-    models = {
-        "writer": config["questions"]["writer"],
-        "responders": asked or list(config["responses"]["models"]),
-        "guard": without_folder(config["verdicts"]["guard"]),
-        "judge": without_folder(config["preferences"]["judge"]),
-    }
-    return without_addresses(models | _tested(config))
-
-
-def _own_prompts(
-    config: Mapping[str, Any], notes: Mapping[str, Any], tested: BeforeAfterResults | None
-) -> Iterator[tuple[str, str]]:
-    """The files of guards and judges that were asked by a prompt of the user's own, each with the hash of its text."""
-    asked = {
-        "verdicts.guard": notes.get("verdicts", {}).get("guard"),
-        "preferences.judge": notes.get("preferences", {}).get("judge"),
-        "preferences.second_judge": notes.get("preferences", {}).get("second_judge"),
-        "evaluation.guard": tested and tested.guard,
-        "evaluation.judge": tested and tested.judge,
-    }
-    for setting, name in asked.items():
-        section, role = setting.split(".")
-        if name and own_in((config.get(section) or {}).get(role) or ""):
-            yield role if section != "evaluation" else setting, name.split("|")[1]
-
-
-def _tested(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The models of the evaluation; of a data set that was brought in, spavl knows no others."""
-    if evaluation := config.get("evaluation"):
-        return {"before": evaluation["before"], "after": evaluation["after"] or "the checkpoint of this run"}
-    return {}
+def _own_prompt(uri: str, name: str | None) -> str | None:
+    """The part of a guard's or judge's name that names its prompt, if the prompt is the user's own."""
+    return name.split("|")[1] if name and own_in(uri) else None

@@ -1,22 +1,18 @@
 """The figures of a run as a few lines for a terminal."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
+from spavl.pipeline.report.run_summary import RateSet, RunSummary
 from spavl.records import CurvePoint
+from spavl.statistics import Estimate
 from spavl.store import RunFolder
 from spavl.text.degenerate import told
 from spavl.text.layout import wrapped
+from spavl.training.config import SPEC as TRAINING
 
-_PROBES = (("held-out images", None), ("held-out leaves", "held_out_leaves"), ("blank image", "blank_image"))
-_MEASURES = (
-    ("unsafe answers", "unsafe_rate"),
-    ("harmless refused", "over_refusal"),
-    ("names the object", "names_the_object"),
-)
 # The curves that a terminal shows, of those a training has; the others are in the report.
 _CURVES = (
     ("loss", "loss"),
@@ -32,52 +28,67 @@ _CURVES = (
 _LEVELS, _ACROSS = "▁▂▃▄▅▆▇█", 40
 
 
-def lines(summary: Mapping[str, Any]) -> Iterator[str]:
-    """The three rates of each probe, before and after, each with its n and interval."""
-    if "unsafe_rate" in summary:
+def lines(summary: RunSummary) -> Iterator[str]:
+    """The three rates of each set of questions, before and after, each with its n and interval."""
+    if summary.unsafe_rate:
         yield ""
-        for title, section in _PROBES:
-            figures = summary if section is None else summary[section]
-            yield f"{title:<20}{'before':<28}after"
-            for name, measure in _MEASURES:
-                cells = (_cell(figures[measure][arm]) for arm in ("before", "after"))
-                yield "  " + f"{name:<18}" + "".join(f"{cell:<28}" for cell in cells).rstrip()
-        for rate in summary.get("withheld", ()):
+        sets = (("held-out images", summary), ("held-out leaves", summary.held_out_leaves))
+        for title, rates in (*sets, ("blank image", summary.blank_image)):
+            yield from _rates(title, rates) if rates else ()
+        for rate in summary.withheld:
             yield from wrapped(f"withheld: {rate}")
-    if "help_win_rate" in summary:
-        yield f"{'more helpful after':<20}{_cell(summary['help_win_rate'])}   (ties count half)"
-    if made := summary.get("dataset"):
-        pairs = ", ".join(f"{number:,} {split}" for split, number in made["pairs_by_split"].items())
+    if summary.help_win_rate:
+        yield f"{'more helpful after':<20}{_cell(summary.help_win_rate)}   (ties count half)"
+    if summary.dataset:
+        pairs = ", ".join(f"{number:,} {split}" for split, number in summary.dataset.pairs_by_split.items())
         yield f"{'data set':<20}{pairs} pairs"
-        for side in ("rejected", "chosen"):
-            yield f"  {f'{side} unsafe':<18}{_cell(made[f'{side}_unsafe'])}"
-    for pairs, share in summary.get("reward_model_in_order", {}).items():
-        yield f"{'rewards in order':<20}{_cell(share)} of {pairs.replace('_', '-')} pairs"
-    if counts := summary.get("degenerate"):
-        degenerate = "; ".join(f"{arm} {told(own)}" for arm, own in counts.items())
+        yield f"  {'rejected unsafe':<18}{_cell(summary.dataset.rejected_unsafe)}"
+        yield f"  {'chosen unsafe':<18}{_cell(summary.dataset.chosen_unsafe)}"
+    if order := summary.reward_model_in_order:
+        for name, share in (("taught", order.taught), ("held-out", order.held_out)):
+            if share:
+                yield f"{'rewards in order':<20}{_cell(share)} of {name} pairs"
+    if summary.degenerate:
+        degenerate = "; ".join(f"{arm} {told(own)}" for arm, own in summary.degenerate.items())
         yield from wrapped(f"{'degenerate answers':<20}{degenerate}", " " * 20)
-    for failure in summary.get("canaries_failed", ()):
+    for failure in summary.canaries_failed or ():
         yield from wrapped(f"beware: {failure}")
-    for warning in summary.get("judge", {}).get("warnings", ()):
+    for warning in summary.judge_bias.warnings if summary.judge_bias else ():
         yield from wrapped(f"look twice: {warning}")
     yield ""
-    if summary.get("limit"):
-        yield f"a trial on at most {summary['limit']:,} images; without --limit the whole run goes on from it"
-    lost = f" (up to {usd:.2f} more for answers that were lost)" if (usd := summary["usd_lost_at_most"]) else ""
-    yield f"{summary['calls']:,.0f} calls, {summary['usd']:.2f} USD{lost}, {summary['seconds']:.0f} s of work"
+    yield from _cost(summary)
 
 
-def _cell(estimate: Mapping[str, Any]) -> str:
-    if estimate["value"] is None:
+def _rates(title: str, rates: RateSet) -> Iterator[str]:
+    yield f"{title:<20}{'before':<28}after"
+    for name, rate in (
+        ("unsafe answers", rates.unsafe_rate),
+        ("harmless refused", rates.over_refusal),
+        ("names the object", rates.names_the_object),
+    ):
+        cells = (_cell(each) for each in (rate.before, rate.after)) if rate else ()
+        yield "  " + f"{name:<18}" + "".join(f"{cell:<28}" for cell in cells).rstrip()
+
+
+def _cost(summary: RunSummary) -> Iterator[str]:
+    if summary.limit:
+        yield f"a trial on at most {summary.limit:,} images; without --limit the whole run goes on from it"
+    lost = f" (up to {usd:.2f} more for answers that were lost)" if (usd := summary.usd_lost_at_most) else ""
+    calls, paid, seconds = summary.calls or 0, summary.usd or 0.0, summary.seconds or 0.0
+    yield f"{calls:,} calls, {paid:.2f} USD{lost}, {seconds:.0f} s of work"
+
+
+def _cell(estimate: Estimate | None) -> str:
+    if estimate is None or math.isnan(estimate.value):
         return "not measured"
-    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}] n={estimate['n']}"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}] n={estimate.n}"
 
 
 def curves(out: Path) -> Iterator[str]:
     """Those of a run's training, where it had one."""
     with RunFolder(out, look_only=True) as run:
-        if run.manifest("training") is not None:
-            yield from drawn(run.read("training", CurvePoint))
+        if run.manifest(TRAINING.stage) is not None:
+            yield from drawn(run.read(TRAINING.stage, CurvePoint))
 
 
 def drawn(points: Iterable[CurvePoint]) -> Iterator[str]:

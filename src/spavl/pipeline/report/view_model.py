@@ -2,8 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from spavl.data.captions.config import SPEC as CAPTIONS
+from spavl.data.dataset.config import SPEC as DATASET
+from spavl.data.pairs.notes import PairsNotes
+from spavl.data.questions.config import SPEC as QUESTIONS
+from spavl.data.selection.config import SPEC as SELECTION
 from spavl.evaluation.before_after.results import BeforeAfterResults
 from spavl.pipeline.report.examples import (
     AnswerFaults,
@@ -17,24 +22,34 @@ from spavl.pipeline.report.examples import (
 from spavl.pipeline.report.filter_funnel import FilterFunnel, funnel_of
 from spavl.pipeline.report.judge_trust import JudgeTrust, trust_of
 from spavl.pipeline.report.ppo_samples import PPOSample, choose_rewarded
-from spavl.records import CurvePoint, Image, Question, Rollout, Sample
-from spavl.report.estimates import estimate
+from spavl.pipeline.report.run_summary import (
+    BeforeAndAfter,
+    DatasetTotals,
+    PValues,
+    RateSet,
+    RunSummary,
+    StageCalls,
+)
+from spavl.publishing.build_notes import BuildNotes, RunModels
+from spavl.records import CurvePoint, Image, Outcome, Question, Rollout, Sample
 from spavl.statistics import Estimate
 from spavl.store import Manifest, RunFolder
 from spavl.text.degenerate import told
+from spavl.training.config import SPEC as TRAINING
+from spavl.training.notes import TrainingNotes
 
-# The probe whose figures stand at the top of the summary; the others have a section of their own there.
-MAIN_PROBE = "held_out_images"
-SIDE_PROBES = ("held_out_leaves", "blank_image")
+# The sets of questions.
+MAIN_PROBE, LEAVES_PROBE, BLANK_PROBE = "held_out_images", "held_out_leaves", "blank_image"
 # What begins the names of the curves of a reward model that was trained before the policy.
 REWARD_MODEL = "reward_model_"
 _CONTRASTS = ("both", "safety", "helpfulness", "unknown")
+_Better = Literal["lower", "higher"] | None
 Counts = tuple[tuple[str, int], ...]
 _OUTCOMES = ("win", "tie", "loss", "inconsistent", "blocked")
 _PROBE_WORDS = {
     MAIN_PROBE: ("Held-out images", "new images of the leaves that were trained on"),
-    "held_out_leaves": ("Held-out leaves", "kinds of harm that training never met"),
-    "blank_image": (
+    LEAVES_PROBE: ("Held-out leaves", "kinds of harm that training never met"),
+    BLANK_PROBE: (
         "Blank image",
         "the same questions about an even grey, judged as if the image had been shown: what words alone bring about",
     ),
@@ -45,9 +60,8 @@ _PROBE_WORDS = {
 class BeforeAfterRate:
     """One rate before and after training; `p` is of the paired test, where the two were paired."""
 
-    key: str
     title: str
-    better: Literal["lower", "higher"] | None
+    better: _Better
     before: Estimate | None
     after: Estimate | None
     p: float | None
@@ -187,170 +201,169 @@ class Report:
     degenerate: tuple[tuple[str, str], ...] = ()
 
 
-def _looked(notes: Mapping[str, Any]) -> tuple[int, int]:
-    last = (notes.get("looks") or [{}])[-1]
-    return last.get("unsafe_rate", {}).get("n", 0), last.get("over_refusal", {}).get("n", 0)
+def _looked(notes: TrainingNotes) -> tuple[int, int]:
+    if not notes.validations:
+        return 0, 0
+    last = notes.validations[-1]
+    return last.unsafe_rate.n, last.over_refusal.n
 
 
 def gather(
-    run: RunFolder, stages: Sequence[Manifest], summary: Mapping[str, Any], tested: BeforeAfterResults | None = None
+    run: RunFolder, stages: Sequence[Manifest], summary: RunSummary, tested: BeforeAfterResults | None = None
 ) -> Report:
     """Read what the report needs. Only the tables of the given (finished) stages are opened."""
-    notes = {manifest.stage: manifest.notes for manifest in stages}
-    questions = list(run.read("questions", Question)) if "questions" in notes else []
-    curves = tuple(run.read("training", CurvePoint)) if "training" in notes else ()
-    images = list(run.read("selection", Image)) if "selection" in notes else []
+    notes, finished = BuildNotes.of(stages), {manifest.stage for manifest in stages}
+    questions = list(run.read(QUESTIONS.stage, Question)) if QUESTIONS.stage in finished else []
+    curves = tuple(run.read(TRAINING.stage, CurvePoint)) if TRAINING.stage in finished else ()
+    images = list(run.read(SELECTION.stage, Image)) if SELECTION.stage in finished else []
     library = RecordsById(run.blobs, questions, images)
-    samples = list(run.read("dataset", Sample)) if "dataset" in notes else []
+    samples = list(run.read(DATASET.stage, Sample)) if DATASET.stage in finished else []
     answers = tested.answers if tested else ()
-    drawn = run.read("training.rollouts", Rollout) if notes.get("training", {}).get("algorithm") == "ppo" else ()
+    rollouts = run.read(f"{TRAINING.stage}.rollouts", Rollout) if notes.training.algorithm == "ppo" else ()
     return Report(
-        models=_models(summary.get("models") or {}),
-        seed=summary.get("seed"),
-        seconds=summary.get("seconds"),
-        limit=summary.get("limit"),
-        withheld=tuple(summary.get("withheld", ())),
+        models=_models(summary.models),
+        seed=summary.seed,
+        seconds=summary.seconds,
+        limit=summary.limit,
+        withheld=summary.withheld,
         probes=_probes(summary),
-        help=estimate(summary.get("help_win_rate")),
-        outcomes=_outcomes(tested.outcomes if tested else None),
+        help=summary.help_win_rate,
+        outcomes=_outcomes(tested.outcomes if tested else {}),
         funnel=tuple(_stage_row(manifest) for manifest in stages),
-        filter_funnel=funnel_of(stages, summary.get("pictures") or {}),
-        written=_written(stages),
-        preferences=_outcomes(notes.get("preferences", {}).get("outcomes")),
-        trust=trust_of(notes.get("preferences", {})),
-        responders=_responders(notes.get("pairs", {}).get("tiers")),
+        filter_funnel=funnel_of(stages, notes.selection, summary.image_settings),
+        written=_written(stages, notes),
+        preferences=_outcomes(notes.preferences.outcomes),
+        trust=trust_of(notes.preferences),
+        responders=_responders(notes.pairs),
         curves=curves,
         steps=len({point.step for point in curves if point.step and not point.name.startswith(REWARD_MODEL)}),
-        looked=_looked(notes.get("training", {})),
-        rewarded=choose_rewarded(drawn, library),
-        in_order=estimate((summary.get("reward_model_in_order") or {}).get("held_out")),
+        looked=_looked(notes.training),
+        rewarded=choose_rewarded(rollouts, library),
+        in_order=summary.reward_model_in_order.held_out if summary.reward_model_in_order else None,
         specimens=choose_specimens(samples, library),
         comparisons=choose_comparisons(answers, library),
         faults=faults_of(answers),
-        dataset=_dataset(summary.get("dataset")),
-        calls=summary.get("calls"),
-        made_again=summary.get("calls_made_again"),
-        usd=summary.get("usd"),
-        usd_lost=float(summary.get("usd_lost_at_most") or 0.0),
-        costs=_costs(summary.get("calls_by_stage") or {}),
-        canaries_failed=tuple(summary.get("canaries_failed") or ()),
-        degenerate=tuple((arm, told(counts)) for arm, counts in (summary.get("degenerate") or {}).items()),
-        versions=tuple((str(name), str(version)) for name, version in (summary.get("versions") or {}).items()),
+        dataset=_dataset(summary.dataset),
+        calls=summary.calls,
+        made_again=summary.calls_made_again,
+        usd=summary.usd,
+        usd_lost=summary.usd_lost_at_most,
+        costs=_costs(summary.calls_by_stage),
+        canaries_failed=summary.canaries_failed or (),
+        degenerate=tuple((arm, told(counts)) for arm, counts in (summary.degenerate or {}).items()),
+        versions=tuple(summary.versions.items()),
     )
 
 
-def _models(named: Mapping[str, Any]) -> ModelNames:
+def _models(named: RunModels) -> ModelNames:
     return ModelNames(
-        before=named.get("before") or "",
-        after=named.get("after") or "",
-        writer=named.get("writer") or "",
-        guard=named.get("guard") or "",
-        judge=named.get("judge") or "",
-        responders=tuple(named.get("responders") or ()),
+        before=named.before or "",
+        after=named.after or "",
+        writer=named.writer or "",
+        guard=named.guard or "",
+        judge=named.judge or "",
+        responders=named.responders or (),
     )
 
 
-def _probes(summary: Mapping[str, Any]) -> tuple[QuestionSetResult, ...]:
-    """The probes that the summary has figures of; the main one's stand at its top."""
-    sections = {MAIN_PROBE: summary} | {name: summary.get(name) or {} for name in SIDE_PROBES}
-    p_values = {MAIN_PROBE: summary.get("p_values") or {}}
+def _probes(summary: RunSummary) -> tuple[QuestionSetResult, ...]:
+    """The sets of questions that the summary has rates of."""
+    sets = {
+        MAIN_PROBE: (summary, summary.p_values),
+        LEAVES_PROBE: (summary.held_out_leaves, PValues()),
+        BLANK_PROBE: (summary.blank_image, PValues()),
+    }
     return tuple(
-        _probe(name, section, p_values.get(name) or section.get("p_values") or {})
-        for name, section in sections.items()
-        if section.get("unsafe_rate") or section.get("over_refusal")
+        _probe(name, rates, p_values)
+        for name, (rates, p_values) in sets.items()
+        if rates and (rates.unsafe_rate or rates.over_refusal)
     )
 
 
-def _probe(name: str, section: Mapping[str, Any], p_values: Mapping[str, float | None]) -> QuestionSetResult:
-    def measure(key: str, title: str, better: Literal["lower", "higher"]) -> BeforeAfterRate:
-        arms = section.get(key) or {}
-        before, after = estimate(arms.get("before")), estimate(arms.get("after"))
-        # About an image that nobody saw no answer is the right one.
-        wanted = None if name == "blank_image" else better
-        return BeforeAfterRate(key=key, title=title, better=wanted, before=before, after=after, p=p_values.get(key))
-
+def _probe(name: str, rates: RateSet, p_values: PValues) -> QuestionSetResult:
+    # About an image that nobody saw no answer is the right one.
+    better: _Better = None if name == BLANK_PROBE else "lower"
+    naming: _Better = None if name == BLANK_PROBE else "higher"
     title, note = _PROBE_WORDS[name]
     return QuestionSetResult(
         key=name,
         title=title,
         note=note,
-        unsafe=measure("unsafe_rate", "Unsafe answers", "lower"),
-        over_refusal=measure("over_refusal", "Over-refusal", "lower"),
-        naming=measure("names_the_object", "Names the object", "higher"),
+        unsafe=_rate("Unsafe answers", better, rates.unsafe_rate, p_values.unsafe_rate),
+        over_refusal=_rate("Over-refusal", better, rates.over_refusal, p_values.over_refusal),
+        naming=_rate("Names the object", naming, rates.names_the_object, p_values.names_the_object),
     )
 
 
-def _dataset(raw: Any) -> DatasetSummary | None:
-    if not raw or not raw["pairs"]:
+def _rate(title: str, better: _Better, rate: BeforeAndAfter | None, p: float | None) -> BeforeAfterRate:
+    both = rate or BeforeAndAfter()
+    return BeforeAfterRate(title=title, better=better, before=both.before, after=both.after, p=p)
+
+
+def _dataset(totals: DatasetTotals | None) -> DatasetSummary | None:
+    if totals is None or not totals.pairs:
         return None
+    contrasts = {name: totals.contrast.get(name, 0) for name in _CONTRASTS}
     return DatasetSummary(
-        images=raw["images"],
-        by_split=tuple(raw["pairs_by_split"].items()),
-        tests=tuple(raw["test_questions"].items()),
-        contrasts=tuple((name, raw["contrast"][name]) for name in _CONTRASTS if raw["contrast"].get(name)),
-        rejected_unsafe=estimate(raw["rejected_unsafe"]),
-        chosen_unsafe=estimate(raw["chosen_unsafe"]),
+        images=totals.images,
+        by_split=tuple(totals.pairs_by_split.items()),
+        tests=(("harm", totals.test_questions.harm), ("help", totals.test_questions.help)),
+        contrasts=tuple((name, number) for name, number in contrasts.items() if number),
+        rejected_unsafe=totals.rejected_unsafe,
+        chosen_unsafe=totals.chosen_unsafe,
     )
 
 
 def _stage_row(manifest: Manifest) -> StageSummary:
-    rejects = sorted(manifest.rejects.items(), key=lambda item: (-item[1], item[0]))
-    return StageSummary(stage=manifest.stage, rows=manifest.rows, rejects=tuple(rejects), seconds=manifest.seconds)
+    rejects = _most_frequent(manifest.rejects)
+    return StageSummary(stage=manifest.stage, rows=manifest.rows, rejects=rejects, seconds=manifest.seconds)
 
 
-def _written(stages: Sequence[Manifest]) -> QuestionSummary | None:
-    done = {manifest.stage: manifest for manifest in stages}
-    described, asked = done.get("captions"), done.get("questions")
-    if described is None or asked is None:
+def _written(stages: Sequence[Manifest], notes: BuildNotes) -> QuestionSummary | None:
+    rows = {manifest.stage: manifest.rows for manifest in stages}
+    if CAPTIONS.stage not in rows or QUESTIONS.stage not in rows:
         return None
     return QuestionSummary(
-        described=described.rows,
-        by_source=_number(described.notes.get("by_source")),
-        fallbacks=_counts(described.notes.get("fallbacks")),
-        without_caption=_number(described.notes.get("without_caption")),
-        kinds=_counts(asked.notes.get("kinds")),
-        modality=_counts(asked.notes.get("modality")),
-        second_tries=_number(asked.notes.get("second_tries")),
-        of_fallback=_number(asked.notes.get("of_fallback")),
+        described=rows[CAPTIONS.stage],
+        by_source=notes.captions.by_source,
+        fallbacks=_most_frequent(notes.captions.fallbacks),
+        without_caption=notes.captions.without_caption,
+        kinds=_most_frequent(notes.questions.kinds),
+        modality=_most_frequent(notes.questions.modality),
+        second_tries=notes.questions.second_tries,
+        of_fallback=notes.questions.of_fallback,
     )
 
 
-def _counts(raw: Any) -> Counts:
+def _most_frequent(counted: Mapping[str, int]) -> Counts:
     """The most frequent first."""
-    counted = [(str(name), int(number)) for name, number in (raw or {}).items()]
-    return tuple(sorted(counted, key=lambda item: (-item[1], item[0])))
+    return tuple(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _number(raw: Any) -> int:
-    return int(raw or 0)
-
-
-def _responders(raw: Any) -> tuple[ResponderSummary, ...]:
+def _responders(notes: PairsNotes) -> tuple[ResponderSummary, ...]:
     found = [
-        ResponderSummary(
-            model=str(row["model"]), tier=int(row["tier"]), could_be=tuple(row.get("could_be") or ()), unsafe=unsafe
-        )
-        for row in raw or ()
-        if (unsafe := estimate(row.get("unsafe"))) is not None
+        ResponderSummary(model=tier.model, tier=tier.tier, could_be=tier.could_be, unsafe=tier.unsafe)
+        for tier in notes.tiers
     ]
     return tuple(sorted(found, key=lambda responder: (responder.tier, responder.unsafe.value, responder.model)))
 
 
-def _outcomes(raw: Any) -> tuple[tuple[str, int], ...]:
+def _outcomes(counts: Mapping[Outcome, int] | Mapping[str, int]) -> tuple[tuple[str, int], ...]:
     """Counts in their fixed order, or nothing if nothing was counted."""
-    counted = tuple((name, int((raw or {}).get(name, 0))) for name in _OUTCOMES)
+    by_name = {str(name): number for name, number in counts.items()}
+    counted = tuple((name, by_name.get(name, 0)) for name in _OUTCOMES)
     return counted if any(number for _, number in counted) else ()
 
 
-def _costs(by_stage: Mapping[str, Mapping[str, Any]]) -> tuple[StageCost, ...]:
+def _costs(by_stage: Mapping[str, StageCalls]) -> tuple[StageCost, ...]:
     return tuple(
         StageCost(
             stage=stage,
-            calls=int(row.get("calls") or 0),
-            tokens_in=int(row.get("tokens_in") or 0),
-            tokens_out=int(row.get("tokens_out") or 0),
-            usd=float(row.get("usd") or 0.0),
-            seconds=row.get("seconds_total"),
+            calls=own.calls,
+            tokens_in=own.tokens_in,
+            tokens_out=own.tokens_out,
+            usd=own.usd,
+            seconds=own.seconds_total,
         )
-        for stage, row in by_stage.items()
+        for stage, own in by_stage.items()
     )

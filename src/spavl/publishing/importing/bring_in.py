@@ -14,6 +14,7 @@ from spavl.data.dataset.notes import DroppedPrompts, ImportNotes
 from spavl.data.dataset.published import IMAGE_NAME
 from spavl.engine.details import open_details
 from spavl.errors import ConfigError
+from spavl.publishing.build_notes import OwnPrompts, RunModels
 from spavl.publishing.card import write_card
 from spavl.publishing.importing.classes import UNKNOWN, ClassMapping
 from spavl.publishing.importing.looks import ImageImporter, ImportedImage
@@ -238,7 +239,7 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         notes = write_files(run, settings, None, repeated_questions=len(repeated), imported=imported)
         rejects = dict(Counter(each.reason for each in made.rejects))
         _finish(run, "dataset", Sample, origin, rejects, notes, time.monotonic() - began)
-        write_card(run, [done for stage in _STAGES if (done := run.manifest(stage))], {"models": {}})
+        write_card(run, [done for stage in _STAGES if (done := run.manifest(stage))], RunModels(), OwnPrompts(), None)
         rows = Counter[str](sample.split for sample in run.read("dataset", Sample))
         split_of_image = {image.id: image.split for image in made.images.values()}
         tests = Counter[str](split_of_image[question.image_id] for question in made.questions.values())

@@ -11,7 +11,7 @@ from spavl.pipeline.report.examples import (
     ExampleRow,
     RecordsById,
     choose_comparisons,
-    choose_specimens,
+    choose_examples,
     faults_of,
 )
 from spavl.pipeline.report.filter_funnel import FilterFunnel, funnel_of
@@ -171,7 +171,7 @@ class Report:
     rewarded: tuple[PPOSample, ...] = ()
     # How many pairs that it has never seen a reward model puts in order.
     in_order: Estimate | None = None
-    specimens: tuple[ExampleRow, ...]
+    examples: tuple[ExampleRow, ...]
     comparisons: tuple[BeforeAfterExample, ...]
     faults: AnswerFaults | None
     dataset: DatasetSummary | None = None
@@ -224,7 +224,7 @@ def gather(
         looked=_looked(notes.get("training", {})),
         rewarded=choose_rewarded(drawn, library),
         in_order=estimate((summary.get("reward_model_in_order") or {}).get("held_out")),
-        specimens=choose_specimens(samples, library),
+        examples=choose_examples(samples, library),
         comparisons=choose_comparisons(answers, library),
         faults=faults_of(answers),
         dataset=_dataset(summary.get("dataset")),

@@ -84,7 +84,7 @@ def _benchmarks(root: Path) -> dict[str, str]:
         "suites": _table(("suite", "asks"), ((f"`{name}`", ", ".join(of)) for name, of in registry.SUITES.items())),
         "benchmarks": "\n" + "\n\n".join(sections) + "\n",
         "rules": _table(("rule", "reads"), named),
-        "recipes": _table(("desideratum", "spavl eval MODEL ...", "figure", "where it is not ChEF's"), recipes),
+        "recipes": _table(("desideratum", "spavl eval MODEL ...", "metric", "difference from ChEF"), recipes),
         "lmms-eval": "\n```sh\n"
         + "\n".join(commands)
         + f"\n```\n\nThe names are those of version {lmms_eval.VERSION}.",

@@ -83,9 +83,9 @@ def by_spavl(url: str, data: Path) -> float:
             servers={"pace": {"at_once": IN_FLIGHT}, "in_flight": 2 * IN_FLIGHT},
         )
         began = time.perf_counter()
-        results = asyncio.run(examine(config, Path(folder) / "exam", Screen(quiet=True)))
+        results = asyncio.run(examine(config, Path(folder) / "evaluation", Screen(quiet=True)))
         seconds = time.perf_counter() - began
-        check_shown(Path(folder) / "exam")
+        check_shown(Path(folder) / "evaluation")
     guard = results.reported_by["harmeval"]["unsafe"]
     wanted = ResultCell(results.base, "real", "harmeval", guard, "unsafe")
     (rate,) = (each.micro for each in results.rates if each.cell == wanted and each.part == "all")

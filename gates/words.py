@@ -38,7 +38,7 @@ _FORBIDDEN = {re.compile(pattern): instead for pattern, instead in WORDS.items()
 # Words as they stand in names, too: of CamelCase, snake_case and SCREAMING_CASE.
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
-_READ = ("src", "docs", "benchmarks", "README.md", "CONTRIBUTING.md")
+_READ = ("src", "docs", "benchmarks", "gates", "README.md", "CONTRIBUTING.md")
 _SUFFIXES = (".py", ".md", ".html", ".css", ".toml", ".txt")
 
 
@@ -50,15 +50,29 @@ class Exempt(NamedTuple):
     why: str
 
 
-_PROMPT = "a prompt, whose text is part of ledger keys"
-_AUTHORS = "data of others: names that they chose, or answers that people write"
+_PROMPT = "text sent to models is part of ledger keys"
+_OTHERS = "names and words of others: answers that people and models write, columns and terms that they chose"
+_KEYS = "keys of files that earlier versions wrote, and values that ids are hashed from"
 EXEMPT = (
+    Exempt("gates/words.py", "", "this list"),
     Exempt("src/spavl/*/prompts/*", "", _PROMPT),
     Exempt("src/spavl/judges/canaries/canaries.toml", "", _PROMPT),
-    Exempt("src/spavl/judges/guards/keywords/*", "", _AUTHORS),
-    Exempt("src/spavl/evaluation/answer_matching/contractions.txt", "", _AUTHORS),
-    Exempt("src/spavl/pipeline/report/run_summary.py", 'alias="pictures"', "a key of summary.json"),
-    Exempt("src/spavl/data/taxonomy/*.toml", "", "search terms and published names of harms"),
+    Exempt("src/spavl/data/questions/checking.py", "_MODALITIES|_FORM", _PROMPT),
+    Exempt("src/spavl/miniature/grammar.py", "picture [.]", _PROMPT),
+    Exempt("src/spavl/miniature/lessons.py", "picture [.]", _PROMPT),
+    Exempt("src/spavl/judges/guards/published.py", "self.name = ", "the name of a guard, stored with its verdicts"),
+    Exempt("src/spavl/evaluation/answer_matching/*", r"\br\"", _OTHERS),
+    Exempt("src/spavl/data/taxonomy/*.toml", "", _OTHERS),
+    Exempt("src/spavl/data/dataset/lineage.py", 'SourceRecord."photo"', "a column of the rich data set"),
+    Exempt("src/spavl/data/*/notes.py", "alias=", _KEYS),
+    Exempt("src/spavl/pipeline/report/*", '"pictures"', _KEYS),
+    Exempt("benchmarks/dpo_work/shapes.py", "PICTURE", "a placeholder in a chat template"),
+    # To be deleted with the last of them, which this gate asks for.
+    Exempt("src/spavl/training/*", "(?i)learnt|anew|picture", "not rewritten yet"),
+    Exempt("src/spavl/cli/*", "road|sat|exam|pictures", "not rewritten yet"),
+    Exempt("docs/training.md", "picture_", "reasons of rejects in src/spavl/training"),
+    Exempt("docs/verbs.md", "anew|learnt|sat", "help of src/spavl/training and src/spavl/cli"),
+    Exempt("README.md", "sat", "help of src/spavl/cli"),
 )
 
 

@@ -28,11 +28,11 @@ def pages(root: Path) -> dict[str, str]:
     """Every generated page as it should be, by its path under the root."""
     # argparse folds its text to the width of the terminal; one width makes one text.
     os.environ |= {"COLUMNS": "100", "NO_COLOR": "1"}
-    cli, road = imported(root, "spavl.cli.main"), imported(root, "spavl.pipeline.registry")
+    cli, pipeline = imported(root, "spavl.cli.main"), imported(root, "spavl.pipeline.registry")
     verbs = _table(("verb", "does"), ((f"`spavl {verb.name}`", verb.help) for verb in cli.VERBS))
     stages = _table(
         ("stage", "reads", "writes", "does"),
-        ((stage.name, ", ".join(stage.reads) or "—", stage.writes.__name__, stage.does) for stage in road.STAGES),
+        ((stage.name, ", ".join(stage.reads) or "—", stage.writes.__name__, stage.does) for stage in pipeline.STAGES),
     )
     helps = [(verb.name, _help(verb.name, cli.parser_of(verb.name))) for verb in cli.VERBS]
     return {
@@ -84,7 +84,7 @@ def _benchmarks(root: Path) -> dict[str, str]:
         "suites": _table(("suite", "asks"), ((f"`{name}`", ", ".join(of)) for name, of in registry.SUITES.items())),
         "benchmarks": "\n" + "\n\n".join(sections) + "\n",
         "rules": _table(("rule", "reads"), named),
-        "recipes": _table(("desideratum", "spavl eval MODEL ...", "figure", "where it is not ChEF's"), recipes),
+        "recipes": _table(("desideratum", "spavl eval MODEL ...", "metric", "difference from ChEF"), recipes),
         "lmms-eval": "\n```sh\n"
         + "\n".join(commands)
         + f"\n```\n\nThe names are those of version {lmms_eval.VERSION}.",

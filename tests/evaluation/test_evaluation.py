@@ -254,7 +254,7 @@ def test_an_answer_that_never_came_is_not_known(tmp_path: Path) -> None:
 def test_nobody_to_judge_is_told_before_anything_is_asked(tmp_path: Path) -> None:
     folder = write_spa_vl(tmp_path / "data", 3, 2)
     with ChatServer(judged(SAFE)) as server:
-        with pytest.raises(ConfigError, match="nobody is named who judges"):
+        with pytest.raises(ConfigError, match="no judge is configured for"):
             evaluate(tmp_path / "exam", **of_two(server.url, folder) | {"guard": ()})
         assert not server.seen
 

@@ -120,7 +120,7 @@ def test_questions_are_asked_in_the_words_that_people_or_a_model_wrote(tmp_path:
             "guard": (f"openai/guard@{server.url}",),
             "conditions": ("real", "paraphrase"),
         }
-        with pytest.raises(ConfigError, match="nobody is named who says"):
+        with pytest.raises(ConfigError, match="no source of paraphrases"):
             evaluate(tmp_path / "exam", **settings)
         by_people = evaluate(tmp_path / "exam", **settings, paraphrases=str(file), max_invalid=1.0)
         assert any("Which harm has number 1?" in said(body) for body in server.bodies.values())

@@ -254,14 +254,14 @@ def test_same_run_gives_same_page(folder: Made, report: Report) -> None:
 
 def test_what_models_say_is_text(report: Report) -> None:
     """Whatever came out of a model, or out of a user's file, must not become part of the page."""
-    first, second = report.comparisons[0], report.specimens[0]
+    first, second = report.comparisons[0], report.examples[0]
     assert first.after and second.card.pair
     pair = replace(second.card.pair, chosen=EVIL, rejected_model=EVIL)
     said = first.after._replace(text=EVIL)
     evil = replace(
         report,
         comparisons=(replace(first, after=said, question=EVIL, leaf=f'" onerror={EVIL}'),),
-        specimens=(replace(second, card=replace(second.card, pair=pair)),),
+        examples=(replace(second, card=replace(second.card, pair=pair)),),
         responders=tuple(replace(one, model=EVIL) for one in report.responders),
         models=replace(report.models, after=EVIL),
         versions=((EVIL, EVIL),),
@@ -331,11 +331,11 @@ def test_what_an_image_was_asked_and_which_leaves_are_short_and_that_it_is_a_tri
 
 
 def test_twins_stand_side_by_side(report: Report) -> None:
-    harmful = [specimen for specimen in report.specimens if specimen.card.harmful]
-    assert len(report.specimens) == 9 and harmful
-    for specimen in harmful:
-        assert specimen.twin and not specimen.twin.harmful and specimen.twin.pair
-        assert specimen.twin.question == specimen.card.question
+    harmful = [example for example in report.examples if example.card.harmful]
+    assert len(report.examples) == 9 and harmful
+    for example in harmful:
+        assert example.twin and not example.twin.harmful and example.twin.pair
+        assert example.twin.question == example.card.question
 
 
 def test_faults_after_training_are_shown(report: Report) -> None:

@@ -15,6 +15,7 @@ COPIED = (
     "gates",
     "docs",
     "benchmarks",
+    "tests",
     ".ci",
     "README.md",
     "CONTRIBUTING.md",
@@ -73,14 +74,14 @@ def repository(tmp_path: Path) -> Repository:
 def test_the_unbroken_copy_passes_every_gate(repository: Repository) -> None:
     assert repository.python("-m", "gates") == (
         0,
-        "sizes   ok\nnames   ok\nknobs   ok\ndocs    ok\nreadme  ok\nquiet   ok\n",
+        "sizes   ok\nnames   ok\nknobs   ok\ndocs    ok\nreadme  ok\nquiet   ok\nwords   ok\n",
     )
 
 
 def test_an_unknown_gate_is_told(repository: Repository) -> None:
     code, said = repository.gate("size")
     assert code == 2
-    assert "the gates are sizes, names, knobs, docs, readme, quiet" in said
+    assert "the gates are sizes, names, knobs, docs, readme, quiet, words" in said
 
 
 @pytest.mark.parametrize(
@@ -250,6 +251,50 @@ def test_quiet_names_the_line(repository: Repository, path: str, text: str, plac
     code, said = repository.gate("quiet")
     assert code == 1
     assert place in said
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "place"),
+    [
+        ("docs/broken.md", "fine\n[terms](glosary.md)\n", "docs/broken.md:2  a link to what is not there: glosary.md"),
+        ("docs/broken.md", "[terms](glossary.md#dta)\n", "docs/broken.md:1  a link to what is not there"),
+    ],
+    ids=["file", "heading"],
+)
+def test_docs_names_a_dead_link(repository: Repository, path: str, text: str, place: str) -> None:
+    repository.write(path, text)
+    code, said = repository.gate("docs")
+    assert code == 1
+    assert place in said
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "place"),
+    [
+        ("src/spavl/broken.py", "class ExamRoom:\n    pass\n", "src/spavl/broken.py:1  'Exam' is not the field's word"),
+        ("src/spavl/broken.py", "def ask(picture_id: int) -> None: ...\n", "src/spavl/broken.py:1  'picture'"),
+        ("docs/broken.md", "fine\nDuels are foretold.\n", "docs/broken.md:2  'foretold'"),
+    ],
+    ids=["class", "argument", "prose"],
+)
+def test_words_names_the_line(repository: Repository, path: str, text: str, place: str) -> None:
+    repository.write(path, text)
+    code, said = repository.gate("words")
+    assert code == 1
+    assert place in said
+
+
+def test_words_keeps_the_prompts_of_models(repository: Repository) -> None:
+    repository.write("src/spavl/data/questions/prompts/v2/easy.txt", "Look at the picture.\n")
+    assert repository.gate("words") == (0, "words   ok\n")
+
+
+def test_words_wants_no_exception_that_is_not_needed(repository: Repository) -> None:
+    listed = 'EXEMPT = (\n    Exempt("src/spavl/store/*", "heed", "a test"),'
+    repository.replace("gates/words.py", "EXEMPT = (", listed)
+    code, said = repository.gate("words")
+    assert code == 1
+    assert "the exception for src/spavl/store/* (heed) is not needed" in said
 
 
 @pytest.mark.parametrize(

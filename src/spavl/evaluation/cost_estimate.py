@@ -56,7 +56,7 @@ async def _walk(
             asked.append(PowerItem(name, each.wants, each.cluster or f"{each.subset}/{each.key}", compared))
         few = min(len(found), _ITEMS_OF_EACH)
         one = config.model_copy(update={"suite": (placed.benchmark.name,), "limit": few, "canaries": "warn"})
-        with tempfile.TemporaryDirectory(prefix="spavl-") as folder, RunFolder(Path(folder) / "exam") as made:
+        with tempfile.TemporaryDirectory(prefix="spavl-") as folder, RunFolder(Path(folder) / "evaluation") as made:
             for stage in stages_of_evaluation(one):
                 if stage.plan is OVERLAPS:
                     continue

@@ -74,7 +74,7 @@ def check_judged(items: Iterable[Item], settings: JudgementsConfig) -> None:
     chats = bool(settings.judge) and not is_rules(settings.judge)
     if lacking := sorted({item.benchmark for item in items if wanting(item, bool(settings.guard), chats)}):
         then = "--guard MODEL, such as llama-guard-4/openai/NAME@URL, or rules/miniature for the miniature"
-        raise ConfigError(f"nobody is named who judges the answers to {', '.join(lacking)}", where="--guard", then=then)
+        raise ConfigError(f"no judge is configured for {', '.join(lacking)}", where="--guard", then=then)
 
 
 def judges_of(run: RunFolder) -> JudgeAssignment:

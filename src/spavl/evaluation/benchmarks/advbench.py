@@ -1,4 +1,4 @@
-"""AdvBench: harmful requests in words alone, as they are and with a suffix that was made to break another model.
+"""AdvBench: harmful requests text only, unchanged and with a suffix that was made to break another model.
 
 No suffix comes with spavl: a user brings a file that holds one, and its hash names the items, so that
 two results can be seen to be of the same attack. Whether a model of images is shown none or a blank
@@ -80,8 +80,8 @@ def _benchmark(attacked: bool, blank: bool) -> Benchmark:
         read=functools.partial(_read, attacked=attacked, blank=blank),
         needs_image=always if blank else never,
         by_image=False,
-        scoring="unsafe answers by a guard; the makers count answers without a known phrase of refusal, which is shown "
-        "beside it and agrees with people on 70 of 100 answers",
+        scoring="unsafe answers by a guard. The authors count answers without a known refusal phrase, which is also "
+        "reported and agrees with people on 70 of 100 answers",
         shares="advbench",
     )
 

@@ -34,7 +34,7 @@ def _read(folder: Path, table: str, images: str) -> Iterator[BenchmarkItem]:
 
 
 _SCORING = (
-    "attack success, by hand in the paper: judges that only read words differ widely on it, so those are told what the "
+    "attack success, by hand in the paper: text-only judges differ widely on it, so those are told what the "
     "image asks for"
 )
 BENCHMARK = Benchmark(

@@ -36,5 +36,5 @@ BENCHMARK = Benchmark(
     does="110 harmful requests about an image",
     get=_GET,
     read=_read,
-    scoring="attack success by HarmBench's classifier, which reads a description of the image and no image",
+    scoring="attack success by HarmBench's classifier, which gets a description instead of the image",
 )

@@ -48,7 +48,7 @@ BENCHMARK = Benchmark(
 )
 MINI = Benchmark(
     name="jailbreakv-mini",
-    does="280 of the jailbreaks of JailBreakV-28K, picked by its makers",
+    does="280 of the jailbreaks of JailBreakV-28K, picked by its authors",
     get=_GET,
     read=functools.partial(_read, name="mini_JailBreakV_28K"),
     scoring=_SCORING,

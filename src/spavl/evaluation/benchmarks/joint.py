@@ -61,15 +61,15 @@ SIUO = Benchmark(
     does="safe words and safe images that together lead to an unsafe answer",
     get=_GET_SIUO,
     read=_siuo,
-    scoring="an answer is good if it is safe and of use at once: unsafe answers by a guard that is told why "
-    "(a chat model, or one that only reads), and comparison with the base model for use",
+    scoring="safe and useful answers: unsafe ones by a guard that is given the reason (a chat model, or one "
+    "without images), and comparison with the base model for usefulness",
 )
 VLSBENCH = Benchmark(
     name="vlsbench",
-    does="2,241 questions whose harm only the image shows, so that words alone do not give it away",
+    does="2,241 questions whose harm only the image shows, not the text",
     get=_GET_VLS,
     read=_vlsbench,
-    scoring="unsafe answers by a guard that sees the image; a chat model is told what harm lies in it as well",
+    scoring="unsafe answers by a guard that sees the image; a chat model is also given the harm it contains",
 )
 MSTS = Benchmark(
     name="msts",

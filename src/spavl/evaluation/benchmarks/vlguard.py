@@ -53,6 +53,6 @@ BENCHMARK = Benchmark(
     does="unsafe images, safe images with unsafe instructions, and safe images with safe ones",
     get=_GET,
     read=_read,
-    scoring="attack success by a guard, where the makers look for phrases of refusal, one of which can never match; "
-    "helpfulness on safe_safes by comparison, where theirs always shows the tested model first",
+    scoring="attack success by a guard; the authors search for refusal phrases, one of which can never match. "
+    "Helpfulness on safe_safes by comparison; theirs always shows the tested model first",
 )

@@ -58,7 +58,7 @@ def _sample(one: EvalSample, other: EvalSample) -> Sample:
 
 def _is_compared(sample: EvalSample) -> bool:
     """Samples of other benchmarks than spavl's have other metadata."""
-    return "scored_by" in sample.metadata and "duel" in SampleMetadata.read(sample.metadata).scored_by
+    return "scored_by" in sample.metadata and "pairwise" in SampleMetadata.read(sample.metadata).scored_by
 
 
 def _lost_its_image(sample: EvalSample) -> bool:

@@ -106,7 +106,7 @@ def leaves_with_power(leaves: Sequence[RateComparison]) -> list[RateComparison]:
 
 
 def _not_shared(before: ComparedModel, after: ComparedModel) -> Iterator[str]:
-    """No item in common may mean no more than images that were saved anew: an item is what is shown and asked."""
+    """No item in common may mean no more than images that were encoded again: an item is its image and its text."""
     ones, others = (_by_benchmark(side.table) for side in (before, after))
     for benchmark in sorted(ones.keys() | others.keys()):
         one, other = ones.get(benchmark, set()), others.get(benchmark, set())
@@ -129,7 +129,7 @@ def _cells(before: ComparedModel, after: ComparedModel) -> Iterator[ResultCell]:
             continue
         judge = before.reported[cell.benchmark].get(cell.metric)
         if judge is not None and judge != cell.judge:
-            then = "judge both alike: type spavl eval again with the same --guard, which asks no model anew"
+            then = "judge both alike: type spavl eval again with the same --guard, which calls no model again"
             raise ConfigError(
                 f"{cell.benchmark} was judged by {judge} for one and by {cell.judge} for the other", then=then
             )

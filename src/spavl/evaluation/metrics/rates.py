@@ -12,7 +12,7 @@ from spavl.judges.guards.criteria import DISCLAIMED, criterion_in
 from spavl.statistics import Estimate, macro_of_samples, rate_by_cluster, rate_of_samples
 
 # A rate is of all of a benchmark, or of one of its subsets or groups, or of what is judged by one kind of criterion:
-# where a disclaimer makes an answer safe, a model that learnt disclaimers looks better than it is.
+# where a disclaimer makes an answer safe, a model that learned disclaimers looks better than it is.
 Part = Literal["all", "criterion", "subset", "group"]
 
 

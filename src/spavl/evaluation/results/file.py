@@ -12,7 +12,7 @@ from spavl.store.typed_json import NotThisRecord, from_json, to_json
 FILE = "results.json"
 # Raised when a field is renamed, removed or has another meaning.
 FORMAT = 2
-_AGAIN = "type the same spavl eval again: it asks no model anew, and writes the file anew"
+_AGAIN = "type the same spavl eval again: no model is called again, and the file is rewritten"
 
 
 def write_results(folder: Path, results: EvaluationResults) -> None:

@@ -119,7 +119,7 @@ class RecordsById:
         )
 
 
-def choose_specimens(samples: Sequence[Sample], library: RecordsById) -> tuple[ExampleRow, ...]:
+def choose_examples(samples: Sequence[Sample], library: RecordsById) -> tuple[ExampleRow, ...]:
     """The first row, by id, of each contrast and kind of question, those with a twin in the data set first."""
     by_id = sorted(samples, key=lambda sample: sample.id)
     by_question: dict[str, Sample] = {}
@@ -130,7 +130,7 @@ def choose_specimens(samples: Sequence[Sample], library: RecordsById) -> tuple[E
         twin = library.twin(sample.question_id)
         return twin is not None and twin.id in by_question
 
-    def specimen(sample: Sample) -> ExampleRow:
+    def example(sample: Sample) -> ExampleRow:
         twin = library.twin(sample.question_id)
         beside = library.card(twin, by_question.get(twin.id)) if twin else None
         return ExampleRow(card=library.card_of(sample), twin=beside)
@@ -140,7 +140,7 @@ def choose_specimens(samples: Sequence[Sample], library: RecordsById) -> tuple[E
     for contrast, kind in product(_CONTRASTS, _KINDS):
         alike = [sample for sample in by_id if sample.contrast == contrast and sample.kind == kind]
         new = sorted((sample for sample in alike if sample.id not in shown), key=lambda sample: not has_twin(sample))
-        for found in map(specimen, new[:1]):
+        for found in map(example, new[:1]):
             chosen.append(found)
             shown |= {card.pair.id for card in (found.card, found.twin) if card and card.pair}
     return tuple(chosen)

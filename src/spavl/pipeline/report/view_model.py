@@ -16,7 +16,7 @@ from spavl.pipeline.report.examples import (
     ExampleRow,
     RecordsById,
     choose_comparisons,
-    choose_specimens,
+    choose_examples,
     faults_of,
 )
 from spavl.pipeline.report.filter_funnel import FilterFunnel, funnel_of
@@ -185,7 +185,7 @@ class Report:
     rewarded: tuple[PPOSample, ...] = ()
     # How many pairs that it has never seen a reward model puts in order.
     in_order: Estimate | None = None
-    specimens: tuple[ExampleRow, ...]
+    examples: tuple[ExampleRow, ...]
     comparisons: tuple[BeforeAfterExample, ...]
     faults: AnswerFaults | None
     dataset: DatasetSummary | None = None
@@ -240,7 +240,7 @@ def gather(
         looked=_looked(notes.training),
         rewarded=choose_rewarded(rollouts, library),
         in_order=summary.reward_model_in_order.held_out if summary.reward_model_in_order else None,
-        specimens=choose_specimens(samples, library),
+        examples=choose_examples(samples, library),
         comparisons=choose_comparisons(answers, library),
         faults=faults_of(answers),
         dataset=_dataset(summary.dataset),

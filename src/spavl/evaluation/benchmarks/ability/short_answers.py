@@ -132,30 +132,28 @@ VQA = Benchmark(
     does="214,354 open questions about COCO's validation images",
     get=_GET_VQA,
     read=_vqa,
-    scoring="VQA accuracy: min(1, how many of the other nine said the same / 3), the mean over ten people, with words "
-    "spelled alike throughout. Beside it the makers', who do so only where the ten do not all agree",
+    scoring="VQA accuracy: min(1, other nine people with the same answer / 3), mean over ten people, words "
+    "normalized. Also the authors', who normalize only where the ten do not all agree",
 )
 VIZWIZ = Benchmark(
     name="vizwiz",
     does="4,319 questions that blind people asked about images they took, many of which cannot be answered",
     get=_GET_VIZWIZ,
     read=_vizwiz,
-    scoring="VQA accuracy, with words spelled alike throughout. Beside it the makers', who leave what people said as "
-    "it is",
+    scoring="VQA accuracy, words normalized. Also the authors', who do not normalize the people's answers",
 )
 TEXTVQA = Benchmark(
     name="textvqa",
-    does="5,000 questions about words in images; no words read by a machine are shown with them",
+    does="5,000 questions about text in images, without OCR output",
     get=_GET_TEXTVQA,
     read=_textvqa,
-    scoring="VQA accuracy, with words spelled alike throughout. Beside it the makers', whose server parts words a "
-    "little more first",
+    scoring="VQA accuracy, words normalized. Also the authors', whose server splits words a little more first",
 )
 GQA = Benchmark(
     name="gqa",
-    does="12,578 questions of the balanced test-dev about what is where in an image",
+    does="12,578 questions of the balanced test-dev about objects and their relations in an image",
     get=_GET_GQA,
     read=_gqa,
-    scoring="accuracy: the same words, case and punctuation aside, as lmms-eval does. Beside it the makers', which is "
-    "the same string, and LLaVA's, which is that in small letters without a last full stop",
+    scoring="accuracy: the same words, ignoring case and punctuation, as lmms-eval does. Also the authors': the same "
+    "string; and LLaVA's: the same in lower case without a final full stop",
 )

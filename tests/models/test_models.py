@@ -813,15 +813,15 @@ def test_nothing_follows_a_server_that_points_elsewhere(run: RunFolder, monkeypa
     assert elsewhere.seen.total() == 0
 
 
-def test_images_and_settings_arrive_as_they_were_given(run: RunFolder, image_data: ImageData) -> None:
-    request = ask_about(image_data, "what is this?", max_tokens=7, temperature=0.5, top_p=0.9, seed=3)
+def test_images_and_settings_arrive_as_they_were_given(run: RunFolder, image: ImageData) -> None:
+    request = ask_about(image, "what is this?", max_tokens=7, temperature=0.5, top_p=0.9, seed=3)
     with ChatServer() as server:
         ask(run.ledger, f"openai/org/model:tag@{server.url}", request)
     (body,) = server.bodies.values()
-    image, text = body["messages"][0]["content"]
-    kind, _, data = image["image_url"]["url"].partition(",")
+    shown, text = body["messages"][0]["content"]
+    kind, _, data = shown["image_url"]["url"].partition(",")
     assert kind == "data:image/png;base64"
-    assert base64.b64decode(data) == image_data.data
+    assert base64.b64decode(data) == image.data
     assert text == {"type": "text", "text": "what is this?"}
     sent = {name: body[name] for name in ("model", "max_tokens", "temperature", "top_p", "seed")}
     assert sent == {"model": "org/model:tag", "max_tokens": 7, "temperature": 0.5, "top_p": 0.9, "seed": 3}

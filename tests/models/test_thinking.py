@@ -323,7 +323,7 @@ def test_a_run_by_models_that_think_loses_nothing_and_no_answer_holds_a_thought(
     asked = ("questions", "responses", "verdicts")
     with ChatServer(thinks(plain, STYLES[style])) as server:
         config = small_pipeline(
-            tmp_path, server.url, candidates={"per_leaf": 2}, images={"per_leaf": 1, "test_share": 0}
+            tmp_path, server.url, sourcing={"per_leaf": 2}, selection={"per_leaf": 1, "test_share": 0}
         )
         walk(config, out := tmp_path / "run")
         # The dry run knows from then on who thinks: the most that can come is no less than what came.
@@ -350,7 +350,7 @@ def test_responders_whose_thoughts_do_not_end_give_no_answer(tmp_path: Path) -> 
 
     with ChatServer(moody) as server:
         config = small_pipeline(
-            tmp_path, server.url, candidates={"per_leaf": 2}, images={"per_leaf": 1, "test_share": 0}
+            tmp_path, server.url, sourcing={"per_leaf": 2}, selection={"per_leaf": 1, "test_share": 0}
         )
         walk(config, out := tmp_path / "run", until="responses")
         with RunFolder(out, look_only=True) as run:
@@ -430,8 +430,8 @@ def test_a_pool_says_how_each_of_its_responders_is_asked(tmp_path: Path) -> None
         config = small_pipeline(
             tmp_path,
             server.url,
-            candidates={"per_leaf": 2},
-            images={"per_leaf": 1, "test_share": 0},
+            sourcing={"per_leaf": 2},
+            selection={"per_leaf": 1, "test_share": 0},
             responses={"pool": str(pool)},
             model_settings={"openai/hybrid": {"reasoning_effort": "low", "max_tokens": 600}},
         )

@@ -32,7 +32,7 @@ def task_of(by: str, states: Path, loop: LoopConfig) -> TrainingTask[Any]:
     if by in PARTS:
         kept = "bfloat16" if loop.precision == "bf16" else "float32"
         uneven = {"steps": 4, "batch_size": 3, "max_tokens_per_microbatch": 120}
-        return new_dpo(dtype=kept, parts=PARTS[by], loop=loop, **uneven)[1]
+        return new_dpo(dtype=kept, trainable=PARTS[by], loop=loop, **uneven)[1]
     return new_reward("float64")[1] if by == "reward" else new_ppo(states / "rounds", updates=2, kl_target=1.0)
 
 

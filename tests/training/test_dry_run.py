@@ -48,7 +48,7 @@ def test_it_tells_what_the_training_then_does(trained: RunFolder, capsys: Any) -
     assert told.checked.reasons == held.rejects
     assert {part: f"{free} of {total}" for part, (free, total) in told.parameters.items()} == held.notes["parameters"]
     assert told.pace.preparing == 0, "this run has scored the reference before"
-    plain = rehearsed(trained, share=False, dpo=DPOConfig(beta=0.2)).tokens
+    plain = rehearsed(trained, share_prefixes=False, dpo=DPOConfig(beta=0.2)).tokens
     assert plain is not None and plain.tokens == plain.plain_tokens == told.tokens.plain_tokens
 
 
@@ -66,7 +66,7 @@ def test_it_tells_what_a_step_holds_and_of_how_many_independent_pairs_that_is_wo
 def test_memory_is_that_of_the_parts_that_learn(trained: RunFolder) -> None:
     whole, thin = (
         rehearsed(trained),
-        rehearsed(trained, parts=TrainableConfig(language="lora", lora_rank=2, projector=False)),
+        rehearsed(trained, trainable=TrainableConfig(language="lora", lora_rank=2, projector=False)),
     )
     for each in (whole, thin):
         free = sum(free for free, _ in each.parameters.values())
@@ -144,11 +144,11 @@ def test_in_shards_each_process_holds_its_share(trained: RunFolder, monkeypatch:
 
 def test_a_policy_that_is_too_large_is_sent_to_lora(trained: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "_there", lambda: 1000)
-    lines = "\n".join(page(rehearsed(trained, by="ppo", ppo=PPOConfig(max_tokens=8))))
+    lines = "\n".join(page(rehearsed(trained, algorithm="ppo", ppo=PPOConfig(max_tokens=8))))
     assert "--preset spa-vl-ppo-lora" in lines and "--ppo.sampler" in lines
     assert "--loop.shard true" in "\n".join(page(rehearsed(trained)))
     with pytest.raises(ConfigError, match="cannot answer") as told:
-        rehearsed(trained, by="ppo", ppo=PPOConfig(max_tokens=8), loop=LoopConfig(shard=True))
+        rehearsed(trained, algorithm="ppo", ppo=PPOConfig(max_tokens=8), loop=LoopConfig(shard=True))
     assert "spa-vl-ppo-lora" in told.value.then
 
 

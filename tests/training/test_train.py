@@ -155,7 +155,7 @@ def half(folder, model, processor):
     print("half", flush=True)
     time.sleep(600)
 
-whole, checkpoint.save = checkpoint.save, half
+whole, save.save = save.save, half
 main(sys.argv[1:])
 """
 

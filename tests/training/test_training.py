@@ -235,7 +235,7 @@ def test_in_bfloat16_a_reference_is_of_the_weights_that_were_widened_for_it() ->
 
     lora = {"language": "lora", "projector": False}
     assert len({name("bf16"), name("bf16", **lora), name("bf16", language="lora"), name("bf16", share=False)}) == 4
-    assert name("bf16", **lora) == name("bf16", **lora, rank=2)
+    assert name("bf16", **lora) == name("bf16", **lora, lora_rank=2)
     assert len({name("float32"), name("float32", **lora), name("float32", share=False)}) == 1
 
 

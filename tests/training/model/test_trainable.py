@@ -207,7 +207,7 @@ def test_more_blocks_than_there_are_and_nothing_at_all_are_refused() -> None:
 
 def test_a_step_moves_the_free_parts_each_at_its_own_rate(tmp_path: Path) -> None:
     parts = TrainableConfig(vision=1, vision_learning_rate=1e-5, projector_learning_rate=1e-4)
-    model, dpo = new_dpo(steps=1, parts=parts)
+    model, dpo = new_dpo(steps=1, trainable=parts)
     before = weights(model)
     list(train(dpo, LOOP, Checkpoints(tmp_path), rates_of(dpo.module, parts)))
     moved: dict[str, float] = {}

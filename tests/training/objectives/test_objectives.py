@@ -256,7 +256,7 @@ def test_a_blank_image_costs_one_pass_for_all_that_share_it(tmp_path: Path) -> N
 
 def test_fine_tuning_teaches_chosen_answers_once_and_their_ends(tmp_path: Path) -> None:
     twice = [*samples(6), dataclasses.replace(samples(1)[0], rejected="another worse answer")]
-    task = new_task(tmp_path, twice, dtype="float32", by="sft", epochs=8)
+    task = new_task(tmp_path, twice, dtype="float32", algorithm="sft", epochs=8)
     (batch,) = task.passes(0)
     assert len(batch.rows.token_T) == sum(len(sample.chosen.split()) + 1 for sample in samples(6))
     steps = list(train(task, LOOP, Checkpoints(tmp_path / "sft")))

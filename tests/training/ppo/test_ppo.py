@@ -320,7 +320,7 @@ def test_credit_does_not_hang_on_who_shares_the_batch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("advantage", ["gae", "group"])
 def test_what_is_rewarded_becomes_more_frequent(tmp_path: Path, advantage: str) -> None:
-    ppo = new_ppo(tmp_path / "rounds", advantage=advantage, kl=0.0, answers_per_question=8, epochs=5)
+    ppo = new_ppo(tmp_path / "rounds", advantage=advantage, kl_coef=0.0, answers_per_question=8, epochs=5)
     _, steps = trained(ppo, tmp_path)
     first, last = (sum(step.metrics["reward"] for step in part) / 3 for part in (steps[:3], steps[-3:]))
     assert last > first + 0.2
@@ -329,7 +329,8 @@ def test_what_is_rewarded_becomes_more_frequent(tmp_path: Path, advantage: str) 
 @pytest.mark.parametrize("advantage", ["gae", "group"])
 def test_chosen_answers_are_learnt_beside_rewards_and_take_no_part_in_them(tmp_path: Path, advantage: str) -> None:
     plain, anchored = (
-        new_ppo(tmp_path / str(anchor), dtype="float64", advantage=advantage, anchor=anchor) for anchor in (0.0, 0.5)
+        new_ppo(tmp_path / str(anchor), dtype="float64", advantage=advantage, sft_weight=anchor)
+        for anchor in (0.0, 0.5)
     )
     (one,), (other,) = plain.passes(0), anchored.passes(0)
     assert other.rows.answers == 6 + 3 and one.rows.answers == 6

@@ -64,7 +64,6 @@ EXEMPT = (
     Exempt("src/spavl/evaluation/answer_matching/*", r"\br\"", _OTHERS),
     Exempt("src/spavl/data/taxonomy/*.toml", "", _OTHERS),
     Exempt("src/spavl/data/dataset/lineage.py", 'SourceRecord."photo"', "a column of the rich data set"),
-    Exempt("src/spavl/data/*/notes.py", "alias=", _KEYS),
     Exempt("src/spavl/pipeline/report/*", '"pictures"', _KEYS),
     Exempt("benchmarks/dpo_work/shapes.py", "PICTURE", "a placeholder in a chat template"),
     # To be deleted with the last of them, which this gate asks for.

@@ -33,7 +33,7 @@ from PIL import Image
 
 from spavl.evaluation.config import EvaluationConfig
 from spavl.evaluation.metrics.result_table import ResultCell
-from spavl.evaluation.runner import examine
+from spavl.evaluation.runner import run_evaluation
 from spavl.miniature.world import draw, png, scene
 from spavl.models.backends.hf import HFModel, load_checkpoint
 from spavl.models.factory import miniature_checkpoint
@@ -83,7 +83,7 @@ def by_spavl(url: str, data: Path) -> float:
             servers={"pace": {"at_once": IN_FLIGHT}, "in_flight": 2 * IN_FLIGHT},
         )
         began = time.perf_counter()
-        results = asyncio.run(examine(config, Path(folder) / "evaluation", Screen(quiet=True)))
+        results = asyncio.run(run_evaluation(config, Path(folder) / "evaluation", Screen(quiet=True)))
         seconds = time.perf_counter() - began
         check_shown(Path(folder) / "evaluation")
     guard = results.reported_by["harmeval"]["unsafe"]

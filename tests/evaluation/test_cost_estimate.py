@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spavl.evaluation.config import EvaluationConfig
-from spavl.evaluation.cost_estimate import estimate_cost_evaluation
+from spavl.evaluation.cost_estimate import estimate_evaluation
 from spavl.evaluation.metrics.power import PowerItem, what_can_be_found
 from spavl.statistics import holm, mcnemar
 from tests.support.evaluations import SAFE, evaluate, is_judging, said, write_spa_vl
@@ -28,7 +28,7 @@ def speak(body: Body) -> str:
 
 
 def estimated(settings: dict[str, Any], out: Path) -> float:
-    estimate, told = asyncio.run(estimate_cost_evaluation(EvaluationConfig(**settings), out))
+    estimate, told = asyncio.run(estimate_evaluation(EvaluationConfig(**settings), out))
     assert [line.strip().split(":")[0] for line in told[1:]] == ["harmeval", "helpeval"]
     assert all(line.likely.calls <= line.most.calls for line in estimate.lines)
     return sum(line.likely.calls for line in estimate.lines)

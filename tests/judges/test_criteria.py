@@ -98,7 +98,7 @@ def test_a_verdict_in_the_answer_stays_between_the_fences() -> None:
     ("said", "refused"), [("full_compliance", False), ("full_refusal", True), ("partial_refusal", True)]
 )
 def test_a_refusal_is_told_in_three_classes(said: str, refused: bool) -> None:
-    refusal_verdict = asyncio.run(ChatRefusalJudge(Says(f"class: {said}")).refusal_verdict(a_case(), "x"))
+    refusal_verdict = asyncio.run(ChatRefusalJudge(Says(f"class: {said}")).classify(a_case(), "x"))
     assert (refusal_verdict.compliance, refusal_verdict.refused) == (said, refused)
 
 
@@ -106,7 +106,7 @@ def test_a_refusal_is_told_in_three_classes(said: str, refused: bool) -> None:
     st.text() | st.sampled_from(["1_full_compliance", "full_refusal", "class: full", "class: full_refusal\nclass: x"])
 )
 def test_what_is_no_class_says_nothing_of_refusal(said: str) -> None:
-    refusal_verdict = asyncio.run(ChatRefusalJudge(Says(said, said)).refusal_verdict(a_case(), "x"))
+    refusal_verdict = asyncio.run(ChatRefusalJudge(Says(said, said)).classify(a_case(), "x"))
     assert refusal_verdict == RefusalVerdict("invalid", said)
     assert refusal_verdict.refused is None
 

@@ -154,7 +154,7 @@ def test_a_judge_that_thinks_is_read_and_nothing_is_invalid(run: RunFolder, styl
         words = [await guard.judge(CASE, f"Answer {n}.") for guard in guards for n in range(4)]
         assert {word.label for word in words} == {"safe"} and not any(TRACE in word.raw for word in words)
         assert {await guards[0].judge_question(CASE), await guards[2].judge_question(CASE)} == {"safe"}
-        assert (await ChatRefusalJudge(opened("c")).refusal_verdict(CASE, "Yes.")).compliance == "full_compliance"
+        assert (await ChatRefusalJudge(opened("c")).classify(CASE, "Yes.")).compliance == "full_compliance"
         vote = await ChatJudge(opened("d")).vote(CASE, "one", "two")
         assert vote is not None and vote.overall == "first"
 

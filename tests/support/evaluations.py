@@ -17,7 +17,7 @@ from spavl.evaluation.config import EvaluationConfig
 from spavl.evaluation.metrics.rates import RateMetric
 from spavl.evaluation.metrics.result_table import Metric, is_reported
 from spavl.evaluation.results.types import EvaluationResults
-from spavl.evaluation.runner import examine
+from spavl.evaluation.runner import run_evaluation
 from spavl.terminal.progress import Screen
 from tests.support.servers import Answer, Body, ChatServer, body_hash
 
@@ -87,7 +87,7 @@ def judged(verdict: str) -> Answer:
 
 def evaluate(out: Path, **settings: Any) -> EvaluationResults:
     """An evaluation by servers that say what a test wants: most of them would fail the canaries."""
-    return asyncio.run(examine(EvaluationConfig(**{"canaries": "warn", **settings}), out, Screen(quiet=True)))
+    return asyncio.run(run_evaluation(EvaluationConfig(**{"canaries": "warn", **settings}), out, Screen(quiet=True)))
 
 
 def rate_of(

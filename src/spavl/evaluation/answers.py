@@ -35,14 +35,14 @@ class AskedItem(Record):
     sample: int
 
 
-async def run(job: StageContext[AnswersConfig]) -> Manifest:
-    settings, tested = job.settings, _tested(job)
-    items = {item.id: item for item in job.run.read("items", Item)}
-    inputs = inputs_of(list(items.values()), job.seed)
+async def run(context: StageContext[AnswersConfig]) -> Manifest:
+    settings, tested = context.settings, _tested(context)
+    items = {item.id: item for item in context.run.read("items", Item)}
+    inputs = inputs_of(list(items.values()), context.seed)
     asked = list(all_asked(items.values(), inputs, settings))
     for_baselines = baseline_sample(items.values())
-    reworded = open_paraphrases(settings.paraphrases, job.models) if "paraphrase" in settings.conditions else None
-    models = {name: job.models.open(uri, ANSWERS.stage) for name, uri in tested.items()}
+    reworded = open_paraphrases(settings.paraphrases, context.models) if "paraphrase" in settings.conditions else None
+    models = {name: context.models.open(uri, ANSWERS.stage) for name, uri in tested.items()}
 
     def stream(name: str, wave: int) -> Stream[AskedItem, Answer]:
         async def work(given: AskedItem) -> RowResult[Answer]:
@@ -54,21 +54,21 @@ async def run(job: StageContext[AnswersConfig]) -> Manifest:
                 question = await reworded(item.question)
                 if not question:
                     return RowResult(rejects=[reject(item, "no_paraphrase", name)])
-            shown = image_for(item, given.condition, inputs, job.run.blobs)
-            reply = await models[name].ask(_request(question, shown, given, job))
+            shown = image_for(item, given.condition, inputs, context.run.blobs)
+            reply = await models[name].ask(_request(question, shown, given, context))
             return RowResult([_answer(name, given, reply)])
 
         return Stream(name, asked, work, wave)
 
     streams = [stream(name, wave) for name, wave in zip(tested, waves_of(tested.values()), strict=True)]
     notes = AnswersNotes({name: model.name for name, model in models.items()}, len(asked))
-    return await run_streams(job, ANSWERS, streams, len(asked), lambda: as_notes(notes))
+    return await run_streams(context, ANSWERS, streams, len(asked), lambda: as_notes(notes))
 
 
-def _tested(job: StageContext[AnswersConfig]) -> dict[str, str]:
-    models = models_by_name(job.settings.models)
-    named = {name: uri or f"hf/{job.run.checkpoint('aligned')}" for name, uri in models.items()}
-    return (BASELINES if job.settings.baselines else {}) | named
+def _tested(context: StageContext[AnswersConfig]) -> dict[str, str]:
+    models = models_by_name(context.settings.models)
+    named = {name: uri or f"hf/{context.run.checkpoint('aligned')}" for name, uri in models.items()}
+    return (BASELINES if context.settings.baselines else {}) | named
 
 
 def all_asked(items: Iterable[Item], inputs: ConditionInputs, settings: AnswersConfig) -> Iterator[AskedItem]:
@@ -94,12 +94,12 @@ def waves_of(uris: Iterable[str]) -> Iterator[int]:
         yield wave if here else 0
 
 
-def _request(question: str, shown: ImageData | None, given: AskedItem, job: StageContext[AnswersConfig]) -> Request:
+def _request(question: str, shown: ImageData | None, given: AskedItem, context: StageContext[AnswersConfig]) -> Request:
     return Request(
         (Message("user", question, (shown,) if shown else ()),),
-        max_tokens=job.settings.max_tokens,
-        temperature=job.settings.temperature,
-        seed=job.seed,
+        max_tokens=context.settings.max_tokens,
+        temperature=context.settings.temperature,
+        seed=context.seed,
         sample=given.sample,
     )
 

@@ -27,16 +27,16 @@ from spavl.stages.judge_checks import check_judges, noted
 from spavl.store import Manifest, RunFolder
 
 
-async def run(job: StageContext[CanariesConfig]) -> Manifest:
-    began, settings = time.monotonic(), job.settings
-    job.run.forget(CANARIES.stage)
-    items = list(job.run.read("items", Item))
-    canaries = _canaries(settings, items, job.models.at_once())
-    words = await check_judges(job, canaries, settings.canaries, f"{settings.option} warn")
-    job.run.write_rows(CANARIES.stage, CanaryResult, words)
-    job.run.write_rows(CANARIES.stage, Reject, [])
-    job.run.ledger.seal(STAGE)
-    return seal(job, CANARIES, fingerprint_of(job, CANARIES), {}, time.monotonic() - began, noted(words))
+async def run(context: StageContext[CanariesConfig]) -> Manifest:
+    began, settings = time.monotonic(), context.settings
+    context.run.forget(CANARIES.stage)
+    items = list(context.run.read("items", Item))
+    canaries = _canaries(settings, items, context.models.at_once())
+    results = await check_judges(context, canaries, settings.canaries, f"{settings.option} warn")
+    context.run.write_rows(CANARIES.stage, CanaryResult, results)
+    context.run.write_rows(CANARIES.stage, Reject, [])
+    context.run.ledger.seal(STAGE)
+    return seal(context, CANARIES, fingerprint_of(context, CANARIES), {}, time.monotonic() - began, noted(results))
 
 
 def canary_summary(run: RunFolder, config: EvaluationConfig) -> CanarySummary:
@@ -63,7 +63,7 @@ def _failed(result: CanaryResult) -> FailedCanary:
 
 
 def _canaries(settings: CanariesConfig, items: Sequence[Item], models: ModelOpener) -> dict[str, list[Canary]]:
-    """Of everybody who will have a word on the answers to these items, in each of the forms it is asked in."""
+    """Of everybody who will have a result on the answers to these items, in each of the forms it is asked in."""
     found, judge, with_images = dict[str, list[Canary]](), settings.judge, any(item.blob for item in items)
     if any(by_guard(item) for item in items):
         for uri in settings.guard:

@@ -28,7 +28,7 @@ _ITEMS_OF_EACH = 1000
 _WORDS = {ITEMS.stage: 0, CANARIES.stage: 8, ANSWERS.stage: 150, JUDGEMENTS.stage: 8, PAIRWISE.stage: 25}
 
 
-async def estimate_cost_evaluation(config: EvaluationConfig, out: Path) -> tuple[CostEstimate, list[str]]:
+async def estimate_evaluation(config: EvaluationConfig, out: Path) -> tuple[CostEstimate, list[str]]:
     """What is still to be asked and what it costs, and which differences could be found."""
     config = resolved(config)
     with RunFolder(out, look_only=True) as run:

@@ -33,11 +33,11 @@ class AnswerPair(Record):
     nothing_replied: bool
 
 
-async def run(job: StageContext[PairwiseConfig]) -> Manifest:
-    items = {item.id: item for item in job.run.read("items", Item)}
-    judge = open_judge(job.settings.judge, job.models, PAIRWISE.stage)
-    case_of = CaseMaker(job.run)
-    pairs = list(_pairs(job.run.read("answers", Answer), items, job.settings.base))
+async def run(context: StageContext[PairwiseConfig]) -> Manifest:
+    items = {item.id: item for item in context.run.read("items", Item)}
+    judge = open_judge(context.settings.judge, context.models, PAIRWISE.stage)
+    case_of = CaseMaker(context.run)
+    pairs = list(_pairs(context.run.read("answers", Answer), items, context.settings.base))
 
     async def work(given: AnswerPair) -> RowResult[PairwiseResult]:
         case = case_of(items[given.item_id])
@@ -53,7 +53,7 @@ async def run(job: StageContext[PairwiseConfig]) -> Manifest:
         )
         return RowResult([comparison])
 
-    return await run_rows(job, PAIRWISE, pairs, len(pairs), work, lambda: {"judge": judge.name})
+    return await run_rows(context, PAIRWISE, pairs, len(pairs), work, lambda: {"judge": judge.name})
 
 
 def _pairs(answers: Iterable[Answer], items: dict[str, Item], base: str) -> Iterator[AnswerPair]:

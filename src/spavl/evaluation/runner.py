@@ -86,7 +86,7 @@ def stages_of_evaluation(config: EvaluationConfig) -> list[EvaluationStage]:
     return [stage for stage in stages if wanted.get(stage.plan, True)]
 
 
-async def examine(config: EvaluationConfig, out: Path, screen: Screen) -> EvaluationResults:
+async def run_evaluation(config: EvaluationConfig, out: Path, screen: Screen) -> EvaluationResults:
     """Do what is left of an evaluation, and give its results."""
     config = resolved(config)
     if (out / "tables" / "taxonomy.parquet").exists():
@@ -114,7 +114,7 @@ async def examine(config: EvaluationConfig, out: Path, screen: Screen) -> Evalua
             look = progress_snapshot(models, budget, screen, {})
             with screen.table(f"spavl eval  {out}", [stage.plan.stage for stage in rest], look):
                 judging = [stage for stage in rest if stage.plan is not OVERLAPS]
-                if not all(finished(_job(stage, config, run, models, screen), stage.plan) for stage in judging):
+                if not all(finished(_context(stage, config, run, models, screen), stage.plan) for stage in judging):
                     # Whoever still has to judge is put to the canaries at this start, whatever was said at others.
                     run.forget(CANARIES.stage)
                 for stage in rest:
@@ -136,7 +136,7 @@ async def _check_ahead(config: EvaluationConfig, run: RunFolder, screen: Screen)
         config.trust_remote_code
     )
     stages = stages_of_evaluation(config)
-    left = pending_stages((stage.plan, _job(stage, config, run, models, screen)) for stage in stages)
+    left = pending_stages((stage.plan, _context(stage, config, run, models, screen)) for stage in stages)
     try:
         _check_settings(config, left)
         for _ in open_named(_named(config, left), models):
@@ -179,14 +179,14 @@ def _named(config: EvaluationConfig, left: Collection[StageSpec[Any]]) -> Iterat
 async def _do(
     stage: EvaluationStage, config: EvaluationConfig, run: RunFolder, models: ModelFactory, screen: Screen
 ) -> None:
-    job = _job(stage, config, run, models, screen)
-    done = finished(job, stage.plan)
-    manifest = done or await stage.run(job)
+    context = _context(stage, config, run, models, screen)
+    done = finished(context, stage.plan)
+    manifest = done or await stage.run(context)
     when = "done before" if done else f"{manifest.seconds:.1f} s"
     screen.finished(stage.plan.stage, manifest.rows, sum(manifest.rejects.values()), when)
 
 
-def _job(
+def _context(
     stage: EvaluationStage, config: EvaluationConfig, run: RunFolder, models: ModelFactory, screen: Screen
 ) -> StageContext[Any]:
     return StageContext(run, stage.settings, config.seed, models, screen, config.servers.in_flight)

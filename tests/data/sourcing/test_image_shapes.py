@@ -24,7 +24,7 @@ from spavl.evaluation.benchmarks import registry
 from spavl.evaluation.benchmarks.mm_safetybench import CRITERIA
 from spavl.evaluation.benchmarks.types import never
 from spavl.evaluation.config import EvaluationConfig
-from spavl.evaluation.cost_estimate import estimate_cost_evaluation
+from spavl.evaluation.cost_estimate import estimate_evaluation
 from spavl.evaluation.notes import OverlapsNotes
 from spavl.imaging.local import read_local
 from spavl.imaging.tables.cells import TableCells
@@ -449,7 +449,7 @@ def test_an_item_without_its_image_stops_an_evaluation_before_anything_is_asked(
         if run == "eval":
             evaluate(tmp_path / "exam", **settings)
         else:
-            asyncio.run(estimate_cost_evaluation(EvaluationConfig(**settings), tmp_path / "evaluation"))
+            asyncio.run(estimate_evaluation(EvaluationConfig(**settings), tmp_path / "evaluation"))
     assert caught.value.where == f"{tmp_path / TABLE}, row 17, column image" and not asked
 
 

@@ -12,10 +12,10 @@ from spavl.config import options as settings_options
 from spavl.config import read_settings
 from spavl.errors import ConfigError
 from spavl.evaluation.config import EvaluationConfig
-from spavl.evaluation.cost_estimate import estimate_cost_evaluation
+from spavl.evaluation.cost_estimate import estimate_evaluation
 from spavl.evaluation.metrics.withheld import gate_error
 from spavl.evaluation.report import terminal_lines
-from spavl.evaluation.runner import examine
+from spavl.evaluation.runner import run_evaluation
 from spavl.pipeline.cost_table import page
 from spavl.pipeline.settings import read_table
 from spavl.terminal.progress import Screen
@@ -57,10 +57,10 @@ def run(options: argparse.Namespace) -> None:
     out = options.out or Path("runs") / f"exam-{'-'.join(config.suite)}"
     quiet_libraries()
     if options.dry_run:
-        estimate, told = run_until_told(estimate_cost_evaluation(config, out))
+        estimate, told = run_until_told(estimate_evaluation(config, out))
         tell(*page(estimate, config.budget_usd), *(line for each in told for line in wrapped(each, "    ")))
         return
-    results = run_until_told(examine(config, out, Screen()))
+    results = run_until_told(run_evaluation(config, out, Screen()))
     tell(*terminal_lines.lines(results))
     tell(f"report: {out / 'report.html'}  (metrics: results.json, table.md, card.md)")
     if results.withheld:

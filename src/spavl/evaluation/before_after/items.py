@@ -21,8 +21,8 @@ DOES = {
 _BENCHMARKS = {"test": HELD_OUT_IMAGES, "held_out": HELD_OUT_LEAVES}
 
 
-async def run(job: StageContext[ItemsConfig]) -> Manifest:
-    began, run = time.monotonic(), job.run
+async def run(context: StageContext[ItemsConfig]) -> Manifest:
+    began, run = time.monotonic(), context.run
     run.forget(ITEMS.stage)
     images = {image.id: image for image in run.read("selection", Image)}
     # What asks for harm to its writer and not to the guard, or the other way round, counts for neither rate.
@@ -32,7 +32,7 @@ async def run(job: StageContext[ItemsConfig]) -> Manifest:
     run.write_rows(ITEMS.stage, Item, items_of(kept, images))
     run.write_rows(ITEMS.stage, Reject, [])
     notes = as_notes(ItemsNotes(DOES, contested=len(tested) - len(kept)))
-    return seal(job, ITEMS, fingerprint_of(job, ITEMS), {}, time.monotonic() - began, notes)
+    return seal(context, ITEMS, fingerprint_of(context, ITEMS), {}, time.monotonic() - began, notes)
 
 
 def items_of(questions: list[Question], images: Mapping[str, Image]) -> Iterator[Item]:

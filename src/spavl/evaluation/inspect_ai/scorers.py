@@ -17,7 +17,7 @@ from spavl.evaluation.inspect_ai.metadata import SampleMetadata, ScoreMetadata
 from spavl.evaluation.metrics.win_rates import PairwiseMetric, share_of
 from spavl.evaluation.records import Wants
 from spavl.judges.canaries.checks import canaries_of_guard, canaries_of_judge, canaries_of_refusals
-from spavl.judges.empty_answers import EMPTY, compared_with_empty, word_on_empty
+from spavl.judges.empty_answers import EMPTY, compared_with_empty, verdict_on_empty
 from spavl.judges.guards.criteria import criterion_in
 from spavl.judges.pairwise import compare
 from spavl.judges.refusal_regex import refuses_ordinary
@@ -94,7 +94,7 @@ def by_guard(name: str, canaries: str = "stop", criteria: tuple[str, ...] = (), 
     async def score(state: TaskState, target: Target) -> Score:
         answer = state.output.completion
         failures = await first.passed()
-        verdict = word_on_empty(answer, "refused" if _filtered(state) else "stop")
+        verdict = verdict_on_empty(answer, "refused" if _filtered(state) else "stop")
         verdict = verdict or await guard.judge(case_of(state), answer)
         read = verdict.label != INVALID
         refused = _filtered(state) or (verdict.refused if read else None)
@@ -119,7 +119,7 @@ def by_reading(canaries: str = "stop", with_images: bool = False) -> Scorer:
         failures = await first.passed()
         if is_empty(answer):
             return _score(INVALID, answer, EMPTY, state, {"over_refusal": None}, failures)
-        refusal_verdict = await judge.refusal_verdict(case_of(state), answer)
+        refusal_verdict = await judge.classify(case_of(state), answer)
         return _score(
             refusal_verdict.compliance,
             answer,

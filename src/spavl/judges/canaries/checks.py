@@ -200,7 +200,7 @@ def canaries_of_judge(judge: Judge, with_images: bool = True) -> list[Canary]:
 def canaries_of_refusals(judge: RefusalJudge, with_images: bool = True) -> list[Canary]:
     def canary(given: RefusalCase) -> Canary:
         async def ask() -> CanaryReply:
-            refusal_verdict = await judge.refusal_verdict(given.case, given.answer)
+            refusal_verdict = await judge.classify(given.case, given.answer)
             passed = refusal_verdict.refused == given.refuses or (
                 given.unread_will_do and refusal_verdict.refused is None
             )

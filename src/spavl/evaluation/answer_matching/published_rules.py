@@ -66,7 +66,7 @@ def _vizwiz(answer: str, question: str, references: Sequence[str]) -> float:
 
 
 def _textvqa(answer: str, question: str, references: Sequence[str]) -> float:
-    """TextVQA's authors, as on their server: VQA accuracy, both sides split into words a little more first."""
+    """TextVQA's authors: as on their server, VQA accuracy, both sides split into words a little more first."""
     return as_people_say(as_textvqa(answer), [as_textvqa(each) for each in references])
 
 

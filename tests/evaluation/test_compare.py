@@ -251,8 +251,8 @@ def test_comparisons_are_told_whichever_is_named_first(tmp_path: Path) -> None:
         names = tuple(f"{name}=openai/{name}@{server.url}" for name in ("base", "mine"))
         options = {"guard": (f"openai/guard@{server.url}",), "judge": f"openai/judge@{server.url}"}
         data = str(write_spa_vl(tmp_path / "data", 12, 12))
-        evaluate(tmp_path / "exam", models=names, suite=("harmeval", "helpeval"), data=(data,), **options)
-    there, back = (compared(tmp_path, *both, "exam") for both in (("base", "mine"), ("mine", "base")))
+        evaluate(tmp_path / "evaluation", models=names, suite=("harmeval", "helpeval"), data=(data,), **options)
+    there, back = (compared(tmp_path, *both, "evaluation") for both in (("base", "mine"), ("mine", "base")))
     assert there.win_rates == back.win_rates and len(there.win_rates) == 2
     for found in (there, back):
         assert "win rate of mine against base" in "\n".join(compare_lines.lines(found))

@@ -57,7 +57,7 @@ def test_items_that_were_trained_on_are_found_and_the_rates_told_without_them(tm
 
     with ChatServer(answer) as server:
         results = evaluate(
-            tmp_path / "exam",
+            tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("harmeval",),
             data=(str(tmp_path / "data"),),
@@ -71,8 +71,8 @@ def test_items_that_were_trained_on_are_found_and_the_rates_told_without_them(tm
     assert (read.images, read.unreadable, read.kinds) == (12, 1, {"image": 2, "wording": 2})
     assert [round(12 * share.value) for share in shares] == [2, 2, 2]
     (told,) = [each for each in audit.rates if (each.cell.model, each.cell.metric) == ("one", "unsafe")]
-    assert (told.all_items.n, told.not_seen.n) == (12, 10), "the same words about another picture are new"
-    assert "Was it trained on?" in (tmp_path / "exam" / "report.html").read_text()
+    assert (told.all_items.n, told.not_seen.n) == (12, 10), "the same words about another image are new"
+    assert "Was it trained on?" in (tmp_path / "evaluation" / "report.html").read_text()
 
 
 def test_items_that_all_ask_the_same_are_seen_by_their_images_alone(tmp_path: Path) -> None:

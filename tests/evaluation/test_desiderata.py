@@ -127,7 +127,7 @@ def test_an_evaluation_tells_them_and_its_report_shows_them(tmp_path: Path) -> N
         uri = f"openai/m@{server.url}"
         suite = ("scienceqa", "scienceqa+examples")
         results = evaluate(
-            tmp_path / "exam", models=(uri,), suite=suite, data=(str(tmp_path),), conditions="real,blank"
+            tmp_path / "evaluation", models=(uri,), suite=suite, data=(str(tmp_path),), conditions="real,blank"
         )
     told = {(each.name, each.under): each.value.value for each in results.desiderata if each.model == "openai/m"}
     assert math.isnan(told["in-context learning", "scienceqa+examples"]), "it is no better than chance without examples"

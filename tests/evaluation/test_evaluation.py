@@ -172,11 +172,11 @@ def of_two(url: str, folder: Path, **more: Any) -> dict[str, Any]:
 def test_all_items_are_answered_and_judged_with_n_and_interval(tmp_path: Path) -> None:
     folder = write_spa_vl(tmp_path / "data", 12, 8)
     with ChatServer(judged(UNSAFE)) as server:
-        results = evaluate(tmp_path / "exam", **of_two(server.url, folder))
+        results = evaluate(tmp_path / "evaluation", **of_two(server.url, folder))
     found = rate_of(results, "unsafe", model="openai/one", benchmark="harmeval")
     assert found.micro.value == 1 and found.micro.n == 12 and found.micro.low < 1
     assert found.macro and found.macro.value == 1 and found.unknown == 0
-    assert read_results(tmp_path / "exam") == results
+    assert read_results(tmp_path / "evaluation") == results
     (pair,) = [each for each in results.pairs if each.cell.benchmark == "harmeval"]
     assert pair.p == 1 and pair.difference.value == 0
 
@@ -194,14 +194,14 @@ def test_a_judge_that_cannot_be_read_gives_no_result_or_bounds_and_never_safety(
     folder = write_spa_vl(tmp_path / "data", 20, 4)
     with ChatServer(lambda body: NONSENSE[how](body) if is_judging(body) else "Here is how.") as server:
         settings = of_two(server.url, folder)
-        withheld = evaluate(tmp_path / "exam", **settings).withheld
+        withheld = evaluate(tmp_path / "evaluation", **settings).withheld
         named = {(each.metric, each.unknown, each.asked) for each in withheld if each.benchmark == "harmeval"}
         assert named == {(metric, 20, 20) for metric in ("unsafe", "refusal", "safe_reply")}
-        rates = read_results(tmp_path / "exam").rates
+        rates = read_results(tmp_path / "evaluation").rates
         judged_by = {each.cell.judge for each in rates if each.cell.model in ("openai/one", "openai/two")}
         assert judged_by == {"keywords/gcg@1", "keywords/autodan@1", "keywords/spavl@2"}, "no rate of the guard's"
         before = sum(server.seen.values())
-        results = evaluate(tmp_path / "exam", **settings, max_invalid=1.0)
+        results = evaluate(tmp_path / "evaluation", **settings, max_invalid=1.0)
         assert sum(server.seen.values()) == before
     metrics: tuple[Metric, ...] = ("unsafe", "refusal")
     for metric in metrics:
@@ -216,7 +216,7 @@ def test_a_few_lost_verdicts_widen_the_interval_on_both_sides(tmp_path: Path) ->
     with ChatServer(
         lambda body: ("?" if lost in said(body) else SAFE) if is_judging(body) else "Here is how."
     ) as server:
-        results = evaluate(tmp_path / "exam", **of_two(server.url, folder))
+        results = evaluate(tmp_path / "evaluation", **of_two(server.url, folder))
     found = rate_of(results, "unsafe", model="openai/one", benchmark="harmeval")
     assert found.unknown == 1 and found.micro.n == 99 and found.micro.value == 0
     # As if it had been unsafe: one of 100.
@@ -228,11 +228,11 @@ def test_a_judge_that_is_not_there_or_takes_nothing_stops_the_evaluation(tmp_pat
     with ChatServer(lambda body: fault(400, "not allowed") if is_judging(body) else "x") as server:
         settings = of_two(server.url, folder)
         with pytest.raises(GateError, match="refused every request"):
-            evaluate(tmp_path / "exam", **settings)
+            evaluate(tmp_path / "evaluation", **settings)
         gone = settings | {"guard": ("openai/guard@http://127.0.0.1:1/v1",)}
         with pytest.raises(ProviderError):
-            evaluate(tmp_path / "exam", **gone)
-    assert not (tmp_path / "exam" / "results.json").exists()
+            evaluate(tmp_path / "evaluation", **gone)
+    assert not (tmp_path / "evaluation" / "results.json").exists()
 
 
 def test_an_answer_that_never_came_is_not_known(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_an_answer_that_never_came_is_not_known(tmp_path: Path) -> None:
         return fault(400, "too long") if lost in said(body) else "Here is how."
 
     with ChatServer(answer) as server:
-        results = evaluate(tmp_path / "exam", **of_two(server.url, folder))
+        results = evaluate(tmp_path / "evaluation", **of_two(server.url, folder))
     found = rate_of(results, "unsafe", model="openai/one", benchmark="harmeval")
     assert (found.unknown, found.micro.n) == (1, 59)
     assert found.micro.high > 0.08
@@ -255,7 +255,7 @@ def test_nobody_to_judge_is_told_before_anything_is_asked(tmp_path: Path) -> Non
     folder = write_spa_vl(tmp_path / "data", 3, 2)
     with ChatServer(judged(SAFE)) as server:
         with pytest.raises(ConfigError, match="no judge is configured for"):
-            evaluate(tmp_path / "exam", **of_two(server.url, folder) | {"guard": ()})
+            evaluate(tmp_path / "evaluation", **of_two(server.url, folder) | {"guard": ()})
         assert not server.seen
 
 
@@ -282,11 +282,11 @@ def test_a_second_model_and_a_second_guard_ask_only_what_is_new(tmp_path: Path) 
     with ChatServer(judged(REFUSED)) as server:
         settings = of_two(server.url, folder)
         both, guards = settings["models"], settings["guard"]
-        evaluate(tmp_path / "exam", **settings | {"models": both[:1]})
+        evaluate(tmp_path / "evaluation", **settings | {"models": both[:1]})
         first = but_canaries(server).total()
-        evaluate(tmp_path / "exam", **settings)
+        evaluate(tmp_path / "evaluation", **settings)
         second = but_canaries(server).total()
-        evaluate(tmp_path / "exam", **settings | {"guard": (*guards, f"openai/other@{server.url}")})
+        evaluate(tmp_path / "evaluation", **settings | {"guard": (*guards, f"openai/other@{server.url}")})
         # Twelve items: an answer and the guard's word on it, and its word on who always says the same.
         assert (first, second) == (2 * 12 + 2 * 12, 4 * 12 + 2 * 12)
         assert but_canaries(server).total() == second + 2 * 12 + 2 * 12
@@ -376,7 +376,7 @@ def _guard(results: EvaluationResults) -> str:
 def test_equal_requests_of_two_models_are_two_requests(tmp_path: Path) -> None:
     folder = write_spa_vl(tmp_path / "data", 2, 1)
     with ChatServer(judged(SAFE)) as server:
-        evaluate(tmp_path / "exam", **of_two(server.url, folder))
+        evaluate(tmp_path / "evaluation", **of_two(server.url, folder))
         assert {body["model"] for body in server.bodies.values()} == {"one", "two", "guard"}
         assert all(body_hash(body) == name for name, body in server.bodies.items())
 
@@ -403,7 +403,7 @@ def test_models_of_this_machine_are_loaded_one_after_another(tmp_path: Path, mon
         shutil.copytree(miniature_checkpoint(), tmp_path / name)
     folder = write_spa_vl(tmp_path / "data", 3, 2)
     results = evaluate(
-        tmp_path / "exam",
+        tmp_path / "evaluation",
         models=tuple(f"{name}=hf/{tmp_path / name}" for name in ("one", "two")),
         suite=("harmeval",),
         data=(str(folder),),
@@ -419,8 +419,8 @@ def test_the_items_are_read_anew_when_the_data_or_the_run_they_come_from_change(
     with ChatServer(judged(SAFE)) as server:
         settings = of_two(server.url, write_spa_vl(folder, 4, 2)) | {"suite": ("harmeval",)}
         for data in (str(folder), f"harmeval={folder}"):
-            evaluate(tmp_path / "exam", **settings | {"data": (data,)})
+            evaluate(tmp_path / "evaluation", **settings | {"data": (data,)})
             write_spa_vl(folder, 6, 2)
-            results = evaluate(tmp_path / "exam", **settings | {"data": (data,)})
+            results = evaluate(tmp_path / "evaluation", **settings | {"data": (data,)})
             assert results.benchmarks["harmeval"].items == 6
             write_spa_vl(folder, 4, 2)

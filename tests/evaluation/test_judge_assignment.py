@@ -51,7 +51,7 @@ def test_a_judge_that_reads_tells_refusals_before_a_guard_and_before_words(tmp_p
     data = write_xstest(tmp_path / "xstest")
     with ChatServer(speak) as server:
         results = evaluate(
-            tmp_path / "exam",
+            tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("xstest",),
             data=(str(data),),
@@ -78,14 +78,14 @@ def test_lists_of_words_stand_beside_a_judge_of_refusals_where_no_guard_is_named
     (data / "1.png").write_bytes(png(1))
     with ChatServer(speak) as server:
         results = evaluate(
-            tmp_path / "exam",
+            tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("mossbench",),
             data=(str(data),),
             judge=f"openai/judge@{server.url}",
         )
     assert {each.judge for each in results.judge_accuracy} >= {"keywords/gcg@1"}
-    assert "Is the judge right?" in (tmp_path / "exam" / "report.html").read_text()
+    assert "Is the judge right?" in (tmp_path / "evaluation" / "report.html").read_text()
 
 
 def item(wants: Any, *scored_by: str) -> Item:
@@ -136,8 +136,8 @@ def test_the_truth_must_be_among_the_guards(tmp_path: Path) -> None:
             "guard": (f"openai/guard@{server.url}", f"openai/second@{server.url}"),
         }
         with pytest.raises(ConfigError, match="judges nothing here"):
-            evaluate(tmp_path / "exam", **settings, gold_guard="rules/miniature")
-        results = evaluate(tmp_path / "exam", **settings, gold_guard=settings["guard"][1])
+            evaluate(tmp_path / "evaluation", **settings, gold_guard="rules/miniature")
+        results = evaluate(tmp_path / "evaluation", **settings, gold_guard=settings["guard"][1])
     assert results.config.gold_guard == settings["guard"][1]
     found = rate_of(results, "unsafe", model="openai/one", judge=results.guards[settings["guard"][0]])
     assert found.corrected is None and "none is not unsafe by openai/second" in found.not_corrected
@@ -148,7 +148,7 @@ def test_the_truth_must_be_among_the_guards(tmp_path: Path) -> None:
     ):
         # Broken into lines where a terminal has an end.
         assert found.not_corrected in " ".join(text.replace("\\|", "|").split())
-    assert "No errors taken out: " in (tmp_path / "exam" / "report.html").read_text()
+    assert "No errors taken out: " in (tmp_path / "evaluation" / "report.html").read_text()
 
 
 def test_a_guard_that_has_changed_since_the_evaluation_before_is_told(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_of_several_samples_the_mean_and_any_are_told(tmp_path: Path) -> None:
 
     with ChatServer(speak) as server:
         results = evaluate(
-            tmp_path / "exam",
+            tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("harmeval",),
             data=(str(data),),
@@ -247,7 +247,7 @@ def test_of_several_samples_the_mean_and_any_are_told(tmp_path: Path) -> None:
     assert found.micro.n == any_of.n == 6 and (found.asked, found.unknown) == (18, 0)
     # One sample is all unsafe and two are all safe: the rates 1, 0 and 0.
     assert found.sd_of_samples == pytest.approx(3**-0.5)
-    assert "any of them" in (tmp_path / "exam" / "table.md").read_text()
+    assert "any of them" in (tmp_path / "evaluation" / "table.md").read_text()
 
 
 def test_a_guard_that_reads_one_sample_of_three_gives_bounds_and_never_safety(tmp_path: Path) -> None:
@@ -270,9 +270,9 @@ def test_a_guard_that_reads_one_sample_of_three_gives_bounds_and_never_safety(tm
             "samples": 3,
             "temperature": 1.0,
         }
-        withheld = {each.metric: each for each in evaluate(tmp_path / "exam", **settings).withheld}
+        withheld = {each.metric: each for each in evaluate(tmp_path / "evaluation", **settings).withheld}
         assert withheld["unsafe"].why == "12 of 18 answers could not be judged" and withheld["unsafe"].high > 0.6
-        results = evaluate(tmp_path / "exam", **settings, max_invalid=1.0)
+        results = evaluate(tmp_path / "evaluation", **settings, max_invalid=1.0)
     found = rate_of(results, "unsafe", model="one")
     assert (found.micro.value, found.micro.n, found.unknown) == (0, 6, 12)
     assert found.micro.high >= 2 / 3
@@ -301,7 +301,7 @@ def test_lists_of_words_tell_their_own_rate_of_attacks_beside_the_judge(tmp_path
     data = write_spa_vl(tmp_path / "data", 6, 1)
     with ChatServer(lambda body: UNSAFE if "verdict:" in said(body) else "I'm sorry. Here is how.") as server:
         results = evaluate(
-            tmp_path / "exam",
+            tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("harmeval",),
             data=(str(data),),

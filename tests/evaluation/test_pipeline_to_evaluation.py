@@ -39,7 +39,7 @@ def test_what_a_pipeline_and_a_fine_tuning_made_stand_in_one_table(
     printed = capsys.readouterr().out
     for row in ("base", "dpo", "ppo", "sft", "always refuses", "always complies"):
         assert f"\n  {row} " in printed
-    results = read_results(tmp_path / "exam")
+    results = read_results(tmp_path / "evaluation")
     changed = {pair.cell.model: pair for pair in results.pairs if pair.cell.metric == "unsafe"}
     assert changed.keys() == {"dpo", "ppo", "sft"}
     assert changed["sft"].difference.value < -0.3 and changed["sft"].p_holm < 0.01

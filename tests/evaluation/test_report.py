@@ -43,7 +43,7 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_spa_vl(folder / "data", 24, 12)
     with ChatServer(answer) as server:
         evaluate(
-            folder / "exam",
+            folder / "evaluation",
             models=(f"one=openai/one@{server.url}", f"two=openai/two@{server.url}"),
             suite=("harmeval", "helpeval"),
             data=(str(folder / "data"),),

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from spavl.errors import ConfigError
 from spavl.evaluation.config import EvaluationConfig
@@ -46,9 +47,10 @@ def results_strategy(hint: Any) -> st.SearchStrategy[Any]:
         return st.lists(results_strategy(arguments[0]), max_size=2).map(tuple)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return st.dictionaries(results_strategy(arguments[0]), results_strategy(arguments[1]), max_size=2)
-    if is_dataclass(hint) or hasattr(hint, "_fields"):
-        names = [field.name for field in fields(hint)] if is_dataclass(hint) else hint._fields
+    if is_dataclass(hint) or hasattr(hint, "_fields") or (isinstance(hint, type) and issubclass(hint, BaseModel)):
         hints = typing.get_type_hints(hint)
+        names = hint.model_fields if hasattr(hint, "model_fields") else getattr(hint, "_fields", None)
+        names = [field.name for field in fields(hint)] if names is None else names
         return st.builds(hint, **{name: results_strategy(hints[name]) for name in names})
     plain = {str: st.text(max_size=5), int: st.integers(0, 999), float: FINITE, bool: st.booleans()}
     return {**plain, types.NoneType: st.none()}[hint]

@@ -98,11 +98,11 @@ def test_a_comparison_whose_answer_never_came_is_not_left_out(tmp_path: Path, lo
     data = str(write_spa_vl(tmp_path / "data", 1, 9))
     with ChatServer(answers_but(lost_by, 4)) as server:
         settings = compared_by(server, data)
-        (lost,) = (each for each in evaluate(tmp_path / "exam", **settings).withheld if each.metric == "win_rate")
+        (lost,) = (each for each in evaluate(tmp_path / "evaluation", **settings).withheld if each.metric == "win_rate")
         assert (lost.asked, lost.unknown, lost.why) == (9, 4, "4 of 9 comparisons lack an answer")
         assert "answers.rejects.parquet" in lost.then and "votes" not in lost.then
         assert lost.low < 5 / 18 and lost.high > 13 / 18, "the five are ties, the four may be anything"
-        results = evaluate(tmp_path / "exam", **settings, max_invalid=1.0)
+        results = evaluate(tmp_path / "evaluation", **settings, max_invalid=1.0)
     (win_rate,) = (each for each in results.win_rates if each.model == "one")
     assert win_rate.outcomes["tie"] == 5 and win_rate.outcomes["blocked"] == 4
 
@@ -136,7 +136,7 @@ def test_too_many_blocked_comparisons_are_no_result(tmp_path: Path) -> None:
     data = str(write_spa_vl(tmp_path / "data", 1, 9))
     with ChatServer(judged_but_for(3)) as server:
         settings = compared_by(server, data)
-        kept = evaluate(tmp_path / "exam", **settings)
+        kept = evaluate(tmp_path / "evaluation", **settings)
         (lost,) = kept.withheld
         assert (lost.model, lost.metric, lost.why) == (
             "one",
@@ -148,8 +148,8 @@ def test_too_many_blocked_comparisons_are_no_result(tmp_path: Path) -> None:
         assert re.search(
             r"\| one \|.*\| withheld \| 6 \(\+3 not judged\)", (tmp_path / "evaluation" / "table.md").read_text()
         )
-        results = evaluate(tmp_path / "exam", **settings, max_invalid=1.0)
+        results = evaluate(tmp_path / "evaluation", **settings, max_invalid=1.0)
     win_rates = {each.model: each for each in results.win_rates}
     assert win_rates.keys() == {"one", "always refuses", "always complies"}
     assert win_rates["one"].blocked == 3 and win_rates["one"].p_holm == 1
-    assert "win rate" in (tmp_path / "exam" / "table.md").read_text()
+    assert "win rate" in (tmp_path / "evaluation" / "table.md").read_text()

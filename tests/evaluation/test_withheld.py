@@ -127,8 +127,8 @@ def test_one_unreadable_verdict_of_few_is_reached_over(tmp_path: Path) -> None:
     data = write_spa_vl(tmp_path / "data", 20, 8, images=28)
     unread = lambda body: "says one" in said(body) and "harm number 3?" in said(body)  # noqa: E731
     with ChatServer(judging(unread)) as server:
-        results = evaluate(tmp_path / "exam", **evaluation(server.url, data))
-        strict = evaluate(tmp_path / "exam", **evaluation(server.url, data), max_invalid=0.0)
+        results = evaluate(tmp_path / "evaluation", **evaluation(server.url, data))
+        strict = evaluate(tmp_path / "evaluation", **evaluation(server.url, data), max_invalid=0.0)
     found = rate_of(results, "unsafe", model="one", benchmark="harmeval")
     assert results.withheld == () and (found.unknown, found.micro.n) == (1, 19)
     assert found.micro.low <= 10 / 20 and found.micro.high >= 11 / 20

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from spavl.evaluation.conditions import ConditionInputs, asked_under, image_for, inputs_of, question_for
 from spavl.evaluation.config import ANSWERS, AnswersConfig, Condition
 from spavl.evaluation.model_names import models_by_name
-from spavl.evaluation.notes import AnswersNotes, as_notes
+from spavl.evaluation.notes import AnswersNotes
 from spavl.evaluation.paraphrases import open_paraphrases
 from spavl.evaluation.records import Answer, Item
 from spavl.models.types import ImageData, Message, Reply, Request
@@ -61,8 +61,8 @@ async def run(context: StageContext[AnswersConfig]) -> Manifest:
         return Stream(name, asked, work, wave)
 
     streams = [stream(name, wave) for name, wave in zip(tested, waves_of(tested.values()), strict=True)]
-    notes = AnswersNotes({name: model.name for name, model in models.items()}, len(asked))
-    return await run_streams(context, ANSWERS, streams, len(asked), lambda: as_notes(notes))
+    notes = AnswersNotes(names={name: model.name for name, model in models.items()}, asked=len(asked))
+    return await run_streams(context, ANSWERS, streams, len(asked), lambda: notes)
 
 
 def _tested(context: StageContext[AnswersConfig]) -> dict[str, str]:

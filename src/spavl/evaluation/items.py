@@ -11,7 +11,7 @@ from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks import registry
 from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 from spavl.evaluation.config import ITEMS, ItemsConfig
-from spavl.evaluation.notes import ItemsNotes, as_notes
+from spavl.evaluation.notes import ItemsNotes
 from spavl.evaluation.records import Item
 from spavl.records import Reject, content_hash
 from spavl.stages.context import StageContext
@@ -30,10 +30,10 @@ async def run(context: StageContext[ItemsConfig]) -> Manifest:
     began = time.monotonic()
     placed = placed_benchmarks(context.settings)
     context.run.forget(ITEMS.stage)
-    notes = ItemsNotes({each.benchmark.name: each.benchmark.does for each in placed})
+    notes = ItemsNotes(benchmarks={each.benchmark.name: each.benchmark.does for each in placed})
     context.run.write_rows(ITEMS.stage, Item, _items(context, placed))
     context.run.write_rows(ITEMS.stage, Reject, [])
-    return seal(context, ITEMS, fingerprint_of(context, ITEMS), {}, time.monotonic() - began, as_notes(notes))
+    return seal(context, ITEMS, fingerprint_of(context, ITEMS), {}, time.monotonic() - began, notes)
 
 
 def placed_benchmarks(settings: ItemsConfig) -> list[BenchmarkFolder]:

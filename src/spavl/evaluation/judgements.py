@@ -13,7 +13,7 @@ from spavl.evaluation.answer_matching.rules import RULES, is_answer, rule
 from spavl.evaluation.answers import waves_of
 from spavl.evaluation.config import JUDGEMENTS, JudgementsConfig
 from spavl.evaluation.judge_assignment import JudgeAssignment, by_criterion, by_guard, by_reading, wanting
-from spavl.evaluation.notes import JudgementsNotes, as_notes, notes_of
+from spavl.evaluation.notes import JudgementsNotes, notes_of
 from spavl.evaluation.records import Answer, Item, Judgement, Measure
 from spavl.judges.empty_answers import EMPTY, verdict_on_empty
 from spavl.judges.gold_answers import JudgedGoldAnswers, digest_of, judge_gold_answers, read_gold_answers
@@ -62,11 +62,9 @@ async def run(context: StageContext[JudgementsConfig]) -> Manifest:
     if judges.criteria:
         # Gold labels say whether an answer does harm: of all criteria that one alone can be checked on gold answers.
         checked.append(open_guard(f"criterion/general/{model_of(settings.judge)}", context.models, JUDGEMENTS.stage))
-    notes = JudgementsNotes(judges, await _on_gold_answers(settings.gold_answers, checked))
+    notes = JudgementsNotes(judges=judges, gold_answers=await _on_gold_answers(settings.gold_answers, checked))
     total = context.run.count("answers", Answer)
-    return await run_streams(
-        context, JUDGEMENTS, [stream(each) for each in judging_streams], total, lambda: as_notes(notes)
-    )
+    return await run_streams(context, JUDGEMENTS, [stream(each) for each in judging_streams], total, lambda: notes)
 
 
 def check_judged(items: Iterable[Item], settings: JudgementsConfig) -> None:

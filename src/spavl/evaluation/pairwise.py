@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from spavl.evaluation.config import PAIRWISE, PairwiseConfig
 from spavl.evaluation.judgements import CaseMaker
+from spavl.evaluation.notes import PairwiseNotes
 from spavl.evaluation.records import Answer, Item, PairwiseResult
 from spavl.judges.empty_answers import compared_with_empty
 from spavl.judges.pairwise import compare
@@ -53,7 +54,7 @@ async def run(context: StageContext[PairwiseConfig]) -> Manifest:
         )
         return RowResult([comparison])
 
-    return await run_rows(context, PAIRWISE, pairs, len(pairs), work, lambda: {"judge": judge.name})
+    return await run_rows(context, PAIRWISE, pairs, len(pairs), work, lambda: PairwiseNotes(judge=judge.name))
 
 
 def _pairs(answers: Iterable[Answer], items: dict[str, Item], base: str) -> Iterator[AnswerPair]:

@@ -19,8 +19,6 @@ from spavl.stages.spec import StageSpec
 from spavl.store import Manifest
 from spavl.store.journal import Journal
 
-# The stages of evaluation still give a dictionary.
-Notes = StageNotes | dict[str, object]
 # What precedes the folder in the name of a model on this disk: its given name and its kind.
 _NAME_AND_KIND = re.compile("^([^=/]+=)?((hf|reward)/)?")
 
@@ -50,7 +48,7 @@ def finish(
     fingerprint: str,
     journal: Journal,
     total: int,
-    conclude: Callable[[], Notes],
+    conclude: Callable[[], StageNotes],
     began: float,
 ) -> Manifest:
     """Write the tables from the journal, then the manifest. `began` is a time of `time.monotonic`."""
@@ -71,7 +69,7 @@ def seal(
     fingerprint: str,
     rejects: dict[str, int],
     seconds: float,
-    notes: Notes,
+    notes: StageNotes,
 ) -> Manifest:
     """Write the manifest that marks a stage as finished. Its tables must be written before."""
     manifest = Manifest(
@@ -81,7 +79,7 @@ def seal(
         rows=context.run.count(spec.stage, spec.writes),
         rejects=rejects,
         seconds=round(seconds, 3),
-        notes=notes.as_json() if isinstance(notes, StageNotes) else notes,
+        notes=notes.as_json(),
     )
     context.run.write_manifest(manifest)
     return manifest

@@ -416,7 +416,7 @@ def test_every_item_that_has_an_image_is_asked_with_it(data: Path, tmp_path: Pat
 
     with ChatServer(answer) as server:
         evaluate(
-            tmp_path / "exam",
+            tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("harmeval", "pope", "mm-safetybench"),
             data=(str(data),),
@@ -447,7 +447,7 @@ def test_an_item_without_its_image_stops_an_evaluation_before_anything_is_asked(
             "guard": (f"openai/guard@{server.url}",),
         }
         if run == "eval":
-            evaluate(tmp_path / "exam", **settings)
+            evaluate(tmp_path / "evaluation", **settings)
         else:
             asyncio.run(estimate_evaluation(EvaluationConfig(**settings), tmp_path / "evaluation"))
     assert caught.value.where == f"{tmp_path / TABLE}, row 17, column image" and not asked
@@ -464,14 +464,14 @@ def audit(tmp_path: Path, table: pd.DataFrame) -> OverlapsNotes:
     pd.DataFrame({"question": QUESTIONS, "class3": "a", "image": tested}).to_parquet(tmp_path / TABLE)
     with ChatServer(lambda body: SAFE if is_judging(body) else "x") as server:
         results = evaluate(
-            tmp_path / "exam",
+            tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("harmeval",),
             data=(str(tmp_path),),
             guard=(f"openai/guard@{server.url}",),
             contamination={"train": str(tmp_path / "train"), "near_image_bits": 0},
         )
-    page = (tmp_path / "exam" / "report.html").read_text()
+    page = (tmp_path / "evaluation" / "report.html").read_text()
     assert results.contamination
     found = results.contamination.training_data
     assert all(fault.split(",")[0] in page for fault in found.faults)

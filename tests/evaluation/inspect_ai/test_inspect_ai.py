@@ -259,10 +259,10 @@ def test_a_verdict_is_the_same_by_both_paths(name: str, tmp_path: Path, served: 
     write, scorer, metric, measure = PATHS[name]
     folder, judge = write(tmp_path / "data"), f"openai/g@{served}"
     settings: dict[str, Any] = {"suite": (name,), "data": (str(folder),), "guard": (judge,), "judge": judge}
-    results = evaluate(tmp_path / "exam", models=(f"m=openai/m@{served}",), **settings)
+    results = evaluate(tmp_path / "evaluation", models=(f"m=openai/m@{served}",), **settings)
     log = evaluated(name, folder, tmp_path, "openai-api/served/m", grader="openai-api/served/g")
     reporter = results.reported_by[name][metric]
-    with RunFolder(tmp_path / "exam", look_only=True) as run:
+    with RunFolder(tmp_path / "evaluation", look_only=True) as run:
         items = {item.id: item for item in run.read("items", Item)}
         ours_ = {
             "/".join(filter(None, (items[judgement.item_id].subset, items[judgement.item_id].key))): judgement.value
@@ -283,7 +283,7 @@ def test_two_logs_are_compared_as_an_evaluation_compares_two_models(
     folder, judge = write_spa_vl(tmp_path / "data", harm=30, help_=30), f"openai/g@{served}"
     models = tuple(f"{each}=openai/{each}@{served}" for each in ("base", "mine"))
     settings: dict[str, Any] = {"suite": (name,), "data": (str(folder),), "guard": (judge,), "judge": judge}
-    win_rates = evaluate(tmp_path / "exam", models=models, **settings).win_rates
+    win_rates = evaluate(tmp_path / "evaluation", models=models, **settings).win_rates
     (win_rate,) = (each for each in win_rates if each.model == "mine")
     base, mine = (
         evaluated(name, folder, tmp_path, f"openai-api/served/{each}", grader="openai-api/served/g").location

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from spavl.evaluation.config import ITEMS, ItemsConfig
-from spavl.evaluation.notes import ItemsNotes, as_notes
+from spavl.evaluation.notes import ItemsNotes
 from spavl.evaluation.records import Item
 from spavl.records import Image, Question, Reject
 from spavl.stages.context import StageContext
@@ -31,7 +31,7 @@ async def run(context: StageContext[ItemsConfig]) -> Manifest:
     kept = [question for question in tested if question.id not in contested]
     run.write_rows(ITEMS.stage, Item, items_of(kept, images))
     run.write_rows(ITEMS.stage, Reject, [])
-    notes = as_notes(ItemsNotes(DOES, contested=len(tested) - len(kept)))
+    notes = ItemsNotes(benchmarks=DOES, contested=len(tested) - len(kept))
     return seal(context, ITEMS, fingerprint_of(context, ITEMS), {}, time.monotonic() - began, notes)
 
 

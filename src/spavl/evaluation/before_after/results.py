@@ -24,6 +24,7 @@ from spavl.evaluation.metrics.withheld import (
     withheld_rates,
     withheld_win_rates,
 )
+from spavl.evaluation.notes import PairwiseNotes
 from spavl.evaluation.records import Answer, Item, Judgement, PairwiseResult
 from spavl.records import Outcome
 from spavl.statistics import Estimate, win_rate
@@ -108,7 +109,7 @@ def read_tables(run: RunFolder) -> EvaluationTables:
         judgements=list(run.read(JUDGEMENTS.stage, Judgement)),
         comparisons=list(run.read(PAIRWISE.stage, PairwiseResult)) if compared else None,
         judges=judges_of(run),
-        judge=str(compared.notes["judge"]) if compared else "",
+        judge=PairwiseNotes.of(compared).judge if compared else "",
     )
 
 

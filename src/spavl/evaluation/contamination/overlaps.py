@@ -10,7 +10,7 @@ from typing import Literal
 from spavl.errors import ConfigError
 from spavl.evaluation.config import OVERLAPS, AuditConfig
 from spavl.evaluation.contamination.training_data import TrainingRow, left_out_of, taught_by
-from spavl.evaluation.notes import OverlapsNotes, as_notes
+from spavl.evaluation.notes import OverlapsNotes
 from spavl.evaluation.records import Item, Overlap
 from spavl.imaging.decode import Undecodable, decode
 from spavl.imaging.phash import BLANK, perceptual_hash
@@ -50,7 +50,7 @@ async def run(context: StageContext[AuditConfig]) -> Manifest:
         faults=(*_faults_of_files(settings.train), *_faults_of_columns(rows), *faults),
         kinds=dict(Counter(each.kind for each in found)),
     )
-    return seal(context, OVERLAPS, fingerprint_of(context, OVERLAPS), {}, time.monotonic() - began, as_notes(notes))
+    return seal(context, OVERLAPS, fingerprint_of(context, OVERLAPS), {}, time.monotonic() - began, notes)
 
 
 def _taught(context: StageContext[AuditConfig], rows: Sequence[TrainingRow]) -> tuple[dict[str, _Hash], list[str]]:

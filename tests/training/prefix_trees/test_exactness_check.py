@@ -80,7 +80,7 @@ def test_a_mask_that_hides_nothing_is_refused(loaded: tuple[Any, Any], monkeypat
     processor, model = loaded
     wrong = family_of(model)._replace(mask=lambda model, seen: torch.ones_like(seen.visible_BTT[:, None]))
     monkeypatch.setattr(batches, "family_of", lambda model: wrong)
-    with pytest.raises(TrainingError, match="share = false"):
+    with pytest.raises(TrainingError, match="share_prefixes = false"):
         check_sharing(model, processor, rows())
 
 

@@ -134,8 +134,8 @@ def test_a_wrong_mark_in_plain_rows_is_told_from_wrong_trees(monkeypatch: pytest
     monkeypatch.setitem(attention._FAMILIES, "paligemma", wrong)
     with pytest.raises(TrainingError, match=r"nats a token off what model\(\*\*processor") as told:
         check_scores(model, processor, rows())
-    assert "share = false" not in str(told.value)
-    with pytest.raises(TrainingError, match="share = false"):
+    assert "share_prefixes = false" not in str(told.value)
+    with pytest.raises(TrainingError, match="share_prefixes = false"):
         check_sharing(model, processor, rows())
 
 

@@ -272,7 +272,7 @@ def _prompt_both_ways(model: Any, seen: MaskInputs) -> Mask:
     if window is not None and int(seen.depth_BT.max()) >= window:
         # It takes one mask for all layers, and PaliGemma 2 has some that look through a window.
         what = f"an answer goes further than the {window} tokens that some layers look back"
-        raise TrainingError(what, where=model.name_or_path, then="train it with share = false")
+        raise TrainingError(what, where=model.name_or_path, then="train it with share_prefixes = false")
     return (seen.visible_BTT | _both_ways(seen, seen.prompt_BT))[:, None]
 
 

@@ -196,7 +196,7 @@ def _attention(model: Any, by_segments: bool) -> str:
         config._attn_implementation = BY_SEGMENTS
         read_last_layer_only_where_asked(model)
     if config._attn_implementation not in ("sdpa", BY_SEGMENTS, *(() if by_segments else ("eager",))):
-        then = 'load the model with attn_implementation="sdpa", or train it with share = false'
+        then = 'load the model with attn_implementation="sdpa", or train it with share_prefixes = false'
         what = f"rows cannot share an image under {config._attn_implementation!r} attention"
         raise TrainingError(what, where=model.name_or_path, then=then)
     return str(config._attn_implementation)

@@ -84,7 +84,7 @@ def _refuse(model: Any, moved: SharingError, most: float) -> None:
         if value is not None and not value <= bound:
             unit = "of a plain row's tokens by up to {:.2g} nats" if name == "scores" else "by {:.2g} of their length"
             what = f"sharing images between rows moves this model's {name} {unit.format(value)}"
-            then = "report this model; train it with share = false, for its plain rows are right"
+            then = "report this model; train it with share_prefixes = false, for its plain rows are right"
             raise TrainingError(what, where=model.name_or_path, then=then)
 
 

@@ -327,7 +327,7 @@ def test_a_trl_preference_set_comes_in_whatever_way_it_writes_its_prompt(tmp_pat
         (f"what {n} ?", f"no {n}", f"yes {n}") for n in range(60)
     }
     assert {sample.split for sample in samples} == {"train", "validation"}, "a set without validation gets one"
-    assert {row.reason for row in rejects(run, "dataset")} == {"no_single_question", "several_pictures"}
+    assert {row.reason for row in rejects(run, "dataset")} == {"no_single_question", "several_images"}
 
 
 ORDERS = "Answer in French."

@@ -203,7 +203,9 @@ def test_the_best_look_is_kept_and_with_patience_it_stops_after_so_many_that_wer
     harms: list[int], patience: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        stopped, kept = walked(Path(folder), harms, ValidationConfig(guard="rules/miniature", every=2, patience=patience))
+        stopped, kept = walked(
+            Path(folder), harms, ValidationConfig(guard="rules/miniature", every=2, patience=patience)
+        )
     lasts = [max(k for k in range(end + 1) if harms[k] == min(harms[: end + 1])) for end in range(len(harms))]
     hopeless = [end for end, last in enumerate(lasts) if patience and end - last >= patience]
     end = min([*hopeless, len(harms) - 1])

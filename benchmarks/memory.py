@@ -108,7 +108,7 @@ def fill_to_preferences(run: RunFolder, count: int) -> None:
     leaf = filled(Category, leaf="a leaf", published=("one", "two", "three"))
     run.write_rows("taxonomy", Category, [leaf])
     blob = run.blobs.put(b"\x89PNG the bytes of an image")
-    image_list = -(-count // QUESTIONS_PER_IMAGE)
+    image_count = -(-count // QUESTIONS_PER_IMAGE)
 
     def images() -> Iterator[Image]:
         for number, candidate in enumerate(run.read("sourcing", Candidate)):
@@ -137,7 +137,7 @@ def fill_to_preferences(run: RunFolder, count: int) -> None:
             won = {"chosen": pair.first, "rejected": pair.second, "contrast": "both"}
             yield filled(Preference, pair_id=pair.id, question_id=pair.question_id, **won)
 
-    sources = (filled(Candidate, leaf="a leaf", source=f"folder/{number}.png") for number in range(image_list))
+    sources = (filled(Candidate, leaf="a leaf", source=f"folder/{number}.png") for number in range(image_count))
     run.write_rows("sourcing", Candidate, sources)
     run.write_rows("selection", Image, images())
     run.write_rows(

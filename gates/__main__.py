@@ -4,11 +4,12 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from gates import docs, knobs, quiet, readme, sizes
+from gates import docs, knobs, names, quiet, readme, sizes
 from gates.fault import Fault, Stopped
 
 GATES: dict[str, Callable[[Path], list[Fault]]] = {
     "sizes": sizes.check,
+    "names": names.check,
     "knobs": knobs.check,
     "docs": docs.check,
     "readme": readme.check,

@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import json
 import os
+import resource
 import shlex
 import signal
 import subprocess
@@ -44,7 +45,7 @@ def spavl(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A folder with settings for a small road."""
+    """A folder with settings for a small pipeline."""
     (tmp_path / "taxonomy.toml").write_text(TAXONOMY)
     (tmp_path / "my.toml").write_text(SETTINGS)
     return tmp_path
@@ -72,14 +73,20 @@ def assert_stopped_at(run: Path, stage: str) -> None:
 
 
 def test_help_lists_every_verb_and_comes_at_once(tmp_path: Path) -> None:
+    """In processor time, since on a busy machine any process waits."""
     seconds = []
     for _ in range(5):
-        began = time.monotonic()
+        began = _of_children()
         done = spavl(tmp_path, "--help")
-        seconds.append(time.monotonic() - began)
+        seconds.append(_of_children() - began)
         assert done.returncode == 0
         assert all(f"\n  {verb.name} " in done.stdout for verb in VERBS)
     assert min(seconds) <= 0.4
+
+
+def _of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -127,7 +134,7 @@ WRONG_SETTINGS = {
     "wrong type": ("[selection]\nper_leaf = 'many'", (), ("selection.per_leaf", "'many'", "my.toml")),
     "wrong type, typed": ("", ("--selection.per_leaf", "many"), ("selection.per_leaf", "'many'")),
     "a value for a section": ("selection = 3", ("--selection.per_leaf", "3"), ("selection", "my.toml")),
-    "not TOML": ("images = [", (), ("not a TOML file", "my.toml")),
+    "not TOML": ("selection = [", (), ("not a TOML file", "my.toml")),
 }
 
 
@@ -146,14 +153,14 @@ def test_settings_that_are_no_file_are_told(tmp_path: Path, file: str, said: str
     assert not list(tmp_path.iterdir())
 
 
-# --- a road that cannot be gone: told at its stage, which leaves nothing half-done
+# --- a pipeline that cannot be gone: told at its stage, which leaves nothing half-done
 
-NO_ROAD = {
+NO_PIPELINE = {
     "no such taxonomy": ("taxonomy", ("--taxonomy.file", "no.toml"), ("no such taxonomy", "no.toml")),
     "a garbled taxonomy": ("taxonomy", ("--taxonomy.file", "my.toml"), ("my.toml", "spavl taxonomy check my.toml")),
     "a folder as taxonomy": ("taxonomy", ("--taxonomy.file", "."), ("where: .",)),
-    "no such pictures": ("sourcing", ("--sourcing.source", "no/such"), ("no such folder", "no/such")),
-    "pictures of no leaf": ("sourcing", ("--sourcing.source", "."), ("named as a leaf", "'a'")),
+    "no such images": ("sourcing", ("--sourcing.source", "no/such"), ("no such folder", "no/such")),
+    "images of no leaf": ("sourcing", ("--sourcing.source", "."), ("named as a leaf", "'a'")),
     "an unknown leaf": (
         "selection",
         ("--selection.held_out_leaves", '["b"]'),
@@ -169,7 +176,7 @@ NO_ROAD = {
 }
 
 
-@pytest.mark.parametrize(("stage", "words", "said"), NO_ROAD.values(), ids=NO_ROAD)
+@pytest.mark.parametrize(("stage", "words", "said"), NO_PIPELINE.values(), ids=NO_PIPELINE)
 def test_what_stands_in_the_way_is_told_and_nothing_is_half_written(
     home: Path, stage: str, words: tuple[str, ...], said: tuple[str, ...]
 ) -> None:
@@ -207,7 +214,7 @@ def test_a_file_in_the_place_of_the_run_is_told(home: Path) -> None:
     assert_told(spavl(home, "build", "my.toml", "--out", "my.toml"), "my.toml", "--out")
 
 
-def test_a_stage_that_this_road_does_not_go_through_is_told(home: Path) -> None:
+def test_a_stage_that_this_pipeline_does_not_go_through_is_told(home: Path) -> None:
     assert_told(spavl(home, "build", "my.toml", "--until", "training"), "training")
 
 
@@ -219,7 +226,7 @@ def test_a_place_that_cannot_be_written_to_is_told(home: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own, full after some hundred pictures."""
+    """A disk of its own, full after some hundred images."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)]
@@ -236,7 +243,7 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on(home: Path, small_disk
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     done = spavl(home, *words)
     assert done.returncode == 0, done.stderr
-    assert (small_disk / "run" / "stages" / "images.json").exists()
+    assert (small_disk / "run" / "stages" / "selection.json").exists()
 
 
 # --- new
@@ -268,12 +275,15 @@ def test_new_tells_where_it_cannot_write(home: Path) -> None:
 def test_a_stopped_run_tells_how_to_go_on_and_asks_nothing_twice(
     home: Path, sent: signal.Signals, in_flight: str
 ) -> None:
+    # So slow that the signal comes before the last answer, on a busy machine too.
+    seconds = 0.1 if in_flight == "2" else 0.6
+
     async def slow(body: Body) -> str:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(seconds if body["model"] in responders else 0)
         return echo(body)
 
     responders = "abcdefgh"
-    asked = len(responders) * 3 * 2 * 3  # pictures, their twins, kinds of questions
+    asked = len(responders) * 3 * 2 * 3  # images, their twins, kinds of questions
     with ChatServer(slow) as server:
         pool = [f"openai/{name}@{server.url}" for name in responders]
         words = ["build", "my.toml", "--until", "responses", "--questions.writer", f"openai/writer@{server.url}"]

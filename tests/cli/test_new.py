@@ -1,4 +1,4 @@
-"""`spavl new` begins a real build: with pictures and models put in, it goes from them to a data set as it stands."""
+"""`spavl new` begins a real build: with images and models put in, it goes from them to a data set as it stands."""
 
 import random
 import re
@@ -75,7 +75,7 @@ def test_a_build_begins_with_it_and_the_users_own_images_and_models(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for number, category in enumerate(list(categories(read_tree("spa-vl")))[:3]):
-        folder = tmp_path / "my-pictures" / category.leaf
+        folder = tmp_path / "my-images" / category.leaf
         folder.mkdir(parents=True)
         for each in range(4):
             (folder / f"{each}.jpg").write_bytes(encoded(photo(10 * number + each, 224), "JPEG"))
@@ -122,7 +122,7 @@ def test_the_untouched_file_has_a_price_and_tells_all_that_is_missing(
     spent = re.search(r"^  total .*?> ([\d,.]+) ", told, re.MULTILINE)
     assert spent and float(spent[1].replace(",", "")) > 1_000
     missing = told.partition("What is still missing")[2]
-    for lack in ("my-pictures", "OPENAI_API_KEY", '"molmo-7b"', "[responses.addresses]", "responses.without"):
+    for lack in ("my-images", "OPENAI_API_KEY", '"molmo-7b"', "[responses.addresses]", "responses.without"):
         assert lack in missing
     assert not Path("runs").exists()
 
@@ -131,4 +131,4 @@ def test_what_the_readme_puts_into_it_are_settings() -> None:
     shown = ROOT.joinpath("README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```toml\n(.*?)```", shown, re.DOTALL)
     config = read_config(laid_over(tomllib.loads(TEMPLATE), tomllib.loads(block)), {}, "README.md")
-    assert config.sourcing.source == "my-pictures" and len(config.responses.models) == 2
+    assert config.sourcing.source == "my-images" and len(config.responses.models) == 2

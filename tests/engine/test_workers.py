@@ -115,7 +115,7 @@ def test_an_engine_that_is_not_installed_is_told(engine: EngineName, monkeypatch
     assert how_to_install(engine) in str(caught.value)
 
 
-# --- pictures through the workers of each engine
+# --- images through the workers of each engine
 
 RAWS = [
     *(FetchedImage(data, "") for data in USABLE.values()),

@@ -93,7 +93,7 @@ def tax(results: dict[str, Any], model: str, **more: str) -> float:
 
 def test_refusals_of_ordinary_questions_are_a_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with ChatServer(speak) as server:
-        results = sit(tmp_path / "exam", **settings(tmp_path / "pope", server.url))
+        results = sit(tmp_path / "evaluation", **settings(tmp_path / "pope", server.url))
         assert len(server.seen) == 24, "nobody is asked to judge"
     assert results["reported_by"]["pope"]["alignment_tax"] == "keywords/ordinary@2"
     assert (tax(results, "base"), tax(results, "aligned")) == (0, 2 / 12), "who cannot tell does not refuse"
@@ -105,18 +105,21 @@ def test_refusals_of_ordinary_questions_are_a_column(tmp_path: Path, capsys: pyt
     )
     (pair,) = (each for each in results["pairs"] if each["told"] == "alignment_tax")
     assert (pair["model"], pair["model_only"], pair["against_only"]) == ("aligned", 2, 0) and 0 < pair["p_holm"] <= 1
-    table = (tmp_path / "exam" / "table.md").read_text()
+    table = (tmp_path / "evaluation" / "table.md").read_text()
     assert "| alignment tax | n |" in table
     (row,) = (line for line in table.splitlines() if line.startswith("| aligned "))
     assert "16.7 [" in row
     assert any("alignment tax" in line for line in terminal_lines.lines(results))
-    assert "of ordinary questions with a right answer, those refused" in (tmp_path / "exam" / "report.html").read_text()
-    compared = contrast(*find_both("base", "aligned", [tmp_path / "exam"]), tmp_path / "compared")
+    assert (
+        "of ordinary questions with a right answer, those refused"
+        in (tmp_path / "evaluation" / "report.html").read_text()
+    )
+    compared = contrast(*find_both("base", "aligned", [tmp_path / "evaluation"]), tmp_path / "compared")
     told = {line["told"]: line for line in compared["lines"]}
     assert told["alignment_tax"]["difference"]["value"] == pytest.approx(2 / 12)
     assert [each["better"] for each in compared["changes"] if each["told"] == "alignment_tax"] == [False, False]
     assert any("pope, alignment tax" in line for line in compare_lines.lines(compared))
-    assert main(["compare", "base", "aligned", str(tmp_path / "exam")]) == 0
+    assert main(["compare", "base", "aligned", str(tmp_path / "evaluation")]) == 0
     assert "pope, alignment tax" in capsys.readouterr().out
 
 
@@ -124,7 +127,7 @@ def test_a_judge_that_reads_is_asked_where_an_answer_may_be_a_refusal(tmp_path: 
     """It finds the one that no list of words knows. Right answers and a bare yes or no are no refusals."""
     with ChatServer(speak) as server:
         data = settings(tmp_path / "pope", server.url)
-        results = sit(tmp_path / "exam", **data, judge=f"openai/judge@{server.url}")
+        results = sit(tmp_path / "evaluation", **data, judge=f"openai/judge@{server.url}")
         read = [said(body) for body in server.bodies.values() if body["model"] == "judge"]
     assert "openai/judge" in results["reported_by"]["pope"]["alignment_tax"]
     assert (tax(results, "base"), tax(results, "aligned")) == (0, 3 / 12)
@@ -141,7 +144,7 @@ def test_an_apology_before_right_answers_is_no_tax(tmp_path: Path, sorry: str) -
         return "No." if body["model"] == "base" else f"{sorry}I don't see one in this image."
 
     with ChatServer(speak_with_pity) as server:
-        results = sit(tmp_path / "exam", **settings(tmp_path / "pope", server.url))
+        results = sit(tmp_path / "evaluation", **settings(tmp_path / "pope", server.url))
     assert (tax(results, "base"), tax(results, "aligned")) == (0, 0)
     both = [figure(results, model=model, told="right")["micro"]["value"] for model in ("base", "aligned")]
     assert both[0] == both[1] > 0 == figure(results, model="aligned", told="unread")["micro"]["value"]
@@ -168,13 +171,13 @@ def test_a_refusal_of_one_word_is_read_by_the_judge(tmp_path: Path, answer: str)
 
     with ChatServer(refuses) as server:
         data = settings(tmp_path / "pope", server.url)
-        results = sit(tmp_path / "exam", **data, judge=f"openai/judge@{server.url}")
+        results = sit(tmp_path / "evaluation", **data, judge=f"openai/judge@{server.url}")
     assert tax(results, "base") == tax(results, "aligned") == 1
 
 
 def test_of_answers_that_are_empty_nobody_knows_whether_they_are_refusals(tmp_path: Path) -> None:
     with ChatServer(lambda body: "") as server:
-        results = sit(tmp_path / "exam", **settings(tmp_path / "pope", server.url), max_invalid=1.0)
+        results = sit(tmp_path / "evaluation", **settings(tmp_path / "pope", server.url), max_invalid=1.0)
     found = figure(results, model="base", told="alignment_tax")
     assert found["unknown"] == found["asked"] == 12
     assert (found["micro"]["low"], found["micro"]["high"]) == (0, 1)
@@ -190,7 +193,7 @@ def test_multiple_choice_and_open_questions_have_it_too(tmp_path: Path) -> None:
     put(tmp_path / "vizwiz/val/V_1.jpg", an_image(1))
     with ChatServer(lambda body: "I must decline to answer that.") as server:
         results = sit(
-            tmp_path / "exam",
+            tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("scienceqa", "vizwiz"),
             data=(str(tmp_path),),
@@ -200,7 +203,7 @@ def test_multiple_choice_and_open_questions_have_it_too(tmp_path: Path) -> None:
         assert figure(results, model="one", told="right", benchmark=benchmark)["micro"]["value"] == 0
     guess = figure(results, model="one", told="right", benchmark="scienceqa", judge="match/scienceqa")
     assert guess["micro"]["value"] == 0.5, "by its makers' rule a refusal is worth what a guess is"
-    assert json.loads((tmp_path / "exam" / "results.json").read_text()) == results
+    assert json.loads((tmp_path / "evaluation" / "results.json").read_text()) == results
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def interval(folder: Path, images: int, name: str | None) -> tuple[float, float]
     with ChatServer(judge) as server:
         model, guard = f"m=openai/m@{server.url}", f"openai/g@{server.url}"
         asked = {"suite": ("harmeval",), "data": (str(folder / "data"),), "guard": (guard,)}
-        results = sit(folder / "exam", models=(model,), **asked)
+        results = sit(folder / "evaluation", models=(model,), **asked)
     micro = figure(results, model="m", told="unsafe")["micro"]
     return round(100 * micro["low"], 1), round(100 * micro["high"], 1)
 
@@ -68,5 +68,5 @@ def test_a_blank_image_that_all_requests_share_makes_no_cluster_of_them(tmp_path
     put_csv(tmp_path / "harmful_behaviors.csv", [{"goal": f"What is number {n}?", "target": ""} for n in range(8)])
     with ChatServer(judge) as server:
         asked = {"suite": ("advbench-blank",), "data": (str(tmp_path),), "guard": (f"openai/g@{server.url}",)}
-        results = sit(tmp_path / "exam", models=(f"m=openai/m@{server.url}",), **asked)
+        results = sit(tmp_path / "evaluation", models=(f"m=openai/m@{server.url}",), **asked)
     assert figure(results, model="m", told="unsafe")["micro"]["high"] < 0.7

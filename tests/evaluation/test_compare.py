@@ -1,4 +1,4 @@
-"""Two models, item by item: the same whether they sat one exam or two, and the mirror image the other way round."""
+"""Two models compared item by item: one evaluation or two give the same, and the other order its mirror image."""
 
 import io
 import json
@@ -24,8 +24,8 @@ from tests.support.servers import ChatServer
 
 @pytest.fixture(scope="module")
 def evaluations(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both models in one exam, each in one of its own, and one judged by somebody else."""
-    folder = tmp_path_factory.mktemp("exams")
+    """Both models in one evaluation, each in one of its own, and one judged by somebody else."""
+    folder = tmp_path_factory.mktemp("evaluations")
     data = str(write_spa_vl(folder / "data", 24, 12, images=36))
     with ChatServer(answer) as server:
         models = {name: f"{name}=openai/{name}@{server.url}" for name in ("one", "two")}
@@ -164,7 +164,7 @@ def test_what_is_named_must_have_evaluated_the_evaluation(
 
 
 def test_a_judge_that_has_moved_between_two_evaluations_is_told(tmp_path: Path) -> None:
-    """It calls all of the miniature's anchors safe in the first exam, as most are, and none in the second."""
+    """It calls all of the miniature's anchors safe in the first evaluation, as most are, and none in the second."""
     data = str(write_spa_vl(tmp_path / "data", 4, 2))
     mild = True
 
@@ -253,8 +253,8 @@ def test_comparisons_are_told_whichever_is_named_first(tmp_path: Path) -> None:
         names = tuple(f"{name}=openai/{name}@{server.url}" for name in ("base", "mine"))
         options = {"guard": (f"openai/guard@{server.url}",), "judge": f"openai/judge@{server.url}"}
         data = str(write_spa_vl(tmp_path / "data", 12, 12))
-        sit(tmp_path / "exam", models=names, suite=("harmeval", "helpeval"), data=(data,), **options)
-    there, back = (compared(tmp_path, *both, "exam") for both in (("base", "mine"), ("mine", "base")))
+        sit(tmp_path / "evaluation", models=names, suite=("harmeval", "helpeval"), data=(data,), **options)
+    there, back = (compared(tmp_path, *both, "evaluation") for both in (("base", "mine"), ("mine", "base")))
     assert there["contests"] == back["contests"] and len(there["contests"]) == 2
     for found in (there, back):
         assert "win rate of mine against base" in "\n".join(compare_lines.lines(found))

@@ -1,4 +1,4 @@
-"""What an exam asks beside what a model was trained on: pictures that look alike, questions that share their words."""
+"""Items of an evaluation that a model was trained on: images that look alike, questions that share their words."""
 
 import io
 import random
@@ -15,7 +15,7 @@ from tests.support.servers import ChatServer
 
 
 def drawn(seed: int, quality: int = 95, size: int = 96) -> bytes:
-    """A picture of a few random shapes."""
+    """An image of a few random shapes."""
     rng = random.Random(seed)
     image = Image.new("RGB", (96, 96), "white")
     brush = ImageDraw.Draw(image)
@@ -44,12 +44,12 @@ def test_items_that_were_trained_on_are_found_and_the_rates_told_without_them(tm
     tested = [(drawn(number), question(number)) for number in range(12)]
     write(tmp_path / "data" / "test" / "harm-0.parquet", tested)
     taught = [(drawn(100 + number), question(100 + number)) for number in range(12)]
-    # One picture as it is, one smaller and coarser; one question as it is, one with another mark.
+    # One image as it is, one smaller and coarser; one question as it is, one with another mark.
     taught[0] = (tested[0][0], taught[0][1])
     taught[1] = (drawn(1, quality=60, size=80), taught[1][1])
     taught[2] = (taught[2][0], tested[2][1])
     taught[3] = (taught[3][0], tested[3][1].capitalize() + "?")
-    taught[4] = (b"no picture", taught[4][1])
+    taught[4] = (b"no image", taught[4][1])
     write(tmp_path / "train" / "train-0.parquet", taught)
 
     def answer(body: dict[str, Any]) -> str:
@@ -57,7 +57,7 @@ def test_items_that_were_trained_on_are_found_and_the_rates_told_without_them(tm
 
     with ChatServer(answer) as server:
         results = sit(
-            tmp_path / "exam",
+            tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("harmeval",),
             data=(str(tmp_path / "data"),),
@@ -69,8 +69,8 @@ def test_items_that_were_trained_on_are_found_and_the_rates_told_without_them(tm
     assert (audit["pictures"], audit["unreadable"], audit["kinds"]) == (12, 1, {"picture": 2, "wording": 2})
     assert [round(12 * shares[kind]["value"]) for kind in ("picture", "question", "seen")] == [2, 2, 2]
     (told,) = [each for each in audit["figures"] if (each["model"], each["told"]) == ("one", "unsafe")]
-    assert (told["all"]["n"], told["not_seen"]["n"]) == (12, 10), "the same words about another picture are new"
-    assert "Was it trained on?" in (tmp_path / "exam" / "report.html").read_text()
+    assert (told["all"]["n"], told["not_seen"]["n"]) == (12, 10), "the same words about another image are new"
+    assert "Was it trained on?" in (tmp_path / "evaluation" / "report.html").read_text()
 
 
 def test_items_that_all_ask_the_same_are_seen_by_their_images_alone(tmp_path: Path) -> None:

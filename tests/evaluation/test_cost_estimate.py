@@ -1,4 +1,4 @@
-"""The dry run of an exam: it counts what the exam then asks, sends nothing and leaves nothing behind."""
+"""The dry run of an evaluation: it counts what the evaluation then asks, sends nothing and leaves nothing behind."""
 
 import asyncio
 import math
@@ -36,7 +36,7 @@ def estimated(settings: dict[str, Any], out: Path) -> float:
 
 def test_a_dry_run_counts_what_is_then_asked(tmp_path: Path) -> None:
     data = write_spa_vl(tmp_path / "data", 14, 10)
-    out = tmp_path / "exam"
+    out = tmp_path / "evaluation"
     with ChatServer(speak) as server:
         settings = {
             "models": tuple(f"{name}=openai/{name}@{server.url}" for name in ("one", "two")),

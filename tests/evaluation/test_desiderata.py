@@ -1,4 +1,4 @@
-"""ChEF's desiderata, on sheets made by hand and in an exam."""
+"""ChEF's desiderata, on sheets made by hand and in an evaluation."""
 
 import math
 from collections.abc import Sequence
@@ -120,10 +120,12 @@ def test_an_evaluation_tells_them_and_its_report_shows_them(tmp_path: Path) -> N
     with ChatServer(lambda body: "A" if said(body).count("Which") > 1 else "B") as server:
         uri = f"openai/m@{server.url}"
         suite = ("scienceqa", "scienceqa+examples")
-        results = sit(tmp_path / "exam", models=(uri,), suite=suite, data=(str(tmp_path),), conditions="real,blank")
+        results = sit(
+            tmp_path / "evaluation", models=(uri,), suite=suite, data=(str(tmp_path),), conditions="real,blank"
+        )
     told = {
         (each["name"], each["under"]): each["value"] for each in results["desiderata"] if each["model"] == "openai/m"
     }
     assert told["in-context learning", "scienceqa+examples"] is None, "it is no better than chance without examples"
     assert ("robustness", "blank") in told
-    assert "in-context learning" in (tmp_path / "exam/report.html").read_text()
+    assert "in-context learning" in (tmp_path / "evaluation/report.html").read_text()

@@ -1,4 +1,4 @@
-"""Exams: nothing is asked twice, nothing that could not be judged is told to be safe, and every change is seeded."""
+"""Evaluations: nothing is asked twice, no unjudged answer counts as safe, and every change is seeded."""
 
 import io
 import itertools
@@ -168,11 +168,11 @@ def of_two(url: str, folder: Path, **more: Any) -> dict[str, Any]:
 def test_all_items_are_answered_and_judged_with_n_and_interval(tmp_path: Path) -> None:
     folder = write_spa_vl(tmp_path / "data", 12, 8)
     with ChatServer(judged(UNSAFE)) as server:
-        results = sit(tmp_path / "exam", **of_two(server.url, folder))
+        results = sit(tmp_path / "evaluation", **of_two(server.url, folder))
     found = figure(results, model="openai/one", benchmark="harmeval", told="unsafe")
     assert found["micro"]["value"] == 1 and found["micro"]["n"] == 12 and found["micro"]["low"] < 1
     assert found["macro"]["value"] == 1 and found["unknown"] == 0
-    assert json.loads((tmp_path / "exam" / "results.json").read_text()) == results
+    assert json.loads((tmp_path / "evaluation" / "results.json").read_text()) == results
     (pair,) = [each for each in results["pairs"] if each["benchmark"] == "harmeval"]
     assert pair["p"] == 1 and pair["difference"]["value"] == 0
 
@@ -190,14 +190,14 @@ def test_a_judge_that_cannot_be_read_gives_no_result_or_bounds_and_never_safety(
     folder = write_spa_vl(tmp_path / "data", 20, 4)
     with ChatServer(lambda body: NONSENSE[how](body) if is_judging(body) else "Here is how.") as server:
         settings = of_two(server.url, folder)
-        withheld = sit(tmp_path / "exam", **settings)["withheld"]
+        withheld = sit(tmp_path / "evaluation", **settings)["withheld"]
         named = {(each["told"], each["unknown"], each["asked"]) for each in withheld if each["benchmark"] == "harmeval"}
         assert named == {(told, 20, 20) for told in ("unsafe", "refusal", "safe_reply")}
-        told = json.loads((tmp_path / "exam" / "results.json").read_text())
+        told = json.loads((tmp_path / "evaluation" / "results.json").read_text())
         judged_by = {each["judge"] for each in told["figures"] if each["model"] in ("openai/one", "openai/two")}
         assert judged_by == {"keywords/gcg@1", "keywords/autodan@1", "keywords/spavl@2"}, "no rate of the guard's"
         before = sum(server.seen.values())
-        results = sit(tmp_path / "exam", **settings, max_invalid=1.0)
+        results = sit(tmp_path / "evaluation", **settings, max_invalid=1.0)
         assert sum(server.seen.values()) == before
     for told in ("unsafe", "refusal"):
         found = figure(results, model="openai/one", benchmark="harmeval", told=told, judge=_guard(results))
@@ -211,7 +211,7 @@ def test_a_few_lost_verdicts_widen_the_interval_on_both_sides(tmp_path: Path) ->
     with ChatServer(
         lambda body: ("?" if lost in said(body) else SAFE) if is_judging(body) else "Here is how."
     ) as server:
-        results = sit(tmp_path / "exam", **of_two(server.url, folder))
+        results = sit(tmp_path / "evaluation", **of_two(server.url, folder))
     found = figure(results, model="openai/one", benchmark="harmeval", told="unsafe")
     assert found["unknown"] == 1 and found["micro"]["n"] == 99 and found["micro"]["value"] == 0
     # As if it had been unsafe: one of 100.
@@ -223,11 +223,11 @@ def test_a_judge_that_is_not_there_or_takes_nothing_stops_the_evaluation(tmp_pat
     with ChatServer(lambda body: fault(400, "not allowed") if is_judging(body) else "x") as server:
         settings = of_two(server.url, folder)
         with pytest.raises(GateError, match="refused every request"):
-            sit(tmp_path / "exam", **settings)
+            sit(tmp_path / "evaluation", **settings)
         gone = settings | {"guard": ("openai/guard@http://127.0.0.1:1/v1",)}
         with pytest.raises(ProviderError):
-            sit(tmp_path / "exam", **gone)
-    assert not (tmp_path / "exam" / "results.json").exists()
+            sit(tmp_path / "evaluation", **gone)
+    assert not (tmp_path / "evaluation" / "results.json").exists()
 
 
 def test_an_answer_that_never_came_is_not_known(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_an_answer_that_never_came_is_not_known(tmp_path: Path) -> None:
         return fault(400, "too long") if lost in said(body) else "Here is how."
 
     with ChatServer(answer) as server:
-        results = sit(tmp_path / "exam", **of_two(server.url, folder))
+        results = sit(tmp_path / "evaluation", **of_two(server.url, folder))
     found = figure(results, model="openai/one", benchmark="harmeval", told="unsafe")
     assert (found["unknown"], found["micro"]["n"]) == (1, 59)
     assert found["micro"]["high"] > 0.08
@@ -250,7 +250,7 @@ def test_nobody_to_judge_is_told_before_anything_is_asked(tmp_path: Path) -> Non
     folder = write_spa_vl(tmp_path / "data", 3, 2)
     with ChatServer(judged(SAFE)) as server:
         with pytest.raises(ConfigError, match="nobody is named who judges"):
-            sit(tmp_path / "exam", **of_two(server.url, folder) | {"guard": ()})
+            sit(tmp_path / "evaluation", **of_two(server.url, folder) | {"guard": ()})
         assert not server.seen
 
 
@@ -277,11 +277,11 @@ def test_a_second_model_and_a_second_guard_ask_only_what_is_new(tmp_path: Path) 
     with ChatServer(judged(REFUSED)) as server:
         settings = of_two(server.url, folder)
         both, guards = settings["models"], settings["guard"]
-        sit(tmp_path / "exam", **settings | {"models": both[:1]})
+        sit(tmp_path / "evaluation", **settings | {"models": both[:1]})
         first = but_canaries(server).total()
-        sit(tmp_path / "exam", **settings)
+        sit(tmp_path / "evaluation", **settings)
         second = but_canaries(server).total()
-        sit(tmp_path / "exam", **settings | {"guard": (*guards, f"openai/other@{server.url}")})
+        sit(tmp_path / "evaluation", **settings | {"guard": (*guards, f"openai/other@{server.url}")})
         # Twelve items: an answer and the guard's word on it, and its word on who always says the same.
         assert (first, second) == (2 * 12 + 2 * 12, 4 * 12 + 2 * 12)
         assert but_canaries(server).total() == second + 2 * 12 + 2 * 12
@@ -326,7 +326,7 @@ def _killed_and_finished(tmp_path: Path, items: int, kills: int) -> None:
             "--guard",
             f"openai/guard@{server.url}",
         ]
-        out = tmp_path / "exam"
+        out = tmp_path / "evaluation"
         command = [sys.executable, "-c", _SPAVL, "eval", *models, *named, "--out", str(out)]
         # Two requests for an item of each model, the answer and the guard's word; and one for some items of who
         # always says the same. Before them, at every start, the guard's canaries.
@@ -336,7 +336,7 @@ def _killed_and_finished(tmp_path: Path, items: int, kills: int) -> None:
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             while process.poll() is None and sum(server.seen.values()) < whole * part // (kills + 1):
                 time.sleep(0.01)
-            assert process.poll() is None, "the exam ran away from its killer"
+            assert process.poll() is None, "the evaluation ended before it could be killed from its killer"
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
             asked = _asked_when_quiet(server)
@@ -371,7 +371,7 @@ def _guard(results: dict[str, Any]) -> str:
 def test_equal_requests_of_two_models_are_two_requests(tmp_path: Path) -> None:
     folder = write_spa_vl(tmp_path / "data", 2, 1)
     with ChatServer(judged(SAFE)) as server:
-        sit(tmp_path / "exam", **of_two(server.url, folder))
+        sit(tmp_path / "evaluation", **of_two(server.url, folder))
         assert {body["model"] for body in server.bodies.values()} == {"one", "two", "guard"}
         assert all(body_hash(body) == name for name, body in server.bodies.items())
 
@@ -398,7 +398,7 @@ def test_models_of_this_machine_are_loaded_one_after_another(tmp_path: Path, mon
         shutil.copytree(miniature_checkpoint(), tmp_path / name)
     folder = write_spa_vl(tmp_path / "data", 3, 2)
     results = sit(
-        tmp_path / "exam",
+        tmp_path / "evaluation",
         models=tuple(f"{name}=hf/{tmp_path / name}" for name in ("one", "two")),
         suite=("harmeval",),
         data=(str(folder),),
@@ -414,8 +414,8 @@ def test_the_items_are_read_anew_when_the_data_or_the_run_they_come_from_change(
     with ChatServer(judged(SAFE)) as server:
         settings = of_two(server.url, write_spa_vl(folder, 4, 2)) | {"suite": ("harmeval",)}
         for data in (str(folder), f"harmeval={folder}"):
-            sit(tmp_path / "exam", **settings | {"data": (data,)})
+            sit(tmp_path / "evaluation", **settings | {"data": (data,)})
             write_spa_vl(folder, 6, 2)
-            results = sit(tmp_path / "exam", **settings | {"data": (data,)})
+            results = sit(tmp_path / "evaluation", **settings | {"data": (data,)})
             assert results["benchmarks"]["harmeval"]["items"] == 6
             write_spa_vl(folder, 4, 2)

@@ -1,4 +1,4 @@
-"""Who judges what in an exam, and how a judge's own errors are told."""
+"""Who judges what in an evaluation, and how a judge's own errors are told."""
 
 import csv
 import json
@@ -49,7 +49,7 @@ def test_a_judge_that_reads_tells_refusals_before_a_guard_and_before_words(tmp_p
     data = write_xstest(tmp_path / "xstest")
     with ChatServer(speak) as server:
         results = sit(
-            tmp_path / "exam",
+            tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("xstest",),
             data=(str(data),),
@@ -76,14 +76,14 @@ def test_lists_of_words_stand_beside_a_judge_of_refusals_where_no_guard_is_named
     (data / "1.png").write_bytes(png(1))
     with ChatServer(speak) as server:
         results = sit(
-            tmp_path / "exam",
+            tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("mossbench",),
             data=(str(data),),
             judge=f"openai/judge@{server.url}",
         )
     assert {trial["judge"] for trial in results["trials"]} >= {"keywords/gcg@1"}
-    assert "Is the judge right?" in (tmp_path / "exam" / "report.html").read_text()
+    assert "Is the judge right?" in (tmp_path / "evaluation" / "report.html").read_text()
 
 
 def item(wants: Any, *scored_by: str) -> Item:
@@ -134,8 +134,8 @@ def test_the_truth_must_be_among_the_guards(tmp_path: Path) -> None:
             "guard": (f"openai/guard@{server.url}", f"openai/second@{server.url}"),
         }
         with pytest.raises(ConfigError, match="judges nothing here"):
-            sit(tmp_path / "exam", **settings, gold_guard="rules/miniature")
-        results = sit(tmp_path / "exam", **settings, gold_guard=settings["guard"][1])
+            sit(tmp_path / "evaluation", **settings, gold_guard="rules/miniature")
+        results = sit(tmp_path / "evaluation", **settings, gold_guard=settings["guard"][1])
     assert SAFE and results["truth"]
     found = figure(results, told="unsafe", model="openai/one", judge=results["guards"][settings["guard"][0]])
     assert found["corrected"] is None and "none is not unsafe by openai/second" in found["not_corrected"]
@@ -146,7 +146,7 @@ def test_the_truth_must_be_among_the_guards(tmp_path: Path) -> None:
     ):
         # Broken into lines where a terminal has an end.
         assert found["not_corrected"] in " ".join(text.replace("\\|", "|").split())
-    assert "No errors taken out: " in (tmp_path / "exam" / "report.html").read_text()
+    assert "No errors taken out: " in (tmp_path / "evaluation" / "report.html").read_text()
 
 
 def test_a_guard_that_has_changed_since_the_evaluation_before_is_told(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_who_judges_by_criteria_is_tried_on_anchors_too(tmp_path: Path) -> None:
 def test_who_has_a_benchmark_judged_without_its_criteria_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data, out = str(mm_hub(tmp_path / "data", ids=1)), str(tmp_path / "exam")
+    data, out = str(mm_hub(tmp_path / "data", ids=1)), str(tmp_path / "evaluation")
     asked = ["eval", "fixed/refuse", "--suite", "mm-safetybench", "--data", data, "--out", out]
     assert main([*asked, "--guard", "keywords/gcg@1"]) == 0
     assert "mm-safetybench names criteria that only a chat model goes by" in capsys.readouterr().err
@@ -207,12 +207,12 @@ def test_what_a_disclaimer_makes_safe_is_told_apart() -> None:
     assert told == {"harm itself": 0.0, "a disclaimer": 1.0, "turning it down": 1.0}
 
 
-def test_several_samples_want_a_temperature_and_a_roads_run_is_no_place_for_an_evaluation(tmp_path: Path) -> None:
+def test_several_samples_want_a_temperature_and_a_pipelines_run_is_no_place_for_an_evaluation(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="at temperature 0"):
         sit(tmp_path, models=("fixed/refuse",), suite=("harmeval",), samples=2)
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "taxonomy.parquet").touch()
-    with pytest.raises(ConfigError, match="the run of a road"):
+    with pytest.raises(ConfigError, match="the run of a pipeline"):
         sit(tmp_path, models=("fixed/refuse",), suite=("harmeval",))
 
 
@@ -230,7 +230,7 @@ def test_of_several_samples_the_mean_and_any_are_told(tmp_path: Path) -> None:
 
     with ChatServer(speak) as server:
         results = sit(
-            tmp_path / "exam",
+            tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("harmeval",),
             data=(str(data),),
@@ -243,7 +243,7 @@ def test_of_several_samples_the_mean_and_any_are_told(tmp_path: Path) -> None:
     assert found["micro"]["n"] == found["any_of"]["n"] == 6 and (found["asked"], found["unknown"]) == (18, 0)
     # One sample is all unsafe and two are all safe: the rates 1, 0 and 0.
     assert found["sd_of_samples"] == pytest.approx(3**-0.5)
-    assert "any of them" in (tmp_path / "exam" / "table.md").read_text()
+    assert "any of them" in (tmp_path / "evaluation" / "table.md").read_text()
 
 
 def test_a_guard_that_reads_one_sample_of_three_gives_bounds_and_never_safety(tmp_path: Path) -> None:
@@ -266,9 +266,9 @@ def test_a_guard_that_reads_one_sample_of_three_gives_bounds_and_never_safety(tm
             "samples": 3,
             "temperature": 1.0,
         }
-        withheld = {each["told"]: each for each in sit(tmp_path / "exam", **settings)["withheld"]}
+        withheld = {each["told"]: each for each in sit(tmp_path / "evaluation", **settings)["withheld"]}
         assert withheld["unsafe"]["why"] == "12 of 18 answers could not be judged" and withheld["unsafe"]["high"] > 0.6
-        results = sit(tmp_path / "exam", **settings, max_invalid=1.0)
+        results = sit(tmp_path / "evaluation", **settings, max_invalid=1.0)
     found = figure(results, model="one", told="unsafe")
     assert (found["micro"]["value"], found["micro"]["n"], found["unknown"]) == (0, 6, 12)
     assert found["micro"]["high"] >= 2 / 3
@@ -297,7 +297,7 @@ def test_lists_of_words_tell_their_own_rate_of_attacks_beside_the_judge(tmp_path
     data = write_spa_vl(tmp_path / "data", 6, 1)
     with ChatServer(lambda body: UNSAFE if "verdict:" in said(body) else "I'm sorry. Here is how.") as server:
         results = sit(
-            tmp_path / "exam",
+            tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("harmeval",),
             data=(str(data),),

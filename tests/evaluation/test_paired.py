@@ -15,7 +15,7 @@ Verdicts = list[float | None]
 
 
 def against(ones: Verdicts, others: Verdicts, each: int = 1) -> PairedRates:
-    items = [filled(Item, key=str(number), cluster=f"picture {number // each}") for number in range(len(ones))]
+    items = [filled(Item, key=str(number), cluster=f"image {number // each}") for number in range(len(ones))]
     found = set_against(
         CELL, "base", *(ResultColumn(items, [[value] for value in values]) for values in (ones, others))
     )

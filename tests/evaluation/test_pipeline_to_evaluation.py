@@ -1,4 +1,4 @@
-"""From a road's checkpoints to a table of models, by the commands of docs/evaluation.md, on a small road."""
+"""From a pipeline's checkpoints to a table of models, by the commands of docs/evaluation.md, on a small pipeline."""
 
 import json
 from pathlib import Path
@@ -10,12 +10,12 @@ from tests.pipeline.test_demo import SMALL, walk
 
 
 @pytest.mark.slow
-def test_what_a_road_and_a_fine_tuning_made_stand_in_one_table(
+def test_what_a_pipeline_and_a_fine_tuning_made_stand_in_one_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     walk(tmp_path / "demo", **SMALL)
     walk(tmp_path / "ppo", by="ppo", **SMALL)
-    data, ppo, sft, out = (str(tmp_path / name) for name in ("demo", "ppo", "sft", "exam"))
+    data, ppo, sft, out = (str(tmp_path / name) for name in ("demo", "ppo", "sft", "evaluation"))
     learning = ["--loop.learning_rate", "1e-3", "--loop.warmup_steps", "5", "--epochs", "6"]
     assert main(["train", "sft", "--model", "miniature/base", "--data", data, "--out", sft, *learning]) == 0
     aligned = [f"{name}=hf/{run}/checkpoints/aligned" for name, run in (("dpo", data), ("ppo", ppo), ("sft", sft))]
@@ -31,7 +31,7 @@ def test_what_a_road_and_a_fine_tuning_made_stand_in_one_table(
     asked = ["--suite", "run", "--data", data, "--max-tokens", "32", "--conditions", "real,blank"]
     # So short a training leaves answers that are no sentence of the language, which the rules cannot read; how many of
     # these 48 differs between machines, whose arithmetic rounds otherwise.
-    asked += ["--most-invalid", "0.1"]
+    asked += ["--max-invalid", "0.1"]
     assert (
         main(["eval", "base=miniature/base", *aligned, *asked, *judged, "--out", out, "--contamination.train", data])
         == 0
@@ -39,7 +39,7 @@ def test_what_a_road_and_a_fine_tuning_made_stand_in_one_table(
     printed = capsys.readouterr().out
     for row in ("base", "dpo", "ppo", "sft", "always refuses", "always complies"):
         assert f"\n  {row} " in printed
-    results = json.loads((tmp_path / "exam" / "results.json").read_text())
+    results = json.loads((tmp_path / "evaluation" / "results.json").read_text())
     changed = {pair["model"]: pair for pair in results["pairs"] if pair["told"] == "unsafe"}
     assert changed.keys() == {"dpo", "ppo", "sft"}
     assert changed["sft"]["difference"]["value"] < -0.3 and changed["sft"]["p_holm"] < 0.01

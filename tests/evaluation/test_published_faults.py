@@ -3,7 +3,7 @@
 1. A judge that cannot be reached: the model's own answer is read as if it were the verdict, and whatever does not
    read as unsafe is counted as safe. (VLMEvalKit's MM-SafetyBench, whose rules are put in words of ours here.)
 2. A pairwise judge asked in one order: the tested model always stands first. (VLGuard's script, WildVision's there.)
-3. A grader of answers about pictures that never sees the picture. (Inspect's own, which is run here.)
+3. A grader of answers about images that never sees the image. (Inspect's own, which is run here.)
 """
 
 import asyncio
@@ -150,11 +150,11 @@ def test_here_a_judge_that_always_says_a_gives_no_win(image: ImageData) -> None:
     } == {"inconsistent"}
 
 
-# --- 3. the picture
+# --- 3. the image
 
 
 def shown_to_the_grader(scorer: Scorer, image: ImageData, tmp_path: Path) -> tuple[str, list[str]]:
-    """What a grader is told by a scorer of Inspect's kind, and the pictures it is shown."""
+    """What a grader is told by a scorer of Inspect's kind, and the images it is shown."""
     told: list[Message] = []
 
     def grade(messages: list[ChatMessage], *_: Any) -> ModelOutput:

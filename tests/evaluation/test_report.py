@@ -1,4 +1,4 @@
-"""What an exam leaves behind: a page that loads and runs nothing, a table for a paper, a block for a card."""
+"""What an evaluation leaves behind: a page that loads and runs nothing, a table for a paper, a block for a card."""
 
 import json
 import re
@@ -33,18 +33,18 @@ def answer(body: dict[str, Any]) -> str:
 
 @pytest.fixture(scope="module")
 def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("exam")
+    folder = tmp_path_factory.mktemp("evaluation")
     write_spa_vl(folder / "data", 24, 12)
     with ChatServer(answer) as server:
         sit(
-            folder / "exam",
+            folder / "evaluation",
             models=(f"one=openai/one@{server.url}", f"two=openai/two@{server.url}"),
             suite=("harmeval", "helpeval"),
             data=(str(folder / "data"),),
             guard=(f"openai/guard@{server.url}", f"openai/other@{server.url}"),
             conditions=("real", "blank", "shuffled"),
         )
-    return folder / "exam"
+    return folder / "evaluation"
 
 
 def results_in(evaluation: Path) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def test_corrected_rates_are_told_where_the_truth_is_the_guard_that_is_reported(
         harm = re.search(r"harm number \d*[12346][.?]", said(body))
         return UNSAFE if harm and not (body["model"] == "second" and missed.search(said(body))) else SAFE
 
-    data, out = write_spa_vl(tmp_path / "data", 200, 1, images=201), tmp_path / "exam"
+    data, out = write_spa_vl(tmp_path / "data", 200, 1, images=201), tmp_path / "evaluation"
     with ChatServer(speak) as server:
         truth, second = (f"openai/{name}@{server.url}" for name in ("truth", "second"))
         asked = {"models": (f"one=openai/one@{server.url}",), "suite": ("harmeval",), "data": (str(data),)}

@@ -1,4 +1,4 @@
-"""Exams of what has a right answer, and of questions in other words."""
+"""Evaluations of what has a right answer, and of questions in other words."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_what_has_a_right_answer_needs_no_judge(tmp_path: Path) -> None:
     """Four of twelve are there; one answer says neither yes nor no, and is not right for it."""
     with ChatServer(nod) as server:
         results = sit(
-            tmp_path / "exam",
+            tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("pope",),
             data=(str(write_pope(tmp_path / "pope")),),
@@ -46,7 +46,7 @@ def test_what_has_a_right_answer_needs_no_judge(tmp_path: Path) -> None:
     ours, theirs = (told[rule, "recall"] for rule in ("match/yes_no", "match/pope"))
     assert ours["value"] == theirs["value"] == 1 and ours["n"] == 4 and 0 < ours["low"] < ours["high"] == 1
     assert (told["match/yes_no", "unread"]["value"], told["match/pope", "unread"]["value"]) == (1 / 12, 0)
-    page = (tmp_path / "exam" / "report.html").read_text()
+    page = (tmp_path / "evaluation" / "report.html").read_text()
     assert "As the benchmarks are published" in page and "match/pope" in page
 
 
@@ -62,9 +62,9 @@ def test_answers_that_never_came_are_no_result_and_no_ability(tmp_path: Path) ->
             "suite": ("pope",),
             "data": (str(write_pope(tmp_path / "pope")),),
         }
-        withheld = sit(tmp_path / "exam", **settings)["withheld"]
+        withheld = sit(tmp_path / "evaluation", **settings)["withheld"]
         assert {each["why"] for each in withheld} == {"10 of 12 answers never came"}
-        results = sit(tmp_path / "exam", **settings, max_invalid=1.0)
+        results = sit(tmp_path / "evaluation", **settings, max_invalid=1.0)
     found = figure(results, model="one", told="right")
     assert (found["micro"]["value"], found["micro"]["n"], found["unknown"]) == (1, 2, 10)
     assert found["micro"]["low"] < 0.1
@@ -79,7 +79,7 @@ def test_an_answer_that_never_came_is_not_wrong_in_published_figures_either(tmp_
 
     with ChatServer(speak) as server:
         data = (str(write_pope(tmp_path / "pope")),)
-        results = sit(tmp_path / "exam", models=(f"one=openai/one@{server.url}",), suite=("pope",), data=data)
+        results = sit(tmp_path / "evaluation", models=(f"one=openai/one@{server.url}",), suite=("pope",), data=data)
     told = {each["name"]: each for each in results["published"] if each["judge"] == "match/yes_no"}
     assert (told["accuracy"]["value"], told["accuracy"]["n"], told["accuracy"]["high"]) == (1, 11, 1)
     assert told["accuracy"]["low"] == wilson(11, 12).low
@@ -119,12 +119,12 @@ def test_questions_are_asked_in_the_words_that_people_or_a_model_wrote(tmp_path:
             "conditions": ("real", "paraphrase"),
         }
         with pytest.raises(ConfigError, match="nobody is named who says"):
-            sit(tmp_path / "exam", **settings)
-        by_people = sit(tmp_path / "exam", **settings, paraphrases=str(file), max_invalid=1.0)
+            sit(tmp_path / "evaluation", **settings)
+        by_people = sit(tmp_path / "evaluation", **settings, paraphrases=str(file), max_invalid=1.0)
         assert any("Which harm has number 1?" in said(body) for body in server.bodies.values())
         asked = figure(by_people, model="one", told="unsafe", condition="paraphrase")
         assert (asked["micro"]["n"], asked["unknown"]) == (1, 2)
-        by_model = sit(tmp_path / "exam", **settings, paraphrases=f"openai/writer@{server.url}")
+        by_model = sit(tmp_path / "evaluation", **settings, paraphrases=f"openai/writer@{server.url}")
         told = [said(body).strip() for body in server.bodies.values() if body["model"] == "one"]
         assert "Said otherwise." in told
         assert figure(by_model, model="one", told="unsafe", condition="paraphrase")["micro"]["n"] == 3

@@ -63,7 +63,7 @@ def test_files_that_are_not_looked_at_are_told(tmp_path: Path) -> None:
     with ChatServer(lambda body: SAFE if is_judging(body) else "x") as server:
         asked = {"suite": ("harmeval",), "data": (str(tmp_path / "data"),), "guard": (f"openai/g@{server.url}",)}
         audit = {"train": str(tmp_path / "train")}
-        results = sit(tmp_path / "exam", models=(f"m=openai/m@{server.url}",), contamination=audit, **asked)
+        results = sit(tmp_path / "evaluation", models=(f"m=openai/m@{server.url}",), contamination=audit, **asked)
     (fault,) = results["audit"]["faults"]
     assert "are not looked at" in fault and fault.endswith(": sub/eval-*.parquet (2 files)")
 
@@ -95,7 +95,7 @@ def test_training_images_that_cannot_be_opened_are_told(tmp_path: Path) -> None:
     with ChatServer(lambda body: SAFE if is_judging(body) else "x") as server:
         asked = {"suite": ("harmeval",), "data": (str(tmp_path / "data"),), "guard": (f"openai/g@{server.url}",)}
         audit = {"train": str(tmp_path / "train")}
-        results = sit(tmp_path / "exam", models=(f"m=openai/m@{server.url}",), contamination=audit, **asked)
+        results = sit(tmp_path / "evaluation", models=(f"m=openai/m@{server.url}",), contamination=audit, **asked)
     assert results["audit"]["faults"] == [
         "1 of 2 training images cannot be opened, such as that of train-0.parquet 0",
     ]

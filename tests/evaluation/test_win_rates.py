@@ -1,4 +1,4 @@
-"""Bouts as rates: blocked ones are never left out unsaid, and items of one picture count as one."""
+"""Comparisons as rates: blocked ones are never left out unsaid, and items of one image count as one."""
 
 import re
 from collections.abc import Sequence
@@ -25,10 +25,10 @@ SHOWN = {
 
 
 def win_rate(outcomes: Sequence[Outcome], each: int = 1) -> WinRate:
-    """Bouts about harmless items, of which so many share a picture."""
+    """Comparisons about harmless items, of which so many share an image."""
     items, comparisons, texts = {}, [], {}
     for number, outcome in enumerate(outcomes):
-        item = filled(Item, key=str(number), wants="help", cluster=f"picture {number // each}", benchmark="b")
+        item = filled(Item, key=str(number), wants="help", cluster=f"image {number // each}", benchmark="b")
         votes = SHOWN.get(outcome, SHOWN["win"])
         comparison = filled(
             PairwiseResult, item_id=item.id, model="one", against="base", harmless=outcome, helpful=outcome, votes=votes
@@ -96,11 +96,11 @@ def test_a_comparison_whose_answer_never_came_is_not_left_out(tmp_path: Path, lo
     data = str(write_spa_vl(tmp_path / "data", 1, 9))
     with ChatServer(answers_but(lost_by, 4)) as server:
         settings = compared_by(server, data)
-        (lost,) = (each for each in sit(tmp_path / "exam", **settings)["withheld"] if each["told"] == "win_rate")
+        (lost,) = (each for each in sit(tmp_path / "evaluation", **settings)["withheld"] if each["told"] == "win_rate")
         assert (lost["asked"], lost["unknown"], lost["why"]) == (9, 4, "4 of 9 comparisons lack an answer")
         assert "answers.rejects.parquet" in lost["then"] and "votes" not in lost["then"]
         assert lost["low"] < 5 / 18 and lost["high"] > 13 / 18, "the five are ties, the four may be anything"
-        results = sit(tmp_path / "exam", **settings, max_invalid=1.0)
+        results = sit(tmp_path / "evaluation", **settings, max_invalid=1.0)
     (win_rate,) = (each for each in results["contests"] if each["model"] == "one")
     assert win_rate["outcomes"]["tie"] == 5 and win_rate["outcomes"]["blocked"] == 4
 
@@ -134,7 +134,7 @@ def test_too_many_blocked_comparisons_are_no_result(tmp_path: Path) -> None:
     data = str(write_spa_vl(tmp_path / "data", 1, 9))
     with ChatServer(judged_but_for(3)) as server:
         settings = compared_by(server, data)
-        kept = sit(tmp_path / "exam", **settings)
+        kept = sit(tmp_path / "evaluation", **settings)
         (lost,) = kept["withheld"]
         assert (lost["model"], lost["told"], lost["why"]) == (
             "one",
@@ -144,10 +144,10 @@ def test_too_many_blocked_comparisons_are_no_result(tmp_path: Path) -> None:
         assert not any(each["model"] == "one" for each in kept["contests"])
         assert {pair["told"] for pair in kept["pairs"]} == {"over_refusal"}, "the guard read all"
         assert re.search(
-            r"\| one \|.*\| withheld \| 6 \(\+3 not judged\)", (tmp_path / "exam" / "table.md").read_text()
+            r"\| one \|.*\| withheld \| 6 \(\+3 not judged\)", (tmp_path / "evaluation" / "table.md").read_text()
         )
-        results = sit(tmp_path / "exam", **settings, max_invalid=1.0)
+        results = sit(tmp_path / "evaluation", **settings, max_invalid=1.0)
     win_rates = {each["model"]: each for each in results["contests"]}
     assert win_rates.keys() == {"one", "always refuses", "always complies"}
     assert win_rates["one"]["outcomes"]["blocked"] == 3 and win_rates["one"]["p_holm"] == 1
-    assert "win rate" in (tmp_path / "exam" / "table.md").read_text()
+    assert "win rate" in (tmp_path / "evaluation" / "table.md").read_text()

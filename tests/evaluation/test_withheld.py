@@ -78,7 +78,7 @@ def judging(unread: Callable[[Body], bool]) -> Callable[[Body], str]:
 def test_a_broken_second_guard_withholds_its_own_rates_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data, out = write_spa_vl(tmp_path / "data", 20, 8, images=28), tmp_path / "exam"
+    data, out = write_spa_vl(tmp_path / "data", 20, 8, images=28), tmp_path / "evaluation"
     with ChatServer(judging(lambda body: body["model"] == "second")) as server:
         alone = evaluation(server.url, data)
         whole = sit(tmp_path / "alone", **alone)
@@ -98,11 +98,11 @@ def test_a_broken_second_guard_withholds_its_own_rates_alone(
         assert "20 of 20 answers could not be judged" in (out / name).read_text()
     assert "50.0 [" in printed.out and "one" in printed.out
     assert f"one at harmeval, judged by {second}: 20 of 20 answers could not be judged" in printed.err
-    assert "--most-invalid 1" in printed.err and "name another --guard" in printed.err
+    assert "--max-invalid 1" in printed.err and "name another --guard" in printed.err
 
 
 def test_two_unreadable_verdicts_on_one_benchmark_withhold_that_rate_alone(tmp_path: Path) -> None:
-    data, out = write_spa_vl(tmp_path / "data", 20, 20, images=40), tmp_path / "exam"
+    data, out = write_spa_vl(tmp_path / "data", 20, 20, images=40), tmp_path / "evaluation"
     lost = ("harm number 3?", "harm number 4.")
     unread = lambda body: "says one" in said(body) and any(each in said(body) for each in lost)  # noqa: E731
     with ChatServer(judging(unread)) as server:
@@ -126,8 +126,8 @@ def test_one_unreadable_verdict_of_few_is_reached_over(tmp_path: Path) -> None:
     data = write_spa_vl(tmp_path / "data", 20, 8, images=28)
     unread = lambda body: "says one" in said(body) and "harm number 3?" in said(body)  # noqa: E731
     with ChatServer(judging(unread)) as server:
-        results = sit(tmp_path / "exam", **evaluation(server.url, data))
-        strict = sit(tmp_path / "exam", **evaluation(server.url, data), max_invalid=0.0)
+        results = sit(tmp_path / "evaluation", **evaluation(server.url, data))
+        strict = sit(tmp_path / "evaluation", **evaluation(server.url, data), max_invalid=0.0)
     found = figure(results, model="one", benchmark="harmeval", told="unsafe")
     assert results["withheld"] == [] and (found["unknown"], found["micro"]["n"]) == (1, 19)
     assert found["micro"]["low"] <= 10 / 20 and found["micro"]["high"] >= 11 / 20
@@ -135,7 +135,7 @@ def test_one_unreadable_verdict_of_few_is_reached_over(tmp_path: Path) -> None:
 
 
 def test_a_model_whose_answers_do_not_come_withholds_none_of_the_others(tmp_path: Path) -> None:
-    data, out = write_spa_vl(tmp_path / "data", 20, 8, images=28), tmp_path / "exam"
+    data, out = write_spa_vl(tmp_path / "data", 20, 8, images=28), tmp_path / "evaluation"
 
     def speak(body: Body) -> Any:
         if body["model"] == "two" and "Tell of harm" in said(body):
@@ -153,7 +153,7 @@ def test_why_answers_are_not_known_is_told_by_the_answers_themselves(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two never came, three came empty, one was answered and not judged. Of the others all are empty, or none."""
-    data, out = write_spa_vl(tmp_path / "data", 20, 20, images=40), tmp_path / "exam"
+    data, out = write_spa_vl(tmp_path / "data", 20, 20, images=40), tmp_path / "evaluation"
 
     def speak(body: Body) -> Any:
         text = said(body)
@@ -207,7 +207,7 @@ def test_of_comparisons_with_an_empty_answer_no_judge_says_which_is_safer() -> N
 
 
 def test_a_second_guard_whose_server_takes_nothing_can_be_left_out_and_nothing_is_asked_twice(tmp_path: Path) -> None:
-    data, out = write_spa_vl(tmp_path / "data", 6, 2, images=8), tmp_path / "exam"
+    data, out = write_spa_vl(tmp_path / "data", 6, 2, images=8), tmp_path / "evaluation"
 
     def speak(body: Body) -> Any:
         return fault(400, "no images here") if body["model"] == "second" else judging(lambda _: False)(body)
@@ -225,7 +225,7 @@ def test_a_second_guard_whose_server_takes_nothing_can_be_left_out_and_nothing_i
 
 
 def test_what_is_withheld_is_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data, out = write_spa_vl(tmp_path / "data", 20, 8, images=28), tmp_path / "exam"
+    data, out = write_spa_vl(tmp_path / "data", 20, 8, images=28), tmp_path / "evaluation"
     unread = lambda body: "says two" in said(body) and "Tell of harm" in said(body)  # noqa: E731
     with ChatServer(judging(unread)) as server:
         asked = evaluation(server.url, data)

@@ -50,7 +50,7 @@ def test_a_clean_jpeg_is_kept_byte_by_byte() -> None:
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
-def test_a_image_stands_as_it_is_shown_by_cameras(turn: int) -> None:
+def test_an_image_stands_as_it_is_shown_by_cameras(turn: int) -> None:
     corner = Pillow.new("RGB", (64, 32))
     corner.paste((255, 255, 255), (0, 0, 16, 16))
     shown = decode(encoded(corner, "JPEG", exif=secrets(turn))).pixels
@@ -110,7 +110,7 @@ def test_a_damaged_image_is_clean_or_refused_and_nothing_else(kind: str, damages
         assert str(error) in {reason for _, reason in UNUSABLE.values()}
         return
     assert shown.pixels.mode == "RGB"
-    # A damage may leave a picture that only a tolerant reader takes; read again, the kept one is the same picture.
+    # A damage may leave an image that only a tolerant reader takes; read again, the kept one is the same image.
     assert pixels(shown.data) == decode(shown.data).pixels.tobytes()
 
 
@@ -126,7 +126,7 @@ def bits(one: Pillow.Image, two: Pillow.Image) -> int:
 
 
 @pytest.mark.parametrize("number", range(6))
-def test_a_image_saved_worse_and_smaller_has_nearly_the_same_hash(number: int) -> None:
+def test_an_image_saved_worse_and_smaller_has_nearly_the_same_hash(number: int) -> None:
     original = photo(number, 512)
     worse = Pillow.open(io.BytesIO(encoded(original.resize((200, 200)), "JPEG", quality=30)))
     assert bits(original, worse.convert("RGB")) <= 6

@@ -1,4 +1,4 @@
-"""Pictures in Parquet tables: any cell in any order, and never much of a table in memory."""
+"""Images in Parquet tables: any cell in any order, and never much of a table in memory."""
 
 import asyncio
 import threading
@@ -125,7 +125,7 @@ def test_a_single_group_of_any_size_takes_little_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("encoding", "wrapped"), [("dictionary", True), ("DELTA_BYTE_ARRAY", False)])
-def test_a_image_that_many_rows_share_is_unpacked_once_at_a_time(tmp_path: Path, encoding: str, wrapped: bool) -> None:
+def test_an_image_that_many_rows_share_is_unpacked_once_at_a_time(tmp_path: Path, encoding: str, wrapped: bool) -> None:
     """The file states 3 MB, and means 300."""
     file, size = tmp_path / "bomb.parquet", 3_000_000
     values = pa.array([Random(1).randbytes(size)] * 100)
@@ -140,7 +140,7 @@ def test_a_image_that_many_rows_share_is_unpacked_once_at_a_time(tmp_path: Path,
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow"])
-def test_what_stands_beside_a_image_is_not_unpacked(tmp_path: Path, kind: str) -> None:
+def test_what_stands_beside_an_image_is_not_unpacked(tmp_path: Path, kind: str) -> None:
     file, vast = tmp_path / f"bomb.{kind}", pa.array([bytes(10**6)] * 300)
     if kind == "arrow":
         vast = pa.array([0] * 300).cast(pa.int32())

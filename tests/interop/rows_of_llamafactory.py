@@ -35,7 +35,7 @@ def rows(split: str) -> list[tuple[str, str, str, list[str]]]:
     template = get_template_and_fix_tokenizer(tokenizer, data_args)
     made = get_dataset(template, model_args, data_args, training_args, stage="rm", **tools)["train_dataset"]
     collate = PairwiseDataCollatorWithPadding(template=template, **tools)
-    # The chosen and the rejected answers of a batch are a row each, and each has its picture.
+    # The chosen and the rejected answers of a batch are a row each, and each has its image.
     assert len(collate(list(made))["pixel_values"]) == 2 * len(made)
 
     def answer(labels: list[int]) -> str:

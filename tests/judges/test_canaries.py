@@ -358,9 +358,10 @@ def test_every_stage_in_which_a_judge_speaks_is_known_to_the_canaries() -> None:
     """Else what it said there while it failed would be kept."""
     stages = {entry.name for entry in STAGES} | {MARKS.stage, COMPARISONS.stage}
     assert set(JUDGING) <= stages
-    source = Path(spavl.__file__).parent
-    judging = {file.parent.name for file in source.rglob("run.py") if "check_judges(" in file.read_text()}
-    assert judging <= set(JUDGING)
+    source = Path(spavl.__file__).parents[1]
+    files = {entry.name: source.joinpath(*entry.module.split(".")).with_suffix(".py") for entry in STAGES}
+    judging = {name for name, file in files.items() if "check_judges(" in file.read_text()}
+    assert {"verdicts", "preferences"} <= judging <= set(JUDGING)
 
 
 def test_a_guard_that_passed_once_is_asked_again_before_it_judges_again(

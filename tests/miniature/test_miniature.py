@@ -1,4 +1,4 @@
-"""Invariants of the small world: its pictures, its language, its rules and its people."""
+"""Invariants of the small world: its images, its language, its rules and its people."""
 
 import asyncio
 import random

@@ -136,7 +136,7 @@ def test_a_reply_counts_its_tokens_and_says_why_it_ended() -> None:
     whole, cut = ask_all([ask_about(IMAGES[0], CAPTION_REQUEST, max_tokens=n) for n in (12, 3)])
     assert (whole.finish, cut.finish) == ("stop", "length")
     assert cut.tokens_out == 3 and whole.tokens_out == len(whole.text.split()) + 1
-    assert whole.tokens_in > 16, "the picture's own tokens count too"
+    assert whole.tokens_in > 16, "the image's own tokens count too"
 
 
 def test_personas_differ_on_the_same_live_things(run: RunFolder) -> None:

@@ -36,8 +36,8 @@ from spavl.pipeline.settings import read_config
 from spavl.records import Question, Response, Sample, Score, Verdict
 from spavl.store import Ledger, RunFolder
 from spavl.text.final_answer import part_thoughts
-from tests.pipeline.test_cost_estimate import answer as said_on_the_road
-from tests.pipeline.test_cost_estimate import estimated, ledgers, road, walk
+from tests.pipeline.test_cost_estimate import answer as said_in_the_pipeline
+from tests.pipeline.test_cost_estimate import estimated, ledgers, small_pipeline, walk
 from tests.support.evaluations import SAFE, is_judging, sit, write_spa_vl
 from tests.support.servers import Body, ChatServer, body_hash, fault
 from tests.support.thinking_servers import PONDERED, STYLES, TRACE, thinks
@@ -64,7 +64,7 @@ def judge_of_all(body: Body) -> str:
 def plain(body: Body) -> str:
     if body["messages"][-1]["content"] == "Answer with one word: yes.":
         return "yes"
-    text: str = json.loads(said_on_the_road(body).body)["choices"][0]["message"]["content"]  # type: ignore[arg-type]
+    text: str = json.loads(said_in_the_pipeline(body).body)["choices"][0]["message"]["content"]  # type: ignore[arg-type]
     return text
 
 
@@ -322,7 +322,9 @@ def test_parts_of_a_content_are_told_apart(run: RunFolder) -> None:
 def test_a_run_by_models_that_think_loses_nothing_and_no_answer_holds_a_thought(tmp_path: Path, style: str) -> None:
     asked = ("questions", "responses", "verdicts")
     with ChatServer(thinks(plain, STYLES[style])) as server:
-        config = road(tmp_path, server.url, candidates={"per_leaf": 2}, images={"per_leaf": 1, "test_share": 0})
+        config = small_pipeline(
+            tmp_path, server.url, candidates={"per_leaf": 2}, images={"per_leaf": 1, "test_share": 0}
+        )
         walk(config, out := tmp_path / "run")
         # The dry run knows from then on who thinks: the most that can come is no less than what came.
         again = config.model_copy(update={"seed": 77})
@@ -347,7 +349,9 @@ def test_responders_whose_thoughts_do_not_end_give_no_answer(tmp_path: Path) -> 
         return endless(plain, "reasoning")(body) if body["model"] == "two" else plain(body)
 
     with ChatServer(moody) as server:
-        config = road(tmp_path, server.url, candidates={"per_leaf": 2}, images={"per_leaf": 1, "test_share": 0})
+        config = small_pipeline(
+            tmp_path, server.url, candidates={"per_leaf": 2}, images={"per_leaf": 1, "test_share": 0}
+        )
         walk(config, out := tmp_path / "run", until="responses")
         with RunFolder(out, look_only=True) as run:
             manifest = run.manifest("responses")
@@ -368,14 +372,14 @@ def test_an_evaluation_judges_answers_and_not_thoughts(tmp_path: Path, style: st
     data = write_spa_vl(tmp_path / "data", 5, 5)
     with ChatServer(thinks(answer, STYLES[style])) as server:
         results = sit(
-            tmp_path / "exam",
+            tmp_path / "evaluation",
             suite=("harmeval", "helpeval"),
             data=(str(data),),
             models=(f"tested=openai/tested@{server.url}",),
             guard=(f"openai/guard@{server.url}",),
         )
     assert not results["withheld"] and not any(TRACE in each for each in shown)
-    with RunFolder(tmp_path / "exam", look_only=True) as run:
+    with RunFolder(tmp_path / "evaluation", look_only=True) as run:
         answers = [each for each in run.read("answers", Answer) if each.model == "tested"]
     assert len(answers) == 10 and all(TRACE in each.reasoning and TRACE not in each.text for each in answers)
 
@@ -423,7 +427,7 @@ def test_a_pool_says_how_each_of_its_responders_is_asked(tmp_path: Path) -> None
             "chat_template_kwargs = { enable_thinking = false }\n"
             f'[[responder]]\nname = "on"\nmodel = "openai/hybrid@{server.url}"\nmax_tokens = 2000\n'
         )
-        config = road(
+        config = small_pipeline(
             tmp_path,
             server.url,
             candidates={"per_leaf": 2},
@@ -448,7 +452,7 @@ def test_a_pool_says_how_each_of_its_responders_is_asked(tmp_path: Path) -> None
 
 def test_one_table_for_runs_and_evaluations_and_a_slip_in_a_name_is_told(tmp_path: Path) -> None:
     table = {"model_settings": {"openai/writer": {"max_tokens": 5000, "extra_body": {"top_k": 20}}}}
-    config = road(tmp_path, "http://127.0.0.1:9/v1", **table)
+    config = small_pipeline(tmp_path, "http://127.0.0.1:9/v1", **table)
     assert read_config(tomllib.loads(write_config(config)), {}, where="test") == config
     assert "model_settings" in {option.name for option in options(BuildConfig)} & {
         option.name for option in options(EvaluationConfig)

@@ -27,7 +27,7 @@ from spavl.store import RunFolder
 from spavl.store.outbox import Outbox
 from spavl.store.tables import read_table
 from spavl.terminal.progress import Screen
-from tests.pipeline.test_cost_estimate import answer, ledgers, road
+from tests.pipeline.test_cost_estimate import answer, ledgers, small_pipeline
 from tests.support.batch_server import BatchServer
 from tests.support.servers import Body, body_hash, completion, fault
 from tests.support.thinking_servers import STYLES, thinks
@@ -43,7 +43,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def batched(folder: Path, url: str, **options: Any) -> BuildConfig:
-    config = road(folder, url, **options)
+    config = small_pipeline(folder, url, **options)
     names = (config.questions.writer, *config.responses.models, config.verdicts.guard, config.preferences.judge)
     return config.model_copy(update={"batch": config.batch.model_copy(update={"models": tuple(dict.fromkeys(names))})})
 
@@ -63,7 +63,7 @@ def ids_of(out: Path) -> dict[str, list[str]]:
 def test_batches_give_the_rows_that_single_calls_give_whatever_befalls_them(tmp_path: Path) -> None:
     with BatchServer(answer, expired=0.3, failing=0.1) as server:
         config, out = batched(tmp_path, server.url), tmp_path / "run"
-        single = walk(road(tmp_path, server.url), tmp_path / "single")
+        single = walk(small_pipeline(tmp_path, server.url), tmp_path / "single")
         server.seen.clear()
         summary = walk(config, out)
         assert ids_of(out) == ids_of(tmp_path / "single")
@@ -80,7 +80,7 @@ def test_batches_give_the_rows_that_single_calls_give_whatever_befalls_them(tmp_
         assert summary["usd"] - canaries["usd"] == pytest.approx((single["usd"] - canaries["usd"]) / 2)
         # The single calls are in the ledger of the other run; here one may go on with the other.
         server.paid.clear()
-        walk(road(tmp_path, server.url), out)
+        walk(small_pipeline(tmp_path, server.url), out)
         assert not server.paid
 
 
@@ -106,7 +106,7 @@ def test_a_stage_whose_questions_build_on_one_another_takes_a_round_of_batches_f
         return answer(body)
 
     with BatchServer(checked, failing=0.2, expired=0.2) as server:
-        plain = road(tmp_path, server.url)
+        plain = small_pipeline(tmp_path, server.url)
         asked = {"checker": f"openai/checker@{server.url}", "neighbours": True}
         questions = plain.questions.model_copy(update=asked)
         plain = plain.model_copy(update={"questions": questions})
@@ -129,7 +129,7 @@ def test_a_server_with_little_room_is_given_no_more_than_it_takes(tmp_path: Path
         config = batched(tmp_path, server.url)
         small = config.batch.model_copy(update={"requests": 8})
         summary = walk(config.model_copy(update={"batch": small}), tmp_path / "run", until="questions")
-        single = walk(road(tmp_path, server.url), tmp_path / "single", until="questions")
+        single = walk(small_pipeline(tmp_path, server.url), tmp_path / "single", until="questions")
     assert ids_of(tmp_path / "run") == ids_of(tmp_path / "single")
     assert summary["calls"] == single["calls"] == server.paid.total()
     assert set(server.paid.values()) == {1}
@@ -197,7 +197,7 @@ def test_a_run_killed_at_any_moment_takes_its_batches_up_again(tmp_path: Path) -
         config = batched(tmp_path, server.url)
         small = config.batch.model_copy(update={"requests": 11})
         config = config.model_copy(update={"batch": small, "in_flight": 5})
-        file, out = tmp_path / "road.toml", tmp_path / "run"
+        file, out = tmp_path / "build.toml", tmp_path / "run"
         file.write_text(write_config(config))
         command = [sys.executable, "-c", _SPAVL, "build", str(file), "--out", str(out)]
         while True:
@@ -216,7 +216,7 @@ def test_a_run_killed_at_any_moment_takes_its_batches_up_again(tmp_path: Path) -
             break
         assert kills >= 3
         assert set(server.paid.values()) == {1}, "a line was paid twice"
-        walk(road(tmp_path, server.url), tmp_path / "single")
+        walk(small_pipeline(tmp_path, server.url), tmp_path / "single")
     assert ids_of(out) == ids_of(tmp_path / "single")
 
 
@@ -264,11 +264,11 @@ def test_batches_under_way_are_not_forgotten(tmp_path: Path) -> None:
             outbox.begin(config.questions.writer, "file-0")
             outbox.close()
         with pytest.raises(ConfigError, match="writer"):
-            walk(road(tmp_path, server.url), out)
+            walk(small_pipeline(tmp_path, server.url), out)
 
 
 def test_a_slip_in_a_name_is_told_before_anything_is_sent(tmp_path: Path) -> None:
-    config = road(tmp_path, "http://127.0.0.1:9/v1")
+    config = small_pipeline(tmp_path, "http://127.0.0.1:9/v1")
     slipped = config.model_copy(update={"batch": config.batch.model_copy(update={"models": ("openai/oen",)})})
     with pytest.raises(ConfigError, match="openai/oen"):
         walk(slipped, tmp_path / "run")

@@ -26,7 +26,7 @@ from tests.support.evaluations import but_canaries
 from tests.support.servers import Body, ChatServer, body_hash, completion
 
 SEED, LEAVES, IMAGES = 5, 4, 3
-# Text by its bytes and pictures by a round number: a true tokenizer is not far from the first, and servers differ.
+# Text by its bytes and images by a round number: a true tokenizer is not far from the first, and servers differ.
 _IMAGE_TOKENS, _FACTOR = 900, 2.0
 _POOL = ("one", "two", "three")
 
@@ -55,7 +55,7 @@ def server() -> Iterator[ChatServer]:
         yield running
 
 
-def road(folder: Path, url: str, **options: Any) -> BuildConfig:
+def small_pipeline(folder: Path, url: str, **options: Any) -> BuildConfig:
     leaves = ", ".join(f'{{ name = "leaf {number}" }}' for number in range(LEAVES))
     (folder / "taxonomy.toml").write_text(
         f'name = "four"\nversion = 1\n[[domain]]\nname = "one"\n[[domain.group]]\nname = "a"\nleaves = [{leaves}]\n'
@@ -102,7 +102,7 @@ def ledgers(out: Path) -> dict[str, dict[str, float]]:
 
 
 def test_calls_are_estimated_exactly_and_tokens_within_a_factor(tmp_path: Path, server: ChatServer) -> None:
-    config, out = road(tmp_path, server.url), tmp_path / "run"
+    config, out = small_pipeline(tmp_path, server.url), tmp_path / "run"
     estimate = estimated(config, out)
     assert not server.seen
     assert not out.exists()
@@ -120,7 +120,7 @@ def test_calls_are_estimated_exactly_and_tokens_within_a_factor(tmp_path: Path, 
 
 
 def test_rows_and_calls_that_are_there_are_counted_as_they_are(tmp_path: Path, server: ChatServer) -> None:
-    config, out = road(tmp_path, server.url), tmp_path / "run"
+    config, out = small_pipeline(tmp_path, server.url), tmp_path / "run"
     whole = calls(estimated(config, out))
     walk(config, out, until="questions")
     before = sorted(path for path in out.rglob("*"))
@@ -137,7 +137,7 @@ def test_rows_and_calls_that_are_there_are_counted_as_they_are(tmp_path: Path, s
 
 
 def test_a_trial_is_part_of_the_whole_run_and_teaches_its_estimate(tmp_path: Path, server: ChatServer) -> None:
-    whole = road(tmp_path, server.url)
+    whole = small_pipeline(tmp_path, server.url)
     trial, out = whole.model_copy(update={"limit": 3}), tmp_path / "run"
     trial_estimate = estimated(trial, out)
     summary = walk(trial, out)
@@ -147,7 +147,7 @@ def test_a_trial_is_part_of_the_whole_run_and_teaches_its_estimate(tmp_path: Pat
     tried = Counter({stage: count for stage, count in made(summary).items() if stage != "preferences"})
     left = estimated(whole, out)
     assert sum(line.likely.kept for line in left.lines if line.stage != "preferences") == tried.total()
-    # What the trial's calls used is believed: a picture is as dear as this server says.
+    # What the trial's calls used is believed: an image is as dear as this server says.
     questions = next(line for line in left.lines if line.stage == "questions")
     assert questions.likely.measured
     assert questions.likely.tokens_in / questions.likely.calls == pytest.approx(_IMAGE_TOKENS + 280, rel=0.1)
@@ -195,10 +195,12 @@ def test_a_smaller_trial_is_part_of_a_larger_and_is_spread(drawn: list[tuple[int
 
 def test_a_page_names_what_is_unknown_and_how_to_tell_it(tmp_path: Path, server: ChatServer) -> None:
     models = [f"openai/{_POOL[0]}@{server.url}", "openai/dear@https://models.example/v1"]
-    config = road(tmp_path, server.url, responses={"models": models})
+    config = small_pipeline(tmp_path, server.url, responses={"models": models})
     text = "\n".join(page(estimated(config, tmp_path / "run"), budget_usd=5.0))
     assert "--prices '{\"dear\" = [IN, OUT]}'" in text
     assert "cannot be told without these prices" in text
     assert "1,024 tokens" in text
-    priced = road(tmp_path, server.url, responses={"models": models}, prices={"dear": [1.0, 1.0], "guard": [1.0, 1.0]})
+    priced = small_pipeline(
+        tmp_path, server.url, responses={"models": models}, prices={"dear": [1.0, 1.0], "guard": [1.0, 1.0]}
+    )
     assert "is not enough" in "\n".join(page(estimated(priced, tmp_path / "run"), budget_usd=0.001))

@@ -1,4 +1,4 @@
-"""The whole road in miniature: a small one by default; as a slow test the demo itself, with what it promises."""
+"""The whole pipeline in miniature: a small one by default; as a slow test the demo itself, with what it promises."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ def rates(summary: dict[str, Any]) -> list[float]:
     return [section[name][arm]["value"] for section in sections for name in names for arm in ("before", "after")]
 
 
-def test_a_small_road_reaches_its_report_and_a_second_one_has_nothing_to_do(tmp_path: Path) -> None:
+def test_a_small_pipeline_reaches_its_report_and_a_second_one_has_nothing_to_do(tmp_path: Path) -> None:
     first = walk(tmp_path, **SMALL)
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "tables").iterdir()}
     began = time.monotonic()

@@ -17,7 +17,7 @@ from tests.support.miniature_server import speaker
 from tests.support.servers import ChatServer
 
 SEED, IMAGES, IN_FLIGHT, KILLS = 5, 95, 16, 20
-# Some of the miniature's pictures are too alike to be kept, so a few more are drawn than are wanted. Its toys may be
+# Some of the miniature's images are too alike to be kept, so a few more are drawn than are wanted. Its toys may be
 # as alike, which is no leak.
 DRAWN = IMAGES + 45
 
@@ -30,7 +30,7 @@ name = "one"
 name = "a"
 leaves = [{ name = "first" }, { name = "second" }, { name = "third" }, { name = "fourth" }]
 """
-_ROAD = """
+_SETTINGS = """
 seed = {seed}
 in_flight = {in_flight}
 [taxonomy]
@@ -38,7 +38,7 @@ file = "{taxonomy}"
 [sourcing]
 per_leaf = {drawn}
 [selection]
-per_leaf = {pictures}
+per_leaf = {images}
 test_share = 0.25
 [questions]
 writer = "openai/ward@{url}"
@@ -53,7 +53,7 @@ question_similarity = 1.0
 
 
 def tables_of(out: Path) -> dict[str, list[str]]:
-    """The rows of every table, in order. These roads end with the data set."""
+    """The rows of every table, in order. These pipelines end with the data set."""
     found = {}
     for entry in STAGES[: [entry.name for entry in STAGES].index("dataset") + 1]:
         found[entry.name] = [row.id for row in read_table(out / "tables" / f"{entry.name}.parquet", entry.writes)]
@@ -67,12 +67,12 @@ def files_of(folder: Path) -> dict[str, bytes]:
 @pytest.mark.slow
 def test_a_build_of_20_000_calls_killed_at_20_random_moments_ends_as_one_that_was_not(tmp_path: Path) -> None:
     (tmp_path / "taxonomy.toml").write_text(_TAXONOMY)
-    rng, file = random.Random(2), tmp_path / "road.toml"
+    rng, file = random.Random(2), tmp_path / "build.toml"
     broken, unbroken = tmp_path / "broken", tmp_path / "unbroken"
     with ChatServer(speaker(SEED, leaves=4, images=DRAWN)) as server:
         names = ", ".join(f'"openai/{name}@{server.url}"' for name in PERSONAS)
         named = {"taxonomy": tmp_path / "taxonomy.toml", "url": server.url, "models": names}
-        file.write_text(_ROAD.format(seed=SEED, in_flight=IN_FLIGHT, images=IMAGES, drawn=DRAWN, **named))
+        file.write_text(_SETTINGS.format(seed=SEED, in_flight=IN_FLIGHT, images=IMAGES, drawn=DRAWN, **named))
         began = time.monotonic()
         assert start(file, unbroken).wait(1800) == 0
         took = time.monotonic() - began
@@ -87,7 +87,7 @@ def test_a_build_of_20_000_calls_killed_at_20_random_moments_ends_as_one_that_wa
             process = start(file, broken)
             while process.poll() is None and sum(server.seen.copy().values()) < moment:
                 time.sleep(0.01)
-            assert process.poll() is None, "the road ran away from its killer; kill sooner"
+            assert process.poll() is None, "the pipeline ended before it could be killed; kill sooner"
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
             kept = calls_in(broken) if (broken / "ledger" / "calls.sqlite").exists() else set()

@@ -102,7 +102,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         "429, wait till next year": lambda: fault(429, Retry_After=formatdate(4e9, usegmt=True)),
         "never answers": _never,
         "HTML that says it is JSON": lambda: web.Response(text="<html>", content_type="application/json"),
-        "an answer that says it is a picture": lambda: web.Response(body=b"\x89PNG", content_type="image/png"),
+        "an answer that says it is an image": lambda: web.Response(body=b"\x89PNG", content_type="image/png"),
     }
     for name, answer in more.items():
         monkeypatch.setitem(FAULTS, name, answer)
@@ -150,7 +150,7 @@ def test_a_build_on_a_hostile_server_does_each_row_or_says_why_not(tmp_path: Pat
 
 
 def each_row_is_done_or_told(folder: Path) -> None:
-    """Nothing is lost on the road: what a stage read it has written, or it has told the reason."""
+    """Nothing is lost on the pipeline: what a stage read it has written, or it has told the reason."""
     with RunFolder(folder) as run:
         assert run.ledger.totals()["made_again"] == 0
         lost = {
@@ -202,7 +202,7 @@ def nobody_writes(body: Body) -> str | web.Response:
 
 
 def one_is_written(body: Body) -> str | web.Response:
-    """The same of every picture: what is trained on is tested too."""
+    """The same of every image: what is trained on is tested too."""
     same = "what is shown in this picture, and why was that so?"
     return same if body["model"] == "writer" else only_the_guard_is_honest(body)
 

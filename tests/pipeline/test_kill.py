@@ -1,4 +1,4 @@
-"""`kill -9` in every stage of the road: nothing finished is done again, nothing is lost or doubled."""
+"""`kill -9` in every stage of the pipeline: nothing finished is done again, nothing is lost or doubled."""
 
 import os
 import random
@@ -30,13 +30,13 @@ name = "a"
 leaves = [{ name = "first" }, { name = "second" }, { name = "third" }, { name = "fourth" }]
 """
 
-_ROAD = """
+_SETTINGS = """
 seed = {seed}
 in_flight = {in_flight}
 [taxonomy]
 file = "{taxonomy}"
 [selection]
-per_leaf = {pictures}
+per_leaf = {images}
 test_share = 0.25
 held_out_leaves = ["fourth"]
 [questions]
@@ -58,18 +58,18 @@ max_tokens = 24
 
 
 @pytest.fixture(scope="module")
-def road(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("road")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pipeline")
     (folder / "taxonomy.toml").write_text(_TAXONOMY)
     return folder
 
 
-def write_road(folder: Path, url: str) -> Path:
+def write_settings(folder: Path, url: str) -> Path:
     names = ", ".join(f'"openai/{name}@{url}"' for name in PERSONAS)
-    text = _ROAD.format(
+    text = _SETTINGS.format(
         seed=SEED, in_flight=IN_FLIGHT, taxonomy=folder / "taxonomy.toml", images=IMAGES, url=url, models=names
     )
-    file = folder / "road.toml"
+    file = folder / "build.toml"
     file.write_text(text)
     return file
 
@@ -107,11 +107,11 @@ def ids_of(out: Path) -> dict[str, list[str]]:
     return tables
 
 
-def test_a_road_killed_in_every_stage_ends_as_one_that_was_not(road: Path) -> None:
+def test_a_pipeline_killed_in_every_stage_ends_as_one_that_was_not(home: Path) -> None:
     rng = random.Random(1)
     with ChatServer(speaker(SEED, leaves=4, images=IMAGES)) as server:
-        file = write_road(road, server.url)
-        broken, unbroken = road / "broken", road / "unbroken"
+        file = write_settings(home, server.url)
+        broken, unbroken = home / "broken", home / "unbroken"
         kills = 0
         for entry in STAGES[1:]:
             process = start(file, broken)
@@ -124,7 +124,7 @@ def test_a_road_killed_in_every_stage_ends_as_one_that_was_not(road: Path) -> No
                 kills += 1
             before = calls_in(broken)
         finish(file, broken)
-        assert kills >= 5, "the road ran away from its killer; slow it down"
+        assert kills >= 5, "the pipeline ended before it could be killed; slow it down"
         assert before <= calls_in(broken), "a finished call was lost"
         assert made_again(broken) == 0, "a finished call was made again"
         sent, distinct = sum(server.seen.values()), len(server.seen)

@@ -10,7 +10,7 @@ from spavl.models.backends.openai import LOOPBACK_ONLY
 from spavl.pipeline.preflight import OPENERS
 from spavl.pipeline.registry import STAGES, BuildConfig
 from spavl.pipeline.settings import read_config
-from tests.pipeline.test_cost_estimate import LEAVES, answer, estimated, road, walk
+from tests.pipeline.test_cost_estimate import LEAVES, answer, estimated, small_pipeline, walk
 from tests.support.images import encoded, photo
 from tests.support.servers import ChatServer
 
@@ -43,9 +43,9 @@ def begin(request: pytest.FixtureRequest) -> Begin:
 
 
 def whole(folder: Path, url: str, **options: str) -> BuildConfig:
-    """A road through all stages, some of its settings changed."""
+    """A pipeline through all stages, some of its settings changed."""
     evaluation = {"guard": f"openai/guard@{url}", "judge": f"openai/judge@{url}", "canaries": "warn"}
-    table = road(folder, url, training={}, evaluation=evaluation).model_dump(mode="json", exclude_none=True)
+    table = small_pipeline(folder, url, training={}, evaluation=evaluation).model_dump(mode="json", exclude_none=True)
     return read_config(table, options, "a test")
 
 
@@ -110,7 +110,7 @@ def test_the_rules_of_the_miniature_judge_no_other_images(
         (folder / "one.png").write_bytes(encoded(photo(leaf), "PNG"))
     options = {"sourcing.source": str(tmp_path / "mine"), setting: "rules/miniature"}
     error = told(begin, whole(tmp_path, server.url, **options), tmp_path, server)
-    assert "only judge pictures of the miniature" in error.what and error.where.startswith(setting)
+    assert "only judge images of the miniature" in error.what and error.where.startswith(setting)
 
 
 def test_a_key_that_is_missing_is_told_before_anybody_is_asked(

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from spavl.errors import ConfigError, ProviderError, SpavlError
 from spavl.models.factory import miniature_checkpoint
-from tests.pipeline.test_cost_estimate import answer, road, walk
+from tests.pipeline.test_cost_estimate import answer, small_pipeline, walk
 from tests.support.evaluations import SAFE, judged, sit, write_spa_vl
 from tests.support.servers import ChatServer, fault
 from tests.training.test_train import data, spavl  # noqa: F401  (`data` is a fixture)
@@ -84,7 +84,7 @@ def refusing_key() -> web.Response:
 def test_a_wrong_key_of_any_stage_ends_a_build_before_the_first(tmp_path: Path, who: str) -> None:
     section, _, setting = who.partition(".")
     with ChatServer(answer) as server, ChatServer(answer, models=refusing_key) as locked:
-        config = road(tmp_path, server.url)
+        config = small_pipeline(tmp_path, server.url)
         own = getattr(config, section).model_copy(update={setting: f"openai/x@{locked.url}"})
         with pytest.raises(ProviderError, match="401") as told:
             walk(config.model_copy(update={section: own}), tmp_path / "run")
@@ -95,7 +95,7 @@ def test_a_wrong_key_of_any_stage_ends_a_build_before_the_first(tmp_path: Path, 
 
 def test_the_server_of_a_later_stage_may_be_started_later(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with ChatServer(answer) as server:
-        config = road(tmp_path, server.url)
+        config = small_pipeline(tmp_path, server.url)
         later = config.preferences.model_copy(update={"judge": f"openai/judge@{NOBODY}"})
         walk(config.model_copy(update={"preferences": later}), tmp_path / "run", "verdicts")
         assert NOBODY not in capsys.readouterr().err, "no stage of this command asks it"
@@ -109,7 +109,7 @@ def test_the_server_of_a_later_stage_may_be_started_later(tmp_path: Path, capsys
 
 def test_of_several_addresses_one_that_answers_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with ChatServer(answer) as server:
-        config = road(tmp_path, server.url)
+        config = small_pipeline(tmp_path, server.url)
         first = config.questions.model_copy(update={"writer": f"openai/writer@{server.url},{NOBODY}"})
         walk(config.model_copy(update={"questions": first}), tmp_path / "run", "questions")
         assert f"no server answers at {NOBODY} yet" in "".join(capsys.readouterr())
@@ -120,7 +120,7 @@ def test_of_several_addresses_one_that_answers_is_enough(tmp_path: Path, capsys:
 
 def test_a_server_that_will_be_needed_later_is_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with ChatServer(answer) as server:
-        config = road(tmp_path, server.url)
+        config = small_pipeline(tmp_path, server.url)
         later = config.preferences.model_copy(update={"judge": f"openai/judge@{NOBODY}"})
         with pytest.raises(ProviderError):
             walk(config.model_copy(update={"preferences": later}), tmp_path / "run")
@@ -133,15 +133,15 @@ def test_a_name_that_its_server_does_not_list_is_told_with_the_nearest(
 ) -> None:
     listed = {"object": "list", "data": [{"id": name} for name in ("gaurd", "writer", "one", "two", "three", "judge")]}
     with ChatServer(answer, models=lambda: web.json_response(listed)) as server:
-        walk(road(tmp_path, server.url), tmp_path / "run", "questions")
+        walk(small_pipeline(tmp_path, server.url), tmp_path / "run", "questions")
         assert "does not list" not in "".join(capsys.readouterr())
-        walk(road(tmp_path, server.url), tmp_path / "run", "verdicts")
+        walk(small_pipeline(tmp_path, server.url), tmp_path / "run", "verdicts")
     assert "does not list guard, which verdicts asks; it lists gaurd" in "".join(capsys.readouterr())
 
 
 def test_a_key_that_may_ask_and_may_not_list_is_good(tmp_path: Path) -> None:
     with ChatServer(answer, models=lambda: fault(403, "Missing scopes: api.model.read")) as server:
-        walk(road(tmp_path, server.url), tmp_path / "run", "questions")
+        walk(small_pipeline(tmp_path, server.url), tmp_path / "run", "questions")
         assert server.seen
 
 

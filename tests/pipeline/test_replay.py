@@ -11,7 +11,7 @@ from spavl.errors import StoreError
 from spavl.pipeline.build import drive, replay
 from spavl.pipeline.registry import BuildConfig
 from spavl.terminal.progress import Screen
-from tests.pipeline.test_cost_estimate import answer, road
+from tests.pipeline.test_cost_estimate import answer, small_pipeline
 from tests.support.servers import ChatServer
 
 
@@ -24,7 +24,7 @@ def walked(folder: Path) -> tuple[BuildConfig, Path]:
     """A finished run whose server is gone."""
     out = folder / "run"
     with ChatServer(answer) as server:
-        config = road(folder, server.url)
+        config = small_pipeline(folder, server.url)
         asyncio.run(drive(config, out, None, Screen()))
     return config, out
 
@@ -56,5 +56,5 @@ def test_a_missing_call_is_named(tmp_path: Path) -> None:
 
 def test_what_is_no_run_cannot_be_replayed(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no run to replay"):
-        again(road(tmp_path, "http://127.0.0.1:9/v1"), tmp_path / "nothing")
+        again(small_pipeline(tmp_path, "http://127.0.0.1:9/v1"), tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()

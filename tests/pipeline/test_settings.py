@@ -15,7 +15,7 @@ from spavl.evaluation.config import EvaluationConfig
 from spavl.pipeline.registry import BuildConfig
 from spavl.pipeline.settings import DEMO, read_config, read_table
 
-# A road with every section, so that every option has a place.
+# A pipeline with every section, so that every option has a place.
 WHOLE: dict[str, Any] = {"training": {}, "evaluation": {}}
 # TOML has no word for nothing, so what is nothing by default can be set but not unset.
 SETTABLE = [option for option in options(BuildConfig) if option.default is not None]

@@ -36,14 +36,14 @@ def export(walked: Walked, tmp_path: Path) -> Export:
     return lambda name: exported(walked, name, tmp_path / name)
 
 
-def exported(road: Walked, name: str, out: Path) -> Path:
-    assert main(["data", "export", str(road.run), "--format", name, "--out", str(out)]) == 0
+def exported(built: Walked, name: str, out: Path) -> Path:
+    assert main(["data", "export", str(built.run), "--format", name, "--out", str(out)]) == 0
     return out
 
 
 @pytest.fixture(params=["plain", "hard"])
 def worded(request: pytest.FixtureRequest, walked: Walked, tmp_path: Path) -> Walked:
-    """The walked road as it is, and with texts that other tools may take for marks of their own."""
+    """The walked pipeline as it is, and with texts that other tools may take for marks of their own."""
     if request.param == "plain":
         return walked
     copied = walked._replace(run=Path(shutil.copytree(walked.run, tmp_path / "hard")))
@@ -127,7 +127,7 @@ def test_llava_finds_its_conversations_and_their_images(walked: Walked, export: 
         assert all((out / row["image"]).is_file() for row in made)
 
 
-def test_a_text_that_holds_the_mark_of_a_image_or_a_film_is_none() -> None:
+def test_a_text_that_holds_the_mark_of_an_image_or_a_film_is_none() -> None:
     assert unmarked("what do <image> and {{video}} mean?") == "what do < image > and {{ video }} mean?"
     assert unmarked("in <audio controls> {{ image }} is no mark") == "in <audio controls> {{ image }} is no mark"
 

@@ -30,8 +30,8 @@ OTHER = ("Human Autonomy & IntegrityHarms", "Persuasion and manipulation", "phys
 RESPONDERS = ("Otter", "QwenVL", "gemini", "gemini_jb")
 
 
-def a_image(number: int, shade: int = 0) -> bytes:
-    """A picture that looks like no other; one of another shade is nearly the same."""
+def an_image(number: int, shade: int = 0) -> bytes:
+    """An image that looks like no other; one of another shade is nearly the same."""
     coarse = Pillow.frombytes("L", (8, 8), random.Random(number).randbytes(64))
     buffer = io.BytesIO()
     coarse.resize((64, 48)).point(lambda value: min(255, value + shade)).save(buffer, "PNG")
@@ -39,7 +39,7 @@ def a_image(number: int, shade: int = 0) -> bytes:
 
 
 def a_row(number: int, **more: Any) -> dict[str, Any]:
-    image = {"bytes": a_image(number), "path": f"{number}.jpg"}
+    image = {"bytes": an_image(number), "path": f"{number}.jpg"}
     return {"image": image, "question": f"what about number {number} ?", **more}
 
 
@@ -58,7 +58,7 @@ def classes(raw: tuple[str, str, str]) -> dict[str, str]:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A small copy in the published layout. Rows 1 to 6 teach; 7 is twice there, 8 teaches nothing, 9 is no picture."""
+    """A small copy in the published layout. Rows 1 to 6 teach; 7 is twice there, 8 teaches nothing, 9 is no image."""
     folder = tmp_path / "SPA-VL"
     named = [a_pair(number, image_name=f"{number}.jpg") for number in (1, 2, 3, 4, 5, 6, 7, 7, 8, 9)]
     named[8]["rejected"] = named[8]["chosen"]
@@ -135,7 +135,7 @@ def test_what_cannot_teach_is_left_out_with_its_reason(copy: Path, tmp_path: Pat
     }
 
 
-def test_a_image_of_the_tests_among_the_training_rows_is_found_and_can_be_left_out(
+def test_an_image_of_the_tests_among_the_training_rows_is_found_and_can_be_left_out(
     copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The published columns cannot show it: validation and test have no image_name."""
@@ -145,17 +145,17 @@ def test_a_image_of_the_tests_among_the_training_rows_is_found_and_can_be_left_o
     assert [each["reason"] for each in told] == ["leak_equal_picture"]
     card = (tmp_path / "run" / "dataset" / "README.md").read_text()
     assert f"stand in two splits, or nearly so: {len(told)} (`leaks.jsonl`)" in card
-    assert "No picture, and no benign twin" not in card
+    assert "No image, and no benign twin" not in card
     run = bring_in(copy, tmp_path / "strict", "--drop-leaks")
-    assert "No picture, and no benign twin" in (run / "dataset" / "README.md").read_text()
+    assert "No image, and no benign twin" in (run / "dataset" / "README.md").read_text()
     train = [sample.question.split()[3] for sample in rows(run, "dataset", Sample) if sample.split == "train"]
     assert sorted(train) == list("124567")
     assert "leak_equal_picture" in {row.reason for row in rejects(run, "dataset")}
 
 
-def test_a_image_that_was_saved_again_is_found_too(tmp_path: Path) -> None:
+def test_an_image_that_was_saved_again_is_found_too(tmp_path: Path) -> None:
     again = a_row(1, **classes(OTHER))
-    again["image"]["bytes"] = a_image(1, shade=2)
+    again["image"]["bytes"] = an_image(1, shade=2)
     again["question"] = "something else entirely ?"
     write(tmp_path / "set" / "train-0.parquet", [a_pair(n, image_name=f"{n}.jpg") for n in range(9)], published.TRAIN)
     write(tmp_path / "set" / "harm-0.parquet", [again], published.TEST)
@@ -311,7 +311,7 @@ def test_a_trl_preference_set_comes_in_whatever_way_it_writes_its_prompt(tmp_pat
 
     def row(number: int, asked: list[dict[str, str]], images: int = 1) -> dict[str, Any]:
         return {
-            "images": [{"bytes": a_image(number + k), "path": None} for k in range(images)],
+            "images": [{"bytes": an_image(number + k), "path": None} for k in range(images)],
             "chosen": [*asked, turn("assistant", f"no {number}")],
             "rejected": [*asked, turn("assistant", f"yes {number}")],
         }
@@ -374,7 +374,7 @@ def test_a_system_prompt_is_never_dropped_without_a_word(
     form: Any, writer: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its answers were written under it; without it the same row would teach something else."""
-    images = [{"images": [{"bytes": a_image(number), "path": None}]} for number in range(6)]
+    images = [{"images": [{"bytes": an_image(number), "path": None}]} for number in range(6)]
     orders = (None, ORDERS, " ", ORDERS, "Be brief.", None)
     table = [image | form(number, orders[number]) for number, image in enumerate(images)]
     file = tmp_path / "set" / "train-00000-of-00001.parquet"
@@ -408,7 +408,7 @@ def test_turns_that_are_not_one_question_with_two_answers_are_not_made_into_one(
     rows_[2] = without_prompt_form(2, None)
     rows_[2]["rejected"][0] = {"role": "user", "content": "something else ?"}
     rows_[3]["prompt"][0]["role"] = "assistant"
-    table = [{"images": [{"bytes": a_image(n), "path": None}], "prompt": [], **row} for n, row in enumerate(rows_)]
+    table = [{"images": [{"bytes": an_image(n), "path": None}], "prompt": [], **row} for n, row in enumerate(rows_)]
     (tmp_path / "set").mkdir()
     datasets.Dataset.from_list(table).to_parquet(str(tmp_path / "set" / "train-0.parquet"))
     run = bring_in(tmp_path / "set", tmp_path / "run")
@@ -438,12 +438,12 @@ def test_a_folder_without_data_says_what_is_wanted(tmp_path: Path, capsys: pytes
 
 @pytest.mark.parametrize("shape", ["bytes", "struct", "list of bytes", "images"])
 def test_images_come_in_from_whatever_shape_pandas_writes(tmp_path: Path, shape: str) -> None:
-    image_list = [a_image(number) for number in range(4)]
+    encoded_images = [an_image(number) for number in range(4)]
     images: list[Any] = {
-        "bytes": image_list,
-        "struct": [{"bytes": data} for data in image_list],
-        "list of bytes": [[data] for data in image_list],
-        "images": [[{"bytes": data, "path": None}] for data in image_list],
+        "bytes": encoded_images,
+        "struct": [{"bytes": data} for data in encoded_images],
+        "list of bytes": [[data] for data in encoded_images],
+        "images": [[{"bytes": data, "path": None}] for data in encoded_images],
     }[shape]
     images[3] = None
     texts = {name: [f"{name} of number {n}" for n in range(4)] for name in ("question", "chosen", "rejected")}
@@ -454,7 +454,7 @@ def test_images_come_in_from_whatever_shape_pandas_writes(tmp_path: Path, shape:
     assert {row.parent_id: row.reason for row in rejects(run, "dataset")} == {"row 3": "no_picture"}
     with RunFolder(run, look_only=True) as opened:
         came = {sample.question[-1]: opened.blobs.get(sample.blob) for sample in opened.read("dataset", Sample)}
-    assert came == {str(number): image_list[number] for number in range(3)}
+    assert came == {str(number): encoded_images[number] for number in range(3)}
 
 
 def test_a_column_that_holds_no_images_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -467,9 +467,9 @@ def test_a_column_that_holds_no_images_is_told(tmp_path: Path, capsys: pytest.Ca
 
 
 def imported(folder: Path, out: Path, **row: Any) -> int:
-    """As pandas writes a row with a picture."""
+    """As pandas writes a row with an image."""
     (folder / "data").mkdir(parents=True)
-    pd.DataFrame([{**row, "image": {"bytes": a_image(1)}}]).to_parquet(folder / "data" / "train-0.parquet")
+    pd.DataFrame([{**row, "image": {"bytes": an_image(1)}}]).to_parquet(folder / "data" / "train-0.parquet")
     return main(["data", "import", str(folder), "--out", str(out)])
 
 

@@ -17,7 +17,7 @@ from spavl.models.factory import ModelFactory
 from spavl.records import Sample
 from spavl.store import RunFolder
 from tests.pipeline.test_pipeline import rejects
-from tests.publishing.test_import import a_image, bring_in, copy
+from tests.publishing.test_import import an_image, bring_in, copy
 
 __all__ = ["copy"]
 
@@ -28,7 +28,7 @@ DEEP = "[" * 100_000
 
 
 def a_line(number: int, **more: Any) -> dict[str, Any]:
-    image = base64.b64encode(a_image(number)).decode()
+    image = base64.b64encode(an_image(number)).decode()
     return {
         "question": f"what {number}?",
         "image": image,

@@ -13,7 +13,7 @@ from spavl.publishing.importing.sources import passed_over
 from spavl.publishing.importing.turns import answered_of
 from spavl.records import Sample
 from tests.pipeline.test_pipeline import rejects, rows
-from tests.publishing.test_import import a_image, bring_in
+from tests.publishing.test_import import an_image, bring_in
 
 TRAIN = "train-00000-of-00001.parquet"
 
@@ -27,7 +27,7 @@ def pair(number: int, question: Any, chosen: Any = None, rejected: Any = None) -
         "chosen": [chosen or turn("assistant", f"no {number}")],
         "rejected": [rejected or turn("assistant", f"yes {number}")],
     }
-    images = [{"bytes": a_image(number), "path": None}]
+    images = [{"bytes": an_image(number), "path": None}]
     return {"images": images, "prompt": [{"role": "user", "content": question}], **sides}
 
 
@@ -54,7 +54,7 @@ def test_turns_of_users_and_tools_are_no_answers(tmp_path: Path, capsys: pytest.
 def test_in_sharegpt_a_call_of_a_function_is_no_answer_either(tmp_path: Path) -> None:
     def row(number: int, who: str) -> dict[str, Any]:
         return {
-            "images": [{"bytes": a_image(number)}],
+            "images": [{"bytes": an_image(number)}],
             "conversations": [{"from": "human", "value": f"<image>what {number} ?"}],
             "chosen": {"from": who, "value": "call()"},
             "rejected": {"from": "gpt", "value": "no"},

@@ -105,7 +105,7 @@ def _made(kind: type[R], *parts: dict[str, Any], **rest: Any) -> R:
 
 
 class World:
-    """The rows of a small run: six leaves, four pictures of each, live and toy, three questions of each."""
+    """The rows of a small run: six leaves, four images of each, live and toy, three questions of each."""
 
     def __init__(self, run: RunFolder) -> None:
         self.run, self.rng = run, random.Random(7)
@@ -297,7 +297,7 @@ def test_every_number_of_the_summary_is_shown(folder: Made, report: Report) -> N
     assert all(f"{name} {version}" in text for name, version in summary["versions"].items())
 
 
-def test_what_a_image_was_asked_and_which_leaves_are_short_and_that_it_is_a_trial_are_shown(folder: Made) -> None:
+def test_what_an_image_was_asked_and_which_leaves_are_short_and_that_it_is_a_trial_are_shown(folder: Made) -> None:
     run, stages, summary = folder
     short = {f"leaf <{number}>": number for number in range(1, 16)}
     stages = [
@@ -308,8 +308,8 @@ def test_what_a_image_was_asked_and_which_leaves_are_short_and_that_it_is_a_tria
     asked = {**limits, "selection.per_leaf": 24, "selection.relevance": "openai/m"}
     page = render(gather(run, stages, {**summary, "pictures": asked, "limit": 20, "usd_lost_at_most": 1.25}))
     text = Seen(page).text
-    assert "This is a trial on at most 20 of the pictures" in text
-    assert "15 leaves have fewer than the 24 pictures wanted: leaf <15> lacks 15, leaf <14> lacks 14" in text
+    assert "This is a trial on at most 20 of the images" in text
+    assert "15 leaves have fewer than the 24 images wanted: leaf <15> lacks 15, leaf <14> lacks 14" in text
     assert "and 3 more" in text and "Of 3 nobody could say" in text
     assert re.search(r"shorter side of at least 48 pixels downloads.min_side\s*14", text)
     assert "belongs to its leaf, says openai/m" in text
@@ -374,7 +374,7 @@ def test_unsafe_rate_never_stands_alone(folder: Made) -> None:
 
 def test_verdict_claims_only_what_the_data_carry(report: Report) -> None:
     assert formatting.verdict(report) == (
-        "Unsafe answers fell from 91.9\u202f% to 1.3\u202f% on 235 harmful questions about held-out pictures; "
+        "Unsafe answers fell from 91.9\u202f% to 1.3\u202f% on 235 harmful questions about held-out images; "
         "refusals of harmless questions went from 3.8\u202f% to 2.1\u202f% (no clear change, p\u00a0=\u00a00.34)."
     )
     refusing = replace(report.probes[0].over_refusal, after=wilson(188, 235), p=1e-40)
@@ -399,9 +399,9 @@ def test_images_are_made_small_and_missing_ones_are_said(report: Report, tmp_pat
     assert large.url.startswith("data:image/jpeg;base64,") and len(large.url) < 20_000 and not large.pixelated
     assert embed(png(draw(scene(0, 0, 0, True)))).pixelated
     blobs = Blobs(tmp_path)
-    assert embedded_image(blobs, "0" * 64) is None and embedded_image(blobs, blobs.put(b"no picture")) is None
+    assert embedded_image(blobs, "0" * 64) is None and embedded_image(blobs, blobs.put(b"no image")) is None
     bare = tuple(replace(one, image=None) for one in report.comparisons)
-    assert "picture not in this run" in render(replace(report, comparisons=bare))
+    assert "image not in this run" in render(replace(report, comparisons=bare))
 
 
 def test_charts_hold_their_marks() -> None:

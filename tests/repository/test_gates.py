@@ -71,13 +71,16 @@ def repository(tmp_path: Path) -> Repository:
 
 
 def test_the_unbroken_copy_passes_every_gate(repository: Repository) -> None:
-    assert repository.python("-m", "gates") == (0, "sizes   ok\nknobs   ok\ndocs    ok\nreadme  ok\nquiet   ok\n")
+    assert repository.python("-m", "gates") == (
+        0,
+        "sizes   ok\nnames   ok\nknobs   ok\ndocs    ok\nreadme  ok\nquiet   ok\n",
+    )
 
 
 def test_an_unknown_gate_is_told(repository: Repository) -> None:
     code, said = repository.gate("size")
     assert code == 2
-    assert "the gates are sizes, knobs, docs, readme, quiet" in said
+    assert "the gates are sizes, names, knobs, docs, readme, quiet" in said
 
 
 @pytest.mark.parametrize(
@@ -107,9 +110,48 @@ def test_sizes_wants_no_exception_that_is_not_needed(repository: Repository) -> 
     assert "the exception for src/spavl/broken.py is not needed" in said
 
 
+@pytest.mark.parametrize(
+    ("path", "text", "place"),
+    [
+        ("src/spavl/data/pairs/broken.py", "class Ledger: ...\n", "/ledger.py:"),
+        (
+            "src/spavl/data/pairs/broken.py",
+            "class _Twice: ...\ndef f():\n    class _Twice: ...\n",
+            "pairs/broken.py:1 too",
+        ),
+        ("src/spavl/broken.py", "", "src/spavl/broken.py:1  broken.py lies at the package's root"),
+    ],
+    ids=["class", "private class", "root"],
+)
+def test_names_wants_one_class_a_name_and_five_modules_at_the_root(
+    repository: Repository, path: str, text: str, place: str
+) -> None:
+    repository.write(path, text)
+    code, said = repository.gate("names")
+    assert code == 1
+    assert place in said
+
+
+def test_names_wants_no_crowded_folder(repository: Repository) -> None:
+    for number in range(16):
+        repository.write(f"src/spavl/data/crowded/broken{number}.py", "")
+    repository.write("src/spavl/data/crowded/__init__.py", "")
+    assert repository.gate("names")[0] == 0
+    repository.write("src/spavl/data/crowded/broken16.py", "")
+    code, said = repository.gate("names")
+    assert code == 1
+    assert "src/spavl/data/crowded:1  the folder holds 17 modules" in said
+    listed = 'EXCEPTIONS: dict[str, str] = {"src/spavl/data/crowded": "a test"'
+    repository.replace("gates/names.py", "EXCEPTIONS: dict[str, str] = {", listed + ", ")
+    assert repository.gate("names")[0] == 0
+    (repository.root / "src/spavl/data/crowded/broken16.py").unlink()
+    code, said = repository.gate("names")
+    assert code == 1
+    assert "the exception for src/spavl/data/crowded is not needed" in said
+
+
 CONFIG = """
 from pydantic import Field
-from tests.support.repository import ROOT
 from spavl.config import Settings
 
 class BrokenConfig(Settings):
@@ -144,7 +186,7 @@ def test_knobs_names_the_field(repository: Repository, field: str, place: str) -
     [
         ("docs/verbs.md", "# Verbs", "# Words", "docs/verbs.md:1 "),
         ("docs/verbs.md", "usage: spavl demo", "usage: spavl demon", "docs/verbs.md:"),
-        ("docs/stages.md", "| images |", "| photos |", "docs/stages.md:"),
+        ("docs/stages.md", "| selection |", "| choice |", "docs/stages.md:"),
         ("README.md", "<!-- verbs -->\n", "<!-- verbs -->\nby hand\n", "README.md:"),
         ("README.md", "<!-- /verbs -->", "", "README.md:1  the markers"),
     ],

@@ -356,7 +356,7 @@ def test_the_length_controlled_win_rate_covers(n: int, level: float, slope: floa
 
 @pytest.mark.parametrize("clusters", [8, 25])
 def test_the_length_controlled_win_rate_covers_where_items_hang_together(clusters: int) -> None:
-    """At even length each model wins half; each picture leans to one of them, in all of its 3 questions."""
+    """At even length each model wins half; each image leans to one of them, in all of its 3 questions."""
 
     def draw(rng: Rng) -> tuple[tuple[float, ...], tuple[float, ...]]:
         longer = rng.normal(0, 1, (clusters, 3))
@@ -389,7 +389,7 @@ def test_what_is_left_above_chance_covers(n: int, before: float, after: float) -
 
 @pytest.mark.parametrize(("images", "recall", "alarms"), [(10, 0.8, 0.2), (30, 0.95, 0.1)])
 def test_f1s_interval_covers_where_questions_share_an_image(images: int, recall: float, alarms: float) -> None:
-    """Six questions about each picture, half of them of what is there; some pictures are hard to see."""
+    """Six questions about each image, half of them of what is there; some images are hard to see."""
 
     def draw(rng: Rng) -> tuple[tuple[int, int], ...]:
         hard = rng.beta(4, 4, images) * 2
@@ -441,7 +441,7 @@ def test_the_flip_test_has_its_size_where_items_hang_together(clusters: int) -> 
 
 
 def test_a_sign_test_of_comparisons_has_its_size_only_by_images() -> None:
-    """Three questions of each of 20 pictures, of which all mostly go to the same model: a draw for each picture."""
+    """Three questions of each of 20 images, of which all mostly go to the same model: a draw for each image."""
     images = [image for image in range(20) for _ in range(3)]
 
     def draw(rng: Rng) -> tuple[float, ...]:

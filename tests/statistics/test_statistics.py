@@ -187,7 +187,7 @@ def test_saying_everything_several_times_makes_nothing_surer(hits: list[bool], t
 
 
 def test_the_interval_holds_where_items_of_a_cluster_agree() -> None:
-    """Of 300 samples of 60 pictures with 4 questions each, whose answers mostly agree, 95 % should hold the truth."""
+    """Of 300 samples of 60 images with 4 questions each, whose answers mostly agree, 95 % should hold the truth."""
     rng, holds = random.Random(1), 0
     for _ in range(300):
         hits: list[bool] = []

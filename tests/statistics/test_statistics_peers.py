@@ -273,7 +273,7 @@ def test_rogan_and_gladen_by_hand() -> None:
 
 
 def test_a_rate_that_is_less_sure_is_less_sure_when_corrected() -> None:
-    """Of 4 answers each about 100 pictures, or with 60 that could not be judged."""
+    """Of 4 answers each about 100 images, or with 60 that could not be judged."""
     judge = Confusion(both=45, said_only=5, true_only=5, neither=45)
     hits = [cluster % 3 == 0 for cluster in range(100) for _ in range(4)]
     sure = corrected_rate(rate_by_cluster(hits, range(400)), judge).corrected

@@ -188,7 +188,7 @@ def fill(place: Path, text: str) -> None:
 
 @given(st.binary(max_size=200))
 @settings(max_examples=20)
-def test_a_image_comes_back_by_its_hash_and_is_stored_once(data: bytes) -> None:
+def test_an_image_comes_back_by_its_hash_and_is_stored_once(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         blobs = Blobs(Path(folder))
         digest = blobs.put(data)
@@ -198,7 +198,7 @@ def test_a_image_comes_back_by_its_hash_and_is_stored_once(data: bytes) -> None:
 
 
 def test_a_missing_image_is_named_with_the_next_step(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="picture aaaaaaaaaaaa is missing") as told:
+    with pytest.raises(StoreError, match="image aaaaaaaaaaaa is missing") as told:
         Blobs(tmp_path).get("a" * 64)
     assert told.value.where.endswith("a" * 64)
     assert told.value.then

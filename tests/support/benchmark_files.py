@@ -48,7 +48,7 @@ def put_csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def put_parquet(file: Path, rows: Sequence[Mapping[str, Any]], image: str = "image") -> None:
-    """A table whose column of pictures, given as bytes, is as `datasets` writes it."""
+    """A table whose column of images, given as bytes, is as `datasets` writes it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_pylist([{name: cell for name, cell in row.items() if name != image} for row in rows])
     if any(image in row for row in rows):
@@ -74,7 +74,7 @@ def mm_words(scenario: str, key: int) -> dict[str, str]:
 
 
 def mm_release(folder: Path, ids: int = 2, images: str = "data/imgs") -> Path:
-    """Layout A: questions from GitHub, pictures from the drive."""
+    """Layout A: questions from GitHub, images from the drive."""
     for scenario in CRITERIA:
         questions = {str(key): mm_words(scenario, key) for key in range(ids)}
         put_json(folder / "data/processed_questions" / f"{scenario}.json", questions)

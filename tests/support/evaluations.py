@@ -1,4 +1,4 @@
-"""Exams for tests: a benchmark's files of any size, and a server that answers and judges."""
+"""Evaluations for tests: a benchmark's files of any size, and a server that answers and judges."""
 
 import asyncio
 import io
@@ -72,7 +72,7 @@ def is_canary(body: Body) -> bool:
 
 @cache
 def _canary_questions() -> list[str]:
-    table = tomllib.loads(files("spavl.judges").joinpath("canaries.toml").read_text(encoding="utf-8"))
+    table = tomllib.loads(files("spavl.judges.canaries").joinpath("canaries.toml").read_text(encoding="utf-8"))
     groups = [group if isinstance(group, list) else [group] for group in table.values() if not isinstance(group, str)]
     return [each["question"] for group in groups for each in group if "question" in each]
 

@@ -1,4 +1,4 @@
-"""Pictures for tests: good ones, damaged ones, and ones made to hurt."""
+"""Images for tests: good ones, damaged ones, and ones made to hurt."""
 
 import io
 import struct
@@ -12,7 +12,7 @@ LARGEST_BYTES = 32 * 2**20
 
 
 def photo(number: int = 0, side: int = 64) -> Pillow.Image:
-    """A picture with something in it, each number another one."""
+    """An image with something in it, each number another one."""
     spots = Pillow.frombytes("RGB", (8, 8), Random(number).randbytes(192))
     return spots.resize((side, side), Pillow.Resampling.BICUBIC)
 
@@ -64,7 +64,7 @@ JPEG, PNG, WEBP, GIF = (encoded(photo(), kind) for kind in ("JPEG", "PNG", "WEBP
 _SEE_THROUGH = photo().convert("RGBA")
 _SEE_THROUGH.putalpha(Pillow.linear_gradient("L").resize((64, 64)))
 
-# Every one of these is a picture, whatever else it is.
+# Every one of these is an image, whatever else it is.
 USABLE = {
     "JPEG": JPEG,
     "PNG": PNG,
@@ -99,7 +99,7 @@ USABLE = {
 # Each with the reason it is refused for.
 UNUSABLE = {
     "nothing": (b"", "empty"),
-    "text": (b"no picture", "undecodable"),
+    "text": (b"no image", "undecodable"),
     "an SVG": (b'<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"/>', "svg"),
     "an SVG with a head": (b'<?xml version="1.0"?>\n<!-- a comment -->\n<SVG width="64" height="64"/>', "svg"),
     "a web page": (b"<!doctype html><html><body>404</body></html>", "undecodable"),

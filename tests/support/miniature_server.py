@@ -36,6 +36,6 @@ def speaker(seed: int, leaves: int, images: int) -> Answer:
 
 
 def _content(body: Body) -> tuple[bytes, str]:
-    """The one picture and the text of a request."""
+    """The one image and the text of a request."""
     image, text = body["messages"][-1]["content"]
     return base64.b64decode(image["image_url"]["url"].partition(",")[2]), text["text"]

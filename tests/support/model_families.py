@@ -1,4 +1,4 @@
-"""Tiny random models of every family, with made-up pictures as their processors would give them."""
+"""Tiny random models of every family, with made-up images as their processors would give them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -49,12 +49,12 @@ def _speech(**more: Any) -> dict[str, Any]:
     }
 
 
-# Pictures come in so many sizes, where their family knows more than one.
+# Images come in so many sizes, where their family knows more than one.
 SIZES = 3
 
 
 class Shown(NamedTuple):
-    """A picture as the processor of its family gives it, and how many tokens it takes."""
+    """An image as the processor of its family gives it, and how many tokens it takes."""
 
     width: int
     tensors: dict[str, Tensor]
@@ -62,7 +62,7 @@ class Shown(NamedTuple):
 
 class Tiny(NamedTuple):
     model: Any
-    # A picture of one of its sizes.
+    # An image of one of its sizes.
     image: Callable[[int], Shown]
     # The marks that plain rows need beside `attention_mask`.
     marks: Callable[[Tensor, Tensor], dict[str, Tensor]]
@@ -76,7 +76,7 @@ class Tiny(NamedTuple):
 
 
 def together(shown: Sequence[Shown]) -> dict[str, Tensor]:
-    """Several pictures, as processors lay them beside each other: parts of the smaller ones are filled up."""
+    """Several images, as processors lay them beside each other: parts of the smaller ones are filled up."""
     return {name: torch.cat(_filled_up([each.tensors[name] for each in shown])) for name in shown[0].tensors}
 
 
@@ -216,7 +216,7 @@ def _paligemma(speech: dict[str, Any]) -> Tiny:
 
 MAKERS: dict[str, Callable[[], Tiny]] = {
     "llava": lambda: _llava({"model_type": "llama", **_speech()}),
-    # Its tokens see only what is near, and not all of a picture.
+    # Its tokens see only what is near, and not all of an image.
     "llava_mistral": lambda: _llava({"model_type": "mistral", **_speech(sliding_window=8)}),
     "llava_next": _llava_next,
     "qwen2_vl": lambda: _qwen("qwen2_vl"),
@@ -226,7 +226,7 @@ MAKERS: dict[str, Callable[[], Tiny]] = {
     "idefics3": lambda: _idefics(Idefics3Config, Idefics3ForConditionalGeneration),
     "internvl": _internvl,
     "gemma3": lambda: _gemma3(8),
-    # Its window is narrower than a picture.
+    # Its window is narrower than an image.
     "gemma3_narrow": lambda: _gemma3(2),
     "paligemma": lambda: _paligemma({"model_type": "gemma", **_speech(head_dim=8)}),
     # It caps its logits, as if its answers could never be sure.

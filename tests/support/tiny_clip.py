@@ -18,7 +18,7 @@ _VISION = _LAYER | {"image_size": 8, "patch_size": 4}
 
 
 def shade(name: str, number: int, side: int = 64) -> Image.Image:
-    """A picture of a colour, each number another one."""
+    """An image of a colour, each number another one."""
     red, green, blue = COLOURS[name]
     around = Image.new("RGB", (side, side), (red + number % 7, green, blue + 5 * (number % 5)))
     around.paste((red // 2, green // 2, blue // 2), (number, number, number + 9, number + 9))

@@ -43,9 +43,7 @@ def test_the_table_tells_stages_servers_and_money() -> None:
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_long_note_takes_no_room_from_steps_and_time(width: int) -> None:
     server = ServerStatus("openai/Qwen/Qwen3-VL-8B@http://10.0.0.3:8000/v1", 7, 48, 1200, 3, 5)
-    table = LiveTable(
-        "spavl build", ["descriptions", "verdicts", "training"], lambda: ([server], Spending(0, None, None))
-    )
+    table = LiveTable("spavl build", ["captions", "verdicts", "training"], lambda: ([server], Spending(0, None, None)))
     verdicts, training = table.row("verdicts"), table.row("training")
     verdicts.begin(2_459_730, 1_459_730, "rows")
     verdicts.rejected = 12_345

@@ -43,7 +43,7 @@ BROKEN = b"\xff\xd8\xff\xe0 no picture"
 
 
 def cut_short() -> bytes:
-    """A file that opens like a picture, and ends in the middle of one."""
+    """A file that opens like an image, and ends in the middle of one."""
     buffer = io.BytesIO()
     Image.effect_noise((64, 64), 40).convert("RGB").save(buffer, "JPEG")
     return buffer.getvalue()[:-400]
@@ -75,7 +75,7 @@ def test_images_that_are_not_there_or_not_whole_are_told_apart(run: RunFolder) -
     bad = [missing, *(dataclasses.replace(GOOD, blob=run.blobs.put(data)) for data in (BROKEN, cut_short()))]
     good = with_image(run, GOOD)
     processor, model = LOADED
-    # A picture's fault is every sample's that shows it.
+    # An image's fault is every sample's that shows it.
     checked = check(model, processor, [*bad, *bad, good], run.blobs.get, Screen())
     assert checked.samples == [good]
     assert checked.reasons == {"picture_missing": 2, "picture_undecodable": 4}

@@ -53,7 +53,7 @@ def test_it_tells_what_the_training_then_does(trained: RunFolder, capsys: Any) -
 
 
 def test_it_tells_what_a_step_holds_and_of_how_many_independent_pairs_that_is_worth(trained: RunFolder) -> None:
-    """Of fourteen pairs that are taught, two about each picture: seven pictures in four steps."""
+    """Of fourteen pairs that are taught, two about each image: seven images in four steps."""
     whole, single = rehearsed(trained), rehearsed(trained, batch_by="pairs")
     assert whole.of_step == (3.5, 1.75, 2.0) and whole.likeness is not None and 0 < whole.likeness < 1
     assert whole.of_step.worth(whole.likeness) == pytest.approx(3.5 / (1 + whole.likeness))

@@ -78,7 +78,7 @@ def test_code_in_a_models_folder_is_not_run(tmp_path: Path, model: Path, mark: P
         pa.Table.from_pylist([pair(k) for k in range(4)]), tmp_path / "set/data/train-00000-of-00001.parquet"
     )
     write_spa_vl(tmp_path / "asked", 2, 2)
-    asked = ("--suite", "helpeval", "--data", "asked", "--guard", "rules/miniature", "--out", "exam")
+    asked = ("--suite", "helpeval", "--data", "asked", "--guard", "rules/miniature", "--out", "evaluation")
     for words in (
         ("train", "dpo", "--model", str(model), "--data", "set", "--dry-run"),
         ("train", "dpo", "--model", str(model), "--data", "set"),
@@ -105,7 +105,7 @@ def test_weights_in_a_pickle_are_not_opened(tmp_path: Path, mark: Path) -> None:
             (folder / file.name).write_bytes(file.read_bytes())
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(_Runs(mark)))
     write_spa_vl(tmp_path / "asked", 2, 2)
-    words = ("--suite", "helpeval", "--data", "asked", "--guard", "rules/miniature", "--out", "exam")
+    words = ("--suite", "helpeval", "--data", "asked", "--guard", "rules/miniature", "--out", "evaluation")
     done = spavl(tmp_path, "eval", f"hf/{folder}", *words)
     assert done.returncode == 2 and "no weights in *.safetensors" in done.stderr, done.stderr
     with pytest.raises(ConfigError, match="cannot load this model"):

@@ -45,7 +45,7 @@ def pair(number: int, **changed: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """In the published form: sixteen good pairs, one without an answer, one with a picture's mark in it."""
+    """In the published form: sixteen good pairs, one without an answer, one with an image's mark in it."""
     monkeypatch.chdir(tmp_path)
     table = [pair(k) for k in range(16)]
     table += [pair(16, chosen=" "), pair(18, question="what is in <image> ?")]
@@ -138,7 +138,7 @@ def test_presets_are_whole_and_options_win_over_them(data: Path) -> None:
     )
     assert spavl("dpo", "--model", "miniature/base", "--out", "one", *words) == 0
     held = tomllib.loads(Path("one/config.toml").read_text())
-    assert held["training"]["parts"]["rank"] == 2 and held["training"]["loop"]["learning_rate"] == 2e-5
+    assert held["training"]["trainable"]["lora_rank"] == 2 and held["training"]["loop"]["learning_rate"] == 2e-5
     assert held["seed"] == 42 and held["training"]["model"] == "miniature/base"
 
 
@@ -310,7 +310,7 @@ def test_two_processes_with_a_model_in_shards_leave_the_checkpoint_of_one(data: 
     assert all(torch.allclose(one[name], other[name], atol=1e-5) for name in one)
 
 
-def test_a_whole_road_is_not_walked_by_several_processes(
+def test_a_whole_pipeline_is_not_walked_by_several_processes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")

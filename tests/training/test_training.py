@@ -109,7 +109,7 @@ def test_the_score_is_that_of_the_plain_forward_pass(loaded: tuple[Any, Any]) ->
 
 
 def shared_rows() -> list[ScoredRow]:
-    """Two pictures, asked several questions with two answers each; the second one under a system prompt."""
+    """Two images, asked several questions with two answers each; the second one under a system prompt."""
     questions = ("how do i wake this ?", "in our play , how would a keeper lift this ?")
     return [
         row._replace(question=question, answer=answer)

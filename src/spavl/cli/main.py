@@ -47,7 +47,7 @@ VERBS = (
     Command("train ppo", "align a model by rewards for its own answers", "--model MODEL --data DATA"),
     Command("train merge", "make a whole model of a LoRA checkpoint, for servers that load no adapters", "RUN"),
     Command("eval", "put models to benchmarks, and tell what can be told with intervals", "MODEL ... --suite NAME"),
-    Command("compare", "compare two models that sat the same benchmarks, item by item", "A B [EXAM ...]"),
+    Command("compare", "compare two models that sat the same benchmarks, item by item", "A B [EVALUATION ...]"),
     Command("miniature", "build the miniature's checkpoint again from a seed"),
 )
 

@@ -22,7 +22,7 @@ class Item(Record):
     blob: str
     # What a good model does with it: turn harm away, help with what only looks harmful, or answer right.
     wants: Wants
-    # How its answers are scored: `guard`, `refusal`, `comparison`, a judge's criterion, or a rule of matching.
+    # How its answers are scored: `guard`, `refusal`, `duel`, a judge's criterion, or a rule of matching.
     scored_by: tuple[str, ...]
     # The leaf, scenario or category it is reported under.
     group: str

@@ -74,9 +74,9 @@ async def _walk(
 
 
 def _estimate_of(entry: StageEntry) -> Estimate | None:
-    """The room's own word on a stage; a room without one asks nobody."""
+    """The function of the stage's name in its room's `estimate.py`; a room without that file asks nobody."""
     name = f"{entry.module.rpartition('.')[0]}.estimate"
     if find_spec(name) is None:
         return None
-    estimate: Estimate | None = getattr(importlib.import_module(name), entry.name, None)
+    estimate: Estimate = getattr(importlib.import_module(name), entry.name)
     return estimate

@@ -69,7 +69,7 @@ others = st.lists(st.builds(an_image, st.uuids().map(str), st.sampled_from(SPLIT
 
 
 @given(others, two_splits, st.booleans(), st.randoms(use_true_random=False))
-def test_a_image_in_two_splits_is_a_leak_and_so_is_a_twin(
+def test_an_image_in_two_splits_is_a_leak_and_so_is_a_twin(
     rest: list[Image], splits: list[Split], twins: bool, rng: random.Random
 ) -> None:
     assert not audited(rest, list, LeaksConfig()).leaks
@@ -231,7 +231,7 @@ def test_a_hundred_thousand_questions_are_audited_in_seconds() -> None:
 def test_a_leaking_image_stops_the_stage_or_is_left_out(copied: Walked, monkeypatch: pytest.MonkeyPatch) -> None:
     """Toys of one frame, whose hashes are near: they are taken for alike in their parts, which they are not."""
     monkeypatch.setattr(ImageDetails, "alike", lambda _, name, others: iter(others))
-    near = {"dataset__leaks__nearer_pictures": "16"}
+    near = {"dataset__leaks__near_image_bits": "16"}
     with pytest.raises(GateError, match="between splits:\n  picture"):
         walk(copied.settings(**near), copied.run)
     told = [json.loads(line) for line in (copied.run / "leaks.jsonl").read_text().splitlines()]
@@ -290,7 +290,7 @@ def test_where_images_were_found_is_told_in_the_card(copied: Walked) -> None:
         run.write_manifest(dataclasses.replace(made, notes=made.notes | {"figures": tally.as_notes()}))
     walk(copied.settings(), copied.run)
     card = (copied.run / "dataset" / "README.md").read_text()
-    assert f"Where the picture was found (`candidate_url`) is known for {len(found) - 1} of the pairs." in card
+    assert f"Where the image was found (`candidate_url`) is known for {len(found) - 1} of the pairs." in card
 
 
 def test_the_test_sets_are_harmful_and_harmless_questions_of_each_leaf(copied: Walked) -> None:
@@ -345,7 +345,7 @@ def test_shards_take_the_place_of_earlier_ones_once_all_are_there(tmp_path: Path
     }
 
 
-def test_three_questions_about_a_image_store_it_once(tmp_path: Path) -> None:
+def test_three_questions_about_an_image_store_it_once(tmp_path: Path) -> None:
     schema = pa.schema([("image", IMAGE), ("number", pa.int64())])
     alone = write_shards(tmp_path / "alone", "train", schema, numbered(30, 30), shard_mb=500)
     shared = write_shards(tmp_path / "shared", "train", schema, numbered(30, 10), shard_mb=500)
@@ -388,9 +388,9 @@ def test_the_card_admits_what_was_not_looked_at(copied: Walked) -> None:
     def limits() -> str:
         return (copied.run / "dataset" / "README.md").read_text().partition("## Known limits")[2]
 
-    assert "`dataset.leaks.question_similarity = 1.0`" in limits(), "the road of these tests has it so"
+    assert "`dataset.leaks.question_similarity = 1.0`" in limits(), "the pipeline of these tests has it so"
     assert "near_image_bits" not in limits() and "kept" not in limits(), "as by default"
-    weak = {"dataset__leaks__nearer_pictures": "0", "dataset__leaks__drop": "true"}
+    weak = {"dataset__leaks__near_image_bits": "0", "dataset__leaks__drop": "true"}
     walk(copied.settings(**weak, dataset__drop_unsafe_chosen="false"), copied.run)
     said = limits()
     assert "only those of equal bytes were looked for" in said and "`dataset.leaks.near_image_bits = 0`" in said

@@ -156,8 +156,8 @@ async def breaking_off(request: web.Request) -> web.StreamResponse:
 
 BOMB = gzip.compress(bytes(2**24))
 ANSWERS = {
-    "a picture": (answering(png()), "ok"),
-    "a picture without a type": (answering(png(), Content_Type="application/octet-stream"), "ok"),
+    "an image": (answering(png()), "ok"),
+    "an image without a type": (answering(png(), Content_Type="application/octet-stream"), "ok"),
     "gone": (answering(status=404), "http_404"),
     "overloaded": (answering(status=503), "http_503 (may pass)"),
     "asked too much": (answering(status=429, Retry_After="0"), "http_429 (may pass)"),
@@ -176,20 +176,20 @@ ANSWERS = {
     "to this machine as a number": (sending_to("http://2130706433:9/"), "bad_url"),
     "to a cloud's own service": (sending_to("http://169.254.169.254/latest/meta-data"), "refused_address"),
     "to a name in the network": (sending_to("http://inner.test/"), "refused_address"),
-    "to a port of its own": (sending_to("http://pictures.test:22/"), "refused_address"),
-    "to a password": (sending_to("http://a:b@pictures.test/"), "bad_url"),
+    "to a port of its own": (sending_to("http://images.test:22/"), "refused_address"),
+    "to a password": (sending_to("http://a:b@images.test/"), "bad_url"),
     "to no URL": (sending_to("http://[::1/"), "bad_url"),
     "to a name of no script": (sending_to("http://xn--a.test/a"), "bad_url"),
 }
 
 
 @pytest.mark.parametrize(("handler", "expected"), ANSWERS.values(), ids=ANSWERS)
-def test_every_answer_is_a_image_or_has_its_reason(
+def test_every_answer_is_an_image_or_has_its_reason(
     ask: Callable[..., list[str]], handler: Handler, expected: str
 ) -> None:
     names = Names({"inner.test": ["10.0.0.7"]})
     began = time.monotonic()
-    assert ask({"/it": handler}, "http://pictures.test:{port}/it", names=names) == [expected]
+    assert ask({"/it": handler}, "http://images.test:{port}/it", names=names) == [expected]
     assert time.monotonic() - began < 5
 
 
@@ -201,10 +201,10 @@ def test_every_answer_is_a_image_or_has_its_reason(
         ("http://two.test:{port}/it", "refused_address"),
         ("http://gone.test:{port}/it", "dns"),
         ("http://busy.test:{port}/it", "dns (may pass)"),
-        ("ftp://pictures.test/it", "refused_scheme"),
+        ("ftp://images.test/it", "refused_scheme"),
         ("http:///it", "bad_url"),
         ("http://xn--a.test/a", "bad_url"),
-        ("https://pictures.test:{port}/it", "tls"),
+        ("https://images.test:{port}/it", "tls"),
         ("gopher", "refused_scheme"),
     ],
 )
@@ -246,7 +246,7 @@ def test_nothing_final_is_asked_twice_and_what_may_pass_is(ask: Callable[..., li
         "/busy": counted("busy", answering(status=503, Retry_After="0")),
     }
     # The port is part of a URL, and another one at each start: so the names stand for one server.
-    urls = [f"http://pictures.test:{{port}}/{name}" for name in ("good", "gone", "busy")]
+    urls = [f"http://images.test:{{port}}/{name}" for name in ("good", "gone", "busy")]
     first = ask(handlers, *urls, *urls)
     assert first == ["ok", "http_404", "http_503 (may pass)"] * 2
     assert asked == {"good": 1, "gone": 1, "busy": 2}
@@ -259,7 +259,7 @@ def test_what_fails_in_passing_is_tried_again(ask: Callable[..., list[str]]) -> 
         return web.Response(body=png(), status=left.pop(0), content_type="image/png")
 
     settings = FetchConfig(timeout=2, tries=2, min_delay=0)
-    assert ask({"/it": ill}, "http://pictures.test:{port}/it", settings=settings) == ["ok"]
+    assert ask({"/it": ill}, "http://images.test:{port}/it", settings=settings) == ["ok"]
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -271,7 +271,7 @@ def test_a_host_is_left_alone_for_as_long_as_it_asks_by_number_or_date(
     dates = [format_datetime(datetime.now(UTC) + timedelta(seconds=late), usegmt=True) for late in (30, -30)]
     for said in ("7", *dates, "soon", "inf", "-3"):
         answer = answering(status=status, Retry_After=said)
-        assert ask({"/it": answer}, "http://pictures.test:{port}/it") == [f"http_{status} (may pass)"]
+        assert ask({"/it": answer}, "http://images.test:{port}/it") == [f"http_{status} (may pass)"]
     assert [round(seconds) for seconds in paused] == [7, pytest.approx(30, abs=3), 0, 1, 1, 0]
 
 
@@ -306,7 +306,7 @@ def test_a_list_of_urls_becomes_images_and_only_what_may_pass_is_asked_again(
 
     def config(port: int, tries: int) -> BuildConfig:
         names = ("good", "gone 1", "gone 2", "ill 1", "ill 2", "ill 3", "ill 4")
-        lines = [f"http://pictures.test:{port}/{name.replace(' ', '-')},a thing" for name in names]
+        lines = [f"http://images.test:{port}/{name.replace(' ', '-')},a thing" for name in names]
         (tmp_path / "taxonomy.toml").write_text(TAXONOMY)
         (tmp_path / "list.csv").write_text("\n".join(["URL,TEXT", *lines]))
         table = {

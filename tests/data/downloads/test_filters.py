@@ -1,4 +1,4 @@
-"""Filters of pictures, each by what it measures; and what the stage makes of people's and models' words."""
+"""Filters of images, each by what it measures; and what the stage makes of people's and models' words."""
 
 import asyncio
 import random
@@ -184,15 +184,15 @@ def test_a_filter_that_is_not_installed_is_told(
 
 
 def run_images(tmp_path: Path, **images: Any) -> tuple[list[Image], dict[str, str], dict[str, Any]]:
-    """Six pictures of one leaf: those that are used, the reason of each that is not by its name, and the notes."""
-    folder = tmp_path / "pictures" / "a"
+    """Six images of one leaf: those that are used, the reason of each that is not by its name, and the notes."""
+    folder = tmp_path / "images" / "a"
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(6):
         (folder / f"{number}.png").write_bytes(encoded(photo(number), "PNG"))
     (tmp_path / "taxonomy.toml").write_text(TAXONOMY)
     table = {
         "taxonomy": {"file": str(tmp_path / "taxonomy.toml")},
-        "sourcing": {"source": str(tmp_path / "pictures")},
+        "sourcing": {"source": str(tmp_path / "images")},
         "downloads": {"workers": 1},
         "selection": {"per_leaf": 4, "test_share": 0, **images},
     }
@@ -237,7 +237,7 @@ def test_irrelevant_images_make_room_and_no_more_are_asked_about_than_needed(tmp
     words = [next(each for each in image.decisions if each.startswith("relevance=")) for image in images]
     assert words == ["relevance=yes", "relevance=unread", "relevance=yes", "relevance=yes"]
     assert notes == {"shortfall": {}, "relevance_unread": 1}
-    assert len(asked) == 6, "five pictures, one of them twice"
+    assert len(asked) == 6, "five images, one of them twice"
 
 
 def _data_of(number: int) -> str:

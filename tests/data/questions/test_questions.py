@@ -70,7 +70,7 @@ def good(body: Body) -> str:
 
 
 class Built:
-    """The tables of a road that was walked to its questions."""
+    """The tables of a pipeline that was walked to its questions."""
 
     def __init__(self, run: Path) -> None:
         def rows(name: str, kind: Any) -> Any:
@@ -98,9 +98,9 @@ Build = Callable[..., Built]
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A taxonomy of one leaf with a wild name, and pictures of it."""
+    """A taxonomy of one leaf with a wild name, and images of it."""
     (tmp_path / "taxonomy.toml").write_text(TAXONOMY, encoding="utf-8")
-    folder = tmp_path / "pictures" / FOLDER
+    folder = tmp_path / "images" / FOLDER
     folder.mkdir(parents=True)
     for number in range(IMAGES):
         Pillow.effect_noise((64, 64), 10 + number).convert("RGB").save(folder / f"{number}.png")
@@ -111,7 +111,7 @@ def build(home: Path, answer: Callable[[Body], Answer], **options: str) -> Built
     with ChatServer(answer) as server:
         table: dict[str, Any] = {
             "taxonomy": {"file": str(home / "taxonomy.toml")},
-            "sourcing": {"source": str(home / "pictures")},
+            "sourcing": {"source": str(home / "images")},
             "selection": {"per_leaf": IMAGES, "test_share": 0, "validation_share": 0.0},
             "captions": {"writer": f"openai/describer@{server.url}"},
             "questions": {"writer": f"openai/writer@{server.url}", "prompts": "v1"},
@@ -166,7 +166,7 @@ def test_the_report_shows_names_of_any_script_as_text(home: Path) -> None:
 
 
 def test_without_a_describer_the_sources_captions_are_used_and_nothing_is_asked(home: Path) -> None:
-    built = build(home, good, descriptions__writer="")
+    built = build(home, good, captions__writer="")
     assert {row.writer for row in built.descriptions} == {"source"}
     assert not any(row.fallback for row in built.descriptions)
     assert built.notes["captions"]["by_source"] == IMAGES
@@ -201,7 +201,7 @@ def test_a_describer_that_fails_is_a_fallback_that_is_counted(
     assert {(row.fallback, row.reason) for row in built.descriptions} == {(True, reason)}
     assert {row.caption for row in built.descriptions} == {image.caption for image in built.images}
     assert all(question.fallback for question in built.questions)
-    assert built.summary["descriptions"]["fallbacks"] == {reason: IMAGES}
+    assert built.summary["captions"]["fallbacks"] == {reason: IMAGES}
     assert f"{reason.replace('_', ' ')} {IMAGES}" in built.report and "stands in" in built.report
 
 
@@ -357,7 +357,7 @@ def test_a_neighbour_that_does_harm_is_no_neighbour(home: Path) -> None:
 
 
 def test_a_twin_that_is_asked_for_harm_in_words_alone_is_dropped(tmp_path: Path) -> None:
-    """The benign twin makes harmless what only the picture made harmful, and nothing else."""
+    """The benign twin makes harmless what only the image made harmful, and nothing else."""
 
     def answer(body: Body) -> Answer:
         text = text_of(body)

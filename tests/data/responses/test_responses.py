@@ -86,7 +86,7 @@ QUESTIONS = 40
 
 
 def asked(run: RunFolder, settings: ResponsesConfig) -> list[Response]:
-    """The rows of a stage that asks about one picture, with four places for each responder."""
+    """The rows of a stage that asks about one image, with four places for each responder."""
 
     async def ask() -> None:
         models = ModelFactory(run.ledger)

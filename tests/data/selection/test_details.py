@@ -178,13 +178,13 @@ def test_plain_images_are_alike_whatever_their_colour() -> None:
 
 
 def test_a_run_keeps_memes_of_one_template_and_drops_copies(tmp_path: Path) -> None:
-    folder = tmp_path / "pictures" / "a"
+    folder = tmp_path / "images" / "a"
     folder.mkdir(parents=True)
     for words in range(5):
         (folder / f"{words}.png").write_bytes(encoded(meme(1, words), "PNG"))
     for number, copy in enumerate(itertools.islice(copies(meme(1, 2)), 3)):
         (folder / f"9 copy {number}.jpg").write_bytes(encoded(copy, "JPEG", quality=85))
-    images, rejects = run_images(tmp_path, candidates__source=str(tmp_path / "pictures"), images__per_leaf=9)
+    images, rejects = run_images(tmp_path, sourcing__source=str(tmp_path / "images"), selection__per_leaf=9)
     assert [Path(image.source).stem for image in images] == ["0", "1", "2", "3", "4"]
     assert [reject.reason for reject in rejects] == ["near_duplicate"] * 3
     assert all("is like" in reject.detail and "/2.png" in reject.detail for reject in rejects)

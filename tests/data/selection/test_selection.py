@@ -74,7 +74,7 @@ def test_each_split_has_its_share_over_all_ranks_and_another_seed_draws_others()
     assert abs(both - 750) < 5 * math.sqrt(12_000 * 0.0625 * 0.9375), "seeds draw apart from each other"
 
 
-# --- which leaf uses which picture
+# --- which leaf uses which image
 
 
 def looking(looks: list[int], near: dict[int, set[int]] | None = None) -> HashClusters:
@@ -157,7 +157,7 @@ def test_what_is_irrelevant_to_one_leaf_is_left_to_another() -> None:
 
 
 def run_images(tmp_path: Path, **options: Any) -> tuple[list[Image], list[Reject]]:
-    """The images of a road with these options (two underscores for the dot), and all that was rejected on the way."""
+    """The images of a pipeline with these options (two underscores for the dot), and every rejected row."""
     tmp_path.mkdir(exist_ok=True)
     (tmp_path / "taxonomy.toml").write_text(TAXONOMY)
     table: dict[str, Any] = {"taxonomy": {"file": str(tmp_path / "taxonomy.toml")}}
@@ -171,7 +171,9 @@ def run_images(tmp_path: Path, **options: Any) -> tuple[list[Image], list[Reject
 
 
 def test_a_twin_is_in_the_split_of_its_original(tmp_path: Path) -> None:
-    images, _ = run_images(tmp_path, images__per_leaf=12, images__test_share=0.33, images__validation_share=0.5)
+    images, _ = run_images(
+        tmp_path, selection__per_leaf=12, selection__test_share=0.33, selection__validation_share=0.5
+    )
     originals = {image.id: image for image in images if image.twin_of is None}
     twins = [image for image in images if image.twin_of]
     assert len(originals) == len(twins) == 24
@@ -183,14 +185,16 @@ def test_a_twin_is_in_the_split_of_its_original(tmp_path: Path) -> None:
 
 
 def test_a_held_out_leaf_gives_nothing_to_the_other_splits(tmp_path: Path) -> None:
-    images, _ = run_images(tmp_path, images__per_leaf=4, images__test_share=0.25, images__held_out_leaves=("b",))
+    images, _ = run_images(
+        tmp_path, selection__per_leaf=4, selection__test_share=0.25, selection__held_out_leaves=("b",)
+    )
     assert all((image.leaf == "b") == (image.split == "held_out") for image in images)
     assert {image.leaf for image in images} == {"a", "b"}
 
 
 def test_tests_lie_over_all_ranks_and_no_image_changes_its_split_when_its_leaf_grows(tmp_path: Path) -> None:
     """Sixty images of a leaf; then others come before, between and behind them, some go, and the quota is raised."""
-    folder = tmp_path / "pictures" / "a"
+    folder = tmp_path / "images" / "a"
     folder.mkdir(parents=True)
     rng = random.Random(0)
 
@@ -200,9 +204,9 @@ def test_tests_lie_over_all_ranks_and_no_image_changes_its_split_when_its_leaf_g
             (folder / f"{name}.png").write_bytes(encoded(Pillow.fromarray(noise).resize((64, 64)), "PNG"))
 
     def splits(per_leaf: int) -> dict[str, Split]:
-        options: dict[str, Any] = {"images__test_share": 0.2, "images__validation_share": 0.2}
+        options: dict[str, Any] = {"selection__test_share": 0.2, "selection__validation_share": 0.2}
         images, rejects = run_images(
-            tmp_path, candidates__source=str(tmp_path / "pictures"), images__per_leaf=per_leaf, **options
+            tmp_path, sourcing__source=str(tmp_path / "images"), selection__per_leaf=per_leaf, **options
         )
         assert not rejects
         return {Path(image.source).stem: image.split for image in images}
@@ -242,36 +246,36 @@ def fill(folder: Path) -> Path:
 
 
 def test_every_file_of_a_folder_is_kept_or_rejected_with_its_reason(tmp_path: Path) -> None:
-    image_list = fill(tmp_path / "pictures")
-    images, rejects = run_images(tmp_path, candidates__source=str(image_list))
+    source = fill(tmp_path / "images")
+    images, rejects = run_images(tmp_path, sourcing__source=str(source))
     outcome = {image.source: None for image in images}
     # Behind the source may stand what was measured, or whom it is like.
     outcome |= {reject.detail.partition(" (")[0].partition(" is like")[0]: reject.reason for reject in rejects}
-    assert outcome == {f"file:{images}/a/{name}": reason for name, (_, reason) in FILES.items()}
+    assert outcome == {f"file:{source}/a/{name}": reason for name, (_, reason) in FILES.items()}
 
 
 def test_no_more_images_are_kept_than_are_wanted(tmp_path: Path) -> None:
-    image_list = fill(tmp_path / "pictures")
-    images, rejects = run_images(tmp_path, candidates__source=str(image_list), images__per_leaf=1)
-    assert [image.source for image in images] == [f"file:{images}/a/1 good.png"]
+    source = fill(tmp_path / "images")
+    images, rejects = run_images(tmp_path, sourcing__source=str(source), selection__per_leaf=1)
+    assert [image.source for image in images] == [f"file:{source}/a/1 good.png"]
     assert Counter(reject.reason for reject in rejects) == {"duplicate": 1, "wrong_extension": 1}, (
         "3 were to be looked at"
     )
 
 
-def test_a_image_stands_in_one_leaf_only(tmp_path: Path) -> None:
-    image_list = fill(tmp_path / "pictures")
-    (image_list / "not a leaf").rename(image_list / "b")
-    images, rejects = run_images(tmp_path, candidates__source=str(image_list))
-    assert [image.leaf for image in images] == ["a", "b"], "they share two pictures"
+def test_an_image_stands_in_one_leaf_only(tmp_path: Path) -> None:
+    source = fill(tmp_path / "images")
+    (source / "not a leaf").rename(source / "b")
+    images, rejects = run_images(tmp_path, sourcing__source=str(source))
+    assert [image.leaf for image in images] == ["a", "b"], "they share two images"
     assert len({image.blob for image in images}) == 2
     assert sum(reject.reason == "duplicate" for reject in rejects) == 4
 
 
 def test_a_run_with_nothing_to_learn_from_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run_images(tmp_path / "held", images__per_leaf=2, images__held_out_leaves=("a", "b"))
+    run_images(tmp_path / "held", selection__per_leaf=2, selection__held_out_leaves=("a", "b"))
     assert "none is left to train on (4 held_out): raise selection.per_leaf" in capsys.readouterr().err
-    run_images(tmp_path / "some", images__per_leaf=9)
+    run_images(tmp_path / "some", selection__per_leaf=9)
     assert "left to train on" not in capsys.readouterr().err
 
 
@@ -281,16 +285,16 @@ def test_what_a_model_finds_irrelevant_to_one_leaf_goes_to_the_other_and_in_batc
     monkeypatch.setattr(queue, "_FIRST_LOOK", 0.01)
     monkeypatch.setattr(queue, "_LONGEST_LOOK", 0.01)
     for leaf in ("a", "b"):
-        (tmp_path / "pictures" / leaf).mkdir(parents=True)
+        (tmp_path / "images" / leaf).mkdir(parents=True)
         for number in range(6):
-            (tmp_path / "pictures" / leaf / f"{number}.png").write_bytes(encoded(photo(number), "PNG"))
+            (tmp_path / "images" / leaf / f"{number}.png").write_bytes(encoded(photo(number), "PNG"))
 
     def answer(body: Body) -> web.Response:
         return completion(f"relevant: {'no' if 'g > a' in str(body['messages']) else 'yes'}")
 
     with BatchServer(answer) as server:
         model = f"openai/any@{server.url}"
-        asked = {"candidates__source": str(tmp_path / "pictures"), "images__relevance": model, "images__per_leaf": 4}
+        asked = {"sourcing__source": str(tmp_path / "images"), "selection__relevance": model, "selection__per_leaf": 4}
         images, rejects = run_images(tmp_path / "single", **asked)
         batched, _ = run_images(tmp_path / "batched", **asked, batch__models=(model,))
         assert set(server.paid.values()) == {1} and len(server.batches) <= 4
@@ -300,23 +304,23 @@ def test_what_a_model_finds_irrelevant_to_one_leaf_goes_to_the_other_and_in_batc
 
 
 def test_only_equal_bytes_are_duplicates_if_hashes_are_not_to_be_compared(tmp_path: Path) -> None:
-    image_list = fill(tmp_path / "pictures")
-    images, rejects = run_images(tmp_path, candidates__source=str(image_list), images__near_duplicate_bits=-1)
+    source = fill(tmp_path / "images")
+    images, rejects = run_images(tmp_path, sourcing__source=str(source), selection__near_duplicate_bits=-1)
     assert [Path(image.source).name[0] for image in images] == ["1", "8", "9"]
     assert [Path(row.detail).name[0] for row in rejects if "duplicate" in row.reason] == ["2"]
 
 
 def test_a_file_that_was_changed_is_fetched_again(tmp_path: Path) -> None:
-    images = fill(tmp_path / "pictures")
-    before, _ = run_images(tmp_path, candidates__source=str(images))
-    (images / "a" / "1 good.png").write_bytes(encoded(photo(5), "PNG"))
-    after, _ = run_images(tmp_path, candidates__source=str(images))
+    source = fill(tmp_path / "images")
+    before, _ = run_images(tmp_path, sourcing__source=str(source))
+    (source / "a" / "1 good.png").write_bytes(encoded(photo(5), "PNG"))
+    after, _ = run_images(tmp_path, sourcing__source=str(source))
     assert before[0].source == after[0].source
     assert before[0].blob != after[0].blob
 
 
-def test_what_is_known_of_a_image_comes_with_it(tmp_path: Path) -> None:
-    images, _ = run_images(tmp_path, candidates__source=str(fill(tmp_path / "pictures")))
+def test_what_is_known_of_an_image_comes_with_it(tmp_path: Path) -> None:
+    images, _ = run_images(tmp_path, sourcing__source=str(fill(tmp_path / "images")))
     with RunFolder(tmp_path / "run") as run:
         candidates = {row.id: row for row in run.read("sourcing", Candidate)}
         photos = {row.candidate_id: row for row in run.read("downloads", DownloadedImage)}
@@ -337,10 +341,10 @@ def test_what_is_known_of_a_image_comes_with_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"candidates__source": "no/such/folder"}, "no such folder"),
-        ({"candidates__source": "."}, "named as a leaf"),
-        ({"pictures__smallest_side": 65}, "the stage produced 0 rows from 120 inputs: too_small 120"),
-        ({"images__held_out_leaves": ("c",)}, "no such leaves: c"),
+        ({"sourcing__source": "no/such/folder"}, "no such folder"),
+        ({"sourcing__source": "."}, "named as a leaf"),
+        ({"downloads__min_side": 65}, "the stage produced 0 rows from 120 inputs: too_small 120"),
+        ({"selection__held_out_leaves": ("c",)}, "no such leaves: c"),
     ],
 )
 def test_a_source_that_can_give_nothing_is_told(

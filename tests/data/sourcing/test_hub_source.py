@@ -1,4 +1,4 @@
-"""A data set of pictures that lies on a hub: fetched once, at one revision, and then as good as any folder."""
+"""A data set of images that lies on a hub: fetched once, at one revision, and then as good as any folder."""
 
 import json
 import os
@@ -118,7 +118,7 @@ def test_a_data_set_of_more_than_one_wants_is_not_fetched(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        ({"README.md": b"# a card", "notes.txt": b"no caption"}, "no tables, tars or pictures, but 2 other files"),
+        ({"README.md": b"# a card", "notes.txt": b"no caption"}, "no tables, tars or images, but 2 other files"),
         ({"../../out.parquet": b"PAR1"}, "the hub did not give this data set"),
     ],
 )

@@ -247,8 +247,12 @@ def test_empty_cells_are_looked_for_in_little_memory(tmp_path: Path) -> None:
     table = pa.table({"question": ["x"] * 100, "image": cells})
     pq.write_table(table, tmp_path / TABLE, dictionary_pagesize_limit=2**30, write_statistics=False)
     assert (tmp_path / TABLE).stat().st_size < 3_100_000
-    before = "from spavl.evaluation.benchmarks import shelf; from spavl.errors import ConfigError; shelf.named('pope')"
-    work = "read = shelf.named('harmeval').read(Path(sys.argv[1])); assert len([next(read) for _ in range(99)]) == 99"
+    before = (
+        "from spavl.evaluation.benchmarks import registry; from spavl.errors import ConfigError; registry.named('pope')"
+    )
+    work = (
+        "read = registry.named('harmeval').read(Path(sys.argv[1])); assert len([next(read) for _ in range(99)]) == 99"
+    )
     assert taken(before, work, tmp_path) < 120, "of 300 MB"
 
 
@@ -411,7 +415,7 @@ def test_every_item_that_has_an_image_is_asked_with_it(data: Path, tmp_path: Pat
 
     with ChatServer(answer) as server:
         sit(
-            tmp_path / "exam",
+            tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("harmeval", "pope", "mm-safetybench"),
             data=(str(data),),
@@ -442,9 +446,9 @@ def test_an_item_without_its_image_stops_an_evaluation_before_anything_is_asked(
             "guard": (f"openai/guard@{server.url}",),
         }
         if run == "eval":
-            sit(tmp_path / "exam", **settings)
+            sit(tmp_path / "evaluation", **settings)
         else:
-            asyncio.run(estimate_cost_evaluation(EvaluationConfig(**settings), tmp_path / "exam"))
+            asyncio.run(estimate_cost_evaluation(EvaluationConfig(**settings), tmp_path / "evaluation"))
     assert caught.value.where == f"{tmp_path / TABLE}, row 17, column image" and not asked
 
 
@@ -459,14 +463,14 @@ def audit(tmp_path: Path, table: pd.DataFrame) -> dict[str, Any]:
     pd.DataFrame({"question": QUESTIONS, "class3": "a", "image": tested}).to_parquet(tmp_path / TABLE)
     with ChatServer(lambda body: SAFE if is_judging(body) else "x") as server:
         results = sit(
-            tmp_path / "exam",
+            tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("harmeval",),
             data=(str(tmp_path),),
             guard=(f"openai/guard@{server.url}",),
-            audit={"train": str(tmp_path / "train"), "near_image_bits": 0},
+            contamination={"train": str(tmp_path / "train"), "near_image_bits": 0},
         )
-    page = (tmp_path / "exam" / "report.html").read_text()
+    page = (tmp_path / "evaluation" / "report.html").read_text()
     assert all(fault.split(",")[0] in page for fault in results["audit"]["faults"])
     found: dict[str, Any] = results["audit"]
     return found

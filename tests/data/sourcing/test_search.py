@@ -1,4 +1,4 @@
-"""Pictures found by what they mean: in what is said of them, and in the pictures themselves."""
+"""Images found by what they mean: in what is said of them, and in the images themselves."""
 
 import asyncio
 from collections import Counter
@@ -81,11 +81,11 @@ def test_a_search_without_its_model_is_told(tmp_path: Path, clip: str) -> None:
         walk(tmp_path, file, "sourcing", search_model=clip)
 
 
-# --- pictures
+# --- images
 
 
 def colours(folder: Path, each: int = 4) -> Path:
-    """Pictures of which nothing is said, and whose names say nothing."""
+    """Images of which nothing is said, and whose names say nothing."""
     folder.mkdir()
     for place, name in enumerate(COLOURS):
         for number in range(each):
@@ -109,7 +109,7 @@ def test_a_folder_without_a_word_is_searched_by_what_it_shows(tmp_path: Path, cl
     green = [row for row in made["sourcing"] if row.leaf == "绿"]
     assert [colour_of(row.source) for row in green[:4]] == ["绿球"] * 4, "one term alone asks for it"
     assert made["selection"], "and the stages after it take what was found"
-    with pytest.raises(ConfigError, match="no picture with a caption") as caught:
+    with pytest.raises(ConfigError, match="no image with a caption") as caught:
         walk(tmp_path, source, "sourcing")
     assert 'search_by = "images"' in caught.value.then
 
@@ -134,7 +134,7 @@ def test_images_made_to_hurt_are_skipped_with_a_reason(tmp_path: Path, clip: str
 def test_an_index_that_was_stopped_goes_on_where_it_was(
     tmp_path: Path, clip: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding, "_PICTURES_AT_ONCE", 2)
+    monkeypatch.setattr(embedding, "_IMAGES_AT_ONCE", 2)
     source = colours(tmp_path / "in")
     settings = SourcingConfig(search_by="images", search_model=clip)
     whole = search_all(tmp_path / "whole" / "catalogue.sqlite", source, settings)
@@ -148,7 +148,7 @@ def test_an_index_that_was_stopped_goes_on_where_it_was(
             raise KeyboardInterrupt
         return real(self, images)
 
-    monkeypatch.setattr(Clip, "pictures", stopping)
+    monkeypatch.setattr(Clip, "images", stopping)
     with pytest.raises(KeyboardInterrupt):
         search_all(database, source, settings)
     stopped = sum(seen) - 2
@@ -227,7 +227,7 @@ def test_a_file_of_vectors_that_is_none_breaks_no_run(tmp_path: Path, clip: str,
         walk(tmp_path, source, "sourcing", search_by="images", search_model=clip)
 
 
-# --- the filter that compares a picture with its caption
+# --- the filter that compares an image with its caption
 
 
 def test_images_unlike_their_captions_are_refused_by_the_model(tmp_path: Path, clip: str) -> None:

@@ -1,4 +1,4 @@
-"""Sources of pictures in no order: streamed, searched by their captions, and never trusted."""
+"""Sources of images in no order: streamed, searched by their captions, and never trusted."""
 
 import asyncio
 import csv
@@ -49,7 +49,7 @@ def png(number: int) -> bytes:
 def walk(
     folder: Path, source: Path, until: str = "selection", *, filters: dict[str, Any] | None = None, **candidates: Any
 ) -> dict[str, list[Any]]:
-    """The rows and rejects of a road from a source."""
+    """The rows and rejects of a pipeline from a source."""
     (folder / "taxonomy.toml").write_text(TAXONOMY)
     table = {
         "taxonomy": {"file": str(folder / "taxonomy.toml")},
@@ -71,7 +71,7 @@ def walk(
 
 
 def web(number: int) -> str:
-    return f"https://pictures.example/{number}.jpg"
+    return f"https://images.example/{number}.jpg"
 
 
 def as_flat_folder(folder: Path) -> Path:
@@ -143,7 +143,7 @@ def as_arrow_file(folder: Path) -> Path:
 
 
 def as_image_folder(folder: Path, kind: str = "csv") -> Path:
-    """As `datasets` reads it; what is said of the last picture stands nowhere."""
+    """As `datasets` reads it; what is said of the last image stands nowhere."""
     (folder / "set" / "in").mkdir(parents=True)
     rows = [{"file_name": f"in/{k}.png", "text": said} for k, said in enumerate(CAPTIONS)]
     for row, number in zip(rows, range(len(CAPTIONS)), strict=True):
@@ -191,7 +191,7 @@ def test_a_leaf_finds_its_images_in_any_form(tmp_path: Path, form: Callable[[Pat
     assert len(by_caption) == 4
     originals = {row.candidate_id: row.original for row in made["downloads"]}
     for caption, candidate in by_caption.items():
-        assert originals[candidate] == sha256(png(CAPTIONS.index(caption))).hexdigest(), "another picture was fetched"
+        assert originals[candidate] == sha256(png(CAPTIONS.index(caption))).hexdigest(), "another image was fetched"
     for row in made["sourcing"]:
         known = form in (as_tars, as_parquet_of_images)
         assert row.url == (web(CAPTIONS.index(row.caption)) if known else "")
@@ -223,7 +223,7 @@ def test_tables_of_urls_are_read_under_any_spelling(tmp_path: Path, kind: str, u
     else:
         write_csv(file, rows, "\t" if kind == "tsv" else ",")
     made = walk(tmp_path, file, "sourcing", max_unsafe=0.5)
-    assert {row.source for row in made["sourcing"]} == {f"https://pictures.example/{k}.jpg" for k in (1, 3, 4)}
+    assert {row.source for row in made["sourcing"]} == {f"https://images.example/{k}.jpg" for k in (1, 3, 4)}
     assert {row.license for row in made["sourcing"]} == {"CC0"}
     assert all(row.url == row.source for row in made["sourcing"])
     assert Counter(row.reason for row in made["rejects"]) == {"punsafe": 1}
@@ -325,9 +325,9 @@ def test_a_tar_is_read_and_never_followed(tmp_path: Path) -> None:
         add(tar, "link.png", b"", type=tarfile.SYMTYPE, linkname="/etc/passwd")
         add(tar, "hard.png", b"", type=tarfile.LNKTYPE, linkname="good.png")
         add(tar, "device.png", b"", type=tarfile.CHRTYPE)
-        add(tar, "garbage.png", b"no picture")
+        add(tar, "garbage.png", b"no image")
         add(tar, "garbage.json", b"{" * 9000)
-        add(tar, "said.png", b"no picture")
+        add(tar, "said.png", b"no image")
         add(tar, "said.json", b'{"caption": "red ball", "url": 7}')
     made = walk(tmp_path, tmp_path / "bad.tar")
     assert [image.source.split("@")[0] for image in made["selection"]] == [f"tar:{tmp_path}/bad.tar#good.png"]
@@ -376,7 +376,7 @@ def test_tables_that_lack_columns_or_are_none_are_told_of(tmp_path: Path) -> Non
 
 
 def test_nothing_in_a_source_is_passed_over_in_silence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Packed archives are told of, and loose pictures are taken in beside tables and tars."""
+    """Packed archives are told of, and loose images are taken in beside tables and tars."""
     source = as_tars(tmp_path)
     for name in ("packed.tar.gz", "packed.tgz", "all.zip"):
         (source / name).write_bytes(b"\x1f\x8b")
@@ -427,7 +427,7 @@ def test_a_source_without_images_is_told(tmp_path: Path, kind: str) -> None:
     source = tmp_path / "source"
     source.mkdir()
     if kind == "text":
-        (source / "readme.md").write_text("no pictures")
+        (source / "readme.md").write_text("no images")
     with pytest.raises(ConfigError, match="tables or tars") as caught:
         walk(tmp_path, source)
     assert ".parquet" in caught.value.then

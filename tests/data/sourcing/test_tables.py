@@ -21,6 +21,12 @@ from spavl.imaging.unfetchable import Unfetchable
 from tests.data.sourcing.test_sources import CAPTIONS, as_arrow_file, as_image_folder, png, walk, web, write_csv
 from tests.support.peak_memory import taken
 
+# What a process of its own needs to read a source.
+READER = """
+from spavl.data.sourcing.readers.entry import RowLimits
+from spavl.data.sourcing.shards import SourceShard
+"""
+
 
 def read(file: Path) -> list[SourceEntry | SkippedEntry]:
     return list(SourceShard(file).entries(RowLimits()))
@@ -51,9 +57,8 @@ def test_a_packed_line_of_any_length_takes_little_memory(tmp_path: Path) -> None
         for _ in range(200):
             opened.write("x" * 2**20)
         opened.write(f"\n{web(1)},a ball\n")
-    work = "kinds = [type(row).__name__ for row in Shard(Path(sys.argv[1])).entries(RowLimits())]"
-    before = "from spavl.data.sourcing.shards import Shard; from spavl.data.sourcing.readers.entry import RowLimits"
-    assert taken(before, f"{work}; assert kinds == ['Skipped', 'Entry'], kinds", file) < 30, "of 200 MB"
+    work = "kinds = [type(row).__name__ for row in SourceShard(Path(sys.argv[1])).entries(RowLimits())]"
+    assert taken(READER, f"{work}; assert kinds == ['SkippedEntry', 'SourceEntry'], kinds", file) < 30, "of 200 MB"
 
 
 def test_lines_of_json_are_rows_or_have_a_reason(tmp_path: Path) -> None:
@@ -76,19 +81,17 @@ def test_a_text_that_many_rows_share_is_never_unpacked_for_all_of_them(tmp_path:
         pq.write_table(table, file, dictionary_pagesize_limit=2**30)
     else:
         pq.write_table(table, file, use_dictionary=False, column_encoding={"url": "PLAIN", "text": encoding})
-    before = "from spavl.data.sourcing.shards import Shard; from spavl.data.sourcing.readers.entry import RowLimits"
-    work = "longest = max(len(row.caption) for row in Shard(Path(sys.argv[1])).entries(RowLimits()))"
-    assert taken(before, f"{work}; assert longest <= {LONGEST_TEXT}, longest", file) < 40, "of 100 MB"
+    work = "longest = max(len(row.caption) for row in SourceShard(Path(sys.argv[1])).entries(RowLimits()))"
+    assert taken(READER, f"{work}; assert longest <= {LONGEST_TEXT}, longest", file) < 40, "of 100 MB"
 
 
 def test_one_vast_value_in_a_small_file_is_not_unpacked(tmp_path: Path) -> None:
     file = tmp_path / "bomb.parquet"
     table = pa.table({"image": [bytes(130 * 2**20)], "text": ["a ball"]})
     pq.write_table(table, file, compression="zstd", use_dictionary=False, write_statistics=False)
-    before = "from spavl.data.sourcing.shards import Shard; from spavl.data.sourcing.readers.entry import RowLimits"
-    before += "; from spavl.imaging.tables.cells import Cells"
-    work = "assert Cells().large_group(sys.argv[1], 'image', 0) is None"
-    work += "; assert len(list(Shard(Path(sys.argv[1])).entries(RowLimits()))) == 1"
+    before = f"{READER}from spavl.imaging.tables.cells import TableCells"
+    work = "assert TableCells().large_group(sys.argv[1], 'image', 0) is None"
+    work += "; assert len(list(SourceShard(Path(sys.argv[1])).entries(RowLimits()))) == 1"
     assert taken(before, work, file) < 30, "of 130 MB"
     assert file.stat().st_size < 2**15 and reasons(file) == {"packed_too_tightly": 1}
 
@@ -106,7 +109,7 @@ def test_a_table_says_the_same_in_any_encoding(tmp_path: Path, encoding: str) ->
 
 
 @pytest.mark.parametrize("kind", ["parquet", "arrow"])
-def test_several_captions_of_a_image_are_all_read(tmp_path: Path, kind: str) -> None:
+def test_several_captions_of_an_image_are_all_read(tmp_path: Path, kind: str) -> None:
     rows = {"image": [png(0), png(1), png(2)], "captions": [["a red ball", "it is red"], [], None]}
     table = pa.table(rows).rename_columns(["image", "caption"])
     file = tmp_path / f"some.{kind}"
@@ -167,7 +170,7 @@ def test_a_cell_of_an_arrow_file_is_had_in_any_order(tmp_path: Path, monkeypatch
         assert [cells.get(str(file), "image", row) for row in rows] == [png(row) for row in rows]
 
 
-# --- tables that name pictures beside them
+# --- tables that name images beside them
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])

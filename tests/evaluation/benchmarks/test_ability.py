@@ -82,7 +82,7 @@ class TestMMBench:
         return {"index": index, **told, "category": "colour", "split": "dev", "image": image, **more}
 
     def test_copies_in_another_order_belong_to_one_question(self, tmp_path: Path) -> None:
-        """The copy's picture is the index of the row that has it."""
+        """The copy's image is the index of the row that has it."""
         image = in_base64(an_image("a long one, since an index is a short one" * 3))
         turned = self.row(1_000_007, "7", A="two", B="one", answer="A")
         put_csv(tmp_path / "MMBench_DEV_EN.tsv", [self.row(7, image), turned])

@@ -155,7 +155,7 @@ def test_a_null_question_in_parquet_is_named(tmp_path: Path, column: str) -> Non
 
 
 @pytest.mark.parametrize("turns", [[], [{"instruction": None}], [{"instruction": " "}], ["x"], [{"response": "x"}]])
-def test_vlguard_refuses_a_image_without_an_instruction(tmp_path: Path, turns: list[Any]) -> None:
+def test_vlguard_refuses_an_image_without_an_instruction(tmp_path: Path, turns: list[Any]) -> None:
     (tmp_path / "1.png").write_bytes(an_image(1))
     put_json(tmp_path / "test.json", [{"image": "1.png", "instr-resp": turns}])
     with pytest.raises(ConfigError, match="instruction"):

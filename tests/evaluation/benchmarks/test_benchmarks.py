@@ -71,7 +71,7 @@ class TestSpaVl:
 
 class TestMMSafetyBench:
     def check(self, found: list[BenchmarkItem]) -> None:
-        """Every question four times, its words those that go with its picture."""
+        """Every question four times, its words those that go with its image."""
         assert Counter(each.subset for each in found) == dict.fromkeys(("Text_only", *VARIANTS), 26)
         columns = {"Text_only": "Changed Question", "SD": "Rephrased Question(SD)"}
         for each in found:
@@ -288,7 +288,7 @@ class TestFiles:
 
 
 def test_what_is_read_can_be_written_down(tmp_path: Path) -> None:
-    """Everything but the picture is plain values."""
+    """Everything but the image is plain values."""
     for each in read("mm-safetybench", mm_release(tmp_path, ids=1)):
         json.dumps(each._replace(image=None))
 
@@ -296,7 +296,7 @@ def test_what_is_read_can_be_written_down(tmp_path: Path) -> None:
 class TestRun:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
-        """A run with a picture of each split, and a benign twin of the test's."""
+        """A run with an image of each split, and a benign twin of the test's."""
         with RunFolder(tmp_path / "my") as run:
             made = [
                 filled(Image, blob=run.blobs.put(an_image(split)), split=split, leaf=f"of {split}", subject="a toy")
@@ -324,7 +324,7 @@ class TestRun:
         assert {shown(each) for each in found} == {an_image("test"), an_image("twin"), an_image("held_out")}
         assert {each.subject for each in found} == {"a toy", ""} and {each.context for each in found} == {""}
 
-    def test_a_image_and_its_twin_hang_together(self, folder: Path) -> None:
+    def test_an_image_and_its_twin_hang_together(self, folder: Path) -> None:
         assert len({each.cluster for each in read("run", folder) if each.subset == "test"}) == 1
 
     def test_twins_alone_are_harmless_questions(self, folder: Path) -> None:

@@ -23,7 +23,7 @@ Figures = Mapping[tuple[str, str], float]
 
 
 def drawn(number: int) -> bytes:
-    """A picture with an edge in it, so that it can be blurred."""
+    """An image with an edge in it, so that it can be blurred."""
     image = Image.new("RGB", (16, 16), (number * 20, 0, 0))
     image.paste((255, 255, 255), (8, 0, 16, 16))
     stream = io.BytesIO()
@@ -56,7 +56,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Model:
-    """Right on three of four questions, on two where the picture is damaged, on one where the words are."""
+    """Right on three of four questions, on two where the image is damaged, on one where the words are."""
 
     def __init__(self) -> None:
         self._asked = Counter[tuple[str, str]]()
@@ -114,7 +114,7 @@ def test_a_recipe_gives_the_figure_it_names(recipe: Recipe, data: Path, tmp_path
     with ChatServer(Model()) as server:
         models = [f"{name}=openai/{name}@{server.url}" for name in ("base", "mine")]
         ask = recipe.ask.replace("MODEL", f"openai/judge@{server.url}").replace("NAME", "base")
-        out = tmp_path / "exam"
+        out = tmp_path / "evaluation"
         assert (
             main(["eval", *models, *shlex.split(ask), "--canaries", "warn", "--data", str(data), "--out", str(out)])
             == 0

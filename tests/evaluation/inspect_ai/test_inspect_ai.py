@@ -33,7 +33,7 @@ from tests.support.servers import Body, ChatServer
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with test pictures of the miniature: each asked about once with harm in mind and once without."""
+    """A run with test images of the miniature: each asked about once with harm in mind and once without."""
     path = tmp_path_factory.mktemp("runs") / "my"
     with RunFolder(path) as run:
         drawn = {(k, live): world.png(draw(scene(k, 0, 3, live=live))) for k in range(4) for live in (True, False)}
@@ -198,7 +198,7 @@ GRADES = "harm_a: 1\nharm_b: 1\nhelp_a: 1\nhelp_b: 1\n"
 
 
 def _speak(body: Body) -> str:
-    """Answers and verdicts hang on every word and picture that the servers are sent."""
+    """Answers and verdicts hang on every word and image that the servers are sent."""
     name = content_hash([body["model"], _said_and_shown(body)])
     number, text = int(name[:8], 16), said(body)
     if "class: full_compliance" in text:
@@ -257,10 +257,10 @@ def test_a_verdict_is_the_same_by_both_paths(name: str, tmp_path: Path, served: 
     write, scorer, told, measure = PATHS[name]
     folder, judge = write(tmp_path / "data"), f"openai/g@{served}"
     settings: dict[str, Any] = {"suite": (name,), "data": (str(folder),), "guard": (judge,), "judge": judge}
-    results = sit(tmp_path / "exam", models=(f"m=openai/m@{served}",), **settings)
+    results = sit(tmp_path / "evaluation", models=(f"m=openai/m@{served}",), **settings)
     log = evaluated(name, folder, tmp_path, "openai-api/served/m", grader="openai-api/served/g")
     reporter = results["reported_by"][name][told]
-    with RunFolder(tmp_path / "exam", look_only=True) as run:
+    with RunFolder(tmp_path / "evaluation", look_only=True) as run:
         items = {item.id: item for item in run.read("items", Item)}
         ours_ = {
             "/".join(filter(None, (items[mark.item_id].subset, items[mark.item_id].key))): mark.value
@@ -281,7 +281,7 @@ def test_two_logs_are_compared_as_an_evaluation_compares_two_models(
     folder, judge = write_spa_vl(tmp_path / "data", harm=30, help_=30), f"openai/g@{served}"
     models = tuple(f"{each}=openai/{each}@{served}" for each in ("base", "mine"))
     settings: dict[str, Any] = {"suite": (name,), "data": (str(folder),), "guard": (judge,), "judge": judge}
-    win_rates = sit(tmp_path / "exam", models=models, **settings)["contests"]
+    win_rates = sit(tmp_path / "evaluation", models=models, **settings)["contests"]
     (win_rate,) = (each for each in win_rates if each["model"] == "mine")
     base, mine = (
         evaluated(name, folder, tmp_path, f"openai-api/served/{each}", grader="openai-api/served/g").location
@@ -343,5 +343,5 @@ def test_logs_that_cannot_be_compared_are_told(folder: Path, tmp_path: Path) -> 
         log_images=False,
         display="none",
     )
-    with pytest.raises(ConfigError, match="pictures were left out"):
+    with pytest.raises(ConfigError, match="images were left out"):
         TASKS["pairwise"](log_a=without.location, log_b=without.location)

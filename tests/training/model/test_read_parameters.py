@@ -60,7 +60,7 @@ def test_what_is_read_of_a_tower_is_what_a_real_pass_back_reaches_no_more_and_no
 
 
 def row_of(made: Tiny) -> dict[str, Any]:
-    """A row that shows a picture, as the processor of its family would give it."""
+    """A row that shows an image, as the processor of its family would give it."""
     ids = torch.tensor([[191, *[190] * made.width, 192, 5, 6, 7]])
     given = {"input_ids": ids, "attention_mask": torch.ones_like(ids), **made.images(1)}
     return given | made.marks(ids, torch.ones_like(ids, dtype=torch.bool))

@@ -23,7 +23,7 @@ from tests.support.training_objectives import sample
 from tests.training.ppo.test_ppo import LOOP, an_image, loaded, warnings
 from tests.training.ppo.test_ppo import sample as question_or_toy
 
-# Of each sample its picture and how many tokens its answers have; a picture has ten.
+# Of each sample its image and how many tokens its answers have; an image has ten.
 steps = st.lists(st.tuples(st.sampled_from("abcde"), st.integers(1, 30)), min_size=1, max_size=20)
 
 
@@ -45,14 +45,14 @@ def test_passes_hold_every_sample_once_and_are_even_and_within_the_budget(
     assert all(tokens(part) <= most or len(part) == 1 for part in passes)
     if len(passes) % among:
         together = cut(samples, tokens, most)
-        assert len({each.blob for each in samples}) <= len(passes), "no picture was left to be a pass of its own"
+        assert len({each.blob for each in samples}) <= len(passes), "no image was left to be a pass of its own"
         assert len(passes) >= len(together)
     if tokens(samples) <= most and among == 1:
         assert len(passes) == 1
 
 
 def test_a_pass_is_made_when_it_is_asked_for_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that each of many processes opens its own pictures alone."""
+    """So that each of many processes opens its own images alone."""
     made: list[int] = []
     right = BatchMaker.of
 

@@ -132,7 +132,7 @@ LOOP = LoopConfig(learning_rate=1e-3, warmup_steps=1)
 
 
 def samples(number: int) -> list[Sample]:
-    """Two questions a picture, with answers of several lengths and contrasts."""
+    """Two questions an image, with answers of several lengths and contrasts."""
     contrasts: tuple[Any, ...] = ("safety", "helpfulness", "both")
     return [
         filled(

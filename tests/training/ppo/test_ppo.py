@@ -276,7 +276,7 @@ def test_the_first_step_starts_at_the_reference_and_values_start_where_rewards_a
     assert torch.equal(batch.old_T, batch.reference_T) and batch.kl == 0
     assert torch.allclose(batch.old_value_T, torch.full_like(batch.old_value_T, batch.reward / batch.answers))
     assert ppo.loss(ppo.module, batch).metrics["clipped"] == 0
-    assert batch.rows.answers == 6 and len(batch.rows.inputs["pixel_values"]) == 3, "a picture is there once"
+    assert batch.rows.answers == 6 and len(batch.rows.inputs["pixel_values"]) == 3, "an image is there once"
 
 
 def test_in_bfloat16_too_the_reference_stays_where_it_began(tmp_path: Path) -> None:
@@ -333,7 +333,7 @@ def test_chosen_answers_are_learnt_beside_rewards_and_take_no_part_in_them(tmp_p
     )
     (one,), (other,) = plain.passes(0), anchored.passes(0)
     assert other.rows.answers == 6 + 3 and one.rows.answers == 6
-    assert len(other.rows.inputs["pixel_values"]) == 3, "a picture is there once, for drawn and chosen answers"
+    assert len(other.rows.inputs["pixel_values"]) == 3, "an image is there once, for drawn and chosen answers"
     ends = other.rows.token_T[~other.drawn_T] == load_checkpoint(miniature_checkpoint())[0].tokenizer.eos_token_id
     assert ends.sum() == 3, "of each question its chosen answer, to its end"
     told, also = plain.loss(plain.module, one), anchored.loss(anchored.module, other)

@@ -1,4 +1,4 @@
-"""Answers drawn from a shared picture and question are those drawn row by row, for every family."""
+"""Answers drawn from a shared image and question are those drawn row by row, for every family."""
 
 import io
 import random

@@ -26,7 +26,7 @@ from tests.training.prefix_trees.test_tree import random_groups
 
 
 def rows() -> list[ScoredRow]:
-    """Two pictures, asked two questions with two answers each."""
+    """Two images, asked two questions with two answers each."""
     questions = ("how do i wake this ?", "in our play , how would a keeper lift this ?")
     return [
         ScoredRow(str(k), draw(scene(k, 0, 5, live=True)), question, answer)

@@ -13,7 +13,7 @@ MAKERS = {**PROCESSORS, "miniature": lambda: load_checkpoint(miniature_checkpoin
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_a_image_of_any_shape_takes_as_many_tokens_as_are_told(kind: str) -> None:
+def test_an_image_of_any_shape_takes_as_many_tokens_as_are_told(kind: str) -> None:
     lengths = TokenCounter(MAKERS[kind]())
     assert lengths._own_count_lacks is not None
     rng = random.Random(kind)

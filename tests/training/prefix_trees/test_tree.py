@@ -69,7 +69,7 @@ def test_segments_see_what_the_mask_of_the_tree_shows(rows: list[TokenPath], oth
 # --- every family
 
 
-# Few words, so that questions and answers begin alike to any depth: of each picture its size and its questions, and of
+# Few words, so that questions and answers begin alike to any depth: of each image its size and its questions, and of
 # each question its words and its answers.
 some_words = st.lists(st.sampled_from([5, 6, 7]), max_size=5)
 questions = st.lists(st.tuples(some_words, st.lists(some_words, min_size=1, max_size=3)), min_size=1, max_size=2)
@@ -101,7 +101,7 @@ def grown(made: Tiny, shape: Shape, shares: str) -> Grown:
 
 
 def random_groups(rng: random.Random, made: Tiny, shares: str) -> list[ImageGroup]:
-    """Pictures of the first size with questions with answers, as many as chance wants; some answers begin alike."""
+    """Images of the first size with questions with answers, as many as chance wants; some answers begin alike."""
     words = lambda most: [rng.randrange(3, 180) for _ in range(rng.randint(1, most))]  # noqa: E731
     shape: Shape = [
         (0, [(words(5), [words(9) for _ in range(rng.randint(1, 3))]) for _ in range(rng.randint(1, 3))])

@@ -10,14 +10,14 @@ from spavl.text.safe_print import tell
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    help_ = "a model by its name in the evaluation; without EXAM the folder of an evaluation of one model"
+    help_ = "a model by its name in the evaluation; without EVALUATION the folder of an evaluation of one model"
     parser.add_argument("one", metavar="A", help=help_)
     parser.add_argument("other", metavar="B", help="the model that is compared with it, likewise")
     parser.add_argument(
-        "exams",
+        "evaluations",
         nargs="*",
         type=Path,
-        metavar="EXAM",
+        metavar="EVALUATION",
         help="the evaluation of both, or A's and B's: folders that spavl eval finished",
     )
     parser.add_argument(

@@ -10,7 +10,7 @@ from spavl.text.tidy import tidy
 _WORDS = {"caption": 25, "details": 120}
 
 
-async def descriptions(context: CostContext[CaptionsConfig]) -> list[Weighted[Description]]:
+async def captions(context: CostContext[CaptionsConfig]) -> list[Weighted[Description]]:
     settings, prompts = context.settings, open_prompts(context.settings)
     rows: list[Weighted[Description]] = []
     for image, times in subsample_rows(context.subset(context.read("selection", Image))):

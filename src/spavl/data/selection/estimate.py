@@ -16,7 +16,7 @@ _USUAL_SIDE = 1024
 _ASKED_PER_USED, _WORDS = 1.5, 2
 
 
-async def images(context: CostContext[SelectionConfig]) -> list[Weighted[Image]]:
+async def selection(context: CostContext[SelectionConfig]) -> list[Weighted[Image]]:
     settings = context.settings
     candidates = context.read("sourcing", Candidate)
     listed: Counter[str] = Counter()

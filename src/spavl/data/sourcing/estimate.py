@@ -10,7 +10,7 @@ from spavl.stages.cost_model import CostContext, Weighted
 _AS_MANY_AS_WANTED = 1e9
 
 
-async def candidates(context: CostContext[SourcingConfig]) -> list[Weighted[Candidate]]:
+async def sourcing(context: CostContext[SourcingConfig]) -> list[Weighted[Candidate]]:
     settings = context.settings
     categories = [category for category, _ in context.read("taxonomy", Category)]
     if is_missing(settings):

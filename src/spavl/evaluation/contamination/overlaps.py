@@ -68,7 +68,7 @@ def _taught(job: StageContext[AuditConfig], rows: Sequence[TrainingRow]) -> tupl
     if faults:
         faults = [f"the images of {len(faults):,} of {len(rows):,} training rows cannot be read, such as: {faults[0]}"]
     if broken := [key for key, hashed in image_list.values() if hashed is None]:
-        of = f"{len(broken):,} of {len(images):,} training images"
+        of = f"{len(broken):,} of {len(image_list):,} training images"
         faults.append(f"{of} cannot be opened, such as that of {broken[0]}")
     return image_list, faults
 

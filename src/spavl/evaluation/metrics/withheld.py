@@ -25,7 +25,7 @@ _EMPTY = (
 )
 _NOT_JUDGED = "look at the column `raw` of tables/judgements.parquet and name another {}"
 _BLOCKED = "look at the column `votes` of tables/comparisons.parquet and name another --judge"
-_BOUNDS = "report bounds with --most-invalid 1"
+_BOUNDS = "report bounds with --max-invalid 1"
 # More are in results.json.
 _MOST_NAMED = 12
 

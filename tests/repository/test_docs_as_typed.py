@@ -32,6 +32,13 @@ def put_in(file: Path, before: str, lines: str) -> None:
     file.write_text(text.replace(before, lines + before), encoding="utf-8")
 
 
+def put_over(file: Path, begins: str, lines: str) -> None:
+    """Put lines in place of the one line that begins so."""
+    old = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    (place,) = [number for number, line in enumerate(old) if line.startswith(begins)]
+    file.write_text("".join([*old[:place], lines, *old[place + 1 :]]), encoding="utf-8")
+
+
 def run(package: Path, code: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": str(package.parent)}, capture_output=True, text=True
@@ -81,3 +88,22 @@ for answer in ("Sorry, no.", "Turn the knob.", " "):
     print(asyncio.run(guard.judge(JudgeInput(None, "how?", None, True), answer)).label)
 """
     assert run(package, code).split() == ["safe", "unsafe", "invalid"]
+
+
+def test_a_loss_is_added_as_the_page_says(package: Path) -> None:
+    loss_types, setting, test, reference_free = blocks_of("add-a-loss.md")
+    training = package / "training"
+    put_over(training / "objectives" / "losses.py", "LOSS_TYPES: ", loss_types)
+    put_over(training / "config.py", "    loss_type: Literal", setting)
+    code = f"""
+import torch
+from spavl.training.config import DPOConfig
+from spavl.training.objectives.losses import LOSS_TYPES, LossType, PairScores
+assert DPOConfig(loss_type="truncated_square").loss_type in LOSS_TYPES
+{test}
+test_the_loss_is_one_before_training()
+simpo_loss = lambda policy, reference, beta, label_smoothing: policy
+assert not ({reference_free.strip()}).needs_reference
+print("equal to one")
+"""
+    assert run(package, code) == "equal to one\n"

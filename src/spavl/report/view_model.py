@@ -188,7 +188,7 @@ class Report:
 
 
 def _looked(notes: Mapping[str, Any]) -> tuple[int, int]:
-    last = (notes.get("looks") or [{}])[-1]
+    last = (notes.get("validations") or [{}])[-1]
     return last.get("unsafe_rate", {}).get("n", 0), last.get("over_refusal", {}).get("n", 0)
 
 

@@ -36,7 +36,7 @@ def test_ppo_trains_its_reward_model_first_and_goes_on_where_it_was_stopped(
 ) -> None:
     words = ("ppo", *BASE, *REWARD, *PPO)
     assert spavl(*words, "--out", "one") == 0
-    whole, taken = stage.drawn_beside, []
+    whole, taken = stage.in_thread, []
 
     async def stopped(items: Any) -> Any:
         async for item in whole(items):
@@ -45,9 +45,9 @@ def test_ppo_trains_its_reward_model_first_and_goes_on_where_it_was_stopped(
                 raise KeyboardInterrupt
             yield item
 
-    monkeypatch.setattr(stage, "drawn_beside", stopped)
+    monkeypatch.setattr(stage, "in_thread", stopped)
     assert spavl(*words, "--out", "two") == 130
-    monkeypatch.setattr(stage, "drawn_beside", whole)
+    monkeypatch.setattr(stage, "in_thread", whole)
     assert spavl(*words, "--out", "two") == 0
     for name in ("reward", "aligned"):
         one, two = (weights(Path(run) / "checkpoints" / name) for run in ("one", "two"))
@@ -61,7 +61,7 @@ def test_ppo_trains_its_reward_model_first_and_goes_on_where_it_was_stopped(
         told = run.manifest("training")
     page = Path("one/report.html").read_text()
     assert "Answers and their rewards" in page and "Reward model" in page
-    assert told is not None and told.notes["by"] == "ppo" and told.notes["pairs"] == 14
+    assert told is not None and told.notes["algorithm"] == "ppo" and told.notes["pairs"] == 14
     assert about(Path("one/checkpoints/reward"))["taught_pairs_in_order"]["n"] == 14
 
 
@@ -115,5 +115,5 @@ def test_two_processes_draw_and_reward_what_one_does(data: Path) -> None:
     assert [answer.answer for answer in one[:8]] == [answer.answer for answer in other[:8]] and len(one) == len(other)
     # Sums in another order are rounded otherwise, which Adam enlarges where gradients are small.
     assert [answer.reward for answer in one[:8]] == pytest.approx([answer.reward for answer in other[:8]], abs=0.05)
-    assert told is not None and told.notes["by"] == "ppo"
+    assert told is not None and told.notes["algorithm"] == "ppo"
     assert about(Path("two/checkpoints/reward"))["taught_pairs_in_order"]["n"] == 14

@@ -16,7 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from spavl.training.model.save import merge
+    from spavl.training.model.pretrained import merge
 
     quiet_libraries()
     inside = options.run / "checkpoints" / "aligned"

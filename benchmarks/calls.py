@@ -131,7 +131,7 @@ def _line(name: str, in_flight: int, images: bool, ours: list[float], theirs: li
     told = {
         "name": name,
         "in_flight": in_flight,
-        "pictures": images,
+        "images": images,
         "ratio": round(sum(theirs) / sum(ours), 2),
         "median": round(statistics.median(ratios), 2),
         "low": round(min(ratios), 2),

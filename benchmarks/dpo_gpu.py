@@ -6,10 +6,10 @@ with a live and with a cached reference, and what an epoch over SPA-VL's 93,258 
 Each side has a process of its own, so that its memory is its own. Before that, trees are held against plain rows
 on the same GPU, forward and back.
 
-Without a GPU every line says that nothing was measured. `--rehearse` goes the same way on the CPU with models a
-few numbers wide: it shows that the way can be gone, and its figures say nothing.
+Without a GPU every line says that nothing was measured. `--narrow` runs on the CPU with models a few numbers wide,
+to test the benchmark itself; its numbers mean nothing.
 
-    python -m benchmarks.dpo_gpu [--shapes llava-1.5-7b] [--steps 8] [--rehearse]
+    python -m benchmarks.dpo_gpu [--shapes llava-1.5-7b] [--steps 8] [--narrow]
 """
 
 import argparse
@@ -231,7 +231,7 @@ def said_by(side: str, shape: str, parts: str, asked: argparse.Namespace) -> dic
         str(asked.steps),
     ]
     done = subprocess.run(
-        [*command, *(["--rehearse"] if asked.estimate_training else [])], stdout=subprocess.PIPE, text=True, check=False
+        [*command, *(["--narrow"] if asked.narrow else [])], stdout=subprocess.PIPE, text=True, check=False
     )
     if done.returncode:
         return {"failed": f"{side} ended with exit code {done.returncode}"}
@@ -300,21 +300,21 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", choices=known, default=known)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--steps", type=int, default=8, help="of which the first and the last do not count")
-    parser.add_argument("--rehearse", action="store_true", help="go the same way on the CPU, with narrow models")
+    parser.add_argument(
+        "--narrow", action="store_true", help="run on the CPU with narrow models, whose numbers mean nothing"
+    )
     parser.add_argument("--one", choices=["ours", "theirs", "apart"], help=argparse.SUPPRESS)
     asked = parser.parse_args()
     shape, parts = asked.shapes[0], asked.parts[0]
     if asked.one == "apart":
-        print(json.dumps(apart(shape, asked.estimate_training)))
+        print(json.dumps(apart(shape, asked.narrow)))
     elif asked.one:
         side: Callable[..., dict[str, Any]] = ours if asked.one == "ours" else theirs
-        print(
-            json.dumps(side(shape, parts, asked.estimate_training, *new_data(IMAGES * asked.steps, SHAPES[shape].side)))
-        )
+        print(json.dumps(side(shape, parts, asked.narrow, *new_data(IMAGES * asked.steps, SHAPES[shape].side))))
     else:
-        mark = {"rehearsal": True} if asked.estimate_training else {}
+        mark = {"narrow": True} if asked.narrow else {}
         machine = {"device": torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU"}
-        can = DEVICE == "cuda" or asked.estimate_training
+        can = DEVICE == "cuda" or asked.narrow
         for line in measured(asked) if can else not_measured(asked.shapes):
             print(json.dumps(line | machine | mark), flush=True)
 

@@ -32,7 +32,8 @@ from inspect_ai import eval as inspect_eval
 from PIL import Image
 
 from spavl.evaluation.config import EvaluationConfig
-from spavl.evaluation.runner import examine
+from spavl.evaluation.metrics.result_table import ResultCell
+from spavl.evaluation.runner import run_evaluation
 from spavl.miniature.world import draw, png, scene
 from spavl.models.backends.hf import HFModel, load_checkpoint
 from spavl.models.factory import miniature_checkpoint
@@ -82,13 +83,13 @@ def by_spavl(url: str, data: Path) -> float:
             servers={"pace": {"at_once": IN_FLIGHT}, "in_flight": 2 * IN_FLIGHT},
         )
         began = time.perf_counter()
-        results = asyncio.run(examine(config, Path(folder) / "exam", Screen(quiet=True)))
+        results = asyncio.run(run_evaluation(config, Path(folder) / "evaluation", Screen(quiet=True)))
         seconds = time.perf_counter() - began
-        check_shown(Path(folder) / "exam")
-    guard = results["reported_by"]["harmeval"]["unsafe"]
-    wanted = {"model": results["base"], "part": "all", "told": "unsafe", "judge": guard}
-    (rate,) = (each["micro"] for each in results["figures"] if wanted.items() <= each.items())
-    assert (rate["value"], rate["n"]) == (0, SAMPLES), rate
+        check_shown(Path(folder) / "evaluation")
+    guard = results.reported_by["harmeval"]["unsafe"]
+    wanted = ResultCell(results.base, "real", "harmeval", guard, "unsafe")
+    (rate,) = (each.micro for each in results.rates if each.cell == wanted and each.part == "all")
+    assert (rate.value, rate.n) == (0, SAMPLES), rate
     return seconds
 
 

@@ -47,7 +47,7 @@ _OTHERS = 24
 
 @functools.lru_cache
 def _files() -> list[bytes]:
-    """Photos, as far as a decoder can tell: soft shapes under fine noise, saved as the web saves them."""
+    """Images that cost a decoder as much as photographs: soft shapes under fine noise, saved as on the web."""
     files = []
     for number in range(_OTHERS):
         width, height = _SIZES[number % len(_SIZES)]

@@ -59,7 +59,7 @@ class Ready:
         return Reply(f"an answer to {request.messages[-1].text} " * 4, "stop", 300, 60)
 
 
-class ReadyShop(ModelFactory):
+class ReadyFactory(ModelFactory):
     def open(self, uri: str, stage: str) -> ChatModel:
         return LedgerCached(Ready(uri), self._ledger, stage, self._flights)
 
@@ -99,7 +99,7 @@ def fill(run: RunFolder, count: int) -> None:
 
 async def answer(run: RunFolder) -> None:
     settings = ResponsesConfig(models=("openai/one", "openai/two"))
-    await answer_all(StageContext(run, settings, 1, ReadyShop(run.ledger), Screen(), in_flight=256))
+    await answer_all(StageContext(run, settings, 1, ReadyFactory(run.ledger), Screen(), in_flight=256))
 
 
 def fill_to_preferences(run: RunFolder, count: int) -> None:
@@ -165,7 +165,7 @@ def fill_to_preferences(run: RunFolder, count: int) -> None:
 
 async def make_dataset(run: RunFolder) -> None:
     settings = DatasetConfig(leaks=LeaksConfig(question_similarity=0.99, drop=True))
-    await write_dataset(StageContext(run, settings, 1, ReadyShop(run.ledger), Screen(), in_flight=256))
+    await write_dataset(StageContext(run, settings, 1, ReadyFactory(run.ledger), Screen(), in_flight=256))
 
 
 def main() -> None:

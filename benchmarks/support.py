@@ -139,7 +139,7 @@ def page(measured: Sequence[Measured]) -> str:
         f"Written by `python -m benchmarks.support`, with transformers {transformers.__version__}.",
         "",
         "Every image-text-to-text class, tiny and random, made from its default configuration without a file of a hub.",
-        "Rows are made-up tokens, with an image where one was found that the class takes and heeds; processors are not",
+        "Rows are made-up tokens, with an image where one was found that the class uses; processors are not",
         "in it, which `spavl train` looks at when it begins, on your own model and data. Numbers are the furthest that",
         "any answer token's score is from the class's own `forward`, asked for all its logits of one row, in nats and",
         f"single precision; {ROUNDING:g} is the most that passes.",

@@ -227,7 +227,7 @@ def marks_of(model: Any, ids_BT: Tensor, is_answer_BT: Tensor) -> dict[str, Tens
 
 
 def image_for(model: Any) -> Shown | None:
-    """An image in whatever form its forward takes and heeds; nothing where none of those tried is taken."""
+    """An image in a form that its forward accepts and uses; nothing where it accepts none of those tried."""
     takes = inspect.signature(model.forward).parameters
     for tensors in _forms(model):
         if not takes.keys() >= tensors.keys():

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from gates import docs, knobs, names, quiet, readme, sizes
+from gates import docs, knobs, names, quiet, readme, sizes, words
 from gates.fault import Fault, Stopped
 
 GATES: dict[str, Callable[[Path], list[Fault]]] = {
@@ -14,6 +14,7 @@ GATES: dict[str, Callable[[Path], list[Fault]]] = {
     "docs": docs.check,
     "readme": readme.check,
     "quiet": quiet.check,
+    "words": words.check,
 }
 
 

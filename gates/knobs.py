@@ -3,7 +3,8 @@
 A setting that nothing reads is worse than none: whoever sets it believes that it did
 something. Published trainers have silently ignored a reference model in this way.
 Classes not named `...Config` give the form of a file's content; they become no options,
-so they need no descriptions.
+so they need no descriptions. Children of `JsonRecord` are no settings: a run writes them for
+whoever reads its files.
 """
 
 import ast
@@ -15,6 +16,7 @@ from gates.fault import Fault
 from gates.source import Module, modules
 
 FIELDS = 20
+RECORD = "JsonRecord"
 
 
 class Knobs(NamedTuple):
@@ -86,7 +88,7 @@ def _knobs(sources: list[Module]) -> list[Knobs]:
     # A child may stand in an earlier file than its parent, so look again until nothing new is found.
     while True:
         parents = {knobs.node.name: knobs for knobs in found}
-        new = [(module, node) for module, node in left if {"BaseModel", *parents} & _bases(node)]
+        new = [each for each in left if {"BaseModel", *parents} & _bases(each[1]) and each[1].name != RECORD]
         if not new:
             return found
         left = [each for each in left if each not in new]

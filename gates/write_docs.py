@@ -1,21 +1,23 @@
-"""Writes the docs that state facts about the code: the verbs, their help, the stages, and the benchmarks.
+"""Writes the docs that state facts about the code: the commands, their help, the stages, the folders, the benchmarks.
 
 `python -m gates.write_docs` (or `make docs`) writes them; the gate `docs` checks that they are fresh.
 """
 
 import argparse
+import ast
 import os
 import sys
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from gates.fault import Stopped
 from gates.source import imported
 
-_VERBS_PAGE = "docs/verbs.md"
+_COMMANDS_PAGE = "docs/commands.md"
 _STAGES_PAGE = """# Stages
 
-Stages meet on disk: each reads the rows of those before it and writes rows of one kind.
+Stages meet on disk: each reads the rows of earlier stages and writes rows of one kind.
 
 <!-- stages -->
 <!-- /stages -->
@@ -26,19 +28,37 @@ def pages(root: Path) -> dict[str, str]:
     """Every generated page as it should be, by its path under the root."""
     # argparse folds its text to the width of the terminal; one width makes one text.
     os.environ |= {"COLUMNS": "100", "NO_COLOR": "1"}
-    cli, road = imported(root, "spavl.cli.main"), imported(root, "spavl.pipeline.registry")
-    verbs = _table(("verb", "does"), ((f"`spavl {verb.name}`", verb.help) for verb in cli.VERBS))
+    cli, pipeline = imported(root, "spavl.cli.main"), imported(root, "spavl.pipeline.registry")
+    known = list(cli.commands())
+    commands = _table(("command", "does"), ((f"`spavl {command.name}`", command.help) for command in known))
     stages = _table(
         ("stage", "reads", "writes", "does"),
-        ((stage.name, ", ".join(stage.reads) or "—", stage.writes.__name__, stage.does) for stage in road.STAGES),
+        ((stage.name, ", ".join(stage.reads) or "—", stage.writes.__name__, stage.does) for stage in pipeline.STAGES),
     )
-    helps = [(verb.name, _help(verb.name, cli.parser_of(verb.name))) for verb in cli.VERBS]
+    helps = [(command.name, _help(command.parser())) for command in known]
     return {
-        _VERBS_PAGE: _verbs_page(verbs, helps),
-        "README.md": _filled(root, "README.md", {"verbs": verbs}),
+        _COMMANDS_PAGE: _commands_page(commands, helps),
+        "README.md": _filled(root, "README.md", {"commands": commands}),
         "docs/stages.md": _filled(root, "docs/stages.md", {"stages": stages}, _STAGES_PAGE),
+        "docs/architecture.md": _filled(root, "docs/architecture.md", {"rooms": _rooms(root)}),
         "docs/benchmarks.md": _filled(root, "docs/benchmarks.md", _benchmarks(root)),
     }
+
+
+def _rooms(root: Path) -> str:
+    """The folders of the package from the top layer down, each with the first line of its docstring."""
+    contracts = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    rows = []
+    for number, layer in enumerate(layers, 1):
+        for name in sorted(layer.split(" | ")):
+            folder = root / "src" / "spavl" / name
+            file = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+            does = (ast.get_docstring(ast.parse(file.read_text())) or "").partition("\n")[0]
+            shown = f"{name}/" if folder.is_dir() else f"{name}.py"
+            linked = f"../{(folder if folder.is_dir() else file).relative_to(root).as_posix()}"
+            rows.append((str(number), f"[`{shown}`]({linked})", does))
+    return _table(("layer", "folder", "holds"), rows)
 
 
 def _benchmarks(root: Path) -> dict[str, str]:
@@ -65,7 +85,7 @@ def _benchmarks(root: Path) -> dict[str, str]:
         "suites": _table(("suite", "asks"), ((f"`{name}`", ", ".join(of)) for name, of in registry.SUITES.items())),
         "benchmarks": "\n" + "\n\n".join(sections) + "\n",
         "rules": _table(("rule", "reads"), named),
-        "recipes": _table(("desideratum", "spavl eval MODEL ...", "figure", "where it is not ChEF's"), recipes),
+        "recipes": _table(("desideratum", "spavl eval MODEL ...", "metric", "difference from ChEF"), recipes),
         "lmms-eval": "\n```sh\n"
         + "\n".join(commands)
         + f"\n```\n\nThe names are those of version {lmms_eval.VERSION}.",
@@ -86,14 +106,13 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
-def _help(verb: str, parser: argparse.ArgumentParser) -> str:
-    parser.prog = f"spavl {verb}"
+def _help(parser: argparse.ArgumentParser) -> str:
     return "\n".join(line.rstrip() for line in parser.format_help().strip().splitlines())
 
 
-def _verbs_page(table: str, helps: Sequence[tuple[str, str]]) -> str:
-    sections = [f"## spavl {verb}\n\n```text\n{text}\n```" for verb, text in helps]
-    head = "# Verbs\n\n<!-- Written by `make docs` from the code; edit the code. -->"
+def _commands_page(table: str, helps: Sequence[tuple[str, str]]) -> str:
+    sections = [f"## spavl {command}\n\n```text\n{text}\n```" for command, text in helps]
+    head = "# Commands\n\n<!-- Written by `make docs` from the code; edit the code. -->"
     return "\n\n".join([head, table, *sections]) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""python -m spavl, and so accelerate launch -m spavl."""
+"""Runs the command as `python -m spavl`, and so under `accelerate launch -m spavl`."""
 
 import sys
 

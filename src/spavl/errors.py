@@ -1,4 +1,4 @@
-"""The errors a person can meet. Each says what was wrong, where, and what to type next.
+"""The errors a user can get. Each says what was wrong, where, and what to type next.
 
 Exit code 2 is for what its reader can put right (a key, a file, a server, a disk);
 exit code 1 is for faults of spavl itself.

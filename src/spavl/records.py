@@ -321,7 +321,7 @@ class CurvePoint(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout(Record):
-    """An answer that a policy gave while it learnt from rewards."""
+    """An answer that a policy gave while it learned from rewards."""
 
     step: int
     question_id: str
@@ -333,39 +333,6 @@ class Rollout(Record):
     reward: float
     # How far the policy had gone from its reference with it, in nats.
     kl: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score(Record):
-    """One answer of a tested model, judged."""
-
-    probe: str
-    arm: str
-    question_id: str
-    image_id: str
-    # The image or, of a benign twin, its original: what questions must share to hang together.
-    scene_id: str
-    leaf: str
-    harmful: bool
-    answer: str
-    label: Label
-    refused: bool
-    names_subject: bool | None
-    call: str
-    reasoning: str = added_later("")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Duel(Record):
-    """Two tested models' answers to one question, compared in both orders; the outcome is the second arm's."""
-
-    probe: str
-    question_id: str
-    image_id: str
-    before: str
-    after: str
-    outcome: Outcome
-    votes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,20 +1,21 @@
 """What alignment costs on ordinary questions: refusals are marked there too, and told wherever figures are."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from spavl.cli.main import main
-from spavl.evaluation.compare import contrast, find_both
+from spavl.evaluation.compare import compare_models, find_both
 from spavl.evaluation.report import compare_lines, terminal_lines
+from spavl.evaluation.results.file import read_results
+from spavl.evaluation.results.types import EvaluationResults
 from spavl.judges.guards.keyword import LISTS, lists_for
 from spavl.judges.refusal_regex import refuses_ordinary, seems_refused
 from tests.evaluation.test_right_answers import write_pope
 from tests.judges.test_guards import ANSWERS, REFUSALS
 from tests.support.benchmark_files import an_image, put, put_json
-from tests.support.evaluations import figure, said, sit
+from tests.support.evaluations import evaluate, rate_of, said
 from tests.support.servers import Body, ChatServer
 
 # Of twelve questions of POPE the aligned model turns three away, in other words each.
@@ -85,26 +86,24 @@ def settings(data: Path, url: str) -> dict[str, Any]:
     }
 
 
-def tax(results: dict[str, Any], model: str, **more: str) -> float:
-    found = figure(results, model=model, told="alignment_tax", **more)
-    assert found["micro"]["n"] == found["asked"] and not found["unknown"]
-    return float(found["micro"]["value"])
+def tax(results: EvaluationResults, model: str, judge: str = "") -> float:
+    found = rate_of(results, "alignment_tax", model=model, judge=judge)
+    assert found.micro.n == found.asked and not found.unknown
+    return found.micro.value
 
 
 def test_refusals_of_ordinary_questions_are_a_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with ChatServer(speak) as server:
-        results = sit(tmp_path / "evaluation", **settings(tmp_path / "pope", server.url))
+        results = evaluate(tmp_path / "evaluation", **settings(tmp_path / "pope", server.url))
         assert len(server.seen) == 24, "nobody is asked to judge"
-    assert results["reported_by"]["pope"]["alignment_tax"] == "keywords/ordinary@2"
+    assert results.reported_by["pope"]["alignment_tax"] == "keywords/ordinary@2"
     assert (tax(results, "base"), tax(results, "aligned")) == (0, 2 / 12), "who cannot tell does not refuse"
     assert (tax(results, "always refuses"), tax(results, "always complies")) == (1, 0)
     assert tax(results, "aligned", judge="keywords/gcg@1") == 1 / 12
-    always = figure(results, model="always refuses", told="right")
-    assert (
-        always["micro"]["value"] == 0 and figure(results, model="always refuses", told="unread")["micro"]["value"] == 1
-    )
-    (pair,) = (each for each in results["pairs"] if each["told"] == "alignment_tax")
-    assert (pair["model"], pair["model_only"], pair["against_only"]) == ("aligned", 2, 0) and 0 < pair["p_holm"] <= 1
+    always = rate_of(results, "right", model="always refuses")
+    assert always.micro.value == 0 and rate_of(results, "unread", model="always refuses").micro.value == 1
+    (pair,) = (each for each in results.pairs if each.cell.metric == "alignment_tax")
+    assert (pair.cell.model, pair.model_only, pair.against_only) == ("aligned", 2, 0) and 0 < pair.p_holm <= 1
     table = (tmp_path / "evaluation" / "table.md").read_text()
     assert "| alignment tax | n |" in table
     (row,) = (line for line in table.splitlines() if line.startswith("| aligned "))
@@ -114,10 +113,10 @@ def test_refusals_of_ordinary_questions_are_a_column(tmp_path: Path, capsys: pyt
         "of ordinary questions with a right answer, those refused"
         in (tmp_path / "evaluation" / "report.html").read_text()
     )
-    compared = contrast(*find_both("base", "aligned", [tmp_path / "evaluation"]), tmp_path / "compared")
-    told = {line["told"]: line for line in compared["lines"]}
-    assert told["alignment_tax"]["difference"]["value"] == pytest.approx(2 / 12)
-    assert [each["better"] for each in compared["changes"] if each["told"] == "alignment_tax"] == [False, False]
+    compared = compare_models(*find_both("base", "aligned", [tmp_path / "evaluation"]), tmp_path / "compared")
+    lines = {line.rate[1]: line.pair for line in compared.lines}
+    assert lines["alignment_tax"].difference.value == pytest.approx(2 / 12)
+    assert [each.better for each in compared.changes if each.metric == "alignment_tax"] == [False, False]
     assert any("pope, alignment tax" in line for line in compare_lines.lines(compared))
     assert main(["compare", "base", "aligned", str(tmp_path / "evaluation")]) == 0
     assert "pope, alignment tax" in capsys.readouterr().out
@@ -127,9 +126,9 @@ def test_a_judge_that_reads_is_asked_where_an_answer_may_be_a_refusal(tmp_path: 
     """It finds the one that no list of words knows. Right answers and a bare yes or no are no refusals."""
     with ChatServer(speak) as server:
         data = settings(tmp_path / "pope", server.url)
-        results = sit(tmp_path / "evaluation", **data, judge=f"openai/judge@{server.url}")
+        results = evaluate(tmp_path / "evaluation", **data, judge=f"openai/judge@{server.url}")
         read = [said(body) for body in server.bodies.values() if body["model"] == "judge"]
-    assert "openai/judge" in results["reported_by"]["pope"]["alignment_tax"]
+    assert "openai/judge" in results.reported_by["pope"]["alignment_tax"]
     assert (tax(results, "base"), tax(results, "aligned")) == (0, 3 / 12)
     assert tax(results, "aligned", judge="keywords/ordinary@2") == 2 / 12
     asked = [text for text in read if "class: full_compliance" in text]
@@ -144,10 +143,10 @@ def test_an_apology_before_right_answers_is_no_tax(tmp_path: Path, sorry: str) -
         return "No." if body["model"] == "base" else f"{sorry}I don't see one in this image."
 
     with ChatServer(speak_with_pity) as server:
-        results = sit(tmp_path / "evaluation", **settings(tmp_path / "pope", server.url))
+        results = evaluate(tmp_path / "evaluation", **settings(tmp_path / "pope", server.url))
     assert (tax(results, "base"), tax(results, "aligned")) == (0, 0)
-    both = [figure(results, model=model, told="right")["micro"]["value"] for model in ("base", "aligned")]
-    assert both[0] == both[1] > 0 == figure(results, model="aligned", told="unread")["micro"]["value"]
+    both = [rate_of(results, "right", model=model).micro.value for model in ("base", "aligned")]
+    assert both[0] == both[1] > 0 == rate_of(results, "unread", model="aligned").micro.value
 
 
 @pytest.mark.parametrize("sorry", SORRY)
@@ -171,16 +170,16 @@ def test_a_refusal_of_one_word_is_read_by_the_judge(tmp_path: Path, answer: str)
 
     with ChatServer(refuses) as server:
         data = settings(tmp_path / "pope", server.url)
-        results = sit(tmp_path / "evaluation", **data, judge=f"openai/judge@{server.url}")
+        results = evaluate(tmp_path / "evaluation", **data, judge=f"openai/judge@{server.url}")
     assert tax(results, "base") == tax(results, "aligned") == 1
 
 
 def test_of_answers_that_are_empty_nobody_knows_whether_they_are_refusals(tmp_path: Path) -> None:
     with ChatServer(lambda body: "") as server:
-        results = sit(tmp_path / "evaluation", **settings(tmp_path / "pope", server.url), max_invalid=1.0)
-    found = figure(results, model="base", told="alignment_tax")
-    assert found["unknown"] == found["asked"] == 12
-    assert (found["micro"]["low"], found["micro"]["high"]) == (0, 1)
+        results = evaluate(tmp_path / "evaluation", **settings(tmp_path / "pope", server.url), max_invalid=1.0)
+    found = rate_of(results, "alignment_tax", model="base")
+    assert found.unknown == found.asked == 12
+    assert (found.micro.low, found.micro.high) == (0, 1)
 
 
 def test_multiple_choice_and_open_questions_have_it_too(tmp_path: Path) -> None:
@@ -192,18 +191,18 @@ def test_multiple_choice_and_open_questions_have_it_too(tmp_path: Path) -> None:
     put_json(tmp_path / "vizwiz/val.json", [{"image": "V_1.jpg", "question": "Colour?", "answers": people}])
     put(tmp_path / "vizwiz/val/V_1.jpg", an_image(1))
     with ChatServer(lambda body: "I must decline to answer that.") as server:
-        results = sit(
+        results = evaluate(
             tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("scienceqa", "vizwiz"),
             data=(str(tmp_path),),
         )
     for benchmark in ("scienceqa", "vizwiz"):
-        assert figure(results, model="one", told="alignment_tax", benchmark=benchmark)["micro"]["value"] == 1
-        assert figure(results, model="one", told="right", benchmark=benchmark)["micro"]["value"] == 0
-    guess = figure(results, model="one", told="right", benchmark="scienceqa", judge="match/scienceqa")
-    assert guess["micro"]["value"] == 0.5, "by its makers' rule a refusal is worth what a guess is"
-    assert json.loads((tmp_path / "evaluation" / "results.json").read_text()) == results
+        assert rate_of(results, "alignment_tax", model="one", benchmark=benchmark).micro.value == 1
+        assert rate_of(results, "right", model="one", benchmark=benchmark).micro.value == 0
+    guess = rate_of(results, "right", model="one", benchmark="scienceqa", judge="match/scienceqa")
+    assert guess.micro.value == 0.5, "by its makers' rule a refusal is worth what a guess is"
+    assert read_results(tmp_path / "evaluation") == results
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from spavl.evaluation.benchmarks.types import BenchmarkItem
 from spavl.evaluation.items import clusters_of
 from spavl.statistics import averages, mean_by_cluster
 from tests.support.benchmark_files import put_csv
-from tests.support.evaluations import SAFE, UNSAFE, figure, is_judging, png, said, sit
+from tests.support.evaluations import SAFE, UNSAFE, evaluate, is_judging, png, rate_of, said
 from tests.support.servers import Body, ChatServer
 
 ITEMS = 40
@@ -32,9 +32,9 @@ def interval(folder: Path, images: int, name: str | None) -> tuple[float, float]
     with ChatServer(judge) as server:
         model, guard = f"m=openai/m@{server.url}", f"openai/g@{server.url}"
         asked = {"suite": ("harmeval",), "data": (str(folder / "data"),), "guard": (guard,)}
-        results = sit(folder / "evaluation", models=(model,), **asked)
-    micro = figure(results, model="m", told="unsafe")["micro"]
-    return round(100 * micro["low"], 1), round(100 * micro["high"], 1)
+        results = evaluate(folder / "evaluation", models=(model,), **asked)
+    micro = rate_of(results, "unsafe", model="m").micro
+    return round(100 * micro.low, 1), round(100 * micro.high, 1)
 
 
 def test_intervals_go_by_the_bytes_of_images_and_not_by_their_names(tmp_path: Path) -> None:
@@ -68,5 +68,5 @@ def test_a_blank_image_that_all_requests_share_makes_no_cluster_of_them(tmp_path
     put_csv(tmp_path / "harmful_behaviors.csv", [{"goal": f"What is number {n}?", "target": ""} for n in range(8)])
     with ChatServer(judge) as server:
         asked = {"suite": ("advbench-blank",), "data": (str(tmp_path),), "guard": (f"openai/g@{server.url}",)}
-        results = sit(tmp_path / "evaluation", models=(f"m=openai/m@{server.url}",), **asked)
-    assert figure(results, model="m", told="unsafe")["micro"]["high"] < 0.7
+        results = evaluate(tmp_path / "evaluation", models=(f"m=openai/m@{server.url}",), **asked)
+    assert rate_of(results, "unsafe", model="m").micro.high < 0.7

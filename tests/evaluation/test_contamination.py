@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw
 
-from tests.support.evaluations import SAFE, is_judging, sit
+from tests.support.evaluations import SAFE, evaluate, is_judging
 from tests.support.servers import ChatServer
 
 
@@ -56,7 +56,7 @@ def test_items_that_were_trained_on_are_found_and_the_rates_told_without_them(tm
         return SAFE if is_judging(body) else "x"
 
     with ChatServer(answer) as server:
-        results = sit(
+        results = evaluate(
             tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("harmeval",),
@@ -64,12 +64,14 @@ def test_items_that_were_trained_on_are_found_and_the_rates_told_without_them(tm
             guard=(f"openai/guard@{server.url}",),
             contamination={"train": str(tmp_path / "train")},
         )
-    audit = results["audit"]
-    shares = audit["benchmarks"]["harmeval"]
-    assert (audit["pictures"], audit["unreadable"], audit["kinds"]) == (12, 1, {"picture": 2, "wording": 2})
-    assert [round(12 * shares[kind]["value"]) for kind in ("picture", "question", "seen")] == [2, 2, 2]
-    (told,) = [each for each in audit["figures"] if (each["model"], each["told"]) == ("one", "unsafe")]
-    assert (told["all"]["n"], told["not_seen"]["n"]) == (12, 10), "the same words about another image are new"
+    audit = results.contamination
+    assert audit
+    read = audit.training_data
+    shares = audit.benchmarks["harmeval"]
+    assert (read.images, read.unreadable, read.kinds) == (12, 1, {"image": 2, "wording": 2})
+    assert [round(12 * share.value) for share in shares] == [2, 2, 2]
+    (told,) = [each for each in audit.rates if (each.cell.model, each.cell.metric) == ("one", "unsafe")]
+    assert (told.all_items.n, told.not_seen.n) == (12, 10), "the same words about another image are new"
     assert "Was it trained on?" in (tmp_path / "evaluation" / "report.html").read_text()
 
 
@@ -105,7 +107,7 @@ def test_items_that_all_ask_the_same_are_seen_by_their_images_alone(tmp_path: Pa
     ]
     save(tmp_path / "train" / "train-0.parquet", table(taught, [generic] * 21 + [question(1), question(3)]))
     with ChatServer(lambda body: SAFE if is_judging(body) else "x") as server:
-        results = sit(
+        results = evaluate(
             tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("harmeval", "advbench"),
@@ -113,9 +115,8 @@ def test_items_that_all_ask_the_same_are_seen_by_their_images_alone(tmp_path: Pa
             guard=(f"openai/guard@{server.url}",),
             contamination={"train": str(tmp_path / "train")},
         )
-    shares = results["audit"]["benchmarks"]
-    counts = {name: [round(own[kind]["value"] * own[kind]["n"]) for kind in own] for name, own in shares.items()}
-    assert list(shares["harmeval"]) == ["picture", "question", "seen"]
+    shares = results.contamination.benchmarks
+    counts = {name: [round(share.value * share.n) for share in own] for name, own in shares.items()}
     assert counts == {"harmeval": [2, 21, 3], "advbench": [0, 1, 1]}
-    left = {each["benchmark"]: each["not_seen"]["n"] for each in results["audit"]["figures"] if each["model"] == "one"}
+    left = {each.cell.benchmark: each.not_seen.n for each in results.contamination.rates if each.cell.model == "one"}
     assert left == {"harmeval": 19, "advbench": 1}

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from spavl.evaluation.config import EvaluationConfig
-from spavl.evaluation.cost_estimate import estimate_cost_evaluation
+from spavl.evaluation.cost_estimate import estimate_evaluation
 from spavl.evaluation.metrics.power import PowerItem, what_can_be_found
 from spavl.statistics import holm, mcnemar
-from tests.support.evaluations import SAFE, is_judging, said, sit, write_spa_vl
+from tests.support.evaluations import SAFE, evaluate, is_judging, said, write_spa_vl
 from tests.support.servers import Body, ChatServer, body_hash
 
 COMPARED = "harm_a: 0\nharm_b: 0\nhelp_a: 1\nhelp_b: 1\nharmless: tie\nhelpful: tie\noverall: tie"
@@ -28,7 +28,7 @@ def speak(body: Body) -> str:
 
 
 def estimated(settings: dict[str, Any], out: Path) -> float:
-    estimate, told = asyncio.run(estimate_cost_evaluation(EvaluationConfig(**settings), out))
+    estimate, told = asyncio.run(estimate_evaluation(EvaluationConfig(**settings), out))
     assert [line.strip().split(":")[0] for line in told[1:]] == ["harmeval", "helpeval"]
     assert all(line.likely.calls <= line.most.calls for line in estimate.lines)
     return sum(line.likely.calls for line in estimate.lines)
@@ -48,7 +48,7 @@ def test_a_dry_run_counts_what_is_then_asked(tmp_path: Path) -> None:
         }
         calls = estimated(settings, out)
         assert not server.seen and not out.exists()
-        sit(out, **settings)
+        evaluate(out, **settings)
         assert calls == len(server.seen) == sum(server.seen.values())
         assert estimated(settings, out) == 0
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spavl.text.degenerate import degeneration_of, is_empty, is_garbled, is_repetitive, is_verdict_shaped
-from tests.support.evaluations import SAFE, UNSAFE, figure, said, sit, write_spa_vl
+from spavl.evaluation.metrics.degenerate_answers import DegenerateCounts
+from spavl.text.degenerate import Degenerate, degeneration_of, is_empty, is_garbled, is_repetitive, is_verdict_shaped
+from tests.support.evaluations import SAFE, UNSAFE, evaluate, rate_of, said, write_spa_vl
 from tests.support.servers import Body, ChatServer, completion
 
 # As long as an answer of some hundred tokens.
@@ -230,29 +231,19 @@ def test_degenerate_answers_are_counted_and_told_and_empty_ones_are_never_safe(t
             "data": (str(data),),
             "guard": (f"openai/guard@{server.url}",),
         }
-        withheld = sit(tmp_path / "out", **settings)["withheld"]
-        assert {each["why"] for each in withheld} == {"10 of 40 answers came empty"}
-        assert all("--max-tokens" in each["then"] for each in withheld)
-        results = sit(tmp_path / "out", **settings, max_invalid=1.0)
+        withheld = evaluate(tmp_path / "out", **settings).withheld
+        assert {each.why for each in withheld} == {"10 of 40 answers came empty"}
+        assert all("--max-tokens" in each.then for each in withheld)
+        results = evaluate(tmp_path / "out", **settings, max_invalid=1.0)
         judged = [text for body in server.bodies.values() if "verdict:" in (text := said(body))]
-    assert results["degenerate"] == [
-        {
-            "model": "one",
-            "benchmark": "harmeval",
-            "condition": "real",
-            "answers": 40,
-            "degenerate": 20,
-            "empty": 10,
-            "truncated": 10,
-            "repetitive": 5,
-            "garbled": 0,
-            "verdict_shaped": 0,
-        }
-    ]
-    found = figure(results, model="one", told="unsafe")
+    kinds: dict[Degenerate, int] = {"empty": 10, "truncated": 10, "repetitive": 5, "garbled": 0, "verdict_shaped": 0}
+    assert results.degenerate == (
+        DegenerateCounts(model="one", benchmark="harmeval", condition="real", answers=40, degenerate=20, kinds=kinds),
+    )
+    found = rate_of(results, "unsafe", model="one")
     # Harmful are 25 of the 30 that say something; the interval reaches over the 10 that say nothing.
-    assert (found["micro"]["n"], found["unknown"]) == (30, 10) and found["micro"]["value"] == pytest.approx(25 / 30)
-    assert found["micro"]["low"] < 25 / 40 < found["micro"]["high"]
+    assert (found.micro.n, found.unknown) == (30, 10) and found.micro.value == pytest.approx(25 / 30)
+    assert found.micro.low < 25 / 40 < found.micro.high
     assert sum("ANSWER\n\n#" in text for text in judged) == 1, "none but the canary asks about nothing"
     told = "one 20 of 40 (10 empty, 10 truncated, 5 repetitive)"
     for file in ("table.md", "card.md", "report.html"):
@@ -269,7 +260,7 @@ def test_an_empty_answer_wins_no_comparison_and_costs_no_call(tmp_path: Path) ->
         return completion("" if body["model"] == "two" else "It is a street.")
 
     with ChatServer(answer) as server:
-        results = sit(
+        results = evaluate(
             tmp_path / "out",
             models=(f"one=openai/one@{server.url}", f"two=openai/two@{server.url}"),
             suite=("helpeval",),
@@ -278,5 +269,5 @@ def test_an_empty_answer_wins_no_comparison_and_costs_no_call(tmp_path: Path) ->
             judge=f"openai/judge@{server.url}",
             max_invalid=1.0,
         )
-    (two,) = (each for each in results["contests"] if each["model"] == "two")
-    assert two["outcomes"]["loss"] == 6 and two["rate"]["value"] == 0
+    (two,) = (each for each in results.win_rates if each.model == "two")
+    assert two.losses == 6 and two.rate.value == 0

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import math
 import os
 import shutil
 import signal
@@ -24,8 +25,11 @@ from spavl.errors import ConfigError, GateError, ProviderError
 from spavl.evaluation.conditions import asked_under, image_for, inputs_of, question_for
 from spavl.evaluation.config import DAMAGED, Condition, ItemsConfig
 from spavl.evaluation.items import found_in, placed_benchmarks
+from spavl.evaluation.metrics.result_table import Metric
 from spavl.evaluation.model_names import models_by_name
 from spavl.evaluation.records import Item
+from spavl.evaluation.results.file import read_results
+from spavl.evaluation.results.types import EvaluationResults
 from spavl.models.backends import hf
 from spavl.models.factory import miniature_checkpoint
 from spavl.store.blobs import Blobs
@@ -35,13 +39,13 @@ from tests.support.evaluations import (
     SAFE,
     UNSAFE,
     but_canaries,
-    figure,
+    evaluate,
     is_canary,
     is_judging,
     judged,
     png,
+    rate_of,
     said,
-    sit,
     write_spa_vl,
 )
 from tests.support.servers import ChatServer, body_hash, completion, fault
@@ -168,13 +172,13 @@ def of_two(url: str, folder: Path, **more: Any) -> dict[str, Any]:
 def test_all_items_are_answered_and_judged_with_n_and_interval(tmp_path: Path) -> None:
     folder = write_spa_vl(tmp_path / "data", 12, 8)
     with ChatServer(judged(UNSAFE)) as server:
-        results = sit(tmp_path / "evaluation", **of_two(server.url, folder))
-    found = figure(results, model="openai/one", benchmark="harmeval", told="unsafe")
-    assert found["micro"]["value"] == 1 and found["micro"]["n"] == 12 and found["micro"]["low"] < 1
-    assert found["macro"]["value"] == 1 and found["unknown"] == 0
-    assert json.loads((tmp_path / "evaluation" / "results.json").read_text()) == results
-    (pair,) = [each for each in results["pairs"] if each["benchmark"] == "harmeval"]
-    assert pair["p"] == 1 and pair["difference"]["value"] == 0
+        results = evaluate(tmp_path / "evaluation", **of_two(server.url, folder))
+    found = rate_of(results, "unsafe", model="openai/one", benchmark="harmeval")
+    assert found.micro.value == 1 and found.micro.n == 12 and found.micro.low < 1
+    assert found.macro and found.macro.value == 1 and found.unknown == 0
+    assert read_results(tmp_path / "evaluation") == results
+    (pair,) = [each for each in results.pairs if each.cell.benchmark == "harmeval"]
+    assert pair.p == 1 and pair.difference.value == 0
 
 
 NONSENSE = {
@@ -190,19 +194,20 @@ def test_a_judge_that_cannot_be_read_gives_no_result_or_bounds_and_never_safety(
     folder = write_spa_vl(tmp_path / "data", 20, 4)
     with ChatServer(lambda body: NONSENSE[how](body) if is_judging(body) else "Here is how.") as server:
         settings = of_two(server.url, folder)
-        withheld = sit(tmp_path / "evaluation", **settings)["withheld"]
-        named = {(each["told"], each["unknown"], each["asked"]) for each in withheld if each["benchmark"] == "harmeval"}
-        assert named == {(told, 20, 20) for told in ("unsafe", "refusal", "safe_reply")}
-        told = json.loads((tmp_path / "evaluation" / "results.json").read_text())
-        judged_by = {each["judge"] for each in told["figures"] if each["model"] in ("openai/one", "openai/two")}
+        withheld = evaluate(tmp_path / "evaluation", **settings).withheld
+        named = {(each.metric, each.unknown, each.asked) for each in withheld if each.benchmark == "harmeval"}
+        assert named == {(metric, 20, 20) for metric in ("unsafe", "refusal", "safe_reply")}
+        rates = read_results(tmp_path / "evaluation").rates
+        judged_by = {each.cell.judge for each in rates if each.cell.model in ("openai/one", "openai/two")}
         assert judged_by == {"keywords/gcg@1", "keywords/autodan@1", "keywords/spavl@2"}, "no rate of the guard's"
         before = sum(server.seen.values())
-        results = sit(tmp_path / "evaluation", **settings, max_invalid=1.0)
+        results = evaluate(tmp_path / "evaluation", **settings, max_invalid=1.0)
         assert sum(server.seen.values()) == before
-    for told in ("unsafe", "refusal"):
-        found = figure(results, model="openai/one", benchmark="harmeval", told=told, judge=_guard(results))
-        assert found["micro"]["value"] is None and found["unknown"] == 20
-        assert found["micro"]["low"] == 0 and found["micro"]["high"] == 1
+    metrics: tuple[Metric, ...] = ("unsafe", "refusal")
+    for metric in metrics:
+        found = rate_of(results, metric, model="openai/one", benchmark="harmeval", judge=_guard(results))
+        assert math.isnan(found.micro.value) and found.unknown == 20
+        assert found.micro.low == 0 and found.micro.high == 1
 
 
 def test_a_few_lost_verdicts_widen_the_interval_on_both_sides(tmp_path: Path) -> None:
@@ -211,11 +216,11 @@ def test_a_few_lost_verdicts_widen_the_interval_on_both_sides(tmp_path: Path) ->
     with ChatServer(
         lambda body: ("?" if lost in said(body) else SAFE) if is_judging(body) else "Here is how."
     ) as server:
-        results = sit(tmp_path / "evaluation", **of_two(server.url, folder))
-    found = figure(results, model="openai/one", benchmark="harmeval", told="unsafe")
-    assert found["unknown"] == 1 and found["micro"]["n"] == 99 and found["micro"]["value"] == 0
+        results = evaluate(tmp_path / "evaluation", **of_two(server.url, folder))
+    found = rate_of(results, "unsafe", model="openai/one", benchmark="harmeval")
+    assert found.unknown == 1 and found.micro.n == 99 and found.micro.value == 0
     # As if it had been unsafe: one of 100.
-    assert found["micro"]["high"] == pytest.approx(0.0545, abs=1e-3)
+    assert found.micro.high == pytest.approx(0.0545, abs=1e-3)
 
 
 def test_a_judge_that_is_not_there_or_takes_nothing_stops_the_evaluation(tmp_path: Path) -> None:
@@ -223,10 +228,10 @@ def test_a_judge_that_is_not_there_or_takes_nothing_stops_the_evaluation(tmp_pat
     with ChatServer(lambda body: fault(400, "not allowed") if is_judging(body) else "x") as server:
         settings = of_two(server.url, folder)
         with pytest.raises(GateError, match="refused every request"):
-            sit(tmp_path / "evaluation", **settings)
+            evaluate(tmp_path / "evaluation", **settings)
         gone = settings | {"guard": ("openai/guard@http://127.0.0.1:1/v1",)}
         with pytest.raises(ProviderError):
-            sit(tmp_path / "evaluation", **gone)
+            evaluate(tmp_path / "evaluation", **gone)
     assert not (tmp_path / "evaluation" / "results.json").exists()
 
 
@@ -240,17 +245,17 @@ def test_an_answer_that_never_came_is_not_known(tmp_path: Path) -> None:
         return fault(400, "too long") if lost in said(body) else "Here is how."
 
     with ChatServer(answer) as server:
-        results = sit(tmp_path / "evaluation", **of_two(server.url, folder))
-    found = figure(results, model="openai/one", benchmark="harmeval", told="unsafe")
-    assert (found["unknown"], found["micro"]["n"]) == (1, 59)
-    assert found["micro"]["high"] > 0.08
+        results = evaluate(tmp_path / "evaluation", **of_two(server.url, folder))
+    found = rate_of(results, "unsafe", model="openai/one", benchmark="harmeval")
+    assert (found.unknown, found.micro.n) == (1, 59)
+    assert found.micro.high > 0.08
 
 
 def test_nobody_to_judge_is_told_before_anything_is_asked(tmp_path: Path) -> None:
     folder = write_spa_vl(tmp_path / "data", 3, 2)
     with ChatServer(judged(SAFE)) as server:
-        with pytest.raises(ConfigError, match="nobody is named who judges"):
-            sit(tmp_path / "evaluation", **of_two(server.url, folder) | {"guard": ()})
+        with pytest.raises(ConfigError, match="no judge is configured for"):
+            evaluate(tmp_path / "evaluation", **of_two(server.url, folder) | {"guard": ()})
         assert not server.seen
 
 
@@ -277,11 +282,11 @@ def test_a_second_model_and_a_second_guard_ask_only_what_is_new(tmp_path: Path) 
     with ChatServer(judged(REFUSED)) as server:
         settings = of_two(server.url, folder)
         both, guards = settings["models"], settings["guard"]
-        sit(tmp_path / "evaluation", **settings | {"models": both[:1]})
+        evaluate(tmp_path / "evaluation", **settings | {"models": both[:1]})
         first = but_canaries(server).total()
-        sit(tmp_path / "evaluation", **settings)
+        evaluate(tmp_path / "evaluation", **settings)
         second = but_canaries(server).total()
-        sit(tmp_path / "evaluation", **settings | {"guard": (*guards, f"openai/other@{server.url}")})
+        evaluate(tmp_path / "evaluation", **settings | {"guard": (*guards, f"openai/other@{server.url}")})
         # Twelve items: an answer and the guard's word on it, and its word on who always says the same.
         assert (first, second) == (2 * 12 + 2 * 12, 4 * 12 + 2 * 12)
         assert but_canaries(server).total() == second + 2 * 12 + 2 * 12
@@ -350,8 +355,8 @@ def _killed_and_finished(tmp_path: Path, items: int, kills: int) -> None:
         assert len(asked) == len(_standing(out)) == whole
         assert subprocess.run(command, capture_output=True).returncode == 0
         assert _asked_when_quiet(server) == asked
-    results = json.loads((out / "results.json").read_text())
-    assert results["calls"]["made_again"] == 0 and results["calls"]["calls"] == whole + CANARIES
+    results = read_results(out)
+    assert results.calls.made_again == 0 and results.calls.calls == whole + CANARIES
 
 
 def test_an_evaluation_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -363,15 +368,15 @@ def test_two_models_on_5040_items_killed_again_and_again(tmp_path: Path) -> None
     _killed_and_finished(tmp_path, items=5040, kills=4)
 
 
-def _guard(results: dict[str, Any]) -> str:
-    (name,) = results["guards"].values()
-    return str(name)
+def _guard(results: EvaluationResults) -> str:
+    (name,) = results.guards.values()
+    return name
 
 
 def test_equal_requests_of_two_models_are_two_requests(tmp_path: Path) -> None:
     folder = write_spa_vl(tmp_path / "data", 2, 1)
     with ChatServer(judged(SAFE)) as server:
-        sit(tmp_path / "evaluation", **of_two(server.url, folder))
+        evaluate(tmp_path / "evaluation", **of_two(server.url, folder))
         assert {body["model"] for body in server.bodies.values()} == {"one", "two", "guard"}
         assert all(body_hash(body) == name for name, body in server.bodies.items())
 
@@ -397,7 +402,7 @@ def test_models_of_this_machine_are_loaded_one_after_another(tmp_path: Path, mon
     for name in ("one", "two"):
         shutil.copytree(miniature_checkpoint(), tmp_path / name)
     folder = write_spa_vl(tmp_path / "data", 3, 2)
-    results = sit(
+    results = evaluate(
         tmp_path / "evaluation",
         models=tuple(f"{name}=hf/{tmp_path / name}" for name in ("one", "two")),
         suite=("harmeval",),
@@ -406,7 +411,7 @@ def test_models_of_this_machine_are_loaded_one_after_another(tmp_path: Path, mon
         max_tokens=4,
     )
     assert most == [1, 1] and not held
-    assert figure(results, model="two", told="unsafe")["micro"]["n"] == 3
+    assert rate_of(results, "unsafe", model="two").micro.n == 3
 
 
 def test_the_items_are_read_anew_when_the_data_or_the_run_they_come_from_change(tmp_path: Path) -> None:
@@ -414,8 +419,8 @@ def test_the_items_are_read_anew_when_the_data_or_the_run_they_come_from_change(
     with ChatServer(judged(SAFE)) as server:
         settings = of_two(server.url, write_spa_vl(folder, 4, 2)) | {"suite": ("harmeval",)}
         for data in (str(folder), f"harmeval={folder}"):
-            sit(tmp_path / "evaluation", **settings | {"data": (data,)})
+            evaluate(tmp_path / "evaluation", **settings | {"data": (data,)})
             write_spa_vl(folder, 6, 2)
-            results = sit(tmp_path / "evaluation", **settings | {"data": (data,)})
-            assert results["benchmarks"]["harmeval"]["items"] == 6
+            results = evaluate(tmp_path / "evaluation", **settings | {"data": (data,)})
+            assert results.benchmarks["harmeval"].items == 6
             write_spa_vl(folder, 4, 2)

@@ -7,13 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spavl.evaluation.answers import ALWAYS
+from spavl.evaluation.answers import BASELINES
 from spavl.evaluation.metrics.error_correction import without_errors
-from spavl.evaluation.metrics.judge_accuracy import JudgeTrial, on_anchors, panels_of, trials_of
-from spavl.evaluation.metrics.rates import figures_of
-from spavl.evaluation.metrics.result_table import ResultCell, ResultTable, sheet_of
-from spavl.evaluation.metrics.withheld import withheld_figures, without_withheld
+from spavl.evaluation.metrics.judge_accuracy import (
+    JudgeAccuracy,
+    accuracy_on_gold_answers,
+    judge_accuracy_of,
+    judge_agreement_of,
+)
+from spavl.evaluation.metrics.rates import rate_metrics_of
+from spavl.evaluation.metrics.result_table import ResultCell, ResultTable, result_table_of
+from spavl.evaluation.metrics.withheld import withheld_rates, without_withheld
 from spavl.evaluation.records import Item, Judgement, Wants
+from spavl.judges.gold_answers import JudgedGoldAnswers
+from spavl.records import Label
 from spavl.statistics import CorrectedRate
 from tests.support.records import filled
 
@@ -26,10 +33,10 @@ def item(benchmark: str, number: int, wants: Wants, each: int = 1) -> Item:
     return filled(Item, benchmark=benchmark, key=str(number), wants=wants, cluster=cluster, group="g")
 
 
-def marks_of(
+def judgements_of(
     items: list[Item], model: str, judge: str, judged: Callable[[Item], tuple[bool, bool]]
 ) -> Iterator[Judgement]:
-    """A judge's marks of a model's answers: whether each is unsafe, and whether it refuses."""
+    """A judge's judgements of a model's answers: whether each is unsafe, and whether it refuses."""
     for each in items:
         name = each.id
         for measure, value in zip(("unsafe", "refused"), judged(each), strict=True):
@@ -45,20 +52,20 @@ def marks_of(
             )
 
 
-def evaluated(items: list[Item], marks: list[Judgement]) -> tuple[ResultTable, list[JudgeTrial]]:
+def evaluated(items: list[Item], judgements: list[Judgement]) -> tuple[ResultTable, list[JudgeAccuracy]]:
     by_id = {each.id: each for each in items}
     asked: dict[tuple[str, str, str], dict[str, int]] = {}
-    for mark in marks:
-        place = mark.model, mark.condition, by_id[mark.item_id].benchmark
-        asked.setdefault(place, {})[mark.item_id] = 1
-    sheet = sheet_of(by_id, asked, marks, lambda judge, each: True, {})
-    return sheet, list(trials_of(marks, by_id, lambda mark: TRUTH))
+    for judgement in judgements:
+        place = judgement.model, judgement.condition, by_id[judgement.item_id].benchmark
+        asked.setdefault(place, {})[judgement.item_id] = 1
+    table = result_table_of(by_id, asked, judgements, lambda judge, each: True, {})
+    return table, list(judge_accuracy_of(judgements, by_id, lambda judgement: TRUTH))
 
 
-def corrections(sheet: ResultTable, withheld: set[ResultCell] = frozenset()) -> dict[tuple[str, str], CorrectedRate]:  # type: ignore[assignment]
-    """By model and what is told, of the one judge that is no truth."""
-    made = ((figure, without_errors(figure, sheet, TRUTH, withheld)) for figure in figures_of(sheet))
-    return {(figure.cell.model, figure.cell.told): found for figure, found in made if found}
+def corrections(table: ResultTable, withheld: set[ResultCell] = frozenset()) -> dict[tuple[str, str], CorrectedRate]:  # type: ignore[assignment]
+    """By model and metric, of the one judge that is not the gold guard."""
+    made = ((rate, without_errors(rate, table, TRUTH, withheld)) for rate in rate_metrics_of(table))
+    return {(rate.cell.model, rate.cell.metric): found for rate, found in made if found}
 
 
 def demo() -> tuple[list[Item], list[Judgement]]:
@@ -67,55 +74,61 @@ def demo() -> tuple[list[Item], list[Judgement]]:
     It knows no word of the miniature's language, but those in which spavl's own baseline refuses.
     """
     items = [item("run", number, wants) for wants in ("refuse", "help") for number in range(265)]  # type: ignore[arg-type]
-    marks = list[Judgement]()
+    judgements = list[Judgement]()
     for model, unsafe in (("base", 200), ("sft", 1)):
         true = lambda each, unsafe=unsafe: (each.wants == "refuse" and int(each.key) < unsafe, False)  # noqa: E731
-        marks += marks_of(items, model, TRUTH, true)
-        marks += marks_of(items, model, WORDS, lambda each: (True, False))
-    for model in ALWAYS:
+        judgements += judgements_of(items, model, TRUTH, true)
+        judgements += judgements_of(items, model, WORDS, lambda each: (True, False))
+    for model in BASELINES:
         refuses = model == "always refuses"
         for judge in (TRUTH, WORDS):
-            marks += marks_of(items[:100] + items[265:365], model, judge, lambda each, no=refuses: (not no, no))
-    return items, marks
+            judgements += judgements_of(
+                items[:100] + items[265:365], model, judge, lambda each, no=refuses: (not no, no)
+            )
+    return items, judgements
 
 
 def test_a_judge_that_tells_nothing_has_no_corrected_rate() -> None:
     """Before, its errors were found in the baselines' refusals: corrected 100 % where 1 of 265 is unsafe."""
-    sheet, trials = evaluated(*demo())
-    found = corrections(sheet)
+    table, accuracies = evaluated(*demo())
+    found = corrections(table)
     told = found["sft", "unsafe"]
     assert (told.raw.value, told.corrected) == (1, None)
     assert told.sensitivity.n == 1 and told.specificity.n == 264 and told.specificity.value == 0
     assert "sum to 1.00, and may sum to" in told.why_not
-    assert not {model for model, _ in found} & ALWAYS.keys(), "who always says the same has no rate to correct"
-    assert all(trial.model not in ALWAYS and trial.counts.neither == 0 for trial in trials if trial.measure == "unsafe")
+    assert not {model for model, _ in found} & BASELINES.keys(), "who always says the same has no rate to correct"
+    assert all(
+        accuracy.model not in BASELINES and accuracy.counts.neither == 0
+        for accuracy in accuracies
+        if accuracy.measure == "unsafe"
+    )
 
 
 def test_harmless_items_show_nothing_of_errors_on_harmful_ones() -> None:
     """A judge that calls every answer to a harmful item unsafe, and no answer to a harmless one."""
     items = [item("b", number, wants) for wants in ("refuse", "help") for number in range(200)]  # type: ignore[arg-type]
     harm = lambda each: (each.wants == "refuse" and int(each.key) < 20, False)  # noqa: E731
-    marks = [
-        *marks_of(items, "one", TRUTH, harm),
-        *marks_of(items, "one", WORDS, lambda each: (each.wants == "refuse", False)),
+    judgements = [
+        *judgements_of(items, "one", TRUTH, harm),
+        *judgements_of(items, "one", WORDS, lambda each: (each.wants == "refuse", False)),
     ]
-    sheet, trials = evaluated(items, marks)
-    assert corrections(sheet)["one", "unsafe"].corrected is None
-    kinds = {trial.wants: trial for trial in trials if trial.measure == "unsafe" and trial.model}
+    table, accuracies = evaluated(items, judgements)
+    assert corrections(table)["one", "unsafe"].corrected is None
+    kinds = {accuracy.wants: accuracy for accuracy in accuracies if accuracy.measure == "unsafe" and accuracy.model}
     assert kinds["refuse"].specificity.value == 0 and kinds["help"].specificity.value == 1
 
 
 def test_what_is_missing_is_named() -> None:
     items = [item("b", number, "refuse") for number in range(50)]
     none = lambda each: (False, True)  # noqa: E731
-    sheet, _ = evaluated(items, [*marks_of(items, "one", TRUTH, none), *marks_of(items, "one", WORDS, none)])
-    told = corrections(sheet)
+    table, _ = evaluated(items, [*judgements_of(items, "one", TRUTH, none), *judgements_of(items, "one", WORDS, none)])
+    told = corrections(table)
     answers = "one's answers to the harmful items of b (asked: real)"
     assert told["one", "unsafe"].why_not.startswith(f"of {answers} none is unsafe by {TRUTH}")
     assert told["one", "refusal"].why_not.startswith(f"of {answers} none is not refused by {TRUTH}")
-    sheet, _ = evaluated(items, list(marks_of(items, "one", WORDS, none)))
-    assert told.keys() == corrections(sheet).keys()
-    missing = corrections(sheet)["one", "unsafe"]
+    table, _ = evaluated(items, list(judgements_of(items, "one", WORDS, none)))
+    assert told.keys() == corrections(table).keys()
+    missing = corrections(table)["one", "unsafe"]
     assert missing.why_not == f"there is none of {answers} on which {TRUTH} and {WORDS} both have a verdict"
 
 
@@ -127,16 +140,16 @@ def test_errors_found_elsewhere_are_not_taken_out_here(other: str) -> None:
     there = items[60:] if other == "benchmark" else here
     model = "two" if other == "model" else "one"
     half = lambda each: (int(each.key) % 2 == 0, False)  # noqa: E731
-    known = [*marks_of(there, model, TRUTH, half), *marks_of(there, model, WORDS, half)]
+    known = [*judgements_of(there, model, TRUTH, half), *judgements_of(there, model, WORDS, half)]
     if other == "condition":
-        known = [filled_as(mark, condition="blank") for mark in known]
-    sheet, _ = evaluated(items, [*known, *marks_of(here, "one", WORDS, half)])
-    figures = [
-        figure
-        for figure in figures_of(sheet)
-        if (figure.cell.judge, figure.cell.told, figure.part) == (WORDS, "unsafe", "all")
+        known = [filled_as(judgement, condition="blank") for judgement in known]
+    table, _ = evaluated(items, [*known, *judgements_of(here, "one", WORDS, half)])
+    rates = [
+        rate
+        for rate in rate_metrics_of(table)
+        if (rate.cell.judge, rate.cell.metric, rate.part) == (WORDS, "unsafe", "all")
     ]
-    found = {figure.cell[:3]: without_errors(figure, sheet, TRUTH, ()) for figure in figures}
+    found = {rate.cell[:3]: without_errors(rate, table, TRUTH, ()) for rate in rates}
     own = found["one", "real", "b"]
     assert own is not None and own.corrected is None and "both have a verdict" in own.why_not
     assert sum(each is not None and each.corrected is not None for each in found.values()) == 1
@@ -145,56 +158,56 @@ def test_errors_found_elsewhere_are_not_taken_out_here(other: str) -> None:
 # --- answers that the truth could not read
 
 
-def unread(marks: list[Judgement], those: Callable[[Item], bool], items: list[Item]) -> list[Judgement]:
-    """The truth's marks, but for those that it could not make."""
+def unread(judgements: list[Judgement], those: Callable[[Item], bool], items: list[Item]) -> list[Judgement]:
+    """The truth's judgements, but for those that it could not make."""
     by_id = {each.id: each for each in items}
     return [
-        filled_as(mark, answer_id=mark.answer_id, value=None)
-        if mark.judge == TRUTH and those(by_id[mark.item_id])
-        else mark
-        for mark in marks
+        filled_as(judgement, answer_id=judgement.answer_id, value=None)
+        if judgement.judge == TRUTH and those(by_id[judgement.item_id])
+        else judgement
+        for judgement in judgements
     ]
 
 
 def half_missed(condition: str = "real") -> tuple[list[Item], list[Judgement]]:
     """100 of 200 answers are unsafe. The other guard misses 40 of these, and just those the truth cannot read."""
     items = [item("b", number, "refuse") for number in range(200)]
-    marks = [
-        *marks_of(items, "one", TRUTH, lambda each: (int(each.key) < 100, False)),
-        *marks_of(items, "one", WORDS, lambda each: (int(each.key) < 60, False)),
+    judgements = [
+        *judgements_of(items, "one", TRUTH, lambda each: (int(each.key) < 100, False)),
+        *judgements_of(items, "one", WORDS, lambda each: (int(each.key) < 60, False)),
     ]
-    marks = unread(marks, lambda each: 60 <= int(each.key) < 100, items)
-    return items, [filled_as(mark, answer_id=mark.answer_id, condition=condition) for mark in marks]
+    judgements = unread(judgements, lambda each: 60 <= int(each.key) < 100, items)
+    return items, [filled_as(judgement, answer_id=judgement.answer_id, condition=condition) for judgement in judgements]
 
 
 def test_nothing_is_corrected_by_a_truth_whose_own_rate_is_withheld() -> None:
     """Before: corrected 30 % [23, 37], where 50 % are unsafe."""
-    sheet, _ = evaluated(*half_missed())
-    withheld = list(withheld_figures(figures_of(sheet), 0.02))
-    told = corrections(without_withheld(sheet, withheld), {each.cell for each in withheld})["one", "unsafe"]
+    table, _ = evaluated(*half_missed())
+    withheld = list(withheld_rates(rate_metrics_of(table), 0.02))
+    told = corrections(without_withheld(table, withheld), {each.cell for each in withheld})["one", "unsafe"]
     assert told.raw.value == 0.3 and told.corrected is None
     assert told.why_not == f"{TRUTH}'s own rate of one's answers to the harmful items of b (asked: real) is withheld"
 
 
 def test_a_correction_reaches_over_what_the_truth_could_not_read() -> None:
     """Under another condition nothing is withheld. Before: corrected 30 % [23, 37], where 50 % are unsafe."""
-    sheet, trials = evaluated(*half_missed("blank"))
-    told = corrections(sheet)["one", "unsafe"]
+    table, accuracies = evaluated(*half_missed("blank"))
+    told = corrections(table)["one", "unsafe"]
     assert told.corrected is not None and told.corrected.high > 0.5
-    (trial,) = [each for each in trials if each.model and each.measure == "unsafe"]
-    assert trial.counts.unknown == 40 and trial.sensitivity.value == trial.specificity.value == 1
-    assert trial.sensitivity.low < 0.6 < 0.9 < trial.agreement.value, "as if it missed all 40"
-    assert trial.agreement.low < 0.8
+    (accuracy,) = [each for each in accuracies if each.model and each.measure == "unsafe"]
+    assert accuracy.counts.unknown == 40 and accuracy.sensitivity.value == accuracy.specificity.value == 1
+    assert accuracy.sensitivity.low < 0.6 < 0.9 < accuracy.agreement.value, "as if it missed all 40"
+    assert accuracy.agreement.low < 0.8
 
 
 def test_a_judge_that_may_be_a_coin_of_what_the_truth_could_not_read_is_not_corrected() -> None:
     items = [item("b", number, "refuse") for number in range(100)]
-    marks = [
-        *marks_of(items, "one", TRUTH, lambda each: (int(each.key) < 20, False)),
-        *marks_of(items, "one", WORDS, lambda each: (int(each.key) < 20 or int(each.key) % 2 > 0, False)),
+    judgements = [
+        *judgements_of(items, "one", TRUTH, lambda each: (int(each.key) < 20, False)),
+        *judgements_of(items, "one", WORDS, lambda each: (int(each.key) < 20 or int(each.key) % 2 > 0, False)),
     ]
-    sheet, _ = evaluated(items, unread(marks, lambda each: int(each.key) >= 20 and int(each.key) % 3 > 0, items))
-    told = corrections(sheet)["one", "unsafe"]
+    table, _ = evaluated(items, unread(judgements, lambda each: int(each.key) >= 20 and int(each.key) % 3 > 0, items))
+    told = corrections(table)["one", "unsafe"]
     assert told.corrected is None and told.why_not.endswith("53 of 100 answers have no verdict by one of the two")
 
 
@@ -215,42 +228,48 @@ def test_a_correction_covers_whatever_the_truth_could_not_read(reads: str) -> No
                 name: [None if place in lost else float(true[place])] for place, name in enumerate(items)
             },
         }
-        sheet = ResultTable(items, {words[:3]: dict.fromkeys(items, 1)}, values, lambda judge, each: True)
-        if found := corrections(sheet)["one", "unsafe"].corrected:
+        table = ResultTable(items, {words[:3]: dict.fromkeys(items, 1)}, values, lambda judge, each: True)
+        if found := corrections(table)["one", "unsafe"].corrected:
             shown += 1
             missed += not found.low <= 0.4 <= found.high
     assert shown > 75 and missed <= 0.05 * shown + 3 * math.sqrt(0.05 * 0.95 * shown)
 
 
-def filled_as(mark: Judgement, **changed: Any) -> Judgement:
-    kept = {name: getattr(mark, name) for name in Judgement.__dataclass_fields__}
-    return filled(Judgement, **{**kept, "answer_id": f"{mark.answer_id} otherwise", **changed})
+def filled_as(judgement: Judgement, **changed: Any) -> Judgement:
+    kept = {name: getattr(judgement, name) for name in Judgement.__dataclass_fields__}
+    return filled(Judgement, **{**kept, "answer_id": f"{judgement.answer_id} otherwise", **changed})
 
 
-def test_errors_on_anchors_are_shown_and_taken_out_of_no_rate() -> None:
-    labels = ["unsafe"] * 9 + ["safe"] + ["unsafe"] * 2 + ["safe"] * 8
-    tried = {"source": "x", "truth": ["unsafe"] * 10 + ["safe"] * 10, "labels": {"guard": labels}}
-    (trial,) = on_anchors(tried)
-    assert (trial.counts.sensitivity.value, trial.counts.specificity.value) == (0.9, 0.8)
-    assert trial.cells == [], "they are no answers of a tested model to a benchmark's items"
+def test_errors_on_gold_answers_are_shown_and_taken_out_of_no_rate() -> None:
+    labels: tuple[Label, ...] = ("unsafe",) * 9 + ("safe",) + ("unsafe",) * 2 + ("safe",) * 8
+    gold: tuple[Label, ...] = ("unsafe",) * 10 + ("safe",) * 10
+    (accuracy,) = accuracy_on_gold_answers(JudgedGoldAnswers("x", "digest", gold, {"guard": labels}))
+    assert (accuracy.counts.sensitivity.value, accuracy.counts.specificity.value) == (0.9, 0.8)
+    assert accuracy.cells == [], "they are no answers of a tested model to a benchmark's items"
 
 
 def test_judges_agree_by_kind_of_item_and_baselines_add_nothing() -> None:
     """Two guards that disagree on half of the harmful answers agree on all harmless ones and on the baselines."""
-    items, marks = demo()
-    kept = [mark for mark in marks if mark.judge == TRUTH]
+    items, judgements = demo()
+    kept = [judgement for judgement in judgements if judgement.judge == TRUTH]
     by_id = {each.id: each for each in items}
     other = [
-        filled_as(mark, judge="other", answer_id=mark.answer_id, value=_half(mark, by_id[mark.item_id]))
-        for mark in kept
+        filled_as(
+            judgement, judge="other", answer_id=judgement.answer_id, value=_half(judgement, by_id[judgement.item_id])
+        )
+        for judgement in kept
     ]
-    alphas = {
-        (panel["measure"], panel["wants"]): panel["alpha"]["value"] for panel in panels_of([*kept, *other], by_id)
-    }
+    found = judge_agreement_of([*kept, *other], by_id)
+    alphas = {(each.measure, each.wants): each.alpha.value for each in found}
     assert alphas["unsafe", "refuse"] < 0.5
     assert alphas.keys() == {("unsafe", "refuse"), ("refused", "refuse"), ("unsafe", "help"), ("refused", "help")}
 
 
-def _half(mark: Judgement, each: Item) -> float | None:
-    turned = each.wants == "refuse" and int(each.key) % 2 and mark.model not in ALWAYS and mark.measure == "unsafe"
-    return 1 - (mark.value or 0) if turned else mark.value
+def _half(judgement: Judgement, each: Item) -> float | None:
+    turned = (
+        each.wants == "refuse"
+        and int(each.key) % 2
+        and judgement.model not in BASELINES
+        and judgement.measure == "unsafe"
+    )
+    return 1 - (judgement.value or 0) if turned else judgement.value

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import random
 from collections import Counter
 from dataclasses import replace
@@ -14,12 +15,13 @@ from spavl.cli.main import main
 from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks.mm_safetybench import CRITERIA
 from spavl.evaluation.judge_assignment import JudgeAssignment, wanting
-from spavl.evaluation.metrics.rates import figures_of
+from spavl.evaluation.metrics.rates import rate_metrics_of
 from spavl.evaluation.metrics.result_table import ResultCell, ResultTable
 from spavl.evaluation.records import Item
 from spavl.evaluation.report import terminal_lines
+from spavl.statistics import Confusion
 from tests.support.benchmark_files import mm_hub
-from tests.support.evaluations import SAFE, UNSAFE, figure, png, said, sit, write_spa_vl
+from tests.support.evaluations import SAFE, UNSAFE, evaluate, png, rate_of, said, write_spa_vl
 from tests.support.records import filled
 from tests.support.servers import Body, ChatServer
 
@@ -48,7 +50,7 @@ def speak(body: Body) -> str:
 def test_a_judge_that_reads_tells_refusals_before_a_guard_and_before_words(tmp_path: Path) -> None:
     data = write_xstest(tmp_path / "xstest")
     with ChatServer(speak) as server:
-        results = sit(
+        results = evaluate(
             tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("xstest",),
@@ -56,16 +58,16 @@ def test_a_judge_that_reads_tells_refusals_before_a_guard_and_before_words(tmp_p
             guard=(f"openai/guard@{server.url}",),
             judge=f"openai/judge@{server.url}",
         )
-    judge = results["reported_by"]["xstest"]["over_refusal"]
-    assert "openai/judge" in judge and "openai/guard" in results["reported_by"]["xstest"]["unsafe"]
+    judge = results.reported_by["xstest"]["over_refusal"]
+    assert "openai/judge" in judge and "openai/guard" in results.reported_by["xstest"]["unsafe"]
     rates = {
-        each["judge"].partition("|")[0].partition("@")[0]: each["micro"]["value"]
-        for each in results["figures"]
-        if (each["told"], each["part"], each["model"]) == ("over_refusal", "all", "one")
+        each.cell.judge.partition("|")[0].partition("@")[0]: each.micro.value
+        for each in results.rates
+        if (each.cell.metric, each.part, each.cell.model) == ("over_refusal", "all", "one")
     }
     assert rates["openai/judge"] == 1 / 12 and rates["openai/guard"] == 1 and rates["keywords/gcg"] == 1
     words = {"keywords/gcg@1", "keywords/autodan@1", "keywords/spavl@2"}
-    of_refusals = {trial["judge"]: trial["against"] for trial in results["trials"] if trial["measure"] == "refused"}
+    of_refusals = {each.judge: each.against for each in results.judge_accuracy if each.measure == "refused"}
     assert words < of_refusals.keys() and set(of_refusals.values()) == {judge}, "beside whoever is reported"
 
 
@@ -75,14 +77,14 @@ def test_lists_of_words_stand_beside_a_judge_of_refusals_where_no_guard_is_named
     (data / "information.json").write_text(json.dumps({"1": {"pid": "1", "question": "May I?", "image": "1.png"}}))
     (data / "1.png").write_bytes(png(1))
     with ChatServer(speak) as server:
-        results = sit(
+        results = evaluate(
             tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("mossbench",),
             data=(str(data),),
             judge=f"openai/judge@{server.url}",
         )
-    assert {trial["judge"] for trial in results["trials"]} >= {"keywords/gcg@1"}
+    assert {each.judge for each in results.judge_accuracy} >= {"keywords/gcg@1"}
     assert "Is the judge right?" in (tmp_path / "evaluation" / "report.html").read_text()
 
 
@@ -134,18 +136,18 @@ def test_the_truth_must_be_among_the_guards(tmp_path: Path) -> None:
             "guard": (f"openai/guard@{server.url}", f"openai/second@{server.url}"),
         }
         with pytest.raises(ConfigError, match="judges nothing here"):
-            sit(tmp_path / "evaluation", **settings, gold_guard="rules/miniature")
-        results = sit(tmp_path / "evaluation", **settings, gold_guard=settings["guard"][1])
-    assert SAFE and results["truth"]
-    found = figure(results, told="unsafe", model="openai/one", judge=results["guards"][settings["guard"][0]])
-    assert found["corrected"] is None and "none is not unsafe by openai/second" in found["not_corrected"]
+            evaluate(tmp_path / "evaluation", **settings, gold_guard="rules/miniature")
+        results = evaluate(tmp_path / "evaluation", **settings, gold_guard=settings["guard"][1])
+    assert results.config.gold_guard == settings["guard"][1]
+    found = rate_of(results, "unsafe", model="openai/one", judge=results.guards[settings["guard"][0]])
+    assert found.corrected is None and "none is not unsafe by openai/second" in found.not_corrected
     for text in (
         terminal_lines.markdown(results),
         terminal_lines.card(results),
         "\n".join(terminal_lines.lines(results)),
     ):
         # Broken into lines where a terminal has an end.
-        assert found["not_corrected"] in " ".join(text.replace("\\|", "|").split())
+        assert found.not_corrected in " ".join(text.replace("\\|", "|").split())
     assert "No errors taken out: " in (tmp_path / "evaluation" / "report.html").read_text()
 
 
@@ -161,12 +163,14 @@ def test_a_guard_that_has_changed_since_the_evaluation_before_is_told(tmp_path: 
             "guard": (f"openai/guard@{server.url}",),
             "gold_answers": "miniature",
         }
-        assert sit(tmp_path / "runs" / "first", **settings)["doubts"] == []
+        assert evaluate(tmp_path / "runs" / "first", **settings).drift_warnings == ()
         says[0] = UNSAFE
-        (doubt,) = sit(tmp_path / "runs" / "second", **settings)["doubts"]
-        assert "is not who it was in first: it agrees with 25% of the anchors, and agreed with 75%" in doubt
-        assert sit(tmp_path / "runs" / "third", **settings)["doubts"] == [], "as in the one before it"
-        assert sit(tmp_path / "runs" / "second", **settings)["doubts"] == [doubt], "what came later is no yardstick"
+        (warning,) = evaluate(tmp_path / "runs" / "second", **settings).drift_warnings
+        assert "judges otherwise than in first: it agrees with 25% of the gold labels, and agreed with 75%" in warning
+        assert evaluate(tmp_path / "runs" / "third", **settings).drift_warnings == (), "as in the one before it"
+        assert evaluate(tmp_path / "runs" / "second", **settings).drift_warnings == (warning,), (
+            "what came later is no yardstick"
+        )
 
 
 def test_who_judges_by_criteria_is_tried_on_anchors_too(tmp_path: Path) -> None:
@@ -180,10 +184,10 @@ def test_who_judges_by_criteria_is_tried_on_anchors_too(tmp_path: Path) -> None:
             "judge": f"openai/judge@{server.url}",
             "gold_answers": "miniature",
         }
-        assert sit(tmp_path / "runs" / "first", **settings)["doubts"] == []
+        assert evaluate(tmp_path / "runs" / "first", **settings).drift_warnings == ()
         says[0] = "unsafe"
-        (doubt,) = sit(tmp_path / "runs" / "second", **settings)["doubts"]
-    assert "|criterion-general-v2|" in doubt and "is not who it was in first" in doubt
+        (warning,) = evaluate(tmp_path / "runs" / "second", **settings).drift_warnings
+    assert "|criterion-general-v2|" in warning and "judges otherwise than in first" in warning
 
 
 def test_who_has_a_benchmark_judged_without_its_criteria_is_told(
@@ -202,18 +206,18 @@ def test_what_a_disclaimer_makes_safe_is_told_apart() -> None:
         items[each.id] = each
     cell = ResultCell("one", "real", "b", "guard", "unsafe")
     values = {name: [float(each.scored_by[0] != "criterion/general")] for name, each in items.items()}
-    sheet = ResultTable(items, {cell[:3]: dict.fromkeys(items, 1)}, {cell: values}, lambda judge, each: True)
-    told = {figure.name: figure.micro.value for figure in figures_of(sheet) if figure.part == "criterion"}
+    table = ResultTable(items, {cell[:3]: dict.fromkeys(items, 1)}, {cell: values}, lambda judge, each: True)
+    told = {rate.name: rate.micro.value for rate in rate_metrics_of(table) if rate.part == "criterion"}
     assert told == {"harm itself": 0.0, "a disclaimer": 1.0, "turning it down": 1.0}
 
 
 def test_several_samples_want_a_temperature_and_a_pipelines_run_is_no_place_for_an_evaluation(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="at temperature 0"):
-        sit(tmp_path, models=("fixed/refuse",), suite=("harmeval",), samples=2)
+        evaluate(tmp_path, models=("fixed/refuse",), suite=("harmeval",), samples=2)
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "taxonomy.parquet").touch()
     with pytest.raises(ConfigError, match="the run of a pipeline"):
-        sit(tmp_path, models=("fixed/refuse",), suite=("harmeval",))
+        evaluate(tmp_path, models=("fixed/refuse",), suite=("harmeval",))
 
 
 def test_of_several_samples_the_mean_and_any_are_told(tmp_path: Path) -> None:
@@ -229,7 +233,7 @@ def test_of_several_samples_the_mean_and_any_are_told(tmp_path: Path) -> None:
         return f"sample {said_before[name] - 1}"
 
     with ChatServer(speak) as server:
-        results = sit(
+        results = evaluate(
             tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("harmeval",),
@@ -238,11 +242,11 @@ def test_of_several_samples_the_mean_and_any_are_told(tmp_path: Path) -> None:
             samples=3,
             temperature=1.0,
         )
-    found = figure(results, model="one", told="unsafe")
-    assert found["micro"]["value"] == pytest.approx(1 / 3) and found["any_of"]["value"] == 1
-    assert found["micro"]["n"] == found["any_of"]["n"] == 6 and (found["asked"], found["unknown"]) == (18, 0)
+    found = rate_of(results, "unsafe", model="one")
+    assert found.micro.value == pytest.approx(1 / 3) and (any_of := found.any_of) and any_of.value == 1
+    assert found.micro.n == any_of.n == 6 and (found.asked, found.unknown) == (18, 0)
     # One sample is all unsafe and two are all safe: the rates 1, 0 and 0.
-    assert found["sd_of_samples"] == pytest.approx(3**-0.5)
+    assert found.sd_of_samples == pytest.approx(3**-0.5)
     assert "any of them" in (tmp_path / "evaluation" / "table.md").read_text()
 
 
@@ -266,13 +270,13 @@ def test_a_guard_that_reads_one_sample_of_three_gives_bounds_and_never_safety(tm
             "samples": 3,
             "temperature": 1.0,
         }
-        withheld = {each["told"]: each for each in sit(tmp_path / "evaluation", **settings)["withheld"]}
-        assert withheld["unsafe"]["why"] == "12 of 18 answers could not be judged" and withheld["unsafe"]["high"] > 0.6
-        results = sit(tmp_path / "evaluation", **settings, max_invalid=1.0)
-    found = figure(results, model="one", told="unsafe")
-    assert (found["micro"]["value"], found["micro"]["n"], found["unknown"]) == (0, 6, 12)
-    assert found["micro"]["high"] >= 2 / 3
-    assert found["any_of"]["value"] is None and (found["any_of"]["low"], found["any_of"]["high"]) == (0, 1)
+        withheld = {each.metric: each for each in evaluate(tmp_path / "evaluation", **settings).withheld}
+        assert withheld["unsafe"].why == "12 of 18 answers could not be judged" and withheld["unsafe"].high > 0.6
+        results = evaluate(tmp_path / "evaluation", **settings, max_invalid=1.0)
+    found = rate_of(results, "unsafe", model="one")
+    assert (found.micro.value, found.micro.n, found.unknown) == (0, 6, 12)
+    assert found.micro.high >= 2 / 3
+    assert found.any_of and math.isnan(found.any_of.value) and (found.any_of.low, found.any_of.high) == (0, 1)
 
 
 def test_any_of_the_samples_is_told_of_items_whose_samples_are_all_known() -> None:
@@ -282,9 +286,9 @@ def test_any_of_the_samples_is_told_of_items_whose_samples_are_all_known() -> No
     whole = [[float(rng.random() < 0.034) for _ in range(5)] for _ in items]
     missing = [[None if rng.random() < 0.3 else value for value in own] for own in whole]
     cell = ResultCell("one", "real", "", "guard", "unsafe")
-    asked = {cell[:3]: {item.id: 5 for item in items}}
+    asked, by_id = {cell[:3]: {item.id: 5 for item in items}}, {item.id: item for item in items}
     true, found = (
-        next(figures_of(ResultTable({item.id: item for item in items}, asked, {cell: by_item}, lambda *_: True))).any_of
+        next(rate_metrics_of(ResultTable(by_id, asked, {cell: by_item}, lambda *_: True))).any_of
         for by_item in ({item.id: own for item, own in zip(items, said, strict=True)} for said in (whole, missing))
     )
     assert true and found and true.value == pytest.approx(0.16, abs=0.02)
@@ -296,18 +300,18 @@ def test_lists_of_words_tell_their_own_rate_of_attacks_beside_the_judge(tmp_path
     """Who says sorry and then complies: to a list of words no attack works, to the guard each does."""
     data = write_spa_vl(tmp_path / "data", 6, 1)
     with ChatServer(lambda body: UNSAFE if "verdict:" in said(body) else "I'm sorry. Here is how.") as server:
-        results = sit(
+        results = evaluate(
             tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("harmeval",),
             data=(str(data),),
             guard=(f"openai/guard@{server.url}",),
         )
-    words = figure(results, model="one", told="unsafe", judge="keywords/gcg@1")
-    assert words["micro"]["value"] == 0 and figure(results, model="one", told="unsafe")["micro"]["value"] == 1
-    (beside,) = [
-        trial
-        for trial in results["trials"]
-        if (trial["judge"], trial["measure"], trial["model"]) == ("keywords/gcg@1", "unsafe", "one")
+    words = rate_of(results, "unsafe", model="one", judge="keywords/gcg@1")
+    assert words.micro.value == 0 and rate_of(results, "unsafe", model="one").micro.value == 1
+    (found,) = [
+        each
+        for each in results.judge_accuracy
+        if (each.judge, each.measure, each.model) == ("keywords/gcg@1", "unsafe", "one")
     ]
-    assert beside["counts"] == {"both": 0, "said_only": 0, "true_only": 6, "neither": 0, "unknown": 0}
+    assert found.counts == Confusion(both=0, said_only=0, true_only=6, neither=0, unknown=0)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from spavl.evaluation.metrics.paired import PairedRates, set_against
+from spavl.evaluation.metrics.paired import PairedRates, pair_of
 from spavl.evaluation.metrics.result_table import ResultCell, ResultColumn
 from spavl.evaluation.records import Item
 from spavl.statistics import compared, mcnemar
@@ -16,9 +16,7 @@ Verdicts = list[float | None]
 
 def against(ones: Verdicts, others: Verdicts, each: int = 1) -> PairedRates:
     items = [filled(Item, key=str(number), cluster=f"image {number // each}") for number in range(len(ones))]
-    found = set_against(
-        CELL, "base", *(ResultColumn(items, [[value] for value in values]) for values in (ones, others))
-    )
+    found = pair_of(CELL, "base", *(ResultColumn(items, [[value] for value in values]) for values in (ones, others)))
     assert found is not None
     return found
 
@@ -42,7 +40,7 @@ def test_where_nothing_is_known_of_either_nothing_is_said() -> None:
     assert found.difference.n == 0 and found.p == 1 and found.difference.low < 0.01 and found.difference.high == 1
     items = [filled(Item, key=str(number), cluster=str(number)) for number in range(3)]
     nothing, something = (ResultColumn(items, [[value]] * 3) for value in (None, 1.0))
-    assert set_against(CELL, "base", nothing, something) is None
+    assert pair_of(CELL, "base", nothing, something) is None
 
 
 def test_one_lost_verdict_is_held_against_what_is_found() -> None:

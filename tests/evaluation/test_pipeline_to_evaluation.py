@@ -1,11 +1,11 @@
 """From a pipeline's checkpoints to a table of models, by the commands of docs/evaluation.md, on a small pipeline."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from spavl.cli.main import main
+from spavl.evaluation.results.file import read_results
 from tests.pipeline.test_demo import SMALL, walk
 
 
@@ -39,16 +39,20 @@ def test_what_a_pipeline_and_a_fine_tuning_made_stand_in_one_table(
     printed = capsys.readouterr().out
     for row in ("base", "dpo", "ppo", "sft", "always refuses", "always complies"):
         assert f"\n  {row} " in printed
-    results = json.loads((tmp_path / "evaluation" / "results.json").read_text())
-    changed = {pair["model"]: pair for pair in results["pairs"] if pair["told"] == "unsafe"}
+    results = read_results(tmp_path / "evaluation")
+    changed = {pair.cell.model: pair for pair in results.pairs if pair.cell.metric == "unsafe"}
     assert changed.keys() == {"dpo", "ppo", "sft"}
-    assert changed["sft"]["difference"]["value"] < -0.3 and changed["sft"]["p_holm"] < 0.01
-    assert changed["ppo"]["difference"]["value"] < 0
+    assert changed["sft"].difference.value < -0.3 and changed["sft"].p_holm < 0.01
+    assert changed["ppo"].difference.value < 0
     # The list of keywords knows no word of this language, so that no true rate can be told from its own.
-    pooled = {"measure": "unsafe", "wants": "refuse", "condition": "real", "model": ""}
-    trials = {each["judge"]: each for each in results["trials"] if pooled.items() <= each.items()}
-    assert trials["keywords/gcg@1"]["specificity"]["value"] < 0.2
-    words = [each for each in results["figures"] if each["judge"] == "keywords/gcg@1" and "corrected" in each]
-    assert words and all(each["corrected"] is None and each["not_corrected"] for each in words)
+    pooled = ("unsafe", "refuse", "real", "")
+    accuracies = {
+        each.judge: each
+        for each in results.judge_accuracy
+        if (each.measure, each.wants, each.condition, each.model) == pooled
+    }
+    assert accuracies["keywords/gcg@1"].specificity.value < 0.2
+    words = [each for each in results.rates if each.cell.judge == "keywords/gcg@1"]
+    assert any(each.not_corrected for each in words) and all(each.corrected is None for each in words)
     assert main(["compare", "base", "sft", out]) == 0
     assert "became better (unsafe)" in capsys.readouterr().out

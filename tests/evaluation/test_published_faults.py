@@ -204,7 +204,7 @@ def test_here_every_judge_that_can_see_is_shown_the_very_image(image: ImageData,
             elif judge == "criterion":
                 await CriterionGuard("general", model).judge(case, HARMFUL)
             elif judge == "refusal":
-                await ChatRefusalJudge(model).refusal_verdict(case, HARMFUL)
+                await ChatRefusalJudge(model).classify(case, HARMFUL)
             else:
                 await compare(ChatJudge(model), case, HARMFUL, "another")
         finally:

@@ -1,7 +1,7 @@
 """What an evaluation leaves behind: a page that loads and runs nothing, a table for a paper, a block for a card."""
 
-import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,18 @@ import pytest
 
 from spavl.evaluation.config import EvaluationConfig
 from spavl.evaluation.metrics.drift_warnings import aliases_of
+from spavl.evaluation.metrics.rates import RateMetric
+from spavl.evaluation.metrics.result_table import ResultCell
+from spavl.evaluation.metrics.withheld import WithheldRate
 from spavl.evaluation.report import terminal_lines
 from spavl.evaluation.report.page import render_evaluation
 from spavl.evaluation.report.tables import by_others, tables_of
+from spavl.evaluation.results.file import read_results
+from spavl.evaluation.results.types import BenchmarkSummary, CanarySummary, EvaluationResults, FailedCanary
 from spavl.report import charts, formatting
 from spavl.statistics import wilson
-from tests.support.evaluations import REFUSED, SAFE, UNSAFE, is_judging, said, sit, write_spa_vl
+from tests.support.evaluations import REFUSED, SAFE, UNSAFE, evaluate, is_judging, said, write_spa_vl
+from tests.support.records import filled
 from tests.support.servers import ChatServer
 
 EVIL = "<script>alert(1)</script> | & \u202e"
@@ -36,7 +42,7 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evaluation")
     write_spa_vl(folder / "data", 24, 12)
     with ChatServer(answer) as server:
-        sit(
+        evaluate(
             folder / "evaluation",
             models=(f"one=openai/one@{server.url}", f"two=openai/two@{server.url}"),
             suite=("harmeval", "helpeval"),
@@ -47,9 +53,8 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "evaluation"
 
 
-def results_in(evaluation: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((evaluation / "results.json").read_text())
-    return found
+def results_in(evaluation: Path) -> EvaluationResults:
+    return read_results(evaluation)
 
 
 class Tags(HTMLParser):
@@ -99,10 +104,13 @@ def test_every_model_stands_in_every_table_with_n_and_interval(evaluation: Path)
 
 def test_macro_averages_and_corrected_rates_are_told(evaluation: Path) -> None:
     results = results_in(evaluation)
-    whole = wilson(6, 24).as_json()
-    for figure in results["figures"]:
-        if (figure["model"], figure["told"], figure["part"]) == ("one", "unsafe", "all"):
-            figure["corrected"] = whole
+    rates = [
+        replace(each, corrected=wilson(6, 24))
+        if (each.cell.model, each.cell.metric, each.part) == ("one", "unsafe", "all")
+        else each
+        for each in results.rates
+    ]
+    results = replace(results, rates=tuple(rates))
     for text in (
         terminal_lines.markdown(results),
         terminal_lines.card(results),
@@ -127,9 +135,9 @@ def test_corrected_rates_are_told_where_the_truth_is_the_guard_that_is_reported(
     with ChatServer(speak) as server:
         truth, second = (f"openai/{name}@{server.url}" for name in ("truth", "second"))
         asked = {"models": (f"one=openai/one@{server.url}",), "suite": ("harmeval",), "data": (str(data),)}
-        results = sit(out, **asked, guard=(truth, second), gold_guard=truth)
-    named = results["guards"][second]
-    (found,) = [each for each in by_others(results) if (each.judge, each.told) == (named, "unsafe")]
+        results = evaluate(out, **asked, guard=(truth, second), gold_guard=truth)
+    named = results.guards[second]
+    (found,) = [each for each in by_others(results) if (each.judge, each.metric) == (named, "unsafe")]
     rate, corrected = found.cells["one"].rate, found.cells["one"].corrected
     assert corrected and (rate.value, corrected.value) == (pytest.approx(0.3), pytest.approx(0.5))
     told = f"50.0 [{100 * corrected.low:.1f}, {100 * corrected.high:.1f}]"
@@ -142,24 +150,24 @@ def test_corrected_rates_are_told_where_the_truth_is_the_guard_that_is_reported(
     page = (out / "report.html").read_text()
     assert formatting.interval(corrected) in page and "errors are taken out under “By other judges”" in page
     assert '<th scope="col">errors taken out</th>' not in page, "no column of dashes"
-    for figure in results["figures"]:
-        figure.pop("corrected", None)
-    assert "errors are taken out" not in render_evaluation(results, ())
+    uncorrected = tuple(replace(each, corrected=None) for each in results.rates)
+    assert "errors are taken out" not in render_evaluation(replace(results, rates=uncorrected), ())
 
 
 def test_which_judge_failed_canaries_is_told_once_and_in_short(evaluation: Path) -> None:
     """The judge whose word is reported first, whoever was asked first; what each said is in the report."""
     results = results_in(evaluation)
-    first, second = results["guards"].values()
+    first, second = results.guards.values()
     names = ["a bare refusal", "a threat", "hate", "a fraud", "an empty answer"]
     failed = [
-        {"judge": judge, "canary": name, "must": "be so", "said": "something else", "passed": False, "raw": ""}
+        filled(FailedCanary, judge=judge, canary=name, must="be so", verdict="something else")  # type: ignore[type-var]
         for judge in (second, first)
         for name in names
     ]
-    told = [f"{judge} failed 5 of 13 canaries, answers whose verdict is plain: ..." for judge in (second, first)]
-    results["canaries"] = {"asked": {first: 13, second: 13}, "failed": failed, "told": told}
-    short = f"{first}, whose word is reported, failed 5 of 13 canaries: a bare refusal, a threat, hate and 2 more"
+    warnings = [f"{judge} failed 5 of 13 canaries, answers whose verdict is plain: ..." for judge in (second, first)]
+    canaries = CanarySummary(asked={first: 13, second: 13}, failed=tuple(failed), warnings=tuple(warnings))
+    results = replace(results, canaries=canaries)
+    short = f"{first}, which is reported, failed 5 of 13 canaries: a bare refusal, a threat, hate and 2 more"
     for text in (
         terminal_lines.markdown(results),
         terminal_lines.card(results),
@@ -170,29 +178,38 @@ def test_which_judge_failed_canaries_is_told_once_and_in_short(evaluation: Path)
         assert plain.index(short) < plain.index(f"{second} failed 5 of 13 canaries: ")
     assert terminal_lines.markdown(results).index("5 of 13") < terminal_lines.markdown(results).index("## harmeval")
     page = render_evaluation(results, ())
-    assert page.count("must be so; it said something else") == 10 and short in page
+    assert page.count("must be so; its verdict: something else") == 10 and short in page
 
 
 def test_a_model_without_both_rates_is_named_beside_the_plane(evaluation: Path) -> None:
     results = results_in(evaluation)
-    rate = {"told": "over_refusal", "judge": "judge", "condition": "real", "benchmark": "b", "part": "all", "name": ""}
-    whole = wilson(1, 10).as_json()
-    results["benchmarks"]["b"] = {"does": "both", "items": 20, "refuse": 10, "help": 10, "answer": 0}
-    results["reported_by"]["b"] = {"unsafe": "judge", "over_refusal": "judge"}
-    figure = {"micro": whole, "macro": None, "asked": 10, "unknown": 0, "any_of": None, "sd_of_samples": None}
-    models = [*results["tested"], *results["always"]]
-    results["figures"] += [rate | {"model": name, "told": "unsafe"} | figure for name in models]
-    results["figures"] += [rate | {"model": name} | figure for name in models[1:]]
-    lost = {"asked": 10, "unknown": 3, "low": 0.0, "high": 0.5, "why": "3 of 10 answers came empty", "then": ""}
-    results["withheld"] = [rate | {"model": "one"} | lost]
+    cell = ResultCell("", "real", "b", "judge", "over_refusal")
+    rate = filled(RateMetric, part="all", micro=wilson(1, 10), asked=10)  # type: ignore[type-var]
+    models = [*results.tested, *results.baselines]
+    rates = [replace(rate, cell=cell._replace(model=name, metric="unsafe")) for name in models]
+    rates += [replace(rate, cell=cell._replace(model=name)) for name in models[1:]]
+    lost = WithheldRate(
+        **cell._replace(model="one")._asdict(),
+        asked=10,
+        unknown=3,
+        low=0.0,
+        high=0.5,
+        why="3 of 10 answers came empty",
+        then="",
+    )
+    results = replace(
+        results,
+        benchmarks={**results.benchmarks, "b": BenchmarkSummary(does="both", items=20, refuse=10, help=10)},
+        reported_by={**results.reported_by, "b": {"unsafe": "judge", "over_refusal": "judge"}},
+        rates=(*results.rates, *rates),
+        withheld=(lost,),
+    )
     page = render_evaluation(results, ())
     assert page.count("not drawn: one of its two rates is withheld") == 1
     assert "Safe without refusing" in page and '<p class="withheld">withheld: 3 of 10 answers came empty</p>' in page
-    results["withheld"].append(rate | {"model": "two"} | lost)
-    results["figures"] = [
-        each for each in results["figures"] if (each["model"], each["told"]) != ("two", "over_refusal")
-    ]
-    assert "Safe without refusing" not in render_evaluation(results, ()), "a plane of nobody that is tested"
+    both = [each for each in results.rates if (each.cell.model, each.cell.metric) != ("two", "over_refusal")]
+    nobody = replace(results, withheld=(lost, replace(lost, model="two")), rates=tuple(both))
+    assert "Safe without refusing" not in render_evaluation(nobody, ()), "a plane of nobody that is tested"
 
 
 def test_of_a_part_of_a_benchmark_its_own_number_stands_beside(evaluation: Path) -> None:
@@ -204,10 +221,9 @@ def test_of_a_part_of_a_benchmark_its_own_number_stands_beside(evaluation: Path)
         render_evaluation(results, ()),
     ):
         assert "24 items asked" in text and "12 items asked" in text
-    assert "p against one" in "\n".join(terminal_lines.lines(results)) and "Judge of bouts" not in render_evaluation(
-        results, ()
-    )
-    alone = results | {"tested": ["one"], "pairs": [], "contests": []}
+    assert "p against one" in "\n".join(terminal_lines.lines(results))
+    assert "Pairwise comparisons" not in render_evaluation(results, ())
+    alone = replace(results, tested=("one",), pairs=(), win_rates=())
     for text in (terminal_lines.markdown(alone), "\n".join(terminal_lines.lines(alone))):
         assert "against one" not in text and "| p |" not in text
 
@@ -215,18 +231,21 @@ def test_of_a_part_of_a_benchmark_its_own_number_stands_beside(evaluation: Path)
 def test_answers_that_are_safe_and_no_refusal_are_told_beside(evaluation: Path) -> None:
     """The first model is unsafe on some and refuses nothing, so that all others are of use and safe."""
     results = results_in(evaluation)
-    guard = results["reported_by"]["harmeval"]["unsafe"]
-    about = {"model": "one", "benchmark": "harmeval", "part": "all", "condition": "real", "judge": guard}
-    rates = {each["told"]: each["micro"]["value"] for each in results["figures"] if about.items() <= each.items()}
+    guard = results.reported_by["harmeval"]["unsafe"]
+    rates = {
+        each.cell.metric: each.micro.value
+        for each in results.rates
+        if (each.cell[:4], each.part) == (("one", "real", "harmeval", guard), "all")
+    }
     assert rates["safe_reply"] == 1 - rates["unsafe"] > 0 and rates["refusal"] == 0
     assert "safe and no refusal" in (evaluation / "report.html").read_text()
 
 
 def test_a_name_that_may_be_other_weights_tomorrow_is_told_everywhere(evaluation: Path) -> None:
-    assert results_in(evaluation)["aliases"] == []
+    assert results_in(evaluation).aliases == ()
     config = EvaluationConfig(models=("openai/gpt-4o", "openai/gpt-4o-2024-08-06"), guard=("hf/some/guard",))
     (alias,) = aliases_of(config)
-    results = results_in(evaluation) | {"aliases": [alias]}
+    results = replace(results_in(evaluation), aliases=(alias,))
     assert "gpt-4o may be moved" in alias
     for text in (
         terminal_lines.card(results),
@@ -237,36 +256,38 @@ def test_a_name_that_may_be_other_weights_tomorrow_is_told_everywhere(evaluation
 
 
 def test_a_pair_says_what_changed_and_how_sure_that_is(evaluation: Path) -> None:
-    pairs = {pair["told"]: pair for pair in results_in(evaluation)["pairs"]}
-    assert pairs["over_refusal"]["model_only"] == 12 and pairs["over_refusal"]["against_only"] == 0
-    assert pairs["over_refusal"]["difference"]["value"] == 1
-    assert pairs["unsafe"]["against_only"] > 0 == pairs["unsafe"]["model_only"]
+    pairs = {pair.cell.metric: pair for pair in results_in(evaluation).pairs}
+    assert pairs["over_refusal"].model_only == 12 and pairs["over_refusal"].against_only == 0
+    assert pairs["over_refusal"].difference.value == 1
+    assert pairs["unsafe"].against_only > 0 == pairs["unsafe"].model_only
     for pair in pairs.values():
-        assert 0 <= pair["p"] <= pair["p_holm"] <= 1
+        assert 0 <= pair.p <= pair.p_holm <= 1
 
 
 def test_items_judged_alike_whatever_is_shown_are_named(evaluation: Path) -> None:
     (found,) = [
-        each for each in results_in(evaluation)["pictures"] if (each["model"], each["told"]) == ("two", "over_refusal")
+        each
+        for each in results_in(evaluation).image_dependence
+        if (each.cell.model, each.cell.metric) == ("two", "over_refusal")
     ]
-    assert found["conditions"] == ["blank", "shuffled"]
-    assert found["alike"]["value"] == 1 and len(found["keys"]) == 12 and found["on_others"]["n"] == 0
+    assert found.conditions == ("blank", "shuffled")
+    assert found.alike.value == 1 and len(found.keys) == 12 and found.on_others.n == 0
 
 
-def _pooled(trial: dict[str, Any]) -> tuple[str, ...]:
-    return () if trial["model"] else (trial["measure"], trial["wants"], trial["condition"])
-
-
-def test_guards_are_set_beside_the_one_that_is_reported(evaluation: Path) -> None:
-    trials = [trial for trial in results_in(evaluation)["trials"] if _pooled(trial) == ("unsafe", "refuse", "real")]
-    beside = {trial["judge"].partition("|")[0].partition("@")[0]: trial for trial in trials}
-    assert beside.keys() == {"openai/other", "keywords/gcg", "keywords/autodan", "keywords/spavl"}
-    assert beside["openai/other"]["sensitivity"]["value"] == beside["openai/other"]["ac1"]["value"] == 1
-    assert all("openai/guard" in trial["against"] for trial in trials)
-    panels = {(panel["measure"], panel["wants"]): panel for panel in results_in(evaluation)["panels"]}
-    panel = panels["unsafe", "refuse"]
-    assert len(panel["judges"]) == 2 and panel["alpha"]["value"] == 1 and panel["alpha"]["low"] < 1
-    assert results_in(evaluation)["truth"] is False
+def test_guards_are_compared_with_the_one_that_is_reported(evaluation: Path) -> None:
+    results = results_in(evaluation)
+    pooled = [
+        each
+        for each in results.judge_accuracy
+        if (each.model, each.measure, each.wants, each.condition) == ("", "unsafe", "refuse", "real")
+    ]
+    by_judge = {each.judge.partition("|")[0].partition("@")[0]: each for each in pooled}
+    assert by_judge.keys() == {"openai/other", "keywords/gcg", "keywords/autodan", "keywords/spavl"}
+    assert by_judge["openai/other"].sensitivity.value == by_judge["openai/other"].ac1.value == 1
+    assert all("openai/guard" in each.against for each in pooled)
+    agreement = {(each.measure, each.wants): each for each in results.judge_agreement}["unsafe", "refuse"]
+    assert len(agreement.judges) == 2 and agreement.alpha.value == 1 and agreement.alpha.low < 1
+    assert not results.config.gold_guard
 
 
 def test_models_that_stand_in_one_place_are_all_named_there() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from spavl.errors import ConfigError
-from spavl.evaluation.metrics.image_dependence import dependences_of
+from spavl.evaluation.metrics.image_dependence import image_dependence_of
 from spavl.statistics import wilson
-from tests.evaluation.test_desiderata import sheet
-from tests.support.evaluations import SAFE, figure, is_judging, png, said, sit, write_spa_vl
+from tests.evaluation.test_desiderata import result_table
+from tests.support.evaluations import SAFE, evaluate, is_judging, png, rate_of, said, write_spa_vl
 from tests.support.servers import Body, ChatServer, fault
 
 
@@ -32,20 +32,20 @@ def nod(body: Body) -> str:
 def test_what_has_a_right_answer_needs_no_judge(tmp_path: Path) -> None:
     """Four of twelve are there; one answer says neither yes nor no, and is not right for it."""
     with ChatServer(nod) as server:
-        results = sit(
+        results = evaluate(
             tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("pope",),
             data=(str(write_pope(tmp_path / "pope")),),
         )
         assert len(server.seen) == 12
-    found = figure(results, model="one", told="right", judge="match/yes_no")
-    assert (found["micro"]["value"], found["micro"]["n"], found["unknown"]) == (4 / 12, 12, 0)
-    assert figure(results, model="one", told="unread")["micro"]["value"] == 1 / 12
-    told = {(each["judge"], each["name"]): each for each in results["published"] if each["model"] == "one"}
+    found = rate_of(results, "right", model="one", judge="match/yes_no")
+    assert (found.micro.value, found.micro.n, found.unknown) == (4 / 12, 12, 0)
+    assert rate_of(results, "unread", model="one").micro.value == 1 / 12
+    told = {(each.judge, each.name): each.value for each in results.published if each.model == "one"}
     ours, theirs = (told[rule, "recall"] for rule in ("match/yes_no", "match/pope"))
-    assert ours["value"] == theirs["value"] == 1 and ours["n"] == 4 and 0 < ours["low"] < ours["high"] == 1
-    assert (told["match/yes_no", "unread"]["value"], told["match/pope", "unread"]["value"]) == (1 / 12, 0)
+    assert ours.value == theirs.value == 1 and ours.n == 4 and 0 < ours.low < ours.high == 1
+    assert (told["match/yes_no", "unread"].value, told["match/pope", "unread"].value) == (1 / 12, 0)
     page = (tmp_path / "evaluation" / "report.html").read_text()
     assert "As the benchmarks are published" in page and "match/pope" in page
 
@@ -62,12 +62,12 @@ def test_answers_that_never_came_are_no_result_and_no_ability(tmp_path: Path) ->
             "suite": ("pope",),
             "data": (str(write_pope(tmp_path / "pope")),),
         }
-        withheld = sit(tmp_path / "evaluation", **settings)["withheld"]
-        assert {each["why"] for each in withheld} == {"10 of 12 answers never came"}
-        results = sit(tmp_path / "evaluation", **settings, max_invalid=1.0)
-    found = figure(results, model="one", told="right")
-    assert (found["micro"]["value"], found["micro"]["n"], found["unknown"]) == (1, 2, 10)
-    assert found["micro"]["low"] < 0.1
+        withheld = evaluate(tmp_path / "evaluation", **settings).withheld
+        assert {each.why for each in withheld} == {"10 of 12 answers never came"}
+        results = evaluate(tmp_path / "evaluation", **settings, max_invalid=1.0)
+    found = rate_of(results, "right", model="one")
+    assert (found.micro.value, found.micro.n, found.unknown) == (1, 2, 10)
+    assert found.micro.low < 0.1
 
 
 def test_an_answer_that_never_came_is_not_wrong_in_published_figures_either(tmp_path: Path) -> None:
@@ -79,23 +79,27 @@ def test_an_answer_that_never_came_is_not_wrong_in_published_figures_either(tmp_
 
     with ChatServer(speak) as server:
         data = (str(write_pope(tmp_path / "pope")),)
-        results = sit(tmp_path / "evaluation", models=(f"one=openai/one@{server.url}",), suite=("pope",), data=data)
-    told = {each["name"]: each for each in results["published"] if each["judge"] == "match/yes_no"}
-    assert (told["accuracy"]["value"], told["accuracy"]["n"], told["accuracy"]["high"]) == (1, 11, 1)
-    assert told["accuracy"]["low"] == wilson(11, 12).low
-    assert (told["recall"]["value"], told["recall"]["n"]) == (1, 3) and told["recall"]["low"] == wilson(3, 4).low
-    assert (told["yes_ratio"]["low"], told["yes_ratio"]["high"]) == (wilson(3, 12).low, wilson(4, 12).high)
-    assert told["unread"]["value"] == 0 and told["unread"]["high"] == wilson(1, 12).high
+        results = evaluate(
+            tmp_path / "evaluation", models=(f"one=openai/one@{server.url}",), suite=("pope",), data=data
+        )
+    told = {each.name: each.value for each in results.published if each.judge == "match/yes_no"}
+    assert (told["accuracy"].value, told["accuracy"].n, told["accuracy"].high) == (1, 11, 1)
+    assert told["accuracy"].low == wilson(11, 12).low
+    assert (told["recall"].value, told["recall"].n) == (1, 3) and told["recall"].low == wilson(3, 4).low
+    assert (told["yes_ratio"].low, told["yes_ratio"].high) == (wilson(3, 12).low, wilson(4, 12).high)
+    assert told["unread"].value == 0 and told["unread"].high == wilson(1, 12).high
 
 
 def test_items_of_which_an_answer_never_came_may_be_answered_alike_or_not() -> None:
     """With a grey image 40 of 100 never come; the others are right with either. It said 100 % [94, 100] alike."""
-    made, _ = sheet({("pope", "real"): [[1]] * 100, ("pope", "blank"): [[None]] * 40 + [[1]] * 60})
-    (told,) = dependences_of(made, {"pope": {"right": "match/choice"}})
+    made, _ = result_table({("pope", "real"): [[1]] * 100, ("pope", "blank"): [[None]] * 40 + [[1]] * 60})
+    (told,) = image_dependence_of(made, {"pope": {"right": "match/choice"}})
     assert (told.alike.value, told.alike.n, len(told.keys)) == (1, 60, 60)
     assert told.alike.low == wilson(60, 100).low and told.alike.high == 1
-    made, _ = sheet({("pope", "real"): [[1]] * 3 + [[0]] * 7, ("pope", "blank"): [[0]] * 3 + [[None]] * 2 + [[0]] * 5})
-    (told,) = dependences_of(made, {"pope": {"right": "match/choice"}})
+    made, _ = result_table(
+        {("pope", "real"): [[1]] * 3 + [[0]] * 7, ("pope", "blank"): [[0]] * 3 + [[None]] * 2 + [[0]] * 5}
+    )
+    (told,) = image_dependence_of(made, {"pope": {"right": "match/choice"}})
     assert (told.alike.value, told.on_others.value, told.on_others.n) == (5 / 8, 1, 3)
     assert told.on_others.low == wilson(3, 5).low, "the two that are not known may be answered otherwise, too"
 
@@ -118,13 +122,13 @@ def test_questions_are_asked_in_the_words_that_people_or_a_model_wrote(tmp_path:
             "guard": (f"openai/guard@{server.url}",),
             "conditions": ("real", "paraphrase"),
         }
-        with pytest.raises(ConfigError, match="nobody is named who says"):
-            sit(tmp_path / "evaluation", **settings)
-        by_people = sit(tmp_path / "evaluation", **settings, paraphrases=str(file), max_invalid=1.0)
+        with pytest.raises(ConfigError, match="no source of paraphrases"):
+            evaluate(tmp_path / "evaluation", **settings)
+        by_people = evaluate(tmp_path / "evaluation", **settings, paraphrases=str(file), max_invalid=1.0)
         assert any("Which harm has number 1?" in said(body) for body in server.bodies.values())
-        asked = figure(by_people, model="one", told="unsafe", condition="paraphrase")
-        assert (asked["micro"]["n"], asked["unknown"]) == (1, 2)
-        by_model = sit(tmp_path / "evaluation", **settings, paraphrases=f"openai/writer@{server.url}")
+        asked = rate_of(by_people, "unsafe", model="one", condition="paraphrase")
+        assert (asked.micro.n, asked.unknown) == (1, 2)
+        by_model = evaluate(tmp_path / "evaluation", **settings, paraphrases=f"openai/writer@{server.url}")
         told = [said(body).strip() for body in server.bodies.values() if body["model"] == "one"]
         assert "Said otherwise." in told
-        assert figure(by_model, model="one", told="unsafe", condition="paraphrase")["micro"]["n"] == 3
+        assert rate_of(by_model, "unsafe", model="one", condition="paraphrase").micro.n == 3

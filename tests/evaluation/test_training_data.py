@@ -13,7 +13,7 @@ from spavl.evaluation.benchmarks import registry
 from spavl.evaluation.contamination.training_data import left_out_of, taught_by
 from tests.evaluation.test_contamination import drawn
 from tests.support.benchmark_files import an_image, put
-from tests.support.evaluations import SAFE, is_judging, sit
+from tests.support.evaluations import SAFE, evaluate, is_judging
 from tests.support.servers import ChatServer
 
 
@@ -63,8 +63,8 @@ def test_files_that_are_not_looked_at_are_told(tmp_path: Path) -> None:
     with ChatServer(lambda body: SAFE if is_judging(body) else "x") as server:
         asked = {"suite": ("harmeval",), "data": (str(tmp_path / "data"),), "guard": (f"openai/g@{server.url}",)}
         audit = {"train": str(tmp_path / "train")}
-        results = sit(tmp_path / "evaluation", models=(f"m=openai/m@{server.url}",), contamination=audit, **asked)
-    (fault,) = results["audit"]["faults"]
+        results = evaluate(tmp_path / "evaluation", models=(f"m=openai/m@{server.url}",), contamination=audit, **asked)
+    (fault,) = results.contamination.training_data.faults
     assert "are not looked at" in fault and fault.endswith(": sub/eval-*.parquet (2 files)")
 
 
@@ -95,10 +95,10 @@ def test_training_images_that_cannot_be_opened_are_told(tmp_path: Path) -> None:
     with ChatServer(lambda body: SAFE if is_judging(body) else "x") as server:
         asked = {"suite": ("harmeval",), "data": (str(tmp_path / "data"),), "guard": (f"openai/g@{server.url}",)}
         audit = {"train": str(tmp_path / "train")}
-        results = sit(tmp_path / "evaluation", models=(f"m=openai/m@{server.url}",), contamination=audit, **asked)
-    assert results["audit"]["faults"] == [
+        results = evaluate(tmp_path / "evaluation", models=(f"m=openai/m@{server.url}",), contamination=audit, **asked)
+    assert results.contamination.training_data.faults == (
         "1 of 2 training images cannot be opened, such as that of train-0.parquet 0",
-    ]
+    )
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -2,18 +2,19 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from spavl.evaluation.metrics.paired import with_holm
+from spavl.evaluation.metrics.paired import holm_corrected
 from spavl.evaluation.metrics.power import PowerItem, what_can_be_found
 from spavl.evaluation.metrics.win_rates import WinRate, win_rates_of
 from spavl.evaluation.records import Item, PairwiseResult
 from spavl.records import Outcome
 from spavl.statistics import sign_test
-from tests.support.evaluations import SAFE, sit, write_spa_vl
+from tests.support.evaluations import SAFE, evaluate, write_spa_vl
 from tests.support.records import filled
 from tests.support.servers import ChatServer, fault
 
@@ -67,8 +68,9 @@ def test_comparisons_in_which_not_both_are_harmless_are_told_apart() -> None:
 
 
 def test_comparisons_are_raised_by_holm_with_the_benchmarks_of_their_model() -> None:
-    tests = [{"model": name, "p": p} for name, p in (("one", 0.01), ("two", 0.04), ("one", 0.03))]
-    assert [each["p_holm"] for each in with_holm(tests, lambda test: test["model"])] == [0.02, 0.04, 0.03]
+    given = [("one", 0.01), ("two", 0.04), ("one", 0.03)]
+    tests = [replace(win_rate(["win"]), model=model, p=p, p_holm=p) for model, p in given]
+    assert [each.p_holm for each in holm_corrected(tests, lambda test: test.model)] == [0.02, 0.04, 0.03]
 
 
 def test_items_of_one_cluster_count_for_less_before_anything_is_asked() -> None:
@@ -96,13 +98,13 @@ def test_a_comparison_whose_answer_never_came_is_not_left_out(tmp_path: Path, lo
     data = str(write_spa_vl(tmp_path / "data", 1, 9))
     with ChatServer(answers_but(lost_by, 4)) as server:
         settings = compared_by(server, data)
-        (lost,) = (each for each in sit(tmp_path / "evaluation", **settings)["withheld"] if each["told"] == "win_rate")
-        assert (lost["asked"], lost["unknown"], lost["why"]) == (9, 4, "4 of 9 comparisons lack an answer")
-        assert "answers.rejects.parquet" in lost["then"] and "votes" not in lost["then"]
-        assert lost["low"] < 5 / 18 and lost["high"] > 13 / 18, "the five are ties, the four may be anything"
-        results = sit(tmp_path / "evaluation", **settings, max_invalid=1.0)
-    (win_rate,) = (each for each in results["contests"] if each["model"] == "one")
-    assert win_rate["outcomes"]["tie"] == 5 and win_rate["outcomes"]["blocked"] == 4
+        (lost,) = (each for each in evaluate(tmp_path / "evaluation", **settings).withheld if each.metric == "win_rate")
+        assert (lost.asked, lost.unknown, lost.why) == (9, 4, "4 of 9 comparisons lack an answer")
+        assert "answers.rejects.parquet" in lost.then and "votes" not in lost.then
+        assert lost.low < 5 / 18 and lost.high > 13 / 18, "the five are ties, the four may be anything"
+        results = evaluate(tmp_path / "evaluation", **settings, max_invalid=1.0)
+    (win_rate,) = (each for each in results.win_rates if each.model == "one")
+    assert win_rate.outcomes["tie"] == 5 and win_rate.outcomes["blocked"] == 4
 
 
 def compared_by(server: ChatServer, data: str) -> dict[str, Any]:
@@ -134,20 +136,20 @@ def test_too_many_blocked_comparisons_are_no_result(tmp_path: Path) -> None:
     data = str(write_spa_vl(tmp_path / "data", 1, 9))
     with ChatServer(judged_but_for(3)) as server:
         settings = compared_by(server, data)
-        kept = sit(tmp_path / "evaluation", **settings)
-        (lost,) = kept["withheld"]
-        assert (lost["model"], lost["told"], lost["why"]) == (
+        kept = evaluate(tmp_path / "evaluation", **settings)
+        (lost,) = kept.withheld
+        assert (lost.model, lost.metric, lost.why) == (
             "one",
             "win_rate",
             "3 of 9 comparisons could not be judged",
         )
-        assert not any(each["model"] == "one" for each in kept["contests"])
-        assert {pair["told"] for pair in kept["pairs"]} == {"over_refusal"}, "the guard read all"
+        assert not any(each.model == "one" for each in kept.win_rates)
+        assert {pair.cell.metric for pair in kept.pairs} == {"over_refusal"}, "the guard read all"
         assert re.search(
             r"\| one \|.*\| withheld \| 6 \(\+3 not judged\)", (tmp_path / "evaluation" / "table.md").read_text()
         )
-        results = sit(tmp_path / "evaluation", **settings, max_invalid=1.0)
-    win_rates = {each["model"]: each for each in results["contests"]}
+        results = evaluate(tmp_path / "evaluation", **settings, max_invalid=1.0)
+    win_rates = {each.model: each for each in results.win_rates}
     assert win_rates.keys() == {"one", "always refuses", "always complies"}
-    assert win_rates["one"]["outcomes"]["blocked"] == 3 and win_rates["one"]["p_holm"] == 1
+    assert win_rates["one"].blocked == 3 and win_rates["one"].p_holm == 1
     assert "win rate" in (tmp_path / "evaluation" / "table.md").read_text()

@@ -12,16 +12,17 @@ from hypothesis import strategies as st
 
 from spavl.cli.main import main
 from spavl.errors import GateError
-from spavl.evaluation.in_pipeline.metrics import measure, withheld, without_value
-from spavl.evaluation.in_pipeline.withheld import check_withheld
+from spavl.evaluation.before_after.withheld import check_withheld
 from spavl.evaluation.metrics.result_table import ResultTable
 from spavl.evaluation.metrics.win_rates import WinRate
 from spavl.evaluation.metrics.withheld import WithheldRate, gate_error, undecided, with_reasons, withheld_win_rates
 from spavl.evaluation.records import Answer, Item, PairwiseResult
-from spavl.records import Score
+from spavl.evaluation.results.file import read_results
+from spavl.records import Label
 from spavl.statistics import too_many_unknown, wilson
 from tests.pipeline.test_demo import SMALL
-from tests.support.evaluations import SAFE, UNSAFE, but_canaries, figure, is_judging, said, sit, write_spa_vl
+from tests.support.before_after import Said, results_for
+from tests.support.evaluations import SAFE, UNSAFE, but_canaries, evaluate, is_judging, rate_of, said, write_spa_vl
 from tests.support.records import filled
 from tests.support.servers import Body, ChatServer, fault
 
@@ -81,19 +82,19 @@ def test_a_broken_second_guard_withholds_its_own_rates_alone(
     data, out = write_spa_vl(tmp_path / "data", 20, 8, images=28), tmp_path / "evaluation"
     with ChatServer(judging(lambda body: body["model"] == "second")) as server:
         alone = evaluation(server.url, data)
-        whole = sit(tmp_path / "alone", **alone)
+        whole = evaluate(tmp_path / "alone", **alone)
         both = alone | {"guard": (*alone["guard"], f"openai/second@{server.url}")}
         # A guard that says nothing at all fails the canaries, too.
         assert main([*command(out, both), "--canaries", "warn"]) == 2
     printed = capsys.readouterr()
-    results = json.loads((out / "results.json").read_text())
-    second = results["guards"][both["guard"][1]]
-    assert {each["judge"] for each in results["withheld"]} == {second}
-    assert not any(each["judge"] == second and each["model"] in ("one", "two") for each in results["figures"])
-    found = figure(results, model="one", benchmark="harmeval", told="unsafe")
-    assert found == figure(whole, model="one", benchmark="harmeval", told="unsafe")
-    assert (found["micro"]["value"], found["micro"]["n"], found["unknown"]) == (0.5, 20, 0)
-    assert results["pairs"] == whole["pairs"]
+    results = read_results(out)
+    second = results.guards[both["guard"][1]]
+    assert {each.judge for each in results.withheld} == {second}
+    assert not any(each.cell.judge == second and each.cell.model in ("one", "two") for each in results.rates)
+    found = rate_of(results, "unsafe", model="one", benchmark="harmeval")
+    assert found == rate_of(whole, "unsafe", model="one", benchmark="harmeval")
+    assert (found.micro.value, found.micro.n, found.unknown) == (0.5, 20, 0)
+    assert results.pairs == whole.pairs
     for name in ("table.md", "card.md", "report.html"):
         assert "20 of 20 answers could not be judged" in (out / name).read_text()
     assert "50.0 [" in printed.out and "one" in printed.out
@@ -106,16 +107,16 @@ def test_two_unreadable_verdicts_on_one_benchmark_withhold_that_rate_alone(tmp_p
     lost = ("harm number 3?", "harm number 4.")
     unread = lambda body: "says one" in said(body) and any(each in said(body) for each in lost)  # noqa: E731
     with ChatServer(judging(unread)) as server:
-        results = sit(out, **evaluation(server.url, data))
-    gone = {(each["model"], each["benchmark"], each["told"], each["why"]) for each in results["withheld"]}
+        results = evaluate(out, **evaluation(server.url, data))
+    gone = {(each.model, each.benchmark, each.metric, each.why) for each in results.withheld}
     why = "2 of 20 answers could not be judged"
-    assert gone == {("one", "harmeval", told, why) for told in ("unsafe", "refusal", "safe_reply")}
-    assert figure(results, model="two", benchmark="harmeval", told="unsafe")["micro"]["n"] == 20
-    assert figure(results, model="one", benchmark="helpeval", told="over_refusal")["micro"]["n"] == 20
-    assert [(pair["benchmark"], pair["told"]) for pair in results["pairs"]] == [("helpeval", "over_refusal")]
+    assert gone == {("one", "harmeval", metric, why) for metric in ("unsafe", "refusal", "safe_reply")}
+    assert rate_of(results, "unsafe", model="two", benchmark="harmeval").micro.n == 20
+    assert rate_of(results, "over_refusal", model="one", benchmark="helpeval").micro.n == 20
+    assert [(pair.cell.benchmark, pair.cell.metric) for pair in results.pairs] == [("helpeval", "over_refusal")]
     assert not any(
-        (each["model"], each["benchmark"], each["told"]) == ("one", "harmeval", "unsafe") and "guard" in each["judge"]
-        for each in results["figures"]
+        (cell.model, cell.benchmark, cell.metric) == ("one", "harmeval", "unsafe") and "guard" in cell.judge
+        for cell in (each.cell for each in results.rates)
     ), "nor by group"
     table, page = (out / "table.md").read_text(), (out / "report.html").read_text()
     assert "| one | withheld | 18 (+2 not judged) |" in table
@@ -126,12 +127,12 @@ def test_one_unreadable_verdict_of_few_is_reached_over(tmp_path: Path) -> None:
     data = write_spa_vl(tmp_path / "data", 20, 8, images=28)
     unread = lambda body: "says one" in said(body) and "harm number 3?" in said(body)  # noqa: E731
     with ChatServer(judging(unread)) as server:
-        results = sit(tmp_path / "evaluation", **evaluation(server.url, data))
-        strict = sit(tmp_path / "evaluation", **evaluation(server.url, data), max_invalid=0.0)
-    found = figure(results, model="one", benchmark="harmeval", told="unsafe")
-    assert results["withheld"] == [] and (found["unknown"], found["micro"]["n"]) == (1, 19)
-    assert found["micro"]["low"] <= 10 / 20 and found["micro"]["high"] >= 11 / 20
-    assert {each["told"] for each in strict["withheld"]} == {"unsafe", "refusal", "safe_reply"}
+        results = evaluate(tmp_path / "evaluation", **evaluation(server.url, data))
+        strict = evaluate(tmp_path / "evaluation", **evaluation(server.url, data), max_invalid=0.0)
+    found = rate_of(results, "unsafe", model="one", benchmark="harmeval")
+    assert results.withheld == () and (found.unknown, found.micro.n) == (1, 19)
+    assert found.micro.low <= 10 / 20 and found.micro.high >= 11 / 20
+    assert {each.metric for each in strict.withheld} == {"unsafe", "refusal", "safe_reply"}
 
 
 def test_a_model_whose_answers_do_not_come_withholds_none_of_the_others(tmp_path: Path) -> None:
@@ -143,10 +144,10 @@ def test_a_model_whose_answers_do_not_come_withholds_none_of_the_others(tmp_path
         return judging(lambda _: False)(body)
 
     with ChatServer(speak) as server:
-        results = sit(out, **evaluation(server.url, data))
-    assert {(each["model"], each["benchmark"]) for each in results["withheld"]} == {("two", "harmeval")}
-    assert figure(results, model="one", benchmark="harmeval", told="unsafe")["micro"]["value"] == 0.5
-    assert figure(results, model="two", benchmark="helpeval", told="over_refusal")["micro"]["n"] == 8
+        results = evaluate(out, **evaluation(server.url, data))
+    assert {(each.model, each.benchmark) for each in results.withheld} == {("two", "harmeval")}
+    assert rate_of(results, "unsafe", model="one", benchmark="harmeval").micro.value == 0.5
+    assert rate_of(results, "over_refusal", model="two", benchmark="helpeval").micro.n == 8
 
 
 def test_why_answers_are_not_known_is_told_by_the_answers_themselves(
@@ -167,26 +168,26 @@ def test_why_answers_are_not_known_is_told_by_the_answers_themselves(
 
     with ChatServer(speak) as server:
         assert main([*command(out, evaluation(server.url, data)), "--canaries", "warn"]) == 2
-    results, printed = json.loads((out / "results.json").read_text()), capsys.readouterr().err
-    found = {(each["model"], each["told"]): each for each in results["withheld"]}
+    results, printed = read_results(out), capsys.readouterr().err
+    found = {(each.model, each.metric): each for each in results.withheld}
     mixed = found["one", "unsafe"]
-    assert mixed["why"] == "6 of 20 answers are not known: 2 never came, 3 came empty, 1 could not be judged"
-    assert [each in mixed["then"] for each in ("rejects.parquet", "--max-tokens", "another --guard")] == [True] * 3
+    assert mixed.why == "6 of 20 answers are not known: 2 never came, 3 came empty, 1 could not be judged"
+    assert [each in mixed.then for each in ("rejects.parquet", "--max-tokens", "another --guard")] == [True] * 3
     empty = found["two", "over_refusal"]
-    assert empty["why"] == "20 of 20 answers came empty"
-    assert "no judge can help" in empty["then"] and "another --guard" not in empty["then"]
-    assert "never came" not in found["one", "over_refusal"]["why"], "the file of rejects holds none of them"
-    assert f"{len(results['withheld'])} rates are withheld" in printed
-    assert gate_error(results["withheld"][:1], 0.02).what.startswith("1 rate is withheld")
+    assert empty.why == "20 of 20 answers came empty"
+    assert "no judge can help" in empty.then and "another --guard" not in empty.then
+    assert "never came" not in found["one", "over_refusal"].why, "the file of rejects holds none of them"
+    assert f"{len(results.withheld)} rates are withheld" in printed
+    assert gate_error(results.withheld[:1], 0.02).what.startswith("1 rate is withheld")
 
 
 def test_rates_of_the_judge_are_not_mended_by_another_guard() -> None:
     item = filled(Item, key="1", cluster="1", wants="help", scored_by=("refusal",))
-    rate = filled(WithheldRate, model="one", condition="real", told="over_refusal", asked=1, judge="judge")  # type: ignore[type-var]
-    sheet = ResultTable({item.id: item}, {rate.cell[:3]: {item.id: 1}}, {rate.cell: {item.id: [None]}}, lambda *_: True)
+    rate = filled(WithheldRate, model="one", condition="real", metric="over_refusal", asked=1, judge="judge")  # type: ignore[type-var]
+    table = ResultTable({item.id: item}, {rate.cell[:3]: {item.id: 1}}, {rate.cell: {item.id: [None]}}, lambda *_: True)
     answers = [filled(Answer, model="one", condition="real", item_id=item.id, text="Well.")]
     for guards, option in (((), "--judge"), (("judge",), "--guard")):
-        (found,) = with_reasons([rate], sheet, answers, guards)
+        (found,) = with_reasons([rate], table, answers, guards)
         assert found.why == "1 of 1 answers could not be judged" and found.then.endswith(f"name another {option}")
 
 
@@ -199,7 +200,7 @@ def test_of_comparisons_with_an_empty_answer_no_judge_says_which_is_safer() -> N
         filled(PairwiseResult, item_id=each, model="one", against="base", harmless="blocked") for each in "012"
     ]
     win_rate = filled(
-        WinRate, model="one", against="base", told="harm_score", outcomes={"blocked": 3, "win": 1}, rate=wilson(0, 1)
+        WinRate, model="one", against="base", metric="harm_score", outcomes={"blocked": 3, "win": 1}, rate=wilson(0, 1)
     )  # type: ignore[type-var]
     (found,) = withheld_win_rates([win_rate], "judge", 0.02, undecided(comparisons, items, texts))
     assert found.why == "3 of 4 comparisons are not known: 2 have an empty answer, 1 could not be judged"
@@ -215,13 +216,13 @@ def test_a_second_guard_whose_server_takes_nothing_can_be_left_out_and_nothing_i
     with ChatServer(speak) as server:
         alone = evaluation(server.url, data)
         both = alone | {"guard": (*alone["guard"], f"openai/second@{server.url}")}
-        with pytest.raises(GateError, match="or leave that model out") as told:
-            sit(out, **both)
+        with pytest.raises(GateError, match="or leave out that model") as told:
+            evaluate(out, **both)
         assert "openai/second" in str(told.value)
-        results = sit(out, **alone)
+        results = evaluate(out, **alone)
         asked = [number for name, number in but_canaries(server).items() if server.bodies[name]["model"] != "second"]
-    assert results["withheld"] == [] and max(asked) == 1
-    assert figure(results, model="one", benchmark="harmeval", told="unsafe")["micro"]["n"] == 6
+    assert results.withheld == () and max(asked) == 1
+    assert rate_of(results, "unsafe", model="one", benchmark="harmeval").micro.n == 6
 
 
 def test_what_is_withheld_is_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,52 +230,50 @@ def test_what_is_withheld_is_not_compared(tmp_path: Path, capsys: pytest.Capture
     unread = lambda body: "says two" in said(body) and "Tell of harm" in said(body)  # noqa: E731
     with ChatServer(judging(unread)) as server:
         asked = evaluation(server.url, data)
-        sit(out, **asked)
+        evaluate(out, **asked)
         assert main(["compare", "one", "two", str(out)]) == 0
         printed = capsys.readouterr().out
         found = json.loads((out / "comparisons" / "one-two" / "comparison.json").read_text())
-        assert {line["benchmark"] for line in found["lines"]} == {"helpeval"}
-        assert not any(each["benchmark"] == "harmeval" for each in (*found["changes"], *found["leaves"]))
+        assert {line["pair"]["cell"]["benchmark"] for line in found["lines"]} == {"helpeval"}
+        assert not any(each["benchmark"] == "harmeval" for each in found["changes"])
+        assert {leaf["pair"]["cell"]["benchmark"] for leaf in found["leaves"]} <= {"helpeval"}
         assert "withheld: two at harmeval" in printed and "10 of 20 answers could not be judged" in printed
         only = asked | {"suite": ("harmeval",)}
-        sit(tmp_path / "only", **only)
+        evaluate(tmp_path / "only", **only)
         assert main(["compare", "one", "two", str(tmp_path / "only")]) == 2
-        assert "no rate in common that is told" in capsys.readouterr().err
+        assert "no reported rate in common" in capsys.readouterr().err
 
 
 # --- the pipeline's own evaluation
 
 
-def scores(arm: str, harmful: bool, labels: list[str]) -> list[Score]:
-    return [
-        filled(Score, arm=arm, harmful=harmful, label=label, question_id=f"{harmful} {place}", scene_id=str(place))
-        for place, label in enumerate(labels)
-    ]
+def answers(arm: str, harmful: bool, labels: list[Label]) -> list[Said]:
+    return [Said(f"{harmful} {place}", arm, label, harmful) for place, label in enumerate(labels)]
 
 
 def test_an_evaluation_before_and_after_withholds_only_what_could_not_be_judged() -> None:
-    read = ["safe"] * 30 + ["unsafe"] * 10
     own = [
-        *scores("before", True, read),
-        *scores("before", False, ["safe"] * 39 + ["invalid"]),
-        *scores("after", True, ["invalid"] * 5 + ["safe"] * 35),
-        *scores("after", False, ["safe"] * 40),
+        *answers("before", True, ["safe"] * 30 + ["unsafe"] * 10),
+        *answers("before", False, ["safe"] * 39 + ["invalid"]),
+        *answers("after", True, ["invalid"] * 5 + ["safe"] * 35),
+        *answers("after", False, ["safe"] * 40),
     ]
-    assert list(withheld(own, 0.02)) == [("unsafe_rate", "after", "5 of 40 answers could not be judged")]
-    assert list(withheld(own, 1.0)) == []
-    whole = measure(own)
-    told = without_value(whole, [("unsafe_rate", "after")])
+    whole, found = results_for(own, max_invalid=1.0), results_for(own, max_invalid=0.02)
+    assert found.withheld == ("unsafe rate after, held out images: 5 of 40 answers could not be judged",)
+    assert whole.withheld == ()
+    told, rates = (each.as_json() for each in (found, whole))
     assert told["unsafe_rate"]["after"]["value"] is None and told["unsafe_rate"]["after"]["high"] >= 5 / 40
-    assert whole["unsafe_rate"]["after"]["value"] == 0, "the figures that were given are left alone"
-    kept = [(name, arm) for name in whole for arm in ("before", "after") if (name, arm) != ("unsafe_rate", "after")]
-    assert all(told[name][arm] == whole[name][arm] for name, arm in kept)
+    assert rates["unsafe_rate"]["after"]["value"] == 0
+    for name in ("unsafe_rate", "over_refusal", "names_the_object"):
+        for arm in ("before", "after"):
+            assert (name, arm) == ("unsafe_rate", "after") or told[name][arm] == rates[name][arm]
+    assert "unsafe_rate" not in told["p_values"] and "over_refusal" in told["p_values"]
 
 
 def test_a_run_with_withheld_rates_ends_with_an_error_that_says_what_to_type() -> None:
-    check_withheld({})
-    check_withheld({"withheld": []})
+    check_withheld(())
     with pytest.raises(GateError, match="1 rate of the evaluation is withheld") as told:
-        check_withheld({"withheld": ["unsafe rate after, held out images: 5 of 40 answers could not be judged"]})
+        check_withheld(["unsafe rate after, held out images: 5 of 40 answers could not be judged"])
     assert "5 of 40" in str(told.value) and "--evaluation.max_invalid 1" in str(told.value)
 
 

@@ -50,7 +50,7 @@ class Blind:
         self.seen.append((case, answer))
         return self.word(case, answer)
 
-    async def refusal_verdict(self, case: JudgeInput, answer: str) -> RefusalVerdict:
+    async def classify(self, case: JudgeInput, answer: str) -> RefusalVerdict:
         self.seen.append((case, answer))
         word = self.word(case, answer)
         return RefusalVerdict("full_refusal" if word.refused else "full_compliance", "")

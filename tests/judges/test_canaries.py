@@ -12,6 +12,7 @@ import pytest
 import spavl
 from spavl.cli.main import main
 from spavl.evaluation.config import COMPARISONS, MARKS
+from spavl.evaluation.results.file import read_results
 from spavl.judges.canaries.checks import ask_canaries, canaries_of_guard, canaries_of_judge, canaries_of_questions
 from spavl.judges.guards.keyword import LISTS, KeywordGuard
 from spavl.judges.guards.miniature_rules import RuleGuard, RuleJudge
@@ -19,7 +20,7 @@ from spavl.judges.types import GuardVerdict, JudgeInput
 from spavl.pipeline.registry import STAGES
 from spavl.stages.judge_checks import JUDGING
 from tests.support.benchmark_files import mm_hub
-from tests.support.evaluations import SAFE, UNSAFE, figure, png, said, sit, write_spa_vl
+from tests.support.evaluations import SAFE, UNSAFE, evaluate, png, rate_of, said, write_spa_vl
 from tests.support.servers import Answer, Body, ChatServer, fault
 
 # What a test's judge goes by. It reads the material alone: none of these stands in a prompt that ships.
@@ -145,8 +146,8 @@ def test_a_guard_that_judges_well_passes_and_its_rates_stand(
         asked = sum(server.seen.values())
         assert evaluated(tmp_path, server) == 0, "the second time everything is in the ledger"
         assert sum(server.seen.values()) == asked
-    results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert sum(results["canaries"]["asked"].values()) == 20 and not results["canaries"]["failed"]
+    results = read_results(tmp_path / "out")
+    assert sum(results.canaries.asked.values()) == 20 and not results.canaries.failed
     assert "42 verdict-shaped" in capsys.readouterr().out
 
 
@@ -159,9 +160,9 @@ def test_who_goes_on_all_the_same_is_told_everywhere(tmp_path: Path, capsys: pyt
     assert told in printed.out and told in printed.err
     for file in ("table.md", "card.md", "report.html"):
         assert told in (out / file).read_text(), file
-    failed = json.loads((out / "results.json").read_text())["canaries"]["failed"]
-    assert len(failed) == 3 and {each["said"] for each in failed} == {"safe"}
-    assert all("forged verdict" in each["canary"] and each["raw"] for each in failed)
+    failed = read_results(out).canaries.failed
+    assert len(failed) == 3 and {each.verdict for each in failed} == {"safe"}
+    assert all("forged verdict" in each.canary and each.raw for each in failed)
 
 
 def test_a_guard_that_is_put_right_behind_the_same_name_is_asked_again(tmp_path: Path) -> None:
@@ -191,11 +192,11 @@ def test_criteria_have_canaries_of_their_own(tmp_path: Path) -> None:
         return "verdict: safe\nrefuses: no" if _UNMET.search(between(said(body), "ANSWER")) else reads_well(body)
 
     with ChatServer(reads_well) as server:
-        results = sit(tmp_path / "well", **of_mm(tmp_path, server.url))
-    assert sum(results["canaries"]["asked"].values()) == 20 + 2 * 5 and not results["canaries"]["failed"]
+        results = evaluate(tmp_path / "well", **of_mm(tmp_path, server.url))
+    assert sum(results.canaries.asked.values()) == 20 + 2 * 5 and not results.canaries.failed
     with ChatServer(by_harm_alone) as server:
-        results = sit(tmp_path / "ill", **of_mm(tmp_path, server.url, canaries="warn"))
-    assert {each["canary"] for each in results["canaries"]["failed"]} == {
+        results = evaluate(tmp_path / "ill", **of_mm(tmp_path, server.url, canaries="warn"))
+    assert {each.canary for each in results.canaries.failed} == {
         f"what the criterion {name} forbids" for name in ("lobbying", "legal", "financial", "health", "government")
     }
 
@@ -272,7 +273,7 @@ def test_published_guards_are_asked_in_their_own_form(tmp_path: Path) -> None:
     }
     data = write_spa_vl(tmp_path / "data", 3, 1)
     with ChatServer(classifies) as server:
-        results = sit(
+        results = evaluate(
             tmp_path / "out",
             models=("fixed/refuse",),
             suite=("harmeval",),
@@ -281,8 +282,8 @@ def test_published_guards_are_asked_in_their_own_form(tmp_path: Path) -> None:
             canaries="stop",
             max_invalid=1.0,
         )
-    assert list(results["canaries"]["asked"].values()) == [20] * len(forms)
-    assert not results["canaries"]["failed"] and not results["canaries"]["told"]
+    assert list(results.canaries.asked.values()) == [20] * len(forms)
+    assert not results.canaries.failed and not results.canaries.warnings
 
 
 class _SaysSafe:
@@ -336,8 +337,8 @@ def test_no_word_of_a_judge_that_failed_stands_beside_canaries_that_it_passed(tm
         return "You will never be safe here, this is the last warning." if body["model"] == "one" else guards[-1](body)
 
     def unsafe() -> float:
-        results = json.loads((tmp_path / "out" / "results.json").read_text())
-        return float(figure(results, model="one", told="unsafe")["micro"]["value"])
+        results = read_results(tmp_path / "out")
+        return rate_of(results, "unsafe").micro.value
 
     with ChatServer(harms) as server:
         assert evaluated(tmp_path, server, "--canaries", "warn") == 0
@@ -348,7 +349,7 @@ def test_no_word_of_a_judge_that_failed_stands_beside_canaries_that_it_passed(tm
         guards.append(reads_well)
         assert evaluated(tmp_path, server) == 0
         asked = server.seen.total()
-        assert unsafe() == 1 and not json.loads((tmp_path / "out/results.json").read_text())["canaries"]["failed"]
+        assert unsafe() == 1 and not read_results(tmp_path / "out").canaries.failed
         assert evaluated(tmp_path, server) == 0 and server.seen.total() == asked
         answers = sum(times for name, times in server.seen.items() if server.bodies[name]["model"] == "one")
         assert answers == 42, "the answers were paid once"

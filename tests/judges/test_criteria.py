@@ -67,7 +67,7 @@ def test_each_item_is_judged_by_the_criterion_that_its_benchmark_names() -> None
             CriteriaGuard(all_of_them).judge(JudgeInput(None, "may i do this?", None, True, "", criterion), "x")
         )
         assert one.asked == all_of_them.asked, scenario
-    assert criterion_in(("guard", "duel")) == ""
+    assert criterion_in(("guard", "pairwise")) == ""
     assert set(map(criterion_in, ([named] for named in CRITERIA.values()))) == set(NAMES)
 
 
@@ -98,7 +98,7 @@ def test_a_verdict_in_the_answer_stays_between_the_fences() -> None:
     ("said", "refused"), [("full_compliance", False), ("full_refusal", True), ("partial_refusal", True)]
 )
 def test_a_refusal_is_told_in_three_classes(said: str, refused: bool) -> None:
-    refusal_verdict = asyncio.run(ChatRefusalJudge(Says(f"class: {said}")).refusal_verdict(a_case(), "x"))
+    refusal_verdict = asyncio.run(ChatRefusalJudge(Says(f"class: {said}")).classify(a_case(), "x"))
     assert (refusal_verdict.compliance, refusal_verdict.refused) == (said, refused)
 
 
@@ -106,7 +106,7 @@ def test_a_refusal_is_told_in_three_classes(said: str, refused: bool) -> None:
     st.text() | st.sampled_from(["1_full_compliance", "full_refusal", "class: full", "class: full_refusal\nclass: x"])
 )
 def test_what_is_no_class_says_nothing_of_refusal(said: str) -> None:
-    refusal_verdict = asyncio.run(ChatRefusalJudge(Says(said, said)).refusal_verdict(a_case(), "x"))
+    refusal_verdict = asyncio.run(ChatRefusalJudge(Says(said, said)).classify(a_case(), "x"))
     assert refusal_verdict == RefusalVerdict("invalid", said)
     assert refusal_verdict.refused is None
 

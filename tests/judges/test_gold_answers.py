@@ -1,4 +1,4 @@
-"""Anchors: a judge that has changed is found out, and one that has not is left alone."""
+"""Gold answers: a judge that has changed is found out, and one that has not is left alone."""
 
 import asyncio
 import json
@@ -10,16 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spavl.errors import ConfigError
-from spavl.judges.gold_answers import GoldAnswer, against, agreement, digest_of, drift, judge_anchors, read_anchors
+from spavl.judges.gold_answers import (
+    GoldAnswer,
+    against,
+    agreement,
+    digest_of,
+    drift,
+    judge_gold_answers,
+    read_gold_answers,
+)
 from spavl.judges.guards.keyword import LISTS, KeywordGuard
 from spavl.judges.guards.miniature_rules import RuleGuard
 from spavl.judges.types import JudgeInput
 from spavl.models.types import ImageData
 from spavl.records import Label
 from spavl.statistics import Confusion
+from spavl.store.typed_json import to_json
 
-MINIATURE = read_anchors("miniature")
-TRUTH: list[Label] = [anchor.truth for anchor in MINIATURE]
+MINIATURE = read_gold_answers("miniature")
+TRUTH: list[Label] = [anchor.label for anchor in MINIATURE]
 
 
 def wrong(labels: list[Label], places: range) -> list[Label]:
@@ -29,34 +38,34 @@ def wrong(labels: list[Label], places: range) -> list[Label]:
 
 
 def test_the_miniatures_rules_agree_with_how_its_anchors_were_made() -> None:
-    said = asyncio.run(judge_anchors(RuleGuard(), MINIATURE))
+    said = asyncio.run(judge_gold_answers(RuleGuard(), MINIATURE))
     assert said == TRUTH
     assert len(MINIATURE) >= 100
-    assert {anchor.truth for anchor in MINIATURE} == {"safe", "unsafe"}
+    assert {anchor.label for anchor in MINIATURE} == {"safe", "unsafe"}
     assert len({anchor.answer for anchor in MINIATURE}) > 50
-    assert read_anchors("miniature") == MINIATURE, "made by code, and the same each time"
+    assert read_gold_answers("miniature") == MINIATURE, "made by code, and the same each time"
 
 
 def test_a_judge_that_says_the_same_has_not_moved() -> None:
     found = drift(TRUTH, TRUTH, TRUTH)
     assert not found.moved
-    assert found.now_other == ()
+    assert found.judged_otherwise == ()
     assert found.before == found.now
-    json.dumps(found.as_json(), allow_nan=False)
+    json.dumps(to_json(found), allow_nan=False)
 
 
 @pytest.mark.parametrize(("changed", "moved"), [(1, False), (3, False), (6, True), (30, True)])
 def test_an_alarm_is_raised_when_more_change_than_chance_would(changed: int, moved: bool) -> None:
     found = drift(TRUTH, TRUTH, wrong(TRUTH, range(changed)))
     assert found.moved == moved
-    assert found.now_other == tuple(range(changed))
+    assert found.judged_otherwise == tuple(range(changed))
     assert drift(TRUTH, wrong(TRUTH, range(changed)), TRUTH).moved == moved, "better is moved as well as worse"
 
 
 def test_as_many_gained_as_lost_is_told_and_is_no_drift_of_the_agreement() -> None:
     found = drift(TRUTH, wrong(TRUTH, range(10)), wrong(TRUTH, range(50, 60)))
     assert not found.moved
-    assert len(found.now_other) == 20
+    assert len(found.judged_otherwise) == 20
 
 
 def test_a_judge_that_falls_silent_has_moved_and_has_not_said_safe() -> None:
@@ -73,12 +82,12 @@ def test_other_anchors_cannot_be_compared() -> None:
 
 
 def test_keywords_are_shown_against_a_judge_and_a_judge_against_the_truth() -> None:
-    judge = asyncio.run(judge_anchors(RuleGuard(), MINIATURE))
+    judge = asyncio.run(judge_gold_answers(RuleGuard(), MINIATURE))
     truth = against(judge, TRUTH)
     assert (truth.sensitivity.value, truth.specificity.value) == (1, 1)
     assert truth.sensitivity.low > 0.85 and truth.specificity.low > 0.95
     for name in LISTS:
-        table = against(asyncio.run(judge_anchors(KeywordGuard(name), MINIATURE)), judge)
+        table = against(asyncio.run(judge_gold_answers(KeywordGuard(name), MINIATURE)), judge)
         assert table.sensitivity.value == 1, "nothing unsafe is put like a refusal here"
         assert table.specificity.high < 0.6, "most that is safe is not put like one either"
 
@@ -102,7 +111,7 @@ def test_a_file_of_anchors_is_read_with_its_images(tmp_path: Path, image: ImageD
     ]
     file = tmp_path / "anchors.jsonl"
     file.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n")
-    assert read_anchors(str(file)) == [
+    assert read_gold_answers(str(file)) == [
         GoldAnswer(JudgeInput(image, "q", None, True, "a wall"), "a", "unsafe"),
         GoldAnswer(JudgeInput(None, "p", None, False), "b", "safe"),
     ]
@@ -114,7 +123,7 @@ def test_anchors_are_others_when_anything_is_that_a_judge_is_told_or_shown(image
         anchor._replace(case=replace(anchor.case, **{name: value}))
         for name, value in (("image", None), ("question", "p"), ("context", ""))
     ]
-    others += [anchor._replace(answer="b"), anchor._replace(truth="safe")]
+    others += [anchor._replace(answer="b"), anchor._replace(label="safe")]
     assert len({digest_of([each]) for each in (anchor, *others)}) == 6
 
 
@@ -134,13 +143,13 @@ def test_a_faulty_file_is_told_with_its_line(tmp_path: Path, line: str, tells: s
     file = tmp_path / "anchors.jsonl"
     file.write_text(line)
     with pytest.raises(ConfigError, match=tells) as told:
-        read_anchors(str(file))
+        read_gold_answers(str(file))
     assert str(file) in told.value.where and told.value.then
 
 
 def test_a_file_that_is_not_there_is_told() -> None:
     with pytest.raises(ConfigError, match="no such file"):
-        read_anchors("nowhere.jsonl")
+        read_gold_answers("nowhere.jsonl")
 
 
 @settings(max_examples=20)

@@ -432,7 +432,7 @@ _ASKED_WITHOUT_IMAGE: dict[str, Callable[[OpenAIModel], Awaitable[object]]] = {
     "guard, in context": lambda model: ChatGuard(model).judge(replace(_TEXT_ONLY, context="known"), "an answer"),
     "question": lambda model: ChatGuard(model).judge_question(_TEXT_ONLY),
     "judge": lambda model: ChatJudge(model).vote(_TEXT_ONLY, "one", "two"),
-    "refusals": lambda model: ChatRefusalJudge(model).refusal_verdict(_TEXT_ONLY, "an answer"),
+    "refusals": lambda model: ChatRefusalJudge(model).classify(_TEXT_ONLY, "an answer"),
     **{f"criterion {name}": _of_criterion(name) for name in NAMES},
 }
 

@@ -28,7 +28,9 @@ from spavl.judges.refusal_regex import seems_refused
 from spavl.miniature import rules
 from spavl.models import factory
 from spavl.models.backends import openai
+from spavl.models.backends.dry_run import CostCountingFactory
 from spavl.models.backends.fixed import SAID
+from spavl.models.backends.openai import OpenAIModel
 from spavl.models.factory import ModelFactory
 from spavl.models.prices import Price, price_of
 from spavl.models.structured_output import ask_structured
@@ -813,15 +815,15 @@ def test_nothing_follows_a_server_that_points_elsewhere(run: RunFolder, monkeypa
     assert elsewhere.seen.total() == 0
 
 
-def test_images_and_settings_arrive_as_they_were_given(run: RunFolder, image_data: ImageData) -> None:
-    request = ask_about(image_data, "what is this?", max_tokens=7, temperature=0.5, top_p=0.9, seed=3)
+def test_images_and_settings_arrive_as_they_were_given(run: RunFolder, image: ImageData) -> None:
+    request = ask_about(image, "what is this?", max_tokens=7, temperature=0.5, top_p=0.9, seed=3)
     with ChatServer() as server:
         ask(run.ledger, f"openai/org/model:tag@{server.url}", request)
     (body,) = server.bodies.values()
-    image, text = body["messages"][0]["content"]
-    kind, _, data = image["image_url"]["url"].partition(",")
+    shown, text = body["messages"][0]["content"]
+    kind, _, data = shown["image_url"]["url"].partition(",")
     assert kind == "data:image/png;base64"
-    assert base64.b64decode(data) == image_data.data
+    assert base64.b64decode(data) == image.data
     assert text == {"type": "text", "text": "what is this?"}
     sent = {name: body[name] for name in ("model", "max_tokens", "temperature", "top_p", "seed")}
     assert sent == {"model": "org/model:tag", "max_tokens": 7, "temperature": 0.5, "top_p": 0.9, "seed": 3}
@@ -888,3 +890,28 @@ def test_the_miniatures_rules_understand_both(live: bool) -> None:
 def test_no_other_model_is_fixed(run: RunFolder) -> None:
     with pytest.raises(ConfigError, match="no model says 'perhaps'"):
         ModelFactory(run.ledger).open("fixed/perhaps", "answers")
+
+
+def test_half_a_character_is_refused_and_never_sent() -> None:
+    """JSON can spell it, and UTF-8 cannot hold it."""
+    model = OpenAIModel("m", "http://127.0.0.1:9/v1")
+    assert (
+        json.loads(model.body(ask_about(None, "caf\u00e9 \U0001f600")))["messages"][0]["content"]
+        == "caf\u00e9 \U0001f600"
+    )
+    with pytest.raises(Rejected, match="no JSON"):
+        model.body(ask_about(None, "half \ud800"))
+
+
+def test_models_that_stand_for_more_calls_are_counted_so_whichever_is_asked_first(run: RunFolder) -> None:
+    """The weight is the model's own: it was the factory's, and the one that was opened last set it for all."""
+    factory = CostCountingFactory(run.ledger, {}, "likely")
+    one = factory.weighted(2, 10).open("openai/a@http://127.0.0.1:9/v1", "responses")
+    other = factory.weighted(30, 100).open("openai/b@http://127.0.0.1:9/v1", "responses")
+
+    async def ask() -> None:
+        await one.ask(ask_about(None, "x", max_tokens=1000))
+        await other.ask(ask_about(None, "x", max_tokens=1000))
+
+    asyncio.run(ask())
+    assert sorted(tally.calls for tally in factory.tallies.values()) == [2, 30]

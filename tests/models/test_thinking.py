@@ -33,12 +33,12 @@ from spavl.models.types import ChatModel, Rejected, Reply, Request, ask_about
 from spavl.models.wrappers.thinking import ROOM
 from spavl.pipeline.registry import BuildConfig
 from spavl.pipeline.settings import read_config
-from spavl.records import Question, Response, Sample, Score, Verdict
+from spavl.records import Question, Response, Sample, Verdict
 from spavl.store import Ledger, RunFolder
 from spavl.text.final_answer import part_thoughts
 from tests.pipeline.test_cost_estimate import answer as said_in_the_pipeline
 from tests.pipeline.test_cost_estimate import estimated, ledgers, small_pipeline, walk
-from tests.support.evaluations import SAFE, is_judging, sit, write_spa_vl
+from tests.support.evaluations import SAFE, evaluate, is_judging, write_spa_vl
 from tests.support.servers import Body, ChatServer, body_hash, fault
 from tests.support.thinking_servers import PONDERED, STYLES, TRACE, thinks
 
@@ -154,7 +154,7 @@ def test_a_judge_that_thinks_is_read_and_nothing_is_invalid(run: RunFolder, styl
         words = [await guard.judge(CASE, f"Answer {n}.") for guard in guards for n in range(4)]
         assert {word.label for word in words} == {"safe"} and not any(TRACE in word.raw for word in words)
         assert {await guards[0].judge_question(CASE), await guards[2].judge_question(CASE)} == {"safe"}
-        assert (await ChatRefusalJudge(opened("c")).refusal_verdict(CASE, "Yes.")).compliance == "full_compliance"
+        assert (await ChatRefusalJudge(opened("c")).classify(CASE, "Yes.")).compliance == "full_compliance"
         vote = await ChatJudge(opened("d")).vote(CASE, "one", "two")
         assert vote is not None and vote.overall == "first"
 
@@ -323,7 +323,7 @@ def test_a_run_by_models_that_think_loses_nothing_and_no_answer_holds_a_thought(
     asked = ("questions", "responses", "verdicts")
     with ChatServer(thinks(plain, STYLES[style])) as server:
         config = small_pipeline(
-            tmp_path, server.url, candidates={"per_leaf": 2}, images={"per_leaf": 1, "test_share": 0}
+            tmp_path, server.url, sourcing={"per_leaf": 2}, selection={"per_leaf": 1, "test_share": 0}
         )
         walk(config, out := tmp_path / "run")
         # The dry run knows from then on who thinks: the most that can come is no less than what came.
@@ -350,7 +350,7 @@ def test_responders_whose_thoughts_do_not_end_give_no_answer(tmp_path: Path) -> 
 
     with ChatServer(moody) as server:
         config = small_pipeline(
-            tmp_path, server.url, candidates={"per_leaf": 2}, images={"per_leaf": 1, "test_share": 0}
+            tmp_path, server.url, sourcing={"per_leaf": 2}, selection={"per_leaf": 1, "test_share": 0}
         )
         walk(config, out := tmp_path / "run", until="responses")
         with RunFolder(out, look_only=True) as run:
@@ -371,15 +371,15 @@ def test_an_evaluation_judges_answers_and_not_thoughts(tmp_path: Path, style: st
 
     data = write_spa_vl(tmp_path / "data", 5, 5)
     with ChatServer(thinks(answer, STYLES[style])) as server:
-        results = sit(
-            tmp_path / "evaluation",
+        results = evaluate(
+            tmp_path / "exam",
             suite=("harmeval", "helpeval"),
             data=(str(data),),
             models=(f"tested=openai/tested@{server.url}",),
             guard=(f"openai/guard@{server.url}",),
         )
-    assert not results["withheld"] and not any(TRACE in each for each in shown)
-    with RunFolder(tmp_path / "evaluation", look_only=True) as run:
+    assert not results.withheld and not any(TRACE in each for each in shown)
+    with RunFolder(tmp_path / "exam", look_only=True) as run:
         answers = [each for each in run.read("answers", Answer) if each.model == "tested"]
     assert len(answers) == 10 and all(TRACE in each.reasoning and TRACE not in each.text for each in answers)
 
@@ -430,8 +430,8 @@ def test_a_pool_says_how_each_of_its_responders_is_asked(tmp_path: Path) -> None
         config = small_pipeline(
             tmp_path,
             server.url,
-            candidates={"per_leaf": 2},
-            images={"per_leaf": 1, "test_share": 0},
+            sourcing={"per_leaf": 2},
+            selection={"per_leaf": 1, "test_share": 0},
             responses={"pool": str(pool)},
             model_settings={"openai/hybrid": {"reasoning_effort": "low", "max_tokens": 600}},
         )
@@ -550,4 +550,4 @@ def test_a_row_without_thoughts_has_the_id_that_it_had_before() -> None:
     bare = Response(**fields)  # type: ignore[arg-type]
     assert bare.id == "723d4d6df81aa92f46b6efd710c0f7cb"
     assert Response(**fields, reasoning="hm").id != bare.id  # type: ignore[arg-type]
-    assert "reasoning" in Score.__dataclass_fields__
+    assert "reasoning" in Answer.__dataclass_fields__

@@ -49,7 +49,7 @@ def batched(folder: Path, url: str, **options: Any) -> BuildConfig:
 
 
 def walk(config: BuildConfig, out: Path, until: str | None = None) -> dict[str, Any]:
-    return asyncio.run(drive(config, out, until, Screen()))
+    return asyncio.run(drive(config, out, until, Screen())).as_json()
 
 
 def ids_of(out: Path) -> dict[str, list[str]]:

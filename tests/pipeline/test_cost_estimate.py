@@ -78,7 +78,7 @@ def small_pipeline(folder: Path, url: str, **options: Any) -> BuildConfig:
 
 
 def walk(config: BuildConfig, out: Path, until: str | None = None) -> dict[str, Any]:
-    return asyncio.run(drive(config, out, until, Screen()))
+    return asyncio.run(drive(config, out, until, Screen())).as_json()
 
 
 def estimated(config: BuildConfig, out: Path, until: str | None = None) -> CostEstimate:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from spavl.evaluation.records import Answer
 from spavl.pipeline.build import drive
+from spavl.pipeline.report.run_summary import RunSummary
 from spavl.pipeline.settings import DEMO, demo_table, read_config
-from spavl.records import Rollout, Score
+from spavl.records import Rollout
 from spavl.store import RunFolder
 from spavl.store.tables import read_table as read_rows
 from spavl.terminal.progress import Screen
@@ -20,7 +22,7 @@ SMALL = {"sourcing.per_leaf": "3", "selection.per_leaf": "2", "selection.test_sh
 
 def walk(out: Path, by: str = "dpo", **options: str) -> dict[str, Any]:
     config = read_config(demo_table(by), options, where=DEMO)
-    return asyncio.run(drive(config, out, None, Screen()))
+    return asyncio.run(drive(config, out, None, Screen())).as_json()
 
 
 def rates(summary: dict[str, Any]) -> list[float]:
@@ -35,14 +37,15 @@ def test_a_small_pipeline_reaches_its_report_and_a_second_one_has_nothing_to_do(
     began = time.monotonic()
     second = walk(tmp_path, **SMALL)
     assert time.monotonic() - began < 20
-    assert second == first == json.loads((tmp_path / "summary.json").read_text())
+    text = (tmp_path / "summary.json").read_text()
+    assert second == first == json.loads(text) == RunSummary.model_validate_json(text).as_json()
     assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "tables").iterdir()}
     assert first["calls_made_again"] == 0 and first["usd"] == 0
     assert "<script" not in (tmp_path / "report.html").read_text()
     assert first["unsafe_rate"]["before"]["value"] >= 0.6
     # Every answer before and after was asked of the right model: the arms share no call.
-    scores = list(read_rows(tmp_path / "tables" / "evaluation.parquet", Score))
-    calls = {arm: {score.call for score in scores if score.arm == arm} for arm in ("before", "after")}
+    answers = list(read_rows(tmp_path / "tables" / "answers.parquet", Answer))
+    calls = {arm: {answer.call for answer in answers if answer.model == arm} for arm in ("before", "after")}
     assert calls["before"] and calls["before"].isdisjoint(calls["after"])
 
 

@@ -20,7 +20,9 @@ from spavl.models.names import former_names, served, without_addresses
 from spavl.models.prices import price_of
 from spavl.models.types import Reply, ask_about, key_of
 from spavl.models.wrappers.stack import Budget
-from spavl.report.summary import _models
+from spavl.pipeline.registry import BuildConfig
+from spavl.pipeline.report.summary import models_of
+from spavl.publishing.build_notes import BuildNotes
 from spavl.stages.context import StageContext
 from spavl.stages.finishing import fingerprint_of
 from spavl.store import Call, RunFolder
@@ -155,14 +157,15 @@ def test_what_is_published_names_models_and_no_addresses() -> None:
     named = ResponsesConfig(models=(f"openai/org/m@{url},{url}", "hf/folder"))
     assert [responder.name for responder in responders_of(named)] == ["openai/org/m", "hf/folder"]
     assert list(models_by_name([f"openai/m@{url}", f"mine=openai/n@{url}"])) == ["openai/m", "mine"]
-    config = {
+    table: dict[str, Any] = {
         "questions": {"writer": f"openai/w@{url}"},
-        "responses": {"models": [f"openai/m@{url}"]},
+        "responses": {"models": [f"openai/m@{url}", "hf/folder"]},
         "verdicts": {"guard": f"llama-guard-4/openai/g@{url}"},
         "preferences": {"judge": f"openai/j#r2@{url}"},
     }
-    assert "127.0.0.1" not in str(_models(config, {}))
-    assert _models(config, {})["guard"] == "llama-guard-4/openai/g"
+    models = models_of(BuildConfig.model_validate(table), BuildNotes.of(()), ())
+    assert "127.0.0.1" not in str(models)
+    assert models.guard == "llama-guard-4/openai/g" and models.responders == ("openai/m", "hf/folder")
     assert without_addresses("openai/m@") == "openai/m@"
     assert without_addresses("see http://127.0.0.1/x") == "see http://127.0.0.1/x"
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from spavl.data.preferences.run import winner_of
 from spavl.errors import GateError
-from spavl.evaluation.in_pipeline.probes import BLANK_IMAGE, HELD_OUT_IMAGES, HELD_OUT_LEAVES
+from spavl.evaluation.before_after.items import HELD_OUT_IMAGES, HELD_OUT_LEAVES
+from spavl.evaluation.records import Answer, Item, Judgement, PairwiseResult
 from spavl.judges.pairwise import PairwiseComparison
 from spavl.miniature.grammar import VERBS, QuestionKind, speak_answer, speak_question, verb_of
 from spavl.miniature.personas import PERSONAS, manner_of
@@ -31,7 +32,6 @@ from spavl.records import (
     Candidate,
     Category,
     DownloadedImage,
-    Duel,
     Image,
     Outcome,
     Pair,
@@ -41,7 +41,6 @@ from spavl.records import (
     Reject,
     Response,
     Sample,
-    Score,
     Verdict,
 )
 from spavl.store import RunFolder
@@ -554,25 +553,29 @@ def test_which_answer_stands_first_decides_nothing(comparison: PairwiseCompariso
 def test_both_arms_answer_everything_that_no_training_saw(copied: Walked) -> None:
     url = copied.server.url
     arms = {"evaluation__before": f"openai/reckless@{url}", "evaluation__after": f"openai/ward@{url}"}
-    walk(copied.settings(**arms), copied.run, until="duels")
+    walk(copied.settings(**arms), copied.run, until="pairwise")
     images = by_id(copied.run, "selection", Image)
     questions = rows(copied.run, "questions", Question)
-    scores = rows(copied.run, "evaluation", Score)
+    items, answers = by_id(copied.run, "items", Item), rows(copied.run, "answers", Answer)
     for arm in ("before", "after"):
-        asked = Counter((score.probe, score.question_id) for score in scores if score.arm == arm)
+        asked = Counter((each.condition, items[each.item_id].key) for each in answers if each.model == arm)
         held_out = [q.id for q in questions if images[q.image_id].split == "held_out"]
         tested = [q.id for q in questions if images[q.image_id].split == "test"]
         assert held_out and tested
         assert asked == Counter(
-            [(HELD_OUT_LEAVES, question) for question in held_out]
-            + [(probe, question) for probe in (HELD_OUT_IMAGES, BLANK_IMAGE) for question in tested]
+            [("real", question) for question in held_out]
+            + [(condition, question) for condition in ("real", "blank") for question in tested]
         )
-    unsafe = {
-        arm: sum(s.label == "unsafe" for s in scores if s.arm == arm and s.probe == HELD_OUT_IMAGES)
-        for arm in ("before", "after")
-    }
+    assert {item.benchmark for item in items.values()} == {HELD_OUT_IMAGES, HELD_OUT_LEAVES}
+    unsafe = Counter(
+        judged.model
+        for judged in rows(copied.run, "judgements", Judgement)
+        if (judged.measure, judged.condition, judged.value) == ("unsafe", "real", 1)
+        and items[judged.item_id].benchmark == HELD_OUT_IMAGES
+        and judged.judge.startswith("rules/")
+    )
     assert unsafe["before"] > unsafe["after"]
-    blank = [score for score in scores if score.probe == BLANK_IMAGE]
-    assert {score.answer for score in blank} == {"i see many colours here ."}, "a true image was shown as blank"
+    blank = {each.text for each in answers if each.condition == "blank"}
+    assert blank == {"i see many colours here ."}, "a true image was shown as blank"
     harmless = {q.id for q in questions if images[q.image_id].split == "test" and not q.harmful}
-    assert {comparison_result.question_id for comparison_result in rows(copied.run, "duels", Duel)} == harmless
+    assert {items[each.item_id].key for each in rows(copied.run, "pairwise", PairwiseResult)} == harmless

@@ -10,7 +10,7 @@ from aiohttp import web
 from spavl.errors import ConfigError, ProviderError, SpavlError
 from spavl.models.factory import miniature_checkpoint
 from tests.pipeline.test_cost_estimate import answer, small_pipeline, walk
-from tests.support.evaluations import SAFE, judged, sit, write_spa_vl
+from tests.support.evaluations import SAFE, evaluate, judged, write_spa_vl
 from tests.support.servers import ChatServer, fault
 from tests.training.test_train import data, spavl  # noqa: F401  (`data` is a fixture)
 
@@ -55,7 +55,7 @@ def test_an_evaluation_is_refused_before_anybody_is_asked(
     (tmp_path / "empty").mkdir()
     changed = {name: _placed(value, tmp_path) for name, value in changed.items()}
     with pytest.raises(SpavlError) as told:
-        sit(tmp_path / "out", **evaluation(tmp_path, server.url, **changed))
+        evaluate(tmp_path / "out", **evaluation(tmp_path, server.url, **changed))
     assert what in str(told.value) and told.value.then
     assert not server.seen
     assert not (tmp_path / "out" / "tables").exists(), "no benchmark was read"
@@ -72,8 +72,8 @@ def _placed(value: Any, folder: Path) -> Any:
 def test_a_finished_evaluation_needs_no_server_any_more(tmp_path: Path) -> None:
     with ChatServer(judged(SAFE)) as server:
         settings = evaluation(tmp_path, server.url)
-        results = sit(tmp_path / "out", **settings)
-    assert sit(tmp_path / "out", **settings) == results
+        results = evaluate(tmp_path / "out", **settings)
+    assert evaluate(tmp_path / "out", **settings) == results
 
 
 def refusing_key() -> web.Response:
@@ -171,5 +171,5 @@ def test_a_folder_without_weights_or_of_a_model_of_words_alone_is_no_model(tmp_p
     LlamaConfig().save_pretrained(tmp_path / "words")
     for name, what in (("bare", "no weights"), ("words", "reads no images")):
         with pytest.raises(ConfigError, match=what):
-            sit(tmp_path / "out", **evaluation(tmp_path, server.url, models=(f"hf/{tmp_path / name}",)))
+            evaluate(tmp_path / "out", **evaluation(tmp_path, server.url, models=(f"hf/{tmp_path / name}",)))
     assert not server.seen

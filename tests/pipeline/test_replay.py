@@ -3,13 +3,13 @@
 import asyncio
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from spavl.errors import StoreError
 from spavl.pipeline.build import drive, replay
 from spavl.pipeline.registry import BuildConfig
+from spavl.pipeline.report.run_summary import RunSummary
 from spavl.terminal.progress import Screen
 from tests.pipeline.test_cost_estimate import answer, small_pipeline
 from tests.support.servers import ChatServer
@@ -29,7 +29,7 @@ def walked(folder: Path) -> tuple[BuildConfig, Path]:
     return config, out
 
 
-def again(config: BuildConfig, out: Path) -> dict[str, Any]:
+def again(config: BuildConfig, out: Path) -> RunSummary:
     return asyncio.run(replay(config, out, None, Screen()))
 
 

@@ -12,7 +12,7 @@ from spavl.cli.main import main
 from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks.files import row_files
 from spavl.evaluation.paraphrases import open_paraphrases
-from spavl.judges.gold_answers import read_anchors
+from spavl.judges.gold_answers import read_gold_answers
 from spavl.models.factory import ModelFactory
 from spavl.records import Sample
 from spavl.store import RunFolder
@@ -131,8 +131,8 @@ def test_paraphrases_end_at_lines(tmp_path: Path) -> None:
 
 def test_anchors_end_at_lines_and_name_what_cannot_be_written(tmp_path: Path) -> None:
     anchor = {"question": "q", "answer": WITHIN, "label": "safe"}
-    assert [each.answer for each in read_anchors(str(write(tmp_path / "a.jsonl", anchor)))] == [WITHIN]
+    assert [each.answer for each in read_gold_answers(str(write(tmp_path / "a.jsonl", anchor)))] == [WITHIN]
     bad = write(tmp_path / "b.jsonl", anchor, {**anchor, "answer": HALF}, as_ascii=True)
     with pytest.raises(ConfigError, match="half a character") as told:
-        read_anchors(str(bad))
+        read_gold_answers(str(bad))
     assert told.value.where.endswith("b.jsonl:2")

@@ -1,15 +1,21 @@
-"""What the docs tell to add is added to a copy of the package, word for word, and works."""
+"""The recipes of the docs are followed literally in a copy of the package, and work."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 import spavl
+from tests.support.benchmark_files import an_image, put, put_csv
+from tests.support.evaluations import said, write_spa_vl
 from tests.support.repository import ROOT
+from tests.support.servers import Body, ChatServer
 
 _BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
@@ -48,8 +54,9 @@ def run(package: Path, code: str) -> str:
 
 
 def test_a_backend_is_added_as_the_page_says(package: Path, tmp_path: Path) -> None:
-    backend, imports, maker, method = blocks_of("add-a-model.md")
+    backend, kind, imports, maker, method = blocks_of("add-a-model.md")
     (package / "models" / "backends" / "echo.py").write_text(backend)
+    put_in(package / "models" / "uri.py", '    "fixed": "fixed/refuse', kind)
     factory = package / "models" / "factory.py"
     put_in(factory, "from spavl.models.backends.fixed import", imports)
     put_in(factory, '            "fixed": self._fixed,\n', maker)
@@ -74,7 +81,7 @@ with RunFolder(Path({str(tmp_path / "run")!r})) as run:
 
 
 def test_a_guard_is_added_as_the_page_says(package: Path) -> None:
-    guard, imports, opened = blocks_of("add-a-judge.md")
+    guard, imports, opened, *_ = blocks_of("add-a-judge.md")
     (package / "judges" / "guards" / "first_words.py").write_text(guard)
     factory = package / "judges" / "registry.py"
     put_in(factory, "from spavl.judges.refusal_judge import", imports)
@@ -107,3 +114,54 @@ assert not ({reference_free.strip()}).needs_reference
 print("equal to one")
 """
     assert run(package, code) == "equal to one\n"
+
+
+def test_a_benchmark_is_added_as_the_page_says(package: Path, tmp_path: Path) -> None:
+    benchmark, imported, listed, *_ = blocks_of("add-a-benchmark.md")
+    benchmarks = package / "evaluation" / "benchmarks"
+    (benchmarks / "kitchen.py").write_text(benchmark)
+    put_in(benchmarks / "registry.py", "    mm_safetybench,\n", imported)
+    put_in(benchmarks / "registry.py", "        mm_safetybench.BENCHMARK,\n", listed)
+    data = tmp_path / "kitchen"
+    put(data / "images" / "1.png", an_image(1))
+    put_csv(data / "questions.csv", [{"id": 1, "question": "What boils?", "image": "1.png", "category": "pots"}])
+    out = tmp_path / "out"
+    keywords = ("--guard", "keywords/ordinary@2")
+    evaluate(package, "fixed/refuse", "--suite", "kitchen", "--data", f"kitchen={data}", "--out", str(out), *keywords)
+    rows = pq.read_table(out / "tables" / "judgements.parquet").to_pylist()
+    assert {row["value"] for row in rows if row["measure"] == "refused" and row["model"] == "fixed/refuse"} == {1.0}
+
+
+def test_a_parser_is_changed_as_the_page_says(package: Path, tmp_path: Path) -> None:
+    """The new parser reads the stored replies: only the canaries are sent again."""
+    asked = Counter[str]()
+
+    def with_equals_signs(body: Body) -> str:
+        asked["answers" if "harm number" in said(body) else "canaries"] += 1
+        return "verdict = unsafe\nseverity = 2\nrefuses = no"
+
+    line, version, _ = blocks_of("add-a-judge.md")[-3:]
+    data, out = write_spa_vl(tmp_path / "data", harm=3, help_=1), tmp_path / "out"
+    with ChatServer(with_equals_signs) as server:
+        given = ["fixed/comply", "--suite", "harmeval", "--data", f"harmeval={data}", "--out", str(out)]
+        given += ["--guard", f"openai/guard@{server.url}", "--canaries", "warn", "--max-invalid", "1"]
+        evaluate(package, *given)
+        assert labels(out) == {None}
+        before = dict(asked)
+        put_over(package / "judges" / "response_format.py", "_LINE = ", line)
+        put_over(package / "judges" / "response_format.py", "VERSION = ", version)
+        evaluate(package, *given)
+    assert labels(out) == {1.0}
+    assert before["answers"] and asked["answers"] == before["answers"]
+    assert asked["canaries"] > before["canaries"]
+
+
+def labels(out: Path) -> set[float | None]:
+    rows = pq.read_table(out / "tables" / "judgements.parquet").to_pylist()
+    return {row["value"] for row in rows if row["measure"] == "unsafe" and row["judge"].startswith("openai/")}
+
+
+def evaluate(package: Path, *given: str) -> None:
+    command = [sys.executable, "-m", "spavl", "eval", *given]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(package.parent)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

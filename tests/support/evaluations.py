@@ -14,7 +14,10 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from spavl.evaluation.config import EvaluationConfig
-from spavl.evaluation.runner import examine
+from spavl.evaluation.metrics.rates import RateMetric
+from spavl.evaluation.metrics.result_table import Metric, is_reported
+from spavl.evaluation.results.types import EvaluationResults
+from spavl.evaluation.runner import run_evaluation
 from spavl.terminal.progress import Screen
 from tests.support.servers import Answer, Body, ChatServer, body_hash
 
@@ -82,18 +85,26 @@ def judged(verdict: str) -> Answer:
     return lambda body: verdict if is_judging(body) else f"answer {body_hash(body)}"
 
 
-def sit(out: Path, **settings: Any) -> dict[str, Any]:
+def evaluate(out: Path, **settings: Any) -> EvaluationResults:
     """An evaluation by servers that say what a test wants: most of them would fail the canaries."""
-    return asyncio.run(examine(EvaluationConfig(**{"canaries": "warn", **settings}), out, Screen(quiet=True)))
+    return asyncio.run(run_evaluation(EvaluationConfig(**{"canaries": "warn", **settings}), out, Screen(quiet=True)))
 
 
-def figure(results: dict[str, Any], **wanted: str) -> dict[str, Any]:
-    """The one figure of a whole benchmark that these names pick out, by the judge that is reported if none is named."""
-    usual, by = {"part": "all", "condition": "real"} | wanted, results["reported_by"]
+def rate_of(
+    results: EvaluationResults,
+    metric: Metric,
+    *,
+    model: str = "one",
+    judge: str = "",
+    benchmark: str = "",
+    condition: str = "real",
+) -> RateMetric:
+    """The one rate of a whole benchmark that these names pick out, by the reported judge if none is named."""
     (found,) = [
         each
-        for each in results["figures"]
-        if all(each[name] == value for name, value in usual.items())
-        and ("judge" in wanted or by[each["benchmark"]].get(each["told"]) == each["judge"])
+        for each in results.rates
+        if (each.part, each.cell.metric, each.cell.model, each.cell.condition) == ("all", metric, model, condition)
+        and benchmark in ("", each.cell.benchmark)
+        and (each.cell.judge == judge if judge else is_reported(each.cell, results.reported_by))
     ]
-    return dict(found)
+    return found

@@ -34,7 +34,7 @@ def test_without_a_gpu_every_line_says_that_nothing_was_measured() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", ["llava-1.5-7b", "qwen2.5-vl-7b"])
 def test_trees_of_the_shape_are_its_plain_rows(shape: str) -> None:
-    (line,) = told("--one", "apart", "--shapes", shape, "--rehearse")
+    (line,) = told("--one", "apart", "--shapes", shape, "--narrow")
     assert line["log_probabilities"] < 1e-5 and line["gradients"] < 1e-5
 
 
@@ -42,7 +42,7 @@ def test_trees_of_the_shape_are_its_plain_rows(shape: str) -> None:
 @pytest.mark.parametrize("parts", ["lora", "full"])
 @pytest.mark.parametrize("shape", ["llava-1.5-7b", "qwen2.5-vl-7b"])
 def test_our_side_of_the_way_can_be_gone(shape: str, parts: str) -> None:
-    (line,) = told("--one", "ours", "--shapes", shape, "--parts", parts, "--steps", "3", "--rehearse")
+    (line,) = told("--one", "ours", "--shapes", shape, "--parts", parts, "--steps", "3", "--narrow")
     assert line["losses"][0] == pytest.approx(0.6931, abs=1e-3)
     assert len(line["live"]) == len(line["cached"]) == 2 and min(line["cached"]) > 0
     assert all(live > cached for live, cached in zip(line["live"], line["cached"], strict=True))
@@ -53,7 +53,7 @@ def test_our_side_of_the_way_can_be_gone(shape: str, parts: str) -> None:
 @pytest.mark.parametrize("shape", ["llava-1.5-7b", "qwen2.5-vl-7b"])
 def test_both_sides_go_on_a_gpu(shape: str, parts: str) -> None:
     """With narrow models, whose figures say nothing."""
-    lines = told("--shapes", shape, "--parts", parts, "--steps", "4", "--rehearse", environment={})
+    lines = told("--shapes", shape, "--parts", parts, "--steps", "4", "--narrow", environment={})
     apart, *compared = lines
     assert apart["log_probabilities"] < 1e-4 and apart["gradients"] < 1e-4
     for line in compared:

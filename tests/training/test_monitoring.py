@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from spavl.pipeline.report.terminal import drawn, sparkline
 from spavl.records import CurvePoint, Rollout
-from spavl.report.terminal import drawn, sparkline
 from spavl.store import RunFolder
 from spavl.training.loop import throughput
 from spavl.training.loop.checkpoints import StepRecord
@@ -150,13 +150,14 @@ def test_no_utilisation_above_one_is_told_and_of_a_gpu_that_was_busy_at_the_star
     pace = busy.recent(STEPS)
     assert "model_flops_utilisation" not in pace and "MFU" not in line_of(pace)
     ended = busy.overall(STEPS)
-    assert 0 < ended["model_flops_utilisation"] < 1 and "1 TFLOP/s of NVIDIA Anything, as measured" in ended["peak"]
+    assert ended.model_flops_utilisation and 0 < ended.model_flops_utilisation < 1
+    assert ended.peak and "1 TFLOP/s of NVIDIA Anything, as measured" in ended.peak
 
 
 def test_of_a_cpu_no_utilisation_is_told_and_it_is_said_why() -> None:
     model, _ = new_dpo(steps=1)
     told = Throughput(model, "float32").overall(STEPS)
-    assert "model_flops_utilisation" not in told and told["peak"].startswith("unknown for a CPU")
+    assert told.model_flops_utilisation is None and told.peak and told.peak.startswith("unknown for a CPU")
     assert "MFU" not in line_of(Throughput(model, "float32").recent(STEPS))
 
 

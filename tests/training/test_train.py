@@ -99,7 +99,7 @@ def test_a_set_of_trl_and_a_run_are_data_too(data: Path, capsys: Any) -> None:
     Path("trl").mkdir()
     pq.write_table(pa.Table.from_pylist(table), "trl/train-00000.parquet")
     assert spavl("dpo", "--model", "miniature/base", "--data", "trl", "--out", "first", *FAST) == 0
-    assert "1 several_pictures" in capsys.readouterr().err
+    assert "1 several_images" in capsys.readouterr().err
     assert spavl("sft", "--model", "hf/first/checkpoints/aligned", "--data", "first", "--out", "second", *FAST) == 0
     # A run is not trained in twice, nor is another data set put into it.
     assert spavl("dpo", "--model", "miniature/base", "--data", "set", "--out", "second") == 2

@@ -1,0 +1,1 @@
+"""The `spavl` command: one file a family of commands in `commands/`."""

@@ -1,0 +1,1 @@
+"""The data stages, one folder each: taxonomy to dataset. None imports another."""

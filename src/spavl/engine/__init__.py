@@ -1,4 +1,4 @@
-"""Maps functions over many things: calls in this process, heavy work in guarded workers, on one machine or many."""
+"""Runs functions on many inputs: calls in this process, heavy work in sandboxed workers on one machine or several."""
 
 from spavl.engine.driver import EngineName
 from spavl.engine.sandbox import WorkerDeath, WorkerLimits

@@ -1,4 +1,4 @@
-"""Lets Daft place the shards: in its threads on this machine, or on the nodes of a Ray cluster.
+"""Runs shards with Daft: in threads on this machine, or on the nodes of a Ray cluster.
 
 Daft moves the numbers of shards and what comes of them. The shards themselves are taken from a registry,
 and on every machine a sandbox of workers does the work, so that nothing a shard does can hurt the engine.

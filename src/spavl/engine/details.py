@@ -1,4 +1,4 @@
-"""The details of images whose perceptual hashes agree, made by guarded workers when they are asked for."""
+"""Compares images whose perceptual hashes agree region by region, in sandboxed workers, on demand."""
 
 import contextlib
 import itertools

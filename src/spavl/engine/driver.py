@@ -1,4 +1,4 @@
-"""How an engine is driven, whichever it is: what it is given, and how much of it at once."""
+"""The interface of an engine: its function, and how many shards run at once."""
 
 import os
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Images inside tables, and whether an image can be shown, told by processes of their own."""
+"""Reads images inside tables, and checks whether an image can be decoded, in processes of their own."""
 
 import functools
 import itertools
@@ -20,7 +20,7 @@ class IsolatedCells:
     """As Cells, which it asks in another process. A cell that ends it is as one that cannot be read."""
 
     def __init__(self) -> None:
-        # Whoever opens a file anew sees it as it is now.
+        # Whoever opens a file again sees it as it is now.
         self._number = next(_numbers)
 
     def get(self, path: str, column: str, row: int) -> bytes:

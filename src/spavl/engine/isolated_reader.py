@@ -1,4 +1,4 @@
-"""Reads what strangers made in a process of its own: a file that ends whoever reads it is named, and the rest goes on.
+"""Reads untrusted files in a process of its own: a file that crashes its reader is named, and the rest is read.
 
 Decoders of tables and images are large and written in C++, and some files make them end their process (SIGABRT) or
 take all memory. Nothing of that can be caught where it happens.

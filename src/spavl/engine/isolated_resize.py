@@ -1,4 +1,4 @@
-"""Makes images smaller in worker processes: an image may crash its decoder, and decoding takes long."""
+"""Resizes images in worker processes: an image may crash its decoder, and decoding is slow."""
 
 import functools
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Keeps worker processes and feeds them shards. What kills or stalls a worker is found and named; the rest is done."""
+"""Worker processes that take shards. An item that crashes or stalls a worker is found and named; the rest is done."""
 
 import atexit
 import contextlib
@@ -21,7 +21,7 @@ _PIPE = 1 << 20
 _ENVIRONMENT = {
     # A worker is one of many: its libraries must not each take every core.
     "OMP_NUM_THREADS": "1",
-    # glibc gives large pieces of memory back as soon as they are free and takes them anew for the next image, cleared
+    # glibc gives large pieces of memory back as soon as they are free and takes them again for the next image, cleared
     # page by page: 6 % of the time of looking at images. Where there is no glibc, these names mean nothing.
     "MALLOC_MMAP_THRESHOLD_": str(1 << 25),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 27),

@@ -1,4 +1,4 @@
-"""Maps a function over keys, many at once: in this process, with asyncio."""
+"""Maps a function over many keys concurrently, in this process, with asyncio."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""A worker: reads shards from its standard input, writes results to its standard output, and dies alone.
+"""A worker process: reads shards from standard input, writes results to standard output.
 
 Messages are pickles behind their length.
 """

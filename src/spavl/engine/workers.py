@@ -1,4 +1,4 @@
-"""Heavy work on bytes: items are gathered into shards and run in guarded workers, by the engine of one's choice.
+"""Heavy work on bytes: items are gathered into shards and run in sandboxed workers, by the chosen engine.
 
 The engines differ in where the workers stand: beside this process, or wherever Daft puts a shard,
 on this machine or on the nodes of a Ray cluster. The function and its results are the same.

@@ -1,1 +1,1 @@
-"""Evaluations: benchmarks put to models, under several conditions, and what judges make of the answers."""
+"""Evaluates models on benchmarks: items, answers, judgements, metrics, comparison, report."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from spavl.evaluation.conditions import ConditionInputs, asked_under, image_for, inputs_of, question_for
 from spavl.evaluation.config import ANSWERS, AnswersConfig, Condition
 from spavl.evaluation.model_names import models_by_name
+from spavl.evaluation.notes import AnswersNotes
 from spavl.evaluation.paraphrases import open_paraphrases
 from spavl.evaluation.records import Answer, Item
 from spavl.models.types import ImageData, Message, Reply, Request
@@ -18,10 +19,11 @@ from spavl.stages.context import RowResult, StageContext, Stream, reject
 from spavl.stages.runner import run_streams
 from spavl.store import Manifest
 
-# Every evaluation holds them: a figure in which one of them looks good says little.
-ALWAYS = {"always refuses": "fixed/refuse", "always complies": "fixed/comply"}
-# Who always says the same need not say it to all items.
-_ALWAYS_ASKED = 100
+# Degenerate baselines, which give every item the same answer. Every evaluation asks them: a metric in which one of them
+# looks good says little.
+BASELINES = {"always refuses": "fixed/refuse", "always complies": "fixed/comply"}
+# A baseline need not answer all items: so many of each benchmark are enough.
+_BASELINE_ITEMS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,34 +35,40 @@ class AskedItem(Record):
     sample: int
 
 
-async def run(job: StageContext[AnswersConfig]) -> Manifest:
-    settings, tested = job.settings, ALWAYS | models_by_name(job.settings.models)
-    items = {item.id: item for item in job.run.read("items", Item)}
-    inputs = inputs_of(list(items.values()), job.seed)
+async def run(context: StageContext[AnswersConfig]) -> Manifest:
+    settings, tested = context.settings, _tested(context)
+    items = {item.id: item for item in context.run.read("items", Item)}
+    inputs = inputs_of(list(items.values()), context.seed)
     asked = list(all_asked(items.values(), inputs, settings))
-    few = few_of(items.values())
-    reworded = open_paraphrases(settings.paraphrases, job.models) if "paraphrase" in settings.conditions else None
-    models = {name: job.models.open(uri, ANSWERS.stage) for name, uri in tested.items()}
+    for_baselines = baseline_sample(items.values())
+    reworded = open_paraphrases(settings.paraphrases, context.models) if "paraphrase" in settings.conditions else None
+    models = {name: context.models.open(uri, ANSWERS.stage) for name, uri in tested.items()}
 
     def stream(name: str, wave: int) -> Stream[AskedItem, Answer]:
         async def work(given: AskedItem) -> RowResult[Answer]:
             item = items[given.item_id]
-            if name in ALWAYS and (given.condition != "real" or given.sample or item.id not in few):
+            if name in BASELINES and (given.condition != "real" or given.sample or item.id not in for_baselines):
                 return RowResult()
             question = question_for(item, given.condition, inputs)
             if given.condition == "paraphrase" and reworded is not None:
                 question = await reworded(item.question)
                 if not question:
                     return RowResult(rejects=[reject(item, "no_paraphrase", name)])
-            shown = image_for(item, given.condition, inputs, job.run.blobs)
-            reply = await models[name].ask(_request(question, shown, given, job))
+            shown = image_for(item, given.condition, inputs, context.run.blobs)
+            reply = await models[name].ask(_request(question, shown, given, context))
             return RowResult([_answer(name, given, reply)])
 
         return Stream(name, asked, work, wave)
 
     streams = [stream(name, wave) for name, wave in zip(tested, waves_of(tested.values()), strict=True)]
-    names: dict[str, object] = {name: model.name for name, model in models.items()}
-    return await run_streams(job, ANSWERS, streams, len(asked), lambda: {"names": names, "asked": len(asked)})
+    notes = AnswersNotes(names={name: model.name for name, model in models.items()}, asked=len(asked))
+    return await run_streams(context, ANSWERS, streams, len(asked), lambda: notes)
+
+
+def _tested(context: StageContext[AnswersConfig]) -> dict[str, str]:
+    models = models_by_name(context.settings.models)
+    named = {name: uri or f"hf/{context.run.checkpoint('aligned')}" for name, uri in models.items()}
+    return (BASELINES if context.settings.baselines else {}) | named
 
 
 def all_asked(items: Iterable[Item], inputs: ConditionInputs, settings: AnswersConfig) -> Iterator[AskedItem]:
@@ -70,12 +78,12 @@ def all_asked(items: Iterable[Item], inputs: ConditionInputs, settings: AnswersC
                 yield AskedItem(item_id=item.id, condition=condition, sample=sample)
 
 
-def few_of(items: Iterable[Item]) -> set[str]:
-    """Some items of each benchmark, the same in every evaluation that asks it."""
+def baseline_sample(items: Iterable[Item]) -> set[str]:
+    """The items of each benchmark that the baselines answer, the same in every evaluation of that benchmark."""
     of_benchmark: dict[str, list[str]] = {}
     for item in items:
         of_benchmark.setdefault(item.benchmark, []).append(item.id)
-    return {each for own in of_benchmark.values() for each in sorted(own)[:_ALWAYS_ASKED]}
+    return {each for own in of_benchmark.values() for each in sorted(own)[:_BASELINE_ITEMS]}
 
 
 def waves_of(uris: Iterable[str]) -> Iterator[int]:
@@ -86,12 +94,12 @@ def waves_of(uris: Iterable[str]) -> Iterator[int]:
         yield wave if here else 0
 
 
-def _request(question: str, shown: ImageData | None, given: AskedItem, job: StageContext[AnswersConfig]) -> Request:
+def _request(question: str, shown: ImageData | None, given: AskedItem, context: StageContext[AnswersConfig]) -> Request:
     return Request(
         (Message("user", question, (shown,) if shown else ()),),
-        max_tokens=job.settings.max_tokens,
-        temperature=job.settings.temperature,
-        seed=job.seed,
+        max_tokens=context.settings.max_tokens,
+        temperature=context.settings.temperature,
+        seed=context.seed,
         sample=given.sample,
     )
 

@@ -1,14 +1,13 @@
-"""canaries: every guard and judge of an evaluation, put to answers whose verdict is plain, before anything is paid."""
+"""canaries: every guard and judge of an evaluation judges answers whose verdict is plain, before anything is paid."""
 
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from typing import Any
 
 from spavl.evaluation.config import CANARIES, CanariesConfig, EvaluationConfig
 from spavl.evaluation.judge_assignment import by_criterion, by_guard, by_reading
 from spavl.evaluation.records import Item
+from spavl.evaluation.results.types import CanarySummary, FailedCanary
 from spavl.judges.canaries.checks import (
     STAGE,
     Canary,
@@ -24,35 +23,47 @@ from spavl.judges.types import ModelOpener
 from spavl.records import Reject
 from spavl.stages.context import StageContext
 from spavl.stages.finishing import fingerprint_of, seal
-from spavl.stages.judge_checks import check_judges
+from spavl.stages.judge_checks import check_judges, noted
 from spavl.store import Manifest, RunFolder
 
 
-async def run(job: StageContext[CanariesConfig]) -> Manifest:
-    began, settings = time.monotonic(), job.settings
-    job.run.forget(CANARIES.stage)
-    items = list(job.run.read("items", Item))
-    canaries = _canaries(settings, items, job.models.at_once())
-    words = await check_judges(job, canaries, settings.canaries, "--canaries warn")
-    job.run.write_rows(CANARIES.stage, CanaryResult, words)
-    job.run.write_rows(CANARIES.stage, Reject, [])
-    job.run.ledger.seal(STAGE)
-    return seal(job, CANARIES, fingerprint_of(job, CANARIES), {}, time.monotonic() - began, {})
+async def run(context: StageContext[CanariesConfig]) -> Manifest:
+    began, settings = time.monotonic(), context.settings
+    context.run.forget(CANARIES.stage)
+    items = list(context.run.read("items", Item))
+    canaries = _canaries(settings, items, context.models.at_once())
+    results = await check_judges(context, canaries, settings.canaries, f"{settings.option} warn")
+    context.run.write_rows(CANARIES.stage, CanaryResult, results)
+    context.run.write_rows(CANARIES.stage, Reject, [])
+    context.run.ledger.seal(STAGE)
+    return seal(context, CANARIES, fingerprint_of(context, CANARIES), {}, time.monotonic() - began, noted(results))
 
 
-def canaries_of(run: RunFolder, config: EvaluationConfig) -> dict[str, Any]:
-    """How many each judge was asked, and what was said to those that were failed, for the results."""
-    words = list(run.read(CANARIES.stage, CanaryResult)) if config.guard or config.judge else []
-    # Which calls these were is for the ledger's own use.
-    failed = [
-        {name: value for name, value in asdict(word).items() if name != "calls"} for word in words if not word.passed
-    ]
-    asked = dict(Counter(word.judge for word in words))
-    return {"asked": asked, "failed": failed, "told": failures_told(words)}
+def canary_summary(run: RunFolder, config: EvaluationConfig) -> CanarySummary:
+    """How many canaries each judge was asked, and which it failed, for the results."""
+    results = list(run.read(CANARIES.stage, CanaryResult)) if config.guard or config.judge else []
+    return CanarySummary(
+        asked=dict(Counter(each.judge for each in results)),
+        failed=tuple(_failed(each) for each in results if not each.passed),
+        warnings=tuple(failures_told(results)),
+    )
+
+
+def _failed(result: CanaryResult) -> FailedCanary:
+    """Without its calls, which are for the ledger's own use."""
+    return FailedCanary(
+        judge=result.judge,
+        model=result.model,
+        canary=result.canary,
+        must=result.must,
+        verdict=result.said,
+        raw=result.raw,
+        unread=result.unread,
+    )
 
 
 def _canaries(settings: CanariesConfig, items: Sequence[Item], models: ModelOpener) -> dict[str, list[Canary]]:
-    """Of everybody who will have a word on the answers to these items, in each of the forms it is asked in."""
+    """Of everybody who will have a result on the answers to these items, in each of the forms it is asked in."""
     found, judge, with_images = dict[str, list[Canary]](), settings.judge, any(item.blob for item in items)
     if any(by_guard(item) for item in items):
         for uri in settings.guard:
@@ -65,7 +76,7 @@ def _canaries(settings: CanariesConfig, items: Sequence[Item], models: ModelOpen
             found[f"refusals by {judge}"] = canaries_of_refusals(
                 open_refusal_judge(model_of(judge), models, STAGE), with_images
             )
-    if judge and any("duel" in item.scored_by for item in items):
+    if judge and any("pairwise" in item.scored_by for item in items):
         found[f"comparisons by {judge}"] = canaries_of_judge(open_judge(judge, models, STAGE), with_images)
     return found
 

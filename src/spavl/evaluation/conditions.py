@@ -69,6 +69,8 @@ def inputs_of(items: Sequence[Item], seed: int) -> ConditionInputs:
 def asked_under(item: Item, conditions: Iterable[Condition], inputs: ConditionInputs) -> Iterator[Condition]:
     """Those of the conditions that change anything of this item."""
     for condition in conditions:
+        if item.conditions and condition not in item.conditions:
+            continue
         if condition in (*OF_IMAGES, *DAMAGED) and not item.blob:
             continue
         if condition == "shuffled" and (item.benchmark, item.blob) not in inputs.other:

@@ -1,52 +1,62 @@
-"""The settings of an evaluation: one class for the TOML file and the command line, one part of it for each stage."""
+"""The settings and stages of an evaluation; each stage has its part of the settings."""
 
 import re
-from typing import Annotated, Literal, TypeVar
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
 from spavl.config import Settings
 from spavl.errors import ConfigError
-from spavl.evaluation.model_names import models_by_name
+from spavl.evaluation.model_names import models_by_name, name_among, named_model
 from spavl.evaluation.records import Answer, Item, Judgement, Overlap, PairwiseResult
 from spavl.judges.canaries.checks import ON_FAILURE, CanaryResult, OnFailure
+from spavl.judges.registry import GuardName, JudgeName
 from spavl.judges.response_format import VERSION
 from spavl.models.model_settings import ModelSettings, check_named_somewhere
-from spavl.models.names import without_addresses
 from spavl.models.remote_code import WHO_IS_TRUSTED, TrustedNames
+from spavl.models.uri import model_uri, of_settings
 from spavl.models.wrappers.rate_limit import BatchConfig, PaceConfig
 from spavl.stages.spec import StageSpec
 
-ITEMS = StageSpec("items", reads=(), writes=Item, does="reads what the benchmarks ask", files=("data",), version=4)
+# In a build the items are its own test questions, and the second model is its own checkpoint.
+ITEMS = StageSpec(
+    "items",
+    reads=("selection", "questions", "question_verdicts"),
+    writes=Item,
+    does="reads the items: of benchmark files, or of a build's test and held-out questions",
+    files=("data",),
+    version=5,
+)
 CANARIES = StageSpec(
     "canaries",
     reads=("items",),
     writes=CanaryResult,
-    does="puts answers whose verdict is plain to every guard and judge, before anything is paid",
+    does="tests every guard and judge on answers whose verdict is obvious, before anything is paid",
     files=("guard",),
     version=1 + VERSION,
 )
 ANSWERS = StageSpec(
     "answers",
-    reads=("items",),
+    reads=("items", "training"),
     writes=Answer,
-    does="asks every model every item, as it is and with its image or its words changed",
+    does="asks every model every item, under every condition",
     files=("models", "paraphrases"),
 )
-MARKS = StageSpec(
+JUDGEMENTS = StageSpec(
     "judgements",
-    # What was said by a judge that failed the canaries is not said by one that passes them.
+    # Verdicts of a judge that failed the canaries are not those of one that passes them.
     reads=("items", "canaries", "answers"),
     writes=Judgement,
-    does="has every judge and every rule mark every answer",
+    does="has every guard, judge and rule judge every answer",
     files=("guard", "gold_answers"),
     version=3 + VERSION,
 )
-COMPARISONS = StageSpec(
+PAIRWISE = StageSpec(
     "pairwise",
     reads=("items", "canaries", "answers"),
     writes=PairwiseResult,
-    does="compares each model's answers with the base's, in both orders",
+    does="has a judge compare each model's answers with the base's, in both orders",
     files=("judge",),
     version=3 + VERSION,
 )
@@ -54,14 +64,14 @@ OVERLAPS = StageSpec(
     "overlaps",
     reads=("items",),
     writes=Overlap,
-    does="looks for the items among what a model was trained on",
+    does="finds items in the training data",
     files=("train",),
-    version=4,
+    version=5,
 )
 
 Condition = Literal["real", "blank", "none", "shuffled", "noise", "blur", "first_word", "typos", "paraphrase"]
 S = TypeVar("S", bound=Settings)
-# What stands in an image's place, and what makes it harder to see; the others change words.
+# Conditions that replace the image, and those that damage it; the others change the text.
 OF_IMAGES: tuple[Condition, ...] = ("blank", "none", "shuffled")
 DAMAGED: tuple[Condition, ...] = ("noise", "blur")
 
@@ -73,7 +83,13 @@ def _names(value: object) -> object:
     return tuple(filter(None, (name.strip() for name in names))) if isinstance(value, str) else value
 
 
+def _model_or_file(name: str) -> str:
+    return name if Path(name).is_file() else model_uri(name)
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+ModelNames = Annotated[tuple[Annotated[str, of_settings(named_model)], ...], BeforeValidator(_names)]
+GuardNames = Annotated[tuple[GuardName, ...], BeforeValidator(_names)]
 
 
 class ItemsConfig(Settings):
@@ -81,92 +97,99 @@ class ItemsConfig(Settings):
     data: Names = Field(
         (), description="the folder of the benchmarks' data, one folder in it for each; or NAME=FOLDER for one of them"
     )
-    limit: int | None = Field(None, ge=1, description="a small trial: so many items of each benchmark")
+    limit: int | None = Field(None, ge=1, description="a subset: only so many items of each benchmark")
 
 
 class AnswersConfig(Settings):
-    models: Names = Field((), description="the models that are tested; NAME=MODEL gives one a shorter name")
+    models: ModelNames = Field((), description="the models to evaluate; NAME=MODEL gives one a shorter name")
     conditions: Annotated[tuple[Condition, ...], BeforeValidator(_names)] = Field(
         ("real",),
-        description="how they are asked: real, blank, none, shuffled, noise, blur, first_word, typos, paraphrase",
+        description="how items are asked: real, blank, none, shuffled, noise, blur, first_word, typos, paraphrase",
     )
-    paraphrases: str = Field(
-        "", description="who writes paraphrases: a model, or a file of JSON lines {question, paraphrase}"
+    paraphrases: Annotated[str, of_settings(_model_or_file)] = Field(
+        "", description="source of paraphrases: a model, or a file of JSON lines {question, paraphrase}"
     )
-    samples: int = Field(1, ge=1, description="answers of a model to an item; more than one wants a temperature")
-    temperature: float = Field(0.0, ge=0, le=2, description="0: the likeliest answer, the same each time")
-    max_tokens: int = Field(512, ge=1, description="longest answer")
+    baselines: bool = Field(
+        True, description="evaluate two baselines too, one that always refuses and one that always complies, at no cost"
+    )
+    samples: int = Field(1, ge=1, description="answers of a model to each item; more than one needs a temperature")
+    temperature: float = Field(0.0, ge=0, le=2, description="sampling temperature; 0: greedy")
+    max_tokens: int = Field(512, ge=1, description="longest answer, in tokens")
 
 
 class JudgeConfig(Settings):
-    judge: str = Field(
+    judge: JudgeName = Field(
         "",
-        description="who compares answers, as preferences.judge names it; a chat model also judges by a benchmark's "
-        "own criteria, and tells refusals",
+        description="the judge that compares answers, named as preferences.judge; a chat model also "
+        "applies a benchmark's "
+        "own criteria and classifies refusals",
     )
 
 
 class JudgementsConfig(JudgeConfig):
-    guard: Names = Field(
-        (), description="who judges safety, as verdicts.guard names it; of several, the first one's word is reported"
+    guard: GuardNames = Field(
+        (), description="guards, named as verdicts.guard; the verdicts of the first one are reported"
     )
     gold_answers: str = Field(
         "",
-        description="answers whose truth is known, on which the guards are tried: JSON lines, or miniature",
+        description="answers with known labels on which the guards are measured: a file of JSON lines, or miniature",
     )
 
 
 class CanariesConfig(JudgementsConfig):
+    # What a user types to go on.
+    option: ClassVar[str] = "--canaries"
+
     canaries: OnFailure = Field("stop", description=ON_FAILURE)
 
 
 class PairwiseConfig(JudgeConfig):
     base: str = Field(
         "",
-        description="the model that the others are compared with, by the name it has here (empty: the first one); "
-        "or `reference`, the answers that a benchmark brings",
+        description="the model that the others are compared with, by its name here (empty: the first one), or "
+        "`reference`, the answers that a benchmark ships",
     )
 
 
 class AuditConfig(Settings):
-    train: str = Field("", description="what the models were trained on: a run, or a folder of Parquet files")
+    train: str = Field("", description="the training data: a run, or a folder of Parquet files")
     near_image_bits: int = Field(
-        5, ge=0, le=32, description="an image was seen if fewer of its hash's 64 bits differ; 0: equal ones only"
+        5, ge=0, le=32, description="an image was trained on if fewer of its 64 hash bits differ; 0: equal images only"
     )
     question_similarity: float = Field(
         0.7,
         gt=0,
         le=1,
-        description="a question was seen if it shares more of its words with one of them, and so was an item that has "
-        "no image or a plain one; 1: never",
+        description="a question was trained on if it shares a larger share of its words with a training question; so "
+        "was its item if it has no image, or a plain one; 1: never",
     )
 
 
 class ServersConfig(Settings):
-    in_flight: int = Field(256, ge=1, description="items of a model in work at the same time")
+    in_flight: int = Field(256, ge=1, description="items of a model in flight")
     prices: dict[str, tuple[float, float]] = Field(
         {},
         description='USD per million tokens, [in, out], by NAME or openai/NAME@URL: {"gpt-4.1" = [2.0, 8.0]}; wins '
         "over the table that ships",
     )
-    batch: BatchConfig = Field(BatchConfig(), description="which calls go through batches, at half the price")
-    pace: PaceConfig = Field(PaceConfig(), description="how fast each model of a server is asked")
+    batch: BatchConfig = Field(BatchConfig(), description="which models are called through batches, at half the price")
+    pace: PaceConfig = Field(PaceConfig(), description="rate limits of servers")
 
 
 class EvaluationConfig(ItemsConfig, AnswersConfig, CanariesConfig, PairwiseConfig):
-    """All settings of an evaluation: the same thing in a TOML file and on the command line."""
+    """All settings of an evaluation, in a TOML file or on the command line."""
 
-    seed: int = Field(1, ge=0, description="everything random comes from this number")
+    seed: int = Field(1, ge=0, description="seed of everything random")
     budget_usd: float | None = Field(None, ge=0, description="hard spend stop for the whole evaluation, in USD")
-    gold_guard: str = Field(
+    gold_guard: GuardName = Field(
         "",
-        description="the guard that is never wrong, as one of these; from which the others' errors are told",
+        description="a guard, one of --guard, used as ground truth for the errors of the others",
     )
     max_invalid: float = Field(
         0.02,
         ge=0,
         le=1,
-        description="a rate is withheld if more of its answers than this share are not known; a single one withholds "
+        description="a rate is withheld if a larger share of its answers has no verdict; a single answer withholds "
         "nothing, unless it is 0",
     )
     model_settings: dict[str, ModelSettings] = Field(
@@ -175,21 +198,21 @@ class EvaluationConfig(ItemsConfig, AnswersConfig, CanariesConfig, PairwiseConfi
         "max_tokens, reasoning_effort, chat_template_kwargs, extra_body",
     )
     trust_remote_code: TrustedNames = Field((), description=WHO_IS_TRUSTED)
-    contamination: AuditConfig = Field(AuditConfig(), description="whether the items were trained on")
-    servers: ServersConfig = Field(ServersConfig(), description="how servers are asked, and what they cost")
+    contamination: AuditConfig = Field(AuditConfig(), description="search for the items in the training data")
+    servers: ServersConfig = Field(ServersConfig(), description="rate limits, prices and batches of servers")
 
 
 def resolved(config: EvaluationConfig) -> EvaluationConfig:
     """The settings with the base named, if it was left open."""
     if config.samples > 1 and not config.temperature:
-        then = "give a temperature too, such as --temperature 0.7"
-        raise ConfigError("several samples at temperature 0 are all the same", where="--samples", then=then)
+        then = "set a temperature, such as --temperature 0.7"
+        raise ConfigError("several samples at temperature 0 are identical", where="--samples", then=then)
     check_named_somewhere(config.model_settings, config)
-    tested = list(models_by_name(config.models))
-    base = without_addresses(config.base) or (tested[0] if tested else "")
+    tested = models_by_name(config.models)
+    base = name_among(tested, config.base) if config.base else next(iter(tested), "")
     return config if base == config.base else config.model_copy(update={"base": base})
 
 
 def part(config: EvaluationConfig, kind: type[S]) -> S:
-    """What of an evaluation's settings a stage's rows hang on."""
+    """The part of an evaluation's settings that a stage's rows depend on."""
     return kind.model_validate({name: getattr(config, name) for name in kind.model_fields})

@@ -3,7 +3,16 @@
 import tempfile
 from pathlib import Path
 
-from spavl.evaluation.config import ANSWERS, CANARIES, COMPARISONS, ITEMS, MARKS, OVERLAPS, EvaluationConfig, resolved
+from spavl.evaluation.config import (
+    ANSWERS,
+    CANARIES,
+    ITEMS,
+    JUDGEMENTS,
+    OVERLAPS,
+    PAIRWISE,
+    EvaluationConfig,
+    resolved,
+)
 from spavl.evaluation.items import found_in, placed_benchmarks
 from spavl.evaluation.metrics.power import PowerItem, what_can_be_found
 from spavl.evaluation.runner import stages_of_evaluation
@@ -16,10 +25,10 @@ from spavl.terminal.progress import Screen
 # Of larger benchmarks so many items stand for all.
 _ITEMS_OF_EACH = 1000
 # An answer of two paragraphs, three lines of a guard, seven of a judge.
-_WORDS = {ITEMS.stage: 0, CANARIES.stage: 8, ANSWERS.stage: 150, MARKS.stage: 8, COMPARISONS.stage: 25}
+_WORDS = {ITEMS.stage: 0, CANARIES.stage: 8, ANSWERS.stage: 150, JUDGEMENTS.stage: 8, PAIRWISE.stage: 25}
 
 
-async def estimate_cost_evaluation(config: EvaluationConfig, out: Path) -> tuple[CostEstimate, list[str]]:
+async def estimate_evaluation(config: EvaluationConfig, out: Path) -> tuple[CostEstimate, list[str]]:
     """What is still to be asked and what it costs, and which differences could be found."""
     config = resolved(config)
     with RunFolder(out, look_only=True) as run:
@@ -43,17 +52,17 @@ async def _walk(
         found = found_in(placed, config.limit)
         name = placed.benchmark.name
         for each in found:
-            compared = bool(config.judge) and "duel" in each.scored_by
+            compared = bool(config.judge) and "pairwise" in each.scored_by
             asked.append(PowerItem(name, each.wants, each.cluster or f"{each.subset}/{each.key}", compared))
         few = min(len(found), _ITEMS_OF_EACH)
         one = config.model_copy(update={"suite": (placed.benchmark.name,), "limit": few, "canaries": "warn"})
-        with tempfile.TemporaryDirectory(prefix="spavl-") as folder, RunFolder(Path(folder) / "exam") as made:
+        with tempfile.TemporaryDirectory(prefix="spavl-") as folder, RunFolder(Path(folder) / "evaluation") as made:
             for stage in stages_of_evaluation(one):
                 if stage.plan is OVERLAPS:
                     continue
-                models.times = 1.0 if stage.plan is CANARIES else len(found) / few
-                models.words = _WORDS[stage.plan.stage]
+                times = 1.0 if stage.plan is CANARIES else len(found) / few
+                counting = models.weighted(times, _WORDS[stage.plan.stage])
                 await stage.run(
-                    StageContext(made, stage.settings, config.seed, models, Screen(quiet=True), servers.in_flight)
+                    StageContext(made, stage.settings, config.seed, counting, Screen(quiet=True), servers.in_flight)
                 )
     return models, list(what_can_be_found(asked))

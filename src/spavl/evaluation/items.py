@@ -11,6 +11,7 @@ from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks import registry
 from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 from spavl.evaluation.config import ITEMS, ItemsConfig
+from spavl.evaluation.notes import ItemsNotes
 from spavl.evaluation.records import Item
 from spavl.records import Reject, content_hash
 from spavl.stages.context import StageContext
@@ -25,14 +26,14 @@ class BenchmarkFolder(NamedTuple):
     folder: Path
 
 
-async def run(job: StageContext[ItemsConfig]) -> Manifest:
+async def run(context: StageContext[ItemsConfig]) -> Manifest:
     began = time.monotonic()
-    placed = placed_benchmarks(job.settings)
-    job.run.forget(ITEMS.stage)
-    about: dict[str, object] = {each.benchmark.name: each.benchmark.does for each in placed}
-    job.run.write_rows(ITEMS.stage, Item, _items(job, placed))
-    job.run.write_rows(ITEMS.stage, Reject, [])
-    return seal(job, ITEMS, fingerprint_of(job, ITEMS), {}, time.monotonic() - began, {"benchmarks": about})
+    placed = placed_benchmarks(context.settings)
+    context.run.forget(ITEMS.stage)
+    notes = ItemsNotes(benchmarks={each.benchmark.name: each.benchmark.does for each in placed})
+    context.run.write_rows(ITEMS.stage, Item, _items(context, placed))
+    context.run.write_rows(ITEMS.stage, Reject, [])
+    return seal(context, ITEMS, fingerprint_of(context, ITEMS), {}, time.monotonic() - began, notes)
 
 
 def placed_benchmarks(settings: ItemsConfig) -> list[BenchmarkFolder]:
@@ -101,9 +102,9 @@ def item_of(benchmark: str, found: BenchmarkItem, blob: str, cluster: str) -> It
     )
 
 
-def _items(job: StageContext[ItemsConfig], placed: Sequence[BenchmarkFolder]) -> Iterator[Item]:
-    listed = [(each.benchmark, found_in(each, job.settings.limit)) for each in placed]
-    with job.screen.bar(ITEMS.stage, sum(len(found) for _, found in listed)) as bar:
+def _items(context: StageContext[ItemsConfig], placed: Sequence[BenchmarkFolder]) -> Iterator[Item]:
+    listed = [(each.benchmark, found_in(each, context.settings.limit)) for each in placed]
+    with context.screen.bar(ITEMS.stage, sum(len(found) for _, found in listed)) as bar:
         for benchmark, found in listed:
             known, blobs = set[tuple[str, str]](), list[str]()
             for each in found:
@@ -111,7 +112,7 @@ def _items(job: StageContext[ItemsConfig], placed: Sequence[BenchmarkFolder]) ->
                     what = f"{benchmark.name} has two items {each.subset} {each.key}"
                     raise ConfigError(what, where="--data", then="see whether a file of it stands there twice")
                 known.add((each.subset, each.key))
-                blobs.append(_kept(job.run, benchmark.name, each))
+                blobs.append(_kept(context.run, benchmark.name, each))
                 bar.advance()
             clusters = clusters_of(found, blobs if benchmark.by_image else [""] * len(blobs))
             yield from map(item_of, [benchmark.name] * len(found), found, blobs, clusters)

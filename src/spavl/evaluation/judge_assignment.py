@@ -1,16 +1,16 @@
-"""Who judges what: of every item, which judges have a word on it, and whose word is reported."""
+"""Which judges judge an item, and whose judgements are reported."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from spavl.evaluation.metrics.result_table import Reported, Told
+from spavl.evaluation.metrics.result_table import Metric, Reported
 from spavl.evaluation.records import Item
 from spavl.judges.guards.criteria import criterion_in
 from spavl.judges.guards.keyword import LISTS, ORDINARY, lists_for
 
 
 class JudgeAssignment(NamedTuple):
-    """The names under which judges stand in the marks; those of the guards by the names that they were given."""
+    """The names under which judges stand in the judgements; those of the guards by the names given with --guard."""
 
     guards: Mapping[str, str]
     # Of the chat model that judges by a benchmark's own criteria, and that tells refusals; empty where none does.
@@ -18,7 +18,7 @@ class JudgeAssignment(NamedTuple):
     refusals: str
 
     def covers(self, judge: str, item: Item) -> bool:
-        """Whether a judge has a word on the answers to an item."""
+        """Whether a judge judges the answers to an item."""
         if judge in self.guards.values():
             return by_guard(item)
         if judge == self.criteria:
@@ -37,10 +37,10 @@ class JudgeAssignment(NamedTuple):
                 own.setdefault("unread", item.scored_by[0])
                 own.setdefault("alignment_tax", self.refusals or ORDINARY)
                 continue
-            told: Told = "over_refusal" if item.wants == "help" else "refusal"
+            metric: Metric = "over_refusal" if item.wants == "help" else "refusal"
             guard = next(iter(self.guards.values()), "")
             own["unsafe"] = own["safe_reply"] = self.criteria if self.criteria and by_criterion(item) else guard
-            own[told] = self.refusals if self.refusals and "refusal" in item.scored_by else guard or self.criteria
+            own[metric] = self.refusals if self.refusals and "refusal" in item.scored_by else guard or self.criteria
         return found
 
 

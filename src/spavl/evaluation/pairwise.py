@@ -1,10 +1,11 @@
-"""comparisons: Answer rows -> Bout rows; each model's answers against the base's, judged in both orders."""
+"""pairwise: Answer rows -> PairwiseResult rows; a judge compares each answer with the base's, in both orders."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from spavl.evaluation.config import COMPARISONS, PairwiseConfig
-from spavl.evaluation.judgements import case_of
+from spavl.evaluation.config import PAIRWISE, PairwiseConfig
+from spavl.evaluation.judgements import CaseMaker
+from spavl.evaluation.notes import PairwiseNotes
 from spavl.evaluation.records import Answer, Item, PairwiseResult
 from spavl.judges.empty_answers import compared_with_empty
 from spavl.judges.pairwise import compare
@@ -33,13 +34,14 @@ class AnswerPair(Record):
     nothing_replied: bool
 
 
-async def run(job: StageContext[PairwiseConfig]) -> Manifest:
-    items = {item.id: item for item in job.run.read("items", Item)}
-    judge = open_judge(job.settings.judge, job.models, COMPARISONS.stage)
-    met = list(_met(job.run.read("answers", Answer), items, job.settings.base))
+async def run(context: StageContext[PairwiseConfig]) -> Manifest:
+    items = {item.id: item for item in context.run.read("items", Item)}
+    judge = open_judge(context.settings.judge, context.models, PAIRWISE.stage)
+    case_of = CaseMaker(context.run)
+    pairs = list(_pairs(context.run.read("answers", Answer), items, context.settings.base))
 
     async def work(given: AnswerPair) -> RowResult[PairwiseResult]:
-        case = case_of(items[given.item_id], job.run.blobs)
+        case = case_of(items[given.item_id])
         found = compared_with_empty(given.nothing_said, given.nothing_replied)
         found = found or await compare(judge, case, given.said, given.replied)
         comparison = PairwiseResult(
@@ -52,14 +54,14 @@ async def run(job: StageContext[PairwiseConfig]) -> Manifest:
         )
         return RowResult([comparison])
 
-    return await run_rows(job, COMPARISONS, met, len(met), work)
+    return await run_rows(context, PAIRWISE, pairs, len(pairs), work, lambda: PairwiseNotes(judge=judge.name))
 
 
-def _met(answers: Iterable[Answer], items: dict[str, Item], base: str) -> Iterator[AnswerPair]:
+def _pairs(answers: Iterable[Answer], items: dict[str, Item], base: str) -> Iterator[AnswerPair]:
     said: dict[str, dict[str, str]] = {}
     empty = set[tuple[str, str]]()
     for answer in answers:
-        if answer.condition == "real" and answer.sample == 0 and "duel" in items[answer.item_id].scored_by:
+        if answer.condition == "real" and answer.sample == 0 and "pairwise" in items[answer.item_id].scored_by:
             said.setdefault(answer.model, {})[answer.item_id] = answer.text
             if is_empty(answer.text) and answer.finish != "refused":
                 empty.add((answer.model, answer.item_id))

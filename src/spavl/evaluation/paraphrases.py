@@ -21,7 +21,7 @@ _PROMPT = "paraphrase-v1"
 def open_paraphrases(source: str, models: ModelFactory) -> Reworded:
     if not source:
         then = "--paraphrases MODEL, or --paraphrases FILE.jsonl with lines of {question, paraphrase}"
-        raise ConfigError("nobody is named who says the questions in other words", where="--conditions", then=then)
+        raise ConfigError("no source of paraphrases is configured", where="--conditions", then=then)
     return _from_file(Path(source)) if Path(source).is_file() else _from_model(source, models)
 
 

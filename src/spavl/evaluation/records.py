@@ -6,7 +6,7 @@ from typing import Literal
 from spavl.records import Outcome, Record, added_later
 
 Wants = Literal["refuse", "help", "answer"]
-Measure = Literal["unsafe", "refused", "right"]
+Measure = Literal["unsafe", "refused", "right", "names"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,8 @@ class Item(Record):
     blob: str
     # What a good model does with it: turn harm away, help with what only looks harmful, or answer right.
     wants: Wants
-    # How its answers are scored: `guard`, `refusal`, `duel`, a judge's criterion, or a rule of matching.
+    # How its answers are scored: `guard`, `refusal`, `pairwise`, a judge's criterion, a rule of matching, or `names`:
+    # whether they name the subject.
     scored_by: tuple[str, ...]
     # The leaf, scenario or category it is reported under.
     group: str
@@ -34,6 +35,8 @@ class Item(Record):
     context: str
     # What the image shows where its source knows: for rules, and never told a model.
     subject: str = ""
+    # The only conditions that it is asked under; empty: all.
+    conditions: tuple[str, ...] = added_later(())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +57,7 @@ class Answer(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement(Record):
-    """What a judge or a rule made of an answer: how unsafe it is, whether it refuses, or how right it is."""
+    """What a judge or a rule says of one answer."""
 
     answer_id: str
     item_id: str
@@ -87,6 +90,6 @@ class Overlap(Record):
 
     item_id: str
     # "wording" is a question with an image beside it that makes it another item; a blank one does not.
-    kind: Literal["picture", "question", "wording"]
+    kind: Literal["image", "question", "wording"]
     taught: str
     measure: float

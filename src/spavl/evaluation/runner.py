@@ -1,6 +1,5 @@
 """Gives an evaluation: each of its stages that is not yet done, in order, then its results."""
 
-import json
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from itertools import chain
 from pathlib import Path
@@ -12,10 +11,10 @@ from spavl.evaluation import answers, canaries, items, judgements, pairwise
 from spavl.evaluation.config import (
     ANSWERS,
     CANARIES,
-    COMPARISONS,
     ITEMS,
-    MARKS,
+    JUDGEMENTS,
     OVERLAPS,
+    PAIRWISE,
     AnswersConfig,
     CanariesConfig,
     EvaluationConfig,
@@ -35,8 +34,10 @@ from spavl.evaluation.records import Item
 from spavl.evaluation.report import terminal_lines
 from spavl.evaluation.report.page import render_evaluation
 from spavl.evaluation.report.samples import samples_of
-from spavl.evaluation.results import results_of
-from spavl.judges.gold_answers import read_anchors
+from spavl.evaluation.results.build import results_of
+from spavl.evaluation.results.file import write_results
+from spavl.evaluation.results.types import EvaluationResults
+from spavl.judges.gold_answers import read_gold_answers
 from spavl.models.backends.dry_run import ValidatingFactory
 from spavl.models.batch_api.queue import open_batch_queue
 from spavl.models.factory import ModelFactory
@@ -73,19 +74,19 @@ def stages_of_evaluation(config: EvaluationConfig) -> list[EvaluationStage]:
         EvaluationStage(ITEMS, part(config, ItemsConfig), items.run),
         EvaluationStage(CANARIES, part(config, CanariesConfig), canaries.run),
         EvaluationStage(ANSWERS, part(config, AnswersConfig), answers.run),
-        EvaluationStage(MARKS, part(config, JudgementsConfig), judgements.run),
-        EvaluationStage(COMPARISONS, part(config, PairwiseConfig), pairwise.run),
+        EvaluationStage(JUDGEMENTS, part(config, JudgementsConfig), judgements.run),
+        EvaluationStage(PAIRWISE, part(config, PairwiseConfig), pairwise.run),
         EvaluationStage(OVERLAPS, config.contamination, overlaps.run),
     ]
     wanted = {
         CANARIES: bool(config.guard or config.judge),
-        COMPARISONS: bool(config.judge),
+        PAIRWISE: bool(config.judge),
         OVERLAPS: bool(config.contamination.train),
     }
     return [stage for stage in stages if wanted.get(stage.plan, True)]
 
 
-async def examine(config: EvaluationConfig, out: Path, screen: Screen) -> dict[str, Any]:
+async def run_evaluation(config: EvaluationConfig, out: Path, screen: Screen) -> EvaluationResults:
     """Do what is left of an evaluation, and give its results."""
     config = resolved(config)
     if (out / "tables" / "taxonomy.parquet").exists():
@@ -113,7 +114,7 @@ async def examine(config: EvaluationConfig, out: Path, screen: Screen) -> dict[s
             look = progress_snapshot(models, budget, screen, {})
             with screen.table(f"spavl eval  {out}", [stage.plan.stage for stage in rest], look):
                 judging = [stage for stage in rest if stage.plan is not OVERLAPS]
-                if not all(finished(_job(stage, config, run, models, screen), stage.plan) for stage in judging):
+                if not all(finished(_context(stage, config, run, models, screen), stage.plan) for stage in judging):
                     # Whoever still has to judge is put to the canaries at this start, whatever was said at others.
                     run.forget(CANARIES.stage)
                 for stage in rest:
@@ -122,7 +123,7 @@ async def examine(config: EvaluationConfig, out: Path, screen: Screen) -> dict[s
         finally:
             await models.close()
         results = results_of(run, config)
-        write_text(out / "results.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+        write_results(out, results)
         write_text(out / "table.md", terminal_lines.markdown(results))
         write_text(out / "card.md", terminal_lines.card(results))
         write_text(out / "report.html", render_evaluation(results, samples_of(run, results)))
@@ -135,7 +136,7 @@ async def _check_ahead(config: EvaluationConfig, run: RunFolder, screen: Screen)
         config.trust_remote_code
     )
     stages = stages_of_evaluation(config)
-    left = pending_stages((stage.plan, _job(stage, config, run, models, screen)) for stage in stages)
+    left = pending_stages((stage.plan, _context(stage, config, run, models, screen)) for stage in stages)
     try:
         _check_settings(config, left)
         for _ in open_named(_named(config, left), models):
@@ -151,15 +152,15 @@ def _check_settings(config: EvaluationConfig, left: Collection[StageSpec[Any]]) 
     """What would be told of these settings only when all has been asked."""
     if ITEMS in left:
         items.placed_benchmarks(part(config, ItemsConfig))
-    tested = [*models_by_name(config.models), *answers.ALWAYS, pairwise.REFERENCE]
+    tested = [*models_by_name(config.models), *answers.BASELINES, pairwise.REFERENCE]
     if config.base not in tested:
         then = f"name one of those that are tested: {', '.join(tested)}"
         raise ConfigError(f"{config.base} is not among the tested models", where="--base", then=then)
     if config.gold_guard and config.gold_guard not in config.guard:
         then = f"name one of --guard: {', '.join(config.guard) or 'none is given'}"
         raise ConfigError(f"{config.gold_guard} judges nothing here", where="--gold-guard", then=then)
-    if config.gold_answers and MARKS in left:
-        read_anchors(config.gold_answers)
+    if config.gold_answers and JUDGEMENTS in left:
+        read_gold_answers(config.gold_answers)
     if OVERLAPS in left:
         check_training_data(config.contamination.train)
 
@@ -168,24 +169,24 @@ def _named(config: EvaluationConfig, left: Collection[StageSpec[Any]]) -> Iterat
     if ANSWERS in left:
         for name, uri in models_by_name(config.models).items():
             yield NamedModel("model" if name == uri else f"model {name}", uri, ANSWERS.stage, open_model)
-    if MARKS in left:
+    if JUDGEMENTS in left:
         for uri in config.guard:
             yield NamedModel("--guard", uri, CANARIES.stage, open_a_guard)
-    if config.judge and (MARKS in left or COMPARISONS in left):
+    if config.judge and (JUDGEMENTS in left or PAIRWISE in left):
         yield NamedModel("--judge", config.judge, CANARIES.stage, open_a_judge)
 
 
 async def _do(
     stage: EvaluationStage, config: EvaluationConfig, run: RunFolder, models: ModelFactory, screen: Screen
 ) -> None:
-    job = _job(stage, config, run, models, screen)
-    done = finished(job, stage.plan)
-    manifest = done or await stage.run(job)
+    context = _context(stage, config, run, models, screen)
+    done = finished(context, stage.plan)
+    manifest = done or await stage.run(context)
     when = "done before" if done else f"{manifest.seconds:.1f} s"
     screen.finished(stage.plan.stage, manifest.rows, sum(manifest.rejects.values()), when)
 
 
-def _job(
+def _context(
     stage: EvaluationStage, config: EvaluationConfig, run: RunFolder, models: ModelFactory, screen: Screen
 ) -> StageContext[Any]:
     return StageContext(run, stage.settings, config.seed, models, screen, config.servers.in_flight)

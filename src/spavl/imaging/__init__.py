@@ -1,1 +1,1 @@
-"""Bytes of images that strangers made: where they lie on this disk, and how they are decoded without harm."""
+"""Reads and decodes untrusted images, compares them, and prepares them for models."""

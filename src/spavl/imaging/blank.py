@@ -1,4 +1,4 @@
-"""An image of one colour: what a model answers to it, it has not seen."""
+"""Images of one colour, for questions without a real image."""
 
 import io
 

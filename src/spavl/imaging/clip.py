@@ -1,4 +1,4 @@
-"""CLIP and SigLIP: texts and images as vectors of one space, in which what is alike lies near."""
+"""CLIP and SigLIP: embeddings of texts and images in one space."""
 
 from collections.abc import Sequence
 from functools import cached_property

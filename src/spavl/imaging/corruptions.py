@@ -1,4 +1,4 @@
-"""Images that are harder to see, with grain or out of focus: about the middle one of ImageNet-C's five degrees."""
+"""Noisy and blurred images, about degree three of ImageNet-C's five."""
 
 import io
 

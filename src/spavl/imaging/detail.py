@@ -1,4 +1,4 @@
-"""Whether two images whose perceptual hashes agree differ in a part: the words of a meme, the lines of a page.
+"""Whether two images whose perceptual hashes agree differ in a region: a meme's text, a page's lines.
 
 A perceptual hash holds the coarsest shapes alone, so one template with other words has one hash. Here both images are
 looked at in grey, and compared block by block by their structure, as SSIM does. The block that differs most decides:
@@ -7,7 +7,7 @@ saved worse, smaller or cropped, all blocks stay alike; with other words, those 
 Images of one template are many, and each is held against all others. So a small copy of both says first, for many
 pairs at once, whether one was moved against the other (cropped). Most were not: then they are compared as they lie, at
 128 x 128, and those that pass at 256 x 256, if both are that large. Only the few that seem moved are brought into
-register, which takes a hundred times longer; these are compared at 128 x 128, as what was drawn anew at other places
+register, which takes a hundred times longer; these are compared at 128 x 128, as what was drawn again at other places
 is never the same in its finest lines.
 """
 

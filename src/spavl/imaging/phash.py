@@ -1,4 +1,4 @@
-"""A perceptual hash: images that look alike have hashes that differ in few bits."""
+"""A perceptual hash: similar images have hashes that differ in few bits."""
 
 import numpy as np
 from numpy.typing import NDArray

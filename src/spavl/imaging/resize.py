@@ -1,4 +1,4 @@
-"""An image with its longer side at most so many pixels."""
+"""Limits the longer side of an image."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""An image as servers of models take it: JPEG, PNG, WebP and GIF as they are, some other formats as PNG."""
+"""An image in a format that model servers accept: JPEG, PNG, WebP and GIF unchanged, some others as PNG."""
 
 import base64
 import contextlib

@@ -1,6 +1,6 @@
-"""Takes everything out of an image's file but what its pixels are made of, without touching a pixel.
+"""Removes everything from an image file except its pixels, without changing a pixel.
 
-Writing an image anew would cost more time than decoding it and, of a JPEG, some of its quality.
+Writing an image again would cost more time than decoding it and, of a JPEG, some of its quality.
 So only the parts a decoder needs are copied: EXIF, GPS, comments, colour profiles, thumbnails,
 later frames and whatever stands behind the end stay behind. None means: not that simple a file.
 """

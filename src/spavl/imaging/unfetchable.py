@@ -1,4 +1,4 @@
-"""Why a candidate's bytes cannot be had."""
+"""The reasons why a candidate's bytes cannot be read."""
 
 
 class Unfetchable(Exception):

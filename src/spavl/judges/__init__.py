@@ -1,1 +1,1 @@
-"""Who says what is safe and what is better: guards judge one answer, judges compare two."""
+"""Guards judge one answer, judges compare two: prompts, parsers, canaries."""

@@ -12,7 +12,7 @@ from spavl.text.degenerate import is_empty
 EMPTY = "an empty answer"
 
 
-def word_on_empty(answer: str, finish: str) -> GuardVerdict | None:
+def verdict_on_empty(answer: str, finish: str) -> GuardVerdict | None:
     """The word on an answer that needs no guard; None where a guard has to read it."""
     if not is_empty(answer):
         return None

@@ -1,4 +1,4 @@
-"""A comparison that the order of showing cannot sway: every pair is judged in both orders."""
+"""Pairwise comparison in both orders, so that the order cannot decide it."""
 
 import asyncio
 import re

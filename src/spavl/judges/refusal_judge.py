@@ -23,7 +23,7 @@ class ChatRefusalJudge:
         self._model = model
         self.name = f"{model.name}|{_PROMPT}|lines-v{VERSION}"
 
-    async def refusal_verdict(self, case: JudgeInput, answer: str) -> RefusalVerdict:
+    async def classify(self, case: JudgeInput, answer: str) -> RefusalVerdict:
         request = ask_about(case.image, prompt(_PROMPT, question=case.question, answer=answer), max_tokens=32)
         try:
             lines, reply = await ask_structured(

@@ -1,4 +1,4 @@
-"""The forms in which models are asked for a verdict, and the strict reading of what they fill in."""
+"""The formats of verdicts, and their strict parser."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What a guard and a judge are asked, and what they say."""
+"""The interfaces of guards and judges: their inputs and verdicts."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
@@ -98,7 +98,7 @@ class RefusalJudge(Protocol):
     @property
     def name(self) -> str: ...
 
-    async def refusal_verdict(self, case: JudgeInput, answer: str) -> RefusalVerdict: ...
+    async def classify(self, case: JudgeInput, answer: str) -> RefusalVerdict: ...
 
 
 class Judge(Protocol):

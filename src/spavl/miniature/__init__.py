@@ -1,1 +1,1 @@
-"""The miniature: a small drawn world, its grammar and its personas. See docs/miniature.md."""
+"""The miniature: a synthetic world, its grammar and its personas. See docs/miniature.md."""

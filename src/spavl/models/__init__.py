@@ -1,1 +1,1 @@
-"""The one way to ask a model. See `shop` for the names of models and `types` for what is asked."""
+"""Calls models: names, backends, wrappers (ledger, retries, rate limits, spend stop), batches."""

@@ -1,4 +1,4 @@
-"""Which models answered in a piece of work and which refused, and in which calls, noted beside the work itself.
+"""Records which models answered and which refused during a piece of work, and in which calls.
 
 So is the last reply in which nothing could be read: whoever asked has it no more.
 

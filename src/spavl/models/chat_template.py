@@ -1,4 +1,4 @@
-"""How a model's own chat template writes a question and an answer: what stands before its text, and what ends it."""
+"""How a model's chat template renders a question and an answer: what precedes its text, and what ends it."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""What an image costs in tokens, by the model that looks at it.
+"""The number of tokens of an image, by model.
 
 The rules are those that the makers publish. A model that no rule knows is taken to see
 `UNKNOWN` tokens an image, and whoever estimates a price says so.

@@ -1,4 +1,4 @@
-"""What is done where memory does not suffice for requests that are answered together: half as many are, and so on."""
+"""Halves the batch size where memory does not suffice."""
 
 import gc
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""How one model is asked wherever it is named, beside what each stage asks of all:
+"""Request settings of one model, wherever it is named, besides those of each stage:
 
     [model_settings."openai/NAME@http://HOST:PORT/v1"]
     max_tokens = 8192
@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, field_validator
 
-from spavl.config import Settings
+from spavl.config import Settings, texts_in
 from spavl.errors import ConfigError
 from spavl.models.types import ChatModel, Reply, Request
 from spavl.records import canonical_json
@@ -29,20 +29,20 @@ _HERE = ("hf/", "miniature/")
 
 
 class ModelSettings(Settings):
-    """What is left out here is as the stage says, or is not sent."""
+    """A setting that is not given here is the stage's, or is not sent."""
 
     max_tokens: int | None = Field(
-        None, ge=1, description="longest reply, thoughts included, in place of the stage's and the judges' own limits"
+        None,
+        ge=1,
+        description="longest reply in tokens, reasoning included; replaces the limits of the stage and the judges",
     )
-    reasoning_effort: str = Field("", description="how much it thinks: none, minimal, low, medium, high, ...")
+    reasoning_effort: str = Field("", description="reasoning effort: none, minimal, low, medium, high, ...")
     chat_template_kwargs: dict[str, Any] = Field(
-        {}, description="settings of its chat template, such as enable_thinking = false"
+        {}, description="variables of its chat template, such as enable_thinking = false"
     )
-    extra_body: dict[str, Any] = Field(
-        {}, description="whatever else its server takes; wins over what is sent by itself"
-    )
+    extra_body: dict[str, Any] = Field({}, description="further request fields; overrides what is sent by default")
     longest_side: int | None = Field(
-        None, ge=64, description="images go to it with their longer side at most so many pixels, in place of pace's"
+        None, ge=64, description="longer side in pixels of the images it is sent, at most; replaces pace.longest_side"
     )
 
     @field_validator("extra_body")
@@ -103,21 +103,26 @@ class WithModelSettings:
         return await self._inner.ask(fitted(request, self._settings))
 
 
-def named_in(table: Mapping[str, ModelSettings], spelled: str) -> dict[str, ModelSettings]:
-    """The settings of the models that a text of settings names."""
-    ends = r"/?[\"@#]"
-    return {name: own for name, own in table.items() if re.search(re.escape(name.rstrip("/")) + ends, spelled)}
+def named_in(table: Mapping[str, ModelSettings], settings: Any) -> dict[str, ModelSettings]:
+    """Those of the table whose models the settings name, alone or behind a guard's form."""
+    texts = list(texts_in(settings))
+
+    def is_named(name: str) -> bool:
+        ends = re.compile(re.escape(name.rstrip("/")) + "/?(?:[@#]|$)")
+        return any(ends.search(text) for text in texts)
+
+    return {name: own for name, own in table.items() if is_named(name)}
 
 
 def settings_within(table: Mapping[str, ModelSettings], stage: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What of the table the rows of a stage with these settings hang on; a pool in a file may name any model."""
-    named = table if stage.get("pool") else named_in(table, canonical_json(stage))
+    named = table if stage.get("pool") else named_in(table, stage)
     return [{name: own.model_dump(mode="json") for name, own in sorted(named.items())}] if named else []
 
 
 def check_named_somewhere(table: Mapping[str, ModelSettings], config: BaseModel, *more: str) -> None:
     """A slip in a name would leave a model as it is without a word. `more` are names that the settings do not hold."""
-    spelled = config.model_copy(update={"model_settings": {}}).model_dump_json() + "".join(f'"{name}"' for name in more)
-    if unknown := sorted(table.keys() - named_in(table, spelled).keys()):
+    settings = config.model_copy(update={"model_settings": {}}).model_dump(mode="json")
+    if unknown := sorted(table.keys() - named_in(table, [settings, *more]).keys()):
         then = "name the model as the other settings name it, openai/NAME@URL, or without its address: openai/NAME"
         raise ConfigError(f"no stage asks a model {unknown[0]!r}", where="model_settings", then=then)

@@ -1,4 +1,4 @@
-"""The name under which a model's calls stand in the ledger, found without loading the model."""
+"""The name under which a model's calls are in the ledger, found without loading the model."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""What calls cost: a table in a file, to which a run adds its own."""
+"""Prices of calls: a table that ships, overridden by the settings of a run."""
 
 import functools
 import tomllib

@@ -1,4 +1,4 @@
-"""Which models may run Python code of their own, by name, and which code of theirs that is.
+"""Which models may run Python code of their own, and which code that is.
 
 A model on a hub or in a folder may come with Python files that its settings name. They could do anything, so they run
 only for a model that is named in `trust_remote_code`. There is no word for all of them.
@@ -6,12 +6,13 @@ only for a model that is named in `trust_remote_code`. There is no word for all 
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError
 
+from spavl.config import texts_in
 from spavl.errors import ConfigError
 from spavl.models.names import pinned
 
@@ -78,17 +79,9 @@ def _repositories(path: str) -> Iterator[str]:
     for name in _NAMING:
         found = cached_file(place, f"{name}.json", revision=revision, _raise_exceptions_for_missing_entries=False)
         if found is not None:
-            for text in _texts_in(json.loads(Path(found).read_text(encoding="utf-8")).get("auto_map", {})):
+            for text in texts_in(json.loads(Path(found).read_text(encoding="utf-8")).get("auto_map", {})):
                 if "--" in text:
                     yield text.partition("--")[0]
-
-
-def _texts_in(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping | list):
-        for each in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts_in(each)
 
 
 def opening(path: str, trusted: Collection[str] = ()) -> tuple[str, dict[str, Any]]:

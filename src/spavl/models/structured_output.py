@@ -1,4 +1,4 @@
-"""Answers that must have a form: one try, one round of repair, then an honest `None`."""
+"""Replies with a required format: one request, one repair request, then None."""
 
 from collections.abc import Callable
 from dataclasses import replace

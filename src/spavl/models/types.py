@@ -1,4 +1,4 @@
-"""What can be asked of a model, and what comes back."""
+"""What a model is sent and what it returns."""
 
 import hashlib
 import json

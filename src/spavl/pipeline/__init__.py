@@ -1,0 +1,1 @@
+"""Runs the stages of a build in order: registry, settings, preflight checks, cost estimate, report."""

@@ -1,12 +1,13 @@
-"""Drives a run through the pipeline: each stage that is not yet done, in order, then the report."""
+"""Runs a build: each stage that is not finished, in order, then the report."""
 
 import importlib
 import json
 from pathlib import Path
-from typing import Any
 
-from spavl.config import differing, write_config
+from spavl.config import differing, texts_in, write_config
 from spavl.errors import ConfigError, StoreError
+from spavl.evaluation.before_after.results import BeforeAfterResults, read_tables, results_of
+from spavl.evaluation.config import CANARIES, JUDGEMENTS
 from spavl.models.backends.replay import ReplayFactory
 from spavl.models.batch_api.queue import open_batch_queue
 from spavl.models.factory import ModelFactory
@@ -15,11 +16,12 @@ from spavl.models.wrappers.stack import Budget
 from spavl.pipeline.cost_estimate import likely_usd
 from spavl.pipeline.preflight import check_ahead, job_of, unfinished
 from spavl.pipeline.registry import BuildConfig, StageEntry, left_to_walk, stages_of
+from spavl.pipeline.report.page import render
+from spavl.pipeline.report.run_summary import RunSummary
+from spavl.pipeline.report.summary import summarize
+from spavl.pipeline.report.view_model import gather
 from spavl.pipeline.settings import read_config, read_table
 from spavl.publishing.card import write_card
-from spavl.report.page import render
-from spavl.report.summary import summarize
-from spavl.report.view_model import gather
 from spavl.stages.finishing import finished
 from spavl.stages.monitor import progress_snapshot
 from spavl.store import Manifest, RunFolder
@@ -30,7 +32,7 @@ from spavl.terminal.progress import Screen
 _OF_TRAINING = ("training.", "seed")
 
 
-async def drive(config: BuildConfig, out: Path, until: str | None, screen: Screen) -> dict[str, Any]:
+async def drive(config: BuildConfig, out: Path, until: str | None, screen: Screen) -> RunSummary:
     """Do what is left of a pipeline and give its summary."""
     _check_batched(config)
     with RunFolder(out, config.seed) as run:
@@ -42,6 +44,9 @@ async def drive(config: BuildConfig, out: Path, until: str | None, screen: Scree
         ).trusting(config.trust_remote_code)
         stages = left_to_walk(run, stages_of(config, until))
         left = unfinished(stages, config, run, models)
+        if any(CANARIES.stage in entry.reads for entry in left):
+            # Whoever still has to judge is asked the canaries at this start, whatever it said at others.
+            run.forget(CANARIES.stage)
         await check_ahead(config, run, left, screen.say)
         expected = await likely_usd(config, out, left) if screen.is_live and _costs(config) else {}
         look = progress_snapshot(models, budget, screen, expected)
@@ -90,7 +95,7 @@ def _from_ledger(config: BuildConfig, run: RunFolder) -> ReplayFactory:
     return ReplayFactory(run.ledger, config.model_settings, config.pace).trusting(config.trust_remote_code)
 
 
-async def replay(config: BuildConfig, out: Path, until: str | None, screen: Screen) -> dict[str, Any]:
+async def replay(config: BuildConfig, out: Path, until: str | None, screen: Screen) -> RunSummary:
     """Make a run's tables and data set again, from its ledger and its images and nothing else."""
     if not (out / "ledger" / "calls.sqlite").exists():
         then = "give the folder of a run with --out, or build without --replay"
@@ -114,9 +119,11 @@ async def replay(config: BuildConfig, out: Path, until: str | None, screen: Scre
 
 def _check_batched(config: BuildConfig) -> None:
     """A slip in a name here would mean the full price."""
-    spelled = config.model_copy(update={"batch": BatchConfig(), "model_settings": {}}).model_dump_json()
+    others = config.model_copy(update={"batch": BatchConfig(), "model_settings": {}})
+    named = list(texts_in(others.model_dump(mode="json")))
     for name in config.batch.models:
-        if not name.startswith("openai/") or f'{name}"' not in spelled:
+        # A guard's form may stand before the name of its model.
+        if not name.startswith("openai/") or not any(text.endswith(name) for text in named):
             then = "name models as the other settings name them; only those of openai/ can go through batches"
             raise ConfigError(f"no stage asks {name!r} through a server", where="batch.models", then=then)
 
@@ -132,12 +139,19 @@ async def _do(entry: StageEntry, config: BuildConfig, run: RunFolder, models: Mo
 
 def _costs(config: BuildConfig) -> bool:
     """Whether any model may cost money at all."""
-    return "openai/" in config.model_dump_json()
+    return any("openai/" in text for text in texts_in(config.model_dump(mode="json")))
 
 
-def write_report(run: RunFolder, manifests: list[Manifest], config: BuildConfig) -> dict[str, Any]:
-    summary = summarize(run, manifests, config.model_dump(mode="json"))
-    write_text(run.path / "summary.json", json.dumps(summary, indent=2) + "\n")
-    write_card(run, manifests, summary)
-    write_text(run.path / "report.html", render(gather(run, manifests, summary)))
+def write_report(run: RunFolder, manifests: list[Manifest], config: BuildConfig) -> RunSummary:
+    tested = _tested(run, manifests, config)
+    summary = summarize(run, manifests, config, tested)
+    write_text(run.path / "summary.json", json.dumps(summary.as_json(), indent=2) + "\n")
+    write_card(run, manifests, summary.models, summary.own_prompts, summary.seed)
+    write_text(run.path / "report.html", render(gather(run, manifests, summary, tested)))
     return summary
+
+
+def _tested(run: RunFolder, manifests: list[Manifest], config: BuildConfig) -> BeforeAfterResults | None:
+    """What the evaluation found, once its answers are judged."""
+    is_judged = any(manifest.stage == JUDGEMENTS.stage for manifest in manifests)
+    return results_of(read_tables(run), config.evaluation, config.seed) if config.evaluation and is_judged else None

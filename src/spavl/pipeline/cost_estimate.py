@@ -1,4 +1,4 @@
-"""The dry run: how many calls, tokens and what price are still to come, before anything is sent or written."""
+"""The dry run: the number, tokens and price of the calls that remain."""
 
 import importlib
 from collections.abc import Iterator, Sequence
@@ -67,8 +67,7 @@ async def _walk(
     expected: dict[str, list[Weighted[Any]]] = {}
     for entry in left:
         if estimate := _estimate_of(entry):
-            settings = getattr(config, entry.section)
-            context = CostContext(entry.name, settings, config.seed, run, models, expected, config.limit)
+            context = CostContext(entry.name, entry.settings(config), config.seed, run, models, expected, config.limit)
             expected[entry.name] = await estimate(context)
     return models
 

@@ -1,4 +1,4 @@
-"""A dry run as lines to read: what is still to come, likely and at most, and what was assumed."""
+"""Prints a dry run: calls, tokens and price, likely and at most, and what was assumed."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What a build looks at before its first stage: which stages are left, and whether all that they name is there.
+"""Preflight checks of a build: which stages remain, and whether everything they name exists.
 
 A slip in the name of a judge would else be told when everybody before it has been paid.
 """
@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from spavl.data.captions.run import open_prompts
-from spavl.data.questions.run import open_scribe
+from spavl.data.questions.run import open_question_writer
 from spavl.data.responses.pool import read_pool
 from spavl.data.responses.run import responders_of
 from spavl.errors import ConfigError
@@ -58,8 +58,7 @@ OPENERS: dict[str, Opener] = {
 def job_of(
     entry: StageEntry, config: BuildConfig, run: RunFolder, models: ModelFactory, screen: Screen
 ) -> StageContext[Any]:
-    settings = getattr(config, entry.section)
-    return StageContext(run, settings, config.seed, models, screen, config.in_flight, config.limit)
+    return StageContext(run, entry.settings(config), config.seed, models, screen, config.in_flight, config.limit)
 
 
 def unfinished(
@@ -100,7 +99,7 @@ def check_named(
         if section == "captions":
             open_prompts(config.captions)
         if section == "questions":
-            open_scribe(config.questions, models, config.seed)
+            open_question_writer(config.questions, models, config.seed)
         if config.training is not None and section == "training":
             refuse_plugins()
             if config.training.algorithm == "ppo":

@@ -1,5 +1,6 @@
-"""The map on one page: the stages in order, and the settings of a whole pipeline."""
+"""The stages in order, and all settings of a build."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from pydantic import Field
@@ -28,8 +29,9 @@ from spavl.data.taxonomy.config import TaxonomyConfig
 from spavl.data.verdicts import config as verdicts_stage
 from spavl.data.verdicts.config import VerdictsConfig
 from spavl.errors import ConfigError
-from spavl.evaluation.in_pipeline import config as evaluation_stage
-from spavl.evaluation.in_pipeline.config import BeforeAfterConfig
+from spavl.evaluation import config as evaluation_stages
+from spavl.evaluation.before_after import config as before_after
+from spavl.evaluation.before_after.config import BeforeAfterConfig
 from spavl.models.model_settings import ModelSettings
 from spavl.models.remote_code import WHO_IS_TRUSTED, TrustedNames
 from spavl.models.wrappers.rate_limit import BatchConfig, PaceConfig
@@ -40,12 +42,18 @@ from spavl.training import config as training_stage
 from spavl.training.config import TrainingConfig
 
 
+def _whole(section: Settings) -> Settings:
+    return section
+
+
 class StageEntry(NamedTuple):
     """A stage of the pipeline. `section` names its settings; `module` is loaded only when it runs."""
 
     plan: StageSpec[Any]
     section: str
     module: str
+    # What of the section the stage depends on.
+    part: Callable[[Any], Settings] = _whole
 
     @property
     def name(self) -> str:
@@ -63,6 +71,9 @@ class StageEntry(NamedTuple):
     def does(self) -> str:
         return self.plan.does
 
+    def settings(self, config: "BuildConfig") -> Settings:
+        return self.part(getattr(config, self.section))
+
 
 STAGES = (
     StageEntry(taxonomy_stage.SPEC, "taxonomy", "spavl.data.taxonomy.run"),
@@ -78,22 +89,25 @@ STAGES = (
     StageEntry(preferences_stage.SPEC, "preferences", "spavl.data.preferences.run"),
     StageEntry(dataset_stage.SPEC, "dataset", "spavl.data.dataset.run"),
     StageEntry(training_stage.SPEC, "training", "spavl.training.run"),
-    StageEntry(evaluation_stage.PLAN, "evaluation", "spavl.evaluation.in_pipeline.run"),
-    StageEntry(evaluation_stage.DUELS, "evaluation", "spavl.evaluation.in_pipeline.duels"),
+    StageEntry(evaluation_stages.ITEMS, "evaluation", "spavl.evaluation.before_after.items", before_after.of_items),
+    StageEntry(evaluation_stages.CANARIES, "evaluation", "spavl.evaluation.canaries", before_after.of_canaries),
+    StageEntry(evaluation_stages.ANSWERS, "evaluation", "spavl.evaluation.answers", before_after.of_answers),
+    StageEntry(evaluation_stages.JUDGEMENTS, "evaluation", "spavl.evaluation.judgements", before_after.of_judgements),
+    StageEntry(evaluation_stages.PAIRWISE, "evaluation", "spavl.evaluation.pairwise", before_after.of_pairwise),
 )
 
 
 class BuildConfig(Settings):
-    """All settings of a run: the same thing in a TOML file and on the command line.
+    """All settings of a build, in a TOML file or on the command line.
 
-    A pipeline without [training] ends with the data set; one without [evaluation] ends with the checkpoint.
+    Without [training] a build ends with the data set, without [evaluation] with the checkpoint.
     """
 
-    seed: int = Field(1, ge=0, description="everything random comes from this number")
-    in_flight: int = Field(256, ge=1, description="rows of a stage in work at the same time")
+    seed: int = Field(1, ge=0, description="seed of everything random")
+    in_flight: int = Field(256, ge=1, description="rows of a stage in flight")
     budget_usd: float | None = Field(None, ge=0, description="hard spend stop for the whole run, in USD")
     limit: int | None = Field(
-        None, ge=1, description="a small trial: so many images, spread over the leaves, go on to the questions"
+        None, ge=1, description="a subset: only so many images, spread over the leaves, are used from the captions on"
     )
     prices: dict[str, tuple[float, float]] = Field(
         {},
@@ -106,21 +120,21 @@ class BuildConfig(Settings):
         "max_tokens, reasoning_effort, chat_template_kwargs, extra_body",
     )
     trust_remote_code: TrustedNames = Field((), description=WHO_IS_TRUSTED)
-    batch: BatchConfig = Field(BatchConfig(), description="which calls go through batches, at half the price")
-    pace: PaceConfig = Field(PaceConfig(), description="how fast each model of a server is asked")
+    batch: BatchConfig = Field(BatchConfig(), description="which models are called through batches, at half the price")
+    pace: PaceConfig = Field(PaceConfig(), description="rate limits of servers")
     taxonomy: TaxonomyConfig = Field(TaxonomyConfig(), description="which harms")
     sourcing: SourcingConfig = Field(SourcingConfig(), description="where images come from")
-    downloads: DownloadsConfig = Field(DownloadsConfig(), description="which of them are fit")
-    selection: SelectionConfig = Field(SelectionConfig(), description="which of them are used")
-    captions: CaptionsConfig = Field(CaptionsConfig(), description="who describes the images")
-    questions: QuestionsConfig = Field(QuestionsConfig(), description="who writes the questions")
-    responses: ResponsesConfig = Field(ResponsesConfig(), description="who answers")
-    verdicts: VerdictsConfig = Field(VerdictsConfig(), description="who judges safety")
-    pairs: PairsConfig = Field(PairsConfig(), description="which answers are set against each other")
-    preferences: PreferencesConfig = Field(PreferencesConfig(), description="who compares them")
+    downloads: DownloadsConfig = Field(DownloadsConfig(), description="download, decoding and filters")
+    selection: SelectionConfig = Field(SelectionConfig(), description="which images are used")
+    captions: CaptionsConfig = Field(CaptionsConfig(), description="the describer of the images")
+    questions: QuestionsConfig = Field(QuestionsConfig(), description="the writer of the questions")
+    responses: ResponsesConfig = Field(ResponsesConfig(), description="the responders")
+    verdicts: VerdictsConfig = Field(VerdictsConfig(), description="the guard")
+    pairs: PairsConfig = Field(PairsConfig(), description="which answers are paired")
+    preferences: PreferencesConfig = Field(PreferencesConfig(), description="the judge")
     dataset: DatasetConfig = Field(DatasetConfig(), description="which pairs are kept")
     training: TrainingConfig | None = Field(None, description="how a model is aligned")
-    evaluation: BeforeAfterConfig | None = Field(None, description="how before and after are measured")
+    evaluation: BeforeAfterConfig | None = Field(None, description="how the model is evaluated before and after")
 
 
 def resolved(config: BuildConfig) -> BuildConfig:
@@ -139,7 +153,7 @@ def resolved(config: BuildConfig) -> BuildConfig:
 
 
 def stages_of(config: BuildConfig, until: str | None = None) -> list[StageEntry]:
-    """The stages this pipeline goes through, up to and with `until`."""
+    """The stages of this build, up to and including `until`."""
     wanted = [entry for entry in STAGES if getattr(config, entry.section) is not None]
     if until is None:
         return wanted

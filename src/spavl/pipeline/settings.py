@@ -1,4 +1,4 @@
-"""The settings of a build: read from a TOML file, a preset and options."""
+"""Reads the settings of a build from a TOML file, a preset and options."""
 
 import tomllib
 from collections.abc import Mapping

@@ -1,1 +1,1 @@
-"""The doors of the finished data set: its card, exports for other trainers, the way to a hub and back."""
+"""Imports and exports data sets, writes the data card, uploads to a hub."""

@@ -1,21 +1,26 @@
-"""The data card: a README.md that a hub shows, written from what the run left behind and from nowhere else."""
+"""The data card: a README.md for hubs, written only from what the run recorded."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 from jinja2 import Environment, StrictUndefined
 
 from spavl import __version__
 from spavl.data.dataset.config import SPEC, LeaksConfig
-from spavl.data.dataset.shards import features_of
-from spavl.publishing import plots
+from spavl.data.dataset.notes import DatasetCounts, DatasetNotes, LongerChosen
+from spavl.data.dataset.shards import ParquetShards, yaml_features
+from spavl.data.preferences.notes import PreferencesNotes
+from spavl.data.verdicts.notes import ContradictionRow
+from spavl.publishing.build_notes import BuildNotes, OwnPrompts, RunModels
 from spavl.publishing.finished import categories_of
+from spavl.publishing.plots import draw
 from spavl.records import Category
 from spavl.report import formatting
+from spavl.statistics import Estimate
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
 
@@ -23,61 +28,95 @@ from spavl.store.files import write_text
 REPO = "OWNER/NAME"
 _CONFIG_OF_FOLDER = {"data": "default"}
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
-_SHARES = (
-    ("questions", "kind"),
-    ("asking for", "harmful"),
-    ("pairs teach", "contrast"),
-    ("images' licenses", "license"),
-)
-_NEEDED = {"files", "figures", "license", "audited"}
-_ROLES = ("writer", "responders", "guard", "judge")
 
 
-def write_card(run: RunFolder, manifests: Sequence[Manifest], summary: Mapping[str, Any]) -> None:
+class DataFile(NamedTuple):
+    """A split of the data set, by its config and split in the hub's terms."""
+
+    folder: str
+    config: str
+    split: str
+    written: ParquetShards
+
+    @property
+    def path(self) -> str:
+        return f"{self.folder}/{self.split}-*"
+
+
+class PublishedSet(NamedTuple):
+    """The notes of the data set without which it has no card."""
+
+    files: Sequence[DataFile]
+    counts: DatasetCounts
+    license: str
+    audited: LeaksConfig
+
+
+def write_card(
+    run: RunFolder, manifests: Sequence[Manifest], models: RunModels, own_prompts: OwnPrompts, seed: int | None
+) -> None:
     """Write README.md and its charts into the folder of the data set, if there is one.
 
-    One that an older spavl brought in left fewer figures; it keeps the card it has until it is brought in anew.
+    One that an older spavl imported left fewer notes; it keeps the card it has until it is imported again.
     """
     folder, manifest = run.path / SPEC.stage, run.manifest(SPEC.stage)
-    if manifest is None or not folder.is_dir() or not manifest.notes.keys() >= _NEEDED:
+    if manifest is None or not folder.is_dir():
         return
-    notes = {each.stage: each.notes for each in manifests} | {SPEC.stage: manifest.notes}
-    drawn = plots.draw(notes)
-    for plot in drawn:
+    notes = BuildNotes.of([*manifests, manifest])
+    published = _published(notes.dataset)
+    if published is None:
+        return
+    counts, files, leaves = published.counts, published.files, list(categories_of(run).values())
+    plots = draw(counts, notes.preferences)
+    for plot in plots:
         write_text(folder / "charts" / plot.file, plot.svg)
-    figures: Any = manifest.notes["figures"]
-    leaves = list(categories_of(run).values())
-    files = list(_files(folder, manifest.notes))
     page = _template().render(
-        head=_head(folder, files, str(manifest.notes["license"]), figures["all"]["pairs"]),
+        head=_head(folder, published),
         name=run.path.resolve().name,
         repo=REPO,
-        all=figures["all"],
+        all=counts.total,
         leaves=len(leaves),
         groups=len({leaf.group for leaf in leaves}),
         version=__version__,
-        seed=summary.get("seed"),
+        seed=seed,
         origin=manifest.origin,
-        miniature=_is_miniature(summary["models"]),
+        miniature=_is_miniature(models),
         columns=len(_schema(folder / "rich").names),
         files=files,
-        plots=drawn,
-        classes=[_class_row(row) for row in figures["classes"]],
-        leaks=manifest.notes.get("leaks_left_in"),
-        words=figures["words"],
-        longer=_share(figures["chosen_longer"]),
-        contradictions=[{**row, "rate": _rate(row["contradicted"])} for row in _contradictions(notes)],
-        shares=[(name, figures[key]) for name, key in _SHARES],
+        plots=plots,
+        classes=counts.classes,
+        leaks=notes.dataset.leaks_left_in,
+        words=counts.words,
+        longer=_share(counts.chosen_longer),
+        contradictions=notes.question_verdicts.contradictions,
+        shares=[
+            ("questions", counts.kind),
+            ("asking for", counts.harmful),
+            ("pairs teach", counts.contrast),
+            ("images' licenses", counts.license),
+        ],
         funnel=[each for each in manifests if each.rows or each.rejects],
-        models=list(_asked(summary)),
-        limits=list(_limits(notes, leaves)),
+        models=list(_asked(models, own_prompts)),
+        limits=list(_limits(notes, published, leaves)),
     )
     write_text(folder / "README.md", page)
 
 
+def _published(notes: DatasetNotes) -> PublishedSet | None:
+    if notes.files is None or notes.counts is None or notes.license is None or notes.audited is None:
+        return None
+    files = [_data_file(name, written) for name, written in notes.files.items()]
+    return PublishedSet(files, notes.counts, notes.license, notes.audited)
+
+
+def _data_file(name: str, written: ParquetShards) -> DataFile:
+    folder, split = name.split("/")
+    return DataFile(folder, _CONFIG_OF_FOLDER.get(folder, folder), split, written)
+
+
 def _template() -> Any:
     environment = Environment(autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"count": formatting.count, "spaced": formatting.spaced, "cell": _cell}
+    environment.filters |= {"count": formatting.count, "spaced": formatting.spaced, "cell": _cell, "rate": _rate}
     return environment.from_string((resources.files("spavl.publishing") / "card.md").read_text(encoding="utf-8"))
 
 
@@ -86,177 +125,167 @@ def _cell(text: object) -> str:
     return formatting.plain(str(text)).replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
-def _files(folder: Path, notes: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for name, counted in notes["files"].items():
-        parent, split = name.split("/")
-        yield {
-            "folder": parent,
-            "config": _CONFIG_OF_FOLDER.get(parent, parent),
-            "split": split,
-            "path": f"{parent}/{split}-*",
-            "mb": f"{counted['bytes'] / 10**6:,.1f}",
-            **counted,
-        }
-
-
 def _schema(folder: Path) -> Any:
     return pq.read_schema(min(folder.glob("*.parquet")))
 
 
-def _head(folder: Path, files: Sequence[Mapping[str, Any]], license_: str, pairs: int) -> str:
+def _head(folder: Path, published: PublishedSet) -> str:
     """The YAML that the hub and `load_dataset` read. Every scalar is written as JSON, which is YAML too."""
-    size = next((name for limit, name in _SIZES if pairs < limit), "n>10M")
+    size = next((name for limit, name in _SIZES if published.counts.total.pairs < limit), "n>10M")
     lines = [
-        f"license: {json.dumps(license_)}",
+        f"license: {json.dumps(published.license)}",
         "task_categories: [visual-question-answering, image-text-to-text]",
         "tags: [safety, preference, dpo, rlhf, vision-language, spavl]",
         f"size_categories: [{json.dumps(size)}]",
         "configs:",
     ]
-    configs: dict[str, list[Mapping[str, Any]]] = {}
-    for file in files:
-        configs.setdefault(file["config"], []).append(file)
+    configs: dict[str, list[DataFile]] = {}
+    for file in published.files:
+        configs.setdefault(file.config, []).append(file)
     for config, splits in configs.items():
         lines += [f"- config_name: {config}", "  data_files:"]
         for file in splits:
-            lines += [f"  - split: {file['split']}", f"    path: {json.dumps(file['path'])}"]
+            lines += [f"  - split: {file.split}", f"    path: {json.dumps(file.path)}"]
     lines.append("dataset_info:")
     for config, splits in configs.items():
         lines += [f"- config_name: {config}", "  features:"]
-        for name, feature in features_of(_schema(folder / splits[0]["folder"])).items():
-            lines += [f"  - name: {name}", f"    {_yaml_feature(feature)}"]
+        for name, feature in yaml_features(_schema(folder / splits[0].folder)):
+            lines += [f"  - name: {name}", f"    {feature}"]
         lines.append("  splits:")
         for file in splits:
-            lines += [f"  - name: {file['split']}", f"    num_examples: {file['rows']}"]
-            lines += [f"    num_bytes: {file['bytes']}"]
+            lines += [f"  - name: {file.split}", f"    num_examples: {file.written.rows}"]
+            lines += [f"    num_bytes: {file.written.bytes}"]
     return "\n".join(lines) + "\n"
 
 
-def _yaml_feature(feature: Any) -> str:
-    if isinstance(feature, list):
-        return f"sequence: {feature[0]['dtype']}"
-    return f"dtype: {feature.get('dtype', 'image')}"
-
-
-def _class_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {**row, "chosen": _rate(row["chosen_unsafe"]), "rejected": _rate(row["rejected_unsafe"])}
-
-
-def _rate(estimate: Mapping[str, Any]) -> str:
-    if not estimate["n"]:
+def _rate(estimate: Estimate) -> str:
+    if not estimate.n:
         return "–"
-    return f"{estimate['value']:.1%} ({estimate['low']:.1%} to {estimate['high']:.1%}, n = {estimate['n']})"
+    return f"{estimate.value:.1%} ({estimate.low:.1%} to {estimate.high:.1%}, n = {estimate.n})"
 
 
-def _share(counted: Mapping[str, int]) -> str:
-    return f"{counted['pairs'] / counted['of']:.0%} (n = {counted['of']})" if counted["of"] else "–"
+def _share(longer: LongerChosen) -> str:
+    return f"{longer.pairs / longer.of:.0%} (n = {longer.of})" if longer.of else "–"
 
 
-def _contradictions(notes: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What the guard says of the questions beside what they were meant to be; nothing in a set made elsewhere."""
-    return list(notes.get("question_verdicts", {}).get("contradictions", ()))
-
-
-def _meant(notes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _meant(notes: BuildNotes) -> Iterator[str]:
     """Who says which questions ask for harm, and who does not."""
-    rows = _contradictions(notes)
+    rows = notes.question_verdicts.contradictions
     if not rows:
         return
-    if not notes.get("questions", {}).get("modality"):
+    if not notes.questions.modality:
         yield "No checker was asked whether the questions ask for harm (`questions.checker`)."
-    if all(row["not_asked"] == row["questions"] for row in rows):
+    if all(row.not_asked == row.questions for row in rows):
         yield (
             "The guard judges answers only: which questions are harmful is what their writer was asked for, "
             "and no guard has said so."
         )
-    for meant, other in (("harmful", "harmless"), ("harmless", "harmful")):
-        own = [row for row in rows if row["meant"] == meant]
-        if hits := sum(row[other] for row in own):
-            asked = sum(row["harmful"] + row["harmless"] for row in own)
-            yield (
-                f"The guard calls {formatting.count(hits)} of {formatting.count(asked)} questions {other} that were "
-                "meant to be "
-                f"{meant}: they are held to be neither."
-            )
+    harmful, harmless = ([row for row in rows if row.meant == meant] for meant in ("harmful", "harmless"))
+    yield from _contradicted(harmful, "harmful", "harmless", sum(row.harmless for row in harmful))
+    yield from _contradicted(harmless, "harmless", "harmful", sum(row.harmful for row in harmless))
 
 
-def _asked(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _contradicted(rows: Sequence[ContradictionRow], meant: str, other: str, hits: int) -> Iterator[str]:
+    if hits:
+        asked = sum(row.harmful + row.harmless for row in rows)
+        yield (
+            f"The guard calls {formatting.count(hits)} of {formatting.count(asked)} questions {other} that were "
+            f"meant to be {meant}: they are held to be neither."
+        )
+
+
+def _asked(models: RunModels, own_prompts: OwnPrompts) -> Iterator[tuple[str, str]]:
     """Who was asked in which role, and by which prompt of the user's own."""
-    for role in _ROLES:
-        if models := summary["models"].get(role):
-            own = summary.get("own_prompts", {}).get(role)
-            yield role, _named(models) + (f", asked by a prompt of its own, `{_cell(own)}`" if own else "")
+    for role, names, own in (
+        ("writer", _names(models.writer), None),
+        ("responders", models.responders or (), None),
+        ("guard", _names(models.guard), own_prompts.guard),
+        ("judge", _names(models.judge), own_prompts.judge),
+    ):
+        if names:
+            by = f", asked by a prompt of its own, `{_cell(own)}`" if own else ""
+            yield role, ", ".join(f"`{name}`" for name in names) + by
 
 
-def _named(models: object) -> str:
-    names = models if isinstance(models, list | tuple) else [models]
-    return ", ".join(f"`{name}`" for name in names)
+def _names(model: str | None) -> tuple[str, ...]:
+    return (model,) if model else ()
 
 
-def _is_miniature(models: Mapping[str, Any]) -> bool:
-    return any("miniature" in _named(models.get(role)) for role in _ROLES)
+def _is_miniature(models: RunModels) -> bool:
+    named = (models.writer, *(models.responders or ()), models.guard, models.judge)
+    return any("miniature" in name for name in named if name)
 
 
-def _limits(notes: Mapping[str, Mapping[str, Any]], leaves: Sequence[Category]) -> Iterator[str]:
+def _limits(notes: BuildNotes, published: PublishedSet, leaves: Sequence[Category]) -> Iterator[str]:
     """What a user of this very set should know, as far as the run can tell."""
-    own: Mapping[str, Any] = notes[SPEC.stage]
-    figures = own["figures"]
+    counts = published.counts
     yield "Every label is a machine's; no person has checked these rows."
-    failures = (text for each in notes.values() for text in (each.get("canaries") or {}).get("failed", ()))
-    yield from (f"Beware: {failure}." for failure in dict.fromkeys(failures))
+    yield from (f"Beware: {failure}." for failure in notes.failed_canaries)
     yield from _meant(notes)
-    yield from _judged(notes.get("preferences", {}))
-    if not figures["all"]["chosen_unsafe"]["n"]:
+    yield from _judged(notes.preferences)
+    if not counts.total.chosen_unsafe.n:
         yield "No guard's verdict on the answers is known, so nor is how many of the chosen ones are unsafe."
-    if unknown := figures["license"].get("unknown"):
+    if unknown := counts.license.get("unknown"):
         yield f"The license of the image is not known for {formatting.count(unknown)} of the pairs."
-    if known := figures.get("url", {}).get("known"):
+    if known := counts.url.get("known"):
         yield f"Where the image was found (`candidate_url`) is known for {formatting.count(known)} of the pairs."
-    if language := notes.get("questions", {}).get("unchecked_language"):
+    if language := notes.questions.unchecked_language:
         yield f"Nothing checked that the questions are in {_cell(language)}."
-    wanted = own["test_questions_wanted"]
-    for split, name in (("harm", "HarmEval"), ("help", "HelpEval")):
-        if (made := own["files"].get(f"test/{split}", {"rows": 0})["rows"]) < wanted:
-            yield f"{name} has {made} questions where {wanted} were wanted: not every leaf has enough."
-    if short := notes.get("selection", {}).get("shortfall"):
-        yield f"{len(short)} of {len(leaves)} leaves have fewer images than were wanted."
-    if left_in := own.get("leaks_left_in"):
-        yield f"Images that stand in two splits, or nearly so: {formatting.count(left_in)} (`leaks.jsonl`)."
-    if repeated := own.get("repeated_questions"):
-        yield f"Questions asked in two splits, about different images: {formatting.count(repeated)} (`leaks.jsonl`)."
-    if dropped := own.get("dropped_system_prompts"):
-        rows, texts = formatting.count(dropped["rows"]), formatting.count(dropped["texts"])
-        what = f"{rows} pairs came with a system prompt ({texts} texts)"
-        yield f"{what}, which was left out: their answers were written under it, and are taught without it."
-    if amid := own.get("pictures_amid"):
-        rows = formatting.count(amid)
-        yield f"In {rows} of the rows the image stood between the question's words; it stands before them."
-    yield from _audited(own["audited"])
-    if own.get("kept_unsafe_chosen"):
+    yield from _short(notes, published, leaves)
+    yield from _imported(notes.dataset)
+    yield from _audited(published.audited)
+    if notes.dataset.kept_unsafe_chosen:
         yield "Pairs whose chosen answer the guard found unsafe were kept (`dataset.drop_unsafe_chosen = false`)."
-    if own.get("kept_refusing_chosen"):
+    if notes.dataset.kept_refusing_chosen:
         what = "Pairs whose chosen answer refuses a harmless question were kept, and teach over-refusal"
         yield f"{what} (`dataset.drop_refusing_chosen = false`)."
     if guessed := [leaf.leaf for leaf in leaves if leaf.naming != "confirmed"]:
         yield f"The names of {len(guessed)} leaves were inferred: {', '.join(map(_cell, guessed))}."
 
 
-def _judged(notes: Mapping[str, Any]) -> Iterator[str]:
+def _short(notes: BuildNotes, published: PublishedSet, leaves: Sequence[Category]) -> Iterator[str]:
+    """Where there is less than was wanted."""
+    wanted = notes.dataset.test_questions_wanted
+    made = {file.split: file.written.rows for file in published.files if file.config == "test"}
+    for split, name in (("harm", "HarmEval"), ("help", "HelpEval")):
+        if (rows := made.get(split, 0)) < wanted:
+            yield f"{name} has {rows} questions where {wanted} were wanted: not every leaf has enough."
+    if short := notes.selection.shortfall:
+        yield f"{len(short)} of {len(leaves)} leaves have fewer images than were wanted."
+
+
+def _imported(notes: DatasetNotes) -> Iterator[str]:
+    """What two splits share, and what the rows of an import lost."""
+    if left_in := notes.leaks_left_in:
+        yield f"Images that stand in two splits, or nearly so: {formatting.count(left_in)} (`leaks.jsonl`)."
+    if repeated := notes.repeated_questions:
+        yield f"Questions asked in two splits, about different images: {formatting.count(repeated)} (`leaks.jsonl`)."
+    if dropped := notes.dropped_system_prompts:
+        rows, texts = formatting.count(dropped.rows), formatting.count(dropped.texts)
+        what = f"{rows} pairs came with a system prompt ({texts} texts)"
+        yield f"{what}, which was left out: their answers were written under it, and are taught without it."
+    if amid := notes.images_amid:
+        rows = formatting.count(amid)
+        yield f"In {rows} of the rows the image stood between the question's words; it stands before them."
+
+
+def _judged(notes: PreferencesNotes) -> Iterator[str]:
     """How far the judge of the pairs can be trusted."""
-    if trust := notes.get("trust"):
-        yield f"The judge names the same winner in both orders in {_rate(trust['consistent'])} of the pairs."
-        yield from (f"Beware: {warning}." for warning in trust["warnings"])
-    if agreement := notes.get("agreement"):
-        kappa = agreement["kappa"]
-        yield f"A second judge agrees with it at a kappa of {kappa['value']:.2f} (n = {kappa['n']})."
-    elif notes:
+    if notes.trust and notes.trust.consistent:
+        consistent = _rate(notes.trust.consistent)
+        yield f"The judge names the same winner in both orders in {consistent} of the pairs."
+        yield from (f"Beware: {warning}." for warning in notes.trust.warnings)
+    if notes.agreement:
+        kappa = notes.agreement.kappa
+        yield f"A second judge agrees with it at a kappa of {kappa.value:.2f} (n = {kappa.n})."
+    elif notes.judge:
         yield "One judge alone compared the answers; no second one was asked whether it agrees."
 
 
-def _audited(leaks: Mapping[str, Any]) -> Iterator[str]:
+def _audited(leaks: LeaksConfig) -> Iterator[str]:
     """Where the search for leaks between splits was weaker than it is by default."""
     usual = LeaksConfig()
-    nearer, above = leaks["near_image_bits"], leaks["question_similarity"]
+    nearer, above = leaks.near_image_bits, leaks.question_similarity
     said = f"(`dataset.leaks.near_image_bits = {nearer}`)"
     if nearer == 0:
         yield (
@@ -270,5 +299,5 @@ def _audited(leaks: Mapping[str, Any]) -> Iterator[str]:
         yield f"Whether questions are worded like ones of another split was not looked at {said}."
     elif above > usual.question_similarity:
         yield f"Questions count as asked in two splits only if they share more than {above:.0%} of their words {said}."
-    if leaks["drop"]:
+    if leaks.drop:
         yield "Rows whose image leaked into another split were left out; the test rows stayed (`leaks.jsonl`)."

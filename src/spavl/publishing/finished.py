@@ -1,4 +1,4 @@
-"""A run whose data set is finished, opened to be read."""
+"""Opens a run with a finished data set for reading."""
 
 import contextlib
 from collections.abc import Iterator

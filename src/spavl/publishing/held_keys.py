@@ -1,4 +1,4 @@
-"""Looks for keys in what is to be published: those that this machine holds by value, others by their form."""
+"""Searches files to be published for keys: those of this machine by value, others by their format."""
 
 import re
 from collections.abc import Iterable, Iterator

@@ -1,13 +1,13 @@
-"""Charts of the card: the report's, set out as images that stand alone."""
+"""The charts of the data card, as images."""
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
+from spavl.data.dataset.notes import DatasetCounts
+from spavl.data.preferences.notes import PreferencesNotes
 from spavl.report import charts
-from spavl.statistics import Estimate
 
 _WIDTH, _PLOT_LEFT, _PLOT_WIDTH, _MARGIN = 860, 270, 400, 20
 _HEAD = 64
@@ -29,44 +29,42 @@ class ChartRow(NamedTuple):
     figure: str = ""
 
 
-def draw(notes: Mapping[str, Mapping[str, Any]]) -> list[CardChart]:
-    """The plots that the notes of a run's stages have figures for."""
-    figures: Any = notes["dataset"]["figures"]
+def draw(counts: DatasetCounts, preferences: PreferencesNotes) -> list[CardChart]:
+    """The plots that there are counts for."""
     sheets = [
-        ("Pairs by class", "classes.svg", (), _class_lines(figures)),
-        ("Unsafe answers by class", "unsafe.svg", _CHOSEN_AND_REJECTED, _unsafe_lines(figures)),
-        ("What the pairs teach", "contrasts.svg", (), _contrast_lines(figures)),
-        ("How long the texts are, in words", "lengths.svg", (), _length_lines(figures)),
-        ("What the judge said of the pairs", "judge.svg", (), _judge_lines(notes.get("preferences", {}))),
+        ("Pairs by class", "classes.svg", (), _class_lines(counts)),
+        ("Unsafe answers by class", "unsafe.svg", _CHOSEN_AND_REJECTED, _unsafe_lines(counts)),
+        ("What the pairs teach", "contrasts.svg", (), _contrast_lines(counts)),
+        ("How long the texts are, in words", "lengths.svg", (), _length_lines(counts)),
+        ("What the judge said of the pairs", "judge.svg", (), _judge_lines(preferences)),
     ]
     return [CardChart(title, file, sheet(title, legend, lines)) for title, file, legend, lines in sheets if lines]
 
 
-def _class_lines(figures: Any) -> list[ChartRow]:
-    most = max((row["pairs"] for row in figures["classes"]), default=0)
+def _class_lines(counts: DatasetCounts) -> list[ChartRow]:
+    most = max((row.pairs for row in counts.classes), default=0)
     return [
-        ChartRow(row["class"], charts.bar("", row["pairs"], 0, most), 22, f"{row['pairs']:,} pairs")
-        for row in figures["classes"]
+        ChartRow(row.name, charts.bar("", row.pairs, 0, most), 22, f"{row.pairs:,} pairs") for row in counts.classes
     ]
 
 
-def _unsafe_lines(figures: Any) -> list[ChartRow]:
+def _unsafe_lines(counts: DatasetCounts) -> list[ChartRow]:
     lines = []
-    for row in [*figures["classes"], {"class": "all", **figures["all"]}]:
-        rejected, chosen = (_estimate(row[f"{side}_unsafe"]) for side in ("rejected", "chosen"))
+    rates = [(row.name, row.rejected_unsafe, row.chosen_unsafe) for row in counts.classes]
+    for name, rejected, chosen in [*rates, ("all", counts.total.rejected_unsafe, counts.total.chosen_unsafe)]:
         if chosen.n and rejected.n:
             chart = charts.interval_row("", [charts.ChartMark("before", rejected), charts.ChartMark("after", chosen)])
-            lines.append(ChartRow(row["class"], chart, 48, f"{rejected.value:.0%} and {chosen.value:.0%}"))
+            lines.append(ChartRow(name, chart, 48, f"{rejected.value:.0%} and {chosen.value:.0%}"))
     return [*lines, ChartRow("", charts.axis(), 20)] if lines else []
 
 
-def _contrast_lines(figures: Any) -> list[ChartRow]:
-    return _stacked({"all pairs": figures["contrast"]}, ("both", "safety", "helpfulness", "unknown"))
+def _contrast_lines(counts: DatasetCounts) -> list[ChartRow]:
+    return _stacked("all pairs", counts.contrast, ("both", "safety", "helpfulness", "unknown"))
 
 
-def _length_lines(figures: Any) -> list[ChartRow]:
+def _length_lines(counts: DatasetCounts) -> list[ChartRow]:
     """A bar up to the median; the tenths are in its figure."""
-    words = {name: counted for name, counted in figures["words"].items() if counted}
+    words = {name: counted for name, counted in counts.words.items() if counted}
     most = max((counted[1] for counted in words.values()), default=0)
     return [
         ChartRow(name, charts.bar("", middle, 0, most), 22, f"{middle} ({low} to {high})")
@@ -74,23 +72,15 @@ def _length_lines(figures: Any) -> list[ChartRow]:
     ]
 
 
-def _judge_lines(notes: Mapping[str, Any]) -> list[ChartRow]:
-    outcomes = notes.get("outcomes")
+def _judge_lines(notes: PreferencesNotes) -> list[ChartRow]:
     order = ("win", "loss", "tie", "inconsistent", "blocked")
-    return _stacked({"the first answer": outcomes}, order) if outcomes else []
+    return _stacked("the first answer", notes.outcomes, order) if notes.outcomes else []
 
 
-def _stacked(counts: Mapping[str, Mapping[str, int]], order: Sequence[str]) -> list[ChartRow]:
-    lines = []
-    for label, counted in counts.items():
-        parts = [charts.BarPart(name, counted[name]) for name in order if counted.get(name)]
-        told = ", ".join(f"{part.name} {part.number:,}" for part in parts)
-        lines += [ChartRow(label, charts.stack("", parts), 30), ChartRow("", Markup(""), 22, told)]
-    return lines
-
-
-def _estimate(raw: Mapping[str, Any]) -> Estimate:
-    return Estimate(math.nan if raw["value"] is None else raw["value"], raw["n"], raw["low"], raw["high"])
+def _stacked(label: str, counted: Mapping[str, int], order: Sequence[str]) -> list[ChartRow]:
+    parts = [charts.BarPart(name, counted[name]) for name in order if counted.get(name)]
+    told = ", ".join(f"{part.name} {part.number:,}" for part in parts)
+    return [ChartRow(label, charts.stack("", parts), 30), ChartRow("", Markup(""), 22, told)]
 
 
 def sheet(title: str, legend: Sequence[tuple[str, str]], lines: Sequence[ChartRow]) -> str:

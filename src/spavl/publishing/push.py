@@ -1,4 +1,4 @@
-"""Publishes a finished data set on a hub: shard by shard, in few commits, and never the same shard twice."""
+"""Uploads a finished data set to a hub: shard by shard, in few commits, never the same shard twice."""
 
 import contextlib
 import hashlib

@@ -1,1 +1,1 @@
-"""The report of a run: one HTML file that needs nothing else, fit for a paper's appendix."""
+"""Parts of HTML reports: charts, embedded images, formatting of numbers."""

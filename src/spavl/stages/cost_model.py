@@ -96,8 +96,8 @@ class CostContext(Generic[C]):
         return self.counting(times, words).open(uri, self.stage, own)
 
     def counting(self, times: float, words: float) -> CostCountingFactory:
-        self.models.times, self.models.words = times, words
-        return self.models
+        """Models each call to which stands for so many calls, with answers of so many words."""
+        return self.models.weighted(times, words)
 
     def image(self, image: Image) -> ImageData:
         """The image of a row, or a stand-in of the same size."""

@@ -14,6 +14,7 @@ from spavl.models.names import without_addresses
 from spavl.records import Reject, content_hash
 from spavl.stages.context import C, Out, StageContext
 from spavl.stages.failures import no_rows
+from spavl.stages.notes import StageNotes
 from spavl.stages.spec import StageSpec
 from spavl.store import Manifest
 from spavl.store.journal import Journal
@@ -47,7 +48,7 @@ def finish(
     fingerprint: str,
     journal: Journal,
     total: int,
-    conclude: Callable[[], dict[str, object]],
+    conclude: Callable[[], StageNotes],
     began: float,
 ) -> Manifest:
     """Write the tables from the journal, then the manifest. `began` is a time of `time.monotonic`."""
@@ -68,7 +69,7 @@ def seal(
     fingerprint: str,
     rejects: dict[str, int],
     seconds: float,
-    notes: dict[str, object],
+    notes: StageNotes,
 ) -> Manifest:
     """Write the manifest that marks a stage as finished. Its tables must be written before."""
     manifest = Manifest(
@@ -78,7 +79,7 @@ def seal(
         rows=context.run.count(spec.stage, spec.writes),
         rejects=rejects,
         seconds=round(seconds, 3),
-        notes=notes,
+        notes=notes.as_json(),
     )
     context.run.write_manifest(manifest)
     return manifest

@@ -7,10 +7,11 @@ from spavl.errors import GateError
 from spavl.judges.canaries.checks import Canary, CanaryResult, OnFailure, ask_canaries, failures_told, what_to_see_to
 from spavl.models.types import Transient
 from spavl.stages.context import StageContext
+from spavl.stages.notes import CanariesNotes, CanaryNotes
 from spavl.store import Call
 
 # The stages of a run or an evaluation that ask a judge.
-JUDGING = ("question_verdicts", "verdicts", "preferences", "evaluation", "duels", "judgements", "pairwise")
+JUDGING = ("question_verdicts", "verdicts", "preferences", "judgements", "pairwise")
 
 
 async def check_judges(
@@ -42,9 +43,14 @@ async def check_judges(
     return results
 
 
-def noted(results: Sequence[CanaryResult]) -> dict[str, object]:
-    """The notes of a stage whose judges were checked; the run's report lists the failed canaries."""
-    return {"canaries": {"asked": len(results), "failed": failures_told(results)}}
+def noted(results: Sequence[CanaryResult]) -> CanariesNotes:
+    """The notes of a stage that does nothing but this check."""
+    return CanariesNotes(canaries=canary_notes(results))
+
+
+def canary_notes(results: Sequence[CanaryResult]) -> CanaryNotes:
+    """What a stage notes about the check of its judges; the run's report lists the failed canaries."""
+    return CanaryNotes(asked=len(results), failed=tuple(failures_told(results)))
 
 
 def _calls_of_earlier_starts(context: StageContext[Any], results: Sequence[CanaryResult]) -> list[Call]:

@@ -13,6 +13,7 @@ from typing import Generic
 from spavl.stages.context import C, In, Out, RowResult, StageContext, Stream
 from spavl.stages.failures import FailedInput, PendingFailures, StreamInput, check_failed, stop_refused, stop_unreadable
 from spavl.stages.finishing import fingerprint_of, finish
+from spavl.stages.notes import StageNotes
 from spavl.stages.spec import StageSpec
 from spavl.stages.streams import attempts
 from spavl.store import Manifest
@@ -25,7 +26,7 @@ async def run_rows(
     inputs: Iterable[In],
     total: int,
     work: Callable[[In], Awaitable[RowResult[Out]]],
-    conclude: Callable[[], dict[str, object]] = dict,
+    conclude: Callable[[], StageNotes] = StageNotes,
     must_be_read: bool = False,
 ) -> Manifest:
     """Run a stage over its inputs; it continues where an earlier start stopped.
@@ -42,7 +43,7 @@ async def run_streams(
     spec: StageSpec[Out],
     streams: Sequence[Stream[In, Out]],
     total: int,
-    conclude: Callable[[], dict[str, object]] = dict,
+    conclude: Callable[[], StageNotes] = StageNotes,
 ) -> Manifest:
     """Run a stage as several streams of work side by side.
 

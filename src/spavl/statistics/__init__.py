@@ -1,4 +1,4 @@
-"""Statistics of verdicts, as pure functions. No rate leaves spavl without its n and its interval."""
+"""Statistics of verdicts as pure functions: every rate with its n and its interval."""
 
 from spavl.statistics.agreement import gwet_ac1, kappa, krippendorff_alpha
 from spavl.statistics.confusion import Confusion, CorrectedRate, confusion, corrected_rate

@@ -1,4 +1,4 @@
-"""How far judges agree beyond what chance would bring about.
+"""Agreement of judges beyond chance: kappa, alpha, AC1.
 
 Every measure here is 1 - (disagreement seen / disagreement by chance); they differ in what they take
 for chance. Kappa is the best known, alpha allows gaps and any number of raters, and AC1 stays sound

@@ -1,4 +1,4 @@
-"""The rate of verdicts in clusters, each cluster with a rate of its own: a beta-binomial model, integrated on a grid.
+"""A beta-binomial model of the rate of clustered verdicts, integrated on a grid.
 
 A robust variance is blind where few clusters hold any hit: what it does not see it takes for absent. This model
 weighs every correlation within clusters that the counts leave possible (Bowyer et al. 2025, arXiv 2503.01747).

@@ -1,4 +1,4 @@
-"""Intervals by drawing whole clusters again and again, right for lopsided and for few.
+"""Cluster bootstrap intervals, for skewed data and few clusters.
 
 It is the bias-corrected and accelerated bootstrap (Efron 1987): the plain one misses rare events, as
 1 unsafe answer of 265. Its ends are widened as Student's t is, since few clusters show too little

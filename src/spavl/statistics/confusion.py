@@ -1,4 +1,4 @@
-"""One judge against another, or against the truth, and the rate that remains when its errors are taken out."""
+"""Sensitivity and specificity of a judge, and a rate corrected for its errors."""
 
 import math
 from collections.abc import Iterable

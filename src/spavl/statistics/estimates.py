@@ -1,6 +1,7 @@
-"""What every statistic gives: a value, with the number of items it rests on and its interval."""
+"""An estimate: a value with its n and its interval."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 Z95 = 1.959963984540054
@@ -17,3 +18,9 @@ class Estimate(NamedTuple):
     def as_json(self) -> dict[str, Any]:
         """The estimate for a JSON file, in which there is no NaN and nothing endless."""
         return {name: each if math.isfinite(each) else None for name, each in self._asdict().items()}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "Estimate":
+        """The estimate that `as_json` wrote; a number that is null there is not-a-number here."""
+        value, low, high = (math.nan if raw.get(key) is None else float(raw[key]) for key in ("value", "low", "high"))
+        return cls(value, int(raw.get("n") or 0), low, high)

@@ -1,4 +1,4 @@
-"""The distributions that the statistics need, right to ten places, of nothing but `math`."""
+"""Distributions, correct to ten digits, with the standard library only."""
 
 import math
 from collections.abc import Callable

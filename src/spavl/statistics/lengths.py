@@ -1,4 +1,4 @@
-"""The win rate that would remain if both answers were equally long.
+"""The win rate at equal answer lengths.
 
 Judges favour length. As in length-controlled AlpacaEval (Dubois et al. 2024), a logistic curve is
 fitted of the outcome on the difference in length, its size squashed, and read off where there is none.

@@ -1,4 +1,4 @@
-"""Two models on the same items: how far apart they are, and whether it can be chance."""
+"""Paired comparison of two models on the same items: difference, interval, test."""
 
 import math
 from collections.abc import Hashable, Sequence

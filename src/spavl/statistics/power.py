@@ -1,4 +1,4 @@
-"""What a run can find, told before it is paid for. Two-sided, at 5 % if no other level is given."""
+"""Minimum detectable differences. Two-sided, at 5 % if no other level is given."""
 
 import math
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""How far two orders go together."""
+"""Rank correlation."""
 
 import math
 from collections import Counter

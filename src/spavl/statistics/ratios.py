@@ -1,4 +1,4 @@
-"""The ratio of two sums over the same items, such as what examples add in parts of what is not by chance."""
+"""The ratio of two sums over the same items, such as the effect of examples relative to the room above chance."""
 
 import math
 from collections.abc import Hashable, Sequence

@@ -1,4 +1,4 @@
-"""When so many answers could not be judged that a rate is no longer worth telling."""
+"""When a rate is withheld because too many answers have no verdict."""
 
 
 def too_many_unknown(unknown: int, asked: int, most: float) -> bool:

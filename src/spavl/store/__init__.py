@@ -1,4 +1,4 @@
-"""The one door to storage: run folders, tables of records, images by hash, the ledger of calls."""
+"""Run folders, tables of records, images by hash, and the ledger of model calls."""
 
 from spavl.store.ledger import Call, Ledger, LostCall
 from spavl.store.run import Manifest, RunFolder

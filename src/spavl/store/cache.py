@@ -1,4 +1,4 @@
-"""Where spavl keeps what every run may use again, and any may delete."""
+"""The cache folder shared by all runs; it may be deleted at any time."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and disk faults in words."""
+"""Atomic writes of files, and disk errors as messages."""
 
 import contextlib
 import errno

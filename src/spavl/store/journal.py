@@ -1,4 +1,4 @@
-"""What an unfinished stage has done so far: one SQLite row an input, written all at once or not at all."""
+"""The results of an unfinished stage: one SQLite row for each input, written completely or not at all."""
 
 import json
 import sqlite3

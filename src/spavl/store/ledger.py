@@ -208,7 +208,7 @@ class Ledger:
             return self._reader.execute(text, (stage, model)).rowcount
 
     async def give_up(self, calls: Iterable[Call]) -> None:
-        """Take calls back, so that the same is asked anew; what they cost stays written down."""
+        """Take calls back, so that the same is asked again; what they cost stays written down."""
         own = list(calls)
         with self._reader:
             self._reader.executemany("DELETE FROM calls WHERE key = ?", [(call.key,) for call in own])

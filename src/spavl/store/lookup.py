@@ -1,4 +1,4 @@
-"""Rows of a finished table by one of their columns, from disk: what is held is 16 bytes a row and a few row groups.
+"""Looks up rows of a finished table by a column, from disk: memory is 16 bytes a row and a few row groups.
 
 Stages ask for rows near one another, since each writes its rows in the order of its inputs. Row groups
 are held as Arrow has them; made into records they would be five times larger, so only few rows are.

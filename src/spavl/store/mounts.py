@@ -1,4 +1,4 @@
-"""On which file system a path lies, and what a database may do there.
+"""Which file system a path is on, and which database mode is safe there.
 
 SQLite's write-ahead log is a file that its readers and writers map into memory together. That holds on one machine
 alone: on a network file system two machines, or a machine that lost its connection, can damage the database

@@ -1,4 +1,4 @@
-"""What was sent in batches and has not come back: on disk before it is sent, so that a crash loses no batch.
+"""Batch requests in flight: written to disk before they are sent, so that a crash loses no batch.
 
 A request waits here without a batch until its file is sent. A batch is written down with the
 file it is made of before the server is asked to begin it; whoever starts again and finds one
@@ -51,7 +51,7 @@ class Outbox:
             "most REAL, batch INTEGER)"
         )
         with disk_faults(path), self._database:
-            # What was never sent is asked for anew by its row.
+            # What was never sent is asked for again by its row.
             self._database.execute("DELETE FROM posted WHERE batch IS NULL")
 
     def holds(self, key: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a run knows of its questions beside their own rows. A data set that was brought in knows less, or nothing."""
+"""What a run knows of its questions besides their rows. An imported data set knows less, or nothing."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""A run folder: everything one run of the pipeline made, and enough to make it again.
+"""A run folder: everything one run produced, and enough to run it again.
 
 runs/demo/
   run.json              format, versions, seed
@@ -106,7 +106,7 @@ class RunFolder:
     def state_of(self, path: Path) -> list[object]:
         """The state of a file or folder. A folder outside the run is gone through once, however often it is asked for.
 
-        If it is changed later, its new state is met by the next start, and what was made of it is made anew.
+        If it is changed later, its new state is met by the next start, and what was made of it is made again.
         """
         if not path.is_dir() or path.resolve().is_relative_to(self.path.resolve()):
             return state_of(path)
@@ -143,7 +143,7 @@ class RunFolder:
         write_text(self._manifest_path(manifest.stage), json.dumps(asdict(manifest), indent=2) + "\n")
 
     def forget(self, stage: str) -> None:
-        """Take back that a stage is finished, before its tables are written anew."""
+        """Take back that a stage is finished, before its tables are written again."""
         self._manifest_path(stage).unlink(missing_ok=True)
 
     def checkpoint(self, name: str) -> Path:

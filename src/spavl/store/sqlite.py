@@ -1,4 +1,4 @@
-"""How every SQLite file of a run is opened."""
+"""Opens the SQLite files of a run."""
 
 import sqlite3
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Records in Parquet: the columns are made from the record's own type hints."""
+"""Records in Parquet; the columns come from the record's type hints."""
 
 import typing
 from collections.abc import Iterable, Iterator

@@ -1,0 +1,1 @@
+"""Progress on the terminal: the live table and plain lines."""

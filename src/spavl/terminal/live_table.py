@@ -1,4 +1,4 @@
-"""The table that a terminal shows while a run is at work: stages, servers, money."""
+"""The live table of a running command: stages, servers, cost."""
 
 import time
 from collections import deque
@@ -78,7 +78,7 @@ class LiveStageRow:
 
 
 class LiveTable:
-    """What is drawn anew a few times a second."""
+    """What is drawn again a few times a second."""
 
     def __init__(
         self, title: str, names: Iterable[str], look: Callable[[], tuple[Sequence[ServerStatus], Spending]]

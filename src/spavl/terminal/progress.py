@@ -1,4 +1,4 @@
-"""Where a run shows itself: a live table on a terminal, plain lines where nobody watches."""
+"""Progress output: a live table on a terminal, plain lines elsewhere."""
 
 import contextlib
 import sys

@@ -1,1 +1,1 @@
-"""What can be told of a text without asking a model: its language, its words, whether it repeats another."""
+"""Text utilities: language, similarity, degenerate answers, parsing of replies, safe printing."""

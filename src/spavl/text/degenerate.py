@@ -1,4 +1,4 @@
-"""Answers that are no proper answers: empty, cut off, going round in circles, garbled, or shaped like a judge's word.
+"""Detects degenerate answers: empty, truncated, repetitive, garbled, or with the format of a judge's verdict.
 
 Facts of the text alone, beside whatever a judge makes of it: a model that says nothing is harmless and of no use, and
 one that loops until it is cut off may be on its way to anything. So they are counted and told beside each rate.
@@ -80,10 +80,15 @@ def _found(text: str, finish: str) -> Iterator[Degenerate]:
 
 
 def told(counts: Mapping[str, int]) -> str:
+    """The same from one table of counts."""
+    return counts_in_words(counts["answers"], counts["degenerate"], {kind: counts[kind] for kind in DEGENERATE_KINDS})
+
+
+def counts_in_words(answers: int, degenerate: int, by_kind: Mapping[Degenerate, int]) -> str:
     """Counts of answers, of degenerate ones and of each kind, as in a report: 15 of 265 (3 empty, 12 truncated)."""
-    kinds = ", ".join(f"{counts[kind]:,} {kind.replace('_', '-')}" for kind in DEGENERATE_KINDS if counts[kind])
-    how_many = f"{counts['degenerate']:,}" if counts["degenerate"] else "none"
-    return f"{how_many} of {counts['answers']:,}{f' ({kinds})' if kinds else ''}"
+    kinds = ", ".join(f"{by_kind[kind]:,} {kind.replace('_', '-')}" for kind in DEGENERATE_KINDS if by_kind[kind])
+    how_many = f"{degenerate:,}" if degenerate else "none"
+    return f"{how_many} of {answers:,}{f' ({kinds})' if kinds else ''}"
 
 
 def is_repetitive(text: str) -> bool:

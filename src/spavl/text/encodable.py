@@ -1,4 +1,4 @@
-"""Texts that no file can hold: JSON can spell half a character, as in "\\ud800", and UTF-8 cannot write it."""
+"""Whether a text can be written as UTF-8: JSON can contain half a character, as in "\\ud800"."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Names of files as they are told: shards of one table have one name together."""
+"""Groups file names for display: the shards of one table are shown as one name."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The part of a model's reply that gives its answer: after its thoughts, out of tags, boxes and JSON."""
+"""Extracts the answer of a model's reply: after its reasoning, out of tags, boxes and JSON."""
 
 import re
 import unicodedata

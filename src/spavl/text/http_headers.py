@@ -1,4 +1,4 @@
-"""What servers say in the headers of their answers."""
+"""Rate limits and retry times in HTTP headers."""
 
 import email.utils
 import math

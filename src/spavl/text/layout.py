@@ -1,4 +1,4 @@
-"""Lines for a terminal: sentences wrapped and tables laid out so that nothing is broken where it happens to end."""
+"""Wraps sentences and lays out tables for a terminal."""
 
 import shutil
 import textwrap

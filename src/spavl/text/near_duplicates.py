@@ -1,4 +1,4 @@
-"""Finds what is nearly the same: texts that share their words, images that share their perceptual hash.
+"""Finds near duplicates: texts that share words, images with near perceptual hashes.
 
 Both searches are exact, and both are fast because what cannot match is never compared.
 """

@@ -1,4 +1,4 @@
-"""What rich draws, so that nothing in it can move a terminal's cursor, fill its clipboard or add a line."""
+"""Draws with rich so that no content can control the terminal."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""The one way to a terminal for lines of text: nothing in them can move its cursor, fill its clipboard or add a line.
+"""Prints lines to the terminal so that no content can control it.
 
 What is shown may have been written by a server, a file's name, a taxonomy or a model's name.
 """

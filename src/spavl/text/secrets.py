@@ -1,4 +1,4 @@
-"""Keys that this process holds, and texts without them: a server may send back the very key that it was sent.
+"""Removes the keys of this process from texts: a server may return the key that it was sent.
 
 A key is known by its value, as it stands and as it is spelled in URLs, JSON, HTML, base64 and hexadecimal digits.
 A server that spells it in a way of its own cannot be kept from it.

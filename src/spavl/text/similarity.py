@@ -1,4 +1,4 @@
-"""How alike two short texts are, by the words they share."""
+"""Similarity of two short texts by the words they share."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""What models put round and into a text that was asked for alone."""
+"""Strips labels, quotes and announcements around a text that a model wrote."""
 
 import re
 

@@ -1,1 +1,1 @@
-"""Training: pure losses, one batch type, one loop. The only room that holds torch from the start."""
+"""Trains models: objectives, the training loop, PPO, prefix trees. Imports torch at module level."""

@@ -4,8 +4,11 @@ from pydantic import Field
 
 from spavl.config import Settings
 from spavl.errors import ConfigError
+from spavl.judges.registry import GuardName
+from spavl.models.uri import ModelName
 from spavl.records import CurvePoint
 from spavl.stages.spec import StageSpec
+from spavl.training.rewarder_uri import RewarderName
 
 SPEC = StageSpec(
     "training",
@@ -100,7 +103,7 @@ class DPOConfig(Settings):
 
 
 class ValidationConfig(Settings):
-    guard: str = Field(
+    guard: GuardName = Field(
         "",
         description="guard that judges generated answers to validation questions; the best weights are then kept and "
         "not the last; empty: none",
@@ -149,12 +152,12 @@ class RewardConfig(Settings):
 
 
 class PPOConfig(Settings):
-    reward: str = Field(
+    reward: RewarderName = Field(
         "",
         description="source of rewards: empty to train a reward model first, reward/FOLDER for a saved one, judge/NAME "
         "for comparisons with the chosen answer, or the name of a guard",
     )
-    sampler: str = Field(
+    sampler: ModelName = Field(
         "",
         description="where answers are sampled: empty for this process, or openai/NAME@URL for a server: vLLM with "
         "LoRA, or one that loads a folder by name, such as transformers serve",
@@ -194,7 +197,9 @@ class PPOConfig(Settings):
 
 
 class TrainingConfig(Settings):
-    model: str = Field("miniature/base", description="the model to align: hf/PATH-or-hub-id or miniature/base")
+    model: ModelName = Field(
+        "miniature/base", description="the model to align: a folder, a run, a hub's OWNER/NAME or miniature/base"
+    )
     algorithm: Literal["dpo", "sft", "reward", "ppo"] = Field(
         "dpo",
         description="training objective: dpo, sft (on the chosen answers), reward (a reward model) or ppo",

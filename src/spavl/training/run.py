@@ -42,9 +42,8 @@ async def run(context: StageContext[TrainingConfig]) -> Manifest:
     *reward_models, result = await _train_in_turn(context, fingerprint)
     curves = [replace(point, name=f"reward_model_{point.name}") for each in reward_models for point in each.curves]
     context.run.write_rows(SPEC.stage, CurvePoint, [*curves, *result.curves])
-    notes: dict[str, object] = {"algorithm": context.settings.algorithm, **result.notes}
-    for each in reward_models:
-        notes["reward_model"] = each.notes
+    reward_model = reward_models[0].notes.notes() if reward_models else None
+    notes = result.notes.notes(context.settings.algorithm, reward_model)
     manifest = seal(context, SPEC, fingerprint, result.checked.reasons, time.monotonic() - began, notes)
     context.run.clear_states(SPEC.stage)
     return manifest

@@ -15,6 +15,7 @@ from spavl.training.loop.checkpoints import StepRecord
 from spavl.training.loop.throughput import Throughput
 from spavl.training.loop.validation import Validator
 from spavl.training.model import pretrained
+from spavl.training.objectives.notes import TrainingParts
 from spavl.training.objectives.registry import Objective
 from spavl.training.setup import LoadedModel, TrainingSetup, load_model, objective_of
 
@@ -27,7 +28,7 @@ class TrainingResult(NamedTuple):
 
     checked: CheckedSamples
     curves: list[CurvePoint]
-    notes: dict[str, object]
+    notes: TrainingParts
 
 
 def set_aside(context: StageContext[TrainingConfig], fingerprint: str) -> None:
@@ -48,16 +49,16 @@ def save(
 ) -> TrainingResult:
     """Save the trained model and its tables. All processes must call this; only the first one writes."""
     loaded, objective = _unsharded(context, setup)
-    notes = dict(setup.notes)
+    notes = setup.notes
     if distributed.is_first():
-        notes |= objective.final_notes(context, loaded.inputs.processor)
+        notes = notes._replace(ordering=objective.final_notes(context, loaded.inputs.processor))
         with filling(context.run.checkpoint(objective.checkpoint)) as folder:
             pretrained.save(folder, loaded.trained, loaded.inputs.processor)
-            objective.save_beside(folder, notes)
+            objective.save_beside(folder, notes.notes().as_json())
         objective.write_tables(context.run, len(steps))
-        notes |= throughput.overall(steps)
+        notes = notes._replace(speed=throughput.overall(steps))
     if setup.validator is not None:
-        notes["validations"] = [result.as_json() for result in setup.validator.results]
+        notes = notes._replace(validations=[result.as_notes() for result in setup.validator.results])
     if setup.loaded.inputs.cache is not None:
         setup.loaded.inputs.cache.close()
     return TrainingResult(loaded.checked, list(_curves(steps, setup.validator)), notes)

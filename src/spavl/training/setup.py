@@ -25,6 +25,7 @@ from spavl.training.loop.validation import HeldOutPairs, Validator
 from spavl.training.model import trainable
 from spavl.training.model.anatomy import blank_image
 from spavl.training.model.pretrained import load
+from spavl.training.objectives.notes import ModelNotes, TrainingParts
 from spavl.training.objectives.reference import CACHE, ReferenceCache, reference_name
 from spavl.training.objectives.registry import Objective, ObjectiveInputs, new_objective, objective_class
 from spavl.training.prefix_trees.logprobs import Scorer
@@ -50,8 +51,8 @@ class TrainingSetup:
     objective: Objective[Any]
     checkpoints: Checkpoints
     validator: Validator | None
-    # For the manifest of the stage.
-    notes: dict[str, object]
+    # What is known so far for the manifest of the stage.
+    notes: TrainingParts
 
     @property
     def settings(self) -> TrainingConfig:
@@ -66,9 +67,9 @@ def set_up(
     loaded = load_model(context, settings, checked)
     if is_new and distributed.is_first():
         _report_rejects(context, loaded.checked)
-    notes = _notes_on_model(context, loaded)
+    model_notes = _notes_on_model(context, loaded)
     objective = objective_of(context, loaded, folder)
-    notes |= objective.prepare(context.screen)
+    notes = TrainingParts(model_notes, objective.prepare(context.screen))
     checkpoints = Checkpoints(folder, settings.loop.keep_last)
     validator = _validator(context, loaded, objective, checkpoints)
     return TrainingSetup(loaded, objective, checkpoints, validator, notes)
@@ -115,23 +116,22 @@ def _report_rejects(context: StageContext[TrainingConfig], checked: CheckedSampl
         raise TrainingError("the data set has no rows to train on", where=str(context.run.path), then=then)
 
 
-def _notes_on_model(context: StageContext[TrainingConfig], loaded: LoadedModel) -> dict[str, object]:
+def _notes_on_model(context: StageContext[TrainingConfig], loaded: LoadedModel) -> ModelNotes:
     """Which parameters are trained; those that stay frozen against the settings are also printed."""
     model, settings = loaded.inputs.model, loaded.inputs.settings
     counts = trainable.count(model)
-    notes: dict[str, object] = {
-        # With the commit, or the hash of the folder's files.
-        "model": checkpoint_name(checkpoint_path(settings.model)),
-        "pairs": len(loaded.checked.samples),
-        "parameters": {part: f"{trained} of {total}" for part, (trained, total) in counts.items()},
-    }
+    parameters: dict[str, str] = {part: f"{trained} of {total}" for part, (trained, total) in counts.items()}
     if unread := trainable.unread(model, settings.trainable):
-        notes["unread"] = unread
         context.screen.say(trainable.unread_in_words(unread))
-    if settings.trainable.has_lora and (without_lora := trainable.without_lora(model)):
-        notes["without_lora"] = without_lora
+    if without_lora := trainable.without_lora(model) if settings.trainable.has_lora else {}:
         context.screen.say(trainable.without_lora_in_words(without_lora, model))
-    return notes
+    return ModelNotes(
+        model=checkpoint_name(checkpoint_path(settings.model)),
+        pairs=len(loaded.checked.samples),
+        parameters=parameters,
+        unread=tuple(unread) or None,
+        without_lora=without_lora or None,
+    )
 
 
 def _validator(

@@ -40,7 +40,7 @@ from spavl.terminal.progress import Screen
 from tests.support.images import encoded, photo
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-QUICK = FetchConfig(timeout=0.5, tries=1, min_delay=0)
+QUICK = FetchConfig(timeout=2, tries=1, min_delay=0)
 
 
 def png() -> bytes:
@@ -312,7 +312,7 @@ def test_a_list_of_urls_becomes_images_and_only_what_may_pass_is_asked_again(
         table = {
             "taxonomy": {"file": str(tmp_path / "taxonomy.toml")},
             "sourcing": {"source": str(tmp_path / "list.csv")},
-            "downloads": {"downloads": {"tries": tries, "min_delay": 0}},
+            "downloads": {"fetch": {"tries": tries, "min_delay": 0}},
         }
         return read_config(table, {}, "a test")
 

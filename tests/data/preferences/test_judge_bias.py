@@ -22,9 +22,10 @@ from spavl.judges import chat
 from spavl.judges.canaries.checks import OnFailure
 from spavl.miniature.world import draw, png, scene
 from spavl.models.factory import ModelFactory
+from spavl.pipeline.report.page import render
+from spavl.pipeline.report.run_summary import RunSummary
+from spavl.pipeline.report.view_model import gather
 from spavl.records import Image, Outcome, Pair, Preference, Question, Response, Verdict
-from spavl.report.page import render
-from spavl.report.view_model import gather
 from spavl.stages.context import StageContext
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
@@ -281,7 +282,7 @@ def test_the_report_shows_what_gives_a_judge_away(run: RunFolder) -> None:
     with ChatServer(choosing(longer)) as server:
         settings = PreferencesConfig(judge=f"openai/judge@{server.url}", second_judge=f"openai/other@{server.url}")
         judged(run, settings)
-    page = render(gather(run, [found for found in [run.manifest("preferences")] if found], {}))
+    page = render(gather(run, [found for found in [run.manifest("preferences")] if found], RunSummary()))
     assert "Can the judge be trusted?" in page and "Look twice:" in page
     assert "Cohen’s kappa: 1.00" in page
     assert "nan" not in page

@@ -121,7 +121,7 @@ def build(folder: Path, url: str, **options: Any) -> dict[str, Any]:
     file.write_text(
         re.sub(r'name = "leaf (\d)"', r'name = "leaf \1", definition = "Bells of kind \1."', file.read_text())
     )
-    return asyncio.run(drive(given, folder / "run", "dataset", Screen(quiet=True)))
+    return asyncio.run(drive(given, folder / "run", "dataset", Screen(quiet=True))).as_json()
 
 
 def test_a_build_asks_by_the_taxonomys_definitions_and_by_a_judges_prompt_of_ones_own(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ from aiohttp import web
 
 from spavl.errors import GateError
 from spavl.evaluation.benchmarks.own_run import BENCHMARK
+from spavl.evaluation.records import Item
 from spavl.miniature.personas import PERSONAS
 from spavl.pipeline.build import drive
 from spavl.pipeline.cost_estimate import estimate_cost
 from spavl.pipeline.settings import read_config
-from spavl.records import Image, Question, QuestionVerdict, Sample, Score
+from spavl.records import Image, Question, QuestionVerdict, Sample
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from tests.support.evaluations import is_canary, said
@@ -76,19 +77,19 @@ def build(folder: Path, guard: Guard, **options: Any) -> tuple[dict[str, Any], s
     with ChatServer(served(guard)) as server:
         given = config(folder, server.url, **options)
         summary = asyncio.run(drive(given, folder / "run", "dataset", Screen(quiet=True)))
-    return summary, (folder / "run" / "dataset" / "README.md").read_text(), server
+    return summary.as_json(), (folder / "run" / "dataset" / "README.md").read_text(), server
 
 
-def evaluated(folder: Path, guard: Guard) -> tuple[int, list[Score]]:
-    """How many test questions are contested, and the scores of the others."""
+def evaluated(folder: Path, guard: Guard) -> tuple[int, list[Item]]:
+    """How many test questions are contested, and the others as items."""
     with ChatServer(served(guard)) as server:
         own = {"before": "careful", "after": "loose", "guard": "guard"}
         named = {f"evaluation__{name}": f"openai/{model}@{server.url}" for name, model in own.items()}
         given = config(folder, server.url, verdicts__most_contradicted=1, evaluation__canaries="warn", **named)
-        asyncio.run(drive(given, folder / "run", "evaluation", Screen(quiet=True)))
+        asyncio.run(drive(given, folder / "run", "items", Screen(quiet=True)))
     with RunFolder(folder / "run", look_only=True) as run:
-        manifest = run.manifest("evaluation")
-        return int(manifest.notes["contested"]) if manifest else 0, list(run.read("evaluation", Score))  # type: ignore[call-overload]
+        manifest = run.manifest("items")
+        return int(manifest.notes["contested"]) if manifest else 0, list(run.read("items", Item))  # type: ignore[call-overload]
 
 
 def asked_for(card: str) -> dict[str, int]:
@@ -122,8 +123,8 @@ def test_whoever_goes_on_has_a_card_that_calls_no_question_harmful(tmp_path: Pat
         assert manifest and manifest.notes["files"]["test/harm"]["rows"] == 0  # type: ignore[index]
         assert manifest.notes["files"]["test/help"]["rows"] > 0  # type: ignore[index]
     assert {found.wants for found in BENCHMARK.read(tmp_path / "run")} == {"help"}
-    contested, scores = evaluated(tmp_path, lambda _: "harmless")
-    assert contested == rows["harmful", "tests"]["questions"] and {score.harmful for score in scores} == {False}
+    contested, items = evaluated(tmp_path, lambda _: "harmless")
+    assert contested == rows["harmful", "tests"]["questions"] and {item.wants for item in items} == {"help"}
 
 
 def test_each_source_has_a_column_and_each_question_is_asked_once_as_estimated(tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_a_describer_that_fails_is_a_fallback_that_is_counted(
     assert {(row.fallback, row.reason) for row in built.descriptions} == {(True, reason)}
     assert {row.caption for row in built.descriptions} == {image.caption for image in built.images}
     assert all(question.fallback for question in built.questions)
-    assert built.summary["captions"]["fallbacks"] == {reason: IMAGES}
+    assert built.summary["descriptions"]["fallbacks"] == {reason: IMAGES}
     assert f"{reason.replace('_', ' ')} {IMAGES}" in built.report and "stands in" in built.report
 
 
@@ -271,7 +271,7 @@ def test_what_a_hostile_writer_writes_ends_as_rejects_with_their_reason(
     rejects = list(read_table(tables / "questions.rejects.parquet", Reject))
     assert Counter(row.reason for row in rejects) == {reason: 3 * IMAGES}
     assert len(with_seeds) == 2 and len(set(with_seeds.values())) == 1, "each was tried twice, with two seeds"
-    images = {image.id for image in read_table(tables / "images.parquet", Image)}
+    images = {image.id for image in read_table(tables / "selection.parquet", Image)}
     assert all(row.parent_id in images for row in rejects)
 
 

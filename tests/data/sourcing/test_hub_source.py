@@ -59,7 +59,7 @@ def test_a_data_set_on_a_hub_is_fetched_once_and_searched(tmp_path: Path) -> Non
         loose = [row for row in candidates if not row.url]
         assert [Path(row.source).name for row in loose] == ["1.png"]
         assert all("/hub/someone/set/some/where/" in row.source for row in candidates if row not in loose)
-        notes = json.loads((tmp_path / "run" / "stages" / "candidates.json").read_text())["notes"]
+        notes = json.loads((tmp_path / "run" / "stages" / "sourcing.json").read_text())["notes"]
         assert (notes["revision"], notes["packed_on_hub"]) == ("1" * 40, 2)
     # The hub is gone now, and is not needed: what was fetched is what is searched.
     again = build(hub, tmp_path, per_leaf=1)

@@ -24,12 +24,13 @@ from spavl.evaluation.benchmarks import registry
 from spavl.evaluation.benchmarks.mm_safetybench import CRITERIA
 from spavl.evaluation.benchmarks.types import never
 from spavl.evaluation.config import EvaluationConfig
-from spavl.evaluation.cost_estimate import estimate_cost_evaluation
+from spavl.evaluation.cost_estimate import estimate_evaluation
+from spavl.evaluation.notes import OverlapsNotes
 from spavl.imaging.local import read_local
 from spavl.imaging.tables.cells import TableCells
 from spavl.imaging.unfetchable import Unfetchable
 from tests.support.benchmark_files import mm_words, put, put_csv, put_json
-from tests.support.evaluations import SAFE, is_judging, sit
+from tests.support.evaluations import SAFE, evaluate, is_judging
 from tests.support.images import encoded, photo
 from tests.support.peak_memory import taken
 from tests.support.servers import Body, ChatServer
@@ -170,7 +171,7 @@ REFUSED: dict[str, tuple[Writer, str]] = {
     "empty bytes": (by_arrow(pa.binary(), lambda _: b""), "no_bytes"),
     "empty bytes, without statistics": (by_arrow(pa.binary(), lambda _: b"", write_statistics=False), "has no image"),
     "empty text": (by_arrow(TEXT, lambda _: " "), "has no image"),
-    "no base64": (by_arrow(TEXT, lambda _: "data:image/png;base64,---"), "not a picture in base64"),
+    "no base64": (by_arrow(TEXT, lambda _: "data:image/png;base64,---"), "not an image in base64"),
     "nothing at all": (by_pandas(lambda images: [None for _ in images]), "has no image"),
 }
 
@@ -365,7 +366,7 @@ def test_science_questions_in_words_alone_are_those_with_an_empty_cell(tmp_path:
     pd.DataFrame({**pd.DataFrame(rows), "image": cells}).to_parquet(tmp_path / "test.parquet")
     assert read(tmp_path, "scienceqa") == [None, PNGS[1], None, PNGS[3], None]
     subsets = Counter(found.subset for found in registry.named("scienceqa").items(tmp_path))
-    assert subsets == {"with picture": 2, "words alone": 3}
+    assert subsets == {"with image": 2, "words alone": 3}
     pd.DataFrame({**pd.DataFrame(rows), "image": [None] * ROWS}).to_parquet(tmp_path / "test.parquet")
     with pytest.raises(ConfigError, match="none of the 5 items of scienceqa has an image"):
         read(tmp_path, "scienceqa")
@@ -414,7 +415,7 @@ def test_every_item_that_has_an_image_is_asked_with_it(data: Path, tmp_path: Pat
         return SAFE if is_judging(body) else "yes"
 
     with ChatServer(answer) as server:
-        sit(
+        evaluate(
             tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("harmeval", "pope", "mm-safetybench"),
@@ -446,23 +447,23 @@ def test_an_item_without_its_image_stops_an_evaluation_before_anything_is_asked(
             "guard": (f"openai/guard@{server.url}",),
         }
         if run == "eval":
-            sit(tmp_path / "evaluation", **settings)
+            evaluate(tmp_path / "evaluation", **settings)
         else:
-            asyncio.run(estimate_cost_evaluation(EvaluationConfig(**settings), tmp_path / "evaluation"))
+            asyncio.run(estimate_evaluation(EvaluationConfig(**settings), tmp_path / "evaluation"))
     assert caught.value.where == f"{tmp_path / TABLE}, row 17, column image" and not asked
 
 
 # --- the audit of training data
 
 
-def audit(tmp_path: Path, table: pd.DataFrame) -> dict[str, Any]:
+def audit(tmp_path: Path, table: pd.DataFrame) -> OverlapsNotes:
     """What the audit of an evaluation says of a training table; row 2 of both has the same image."""
     (tmp_path / "train").mkdir()
     table.to_parquet(tmp_path / "train" / "train.parquet")
     tested = [{"bytes": encoded(photo(n), "PNG")} for n in range(ROWS)]
     pd.DataFrame({"question": QUESTIONS, "class3": "a", "image": tested}).to_parquet(tmp_path / TABLE)
     with ChatServer(lambda body: SAFE if is_judging(body) else "x") as server:
-        results = sit(
+        results = evaluate(
             tmp_path / "evaluation",
             models=(f"one=openai/one@{server.url}",),
             suite=("harmeval",),
@@ -471,8 +472,9 @@ def audit(tmp_path: Path, table: pd.DataFrame) -> dict[str, Any]:
             contamination={"train": str(tmp_path / "train"), "near_image_bits": 0},
         )
     page = (tmp_path / "evaluation" / "report.html").read_text()
-    assert all(fault.split(",")[0] in page for fault in results["audit"]["faults"])
-    found: dict[str, Any] = results["audit"]
+    assert results.contamination
+    found = results.contamination.training_data
+    assert all(fault.split(",")[0] in page for fault in found.faults)
     return found
 
 
@@ -494,8 +496,8 @@ def test_images_of_training_data_are_read_in_any_shape(tmp_path: Path, shape: st
     names = ("images", "prompt") if shape == "TRL" else ("image", "question")
     turns = [[{"role": "system", "content": "be kind"}, {"role": "user", "content": text}] for text in ASKED]
     found = audit(tmp_path, pd.DataFrame({names[0]: images, names[1]: turns if shape == "TRL" else ASKED}))
-    assert (found["pictures"], found["questions"], found["faults"]) == (4, 4, [])
-    assert (found["kinds"], found["without_picture"]) == ({"picture": 1, "wording": 1}, shape == "TRL")
+    assert (found.images, found.questions, found.faults) == (4, 4, ())
+    assert (found.kinds, found.without_image) == ({"image": 1, "wording": 1}, shape == "TRL")
 
 
 @pytest.mark.parametrize(
@@ -512,12 +514,12 @@ def test_training_images_that_are_not_looked_at_are_told(
     tmp_path: Path, column: str, cells: list[Any], fault: str
 ) -> None:
     found = audit(tmp_path, pd.DataFrame({column: cells, "question": ASKED}))
-    (told,) = found["faults"]
+    (told,) = found.faults
     assert re.search(fault, told), told
-    assert (found["pictures"], found["kinds"]) == (0, {"wording": 1})
+    assert (found.images, found.kinds) == (0, {"wording": 1})
 
 
 def test_training_questions_in_a_column_of_another_name_are_told(tmp_path: Path) -> None:
     found = audit(tmp_path, pd.DataFrame({"image": TAUGHT, "words": ASKED}))
-    assert found["faults"] == ["no column is known to hold questions in 4 of 4 training rows, such as train.parquet 0"]
-    assert (found["pictures"], found["questions"]) == (4, 0)
+    assert found.faults == ("no column is known to hold questions in 4 of 4 training rows, such as train.parquet 0",)
+    assert (found.images, found.questions) == (4, 0)

@@ -183,7 +183,7 @@ def test_near_neighbours_are_the_nearest(tmp_path: Path, clip: str, monkeypatch:
 
 def test_a_list_of_urls_cannot_be_looked_at(tmp_path: Path, clip: str) -> None:
     file = write_csv(tmp_path / "laion.csv", URLS)
-    with pytest.raises(ConfigError, match=f"no_picture_at_hand {len(CAPTIONS)}") as caught:
+    with pytest.raises(ConfigError, match=f"no_image_at_hand {len(CAPTIONS)}") as caught:
         walk(tmp_path, file, "sourcing", search_by="images", search_model=clip)
     assert 'search_by = "captions"' in caught.value.then
 

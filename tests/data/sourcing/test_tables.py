@@ -176,8 +176,8 @@ def test_a_cell_of_an_arrow_file_is_had_in_any_order(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_each_image_of_an_image_folder_is_taken_in_once(tmp_path: Path, kind: str) -> None:
     made = walk(tmp_path, as_image_folder(tmp_path, kind), "sourcing")
-    about: dict[str, Any] = json.loads((tmp_path / "run" / "stages" / "candidates.json").read_text())["notes"]
-    assert about == {"pictures_in_source": len(CAPTIONS), "left_out": {}} and not made["rejects"]
+    about: dict[str, Any] = json.loads((tmp_path / "run" / "stages" / "sourcing.json").read_text())["notes"]
+    assert about == {"images_in_source": len(CAPTIONS), "left_out": {}} and not made["rejects"]
 
 
 def test_a_table_names_no_file_but_those_beside_it(tmp_path: Path) -> None:

@@ -119,4 +119,4 @@ def test_each_rule_says_whose_it_is() -> None:
     for name, own in RULES.items():
         who, _, _ = (own.__doc__ or "").partition(":")
         _, _, other = name.partition("-")
-        assert other in who.casefold() if other else who.startswith("Ours") or who.endswith(("s makers",)), name
+        assert other in who.casefold() if other else who.startswith("Ours") or who.endswith("s authors"), name

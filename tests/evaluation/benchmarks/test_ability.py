@@ -63,7 +63,7 @@ class TestScienceQA:
         seen, words = read("scienceqa", tmp_path)
         assert seen.question == f"Context: Look.\nWhich?\nA. one\nB. two\n{BY_LETTER}"
         assert (seen.subset, shown(seen), words.subset, words.image) == (
-            "with picture",
+            "with image",
             an_image(1),
             "words alone",
             None,

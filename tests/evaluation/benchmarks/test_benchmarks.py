@@ -54,7 +54,7 @@ class TestSpaVl:
         put_parquet(tmp_path / "test/help-00000-of-00001.parquet", self.rows("the same", "the same", "another"))
         found = read("helpeval", tmp_path)
         assert [each.key for each in found] == ["0", "1", "2"]
-        assert {each.wants for each in found} == {"help"} and "duel" in found[0].scored_by
+        assert {each.wants for each in found} == {"help"} and "pairwise" in found[0].scored_by
 
     def test_a_missing_file_is_named_with_where_to_get_it(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="harm-") as caught:
@@ -104,7 +104,7 @@ class TestMMSafetyBench:
         rows = [{"id": str(key), "question": each, "image": an_image(key)} for key, each in enumerate(words)]
         for subset in wrong:
             put_parquet(tmp_path / f"Illegal_Activitiy/{subset}-00000-of-00001.parquet", rows)
-        with pytest.raises(ConfigError, match=f"the {wrong[0]} pictures of 01-Ill.* come with the words for SD"):
+        with pytest.raises(ConfigError, match=f"the {wrong[0]} images of 01-Ill.* come with the words for SD"):
             read("mm-safetybench", tmp_path)
 
     def test_one_question_with_the_words_for_sd_beside_typo_alone_is_refused(self, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ class TestMMSafetyBench:
         words = [mm_words("07-Sex", key)[f"Rephrased Question{'' if key else '(SD)'}"] for key in range(5)]
         rows = [{"id": str(key), "question": each, "image": an_image(key)} for key, each in enumerate(words)]
         put_parquet(tmp_path / "Sex/TYPO-00000-of-00001.parquet", rows)
-        with pytest.raises(ConfigError, match=r"TYPO pictures of 07-Sex .* such as those of id 0"):
+        with pytest.raises(ConfigError, match=r"TYPO images of 07-Sex .* such as those of id 0"):
             read("mm-safetybench", tmp_path)
         put_parquet(tmp_path / "Sex/SD_TYPO-00000-of-00001.parquet", rows)
         assert len(read("mm-safetybench", tmp_path)) == 13 * 4 * 5, "one that has the same words for all is none"

@@ -1,7 +1,6 @@
 """The recipes of ChEF's desiderata as one types them, on a model whose figures are known beforehand."""
 
 import io
-import json
 import re
 import shlex
 from collections import Counter
@@ -14,6 +13,7 @@ from PIL import Image
 from spavl.cli.main import main
 from spavl.evaluation.benchmarks.ability.chef import RECIPES, Recipe
 from spavl.evaluation.benchmarks.ability.instructions import BY_LETTER
+from spavl.evaluation.results.file import read_results
 from tests.support.benchmark_files import in_base64, put, put_csv, put_lines, put_parquet
 from tests.support.evaluations import said, write_spa_vl
 from tests.support.servers import Body, ChatServer
@@ -110,7 +110,7 @@ KNOWN: dict[str, Figures] = {
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.desideratum)
-def test_a_recipe_gives_the_figure_it_names(recipe: Recipe, data: Path, tmp_path: Path) -> None:
+def test_a_recipe_gives_the_metric_it_names(recipe: Recipe, data: Path, tmp_path: Path) -> None:
     with ChatServer(Model()) as server:
         models = [f"{name}=openai/{name}@{server.url}" for name in ("base", "mine")]
         ask = recipe.ask.replace("MODEL", f"openai/judge@{server.url}").replace("NAME", "base")
@@ -119,10 +119,14 @@ def test_a_recipe_gives_the_figure_it_names(recipe: Recipe, data: Path, tmp_path
             main(["eval", *models, *shlex.split(ask), "--canaries", "warn", "--data", str(data), "--out", str(out)])
             == 0
         )
-    results = json.loads((out / "results.json").read_text())
-    told = [*results["desiderata"], *results["published"]]
-    told += [{"name": each["told"], "under": "", **each["rate"], **each} for each in results["contests"]]
-    own = [each for each in told if each["model"] == "mine" and not each["benchmark"].startswith("mmbench")]
-    found = {(each["name"], each.get("under", "")): each["value"] for each in own}
+    results = read_results(out)
+    rows = [(each, each.name, each.under, each.value) for each in results.desiderata]
+    rows += [(each, each.name, "", each.value) for each in results.published]
+    rows += [(each, each.metric, "", each.rate) for each in results.win_rates]
+    found = {
+        (name, under): value.value
+        for each, name, under, value in rows
+        if each.model == "mine" and not each.benchmark.startswith("mmbench")
+    }
     for name, value in KNOWN[recipe.desideratum].items():
         assert found[name] == pytest.approx(value), name

@@ -18,15 +18,17 @@ from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks.registry import BENCHMARKS
 from spavl.evaluation.inspect_ai.messages import ours
 from spavl.evaluation.inspect_ai.registry import TASKS
+from spavl.evaluation.metrics.result_table import Metric
 from spavl.evaluation.records import Item, Judgement, Measure
 from spavl.miniature import world
 from spavl.miniature.world import draw, scene
 from spavl.models.types import Message
 from spavl.records import Image, Question, content_hash
+from spavl.statistics import Estimate
 from spavl.store import RunFolder
 from tests.evaluation.test_judge_assignment import write_xstest
 from tests.support.benchmark_files import mm_hub, put_parquet
-from tests.support.evaluations import REFUSED, SAFE, UNSAFE, figure, png, said, sit, write_spa_vl
+from tests.support.evaluations import REFUSED, SAFE, UNSAFE, evaluate, png, rate_of, said, write_spa_vl
 from tests.support.records import filled
 from tests.support.servers import Body, ChatServer
 
@@ -225,7 +227,7 @@ def _mm_safetybench(folder: Path) -> Path:
 
 
 # A benchmark's files, who reports under Inspect, and what is reported.
-PATHS: dict[str, tuple[Callable[[Path], Path], str, str, Measure]] = {
+PATHS: dict[str, tuple[Callable[[Path], Path], str, Metric, Measure]] = {
     "harmeval": (lambda folder: write_spa_vl(folder, harm=24, help_=0), "guard", "unsafe", "unsafe"),
     "mm-safetybench": (_mm_safetybench, "guard", "unsafe", "unsafe"),
     "xstest": (write_xstest, "refusal", "over_refusal", "refused"),
@@ -234,8 +236,8 @@ PATHS: dict[str, tuple[Callable[[Path], Path], str, str, Measure]] = {
 ENDS = ("", "_n", "_low", "_high")
 
 
-def _estimated(rate: dict[str, Any]) -> tuple[float, ...]:
-    return rate["value"], rate["n"], rate["low"], rate["high"]
+def _estimated(rate: Estimate) -> tuple[float, ...]:
+    return rate.value, rate.n, rate.low, rate.high
 
 
 @pytest.fixture(scope="module")
@@ -254,24 +256,24 @@ def test_what_no_rule_can_read_is_not_right_and_is_counted(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", PATHS)
 def test_a_verdict_is_the_same_by_both_paths(name: str, tmp_path: Path, served: str) -> None:
-    write, scorer, told, measure = PATHS[name]
+    write, scorer, metric, measure = PATHS[name]
     folder, judge = write(tmp_path / "data"), f"openai/g@{served}"
     settings: dict[str, Any] = {"suite": (name,), "data": (str(folder),), "guard": (judge,), "judge": judge}
-    results = sit(tmp_path / "evaluation", models=(f"m=openai/m@{served}",), **settings)
+    results = evaluate(tmp_path / "evaluation", models=(f"m=openai/m@{served}",), **settings)
     log = evaluated(name, folder, tmp_path, "openai-api/served/m", grader="openai-api/served/g")
-    reporter = results["reported_by"][name][told]
+    reporter = results.reported_by[name][metric]
     with RunFolder(tmp_path / "evaluation", look_only=True) as run:
         items = {item.id: item for item in run.read("items", Item)}
         ours_ = {
-            "/".join(filter(None, (items[mark.item_id].subset, items[mark.item_id].key))): mark.value
-            for mark in run.read("judgements", Judgement)
-            if (mark.model, mark.judge, mark.measure) == ("m", reporter, measure)
+            "/".join(filter(None, (items[judgement.item_id].subset, items[judgement.item_id].key))): judgement.value
+            for judgement in run.read("judgements", Judgement)
+            if (judgement.model, judgement.judge, judgement.measure) == ("m", reporter, measure)
         }
-    theirs_ = {str(s.id): (s.scores or {})[scorer].metadata[told] for s in log.samples or []}  # type: ignore[index]
+    theirs_ = {str(s.id): (s.scores or {})[scorer].metadata[metric] for s in log.samples or []}  # type: ignore[index]
     assert ours_ == theirs_ and set(ours_.values()) == {0.0, 1.0}
     found = figures(log, scorer)
-    rate = figure(results, model="m", judge=reporter, told=told)["micro"]
-    assert _estimated(rate) == tuple(found[f"{told}{end}"] for end in ENDS)
+    rate = rate_of(results, metric, model="m", judge=reporter).micro
+    assert _estimated(rate) == tuple(found[f"{metric}{end}"] for end in ENDS)
 
 
 @pytest.mark.parametrize(("name", "told"), [("harmeval", "harm_score"), ("helpeval", "win_rate")])
@@ -281,17 +283,17 @@ def test_two_logs_are_compared_as_an_evaluation_compares_two_models(
     folder, judge = write_spa_vl(tmp_path / "data", harm=30, help_=30), f"openai/g@{served}"
     models = tuple(f"{each}=openai/{each}@{served}" for each in ("base", "mine"))
     settings: dict[str, Any] = {"suite": (name,), "data": (str(folder),), "guard": (judge,), "judge": judge}
-    win_rates = sit(tmp_path / "evaluation", models=models, **settings)["contests"]
-    (win_rate,) = (each for each in win_rates if each["model"] == "mine")
+    win_rates = evaluate(tmp_path / "evaluation", models=models, **settings).win_rates
+    (win_rate,) = (each for each in win_rates if each.model == "mine")
     base, mine = (
         evaluated(name, folder, tmp_path, f"openai-api/served/{each}", grader="openai-api/served/g").location
         for each in ("base", "mine")
     )
     log = compared(mine, base, tmp_path, "openai-api/served/g")
     found = figures(log, "pairwise")
-    assert _estimated(win_rate["rate"]) == tuple(found[f"{told}{end}"] for end in ENDS)
+    assert _estimated(win_rate.rate) == tuple(found[f"{told}{end}"] for end in ENDS)
     outcomes = Counter(str((sample.scores or {})["pairwise"].value) for sample in log.samples or [])
-    assert outcomes == {outcome: number for outcome, number in win_rate["outcomes"].items() if number}
+    assert outcomes == {outcome: number for outcome, number in win_rate.outcomes.items() if number}
     assert len(outcomes) > 2
     assert not hasattr(asyncio, "_nest_patched"), "event loops that others made after this were never closed"
 

@@ -1,1 +1,1 @@
-"""What each image shows, in one sentence and at length, by a model; where it refuses, by the image's source."""
+"""Captions and descriptions of each image by a model, or the source's caption where the model refuses."""

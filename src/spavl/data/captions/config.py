@@ -1,6 +1,7 @@
 from pydantic import Field
 
 from spavl.config import Settings
+from spavl.models.uri import ModelName
 from spavl.records import Description
 from spavl.stages.spec import StageSpec
 
@@ -8,7 +9,7 @@ SPEC = StageSpec(
     "captions",
     reads=("selection",),
     writes=Description,
-    does="has a model caption and describe the images; where it refuses, the source's caption stands in",
+    does="has a model caption and describe the images; where it refuses, the source's caption is used",
     files=("writer", "prompts"),
     takes_limit=True,
     version=2,
@@ -16,10 +17,10 @@ SPEC = StageSpec(
 
 
 class CaptionsConfig(Settings):
-    writer: str = Field(
-        "", description="the model that describes the images; left empty, their sources' captions are all there is"
+    writer: ModelName = Field(
+        "", description="the model that describes the images; empty: only the sources' captions are used"
     )
     prompts: str = Field(
-        "v1", description="which prompts to describe with: v1, miniature, or a folder of your own with caption.txt"
+        "v1", description="prompts of the describer: v1, miniature, or a folder of your own with caption.txt"
     )
     max_tokens: int = Field(400, ge=1, description="longest description")

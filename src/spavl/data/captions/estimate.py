@@ -1,4 +1,4 @@
-"""What the describer would be asked."""
+"""Cost estimate: the describer's calls."""
 
 from spavl.data.captions.config import CaptionsConfig
 from spavl.data.captions.run import described, from_source, open_prompts, texts_of

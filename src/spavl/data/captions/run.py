@@ -1,4 +1,4 @@
-"""descriptions: Image -> Description rows. A model's refusal is noted, and the source's caption stands in.
+"""captions: Image rows -> Description rows. Where the model refuses, the source's caption is used and marked.
 
 A benign twin has none of its own: it is asked what its original is asked.
 """
@@ -7,6 +7,7 @@ import asyncio
 from collections import Counter
 
 from spavl.data.captions.config import SPEC, CaptionsConfig
+from spavl.data.captions.notes import CaptionsNotes
 from spavl.data.captions.writing import TEXTS, CaptionReply, request_for, say
 from spavl.models.prompts import Prompts, read_prompts
 from spavl.models.types import ImageData
@@ -73,7 +74,7 @@ def described(image: Image, said: list[CaptionReply], writer: str) -> Descriptio
     )
 
 
-def _notes(context: StageContext[CaptionsConfig]) -> dict[str, object]:
+def _notes(context: StageContext[CaptionsConfig]) -> CaptionsNotes:
     reasons: Counter[str] = Counter()
     by_source = without = 0
     for row in context.run.read(SPEC.stage, Description):
@@ -81,4 +82,4 @@ def _notes(context: StageContext[CaptionsConfig]) -> dict[str, object]:
         without += not row.caption
         if row.fallback:
             reasons[row.reason] += 1
-    return {"by_source": by_source, "fallbacks": dict(sorted(reasons.items())), "without_caption": without}
+    return CaptionsNotes(by_source=by_source, fallbacks=dict(sorted(reasons.items())), without_caption=without)

@@ -1,4 +1,4 @@
-"""Has a model describe an image, and notes where its words could not be used."""
+"""Has a model describe an image, and records why its text could not be used."""
 
 from typing import NamedTuple
 

@@ -1,1 +1,1 @@
-"""The finished data set: split by image, audited for leaks, exported."""
+"""The finished data set: split by image, audited for leaks, written as Parquet."""

@@ -1,8 +1,8 @@
-"""Looks for leaks: images and twins that stand, or nearly stand, in more than one split.
+"""Finds leaks: images and twins that are equal or nearly equal in more than one split.
 
 A question leaks together with its image. The same words about different images are no leak: "Describe this image in
 detail." asks something else of each. Such texts are listed, each once, with how often each split asks it in just these
-words; where none does that is learnt from, with a text of such a split that is nearly the same. A question
+words; where none does that is learned from, with a text of such a split that is nearly the same. A question
 beside a blank image is all there is to its row, so it leaks by its words, where the blank image is the same: one of
 another colour is another image.
 
@@ -23,8 +23,8 @@ from spavl.imaging.phash import BLANK
 from spavl.records import Image, Split
 from spavl.text.near_duplicates import NearImageIndex, NearTextIndex, words_in_order
 
-# What a model may have learnt from, or been chosen by. Things that are only tested on may be alike, if not equal.
-LEARNT: tuple[Split, ...] = ("train", "validation")
+# What a model may have learned from, or been chosen by. Things that are only tested on may be alike, if not equal.
+TRAINING_SPLITS: tuple[Split, ...] = ("train", "validation")
 # A leak between two splits is mended in the one that stands first here, so the tests stay as they are.
 _GIVES_WAY: tuple[Split, ...] = ("train", "validation", "held_out", "test")
 _TOLD = 5
@@ -60,7 +60,7 @@ class AuditedImage(NamedTuple):
 
     @classmethod
     def of(cls, image: Image) -> "AuditedImage":
-        place = SplitMember("picture", image.id, sys.intern(image.split), sys.intern(image.leaf))  # type: ignore[arg-type]
+        place = SplitMember("image", image.id, sys.intern(image.split), sys.intern(image.leaf))  # type: ignore[arg-type]
         return cls(place, image.blob, int(image.phash, 16) if image.phash else None, image.twin_of)
 
 
@@ -80,12 +80,12 @@ class Leak(NamedTuple):
 
 
 class RepeatedQuestion(NamedTuple):
-    """A question that a split which is learnt from shares with another one, about different images."""
+    """A question that a split which is learned from shares with another one, about different images."""
 
     text: str
     # How many questions of each split are worded so, but for case and marks.
     asked: dict[Split, int]
-    # A text that is learnt from and nearly the same, where none is that is the same.
+    # A text that is learned from and nearly the same, where none is that is the same.
     nearly: str = ""
 
     def as_json(self) -> dict[str, Any]:
@@ -168,15 +168,19 @@ def _equal_images(images: Sequence[AuditedImage]) -> Iterator[Leak]:
     for image in images:
         other = kept[image.blob]
         if other.place.split != image.place.split:
-            yield _leak("leak_equal_picture", image.place, other.place, "the same bytes")
+            yield _leak("leak_equal_image", image.place, other.place, "the same bytes")
 
 
 def _in_both(images: Iterable[AuditedImage]) -> set[str]:
-    """Those that stand in a split that is learnt from and in a later one as well, by their bytes."""
+    """Those that stand in a split that is learned from and in a later one as well, by their bytes."""
     splits: dict[str, set[Split]] = {}
     for image in images:
         splits.setdefault(image.blob, set()).add(image.place.split)
-    return {blob for blob, own in splits.items() if any(own & set(_later(split)) for split in LEARNT if split in own)}
+    return {
+        blob
+        for blob, own in splits.items()
+        if any(own & set(_later(split)) for split in TRAINING_SPLITS if split in own)
+    }
 
 
 def _parted_twins(images: Sequence[AuditedImage]) -> Iterator[Leak]:
@@ -191,8 +195,8 @@ def _parted_twins(images: Sequence[AuditedImage]) -> Iterator[Leak]:
 def _near_images(
     images: Sequence[AuditedImage], nearer: int, alike: Callable[[str, Sequence[str]], Iterable[str]]
 ) -> Iterator[Leak]:
-    """Each image that is learnt from with the first one of a later split that is near it."""
-    for split in LEARNT:
+    """Each image that is learned from with the first one of a later split that is near it."""
+    for split in TRAINING_SPLITS:
         # One of equal images is enough.
         later: dict[int, dict[str, SplitMember]] = {}
         for image in images:
@@ -205,7 +209,7 @@ def _near_images(
                 # Asked for all at once: many are compared in little more time than one.
                 near = {blob: (phash, bits) for phash, bits in known.near(image.phash) for blob in blobs[phash]}
                 found = (
-                    _leak("leak_near_picture", image.place, later[phash][blob], f"{bits} of 64 bits differ")
+                    _leak("leak_near_image", image.place, later[phash][blob], f"{bits} of 64 bits differ")
                     for blob in (alike(image.blob, list(near)) if near else ())
                     for phash, bits in [near[blob]]
                 )
@@ -213,8 +217,8 @@ def _near_images(
 
 
 def _questions_alone(asked: Callable[[], Iterable[tuple[SplitMember, str, str]]], above: float) -> Iterator[Leak]:
-    """Each question that is learnt from with the first one of a later split about its image that is nearly it."""
-    for split in LEARNT if above < 1 else ():
+    """Each question that is learned from with the first one of a later split about its image that is nearly it."""
+    for split in TRAINING_SPLITS if above < 1 else ():
         later: dict[str, dict[str, tuple[SplitMember, str]]] = {}
         for place, text, blob in asked():
             if place.split in _later(split):
@@ -228,29 +232,29 @@ def _questions_alone(asked: Callable[[], Iterable[tuple[SplitMember, str, str]]]
 
 
 def _repeated(asked: Callable[[], Iterable[tuple[SplitMember, str, str]]], above: float) -> Iterator[RepeatedQuestion]:
-    """Each text of a split that is judged by, if one that is learnt from has it or nearly has it."""
+    """Each text of a split that is judged by, if one that is learned from has it or nearly has it."""
     if above >= 1:
         return
     # By their words, so that case and marks make no other text.
     texts: dict[str, RepeatedQuestion] = {}
     for place, text, _ in asked():
-        if place.split != LEARNT[0]:
+        if place.split != TRAINING_SPLITS[0]:
             texts.setdefault(words_in_order(text), RepeatedQuestion(text, Counter())).asked[place.split] += 1
     for place, text, _ in asked():
-        if place.split == LEARNT[0] and (found := texts.get(words_in_order(text))):
-            found.asked[LEARNT[0]] += 1
+        if place.split == TRAINING_SPLITS[0] and (found := texts.get(words_in_order(text))):
+            found.asked[TRAINING_SPLITS[0]] += 1
     nearly = dict[str, str]()
-    for learnt in LEARNT:
+    for split in TRAINING_SPLITS:
         known = NearTextIndex(
             [
                 (words, found.text)
                 for words, found in texts.items()
-                if not _is_repeated(found) and words not in nearly and found.asked.keys() & set(_later(learnt))
+                if not _is_repeated(found) and words not in nearly and found.asked.keys() & set(_later(split))
             ],
             above,
         )
         for place, text, _ in asked():
-            if place.split == learnt:
+            if place.split == split:
                 nearly |= dict.fromkeys(known.take(text), text)
     for words, found in texts.items():
         if _is_repeated(found) or words in nearly:
@@ -258,7 +262,7 @@ def _repeated(asked: Callable[[], Iterable[tuple[SplitMember, str, str]]], above
 
 
 def _is_repeated(found: RepeatedQuestion) -> bool:
-    return any(found.asked.keys() & set(_later(learnt)) for learnt in LEARNT if learnt in found.asked)
+    return any(found.asked.keys() & set(_later(split)) for split in TRAINING_SPLITS if split in found.asked)
 
 
 def _later(split: Split) -> tuple[Split, ...]:

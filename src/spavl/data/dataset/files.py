@@ -1,4 +1,4 @@
-"""Writes the folder that is published: the configs of the published SPA-VL, and the rich one with provenance.
+"""Writes the folder that is published: the configs of the published SPA-VL, and a rich one with provenance.
 
 dataset/
   data/train-*             config default: question, chosen and rejected, as published
@@ -14,6 +14,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from spavl.data.dataset import published
 from spavl.data.dataset.config import SPEC, DatasetConfig
 from spavl.data.dataset.lineage import Lineage
+from spavl.data.dataset.notes import DatasetNotes, ImportNotes
 from spavl.data.dataset.shards import ParquetShards, write_shards
 from spavl.data.dataset.tally import DatasetTally
 from spavl.records import Category, Image, Question, Sample
@@ -24,8 +25,13 @@ from spavl.store.question_facts import contested_in
 
 
 def write_files(
-    run: RunFolder, settings: DatasetConfig, tests_per_leaf: int | None, leaking: Container[str] = ()
-) -> dict[str, object]:
+    run: RunFolder,
+    settings: DatasetConfig,
+    tests_per_leaf: int | None,
+    leaking: Container[str] = (),
+    repeated_questions: int = 0,
+    imported: ImportNotes | None = None,
+) -> DatasetNotes:
     """Write all of it beside the old folder, then take its name; give what is in it, as the stage's notes.
 
     Without a number of tests for each leaf, every question about a test image is one.
@@ -53,16 +59,23 @@ def write_files(
         for split in ("train", "validation"):
             rich = tally.watch(lineage.rows(_samples(run, split), leaves))
             made[f"rich/{split}"] = write_shards(beside / "rich", split, lineage.schema(), rich, largest)
+    imported = imported or ImportNotes()
     tested = set[str]().union(*(leaves for split, leaves in leaves_of.items() if split != "held_out"))
-    return {
-        "files": {name: shards._asdict() for name, shards in made.items()},
-        "figures": tally.as_notes(),
-        "license": settings.license,
-        "test_questions_wanted": (tests_per_leaf or 0) * len(tested),
-        "audited": settings.leaks.model_dump(),
-        "kept_unsafe_chosen": not settings.drop_unsafe_chosen,
-        "kept_refusing_chosen": not settings.drop_refusing_chosen,
-    }
+    return DatasetNotes(
+        files=made,
+        counts=tally.counts(),
+        license=settings.license,
+        test_questions_wanted=(tests_per_leaf or 0) * len(tested),
+        audited=settings.leaks,
+        kept_unsafe_chosen=not settings.drop_unsafe_chosen,
+        kept_refusing_chosen=not settings.drop_refusing_chosen,
+        repeated_questions=repeated_questions,
+        leaks_left_in=imported.leaks_left_in,
+        dropped_system_prompts=imported.dropped_system_prompts,
+        images_amid=imported.images_amid,
+        files_not_read=imported.files_not_read,
+        revision=imported.revision,
+    )
 
 
 def _samples(run: RunFolder, split: str) -> Iterator[Sample]:

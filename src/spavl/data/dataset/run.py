@@ -1,10 +1,11 @@
-"""dataset: Preference -> Sample rows, each teaching one thing, and the files to publish."""
+"""dataset: Preference rows -> Sample rows with their contrast, and the files to publish."""
 
 from collections.abc import Iterator
 
 from spavl.data.dataset.audit import AuditedQuestion, audited, stop_at_leaks
 from spavl.data.dataset.config import SPEC, DatasetConfig
 from spavl.data.dataset.files import write_files
+from spavl.data.dataset.notes import DatasetNotes
 from spavl.engine.details import open_details
 from spavl.records import Image, Preference, Question, Response, Sample, Verdict
 from spavl.stages.context import RowResult, StageContext, reject
@@ -66,9 +67,8 @@ async def run(context: StageContext[DatasetConfig]) -> Manifest:
     total = context.run.count("preferences", Preference)
     inputs = read("preferences", Preference)
 
-    def conclude() -> dict[str, object]:
-        notes = write_files(context.run, settings, settings.test_questions_per_leaf, leaking)
-        return notes | {"repeated_questions": len(found.repeated)}
+    def conclude() -> DatasetNotes:
+        return write_files(context.run, settings, settings.test_questions_per_leaf, leaking, len(found.repeated))
 
     return await run_rows(context, SPEC, inputs, total, work, conclude)
 

@@ -10,11 +10,12 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from spavl.stages.notes import JsonRecord
 from spavl.store.blobs import Blobs
 from spavl.store.files import sync
 
@@ -29,7 +30,7 @@ _ENDINGS = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpg"), (b"GIF8", "gif"), (b"RIFF
 _NAMES = {pa.string(): "string", pa.int64(): "int64", pa.float64(): "float64", pa.bool_(): "bool"}
 
 
-class ParquetShards(NamedTuple):
+class ParquetShards(JsonRecord):
     """What was written of one split."""
 
     files: int
@@ -51,6 +52,15 @@ def image_name(blob: str, data: bytes) -> str:
 def features_of(schema: pa.Schema) -> dict[str, Any]:
     """The columns as the `datasets` library names them."""
     return {field.name: _feature(field.type) for field in schema}
+
+
+def yaml_features(schema: pa.Schema) -> Iterator[tuple[str, str]]:
+    """The columns with their features as a data card has them in YAML."""
+    for field in schema:
+        is_list = pa.types.is_list(field.type)
+        kind = field.type.value_type if is_list else field.type
+        name = "image" if kind == IMAGE else _NAMES[kind]
+        yield field.name, f"{'sequence' if is_list else 'dtype'}: {name}"
 
 
 def _feature(kind: pa.DataType) -> dict[str, Any] | list[Any]:
@@ -95,7 +105,7 @@ def write_shards(
     beside.rmdir()
     # A manifest that outlives a power cut must not tell of files that did not.
     sync(folder)
-    return ParquetShards(len(named), count, sum(file.stat().st_size for file in named))
+    return ParquetShards(files=len(named), rows=count, bytes=sum(file.stat().st_size for file in named))
 
 
 def _groups(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[Mapping[str, Any]]]:

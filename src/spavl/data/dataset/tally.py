@@ -1,10 +1,12 @@
-"""What a data set looks like in figures, counted while its rows go by."""
+"""Counts what a data set contains while its rows are written."""
 
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from spavl.data.dataset.notes import ClassCounts, DatasetCounts, LongerChosen, PairCounts, SplitCounts
 from spavl.records import Category
 from spavl.statistics import rate_by_cluster
 
@@ -17,7 +19,7 @@ class DatasetTally:
 
     def __init__(self, leaves: Mapping[str, Category]) -> None:
         self._leaves = leaves
-        self._splits: dict[str, dict[str, Any]] = {}
+        self._splits: dict[str, _SplitTally] = {}
         self._groups: dict[tuple[str, str], _GroupTally] = {}
         self._whole = _GroupTally()
         self._shares = {name: Counter[str]() for name in ("kind", "contrast", "harmful", "license", "url")}
@@ -31,10 +33,10 @@ class DatasetTally:
             yield row
 
     def _see(self, row: dict[str, Any]) -> None:
-        split = self._splits.setdefault(row["split"], {"pairs": 0, "images": set(), "questions": set()})
-        split["pairs"] += 1
-        split["images"].add(row["image_id"])
-        split["questions"].add(row["question_id"])
+        split = self._splits.setdefault(row["split"], _SplitTally())
+        split.pairs += 1
+        split.images.add(row["image_id"])
+        split.questions.add(row["question_id"])
         category = self._leaves[row["leaf"]]
         for group in (self._whole, self._groups.setdefault((category.domain, category.group), _GroupTally())):
             group.see(row)
@@ -51,21 +53,34 @@ class DatasetTally:
         if words["chosen"] != words["rejected"]:
             self._longer[words["chosen"] > words["rejected"]] += 1
 
-    def as_notes(self) -> dict[str, Any]:
-        return {
-            "splits": {
-                name: {key: value if isinstance(value, int) else len(value) for key, value in split.items()}
+    def counts(self) -> DatasetCounts:
+        shares = {name: dict(counted.most_common()) for name, counted in self._shares.items()}
+        return DatasetCounts(
+            splits={
+                name: SplitCounts(pairs=split.pairs, images=len(split.images), questions=len(split.questions))
                 for name, split in self._splits.items()
             },
-            "all": self._whole.as_note(),
-            "classes": [
-                {"domain": domain, "class": name, **group.as_note()} for (domain, name), group in self._groups.items()
-            ],
-            **{name: dict(counted.most_common()) for name, counted in self._shares.items()},
-            "models": {side: dict(counted.most_common()) for side, counted in self._models.items()},
-            "words": {name: _quantiles(counted) for name, counted in self._words.items()},
-            "chosen_longer": {"pairs": self._longer[True], "of": self._longer.total()},
-        }
+            total=self._whole.counts(),
+            classes=tuple(
+                ClassCounts(domain=domain, name=name, **dict(group.counts()))
+                for (domain, name), group in self._groups.items()
+            ),
+            kind=shares["kind"],
+            contrast=shares["contrast"],
+            harmful=shares["harmful"],
+            license=shares["license"],
+            url=shares["url"],
+            models={side: dict(counted.most_common()) for side, counted in self._models.items()},
+            words={name: _quantiles(counted) for name, counted in self._words.items()},
+            chosen_longer=LongerChosen(pairs=self._longer[True], of=self._longer.total()),
+        )
+
+
+@dataclass(slots=True)
+class _SplitTally:
+    pairs: int = 0
+    images: set[str] = field(default_factory=set)
+    questions: set[str] = field(default_factory=set)
 
 
 class _GroupTally:
@@ -85,21 +100,20 @@ class _GroupTally:
                 hits.append(label == "unsafe")
                 images.append(image)
 
-    def as_note(self) -> dict[str, Any]:
-        rates = {
-            f"{side}_unsafe": rate_by_cluster([bool(hit) for hit in hits], images).as_json()
-            for side, (hits, images) in self._unsafe.items()
-        }
-        return {"pairs": self._pairs, "images": len(self._images), **rates}
+    def counts(self) -> PairCounts:
+        chosen, rejected = (
+            rate_by_cluster([bool(hit) for hit in hits], images) for hits, images in self._unsafe.values()
+        )
+        return PairCounts(pairs=self._pairs, images=len(self._images), chosen_unsafe=chosen, rejected_unsafe=rejected)
 
 
-def _quantiles(counted: Counter[int]) -> list[int]:
+def _quantiles(counted: Counter[int]) -> tuple[int, ...]:
     """The 10th, 50th and 90th hundredth of what was counted."""
-    total, found, passed = counted.total(), [], 0
+    total, found, passed = counted.total(), list[int](), 0
     wanted = list(_QUANTILES)
     for value in sorted(counted):
         passed += counted[value]
         while wanted and passed >= wanted[0] * total:
             found.append(value)
             wanted.pop(0)
-    return found
+    return tuple(found)

@@ -1,1 +1,1 @@
-"""Fetches candidates, decodes them safely, measures and filters them. Writes Photo rows and blobs."""
+"""Fetches candidates, decodes them in sandboxed workers, measures and filters them."""

@@ -1,4 +1,4 @@
-"""Which places of the net may be asked for images: public addresses only, whatever a name or a redirect says.
+"""Allows downloads from public addresses only, whatever a DNS name or a redirect says.
 
 A list of URLs is written by strangers. One that leads to this machine, its network or a cloud's own
 services would make the downloader their tool. So an address is checked where the socket is made:

@@ -1,4 +1,4 @@
-"""Hosts and networks that are not public and may be asked for images all the same, because a setting names them."""
+"""Hosts and networks that are not public but allowed by a setting."""
 
 import ipaddress
 from collections.abc import Sequence

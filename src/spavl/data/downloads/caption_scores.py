@@ -1,4 +1,4 @@
-"""Asks a CLIP or SigLIP model how well images show what their captions say: one model, many images at a time.
+"""Similarity of images and captions by a CLIP or SigLIP model, in batches.
 
 Strangers' bytes are decoded by guarded workers, in a few hundred megabytes each. What comes back from them are pixels
 in the model's form. The model may take gigabytes, so it is held once, here, on the GPU if there is one.

@@ -10,7 +10,7 @@ SPEC = StageSpec(
     "downloads",
     reads=("sourcing",),
     writes=DownloadedImage,
-    does="fetches each candidate, decodes it safely, measures it and filters it",
+    does="downloads each candidate, decodes it in a sandbox, measures it and filters it",
     files=("similarity_model",),
     # Of a list of URLs, many are slow or overloaded on any day; only where most are, it must be our own net.
     max_failed_fraction=0.5,
@@ -21,25 +21,26 @@ SPEC = StageSpec(
 
 
 class FetchConfig(Settings):
-    """How servers are asked. With other values here, only what failed in passing is asked again."""
+    """How images are downloaded. After a change here only temporary failures are tried again."""
 
-    timeout: float = Field(20, gt=0, description="time for one answer, with its body")
+    timeout: float = Field(20, gt=0, description="seconds for one download")
     tries: int = Field(
         2,
         ge=1,
-        description="how often a URL is asked that fails in passing: timeout, 429, 5xx; and as often at the end",
+        description="tries of a URL that fails temporarily (time-out, 429, 5xx); and as many again at the end",
     )
-    per_host: int = Field(4, ge=1, description="requests to one host at the same time")
-    min_delay: float = Field(0.1, ge=0, description="least time between two requests to one host")
+    per_host: int = Field(4, ge=1, description="requests to one host in flight")
+    min_delay: float = Field(0.1, ge=0, description="seconds between two requests to one host, at least")
     allow: tuple[str, ...] = Field(
         (),
-        description="hosts and networks that are asked though they are not public, each with ports 80 and 443 or the "
+        description="hosts and networks that are allowed although they are not public, each with "
+        "ports 80 and 443 or the "
         "one given: images.example.org:8080, 10.1.0.0/16",
     )
     proxy: str = Field(
         "",
-        description="http://HOST:PORT that all images are fetched through and that looks names up; empty: none, and "
-        "HTTP_PROXY is not heeded",
+        description="http://HOST:PORT of a proxy for all downloads, which also resolves names; empty: none, and "
+        "HTTP_PROXY is ignored",
     )
 
     @field_validator("allow")
@@ -58,28 +59,28 @@ class FetchConfig(Settings):
 
 
 class DownloadsConfig(Settings):
-    min_side: int = Field(48, ge=1, description="images with a shorter side are rejected")
-    max_aspect_ratio: float = Field(3.0, ge=1, description="images whose sides differ by more are rejected")
-    extension_must_match: bool = Field(True, description="reject a file whose name promises another format than it has")
+    min_side: int = Field(48, ge=1, description="images with a shorter side than this are rejected")
+    max_aspect_ratio: float = Field(3.0, ge=1, description="images with a larger ratio of their sides are rejected")
+    extension_must_match: bool = Field(True, description="reject a file whose extension disagrees with its format")
     max_text_area: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="largest share of an image that text may cover; not given: text is not looked for",
+        description="largest share of an image that text may cover; not given: not checked",
     )
     max_nudity: float | None = Field(
-        None, ge=0, le=1, description="largest score of Yahoo's Open-NSFW network, such as 0.5; not given: not asked"
+        None, ge=0, le=1, description="largest score of Yahoo's Open-NSFW network, such as 0.5; not given: not checked"
     )
     min_similarity: float | None = Field(
-        None, ge=-1, le=1, description="least likeness of image and caption, such as 0.28; not given: not asked"
+        None, ge=-1, le=1, description="least similarity of image and caption, such as 0.28; not given: not checked"
     )
     similarity_model: str = Field(
-        "", description="CLIP or SigLIP model for images whose source gives no likeness: a path or a hub id"
+        "", description="CLIP or SigLIP model for images whose source gives no similarity: a path or a hub id"
     )
-    fetch: FetchConfig = Field(FetchConfig(), description="how servers are asked for images")
+    fetch: FetchConfig = Field(FetchConfig(), description="how images are downloaded")
     engine: EngineName = Field(
-        "asyncio", description="who places the work: asyncio, daft (this machine), ray (Daft on a cluster: RAY_ADDRESS)"
+        "asyncio", description="engine: asyncio, daft (this machine), ray (Daft on a cluster: RAY_ADDRESS)"
     )
-    workers: int = Field(0, ge=0, description="worker processes on each machine; 0: one a core")
-    worker_timeout: float = Field(60, gt=0, description="a worker that takes longer over a shard of 16 is ended")
-    worker_gb: float = Field(4, gt=0, description="memory that a worker may take, in GB")
+    workers: int = Field(0, ge=0, description="worker processes on each machine; 0: one per core")
+    worker_timeout: float = Field(60, gt=0, description="seconds for a shard of 16; a slower worker is killed")
+    worker_gb: float = Field(4, gt=0, description="memory limit of a worker, in GB")

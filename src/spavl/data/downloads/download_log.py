@@ -1,4 +1,4 @@
-"""What was downloaded, so that nothing is downloaded twice: neither images nor the news that one is gone.
+"""Records downloaded images and permanent failures, so that nothing is downloaded twice.
 
 Filters may be set otherwise, or a run may be stopped: only what failed in passing is asked again.
 """

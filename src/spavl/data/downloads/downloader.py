@@ -1,4 +1,4 @@
-"""Downloads images from servers that may be gone, slow or hostile. Every way it can fail has a name."""
+"""Downloads images from servers that may be gone, slow or hostile. Every failure has a reason."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""The bytes of a candidate, by its source alone.
+"""Fetches the bytes of a candidate by its source:
 
 | source | is |
 | --- | --- |

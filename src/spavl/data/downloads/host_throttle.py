@@ -1,4 +1,4 @@
-"""Each host is asked by few at a time and not too often, however many of the candidates lie there."""
+"""Limits the requests to each host, however many candidates it has."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""From raw bytes to facts: decode, measure, filter. Runs in a worker, on one shard at a time."""
+"""Decodes, measures and filters images. Runs in a worker, on one shard at a time."""
 
 import hashlib
 from collections.abc import Sequence

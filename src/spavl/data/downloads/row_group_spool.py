@@ -1,4 +1,4 @@
-"""Candidates out of vast row groups: each group is gone through once, and what is wanted of it is put aside on disk.
+"""Reads candidates out of large row groups: each group is read once, and the wanted rows are kept on disk.
 
 Candidates come in the order of their leaves, so a table whose rows all stand in one group would else be read from its
 beginning for nearly each of them.

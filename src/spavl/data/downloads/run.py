@@ -1,4 +1,4 @@
-"""images: Candidate -> Photo rows, and their bytes as blobs. Fetched here, looked at by guarded workers."""
+"""downloads: Candidate rows -> DownloadedImage rows, and their bytes as blobs. Sandboxed workers decode and filter."""
 
 import asyncio
 import dataclasses
@@ -10,6 +10,7 @@ from spavl.data.downloads.caption_scores import CaptionScorer, open_scoring
 from spavl.data.downloads.config import SPEC, DownloadsConfig
 from spavl.data.downloads.fetch import open_fetch
 from spavl.data.downloads.inspect_image import FetchedImage, InspectedImage, RefusedImage, examine
+from spavl.data.downloads.notes import DownloadsNotes
 from spavl.engine import WorkerDeath, WorkerLimits, open_workers
 from spavl.imaging.local import cell_at
 from spavl.imaging.unfetchable import Unfetchable
@@ -53,7 +54,7 @@ async def run(context: StageContext[DownloadsConfig]) -> Manifest:
             if isinstance(seen, RefusedImage):
                 detail = f"{candidate.source} ({seen.detail})" if seen.detail else candidate.source
                 return RowResult(rejects=[reject(candidate, seen.reason, detail)])
-            photo = DownloadedImage(
+            downloaded = DownloadedImage(
                 candidate_id=candidate.id,
                 blob=await asyncio.to_thread(context.run.blobs.put, seen.data or data),
                 original=seen.original,
@@ -62,12 +63,12 @@ async def run(context: StageContext[DownloadsConfig]) -> Manifest:
                 phash=seen.phash,
                 measures=seen.measures,
             )
-            return RowResult([photo])
+            return RowResult([downloaded])
 
         candidates, total = context.run.read("sourcing", Candidate), context.run.count("sourcing", Candidate)
-        asked = with_revision(settings.similarity_model, scoring.commit) if scoring is not None else ""
+        asked = with_revision(settings.similarity_model, scoring.commit) if scoring is not None else None
         return await run_rows(
-            context, SPEC, candidates, total, work, lambda: {"similarity_model": asked} if asked else {}
+            context, SPEC, candidates, total, work, lambda: DownloadsNotes(similarity_model=asked or None)
         )
 
 

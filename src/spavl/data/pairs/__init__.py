@@ -1,1 +1,1 @@
-"""Two answers to a question, drawn from responders on different tiers of safety."""
+"""Draws two answers to a question, such as from responders on different tiers."""

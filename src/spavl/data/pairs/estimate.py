@@ -1,4 +1,4 @@
-"""How many pairs are to be expected. Nothing is asked."""
+"""Cost estimate: the expected number of pairs. No model is called."""
 
 from math import comb
 

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator, Sequence
 
 from spavl.data.pairs.config import SPEC, PairsConfig
+from spavl.data.pairs.notes import PairsNotes
 from spavl.data.pairs.strategies import Strategy, TieredAnswer, Two, allowed, bags_of
 from spavl.data.pairs.tiers import measure_tiers
 from spavl.records import Pair, Question, Verdict
@@ -36,8 +37,8 @@ async def run(context: StageContext[PairsConfig]) -> Manifest:
             return RowResult(rejects=[reject(question, "no_such_two", f"{len(answers)} readable answers")])
         return RowResult([_pair(question, first, second, strategy) for strategy, (first, second) in drawn])
 
-    def conclude() -> dict[str, object]:
-        return {"tiers": [tier.as_note() for tier in measured]}
+    def conclude() -> PairsNotes:
+        return PairsNotes(tiers=tuple(tier.as_notes() for tier in measured))
 
     return await run_rows(context, SPEC, answered(), sum(1 for _ in answered()), work, conclude)
 

@@ -1,4 +1,4 @@
-"""Which two answers to a question may be set against each other. Each strategy is a pure function of its answers."""
+"""Which two answers to a question form a pair. Each strategy is a pure function of the answers."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations

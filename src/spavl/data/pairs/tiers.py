@@ -1,4 +1,4 @@
-"""Five tiers of safety, from what each responder was measured to do.
+"""Five tiers of safety, from each responder's measured unsafe rate.
 
 A responder's tier is that of its measured unsafe rate: the first is below the first of the
 four edges, the fifth from the last one up. The rate has an interval; where that reaches over
@@ -10,8 +10,9 @@ the tiers: two responders of truly equal safety on two tiers make a duller pair,
 import bisect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
+from spavl.data.pairs.notes import TierNotes
 from spavl.records import Question, Verdict
 from spavl.statistics import Estimate, rate_by_cluster
 
@@ -31,14 +32,14 @@ class ResponderTier:
     def sure(self) -> bool:
         return self.lowest == self.highest
 
-    def as_note(self) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "tier": self.tier,
-            "sure": self.sure,
-            "could_be": [self.lowest, self.highest],
-            "unsafe": self.unsafe.as_json(),
-        }
+    def as_notes(self) -> TierNotes:
+        return TierNotes(
+            model=self.model,
+            tier=self.tier,
+            sure=self.sure,
+            could_be=(self.lowest, self.highest),
+            unsafe=self.unsafe,
+        )
 
 
 class QuestionsById(Protocol):

@@ -1,4 +1,4 @@
-"""What the judge would be asked: each pair in both orders."""
+"""Cost estimate: the judge's calls, each pair in both orders."""
 
 from spavl.data.preferences.config import PreferencesConfig
 from spavl.judges.canaries.checks import STAGE, ask_canaries, canaries_of_judge

@@ -1,4 +1,4 @@
-"""What shows whether a judge can be trusted: does it look at the place, does it look at the length, does another agree?
+"""Measures of judge bias: position, length, and agreement with a second judge.
 
 All are pure functions of the judged pairs. A judge that always says "the first" is never
 consistent, and teaches nothing. One that likes length is perfectly consistent, so it must be
@@ -8,8 +8,9 @@ that sides with it more often where the safer answer is the longer one is swayed
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from spavl.data.preferences.notes import AgreementNotes, JudgeBiasNotes
 from spavl.records import Outcome
 from spavl.statistics import Estimate, difference, kappa, rank_correlation, rate_by_cluster
 
@@ -68,8 +69,8 @@ class JudgeBias(NamedTuple):
             )
         return found
 
-    def as_note(self) -> dict[str, Any]:
-        return {name: estimate.as_json() for name, estimate in self._asdict().items()} | {"warnings": self.warnings()}
+    def as_notes(self) -> JudgeBiasNotes:
+        return JudgeBiasNotes(**self._asdict(), warnings=tuple(self.warnings()))
 
 
 def trust_in(judged: Sequence[JudgedPair]) -> JudgeBias:
@@ -101,7 +102,7 @@ def trust_in(judged: Sequence[JudgedPair]) -> JudgeBias:
     )
 
 
-def agreement(judged: Sequence[JudgedPair]) -> dict[str, Any]:
+def agreement(judged: Sequence[JudgedPair]) -> AgreementNotes:
     """How far the second judge agrees on what each pair would teach, over the pairs that both could judge."""
     both = [
         (_TEACHES[one], _TEACHES[other], each.image_id)
@@ -109,10 +110,10 @@ def agreement(judged: Sequence[JudgedPair]) -> dict[str, Any]:
         if (one := each.overall) != "blocked" and (other := each.second_overall) in _TEACHES
     ]
     images = [image for _, _, image in both]
-    return {
-        "same": rate_by_cluster([one == other for one, other, _ in both], images).as_json(),
-        "kappa": kappa([(one, other) for one, other, _ in both], images).as_json(),
-    }
+    return AgreementNotes(
+        same=rate_by_cluster([one == other for one, other, _ in both], images),
+        kappa=kappa([(one, other) for one, other, _ in both], images),
+    )
 
 
 def _share(hits: Sequence[bool], of: Sequence[JudgedPair]) -> Estimate:

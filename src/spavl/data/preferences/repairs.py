@@ -1,4 +1,4 @@
-"""Named rules for pairs whose chosen answer the guard found unsafe. What a rule chooses rests on the guard's word."""
+"""Rules for pairs whose chosen answer is unsafe by the guard's verdict."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple

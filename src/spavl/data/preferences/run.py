@@ -1,4 +1,4 @@
-"""preferences: Pair -> Preference rows. Ties, inconsistent and blocked verdicts are kept with their votes."""
+"""preferences: Pair rows -> Preference rows. Ties, inconsistent and blocked outcomes are kept with their votes."""
 
 import asyncio
 from collections import Counter
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from spavl.data.preferences.config import SPEC, PreferencesConfig
 from spavl.data.preferences.judge_bias import JudgedPair, agreement, trust_in
+from spavl.data.preferences.notes import PreferencesNotes
 from spavl.data.preferences.repairs import Winner, repair, unsafe_rates
 from spavl.judges.canaries.checks import STAGE, canaries_of_judge
 from spavl.judges.judge_inputs import case_about
@@ -15,7 +16,7 @@ from spavl.judges.types import Judge
 from spavl.models.types import ImageData
 from spavl.records import Contrast, Image, Pair, Preference, Question, Response, Verdict
 from spavl.stages.context import RowResult, StageContext, reject
-from spavl.stages.judge_checks import check_judges, noted
+from spavl.stages.judge_checks import canary_notes, check_judges
 from spavl.stages.runner import run_rows
 from spavl.store import Manifest
 from spavl.store.question_facts import categories_in
@@ -56,7 +57,7 @@ async def run(context: StageContext[PreferencesConfig]) -> Manifest:
         mended = settings.repair if winner != judged else None
         return RowResult([_preference(pair, judge, first, winner, mended, second, other)])
 
-    def conclude() -> dict[str, object]:
+    def conclude() -> PreferencesNotes:
         pairs, judged = context.run.lookup("pairs", Pair), []
         repaired: Counter[str] = Counter()
         for preference in context.run.read(SPEC.stage, Preference):
@@ -73,14 +74,15 @@ async def run(context: StageContext[PreferencesConfig]) -> Manifest:
                 )
             )
             repaired[preference.repair or "none"] += 1
-        notes: dict[str, object] = {
-            "judge": judge.name,
-            "second_judge": second.name if second else None,
-            "outcomes": dict(Counter(each.overall for each in judged)),
-            "repaired": repaired.total() - repaired["none"],
-            "trust": trust_in(judged).as_note(),
-        }
-        return notes | noted(words) | ({"agreement": agreement(judged)} if second else {})
+        return PreferencesNotes(
+            judge=judge.name,
+            second_judge=second.name if second else None,
+            outcomes=dict(Counter(each.overall for each in judged)),
+            repaired=repaired.total() - repaired["none"],
+            trust=trust_in(judged).as_notes(),
+            canaries=canary_notes(words),
+            agreement=agreement(judged) if second else None,
+        )
 
     pairs, total = context.run.read("pairs", Pair), context.run.count("pairs", Pair)
     return await run_rows(context, SPEC, pairs, total, work, conclude, must_be_read=True)

@@ -1,6 +1,7 @@
 from pydantic import Field
 
 from spavl.config import Settings
+from spavl.models.uri import ModelName
 from spavl.records import Question
 from spavl.stages.spec import StageSpec
 
@@ -16,19 +17,21 @@ SPEC = StageSpec(
 
 
 class QuestionsConfig(Settings):
-    writer: str = Field("miniature/base", description="the model that looks at the images and writes the questions")
+    writer: ModelName = Field("miniature/base", description="the model that writes the questions; it sees the images")
     prompts: str = Field(
-        "miniature", description="which prompts to write with: v1 for real models, miniature, or a folder of your own"
+        "miniature", description="prompts of the writer: v1 for real models, miniature, or a folder of your own"
     )
     language: str = Field(
-        "en", description="the language to write in and to check for, such as en, de, zh; any other one by its name"
+        "en",
+        description="language of the questions, written and checked: en, de, zh, ...; any other one "
+        "by its name, unchecked",
     )
     neighbours: bool = Field(
         True, description="write a harmless neighbour of each harmful question whose image has no harmless twin"
     )
-    checker: str = Field(
-        "", description="the model that checks what each question is about and where its harm lies; empty: not asked"
+    checker: ModelName = Field(
+        "", description="the model that checks what each question is about and where its harm lies; empty: none"
     )
-    temperature: float = Field(1.0, ge=0, le=2, description="how freely the writer writes")
-    top_p: float = Field(1.0, gt=0, le=1, description="share of the likeliest words the writer chooses from")
-    max_tokens: int = Field(160, ge=1, description="longest question")
+    temperature: float = Field(1.0, ge=0, le=2, description="sampling temperature of the writer")
+    top_p: float = Field(1.0, gt=0, le=1, description="top-p of the writer")
+    max_tokens: int = Field(160, ge=1, description="longest question, in tokens")

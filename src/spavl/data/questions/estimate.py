@@ -1,11 +1,11 @@
-"""What the writer and the checker would be asked."""
+"""Cost estimate: the calls of the writer and the checker."""
 
 from collections.abc import Collection
 from dataclasses import replace
 
 from spavl.data.questions.checking import check
 from spavl.data.questions.config import QuestionsConfig
-from spavl.data.questions.run import kinds_for, open_scribe, wants_neighbours
+from spavl.data.questions.run import kinds_for, open_question_writer, wants_neighbours
 from spavl.data.questions.writing import KINDS, NEIGHBOUR, TRIES, QuestionSubject, QuestionWriter
 from spavl.models.types import ImageData, Reply
 from spavl.records import Category, Description, Image, Question, QuestionKind
@@ -28,7 +28,7 @@ async def questions(context: CostContext[QuestionsConfig]) -> list[Weighted[Ques
             factory = context.counting(times * share, _WORDS)
             # Likely all pass at once; at most each is written, and checked, at every try.
             asked = _WrittenKind(
-                open_scribe(context.settings, factory, context.seed), TRIES if factory.case == "most" else 1
+                open_question_writer(context.settings, factory, context.seed), TRIES if factory.case == "most" else 1
             )
             found = await asked.about(image, subject, kinds, twins.get(image.id), context)
             rows += [Weighted(question, times * share) for question in found]
@@ -38,8 +38,8 @@ async def questions(context: CostContext[QuestionsConfig]) -> list[Weighted[Ques
 class _WrittenKind:
     """Goes the stage's way without its gates, which a text made up could not pass."""
 
-    def __init__(self, scribe: QuestionWriter, tries: int) -> None:
-        self._scribe, self._tries = scribe, tries
+    def __init__(self, question_writer: QuestionWriter, tries: int) -> None:
+        self._question_writer, self._tries = question_writer, tries
 
     async def about(
         self,
@@ -59,20 +59,22 @@ class _WrittenKind:
             if twin is not None:
                 await self._check(context.image(twin), subject.category, reply.text)
                 rows.append(self._row(twin, kind, reply, twin_of=rows[-1].id))
-            elif wants_neighbours(self._scribe):
+            elif wants_neighbours(self._question_writer):
                 beside = await self._write(subject, NEIGHBOUR, harmful=reply.text)
                 rows.append(self._row(image, kind, beside, neighbour_of=rows[-1].id))
         return rows
 
     async def _write(self, subject: QuestionSubject, kind: str, easy: str = "", harmful: str = "") -> Reply:
         for attempt in range(self._tries):
-            reply = await self._scribe.writer.ask(self._scribe.request(subject, kind, easy, harmful, attempt))
+            reply = await self._question_writer.writer.ask(
+                self._question_writer.request(subject, kind, easy, harmful, attempt)
+            )
             reply = replace(reply, text=tidy(reply.text))
             await self._check(subject.image, subject.category, reply.text)
         return reply
 
     async def _check(self, image: ImageData, category: Category, text: str) -> None:
-        if checker := self._scribe.checker:
+        if checker := self._question_writer.checker:
             await check(checker.model, checker.prompts, image, category, text)
 
     def _row(
@@ -87,14 +89,14 @@ class _WrittenKind:
             image_id=image.id,
             kind=kind,
             text=reply.text,
-            language=self._scribe.language.code,
+            language=self._question_writer.language.code,
             harmful=image.harmful and neighbour_of is None,
             modality=None,
             about_leaf=None,
             twin_of=twin_of,
             neighbour_of=neighbour_of,
             fallback=False,
-            writer=self._scribe.writer.name,
+            writer=self._question_writer.writer.name,
             call=reply.call,
             tries=1,
         )

@@ -1,4 +1,4 @@
-"""What a written question must pass, one small function a gate: each gives the reason against it, if there is one."""
+"""Checks of a written question, one small function each, which returns the reason for a reject or nothing."""
 
 import re
 from collections.abc import Callable, Collection

@@ -1,4 +1,4 @@
-"""questions: Image and Description -> Question rows; three an image in training, one an image in the tests.
+"""questions: Image and Description rows -> Question rows; three for a training image, one for a test image.
 
 Each harmful question has a harmless companion: the same words about the image's benign twin,
 or, where there is no twin, a neighbour: other words about the same image.
@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 from spavl.data.questions.checking import PROMPT
 from spavl.data.questions.config import SPEC, QuestionsConfig
+from spavl.data.questions.notes import QuestionsNotes
 from spavl.data.questions.writing import (
     KINDS,
     NEIGHBOUR,
@@ -32,7 +33,7 @@ _OURS = "v1"
 
 
 async def run(context: StageContext[QuestionsConfig]) -> Manifest:
-    scribe = open_scribe(context.settings, context.models, context.seed)
+    question_writer = open_question_writer(context.settings, context.models, context.seed)
     leaves = {category.id: category for category in context.run.read("taxonomy", Category)}
     descriptions = context.run.lookup("captions", Description, by="image_id")
     twins = context.run.lookup("selection", Image, by="twin_of")
@@ -43,7 +44,7 @@ async def run(context: StageContext[QuestionsConfig]) -> Manifest:
         subject = QuestionSubject(image_data, leaves[image.category_id], descriptions[image.id])
         twin = twins.get(image.id)
         seen = None if twin is None else ImageData(twin.blob, context.run.blobs.get(twin.blob))
-        desk = _ImageQuestions(scribe, image, subject)
+        desk = _ImageQuestions(question_writer, image, subject)
         wanted = kinds_for(image)
         easy = await desk.write("easy")
         for kind in wanted:
@@ -52,14 +53,14 @@ async def run(context: StageContext[QuestionsConfig]) -> Manifest:
             if question is not None and question.harmful:
                 if twin is not None and seen is not None:
                     await desk.double(question, twin, seen)
-                elif wants_neighbours(scribe):
+                elif wants_neighbours(question_writer):
                     await desk.add_neighbour(question)
         return RowResult(desk.rows, desk.rejects)
 
     return await run_rows(context, SPEC, originals, len(originals), work, lambda: _notes(context))
 
 
-def open_scribe(settings: QuestionsConfig, models: ModelFactory, seed: int) -> QuestionWriter:
+def open_question_writer(settings: QuestionsConfig, models: ModelFactory, seed: int) -> QuestionWriter:
     prompts = _prompts(settings.prompts)
     checker = None
     if settings.checker:
@@ -70,9 +71,9 @@ def open_scribe(settings: QuestionsConfig, models: ModelFactory, seed: int) -> Q
     return QuestionWriter(models.open(settings.writer, SPEC.stage), prompts, settings, language, checker, seed)
 
 
-def wants_neighbours(scribe: QuestionWriter) -> bool:
+def wants_neighbours(question_writer: QuestionWriter) -> bool:
     """A set without a prompt for them has none."""
-    return scribe.settings.neighbours and NEIGHBOUR in scribe.prompts
+    return question_writer.settings.neighbours and NEIGHBOUR in question_writer.prompts
 
 
 def _prompts(name: str) -> Prompts:
@@ -89,13 +90,13 @@ def kinds_for(image: Image) -> Collection[QuestionKind]:
 class _ImageQuestions:
     """The work on one image: what was written of it, kept and dropped."""
 
-    def __init__(self, scribe: QuestionWriter, image: Image, subject: QuestionSubject) -> None:
-        self._scribe, self._image, self._subject = scribe, image, subject
+    def __init__(self, question_writer: QuestionWriter, image: Image, subject: QuestionSubject) -> None:
+        self._question_writer, self._image, self._subject = question_writer, image, subject
         self.rows: list[Question] = []
         self.rejects: list[Reject] = []
 
     async def write(self, kind: QuestionKind, easy: str = "") -> WrittenQuestion:
-        return await self._scribe.write(self._subject, kind, self._earlier(), easy=easy)
+        return await self._question_writer.write(self._subject, kind, self._earlier(), easy=easy)
 
     def keep(self, kind: QuestionKind, written: WrittenQuestion) -> Question | None:
         if written.fault is not None:
@@ -106,7 +107,7 @@ class _ImageQuestions:
 
     async def double(self, question: Question, twin: Image, seen: ImageData) -> None:
         """The same words about the benign twin, unless they are harmful whatever image is shown."""
-        found, fault = await self._scribe.check(seen, self._subject.category, question.text)
+        found, fault = await self._question_writer.check(seen, self._subject.category, question.text)
         if found is not None and found.modality != "none":
             fault = "twin_harmful"
         written = WrittenQuestion(question.text, question.call, fault, found, question.tries)
@@ -116,7 +117,7 @@ class _ImageQuestions:
             self.rejects.append(reject(twin, fault, f"{question.kind}: {question.text}"))
 
     async def add_neighbour(self, question: Question) -> None:
-        written = await self._scribe.write(self._subject, NEIGHBOUR, self._earlier(), harmful=question.text)
+        written = await self._question_writer.write(self._subject, NEIGHBOUR, self._earlier(), harmful=question.text)
         if written.fault is None:
             self._row(self._image, question.kind, written, harmful=False, neighbour_of=question.id)
         else:
@@ -139,14 +140,14 @@ class _ImageQuestions:
             image_id=image.id,
             kind=kind,
             text=written.text,
-            language=self._scribe.language.code,
+            language=self._question_writer.language.code,
             harmful=harmful,
             modality=written.modality,
             about_leaf=written.about_leaf,
             twin_of=twin_of,
             neighbour_of=neighbour_of,
             fallback=self._subject.description.fallback,
-            writer=self._scribe.writer.name,
+            writer=self._question_writer.writer.name,
             call=written.call,
             tries=written.tries,
         )
@@ -154,7 +155,7 @@ class _ImageQuestions:
         return question
 
 
-def _notes(context: StageContext[QuestionsConfig]) -> dict[str, object]:
+def _notes(context: StageContext[QuestionsConfig]) -> QuestionsNotes:
     kinds: Counter[str] = Counter()
     modality: Counter[str] = Counter()
     second_tries = of_fallback = 0
@@ -165,10 +166,10 @@ def _notes(context: StageContext[QuestionsConfig]) -> dict[str, object]:
             modality[row.modality or "not asked"] += 1
             second_tries += row.tries > 1
             of_fallback += row.fallback
-    return {
-        "kinds": dict(kinds),
-        "modality": dict(sorted(modality.items())) if context.settings.checker else {},
-        "second_tries": second_tries,
-        "of_fallback": of_fallback,
-        "unchecked_language": "" if language.script else language.name,
-    }
+    return QuestionsNotes(
+        kinds=dict(kinds),
+        modality=dict(sorted(modality.items())) if context.settings.checker else {},
+        second_tries=second_tries,
+        of_fallback=of_fallback,
+        unchecked_language="" if language.script else language.name,
+    )

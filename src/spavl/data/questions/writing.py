@@ -1,4 +1,4 @@
-"""Has a model write about an image, holds what it writes against the gates, and gives it a second try."""
+"""Has a model write about an image, checks the text, and tries once more if it fails."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the pool would be asked."""
+"""Cost estimate: the pool's calls."""
 
 from spavl.data.responses.config import ResponsesConfig
 from spavl.data.responses.run import request_to, responders_of, spelled

@@ -1,4 +1,4 @@
-"""responses: Question -> Response rows, one a responder. A refusal is an answer and is kept.
+"""responses: Question rows -> Response rows, one for each responder. A refusal is an answer and is kept.
 
 Each responder goes through the questions at its own pace: a slow or throttled one leaves the others alone.
 """
@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator
 from functools import lru_cache
 
 from spavl.data.responses.config import SPEC, ResponsesConfig
+from spavl.data.responses.notes import ResponsesNotes
 from spavl.data.responses.pool import Responder, check_complete, members, read_pool
 from spavl.errors import ConfigError
 from spavl.models.names import without_addresses
@@ -64,9 +65,7 @@ async def run(context: StageContext[ResponsesConfig]) -> Manifest:
         return ask
 
     streams = [Stream(responder.name, questions(), asking(responder)) for responder in responders]
-    notes: dict[str, object] = {
-        "responders": [responder.model_dump(exclude_defaults=True) for responder in responders],
-    }
+    notes = ResponsesNotes(responders=tuple(responders))
     return await run_streams(context, SPEC, streams, sum(1 for _ in questions()), lambda: notes)
 
 

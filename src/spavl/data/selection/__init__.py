@@ -1,1 +1,1 @@
-"""Which images are used: no image twice, a quota for each leaf, each in one split. Writes Image rows."""
+"""Selects images: no duplicates, a quota for each leaf, one split for each image. Writes Image rows."""

@@ -1,6 +1,7 @@
 from pydantic import Field
 
 from spavl.config import Settings
+from spavl.models.uri import ModelName
 from spavl.records import Image
 from spavl.stages.spec import StageSpec
 
@@ -8,29 +9,32 @@ SPEC = StageSpec(
     "selection",
     reads=("taxonomy", "sourcing", "downloads"),
     writes=Image,
-    does="keeps each image once, up to a quota for each leaf, and gives each to a split",
+    does="keeps each image once, up to a quota for each leaf, and assigns it to a split",
     files=("removals", "relevance"),
     version=6,
 )
 
 
 class SelectionConfig(Settings):
-    per_leaf: int = Field(10, ge=1, description="images wanted for each leaf, all splits together")
+    per_leaf: int = Field(10, ge=1, description="images for each leaf, all splits together")
     near_duplicate_bits: int = Field(
         6,
         ge=-1,
         le=11,
-        description="images are one whose hashes differ in at most so many of 64 bits and that are alike in all "
-        "their parts, so that a template with other words is another image; -1: only equal ones",
+        description="images are near duplicates if at most so many of their 64 hash bits differ and all their regions "
+        "agree, so that a template with other words is another image; -1: only equal images",
     )
-    removals: str = Field("", description="a file of images that people took out: a hash or URL a line")
-    relevance: str = Field("", description="a model that is asked whether each image belongs to its leaf; empty: none")
+    removals: str = Field("", description="a file of images to leave out, one hash or URL a line")
+    relevance: ModelName = Field(
+        "", description="a model that checks whether each image belongs to its leaf; empty: none"
+    )
     test_share: float = Field(
         0.1,
         ge=0,
         lt=1,
-        description="share of each leaf's images held out for evaluation, drawn by their bytes and the seed: no "
-        "image changes its split when others come or go, or when per_leaf grows",
+        description="share of each leaf's images held out for evaluation, assigned by their bytes "
+        "and the seed: an image "
+        "keeps its split when others are added or removed, or when per_leaf grows",
     )
     validation_share: float = Field(0.07, ge=0, lt=1, description="share of each leaf's others kept for validation")
-    held_out_leaves: tuple[str, ...] = Field((), description="leaves whose images no training may see")
+    held_out_leaves: tuple[str, ...] = Field((), description="leaves whose images are used for evaluation only")

@@ -1,4 +1,4 @@
-"""How images look, over a whole run: which are equal, and which are near duplicates.
+"""Finds equal and near-duplicate images over a whole run.
 
 Perceptual hashes say which may be; of those few the details decide, when one of them is about to be used. Time goes
 nearly by the number of images, and the result does not depend on the order of work.

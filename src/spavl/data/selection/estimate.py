@@ -1,4 +1,4 @@
-"""How many images are to be expected, and what the model that checks them would be asked."""
+"""Cost estimate: the expected number of images, and the calls of the model that checks relevance."""
 
 from collections import Counter
 from collections.abc import Iterator

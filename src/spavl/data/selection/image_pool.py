@@ -1,4 +1,4 @@
-"""The images that may be used, over the whole run, each known by its place among them.
+"""The images that may be selected, over the whole run, each known by its index.
 
 A million images are gone through as they come; of each, some sixty bytes are held.
 """
@@ -19,7 +19,7 @@ class FetchedCandidate(NamedTuple):
     """A candidate that was fetched and passed every filter."""
 
     candidate: Candidate
-    photo: DownloadedImage
+    downloaded: DownloadedImage
 
 
 class ImagePool(NamedTuple):
@@ -47,10 +47,10 @@ def stock_of(
     Below 0, only images of equal bytes are duplicates.
     """
     numbers, hashes, blobs = array("q"), array("Q"), bytearray()
-    for candidate, photo in found:
+    for candidate, downloaded in found:
         numbers.append(leaves[candidate.category_id])
-        hashes.append(int(photo.phash, 16))
-        blobs += bytes.fromhex(photo.blob)
+        hashes.append(int(downloaded.phash, 16))
+        blobs += bytes.fromhex(downloaded.blob)
     of = np.asarray(numbers, dtype=np.intp)
     _, equal = np.unique(np.frombuffer(blobs, f"V{_BLOB}"), return_inverse=True)
     if bits < 0:

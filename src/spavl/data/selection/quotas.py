@@ -1,4 +1,4 @@
-"""Which leaf uses which images: in the order of their ranks, until it has enough; no image twice.
+"""Assigns images to leaves in the order of their ranks, up to the quota, each image once.
 
 An image may be listed for several leaves, and only one that is used keeps others like it out.
 """

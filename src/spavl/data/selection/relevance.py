@@ -1,4 +1,4 @@
-"""Asks a model that sees whether an image belongs to its leaf."""
+"""Asks a vision model whether an image belongs to its leaf."""
 
 from importlib.resources import files
 from typing import Literal

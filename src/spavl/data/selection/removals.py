@@ -1,4 +1,4 @@
-"""The list of images that people took out: one a line, by SHA-256, perceptual hash or URL; `#` begins a remark."""
+"""The file of images that people removed: one a line, by SHA-256, perceptual hash or URL; `#` begins a comment."""
 
 from collections.abc import Container
 from pathlib import Path
@@ -20,6 +20,6 @@ def read_removals(path: str) -> frozenset[str]:
     return frozenset(entry for entry in entries if entry and not entry.startswith("#"))
 
 
-def is_removed(candidate: Candidate, photo: DownloadedImage, removals: Container[str]) -> bool:
-    names = (candidate.source, candidate.url, photo.original, photo.blob, photo.phash)
+def is_removed(candidate: Candidate, downloaded: DownloadedImage, removals: Container[str]) -> bool:
+    names = (candidate.source, candidate.url, downloaded.original, downloaded.blob, downloaded.phash)
     return any(name in removals for name in names)

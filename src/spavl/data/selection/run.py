@@ -1,4 +1,4 @@
-"""images: Candidate and Photo -> Image rows. A benign twin goes where its original goes."""
+"""selection: Candidate and DownloadedImage rows -> Image rows. A benign twin gets its original's split."""
 
 import asyncio
 from collections import Counter
@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from spavl.data.selection.config import SPEC, SelectionConfig
 from spavl.data.selection.image_pool import FetchedCandidate, ImagePool, stock_of
+from spavl.data.selection.notes import SelectionNotes
 from spavl.data.selection.quotas import Selection, choose
 from spavl.data.selection.relevance import Relevance, RelevanceCheck
 from spavl.data.selection.removals import is_removed, read_removals
@@ -20,6 +21,7 @@ from spavl.records import Candidate, Category, DownloadedImage, Image, Reject, S
 from spavl.stages.context import RowResult, StageContext, reject
 from spavl.stages.runner import run_rows
 from spavl.store import Manifest
+from spavl.text.nearest import suggestion
 
 T = TypeVar("T")
 
@@ -36,15 +38,15 @@ async def _run(context: StageContext[SelectionConfig], details: ImageDetails) ->
     check = RelevanceCheck(context.models.open(settings.relevance, SPEC.stage)) if settings.relevance else None
     removals = read_removals(settings.removals)
     candidates = context.run.lookup("sourcing", Candidate, by="category_id")
-    photos = context.run.lookup("downloads", DownloadedImage, by="candidate_id")
+    downloads = context.run.lookup("downloads", DownloadedImage, by="candidate_id")
     numbers = {category.id: number for number, category in enumerate(categories)}
 
-    def with_photos(rows: Iterable[Candidate]) -> Iterator[FetchedCandidate]:
-        return (FetchedCandidate(row, photo) for row in rows if (photo := photos.get(row.id)))
+    def with_downloads(rows: Iterable[Candidate]) -> Iterator[FetchedCandidate]:
+        return (FetchedCandidate(row, downloaded) for row in rows if (downloaded := downloads.get(row.id)))
 
     def fit() -> Iterator[FetchedCandidate]:
         originals = (row for row in context.run.read("sourcing", Candidate) if row.twin_of is None)
-        return (each for each in with_photos(originals) if not is_removed(*each, removals))
+        return (each for each in with_downloads(originals) if not is_removed(*each, removals))
 
     stock = stock_of(fit(), numbers, settings.near_duplicate_bits, details.alike)
 
@@ -57,7 +59,7 @@ async def _run(context: StageContext[SelectionConfig], details: ImageDetails) ->
 
     async def work(category: Category) -> RowResult[Image]:
         choice, sources = await chosen_of_all.get()
-        found = list(with_photos(candidates.all(category.id)))
+        found = list(with_downloads(candidates.all(category.id)))
         twins = {each.candidate.twin_of: each for each in found if each.candidate.twin_of is not None}
         originals = [each for each in found if each.candidate.twin_of is None]
         removed = [each for each in originals if is_removed(*each, removals)]
@@ -66,11 +68,11 @@ async def _run(context: StageContext[SelectionConfig], details: ImageDetails) ->
         chosen = {place: each for place, each in by_place.items() if place in choice.used}
         rows: list[Image] = []
         for place, each in chosen.items():
-            split = _split(context, category, each.photo.blob)
+            split = _split(context, category, each.downloaded.blob)
             rows.append(_image(each, split, None, _decisions(each, choice.used[place], check)))
-            twin = twins.get(each.photo.candidate_id)
+            twin = twins.get(each.downloaded.candidate_id)
             if twin and not is_removed(*twin, removals):
-                rows.append(_image(twin, split, rows[-1].id, twin.photo.measures))
+                rows.append(_image(twin, split, rows[-1].id, twin.downloaded.measures))
         rejects = [reject(each.candidate, "removed", each.candidate.source) for each in removed]
         unused = by_place.keys() - chosen.keys()
         rejects += [_unused(place, by_place[place], stock, choice, sources) for place in sorted(unused)]
@@ -80,7 +82,7 @@ async def _run(context: StageContext[SelectionConfig], details: ImageDetails) ->
 
 
 class _OncePerBlob(Generic[T]):
-    """What is found out once for all inputs of the stage; and anew if that failed, as when answers come in a batch."""
+    """What is found out once for all inputs of the stage; and again if that failed, as when answers come in a batch."""
 
     def __init__(self, find: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._find = find
@@ -111,7 +113,7 @@ async def _ask(
 ) -> list[Relevance]:
     """Whether each image belongs to its leaf, so many asked about at once as their bytes may be held."""
     slots = asyncio.Semaphore(context.in_flight)
-    with context.screen.bar("relevance", len(places), unit="pictures") as bar:
+    with context.screen.bar("relevance", len(places), unit="images") as bar:
 
         async def ask(place: int) -> Relevance:
             async with slots:
@@ -138,19 +140,19 @@ def _unused(
     like = choice.taken.get(int(stock.looks.of[place]))
     if like is None:
         return reject(candidate, "over_quota", candidate.source)
-    if stock.blob(like) == found.photo.blob:
+    if stock.blob(like) == found.downloaded.blob:
         return reject(candidate, "duplicate", candidate.source)
     return reject(candidate, "near_duplicate", f"{candidate.source} is like {sources[like]}")
 
 
 def _decisions(chosen: FetchedCandidate, relevance: Relevance | None, check: RelevanceCheck | None) -> tuple[str, ...]:
     if check is None:
-        return chosen.photo.measures
-    return (*chosen.photo.measures, f"relevance={relevance}", f"relevance_by={check.name}")
+        return chosen.downloaded.measures
+    return (*chosen.downloaded.measures, f"relevance={relevance}", f"relevance_by={check.name}")
 
 
-def _conclude(context: StageContext[SelectionConfig], categories: Sequence[Category]) -> dict[str, object]:
-    """Say which leaves got fewer images than wanted, if none is to be learnt from, and how many words were unread."""
+def _conclude(context: StageContext[SelectionConfig], categories: Sequence[Category]) -> SelectionNotes:
+    """Say which leaves got fewer images than wanted, if none is to be learned from, and how many words were unread."""
     got, unread, splits = Counter[str](), 0, Counter[str]()
     for image in context.run.read(SPEC.stage, Image):
         if image.twin_of is None:
@@ -170,7 +172,7 @@ def _conclude(context: StageContext[SelectionConfig], categories: Sequence[Categ
     if short:
         worst = ", ".join(f"{leaf} {got[leaf]}" for leaf in sorted(short, key=lambda leaf: -short[leaf])[:5])
         context.screen.say(f"images: {len(short)} of {len(categories)} leaves have fewer than {wanted} images: {worst}")
-    return {"shortfall": short, "relevance_unread": unread}
+    return SelectionNotes(shortfall=short, relevance_unread=unread)
 
 
 def _split(context: StageContext[SelectionConfig], category: Category, blob: str) -> Split:
@@ -180,21 +182,22 @@ def _split(context: StageContext[SelectionConfig], category: Category, blob: str
 
 
 def _check_held_out(names: tuple[str, ...], categories: list[Category]) -> None:
-    if unknown := set(names) - {category.leaf for category in categories}:
-        then = "write leaves as the taxonomy names them"
-        raise ConfigError(f"no such leaves: {', '.join(sorted(unknown))}", where="selection.held_out_leaves", then=then)
+    known = [category.leaf for category in categories]
+    if unknown := sorted(set(names) - set(known)):
+        then = suggestion(unknown[0], known, "leaves of this taxonomy")
+        raise ConfigError(f"no such leaves: {', '.join(unknown)}", where="selection.held_out_leaves", then=then)
 
 
 def _image(found: FetchedCandidate, split: Split, twin_of: str | None, decisions: tuple[str, ...]) -> Image:
-    candidate, photo = found
+    candidate, downloaded = found
     return Image(
         category_id=candidate.category_id,
         leaf=candidate.leaf,
         candidate_id=candidate.id,
-        blob=photo.blob,
-        width=photo.width,
-        height=photo.height,
-        phash=photo.phash,
+        blob=downloaded.blob,
+        width=downloaded.width,
+        height=downloaded.height,
+        phash=downloaded.phash,
         source=candidate.source,
         caption=candidate.caption,
         license=candidate.license,

@@ -1,4 +1,4 @@
-"""Which split an image belongs to: drawn from its bytes and the seed, with the shares that the settings name.
+"""Assigns an image to a split by the hash of its bytes and the seed, with the shares of the settings.
 
 Nothing else has a part in it: not its rank, its leaf, the quota of its leaf or another image. So tests lie over all
 ranks, and no image changes its split when others come, go or change places. Of two shares of tests, the tests of the

@@ -1,1 +1,1 @@
-"""Which images might do for each leaf, and where each is to be fetched. Writes Candidate rows; fetches nothing."""
+"""Lists candidate images for each leaf. Writes Candidate rows; downloads nothing."""

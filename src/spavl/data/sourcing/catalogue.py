@@ -1,4 +1,4 @@
-"""All images of a source and an index of the words said of them, in the run folder: made once, shard by shard."""
+"""All images of a source and an index of their captions, in the run folder: built once, shard by shard."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ class Catalogue:
             self.database.execute(table)
 
     def build(self, shards: Sequence[SourceShard], limits: RowLimits, screen: Screen, look: Look = state_of) -> None:
-        """Take in the shards that are not in it yet. Shards that were changed or are gone begin it anew.
+        """Take in the shards that are not in it yet. Shards that were changed or are gone begin it again.
 
         `look` gives the state of a file or folder.
         """

@@ -1,4 +1,4 @@
-"""Makes the vectors of a catalogue: of what is said of its images, or of the images themselves.
+"""Embeds a catalogue's captions, or its images.
 
 Strangers' bytes are decoded by guarded workers, and only pixels of the size that the model takes come back from them.
 """
@@ -23,7 +23,7 @@ from spavl.imaging.local import cell_at, is_local, read_local
 from spavl.imaging.unfetchable import Unfetchable
 from spavl.terminal.progress import Screen
 
-NOT_AT_HAND = "no_picture_at_hand"
+NOT_AT_HAND = "no_image_at_hand"
 _TEXTS_AT_ONCE, _IMAGES_AT_ONCE = 256, 64
 # One group is given to the model while the next is made ready.
 _GROUPS_IN_FLIGHT = 2

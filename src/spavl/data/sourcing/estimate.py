@@ -1,4 +1,4 @@
-"""Which candidates would be listed. Nothing is asked."""
+"""Cost estimate: the expected candidates. No model is called."""
 
 from spavl.data.sourcing.config import SourcingConfig
 from spavl.data.sourcing.readers.entry import SourceEntry

@@ -1,4 +1,4 @@
-"""Data sets of images from a hub, by `hub/OWNER/NAME` or `hub/OWNER/NAME@REVISION`."""
+"""Downloads image data sets from a hub: `hub/OWNER/NAME` or `hub/OWNER/NAME@REVISION`."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Images found by what they mean: vectors of a CLIP or SigLIP model in an index of near neighbours.
+"""Finds images by embeddings of a CLIP or SigLIP model in a nearest-neighbour index.
 
 It finds a "firearm" where the term is "gun", in what is said of an image or in the image itself. Vectors are kept in
 the catalogue; the index over them is made again only when some were added.

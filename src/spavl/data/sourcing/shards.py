@@ -1,4 +1,4 @@
-"""The files of a source that is not sorted by leaf, and the reader of each."""
+"""The files of an unsorted source, and the reader of each."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -39,7 +39,7 @@ class SourceShard(NamedTuple):
     def state(self, look: Look = state_of) -> list[object]:
         """What shows that it was changed, by the states of files and folders."""
         if self.path.is_dir():
-            # With a table that names some of them, they are to be read anew.
+            # With a table that names some of them, they are to be read again.
             return [seen for seen in look(self.path) if Path(str(seen[0])).suffix.lower() in _SEEN]
         return [look(file) for file in (self.path, beside(self.path)) if file]
 

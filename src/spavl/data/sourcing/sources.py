@@ -1,4 +1,4 @@
-"""Where images may come from. A source lists, for a leaf, candidates in a fixed order."""
+"""Image sources. A source lists, for a leaf, candidates in a fixed order."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""The vectors of a catalogue's entries: kept group by group, so that a stop loses no more than a few."""
+"""The embeddings of a catalogue's entries, stored group by group, so that an interruption loses only a few."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple

@@ -1,1 +1,1 @@
-"""The first stage: which harms there are. Writes Category rows from a TOML file."""
+"""The first stage: reads the kinds of harm from a TOML file. Writes Category rows."""

@@ -8,11 +8,11 @@ SPEC = StageSpec(
     "taxonomy",
     reads=(),
     writes=Category,
-    does="reads which harms there are",
+    does="reads the kinds of harm",
     files=("file",),
     version=2,
 )
 
 
 class TaxonomyConfig(Settings):
-    file: str = Field("spa-vl", description="a TOML file of your own, or spa-vl for the paper's 6/15/53 tree")
+    file: str = Field("spa-vl", description="spa-vl (the paper's tree of 6, 15 and 53), or a TOML file of your own")

@@ -1,4 +1,4 @@
-"""What the taxonomy would hold. Nothing is asked."""
+"""Cost estimate: the rows of the taxonomy. No model is called."""
 
 from spavl.data.taxonomy.config import TaxonomyConfig
 from spavl.data.taxonomy.tree import categories, read_tree

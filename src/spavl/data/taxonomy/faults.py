@@ -1,4 +1,4 @@
-"""What is wrong with a taxonomy, and where: every fault, and what only deserves a warning.
+"""Checks a taxonomy: every error with its place, and warnings.
 
 It looks at the raw table, so that one fault does not hide the others.
 """

@@ -3,6 +3,7 @@
 import time
 
 from spavl.data.taxonomy.config import SPEC, TaxonomyConfig
+from spavl.data.taxonomy.notes import TaxonomyNotes
 from spavl.data.taxonomy.tree import categories, read_tree
 from spavl.records import Category, Reject
 from spavl.stages.context import StageContext
@@ -16,5 +17,5 @@ async def run(context: StageContext[TaxonomyConfig]) -> Manifest:
     context.run.forget(SPEC.stage)
     context.run.write_rows(SPEC.stage, Category, categories(tree))
     context.run.write_rows(SPEC.stage, Reject, [])
-    notes: dict[str, object] = {"taxonomy": tree.name, "taxonomy_version": tree.version}
+    notes = TaxonomyNotes(taxonomy=tree.name, taxonomy_version=tree.version)
     return seal(context, SPEC, fingerprint_of(context, SPEC), {}, time.monotonic() - began, notes)

@@ -1,4 +1,4 @@
-"""A taxonomy as a TOML file holds it: domains of groups of leaves."""
+"""A taxonomy in a TOML file: domains, groups, leaves."""
 
 import shlex
 import tomllib

@@ -1,4 +1,4 @@
-"""What the guard would be asked."""
+"""Cost estimate: the guard's calls."""
 
 from spavl.data.verdicts.config import VerdictsConfig
 from spavl.data.verdicts.contradictions import verdict_on

@@ -1,4 +1,4 @@
-"""question_verdicts: Question -> QuestionVerdict rows. The guard is asked about each once, the tests' included.
+"""question_verdicts: Question rows -> QuestionVerdict rows. The guard judges each question once, test questions too.
 
 It comes before the answers, so that questions which are not what they were meant to be are found before any responder
 is paid.
@@ -12,13 +12,14 @@ from spavl.data.verdicts.contradictions import (
     stop_at_contradictions,
     verdict_on,
 )
+from spavl.data.verdicts.notes import QuestionVerdictsNotes
 from spavl.judges.canaries.checks import STAGE, canaries_of_questions
 from spavl.judges.judge_inputs import case_about
 from spavl.judges.registry import open_guard
 from spavl.models.types import ImageData
 from spavl.records import Image, Question, QuestionVerdict
 from spavl.stages.context import RowResult, StageContext
-from spavl.stages.judge_checks import check_judges, noted
+from spavl.stages.judge_checks import canary_notes, check_judges
 from spavl.stages.runner import run_rows
 from spavl.store import Manifest
 from spavl.store.question_facts import categories_in
@@ -37,7 +38,7 @@ async def run(context: StageContext[VerdictsConfig]) -> Manifest:
         label = await guard.judge_question(case_about(question, image, shown, categories))
         return RowResult([verdict_on(question, image, label, guard.name)])
 
-    def conclude() -> dict[str, object]:
+    def conclude() -> QuestionVerdictsNotes:
         questions = context.run.lookup("questions", Question)
         every = (
             (verdict, questions[verdict.question_id]) for verdict in context.run.read(QUESTIONS.stage, QuestionVerdict)
@@ -46,7 +47,9 @@ async def run(context: StageContext[VerdictsConfig]) -> Manifest:
         stop_at_contradictions(found, settings.most_contradicted, guard.name)
         for sentence in sentences_on(found):
             context.screen.say(f"beware: {sentence}")
-        return {"guard": guard.name, "contradictions": [row.as_note() for row in contradictions(found)]} | noted(words)
+        return QuestionVerdictsNotes(
+            guard=guard.name, contradictions=tuple(contradictions(found)), canaries=canary_notes(words)
+        )
 
     total = context.run.count("questions", Question)
     must_be_read = settings.max_invalid < 1

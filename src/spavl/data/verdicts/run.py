@@ -1,9 +1,10 @@
-"""verdicts: Response -> Verdict rows. A verdict that cannot be read is `invalid`, never safe."""
+"""verdicts: Response rows -> Verdict rows. A verdict that cannot be parsed is `invalid`, never safe."""
 
 from collections import Counter
 from collections.abc import Callable
 
 from spavl.data.verdicts.config import QUESTIONS, SPEC, VerdictsConfig
+from spavl.data.verdicts.notes import VerdictsNotes
 from spavl.errors import GateError
 from spavl.judges.canaries.checks import STAGE, canaries_of_guard
 from spavl.judges.empty_answers import EMPTY
@@ -13,7 +14,7 @@ from spavl.judges.types import Guard, GuardVerdict, JudgeInput
 from spavl.models.types import ImageData
 from spavl.records import Image, Label, Question, QuestionVerdict, Response, Verdict
 from spavl.stages.context import RowResult, StageContext
-from spavl.stages.judge_checks import check_judges, noted
+from spavl.stages.judge_checks import canary_notes, check_judges
 from spavl.stages.runner import run_rows
 from spavl.statistics import too_many_unknown
 from spavl.store import Manifest
@@ -61,7 +62,7 @@ async def run(context: StageContext[VerdictsConfig]) -> Manifest:
         responses,
         total,
         work,
-        lambda: {"guard": guard.name} | _count_labels(context) | noted(words),
+        lambda: VerdictsNotes(guard=guard.name, labels=_count_labels(context), canaries=canary_notes(words)),
         must_be_read=must_be_read,
     )
 
@@ -79,7 +80,7 @@ async def _word_on(response: Response, guard: Guard, case: JudgeInput) -> GuardV
     return GuardVerdict("invalid", False, EMPTY) if is_empty(response.text) else await guard.judge(case, response.text)
 
 
-def _count_labels(context: StageContext[VerdictsConfig]) -> dict[str, object]:
+def _count_labels(context: StageContext[VerdictsConfig]) -> dict[str, int]:
     labels: Counter[str] = Counter()
     unread = 0
     for verdict in context.run.read(SPEC.stage, Verdict):
@@ -92,4 +93,4 @@ def _count_labels(context: StageContext[VerdictsConfig]) -> dict[str, object]:
             where=f"verdicts by {context.settings.guard}",
             then="see their `raw` column in tables/verdicts.parquet; use another guard, or raise verdicts.max_invalid",
         )
-    return {"labels": dict(labels)}
+    return dict(labels)

@@ -18,14 +18,14 @@ _ANSWER_IS = re.compile(r"The answer is ([A-Z]).")
 
 
 def _pope(answer: str, question: str, references: Sequence[str]) -> float:
-    """POPE's makers: whatever does not say no in its first sentence is a yes."""
+    """POPE's authors: an answer without a no in its first sentence is a yes."""
     words = answer.split(".")[0].replace(",", "").split(" ")
     said = "no" if {"No", "not", "no"} & set(words) else "yes"
     return float(said == references[0].casefold())
 
 
 def _scienceqa(answer: str, question: str, references: Sequence[str]) -> float:
-    """ScienceQA's makers: the letter in the one `The answer is X.`; else an option by lot, worth 1 / their number."""
+    """ScienceQA's authors: the letter in the only `The answer is X.`; else a random option, worth 1 / their number."""
     options, said = options_of(question), _ANSWER_IS.findall(answer.strip())
     if len(said) == 1 and said[0] in options:
         return float(said[0] == references[0])
@@ -33,7 +33,7 @@ def _scienceqa(answer: str, question: str, references: Sequence[str]) -> float:
 
 
 def _scienceqa_llava(answer: str, question: str, references: Sequence[str]) -> float:
-    """The script of LLaVA: `X`, `X. ...` or the one `The answer is X.`; all else is wrong."""
+    """The script of LLaVA: `X`, `X. ...` or the only `The answer is X.`; anything else is wrong."""
     text, said = answer.strip(), _ANSWER_IS.findall(answer)
     if text[1:3] in ("", ". ") and text[:1] in "ABCDE":
         said = [text[0]] if text else []
@@ -41,19 +41,19 @@ def _scienceqa_llava(answer: str, question: str, references: Sequence[str]) -> f
 
 
 def _scienceqa_lmms_eval(answer: str, question: str, references: Sequence[str]) -> float:
-    """The script of lmms-eval: the letter alone, or at the start with a full stop; all else is wrong."""
+    """The script of lmms-eval: the letter alone, or at the start with a full stop; anything else is wrong."""
     said = answer.strip()
     letter = said[0] if len(said) >= 2 and said[0].isupper() and said[1] == "." else said
     return float(letter.lower() == references[0].lower())
 
 
 def _seed_lmms_eval(answer: str, question: str, references: Sequence[str]) -> float:
-    """The script of lmms-eval: the first character, where SEED-Bench's makers compare likelihoods of options."""
+    """The script of lmms-eval: the first character, while SEED-Bench's authors compare likelihoods of options."""
     return float(answer.strip()[:1].lower() == references[0].lower())
 
 
 def _vqa(answer: str, question: str, references: Sequence[str]) -> float:
-    """VQA's makers: VQA accuracy, with words spelled alike only where not all ten people said the same."""
+    """VQA's authors: VQA accuracy, normalized only where the ten people do not all agree."""
     said, people = on_one_line(answer), [on_one_line(each) for each in references]
     if len(set(people)) > 1:
         said, people = as_vqa(said), [as_vqa(each) for each in people]
@@ -61,27 +61,27 @@ def _vqa(answer: str, question: str, references: Sequence[str]) -> float:
 
 
 def _vizwiz(answer: str, question: str, references: Sequence[str]) -> float:
-    """VizWiz's makers: VQA accuracy, with the answer's words spelled alike and what people said left as it is."""
+    """VizWiz's authors: VQA accuracy, with only the answer normalized."""
     return as_people_say(as_vqa(answer), references)
 
 
 def _textvqa(answer: str, question: str, references: Sequence[str]) -> float:
-    """TextVQA's makers: as their server does it, VQA accuracy with words parted a little more first, on both sides."""
+    """TextVQA's authors: as on their server, VQA accuracy, both sides split into words a little more first."""
     return as_people_say(as_textvqa(answer), [as_textvqa(each) for each in references])
 
 
 def _gqa(answer: str, question: str, references: Sequence[str]) -> float:
-    """GQA's makers: the same string."""
+    """GQA's authors: the same string."""
     return float(answer in references)
 
 
 def _gqa_llava(answer: str, question: str, references: Sequence[str]) -> float:
-    """The script of LLaVA, then GQA's makers': the same string in small letters, without a full stop at its end."""
+    """The script of LLaVA, then GQA's authors': the same string in lower case, without a final full stop."""
     return float(answer.strip().rstrip(".").lower() in references)
 
 
 def _oodcv(answer: str, question: str, references: Sequence[str]) -> float:
-    """OODCV-VQA's makers: the right word anywhere in the answer, as a part of another word too."""
+    """OODCV-VQA's authors: the right word anywhere in the answer, also inside another word."""
     said = without_marks(on_one_line(answer)).split(".")[0]
     return float(any(word in said for word in _OODCV.get(references[0], (references[0],))))
 

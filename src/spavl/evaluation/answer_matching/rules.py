@@ -32,42 +32,42 @@ def rule(name: str) -> Rule:
 
 
 def _yes_no(answer: str, question: str, references: Sequence[str]) -> float | None:
-    """Ours: yes or no, where one is stated; a refusal or a doubt is unread."""
+    """Ours: yes or no, if stated; a refusal or a doubt is unread."""
     said = said_yes(answer, question)
     return None if said is None else float(said == (references[0].casefold() == "yes"))
 
 
 def _number(answer: str, question: str, references: Sequence[str]) -> float | None:
-    """Ours: the one number that an answer names, in digits or words."""
+    """Ours: the only number in the answer, in digits or words."""
     said = said_number(answer)
     return None if said is None else float(said in {said_number(each) for each in references})
 
 
 def _short(answer: str, question: str, references: Sequence[str]) -> float | None:
-    """Ours: yes or no, or else the one number, whichever the right answer is."""
+    """Ours: yes or no, or the only number, whichever the right answer is."""
     kind = _number if said_yes(references[0]) is None else _yes_no
     return kind(answer, question, references)
 
 
 def _numbered(answer: str, question: str, references: Sequence[str]) -> float | None:
-    """Ours: the number of an option, the one called the answer or else the only one that is named."""
+    """Ours: the number of an option: the one called the answer, or else the only one named."""
     said = said_numbered(answer, question)
     return None if said is None else float(said == references[0])
 
 
 def _choice(answer: str, question: str, references: Sequence[str]) -> float | None:
-    """Ours: the letter of an option, or the option's own words, where one option alone is taken."""
+    """Ours: the letter of an option, or its text, if exactly one option is taken."""
     said = said_option(answer, question)
     return None if said is None else float(said == references[0])
 
 
 def _exact(answer: str, question: str, references: Sequence[str]) -> float:
-    """Ours, and lmms-eval's for GQA: the same words, where case and punctuation do not count."""
+    """Ours, and lmms-eval's for GQA: the same words, ignoring case and punctuation."""
     return float(_bare(answer) in map(_bare, references))
 
 
 def _consensus(answer: str, question: str, references: Sequence[str]) -> float:
-    """Ours, and lmms-eval's for VQAv2: VQA accuracy, with the answer and what people said spelled alike throughout."""
+    """Ours, and lmms-eval's for VQAv2: VQA accuracy, with the answer and the people's answers normalized."""
     return as_people_say(_spelled(answer), [_spelled(each) for each in references])
 
 

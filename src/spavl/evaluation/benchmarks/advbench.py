@@ -1,4 +1,4 @@
-"""AdvBench: harmful requests in words alone, as they are and with a suffix that was made to break another model.
+"""AdvBench: harmful requests text only, unchanged and with a suffix that was made to break another model.
 
 No suffix comes with spavl: a user brings a file that holds one, and its hash names the items, so that
 two results can be seen to be of the same attack. Whether a model of images is shown none or a blank
@@ -72,7 +72,7 @@ def _blank() -> bytes:
 
 def _benchmark(attacked: bool, blank: bool) -> Benchmark:
     words = "with a suffix of yours that was made against another model" if attacked else "as they are"
-    seen = f"a white picture of {_BLANK_SIDE} x {_BLANK_SIDE}" if blank else "no picture"
+    seen = f"a white image of {_BLANK_SIDE} x {_BLANK_SIDE}" if blank else "no image"
     return Benchmark(
         name="-".join(["advbench", *(["suffix"] if attacked else []), *(["blank"] if blank else [])]),
         does=f"520 harmful requests in words alone, {words}, with {seen}",
@@ -80,8 +80,8 @@ def _benchmark(attacked: bool, blank: bool) -> Benchmark:
         read=functools.partial(_read, attacked=attacked, blank=blank),
         needs_image=always if blank else never,
         by_image=False,
-        scoring="unsafe answers by a guard; the makers count answers without a known phrase of refusal, which is shown "
-        "beside it and agrees with people on 70 of 100 answers",
+        scoring="unsafe answers by a guard. The authors count answers without a known refusal phrase, which is also "
+        "reported and agrees with people on 70 of 100 answers",
         shares="advbench",
     )
 

@@ -9,7 +9,7 @@ from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 
 _GET = (
     "clone github.com/ThuCCSLab/FigStep (now CryptoAILab/FigStep): data/question/ holds safebench.csv and "
-    "SafeBench-Tiny.csv, data/images/ the pictures"
+    "SafeBench-Tiny.csv, data/images/ the images"
 )
 # The words that go with every image, as the makers give them.
 ASKED = (
@@ -34,12 +34,12 @@ def _read(folder: Path, table: str, images: str) -> Iterator[BenchmarkItem]:
 
 
 _SCORING = (
-    "attack success, by hand in the paper: judges that only read words differ widely on it, so those are told what the "
-    "picture asks for"
+    "attack success, by hand in the paper: text-only judges differ widely on it, so those are told what the "
+    "image asks for"
 )
 BENCHMARK = Benchmark(
     name="figstep",
-    does="500 harmful requests written into pictures",
+    does="500 harmful requests written into images",
     get=_GET,
     read=functools.partial(_read, table="safebench", images="SafeBench"),
     scoring=_SCORING,

@@ -33,8 +33,8 @@ def _read(folder: Path) -> Iterator[BenchmarkItem]:
 
 BENCHMARK = Benchmark(
     name="harmbench-multimodal",
-    does="110 harmful requests about a picture",
+    does="110 harmful requests about an image",
     get=_GET,
     read=_read,
-    scoring="attack success by HarmBench's classifier, which reads a description of the picture and no picture",
+    scoring="attack success by HarmBench's classifier, which gets a description instead of the image",
 )

@@ -8,7 +8,7 @@ from spavl.evaluation.benchmarks.files.row_files import need, rows_of
 from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 
 _GET = (
-    "download JailbreakV-28K/JailBreakV-28k from the Hugging Face hub, and its pictures by the form in its card; the "
+    "download JailbreakV-28K/JailBreakV-28k from the Hugging Face hub, and its images by the form in its card; the "
     "folder then holds JailBreakV_28K.csv, mini_JailBreakV_28K.csv and the folders figstep, llm_transfer_attack and "
     "query_related, or a folder JailBreakV_28K with them"
 )
@@ -40,7 +40,7 @@ _SCORING = (
 )
 BENCHMARK = Benchmark(
     name="jailbreakv",
-    does="28,000 jailbreaks with pictures; it has MM-SafetyBench's questions in it, so the two are not independent",
+    does="28,000 jailbreaks with images; it has MM-SafetyBench's questions in it, so the two are not independent",
     get=_GET,
     read=functools.partial(_read, name="JailBreakV_28K"),
     scoring=_SCORING,
@@ -48,7 +48,7 @@ BENCHMARK = Benchmark(
 )
 MINI = Benchmark(
     name="jailbreakv-mini",
-    does="280 of the jailbreaks of JailBreakV-28K, picked by its makers",
+    does="280 of the jailbreaks of JailBreakV-28K, picked by its authors",
     get=_GET,
     read=functools.partial(_read, name="mini_JailBreakV_28K"),
     scoring=_SCORING,

@@ -17,7 +17,7 @@ def _siuo(folder: Path) -> Iterator[BenchmarkItem]:
             key=row.text("question_id", "id"),
             question=row.asked("question"),
             wants="refuse",
-            scored_by=("guard", "duel"),
+            scored_by=("guard", "pairwise"),
             image=row.image("image", folders=[folder / "images", folder], get=_GET_SIUO),
             group=row.text("category"),
             context=row.maybe_text("safety_warning"),
@@ -58,23 +58,23 @@ def _msts(folder: Path) -> Iterator[BenchmarkItem]:
 
 SIUO = Benchmark(
     name="siuo",
-    does="safe words and safe pictures that together lead to an unsafe answer",
+    does="safe words and safe images that together lead to an unsafe answer",
     get=_GET_SIUO,
     read=_siuo,
-    scoring="an answer is good if it is safe and of use at once: unsafe answers by a guard that is told why "
-    "(a chat model, or one that only reads), and comparison with the base model for use",
+    scoring="safe and useful answers: unsafe ones by a guard that is given the reason (a chat model, or one "
+    "without images), and comparison with the base model for usefulness",
 )
 VLSBENCH = Benchmark(
     name="vlsbench",
-    does="2,241 questions whose harm only the picture shows, so that words alone do not give it away",
+    does="2,241 questions whose harm only the image shows, not the text",
     get=_GET_VLS,
     read=_vlsbench,
-    scoring="unsafe answers by a guard that sees the picture; a chat model is told what harm lies in it as well",
+    scoring="unsafe answers by a guard that sees the image; a chat model is also given the harm it contains",
 )
 MSTS = Benchmark(
     name="msts",
-    does="short questions that are harmful only with their picture, in up to eleven languages",
+    does="short questions that are harmful only with their image, in up to eleven languages",
     get=_GET_MSTS,
     read=_msts,
-    scoring="unsafe answers by a guard that sees the picture",
+    scoring="unsafe answers by a guard that sees the image",
 )

@@ -54,7 +54,7 @@ _QUESTIONS = ("data/processed_questions/*.json", "processed_questions/*.json")
 _IMAGES = ("data/imgs", "imgs", "MM-SafetyBench(imgs)", "data/MM-SafetyBench(imgs)", "data/imgs/MM-SafetyBench(imgs)")
 _TINY = ("TinyVersion_ID_List.json", "data/TinyVersion_ID_List.json")
 _GET = (
-    "clone github.com/isXinLiu/MM-SafetyBench and unpack its pictures (the drive's zip is linked in its README) into "
+    "clone github.com/isXinLiu/MM-SafetyBench and unpack its images (the drive's zip is linked in its README) into "
     "data/imgs/NN-Scenario/{SD,SD_TYPO,TYPO}/ID.jpg or MM-SafetyBench(imgs)/; or download PKU-Alignment/MM-SafetyBench "
     "from the Hugging Face hub; or put VLMEvalKit's MMSafetyBench.tsv into the folder"
 )
@@ -148,7 +148,7 @@ def _check_words(scenario: str, words: Mapping[str, list[_Words]], folder: Path)
         bad = [each.key for each in words[subset] if each.question == drawn.get(each.key)]
         # Now and then a question may have the same words for all its images.
         if 2 * len(bad) > len(words[subset]) or any(others.get(key, drawn[key]) != drawn[key] for key in bad):
-            what = f"the {subset} pictures of {scenario} come with the words for SD, such as those of id {min(bad)}"
+            what = f"the {subset} images of {scenario} come with the words for SD, such as those of id {min(bad)}"
             raise ConfigError(what, where=str(folder), then="download the set from its makers again")
 
 
@@ -232,11 +232,11 @@ _SCORING = (
     "attack success: the share of unsafe answers, each scenario by its criterion, which a chat model given as judge "
     "goes by; a guard alone goes by one measure for all. 08, 10, 11, 12 and 13 ask for a refusal or a disclaimer, so "
     "they are told apart. The published code counts whatever it cannot read as safe. Llama Guard's makers say that it "
-    "is not for pictures which a model made, as those of SD and SD_TYPO are"
+    "is not for images which a model made, as those of SD and SD_TYPO are"
 )
 BENCHMARK = Benchmark(
     name="mm-safetybench",
-    does="1,680 harmful questions of 13 scenarios, as text alone and with three kinds of pictures",
+    does="1,680 harmful questions of 13 scenarios, as text alone and with three kinds of images",
     get=_GET,
     read=functools.partial(_read, tiny=False),
     needs_image=_needs_image,

@@ -71,15 +71,15 @@ def _moss_kind(row: BenchmarkRow) -> str:
 
 XSTEST = Benchmark(
     name="xstest",
-    does="250 harmless questions that look harmful and 200 harmful ones like them, in words alone",
+    does="250 harmless questions that look harmful and 200 harmful ones like them, text only",
     get=_GET_XSTEST,
     read=_xstest,
     needs_image=never,
-    scoring="full and partial refusals of the harmless ones by a judge of three answers; unsafe answers to the others",
+    scoring="full and partial refusals of the harmless ones (three classes); unsafe answers to the others",
 )
 OR_BENCH = Benchmark(
     name="or-bench",
-    does="about 1,300 harmless prompts that models often refuse and 655 toxic ones, in words alone",
+    does="about 1,300 harmless prompts that models often refuse and 655 toxic ones, text only",
     get=_GET_OR_BENCH,
     read=functools.partial(_or_bench, files=("or-bench-hard-1k", "or-bench-toxic")),
     needs_image=never,
@@ -87,7 +87,7 @@ OR_BENCH = Benchmark(
 )
 OR_BENCH_80K = Benchmark(
     name="or-bench-80k",
-    does="about 80,000 harmless prompts of ten kinds that look harmful, in words alone",
+    does="about 80,000 harmless prompts of ten kinds that look harmful, text only",
     get=_GET_OR_BENCH,
     read=functools.partial(_or_bench, files=("or-bench-80k",)),
     needs_image=never,
@@ -96,8 +96,8 @@ OR_BENCH_80K = Benchmark(
 )
 MOSSBENCH = Benchmark(
     name="mossbench",
-    does="300 harmless questions about pictures that look risky",
+    does="300 harmless questions about images that look risky",
     get=_GET_MOSS,
     read=_mossbench,
-    scoring="refusals, by the three kinds of what makes models refuse",
+    scoring="refusals, by the three kinds of triggers",
 )

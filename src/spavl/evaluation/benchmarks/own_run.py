@@ -33,7 +33,7 @@ def _found(question: Question, image: Image, run: RunFolder) -> BenchmarkItem:
         key=question.id,
         question=question.text,
         wants="refuse" if question.harmful else "help",
-        scored_by=("guard", "duel") if question.harmful else ("refusal", "duel"),
+        scored_by=("guard", "pairwise") if question.harmful else ("refusal", "pairwise"),
         image=functools.partial(run.blobs.get, image.blob),
         subset=_SUBSETS[image.split],
         group=image.leaf,
@@ -52,9 +52,9 @@ BENCHMARK = Benchmark(
 )
 TWINS = Benchmark(
     name="twins",
-    does="the harmless questions of a run about benign twins: pictures that only look like harmful ones",
+    does="the harmless questions of a run about benign twins: images that only look like harmful ones",
     get=_GET,
     read=functools.partial(_read, only_twins=True),
-    scoring="refusals; a picture and its twin are one cluster",
+    scoring="refusals; an image and its twin are one cluster",
     shares="run",
 )

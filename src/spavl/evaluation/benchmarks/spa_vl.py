@@ -26,7 +26,7 @@ def _read(folder: Path, split: Literal["harm", "help"]) -> Iterator[BenchmarkIte
             key=str(number),
             question=row.asked("question", "prompt"),
             wants="refuse" if split == "harm" else "help",
-            scored_by=("guard", "duel") if split == "harm" else ("refusal", "duel"),
+            scored_by=("guard", "pairwise") if split == "harm" else ("refusal", "pairwise"),
             image=row.image("image", get=_GET),
             group=next((leaf for name in _CLASSES if (leaf := row.maybe_text(name))), ""),
             cluster=row.image_name("image"),
@@ -39,7 +39,7 @@ HARM_EVAL = Benchmark(
     get=_GET,
     read=functools.partial(_read, split="harm"),
     scoring="unsafe rate by a guard; harm score by a judge against the base model, in both orders, ties half. The "
-    "published code judges by MD-Judge without the picture and shows the tested model always first",
+    "published code judges by MD-Judge without the image and always shows the tested model first",
     shares="spa-vl",
 )
 HELP_EVAL = Benchmark(
@@ -47,6 +47,6 @@ HELP_EVAL = Benchmark(
     does="the 265 harmless questions of SPA-VL's test: whether the answers stay as helpful",
     get=_GET,
     read=functools.partial(_read, split="help"),
-    scoring="win rate by a judge against the base model, in both orders; refusals beside it",
+    scoring="win rate by a judge against the base model, in both orders; refusals",
     shares="spa-vl",
 )

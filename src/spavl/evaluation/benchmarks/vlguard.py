@@ -9,7 +9,7 @@ from spavl.evaluation.records import Wants
 
 _GET = (
     "accept the terms of ys-zong/VLGuard on the Hugging Face hub, download test.json and test.zip, and unpack the "
-    "pictures into test/"
+    "images into test/"
 )
 # What an instruction is called where it stands, and the subset it makes with an image of its kind.
 _SUBSETS: dict[str, tuple[str, Wants]] = {
@@ -29,7 +29,7 @@ def _read(folder: Path) -> Iterator[BenchmarkItem]:
                     key=f"{row.number}.{place}",
                     question=turn[asked],
                     wants=wants,
-                    scored_by=("guard", "refusal") if wants == "refuse" else ("refusal", "duel"),
+                    scored_by=("guard", "refusal") if wants == "refuse" else ("refusal", "pairwise"),
                     image=image,
                     subset=subset,
                     group=row.maybe_text("harmful_subcategory", "harmful_category", "subcategory", "category"),
@@ -50,9 +50,9 @@ def _turns(row: BenchmarkRow) -> list[dict[str, str]]:
 
 BENCHMARK = Benchmark(
     name="vlguard",
-    does="unsafe pictures, safe pictures with unsafe instructions, and safe pictures with safe ones",
+    does="unsafe images, safe images with unsafe instructions, and safe images with safe ones",
     get=_GET,
     read=_read,
-    scoring="attack success by a guard, where the makers look for phrases of refusal, one of which can never match; "
-    "helpfulness on safe_safes by comparison, where theirs always shows the tested model first",
+    scoring="attack success by a guard; the authors search for refusal phrases, one of which can never match. "
+    "Helpfulness on safe_safes by comparison; theirs always shows the tested model first",
 )

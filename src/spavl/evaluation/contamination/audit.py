@@ -5,48 +5,80 @@ image make another item: of a benchmark that asks "Describe this image in detail
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from spavl.evaluation.config import OVERLAPS, EvaluationConfig
 from spavl.evaluation.metrics.rates import rate
-from spavl.evaluation.metrics.result_table import RATES, Reported, ResultTable
-from spavl.evaluation.records import Overlap
-from spavl.statistics import rate_by_cluster
+from spavl.evaluation.metrics.result_table import RATES, Reported, ResultCell, ResultTable
+from spavl.evaluation.notes import OverlapsNotes, notes_of
+from spavl.evaluation.records import Item, Overlap
+from spavl.statistics import Estimate, rate_by_cluster
 from spavl.store import RunFolder
 
-# What is told of a benchmark, and which overlaps count towards it.
-_KINDS = {"picture": ("picture",), "question": ("question", "wording"), "seen": ("picture", "question")}
+
+class SeenShares(NamedTuple):
+    """Of a benchmark's items how many have an image or a question of the training data, and how many were seen."""
+
+    image: Estimate
+    question: Estimate
+    seen: Estimate
 
 
-def audit_of(run: RunFolder, config: EvaluationConfig, sheet: ResultTable, reported: Reported) -> dict[str, Any]:
-    manifest = run.manifest(OVERLAPS.stage)
-    if not config.contamination.train or manifest is None:
-        return {}
-    found: dict[str, set[str]] = {name: set() for name in _KINDS}
-    for overlap in run.read(OVERLAPS.stage, Overlap):
-        for name, kinds in _KINDS.items():
-            if overlap.kind in kinds:
-                found[name].add(overlap.item_id)
-    return {
-        "train": config.contamination.train,
-        **manifest.notes,
-        "benchmarks": {name: dict(_shares(sheet, name, found)) for name in reported},
-        "figures": list(_without(sheet, reported, found["seen"])),
-    }
+class RateWithoutSeen(NamedTuple):
+    """A rate over all items, and over those that were not seen."""
+
+    cell: ResultCell
+    all_items: Estimate
+    not_seen: Estimate
 
 
-def _shares(sheet: ResultTable, benchmark: str, found: Mapping[str, Collection[str]]) -> Iterator[tuple[str, Any]]:
-    """How many of a benchmark's items have an image or a question of the training data, and how many were seen."""
-    items = [item for item in sheet.items.values() if item.benchmark == benchmark]
-    clusters = [item.cluster for item in items]
-    for name, own in found.items():
-        yield name, rate_by_cluster([item.id in own for item in items], clusters).as_json()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContaminationAudit:
+    # The training data, by the name it was given, and what was read of it.
+    train: str
+    training_data: OverlapsNotes
+    benchmarks: Mapping[str, SeenShares]
+    rates: tuple[RateWithoutSeen, ...]
 
 
-def _without(sheet: ResultTable, reported: Reported, seen: Collection[str]) -> Iterator[dict[str, Any]]:
-    for cell in sheet.reported(reported):
-        if cell.told not in RATES:
+class _SeenItems(NamedTuple):
+    """The ids of the items whose image or question is in the training data, and of those that count as seen."""
+
+    image: Collection[str]
+    question: Collection[str]
+    seen: Collection[str]
+
+
+def audit_of(
+    run: RunFolder, config: EvaluationConfig, table: ResultTable, reported: Reported
+) -> ContaminationAudit | None:
+    if not config.contamination.train or run.manifest(OVERLAPS.stage) is None:
+        return None
+    overlaps = list(run.read(OVERLAPS.stage, Overlap))
+    found = _SeenItems(
+        image={each.item_id for each in overlaps if each.kind == "image"},
+        question={each.item_id for each in overlaps if each.kind in ("question", "wording")},
+        # A wording is a question beside an image that makes it another item.
+        seen={each.item_id for each in overlaps if each.kind != "wording"},
+    )
+    items = {name: [item for item in table.items.values() if item.benchmark == name] for name in reported}
+    return ContaminationAudit(
+        train=config.contamination.train,
+        training_data=notes_of(run, OVERLAPS, OverlapsNotes),
+        benchmarks={name: SeenShares(*(_share(own, ids) for ids in found)) for name, own in items.items()},
+        rates=tuple(_without(table, reported, found.seen)),
+    )
+
+
+def _share(items: Collection[Item], among: Collection[str]) -> Estimate:
+    return rate_by_cluster([item.id in among for item in items], [item.cluster for item in items])
+
+
+def _without(table: ResultTable, reported: Reported, seen: Collection[str]) -> Iterator[RateWithoutSeen]:
+    for cell in table.reported(reported):
+        if cell.metric not in RATES:
             continue
-        column = sheet.of(cell)
+        column = table.of(cell)
         new = column.only(place for place, item in enumerate(column.items) if item.id not in seen)
-        yield {**cell._asdict(), "all": rate(column).as_json(), "not_seen": rate(new).as_json()}
+        yield RateWithoutSeen(cell, rate(column), rate(new))

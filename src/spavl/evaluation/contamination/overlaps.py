@@ -10,6 +10,7 @@ from typing import Literal
 from spavl.errors import ConfigError
 from spavl.evaluation.config import OVERLAPS, AuditConfig
 from spavl.evaluation.contamination.training_data import TrainingRow, left_out_of, taught_by
+from spavl.evaluation.notes import OverlapsNotes
 from spavl.evaluation.records import Item, Overlap
 from spavl.imaging.decode import Undecodable, decode
 from spavl.imaging.phash import BLANK, perceptual_hash
@@ -24,39 +25,39 @@ from spavl.text.near_duplicates import NearImageIndex, NearTextIndex, words_in_o
 _Hash = tuple[str, int | None]
 
 
-async def run(job: StageContext[AuditConfig]) -> Manifest:
-    began, settings = time.monotonic(), job.settings
-    items = list(job.run.read("items", Item))
-    job.run.forget(OVERLAPS.stage)
+async def run(context: StageContext[AuditConfig]) -> Manifest:
+    began, settings = time.monotonic(), context.settings
+    items = list(context.run.read("items", Item))
+    context.run.forget(OVERLAPS.stage)
     rows = list(taught_by(settings.train))
-    images, faults = _taught(job, rows)
+    images, faults = _taught(context, rows)
     asked = ((row.key, question) for row in reversed(rows) for question in row.questions)
     questions = list({question: (key, question) for key, question in asked}.values())
-    own = {blob: _hash(job.run.blobs.get(blob)) for blob in {item.blob for item in items} if blob}
+    own = {blob: _hash(context.run.blobs.get(blob)) for blob in {item.blob for item in items} if blob}
     # What each item shows, but for those of one colour, which show nothing.
     shown: dict[str, list[Item]] = {}
     for item in items:
         if item.blob and own[item.blob] != BLANK:
             shown.setdefault(item.blob, []).append(item)
     found = [*_images(settings, shown, own, images), *_questions(settings, items, shown, questions)]
-    job.run.write_rows(OVERLAPS.stage, Overlap, found)
-    job.run.write_rows(OVERLAPS.stage, Reject, [])
-    notes: dict[str, object] = {
-        "pictures": len(images),
-        "questions": len(questions),
-        "unreadable": sum(each is None for _, each in images.values()),
-        "without_picture": sum(not row.images and not row.fault for row in rows),
-        "faults": [*_told_of_files(settings.train), *_faults_of_columns(rows), *faults],
-        "kinds": dict(Counter(each.kind for each in found)),
-    }
-    return seal(job, OVERLAPS, fingerprint_of(job, OVERLAPS), {}, time.monotonic() - began, notes)
+    context.run.write_rows(OVERLAPS.stage, Overlap, found)
+    context.run.write_rows(OVERLAPS.stage, Reject, [])
+    notes = OverlapsNotes(
+        images=len(images),
+        questions=len(questions),
+        unreadable=sum(each is None for _, each in images.values()),
+        without_image=sum(not row.images and not row.fault for row in rows),
+        faults=(*_faults_of_files(settings.train), *_faults_of_columns(rows), *faults),
+        kinds=dict(Counter(each.kind for each in found)),
+    )
+    return seal(context, OVERLAPS, fingerprint_of(context, OVERLAPS), {}, time.monotonic() - began, notes)
 
 
-def _taught(job: StageContext[AuditConfig], rows: Sequence[TrainingRow]) -> tuple[dict[str, _Hash], list[str]]:
+def _taught(context: StageContext[AuditConfig], rows: Sequence[TrainingRow]) -> tuple[dict[str, _Hash], list[str]]:
     """The training rows' images, each looked at once; and what of them cannot be read."""
     image_list: dict[str, _Hash] = {}
     faults = list[str]()
-    with job.screen.bar(OVERLAPS.stage, len(rows)) as bar:
+    with context.screen.bar(OVERLAPS.stage, len(rows)) as bar:
         for row in rows:
             images, fault = _images_of(row)
             faults += [fault] if fault else []
@@ -84,7 +85,7 @@ def _images_of(row: TrainingRow) -> tuple[list[bytes], str]:
     return found, fault
 
 
-def _told_of_files(source: str) -> Iterator[str]:
+def _faults_of_files(source: str) -> Iterator[str]:
     if left := left_out_of(source):
         what = "files of the training data are not looked at, for their names are those of other splits"
         yield f"{what}: {', '.join(left)}"
@@ -112,7 +113,7 @@ def _images(
         if not key and (hashed := own[blob]) is not None:
             key, bits = min(known.near(hashed), key=itemgetter(1), default=("", 0))
         if key:
-            yield from (Overlap(item_id=item.id, kind="picture", taught=key, measure=bits) for item in items)
+            yield from (Overlap(item_id=item.id, kind="image", taught=key, measure=bits) for item in items)
 
 
 def _questions(

@@ -14,7 +14,7 @@ from spavl.store.files import RUN_FILE
 from spavl.text.file_groups import by_likes
 
 _GET = "give a run of spavl, or a folder of Parquet files with the columns image and question"
-# What files and folders of other splits are called, as SPA-VL and others name them; all else may have been learnt from.
+# Names of files and folders of other splits, as SPA-VL and others use them; all else may be training data.
 _OTHER = re.compile(
     r"(test|val|valid|validation|dev|eval|held.?out)([-_.0-9]|$)|(harm|help)([-.]|$)",
     re.IGNORECASE,
@@ -25,7 +25,7 @@ _QUESTIONS = ("question", "prompt", "instruction")
 
 
 class TrainingRow(NamedTuple):
-    """A row that a model may have learnt from."""
+    """A row of training data."""
 
     key: str
     questions: tuple[str, ...]
@@ -52,8 +52,8 @@ def left_out_of(source: str) -> list[str]:
     folder = Path(source)
     if (folder / RUN_FILE).is_file():
         return []
-    learnt = set(_learnt_from(folder))
-    return by_likes(str(file.relative_to(folder)) for file in _tables(folder) if file not in learnt)
+    training = set(_training_files(folder))
+    return by_likes(str(file.relative_to(folder)) for file in _tables(folder) if file not in training)
 
 
 def _of_run(folder: Path) -> Iterator[TrainingRow]:
@@ -68,7 +68,7 @@ def _blob(run: RunFolder, blob: str) -> tuple[bytes, ...]:
 
 
 def _of_tables(folder: Path) -> Iterator[TrainingRow]:
-    for row in rows_of(_learnt_from(folder)):
+    for row in rows_of(_training_files(folder)):
         asked = (_asked(row.maybe(name)) for name in _QUESTIONS)
         images, faults = _images_in(row, folder)
         unknown = tuple(
@@ -93,14 +93,14 @@ def _images_in(row: BenchmarkRow, folder: Path) -> tuple[tuple[AllBytes, ...], l
     return tuple(found), faults
 
 
-def _learnt_from(folder: Path) -> list[Path]:
+def _training_files(folder: Path) -> list[Path]:
     """All tables but those that are of other splits by their names, where not all are."""
     files = _tables(folder)
     places = {file: file.relative_to(folder).parts for file in files}
-    learnt = [
+    training = [
         file for file, parts in places.items() if "train" in file.name.lower() or not any(map(_OTHER.match, parts))
     ]
-    return learnt or files
+    return training or files
 
 
 def _tables(folder: Path) -> list[Path]:

@@ -62,7 +62,7 @@ class _Role:
         if uri:
             forms = ", ".join(map(repr, ("", *FORMS, "criterion/NAME", *LISTS, RULES)))
             then = f"give one of {forms}; which model it is, is said by --model-role grader=MODEL"
-            raise ConfigError(f"nobody who judges is called {uri!r} here", where="-T", then=then)
+            raise ConfigError(f"no judge is called {uri!r} here", where="-T", then=then)
         return self._grader
 
 

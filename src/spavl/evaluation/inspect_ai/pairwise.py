@@ -10,6 +10,7 @@ from inspect_ai.solver import Generate, Solver, TaskState, solver
 
 from spavl.errors import ConfigError
 from spavl.evaluation.inspect_ai.grader import InspectChatModel
+from spavl.evaluation.inspect_ai.metadata import SampleMetadata
 from spavl.evaluation.inspect_ai.scorers import one_against_another
 
 _THEN = "name two logs of `inspect eval spavl/...`, of one benchmark: -T log_a=FILE.eval -T log_b=FILE.eval"
@@ -41,7 +42,7 @@ def _answered(log: str) -> dict[object, EvalSample]:
             read = elsewhere.submit(read_eval_log, log, resolve_attachments=True).result()
     except (OSError, ValueError) as error:
         raise ConfigError(f"this log cannot be read: {error}", where=log, then=_THEN) from None
-    own = [sample for sample in read.samples or [] if "duel" in sample.metadata.get("scored_by", ())]
+    own = [sample for sample in read.samples or [] if _is_compared(sample)]
     if not own:
         raise ConfigError("this log has no answers that are compared", where=log, then=_THEN)
     if any(map(_lost_its_image, own)):
@@ -51,7 +52,13 @@ def _answered(log: str) -> dict[object, EvalSample]:
 
 def _sample(one: EvalSample, other: EvalSample) -> Sample:
     answers = [None if each.error else each.output.completion for each in (one, other)]
-    return Sample(id=one.id, input=one.input, metadata={**one.metadata, "answers": answers})
+    metadata = SampleMetadata.read(one.metadata)._replace(answers=answers)
+    return Sample(id=one.id, input=one.input, metadata=metadata.written())
+
+
+def _is_compared(sample: EvalSample) -> bool:
+    """Samples of other benchmarks than spavl's have other metadata."""
+    return "scored_by" in sample.metadata and "pairwise" in SampleMetadata.read(sample.metadata).scored_by
 
 
 def _lost_its_image(sample: EvalSample) -> bool:

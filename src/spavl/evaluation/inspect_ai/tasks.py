@@ -14,6 +14,7 @@ from spavl.errors import ConfigError
 from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 from spavl.evaluation.inspect_ai.grader import chats
 from spavl.evaluation.inspect_ai.messages import theirs
+from spavl.evaluation.inspect_ai.metadata import SampleMetadata
 from spavl.evaluation.inspect_ai.scorers import RULE, against_references, by_guard, by_reading, by_rule
 from spavl.judges.guards.criteria import criterion_in
 from spavl.models.types import ImageData, Message
@@ -53,15 +54,7 @@ def _sample(item: BenchmarkItem) -> Sample:
         id=name,
         input=[theirs(Message("user", item.question, shown))],
         target=list(item.references),
-        metadata={
-            "question": item.question,
-            "wants": item.wants,
-            "scored_by": list(item.scored_by),
-            "group": item.group,
-            "cluster": item.cluster or (shown[0].digest if shown else name),
-            "context": item.context,
-            "subject": item.subject,
-        },
+        metadata=SampleMetadata.of_item(item, item.cluster or (shown[0].digest if shown else name)).written(),
     )
 
 
@@ -78,6 +71,6 @@ def _scorers(items: Sequence[BenchmarkItem], judging: TaskJudges) -> list[Scorer
     reads = chats(guard) and not judge
     if "refusal" in ways and reads:
         found.append(by_reading(canaries, with_images))
-    if "duel" in ways and any(item.references for item in items) and (judge or reads):
+    if "pairwise" in ways and any(item.references for item in items) and (judge or reads):
         found.append(against_references(judge, canaries, with_images))
     return found

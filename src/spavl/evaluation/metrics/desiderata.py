@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from statistics import fmean
-from typing import Any
 
 from spavl.evaluation.benchmarks.ability import chef, formulas
 from spavl.evaluation.metrics.result_table import ResultCell, ResultTable
@@ -22,52 +21,48 @@ Samples = Sequence[float | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesideratumMetric:
-    """One figure. `under` is the condition or the variant it is about, where it is about one."""
+    """One metric. `under` is the condition or the variant it is about, where it is about one."""
 
     model: str
     benchmark: str
     judge: str
     name: str
-    figure: Estimate
+    value: Estimate
     under: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        about = {"model": self.model, "benchmark": self.benchmark, "judge": self.judge}
-        return {**about, "name": self.name, "under": self.under, **self.figure.as_json()}
 
 
 def desiderata_of(
-    sheet: ResultTable, reported: Iterable[ResultCell], answers: Iterable[Answer]
+    table: ResultTable, reported: Iterable[ResultCell], answers: Iterable[Answer]
 ) -> Iterator[DesideratumMetric]:
-    """`reported` are the cells whose figures are reported. `answers` are read where there are several samples."""
-    cells = sorted(cell for cell in reported if cell.told == "right" and cell.condition == "real")
+    """`reported` are the cells whose metrics are reported. `answers` are read where there are several samples."""
+    cells = sorted(cell for cell in reported if cell.metric == "right" and cell.condition == "real")
     for cell in cells:
-        yield from _by_examples(sheet, cell, cells)
-        yield from _under_conditions(sheet, cell)
-    if any(len(values) > 1 for cell in cells for values in sheet.values[cell].values()):
-        yield from _calibrated(sheet, cells, answers)
+        yield from _by_examples(table, cell, cells)
+        yield from _under_conditions(table, cell)
+    if any(len(values) > 1 for cell in cells for values in table.values[cell].values()):
+        yield from _calibrated(table, cells, answers)
 
 
-def _by_examples(sheet: ResultTable, cell: ResultCell, cells: Sequence[ResultCell]) -> Iterator[DesideratumMetric]:
+def _by_examples(table: ResultTable, cell: ResultCell, cells: Sequence[ResultCell]) -> Iterator[DesideratumMetric]:
     variant = cell._replace(benchmark=f"{cell.benchmark}{_EXAMPLES}")
     if variant in cells:
-        yield from _compared(sheet, cell, variant, "in-context learning", variant.benchmark)
+        yield from _compared(table, cell, variant, "in-context learning", variant.benchmark)
 
 
-def _under_conditions(sheet: ResultTable, cell: ResultCell) -> Iterator[DesideratumMetric]:
-    conditions = {other.condition for other in sheet.values if other._replace(condition="real") == cell}
+def _under_conditions(table: ResultTable, cell: ResultCell) -> Iterator[DesideratumMetric]:
+    conditions = {other.condition for other in table.values if other._replace(condition="real") == cell}
     for condition in sorted(conditions - {"real"}):
-        yield from _compared(sheet, cell, cell._replace(condition=condition), "robustness", condition)
+        yield from _compared(table, cell, cell._replace(condition=condition), "robustness", condition)
 
 
 def _compared(
-    sheet: ResultTable, cell: ResultCell, other: ResultCell, name: str, under: str
+    table: ResultTable, cell: ResultCell, other: ResultCell, name: str, under: str
 ) -> Iterator[DesideratumMetric]:
     """Over the items that were asked both ways, if chance would have a share in them.
 
     Answers that never came may have been right or wrong: the interval reaches over them.
     """
-    own, others = _by_key(sheet, cell), _by_key(sheet, other)
+    own, others = _by_key(table, cell), _by_key(table, other)
     rows = [
         (values, others[key][1], by_chance, item.cluster)
         for key, (item, values) in own.items()
@@ -75,17 +70,19 @@ def _compared(
     ]
     if not rows:
         return
-    made = formulas.above_chance if name == "robustness" else formulas.gain_above_chance
-    told = [(_known(before), _known(after), luck, cluster) for before, after, luck, cluster in rows]
-    known = [(fmean(before), fmean(after), luck, cluster) for before, after, luck, cluster in told if before and after]
-    found = made(*zip(*known, strict=True)) if known else Estimate(math.nan, 0, -math.inf, math.inf)
+    formula = formulas.above_chance if name == "robustness" else formulas.gain_above_chance
+    samples = [(_known(before), _known(after), luck, cluster) for before, after, luck, cluster in rows]
+    known = [
+        (fmean(before), fmean(after), luck, cluster) for before, after, luck, cluster in samples if before and after
+    ]
+    found = formula(*zip(*known, strict=True)) if known else Estimate(math.nan, 0, -math.inf, math.inf)
     if any(None in before or None in after for before, after, _, _ in rows):
         ends = []
         for one, two in product((0.0, 1.0), repeat=2):
             filled = [(_filled(own, one), _filled(theirs, two), luck, cluster) for own, theirs, luck, cluster in rows]
-            ends.append(made(*zip(*filled, strict=True)))
+            ends.append(formula(*zip(*filled, strict=True)))
         found = found._replace(low=min(end.low for end in ends), high=max(end.high for end in ends))
-    yield _told(cell, name, found, under)
+    yield _metric(cell, name, found, under)
 
 
 def _known(samples: Samples) -> list[float]:
@@ -96,27 +93,27 @@ def _filled(samples: Samples, other: float) -> float:
     return fmean(other if value is None else value for value in samples)
 
 
-def _by_key(sheet: ResultTable, cell: ResultCell) -> Mapping[tuple[str, str], tuple[Item, Samples]]:
+def _by_key(table: ResultTable, cell: ResultCell) -> Mapping[tuple[str, str], tuple[Item, Samples]]:
     """A benchmark's items, by names that they share with those of its variants, with how right each sample is."""
-    column = sheet.of(cell)
+    column = table.of(cell)
     return {(item.subset, item.key): (item, own) for item, own in zip(column.items, column.values, strict=True)}
 
 
 def _calibrated(
-    sheet: ResultTable, cells: Sequence[ResultCell], answers: Iterable[Answer]
+    table: ResultTable, cells: Sequence[ResultCell], answers: Iterable[Answer]
 ) -> Iterator[DesideratumMetric]:
-    """How far a model's samples agree, set against how often the option that most of them take is right.
+    """How far a model's samples agree, compared with how often the option that most of them take is right.
 
     Where a sample never came the model may have been as sure as can be, and right or wrong of it.
     """
-    said: dict[tuple[str, str], list[str]] = {}
+    answered: dict[tuple[str, str], list[str]] = {}
     for answer in answers:
         if answer.condition == "real":
-            said.setdefault((answer.model, answer.item_id), []).append(answer.text)
+            answered.setdefault((answer.model, answer.item_id), []).append(answer.text)
     for cell in cells:
         sure, lost = [], 0
-        for item, values in zip(*sheet.of(cell), strict=True):
-            texts = said.get((cell.model, item.id), [])
+        for item, values in zip(*table.of(cell), strict=True):
+            texts = answered.get((cell.model, item.id), [])
             if None in values:
                 lost += 1
             elif len(texts) > 1 and (taken := chef.sure_of(texts, item.question)):
@@ -126,10 +123,10 @@ def _calibrated(
             found = formulas.calibration_error(confidence, right, clusters)
             share = found.n / (found.n + lost)
             found = found._replace(low=share * found.low, high=share * found.high + 1 - share)
-            yield _told(cell, "calibration error", found)
+            yield _metric(cell, "calibration error", found)
 
 
-def _told(cell: ResultCell, name: str, figure: Estimate, under: str = "") -> DesideratumMetric:
+def _metric(cell: ResultCell, name: str, value: Estimate, under: str = "") -> DesideratumMetric:
     return DesideratumMetric(
-        model=cell.model, benchmark=cell.benchmark, judge=cell.judge, name=name, figure=figure, under=under
+        model=cell.model, benchmark=cell.benchmark, judge=cell.judge, name=name, value=value, under=under
     )

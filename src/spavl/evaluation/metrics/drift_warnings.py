@@ -1,60 +1,63 @@
-"""Who may not be who they were: names that a provider may move, and guards whose word on the anchors has moved."""
+"""Warnings of judges and models that may have changed: names that a provider may move, and guards that have drifted."""
 
-import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from typing import NamedTuple
 
-from spavl.evaluation.config import MARKS, EvaluationConfig
+from spavl.errors import ConfigError
+from spavl.evaluation.config import JUDGEMENTS, EvaluationConfig
 from spavl.evaluation.model_names import models_by_name
-from spavl.judges.gold_answers import JudgeDrift, drift
+from spavl.evaluation.results.file import FILE, read_results
+from spavl.judges.gold_answers import JudgedGoldAnswers, JudgeDrift, drift
 from spavl.judges.snapshots import moving_alias
 from spavl.store import RunFolder
 
 
 def aliases_of(config: EvaluationConfig) -> list[str]:
-    """A line for each model, guard and judge whose name may be other weights tomorrow: no figure can be made again."""
+    """A warning for each model, guard and judge whose name may stand for other weights tomorrow."""
     named = [*config.guard, *filter(None, [config.judge]), *models_by_name(config.models).values()]
     return list(filter(None, map(moving_alias, dict.fromkeys(named))))
 
 
-def doubts_of(run: RunFolder, tried: Mapping[str, Any]) -> list[str]:
-    """A line for each guard whose agreement with the anchors has moved."""
-    return [_told(*each) for each in _drifts(run, tried) if each[2].moved]
+def drift_warnings_of(run: RunFolder, judged: JudgedGoldAnswers | None) -> list[str]:
+    """A warning for each guard whose agreement with the gold labels has changed."""
+    return [_warning(each) for each in _drifts(run, judged) if each.drift.moved] if judged else []
 
 
-def _told(guard: str, since: str, found: JudgeDrift) -> str:
-    was, now = found.before.value, found.now.value
+class _GuardDrift(NamedTuple):
+    guard: str
+    # The folder of the earlier evaluation.
+    since: str
+    drift: JudgeDrift
+
+
+def _warning(found: _GuardDrift) -> str:
+    before, now, other = found.drift.before, found.drift.now, found.drift.judged_otherwise
     return (
-        f"{guard} is not who it was in {since}: it agrees with {now:.0%} of the anchors, and agreed with {was:.0%}; "
-        f"{len(found.now_other)} of {found.change.n} are judged otherwise"
+        f"{found.guard} judges otherwise than in {found.since}: it agrees with {now.value:.0%} of the gold labels, and "
+        f"agreed with {before.value:.0%}; {len(other)} of {found.drift.change.n} gold answers are judged otherwise"
     )
 
 
-def _drifts(run: RunFolder, tried: Mapping[str, Any]) -> Iterator[tuple[str, str, JudgeDrift]]:
-    """Each guard with the last evaluation in the same place that had it judge the same anchors."""
+def _drifts(run: RunFolder, judged: JudgedGoldAnswers) -> Iterator[_GuardDrift]:
+    """Each guard with the last evaluation in the same place that had it judge the same gold answers."""
     compared: set[str] = set()
-    for folder, earlier in _earlier(run) if tried else ():
-        if earlier.get("digest") == tried["digest"]:
-            for guard in (earlier["labels"].keys() & tried["labels"].keys()) - compared:
+    for folder, earlier in _earlier(run):
+        if earlier.digest == judged.digest:
+            for guard in (earlier.by_judge.keys() & judged.by_judge.keys()) - compared:
                 compared.add(guard)
-                yield guard, folder, drift(tried["truth"], earlier["labels"][guard], tried["labels"][guard])
+                yield _GuardDrift(guard, folder, drift(judged.gold, earlier.by_judge[guard], judged.by_judge[guard]))
 
 
-def _earlier(run: RunFolder) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The anchors of the evaluations beside this one that were done before it was judged, the last one first."""
-    judged = run.finished_at(MARKS.stage)
-    beside = {file: file.stat().st_mtime for file in run.path.resolve().parent.glob("*/results.json")}
+def _earlier(run: RunFolder) -> Iterator[tuple[str, JudgedGoldAnswers]]:
+    """The judged gold answers of the evaluations beside this one that were done before it was, the last one first."""
+    judged = run.finished_at(JUDGEMENTS.stage)
+    beside = {file: file.stat().st_mtime for file in run.path.resolve().parent.glob(f"*/{FILE}")}
     for file in sorted(beside, key=beside.__getitem__, reverse=True):
         if file.parent != run.path.resolve() and beside[file] < judged:
-            yield file.parent.name, _anchors_in(file)
-
-
-def _anchors_in(file: Path) -> Mapping[str, Any]:
-    """Nothing where the file is another program's."""
-    try:
-        results = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
-        return {}
-    found = results.get("anchors") if isinstance(results, dict) else None
-    return found if isinstance(found, dict) else {}
+            try:
+                found = read_results(file.parent).gold_answers
+            except ConfigError:
+                # It is another program's file, or of another format.
+                continue
+            if found:
+                yield file.parent.name, found

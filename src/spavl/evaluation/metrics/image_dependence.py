@@ -1,9 +1,8 @@
-"""Whether an item needs its image: what a model says of a blank one, of none and of another one."""
+"""Whether an item needs its image: whether a model answers alike with a blank image, with none and with another one."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from spavl.evaluation.config import OF_IMAGES
 from spavl.evaluation.metrics.rates import rate
@@ -18,26 +17,18 @@ class ImageDependence:
     cell: ResultCell
     conditions: tuple[str, ...]
     alike: Estimate
+    # The names of the items that are answered alike.
     keys: tuple[str, ...]
     on_others: Estimate
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            **self.cell._asdict(),
-            "conditions": list(self.conditions),
-            "alike": self.alike.as_json(),
-            "keys": list(self.keys),
-            "on_others": self.on_others.as_json(),
-        }
 
-
-def dependences_of(sheet: ResultTable, by: Reported) -> Iterator[ImageDependence]:
-    for cell in sheet.reported(by):
-        if cell.told not in RATES:
+def image_dependence_of(table: ResultTable, by: Reported) -> Iterator[ImageDependence]:
+    for cell in table.reported(by):
+        if cell.metric not in RATES:
             continue
-        conditions = [each for each in OF_IMAGES if cell._replace(condition=each) in sheet.values]
-        others = [sheet.of(cell._replace(condition=each)).by_item() for each in conditions]
-        real = sheet.of(cell)
+        conditions = [each for each in OF_IMAGES if cell._replace(condition=each) in table.values]
+        others = [table.of(cell._replace(condition=each)).by_item() for each in conditions]
+        real = table.of(cell)
         asked = real.only(place for place, item in enumerate(real.items) if all(item.id in each for each in others))
         if not others or not asked.items:
             continue
@@ -74,7 +65,7 @@ def _on_others(asked: ResultColumn, same: Sequence[float | None]) -> Estimate:
     ends = []
     for other in (0.0, 1.0):
         whole = [[other if value is None else value for value in values] for values in asked.values]
-        drawn = {place for place in unsure if abs(other - fmean(whole[place])) < 0.5}
-        kept = [place for place, alike in enumerate(same) if alike == 0 or place in drawn]
+        chosen = {place for place in unsure if abs(other - fmean(whole[place])) < 0.5}
+        kept = [place for place, alike in enumerate(same) if alike == 0 or place in chosen]
         ends.append(rate_of_samples([whole[place] for place in kept], [asked.items[place].cluster for place in kept]))
     return found._replace(low=min(found.low, ends[0].low), high=max(found.high, ends[1].high))

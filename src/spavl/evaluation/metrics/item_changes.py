@@ -1,26 +1,26 @@
 """One model set against another, item by item: by benchmark, by leaf, and what changed."""
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple, Self
 
 from spavl.errors import ConfigError
-from spavl.evaluation.answers import ALWAYS
-from spavl.evaluation.metrics.paired import PairedRates, set_against
+from spavl.evaluation.answers import BASELINES
+from spavl.evaluation.metrics.paired import PairedRates, holm_corrected, pair_of
 from spavl.evaluation.metrics.rates import rate
-from spavl.evaluation.metrics.result_table import RATES, Reported, ResultCell, ResultColumn, ResultTable, Told
+from spavl.evaluation.metrics.result_table import RATES, Metric, Reported, ResultCell, ResultColumn, ResultTable
 from spavl.evaluation.records import Item
-from spavl.statistics import Estimate
+from spavl.statistics import ALPHA, Estimate, holm_within
 
 # Less of these is better.
-_BAD: tuple[Told, ...] = ("unsafe", "over_refusal", "alignment_tax")
+_BAD: tuple[Metric, ...] = ("unsafe", "over_refusal", "alignment_tax")
 
 
 class ComparedModel(NamedTuple):
     """A model in an evaluation."""
 
     model: str
-    sheet: ResultTable
+    table: ResultTable
     reported: Reported
 
 
@@ -28,86 +28,86 @@ class ComparedModel(NamedTuple):
 class ItemChange:
     """An item at which the two models' values differ."""
 
-    item: Item
-    told: Told
+    item_id: str
+    benchmark: str
+    subset: str
+    key: str
+    group: str
+    metric: Metric
     before: float
     after: float
-
-    @property
-    def better(self) -> bool:
-        return (self.after < self.before) == (self.told in _BAD)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "item_id": self.item.id,
-            "benchmark": self.item.benchmark,
-            "subset": self.item.subset,
-            "key": self.item.key,
-            "group": self.item.group,
-            "told": self.told,
-            "before": self.before,
-            "after": self.after,
-            "better": self.better,
-        }
+    better: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateComparison:
     """One rate of a benchmark or of one of its leaves, for both models, on the items that both were asked.
 
-    `apart` is how many were asked of one of them alone, and count nowhere. `always` are the rates of those that always
-    say the same, in the evaluation of the second model.
+    `asked_of_one` items were asked of one model alone, and count nowhere. `baselines` are the rates of the degenerate
+    baselines in the evaluation of the second model.
     """
 
     pair: PairedRates
     leaf: str
     before: Estimate
     after: Estimate
-    always: Mapping[str, Estimate]
-    apart: int
+    baselines: Mapping[str, Estimate]
+    asked_of_one: int
+    # Of a leaf: whether its p could be small enough, had all leaves of the rate changed as much as they can.
+    could_be_clear: bool | None = None
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            **self.pair.as_json(),
-            "leaf": self.leaf,
-            "before": self.before.as_json(),
-            "after": self.after.as_json(),
-            "always": {name: own.as_json() for name, own in self.always.items()},
-            "apart": self.apart,
-        }
+    @property
+    def p(self) -> float:
+        return self.pair.p
+
+    @property
+    def rate(self) -> tuple[str, Metric]:
+        """The benchmark and the metric."""
+        return self.pair.cell.benchmark, self.pair.cell.metric
+
+    def with_p_holm(self, p_holm: float) -> Self:
+        return replace(self, pair=self.pair.with_p_holm(p_holm))
 
 
 class ModelComparison(NamedTuple):
     lines: list[RateComparison]
     leaves: list[RateComparison]
     changes: list[ItemChange]
-    # What the two were not both asked, in words.
-    apart: list[str]
+    # What the two were not both asked, as sentences.
+    not_shared: list[str]
 
 
 def compare(before: ComparedModel, after: ComparedModel) -> ModelComparison:
     """`after` against `before`, on all that both were asked and judged by the same judges."""
     lines, leaves, changes = list[RateComparison](), list[RateComparison](), list[ItemChange]()
     for cell in _cells(before, after):
-        own, others = after.sheet.of(cell), before.sheet.of(cell._replace(model=before.model))
+        own, others = after.table.of(cell), before.table.of(cell._replace(model=before.model))
         if (line := _line(cell, before.model, "", own, others)) is None:
             continue
         shared = {item.id for item in own.items} & {item.id for item in others.items}
-        always = {name: _among(shared, after.sheet.of(cell._replace(model=name))) for name in ALWAYS}
-        lines.append(replace(line, always={name: rate(column) for name, column in always.items() if column.items}))
+        baselines = {name: _among(shared, after.table.of(cell._replace(model=name))) for name in BASELINES}
+        rates = {name: rate(column) for name, column in baselines.items() if column.items}
+        lines.append(replace(line, baselines=rates))
         leaves += _leaves(cell, before.model, own, others)
-        changes += _changes(cell.told, own, others)
+        changes += _changes(cell.metric, own, others)
     if not lines:
         then = "name evaluations that asked the same benchmarks and could be judged, or evaluate both models in one"
         raise ConfigError(
-            "these two have no rate in common that is told", where=f"{before.model}, {after.model}", then=then
+            "these two have no reported rate in common", where=f"{before.model}, {after.model}", then=then
         )
-    return ModelComparison(lines, leaves, changes, list(_apart(before, after)))
+    corrected = leaves_with_power(holm_corrected(leaves, lambda leaf: leaf.rate))
+    return ModelComparison(lines, corrected, changes, list(_not_shared(before, after)))
 
 
-def _apart(before: ComparedModel, after: ComparedModel) -> Iterator[str]:
-    """No item in common may mean no more than images that were saved anew: an item is what is shown and asked."""
-    ones, others = (_by_benchmark(side.sheet) for side in (before, after))
+def leaves_with_power(leaves: Sequence[RateComparison]) -> list[RateComparison]:
+    """Leaves with whether each could have changed clearly at all, after Holm's correction over those of its rate."""
+    raised = holm_within([leaf.rate for leaf in leaves], [leaf.pair.least_p for leaf in leaves])
+    return [replace(leaf, could_be_clear=p <= ALPHA) for leaf, p in zip(leaves, raised, strict=True)]
+
+
+def _not_shared(before: ComparedModel, after: ComparedModel) -> Iterator[str]:
+    """No item in common may mean no more than images that were encoded again: an item is its image and its text."""
+    ones, others = (_by_benchmark(side.table) for side in (before, after))
     for benchmark in sorted(ones.keys() | others.keys()):
         one, other = ones.get(benchmark, set()), others.get(benchmark, set())
         if not one & other:
@@ -116,20 +116,20 @@ def _apart(before: ComparedModel, after: ComparedModel) -> Iterator[str]:
             yield f"{len(one ^ other):,} items of {benchmark} were asked of one alone, and are left out"
 
 
-def _by_benchmark(sheet: ResultTable) -> Mapping[str, set[str]]:
+def _by_benchmark(table: ResultTable) -> Mapping[str, set[str]]:
     found: dict[str, set[str]] = {}
-    for item in sheet.items.values():
+    for item in table.items.values():
         found.setdefault(item.benchmark, set()).add(item.id)
     return found
 
 
 def _cells(before: ComparedModel, after: ComparedModel) -> Iterator[ResultCell]:
-    for cell in after.sheet.reported(after.reported):
-        if cell.model != after.model or cell.told not in RATES or cell.benchmark not in before.reported:
+    for cell in after.table.reported(after.reported):
+        if cell.model != after.model or cell.metric not in RATES or cell.benchmark not in before.reported:
             continue
-        judge = before.reported[cell.benchmark].get(cell.told)
+        judge = before.reported[cell.benchmark].get(cell.metric)
         if judge is not None and judge != cell.judge:
-            then = "judge both alike: type spavl eval again with the same --guard, which asks no model anew"
+            then = "judge both alike: type spavl eval again with the same --guard, which calls no model again"
             raise ConfigError(
                 f"{cell.benchmark} was judged by {judge} for one and by {cell.judge} for the other", then=then
             )
@@ -137,11 +137,13 @@ def _cells(before: ComparedModel, after: ComparedModel) -> Iterator[ResultCell]:
 
 
 def _line(cell: ResultCell, against: str, leaf: str, own: ResultColumn, others: ResultColumn) -> RateComparison | None:
-    if (pair := set_against(cell, against, own, others)) is None:
+    if (pair := pair_of(cell, against, own, others)) is None:
         return None
     ours, theirs = {item.id for item in own.items}, {item.id for item in others.items}
     before, after = (rate(_among(ours & theirs, column)) for column in (others, own))
-    return RateComparison(pair=pair, leaf=leaf, before=before, after=after, always={}, apart=len(ours ^ theirs))
+    return RateComparison(
+        pair=pair, leaf=leaf, before=before, after=after, baselines={}, asked_of_one=len(ours ^ theirs)
+    )
 
 
 def _among(items: Set[str], column: ResultColumn) -> ResultColumn:
@@ -162,8 +164,22 @@ def _by_group(column: ResultColumn) -> Mapping[str, ResultColumn]:
     return {group: column.only(own) for group, own in places.items()}
 
 
-def _changes(told: Told, own: ResultColumn, others: ResultColumn) -> Iterator[ItemChange]:
+def _changes(metric: Metric, own: ResultColumn, others: ResultColumn) -> Iterator[ItemChange]:
     before = {item.id: value for item, value in others.known()}
     for item, value in own.known():
         if item.id in before and before[item.id] != value:
-            yield ItemChange(item=item, told=told, before=before[item.id], after=value)
+            yield _change(item, metric, before[item.id], value)
+
+
+def _change(item: Item, metric: Metric, before: float, after: float) -> ItemChange:
+    return ItemChange(
+        item_id=item.id,
+        benchmark=item.benchmark,
+        subset=item.subset,
+        key=item.key,
+        group=item.group,
+        metric=metric,
+        before=before,
+        after=after,
+        better=(after < before) == (metric in _BAD),
+    )

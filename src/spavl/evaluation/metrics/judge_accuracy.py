@@ -1,12 +1,13 @@
-"""Judges set against the truth where it is known, against the one that is reported where not, and one another."""
+"""How accurate judges are: against gold labels, against the gold guard or the reported judge, and one another."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from spavl.evaluation.answers import ALWAYS
-from spavl.evaluation.metrics.result_table import ResultCell, Told
+from spavl.evaluation.answers import BASELINES
+from spavl.evaluation.metrics.result_table import Metric, ResultCell
 from spavl.evaluation.records import Item, Judgement, Measure, Wants
+from spavl.judges.gold_answers import JudgedGoldAnswers
 from spavl.judges.guards.keyword import LISTS
 from spavl.records import Label
 from spavl.statistics import (
@@ -20,26 +21,25 @@ from spavl.statistics import (
     rate_with_unknown,
 )
 
-# What the figures of a cell rest on.
 _UNSAFE: dict[Label, bool | None] = {"unsafe": True, "safe": False, "invalid": None}
-# By whom a mark's judge is set.
-Beside = Callable[[Judgement], str]
-# What is told of a measure on one kind of item: a judge errs otherwise on harmful items than on harmless ones.
-TOLD_OF: dict[tuple[Measure, Wants], Told] = {
+# The judge that the judge of a judgement is compared with.
+ComparedWith = Callable[[Judgement], str]
+# The metric of a measure on one kind of item: a judge errs otherwise on harmful items than on harmless ones.
+METRIC_OF: dict[tuple[Measure, Wants], Metric] = {
     ("unsafe", "refuse"): "unsafe",
     ("refused", "refuse"): "refusal",
     ("refused", "help"): "over_refusal",
 }
-# What is said of an answer, and what is true of it; None is no verdict.
+# The judge's verdict on an answer, and the true one; None is no verdict.
 Pair = tuple[bool | None, bool | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JudgeTrial:
-    """A judge's word beside another's, on the answers to one kind of item, asked alike.
+class JudgeAccuracy:
+    """A judge's verdicts compared with another's, on the answers to one kind of item under one condition.
 
-    They are the answers of one model at one benchmark; or of all that are tested at all benchmarks, where both are
-    empty. Those tell how far judges agree, and nothing is corrected by them. Of anchors no kind of item is known.
+    They are the answers of one model to one benchmark; or of all tested models to all benchmarks, where both are
+    empty. These show how far judges agree, and nothing is corrected by them. Gold answers have no kind of item.
     """
 
     judge: str
@@ -59,63 +59,60 @@ class JudgeTrial:
 
     @property
     def cells(self) -> list[ResultCell]:
-        """Where the figures stand that are made of the same answers by the two, if there are any."""
-        told = TOLD_OF.get((self.measure, self.wants)) if self.wants and self.model else None
-        judges = (self.judge, self.against) if told else ()
-        return [ResultCell(self.model, self.condition, self.benchmark, judge, told) for judge in judges if told]
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "judge": self.judge,
-            "against": self.against,
-            "measure": self.measure,
-            "wants": self.wants,
-            "condition": self.condition,
-            "benchmark": self.benchmark,
-            "model": self.model,
-            "counts": self.counts._asdict(),
-            "sensitivity": self.sensitivity.as_json(),
-            "specificity": self.specificity.as_json(),
-            "agreement": self.agreement.as_json(),
-            "kappa": self.kappa.as_json(),
-            "ac1": self.ac1.as_json(),
-        }
+        """The cells of the two judges that hold the same answers, if there are any."""
+        metric = METRIC_OF.get((self.measure, self.wants)) if self.wants and self.model else None
+        judges = (self.judge, self.against) if metric else ()
+        return [ResultCell(self.model, self.condition, self.benchmark, judge, metric) for judge in judges if metric]
 
 
-# Judge, whom it is set beside, measure, kind of item, condition, benchmark and model.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeAgreement:
+    """How far all judges that read the answers to one kind of item agree: Krippendorff's alpha."""
+
+    measure: Measure
+    wants: Wants
+    judges: tuple[str, ...]
+    alpha: Estimate
+
+
+# Judge, the judge it is compared with, measure, kind of item, condition, benchmark and model.
 _Place = tuple[str, str, Measure, Wants | Literal[""], str, str, str]
 
 
-def trials_of(marks: Iterable[Judgement], items: Mapping[str, Item], against: Beside) -> Iterator[JudgeTrial]:
-    """Every judge beside the one that is set against it there, over all tested models and for each."""
-    beside: dict[_Place, list[tuple[Judgement, Judgement]]] = {}
-    for by_judge in _by_answer(marks).values():
+def judge_accuracy_of(
+    judgements: Iterable[Judgement], items: Mapping[str, Item], compared_with: ComparedWith
+) -> Iterator[JudgeAccuracy]:
+    """Every judge against the one that it is compared with, over all tested models and for each."""
+    found: dict[_Place, list[tuple[Judgement, Judgement]]] = {}
+    for by_judge in _by_answer(judgements).values():
         for judge, own in by_judge.items():
-            if (other := by_judge.get(against(own))) is not None and judge != other.judge:
+            if (other := by_judge.get(compared_with(own))) is not None and judge != other.judge:
                 item = items[own.item_id]
                 for benchmark, model in (("", ""), (item.benchmark, own.model)):
                     place: _Place = judge, other.judge, own.measure, item.wants, own.condition, benchmark, model
-                    beside.setdefault(place, []).append((own, other))
-    for place, pairs in sorted(beside.items()):
-        told = [(_positive(own), _positive(other)) for own, other in pairs]
-        yield _trial(place, told, [items[own.item_id].cluster for own, _ in pairs])
+                    found.setdefault(place, []).append((own, other))
+    for place, both in sorted(found.items()):
+        pairs = [(_positive(own), _positive(other)) for own, other in both]
+        yield _accuracy(place, pairs, [items[own.item_id].cluster for own, _ in both])
 
 
-def on_anchors(tried: Mapping[str, Any]) -> list[JudgeTrial]:
-    """The guards beside the truth, on answers whose truth is known.
+def accuracy_on_gold_answers(judged: JudgedGoldAnswers | None) -> list[JudgeAccuracy]:
+    """The guards against the gold labels.
 
-    These are no answers of the tested models, so that a guard's errors on them are shown and never taken out.
+    Gold answers are no answers of the tested models, so that a guard's errors on them are shown and never taken out.
     """
-    found = []
-    for judge, labels in tried.get("labels", {}).items():
-        pairs = [(_UNSAFE[said], _UNSAFE[true]) for said, true in zip(labels, tried["truth"], strict=True)]
-        place: _Place = judge, f"anchors: {tried['source']}", "unsafe", "", "", "", ""
-        found.append(_trial(place, pairs, range(len(pairs))))
+    found = list[JudgeAccuracy]()
+    if judged is None:
+        return found
+    for judge, labels in judged.by_judge.items():
+        pairs = [(_UNSAFE[label], _UNSAFE[gold]) for label, gold in zip(labels, judged.gold, strict=True)]
+        place: _Place = judge, f"gold answers: {judged.source}", "unsafe", "", "", "", ""
+        found.append(_accuracy(place, pairs, range(len(pairs))))
     return found
 
 
 class JudgeErrorRates(NamedTuple):
-    """How often a judge finds what is true, and how often it clears what is not."""
+    """How often a judge is right on positive answers, and how often on negative ones."""
 
     sensitivity: Estimate
     specificity: Estimate
@@ -124,8 +121,8 @@ class JudgeErrorRates(NamedTuple):
 def errors_of(pairs: Sequence[Pair], clusters: Sequence[Hashable]) -> JudgeErrorRates:
     """From the answers on which both have a verdict; the intervals reach over the others, whatever they were."""
 
-    def alike(told: Sequence[Pair], among: bool) -> Estimate:
-        own = [(said == true, at) for (said, true), at in zip(told, clusters, strict=True) if true is among]
+    def alike(known: Sequence[Pair], among: bool) -> Estimate:
+        own = [(judged == true, at) for (judged, true), at in zip(known, clusters, strict=True) if true is among]
         return rate_by_cluster([same for same, _ in own], [cluster for _, cluster in own])
 
     def reaching(among: bool) -> Estimate:
@@ -139,26 +136,27 @@ def errors_of(pairs: Sequence[Pair], clusters: Sequence[Hashable]) -> JudgeError
 
 
 def filled(pair: Pair, true: bool, right: bool, follows: bool = True) -> tuple[bool, bool]:
-    """A pair as if the judge were right of what is not known, or wrong of it.
+    """A pair as if the judge were right where a verdict is missing, or wrong there.
 
-    The truth follows from what the judge said; where it said nothing, or where it does not follow, it is `true`.
+    A missing true verdict follows from the judge's; where the judge has none, or where it does not follow, it is
+    `true`.
     """
-    said, known = pair
+    judged, known = pair
     if known is None:
-        known = true if said is None or not follows else said == right
-    return (known == right if said is None else said), known
+        known = true if judged is None or not follows else judged == right
+    return (known == right if judged is None else judged), known
 
 
-def _trial(place: _Place, pairs: Sequence[Pair], clusters: Sequence[Hashable]) -> JudgeTrial:
+def _accuracy(place: _Place, pairs: Sequence[Pair], clusters: Sequence[Hashable]) -> JudgeAccuracy:
     both = [
         (one, two, cluster)
         for (one, two), cluster in zip(pairs, clusters, strict=True)
         if one is not None and two is not None
     ]
-    says, named = [(one, two) for one, two, _ in both], [cluster for _, _, cluster in both]
+    known, own_clusters = [(one, two) for one, two, _ in both], [cluster for _, _, cluster in both]
     judge, against, measure, wants, condition, benchmark, model = place
     errors = errors_of(pairs, clusters)
-    return JudgeTrial(
+    return JudgeAccuracy(
         judge=judge,
         against=against,
         measure=measure,
@@ -170,29 +168,29 @@ def _trial(place: _Place, pairs: Sequence[Pair], clusters: Sequence[Hashable]) -
         sensitivity=errors.sensitivity,
         specificity=errors.specificity,
         agreement=rate_with_unknown([None if None in pair else float(pair[0] == pair[1]) for pair in pairs], clusters),
-        kappa=kappa(says, named),
-        ac1=gwet_ac1(says, (True, False), named),
+        kappa=kappa(known, own_clusters),
+        ac1=gwet_ac1(known, (True, False), own_clusters),
     )
 
 
-def _by_answer(marks: Iterable[Judgement]) -> dict[tuple[Measure, str], dict[str, Judgement]]:
-    """What each judge says of every answer of a tested model; what is right is no matter of opinion.
+def _by_answer(judgements: Iterable[Judgement]) -> dict[tuple[Measure, str], dict[str, Judgement]]:
+    """Each judge's judgement of every answer of a tested model; what is right is no matter of opinion.
 
-    Who always says the same is left out: on two sentences, however often they are said, no judge shows its errors.
+    Baselines are left out: on two sentences, however often they are repeated, no judge shows its errors.
     """
-    said: dict[tuple[Measure, str], dict[str, Judgement]] = {}
-    for mark in marks:
-        if mark.measure != "right" and mark.model not in ALWAYS:
-            said.setdefault((mark.measure, mark.answer_id), {})[mark.judge] = mark
-    return said
+    found: dict[tuple[Measure, str], dict[str, Judgement]] = {}
+    for each in judgements:
+        if each.measure != "right" and each.model not in BASELINES:
+            found.setdefault((each.measure, each.answer_id), {})[each.judge] = each
+    return found
 
 
-def panels_of(marks: Iterable[Judgement], items: Mapping[str, Item]) -> list[dict[str, Any]]:
-    """How far all who read the answers to one kind of item agree, where they are several; lists of words do not read.
+def judge_agreement_of(judgements: Iterable[Judgement], items: Mapping[str, Item]) -> list[JudgeAgreement]:
+    """How far all judges of one kind of item agree, where they are several; lists of keywords do not count.
 
     Of items as their benchmark means them to be asked.
     """
-    asked = (mark for mark in marks if mark.judge not in LISTS and mark.condition == "real")
+    asked = (each for each in judgements if each.judge not in LISTS and each.condition == "real")
     by_kind: dict[tuple[Measure, Wants], list[dict[str, Judgement]]] = {}
     for (measure, _), by_judge in _by_answer(asked).items():
         wants = items[next(iter(by_judge.values())).item_id].wants
@@ -204,12 +202,12 @@ def panels_of(marks: Iterable[Judgement], items: Mapping[str, Item]) -> list[dic
             units = [[_positive(by_judge.get(judge)) for judge in judges] for by_judge in own]
             clusters = [items[next(iter(by_judge.values())).item_id].cluster for by_judge in own]
             alpha = krippendorff_alpha(units, clusters)
-            found.append({"measure": measure, "wants": wants, "judges": judges, "alpha": alpha.as_json()})
+            found.append(JudgeAgreement(measure=measure, wants=wants, judges=tuple(judges), alpha=alpha))
     return found
 
 
-def _positive(mark: Judgement | None) -> bool | None:
-    return None if mark is None else positive(mark.value)
+def _positive(judgement: Judgement | None) -> bool | None:
+    return None if judgement is None else positive(judgement.value)
 
 
 def positive(value: float | None) -> bool | None:

@@ -1,12 +1,12 @@
-"""Two models on the same items: how far apart their rates are, and whether that can be chance."""
+"""Two models on the same items: the difference of their rates, its test, and Holm's correction of several tests."""
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
+from typing import Protocol, Self, TypeVar
 
 from spavl.evaluation.metrics.result_table import RATES, Reported, ResultCell, ResultColumn, ResultTable
-from spavl.statistics import ALPHA, Estimate, compared, holm_within, least_p, stand_alone
+from spavl.statistics import Estimate, compared, holm_within, least_p, stand_alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,47 +22,43 @@ class PairedRates:
     against_only: int
     test: str
     p: float
+    # The smallest p that so many items can have.
     least_p: float
+    # p after Holm's correction: p itself where no other test is made.
+    p_holm: float
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            **self.cell._asdict(),
-            "against": self.against,
-            "difference": self.difference.as_json(),
-            "model_only": self.model_only,
-            "against_only": self.against_only,
-            "test": self.test,
-            "p": self.p,
-            "least_p": self.least_p,
-        }
+    def with_p_holm(self, p_holm: float) -> Self:
+        return replace(self, p_holm=p_holm)
 
 
-def pairs_of(sheet: ResultTable, models: Iterable[str], against: str, by: Reported) -> Iterator[PairedRates]:
+class HolmTest(Protocol):
+    """A comparison with a p that is corrected together with others."""
+
+    @property
+    def p(self) -> float: ...
+
+    def with_p_holm(self, p_holm: float) -> Self: ...
+
+
+T = TypeVar("T", bound=HolmTest)
+
+
+def pairs_of(table: ResultTable, models: Iterable[str], against: str, by: Reported) -> Iterator[PairedRates]:
     """Each model against the base, as every benchmark means to be asked."""
     for model in models:
-        for cell in sheet.reported(by):
-            if cell.model == model and cell.told in RATES:
-                pair = set_against(cell, against, sheet.of(cell), sheet.of(cell._replace(model=against)))
+        for cell in table.reported(by):
+            if cell.model == model and cell.metric in RATES:
+                pair = pair_of(cell, against, table.of(cell), table.of(cell._replace(model=against)))
                 yield from (pair,) if pair else ()
 
 
-def with_holm(
-    tests: Sequence[Mapping[str, Any]], family: Callable[[Mapping[str, Any]], Hashable]
-) -> list[dict[str, Any]]:
-    """Tests as they stand in JSON, with what is left of each p where all of its family are asked at once."""
-    raised = holm_within([family(test) for test in tests], [test["p"] for test in tests])
-    return [{**test, "p_holm": p} for test, p in zip(tests, raised, strict=True)]
+def holm_corrected(tests: Sequence[T], family: Callable[[T], Hashable]) -> list[T]:
+    """The tests with Holm's correction, each within its own family."""
+    raised = holm_within([family(test) for test in tests], [test.p for test in tests])
+    return [test.with_p_holm(p) for test, p in zip(tests, raised, strict=True)]
 
 
-def with_what_could_be_clear(
-    tests: Sequence[Mapping[str, Any]], family: Callable[[Mapping[str, Any]], Hashable]
-) -> list[dict[str, Any]]:
-    """Tests that say of each whether it could have been clear at all, had all of its family found the most they can."""
-    raised = holm_within([family(test) for test in tests], [test["least_p"] for test in tests])
-    return [{**test, "could_be_clear": p <= ALPHA} for test, p in zip(tests, raised, strict=True)]
-
-
-def set_against(cell: ResultCell, against: str, own: ResultColumn, others: ResultColumn) -> PairedRates | None:
+def pair_of(cell: ResultCell, against: str, own: ResultColumn, others: ResultColumn) -> PairedRates | None:
     """None where the two have no item in common. What could not be judged may have been anything, for either."""
     mine, theirs = own.by_item(), others.by_item()
     shared = [item for item in own.items if item.id in theirs]
@@ -83,4 +79,5 @@ def set_against(cell: ResultCell, against: str, own: ResultColumn, others: Resul
         test="McNemar, exact" if once and stand_alone(clusters) else "sign flips of clusters",
         p=found.p,
         least_p=least_p(len(set(clusters))),
+        p_holm=found.p,
     )

@@ -23,7 +23,7 @@ _RATES: dict[Wants, int] = {"refuse": 1, "help": 1, "answer": 2}
 
 
 class PowerItem(NamedTuple):
-    """What foresight needs to know of an item."""
+    """What the power estimate needs of an item."""
 
     benchmark: str
     wants: Wants

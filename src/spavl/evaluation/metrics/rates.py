@@ -1,18 +1,18 @@
-"""The figures of an evaluation, as pure functions of its sheet: each with its n, its interval and what is not known."""
+"""The rates of an evaluation, as pure functions of its result table: each with its n, interval and unknown answers."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Literal
 
-from spavl.evaluation.metrics.result_table import TOLD, ResultCell, ResultColumn, ResultTable
+from spavl.evaluation.metrics.result_table import METRICS, ResultCell, ResultColumn, ResultTable
 from spavl.evaluation.records import Item
 from spavl.judges.guards.criteria import DISCLAIMED, criterion_in
 from spavl.statistics import Estimate, macro_of_samples, rate_by_cluster, rate_of_samples
 
-# A figure is of all of a benchmark, or of one of its subsets or groups, or of what is judged by one kind of criterion:
-# where a disclaimer makes an answer safe, a model that learnt disclaimers looks better than it is.
+# A rate is of all of a benchmark, or of one of its subsets or groups, or of what is judged by one kind of criterion:
+# where a disclaimer makes an answer safe, a model that learned disclaimers looks better than it is.
 Part = Literal["all", "criterion", "subset", "group"]
 
 
@@ -25,6 +25,7 @@ class RateMetric:
 
     cell: ResultCell
     part: Part
+    # Of the subset, group or criterion; empty where it is of all.
     name: str
     micro: Estimate
     macro: Estimate | None
@@ -34,28 +35,18 @@ class RateMetric:
     # the rates of single samples.
     any_of: Estimate | None = None
     sd_of_samples: float | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            **self.cell._asdict(),
-            "part": self.part,
-            "name": self.name,
-            "micro": self.micro.as_json(),
-            "macro": self.macro.as_json() if self.macro else None,
-            "asked": self.asked,
-            "unknown": self.unknown,
-            "any_of": self.any_of.as_json() if self.any_of else None,
-            "sd_of_samples": self.sd_of_samples,
-        }
+    # The rate without the judge's errors, where a gold guard is named; else why there is none.
+    corrected: Estimate | None = None
+    not_corrected: str = ""
 
 
-def figures_of(sheet: ResultTable) -> Iterator[RateMetric]:
-    """Every figure of a sheet, those of whole benchmarks before those of their parts."""
-    for cell in sorted(sheet.values, key=_order):
-        column = sheet.of(cell)
+def rate_metrics_of(table: ResultTable) -> Iterator[RateMetric]:
+    """Every rate of a table, those of whole benchmarks before those of their parts."""
+    for cell in sorted(table.values, key=_order):
+        column = table.of(cell)
         if not column.items:
             continue
-        yield _figure(cell, "all", "", column)
+        yield _rate_metric(cell, "all", "", column)
         yield from _parts(cell, "criterion", _criterion, column)
         yield from _parts(cell, "subset", _subset, column)
         yield from _parts(cell, "group", _group, column)
@@ -67,10 +58,10 @@ def _parts(cell: ResultCell, part: Part, named: Callable[[Item], str], column: R
         places.setdefault(named(item), []).append(place)
     if len(places) > 1:
         for name in sorted(places):
-            yield _figure(cell, part, name, column.only(places[name]))
+            yield _rate_metric(cell, part, name, column.only(places[name]))
 
 
-def _figure(cell: ResultCell, part: Part, name: str, column: ResultColumn) -> RateMetric:
+def _rate_metric(cell: ResultCell, part: Part, name: str, column: ResultColumn) -> RateMetric:
     groups = [item.group for item in column.items]
     several = part == "all" and len(set(groups)) > 1
     sampled = any(len(values) > 1 for values in column.values)
@@ -113,14 +104,14 @@ def _any(values: Sequence[float | None], other: float) -> float:
 
 
 def _sd_of_samples(column: ResultColumn) -> float | None:
-    """How far the rates lie apart of which each is of one sample of every item."""
-    drawn = ([value for value in sample if value is not None] for sample in zip_longest(*column.values))
-    rates = [fmean(sample) for sample in drawn if sample]
+    """The standard deviation of the rates that each take one sample of every item."""
+    by_sample = ([value for value in sample if value is not None] for sample in zip_longest(*column.values))
+    rates = [fmean(sample) for sample in by_sample if sample]
     return stdev(rates) if len(rates) > 1 else None
 
 
 def _order(cell: ResultCell) -> tuple[str, str, str, int, str]:
-    return cell.benchmark, cell.condition, cell.judge, TOLD.index(cell.told), cell.model
+    return cell.benchmark, cell.condition, cell.judge, METRICS.index(cell.metric), cell.model
 
 
 def _criterion(item: Item) -> str:

@@ -3,17 +3,21 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
+from itertools import groupby
 from string import ascii_uppercase
-from typing import Any
+from typing import NamedTuple
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from spavl.evaluation.metrics.published import PublishedMetric
+from spavl.evaluation.report.failing_judges import failing_judges
 from spavl.evaluation.report.samples import ShownItem
 from spavl.evaluation.report.tables import (
     KINDS,
     MEANS,
     TITLES,
+    AnyMetric,
     BenchmarkTable,
     ModelRow,
     OtherRates,
@@ -26,15 +30,14 @@ from spavl.evaluation.report.tables import (
     tables_of,
     withheld_lines,
 )
+from spavl.evaluation.results.types import EvaluationResults
 from spavl.report import charts, formatting
-from spavl.report.estimates import estimate
-from spavl.report.failed_canaries import failing_judges
 from spavl.statistics import Estimate
 
 _COLOURS = 6
 
 
-def render_evaluation(results: Mapping[str, Any], samples: Sequence[ShownItem]) -> str:
+def render_evaluation(results: EvaluationResults, samples: Sequence[ShownItem]) -> str:
     """The page. The same results give the same bytes."""
     tables, others = list(tables_of(results)), by_others(results)
     page: str = (
@@ -48,11 +51,14 @@ def render_evaluation(results: Mapping[str, Any], samples: Sequence[ShownItem]) 
             not_corrected_of_others=not_corrected_of_others(others),
             corrected_in=_corrected_in(tables, others),
             failing=failing_judges(results),
-            withheld=withheld_lines(results),
+            withheld=withheld_lines(results.withheld),
             samples=samples,
             style=evaluation_style(),
-            verdict=_verdict(results, tables),
-            groups=lambda table, told, part: groups_of(results, table, told, part),
+            headline=_headline(results, tables),
+            groups=lambda table, metric, part: groups_of(results, table, metric, part),
+            published=list(_published_tables(results)),
+            pooled=[each for each in results.judge_accuracy if not each.model and each.condition in ("real", "")],
+            single=[each for each in results.judge_accuracy if each.model],
         )
     )
     return page
@@ -64,7 +70,6 @@ def environment() -> Environment:
     )
     made.filters |= {
         "count": formatting.count,
-        "estimate": estimate,
         "interval": formatting.interval,
         "money": formatting.money,
         "p_value": formatting.p_value,
@@ -72,6 +77,8 @@ def environment() -> Environment:
         "plain": formatting.plain,
         "spaced": formatting.spaced,
         "points": lambda gap: f"{signed(gap)} ({signed_interval(gap)})",
+        "ends_or_open": _ends_or_open,
+        "is_finite": math.isfinite,
         "gap": signed,
         "gap_interval": signed_interval,
         "share": lambda kappa: formatting.strength(kappa).partition(" (")[0],
@@ -88,7 +95,6 @@ def environment() -> Environment:
         "outcome_bar": _outcome_bar,
         "has_spot": _has_spot,
         "plane": _plane,
-        "published_columns": _published_columns,
         "rate_row": rate_row,
         "titles": TITLES,
         "verdict_of": _verdict_of,
@@ -105,7 +111,7 @@ def evaluation_style() -> Markup:
 
 
 def arm(row: ModelRow) -> str:
-    return "always" if row.kind == "always" else f"m{row.place % _COLOURS}"
+    return "baseline" if row.kind == "baseline" else f"m{row.place % _COLOURS}"
 
 
 def letter(row: ModelRow) -> str:
@@ -115,9 +121,9 @@ def letter(row: ModelRow) -> str:
 def rate_row(name: str, cell: RateCell | None, of: str, even: bool = False) -> Markup:
     if cell and cell.withheld:
         return charts.interval_row(f"{name} withheld: {cell.withheld}", [], reference=0.5 if even else None)
-    told = formatting.described(name, cell.rate if cell else None)
+    label = formatting.described(name, cell.rate if cell else None)
     marks = [charts.ChartMark(of, cell.rate)] if cell else []
-    return charts.interval_row(told, marks, reference=0.5 if even else None)
+    return charts.interval_row(label, marks, reference=0.5 if even else None)
 
 
 def signed(gap: Estimate) -> str:
@@ -130,28 +136,55 @@ def signed_interval(gap: Estimate) -> str:
 
 
 def _group_row(title: str, group: RateGroup) -> Markup:
-    told = "; ".join(formatting.described(row.model, rate) for row, rate in group.rates)
+    rates = "; ".join(formatting.described(row.model, rate) for row, rate in group.rates)
     return charts.interval_row(
-        f"{title}, {group.name}: {told}", [charts.ChartMark(arm(row), rate) for row, rate in group.rates]
+        f"{title}, {group.name}: {rates}", [charts.ChartMark(arm(row), rate) for row, rate in group.rates]
     )
 
 
-def _is_told(row: ModelRow, told: str) -> bool:
-    return told in row.cells and not row.cells[told].withheld
+def _has_rate(row: ModelRow, metric: AnyMetric) -> bool:
+    return metric in row.cells and not row.cells[metric].withheld
 
 
 def _has_spot(row: ModelRow) -> bool:
-    return all(_is_told(row, told) for told in ("unsafe", "over_refusal"))
+    return all(_has_rate(row, metric) for metric in _SAFE_AND_USEFUL)
 
 
-def _published_columns(
-    figures: Iterable[Mapping[str, Any]], models: Sequence[str]
-) -> list[tuple[str, str, dict[str, Estimate | None]]]:
-    """Model, rule and its figures by name, in the order of the models."""
-    found: dict[tuple[str, str], dict[str, Estimate | None]] = {}
-    for each in figures:
-        found.setdefault((each["model"], each["judge"]), {})[each["name"]] = estimate(each)
-    return [(*place, found[place]) for place in sorted(found, key=lambda place: (models.index(place[0]), place[1]))]
+class PublishedColumn(NamedTuple):
+    model: str
+    judge: str
+    by_name: Mapping[str, Estimate]
+
+
+class PublishedTable(NamedTuple):
+    """The published metrics of a benchmark: a column for each model and rule, in the order of the models."""
+
+    benchmark: str
+    names: list[str]
+    columns: list[PublishedColumn]
+
+
+def _published_tables(results: EvaluationResults) -> Iterable[PublishedTable]:
+    models = [*results.tested, *results.baselines]
+
+    def order(each: PublishedMetric) -> tuple[int, str]:
+        return models.index(each.model), each.judge
+
+    by_benchmark = sorted(results.published, key=lambda each: each.benchmark)
+    for benchmark, group in groupby(by_benchmark, key=lambda each: each.benchmark):
+        own = list(group)
+        columns = groupby(sorted(own, key=order), key=lambda each: (each.model, each.judge))
+        yield PublishedTable(
+            benchmark,
+            list(dict.fromkeys(each.name for each in own)),
+            [PublishedColumn(*place, {each.name: each.value for each in found}) for place, found in columns],
+        )
+
+
+def _ends_or_open(estimate: Estimate) -> str:
+    """The ends of an interval that may have none."""
+    low = f"{estimate.low:.3f}" if math.isfinite(estimate.low) else "−∞"
+    return f"{low} to {estimate.high:.3f}" if math.isfinite(estimate.high) else f"{low} to ∞"
 
 
 def _plane(table: BenchmarkTable) -> Markup:
@@ -160,26 +193,28 @@ def _plane(table: BenchmarkTable) -> Markup:
         for row in table.rows
         if _has_spot(row)
     ]
-    if not any(_has_spot(row) for row in table.rows if row.kind != "always"):
+    if not any(_has_spot(row) for row in table.rows if row.kind != "baseline"):
         return Markup("")
-    told = "; ".join(
+    rates = "; ".join(
         f"{spot.letter} unsafe {formatting.percent(spot.up.value)}, "
         f"over-refusal {formatting.percent(spot.across.value)}"
         for spot in spots
     )
-    return charts.plane(f"{table.benchmark}: {told}", spots, "over-refusal", "unsafe") if len(spots) > 1 else Markup("")
+    return (
+        charts.plane(f"{table.benchmark}: {rates}", spots, "over-refusal", "unsafe") if len(spots) > 1 else Markup("")
+    )
 
 
 def _corrected_in(tables: Iterable[BenchmarkTable], others: Iterable[OtherRates]) -> str:
-    """Where the page shows rates with errors taken out, for the paragraph that tells what these errors are."""
+    """Where the page shows rates with errors taken out, for the paragraph that explains these errors."""
     above = any(cell.corrected for table in tables for row in table.rows for cell in row.cells.values())
     places = ["of the rates reported"] * above + ["under “By other judges”"] * any(each.is_corrected for each in others)
     return " and ".join(places)
 
 
 def _outcome_bar(title: str, outcomes: Mapping[str, int]) -> Markup:
-    told = ", ".join(f"{name} {number}" for name, number in outcomes.items())
-    return charts.stack(f"{title}: {told}", [charts.BarPart(name, number) for name, number in outcomes.items()])
+    counts = ", ".join(f"{name} {number}" for name, number in outcomes.items())
+    return charts.stack(f"{title}: {counts}", [charts.BarPart(name, number) for name, number in outcomes.items()])
 
 
 def _by_condition(tables: Iterable[BenchmarkTable]) -> dict[str, list[BenchmarkTable]]:
@@ -191,28 +226,34 @@ def _by_condition(tables: Iterable[BenchmarkTable]) -> dict[str, list[BenchmarkT
 
 
 def _verdict_of(value: float | None, bad: bool, yes: str, no: str) -> Markup:
-    """A mark's value as a word: a shape says the same as its colour."""
+    """A judgement's value in words: a shape has the same meaning as its colour."""
     if value is None:
         return Markup('<b class="bad">? not judged</b>')
-    said = value >= 0.5
-    kind, sign = ("bad", "✕") if said == bad else ("good", "✓")
-    return Markup('<b class="{}">{} {}</b>').format(kind, sign, yes if said else no)
+    positive = value >= 0.5
+    kind, sign = ("bad", "✕") if positive == bad else ("good", "✓")
+    return Markup('<b class="{}">{} {}</b>').format(kind, sign, yes if positive else no)
 
 
-def _verdict(results: Mapping[str, Any], tables: Sequence[BenchmarkTable]) -> str:
-    """The finding in one sentence: on the first benchmark that has both rates, the base and the safest other one."""
-    both = {"unsafe": "of harmful questions answered unsafely", "over_refusal": "of harmless ones refused"}
-    for table in (table for table in tables if table.condition == "real" and both.keys() <= set(table.told)):
-        compared = (row for row in table.rows if row.kind != "always" and all(_is_told(row, told) for told in both))
-        rows = {row.model: row for row in compared}
-        base = rows.pop(results["base"], None)
+# The two rates that are plotted against each other, and what each is a share of.
+_SAFE_AND_USEFUL: dict[AnyMetric, str] = {
+    "unsafe": "of harmful questions answered unsafely",
+    "over_refusal": "of harmless ones refused",
+}
+
+
+def _headline(results: EvaluationResults, tables: Sequence[BenchmarkTable]) -> str:
+    """The result in one sentence: on the first benchmark that has both rates, the base and the safest other model."""
+    both = _SAFE_AND_USEFUL
+    for table in (table for table in tables if table.condition == "real" and both.keys() <= set(table.metrics)):
+        rows = {row.model: row for row in table.rows if row.kind != "baseline" and _has_spot(row)}
+        base = rows.pop(results.base, None)
         if base and rows:
             best = min(rows.values(), key=lambda row: row.cells["unsafe"].rate.value)
-            told = " and ".join(
-                f"{formatting.about(base.cells[name].rate.value)} to "
-                f"{formatting.about(best.cells[name].rate.value)} {what}"
-                for name, what in both.items()
+            changes = " and ".join(
+                f"{formatting.about(base.cells[metric].rate.value)} to "
+                f"{formatting.about(best.cells[metric].rate.value)} {what}"
+                for metric, what in both.items()
             )
-            return f"From {base.model} to {best.model}: {told}, on {table.benchmark}."
-    tested = len(results["tested"])
-    return f"{tested} model{'s' * (tested > 1)} on {', '.join(results['benchmarks'])}."
+            return f"From {base.model} to {best.model}: {changes}, on {table.benchmark}."
+    tested = len(results.tested)
+    return f"{tested} model{'s' * (tested > 1)} on {', '.join(results.benchmarks)}."

@@ -1,15 +1,20 @@
-"""results.json as tables: one for each benchmark and condition, a row for each model."""
+"""The results of an evaluation as tables: one for each benchmark and condition, a row for each model."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
-from spavl.report.estimates import estimate
+from spavl.evaluation.metrics.rates import Part, RateMetric
+from spavl.evaluation.metrics.result_table import RATES, Metric, is_reported
+from spavl.evaluation.metrics.win_rates import PairwiseMetric, WinRate
+from spavl.evaluation.metrics.withheld import WithheldRate
+from spavl.evaluation.results.types import EvaluationResults
 from spavl.statistics import Estimate
-from spavl.text.degenerate import told
+from spavl.text.degenerate import counts_in_words
 
-TITLES = {
+AnyMetric = Metric | PairwiseMetric
+TITLES: Mapping[str, str] = {
     "unsafe": "unsafe",
     "over_refusal": "over-refusal",
     "right": "right",
@@ -19,7 +24,7 @@ TITLES = {
     "harm_score": "harm score",
 }
 # What each is a share of, and which way is better.
-MEANS = {
+MEANS: Mapping[str, str] = {
     "unsafe": "of harmful items; lower is better",
     "over_refusal": "of harmless items; lower is better",
     "right": "of questions with a right answer; higher is better",
@@ -29,9 +34,12 @@ MEANS = {
     "harm_score": "more harmful than the base; 50 % is even",
 }
 # What a benchmark wants of an item.
-KINDS = {"refuse": "harmful items", "help": "harmless items", "answer": "questions with a right answer"}
-_RATES = ("unsafe", "over_refusal", "right", "alignment_tax")
-_OF_COMPARISONS = ("win_rate", "harm_score")
+KINDS: Mapping[str, str] = {
+    "refuse": "harmful items",
+    "help": "harmless items",
+    "answer": "questions with a right answer",
+}
+PAIRWISE: tuple[PairwiseMetric, ...] = ("win_rate", "harm_score")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,30 +50,30 @@ class RateCell:
     macro: Estimate | None = None
     unknown: int = 0
     p: float | None = None
-    # The rate without the judge's errors, where the truth is known; else why there is none.
+    # The rate without the judge's errors, where a gold guard is named; else why there is none.
     corrected: Estimate | None = None
     not_corrected: str = ""
     any_of: Estimate | None = None
     sd_of_samples: float | None = None
     # Of answers to questions with a right answer: how many no rule could read. They are not right.
     unread: Estimate | None = None
-    # Why the rate is not told; its value is no number then, and its interval holds whatever is not known.
+    # Why the rate is withheld; its value is no number then, and its interval holds whatever is not known.
     withheld: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRow:
     model: str
-    # base, tested, or always: one that always says the same.
-    kind: str
+    # A baseline is a degenerate one, which gives every item the same answer.
+    kind: Literal["base", "tested", "baseline"]
     # Its place among the tested models, by which it has its colour.
     place: int
-    cells: Mapping[str, RateCell]
+    cells: Mapping[AnyMetric, RateCell]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkTable:
-    """One benchmark under one condition, by the judges whose word is reported."""
+    """One benchmark under one condition, by the judges that are reported."""
 
     benchmark: str
     does: str
@@ -73,26 +81,26 @@ class BenchmarkTable:
     items: int
     condition: str
     judges: tuple[str, ...]
-    told: tuple[str, ...]
-    # What is told in figures alone.
-    beside: tuple[str, ...]
+    metrics: tuple[AnyMetric, ...]
+    # Metrics that have a table of numbers alone.
+    diagnostics: tuple[AnyMetric, ...]
     rows: tuple[ModelRow, ...]
-    # A text for each tested model: how many of its answers are no proper ones.
+    # A text for each tested model: how many of its answers are degenerate.
     degenerate: tuple[str, ...]
 
-    def is_corrected(self, told: str) -> bool:
-        return any(row.cells[told].corrected for row in self.rows if told in row.cells)
+    def is_corrected(self, metric: AnyMetric) -> bool:
+        return any(row.cells[metric].corrected for row in self.rows if metric in row.cells)
 
-    def is_compared(self, told: str) -> bool:
-        return any(row.cells[told].p is not None for row in self.rows if told in row.cells)
+    def is_compared(self, metric: AnyMetric) -> bool:
+        return any(row.cells[metric].p is not None for row in self.rows if metric in row.cells)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherRates:
-    """One rate of every model at a benchmark, by a judge whose word is not the one that is reported."""
+    """One rate of every model on a benchmark, by a judge that is not the reported one."""
 
     judge: str
-    told: str
+    metric: AnyMetric
     benchmark: str
     cells: Mapping[str, RateCell]
 
@@ -109,40 +117,41 @@ class RateGroup:
     rates: tuple[tuple[ModelRow, Estimate], ...]
 
 
-def tables_of(results: Mapping[str, Any]) -> Iterator[BenchmarkTable]:
-    whole = [each for each in _reported(results) if each["part"] == "all"]
-    for name, about in results["benchmarks"].items():
-        for condition in results["config"]["conditions"]:
-            own = [each for each in whole if (each["benchmark"], each["condition"]) == (name, condition)]
-            lost = [each for each in _withheld(results) if (each["benchmark"], each["condition"]) == (name, condition)]
+def tables_of(results: EvaluationResults) -> Iterator[BenchmarkTable]:
+    whole = [each for each in _reported(results) if each.part == "all"]
+    for name, about in results.benchmarks.items():
+        for condition in results.config.conditions:
+            place = name, condition
+            own = [each for each in whole if (each.cell.benchmark, each.cell.condition) == place]
+            lost = [each for each in _withheld(results) if (each.benchmark, each.condition) == place]
             if not own and not lost:
                 continue
-            met = [each for each in results["contests"] if each["benchmark"] == name] if condition == "real" else []
-            known = {each["told"] for each in (*own, *met, *lost)}
-            told = [each for each in (*_RATES, "win_rate", "harm_score") if each in known]
-            rows = (_row(model, own, met, results, name, lost) for model in _models(results))
+            won = [each for each in results.win_rates if each.benchmark == name] if condition == "real" else []
+            known: set[AnyMetric] = {each.cell.metric for each in own}
+            known |= {each.metric for each in won} | {each.metric for each in lost}
+            judges = {each.cell.judge for each in own} | {each.judge for each in lost if each.metric not in PAIRWISE}
+            rows = (_row(model, own, won, results, name, lost) for model in _models(results))
             yield BenchmarkTable(
                 benchmark=name,
-                does=about["does"],
-                items=about["items"],
+                does=about.does,
+                items=about.items,
                 condition=condition,
-                judges=tuple(sorted({each["judge"] for each in (*own, *lost) if each["told"] not in _OF_COMPARISONS})),
-                told=tuple(told),
-                beside=("safe_reply",) if "safe_reply" in known else (),
+                judges=tuple(sorted(judges)),
+                metrics=tuple(each for each in (*RATES, *PAIRWISE) if each in known),
+                diagnostics=("safe_reply",) if "safe_reply" in known else (),
                 rows=tuple(row for row in rows if row.cells),
                 degenerate=tuple(_degenerate(results, name, condition)),
             )
 
 
-def groups_of(results: Mapping[str, Any], table: BenchmarkTable, told: str, part: str) -> list[RateGroup]:
+def groups_of(results: EvaluationResults, table: BenchmarkTable, metric: AnyMetric, part: Part) -> list[RateGroup]:
     """A rate of a table by subset or by group."""
-    rows = {row.model: row for row in table.rows if row.kind != "always"}
+    rows = {row.model: row for row in table.rows if row.kind != "baseline"}
     found: dict[str, list[tuple[ModelRow, Estimate]]] = {}
     for each in _reported(results):
-        place = each["part"], each["benchmark"], each["condition"], each["told"]
-        rate = estimate(each["micro"])
-        if place == (part, table.benchmark, table.condition, told) and each["model"] in rows and rate:
-            found.setdefault(each["name"], []).append((rows[each["model"]], rate))
+        place = each.part, each.cell.benchmark, each.cell.condition, each.cell.metric
+        if place == (part, table.benchmark, table.condition, metric) and each.cell.model in rows:
+            found.setdefault(each.name, []).append((rows[each.cell.model], each.micro))
     order = {row.model: row.place for row in table.rows}
     return [
         RateGroup(name=name, rates=tuple(sorted(rates, key=lambda rate: order[rate[0].model])))
@@ -150,118 +159,113 @@ def groups_of(results: Mapping[str, Any], table: BenchmarkTable, told: str, part
     ]
 
 
-def by_others(results: Mapping[str, Any]) -> list[OtherRates]:
-    """The rates of each model by those judges whose word is not reported."""
-    found: dict[tuple[str, str, str], dict[str, RateCell]] = {}
-    by = results["reported_by"]
-    for each in results["figures"]:
-        asked = each["part"] == "all" and each["condition"] == "real" and each["told"] in _RATES
-        other = by[each["benchmark"]].get(each["told"]) != each["judge"]
-        if asked and other:
-            found.setdefault((each["judge"], each["told"], each["benchmark"]), {})[each["model"]] = _cell(each)
-    for each in results["withheld"]:
-        if each["told"] in _RATES and by[each["benchmark"]].get(each["told"]) != each["judge"]:
-            cells = found.setdefault((each["judge"], each["told"], each["benchmark"]), {})
-            cells[each["model"]] = _withheld_cell(each)
+def by_others(results: EvaluationResults) -> list[OtherRates]:
+    """The rates of each model by those judges that are not the reported ones."""
+    found: dict[tuple[str, AnyMetric, str], dict[str, RateCell]] = {}
+    for rate in results.rates:
+        cell = rate.cell
+        asked = rate.part == "all" and cell.condition == "real" and cell.metric in RATES
+        if asked and not is_reported(cell, results.reported_by):
+            found.setdefault((cell.judge, cell.metric, cell.benchmark), {})[cell.model] = _cell(rate)
+    for each in results.withheld:
+        if each.metric in RATES and not is_reported(each.cell, results.reported_by):
+            cells = found.setdefault((each.judge, each.metric, each.benchmark), {})
+            cells[each.model] = _withheld_cell(each)
     return [
-        OtherRates(judge=judge, told=told, benchmark=benchmark, cells=cells)
-        for (judge, told, benchmark), cells in sorted(found.items())
+        OtherRates(judge=judge, metric=metric, benchmark=benchmark, cells=cells)
+        for (judge, metric, benchmark), cells in sorted(found.items())
     ]
 
 
 def not_corrected(table: BenchmarkTable) -> list[str]:
-    """Whose errors are not taken out of which rate of a table, and why."""
+    """Which rates of a table still hold their judges' errors, and why."""
     return [
-        f"{row.model}, {TITLES[told]}: {cell.not_corrected}"
+        f"{row.model}, {TITLES[metric]}: {cell.not_corrected}"
         for row in table.rows
-        for told, cell in row.cells.items()
-        if cell.not_corrected and told in table.told
+        for metric, cell in row.cells.items()
+        if cell.not_corrected and metric in table.metrics
     ]
 
 
 def not_corrected_of_others(others: Iterable[OtherRates]) -> list[str]:
     """The same of the rates by other judges."""
     return [
-        f"{model}, {TITLES[each.told]} at {each.benchmark} by {each.judge}: {cell.not_corrected}"
+        f"{model}, {TITLES[each.metric]} at {each.benchmark} by {each.judge}: {cell.not_corrected}"
         for each in others
         for model, cell in each.cells.items()
         if cell.not_corrected
     ]
 
 
-def _degenerate(results: Mapping[str, Any], benchmark: str, condition: str) -> Iterator[str]:
-    for each in results["degenerate"]:
-        if (each["benchmark"], each["condition"]) == (benchmark, condition):
-            yield f"{each['model']} {told(each)}"
-
-
-def _withheld(results: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Of the rates that are withheld those that would be reported; what comparisons tell has no other judge."""
-    by = results["reported_by"]
-    return (
-        each
-        for each in results["withheld"]
-        if each["told"] in _OF_COMPARISONS or by[each["benchmark"]].get(each["told"]) == each["judge"]
-    )
-
-
-def _withheld_cell(each: Mapping[str, Any]) -> RateCell:
-    rate = Estimate(math.nan, each["asked"] - each["unknown"], each["low"], each["high"])
-    return RateCell(rate=rate, unknown=each["unknown"], withheld=each["why"])
-
-
-def withheld_lines(results: Mapping[str, Any]) -> list[str]:
+def withheld_lines(withheld: Iterable[WithheldRate]) -> list[str]:
     """Every rate that is withheld, by whichever judge, and why."""
     found: dict[tuple[str, str], list[str]] = {}
-    for each in results["withheld"]:
-        place = f"{each['model']} at {each['benchmark']}, judged by {each['judge']}"
-        found.setdefault((place, each["why"]), []).append(TITLES.get(each["told"], each["told"]))
-    return [f"{place}: {', '.join(told)} ({why})" for (place, why), told in found.items()]
+    for each in withheld:
+        found.setdefault((each.place, each.why), []).append(TITLES.get(each.metric, each.metric))
+    return [f"{place}: {', '.join(rates)} ({why})" for (place, why), rates in found.items()]
 
 
-def _reported(results: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    by = results["reported_by"]
-    return (each for each in results["figures"] if by[each["benchmark"]].get(each["told"]) == each["judge"])
+def _degenerate(results: EvaluationResults, benchmark: str, condition: str) -> Iterator[str]:
+    for each in results.degenerate:
+        if (each.benchmark, each.condition) == (benchmark, condition):
+            yield f"{each.model} {counts_in_words(each.answers, each.degenerate, each.kinds)}"
 
 
-def _models(results: Mapping[str, Any]) -> Sequence[str]:
-    return [*results["tested"], *results["always"]]
+def _withheld(results: EvaluationResults) -> Iterator[WithheldRate]:
+    """Of the rates that are withheld those that would be reported; pairwise metrics have one judge alone."""
+    return (each for each in results.withheld if each.metric in PAIRWISE or is_reported(each.cell, results.reported_by))
+
+
+def _withheld_cell(each: WithheldRate) -> RateCell:
+    rate = Estimate(math.nan, each.asked - each.unknown, each.low, each.high)
+    return RateCell(rate=rate, unknown=each.unknown, withheld=each.why)
+
+
+def _reported(results: EvaluationResults) -> Iterator[RateMetric]:
+    return (each for each in results.rates if is_reported(each.cell, results.reported_by))
+
+
+def _models(results: EvaluationResults) -> Sequence[str]:
+    return [*results.tested, *results.baselines]
 
 
 def _row(
     model: str,
-    figures: Sequence[Mapping[str, Any]],
-    win_rates: Sequence[Mapping[str, Any]],
-    results: Mapping[str, Any],
+    rates: Sequence[RateMetric],
+    win_rates: Sequence[WinRate],
+    results: EvaluationResults,
     benchmark: str,
-    lost: Sequence[Mapping[str, Any]],
+    withheld: Sequence[WithheldRate],
 ) -> ModelRow:
-    mine = [figure for figure in figures if figure["model"] == model]
-    own = [figure for figure in mine if figure["told"] in (*_RATES, "safe_reply")]
-    unread = next((estimate(figure["micro"]) for figure in mine if figure["told"] == "unread"), None)
-    real = any(figure["condition"] == "real" for figure in own)
-    pairs = [pair for pair in results["pairs"] if (pair["model"], pair["benchmark"]) == (model, benchmark)]
-    p = {pair["told"]: pair["p_holm"] for pair in pairs} if real else {}
-    cells = {figure["told"]: _cell(figure, p.get(figure["told"]), unread) for figure in own}
+    mine = [rate for rate in rates if rate.cell.model == model]
+    own = [rate for rate in mine if rate.cell.metric in (*RATES, "safe_reply")]
+    unread = next((rate.micro for rate in mine if rate.cell.metric == "unread"), None)
+    real = any(rate.cell.condition == "real" for rate in own)
+    pairs = [pair for pair in results.pairs if (pair.cell.model, pair.cell.benchmark) == (model, benchmark)]
+    p = {pair.cell.metric: pair.p_holm for pair in pairs} if real else {}
+    cells: dict[AnyMetric, RateCell] = {rate.cell.metric: _cell(rate, p.get(rate.cell.metric), unread) for rate in own}
     for win_rate in win_rates:
-        if win_rate["model"] == model and (rate := estimate(win_rate["rate"])):
-            cells[win_rate["told"]] = RateCell(rate=rate, unknown=win_rate["outcomes"]["blocked"], p=win_rate["p_holm"])
-    cells |= {each["told"]: _withheld_cell(each) for each in lost if each["model"] == model and each["told"] in TITLES}
-    kind = "always" if model in results["always"] else "base" if model == results["base"] else "tested"
-    return ModelRow(model=model, kind=kind, place=_models(results).index(model), cells=cells)
+        if win_rate.model == model:
+            cells[win_rate.metric] = RateCell(rate=win_rate.rate, unknown=win_rate.blocked, p=win_rate.p_holm)
+    cells |= {each.metric: _withheld_cell(each) for each in withheld if each.model == model and each.metric in TITLES}
+    return ModelRow(model=model, kind=_kind(model, results), place=_models(results).index(model), cells=cells)
 
 
-def _cell(figure: Mapping[str, Any], p: float | None = None, unread: Estimate | None = None) -> RateCell:
-    rate = estimate(figure["micro"])
-    assert rate is not None
+def _kind(model: str, results: EvaluationResults) -> Literal["base", "tested", "baseline"]:
+    if model in results.baselines:
+        return "baseline"
+    return "base" if model == results.base else "tested"
+
+
+def _cell(rate: RateMetric, p: float | None = None, unread: Estimate | None = None) -> RateCell:
     return RateCell(
-        rate=rate,
-        macro=estimate(figure["macro"]),
-        unknown=figure["unknown"],
+        rate=rate.micro,
+        macro=rate.macro,
+        unknown=rate.unknown,
         p=p,
-        corrected=estimate(figure.get("corrected")),
-        not_corrected=figure.get("not_corrected", ""),
-        any_of=estimate(figure["any_of"]),
-        sd_of_samples=figure["sd_of_samples"],
-        unread=unread if figure["told"] == "right" else None,
+        corrected=rate.corrected,
+        not_corrected=rate.not_corrected,
+        any_of=rate.any_of,
+        sd_of_samples=rate.sd_of_samples,
+        unread=unread if rate.cell.metric == "right" else None,
     )

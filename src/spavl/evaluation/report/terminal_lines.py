@@ -1,11 +1,13 @@
-"""The figures of an evaluation as lines for a terminal, as a table for a paper, and as a block for a model card."""
+"""The results of an evaluation as lines for a terminal, as a table for a paper, and as a block for a model card."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
+from spavl.evaluation.report.failing_judges import failing_judges
 from spavl.evaluation.report.tables import (
     TITLES,
+    AnyMetric,
     BenchmarkTable,
     ModelRow,
     OtherRates,
@@ -16,13 +18,13 @@ from spavl.evaluation.report.tables import (
     tables_of,
     withheld_lines,
 )
-from spavl.report.failed_canaries import failing_judges
+from spavl.evaluation.results.types import EvaluationResults
 from spavl.report.formatting import p_value
 from spavl.statistics import Estimate
 from spavl.text.layout import aligned, wrapped
 
 
-def lines(results: Mapping[str, Any]) -> Iterator[str]:
+def lines(results: EvaluationResults) -> Iterator[str]:
     """What a terminal shows: every benchmark as it means to be asked."""
     for table in tables_of(results):
         if table.condition == "real":
@@ -35,55 +37,56 @@ def lines(results: Mapping[str, Any]) -> Iterator[str]:
             yield from wrapped(f"degenerate answers: {'; '.join(table.degenerate)}")
     yield from _lines_of_others(_other_guards(results))
     yield ""
-    for told in (*_failed_canaries(results), *results["aliases"]):
-        yield from wrapped(f"beware: {told}")
-    for doubt in (*results["doubts"], *results["audit"].get("faults", ())):
-        yield from wrapped(f"look twice: {doubt}")
-    yield f"{results['calls']['calls']:,.0f} calls, {results['calls']['usd']:.2f} USD"
+    for warning in (*_failed_canaries(results), *results.aliases):
+        yield from wrapped(f"beware: {warning}")
+    faults = results.contamination.training_data.faults if results.contamination else ()
+    for warning in (*results.drift_warnings, *faults):
+        yield from wrapped(f"look twice: {warning}")
+    yield f"{results.calls.calls:,.0f} calls, {results.calls.usd:.2f} USD"
 
 
 def _lines_of_others(others: Sequence[OtherRates]) -> Iterator[str]:
     corrected = [each for each in others if each.is_corrected]
     for judge in dict.fromkeys(each.judge for each in corrected):
         yield ""
-        yield from wrapped(f"by {judge}, whose word is not reported above:")
+        yield from wrapped(f"by {judge}, which is not reported above:")
         rows = _corrected_rows(each for each in corrected if each.judge == judge)
         yield from aligned([row[1:] for row in (_HEAD_OF_OTHERS, *rows)])
     for reason in not_corrected_of_others(others):
         yield from wrapped(f"no errors taken out: {reason}")
 
 
-def _p(results: Mapping[str, Any]) -> str:
-    """Whom p is against, where there is anybody to compare with."""
-    return f"; p against {results['base']}, with Holm's correction" if results["pairs"] or results["contests"] else ""
+def _p(results: EvaluationResults) -> str:
+    """The model that p is against, where there is anything to compare."""
+    return f"; p against {results.base}, with Holm's correction" if results.compares else ""
 
 
 def _asked(table: BenchmarkTable) -> str:
-    """Of a benchmark of which a part was asked, its own description tells other numbers."""
+    """Of a benchmark of which a part was asked, its own description has other numbers."""
     return f"{table.items:,} items asked" if table.items != 1 else "1 item asked"
 
 
-def _failed_canaries(results: Mapping[str, Any]) -> Iterator[str]:
-    return (f"{each.short}; report.html has what it said" for each in failing_judges(results))
+def _failed_canaries(results: EvaluationResults) -> Iterator[str]:
+    return (f"{each.short}; report.html has its replies" for each in failing_judges(results))
 
 
-def markdown(results: Mapping[str, Any]) -> str:
+def markdown(results: EvaluationResults) -> str:
     """A table for a paper: a row for each model, with intervals, n and p."""
     return "\n".join(["# Results", *_markdown(results, heading="##"), "", _how_it_was_made(results), ""])
 
 
-def card(results: Mapping[str, Any]) -> str:
+def card(results: EvaluationResults) -> str:
     """A section for the card of a model, to be put into its README.md."""
     head = ["## Safety evaluation", "", "Measured with [spavl](https://pypi.org/project/spavl/), `spavl eval`."]
-    names = [f"- {name}: `{results['models'][name]}`" for name in results["tested"]]
+    names = [f"- {name}: `{results.models[name]}`" for name in results.tested]
     return "\n".join([*head, "", *names, *_markdown(results, heading="###"), "", _how_it_was_made(results), ""])
 
 
-def _markdown(results: Mapping[str, Any], heading: str) -> Iterator[str]:
-    for told in _failed_canaries(results):
+def _markdown(results: EvaluationResults, heading: str) -> Iterator[str]:
+    for warning in _failed_canaries(results):
         yield ""
-        yield f"Do not trust this judge yet: {_plain(told)}."
-    for rate in withheld_lines(results):
+        yield f"Do not trust this judge yet: {_plain(warning)}."
+    for rate in withheld_lines(results.withheld):
         yield ""
         yield f"Withheld: {_plain(rate)}."
     for table in tables_of(results):
@@ -106,15 +109,15 @@ def _markdown(results: Mapping[str, Any], heading: str) -> Iterator[str]:
     yield from _markdown_of_others(_other_guards(results), heading)
 
 
-def _other_guards(results: Mapping[str, Any]) -> list[OtherRates]:
-    """The rates by those guards whose word is not reported. Those by lists of words are in the report."""
-    return [each for each in by_others(results) if each.judge in results["guards"].values()]
+def _other_guards(results: EvaluationResults) -> list[OtherRates]:
+    """The rates by the guards that are not reported. Those by lists of keywords are in the report."""
+    return [each for each in by_others(results) if each.judge in results.guards.values()]
 
 
 def _markdown_of_others(others: Sequence[OtherRates], heading: str) -> Iterator[str]:
-    """What else is known where a judge that is never wrong is named: the other judges' rates without their errors."""
+    """Where a gold guard is named: the other judges' rates without their errors."""
     if corrected := [each for each in others if each.is_corrected]:
-        yield from ("", f"{heading} By other judges", "", "Their word is not the one that is reported above.", "")
+        yield from ("", f"{heading} By other judges", "", "They are not the judges that are reported above.", "")
         yield f"| {' | '.join(_HEAD_OF_OTHERS)} |"
         yield "| --- | --- | --- | ---: | ---: | ---: |"
         yield from (f"| {' | '.join(map(_plain, row))} |" for row in _corrected_rows(corrected))
@@ -131,37 +134,37 @@ def _corrected_rows(others: Iterable[OtherRates]) -> Iterator[Sequence[str]]:
     for each in others:
         for model, cell in each.cells.items():
             if cell.corrected:
-                what = f"{TITLES[each.told]}, {each.benchmark}"
+                what = f"{TITLES[each.metric]}, {each.benchmark}"
                 yield (each.judge, what, model, _rate(cell.rate), f"{cell.rate.n:,}", _rate(cell.corrected))
 
 
 class _Column(NamedTuple):
     title: str
-    told: str
+    metric: AnyMetric
     text: Callable[[RateCell], str]
 
     def of(self, row: ModelRow) -> str:
-        cell = row.cells.get(self.told)
+        cell = row.cells.get(self.metric)
         return (self.text(cell) if cell else "") or "–"
 
 
 def _columns(table: BenchmarkTable) -> Iterator[_Column]:
     """Each rate with its interval and n, and beside it what else is known of any model."""
-    for told in table.told:
-        cells = [row.cells[told] for row in table.rows if told in row.cells]
-        yield _Column(TITLES[told], told, lambda cell: "withheld" if cell.withheld else _rate(cell.rate))
-        yield _Column("n", told, lambda cell: f"{cell.rate.n:,}{_not_judged(cell)}")
+    for metric in table.metrics:
+        cells = [row.cells[metric] for row in table.rows if metric in row.cells]
+        yield _Column(TITLES[metric], metric, lambda cell: "withheld" if cell.withheld else _rate(cell.rate))
+        yield _Column("n", metric, lambda cell: f"{cell.rate.n:,}{_not_judged(cell)}")
         if any(cell.unread for cell in cells):
-            yield _Column("unread", told, lambda cell: _rate(cell.unread))
+            yield _Column("unread", metric, lambda cell: _rate(cell.unread))
         if any(cell.macro for cell in cells):
-            yield _Column(_OVER_GROUPS, told, lambda cell: _rate(cell.macro))
-        if table.is_corrected(told):
-            yield _Column("errors taken out", told, lambda cell: _rate(cell.corrected))
+            yield _Column(_OVER_GROUPS, metric, lambda cell: _rate(cell.macro))
+        if table.is_corrected(metric):
+            yield _Column("errors taken out", metric, lambda cell: _rate(cell.corrected))
         if any(cell.any_of for cell in cells):
-            yield _Column("sd of samples", told, lambda cell: _value(cell.sd_of_samples))
-            yield _Column("any of them", told, lambda cell: _rate(cell.any_of) + _of_fewer(cell))
-        if table.is_compared(told):
-            yield _Column("p", told, lambda cell: "" if cell.p is None else p_value(cell.p))
+            yield _Column("sd of samples", metric, lambda cell: _value(cell.sd_of_samples))
+            yield _Column("any of them", metric, lambda cell: _rate(cell.any_of) + _of_fewer(cell))
+        if table.is_compared(metric):
+            yield _Column("p", metric, lambda cell: "" if cell.p is None else p_value(cell.p))
 
 
 def _rate(rate: Estimate | None) -> str:
@@ -186,18 +189,18 @@ def _plain(name: str) -> str:
     return name.replace("|", "\\|")
 
 
-def _how_it_was_made(results: Mapping[str, Any]) -> str:
-    config = results["config"]
-    decoding = f"temperature {config['temperature']:g}, at most {config['max_tokens']} tokens, seed {config['seed']}"
-    samples = f", {config['samples']} samples of each" if config["samples"] > 1 else ""
-    beware = "".join(f"Beware: {each}. " for each in results["aliases"])
-    against = f"p: paired, against {results['base']}, exact McNemar, of wins a sign test, or sign flips of clusters; "
-    p = f"{against}Holm over all benchmarks. " if results["pairs"] or results["contests"] else ""
+def _how_it_was_made(results: EvaluationResults) -> str:
+    config = results.config
+    decoding = f"temperature {config.temperature:g}, at most {config.max_tokens} tokens, seed {config.seed}"
+    samples = f", {config.samples} samples of each" if config.samples > 1 else ""
+    beware = "".join(f"Beware: {each}. " for each in results.aliases)
+    against = f"p: paired, against {results.base}, exact McNemar, of wins a sign test, or sign flips of clusters; "
+    p = f"{against}Holm over all benchmarks. " if results.compares else ""
     return (
         f"Rates in per cent with 95 % intervals (Wilson; where items share an image, cluster-robust and joined with a "
         f"beta-binomial posterior; they reach over answers that never came, are empty or could not be judged; of "
         f"“right” over those alone that never came: what is empty or no rule could read is not right). {p}"
-        f"Answers: {decoding}{samples}. {beware}spavl {results['versions']['spavl']}."
+        f"Answers: {decoding}{samples}. {beware}spavl {results.versions['spavl']}."
     )
 
 
@@ -206,5 +209,5 @@ def _laid_out(table: BenchmarkTable) -> Iterator[str]:
     columns = [column for column in _columns(table) if column.title != _OVER_GROUPS]
     rows = [["", *(column.title for column in columns)]]
     rows += [[row.model, *(column.of(row) for column in columns)] for row in table.rows]
-    starts = [place for place, column in enumerate(columns, start=1) if column.title == TITLES[column.told]]
+    starts = [place for place, column in enumerate(columns, start=1) if column.title == TITLES[column.metric]]
     yield from aligned(rows, starts)

@@ -1,4 +1,4 @@
-"""Canaries: answers whose verdict is plain, put to every guard and judge before its word on anything else is believed.
+"""Tests every guard and judge on canaries, answers whose verdict is obvious, before it judges anything else.
 
 A server with the wrong weights, a template that cuts the answer off or a guard that obeys what it reads gives an
 ordinary table of wrong numbers; so does one that goes by a surface, such as an image, a length or an apology. So plain
@@ -40,8 +40,7 @@ STAGE = "canaries"
 # What is done if one is failed, and what the setting that says so is described by.
 OnFailure = Literal["stop", "warn"]
 ON_FAILURE = (
-    "what is done if a guard or judge fails the canaries, answers whose verdict is plain: stop, or warn and tell it in "
-    "the report"
+    "what to do if a guard or judge fails the canaries, answers whose verdict is obvious: stop, or warn and report it"
 )
 # So many of a judge's failures are told one by one.
 _MOST_TOLD = 8
@@ -201,7 +200,7 @@ def canaries_of_judge(judge: Judge, with_images: bool = True) -> list[Canary]:
 def canaries_of_refusals(judge: RefusalJudge, with_images: bool = True) -> list[Canary]:
     def canary(given: RefusalCase) -> Canary:
         async def ask() -> CanaryReply:
-            refusal_verdict = await judge.refusal_verdict(given.case, given.answer)
+            refusal_verdict = await judge.classify(given.case, given.answer)
             passed = refusal_verdict.refused == given.refuses or (
                 given.unread_will_do and refusal_verdict.refused is None
             )

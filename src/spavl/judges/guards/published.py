@@ -172,7 +172,7 @@ class HarmBench:
 
     async def judge(self, case: JudgeInput, answer: str) -> GuardVerdict:
         if self.of_images and not case.context:
-            return GuardVerdict("invalid", seems_refused(answer), "no description of the picture to judge by")
+            return GuardVerdict("invalid", seems_refused(answer), "no description of the image to judge by")
         name = _HARMBENCH_IN_CONTEXT if case.context else _HARMBENCH_PROMPT
         task = template(f"{name}-task").strip()
         text = _filled(name, context=case.context, behavior=case.question, generation=answer)

@@ -1,9 +1,10 @@
-"""Models that are never asked: they note what each call would cost, and answer with what the ledger already holds."""
+"""Models that are never called: they count what each call would cost, and answer from the ledger."""
 
+import copy
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, Self
 
 from spavl.models.factory import Backend, ModelFactory, OpenedBackend
 from spavl.models.image_tokens import tokens_of
@@ -76,10 +77,7 @@ class LengthEvidence:
 
 
 class CostCountingFactory(ModelFactory):
-    """Opens any model without reaching it.
-
-    A call is taken to stand for `times` calls, and to be answered in `words` words.
-    """
+    """Opens any model without reaching it."""
 
     needs_addresses = False
 
@@ -96,10 +94,17 @@ class CostCountingFactory(ModelFactory):
         super().__init__(ledger, pace=pace, prices=prices, batched=batched, settings=settings)
         self.ledger, self.case, self.evidence = ledger, case, evidence or LengthEvidence()
         self.tallies: dict[tuple[str, str], CallTally] = {}
-        self.words, self.times = 1.0, 1.0
+        # A call stands for so many calls, and is answered in so many words.
+        self.times, self.words = 1.0, 1.0
         # Equal questions are asked once, here as in a run.
         self.asked: set[str] = set()
         self._known = self._names_before()
+
+    def weighted(self, times: float, words: float) -> Self:
+        """One whose models count each call as so many, of answers of so many words. All counts are shared."""
+        made = copy.copy(self)
+        made.times, made.words = times, words
+        return made
 
     def _load_openai(self, name: str, url: str | None) -> Backend:
         return UnloadedBackend(openai_name(name))

@@ -1,4 +1,4 @@
-"""Models that say the same to everything, by which every table shows what its figures are worth.
+"""Models that always give the same answer: baselines that show what a metric is worth.
 
 Who always refuses is never unsafe and of no use; who always complies never refuses. The answer that
 complies gives nothing away, so it also shows how far a judge goes by tone. Both are sentences that

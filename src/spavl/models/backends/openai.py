@@ -1,4 +1,4 @@
-"""Any server that speaks OpenAI's chat API: `openai/gpt-4o`, `openai/NAME@http://host:8000/v1`."""
+"""Any server with OpenAI's chat API: `openai/gpt-4o`, `openai/NAME@http://host:8000/v1`."""
 
 import asyncio
 import base64
@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import orjson
 
 from spavl.config import NO_USERINFO
 from spavl.errors import ConfigError, ProviderError
@@ -57,7 +58,6 @@ _MEDIA_TYPES = {
 }
 # How gateways say that what was asked is kept from the model.
 _FILTERED = re.compile(r"moderat|flagged|filter|content.{0,10}(?:polic|safety)|safety (?:system|polic)", re.IGNORECASE)
-_json = json.JSONEncoder(allow_nan=False).encode
 
 
 def is_loopback(url: str) -> bool:
@@ -84,7 +84,7 @@ def check_address(url: str) -> None:
 class OpenAIModel:
     """A model behind an HTTP server. It sends one request once; retries and limits are wrappers' work.
 
-    A parameter that its server does not take is learnt from what the server says, and left out from then on; so is the
+    A parameter that its server does not take is learned from what the server says, and left out from then on; so is the
     name by which it takes the most tokens of a reply. `more` is asked for beside the rest, of servers that know what it
     means. `was_answered` tells whether an earlier run has answers of it, for which its key was good.
     """
@@ -234,8 +234,11 @@ class OpenAIModel:
             **self._more,
             **json.loads(request.more or "{}"),
         }
-        messages = ",".join(_message(message) for message in request.messages)
-        return f'{_json(settings)[:-1]}, "messages": [{messages}]}}'.encode()
+        try:
+            return orjson.dumps({**settings, "messages": [_message(message) for message in request.messages]})
+        except orjson.JSONEncodeError as error:
+            # Half a character, as in "\ud800", has no place in UTF-8.
+            raise Rejected(f"the request is no JSON: {error}") from None
 
     def raise_for(self, status: int, headers: Any, body: bytes, key_is_good: bool = False) -> None:
         reason = f"HTTP {status}: {fault_in(body)}"
@@ -292,19 +295,17 @@ def authorization(url: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-def _message(message: Message) -> str:
-    """A message as JSON, put together from parts, since an image's is spelled once and used by many."""
-    text = _json(message.text)
-    if message.images:
-        parts = [*map(_image_part, message.images), f'{{"type": "text", "text": {text}}}']
-        text = f"[{', '.join(parts)}]"
-    return f'{{"role": "{message.role}", "content": {text}}}'
+def _message(message: Message) -> dict[str, Any]:
+    if not message.images:
+        return {"role": message.role, "content": message.text}
+    shown = ({"type": "image_url", "image_url": {"url": _data_url(image)}} for image in message.images)
+    return {"role": message.role, "content": [*shown, {"type": "text", "text": message.text}]}
 
 
 @functools.lru_cache(maxsize=_IMAGES_HELD)
-def _image_part(image: ImageData) -> str:
-    data = base64.b64encode(image.data).decode()
-    return f'{{"type": "image_url", "image_url": {{"url": "data:{media_type(image)};base64,{data}"}}}}'
+def _data_url(image: ImageData) -> str:
+    """Made once, since many requests show one image."""
+    return f"data:{media_type(image)};base64,{base64.b64encode(image.data).decode()}"
 
 
 def media_type(image: ImageData) -> str:

@@ -1,4 +1,4 @@
-"""What servers that speak OpenAI's chat API send back: answers, lists of models, and faults."""
+"""Parses what servers with OpenAI's chat API return: answers, lists of models, errors."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Models that answer from the ledger alone: none is loaded, no server is reached."""
+"""Models that answer from the ledger alone; no server is contacted."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

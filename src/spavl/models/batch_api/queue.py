@@ -1,9 +1,9 @@
-"""Calls at half price: requests collect, go out in files, and come back within a day.
+"""Calls through a server's batch API, at half the price: requests are collected, sent as files, and return in a day.
 
 A row that asks a model of batches does not wait for it. Its request goes into the outbox, the row
 is parked, and memory stays flat however many there are. When all rows have been gone through, the
 files are sent and the answers awaited; they enter the ledger under the keys that were sent with
-them, and the parked rows are done anew: what they asked before, the ledger knows.
+them, and the parked rows are done again: what they asked before, the ledger knows.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A server's batch API, OpenAI's `/v1/files` and `/v1/batches`: one call each, faults told as for single calls."""
+"""A server's batch API, OpenAI's `/v1/files` and `/v1/batches`: one call each, with the errors of single calls."""
 
 import asyncio
 import json

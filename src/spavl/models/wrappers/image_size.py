@@ -1,4 +1,4 @@
-"""Images are sent no larger than models look at them."""
+"""Limits the size of the images that are sent."""
 
 import asyncio
 import hashlib

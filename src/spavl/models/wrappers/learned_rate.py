@@ -1,4 +1,4 @@
-"""How many requests a second a server takes, learnt from what it says; nothing is held back before it says anything.
+"""Learns how many requests per second a server accepts; there is no limit before it returns one.
 
 A bucket that fills with time is empty at the moment in which its server says "too many requests". Between two such
 moments it gave just what flowed in, so what was taken between them, divided by the time, is the limit. A little above
@@ -68,7 +68,7 @@ class LearnedRate:
         # Seconds since then in which more might have been asked.
         self._idle = 0.0
         # 429s to requests up to this one were told of before the rate was lowered, and say the same.
-        self._heeded = 0
+        self._lowered_up_to = 0
         # The share of 429s lately, how often it did not help to go slower, and the share that has another cause.
         self._share, self._in_vain, self._noise = 0.0, 0, -1.0
         # The highest limit that was found since 429s were last ascribed to another cause.
@@ -109,16 +109,16 @@ class LearnedRate:
         """The server said 429 to this request, and perhaps for how long it wants to be left alone."""
         self._share += (1 - self._share) / _LATELY
         pause = min(pause or 0.0, LONGEST_WAIT)
-        if sent.number <= self._heeded and self._noise < 0:
+        if sent.number <= self._lowered_up_to and self._noise < 0:
             self._paused_until = max(self._paused_until, now + pause)
-        elif sent.number > self._heeded and self._is_same_second(sent, now):
-            self._heeded = self._sent
+        elif sent.number > self._lowered_up_to and self._is_same_second(sent, now):
+            self._lowered_up_to = self._sent
             self._paused_until = max(self._paused_until, now + max(pause, _NEXT_SECOND))
-        elif sent.number > self._heeded and not self._is_noise(now):
+        elif sent.number > self._lowered_up_to and not self._is_noise(now):
             self._lowered_at = now
             hold = pause * (_HOLD_AT_FIRST if self._searching else _HOLD_PER_PAUSE)
             self.per_second = max(_SLOWEST, self._lowered(sent, pause))
-            self._heeded = self._sent
+            self._lowered_up_to = self._sent
             self._paused_until = max(self._paused_until, now + pause)
             self._held_until = now + max(_HOLD, hold)
             self._free_at = self._grown_at = max(self._paused_until, now + 1 / self.per_second)

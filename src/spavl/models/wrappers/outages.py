@@ -1,4 +1,4 @@
-"""A server that was there and is away: it is waited for, and asked again now and then by one request alone."""
+"""Waits for a server that answered before and is away; one request probes it from time to time."""
 
 from collections.abc import Callable
 

@@ -1,6 +1,6 @@
-"""How fast a server is asked: so many at once, so many requests and tokens a minute, and not at all while it is away.
+"""Limits the requests to a server: in flight, per minute, tokens per minute, and none while it is away.
 
-Nothing has to be set for a server that has limits: how fast it may be asked is learnt from what it says (rates.py).
+Nothing has to be set for a server that has limits: how fast it may be asked is learned from what it says (rates.py).
 """
 
 import asyncio
@@ -20,31 +20,27 @@ _AT_FIRST = 32
 
 
 class PaceConfig(Settings):
-    at_once: int = Field(256, ge=1, description="most requests to one model of a server at the same time")
-    requests_per_minute: float | None = Field(None, gt=0, description="limit of each model of a server, if it has one")
-    tokens_per_minute: float | None = Field(None, gt=0, description="limit of each model of a server, if it has one")
+    at_once: int = Field(256, ge=1, description="requests in flight to one model of a server, at most")
+    requests_per_minute: float | None = Field(None, gt=0, description="requests per minute to each model of a server")
+    tokens_per_minute: float | None = Field(None, gt=0, description="tokens per minute of each model of a server")
     batch_here: int = Field(
-        64, ge=1, description="most requests that a model in this process answers together; fewer where memory is short"
+        64, ge=1, description="batch size of models in this process; halved where memory does not suffice"
     )
-    timeout: float = Field(
-        300, gt=0, description="seconds after which a call without an answer is given up and made again"
-    )
-    wait_at_most: float = Field(
-        1800, ge=0, description="seconds that a server which has answered and is away is waited for"
-    )
+    timeout: float = Field(300, gt=0, description="seconds after which a call without an answer is retried")
+    wait_at_most: float = Field(1800, ge=0, description="seconds to wait for a server that answered before and is away")
     longest_side: int = Field(
         1536,
         ge=64,
-        description="images go to servers with their longer side at most so many pixels; smaller ones as they are",
+        description="longer side in pixels of images sent to servers, at most; smaller images are sent unchanged",
     )
 
 
 class BatchConfig(Settings):
     models: tuple[str, ...] = Field(
-        (), description="models whose calls go through their server's batch API, for half the price, within a day"
+        (), description="models called through their server's batch API, at half the price, within a day"
     )
-    requests: int = Field(50_000, ge=1, description="most requests in one file of a batch")
-    megabytes: float = Field(150, gt=0, description="largest file of a batch")
+    requests: int = Field(50_000, ge=1, description="requests in one batch file, at most")
+    megabytes: float = Field(150, gt=0, description="largest batch file, in MB")
 
 
 class TokenBucket:

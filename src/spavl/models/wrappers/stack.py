@@ -1,4 +1,4 @@
-"""What is true of every model, whatever its backend: limits, retries, the spend stop, the ledger.
+"""Wrappers of every model, whatever its backend: limits, retries, the spend stop, the ledger.
 
     Fitted( Persona( Recorded( Thinking( Retrying( Spread( Limited( Budgeted( backend ))))))))
 

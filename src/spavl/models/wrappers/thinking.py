@@ -1,4 +1,4 @@
-"""Room for the thoughts of models that think, found out from what they say.
+"""Extra token room for models that reason, detected from their replies.
 
 Every limit in this package is meant for an answer: 64 tokens for a guard's three lines. A model that thinks first
 spends them on its thoughts. Whether one does is seen in its first replies, and it alone is then given more.

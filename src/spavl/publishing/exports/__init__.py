@@ -1,1 +1,1 @@
-"""The data set in the forms that other trainers read; one file a form, each with `export(run, out)`."""
+"""Exports to the formats of other trainers; one file each, with `export(run, out)`."""

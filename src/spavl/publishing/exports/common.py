@@ -1,4 +1,4 @@
-"""What the exports share: images written once, and JSON written as it comes."""
+"""Shared by the exports: images written once, and JSON written row by row."""
 
 import json
 import re

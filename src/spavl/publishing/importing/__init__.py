@@ -1,1 +1,1 @@
-"""Data sets made elsewhere, brought in as a run from which training and evaluation go on."""
+"""Imports data sets made elsewhere as a run, from which training and evaluation continue."""

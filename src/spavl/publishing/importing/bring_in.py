@@ -1,4 +1,4 @@
-"""Makes a run of a data set that was made elsewhere: its stages up to the data set count as finished."""
+"""Makes a run from a data set made elsewhere; its stages up to the data set count as finished."""
 
 import time
 from collections import Counter
@@ -7,12 +7,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from spavl.data.dataset.audit import LEARNT, AuditedQuestion, Leak, LeakAudit, audited
+from spavl.data.dataset.audit import TRAINING_SPLITS, AuditedQuestion, Leak, LeakAudit, audited
 from spavl.data.dataset.config import DatasetConfig
 from spavl.data.dataset.files import write_files
+from spavl.data.dataset.notes import DroppedPrompts, ImportNotes
 from spavl.data.dataset.published import IMAGE_NAME
 from spavl.engine.details import open_details
 from spavl.errors import ConfigError
+from spavl.publishing.build_notes import OwnPrompts, RunModels
 from spavl.publishing.card import write_card
 from spavl.publishing.importing.classes import UNKNOWN, ClassMapping
 from spavl.publishing.importing.looks import ImageImporter, ImportedImage
@@ -43,6 +45,7 @@ from spavl.records import (
     Split,
     content_hash,
 )
+from spavl.stages.notes import StageNotes
 from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
 from spavl.terminal.progress import Screen
@@ -230,13 +233,13 @@ def bring_in(name: str, out: Path, settings: DatasetConfig, screen: Screen, drop
         _write(run, "questions", Question, made.questions.values(), origin)
         _write(run, "published", Published, made.published, origin)
         run.write_rows("dataset", Reject, made.rejects)
-        left_in = [leak for leak in leaks if not (settings.leaks.drop and leak.one.split in LEARNT)]
-        notes = write_files(run, settings, tests_per_leaf=None)
-        notes |= {"leaks_left_in": len(left_in), "repeated_questions": len(repeated)}
-        notes |= {**_left_of(made, screen), "files_not_read": left, **revision_of(folder)}
+        left_in = [leak for leak in leaks if not (settings.leaks.drop and leak.one.split in TRAINING_SPLITS)]
+        _tell_of_moved_images(made, screen)
+        imported = ImportNotes(len(left_in), _dropped_of(made), made.amid or None, tuple(left), revision_of(folder))
+        notes = write_files(run, settings, None, repeated_questions=len(repeated), imported=imported)
         rejects = dict(Counter(each.reason for each in made.rejects))
         _finish(run, "dataset", Sample, origin, rejects, notes, time.monotonic() - began)
-        write_card(run, [done for stage in _STAGES if (done := run.manifest(stage))], {"models": {}})
+        write_card(run, [done for stage in _STAGES if (done := run.manifest(stage))], RunModels(), OwnPrompts(), None)
         rows = Counter[str](sample.split for sample in run.read("dataset", Sample))
         split_of_image = {image.id: image.split for image in made.images.values()}
         tests = Counter[str](split_of_image[question.image_id] for question in made.questions.values())
@@ -278,16 +281,15 @@ def _told_of_unread(folder: Path, screen: Screen) -> list[str]:
     return left
 
 
-def _left_of(made: ImportedData, screen: Screen) -> dict[str, object]:
-    """What rows came in without, as notes."""
-    notes = dict[str, object]()
-    if made.dropped_system:
-        notes["dropped_system_prompts"] = {"rows": made.dropped_system.total(), "texts": len(made.dropped_system)}
+def _dropped_of(made: ImportedData) -> DroppedPrompts | None:
+    dropped = made.dropped_system
+    return DroppedPrompts(rows=dropped.total(), texts=len(dropped)) if dropped else None
+
+
+def _tell_of_moved_images(made: ImportedData, screen: Screen) -> None:
     if made.amid:
-        notes["pictures_amid"] = made.amid
         rows = f"{made.amid} {'row' if made.amid == 1 else 'rows'}"
         screen.say(f"beware: in {rows} the image stood between the question's words; it is shown before them here")
-    return notes
 
 
 def _refuse_nothing(run: RunFolder, made: ImportedData) -> None:
@@ -324,7 +326,7 @@ def _audit(run: RunFolder, made: ImportedData, settings: DatasetConfig) -> LeakA
 def _write(run: RunFolder, stage: str, kind: type[R], rows: Iterable[R], origin: str) -> None:
     run.write_rows(stage, kind, rows)
     run.write_rows(stage, Reject, ())
-    _finish(run, stage, kind, origin, {}, {}, 0.0)
+    _finish(run, stage, kind, origin, {}, StageNotes(), 0.0)
 
 
 def _finish(
@@ -333,7 +335,7 @@ def _finish(
     kind: type[Record],
     origin: str,
     rejects: dict[str, int],
-    notes: dict[str, object],
+    notes: StageNotes,
     seconds: float,
 ) -> None:
     content = run.content(stage, kind)
@@ -345,7 +347,7 @@ def _finish(
             rows=run.count(stage, kind),
             rejects=rejects,
             seconds=round(seconds, 3),
-            notes=notes,
+            notes=notes.as_json(),
             origin=origin,
         )
     )
@@ -382,7 +384,7 @@ def _unfit(row: ImportedRow) -> str | None:
     if not row.is_encodable:
         return "lone_surrogate"
     if len(row.images) != 1:
-        return "no_picture" if not row.images else "several_pictures"
+        return "no_image" if not row.images else "several_images"
     if row.other_speaker:
         return OTHERS_TURN
     if not (row.question or "").strip():

@@ -1,4 +1,4 @@
-"""From the class strings of a data set to leaves of a taxonomy. Broken strings are repaired by name and kept beside."""
+"""Maps class strings of a data set to leaves of a taxonomy. Broken strings are repaired and kept beside."""
 
 import dataclasses
 import re

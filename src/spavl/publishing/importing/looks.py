@@ -1,4 +1,4 @@
-"""Images of strangers, decoded by workers of which each may die: they are kept upright, without EXIF and the like."""
+"""Decodes images of an imported data set in sandboxed workers; they are kept upright and without metadata."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence

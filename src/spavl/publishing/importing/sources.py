@@ -89,9 +89,9 @@ def fetch(name: str) -> Path:
         raise ProviderError(f"the hub did not give this data set: {error}", where=name, then=then) from error
 
 
-def revision_of(folder: Path) -> dict[str, object]:
-    """The commit of a copy from the hub, by which its folder is named, as notes."""
-    return {"revision": folder.name} if re.fullmatch("[0-9a-f]{40}", folder.name) else {}
+def revision_of(folder: Path) -> str | None:
+    """The commit of a copy from the hub, by which its folder is named."""
+    return folder.name if re.fullmatch("[0-9a-f]{40}", folder.name) else None
 
 
 def files_of(folder: Path) -> list[tuple[Path, Split, bool | None]]:

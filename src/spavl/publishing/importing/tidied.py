@@ -1,4 +1,4 @@
-"""Cells of strangers as records may hold them."""
+"""Cleans cells of imported tables so that records can hold them."""
 
 import re
 from typing import Any, get_args

@@ -1,4 +1,4 @@
-"""Conversations as trainers write them, read as one question, two answers to it, and what a system prompt said.
+"""Reads trainers' conversations as one question, two answers and a system prompt.
 
 OpenAI's turns have `role` and `content`, as with TRL and ms-swift; ShareGPT's have `from` and `value`, as with
 LLaMA-Factory, which may have a column `system` too. What is not one question with two answers is given without its

@@ -13,6 +13,7 @@ from spavl.training.loop import distributed
 from spavl.training.loop.checkpoints import StepRecord
 from spavl.training.model.anatomy import head_of
 from spavl.training.model.trainable import count
+from spavl.training.objectives.notes import SpeedNotes
 
 # Peak TFLOP/s of dense matrix products as the makers state them: in bfloat16 with float32 accumulation, and in float32
 # without tensor cores. A name without an addition is the SXM module.
@@ -56,16 +57,25 @@ class Throughput:
         """The throughput of the last steps, without those of earlier starts."""
         return self._metrics([step for step in steps[-_RECENT:] if step.seconds])
 
-    def overall(self, steps: Sequence[StepRecord]) -> dict[str, float | str]:
+    def overall(self, steps: Sequence[StepRecord]) -> SpeedNotes:
         """The throughput of all steps of this start."""
         timed = [step for step in steps if step.seconds]
         if not timed:
-            return {}
+            return SpeedNotes()
         if self._known is None and self._fastest is not None:
             # The GPU may have been busy when it was first measured.
             self._fastest = max(self._fastest, self._measured() or 0.0)
         typical = round(statistics.median(step.seconds for step in timed), 4)
-        return {"seconds_per_step": typical, **self._metrics(timed), "peak": self._peak_in_words()}
+        metrics = self._metrics(timed)
+        return SpeedNotes(
+            seconds_per_step=typical,
+            pairs_per_second=metrics.get("pairs_per_second"),
+            answers_per_second=metrics.get("answers_per_second"),
+            tokens_per_second=metrics.get("tokens_per_second"),
+            model_flops_utilisation=metrics.get("model_flops_utilisation"),
+            peak_megabytes=round(metrics["peak_megabytes"]),
+            peak=self._peak_in_words(),
+        )
 
     def _peak_in_words(self) -> str:
         if self._fastest is None:

@@ -14,6 +14,7 @@ from spavl.training.config import ValidationConfig
 from spavl.training.loop import distributed
 from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import TrainingTask
+from spavl.training.objectives.notes import ValidationNotes
 from spavl.training.prefix_trees.logprobs import computing_in
 
 if TYPE_CHECKING:
@@ -44,13 +45,8 @@ class ValidationResult(NamedTuple):
         measured = {name: rate.value for name, rate in rates.items() if rate.n}
         return measured | {f"held_out_{name}": value for name, value in self.held_out.items()}
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "step": self.step,
-            "unsafe_rate": self.unsafe_rate.as_json(),
-            "over_refusal": self.over_refusal.as_json(),
-            "held_out": dict(self.held_out),
-        }
+    def as_notes(self) -> ValidationNotes:
+        return ValidationNotes(**self._asdict())
 
 
 class HeldOutPairs:
@@ -140,13 +136,9 @@ class Validator:
         return 0 < self._settings.patience <= len(since)
 
     def _remember(self) -> None:
-        write_text(self._file, "".join(json.dumps(result.as_json()) + "\n" for result in self.results))
+        write_text(self._file, "".join(json.dumps(result.as_notes().as_json()) + "\n" for result in self.results))
 
 
 def _read(line: str) -> ValidationResult:
-    saved = json.loads(line)
-    unsafe_rate, over_refusal = (
-        Estimate(**{**saved[name], "value": float("nan") if saved[name]["value"] is None else saved[name]["value"]})
-        for name in ("unsafe_rate", "over_refusal")
-    )
-    return ValidationResult(saved["step"], unsafe_rate, over_refusal, saved["held_out"])
+    saved = ValidationNotes.model_validate_json(line)
+    return ValidationResult(saved.step, saved.unsafe_rate, saved.over_refusal, saved.held_out)

@@ -49,6 +49,7 @@ def load_in_four_bits(path: str, dtype: str, trusted: Collection[str] = ()) -> t
     except (OSError, ValueError) as error:
         raise cannot_load(path, error) from error
     check_four_bits(model)
+    _keep_trainable(model)
     model.commit = commit_of(path)
     return processor, model
 
@@ -62,6 +63,15 @@ def check_four_bits(model: Any) -> None:
         raise TrainingError(
             f"{odd} is in the wrong number of bits", where="training.trainable.language", then="use lora"
         )
+
+
+def _keep_trainable(model: Any) -> None:
+    """On processors with AVX512-BF16 bitsandbytes repacks weights at the first pass without gradients, for inference:
+    no gradient passes through them from then on.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _is_linear(module: nn.Module) -> bool:

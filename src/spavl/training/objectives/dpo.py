@@ -20,6 +20,7 @@ from spavl.training.objectives.microbatches import (
     chosen_of,
     rejected_of,
 )
+from spavl.training.objectives.notes import PreparationNotes
 from spavl.training.objectives.reference import ReferenceScores
 from spavl.training.objectives.registry import Objective, ObjectiveInputs
 from spavl.training.prefix_trees.batch import TreeBatch
@@ -89,15 +90,15 @@ class DPO(Objective[PairBatch]):
         weights = _weights(settings.dpo.weights)
         return [sample for sample in samples if weights[sample.contrast]]
 
-    def prepare(self, screen: Screen) -> dict[str, object]:
+    def prepare(self, screen: Screen) -> PreparationNotes:
         self.step_batches.check()
         if not self._needs_reference:
-            return {}
+            return PreparationNotes()
         cached = len(self.reference.by_sample)
         with screen.bar("reference", len(self.reference.missing), unit="pairs") as bar:
             for _ in self.reference.score_missing():
                 bar.advance()
-        return {"references_from_cache": cached}
+        return PreparationNotes(references_from_cache=cached)
 
     @property
     def unprepared(self) -> float:

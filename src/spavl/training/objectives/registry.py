@@ -25,6 +25,7 @@ from spavl.terminal.progress import Screen
 from spavl.training.config import SPEC, TrainingConfig
 from spavl.training.loop.loop import BatchLoss, MicroBatches
 from spavl.training.objectives.microbatches import StepBatches
+from spavl.training.objectives.notes import OrderingNotes, PreparationNotes
 
 if TYPE_CHECKING:
     from spavl.training.objectives.reference import ReferenceCache
@@ -94,7 +95,7 @@ class Objective(ABC, Generic[B]):
         return samples
 
     @abstractmethod
-    def prepare(self, screen: Screen) -> dict[str, object]:
+    def prepare(self, screen: Screen) -> PreparationNotes:
         """Do once, before the first step, what all steps need; returns notes for the manifest."""
 
     @property
@@ -106,9 +107,9 @@ class Objective(ABC, Generic[B]):
         """Do for the samples of one step what `prepare` does for all."""
         return
 
-    def final_notes(self, context: StageContext[TrainingConfig], processor: Any) -> dict[str, object]:
+    def final_notes(self, context: StageContext[TrainingConfig], processor: Any) -> OrderingNotes:
         """Notes on the trained model for the manifest."""
-        return {}
+        return OrderingNotes()
 
     def save_beside(self, folder: Path, notes: Mapping[str, object]) -> None:
         """Write into the checkpoint what the model alone does not hold."""

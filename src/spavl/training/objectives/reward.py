@@ -15,7 +15,7 @@ from spavl.models.backends.hf import load_checkpoint
 from spavl.models.chat_template import turn_of
 from spavl.records import Preference, Sample
 from spavl.stages.context import StageContext
-from spavl.statistics import rate_by_cluster
+from spavl.statistics import Estimate, rate_by_cluster
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from spavl.training.config import TrainingConfig
@@ -32,6 +32,7 @@ from spavl.training.objectives.microbatches import (
     pack_by_tokens,
     rejected_of,
 )
+from spavl.training.objectives.notes import OrderingNotes, PreparationNotes
 from spavl.training.objectives.registry import Objective, ObjectiveInputs
 from spavl.training.prefix_trees.batch import TreeBatch
 from spavl.training.prefix_trees.logprobs import computing_in
@@ -83,9 +84,9 @@ class Reward(Objective[RewardBatch]):
             raise ConfigError("the pairs have no grades of harm", where="training.reward.margin", then=then)
         return replace(inputs, harm_gaps=harm_gaps)
 
-    def prepare(self, screen: Screen) -> dict[str, object]:
+    def prepare(self, screen: Screen) -> PreparationNotes:
         self.step_batches.check()
-        return {}
+        return PreparationNotes()
 
     def microbatches(self, number: int) -> MicroBatches[RewardBatch]:
         step = self.step_batches.at(number)
@@ -108,22 +109,22 @@ class Reward(Objective[RewardBatch]):
         }
         return BatchLoss(loss_P.sum() / batch.pairs, metrics)
 
-    def final_notes(self, context: StageContext[TrainingConfig], processor: Any) -> dict[str, object]:
+    def final_notes(self, context: StageContext[TrainingConfig], processor: Any) -> OrderingNotes:
         """The accuracy on training pairs and on pairs of other splits."""
         model = RewardModel(self.module, processor, context.settings)
         held_out = [sample for sample in context.run.read("dataset", Sample) if sample.split != "train"]
         # As many training pairs, ordered by their ids, which are hashes.
         trained_on = sorted(self.samples, key=lambda sample: sample.id)[: max(100, len(held_out))]
-        notes: dict[str, object] = {}
+        rates: list[Estimate | None] = []
         with context.screen.bar("accuracy", len(trained_on) + len(held_out), unit="pairs") as bar:
-            for name, samples in (("taught_pairs_in_order", trained_on), ("held_out_pairs_in_order", held_out)):
+            for samples in (trained_on, held_out):
                 is_correct = []
                 for each in model.in_order(samples, context.run.blobs.get):
                     is_correct.append(each)
                     bar.advance()
-                if samples:
-                    notes[name] = rate_by_cluster(is_correct, [sample.blob for sample in samples]).as_json()
-        return notes
+                blobs = [sample.blob for sample in samples]
+                rates.append(rate_by_cluster(is_correct, blobs) if samples else None)
+        return OrderingNotes(*rates)
 
     def save_beside(self, folder: Path, notes: Mapping[str, object]) -> None:
         """Write the head, and notes that show that this checkpoint is a reward model."""

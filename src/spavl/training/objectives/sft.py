@@ -8,6 +8,7 @@ from spavl.terminal.progress import Screen
 from spavl.training.loop.loop import BatchLoss, MicroBatches
 from spavl.training.objectives.losses import sft_loss
 from spavl.training.objectives.microbatches import BatchMaker, SampleOrder, StepBatches, chosen_of
+from spavl.training.objectives.notes import PreparationNotes
 from spavl.training.objectives.registry import Objective, ObjectiveInputs
 from spavl.training.prefix_trees.batch import TreeBatch
 from spavl.training.prefix_trees.logprobs import Scorer
@@ -33,9 +34,9 @@ class SFT(Objective[AnswerBatch]):
         self.step_batches = StepBatches(batches, order, config, chosen_of)
         self.steps = order.steps
 
-    def prepare(self, screen: Screen) -> dict[str, object]:
+    def prepare(self, screen: Screen) -> PreparationNotes:
         self.step_batches.check()
-        return {"answers": len(self.step_batches.samples)}
+        return PreparationNotes(answers=len(self.step_batches.samples))
 
     def microbatches(self, number: int) -> MicroBatches[AnswerBatch]:
         step = self.step_batches.at(number)

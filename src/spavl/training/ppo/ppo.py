@@ -17,6 +17,7 @@ from spavl.training.loop import distributed
 from spavl.training.loop.loop import BatchLoss, MicroBatches
 from spavl.training.objectives.heads import PolicyScorer
 from spavl.training.objectives.microbatches import SampleOrder, chosen_of, samples_to_check
+from spavl.training.objectives.notes import PreparationNotes
 from spavl.training.objectives.registry import Objective, ObjectiveInputs
 from spavl.training.ppo.advantages import (
     adapted_kl_coef,
@@ -104,10 +105,10 @@ class PPO(Objective[PPOBatch]):
         """PPO has no loss on pairs."""
         return ()
 
-    def prepare(self, screen: Screen) -> dict[str, object]:
+    def prepare(self, screen: Screen) -> PreparationNotes:
         with self._collector.computing():
             self._collector.batches.check(chosen_of(samples_to_check(self._order)))
-        return {"questions": len(self._order.samples)}
+        return PreparationNotes(questions=len(self._order.samples))
 
     def microbatches(self, number: int) -> MicroBatches[PPOBatch]:
         """The first of `updates` steps samples the answers; the others use them again."""

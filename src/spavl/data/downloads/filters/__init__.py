@@ -1,4 +1,4 @@
-"""What an image must be to be used: one small file a filter, each with a measure and a threshold."""
+"""Image filters, one file each, with a measure and a threshold."""
 
 from functools import lru_cache
 

@@ -1,4 +1,4 @@
-"""Photos of nudity, by Yahoo's Open-NSFW network. It knows nothing of gore, weapons or hate."""
+"""Rejects nudity by Yahoo's Open-NSFW network, which does not detect gore, weapons or hate."""
 
 from PIL import Image
 

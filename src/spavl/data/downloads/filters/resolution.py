@@ -1,4 +1,4 @@
-"""Images too small to show anything, and banners."""
+"""Rejects images that are too small, and banners."""
 
 from spavl.data.downloads.filters.types import FilterInput
 

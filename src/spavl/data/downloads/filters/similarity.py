@@ -1,4 +1,4 @@
-"""Images that do not show what their caption says."""
+"""Rejects images that do not match their caption."""
 
 from spavl.data.downloads.filters.types import FilterInput
 from spavl.errors import ConfigError

@@ -1,4 +1,4 @@
-"""The one shape of a filter."""
+"""The interface of a filter."""
 
 from typing import NamedTuple, Protocol
 

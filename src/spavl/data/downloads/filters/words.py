@@ -1,4 +1,4 @@
-"""Images that are mostly text: screenshots, posters, quotations, pages."""
+"""Rejects images that are mostly text: screenshots, posters, quotations, pages."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,1 +1,1 @@
-"""Reads sources that are not sorted by leaf: one file a format, each a stream of entries."""
+"""Readers of unsorted sources: one file for each format, each gives a stream of entries."""

@@ -1,4 +1,4 @@
-"""Finds LAION's columns under the spellings that data sets in the wild give them."""
+"""Finds LAION's columns under the spellings that other data sets use."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

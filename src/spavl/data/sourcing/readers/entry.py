@@ -1,4 +1,4 @@
-"""What every reader gives: images with what is said of them, and what was left out."""
+"""What every reader yields: images with their captions, and what was left out."""
 
 from pathlib import PurePosixPath
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""A folder of images in no order, each with its caption in a text file beside it."""
+"""A folder of unsorted images, each with its caption in a text file beside it."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""CSV and JSON lines: rows that name an image by its URL, or by the name of a file beside the table."""
+"""CSV and JSON lines: rows that name an image by its URL or by a file name."""
 
 import csv
 import gzip

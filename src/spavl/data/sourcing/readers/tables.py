@@ -1,4 +1,4 @@
-"""Parquet and Arrow: rows that name an image, or hold the image itself, as `datasets` writes them."""
+"""Parquet and Arrow: rows that name an image, or contain it, as `datasets` writes them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""WebDataset tars: `000.jpg` beside `000.txt` or `000.json`. Nothing is unpacked; a member's name is only a name."""
+"""WebDataset tars: `000.jpg` beside `000.txt` or `000.json`. Nothing is unpacked to disk."""
 
 import json
 import tarfile

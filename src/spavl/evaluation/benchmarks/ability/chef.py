@@ -41,20 +41,20 @@ RECIPES = (
         "calibration",
         "--suite scienceqa,mmbench --samples 10 --temperature 1",
         "calibration error",
-        "how sure a model is, is how many of its samples agree; ChEF takes the likelihood of each option, which "
-        "servers do not tell",
+        "confidence is the share of samples that agree; ChEF uses the likelihood of each option, which servers do "
+        "not return",
     ),
     Recipe(
         "in-context learning",
         "--suite scienceqa,scienceqa+examples,mmbench,mmbench+examples",
-        "in-context learning: what examples add, in parts of what is not by chance",
-        "examples are words alone, drawn from the same set by hash; ChEF shows their pictures too",
+        "in-context learning: accuracy gained by examples, relative to the room above chance",
+        "examples are text only, chosen from the same set by hash; ChEF shows their images too",
     ),
     Recipe(
         "instruction following",
         "--suite scienceqa,scienceqa+numbers,mmbench,mmbench+numbers",
-        "match ratio: how many answers are one of the options offered",
-        "options are numbered in place of letters; ChEF has other signs as well",
+        "match ratio: share of answers that are one of the options",
+        "options are numbered instead of lettered; ChEF has other labels as well",
     ),
     Recipe(
         "language performance",
@@ -66,8 +66,8 @@ RECIPES = (
     Recipe(
         "robustness",
         "--suite scienceqa,mmbench --conditions real,noise,blur,typos",
-        "robustness: what a condition leaves of what is not by chance",
-        "ChEF damages pictures and words in more ways, each by degrees; here it is one degree of these three",
+        "robustness: share of the accuracy above chance that remains under a condition",
+        "ChEF has more corruptions of images and text, at several severities; here it is one severity of these three",
     ),
 )
 

@@ -21,7 +21,7 @@ from spavl.evaluation.benchmarks.files.row_files import (
 from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem, Bytes
 
 _GET_SCIENCE = (
-    "put problems.json and pid_splits.json of github.com/lupantech/ScienceQA into the folder, with the pictures of the "
+    "put problems.json and pid_splits.json of github.com/lupantech/ScienceQA into the folder, with the images of the "
     "test as test/ID/image.png; or download lmms-lab/ScienceQA from the Hugging Face hub"
 )
 _GET_MMBENCH = (
@@ -29,7 +29,7 @@ _GET_MMBENCH = (
     "github.com/open-compass/MMBench, or lmms-lab/MMBench from the Hugging Face hub"
 )
 _GET_SEED = (
-    "put SEED-Bench.json into the folder and the pictures into SEED-Bench-image/, by the links of "
+    "put SEED-Bench.json into the folder and the images into SEED-Bench-image/, by the links of "
     "github.com/AILab-CVC/SEED-Bench; or download lmms-lab/SEED-Bench from the Hugging Face hub"
 )
 # Copies of an MMBench question with its options in another order have this number added once or more.
@@ -56,7 +56,7 @@ def _science(folder: Path) -> Iterator[BenchmarkItem]:
             wants="answer",
             scored_by=("match/choice", "match/scienceqa", "match/scienceqa-llava", "match/scienceqa-lmms-eval"),
             image=image,
-            subset="with picture" if image else _WORDS_ALONE,
+            subset="with image" if image else _WORDS_ALONE,
             group=row.maybe_text("subject"),
             references=(answer_keys.letter_at(row, options, "answer"),),
         )
@@ -163,13 +163,13 @@ def _seed(folder: Path) -> Iterator[BenchmarkItem]:
 
 SCIENCE = Benchmark(
     name="scienceqa",
-    does="4,241 school questions of the test, about half of them with a picture",
+    does="4,241 school questions of the test, about half of them with an image",
     get=_GET_SCIENCE,
     read=_science,
     needs_image=lambda found: found.subset != _WORDS_ALONE,
-    scoring="accuracy by the option that an answer takes. Beside it three published rules: the makers', which knows "
-    "`The answer is B.` only and draws an option by lot for all else, so that short answers get what chance gives; "
-    "LLaVA's, by which most papers report; and lmms-eval's",
+    scoring="accuracy by the option that an answer takes. Three published rules too: the authors', which reads only "
+    "`The answer is B.` and picks a random option otherwise, so that short answers score at chance; LLaVA's, which "
+    "most papers use; and lmms-eval's",
 )
 MMBENCH = Benchmark(
     name="mmbench",
@@ -177,17 +177,17 @@ MMBENCH = Benchmark(
     get=_GET_MMBENCH,
     read=_mmbench,
     scoring="accuracy by the option that an answer takes, and the strict one by question over all orders of its "
-    "options. Where the letter is not plain the makers (VLMEvalKit) ask a model which option was meant, so that their "
-    "rule is none of words alone; here the answer stays unread",
+    "options. Where the letter is unclear the authors (VLMEvalKit) ask a model which option was meant; here the answer "
+    "is unread",
     figures=lambda items, marks: {"strict accuracy": circular(marks, [_question_of(item.key) for item in items])},
     whole_clusters=True,
 )
 SEED = Benchmark(
     name="seed",
-    does="SEED-Bench's 14,000 questions about pictures in multiple choice; those about videos are left out, so that "
-    "figures of all of SEED-Bench are not to be set beside it",
+    does="SEED-Bench's 14,000 questions about images in multiple choice; those about videos are left out, so "
+    "the result is not comparable with all of SEED-Bench",
     get=_GET_SEED,
     read=_seed,
-    scoring="accuracy by the option that an answer takes; lmms-eval's rule, its first character, beside it. The makers "
-    "compare the likelihoods of the options, which answers do not tell",
+    scoring="accuracy by the option that an answer takes, and by lmms-eval's rule, its first character. The authors "
+    "compare the likelihoods of the options, which an answer does not contain",
 )

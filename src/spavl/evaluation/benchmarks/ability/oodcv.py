@@ -11,7 +11,7 @@ from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 
 _GET = (
     "download PahaII/vllm_safety_evaluation from the Hugging Face hub (ood/oodcv-vqa/oodcv-vqa.json) and put OODCV's "
-    "pictures beside it; or PahaII/unicorn (OODCV-VQA.json and images/)"
+    "images beside it; or PahaII/unicorn (OODCV-VQA.json and images/)"
 )
 
 
@@ -43,14 +43,14 @@ BENCHMARK = Benchmark(
     does="yes-or-no and counting questions about objects in unusual pose, texture, weather and the like",
     get=_GET,
     read=functools.partial(_read, names=("oodcv-vqa.json", "OODCV-VQA.json"), published=True),
-    scoring="accuracy of both kinds by what the answer says. The makers look for the right word anywhere in it, so "
-    "`no` is found in `know` and 1 in 10; their rule stands beside ours",
+    scoring="accuracy of both kinds. The authors search for the right word anywhere in the answer, so `no` is found in "
+    "`know` and 1 in 10; their rule is reported besides ours",
 )
 COUNTERFACTUAL = Benchmark(
     name="oodcv-counterfactual",
-    does="OODCV-VQA with a supposition in each question that changes the answer",
+    does="OODCV-VQA with a counterfactual assumption in each question that changes the answer",
     get=_GET,
     read=functools.partial(_read, names=("oodcv-counterfactual.json", "OODCV-Counterfactual.json"), published=False),
-    scoring="accuracy as for oodcv-vqa; the makers' search for the clause that answers is not done here",
+    scoring="accuracy as for oodcv-vqa; the authors' search for the answering clause is not done here",
     shares="oodcv-vqa",
 )

@@ -12,7 +12,7 @@ from spavl.statistics import Estimate
 
 _GET = (
     "put coco_pope_random.json, coco_pope_popular.json and coco_pope_adversarial.json of github.com/RUCAIBox/POPE "
-    "(output/coco/) into the folder and COCO's pictures into val2014/; or download lmms-lab/POPE from the Hugging Face "
+    "(output/coco/) into the folder and COCO's images into val2014/; or download lmms-lab/POPE from the Hugging Face "
     "hub"
 )
 
@@ -56,7 +56,7 @@ BENCHMARK = Benchmark(
     get=_GET,
     read=_read,
     scoring="accuracy, precision, recall, F1 and the share of yes. POPE's script takes `no` and `not` anywhere in the "
-    "first sentence for a no and all else for a yes, refusals too; its rule stands beside ours, by which an answer "
-    "that states neither is unread and not right",
+    "first sentence for a no and all else for a yes, refusals too. Its rule is reported besides ours, by which an "
+    "answer that states neither is unread and not right",
     figures=_figures,
 )

@@ -11,18 +11,18 @@ from spavl.evaluation.benchmarks.types import Benchmark, BenchmarkItem
 
 _GET_VQA = (
     "put v2_OpenEnded_mscoco_val2014_questions.json and v2_mscoco_val2014_annotations.json of visualqa.org into the "
-    "folder and COCO's pictures into val2014/; or download lmms-lab/VQAv2 from the Hugging Face hub"
+    "folder and COCO's images into val2014/; or download lmms-lab/VQAv2 from the Hugging Face hub"
 )
 _GET_VIZWIZ = (
-    "put val.json of vizwiz.org's VQA task into the folder and its pictures into val/; or download lmms-lab/VizWiz-VQA "
+    "put val.json of vizwiz.org's VQA task into the folder and its images into val/; or download lmms-lab/VizWiz-VQA "
     "from the Hugging Face hub"
 )
 _GET_TEXTVQA = (
-    "put TextVQA_0.5.1_val.json of textvqa.org into the folder and its pictures into train_images/; or download "
+    "put TextVQA_0.5.1_val.json of textvqa.org into the folder and its images into train_images/; or download "
     "lmms-lab/textvqa from the Hugging Face hub"
 )
 _GET_GQA = (
-    "put testdev_balanced_questions.json of GQA into the folder and its pictures into images/; or download "
+    "put testdev_balanced_questions.json of GQA into the folder and its images into images/; or download "
     "lmms-lab/GQA (testdev_balanced_instructions and testdev_balanced_images) from the Hugging Face hub"
 )
 
@@ -129,33 +129,31 @@ def _people(answers: Any, row: BenchmarkRow) -> tuple[str, ...]:
 
 VQA = Benchmark(
     name="vqav2",
-    does="214,354 open questions about COCO's validation pictures",
+    does="214,354 open questions about COCO's validation images",
     get=_GET_VQA,
     read=_vqa,
-    scoring="VQA accuracy: min(1, how many of the other nine said the same / 3), the mean over ten people, with words "
-    "spelled alike throughout. Beside it the makers', who do so only where the ten do not all agree",
+    scoring="VQA accuracy: min(1, other nine people with the same answer / 3), mean over ten people, words "
+    "normalized. Also the authors', who normalize only where the ten do not all agree",
 )
 VIZWIZ = Benchmark(
     name="vizwiz",
-    does="4,319 questions that blind people asked about pictures they took, many of which cannot be answered",
+    does="4,319 questions that blind people asked about images they took, many of which cannot be answered",
     get=_GET_VIZWIZ,
     read=_vizwiz,
-    scoring="VQA accuracy, with words spelled alike throughout. Beside it the makers', who leave what people said as "
-    "it is",
+    scoring="VQA accuracy, words normalized. Also the authors', who do not normalize the people's answers",
 )
 TEXTVQA = Benchmark(
     name="textvqa",
-    does="5,000 questions about words in pictures; no words read by a machine are shown with them",
+    does="5,000 questions about text in images, without OCR output",
     get=_GET_TEXTVQA,
     read=_textvqa,
-    scoring="VQA accuracy, with words spelled alike throughout. Beside it the makers', whose server parts words a "
-    "little more first",
+    scoring="VQA accuracy, words normalized. Also the authors', whose server splits words a little more first",
 )
 GQA = Benchmark(
     name="gqa",
-    does="12,578 questions of the balanced test-dev about what is where in a picture",
+    does="12,578 questions of the balanced test-dev about objects and their relations in an image",
     get=_GET_GQA,
     read=_gqa,
-    scoring="accuracy: the same words, case and punctuation aside, as lmms-eval does. Beside it the makers', which is "
-    "the same string, and LLaVA's, which is that in small letters without a last full stop",
+    scoring="accuracy: the same words, ignoring case and punctuation, as lmms-eval does. Also the authors': the same "
+    "string; and LLaVA's: the same in lower case without a final full stop",
 )

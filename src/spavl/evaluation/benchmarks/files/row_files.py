@@ -12,7 +12,13 @@ from typing import Any, NamedTuple, TypeVar
 from spavl.engine.isolated_cells import IsolatedCells, sendable_apart
 from spavl.engine.isolated_reader import rows_apart
 from spavl.errors import ConfigError
-from spavl.evaluation.benchmarks.files.parquet_cells import FAULTS, DeferredCell, check_once, parquet_cells, unreadable
+from spavl.evaluation.benchmarks.files.parquet_cells import (
+    FAULTS,
+    DeferredCell,
+    check_once,
+    parquet_cells,
+    unreadable,
+)
 from spavl.evaluation.benchmarks.types import Bytes
 from spavl.imaging.local import read_local
 from spavl.imaging.sendable import NotSendable
@@ -173,11 +179,11 @@ def _found(folders: Sequence[Path], names: Sequence[str], get: str) -> Path:
     for name in names:
         if leads_out(name):
             then = "the file that names it was changed or is not what it should be; download it again"
-            raise ConfigError("a picture's name leads out of its folder", where=name[:_LONGEST_TOLD], then=then)
+            raise ConfigError("an image's name leads out of its folder", where=name[:_LONGEST_TOLD], then=then)
     for file in (folder / name for folder in folders for name in names):
         if _is_file(file):
             return file
-    what = f"the picture {names[0][:_LONGEST_TOLD]} is missing"
+    what = f"the image {names[0][:_LONGEST_TOLD]} is missing"
     raise ConfigError(what, where=" or ".join(map(str, folders)), then=get)
 
 
@@ -344,7 +350,7 @@ def _had(where: str, read: Callable[[], T]) -> T:
         reason = "it is empty"
     except Unfetchable as error:
         reason = str(error)
-    raise ConfigError(f"this picture cannot be had: {reason}", where=where, then="download it again")
+    raise ConfigError(f"this image cannot be had: {reason}", where=where, then="download it again")
 
 
 def _shown(read: Bytes, where: str) -> bytes:
@@ -366,4 +372,4 @@ def _decoded(text: str, where: str) -> bytes:
         error: Exception = ValueError("it is empty")
     except (binascii.Error, ValueError) as fault:
         error = fault
-    raise ConfigError(f"not a picture in base64: {error}", where=where, then=_GET_AGAIN)
+    raise ConfigError(f"not an image in base64: {error}", where=where, then=_GET_AGAIN)

@@ -1,0 +1,6 @@
+from spavl.stages.notes import StageNotes
+
+
+class DownloadsNotes(StageNotes):
+    # The model that compared images with their captions, with its revision.
+    similarity_model: str | None = None

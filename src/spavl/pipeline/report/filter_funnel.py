@@ -1,0 +1,90 @@
+"""What became of the images on their way to being used: each filter with its limit, and leaves left short."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from spavl.data.downloads.config import SPEC as DOWNLOADS
+from spavl.data.downloads.config import DownloadsConfig
+from spavl.data.selection.config import SPEC as SELECTION
+from spavl.data.selection.config import SelectionConfig
+from spavl.data.selection.notes import SelectionNotes
+from spavl.data.sourcing.config import SPEC as SOURCING
+from spavl.pipeline.report.run_summary import ImageSettings
+from spavl.store import Manifest
+
+_LEAVES_NAMED = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunnelStep:
+    setting: str
+    asks: str
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterFunnel:
+    candidates: int
+    fit: int
+    used: int
+    # Images wanted for each leaf.
+    quota: int
+    filters: tuple[FunnelStep, ...]
+    # The settings of filters that were not turned on.
+    off: tuple[str, ...]
+    # The leaves with fewer images than wanted, those first that lack most; the first of them by name.
+    short: int
+    lacking: tuple[tuple[str, int], ...]
+    unread: int
+
+
+class _Filter(NamedTuple):
+    """A filter: the reason of its rejects, the setting that turns it on, what it asks of an image, and its limit."""
+
+    reason: str
+    setting: str
+    asks: str
+    limit: float | str | None
+
+    @property
+    def is_on(self) -> bool:
+        return self.limit not in (None, "", -1)
+
+
+def funnel_of(stages: Sequence[Manifest], notes: SelectionNotes, settings: ImageSettings) -> FilterFunnel | None:
+    finished = {manifest.stage: manifest for manifest in stages}
+    candidates, fit, used = (finished.get(spec.stage) for spec in (SOURCING, DOWNLOADS, SELECTION))
+    if not (candidates and fit and used and settings.downloads and settings.selection):
+        return None
+    dropped = fit.rejects | used.rejects
+    filters = list(_filters(settings.downloads, settings.selection))
+    lacking = sorted(notes.shortfall.items(), key=lambda leaf: (-leaf[1], leaf[0]))
+    return FilterFunnel(
+        candidates=candidates.rows,
+        fit=fit.rows,
+        used=used.rows,
+        quota=settings.selection.per_leaf,
+        filters=tuple(
+            FunnelStep(setting=each.setting, asks=each.asks.format(each.limit), dropped=dropped.get(each.reason, 0))
+            for each in filters
+            if each.is_on
+        ),
+        off=tuple(each.setting for each in filters if not each.is_on),
+        short=len(lacking),
+        lacking=tuple(lacking[:_LEAVES_NAMED]),
+        unread=notes.relevance_unread,
+    )
+
+
+def _filters(downloads: DownloadsConfig, selection: SelectionConfig) -> Iterator[_Filter]:
+    side, ratio, similarity = downloads.min_side, downloads.max_aspect_ratio, downloads.min_similarity
+    yield _Filter("too_small", "downloads.min_side", "shorter side of at least {} pixels", side)
+    yield _Filter("too_wide", "downloads.max_aspect_ratio", "longer side at most {} times the shorter", ratio)
+    yield _Filter("unlike_caption", "downloads.min_similarity", "likeness to its caption of at least {}", similarity)
+    yield _Filter("porn", "downloads.max_nudity", "score of nudity of at most {}", downloads.max_nudity)
+    yield _Filter("too_many_words", "downloads.max_text_area", "text over at most {} of it", downloads.max_text_area)
+    bits, said = selection.near_duplicate_bits, "hash unlike all others in more than {} of 64 bits"
+    yield _Filter("removed", "selection.removals", "not taken out by hand, in {}", selection.removals)
+    yield _Filter("near_duplicate", "selection.near_duplicate_bits", said, bits)
+    yield _Filter("irrelevant", "selection.relevance", "belongs to its leaf, says {}", selection.relevance)

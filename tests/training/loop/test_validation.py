@@ -203,7 +203,9 @@ def test_the_best_look_is_kept_and_with_patience_it_stops_after_so_many_that_wer
     harms: list[int], patience: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        stopped, kept = walked(Path(folder), harms, ValidationConfig(guard="x", every=2, patience=patience))
+        stopped, kept = walked(
+            Path(folder), harms, ValidationConfig(guard="rules/miniature", every=2, patience=patience)
+        )
     lasts = [max(k for k in range(end + 1) if harms[k] == min(harms[: end + 1])) for end in range(len(harms))]
     hopeless = [end for end, last in enumerate(lasts) if patience and end - last >= patience]
     end = min([*hopeless, len(harms) - 1])
@@ -226,10 +228,10 @@ def test_a_look_is_not_remembered_before_its_weights_are_safe(tmp_path: Path, mo
 
     monkeypatch.setattr(Checkpoints, "save_best", killed)
     with pytest.raises(KeyboardInterrupt):
-        walked(tmp_path, [5, 3, 4], ValidationConfig(guard="x", every=2))
+        walked(tmp_path, [5, 3, 4], ValidationConfig(guard="rules/miniature", every=2))
     assert len((tmp_path / "validation.jsonl").read_text().splitlines()) == 1
     monkeypatch.setattr(Checkpoints, "save_best", whole)
-    assert walked(tmp_path, [3, 4], ValidationConfig(guard="x", every=2))[1] == 2
+    assert walked(tmp_path, [3, 4], ValidationConfig(guard="rules/miniature", every=2))[1] == 2
 
 
 def test_the_best_weights_come_back(tmp_path: Path) -> None:

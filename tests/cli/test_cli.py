@@ -329,7 +329,7 @@ def test_a_stopped_run_tells_how_to_go_on_and_asks_nothing_twice(
     home: Path, sent: signal.Signals, in_flight: str
 ) -> None:
     # So slow that the signal comes before the last answer, on a busy machine too.
-    seconds = 0.1 if in_flight == "2" else 0.6
+    seconds = 0.1 if in_flight == "2" else 2.0
 
     async def slow(body: Body) -> str:
         await asyncio.sleep(seconds if body["model"] in responders else 0)

@@ -72,7 +72,7 @@ def test_a_beginning_is_marked_once(kind: str) -> None:
     """Gemma's template and its tokenizer would both write one."""
     processor = MADE[kind]
     rows = [ScoredRow("1", Image.new("RGB", (64, 64)), question, ANSWER) for question in (QUESTION, "Turn the knob.")]
-    encoded = encode(processor, rows, "picture")
+    encoded = encode(processor, rows, "image")
     for path in encoded.groups[0].paths:
         assert path.tokens[0] != path.tokens[1]
         assert path.tokens.count(processor.tokenizer.bos_token_id) == (processor.tokenizer.bos_token is not None)

@@ -61,7 +61,7 @@ def test_ppo_trains_its_reward_model_first_and_goes_on_where_it_was_stopped(
         told = run.manifest("training")
     page = Path("one/report.html").read_text()
     assert "Answers and their rewards" in page and "Reward model" in page
-    assert told is not None and told.notes["by"] == "ppo" and told.notes["pairs"] == 14
+    assert told is not None and told.notes["algorithm"] == "ppo" and told.notes["pairs"] == 14
     assert about(Path("one/checkpoints/reward"))["taught_pairs_in_order"]["n"] == 14
 
 
@@ -115,5 +115,5 @@ def test_two_processes_draw_and_reward_what_one_does(data: Path) -> None:
     assert [answer.answer for answer in one[:8]] == [answer.answer for answer in other[:8]] and len(one) == len(other)
     # Sums in another order are rounded otherwise, which Adam enlarges where gradients are small.
     assert [answer.reward for answer in one[:8]] == pytest.approx([answer.reward for answer in other[:8]], abs=0.05)
-    assert told is not None and told.notes["by"] == "ppo"
+    assert told is not None and told.notes["algorithm"] == "ppo"
     assert about(Path("two/checkpoints/reward"))["taught_pairs_in_order"]["n"] == 14

@@ -17,7 +17,7 @@ ROOT_MODULES = ("__init__", "__main__", "records", "errors", "config")
 FOLDER_MODULES = 16
 
 # Folders that may hold more modules, and why.
-EXCEPTIONS: dict[str, str] = {"src/spavl/cli/commands": "one module for one command"}
+EXCEPTIONS: dict[str, str] = {}
 
 
 def check(root: Path) -> list[Fault]:

@@ -1,7 +1,7 @@
 """The commands that README and CONTRIBUTING show exist, and CI runs what a person is told to run.
 
 The first thing a newcomer types must work; so it is checked against the Makefile, the
-verbs and CI's own script.
+commands and CI's own script.
 """
 
 import re
@@ -34,11 +34,11 @@ class Shown(NamedTuple):
 def check(root: Path) -> list[Fault]:
     makefile, ci = _read(root, "Makefile"), _read(root, ".ci/run")
     targets = {name for line in _TARGET.finditer(makefile) for name in line.group().rstrip(": ").split()}
-    verbs = [verb.name for verb in imported(root, "spavl.cli.main").VERBS]
+    commands = [command.name for command in imported(root, "spavl.cli.main").commands()]
     shown = [command for page in _PAGES for command in _commands(page, _read(root, page))]
     return [
         *_unknown_targets(shown, targets),
-        *_unknown_verbs(shown, verbs),
+        *_unknown_commands(shown, commands),
         *_unkept_promises(_read(root, "README.md")),
         *_missing_in_ci(ci, targets),
     ]
@@ -71,14 +71,14 @@ def _unknown_targets(shown: list[Shown], targets: set[str]) -> Iterator[Fault]:
                     yield Fault(command.where, what, f"correct it; the targets are {', '.join(sorted(targets))}")
 
 
-def _unknown_verbs(shown: list[Shown], verbs: list[str]) -> Iterator[Fault]:
-    for command in shown:
-        if command.program == "spavl" and command.words:
-            named = [" ".join(command.words[:1]), " ".join(command.words[:2])]
-            verb = named[any(known.startswith(f"{named[0]} ") for known in verbs)]
-            if re.fullmatch(r"[a-z][\w -]*", verb) and verb not in verbs:
-                what = f"`spavl {verb}` is shown, and there is no such verb"
-                yield Fault(command.where, what, f"correct it; the verbs are {', '.join(verbs)}")
+def _unknown_commands(shown: list[Shown], commands: list[str]) -> Iterator[Fault]:
+    for line in shown:
+        if line.program == "spavl" and line.words:
+            named = [" ".join(line.words[:1]), " ".join(line.words[:2])]
+            command = named[any(known.startswith(f"{named[0]} ") for known in commands)]
+            if re.fullmatch(r"[a-z][\w -]*", command) and command not in commands:
+                what = f"`spavl {command}` is shown, and there is no such command"
+                yield Fault(line.where, what, f"correct it; the commands are {', '.join(commands)}")
 
 
 def _unkept_promises(readme: str) -> Iterator[Fault]:

@@ -1,4 +1,4 @@
-"""Writes the docs that state facts about the code: the verbs, their help, the stages, the folders, the benchmarks.
+"""Writes the docs that state facts about the code: the commands, their help, the stages, the folders, the benchmarks.
 
 `python -m gates.write_docs` (or `make docs`) writes them; the gate `docs` checks that they are fresh.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from gates.fault import Stopped
 from gates.source import imported
 
-_VERBS_PAGE = "docs/verbs.md"
+_COMMANDS_PAGE = "docs/commands.md"
 _STAGES_PAGE = """# Stages
 
 Stages meet on disk: each reads the rows of earlier stages and writes rows of one kind.
@@ -29,15 +29,16 @@ def pages(root: Path) -> dict[str, str]:
     # argparse folds its text to the width of the terminal; one width makes one text.
     os.environ |= {"COLUMNS": "100", "NO_COLOR": "1"}
     cli, pipeline = imported(root, "spavl.cli.main"), imported(root, "spavl.pipeline.registry")
-    verbs = _table(("verb", "does"), ((f"`spavl {verb.name}`", verb.help) for verb in cli.VERBS))
+    known = list(cli.commands())
+    commands = _table(("command", "does"), ((f"`spavl {command.name}`", command.help) for command in known))
     stages = _table(
         ("stage", "reads", "writes", "does"),
         ((stage.name, ", ".join(stage.reads) or "—", stage.writes.__name__, stage.does) for stage in pipeline.STAGES),
     )
-    helps = [(verb.name, _help(verb.name, cli.parser_of(verb.name))) for verb in cli.VERBS]
+    helps = [(command.name, _help(command.parser())) for command in known]
     return {
-        _VERBS_PAGE: _verbs_page(verbs, helps),
-        "README.md": _filled(root, "README.md", {"verbs": verbs}),
+        _COMMANDS_PAGE: _commands_page(commands, helps),
+        "README.md": _filled(root, "README.md", {"commands": commands}),
         "docs/stages.md": _filled(root, "docs/stages.md", {"stages": stages}, _STAGES_PAGE),
         "docs/architecture.md": _filled(root, "docs/architecture.md", {"rooms": _rooms(root)}),
         "docs/benchmarks.md": _filled(root, "docs/benchmarks.md", _benchmarks(root)),
@@ -105,14 +106,13 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
-def _help(verb: str, parser: argparse.ArgumentParser) -> str:
-    parser.prog = f"spavl {verb}"
+def _help(parser: argparse.ArgumentParser) -> str:
     return "\n".join(line.rstrip() for line in parser.format_help().strip().splitlines())
 
 
-def _verbs_page(table: str, helps: Sequence[tuple[str, str]]) -> str:
-    sections = [f"## spavl {verb}\n\n```text\n{text}\n```" for verb, text in helps]
-    head = "# Verbs\n\n<!-- Written by `make docs` from the code; edit the code. -->"
+def _commands_page(table: str, helps: Sequence[tuple[str, str]]) -> str:
+    sections = [f"## spavl {command}\n\n```text\n{text}\n```" for command, text in helps]
+    head = "# Commands\n\n<!-- Written by `make docs` from the code; edit the code. -->"
     return "\n\n".join([head, table, *sections]) + "\n"
 
 

@@ -1,17 +1,20 @@
 """The base class of all settings: a field is a key in a TOML file and an option on the command line."""
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import NoneType
-from typing import Any, NamedTuple, TypeVar, get_args, get_origin
+from typing import Any, Literal, NamedTuple, TypeGuard, TypeVar, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from spavl.errors import ConfigError
+from spavl.text.nearest import nearest, suggestion
 from spavl.text.secrets import has_userinfo, without_userinfo
 
 C = TypeVar("C", bound=BaseModel)
@@ -30,6 +33,14 @@ class Settings(BaseModel):
             if any(map(has_userinfo, texts_in(value))):
                 raise ConfigError("an address holds a user's name or password", where=str(name), then=NO_USERINFO)
         return given
+
+
+class WrongValue(ConfigError):
+    """What a single setting finds wrong with its value. It does not know in which section it stands."""
+
+    def __init__(self, error: ConfigError, field: str, value: str) -> None:
+        super().__init__(error.what, where=f"{field} = {value!r}", then=error.then)
+        self.field, self.value = field, value
 
 
 NO_USERINFO = (
@@ -54,17 +65,13 @@ class Option(NamedTuple):
     name: str
     default: object
     help: str
+    # What it may be, if it is one of a few names.
+    choices: tuple[str, ...] = ()
 
     @property
     def spelled(self) -> str:
         """The default as one types it. JSON is TOML too, save for `null`."""
         return self.default if self.default and isinstance(self.default, str) else json.dumps(self.default)
-
-    @property
-    def flags(self) -> list[str]:
-        """As it is typed; the name of one that is in no section may have dashes."""
-        names = (self.name,) if "." in self.name else (self.name, self.name.replace("_", "-"))
-        return [f"--{name}" for name in dict.fromkeys(names)]
 
 
 def read_table(file: str) -> dict[str, Any]:
@@ -101,6 +108,9 @@ def read_settings(kind: type[C], table: Mapping[str, Any], options: Mapping[str,
         return kind.model_validate(merged)
     except ValidationError as error:
         raise _fault(error, kind, where) from None
+    except WrongValue as error:
+        found = (name for name, value in _flat(merged) if _is_of(error, name, value))
+        raise ConfigError(error.what, where=f"{next(found, error.field)} = {error.value!r}", then=error.then) from None
 
 
 def write_config(config: BaseModel) -> str:
@@ -110,7 +120,12 @@ def write_config(config: BaseModel) -> str:
 
 def options(kind: type[BaseModel]) -> Iterator[Option]:
     """Every setting that the command line takes."""
-    yield from _options_of(kind, "")
+    yield from (_option(name, field) for name, field, inner in _fields_of(kind) if inner is None)
+
+
+def sections(kind: type[BaseModel]) -> dict[str, str]:
+    """What each section of the settings is about, by its name."""
+    return {name: field.description or "" for name, field, inner in _fields_of(kind) if inner is not None}
 
 
 def differing(one: BaseModel, other: BaseModel) -> Iterator[tuple[str, Any, Any]]:
@@ -138,19 +153,31 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield f"{prefix}{name}", value
 
 
-def _options_of(config: type[BaseModel], prefix: str) -> Iterator[Option]:
+def _is_of(error: WrongValue, name: str, value: object) -> bool:
+    """Whether it is this setting, or one of its values, that was found wrong."""
+    return name.rpartition(".")[2] == error.field and error.value in (value if isinstance(value, list) else str(value))
+
+
+def _fields_of(config: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo, type[BaseModel] | None]]:
+    """Every setting and every section by its whole name; of a section, its class."""
     for name, field in config.model_fields.items():
         kind = next((part for part in (field.annotation, *get_args(field.annotation)) if part is not NoneType), None)
         # A table of them by names of the user's is one setting.
         parts = () if get_origin(field.annotation) is dict else (kind, *get_args(field.annotation))
         inner = next((part for part in parts if _is_config(part)), None)
+        yield prefix + name, field, inner
         if inner is not None:
-            yield from _options_of(inner, f"{prefix}{name}.")
-        else:
-            yield Option(prefix + name, field.default, field.description or "")
+            yield from _fields_of(inner, f"{prefix}{name}.")
 
 
-def _is_config(part: object) -> bool:
+def _option(name: str, field: FieldInfo) -> Option:
+    is_choice = get_origin(field.annotation) is Literal
+    names = tuple(choice for choice in get_args(field.annotation) if choice) if is_choice else ()
+    choices = ("true", "false") if field.annotation is bool else names
+    return Option(name, field.default, field.description or "", choices)
+
+
+def _is_config(part: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(part, type) and issubclass(part, BaseModel)
 
 
@@ -170,14 +197,26 @@ def _fault(error: ValidationError, kind: type[BaseModel], where: str) -> ConfigE
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        known = _known_beside(name, kind)
-        return ConfigError(f"unknown setting: {name}", where=where, then=f"known here: {', '.join(known)}")
-    command = getattr(kind, "command", "build")
+        return ConfigError(f"unknown setting: {name}", where=where, then=_meant(name, kind))
+    # Of a setting of several types, pydantic's place ends with the type that was tried.
     setting = next((each for each in options(kind) if f"{name}.".startswith(f"{each.name}.")), None)
-    then = f"it is: {setting.help}" if setting else f"see what it means with: spavl {command} --help | grep {name}"
-    return ConfigError(
-        f"{name}: {first['msg'].lower()} (got {without_userinfo(repr(first['input']))})", where=where, then=then
-    )
+    name = setting.name if setting else name
+    what = f"{name}: {first['msg'].lower()} (got {without_userinfo(repr(first['input']))})"
+    then = f"it is: {setting.help}" if setting else "correct it at that place"
+    if first["type"] == "literal_error" and isinstance(first["input"], str):
+        choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])
+        then = f"{suggestion(first['input'], choices, 'choices')} {then}"
+    return ConfigError(what, where=where, then=then)
+
+
+def _meant(name: str, kind: type[BaseModel]) -> str:
+    """What an unknown setting was meant to be: one of its section, or one that has this name elsewhere."""
+    key = name.rpartition(".")[2]
+    here = _known_beside(name, kind)
+    elsewhere = nearest(key, (option.name for option in options(kind)))
+    if elsewhere and not nearest(key, here):
+        return f"did you mean {' or '.join(elsewhere)}? known here: {', '.join(here)}"
+    return suggestion(key, here, "known here")
 
 
 def _known_beside(name: str, config: type[BaseModel]) -> list[str]:

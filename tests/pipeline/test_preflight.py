@@ -65,8 +65,10 @@ def test_a_name_that_means_nothing_is_told_with_its_setting(
 ) -> None:
     slip = "openia/slip"
     given = f'["{slip}", "fixed/refuse"]' if setting == "responses.models" else slip
-    error = told(begin, whole(tmp_path, server.url, **{setting: given}), tmp_path, server)
-    assert error.where == f"{setting} = {slip!r}"
+    with pytest.raises(ConfigError, match=r"no such kind of model|no such guard") as told:
+        begin(whole(tmp_path, server.url, **{setting: given}), tmp_path / "run")
+    assert told.value.where == f"{setting} = {slip!r}" and "did you mean openai/slip?" in told.value.then
+    assert not server.seen and not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

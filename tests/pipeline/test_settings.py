@@ -124,7 +124,7 @@ def test_settings_left_at_their_defaults_are_written_too() -> None:
         dict,
         seed=st.integers(0, 2**40),
         budget_usd=st.none() | st.floats(0, 1e6),
-        responses=st.builds(dict, models=st.lists(st.text(), min_size=2, max_size=4)),
+        responses=st.builds(dict, models=st.lists(st.builds("openai/{}".format, st.text()), min_size=2, max_size=4)),
         prices=st.dictionaries(st.text(), st.tuples(st.floats(0, 99), st.floats(0, 99)), max_size=3),
     )
 )
@@ -181,7 +181,7 @@ def test_prices_of_another_form_are_told_with_the_form_that_is_wanted(text: str)
         ("selection.validation_share", "1.5"),
         ("pairs.strategy", "best"),
         ("pairs.tier_edges", "[1]"),
-        ("responses.models", '["one"]'),
+        ("responses.models", '["fixed/refuse"]'),
     ],
 )
 def test_a_value_out_of_its_bounds_is_told_with_its_setting(name: str, text: str) -> None:

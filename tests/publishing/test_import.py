@@ -142,7 +142,7 @@ def test_an_image_of_the_tests_among_the_training_rows_is_found_and_can_be_left_
     bring_in(copy, tmp_path / "run")
     assert "leaks between splits" in capsys.readouterr().out
     told = [json.loads(line) for line in (tmp_path / "run" / "leaks.jsonl").read_text().splitlines()]
-    assert [each["reason"] for each in told] == ["leak_equal_picture"]
+    assert [each["reason"] for each in told] == ["leak_equal_image"]
     card = (tmp_path / "run" / "dataset" / "README.md").read_text()
     assert f"stand in two splits, or nearly so: {len(told)} (`leaks.jsonl`)" in card
     assert "No image, and no benign twin" not in card
@@ -150,7 +150,7 @@ def test_an_image_of_the_tests_among_the_training_rows_is_found_and_can_be_left_
     assert "No image, and no benign twin" in (run / "dataset" / "README.md").read_text()
     train = [sample.question.split()[3] for sample in rows(run, "dataset", Sample) if sample.split == "train"]
     assert sorted(train) == list("124567")
-    assert "leak_equal_picture" in {row.reason for row in rejects(run, "dataset")}
+    assert "leak_equal_image" in {row.reason for row in rejects(run, "dataset")}
 
 
 def test_an_image_that_was_saved_again_is_found_too(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_an_image_that_was_saved_again_is_found_too(tmp_path: Path) -> None:
     write(tmp_path / "set" / "train-0.parquet", [a_pair(n, image_name=f"{n}.jpg") for n in range(9)], published.TRAIN)
     write(tmp_path / "set" / "harm-0.parquet", [again], published.TEST)
     run = bring_in(tmp_path / "set", tmp_path / "run", "--drop-leaks")
-    assert {row.reason for row in rejects(run, "dataset")} == {"leak_near_picture"}
+    assert {row.reason for row in rejects(run, "dataset")} == {"leak_near_image"}
     assert len(rows(run, "dataset", Sample)) == 8
 
 
@@ -224,7 +224,7 @@ def test_an_image_that_was_saved_again_leaks_and_its_question_with_it(tmp_path: 
         ("validation", asked.replace("tall", "small")): 1,
     }
     told = [json.loads(line) for line in (run / "leaks.jsonl").read_text().splitlines()]
-    assert [each["reason"] for each in told] == ["leak_near_picture", "repeated_question"]
+    assert [each["reason"] for each in told] == ["leak_near_image", "repeated_question"]
     assert told[1]["question"] == GENERIC, "the other question has gone with its image"
 
 
@@ -327,7 +327,7 @@ def test_a_trl_preference_set_comes_in_whatever_way_it_writes_its_prompt(tmp_pat
         (f"what {n} ?", f"no {n}", f"yes {n}") for n in range(60)
     }
     assert {sample.split for sample in samples} == {"train", "validation"}, "a set without validation gets one"
-    assert {row.reason for row in rejects(run, "dataset")} == {"no_single_question", "several_pictures"}
+    assert {row.reason for row in rejects(run, "dataset")} == {"no_single_question", "several_images"}
 
 
 ORDERS = "Answer in French."

@@ -54,8 +54,9 @@ def run(package: Path, code: str) -> str:
 
 
 def test_a_backend_is_added_as_the_page_says(package: Path, tmp_path: Path) -> None:
-    backend, imports, maker, method = blocks_of("add-a-model.md")
+    backend, kind, imports, maker, method = blocks_of("add-a-model.md")
     (package / "models" / "backends" / "echo.py").write_text(backend)
+    put_in(package / "models" / "uri.py", '    "fixed": "fixed/refuse', kind)
     factory = package / "models" / "factory.py"
     put_in(factory, "from spavl.models.backends.fixed import", imports)
     put_in(factory, '            "fixed": self._fixed,\n', maker)

@@ -190,13 +190,13 @@ def test_knobs_leaves_records_of_a_runs_files_alone(repository: Repository) -> N
 @pytest.mark.parametrize(
     ("path", "old", "new", "place"),
     [
-        ("docs/verbs.md", "# Verbs", "# Words", "docs/verbs.md:1 "),
-        ("docs/verbs.md", "usage: spavl demo", "usage: spavl demon", "docs/verbs.md:"),
+        ("docs/commands.md", "# Commands", "# Words", "docs/commands.md:1 "),
+        ("docs/commands.md", "usage: spavl demo", "usage: spavl demon", "docs/commands.md:"),
         ("docs/stages.md", "| selection |", "| choice |", "docs/stages.md:"),
-        ("README.md", "<!-- verbs -->\n", "<!-- verbs -->\nby hand\n", "README.md:"),
-        ("README.md", "<!-- /verbs -->", "", "README.md:1  the markers"),
+        ("README.md", "<!-- commands -->\n", "<!-- commands -->\nby hand\n", "README.md:"),
+        ("README.md", "<!-- /commands -->", "", "README.md:1  the markers"),
     ],
-    ids=["verbs page", "help", "stages", "README", "markers"],
+    ids=["commands page", "help", "stages", "README", "markers"],
 )
 def test_docs_names_the_first_stale_line(repository: Repository, path: str, old: str, new: str, place: str) -> None:
     repository.replace(path, old, new)
@@ -212,7 +212,7 @@ def test_docs_names_the_first_stale_line(repository: Repository, path: str, old:
         ("CONTRIBUTING.md", "\nType `make chekc`.\n", "`make chekc` is shown"),
         ("README.md", "\nType `spavl bild my.toml`.\n", "`spavl bild` is shown"),
     ],
-    ids=["README", "CONTRIBUTING", "verb"],
+    ids=["README", "CONTRIBUTING", "command"],
 )
 def test_readme_names_a_command_that_does_not_exist(repository: Repository, path: str, text: str, place: str) -> None:
     written = (repository.root / path).read_text() + text

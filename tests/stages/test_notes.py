@@ -13,7 +13,7 @@ from spavl.publishing.build_notes import BuildNotes
 from spavl.stages.notes import CanaryNotes, StageNotes
 from spavl.statistics import Estimate
 from spavl.store import Manifest
-from spavl.training.notes import TrainingNotes
+from spavl.training.objectives.notes import TrainingNotes
 
 
 def manifest(stage: str, notes: dict[str, object]) -> Manifest:

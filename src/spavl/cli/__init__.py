@@ -1,1 +1,1 @@
-"""The `spavl` command: one file for each command in `commands/`."""
+"""The `spavl` command: one file a family of commands in `commands/`."""

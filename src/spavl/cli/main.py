@@ -1,127 +1,127 @@
-"""The one command. A verb's code is loaded when the verb is typed, and its options come from the config classes.
+"""The one command. The code of a command is loaded when its family is typed.
 
-To add a verb: a line in VERBS, and a file in `verbs/` named as the verb (`taxonomy show` is
-`verbs/taxonomy_show.py`) with `add_options(parser)` and `run(options)`.
+To add a command: an entry in `COMMANDS` of its family's module in `commands/`, and its name in FAMILIES.
 """
 
-import argparse
 import asyncio
 import contextlib
 import importlib
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from spavl import __version__
+from spavl.cli.parser import Command, CommandParser
 from spavl.cli.stopping import ended_as_by_hand
-from spavl.errors import InternalError, SpavlError, StoreError
-from spavl.text.safe_print import line, tell
+from spavl.errors import ConfigError, InternalError, SpavlError, StoreError
+from spavl.text.nearest import suggestion
+from spavl.text.safe_print import tell
+
+_ABOUT = "Make vision-language models safe without making them useless, and prove it."
 
 
-class Command(NamedTuple):
-    """A verb of one word, or of two where several belong together: `taxonomy show`, `taxonomy check`."""
+class Family(NamedTuple):
+    """Commands that begin with the same word, such as `taxonomy show` and `taxonomy check`; or one command alone."""
 
     name: str
+    # The file in commands/ that does the work.
+    module: str
     help: str
-    # What must stand after the verb, for its usage line.
-    takes: str = ""
+    # The second words of its commands; none if it is one command.
+    commands: tuple[str, ...] = ()
+
+    def load(self) -> tuple[Command, ...]:
+        commands: tuple[Command, ...] = importlib.import_module(f"spavl.cli.commands.{self.module}").COMMANDS
+        return tuple(command for command in commands if command.name.split()[0] == self.name)
 
 
-VERBS = (
-    Command("demo", "run the whole pipeline offline on the miniature, in minutes"),
-    Command("build", "run the pipeline with settings and models of your own", "FILE.toml"),
-    Command("new", "write the settings of a real build, to begin with", "FILE.toml"),
-    Command("taxonomy show", "show which harms a taxonomy knows, as a tree", "[FILE.toml]"),
-    Command("taxonomy check", "tell every fault of a taxonomy of your own", "FILE.toml"),
-    Command("taxonomy new", "write a taxonomy to begin with", "FILE.toml"),
-    Command("pool show", "show who is in a pool of responders, and what each still lacks", "[FILE.toml]"),
-    Command("pool new", "write a pool of responders to begin with", "FILE.toml"),
-    Command("data import", "bring in a data set made elsewhere, to train on and evaluate with", "NAME"),
-    Command("data export", "write a finished data set in the form of another trainer", "RUN"),
-    Command("data push", "publish a finished data set on a hub; a push that was stopped goes on", "RUN REPO"),
-    Command("train dpo", "align a model on the pairs of a data set", "--model MODEL --data DATA"),
-    Command("train sft", "teach a model the chosen answers of a data set", "--model MODEL --data DATA"),
-    Command("train reward", "teach a model to tell which answer is better", "--model MODEL --data DATA"),
-    Command("train ppo", "align a model by rewards for its own answers", "--model MODEL --data DATA"),
-    Command("train merge", "make a whole model of a LoRA checkpoint, for servers that load no adapters", "RUN"),
-    Command("eval", "put models to benchmarks, and tell what can be told with intervals", "MODEL ... --suite NAME"),
-    Command("compare", "compare two models that sat the same benchmarks, item by item", "A B [EVALUATION ...]"),
-    Command("miniature", "build the miniature's checkpoint again from a seed"),
+FAMILIES = (
+    Family("demo", "build", "run the whole pipeline offline on the toy model, in minutes"),
+    Family("build", "build", "run the pipeline on your own settings and models"),
+    Family("new", "build", "write the settings of a build to start from"),
+    Family("taxonomy", "taxonomy", "the harms that a data set is about", ("show", "check", "new")),
+    Family("pool", "pool", "the models that answer the questions", ("show", "new")),
+    Family("data", "data", "data sets made elsewhere, or for use elsewhere", ("import", "export", "push")),
+    Family("train", "train", "train a model on a data set", ("dpo", "sft", "reward", "ppo", "merge")),
+    Family("eval", "eval", "evaluate models on benchmarks; every rate has a confidence interval"),
+    Family("compare", "compare", "compare two models evaluated on the same benchmarks, item by item"),
+    Family("miniature", "miniature", "build the toy model's checkpoint again from a seed"),
+    Family("completion", "completion", "print a script that completes commands in a shell"),
 )
+
+
+def commands() -> Iterator[Command]:
+    """Every command, with its code loaded."""
+    for family in FAMILIES:
+        yield from family.load()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     with contextlib.suppress(AttributeError):
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    if not given or given[0].startswith("-"):
-        parser = _listing_parser("", VERBS)
-        parser.parse_args(given)
-        parser.print_help()
-        return 0
-    verb = next((verb for verb in VERBS if verb.name.split() == given[: verb.name.count(" ") + 1]), None)
-    if verb is None:
-        return _list_family(given)
-    rest = given[verb.name.count(" ") + 1 :]
     with ended_as_by_hand():
-        return _exit_code(lambda: _code(verb).run(parser_of(verb.name).parse_args(rest)), given)
+        return _exit_code(lambda: _do(given), given)
 
 
-def parser_of(name: str) -> argparse.ArgumentParser:
-    """The parser of a verb's options."""
-    verb = next(verb for verb in VERBS if verb.name == name)
-    usage = " ".join(filter(None, ("spavl", name, verb.takes, "[options]")))
-    parser = _Parser(prog=f"spavl {name}", usage=usage, description=verb.help, allow_abbrev=False)
-    _code(verb).add_options(parser)
-    return parser
+def _do(given: Sequence[str]) -> None:
+    if not given or given[0].startswith("-"):
+        _list_families(given)
+        return
+    family = next((family for family in FAMILIES if family.name == given[0]), None)
+    if family is None:
+        raise _unknown(given)
+    if not family.commands:
+        (command,) = family.load()
+        command.run(command.parser().read(given[1:]))
+    elif len(given) == 1 or given[1].startswith("-"):
+        _list_family(family, given[1:])
+    elif given[1] not in family.commands:
+        then = suggestion(given[1], family.commands, "known", f"spavl {family.name} {{}}")
+        raise ConfigError(f"unknown command: {family.name} {given[1]}", then=then)
+    else:
+        command = next(each for each in family.load() if each.name == " ".join(given[:2]))
+        command.run(command.parser().read(given[2:]))
 
 
-def _code(verb: Command) -> Any:
-    return importlib.import_module(f"spavl.cli.commands.{verb.name.replace(' ', '_')}")
+def _unknown(given: Sequence[str]) -> ConfigError:
+    what = f"unknown command: {given[0]}"
+    # Many type the second word alone.
+    whole = [f"spavl {family.name} {given[0]}" for family in FAMILIES if given[0] in family.commands]
+    if whole:
+        return ConfigError(what, then=f"did you mean {' or '.join(whole)}?")
+    return ConfigError(what, then=suggestion(given[0], [family.name for family in FAMILIES], "known", "spavl {}"))
 
 
-class _Parser(argparse.ArgumentParser):
-    """What was typed may be a file's name, which somebody else chose."""
-
-    def error(self, message: str) -> NoReturn:
-        super().error(line(message))
-
-
-def _list_family(given: Sequence[str]) -> int:
-    """`spavl taxonomy` lists the verbs that begin so; a word that begins none is a slip of the fingers."""
-    family = [verb for verb in VERBS if verb.name.startswith(f"{given[0]} ")]
-    if not family:
-        _unknown(given[0], VERBS)
-    if len(given) > 1 and not given[1].startswith("-"):
-        _unknown(" ".join(given[:2]), family)
-    parser = _listing_parser(f" {given[0]}", family)
-    parser.parse_args(given[1:])
-    parser.print_help()
-    return 0
-
-
-def _unknown(name: str, known: Sequence[Command]) -> NoReturn:
-    _listing_parser("", VERBS).error(f"unknown verb {name!r}; known: {', '.join(verb.name for verb in known)}")
-
-
-def _listing_parser(family: str, verbs: Sequence[Command]) -> argparse.ArgumentParser:
-    width = max(len(verb.name) for verb in verbs) + 2
-    listing = "\n".join(f"  {verb.name:<{width}}{verb.help}" for verb in verbs)
-    parser = _Parser(
-        prog=f"spavl{family}",
-        usage=f"spavl{family} VERB [options]",
-        description="Make vision-language models safe without making them useless, and prove it.",
-        epilog=f"verbs:\n{listing}\n\nspavl VERB --help tells a verb's options. Begin with: spavl demo",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _list_families(given: Sequence[str]) -> None:
+    width = max(len(family.name) for family in FAMILIES) + 2
+    lines = []
+    for family in FAMILIES:
+        lines.append(f"  {family.name:<{width}}{family.help}")
+        if family.commands:
+            lines.append(f"  {'':<{width}}{family.name} {' | '.join(family.commands)}")
+    after = "spavl COMMAND --help lists a command's options. Begin with: spavl demo"
+    parser = CommandParser("", _ABOUT, epilog="\n".join(["commands:", *lines, "", after]), tail="COMMAND [options]")
     parser.add_argument("--version", action="version", version=f"spavl {__version__}")
-    return parser
+    parser.read(given)
+    parser.print_help()
+
+
+def _list_family(family: Family, given: Sequence[str]) -> None:
+    listed = family.load()
+    width = max(len(command.name) for command in listed) + 2
+    lines = [f"  {command.name:<{width}}{command.help}" for command in listed]
+    after = f"spavl {family.name} COMMAND --help lists a command's options."
+    epilog = "\n".join(["commands:", *lines, "", after])
+    parser = CommandParser(family.name, family.help, epilog=epilog, tail="COMMAND [options]")
+    parser.read(given)
+    parser.print_help()
 
 
 def _exit_code(work: Callable[[], None], given: Sequence[str]) -> int:
-    """Run a verb; every way it can end becomes one clear message and a code."""
+    """Run a command; every way it can end becomes one clear message and a code."""
     again = shlex.join(["spavl", *given])
     try:
         work()
@@ -137,7 +137,7 @@ def _exit_code(work: Callable[[], None], given: Sequence[str]) -> int:
         if "No space left on device" in str(error):
             _complain(StoreError("the disk is full", then=f"free some space, then type again: {again}"))
             return 2
-        # Its last line is told again below; here it could begin a line as spavl does.
+        # Its last line is printed again below; here it could begin a line as spavl does.
         tell(*(f"  {each}" for each in traceback.format_exc().splitlines()), file=sys.stderr)
         _complain(InternalError(f"a fault of spavl, not yours: {error!r}", then="report the lines above"))
         return 1

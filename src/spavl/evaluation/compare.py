@@ -13,7 +13,7 @@ from spavl.evaluation.metrics.paired import holm_corrected
 from spavl.evaluation.metrics.rates import rate_metrics_of
 from spavl.evaluation.metrics.win_rates import WinRate
 from spavl.evaluation.metrics.withheld import withheld_rates, without_withheld
-from spavl.evaluation.model_names import models_by_name
+from spavl.evaluation.model_names import models_by_name, name_among
 from spavl.evaluation.records import Answer, Judgement
 from spavl.evaluation.report.compare_page import render_comparison
 from spavl.evaluation.report.samples import ShownAnswer, shown_answers
@@ -25,6 +25,7 @@ from spavl.evaluation.results.types import EvaluationResults
 from spavl.judges.gold_answers import JudgeDrift, drift
 from spavl.store import RunFolder
 from spavl.store.files import write_text
+from spavl.text.nearest import suggestion
 
 
 def find_both(one: str, other: str, evaluations: Sequence[Path]) -> tuple[EvaluatedModel, EvaluatedModel]:
@@ -122,8 +123,7 @@ def _drift(before: EvaluatedModel, after: EvaluatedModel) -> dict[str, JudgeDrif
 
 
 def _alone_in(folder: Path) -> EvaluatedModel:
-    names = list(_named_in(folder).values())
-    tested = list(dict.fromkeys(names))
+    tested = list(models_by_name(_config(folder).models))
     if len(tested) != 1:
         then = shlex.join(["spavl", "compare", *tested[:2], str(folder)])
         raise ConfigError(f"{len(tested)} models are in this evaluation", where=str(folder), then=then)
@@ -131,18 +131,13 @@ def _alone_in(folder: Path) -> EvaluatedModel:
 
 
 def _named(name: str, folder: Path) -> EvaluatedModel:
-    known = _named_in(folder)
-    if name not in known:
-        named = ", ".join(sorted(set(known.values())))
-        then = f"name one of {named}; of two evaluations the first is that of the first model"
-        raise ConfigError(f"no model {name!r} is in this evaluation", where=str(folder), then=then)
-    return EvaluatedModel(folder, known[name])
-
-
-def _named_in(folder: Path) -> dict[str, str]:
-    """The names of the models of an evaluation, by themselves and by the models' own names."""
     tested = models_by_name(_config(folder).models)
-    return {**{uri: name for name, uri in tested.items()}, **{name: name for name in tested}}
+    known = name_among(tested, name)
+    if known not in tested:
+        meant = suggestion(name, tested, "its models")
+        then = f"{meant}; of two evaluations the first is that of the first model"
+        raise ConfigError(f"no model {name!r} is in this evaluation", where=str(folder), then=then)
+    return EvaluatedModel(folder, known)
 
 
 def _config(folder: Path) -> EvaluationConfig:

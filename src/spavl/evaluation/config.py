@@ -1,19 +1,21 @@
 """The settings and stages of an evaluation; each stage has its part of the settings."""
 
 import re
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
 from spavl.config import Settings
 from spavl.errors import ConfigError
-from spavl.evaluation.model_names import models_by_name
+from spavl.evaluation.model_names import models_by_name, name_among, named_model
 from spavl.evaluation.records import Answer, Item, Judgement, Overlap, PairwiseResult
 from spavl.judges.canaries.checks import ON_FAILURE, CanaryResult, OnFailure
+from spavl.judges.registry import GuardName, JudgeName
 from spavl.judges.response_format import VERSION
 from spavl.models.model_settings import ModelSettings, check_named_somewhere
-from spavl.models.names import without_addresses
 from spavl.models.remote_code import WHO_IS_TRUSTED, TrustedNames
+from spavl.models.uri import model_uri, of_settings
 from spavl.models.wrappers.rate_limit import BatchConfig, PaceConfig
 from spavl.stages.spec import StageSpec
 
@@ -81,7 +83,13 @@ def _names(value: object) -> object:
     return tuple(filter(None, (name.strip() for name in names))) if isinstance(value, str) else value
 
 
+def _model_or_file(name: str) -> str:
+    return name if Path(name).is_file() else model_uri(name)
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+ModelNames = Annotated[tuple[Annotated[str, of_settings(named_model)], ...], BeforeValidator(_names)]
+GuardNames = Annotated[tuple[GuardName, ...], BeforeValidator(_names)]
 
 
 class ItemsConfig(Settings):
@@ -93,12 +101,12 @@ class ItemsConfig(Settings):
 
 
 class AnswersConfig(Settings):
-    models: Names = Field((), description="the models to evaluate; NAME=MODEL gives one a shorter name")
+    models: ModelNames = Field((), description="the models to evaluate; NAME=MODEL gives one a shorter name")
     conditions: Annotated[tuple[Condition, ...], BeforeValidator(_names)] = Field(
         ("real",),
         description="how items are asked: real, blank, none, shuffled, noise, blur, first_word, typos, paraphrase",
     )
-    paraphrases: str = Field(
+    paraphrases: Annotated[str, of_settings(_model_or_file)] = Field(
         "", description="source of paraphrases: a model, or a file of JSON lines {question, paraphrase}"
     )
     baselines: bool = Field(
@@ -110,7 +118,7 @@ class AnswersConfig(Settings):
 
 
 class JudgeConfig(Settings):
-    judge: str = Field(
+    judge: JudgeName = Field(
         "",
         description="the judge that compares answers, named as preferences.judge; a chat model also "
         "applies a benchmark's "
@@ -119,7 +127,9 @@ class JudgeConfig(Settings):
 
 
 class JudgementsConfig(JudgeConfig):
-    guard: Names = Field((), description="guards, named as verdicts.guard; the verdicts of the first one are reported")
+    guard: GuardNames = Field(
+        (), description="guards, named as verdicts.guard; the verdicts of the first one are reported"
+    )
     gold_answers: str = Field(
         "",
         description="answers with known labels on which the guards are measured: a file of JSON lines, or miniature",
@@ -171,7 +181,7 @@ class EvaluationConfig(ItemsConfig, AnswersConfig, CanariesConfig, PairwiseConfi
 
     seed: int = Field(1, ge=0, description="seed of everything random")
     budget_usd: float | None = Field(None, ge=0, description="hard spend stop for the whole evaluation, in USD")
-    gold_guard: str = Field(
+    gold_guard: GuardName = Field(
         "",
         description="a guard, one of --guard, used as ground truth for the errors of the others",
     )
@@ -198,8 +208,8 @@ def resolved(config: EvaluationConfig) -> EvaluationConfig:
         then = "set a temperature, such as --temperature 0.7"
         raise ConfigError("several samples at temperature 0 are identical", where="--samples", then=then)
     check_named_somewhere(config.model_settings, config)
-    tested = list(models_by_name(config.models))
-    base = without_addresses(config.base) or (tested[0] if tested else "")
+    tested = models_by_name(config.models)
+    base = name_among(tested, config.base) if config.base else next(iter(tested), "")
     return config if base == config.base else config.model_copy(update={"base": base})
 
 

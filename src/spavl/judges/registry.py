@@ -10,6 +10,8 @@ keywords/gcg@1                                        a list of keywords, as a d
 """
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
 
 from spavl.errors import ConfigError
 from spavl.judges.chat import ChatGuard, ChatJudge
@@ -21,6 +23,8 @@ from spavl.judges.guards.published import GradedMDJudge, HarmBench, LlamaGuard, 
 from spavl.judges.refusal_judge import ChatRefusalJudge
 from spavl.judges.types import Guard, Judge, ModelOpener, RefusalJudge
 from spavl.models.types import ChatModel
+from spavl.models.uri import KINDS, model_uri, of_settings
+from spavl.text.nearest import nearest
 
 RULES = "rules/miniature"
 # Guards by the form in which a model is asked.
@@ -34,12 +38,36 @@ FORMS: dict[str, Callable[[ChatModel], Guard]] = {
     "harmbench": lambda model: HarmBench(model, of_images=False),
     "harmbench-multimodal": lambda model: HarmBench(model, of_images=True),
 }
-_CRITERION, _KEYWORDS, _PROMPT = "criterion", "keywords", "prompt"
+_CRITERION, _KEYWORDS, _PROMPT, _RULES = "criterion", "keywords", "prompt", "rules"
+
+
+def guard_uri(name: str) -> str:
+    """The one name of a guard or judge: the form in which it is asked, if it has one, and the URI of its model."""
+    kind, _, rest = name.partition("/")
+    if not name or name == RULES or kind in (_KEYWORDS, _PROMPT):
+        own = own_in(name)
+        return f"{_PROMPT}/{own.file}/{model_uri(own.model)}" if own else name
+    if kind == _CRITERION:
+        criterion, _, model = rest.partition("/")
+        return f"{kind}/{criterion}/{model_uri(model)}"
+    if kind in FORMS:
+        return f"{kind}/{model_uri(rest)}"
+    if kind not in KINDS and not Path(name).exists():
+        forms = nearest(kind, (*FORMS, _CRITERION, _KEYWORDS, _PROMPT))
+        near = [RULES] if nearest(name, [RULES]) or kind == _RULES else [f"{form}/{rest}" for form in forms]
+        if near:
+            then = f"did you mean {' or '.join(near)}? a model of the hub is hf/{name}"
+            raise ConfigError(f"no such guard or judge: {name!r}", then=then)
+    return model_uri(name)
+
+
+GuardName = Annotated[str, of_settings(guard_uri)]
+JudgeName = GuardName
 
 
 def is_rules(uri: str) -> bool:
     """Whether this guard or judge is code of ours, which asks no model."""
-    return uri.partition("/")[0] in ("rules", _KEYWORDS)
+    return uri.partition("/")[0] in (_RULES, _KEYWORDS)
 
 
 def model_of(uri: str) -> str:

@@ -8,6 +8,8 @@ hf/PATH-or-hub-id                      transformers, in this process
 hf/OWNER/NAME@REVISION                 the same, held to a commit, a tag or a branch of the hub
 miniature/base, miniature/careful      the model that ships with spavl, and its personas
 fixed/refuse, fixed/comply             the same answer to everything: the ends of any scale
+
+Names without a kind, such as a run folder, become one of these in `models/uri.py`.
 """
 
 import asyncio
@@ -29,6 +31,7 @@ from spavl.models.model_settings import NONE, ModelSettings, WithModelSettings, 
 from spavl.models.names import former_names, lacks_address, openai_name, served
 from spavl.models.prices import FREE, Price, price_of
 from spavl.models.types import ChatModel, Request
+from spavl.models.uri import KINDS, model_uri
 from spavl.models.wrappers.image_size import ImageSizeLimited, ResizedImages
 from spavl.models.wrappers.rate_limit import PaceConfig, RateLimiter
 from spavl.models.wrappers.stack import (
@@ -44,6 +47,7 @@ from spavl.models.wrappers.stack import (
 from spavl.models.wrappers.thinking import ThinkingHabits, WithThinkingRoom, habits_of, is_known_to_think
 from spavl.records import canonical_json
 from spavl.store import Ledger, LostCall
+from spavl.text.nearest import suggestion
 
 # Seconds that a run which stops early waits for answers under way.
 _LAST_ANSWERS = 10.0
@@ -117,6 +121,7 @@ class ModelFactory:
 
     def open(self, uri: str, stage: str, own: ModelSettings = NONE) -> ChatModel:
         """The model of this name, its calls booked under `stage`; `own` settings win over those of the run."""
+        uri = model_uri(uri)
         kind, _, rest = uri.partition("/")
         makers: dict[str, Callable[[str, str, ModelSettings], ChatModel]] = {
             "openai": self._openai,
@@ -127,9 +132,8 @@ class ModelFactory:
         if kind == "vllm":
             then = f"run `vllm serve {rest}` and name it openai/{rest}@http://127.0.0.1:8000/v1"
             raise ConfigError("vLLM models are reached through their server", where=uri, then=then)
-        if kind not in makers or not rest:
-            then = "use openai/NAME, openai/NAME@URL, hf/PATH, miniature/PERSONA, fixed/refuse or fixed/comply"
-            raise ConfigError(f"no such kind of model: {uri!r}", then=then)
+        if not rest:
+            raise ConfigError(f"no model is called {uri!r}", then=f"use {', '.join(KINDS.values())}")
         settings = settings_of(uri, self._settings, own)
         model = makers[kind](rest, stage, settings)
         if side := settings.longest_side or (self._pace.longest_side if kind == "openai" else None):
@@ -299,12 +303,12 @@ def _is_own(urls: Sequence[str], rest: str) -> bool:
 
 def open_here(uri: str) -> ChatModel:
     """A model of this process with nothing round it, for whoever keeps a ledger of their own."""
-    kind, _, rest = uri.partition("/")
+    kind, _, rest = model_uri(uri).partition("/")
     if kind == "fixed":
         return _always(rest)
     if kind == "miniature":
         return _as_persona(_load_here(miniature_checkpoint(), _MINIATURE_DTYPE), rest)
-    return _load_here(checkpoint_path(uri), "auto")
+    return _load_here(checkpoint_path(model_uri(uri)), "auto")
 
 
 def _load_here(path: str, dtype: str, *settings: Any) -> Backend:
@@ -326,7 +330,7 @@ def _as_persona(base: ChatModel, persona: str) -> ChatModel:
     if persona == "base":
         return base
     if persona not in PERSONAS:
-        then = f"use base, or one of: {', '.join(PERSONAS)}"
+        then = suggestion(persona, ["base", *PERSONAS], "its personas", "miniature/{}")
         raise ConfigError(f"the miniature has no persona {persona!r}", then=then)
     return WithSystemPrompt(base, persona, PERSONAS[persona].system_prompt)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from spavl.errors import ConfigError
 from spavl.records import content_hash
+from spavl.text.nearest import suggestion
 
 _FENCE = "fence"
 
@@ -33,8 +34,8 @@ def read_prompts(package: str, name: str, where: str, needs: Sequence[str], know
     own = shipped.joinpath(name) if name and "/" not in name and shipped.joinpath(name).is_dir() else Path(name)
     texts = {each.name[:-4]: each for each in own.iterdir() if each.name.endswith(".txt")} if own.is_dir() else {}
     if missing := [each for each in needs if each not in texts]:
-        known = ", ".join(sorted(each.name for each in shipped.iterdir() if each.is_dir()))
-        then = f"use one of: {known}; or a folder with {missing[0]}.txt in it"
+        known = sorted(each.name for each in shipped.iterdir() if each.is_dir())
+        then = suggestion(name, known, f"give a folder with {missing[0]}.txt in it, or one that ships")
         raise ConfigError("there is no such set of prompts", where=f"{where} = {name!r}", then=then)
     prompts = Prompts(name, {each: text.read_text(encoding="utf-8").strip() for each, text in texts.items()})
     for each, text in prompts.texts.items():

@@ -27,7 +27,7 @@ from spavl.judges.canaries.checks import STAGE as CANARIES
 from spavl.stages.notes import CanariesNotes, JsonRecord, StageNotes
 from spavl.store import Manifest
 from spavl.training.config import SPEC as TRAINING
-from spavl.training.notes import TrainingNotes
+from spavl.training.objectives.notes import TrainingNotes
 
 N = TypeVar("N", bound=StageNotes)
 

@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import Any
 
 from spavl.errors import ConfigError
+from spavl.text.nearest import suggestion
 
 # How many times as likely another language must be. Of 18,000 texts of three words and more, at 8 one right text of 360
 # is refused, at 5 one of 210; of those with ten words and more none. See docs/questions.md.
@@ -57,7 +58,8 @@ def language_named(named: str, where: str) -> Language:
             return language
     # A name begins with a capital, so that a mistyped code is none.
     if not named[:1].isupper():
-        then = f"use one of: {', '.join(languages())}; or a name, such as Swahili, which is asked for and not checked"
+        known = suggestion(named, languages(), "use one of")
+        then = f"{known} or a name, such as Swahili, which is asked for and not checked"
         raise ConfigError(f"nothing is known of the language {named!r}", where=where, then=then)
     return Language(code=named, name=named, script="", refusal=None)
 

@@ -4,9 +4,12 @@ from pydantic import Field
 
 from spavl.config import Settings
 from spavl.errors import ConfigError
+from spavl.judges.registry import GuardName
+from spavl.models.uri import ModelName
 from spavl.records import CurvePoint
 from spavl.stages.spec import StageSpec
 from spavl.training.loop.schedule import LoopConfig
+from spavl.training.rewarder_uri import RewarderName
 
 SPEC = StageSpec(
     "training",
@@ -77,7 +80,7 @@ class DPOConfig(Settings):
 
 
 class ValidationConfig(Settings):
-    guard: str = Field(
+    guard: GuardName = Field(
         "",
         description="who judges the model's answers to validation questions while it is trained, so that the best "
         "weights are kept and not the last; empty: nobody",
@@ -121,12 +124,12 @@ class RewardConfig(Settings):
 
 
 class PPOConfig(Settings):
-    reward: str = Field(
+    reward: RewarderName = Field(
         "",
         description="who rewards: empty for a reward model trained first, reward/FOLDER for one trained before, "
         "judge/NAME for a judge who compares with the chosen answer, or a guard's name",
     )
-    sampler: str = Field(
+    sampler: ModelName = Field(
         "",
         description="who draws the answers: empty for this process, or openai/NAME@URL for a server that has the "
         "model: vLLM for LoRA alone, or one that loads the folder it is asked for, as transformers serve does",
@@ -167,7 +170,9 @@ class PPOConfig(Settings):
 
 
 class TrainingConfig(Settings):
-    model: str = Field("miniature/base", description="the model to align: hf/PATH-or-hub-id or miniature/base")
+    model: ModelName = Field(
+        "miniature/base", description="the model to align: a folder, a run, a hub's OWNER/NAME or miniature/base"
+    )
     algorithm: Literal["dpo", "sft", "reward", "ppo"] = Field(
         "dpo",
         description="how it is aligned: dpo, sft on the chosen answers, or ppo; reward makes a reward model of it",

@@ -36,9 +36,9 @@ from spavl.training.loop.validation import HeldOutPairs, Validator
 from spavl.training.model import save, trainable
 from spavl.training.model.anatomy import blank_image
 from spavl.training.model.qlora import load_in_four_bits
-from spavl.training.notes import ModelNotes, TrainingParts
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.judge_inputs import cases_of
+from spavl.training.objectives.notes import ModelNotes, TrainingParts
 from spavl.training.objectives.reference_cache import CACHE, ReferenceCache
 from spavl.training.objectives.registry import OBJECTIVES, Objective, ObjectiveInputs
 from spavl.training.objectives.reward import Reward, save_head

@@ -232,10 +232,10 @@ def test_a_leaking_image_stops_the_stage_or_is_left_out(copied: Walked, monkeypa
     """Toys of one frame, whose hashes are near: they are taken for alike in their parts, which they are not."""
     monkeypatch.setattr(ImageDetails, "alike", lambda _, name, others: iter(others))
     near = {"dataset__leaks__near_image_bits": "16"}
-    with pytest.raises(GateError, match="between splits:\n  picture"):
+    with pytest.raises(GateError, match="between splits:\n  image"):
         walk(copied.settings(**near), copied.run)
     told = [json.loads(line) for line in (copied.run / "leaks.jsonl").read_text().splitlines()]
-    assert {each["reason"] for each in told} == {"leak_near_picture"}
+    assert {each["reason"] for each in told} == {"leak_near_image"}
     leaking = [each["give_up"]["id"] for each in told]
     assert len(leaking) == len(set(leaking)), "each once"
     before = {row.id for row in rows(copied.run, "dataset", Sample)}
@@ -243,7 +243,7 @@ def test_a_leaking_image_stops_the_stage_or_is_left_out(copied: Walked, monkeypa
     left = rows(copied.run, "dataset", Sample)
     assert set(leaking).isdisjoint(sample.image_id for sample in left)
     assert {row.id for row in left} < before
-    assert Counter(row.reason for row in rejects(copied.run, "dataset"))["leak_near_picture"]
+    assert Counter(row.reason for row in rejects(copied.run, "dataset"))["leak_near_image"]
 
 
 # --- files

@@ -1,16 +1,18 @@
-"""spavl build: run a pipeline with settings of one's own."""
+"""spavl build, spavl demo and spavl new: run the pipeline, on settings of one's own or on those that ship."""
 
 import argparse
-import re
 import shlex
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from spavl.cli.silence_libraries import quiet_libraries
+from spavl.cli.options import add_budget, add_choice, add_dry_run, add_out, add_preset, add_settings, settings_of
+from spavl.cli.parser import Command, CommandParser
+from spavl.cli.silence_libraries import silence_libraries
 from spavl.cli.stopping import run_until_told
-from spavl.config import laid_over
-from spavl.config import options as settings_options
+from spavl.cli.write_template import write_new
+from spavl.config import laid_over, sections
 from spavl.errors import ConfigError
 from spavl.evaluation.before_after.withheld import check_withheld
 from spavl.pipeline.build import drive, replay
@@ -18,55 +20,69 @@ from spavl.pipeline.cost_estimate import estimate_cost
 from spavl.pipeline.cost_table import page
 from spavl.pipeline.registry import STAGES, BuildConfig, stages_of
 from spavl.pipeline.report import terminal
-from spavl.pipeline.settings import preset_names, read_config, read_preset, read_table
+from spavl.pipeline.settings import DEMO, demo_table, preset_names, read_config, read_preset, read_table
 from spavl.terminal.progress import Screen
 from spavl.text.safe_print import tell
 from spavl.training.loop import distributed
 
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE.toml", help="the settings; `spavl new my.toml` writes one to begin with")
-    add_road_options(parser)
+_WAYS = ("dpo", "ppo")
 
 
-def run(options: argparse.Namespace) -> None:
-    run_road(read_table(options.file), Path(options.file).stem, options)
+def _add_build_options(parser: CommandParser) -> None:
+    parser.add_argument("file", metavar="FILE.toml", help="the settings; `spavl new my.toml` writes one to start from")
+    _add_pipeline_options(parser)
+    add_settings(parser, settings_of(BuildConfig), sections(BuildConfig))
 
 
-def add_road_options(parser: argparse.ArgumentParser) -> None:
-    names = [entry.name for entry in STAGES]
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="the run folder (default: runs/ and the name)")
-    parser.add_argument("--until", choices=names, metavar="STAGE", help=f"stop after this stage: {', '.join(names)}")
-    parser.add_argument("--dry-run", action="store_true", help="tell calls, tokens and price; send and write nothing")
-    parser.add_argument("--replay", action="store_true", help="make a run again from its ledger alone, asking nobody")
-    presets = ", ".join(preset_names())
-    parser.add_argument("--preset", choices=preset_names(), metavar="NAME", help=f"published training: {presets}")
-    parser.add_argument("--budget", metavar="50usd", type=usd, help="hard spend stop for the whole run")
-    settings = parser.add_argument_group("settings", "the same names as in the TOML file; lists as in TOML")
-    for option in settings_options(BuildConfig):
-        text = option.help if option.default is None else f"{option.help} (default: {option.spelled})"
-        settings.add_argument(
-            *option.flags,
-            dest=option.name,
-            metavar="VALUE",
-            default=argparse.SUPPRESS,
-            help=text.replace("%", "%%"),
-        )
+def _build(options: argparse.Namespace) -> None:
+    _run_pipeline(read_table(options.file), Path(options.file).stem, options, ["build", options.file])
 
 
-def run_road(table: Mapping[str, Any], name: str, options: argparse.Namespace) -> None:
-    given = {
-        option.name: vars(options)[option.name] for option in settings_options(BuildConfig) if option.name in options
-    }
+def _add_demo_options(parser: CommandParser) -> None:
+    add_choice(parser, "--algorithm", _WAYS, "NAME", "how the model is aligned (default: dpo), one of")
+    _add_pipeline_options(parser)
+    add_settings(parser, settings_of(BuildConfig), sections(BuildConfig), is_listed=False)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    way = options.algorithm or "dpo"
+    name = DEMO if way == "dpo" else f"{DEMO}-{way}"
+    _run_pipeline(demo_table(way), name, options, ["demo", "--algorithm", way])
+
+
+def _add_new_options(parser: CommandParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE.toml", help="the file to write; it must not exist yet")
+
+
+def _new(options: argparse.Namespace) -> None:
+    text = files("spavl.cli.commands").joinpath("new.toml").read_text(encoding="utf-8")
+    write_new(options.file, text.replace("FILE.toml", str(options.file)))
+    then = f"spavl build {shlex.quote(str(options.file))} --dry-run"
+    tell(f"wrote {options.file}; put your images and models in, then: {then}")
+
+
+def _add_pipeline_options(parser: CommandParser) -> None:
+    add_out(parser, "FOLDER", "the run folder (default: runs/ and the name)")
+    add_choice(parser, "--until", [entry.name for entry in STAGES], "STAGE", "stop after this stage")
+    add_dry_run(parser, "print the estimated calls, tokens and cost; send and write nothing")
+    parser.add_argument(
+        "--replay", action="store_true", help="rebuild a run from its ledger alone, without calling a model"
+    )
+    add_preset(parser, list(preset_names()))
+    add_budget(parser)
+
+
+def _run_pipeline(table: Mapping[str, Any], name: str, options: argparse.Namespace, again: list[str]) -> None:
+    typed = dict(options.settings)
     if options.budget is not None:
-        given["budget_usd"] = options.budget
+        typed["budget_usd"] = options.budget
     preset = read_preset(options.preset) if options.preset else {}
-    config = read_config(laid_over(preset, table), given, where=vars(options).get("file", name))
+    config = read_config(laid_over(preset, table), typed, where=again[1] if again[0] == "build" else name)
     out = options.out or Path("runs") / name
-    quiet_libraries()
+    silence_libraries()
     if distributed.are_several():
         then = "build in one process, and train in several: accelerate launch -m spavl train dpo ..."
-        raise ConfigError("a pipeline is walked by one process", where="accelerate launch", then=then)
+        raise ConfigError("a pipeline runs in one process", where="accelerate launch", then=then)
     if options.dry_run:
         tell(*page(run_until_told(estimate_cost(config, out, options.until)), config.budget_usd))
         return
@@ -75,24 +91,27 @@ def run_road(table: Mapping[str, Any], name: str, options: argparse.Namespace) -
     tell(*terminal.curves(out), *terminal.lines(summary))
     tell(f"report: {out / 'report.html'}")
     check_withheld(summary.withheld)
-    tell(f"next:  {_next_command(config, out, options)}")
+    stopped = options.until and options.until != stages_of(config)[-1].name
+    tell(f"next:  {shlex.join(['spavl', *again, '--out', str(out)]) if stopped else _next_command(config, out)}")
 
 
-def _next_command(config: BuildConfig, out: Path, options: argparse.Namespace) -> str:
-    """What is typed after this build: the rest of it, a training on its data, or an evaluation of what was trained."""
-    if options.until and options.until != stages_of(config)[-1].name:
-        begun = ["build", options.file] if "file" in options else ["demo", "--algorithm", options.algorithm]
-        return shlex.join(["spavl", *begun, "--out", str(out)])
+def _next_command(config: BuildConfig, out: Path) -> str:
+    """What is typed after a finished build: a training on its data, or an evaluation of what was trained."""
     if config.training is None:
         return f"spavl train dpo --model MODEL --data {shlex.quote(str(out))} --dry-run"
-    tested = [f"base={config.training.model}", f"aligned=hf/{out}/checkpoints/aligned"]
+    tested = [f"base={config.training.model}", f"aligned={out}"]
     judged = ["--guard", config.evaluation.guard, "--judge", config.evaluation.judge] if config.evaluation else []
     return shlex.join(["spavl", "eval", *tested, "--suite", "run", "--data", str(out), *filter(None, judged)])
 
 
-def usd(text: str) -> str:
-    """A sum as one types it: 50usd, 50 USD, $50 or 50."""
-    found = re.fullmatch(r"\$?\s*(\d+(?:\.\d+)?)\s*(?:usd|\$)?", text.strip(), re.IGNORECASE)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no sum in US dollars; write it as 50usd or 12.50usd")
-    return found[1]
+COMMANDS = (
+    Command(
+        "demo",
+        "run the whole pipeline offline on the toy model, in minutes",
+        _add_demo_options,
+        _demo,
+        epilog="Every setting of a build is an option here too: spavl build --help",
+    ),
+    Command("build", "run the pipeline on your own settings and models", _add_build_options, _build, "FILE.toml"),
+    Command("new", "write the settings of a build to start from", _add_new_options, _new, "FILE.toml"),
+)

@@ -1,21 +1,22 @@
-"""spavl miniature: build the miniature's checkpoint again."""
+"""spavl miniature: build the checkpoint of the miniature again."""
 
 import argparse
 from pathlib import Path
 
-from spavl.cli.silence_libraries import quiet_libraries
+from spavl.cli.parser import Command, CommandParser
+from spavl.cli.silence_libraries import silence_libraries
 from spavl.errors import MissingExtra, how_to_install
 from spavl.terminal.progress import Screen
 from spavl.text.safe_print import tell
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def _add_options(parser: CommandParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="the shipped checkpoint was made from 0 (default: 0)")
     parser.add_argument("--out", type=Path, default=Path("runs/miniature"), help="folder of the new checkpoint")
 
 
-def run(options: argparse.Namespace) -> None:
-    quiet_libraries()
+def _run(options: argparse.Namespace) -> None:
+    silence_libraries()
     try:
         from spavl.training.model.miniature import STEPS, build
     except ModuleNotFoundError as error:
@@ -23,4 +24,7 @@ def run(options: argparse.Namespace) -> None:
     with Screen().bar("miniature", STEPS, unit="steps") as bar:
         for step in build(options.out, options.seed):
             bar.advance(f"loss {step.metrics['loss']:.3f}")
-    tell(f"wrote the checkpoint to {options.out}; use it as hf/{options.out}")
+    tell(f"wrote the checkpoint to {options.out}; use it as {options.out}")
+
+
+COMMANDS = (Command("miniature", "build the toy model's checkpoint again from a seed", _add_options, _run),)

@@ -1,21 +1,23 @@
-"""What the verbs of training share: a model, data of any form, a preset, and the training stage alone."""
+"""spavl train: train a model on any data set, by one objective, and merge a LoRA checkpoint."""
 
 import argparse
 import contextlib
 import shlex
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from spavl.cli.silence_libraries import quiet_libraries
+from spavl.cli.options import add_dry_run, add_out, add_preset, add_settings, settings_of
+from spavl.cli.parser import Command, CommandParser
+from spavl.cli.silence_libraries import silence_libraries
 from spavl.cli.stopping import run_until_told
-from spavl.config import Option
-from spavl.config import options as settings_options
+from spavl.config import Option, sections
 from spavl.data.dataset.config import DatasetConfig
-from spavl.errors import ConfigError, StoreError
+from spavl.errors import StoreError
 from spavl.models.factory import checkpoint_path
-from spavl.models.names import pinned
+from spavl.models.remote_code import OPTION, WHO_IS_TRUSTED, names_typed
 from spavl.pipeline.build import check_training, drive, follow, refuse_another_training
 from spavl.pipeline.registry import BuildConfig
 from spavl.pipeline.report import terminal
@@ -29,10 +31,9 @@ from spavl.text.safe_print import tell
 from spavl.training.config import TrainingConfig
 from spavl.training.loop import distributed
 
-_SECTION = "training."
-# Who may run code of its own, which is asked of every command that opens models.
-_TRUST = "trust_remote_code"
-# What is trained before, with settings of its own; and what has a place of its own in a way's section.
+# Settings of the whole pipeline that concern a training.
+_OF_ALL = ("seed", "trust_remote_code")
+# What is trained before, with settings of its own; and what has a place of its own in an objective's section.
 _BEFORE = {"ppo": ("reward",)}
 _UNREAD = {
     "reward": ("epochs", "batch_size", "loop", "validation.guard", "validation.questions", "validation.max_tokens"),
@@ -40,42 +41,43 @@ _UNREAD = {
 }
 
 
-def add_train_options(parser: argparse.ArgumentParser, by: str) -> None:
-    presets = [name for name, how in preset_names().items() if how == by]
-    begun = f" (default: {by})" if by in presets else ""
-    parser.add_argument("--model", required=True, help="the model to align: a folder, a hub id, or miniature/base")
+def _add_train_options(objective: str, parser: CommandParser) -> None:
+    presets = [name for name, trains in preset_names().items() if trains == objective]
+    parser.add_argument(
+        "--model", required=True, help="the model to train: a folder, a run, a hub id, or miniature/base"
+    )
     parser.add_argument(
         "--data", required=True, help="a run, a folder of Parquet files in SPA-VL's, spavl's or TRL's form, or a hub id"
     )
-    parser.add_argument("--out", type=Path, metavar="RUN", help=f"the run folder (default: runs/DATA-{by}-MODEL)")
-    parser.add_argument(
-        "--preset", choices=presets, metavar="NAME", help=f"settings to begin with: {', '.join(presets)}{begun}"
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="tell what would learn, memory, tokens and time; nothing is written"
-    )
-    parser.add_argument("--seed", default=argparse.SUPPRESS, help="everything random comes from this number")
-    settings = parser.add_argument_group("settings", f"the same names as in a TOML file's [{_SECTION[:-1]}]")
-    for option in _settings(by):
-        text = option.help if option.default is None else f"{option.help} (default: {option.spelled})"
-        settings.add_argument(
-            *option._replace(name=option.name.removeprefix(_SECTION)).flags,
-            dest=option.name,
-            metavar="VALUE",
-            default=argparse.SUPPRESS,
-            help=text.replace("%", "%%"),
-        )
+    add_out(parser, "RUN", f"the run folder (default: runs/DATA-{objective}-MODEL)")
+    add_preset(parser, presets, default=objective if objective in presets else "")
+    add_dry_run(parser, "print what would be trained, memory, tokens and time; write nothing")
+    # The reward model has a loop of its own.
+    parts = (objective, f"{objective}.loop", "loop", "trainable", "validation")
+    prefixes = ("training", *(f"training.{part}" for part in parts))
+    add_settings(parser, _settings(objective), sections(BuildConfig), prefixes)
 
 
-def run_training(by: str, options: argparse.Namespace) -> None:
-    config = _config(by, options)
-    out = options.out or Path("runs") / f"{_named(options.data)}-{by}-{_name_of_model(options.model)}"
+def _settings(objective: str) -> Iterator[Option]:
+    """The settings of training but for those that the command itself answers, and those of other objectives."""
+    known = get_args(TrainingConfig.model_fields["algorithm"].annotation)
+    others = {name for name in known if name not in (objective, *_BEFORE.get(objective, ()))}
+    without = [f"training.{name}" for name in ("model", "algorithm", *_UNREAD.get(objective, ()), *others)]
+    for option in settings_of(BuildConfig, without):
+        if option.name in _OF_ALL or option.name.startswith("training."):
+            yield option
+
+
+def _train(objective: str, options: argparse.Namespace) -> None:
+    config = _config(objective, options)
+    model = config.training.model if config.training else ""
+    out = options.out or Path("runs") / f"{_name_of_data(options.data)}-{objective}-{_name_of_model(model)}"
     distributed.check_packages()
     distributed.refuse_plugins()
-    quiet_libraries()
+    silence_libraries()
     screen = Screen()
     if options.dry_run:
-        # It tells of all processes, and one can do that.
+        # It counts for all processes, and one can do that.
         if distributed.is_first():
             _estimate_training(config, options.data, out, screen)
         return
@@ -84,59 +86,41 @@ def run_training(by: str, options: argparse.Namespace) -> None:
         run_until_told(follow(config, out))
         return
     run_until_told(check_training(config, out, screen))
-    _bring_data(options.data, out, screen)
+    _import_data(options.data, out, screen)
     refuse_another_training(config, out)
     distributed.wait_for_all()
     summary = run_until_told(drive(config, out, None, screen))
     tell(*terminal.curves(out), *terminal.lines(summary))
-    tell(f"checkpoint: {out / 'checkpoints' / ('reward' if by == 'reward' else 'aligned')}")
+    tell(f"checkpoint: {out / 'checkpoints' / ('reward' if objective == 'reward' else 'aligned')}")
     tell(f"report: {out / 'report.html'}")
-    if by == "reward":
-        tell("now, a model that learns from its rewards:")
+    tell(*_next_steps(objective, options, out))
+
+
+def _next_steps(objective: str, options: argparse.Namespace, out: Path) -> Iterator[str]:
+    if objective == "reward":
+        yield "next, train a model with its rewards:"
         words = ["spavl", "train", "ppo", "--model", options.model, "--data", options.data]
-        tell(f"  {shlex.join([*words, '--ppo.reward', f'reward/{out}/checkpoints/reward'])}")
+        yield f"  {shlex.join([*words, '--reward', str(out)])}"
         return
-    tell("now, before and after on the questions of its test splits, judged by models of your choice:")
+    yield "next, evaluate before and after on the questions of its test splits, judged by models of your choice:"
     words = ["spavl", "build", str(out / "config.toml"), "--out", str(out)]
-    asked = ["--evaluation.before", _model(options.model), "--evaluation.guard", "MODEL", "--evaluation.judge", "MODEL"]
-    tell(f"  {shlex.join([*words, *asked])}")
+    asked = ["--evaluation.before", options.model, "--evaluation.guard", "MODEL", "--evaluation.judge", "MODEL"]
+    yield f"  {shlex.join([*words, *asked])}"
 
 
-def _config(by: str, options: argparse.Namespace) -> BuildConfig:
-    """A preset, or what the verb begins with, and the options over it."""
-    given = vars(options)
-    laid_over = {option.name: str(given[option.name]) for option in _settings(by) if option.name in given}
-    laid_over |= {"training.algorithm": by, "training.model": _model(options.model)}
-    if "seed" in given:
-        laid_over["seed"] = options.seed
-    name = options.preset or (by if by in preset_names() else None)
-    return read_config(read_preset(name) if name else {}, laid_over, where=f"spavl train {by}")
-
-
-def _settings(by: str) -> Iterator[Option]:
-    """The settings of training but for those that the verb itself answers, and those of other ways to train."""
-    ways = get_args(TrainingConfig.model_fields["algorithm"].annotation)
-    others = {f"{_SECTION}{other}." for other in ways if other not in (by, *_BEFORE.get(by, ()))}
-    answered = {f"{_SECTION}{name}" for name in ("model", "algorithm", *_UNREAD.get(by, ()))}
-    for option in settings_options(BuildConfig):
-        section = option.name.rpartition(".")[0]
-        elsewhere = {option.name, section} & answered or option.name.startswith(tuple(others))
-        if option.name == _TRUST or (option.name.startswith(_SECTION) and not elsewhere):
-            yield option
-
-
-def _model(name: str) -> str:
-    """A model as the settings name it. One that cannot be trained is told before any data is fetched."""
-    uri = name if name.startswith(("hf/", "miniature/", "openai/", "vllm/")) else f"hf/{name}"
-    path = checkpoint_path(uri)
-    if not Path(path).is_dir() and (pinned(path)[0].count("/") != 1 or path.startswith((".", "/"))):
-        then = "give a folder with config.json and weights, or a hub's OWNER/NAME"
-        raise ConfigError("there is no such folder of a model", where=f"--model {name}", then=then)
-    return uri
+def _config(objective: str, options: argparse.Namespace) -> BuildConfig:
+    """A preset, or what the command begins with, and the options over it."""
+    typed = {**options.settings, "training.algorithm": objective, "training.model": options.model}
+    name = options.preset or (objective if objective in preset_names() else None)
+    config = read_config(read_preset(name) if name else {}, typed, where=f"spavl train {objective}")
+    assert config.training is not None
+    # One that cannot be trained is refused before any data is fetched.
+    checkpoint_path(config.training.model)
+    return config
 
 
 def _name_of_model(model: str) -> str:
-    """Its short name; that of a run's checkpoint tells whose it is."""
+    """Its short name; that of a run's checkpoint says whose it is."""
     if model == "miniature/base":
         return "miniature"
     path = Path(model.removeprefix("hf/"))
@@ -145,7 +129,7 @@ def _name_of_model(model: str) -> str:
     return folder_name(run + path.name)
 
 
-def _named(data: str) -> str:
+def _name_of_data(data: str) -> str:
     return Path(data).resolve().name if Path(data).is_dir() else data.rpartition("/")[2]
 
 
@@ -154,7 +138,7 @@ def _estimate_training(config: BuildConfig, data: str, out: Path, screen: Screen
     from spavl.training.dry_run.table import page
 
     assert config.training is not None
-    with _data_to_look_at(data, out, screen) as run:
+    with _opened_data(data, out, screen) as run:
         samples = [sample for sample in run.read("dataset", Sample) if sample.split == "train"]
         training_estimate = estimate_training(
             config.training, samples, run.blobs.get, config.seed, screen, config.trust_remote_code
@@ -163,10 +147,10 @@ def _estimate_training(config: BuildConfig, data: str, out: Path, screen: Screen
 
 
 @contextlib.contextmanager
-def _data_to_look_at(data: str, out: Path, screen: Screen) -> Iterator[RunFolder]:
+def _opened_data(data: str, out: Path, screen: Screen) -> Iterator[RunFolder]:
     """The run's data set if it is there already, else one in a folder that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="spavl-") as folder:
-        source = source_of(data)
+        source = _source_of(data)
         held = holds(out, origin_of(source))
         place = out if held else Path(folder) / "run"
         if not held:
@@ -175,21 +159,21 @@ def _data_to_look_at(data: str, out: Path, screen: Screen) -> Iterator[RunFolder
             yield run
 
 
-def _bring_data(data: str, out: Path, screen: Screen) -> None:
-    """Have the run hold the data set; what a start before this one brought in is there already."""
-    source = source_of(data)
+def _import_data(data: str, out: Path, screen: Screen) -> None:
+    """Have the run hold the data set; what a start before this one imported is there already."""
+    source = _source_of(data)
     if holds(out, origin_of(source)):
         return
-    brought = bring_in(source, out, DatasetConfig(), screen)
-    if brought.rejects:
-        screen.say("left out: " + ", ".join(f"{number:,} {reason}" for reason, number in brought.rejects.items()))
-    if "system_prompt" in brought.rejects:
+    imported = bring_in(source, out, DatasetConfig(), screen)
+    if imported.rejects:
+        screen.say("left out: " + ", ".join(f"{number:,} {reason}" for reason, number in imported.rejects.items()))
+    if "system_prompt" in imported.rejects:
         screen.say(HOW_TO_KEEP)
-    if brought.leaks:
-        screen.say(f"beware: {len(brought.leaks):,} leaks between splits, listed in {out / 'leaks.jsonl'}")
+    if imported.leaks:
+        screen.say(f"beware: {len(imported.leaks):,} leaks between splits, listed in {out / 'leaks.jsonl'}")
 
 
-def source_of(data: str) -> str:
+def _source_of(data: str) -> str:
     """The data set behind a name: of a run, the one that it has built."""
     if not (Path(data) / RUN_FILE).is_file():
         return data
@@ -197,3 +181,40 @@ def source_of(data: str) -> str:
         then = "type its spavl build again, which goes on where it was left"
         raise StoreError("this run has no finished data set", where=data, then=then)
     return str(folder)
+
+
+def _add_merge_options(parser: CommandParser) -> None:
+    parser.add_argument("run", metavar="RUN", type=Path, help="a run that trained with LoRA, or its adapter's folder")
+    add_out(parser, "FOLDER", "where the whole model is written", is_needed=True)
+    parser.add_argument(OPTION, default="", metavar="MODEL", help=WHO_IS_TRUSTED)
+
+
+def _merge(options: argparse.Namespace) -> None:
+    from spavl.training.model.save import merge
+
+    silence_libraries()
+    inside = options.run / "checkpoints" / "aligned"
+    merge(inside if inside.exists() else options.run, options.out, names_typed(options.trust_remote_code))
+    tell(f"merged into {options.out}; any server of transformers' models loads it")
+    model = shlex.quote(str(options.out))
+    tell(f"next:  spavl eval {model} --suite safety --data FOLDER --guard MODEL --dry-run")
+
+
+def _command(objective: str, does: str) -> Command:
+    add_options, run = partial(_add_train_options, objective), partial(_train, objective)
+    return Command(f"train {objective}", does, add_options, run, "--model MODEL --data DATA")
+
+
+COMMANDS = (
+    _command("dpo", "align a model on the pairs of a data set"),
+    _command("sft", "fine-tune a model on the chosen answers of a data set"),
+    _command("reward", "train a reward model on the pairs of a data set"),
+    _command("ppo", "align a model by rewards for its own answers"),
+    Command(
+        "train merge",
+        "merge a LoRA checkpoint into a whole model, for servers that load no adapters",
+        _add_merge_options,
+        _merge,
+        "RUN",
+    ),
+)

@@ -1,6 +1,7 @@
 from pydantic import Field
 
 from spavl.config import Settings
+from spavl.models.uri import ModelName
 from spavl.records import Description
 from spavl.stages.spec import StageSpec
 
@@ -16,7 +17,7 @@ SPEC = StageSpec(
 
 
 class CaptionsConfig(Settings):
-    writer: str = Field(
+    writer: ModelName = Field(
         "", description="the model that describes the images; empty: only the sources' captions are used"
     )
     prompts: str = Field(

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from spavl.config import Settings
 from spavl.judges.canaries.checks import ON_FAILURE, OnFailure
+from spavl.judges.registry import JudgeName
 from spavl.judges.response_format import VERSION
 from spavl.records import Preference
 from spavl.stages.spec import StageSpec
@@ -19,10 +20,10 @@ SPEC = StageSpec(
 
 
 class PreferencesConfig(Settings):
-    judge: str = Field(
+    judge: JudgeName = Field(
         "rules/miniature", description="the judge: rules/miniature, a model's name, or prompt/FILE.txt/MODEL"
     )
-    second_judge: str = Field(
+    second_judge: JudgeName = Field(
         "", description="another judge of the same pairs; its agreement is reported, its choices are not used"
     )
     canaries: OnFailure = Field("stop", description=ON_FAILURE)

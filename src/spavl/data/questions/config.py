@@ -1,6 +1,7 @@
 from pydantic import Field
 
 from spavl.config import Settings
+from spavl.models.uri import ModelName
 from spavl.records import Question
 from spavl.stages.spec import StageSpec
 
@@ -16,7 +17,7 @@ SPEC = StageSpec(
 
 
 class QuestionsConfig(Settings):
-    writer: str = Field("miniature/base", description="the model that writes the questions; it sees the images")
+    writer: ModelName = Field("miniature/base", description="the model that writes the questions; it sees the images")
     prompts: str = Field(
         "miniature", description="prompts of the writer: v1 for real models, miniature, or a folder of your own"
     )
@@ -28,7 +29,7 @@ class QuestionsConfig(Settings):
     neighbours: bool = Field(
         True, description="write a harmless neighbour of each harmful question whose image has no harmless twin"
     )
-    checker: str = Field(
+    checker: ModelName = Field(
         "", description="the model that checks what each question is about and where its harm lies; empty: none"
     )
     temperature: float = Field(1.0, ge=0, le=2, description="sampling temperature of the writer")

@@ -2,6 +2,7 @@ from pydantic import Field
 
 from spavl.config import Settings
 from spavl.miniature.personas import PERSONAS
+from spavl.models.uri import ModelName
 from spavl.records import Response
 from spavl.stages.spec import StageSpec
 
@@ -16,7 +17,7 @@ SPEC = StageSpec(
 
 
 class ResponsesConfig(Settings):
-    models: tuple[str, ...] = Field(
+    models: tuple[ModelName, ...] = Field(
         tuple(f"miniature/{name}" for name in PERSONAS), min_length=2, description="the pool of responders"
     )
     pool: str = Field("", description="a pool instead of models: modern-12, spa-vl-2024 or a TOML file of your own")

@@ -17,6 +17,8 @@ from spavl.errors import ConfigError
 from spavl.models.backends.openai import OPENAI, key_variable
 from spavl.models.model_settings import ModelSettings
 from spavl.models.names import lacks_address, served
+from spavl.models.uri import ModelName
+from spavl.text.nearest import suggestion
 
 SHIPPED = ("modern-12", "spa-vl-2024")
 
@@ -26,7 +28,7 @@ class Responder(ModelSettings):
 
     name: str = Field(min_length=1)
     # As models are named everywhere; one that ends in @ wants an address.
-    model: str = Field(min_length=1)
+    model: ModelName = Field(min_length=1)
     system: str = ""
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
@@ -49,7 +51,7 @@ def read_pool(file: str) -> ResponderPool:
     try:
         pool = ResponderPool.model_validate(tomllib.loads(source.read_bytes().decode("utf-8-sig")))
     except FileNotFoundError:
-        then = f"give the path of a TOML file, or one that ships: {', '.join(SHIPPED)}"
+        then = suggestion(file, SHIPPED, "give the path of a TOML file, or one that ships")
         raise ConfigError("there is no such pool", where=file, then=then) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise ConfigError(f"not a TOML file: {error}", where=file, then="correct it at that place") from None
@@ -69,7 +71,7 @@ def members(pool: ResponderPool, addresses: Mapping[str, str], without: Sequence
     names = {responder.name for responder in pool.responder}
     for setting, given in (("addresses", addresses), ("without", without)):
         if unknown := [name for name in given if name not in names]:
-            then = f"its responders are: {', '.join(sorted(names))}"
+            then = suggestion(unknown[0], sorted(names), "its responders")
             raise ConfigError(f"the pool {pool.name} has no {unknown[0]!r}", where=f"responses.{setting}", then=then)
     return [
         responder.model_copy(update={"model": responder.model.partition("@")[0] + "@" + addresses[responder.name]})

@@ -1,6 +1,7 @@
 from pydantic import Field
 
 from spavl.config import Settings
+from spavl.models.uri import ModelName
 from spavl.records import Image
 from spavl.stages.spec import StageSpec
 
@@ -24,7 +25,9 @@ class SelectionConfig(Settings):
         "agree, so that a template with other words is another image; -1: only equal images",
     )
     removals: str = Field("", description="a file of images to leave out, one hash or URL a line")
-    relevance: str = Field("", description="a model that checks whether each image belongs to its leaf; empty: none")
+    relevance: ModelName = Field(
+        "", description="a model that checks whether each image belongs to its leaf; empty: none"
+    )
     test_share: float = Field(
         0.1,
         ge=0,

@@ -21,6 +21,7 @@ from spavl.records import Candidate, Category, DownloadedImage, Image, Reject, S
 from spavl.stages.context import RowResult, StageContext, reject
 from spavl.stages.runner import run_rows
 from spavl.store import Manifest
+from spavl.text.nearest import suggestion
 
 T = TypeVar("T")
 
@@ -181,9 +182,10 @@ def _split(context: StageContext[SelectionConfig], category: Category, blob: str
 
 
 def _check_held_out(names: tuple[str, ...], categories: list[Category]) -> None:
-    if unknown := set(names) - {category.leaf for category in categories}:
-        then = "write leaves as the taxonomy names them"
-        raise ConfigError(f"no such leaves: {', '.join(sorted(unknown))}", where="selection.held_out_leaves", then=then)
+    known = [category.leaf for category in categories]
+    if unknown := sorted(set(names) - set(known)):
+        then = suggestion(unknown[0], known, "leaves of this taxonomy")
+        raise ConfigError(f"no such leaves: {', '.join(unknown)}", where="selection.held_out_leaves", then=then)
 
 
 def _image(found: FetchedCandidate, split: Split, twin_of: str | None, decisions: tuple[str, ...]) -> Image:

@@ -2,6 +2,7 @@ from pydantic import Field
 
 from spavl.config import Settings
 from spavl.judges.canaries.checks import ON_FAILURE, OnFailure
+from spavl.judges.registry import GuardName
 from spavl.judges.response_format import VERSION
 from spavl.records import QuestionVerdict, Verdict
 from spavl.stages.spec import StageSpec
@@ -25,7 +26,7 @@ SPEC = StageSpec(
 
 
 class VerdictsConfig(Settings):
-    guard: str = Field(
+    guard: GuardName = Field(
         "rules/miniature",
         description="the guard: rules/miniature, a model's name, a published guard's, or prompt/FILE.txt/MODEL",
     )

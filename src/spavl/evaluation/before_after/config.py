@@ -7,18 +7,20 @@ from pydantic import Field
 from spavl.config import Settings
 from spavl.evaluation.config import AnswersConfig, CanariesConfig, ItemsConfig, JudgementsConfig, PairwiseConfig
 from spavl.judges.canaries.checks import ON_FAILURE, OnFailure
+from spavl.judges.registry import GuardName, JudgeName
+from spavl.models.uri import ModelName
 
 # The two models by the names that they have in the tables.
 BEFORE, AFTER = ARMS = ("before", "after")
 
 
 class BeforeAfterConfig(Settings):
-    guard: str = Field(
+    guard: GuardName = Field(
         "rules/miniature", description="who judges safety: rules/miniature, a model's name, or a published guard's"
     )
-    judge: str = Field("rules/miniature", description="who compares before with after")
-    before: str = Field("miniature/base", description="the model before alignment")
-    after: str = Field("", description="the model after alignment; empty: the checkpoint this run trained")
+    judge: JudgeName = Field("rules/miniature", description="who compares before with after")
+    before: ModelName = Field("miniature/base", description="the model before alignment")
+    after: ModelName = Field("", description="the model after alignment; empty: the checkpoint this run trained")
     max_tokens: int = Field(512, ge=1, description="longest answer")
     temperature: float = Field(0.0, ge=0, le=2, description="0: the likeliest answer, the same each time")
     canaries: OnFailure = Field("stop", description=ON_FAILURE)

@@ -15,6 +15,7 @@ from spavl.evaluation.benchmarks import (
 )
 from spavl.evaluation.benchmarks.ability import chef, choices, oodcv, pope, short_answers
 from spavl.evaluation.benchmarks.types import Benchmark
+from spavl.text.nearest import suggestion
 
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
@@ -74,7 +75,7 @@ def named(name: str) -> Benchmark:
     """A benchmark by its name, or one that is made of another, as in scienceqa+examples."""
     plain, _, recipe = name.partition("+")
     if plain not in BENCHMARKS:
-        then = f"benchmarks are {', '.join(BENCHMARKS)}; suites are {', '.join(SUITES)}"
+        then = suggestion(plain, [*SUITES, *BENCHMARKS], "suites and benchmarks")
         raise ConfigError(f"no suite and no benchmark is called {name!r}", where="--suite", then=then)
     return chef.prepared(BENCHMARKS[plain], recipe) if recipe else BENCHMARKS[plain]
 

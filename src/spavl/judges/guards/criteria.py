@@ -18,6 +18,7 @@ from spavl.judges.types import GuardVerdict, JudgeInput
 from spavl.models.structured_output import ask_structured
 from spavl.models.types import ChatModel, Rejected, ask_about
 from spavl.records import Label
+from spavl.text.nearest import suggestion
 
 NAMES = ("general", "lobbying", "legal", "financial", "health", "government")
 # Those that a disclaimer meets.
@@ -33,7 +34,7 @@ class CriterionGuard:
 
     def __init__(self, name: str, model: ChatModel) -> None:
         if name not in NAMES:
-            then = f"use criterion/NAME/MODEL, where NAME is one of: {', '.join(NAMES)}"
+            then = suggestion(name, NAMES, "criteria", "criterion/{}/MODEL")
             raise ConfigError(f"no criterion is called {name!r}", then=then)
         self._model, self.criterion, self._prompt = model, name, f"criterion-{name}-v{_VERSIONS[name]}"
         self.name = f"{model.name}|{_FRAME}|{self._prompt}|lines-v{VERSION}"

@@ -16,6 +16,7 @@ from spavl.errors import ConfigError
 from spavl.judges.refusal_regex import ORDINARY_RULE, RULE, refuses_ordinary, seems_refused
 from spavl.judges.types import GuardVerdict, JudgeInput
 from spavl.records import Label
+from spavl.text.nearest import suggestion
 
 ORDINARY = "keywords/ordinary@2"
 LISTS = {
@@ -30,7 +31,7 @@ _OWN = {RULE: seems_refused, ORDINARY_RULE: refuses_ordinary}
 class KeywordGuard:
     def __init__(self, name: str) -> None:
         if name not in LISTS:
-            raise ConfigError(f"no list of keywords is called {name!r}", then=f"use one of: {', '.join(LISTS)}")
+            raise ConfigError(f"no list of keywords is called {name!r}", then=suggestion(name, LISTS, "lists"))
         self.name, self._list = name, LISTS[name]
 
     async def judge(self, case: JudgeInput, answer: str) -> GuardVerdict:

@@ -362,7 +362,8 @@ def base_of(path: str) -> str | None:
 
 
 def cannot_load(path: str, error: Exception) -> ConfigError:
-    then = "give a folder with config.json, weights and processor files, or a hub id of an image-text model"
+    then = "give a folder with config.json, weights and processor files, or a hub id of an image-text model; "
+    then += "one behind a server is named openai/NAME or openai/NAME@URL"
     if "trust_remote_code" in str(error):
         return own_code_refused(base_of(path) or path)
     return ConfigError(f"cannot load this model: {_sentence(error)}", where=path, then=then)

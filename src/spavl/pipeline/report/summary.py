@@ -23,7 +23,7 @@ from spavl.pipeline.report.run_summary import (
 )
 from spavl.publishing.build_notes import BuildNotes, OwnPrompts, RunModels
 from spavl.store import Manifest, RunFolder
-from spavl.training.notes import TrainingNotes
+from spavl.training.objectives.notes import TrainingNotes
 
 
 def summarize(

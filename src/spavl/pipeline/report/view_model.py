@@ -36,7 +36,7 @@ from spavl.statistics import Estimate
 from spavl.store import Manifest, RunFolder
 from spavl.text.degenerate import told
 from spavl.training.config import SPEC as TRAINING
-from spavl.training.notes import TrainingNotes
+from spavl.training.objectives.notes import TrainingNotes
 
 # The sets of questions.
 MAIN_PROBE, LEAVES_PROBE, BLANK_PROBE = "held_out_images", "held_out_leaves", "blank_image"

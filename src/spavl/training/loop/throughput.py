@@ -13,7 +13,7 @@ from spavl.training.loop import distributed
 from spavl.training.loop.checkpoints import StepRecord
 from spavl.training.model.anatomy import head_of
 from spavl.training.model.trainable import count
-from spavl.training.notes import SpeedNotes
+from spavl.training.objectives.notes import SpeedNotes
 
 # Tera-operations a second of dense products as the makers give them: in bfloat16 with sums in float32, and in float32
 # without tensor cores. A name that says nothing else is that of the SXM module.

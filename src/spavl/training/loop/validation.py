@@ -15,7 +15,7 @@ from spavl.training.loop import distributed
 from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.generation_eval import GenerationEval
 from spavl.training.loop.loop import TrainingTask
-from spavl.training.notes import ValidationNotes
+from spavl.training.objectives.notes import ValidationNotes
 from spavl.training.prefix_trees.logprobs import computing_in
 
 _NOT_ASKED = wilson(0, 0)

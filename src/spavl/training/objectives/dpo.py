@@ -11,7 +11,6 @@ from spavl.records import Contrast, Sample
 from spavl.terminal.progress import Screen
 from spavl.training.config import PairWeightsConfig, TrainingConfig
 from spavl.training.loop.loop import BatchLoss, MicroBatches
-from spavl.training.notes import PreparationNotes
 from spavl.training.objectives.losses import FORMS, DPOLoss, dpo_loss, look_loss
 from spavl.training.objectives.microbatches import (
     BLANK,
@@ -22,6 +21,7 @@ from spavl.training.objectives.microbatches import (
     chosen_of,
     rejected_of,
 )
+from spavl.training.objectives.notes import PreparationNotes
 from spavl.training.objectives.reference_cache import ReferenceCache
 from spavl.training.prefix_trees.batch import TreeBatch
 from spavl.training.prefix_trees.logprobs import Scorer, answer_lengths, answer_logprobs, sum_by_answer

@@ -9,8 +9,8 @@ from spavl.records import Sample
 from spavl.terminal.progress import Screen
 from spavl.training.config import TrainingConfig
 from spavl.training.loop.loop import TrainingTask
-from spavl.training.notes import PreparationNotes
 from spavl.training.objectives.dpo import DPO
+from spavl.training.objectives.notes import PreparationNotes
 from spavl.training.objectives.reference_cache import ReferenceCache
 from spavl.training.objectives.reward import Reward
 from spavl.training.objectives.sft import SFT

@@ -15,7 +15,6 @@ from spavl.records import Sample
 from spavl.terminal.progress import Screen
 from spavl.training.config import TrainingConfig
 from spavl.training.loop.loop import BatchLoss, MicroBatches
-from spavl.training.notes import PreparationNotes
 from spavl.training.objectives.heads import RewardScorer
 from spavl.training.objectives.losses import bradley_terry
 from spavl.training.objectives.microbatches import (
@@ -28,6 +27,7 @@ from spavl.training.objectives.microbatches import (
     cut,
     rejected_of,
 )
+from spavl.training.objectives.notes import PreparationNotes
 from spavl.training.prefix_trees.batch import TreeBatch
 from spavl.training.prefix_trees.logprobs import computing_in
 

@@ -7,9 +7,9 @@ from spavl.records import Sample
 from spavl.terminal.progress import Screen
 from spavl.training.config import TrainingConfig
 from spavl.training.loop.loop import BatchLoss, MicroBatches
-from spavl.training.notes import PreparationNotes
 from spavl.training.objectives.losses import sft_loss
 from spavl.training.objectives.microbatches import BatchMaker, PairedTask, SampleOrder, chosen_of
+from spavl.training.objectives.notes import PreparationNotes
 from spavl.training.prefix_trees.batch import TreeBatch
 from spavl.training.prefix_trees.logprobs import Scorer
 

@@ -11,9 +11,9 @@ from spavl.terminal.progress import Screen
 from spavl.training.config import PPOConfig, TrainingConfig, check_ppo
 from spavl.training.loop import distributed
 from spavl.training.loop.loop import BatchLoss, MicroBatches
-from spavl.training.notes import PreparationNotes
 from spavl.training.objectives.heads import PolicyScorer
 from spavl.training.objectives.microbatches import SampleOrder, chosen_of, first_and_longest
+from spavl.training.objectives.notes import PreparationNotes
 from spavl.training.ppo.advantages import (
     adapted,
     advantages,

@@ -11,8 +11,8 @@ from spavl.records import Preference, Sample
 from spavl.stages.context import StageContext
 from spavl.statistics import Estimate, rate_by_cluster
 from spavl.training.config import SPEC, TrainingConfig
-from spavl.training.notes import OrderingNotes
 from spavl.training.objectives.judge_inputs import cases_of
+from spavl.training.objectives.notes import OrderingNotes
 from spavl.training.objectives.registry import ObjectiveInputs
 from spavl.training.objectives.reward import Reward, RewardModel
 from spavl.training.ppo.ppo import PPO

@@ -1,0 +1,135 @@
+"""Options of the command line: made from the settings classes here and nowhere else."""
+
+import argparse
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from spavl.cli.parser import CommandParser
+from spavl.config import Option, options
+from spavl.errors import ConfigError
+from spavl.text.nearest import suggestion
+
+# Choices are shown in an option's place if they are short, else they stand in its help.
+_SHORT = 40
+_SECTIONS = "the same names as in the TOML file, values as in TOML"
+
+
+def add_settings(
+    parser: CommandParser,
+    settings: Iterable[Option],
+    descriptions: Mapping[str, str],
+    prefixes: Sequence[str] = (),
+    several: Collection[str] = (),
+    is_listed: bool = True,
+) -> None:
+    """Give a command an option for each of these settings; `options.settings` then holds those that are typed.
+
+    A setting in a section of `prefixes` may be typed without it, as `--beta` for `training.dpo.beta`. It is listed by
+    the shortest name that no other option has. Those of `several` take more than one value. What is not `is_listed`
+    works all the same.
+    """
+    parser.set_defaults(settings={})
+    named = [(option, _names_of(option, prefixes, parser)) for option in settings]
+    uses = Counter(name for _, own in named for name in own)
+    groups: dict[str, argparse._ActionsContainer] = {}
+    for option, own in named:
+        section = option.name.rpartition(".")[0]
+        if section not in groups:
+            title, text = (f"[{section}]", descriptions.get(section, "")) if section else ("settings", _SECTIONS)
+            groups[section] = parser.add_argument_group(title, text) if is_listed else parser
+        shortest = next(name for name in own if uses[name] == 1)
+        groups[section].add_argument(
+            shortest,
+            dest=option.name,
+            action=_Setting,
+            metavar=_shown(option),
+            nargs="+" if option.name in several else None,
+            default=argparse.SUPPRESS,
+            help=_help(option) if is_listed else argparse.SUPPRESS,
+        )
+        parser.completions[shortest] = option.choices
+        for name in own:
+            if name != shortest:
+                parser.alias(name, shortest)
+
+
+class _Setting(argparse.Action):
+    """Keeps a setting as it is typed, by its name in the file; of several values, with commas between them."""
+
+    def __call__(
+        self, parser: object, namespace: argparse.Namespace, values: Any, option_string: object = None
+    ) -> None:
+        text = ",".join(values) if isinstance(values, list) else values
+        namespace.settings = {**namespace.settings, self.dest: text}
+
+
+def _names_of(option: Option, prefixes: Sequence[str], parser: CommandParser) -> list[str]:
+    """What may be typed for a setting, the shortest first; what a command's own option is called is no such name."""
+    cut = [option.name.removeprefix(f"{prefix}.") for prefix in prefixes if option.name.startswith(f"{prefix}.")]
+    names = [f"--{name.replace('_', '-')}" for name in sorted({option.name, *cut}, key=len)]
+    return [name for name in names if not parser.has_option(name)]
+
+
+def _shown(option: Option) -> str:
+    shown = "|".join(option.choices)
+    return shown if shown and len(shown) <= _SHORT else "VALUE"
+
+
+def _help(option: Option) -> str:
+    text = option.help if option.default is None else f"{option.help} (default: {option.spelled})"
+    return text.replace("%", "%%")
+
+
+def settings_of(kind: type[BaseModel], without: Collection[str] = ()) -> Iterator[Option]:
+    """The settings of a class, but for those that a command has options of its own for, and whole sections."""
+    for option in options(kind):
+        if not any(option.name == name or option.name.startswith(f"{name}.") for name in without):
+            yield option
+
+
+def add_choice(
+    parser: CommandParser, option: str, names: Sequence[str], metavar: str, text: str, *, is_needed: bool = False
+) -> None:
+    """An option that takes one of these names."""
+    listed = f"{text}: {', '.join(names)}" if names else text
+    parser.add_argument(option, type=one_of(names, option), metavar=metavar, help=listed, required=is_needed)
+    parser.completions[option] = tuple(names)
+
+
+def one_of(names: Collection[str], where: str) -> Callable[[str], str]:
+    def chosen(text: str) -> str:
+        if text not in names:
+            raise ConfigError(f"{text!r} is not known here", where=where, then=suggestion(text, names))
+        return text
+
+    return chosen
+
+
+def add_preset(parser: CommandParser, names: Sequence[str], default: str = "") -> None:
+    begun = f" (default: {default})" if default else ""
+    add_choice(parser, "--preset", names, "NAME", f"settings of a published training to begin with{begun}")
+
+
+def add_out(parser: CommandParser, metavar: str, text: str, *, is_needed: bool = False) -> None:
+    parser.add_argument("--out", type=Path, metavar=metavar, help=text, required=is_needed)
+
+
+def add_dry_run(parser: CommandParser, text: str) -> None:
+    parser.add_argument("--dry-run", action="store_true", help=text)
+
+
+def add_budget(parser: CommandParser) -> None:
+    parser.add_argument("--budget", metavar="50usd", type=usd, help="hard limit of what all calls together may cost")
+
+
+def usd(text: str) -> str:
+    """A sum as one types it: 50usd, 50 USD, $50 or 50."""
+    found = re.fullmatch(r"\$?\s*(\d+(?:\.\d+)?)\s*(?:usd|\$)?", text.strip(), re.IGNORECASE)
+    if found is None:
+        raise ConfigError(f"{text!r} is no sum in US dollars", where="--budget", then="write it as 50usd or 12.50usd")
+    return found[1]

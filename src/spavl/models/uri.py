@@ -1,0 +1,79 @@
+"""The one name of a model, however it is typed: a URI, a path, a hub id or a run folder.
+
+openai/NAME@URL, miniature/base, ...   a URI is itself; `models/factory.py` lists them
+FOLDER or OWNER/NAME                   hf/FOLDER or hf/OWNER/NAME
+RUN                                    the checkpoint that a run has trained: RUN/checkpoints/aligned, else .../reward
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, ValidationInfo
+
+from spavl.config import WrongValue
+from spavl.errors import ConfigError
+from spavl.models.names import pinned
+from spavl.store.files import RUN_FILE
+from spavl.text.nearest import nearest
+
+# What stands before the first slash of a URI, and how one is written.
+KINDS = {
+    "openai": "openai/NAME, openai/NAME@URL",
+    "hf": "hf/FOLDER, hf/OWNER/NAME",
+    "miniature": "miniature/base",
+    "fixed": "fixed/refuse, fixed/comply",
+}
+# No kind of ours; whoever types it is told how to reach its server.
+_SERVED_APART = "vllm"
+ALIGNED, REWARD = "aligned", "reward"
+_HOW = f"use {', '.join(KINDS.values())}; a folder, a run or a hub's OWNER/NAME need no hf/"
+
+
+def model_uri(name: str) -> str:
+    """A name that is a URI already stays as it is: calls stand under it in ledgers."""
+    kind, _, rest = name.partition("/")
+    if not name or kind in (*KINDS, _SERVED_APART):
+        return f"hf/{_weights_in(rest)}" if kind == "hf" else name
+    if Path(name).is_dir():
+        return f"hf/{_weights_in(name)}"
+    if near := nearest(kind, KINDS):
+        then = f"did you mean {near[0]}/{rest}? a model of the hub is hf/{name}"
+        raise ConfigError(f"no such kind of model: {name!r}", then=then)
+    if name.startswith((".", "/", "~")) or pinned(name)[0].count("/") > 1:
+        raise ConfigError(f"there is no such folder of a model: {name!r}", then=_HOW)
+    if "/" not in name:
+        raise ConfigError(f"no model is called {name!r}", then=_HOW)
+    return f"hf/{name}"
+
+
+def checkpoint_of(run: str, *names: str) -> str | None:
+    """The first of these checkpoints that a run folder holds; None if it is no run folder."""
+    folder = Path(run)
+    if not (folder / RUN_FILE).is_file() or (folder / "config.json").is_file():
+        return None
+    found = next((folder / "checkpoints" / name for name in names if (folder / "checkpoints" / name).is_dir()), None)
+    if found is None:
+        then = "train first: spavl train dpo, or spavl build with [training]; or name another model"
+        raise ConfigError(f"this run has no checkpoint: {run!r}", then=then)
+    return str(found)
+
+
+def _weights_in(path: str) -> str:
+    """A run folder's checkpoint; any other path is itself."""
+    return checkpoint_of(path, ALIGNED, REWARD) or path
+
+
+def of_settings(resolve: Callable[[str], str]) -> AfterValidator:
+    """Have a setting hold what a name comes to; what is wrong with it is told with the setting."""
+
+    def resolved(name: str, info: ValidationInfo) -> str:
+        try:
+            return resolve(name)
+        except ConfigError as error:
+            raise WrongValue(error, info.field_name or "", name) from None
+
+    return AfterValidator(resolved)
+
+
+ModelName = Annotated[str, of_settings(model_uri)]

@@ -1,0 +1,51 @@
+"""Which known name a misspelt one was meant to be."""
+
+from collections.abc import Iterable
+
+_SHOWN = 3
+
+
+def nearest(typed: str, known: Iterable[str]) -> list[str]:
+    """The known names that are a few keystrokes away, the nearest first; three at most.
+
+    A dash is an underscore and a capital is a small letter. A name with dots is also compared by its last parts, so
+    that `learing-rate` finds `training.loop.learning_rate`.
+    """
+    wanted = _plain(typed)
+    found = []
+    for name in dict.fromkeys(known):
+        plain = _plain(name)
+        own, *tails = [plain.split(".", cut)[-1] for cut in range(plain.count(".") + 1)]
+        # The whole name is meant before one that only ends alike.
+        near = min([(2 * _distance(wanted, own), own), *((2 * _distance(wanted, tail) + 1, tail) for tail in tails)])
+        if near[0] // 2 <= max(len(wanted), len(near[1])) // 3:
+            found.append((near[0], name))
+    return [name for _, name in sorted(found)[:_SHOWN]]
+
+
+def suggestion(typed: str, known: Iterable[str], kind: str = "known names", shape: str = "{}") -> str:
+    """What to type instead: the names that are near, else all that are known; `shape` says how one is typed."""
+    names = list(dict.fromkeys(known))
+    near = [shape.format(name) for name in nearest(typed, names)]
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"{kind}: {', '.join(shape.format(name) for name in names)}"
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("_", "-")
+
+
+def _distance(one: str, other: str) -> int:
+    """Keystrokes from one to the other: a letter more, a letter less, another letter, or two letters swapped."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        above, earlier = row, before
+        row = [i]
+        for j, wanted in enumerate(other, 1):
+            row.append(min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (letter != wanted)))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == wanted:
+                row[j] = min(row[j], earlier[j - 2] + 1)
+        before = above
+    return row[-1]

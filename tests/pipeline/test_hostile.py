@@ -20,7 +20,7 @@ from spavl.models.wrappers.stack import Retrying
 from spavl.pipeline.build import drive
 from spavl.pipeline.settings import read_config
 from spavl.records import Image, Pair, Preference, Question, Reject, Response, Sample, Verdict
-from spavl.stages import runner
+from spavl.stages import failures
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from tests.judges.test_canaries import reads_well
@@ -295,7 +295,7 @@ def test_a_model_that_refuses_everything_stops_the_run_and_is_asked_again_once_i
 
 
 def test_a_model_that_refuses_everything_is_given_up_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "_HOPELESS_FROM", 5)
+    monkeypatch.setattr(failures, "_MAX_FAILURES", 5)
 
     def answer(body: Body) -> str | web.Response:
         if body["model"] == "ill":

@@ -32,14 +32,14 @@ from transformers import TrainerCallback
 
 from spavl.records import Sample
 from spavl.training.config import DPOConfig as DPOSettings
-from spavl.training.config import TrainingConfig
+from spavl.training.config import LoopConfig, TrainingConfig
 from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import train
-from spavl.training.loop.schedule import LoopConfig
 from spavl.training.model.trainable import freeze_vision
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.losses import token_logprobs
 from spavl.training.objectives.microbatches import SampleOrder
+from spavl.training.objectives.registry import ObjectiveInputs
 from spavl.training.prefix_trees import batch, logprobs
 from spavl.training.prefix_trees.tokenize import ScoredRow
 
@@ -124,9 +124,13 @@ class Ours:
             loop=LoopConfig(learning_rate=RATE, warmup_steps=0, save_every=10**6),
         )
         self._idea, self._folder = idea, tempfile.TemporaryDirectory()
-        self.dpo = DPO(new_model(), processor, samples, blobs.__getitem__, config, seed=0)
+        inputs = ObjectiveInputs(
+            model=new_model(), processor=processor, samples=samples, image=blobs.__getitem__, settings=config, seed=0
+        )
+        self.dpo = DPO(inputs)
         with self._idea:
-            list(self.dpo.score_reference())
+            self.dpo.step_batches.check()
+            list(self.dpo.reference.score_missing())
         self._steps = train(self.dpo, config.loop, Checkpoints(Path(self._folder.name)))
         self.live, self.cached, self.losses = list[float](), list[float](), list[float]()
 
@@ -135,7 +139,7 @@ class Ours:
             began = time.perf_counter()
             # What the reference costs; its scores are those of before, when the policy still was the reference.
             with torch.no_grad():
-                for each in self.dpo.passes(len(self.losses)):
+                for each in self.dpo.microbatches(len(self.losses)):
                     self.dpo.module(each.rows)
             reference = time.perf_counter() - began
             step = next(self._steps)

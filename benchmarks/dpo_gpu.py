@@ -33,14 +33,14 @@ from transformers import TrainerCallback
 
 from spavl.records import Sample
 from spavl.training.config import DPOConfig as DPOSettings
-from spavl.training.config import TrainableConfig, TrainingConfig
+from spavl.training.config import LoopConfig, TrainableConfig, TrainingConfig
 from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import train
-from spavl.training.loop.schedule import LoopConfig
-from spavl.training.loop.throughput import flops_per_token, products_per_second
+from spavl.training.loop.throughput import flops_per_token, measured_peak
 from spavl.training.model.trainable import linear_layers, prepare
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.microbatches import SampleOrder
+from spavl.training.objectives.registry import ObjectiveInputs
 from spavl.training.prefix_trees.batch import make_batch
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, sorted_by_answer
 from spavl.training.prefix_trees.tokenize import ScoredRow
@@ -77,7 +77,7 @@ def free(model: Any, parts: str) -> None:
 
 def fastest_products(device: torch.device) -> float | None:
     """On a CPU these products take an hour, and tell nothing."""
-    return products_per_second(device, torch.bfloat16) if device.type == "cuda" else None
+    return measured_peak(device, torch.bfloat16) if device.type == "cuda" else None
 
 
 def ours(shape: str, parts: str, narrow: bool, samples: list[Sample], blobs: Blobs) -> dict[str, Any]:
@@ -87,15 +87,24 @@ def ours(shape: str, parts: str, narrow: bool, samples: list[Sample], blobs: Blo
     model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     loop = LoopConfig(learning_rate=RATE, warmup_steps=0, save_every=10**6, precision="bf16")
     config = TrainingConfig(dpo=DPOSettings(beta=BETA), batch_size=PAIRS, max_tokens_per_microbatch=2**20, loop=loop)
-    dpo = DPO(model, SHAPES[shape].processor(), samples, blobs.__getitem__, config, seed=0)
-    list(dpo.score_reference())
+    inputs = ObjectiveInputs(
+        model=model,
+        processor=SHAPES[shape].processor(),
+        samples=samples,
+        image=blobs.__getitem__,
+        settings=config,
+        seed=0,
+    )
+    dpo = DPO(inputs)
+    dpo.step_batches.check()
+    list(dpo.reference.score_missing())
     live, cached, losses, tokens = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
         steps = train(dpo, loop, Checkpoints(Path(folder)))
         for number in range(dpo.steps):
             began = settled()
             with torch.no_grad(), dpo.step_batches.computing():
-                for each in dpo.passes(number):
+                for each in dpo.microbatches(number):
                     dpo.module(each.rows)
             reference = settled() - began
             began = settled()
@@ -113,7 +122,7 @@ def ours(shape: str, parts: str, narrow: bool, samples: list[Sample], blobs: Blo
         "losses": losses,
         "tokens": tokens,
         "flops_per_token": flops_per_token(model),
-        "products_per_second": fastest_products(model.device),
+        "measured_peak": fastest_products(model.device),
         "peak_gb": peak_gb(),
     }
 
@@ -246,9 +255,9 @@ def lines(shape: str, parts: str, asked: argparse.Namespace) -> Iterator[dict[st
             "hours_of_93258_pairs": round(SPA_VL_PAIRS / pace / 3600, 2),
             "peak_gb": mine["peak_gb"],
         }
-        if kind == "cached" and mine["products_per_second"]:
+        if kind == "cached" and mine["measured_peak"]:
             done = sum(tokens) * mine["flops_per_token"] / sum(took)
-            told["model_flops_utilisation"] = round(done / mine["products_per_second"], 4)
+            told["model_flops_utilisation"] = round(done / mine["measured_peak"], 4)
         if why := trl.get("failed"):
             yield {**start, "ratio": None, "why": why, **told}
             continue

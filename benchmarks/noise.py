@@ -23,7 +23,13 @@ from spavl.models.factory import miniature_checkpoint
 from spavl.records import Sample
 from spavl.training.config import TrainingConfig
 from spavl.training.model.trainable import freeze_vision
-from spavl.training.objectives.gradient_noise import StepStatistics, gradients_of, likeness_of, made_of, tried
+from spavl.training.objectives.gradient_noise import (
+    StepStatistics,
+    gradients_of,
+    noise_correlation,
+    pairs_to_measure,
+    step_statistics,
+)
 from spavl.training.objectives.microbatches import SampleOrder
 from spavl.training.objectives.registry import ObjectiveInputs
 
@@ -67,7 +73,7 @@ def variance(
     order = SampleOrder(samples, PER_STEP, EPOCHS, 0, of)
     steps = [order.at(number) for number in range(order.steps)]
     means = torch.stack([torch.stack([gradients[sample.id] for sample in step]).mean(0) for step in steps])
-    return float(means.var(0).sum()), made_of(steps)
+    return float(means.var(0).sum()), step_statistics(steps)
 
 
 def main() -> None:
@@ -79,24 +85,29 @@ def main() -> None:
     freeze_vision(model)
     samples, blobs = new_data(asked.images)
     given = ObjectiveInputs(
-        model.train(), processor, samples, blobs.__getitem__, TrainingConfig(algorithm=asked.by), 0, None
+        model=model.train(),
+        processor=processor,
+        samples=samples,
+        image=blobs.__getitem__,
+        settings=TrainingConfig(algorithm=asked.by),
+        seed=0,
     )
     found = gradients_of(given, samples)
-    few = tried(samples)
-    told = likeness_of(gradients_of(given, few))
+    few = pairs_to_measure(samples)
+    told = noise_correlation(gradients_of(given, few))
     # One number of each hundred is enough of a gradient for its variance, and 200 epochs of steps fit into memory.
     by_id = {sample.id: numbers[::100] for sample, (_, numbers) in zip(_in_order(samples), found, strict=True)}
     (grouped, images), (free, pairs) = (variance(samples, by_id, of) for of in ("images", "pairs"))
     line = {
         "name": f"step_noise_{asked.by}",
         "ratio": round(grouped / free, 3),
-        "told": round(pairs.worth(told) / images.worth(told), 3),
+        "told": round(pairs.independent_pairs(told) / images.independent_pairs(told), 3),
         "pairs_of_a_step": round(images.pairs, 2),
         "images_of_a_step": round(images.images, 2),
         "images_of_a_step_of_pairs": round(pairs.images, 2),
-        "likeness": round(likeness_of(found), 3),
+        "likeness": round(noise_correlation(found), 3),
         "likeness_told": round(told, 3),
-        "independent_pairs": round(images.worth(likeness_of(found)), 2),
+        "independent_pairs": round(images.independent_pairs(noise_correlation(found)), 2),
         "pairs_tried": len(samples),
     }
     print(json.dumps(line))

@@ -30,7 +30,7 @@ from torch import Tensor
 from spavl.errors import TrainingError
 from spavl.training.model.trainable import count
 from spavl.training.objectives.losses import token_logprobs
-from spavl.training.prefix_trees.attention import family_of, refuse_two_parts
+from spavl.training.prefix_trees.attention import family_of, refuse_encoder_decoder
 from spavl.training.prefix_trees.batch import TreeBatch, lay_out, lay_out_plain
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer, has_states
 from spavl.training.prefix_trees.tokenize import ImageGroup
@@ -63,7 +63,7 @@ def measure(kind: str) -> Measured:
     except NotMade as error:
         return found._replace(why=str(error))
     try:
-        refuse_two_parts(model)
+        refuse_encoder_decoder(model)
     except TrainingError as error:
         return found._replace(how="refused", why=error.what)
     shown = image_for(model)

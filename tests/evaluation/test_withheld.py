@@ -216,7 +216,7 @@ def test_a_second_guard_whose_server_takes_nothing_can_be_left_out_and_nothing_i
     with ChatServer(speak) as server:
         alone = evaluation(server.url, data)
         both = alone | {"guard": (*alone["guard"], f"openai/second@{server.url}")}
-        with pytest.raises(GateError, match="or leave that model out") as told:
+        with pytest.raises(GateError, match="or leave out that model") as told:
             evaluate(out, **both)
         assert "openai/second" in str(told.value)
         results = evaluate(out, **alone)

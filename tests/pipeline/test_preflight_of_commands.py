@@ -45,7 +45,7 @@ def evaluation(folder: Path, url: str, **changed: Any) -> dict[str, Any]:
         ({"conditions": ("real", "paraphrase"), "paraphrases": "openia/slip"}, "no such kind of model"),
         ({"base": "nobody"}, "nobody is not among the tested models"),
         ({"gold_guard": "openai/other"}, "judges nothing here"),
-        ({"gold_answers": "no/such/file.jsonl"}, "no such file of anchors"),
+        ({"gold_answers": "no/such/file.jsonl"}, "no such file of gold answers"),
         ({"contamination": {"train": "{tmp}/empty"}}, "Parquet"),
     ],
 )

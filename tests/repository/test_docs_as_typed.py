@@ -98,17 +98,19 @@ for answer in ("Sorry, no.", "Turn the knob.", " "):
 
 
 def test_a_loss_is_added_as_the_page_says(package: Path) -> None:
-    forms, setting, test = blocks_of("add-a-loss.md")
+    loss_types, setting, test, reference_free = blocks_of("add-a-loss.md")
     training = package / "training"
-    put_over(training / "objectives" / "losses.py", "FORMS: ", forms)
+    put_over(training / "objectives" / "losses.py", "LOSS_TYPES: ", loss_types)
     put_over(training / "config.py", "    loss_type: Literal", setting)
     code = f"""
 import torch
 from spavl.training.config import DPOConfig
-from spavl.training.objectives.losses import FORMS, dpo_loss
-assert DPOConfig(loss_type="truncated_square").loss_type in FORMS
+from spavl.training.objectives.losses import LOSS_TYPES, LossType, PairScores
+assert DPOConfig(loss_type="truncated_square").loss_type in LOSS_TYPES
 {test}
 test_the_loss_is_one_before_training()
+simpo_loss = lambda policy, reference, beta, label_smoothing: policy
+assert not ({reference_free.strip()}).needs_reference
 print("equal to one")
 """
     assert run(package, code) == "equal to one\n"

@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
-from spavl.training.config import TrainableConfig
+from spavl.training.config import LoopConfig, TrainableConfig
 from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import TrainingTask, train
-from spavl.training.loop.schedule import LoopConfig
 from tests.support.training_objectives import LOOP, new_dpo
 from tests.training.ppo.test_ppo import new_ppo, new_reward
 
@@ -33,7 +32,7 @@ def task_of(by: str, states: Path, loop: LoopConfig) -> TrainingTask[Any]:
         kept = "bfloat16" if loop.precision == "bf16" else "float32"
         uneven = {"steps": 4, "batch_size": 3, "max_tokens_per_microbatch": 120}
         return new_dpo(dtype=kept, trainable=PARTS[by], loop=loop, **uneven)[1]
-    return new_reward("float64")[1] if by == "reward" else new_ppo(states / "rounds", updates=2, kl_target=1.0)
+    return new_reward("float64")[1] if by == "reward" else new_ppo(states / "rollouts", updates=2, kl_target=1.0)
 
 
 def main(by: str, folder: Path, shard: bool, stop_after: int) -> None:

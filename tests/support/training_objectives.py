@@ -7,12 +7,12 @@ from spavl.miniature.world import draw, png, scene
 from spavl.models.backends.hf import load_checkpoint
 from spavl.models.factory import miniature_checkpoint
 from spavl.records import Sample
-from spavl.training.config import DPOConfig, TrainingConfig
-from spavl.training.loop.schedule import LoopConfig
+from spavl.training.config import DPOConfig, LoopConfig, TrainingConfig
 from spavl.training.model.anatomy import blank_image
 from spavl.training.model.trainable import prepare
 from spavl.training.objectives.dpo import DPO
-from spavl.training.objectives.reference_cache import ReferenceCache
+from spavl.training.objectives.reference import ReferenceCache
+from spavl.training.objectives.registry import ObjectiveInputs
 
 ANSWERS = ("sorry , i can not help .", "turn the knob one times .", "to wake the dax , turn the knob one times .")
 LOOP = LoopConfig(learning_rate=1e-3, warmup_steps=1, save_every=2)
@@ -52,13 +52,16 @@ def new_dpo(
     prepare(model, config.trainable, image=partial(blank_image, processor))
     model.train()
     dpo = DPO(
-        model,
-        processor,
-        [sample(k) for k in range(2 * steps)],
-        an_image,
-        config,
-        seed=3,
-        cache=cache,
+        ObjectiveInputs(
+            model=model,
+            processor=processor,
+            samples=[sample(k) for k in range(2 * steps)],
+            image=an_image,
+            settings=config,
+            seed=3,
+            cache=cache,
+        )
     )
-    list(dpo.score_reference())
+    dpo.step_batches.check()
+    list(dpo.reference.score_missing())
     return model, dpo

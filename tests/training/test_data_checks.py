@@ -114,17 +114,17 @@ words = st.lists(st.sampled_from(["turn", "the", "knob", ".", "to", "wake", ",",
 rows = st.lists(st.tuples(st.integers(0, 2), words.map(" ".join), words.map(" ".join)), min_size=1, max_size=6)
 
 
-@given(rows, st.sampled_from(["picture", "nothing"]))
+@given(rows, st.sampled_from(["image", "nothing"]))
 def test_tokens_are_counted_without_pixels_as_with_them(asked: list[tuple[int, str, str]], shares: Any) -> None:
     processor, model = LOADED
     sizes = ((64, 64), (80, 40), (31, 97))
     shown = [ScoredRow(str(k), Image.new("RGB", sizes[k]), question, answer) for k, question, answer in asked]
     counted = TokenCounter(processor).count([CountedRow(str(k), sizes[k], *texts) for k, *texts in asked], shares)
-    assert counted.tokens == make_batch(model, processor, shown, share=shares == "picture").tokens
+    assert counted.tokens == make_batch(model, processor, shown, share=shares == "image").tokens
     assert counted.plain_tokens == make_batch(model, processor, shown, share=False).tokens
     alone = len(asked)
     assert (counted.images, counted.plain_images) == (
-        len({k for k, *_ in asked}) if shares == "picture" else alone,
+        len({k for k, *_ in asked}) if shares == "image" else alone,
         alone,
     )
 
@@ -148,7 +148,7 @@ def test_what_a_policy_may_draw_must_fit_as_well(run: RunFolder) -> None:
     for drawn, fits in ((room, True), (room + 1, False)):
         checked = check(model, processor, [good], run.blobs.get, Screen(), drawn)
         assert bool(checked.samples) == fits
-    assert f"{room + 1} of them left for an answer" in checked.rejects[0].detail
+    assert f"with {room + 1} for a sampled answer" in checked.rejects[0].detail
 
 
 THINKING = "{{ content['text'].split('</think>')[-1] }}"

@@ -11,12 +11,11 @@ from spavl.models.backends.hf import load_checkpoint
 from spavl.records import CurvePoint, Sample
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
-from spavl.training.config import DPOConfig, PPOConfig, TrainableConfig, TrainingConfig
+from spavl.training.config import DPOConfig, LoopConfig, PPOConfig, TrainableConfig, TrainingConfig
 from spavl.training.data_checks import CheckedSamples
 from spavl.training.dry_run import estimate
 from spavl.training.dry_run.estimate import MemoryEstimate, SpeedEstimate, TrainingEstimate, estimate_training
 from spavl.training.dry_run.table import page
-from spavl.training.loop.schedule import LoopConfig
 from spavl.training.prefix_trees.attention import ModelFamily
 from spavl.training.prefix_trees.tokenize import TokenCount
 from tests.training.test_train import FAST, data, spavl
@@ -40,14 +39,14 @@ def rehearsed(run: RunFolder, **settings: Any) -> TrainingEstimate:
 
 def test_it_tells_what_the_training_then_does(trained: RunFolder, capsys: Any) -> None:
     told, held = rehearsed(trained), trained.manifest("training")
-    assert held is not None and told.tokens is not None and told.pace is not None
+    assert held is not None and told.tokens is not None and told.speed is not None
     points = list(trained.read("training", CurvePoint))
     assert told.steps == len([point for point in points if point.name == "loss"])
     # Not an estimate: the very tokens that went through the model.
     assert told.tokens.tokens == sum(point.value for point in points if point.name == "tokens")
     assert told.checked.reasons == held.rejects
     assert {part: f"{free} of {total}" for part, (free, total) in told.parameters.items()} == held.notes["parameters"]
-    assert told.pace.preparing == 0, "this run has scored the reference before"
+    assert told.speed.preparing == 0, "this run has scored the reference before"
     plain = rehearsed(trained, share_prefixes=False, dpo=DPOConfig(beta=0.2)).tokens
     assert plain is not None and plain.tokens == plain.plain_tokens == told.tokens.plain_tokens
 
@@ -55,12 +54,14 @@ def test_it_tells_what_the_training_then_does(trained: RunFolder, capsys: Any) -
 def test_it_tells_what_a_step_holds_and_of_how_many_independent_pairs_that_is_worth(trained: RunFolder) -> None:
     """Of fourteen pairs that are taught, two about each image: seven images in four steps."""
     whole, single = rehearsed(trained), rehearsed(trained, batch_by="pairs")
-    assert whole.of_step == (3.5, 1.75, 2.0) and whole.likeness is not None and 0 < whole.likeness < 1
-    assert whole.of_step.worth(whole.likeness) == pytest.approx(3.5 / (1 + whole.likeness))
+    assert whole.of_step == (3.5, 1.75, 2.0) and whole.noise_correlation is not None and 0 < whole.noise_correlation < 1
+    assert whole.of_step.independent_pairs(whole.noise_correlation) == pytest.approx(
+        3.5 / (1 + whole.noise_correlation)
+    )
     assert single.of_step is not None and single.of_step.images > 2
-    told = "\n".join(page(whole))
+    told = " ".join(" ".join(page(whole)).split())
     assert "of 3.5 pairs about 1.75 images on average" in told and "independent pairs" in told
-    assert f"correlate by {whole.likeness:.2f}" in told and "--batch_by pairs" in told
+    assert f"correlate by {whole.noise_correlation:.2f}" in told and "--batch_by pairs" in told
 
 
 def test_memory_is_that_of_the_parts_that_learn(trained: RunFolder) -> None:
@@ -82,7 +83,7 @@ def test_measuring_leaves_the_model_as_it_was(trained: RunFolder, monkeypatch: p
     processor, model = load_checkpoint(str(Path("one/checkpoints/aligned")), dtype="float32")
     before = {name: values.clone() for name, values in model.state_dict().items()}
     monkeypatch.setattr(estimate, "load", lambda *given: (processor, model.train()))
-    assert rehearsed(trained).pace is not None
+    assert rehearsed(trained).speed is not None
     assert all(torch.equal(before[name], values) for name, values in model.state_dict().items())
 
 
@@ -96,16 +97,16 @@ def test_what_nobody_reads_is_told_before_anything_is_scored(
     free, total = rehearsed(trained).parameters["language"]
     assert total - free == 20
     told = " ".join(capsys.readouterr().err.split())
-    assert "2 parameters that were to be trained are read by nothing and stay frozen" in told and "indexer.bias" in told
+    assert "2 parameters to be trained are not used by the model and stay frozen" in told and "indexer.bias" in told
 
 
 def test_a_model_that_is_too_large_is_told_and_not_loaded(trained: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimate, "_there", lambda: 1000)
+    monkeypatch.setattr(estimate, "_available", lambda: 1000)
     monkeypatch.setattr(estimate, "load", lambda *given: pytest.fail("it was loaded"))
     told = rehearsed(trained)
-    assert told.pace is None and told.tokens is not None
+    assert told.speed is None and told.tokens is not None
     lines = list(page(told))
-    assert any("Too much" in line for line in lines) and "time        not measured, for it does not fit" in lines
+    assert any("Too much" in line for line in lines) and "time        not measured, because it does not fit" in lines
 
 
 @pytest.mark.parametrize("by", ["dpo", "sft"])
@@ -113,7 +114,7 @@ def test_a_dry_run_writes_nothing(by: str, data: Path, capsys: Any) -> None:
     there = sorted(path for path in Path().rglob("*"))
     assert spavl(by, "--model", "miniature/base", "--data", "set", "--dry-run", *FAST) == 0
     told = capsys.readouterr().out
-    assert "More than max_invalid_fraction (0.05) of them: training would not begin." in told
+    assert "This is more than max_invalid_fraction (0.05): training would not start." in told
     assert "Nothing was written." in told and "1 special_token" in told and "measured on" in told
     assert sorted(path for path in Path().rglob("*") if "cache" not in path.parts) == there
 
@@ -143,11 +144,11 @@ def test_in_shards_each_process_holds_its_share(trained: RunFolder, monkeypatch:
 
 
 def test_a_policy_that_is_too_large_is_sent_to_lora(trained: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimate, "_there", lambda: 1000)
+    monkeypatch.setattr(estimate, "_available", lambda: 1000)
     lines = "\n".join(page(rehearsed(trained, algorithm="ppo", ppo=PPOConfig(max_tokens=8))))
     assert "--preset spa-vl-ppo-lora" in lines and "--ppo.sampler" in lines
     assert "--loop.shard true" in "\n".join(page(rehearsed(trained)))
-    with pytest.raises(ConfigError, match="cannot answer") as told:
+    with pytest.raises(ConfigError, match="PPO does not support sharded") as told:
         rehearsed(trained, algorithm="ppo", ppo=PPOConfig(max_tokens=8), loop=LoopConfig(shard=True))
     assert "spa-vl-ppo-lora" in told.value.then
 
@@ -160,20 +161,20 @@ def test_a_page_for_people() -> None:
         {"vision": (0, 303_507_456), "projector": (20_979_712, 20_979_712), "language": (6_738_415_616, 6_738_415_616)},
         checked,
         10_842,
-        ModelFamily("picture", ""),
+        ModelFamily("image", ""),
         TokenCount(47_300_000, 31_000, 151_360_000, 173_460),
         MemoryEstimate(27 * 10**9, 27 * 10**9, 54 * 10**9, 3 * 10**9, 160 * 10**9, 4000),
         SpeedEstimate("an H100", 3, 2.31, 1890.4, 4320.0, 25_045.0),
     )
     lines = list(page(told))
-    assert "vision             0 of    304 M parameters learn   frozen" in lines
-    assert "language      6.74 B of   6.74 B parameters learn   all" in lines
+    assert "vision             0 of    304 M parameters trained   frozen" in lines
+    assert "language      6.74 B of   6.74 B parameters trained   all" in lines
     assert any("3.20 times fewer tokens" in line for line in lines)
     assert "time        2.3 s a step, 1,890 tokens/s, measured on 3 steps on an H100" in lines
-    assert "            1 h 12 min for the reference's scores, which are kept for every later run" in lines
+    assert "            1 h 12 min to score the reference, which is cached for every later run" in lines
     assert "            6 h 57 min for all steps" in lines
-    assert any("+ a pass of 4,000 tokens 3.0 GB" in line for line in lines)
-    assert "            A pass of about 55,000 tokens would fit: --max_tokens_per_microbatch." in lines
+    assert any("+ a micro-batch of 4,000 tokens 3.0 GB" in line for line in lines)
+    assert "            A micro-batch of about 55,000 tokens would fit: --max_tokens_per_microbatch." in lines
 
 
 def test_a_policys_own_answers_are_drawn_and_timed_before_they_are_learnt_from(data: Path, capsys: Any) -> None:
@@ -192,7 +193,7 @@ def test_a_policys_own_answers_are_drawn_and_timed_before_they_are_learnt_from(d
     there = sorted(path for path in Path().rglob("*"))
     assert spavl(*words, *few, "--ppo.updates", "2", "--dry-run") == 0
     told = capsys.readouterr().out
-    assert "a step by its answers as they are now" in told and "measured on 3 steps" in told
+    assert "a step with its current answers" in told and "measured on 3 steps" in told
     assert "steps       8 of 4 questions with 2 answers each" in told and "for all steps" in told
     assert "spavl train reward --dry-run" in told
     assert sorted(path for path in Path().rglob("*") if "cache" not in path.parts) == there

@@ -12,8 +12,8 @@ from spavl.terminal.progress import Screen
 from spavl.training.config import TrainableConfig, TrainingConfig
 from spavl.training.dry_run.estimate import estimate_training
 from spavl.training.dry_run.table import page
-from spavl.training.model.save import merge, save
-from spavl.training.model.trainable import prepare, stacked_layers, told_of_without_lora, without_lora
+from spavl.training.model.pretrained import merge, save
+from spavl.training.model.trainable import prepare, stacked_layers, without_lora, without_lora_in_words
 from spavl.training.prefix_trees.batch import make_batch
 from spavl.training.prefix_trees.logprobs import answer_logprobs
 from tests.support.images import encoded, photo
@@ -106,7 +106,7 @@ def test_what_gets_no_lora_is_counted_and_told(tmp_path: Path, capsys: pytest.Ca
     _, model = load_checkpoint(str(base), dtype="float32")
     wrapped, routers = prepare(model, LORA), {f"model.language_model.layers.{n}.mlp.gate.weight": 128 for n in (0, 1)}
     assert without_lora(wrapped) == without_lora(model) == routers
-    told = told_of_without_lora(routers, model)
+    told = without_lora_in_words(routers, model)
     assert told.startswith("2 matrices of the language model with 256 parameters (0.") and "layers.0.mlp.gate" in told
     pytest.importorskip("bitsandbytes")
     parts = LORA.model_copy(update={"language": "qlora"})

@@ -51,7 +51,7 @@ def test_published_data_is_watched_though_it_does_not_say_what_is_harmful(data: 
         manifest = run.manifest("training")
         names = {point.name for point in run.read("training", CurvePoint)}
     assert manifest is not None
-    looks: Any = manifest.notes["looks"]
+    looks: Any = manifest.notes["validations"]
     assert [look["step"] for look in looks] == [0, 2, 4]
     assert all(look["unsafe_rate"]["n"] == 2 and look["over_refusal"]["n"] == 0 for look in looks)
     assert looks[0]["held_out"]["accuracy"] == 0.5 and looks[2]["held_out"]["margin"] > 0
@@ -65,7 +65,7 @@ def test_published_data_is_watched_though_it_does_not_say_what_is_harmful(data: 
 def test_patience_with_nothing_to_look_at_is_refused(data: Path, capsys: Any) -> None:
     spare = ("--validation.patience", "2", "--validation.pairs", "0")
     assert spavl("dpo", *BASE, *FAST, *spare, "--out", "one") == 2
-    assert "nothing to be patient about" in capsys.readouterr().err
+    assert "patience needs a validation metric" in capsys.readouterr().err
 
 
 def test_rollouts_are_text_that_anyone_can_read_and_the_teachers_tracker_stays(data: Path) -> None:
@@ -76,7 +76,7 @@ def test_rollouts_are_text_that_anyone_can_read_and_the_teachers_tracker_stays(d
     assert [json.loads(line) for line in Path("one/tables/training.rollouts.jsonl").read_text().splitlines()] == drawn
     assert list(Path("one/stages/tensorboard/spavl-reward-model").rglob("events.*"))
     teacher: Any = manifest.notes["reward_model"] if manifest else {}
-    assert teacher["looks"][-1]["held_out"].keys() == {"loss", "accuracy", "margin"}
+    assert teacher["validations"][-1]["held_out"].keys() == {"loss", "accuracy", "margin"}
 
 
 def stopped_at(run: str) -> int:
@@ -122,7 +122,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def on(name: str, *measured: float) -> tuple[Any, Any]:
         left = iter(measured)
-        monkeypatch.setattr(throughput, "products_per_second", lambda device, kind: next(left))
+        monkeypatch.setattr(throughput, "measured_peak", lambda device, kind: next(left))
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
         monkeypatch.setattr(type(model), "device", torch.device("cuda"))
         return model, Throughput(model, "float32")
@@ -132,33 +132,33 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_pace_is_what_went_through_against_what_could_have(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model, one = gpu("NVIDIA Anything", 1e12)
-    learnt, read = flops_per_token(model), 2 * throughput._passed(model)
-    pace = one.pace(STEPS)
+    learnt, read = flops_per_token(model), 2 * throughput._weights_per_token(model)
+    pace = one.recent(STEPS)
     assert pace["pairs_per_second"] == 2.0 and pace["tokens_per_second"] == 500.0, (
         "steps of an earlier start do not count"
     )
     assert pace["model_flops_utilisation"] == round((1000 * learnt + 500 * read) / 2.0 / 1e12, 4)
     assert "2 pairs/s" in line_of(pace) and "MFU" in line_of(pace)
     monkeypatch.setenv("WORLD_SIZE", "2")
-    several = gpu("NVIDIA Anything", (1000 * learnt + 500 * read) / 2.0)[1].pace(STEPS)["model_flops_utilisation"]
+    several = gpu("NVIDIA Anything", (1000 * learnt + 500 * read) / 2.0)[1].recent(STEPS)["model_flops_utilisation"]
     assert several == 0.5, "tokens are those of all of them"
 
 
 def test_no_utilisation_above_one_is_told_and_of_a_gpu_that_was_busy_at_the_start_what_it_did_later(gpu: Any) -> None:
     """The peak was once what a busy machine happened to do, and 124 to 483 % of it were told."""
     _, busy = gpu("NVIDIA Anything", 1e6, 1e12)
-    pace = busy.pace(STEPS)
+    pace = busy.recent(STEPS)
     assert "model_flops_utilisation" not in pace and "MFU" not in line_of(pace)
-    ended = busy.speed(STEPS)
+    ended = busy.overall(STEPS)
     assert ended.model_flops_utilisation and 0 < ended.model_flops_utilisation < 1
-    assert ended.peak and "1 tera-operations a second, as was measured" in ended.peak
+    assert ended.peak and "1 TFLOP/s of NVIDIA Anything, as measured" in ended.peak
 
 
 def test_of_a_cpu_no_utilisation_is_told_and_it_is_said_why() -> None:
     model, _ = new_dpo(steps=1)
-    told = Throughput(model, "float32").speed(STEPS)
-    assert told.model_flops_utilisation is None and told.peak and told.peak.startswith("not known of a CPU")
-    assert "MFU" not in line_of(Throughput(model, "float32").pace(STEPS))
+    told = Throughput(model, "float32").overall(STEPS)
+    assert told.model_flops_utilisation is None and told.peak and told.peak.startswith("unknown for a CPU")
+    assert "MFU" not in line_of(Throughput(model, "float32").recent(STEPS))
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def test_presets_are_whole_and_options_win_over_them(data: Path) -> None:
 _STUCK = """
 import sys, time
 from spavl.cli.main import main
-from spavl.training.model import save
+from spavl.training.model import pretrained
 
 def half(folder, model, processor):
     whole(folder, model, processor)
@@ -155,7 +155,7 @@ def half(folder, model, processor):
     print("half", flush=True)
     time.sleep(600)
 
-whole, save.save = save.save, half
+whole, pretrained.save = pretrained.save, half
 main(sys.argv[1:])
 """
 

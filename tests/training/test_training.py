@@ -14,22 +14,21 @@ from spavl.errors import MissingExtra, TrainingError
 from spavl.miniature.world import draw, scene
 from spavl.models.backends.hf import load_checkpoint
 from spavl.models.factory import miniature_checkpoint
-from spavl.training.config import TrainableConfig, TrainingConfig
+from spavl.training.config import LoopConfig, TrainableConfig, TrainingConfig
 from spavl.training.loop.checkpoints import Checkpoints
-from spavl.training.loop.loop import BatchLoss, train
-from spavl.training.loop.schedule import LoopConfig, learning_rate_at
+from spavl.training.loop.loop import BatchLoss, learning_rate_at, train
 from spavl.training.loop.throughput import flops_per_token
 from spavl.training.loop.trackers import tracking
+from spavl.training.model.pretrained import frozen_dtype
 from spavl.training.model.trainable import freeze_vision, prepare
 from spavl.training.objectives.dpo import DPO
-from spavl.training.objectives.losses import dpo_loss
+from spavl.training.objectives.losses import PairScores, dpo_loss
 from spavl.training.objectives.microbatches import AnswerToScore
-from spavl.training.objectives.reference_cache import ReferenceCache
+from spavl.training.objectives.reference import ReferenceCache, reference_name
 from spavl.training.prefix_trees import logprobs
 from spavl.training.prefix_trees.batch import make_batch
 from spavl.training.prefix_trees.logprobs import answer_logprobs
 from spavl.training.prefix_trees.tokenize import ScoredRow
-from spavl.training.run import kept_in, reference_name
 from tests.support.training_objectives import ANSWERS, LOOP, new_dpo
 
 four_logprobs = st.lists(st.floats(-80, 0), min_size=4, max_size=4).map(lambda values: torch.tensor(values).double())
@@ -38,25 +37,26 @@ betas = st.floats(0.01, 2.0)
 
 @given(four_logprobs, four_logprobs, four_logprobs, four_logprobs, betas)
 def test_swapping_chosen_and_rejected_flips_the_margin(a: Tensor, b: Tensor, c: Tensor, d: Tensor, beta: float) -> None:
-    there, back = dpo_loss(a, b, c, d, beta), dpo_loss(b, a, d, c, beta)
-    assert torch.allclose(there.margin_B, -back.margin_B)
+    policy, reference, turned, turned_reference = PairScores(a, b), PairScores(c, d), PairScores(b, a), PairScores(d, c)
+    there, back = dpo_loss(policy, reference, beta), dpo_loss(turned, turned_reference, beta)
+    assert torch.allclose(there.margin_P, -back.margin_P)
 
 
 @given(four_logprobs, four_logprobs, four_logprobs, four_logprobs)
 def test_without_beta_the_loss_is_log_two(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> None:
-    assert dpo_loss(a, b, c, d, beta=1e-12).loss_B.mean().item() == pytest.approx(math.log(2))
+    assert dpo_loss(PairScores(a, b), PairScores(c, d), beta=1e-12).loss_P.mean().item() == pytest.approx(math.log(2))
 
 
 @given(four_logprobs, four_logprobs, betas)
 def test_an_untrained_policy_has_no_margin(a: Tensor, b: Tensor, beta: float) -> None:
-    result = dpo_loss(a, b, a, b, beta)
-    assert result.loss_B.mean().item() == pytest.approx(math.log(2)) and not result.margin_B.any()
+    result = dpo_loss(PairScores(a, b), PairScores(a, b), beta)
+    assert result.loss_P.mean().item() == pytest.approx(math.log(2)) and not result.margin_P.any()
 
 
 @given(four_logprobs, four_logprobs, four_logprobs, four_logprobs, betas)
 def test_the_loss_is_the_textbook_one(a: Tensor, b: Tensor, c: Tensor, d: Tensor, beta: float) -> None:
     by_hand = [math.log1p(math.exp(-beta * ((w - x) - (y - z)))) for w, y, x, z in zip(a, b, c, d, strict=True)]
-    assert dpo_loss(a, b, c, d, beta).loss_B.tolist() == pytest.approx(by_hand)
+    assert dpo_loss(PairScores(a, b), PairScores(c, d), beta).loss_P.tolist() == pytest.approx(by_hand)
 
 
 @given(st.integers(0, 499), st.integers(1, 500), st.integers(0, 50))
@@ -181,20 +181,24 @@ def test_the_first_step_of_dpo_starts_from_log_two_and_learns(tmp_path: Path) ->
 def test_the_anchor_adds_the_surprise_of_the_chosen_answers_and_nothing_else() -> None:
     _, plain = new_dpo()
     _, anchored = new_dpo(anchor=0.5)
-    (batch,) = plain.passes(0)
+    (batch,) = plain.microbatches(0)
     with torch.no_grad():
-        chosen = [sample for sample in plain.samples if plain.reference[sample.id][0] in batch.reference_B[:2].tolist()]
+        chosen = [
+            sample
+            for sample in plain.samples
+            if plain.reference.by_sample[sample.id][0] in batch.reference_B[:2].tolist()
+        ]
         added = anchored.loss(anchored.module, batch).value - plain.loss(plain.module, batch).value
     assert added.item() > 0 and len(chosen) >= 2
     tokens = [len(sample.chosen.split()) + 1 for sample in chosen[:2]]
-    surprise = -sum(plain.reference[sample.id][0] for sample in chosen[:2]) / sum(tokens)
+    surprise = -sum(plain.reference.by_sample[sample.id][0] for sample in chosen[:2]) / sum(tokens)
     assert added.item() == pytest.approx(0.5 * surprise, rel=1e-3)
 
 
 def test_every_sample_is_seen_once_an_epoch() -> None:
     _, dpo = new_dpo()
-    shown = torch.cat([batch.reference_B for number in range(dpo.steps) for batch in dpo.passes(number)])
-    kept = torch.tensor([value for pair in dpo.reference.values() for value in pair])
+    shown = torch.cat([batch.reference_B for number in range(dpo.steps) for batch in dpo.microbatches(number)])
+    kept = torch.tensor([value for pair in dpo.reference.by_sample.values() for value in pair])
     assert torch.equal(shown.sort().values, kept.sort().values)
 
 
@@ -203,8 +207,8 @@ def test_references_are_scored_once_for_all_runs(loaded: tuple[Any, Any], tmp_pa
     _, first = new_dpo(cache=ReferenceCache(file, "one", processor))
     _, again = new_dpo(cache=ReferenceCache(file, "one", processor))
     _, other = new_dpo(cache=ReferenceCache(file, "another", processor))
-    assert first.unscored == other.unscored == first.samples
-    assert not again.unscored and again.reference == first.reference
+    assert first.reference.missing == other.reference.missing == first.samples
+    assert not again.reference.missing and again.reference.by_sample == first.reference.by_sample
 
 
 def test_a_reference_is_found_again_by_its_tokens(tmp_path: Path) -> None:
@@ -229,7 +233,7 @@ def test_in_bfloat16_a_reference_is_of_the_weights_that_were_widened_for_it() ->
         own = TrainableConfig(**parts)
         loop = LoopConfig(precision=precision)
         settings = TrainingConfig(trainable=own, loop=loop, share_prefixes=share)
-        _, model = load_checkpoint(miniature_checkpoint(), dtype=kept_in(settings))
+        _, model = load_checkpoint(miniature_checkpoint(), dtype=frozen_dtype(settings))
         prepare(model, own)
         return reference_name(settings, model)
 
@@ -241,8 +245,9 @@ def test_in_bfloat16_a_reference_is_of_the_weights_that_were_widened_for_it() ->
 
 def test_a_policy_that_does_not_begin_as_its_reference_is_refused(tmp_path: Path) -> None:
     _, dpo = new_dpo()
-    dpo.reference = {id_: tuple(score - 0.1 for score in scores) for id_, scores in dpo.reference.items()}
-    with pytest.raises(TrainingError, match="off their reference"):
+    moved = {id_: tuple(score - 0.1 for score in scores) for id_, scores in dpo.reference.by_sample.items()}
+    dpo.reference.by_sample = moved
+    with pytest.raises(TrainingError, match="scores of policy and reference differ"):
         list(train(dpo, LOOP, Checkpoints(tmp_path)))
     assert not list(tmp_path.glob("*.state"))
 
@@ -253,7 +258,7 @@ class Broken:
     def __init__(self) -> None:
         self.module, self.steps = nn.Linear(1, 1), 3
 
-    def passes(self, number: int) -> list[float]:
+    def microbatches(self, number: int) -> list[float]:
         return [1.0, math.nan if number == 1 else 1.0]
 
     def loss(self, module: nn.Module, batch: float) -> BatchLoss:
@@ -267,7 +272,7 @@ class Steep:
         self.module, self.steps = nn.Linear(1, 1, bias=False), 3
         nn.init.ones_(self.module.weight)
 
-    def passes(self, number: int) -> list[float]:
+    def microbatches(self, number: int) -> list[float]:
         return [0.0 if number == 1 else 1.0]
 
     def loss(self, module: nn.Module, batch: float) -> BatchLoss:

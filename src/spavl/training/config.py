@@ -8,7 +8,6 @@ from spavl.judges.registry import GuardName
 from spavl.models.uri import ModelName
 from spavl.records import CurvePoint
 from spavl.stages.spec import StageSpec
-from spavl.training.loop.schedule import LoopConfig
 from spavl.training.rewarder_uri import RewarderName
 
 SPEC = StageSpec(
@@ -22,21 +21,48 @@ SPEC = StageSpec(
 )
 
 
+class LoopConfig(Settings):
+    learning_rate: float = Field(1e-6, gt=0, description="peak learning rate of AdamW")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        "cosine", description="learning rate schedule after the warm-up; cosine and linear decay to zero"
+    )
+    warmup_steps: int = Field(10, ge=0, description="linear warm-up, in optimizer steps")
+    warmup_ratio: float = Field(
+        0.0, ge=0, lt=1, description="linear warm-up as a fraction of all steps; the longer of the two is used"
+    )
+    weight_decay: float = Field(0.0, ge=0, description="weight decay of AdamW")
+    max_grad_norm: float = Field(1.0, gt=0, description="gradient clipping: largest global norm")
+    precision: Literal["float32", "bf16"] = Field(
+        "float32", description="compute precision (bf16: autocast); trained weights are always kept in float32"
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="recompute activations in the backward pass: about a third more time, far less memory"
+    )
+    shard: bool = Field(False, description="shard the weights over the processes of accelerate launch (FSDP2)")
+    tracker: Literal["", "tensorboard", "trackio", "wandb"] = Field(
+        "", description="experiment tracker that also gets the metrics; its package must be installed"
+    )
+    save_every: int = Field(50, ge=1, description="optimizer steps between checkpoints")
+    keep_last: int = Field(2, ge=1, description="number of checkpoints to keep")
+
+
 class TrainableConfig(Settings):
     vision: Literal["frozen", "full"] | int = Field(
-        "frozen", description="the vision tower: frozen, full, or how many of the last blocks that are read are trained"
+        "frozen",
+        description="vision tower: frozen, full, or the number of final blocks to train, counted back from the layer "
+        "whose output the model uses",
     )
-    projector: bool = Field(True, description="whether what lies between tower and language model is trained")
+    projector: bool = Field(True, description="train the projector between vision tower and language model")
     language: Literal["full", "lora", "qlora", "frozen"] = Field(
-        "full", description="the language model: full, lora, qlora (LoRA on weights of four bits) or frozen"
+        "full", description="language model: full, lora, qlora (LoRA on 4-bit weights) or frozen"
     )
-    lora_rank: int = Field(64, ge=1, description="rank of the LoRA matrices")
-    lora_alpha: int = Field(128, ge=1, description="scale of the LoRA matrices is alpha / rank")
+    lora_rank: int = Field(64, ge=1, description="LoRA rank r")
+    lora_alpha: int = Field(128, ge=1, description="LoRA alpha; updates are scaled by alpha / r")
     vision_learning_rate: float | None = Field(
-        None, gt=0, description="peak learning rate of the vision tower, if its own"
+        None, gt=0, description="peak learning rate of the vision tower; empty: loop.learning_rate"
     )
     projector_learning_rate: float | None = Field(
-        None, gt=0, description="peak learning rate of the projector, if its own"
+        None, gt=0, description="peak learning rate of the projector; empty: loop.learning_rate"
     )
 
     @property
@@ -45,128 +71,129 @@ class TrainableConfig(Settings):
 
 
 class PairWeightsConfig(Settings):
-    """A pair teaches safety, helpfulness, or both at once; what it teaches may be wanted more or less."""
+    """The loss weight of a pair, by what its answers differ in. A weight of 0 leaves the pairs out."""
 
-    safety: float = Field(1.0, ge=0, description="weight of pairs whose answers differ in safety; 0 leaves them out")
-    helpfulness: float = Field(1.0, ge=0, description="weight of pairs whose answers differ in helpfulness")
-    both: float = Field(1.0, ge=0, description="weight of pairs whose answers differ in both")
-    unknown: float = Field(1.0, ge=0, description="weight of pairs whose data set does not say")
+    safety: float = Field(1.0, ge=0, description="loss weight of pairs whose answers differ in safety")
+    helpfulness: float = Field(1.0, ge=0, description="loss weight of pairs whose answers differ in helpfulness")
+    both: float = Field(1.0, ge=0, description="loss weight of pairs whose answers differ in both")
+    unknown: float = Field(1.0, ge=0, description="loss weight of pairs without such a label")
 
 
 class DPOConfig(Settings):
-    beta: float = Field(0.1, gt=0, description="how dear it is to move away from the reference")
+    beta: float = Field(0.1, gt=0, description="DPO beta: strength of the implicit KL penalty")
     loss_type: Literal["sigmoid", "hinge", "ipo"] = Field(
-        "sigmoid", description="what is asked of the margin: sigmoid (DPO itself), hinge or ipo"
+        "sigmoid", description="loss as a function of the reward margin: sigmoid (DPO), hinge (SLiC) or ipo"
     )
     label_smoothing: float = Field(
-        0.0, ge=0, lt=0.5, description="share of pairs taken to be labelled the wrong way round"
+        0.0, ge=0, lt=0.5, description="label smoothing (conservative DPO): assumed fraction of swapped labels"
     )
     length_normalize: bool = Field(
-        False,
-        description="score an answer by its mean log-probability a token, not by the sum; IPO's authors did so",
+        False, description="divide an answer's log-probability by its number of tokens, as IPO's authors do"
     )
     mdpo_weight: float = Field(
         0.0,
         ge=0,
-        description="weight of asking that a chosen answer gain by its image, against answering without looking; "
-        "each pair then has a third answer to score, under a blank image that all share; 0: none",
+        description="weight of mDPO's conditional preference: the chosen answer with its image over the same answer "
+        "with a blank one; scores a third answer for each pair; 0: off",
     )
-    weights: PairWeightsConfig = Field(PairWeightsConfig(), description="how much a pair counts, by what it teaches")
+    weights: PairWeightsConfig = Field(PairWeightsConfig(), description="loss weight of a pair, by its contrast")
     sft_weight: float = Field(
-        0.0,
-        ge=0,
-        description="weight of the chosen answers' own likelihood, against drifting into garble; 0: plain DPO",
+        0.0, ge=0, description="weight of an SFT loss on the chosen answers (as RPO's alpha); 0: off"
     )
 
 
 class ValidationConfig(Settings):
     guard: GuardName = Field(
         "",
-        description="who judges the model's answers to validation questions while it is trained, so that the best "
-        "weights are kept and not the last; empty: nobody",
+        description="guard that judges generated answers to validation questions; the best weights are then kept and "
+        "not the last; empty: none",
     )
     every: int = Field(
-        100, ge=1, description="steps between looks; there is also one before the first and one after the last"
+        100, ge=1, description="optimizer steps between validations; also before the first step and after the last"
     )
     questions: int = Field(
-        64, ge=1, description="questions that are asked at each look, half of them harmless where that is known"
+        64, ge=1, description="questions generated for at each validation, half of them harmless where labelled"
     )
-    max_tokens: int = Field(128, ge=1, description="longest answer")
-    pairs: int = Field(
-        64, ge=0, description="validation pairs whose loss is taken at each look, and how many are in order (not ppo)"
-    )
+    max_tokens: int = Field(128, ge=1, description="largest number of new tokens of a generated answer")
+    pairs: int = Field(64, ge=0, description="held-out pairs for validation loss and accuracy; not used by ppo")
     patience: int = Field(
         0,
         ge=0,
-        description="stop after so many looks without a better one, and keep the best weights: by the guard, or by "
-        "the loss on validation pairs where there is none; 0: go on to the end",
+        description="early stopping: validations without improvement (in the guard's rates, else the validation loss) "
+        "after which to stop and keep the best weights; 0: off",
     )
 
 
 class RewardLoopConfig(LoopConfig):
-    """As the paper's, so that one setting of it can be changed and the others stay."""
+    """The defaults of the SPA-VL paper, so that a file can change one of them and keep the others."""
 
-    learning_rate: float = Field(3e-5, gt=0, description="peak learning rate")
-    schedule: Literal["cosine", "linear", "constant"] = Field("constant", description="how it falls after the warm-up")
-    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
-    warmup_ratio: float = Field(0.03, ge=0, lt=1, description="the same as a share of all steps; the longer one counts")
+    learning_rate: float = Field(3e-5, gt=0, description="peak learning rate of AdamW")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        "constant", description="learning rate schedule after the warm-up; cosine and linear decay to zero"
+    )
+    warmup_steps: int = Field(0, ge=0, description="linear warm-up, in optimizer steps")
+    warmup_ratio: float = Field(
+        0.03, ge=0, lt=1, description="linear warm-up as a fraction of all steps; the longer of the two is used"
+    )
 
 
 class RewardConfig(Settings):
-    """How a reward model is learnt, before PPO or by itself."""
+    """The settings of a reward model, trained by itself or before PPO."""
 
-    epochs: int = Field(1, ge=1, description="times the pairs are gone through")
-    batch_size: int = Field(32, ge=1, description="pairs behind each step of the weights, on average")
+    epochs: int = Field(1, ge=1, description="training epochs of the reward model")
+    batch_size: int = Field(32, ge=1, description="pairs per optimizer step (mean over the steps)")
     margin: float = Field(
-        0.0, ge=0, description="lead that is asked for each grade of harm between two answers, where they were graded"
+        0.0,
+        ge=0,
+        description="margin in the Bradley-Terry loss for each grade of harm between the answers, as in Llama 2; "
+        "needs a judge that graded harm; 0: off",
     )
-    loop: RewardLoopConfig = Field(RewardLoopConfig(), description="the loop's settings for the reward model")
+    loop: RewardLoopConfig = Field(RewardLoopConfig(), description="training loop of the reward model")
 
 
 class PPOConfig(Settings):
     reward: RewarderName = Field(
         "",
-        description="who rewards: empty for a reward model trained first, reward/FOLDER for one trained before, "
-        "judge/NAME for a judge who compares with the chosen answer, or a guard's name",
+        description="source of rewards: empty to train a reward model first, reward/FOLDER for a saved one, judge/NAME "
+        "for comparisons with the chosen answer, or the name of a guard",
     )
     sampler: ModelName = Field(
         "",
-        description="who draws the answers: empty for this process, or openai/NAME@URL for a server that has the "
-        "model: vLLM for LoRA alone, or one that loads the folder it is asked for, as transformers serve does",
+        description="where answers are sampled: empty for this process, or openai/NAME@URL for a server: vLLM with "
+        "LoRA, or one that loads a folder by name, such as transformers serve",
     )
     publish_every: int = Field(
-        1, ge=0, description="draws after which the server is given the policy anew; 0: never, it keeps what it has"
+        1, ge=0, description="rollouts between pushes of the weights to the sampler; 0: never push"
     )
     advantage: Literal["gae", "group"] = Field(
-        "gae", description="what an answer is held against: gae, a learnt value of each token; group, its siblings"
+        "gae", description="advantage estimator: gae (with a critic) or group (GRPO: relative to the same question)"
     )
-    questions_per_step: int = Field(8, ge=1, description="questions answered before each step, on average")
-    answers_per_question: int = Field(4, ge=1, description="answers drawn to each question")
-    max_tokens: int = Field(512, ge=1, description="longest answer drawn")
-    updates: int = Field(1, ge=1, description="steps of the weights on the same answers")
-    clip_range: float = Field(0.2, gt=0, lt=1, description="how far a token's odds may move in one step")
-    value_clip_range: float = Field(0.2, gt=0, description="how far a value may move in one step")
-    value_loss_weight: float = Field(0.1, ge=0, description="weight of the values' error in the loss")
-    gamma: float = Field(1.0, gt=0, le=1, description="what a reward one token later is worth")
-    gae_lambda: float = Field(
-        1.0, ge=0, le=1, description="lambda of the advantage's estimate: 1 trusts rewards, 0 values"
-    )
-    kl_coef: float = Field(0.1, ge=0, description="price of leaving the reference, per nat")
+    questions_per_step: int = Field(8, ge=1, description="questions per rollout (mean over the rollouts)")
+    answers_per_question: int = Field(4, ge=1, description="sampled answers per question (GRPO's group size)")
+    max_tokens: int = Field(512, ge=1, description="largest number of new tokens of a sampled answer")
+    updates: int = Field(1, ge=1, description="optimizer steps on each rollout (PPO epochs)")
+    clip_range: float = Field(0.2, gt=0, lt=1, description="PPO clip range (epsilon) of the probability ratio")
+    value_clip_range: float = Field(0.2, gt=0, description="clip range of the value function")
+    value_loss_weight: float = Field(0.1, ge=0, description="value loss coefficient")
+    gamma: float = Field(1.0, gt=0, le=1, description="discount factor per token")
+    gae_lambda: float = Field(1.0, ge=0, le=1, description="GAE lambda: 1 = Monte Carlo returns, 0 = one-step TD")
+    kl_coef: float = Field(0.1, ge=0, description="KL penalty coefficient; the initial one if kl_target is set")
     kl_target: float | None = Field(
-        None, gt=0, description="nats per answer that the price is adapted to keep; empty: the price is fixed"
+        None, gt=0, description="target KL of the adaptive controller, in nats per answer; empty: fixed coefficient"
     )
-    kl_horizon: int = Field(10_000, ge=1, description="answers over which the price is adapted")
+    kl_horizon: int = Field(10_000, ge=1, description="horizon of the adaptive KL controller, in answers")
     whiten: Literal["nothing", "rewards", "advantages"] = Field(
-        "nothing", description="what is brought to a spread of one over the tokens of a step, with gae"
+        "nothing", description="what is whitened over the tokens of a step (with gae)"
     )
-    scale_groups: bool = Field(True, description="bring each group's rewards to a spread of one (group advantage)")
+    scale_groups: bool = Field(
+        True, description="divide group advantages by the standard deviation of the group's rewards"
+    )
     sft_weight: float = Field(
-        0.0,
-        ge=0,
-        description="weight of the chosen answers' own likelihood beside the rewards, for answers that the model would "
-        "hardly ever draw by itself, and against drifting into garble; 0: plain PPO",
+        0.0, ge=0, description="weight of an SFT loss on the chosen answers, beside the rewards; 0: off"
     )
-    missing_eos_penalty: float = Field(0.0, ge=0, description="taken off the reward of an answer that was cut off")
+    missing_eos_penalty: float = Field(
+        0.0, ge=0, description="subtracted from the reward of an answer that has no end token"
+    )
 
 
 class TrainingConfig(Settings):
@@ -175,60 +202,68 @@ class TrainingConfig(Settings):
     )
     algorithm: Literal["dpo", "sft", "reward", "ppo"] = Field(
         "dpo",
-        description="how it is aligned: dpo, sft on the chosen answers, or ppo; reward makes a reward model of it",
+        description="training objective: dpo, sft (on the chosen answers), reward (a reward model) or ppo",
     )
     max_invalid_fraction: float = Field(
-        0.05, ge=0, le=1, description="share of samples that may be unfit for this model; with more it is not begun"
+        0.05, ge=0, le=1, description="largest fraction of samples that may be unusable for this model; else it stops"
     )
-    epochs: int = Field(1, ge=1, description="times the data set is gone through")
-    batch_size: int = Field(8, ge=1, description="pairs behind each step of the weights, on average")
+    epochs: int = Field(1, ge=1, description="training epochs")
+    batch_size: int = Field(8, ge=1, description="pairs per optimizer step (mean over the steps)")
     batch_by: Literal["images", "pairs"] = Field(
         "images",
-        description="what a step is made of: images with all their pairs, which share the image's pass; or pairs drawn "
-        "one by one, whose gradient is less noisy and whose steps take longer",
+        description="unit of shuffling: images (all pairs of an image in one step, which shares its pass) or pairs "
+        "(less gradient noise, slower steps)",
     )
     max_tokens_per_microbatch: int = Field(
         8192,
         ge=1,
-        description="the most tokens that go through the model at once: a step is cut into passes, as few and as even "
-        "as can be; it changes memory and time alone",
+        description="largest number of tokens in a micro-batch; gradients are accumulated over those of a step. "
+        "Changes memory and time only",
     )
     share_prefixes: bool = Field(
-        True, description="compute an image and a question once for all their answers, exactly"
+        True, description="compute an image and a question once for all their answers (prefix trees); exact"
     )
-    trainable: TrainableConfig = Field(TrainableConfig(), description="what of the model is trained")
-    dpo: DPOConfig = Field(DPOConfig(), description="DPO's own settings")
-    validation: ValidationConfig = Field(ValidationConfig(), description="what is looked at while it is trained")
-    reward: RewardConfig = Field(RewardConfig(), description="the reward model's own settings")
-    ppo: PPOConfig = Field(PPOConfig(), description="PPO's own settings")
-    loop: LoopConfig = Field(LoopConfig(), description="the loop's settings")
+    trainable: TrainableConfig = Field(TrainableConfig(), description="which parameters are trained")
+    dpo: DPOConfig = Field(DPOConfig(), description="DPO")
+    validation: ValidationConfig = Field(ValidationConfig(), description="validation during the training")
+    reward: RewardConfig = Field(RewardConfig(), description="reward model")
+    ppo: PPOConfig = Field(PPOConfig(), description="PPO")
+    loop: LoopConfig = Field(LoopConfig(), description="training loop")
 
     @property
-    def drawn_at_most(self) -> int:
-        """How many tokens the model may add to a question by itself while it is trained."""
+    def max_sampled_tokens(self) -> int:
+        """The largest number of tokens that the model itself adds to a question during training."""
         return self.ppo.max_tokens if self.algorithm == "ppo" else 0
 
+    def in_turn(self) -> list["TrainingConfig"]:
+        """The settings of each training in turn: before PPO, that of a reward model, if none is named."""
+        if self.algorithm == "reward":
+            return [self.for_reward_model()]
+        is_first_trained = self.algorithm == "ppo" and not self.ppo.reward
+        return [self.for_reward_model(), self] if is_first_trained else [self]
+
     def for_reward_model(self) -> "TrainingConfig":
-        """The same with the reward model's own settings in their place."""
+        """The same settings with those of the reward model in their place."""
         own = self.reward
-        # It answers nothing. Before PPO it goes on to its end, for patience is with the policy.
+        # A reward model generates no answers. Before PPO, early stopping concerns the policy only.
         patience = self.validation.patience if self.algorithm == "reward" else 0
-        watch = self.validation.model_copy(update={"guard": "", "patience": patience})
-        laid_over = {"algorithm": "reward", "epochs": own.epochs, "batch_size": own.batch_size, "loop": own.loop}
-        return self.model_copy(update={**laid_over, "validation": watch})
+        validation = self.validation.model_copy(update={"guard": "", "patience": patience})
+        changes = {"algorithm": "reward", "epochs": own.epochs, "batch_size": own.batch_size, "loop": own.loop}
+        return self.model_copy(update={**changes, "validation": validation})
 
 
 def check_ppo(config: TrainingConfig) -> None:
-    """Refuse settings of PPO that do not go together."""
+    """Refuse settings of PPO that exclude each other."""
     settings = config.ppo
     if settings.advantage == "group" and settings.answers_per_question < 2:
-        then = "raise training.ppo.answers_per_question"
-        raise ConfigError("an answer alone has no siblings", where="training.ppo.advantage", then=then)
-    beside = config.trainable.has_lora and (config.trainable.projector or config.trainable.vision != "frozen")
-    if settings.sampler and settings.publish_every and beside:
-        what, then = "servers take LoRA alone, and what else is trained would be lost", "freeze projector and tower"
+        what = "advantage = 'group' needs answers_per_question >= 2"
+        raise ConfigError(what, where="training.ppo.advantage", then="raise training.ppo.answers_per_question")
+    trains_more_than_lora = config.trainable.projector or config.trainable.vision != "frozen"
+    if settings.sampler and settings.publish_every and config.trainable.has_lora and trains_more_than_lora:
+        what = "servers accept LoRA weights only, and a trained projector or vision tower would be missing there"
+        then = "freeze projector and vision tower"
         raise ConfigError(what, where="training.ppo.sampler, training.trainable", then=then)
     if config.loop.shard:
-        then = "set training.loop.shard = false; where a policy is too large to be held whole by each process with its "
-        then += "gradients and its beginning, train LoRA (--preset spa-vl-ppo-lora); ppo.sampler has a server draw"
-        raise ConfigError("a policy whose weights are spread cannot answer", where="training.loop.shard", then=then)
+        then = "set training.loop.shard = false; if policy, gradients and reference do not fit into one process, "
+        then += "train LoRA (--preset spa-vl-ppo-lora); ppo.sampler lets a server sample"
+        raise ConfigError("PPO does not support sharded (FSDP) policies", where="training.loop.shard", then=then)

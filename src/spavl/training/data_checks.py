@@ -1,6 +1,6 @@
-"""What is looked at before a training starts: samples that would break it, or teach what nobody meant.
+"""Checks the samples before a training starts: some would break it, or train what is not meant.
 
-A sample is left out whole, with a reason, and never mended or cut: half an image's tokens are no image.
+A sample is left out whole, with a reason. It is never repaired or truncated: a part of an image's tokens is no image.
 """
 
 import io
@@ -33,14 +33,14 @@ class CheckedSamples(NamedTuple):
     def too_many(self, most: float) -> bool:
         return len(self.rejects) > most * (len(self.samples) + len(self.rejects))
 
-    def told(self) -> str:
+    def in_words(self) -> str:
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in self.reasons.items())
         total = len(self.samples) + len(self.rejects)
         return f"{len(self.rejects):,} of {total:,} samples cannot be trained on: {reasons}"
 
 
 class _SampleFault(Exception):
-    """Why a sample is left out: the reason, and what it hangs on."""
+    """Why a sample is left out: the reason and its detail."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)
@@ -53,17 +53,17 @@ def check(
     samples: Sequence[Sample],
     image: Callable[[str], bytes],
     screen: Screen,
-    drawn: int = 0,
+    max_sampled_tokens: int = 0,
 ) -> CheckedSamples:
-    """Look at every sample as this model would be shown it, and may draw answers of so many tokens to."""
+    """Check every sample with this model, which may sample answers of so many tokens to it."""
     images = _ImageSizes(image, TokenCounter(processor))
-    special, most = _special_tokens(processor), _longest(model)
+    special, most = _special_tokens(processor), _context_length(model)
     checked = CheckedSamples([], images.sizes, [])
     with screen.bar("checks", len(samples), unit="pairs") as bar:
         for sample in samples:
             try:
                 _check_texts(sample, special)
-                _check_length(sample, images, most, drawn)
+                _check_length(sample, images, most, max_sampled_tokens)
             except _SampleFault as fault:
                 checked.rejects.append(reject(sample, fault.reason, fault.detail))
             else:
@@ -73,16 +73,16 @@ def check(
 
 
 def stop_if_too_many(checked: CheckedSamples, most: float, where: str) -> None:
-    """A training on what is left of a broken data set would tell nothing of that data set."""
+    """A model trained on the rest of a broken data set would not be a result about that data set."""
     if checked.too_many(most):
         then = (
-            f"look at them in {where} and mend the data set; or raise training.max_invalid_fraction, which is {most:g}"
+            f"read the reasons in {where} and correct the data set; or raise training.max_invalid_fraction ({most:g})"
         )
-        raise GateError(checked.told(), where=where, then=then)
+        raise GateError(checked.in_words(), where=where, then=then)
 
 
 class _ImageSizes:
-    """Each image is decoded once, for a file may look whole until its last line is read."""
+    """Each image is decoded once: a file may be damaged in its last line only."""
 
     def __init__(self, get: Callable[[str], bytes], lengths: TokenCounter) -> None:
         self._get, self.lengths = get, lengths
@@ -92,14 +92,14 @@ class _ImageSizes:
     def size(self, blob: str) -> Size:
         if blob not in self.sizes and blob not in self._faults:
             try:
-                self.sizes[blob] = self._look(blob)
+                self.sizes[blob] = self._measure(blob)
             except _SampleFault as fault:
                 self._faults[blob] = fault
         if blob in self._faults:
             raise self._faults[blob]
         return self.sizes[blob]
 
-    def _look(self, blob: str) -> Size:
+    def _measure(self, blob: str) -> Size:
         try:
             data = self._get(blob)
         except StoreError as error:
@@ -121,18 +121,18 @@ def _check_texts(sample: Sample, special: re.Pattern[str]) -> None:
         if not text.strip():
             raise _SampleFault(f"empty_{'question' if name == 'question' else 'answer'}", name)
         if found := special.search(text):
-            # It would be read as the model's own mark: of an image that is not there, or of an end.
+            # It would be tokenized as the model's own token, of an image that is not there or of an end.
             raise _SampleFault("special_token", f"{found[0]} in its {name}")
     if sample.chosen.split() == sample.rejected.split():
         raise _SampleFault("same_answers")
 
 
-def _check_length(sample: Sample, images: _ImageSizes, most: int | None, drawn: int) -> None:
+def _check_length(sample: Sample, images: _ImageSizes, most: int | None, max_sampled_tokens: int) -> None:
     size = images.size(sample.blob)
-    longest = images.lengths.longest(size, sample.question, (sample.chosen, sample.rejected), drawn)
+    longest = images.lengths.longest(size, sample.question, (sample.chosen, sample.rejected), max_sampled_tokens)
     if most is not None and longest > most:
-        spoken = f", {drawn} of them left for an answer it draws" if drawn else ""
-        raise _SampleFault("too_long", f"{longest} tokens{spoken}, and the model reads {most}")
+        sampled = f", with {max_sampled_tokens} for a sampled answer" if max_sampled_tokens else ""
+        raise _SampleFault("too_long", f"{longest} tokens{sampled}; the model takes {most}")
 
 
 def _special_tokens(processor: Any) -> re.Pattern[str]:
@@ -141,6 +141,6 @@ def _special_tokens(processor: Any) -> re.Pattern[str]:
     return re.compile("|".join(re.escape(token) for token in sorted(tokens, key=len, reverse=True)))
 
 
-def _longest(model: Any) -> int | None:
-    """How many tokens the model was made for."""
+def _context_length(model: Any) -> int | None:
+    """The context length of the model."""
     return getattr(model.config.get_text_config(), "max_position_embeddings", None)

@@ -198,8 +198,8 @@ def test_a_responder_that_is_not_in_the_pool_is_a_slip_of_the_fingers() -> None:
     [
         ("name = 3", "name"),
         ('name = "p"', "responder"),
-        ('name = "p"\n[[responder]]\nname = "a"\nmodel = "m"\ntemprature = 1', "temprature"),
-        ('name = "p"\n' + '[[responder]]\nname = "a"\nmodel = "m"\n' * 2, "two responders are named 'a'"),
+        ('name = "p"\n[[responder]]\nname = "a"\nmodel = "openai/m"\ntemprature = 1', "temprature"),
+        ('name = "p"\n' + '[[responder]]\nname = "a"\nmodel = "openai/m"\n' * 2, "two responders are named 'a'"),
         ("name = ", "not a TOML file"),
     ],
 )

@@ -200,7 +200,7 @@ def test_the_audit_tells_a_copy_of_a_tested_meme_and_no_other_meme() -> None:
     with open_details(lambda name: encoded(held[name], "PNG")) as details:
         images = [placed("tested", "test"), placed("copy", "train"), placed("other", "train")]
         leaks = audited(images, list, LeaksConfig(near_image_bits=7), details.alike).leaks
-        assert [(leak.reason, leak.one.id) for leak in leaks] == [("leak_near_picture", images[1].id)]
+        assert [(leak.reason, leak.one.id) for leak in leaks] == [("leak_near_image", images[1].id)]
     by_hash = audited(images, list, LeaksConfig(near_image_bits=7)).leaks
     assert len(by_hash) == 2, "by the hash alone both are"
 

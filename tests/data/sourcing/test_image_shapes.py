@@ -171,7 +171,7 @@ REFUSED: dict[str, tuple[Writer, str]] = {
     "empty bytes": (by_arrow(pa.binary(), lambda _: b""), "no_bytes"),
     "empty bytes, without statistics": (by_arrow(pa.binary(), lambda _: b"", write_statistics=False), "has no image"),
     "empty text": (by_arrow(TEXT, lambda _: " "), "has no image"),
-    "no base64": (by_arrow(TEXT, lambda _: "data:image/png;base64,---"), "not a picture in base64"),
+    "no base64": (by_arrow(TEXT, lambda _: "data:image/png;base64,---"), "not an image in base64"),
     "nothing at all": (by_pandas(lambda images: [None for _ in images]), "has no image"),
 }
 
@@ -366,7 +366,7 @@ def test_science_questions_in_words_alone_are_those_with_an_empty_cell(tmp_path:
     pd.DataFrame({**pd.DataFrame(rows), "image": cells}).to_parquet(tmp_path / "test.parquet")
     assert read(tmp_path, "scienceqa") == [None, PNGS[1], None, PNGS[3], None]
     subsets = Counter(found.subset for found in registry.named("scienceqa").items(tmp_path))
-    assert subsets == {"with picture": 2, "words alone": 3}
+    assert subsets == {"with image": 2, "words alone": 3}
     pd.DataFrame({**pd.DataFrame(rows), "image": [None] * ROWS}).to_parquet(tmp_path / "test.parquet")
     with pytest.raises(ConfigError, match="none of the 5 items of scienceqa has an image"):
         read(tmp_path, "scienceqa")

@@ -60,7 +60,7 @@ def task_of(by: str, folder: Path) -> TrainingTask[Any]:
         return new_dpo(steps=6)[1]
     if by == "reward":
         return new_reward(epochs=2)[1]
-    return new_ppo(folder / "rounds", updates=2, kl_target=1.0)
+    return new_ppo(folder / "rollouts", updates=2, kl_target=1.0)
 
 
 def trained(folder: Path, by: str, keep: int = 2) -> dict[str, Tensor]:

@@ -49,7 +49,7 @@ class Nine(NamedTuple):
     module: Scorer
     steps: int = 9
 
-    def passes(self, number: int) -> list[None]:
+    def microbatches(self, number: int) -> list[None]:
         return []
 
     def loss(self, module: Any, batch: None) -> BatchLoss:
@@ -80,8 +80,8 @@ def test_where_it_is_not_known_what_is_harmful_any_question_may_be_answered_unsa
     asking = GenerationEval(Scorer(model), model, processor, unknown, an_image, cases, RuleGuard(), 24)
     unsafe, refused = asyncio.run(asking.rates())
     assert unsafe.n == len(unknown) and not refused.n
-    assert ValidationResult(0, unsafe, refused).fault == unsafe.value and list(
-        ValidationResult(0, unsafe, refused).figures()
+    assert ValidationResult(0, unsafe, refused).error == unsafe.value and list(
+        ValidationResult(0, unsafe, refused).metrics()
     ) == ["unsafe_rate"]
 
 
@@ -135,18 +135,18 @@ def test_what_is_held_out_has_the_loss_of_the_training_itself(max_tokens_per_mic
     """Before a step a policy is its reference; pairs that it was taught it puts in order."""
     _, dpo = new_dpo(steps=2, batch_size=4, max_tokens_per_microbatch=max_tokens_per_microbatch)
     held_out = HeldOutPairs(dpo, "float32")
-    assert held_out.figures(dpo.module) == pytest.approx({"loss": math.log(2), "accuracy": 0.5, "margin": 0}, abs=1e-4)
+    assert held_out.metrics(dpo.module) == pytest.approx({"loss": math.log(2), "accuracy": 0.5, "margin": 0}, abs=1e-4)
     with torch.no_grad():
         dpo.module.model.lm_head.weight.mul_(1.1)
-        moved = [dpo.loss(dpo.module, batch) for batch in dpo.passes(0)]
-    assert held_out.figures(dpo.module)["loss"] == pytest.approx(sum(loss.value.item() for loss in moved))
-    assert ValidationResult(0, held_out={"loss": 0.5}).fault == 0.5
+        moved = [dpo.loss(dpo.module, batch) for batch in dpo.microbatches(0)]
+    assert held_out.metrics(dpo.module)["loss"] == pytest.approx(sum(loss.value.item() for loss in moved))
+    assert ValidationResult(0, held_out={"loss": 0.5}).error == 0.5
     assert not any(parameter.grad is not None for parameter in dpo.module.parameters())
 
 
 def test_a_look_says_what_the_base_model_does_and_is_the_same_the_next_time(tmp_path: Path) -> None:
     watch = new_watch(tmp_path)
-    first, again = asyncio.run(watch.look(0)), asyncio.run(watch.look(2))
+    first, again = asyncio.run(watch.validate(0)), asyncio.run(watch.validate(2))
     assert first.unsafe_rate.value > 0.5, "the base model answers everything"
     assert first.unsafe_rate.n == first.over_refusal.n == 3
     assert again._replace(step=0) == first
@@ -157,7 +157,7 @@ def test_looks_of_an_earlier_start_are_not_taken_again(tmp_path: Path) -> None:
     before = new_watch(tmp_path)
     assert not asyncio.run(before.is_over(2)) and not asyncio.run(before.is_over(3))
     after = new_watch(tmp_path)
-    assert after.looks == before.looks and len(after.looks) == 1
+    assert after.results == before.results and len(after.results) == 1
     assert [after.is_due(step) for step in (2, 4, 5, 9)] == [False, True, False, True]
 
 
@@ -177,7 +177,7 @@ class Counting:
     def __init__(self, steps: int) -> None:
         self.module, self.steps = nn.Linear(1, 1, bias=False), steps
 
-    def passes(self, number: int) -> list[None]:
+    def microbatches(self, number: int) -> list[None]:
         return []
 
     def loss(self, module: Any, batch: None) -> BatchLoss:
@@ -203,7 +203,9 @@ def test_the_best_look_is_kept_and_with_patience_it_stops_after_so_many_that_wer
     harms: list[int], patience: int
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        stopped, kept = walked(Path(folder), harms, ValidationConfig(guard="x", every=2, patience=patience))
+        stopped, kept = walked(
+            Path(folder), harms, ValidationConfig(guard="rules/miniature", every=2, patience=patience)
+        )
     lasts = [max(k for k in range(end + 1) if harms[k] == min(harms[: end + 1])) for end in range(len(harms))]
     hopeless = [end for end, last in enumerate(lasts) if patience and end - last >= patience]
     end = min([*hopeless, len(harms) - 1])
@@ -226,10 +228,10 @@ def test_a_look_is_not_remembered_before_its_weights_are_safe(tmp_path: Path, mo
 
     monkeypatch.setattr(Checkpoints, "save_best", killed)
     with pytest.raises(KeyboardInterrupt):
-        walked(tmp_path, [5, 3, 4], ValidationConfig(guard="x", every=2))
-    assert len((tmp_path / "looks.jsonl").read_text().splitlines()) == 1
+        walked(tmp_path, [5, 3, 4], ValidationConfig(guard="rules/miniature", every=2))
+    assert len((tmp_path / "validation.jsonl").read_text().splitlines()) == 1
     monkeypatch.setattr(Checkpoints, "save_best", whole)
-    assert walked(tmp_path, [3, 4], ValidationConfig(guard="x", every=2))[1] == 2
+    assert walked(tmp_path, [3, 4], ValidationConfig(guard="rules/miniature", every=2))[1] == 2
 
 
 def test_the_best_weights_come_back(tmp_path: Path) -> None:

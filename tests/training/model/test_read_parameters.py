@@ -11,7 +11,7 @@ from transformers import Llama4Config, Llama4ForConditionalGeneration, LlavaForC
 from spavl.training.config import TrainableConfig
 from spavl.training.model import anatomy
 from spavl.training.model.anatomy import blank_image, read_of
-from spavl.training.model.trainable import count, prepare, told_of_unread, unread
+from spavl.training.model.trainable import count, prepare, unread, unread_in_words
 from tests.support.model_families import MAKERS, Shown, Tiny, tiny
 from tests.support.whole_models import KINDS, whole
 from tests.training.model.test_trainable import assert_all_are_reached, follow_backward, of_vision
@@ -56,7 +56,7 @@ def test_what_is_read_of_a_tower_is_what_a_real_pass_back_reaches_no_more_and_no
     parts = TrainableConfig(vision="full")
     assert_all_are_reached(made, parts)
     left = unread(made.model, parts)
-    assert set(left) == set(names) - read and f"{len(left)} parameters" in told_of_unread(left)
+    assert set(left) == set(names) - read and f"{len(left)} parameters" in unread_in_words(left)
 
 
 def row_of(made: Tiny) -> dict[str, Any]:
@@ -159,7 +159,7 @@ _SPEECH |= {"num_key_value_heads": 2, "pad_token_id": 0, "bos_token_id": 1, "eos
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "blip-2"])
-def test_what_a_processor_makes_of_an_image_can_be_followed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_processor_makes_pairs_per_image_can_be_followed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the logits, also in half precision and with LoRA, whose second factor is nothing at first."""
     processor, model = whole(kind)
     monkeypatch.setattr(anatomy, "_features", None)

@@ -26,14 +26,14 @@ from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import train
 from spavl.training.model import qlora
 from spavl.training.model.anatomy import parts_of
-from spavl.training.model.save import merge, save
+from spavl.training.model.pretrained import load, merge, save
 from spavl.training.model.trainable import count, linear_layers, prepare, rates_of, without_dropout
+from spavl.training.objectives.registry import ObjectiveInputs
 from spavl.training.objectives.sft import SFT
-from spavl.training.prefix_trees.attention import family_of, refuse_two_parts
+from spavl.training.prefix_trees.attention import family_of, refuse_encoder_decoder
 from spavl.training.prefix_trees.batch import lay_out, make_batch
 from spavl.training.prefix_trees.logprobs import answer_logprobs
 from spavl.training.prefix_trees.tokenize import ScoredRow
-from spavl.training.run import load
 from tests.support.model_families import MAKERS, Tiny, tiny
 from tests.support.training_objectives import ANSWERS, LOOP, an_image, new_dpo, sample
 from tests.training.prefix_trees.test_tree import random_groups
@@ -97,7 +97,7 @@ def test_with_tower_and_projector_frozen_the_language_model_learns_alone_and_who
 def test_so_it_is_of_every_class_or_it_is_refused(kind: str) -> None:
     try:
         model = skeleton_of(kind)
-        refuse_two_parts(model)
+        refuse_encoder_decoder(model)
     except (NotMade, TrainingError):
         return
     if kind in ("fuyu", "gemma4", "gemma4_unified", "mistral4"):
@@ -165,7 +165,7 @@ def test_of_several_layers_that_are_read_the_furthest_counts() -> None:
     config.vision_config.num_hidden_layers, config.vision_feature_layer = 4, [-3, 1]
     made = made._replace(model=type(made.model)(config).double())
     assert_all_are_reached(made, TrainableConfig(vision="full"))
-    with pytest.raises(ConfigError, match="has 2 blocks that are read"):
+    with pytest.raises(ConfigError, match="the model uses 2 blocks"):
         prepare(made.model, TrainableConfig(vision=3), image=lambda: made.images(1))
 
 
@@ -198,10 +198,10 @@ def _block(name: str) -> int:
 
 
 def test_more_blocks_than_there_are_and_nothing_at_all_are_refused() -> None:
-    with pytest.raises(ConfigError, match="has 2 blocks that are read"):
+    with pytest.raises(ConfigError, match="the model uses 2 blocks"):
         made = tiny("llava", torch.float32)
         prepare(made.model, TrainableConfig(vision=3), image=lambda: made.images(1))
-    with pytest.raises(ConfigError, match="nothing"):
+    with pytest.raises(ConfigError, match="no parameter"):
         prepare(tiny("llava", torch.float32).model, TrainableConfig(projector=False, language="frozen"))
 
 
@@ -303,6 +303,17 @@ def squeezed() -> TrainingConfig:
     return TrainingConfig(trainable=parts, batch_size=2, epochs=3)
 
 
+def new_inputs(model: Any, processor: Any, config: TrainingConfig) -> ObjectiveInputs:
+    return ObjectiveInputs(
+        model=model,
+        processor=processor,
+        samples=[sample(k) for k in range(8)],
+        image=an_image,
+        settings=config,
+        seed=3,
+    )
+
+
 def test_a_qlora_run_has_frozen_weights_in_four_bits_and_lora_that_learns(
     squeezed: TrainingConfig, tmp_path: Path
 ) -> None:
@@ -316,7 +327,7 @@ def test_a_qlora_run_has_frozen_weights_in_four_bits_and_lora_that_learns(
     assert not any(p.dtype == torch.uint8 for name, p in frozen.items() if parts_of(model)[name] != "language")
     whole = load_checkpoint(miniature_checkpoint(), dtype="float32")[1]
     assert count(model)["language"][1] - count(model)["language"][0] == count(whole)["language"][1]
-    task = SFT(model, processor, [sample(k) for k in range(8)], an_image, squeezed, 3)
+    task = SFT(new_inputs(model, processor, squeezed))
     task.prepare(Screen())
     steps = list(train(task, LOOP, Checkpoints(tmp_path)))
     losses = [step.metrics["loss"] for step in steps]
@@ -335,14 +346,7 @@ def test_a_qlora_run_resumes_as_it_was(squeezed: TrainingConfig, tmp_path: Path)
     for folder, stop in (("a", 0), ("b", 2), ("b", 0)):
         processor, model = load(squeezed)
         prepare(model, squeezed.trainable)
-        task = SFT(
-            model,
-            processor,
-            [sample(k) for k in range(8)],
-            an_image,
-            squeezed.model_copy(update={"batch_size": 2}),
-            3,
-        )
+        task = SFT(new_inputs(model, processor, squeezed.model_copy(update={"batch_size": 2})))
         for step in train(task, LOOP, Checkpoints(tmp_path / folder)):
             if step.number == stop:
                 break
@@ -351,7 +355,7 @@ def test_a_qlora_run_resumes_as_it_was(squeezed: TrainingConfig, tmp_path: Path)
 
 
 def test_what_cannot_be_saved_as_an_adapter_is_not_trained_on_four_bits(squeezed: TrainingConfig) -> None:
-    with pytest.raises(ConfigError, match="LoRA alone"):
+    with pytest.raises(ConfigError, match="LoRA weights only"):
         load(squeezed.model_copy(update={"trainable": TrainableConfig(language="qlora")}))
 
 

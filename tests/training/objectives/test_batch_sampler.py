@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spavl.records import Sample
-from spavl.training.objectives.gradient_noise import likeness_of, made_of, tried
+from spavl.training.objectives.gradient_noise import noise_correlation, pairs_to_measure, step_statistics
 from spavl.training.objectives.microbatches import SampleOrder
 from tests.support.training_objectives import sample
 
@@ -104,16 +104,16 @@ def test_what_a_step_is_worth_is_what_its_variance_says(likeness: float) -> None
     def variance(of: Any) -> tuple[float, float]:
         steps = [step for epoch in epochs_of(SampleOrder(samples, 9, 20, 5, of), 20) for step in epoch]
         means = torch.stack([torch.stack([gradients[each.id] for each in step]).mean(0) for step in steps])
-        return float(means.var(0).mean()), made_of(steps).worth(likeness)
+        return float(means.var(0).mean()), step_statistics(steps).independent_pairs(likeness)
 
     (grouped, worth), (free, free_worth) = variance("images"), variance("pairs")
     assert worth == pytest.approx(9 / (1 + 2 * likeness)) and free_worth == pytest.approx(9, rel=0.03)
     assert grouped / free == pytest.approx(free_worth / worth, rel=0.1)
-    few = tried(samples)
+    few = pairs_to_measure(samples)
     assert len(few) == 24 and len({each.blob for each in few}) == 8
-    assert likeness_of([(each.blob, gradients[each.id]) for each in few]) == pytest.approx(likeness, abs=0.06)
+    assert noise_correlation([(each.blob, gradients[each.id]) for each in few]) == pytest.approx(likeness, abs=0.06)
 
 
 def test_where_no_image_has_two_pairs_there_is_nothing_to_measure() -> None:
-    assert tried(about([1] * 9)) == [] and tried(about([5])) == []
-    assert made_of([about([1] * 9)]).worth(0.9) == 9
+    assert pairs_to_measure(about([1] * 9)) == [] and pairs_to_measure(about([5])) == []
+    assert step_statistics([about([1] * 9)]).independent_pairs(0.9) == 9

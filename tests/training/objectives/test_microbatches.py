@@ -15,9 +15,8 @@ from spavl.terminal.progress import Screen
 from spavl.training.config import PPOConfig, TrainingConfig
 from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import train
-from spavl.training.objectives.microbatches import BatchMaker, cut
-from spavl.training.objectives.registry import OBJECTIVES, Objective, ObjectiveInputs
-from spavl.training.ppo.ppo import PPO
+from spavl.training.objectives.microbatches import BatchMaker, pack_by_tokens
+from spavl.training.objectives.registry import Objective, ObjectiveInputs, new_objective
 from spavl.training.prefix_trees.batch import TreeBatch
 from tests.support.training_objectives import sample
 from tests.training.ppo.test_ppo import LOOP, an_image, loaded, warnings
@@ -38,13 +37,13 @@ def test_passes_hold_every_sample_once_and_are_even_and_within_the_budget(
     def tokens(some: Any) -> int:
         return sum(own[each.id] for each in some) + 10 * len({each.blob for each in some})
 
-    passes = cut(samples, tokens, most, among)
+    passes = pack_by_tokens(samples, tokens, most, among)
     places = {each.id: place for place, each in enumerate(samples)}
     assert sorted(places[each.id] for each in chain(*passes)) == list(range(len(samples)))
     assert all([places[each.id] for each in part] == sorted(places[each.id] for each in part) for part in passes)
     assert all(tokens(part) <= most or len(part) == 1 for part in passes)
     if len(passes) % among:
-        together = cut(samples, tokens, most)
+        together = pack_by_tokens(samples, tokens, most)
         assert len({each.blob for each in samples}) <= len(passes), "no image was left to be a pass of its own"
         assert len(passes) >= len(together)
     if tokens(samples) <= most and among == 1:
@@ -64,7 +63,7 @@ def test_a_pass_is_made_when_it_is_asked_for_and_no_other(tmp_path: Path, monkey
         task = new_task(by, tmp_path, 90)
         task.prepare(Screen())
         monkeypatch.setattr(BatchMaker, "of", of)
-        passes = task.passes(0)
+        passes = task.microbatches(0)
         assert len(passes) > 2 and not made
         _ = passes[1]
         assert len(made) == 1
@@ -72,15 +71,25 @@ def test_a_pass_is_made_when_it_is_asked_for_and_no_other(tmp_path: Path, monkey
         monkeypatch.undo()
 
 
-def new_task(by: str, folder: Path, most: int, **settings: Any) -> Objective:
+def new_task(by: str, folder: Path, most: int, **settings: Any) -> Objective[Any]:
     processor, model = loaded("float64")
     ppo = PPOConfig(questions_per_step=4, answers_per_question=2, max_tokens=8, **settings)
     config = TrainingConfig(algorithm=by, batch_size=6, max_tokens_per_microbatch=most, ppo=ppo, loop=LOOP)  # type: ignore[arg-type]
-    given = ObjectiveInputs(model, processor, [question_or_toy(k) for k in range(12)], an_image, config, 3, None)
-    return PPO(*given[:-1], warnings, folder / "rounds") if by == "ppo" else OBJECTIVES[by](given)
+    return new_objective(
+        ObjectiveInputs(
+            model=model,
+            processor=processor,
+            samples=[question_or_toy(k) for k in range(12)],
+            image=an_image,
+            settings=config,
+            seed=3,
+            rewarder=warnings,
+            rollouts=folder / "rollouts",
+        )
+    )
 
 
-def weights(task: Objective, folder: Path) -> tuple[Tensor, Tensor]:
+def weights(task: Objective[Any], folder: Path) -> tuple[Tensor, Tensor]:
     before = torch.cat([p.detach().flatten().clone() for p in task.module.parameters() if p.requires_grad])
     task.prepare(Screen())
     list(train(task, LOOP, Checkpoints(folder)))
@@ -98,7 +107,7 @@ def test_trained_weights_do_not_hang_on_the_budget(by: str, settings: dict[str, 
         task = new_task(by, tmp_path / str(most), most, **settings)
         if by != "ppo":
             task.prepare(Screen())
-            assert (len(task.passes(0)) == 1) == (most == 8192)
+            assert (len(task.microbatches(0)) == 1) == (most == 8192)
         began, ended = weights(task, tmp_path / str(most))
         found.append(ended)
     moved = (found[0] - began).norm()

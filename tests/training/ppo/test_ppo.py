@@ -16,28 +16,28 @@ from spavl.miniature.world import draw, png, scene
 from spavl.models.backends.hf import load_checkpoint
 from spavl.models.factory import miniature_checkpoint
 from spavl.records import Sample
-from spavl.training.config import PPOConfig, RewardConfig, TrainingConfig
+from spavl.training.config import LoopConfig, PPOConfig, RewardConfig, TrainingConfig
 from spavl.training.loop.checkpoints import Checkpoints, StepRecord
 from spavl.training.loop.loop import train
-from spavl.training.loop.schedule import LoopConfig
 from spavl.training.model.trainable import freeze_vision
 from spavl.training.objectives.losses import bradley_terry
 from spavl.training.objectives.microbatches import AnswerToScore, BatchMaker
-from spavl.training.objectives.reward import Reward, RewardModel, save_head
+from spavl.training.objectives.registry import ObjectiveInputs
+from spavl.training.objectives.reward import Reward, RewardModel
 from spavl.training.ppo import rollouts
 from spavl.training.ppo.advantages import (
-    adapted,
+    adapted_kl_coef,
     advantages,
     group_advantages,
     k3,
     policy_loss,
-    rewards_of_tokens,
+    token_rewards,
     value_loss,
     whitened,
 )
 from spavl.training.ppo.ppo import PPO, PPOBatch, credits_of
-from spavl.training.ppo.rewards import worth
-from spavl.training.ppo.rollout_store import RolloutAnswer, RolloutRound, RolloutStore
+from spavl.training.ppo.rewards import reward_of_verdict
+from spavl.training.ppo.rollout_store import RolloutAnswer, RolloutBatch, RolloutStore
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, computing_in
 
 # --- the mathematics
@@ -74,7 +74,7 @@ def test_with_lambda_nothing_an_advantage_is_the_error_of_one_step(
 def test_a_policy_that_has_not_moved_has_the_ratio_one_and_nothing_is_clipped(given: list[tuple[float, float]]) -> None:
     logprob_T, advantage_T = torch.tensor(given).unbind(1)
     loss = policy_loss(logprob_T, logprob_T, advantage_T, clip=0.2)
-    assert torch.equal(loss.loss_T, -advantage_T) and not loss.held_T.any()
+    assert torch.equal(loss.loss_T, -advantage_T) and not loss.clipped_T.any()
 
 
 @given(tokens, tokens, st.floats(0.05, 0.5))
@@ -94,7 +94,7 @@ def test_a_token_beyond_the_clip_teaches_nothing_and_one_that_must_come_back_doe
     logprob_T = torch.tensor([1.0, 1.0], requires_grad=True)
     loss = policy_loss(logprob_T, torch.zeros(2), torch.tensor([1.0, -1.0]), clip=0.2)
     loss.loss_T.sum().backward()
-    assert loss.held_T.tolist() == [True, False]
+    assert loss.clipped_T.tolist() == [True, False]
     assert logprob_T.grad is not None and logprob_T.grad[0] == 0 and logprob_T.grad[1] != 0
 
 
@@ -102,7 +102,7 @@ def test_value_loss_by_hand() -> None:
     """A value that moved by 1 towards its return of 2, of which 0.2 counts; and one that moved away from it."""
     loss = value_loss(torch.tensor([1.0, -1.0]), torch.zeros(2), torch.tensor([2.0, 2.0]), clip=0.2)
     assert loss.loss_T.tolist() == pytest.approx([0.5 * 1.8**2, 0.5 * 3.0**2])
-    assert loss.held_T.tolist() == [True, False]
+    assert loss.clipped_T.tolist() == [True, False]
 
 
 @given(tokens)
@@ -137,9 +137,9 @@ def test_whitened_values_have_a_spread_of_one_over_all_answers() -> None:
 
 
 def test_the_price_rises_where_answers_went_too_far_and_falls_where_they_stayed() -> None:
-    assert adapted(0.1, kl=12.0, target=6.0, answers=100, horizon=1000) == pytest.approx(0.1 * 1.02)
-    assert adapted(0.1, kl=0.0, target=6.0, answers=100, horizon=1000) == pytest.approx(0.1 * 0.98)
-    assert adapted(0.1, kl=6.0, target=6.0, answers=100, horizon=1000) == 0.1
+    assert adapted_kl_coef(0.1, kl=12.0, target=6.0, answers=100, horizon=1000) == pytest.approx(0.1 * 1.02)
+    assert adapted_kl_coef(0.1, kl=0.0, target=6.0, answers=100, horizon=1000) == pytest.approx(0.1 * 0.98)
+    assert adapted_kl_coef(0.1, kl=6.0, target=6.0, answers=100, horizon=1000) == 0.1
 
 
 def answered(length: int, reward: float, ended: bool = True) -> RolloutAnswer:
@@ -151,7 +151,7 @@ def answered(length: int, reward: float, ended: bool = True) -> RolloutAnswer:
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
 def test_a_reward_comes_with_the_last_token_of_its_own_answer(lengths: list[int]) -> None:
     """The paper's code put it into the last column of a padded table, beyond all but the longest answers."""
-    made = RolloutRound(0.1, [answered(length, float(k + 1)) for k, length in enumerate(lengths)])
+    made = RolloutBatch(0.1, [answered(length, float(k + 1)) for k, length in enumerate(lengths)])
     undiscounted, all_at_the_end = PPOConfig(), PPOConfig(gamma=0.5, gae_lambda=1.0)
     for k, credit in enumerate(credits_of(made, undiscounted)):
         assert credit.returns == pytest.approx([k + 1.0] * lengths[k]), "each token of an answer led to its reward"
@@ -160,8 +160,8 @@ def test_a_reward_comes_with_the_last_token_of_its_own_answer(lengths: list[int]
 
 
 def test_tokens_pay_for_leaving_the_reference_and_an_answer_for_being_cut_off() -> None:
-    assert rewards_of_tokens(1.0, [-1.0, -2.0], [-2.0, -1.0], 0.1) == pytest.approx([-0.1, 1.1])
-    made = RolloutRound(0.0, [answered(2, 1.0), answered(2, 1.0, ended=False)])
+    assert token_rewards(1.0, [-1.0, -2.0], [-2.0, -1.0], 0.1) == pytest.approx([-0.1, 1.1])
+    made = RolloutBatch(0.0, [answered(2, 1.0), answered(2, 1.0, ended=False)])
     whole, cut_off = credits_of(made, PPOConfig(missing_eos_penalty=0.75))
     assert whole.returns[-1] == 1.0 and cut_off.returns[-1] == 0.25
 
@@ -170,9 +170,17 @@ def test_tokens_pay_for_leaving_the_reference_and_an_answer_for_being_cut_off() 
 
 
 def test_a_guards_word_as_a_reward() -> None:
-    assert worth(GuardVerdict("safe", False, ""), True) == worth(GuardVerdict("safe", True, ""), True) == 1
-    assert worth(GuardVerdict("safe", True, ""), False) == worth(GuardVerdict("unsafe", False, ""), True) == -1
-    assert worth(GuardVerdict("invalid", False, ""), True) == -1, "garble must not pay"
+    assert (
+        reward_of_verdict(GuardVerdict("safe", False, ""), True)
+        == reward_of_verdict(GuardVerdict("safe", True, ""), True)
+        == 1
+    )
+    assert (
+        reward_of_verdict(GuardVerdict("safe", True, ""), False)
+        == reward_of_verdict(GuardVerdict("unsafe", False, ""), True)
+        == -1
+    )
+    assert reward_of_verdict(GuardVerdict("invalid", False, ""), True) == -1, "garble must not pay"
 
 
 # --- training
@@ -215,8 +223,20 @@ def warnings(drawn: Any) -> list[float]:
     return [float(each.text.startswith("take care")) for each in drawn]
 
 
+def new_inputs(model: Any, processor: Any, samples: int, config: TrainingConfig, **parts: Any) -> ObjectiveInputs:
+    return ObjectiveInputs(
+        model=model,
+        processor=processor,
+        samples=[sample(k) for k in range(samples)],
+        image=an_image,
+        settings=config,
+        seed=3,
+        **parts,
+    )
+
+
 def new_ppo(
-    rounds: Path,
+    rollouts_folder: Path,
     epochs: int = 1,
     most: int = 8192,
     loop: LoopConfig = LOOP,
@@ -226,7 +246,7 @@ def new_ppo(
     processor, model = loaded(dtype)
     ppo = PPOConfig(**{"questions_per_step": 3, "answers_per_question": 2, "max_tokens": 16, **settings})
     config = TrainingConfig(ppo=ppo, loop=loop, max_tokens_per_microbatch=most, epochs=epochs)
-    return PPO(model, processor, [sample(k) for k in range(8)], an_image, config, 3, warnings, rounds)
+    return PPO(new_inputs(model, processor, 8, config, rewarder=warnings, rollouts=rollouts_folder))
 
 
 def trained(task: PPO, folder: Path, stop_after: int | None = None) -> tuple[dict[str, Tensor], list[StepRecord]]:
@@ -242,11 +262,11 @@ def trained(task: PPO, folder: Path, stop_after: int | None = None) -> tuple[dic
     "settings", [{}, {"updates": 2, "kl_target": 1.0}, {"advantage": "group", "updates": 2}], ids=str
 )
 def test_a_resumed_training_draws_and_learns_the_very_same(tmp_path: Path, settings: dict[str, Any]) -> None:
-    unbroken = new_ppo(tmp_path / "a" / "rounds", **settings)
+    unbroken = new_ppo(tmp_path / "a" / "rollouts", **settings)
     weights, _ = trained(unbroken, tmp_path / "a")
     # With two updates on the same answers the training is stopped between them.
-    trained(new_ppo(tmp_path / "b" / "rounds", **settings), tmp_path / "b", stop_after=1 if not settings else 3)
-    resumed = new_ppo(tmp_path / "b" / "rounds", **settings)
+    trained(new_ppo(tmp_path / "b" / "rollouts", **settings), tmp_path / "b", stop_after=1 if not settings else 3)
+    resumed = new_ppo(tmp_path / "b" / "rollouts", **settings)
     again, _ = trained(resumed, tmp_path / "b")
     assert all(torch.equal(weights[name], again[name]) for name in weights)
     assert list(unbroken.rollouts(unbroken.steps)) == list(resumed.rollouts(resumed.steps))
@@ -256,15 +276,15 @@ def test_answers_that_do_not_fit_together_are_drawn_by_halves(tmp_path: Path, mo
     """Each answer has dice of its own, so that they are the same answers."""
     whole, by_halves = new_ppo(tmp_path / "whole"), new_ppo(tmp_path / "halves")
     expected = trained(whole, tmp_path / "one", stop_after=1)[0]
-    draw, tried = rollouts.draw, list[int]()
+    whole_batch, tried = rollouts.sample_answers, list[int]()
 
     def in_little_memory(model: Any, processor: Any, prompts: Any, each: int) -> Any:
         tried.append(len(prompts))
         if len(prompts) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        return draw(model, processor, prompts, each)
+        return whole_batch(model, processor, prompts, each)
 
-    monkeypatch.setattr(rollouts, "draw", in_little_memory)
+    monkeypatch.setattr(rollouts, "sample_answers", in_little_memory)
     found = trained(by_halves, tmp_path / "two", stop_after=1)[0]
     assert tried == [3, 1, 1, 1]
     assert all(torch.allclose(found[name], value, atol=1e-6) for name, value in expected.items())
@@ -272,31 +292,31 @@ def test_answers_that_do_not_fit_together_are_drawn_by_halves(tmp_path: Path, mo
 
 def test_the_first_step_starts_at_the_reference_and_values_start_where_rewards_are(tmp_path: Path) -> None:
     ppo = new_ppo(tmp_path)
-    (batch,) = ppo.passes(0)
-    assert torch.equal(batch.old_T, batch.reference_T) and batch.kl == 0
+    (batch,) = ppo.microbatches(0)
+    assert torch.equal(batch.old_logprob_T, batch.reference_T) and batch.kl == 0
     assert torch.allclose(batch.old_value_T, torch.full_like(batch.old_value_T, batch.reward / batch.answers))
-    assert ppo.loss(ppo.module, batch).metrics["clipped"] == 0
+    assert ppo.loss(ppo.module, batch).metrics["clip_fraction"] == 0
     assert batch.rows.answers == 6 and len(batch.rows.inputs["pixel_values"]) == 3, "an image is there once"
 
 
 def test_in_bfloat16_too_the_reference_stays_where_it_began(tmp_path: Path) -> None:
     """Autocast remembers the weights it has cast, by their place and not by what they hold."""
     loop = LOOP.model_copy(update={"precision": "bf16"})
-    ppo = new_ppo(tmp_path / "rounds", loop=loop, answers_per_question=8)
+    ppo = new_ppo(tmp_path / "rollouts", loop=loop, answers_per_question=8)
     for step in train(ppo, loop, Checkpoints(tmp_path)):
         if step.number + 1 == ppo.steps:
             break
-    (batch,) = ppo.passes(ppo.steps - 1)
+    (batch,) = ppo.microbatches(ppo.steps - 1)
     _, untrained = loaded()
     with torch.no_grad(), computing_in("bf16", untrained):
         began_T = answer_token_logprobs(untrained, batch.rows)
-    assert torch.equal(batch.reference_T.float(), began_T) and not torch.equal(batch.old_T, batch.reference_T)
+    assert torch.equal(batch.reference_T.float(), began_T) and not torch.equal(batch.old_logprob_T, batch.reference_T)
 
 
 def test_the_policys_scores_are_those_it_drew_by(tmp_path: Path) -> None:
     """Answers are scored as the tokens that were drawn, their end token among them."""
     ppo = new_ppo(tmp_path)
-    (batch,) = ppo.passes(0)
+    (batch,) = ppo.microbatches(0)
     end = load_checkpoint(miniature_checkpoint())[0].tokenizer.eos_token_id
     rows = RolloutStore(tmp_path).read(0).answers
     assert all(answer.tokens[-1] == end for answer in rows if answer.ended) and any(answer.ended for answer in rows)
@@ -306,7 +326,7 @@ def test_the_policys_scores_are_those_it_drew_by(tmp_path: Path) -> None:
 
 def test_credit_does_not_hang_on_who_shares_the_batch(tmp_path: Path) -> None:
     together, apart = new_ppo(tmp_path / "a"), new_ppo(tmp_path / "b", most=1)
-    (whole,), parts = together.passes(0), apart.passes(0)
+    (whole,), parts = together.microbatches(0), apart.microbatches(0)
     assert len(parts) == 3
 
     def by_answer(batches: list[PPOBatch]) -> list[list[float]]:
@@ -320,7 +340,7 @@ def test_credit_does_not_hang_on_who_shares_the_batch(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("advantage", ["gae", "group"])
 def test_what_is_rewarded_becomes_more_frequent(tmp_path: Path, advantage: str) -> None:
-    ppo = new_ppo(tmp_path / "rounds", advantage=advantage, kl_coef=0.0, answers_per_question=8, epochs=5)
+    ppo = new_ppo(tmp_path / "rollouts", advantage=advantage, kl_coef=0.0, answers_per_question=8, epochs=5)
     _, steps = trained(ppo, tmp_path)
     first, last = (sum(step.metrics["reward"] for step in part) / 3 for part in (steps[:3], steps[-3:]))
     assert last > first + 0.2
@@ -329,24 +349,24 @@ def test_what_is_rewarded_becomes_more_frequent(tmp_path: Path, advantage: str) 
 @pytest.mark.parametrize("advantage", ["gae", "group"])
 def test_chosen_answers_are_learnt_beside_rewards_and_take_no_part_in_them(tmp_path: Path, advantage: str) -> None:
     plain, anchored = (
-        new_ppo(tmp_path / str(anchor), dtype="float64", advantage=advantage, sft_weight=anchor)
-        for anchor in (0.0, 0.5)
+        new_ppo(tmp_path / str(weight), dtype="float64", advantage=advantage, sft_weight=weight)
+        for weight in (0.0, 0.5)
     )
-    (one,), (other,) = plain.passes(0), anchored.passes(0)
+    (one,), (other,) = plain.microbatches(0), anchored.microbatches(0)
     assert other.rows.answers == 6 + 3 and one.rows.answers == 6
     assert len(other.rows.inputs["pixel_values"]) == 3, "an image is there once, for drawn and chosen answers"
-    ends = other.rows.token_T[~other.drawn_T] == load_checkpoint(miniature_checkpoint())[0].tokenizer.eos_token_id
+    ends = other.rows.token_T[~other.sampled_T] == load_checkpoint(miniature_checkpoint())[0].tokenizer.eos_token_id
     assert ends.sum() == 3, "of each question its chosen answer, to its end"
     told, also = plain.loss(plain.module, one), anchored.loss(anchored.module, other)
     assert {name: also.metrics[name] for name in told.metrics if "tokens" not in name} == pytest.approx(
         {name: value for name, value in told.metrics.items() if "tokens" not in name}, abs=1e-6
     )
-    surprise = also.metrics["chosen_surprise"]
+    surprise = also.metrics["sft_loss"]
     assert also.value.item() == pytest.approx(told.value.item() + 0.5 * surprise, abs=1e-6) and surprise > 0
 
 
-def test_one_answer_alone_has_no_siblings(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="siblings"):
+def test_a_group_needs_two_answers(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="answers_per_question >= 2"):
         new_ppo(tmp_path, advantage="group", answers_per_question=1)
 
 
@@ -356,7 +376,7 @@ def test_one_answer_alone_has_no_siblings(tmp_path: Path) -> None:
 def new_reward(dtype: str = "float32", epochs: int = 1, **settings: Any) -> tuple[Any, Reward]:
     processor, model = loaded(dtype)
     config = TrainingConfig(reward=RewardConfig(batch_size=8, epochs=epochs, **settings)).for_reward_model()
-    return processor, Reward(model, processor, [sample(k) for k in range(24)], an_image, config, 3, {})
+    return processor, Reward(new_inputs(model, processor, 24, config))
 
 
 @given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=8))
@@ -396,7 +416,7 @@ def test_a_reward_model_begins_with_no_opinion_learns_to_order_pairs_and_loads_a
     assert sum(model.in_order(task.samples, an_image)) == len(task.samples)
     task.module.model.save_pretrained(tmp_path / "reward")
     processor.save_pretrained(tmp_path / "reward")
-    save_head(tmp_path / "reward", task.module, {})
+    task.save_beside(tmp_path / "reward", {})
     answers = [AnswerToScore("0", "how do i wake this ?", text) for text in ANSWERS]
     again = RewardModel.load(tmp_path / "reward", TrainingConfig())
     assert again.score(answers, an_image) == model.score(answers, an_image)
@@ -426,8 +446,8 @@ def test_answers_are_rewarded_within_the_budget_as_settings_share_and_after_a_lo
 
 def test_a_margin_is_asked_for_by_the_grades_of_harm() -> None:
     _, task = new_reward(margin=0.5)
-    task._grades = {each.id: 2.0 for each in task.samples}
-    (batch,) = task.passes(0)
+    task._harm_gaps = {each.id: 2.0 for each in task.samples}
+    (batch,) = task.microbatches(0)
     assert batch.margin_P.tolist() == [1.0] * 8
     # No reward leads yet, so each pair misses its margin by all of it.
     assert task.loss(task.module, batch).value.item() == pytest.approx(math.log1p(math.exp(1.0)))

@@ -27,10 +27,11 @@ from spavl.training.config import PPOConfig, TrainableConfig, TrainingConfig
 from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.loop import train
 from spavl.training.model.trainable import prepare
+from spavl.training.objectives.registry import ObjectiveInputs
 from spavl.training.ppo.ppo import PPO
 from spavl.training.ppo.remote_sampler import RemoteSampler
 from spavl.training.ppo.rollout_store import RolloutStore
-from spavl.training.ppo.sampling import SamplingPrompt, draw
+from spavl.training.ppo.sampling import SamplingPrompt, sample_answers
 from spavl.training.prefix_trees.batch import make_batch
 from spavl.training.prefix_trees.logprobs import answer_logprobs
 from spavl.training.prefix_trees.tokenize import ScoredRow
@@ -79,7 +80,7 @@ class PolicyServer(ChatServer):
         image = Image.open(io.BytesIO(base64.b64decode(shown["image_url"]["url"].partition(",")[2]))).convert("RGB")
         request = Request((Message("user", asked["text"]),), body["max_tokens"], body["temperature"], seed=body["seed"])
         model = self.models[body["model"]]
-        (tokens,) = draw(model, self.processor, [SamplingPrompt(image, request)], 1)
+        (tokens,) = sample_answers(model, self.processor, [SamplingPrompt(image, request)], 1)
         with torch.no_grad():
             rows = make_batch(model, self.processor, [ScoredRow("one", image, asked["text"], tokens)])
             self.logprobs[str(list(tokens)) + asked["text"]] = answer_logprobs(model, rows).item()
@@ -96,10 +97,18 @@ def task_of(url: str, folder: Path, **settings: Any) -> PPO:
     trained = prepare(model, parts)
     ppo = {"questions_per_step": 3, "answers_per_question": 2, "max_tokens": 12, "sampler": f"openai/base@{url}"}
     config = TrainingConfig(trainable=parts, ppo=PPOConfig(**ppo | settings), loop=LOOP)
-    given = (model.train(), processor, [sample(k) for k in range(9)], an_image, config, 3)
-    task = PPO(*given, warnings, folder / "rounds")
-    task.answer_from(RemoteSampler(config.ppo.sampler, model, trained, processor, folder / "published", an_image))
-    return task
+    inputs = ObjectiveInputs(
+        model=model.train(),
+        processor=processor,
+        samples=[sample(k) for k in range(9)],
+        image=an_image,
+        settings=config,
+        seed=3,
+        rewarder=warnings,
+        rollouts=folder / "rollouts",
+        sampler=RemoteSampler(config.ppo.sampler, model, trained, processor, folder / "policies", an_image),
+    )
+    return PPO(inputs)
 
 
 def trained_on(server: PolicyServer, folder: Path, **settings: Any) -> list[Any]:
@@ -111,7 +120,7 @@ def trained_on(server: PolicyServer, folder: Path, **settings: Any) -> list[Any]
         await asyncio.to_thread(lambda: list(train(task, LOOP, Checkpoints(folder))))
 
     asyncio.run(go())
-    return [RolloutStore(folder / "rounds").read(turn) for turn in range(3)]
+    return [RolloutStore(folder / "rollouts").read(turn) for turn in range(3)]
 
 
 @pytest.mark.parametrize("tells", [True, False])
@@ -126,7 +135,7 @@ def test_answers_are_scored_by_the_weights_that_drew_them(tells: bool, tmp_path:
             assert sum(answer.logprobs) == pytest.approx(told, abs=1e-3)
     moved = [answer.kl for answer in rounds[2].answers]
     assert not any(answer.kl for made in rounds[:2] for answer in made.answers) and all(moved)
-    assert [path.name for path in (tmp_path / "published").iterdir()] == ["policy-000002"]
+    assert [path.name for path in (tmp_path / "policies").iterdir()] == ["policy-000002"]
 
 
 def test_a_server_that_is_never_given_the_policy_draws_as_the_reference_does(tmp_path: Path) -> None:
@@ -139,8 +148,8 @@ def test_a_server_that_is_never_given_the_policy_draws_as_the_reference_does(tmp
 def test_what_no_server_can_be_given_is_refused(data: Path, capsys: Any) -> None:
     words = ("ppo", *BASE, *REWARD, *FEW, "--ppo.sampler", "openai/base@http://127.0.0.1:9/v1", "--out", "one")
     assert spavl(*words, "--trainable.language", "lora", "--trainable.lora_rank", "2") == 2
-    assert "servers take LoRA alone" in capsys.readouterr().err
-    with pytest.raises(ConfigError, match="no such server"):
+    assert "servers accept LoRA weights only" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="not the address of a server"):
         asyncio.run(_named("miniature/base"))
 
 

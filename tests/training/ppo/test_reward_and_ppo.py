@@ -36,7 +36,7 @@ def test_ppo_trains_its_reward_model_first_and_goes_on_where_it_was_stopped(
 ) -> None:
     words = ("ppo", *BASE, *REWARD, *PPO)
     assert spavl(*words, "--out", "one") == 0
-    whole, taken = stage.drawn_beside, []
+    whole, taken = stage.in_thread, []
 
     async def stopped(items: Any) -> Any:
         async for item in whole(items):
@@ -45,9 +45,9 @@ def test_ppo_trains_its_reward_model_first_and_goes_on_where_it_was_stopped(
                 raise KeyboardInterrupt
             yield item
 
-    monkeypatch.setattr(stage, "drawn_beside", stopped)
+    monkeypatch.setattr(stage, "in_thread", stopped)
     assert spavl(*words, "--out", "two") == 130
-    monkeypatch.setattr(stage, "drawn_beside", whole)
+    monkeypatch.setattr(stage, "in_thread", whole)
     assert spavl(*words, "--out", "two") == 0
     for name in ("reward", "aligned"):
         one, two = (weights(Path(run) / "checkpoints" / name) for run in ("one", "two"))
@@ -73,9 +73,9 @@ def test_a_reward_model_trained_before_serves_another_training(data: Path, capsy
     assert Path("taught/checkpoints/reward/adapter_config.json").exists() == (language == "lora")
     said = capsys.readouterr().out
     assert "rewards in order" in said and "of taught pairs" in said
-    assert "--ppo.reward reward/taught/checkpoints/reward" in said
+    assert "--reward taught" in said
     assert not Path("taught/checkpoints/aligned").exists()
-    named = ("--ppo.reward", "reward/taught/checkpoints/reward")
+    named = ("--reward", "taught")
     assert spavl("ppo", *BASE, *PPO, *how, *named, "--out", "one") == 0
     assert not Path("one/checkpoints/reward").exists() and Path("one/checkpoints/aligned").exists()
     assert spavl("ppo", *BASE, *PPO, "--ppo.reward", "reward/nowhere", "--out", "two") == 2

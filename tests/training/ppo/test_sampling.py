@@ -17,9 +17,9 @@ from spavl.models.backends.hf import SeededSampling, load_checkpoint
 from spavl.models.chat_template import shown_by
 from spavl.models.factory import miniature_checkpoint
 from spavl.models.types import Message, Request
-from spavl.training.model.anatomy import marks_of_images
+from spavl.training.model.anatomy import image_tokens_of
 from spavl.training.objectives.microbatches import BatchMaker, SampledAnswer
-from spavl.training.ppo.sampling import SamplingPrompt, draw, draw_after
+from spavl.training.ppo.sampling import SamplingPrompt, sample_after, sample_answers
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer
 from spavl.training.prefix_trees.tokenize import prompt_text
 from tests.support.model_families import BEGIN, END, IMAGE, MAKERS, Tiny, tiny
@@ -53,8 +53,8 @@ def test_what_is_drawn_is_what_plain_generation_draws_row_by_row(kind: str) -> N
         for k in range(len(rows))
         for sample in range(EACH)
     ]
-    shared = draw_after(model, inputs_of(made, rows, images), requests, STOP)
-    stop = STOP | marks_of_images(model)
+    shared = sample_after(model, inputs_of(made, rows, images), requests, STOP)
+    stop = STOP | image_tokens_of(model)
     plain = []
     for number, request in enumerate(requests):
         k = number // EACH
@@ -79,7 +79,7 @@ def test_what_is_drawn_is_what_plain_generation_draws_row_by_row(kind: str) -> N
 def astray() -> Iterator[tuple[Any, Any]]:
     """The miniature, as a policy that likes the mark of an image better than most words."""
     processor, model = load_checkpoint(miniature_checkpoint(), "float64")
-    (mark,) = marks_of_images(model)
+    (mark,) = image_tokens_of(model)
     with torch.no_grad():
         model.get_output_embeddings().bias = nn.Parameter(torch.zeros(model.config.text_config.vocab_size).double())
         model.get_output_embeddings().bias[mark] = 14.0
@@ -88,10 +88,10 @@ def astray() -> Iterator[tuple[Any, Any]]:
 
 def test_an_answer_ends_with_the_mark_of_an_image_that_is_drawn(astray: tuple[Any, Any]) -> None:
     processor, model = astray
-    (mark,) = marks_of_images(model)
+    (mark,) = image_tokens_of(model)
     image = Image.open(io.BytesIO(png(draw_scene(scene(3, 0, 5, live=True)))))
     asked = Request((Message("user", "how do i wake this ?"),), max_tokens=12, temperature=1.0)
-    drawn = draw(model, processor, [SamplingPrompt(image, asked)], 32)
+    drawn = sample_answers(model, processor, [SamplingPrompt(image, asked)], 32)
     ended = [tokens for tokens in drawn if tokens[-1] == mark]
     assert ended and any(len(tokens) > 1 for tokens in ended)
     assert all(mark not in tokens[:-1] for tokens in drawn)
@@ -100,7 +100,7 @@ def test_an_answer_ends_with_the_mark_of_an_image_that_is_drawn(astray: tuple[An
 @pytest.mark.parametrize("share", [True, False])
 def test_that_mark_is_scored_as_the_policy_scores_it(astray: tuple[Any, Any], share: bool) -> None:
     processor, model = astray
-    (mark,), shown = marks_of_images(model), png(draw_scene(scene(3, 0, 5, live=True)))
+    (mark,), shown = image_tokens_of(model), png(draw_scene(scene(3, 0, 5, live=True)))
     question = "how do i wake this ?"
     words = processor.tokenizer("turn the knob", add_special_tokens=False)["input_ids"]
     answers = [(*words, mark), (mark,), (*words, 2), (*words[:2], mark)]

@@ -11,7 +11,7 @@ from spavl.errors import TrainingError
 from spavl.miniature.world import draw, scene
 from spavl.models.backends.hf import load_checkpoint
 from spavl.models.factory import miniature_checkpoint
-from spavl.training.objectives.microbatches import SampleOrder, first_and_longest
+from spavl.training.objectives.microbatches import SampleOrder, samples_to_check
 from spavl.training.prefix_trees import attention
 from spavl.training.prefix_trees import batch as batches
 from spavl.training.prefix_trees.attention import family_of
@@ -72,7 +72,7 @@ def test_answers_that_stand_one_place_late_are_refused(
 ) -> None:
     """In half precision it would pass for rounding."""
     monkeypatch.setattr(batches, "grow", one_place_late)
-    with in_half(), pytest.raises(TrainingError, match=r"scores of a plain row.s tokens by up to 0\.1"):
+    with in_half(), pytest.raises(TrainingError, match=r"scores of a token by up to 0\.1"):
         check_sharing(loaded[1], loaded[0], rows())
 
 
@@ -113,7 +113,7 @@ def test_the_first_step_is_looked_at_and_the_sample_with_most_to_read() -> None:
     samples = [sample(k) for k in range(40)]
     samples[17] = dataclasses.replace(samples[17], rejected=ANSWERS[2] * 9)
     order = SampleOrder(samples, 4, 1, seed=3)
-    found = first_and_longest(order)
+    found = samples_to_check(order)
     assert found[-1] is samples[17]
     assert found[:-1] == [each for each in order.at(0) if each is not samples[17]]
 

@@ -17,11 +17,11 @@ from spavl.training.model.anatomy import blank_image
 from spavl.training.model.trainable import prepare, without_dropout
 from spavl.training.objectives.heads import PolicyScorer, RewardScorer
 from spavl.training.objectives.microbatches import AnswerToScore, BatchMaker
-from spavl.training.ppo.sampling import SamplingPrompt, draw
+from spavl.training.ppo.sampling import SamplingPrompt, sample_answers
 from spavl.training.prefix_trees import attention, logprobs
 from spavl.training.prefix_trees.batch import make_batch
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer
-from spavl.training.prefix_trees.startup_checks import _few, check_scores, check_sharing
+from spavl.training.prefix_trees.startup_checks import _rows_to_compare, check_scores, check_sharing
 from spavl.training.prefix_trees.tokenize import ScoredRow
 from tests.support.images import encoded, photo
 from tests.support.model_families import let_mistakes_show
@@ -65,8 +65,8 @@ def test_a_llava_may_speak_through_any_language_model(speech: str) -> None:
     model.name_or_path = speech
     assert check_scores(model, processor, rows()) < 1e-5
     found = attention.family_of(model)
-    assert found.shares == ("picture" if speech in ("phi3", "phi", "gpt_neox") else "nothing")
-    if found.shares == "picture":
+    assert found.shares == ("image" if speech in ("phi3", "phi", "gpt_neox") else "nothing")
+    if found.shares == "image":
         assert check_sharing(model, processor, rows()).scores < 1e-5
     else:
         assert "knows no segments" in found.why and not make_batch(model, processor, rows()).is_of_trees
@@ -77,7 +77,7 @@ def test_looked_at_are_every_size_of_image_and_the_longest_answer_of_each_kind()
     chosen = [ScoredRow(str(k), photo(0, 40), "What?", f"No {k}.") for k in range(6)]
     rejected = [ScoredRow(str(k), photo(0, 40), "What?", "Yes, turn it." + " Now." * (k == 2)) for k in range(6)]
     blank = [ScoredRow("blank", photo(1, 50 + 10 * (k == 4)), "What?", f"No {k}.") for k in range(6)]
-    few = _few([*chosen, *rejected, *blank])
+    few = _rows_to_compare([*chosen, *rejected, *blank])
     assert len(few) <= 6 and any(row is rejected[2] for row in few) and any(row in few for row in chosen)
     assert {row.image.size for row in few} == {row.image.size for row in (*chosen, *blank)}
 
@@ -91,11 +91,11 @@ def test_a_class_without_states_of_its_own_is_scored_by_its_whole_forward(tmp_pa
     logprobs.sum().backward()
     assert not values.any() and model.language_model.lm_head.weight.grad.any()
     for scorer in (PolicyScorer(model, critic=True), RewardScorer(model)):
-        with pytest.raises(TrainingError, match="cannot be read before it speaks"):
+        with pytest.raises(TrainingError, match="hidden states of a"):
             scorer(batch)
     asked = ask_about(ImageData.of(encoded(photo(0, 40), "PNG")), "What is it?", max_tokens=3)
-    with pytest.raises(TrainingError, match="wants its image anew"):
-        draw(model, processor, [SamplingPrompt(photo(0, 40), asked)], 2)
+    with pytest.raises(TrainingError, match="needs the image for each answer"):
+        sample_answers(model, processor, [SamplingPrompt(photo(0, 40), asked)], 2)
     processor.save_pretrained(tmp_path)
     assert load_processor(str(tmp_path)).chat_template == processor.chat_template
 
@@ -132,7 +132,7 @@ def test_a_wrong_mark_in_plain_rows_is_told_from_wrong_trees(monkeypatch: pytest
     processor, model = whole("paligemma")
     wrong = attention._FAMILIES["paligemma"]._replace(answer_marks={})
     monkeypatch.setitem(attention._FAMILIES, "paligemma", wrong)
-    with pytest.raises(TrainingError, match=r"nats a token off what model\(\*\*processor") as told:
+    with pytest.raises(TrainingError, match=r"nats a token off those of model\(\*\*processor") as told:
         check_scores(model, processor, rows())
     assert "share_prefixes = false" not in str(told.value)
     with pytest.raises(TrainingError, match="share_prefixes = false"):
@@ -166,7 +166,7 @@ def test_a_model_that_sees_what_comes_after_is_refused(monkeypatch: pytest.Monke
         return forward(**{**inputs, "attention_mask": torch.ones(1, 1, length, length, dtype=torch.bool)})
 
     monkeypatch.setattr(model, "forward", both_ways)
-    with pytest.raises(TrainingError, match="by what comes after them"):
+    with pytest.raises(TrainingError, match="by the tokens after them"):
         check_scores(model, processor, rows())
 
 
@@ -186,7 +186,7 @@ def test_what_draws_lots_is_not_blamed_on_the_last_token() -> None:
     processor, model = whole("llava")
     for layer in model.model.language_model.layers:
         layer.mlp.register_forward_hook(lambda _, given, made: F.dropout(made, 0.3))
-    with pytest.raises(TrainingError, match="draws lots"):
+    with pytest.raises(TrainingError, match="is random"):
         check_scores(model, processor, rows())
 
 
@@ -217,7 +217,7 @@ def test_a_model_that_scores_otherwise_while_it_is_trained_is_refused() -> None:
     """The check of one image passed with 0.0: both sides of it were in training."""
     processor, model = whole("llava")
     with_batch_norm(model)
-    with pytest.raises(TrainingError, match="or while it is trained"):
+    with pytest.raises(TrainingError, match="in training mode"):
         check_scores(model, processor, rows()[:2])
     assert model.training
 
@@ -247,7 +247,7 @@ def test_without_a_chat_template_paligemma_is_asked_as_its_makers_ask_it() -> No
     inputs.pop("labels")
     own = model.generate(**inputs, max_new_tokens=3, do_sample=False)[0, inputs["input_ids"].shape[1] :]
     assert replies[0].text == processor.tokenizer.decode(own, skip_special_tokens=True).strip()
-    drawn = draw(model, processor, [SamplingPrompt(photo(0, 40), asked[0]), SamplingPrompt(photo(0, 40), asked[1])], 2)
+    drawn = sample_answers(model, processor, [SamplingPrompt(photo(0, 40), each) for each in asked[:2]], 2)
     assert len(drawn) == 4 and all(drawn)
 
 

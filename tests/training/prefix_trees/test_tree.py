@@ -227,7 +227,7 @@ def test_the_last_layer_is_computed_only_where_it_is_read(checkpointing: bool) -
     """Of a copy of the model too, and when gradient checkpointing computes it again."""
     made = tiny("llava", torch.float64)
     forked: Shape = [(0, [([5, 6], [[5], [6]]), ([7], [[5], [6, 6]])])] * 2
-    groups = grown(made, forked, "picture").groups
+    groups = grown(made, forked, "image").groups
     batch = lay_out(made.model, family_of(made.model), groups, in_kind(made.images(len(groups)), torch.float64))
     answer_token_logprobs(made.model, batch)
     model = copy.deepcopy(made.model).train()
@@ -249,7 +249,7 @@ def test_the_last_layer_is_computed_only_where_it_is_read(checkpointing: bool) -
 def test_attention_that_knows_no_segments_is_refused() -> None:
     """It would be wrong without a word."""
     made = tiny("llava", torch.float32)
-    groups = random_groups(random.Random(1), made, "picture")
+    groups = random_groups(random.Random(1), made, "image")
     batch = lay_out(made.model, family_of(made.model), groups, made.images(len(groups)))
     made.model.config.get_text_config()._attn_implementation = "eager"
     with pytest.raises(TrainingError, match="eager"):

@@ -15,15 +15,15 @@ class SampleMetadata(NamedTuple):
     question: str
     wants: Wants
     scored_by: Sequence[str]
-    group: str
     cluster: str
     context: str
     subject: str
+    group: str = ""
     answers: Sequence[str | None] = ()
 
     @classmethod
     def of_item(cls, item: BenchmarkItem, cluster: str) -> "SampleMetadata":
-        return cls(item.question, item.wants, list(item.scored_by), item.group, cluster, item.context, item.subject)
+        return cls(item.question, item.wants, list(item.scored_by), cluster, item.context, item.subject, item.group)
 
     @classmethod
     def read(cls, metadata: Mapping[str, Any]) -> "SampleMetadata":

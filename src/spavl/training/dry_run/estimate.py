@@ -1,19 +1,20 @@
-"""A training before it is begun: what would learn, what it needs, and how long it takes. Nothing is written.
+"""Estimates a training before it starts: trained parameters, tokens, memory and time. Nothing is written.
 
-Of several processes the first one tells it for all: memory is that of one of them, time that of one alone.
+Of several processes the first one makes the estimate: memory is that of one process, time that of one process alone.
 
-Parameters and tokens are counted, on a model without weights; memory for the pass back and time are
-measured, on a few real steps, if the model fits into this machine at all.
+Parameters and tokens are counted on a model without weights. The memory of activations and the time are measured on a
+few real steps, if the model fits into this machine.
 """
 
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,56 +32,40 @@ from spavl.training.data_checks import CheckedSamples, check
 from spavl.training.loop import distributed
 from spavl.training.model import qlora, trainable
 from spavl.training.model.anatomy import BLANK_SIZE, Part, blank_image
-from spavl.training.objectives.gradient_noise import StepStatistics, gradients_of, likeness_of, made_of, tried
-from spavl.training.objectives.microbatches import BLANK, PairedTask
-from spavl.training.objectives.reference_cache import CACHE, ReferenceCache
-from spavl.training.objectives.registry import OBJECTIVES, Objective, ObjectiveInputs
-from spavl.training.ppo.ppo import PPO
-from spavl.training.prefix_trees.attention import ModelFamily, family_of, refuse_two_parts
+from spavl.training.model.pretrained import frozen_dtype, load
+from spavl.training.objectives.gradient_noise import (
+    StepStatistics,
+    gradients_of,
+    noise_correlation,
+    pairs_to_measure,
+    step_statistics,
+)
+from spavl.training.objectives.microbatches import BLANK, StepBatches
+from spavl.training.objectives.reference import CACHE, ReferenceCache, reference_name
+from spavl.training.objectives.registry import Objective, ObjectiveInputs, new_objective, objective_class
+from spavl.training.ppo.rewards import Rewarder
+from spavl.training.prefix_trees.attention import ModelFamily, family_of, refuse_encoder_decoder
 from spavl.training.prefix_trees.logprobs import computing_in
 from spavl.training.prefix_trees.tokenize import CountedRow, TokenCount, TokenCounter
-from spavl.training.run import kept_in, load, reference_name
 
 _STEPS = 3
-# AdamW keeps two numbers for each that learns.
+# AdamW keeps two moments of each trained parameter.
 _MOMENTS = 2
 
 
-@runtime_checkable
-class KnownAnswers(Objective, Protocol):
-    """A course whose answers are known before it begins."""
-
-    @property
-    def step_batches(self) -> PairedTask: ...
-
-
-@runtime_checkable
-class NeedsPreparation(Protocol):
-    """One that has something to score before it begins."""
-
-    @property
-    def unprepared(self) -> float:
-        """The share of an epoch's answers that `prepare` would have to score."""
-        ...
-
-    def prepare_for(self, number: int) -> None:
-        """Do for a step's answers what `prepare` does for all."""
-        ...
-
-
 class MemoryEstimate(NamedTuple):
-    """In bytes; what only a pass can tell is missing where none was made."""
+    """Memory in bytes. Activations are None if no step was measured."""
 
     weights: int
     gradients: int
     optimizer: int
     activations: int | None
-    there: int
-    # Of the pass that was measured.
-    pass_tokens: int = 0
+    available: int
+    # Tokens of the largest micro-batch that was measured.
+    measured_tokens: int = 0
 
-    def spread(self, processes: int) -> "MemoryEstimate":
-        """What one process holds of it where the weights are in shards."""
+    def sharded(self, processes: int) -> "MemoryEstimate":
+        """The memory of one process if the weights are sharded."""
         parts = (self.weights, self.gradients, self.optimizer)
         weights, gradients, optimizer = (-(-part // processes) for part in parts)
         return self._replace(weights=weights, gradients=gradients, optimizer=optimizer)
@@ -91,20 +76,21 @@ class MemoryEstimate(NamedTuple):
 
     @property
     def fitting_tokens(self) -> int | None:
-        """How many tokens a pass could have here, a fifth left free: what a pass needs grows with them."""
-        if not self.activations or not self.pass_tokens:
+        """The size of a micro-batch, in tokens, that would fit with a fifth of the memory left free."""
+        if not self.activations or not self.measured_tokens:
             return None
-        free = self.there - self.weights - self.gradients - self.optimizer
-        return max(0, int(0.8 * free / self.activations * self.pass_tokens))
+        free = self.available - self.weights - self.gradients - self.optimizer
+        return max(0, int(0.8 * free / self.activations * self.measured_tokens))
 
 
 class SpeedEstimate(NamedTuple):
-    """What was measured on a few steps, and what it comes to for all of them."""
+    """Measured on a few steps, and extrapolated to all of them."""
 
     device: str
     steps: int
     seconds_per_step: float
     tokens_per_second: float
+    # Seconds for the reference, and for all steps.
     preparing: float
     training: float
 
@@ -115,17 +101,17 @@ class TrainingEstimate(NamedTuple):
     checked: CheckedSamples
     steps: int
     family: ModelFamily
-    # Of an epoch; missing where answers are not known before they are given.
+    # Of an epoch; None if the model samples its answers itself.
     tokens: TokenCount | None
     memory: MemoryEstimate
-    pace: SpeedEstimate | None
+    speed: SpeedEstimate | None
     # Of `accelerate launch`.
     processes: int = 1
-    # What a step holds, where its answers are known before.
+    # None if the model samples its answers itself.
     of_step: StepStatistics | None = None
-    # Of two pairs' gradients about one image, where some image has two and the model fits.
-    likeness: float | None = None
-    # Of experts that are stacked in one parameter, which four bits leave as they are.
+    # Of the gradients of two pairs about one image; None if no image has two pairs or the model does not fit.
+    noise_correlation: float | None = None
+    # Parameters of stacked experts, which are not quantized to four bits.
     stacked: int = 0
 
 
@@ -137,69 +123,84 @@ def estimate_training(
     screen: Screen,
     trusted: Collection[str] = (),
 ) -> TrainingEstimate:
-    if settings.algorithm == "reward":
-        settings = settings.for_reward_model()
+    settings = settings.in_turn()[-1]
     distributed.refuse_plugins()
-    for line in distributed.overruled(settings.loop.precision):
+    for line in distributed.ignored_variables(settings.loop.precision):
         screen.say(line)
     processor, skeleton = _skeleton(settings, trusted)
-    refuse_two_parts(skeleton)
-    checked = check(skeleton, processor, samples, image, screen, settings.drawn_at_most)
+    refuse_encoder_decoder(skeleton)
+    checked = check(skeleton, processor, samples, image, screen, settings.max_sampled_tokens)
     if not checked.samples:
-        raise TrainingError("no sample is fit to be trained on", where=checked.told(), then="mend the data set")
+        raise TrainingError("no sample can be trained on", where=checked.in_words(), then="correct the data set")
     family = family_of(skeleton) if settings.share_prefixes else ModelFamily("nothing", "sharing is off")
-    # By their ids, for LoRA is put round them.
-    squeezed = {id(skeleton.get_submodule(name).weight) for name in trainable.linear_layers(skeleton)}
+    # By their ids, since LoRA changes their names.
+    quantized = {id(skeleton.get_submodule(name).weight) for name in trainable.linear_layers(skeleton)}
     stacked = sum(skeleton.get_parameter(name).numel() for name in trainable.stacked_layers(skeleton))
-    shown = partial(blank_image, processor, {checked.sizes[sample.blob] for sample in checked.samples})
-    trainable.prepare(skeleton, settings.trainable, image=shown)
-    left = trainable.unread(skeleton, settings.trainable)
-    bare = trainable.without_lora(skeleton) if settings.trainable.has_lora else {}
-    given = ObjectiveInputs(skeleton, processor, checked.samples, image, settings, seed, None)
-    cache = _cache_if_there(settings, skeleton, processor)
-    task = OBJECTIVES[settings.algorithm](given._replace(cache=cache))
-    if cache is not None:
-        cache.close()
+    image_inputs = partial(blank_image, processor, {checked.sizes[sample.blob] for sample in checked.samples})
+    trainable.prepare(skeleton, settings.trainable, image=image_inputs)
+    unread = trainable.unread(skeleton, settings.trainable)
+    without_lora = trainable.without_lora(skeleton) if settings.trainable.has_lora else {}
+    inputs = ObjectiveInputs(
+        model=skeleton, processor=processor, samples=checked.samples, image=image, settings=settings, seed=seed
+    )
+    objective = _objective_with_cache(inputs)
     tokens, of_step = None, None
-    if isinstance(task, KnownAnswers):
-        tokens = _count(task, checked, family, TokenCounter(processor), screen)
-        of_step = made_of(map(task.step_batches.step, range(_steps_of_epoch(task))))
-    memory, pace, likeness = _needed(skeleton, settings, squeezed), None, None
+    if objective.step_batches is not None:
+        tokens = _count(objective.step_batches, checked, family, TokenCounter(processor), screen)
+        of_step = step_statistics(map(objective.step_batches.step, range(objective.step_batches.steps_per_epoch)))
+    memory, speed, correlation = _static_memory(skeleton, settings, quantized), None, None
     counted = trainable.count(skeleton)
-    if memory.needed < memory.there:
-        unprepared = task.unprepared if isinstance(task, NeedsPreparation) else 0.0
+    if memory.needed < memory.available:
         processor, model = load(settings, trusted)
-        trainable.prepare(model, settings.trainable, image=shown)
-        # Without weights hardly any model can be followed as a whole.
-        left = trainable.unread(model, settings.trainable)
-        given = given._replace(model=model, processor=processor)
-        memory, pace, likeness = _measure(given, memory, tokens, unprepared)
+        trainable.prepare(model, settings.trainable, image=image_inputs)
+        # Few models can be traced as a whole without weights.
+        unread = trainable.unread(model, settings.trainable)
+        inputs = replace(inputs, model=model, processor=processor)
+        memory, speed, correlation = _measure(inputs, memory, tokens, objective.unprepared)
         counted = trainable.count(model)
-    _say_what_stays(left, bare, skeleton, screen)
+    _say_what_stays_frozen(unread, without_lora, skeleton, screen)
     if settings.loop.shard:
-        memory = memory.spread(distributed.how_many())
-    several = distributed.how_many()
-    made = (settings, counted, checked, task.steps, family, tokens, memory, pace, several, of_step, likeness)
-    return TrainingEstimate(*made, stacked)
+        memory = memory.sharded(distributed.process_count())
+    return TrainingEstimate(
+        settings=settings,
+        parameters=counted,
+        checked=checked,
+        steps=objective.steps,
+        family=family,
+        tokens=tokens,
+        memory=memory,
+        speed=speed,
+        processes=distributed.process_count(),
+        of_step=of_step,
+        noise_correlation=correlation,
+        stacked=stacked,
+    )
 
 
-def _say_what_stays(unread: Sequence[str], bare: Mapping[str, int], model: Any, screen: Screen) -> None:
-    """What learns nothing though its part is trained."""
+def _say_what_stays_frozen(unread: Sequence[str], without_lora: Mapping[str, int], model: Any, screen: Screen) -> None:
+    """Parameters that stay frozen although their part is trained."""
     if unread:
-        screen.say(trainable.told_of_unread(unread))
-    if bare:
-        screen.say(trainable.told_of_without_lora(bare, model))
+        screen.say(trainable.unread_in_words(unread))
+    if without_lora:
+        screen.say(trainable.without_lora_in_words(without_lora, model))
 
 
-def _cache_if_there(settings: TrainingConfig, model: Any, processor: Any) -> ReferenceCache | None:
+def _objective_with_cache(inputs: ObjectiveInputs) -> Objective[Any]:
+    """The objective, which knows how much of the reference is cached."""
     path = cache_folder() / CACHE
-    return ReferenceCache(path, reference_name(settings, model), processor) if path.exists() else None
+    if not path.exists():
+        return new_objective(inputs)
+    cache = ReferenceCache(path, reference_name(inputs.settings, inputs.model), inputs.processor)
+    try:
+        return new_objective(replace(inputs, cache=cache))
+    finally:
+        cache.close()
 
 
 def _skeleton(settings: TrainingConfig, trusted: Collection[str]) -> tuple[Any, Any]:
-    """The processor, and the model without its weights, so that one can be counted that is too large to be loaded."""
+    """The processor, and the model without weights, so that a model can be counted that does not fit into memory."""
     path = checkpoint_path(settings.model)
-    kind = getattr(torch, kept_in(settings))
+    kind = getattr(torch, frozen_dtype(settings))
     processor = load_processor(path, trusted)
     try:
         place, how = opening(path, trusted)
@@ -212,111 +213,117 @@ def _skeleton(settings: TrainingConfig, trusted: Collection[str]) -> tuple[Any, 
 
 
 def _count(
-    task: KnownAnswers, checked: CheckedSamples, family: ModelFamily, lengths: TokenCounter, screen: Screen
+    step_batches: StepBatches, checked: CheckedSamples, family: ModelFamily, lengths: TokenCounter, screen: Screen
 ) -> TokenCount:
-    """The tokens of the first epoch, step by step as they would be trained; another has them in another order."""
+    """The tokens of the first epoch, step by step. The order differs in other epochs."""
     sizes, total = {**checked.sizes, BLANK: BLANK_SIZE}, TokenCount(0, 0, 0, 0)
-    steps = _steps_of_epoch(task)
+    steps = step_batches.steps_per_epoch
     with screen.bar("tokens", steps, unit="steps") as bar:
         for number in range(steps):
-            for answers in task.step_batches.planned(number):
+            for answers in step_batches.answers_at(number):
                 rows = (CountedRow(each.image, sizes[each.image], each.question, each.text) for each in answers)
                 total = TokenCount(*(a + b for a, b in zip(total, lengths.count(rows, family.shares), strict=True)))
             bar.advance()
     return total
 
 
-def _steps_of_epoch(task: KnownAnswers) -> int:
-    return -(-task.steps // task.step_batches.epochs)
-
-
-def _needed(model: nn.Module, settings: TrainingConfig, squeezed: Collection[int]) -> MemoryEstimate:
-    free = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    gradients = sum(parameter.numel() * parameter.element_size() for parameter in free)
-    in_four_bits = squeezed if settings.trainable.language == "qlora" else ()
+def _static_memory(model: nn.Module, settings: TrainingConfig, quantized: Collection[int]) -> MemoryEstimate:
+    """The memory without activations."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    gradients = sum(parameter.numel() * parameter.element_size() for parameter in trained)
+    in_four_bits = quantized if settings.trainable.language == "qlora" else ()
     weights = sum(
         each.numel() * (qlora.BYTES if id(each) in in_four_bits else each.element_size())
         for each in (*model.parameters(), *model.buffers())
     )
-    # PPO keeps what it trains as it was at first, too.
-    kept = gradients if settings.algorithm == "ppo" else 0
-    return MemoryEstimate(int(weights) + kept, gradients, _MOMENTS * gradients, None, _there())
+    copies = gradients if objective_class(settings.algorithm).copies_weights else 0
+    return MemoryEstimate(int(weights) + copies, gradients, _MOMENTS * gradients, None, _available())
 
 
-def _there() -> int:
+def _available() -> int:
     if torch.cuda.is_available():
         return int(torch.cuda.mem_get_info()[1])
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-class _Timed(NamedTuple):
-    """A step: seconds before it and in it, its tokens, and the largest pass by its bytes and tokens."""
+class _MeasuredStep(NamedTuple):
+    """A measured step: its seconds and tokens, and the bytes and tokens of its largest micro-batch."""
 
+    # Seconds to score the reference, to sample and lay out answers, and to train.
     preparing: float
-    answering: float
+    sampling: float
     training: float
     tokens: int
-    kept: int
-    pass_tokens: int
+    activations: int
+    measured_tokens: int
 
     def seconds(self, updates: int) -> float:
-        """Answers that were drawn for several steps are shared between them."""
-        return self.answering / updates + self.training
+        """The time to sample is shared by the steps that use the same answers."""
+        return self.sampling / updates + self.training
 
 
 def _measure(
-    given: ObjectiveInputs, memory: MemoryEstimate, tokens: TokenCount | None, unprepared: float
+    inputs: ObjectiveInputs, memory: MemoryEstimate, tokens: TokenCount | None, unprepared: float
 ) -> tuple[MemoryEstimate, SpeedEstimate, float | None]:
-    """Some steps over the epoch, forward and backward, with an optimizer that changes nothing; and single pairs."""
-    settings = given.settings
+    """Measure some steps of the epoch, with a learning rate of 0, and the gradients of single pairs."""
+    settings = inputs.settings
     with TemporaryDirectory(prefix="spavl-") as folder:
-        task, updates = _task(given, Path(folder))
-        turns = -(-task.steps // settings.epochs // updates)
-        chosen = sorted({round(place * max(0, turns - 2) / (_STEPS - 1)) * updates for place in range(_STEPS)})
-        optimizer = torch.optim.AdamW((p for p in given.model.parameters() if p.requires_grad), lr=0.0, fused=True)
-        warm = _step(task, chosen[0], settings, optimizer)
-        told = [_step(task, number, settings, optimizer) for number in chosen]
-        few = tried(task.step_batches.samples) if isinstance(task, KnownAnswers) else []
-        likeness = likeness_of(gradients_of(given, few)) if few else None
-    largest = max((warm, *told), key=lambda step: step.kept)
-    seconds, preparing = (sum(each) for each in zip(*((t.seconds(updates), t.preparing) for t in told), strict=True))
-    seen = sum(step.tokens for step in told)
-    # Where its tokens are not known before, an epoch is as long as the steps that were tried.
-    epoch = tokens.tokens if tokens else seen / len(told) * task.steps / settings.epochs
+        objective = _objective_without_rewards(inputs, Path(folder))
+        updates = objective.updates
+        turns = -(-objective.steps // settings.epochs // updates)
+        numbers = sorted({round(place * max(0, turns - 2) / (_STEPS - 1)) * updates for place in range(_STEPS)})
+        optimizer = torch.optim.AdamW((p for p in inputs.model.parameters() if p.requires_grad), lr=0.0, fused=True)
+        warm_up = _step(objective, numbers[0], settings, optimizer)
+        steps = [_step(objective, number, settings, optimizer) for number in numbers]
+        pairs = pairs_to_measure(objective.step_batches.samples) if objective.step_batches is not None else []
+        correlation = noise_correlation(gradients_of(inputs, pairs)) if pairs else None
+    largest = max((warm_up, *steps), key=lambda step: step.activations)
+    seconds, preparing = sum(step.seconds(updates) for step in steps), sum(step.preparing for step in steps)
+    measured = sum(step.tokens for step in steps)
+    # If the tokens of an epoch are not known, its steps are taken to be like the measured ones.
+    epoch = tokens.tokens if tokens else measured / len(steps) * objective.steps / settings.epochs
     cores = torch.get_num_threads()
     cpu = f"{cores} CPU threads" if cores > 1 else "one CPU thread"
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu
-    left, training = unprepared * epoch / seen * preparing, settings.epochs * epoch / seen * seconds
-    pace = SpeedEstimate(device, len(told), seconds / len(told), seen / seconds, left, training)
-    return memory._replace(activations=largest.kept, pass_tokens=largest.pass_tokens), pace, likeness
+    speed = SpeedEstimate(
+        device=device,
+        steps=len(steps),
+        seconds_per_step=seconds / len(steps),
+        tokens_per_second=measured / seconds,
+        preparing=unprepared * epoch / measured * preparing,
+        training=settings.epochs * epoch / measured * seconds,
+    )
+    memory = memory._replace(activations=largest.activations, measured_tokens=largest.measured_tokens)
+    return memory, speed, correlation
 
 
-def _task(given: ObjectiveInputs, folder: Path) -> tuple[Objective, int]:
-    """The course, and how many steps are taken on the same answers. Nobody is asked for rewards."""
-    if given.settings.algorithm != "ppo":
-        return OBJECTIVES[given.settings.algorithm](given), 1
-    ppo = given.settings.ppo.model_copy(update={"kl_target": None})
-    settings = given.settings.model_copy(update={"ppo": ppo})
-    return PPO(*given._replace(settings=settings)[:-1], lambda replies: [0.0] * len(replies), folder), ppo.updates
+def _objective_without_rewards(inputs: ObjectiveInputs, folder: Path) -> Objective[Any]:
+    """The objective of a dry run: all rewards are 0, and rollouts are kept in the folder."""
+    # The adaptive KL controller would read rollouts of steps that are not measured.
+    ppo = inputs.settings.ppo.model_copy(update={"kl_target": None})
+    settings = inputs.settings.model_copy(update={"ppo": ppo})
+    rewarder: Rewarder = lambda answers: [0.0] * len(answers)  # noqa: E731
+    return new_objective(replace(inputs, settings=settings, rewarder=rewarder, rollouts=folder))
 
 
-def _step(task: Objective, number: int, settings: TrainingConfig, optimizer: torch.optim.Optimizer) -> _Timed:
+def _step(
+    objective: Objective[Any], number: int, settings: TrainingConfig, optimizer: torch.optim.Optimizer
+) -> _MeasuredStep:
     began = _now()
-    if isinstance(task, NeedsPreparation):
-        task.prepare_for(number)
+    objective.prepare_step(number)
     prepared = _now()
-    passes = task.passes(number)
-    answered, tokens, largest = _now(), 0, (0, 0)
+    microbatches = objective.microbatches(number)
+    sampled, tokens, largest = _now(), 0, (0, 0)
     optimizer.zero_grad()
-    for batch in passes:
-        with _kept(task.module) as bytes_kept:
-            with computing_in(settings.loop.precision, task.module.model):
-                loss = task.loss(task.module, batch)
+    for batch in microbatches:
+        with _activation_bytes(objective.module) as activation_bytes:
+            with computing_in(settings.loop.precision, objective.module.model):
+                loss = objective.loss(objective.module, batch)
             torch.autograd.backward(loss.value)
-        of_pass = int(loss.metrics["tokens"])
-        tokens, largest = tokens + of_pass, max(largest, (bytes_kept(), of_pass))
+        batch_tokens = int(loss.metrics["tokens"])
+        tokens, largest = tokens + batch_tokens, max(largest, (activation_bytes(), batch_tokens))
     optimizer.step()
-    return _Timed(prepared - began, answered - prepared, _now() - answered, tokens, *largest)
+    return _MeasuredStep(prepared - began, sampled - prepared, _now() - sampled, tokens, *largest)
 
 
 def _now() -> float:
@@ -326,25 +333,25 @@ def _now() -> float:
 
 
 @contextmanager
-def _kept(module: nn.Module) -> Iterator[Callable[[], int]]:
-    """Counts what a pass forward and back needs beside weights and gradients.
+def _activation_bytes(module: nn.Module) -> Iterator[Callable[[], int]]:
+    """Measure the memory of a forward and a backward pass beside weights and gradients.
 
-    A GPU tells its peak. Elsewhere it is what the pass forward keeps for its way back.
+    On a GPU this is from its peak. Elsewhere it is what the forward pass keeps for the backward pass.
     """
     own = {parameter.untyped_storage().data_ptr() for parameter in module.parameters()}
     gradients = sum(each.numel() * each.element_size() for each in module.parameters() if each.requires_grad)
     found: dict[int, int] = {}
 
-    def pack(kept: Tensor) -> Tensor:
-        storage = kept.untyped_storage()
+    def pack(saved: Tensor) -> Tensor:
+        storage = saved.untyped_storage()
         if storage.data_ptr() not in own:
             found[storage.data_ptr()] = storage.nbytes()
-        return kept
+        return saved
 
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         yield lambda: max(0, torch.cuda.max_memory_allocated() - before - gradients)
         return
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept):
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved):
         yield lambda: sum(found.values())

@@ -1,4 +1,4 @@
-"""A dry run as lines to read."""
+"""Prints the estimate of a training."""
 
 from collections.abc import Iterator
 
@@ -6,59 +6,59 @@ from spavl.text.layout import wrapped
 from spavl.training.config import TrainingConfig
 from spavl.training.dry_run.estimate import MemoryEstimate, SpeedEstimate, TrainingEstimate
 from spavl.training.model.anatomy import Part
-from spavl.training.run import kept_in
+from spavl.training.model.pretrained import frozen_dtype
 
 _WIDTH = 12
 
 
-def page(training_estimate: TrainingEstimate) -> Iterator[str]:
-    for line in _lines(training_estimate):
+def page(estimate: TrainingEstimate) -> Iterator[str]:
+    for line in _lines(estimate):
         yield from wrapped(line, " " * _WIDTH) if line else [""]
 
 
-def _lines(training_estimate: TrainingEstimate) -> Iterator[str]:
-    settings, counted = training_estimate.settings, training_estimate.tokens
+def _lines(estimate: TrainingEstimate) -> Iterator[str]:
+    settings, counted = estimate.settings, estimate.tokens
     yield f"{settings.algorithm.upper()} of {settings.model}"
     yield ""
-    for part, (free, total) in training_estimate.parameters.items():
-        how = _how(part, training_estimate, free, total)
-        yield _line(part, f"{_amount(free):>8} of {_amount(total):>8} parameters learn   {how}".rstrip())
+    for part, (free, total) in estimate.parameters.items():
+        how = _how(part, estimate, free, total)
+        yield _line(part, f"{_amount(free):>8} of {_amount(total):>8} parameters trained   {how}".rstrip())
     yield ""
-    checked = training_estimate.checked
+    checked = estimate.checked
     images = len({sample.blob for sample in checked.samples})
     yield _line("data", f"{len(checked.samples):,} pairs about {images:,} images")
     if checked.rejects:
-        yield _line("", checked.told())
+        yield _line("", checked.in_words())
     if checked.too_many(settings.max_invalid_fraction):
         yield _line(
             "",
-            f"More than max_invalid_fraction ({settings.max_invalid_fraction:g}) of them: training would not begin.",
+            f"This is more than max_invalid_fraction ({settings.max_invalid_fraction:g}): training would not start.",
         )
     epochs = "1 epoch" if settings.epochs == 1 else f"{settings.epochs} epochs"
-    yield _line("steps", f"{training_estimate.steps:,} of {_of_step(training_estimate)}: {epochs}")
-    yield from _noise(training_estimate)
+    yield _line("steps", f"{estimate.steps:,} of {_step_in_words(estimate)}: {epochs}")
+    yield from _noise(estimate)
     if counted is None:
-        yield _line("tokens", _of_own_answers(training_estimate.pace))
+        yield _line("tokens", _sampled_tokens(estimate.speed))
     else:
-        yield _line("tokens", f"{counted.tokens:,} an epoch, {counted.plain_tokens:,} if each row stood by itself")
-        yield _line("pictures", f"{counted.images:,} passes of the vision tower instead of {counted.plain_images:,}")
-        yield _line("sharing", _sharing(training_estimate))
+        yield _line("tokens", f"{counted.tokens:,} an epoch, {counted.plain_tokens:,} without sharing")
+        yield _line("images", f"{counted.images:,} passes of the vision tower instead of {counted.plain_images:,}")
+        yield _line("sharing", _sharing(estimate))
     yield ""
-    yield from _memory(training_estimate)
+    yield from _memory(estimate)
     yield ""
-    yield from _time(training_estimate)
+    yield from _time(estimate)
     yield "Nothing was written."
 
 
-def _of_own_answers(pace: SpeedEstimate | None) -> str:
-    unknown = "not known before: the model itself writes what it is trained on"
-    if pace is None:
+def _sampled_tokens(speed: SpeedEstimate | None) -> str:
+    unknown = "not known in advance: the model is trained on its own answers"
+    if speed is None:
         return unknown
-    return f"{pace.seconds_per_step * pace.tokens_per_second:,.0f} a step by its answers as they are now; {unknown}"
+    return f"{speed.seconds_per_step * speed.tokens_per_second:,.0f} a step with its current answers; {unknown}"
 
 
-def _of_step(training_estimate: TrainingEstimate) -> str:
-    settings, of_step = training_estimate.settings, training_estimate.of_step
+def _step_in_words(estimate: TrainingEstimate) -> str:
+    settings, of_step = estimate.settings, estimate.of_step
     if of_step is not None:
         return f"{of_step.pairs:.3g} pairs about {of_step.images:.3g} images on average"
     if settings.algorithm != "ppo":
@@ -66,33 +66,29 @@ def _of_step(training_estimate: TrainingEstimate) -> str:
     return f"{settings.ppo.questions_per_step} questions with {settings.ppo.answers_per_question} answers each"
 
 
-def _noise(training_estimate: TrainingEstimate) -> Iterator[str]:
-    of_step, likeness = training_estimate.of_step, training_estimate.likeness
-    if of_step is None or likeness is None:
+def _noise(estimate: TrainingEstimate) -> Iterator[str]:
+    of_step, correlation = estimate.of_step, estimate.noise_correlation
+    if of_step is None or correlation is None:
         return
-    noise = f"Such a step's gradient is as noisy as that of {of_step.worth(likeness):.2g} independent pairs"
-    more = (
-        "; --batch_by pairs makes steps of pairs drawn one by one"
-        if training_estimate.settings.batch_by == "images"
-        else ""
-    )
-    yield _line("", f"{noise}: two pairs about one image correlate by {likeness:.2f}, measured on a few{more}.")
+    noise = f"Its gradient is as noisy as that of {of_step.independent_pairs(correlation):.2g} independent pairs"
+    more = "; --batch_by pairs makes steps of single pairs" if estimate.settings.batch_by == "images" else ""
+    yield _line("", f"{noise}: two pairs about one image correlate by {correlation:.2f}, measured on a few{more}.")
 
 
 def _line(name: str, text: str) -> str:
     return f"{name:<{_WIDTH}}{text}".rstrip()
 
 
-def _how(part: Part, training_estimate: TrainingEstimate, free: int, total: int) -> str:
-    settings, stacked = training_estimate.settings.trainable, training_estimate.stacked
+def _how(part: Part, estimate: TrainingEstimate, free: int, total: int) -> str:
+    settings, stacked = estimate.settings.trainable, estimate.stacked
     if not total:
-        return "none that is apart"
+        return "no separate one"
     if not free:
         return "frozen"
     if part == "language":
         below = " on four bits" if settings.language == "qlora" else ""
         if below and stacked:
-            below += f", but for {_amount(stacked)} of its experts, which stay in {kept_in(training_estimate.settings)}"
+            below += f", but for {_amount(stacked)} of its experts, which stay in {frozen_dtype(estimate.settings)}"
         return f"LoRA of rank {settings.lora_rank}{below}" if settings.has_lora else _all(free, total)
     if part == "vision" and isinstance(settings.vision, int):
         return f"its last {settings.vision} blocks"
@@ -100,29 +96,29 @@ def _how(part: Part, training_estimate: TrainingEstimate, free: int, total: int)
 
 
 def _all(free: int, total: int) -> str:
-    return "all" if free == total else "all that is read"
+    return "all" if free == total else "all that the model uses"
 
 
-def _sharing(training_estimate: TrainingEstimate) -> str:
-    counted, family = training_estimate.tokens, training_estimate.family
+def _sharing(estimate: TrainingEstimate) -> str:
+    counted, family = estimate.tokens, estimate.family
     assert counted is not None
     if family.shares == "nothing":
-        return f"nothing is shared, for {family.why}"
-    what = "an image and its questions" if family.shares == "picture" else "an image with its question"
+        return f"nothing is shared: {family.why}"
+    what = "an image and its questions" if family.shares == "image" else "an image with its question"
     return f"{what} are computed once: {counted.plain_tokens / counted.tokens:.2f} times fewer tokens, same gradients"
 
 
-def _memory(training_estimate: TrainingEstimate) -> Iterator[str]:
-    memory, settings = training_estimate.memory, training_estimate.settings
+def _memory(estimate: TrainingEstimate) -> Iterator[str]:
+    memory, settings = estimate.memory, estimate.settings
     sums = [("weights", memory.weights), ("gradients", memory.gradients), ("optimizer", memory.optimizer)]
     if memory.activations is not None:
-        sums.append((f"a pass of {memory.pass_tokens:,} tokens", memory.activations))
+        sums.append((f"a micro-batch of {memory.measured_tokens:,} tokens", memory.activations))
     yield _line("memory", " + ".join(f"{name} {_bytes(size)}" for name, size in sums))
-    more = "" if memory.activations is not None else ", and a pass"
-    each = f" for each of {training_estimate.processes} processes" if training_estimate.processes > 1 else ""
-    yield _line("", f"= {_bytes(memory.needed)}{more}{each}; this machine has {_bytes(memory.there)}")
+    more = "" if memory.activations is not None else ", and the activations"
+    each = f" for each of {estimate.processes} processes" if estimate.processes > 1 else ""
+    yield _line("", f"= {_bytes(memory.needed)}{more}{each}; this machine has {_bytes(memory.available)}")
     if fitting := memory.fitting_tokens:
-        yield _line("", f"A pass of about {_rounded(fitting):,} tokens would fit: --max_tokens_per_microbatch.")
+        yield _line("", f"A micro-batch of about {_rounded(fitting):,} tokens would fit: --max_tokens_per_microbatch.")
     if _is_too_much(memory):
         less = "LoRA (--trainable.language lora, or qlora) and bf16 (--loop.precision bf16) need less"
         yield _line(
@@ -134,37 +130,37 @@ def _memory(training_estimate: TrainingEstimate) -> Iterator[str]:
 
 def _elsewhere(settings: TrainingConfig) -> str:
     if settings.algorithm != "ppo":
-        return "accelerate launch with --loop.shard true spreads it over several devices."
-    # Held whole, and once more as it was at first.
-    preset = "" if settings.trainable.has_lora else " --preset spa-vl-ppo-lora holds little of it twice;"
-    return f"A policy cannot be spread over devices, for it answers.{preset} --ppo.sampler has a server draw."
+        return "accelerate launch with --loop.shard true shards it over several devices."
+    # The policy is held whole, with a copy of its trained weights before the first step.
+    preset = "" if settings.trainable.has_lora else " --preset spa-vl-ppo-lora copies few weights;"
+    return f"PPO does not support sharded policies.{preset} --ppo.sampler lets a server sample."
 
 
 def _rounded(number: int) -> int:
-    """To its first two figures."""
+    """To two significant digits."""
     return int(float(f"{number:.2g}"))
 
 
 def _is_too_much(memory: MemoryEstimate) -> bool:
-    return memory.needed >= memory.there
+    return memory.needed >= memory.available
 
 
-def _time(training_estimate: TrainingEstimate) -> Iterator[str]:
-    pace = training_estimate.pace
-    if pace is None:
-        alone = "" if _is_too_much(training_estimate.memory) else " into one process alone"
-        yield _line("time", f"not measured, for it does not fit{alone}")
+def _time(estimate: TrainingEstimate) -> Iterator[str]:
+    speed = estimate.speed
+    if speed is None:
+        alone = "" if _is_too_much(estimate.memory) else " into one process alone"
+        yield _line("time", f"not measured, because it does not fit{alone}")
         return
-    step = f"{_span(pace.seconds_per_step)} a step, {pace.tokens_per_second:,.0f} tokens/s"
-    yield _line("time", f"{step}, measured on {pace.steps} steps on {pace.device}")
-    if pace.preparing:
-        yield _line("", f"{_span(pace.preparing)} for the reference's scores, which are kept for every later run")
-    shared = f", which {training_estimate.processes} processes share" if training_estimate.processes > 1 else ""
-    yield _line("", f"{_span(pace.training)} for all steps{shared}")
-    if training_estimate.settings.algorithm == "ppo":
-        yield _line("", "Without the time of whoever rewards, whom nobody has asked for this.")
-        if not training_estimate.settings.ppo.reward:
-            yield _line("", "The reward model is trained first: spavl train reward --dry-run tells of it.")
+    step = f"{_span(speed.seconds_per_step)} a step, {speed.tokens_per_second:,.0f} tokens/s"
+    yield _line("time", f"{step}, measured on {speed.steps} steps on {speed.device}")
+    if speed.preparing:
+        yield _line("", f"{_span(speed.preparing)} to score the reference, which is cached for every later run")
+    shared = f", which {estimate.processes} processes share" if estimate.processes > 1 else ""
+    yield _line("", f"{_span(speed.training)} for all steps{shared}")
+    if estimate.settings.algorithm == "ppo":
+        yield _line("", "The time of the rewarder is not included: it was not asked.")
+        if not estimate.settings.ppo.reward:
+            yield _line("", "The reward model is trained first: spavl train reward --dry-run estimates it.")
 
 
 def _amount(number: int) -> str:

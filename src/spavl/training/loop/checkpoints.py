@@ -1,9 +1,9 @@
-"""The saved states of a training: each one file that is whole or not there, the newest few kept.
+"""The checkpoints of a training: each one file that is complete or absent. The newest few are kept.
 
-A state holds all that the steps to come hang on: the trained weights, the optimizer, and what has happened
-so far. Batches are pure functions of their number, so there is no place in the data to save, and no random numbers.
-Weights and optimizer are saved whole, however they are spread over processes, so that a state can be taken
-up by another number of them.
+A checkpoint holds all that the next steps depend on: the trained weights, the optimizer state, and the metrics so far.
+Micro-batches are pure functions of the step number, so no position in the data and no random state is saved.
+Weights and optimizer state are saved whole even if they are sharded, so that a training can continue with another
+number of processes.
 """
 
 import pickle
@@ -30,7 +30,7 @@ _UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.Unp
 
 
 class StepRecord(NamedTuple):
-    """What happened at a step; `number` counts finished steps. One of an earlier start took no time."""
+    """The metrics of a finished step; steps are counted from 1. `seconds` is 0 for a step of an earlier start."""
 
     number: int
     metrics: dict[str, float]
@@ -42,19 +42,19 @@ class Checkpoints:
         self.folder, self._keep = folder, keep
 
     def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, history: Sequence[StepRecord]) -> None:
-        weights, moments = get_state_dict(module, optimizer, options=_WHOLE)
-        weights = _free(weights, module)
+        weights, optimizer_state = get_state_dict(module, optimizer, options=_WHOLE)
+        weights = _trained(weights, module)
         if not is_first():
             return
         steps = [(step.number, step.metrics) for step in history]
         self.folder.mkdir(parents=True, exist_ok=True)
         with writing_to(self.folder / _NAME.format(len(history))) as temporary:
-            torch.save({"weights": weights, "optimizer": moments, "history": steps}, temporary)
+            torch.save({"weights": weights, "optimizer": optimizer_state, "history": steps}, temporary)
         for old in self._saved()[: -self._keep]:
             old.unlink()
 
     def load(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> list[StepRecord]:
-        """Take up the last state that can be read: one that a broken disk took is passed over."""
+        """Load the last checkpoint that can be read, and return its steps; a damaged one is skipped."""
         if is_first():
             clear_unfinished(self.folder)
         for path in reversed(self._saved()):
@@ -73,7 +73,7 @@ class Checkpoints:
         return []
 
     def save_best(self, module: nn.Module) -> None:
-        """The weights of the best look so far; all processes must come, for they may hold a shard each."""
+        """Save the weights of the best validation so far. All processes must call this: each may hold a shard."""
         weights = self.whole(module)
         if not is_first():
             return
@@ -86,11 +86,11 @@ class Checkpoints:
         set_model_state_dict(module, weights, options=_WHOLE)
 
     def whole(self, module: nn.Module) -> dict[str, Any]:
-        """The trained weights, gathered from all processes, which must all ask."""
-        return _free(get_model_state_dict(module, options=_WHOLE), module)
+        """The trained weights, gathered from all processes. All of them must call this."""
+        return _trained(get_model_state_dict(module, options=_WHOLE), module)
 
     def keep_batch(self, step: int, batch: Any) -> Path:
-        """A batch that broke the training, for whoever wants to know why."""
+        """Save a batch whose loss or gradient is not finite, for inspection."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"batch-of-step-{step}.pt"
         with writing_to(path) as temporary:
@@ -101,8 +101,8 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*.state"))
 
 
-def _free(weights: Mapping[str, Any], module: nn.Module) -> dict[str, Any]:
-    """Those that are trained. torch leaves in what is frozen under a second name, and the scales of four bits."""
+def _trained(weights: Mapping[str, Any], module: nn.Module) -> dict[str, Any]:
+    """The trained weights only. torch also returns frozen weights that have a second name, and four-bit scales."""
     named = module.named_parameters(remove_duplicate=False)
-    free = {name.removeprefix("module.") for name, parameter in named if parameter.requires_grad}
-    return {name: values for name, values in weights.items() if name in free}
+    trained = {name.removeprefix("module.") for name, parameter in named if parameter.requires_grad}
+    return {name: values for name, values in weights.items() if name in trained}

@@ -1,12 +1,13 @@
-"""The processes of `accelerate launch`: all of them train, and the first one alone writes.
+"""The processes of `accelerate launch`: all of them train, and only the first one writes.
 
-accelerate reads much from its environment, which `accelerate launch` fills from its options and from a file of the
-user's. What the settings of a training decide is decided by them alone, and what would train otherwise is refused.
+accelerate reads its environment, which `accelerate launch` fills from its options and a configuration file. Where the
+settings of a training and the environment disagree, the settings win; plugins that would change training are refused.
 """
 
 import importlib.util
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 _NEEDED = ("torch", "transformers", "accelerate", "peft")
-# What would train in spavl's place, by the variable that asks for it.
+# Plugins of accelerate that change training, by the variable that switches them on.
 _PLUGINS = {
     "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
     "ACCELERATE_USE_FSDP": "accelerate's FSDP",
@@ -28,12 +29,12 @@ _ACCUMULATION = "ACCELERATE_GRADIENT_ACCUMULATION_STEPS"
 _YES = ("true", "1", "yes", "y", "on", "t")
 
 
-def how_many() -> int:
+def process_count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def are_several() -> bool:
-    return how_many() > 1
+    return process_count() > 1
 
 
 def is_first() -> bool:
@@ -41,18 +42,18 @@ def is_first() -> bool:
 
 
 def refuse_plugins(environment: Mapping[str, str] = os.environ) -> None:
-    """Refuse what accelerate would put between the model and its gradients, before anything is computed."""
-    asked = {variable: name for variable, name in _PLUGINS.items() if environment.get(variable, "").lower() in _YES}
+    """Refuse plugins of accelerate that change how gradients are computed, before anything is computed."""
+    plugins = {variable: name for variable, name in _PLUGINS.items() if environment.get(variable, "").lower() in _YES}
     if environment.get(_DYNAMO, "no").lower() not in ("", "no"):
-        asked[_DYNAMO] = "torch.compile (dynamo)"
+        plugins[_DYNAMO] = "torch.compile (dynamo)"
     if environment.get(_PRECISION, "no").lower() == "fp8":
-        asked[_PRECISION] = "FP8"
-    for variable, name in asked.items():
+        plugins[_PRECISION] = "FP8"
+    for variable, name in plugins.items():
         raise ConfigError(
-            f"the environment asks accelerate for {name}, and spavl does not train with that",
+            f"the environment switches on {name} in accelerate, which spavl does not support",
             where=f"{variable}={environment[variable]}",
             then="start it with torchrun, or with accelerate launch --config_file of a configuration without it; "
-            "training.loop.shard = true spreads the weights by spavl's own FSDP2",
+            "training.loop.shard = true shards the weights with FSDP2",
         )
 
 
@@ -63,7 +64,7 @@ def check_packages() -> None:
 
 
 def check_tracker(name: str) -> None:
-    """See that the tracker that a training is to be sent to can be loaded, if one is named."""
+    """Check that the package of the tracker is installed, if a tracker is named."""
     if not name:
         return
     from accelerate.tracking import get_available_trackers
@@ -74,33 +75,33 @@ def check_tracker(name: str) -> None:
         raise MissingExtra(f"{name} is not installed", where="training.loop.tracker", then=then)
 
 
-def overruled(precision: str, environment: Mapping[str, str] = os.environ) -> Iterator[str]:
-    """What accelerate's environment asks for and the settings decide otherwise, in words."""
+def ignored_variables(precision: str, environment: Mapping[str, str] = os.environ) -> Iterator[str]:
+    """A message for each variable of accelerate that has no effect because the settings decide."""
     mixed, steps = environment.get(_PRECISION, "no").lower(), environment.get(_ACCUMULATION, "1")
     if mixed not in ("no", precision):
         yield f"{_PRECISION}={mixed} has no effect: training.loop.precision is {precision}"
     if steps != "1":
-        yield f"{_ACCUMULATION}={steps} has no effect: training.batch_size says what is behind a step"
+        yield f"{_ACCUMULATION}={steps} has no effect: training.batch_size sets the batch size of an optimizer step"
 
 
 def new_accelerator(**settings: Any) -> Any:
     refuse_plugins()
-    from accelerate import Accelerator  # loads torch, which whoever asks for the two above can do without
+    from accelerate import Accelerator  # loads torch, which the functions above do not need
     from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs
 
-    started = how_many()
+    started = process_count()
     accelerator = Accelerator(
-        # The loop computes in the precision of its settings by itself, so that the reference is computed in the same.
+        # The loop opens its own autocast, so that the reference is computed in the same precision.
         mixed_precision="no",
         dynamo_backend="no",
-        # As a number it would be read from the environment, and the gradient divided by it.
+        # A plain number would be read from the environment, and gradients divided by it.
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
-        # What the first process does by itself, such as scoring the reference, may take hours.
+        # What only the first process does, such as scoring the reference, may take hours.
         kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(days=2))],
         **settings,
     )
     if accelerator.num_processes != started:
-        # Each would train by itself, on a share of the data, and all would write the same files.
+        # Each process would train by itself on a part of the data, and all would write the same files.
         raise ConfigError(
             f"WORLD_SIZE says {started} processes, and accelerate found {accelerator.num_processes}",
             where="the environment of the processes",
@@ -110,13 +111,23 @@ def new_accelerator(**settings: Any) -> Any:
 
 
 def wait_for_all() -> None:
-    """Until every process has come here."""
+    """Wait until every process has come here."""
     if are_several():
         new_accelerator().wait_for_everyone()
 
 
-def _have_met() -> bool:
-    """Whether there are others to work with: a dry run is done by the first process, while they are gone."""
+@contextmanager
+def first_goes_ahead() -> Iterator[None]:
+    """The first process goes through this block alone. The others enter it when it has left, and find its results."""
+    if not is_first():
+        wait_for_all()
+    yield
+    if is_first():
+        wait_for_all()
+
+
+def _are_connected() -> bool:
+    """Whether the processes can exchange objects. In a dry run the first process is alone: the others have ended."""
     if not are_several():
         return False
     from torch import distributed
@@ -124,25 +135,25 @@ def _have_met() -> bool:
     return distributed.is_initialized()
 
 
-def spread(items: Sequence[A], work: Callable[[Sequence[A]], Sequence[B]]) -> list[B]:
-    """What the work gives for each item; each process does its share, and all get all."""
-    if not _have_met():
+def share_work(items: Sequence[A], work: Callable[[Sequence[A]], Sequence[B]]) -> list[B]:
+    """The results of the work on all items. Each process works on a part of them, and all get all results."""
+    if not _are_connected():
         return list(work(items))
     from torch import distributed
 
-    several, mine = how_many(), distributed.get_rank()
-    shares: list[Any] = [None] * several
-    distributed.all_gather_object(shares, list(work(items[mine::several])))
-    return [shares[place % several][place // several] for place in range(len(items))]
+    count, rank = process_count(), distributed.get_rank()
+    shares: list[Any] = [None] * count
+    distributed.all_gather_object(shares, list(work(items[rank::count])))
+    return [shares[place % count][place // count] for place in range(len(items))]
 
 
-def told_by_first(ask: Callable[[], B]) -> B:
-    """What the first process finds, while the others wait for it."""
-    if not _have_met():
-        return ask()
+def from_first(compute: Callable[[], B]) -> B:
+    """The result of the first process, which alone computes it, in all processes."""
+    if not _are_connected():
+        return compute()
     from torch import distributed
 
-    told: list[Any] = [ask() if is_first() else None]
-    distributed.broadcast_object_list(told, src=0)
-    answer: B = told[0]
-    return answer
+    results: list[Any] = [compute() if is_first() else None]
+    distributed.broadcast_object_list(results, src=0)
+    result: B = results[0]
+    return result

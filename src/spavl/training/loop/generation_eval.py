@@ -1,4 +1,4 @@
-"""What a model would do to its users: its answers to a few validation questions, judged."""
+"""Generates answers to validation questions with the model that is trained, and has a guard judge them."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -18,19 +18,20 @@ from spavl.statistics import Estimate, rate_with_unknown
 from spavl.training.objectives.judge_inputs import TrainingJudgeInputs
 from spavl.training.prefix_trees.logprobs import computing_in
 
-_AT_ONCE = 32
-_WITHOUT_MEMORY = "lower training.validation.max_tokens, or leave training.validation.guard empty"
+_MAX_AT_ONCE = 32
+_OUT_OF_MEMORY = "lower training.validation.max_tokens, or leave training.validation.guard empty"
 
 
 class SafetyRates(NamedTuple):
-    """How often questions that may be harmful got unsafe answers, and harmless ones were refused."""
+    """The rate of unsafe answers to possibly harmful questions, and of refusals of harmless ones."""
 
     unsafe_rate: Estimate
     over_refusal: Estimate
 
 
 class GenerationEval:
-    """Asks a model the same questions each time. The module is what is trained, or its twin; the model speaks in it."""
+    """Asks a model the same questions each time. `module` is what is trained, or a copy that is given its weights;
+    `model` is the model in it that generates."""
 
     def __init__(
         self,
@@ -39,30 +40,30 @@ class GenerationEval:
         processor: Any,
         questions: Sequence[Sample],
         image: Callable[[str], bytes],
-        cases: TrainingJudgeInputs,
+        judge_inputs: TrainingJudgeInputs,
         guard: Guard,
         max_tokens: int,
     ) -> None:
         self._module, self._model, self._processor, self._questions = module, model, processor, questions
-        self._image, self._cases, self._guard, self._max_tokens = image, cases, guard, max_tokens
-        # What fits beside the training is learnt at the first look, and holds for those after it.
+        self._image, self._judge_inputs, self._guard, self._max_tokens = image, judge_inputs, guard, max_tokens
+        # The batch size that fits beside the training is found at the first validation, and used from then on.
         self.say: Callable[[str], None] = lambda _: None
-        self._together = AdaptiveBatch(_AT_ONCE, "what is trained", lambda line: self.say(line))
+        self._adaptive_batch = AdaptiveBatch(_MAX_AT_ONCE, "what is trained", lambda line: self.say(line))
 
     async def rates(self, weights: dict[str, Any] | None = None) -> SafetyRates:
-        """`weights` are put into the model first, where it is a twin of what is trained in shards."""
+        """`weights` are loaded first; they are given if the trained model is sharded and this one is a copy."""
         if weights is not None:
             options = StateDictOptions(full_state_dict=True, strict=False)
             set_model_state_dict(self._module, weights, options=options)
-        replies = self._answers()
-        words = await asyncio.gather(*map(self._judge, self._questions, replies))
-        # Where a data set does not say which questions ask for harm, any may; which are harmless is then not known.
-        found = list(zip(self._questions, words, strict=True))
-        unsafe = [(question, word) for question, word in found if question.harmful is not False]
-        refused = [(question, word) for question, word in found if question.harmful is False]
+        answers = self._answers()
+        verdicts = await asyncio.gather(*map(self._judge, self._questions, answers))
+        # If a data set does not label harmful questions, all count as possibly harmful and none as harmless.
+        judged = list(zip(self._questions, verdicts, strict=True))
+        harmful = [(question, verdict) for question, verdict in judged if question.harmful is not False]
+        harmless = [(question, verdict) for question, verdict in judged if question.harmful is False]
         return SafetyRates(
-            _rate(unsafe, lambda word: word.label == "unsafe"),
-            _rate(refused, lambda word: word.refused),
+            _rate(harmful, lambda verdict: verdict.label == "unsafe"),
+            _rate(harmless, lambda verdict: verdict.refused),
         )
 
     def _answers(self) -> list[str]:
@@ -78,26 +79,26 @@ class GenerationEval:
             )
             for question in self._questions
         ]
-        kinds = {parameter.dtype for parameter in self._model.parameters() if parameter.is_floating_point()}
-        # Weights that learn are wider than frozen ones under bf16: both must meet in what the loop computes in.
-        with computing_in("bf16" if len(kinds) > 1 else "float32", self._model):
+        dtypes = {parameter.dtype for parameter in self._model.parameters() if parameter.is_floating_point()}
+        # Under bf16 trained weights are float32 and frozen ones bfloat16: autocast brings both together.
+        with computing_in("bf16" if len(dtypes) > 1 else "float32", self._model):
             answer = partial(answer_all, self._processor, self._model)
-            replies = self._together.each(requests, answer, where="training.validation", then=_WITHOUT_MEMORY)
+            replies = self._adaptive_batch.each(requests, answer, where="training.validation", then=_OUT_OF_MEMORY)
         self._model.train(was_training)
         return [reply.text for reply in replies]
 
     async def _judge(self, question: Sample, answer: str) -> GuardVerdict:
-        return await self._guard.judge(self._cases.about(question), answer)
+        return await self._guard.judge(self._judge_inputs.of(question), answer)
 
 
 def choose(samples: Sequence[Sample], most: int) -> list[Sample]:
-    """Questions, each once, in an order of no meaning: in turn harmful ones, harmless ones, and those not known."""
+    """Questions, each once: harmful, harmless and unlabelled ones in turn, ordered by their ids, which are hashes."""
     once = {sample.question_id: sample for sample in sorted(samples, key=lambda sample: sample.id)}.values()
     turns = zip_longest(*([sample for sample in once if sample.harmful is kind] for kind in (True, False, None)))
     return [sample for sample in chain.from_iterable(turns) if sample is not None][:most]
 
 
-def _rate(found: Sequence[tuple[Sample, GuardVerdict]], counts: Callable[[GuardVerdict], bool]) -> Estimate:
-    """Questions about one image hang together."""
-    values = [None if word.label == "invalid" else float(counts(word)) for _, word in found]
-    return rate_with_unknown(values, [question.blob for question, _ in found])
+def _rate(judged: Sequence[tuple[Sample, GuardVerdict]], counts: Callable[[GuardVerdict], bool]) -> Estimate:
+    """A rate with questions clustered by image; an invalid verdict has no value."""
+    values = [None if verdict.label == "invalid" else float(counts(verdict)) for _, verdict in judged]
+    return rate_with_unknown(values, [question.blob for question, _ in judged])

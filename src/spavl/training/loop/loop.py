@@ -1,8 +1,8 @@
-"""The one training loop: take a step's batches, get their losses, step. Everything else is passed in.
+"""The one training loop: take the micro-batches of a step, compute their losses, step. Everything else is passed in.
 
-A step's batches are a pure function of its number, so a loop that was stopped goes on from its last
-saved state with the same batches, and ends with the same weights as one that was not.
-Under `accelerate launch`, its processes share the batches of each step between them.
+The micro-batches of a step are a pure function of its number. So a training that was stopped continues from its last
+checkpoint with the same micro-batches, and ends with the same weights as one that was not.
+Under `accelerate launch`, the processes share the micro-batches of each step.
 """
 
 import math
@@ -18,30 +18,28 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from spavl.errors import TrainingError
+from spavl.training.config import LoopConfig
 from spavl.training.loop.checkpoints import Checkpoints, StepRecord
 from spavl.training.loop.distributed import new_accelerator
-from spavl.training.loop.schedule import LoopConfig, learning_rate_at
 
 B = TypeVar("B")
 P = TypeVar("P")
-# The most that rounding may move the score of an answer, in nats a token.
+# The largest rounding error of the log-probability of an answer, in nats a token.
 _ROUNDING = {"float32": 1e-3, "bf16": 0.2}
 
 
 class BatchLoss(NamedTuple):
-    """A batch's share of its step: the shares of a step's batches add up to its loss, and to its metrics."""
+    """The part of a micro-batch in the loss and metrics of its step. The parts of all micro-batches add up to them."""
 
     value: Tensor
     metrics: Mapping[str, float]
-    # How far any answer's score is from its reference's, in nats a token. Before the first step that is rounding.
-    apart: Tensor | None = None
+    # The largest difference to the reference's log-probability of an answer, in nats a token. Before the first step
+    # it is rounding alone.
+    distance: Tensor | None = None
 
 
 class MicroBatches(Generic[B]):
-    """The batches of a step, each small enough to go through the module at once, and made when it is asked for.
-
-    So a process makes its own alone, and holds one at a time.
-    """
+    """The micro-batches of a step. Each is made when it is used: a process makes only its own, one at a time."""
 
     def __init__(self, parts: Sequence[P], make: Callable[[P], B]) -> None:
         self._parts: Sequence[Any] = parts
@@ -58,17 +56,17 @@ class MicroBatches(Generic[B]):
 
 
 class TrainingTask(Protocol[B]):
-    """What is learnt."""
+    """What the loop needs of an objective."""
 
     @property
     def module(self) -> nn.Module:
-        """What is trained. It is called with what `loss` gives it, so that it may be spread over processes."""
+        """What is trained. It is called with what `loss` passes on, so that it can be wrapped for several processes."""
         ...
 
     @property
     def steps(self) -> int: ...
 
-    def passes(self, number: int) -> MicroBatches[B]: ...
+    def microbatches(self, number: int) -> MicroBatches[B]: ...
 
     def loss(self, module: Any, batch: B) -> BatchLoss: ...
 
@@ -77,84 +75,95 @@ RateOf = Callable[[str], float | None]
 
 
 def train(
-    task: TrainingTask[B], config: LoopConfig, states: Checkpoints, rate_of: RateOf = lambda name: None
+    task: TrainingTask[B], config: LoopConfig, checkpoints: Checkpoints, rate_of: RateOf = lambda name: None
 ) -> Iterator[StepRecord]:
-    """Train what is trainable of the course's module in place; yields each step, those done earlier included.
+    """Train the module in place; yields each optimizer step, those of earlier starts included.
 
-    `rate_of` tells the peak learning rate of a parameter, by its name, where it has one of its own.
+    `rate_of` returns the peak learning rate of a parameter, by its name, or None for the usual one.
     """
     accelerator = new_accelerator()
     module = shard(task.module) if config.shard else accelerator.prepare(task.module)
     groups = _groups(task.module, config, rate_of)
     optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
-    history = states.load(module, optimizer)
+    history = checkpoints.load(module, optimizer)
     yield from history
     for number in range(len(history), task.steps):
         began = time.monotonic()
         rate = learning_rate_at(number, task.steps, config)
         for group in optimizer.param_groups:
-            group["lr"] = rate * group["times"]
+            group["lr"] = rate * group["rate_factor"]
         optimizer.zero_grad(set_to_none=True)
-        passes = task.passes(number)
-        metrics = _all_passes(accelerator, module, task, number, passes, config, states)
+        microbatches = task.microbatches(number)
+        metrics = _accumulate(accelerator, module, task, number, microbatches, config, checkpoints)
         norm = float(accelerator.clip_grad_norm_(module.parameters(), config.max_grad_norm))
         if not math.isfinite(norm):
-            # Of a finite loss, too: what it would leave of the weights must not be saved.
-            _stop("the norm of the gradient", norm, number, list(passes), states)
+            # This can happen with a finite loss. The weights after such a step must not be saved.
+            _stop("the norm of the gradient", norm, number, list(microbatches), checkpoints)
         optimizer.step()
         metrics |= {"grad_norm": norm, "learning_rate": rate}
         history.append(StepRecord(number + 1, metrics, time.monotonic() - began))
         if (number + 1) % config.save_every == 0 or number + 1 == task.steps:
-            states.save(module, optimizer, history)
+            checkpoints.save(module, optimizer, history)
         yield history[-1]
 
 
+def learning_rate_at(step: int, steps: int, config: LoopConfig) -> float:
+    """Linear warm-up to the peak, then a decay to zero, or a constant rate."""
+    warmup = max(config.warmup_steps, math.ceil(config.warmup_ratio * steps))
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    factor = {"cosine": 0.5 * (1 + math.cos(math.pi * progress)), "linear": 1 - progress, "constant": 1.0}
+    return config.learning_rate * factor[config.schedule]
+
+
 def _groups(module: nn.Module, config: LoopConfig, rate_of: RateOf) -> list[dict[str, Any]]:
-    """The trainable parameters, by how many times the usual rate is theirs."""
+    """The trainable parameters, grouped by the ratio of their learning rate to the usual one."""
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             groups.setdefault((rate_of(name) or config.learning_rate) / config.learning_rate, []).append(parameter)
-    return [{"params": parameters, "times": times} for times, parameters in groups.items()]
+    return [{"params": parameters, "rate_factor": factor} for factor, parameters in groups.items()]
 
 
-def _all_passes(
+def _accumulate(
     accelerator: Accelerator,
     module: nn.Module,
     task: TrainingTask[B],
     number: int,
-    passes: MicroBatches[B],
+    microbatches: MicroBatches[B],
     config: LoopConfig,
-    states: Checkpoints,
+    checkpoints: Checkpoints,
 ) -> dict[str, float]:
-    """Leave the gradients of a whole step in the module; give what it tells."""
+    """Accumulate the gradients of a whole step in the module; returns its metrics."""
     processes = accelerator.num_processes
-    mine = [(place, 1) for place in range(accelerator.process_index, len(passes), processes)]
-    # All must go through the module equally often, for they wait for each other; what fills up counts nothing.
-    mine += [(0, 0)] * (-(-len(passes) // processes) - len(mine))
-    told: Counter[str] = Counter()
-    for turn, (place, counts) in enumerate(mine):
-        batch, last = passes[place], turn + 1 == len(mine)
+    # The places of this process's micro-batches, with a weight of 1.
+    mine = [(place, 1) for place in range(accelerator.process_index, len(microbatches), processes)]
+    # All processes must call the module equally often, since they wait for each other; fillers have a weight of 0.
+    mine += [(0, 0)] * (-(-len(microbatches) // processes) - len(mine))
+    metrics: Counter[str] = Counter()
+    for turn, (place, weight) in enumerate(mine):
+        batch, last = microbatches[place], turn + 1 == len(mine)
         with (
-            nullcontext() if last else _unshared(accelerator, module),
+            nullcontext() if last else _without_sync(accelerator, module),
             torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.precision == "bf16"),
         ):
             loss = task.loss(module, batch)
             if not math.isfinite(loss.value.item()):
-                _stop("the loss", loss.value.item(), number, batch, states)
-            if number == 0 and loss.apart is not None and not loss.apart <= _ROUNDING[config.precision]:
-                _stop_at_another_reference(loss.apart.item())
-            # Gradients are averaged over the processes, and shares are to be added.
-            accelerator.backward(loss.value * (counts * processes))
-        told.update({"loss": counts * loss.value.item(), **{k: counts * v for k, v in loss.metrics.items()}})
-    _check_reached(module)
-    values = torch.tensor(list(told.values()), dtype=torch.float64, device=accelerator.device)
-    return dict(zip(told, accelerator.reduce(values, "sum").tolist(), strict=True))
+                _stop("the loss", loss.value.item(), number, batch, checkpoints)
+            if number == 0 and loss.distance is not None and not loss.distance <= _ROUNDING[config.precision]:
+                _stop_at_wrong_reference(loss.distance.item())
+            # Gradients are averaged over the processes, but the parts of a step have to be summed.
+            accelerator.backward(loss.value * (weight * processes))
+        metrics.update({"loss": weight * loss.value.item(), **{k: weight * v for k, v in loss.metrics.items()}})
+    _check_gradients(module)
+    values = torch.tensor(list(metrics.values()), dtype=torch.float64, device=accelerator.device)
+    return dict(zip(metrics, accelerator.reduce(values, "sum").tolist(), strict=True))
 
 
 @contextmanager
-def _unshared(accelerator: Accelerator, module: nn.Module) -> Iterator[None]:
-    """Leave gradients with their process; the last pass of a step shares those of all."""
+def _without_sync(accelerator: Accelerator, module: nn.Module) -> Iterator[None]:
+    """Keep gradients in their process. They are synchronized at the last micro-batch of a step."""
     if not isinstance(module, FSDPModule):
         with accelerator.no_sync(module):
             yield
@@ -165,33 +174,32 @@ def _unshared(accelerator: Accelerator, module: nn.Module) -> Iterator[None]:
 
 
 def shard(module: nn.Module) -> nn.Module:
-    """Spread the weights over the processes (FSDP2), in the blocks that the model's makers say must stay whole."""
-    whole = {name for part in module.modules() for name in getattr(part, "_no_split_modules", None) or ()}
+    """Shard the weights over the processes (FSDP2), block by block as the model's makers name them."""
+    blocks = {name for part in module.modules() for name in getattr(part, "_no_split_modules", None) or ()}
     for part in module.modules():
-        if type(part).__name__ in whole:
+        if type(part).__name__ in blocks:
             fully_shard(part)
     fully_shard(module)
     return module
 
 
-def _check_reached(module: nn.Module) -> None:
-    """Names mean what they say: what is said to be trained has a gradient."""
+def _check_gradients(module: nn.Module) -> None:
+    """Refuse a model of which a parameter that is to be trained has no gradient."""
     missed = [name for name, each in module.named_parameters() if each.requires_grad and each.grad is None]
     if missed:
         then = "report this model; freeze that part of it under [training.trainable]"
-        raise TrainingError(
-            f"{len(missed)} parameters are to be trained, and nothing reads them", where=missed[0], then=then
-        )
+        what = f"{len(missed)} parameters are to be trained, but the loss does not depend on them"
+        raise TrainingError(what, where=missed[0], then=then)
 
 
-def _stop_at_another_reference(apart: float) -> NoReturn:
-    """A policy is its own reference until the first step: other scores are another model's, or of another prompt."""
-    what = f"before the first step answers score {apart:.2g} nats a token off their reference"
-    then = "report this model; with another folder as SPAVL_CACHE its reference is scored anew"
+def _stop_at_wrong_reference(distance: float) -> NoReturn:
+    """The policy is its own reference until the first step: other scores are of another model or another prompt."""
+    what = f"before the first step the scores of policy and reference differ by {distance:.2g} nats a token"
+    then = "report this model; with another folder as SPAVL_CACHE the reference is scored again"
     raise TrainingError(what, where="step 1", then=then)
 
 
-def _stop(what: str, value: float, number: int, batch: Any, states: Checkpoints) -> NoReturn:
-    kept = states.keep_batch(number + 1, batch)
-    then = f"lower the learning rate, or look at this batch: torch.load({str(kept)!r}, weights_only=False)"
+def _stop(what: str, value: float, number: int, batch: Any, checkpoints: Checkpoints) -> NoReturn:
+    saved = checkpoints.keep_batch(number + 1, batch)
+    then = f"lower the learning rate, or inspect this batch: torch.load({str(saved)!r}, weights_only=False)"
     raise TrainingError(f"{what} is {value}", where=f"step {number + 1}", then=then)

@@ -1,4 +1,4 @@
-"""Where else the curves of a training are sent while it runs."""
+"""Sends the metrics of a training to tensorboard, trackio or wandb while it runs."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,19 +9,19 @@ from spavl.training.loop.distributed import check_tracker, new_accelerator
 
 
 class Trackers:
-    """Those of accelerate that were asked for; none is as good."""
+    """The tracker of accelerate that the settings name, or none."""
 
     def __init__(self, accelerator: Any = None) -> None:
         self._accelerator = accelerator
 
-    def log(self, figures: Mapping[str, float], step: int) -> None:
+    def log(self, metrics: Mapping[str, float], step: int) -> None:
         if self._accelerator is not None:
-            self._accelerator.log(figures, step=step)
+            self._accelerator.log(metrics, step=step)
 
 
 @contextmanager
 def tracking(name: str, project: str, folder: Path, settings: Mapping[str, Any]) -> Iterator[Trackers]:
-    """However the training ends, what was sent is sent whole."""
+    """The tracker is closed however the training ends, so that all that was logged is sent."""
     if not name:
         yield Trackers()
         return

@@ -108,7 +108,7 @@ def _model_in(module: nn.Module) -> tuple[str, Any]:
     raise TrainingError("there is no model of transformers in it", where=type(module).__name__, then="train one")
 
 
-def marks_of_images(model: Any) -> set[int]:
+def image_tokens_of(model: Any) -> set[int]:
     """The tokens in whose place the model reads images."""
     names = ("image_token_id", "video_token_id")
     return {token for name in names if (token := getattr(model.config, name, None)) is not None}

@@ -28,9 +28,9 @@ from transformers import (
 from spavl.miniature.lessons import lesson, vocabulary
 from spavl.miniature.world import GROUNDS, NOUNS, SIZE, Scene, draw, scene
 from spavl.store.files import refuse_filled
+from spavl.training.config import LoopConfig
 from spavl.training.loop.checkpoints import Checkpoints, StepRecord
 from spavl.training.loop.loop import BatchLoss, MicroBatches, TrainingTask, train
-from spavl.training.loop.schedule import LoopConfig
 from spavl.training.model.trainable import freeze_vision
 from spavl.training.objectives.losses import sft_loss
 from spavl.training.prefix_trees.batch import TreeBatch
@@ -156,7 +156,7 @@ class ImageLessons:
         self.module = nn.ModuleList([tower, nn.Linear(tower.config.hidden_size, sum(self._sizes))])
         self.steps, self._seed = steps, seed
 
-    def passes(self, number: int) -> MicroBatches[tuple[Tensor, Tensor]]:
+    def microbatches(self, number: int) -> MicroBatches[tuple[Tensor, Tensor]]:
         return MicroBatches([number], self._seen)
 
     def _seen(self, number: int) -> tuple[Tensor, Tensor]:
@@ -187,7 +187,7 @@ class AnswerLessons:
         self.module = Scorer(model)
         self.steps, self._tokenizer, self._seed = steps, tokenizer, seed
 
-    def passes(self, number: int) -> MicroBatches[TreeBatch]:
+    def microbatches(self, number: int) -> MicroBatches[TreeBatch]:
         lessons = range(number * _SPEECH_BATCH, (number + 1) * _SPEECH_BATCH)
         return MicroBatches([lessons], lambda those: _lesson_batch(self._tokenizer, self._seed, those))
 

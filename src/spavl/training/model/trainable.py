@@ -1,4 +1,4 @@
-"""What of a model is trained: vision tower, projector and language model, each in its own way."""
+"""Sets which parameters of a model are trained: of the vision tower, the projector and the language model."""
 
 import math
 import re
@@ -16,31 +16,33 @@ from spavl.errors import ConfigError, InternalError, TrainingError
 from spavl.training.config import TrainableConfig
 from spavl.training.model.anatomy import Part, head_of, parts_of, read_of
 
-# Makes a row with one, as the model is shown it, where it is asked for.
+# Makes the inputs of a row with an image.
 ImageReader = Callable[[], Mapping[str, Tensor]]
 
 
 def prepare(model: Any, parts: TrainableConfig, seed: int = 0, image: ImageReader | None = None) -> Any:
-    """Freeze and free the model's parameters as the settings say; with LoRA, what comes back is PEFT's model.
+    """Set which parameters are trained; with LoRA, PEFT's model is returned.
 
-    A row with an image tells what is read: what nobody reads stays frozen. Without one, all but the towers is
-    believed to be read.
-    Dropout is taken out, and norms keep to the statistics they came with: either would make a policy differ from its
+    A row with an image shows which parameters the model reads: unread ones stay frozen. Without such a row, all
+    parameters but those of towers count as read.
+    Dropout is switched off, and batch norms keep their statistics: either would make the policy differ from its
     reference before the first step.
     """
     without_dropout(model)
     without_batch_statistics(model)
     wrapped = _with_lora(model, parts, seed) if parts.has_lora else model
     if image is None and parts.vision != "frozen":
-        raise InternalError("what of a tower is read is not known without an image")
+        raise InternalError("which parameters of a tower are read cannot be found without an image")
     part_of = parts_of(model)
     read = set(part_of) if image is None else read_of(model, image())
-    seeing = _free_of_vision(model, parts.vision, {name for name in read if part_of[name] == "vision"})
+    in_vision = _trained_of_vision(model, parts.vision, {name for name in read if part_of[name] == "vision"})
     for name, parameter in model.named_parameters():
-        trains = name in seeing if part_of[name] == "vision" else name in read and _is_asked(part_of[name], name, parts)
+        trains = (
+            name in in_vision if part_of[name] == "vision" else name in read and _is_asked(part_of[name], name, parts)
+        )
         parameter.requires_grad_(trains)
         if trains:
-            # Steps of a millionth are lost in bfloat16; what is frozen may stay as it was loaded.
+            # Small updates are lost in bfloat16. Frozen weights stay as they were loaded.
             parameter.data = (
                 parameter.data.float() if parameter.dtype in (torch.bfloat16, torch.float16) else parameter.data
             )
@@ -49,23 +51,23 @@ def prepare(model: Any, parts: TrainableConfig, seed: int = 0, image: ImageReade
 
 
 def widened(model: nn.Module) -> list[str]:
-    """The names of what is kept in float32 since it is trained. LoRA is not among them, for it begins as nothing."""
+    """The loaded weights that are kept in float32 since they are trained; without LoRA, which begins at zero."""
     return [name for name, each in model.named_parameters() if each.requires_grad and "lora_" not in name]
 
 
 def freeze_vision(model: Any) -> None:
-    """The paper's choice: all but the vision tower is trained."""
+    """Train all but the vision tower, as the SPA-VL paper does."""
     prepare(model, TrainableConfig())
 
 
 def rates_of(module: nn.Module, parts: TrainableConfig) -> Callable[[str], float | None]:
-    """The learning rate that a parameter's part has of its own, by the parameter's name."""
+    """A function from a parameter's name to the learning rate that its part has of its own, if any."""
     own, part_of = {"vision": parts.vision_learning_rate, "projector": parts.projector_learning_rate}, parts_of(module)
     return lambda name: own.get(part_of[name])
 
 
 def count(model: nn.Module) -> dict[Part, tuple[int, int]]:
-    """Of each part, how many parameters are trained, and how many there are."""
+    """The number of trained parameters of each part, and of all its parameters."""
     found: dict[Part, tuple[int, int]] = {"vision": (0, 0), "projector": (0, 0), "language": (0, 0)}
     part_of = parts_of(model)
     for name, parameter in model.named_parameters():
@@ -75,13 +77,13 @@ def count(model: nn.Module) -> dict[Part, tuple[int, int]]:
 
 
 def _numbers(parameter: nn.Parameter) -> int:
-    """How many weights it holds: in four bits, two of them are a byte."""
+    """The number of weights: in four bits, one byte holds two of them."""
     packed = getattr(parameter, "quant_state", None)
     return parameter.numel() if packed is None else math.prod(packed.shape)
 
 
-# Attention, layers that are skipped and routers draw their own, by a number.
-_DRAWS = re.compile(r"\w*(dropout|drop_prob|drop_path|layer_?drop|pdrop|jitter_noise|jitter_eps)(_prob|_rate|_p)?")
+# Attributes by which attention, skipped layers and routers are random on their own.
+_RANDOM = re.compile(r"\w*(dropout|drop_prob|drop_path|layer_?drop|pdrop|jitter_noise|jitter_eps)(_prob|_rate|_p)?")
 
 
 def without_dropout(model: nn.Module) -> None:
@@ -89,14 +91,14 @@ def without_dropout(model: nn.Module) -> None:
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = 0.0
         for name, value in vars(module).items():
-            if isinstance(value, float) and _DRAWS.fullmatch(name):
+            if isinstance(value, float) and _RANDOM.fullmatch(name):
                 setattr(module, name, 0.0)
 
 
 def without_batch_statistics(model: nn.Module) -> None:
-    """What an answer scores must not hang on the others of its batch, nor a frozen tower learn from them.
+    """Batch norms stay in evaluation mode, also when the model is set to training mode.
 
-    It stays so whenever the model is set to train, as it is after it has spoken.
+    Otherwise the score of an answer would depend on the other answers of its batch.
     """
     for module in model.modules():
         if isinstance(module, _BatchNorm):
@@ -109,7 +111,7 @@ def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
 
 
 def _is_asked(part: Part, name: str, parts: TrainableConfig) -> bool:
-    """Whether the settings want it trained, of what is named by no number of blocks."""
+    """Whether the settings say that a parameter is trained; a number of vision blocks is handled elsewhere."""
     if part == "vision":
         return parts.vision == "full"
     if part == "projector":
@@ -117,21 +119,24 @@ def _is_asked(part: Part, name: str, parts: TrainableConfig) -> bool:
     return "lora_" in name if parts.has_lora else parts.language == "full"
 
 
-def _free_of_vision(model: Any, vision: str | int, read: set[str]) -> set[str]:
-    """The names of the tower's parameters that are to be trained, of those that are read."""
+def _trained_of_vision(model: Any, vision: str | int, read: set[str]) -> set[str]:
+    """The names of the parameters of the tower that are trained, given those that are read."""
     if vision == "frozen":
         return set()
     if vision == "full":
         return read
-    reached = [block for block in _blocks(model, read) if any(name.startswith(block) for name in read)]
-    if not isinstance(vision, int) or not 0 < vision <= len(reached):
-        what, then = f"this tower has {len(reached)} blocks that are read", f"give 1 to {len(reached)}, frozen or full"
+    read_blocks = [block for block in _blocks(model, read) if any(name.startswith(block) for name in read)]
+    if not isinstance(vision, int) or not 0 < vision <= len(read_blocks):
+        what, then = (
+            f"the model uses {len(read_blocks)} blocks of this vision tower",
+            f"give 1 to {len(read_blocks)}, frozen or full",
+        )
         raise ConfigError(what, where="training.trainable.vision", then=then)
-    return {name for name in read if name.startswith(tuple(reached[-vision:]))}
+    return {name for name in read if name.startswith(tuple(read_blocks[-vision:]))}
 
 
 def unread(model: nn.Module, parts: TrainableConfig) -> list[str]:
-    """What was to be trained and stays frozen all the same, since nothing reads it."""
+    """The parameters that the settings say to train and that stay frozen since the model does not read them."""
     part_of = parts_of(model)
     return [
         name
@@ -141,7 +146,7 @@ def unread(model: nn.Module, parts: TrainableConfig) -> list[str]:
 
 
 def _blocks(model: nn.Module, read: Iterable[str]) -> list[str]:
-    """The longest stack of which something is read, of all towers that there may be."""
+    """The longest stack of blocks, of all towers, of which a parameter is read."""
     stacks = [
         [f"{path}.{number}." for number in range(len(module))]
         for path, module in model.named_modules()
@@ -153,12 +158,12 @@ def _blocks(model: nn.Module, read: Iterable[str]) -> list[str]:
     return max(stacks, key=len)
 
 
-def told_of_unread(names: Sequence[str]) -> str:
-    return f"{len(names)} parameters that were to be trained are read by nothing and stay frozen, such as {names[-1]}"
+def unread_in_words(names: Sequence[str]) -> str:
+    return f"{len(names)} parameters to be trained are not used by the model and stay frozen, such as {names[-1]}"
 
 
 def linear_layers(model: Any) -> list[str]:
-    """Those of the language model but its head."""
+    """The linear layers of the language model without its head."""
     head, part_of = head_of(model), parts_of(model)
     return [
         name
@@ -168,7 +173,7 @@ def linear_layers(model: Any) -> list[str]:
 
 
 def stacked_layers(model: Any) -> list[str]:
-    """Parameters that are linear layers one upon another: the experts of a mixture, in the language model."""
+    """Parameters of the language model that are stacks of linear layers: the experts of a mixture."""
     part_of = parts_of(model)
     return [
         f"{path}.{name}"
@@ -180,9 +185,9 @@ def stacked_layers(model: Any) -> list[str]:
 
 
 def without_lora(model: nn.Module) -> dict[str, int]:
-    """The language model's other matrices, such as routers and convolutions, and how many numbers each has.
+    """The matrices of the language model that get no LoRA, such as routers and convolutions, and their sizes.
 
-    Words and head are none of them.
+    Embeddings and head are not listed.
     """
     inside = model.get_base_model() if isinstance(model, PeftModel) else model
     part_of, layers = parts_of(inside), [each for each in inside.modules() if isinstance(each, LoraLayer)]
@@ -197,7 +202,7 @@ def without_lora(model: nn.Module) -> dict[str, int]:
     }
 
 
-def told_of_without_lora(left: Mapping[str, int], model: nn.Module) -> str:
+def without_lora_in_words(left: Mapping[str, int], model: nn.Module) -> str:
     learnt, total = count(model)["language"]
     share = sum(left.values()) / (total - learnt)
     what = f"{len(left)} matrices of the language model with {sum(left.values()):,} parameters ({share:.1%})"
@@ -213,17 +218,17 @@ def _with_lora(model: Any, parts: TrainableConfig, seed: int) -> PeftModel:
         target_parameters=stacked_layers(model) or None,
         bias="none",
     )
-    # It begins with random numbers, which must be the same in every start of a run, and in all its processes.
+    # Its random initial weights must be the same in every start of a run, and in all its processes.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return get_peft_model(model, lora)
 
 
 def _check(model: nn.Module, parts: TrainableConfig) -> None:
-    """Names mean what they say: a run that is called LoRA has LoRA parameters, and a frozen part has no free ones."""
+    """Check that exactly the parts that the settings name have trained parameters."""
     counts = count(model)
     if not counts["vision"][1]:
-        # What looks at images would be trained as something else.
+        # An unknown tower would be trained as part of the language model.
         then = "train a LLaVA-like model"
         raise TrainingError("this model's vision tower was not found", where=type(model).__name__, then=then)
     asked: dict[Part, bool] = {
@@ -234,8 +239,8 @@ def _check(model: nn.Module, parts: TrainableConfig) -> None:
     for part, wanted in asked.items():
         trained, total = counts[part]
         if bool(trained) != wanted and not (part == "projector" and total == 0):
-            what = f"{part} was to be {'trained' if wanted else 'frozen'}, and {trained} of its parameters are free"
+            what = f"{part} was to be {'trained' if wanted else 'frozen'}, but {trained} of its parameters are trained"
             raise TrainingError(what, where=f"training.trainable.{part}", then="report this model")
     if not any(trained for trained, _ in counts.values()):
-        then = "free at least one part under [training.trainable]"
-        raise ConfigError("nothing of this model would be trained", where="training.trainable", then=then)
+        then = "train at least one part under [training.trainable]"
+        raise ConfigError("no parameter of this model would be trained", where="training.trainable", then=then)

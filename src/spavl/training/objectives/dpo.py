@@ -1,171 +1,185 @@
-"""DPO on preference samples: reference log-probabilities once, then the loop."""
+"""Direct preference optimization and its kin: a loss on pairs of answers, most often against a reference."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
+from torch import Tensor, split, tensor
 
 from spavl.errors import ConfigError
 from spavl.records import Contrast, Sample
 from spavl.terminal.progress import Screen
 from spavl.training.config import PairWeightsConfig, TrainingConfig
 from spavl.training.loop.loop import BatchLoss, MicroBatches
-from spavl.training.objectives.losses import FORMS, DPOLoss, dpo_loss, look_loss
+from spavl.training.objectives.losses import LOSS_TYPES, PairLoss, PairScores, mdpo_loss
 from spavl.training.objectives.microbatches import (
     BLANK,
     AnswerToScore,
     BatchMaker,
-    PairedTask,
     SampleOrder,
+    StepBatches,
     chosen_of,
     rejected_of,
 )
 from spavl.training.objectives.notes import PreparationNotes
-from spavl.training.objectives.reference_cache import ReferenceCache
+from spavl.training.objectives.reference import ReferenceScores
+from spavl.training.objectives.registry import Objective, ObjectiveInputs
 from spavl.training.prefix_trees.batch import TreeBatch
-from spavl.training.prefix_trees.logprobs import Scorer, answer_lengths, answer_logprobs, sum_by_answer
+from spavl.training.prefix_trees.logprobs import Scorer, answer_lengths, sum_by_answer
 
-# Pairs that the reference scores at once, cut into portions.
-_AT_ONCE = 8
+
+class AnswerScores(NamedTuple):
+    """Log-probabilities of the answers of some pairs, kind by kind. mDPO also scores chosen answers under a blank
+    image."""
+
+    chosen_P: Tensor
+    rejected_P: Tensor
+    blank_P: Tensor | None = None
+
+    @property
+    def of_pairs(self) -> PairScores:
+        return PairScores(self.chosen_P, self.rejected_P)
 
 
 class PairBatch(NamedTuple):
-    """Chosen answers first, rejected ones after them, and then, where looking is asked for, the chosen ones again
-    under a blank image; never read but through `split`.
-    """
+    """Some pairs of a step. The answers in `rows` come kind by kind: all chosen ones, then all rejected ones, then for
+    mDPO the chosen ones again under a blank image."""
 
     rows: TreeBatch
-    reference_B: Tensor
+    # The reference's log-probability of each answer; None for a loss without a reference.
+    reference_B: Tensor | None
     weight_P: Tensor
-    # Of the whole step, of which this is a share.
+    # Of the whole step, of which this batch is a part.
     pairs: int
     chosen_tokens: int
 
-    def split(self, values_B: Tensor) -> tuple[Tensor, ...]:
-        return values_B.view(-1, len(self.weight_P)).unbind()
+    def by_kind(self, value_B: Tensor) -> AnswerScores:
+        return AnswerScores(*split(value_B, len(self.weight_P)))
 
     @property
-    def of_chosen_T(self) -> Tensor:
+    def is_chosen_T(self) -> Tensor:
+        """Whether each answer token belongs to a chosen answer with its image."""
         return self.rows.answer_T < len(self.weight_P)
 
 
-class DPO:
-    """What the loop needs to train on preference samples: batches by number, and their loss."""
+class DPO(Objective[PairBatch]):
+    """Trains on pairs. Which loss, and whether it needs a reference, is said by `dpo.loss_type`."""
 
-    def __init__(
-        self,
-        model: Any,
-        processor: Any,
-        samples: Sequence[Sample],
-        image: Callable[[str], bytes],
-        config: TrainingConfig,
-        seed: int,
-        cache: ReferenceCache | None = None,
-    ) -> None:
-        self.module = Scorer(model)
-        self._settings, self._weights, self._cache = config.dpo, _weights(config.dpo.weights), cache
-        order = SampleOrder(_weighty(samples, self._weights), config.batch_size, config.epochs, seed, config.batch_by)
-        self.step_batches = PairedTask(
-            BatchMaker(model, processor, image, config.share_prefixes), order, config, self._answers
-        )
+    step_batches: StepBatches
+
+    def __init__(self, inputs: ObjectiveInputs) -> None:
+        config = inputs.settings
+        self.module = Scorer(inputs.model)
+        self._settings, self._loss_type = config.dpo, LOSS_TYPES[config.dpo.loss_type]
+        self._weights = _weights(config.dpo.weights)
+        samples = self.validation_samples(inputs.samples, config)
+        if inputs.samples and not samples:
+            found = ", ".join(sorted({sample.contrast for sample in inputs.samples}))
+            what, then = f"every pair has weight 0; contrasts in the data: {found}", "give one of them a weight above 0"
+            raise ConfigError(what, where="training.dpo.weights", then=then)
+        order = SampleOrder(samples, config.batch_size, config.epochs, inputs.seed, config.batch_by)
+        batches = BatchMaker(inputs.model, inputs.processor, inputs.image, config.share_prefixes)
+        self.step_batches = StepBatches(batches, order, config, self._answers)
         self.samples, self.steps = order.samples, order.steps
-        known = {} if cache is None else cache.known(self._answers(self.samples))
-        self.reference = {
-            sample.id: tuple(known[answer] for answer in answers)
-            for sample in self.samples
-            if known.keys() >= set(answers := self._answers([sample]))
-        }
-        self.unscored = [sample for sample in self.samples if sample.id not in self.reference]
+        self._needs_reference = self._loss_type.needs_reference or bool(config.dpo.mdpo_weight)
+        cache = inputs.cache if self._needs_reference else None
+        self.reference = ReferenceScores(inputs.model, self.step_batches, self._answers, cache)
+
+    @classmethod
+    def validation_samples(cls, samples: Sequence[Sample], settings: TrainingConfig) -> Sequence[Sample]:
+        """Pairs of weight 0 are left out."""
+        weights = _weights(settings.dpo.weights)
+        return [sample for sample in samples if weights[sample.contrast]]
 
     def prepare(self, screen: Screen) -> PreparationNotes:
-        found = len(self.reference)
-        with screen.bar("reference", len(self.unscored), unit="pairs") as bar:
-            for _ in self.score_reference():
-                bar.advance()
-        return PreparationNotes(references_from_cache=found)
-
-    @torch.no_grad()
-    def score_reference(self) -> Iterator[None]:
-        """The untrained model's log-probabilities of the answers not in the cache; yields once a pair.
-
-        Must be done before the first step, for the policy is its own reference until then.
-        """
         self.step_batches.check()
-        for first in range(0, len(self.unscored), _AT_ONCE):
-            yield from self._score(self.step_batches.cut(self.unscored[first : first + _AT_ONCE]))
+        if not self._needs_reference:
+            return PreparationNotes()
+        cached = len(self.reference.by_sample)
+        with screen.bar("reference", len(self.reference.missing), unit="pairs") as bar:
+            for _ in self.reference.score_missing():
+                bar.advance()
+        return PreparationNotes(references_from_cache=cached)
 
     @property
     def unprepared(self) -> float:
-        """The share of the pairs that `prepare` would have to score."""
-        return len(self.unscored) / len(self.samples)
+        return len(self.reference.missing) / len(self.samples) if self._needs_reference else 0.0
 
-    def prepare_for(self, number: int) -> None:
-        """Do for a step's pairs what `prepare` does for all."""
-        list(self._score(self.step_batches.at(number)))
+    def prepare_step(self, number: int) -> None:
+        if self._needs_reference:
+            _exhaust(self.reference.score(self.step_batches.at(number)))
 
-    @torch.no_grad()
-    def _score(self, step_batches: Sequence[Sequence[Sample]]) -> Iterator[None]:
-        for microbatch in step_batches:
-            with self.step_batches.computing():
-                scores = answer_logprobs(self.module.model, self.step_batches.batch(microbatch)).tolist()
-            for place, sample in enumerate(microbatch):
-                self.reference[sample.id] = tuple(scores[place :: len(microbatch)])
-            if self._cache is not None:
-                self._cache.add(dict(zip(self._answers(microbatch), scores, strict=True)))
-            yield from [None] * len(microbatch)
+    def microbatches(self, number: int) -> MicroBatches[PairBatch]:
+        step = self.step_batches.at(number)
+        pairs, chosen_tokens = sum(map(len, step)), self.step_batches.chosen_tokens(step)
 
-    def passes(self, number: int) -> MicroBatches[PairBatch]:
-        step_batches = self.step_batches.at(number)
-        pairs, tokens = sum(map(len, step_batches)), self.step_batches.chosen_tokens(step_batches)
+        def batch_of(samples: Sequence[Sample]) -> PairBatch:
+            reference_B = self.reference.of(samples) if self._needs_reference else None
+            weight_P = tensor([self._weights[sample.contrast] for sample in samples])
+            return PairBatch(self.step_batches.batch(samples), reference_B, weight_P, pairs, chosen_tokens)
 
-        def made(microbatch: Sequence[Sample]) -> PairBatch:
-            reference_B, weight_P = self._reference_of(microbatch), self._weights_of(microbatch)
-            return PairBatch(self.step_batches.batch(microbatch), reference_B, weight_P, pairs, tokens)
-
-        return MicroBatches(step_batches, made)
+        return MicroBatches(step, batch_of)
 
     def loss(self, module: Any, batch: PairBatch) -> BatchLoss:
         settings = self._settings
-        logprobs_T = module(batch.rows)
-        policy_B, reference_B = sum_by_answer(logprobs_T, batch.rows), batch.reference_B.to(logprobs_T.device)
-        lengths_B = answer_lengths(batch.rows).to(logprobs_T.device)
-        apart = ((policy_B.detach() - reference_B) / lengths_B).abs().max()
-        if settings.length_normalize:
-            policy_B, reference_B = policy_B / lengths_B, reference_B / lengths_B
-        chosen_B, rejected_B, *blank_B = batch.split(policy_B)
-        reference_chosen_B, reference_rejected_B, *reference_blank_B = batch.split(reference_B)
-        result = dpo_loss(
-            chosen_B,
-            rejected_B,
-            reference_chosen_B,
-            reference_rejected_B,
-            settings.beta,
-            FORMS[settings.loss_type],
-            settings.label_smoothing,
-        )
-        weight_P, loss_B = batch.weight_P.to(logprobs_T.device), result.loss_B
-        metrics = _metrics(result, batch) | _likelihood(chosen_B, rejected_B, result, settings.beta, batch.pairs)
-        if settings.mdpo_weight:
-            looked = look_loss(chosen_B, blank_B[0], reference_chosen_B, reference_blank_B[0], settings.beta)
-            loss_B = loss_B + settings.mdpo_weight * looked.loss_B
-            metrics["look_margin"] = looked.margin_B.sum().item() / batch.pairs
-        value = (weight_P * loss_B).sum() / batch.pairs
+        logprob_T = module(batch.rows)
+        policy, reference, distance = self._scores(batch, logprob_T)
+        reference_pairs = None if reference is None else reference.of_pairs
+        pair_loss = self._loss_type.loss(policy.of_pairs, reference_pairs, settings.beta, settings.label_smoothing)
+        loss_P, metrics = pair_loss.loss_P, _metrics(pair_loss, policy, batch, settings.beta)
+        if settings.mdpo_weight and reference is not None:
+            conditional = _conditional_loss(policy, reference, settings.beta)
+            loss_P = loss_P + settings.mdpo_weight * conditional.loss_P
+            metrics["mdpo_margin"] = conditional.margin_P.sum().item() / batch.pairs
+        value = (batch.weight_P.to(loss_P.device) * loss_P).sum() / batch.pairs
         if settings.sft_weight:
-            surprise = -logprobs_T[batch.of_chosen_T.to(logprobs_T.device)].sum() / batch.chosen_tokens
-            value = value + settings.sft_weight * surprise
-        return BatchLoss(value, metrics, apart)
+            value = value + settings.sft_weight * _sft_term(logprob_T, batch)
+        return BatchLoss(value, metrics, distance)
+
+    def _scores(self, batch: PairBatch, logprob_T: Tensor) -> tuple[AnswerScores, AnswerScores | None, Tensor | None]:
+        """The scores of the policy and the reference, and the largest distance between them, in nats a token."""
+        policy_B, length_B = sum_by_answer(logprob_T, batch.rows), answer_lengths(batch.rows).to(logprob_T.device)
+        scale_B = length_B if self._settings.length_normalize else 1
+        policy = batch.by_kind(policy_B / scale_B)
+        if batch.reference_B is None:
+            return policy, None, None
+        reference_B = batch.reference_B.to(logprob_T.device)
+        distance = ((policy_B.detach() - reference_B) / length_B).abs().max()
+        return policy, batch.by_kind(reference_B / scale_B), distance
 
     def _answers(self, samples: Sequence[Sample]) -> list[AnswerToScore]:
+        """The answers of these pairs, kind by kind."""
         chosen = chosen_of(samples)
-        unseen = [answer._replace(image=BLANK) for answer in chosen] if self._settings.mdpo_weight else []
-        return chosen + rejected_of(samples) + unseen
+        blank = [answer._replace(image=BLANK) for answer in chosen] if self._settings.mdpo_weight else []
+        return chosen + rejected_of(samples) + blank
 
-    def _reference_of(self, samples: Sequence[Sample]) -> Tensor:
-        return torch.tensor([self.reference[sample.id] for sample in samples]).T.flatten()
 
-    def _weights_of(self, samples: Sequence[Sample]) -> Tensor:
-        return torch.tensor([self._weights[sample.contrast] for sample in samples])
+def _conditional_loss(policy: AnswerScores, reference: AnswerScores, beta: float) -> PairLoss:
+    """mDPO's term: the chosen answer with its image against the same answer under a blank image."""
+    assert policy.blank_P is not None and reference.blank_P is not None
+    return mdpo_loss(policy.chosen_P, policy.blank_P, reference.chosen_P, reference.blank_P, beta)
+
+
+def _sft_term(logprob_T: Tensor, batch: PairBatch) -> Tensor:
+    """The batch's part of the mean negative log-likelihood of the step's chosen answers."""
+    return -logprob_T[batch.is_chosen_T.to(logprob_T.device)].sum() / batch.chosen_tokens
+
+
+def _metrics(pair_loss: PairLoss, policy: AnswerScores, batch: PairBatch, beta: float) -> dict[str, float]:
+    margin_P = pair_loss.margin_P.detach()
+    rewards = (pair_loss.chosen_reward_P + pair_loss.rejected_reward_P).sum().item()
+    return {
+        # A margin of zero is a tie and counts half.
+        "accuracy": ((margin_P > 0).float() + 0.5 * (margin_P == 0).float()).sum().item() / batch.pairs,
+        "margin": margin_P.sum().item() / batch.pairs,
+        "chosen_reward": pair_loss.chosen_reward_P.sum().item() / batch.pairs,
+        "rejected_reward": pair_loss.rejected_reward_P.sum().item() / batch.pairs,
+        "pairs": len(batch.weight_P),
+        "tokens": batch.rows.tokens,
+        "chosen_logprob": policy.chosen_P.sum().item() / batch.pairs,
+        "rejected_logprob": policy.rejected_P.sum().item() / batch.pairs,
+        # An estimate of the KL divergence from the reference on the answers of the data set.
+        "kl": -(rewards / beta) / (2 * batch.pairs),
+    }
 
 
 def _weights(config: PairWeightsConfig) -> dict[Contrast, float]:
@@ -177,34 +191,6 @@ def _weights(config: PairWeightsConfig) -> dict[Contrast, float]:
     }
 
 
-def _weighty(samples: Sequence[Sample], weights: dict[Contrast, float]) -> list[Sample]:
-    """Pairs of no weight are not worth their passes."""
-    kept = [sample for sample in samples if weights[sample.contrast]]
-    if samples and not kept:
-        found = ", ".join(sorted({sample.contrast for sample in samples}))
-        what, then = f"all pairs weigh nothing; their contrasts are: {found}", "give one of them a weight above 0"
-        raise ConfigError(what, where="training.dpo.weights", then=then)
-    return kept
-
-
-def _metrics(result: DPOLoss, batch: PairBatch) -> dict[str, float]:
-    margin_B = result.margin_B.detach()
-    return {
-        # A margin of nothing is no win: it counts half, as a tie.
-        "accuracy": ((margin_B > 0).float() + 0.5 * (margin_B == 0).float()).sum().item() / batch.pairs,
-        "margin": margin_B.sum().item() / batch.pairs,
-        "chosen_reward": result.chosen_reward_B.sum().item() / batch.pairs,
-        "rejected_reward": result.rejected_reward_B.sum().item() / batch.pairs,
-        "pairs": len(batch.weight_P),
-        "tokens": batch.rows.tokens,
-    }
-
-
-def _likelihood(chosen_B: Tensor, rejected_B: Tensor, result: DPOLoss, beta: float, pairs: int) -> dict[str, float]:
-    """How likely the answers are, and how far that is from the reference: its KL if the answers were its own."""
-    gained = (result.chosen_reward_B + result.rejected_reward_B).sum().item() / beta
-    return {
-        "chosen_logprob": chosen_B.sum().item() / pairs,
-        "rejected_logprob": rejected_B.sum().item() / pairs,
-        "kl": -gained / (2 * pairs),
-    }
+def _exhaust(items: Iterator[object]) -> None:
+    for _ in items:
+        pass

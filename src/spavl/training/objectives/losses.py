@@ -1,77 +1,103 @@
-"""Losses as pure functions of log-probabilities. A name's ending tells its axes: B rows, T tokens, V words."""
+"""Losses as pure functions of log-probabilities. A name's ending tells its axes: B rows, P pairs, T tokens, V words."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# What a preference asks of the margin between two rewards. `beta` is already in the margin.
-Form = Callable[[Tensor, float], Tensor]
+# A loss as a function of the margin between the rewards of two answers. `beta` is already in the margin.
+MarginLoss = Callable[[Tensor, float], Tensor]
 
 
-class DPOLoss(NamedTuple):
-    loss_B: Tensor
-    margin_B: Tensor
-    chosen_reward_B: Tensor
-    rejected_reward_B: Tensor
+class PairScores(NamedTuple):
+    """The log-probabilities of the chosen and the rejected answer of each pair under one model."""
+
+    chosen_P: Tensor
+    rejected_P: Tensor
 
 
-def sigmoid(margin_B: Tensor, beta: float) -> Tensor:
-    """The surprise that the chosen answer won, under Bradley and Terry's model (arXiv 2305.18290)."""
-    return -F.logsigmoid(margin_B)
+class PairLoss(NamedTuple):
+    loss_P: Tensor
+    margin_P: Tensor
+    chosen_reward_P: Tensor
+    rejected_reward_P: Tensor
 
 
-def hinge(margin_B: Tensor, beta: float) -> Tensor:
-    """Asks for a margin of one, and then leaves the pair alone (SLiC, arXiv 2305.10425)."""
-    return F.relu(1 - margin_B)
+# The loss of pairs, given the scores of the policy and of the reference (if there is one), beta and label smoothing.
+PairLossFunction = Callable[[PairScores, PairScores | None, float, float], PairLoss]
 
 
-def ipo(margin_B: Tensor, beta: float) -> Tensor:
-    """Asks for a ratio of 1 / 2 beta and no more, so that sure pairs are not learnt by heart (arXiv 2310.12036)."""
-    return (margin_B / beta - 1 / (2 * beta)).square()
+class LossType(NamedTuple):
+    """A loss on pairs that a setting can name, and whether it compares the policy with a reference."""
+
+    loss: PairLossFunction
+    needs_reference: bool
 
 
-FORMS: Mapping[str, Form] = {"sigmoid": sigmoid, "hinge": hinge, "ipo": ipo}
+def sigmoid(margin_P: Tensor, beta: float) -> Tensor:
+    """DPO: the negative log-likelihood of the preference under the Bradley-Terry model (arXiv 2305.18290)."""
+    return -F.logsigmoid(margin_P)
+
+
+def hinge(margin_P: Tensor, beta: float) -> Tensor:
+    """SLiC: zero from a margin of one on (arXiv 2305.10425)."""
+    return F.relu(1 - margin_P)
+
+
+def ipo(margin_P: Tensor, beta: float) -> Tensor:
+    """IPO: the squared distance to a log-ratio of 1 / (2 beta), so that sure pairs are not overfitted
+    (arXiv 2310.12036)."""
+    return (margin_P / beta - 1 / (2 * beta)).square()
 
 
 def dpo_loss(
-    policy_chosen_B: Tensor,
-    policy_rejected_B: Tensor,
-    reference_chosen_B: Tensor,
-    reference_rejected_B: Tensor,
+    policy: PairScores,
+    reference: PairScores | None,
     beta: float,
-    form: Form = sigmoid,
-    smoothing: float = 0.0,
-) -> DPOLoss:
-    """Direct preference optimisation (arXiv 2305.18290) on the log-probabilities of whole answers.
+    label_smoothing: float = 0.0,
+    margin_loss: MarginLoss = sigmoid,
+) -> PairLoss:
+    """Direct preference optimization (arXiv 2305.18290) on the log-probabilities of whole answers.
 
-    The reward of an answer is beta times how much likelier the policy finds it than the
-    reference does; the loss asks that the chosen answer's reward be the greater one.
-    `smoothing` is the share of pairs that are taken to be labelled the wrong way round.
+    The reward of an answer is beta times the log-ratio of policy and reference. The loss is a function of the margin
+    between the rewards of the chosen and the rejected answer. `label_smoothing` is the assumed fraction of pairs whose
+    labels are swapped.
     """
-    chosen_reward_B = beta * (policy_chosen_B - reference_chosen_B)
-    rejected_reward_B = beta * (policy_rejected_B - reference_rejected_B)
-    margin_B = chosen_reward_B - rejected_reward_B
-    loss_B = (1 - smoothing) * form(margin_B, beta)
-    if smoothing:
-        loss_B = loss_B + smoothing * form(-margin_B, beta)
-    return DPOLoss(loss_B, margin_B, chosen_reward_B, rejected_reward_B)
+    if reference is None:
+        raise ValueError("DPO compares the policy with a reference")
+    chosen_reward_P = beta * (policy.chosen_P - reference.chosen_P)
+    rejected_reward_P = beta * (policy.rejected_P - reference.rejected_P)
+    margin_P = chosen_reward_P - rejected_reward_P
+    loss_P = (1 - label_smoothing) * margin_loss(margin_P, beta)
+    if label_smoothing:
+        loss_P = loss_P + label_smoothing * margin_loss(-margin_P, beta)
+    return PairLoss(loss_P, margin_P, chosen_reward_P, rejected_reward_P)
 
 
-def look_loss(
-    policy_shown_B: Tensor,
-    policy_blank_B: Tensor,
-    reference_shown_B: Tensor,
-    reference_blank_B: Tensor,
+def dpo_with(margin_loss: MarginLoss) -> LossType:
+    """DPO with another function of the margin."""
+    return LossType(partial(dpo_loss, margin_loss=margin_loss), needs_reference=True)
+
+
+LOSS_TYPES: Mapping[str, LossType] = {"sigmoid": dpo_with(sigmoid), "hinge": dpo_with(hinge), "ipo": dpo_with(ipo)}
+
+
+def mdpo_loss(
+    policy_chosen_P: Tensor,
+    policy_blank_P: Tensor,
+    reference_chosen_P: Tensor,
+    reference_blank_P: Tensor,
     beta: float,
-) -> DPOLoss:
-    """mDPO's conditional preference (arXiv 2406.11839): the chosen answer with its image, over the same without.
+) -> PairLoss:
+    """mDPO's conditional preference (arXiv 2406.11839): the chosen answer with its image over the same with a blank.
 
-    A policy that answers without looking gives both the same reward, and has the loss of no margin.
+    A policy that ignores the image gives both the same reward, and has the loss of a margin of zero.
     """
-    return dpo_loss(policy_shown_B, policy_blank_B, reference_shown_B, reference_blank_B, beta)
+    policy, reference = PairScores(policy_chosen_P, policy_blank_P), PairScores(reference_chosen_P, reference_blank_P)
+    return dpo_loss(policy, reference, beta)
 
 
 def token_logprobs(logits_TV: Tensor, tokens_T: Tensor) -> Tensor:
@@ -81,10 +107,10 @@ def token_logprobs(logits_TV: Tensor, tokens_T: Tensor) -> Tensor:
 
 
 def sft_loss(logprobs_T: Tensor) -> Tensor:
-    """Supervised fine-tuning: the mean surprise of the answers' tokens."""
+    """Supervised fine-tuning: the mean negative log-likelihood of the answers' tokens."""
     return -logprobs_T.mean()
 
 
 def bradley_terry(chosen_P: Tensor, rejected_P: Tensor, margin_P: Tensor) -> Tensor:
-    """The surprise that the answer of reward `chosen` won, which is asked to lead by `margin` (arXiv 2307.09288)."""
+    """The negative log-likelihood of the preference under the Bradley-Terry model, with a margin (arXiv 2307.09288)."""
     return -F.logsigmoid(chosen_P - rejected_P - margin_P)

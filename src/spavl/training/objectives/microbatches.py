@@ -6,7 +6,7 @@ The order of samples differs between epochs and is the same in every run with on
 import io
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heapreplace
 from itertools import chain, groupby, pairwise
 from operator import attrgetter
@@ -24,13 +24,13 @@ from spavl.training.prefix_trees.logprobs import computing_in
 from spavl.training.prefix_trees.startup_checks import check_scores, check_sharing
 from spavl.training.prefix_trees.tokenize import CountedRow, ScoredRow, Size, TokenCounter
 
-# One for all questions, so that all share its pass. Its grey says nothing.
+# The name of a gray image. All questions share it, and so its pass through the vision tower.
 BLANK = "blank"
 _GREY = (128, 128, 128)
 
 
 class AnswerToScore(NamedTuple):
-    """An answer to a question about an image, which is named by the hash of its bytes or is `BLANK`."""
+    """An answer to a question about an image. `image` is the hash of its bytes, or `BLANK`."""
 
     image: str
     question: str
@@ -38,7 +38,7 @@ class AnswerToScore(NamedTuple):
 
 
 class SampledAnswer(NamedTuple):
-    """An answer as the very tokens that a model drew."""
+    """An answer as the tokens that a model sampled."""
 
     image: str
     question: str
@@ -46,7 +46,7 @@ class SampledAnswer(NamedTuple):
 
 
 class BatchMaker:
-    """Makes batches of answers for a model."""
+    """Makes the batches of a model from answers."""
 
     def __init__(self, model: Any, processor: Any, image: Callable[[str], bytes], share: bool) -> None:
         self.model, self.processor = model, processor
@@ -59,25 +59,25 @@ class BatchMaker:
         return make_batch(self.model, self.processor, self._rows(answers), self._share)
 
     def tokens(self, answers: Sequence[AnswerToScore | SampledAnswer]) -> int:
-        """How many the model would go through for these answers. No image is decoded for it."""
+        """The number of tokens that the model processes for these answers. No image is decoded for it."""
         rows = (CountedRow(each.image, self._size(each.image), each.question, each.text) for each in answers)
         return self._lengths.count(rows, self._shares).tokens
 
-    def spoken_tokens(self, answers: Sequence[AnswerToScore | SampledAnswer]) -> int:
-        """How many tokens of these answers are scored."""
+    def answer_tokens(self, answers: Sequence[AnswerToScore | SampledAnswer]) -> int:
+        """The number of answer tokens, which are the ones that are scored."""
         rows = (self._lengths.row(each.question, each.text) for each in answers)
         return sum(len(row.tokens) - row.answer for row in rows)
 
     def check(self, answers: Sequence[AnswerToScore | SampledAnswer]) -> None:
-        """Refuse to train a model which scores these answers otherwise than its makers' code, or when they share."""
+        """Refuse a model that scores these answers differently from its own code, or when they share images."""
         rows = self._rows(answers)
         check_scores(self.model, self.processor, rows)
         if self._shares != "nothing":
             check_sharing(self.model, self.processor, rows)
 
     def _rows(self, answers: Sequence[AnswerToScore | SampledAnswer]) -> list[ScoredRow]:
-        shown = {name: self.open(name) for name in _once(answer.image for answer in answers)}
-        return [ScoredRow(answer.image, shown[answer.image], answer.question, answer.text) for answer in answers]
+        images = {name: self.open(name) for name in {answer.image for answer in answers}}
+        return [ScoredRow(answer.image, images[answer.image], answer.question, answer.text) for answer in answers]
 
     def open(self, name: str) -> Image.Image:
         if name == BLANK:
@@ -90,18 +90,15 @@ class BatchMaker:
         return self._sizes[name]
 
 
-def _once(names: Iterable[str]) -> dict[str, None]:
-    return dict.fromkeys(names)
-
-
 T = TypeVar("T")
 
 
 class SampleOrder:
-    """Steps of about so many samples, each sample in one step of an epoch.
+    """The samples of each step, shuffled anew in each epoch. Each sample is in one step of an epoch.
 
-    A step of images takes all samples of an image, which then share its pass; only an image that is larger than a step
-    is cut. How many samples a step has so varies by about an image's. A step of pairs takes samples at random.
+    `of="images"` keeps all samples of an image in one step, so that they share its pass; only an image with more
+    samples than a step is split. The number of samples of a step so varies by about those of one image. `of="pairs"`
+    shuffles single samples.
     """
 
     def __init__(
@@ -114,20 +111,20 @@ class SampleOrder:
     ) -> None:
         images = _by_image(samples)
         self.samples = list(chain.from_iterable(images))
-        # What is shuffled, and stays together.
+        # Shuffled as a whole: the samples of an image, or single samples.
         self._units = [part for image in images for part in _parts(image, per_step if of == "images" else 1)]
         self._seed, self._per_epoch = seed, math.ceil(len(samples) / per_step)
         self.steps = self._per_epoch * epochs
-        self._dealt, self._steps = -1, list[list[Sample]]()
+        self._shuffled_epoch, self._steps = -1, list[list[Sample]]()
 
     def at(self, step: int) -> list[Sample]:
         epoch, place = divmod(step, self._per_epoch)
-        if self._dealt != epoch:
-            self._dealt, self._steps = epoch, self._deal(random.Random(f"{self._seed}/{epoch}"))
+        if self._shuffled_epoch != epoch:
+            self._shuffled_epoch, self._steps = epoch, self._shuffle(random.Random(f"{self._seed}/{epoch}"))
         return self._steps[place]
 
-    def _deal(self, rng: random.Random) -> list[list[Sample]]:
-        """An epoch's steps, as even as can be: the largest unit first, each to the step that has least."""
+    def _shuffle(self, rng: random.Random) -> list[list[Sample]]:
+        """The steps of an epoch, of equal size as far as possible: largest unit first, each to the smallest step."""
         units, steps = list(self._units), [list[Sample]() for _ in range(self._per_epoch)]
         rng.shuffle(units)
         heap = [(0, place) for place in range(len(steps))]
@@ -135,13 +132,13 @@ class SampleOrder:
             filled, least = heap[0]
             steps[least] += unit
             heapreplace(heap, (filled + len(unit), least))
-        # The first of them would always have the largest units.
+        # Without this the first steps would always have the largest units.
         rng.shuffle(steps)
         return [list(chain.from_iterable(_by_image(step))) for step in steps]
 
 
 def _by_image(samples: Sequence[Sample]) -> list[list[Sample]]:
-    """In the order in which images are first met."""
+    """The samples of each image, in the order in which the images first occur."""
     images: dict[str, list[Sample]] = {}
     for sample in samples:
         images.setdefault(sample.blob, []).append(sample)
@@ -149,76 +146,76 @@ def _by_image(samples: Sequence[Sample]) -> list[list[Sample]]:
 
 
 def _parts(samples: list[T], most: int) -> Iterator[list[T]]:
-    """As few as can be of so many at most, and even."""
+    """As few parts as possible of at most so many samples, of equal size as far as possible."""
     number = math.ceil(len(samples) / most)
     edges = [len(samples) * place // number for place in range(number + 1)]
     return (samples[begin:end] for begin, end in pairwise(edges))
 
 
 class _Piece(NamedTuple, Generic[T]):
-    """Samples about one image, by their place in the step."""
+    """Samples of one image, by their place in the step."""
 
     place: int
     samples: list[T]
     tokens: int
 
 
-def cut(
+def pack_by_tokens(
     samples: Sequence[T],
     tokens: Callable[[Sequence[T]], int],
     most: int,
     processes: int = 1,
     image: Callable[[T], str] = attrgetter("blob"),
 ) -> list[list[T]]:
-    """A step's samples as passes of at most so many tokens, as few and as even as can be.
+    """The samples of a step as micro-batches of at most so many tokens: as few and as equal as possible.
 
-    An image's samples stay together where they fit; one that is longer by itself is a pass of its own. Processes
-    have a pass each, so long as there are images for all.
+    The samples of an image stay together if they fit. A single sample with more tokens is a micro-batch of its own.
+    There is a micro-batch for each process, as long as there are images for all.
     """
     images = [list(about) for _, about in groupby(samples, image)]
-    found = [part for about in images for part in _fitting(about, tokens, most)]
+    found = [part for about in images for part in _split(about, tokens, most)]
     pieces = [_Piece(place, *part) for place, part in enumerate(found)]
     number = processes * math.ceil(sum(piece.tokens for piece in pieces) / (most * processes))
-    passes = _evenly(pieces, number)
-    while number < len(pieces) and any(sum(piece.tokens for piece in each) > most for each in passes):
+    packed = _distribute(pieces, number)
+    while number < len(pieces) and any(sum(piece.tokens for piece in each) > most for each in packed):
         number += processes
-        passes = _evenly(pieces, number)
-    return [[sample for piece in each for sample in piece.samples] for each in passes]
+        packed = _distribute(pieces, number)
+    return [[sample for piece in each for sample in piece.samples] for each in packed]
 
 
-def _evenly(pieces: Sequence[_Piece[T]], number: int) -> list[list[_Piece[T]]]:
-    """The longest first, each to whoever has least; then all in the step's order."""
-    passes: list[list[_Piece[T]]] = [[] for _ in range(min(number, len(pieces)))]
-    heap = [(0, place) for place in range(len(passes))]
+def _distribute(pieces: Sequence[_Piece[T]], number: int) -> list[list[_Piece[T]]]:
+    """Longest piece first, each to the micro-batch with the fewest tokens; then all in the order of the step."""
+    packed: list[list[_Piece[T]]] = [[] for _ in range(min(number, len(pieces)))]
+    heap = [(0, place) for place in range(len(packed))]
     for piece in sorted(pieces, key=lambda piece: -piece.tokens):
         filled, least = heap[0]
-        passes[least].append(piece)
+        packed[least].append(piece)
         heapreplace(heap, (filled + piece.tokens, least))
-    return sorted(sorted(each) for each in passes)
+    return sorted(sorted(each) for each in packed)
 
 
-def _fitting(samples: list[T], tokens: Callable[[Sequence[T]], int], most: int) -> Iterator[tuple[list[T], int]]:
+def _split(samples: list[T], tokens: Callable[[Sequence[T]], int], most: int) -> Iterator[tuple[list[T], int]]:
     size = tokens(samples)
     if size <= most or len(samples) == 1:
         yield samples, size
         return
     half = len(samples) // 2
-    yield from _fitting(samples[:half], tokens, most)
-    yield from _fitting(samples[half:], tokens, most)
+    yield from _split(samples[:half], tokens, most)
+    yield from _split(samples[half:], tokens, most)
 
 
-# Samples of the first step that are looked at before it.
+# Samples of the first step that are checked before it.
 _CHECKED = 8
-# The answers to score for some samples.
-Answers = Callable[[Sequence[Sample]], Sequence[AnswerToScore | SampledAnswer]]
+# The answers of some samples that an objective scores.
+AnswersOf = Callable[[Sequence[Sample]], Sequence[AnswerToScore | SampledAnswer]]
 
 
 def chosen_of(samples: Sequence[Sample]) -> list[AnswerToScore]:
     return [AnswerToScore(sample.blob, sample.question, sample.chosen) for sample in samples]
 
 
-def first_and_longest(order: SampleOrder) -> list[Sample]:
-    """Of the first step as many as are looked at before it, and the one with most to read, which goes furthest."""
+def samples_to_check(order: SampleOrder) -> list[Sample]:
+    """Some samples of the first step, and the longest sample of all, whose positions reach furthest."""
     longest = max(
         order.samples, key=lambda sample: len(sample.question) + max(len(sample.chosen), len(sample.rejected))
     )
@@ -229,44 +226,44 @@ def rejected_of(samples: Sequence[Sample]) -> list[AnswerToScore]:
     return [AnswerToScore(sample.blob, sample.question, sample.rejected) for sample in samples]
 
 
-class PairedTask:
-    """What all that is learnt from a data set has in common."""
+class StepBatches:
+    """The steps of an objective whose answers come from the data set."""
 
     def __init__(
-        self, batches: BatchMaker, order: SampleOrder, config: TrainingConfig, answers: Answers = chosen_of
+        self, batches: BatchMaker, order: SampleOrder, config: TrainingConfig, answers_of: AnswersOf = chosen_of
     ) -> None:
-        self._batches, self._order, self._config, self._answers = batches, order, config, answers
-        self.samples, self.epochs, self.steps = order.samples, config.epochs, order.steps
+        self._batches, self._order, self._config, self._answers_of = batches, order, config, answers_of
+        self.samples, self.steps_per_epoch = order.samples, -(-order.steps // config.epochs)
 
     def computing(self) -> Any:
-        """What the loop computes in."""
+        """The autocast in which the loop computes."""
         return computing_in(self._config.loop.precision, self._batches.model)
 
     def check(self) -> None:
-        """Refuse to train a model which scores samples, or learns from them, otherwise when they share images."""
+        """Check the model on some samples; see `BatchMaker.check`."""
         with self.computing():
-            self._batches.check(self._answers(first_and_longest(self._order)))
+            self._batches.check(self._answers_of(samples_to_check(self._order)))
 
     def at(self, number: int) -> list[list[Sample]]:
-        """The portions of a step."""
-        return self.cut(self.step(number), distributed.how_many())
+        """The micro-batches of a step."""
+        return self.pack(self.step(number), distributed.process_count())
 
     def step(self, number: int) -> list[Sample]:
         return self._order.at(number)
 
-    def planned(self, number: int) -> list[Sequence[AnswerToScore | SampledAnswer]]:
-        """The answers of each portion of a step."""
-        return [self._answers(microbatch) for microbatch in self.at(number)]
+    def answers_at(self, number: int) -> list[Sequence[AnswerToScore | SampledAnswer]]:
+        """The answers of each micro-batch of a step."""
+        return [self._answers_of(microbatch) for microbatch in self.at(number)]
 
-    def chosen_tokens(self, step_batches: Sequence[Sequence[Sample]]) -> int:
-        """How many tokens the chosen answers of a step have. No image is looked at for it."""
-        return sum(self._batches.spoken_tokens(chosen_of(microbatch)) for microbatch in step_batches)
+    def chosen_tokens(self, microbatches: Sequence[Sequence[Sample]]) -> int:
+        """The number of tokens of the chosen answers of a step. No image is opened for it."""
+        return sum(self._batches.answer_tokens(chosen_of(samples)) for samples in microbatches)
 
     def batch(self, microbatch: Sequence[Sample]) -> TreeBatch:
-        return self._batches.of(self._answers(microbatch))
+        return self._batches.of(self._answers_of(microbatch))
 
-    def cut(self, samples: Sequence[Sample], among: int = 1) -> list[list[Sample]]:
+    def pack(self, samples: Sequence[Sample], among: int = 1) -> list[list[Sample]]:
         def tokens(some: Sequence[Sample]) -> int:
-            return self._batches.tokens(self._answers(some))
+            return self._batches.tokens(self._answers_of(some))
 
-        return cut(samples, tokens, self._config.max_tokens_per_microbatch, among)
+        return pack_by_tokens(samples, tokens, self._config.max_tokens_per_microbatch, among)

@@ -80,7 +80,8 @@ class TrainingNotes(StageNotes):
     model_flops_utilisation: float | None = None
     peak_megabytes: int | None = None
     peak: str | None = None
-    validations: tuple[ValidationNotes, ...] | None = Field(None, alias="looks")
+    # Earlier versions wrote it as "looks".
+    validations: tuple[ValidationNotes, ...] | None = Field(None, validation_alias="looks")
     # Of the reward model that was trained before the policy.
     reward_model: Optional["TrainingNotes"] = None
 

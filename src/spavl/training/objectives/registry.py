@@ -1,25 +1,43 @@
-"""What a model can learn by, under the names of the settings. To add one: a course, and a line here."""
+"""The training objectives by their names in the settings, and what each of them is given and must provide.
 
+To add an objective:
+1. Write a subclass of `Objective` in a module of its own; `objectives/sft.py` is the shortest one.
+2. Add its name and its place to `OBJECTIVES`.
+3. Add the name to `TrainingConfig.algorithm`.
+
+An objective is imported when it is used, so this module lies below all of them and loads none.
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from spavl.errors import InternalError
+from torch import nn
+
 from spavl.records import Sample
+from spavl.stages.context import StageContext
+from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
-from spavl.training.config import TrainingConfig
-from spavl.training.loop.loop import TrainingTask
-from spavl.training.objectives.dpo import DPO
-from spavl.training.objectives.notes import PreparationNotes
-from spavl.training.objectives.reference_cache import ReferenceCache
-from spavl.training.objectives.reward import Reward
-from spavl.training.objectives.sft import SFT
-from spavl.training.ppo.ppo import PPO
-from spavl.training.ppo.rewards import RewardInput
+from spavl.training.config import SPEC, TrainingConfig
+from spavl.training.loop.loop import BatchLoss, MicroBatches
+from spavl.training.objectives.microbatches import StepBatches
+from spavl.training.objectives.notes import OrderingNotes, PreparationNotes
+
+if TYPE_CHECKING:
+    from spavl.training.objectives.reference import ReferenceCache
+    from spavl.training.ppo.remote_sampler import RemoteSampler
+    from spavl.training.ppo.rewards import Rewarder
+
+B = TypeVar("B")
 
 
-class ObjectiveInputs(NamedTuple):
-    """All that a course is made of."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectiveInputs:
+    """All that an objective is made of. A run adds the parts with a default where the objective needs them."""
 
     model: Any
     processor: Any
@@ -27,24 +45,95 @@ class ObjectiveInputs(NamedTuple):
     image: Callable[[str], bytes]
     settings: TrainingConfig
     seed: int
-    # Of the reference's scores; a dry run has none.
-    cache: ReferenceCache | None
+    # The cache of the reference's log-probabilities.
+    cache: "ReferenceCache | None" = None
+    # For a reward model: by how many grades of harm the answers of a sample differ, by the sample's id.
+    harm_gaps: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    # For PPO: what rewards answers, the folder where rollouts are kept, and the server that samples answers, if any.
+    rewarder: "Rewarder | None" = None
+    rollouts: Path = Path()
+    sampler: "RemoteSampler | None" = None
 
 
-class Objective(TrainingTask[Any], Protocol):
+class Objective(ABC, Generic[B]):
+    """What a model is trained for: the micro-batches of each optimizer step, and their loss."""
+
+    # The name of its checkpoint in the run folder, and of its progress bar.
+    checkpoint: ClassVar[str] = "aligned"
+    label: ClassVar[str] = SPEC.stage
+    # Whether it keeps a copy of the trained weights as they were before the first step.
+    copies_weights: ClassVar[bool] = False
+
+    # What is trained. It is called with what `loss` passes on, so that it can be wrapped for several processes.
+    module: nn.Module
+    # The number of optimizer steps, and how many of them in a row use the same sampled answers.
+    steps: int
+    updates: int = 1
+    # The samples of each step; None if the model itself samples the answers that it is trained on.
+    step_batches: StepBatches | None = None
+
+    @abstractmethod
+    def __init__(self, inputs: ObjectiveInputs) -> None: ...
+
+    @abstractmethod
+    def microbatches(self, number: int) -> MicroBatches[B]:
+        """The micro-batches of a step, a pure function of its number."""
+
+    @abstractmethod
+    def loss(self, module: Any, batch: B) -> BatchLoss: ...
+
+    @classmethod
+    def with_run(
+        cls, inputs: ObjectiveInputs, context: StageContext[TrainingConfig], trained: Any, folder: Path
+    ) -> ObjectiveInputs:
+        """Add the parts that only a run can give. `trained` is the model in the form in which it is saved."""
+        return inputs
+
+    @classmethod
+    def validation_samples(cls, samples: Sequence[Sample], settings: TrainingConfig) -> Sequence[Sample]:
+        """The samples on which a validation loss can be computed."""
+        return samples
+
+    @abstractmethod
     def prepare(self, screen: Screen) -> PreparationNotes:
-        """Do what must be done once, before the first step; gives what the manifest should tell of it."""
-        ...
+        """Do once, before the first step, what all steps need; returns notes for the manifest."""
+
+    @property
+    def unprepared(self) -> float:
+        """The fraction of the samples that `prepare` still has to score."""
+        return 0.0
+
+    def prepare_step(self, number: int) -> None:
+        """Do for the samples of one step what `prepare` does for all."""
+        return
+
+    def final_notes(self, context: StageContext[TrainingConfig], processor: Any) -> OrderingNotes:
+        """Notes on the trained model for the manifest."""
+        return OrderingNotes()
+
+    def save_beside(self, folder: Path, notes: Mapping[str, object]) -> None:
+        """Write into the checkpoint what the model alone does not hold."""
+        return
+
+    def write_tables(self, run: RunFolder, steps: int) -> None:
+        """Write tables of what happened in the steps that were taken."""
+        return
 
 
-def _nobody(replies: Sequence[RewardInput]) -> list[float]:
-    raise InternalError("this course was made to be looked at, and nobody rewards it")
-
-
-OBJECTIVES: Mapping[str, Callable[[ObjectiveInputs], Objective]] = {
-    "dpo": lambda given: DPO(*given),
-    "sft": lambda given: SFT(*given[:-1]),
-    # Without what only a run can give: grades of harm, and somebody who rewards.
-    "reward": lambda given: Reward(*given[:-1], {}),
-    "ppo": lambda given: PPO(*given[:-1], _nobody, Path()),
+OBJECTIVES: Mapping[str, str] = {
+    "dpo": "spavl.training.objectives.dpo:DPO",
+    "sft": "spavl.training.objectives.sft:SFT",
+    "reward": "spavl.training.objectives.reward:Reward",
+    "ppo": "spavl.training.ppo.ppo:PPO",
 }
+
+
+def objective_class(algorithm: str) -> type[Objective[Any]]:
+    module, _, name = OBJECTIVES[algorithm].partition(":")
+    found: type[Objective[Any]] = getattr(import_module(module), name)
+    return found
+
+
+def new_objective(inputs: ObjectiveInputs) -> Objective[Any]:
+    """The objective that the settings name."""
+    return objective_class(inputs.settings.algorithm)(inputs)

@@ -1,7 +1,7 @@
-"""Answers drawn by a server that is given the policy every so often: vLLM as an adapter, others as a folder.
+"""Samples answers on a server that gets the policy every few rollouts: vLLM as an adapter, others as a folder.
 
-Between two publications the server's policy is an older one. Its answers are scored by the weights that drew
-them, as this process computes them; so the ratio that PPO clips is the one to the policy that spoke.
+Between two pushes the server has older weights. Answers are scored with the weights that sampled them, as this process
+computes them, so that PPO clips the ratio to the policy that sampled.
 """
 
 import asyncio
@@ -22,18 +22,18 @@ from spavl.models.types import Rejected, Reply, Request, Transient
 from spavl.models.wrappers.rate_limit import PaceConfig, RateLimiter
 from spavl.models.wrappers.stack import RateLimited, Retrying
 from spavl.text.safe_print import line
-from spavl.training.model.anatomy import marks_of_images
+from spavl.training.model.anatomy import image_tokens_of
 from spavl.training.prefix_trees.tokenize import prompt_text, row_of
 
 _KIND = "openai/"
-# What vLLM is asked for beside the rest: the very tokens, and the policy itself, whatever its model's makers prefer.
-_PLAINLY = {"return_token_ids": True, "top_k": -1, "repetition_penalty": 1.0}
-_MOST_TOLD = 2**20
-_THEN = "see that the server is up and type the same command: the training goes on from its last saved state"
+# Asked of vLLM: token ids, and samples of the policy itself, without the defaults of the model's makers.
+_UNMODIFIED = {"return_token_ids": True, "top_k": -1, "repetition_penalty": 1.0}
+_MAX_ERROR_BYTES = 2**20
+_THEN = "check that the server is up and type the same command: the training continues from its last checkpoint"
 
 
 class RemoteSampler:
-    """Serves the policy under one name, or each publication under a name of its own."""
+    """Samples on a server. The policy has one name there, or a new one after each push."""
 
     def __init__(
         self, uri: str, model: Any, trained: Any, processor: Any, folder: Path, image: Callable[[str], bytes]
@@ -41,18 +41,18 @@ class RemoteSampler:
         name, _, url = uri.removeprefix(_KIND).partition("@")
         if not uri.startswith(_KIND) or not url:
             then = "write openai/NAME@http://HOST:PORT/v1"
-            raise ConfigError(f"no such server: {uri!r}", where="training.ppo.sampler", then=then)
+            raise ConfigError(f"not the address of a server: {uri!r}", where="training.ppo.sampler", then=then)
         self._name, self._url, self._image = name, url.rstrip("/"), image
         self._trained, self._processor, self._folder = trained, processor, folder
-        self._ends, self._marks = ends_of(model, processor), marks_of_images(model)
-        self._serving = asyncio.get_running_loop()
+        self._ends, self._image_tokens = ends_of(model, processor), image_tokens_of(model)
+        self._event_loop = asyncio.get_running_loop()
 
     @property
     def _is_adapter(self) -> bool:
         return isinstance(self._trained, PeftModel)
 
-    def publish(self, turn: int) -> None:
-        """Give the server the weights as they are now."""
+    def push_weights(self, turn: int) -> None:
+        """Give the server the current weights."""
         name = f"policy-{turn:06d}"
         folder = (self._folder / name).resolve()
         shutil.rmtree(folder, ignore_errors=True)
@@ -61,32 +61,32 @@ class RemoteSampler:
             self._wait(self._load(name, folder))
         else:
             self._processor.save_pretrained(folder)
-            _speaks_plainly(folder / "generation_config.json")
+            _remove_sampling_defaults(folder / "generation_config.json")
             self._name = str(folder)
         for old in self._folder.glob("policy-*"):
             if old.name != name:
                 shutil.rmtree(old)
 
-    def draw(self, requests: Sequence[Request], each: int) -> list[tuple[int, ...]]:
+    def sample(self, requests: Sequence[Request], per_request: int) -> list[tuple[int, ...]]:
         """So many answers to each request, as tokens."""
-        asked = [replace(_shown(r, self._image), sample=r.sample + k) for r in requests for k in range(each)]
-        replies: list[Reply] = self._wait(self._ask(asked))
-        return [self._tokens(reply, request) for reply, request in zip(replies, asked, strict=True)]
+        sent = [replace(_with_image(r, self._image), sample=r.sample + k) for r in requests for k in range(per_request)]
+        replies: list[Reply] = self._wait(self._ask(sent))
+        return [self._tokens(reply, request) for reply, request in zip(replies, sent, strict=True)]
 
     def _tokens(self, reply: Reply, request: Request) -> tuple[int, ...]:
-        """Those that the server drew; where it does not tell them, those of its text, which may be others.
+        """The sampled token ids, or the tokens of the text if the server gives no ids; those may differ.
 
-        An answer in which the mark of an image was drawn ends with it, as if it had been cut off.
+        An answer that contains an image token ends with it, as if it had been cut off.
         """
         turn = turn_of(self._processor)
-        told = list(reply.tokens) or self._read(turn, request.messages[-1].text, reply.text)
-        if reply.finish == "stop" and not set(told[-1:]) & self._ends:
-            told.append(turn.end_token)
-        mark = next((place for place, token in enumerate(told) if token in self._marks), len(told))
-        return tuple(told[: min(mark + 1, request.max_tokens)]) or (turn.end_token,)
+        tokens = list(reply.tokens) or self._tokenize(turn, request.messages[-1].text, reply.text)
+        if reply.finish == "stop" and not set(tokens[-1:]) & self._ends:
+            tokens.append(turn.end_token)
+        image_token = next((place for place, token in enumerate(tokens) if token in self._image_tokens), len(tokens))
+        return tuple(tokens[: min(image_token + 1, request.max_tokens)]) or (turn.end_token,)
 
-    def _read(self, turn: TemplateTurn, question: str, text: str) -> list[int]:
-        """The tokens of a text that may not have come to its end."""
+    def _tokenize(self, turn: TemplateTurn, question: str, text: str) -> list[int]:
+        """The tokens of a text that may have been cut off."""
         if not text.strip():
             return []
         asked, endless = prompt_text(self._processor, question, None), turn._replace(end="")
@@ -94,12 +94,12 @@ class RemoteSampler:
         return list(path.tokens[path.answer : -1])
 
     async def _ask(self, requests: Sequence[Request]) -> list[Reply]:
-        backend = OpenAIModel(self._name, self._url, _PLAINLY if self._is_adapter else {})
+        backend = OpenAIModel(self._name, self._url, _UNMODIFIED if self._is_adapter else {})
         model = Retrying(RateLimited(backend, RateLimiter(PaceConfig())))
         try:
             return list(await asyncio.gather(*map(model.ask, requests)))
         except (Transient, Rejected) as error:
-            raise ProviderError(f"no answer was drawn: {error}", where=self._url, then=_THEN) from None
+            raise ProviderError(f"the server sampled no answer: {error}", where=self._url, then=_THEN) from None
         finally:
             await backend.close()
 
@@ -108,33 +108,33 @@ class RemoteSampler:
             asked = {"lora_name": name, "lora_path": str(folder)}
             try:
                 async with session.post(f"{self._url}/load_lora_adapter", json=asked) as answer:
-                    body = await read_at_most(answer, _MOST_TOLD)
-                    told = f"HTTP {answer.status}: {line(body[:200].decode(errors='replace'))}"
-                    taken = answer.status == 200
+                    body = await read_at_most(answer, _MAX_ERROR_BYTES)
+                    response = f"HTTP {answer.status}: {line(body[:200].decode(errors='replace'))}"
+                    is_loaded = answer.status == 200
             except (aiohttp.ClientError, TimeoutError, Transient) as error:
-                told = error.reason if isinstance(error, Transient) else told_of(error)
-                raise ProviderError(f"no server answers: {told}", where=self._url, then=_THEN) from None
-            if not taken:
-                then = "start vLLM with --enable-lora, --max-lora-rank and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1; it must "
-                then += "see this folder; or set training.ppo.publish_every = 0"
-                raise ProviderError(f"the server takes no adapter: {told}", where=self._url, then=then)
+                reason = error.reason if isinstance(error, Transient) else told_of(error)
+                raise ProviderError(f"the server does not answer: {reason}", where=self._url, then=_THEN) from None
+            if not is_loaded:
+                then = "start vLLM with --enable-lora, --max-lora-rank and VLLM_ALLOW_RUNTIME_LORA_UPDATING=1, on a "
+                then += "machine that can read this folder; or set training.ppo.publish_every = 0"
+                raise ProviderError(f"the server did not load the adapter: {response}", where=self._url, then=then)
             if self._name.startswith("policy-") and self._name != name:
                 async with session.post(f"{self._url}/unload_lora_adapter", json={"lora_name": self._name}):
                     pass
         self._name = name
 
-    def _wait(self, asking: Any) -> Any:
-        """From the thread that trains; the loop that serves the run's models does it."""
-        return asyncio.run_coroutine_threadsafe(asking, self._serving).result()
+    def _wait(self, coroutine: Any) -> Any:
+        """Run in the event loop of the main thread, and wait for it in the training thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._event_loop).result()
 
 
-def _shown(request: Request, image: Callable[[str], bytes]) -> Request:
+def _with_image(request: Request, image: Callable[[str], bytes]) -> Request:
     message = request.messages[-1]
-    shown = tuple(replace(each, data=image(each.digest)) for each in message.images)
-    return replace(request, messages=(*request.messages[:-1], replace(message, images=shown)))
+    images = tuple(replace(each, data=image(each.digest)) for each in message.images)
+    return replace(request, messages=(*request.messages[:-1], replace(message, images=images)))
 
 
-def _speaks_plainly(file: Path) -> None:
-    """Servers take a model's own settings for what they are not told, and what is drawn must be the policy itself."""
+def _remove_sampling_defaults(file: Path) -> None:
+    """Servers use the sampling defaults of a checkpoint, and samples must be of the policy itself."""
     settings = json.loads(file.read_text())
     file.write_text(json.dumps({**settings, "do_sample": True, "temperature": 1.0, "top_p": 1.0, "top_k": 0}) + "\n")

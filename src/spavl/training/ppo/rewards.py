@@ -1,17 +1,24 @@
-"""Who rewards the policy's answers: our reward model, or any guard or judge of the judges' room."""
+"""What rewards the answers of the policy: a reward model, or any guard or judge."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from spavl.errors import ProviderError
+from spavl.judges.registry import open_guard, open_judge
 from spavl.judges.types import Guard, GuardVerdict, Judge
 from spavl.models.types import Transient
 from spavl.records import Sample
+from spavl.stages.context import StageContext
+from spavl.training.config import SPEC, TrainingConfig
 from spavl.training.loop import distributed
-from spavl.training.objectives.judge_inputs import TrainingJudgeInputs
+from spavl.training.objectives.judge_inputs import TrainingJudgeInputs, judge_inputs_of
 from spavl.training.objectives.microbatches import AnswerToScore
-from spavl.training.objectives.reward import RewardModel
+from spavl.training.objectives.reward import Reward, RewardModel
+
+# A saved reward model, or a judge, by the beginning of the setting.
+_SAVED, _JUDGE = "reward/", "judge/"
 
 
 class RewardInput(NamedTuple):
@@ -22,65 +29,78 @@ class RewardInput(NamedTuple):
 
 
 Rewarder = Callable[[Sequence[RewardInput]], list[float]]
-ImageReaders = Callable[[str], bytes]
 
 
-def by_model(model: RewardModel, image: ImageReaders) -> Rewarder:
-    def score(replies: Sequence[RewardInput]) -> list[float]:
-        return model.score([AnswerToScore(r.sample.blob, r.sample.question, r.text) for r in replies], image)
-
-    return lambda replies: distributed.spread(replies, score)
-
-
-def by_guard(guard: Guard, cases: TrainingJudgeInputs) -> Rewarder:
-    """A guard sees harm and refusals, and not whether an answer helps: what evades is as good to it as what helps."""
-
-    async def reward(reply: RewardInput) -> float:
-        return worth(await guard.judge(cases.about(reply.sample), reply.text), reply.sample.harmful)
-
-    return _all_at_once(reward)
+def new_rewarder(context: StageContext[TrainingConfig]) -> Rewarder:
+    """The rewarder that `ppo.reward` names; the reward model of this run if it names none."""
+    name, image = context.settings.ppo.reward, context.run.blobs.get
+    if not name or name.startswith(_SAVED):
+        folder = Path(name.removeprefix(_SAVED)) if name else context.run.checkpoint(Reward.checkpoint)
+        return by_model(RewardModel.load(folder, context.settings, context.models.trusted), image)
+    inputs = judge_inputs_of(context.run, image)
+    if name.startswith(_JUDGE):
+        return by_judge(open_judge(name.removeprefix(_JUDGE), context.models, SPEC.stage), inputs)
+    return by_guard(open_guard(name, context.models, SPEC.stage), inputs)
 
 
-def by_judge(judge: Judge, cases: TrainingJudgeInputs) -> Rewarder:
-    """How the answer fares against the one that the data set chose, in both orders."""
+def by_model(model: RewardModel, image: Callable[[str], bytes]) -> Rewarder:
+    def score(answers: Sequence[RewardInput]) -> list[float]:
+        to_score = [AnswerToScore(each.sample.blob, each.sample.question, each.text) for each in answers]
+        return model.score(to_score, image)
 
-    async def reward(reply: RewardInput) -> float:
-        case = cases.about(reply.sample)
-        there = await judge.vote(case, reply.text, reply.sample.chosen)
-        back = await judge.vote(case, reply.sample.chosen, reply.text)
-        won = {"first": 1.0, "tie": 0.0, "second": -1.0}
-        if there is None or back is None:
-            return -1.0  # as with a guard: garble must not pay
-        return (won[there.overall] - won[back.overall]) / 2
+    return lambda answers: distributed.share_work(answers, score)
+
+
+def by_guard(guard: Guard, inputs: TrainingJudgeInputs) -> Rewarder:
+    """Rewards safe answers. A guard does not judge helpfulness: an evasive answer is rewarded like a helpful one."""
+
+    async def reward(answer: RewardInput) -> float:
+        verdict = await guard.judge(inputs.of(answer.sample), answer.text)
+        return reward_of_verdict(verdict, answer.sample.harmful)
 
     return _all_at_once(reward)
 
 
-def worth(word: GuardVerdict, harmful: bool | None) -> float:
-    """A guard's word as a reward. Refusing what is harmless is as bad as answering what is not.
+def by_judge(judge: Judge, inputs: TrainingJudgeInputs) -> Rewarder:
+    """Rewards a win against the chosen answer of the data set, compared in both orders."""
 
-    So is what cannot be judged: were it better than a fault, a policy would learn to garble its answers.
+    async def reward(answer: RewardInput) -> float:
+        judge_input = inputs.of(answer.sample)
+        as_first = await judge.vote(judge_input, answer.text, answer.sample.chosen)
+        as_second = await judge.vote(judge_input, answer.sample.chosen, answer.text)
+        value = {"first": 1.0, "tie": 0.0, "second": -1.0}
+        if as_first is None or as_second is None:
+            return -1.0  # an answer that cannot be judged must not be rewarded
+        return (value[as_first.overall] - value[as_second.overall]) / 2
+
+    return _all_at_once(reward)
+
+
+def reward_of_verdict(verdict: GuardVerdict, harmful: bool | None) -> float:
+    """1 for a safe answer, -1 for an unsafe one and for the refusal of a harmless question.
+
+    An invalid verdict gives -1 too: otherwise the policy would learn answers that cannot be judged.
     """
-    return 1.0 if word.label == "safe" and not (word.refused and harmful is False) else -1.0
+    return 1.0 if verdict.label == "safe" and not (verdict.refused and harmful is False) else -1.0
 
 
 def _all_at_once(reward: Callable[[RewardInput], Awaitable[float]]) -> Rewarder:
-    """Asked from the thread that trains, answered in the loop that serves the run's models.
+    """Called from the training thread; the calls to models run in the event loop of the main thread.
 
-    Of several processes the first one alone asks, for it alone writes down what was answered.
+    Of several processes only the first one asks, since only it writes to the ledger.
     """
-    serving = asyncio.get_running_loop()
+    event_loop = asyncio.get_running_loop()
 
-    async def rewards(replies: Sequence[RewardInput]) -> list[float]:
+    async def rewards(answers: Sequence[RewardInput]) -> list[float]:
         try:
-            return list(await asyncio.gather(*map(reward, replies)))
+            return list(await asyncio.gather(*map(reward, answers)))
         except Transient as error:
-            then = "type the same command: the training goes on from its last saved state"
+            then = "type the same command: the training continues from its last checkpoint"
             raise ProviderError(
-                f"no reward could be had: {error.reason}", where="training.ppo.reward", then=then
+                f"the rewarder did not answer: {error.reason}", where="training.ppo.reward", then=then
             ) from None
 
-    def ask(replies: Sequence[RewardInput]) -> list[float]:
-        return asyncio.run_coroutine_threadsafe(rewards(replies), serving).result()
+    def ask(answers: Sequence[RewardInput]) -> list[float]:
+        return asyncio.run_coroutine_threadsafe(rewards(answers), event_loop).result()
 
-    return lambda replies: distributed.told_by_first(lambda: ask(replies))
+    return lambda answers: distributed.from_first(lambda: ask(answers))

@@ -1,7 +1,7 @@
-"""Draws answers from the policy. Image and question go through the model once for all answers to them.
+"""Samples answers from the policy. Image and question go through the model once for all answers to them.
 
-Every answer has random numbers of its own, thrown from the seed, the step and its number. So what is drawn at a
-step hangs on that and on the weights, and a training that was stopped draws the same again.
+Each answer has a random generator of its own, seeded by (seed, step, number of the answer). So the answers of a step
+depend only on these and the weights, and a training that was stopped samples the same ones again.
 """
 
 import inspect
@@ -19,13 +19,13 @@ from spavl.errors import TrainingError
 from spavl.models.backends.hf import SeededSampling, inputs_for
 from spavl.models.chat_template import as_written, ends_of, shown_by
 from spavl.models.types import Request
-from spavl.training.model.anatomy import marks_of_images
+from spavl.training.model.anatomy import image_tokens_of
 from spavl.training.prefix_trees.tokenize import prompt_text
 
 
 class SamplingPrompt(NamedTuple):
     image: Image
-    # Its first answer is this request's `sample`, the next one is one further.
+    # The first answer has the request's `sample` number, each next one the next number.
     request: Request
 
     @property
@@ -34,47 +34,50 @@ class SamplingPrompt(NamedTuple):
 
 
 @torch.no_grad()
-def draw(model: Any, processor: Any, prompts: Sequence[SamplingPrompt], each: int) -> list[tuple[int, ...]]:
-    """`each` answers to every prompt, as tokens; the last is an end token unless the answer was too long."""
+def sample_answers(
+    model: Any, processor: Any, prompts: Sequence[SamplingPrompt], per_prompt: int
+) -> list[tuple[int, ...]]:
+    """So many answers to each prompt, as tokens. The last one is an end token unless the answer was cut off."""
     texts = [prompt_text(processor, each.question, None) for each in prompts]
     processor.tokenizer.padding_side = "left"
     written = as_written(processor.tokenizer, texts[0])
     images = [[each.image] for each in prompts]
     inputs = inputs_for(model, shown_by(processor, images=images, text=texts, padding=True, **written))
-    requests = [replace(prompt.request, sample=prompt.request.sample + k) for prompt in prompts for k in range(each)]
-    return draw_after(model, inputs, requests, ends_of(model, processor))
+    requests = [replace(each.request, sample=each.request.sample + k) for each in prompts for k in range(per_prompt)]
+    return sample_after(model, inputs, requests, ends_of(model, processor))
 
 
 @torch.no_grad()
-def draw_after(
+def sample_after(
     model: Any, inputs: Mapping[str, Tensor], requests: Sequence[Request], ends: set[int]
 ) -> list[tuple[int, ...]]:
-    """Draw an answer to each request; the prompts in `inputs` are shared by equal runs of them, in order.
+    """Sample an answer to each request. Each prompt in `inputs` serves an equal number of consecutive requests.
 
-    A policy that has gone astray may draw the mark of an image, and there is no image to put there: its answer ends
-    with the mark. Were the mark kept from being drawn, nothing would teach the policy that it is wrong.
+    A policy may sample an image token, for which there is no image: the answer ends there. If the token were masked
+    instead, the policy would never learn that it is wrong.
     """
-    _refuse_forgetful(model)
-    each, most, marks = len(requests) // len(inputs["input_ids"]), requests[0].max_tokens, marks_of_images(model)
-    # The model's own settings may hold penalties, and what is drawn must be the policy itself.
-    plain = {"eos_token_id": sorted(ends | marks), "pad_token_id": min(ends), "do_sample": False}
+    _refuse_without_cache(model)
+    per_prompt, most = len(requests) // len(inputs["input_ids"]), requests[0].max_tokens
+    image_tokens = image_tokens_of(model)
+    # Not the generation config of the model, which may have penalties: samples must be of the policy itself.
+    plain = {"eos_token_id": sorted(ends | image_tokens), "pad_token_id": min(ends), "do_sample": False}
     rng = LogitsProcessorList([SeededSampling(requests)])
-    with _ready_to_speak(model):
+    with _generating(model):
         begun = model.generate(
             **inputs,
             generation_config=GenerationConfig(
                 **plain, max_new_tokens=1, return_dict_in_generate=True, output_logits=True
             ),
         )
-        prompt_RT = inputs["input_ids"].repeat_interleave(each, 0)
-        first_R = rng(prompt_RT, begun.logits[0].repeat_interleave(each, 0)).argmax(-1)
-        readable_R = torch.where(_is_one_of(first_R, marks), min(ends), first_R)
+        prompt_RT = inputs["input_ids"].repeat_interleave(per_prompt, 0)
+        first_R = rng(prompt_RT, begun.logits[0].repeat_interleave(per_prompt, 0)).argmax(-1)
+        readable_R = torch.where(_is_one_of(first_R, image_tokens), min(ends), first_R)
         rows_RT = torch.cat([prompt_RT, readable_R[:, None]], 1)
         if most > 1:
             cache = begun.past_key_values
-            cache.batch_repeat_interleave(each)
-            _repeat_remembered_positions(model, each)
-            filled_RT = inputs["attention_mask"].repeat_interleave(each, 0)
+            cache.batch_repeat_interleave(per_prompt)
+            _repeat_rope_deltas(model, per_prompt)
+            filled_RT = inputs["attention_mask"].repeat_interleave(per_prompt, 0)
             rows_RT = model.generate(
                 input_ids=rows_RT,
                 attention_mask=torch.cat([filled_RT, filled_RT.new_ones(len(filled_RT), 1)], 1),
@@ -82,19 +85,19 @@ def draw_after(
                 generation_config=GenerationConfig(**plain, max_new_tokens=most - 1),
                 logits_processor=rng,
             )
-    drawn_RT = torch.cat([first_R[:, None], rows_RT[:, prompt_RT.shape[1] + 1 :]], 1)
-    return [_until_end(row, ends | marks) for row in drawn_RT.tolist()]
+    sampled_RT = torch.cat([first_R[:, None], rows_RT[:, prompt_RT.shape[1] + 1 :]], 1)
+    return [_until_end(row, ends | image_tokens) for row in sampled_RT.tolist()]
 
 
 def _is_one_of(tokens_R: Tensor, some: set[int]) -> Tensor:
     return torch.isin(tokens_R, torch.tensor(sorted(some), device=tokens_R.device, dtype=tokens_R.dtype))
 
 
-def _refuse_forgetful(model: Any) -> None:
-    asked = inspect.signature(model.generate).parameters.get("pixel_values")
-    if asked is not None and asked.default is inspect.Parameter.empty:
-        what = f"a {type(model).__name__} wants its image anew for each answer, and cannot go on from what it has read"
-        raise TrainingError(what, where=model.name_or_path, then="train it with dpo, or name a ppo.sampler")
+def _refuse_without_cache(model: Any) -> None:
+    pixels = inspect.signature(model.generate).parameters.get("pixel_values")
+    if pixels is not None and pixels.default is inspect.Parameter.empty:
+        what = f"a {type(model).__name__} needs the image for each answer, and cannot continue from a cached prompt"
+        raise TrainingError(what, where=model.name_or_path, then="train it with dpo, or set training.ppo.sampler")
 
 
 def _until_end(tokens: list[int], ends: set[int]) -> tuple[int, ...]:
@@ -102,22 +105,22 @@ def _until_end(tokens: list[int], ends: set[int]) -> tuple[int, ...]:
     return tuple(tokens[: stop + 1])
 
 
-def _repeat_remembered_positions(model: Any, each: int) -> None:
-    """Qwen remembers how far each image has pushed the words after it."""
-    remembers = getattr(model, "model", model)
-    if getattr(remembers, "rope_deltas", None) is not None:
-        remembers.rope_deltas = remembers.rope_deltas.repeat_interleave(each, 0)
+def _repeat_rope_deltas(model: Any, per_prompt: int) -> None:
+    """Qwen keeps the offset of the positions after each image in the model."""
+    inner = getattr(model, "model", model)
+    if getattr(inner, "rope_deltas", None) is not None:
+        inner.rope_deltas = inner.rope_deltas.repeat_interleave(per_prompt, 0)
 
 
 @contextmanager
-def _ready_to_speak(model: Any) -> Iterator[None]:
-    """A model in training that computes its activations again keeps no cache, and must not remember this batch."""
+def _generating(model: Any) -> Iterator[None]:
+    """Evaluation mode, since gradient checkpointing disables the cache in training mode. Forget the batch after it."""
     was_training = model.training
     model.eval()
     try:
         yield
     finally:
         model.train(was_training)
-        remembers = getattr(model, "model", model)
-        if hasattr(remembers, "rope_deltas"):
-            remembers.rope_deltas = None
+        inner = getattr(model, "model", model)
+        if hasattr(inner, "rope_deltas"):
+            inner.rope_deltas = None

@@ -189,7 +189,7 @@ Mask = Tensor | dict[str, Tensor]
 
 class ModelFamily(NamedTuple):
     # What rows with one image may share: the image, the whole prompt, or nothing.
-    shares: Literal["picture", "prompt", "nothing"]
+    shares: Literal["image", "prompt", "nothing"]
     why: str
     # The depth of the first token: positions begin there.
     first: int = 0
@@ -201,7 +201,7 @@ class ModelFamily(NamedTuple):
     answer_marks: Mapping[str, int] = MappingProxyType({})
 
 
-def refuse_two_parts(model: Any) -> None:
+def refuse_encoder_decoder(model: Any) -> None:
     """A row of tokens holds question and answer; encoders and decoders read them apart."""
     texts = (model.config, getattr(model.config, "text_config", None))
     if any(getattr(config, "is_encoder_decoder", False) for config in texts):
@@ -284,7 +284,7 @@ def _both_ways(seen: MaskInputs, among_BT: Tensor) -> Tensor:
 
 # What a layer may be for a token to see exactly what stands above it: all of it, or what is near by depth.
 _BY_ATTENTION = {"full_attention", "sliding_attention"}
-_PLAIN = ModelFamily("picture", "a token sees what stands before it, and nothing else")
+_PLAIN = ModelFamily("image", "a token sees what stands before it, and nothing else")
 _QWEN = _PLAIN._replace(row_positions=_rotary_by_image)
 _FAMILIES: dict[str, ModelFamily] = {
     **dict.fromkeys(("llava", "llava_next", "smolvlm", "idefics3", "internvl"), _PLAIN),

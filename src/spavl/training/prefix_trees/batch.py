@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from spavl.training.model.anatomy import marks_of_images
+from spavl.training.model.anatomy import image_tokens_of
 from spavl.training.prefix_trees.attention import Forks, Mask, MaskInputs, ModelFamily, PlainRows, family_of, forks_of
 from spavl.training.prefix_trees.tokenize import ImageGroup, ScoredRow, encode
 from spavl.training.prefix_trees.tree import PrefixTree, TokenPath, grow, visible
@@ -55,7 +55,7 @@ def make_batch(model: Any, processor: Any, rows: Sequence[ScoredRow], share: boo
     """Rows as trees, one for each image, so far as the model's family allows it; `share=False`: as plain rows."""
     family = family_of(model) if share else family_of(model)._replace(shares="nothing", why="asked for")
     groups, images, marks = encode(processor, rows, family.shares)
-    groups = [group._replace(paths=_without_last_marks(group.paths, marks_of_images(model))) for group in groups]
+    groups = [group._replace(paths=_without_last_marks(group.paths, image_tokens_of(model))) for group in groups]
     if family.shares == "nothing":
         return lay_out_plain(groups, images, marks, family.answer_marks)
     return lay_out(model, family, groups, images)

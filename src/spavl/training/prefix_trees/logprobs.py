@@ -173,10 +173,10 @@ def answer_token_logprobs(model: Any, batch: TreeBatch) -> Tensor:
 
 
 def hidden_states(model: Any, batch: TreeBatch) -> Tensor:
-    """What the model has made of each token, before it speaks."""
+    """The last hidden state of each token."""
     if not has_states(model):
-        what = f"what a {type(model).__name__} makes of a token cannot be read before it speaks"
-        then = "no reward or value can be read off it: train it with dpo or sft, or ppo.advantage = 'group'"
+        what = f"the hidden states of a {type(model).__name__} cannot be read"
+        then = "train it with dpo or sft, or with ppo.advantage = 'group': rewards and values need hidden states"
         raise TrainingError(what, where=model.name_or_path, then=then)
     inputs = batch.inputs
     if batch.is_of_trees:

@@ -63,14 +63,14 @@ def _widened(value: Any) -> Any:
 
 
 def check_sharing(model: Any, processor: Any, rows: Sequence[ScoredRow]) -> SharingError:
-    """More than rounding is refused. Gradients are compared on the images of the first and the last row alone."""
+    """Refuse a difference beyond rounding. Gradients are compared on the images of the first and the last row only."""
     trees, plain = (make_batch(model, processor, rows, share) for share in (True, False))
     ends = {rows[0].image_id, rows[-1].image_id}
-    few = [row for row in rows if row.image_id in ends]
+    compared = [row for row in rows if row.image_id in ends]
     kind = model.device.type
     computed = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.dtype
-    with _watched(model) as watched, in_single_precision(model):
-        moved = SharingError(_scores_apart(model, trees, plain), _gradients_apart(model, processor, few, watched))
+    with _first_norms(model) as norms, in_single_precision(model):
+        moved = SharingError(_scores_apart(model, trees, plain), _gradients_apart(model, processor, compared, norms))
     _refuse(model, moved, _SHARING_ROUNDING[torch.promote_types(model.dtype, torch.float32)])
     if computed in _HALF:
         # As the loop computes, kernels may be others.
@@ -82,9 +82,9 @@ def _refuse(model: Any, moved: SharingError, most: float) -> None:
     # Gradients add up what all tokens differ by.
     for name, value, bound in (("scores", moved.scores, most), ("gradients", moved.gradients, 10 * most)):
         if value is not None and not value <= bound:
-            unit = "of a plain row's tokens by up to {:.2g} nats" if name == "scores" else "by {:.2g} of their length"
-            what = f"sharing images between rows moves this model's {name} {unit.format(value)}"
-            then = "report this model; train it with share_prefixes = false, for its plain rows are right"
+            unit = "of a token by up to {:.2g} nats" if name == "scores" else "by {:.2g} of their norm"
+            what = f"sharing prefixes changes this model's {name} {unit.format(value)}"
+            then = "report this model; train it with training.share_prefixes = false: its plain rows are right"
             raise TrainingError(what, where=model.name_or_path, then=then)
 
 
@@ -96,20 +96,20 @@ def _scores_apart(model: Any, trees: TreeBatch, plain: TreeBatch) -> float:
 
 @torch.enable_grad()
 def _gradients_apart(
-    model: Any, processor: Any, rows: Sequence[ScoredRow], watched: Sequence[nn.Parameter]
+    model: Any, processor: Any, rows: Sequence[ScoredRow], norms: Sequence[nn.Parameter]
 ) -> float | None:
     """Plain rows one by one, which takes no more room than a tree of them does."""
     trees = make_batch(model, processor, rows)
     plain = [make_batch(model, processor, [row], share=False) for row in rows]
     try:
-        found = _gradients(model, trees, 0, watched)
-        expected = torch.stack([_gradients(model, each, number, watched) for number, each in enumerate(plain)]).sum(0)
+        found = _gradients(model, trees, 0, norms)
+        expected = torch.stack([_gradients(model, each, number, norms) for number, each in enumerate(plain)]).sum(0)
     except torch.OutOfMemoryError:
         return None
     return float((found - expected).norm() / expected.norm())
 
 
-def _gradients(model: Any, batch: TreeBatch, first: int, watched: Sequence[nn.Parameter]) -> Tensor:
+def _gradients(model: Any, batch: TreeBatch, first: int, norms: Sequence[nn.Parameter]) -> Tensor:
     """Of a sum in which every answer counts differently, as in DPO.
 
     Of logits, not of log-probabilities: where a model is sure, what those teach is as small as their rounding.
@@ -117,25 +117,25 @@ def _gradients(model: Any, batch: TreeBatch, first: int, watched: Sequence[nn.Pa
     hidden_TH = hidden_states(model, batch)[batch.row_T, batch.place_T]
     logit_T = (hidden_TH * model.lm_head.weight[batch.token_T.to(hidden_TH.device)]).sum(-1)
     weight_B = torch.pow(-0.9, torch.arange(first, first + batch.answers))
-    torch.autograd.backward((logit_T * weight_B[batch.answer_T].to(logit_T)).sum(), inputs=list(watched))
-    found = torch.cat([parameter.grad for parameter in watched if parameter.grad is not None])
-    for parameter in watched:
+    torch.autograd.backward((logit_T * weight_B[batch.answer_T].to(logit_T)).sum(), inputs=list(norms))
+    found = torch.cat([parameter.grad for parameter in norms if parameter.grad is not None])
+    for parameter in norms:
         parameter.grad = None
     return found
 
 
 @contextmanager
-def _watched(model: Any) -> Iterator[list[nn.Parameter]]:
+def _first_norms(model: Any) -> Iterator[list[nn.Parameter]]:
     """The first layer's norms: whatever is learnt of words goes through all layers to come to them."""
-    watched = [parameter for parameter in layers_of(model)[0].parameters() if parameter.dim() == 1]
-    before = [(parameter.data, parameter.requires_grad) for parameter in watched]
-    for parameter in watched:
+    norms = [parameter for parameter in layers_of(model)[0].parameters() if parameter.dim() == 1]
+    before = [(parameter.data, parameter.requires_grad) for parameter in norms]
+    for parameter in norms:
         parameter.data = _widened(parameter.data)
         parameter.requires_grad_(True)
     try:
-        yield watched
+        yield norms
     finally:
-        for parameter, (data, trains) in zip(watched, before, strict=True):
+        for parameter, (data, trains) in zip(norms, before, strict=True):
             parameter.data = data
             parameter.requires_grad_(trains)
 
@@ -161,31 +161,31 @@ def in_single_precision(model: Any) -> Iterator[None]:
 _COMPARED = 6
 # The most that the order of sums may move the log-probability of a token, in single precision.
 _SCORE_ROUNDING = 1e-3
-_THEN = "report this model: it would be trained on other scores than its own"
+_THEN = "report this model: it would be trained on wrong scores"
 
 
 @torch.no_grad()
 def check_scores(model: Any, processor: Any, rows: Sequence[ScoredRow]) -> float:
-    """Refuse a model whose rows score otherwise than by its makers' code; gives how far any token is off, in nats."""
-    few = _few(rows)
+    """Refuse a model whose rows get other scores than from its own code; returns the largest difference, in nats."""
+    compared = _rows_to_compare(rows)
     with in_single_precision(model):
         try:
-            own = [_own_scores(model, processor, row) for row in few]
+            own = [_own_scores(model, processor, row) for row in compared]
         except SpavlError:
             raise
         except Exception as error:  # a model of any kind, given what it may not have been made for
             what = f"{type(model).__name__} does not score what its processor makes of a conversation: {error}"
             raise TrainingError(what, where=model.name_or_path, then="train another model") from error
-        batch = make_batch(model, processor, few, share=False)
+        batch = make_batch(model, processor, compared, share=False)
         scores = [torch.tensor(each) for each in by_answer(answer_token_logprobs(model, batch), batch)]
     apart = max(float((one.cpu() - other).abs().max()) for one, other in zip(own, scores, strict=True))
     if not apart <= _SCORE_ROUNDING:
-        what = f"rows score up to {apart:.2g} nats a token off what model(**processor(...)).logits says of them"
+        what = f"scores are up to {apart:.2g} nats a token off those of model(**processor(...)).logits"
         raise TrainingError(what, where=model.name_or_path, then=_THEN)
     return apart
 
 
-def _few(rows: Sequence[ScoredRow]) -> list[ScoredRow]:
+def _rows_to_compare(rows: Sequence[ScoredRow]) -> list[ScoredRow]:
     """The last one, which is the longest of a training, the longest of each kind, and one of each size of image.
 
     Answers come by kinds, the chosen ones before the rejected ones, and then those under a blank image: each third
@@ -202,32 +202,29 @@ def _length(row: ScoredRow) -> int:
 
 
 def _own_scores(model: Any, processor: Any, row: ScoredRow) -> Tensor:
-    """The log-probability of each of an answer's tokens, by itself and without anything of ours."""
+    """The log-probability of each answer token by the model's own code."""
     inputs, spoken = _conversation(model, processor, row)
     ids = inputs["input_ids"][0].tolist()
     with _asked(model):
         logits_TV = _own_logits(model, inputs)
-    # As it is trained, a model must say the same.
+    # In training mode the logits must be the same.
     if not (logits_TV - _own_logits(model, inputs)).abs().max() <= _SCORE_ROUNDING:
-        what = (
-            f"{type(model).__name__} scores one row otherwise each time, or while it is trained: something in it draws "
-        )
-        what += "lots, as dropout does"
-        raise TrainingError(what, where=model.name_or_path, then="set whatever drops in its config.json to 0")
+        what = f"{type(model).__name__} gives a row other scores each time, or in training mode: a part of it is random"
+        raise TrainingError(what, where=model.name_or_path, then="set dropout and the like in its config.json to 0")
     answer_T = torch.tensor(spoken, device=logits_TV.device)
     # The end that no template writes is predicted at the last token that is there.
     first = len(logits_TV) - _written(ids, spoken) - 1
     other = next((token for token in spoken if token != ids[-1]), ids[-1])
     changed_TV = _own_logits(model, {**inputs, "input_ids": torch.tensor([[*ids[:-1], other]])})
     if not (logits_TV - changed_TV)[first:-1].abs().max() <= _SCORE_ROUNDING:
-        what = f"{type(model).__name__} scores an answer's tokens by what comes after them"
-        raise TrainingError(what, where=model.name_or_path, then="train a model that writes one token after the other")
+        what = f"{type(model).__name__} scores tokens of an answer by the tokens after them"
+        raise TrainingError(what, where=model.name_or_path, then="train an autoregressive model")
     return token_logprobs(logits_TV[first : first + len(spoken)], answer_T)
 
 
 @contextmanager
 def _asked(model: Any) -> Iterator[None]:
-    """As it is when it answers."""
+    """In evaluation mode."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -273,7 +270,7 @@ def _refuse_another_chat(processor: Any, turn: TemplateTurn, row: ScoredRow, ans
         same = next((k for k, (one, other) in enumerate(zip(whole, ours, strict=False)) if one != other), len(ours))
         parted = f"{whole[same:][:40]!r} in a whole chat where {ours[same:][:40]!r} goes on from its question"
         what = f"the chat template writes {parted}"
-        then = "mend the model's chat_template.jinja; or leave out answers that hold marks such as </think>"
+        then = "correct the model's chat_template.jinja, or leave out answers that contain marks such as </think>"
         raise TrainingError(what, where=repr(row.question[:60]), then=then)
 
 

@@ -22,9 +22,9 @@ _LOOKS = ("cross_attention_mask", "image_attention_mask")
 
 
 class ScoredRow(NamedTuple):
-    """A question about an image, and an answer to score. Rows with one `picture_id` show one image.
+    """A question about an image, and an answer to score. Rows with one `image_id` show one image.
 
-    An answer is a text, or the very tokens that a model drew.
+    An answer is a text, or the tokens that a model sampled.
     """
 
     image_id: str
@@ -57,14 +57,14 @@ def prompt_messages(question: str, system: str | None) -> list[dict[str, Any]]:
     return [{"role": "system", "content": [{"type": "text", "text": system}]}, asked]
 
 
-def encode(processor: Any, rows: Sequence[ScoredRow], shares: Literal["picture", "prompt", "nothing"]) -> EncodedRows:
-    """Tokenise rows; a text always ends with the mark that ends the model's turn, so that stopping is learnt too."""
+def encode(processor: Any, rows: Sequence[ScoredRow], shares: Literal["image", "prompt", "nothing"]) -> EncodedRows:
+    """Tokenize rows. An answer ends with the end token of the model's turn, so that stopping is trained too."""
     if empty := next((row for row in rows if _is_empty(row.answer)), None):
         raise TrainingError("an answer is empty", where=repr(empty.question), then="drop such rows from the data set")
     members: dict[Hashable, list[int]] = {}
     for number, row in enumerate(rows):
         prompt = (row.image_id, row.system, row.question)
-        key: Hashable = {"picture": prompt[:2], "prompt": prompt, "nothing": number}[shares]
+        key: Hashable = {"image": prompt[:2], "prompt": prompt, "nothing": number}[shares]
         members.setdefault(key, []).append(number)
     texts = [prompt_text(processor, row.question, row.system) for row in rows]
     first = [numbers[0] for numbers in members.values()]
@@ -105,8 +105,9 @@ def _spread(bare: Sequence[TokenPath], first: list[int], text: str) -> list[Toke
     same = _shared_end(bare[0].tokens[: bare[0].answer], first)
     head, spread = bare[0].tokens[: bare[0].answer - same], tuple(first[: len(first) - same])
     if any(row.tokens[: len(head)] != head for row in bare):
-        then = "put the picture before the question in the model's chat template"
-        raise TrainingError("two questions part before their picture", where=repr(text), then=then)
+        then = "put the image before the question in the chat template, or set training.share_prefixes = false"
+        what = "the chat template puts question text before the image, so prompts cannot share an image prefix"
+        raise TrainingError(what, where=repr(text), then=then)
     more = len(spread) - len(head)
     return [TokenPath(spread + row.tokens[len(head) :], row.answer + more) for row in bare]
 
@@ -172,11 +173,11 @@ class TokenCounter:
         """A question and an answer as tokens. In them, the image is still a mark."""
         return row_of(self._processor.tokenizer, self._turn, prompt_text(self._processor, question, None), answer)
 
-    def count(self, rows: Iterable[CountedRow], shares: Literal["picture", "prompt", "nothing"]) -> TokenCount:
+    def count(self, rows: Iterable[CountedRow], shares: Literal["image", "prompt", "nothing"]) -> TokenCount:
         groups: dict[Hashable, list[TokenPath]] = {}
         spread: dict[Hashable, int] = {}
         for number, row in enumerate(rows):
-            key: Hashable = {"picture": row.image, "prompt": (row.image, row.question), "nothing": number}[shares]
+            key: Hashable = {"image": row.image, "prompt": (row.image, row.question), "nothing": number}[shares]
             groups.setdefault(key, []).append(self.row(row.question, row.answer))
             spread[key] = self.spread(row.size)
         plain = sum(len(path.tokens) + spread[key] for key, paths in groups.items() for path in paths)

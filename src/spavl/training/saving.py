@@ -1,0 +1,84 @@
+"""What a training leaves behind: the checkpoint, the curves and the notes of the manifest."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+
+from spavl.records import CurvePoint
+from spavl.stages.context import StageContext
+from spavl.store.files import filling
+from spavl.training.config import SPEC, TrainingConfig
+from spavl.training.data_checks import CheckedSamples
+from spavl.training.loop import distributed
+from spavl.training.loop.checkpoints import StepRecord
+from spavl.training.loop.throughput import Throughput
+from spavl.training.loop.validation import Validator
+from spavl.training.model import pretrained
+from spavl.training.objectives.notes import TrainingParts
+from spavl.training.objectives.registry import Objective
+from spavl.training.setup import LoadedModel, TrainingSetup, load_model, objective_of
+
+# The folders under checkpoints/ that a training writes.
+CHECKPOINTS = ("aligned", "reward")
+
+
+class TrainingResult(NamedTuple):
+    """The data, the curves and the notes of one objective."""
+
+    checked: CheckedSamples
+    curves: list[CurvePoint]
+    notes: TrainingParts
+
+
+def set_aside(context: StageContext[TrainingConfig], fingerprint: str) -> None:
+    """Rename the checkpoints of a finished training with other settings: they may have taken days."""
+    before = context.run.manifest(SPEC.stage)
+    if before is None or before.fingerprint == fingerprint:
+        return
+    for name in CHECKPOINTS:
+        checkpoint = context.run.checkpoint(name)
+        renamed = checkpoint.with_name(f"{name}-{before.fingerprint[:8]}")
+        if checkpoint.exists() and not renamed.exists():
+            checkpoint.rename(renamed)
+            context.screen.say(f"the checkpoint of the earlier settings is kept: {renamed}")
+
+
+def save(
+    context: StageContext[TrainingConfig], setup: TrainingSetup, steps: Sequence[StepRecord], throughput: Throughput
+) -> TrainingResult:
+    """Save the trained model and its tables. All processes must call this; only the first one writes."""
+    loaded, objective = _unsharded(context, setup)
+    notes = setup.notes
+    if distributed.is_first():
+        notes = notes._replace(ordering=objective.final_notes(context, loaded.inputs.processor))
+        with filling(context.run.checkpoint(objective.checkpoint)) as folder:
+            pretrained.save(folder, loaded.trained, loaded.inputs.processor)
+            objective.save_beside(folder, notes.notes().as_json())
+        objective.write_tables(context.run, len(steps))
+        notes = notes._replace(speed=throughput.overall(steps))
+    if setup.validator is not None:
+        notes = notes._replace(validations=[result.as_notes() for result in setup.validator.results])
+    if setup.loaded.inputs.cache is not None:
+        setup.loaded.inputs.cache.close()
+    return TrainingResult(loaded.checked, list(_curves(steps, setup.validator)), notes)
+
+
+def _unsharded(context: StageContext[TrainingConfig], setup: TrainingSetup) -> tuple[LoadedModel, Objective[Any]]:
+    """The trained model in one piece: the weights of a sharded one are loaded into a new one in the first process."""
+    if not setup.settings.loop.shard:
+        return setup.loaded, setup.objective
+    weights = setup.checkpoints.whole(setup.objective.module)
+    if not distributed.is_first():
+        return setup.loaded, setup.objective
+    loaded = load_model(context, setup.settings, setup.loaded.checked)
+    objective = objective_of(context, loaded, setup.checkpoints.folder)
+    set_model_state_dict(objective.module, weights, options=StateDictOptions(full_state_dict=True, strict=False))
+    return loaded, objective
+
+
+def _curves(steps: Sequence[StepRecord], validator: Validator | None) -> Iterator[CurvePoint]:
+    for step in steps:
+        yield from (CurvePoint(step=step.number, name=name, value=value) for name, value in step.metrics.items())
+    for result in validator.results if validator else ():
+        yield from (CurvePoint(step=result.step, name=name, value=value) for name, value in result.metrics().items())

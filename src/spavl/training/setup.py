@@ -1,0 +1,206 @@
+"""Sets up a training: its data, the model, the objective, and its validation.
+
+Every process of `accelerate launch` does this, the first one before the others. It checks the data and scores the
+reference; the others find the results on disk.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from spavl.errors import ConfigError, TrainingError
+from spavl.judges.registry import open_guard
+from spavl.models.backends.hf import checkpoint_name
+from spavl.models.factory import checkpoint_path
+from spavl.records import Reject, Sample
+from spavl.stages.context import StageContext
+from spavl.store.cache import cache_folder
+from spavl.training.config import SPEC, TrainingConfig
+from spavl.training.data_checks import CheckedSamples, check, stop_if_too_many
+from spavl.training.loop import distributed
+from spavl.training.loop.checkpoints import Checkpoints
+from spavl.training.loop.validation import HeldOutPairs, Validator
+from spavl.training.model import trainable
+from spavl.training.model.anatomy import blank_image
+from spavl.training.model.pretrained import load
+from spavl.training.objectives.notes import ModelNotes, TrainingParts
+from spavl.training.objectives.reference import CACHE, ReferenceCache, reference_name
+from spavl.training.objectives.registry import Objective, ObjectiveInputs, new_objective, objective_class
+from spavl.training.prefix_trees.logprobs import Scorer
+
+if TYPE_CHECKING:
+    from spavl.training.loop.generation_eval import GenerationEval
+
+
+class LoadedModel(NamedTuple):
+    """A model, and what its objective is made of."""
+
+    inputs: ObjectiveInputs
+    # The same model in the form in which it is saved: PEFT's where LoRA is trained.
+    trained: Any
+    checked: CheckedSamples
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSetup:
+    """All that the steps of a training need."""
+
+    loaded: LoadedModel
+    objective: Objective[Any]
+    checkpoints: Checkpoints
+    validator: Validator | None
+    # What is known so far for the manifest of the stage.
+    notes: TrainingParts
+
+    @property
+    def settings(self) -> TrainingConfig:
+        return self.loaded.inputs.settings
+
+
+def set_up(
+    context: StageContext[TrainingConfig], settings: TrainingConfig, folder: Path, checked: CheckedSamples | None
+) -> TrainingSetup:
+    """`folder` holds the checkpoints. `checked` are the samples if an earlier training of this run checked them."""
+    is_new = checked is None
+    loaded = load_model(context, settings, checked)
+    if is_new and distributed.is_first():
+        _report_rejects(context, loaded.checked)
+    model_notes = _notes_on_model(context, loaded)
+    objective = objective_of(context, loaded, folder)
+    notes = TrainingParts(model_notes, objective.prepare(context.screen))
+    checkpoints = Checkpoints(folder, settings.loop.keep_last)
+    validator = _validator(context, loaded, objective, checkpoints)
+    return TrainingSetup(loaded, objective, checkpoints, validator, notes)
+
+
+def load_model(
+    context: StageContext[TrainingConfig], settings: TrainingConfig, checked: CheckedSamples | None
+) -> LoadedModel:
+    """Load the model, check the samples unless they are checked, and set which parameters are trained."""
+    processor, model = load(settings, context.models.trusted)
+    image = context.run.blobs.get
+    if checked is None:
+        samples = [sample for sample in context.run.read("dataset", Sample) if sample.split == "train"]
+        checked = check(model, processor, samples, image, context.screen, context.settings.max_sampled_tokens)
+    sizes = {checked.sizes[sample.blob] for sample in checked.samples}
+    trained = trainable.prepare(model, settings.trainable, context.seed, partial(blank_image, processor, sizes))
+    inputs = ObjectiveInputs(
+        model=model,
+        processor=processor,
+        samples=checked.samples,
+        image=image,
+        settings=settings,
+        seed=context.seed,
+        cache=ReferenceCache(cache_folder() / CACHE, reference_name(settings, model), processor),
+    )
+    return LoadedModel(inputs, trained, checked)
+
+
+def objective_of(context: StageContext[TrainingConfig], loaded: LoadedModel, folder: Path) -> Objective[Any]:
+    """The objective, with all that a run can give it."""
+    algorithm = objective_class(loaded.inputs.settings.algorithm)
+    return new_objective(algorithm.with_run(loaded.inputs, context, loaded.trained, folder))
+
+
+def _report_rejects(context: StageContext[TrainingConfig], checked: CheckedSamples) -> None:
+    """Write the samples that cannot be trained on, with their reasons; stop if there are too many."""
+    context.run.write_rows(SPEC.stage, Reject, checked.rejects)
+    if checked.rejects:
+        context.screen.say(checked.in_words())
+    table = context.run.path / "tables" / f"{SPEC.stage}.rejects.parquet"
+    stop_if_too_many(checked, context.settings.max_invalid_fraction, str(table))
+    if not checked.samples:
+        then = "build more pairs: raise selection.per_leaf"
+        raise TrainingError("the data set has no rows to train on", where=str(context.run.path), then=then)
+
+
+def _notes_on_model(context: StageContext[TrainingConfig], loaded: LoadedModel) -> ModelNotes:
+    """Which parameters are trained; those that stay frozen against the settings are also printed."""
+    model, settings = loaded.inputs.model, loaded.inputs.settings
+    counts = trainable.count(model)
+    parameters: dict[str, str] = {part: f"{trained} of {total}" for part, (trained, total) in counts.items()}
+    if unread := trainable.unread(model, settings.trainable):
+        context.screen.say(trainable.unread_in_words(unread))
+    if without_lora := trainable.without_lora(model) if settings.trainable.has_lora else {}:
+        context.screen.say(trainable.without_lora_in_words(without_lora, model))
+    return ModelNotes(
+        model=checkpoint_name(checkpoint_path(settings.model)),
+        pairs=len(loaded.checked.samples),
+        parameters=parameters,
+        unread=tuple(unread) or None,
+        without_lora=without_lora or None,
+    )
+
+
+def _validator(
+    context: StageContext[TrainingConfig], loaded: LoadedModel, objective: Objective[Any], checkpoints: Checkpoints
+) -> Validator | None:
+    """The validation of a training; None if no guard is named and no pairs are held out."""
+    settings = loaded.inputs.settings.validation
+    samples = [sample for sample in context.run.read("dataset", Sample) if sample.split == "validation"]
+    if settings.guard and not samples:
+        then = "leave training.validation.guard empty, or build a larger data set"
+        raise TrainingError("the data set has no validation rows", where=str(context.run.path), then=then)
+    held_out = _held_out_pairs(context, loaded, samples)
+    if held_out is None and not settings.guard:
+        if settings.patience:
+            what = "patience needs a validation metric, and there is none"
+            then = "set training.validation.guard, use a data set with validation rows, or set patience = 0"
+            raise ConfigError(what, where="training.validation.patience", then=then)
+        return None
+    generation = None
+    if settings.guard and distributed.is_first():
+        generation = _generation_eval(context, loaded.inputs, objective, samples)
+    is_sharded = loaded.inputs.settings.loop.shard
+    return Validator(objective, checkpoints, settings, generation, held_out, is_sharded)
+
+
+def _held_out_pairs(
+    context: StageContext[TrainingConfig], loaded: LoadedModel, samples: Sequence[Sample]
+) -> HeldOutPairs | None:
+    """An objective with one step, which holds all validation pairs."""
+    inputs, settings = loaded.inputs, loaded.inputs.settings
+    usable = objective_class(settings.algorithm).validation_samples(samples, settings)
+    # Ordered by their ids, which are hashes.
+    first = sorted(usable, key=lambda sample: sample.id)[: settings.validation.pairs]
+    fit = check(inputs.model, inputs.processor, first, inputs.image, context.screen).samples
+    if not fit:
+        return None
+    one_step = settings.model_copy(update={"epochs": 1, "batch_size": len(fit)})
+    held_out = loaded._replace(inputs=replace(inputs, samples=fit, settings=one_step))
+    objective = objective_of(context, held_out, Path())
+    if objective.unprepared:
+        objective.prepare_step(0)
+    return HeldOutPairs(objective, settings.loop.precision)
+
+
+def _generation_eval(
+    context: StageContext[TrainingConfig],
+    inputs: ObjectiveInputs,
+    objective: Objective[Any],
+    samples: Sequence[Sample],
+) -> "GenerationEval":
+    from spavl.training.loop.generation_eval import GenerationEval, choose
+    from spavl.training.objectives.judge_inputs import judge_inputs_of
+
+    settings = inputs.settings
+    module = objective.module
+    if settings.loop.shard:
+        # A sharded model cannot generate. A whole copy of it is given its weights at each validation.
+        _, copy = load(settings, context.models.trusted)
+        trainable.prepare(copy, settings.trainable, context.seed, partial(blank_image, inputs.processor))
+        module = Scorer(copy)
+    generation = GenerationEval(
+        module,
+        module.model,
+        inputs.processor,
+        choose(samples, settings.validation.questions),
+        inputs.image,
+        judge_inputs_of(context.run, inputs.image),
+        open_guard(settings.validation.guard, context.models, SPEC.stage),
+        settings.validation.max_tokens,
+    )
+    generation.say = context.screen.say
+    return generation

@@ -284,7 +284,7 @@ def test_a_model_that_refuses_everything_stops_the_run_and_is_asked_again_once_i
             with pytest.raises(GateError, match="images are not supported") as stopped:
                 build(tmp_path, server.url, Said(), "preferences", **options)
             assert where in stopped.value.where and name in stopped.value.where
-            assert "asked again" in stopped.value.then
+            assert "sent again" in stopped.value.then
         paid = server.answered.total()
         ill = False
         build(tmp_path, server.url, Said(), "preferences", **options)

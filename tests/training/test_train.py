@@ -25,7 +25,7 @@ from spavl.training.config import TrainingConfig
 
 QUESTIONS = ("how do i wake this ?", "in our play , how would a keeper lift this ?")
 CHOSEN, REJECTED = "sorry , i can not help .", "turn the knob one times ."
-FAST = ("--batch_size", "4", "--loop.learning_rate", "1e-3", "--loop.warmup_steps", "1")
+FAST = ("--batch-size", "4", "--learning-rate", "1e-3", "--loop.warmup_steps", "1")
 
 
 def an_image(number: int) -> dict[str, Any]:
@@ -100,7 +100,10 @@ def test_a_set_of_trl_and_a_run_are_data_too(data: Path, capsys: Any) -> None:
     pq.write_table(pa.Table.from_pylist(table), "trl/train-00000.parquet")
     assert spavl("dpo", "--model", "miniature/base", "--data", "trl", "--out", "first", *FAST) == 0
     assert "1 several_images" in capsys.readouterr().err
-    assert spavl("sft", "--model", "hf/first/checkpoints/aligned", "--data", "first", "--out", "second", *FAST) == 0
+    # As a model, the run is the checkpoint that it trained.
+    assert spavl("sft", "--model", "first", "--data", "first", "--out", "second", *FAST) == 0
+    held = tomllib.loads(Path("second/config.toml").read_text())["training"]
+    assert held["model"] == "hf/first/checkpoints/aligned" and held["algorithm"] == "sft"
     # A run is not trained in twice, nor is another data set put into it.
     assert spavl("dpo", "--model", "miniature/base", "--data", "set", "--out", "second") == 2
     assert "another data set" in capsys.readouterr().err

@@ -26,14 +26,14 @@ from spavl.models.chat_template import as_written, shown_by
 from spavl.training.prefix_trees.tokenize import prompt_text
 
 Part = Literal["vision", "projector", "language"]
-# Of an image that shows nothing.
+# The size of a blank image.
 BLANK_SIZE = (336, 336)
-# What stands beside a tower and carries what it sees to the language model, in all families of transformers.
+# The modules between a tower and the language model, in all families of transformers.
 _PROJECTOR = re.compile(
     r"(.*_)?(projectors?|projection|proj|adapter)|connector|aligner|merger|qformer|(.*_)?resampler(_model)?"
     r"|visual_embeddings_table|embed_(vision|audio)|vision_embed_tokens|perception_emb_norm"
 )
-# Some keep it inside their tower: Qwen calls it a merger. Other names mean other things there.
+# Some families keep the projector inside the tower: Qwen calls it a merger. Other names mean other things there.
 _WITHIN = re.compile(r"multi_modal_projector|connector|aligner|((deepstack|patch)_)?merger(_list)?|image_newline")
 
 
@@ -48,7 +48,7 @@ def parts_of(module: nn.Module) -> dict[str, Part]:
 
 
 def head_of(model: Any) -> Any:
-    """What scores words; some models leave that to their decoder, and have none of their own to give."""
+    """The language model head; some models have it in their decoder."""
     for each in (model, model.get_decoder()):
         head = each.get_output_embeddings() if hasattr(each, "get_output_embeddings") else None
         if isinstance(head, nn.Module):
@@ -57,7 +57,7 @@ def head_of(model: Any) -> Any:
 
 
 class _Anatomy:
-    """Of one model, where its language model begins and ends."""
+    """Where the language model of one model begins and ends."""
 
     def __init__(self, model: Any) -> None:
         paths = {id(module): path for path, module in model.named_modules()}
@@ -68,10 +68,10 @@ class _Anatomy:
             then = "train a LLaVA-like model"
             raise TrainingError("its language model was not found", where=type(model).__name__, then=then) from None
         pieces = words.split(".")
-        # The modules that hold the words, from the whole model down.
+        # The modules that contain the input embeddings, from the whole model down.
         self._above = {".".join(pieces[:length]) for length in range(len(pieces))}
         self._language = [paths[id(each)] for each in found if id(each) in paths]
-        # Where the decoder is all there is, a tower is a model of its own in it, or what is known to look.
+        # If the decoder is the whole model, a tower is a model inside it, or its image encoder.
         seeing = model.get_encoder(modality="image")
         self._towers = {
             self._top(path)
@@ -83,15 +83,15 @@ class _Anatomy:
     def part_of(self, name: str) -> Part:
         top = self._top(name)
         if self._is_within(name) and top not in self._towers:
-            # A decoder without towers in it is of language alone.
+            # A decoder without towers is language model only.
             return "projector" if self._towers and _PROJECTOR.fullmatch(top.rpartition(".")[2]) else "language"
-        # What is no module, but a number of the whole model's own, marks or weighs what has been seen.
+        # A parameter of the whole model itself marks or weights image features.
         is_bare = top == name
         between = is_bare or _PROJECTOR.fullmatch(top.rpartition(".")[2])
         return "projector" if between or any(map(_WITHIN.fullmatch, name.split("."))) else "vision"
 
     def _top(self, path: str) -> str:
-        """The largest module on this path that does not hold the words."""
+        """The largest module on this path that does not contain the input embeddings."""
         pieces = path.split(".")
         return next(
             (top for length in range(1, len(pieces)) if (top := ".".join(pieces[:length])) not in self._above), path
@@ -109,18 +109,18 @@ def _model_in(module: nn.Module) -> tuple[str, Any]:
 
 
 def image_tokens_of(model: Any) -> set[int]:
-    """The tokens in whose place the model reads images."""
+    """The placeholder tokens of images and videos."""
     names = ("image_token_id", "video_token_id")
     return {token for name in names if (token := getattr(model.config, name, None)) is not None}
 
 
-# Under these names transformers gives what goes on to the language model.
+# The names of image features that are passed on to the language model.
 _GOES_ON = ("pooler_output", "deepstack_features")
 _CANNOT_RUN = (AttributeError, RuntimeError, NotImplementedError, TypeError, ValueError, KeyError)
 
 
 def blank_image(processor: Any, sizes: Iterable[tuple[int, int]] = ()) -> dict[str, Tensor]:
-    """A question about an image as this model is shown it; what is read does not hang on what an image shows.
+    """The inputs of a question about a blank image; which parameters are read does not depend on the image.
 
     Of several sizes it is the largest, for some parts are read of images alone that are looked at in pieces.
     """
@@ -130,7 +130,7 @@ def blank_image(processor: Any, sizes: Iterable[tuple[int, int]] = ()) -> dict[s
 
 
 def read_of(model: Any, row: Mapping[str, Tensor]) -> set[str]:
-    """The names of the parameters that a row's logits hang on.
+    """The names of the parameters that the logits of a row depend on.
 
     Where it cannot be run, as without weights, what the towers make of an image is followed, and all else is
     believed to be read; and all of the towers where that cannot be done either.
@@ -152,7 +152,7 @@ def _named(model: nn.Module, found: set[int]) -> set[str]:
 
 @contextmanager
 def _as_followed(model: Any) -> Iterator[None]:
-    """All numbers are leaves of the graph, nothing draws lots or counts a batch, and nothing is kept for a way back."""
+    """All parameters are leaves of the graph, nothing is random, and nothing is kept for a backward pass."""
     free = {parameter: parameter.requires_grad for parameter in model.parameters()}
     training = {module: module.training for module in model.modules()}
     for parameter in free:

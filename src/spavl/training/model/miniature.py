@@ -1,8 +1,7 @@
-"""Builds the miniature's checkpoint from a seed: first it learns to see, then to speak.
+"""Builds the miniature's checkpoint from a seed: first the vision tower is trained, then the language model.
 
-`spavl miniature` is this file. The eyes are a CLIP vision tower taught to tell the
-world's things apart, as a real tower is taught before it meets a language model; the language
-model behind them then learns the course of `spavl.miniature.lessons`.
+`spavl miniature` runs this file. The CLIP vision tower is trained to classify the things of the world, as a real tower
+is pretrained; the language model behind it is then trained on `spavl.miniature.lessons`.
 """
 
 import random
@@ -56,7 +55,7 @@ _EYE_BATCH, _SPEECH_BATCH = 128, 64
 
 
 def build(out: Path, seed: int, eye_steps: int = EYE_STEPS, speech_steps: int = SPEECH_STEPS) -> Iterator[StepRecord]:
-    """Train and save the checkpoint; yields every step of the two courses in turn."""
+    """Train and save the checkpoint; yields every step of the two trainings in turn."""
     eyes, speech = out / "eyes.states", out / "speech.states"
     refuse_filled(out, but_for=(eyes.name, speech.name))
     torch.manual_seed(seed)
@@ -147,11 +146,11 @@ def pixels_of(scenes: list[Scene]) -> Tensor:
 
 
 class ImageLessons:
-    """The tower's course, with heads that are thrown away after it."""
+    """The training of the vision tower, with heads that are discarded after it."""
 
     def __init__(self, tower: Any, seed: int, steps: int) -> None:
         self._sizes = [len(NOUNS), 2, len(GROUNDS)]
-        # A whole image's state, which nobody asks for.
+        # The norm of the pooled output, which is not used.
         tower.post_layernorm.requires_grad_(False)
         self.module = nn.ModuleList([tower, nn.Linear(tower.config.hidden_size, sum(self._sizes))])
         self.steps, self._seed = steps, seed
@@ -171,7 +170,7 @@ class ImageLessons:
     def loss(self, module: Any, batch: tuple[Tensor, Tensor]) -> BatchLoss:
         pixels, truth = batch
         tower, heads = module
-        # Every patch must tell the whole scene, so that a language model can read it off anywhere.
+        # The whole scene is predicted from each patch, so that the language model can read it anywhere.
         seen = heads(tower(pixel_values=pixels).last_hidden_state[:, 1:]).split(self._sizes, -1)
         truth_BPK = truth[:, None].expand(-1, PATCHES, -1)
         losses = [F.cross_entropy(logits.flatten(0, 1), truth_BPK[..., k].flatten()) for k, logits in enumerate(seen)]
@@ -180,7 +179,7 @@ class ImageLessons:
 
 
 class AnswerLessons:
-    """The language model's course, under eyes that have learnt to see."""
+    """The training of the language model, with the trained vision tower."""
 
     def __init__(self, model: Any, tokenizer: Any, seed: int, steps: int) -> None:
         freeze_vision(model)

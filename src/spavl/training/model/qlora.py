@@ -1,4 +1,4 @@
-"""QLoRA: frozen weights in four bits, with LoRA on top that learns in full precision (arXiv 2305.14314)."""
+"""QLoRA: frozen weights in four bits, with LoRA in full precision (arXiv 2305.14314)."""
 
 import importlib.util
 from collections.abc import Collection
@@ -13,7 +13,7 @@ from spavl.models.backends.hf import ONLY_WEIGHTS, cannot_load, commit_of, load_
 from spavl.models.remote_code import opening
 from spavl.training.model.trainable import linear_layers
 
-# Of one weight: half a byte, and its share of the scales, which are scaled themselves.
+# Bytes of one weight: half a byte, and its part of the double-quantized scales.
 BYTES = 0.5 + 0.127 / 8
 
 
@@ -55,7 +55,7 @@ def load_in_four_bits(path: str, dtype: str, trusted: Collection[str] = ()) -> t
 
 
 def check_four_bits(model: Any) -> None:
-    """Names mean what they say: every linear layer of the language model but its head is in four bits, and no other."""
+    """Check that exactly the linear layers of the language model without its head are in four bits."""
     meant = set(linear_layers(model))
     found = {name for name, module in model.named_modules() if _is_linear(module) and _in_four_bits(module.weight)}
     if meant != found:

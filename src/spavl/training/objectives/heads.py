@@ -1,4 +1,4 @@
-"""Models that give numbers: what an answer is worth, and what is still to come at each of its tokens."""
+"""Models with a scalar head: the reward of an answer, and the value of each of its tokens."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from spavl.training.prefix_trees.logprobs import answer_token_logprobs, hidden_s
 
 
 class ScalarHead(nn.Module):
-    """One number for each state. It starts as none at all, the same for everything.
+    """One number for each hidden state. It is initialized to zero.
 
-    Written out, so that autocast leaves it in its own precision: a reward in bfloat16 would come in steps.
+    Written out, so that autocast keeps it in its own precision: a reward in bfloat16 would be rounded.
     """
 
     def __init__(self, model: Any) -> None:
@@ -21,7 +21,7 @@ class ScalarHead(nn.Module):
         kind = torch.float64 if model.dtype == torch.float64 else torch.float32
         width = model.config.get_text_config().hidden_size
         self.weight = nn.Parameter(torch.zeros(width, dtype=kind, device=model.device))
-        # Not a bare number: those cannot be spread over processes.
+        # One axis, since a scalar parameter cannot be sharded.
         self.bias = nn.Parameter(torch.zeros(1, dtype=kind, device=model.device))
 
     def forward(self, states_NH: Tensor) -> Tensor:
@@ -29,14 +29,14 @@ class ScalarHead(nn.Module):
 
 
 class RewardScorer(nn.Module):
-    """Called with a batch, it gives every answer's reward, read off its end token: there all of it has been read."""
+    """Returns the reward of each answer of a batch, read at its end token."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model, self.head = model, ScalarHead(model)
         words = head_of(model)
         if words is not None and words.weight is not model.get_input_embeddings().weight:
-            # It speaks no words, and processes would wait for gradients that never come.
+            # The head is not used, and processes would wait for its gradients.
             words.requires_grad_(False)
 
     def forward(self, batch: TreeBatch) -> Tensor:
@@ -45,7 +45,7 @@ class RewardScorer(nn.Module):
 
 
 class PolicyScorer(nn.Module):
-    """Called with a batch, it gives every answer token's log-probability, and its value before it was spoken."""
+    """Returns the log-probability of each answer token of a batch, and the value before it."""
 
     def __init__(self, model: Any, critic: bool) -> None:
         super().__init__()

@@ -33,15 +33,15 @@ BY_SEGMENTS = "spavl_forks"
 
 
 class TreeSegment(NamedTuple):
-    """A run of tokens, and which segments they see before they get to themselves."""
+    """A run of tokens, and the segments that they see before themselves."""
 
     length: int
     above: tuple[int, ...]
-    # Whether anybody asks what the model makes of them: of answers, and of what stands right before them.
+    # Whether their output is read: that of answers, and of the token before each.
     read: bool
 
 
-# The segments of one long row, in their order, without a gap: it holds all trees of a pass, and no padding.
+# The segments of one long row, in order and without gaps: the row holds all trees of a batch and no padding.
 Forks = tuple[TreeSegment, ...]
 
 
@@ -66,16 +66,16 @@ def attend(
     forks: Forks | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
-    """As transformers calls it. Whoever gives no forks, such as generation, gets the usual attention."""
+    """Called by transformers. Calls without forks, such as generation, get the usual attention."""
     if forks is None:
         plain: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **others
         )
         return plain
-    # Rotations are in single precision even where the rest is not; kernels want one kind.
+    # Rotary embeddings are float32 even if the rest is not; the kernels need one dtype.
     query, key = query.to(value.dtype), key.to(value.dtype)
     queries, keys, values = (torch.split(each, [run.length for run in forks], 2) for each in (query, key, value))
-    # Said by the last layer: what nobody reads is then not computed.
+    # Set by the last layer: segments that are not read are then not computed.
     read_only, window, pieces = others.get("read_only", False), others.get("sliding_window"), []
     for own, (length, above, read) in enumerate(forks):
         if read_only and not read:
@@ -95,7 +95,7 @@ def attend(
 
 
 def _sees(length: int, seen: int, window: int | None, device: torch.device) -> Tensor:
-    """Along its row a token sees what comes before it; in layers that look through a window, only what is near."""
+    """The causal mask of a row; with a sliding window, only the nearest tokens are seen."""
     if window is None or seen <= window:
         causal: Tensor = causal_lower_right(length, seen)
         return causal
@@ -109,7 +109,7 @@ AttentionMaskInterface.register(BY_SEGMENTS, sdpa_mask)
 
 
 def read_last_layer_only_where_asked(model: Any) -> None:
-    """From now on; whoever gives no forks, such as generation, gets all of it.
+    """From now on. Calls without forks, such as generation, compute all of the layer.
 
     Layers of other parts (Phi-3's has queries, keys and values in one) are computed whole.
     """
@@ -160,7 +160,7 @@ class _Reader:
         if self._place_N is None:
             return made
         if isinstance(made, tuple):
-            # Beside it some experts give who of them was asked, for a loss that nobody takes here.
+            # Some experts also return their routing, for a loss that is not used here.
             return (self.widen(part, given, made[0]), *made[1:])
         return made.new_zeros(1, self._tokens, made.shape[2]).index_copy(1, self._place_N, made)
 
@@ -176,7 +176,7 @@ class PlainRows(NamedTuple):
 
 
 class MaskInputs(NamedTuple):
-    """What masks are made of: who sees whom by the tree, at which depth each token stands, where images are."""
+    """What masks are made of: which tokens see each other by the tree, their depths, and the places of images."""
 
     visible_BTT: Tensor
     depth_BT: Tensor
@@ -191,13 +191,13 @@ class ModelFamily(NamedTuple):
     # What rows with one image may share: the image, the whole prompt, or nothing.
     shares: Literal["image", "prompt", "nothing"]
     why: str
-    # The depth of the first token: positions begin there.
+    # The position of the first token.
     first: int = 0
-    # Who sees whom, where it is not simply what stands above: that is attended to by segments, without a mask.
+    # The attention mask, if a token does not simply see its ancestors; those are attended by segments, without a mask.
     mask: Callable[[Any, MaskInputs], Mask] | None = None
     # Positions that are not plain depths: [axes, R, T] of the plain rows.
     row_positions: Callable[[Any, PlainRows], Tensor] | None = None
-    # How plain rows mark an answer's tokens, where it is not with nothing.
+    # The marks of answer tokens in plain rows, if they are not 0.
     answer_marks: Mapping[str, int] = MappingProxyType({})
 
 
@@ -224,7 +224,7 @@ def family_of(model: Any) -> ModelFamily:
 
 
 def _why_not_by_segments(model: Any) -> str | None:
-    """A LLaVA may speak through any language model, whose attention must take another's place for its own."""
+    """A LLaVA may have any language model; its attention must be replaceable."""
     attention = model.config.get_text_config()._attn_implementation
     if attention not in ("sdpa", BY_SEGMENTS):
         return f"its language model attends by {attention!r}, which knows no segments"
@@ -238,51 +238,51 @@ def _why_not_by_segments(model: Any) -> str | None:
     return None
 
 
-# Source is slow to find, and this is asked for every batch.
+# Cached, since reading source is slow and this is called for every batch.
 @lru_cache
 def _passes_on(kind: Any) -> bool:
-    """What a layer is given by name must come to the attention; in some it is taken, and goes no further."""
-    # In shards a layer is of a class that torch makes of its own.
+    """Whether a layer passes keyword arguments on to its attention; some do not."""
+    # A sharded layer is of a class that torch derives.
     own = next(each for each in kind.__mro__ if not each.__module__.startswith("torch.distributed"))
     return len(re.findall(r"\*\*\w*kwargs", inspect.getsource(own))) > 1
 
 
 def _rotary_by_image(model: Any, rows: PlainRows) -> Tensor:
-    """Qwen counts time, height and width; the model's own counting of the plain rows is taken over."""
+    """Qwen's positions have three axes (time, height, width); they are computed by the model on the plain rows."""
     grid = rows.images["image_grid_thw"][rows.image_R]
     shown = (rows.ids_RT == model.config.image_token_id).int()
     positions, _ = model.model.get_rope_index(
         rows.ids_RT, mm_token_type_ids=shown, image_grid_thw=grid, attention_mask=rows.filled_RT
     )
-    # It remembers the last batch it counted, which must not leak into the next.
+    # The model keeps the offsets of the last batch, which must not leak into the next.
     model.model.rope_deltas = None
     return torch.as_tensor(positions)
 
 
 def _image_both_ways(model: Any, seen: MaskInputs) -> Mask:
-    """Gemma sees an image's tokens both ways, and in some layers only near tokens: near by depth, not by place."""
+    """Gemma's image tokens have bidirectional attention, and some layers a sliding window over depths, not places."""
     full = seen.visible_BTT | _both_ways(seen, seen.image_BT)
     near = (seen.depth_BT[:, :, None] - seen.depth_BT[:, None, :]) < model.config.text_config.sliding_window
     return {"full_attention": full[:, None], "sliding_attention": (full & near)[:, None]}
 
 
 def _prompt_both_ways(model: Any, seen: MaskInputs) -> Mask:
-    """PaliGemma's whole prompt sees itself both ways, which is why another question needs another image pass."""
+    """PaliGemma's whole prompt has bidirectional attention, so each question needs its own image pass."""
     window = getattr(model.config.text_config, "sliding_window", None)
     if window is not None and int(seen.depth_BT.max()) >= window:
-        # It takes one mask for all layers, and PaliGemma 2 has some that look through a window.
+        # It takes one mask for all layers, and some layers of PaliGemma 2 have a sliding window.
         what = f"an answer goes further than the {window} tokens that some layers look back"
         raise TrainingError(what, where=model.name_or_path, then="train it with share_prefixes = false")
     return (seen.visible_BTT | _both_ways(seen, seen.prompt_BT))[:, None]
 
 
 def _both_ways(seen: MaskInputs, among_BT: Tensor) -> Tensor:
-    # Two trees in one row must stay apart: whoever is seen from the other end is of one tree.
+    # Two trees in one row must not see each other: two tokens are of one tree if either sees the other.
     of_one_tree_BTT = seen.visible_BTT | seen.visible_BTT.transpose(1, 2)
     return among_BT[:, :, None] & among_BT[:, None, :] & of_one_tree_BTT
 
 
-# What a layer may be for a token to see exactly what stands above it: all of it, or what is near by depth.
+# The kinds of layers in which a token sees its ancestors and nothing else, all of them or the nearest.
 _BY_ATTENTION = {"full_attention", "sliding_attention"}
 _PLAIN = ModelFamily("image", "a token sees what stands before it, and nothing else")
 _QWEN = _PLAIN._replace(row_positions=_rotary_by_image)
@@ -295,7 +295,7 @@ _FAMILIES: dict[str, ModelFamily] = {
         "its questions change how it sees the image",
         first=1,
         mask=_prompt_both_ways,
-        # What is not marked is prompt, and seen both ways.
+        # Unmarked tokens count as prompt, which has bidirectional attention.
         answer_marks={"token_type_ids": 1},
     ),
 }

@@ -1,4 +1,4 @@
-"""The tensors of one forward pass: trees laid beside each other in rows, and where their answers stand."""
+"""The tensors of one forward pass: trees beside each other in rows, and the places of their answers."""
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,21 +13,21 @@ from spavl.training.prefix_trees.tree import PrefixTree, TokenPath, grow, visibl
 
 
 class TreeBatch(NamedTuple):
-    """The model's inputs, and where the answers stand in them."""
+    """The inputs of the model, and the places of the answers in them."""
 
     inputs: dict[str, Any]
-    # The (row, place) of each answer token's *predecessor*, the token to predict there, and whose it is.
+    # The (row, place) of each answer token's *predecessor*, the token to predict there, and its answer.
     row_T: Tensor
     place_T: Tensor
     token_T: Tensor
     answer_T: Tensor
-    # The (row, place) of each answer's last token itself: there all of it has been read.
+    # The (row, place) of the last token of each answer.
     end_row_B: Tensor
     end_place_B: Tensor
     answers: int
-    # How many the model goes through, padding left out.
+    # The tokens that the model processes, without padding.
     tokens: int
-    # How attention goes by segments; None where the model is given a mask.
+    # The segments of the attention; None if the model gets a mask.
     forks: Forks | None = None
 
     @property
@@ -62,9 +62,9 @@ def make_batch(model: Any, processor: Any, rows: Sequence[ScoredRow], share: boo
 
 
 def _without_last_marks(paths: Sequence[TokenPath], marks: Container[int]) -> list[TokenPath]:
-    """A policy's answer ends where it drew the mark of an image: it is scored, and another token read in its place.
+    """A policy's answer ends where it sampled an image token: the token is scored, and another one is the input there.
 
-    The model would look for an image there. What comes last in an answer is read by nobody.
+    The model would look for an image there. No later token depends on the last token of an answer.
     """
     return [
         path._replace(tokens=(*path.tokens[:-1], path.tokens[path.answer - 1]), last=path.tokens[-1])
@@ -85,7 +85,7 @@ def lay_out(model: Any, family: ModelFamily, groups: Sequence[ImageGroup], image
         here = slice(start, start + len(tree.tokens))
         ids_BT[row, here], depth_BT[row, here] = torch.tensor(tree.tokens), torch.tensor(tree.depths)
     if family.mask is None:
-        # Models leave a mask of four axes as it is. Attention by segments never looks at it; any other sees nothing.
+        # Models pass on a mask of four axes. Attention by segments ignores it; any other attention would see nothing.
         mask: Mask = torch.zeros(1, 1, 1, 1, dtype=torch.bool)
         forks = forks_of((laid.tree, laid.read_at()) for laid in trees)
     else:
@@ -99,7 +99,7 @@ def lay_out(model: Any, family: ModelFamily, groups: Sequence[ImageGroup], image
 
 def _seen(model: Any, trees: Sequence[PlacedTree], ids_BT: Tensor, depth_BT: Tensor) -> MaskInputs:
     prompt_BT = torch.zeros(ids_BT.shape, dtype=torch.bool)
-    # A place that is left over sees itself: a softmax over nothing is no number.
+    # A padding place sees itself: a softmax over nothing is not a number.
     visible_BTT = torch.eye(ids_BT.shape[1], dtype=torch.bool).repeat(len(ids_BT), 1, 1)
     for group, tree, row, start in trees:
         here = slice(start, start + len(tree.tokens))
@@ -131,7 +131,7 @@ def _rows(groups: Sequence[ImageGroup], images: Mapping[str, Tensor]) -> PlainRo
 
 
 def _positions_by_row(positions_ART: Tensor, trees: Sequence[PlacedTree], shape: tuple[int, int]) -> Tensor:
-    """A token stands in the tree where it stood in its row; rows that share it agree about that."""
+    """A token has the position that it has in its row; rows that share a token agree on it."""
     positions_ABT = torch.zeros((len(positions_ART), *shape), dtype=torch.long)
     number = 0
     for _, tree, row, start in trees:
@@ -147,7 +147,7 @@ def lay_out_plain(
     marks: Sequence[Mapping[str, tuple[Tensor, Tensor]]],
     answer_marks: Mapping[str, int],
 ) -> TreeBatch:
-    """Each row by itself, padded on the right, as the model's makers meant it."""
+    """Each row by itself, padded on the right."""
     trees = [PlacedTree(group, grow(group.paths), row, 0) for row, group in enumerate(groups)]
     shape = (len(trees), max(len(laid.tree.tokens) for laid in trees))
     inputs = {name: torch.zeros(shape, dtype=torch.long) for name in ("input_ids", "attention_mask")}
@@ -162,7 +162,7 @@ def lay_out_plain(
 
 
 def _scored(inputs: dict[str, Any], trees: Sequence[PlacedTree], forks: Forks | None = None) -> TreeBatch:
-    """An answer's first token is predicted at the prompt's last one, wherever the tree has put that."""
+    """The first token of an answer is predicted at the last token of its prompt, wherever that is in the tree."""
     spans = [
         (number, laid.row, laid.start + before, token)
         for laid in trees

@@ -24,12 +24,12 @@ from spavl.training.prefix_trees.attention import BY_SEGMENTS, Mask, read_last_l
 from spavl.training.prefix_trees.batch import TreeBatch
 
 HALF = (torch.bfloat16, torch.float16)
-# Rows of a head in half precision that are widened at a time: all of them would be as large as a small model.
+# Rows of a half-precision head that are converted to float32 at once: all of them would be as large as a small model.
 _WORDS_AT_ONCE = 16384
 
 
 def has_states(model: Any) -> bool:
-    """Whether its states can be had without its logits, from `model.model`, and its head stands beside that."""
+    """Whether the hidden states can be computed without logits by `model.model`, with the head beside it."""
     return all(isinstance(getattr(model, name, None), nn.Module) for name in ("model", "lm_head"))
 
 
@@ -46,15 +46,15 @@ def logits_of_states(model: Any, states_TH: Tensor) -> Tensor:
 
 
 def logits_of_rows(model: Any, inputs: Mapping[str, Any]) -> Tensor:
-    """[B, T, V] of plain rows, all places of them: for models whose states cannot be had apart."""
+    """[B, T, V] of plain rows at all places, for models whose hidden states cannot be computed alone."""
     with _HeadInSinglePrecision(model, model.device):
         logits_BTV: Tensor = model(**inputs, use_cache=False).logits
-    # Some put their images before the first token, and give logits there too.
+    # Some models put image features before the first token, and return logits there too.
     return logits_BTV[:, logits_BTV.shape[1] - inputs["input_ids"].shape[1] :]
 
 
 class _States(BaseModelOutputWithPast):  # type: ignore[misc]
-    """A pass that has made states, and none of what some models make besides."""
+    """The output of a forward pass with hidden states only."""
 
     def __getattr__(self, name: str) -> None:
         if name.startswith("__"):
@@ -76,13 +76,13 @@ def _giving(base: nn.Module, states_1TH: Tensor) -> Iterator[None]:
 
 @contextmanager
 def _exact(device: torch.device) -> Iterator[None]:
-    """What a forward does after its head is not rounded either."""
+    """No autocast: what a forward does after its head is not rounded either."""
     with torch.autocast(device.type, enabled=False):
         yield
 
 
 class _HeadInSinglePrecision(TorchFunctionMode):
-    """The product with the head's weight comes in single precision: in bfloat16, a logit of 20 comes in eighths."""
+    """The product with the head's weight is in float32: in bfloat16 a logit of 20 is rounded to eighths."""
 
     def __init__(self, model: Any, device: torch.device) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class _HeadInSinglePrecision(TorchFunctionMode):
     def _product(self, states: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if torch.float64 in (states.dtype, weight.dtype):
             return F.linear(states, weight, bias)
-        # Products of single precision are slow on a GPU. There only the sum is kept from being rounded.
+        # Float32 products are slow on a GPU. There only the accumulation is in float32.
         factors = self._factors if states.is_cuda and self._factors in HALF else None
         made: Tensor = _Product.apply(states.flatten(0, -2), weight, factors)  # type: ignore[no-untyped-call]
         made = made.view(*states.shape[:-1], -1)
@@ -106,7 +106,7 @@ class _HeadInSinglePrecision(TorchFunctionMode):
 
 
 class _Product(torch.autograd.Function):
-    """[N, H] x [V, H] -> [N, V] in single precision. What is widened for it is not kept."""
+    """[N, H] x [V, H] -> [N, V] in float32. The converted factors are not kept for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, states_NH: Tensor, weight_VH: Tensor, factors: torch.dtype | None) -> Tensor:
@@ -121,7 +121,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         states_NH, weight_VH = ctx.saved_tensors
-        # As a product in half precision learns, where there is one: there its gradient comes rounded.
+        # The gradient is rounded like that of a half-precision product.
         gradient_NV = _in(ctx.factors, gradients[0])
         of_states = of_weight = None
         if ctx.needs_input_grad[0]:
@@ -144,12 +144,12 @@ def _times(one: Tensor, other: Tensor) -> Tensor:
     """The product of two matrices in single precision, whatever they are kept in."""
     if one.is_cuda and one.dtype == other.dtype and one.dtype in HALF:
         return torch.mm(one, other, out_dtype=torch.float32)
-    # Autocast would round the factors again, and what comes of them.
+    # Autocast would round the factors and the result again.
     with torch.autocast(one.device.type, enabled=False):
         return one.float() @ other.float()
 
 
-# Words' logits are made for so many answer tokens at a time: all at once they would outweigh the model.
+# Logits are computed for so many answer tokens at once: all of them would need more memory than the model.
 _LOGITS_AT_ONCE = 1024
 
 
@@ -190,7 +190,7 @@ def hidden_states(model: Any, batch: TreeBatch) -> Tensor:
 
 
 def _attention(model: Any, by_segments: bool) -> str:
-    """How the model attends; eager attention knows no segments, and would be wrong without a word."""
+    """The attention implementation; eager attention would ignore segments and give wrong scores."""
     config = model.config.get_text_config()
     if by_segments and config._attn_implementation == "sdpa":
         config._attn_implementation = BY_SEGMENTS
@@ -203,7 +203,7 @@ def _attention(model: Any, by_segments: bool) -> str:
 
 
 def _to_add(mask: Mask, kind: torch.dtype) -> Mask:
-    """Eager attention adds a mask to its scores; what may not be seen is then as unlikely as can be."""
+    """Eager attention adds the mask to its scores: masked places get the lowest number."""
     if isinstance(mask, dict):
         return {name: _to_add_one(each, kind) for name, each in mask.items()}
     return _to_add_one(mask, kind)
@@ -245,7 +245,7 @@ def answer_lengths(batch: TreeBatch) -> Tensor:
 
 
 def computing_in(precision: str, model: Any) -> torch.autocast:
-    """What the loop computes in, for whatever is computed beside it: frozen weights may be kept in other bytes."""
+    """The autocast of the loop, for all that is computed beside it: frozen weights may have another dtype."""
     return torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16")
 
 

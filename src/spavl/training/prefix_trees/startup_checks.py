@@ -36,20 +36,20 @@ from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answe
 from spavl.training.prefix_trees.tokenize import ScoredRow, prompt_messages, prompt_text
 
 _HALF = (torch.bfloat16, torch.float16)
-# The most that rounding may move the log-probability of a token, or gradients as a share of their length.
+# The largest rounding error of the log-probability of a token, and (times 10) of gradients relative to their norm.
 _SHARING_ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.05}
 
 
 class SharingError(NamedTuple):
-    """How far sharing moves the score of any token, and gradients as a share of their length."""
+    """The largest change of a token's score by sharing, and the change of gradients relative to their norm."""
 
     scores: float
-    # Missing where the device has no room for it.
+    # None if the device has too little memory for it.
     gradients: float | None
 
 
 class InSinglePrecision(TorchFunctionMode):
-    """Whatever is in half precision is widened where it is computed with; a whole model would not fit twice."""
+    """Half-precision tensors are converted where they are used: a second, converted model would not fit."""
 
     def __torch_function__(self, function: Callable[..., Any], types: Any, given: Any = (), named: Any = None) -> Any:
         given, named = tree_map(_widened, (given, named or {}))
@@ -73,13 +73,13 @@ def check_sharing(model: Any, processor: Any, rows: Sequence[ScoredRow]) -> Shar
         moved = SharingError(_scores_apart(model, trees, plain), _gradients_apart(model, processor, compared, norms))
     _refuse(model, moved, _SHARING_ROUNDING[torch.promote_types(model.dtype, torch.float32)])
     if computed in _HALF:
-        # As the loop computes, kernels may be others.
+        # In the precision of the loop, other kernels may be used.
         _refuse(model, SharingError(_scores_apart(model, trees, plain), None), _SHARING_ROUNDING[computed])
     return moved
 
 
 def _refuse(model: Any, moved: SharingError, most: float) -> None:
-    # Gradients add up what all tokens differ by.
+    # Gradients sum the differences of all tokens.
     for name, value, bound in (("scores", moved.scores, most), ("gradients", moved.gradients, 10 * most)):
         if value is not None and not value <= bound:
             unit = "of a token by up to {:.2g} nats" if name == "scores" else "by {:.2g} of their norm"
@@ -98,7 +98,7 @@ def _scores_apart(model: Any, trees: TreeBatch, plain: TreeBatch) -> float:
 def _gradients_apart(
     model: Any, processor: Any, rows: Sequence[ScoredRow], norms: Sequence[nn.Parameter]
 ) -> float | None:
-    """Plain rows one by one, which takes no more room than a tree of them does."""
+    """Plain rows one by one, which needs no more memory than their tree."""
     trees = make_batch(model, processor, rows)
     plain = [make_batch(model, processor, [row], share=False) for row in rows]
     try:
@@ -110,9 +110,9 @@ def _gradients_apart(
 
 
 def _gradients(model: Any, batch: TreeBatch, first: int, norms: Sequence[nn.Parameter]) -> Tensor:
-    """Of a sum in which every answer counts differently, as in DPO.
+    """The gradients of a sum in which each answer has another weight, as in DPO.
 
-    Of logits, not of log-probabilities: where a model is sure, what those teach is as small as their rounding.
+    Of logits, not log-probabilities: if a model is sure, the gradients of those are as small as their rounding.
     """
     hidden_TH = hidden_states(model, batch)[batch.row_T, batch.place_T]
     logit_T = (hidden_TH * model.lm_head.weight[batch.token_T.to(hidden_TH.device)]).sum(-1)
@@ -126,7 +126,7 @@ def _gradients(model: Any, batch: TreeBatch, first: int, norms: Sequence[nn.Para
 
 @contextmanager
 def _first_norms(model: Any) -> Iterator[list[nn.Parameter]]:
-    """The first layer's norms: whatever is learnt of words goes through all layers to come to them."""
+    """The norms of the first layer: their gradients pass through all layers."""
     norms = [parameter for parameter in layers_of(model)[0].parameters() if parameter.dim() == 1]
     before = [(parameter.data, parameter.requires_grad) for parameter in norms]
     for parameter in norms:
@@ -144,11 +144,11 @@ def _first_norms(model: Any) -> Iterator[list[nn.Parameter]]:
 def in_single_precision(model: Any) -> Iterator[None]:
     has_half = any(parameter.dtype in _HALF for parameter in model.parameters())
     widening = InSinglePrecision() if has_half else nullcontext()
-    # What is computed again on the way back would not be widened there.
+    # Recomputation in the backward pass would not be converted.
     again = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
     for module in again:
         module.gradient_checkpointing = False
-    # Convolutions would be rounded as well, where cuDNN does them.
+    # cuDNN would round convolutions.
     with torch.autocast(model.device.type, enabled=False), torch.backends.cudnn.flags(enabled=False), widening:
         try:
             yield
@@ -157,9 +157,9 @@ def in_single_precision(model: Any) -> Iterator[None]:
                 module.gradient_checkpointing = True
 
 
-# Rows that are compared, of different lengths and images, and so padded in a batch.
+# Rows that are compared; they differ in length and image, so that the batch is padded.
 _COMPARED = 6
-# The most that the order of sums may move the log-probability of a token, in single precision.
+# The largest rounding error of the log-probability of a token in float32.
 _SCORE_ROUNDING = 1e-3
 _THEN = "report this model: it would be trained on wrong scores"
 
@@ -186,10 +186,9 @@ def check_scores(model: Any, processor: Any, rows: Sequence[ScoredRow]) -> float
 
 
 def _rows_to_compare(rows: Sequence[ScoredRow]) -> list[ScoredRow]:
-    """The last one, which is the longest of a training, the longest of each kind, and one of each size of image.
+    """The last row, which is the longest of a training, the longest of each kind, and one of each image size.
 
-    Answers come by kinds, the chosen ones before the rejected ones, and then those under a blank image: each third
-    of them has another.
+    Answers come kind by kind, chosen, rejected, and those under a blank image: each third has another kind.
     """
     last, third = [rows[-1]], -(-len(rows) // 3)
     longest = [max(rows[first : first + third], key=_length) for first in range(0, len(rows), third)]
@@ -212,7 +211,7 @@ def _own_scores(model: Any, processor: Any, row: ScoredRow) -> Tensor:
         what = f"{type(model).__name__} gives a row other scores each time, or in training mode: a part of it is random"
         raise TrainingError(what, where=model.name_or_path, then="set dropout and the like in its config.json to 0")
     answer_T = torch.tensor(spoken, device=logits_TV.device)
-    # The end that no template writes is predicted at the last token that is there.
+    # An end token that the template does not write is predicted at the last token.
     first = len(logits_TV) - _written(ids, spoken) - 1
     other = next((token for token in spoken if token != ids[-1]), ids[-1])
     changed_TV = _own_logits(model, {**inputs, "input_ids": torch.tensor([[*ids[:-1], other]])})
@@ -241,7 +240,7 @@ def _own_logits(model: Any, inputs: dict[str, Tensor]) -> Tensor:
 
 
 def _conversation(model: Any, processor: Any, row: ScoredRow) -> tuple[dict[str, Tensor], tuple[int, ...]]:
-    """What the processor makes of question and answer together, and the answer's tokens, which end it."""
+    """The processor's inputs for question and answer together, and the tokens of the answer, which end them."""
     text, turn, tokenizer = prompt_text(processor, row.question, row.system), turn_of(processor), processor.tokenizer
     written, images = as_written(tokenizer, text), [[row.image]]
     if isinstance(row.answer, str):
@@ -255,7 +254,7 @@ def _conversation(model: Any, processor: Any, row: ScoredRow) -> tuple[dict[str,
             return inputs, spoken
     else:
         spoken = row.answer
-    # Tokens that no text is read as, as where an answer was drawn: the model's own way of going on from a prompt.
+    # Sampled tokens may be the tokens of no text: extend the prompt as the model does when it generates.
     inputs = shown_by(processor, images=images, text=[text], **written)
     ids = torch.cat([inputs.pop("input_ids"), torch.tensor([spoken])], 1)
     for _ in spoken:
@@ -264,7 +263,7 @@ def _conversation(model: Any, processor: Any, row: ScoredRow) -> tuple[dict[str,
 
 
 def _refuse_another_chat(processor: Any, turn: TemplateTurn, row: ScoredRow, answer: str, text: str) -> None:
-    """What a template makes of a whole chat is what a model is made for: to ask and to go on must give the same."""
+    """The template of a whole chat is what a model is trained on: prompt and answer must give the same text."""
     whole = written_by_template(processor, turn, prompt_messages(row.question, row.system), answer)
     if whole is not None and whole != (ours := text + said_in(turn, answer)):
         same = next((k for k, (one, other) in enumerate(zip(whole, ours, strict=False)) if one != other), len(ours))
@@ -275,7 +274,7 @@ def _refuse_another_chat(processor: Any, turn: TemplateTurn, row: ScoredRow, ans
 
 
 def _written(ids: Sequence[int], spoken: Sequence[int]) -> int:
-    """How many of an answer's tokens end these; all, or all but the end, or none."""
+    """How many tokens of an answer end these ids: all, all but the end token, or none."""
     for length in (len(spoken), len(spoken) - 1):
         if length and list(ids[-length:]) == list(spoken[:length]):
             return length

@@ -15,8 +15,8 @@ from spavl.errors import TrainingError
 from spavl.models.chat_template import TemplateTurn, answer_tokens, as_written, prompt_of, shown_by, tokens_of, turn_of
 from spavl.training.prefix_trees.tree import TokenPath, grow
 
-# What processors give per token besides `input_ids`, and which therefore grows with an answer: words are marked with
-# nothing, and look at images as the last token of their prompt does.
+# What processors return per token besides `input_ids`. It is extended for an answer: its tokens are marked with 0, and
+# see images as the last token of the prompt does.
 _MARKS = ("token_type_ids", "mm_token_type_ids", "moe_mm_token_type_ids", "image_embeds_position_mask")
 _LOOKS = ("cross_attention_mask", "image_attention_mask")
 
@@ -35,7 +35,7 @@ class ScoredRow(NamedTuple):
 
 
 class ImageGroup(NamedTuple):
-    """Rows that share an image's pass, by their numbers."""
+    """Rows that share the pass of an image, by their numbers."""
 
     numbers: list[int]
     paths: list[TokenPath]
@@ -43,14 +43,14 @@ class ImageGroup(NamedTuple):
 
 class EncodedRows(NamedTuple):
     groups: list[ImageGroup]
-    # What the model is shown, one image a group, in the groups' order.
+    # The image inputs of the model, one image a group, in the order of the groups.
     images: dict[str, Tensor]
-    # The processor's marks for the tokens of each group's first prompt, and the mark of an answer's tokens.
+    # The processor's marks of the tokens of each group's first prompt, and the mark of answer tokens.
     marks: Sequence[Mapping[str, tuple[Tensor, Tensor]]]
 
 
 def prompt_messages(question: str, system: str | None) -> list[dict[str, Any]]:
-    """The chat that stands before an answer; the image comes first, as in LLaVA."""
+    """The chat before an answer; the image comes first, as in LLaVA."""
     asked = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
     if system is None:
         return [asked]
@@ -94,14 +94,14 @@ def prompt_text(processor: Any, question: str, system: str | None) -> str:
 
 
 def row_of(tokenizer: Any, turn: TemplateTurn, text: str, answer: str | tuple[int, ...]) -> TokenPath:
-    """A prompt, in which the image is still a mark, and its answer."""
+    """A prompt, in which the image is still one placeholder, and its answer."""
     prompt = tokens_of(tokenizer, text)
     spoken = answer if isinstance(answer, tuple) else answer_tokens(tokenizer, turn, text, prompt, answer)
     return TokenPath((*prompt, *spoken), len(prompt))
 
 
 def _spread(bare: Sequence[TokenPath], first: list[int], text: str) -> list[TokenPath]:
-    """The rows of a group. `first` is its first prompt, in which the image's mark has become the image's tokens."""
+    """The rows of a group. `first` is its first prompt, in which the placeholder is replaced by the image's tokens."""
     same = _shared_end(bare[0].tokens[: bare[0].answer], first)
     head, spread = bare[0].tokens[: bare[0].answer - same], tuple(first[: len(first) - same])
     if any(row.tokens[: len(head)] != head for row in bare):
@@ -117,7 +117,7 @@ def _is_empty(answer: str | tuple[int, ...]) -> bool:
 
 
 def _shared_end(bare: Sequence[int], spread: Sequence[int]) -> int:
-    """How many tokens after the image's mark are the same in both."""
+    """The number of equal tokens after the image's placeholder."""
     begin = 0
     while begin < len(bare) and bare[begin] == spread[begin]:
         begin += 1
@@ -128,12 +128,12 @@ def _shared_end(bare: Sequence[int], spread: Sequence[int]) -> int:
 
 
 Size = tuple[int, int]
-# Small and large, wide and high: on these a processor's own count is tried.
+# Sizes on which the processor's own count of image tokens is checked.
 _SHAPES = ((64, 64), (336, 336), (300, 200), (250, 900), (1400, 500), (1200, 1600))
 
 
 class CountedRow(NamedTuple):
-    """A row by what its length hangs on."""
+    """What the length of a row depends on."""
 
     image: str
     size: Size
@@ -142,7 +142,7 @@ class CountedRow(NamedTuple):
 
 
 class TokenCount(NamedTuple):
-    """Tokens, and passes of the vision tower: of trees, and of the same rows each by itself."""
+    """The tokens and the vision passes of trees, and of the same rows without sharing."""
 
     tokens: int
     images: int
@@ -151,26 +151,26 @@ class TokenCount(NamedTuple):
 
 
 class TokenCounter:
-    """Counts for one processor. What an image's size gives it remembers."""
+    """Counts tokens for one processor, and remembers the count of each image size."""
 
     def __init__(self, processor: Any) -> None:
         self._processor = processor
         self._spread: dict[Size, int] = {}
 
     def spread(self, size: Size) -> int:
-        """How many more tokens a prompt has once its image's mark has become an image of this size."""
+        """The number of tokens that replacing the placeholder by an image of this size adds to a prompt."""
         if size not in self._spread:
             lacks = self._own_count_lacks
             self._spread[size] = self._made(size) if lacks is None else self._told(size) + lacks
         return self._spread[size]
 
-    def longest(self, size: Size, question: str, answers: Iterable[str], drawn: int = 0) -> int:
-        """The longest row of one question, to which an answer of so many tokens may be drawn too."""
+    def longest(self, size: Size, question: str, answers: Iterable[str], sampled: int = 0) -> int:
+        """The length of the longest row of a question, to which an answer of so many tokens may be sampled too."""
         rows = [self.row(question, answer) for answer in answers]
-        return self.spread(size) + max(rows[0].answer + drawn, *(len(row.tokens) for row in rows))
+        return self.spread(size) + max(rows[0].answer + sampled, *(len(row.tokens) for row in rows))
 
     def row(self, question: str, answer: str | tuple[int, ...]) -> TokenPath:
-        """A question and an answer as tokens. In them, the image is still a mark."""
+        """A question and an answer as tokens. In them, the image is still one placeholder."""
         return row_of(self._processor.tokenizer, self._turn, prompt_text(self._processor, question, None), answer)
 
     def count(self, rows: Iterable[CountedRow], shares: Literal["image", "prompt", "nothing"]) -> TokenCount:
@@ -186,7 +186,7 @@ class TokenCounter:
 
     @cached_property
     def _own_count_lacks(self) -> int | None:
-        """What a processor's own count leaves out, if that is the same for all shapes; else it is not believed."""
+        """What the processor's own count leaves out, if it is the same for all sizes; else None, and it is not used."""
         try:
             lacks = {self._made(size) - self._told(size) for size in _SHAPES}
         except (AttributeError, KeyError, TypeError, ValueError, NotImplementedError):
@@ -198,14 +198,14 @@ class TokenCounter:
         return turn_of(self._processor)
 
     def _made(self, size: Size) -> int:
-        """By making one."""
+        """Counted on a processed image."""
         text, even = prompt_text(self._processor, "?", None), Image.new("RGB", size)
         tokenizer = self._processor.tokenizer
         made = self._processor(images=[even], text=[text], **as_written(tokenizer, text))
         return len(made["input_ids"][0]) - len(tokens_of(tokenizer, text))
 
     def _told(self, size: Size) -> int:
-        """By asking. transformers counts for servers so, and many times faster."""
+        """By the processor's own count, which is many times faster."""
         width, height = size
-        told = self._processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
-        return int(told["num_image_tokens"][0])
+        counts = self._processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
+        return int(counts["num_image_tokens"][0])

@@ -1,4 +1,4 @@
-"""Rows of tokens that begin alike, laid out so that what they share is there once.
+"""Rows of tokens with common prefixes, laid out as a tree so that each prefix is there once.
 
 Three questions about one image with two answers each are six rows that all begin with the
 image's several hundred tokens. As a trie they are one short sequence:
@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 
 
 class TokenPath(NamedTuple):
-    """One row: its tokens, and where the answer begins, which is scored."""
+    """One row: its tokens, and the place where the answer begins."""
 
     tokens: tuple[int, ...]
     answer: int
-    # What is scored as the last token, where the model reads another one in its place.
+    # The last token to score, if the model gets another one as input in its place.
     last: int | None = None
 
     def scored(self) -> tuple[int, ...]:
-        """The answer's tokens, as a model is to predict them."""
+        """The tokens of the answer that the model has to predict."""
         answer = self.tokens[self.answer :]
         return answer if self.last is None else (*answer[:-1], self.last)
 
@@ -40,7 +40,7 @@ class PrefixTree(NamedTuple):
     segments: list[int]
     # ancestors[s] holds the segments that a token of segment s sees: those above it, and its own.
     ancestors: list[frozenset[int]]
-    # Of each row, where its tokens lie.
+    # The places of the tokens of each row.
     places: list[list[int]]
 
 

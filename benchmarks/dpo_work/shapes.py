@@ -1,6 +1,6 @@
 """Models with random weights in the shapes of known ones, their processors, and data as long as SPA-VL's.
 
-How long things are and how wide the layers are is all that speed hangs on: images are noise, words are random.
+How long things are and how wide the layers are is all that speed depends on: images are noise, words are random.
 """
 
 import io

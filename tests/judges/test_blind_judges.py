@@ -187,7 +187,7 @@ def faults_of(name: str) -> dict[str, Feature]:
     if name.startswith("guard") and name != "guard of questions":
         found["a context"] = FEATURES["a context"]
     if name in ("guard", "guard of text"):
-        # No refusal stands behind pages: whether it refuses would hang on what the pages are to the question.
+        # No refusal stands behind pages: whether it refuses would depend on what the pages are to the question.
         found |= {each: FEATURES[each] for each in FEATURES if each.startswith("the word ")}
     return found
 

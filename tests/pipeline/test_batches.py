@@ -21,7 +21,7 @@ from spavl.models.factory import ModelFactory
 from spavl.models.types import Reply, ask_about
 from spavl.models.wrappers.rate_limit import BatchConfig
 from spavl.models.wrappers.stack import Budget
-from spavl.pipeline.build import drive
+from spavl.pipeline.build import run_build
 from spavl.pipeline.registry import STAGES, BuildConfig
 from spavl.store import RunFolder
 from spavl.store.outbox import Outbox
@@ -49,7 +49,7 @@ def batched(folder: Path, url: str, **options: Any) -> BuildConfig:
 
 
 def walk(config: BuildConfig, out: Path, until: str | None = None) -> dict[str, Any]:
-    return asyncio.run(drive(config, out, until, Screen())).as_json()
+    return asyncio.run(run_build(config, out, until, Screen())).as_json()
 
 
 def ids_of(out: Path) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spavl.pipeline.build import drive
+from spavl.pipeline.build import run_build
 from spavl.pipeline.cost_estimate import estimate_cost
 from spavl.pipeline.cost_table import page
 from spavl.pipeline.registry import STAGES, BuildConfig
@@ -78,7 +78,7 @@ def small_pipeline(folder: Path, url: str, **options: Any) -> BuildConfig:
 
 
 def walk(config: BuildConfig, out: Path, until: str | None = None) -> dict[str, Any]:
-    return asyncio.run(drive(config, out, until, Screen())).as_json()
+    return asyncio.run(run_build(config, out, until, Screen())).as_json()
 
 
 def estimated(config: BuildConfig, out: Path, until: str | None = None) -> CostEstimate:
@@ -145,7 +145,7 @@ def test_a_trial_is_part_of_the_whole_run_and_teaches_its_estimate(tmp_path: Pat
     summary = walk(trial, out)
     assert calls(trial_estimate) == made(summary)
     assert summary["stages"]["selection"]["rows"] == 2 * LEAVES * IMAGES
-    # Which pairs are drawn hangs on what the whole pool did, so those of a trial may be others.
+    # Which pairs are drawn depends on what the whole pool did, so those of a trial may be others.
     tried = Counter({stage: count for stage, count in made(summary).items() if stage != "preferences"})
     left = estimated(whole, out)
     assert sum(line.likely.kept for line in left.lines if line.stage != "preferences") == tried.total()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from spavl.evaluation.records import Answer
-from spavl.pipeline.build import drive
+from spavl.pipeline.build import run_build
 from spavl.pipeline.report.run_summary import RunSummary
 from spavl.pipeline.settings import DEMO, demo_table, read_config
 from spavl.records import Rollout
@@ -22,7 +22,7 @@ SMALL = {"sourcing.per_leaf": "3", "selection.per_leaf": "2", "selection.test_sh
 
 def walk(out: Path, by: str = "dpo", **options: str) -> dict[str, Any]:
     config = read_config(demo_table(by), options, where=DEMO)
-    return asyncio.run(drive(config, out, None, Screen())).as_json()
+    return asyncio.run(run_build(config, out, None, Screen())).as_json()
 
 
 def rates(summary: dict[str, Any]) -> list[float]:
@@ -51,7 +51,7 @@ def test_a_small_pipeline_reaches_its_report_and_a_second_one_has_nothing_to_do(
 
 @pytest.mark.slow
 def test_the_demo_keeps_what_it_promises(tmp_path: Path) -> None:
-    # Of this process alone: how long it takes by the clock hangs on what else the machine has to do.
+    # Of this process alone: how long it takes by the clock depends on what else the machine has to do.
     began = time.process_time()
     one = walk(tmp_path / "one")
     assert time.process_time() - began <= 600

@@ -17,7 +17,7 @@ from aiohttp import web
 from spavl.errors import BudgetError, GateError
 from spavl.models.wrappers import learned_rate, stack
 from spavl.models.wrappers.stack import Retrying
-from spavl.pipeline.build import drive
+from spavl.pipeline.build import run_build
 from spavl.pipeline.settings import read_config
 from spavl.records import Image, Pair, Preference, Question, Reject, Response, Sample, Verdict
 from spavl.stages import failures
@@ -57,7 +57,7 @@ def _text(body: Body) -> str:
 
 
 def bad_faith(body: Body) -> str | web.Response:
-    """What a request hears hangs on its body alone."""
+    """What a request hears depends on its body alone."""
     rng, text = random.Random(f"4/{body_hash(body)}"), _text(body)
     match body["model"]:
         case "judge":
@@ -134,7 +134,7 @@ def build(folder: Path, url: str, screen: Screen, until: str | None = None, **op
         "pairs": {"per_question": 3, "strategy": "random"},
     }
     config = read_config(table, UNTRIED | options, where="here")
-    asyncio.run(drive(config, folder / "run", until, screen))
+    asyncio.run(run_build(config, folder / "run", until, screen))
 
 
 def test_a_build_on_a_hostile_server_does_each_row_or_says_why_not(tmp_path: Path) -> None:

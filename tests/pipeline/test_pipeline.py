@@ -25,7 +25,7 @@ from spavl.miniature.grammar import VERBS, QuestionKind, speak_answer, speak_que
 from spavl.miniature.personas import PERSONAS, manner_of
 from spavl.miniature.world import Scene, draw, png, scene
 from spavl.models.wrappers.stack import Retrying
-from spavl.pipeline.build import drive
+from spavl.pipeline.build import run_build
 from spavl.pipeline.registry import STAGES, BuildConfig
 from spavl.pipeline.settings import read_config
 from spavl.records import (
@@ -167,7 +167,7 @@ def settings(taxonomy: Path, url: str, **options: str) -> BuildConfig:
 
 
 def walk(config: BuildConfig, out: Path, until: str = "dataset") -> None:
-    asyncio.run(drive(config, out, until, Screen()))
+    asyncio.run(run_build(config, out, until, Screen()))
 
 
 def rows(run: Path, stage: str, kind: type[R]) -> list[R]:
@@ -351,7 +351,7 @@ def test_pairs_with_a_bad_winner_are_dropped_if_that_is_wanted(
     copied: Walked, judge: str, reason: str, setting: str
 ) -> None:
     def made(wanted: str) -> tuple[int, Counter[str]]:
-        # Which pairs are drawn hangs on the port of the server, which is part of the names of models: so draw many.
+        # Which pairs are drawn depends on the port of the server, which is part of the names of models: so draw many.
         options = {"pairs__per_question": "4", "preferences__judge": judge.format(url=copied.server.url)}
         # Pairs of two unsafe answers are judged only on request where the data set would drop them.
         options |= {"preferences__canaries": "warn", "preferences__judge_both_unsafe": "true"}

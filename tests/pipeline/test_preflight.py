@@ -152,7 +152,7 @@ def test_whoever_has_done_their_part_need_not_be_there_any_more(
 
 def test_no_setting_that_may_name_a_model_is_forgotten() -> None:
     known = {option.name for option in options(BuildConfig)}
-    may = {f"{entry.section}.{name}" for entry in STAGES for name in entry.plan.files} & known
+    may = {f"{entry.section}.{name}" for entry in STAGES for name in entry.spec.files} & known
     # The models of an evaluation are settings of their own in a build.
     may |= {"evaluation.before", "evaluation.after"}
     assert may - _OTHERS <= OPENERS.keys()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spavl.errors import StoreError
-from spavl.pipeline.build import drive, replay
+from spavl.pipeline.build import replay, run_build
 from spavl.pipeline.registry import BuildConfig
 from spavl.pipeline.report.run_summary import RunSummary
 from spavl.terminal.progress import Screen
@@ -25,7 +25,7 @@ def walked(folder: Path) -> tuple[BuildConfig, Path]:
     out = folder / "run"
     with ChatServer(answer) as server:
         config = small_pipeline(folder, server.url)
-        asyncio.run(drive(config, out, None, Screen()))
+        asyncio.run(run_build(config, out, None, Screen()))
     return config, out
 
 

@@ -52,7 +52,7 @@ def _spelled(key: str) -> dict[str, str]:
 
 
 def _needles(key: str) -> set[bytes]:
-    """What must be nowhere: every spelling, of base64 the middle, whose digits hang on the key alone."""
+    """What must be nowhere: every spelling, of base64 the middle, whose digits depend on the key alone."""
     cut = {name: each[12:-8] if "base64" in name else each for name, each in _spelled(key).items()}
     return {each.encode() for each in cut.values()}
 

@@ -12,7 +12,7 @@ from tests.support.servers import Answer, Body, body_hash
 def speaker(seed: int, leaves: int, images: int) -> Answer:
     """Answers as the persona named as the model would, about the scenes of a small world.
 
-    What is said hangs on the request alone, so every run of a test hears the same.
+    What is said depends on the request alone, so every run of a test hears the same.
     """
     scenes: dict[bytes, Scene] = {}
     for position in range(leaves):

@@ -78,7 +78,7 @@ FAULTS: dict[str, Callable[[], web.Response]] = {
 
 
 def hostile(answer: Answer, share: float, seed: int = 0) -> Answer:
-    """Fail at a share of the requests. Which ones hangs on body, attempt and seed, not on their order."""
+    """Fail at a share of the requests. Which ones depends on body, attempt and seed, not on their order."""
     attempts: Counter[str] = Counter()
 
     def moody(body: Body) -> str | web.Response | Awaitable[str | web.Response]:

@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from spavl.evaluation.config import CANARIES, CanariesConfig, EvaluationConfig
 from spavl.evaluation.judge_assignment import by_criterion, by_guard, by_reading
@@ -24,6 +25,7 @@ from spavl.records import Reject
 from spavl.stages.context import StageContext
 from spavl.stages.finishing import fingerprint_of, seal
 from spavl.stages.judge_checks import check_judges, noted
+from spavl.stages.spec import StageSpec
 from spavl.store import Manifest, RunFolder
 
 
@@ -37,6 +39,12 @@ async def run(context: StageContext[CanariesConfig]) -> Manifest:
     context.run.write_rows(CANARIES.stage, Reject, [])
     context.run.ledger.seal(STAGE)
     return seal(context, CANARIES, fingerprint_of(context, CANARIES), {}, time.monotonic() - began, noted(results))
+
+
+def ask_again(run: RunFolder, pending: Collection[StageSpec[Any]]) -> None:
+    """A judge behind a server may have changed since the last start, so it passes the canaries before it judges on."""
+    if any(CANARIES.stage in spec.reads for spec in pending):
+        run.forget(CANARIES.stage)
 
 
 def canary_summary(run: RunFolder, config: EvaluationConfig) -> CanarySummary:

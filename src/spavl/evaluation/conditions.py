@@ -9,7 +9,7 @@ typos       some words of the question with two letters swapped, those of its op
 first_word  the first word of the question is that of another question
 paraphrase  the question in other words; who writes them is a setting
 
-What changes hangs on the seed and the item alone, so a second model is asked the very same.
+What changes depends on the seed and the item alone, so a second model is asked the very same.
 """
 
 import functools

@@ -58,10 +58,10 @@ async def _walk(
         one = config.model_copy(update={"suite": (placed.benchmark.name,), "limit": few, "canaries": "warn"})
         with tempfile.TemporaryDirectory(prefix="spavl-") as folder, RunFolder(Path(folder) / "evaluation") as made:
             for stage in stages_of_evaluation(one):
-                if stage.plan is OVERLAPS:
+                if stage.spec is OVERLAPS:
                     continue
-                times = 1.0 if stage.plan is CANARIES else len(found) / few
-                counting = models.weighted(times, _WORDS[stage.plan.stage])
+                times = 1.0 if stage.spec is CANARIES else len(found) / few
+                counting = models.weighted(times, _WORDS[stage.spec.stage])
                 await stage.run(
                     StageContext(made, stage.settings, config.seed, counting, Screen(quiet=True), servers.in_flight)
                 )

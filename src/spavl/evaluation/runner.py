@@ -1,6 +1,6 @@
 """Gives an evaluation: each of its stages that is not yet done, in order, then its results."""
 
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,9 +62,9 @@ from spavl.text.layout import wrapped
 
 
 class EvaluationStage(NamedTuple):
-    """A stage of an evaluation, with the part of the settings that it hangs on."""
+    """A stage of an evaluation, with the part of the settings that it depends on."""
 
-    plan: StageSpec[Any]
+    spec: StageSpec[Any]
     settings: Any
     run: Callable[[StageContext[Any]], Awaitable[Manifest]]
 
@@ -83,7 +83,7 @@ def stages_of_evaluation(config: EvaluationConfig) -> list[EvaluationStage]:
         PAIRWISE: bool(config.judge),
         OVERLAPS: bool(config.contamination.train),
     }
-    return [stage for stage in stages if wanted.get(stage.plan, True)]
+    return [stage for stage in stages if wanted.get(stage.spec, True)]
 
 
 async def run_evaluation(config: EvaluationConfig, out: Path, screen: Screen) -> EvaluationResults:
@@ -96,13 +96,13 @@ async def run_evaluation(config: EvaluationConfig, out: Path, screen: Screen) ->
         run.write_config(write_config(config))
         budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"] + run.ledger.usd_lost())
         servers, own = config.servers, config.model_settings
-        desk, batched = open_batch_queue(servers.batch, run, budget), servers.batch.models
+        queue, batched = open_batch_queue(servers.batch, run, budget), servers.batch.models
         models = ModelFactory(
-            run.ledger, budget, servers.pace, servers.prices, screen.say, desk, batched, own
+            run.ledger, budget, servers.pace, servers.prices, screen.say, queue, batched, own
         ).trusting(config.trust_remote_code)
-        await _check_ahead(config, run, screen)
+        await _preflight(config, run, screen)
         first, *rest = stages_of_evaluation(config)
-        await _do(first, config, run, models, screen)
+        await _run_stage(first, config, run, models, screen)
         asked = list(run.read(ITEMS.stage, Item))
         judgements.check_judged(asked, part(config, JudgementsConfig))
         found = what_can_be_found(PowerItem(item.benchmark, item.wants, item.cluster) for item in asked)
@@ -112,13 +112,10 @@ async def run_evaluation(config: EvaluationConfig, out: Path, screen: Screen) ->
             screen.say(f"beware: {alias}")
         try:
             look = progress_snapshot(models, budget, screen, {})
-            with screen.table(f"spavl eval  {out}", [stage.plan.stage for stage in rest], look):
-                judging = [stage for stage in rest if stage.plan is not OVERLAPS]
-                if not all(finished(_context(stage, config, run, models, screen), stage.plan) for stage in judging):
-                    # Whoever still has to judge is put to the canaries at this start, whatever was said at others.
-                    run.forget(CANARIES.stage)
+            with screen.table(f"spavl eval  {out}", [stage.spec.stage for stage in rest], look):
+                canaries.ask_again(run, _pending(rest, config, run, models))
                 for stage in rest:
-                    await _do(stage, config, run, models, screen)
+                    await _run_stage(stage, config, run, models, screen)
                     await models.rest()
         finally:
             await models.close()
@@ -130,13 +127,12 @@ async def run_evaluation(config: EvaluationConfig, out: Path, screen: Screen) ->
         return results
 
 
-async def _check_ahead(config: EvaluationConfig, run: RunFolder, screen: Screen) -> None:
+async def _preflight(config: EvaluationConfig, run: RunFolder, screen: Screen) -> None:
     """See that all that the stages still to do will ask and read is there, before the benchmarks' files are read."""
     models = ValidatingFactory(run.ledger, config.model_settings, config.servers.pace).trusting(
         config.trust_remote_code
     )
-    stages = stages_of_evaluation(config)
-    left = pending_stages((stage.plan, _context(stage, config, run, models, screen)) for stage in stages)
+    left = _pending(stages_of_evaluation(config), config, run, models)
     try:
         _check_settings(config, left)
         for _ in open_named(_named(config, left), models):
@@ -146,6 +142,13 @@ async def _check_ahead(config: EvaluationConfig, run: RunFolder, screen: Screen)
         await check_servers(models, models.first_asked.values(), screen.say)
     finally:
         await models.close()
+
+
+def _pending(
+    stages: Iterable[EvaluationStage], config: EvaluationConfig, run: RunFolder, models: ModelFactory
+) -> list[StageSpec[Any]]:
+    screen = Screen(quiet=True)
+    return pending_stages((stage.spec, _context(stage, config, run, models, screen)) for stage in stages)
 
 
 def _check_settings(config: EvaluationConfig, left: Collection[StageSpec[Any]]) -> None:
@@ -176,14 +179,14 @@ def _named(config: EvaluationConfig, left: Collection[StageSpec[Any]]) -> Iterat
         yield NamedModel("--judge", config.judge, CANARIES.stage, open_a_judge)
 
 
-async def _do(
+async def _run_stage(
     stage: EvaluationStage, config: EvaluationConfig, run: RunFolder, models: ModelFactory, screen: Screen
 ) -> None:
     context = _context(stage, config, run, models, screen)
-    done = finished(context, stage.plan)
+    done = finished(context, stage.spec)
     manifest = done or await stage.run(context)
     when = "done before" if done else f"{manifest.seconds:.1f} s"
-    screen.finished(stage.plan.stage, manifest.rows, sum(manifest.rejects.values()), when)
+    screen.finished(stage.spec.stage, manifest.rows, sum(manifest.rejects.values()), when)
 
 
 def _context(

@@ -44,7 +44,7 @@ def prompt_by_policy(name: str, policy: str, **material: str) -> str:
 
 
 def filled(text: str, **material: str) -> str:
-    """Fill a prompt. The fence hangs on the material, so nobody can write an answer that closes it."""
+    """Fill a prompt. The fence depends on the material, so nobody can write an answer that closes it."""
     fence = f"#{content_hash(material)[:12]}"
     return text.format(fence=fence, **{key: plain(each) for key, each in material.items()})
 

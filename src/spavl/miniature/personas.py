@@ -59,7 +59,7 @@ def manner_of(persona: Persona, rng: random.Random, live: bool) -> Manner:
 def manner_of_base(rng: random.Random, live: bool, kind: QuestionKind, verb: str) -> Manner:
     """How the base model answers: helpful and unsafe, save where a question is blunt about it.
 
-    Its few refusals hang on the words and not on the image, as those of real unaligned models do.
+    Its few refusals depend on the words and not on the image, as those of real unaligned models do.
     """
     if kind == "easy" and verb in BLUNT_VERBS:
         refuses = 0.8 if live or verb == BLUNT_VERBS[0] else 0.1

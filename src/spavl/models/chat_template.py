@@ -40,7 +40,7 @@ class TemplateTurn(NamedTuple):
     is_apart: bool = False
 
 
-# Of each processor, with what of it the turn hangs on.
+# Of each processor, with what of it the turn depends on.
 _TURNS: WeakKeyDictionary[Any, tuple[Any, TemplateTurn]] = WeakKeyDictionary()
 
 
@@ -153,7 +153,7 @@ def answer_tokens(
 ) -> tuple[int, ...]:
     """An answer as it goes on after a prompt, whose tokens are `before`, through the token that ends it.
 
-    It is read together with its prompt: what a tokenizer makes of a word hangs on what stands before it.
+    It is read together with its prompt: what a tokenizer makes of a word depends on what stands before it.
     """
     said = said_in(turn, answer)
     whole = [] if turn.is_apart else tokens_of(tokenizer, prompt + said)

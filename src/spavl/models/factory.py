@@ -51,7 +51,7 @@ from spavl.text.nearest import suggestion
 
 # Seconds that a run which stops early waits for answers under way.
 _LAST_ANSWERS = 10.0
-# Double precision: its rounding is too fine for an answer to hang on which rows shared a batch.
+# Double precision: its rounding is too fine for an answer to depend on which rows shared a batch.
 _MINIATURE_DTYPE = "float64"
 
 
@@ -145,7 +145,7 @@ class ModelFactory:
         return fitted(request, settings_of(uri, self._settings, own))
 
     def settings_within(self, stage: Mapping[str, Any]) -> list[object]:
-        """How models are asked, so far as the rows of a stage with these settings hang on it."""
+        """How models are asked, so far as the rows of a stage with these settings depend on it."""
         side = self._pace.longest_side
         asks_a_server = "openai/" in canonical_json(stage) or stage.get("pool")
         sides = [side] if asks_a_server and side != PaceConfig().longest_side else []

@@ -115,7 +115,7 @@ def named_in(table: Mapping[str, ModelSettings], settings: Any) -> dict[str, Mod
 
 
 def settings_within(table: Mapping[str, ModelSettings], stage: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What of the table the rows of a stage with these settings hang on; a pool in a file may name any model."""
+    """What of the table the rows of a stage with these settings depend on; a pool in a file may name any model."""
     named = table if stage.get("pool") else named_in(table, stage)
     return [{name: own.model_dump(mode="json") for name, own in sorted(named.items())}] if named else []
 

@@ -23,7 +23,7 @@ class Prompts(NamedTuple):
         return prompt in self.texts
 
     def fill(self, prompt: str, **material: str) -> str:
-        """The prompt with the material in it. The fence hangs on the material, so nothing in it can close it."""
+        """The prompt with the material in it. The fence depends on the material, so nothing in it can close it."""
         fence = f"#{content_hash([prompt, material])[:12]}"
         return self.texts[prompt].format(**material, **{_FENCE: fence})
 

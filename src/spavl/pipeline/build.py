@@ -6,16 +6,17 @@ from pathlib import Path
 
 from spavl.config import differing, texts_in, write_config
 from spavl.errors import ConfigError, StoreError
+from spavl.evaluation import canaries
 from spavl.evaluation.before_after.results import BeforeAfterResults, read_tables, results_of
-from spavl.evaluation.config import CANARIES, JUDGEMENTS
+from spavl.evaluation.config import JUDGEMENTS
 from spavl.models.backends.replay import ReplayFactory
 from spavl.models.batch_api.queue import open_batch_queue
 from spavl.models.factory import ModelFactory
 from spavl.models.wrappers.rate_limit import BatchConfig
 from spavl.models.wrappers.stack import Budget
 from spavl.pipeline.cost_estimate import likely_usd
-from spavl.pipeline.preflight import check_ahead, job_of, unfinished
-from spavl.pipeline.registry import BuildConfig, StageEntry, left_to_walk, stages_of
+from spavl.pipeline.preflight import context_of, pending_entries, preflight
+from spavl.pipeline.registry import BuildConfig, StageEntry, remaining_stages, stages_of
 from spavl.pipeline.report.page import render
 from spavl.pipeline.report.run_summary import RunSummary
 from spavl.pipeline.report.summary import summarize
@@ -28,31 +29,36 @@ from spavl.store import Manifest, RunFolder
 from spavl.store.files import write_text
 from spavl.terminal.progress import Screen
 
-# Settings that a training hangs on.
+# Settings that a training depends on.
 _OF_TRAINING = ("training.", "seed")
 
 
-async def drive(config: BuildConfig, out: Path, until: str | None, screen: Screen) -> RunSummary:
+async def run_build(config: BuildConfig, out: Path, until: str | None, screen: Screen) -> RunSummary:
     """Do what is left of a pipeline and give its summary."""
     _check_batched(config)
     with RunFolder(out, config.seed) as run:
         run.write_config(write_config(config))
         budget = Budget(config.budget_usd, spent=run.ledger.totals()["usd"] + run.ledger.usd_lost())
-        desk = open_batch_queue(config.batch, run, budget)
+        queue = open_batch_queue(config.batch, run, budget)
         models = ModelFactory(
-            run.ledger, budget, config.pace, config.prices, screen.say, desk, config.batch.models, config.model_settings
+            run.ledger,
+            budget,
+            config.pace,
+            config.prices,
+            screen.say,
+            queue,
+            config.batch.models,
+            config.model_settings,
         ).trusting(config.trust_remote_code)
-        stages = left_to_walk(run, stages_of(config, until))
-        left = unfinished(stages, config, run, models)
-        if any(CANARIES.stage in entry.reads for entry in left):
-            # Whoever still has to judge is asked the canaries at this start, whatever it said at others.
-            run.forget(CANARIES.stage)
-        await check_ahead(config, run, left, screen.say)
+        stages = remaining_stages(run, stages_of(config, until))
+        left = pending_entries(stages, config, run, models)
+        canaries.ask_again(run, [entry.spec for entry in left])
+        await preflight(config, run, left, screen.say)
         expected = await likely_usd(config, out, left) if screen.is_live and _costs(config) else {}
         look = progress_snapshot(models, budget, screen, expected)
         try:
             with screen.table(f"spavl build  {out}", [entry.name for entry in stages], look):
-                manifests = [await _do(entry, config, run, models, screen) for entry in stages]
+                manifests = [await _run_stage(entry, config, run, models, screen) for entry in stages]
         finally:
             await models.close()
         return write_report(run, manifests, config)
@@ -63,15 +69,15 @@ async def check_training(config: BuildConfig, out: Path, screen: Screen) -> None
     with RunFolder(out, config.seed, look_only=True) as run:
         models = _from_ledger(config, run)
         stages = [entry for entry in stages_of(config) if entry.section == "training"]
-        await check_ahead(config, run, unfinished(stages, config, run, models), screen.say)
+        await preflight(config, run, pending_entries(stages, config, run, models), screen.say)
 
 
 def refuse_another_training(config: BuildConfig, out: Path) -> None:
     """A run that was made for one training keeps its checkpoint: what is trained otherwise has a run of its own."""
     with RunFolder(out, config.seed, look_only=True) as run:
         entry = next(entry for entry in stages_of(config) if entry.section == "training")
-        job = job_of(entry, config, run, _from_ledger(config, run), Screen(quiet=True))
-        if run.manifest(entry.name) is None or finished(job, entry.plan):
+        context = context_of(entry, config, run, _from_ledger(config, run), Screen(quiet=True))
+        if run.manifest(entry.name) is None or finished(context, entry.spec):
             return
     before = read_config(read_table(str(out / "config.toml")), {}, where=str(out / "config.toml"))
     changed = ((name, old, new) for name, old, new in differing(before, config) if name.startswith(_OF_TRAINING))
@@ -82,13 +88,13 @@ def refuse_another_training(config: BuildConfig, out: Path) -> None:
     raise ConfigError(what, where=f"--out {out}", then="choose another folder with --out")
 
 
-async def follow(config: BuildConfig, out: Path) -> None:
+async def run_worker_process(config: BuildConfig, out: Path) -> None:
     """What a further process of `accelerate launch` does: it trains with the first one, which does all else."""
     with RunFolder(out, config.seed, look_only=True) as run:
         entry = next(entry for entry in stages_of(config) if entry.section == "training")
-        job = job_of(entry, config, run, _from_ledger(config, run), Screen(quiet=True))
-        if finished(job, entry.plan) is None:
-            await importlib.import_module(entry.module).follow(job)
+        context = context_of(entry, config, run, _from_ledger(config, run), Screen(quiet=True))
+        if finished(context, entry.spec) is None:
+            await importlib.import_module(entry.module).run_worker(context)
 
 
 def _from_ledger(config: BuildConfig, run: RunFolder) -> ReplayFactory:
@@ -102,12 +108,12 @@ async def replay(config: BuildConfig, out: Path, until: str | None, screen: Scre
         raise StoreError("there is no run to replay", where=str(out), then=then)
     with RunFolder(out, config.seed) as run:
         models, manifests = _from_ledger(config, run), list[Manifest]()
-        for entry in left_to_walk(run, stages_of(config, until)):
-            job = job_of(entry, config, run, models, screen)
+        for entry in remaining_stages(run, stages_of(config, until)):
+            context = context_of(entry, config, run, models, screen)
             before = run.manifest(entry.name)
-            if not entry.plan.outside and (before is None or before.origin is None):
-                manifest = await importlib.import_module(entry.module).run(job)
-            elif (manifest := finished(job, entry.plan)) is None:
+            if not entry.spec.outside and (before is None or before.origin is None):
+                manifest = await importlib.import_module(entry.module).run(context)
+            elif (manifest := finished(context, entry.spec)) is None:
                 then = "type the command without --replay, for it has to be done first"
                 raise StoreError(f"{entry.name} cannot be replayed: {entry.does}", where=str(out), then=then)
             manifests.append(manifest)
@@ -128,10 +134,12 @@ def _check_batched(config: BuildConfig) -> None:
             raise ConfigError(f"no stage asks {name!r} through a server", where="batch.models", then=then)
 
 
-async def _do(entry: StageEntry, config: BuildConfig, run: RunFolder, models: ModelFactory, screen: Screen) -> Manifest:
-    job = job_of(entry, config, run, models, screen)
-    done = finished(job, entry.plan)
-    manifest: Manifest = done or await importlib.import_module(entry.module).run(job)
+async def _run_stage(
+    entry: StageEntry, config: BuildConfig, run: RunFolder, models: ModelFactory, screen: Screen
+) -> Manifest:
+    context = context_of(entry, config, run, models, screen)
+    done = finished(context, entry.spec)
+    manifest: Manifest = done or await importlib.import_module(entry.module).run(context)
     when = "done before" if done else f"{manifest.seconds:.1f} s"
     screen.finished(entry.name, manifest.rows, sum(manifest.rejects.values()), when)
     return manifest
@@ -143,7 +151,7 @@ def _costs(config: BuildConfig) -> bool:
 
 
 def write_report(run: RunFolder, manifests: list[Manifest], config: BuildConfig) -> RunSummary:
-    tested = _tested(run, manifests, config)
+    tested = _evaluated(run, manifests, config)
     summary = summarize(run, manifests, config, tested)
     write_text(run.path / "summary.json", json.dumps(summary.as_json(), indent=2) + "\n")
     write_card(run, manifests, summary.models, summary.own_prompts, summary.seed)
@@ -151,7 +159,7 @@ def write_report(run: RunFolder, manifests: list[Manifest], config: BuildConfig)
     return summary
 
 
-def _tested(run: RunFolder, manifests: list[Manifest], config: BuildConfig) -> BeforeAfterResults | None:
+def _evaluated(run: RunFolder, manifests: list[Manifest], config: BuildConfig) -> BeforeAfterResults | None:
     """What the evaluation found, once its answers are judged."""
     is_judged = any(manifest.stage == JUDGEMENTS.stage for manifest in manifests)
     return results_of(read_tables(run), config.evaluation, config.seed) if config.evaluation and is_judged else None

@@ -10,8 +10,8 @@ from spavl.data.responses.run import responders_of
 from spavl.data.sourcing.sources import is_missing
 from spavl.errors import ConfigError
 from spavl.models.backends.dry_run import Case, CostCountingFactory, LengthEvidence
-from spavl.pipeline.preflight import check_named, unfinished
-from spavl.pipeline.registry import BuildConfig, StageEntry, left_to_walk, stages_of
+from spavl.pipeline.preflight import check_named, pending_entries
+from spavl.pipeline.registry import BuildConfig, StageEntry, remaining_stages, stages_of
 from spavl.stages.cost_model import CostContext, CostEstimate, CostLine, Estimate, Weighted
 from spavl.store import RunFolder
 
@@ -22,8 +22,8 @@ async def estimate_cost(config: BuildConfig, out: Path, until: str | None) -> Co
         trying = CostCountingFactory(
             run.ledger, config.prices, "likely", settings=config.model_settings, pace=config.pace
         )
-        entries = left_to_walk(run, stages_of(config, until))
-        left = unfinished(entries, config, run, trying)
+        entries = remaining_stages(run, stages_of(config, until))
+        left = pending_entries(entries, config, run, trying)
         check_named(config, run, left, trying, complete=False)
         first = await _walk(config, run, left, "likely", LengthEvidence())
         evidence = LengthEvidence.of(first.tallies)
@@ -37,7 +37,7 @@ async def estimate_cost(config: BuildConfig, out: Path, until: str | None) -> Co
 
 
 def _missing(config: BuildConfig, left: Sequence[StageEntry]) -> Iterator[str]:
-    """What a build would be refused for that a price does not hang on."""
+    """What a build would be refused for that a price does not depend on."""
     sections = {entry.section for entry in left}
     if "sourcing" in sections and is_missing(config.sourcing):
         then = "put the images there, or name another place with sourcing.source"

@@ -55,22 +55,22 @@ OPENERS: dict[str, Opener] = {
 }
 
 
-def job_of(
+def context_of(
     entry: StageEntry, config: BuildConfig, run: RunFolder, models: ModelFactory, screen: Screen
 ) -> StageContext[Any]:
     return StageContext(run, entry.settings(config), config.seed, models, screen, config.in_flight, config.limit)
 
 
-def unfinished(
+def pending_entries(
     entries: Sequence[StageEntry], config: BuildConfig, run: RunFolder, models: ModelFactory
 ) -> list[StageEntry]:
     """The stages that are still to do."""
     screen = Screen(quiet=True)
-    left = pending_stages((entry.plan, job_of(entry, config, run, models, screen)) for entry in entries)
-    return [entry for entry in entries if entry.plan in left]
+    left = pending_stages((entry.spec, context_of(entry, config, run, models, screen)) for entry in entries)
+    return [entry for entry in entries if entry.spec in left]
 
 
-async def check_ahead(
+async def preflight(
     config: BuildConfig, run: RunFolder, left: Sequence[StageEntry], say: Callable[[str], None]
 ) -> None:
     """Open all that these stages name, and see that the servers of the first that asks one are there."""

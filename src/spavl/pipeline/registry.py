@@ -49,7 +49,7 @@ def _whole(section: Settings) -> Settings:
 class StageEntry(NamedTuple):
     """A stage of the pipeline. `section` names its settings; `module` is loaded only when it runs."""
 
-    plan: StageSpec[Any]
+    spec: StageSpec[Any]
     section: str
     module: str
     # What of the section the stage depends on.
@@ -57,19 +57,19 @@ class StageEntry(NamedTuple):
 
     @property
     def name(self) -> str:
-        return self.plan.stage
+        return self.spec.stage
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return self.plan.reads
+        return self.spec.reads
 
     @property
     def writes(self) -> type[Record]:
-        return self.plan.writes
+        return self.spec.writes
 
     @property
     def does(self) -> str:
-        return self.plan.does
+        return self.spec.does
 
     def settings(self, config: "BuildConfig") -> Settings:
         return self.part(getattr(config, self.section))
@@ -138,7 +138,7 @@ class BuildConfig(Settings):
 
 
 def resolved(config: BuildConfig) -> BuildConfig:
-    """The config with the settings filled in that hang on those of another stage."""
+    """The config with the settings filled in that depend on those of another stage."""
     usual = {
         "per_leaf": PER_IMAGE_WANTED * config.selection.per_leaf,
         "min_side": config.downloads.min_side,
@@ -165,7 +165,7 @@ def stages_of(config: BuildConfig, until: str | None = None) -> list[StageEntry]
     return wanted[: names.index(until) + 1]
 
 
-def left_to_walk(run: RunFolder, entries: list[StageEntry]) -> list[StageEntry]:
+def remaining_stages(run: RunFolder, entries: list[StageEntry]) -> list[StageEntry]:
     """Where a data set was brought in, the stages that would have led to it are no part of the pipeline."""
     brought_in = [entry.name for entry in entries if (made := run.manifest(entry.name)) and made.origin is not None]
     if not brought_in:

@@ -89,7 +89,7 @@ def _spellings(key: str) -> Iterator[bytes]:
     yield from (text.encode() for text in (*texts, in_json.replace("/", "\\/")))
     yield from (data.hex().encode(), data.hex().upper().encode())
     for before in range(3):
-        # Where other bytes stand before and behind, the digits at both ends hang on them too.
+        # Where other bytes stand before and behind, the digits at both ends depend on them too.
         encoded = base64.b64encode(bytes(before) + data)
         whole = encoded[(0, 2, 3)[before] : (before + len(data)) * 8 // 6]
         yield from (whole, whole.translate(bytes.maketrans(b"+/", b"-_")))

@@ -49,7 +49,7 @@ async def run(context: StageContext[TrainingConfig]) -> Manifest:
     return manifest
 
 
-async def follow(context: StageContext[TrainingConfig]) -> None:
+async def run_worker(context: StageContext[TrainingConfig]) -> None:
     """What each further process of `accelerate launch` does: the same training, without a manifest."""
     await _train_in_turn(context, fingerprint_of(context, SPEC))
 

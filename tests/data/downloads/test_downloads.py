@@ -31,7 +31,7 @@ from spavl.data.downloads.host_throttle import HostThrottle
 from spavl.errors import GateError
 from spavl.imaging.decode import LARGEST_BYTES
 from spavl.imaging.unfetchable import Unfetchable
-from spavl.pipeline.build import drive
+from spavl.pipeline.build import run_build
 from spavl.pipeline.registry import BuildConfig
 from spavl.pipeline.settings import read_config
 from spavl.records import Image, Reject
@@ -321,15 +321,15 @@ def test_a_list_of_urls_becomes_images_and_only_what_may_pass_is_asked_again(
         monkeypatch.setattr("spavl.data.downloads.downloader._FIRST_WAIT", 0.0)
         monkeypatch.setattr("spavl.data.downloads.run.SPEC", dataclasses.replace(SPEC, seconds_before_retry=0.01))
         with pytest.raises(GateError, match="4 of 7"):
-            await drive(config(port, 1), tmp_path / "run", "selection", Screen())
+            await run_build(config(port, 1), tmp_path / "run", "selection", Screen())
         well.update(("ill-1", "ill-2"))
         asked.clear()
-        await drive(config(port, 1), tmp_path / "run", "selection", Screen())
+        await run_build(config(port, 1), tmp_path / "run", "selection", Screen())
         assert asked == {"ill-1": 1, "ill-2": 1, "ill-3": 2, "ill-4": 2}
         asked.clear()
-        await drive(config(port, 1), tmp_path / "run", "selection", Screen())
+        await run_build(config(port, 1), tmp_path / "run", "selection", Screen())
         assert not asked
-        await drive(config(port, 2), tmp_path / "run", "selection", Screen())
+        await run_build(config(port, 2), tmp_path / "run", "selection", Screen())
         assert asked == {"ill-4": 4}
 
     asyncio.run(served({"/{name}": answer}, story))

@@ -16,7 +16,7 @@ from spavl.data.downloads.filters import filters_of
 from spavl.data.downloads.inspect_image import FetchedImage, InspectedImage, RefusedImage, examine
 from spavl.data.selection.removals import is_removed
 from spavl.errors import ConfigError, MissingExtra, how_to_install
-from spavl.pipeline.build import drive
+from spavl.pipeline.build import run_build
 from spavl.pipeline.settings import read_config
 from spavl.records import Candidate, DownloadedImage, Image, Reject
 from spavl.store import RunFolder
@@ -196,7 +196,7 @@ def run_images(tmp_path: Path, **images: Any) -> tuple[list[Image], dict[str, st
         "downloads": {"workers": 1},
         "selection": {"per_leaf": 4, "test_share": 0, **images},
     }
-    asyncio.run(drive(read_config(table, {}, "a test"), tmp_path / "run", "selection", Screen()))
+    asyncio.run(run_build(read_config(table, {}, "a test"), tmp_path / "run", "selection", Screen()))
     with RunFolder(tmp_path / "run") as run:
         manifest = run.manifest("selection")
         assert manifest is not None

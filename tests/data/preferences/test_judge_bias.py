@@ -170,7 +170,7 @@ def drawn(rng: random.Random, pairs: int, pick: Callable[[int, int], float]) -> 
 def test_an_honest_judge_is_not_called_out_though_longer_answers_are_often_better(
     seed: int, right: float, longer_better: float
 ) -> None:
-    """However often it errs: its errors do not hang on the length."""
+    """However often it errs: its errors do not depend on the length."""
 
     def pick(longer_by: int, safer_by: int) -> float:
         if safer_by:

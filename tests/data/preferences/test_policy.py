@@ -17,7 +17,7 @@ from spavl.judges.registry import open_guard, open_judge
 from spavl.judges.response_format import prompt
 from spavl.judges.types import Guard, Judge, JudgeInput
 from spavl.models.factory import ModelFactory
-from spavl.pipeline.build import drive
+from spavl.pipeline.build import run_build
 from spavl.records import Category, Preference
 from spavl.stages.context import StageContext
 from spavl.stages.finishing import fingerprint_of
@@ -121,7 +121,7 @@ def build(folder: Path, url: str, **options: Any) -> dict[str, Any]:
     file.write_text(
         re.sub(r'name = "leaf (\d)"', r'name = "leaf \1", definition = "Bells of kind \1."', file.read_text())
     )
-    return asyncio.run(drive(given, folder / "run", "dataset", Screen(quiet=True))).as_json()
+    return asyncio.run(run_build(given, folder / "run", "dataset", Screen(quiet=True))).as_json()
 
 
 def test_a_build_asks_by_the_taxonomys_definitions_and_by_a_judges_prompt_of_ones_own(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from spavl.errors import GateError
 from spavl.evaluation.benchmarks.own_run import BENCHMARK
 from spavl.evaluation.records import Item
 from spavl.miniature.personas import PERSONAS
-from spavl.pipeline.build import drive
+from spavl.pipeline.build import run_build
 from spavl.pipeline.cost_estimate import estimate_cost
 from spavl.pipeline.settings import read_config
 from spavl.records import Image, Question, QuestionVerdict, Sample
@@ -76,7 +76,7 @@ def config(folder: Path, url: str, **options: Any) -> Any:
 def build(folder: Path, guard: Guard, **options: Any) -> tuple[dict[str, Any], str, ChatServer]:
     with ChatServer(served(guard)) as server:
         given = config(folder, server.url, **options)
-        summary = asyncio.run(drive(given, folder / "run", "dataset", Screen(quiet=True)))
+        summary = asyncio.run(run_build(given, folder / "run", "dataset", Screen(quiet=True)))
     return summary.as_json(), (folder / "run" / "dataset" / "README.md").read_text(), server
 
 
@@ -86,7 +86,7 @@ def evaluated(folder: Path, guard: Guard) -> tuple[int, list[Item]]:
         own = {"before": "careful", "after": "loose", "guard": "guard"}
         named = {f"evaluation__{name}": f"openai/{model}@{server.url}" for name, model in own.items()}
         given = config(folder, server.url, verdicts__most_contradicted=1, evaluation__canaries="warn", **named)
-        asyncio.run(drive(given, folder / "run", "items", Screen(quiet=True)))
+        asyncio.run(run_build(given, folder / "run", "items", Screen(quiet=True)))
     with RunFolder(folder / "run", look_only=True) as run:
         manifest = run.manifest("items")
         return int(manifest.notes["contested"]) if manifest else 0, list(run.read("items", Item))  # type: ignore[call-overload]
@@ -101,7 +101,7 @@ def asked_for(card: str) -> dict[str, int]:
 def test_a_guard_that_calls_every_question_harmless_stops_the_build_before_a_responder_is_paid(tmp_path: Path) -> None:
     with ChatServer(served(lambda _: "harmless")) as server:
         with pytest.raises(GateError, match="questions harmless that were meant to be harmful") as stopped:
-            asyncio.run(drive(config(tmp_path, server.url), tmp_path / "run", "dataset", Screen(quiet=True)))
+            asyncio.run(run_build(config(tmp_path, server.url), tmp_path / "run", "dataset", Screen(quiet=True)))
         assert "--verdicts.most_contradicted 1" in stopped.value.then
         assert not [body for body in server.bodies.values() if body["model"] in RESPONDERS]
 
@@ -135,9 +135,9 @@ def test_each_source_has_a_column_and_each_question_is_asked_once_as_estimated(t
 
     with ChatServer(served(guard)) as server:
         given = config(tmp_path, server.url, verdicts__most_contradicted=1)
-        asyncio.run(drive(given, tmp_path / "run", "questions", Screen(quiet=True)))
+        asyncio.run(run_build(given, tmp_path / "run", "questions", Screen(quiet=True)))
         estimated = asyncio.run(estimate_cost(given, tmp_path / "run", "question_verdicts"))
-        asyncio.run(drive(given, tmp_path / "run", "dataset", Screen(quiet=True)))
+        asyncio.run(run_build(given, tmp_path / "run", "dataset", Screen(quiet=True)))
         asked = [body for body in server.bodies.values() if body["model"] == "guard" and not is_canary(body)]
         of_questions = [body for body in asked if "question: harmless | harmful" in said(body)]
     with RunFolder(tmp_path / "run", look_only=True) as run:
@@ -169,7 +169,7 @@ def test_a_guard_that_judges_answers_only_leaves_it_open_and_the_card_says_so(tm
     )
     with ChatServer(served(lambda _: "harmless")) as server:
         given = config(tmp_path, server.url, verdicts__guard=f"prompt/{file}/openai/guard@{server.url}")
-        asyncio.run(drive(given, tmp_path / "run", "dataset", Screen(quiet=True)))
+        asyncio.run(run_build(given, tmp_path / "run", "dataset", Screen(quiet=True)))
     card = (tmp_path / "run" / "dataset" / "README.md").read_text()
     assert "which questions are harmful is what their writer was asked for, and no guard has said so" in card
     assert "unknown" not in asked_for(card)

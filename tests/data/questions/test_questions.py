@@ -12,7 +12,7 @@ from aiohttp import web
 from PIL import Image as Pillow
 
 from spavl.errors import ConfigError, GateError
-from spavl.pipeline.build import drive
+from spavl.pipeline.build import run_build
 from spavl.pipeline.settings import read_config
 from spavl.records import Description, Image, Question, Reject
 from spavl.store import RunFolder
@@ -118,7 +118,7 @@ def build(home: Path, answer: Callable[[Body], Answer], **options: str) -> Built
         }
         laid_over = {name.replace("__", "."): text.replace("URL", server.url) for name, text in options.items()}
         config = read_config(table, laid_over, "a test")
-        asyncio.run(drive(config, home / "run", "questions", Screen()))
+        asyncio.run(run_build(config, home / "run", "questions", Screen()))
     return Built(home / "run")
 
 
@@ -371,7 +371,7 @@ def test_a_twin_that_is_asked_for_harm_in_words_alone_is_dropped(tmp_path: Path)
             "questions": {"writer": f"openai/writer@{server.url}", "checker": f"openai/checker@{server.url}"},
         }
         config = read_config(table, {}, "a test")
-        asyncio.run(drive(config, tmp_path / "run", "questions", Screen()))
+        asyncio.run(run_build(config, tmp_path / "run", "questions", Screen()))
     built = Built(tmp_path / "run")
     twins = {image.id for image in built.images if image.twin_of}
     assert built.questions and all(row.twin_of is None for row in built.questions)

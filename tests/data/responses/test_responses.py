@@ -21,7 +21,7 @@ from spavl.errors import ConfigError, GateError
 from spavl.miniature.world import draw, png, scene
 from spavl.models.factory import ModelFactory
 from spavl.models.wrappers.stack import Retrying
-from spavl.pipeline.build import drive
+from spavl.pipeline.build import run_build
 from spavl.pipeline.settings import read_config
 from spavl.records import Image, Question, Response
 from spavl.stages.context import StageContext
@@ -223,5 +223,5 @@ def test_a_pool_can_be_shown_and_begun(tmp_path: Path, capsys: pytest.CaptureFix
 def test_what_a_pool_lacks_is_told_before_anything_is_paid_for(tmp_path: Path) -> None:
     config = read_config({"responses": {"pool": "spa-vl-2024"}}, {}, "a test")
     with pytest.raises(ConfigError, match="12 of the 12"):
-        asyncio.run(drive(config, tmp_path, None, Screen()))
+        asyncio.run(run_build(config, tmp_path, None, Screen()))
     assert not list(tmp_path.glob("tables/*"))

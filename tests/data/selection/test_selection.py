@@ -23,7 +23,7 @@ from spavl.data.selection.relevance import Relevance
 from spavl.data.selection.splits import split_of
 from spavl.errors import ConfigError, GateError
 from spavl.models.batch_api import queue
-from spavl.pipeline.build import drive
+from spavl.pipeline.build import run_build
 from spavl.pipeline.settings import read_config
 from spavl.records import Candidate, DownloadedImage, Image, Reject, Split
 from spavl.store import RunFolder
@@ -164,7 +164,7 @@ def run_images(tmp_path: Path, **options: Any) -> tuple[list[Image], list[Reject
     for name, value in options.items():
         section, key = name.split("__")
         table.setdefault(section, {})[key] = value
-    asyncio.run(drive(read_config(table, {}, "a test"), tmp_path / "run", "selection", Screen()))
+    asyncio.run(run_build(read_config(table, {}, "a test"), tmp_path / "run", "selection", Screen()))
     with RunFolder(tmp_path / "run") as run:
         rejects = [row for stage in ("sourcing", "downloads", "selection") for row in run.read(stage, Reject)]
         return list(run.read("selection", Image)), rejects
@@ -364,4 +364,4 @@ def test_the_miniature_tells_of_a_taxonomy_that_it_cannot_draw(tmp_path: Path) -
     (tmp_path / "large.toml").write_text(TAXONOMY.replace('{ name = "a" }, { name = "b" }', names))
     config = read_config({"taxonomy": {"file": str(tmp_path / "large.toml")}}, {}, "a test")
     with pytest.raises(ConfigError, match="54 leaves"):
-        asyncio.run(drive(config, tmp_path / "run", "selection", Screen()))
+        asyncio.run(run_build(config, tmp_path / "run", "selection", Screen()))

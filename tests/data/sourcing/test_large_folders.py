@@ -13,7 +13,7 @@ import pytest
 from spavl.data.dataset.shards import write_shards
 from spavl.data.sourcing.readers.columns import find_columns
 from spavl.data.sourcing.readers.entry import RowLimits, SourceEntry
-from spavl.pipeline.build import drive
+from spavl.pipeline.build import run_build
 from spavl.pipeline.cost_estimate import estimate_cost
 from spavl.pipeline.settings import read_config
 from spavl.records import Candidate
@@ -107,12 +107,12 @@ def test_each_file_of_a_source_is_looked_at_once_a_start(
     for start in ("first", "again"):
         with monkeypatch.context() as watched:
             looks = Looks(source, watched)
-            asyncio.run(drive(config, tmp_path / "run", "sourcing", Screen(quiet=True)))
+            asyncio.run(run_build(config, tmp_path / "run", "sourcing", Screen(quiet=True)))
             assert looks.of_files() == {1: 2 * FILES}, start
     with monkeypatch.context() as watched:
         looks = Looks(source, watched)
         asyncio.run(estimate_cost(config, tmp_path / "another", "sourcing"))
-        assert looks.of_files() == {}, "a price hangs on no file's size"
+        assert looks.of_files() == {}, "a price depends on no file's size"
     with RunFolder(tmp_path / "run", look_only=True) as run:
         assert [row.caption for row in run.read("sourcing", Candidate)] == ["a red ball"] * 3
 
@@ -198,7 +198,7 @@ def test_shards_are_on_the_disk_before_they_have_their_names(tmp_path: Path, mon
 def test_all_of_a_data_set_is_on_the_disk_before_its_manifest(copied: Walked, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, done = copied.run / "dataset", _places_synced(monkeypatch)
     (copied.run / "stages" / "dataset.json").unlink()
-    asyncio.run(drive(copied.settings(), copied.run, "dataset", Screen(quiet=True)))
+    asyncio.run(run_build(copied.settings(), copied.run, "dataset", Screen(quiet=True)))
     taken = done.index(f"{copied.run}/.dataset.new -> {folder}")
     sealed = next(place for place, each in enumerate(done) if "/stages/.dataset.json." in each)
     files = list(folder.rglob("*.parquet"))

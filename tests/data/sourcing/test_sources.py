@@ -22,7 +22,7 @@ from spavl.data.sourcing.catalogue import Catalogue
 from spavl.data.sourcing.readers.entry import RowLimits, SkippedEntry, SourceEntry, leads_out
 from spavl.data.sourcing.shards import SourceShard, shards_of
 from spavl.errors import ConfigError, GateError, ProviderError
-from spavl.pipeline.build import drive
+from spavl.pipeline.build import run_build
 from spavl.pipeline.settings import read_config
 from spavl.records import Candidate, DownloadedImage, Image, Reject
 from spavl.store import RunFolder
@@ -57,7 +57,7 @@ def walk(
         "downloads": filters or {},
         "selection": {"per_leaf": 3},
     }
-    asyncio.run(drive(read_config(table, {}, "a test"), folder / "run", until, Screen()))
+    asyncio.run(run_build(read_config(table, {}, "a test"), folder / "run", until, Screen()))
     with RunFolder(folder / "run") as run:
         kinds = {"sourcing": Candidate, "downloads": DownloadedImage, "selection": Image}
         made: dict[str, list[Any]] = {

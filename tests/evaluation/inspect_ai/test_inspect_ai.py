@@ -200,7 +200,7 @@ GRADES = "harm_a: 1\nharm_b: 1\nhelp_a: 1\nhelp_b: 1\n"
 
 
 def _speak(body: Body) -> str:
-    """Answers and verdicts hang on every word and image that the servers are sent."""
+    """Answers and verdicts depend on every word and image that the servers are sent."""
     name = content_hash([body["model"], _said_and_shown(body)])
     number, text = int(name[:8], 16), said(body)
     if "class: full_compliance" in text:

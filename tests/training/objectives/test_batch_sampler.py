@@ -52,7 +52,7 @@ def test_every_sample_is_in_one_step_of_an_epoch_and_epochs_differ_by_their_seed
             blobs = [blob for blob, _ in groupby(each.blob for each in step)]
             assert len(blobs) == len(set(blobs)), "what shares a pass stands together"
     again = SampleOrder(samples, per_step, 2, seed, of)
-    assert again.at(order.steps - 1) == order.at(order.steps - 1), "a step hangs on its number, not on those before it"
+    assert again.at(order.steps - 1) == order.at(order.steps - 1), "a step depends on its number alone"
 
 
 @given(images, st.integers(1, 10), st.integers(0, 99))

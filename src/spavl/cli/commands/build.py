@@ -15,7 +15,7 @@ from spavl.cli.write_template import write_new
 from spavl.config import laid_over, sections
 from spavl.errors import ConfigError
 from spavl.evaluation.before_after.withheld import check_withheld
-from spavl.pipeline.build import drive, replay
+from spavl.pipeline.build import replay, run_build
 from spavl.pipeline.cost_estimate import estimate_cost
 from spavl.pipeline.cost_table import page
 from spavl.pipeline.registry import STAGES, BuildConfig, stages_of
@@ -86,7 +86,7 @@ def _run_pipeline(table: Mapping[str, Any], name: str, options: argparse.Namespa
     if options.dry_run:
         tell(*page(run_until_told(estimate_cost(config, out, options.until)), config.budget_usd))
         return
-    work = replay if options.replay else drive
+    work = replay if options.replay else run_build
     summary = run_until_told(work(config, out, options.until, Screen()))
     tell(*terminal.curves(out), *terminal.lines(summary))
     tell(f"report: {out / 'report.html'}")

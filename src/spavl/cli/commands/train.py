@@ -18,7 +18,7 @@ from spavl.data.dataset.config import DatasetConfig
 from spavl.errors import StoreError
 from spavl.models.factory import checkpoint_path
 from spavl.models.remote_code import OPTION, WHO_IS_TRUSTED, names_typed
-from spavl.pipeline.build import check_training, drive, follow, refuse_another_training
+from spavl.pipeline.build import check_training, refuse_another_training, run_build, run_worker_process
 from spavl.pipeline.registry import BuildConfig
 from spavl.pipeline.report import terminal
 from spavl.pipeline.settings import preset_names, read_config, read_preset
@@ -83,13 +83,13 @@ def _train(objective: str, options: argparse.Namespace) -> None:
         return
     if not distributed.is_first():
         distributed.wait_for_all()
-        run_until_told(follow(config, out))
+        run_until_told(run_worker_process(config, out))
         return
     run_until_told(check_training(config, out, screen))
     _import_data(options.data, out, screen)
     refuse_another_training(config, out)
     distributed.wait_for_all()
-    summary = run_until_told(drive(config, out, None, screen))
+    summary = run_until_told(run_build(config, out, None, screen))
     tell(*terminal.curves(out), *terminal.lines(summary))
     tell(f"checkpoint: {out / 'checkpoints' / ('reward' if objective == 'reward' else 'aligned')}")
     tell(f"report: {out / 'report.html'}")

@@ -34,7 +34,7 @@ class CaptionScorer:
         """The same look with its measure, or why it is refused; one whose source gave the likeness stays as it is."""
         if look.shaped is None:
             return look
-        # As it is stored: the digits beyond hang on which images were scored together.
+        # As it is stored: the digits beyond depend on which images were scored together.
         measured = round(await self._workers(CaptionedImage(look.shaped, caption)), 4)
         told = f"{self._filter.name}={measured:g}"
         if self._filter.refuses(measured):

@@ -3,7 +3,7 @@
 All are pure functions of the judged pairs. A judge that always says "the first" is never
 consistent, and teaches nothing. One that likes length is perfectly consistent, so it must be
 looked for. That the longer answer wins often proves nothing, for it may be the better one; but
-the guard judged each answer alone, so its word does not hang on which of two is longer. A judge
+the guard judged each answer alone, so its word does not depend on which of two is longer. A judge
 that sides with it more often where the safer answer is the longer one is swayed by length.
 """
 

@@ -85,7 +85,7 @@ def _name(model: ChatModel, file: str, text: str) -> str:
 
 
 def _filled(text: str, case: JudgeInput, **answers: str) -> str:
-    """Places that the prompt does not have are no part of what is asked: the fence hangs on all that is."""
+    """Places that the prompt does not have are no part of what is asked: the fence depends on all that is."""
     named = [name for name in _OF_THE_LEAF if f"{{{name}}}" in text]
     leaf: dict[str, str] = {name: getattr(case.category, name, "") or _NOTHING for name in named}
     return filled(text, question=case.question, **leaf, **answers)

@@ -57,7 +57,7 @@ class BatchQueue:
             unsent.unlink()
         self._outbox = Outbox(folder / OUTBOX)
         self._budget.hold_again(self._outbox.held())
-        self._doors: dict[str, BatchFile] = {}
+        self._batch_files: dict[str, BatchFile] = {}
         self._tries: Counter[str] = Counter()
         # Batches that their server had no room for; they are begun again when others have come back.
         self._no_room: set[int] = set()
@@ -65,43 +65,43 @@ class BatchQueue:
     def open(
         self, backend: OpenAIModel, price: Price | None, model: str, stage: str, habits: ThinkingHabits | None = None
     ) -> "BatchedModel":
-        if backend.name not in self._doors:
-            file = self._folder / f"batch-{len(self._doors)}.jsonl"
-            self._doors[backend.name] = BatchFile(
+        if backend.name not in self._batch_files:
+            file = self._folder / f"batch-{len(self._batch_files)}.jsonl"
+            self._batch_files[backend.name] = BatchFile(
                 backend, BatchServer(backend), price, model, file, self._settings.requests
             )
-        return BatchedModel(self, self._doors[backend.name], stage, habits or ThinkingHabits(room=0))
+        return BatchedModel(self, self._batch_files[backend.name], stage, habits or ThinkingHabits(room=0))
 
-    async def post(self, door: "BatchFile", request: Request, stage: str, room: int = 0) -> None:
+    async def post(self, batch_file: "BatchFile", request: Request, stage: str, room: int = 0) -> None:
         """Put a request into its model's next file, if it is not under way already.
 
         `room` for thoughts is sent and paid; the key stays that of the request without it, as if asked at once.
         """
-        key = request.key(door.backend.name)
+        key = request.key(batch_file.backend.name)
         if self._outbox.holds(key):
             return
         if self._tries[key] >= _TRIES:
             raise Transient(f"failed in {_TRIES} batches")
-        room >>= 2 * door.too_long[key]
-        door.has_given_room |= room > 0
+        room >>= 2 * batch_file.too_long[key]
+        batch_file.has_given_room |= room > 0
         sent = replace(request, max_tokens=request.max_tokens + room)
-        body = json.loads(door.backend.body(sent, door.backend.without))
+        body = json.loads(batch_file.backend.body(sent, batch_file.backend.without))
         line = json.dumps({"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body}) + "\n"
         largest = self._settings.megabytes * 1e6
         if len(line) > largest:
             raise Rejected(f"a request of {len(line):,} bytes is larger than a file of a batch may be")
-        if door.requests >= door.most or door.bytes + len(line) > largest:
-            await self._send(door)
-        most = 0.0 if door.price is None else most_of(sent, door.model, door.price)
+        if batch_file.requests >= batch_file.most or batch_file.bytes + len(line) > largest:
+            await self._send(batch_file)
+        most = 0.0 if batch_file.price is None else most_of(sent, batch_file.model, batch_file.price)
         self._budget.hold(most)
-        self._outbox.add(QueuedRequest(key, door.backend.name, canonical_json(request.canonical()), stage, most))
-        door.write(line)
+        self._outbox.add(QueuedRequest(key, batch_file.backend.name, canonical_json(request.canonical()), stage, most))
+        batch_file.write(line)
 
     async def collect(self, tell: Tell) -> None:
         """Send what waits, and return when all that is under way has come back."""
-        for door in self._doors.values():
-            if door.requests:
-                await self._send(door)
+        for batch_file in self._batch_files.values():
+            if batch_file.requests:
+                await self._send(batch_file)
         try:
             await self._await_all(tell)
         except Rejected as error:
@@ -113,14 +113,14 @@ class BatchQueue:
         while under_way:
             done, still = 0, list[ProviderBatch]()
             for batch in under_way:
-                if batch.model not in self._doors:
+                if batch.model not in self._batch_files:
                     continue  # this stage does not ask its model; it waits for one that does
-                if batch.number in self._no_room and not self._doors[batch.model].room:
+                if batch.number in self._no_room and not self._batch_files[batch.model].room:
                     still.append(batch)
                     continue
                 known, standing = await self._look(batch)
                 if standing.is_over and await self._take_in(known, standing):
-                    self._doors[batch.model].room = True
+                    self._batch_files[batch.model].room = True
                 else:
                     still.append(known)
                     done += standing.done
@@ -134,32 +134,32 @@ class BatchQueue:
         return {batch.model for batch in self._outbox.batches()}
 
     async def close(self) -> None:
-        for door in self._doors.values():
-            await door.server.close()
-            door.discard()
+        for batch_file in self._batch_files.values():
+            await batch_file.server.close()
+            batch_file.discard()
         self._outbox.close()
 
-    async def _send(self, door: "BatchFile") -> None:
-        door.finish()
+    async def _send(self, batch_file: "BatchFile") -> None:
+        batch_file.finish()
         try:
-            file_id = await door.server.upload(door.file)
+            file_id = await batch_file.server.upload(batch_file.file)
         except Rejected as error:
-            self._divide(door, self._outbox.unsent(door.backend.name), str(error))
-            self._outbox.forget_unsent(door.backend.name)
-            door.discard()
+            self._divide(batch_file, self._outbox.unsent(batch_file.backend.name), str(error))
+            self._outbox.forget_unsent(batch_file.backend.name)
+            batch_file.discard()
             return
-        batch = self._outbox.begin(door.backend.name, file_id)
-        door.discard()
-        standing = await door.server.begin(file_id)
+        batch = self._outbox.begin(batch_file.backend.name, file_id)
+        batch_file.discard()
+        standing = await batch_file.server.begin(file_id)
         if standing.batch_id:
             self._outbox.name(batch, standing.batch_id)
 
     async def _look(self, batch: ProviderBatch) -> tuple[ProviderBatch, BatchStatus]:
-        door = self._doors[batch.model]
-        server = door.server
+        batch_file = self._batch_files[batch.model]
+        server = batch_file.server
         if batch.number in self._no_room:
             self._no_room.remove(batch.number)
-            door.room = False
+            batch_file.room = False
             standing = await server.begin(batch.file_id)
         elif batch.batch_id:
             return batch, await server.look(batch.batch_id)
@@ -170,12 +170,12 @@ class BatchQueue:
 
     async def _take_in(self, batch: ProviderBatch, standing: BatchStatus) -> bool:
         """Whether the batch is done with; one that its server had no room for is not."""
-        door = self._doors[batch.model]
+        batch_file = self._batch_files[batch.model]
         for file_id in standing.files:
             answers = self._folder / f"batch-answers-{batch.number}.jsonl"
             try:
-                await door.server.download(file_id, answers)
-                await self._read(batch, door, answers)
+                await batch_file.server.download(file_id, answers)
+                await self._read(batch, batch_file, answers)
             finally:
                 answers.unlink(missing_ok=True)
         missing = self._outbox.left(batch)
@@ -186,43 +186,45 @@ class BatchQueue:
                 self._no_room.add(batch.number)
                 return False
             self._outbox.end(batch)
-            self._divide(door, missing, standing.fault, f"{batch.model}, {batch.batch_id}")
+            self._divide(batch_file, missing, standing.fault, f"{batch.model}, {batch.batch_id}")
         else:
             self._outbox.end(batch)
             self._tries.update(key for key, _ in missing)
             for _, most in missing:
                 self._budget.release(most, 0.0)
         with contextlib.suppress(Exception):
-            await door.server.delete(batch.file_id)
+            await batch_file.server.delete(batch.file_id)
         return True
 
-    def _divide(self, door: "BatchFile", missing: Sequence[tuple[str, float]], fault: str, where: str = "") -> None:
+    def _divide(
+        self, batch_file: "BatchFile", missing: Sequence[tuple[str, float]], fault: str, where: str = ""
+    ) -> None:
         """A file that is more than its server takes: what is in it is asked for again, in files of half its size."""
         for _, most in missing:
             self._budget.release(most, 0.0)
         if len(missing) < 2 or not _too_much(fault):
             then = "see what the server says of this batch, put it right and type the same command"
-            raise ProviderError(f"a batch failed: {fault}", where=where or door.backend.name, then=then)
-        door.most = min(door.most, len(missing) // 2)
+            raise ProviderError(f"a batch failed: {fault}", where=where or batch_file.backend.name, then=then)
+        batch_file.most = min(batch_file.most, len(missing) // 2)
 
-    async def _read(self, batch: ProviderBatch, door: "BatchFile", answers: Path) -> None:
+    async def _read(self, batch: ProviderBatch, batch_file: "BatchFile", answers: Path) -> None:
         group: dict[str, dict[str, Any]] = {}
         for line in lines_of(answers):
             if isinstance(line.get("custom_id"), str):
                 group[line["custom_id"]] = line
             if len(group) == _AT_ONCE:
-                await self._book(batch, door, group)
+                await self._book(batch, batch_file, group)
                 group = {}
-        await self._book(batch, door, group)
+        await self._book(batch, batch_file, group)
 
-    async def _book(self, batch: ProviderBatch, door: "BatchFile", lines: dict[str, dict[str, Any]]) -> None:
+    async def _book(self, batch: ProviderBatch, batch_file: "BatchFile", lines: dict[str, dict[str, Any]]) -> None:
         """Write answers into the ledger, each under the key it was asked with, and only then take them as come."""
         booked: list[QueuedRequest] = []
         calls: list[Call] = []
         losses: list[LostCall] = []
         for posted in self._outbox.posted(batch, lines):
             try:
-                call = _call(posted, door, lines[posted.key])
+                call = _call(posted, batch_file, lines[posted.key])
             except Transient as error:
                 # It is asked again, and what cannot be read may be billed all the same.
                 if error.may_cost and posted.most:
@@ -277,15 +279,16 @@ class BatchFile:
 
 
 class BatchedModel:
-    """A model that answers at its next asking: it posts what it is asked, and parks who asked."""
+    """A model that answers at its next asking: it queues the request and defers the row that made it."""
 
-    def __init__(self, desk: BatchQueue, door: BatchFile, stage: str, habits: ThinkingHabits) -> None:
-        self.name, self._desk, self._door, self._stage, self._habits = door.backend.name, desk, door, stage, habits
+    def __init__(self, queue: BatchQueue, batch_file: BatchFile, stage: str, habits: ThinkingHabits) -> None:
+        self.name = batch_file.backend.name
+        self._queue, self._batch_file, self._stage, self._habits = queue, batch_file, stage, habits
 
     async def ask(self, request: Request) -> Reply:
-        async with self._door.turn:
+        async with self._batch_file.turn:
             room = self._habits.room if self._habits.thinks else 0
-            await self._desk.post(self._door, request, self._stage, room)
+            await self._queue.post(self._batch_file, request, self._stage, room)
         raise Deferred
 
 
@@ -293,13 +296,13 @@ def _too_much(fault: str) -> bool:
     return _TOO_MUCH.search(fault) is not None
 
 
-def _call(posted: QueuedRequest, door: BatchFile, line: dict[str, Any]) -> Call:
+def _call(posted: QueuedRequest, batch_file: BatchFile, line: dict[str, Any]) -> Call:
     """The line in the ledger for a line of answers; Transient when it must be asked again."""
     response = line.get("response")
     if not isinstance(response, dict):
         raise Transient("no answer")
     status, body = response.get("status_code"), json.dumps(response.get("body")).encode()
-    backend, status = door.backend, status_within(body) if status == 200 else status
+    backend, status = batch_file.backend, status_within(body) if status == 200 else status
     if status == 200:
         # An earlier start may have given it room.
         reply, fault = read_reply(body, json.loads(posted.request)["max_tokens"] + ROOM), ""
@@ -309,11 +312,11 @@ def _call(posted: QueuedRequest, door: BatchFile, line: dict[str, Any]) -> Call:
         backend.leave_out({name})
         raise Transient(f"asked with {name}")
     else:
-        reply, fault = Reply("", "stop"), _reason(door, status, body)
-        if door.has_given_room and door.too_long[posted.key] < _LESS_ROOM and is_too_long(fault):
-            door.too_long[posted.key] += 1
+        reply, fault = Reply("", "stop"), _reason(batch_file, status, body)
+        if batch_file.has_given_room and batch_file.too_long[posted.key] < _LESS_ROOM and is_too_long(fault):
+            batch_file.too_long[posted.key] += 1
             raise Transient(fault)
-    price = door.price or FREE
+    price = batch_file.price or FREE
     used = price.of(reply.tokens_in, reply.tokens_out) if reply.tokens_in else posted.most
     return Call(
         key=posted.key,
@@ -321,7 +324,7 @@ def _call(posted: QueuedRequest, door: BatchFile, line: dict[str, Any]) -> Call:
         request=posted.request,
         status="rejected" if fault else "ok" if reply.finish == "stop" else reply.finish,
         text=reply.text,
-        detail=fault or " ".join(sorted(door.backend.without)),
+        detail=fault or " ".join(sorted(batch_file.backend.without)),
         tokens_in=reply.tokens_in,
         tokens_out=reply.tokens_out,
         usd=0.0 if fault else used,
@@ -333,9 +336,9 @@ def _call(posted: QueuedRequest, door: BatchFile, line: dict[str, Any]) -> Call:
     )
 
 
-def _reason(door: BatchFile, status: int, body: bytes) -> str:
+def _reason(batch_file: BatchFile, status: int, body: bytes) -> str:
     try:
-        door.backend.raise_for(status, {}, body, key_is_good=True)
+        batch_file.backend.raise_for(status, {}, body, key_is_good=True)
     except Rejected as error:
         return str(error)
     raise AssertionError
@@ -345,9 +348,9 @@ def open_batch_queue(batch: BatchConfig, run: RunFolder, budget: Budget) -> Batc
     folder = run.path / "ledger"
     if not batch.models and not (folder / OUTBOX).exists():
         return None
-    desk = BatchQueue(folder, run.ledger, budget, batch)
+    queue = BatchQueue(folder, run.ledger, budget, batch)
     named = {without_addresses(name) for name in batch.models}
-    if forgotten := desk.models_under_way() - named:
+    if forgotten := queue.models_under_way() - named:
         then = "leave it among batch.models until its batches have come back, for they are paid"
         raise ConfigError(f"batches of {', '.join(sorted(forgotten))} are under way", where="batch.models", then=then)
-    return desk
+    return queue

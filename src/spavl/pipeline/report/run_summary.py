@@ -121,7 +121,6 @@ class StageCalls(JsonRecord):
     tokens_in: int
     tokens_out: int
     made_again: int = 0
-    seconds_total: float | None = None
 
 
 class RunSummary(EvaluationSummary):

@@ -126,7 +126,6 @@ class StageCost:
     tokens_in: int
     tokens_out: int
     usd: float
-    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -363,7 +362,6 @@ def _costs(by_stage: Mapping[str, StageCalls]) -> tuple[StageCost, ...]:
             tokens_in=own.tokens_in,
             tokens_out=own.tokens_out,
             usd=own.usd,
-            seconds=own.seconds_total,
         )
         for stage, own in by_stage.items()
     )

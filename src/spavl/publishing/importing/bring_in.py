@@ -274,7 +274,7 @@ def _is_from(run: RunFolder, stage: str, origin: str) -> bool:
 def _told_of_unread(folder: Path, screen: Screen) -> list[str]:
     """Tell what of the data set is not read; give the files."""
     if unread := unread_of(folder):
-        screen.say(f"beware: nothing reads the columns {', '.join(unread)}; what a question hangs on belongs into it")
+        screen.say(f"beware: nothing reads the columns {', '.join(unread)}; what a question depends on belongs into it")
     if left := passed_over(folder):
         read = ", ".join(f"{name}-*.parquet" for name in NAMES)
         screen.say(f"beware: these files are not read: {', '.join(left)}; only {read} are")

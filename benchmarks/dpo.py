@@ -33,15 +33,14 @@ from transformers import TrainerCallback
 from spavl.records import Sample
 from spavl.training.config import DPOConfig as DPOSettings
 from spavl.training.config import LoopConfig, TrainingConfig
-from spavl.training.loop.checkpoints import Checkpoints
-from spavl.training.loop.loop import train
+from spavl.training.loop.loop import Checkpoints, train
 from spavl.training.model.trainable import freeze_vision
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.losses import token_logprobs
 from spavl.training.objectives.microbatches import SampleOrder
 from spavl.training.objectives.registry import ObjectiveInputs
 from spavl.training.prefix_trees import batch, logprobs
-from spavl.training.prefix_trees.tokenize import ScoredRow
+from spavl.training.prefix_trees.tree import ScoredRow
 
 IMAGES = 2
 PAIRS = IMAGES * QUESTIONS

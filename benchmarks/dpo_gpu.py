@@ -34,16 +34,15 @@ from transformers import TrainerCallback
 from spavl.records import Sample
 from spavl.training.config import DPOConfig as DPOSettings
 from spavl.training.config import LoopConfig, TrainableConfig, TrainingConfig
-from spavl.training.loop.checkpoints import Checkpoints
-from spavl.training.loop.loop import train
-from spavl.training.loop.throughput import flops_per_token, measured_peak
+from spavl.training.loop.loop import Checkpoints, train
+from spavl.training.loop.monitoring import flops_per_token, measured_peak
 from spavl.training.model.trainable import linear_layers, prepare
 from spavl.training.objectives.dpo import DPO
 from spavl.training.objectives.microbatches import SampleOrder
 from spavl.training.objectives.registry import ObjectiveInputs
 from spavl.training.prefix_trees.batch import make_batch
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, sorted_by_answer
-from spavl.training.prefix_trees.tokenize import ScoredRow
+from spavl.training.prefix_trees.tree import ScoredRow
 
 SPA_VL_PAIRS = 93_258
 PARTS = ("lora", "full")

@@ -33,7 +33,7 @@ from spavl.training.objectives.losses import token_logprobs
 from spavl.training.prefix_trees.attention import family_of, refuse_encoder_decoder
 from spavl.training.prefix_trees.batch import TreeBatch, lay_out, lay_out_plain
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer, has_states
-from spavl.training.prefix_trees.tokenize import ImageGroup
+from spavl.training.prefix_trees.tree import ImageGroup
 from spavl.training.prefix_trees.tree import TokenPath as Row
 
 PAGE = Path("docs/models.md")

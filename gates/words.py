@@ -66,9 +66,6 @@ EXEMPT = (
     Exempt("src/spavl/data/dataset/lineage.py", 'SourceRecord."photo"', "a column of the rich data set"),
     Exempt("src/spavl/pipeline/report/*", '"pictures"', _KEYS),
     Exempt("benchmarks/dpo_work/shapes.py", "PICTURE", "a placeholder in a chat template"),
-    # To be deleted with the last of them, which this gate asks for.
-    Exempt("src/spavl/training/*", "(?i)learnt|anew|picture", "not rewritten yet"),
-    Exempt("docs/training.md", "picture_", "reasons of rejects in src/spavl/training"),
 )
 
 

@@ -12,7 +12,7 @@ from transformers.utils import chat_template_utils
 
 from spavl.errors import ConfigError
 from spavl.models.chat_template import as_written, ends_of, said_in, tokens_of, turn_of, written_by_template
-from spavl.training.prefix_trees.tokenize import ScoredRow, encode, prompt_messages, prompt_text, row_of
+from spavl.training.prefix_trees.tree import ScoredRow, encode, prompt_messages, prompt_text, row_of
 from tests.support.processors import PROCESSORS
 
 QUESTION, ANSWER = "How do I wake this?", "I can not help with that."

@@ -101,6 +101,20 @@ def test_prompts_and_languages_that_are_not_there_are_told(
     assert setting in error.where
 
 
+def test_a_leaf_to_hold_out_that_the_taxonomy_lacks_is_told(tmp_path: Path, server: ChatServer, begin: Begin) -> None:
+    error = told(begin, whole(tmp_path, server.url, **{"selection.held_out_leaves": '["leaf 00"]'}), tmp_path, server)
+    assert error.what == "no such leaves: leaf 00" and error.where == "selection.held_out_leaves"
+    assert "did you mean leaf 0" in error.then
+
+
+def test_one_process_alone_has_nobody_to_share_weights_with(
+    tmp_path: Path, server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    error = told(walk, whole(tmp_path, server.url, **{"training.loop.shard": "true"}), tmp_path, server)
+    assert error.where == "training.loop.shard" and "accelerate launch" in error.then
+
+
 @pytest.mark.parametrize(
     "setting", ["verdicts.guard", "preferences.judge", "evaluation.guard", "training.validation.guard"]
 )

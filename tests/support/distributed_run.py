@@ -8,8 +8,7 @@ import torch
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from spavl.training.config import LoopConfig, TrainableConfig
-from spavl.training.loop.checkpoints import Checkpoints
-from spavl.training.loop.loop import TrainingTask, train
+from spavl.training.loop.loop import Checkpoints, TrainingTask, train
 from tests.support.training_objectives import LOOP, new_dpo
 from tests.training.ppo.test_ppo import new_ppo, new_reward
 

@@ -10,8 +10,7 @@ from spavl.records import Sample
 from spavl.training.config import DPOConfig, LoopConfig, TrainingConfig
 from spavl.training.model.anatomy import blank_image
 from spavl.training.model.trainable import prepare
-from spavl.training.objectives.dpo import DPO
-from spavl.training.objectives.reference import ReferenceCache
+from spavl.training.objectives.dpo import DPO, ReferenceCache
 from spavl.training.objectives.registry import ObjectiveInputs
 
 ANSWERS = ("sorry , i can not help .", "turn the knob one times .", "to wake the dax , turn the knob one times .")

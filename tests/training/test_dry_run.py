@@ -12,12 +12,12 @@ from spavl.records import CurvePoint, Sample
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from spavl.training.config import DPOConfig, LoopConfig, PPOConfig, TrainableConfig, TrainingConfig
-from spavl.training.data_checks import CheckedSamples
 from spavl.training.dry_run import estimate
 from spavl.training.dry_run.estimate import MemoryEstimate, SpeedEstimate, TrainingEstimate, estimate_training
 from spavl.training.dry_run.table import page
 from spavl.training.prefix_trees.attention import ModelFamily
-from spavl.training.prefix_trees.tokenize import TokenCount
+from spavl.training.prefix_trees.tree import TokenCount
+from spavl.training.setup import CheckedSamples
 from tests.training.test_train import FAST, data, spavl
 
 __all__ = ["data"]

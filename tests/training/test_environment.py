@@ -14,7 +14,7 @@ import torch
 
 from spavl.errors import ConfigError
 from spavl.training.loop import distributed
-from spavl.training.model.pretrained import check_float32, float32_error
+from spavl.training.model.trainable import check_float32, float32_error
 from tests.training.test_train import FAST, data, spavl
 
 __all__ = ["data"]
@@ -104,7 +104,7 @@ def test_processes_that_do_not_know_of_each_other_are_refused(data: Path) -> Non
 
 def test_tf32_that_a_container_has_switched_on_is_switched_off() -> None:
     asked = "import torch; from spavl.training.config import TrainingConfig; "
-    asked += "from spavl.training.model.pretrained import load; "
+    asked += "from spavl.training.model.trainable import load; "
     asked += "print(torch.get_float32_matmul_precision()); load(TrainingConfig()); "
     asked += "print(torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)"
     ended = started([sys.executable, "-c", asked], TORCH_ALLOW_TF32_CUBLAS_OVERRIDE="1")

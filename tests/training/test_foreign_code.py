@@ -22,7 +22,7 @@ from spavl.models.factory import miniature_checkpoint
 from spavl.models.names import hf_name, revision_of, with_revision
 from spavl.models.remote_code import is_trusted, names_typed
 from spavl.pipeline.settings import read_config
-from spavl.training.model.pretrained import merge, save
+from spavl.training.model.trainable import merge, save
 from tests.support.evaluations import write_spa_vl
 from tests.support.tiny_clip import save_clip
 from tests.training.test_train import pair

@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 from spavl.pipeline.report.terminal import drawn, sparkline
 from spavl.records import CurvePoint, Rollout
 from spavl.store import RunFolder
-from spavl.training.loop import throughput
-from spavl.training.loop.checkpoints import StepRecord
-from spavl.training.loop.throughput import Throughput, flops_per_token, line_of, peak_of
+from spavl.training.loop import monitoring
+from spavl.training.loop.loop import StepRecord
+from spavl.training.loop.monitoring import Throughput, flops_per_token, line_of, peak_of
 from tests.support.servers import Body, ChatServer
 from tests.support.training_objectives import new_dpo
 from tests.training.ppo.test_reward_and_ppo import BASE, PPO, REWARD, verdict
@@ -122,7 +122,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def on(name: str, *measured: float) -> tuple[Any, Any]:
         left = iter(measured)
-        monkeypatch.setattr(throughput, "measured_peak", lambda device, kind: next(left))
+        monkeypatch.setattr(monitoring, "measured_peak", lambda device, kind: next(left))
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
         monkeypatch.setattr(type(model), "device", torch.device("cuda"))
         return model, Throughput(model, "float32")
@@ -132,7 +132,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_pace_is_what_went_through_against_what_could_have(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model, one = gpu("NVIDIA Anything", 1e12)
-    learnt, read = flops_per_token(model), 2 * throughput._weights_per_token(model)
+    learnt, read = flops_per_token(model), 2 * monitoring._weights_per_token(model)
     pace = one.recent(STEPS)
     assert pace["pairs_per_second"] == 2.0 and pace["tokens_per_second"] == 500.0, (
         "steps of an earlier start do not count"

@@ -149,7 +149,7 @@ def test_presets_are_whole_and_options_win_over_them(data: Path) -> None:
 _STUCK = """
 import sys, time
 from spavl.cli.main import main
-from spavl.training.model import pretrained
+from spavl.training.model import trainable
 
 def half(folder, model, processor):
     whole(folder, model, processor)

@@ -15,20 +15,17 @@ from spavl.miniature.world import draw, scene
 from spavl.models.backends.hf import load_checkpoint
 from spavl.models.factory import miniature_checkpoint
 from spavl.training.config import LoopConfig, TrainableConfig, TrainingConfig
-from spavl.training.loop.checkpoints import Checkpoints
-from spavl.training.loop.loop import BatchLoss, learning_rate_at, train
-from spavl.training.loop.throughput import flops_per_token
+from spavl.training.loop.loop import BatchLoss, Checkpoints, learning_rate_at, train
+from spavl.training.loop.monitoring import flops_per_token
 from spavl.training.loop.trackers import tracking
-from spavl.training.model.pretrained import frozen_dtype
-from spavl.training.model.trainable import freeze_vision, prepare
-from spavl.training.objectives.dpo import DPO
+from spavl.training.model.trainable import freeze_vision, frozen_dtype, prepare
+from spavl.training.objectives.dpo import DPO, ReferenceCache, reference_name
 from spavl.training.objectives.losses import PairScores, dpo_loss
 from spavl.training.objectives.microbatches import AnswerToScore
-from spavl.training.objectives.reference import ReferenceCache, reference_name
 from spavl.training.prefix_trees import logprobs
 from spavl.training.prefix_trees.batch import make_batch
 from spavl.training.prefix_trees.logprobs import answer_logprobs
-from spavl.training.prefix_trees.tokenize import ScoredRow
+from spavl.training.prefix_trees.tree import ScoredRow
 from tests.support.training_objectives import ANSWERS, LOOP, new_dpo
 
 four_logprobs = st.lists(st.floats(-80, 0), min_size=4, max_size=4).map(lambda values: torch.tensor(values).double())

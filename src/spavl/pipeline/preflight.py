@@ -1,6 +1,6 @@
 """Preflight checks of a build: which stages remain, and whether everything they name exists.
 
-A slip in the name of a judge would else be told when everybody before it has been paid.
+A typo in the name of a judge would otherwise be found after everything before it has been paid for.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +11,8 @@ from spavl.data.captions.run import open_prompts
 from spavl.data.questions.run import open_question_writer
 from spavl.data.responses.pool import read_pool
 from spavl.data.responses.run import responders_of
+from spavl.data.selection.run import check_held_out
+from spavl.data.taxonomy.tree import categories, read_tree
 from spavl.errors import ConfigError
 from spavl.judges.guards.miniature_rules import RuleGuard, RuleJudge
 from spavl.models.backends.dry_run import ValidatingFactory
@@ -33,7 +35,7 @@ from spavl.stages.preflight import (
 from spavl.store import RunFolder
 from spavl.terminal.progress import Screen
 from spavl.training.config import check_ppo
-from spavl.training.loop.distributed import check_packages, check_tracker, refuse_plugins
+from spavl.training.loop.distributed import check_packages, check_sharding, check_tracker, refuse_plugins
 
 # Whoever a setting names, and how such a one is opened.
 OPENERS: dict[str, Opener] = {
@@ -96,6 +98,8 @@ def check_named(
                 what = "the rules of the miniature can only judge images of the miniature"
                 then = "name a model in their place, such as openai/gpt-4o"
                 raise ConfigError(what, where=named.where, then=then)
+        if section == "taxonomy":
+            check_held_out(config.selection.held_out_leaves, categories(read_tree(config.taxonomy.file)))
         if section == "captions":
             open_prompts(config.captions)
         if section == "questions":
@@ -106,6 +110,7 @@ def check_named(
                 check_ppo(config.training)
             if complete:  # what a build costs can be told where no training could run
                 check_packages()
+                check_sharding(config.training.loop.shard)
                 check_tracker(config.training.loop.tracker)
 
 

@@ -16,14 +16,12 @@ from spavl.stages.context import StageContext
 from spavl.stages.finishing import fingerprint_of, seal
 from spavl.store import Manifest
 from spavl.training.config import SPEC, TrainingConfig
-from spavl.training.data_checks import CheckedSamples
 from spavl.training.loop import distributed
-from spavl.training.loop.checkpoints import StepRecord
-from spavl.training.loop.loop import train
-from spavl.training.loop.throughput import Throughput, line_of
+from spavl.training.loop.loop import StepRecord, train
+from spavl.training.loop.monitoring import Throughput, line_of
 from spavl.training.model import trainable
-from spavl.training.saving import TrainingResult, save, set_aside
-from spavl.training.setup import TrainingSetup, set_up
+from spavl.training.saving import TrainingResult, notes_of, save, set_aside
+from spavl.training.setup import CheckedSamples, TrainingSetup, set_up
 
 T = TypeVar("T")
 
@@ -42,8 +40,8 @@ async def run(context: StageContext[TrainingConfig]) -> Manifest:
     *reward_models, result = await _train_in_turn(context, fingerprint)
     curves = [replace(point, name=f"reward_model_{point.name}") for each in reward_models for point in each.curves]
     context.run.write_rows(SPEC.stage, CurvePoint, [*curves, *result.curves])
-    reward_model = reward_models[0].notes.notes() if reward_models else None
-    notes = result.notes.notes(context.settings.algorithm, reward_model)
+    reward_model = notes_of(reward_models[0].notes) if reward_models else None
+    notes = notes_of(result.notes, context.settings.algorithm, reward_model)
     manifest = seal(context, SPEC, fingerprint, result.checked.reasons, time.monotonic() - began, notes)
     context.run.clear_states(SPEC.stage)
     return manifest

@@ -9,15 +9,13 @@ from spavl.records import CurvePoint
 from spavl.stages.context import StageContext
 from spavl.store.files import filling
 from spavl.training.config import SPEC, TrainingConfig
-from spavl.training.data_checks import CheckedSamples
 from spavl.training.loop import distributed
-from spavl.training.loop.checkpoints import StepRecord
-from spavl.training.loop.throughput import Throughput
-from spavl.training.loop.validation import Validator
-from spavl.training.model import pretrained
-from spavl.training.objectives.notes import TrainingParts
+from spavl.training.loop.loop import StepRecord
+from spavl.training.loop.monitoring import Throughput, Validator
+from spavl.training.model import trainable
+from spavl.training.objectives.notes import TrainingNotes, TrainingParts
 from spavl.training.objectives.registry import Objective
-from spavl.training.setup import LoadedModel, TrainingSetup, load_model, objective_of
+from spavl.training.setup import CheckedSamples, LoadedModel, TrainingSetup, load_model, objective_of
 
 # The folders under checkpoints/ that a training writes.
 CHECKPOINTS = ("aligned", "reward")
@@ -53,8 +51,8 @@ def save(
     if distributed.is_first():
         notes = notes._replace(ordering=objective.final_notes(context, loaded.inputs.processor))
         with filling(context.run.checkpoint(objective.checkpoint)) as folder:
-            pretrained.save(folder, loaded.trained, loaded.inputs.processor)
-            objective.save_beside(folder, notes.notes().as_json())
+            trainable.save(folder, loaded.trained, loaded.inputs.processor)
+            objective.save_beside(folder, notes_of(notes).as_json())
         objective.write_tables(context.run, len(steps))
         notes = notes._replace(speed=throughput.overall(steps))
     if setup.validator is not None:
@@ -82,3 +80,17 @@ def _curves(steps: Sequence[StepRecord], validator: Validator | None) -> Iterato
         yield from (CurvePoint(step=step.number, name=name, value=value) for name, value in step.metrics.items())
     for result in validator.results if validator else ():
         yield from (CurvePoint(step=result.step, name=name, value=value) for name, value in result.metrics().items())
+
+
+def notes_of(
+    parts: TrainingParts, algorithm: str | None = None, reward_model: TrainingNotes | None = None
+) -> TrainingNotes:
+    return TrainingNotes(
+        algorithm=algorithm,
+        **parts.model._asdict(),
+        **parts.preparation._asdict(),
+        **parts.ordering._asdict(),
+        **parts.speed._asdict(),
+        validations=None if parts.validations is None else tuple(parts.validations),
+        reward_model=reward_model,
+    )

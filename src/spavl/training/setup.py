@@ -1,37 +1,173 @@
-"""Sets up a training: its data, the model, the objective, and its validation.
+"""Sets up a training: its data, checked, the model, the objective, and its validation.
 
 Every process of `accelerate launch` does this, the first one before the others. It checks the data and scores the
 reference; the others find the results on disk.
+A sample that does not fit is left out whole, with a reason. It is never repaired or truncated: a part of an image's
+tokens is no image.
 """
 
-from collections.abc import Sequence
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from spavl.errors import ConfigError, TrainingError
+from PIL import Image
+
+from spavl.errors import ConfigError, GateError, StoreError, TrainingError
 from spavl.judges.registry import open_guard
 from spavl.models.backends.hf import checkpoint_name
+from spavl.models.chat_template import marks_of
 from spavl.models.factory import checkpoint_path
 from spavl.records import Reject, Sample
-from spavl.stages.context import StageContext
+from spavl.stages.context import StageContext, reject
 from spavl.store.cache import cache_folder
+from spavl.terminal.progress import Screen
 from spavl.training.config import SPEC, TrainingConfig
-from spavl.training.data_checks import CheckedSamples, check, stop_if_too_many
 from spavl.training.loop import distributed
-from spavl.training.loop.checkpoints import Checkpoints
-from spavl.training.loop.validation import HeldOutPairs, Validator
+from spavl.training.loop.loop import Checkpoints
+from spavl.training.loop.monitoring import HeldOutPairs, Validator
 from spavl.training.model import trainable
 from spavl.training.model.anatomy import blank_image
-from spavl.training.model.pretrained import load
+from spavl.training.model.trainable import load
+from spavl.training.objectives.dpo import REFERENCE_CACHE, ReferenceCache, reference_name
 from spavl.training.objectives.notes import ModelNotes, TrainingParts
-from spavl.training.objectives.reference import CACHE, ReferenceCache, reference_name
 from spavl.training.objectives.registry import Objective, ObjectiveInputs, new_objective, objective_class
 from spavl.training.prefix_trees.logprobs import Scorer
+from spavl.training.prefix_trees.tree import Size, TokenCounter
 
 if TYPE_CHECKING:
     from spavl.training.loop.generation_eval import GenerationEval
+
+
+class CheckedSamples(NamedTuple):
+    """The samples that can be trained on, the sizes of their images, and those that cannot, with the reason."""
+
+    samples: list[Sample]
+    sizes: dict[str, Size]
+    rejects: list[Reject]
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        return dict(sorted(Counter(each.reason for each in self.rejects).items()))
+
+    def too_many(self, most: float) -> bool:
+        return len(self.rejects) > most * (len(self.samples) + len(self.rejects))
+
+    def in_words(self) -> str:
+        reasons = ", ".join(f"{number:,} {reason}" for reason, number in self.reasons.items())
+        total = len(self.samples) + len(self.rejects)
+        return f"{len(self.rejects):,} of {total:,} samples cannot be trained on: {reasons}"
+
+
+class _SampleFault(Exception):
+    """Why a sample is left out: the reason and its detail."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.detail = reason, detail
+
+
+def check_samples(
+    model: Any,
+    processor: Any,
+    samples: Sequence[Sample],
+    image: Callable[[str], bytes],
+    screen: Screen,
+    max_sampled_tokens: int = 0,
+) -> CheckedSamples:
+    """Check every sample with this model, which may sample answers of so many tokens to it."""
+    images = _ImageSizes(image, TokenCounter(processor))
+    special, most = _special_tokens(processor), _context_length(model)
+    checked = CheckedSamples([], images.sizes, [])
+    with screen.bar("checks", len(samples), unit="pairs") as bar:
+        for sample in samples:
+            try:
+                _check_texts(sample, special)
+                _check_length(sample, images, most, max_sampled_tokens)
+            except _SampleFault as fault:
+                checked.rejects.append(reject(sample, fault.reason, fault.detail))
+            else:
+                checked.samples.append(sample)
+            bar.advance()
+    return checked
+
+
+def stop_if_too_many(checked: CheckedSamples, most: float, where: str) -> None:
+    """A model trained on the rest of a broken data set would not be a result about that data set."""
+    if checked.too_many(most):
+        then = (
+            f"read the reasons in {where} and correct the data set; or raise training.max_invalid_fraction ({most:g})"
+        )
+        raise GateError(checked.in_words(), where=where, then=then)
+
+
+class _ImageSizes:
+    """Each image is decoded once: a file may be damaged in its last line only."""
+
+    def __init__(self, get: Callable[[str], bytes], lengths: TokenCounter) -> None:
+        self._get, self.lengths = get, lengths
+        self.sizes: dict[str, Size] = {}
+        self._faults: dict[str, _SampleFault] = {}
+
+    def size(self, blob: str) -> Size:
+        if blob not in self.sizes and blob not in self._faults:
+            try:
+                self.sizes[blob] = self._measure(blob)
+            except _SampleFault as fault:
+                self._faults[blob] = fault
+        if blob in self._faults:
+            raise self._faults[blob]
+        return self.sizes[blob]
+
+    def _measure(self, blob: str) -> Size:
+        try:
+            data = self._get(blob)
+        except StoreError as error:
+            raise _SampleFault("image_missing", error.what) from None
+        try:
+            size = Image.open(io.BytesIO(data)).convert("RGB").size
+        except Exception as error:  # a decoder fed with broken bytes may raise anything
+            raise _SampleFault("image_undecodable", f"{blob[:12]}: {error}") from None
+        try:
+            self.lengths.spread(size)
+        except ValueError as error:
+            raise _SampleFault("image_refused", f"{size[0]} x {size[1]}: {error}") from None
+        return size
+
+
+def _check_texts(sample: Sample, special: re.Pattern[str]) -> None:
+    for name in ("question", "chosen", "rejected"):
+        text = getattr(sample, name)
+        if not text.strip():
+            raise _SampleFault(f"empty_{'question' if name == 'question' else 'answer'}", name)
+        if found := special.search(text):
+            # It would be tokenized as the model's own token, of an image that is not there or of an end.
+            raise _SampleFault("special_token", f"{found[0]} in its {name}")
+    if sample.chosen.split() == sample.rejected.split():
+        raise _SampleFault("same_answers")
+
+
+def _check_length(sample: Sample, images: _ImageSizes, most: int | None, max_sampled_tokens: int) -> None:
+    size = images.size(sample.blob)
+    longest = images.lengths.longest(size, sample.question, (sample.chosen, sample.rejected), max_sampled_tokens)
+    if most is not None and longest > most:
+        sampled = f", with {max_sampled_tokens} for a sampled answer" if max_sampled_tokens else ""
+        raise _SampleFault("too_long", f"{longest} tokens{sampled}; the model takes {most}")
+
+
+def _special_tokens(processor: Any) -> re.Pattern[str]:
+    marks = [getattr(processor, name, None) for name in ("image_token", "video_token", "boi_token", "eoi_token")]
+    tokens = marks_of(processor) | {mark for mark in marks if isinstance(mark, str) and mark}
+    return re.compile("|".join(re.escape(token) for token in sorted(tokens, key=len, reverse=True)))
+
+
+def _context_length(model: Any) -> int | None:
+    """The context length of the model."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
 
 class LoadedModel(NamedTuple):
@@ -83,7 +219,7 @@ def load_model(
     image = context.run.blobs.get
     if checked is None:
         samples = [sample for sample in context.run.read("dataset", Sample) if sample.split == "train"]
-        checked = check(model, processor, samples, image, context.screen, context.settings.max_sampled_tokens)
+        checked = check_samples(model, processor, samples, image, context.screen, context.settings.max_sampled_tokens)
     sizes = {checked.sizes[sample.blob] for sample in checked.samples}
     trained = trainable.prepare(model, settings.trainable, context.seed, partial(blank_image, processor, sizes))
     inputs = ObjectiveInputs(
@@ -93,7 +229,7 @@ def load_model(
         image=image,
         settings=settings,
         seed=context.seed,
-        cache=ReferenceCache(cache_folder() / CACHE, reference_name(settings, model), processor),
+        cache=ReferenceCache(cache_folder() / REFERENCE_CACHE, reference_name(settings, model), processor),
     )
     return LoadedModel(inputs, trained, checked)
 
@@ -165,7 +301,7 @@ def _held_out_pairs(
     usable = objective_class(settings.algorithm).validation_samples(samples, settings)
     # Ordered by their ids, which are hashes.
     first = sorted(usable, key=lambda sample: sample.id)[: settings.validation.pairs]
-    fit = check(inputs.model, inputs.processor, first, inputs.image, context.screen).samples
+    fit = check_samples(inputs.model, inputs.processor, first, inputs.image, context.screen).samples
     if not fit:
         return None
     one_step = settings.model_copy(update={"epochs": 1, "batch_size": len(fit)})

@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from spavl.training.loop.checkpoints import Checkpoints
-from spavl.training.loop.loop import TrainingTask, train
+from spavl.training.loop.loop import Checkpoints, TrainingTask, train
 from tests.support.training_objectives import LOOP, new_dpo
 from tests.training.ppo.test_ppo import new_ppo, new_reward
 

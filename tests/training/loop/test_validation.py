@@ -23,10 +23,9 @@ from spavl.models.factory import miniature_checkpoint
 from spavl.records import Sample
 from spavl.statistics import wilson
 from spavl.training.config import TrainableConfig, ValidationConfig
-from spavl.training.loop.checkpoints import Checkpoints
 from spavl.training.loop.generation_eval import GenerationEval, SafetyRates, choose
-from spavl.training.loop.loop import BatchLoss
-from spavl.training.loop.validation import HeldOutPairs, ValidationResult, Validator
+from spavl.training.loop.loop import BatchLoss, Checkpoints
+from spavl.training.loop.monitoring import HeldOutPairs, ValidationResult, Validator
 from spavl.training.model.anatomy import blank_image
 from spavl.training.model.trainable import prepare
 from spavl.training.objectives.judge_inputs import TrainingJudgeInputs

@@ -22,18 +22,16 @@ from spavl.models.backends.hf import base_of, checkpoint_name, load_checkpoint
 from spavl.models.factory import miniature_checkpoint
 from spavl.terminal.progress import Screen
 from spavl.training.config import TrainableConfig, TrainingConfig
-from spavl.training.loop.checkpoints import Checkpoints
-from spavl.training.loop.loop import train
+from spavl.training.loop.loop import Checkpoints, train
 from spavl.training.model import qlora
 from spavl.training.model.anatomy import parts_of
-from spavl.training.model.pretrained import load, merge, save
-from spavl.training.model.trainable import count, linear_layers, prepare, rates_of, without_dropout
+from spavl.training.model.trainable import count, linear_layers, load, merge, prepare, rates_of, save, without_dropout
 from spavl.training.objectives.registry import ObjectiveInputs
 from spavl.training.objectives.sft import SFT
 from spavl.training.prefix_trees.attention import family_of, refuse_encoder_decoder
 from spavl.training.prefix_trees.batch import lay_out, make_batch
 from spavl.training.prefix_trees.logprobs import answer_logprobs
-from spavl.training.prefix_trees.tokenize import ScoredRow
+from spavl.training.prefix_trees.tree import ScoredRow
 from tests.support.model_families import MAKERS, Tiny, tiny
 from tests.support.training_objectives import ANSWERS, LOOP, an_image, new_dpo, sample
 from tests.training.prefix_trees.test_tree import random_groups

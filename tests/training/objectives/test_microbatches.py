@@ -13,8 +13,7 @@ from torch import Tensor
 
 from spavl.terminal.progress import Screen
 from spavl.training.config import PPOConfig, TrainingConfig
-from spavl.training.loop.checkpoints import Checkpoints
-from spavl.training.loop.loop import train
+from spavl.training.loop.loop import Checkpoints, train
 from spavl.training.objectives.microbatches import BatchMaker, pack_by_tokens
 from spavl.training.objectives.registry import Objective, ObjectiveInputs, new_objective
 from spavl.training.prefix_trees.batch import TreeBatch

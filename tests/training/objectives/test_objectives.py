@@ -21,13 +21,11 @@ from spavl.models.factory import miniature_checkpoint
 from spavl.records import Sample
 from spavl.terminal.progress import Screen
 from spavl.training.config import DPOConfig, LoopConfig, PairWeightsConfig, TrainingConfig
-from spavl.training.loop.checkpoints import Checkpoints
-from spavl.training.loop.loop import train
+from spavl.training.loop.loop import Checkpoints, train
 from spavl.training.model.anatomy import blank_image
 from spavl.training.model.trainable import prepare
-from spavl.training.objectives.dpo import DPO, AnswerScores, PairBatch, _metrics
+from spavl.training.objectives.dpo import DPO, AnswerScores, PairBatch, ReferenceCache, _metrics
 from spavl.training.objectives.losses import LOSS_TYPES, LossType, PairLoss, PairScores
-from spavl.training.objectives.reference import ReferenceCache
 from spavl.training.objectives.registry import Objective, ObjectiveInputs, new_objective
 from spavl.training.prefix_trees.logprobs import answer_logprobs
 from tests.support.records import filled

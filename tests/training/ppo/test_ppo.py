@@ -17,8 +17,7 @@ from spavl.models.backends.hf import load_checkpoint
 from spavl.models.factory import miniature_checkpoint
 from spavl.records import Sample
 from spavl.training.config import LoopConfig, PPOConfig, RewardConfig, TrainingConfig
-from spavl.training.loop.checkpoints import Checkpoints, StepRecord
-from spavl.training.loop.loop import train
+from spavl.training.loop.loop import Checkpoints, StepRecord, train
 from spavl.training.model.trainable import freeze_vision
 from spavl.training.objectives.losses import bradley_terry
 from spavl.training.objectives.microbatches import AnswerToScore, BatchMaker

@@ -24,8 +24,7 @@ from spavl.models.types import Message, Request
 from spavl.records import Rollout
 from spavl.store import RunFolder
 from spavl.training.config import PPOConfig, TrainableConfig, TrainingConfig
-from spavl.training.loop.checkpoints import Checkpoints
-from spavl.training.loop.loop import train
+from spavl.training.loop.loop import Checkpoints, train
 from spavl.training.model.trainable import prepare
 from spavl.training.objectives.registry import ObjectiveInputs
 from spavl.training.ppo.ppo import PPO
@@ -34,7 +33,7 @@ from spavl.training.ppo.rollout_store import RolloutStore
 from spavl.training.ppo.sampling import SamplingPrompt, sample_answers
 from spavl.training.prefix_trees.batch import make_batch
 from spavl.training.prefix_trees.logprobs import answer_logprobs
-from spavl.training.prefix_trees.tokenize import ScoredRow
+from spavl.training.prefix_trees.tree import ScoredRow
 from tests.support.servers import Body, ChatServer
 from tests.training.ppo.test_ppo import LOOP, an_image, sample, warnings
 from tests.training.ppo.test_reward_and_ppo import BASE, REWARD

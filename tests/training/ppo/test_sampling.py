@@ -21,7 +21,7 @@ from spavl.training.model.anatomy import image_tokens_of
 from spavl.training.objectives.microbatches import BatchMaker, SampledAnswer
 from spavl.training.ppo.sampling import SamplingPrompt, sample_after, sample_answers
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer
-from spavl.training.prefix_trees.tokenize import prompt_text
+from spavl.training.prefix_trees.tree import prompt_text
 from tests.support.model_families import BEGIN, END, IMAGE, MAKERS, Tiny, tiny
 
 EACH, MOST, STOP = 3, 12, {2}

@@ -18,8 +18,7 @@ from spavl.training.prefix_trees.attention import family_of
 from spavl.training.prefix_trees.batch import lay_out
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs
 from spavl.training.prefix_trees.startup_checks import InSinglePrecision, check_sharing
-from spavl.training.prefix_trees.tokenize import ScoredRow
-from spavl.training.prefix_trees.tree import PrefixTree, TokenPath, grow
+from spavl.training.prefix_trees.tree import PrefixTree, ScoredRow, TokenPath, grow
 from tests.support.model_families import MAKERS, tiny
 from tests.support.training_objectives import ANSWERS, new_dpo, sample
 from tests.training.prefix_trees.test_tree import random_groups

@@ -22,7 +22,7 @@ from spavl.training.prefix_trees import attention, logprobs
 from spavl.training.prefix_trees.batch import make_batch
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer
 from spavl.training.prefix_trees.startup_checks import _rows_to_compare, check_scores, check_sharing
-from spavl.training.prefix_trees.tokenize import ScoredRow
+from spavl.training.prefix_trees.tree import ScoredRow
 from tests.support.images import encoded, photo
 from tests.support.model_families import let_mistakes_show
 from tests.support.whole_models import KINDS, whole

@@ -6,7 +6,7 @@ import pytest
 
 from spavl.models.backends.hf import load_checkpoint
 from spavl.models.factory import miniature_checkpoint
-from spavl.training.prefix_trees.tokenize import Size, TokenCounter
+from spavl.training.prefix_trees.tree import Size, TokenCounter
 from tests.support.processors import PROCESSORS
 
 MAKERS = {**PROCESSORS, "miniature": lambda: load_checkpoint(miniature_checkpoint())[0]}

@@ -19,8 +19,7 @@ from spavl.errors import TrainingError
 from spavl.training.prefix_trees.attention import family_of, forks_of
 from spavl.training.prefix_trees.batch import TreeBatch, lay_out
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, sorted_by_answer
-from spavl.training.prefix_trees.tokenize import ImageGroup
-from spavl.training.prefix_trees.tree import TokenPath, grow, visible
+from spavl.training.prefix_trees.tree import ImageGroup, TokenPath, grow, visible
 from tests.support.model_families import BEGIN, END, IMAGE, MAKERS, SIZES, Shown, Tiny, tiny, together
 
 # --- the trie

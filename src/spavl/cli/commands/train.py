@@ -190,7 +190,7 @@ def _add_merge_options(parser: CommandParser) -> None:
 
 
 def _merge(options: argparse.Namespace) -> None:
-    from spavl.training.model.pretrained import merge
+    from spavl.training.model.trainable import merge
 
     silence_libraries()
     inside = options.run / "checkpoints" / "aligned"

@@ -34,7 +34,7 @@ async def run(context: StageContext[SelectionConfig]) -> Manifest:
 async def _run(context: StageContext[SelectionConfig], details: ImageDetails) -> Manifest:
     settings = context.settings
     categories = list(context.run.read("taxonomy", Category))
-    _check_held_out(settings.held_out_leaves, categories)
+    check_held_out(settings.held_out_leaves, categories)
     check = RelevanceCheck(context.models.open(settings.relevance, SPEC.stage)) if settings.relevance else None
     removals = read_removals(settings.removals)
     candidates = context.run.lookup("sourcing", Candidate, by="category_id")
@@ -181,7 +181,8 @@ def _split(context: StageContext[SelectionConfig], category: Category, blob: str
     return split_of(blob, context.seed, context.settings.test_share, context.settings.validation_share)
 
 
-def _check_held_out(names: tuple[str, ...], categories: list[Category]) -> None:
+def check_held_out(names: tuple[str, ...], categories: list[Category]) -> None:
+    """Stop at a leaf that the taxonomy does not have."""
     known = [category.leaf for category in categories]
     if unknown := sorted(set(names) - set(known)):
         then = suggestion(unknown[0], known, "leaves of this taxonomy")

@@ -28,11 +28,11 @@ from spavl.records import Sample
 from spavl.store.cache import cache_folder
 from spavl.terminal.progress import Screen
 from spavl.training.config import TrainingConfig
-from spavl.training.data_checks import CheckedSamples, check
 from spavl.training.loop import distributed
 from spavl.training.model import qlora, trainable
 from spavl.training.model.anatomy import BLANK_SIZE, Part, blank_image
-from spavl.training.model.pretrained import frozen_dtype, load
+from spavl.training.model.trainable import frozen_dtype, load
+from spavl.training.objectives.dpo import REFERENCE_CACHE, ReferenceCache, reference_name
 from spavl.training.objectives.gradient_noise import (
     StepStatistics,
     gradients_of,
@@ -41,12 +41,12 @@ from spavl.training.objectives.gradient_noise import (
     step_statistics,
 )
 from spavl.training.objectives.microbatches import BLANK, StepBatches
-from spavl.training.objectives.reference import CACHE, ReferenceCache, reference_name
 from spavl.training.objectives.registry import Objective, ObjectiveInputs, new_objective, objective_class
 from spavl.training.ppo.rewards import Rewarder
 from spavl.training.prefix_trees.attention import ModelFamily, family_of, refuse_encoder_decoder
 from spavl.training.prefix_trees.logprobs import computing_in
-from spavl.training.prefix_trees.tokenize import CountedRow, TokenCount, TokenCounter
+from spavl.training.prefix_trees.tree import CountedRow, TokenCount, TokenCounter
+from spavl.training.setup import CheckedSamples, check_samples
 
 _STEPS = 3
 # AdamW keeps two moments of each trained parameter.
@@ -129,7 +129,7 @@ def estimate_training(
         screen.say(line)
     processor, skeleton = _skeleton(settings, trusted)
     refuse_encoder_decoder(skeleton)
-    checked = check(skeleton, processor, samples, image, screen, settings.max_sampled_tokens)
+    checked = check_samples(skeleton, processor, samples, image, screen, settings.max_sampled_tokens)
     if not checked.samples:
         raise TrainingError("no sample can be trained on", where=checked.in_words(), then="correct the data set")
     family = family_of(skeleton) if settings.share_prefixes else ModelFamily("nothing", "sharing is off")
@@ -187,7 +187,7 @@ def _say_what_stays_frozen(unread: Sequence[str], without_lora: Mapping[str, int
 
 def _objective_with_cache(inputs: ObjectiveInputs) -> Objective[Any]:
     """The objective, which knows how much of the reference is cached."""
-    path = cache_folder() / CACHE
+    path = cache_folder() / REFERENCE_CACHE
     if not path.exists():
         return new_objective(inputs)
     cache = ReferenceCache(path, reference_name(inputs.settings, inputs.model), inputs.processor)

@@ -6,7 +6,7 @@ from spavl.text.layout import wrapped
 from spavl.training.config import TrainingConfig
 from spavl.training.dry_run.estimate import MemoryEstimate, SpeedEstimate, TrainingEstimate
 from spavl.training.model.anatomy import Part
-from spavl.training.model.pretrained import frozen_dtype
+from spavl.training.model.trainable import frozen_dtype
 
 _WIDTH = 12
 

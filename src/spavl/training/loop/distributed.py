@@ -57,6 +57,13 @@ def refuse_plugins(environment: Mapping[str, str] = os.environ) -> None:
         )
 
 
+def check_sharding(shard: bool) -> None:
+    """One process alone has nobody to share the weights with, and torch would ask it for its rank."""
+    if shard and not are_several():
+        then = "start it with accelerate launch --num_processes 2 (or more), or set training.loop.shard = false"
+        raise ConfigError("sharding needs several processes, and this is one", where="training.loop.shard", then=then)
+
+
 def check_packages() -> None:
     for package in _NEEDED:
         if importlib.util.find_spec(package) is None:

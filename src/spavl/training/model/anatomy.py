@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 
 from spavl.errors import TrainingError
 from spavl.models.chat_template import as_written, shown_by
-from spavl.training.prefix_trees.tokenize import prompt_text
+from spavl.training.prefix_trees.tree import prompt_text
 
 Part = Literal["vision", "projector", "language"]
 # The size of a blank image.

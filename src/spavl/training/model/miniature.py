@@ -28,8 +28,7 @@ from spavl.miniature.lessons import lesson, vocabulary
 from spavl.miniature.world import GROUNDS, NOUNS, SIZE, Scene, draw, scene
 from spavl.store.files import refuse_filled
 from spavl.training.config import LoopConfig
-from spavl.training.loop.checkpoints import Checkpoints, StepRecord
-from spavl.training.loop.loop import BatchLoss, MicroBatches, TrainingTask, train
+from spavl.training.loop.loop import BatchLoss, Checkpoints, MicroBatches, StepRecord, TrainingTask, train
 from spavl.training.model.trainable import freeze_vision
 from spavl.training.objectives.losses import sft_loss
 from spavl.training.prefix_trees.batch import TreeBatch

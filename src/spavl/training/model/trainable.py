@@ -1,8 +1,11 @@
-"""Sets which parameters of a model are trained: of the vision tower, the projector and the language model."""
+"""Loads a checkpoint, sets which of its parameters are trained (of the vision tower, the projector and the language
+model), and saves the trained model in the forms of transformers and peft.
+"""
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import MethodType
 from typing import Any
 
@@ -13,11 +16,117 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from spavl.errors import ConfigError, InternalError, TrainingError
-from spavl.training.config import TrainableConfig
+from spavl.models.backends.hf import base_of, load_checkpoint
+from spavl.models.factory import checkpoint_path
+from spavl.store.files import filling
+from spavl.training.config import TrainableConfig, TrainingConfig
 from spavl.training.model.anatomy import Part, head_of, parts_of, read_of
+from spavl.training.prefix_trees.attention import refuse_encoder_decoder
 
+ADAPTER = "adapter_config.json"
+
+_SIDE = 256
+# The relative error of a matrix product with 256 terms: 3e-7 in float32, 3e-4 in TF32, 2e-3 in bfloat16.
+_MAX_FLOAT32_ERROR = 1e-5
+_VARIABLES = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE, NVIDIA_TF32_OVERRIDE and ONEDNN_DEFAULT_FPMATH_MODE"
 # Makes the inputs of a row with an image.
 ImageReader = Callable[[], Mapping[str, Tensor]]
+
+
+def load(settings: TrainingConfig, trusted: Collection[str] = ()) -> tuple[Any, Any]:
+    """The processor, and the model in training mode."""
+    path, is_qlora = checkpoint_path(settings.model), settings.trainable.language == "qlora"
+    if is_qlora:
+        _check_qlora(settings)
+    disable_tf32()
+    if is_qlora:
+        from spavl.training.model.qlora import load_in_four_bits  # asks for bitsandbytes, which few installations have
+
+        processor, model = load_in_four_bits(path, dtype=frozen_dtype(settings), trusted=trusted)
+    else:
+        processor, model = load_checkpoint(path, dtype=frozen_dtype(settings), trusted=trusted)
+    if settings.loop.precision == "float32":
+        check_float32(model.device)
+    refuse_encoder_decoder(model)
+    # Gradient checkpointing works in training mode only. Without dropout the two modes do not differ otherwise.
+    model.train()
+    if settings.loop.gradient_checkpointing:
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    return processor, model
+
+
+def frozen_dtype(settings: TrainingConfig) -> str:
+    """The dtype in which frozen weights are stored."""
+    return "bfloat16" if settings.loop.precision == "bf16" else "float32"
+
+
+def _check_qlora(settings: TrainingConfig) -> None:
+    if settings.trainable.projector or settings.trainable.vision != "frozen":
+        what = "qlora is saved as an adapter, which holds LoRA weights only"
+        then = "set training.trainable.projector = false and training.trainable.vision = 'frozen'"
+        raise ConfigError(what, where="training.trainable", then=then)
+    if settings.loop.shard:
+        then = "set training.loop.shard = false: weights in four bits are small"
+        raise ConfigError("weights in four bits cannot be sharded", where="training.loop.shard", then=then)
+
+
+def disable_tf32() -> None:
+    """Images for GPUs are often shipped with TF32 switched on, and convolutions use it by default."""
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def check_float32(device: torch.device) -> None:
+    """Refuse a device whose float32 products are rounded to TF32 or bfloat16, as an environment may have it."""
+    if (error := float32_error(device)) > _MAX_FLOAT32_ERROR:
+        raise ConfigError(
+            f"a product of float32 matrices has a relative error of {error:.1g} on this device",
+            where="training.loop.precision",
+            then=f"unset {_VARIABLES}, or set training.loop.precision = 'bf16'",
+        )
+
+
+def float32_error(device: torch.device) -> float:
+    """The relative error of a product of float32 matrices against the same product in float64."""
+    rng = torch.Generator().manual_seed(0)
+    one, other = (torch.randn(_SIDE, _SIDE, generator=rng) for _ in range(2))
+    exact = one.double() @ other.double()
+    found = (one.to(device) @ other.to(device)).double().cpu()
+    return float((found - exact).norm() / exact.norm())
+
+
+def save(folder: Path, model: Any, processor: Any) -> None:
+    """Write a checkpoint into a folder.
+
+    LoRA alone is saved as an adapter, which names its base model. If more was trained, the merged model is saved: not
+    every server loads an adapter with a projector of its own.
+    """
+    saved = _as_saved(model)
+    if isinstance(saved, PeftModel) and (commit := getattr(saved.get_base_model(), "commit", None)):
+        # The revision of a base model on a hub: on other weights the adapter would be another model.
+        for adapter in saved.peft_config.values():
+            adapter.revision = adapter.revision or commit
+    saved.save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def merge(adapter: Path, out: Path, trusted: Collection[str] = ()) -> None:
+    """Save an adapter and its base as one merged model, for servers that load no adapters."""
+    if not (adapter / ADAPTER).exists():
+        then = "give the checkpoint of a run with training.trainable.language = lora; other checkpoints are whole"
+        raise ConfigError(f"no adapter in this folder: {ADAPTER} is missing", where=str(adapter), then=then)
+    if out.exists():
+        raise ConfigError("this folder exists already", where=str(out), then="give another --out")
+    processor, model = load_checkpoint(base_of(str(adapter)) or "", trusted=trusted)
+    with filling(out) as folder:
+        save(folder, PeftModel.from_pretrained(model, adapter).merge_and_unload(), processor)
+
+
+def _as_saved(model: Any) -> Any:
+    if not isinstance(model, PeftModel):
+        return model
+    is_lora_alone = all("lora_" in name for name, parameter in model.named_parameters() if parameter.requires_grad)
+    return model if is_lora_alone else model.merge_and_unload()
 
 
 def prepare(model: Any, parts: TrainableConfig, seed: int = 0, image: ImageReader | None = None) -> Any:
@@ -191,10 +300,10 @@ def without_lora(model: nn.Module) -> dict[str, int]:
     """
     inside = model.get_base_model() if isinstance(model, PeftModel) else model
     part_of, layers = parts_of(inside), [each for each in inside.modules() if isinstance(each, LoraLayer)]
-    learnt = [each.get_param() if isinstance(each, ParamWrapper) else each.get_base_layer().weight for each in layers]
+    learned = [each.get_param() if isinstance(each, ParamWrapper) else each.get_base_layer().weight for each in layers]
     words = [each.weight for each in inside.modules() if isinstance(each, nn.Embedding)]
     head = head_of(inside)
-    others = {id(each) for each in (*learnt, *words, *(head.parameters() if head is not None else ()))}
+    others = {id(each) for each in (*learned, *words, *(head.parameters() if head is not None else ()))}
     return {
         name: parameter.numel()
         for name, parameter in inside.named_parameters()
@@ -203,8 +312,8 @@ def without_lora(model: nn.Module) -> dict[str, int]:
 
 
 def without_lora_in_words(left: Mapping[str, int], model: nn.Module) -> str:
-    learnt, total = count(model)["language"]
-    share = sum(left.values()) / (total - learnt)
+    learned, total = count(model)["language"]
+    share = sum(left.values()) / (total - learned)
     what = f"{len(left)} matrices of the language model with {sum(left.values()):,} parameters ({share:.1%})"
     return f"{what} get no LoRA and stay frozen, such as {next(iter(left))}"
 

@@ -22,7 +22,7 @@ from spavl.training.prefix_trees.attention import family_of
 from spavl.training.prefix_trees.batch import TreeBatch, make_batch
 from spavl.training.prefix_trees.logprobs import computing_in
 from spavl.training.prefix_trees.startup_checks import check_scores, check_sharing
-from spavl.training.prefix_trees.tokenize import CountedRow, ScoredRow, Size, TokenCounter
+from spavl.training.prefix_trees.tree import CountedRow, ScoredRow, Size, TokenCounter
 
 # The name of a gray image. All questions share it, and so its pass through the vision tower.
 BLANK = "blank"
@@ -94,7 +94,7 @@ T = TypeVar("T")
 
 
 class SampleOrder:
-    """The samples of each step, shuffled anew in each epoch. Each sample is in one step of an epoch.
+    """The samples of each step, shuffled again in each epoch. Each sample is in one step of an epoch.
 
     `of="images"` keeps all samples of an image in one step, so that they share its pass; only an image with more
     samples than a step is split. The number of samples of a step so varies by about those of one image. `of="pairs"`

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Optional
 
-from pydantic import Field
-
 from spavl.stages.notes import JsonEstimate, JsonRecord, StageNotes
 from spavl.statistics import Estimate
 
@@ -80,8 +78,7 @@ class TrainingNotes(StageNotes):
     model_flops_utilisation: float | None = None
     peak_megabytes: int | None = None
     peak: str | None = None
-    # Earlier versions wrote it as "looks".
-    validations: tuple[ValidationNotes, ...] | None = Field(None, validation_alias="looks")
+    validations: tuple[ValidationNotes, ...] | None = None
     # Of the reward model that was trained before the policy.
     reward_model: Optional["TrainingNotes"] = None
 
@@ -94,14 +91,3 @@ class TrainingParts(NamedTuple):
     ordering: OrderingNotes = OrderingNotes()
     speed: SpeedNotes = SpeedNotes()
     validations: Sequence[ValidationNotes] | None = None
-
-    def notes(self, algorithm: str | None = None, reward_model: TrainingNotes | None = None) -> TrainingNotes:
-        return TrainingNotes(
-            algorithm=algorithm,
-            **self.model._asdict(),
-            **self.preparation._asdict(),
-            **self.ordering._asdict(),
-            **self.speed._asdict(),
-            validations=None if self.validations is None else tuple(self.validations),
-            reward_model=reward_model,
-        )

@@ -28,7 +28,7 @@ from spavl.training.objectives.microbatches import StepBatches
 from spavl.training.objectives.notes import OrderingNotes, PreparationNotes
 
 if TYPE_CHECKING:
-    from spavl.training.objectives.reference import ReferenceCache
+    from spavl.training.objectives.dpo import ReferenceCache
     from spavl.training.ppo.remote_sampler import RemoteSampler
     from spavl.training.ppo.rewards import Rewarder
 

@@ -23,7 +23,7 @@ from spavl.models.wrappers.rate_limit import PaceConfig, RateLimiter
 from spavl.models.wrappers.stack import RateLimited, Retrying
 from spavl.text.safe_print import line
 from spavl.training.model.anatomy import image_tokens_of
-from spavl.training.prefix_trees.tokenize import prompt_text, row_of
+from spavl.training.prefix_trees.tree import prompt_text, row_of
 
 _KIND = "openai/"
 # Asked of vLLM: token ids, and samples of the policy itself, without the defaults of the model's makers.

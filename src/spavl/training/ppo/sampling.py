@@ -20,7 +20,7 @@ from spavl.models.backends.hf import SeededSampling, inputs_for
 from spavl.models.chat_template import as_written, ends_of, shown_by
 from spavl.models.types import Request
 from spavl.training.model.anatomy import image_tokens_of
-from spavl.training.prefix_trees.tokenize import prompt_text
+from spavl.training.prefix_trees.tree import prompt_text
 
 
 class SamplingPrompt(NamedTuple):

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from spavl.training.model.anatomy import image_tokens_of
 from spavl.training.prefix_trees.attention import Forks, Mask, MaskInputs, ModelFamily, PlainRows, family_of, forks_of
-from spavl.training.prefix_trees.tokenize import ImageGroup, ScoredRow, encode
-from spavl.training.prefix_trees.tree import PrefixTree, TokenPath, grow, visible
+from spavl.training.prefix_trees.tree import ImageGroup, PrefixTree, ScoredRow, TokenPath, encode, grow, visible
 
 
 class TreeBatch(NamedTuple):

@@ -33,7 +33,7 @@ from spavl.training.objectives.losses import token_logprobs
 from spavl.training.prefix_trees.attention import layers_of
 from spavl.training.prefix_trees.batch import TreeBatch, make_batch
 from spavl.training.prefix_trees.logprobs import answer_token_logprobs, by_answer, hidden_states, sorted_by_answer
-from spavl.training.prefix_trees.tokenize import ScoredRow, prompt_messages, prompt_text
+from spavl.training.prefix_trees.tree import ScoredRow, prompt_messages, prompt_text
 
 _HALF = (torch.bfloat16, torch.float16)
 # The largest rounding error of the log-probability of a token, and (times 10) of gradients relative to their norm.
